@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice A point of G1: two field elements, each as its high 128 and low 256 bits. As memory, the 128 bytes of the
+/// EIP-2537 encoding. Infinity is all zeros.
+struct G1Point {
+    uint256 xHi;
+    uint256 xLo;
+    uint256 yHi;
+    uint256 yLo;
+}
+
+/// @notice A point of G2, coordinates c0 + c1·u. As memory, the 256 bytes of the EIP-2537 encoding, c0 before c1.
+struct G2Point {
+    uint256 x0Hi;
+    uint256 x0Lo;
+    uint256 x1Hi;
+    uint256 x1Lo;
+    uint256 y0Hi;
+    uint256 y0Lo;
+    uint256 y1Hi;
+    uint256 y1Lo;
+}
+
+/// @title BLS signatures over BLS12-381 with signatures in G1 and keys in G2
+/// @notice Thin wrappers of the precompiles of EIP-2537, and hash-to-curve of RFC 9380 on top of them.
+/// @dev All gas is passed on to the precompiles, because their prices change between forks and this code does not.
+/// A precompile refuses a bad point by burning what it was given, which leaves the caller 1/64 to report it.
+library BLS12381 {
+    /// @notice A precompile refused its input: not canonical, not on the curve, or not in the subgroup.
+    error PrecompileFailed(uint256 precompile);
+
+    uint256 internal constant G1_LENGTH = 128;
+    uint256 internal constant G2_LENGTH = 256;
+
+    uint256 private constant MODEXP = 0x05;
+    uint256 private constant G1ADD = 0x0b;
+    uint256 private constant G2ADD = 0x0d;
+    uint256 private constant PAIRING_CHECK = 0x0f;
+    uint256 private constant MAP_FP_TO_G1 = 0x10;
+
+    /// @dev The field's prime p, 381 bits.
+    uint256 private constant P_HI = 0x1a0111ea397fe69a4b1ba7b6434bacd7;
+    uint256 private constant P_LO = 0x64774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab;
+
+    /// @notice Check a signature over a 32-byte message: e(signature, −g2) · e(H(message), key) = 1.
+    /// @dev Key and signature must not be infinity, which the caller refuses: infinity for both passes any message.
+    /// The precompile checks that both points are canonical, on the curve and in their subgroups.
+    /// @return decided false where the precompile refused a point
+    /// @return valid whether the signature was made by the key
+    function verify(G1Point memory signature, bytes32 message, bytes memory dst, G2Point memory key)
+        internal
+        view
+        returns (bool decided, bool valid)
+    {
+        bytes memory input = abi.encode(signature, negatedG2Generator(), hashToG1(message, dst), key);
+        uint256[1] memory one;
+        bool ok;
+        assembly ("memory-safe") {
+            ok := staticcall(gas(), PAIRING_CHECK, add(input, 0x20), mload(input), one, 0x20)
+            ok := and(ok, eq(returndatasize(), 0x20))
+        }
+        return (ok, ok && one[0] == 1);
+    }
+
+    /// @notice hash_to_curve of RFC 9380 for the suite BLS12381G1_XMD:SHA-256_SSWU_RO_, message of 32 bytes.
+    function hashToG1(bytes32 message, bytes memory dst) internal view returns (G1Point memory) {
+        (bytes memory u0, bytes memory u1) = hashToField(message, dst);
+        return add(mapToG1(u0), mapToG1(u1));
+    }
+
+    /// @notice hash_to_field of RFC 9380, count 2, by expand_message_xmd with SHA-256 to 2 · 64 bytes.
+    /// @return u0 the two field elements, 64 bytes each, below p
+    function hashToField(bytes32 message, bytes memory dst) internal view returns (bytes memory u0, bytes memory u1) {
+        bytes memory dstPrime = bytes.concat(dst, bytes1(uint8(dst.length)));
+        // Z_pad is one 64-byte block of zeros; then the message, the output length 128 and a zero.
+        bytes32 b0 = sha256(bytes.concat(bytes32(0), bytes32(0), message, hex"008000", dstPrime));
+        bytes32 b1 = sha256(bytes.concat(b0, hex"01", dstPrime));
+        bytes32 b2 = sha256(bytes.concat(b0 ^ b1, hex"02", dstPrime));
+        bytes32 b3 = sha256(bytes.concat(b0 ^ b2, hex"03", dstPrime));
+        bytes32 b4 = sha256(bytes.concat(b0 ^ b3, hex"04", dstPrime));
+        return (reduce(b1, b2), reduce(b3, b4));
+    }
+
+    function add(G1Point memory a, G1Point memory b) internal view returns (G1Point memory sum) {
+        bytes memory input = abi.encode(a, b);
+        bool ok;
+        assembly ("memory-safe") {
+            ok := staticcall(gas(), G1ADD, add(input, 0x20), mload(input), sum, 0x80)
+            ok := and(ok, eq(returndatasize(), 0x80))
+        }
+        if (!ok) revert PrecompileFailed(G1ADD);
+    }
+
+    /// @notice acc := acc + point, in place, since a certificate adds up to 256 of them.
+    /// @dev The precompile checks the curve, not the subgroup: `point` comes from a key that was checked before.
+    function addTo(G2Point memory acc, G2Point memory point) internal view {
+        bool ok;
+        assembly ("memory-safe") {
+            let scratch := mload(0x40)
+            mcopy(scratch, acc, 0x100)
+            mcopy(add(scratch, 0x100), point, 0x100)
+            ok := staticcall(gas(), G2ADD, scratch, 0x200, acc, 0x100)
+            ok := and(ok, eq(returndatasize(), 0x100))
+        }
+        if (!ok) revert PrecompileFailed(G2ADD);
+    }
+
+    /// @notice point := −point, in place. The coordinates must be canonical, as the precompiles' outputs are.
+    function negate(G2Point memory point) internal pure {
+        (point.y0Hi, point.y0Lo) = negateElement(point.y0Hi, point.y0Lo);
+        (point.y1Hi, point.y1Lo) = negateElement(point.y1Hi, point.y1Lo);
+    }
+
+    function isInfinity(G1Point memory point) internal pure returns (bool) {
+        return (point.xHi | point.xLo | point.yHi | point.yLo) == 0;
+    }
+
+    function isInfinity(G2Point memory point) internal pure returns (bool) {
+        return (point.x0Hi | point.x0Lo | point.x1Hi | point.x1Lo | point.y0Hi | point.y0Lo | point.y1Hi | point.y1Lo)
+            == 0;
+    }
+
+    /// @dev −g2, g2 being the generator of the subgroup in every implementation of the curve.
+    function negatedG2Generator() internal pure returns (G2Point memory) {
+        return G2Point({
+            x0Hi: 0x024aa2b2f08f0a91260805272dc51051,
+            x0Lo: 0xc6e47ad4fa403b02b4510b647ae3d1770bac0326a805bbefd48056c8c121bdb8,
+            x1Hi: 0x13e02b6052719f607dacd3a088274f65,
+            x1Lo: 0x596bd0d09920b61ab5da61bbdc7f5049334cf11213945d57e5ac7d055d042b7e,
+            y0Hi: 0x0d1b3cc2c7027888be51d9ef691d77bc,
+            y0Lo: 0xb679afda66c73f17f9ee3837a55024f78c71363275a75d75d86bab79f74782aa,
+            y1Hi: 0x13fa4d4a0ad8b1ce186ed5061789213d,
+            y1Lo: 0x993923066dddaf1040bc3ff59f825c78df74f2d75467e25e0f55f8a00fa030ed
+        });
+    }
+
+    /// @dev y -> p − y, and 0 -> 0.
+    function negateElement(uint256 hi, uint256 lo) private pure returns (uint256, uint256) {
+        if ((hi | lo) == 0) return (0, 0);
+        unchecked {
+            uint256 borrow = lo > P_LO ? 1 : 0;
+            return (P_HI - hi - borrow, P_LO - lo);
+        }
+    }
+
+    /// @dev 64 uniform bytes modulo p, as the 64 bytes of a field element, by x^1 mod p.
+    function reduce(bytes32 high, bytes32 low) private view returns (bytes memory element) {
+        bytes memory input = abi.encode(64, 32, 64, high, low, 1, P_HI, P_LO);
+        element = new bytes(64);
+        bool ok;
+        assembly ("memory-safe") {
+            ok := staticcall(gas(), MODEXP, add(input, 0x20), mload(input), add(element, 0x20), 0x40)
+            ok := and(ok, eq(returndatasize(), 0x40))
+        }
+        if (!ok) revert PrecompileFailed(MODEXP);
+    }
+
+    function mapToG1(bytes memory element) private view returns (G1Point memory point) {
+        bool ok;
+        assembly ("memory-safe") {
+            ok := staticcall(gas(), MAP_FP_TO_G1, add(element, 0x20), 0x40, point, 0x80)
+            ok := and(ok, eq(returndatasize(), 0x80))
+        }
+        if (!ok) revert PrecompileFailed(MAP_FP_TO_G1);
+    }
+}

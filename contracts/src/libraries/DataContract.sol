@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+/// @title Bytes kept as contract code
+/// @notice 200 gas a byte to write and one cold account to read, where storage takes 690 and 66: the idea of SSTORE2
+/// (Agustin Aguilar). A leading STOP keeps the code from ever being run.
+library DataContract {
+    error WriteFailed(uint256 length);
+
+    /// @dev EIP-170 allows 24,576 bytes of code; one is the STOP.
+    uint256 internal constant MAX_LENGTH = 24_575;
+
+    function write(bytes memory data) internal returns (address target) {
+        uint16 codeLength = uint16(data.length + 1);
+        // PUSH2 codeLength, DUP1, PUSH1 10, PUSH0, CODECOPY, PUSH0, RETURN: return what follows these 10 bytes.
+        bytes memory initCode = bytes.concat(hex"61", bytes2(codeLength), hex"80600a5f395ff3", hex"00", data);
+        assembly ("memory-safe") {
+            target := create(0, add(initCode, 0x20), mload(initCode))
+        }
+        if (target == address(0) || data.length > MAX_LENGTH) revert WriteFailed(data.length);
+    }
+
+    function read(address target) internal view returns (bytes memory data) {
+        data = new bytes(target.code.length - 1);
+        readTo(data, 0, target, 0, data.length);
+    }
+
+    /// @notice data[to .. to + length] := contents[from .. from + length]. The caller keeps to both bounds.
+    function readTo(bytes memory data, uint256 to, address target, uint256 from, uint256 length) internal view {
+        assembly ("memory-safe") {
+            extcodecopy(target, add(add(data, 0x20), to), add(from, 1), length)
+        }
+    }
+}

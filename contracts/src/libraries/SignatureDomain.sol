@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {BatchHeader, CoverageRenewal} from "../types/Certificate.sol";
+
+/// @title Everything that separates one signed message from another
+/// @notice EIP-712 domain and type strings, hash-to-curve tags and the possession message: protocol section 6.
+library SignatureDomain {
+    bytes32 internal constant DOMAIN_TYPEHASH =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+    bytes32 internal constant NAME_HASH = keccak256("Validium DAC");
+    bytes32 internal constant VERSION_HASH = keccak256("1");
+
+    bytes32 internal constant BATCH_HEADER_TYPEHASH = keccak256(
+        "BatchHeader(address rollup,uint64 batchNumber,uint64 epoch,uint64 expiresAt,uint64 payloadLength,"
+        "uint8 hashKind,bytes32 batchHash,bytes32 shardRoot,bytes32 fingerprintsHash,bytes payloadFingerprint)"
+    );
+    bytes32 internal constant COVERAGE_RENEWAL_TYPEHASH =
+        keccak256("CoverageRenewal(address rollup,uint64 lastBatch,uint64 expiresAt,uint64 epoch)");
+
+    bytes32 internal constant POSSESSION_TAG = keccak256("dac/v1/possession");
+
+    /// @dev Tags of draft-irtf-cfrg-bls-signature, proof-of-possession scheme, signatures in G1.
+    bytes internal constant SIGNATURE_DST = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
+    bytes internal constant POSSESSION_DST = "BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
+
+    /// @param registry the committee registry, which is the verifying contract of every message
+    function separator(address registry) internal view returns (bytes32) {
+        return keccak256(abi.encode(DOMAIN_TYPEHASH, NAME_HASH, VERSION_HASH, block.chainid, registry));
+    }
+
+    /// @notice The 32-byte identity of a batch, which is also the message its members sign.
+    function digest(BatchHeader calldata header, address registry) internal view returns (bytes32) {
+        bytes memory scalars = abi.encode(
+            BATCH_HEADER_TYPEHASH,
+            header.rollup,
+            header.batchNumber,
+            header.epoch,
+            header.expiresAt,
+            header.payloadLength,
+            header.hashKind
+        );
+        bytes memory hashes = abi.encode(
+            header.batchHash, header.shardRoot, header.fingerprintsHash, keccak256(header.payloadFingerprint)
+        );
+        return typed(registry, keccak256(bytes.concat(scalars, hashes)));
+    }
+
+    /// @notice The message that members sign to renew their promise over a rollup's settled batches.
+    function digest(CoverageRenewal calldata renewal, address registry) internal view returns (bytes32) {
+        bytes32 structHash = keccak256(
+            abi.encode(
+                COVERAGE_RENEWAL_TYPEHASH, renewal.rollup, renewal.lastBatch, renewal.expiresAt, renewal.epoch
+            )
+        );
+        return typed(registry, structHash);
+    }
+
+    /// @notice The message that proves possession of the secret of `key` by `operator`.
+    /// @param key 256 bytes, EIP-2537 encoding
+    function possession(address registry, address operator, bytes calldata key) internal view returns (bytes32) {
+        return keccak256(abi.encode(POSSESSION_TAG, block.chainid, registry, operator, keccak256(key)));
+    }
+
+    function typed(address registry, bytes32 structHash) private view returns (bytes32) {
+        return keccak256(abi.encodePacked(hex"1901", separator(registry), structHash));
+    }
+}
