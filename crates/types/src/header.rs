@@ -1,0 +1,154 @@
+//! What members sign: the header of a batch, and the renewal of a rollup's coverage.
+
+use alloc::vec::Vec;
+
+use alloy_primitives::{Address, B256, keccak256};
+use thiserror::Error;
+
+use crate::geometry::{Geometry, GeometryError, check_payload_length};
+use crate::ids::BatchDigest;
+use crate::signing_domain::{BATCH_HEADER_TYPE, COVERAGE_RENEWAL_TYPE, Domain, StructHash};
+
+/// How `batchHash` commits to the payload, and so what a signer must have held. Section 5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum HashKind {
+    /// Any collision-resistant hash: signers hold a shard, the proof binds by the payload's fingerprint.
+    Opaque = 0,
+    /// keccak256 of the payload: signers held the payload and recomputed it.
+    Keccak256 = 1,
+    /// SHA-256 of the payload: signers held the payload and recomputed it.
+    Sha256 = 2,
+}
+
+/// A hash kind that this version does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("hashKind is 0 (OPAQUE), 1 (KECCAK256) or 2 (SHA256), got {0}")]
+pub struct UnknownHashKind(pub u64);
+
+impl HashKind {
+    /// Whether signers must have held the whole payload.
+    pub const fn is_checked(self) -> bool {
+        !matches!(self, HashKind::Opaque)
+    }
+
+    /// The name used in the API and on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HashKind::Opaque => "OPAQUE",
+            HashKind::Keccak256 => "KECCAK256",
+            HashKind::Sha256 => "SHA256",
+        }
+    }
+}
+
+impl TryFrom<u64> for HashKind {
+    type Error = UnknownHashKind;
+
+    fn try_from(value: u64) -> Result<Self, UnknownHashKind> {
+        match value {
+            0 => Ok(HashKind::Opaque),
+            1 => Ok(HashKind::Keccak256),
+            2 => Ok(HashKind::Sha256),
+            other => Err(UnknownHashKind(other)),
+        }
+    }
+}
+
+/// Why a header cannot be one of an epoch with a given geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum HeaderError {
+    /// Payload length out of bounds.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
+    /// The payload's fingerprint is not t field elements long.
+    #[error("payloadFingerprint must have {expected} bytes for this committee, got {got}")]
+    FingerprintLength {
+        /// 16t.
+        expected: usize,
+        /// Length received.
+        got: usize,
+    },
+}
+
+/// The header of a batch; its digest is the batch's identity. Section 6.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BatchHeader {
+    /// The rollup's settlement contract.
+    pub rollup: Address,
+    /// The rollup's number of this batch.
+    pub batch_number: u64,
+    /// The committee's epoch.
+    pub epoch: u64,
+    /// Members serve the batch until this Unix second, included.
+    pub expires_at: u64,
+    /// Length L of the payload in bytes.
+    pub payload_length: u64,
+    /// What `batch_hash` is.
+    pub hash_kind: HashKind,
+    /// The rollup's commitment to the payload.
+    pub batch_hash: B256,
+    /// Merkle root over the n shard hashes.
+    pub shard_root: B256,
+    /// Hash over the fingerprints of the k rows.
+    pub fingerprints_hash: B256,
+    /// Fingerprint of the whole payload at every point: 16t bytes.
+    pub payload_fingerprint: Vec<u8>,
+}
+
+impl BatchHeader {
+    /// The EIP-712 digest.
+    pub fn digest(&self, domain: &Domain) -> BatchDigest {
+        BatchDigest(
+            domain.digest(
+                StructHash::new(BATCH_HEADER_TYPE)
+                    .address(self.rollup)
+                    .number(self.batch_number)
+                    .number(self.epoch)
+                    .number(self.expires_at)
+                    .number(self.payload_length)
+                    .number(self.hash_kind as u64)
+                    .word(self.batch_hash)
+                    .word(self.shard_root)
+                    .word(self.fingerprints_hash)
+                    .word(keccak256(&self.payload_fingerprint))
+                    .finish(),
+            ),
+        )
+    }
+
+    /// Whether lengths fit a committee of this geometry.
+    pub fn check_shape(&self, geometry: Geometry) -> Result<(), HeaderError> {
+        check_payload_length(self.payload_length)?;
+        let expected = geometry.fingerprint_bytes();
+        let got = self.payload_fingerprint.len();
+        if got == expected { Ok(()) } else { Err(HeaderError::FingerprintLength { expected, got }) }
+    }
+}
+
+/// "I hold, checked, my shard of every settled batch of this rollup up to `last_batch`, and serve them until `expires_at`." Section 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CoverageRenewal {
+    /// The rollup's settlement contract.
+    pub rollup: Address,
+    /// The last settled batch that is covered.
+    pub last_batch: u64,
+    /// The new time until which all of them are served.
+    pub expires_at: u64,
+    /// The committee's epoch.
+    pub epoch: u64,
+}
+
+impl CoverageRenewal {
+    /// The EIP-712 digest.
+    pub fn digest(&self, domain: &Domain) -> B256 {
+        domain.digest(
+            StructHash::new(COVERAGE_RENEWAL_TYPE)
+                .address(self.rollup)
+                .number(self.last_batch)
+                .number(self.expires_at)
+                .number(self.epoch)
+                .finish(),
+        )
+    }
+}

@@ -1,0 +1,64 @@
+//! Names of things: a seat in a committee, and a batch by its digest.
+
+use core::fmt;
+
+use alloy_primitives::B256;
+
+/// A seat of a committee, 0 ≤ seat < n ≤ 256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seat(pub u8);
+
+impl Seat {
+    /// The seat as an index into seat-ordered lists.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// All seats of a committee of `n`, in order.
+    pub fn all(n: u16) -> impl DoubleEndedIterator<Item = Seat> + Clone {
+        (0..n).map(|seat| Seat(u8::try_from(seat).expect("n is at most 256, so a seat fits one byte")))
+    }
+}
+
+impl fmt::Display for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seat({})", self.0)
+    }
+}
+
+/// A batch's identity everywhere: the EIP-712 digest of its header, and the message that members sign.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchDigest(pub B256);
+
+impl BatchDigest {
+    /// The 32 bytes that members sign.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0.0
+    }
+}
+
+impl fmt::Display for BatchDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl fmt::Debug for BatchDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BatchDigest({:#x})", self.0)
+    }
+}
+
+impl core::str::FromStr for BatchDigest {
+    type Err = alloy_primitives::hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(BatchDigest)
+    }
+}

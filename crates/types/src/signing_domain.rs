@@ -1,0 +1,97 @@
+//! Everything that separates one signed message from another: EIP-712 domain and type strings, BLS ciphersuites, hash prefixes.
+//!
+//! The same strings stand in `contracts/src` and in `docs/protocol.md`; the shared vectors hold all three together.
+
+use alloc::vec::Vec;
+
+use alloy_primitives::{Address, B256, keccak256};
+
+/// BLS ciphersuite under which members sign batch digests.
+pub const ATTESTATION_DST: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
+/// BLS ciphersuite under which members prove possession of their key.
+pub const POSSESSION_DST: &[u8] = b"BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
+/// Hashed into the message of a proof of possession.
+pub const POSSESSION_LABEL: &[u8] = b"dac/v1/possession";
+/// Prefix of the seed from which a batch's points are drawn.
+pub const POINTS_LABEL: &[u8] = b"dac/v1/points";
+/// Prefix of one point.
+pub const POINT_LABEL: &[u8] = b"dac/v1/point";
+/// Prefix of the hash over all row fingerprints.
+pub const FINGERPRINTS_LABEL: &[u8] = b"dac/v1/fingerprints";
+
+pub(crate) const DOMAIN_TYPE: &[u8] =
+    b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
+pub(crate) const DOMAIN_NAME: &[u8] = b"Validium DAC";
+pub(crate) const DOMAIN_VERSION: &[u8] = b"1";
+pub(crate) const BATCH_HEADER_TYPE: &[u8] = b"BatchHeader(address rollup,uint64 batchNumber,uint64 epoch,uint64 expiresAt,uint64 payloadLength,uint8 hashKind,bytes32 batchHash,bytes32 shardRoot,bytes32 fingerprintsHash,bytes payloadFingerprint)";
+pub(crate) const BATCH_SUBMISSION_TYPE: &[u8] = b"BatchSubmission(address rollup,uint64 batchNumber,uint64 payloadLength,uint64 expiresAt,uint8 hashKind,bytes32 batchHash,bytes32 replaces,address disperser,uint64 submitBefore)";
+pub(crate) const COVERAGE_RENEWAL_TYPE: &[u8] =
+    b"CoverageRenewal(address rollup,uint64 lastBatch,uint64 expiresAt,uint64 epoch)";
+
+/// Where a signature is valid: one chain, one committee registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Domain {
+    /// EIP-155 chain id of L1.
+    pub chain_id: u64,
+    /// The committee registry's address.
+    pub registry: Address,
+}
+
+impl Domain {
+    /// The EIP-712 domain separator.
+    pub fn separator(&self) -> B256 {
+        StructHash::new(DOMAIN_TYPE)
+            .word(keccak256(DOMAIN_NAME))
+            .word(keccak256(DOMAIN_VERSION))
+            .number(self.chain_id)
+            .address(self.registry)
+            .finish()
+    }
+
+    /// keccak256(0x1901 ‖ separator ‖ struct hash).
+    pub(crate) fn digest(&self, struct_hash: B256) -> B256 {
+        let mut preimage = [0; 66];
+        preimage[..2].copy_from_slice(&[0x19, 0x01]);
+        preimage[2..34].copy_from_slice(self.separator().as_slice());
+        preimage[34..].copy_from_slice(struct_hash.as_slice());
+        keccak256(preimage)
+    }
+
+    /// The 32 bytes an operator signs with its BLS key to prove possession of it (section 6).
+    ///
+    /// `public_key` is the key in EIP-2537 encoding.
+    pub fn possession_message(&self, operator: Address, public_key: &[u8; 256]) -> B256 {
+        StructHash::new(POSSESSION_LABEL)
+            .number(self.chain_id)
+            .address(self.registry)
+            .address(operator)
+            .word(keccak256(public_key))
+            .finish()
+    }
+}
+
+/// Hashes 32-byte words behind the hash of a type string: EIP-712's hashStruct, which is also abi.encode's layout.
+pub(crate) struct StructHash(Vec<u8>);
+
+impl StructHash {
+    pub(crate) fn new(type_string: &[u8]) -> Self {
+        Self(keccak256(type_string).to_vec())
+    }
+
+    pub(crate) fn word(mut self, word: B256) -> Self {
+        self.0.extend_from_slice(word.as_slice());
+        self
+    }
+
+    pub(crate) fn number(self, number: u64) -> Self {
+        self.word(B256::left_padding_from(&number.to_be_bytes()))
+    }
+
+    pub(crate) fn address(self, address: Address) -> Self {
+        self.word(address.into_word())
+    }
+
+    pub(crate) fn finish(self) -> B256 {
+        keccak256(self.0)
+    }
+}
