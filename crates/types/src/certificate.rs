@@ -200,10 +200,7 @@ mod tests {
         let quorum = Quorum::new(7, 3, 5).unwrap();
         let absent = |bytes: &[u8]| AbsentSeats::try_from(bytes).unwrap();
         assert_eq!(absent(&[0, 6]).check_quorum(quorum), Ok(()));
-        assert_eq!(
-            absent(&[0, 7]).check_quorum(quorum),
-            Err(AbsentSeatsError::OutOfRange { seat: 7, n: 7 })
-        );
+        assert_eq!(absent(&[0, 7]).check_quorum(quorum), Err(AbsentSeatsError::OutOfRange { seat: 7, n: 7 }));
         assert_eq!(
             absent(&[0, 1, 2]).check_quorum(quorum),
             Err(AbsentSeatsError::TooFewSigners { signers: 4, n: 7, q: 5 })

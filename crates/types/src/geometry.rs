@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn shard_lengths_are_whole_blocks_that_hold_the_payload() {
-        let cases = [(7, 3, 1, 16), (7, 3, 48, 16), (7, 3, 49, 32), (2, 1, 64 << 20, 64 << 20), (256, 255, 1, 16)];
+        let cases =
+            [(7, 3, 1, 16), (7, 3, 48, 16), (7, 3, 49, 32), (2, 1, 64 << 20, 64 << 20), (256, 255, 1, 16)];
         for (n, k, length, expected) in cases {
             assert_eq!(Geometry::new(n, k).unwrap().shard_length(length), Ok(expected));
         }

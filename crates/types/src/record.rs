@@ -44,7 +44,11 @@ impl RowFingerprints {
     pub fn new(geometry: Geometry, bytes: Vec<u8>) -> Result<Self, RecordShapeError> {
         let expected = usize::from(geometry.k()) * geometry.fingerprint_bytes();
         let got = bytes.len();
-        if got == expected { Ok(Self(bytes)) } else { Err(RecordShapeError::FingerprintBytes { expected, got }) }
+        if got == expected {
+            Ok(Self(bytes))
+        } else {
+            Err(RecordShapeError::FingerprintBytes { expected, got })
+        }
     }
 
     /// All bytes z_0 ‖ … ‖ z_{k−1}.

@@ -1,8 +1,8 @@
 //! What a rollup's poster signs so that its batch, and no other, is dispersed by the aggregator it names.
 
-use alloy_primitives::{Address, B256};
 #[cfg(feature = "std")]
 use crate::ecdsa::EcdsaSignatureError;
+use alloy_primitives::{Address, B256};
 use thiserror::Error;
 
 use crate::ecdsa::EcdsaSignature;
