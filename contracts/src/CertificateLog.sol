@@ -4,7 +4,8 @@ pragma solidity 0.8.37;
 import {ICertificateLog} from "./interfaces/ICertificateLog.sol";
 import {ICommitteeRegistry} from "./interfaces/ICommitteeRegistry.sol";
 import {CertificateLib} from "./libraries/CertificateLib.sol";
-import {Certificate} from "./types/Certificate.sol";
+import {SignatureDomain} from "./libraries/SignatureDomain.sol";
+import {BatchHeader, Certificate} from "./types/Certificate.sol";
 
 /// @title The public list of certified batches
 /// @notice See ICertificateLog.
@@ -20,39 +21,47 @@ contract CertificateLog is ICertificateLog {
 
     /// @inheritdoc ICertificateLog
     function record(Certificate calldata certificate) external returns (bytes32 digest) {
+        BatchHeader calldata header = certificate.header;
+        bytes calldata absent = certificate.absent;
+        bytes calldata signature = certificate.signature;
         if (registry.paused()) revert RecordingPaused();
-        checkCalldata(certificate);
-        digest = CertificateLib.check(registry, certificate);
+        checkCalldata(header.payloadFingerprint, absent, signature);
+        // Before the costly part: whoever comes second has paid for little more than the transaction.
+        digest = SignatureDomain.digest(header, address(registry));
         if (recordedAt[digest] != 0) revert AlreadyRecorded(digest);
+        CertificateLib.check(registry, header, digest, absent, signature);
         recordedAt[digest] = uint64(block.timestamp);
         emit CertificateRecorded(
             digest,
-            certificate.header.rollup,
-            certificate.header.batchNumber,
-            certificate.header.epoch,
-            certificate.header.expiresAt,
-            certificate.header.payloadLength,
-            certificate.header.shardRoot,
-            certificate.absent
+            header.rollup,
+            header.batchNumber,
+            header.epoch,
+            header.expiresAt,
+            header.payloadLength,
+            header.shardRoot,
+            absent
         );
     }
 
     /// @inheritdoc ICertificateLog
     function check(Certificate calldata certificate) external view returns (bytes32 digest) {
-        checkCalldata(certificate);
+        checkCalldata(certificate.header.payloadFingerprint, certificate.absent, certificate.signature);
         return CertificateLib.check(registry, certificate);
     }
 
     /// @dev ABI decoding ignores bytes that no offset points to. Nothing here depends on them, but a certificate has
     /// one encoding only, so that whatever is compared by its bytes is compared by its meaning.
-    function checkCalldata(Certificate calldata certificate) private pure {
+    function checkCalldata(bytes calldata fingerprint, bytes calldata absent, bytes calldata signature) private pure {
         // Selector and the certificate's offset; its 3 heads; the header's 10; then the lengths of three byte strings.
-        uint256 expected = 4 + 32 * (1 + 3 + 10 + 3) + padded(certificate.header.payloadFingerprint)
-            + padded(certificate.absent) + padded(certificate.signature);
+        uint256 expected =
+            4 + 32 * (1 + 3 + 10 + 3) + padded(fingerprint.length) + padded(absent.length) + padded(signature.length);
         if (msg.data.length != expected) revert CalldataLength(msg.data.length, expected);
     }
 
-    function padded(bytes calldata data) private pure returns (uint256) {
-        return (data.length + 31) & ~uint256(31);
+    /// @dev To whole words. A length that calldata could hold is far from overflowing.
+    function padded(uint256 length) private pure returns (uint256) {
+        unchecked {
+            return (length + 31) & ~uint256(31);
+        }
     }
 }

@@ -35,11 +35,11 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     }
 
     /// @param operatorsContract data contract of abi.encode(address[]), in seat order
-    /// @param keyContracts as CommitteeKeys.write made them; 256 seats take three
+    /// @param keys head of the data contracts of the seats' keys, as CommitteeKeys.write made it
     struct Epoch {
         EpochRecord record;
         address operatorsContract;
-        address[3] keyContracts;
+        address keys;
     }
 
     /// @dev Transient: the number of the epoch that an operator, or a key, was last seated in by this transaction.
@@ -153,10 +153,7 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
             postableUntil: type(uint64).max
         });
         entry.operatorsContract = DataContract.write(abi.encode(seats));
-        address[] memory keyContracts = CommitteeKeys.write(points);
-        for (uint256 i = 0; i < keyContracts.length; ++i) {
-            entry.keyContracts[i] = keyContracts[i];
-        }
+        entry.keys = CommitteeKeys.write(points);
         epochCount = number;
         emit EpochOpened(number, uint16(n), k, q, activeFrom);
     }
@@ -174,10 +171,9 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     }
 
     /// @inheritdoc ICommitteeRegistry
-    function committee(uint64 number) external view returns (EpochRecord memory record, address[] memory keyContracts) {
+    function committee(uint64 number) external view returns (EpochRecord memory record, address keys) {
         Epoch storage entry = known(number);
-        record = entry.record;
-        keyContracts = keyContractsOf(entry, record.n);
+        return (entry.record, entry.keys);
     }
 
     /// @inheritdoc ICommitteeRegistry
@@ -189,7 +185,7 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     function members(uint64 number, uint256 offset, uint256 limit) public view returns (Member[] memory page) {
         Epoch storage entry = known(number);
         uint256 n = entry.record.n;
-        bytes memory points = CommitteeKeys.read(keyContractsOf(entry, n), n);
+        bytes memory points = CommitteeKeys.read(entry.keys, n);
         address[] memory accounts = operatorsOf(entry);
         (uint256 from, uint256 count) = pageOf(n, offset, limit);
         page = new Member[](count);
@@ -290,7 +286,7 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     {
         EpochRecord memory record = former.record;
         if (record.n != seats.length || record.k != k) return;
-        bytes memory formerPoints = CommitteeKeys.read(keyContractsOf(former, record.n), record.n);
+        bytes memory formerPoints = CommitteeKeys.read(former.keys, record.n);
         address[] memory formerAccounts = operatorsOf(former);
         uint256 replaced = 0;
         for (uint256 seat = 0; seat < seats.length; ++seat) {
@@ -304,15 +300,9 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     }
 
     function known(uint64 number) private view returns (Epoch storage) {
-        if (number == 0 || number > epochCount) revert UnknownEpoch(number, epochCount);
-        return epochs[number];
-    }
-
-    function keyContractsOf(Epoch storage entry, uint256 n) private view returns (address[] memory keyContracts) {
-        keyContracts = new address[](CommitteeKeys.contractsFor(n));
-        for (uint256 i = 0; i < keyContracts.length; ++i) {
-            keyContracts[i] = entry.keyContracts[i];
-        }
+        Epoch storage entry = epochs[number];
+        if (entry.record.n == 0) revert UnknownEpoch(number, epochCount);
+        return entry;
     }
 
     function unpackedKey(bytes memory points, uint256 start) private pure returns (bytes memory) {

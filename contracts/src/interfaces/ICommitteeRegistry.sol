@@ -96,8 +96,8 @@ interface ICommitteeRegistry {
     /// @notice The epoch whose members sign now; 0 before the first.
     function currentEpoch() external view returns (uint64);
     function epoch(uint64 number) external view returns (EpochRecord memory);
-    /// @notice An epoch's record and the data contracts that hold its keys, for CommitteeKeys to read.
-    function committee(uint64 number) external view returns (EpochRecord memory record, address[] memory keyContracts);
+    /// @notice An epoch's record and the data contract that its keys start in, for CommitteeKeys to read.
+    function committee(uint64 number) external view returns (EpochRecord memory record, address keys);
     /// @notice All members of an epoch, in seat order.
     function members(uint64 number) external view returns (Member[] memory);
     /// @notice Members in seats offset .. offset + limit, fewer where the committee ends.

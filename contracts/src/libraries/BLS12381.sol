@@ -33,6 +33,7 @@ library BLS12381 {
     uint256 internal constant G1_LENGTH = 128;
     uint256 internal constant G2_LENGTH = 256;
 
+    uint256 private constant SHA256 = 0x02;
     uint256 private constant MODEXP = 0x05;
     uint256 private constant G1ADD = 0x0b;
     uint256 private constant G2ADD = 0x0d;
@@ -53,40 +54,44 @@ library BLS12381 {
         view
         returns (bool decided, bool valid)
     {
-        bytes memory input = abi.encode(signature, negatedG2Generator(), hashToG1(message, dst), key);
-        uint256[1] memory one;
-        bool ok;
+        G2Point memory g2 = negatedG2Generator();
+        G1Point memory hashed = hashToG1(message, dst);
         assembly ("memory-safe") {
-            ok := staticcall(gas(), PAIRING_CHECK, add(input, 0x20), mload(input), one, 0x20)
-            ok := and(ok, eq(returndatasize(), 0x20))
+            let input := mload(0x40)
+            mcopy(input, signature, 0x80)
+            mcopy(add(input, 0x080), g2, 0x100)
+            mcopy(add(input, 0x180), hashed, 0x80)
+            mcopy(add(input, 0x200), key, 0x100)
+            decided := staticcall(gas(), PAIRING_CHECK, input, 0x300, 0x00, 0x20)
+            decided := and(decided, eq(returndatasize(), 0x20))
+            valid := and(decided, eq(mload(0x00), 1))
         }
-        return (ok, ok && one[0] == 1);
     }
 
     /// @notice hash_to_curve of RFC 9380 for the suite BLS12381G1_XMD:SHA-256_SSWU_RO_, message of 32 bytes.
-    function hashToG1(bytes32 message, bytes memory dst) internal view returns (G1Point memory) {
-        (bytes memory u0, bytes memory u1) = hashToField(message, dst);
-        return add(mapToG1(u0), mapToG1(u1));
-    }
-
-    /// @notice hash_to_field of RFC 9380, count 2, by expand_message_xmd with SHA-256 to 2 · 64 bytes.
-    /// @return u0 the two field elements, 64 bytes each, below p
-    function hashToField(bytes32 message, bytes memory dst) internal view returns (bytes memory u0, bytes memory u1) {
+    /// @dev expand_message_xmd gives 128 uniform bytes b_1 ‖ … ‖ b_4, two field elements of 64 bytes each to reduce
+    /// modulo p; G1 has no cofactor left to clear after MAP_FP_TO_G1, which does that itself.
+    function hashToG1(bytes32 message, bytes memory dst) internal view returns (G1Point memory point) {
         bytes memory dstPrime = bytes.concat(dst, bytes1(uint8(dst.length)));
         // Z_pad is one 64-byte block of zeros; then the message, the output length 128 and a zero.
         bytes32 b0 = sha256(bytes.concat(bytes32(0), bytes32(0), message, hex"008000", dstPrime));
-        bytes32 b1 = sha256(bytes.concat(b0, hex"01", dstPrime));
-        bytes32 b2 = sha256(bytes.concat(b0 ^ b1, hex"02", dstPrime));
-        bytes32 b3 = sha256(bytes.concat(b0 ^ b2, hex"03", dstPrime));
-        bytes32 b4 = sha256(bytes.concat(b0 ^ b3, hex"04", dstPrime));
-        return (reduce(b1, b2), reduce(b3, b4));
+        bytes memory chain = bytes.concat(bytes32(0), bytes1(0), dstPrime);
+        bytes32 b1 = chained(chain, b0, 1);
+        bytes32 b2 = chained(chain, b0 ^ b1, 2);
+        bytes32 b3 = chained(chain, b0 ^ b2, 3);
+        bytes32 b4 = chained(chain, b0 ^ b3, 4);
+        point = mapToG1(b1, b2);
+        addTo(point, mapToG1(b3, b4));
     }
 
-    function add(G1Point memory a, G1Point memory b) internal view returns (G1Point memory sum) {
-        bytes memory input = abi.encode(a, b);
+    /// @notice acc := acc + point, in place.
+    function addTo(G1Point memory acc, G1Point memory point) internal view {
         bool ok;
         assembly ("memory-safe") {
-            ok := staticcall(gas(), G1ADD, add(input, 0x20), mload(input), sum, 0x80)
+            let input := mload(0x40)
+            mcopy(input, acc, 0x80)
+            mcopy(add(input, 0x80), point, 0x80)
+            ok := staticcall(gas(), G1ADD, input, 0x100, acc, 0x80)
             ok := and(ok, eq(returndatasize(), 0x80))
         }
         if (!ok) revert PrecompileFailed(G1ADD);
@@ -97,10 +102,10 @@ library BLS12381 {
     function addTo(G2Point memory acc, G2Point memory point) internal view {
         bool ok;
         assembly ("memory-safe") {
-            let scratch := mload(0x40)
-            mcopy(scratch, acc, 0x100)
-            mcopy(add(scratch, 0x100), point, 0x100)
-            ok := staticcall(gas(), G2ADD, scratch, 0x200, acc, 0x100)
+            let input := mload(0x40)
+            mcopy(input, acc, 0x100)
+            mcopy(add(input, 0x100), point, 0x100)
+            ok := staticcall(gas(), G2ADD, input, 0x200, acc, 0x100)
             ok := and(ok, eq(returndatasize(), 0x100))
         }
         if (!ok) revert PrecompileFailed(G2ADD);
@@ -144,22 +149,34 @@ library BLS12381 {
         }
     }
 
-    /// @dev 64 uniform bytes modulo p, as the 64 bytes of a field element, by x^1 mod p.
-    function reduce(bytes32 high, bytes32 low) private view returns (bytes memory element) {
-        bytes memory input = abi.encode(64, 32, 64, high, low, 1, P_HI, P_LO);
-        element = new bytes(64);
+    /// @dev One step of expand_message_xmd: SHA-256(value ‖ index ‖ DST_prime).
+    /// @param chain 33 bytes to be written here, then DST_prime
+    function chained(bytes memory chain, bytes32 value, uint8 index) private view returns (bytes32 hash) {
         bool ok;
         assembly ("memory-safe") {
-            ok := staticcall(gas(), MODEXP, add(input, 0x20), mload(input), add(element, 0x20), 0x40)
-            ok := and(ok, eq(returndatasize(), 0x40))
+            mstore(add(chain, 0x20), value)
+            mstore8(add(chain, 0x40), index)
+            ok := staticcall(gas(), SHA256, add(chain, 0x20), mload(chain), 0x00, 0x20)
+            hash := mload(0x00)
         }
-        if (!ok) revert PrecompileFailed(MODEXP);
+        if (!ok) revert PrecompileFailed(SHA256);
     }
 
-    function mapToG1(bytes memory element) private view returns (G1Point memory point) {
+    /// @dev 64 uniform bytes, modulo p (as x^1 mod p), mapped to the curve.
+    function mapToG1(bytes32 high, bytes32 low) private view returns (G1Point memory point) {
         bool ok;
         assembly ("memory-safe") {
-            ok := staticcall(gas(), MAP_FP_TO_G1, add(element, 0x20), 0x40, point, 0x80)
+            let input := mload(0x40)
+            mstore(input, 64) // bytes of x
+            mstore(add(input, 0x20), 32) // bytes of the exponent
+            mstore(add(input, 0x40), 64) // bytes of p
+            mstore(add(input, 0x60), high)
+            mstore(add(input, 0x80), low)
+            mstore(add(input, 0xa0), 1)
+            mstore(add(input, 0xc0), P_HI)
+            mstore(add(input, 0xe0), P_LO)
+            ok := staticcall(gas(), MODEXP, input, 0x100, input, 0x40)
+            ok := and(ok, staticcall(gas(), MAP_FP_TO_G1, input, 0x40, point, 0x80))
             ok := and(ok, eq(returndatasize(), 0x80))
         }
         if (!ok) revert PrecompileFailed(MAP_FP_TO_G1);

@@ -46,18 +46,31 @@ library CertificateLib {
         returns (bytes32 digest)
     {
         BatchHeader calldata header = certificate.header;
+        digest = SignatureDomain.digest(header, address(registry));
+        check(registry, header, digest, certificate.absent, certificate.signature);
+    }
+
+    /// @notice The same in parts, for a caller that needs them earlier.
+    /// @param digest of the header
+    function check(
+        ICommitteeRegistry registry,
+        BatchHeader calldata header,
+        bytes32 digest,
+        bytes calldata absent,
+        bytes calldata signature
+    ) internal view {
         if (header.hashKind > MAX_HASH_KIND) revert UnknownHashKind(header.hashKind);
-        if (header.payloadLength == 0 || header.payloadLength > MAX_PAYLOAD_LENGTH) {
-            revert PayloadLength(header.payloadLength, MAX_PAYLOAD_LENGTH);
+        uint64 payloadLength = header.payloadLength;
+        if (payloadLength == 0 || payloadLength > MAX_PAYLOAD_LENGTH) {
+            revert PayloadLength(payloadLength, MAX_PAYLOAD_LENGTH);
         }
         checkExpiry(header.expiresAt);
-        (EpochRecord memory epoch, address[] memory keyContracts) = committee(registry, header.epoch);
+        (EpochRecord memory epoch, address keys) = committee(registry, header.epoch);
         uint256 expected = fingerprintLength(epoch.n);
         if (header.payloadFingerprint.length != expected) {
             revert PayloadFingerprintLength(header.payloadFingerprint.length, expected);
         }
-        digest = SignatureDomain.digest(header, address(registry));
-        checkSignature(epoch, keyContracts, digest, certificate.absent, certificate.signature);
+        checkSignature(epoch, keys, digest, absent, signature);
     }
 
     /// @notice Check a renewal's certificate at this block's time, by the same rules.
@@ -68,9 +81,9 @@ library CertificateLib {
         returns (bytes32 digest)
     {
         checkExpiry(certificate.renewal.expiresAt);
-        (EpochRecord memory epoch, address[] memory keyContracts) = committee(registry, certificate.renewal.epoch);
+        (EpochRecord memory epoch, address keys) = committee(registry, certificate.renewal.epoch);
         digest = SignatureDomain.digest(certificate.renewal, address(registry));
-        checkSignature(epoch, keyContracts, digest, certificate.absent, certificate.signature);
+        checkSignature(epoch, keys, digest, certificate.absent, certificate.signature);
     }
 
     /// @notice Bytes of a fingerprint at t points in an n-seat epoch: 16t, t = ⌈(128 + n) / 106⌉.
@@ -86,16 +99,16 @@ library CertificateLib {
     function committee(ICommitteeRegistry registry, uint64 number)
         private
         view
-        returns (EpochRecord memory epoch, address[] memory keyContracts)
+        returns (EpochRecord memory epoch, address keys)
     {
-        (epoch, keyContracts) = registry.committee(number);
+        (epoch, keys) = registry.committee(number);
         if (block.timestamp < epoch.activeFrom) revert EpochNotYetActive(number, epoch.activeFrom);
         if (block.timestamp > epoch.postableUntil) revert EpochNoLongerPostable(number, epoch.postableUntil);
     }
 
     function checkSignature(
         EpochRecord memory epoch,
-        address[] memory keyContracts,
+        address keys,
         bytes32 digest,
         bytes calldata absent,
         bytes calldata signature
@@ -104,7 +117,7 @@ library CertificateLib {
         if (signature.length != BLS12381.G1_LENGTH) revert SignatureLength(signature.length, BLS12381.G1_LENGTH);
         G1Point memory point = abi.decode(signature, (G1Point));
         if (BLS12381.isInfinity(point)) revert SignatureIsInfinity();
-        G2Point memory key = CommitteeKeys.signersKey(keyContracts, absent);
+        G2Point memory key = CommitteeKeys.signersKey(keys, absent);
         if (BLS12381.isInfinity(key)) revert SignersKeyIsInfinity();
         (bool decided, bool valid) = BLS12381.verify(point, digest, SignatureDomain.SIGNATURE_DST, key);
         if (!decided) revert InvalidSignaturePoint();

@@ -6,62 +6,48 @@ import {DataContract} from "./DataContract.sol";
 
 /// @title An epoch's keys as contract code
 /// @notice A list of packed G2 points in data contracts of 127 points each: first the *negated* sum of all keys, then
-/// the keys in seat order. A packed point is its four coordinates of 48 bytes, 192 bytes in all.
+/// the keys in seat order. A packed point is its four coordinates of 48 bytes, 192 bytes in all. The first contract,
+/// the head, starts with the addresses of the second and third, zero where there is none.
 /// @dev Starting from −Σ(all) and adding the absent keys gives −Σ(signers), so nothing is ever subtracted; and while
 /// nobody is absent, one data contract is touched, whatever n is.
 library CommitteeKeys {
     uint256 internal constant PACKED_LENGTH = 192;
-    uint256 internal constant POINTS_PER_CONTRACT = 127;
-
-    /// @notice The data contracts that n keys and their sum take.
-    function contractsFor(uint256 n) internal pure returns (uint256) {
-        return n / POINTS_PER_CONTRACT + 1;
-    }
+    uint256 private constant POINTS_PER_CONTRACT = 127;
+    uint256 private constant STRIDE = POINTS_PER_CONTRACT * PACKED_LENGTH;
+    uint256 private constant LINKS_LENGTH = 40;
 
     /// @notice Sum of the keys of all seats but the absent ones.
     /// @param absent distinct seats of the epoch, one byte each, checked by the caller
-    function signersKey(address[] memory keyContracts, bytes calldata absent) internal view returns (G2Point memory sum) {
-        G2Point memory key;
-        load(keyContracts, 0, sum);
-        for (uint256 i = 0; i < absent.length; ++i) {
-            load(keyContracts, uint256(uint8(absent[i])) + 1, key);
-            BLS12381.addTo(sum, key);
-        }
+    function signersKey(address head, bytes calldata absent) internal view returns (G2Point memory sum) {
+        load(head, LINKS_LENGTH, sum);
+        if (absent.length > 0) addAbsent(sum, head, absent);
         BLS12381.negate(sum);
     }
 
     /// @notice Write an epoch's data contracts.
     /// @param points n + 1 packed points, of which the first is still empty and is filled in here
-    function write(bytes memory points) internal returns (address[] memory keyContracts) {
-        uint256 count = points.length / PACKED_LENGTH;
+    function write(bytes memory points) internal returns (address head) {
         G2Point memory sum;
         G2Point memory key;
-        for (uint256 i = 1; i < count; ++i) {
-            unpack(points, i * PACKED_LENGTH, key);
+        for (uint256 start = PACKED_LENGTH; start < points.length; start += PACKED_LENGTH) {
+            unpack(points, start, key);
             BLS12381.addTo(sum, key);
         }
         BLS12381.negate(sum);
         copy(pack(sum), 0, points, 0, PACKED_LENGTH);
 
-        keyContracts = new address[](contractsFor(count - 1));
-        uint256 stride = POINTS_PER_CONTRACT * PACKED_LENGTH;
-        for (uint256 i = 0; i < keyContracts.length; ++i) {
-            uint256 from = i * stride;
-            uint256 length = points.length - from < stride ? points.length - from : stride;
-            bytes memory part = new bytes(length);
-            copy(points, from, part, 0, length);
-            keyContracts[i] = DataContract.write(part);
-        }
+        address third = writePart(points, 2 * STRIDE, "");
+        address second = writePart(points, STRIDE, "");
+        return writePart(points, 0, abi.encodePacked(second, third));
     }
 
     /// @notice All of an epoch's points as `write` got them, the first being the negated sum.
-    function read(address[] memory keyContracts, uint256 n) internal view returns (bytes memory points) {
+    function read(address head, uint256 n) internal view returns (bytes memory points) {
         points = new bytes((n + 1) * PACKED_LENGTH);
-        uint256 stride = POINTS_PER_CONTRACT * PACKED_LENGTH;
-        for (uint256 i = 0; i < keyContracts.length; ++i) {
-            uint256 from = i * stride;
-            uint256 length = points.length - from < stride ? points.length - from : stride;
-            DataContract.readTo(points, from, keyContracts[i], 0, length);
+        address[3] memory parts = linked(head);
+        for (uint256 i = 0; i * STRIDE < points.length; ++i) {
+            uint256 from = i * STRIDE;
+            DataContract.readTo(points, from, parts[i], i == 0 ? LINKS_LENGTH : 0, partLength(points, from));
         }
     }
 
@@ -81,35 +67,79 @@ library CommitteeKeys {
 
     /// @notice The packed point that starts at byte `start` of `packed`, into `point`.
     function unpack(bytes memory packed, uint256 start, G2Point memory point) internal pure {
+        uint256 source;
         assembly ("memory-safe") {
-            let source := add(add(packed, 0x20), start)
-            for { let target := point } lt(target, add(point, 0x100)) { target := add(target, 0x40) } {
-                mstore(target, shr(128, mload(source)))
-                mstore(add(target, 0x20), mload(add(source, 0x10)))
-                source := add(source, 0x30)
-            }
+            source := add(add(packed, 0x20), start)
         }
+        unpackFrom(source, point);
     }
 
     /// @notice What identifies a packed key: its hash.
     function id(bytes memory points, uint256 start) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
-            hash := keccak256(add(add(points, 0x20), start), 192)
+            hash := keccak256(add(add(points, 0x20), start), PACKED_LENGTH)
         }
     }
 
-    /// @dev The point at `index` of the list, into `point`, by way of scratch memory that is not kept.
-    function load(address[] memory keyContracts, uint256 index, G2Point memory point) private view {
-        address keyContract = keyContracts[index / POINTS_PER_CONTRACT];
-        uint256 from = (index % POINTS_PER_CONTRACT) * PACKED_LENGTH + 1;
-        assembly ("memory-safe") {
-            let source := mload(0x40)
-            extcodecopy(keyContract, source, from, 192)
-            for { let target := point } lt(target, add(point, 0x100)) { target := add(target, 0x40) } {
-                mstore(target, shr(128, mload(source)))
-                mstore(add(target, 0x20), mload(add(source, 0x10)))
-                source := add(source, 0x30)
+    function addAbsent(G2Point memory sum, address head, bytes calldata absent) private view {
+        address[3] memory parts = linked(head);
+        G2Point memory key;
+        for (uint256 i = 0; i < absent.length; ++i) {
+            uint256 index = uint256(uint8(absent[i])) + 1;
+            if (index < POINTS_PER_CONTRACT) {
+                load(head, LINKS_LENGTH + index * PACKED_LENGTH, key);
+            } else {
+                load(parts[index / POINTS_PER_CONTRACT], (index % POINTS_PER_CONTRACT) * PACKED_LENGTH, key);
             }
+            BLS12381.addTo(sum, key);
+        }
+    }
+
+    /// @dev The head and what it links to.
+    function linked(address head) private view returns (address[3] memory parts) {
+        bytes memory links = new bytes(LINKS_LENGTH);
+        DataContract.readTo(links, 0, head, 0, LINKS_LENGTH);
+        parts[0] = head;
+        assembly ("memory-safe") {
+            mstore(add(parts, 0x20), shr(96, mload(add(links, 0x20))))
+            mstore(add(parts, 0x40), shr(96, mload(add(links, 0x34))))
+        }
+    }
+
+    function writePart(bytes memory points, uint256 from, bytes memory links) private returns (address) {
+        if (from >= points.length) return address(0);
+        uint256 length = partLength(points, from);
+        bytes memory part = new bytes(links.length + length);
+        copy(links, 0, part, 0, links.length);
+        copy(points, from, part, links.length, length);
+        return DataContract.write(part);
+    }
+
+    function partLength(bytes memory points, uint256 from) private pure returns (uint256) {
+        return points.length - from < STRIDE ? points.length - from : STRIDE;
+    }
+
+    /// @dev The point at byte `from` of a data contract, into `point`, by way of memory that is not kept.
+    function load(address dataContract, uint256 from, G2Point memory point) private view {
+        uint256 source;
+        assembly ("memory-safe") {
+            source := mload(0x40)
+            extcodecopy(dataContract, source, add(from, 1), PACKED_LENGTH)
+        }
+        unpackFrom(source, point);
+    }
+
+    /// @dev Each coordinate: 16 bytes to the low half of a word, 32 to the next.
+    function unpackFrom(uint256 source, G2Point memory point) private pure {
+        assembly ("memory-safe") {
+            mstore(point, shr(128, mload(source)))
+            mstore(add(point, 0x20), mload(add(source, 0x10)))
+            mstore(add(point, 0x40), shr(128, mload(add(source, 0x30))))
+            mstore(add(point, 0x60), mload(add(source, 0x40)))
+            mstore(add(point, 0x80), shr(128, mload(add(source, 0x60))))
+            mstore(add(point, 0xa0), mload(add(source, 0x70)))
+            mstore(add(point, 0xc0), shr(128, mload(add(source, 0x90))))
+            mstore(add(point, 0xe0), mload(add(source, 0xa0)))
         }
     }
 

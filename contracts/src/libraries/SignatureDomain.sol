@@ -31,19 +31,22 @@ library SignatureDomain {
 
     /// @notice The 32-byte identity of a batch, which is also the message its members sign.
     function digest(BatchHeader calldata header, address registry) internal view returns (bytes32) {
-        bytes memory scalars = abi.encode(
-            BATCH_HEADER_TYPEHASH,
-            header.rollup,
-            header.batchNumber,
-            header.epoch,
-            header.expiresAt,
-            header.payloadLength,
-            header.hashKind
+        bytes32 structHash = keccak256(
+            abi.encode(
+                BATCH_HEADER_TYPEHASH,
+                header.rollup,
+                header.batchNumber,
+                header.epoch,
+                header.expiresAt,
+                header.payloadLength,
+                header.hashKind,
+                header.batchHash,
+                header.shardRoot,
+                header.fingerprintsHash,
+                keccak256(header.payloadFingerprint)
+            )
         );
-        bytes memory hashes = abi.encode(
-            header.batchHash, header.shardRoot, header.fingerprintsHash, keccak256(header.payloadFingerprint)
-        );
-        return typed(registry, keccak256(bytes.concat(scalars, hashes)));
+        return typed(registry, structHash);
     }
 
     /// @notice The message that members sign to renew their promise over a rollup's settled batches.
