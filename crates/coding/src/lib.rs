@@ -1,1 +1,48 @@
-//! TODO
+//! Payload to shards and back, and every check in between: sections 2 to 4 of `docs/protocol.md`.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`field`] | GF(2^8), and K, the field of fingerprints |
+//! | [`merkle`] | RFC 9162 trees over a shard's chunks and over the shards |
+//! | [`fingerprint`] | points and fingerprints, whole or piece by piece |
+//! | [`code`] | the Reed–Solomon code as interpolation: which combination of shards gives which shard |
+//! | [`record`] | a batch's record, checked against its header |
+//! | [`shard`] | the member's check of its shard, whole or piece by piece |
+//! | [`chunk`] | proofs of single chunks, for auditors |
+//! | [`encode`](mod@encode) | the disperser: payload to shards and commitment; and the check of whole payloads |
+//! | [`decode`](mod@decode) | the retriever: checked shards to payload; and repair of one shard |
+//!
+//! Without the feature `reed-solomon` there is no encoding or decoding, and without `std` the rest serves zkVM guests.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+pub mod chunk;
+pub mod code;
+#[cfg(feature = "reed-solomon")]
+pub mod decode;
+#[cfg(feature = "reed-solomon")]
+pub mod encode;
+pub mod field;
+pub mod fingerprint;
+mod kernels;
+pub mod merkle;
+pub mod record;
+pub mod shard;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use chunk::{CheckedChunk, ChunkError, ChunkProof};
+#[cfg(feature = "reed-solomon")]
+pub use decode::{DecodeError, Malformed, RebuildError, decode, rebuild_shard};
+#[cfg(feature = "reed-solomon")]
+pub use encode::{
+    CodingError, Commitment, EncodedBatch, PayloadError, check_payload, check_payload_for_seat, encode,
+    payload_hash,
+};
+pub use fingerprint::{Fingerprint, Fingerprinter, Points, fingerprint, payload_fingerprint};
+pub use merkle::{MerkleError, ShardTree, shard_root};
+pub use record::{CheckedRecord, RecordError};
+#[cfg(feature = "reed-solomon")]
+pub use shard::CheckedShard;
+pub use shard::{CheckedShardSummary, ShardChecker, ShardError};

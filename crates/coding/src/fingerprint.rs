@@ -1,0 +1,307 @@
+//! Homomorphic fingerprints: values of a row, seen as a polynomial over K, at points drawn from the batch. Section 4.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use dac_types::limits::{BLOCK_BYTES, CHUNK_BYTES, FINGERPRINT_MAX_POINTS};
+use dac_types::signing_domain::{FINGERPRINTS_LABEL, POINT_LABEL, POINTS_LABEL};
+use dac_types::{B256, Geometry, Seat};
+use sha2::{Digest, Sha256};
+
+use crate::code::Interpolation;
+use crate::field::{Element, gf8};
+use crate::kernels::evaluate::Evaluator;
+
+/// Bytes that are evaluated together before they are added at their place.
+const SEGMENT_BYTES: usize = CHUNK_BYTES;
+const SEGMENT_BLOCKS: u64 = (SEGMENT_BYTES / BLOCK_BYTES) as u64;
+
+/// The seed from which a batch's points are drawn.
+pub fn points_seed(shard_root: B256, batch_hash: B256, payload_length: u64, geometry: Geometry) -> B256 {
+    let hash = Sha256::new()
+        .chain_update(POINTS_LABEL)
+        .chain_update(shard_root)
+        .chain_update(batch_hash)
+        .chain_update(payload_length.to_be_bytes())
+        .chain_update(geometry.n().to_be_bytes())
+        .chain_update(geometry.k().to_be_bytes());
+    B256::new(hash.finalize().into())
+}
+
+/// The points α_0, …, α_{t−1} of a batch. Cloning is cheap.
+#[derive(Clone)]
+pub struct Points {
+    points: Arc<[Point]>,
+}
+
+struct Point {
+    alpha: Element,
+    alpha_to_the_segment: Element,
+    evaluator: Evaluator,
+}
+
+impl Points {
+    /// The points of the batch with this root, hash, length and geometry.
+    pub fn from_record(shard_root: B256, batch_hash: B256, payload_length: u64, geometry: Geometry) -> Self {
+        let seed = points_seed(shard_root, batch_hash, payload_length, geometry);
+        let points = (0_u8..).take(geometry.points()).map(|j| {
+            let hash: [u8; 32] = Sha256::new()
+                .chain_update(POINT_LABEL)
+                .chain_update(seed)
+                .chain_update([j])
+                .finalize()
+                .into();
+            let (alpha, _) = hash.split_first_chunk().expect("a hash is longer than an element");
+            let alpha = Element::from_bytes(*alpha);
+            Point { alpha, alpha_to_the_segment: alpha.pow(SEGMENT_BLOCKS), evaluator: Evaluator::new(alpha) }
+        });
+        Self { points: points.collect() }
+    }
+
+    /// How many: t.
+    pub fn count(&self) -> usize {
+        self.points.len()
+    }
+
+    /// The points themselves.
+    pub fn elements(&self) -> impl Iterator<Item = Element> + '_ {
+        self.points.iter().map(|point| point.alpha)
+    }
+}
+
+impl fmt::Debug for Points {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.elements()).finish()
+    }
+}
+
+/// Values at all points of a batch: 16t bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    bytes: [u8; FINGERPRINT_MAX_POINTS * BLOCK_BYTES],
+    length: usize,
+}
+
+impl Fingerprint {
+    fn from_elements(elements: impl IntoIterator<Item = Element>) -> Self {
+        let mut fingerprint = Self { bytes: [0; FINGERPRINT_MAX_POINTS * BLOCK_BYTES], length: 0 };
+        for (place, element) in fingerprint.bytes.chunks_exact_mut(BLOCK_BYTES).zip(elements) {
+            place.copy_from_slice(&element.to_bytes());
+            fingerprint.length += BLOCK_BYTES;
+        }
+        fingerprint
+    }
+
+    /// Value at α_0 ‖ value at α_1 ‖ …
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("0x")?;
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Evaluates consecutive pieces of any sizes.
+#[derive(Clone)]
+pub struct Fingerprinter {
+    points: Points,
+    /// Sum of what was evaluated, for each point.
+    sums: [Element; FINGERPRINT_MAX_POINTS],
+    /// The point to the number of blocks evaluated.
+    powers: [Element; FINGERPRINT_MAX_POINTS],
+    /// Less than a segment that waits for more.
+    pending: Vec<u8>,
+}
+
+impl Fingerprinter {
+    /// Nothing evaluated yet.
+    pub fn new(points: &Points) -> Self {
+        Self {
+            points: points.clone(),
+            sums: [Element::ZERO; FINGERPRINT_MAX_POINTS],
+            powers: [Element::ONE; FINGERPRINT_MAX_POINTS],
+            pending: Vec::new(),
+        }
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, mut piece: &[u8]) {
+        if !self.pending.is_empty() {
+            let (head, rest) = piece.split_at(piece.len().min(SEGMENT_BYTES - self.pending.len()));
+            self.pending.extend_from_slice(head);
+            piece = rest;
+            if self.pending.len() < SEGMENT_BYTES {
+                return;
+            }
+            let segment = core::mem::take(&mut self.pending);
+            self.absorb(&segment);
+        }
+        let (segments, rest) = piece.as_chunks::<SEGMENT_BYTES>();
+        for segment in segments {
+            self.absorb(segment);
+        }
+        self.pending.extend_from_slice(rest);
+    }
+
+    /// A whole segment, or the last one.
+    fn absorb(&mut self, segment: &[u8]) {
+        for ((point, sum), power) in self.points.points.iter().zip(&mut self.sums).zip(&mut self.powers) {
+            let value = point.evaluator.evaluate(segment);
+            // The first segment stands at power 0.
+            *sum += if *power == Element::ONE { value } else { value * *power };
+            *power *= point.alpha_to_the_segment;
+        }
+    }
+
+    /// The fingerprint of all pieces, zero-padded to whole blocks.
+    pub fn finish(mut self) -> Fingerprint {
+        let mut rest = core::mem::take(&mut self.pending);
+        rest.resize(rest.len().next_multiple_of(BLOCK_BYTES), 0);
+        if !rest.is_empty() {
+            self.absorb(&rest);
+        }
+        Fingerprint::from_elements(self.sums.into_iter().take(self.points.count()))
+    }
+}
+
+impl fmt::Debug for Fingerprinter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fingerprinter").finish_non_exhaustive()
+    }
+}
+
+/// The fingerprint of a row, shard or payload, zero-padded to whole blocks.
+pub fn fingerprint(points: &Points, bytes: &[u8]) -> Fingerprint {
+    let mut fingerprinter = Fingerprinter::new(points);
+    fingerprinter.update(bytes);
+    fingerprinter.finish()
+}
+
+/// payloadFingerprint from the payload itself: what a validity proof shows.
+pub fn payload_fingerprint(points: &Points, payload: &[u8]) -> Fingerprint {
+    fingerprint(points, payload)
+}
+
+/// payloadFingerprint from the k rows' fingerprints z, laid one after the other, of rows of `shard_length` bytes.
+pub fn payload_fingerprint_of_rows(
+    points: &Points,
+    shard_length: usize,
+    row_fingerprints: &[u8],
+) -> Fingerprint {
+    let row_blocks = (shard_length / BLOCK_BYTES) as u64;
+    let (values, _) = row_fingerprints.as_chunks::<BLOCK_BYTES>();
+    Fingerprint::from_elements(points.elements().enumerate().map(|(j, alpha)| {
+        let alpha_to_the_row = alpha.pow(row_blocks);
+        let values_at_alpha = values.iter().skip(j).step_by(points.count());
+        values_at_alpha
+            .rev()
+            .fold(Element::ZERO, |sum, value| sum * alpha_to_the_row + Element::from_bytes(*value))
+    }))
+}
+
+/// fingerprintsHash: over the k rows' fingerprints z.
+pub fn fingerprints_hash(row_fingerprints: &[u8]) -> B256 {
+    B256::new(Sha256::new().chain_update(FINGERPRINTS_LABEL).chain_update(row_fingerprints).finalize().into())
+}
+
+/// The fingerprint that the shard of `seat` must have: encoding commutes with fingerprinting.
+pub(crate) fn encode_fingerprint(
+    rows: &Interpolation,
+    points: usize,
+    row_fingerprints: &[u8],
+    seat: Seat,
+) -> Fingerprint {
+    let length = points * BLOCK_BYTES;
+    let mut fingerprint = Fingerprint { bytes: [0; FINGERPRINT_MAX_POINTS * BLOCK_BYTES], length };
+    for (coefficient, row) in rows.coefficients(seat).into_iter().zip(row_fingerprints.chunks_exact(length)) {
+        for (to, from) in fingerprint.bytes.iter_mut().zip(row) {
+            *to ^= gf8::mul(coefficient, *from);
+        }
+    }
+    fingerprint
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn points(n: u16) -> Points {
+        Points::from_record(B256::repeat_byte(1), B256::repeat_byte(2), 3, Geometry::new(n, 1).unwrap())
+    }
+
+    fn direct(points: &Points, bytes: &[u8]) -> Fingerprint {
+        Fingerprint::from_elements(points.elements().map(|alpha| {
+            bytes.chunks(BLOCK_BYTES).rev().fold(Element::ZERO, |sum, chunk| {
+                let mut block = [0; BLOCK_BYTES];
+                block[..chunk.len()].copy_from_slice(chunk);
+                sum * alpha + Element::from_bytes(block)
+            })
+        }))
+    }
+
+    #[test]
+    fn sizes_around_every_boundary() {
+        let points = points(191);
+        let bytes: Vec<u8> = (0..3 * SEGMENT_BYTES).map(|i| (i * i / 7).to_le_bytes()[0]).collect();
+        for boundary in [0, BLOCK_BYTES, 4 * BLOCK_BYTES, SEGMENT_BYTES, 2 * SEGMENT_BYTES] {
+            for length in boundary.saturating_sub(17)..=boundary + 17 {
+                assert_eq!(
+                    fingerprint(&points, &bytes[..length]),
+                    direct(&points, &bytes[..length]),
+                    "{length} bytes"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_points_depend_on_everything_in_the_seed() {
+        let geometry = |n, k| Geometry::new(n, k).unwrap();
+        let base = points_seed(B256::ZERO, B256::ZERO, 1, geometry(7, 3));
+        for other in [
+            points_seed(B256::repeat_byte(1), B256::ZERO, 1, geometry(7, 3)),
+            points_seed(B256::ZERO, B256::repeat_byte(1), 1, geometry(7, 3)),
+            points_seed(B256::ZERO, B256::ZERO, 2, geometry(7, 3)),
+            points_seed(B256::ZERO, B256::ZERO, 1, geometry(8, 3)),
+            points_seed(B256::ZERO, B256::ZERO, 1, geometry(7, 4)),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_of_any_sizes_give_the_same(
+            bytes in proptest::collection::vec(any::<u8>(), 0..3 * SEGMENT_BYTES),
+            sizes in proptest::collection::vec(1_usize..6000, 1..20),
+        ) {
+            let points = points(7);
+            let mut fingerprinter = Fingerprinter::new(&points);
+            let mut rest = &bytes[..];
+            for size in sizes.into_iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, after) = rest.split_at(size.min(rest.len()));
+                fingerprinter.update(piece);
+                rest = after;
+            }
+            let got = fingerprinter.finish();
+            prop_assert_eq!(got, direct(&points, &bytes));
+            prop_assert_eq!(got.as_bytes().len(), 32);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! RFC 9162 Merkle trees: over the chunks of a shard, and over the shard hashes of a batch. Section 3.
+//!
+//! Levels are built pairwise, the odd last node rising unchanged; that is the same tree as splitting at the largest
+//! power of two below the count, without recursion.
+
+use alloc::vec::Vec;
+
+use dac_types::B256;
+use dac_types::limits::CHUNK_BYTES;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// Why a path does not lead from a leaf to a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum MerkleError {
+    /// No such leaf.
+    #[error("leaf {index} of a tree of {count}")]
+    Index {
+        /// Leaf asked for.
+        index: usize,
+        /// Leaves of the tree.
+        count: usize,
+    },
+    /// A path of this leaf has another number of nodes.
+    #[error("the path of leaf {index} of {count} has {expected} nodes, got {got}")]
+    PathLength {
+        /// The leaf.
+        index: usize,
+        /// Leaves of the tree.
+        count: usize,
+        /// Nodes that its path has.
+        expected: usize,
+        /// Nodes received.
+        got: usize,
+    },
+    /// The path ends elsewhere.
+    #[error("the path leads to {got}, the root is {expected}")]
+    Root {
+        /// The committed root.
+        expected: B256,
+        /// Where the path leads.
+        got: B256,
+    },
+}
+
+/// H(0x00 ‖ data).
+pub fn leaf_hash(data: &[u8]) -> B256 {
+    B256::new(Sha256::new().chain_update([0x00]).chain_update(data).finalize().into())
+}
+
+/// H(0x01 ‖ left ‖ right).
+pub fn node_hash(left: &B256, right: &B256) -> B256 {
+    let mut preimage = [0x01; 65];
+    preimage[1..33].copy_from_slice(left.as_slice());
+    preimage[33..].copy_from_slice(right.as_slice());
+    B256::new(Sha256::digest(preimage).into())
+}
+
+/// The level above.
+fn parents(level: &[B256]) -> Vec<B256> {
+    level
+        .chunks(2)
+        .map(|pair| match pair {
+            [left, right] => node_hash(left, right),
+            odd => odd[0],
+        })
+        .collect()
+}
+
+/// The root over leaves given by their hashes. A tree without leaves has the hash of nothing, as in the RFC.
+pub fn root_of_leaf_hashes(leaf_hashes: &[B256]) -> B256 {
+    match leaf_hashes {
+        [] => B256::new(Sha256::digest([]).into()),
+        [only] => *only,
+        leaves => {
+            let mut level = parents(leaves);
+            while level.len() > 1 {
+                level = parents(&level);
+            }
+            level[0]
+        }
+    }
+}
+
+/// The path of a leaf, from the leaf upwards; empty for a single leaf.
+pub fn path(leaf_hashes: &[B256], index: usize) -> Result<Vec<B256>, MerkleError> {
+    let count = leaf_hashes.len();
+    if index >= count {
+        return Err(MerkleError::Index { index, count });
+    }
+    let mut path = Vec::new();
+    let (mut level, mut position) = (leaf_hashes.to_vec(), index);
+    while level.len() > 1 {
+        path.extend(level.get(position ^ 1));
+        level = parents(&level);
+        position /= 2;
+    }
+    Ok(path)
+}
+
+/// Which side the sibling is on, level by level; levels on which the node has none are left out.
+fn sides(index: usize, count: usize) -> impl Iterator<Item = Side> {
+    let (mut position, mut width) = (index, count);
+    core::iter::from_fn(move || {
+        while width > 1 {
+            let (here, last) = (position, width - 1);
+            position /= 2;
+            width = width.div_ceil(2);
+            if here % 2 == 1 {
+                return Some(Side::Left);
+            }
+            if here < last {
+                return Some(Side::Right);
+            }
+        }
+        None
+    })
+}
+
+enum Side {
+    Left,
+    Right,
+}
+
+/// Where the path of a leaf leads. Positions come from `index` and `count` alone; the length must be exact.
+pub fn root_of_path(leaf_hash: B256, index: usize, count: usize, path: &[B256]) -> Result<B256, MerkleError> {
+    if index >= count {
+        return Err(MerkleError::Index { index, count });
+    }
+    let (expected, got) = (sides(index, count).count(), path.len());
+    if got != expected {
+        return Err(MerkleError::PathLength { index, count, expected, got });
+    }
+    Ok(sides(index, count).zip(path).fold(leaf_hash, |node, (side, sibling)| match side {
+        Side::Left => node_hash(sibling, &node),
+        Side::Right => node_hash(&node, sibling),
+    }))
+}
+
+/// The leaf stands at `index` among `count` leaves under `root`.
+pub fn verify_path(
+    leaf_hash: B256,
+    index: usize,
+    count: usize,
+    path: &[B256],
+    root: B256,
+) -> Result<(), MerkleError> {
+    let got = root_of_path(leaf_hash, index, count, path)?;
+    if got == root { Ok(()) } else { Err(MerkleError::Root { expected: root, got }) }
+}
+
+/// Leaf hashes of the top tree, whose leaf data are the shard hashes.
+fn top_leaves(shard_hashes: &[B256]) -> Vec<B256> {
+    shard_hashes.iter().map(|hash| leaf_hash(hash.as_slice())).collect()
+}
+
+/// The root over all shard hashes in seat order.
+pub fn shard_root(shard_hashes: &[B256]) -> B256 {
+    root_of_leaf_hashes(&top_leaves(shard_hashes))
+}
+
+/// The path of one shard hash in the top tree.
+pub fn shard_path(shard_hashes: &[B256], seat: usize) -> Result<Vec<B256>, MerkleError> {
+    path(&top_leaves(shard_hashes), seat)
+}
+
+/// The tree over the chunks of one shard: what a member keeps beside the shard to prove single chunks.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ShardTree {
+    leaf_hashes: Vec<B256>,
+}
+
+impl ShardTree {
+    /// No chunk yet.
+    pub const fn new() -> Self {
+        Self { leaf_hashes: Vec::new() }
+    }
+
+    /// No chunk yet, with room for the chunks of a shard of this length.
+    pub fn with_shard_length(shard_length: usize) -> Self {
+        Self { leaf_hashes: Vec::with_capacity(shard_length.div_ceil(CHUNK_BYTES)) }
+    }
+
+    /// From leaf hashes computed before, for example those stored beside a shard.
+    pub const fn from_leaf_hashes(leaf_hashes: Vec<B256>) -> Self {
+        Self { leaf_hashes }
+    }
+
+    /// Of a whole shard.
+    pub fn of_shard(shard: &[u8]) -> Self {
+        Self { leaf_hashes: shard.chunks(CHUNK_BYTES).map(leaf_hash).collect() }
+    }
+
+    /// The next chunk, whole.
+    pub fn push_chunk(&mut self, chunk: &[u8]) {
+        debug_assert!(chunk.len() <= CHUNK_BYTES);
+        self.leaf_hashes.push(leaf_hash(chunk));
+    }
+
+    /// Hashes of the chunks in order.
+    pub fn leaf_hashes(&self) -> &[B256] {
+        &self.leaf_hashes
+    }
+
+    /// The shard hash.
+    pub fn root(&self) -> B256 {
+        root_of_leaf_hashes(&self.leaf_hashes)
+    }
+
+    /// The path of one chunk, from the leaf upwards.
+    pub fn path(&self, index: usize) -> Result<Vec<B256>, MerkleError> {
+        path(&self.leaf_hashes, index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(count: usize) -> Vec<B256> {
+        (0..count).map(|i| leaf_hash(&i.to_le_bytes())).collect()
+    }
+
+    /// MTH as the RFC writes it.
+    fn recursive_root(leaves: &[B256]) -> B256 {
+        if let [only] = leaves {
+            return *only;
+        }
+        let split = leaves.len().next_power_of_two() / 2;
+        node_hash(&recursive_root(&leaves[..split]), &recursive_root(&leaves[split..]))
+    }
+
+    #[test]
+    fn roots_are_those_of_the_rfc() {
+        for count in 1..=70 {
+            assert_eq!(root_of_leaf_hashes(&leaves(count)), recursive_root(&leaves(count)), "{count} leaves");
+        }
+        let nothing =
+            "0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".parse::<B256>().unwrap();
+        assert_eq!(root_of_leaf_hashes(&[]), nothing);
+    }
+
+    #[test]
+    fn every_leaf_has_a_path_that_only_it_has() {
+        for count in 1..=33 {
+            let leaves = leaves(count);
+            let root = root_of_leaf_hashes(&leaves);
+            for index in 0..count {
+                let path = path(&leaves, index).unwrap();
+                assert_eq!(verify_path(leaves[index], index, count, &path, root), Ok(()));
+                for other in (0..count).filter(|other| *other != index) {
+                    assert!(
+                        verify_path(leaves[index], other, count, &path, root).is_err(),
+                        "{index} as {other}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn paths_of_other_lengths_are_refused() {
+        let leaves = leaves(5);
+        let root = root_of_leaf_hashes(&leaves);
+        let mut nodes = path(&leaves, 4).unwrap();
+        assert_eq!(nodes.len(), 1, "the odd leaf rises");
+        nodes.push(B256::ZERO);
+        let error = MerkleError::PathLength { index: 4, count: 5, expected: 1, got: 2 };
+        assert_eq!(verify_path(leaves[4], 4, 5, &nodes, root), Err(error));
+        nodes.clear();
+        assert!(matches!(verify_path(leaves[4], 4, 5, &nodes, root), Err(MerkleError::PathLength { .. })));
+        assert_eq!(
+            verify_path(leaves[4], 5, 5, &nodes, root),
+            Err(MerkleError::Index { index: 5, count: 5 })
+        );
+        assert_eq!(
+            verify_path(leaves[4], 0, 0, &nodes, root),
+            Err(MerkleError::Index { index: 0, count: 0 })
+        );
+        assert_eq!(path(&leaves, 5), Err(MerkleError::Index { index: 5, count: 5 }));
+        assert!(matches!(verify_path(root, 0, 1, &[], leaves[0]), Err(MerkleError::Root { .. })));
+    }
+
+    #[test]
+    fn an_inner_node_is_no_leaf() {
+        let leaves = leaves(4);
+        let inner = node_hash(&leaves[0], &leaves[1]);
+        let upper = node_hash(&leaves[2], &leaves[3]);
+        // A path shortened by one level would pass inner nodes off as chunks, were positions not taken from the count.
+        assert!(verify_path(inner, 0, 4, &[upper], root_of_leaf_hashes(&leaves)).is_err());
+    }
+
+    #[test]
+    fn a_shard_tree_grows_chunk_by_chunk() {
+        let shard: Vec<u8> = (0..3 * CHUNK_BYTES + 16).map(|i| i.to_le_bytes()[0]).collect();
+        let mut tree = ShardTree::with_shard_length(shard.len());
+        shard.chunks(CHUNK_BYTES).for_each(|chunk| tree.push_chunk(chunk));
+        assert_eq!(tree, ShardTree::of_shard(&shard));
+        let path = tree.path(3).unwrap();
+        assert_eq!(verify_path(leaf_hash(&shard[3 * CHUNK_BYTES..]), 3, 4, &path, tree.root()), Ok(()));
+    }
+}

@@ -1,0 +1,167 @@
+//! A batch's record, checked: shard hashes, z and header belong together.
+//!
+//! Signatures, the submission's agreement with the header, expiry and certificate are not looked at here.
+
+use alloc::string::String;
+use alloc::string::ToString;
+
+use dac_types::{AggregateAttestation, B256, BatchHeader, Geometry, Record, RecordShapeError, Seat};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::code::Interpolation;
+use crate::fingerprint::{
+    Fingerprint, Points, encode_fingerprint, fingerprints_hash, payload_fingerprint_of_rows, points_seed,
+};
+use crate::merkle::shard_root;
+
+/// Why a record is not one of its header.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// Lengths do not fit the committee.
+    #[error(transparent)]
+    Shape(#[from] RecordShapeError),
+    /// The shard hashes have another root.
+    #[error("the shard hashes have root {got}, the header says {expected}")]
+    ShardRoot {
+        /// In the header.
+        expected: B256,
+        /// Of the shard hashes received.
+        got: B256,
+    },
+    /// The row fingerprints have another hash: for one, because this member was sent other ones.
+    #[error("the row fingerprints hash to {got}, the header says {expected}")]
+    FingerprintsHash {
+        /// In the header.
+        expected: B256,
+        /// Of the fingerprints received.
+        got: B256,
+    },
+    /// The row fingerprints do not add up to the payload's.
+    #[error("the row fingerprints add up to {got}, the header says {expected}")]
+    PayloadFingerprint {
+        /// In the header, in hexadecimal.
+        expected: String,
+        /// Of the fingerprints received, in hexadecimal.
+        got: String,
+    },
+}
+
+/// A record whose shard hashes and row fingerprints are those that its header commits to.
+#[derive(Clone, Debug)]
+pub struct CheckedRecord {
+    record: Record,
+    geometry: Geometry,
+    shard_length: usize,
+    points: Points,
+    rows: Interpolation,
+    identity: B256,
+}
+
+impl CheckedRecord {
+    /// Checks everything that follows from header and geometry alone: O(n + k·t).
+    pub fn check(record: Record, geometry: Geometry) -> Result<Self, RecordError> {
+        record.check_shape(geometry)?;
+        let header = &record.header;
+        let shard_length = geometry.shard_length(header.payload_length).map_err(|error| {
+            RecordError::Shape(RecordShapeError::Header(dac_types::HeaderError::Geometry(error)))
+        })?;
+        let expected = header.shard_root;
+        let got = shard_root(&record.shard_hashes);
+        if got != expected {
+            return Err(RecordError::ShardRoot { expected, got });
+        }
+        let row_fingerprints = record.row_fingerprints.as_bytes();
+        let expected = header.fingerprints_hash;
+        let got = fingerprints_hash(row_fingerprints);
+        if got != expected {
+            return Err(RecordError::FingerprintsHash { expected, got });
+        }
+        let points =
+            Points::from_record(header.shard_root, header.batch_hash, header.payload_length, geometry);
+        let got = payload_fingerprint_of_rows(&points, shard_length, row_fingerprints);
+        if got.as_bytes() != header.payload_fingerprint {
+            let expected = Hexadecimal(&header.payload_fingerprint).to_string();
+            return Err(RecordError::PayloadFingerprint { expected, got: got.to_string() });
+        }
+        let identity = identity(header, geometry);
+        Ok(Self {
+            rows: Interpolation::from_rows(geometry),
+            record,
+            geometry,
+            shard_length,
+            points,
+            identity,
+        })
+    }
+
+    /// The record.
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Its header.
+    pub const fn header(&self) -> &BatchHeader {
+        &self.record.header
+    }
+
+    /// n and k of its committee.
+    pub const fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Bytes of each shard.
+    pub const fn shard_length(&self) -> usize {
+        self.shard_length
+    }
+
+    /// The points of the batch.
+    pub const fn points(&self) -> &Points {
+        &self.points
+    }
+
+    /// The committed hash of a seat's shard; `None` where there is no such seat.
+    pub fn shard_hash(&self, seat: Seat) -> Option<B256> {
+        self.record.shard_hashes.get(seat.index()).copied()
+    }
+
+    /// The fingerprint that the shard of a seat must have: encode(z)\[seat\]; `None` where there is no such seat.
+    pub fn expected_fingerprint(&self, seat: Seat) -> Option<Fingerprint> {
+        let exists = seat.index() < usize::from(self.geometry.n());
+        exists.then(|| {
+            encode_fingerprint(&self.rows, self.points.count(), self.record.row_fingerprints.as_bytes(), seat)
+        })
+    }
+
+    /// The same record with its certificate, which is not checked here.
+    #[must_use]
+    pub fn with_certificate(mut self, certificate: AggregateAttestation) -> Self {
+        self.record.certificate = Some(certificate);
+        self
+    }
+
+    /// The record itself, unchecked again.
+    pub fn into_record(self) -> Record {
+        self.record
+    }
+
+    /// Names all that a shard was checked against, so that it is not taken for one of another batch.
+    pub(crate) const fn identity(&self) -> B256 {
+        self.identity
+    }
+}
+
+/// Root, batch hash, length, n, k and z: what the member's check of a shard depends on.
+fn identity(header: &BatchHeader, geometry: Geometry) -> B256 {
+    let seed = points_seed(header.shard_root, header.batch_hash, header.payload_length, geometry);
+    B256::new(Sha256::new().chain_update(seed).chain_update(header.fingerprints_hash).finalize().into())
+}
+
+struct Hexadecimal<'a>(&'a [u8]);
+
+impl core::fmt::Display for Hexadecimal<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("0x")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
