@@ -1,1 +1,20 @@
-//! TODO
+//! BLS12-381 with signatures in G1 and keys in G2: the only crate that names blst. Sections 6 and 7 of `docs/protocol.md`.
+//!
+//! [`PublicKey`] and [`Signature`] are checked points: canonically encoded, on the curve, in the subgroup and not at
+//! infinity, whatever they were made from. Bytes that claim to be points are `PublicKeyBytes` and `SignatureBytes` of
+//! `dac-types`.
+
+mod committee;
+mod eip2537;
+mod error;
+mod public_key;
+mod secret_key;
+mod signature;
+
+pub use committee::{
+    AggregateError, CertificateError, CheckedCertificate, CommitteeKeys, SeatKeyError, TimeError,
+};
+pub use error::{BadSignature, PointError, SecretKeyError};
+pub use public_key::{G2_EIP2537_BYTES, PublicKey, aggregate_keys};
+pub use secret_key::{SECRET_KEY_BYTES, SecretKey};
+pub use signature::{G1_EIP2537_BYTES, Signature, aggregate_signatures};
