@@ -1,5 +1,7 @@
 //! Machine-readable reasons of failed calls: `google.rpc.ErrorInfo` with domain `dac.v1`, one list for all services.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -116,12 +118,20 @@ reasons! {
 impl Reason {
     /// A status with this reason and a message for people (cut where it is too long).
     pub fn status(self, message: impl Into<String>) -> Status {
-        let mut message: String = message.into();
+        self.status_with_details(message.into(), ErrorDetails::new())
+    }
+
+    /// As [`Reason::status`], with an estimate of when to try again (`google.rpc.RetryInfo`).
+    pub fn status_with_retry(self, message: impl Into<String>, retry_after: Duration) -> Status {
+        self.status_with_details(message.into(), ErrorDetails::with_retry_info(Some(retry_after)))
+    }
+
+    fn status_with_details(self, mut message: String, mut details: ErrorDetails) -> Status {
         if message.len() > MESSAGE_MAX_BYTES {
             let end = (0..=MESSAGE_MAX_BYTES).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
             message.truncate(end);
         }
-        let details = ErrorDetails::with_error_info(self.as_str(), DOMAIN, [] as [(String, String); 0]);
+        details.set_error_info(self.as_str(), DOMAIN, [] as [(String, String); 0]);
         Status::with_error_details(self.code(), message, details)
     }
 
@@ -169,6 +179,10 @@ mod tests {
     fn a_reason_survives_the_wire() {
         for reason in Reason::ALL {
             assert_eq!(Reason::of(&reason.status("why")), Some(*reason));
+            let status = reason.status_with_retry("why", Duration::from_millis(1500));
+            assert_eq!(Reason::of(&status), Some(*reason));
+            let retry = status.get_details_retry_info().unwrap().retry_delay;
+            assert_eq!(retry, Some(Duration::from_millis(1500)));
         }
         assert_eq!(Reason::of(&Status::internal("none of ours")), None);
     }
