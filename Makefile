@@ -1,0 +1,57 @@
+# Two commands matter: `make demo` and `make test`. Both work on a machine with Rust, a C compiler and Node.js ≥ 20.
+# Everything is built in the dev profile (see Cargo.toml: dependencies and arithmetic are optimised in it), so that the
+# tests and the demo share what was compiled.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+# `make demo PAYLOAD=path/to/file` disperses another file.
+PAYLOAD ?= demo-data/linea-6-blobs.bin
+
+.PHONY: help setup build demo test test-rust test-contracts fmt fmt-check lint deny bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+setup: contracts/node_modules/.package-lock.json ## install the pinned parts from npm: anvil, forge, solc, OpenZeppelin
+
+contracts/node_modules/.package-lock.json: contracts/package.json contracts/package-lock.json
+	@tools/check-prerequisites
+	npm ci --prefix contracts
+	@touch $@
+
+build: ## the three programs: dac-node, dac-aggregator, dac
+	$(CARGO) build --locked --workspace --bins
+
+demo: setup build ## a committee of 7 on this machine: certify a real batch, kill 4 members and the aggregator, get it back
+	target/debug/dac-demo --payload "$(PAYLOAD)"
+
+test: test-rust test-contracts ## every test: Rust, whole system on real processes, Solidity
+
+test-rust: setup build
+	tools/with-postgres $(CARGO) test --locked --workspace
+
+test-contracts: setup
+	npm test --prefix contracts
+
+fmt: ## format everything
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+lint: fmt-check ## format and clippy, warnings denied
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## licences, sources and banned crates
+	tools/cargo-deny check bans licenses sources
+
+bench: ## benchmarks, in the release profile
+	$(CARGO) bench --locked --workspace
+
+clean: ## remove everything that was built or installed here
+	$(CARGO) clean
+	rm -rf contracts/node_modules contracts/out contracts/cache
