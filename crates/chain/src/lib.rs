@@ -1,1 +1,34 @@
-//! TODO
+//! L1 as the committee's processes see it: contract bindings, the committee follower, the certificate log and the
+//! durable poster.
+//!
+//! * [`Follower`] reads the registry again and again; everybody else looks at the last [`RegistryView`].
+//! * [`CertificateLogReader`] tells what was recorded, and whether a certificate would be.
+//! * [`Poster`] records certificates, whatever happens to it or to L1.
+//! * [`admin`] deploys and administers the contracts.
+//! * [`ChainError`] says what went wrong, [`Revert`] why a contract refused.
+
+pub mod admin;
+mod bindings;
+mod error;
+mod follower;
+mod log;
+pub mod poster;
+mod registry;
+mod revert;
+mod rpc;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transaction;
+
+pub use alloy::primitives::{Address, B256, Bytes, Signature, U256};
+pub use alloy::signers::local::PrivateKeySigner;
+
+pub use bindings::record_calldata;
+pub use error::{ChainError, ErrorClass, RegistryFault};
+pub use follower::{Follower, RegistryPublisher, RegistryWatch, Stale};
+pub use log::{CertificateLogReader, RecordedCertificate, RecordedPage};
+pub use poster::{L1, Outcome, Poster, PosterConfig, PosterStore, RpcL1};
+pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
+pub use revert::Revert;
+pub use rpc::{BlockRef, Endpoints, Head, Receipt, SendAnswer};
+pub use transaction::{Fees, TransactionSigner};

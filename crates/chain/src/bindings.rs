@@ -1,0 +1,150 @@
+//! The contracts' ABI, and the way from its structures to the vocabulary of `dac-types` and back.
+//!
+//! Whatever comes from L1 is bounded and checked here: an endpoint may lie, and a registry may be somebody else's.
+
+use alloy::primitives::Bytes;
+use alloy::sol_types::SolCall;
+use dac_bls::{PublicKey, Signature};
+use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
+use dac_types::{AdmittedRollup, Certificate, Member, PublicKeyBytes, Quorum};
+
+use crate::error::{ChainError, RegistryFault};
+
+/// The registry's ABI and bytecode.
+mod registry_abi {
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+    alloy::sol!(CommitteeRegistry, "../../contracts/abi/CommitteeRegistry.json");
+}
+
+/// The certificate log's ABI and bytecode.
+mod log_abi {
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+    alloy::sol!(CertificateLog, "../../contracts/abi/CertificateLog.json");
+}
+
+pub(crate) use log_abi::CertificateLog;
+pub(crate) use registry_abi::CommitteeRegistry;
+
+/// A certificate as `CertificateLog.record` takes it: points uncompressed in EIP-2537 encoding.
+fn certificate_to_abi(certificate: &Certificate) -> Result<CertificateLog::Certificate, ChainError> {
+    let header = &certificate.header;
+    let signature = Signature::from_compressed(&certificate.aggregate.signature)
+        .map_err(ChainError::CertificateSignature)?;
+    Ok(CertificateLog::Certificate {
+        header: CertificateLog::BatchHeader {
+            rollup: header.rollup,
+            batchNumber: header.batch_number,
+            epoch: header.epoch,
+            expiresAt: header.expires_at,
+            payloadLength: header.payload_length,
+            hashKind: header.hash_kind as u8,
+            batchHash: header.batch_hash,
+            shardRoot: header.shard_root,
+            fingerprintsHash: header.fingerprints_hash,
+            payloadFingerprint: header.payload_fingerprint.clone().into(),
+        },
+        absent: certificate.aggregate.absent.as_bytes().to_vec().into(),
+        signature: signature.to_eip2537().to_vec().into(),
+    })
+}
+
+/// The calldata of `CertificateLog.record(certificate)`.
+pub fn record_calldata(certificate: &Certificate) -> Result<Bytes, ChainError> {
+    let certificate = certificate_to_abi(certificate)?;
+    Ok(CertificateLog::recordCall { certificate }.abi_encode().into())
+}
+
+/// The calldata of `CertificateLog.check(certificate)`.
+pub(crate) fn check_calldata(certificate: &Certificate) -> Result<Bytes, ChainError> {
+    let certificate = certificate_to_abi(certificate)?;
+    Ok(CertificateLog::checkCall { certificate }.abi_encode().into())
+}
+
+/// The terms of an epoch, with its end exclusive as in `dac_types::Committee`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EpochTerms {
+    pub(crate) quorum: Quorum,
+    pub(crate) active_from: u64,
+    pub(crate) active_until: u64,
+    pub(crate) postable_until: u64,
+}
+
+impl EpochTerms {
+    pub(crate) fn from_abi(
+        epoch: u64,
+        record: &CommitteeRegistry::EpochRecord,
+    ) -> Result<Self, RegistryFault> {
+        let quorum = Quorum::new(record.n, record.k, record.q)
+            .map_err(|source| RegistryFault::Geometry { epoch, source })?;
+        // An epoch may be replaced in the very second in which it was opened: then its end lies before its beginning.
+        if record.activeUntil < record.activeFrom.saturating_sub(1)
+            || record.postableUntil < record.activeUntil
+        {
+            return Err(RegistryFault::Window {
+                epoch,
+                from: record.activeFrom,
+                until: record.activeUntil,
+                postable: record.postableUntil,
+            });
+        }
+        Ok(Self {
+            quorum,
+            active_from: record.activeFrom,
+            active_until: record.activeUntil.saturating_add(1),
+            postable_until: record.postableUntil,
+        })
+    }
+}
+
+/// A member's key as the registry gives it, kept to see whether it is still the same.
+pub(crate) type RawKey = [u8; 256];
+
+pub(crate) fn raw_key(
+    epoch: u64,
+    seat: usize,
+    member: &CommitteeRegistry::Member,
+) -> Result<RawKey, RegistryFault> {
+    let got = member.key.len();
+    member.key.as_ref().try_into().map_err(|_| RegistryFault::KeyLength { epoch, seat, got })
+}
+
+/// Decodes a key: on the curve, in the subgroup, not infinity. Costs a fraction of a millisecond.
+pub(crate) fn public_key(epoch: u64, seat: usize, raw: &RawKey) -> Result<PublicKeyBytes, RegistryFault> {
+    let key = PublicKey::from_eip2537(raw).map_err(|source| RegistryFault::Key { epoch, seat, source })?;
+    Ok(key.to_compressed())
+}
+
+pub(crate) fn member(
+    epoch: u64,
+    seat: usize,
+    member: CommitteeRegistry::Member,
+    public_key: PublicKeyBytes,
+) -> Result<Member, RegistryFault> {
+    for url in [&member.dispersalUrl, &member.retrievalUrl] {
+        if url.len() > ENDPOINT_URL_MAX_BYTES {
+            return Err(RegistryFault::UrlLength {
+                epoch,
+                seat,
+                got: url.len(),
+                limit: ENDPOINT_URL_MAX_BYTES,
+            });
+        }
+    }
+    Ok(Member {
+        operator: member.operator,
+        public_key,
+        dispersal_url: member.dispersalUrl,
+        retrieval_url: member.retrievalUrl,
+    })
+}
+
+impl From<CommitteeRegistry::RollupRecord> for AdmittedRollup {
+    fn from(record: CommitteeRegistry::RollupRecord) -> Self {
+        Self {
+            rollup: record.rollup,
+            poster: record.poster,
+            retention_max_seconds: record.maxRetention,
+            daily_payload_bytes: record.dailyBytes,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Everything that can go wrong between this process and L1, and whose fault it is.
+
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256};
+use dac_bls::PointError;
+use dac_types::{CommitteeError, GeometryError};
+use thiserror::Error;
+
+use crate::poster::StoreError;
+use crate::revert::Revert;
+
+/// Whose fault an error is, and so what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// What was asked for is wrong: asking again changes nothing.
+    Sender,
+    /// The same request may succeed later or elsewhere.
+    Retryable,
+    /// This process is configured for something that does not exist, or is broken: somebody must look at it.
+    Fatal,
+}
+
+/// An answer of L1 that does not describe a committee.
+#[derive(Debug, Error)]
+pub enum RegistryFault {
+    /// More than this process will read.
+    #[error("the registry claims {got} {what}, at most {limit} are read")]
+    TooMany {
+        /// What is counted.
+        what: &'static str,
+        /// Number claimed.
+        got: u64,
+        /// Number read at most.
+        limit: u64,
+    },
+    /// A page of a listing does not have the length that the count demands.
+    #[error("the registry gave {got} {what} where {expected} were due")]
+    PageLength {
+        /// What is listed.
+        what: &'static str,
+        /// Entries received.
+        got: usize,
+        /// Entries due.
+        expected: usize,
+    },
+    /// n, k and q are no committee.
+    #[error("epoch {epoch}: {source}")]
+    Geometry {
+        /// The epoch.
+        epoch: u64,
+        /// Why.
+        source: GeometryError,
+    },
+    /// Members do not make a committee.
+    #[error(transparent)]
+    Committee(#[from] CommitteeError),
+    /// A key has another length than an EIP-2537 G2 point.
+    #[error("epoch {epoch}, seat {seat}: a key has 256 bytes, got {got}")]
+    KeyLength {
+        /// The epoch.
+        epoch: u64,
+        /// The seat.
+        seat: usize,
+        /// Length received.
+        got: usize,
+    },
+    /// A key is no point of its group, or infinity.
+    #[error("epoch {epoch}, seat {seat}: {source}")]
+    Key {
+        /// The epoch.
+        epoch: u64,
+        /// The seat.
+        seat: usize,
+        /// Why.
+        source: PointError,
+    },
+    /// A URL longer than the registry allows.
+    #[error("epoch {epoch}, seat {seat}: a URL has at most {limit} bytes, got {got}")]
+    UrlLength {
+        /// The epoch.
+        epoch: u64,
+        /// The seat.
+        seat: usize,
+        /// Length received.
+        got: usize,
+        /// Longest allowed.
+        limit: usize,
+    },
+    /// A rollup listed twice.
+    #[error("rollup {0} is listed twice")]
+    DuplicateRollup(Address),
+    /// The validity window of an epoch makes no sense.
+    #[error("epoch {epoch} is active from {from} until {until} and postable until {postable}")]
+    Window {
+        /// The epoch.
+        epoch: u64,
+        /// First second.
+        from: u64,
+        /// Last second of signing.
+        until: u64,
+        /// Last second of posting.
+        postable: u64,
+    },
+}
+
+/// What went wrong on the way to L1, there, or on the way back.
+#[derive(Debug, Error)]
+pub enum ChainError {
+    /// No L1 endpoint was configured.
+    #[error("no L1 endpoint is configured")]
+    NoEndpoint,
+    /// An endpoint's URL cannot be used.
+    #[error("the L1 endpoint's URL is unusable: {reason}")]
+    EndpointUrl {
+        /// Why; never the URL, which may hold a credential.
+        reason: String,
+    },
+    /// No answer within the deadline.
+    #[error("{endpoint}: {method} was not answered within {limit:?}")]
+    Timeout {
+        /// Host and port.
+        endpoint: String,
+        /// JSON-RPC method.
+        method: &'static str,
+        /// The deadline.
+        limit: Duration,
+    },
+    /// No connection, or a broken one.
+    #[error("{endpoint}: {method} failed: {reason}")]
+    Transport {
+        /// Host and port.
+        endpoint: String,
+        /// JSON-RPC method.
+        method: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The answer is longer than anything asked for.
+    #[error("{endpoint}: the answer to {method} is longer than {limit} bytes")]
+    AnswerTooLong {
+        /// Host and port.
+        endpoint: String,
+        /// JSON-RPC method.
+        method: &'static str,
+        /// Bytes read at most.
+        limit: usize,
+    },
+    /// The answer is not what the method returns.
+    #[error("{endpoint}: the answer to {method} is not understood: {reason}")]
+    Malformed {
+        /// Host and port.
+        endpoint: String,
+        /// JSON-RPC method.
+        method: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The L1 node refused.
+    #[error("{endpoint}: {method} was refused with code {code}: {message}")]
+    Refused {
+        /// Host and port.
+        endpoint: String,
+        /// JSON-RPC method.
+        method: &'static str,
+        /// JSON-RPC error code.
+        code: i64,
+        /// What it said, shortened.
+        message: String,
+    },
+    /// The endpoint serves another chain.
+    #[error("{endpoint}: chain {expected} is configured, the endpoint serves {got}")]
+    WrongChain {
+        /// Host and port.
+        endpoint: String,
+        /// Chain id configured.
+        expected: u64,
+        /// Chain id served.
+        got: u64,
+    },
+    /// No contract, or another one, at the configured address.
+    #[error("there is no {contract} at {address}")]
+    NoContract {
+        /// Which contract was expected.
+        contract: &'static str,
+        /// Where.
+        address: Address,
+    },
+    /// The certificate log belongs to another registry.
+    #[error("the certificate log {log} belongs to registry {got}, configured is {expected}")]
+    WrongRegistry {
+        /// The log.
+        log: Address,
+        /// Its registry.
+        got: Address,
+        /// The registry configured.
+        expected: Address,
+    },
+    /// The whole snapshot took too long.
+    #[error("{endpoint}: the registry was not read within {limit:?}")]
+    SnapshotDeadline {
+        /// Host and port.
+        endpoint: String,
+        /// The deadline.
+        limit: Duration,
+    },
+    /// The registry's answers do not fit together.
+    #[error("{endpoint}: {fault}")]
+    Registry {
+        /// Host and port.
+        endpoint: String,
+        /// What is wrong.
+        fault: RegistryFault,
+    },
+    /// A contract refused, and said why.
+    #[error("{0}")]
+    Reverted(Revert),
+    /// A certificate cannot be written in the contract's form.
+    #[error("the certificate's signature is no point: {0}")]
+    CertificateSignature(PointError),
+    /// A transaction was included and failed without a reason that could be found out.
+    #[error("transaction {hash} failed on L1")]
+    TransactionFailed {
+        /// Which.
+        hash: B256,
+    },
+    /// A transaction was not included in time; it still may be.
+    #[error("transaction {hash} was not included within {limit:?}; it still may be")]
+    ReceiptDeadline {
+        /// Which.
+        hash: B256,
+        /// The deadline.
+        limit: Duration,
+    },
+    /// Gas costs more than allowed.
+    #[error("a gas price of {needed} wei is needed, the cap is {cap}")]
+    FeeCap {
+        /// Wei per gas that L1 asks for.
+        needed: u128,
+        /// Wei per gas allowed.
+        cap: u128,
+    },
+    /// A transaction needs more gas than allowed.
+    #[error("{needed} gas is needed, the limit is {limit}")]
+    GasLimit {
+        /// Gas estimated.
+        needed: u64,
+        /// Gas allowed.
+        limit: u64,
+    },
+    /// The key refused to sign.
+    #[error("signing failed: {0}")]
+    Signing(String),
+    /// A block range is empty or backwards.
+    #[error("there are no blocks from {from} to {to}")]
+    BlockRange {
+        /// First.
+        from: u64,
+        /// Last.
+        to: u64,
+    },
+    /// More recorded certificates in the range than are collected at once.
+    #[error("more than {limit} certificates were recorded from block {from} to {to}: ask for fewer blocks")]
+    TooManyEvents {
+        /// First block.
+        from: u64,
+        /// Last block.
+        to: u64,
+        /// Certificates collected at most.
+        limit: usize,
+    },
+    /// The poster's queue is full.
+    #[error("{limit} certificates are waiting to be posted already")]
+    QueueFull {
+        /// Certificates waiting at most.
+        limit: usize,
+    },
+    /// The poster's store failed.
+    #[error("the poster's store failed: {0}")]
+    Store(#[from] StoreError),
+    /// The task that would answer has ended.
+    #[error("the task has stopped")]
+    Stopped,
+}
+
+impl ChainError {
+    /// Whose fault it is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::NoEndpoint
+            | Self::EndpointUrl { .. }
+            | Self::WrongChain { .. }
+            | Self::NoContract { .. }
+            | Self::WrongRegistry { .. }
+            | Self::Signing(_) => ErrorClass::Fatal,
+            Self::CertificateSignature(_)
+            | Self::TransactionFailed { .. }
+            | Self::GasLimit { .. }
+            | Self::BlockRange { .. }
+            | Self::TooManyEvents { .. } => ErrorClass::Sender,
+            Self::Reverted(revert) if revert.may_pass() => ErrorClass::Retryable,
+            Self::Reverted(_) => ErrorClass::Sender,
+            Self::Timeout { .. }
+            | Self::Transport { .. }
+            | Self::AnswerTooLong { .. }
+            | Self::Malformed { .. }
+            | Self::Refused { .. }
+            | Self::SnapshotDeadline { .. }
+            | Self::Registry { .. }
+            | Self::ReceiptDeadline { .. }
+            | Self::FeeCap { .. }
+            | Self::QueueFull { .. }
+            | Self::Store(_)
+            | Self::Stopped => ErrorClass::Retryable,
+        }
+    }
+}

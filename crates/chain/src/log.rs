@@ -1,0 +1,243 @@
+//! Reading the certificate log: what was recorded, when, and whether a certificate would be.
+
+use alloy::primitives::{Address, B256, LogData};
+use alloy::sol_types::{SolCall, SolEvent};
+use dac_types::{BatchDigest, Certificate};
+
+use crate::bindings::{self, CertificateLog};
+use crate::error::ChainError;
+use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
+
+/// Blocks of one query for events: what public endpoints grant.
+const BLOCKS_PER_PAGE: u64 = 1_000;
+/// Certificates that [`CertificateLogReader::recorded_events`] collects.
+const EVENTS_MAX: usize = 100_000;
+/// How many pages back from the head the recording of one digest is looked for.
+const SEARCH_PAGES: u64 = 20;
+
+/// A certificate that the log recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordedCertificate {
+    /// The batch.
+    pub digest: BatchDigest,
+    /// Its rollup's settlement contract.
+    pub rollup: Address,
+    /// The rollup's number of it.
+    pub batch_number: u64,
+    /// The epoch that signed it.
+    pub epoch: u64,
+    /// Until when members serve it.
+    pub expires_at: u64,
+    /// Length of the payload.
+    pub payload_length: u64,
+    /// Merkle root over the shard hashes.
+    pub shard_root: B256,
+    /// The block that recorded it.
+    pub block: u64,
+    /// The transaction that did.
+    pub tx: B256,
+}
+
+/// Certificates of a range of blocks, and where the next range begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedPage {
+    /// In the order in which they were recorded.
+    pub certificates: Vec<RecordedCertificate>,
+    /// The first block not looked at; one past the end when all was.
+    pub next_block: u64,
+}
+
+/// Reads one certificate log.
+#[derive(Clone, Debug)]
+pub struct CertificateLogReader {
+    endpoints: Endpoints,
+    log: Address,
+}
+
+impl CertificateLogReader {
+    /// A reader of the log at `log`.
+    pub fn new(endpoints: Endpoints, log: Address) -> Self {
+        Self { endpoints, log }
+    }
+
+    /// The log's address.
+    pub fn address(&self) -> Address {
+        self.log
+    }
+
+    /// The registry whose committees the log accepts.
+    pub async fn registry(&self) -> Result<Address, ChainError> {
+        self.view(CertificateLog::registryCall {}, At::Latest).await
+    }
+
+    /// Fails unless the log belongs to `expected`.
+    pub async fn check_registry(&self, expected: Address) -> Result<(), ChainError> {
+        let got = self.registry().await?;
+        if got == expected { Ok(()) } else { Err(ChainError::WrongRegistry { log: self.log, got, expected }) }
+    }
+
+    /// The newest block.
+    pub async fn head(&self) -> Result<BlockRef, ChainError> {
+        self.endpoints.first(|endpoint| async move { Ok(endpoint.head().await?.block) }).await
+    }
+
+    /// When the batch was recorded, in Unix seconds; none if it was not.
+    pub async fn recorded_at(&self, digest: BatchDigest) -> Result<Option<u64>, ChainError> {
+        let timestamp = self.view(CertificateLog::recordedAtCall { digest: digest.0 }, At::Latest).await?;
+        Ok((timestamp != 0).then_some(timestamp))
+    }
+
+    /// Has L1 check a certificate as it would before recording it: the rule it breaks is [`ChainError::Reverted`].
+    pub async fn check(&self, certificate: &Certificate) -> Result<BatchDigest, ChainError> {
+        let data = bindings::check_calldata(certificate)?;
+        let call = Call { from: None, to: Some(self.log), data };
+        self.endpoints
+            .first(|endpoint| {
+                let call = &call;
+                async move {
+                    let data = endpoint.call(call, At::Latest).await?.map_err(ChainError::Reverted)?;
+                    decode::<CertificateLog::checkCall>(&endpoint, self.log, &data).map(BatchDigest)
+                }
+            })
+            .await
+    }
+
+    /// What was recorded from `from_block`, in a bounded number of blocks, up to `to_block` included.
+    pub async fn recorded_page(&self, from_block: u64, to_block: u64) -> Result<RecordedPage, ChainError> {
+        self.page(from_block, to_block, None).await
+    }
+
+    /// All that was recorded from `from_block` to `to_block`, both included.
+    pub async fn recorded_events(
+        &self,
+        from_block: u64,
+        to_block: u64,
+    ) -> Result<Vec<RecordedCertificate>, ChainError> {
+        let mut all = Vec::new();
+        let mut next = from_block;
+        while next <= to_block {
+            let page = self.recorded_page(next, to_block).await?;
+            all.extend(page.certificates);
+            if all.len() > EVENTS_MAX {
+                return Err(ChainError::TooManyEvents { from: from_block, to: to_block, limit: EVENTS_MAX });
+            }
+            next = page.next_block;
+        }
+        Ok(all)
+    }
+
+    /// The recording of one batch, if it lies in the last blocks up to `to_block`.
+    pub async fn find(
+        &self,
+        digest: BatchDigest,
+        to_block: u64,
+    ) -> Result<Option<RecordedCertificate>, ChainError> {
+        let mut last = to_block;
+        for _ in 0..SEARCH_PAGES {
+            let first = last.saturating_sub(BLOCKS_PER_PAGE - 1);
+            let page = self.page(first, last, Some(digest)).await?;
+            if let Some(found) = page.certificates.first() {
+                return Ok(Some(*found));
+            }
+            match first.checked_sub(1) {
+                Some(before) => last = before,
+                None => break,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn page(
+        &self,
+        from: u64,
+        to: u64,
+        digest: Option<BatchDigest>,
+    ) -> Result<RecordedPage, ChainError> {
+        if from > to {
+            return Err(ChainError::BlockRange { from, to });
+        }
+        let mut last = to.min(from.saturating_add(BLOCKS_PER_PAGE - 1));
+        loop {
+            let result = self
+                .endpoints
+                .first(|endpoint| async move {
+                    let topics =
+                        [Some(CertificateLog::CertificateRecorded::SIGNATURE_HASH), digest.map(|d| d.0)];
+                    let topics = if digest.is_some() { &topics[..] } else { &topics[..1] };
+                    let logs = endpoint.logs(self.log, topics, from, last).await?;
+                    logs.iter()
+                        .filter(|log| !log.removed)
+                        .map(|log| self.event(&endpoint, log, from, last))
+                        .collect()
+                })
+                .await;
+            match result {
+                Ok(certificates) => {
+                    return Ok(RecordedPage { certificates, next_block: last.saturating_add(1) });
+                }
+                // A crowded range: endpoints refuse it in words of their own, or the answer is over our bound.
+                Err(ChainError::AnswerTooLong { .. } | ChainError::Refused { .. }) if last > from => {
+                    last = from + (last - from) / 2;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn event(
+        &self,
+        endpoint: &Endpoint,
+        log: &crate::rpc::Log,
+        from: u64,
+        to: u64,
+    ) -> Result<RecordedCertificate, ChainError> {
+        let malformed = |reason: String| ChainError::Malformed {
+            endpoint: endpoint.name().into(),
+            method: "eth_getLogs",
+            reason,
+        };
+        let data = LogData::new(log.topics.clone(), log.data.clone())
+            .ok_or_else(|| malformed(format!("a log with {} topics", log.topics.len())))?;
+        let event = CertificateLog::CertificateRecorded::decode_log_data_validate(&data)
+            .map_err(|error| malformed(error.to_string()))?;
+        let block = log.block.map(|block| block.to::<u64>()).filter(|block| (from..=to).contains(block));
+        match (log.address == self.log, block, log.tx_hash) {
+            (true, Some(block), Some(tx)) => Ok(RecordedCertificate {
+                digest: BatchDigest(event.digest),
+                rollup: event.rollup,
+                batch_number: event.batchNumber,
+                epoch: event.epoch,
+                expires_at: event.expiresAt,
+                payload_length: event.payloadLength,
+                shard_root: event.shardRoot,
+                block,
+                tx,
+            }),
+            _ => Err(malformed("a log of another contract, of another block or of no transaction".into())),
+        }
+    }
+
+    async fn view<C: SolCall>(&self, call: C, at: At) -> Result<C::Return, ChainError> {
+        let request = Call::view(self.log, call.abi_encode());
+        self.endpoints
+            .first(|endpoint| {
+                let request = &request;
+                async move {
+                    let data = endpoint.call(request, at).await?.map_err(ChainError::Reverted)?;
+                    decode::<C>(&endpoint, self.log, &data)
+                }
+            })
+            .await
+    }
+}
+
+fn decode<C: SolCall>(endpoint: &Endpoint, log: Address, data: &[u8]) -> Result<C::Return, ChainError> {
+    if data.is_empty() {
+        return Err(ChainError::NoContract { contract: "certificate log", address: log });
+    }
+    C::abi_decode_returns_validate(data).map_err(|error| ChainError::Malformed {
+        endpoint: endpoint.name().into(),
+        method: "eth_call",
+        reason: format!("{}: {error}", C::SIGNATURE),
+    })
+}

@@ -1,0 +1,128 @@
+//! L1 as the poster sees it, and its implementation over JSON-RPC.
+
+use alloy::primitives::{Address, B256, Bytes};
+use async_trait::async_trait;
+use dac_types::BatchDigest;
+
+use crate::error::ChainError;
+use crate::log::{CertificateLogReader, RecordedCertificate};
+use crate::revert::Revert;
+use crate::rpc::{At, BlockRef, Call, Endpoints, Head, Receipt, SendAnswer};
+
+/// Tip offered where a node does not say what is usual.
+const DEFAULT_PRIORITY_FEE: u128 = 1_000_000_000;
+
+/// A call to a contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContractCall {
+    /// Who calls.
+    pub from: Address,
+    /// The contract.
+    pub to: Address,
+    /// Selector and arguments.
+    pub data: Bytes,
+}
+
+/// What the poster needs of L1. A contract's refusal is an answer, not an error.
+#[async_trait]
+pub trait L1: Send + Sync {
+    /// The newest block.
+    async fn head(&self) -> Result<Head, ChainError>;
+    /// A block by number.
+    async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError>;
+    /// Nonces that `account` had used up as of a block.
+    async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError>;
+    /// The tip that gets a transaction included soon, in wei per gas.
+    async fn priority_fee(&self) -> Result<u128, ChainError>;
+    /// Runs a call as of a block, changing nothing.
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError>;
+    /// Gas that a call takes at the newest block.
+    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError>;
+    /// Hands over a signed transaction.
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError>;
+    /// What became of a transaction, if it is included.
+    async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError>;
+    /// The recording of a digest by whomever, if it lies not too far back.
+    async fn find_recorded(
+        &self,
+        log: Address,
+        digest: BatchDigest,
+        to_block: u64,
+    ) -> Result<Option<RecordedCertificate>, ChainError>;
+}
+
+/// L1 over JSON-RPC.
+#[derive(Clone, Debug)]
+pub struct RpcL1 {
+    endpoints: Endpoints,
+}
+
+impl RpcL1 {
+    /// L1 at these endpoints.
+    pub fn new(endpoints: Endpoints) -> Self {
+        Self { endpoints }
+    }
+}
+
+fn rpc_call(call: &ContractCall) -> Call {
+    Call { from: Some(call.from), to: Some(call.to), data: call.data.clone() }
+}
+
+#[async_trait]
+impl L1 for RpcL1 {
+    async fn head(&self) -> Result<Head, ChainError> {
+        self.endpoints.first(|endpoint| async move { endpoint.head().await }).await
+    }
+
+    async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+        let head = self.endpoints.first(|endpoint| async move { endpoint.block_at(number).await }).await?;
+        Ok(head.map(|head| head.block))
+    }
+
+    async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError> {
+        self.endpoints.first(|endpoint| async move { endpoint.nonce(account, At::Hash(block)).await }).await
+    }
+
+    async fn priority_fee(&self) -> Result<u128, ChainError> {
+        match self.endpoints.first(|endpoint| async move { endpoint.priority_fee().await }).await {
+            Err(ChainError::Refused { .. }) => Ok(DEFAULT_PRIORITY_FEE),
+            fee => fee,
+        }
+    }
+
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+        let call = &rpc_call(call);
+        let result = self
+            .endpoints
+            .first(|endpoint| async move { endpoint.call(call, At::Hash(block)).await })
+            .await?;
+        Ok(match result {
+            // An address without code takes every call: nothing would be recorded there.
+            Ok(data) if data.is_empty() => Err(Revert::Unexplained { data }),
+            Ok(_) => Ok(()),
+            Err(revert) => Err(revert),
+        })
+    }
+
+    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
+        let call = &rpc_call(call);
+        self.endpoints.first(|endpoint| async move { endpoint.estimate_gas(call).await }).await
+    }
+
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        self.endpoints.first(|endpoint| async move { endpoint.send_raw(raw).await }).await
+    }
+
+    async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
+        self.endpoints.first(|endpoint| async move { endpoint.receipt(tx_hash).await }).await
+    }
+
+    async fn find_recorded(
+        &self,
+        log: Address,
+        digest: BatchDigest,
+        to_block: u64,
+    ) -> Result<Option<RecordedCertificate>, ChainError> {
+        CertificateLogReader::new(self.endpoints.clone(), log).find(digest, to_block).await
+    }
+}

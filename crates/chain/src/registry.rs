@@ -1,0 +1,403 @@
+//! What the committee registry says at one block: a consistent snapshot, read from one endpoint at one block hash.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::primitives::{Address, U256};
+use alloy::sol_types::SolCall;
+use async_trait::async_trait;
+use dac_types::{AdmittedRollup, Committee, Domain};
+use tokio::sync::Mutex;
+
+use crate::bindings::{self, CommitteeRegistry, EpochTerms, RawKey};
+use crate::error::{ChainError, RegistryFault};
+use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
+
+/// Members of one page of a committee.
+const MEMBERS_PAGE: usize = 64;
+/// Rollups of one page.
+const ROLLUPS_PAGE: usize = 256;
+/// Rollups read at most.
+const ROLLUPS_MAX: u64 = 16_384;
+/// Epochs read at most, the newest: older ones than these have no batch left that did not expire.
+const EPOCHS_MAX: u64 = 1_024;
+/// How long reading one snapshot may take in all. What was read of immutable things is kept for the next attempt.
+const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The registry at one block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryView {
+    /// L1's chain id.
+    pub chain_id: u64,
+    /// The registry's address.
+    pub registry: Address,
+    /// The block at which all of this was read.
+    pub head: BlockRef,
+    /// All epochs by number, those to come and those replaced included.
+    pub committees: BTreeMap<u64, Arc<Committee>>,
+    /// The epoch that signs at the block's time; none before the first.
+    pub current_epoch: Option<u64>,
+    /// All admitted rollups by settlement contract.
+    pub rollups: HashMap<Address, AdmittedRollup>,
+    /// Whether the owner has paused the committee: members take no new batch, the log no new record.
+    pub paused: bool,
+}
+
+impl RegistryView {
+    /// An epoch's committee.
+    pub fn committee(&self, epoch: u64) -> Option<&Arc<Committee>> {
+        self.committees.get(&epoch)
+    }
+
+    /// The committee whose members sign at `now`. The clock may be ahead of the last block.
+    pub fn active_committee(&self, now: u64) -> Option<&Arc<Committee>> {
+        self.committees.values().rev().find(|committee| committee.is_active(now))
+    }
+
+    /// An admitted rollup.
+    pub fn rollup(&self, rollup: Address) -> Option<&AdmittedRollup> {
+        self.rollups.get(&rollup)
+    }
+
+    /// Where this committee's signatures are valid.
+    pub fn domain(&self) -> Domain {
+        Domain { chain_id: self.chain_id, registry: self.registry }
+    }
+}
+
+/// Reads snapshots of the registry. The follower asks it again and again.
+#[async_trait]
+pub trait RegistryReader: Send + Sync {
+    /// The registry as of the newest block that has `confirmations` blocks on top of it.
+    async fn read(&self, confirmations: u64) -> Result<RegistryView, ChainError>;
+}
+
+/// Reads the registry over JSON-RPC.
+#[derive(Debug)]
+pub struct RpcRegistryReader {
+    endpoints: Endpoints,
+    registry: Address,
+    cache: Mutex<Cache>,
+}
+
+impl RpcRegistryReader {
+    /// A reader of the registry at `registry`.
+    pub fn new(endpoints: Endpoints, registry: Address) -> Self {
+        Self { endpoints, registry, cache: Mutex::default() }
+    }
+
+    /// The domain that the configuration names; reading checks that L1 agrees.
+    pub fn domain(&self) -> Domain {
+        Domain { chain_id: self.endpoints.chain_id(), registry: self.registry }
+    }
+}
+
+#[async_trait]
+impl RegistryReader for RpcRegistryReader {
+    async fn read(&self, confirmations: u64) -> Result<RegistryView, ChainError> {
+        // One endpoint for the whole snapshot: another one may not know the block.
+        self.endpoints
+            .first(|endpoint| async move {
+                let mut cache = self.cache.lock().await;
+                let name = endpoint.name().to_owned();
+                let snapshot =
+                    Snapshot { endpoint, registry: self.registry, chain_id: self.endpoints.chain_id() };
+                tokio::time::timeout(SNAPSHOT_DEADLINE, snapshot.read(&mut cache, confirmations))
+                    .await
+                    .unwrap_or(Err(ChainError::SnapshotDeadline { endpoint: name, limit: SNAPSHOT_DEADLINE }))
+            })
+            .await
+    }
+}
+
+/// What was read before and need not be read again. A committee's members never change, only their URLs do.
+#[derive(Debug, Default)]
+struct Cache {
+    /// The block at which it was read last: when it is no longer part of the chain, nothing here is worth anything.
+    head: Option<BlockRef>,
+    epochs: BTreeMap<u64, CachedEpoch>,
+    /// The replaced epoch whose URLs are read again next.
+    refresh_next: u64,
+}
+
+#[derive(Debug)]
+struct CachedEpoch {
+    keys: Vec<RawKey>,
+    committee: Arc<Committee>,
+}
+
+/// One snapshot while it is being read.
+struct Snapshot {
+    endpoint: Endpoint,
+    registry: Address,
+    chain_id: u64,
+}
+
+impl Snapshot {
+    async fn read(&self, cache: &mut Cache, confirmations: u64) -> Result<RegistryView, ChainError> {
+        // Cached by `Endpoints` between failures; a snapshot is rare enough to ask again.
+        let got = self.endpoint.chain_id().await?;
+        if got != self.chain_id {
+            return Err(ChainError::WrongChain {
+                endpoint: self.endpoint.name().into(),
+                expected: self.chain_id,
+                got,
+            });
+        }
+        let head = self.head(confirmations).await?;
+        self.drop_reorganised(cache, head).await?;
+        // Before anything is cached, so that a reading given up half-way leaves nothing whose block is unknown.
+        cache.head = Some(head);
+
+        let epoch_count = self.call(head, CommitteeRegistry::epochCountCall {}).await?;
+        cache.epochs.retain(|epoch, _| *epoch <= epoch_count);
+        let oldest = epoch_count.saturating_sub(EPOCHS_MAX) + 1;
+        let mut committees = BTreeMap::new();
+        for epoch in (oldest..=epoch_count).rev() {
+            committees.insert(epoch, self.committee(cache, head, epoch, epoch_count).await?);
+        }
+        cache.refresh_next = self.next_to_refresh(cache, head);
+        self.share_urls(cache, &mut committees);
+
+        Ok(RegistryView {
+            chain_id: self.chain_id,
+            registry: self.registry,
+            head,
+            current_epoch: committees
+                .iter()
+                .rev()
+                .find(|(_, committee)| committee.active_from() <= head.timestamp)
+                .map(|(epoch, _)| *epoch),
+            committees,
+            rollups: self.rollups(head).await?,
+            paused: self.call(head, CommitteeRegistry::pausedCall {}).await?,
+        })
+    }
+
+    async fn head(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
+        let latest = self.endpoint.head().await?.block;
+        if confirmations == 0 {
+            return Ok(latest);
+        }
+        let number = latest.number.saturating_sub(confirmations);
+        match self.endpoint.block_at(number).await? {
+            Some(head) => Ok(head.block),
+            // Reorganised between the two calls: the next attempt will see one chain.
+            None => Err(self.malformed("eth_getBlockByNumber", format!("there is no block {number}"))),
+        }
+    }
+
+    async fn drop_reorganised(&self, cache: &mut Cache, head: BlockRef) -> Result<(), ChainError> {
+        let Some(former) = cache.head else { return Ok(()) };
+        let still_there = former == head
+            || (former.number < head.number
+                && self.endpoint.block_at(former.number).await?.is_some_and(|block| block.block == former));
+        if !still_there {
+            *cache = Cache::default();
+        }
+        Ok(())
+    }
+
+    async fn committee(
+        &self,
+        cache: &mut Cache,
+        head: BlockRef,
+        epoch: u64,
+        epoch_count: u64,
+    ) -> Result<Arc<Committee>, ChainError> {
+        // An epoch replaced long ago has its final record; of the others the end may have been set meanwhile.
+        if let Some(cached) = cache.epochs.get(&epoch)
+            && epoch < epoch_count
+            && cached.committee.postable_until() < head.timestamp
+            && epoch != cache.refresh_next
+        {
+            return Ok(cached.committee.clone());
+        }
+        let record = self.call(head, CommitteeRegistry::epochCall { number: epoch }).await?;
+        let terms = EpochTerms::from_abi(epoch, &record).map_err(|fault| self.fault(fault))?;
+        let members = self.members(head, epoch, usize::from(terms.quorum.geometry().n())).await?;
+        let former = cache.epochs.get(&epoch);
+        let entry = build_committee(epoch, terms, members, former).map_err(|fault| self.fault(fault))?;
+        let committee = entry.committee.clone();
+        cache.epochs.insert(epoch, entry);
+        Ok(committee)
+    }
+
+    async fn members(
+        &self,
+        head: BlockRef,
+        epoch: u64,
+        n: usize,
+    ) -> Result<Vec<CommitteeRegistry::Member>, ChainError> {
+        let mut members = Vec::with_capacity(n);
+        while members.len() < n {
+            let expected = MEMBERS_PAGE.min(n - members.len());
+            let page = self
+                .call(
+                    head,
+                    CommitteeRegistry::members_1Call {
+                        number: epoch,
+                        offset: U256::from(members.len()),
+                        limit: U256::from(MEMBERS_PAGE),
+                    },
+                )
+                .await?;
+            self.check_page("members", page.len(), expected)?;
+            members.extend(page);
+        }
+        Ok(members)
+    }
+
+    async fn rollups(&self, head: BlockRef) -> Result<HashMap<Address, AdmittedRollup>, ChainError> {
+        let count: U256 = self.call(head, CommitteeRegistry::rollupCountCall {}).await?;
+        let claimed = u64::try_from(count).unwrap_or(u64::MAX);
+        let count = usize::try_from(claimed).unwrap_or(usize::MAX);
+        if claimed > ROLLUPS_MAX {
+            return Err(self.fault(RegistryFault::TooMany {
+                what: "rollups",
+                got: claimed,
+                limit: ROLLUPS_MAX,
+            }));
+        }
+        let mut rollups = HashMap::with_capacity(count);
+        while rollups.len() < count {
+            let expected = ROLLUPS_PAGE.min(count - rollups.len());
+            let page = self
+                .call(
+                    head,
+                    CommitteeRegistry::rollupsCall {
+                        offset: U256::from(rollups.len()),
+                        limit: U256::from(ROLLUPS_PAGE),
+                    },
+                )
+                .await?;
+            self.check_page("rollups", page.len(), expected)?;
+            for record in page {
+                let rollup = AdmittedRollup::from(record);
+                if rollups.insert(rollup.rollup, rollup).is_some() {
+                    return Err(self.fault(RegistryFault::DuplicateRollup(rollup.rollup)));
+                }
+            }
+        }
+        Ok(rollups)
+    }
+
+    /// Operators change their URLs at any time, and for all epochs at once. Epochs that may still be posted are read at
+    /// every snapshot; of the others one at each, in turn.
+    fn next_to_refresh(&self, cache: &Cache, head: BlockRef) -> u64 {
+        let retired = |(epoch, cached): (&u64, &CachedEpoch)| {
+            (cached.committee.postable_until() < head.timestamp).then_some(*epoch)
+        };
+        cache
+            .epochs
+            .range(cache.refresh_next.saturating_add(1)..)
+            .find_map(retired)
+            .or_else(|| cache.epochs.iter().find_map(retired))
+            .unwrap_or(0)
+    }
+
+    /// An operator that also sits in a newer epoch, which was just read, answers there today.
+    fn share_urls(&self, cache: &mut Cache, committees: &mut BTreeMap<u64, Arc<Committee>>) {
+        let mut today: HashMap<Address, (String, String)> = HashMap::new();
+        for (epoch, committee) in committees.iter_mut().rev() {
+            let stale = committee.members().iter().any(|member| {
+                today.get(&member.operator).is_some_and(|(dispersal, retrieval)| {
+                    *dispersal != member.dispersal_url || *retrieval != member.retrieval_url
+                })
+            });
+            if stale {
+                let mut members = committee.members().to_vec();
+                for member in &mut members {
+                    if let Some((dispersal, retrieval)) = today.get(&member.operator) {
+                        member.dispersal_url.clone_from(dispersal);
+                        member.retrieval_url.clone_from(retrieval);
+                    }
+                }
+                let renewed = Committee::new(
+                    committee.epoch(),
+                    committee.quorum(),
+                    members,
+                    committee.active_from(),
+                    committee.active_until(),
+                    committee.postable_until(),
+                );
+                if let Ok(renewed) = renewed {
+                    *committee = Arc::new(renewed);
+                    if let Some(cached) = cache.epochs.get_mut(epoch) {
+                        cached.committee = committee.clone();
+                    }
+                }
+            }
+            for member in committee.members() {
+                today
+                    .entry(member.operator)
+                    .or_insert_with(|| (member.dispersal_url.clone(), member.retrieval_url.clone()));
+            }
+        }
+    }
+
+    async fn call<C: SolCall>(&self, head: BlockRef, call: C) -> Result<C::Return, ChainError> {
+        let request = Call::view(self.registry, call.abi_encode());
+        match self.endpoint.call(&request, At::Hash(head.hash)).await? {
+            // An address without code answers every call with nothing.
+            Ok(data) if data.is_empty() => {
+                Err(ChainError::NoContract { contract: "committee registry", address: self.registry })
+            }
+            Ok(data) => C::abi_decode_returns_validate(&data)
+                .map_err(|error| self.malformed("eth_call", format!("{}: {error}", C::SIGNATURE))),
+            Err(revert) => Err(self.malformed("eth_call", format!("{}: {revert}", C::SIGNATURE))),
+        }
+    }
+
+    fn check_page(&self, what: &'static str, got: usize, expected: usize) -> Result<(), ChainError> {
+        if got == expected {
+            Ok(())
+        } else {
+            Err(self.fault(RegistryFault::PageLength { what, got, expected }))
+        }
+    }
+
+    fn fault(&self, fault: RegistryFault) -> ChainError {
+        ChainError::Registry { endpoint: self.endpoint.name().into(), fault }
+    }
+
+    fn malformed(&self, method: &'static str, reason: String) -> ChainError {
+        ChainError::Malformed { endpoint: self.endpoint.name().into(), method, reason }
+    }
+}
+
+/// Decoding keys costs most, so those that did not change are taken from the former reading, and so is the whole
+/// committee when nothing did.
+fn build_committee(
+    epoch: u64,
+    terms: EpochTerms,
+    raw: Vec<CommitteeRegistry::Member>,
+    former: Option<&CachedEpoch>,
+) -> Result<CachedEpoch, RegistryFault> {
+    let mut keys = Vec::with_capacity(raw.len());
+    let mut members = Vec::with_capacity(raw.len());
+    for (seat, member) in raw.into_iter().enumerate() {
+        let key = bindings::raw_key(epoch, seat, &member)?;
+        let known = former.filter(|former| former.keys.get(seat) == Some(&key));
+        let public_key = match known.and_then(|former| former.committee.members().get(seat)) {
+            Some(known) => known.public_key,
+            None => bindings::public_key(epoch, seat, &key)?,
+        };
+        keys.push(key);
+        members.push(bindings::member(epoch, seat, member, public_key)?);
+    }
+    let committee = Committee::new(
+        epoch,
+        terms.quorum,
+        members,
+        terms.active_from,
+        terms.active_until,
+        terms.postable_until,
+    )?;
+    let committee = match former {
+        Some(former) if *former.committee == committee => former.committee.clone(),
+        _ => Arc::new(committee),
+    };
+    Ok(CachedEpoch { keys, committee })
+}
