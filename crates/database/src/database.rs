@@ -1,0 +1,273 @@
+//! The handle: opening, reading, and transactions that outlive whoever asked for them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
+use tracing::{Instrument, log};
+
+use crate::error::DatabaseError;
+use crate::migrate::{self, Migration};
+use crate::options::{DatabaseOptions, DatabaseUrl};
+use crate::{postgres, sqlite};
+
+/// A statement that takes longer is logged.
+const SLOW_STATEMENT: Duration = Duration::from_secs(5);
+
+/// What a transaction's closure returns: `Box::pin(async move { … })`.
+pub type TransactionFuture<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
+
+/// Which database stands behind the handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// An embedded file.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+#[derive(Clone, Copy)]
+enum Access {
+    /// Alone among writers.
+    Exclusive,
+    /// Beside other writers, where the backend can.
+    Append,
+    /// Reading one state.
+    Snapshot,
+}
+
+/// A database. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    backend: Backend,
+    writers: AnyPool,
+    readers: AnyPool,
+    transaction_timeout: Duration,
+}
+
+impl Database {
+    /// Opens it, refuses settings under which data could be lost, and brings its schema up to date.
+    pub async fn open(options: &DatabaseOptions, migrations: &[Migration]) -> Result<Self, DatabaseError> {
+        sqlx::any::install_default_drivers();
+        let (backend, connect) = match &options.url {
+            DatabaseUrl::Sqlite(path) => (Backend::Sqlite, sqlite::connect_options(path)?),
+            DatabaseUrl::Postgres(url) => {
+                (Backend::Postgres, postgres::connect_options(url, options.password()?.as_ref())?)
+            }
+        };
+        let connect = connect
+            .log_statements(log::LevelFilter::Off)
+            .log_slow_statements(log::LevelFilter::Warn, SLOW_STATEMENT);
+
+        // On a connection of its own, so that errors keep their type and the migrator's lock ends with it.
+        let migrations = migrations.to_vec();
+        let first = connect.clone();
+        let limit = options.transaction_timeout;
+        let prepared = tokio::spawn(
+            async move { tokio::time::timeout(limit, prepare(first, backend, &migrations)).await }
+                .in_current_span(),
+        );
+        prepared
+            .await
+            .map_err(|_| DatabaseError::Closed)?
+            .map_err(|_| DatabaseError::Timeout { limit })??;
+
+        let readers = options.max_connections.get();
+        let writers = if backend == Backend::Sqlite { 1 } else { readers };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                backend,
+                writers: pool(options, backend, writers, Access::Exclusive)
+                    .connect_lazy_with(connect.clone()),
+                readers: pool(options, backend, readers, Access::Snapshot).connect_lazy_with(connect),
+                transaction_timeout: limit,
+            }),
+        })
+    }
+
+    /// SQLite or PostgreSQL.
+    pub fn backend(&self) -> Backend {
+        self.inner.backend
+    }
+
+    /// Connections for single SELECTs. They refuse to write.
+    pub fn reads(&self) -> &AnyPool {
+        &self.inner.readers
+    }
+
+    /// Runs `work` as the only writer and commits what it did, or nothing of it where it fails.
+    ///
+    /// It runs in a task of its own: a caller that goes away neither stops it half-way nor leaves its connection in a
+    /// transaction, in which later writes would be acknowledged and then lost. So it may commit after its caller has gone.
+    pub async fn transaction<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.run(Access::Exclusive, work).await
+    }
+
+    /// Like [`Database::transaction`], beside other writers on PostgreSQL: for work whose result does not depend on rows
+    /// that others may write meanwhile, such as adding rows under a new key.
+    pub async fn append<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.run(Access::Append, work).await
+    }
+
+    /// Several SELECTs of one state of the database.
+    pub async fn snapshot<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.run(Access::Snapshot, work).await
+    }
+
+    /// Whether it answers, for health checks.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        let _: i64 = sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(&self.inner.readers).await?;
+        Ok(())
+    }
+
+    /// Waits for transactions under way and closes all connections.
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        self.inner.writers.close().await;
+    }
+
+    async fn run<T, E, F>(&self, access: Access, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::spawn(async move { inner.run(access, work).await }.in_current_span());
+        match task.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(DatabaseError::Closed.into()),
+        }
+    }
+}
+
+impl Inner {
+    async fn run<T, E, F>(&self, access: Access, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send,
+        E: From<DatabaseError>,
+    {
+        let pool = if matches!(access, Access::Snapshot) { &self.readers } else { &self.writers };
+        let mut connection = pool.acquire().await.map_err(|error| E::from(error.into()))?;
+        let begin = match (self.backend, access) {
+            // A deferred transaction that reads and then writes fails where another process wrote in between.
+            (Backend::Sqlite, Access::Exclusive | Access::Append) => "BEGIN IMMEDIATE",
+            (Backend::Sqlite, Access::Snapshot) => "BEGIN DEFERRED",
+            // Read committed: the lock comes first, and each statement after it sees what was committed before it.
+            (Backend::Postgres, Access::Exclusive | Access::Append) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            (Backend::Postgres, Access::Snapshot) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        let lock = matches!((self.backend, access), (Backend::Postgres, Access::Exclusive));
+        let whole = async {
+            let mut transaction = connection.begin_with(begin).await.map_err(DatabaseError::from)?;
+            if lock {
+                postgres::become_only_writer(&mut transaction).await.map_err(DatabaseError::from)?;
+            }
+            match work(&mut transaction).await {
+                Ok(value) => {
+                    transaction.commit().await.map_err(DatabaseError::from)?;
+                    Ok(value)
+                }
+                Err(error) => {
+                    // What cannot be rolled back ends with its connection, which the pool then finds broken.
+                    let _ = transaction.rollback().await;
+                    Err(error)
+                }
+            }
+        };
+        let result = tokio::time::timeout(self.transaction_timeout, whole).await;
+        result.unwrap_or_else(|_| {
+            drop(connection.detach());
+            Err(DatabaseError::Timeout { limit: self.transaction_timeout }.into())
+        })
+    }
+}
+
+async fn prepare(
+    options: AnyConnectOptions,
+    backend: Backend,
+    migrations: &[Migration],
+) -> Result<(), DatabaseError> {
+    let mut connection = options.connect().await?;
+    configure(&mut connection, backend, Access::Exclusive).await?;
+    let migrated = migrate::run(&mut connection, backend, migrations).await;
+    connection.close().await?;
+    migrated
+}
+
+async fn configure(
+    connection: &mut AnyConnection,
+    backend: Backend,
+    access: Access,
+) -> Result<(), DatabaseError> {
+    match (backend, access) {
+        (Backend::Sqlite, Access::Snapshot) => sqlite::configure_reader(connection).await,
+        (Backend::Sqlite, _) => sqlite::configure_writer(connection).await,
+        (Backend::Postgres, Access::Snapshot) => postgres::configure_reader(connection).await,
+        (Backend::Postgres, _) => postgres::configure_writer(connection).await,
+    }
+}
+
+fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: Access) -> AnyPoolOptions {
+    let pool = AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(options.acquire_timeout)
+        // `before_acquire` talks to the server anyway.
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                configure(connection, backend, access).await.map_err(|error| match error {
+                    DatabaseError::Sql(error) => error,
+                    other => sqlx::Error::Configuration(Box::new(other)),
+                })
+            })
+        })
+        .before_acquire(move |connection, _| Box::pin(end_forgotten_transaction(connection, backend)));
+    match backend {
+        Backend::Sqlite => pool.max_lifetime(None).idle_timeout(None),
+        Backend::Postgres => pool,
+    }
+}
+
+/// The driver forgets a transaction whose BEGIN was cancelled under way (sqlx issue 4385): what the next user of the
+/// connection writes would vanish with it. A connection that cannot answer is thrown away.
+async fn end_forgotten_transaction(
+    connection: &mut AnyConnection,
+    backend: Backend,
+) -> Result<bool, sqlx::Error> {
+    match sqlx::raw_sql("ROLLBACK").execute(connection).await {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if backend == Backend::Sqlite => {
+            Ok(error.message().contains("no transaction is active"))
+        }
+        Err(_) => Ok(false),
+    }
+}
+
+#[cfg(test)]
+#[path = "database_tests.rs"]
+mod tests;

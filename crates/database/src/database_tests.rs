@@ -1,0 +1,372 @@
+//! One suite for both backends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use sqlx::Row;
+
+use super::*;
+use crate::error::ErrorClass;
+use crate::testing::TestDatabase;
+
+const NUMBERS: Migration = Migration {
+    version: 1,
+    name: "numbers",
+    sql: "CREATE TABLE numbers (\n    n BIGINT PRIMARY KEY,\n    data BYTEA NOT NULL,\n    note TEXT\n);",
+};
+
+/// Makes `NAME::sqlite` and `NAME::postgres` of one body.
+macro_rules! on_both {
+    ($($name:ident($test:ident) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[allow(unused_mut)]
+            async fn body(mut $test: TestDatabase) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                body(TestDatabase::sqlite()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                body(TestDatabase::postgres().await).await;
+            }
+        }
+    )*};
+}
+
+async fn insert(connection: &mut AnyConnection, n: i64) -> Result<(), DatabaseError> {
+    sqlx::query("INSERT INTO numbers (n, data) VALUES ($1, $2)")
+        .bind(n)
+        .bind(&n.to_be_bytes()[..])
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn numbers(database: &Database) -> Vec<i64> {
+    sqlx::query_scalar("SELECT n FROM numbers ORDER BY n").fetch_all(database.reads()).await.unwrap()
+}
+
+on_both! {
+    all_types_round_trip(test) {
+        let database = test.open(&[NUMBERS]).await;
+        let rows = [
+            (i64::MIN, vec![0, 255], Some("ü\n".to_owned())),
+            (0, vec![], Some(String::new())),
+            (i64::MAX, vec![7; 300_000], None),
+        ];
+        for row in rows.clone() {
+            database
+                .append(|connection| Box::pin(async move {
+                    sqlx::query("INSERT INTO numbers (n, data, note) VALUES ($1, $2, $3)")
+                        .bind(row.0).bind(row.1).bind(row.2).execute(connection).await?;
+                    Ok::<_, DatabaseError>(())
+                }))
+                .await
+                .unwrap();
+        }
+        let read: Vec<(i64, Vec<u8>, Option<String>)> =
+            sqlx::query("SELECT n, data, note FROM numbers ORDER BY n").fetch_all(database.reads()).await.unwrap()
+                .iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+        assert_eq!(read, rows);
+        let total: i64 = sqlx::query_scalar("SELECT CAST(sum(length(data)) AS BIGINT) FROM numbers WHERE n <> $1")
+            .bind(5_i64).fetch_one(database.reads()).await.unwrap();
+        assert_eq!(total, 300_002);
+        database.ping().await.unwrap();
+    }
+
+    wrong_types_are_refused(test) {
+        let database = test.open(&[NUMBERS]).await;
+        let result: Result<(), DatabaseError> = database
+            .transaction(|connection| Box::pin(async move {
+                sqlx::query("INSERT INTO numbers (n, data) VALUES ('one', $1)")
+                    .bind(vec![1_u8]).execute(connection).await?;
+                Ok(())
+            }))
+            .await;
+        assert_eq!(result.unwrap_err().class(), ErrorClass::Fatal);
+    }
+
+    a_failed_transaction_leaves_nothing(test) {
+        let database = test.open(&[NUMBERS]).await;
+        let failed: Result<(), DatabaseError> = database
+            .transaction(|connection| Box::pin(async move {
+                insert(connection, 1).await?;
+                Err(DatabaseError::Corrupt { what: "on purpose".into() })
+            }))
+            .await;
+        assert_eq!(failed.unwrap_err().class(), ErrorClass::Corrupt);
+        let duplicate: Result<(), DatabaseError> = database
+            .transaction(|connection| Box::pin(async move {
+                insert(connection, 2).await?;
+                insert(connection, 2).await
+            }))
+            .await;
+        assert!(duplicate.unwrap_err().is_constraint_violation());
+        assert!(numbers(&database).await.is_empty());
+    }
+
+    a_panic_reaches_the_caller_and_leaves_nothing(test) {
+        let database = test.open(&[NUMBERS]).await;
+        let cloned = database.clone();
+        let caller = tokio::spawn(async move {
+            cloned
+                .transaction(|connection| Box::pin(async move {
+                    insert(connection, 1).await?;
+                    if numbers_are_odd() { panic!("on purpose") }
+                    Ok::<_, DatabaseError>(())
+                }))
+                .await
+        });
+        assert!(caller.await.unwrap_err().is_panic());
+        assert!(numbers(&database).await.is_empty());
+        database.transaction(|connection| Box::pin(insert(connection, 2))).await.unwrap();
+        assert_eq!(numbers(&database).await, [2]);
+    }
+
+    reads_cannot_write(test) {
+        let database = test.open(&[NUMBERS]).await;
+        let statement = "INSERT INTO numbers (n, data) VALUES (1, $1)";
+        assert!(sqlx::query(statement).bind(vec![1_u8]).execute(database.reads()).await.is_err());
+        let snapshot: Result<(), DatabaseError> =
+            database.snapshot(|connection| Box::pin(insert(connection, 1))).await;
+        assert!(snapshot.is_err());
+        assert!(numbers(&database).await.is_empty());
+    }
+
+    a_snapshot_shows_one_state(test) {
+        let database = test.open(&[NUMBERS]).await;
+        let writer = database.clone();
+        let counts = database
+            .snapshot(move |connection| Box::pin(async move {
+                let count = "SELECT count(*) FROM numbers";
+                let before: i64 = sqlx::query_scalar(count).fetch_one(&mut *connection).await?;
+                writer.transaction(|connection| Box::pin(insert(connection, 1))).await?;
+                let after: i64 = sqlx::query_scalar(count).fetch_one(&mut *connection).await?;
+                Ok::<_, DatabaseError>((before, after))
+            }))
+            .await
+            .unwrap();
+        assert_eq!(counts, (0, 0));
+        assert_eq!(numbers(&database).await, [1]);
+    }
+
+    // Each transaction reads the greatest number and adds the next: two at a time would collide.
+    transactions_are_alone(test) {
+        let database = test.open(&[NUMBERS]).await;
+        let tasks: Vec<_> = (0..40)
+            .map(|_| {
+                let database = database.clone();
+                tokio::spawn(async move {
+                    database
+                        .transaction(|connection| Box::pin(async move {
+                            let next: i64 = sqlx::query_scalar("SELECT coalesce(max(n) + 1, 0) FROM numbers")
+                                .fetch_one(&mut *connection).await?;
+                            tokio::task::yield_now().await;
+                            insert(connection, next).await
+                        }))
+                        .await
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!(numbers(&database).await, (0..40).collect::<Vec<_>>());
+    }
+
+    // Callers are dropped at every point of their calls. What was acknowledged must be there after a restart, and the
+    // connections must all be usable.
+    cancelled_callers_lose_nothing_that_was_acknowledged(test) {
+        test.options_mut().max_connections = std::num::NonZeroU32::new(3).unwrap();
+        let database = test.open(&[NUMBERS]).await;
+        let next = Arc::new(AtomicI64::new(0));
+        let callers: Vec<_> = (0..8_u32)
+            .map(|caller| {
+                let (database, next) = (database.clone(), next.clone());
+                tokio::spawn(async move {
+                    let mut acknowledged = Vec::new();
+                    for call in 0..60_u32 {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        let append = call % 2 == 0;
+                        let work = async {
+                            if append {
+                                database.append(move |connection| Box::pin(insert(connection, n))).await
+                            } else {
+                                database.transaction(move |connection| Box::pin(insert(connection, n))).await
+                            }
+                        };
+                        // From "before the first poll" to "long enough".
+                        let patience = std::time::Duration::from_micros(u64::from((call * 7 + caller * 13) % 29) * 150);
+                        if call % 3 == 0 {
+                            work.await.unwrap();
+                            acknowledged.push(n);
+                        } else if let Ok(result) = tokio::time::timeout(patience, work).await {
+                            result.unwrap();
+                            acknowledged.push(n);
+                        }
+                    }
+                    acknowledged
+                })
+            })
+            .collect();
+        let mut acknowledged = Vec::new();
+        for caller in callers {
+            acknowledged.extend(caller.await.unwrap());
+        }
+        assert!(acknowledged.len() >= 160);
+        database.close().await;
+
+        let reopened = test.open(&[NUMBERS]).await;
+        let stored = numbers(&reopened).await;
+        acknowledged.retain(|n| stored.binary_search(n).is_err());
+        assert!(acknowledged.is_empty(), "acknowledged and lost: {acknowledged:?}");
+    }
+
+    // What sqlx issue 4385 leaves behind: a pooled connection in a transaction that the driver does not know of.
+    a_forgotten_transaction_swallows_no_later_write(test) {
+        test.options_mut().max_connections = std::num::NonZeroU32::MIN;
+        let database = test.open(&[NUMBERS]).await;
+        for round in 0..3 {
+            let mut connection = database.inner.writers.acquire().await.unwrap();
+            sqlx::raw_sql("BEGIN").execute(&mut *connection).await.unwrap();
+            insert(&mut connection, 1000 + round).await.unwrap();
+            drop(connection);
+            database.append(move |connection| Box::pin(insert(connection, round))).await.unwrap();
+        }
+        database.close().await;
+        assert_eq!(numbers(&test.open(&[NUMBERS]).await).await, [0, 1, 2]);
+    }
+
+    a_transaction_that_hangs_is_abandoned(test) {
+        test.options_mut().transaction_timeout = std::time::Duration::from_secs(2);
+        let database = test.open(&[NUMBERS]).await;
+        let hanging: Result<(), DatabaseError> = database
+            .transaction(|connection| Box::pin(async move {
+                insert(connection, 1).await?;
+                std::future::pending().await
+            }))
+            .await;
+        let error = hanging.unwrap_err();
+        assert!(matches!(error, DatabaseError::Timeout { .. }), "{error}");
+        assert_eq!(error.class(), ErrorClass::Retryable);
+        database.transaction(|connection| Box::pin(insert(connection, 2))).await.unwrap();
+        assert_eq!(numbers(&database).await, [2]);
+    }
+
+    a_database_belongs_to_one_identity(test) {
+        let database = test.open(&[]).await;
+        let identity = [("chain id", "31337"), ("registry", "0xabc")];
+        database.bind_identity(&identity).await.unwrap();
+        database.bind_identity(&identity).await.unwrap();
+        database.close().await;
+        let reopened = test.open(&[]).await;
+        reopened.bind_identity(&[("chain id", "31337"), ("member key", "0x1")]).await.unwrap();
+        let error = reopened
+            .bind_identity(&[("new", "x"), ("registry", "0xdef")]).await.unwrap_err();
+        assert_eq!(error.to_string(), "this database belongs to registry 0xabc, the configuration says 0xdef");
+        assert_eq!(error.class(), ErrorClass::Fatal);
+        // The refused call bound nothing.
+        reopened.bind_identity(&[("new", "y")]).await.unwrap();
+    }
+
+    schemas_go_forward_only(test) {
+        let second = Migration { version: 2, name: "second", sql: "ALTER TABLE numbers ADD COLUMN extra BIGINT" };
+        test.open(&[NUMBERS]).await.close().await;
+        test.open(&[NUMBERS, second]).await.close().await;
+        test.open(&[NUMBERS, second]).await.close().await;
+        let refused = async |migrations: &[Migration]| Database::open(test.options(), migrations).await.unwrap_err();
+        assert!(matches!(refused(&[NUMBERS]).await, DatabaseError::SchemaTooNew { found: 2, known: 1 }));
+        assert!(matches!(refused(&[second]).await, DatabaseError::SchemaForeign { version: 1, .. }));
+        let changed = Migration { sql: "CREATE TABLE numbers (\n    n BIGINT\n);", ..NUMBERS };
+        assert!(matches!(refused(&[changed, second]).await, DatabaseError::SchemaForeign { version: 1, .. }));
+        assert!(matches!(refused(&[NUMBERS, NUMBERS]).await, DatabaseError::SchemaForeign { version: 1, .. }));
+        let broken = Migration { version: 3, name: "broken", sql: "CREATE TABLE extra (n BIGINT); CREATE TABLE" };
+        assert!(matches!(refused(&[NUMBERS, second, broken]).await, DatabaseError::Migration(_)));
+        // The broken one left nothing.
+        let mended = Migration { sql: "CREATE TABLE extra (n BIGINT)", ..broken };
+        test.open(&[NUMBERS, second, mended]).await;
+    }
+
+    several_processes_may_open_at_once(test) {
+        let opened = (0..4).map(|_| {
+            let options = test.options().clone();
+            tokio::spawn(async move { Database::open(&options, &[NUMBERS]).await })
+        });
+        for database in opened.collect::<Vec<_>>() {
+            database.await.unwrap().unwrap();
+        }
+    }
+}
+
+/// Keeps the compiler from seeing that what follows a panic is never reached.
+fn numbers_are_odd() -> bool {
+    std::hint::black_box(true)
+}
+
+#[tokio::test]
+async fn sqlite_files_are_private_and_durable() {
+    use std::os::unix::fs::PermissionsExt;
+    let test = TestDatabase::sqlite();
+    let database = test.open(&[]).await;
+    let file = test.file().unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut writer = database.inner.writers.acquire().await.unwrap();
+    for (pragma, expected) in [("synchronous", 2_i64), ("foreign_keys", 1), ("busy_timeout", 20000)] {
+        let sql = sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"));
+        let value: i64 = sqlx::query_scalar(sql).fetch_one(&mut *writer).await.unwrap();
+        assert_eq!(value, expected, "{pragma}");
+    }
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *writer).await.unwrap();
+    assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn strange_file_names_are_taken_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a b.db", "50%.db", "%41.db", "what?mode=ro.db", "x#y.db", "ü.db"] {
+        let path = folder.path().join(name);
+        let url: DatabaseUrl = format!("sqlite:{}", path.display()).parse().unwrap();
+        Database::open(&DatabaseOptions::new(url), &[NUMBERS]).await.unwrap().close().await;
+        assert!(std::fs::metadata(&path).unwrap().len() > 0, "{name}");
+    }
+    let missing = DatabaseOptions::sqlite(folder.path().join("no/such.db"));
+    assert!(matches!(Database::open(&missing, &[]).await, Err(DatabaseError::File { .. })));
+}
+
+#[tokio::test]
+async fn damaged_files_are_called_corrupt() {
+    let test = TestDatabase::sqlite();
+    std::fs::write(test.file().unwrap(), [b'x'; 8192]).unwrap();
+    let error = Database::open(test.options(), &[]).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Corrupt, "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_may_lose_data_is_refused() {
+    let mut test = TestDatabase::postgres().await;
+    let DatabaseUrl::Postgres(url) = &mut test.options_mut().url else { unreachable!() };
+    url.query_pairs_mut().append_pair("options[synchronous_commit]", "off");
+    let error = Database::open(test.options(), &[]).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::NotDurable { setting: "synchronous_commit", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_an_error_without_the_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    dac_secrets::create(&password, b"hunter2\n").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let mut options = DatabaseOptions::new(format!("postgres://dac@127.0.0.1:{port}/dac").parse().unwrap());
+    options.password_file = Some(password);
+    let error = Database::open(&options, &[]).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Retryable, "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    options.password_file = Some(folder.path().join("none"));
+    assert!(matches!(Database::open(&options, &[]).await, Err(DatabaseError::Secret(_))));
+}

@@ -1,0 +1,188 @@
+//! What can go wrong with a database, and what to do about it.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// What a failure calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Trying again later may help: busy, disconnected, out of space or of time.
+    Retryable,
+    /// Trying again will not help: configuration, schema, a fault in a statement.
+    Fatal,
+    /// What stands in the database is not what was written.
+    Corrupt,
+}
+
+/// A failure of the database.
+#[derive(Debug, Error)]
+pub enum DatabaseError {
+    /// The driver or the server said so.
+    #[error("database: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// A transaction took too long and its connection was closed. Whether a commit under way took place is not known.
+    #[error("database: a transaction took more than {limit:?} and was abandoned")]
+    Timeout {
+        /// The bound.
+        limit: Duration,
+    },
+    /// The process is stopping.
+    #[error("database: closed")]
+    Closed,
+    /// The password file, or the SQLite file, cannot be used.
+    #[error("database: {0}")]
+    Secret(#[from] dac_secrets::SecretFileError),
+    /// The SQLite file cannot be created or opened.
+    #[error("database file {path}: {source}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What was acknowledged would not survive a power cut.
+    #[error(
+        "the PostgreSQL server runs with {setting} = {value}: acknowledged data would not survive a crash; set it to on"
+    )]
+    NotDurable {
+        /// A server setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// SQLite did not take a pragma.
+    #[error("SQLite answered {got} to PRAGMA {pragma} = {wanted}")]
+    Pragma {
+        /// The pragma.
+        pragma: &'static str,
+        /// Value set.
+        wanted: &'static str,
+        /// Value read back.
+        got: String,
+    },
+    /// Written by a later version of this program.
+    #[error(
+        "the database has schema version {found}, this program knows up to {known}: it was opened by a newer version"
+    )]
+    SchemaTooNew {
+        /// Version in the database.
+        found: i64,
+        /// Last version of this program.
+        known: i64,
+    },
+    /// Not this program's database.
+    #[error("the database's schema is not this program's: migration {version} {problem}")]
+    SchemaForeign {
+        /// A migration.
+        version: i64,
+        /// What is the matter with it.
+        problem: &'static str,
+    },
+    /// A migration did not run.
+    #[error("migrating the database: {0}")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// The data belongs to somebody or somewhere else.
+    #[error("this database belongs to {name} {stored}, the configuration says {given}")]
+    Identity {
+        /// What was bound.
+        name: String,
+        /// To what.
+        stored: String,
+        /// What was to be bound now.
+        given: String,
+    },
+    /// A value that no writer of ours writes.
+    #[error("corrupt row: {what}")]
+    Corrupt {
+        /// Which, and why.
+        what: String,
+    },
+}
+
+impl DatabaseError {
+    /// What to do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            DatabaseError::Sql(error) => class_of(error),
+            DatabaseError::Timeout { .. } | DatabaseError::Closed => ErrorClass::Retryable,
+            DatabaseError::Migration(sqlx::migrate::MigrateError::Execute(error)) => class_of(error),
+            DatabaseError::Corrupt { .. } => ErrorClass::Corrupt,
+            _ => ErrorClass::Fatal,
+        }
+    }
+
+    /// A uniqueness or other constraint was violated by the statement.
+    pub fn is_constraint_violation(&self) -> bool {
+        use sqlx::error::ErrorKind::{
+            CheckViolation, ForeignKeyViolation, NotNullViolation, UniqueViolation,
+        };
+        matches!(self, DatabaseError::Sql(sqlx::Error::Database(error)) if matches!(
+            error.kind(), UniqueViolation | ForeignKeyViolation | NotNullViolation | CheckViolation
+        ))
+    }
+}
+
+fn class_of(error: &sqlx::Error) -> ErrorClass {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => ErrorClass::Retryable,
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => ErrorClass::Corrupt,
+        sqlx::Error::Database(error) => error.code().map_or(ErrorClass::Fatal, |code| class_of_code(&code)),
+        _ => ErrorClass::Fatal,
+    }
+}
+
+/// PostgreSQL's codes have five characters, SQLite's are numbers whose low byte is the primary code.
+fn class_of_code(code: &str) -> ErrorClass {
+    match code.parse::<i64>() {
+        Ok(number) if code.len() < 5 => match number & 0xff {
+            // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL
+            5 | 6 | 7 | 9 | 10 | 13 => ErrorClass::Retryable,
+            // CORRUPT, NOTADB
+            11 | 26 => ErrorClass::Corrupt,
+            _ => ErrorClass::Fatal,
+        },
+        _ => match code.get(..2) {
+            // Connection, transaction rollback, insufficient resources, operator intervention, system error, locks.
+            Some("08" | "40" | "53" | "57" | "58") => ErrorClass::Retryable,
+            Some("55") if code == "55P03" => ErrorClass::Retryable,
+            Some("25") if code == "25P03" => ErrorClass::Retryable,
+            Some("XX") if code != "XX000" => ErrorClass::Corrupt,
+            _ => ErrorClass::Fatal,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_both_backends_are_classified() {
+        use ErrorClass::{Corrupt, Fatal, Retryable};
+        let table = [
+            ("5", Retryable),     // SQLITE_BUSY
+            ("261", Retryable),   // SQLITE_BUSY_RECOVERY
+            ("13", Retryable),    // SQLITE_FULL
+            ("11", Corrupt),      // SQLITE_CORRUPT
+            ("26", Corrupt),      // SQLITE_NOTADB
+            ("1", Fatal),         // SQLITE_ERROR
+            ("2067", Fatal),      // SQLITE_CONSTRAINT_UNIQUE
+            ("40001", Retryable), // serialization failure
+            ("40P01", Retryable), // deadlock
+            ("53100", Retryable), // disk full
+            ("57P01", Retryable), // admin shutdown
+            ("08006", Retryable), // connection failure
+            ("XX001", Corrupt),   // data corrupted
+            ("23505", Fatal),     // unique violation
+            ("42601", Fatal),     // syntax error
+        ];
+        for (code, class) in table {
+            assert_eq!(class_of_code(code), class, "{code}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Schema versions. sqlx's migrator keeps the books; this translates the text and the errors.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{Migrate, MigrateError, MigrationType, Migrator};
+use sqlx::{AnyConnection, AssertSqlSafe, SqlSafeStr};
+
+use crate::database::Backend;
+use crate::error::DatabaseError;
+
+/// One step of a schema, never changed once released.
+///
+/// The text is PostgreSQL's. For SQLite `BIGINT` reads INTEGER, `BYTEA` reads BLOB, and tables whose definition ends with
+/// `);` on a line of its own are STRICT, so that both backends refuse values of the wrong type.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// From 1 upwards; lists of several crates in one database use separate ranges.
+    pub version: i64,
+    /// A few words.
+    pub name: &'static str,
+    /// Statements, run in one transaction.
+    pub sql: &'static str,
+}
+
+/// What this crate itself keeps.
+const OWN: Migration =
+    Migration { version: 0, name: "identity", sql: include_str!("../migrations/0000_identity.sql") };
+
+impl Migration {
+    fn text(&self, backend: Backend) -> String {
+        match backend {
+            Backend::Postgres => self.sql.to_owned(),
+            Backend::Sqlite => {
+                self.sql.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace("\n);", "\n) STRICT;")
+            }
+        }
+    }
+}
+
+/// Brings the schema up to date, or says why it cannot be.
+pub(crate) async fn run(
+    connection: &mut AnyConnection,
+    backend: Backend,
+    migrations: &[Migration],
+) -> Result<(), DatabaseError> {
+    let mut all: Vec<_> = [OWN].iter().chain(migrations).copied().collect();
+    all.sort_by_key(|migration| migration.version);
+    if let Some(pair) = all.windows(2).find(|pair| pair[0].version == pair[1].version) {
+        return Err(DatabaseError::SchemaForeign { version: pair[0].version, problem: "occurs twice" });
+    }
+    let known = all.last().map_or(0, |migration| migration.version);
+    let migrations = all
+        .iter()
+        .map(|migration| {
+            sqlx::migrate::Migration::new(
+                migration.version,
+                Cow::Borrowed(migration.name),
+                MigrationType::Simple,
+                AssertSqlSafe(migration.text(backend)).into_sql_str(),
+                false,
+            )
+        })
+        .collect();
+    let result = Migrator::with_migrations(migrations).run_direct(None, connection, false).await;
+    if result.is_err() {
+        // The migrator keeps its lock on failure; this connection is closed by the caller, but others may be waiting.
+        let _ = Migrate::unlock(connection).await;
+    }
+    result.map_err(|error| match error {
+        MigrateError::VersionMissing(found) if found > known => DatabaseError::SchemaTooNew { found, known },
+        MigrateError::VersionMissing(version) => {
+            DatabaseError::SchemaForeign { version, problem: "is not known to this program" }
+        }
+        MigrateError::VersionMismatch(version) => {
+            DatabaseError::SchemaForeign { version, problem: "was another text when it ran" }
+        }
+        other => DatabaseError::Migration(other),
+    })
+}

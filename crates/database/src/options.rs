@@ -1,0 +1,196 @@
+//! Which database, and how many connections to it.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use dac_secrets::Password;
+use serde::Deserialize;
+use thiserror::Error;
+use url::Url;
+
+/// Why a text names no database.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DatabaseUrlError {
+    /// Neither backend.
+    #[error("a database is `sqlite:PATH` or `postgres://USER@HOST/DATABASE`")]
+    Scheme,
+    /// `sqlite:` alone, or a database in memory.
+    #[error("`sqlite:` must be followed by the path of a file")]
+    NoPath,
+    /// What stands behind `postgres:` is no URL.
+    #[error("not a URL: {0}")]
+    Malformed(String),
+}
+
+/// `sqlite:PATH` or `postgres://…`. Shown without password and parameters.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file, created where it does not exist. All that follows `sqlite:` is its path, as it stands.
+    Sqlite(PathBuf),
+    /// A server, in libpq's URL syntax.
+    Postgres(Box<Url>),
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, DatabaseUrlError> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.starts_with(":memory:") || path.contains('\0') {
+                return Err(DatabaseUrlError::NoPath);
+            }
+            return Ok(DatabaseUrl::Sqlite(path.into()));
+        }
+        let url = Url::parse(text).map_err(|error| match text.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => DatabaseUrlError::Malformed(error.to_string()),
+            _ => DatabaseUrlError::Scheme,
+        })?;
+        match url.scheme() {
+            "postgres" | "postgresql" => Ok(DatabaseUrl::Postgres(Box::new(url))),
+            _ => Err(DatabaseUrlError::Scheme),
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DatabaseUrl::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            DatabaseUrl::Postgres(url) => {
+                write!(f, "postgres://{}", url.host_str().unwrap_or("localhost"))?;
+                if let Some(port) = url.port() {
+                    write!(f, ":{port}")?;
+                }
+                f.write_str(url.path())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+impl<'de> Deserialize<'de> for DatabaseUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The text is no part of the error: it may hold a password.
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A database to open: also the `[database]` table of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseOptions {
+    /// Which.
+    pub url: DatabaseUrl,
+    /// A file with the password of a PostgreSQL user, so that the URL need not hold it.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// Connections for reading, and for PostgreSQL as many again for writing. SQLite has one writer.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: NonZeroU32,
+    /// How long to wait for a connection.
+    #[serde(skip, default = "default_acquire_timeout")]
+    pub acquire_timeout: Duration,
+    /// How long a transaction may take before its connection is closed.
+    #[serde(skip, default = "default_transaction_timeout")]
+    pub transaction_timeout: Duration,
+}
+
+const fn default_max_connections() -> NonZeroU32 {
+    NonZeroU32::new(8).expect("not zero")
+}
+
+const fn default_acquire_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+const fn default_transaction_timeout() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl DatabaseOptions {
+    /// Defaults for all but the URL.
+    pub const fn new(url: DatabaseUrl) -> Self {
+        Self {
+            url,
+            password_file: None,
+            max_connections: default_max_connections(),
+            acquire_timeout: default_acquire_timeout(),
+            transaction_timeout: default_transaction_timeout(),
+        }
+    }
+
+    /// A SQLite file.
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self::new(DatabaseUrl::Sqlite(path.into()))
+    }
+
+    /// Reads relative paths as relative to `folder`, that of the configuration file.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        if let DatabaseUrl::Sqlite(path) = &mut self.url {
+            *path = folder.join(&*path);
+        }
+        if let Some(path) = &mut self.password_file {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// The password, where there is a file for it.
+    pub(crate) fn password(&self) -> Result<Option<Password>, dac_secrets::SecretFileError> {
+        self.password_file.as_deref().map(Password::read).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_file_or_a_server() {
+        for text in ["sqlite:data/node.db", "sqlite:/var/lib/dac/node.db", "sqlite:///var/x?y#z%20.db"] {
+            assert!(matches!(text.parse(), Ok(DatabaseUrl::Sqlite(_))), "{text}");
+        }
+        assert_eq!("sqlite:///a b%.db".parse(), Ok(DatabaseUrl::Sqlite("/a b%.db".into())));
+        assert!(matches!("postgresql://u@h/d?sslmode=verify-full".parse(), Ok(DatabaseUrl::Postgres(_))));
+        for (text, error) in [
+            ("sqlite:", DatabaseUrlError::NoPath),
+            ("sqlite::memory:", DatabaseUrlError::NoPath),
+            ("mysql://u@h/d", DatabaseUrlError::Scheme),
+            ("node.db", DatabaseUrlError::Scheme),
+            ("", DatabaseUrlError::Scheme),
+        ] {
+            assert_eq!(text.parse::<DatabaseUrl>(), Err(error), "{text}");
+        }
+        assert!(matches!("postgres://h:port/d".parse::<DatabaseUrl>(), Err(DatabaseUrlError::Malformed(_))));
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let url: DatabaseUrl = "postgres://user:hunter2@host:5433/dac?password=hunter2".parse().unwrap();
+        assert_eq!(url.to_string(), "postgres://host:5433/dac");
+        let shown = format!("{:?}", DatabaseOptions::new(url));
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let error = toml::from_str::<DatabaseOptions>("url = \"mysql://user:hunter2@host\"").unwrap_err();
+        assert!(!error.message().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn options_come_from_toml() {
+        let mut options: DatabaseOptions =
+            toml::from_str("url = \"sqlite:node.db\"\nmax_connections = 3\npassword_file = \"pw\"").unwrap();
+        options.resolve_paths(Path::new("/etc/dac"));
+        assert_eq!(options.url, DatabaseUrl::Sqlite("/etc/dac/node.db".into()));
+        assert_eq!(options.password_file.as_deref(), Some(Path::new("/etc/dac/pw")));
+        assert_eq!(options.max_connections.get(), 3);
+        assert!(toml::from_str::<DatabaseOptions>("url = \"sqlite:x\"\nmax_connections = 0").is_err());
+        assert!(toml::from_str::<DatabaseOptions>("url = \"sqlite:x\"\ncolour = 1").is_err());
+    }
+}

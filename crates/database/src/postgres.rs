@@ -1,0 +1,80 @@
+//! PostgreSQL: refused where it would acknowledge what a crash can take away.
+
+use dac_secrets::Password;
+use sqlx::AnyConnection;
+use sqlx::ConnectOptions;
+use sqlx::any::AnyConnectOptions;
+use tracing::warn;
+use url::Url;
+
+use crate::error::DatabaseError;
+
+/// The URL with its password, for the driver.
+pub(crate) fn connect_options(
+    url: &Url,
+    password: Option<&Password>,
+) -> Result<AnyConnectOptions, DatabaseError> {
+    let mut url = url.clone();
+    if let Some(password) = password {
+        url.set_password(Some(password.expose()))
+            .map_err(|()| sqlx::Error::Configuration("this URL cannot hold a password".into()))?;
+    }
+    warn_where_not_encrypted(&url);
+    Ok(AnyConnectOptions::from_url(&url)?)
+}
+
+/// Settings of a connection that writes.
+pub(crate) async fn configure_writer(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+    // A ROLLBACK outside of a transaction, which the pool sends before each use, would be warned about each time.
+    sqlx::raw_sql("SET client_min_messages TO error").execute(&mut *connection).await?;
+    check_durability(connection).await
+}
+
+/// Settings of a connection that reads.
+pub(crate) async fn configure_reader(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+    sqlx::raw_sql("SET client_min_messages TO error; SET default_transaction_read_only TO on")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Waits until no other transaction of [`crate::Database::transaction`] runs in this schema.
+pub(crate) async fn become_only_writer(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    // 0x646163 is "dac"; schemas of one database do not wait for each other.
+    sqlx::raw_sql("SELECT pg_advisory_xact_lock(6578531, hashtext(current_schema()))")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn check_durability(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+    for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
+        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(&mut *connection)
+            .await?;
+        // synchronous_commit has stronger and weaker forms of "on", all of which reach this server's disk.
+        if value == "off" {
+            return Err(DatabaseError::NotDurable { setting, value });
+        }
+    }
+    Ok(())
+}
+
+fn warn_where_not_encrypted(url: &Url) {
+    let parameter = |wanted: &str| url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    let host =
+        parameter("host").map_or_else(|| url.host_str().unwrap_or("").to_owned(), |host| host.into_owned());
+    let local = host.is_empty()
+        || host.starts_with('/')
+        || host.starts_with("%2F")
+        || host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let encrypted = matches!(parameter("sslmode").as_deref(), Some("require" | "verify-ca" | "verify-full"));
+    if !local && !encrypted {
+        warn!(host, "the connection to PostgreSQL may go unencrypted: add sslmode=verify-full to its URL");
+    }
+}

@@ -1,0 +1,82 @@
+//! SQLite: one file, write-ahead log, every commit on the disk before it is acknowledged.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use crate::error::DatabaseError;
+
+/// Pragmas, the value set and the value read back.
+const WRITER: &[(&str, &str, &str)] = &[
+    ("journal_mode", "WAL", "wal"),
+    ("synchronous", "FULL", "2"),
+    ("fullfsync", "ON", "1"),
+    ("checkpoint_fullfsync", "ON", "1"),
+    ("foreign_keys", "ON", "1"),
+    ("busy_timeout", "20000", "20000"),
+    ("trusted_schema", "OFF", "0"),
+    // After a burst the log is cut back to this.
+    ("journal_size_limit", "67108864", "67108864"),
+];
+const READER: &[(&str, &str, &str)] = &[
+    ("foreign_keys", "ON", "1"),
+    ("busy_timeout", "20000", "20000"),
+    ("trusted_schema", "OFF", "0"),
+    ("query_only", "ON", "1"),
+];
+
+/// Creates the file where it does not exist, readable for its owner alone, and names it in the driver's language.
+pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, DatabaseError> {
+    let failed = |source| DatabaseError::File { path: path.to_owned(), source };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => {
+            let absolute = fs::canonicalize(path).map_err(failed)?;
+            // The file's name must survive a power cut as well as its contents; SQLite sees to its log's name.
+            let folder = absolute.parent().unwrap_or(Path::new("/"));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let absolute = fs::canonicalize(path).map_err(failed)?;
+    let text = absolute
+        .to_str()
+        .ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8")))?;
+    // The driver reads a URL: what would end or decode the path is encoded.
+    let url = format!("sqlite:{}", text.replace('%', "%25").replace('?', "%3F").replace('#', "%23"));
+    Ok(url.parse()?)
+}
+
+/// Settings of a connection that writes.
+pub(crate) async fn configure_writer(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+    configure(connection, WRITER).await
+}
+
+/// Settings of a connection that reads.
+pub(crate) async fn configure_reader(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+    configure(connection, READER).await
+}
+
+async fn configure(
+    connection: &mut AnyConnection,
+    pragmas: &'static [(&'static str, &'static str, &'static str)],
+) -> Result<(), DatabaseError> {
+    for &(pragma, wanted, expected) in pragmas {
+        sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {pragma} = {wanted}"))).execute(&mut *connection).await?;
+        let row = sqlx::query(AssertSqlSafe(format!("PRAGMA {pragma}"))).fetch_one(&mut *connection).await?;
+        let got = text_or_number(&row)?;
+        if got != expected {
+            return Err(DatabaseError::Pragma { pragma, wanted, got });
+        }
+    }
+    Ok(())
+}
+
+fn text_or_number(row: &sqlx::any::AnyRow) -> Result<String, sqlx::Error> {
+    use sqlx::Row;
+    row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))
+}

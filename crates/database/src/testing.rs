@@ -1,0 +1,126 @@
+//! Fresh databases for tests, on both backends.
+//!
+//! PostgreSQL is the server named by `DAC_TEST_POSTGRES_URL`, where every test gets a schema of its own; without the
+//! variable each test process starts a throw-away server (`tools/with-postgres`), which ends with the process. A machine
+//! without PostgreSQL fails these tests: they are never skipped.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::{AssertSqlSafe, Connection};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::database::{Backend, Database};
+use crate::migrate::Migration;
+use crate::options::{DatabaseOptions, DatabaseUrl};
+
+/// Names a server whose databases tests may write to.
+pub const POSTGRES_URL_VARIABLE: &str = "DAC_TEST_POSTGRES_URL";
+
+/// An empty database of one test, gone when dropped.
+#[derive(Debug)]
+pub struct TestDatabase {
+    options: DatabaseOptions,
+    folder: Option<TempDir>,
+}
+
+impl TestDatabase {
+    /// An empty one on either backend.
+    pub async fn new(backend: Backend) -> Self {
+        match backend {
+            Backend::Sqlite => Self::sqlite(),
+            Backend::Postgres => Self::postgres().await,
+        }
+    }
+
+    /// A file in a folder of its own.
+    pub fn sqlite() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        Self { options: DatabaseOptions::sqlite(folder.path().join("test.db")), folder: Some(folder) }
+    }
+
+    /// A schema of its own on a throw-away server.
+    pub async fn postgres() -> Self {
+        sqlx::any::install_default_drivers();
+        let mut url: Url = postgres_url().parse().expect("a URL of the PostgreSQL server for tests");
+        let schema = unique_name();
+        let mut connection = sqlx::AnyConnection::connect(url.as_str())
+            .await
+            .expect("the PostgreSQL server for tests answers");
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
+            .execute(&mut connection)
+            .await
+            .expect("tests may create schemas");
+        connection.close().await.expect("a connection closes");
+        url.query_pairs_mut().append_pair("options[search_path]", &schema);
+        Self { options: DatabaseOptions::new(DatabaseUrl::Postgres(Box::new(url))), folder: None }
+    }
+
+    /// How to open it; as often as a test likes, as a restarted process would.
+    pub const fn options(&self) -> &DatabaseOptions {
+        &self.options
+    }
+
+    /// The options, to be changed.
+    pub const fn options_mut(&mut self) -> &mut DatabaseOptions {
+        &mut self.options
+    }
+
+    /// Opens it with these migrations.
+    pub async fn open(&self, migrations: &[Migration]) -> Database {
+        Database::open(&self.options, migrations).await.expect("a fresh database opens")
+    }
+
+    /// The file, where it is one: for tests that damage it.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.path().join("test.db"))
+    }
+}
+
+/// The server's URL. Starts one where nobody did, once a process.
+fn postgres_url() -> String {
+    static SERVER: OnceLock<(String, Option<Child>)> = OnceLock::new();
+    let (url, _server) = SERVER.get_or_init(|| match std::env::var(POSTGRES_URL_VARIABLE) {
+        Ok(url) if !url.is_empty() => (url, None),
+        _ => {
+            let (url, server) = start_server();
+            (url, Some(server))
+        }
+    });
+    url.clone()
+}
+
+/// The script's command prints the URL and waits for the end of its input, which is the end of this process, however it
+/// comes about. Then the script stops the server.
+fn start_server() -> (String, Child) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/with-postgres");
+    let mut server = Command::new(&script)
+        .args(["sh", "-c", "echo \"$DAC_TEST_POSTGRES_URL\"; exec >/dev/null 2>&1; cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A test runner that kills the group of a test must not kill what cleans up after it.
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+    let mut url = String::new();
+    let stdout = server.stdout.take().expect("piped");
+    BufReader::new(stdout).read_line(&mut url).expect("the server's URL");
+    if url.trim().is_empty() {
+        let output = server.wait_with_output().expect("the script ends");
+        panic!("no PostgreSQL for tests:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    (url.trim().to_owned(), server)
+}
+
+fn unique_name() -> String {
+    static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    format!("test_{nanoseconds}_{}_{}", std::process::id(), SEQUENCE.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,230 @@
+//! Files that hold secrets: read only where nobody else can read them, created whole and never overwritten.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use thiserror::Error;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Bytes of a password file, at most.
+pub const PASSWORD_MAX_BYTES: usize = 4096;
+
+/// Read and write for the owner alone.
+const OWNER_ONLY: u32 = 0o600;
+/// Any permission bit of group or world.
+const NOT_OWNER: u32 = 0o077;
+
+/// Why a secret file cannot be used.
+#[derive(Debug, Error)]
+pub enum SecretFileError {
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others on this machine may read or change it.
+    #[error("{path} has mode {mode:03o}: others may read or change this secret; run `chmod 600 {path}`", path = path.display())]
+    TooOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// More than such a file holds.
+    #[error("{path} has more than {limit} bytes", path = path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The bound.
+        limit: usize,
+    },
+    /// A password file without a password.
+    #[error("{path} is empty", path = path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A password is text.
+    #[error("{path} is not UTF-8", path = path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Secrets are never overwritten.
+    #[error("{path} exists already and is not overwritten", path = path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A password: shown nowhere, zeroised when dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Password(String);
+
+impl Password {
+    /// A password from elsewhere than a file.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The first of a file's lines, which is all of it: one newline at the end is taken off, and nothing else.
+    pub fn read(path: &Path) -> Result<Self, SecretFileError> {
+        let bytes = read(path, PASSWORD_MAX_BYTES)?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| SecretFileError::NotText { path: path.to_owned() })?;
+        let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+        if text.is_empty() {
+            return Err(SecretFileError::Empty { path: path.to_owned() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The secret text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// The bytes of a secret file of at most `limit` bytes that only its owner may read.
+pub fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
+    let io = |source| SecretFileError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & NOT_OWNER != 0 {
+        return Err(SecretFileError::TooOpen { path: path.to_owned(), mode });
+    }
+    // Room for all of it at once: a vector that grows leaves copies of the secret behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
+    Read::by_ref(&mut file).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() > limit {
+        return Err(SecretFileError::TooLong { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Creates a file that only its owner may read. It appears whole or not at all, survives a power cut once this
+/// returned, and a file of that name is left alone.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
+    static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+
+    let io = |source| SecretFileError::Io { path: path.to_owned(), source };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let Some(name) = path.file_name() else {
+        return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file")));
+    };
+    let mut unfinished = std::ffi::OsString::from(".");
+    unfinished.push(name);
+    unfinished.push(format!(".{}-{}", std::process::id(), SEQUENCE.fetch_add(1, Ordering::Relaxed)));
+    let unfinished = folder.join(unfinished);
+
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&unfinished).and_then(
+            |mut file| {
+                file.write_all(bytes)?;
+                file.sync_all()
+            },
+        );
+    // A link, unlike a rename, fails where the name is taken.
+    let result = match written.and_then(|()| fs::hard_link(&unfinished, path)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(SecretFileError::Exists { path: path.to_owned() })
+        }
+        Err(error) => Err(io(error)),
+    };
+    let removed = fs::remove_file(&unfinished);
+    result?;
+    removed.map_err(io)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn file(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        create(&path, bytes).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn passwords_lose_one_newline_and_nothing_else() {
+        for (text, expected) in
+            [("pass", "pass"), ("pass\n", "pass"), ("pass\r\n", "pass"), (" p \n\n", " p \n"), ("ü", "ü")]
+        {
+            let (_folder, path) = file(text.as_bytes());
+            assert_eq!(Password::read(&path).unwrap().expose(), expected);
+        }
+    }
+
+    #[test]
+    fn files_that_hold_no_password_are_refused() {
+        let (_folder, path) = file(b"\n");
+        assert!(matches!(Password::read(&path), Err(SecretFileError::Empty { .. })));
+        let (_folder, path) = file(&[0xff, 0xfe]);
+        assert!(matches!(Password::read(&path), Err(SecretFileError::NotText { .. })));
+        let (_folder, path) = file(&[b'x'; PASSWORD_MAX_BYTES]);
+        assert!(Password::read(&path).is_ok());
+        let (folder, path) = file(&[b'x'; PASSWORD_MAX_BYTES + 1]);
+        assert!(matches!(
+            Password::read(&path),
+            Err(SecretFileError::TooLong { limit: PASSWORD_MAX_BYTES, .. })
+        ));
+        assert!(matches!(Password::read(folder.path()), Err(SecretFileError::Io { .. })));
+        assert!(matches!(Password::read(&folder.path().join("none")), Err(SecretFileError::Io { .. })));
+    }
+
+    #[test]
+    fn files_that_others_may_read_are_refused() {
+        for mode in [0o640, 0o604, 0o620, 0o660, 0o644] {
+            let (_folder, path) = file(b"pass");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            match Password::read(&path).unwrap_err() {
+                SecretFileError::TooOpen { mode: got, .. } => assert_eq!(got, mode),
+                other => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn created_files_are_private_whole_and_never_overwritten() {
+        let (folder, path) = file(b"first");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(matches!(create(&path, b"second"), Err(SecretFileError::Exists { .. })));
+        assert_eq!(*read(&path, 100).unwrap(), b"first");
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["secret"], "nothing unfinished is left");
+        assert!(matches!(create(&folder.path().join("no/such"), b"x"), Err(SecretFileError::Io { .. })));
+        assert!(matches!(create(Path::new("/"), b"x"), Err(SecretFileError::Io { .. })));
+    }
+
+    #[test]
+    fn debug_hides_a_password() {
+        assert_eq!(format!("{:?}", Password::new("hunter2")), "Password(…)");
+    }
+}
