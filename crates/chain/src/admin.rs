@@ -1,1 +1,310 @@
-//! x
+//! What the owner and the operators do on L1: deploy, register, open epochs, admit rollups, pause.
+//!
+//! Each is simulated, sent, and waited for with a deadline. Whoever asks for it is there to try again, so nothing is
+//! persisted; the durable way is the [poster](crate::poster)'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, Bytes};
+use alloy::sol_types::{SolCall, SolConstructor, SolEvent};
+use dac_bls::{PublicKey, Signature};
+use dac_types::{AdmittedRollup, Certificate, Domain};
+use tracing::debug;
+
+use crate::bindings::{CertificateLog, CommitteeRegistry, record_calldata};
+use crate::error::ChainError;
+use crate::rpc::{At, Call, Endpoints, Receipt};
+use crate::transaction::{Draft, Fees, TransactionSigner};
+
+/// Bounds on what one transaction may take.
+#[derive(Clone, Copy, Debug)]
+pub struct SendLimits {
+    /// How long to wait for inclusion.
+    pub receipt_deadline: Duration,
+    /// How often to look.
+    pub poll_interval: Duration,
+    /// Wei per gas, at most.
+    pub fee_cap: u128,
+    /// Gas, at most: what L1 takes in one transaction since Osaka.
+    pub gas_limit_max: u64,
+}
+
+impl Default for SendLimits {
+    fn default() -> Self {
+        Self {
+            receipt_deadline: Duration::from_secs(180),
+            poll_interval: Duration::from_millis(500),
+            fee_cap: 200_000_000_000,
+            gas_limit_max: 16_777_216,
+        }
+    }
+}
+
+/// An L1 account that sends transactions.
+#[derive(Clone)]
+pub struct Account {
+    endpoints: Endpoints,
+    signer: Arc<dyn TransactionSigner>,
+    limits: SendLimits,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account")
+            .field("address", &self.address())
+            .field("endpoints", &self.endpoints)
+            .finish()
+    }
+}
+
+/// Where a committee lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// The committee registry.
+    pub registry: Address,
+    /// The certificate log.
+    pub log: Address,
+    /// The block of the registry's creation: nothing about this committee is older.
+    pub block: u64,
+    /// Gas paid for both.
+    pub gas_used: u64,
+}
+
+impl Account {
+    /// The account of `signer`, with the usual limits.
+    pub fn new(endpoints: Endpoints, signer: Arc<dyn TransactionSigner>) -> Self {
+        Self { endpoints, signer, limits: SendLimits::default() }
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(self, limits: SendLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Address {
+        self.signer.address()
+    }
+
+    /// What it owns, in wei.
+    pub async fn balance(&self) -> Result<alloy::primitives::U256, ChainError> {
+        let address = self.address();
+        self.endpoints.first(|endpoint| async move { endpoint.balance(address).await }).await
+    }
+
+    /// Deploys a registry owned by `owner` and a log of its certificates. Delay and grace are in seconds.
+    pub async fn deploy(
+        &self,
+        owner: Address,
+        activation_delay: u64,
+        grace: u64,
+    ) -> Result<Deployment, ChainError> {
+        let arguments = CommitteeRegistry::constructorCall {
+            owner_: owner,
+            activationDelay_: activation_delay,
+            grace_: grace,
+        };
+        let (registry, first) = self.create(&CommitteeRegistry::BYTECODE, &arguments.abi_encode()).await?;
+        let arguments = CertificateLog::constructorCall { registry_: registry };
+        let (log, second) = self.create(&CertificateLog::BYTECODE, &arguments.abi_encode()).await?;
+        let gas_used = first.gas_used.saturating_add(second.gas_used);
+        Ok(Deployment { registry, log, block: first.block, gas_used })
+    }
+
+    async fn create(&self, bytecode: &Bytes, arguments: &[u8]) -> Result<(Address, Receipt), ChainError> {
+        let receipt = self.send(None, [bytecode.as_ref(), arguments].concat().into()).await?;
+        let address = receipt.contract.ok_or(ChainError::TransactionFailed { hash: receipt.tx_hash })?;
+        Ok((address, receipt))
+    }
+
+    /// Records a certificate without the poster's care: for tools and tests.
+    pub async fn record(&self, log: Address, certificate: &Certificate) -> Result<Receipt, ChainError> {
+        self.send(Some(log), record_calldata(certificate)?).await
+    }
+
+    /// Simulates, sends, waits. A refusal by the contract is [`ChainError::Reverted`], before any gas is spent.
+    async fn send(&self, to: Option<Address>, data: Bytes) -> Result<Receipt, ChainError> {
+        let call = Call { from: Some(self.address()), to, data: data.clone() };
+        let prepare = self.endpoints.first(|endpoint| {
+            let call = &call;
+            async move {
+                if let Some(address) = call.to
+                    && endpoint.code(address).await?.is_empty()
+                {
+                    return Err(ChainError::NoContract { contract: "contract", address });
+                }
+                // Simulated apart from the estimate, whose refusals some nodes explain less well.
+                endpoint.call(call, At::Latest).await?.map_err(ChainError::Reverted)?;
+                let gas = endpoint.estimate_gas(call).await?.map_err(ChainError::Reverted)?;
+                let head = endpoint.head().await?;
+                let fees = Fees::initial(head.base_fee, endpoint.priority_fee().await?, self.limits.fee_cap)?;
+                Ok((fees, gas, endpoint.nonce(self.address(), At::Pending).await?))
+            }
+        });
+        let (fees, gas, nonce) = prepare.await?;
+        if gas > self.limits.gas_limit_max {
+            return Err(ChainError::GasLimit { needed: gas, limit: self.limits.gas_limit_max });
+        }
+        let draft = Draft {
+            chain_id: self.endpoints.chain_id(),
+            nonce,
+            gas_limit: gas.saturating_add(gas / 5).min(self.limits.gas_limit_max),
+            fees,
+            to,
+            data,
+        };
+        let signed = draft.sign(&*self.signer)?;
+        debug!(tx = %signed.hash, nonce, gas, "sending");
+        self.endpoints
+            .first(|endpoint| {
+                let raw = &signed.raw;
+                async move { endpoint.send_raw(raw).await }
+            })
+            .await?;
+        let receipt = self.wait(signed.hash).await?;
+        if receipt.success { Ok(receipt) } else { Err(self.explain(&call, &receipt).await) }
+    }
+
+    async fn wait(&self, hash: B256) -> Result<Receipt, ChainError> {
+        let poll = async {
+            loop {
+                // An endpoint that fails for a moment does not undo what was sent.
+                match self.endpoints.first(|endpoint| async move { endpoint.receipt(hash).await }).await {
+                    Ok(Some(receipt)) => return receipt,
+                    Ok(None) => {}
+                    Err(error) => debug!(%error, tx = %hash, "the receipt cannot be asked for"),
+                }
+                tokio::time::sleep(self.limits.poll_interval).await;
+            }
+        };
+        let limit = self.limits.receipt_deadline;
+        tokio::time::timeout(limit, poll).await.map_err(|_| ChainError::ReceiptDeadline { hash, limit })
+    }
+
+    /// Why an included transaction failed, as far as running it again after its block tells.
+    async fn explain(&self, call: &Call, receipt: &Receipt) -> ChainError {
+        let at = At::Hash(receipt.block_hash);
+        match self.endpoints.first(|endpoint| async move { endpoint.call(call, at).await }).await {
+            Ok(Err(revert)) => ChainError::Reverted(revert),
+            _ => ChainError::TransactionFailed { hash: receipt.tx_hash },
+        }
+    }
+}
+
+/// A committee registry, used through an account: its owner's or an operator's.
+#[derive(Clone, Debug)]
+pub struct RegistryAdmin {
+    account: Account,
+    registry: Address,
+}
+
+impl RegistryAdmin {
+    /// The registry at `registry`, used through `account`.
+    pub fn new(account: Account, registry: Address) -> Self {
+        Self { account, registry }
+    }
+
+    /// Where signatures of this committee are valid.
+    pub fn domain(&self) -> Domain {
+        Domain { chain_id: self.account.endpoints.chain_id(), registry: self.registry }
+    }
+
+    /// Registers the account as an operator, or replaces its key and URLs. `possession` is
+    /// `SecretKey::prove_possession(domain, account)`.
+    pub async fn register(
+        &self,
+        key: &PublicKey,
+        possession: &Signature,
+        dispersal_url: &str,
+        retrieval_url: &str,
+    ) -> Result<Receipt, ChainError> {
+        self.send(CommitteeRegistry::registerCall {
+            key: key.to_eip2537().to_vec().into(),
+            possession: possession.to_eip2537().to_vec().into(),
+            dispersalUrl: dispersal_url.to_owned(),
+            retrievalUrl: retrieval_url.to_owned(),
+        })
+        .await
+    }
+
+    /// Changes where the account, a registered operator, answers.
+    pub async fn set_endpoints(
+        &self,
+        dispersal_url: &str,
+        retrieval_url: &str,
+    ) -> Result<Receipt, ChainError> {
+        self.send(CommitteeRegistry::setEndpointsCall {
+            dispersalUrl: dispersal_url.to_owned(),
+            retrievalUrl: retrieval_url.to_owned(),
+        })
+        .await
+    }
+
+    /// Seats `operators`, in this order, as the next epoch, and tells its number. Owner only.
+    pub async fn open_epoch(
+        &self,
+        operators: &[Address],
+        k: u16,
+        q: u16,
+    ) -> Result<(u64, Receipt), ChainError> {
+        let receipt = self.send(CommitteeRegistry::openEpochCall { seats: operators.to_vec(), k, q }).await?;
+        let topics = [Some(CommitteeRegistry::EpochOpened::SIGNATURE_HASH)];
+        let logs = self
+            .account
+            .endpoints
+            .first(|endpoint| async move {
+                endpoint.logs(self.registry, &topics, receipt.block, receipt.block).await
+            })
+            .await?;
+        let opened = logs.iter().find(|log| log.tx_hash == Some(receipt.tx_hash));
+        // The epoch's number is the event's only indexed value.
+        let epoch = opened
+            .and_then(|log| log.topics.get(1))
+            .map(|topic| topic.0[24..].try_into().map(u64::from_be_bytes));
+        match epoch {
+            Some(Ok(epoch)) => Ok((epoch, receipt)),
+            _ => Err(ChainError::TransactionFailed { hash: receipt.tx_hash }),
+        }
+    }
+
+    /// Admits a rollup, or changes its terms. Owner only.
+    pub async fn admit_rollup(&self, rollup: &AdmittedRollup) -> Result<Receipt, ChainError> {
+        self.send(CommitteeRegistry::admitRollupCall {
+            account: rollup.rollup,
+            poster: rollup.poster,
+            maxRetention: rollup.retention_max_seconds,
+            dailyBytes: rollup.daily_payload_bytes,
+        })
+        .await
+    }
+
+    /// Stops taking a rollup's batches; what was signed is kept until it expires. Owner only.
+    pub async fn remove_rollup(&self, rollup: Address) -> Result<Receipt, ChainError> {
+        self.send(CommitteeRegistry::removeRollupCall { account: rollup }).await
+    }
+
+    /// Stops new batches and records. Owner only.
+    pub async fn pause(&self) -> Result<Receipt, ChainError> {
+        self.send(CommitteeRegistry::pauseCall {}).await
+    }
+
+    /// Takes new batches and records again. Owner only.
+    pub async fn unpause(&self) -> Result<Receipt, ChainError> {
+        self.send(CommitteeRegistry::unpauseCall {}).await
+    }
+
+    /// Offers the registry to a new owner, who must accept it. Owner only.
+    pub async fn transfer_ownership(&self, new_owner: Address) -> Result<Receipt, ChainError> {
+        self.send(CommitteeRegistry::transferOwnershipCall { newOwner: new_owner }).await
+    }
+
+    /// Accepts the registry that was offered to the account.
+    pub async fn accept_ownership(&self) -> Result<Receipt, ChainError> {
+        self.send(CommitteeRegistry::acceptOwnershipCall {}).await
+    }
+
+    async fn send<C: SolCall>(&self, call: C) -> Result<Receipt, ChainError> {
+        self.account.send(Some(self.registry), call.abi_encode().into()).await
+    }
+}
