@@ -73,7 +73,9 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
         string calldata dispersalUrl,
         string calldata retrievalUrl
     ) external {
-        if (key.length != BLS12381.G2_LENGTH) revert KeyLength(key.length, BLS12381.G2_LENGTH);
+        if (key.length != BLS12381.G2_LENGTH) {
+            revert KeyLength(key.length, BLS12381.G2_LENGTH);
+        }
         if (possession.length != BLS12381.G1_LENGTH) revert PossessionLength(possession.length, BLS12381.G1_LENGTH);
         checkUrls(dispersalUrl, retrievalUrl);
         G2Point memory point = abi.decode(key, (G2Point));
@@ -280,10 +282,7 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     }
 
     /// @dev With unchanged (n, k), seats that change hands are limited by the former epoch's margin q − k.
-    function checkReplaced(Epoch storage former, address[] calldata seats, bytes memory points, uint16 k)
-        private
-        view
-    {
+    function checkReplaced(Epoch storage former, address[] calldata seats, bytes memory points, uint16 k) private view {
         EpochRecord memory record = former.record;
         if (record.n != seats.length || record.k != k) return;
         bytes memory formerPoints = CommitteeKeys.read(former.keys, record.n);

@@ -296,7 +296,8 @@ contract CertificateCheckTest is Fixture {
 
     function testRefusesSignatureOfAnotherLength() public {
         bytes memory good = certified("").signature;
-        bytes[5] memory bad = [bytes(""), hex"00", new bytes(127), bytes.concat(good, hex"00"), bytes.concat(good, good)];
+        bytes[5] memory bad =
+            [bytes(""), hex"00", new bytes(127), bytes.concat(good, hex"00"), bytes.concat(good, good)];
         for (uint256 i = 0; i < bad.length; ++i) {
             Certificate memory certificate = certified("");
             certificate.signature = bad[i];
@@ -335,8 +336,7 @@ contract CertificateCheckTest is Fixture {
     function testRefusesNegatedSignature() public {
         Certificate memory certificate = certified("");
         bytes32 digest = digests.digest(certificate.header, address(registry));
-        certificate.signature =
-            Signer.sign(Signer.ORDER - signersSecret(N, ""), digest, SignatureDomain.SIGNATURE_DST);
+        certificate.signature = Signer.sign(Signer.ORDER - signersSecret(N, ""), digest, SignatureDomain.SIGNATURE_DST);
         refuseSignature(certificate);
     }
 

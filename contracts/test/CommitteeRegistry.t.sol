@@ -94,9 +94,7 @@ contract CommitteeRegistryTest is Fixture {
         bytes[3] memory keys = [bytes(""), new bytes(255), bytes.concat(key, hex"00")];
         for (uint256 i = 0; i < keys.length; ++i) {
             refuseRegistration(
-                keys[i],
-                proof,
-                abi.encodeWithSelector(ICommitteeRegistry.KeyLength.selector, keys[i].length, 256)
+                keys[i], proof, abi.encodeWithSelector(ICommitteeRegistry.KeyLength.selector, keys[i].length, 256)
             );
         }
         bytes[3] memory proofs = [bytes(""), new bytes(127), bytes.concat(proof, hex"00")];

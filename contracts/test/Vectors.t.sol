@@ -90,8 +90,7 @@ contract LibraryHarness {
         view
         returns (bool valid)
     {
-        (, valid) =
-            BLS12381.verify(abi.decode(signature, (G1Point)), message, dst, abi.decode(key, (G2Point)));
+        (, valid) = BLS12381.verify(abi.decode(signature, (G1Point)), message, dst, abi.decode(key, (G2Point)));
     }
 
     function sumOfKeys(bytes[] memory keys) external view returns (bytes memory) {
@@ -109,12 +108,11 @@ contract VectorsTest is Fixture {
 
     string private constant HEADER =
         "BatchHeader(address rollup,uint64 batchNumber,uint64 epoch,uint64 expiresAt,uint64 payloadLength,uint8 hashKind,bytes32 batchHash,bytes32 shardRoot,bytes32 fingerprintsHash,bytes payloadFingerprint)";
-    string private constant RENEWAL =
-        "CoverageRenewal(address rollup,uint64 lastBatch,uint64 expiresAt,uint64 epoch)";
+    string private constant RENEWAL = "CoverageRenewal(address rollup,uint64 lastBatch,uint64 expiresAt,uint64 epoch)";
 
     struct Vector {
         VectorReader reader;
-        string at;
+        string path;
         uint256 n;
         uint256 k;
         address registry;
@@ -138,12 +136,12 @@ contract VectorsTest is Fixture {
         if (vm.exists(path)) vm.assertTrue(replay(path) > 0, "no vectors");
     }
 
-    function replay(string memory path) private returns (uint256 count) {
-        VectorReader reader = new VectorReader(path);
+    function replay(string memory file) private returns (uint256 count) {
+        VectorReader reader = new VectorReader(file);
         while (true) {
-            string memory at = string.concat(".vectors[", vm.toString(count), "]");
-            if (!reader.exists(at)) return count;
-            Vector memory v = read(reader, at);
+            string memory path = string.concat(".vectors[", vm.toString(count), "]");
+            if (!reader.exists(path)) return count;
+            Vector memory v = read(reader, path);
             checkDigests(v);
             checkChunk(v);
             checkPossession(v);
@@ -153,9 +151,9 @@ contract VectorsTest is Fixture {
         }
     }
 
-    function read(VectorReader reader, string memory at) private returns (Vector memory v) {
+    function read(VectorReader reader, string memory path) private returns (Vector memory v) {
         v.reader = reader;
-        v.at = at;
+        v.path = path;
         vm.chainId(reader.number(key(v, "chain_id")));
         v.n = reader.number(key(v, "n"));
         v.k = reader.number(key(v, "k"));
@@ -167,18 +165,17 @@ contract VectorsTest is Fixture {
     }
 
     function checkDigests(Vector memory v) private view {
-        vm.assertEq(harness.digest(v.header, v.registry), v.digest, string.concat("digest of ", v.at));
-        CoverageRenewal memory renewal =
-            abi.decode(v.reader.typed(key(v, "renewal"), RENEWAL), (CoverageRenewal));
+        vm.assertEq(harness.digest(v.header, v.registry), v.digest, string.concat("digest of ", v.path));
+        CoverageRenewal memory renewal = abi.decode(v.reader.typed(key(v, "renewal"), RENEWAL), (CoverageRenewal));
         vm.assertEq(
             harness.digest(renewal, v.registry),
             v.reader.word(key(v, "renewal_digest")),
-            string.concat("renewal digest of ", v.at)
+            string.concat("renewal digest of ", v.path)
         );
         vm.assertEq(
             v.header.payloadFingerprint.length,
             CertificateLib.fingerprintLength(v.n),
-            string.concat("fingerprint length of ", v.at)
+            string.concat("fingerprint length of ", v.path)
         );
     }
 
@@ -195,12 +192,11 @@ contract VectorsTest is Fixture {
         vm.assertEq(
             shardHash,
             v.reader.word(key(v, string.concat("shard_hashes[", vm.toString(seat), "]"))),
-            string.concat("shard hash of ", v.at)
+            string.concat("shard hash of ", v.path)
         );
-        bytes32 root =
-            harness.shardRoot(abi.encode(shardHash), seat, v.n, v.reader.words(key(v, "sample.top_path")));
-        vm.assertEq(root, v.header.shardRoot, string.concat("shard root of ", v.at));
-        vm.assertEq(root, v.reader.word(key(v, "shard_root")), string.concat("shard root of ", v.at));
+        bytes32 root = harness.shardRoot(abi.encode(shardHash), seat, v.n, v.reader.words(key(v, "sample.top_path")));
+        vm.assertEq(root, v.header.shardRoot, string.concat("shard root of ", v.path));
+        vm.assertEq(root, v.reader.word(key(v, "shard_root")), string.concat("shard root of ", v.path));
     }
 
     function checkPossession(Vector memory v) private {
@@ -208,14 +204,14 @@ contract VectorsTest is Fixture {
         bytes memory publicKey = v.reader.blob(key(v, "possession.public_key"));
         bytes memory proof = v.reader.blob(key(v, "possession.signature"));
         bytes32 message = v.reader.word(key(v, "possession.message"));
-        vm.assertEq(publicKey, Signer.publicKey(v.secrets[0]), string.concat("public key of ", v.at));
+        vm.assertEq(publicKey, Signer.publicKey(v.secrets[0]), string.concat("public key of ", v.path));
         vm.assertEq(
-            harness.possession(v.registry, operator, publicKey), message, string.concat("possession of ", v.at)
+            harness.possession(v.registry, operator, publicKey), message, string.concat("possession of ", v.path)
         );
         vm.assertEq(
             Signer.sign(v.secrets[0], message, SignatureDomain.POSSESSION_DST),
             proof,
-            string.concat("proof of possession of ", v.at)
+            string.concat("proof of possession of ", v.path)
         );
         deployAt(v.registry);
         vm.prank(operator);
@@ -231,18 +227,19 @@ contract VectorsTest is Fixture {
             keys[i] = Signer.publicKey(v.secrets[i]);
             secretSum = addmod(secretSum, v.secrets[i], Signer.ORDER);
         }
-        vm.assertEq(harness.sumOfKeys(keys), sum, string.concat("sum of keys of ", v.at));
+        vm.assertEq(harness.sumOfKeys(keys), sum, string.concat("sum of keys of ", v.path));
         vm.assertEq(
             Signer.sign(secretSum, v.digest, SignatureDomain.SIGNATURE_DST),
             signature,
-            string.concat("sum of signatures of ", v.at)
+            string.concat("sum of signatures of ", v.path)
         );
         vm.assertTrue(
-            harness.verify(signature, v.digest, SignatureDomain.SIGNATURE_DST, sum), string.concat("pairing of ", v.at)
+            harness.verify(signature, v.digest, SignatureDomain.SIGNATURE_DST, sum),
+            string.concat("pairing of ", v.path)
         );
         vm.assertFalse(
             harness.verify(signature, v.digest, SignatureDomain.POSSESSION_DST, sum),
-            string.concat("pairing under another tag of ", v.at)
+            string.concat("pairing under another tag of ", v.path)
         );
     }
 
@@ -250,7 +247,7 @@ contract VectorsTest is Fixture {
     /// where the signers are a quorum that the geometry allows.
     function checkWholeCertificate(Vector memory v) private {
         bytes memory absent = v.reader.blob(key(v, "absent"));
-        vm.assertEq(v.signers.length + absent.length, v.n, string.concat("seats of ", v.at));
+        vm.assertEq(v.signers.length + absent.length, v.n, string.concat("seats of ", v.path));
         if (v.signers.length < v.k) return;
         vm.warp(START);
         uint256 next = 0;
@@ -262,13 +259,10 @@ contract VectorsTest is Fixture {
         uint64 epoch = open(operatorsOf(0, v.n), uint16(v.k), uint16(v.signers.length));
         vm.assertEq(epoch, v.header.epoch, "epoch");
         log = new CertificateLog(registry);
-        Certificate memory certificate = Certificate({
-            header: v.header,
-            absent: absent,
-            signature: v.reader.blob(key(v, "aggregate_signature"))
-        });
-        vm.assertEq(log.record(certificate), v.digest, string.concat("recorded digest of ", v.at));
-        vm.assertEq(log.recordedAt(v.digest), START, string.concat("record of ", v.at));
+        Certificate memory certificate =
+            Certificate({header: v.header, absent: absent, signature: v.reader.blob(key(v, "aggregate_signature"))});
+        vm.assertEq(log.record(certificate), v.digest, string.concat("recorded digest of ", v.path));
+        vm.assertEq(log.recordedAt(v.digest), START, string.concat("record of ", v.path));
     }
 
     /// @dev Runs the constructor at the address, so that code, immutables and storage are what they would be there.
@@ -281,6 +275,6 @@ contract VectorsTest is Fixture {
     }
 
     function key(Vector memory v, string memory field) private pure returns (string memory) {
-        return string.concat(v.at, ".", field);
+        return string.concat(v.path, ".", field);
     }
 }

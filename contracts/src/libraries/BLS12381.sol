@@ -122,8 +122,8 @@ library BLS12381 {
     }
 
     function isInfinity(G2Point memory point) internal pure returns (bool) {
-        return (point.x0Hi | point.x0Lo | point.x1Hi | point.x1Lo | point.y0Hi | point.y0Lo | point.y1Hi | point.y1Lo)
-            == 0;
+        return
+            (point.x0Hi | point.x0Lo | point.x1Hi | point.x1Lo | point.y0Hi | point.y0Lo | point.y1Hi | point.y1Lo) == 0;
     }
 
     /// @dev −g2, g2 being the generator of the subgroup in every implementation of the curve.

@@ -5,19 +5,21 @@ pragma solidity 0.8.37;
 /// @notice 200 gas a byte to write and one cold account to read, where storage takes 690 and 66: the idea of SSTORE2
 /// (Agustin Aguilar). A leading STOP keeps the code from ever being run.
 library DataContract {
-    error WriteFailed(uint256 length);
+    error TooLong(uint256 got, uint256 limit);
+    error WriteFailed();
 
     /// @dev EIP-170 allows 24,576 bytes of code; one is the STOP.
     uint256 internal constant MAX_LENGTH = 24_575;
 
     function write(bytes memory data) internal returns (address target) {
-        uint16 codeLength = uint16(data.length + 1);
+        if (data.length > MAX_LENGTH) revert TooLong(data.length, MAX_LENGTH);
         // PUSH2 codeLength, DUP1, PUSH1 10, PUSH0, CODECOPY, PUSH0, RETURN: return what follows these 10 bytes.
-        bytes memory initCode = bytes.concat(hex"61", bytes2(codeLength), hex"80600a5f395ff3", hex"00", data);
+        bytes2 codeLength = bytes2(uint16(data.length + 1));
+        bytes memory initCode = bytes.concat(hex"61", codeLength, hex"80600a5f395ff3", hex"00", data);
         assembly ("memory-safe") {
             target := create(0, add(initCode, 0x20), mload(initCode))
         }
-        if (target == address(0) || data.length > MAX_LENGTH) revert WriteFailed(data.length);
+        if (target == address(0)) revert WriteFailed();
     }
 
     function read(address target) internal view returns (bytes memory data) {

@@ -52,9 +52,7 @@ library SignatureDomain {
     /// @notice The message that members sign to renew their promise over a rollup's settled batches.
     function digest(CoverageRenewal calldata renewal, address registry) internal view returns (bytes32) {
         bytes32 structHash = keccak256(
-            abi.encode(
-                COVERAGE_RENEWAL_TYPEHASH, renewal.rollup, renewal.lastBatch, renewal.expiresAt, renewal.epoch
-            )
+            abi.encode(COVERAGE_RENEWAL_TYPEHASH, renewal.rollup, renewal.lastBatch, renewal.expiresAt, renewal.epoch)
         );
         return typed(registry, structHash);
     }
