@@ -130,10 +130,13 @@ contract VectorsTest is Fixture {
         vm.assertTrue(replay("../vectors/protocol-v1.json") > 0, "no vectors");
     }
 
-    /// @dev The copy that other parts of the workplace share, where there is one.
+    /// @dev The original of the project's copy, where it lies beside the project. Where its folder does not exist,
+    /// Foundry can't grant access to it, and asking reverts.
     function testSharedVectors() public {
         string memory path = "../../shared/vectors/protocol-v1.json";
-        if (vm.exists(path)) vm.assertTrue(replay(path) > 0, "no vectors");
+        try vm.exists(path) returns (bool there) {
+            if (there) vm.assertTrue(replay(path) > 0, "no vectors");
+        } catch {}
     }
 
     function replay(string memory file) private returns (uint256 count) {
