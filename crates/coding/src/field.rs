@@ -31,6 +31,23 @@ pub mod gf8 {
     static EXP: [u8; 2 * ORDER] = TABLES.0;
     static LOG: [u8; 256] = TABLES.1;
 
+    /// For each byte: its multiples by the 16 low half bytes, then by the 16 high ones. Two look-ups give any product.
+    pub(crate) static NIBBLE_MULTIPLES: [[u8; 32]; 256] = {
+        let mut multiples = [[0; 32]; 256];
+        let mut factor = 1;
+        while factor < 256 {
+            let mut nibble = 1;
+            while nibble < 16 {
+                let log = TABLES.1[factor] as usize;
+                multiples[factor][nibble] = TABLES.0[log + TABLES.1[nibble] as usize];
+                multiples[factor][16 + nibble] = TABLES.0[log + TABLES.1[nibble << 4] as usize];
+                nibble += 1;
+            }
+            factor += 1;
+        }
+        multiples
+    };
+
     /// a·b.
     pub fn mul(a: u8, b: u8) -> u8 {
         if a == 0 || b == 0 { 0 } else { EXP[log(a) + log(b)] }
@@ -87,6 +104,11 @@ impl Element {
         Self((self.0 << 8) ^ (top << 24) ^ (five_times << 8) ^ twice)
     }
 
+    /// Every coefficient twice.
+    pub(crate) const fn doubled(self) -> Self {
+        Self(double_each(self.0))
+    }
+
     /// Every coefficient times the byte.
     pub fn scaled(self, byte: u8) -> Self {
         let mut sum = 0;
@@ -98,17 +120,41 @@ impl Element {
         Self(sum)
     }
 
-    /// self^exponent; anything to the 0 is 1.
-    pub fn pow(self, mut exponent: u64) -> Self {
-        let (mut result, mut base) = (Self::ONE, self);
-        while exponent > 0 {
-            if exponent & 1 == 1 {
-                result *= base;
-            }
-            base *= base;
-            exponent >>= 1;
+    /// self², cheaper than a product: squaring is linear, so each coefficient goes its own way.
+    pub fn square(self) -> Self {
+        let (mut low, mut high) = ([0; 16], [0; 16]);
+        let bytes = self.to_bytes();
+        for i in 0..8 {
+            low[2 * i] = gf8::mul(bytes[i], bytes[i]);
+            high[2 * i] = gf8::mul(bytes[8 + i], bytes[8 + i]);
         }
-        result
+        // x^16 = x^3 + 5x + 2.
+        let high = Self::from_bytes(high);
+        let high_x = high.times_x();
+        let five_high_x = double_each(double_each(high_x.0)) ^ high_x.0;
+        Self(u128::from_le_bytes(low) ^ high_x.times_x().times_x().0 ^ five_high_x ^ double_each(high.0))
+    }
+
+    /// self^exponent; anything to the 0 is 1.
+    pub fn pow(self, exponent: u64) -> Self {
+        let bits = u64::BITS - exponent.leading_zeros();
+        (0..bits).rev().fold(Self::ONE, |power, bit| {
+            let squared = power.square();
+            if exponent >> bit & 1 == 1 { squared * self } else { squared }
+        })
+    }
+
+    /// 1/self, and 0 for 0: self^(2^128 − 2), along the exponents 2^(2^i) − 1.
+    pub fn inverse(self) -> Self {
+        let squared = |element: Self, times: u32| (0..times).fold(element, |power, _| power.square());
+        // doublings[i] = self^(2^(2^i) − 1).
+        let mut doublings = [self; 7];
+        for i in 1..7 {
+            doublings[i] = squared(doublings[i - 1], 1 << (i - 1)) * doublings[i - 1];
+        }
+        // 127 = 64 + 32 + … + 1.
+        let ones = (0..6).rev().fold(doublings[6], |power, i| squared(power, 1 << i) * doublings[i]);
+        ones.square()
     }
 }
 
@@ -202,8 +248,18 @@ mod tests {
                     product ^= if b >> (7 - bit) & 1 == 0 { 0 } else { u16::from(a) };
                 }
                 assert_eq!(u16::from(gf8::mul(a, b)), product & 0xFF, "{a}·{b}");
+                let multiples = &gf8::NIBBLE_MULTIPLES[usize::from(a)];
+                let by_halves = multiples[usize::from(b & 15)] ^ multiples[usize::from(16 + (b >> 4))];
+                assert_eq!(by_halves, gf8::mul(a, b), "{a}·{b}");
             }
         }
+    }
+
+    #[test]
+    fn zero_has_no_inverse_and_one_is_its_own() {
+        assert_eq!(Element::ZERO.inverse(), Element::ZERO);
+        assert_eq!(Element::ONE.inverse(), Element::ONE);
+        assert_eq!(Element::ZERO.pow(0), Element::ONE);
     }
 
     #[test]
@@ -226,6 +282,8 @@ mod tests {
         fn products_agree_with_the_definition(a in element(), b in element(), byte: u8) {
             prop_assert_eq!(a * b, schoolbook(a, b));
             prop_assert_eq!(a.times_x(), schoolbook(a, Element::from_bits(1 << 8)));
+            prop_assert_eq!(a.square(), schoolbook(a, a));
+            prop_assert_eq!(a * a.inverse(), if a == Element::ZERO { a } else { Element::ONE });
             prop_assert_eq!(a.scaled(byte), schoolbook(a, Element::from_bits(u128::from(byte))));
         }
 

@@ -4,18 +4,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use dac_types::limits::{BLOCK_BYTES, CHUNK_BYTES, FINGERPRINT_MAX_POINTS};
+use dac_types::limits::{BLOCK_BYTES, FINGERPRINT_MAX_POINTS};
 use dac_types::signing_domain::{FINGERPRINTS_LABEL, POINT_LABEL, POINTS_LABEL};
 use dac_types::{B256, Geometry, Seat};
 use sha2::{Digest, Sha256};
 
 use crate::code::Interpolation;
 use crate::field::{Element, gf8};
-use crate::kernels::evaluate::Evaluator;
-
-/// Bytes that are evaluated together before they are added at their place.
-const SEGMENT_BYTES: usize = CHUNK_BYTES;
-const SEGMENT_BLOCKS: u64 = (SEGMENT_BYTES / BLOCK_BYTES) as u64;
+use crate::kernels::evaluate::{Evaluator, GROUP_BYTES, Group, Lanes};
 
 /// The seed from which a batch's points are drawn.
 pub fn points_seed(shard_root: B256, batch_hash: B256, payload_length: u64, geometry: Geometry) -> B256 {
@@ -37,7 +33,6 @@ pub struct Points {
 
 struct Point {
     alpha: Element,
-    alpha_to_the_segment: Element,
     evaluator: Evaluator,
 }
 
@@ -54,7 +49,7 @@ impl Points {
                 .into();
             let (alpha, _) = hash.split_first_chunk().expect("a hash is longer than an element");
             let alpha = Element::from_bytes(*alpha);
-            Point { alpha, alpha_to_the_segment: alpha.pow(SEGMENT_BLOCKS), evaluator: Evaluator::new(alpha) }
+            Point { alpha, evaluator: Evaluator::new(alpha) }
         });
         Self { points: points.collect() }
     }
@@ -116,62 +111,70 @@ impl fmt::Display for Fingerprint {
 #[derive(Clone)]
 pub struct Fingerprinter {
     points: Points,
-    /// Sum of what was evaluated, for each point.
-    sums: [Element; FINGERPRINT_MAX_POINTS],
-    /// The point to the number of blocks evaluated.
-    powers: [Element; FINGERPRINT_MAX_POINTS],
-    /// Less than a segment that waits for more.
+    lanes: Vec<Lanes>,
+    /// Groups that the lanes have absorbed.
+    groups: u64,
+    /// Less than a group that waits for more.
     pending: Vec<u8>,
+    /// The value at a point that is zero.
+    lowest_block: Option<Element>,
 }
 
 impl Fingerprinter {
     /// Nothing evaluated yet.
     pub fn new(points: &Points) -> Self {
-        Self {
-            points: points.clone(),
-            sums: [Element::ZERO; FINGERPRINT_MAX_POINTS],
-            powers: [Element::ONE; FINGERPRINT_MAX_POINTS],
-            pending: Vec::new(),
-        }
+        let lanes = (0..points.count()).map(|_| Lanes::new()).collect();
+        Self { points: points.clone(), lanes, groups: 0, pending: Vec::new(), lowest_block: None }
     }
 
     /// The next bytes.
     pub fn update(&mut self, mut piece: &[u8]) {
         if !self.pending.is_empty() {
-            let (head, rest) = piece.split_at(piece.len().min(SEGMENT_BYTES - self.pending.len()));
+            let (head, rest) = piece.split_at(piece.len().min(GROUP_BYTES - self.pending.len()));
             self.pending.extend_from_slice(head);
             piece = rest;
-            if self.pending.len() < SEGMENT_BYTES {
+            if self.pending.len() < GROUP_BYTES {
                 return;
             }
-            let segment = core::mem::take(&mut self.pending);
-            self.absorb(&segment);
+            let pending = core::mem::take(&mut self.pending);
+            self.absorb(pending.as_chunks().0);
         }
-        let (segments, rest) = piece.as_chunks::<SEGMENT_BYTES>();
-        for segment in segments {
-            self.absorb(segment);
-        }
+        let (groups, rest) = piece.as_chunks();
+        self.absorb(groups);
         self.pending.extend_from_slice(rest);
     }
 
-    /// A whole segment, or the last one.
-    fn absorb(&mut self, segment: &[u8]) {
-        for ((point, sum), power) in self.points.points.iter().zip(&mut self.sums).zip(&mut self.powers) {
-            let value = point.evaluator.evaluate(segment);
-            // The first segment stands at power 0.
-            *sum += if *power == Element::ONE { value } else { value * *power };
-            *power *= point.alpha_to_the_segment;
+    fn absorb(&mut self, groups: &[Group]) {
+        if self.lowest_block.is_none() {
+            let block = groups.first().and_then(|group| group.first_chunk());
+            self.lowest_block = block.map(|block| Element::from_bytes(*block));
+        }
+        self.groups += groups.len() as u64;
+        // A few groups at all points, so that they are still in the first cache at the last point.
+        for groups in groups.chunks(4) {
+            for (point, lanes) in self.points.points.iter().zip(&mut self.lanes) {
+                point.evaluator.absorb(lanes, groups);
+            }
         }
     }
 
     /// The fingerprint of all pieces, zero-padded to whole blocks.
     pub fn finish(mut self) -> Fingerprint {
         let mut rest = core::mem::take(&mut self.pending);
-        rest.resize(rest.len().next_multiple_of(BLOCK_BYTES), 0);
         if !rest.is_empty() {
-            self.absorb(&rest);
+            // Zeros above the highest block add nothing.
+            rest.resize(GROUP_BYTES, 0);
+            self.absorb(rest.as_chunks().0);
         }
-        Fingerprint::from_elements(self.sums.into_iter().take(self.points.count()))
+        let lowest_block = self.lowest_block.unwrap_or(Element::ZERO);
+        Fingerprint::from_elements(self.points.points.iter().zip(&self.lanes).map(|(point, lanes)| {
+            // A hash gives this point once in 2^128 batches; the evaluator divides by it.
+            if point.alpha == Element::ZERO {
+                lowest_block
+            } else {
+                point.evaluator.finish(lanes, self.groups)
+            }
+        }))
     }
 }
 
@@ -242,6 +245,16 @@ mod tests {
         Points::from_record(B256::repeat_byte(1), B256::repeat_byte(2), 3, Geometry::new(n, 1).unwrap())
     }
 
+    #[test]
+    fn at_zero_only_the_lowest_block_counts() {
+        let zero = Point { alpha: Element::ZERO, evaluator: Evaluator::new(Element::ZERO) };
+        let points = Points { points: [zero].into() };
+        for length in [0, 1, 16, GROUP_BYTES + 1, 3 * GROUP_BYTES] {
+            let bytes: Vec<u8> = (0..length).map(|i| i.to_le_bytes()[0] | 1).collect();
+            assert_eq!(fingerprint(&points, &bytes), direct(&points, &bytes), "{length} bytes");
+        }
+    }
+
     fn direct(points: &Points, bytes: &[u8]) -> Fingerprint {
         Fingerprint::from_elements(points.elements().map(|alpha| {
             bytes.chunks(BLOCK_BYTES).rev().fold(Element::ZERO, |sum, chunk| {
@@ -255,8 +268,8 @@ mod tests {
     #[test]
     fn sizes_around_every_boundary() {
         let points = points(191);
-        let bytes: Vec<u8> = (0..3 * SEGMENT_BYTES).map(|i| (i * i / 7).to_le_bytes()[0]).collect();
-        for boundary in [0, BLOCK_BYTES, 4 * BLOCK_BYTES, SEGMENT_BYTES, 2 * SEGMENT_BYTES] {
+        let bytes: Vec<u8> = (0..9 * GROUP_BYTES).map(|i| (i * i / 7).to_le_bytes()[0]).collect();
+        for boundary in [0, BLOCK_BYTES, 4 * BLOCK_BYTES, GROUP_BYTES, 4 * GROUP_BYTES, 5 * GROUP_BYTES] {
             for length in boundary.saturating_sub(17)..=boundary + 17 {
                 assert_eq!(
                     fingerprint(&points, &bytes[..length]),
@@ -285,7 +298,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_of_any_sizes_give_the_same(
-            bytes in proptest::collection::vec(any::<u8>(), 0..3 * SEGMENT_BYTES),
+            bytes in proptest::collection::vec(any::<u8>(), 0..9 * GROUP_BYTES),
             sizes in proptest::collection::vec(1_usize..6000, 1..20),
         ) {
             let points = points(7);

@@ -29,8 +29,10 @@ mod kernels;
 pub mod merkle;
 pub mod record;
 pub mod shard;
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "reed-solomon", any(test, feature = "testing")))]
 pub mod testing;
+#[cfg(all(test, feature = "reed-solomon"))]
+mod tests;
 
 pub use chunk::{CheckedChunk, ChunkError, ChunkProof};
 #[cfg(feature = "reed-solomon")]

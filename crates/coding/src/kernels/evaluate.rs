@@ -1,94 +1,108 @@
-//! Evaluation of a polynomial over K at a fixed point, by Horner's rule with tables of multiples of the point.
+//! Evaluation of a polynomial over K at a fixed point, coefficients coming lowest first.
+//!
+//! Blocks are dealt to 64 lanes, block b to lane b mod 64, so that the lanes run beside each other. Horner's rule wants
+//! the highest coefficient first; with γ = α^−64 it runs the other way. After G groups of 64 blocks lane l holds
+//!
+//! ```text
+//! Σ_g block(64g + l) · γ^(G−1−g),   and the value is   α^(64(G−1)) · Σ_l α^l · lane_l.
+//! ```
 
 use alloc::boxed::Box;
-use alloc::vec;
 
 use dac_types::limits::BLOCK_BYTES;
 
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use super::evaluate_avx2;
+use super::multiples::Multiples;
 use crate::field::Element;
 
-/// Independent Horner chains that run beside each other, since one alone waits for its table lookups.
-const LANES: usize = 4;
-/// Half bytes of an element.
-const NIBBLES: usize = 2 * BLOCK_BYTES;
+/// Lanes that run beside each other.
+pub(super) const LANES: usize = 64;
+/// One block for each lane.
+pub(crate) const GROUP_BYTES: usize = LANES * BLOCK_BYTES;
 
-/// All multiples of a factor that a half byte at any position can ask for: 8 KiB, so that it stays in the first cache.
-struct MultiplesTable(Box<[[u128; 16]; NIBBLES]>);
+/// One group: the unit in which bytes are absorbed.
+pub(crate) type Group = [u8; GROUP_BYTES];
 
-impl MultiplesTable {
-    fn new(factor: Element) -> Self {
-        let mut table: Box<[[u128; 16]; NIBBLES]> =
-            vec![[0; 16]; NIBBLES].into_boxed_slice().try_into().expect("the vector has this length");
-        let mut shifted = factor;
-        for pair in table.chunks_exact_mut(2) {
-            let mut multiple = shifted;
-            for multiples in pair {
-                for bit in 0..4 {
-                    for value in 0..1 << bit {
-                        multiples[value | 1 << bit] = multiples[value] ^ multiple.bits();
-                    }
-                    multiple = multiple.scaled(2);
-                }
-            }
-            shifted = shifted.times_x();
-        }
-        Self(table)
+/// The lanes of a running evaluation, in an order that only the kernel knows which fills them.
+#[derive(Clone)]
+pub(crate) struct Lanes(pub(super) Box<Group>);
+
+impl Lanes {
+    /// Nothing absorbed.
+    pub(crate) fn new() -> Self {
+        Self(Box::new([0; GROUP_BYTES]))
     }
-
-    #[inline(always)]
-    fn times(&self, element: u128) -> u128 {
-        let (low, high) = halves(element);
-        let mut product = 0;
-        for position in 0..NIBBLES / 2 {
-            product ^= self.0[position][(low >> (4 * position) & 15) as usize]
-                ^ self.0[position + NIBBLES / 2][(high >> (4 * position) & 15) as usize];
-        }
-        product
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::cast_possible_truncation)] // The halves of 128 bits.
-fn halves(element: u128) -> (u64, u64) {
-    (element as u64, (element >> 64) as u64)
 }
 
 /// What evaluation at one point needs, precomputed.
 pub(crate) struct Evaluator {
-    times_point: MultiplesTable,
-    times_point_to_the_lanes: MultiplesTable,
+    alpha: Element,
+    times_alpha: Multiples,
+    kernel: Kernel,
+}
+
+enum Kernel {
+    Portable(Multiples),
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    Avx2(evaluate_avx2::Kernel),
+}
+
+impl Kernel {
+    fn new(gamma: Element) -> Self {
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        if let Some(kernel) = evaluate_avx2::Kernel::new(gamma) {
+            return Self::Avx2(kernel);
+        }
+        Self::Portable(Multiples::new(gamma))
+    }
 }
 
 impl Evaluator {
-    pub(crate) fn new(point: Element) -> Self {
-        Self {
-            times_point: MultiplesTable::new(point),
-            times_point_to_the_lanes: MultiplesTable::new(point.pow(LANES as u64)),
+    /// At a point other than zero, which has no γ.
+    pub(crate) fn new(alpha: Element) -> Self {
+        Self { alpha, times_alpha: Multiples::new(alpha), kernel: Kernel::new(gamma(alpha)) }
+    }
+
+    /// Every lane becomes itself times γ, plus its block, group after group.
+    pub(crate) fn absorb(&self, lanes: &mut Lanes, groups: &[Group]) {
+        match &self.kernel {
+            Kernel::Portable(times_gamma) => absorb_portably(times_gamma, lanes, groups),
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
+            Kernel::Avx2(kernel) => kernel.absorb(lanes, groups),
         }
     }
 
-    /// Σ_b block_b · point^b over whole blocks.
-    pub(crate) fn evaluate(&self, blocks: &[u8]) -> Element {
-        let (blocks, remainder) = blocks.as_chunks::<BLOCK_BYTES>();
-        assert!(remainder.is_empty(), "only whole blocks are evaluated");
-        let (groups, single) = blocks.as_chunks::<LANES>();
-        let mut sum = 0;
-        for block in single.iter().rev() {
-            sum = self.times_point.times(sum) ^ u128::from_le_bytes(*block);
+    /// The value after so many groups.
+    pub(crate) fn finish(&self, lanes: &Lanes, groups: u64) -> Element {
+        let sum = (0..LANES).rev().fold(Element::ZERO, |sum, lane| {
+            let lane = match &self.kernel {
+                Kernel::Portable(_) => *lane_in_order(&lanes.0, lane),
+                #[cfg(all(feature = "std", target_arch = "x86_64"))]
+                Kernel::Avx2(_) => evaluate_avx2::lane(lanes, lane),
+            };
+            self.times_alpha.times(sum) + Element::from_bytes(lane)
+        });
+        sum * self.alpha.pow(LANES as u64 * groups.saturating_sub(1))
+    }
+}
+
+fn gamma(alpha: Element) -> Element {
+    alpha.pow(LANES as u64).inverse()
+}
+
+fn lane_in_order(lanes: &Group, lane: usize) -> &[u8; BLOCK_BYTES] {
+    &lanes.as_chunks().0[lane]
+}
+
+/// What it all means: the lanes lie in their order.
+fn absorb_portably(times_gamma: &Multiples, lanes: &mut Lanes, groups: &[Group]) {
+    let (lanes, _) = lanes.0.as_chunks_mut::<BLOCK_BYTES>();
+    for group in groups {
+        let (blocks, _) = group.as_chunks::<BLOCK_BYTES>();
+        for (lane, block) in lanes.iter_mut().zip(blocks) {
+            *lane = (times_gamma.times(Element::from_bytes(*lane)) + Element::from_bytes(*block)).to_bytes();
         }
-        // The single blocks above the groups are one more coefficient of the lowest lane.
-        let mut lanes = [0; LANES];
-        lanes[0] = sum;
-        for group in groups.iter().rev() {
-            for (lane, block) in lanes.iter_mut().zip(group) {
-                *lane = self.times_point_to_the_lanes.times(*lane) ^ u128::from_le_bytes(*block);
-            }
-        }
-        let mut sum = 0;
-        for lane in lanes.into_iter().rev() {
-            sum = self.times_point.times(sum) ^ lane;
-        }
-        Element::from_bits(sum)
     }
 }
 
@@ -100,29 +114,42 @@ mod tests {
 
     use super::*;
 
+    fn by_powers(alpha: Element, groups: &[Group]) -> Element {
+        let blocks = groups.as_flattened().chunks(BLOCK_BYTES);
+        blocks.rev().fold(Element::ZERO, |sum, block| {
+            sum * alpha + Element::from_bytes(block.try_into().expect("groups hold whole blocks"))
+        })
+    }
+
+    fn groups() -> impl Strategy<Value = Vec<Group>> {
+        let bytes = proptest::collection::vec(any::<u8>(), GROUP_BYTES);
+        let group = bytes.prop_map(|bytes| bytes.try_into().expect("of this length"));
+        proptest::collection::vec(group, 1..7)
+    }
+
     proptest! {
-        #[test]
-        fn tables_multiply(factor: [u8; 16], element: [u8; 16]) {
-            let (factor, element) = (Element::from_bytes(factor), Element::from_bytes(element));
-            prop_assert_eq!(MultiplesTable::new(factor).times(element.bits()), (factor * element).bits());
-        }
+        #![proptest_config(ProptestConfig::with_cases(50))]
 
         #[test]
-        fn evaluation_is_a_sum_of_powers(point: [u8; 16], blocks in proptest::collection::vec(any::<[u8; 16]>(), 0..70)) {
-            let point = Element::from_bytes(point);
-            let bytes: Vec<u8> = blocks.concat();
-            let mut expected = Element::ZERO;
-            for (b, block) in (0..).zip(&blocks) {
-                expected += Element::from_bytes(*block) * point.pow(b);
+        fn every_kernel_evaluates(alpha: [u8; 16], groups in groups(), split in any::<proptest::sample::Index>()) {
+            let alpha = Element::from_bytes(alpha);
+            prop_assume!(alpha != Element::ZERO);
+            let expected = by_powers(alpha, &groups);
+            let portable = || Kernel::Portable(Multiples::new(gamma(alpha)));
+            for kernel in [Kernel::new(gamma(alpha)), portable()] {
+                let evaluator = Evaluator { alpha, times_alpha: Multiples::new(alpha), kernel };
+                let mut lanes = Lanes::new();
+                let (first, second) = groups.split_at(split.index(groups.len()));
+                evaluator.absorb(&mut lanes, first);
+                evaluator.absorb(&mut lanes, second);
+                prop_assert_eq!(evaluator.finish(&lanes, groups.len() as u64), expected);
             }
-            prop_assert_eq!(Evaluator::new(point).evaluate(&bytes), expected);
         }
     }
 
     #[test]
-    fn at_zero_only_the_lowest_block_counts() {
-        let bytes: Vec<u8> = (0..160).collect();
-        let lowest = Element::from_bytes(bytes[..16].try_into().unwrap());
-        assert_eq!(Evaluator::new(Element::ZERO).evaluate(&bytes), lowest);
+    fn nothing_is_zero() {
+        let evaluator = Evaluator::new(Element::from_bytes([9; 16]));
+        assert_eq!(evaluator.finish(&Lanes::new(), 0), Element::ZERO);
     }
 }

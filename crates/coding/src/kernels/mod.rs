@@ -1,7 +1,14 @@
-//! The inner loops: evaluation of a polynomial over K, and linear combinations of rows over GF(2^8).
+//! The inner loops: evaluation of polynomials over K, and linear combinations of rows over GF(2^8).
 //!
-//! Each has a portable form and may have faster ones for some processors, chosen when the program runs.
+//! Each has a portable form, which is what it means, and faster twins for some processors, chosen when the program runs
+//! and tested against it. Only here is `unsafe` allowed: to call a twin once the processor was asked, and to move bytes
+//! between arrays and vector registers.
 
 #[cfg(feature = "reed-solomon")]
 pub(crate) mod combine;
+#[cfg(all(feature = "reed-solomon", target_arch = "x86_64"))]
+mod combine_avx2;
 pub(crate) mod evaluate;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod evaluate_avx2;
+mod multiples;

@@ -1,0 +1,121 @@
+//! Vectors that other implementations made: every field of every one is computed again and compared.
+//!
+//! Read are the project's own copy in `vectors/`, `../shared/vectors/` beside the project where that exists, and the files
+//! that `DAC_VECTORS` names (colon-separated; relative ones are looked for from the project's folder).
+
+mod adversarial;
+mod hex_bytes;
+mod protocol;
+
+use std::path::{Path, PathBuf};
+
+/// The project's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What a file held.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Checked {
+    protocol: usize,
+    adversarial: usize,
+}
+
+/// Checks a file of either kind. A field that is unknown or missing is a failure, as is a file without any vector.
+fn check_file(path: &Path, checked: &mut Checked) {
+    let name = path.display();
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let keys: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    if keys.contains_key("vectors") {
+        let file: protocol::File =
+            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!file.vectors.is_empty(), "{name}: no vectors");
+        for (index, vector) in file.vectors.iter().enumerate() {
+            protocol::check(vector, &format!("{name}: vector {index}"));
+        }
+        checked.protocol += file.vectors.len();
+    } else if keys.contains_key("cases") {
+        let file: adversarial::File =
+            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!file.cases.is_empty(), "{name}: no cases");
+        for case in &file.cases {
+            adversarial::check(case, &format!("{name}: {}", case.name));
+        }
+        checked.adversarial += file.cases.len();
+    } else {
+        panic!("{name}: neither `vectors` nor `cases`");
+    }
+}
+
+fn check_folder(folder: &Path) -> Checked {
+    let mut checked = Checked::default();
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    for entry in entries {
+        let path = entry.unwrap_or_else(|error| panic!("{}: {error}", folder.display())).path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            check_file(&path, &mut checked);
+        }
+    }
+    assert!(checked.protocol > 0 && checked.adversarial > 0, "{}: {checked:?}", folder.display());
+    checked
+}
+
+#[test]
+fn vectors_of_the_project() {
+    println!("{:?}", check_folder(&root().join("vectors")));
+}
+
+#[test]
+fn vectors_beside_the_project() {
+    let folder = root().join("../shared/vectors");
+    if folder.is_dir() {
+        println!("{:?}", check_folder(&folder));
+    } else {
+        println!("there is no ../shared/vectors");
+    }
+}
+
+#[test]
+fn vectors_named_in_the_environment() {
+    let mut checked = Checked::default();
+    let Some(names) = std::env::var_os("DAC_VECTORS") else {
+        println!("DAC_VECTORS is not set");
+        return;
+    };
+    for path in std::env::split_paths(&names).filter(|path| !path.as_os_str().is_empty()) {
+        check_file(&root().join(path), &mut checked);
+    }
+    println!("{checked:?}");
+}
+
+/// The comparisons can fail: a vector in which any one value was changed does.
+#[test]
+fn a_changed_vector_fails() {
+    let path = root().join("vectors/protocol-v1.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let vector = &file["vectors"][6];
+    let passes = |vector: &serde_json::Value| {
+        let vector: protocol::Vector = serde_json::from_value(vector.clone()).unwrap();
+        std::panic::catch_unwind(|| protocol::check(&vector, "changed")).is_ok()
+    };
+    assert!(passes(vector));
+    let mut unchanged = Vec::new();
+    hex_bytes::for_each_changed(vector, &mut |place, changed| {
+        if passes(changed) {
+            unchanged.push(place.to_owned());
+        }
+    });
+    assert!(unchanged.is_empty(), "changed without being noticed: {unchanged:?}");
+}
+
+#[test]
+fn an_unknown_field_fails() {
+    let path = root().join("vectors/protocol-v1.json");
+    let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert!(serde_json::from_value::<protocol::File>(file.clone()).is_ok());
+    file["vectors"][0]["sample"]["colour"] = "green".into();
+    let error = serde_json::from_value::<protocol::File>(file).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("unknown field `colour`"), "{error}");
+}
