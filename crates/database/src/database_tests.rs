@@ -60,7 +60,7 @@ on_both! {
         ];
         for row in rows.clone() {
             database
-                .append(|connection| Box::pin(async move {
+                .append(move |connection| Box::pin(async move {
                     sqlx::query("INSERT INTO numbers (n, data, note) VALUES ($1, $2, $3)")
                         .bind(row.0).bind(row.1).bind(row.2).execute(connection).await?;
                     Ok::<_, DatabaseError>(())
@@ -81,7 +81,7 @@ on_both! {
     wrong_types_are_refused(test) {
         let database = test.open(&[NUMBERS]).await;
         let result: Result<(), DatabaseError> = database
-            .transaction(|connection| Box::pin(async move {
+            .transaction(move |connection| Box::pin(async move {
                 sqlx::query("INSERT INTO numbers (n, data) VALUES ('one', $1)")
                     .bind(vec![1_u8]).execute(connection).await?;
                 Ok(())
@@ -93,14 +93,14 @@ on_both! {
     a_failed_transaction_leaves_nothing(test) {
         let database = test.open(&[NUMBERS]).await;
         let failed: Result<(), DatabaseError> = database
-            .transaction(|connection| Box::pin(async move {
+            .transaction(move |connection| Box::pin(async move {
                 insert(connection, 1).await?;
                 Err(DatabaseError::Corrupt { what: "on purpose".into() })
             }))
             .await;
         assert_eq!(failed.unwrap_err().class(), ErrorClass::Corrupt);
         let duplicate: Result<(), DatabaseError> = database
-            .transaction(|connection| Box::pin(async move {
+            .transaction(move |connection| Box::pin(async move {
                 insert(connection, 2).await?;
                 insert(connection, 2).await
             }))
@@ -114,7 +114,7 @@ on_both! {
         let cloned = database.clone();
         let caller = tokio::spawn(async move {
             cloned
-                .transaction(|connection| Box::pin(async move {
+                .transaction(move |connection| Box::pin(async move {
                     insert(connection, 1).await?;
                     if numbers_are_odd() { panic!("on purpose") }
                     Ok::<_, DatabaseError>(())
@@ -162,7 +162,7 @@ on_both! {
                 let database = database.clone();
                 tokio::spawn(async move {
                     database
-                        .transaction(|connection| Box::pin(async move {
+                        .transaction(move |connection| Box::pin(async move {
                             let next: i64 = sqlx::query_scalar("SELECT coalesce(max(n) + 1, 0) FROM numbers")
                                 .fetch_one(&mut *connection).await?;
                             tokio::task::yield_now().await;
@@ -245,7 +245,7 @@ on_both! {
         test.options_mut().transaction_timeout = std::time::Duration::from_secs(2);
         let database = test.open(&[NUMBERS]).await;
         let hanging: Result<(), DatabaseError> = database
-            .transaction(|connection| Box::pin(async move {
+            .transaction(move |connection| Box::pin(async move {
                 insert(connection, 1).await?;
                 std::future::pending().await
             }))

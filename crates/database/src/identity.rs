@@ -11,7 +11,7 @@ impl Database {
     pub async fn bind_identity(&self, identity: &[(&str, &str)]) -> Result<(), DatabaseError> {
         let identity: Vec<(String, String)> =
             identity.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.transaction(|connection| Box::pin(bind(connection, identity))).await
+        self.transaction(move |connection| Box::pin(bind(connection, identity))).await
     }
 }
 

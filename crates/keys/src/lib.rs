@@ -1,1 +1,93 @@
-//! TODO
+//! Keys on disk: EIP-2335 keystores for BLS keys, Web3 Secret Storage for secp256k1 keys, passwords in files.
+//!
+//! The two formats share key derivation and cipher ([`kdf`], [`cipher`]) and differ in JSON, in the checksum's hash and in
+//! how a password becomes bytes. Deriving a key takes about a second and 256 MiB at standard cost: load keys before
+//! serving, or on a blocking thread. The parameters in a file are bounded before any of it is spent.
+
+mod cipher;
+mod eip2335;
+mod error;
+mod kdf;
+mod web3;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use alloy::signers::local::PrivateKeySigner;
+use dac_bls::SecretKey;
+use zeroize::Zeroizing;
+
+pub use dac_secrets::{Password, SecretFileError};
+pub use error::KeystoreError;
+pub use kdf::KdfCost;
+
+/// Bytes of a keystore file, at most.
+const FILE_MAX_BYTES: u64 = 64 << 10;
+
+/// Encrypts a BLS key into a new file, which only its owner may read. A file of that name is left alone.
+pub fn create_bls_keystore(
+    path: &Path,
+    key: &SecretKey,
+    password: &Password,
+    cost: KdfCost,
+) -> Result<(), KeystoreError> {
+    let json = eip2335::encrypt(key, password, cost);
+    Ok(dac_secrets::create(path, json.as_bytes())?)
+}
+
+/// Decrypts an EIP-2335 keystore with the password in a file.
+pub fn load_bls_keystore(path: &Path, password_file: &Path) -> Result<SecretKey, KeystoreError> {
+    let json = read(path)?;
+    eip2335::decrypt(&json, &Password::read(password_file)?)
+}
+
+/// Encrypts a secp256k1 key into a new file, which only its owner may read. A file of that name is left alone.
+pub fn create_ecdsa_keystore(
+    path: &Path,
+    key: &PrivateKeySigner,
+    password: &Password,
+    cost: KdfCost,
+) -> Result<(), KeystoreError> {
+    let json = web3::encrypt(key, password, cost);
+    Ok(dac_secrets::create(path, json.as_bytes())?)
+}
+
+/// Decrypts a Web3 keystore with the password in a file.
+pub fn load_ecdsa_keystore(path: &Path, password_file: &Path) -> Result<PrivateKeySigner, KeystoreError> {
+    let json = read(path)?;
+    web3::decrypt(&json, &Password::read(password_file)?)
+}
+
+/// Writes a new random password into a file of its own.
+pub fn create_password_file(path: &Path) -> Result<Password, KeystoreError> {
+    let mut random = Zeroizing::new([0; 24]);
+    rand::Rng::fill(&mut rand::rng(), random.as_mut());
+    let password = Password::new(alloy_primitives::hex::encode(random.as_slice()));
+    dac_secrets::create(path, password.expose().as_bytes())?;
+    Ok(password)
+}
+
+fn read(path: &Path) -> Result<String, KeystoreError> {
+    let io = |source| KeystoreError::Io { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(io)?;
+    let length = file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map_err(io)?;
+    if length as u64 > FILE_MAX_BYTES {
+        return Err(KeystoreError::Parameter { name: "file length", problem: "over 64 KiB" });
+    }
+    Ok(text)
+}
+
+/// A random UUID, which both formats carry.
+fn uuid() -> String {
+    let mut bytes: [u8; 16] = rand::random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = alloy_primitives::hex::encode(bytes);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,120 @@
+//! From password to key: scrypt or PBKDF2, within bounds.
+
+use hmac::Hmac;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::cipher::HexBytes;
+use crate::error::KeystoreError;
+
+/// Bytes of a derived key: half for the cipher, half for the checksum.
+pub(crate) const DERIVED_BYTES: usize = 32;
+
+/// Memory that scrypt may take: 128·n·r.
+const SCRYPT_MAX_BYTES: u64 = 1 << 30;
+/// Work that scrypt may take, in blocks of 128 bytes mixed: n·r·p. Four times standard cost.
+const SCRYPT_MAX_BLOCKS: u64 = 1 << 23;
+/// Rounds of PBKDF2.
+const PBKDF2_MAX_ROUNDS: u32 = 10_000_000;
+/// Bytes of a salt.
+const SALT_MAX_BYTES: usize = 256;
+
+/// How hard guessing the password is made, and so how long loading takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KdfCost {
+    /// What both formats' specifications use: 256 MiB, about a second.
+    #[default]
+    Standard,
+    /// For throw-away keys of tests and demonstrations: milliseconds.
+    Light,
+}
+
+/// Parameters as they stand in a file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct ScryptParams {
+    dklen: u64,
+    n: u64,
+    p: u32,
+    r: u32,
+    salt: HexBytes,
+}
+
+/// Parameters as they stand in a file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Pbkdf2Params {
+    dklen: u64,
+    c: u32,
+    prf: String,
+    salt: HexBytes,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kdf {
+    Scrypt(ScryptParams),
+    Pbkdf2(Pbkdf2Params),
+}
+
+impl ScryptParams {
+    /// Fresh parameters of this cost.
+    pub(crate) fn new(cost: KdfCost) -> Self {
+        let log_n = match cost {
+            KdfCost::Standard => 18,
+            KdfCost::Light => 10,
+        };
+        Self {
+            dklen: DERIVED_BYTES as u64,
+            n: 1 << log_n,
+            p: 1,
+            r: 8,
+            salt: HexBytes(rand::random::<[u8; 32]>().to_vec()),
+        }
+    }
+}
+
+impl Kdf {
+    /// Checks the parameters, then spends what they cost.
+    pub(crate) fn derive(&self, password: &[u8]) -> Result<Zeroizing<[u8; DERIVED_BYTES]>, KeystoreError> {
+        let refuse = |name, problem| Err(KeystoreError::Parameter { name, problem });
+        let (dklen, salt) = match self {
+            Kdf::Scrypt(params) => (params.dklen, &params.salt.0),
+            Kdf::Pbkdf2(params) => (params.dklen, &params.salt.0),
+        };
+        if dklen != DERIVED_BYTES as u64 {
+            return refuse("dklen", "must be 32");
+        }
+        if salt.is_empty() || salt.len() > SALT_MAX_BYTES {
+            return refuse("salt", "must have 1 to 256 bytes");
+        }
+        let mut key = Zeroizing::new([0; DERIVED_BYTES]);
+        match self {
+            &Kdf::Scrypt(ScryptParams { n, p, r, .. }) => {
+                if n < 2 || !n.is_power_of_two() {
+                    return refuse("n", "must be a power of two above 1");
+                }
+                let blocks = n.checked_mul(u64::from(r)).unwrap_or(u64::MAX);
+                if blocks > SCRYPT_MAX_BYTES / 128
+                    || blocks.checked_mul(u64::from(p)).is_none_or(|work| work > SCRYPT_MAX_BLOCKS)
+                {
+                    return refuse("n·r·p", "would take too long or too much memory");
+                }
+                let log_n = u8::try_from(n.ilog2()).expect("below 64");
+                let Ok(params) = scrypt::Params::new(log_n, r, p, DERIVED_BYTES) else {
+                    return refuse("n, r, p", "scrypt does not know this combination");
+                };
+                scrypt::scrypt(password, salt, &params, key.as_mut()).expect("32 bytes can be derived");
+            }
+            Kdf::Pbkdf2(params) => {
+                if params.prf != "hmac-sha256" {
+                    return refuse("prf", "must be hmac-sha256");
+                }
+                if params.c == 0 || params.c > PBKDF2_MAX_ROUNDS {
+                    return refuse("c", "must be 1 to 10,000,000");
+                }
+                pbkdf2::pbkdf2::<Hmac<Sha256>>(password, salt, params.c, key.as_mut())
+                    .expect("HMAC takes keys of any length");
+            }
+        }
+        Ok(key)
+    }
+}

@@ -1,0 +1,196 @@
+//! Durations and sizes that carry their units.
+
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+
+/// Why a text is no duration or size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum UnitError {
+    /// Not a duration.
+    #[error("expected a duration with its unit, such as \"500ms\", \"30s\", \"5m\" or \"14d\"")]
+    Duration,
+    /// Not a size.
+    #[error("expected a size with its unit, such as \"4KiB\", \"64MiB\" or \"2GB\"")]
+    Size,
+}
+
+/// A length of time: `"30s"`, `"5m"`, `"1h 30m"`, `"14d"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period(pub Duration);
+
+impl Period {
+    /// Whole seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl Deref for Period {
+    type Target = Duration;
+
+    fn deref(&self) -> &Duration {
+        &self.0
+    }
+}
+
+impl From<Period> for Duration {
+    fn from(period: Period) -> Self {
+        period.0
+    }
+}
+
+impl FromStr for Period {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        // humantime takes a bare zero; a unit is asked for all the same.
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(UnitError::Duration);
+        }
+        humantime::parse_duration(text).map(Self).map_err(|_| UnitError::Duration)
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// A number of bytes: `"64MiB"`, `"2GB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(pub u64);
+
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("B", 1),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("MB", 1000 * 1000),
+    ("GB", 1000 * 1000 * 1000),
+    ("TB", 1000 * 1000 * 1000 * 1000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+impl ByteSize {
+    /// The number.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| UnitError::Size)?;
+        let &(_, factor) =
+            SIZE_UNITS.iter().find(|(name, _)| *name == unit.trim_start()).ok_or(UnitError::Size)?;
+        number.checked_mul(factor).map(Self).ok_or(UnitError::Size)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, factor) = SIZE_UNITS
+            .iter()
+            .rev()
+            .find(|(name, factor)| {
+                (name.contains('i') || *factor == 1) && self.0.is_multiple_of(*factor) && self.0 >= *factor
+            })
+            .unwrap_or(&SIZE_UNITS[0]);
+        write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
+macro_rules! text_in_serde {
+    ($($type:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl de::Visitor<'_> for Text {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        // The error of a text without unit says what is expected.
+                        let error = "".parse::<$type>().expect_err("an empty text has no unit").to_string();
+                        f.write_str(error.strip_prefix("expected ").unwrap_or(&error))
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+
+text_in_serde!(Period, ByteSize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        for (text, milliseconds) in
+            [("500ms", 500), ("30s", 30_000), ("1h 30m", 5_400_000), ("14d", 1_209_600_000)]
+        {
+            assert_eq!(text.parse::<Period>().unwrap().as_millis(), milliseconds);
+        }
+        for bad in ["", "30", "0", "s", "-1s", "1 fortnight", "99999999999999999999s"] {
+            assert_eq!(bad.parse::<Period>(), Err(UnitError::Duration), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_need_a_unit() {
+        for (text, bytes) in [("0B", 0), ("4KiB", 4096), ("64 MiB", 64 << 20), ("2GB", 2_000_000_000)] {
+            assert_eq!(text.parse::<ByteSize>().unwrap().bytes(), bytes);
+        }
+        for bad in ["", "64", "MiB", "-1B", "1.5GB", "64mib", "20000000TiB", "99999999999999999999B"] {
+            assert_eq!(bad.parse::<ByteSize>(), Err(UnitError::Size), "{bad}");
+        }
+        assert_eq!(ByteSize(64 << 20).to_string(), "64MiB");
+        assert_eq!(ByteSize(1025).to_string(), "1025B");
+        assert_eq!(ByteSize(0).to_string(), "0B");
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_round_trip(bytes in any::<u64>(), shift in 0_u32..64) {
+            let size = ByteSize(bytes >> shift << (shift / 2));
+            prop_assert_eq!(size.to_string().parse::<ByteSize>(), Ok(size));
+        }
+
+        #[test]
+        fn durations_round_trip(milliseconds in 1_u64..10_000_000_000) {
+            let period = Period(Duration::from_millis(milliseconds));
+            prop_assert_eq!(period.to_string().parse::<Period>(), Ok(period));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = text.parse::<Period>();
+            let _ = text.parse::<ByteSize>();
+        }
+    }
+}

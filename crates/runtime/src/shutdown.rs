@@ -1,0 +1,60 @@
+//! Stopping: a signal cancels a token, work drains, and a deadline ends what does not.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+pub use tokio_util::sync::CancellationToken;
+pub use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once.
+pub fn on_signal() -> io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let stopping = token.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", 143),
+                _ = interrupt.recv() => ("SIGINT", 130),
+            }
+        };
+        let (name, _) = next().await;
+        info!(signal = name, "stopping; a second signal ends the process at once");
+        stopping.cancel();
+        let (name, code) = next().await;
+        warn!(signal = name, "ending at once");
+        std::process::exit(code);
+    });
+    Ok(token)
+}
+
+/// Waits until all tracked tasks ended, at most `limit`. Returns how many are left; they end with the runtime.
+pub async fn drain(tasks: &TaskTracker, limit: Duration) -> usize {
+    tasks.close();
+    if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
+        warn!(tasks = tasks.len(), limit = ?limit, "not everything stopped in time");
+    }
+    tasks.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_waits_for_tasks_and_gives_up_at_the_deadline() {
+        let tasks = TaskTracker::new();
+        let token = CancellationToken::new();
+        let stop = token.clone();
+        tasks.spawn(async move { stop.cancelled().await });
+        token.cancel();
+        assert_eq!(drain(&tasks, Duration::from_secs(5)).await, 0);
+
+        let tasks = TaskTracker::new();
+        tasks.spawn(std::future::pending::<()>());
+        assert_eq!(drain(&tasks, Duration::from_secs(5)).await, 1);
+    }
+}
