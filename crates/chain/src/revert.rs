@@ -257,12 +257,17 @@ pub enum Revert {
         /// `limit` as the contract gives it.
         limit: U256,
     },
-    /// Writing a data contract failed.
-    #[error("data of {length} bytes could not be written as contract code")]
-    WriteFailed {
-        /// `length` as the contract gives it.
-        length: U256,
+    /// Data is too long for a data contract.
+    #[error("{got} bytes are too long for contract code, the limit is {limit}")]
+    TooLong {
+        /// `got` as the contract gives it.
+        got: U256,
+        /// `limit` as the contract gives it.
+        limit: U256,
     },
+    /// Writing a data contract failed.
+    #[error("data could not be written as contract code")]
+    WriteFailed,
     /// `revert("text")` or `require(condition, "text")`.
     #[error("the contract says: {text}")]
     Text {
@@ -384,7 +389,8 @@ impl From<CommitteeRegistryErrors> for Revert {
             E::UnknownOperator(e) => Self::UnknownOperator { operator: e.operator },
             E::UnknownRollup(e) => Self::UnknownRollup { rollup: e.rollup },
             E::UrlLength(e) => Self::UrlLength { got: e.got, limit: e.limit },
-            E::WriteFailed(e) => Self::WriteFailed { length: e.length },
+            E::TooLong(e) => Self::TooLong { got: e.got, limit: e.limit },
+            E::WriteFailed(_) => Self::WriteFailed,
         }
     }
 }

@@ -18,12 +18,20 @@ struct Tables {
     slots: BTreeMap<u64, NonceSlot>,
     /// Commits that still succeed, when they are counted.
     commits_left: Option<usize>,
+    /// Commits that failed since the last time that was set.
+    refused: usize,
 }
 
 impl MemoryPosterStore {
     /// Lets so many more commits succeed and all later ones fail; none for no such limit.
     pub fn fail_after(&self, commits: Option<usize>) {
-        self.0.lock().expect("not poisoned").commits_left = commits;
+        let mut tables = self.0.lock().expect("not poisoned");
+        (tables.commits_left, tables.refused) = (commits, 0);
+    }
+
+    /// Commits that failed since then.
+    pub fn refused(&self) -> usize {
+        self.0.lock().expect("not poisoned").refused
     }
 
     /// All postings.
@@ -55,7 +63,10 @@ impl PosterStore for MemoryPosterStore {
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut tables = self.0.lock().expect("not poisoned");
         match &mut tables.commits_left {
-            Some(0) => return Err(StoreError("told to fail".into())),
+            Some(0) => {
+                tables.refused += 1;
+                return Err(StoreError("told to fail".into()));
+            }
             Some(left) => *left -= 1,
             None => {}
         }
