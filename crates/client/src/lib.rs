@@ -1,1 +1,51 @@
-//! TODO
+//! SDK for rollups and auditors of the data-availability committee. Nothing that an aggregator or a member says is believed
+//! beyond what hashes and signatures prove.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`SubmissionBuilder`], [`AggregatorClient`] | a rollup submits a payload, waits, and fetches its certificate |
+//! | [`Retriever`] | a batch's payload from any k members; no aggregator is needed |
+//! | [`Auditor`] | random chunks, records and whole shards from every member |
+//! | [`verify`] | certificates against a committee file, the registry and the log on L1 |
+//! | [`assessment`] | what a committee's numbers are worth |
+//! | [`files`] | certificates, committees, deployments and submissions as JSON files |
+//!
+//! Members' URLs come from whoever registered them: [`EndpointPolicy`] says which addresses are connected to.
+
+pub mod assessment;
+mod audit;
+mod batch;
+mod connect;
+mod directory;
+mod endpoint;
+mod fault;
+pub mod files;
+mod hexadecimal;
+mod member;
+mod retrieve;
+mod submit;
+mod text;
+pub mod verify;
+
+pub use audit::{
+    AuditOptions, AuditReport, AuditRow, AuditSummary, AuditTarget, Auditor, CheckKind, CheckResult,
+    UnauditedBatch,
+};
+pub use batch::{
+    AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, DeliveryState, L1Status,
+    MemberStatus,
+};
+pub use connect::Dialer;
+pub use directory::{Directory, EpochCommittee, Holder};
+pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};
+pub use fault::{FaultClass, MemberFault};
+pub use member::{MemberClient, Patience, ReceivedChunk};
+pub use retrieve::{
+    Evidence, FoundRecord, Hint, MemberReport, Progress, RecordFault, RecordSource, RetrievalReport,
+    RetrieveError, RetrieveOptions, Retrieved, Retriever, ShardOutcome, check_record, fetch_record,
+};
+pub use submit::{
+    CertifiedPayloadError, SubmissionBuilder, SubmissionError, SubmitOptions, SubmitProgress,
+    check_certified_payload, check_payload,
+};
+pub use text::printable;

@@ -1,0 +1,115 @@
+//! Keys out of keystores, for as long as a command runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use dac_bls::SecretKey;
+use dac_chain::admin::{Account, RegistryAdmin};
+use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+use dac_keys::{KdfCost, KeystoreError, Password};
+use dac_types::{Address, B256, Domain, PublicKeyBytes};
+
+use crate::context::Chain;
+use crate::exit::CliError;
+
+/// An L1 account's key.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Key")]
+pub(crate) struct EthereumKeyArgs {
+    /// Web3 keystore of the L1 account that sends the transaction.
+    #[arg(long, visible_aliases = ["operator", "owner"], value_name = "FILE", env = "DAC_KEY")]
+    key: PathBuf,
+    /// File with the password of that keystore.
+    #[arg(long, value_name = "FILE", env = "DAC_PASSWORD_FILE")]
+    password_file: PathBuf,
+}
+
+impl EthereumKeyArgs {
+    pub(crate) fn open(&self) -> Result<PrivateKeySigner, CliError> {
+        open_ethereum(&self.key, &self.password_file)
+    }
+}
+
+/// How costly guessing the password is made.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Kdf {
+    /// A second and 256 MiB for each guess.
+    #[default]
+    Standard,
+    /// For throw-away keys of tests and demos.
+    Light,
+}
+
+impl From<Kdf> for KdfCost {
+    fn from(kdf: Kdf) -> Self {
+        match kdf {
+            Kdf::Standard => Self::Standard,
+            Kdf::Light => Self::Light,
+        }
+    }
+}
+
+pub(crate) fn new_password(path: &Path) -> Result<Password, CliError> {
+    dac_keys::create_password_file(path).map_err(|error| keystore_error(path, &error))
+}
+
+pub(crate) fn password(path: &Path) -> Result<Password, CliError> {
+    Password::read(path).map_err(|error| {
+        CliError::usage(format!("the password file: {error}"))
+            .hint("--new-password-file creates one with a random password")
+    })
+}
+
+pub(crate) fn create_bls(path: &Path, password: &Password, kdf: Kdf) -> Result<PublicKeyBytes, CliError> {
+    let key = SecretKey::generate(&mut rand::rng());
+    dac_keys::create_bls_keystore(path, &key, password, kdf.into())
+        .map_err(|error| keystore_error(path, &error))?;
+    Ok(key.public_key().to_compressed())
+}
+
+pub(crate) fn create_ethereum(path: &Path, password: &Password, kdf: Kdf) -> Result<Address, CliError> {
+    let key = PrivateKeySigner::random();
+    dac_keys::create_ecdsa_keystore(path, &key, password, kdf.into())
+        .map_err(|error| keystore_error(path, &error))?;
+    Ok(key.address())
+}
+
+pub(crate) fn open_bls(path: &Path, password_file: &Path) -> Result<SecretKey, CliError> {
+    dac_keys::load_bls_keystore(path, password_file).map_err(|error| keystore_error(path, &error))
+}
+
+pub(crate) fn open_ethereum(path: &Path, password_file: &Path) -> Result<PrivateKeySigner, CliError> {
+    dac_keys::load_ecdsa_keystore(path, password_file).map_err(|error| keystore_error(path, &error))
+}
+
+fn keystore_error(path: &Path, error: &KeystoreError) -> CliError {
+    CliError::usage(format!("keystore {}: {error}", path.display()))
+}
+
+/// r, s and v over 32 bytes.
+pub(crate) fn sign(key: &PrivateKeySigner, digest: B256) -> Result<[u8; 65], dac_chain::ChainError> {
+    Ok(key.sign_hash(&digest)?.as_bytes())
+}
+
+/// The registry as one account uses it.
+pub(crate) struct AccountRegistry {
+    address: Address,
+    pub(crate) registry: RegistryAdmin,
+}
+
+impl AccountRegistry {
+    pub(crate) const fn address(&self) -> Address {
+        self.address
+    }
+
+    pub(crate) fn domain(&self) -> Domain {
+        self.registry.domain()
+    }
+}
+
+pub(crate) fn registry_admin(chain: &Chain, key: PrivateKeySigner) -> AccountRegistry {
+    let address = key.address();
+    let account = Account::new(chain.endpoints.clone(), Arc::new(key));
+    AccountRegistry { address, registry: RegistryAdmin::new(account, chain.registry) }
+}

@@ -1,0 +1,128 @@
+//! `dac`: the committee's command line for operators, owners, rollups and auditors. One file a command.
+
+mod admin;
+mod audit;
+mod certificate;
+mod committee;
+mod context;
+mod exit;
+mod keygen;
+mod keys;
+mod member;
+mod output;
+mod register;
+mod retrieve;
+mod status;
+mod submit;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::CliError;
+use crate::output::Output;
+
+/// The data-availability committee from the outside: keys, registration, administration, batches, audits.
+///
+/// Rollups submit payloads to an aggregator; the committee's members store them, erasure-coded, and certify that they do;
+/// anybody gets them back from any k members and audits that they are still there.
+#[derive(Debug, Parser)]
+#[command(name = "dac", version, max_term_width = 110, after_help = AFTER_HELP)]
+struct Cli {
+    /// Print one JSON document on standard output, for machines. Progress and notes stay on standard error.
+    #[arg(long, global = true, help_heading = "Output")]
+    json: bool,
+    /// No progress and no notes.
+    #[arg(long, short, global = true, help_heading = "Output")]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Where the committee lives is said once, in a deployment file (`dac admin deploy` writes one), and named by --deployment
+or the environment variable DAC_DEPLOYMENT. Options of their own go before it: --rpc-url, --registry, --certificate-log.
+Secrets are never arguments: keys lie in keystore files, their passwords in files of their own.
+
+Exit codes:
+  0  done
+  1  checked and found wanting: a failed audit, a bad certificate, a batch that failed or expired
+  2  wrong arguments or files
+  3  MALFORMED: the batch is there, but what its disperser committed to is no payload
+  4  out of reach: L1, the aggregator, or too many members; try again
+  5  refused: by a contract or by the aggregator
+  70 a fault of this program or machine
+With --json, a failure is {\"error\": {\"code\", \"exit_code\", \"message\", \"hint\"}} on standard output.
+
+Try:
+  dac keygen bls --out bls.json --password-file bls.password --new-password-file
+  dac committee --deployment deployment.json
+  dac retrieve 0x<digest> --out payload.bin --deployment deployment.json";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Keygen(keygen::Keygen),
+    Register(register::Register),
+    Committee(committee::ShowCommittee),
+    Member(member::ShowMember),
+    Admin(admin::Admin),
+    Submit(submit::Submit),
+    Status(status::Status),
+    Watch(status::Watch),
+    Certificate(certificate::FetchCertificate),
+    Retrieve(retrieve::Retrieve),
+    Verify(verify::Verify),
+    Audit(audit::Audit),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.json, cli.quiet);
+    dac_runtime::tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output.fail(&CliError::internal(format!("the runtime does not start: {error}")));
+        }
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = Box::pin(run(cli.command, &output)) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
+        }
+    });
+    // Checks that still run on other threads are of no use to anybody.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => code,
+        Err(error) => output.fail(&error),
+    }
+}
+
+async fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Keygen(command) => command.run(output),
+        Command::Register(command) => command.run(output).await,
+        Command::Committee(command) => command.run(output).await,
+        Command::Member(command) => command.run(output).await,
+        Command::Admin(command) => command.run(output).await,
+        Command::Submit(command) => command.run(output).await,
+        Command::Status(command) => command.run(output).await,
+        Command::Watch(command) => command.run(output).await,
+        Command::Certificate(command) => command.run(output).await,
+        Command::Retrieve(command) => command.run(output).await,
+        Command::Verify(command) => command.run(output).await,
+        Command::Audit(command) => command.run(output).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,181 @@
+//! `dac retrieve`: a payload back from any k members.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use dac_client::files::{CommitteeFile, FileError, write_atomically};
+use dac_client::{
+    Dialer, Directory, Evidence, Hint, Progress, RetrieveOptions, Retrieved, Retriever, ShardOutcome,
+};
+use dac_runtime::config::Period;
+use dac_types::BatchDigest;
+use serde_json::{Value, json};
+
+use crate::context::{ChainArgs, DialArgs, directory};
+use crate::exit::CliError;
+use crate::output::{Output, millis, show_latency, table};
+
+/// Get a batch's payload back from any k members. No aggregator is needed, and no single member is trusted.
+///
+/// The registry says who sits where; a member's record is bound to the digest, a certificate shows that a quorum signed;
+/// shards are taken from the fastest k members and each is checked; the payload is decoded and checked once more. Members that
+/// fail are named. A batch whose disperser committed to something that is no payload ends with exit code 3, for everybody.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dac retrieve 0x<digest> --out payload.bin --deployment deployment.json
+  dac retrieve 0x<digest> --out payload.bin --committee committee.json      (without L1)")]
+pub(crate) struct Retrieve {
+    /// The batch's digest.
+    #[arg(value_name = "DIGEST")]
+    digest: BatchDigest,
+    /// The file to write. It appears whole or not at all.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Overwrite that file.
+    #[arg(long)]
+    force: bool,
+    /// Take the committee from this file instead of L1.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rpc_url", "registry", "certificate_log"])]
+    committee: Option<PathBuf>,
+    /// Ask the members of this epoch only.
+    #[arg(long, value_name = "NUMBER")]
+    epoch: Option<u64>,
+    /// Give up after this time.
+    #[arg(long, default_value = "15m", value_name = "TIME")]
+    timeout: Period,
+    #[command(flatten)]
+    chain: ChainArgs,
+    #[command(flatten)]
+    dial: DialArgs,
+}
+
+impl Retrieve {
+    pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        if self.out.exists() && !self.force {
+            // Before anybody is asked.
+            return Err(FileError::Exists { path: self.out }.into());
+        }
+        let (directory, dialer, recorded_at) = self.committee().await?;
+        let options = RetrieveOptions { deadline: self.timeout.0, ..RetrieveOptions::default() };
+        let retriever = Retriever::new(directory, dialer, options);
+        let hint = Hint { epoch: self.epoch, recorded_at, ..Hint::default() };
+        let bar = output.bytes_bar(0, "record");
+        let outcome = retriever
+            .retrieve(self.digest, &hint, |progress| match progress {
+                Progress::Record { shards, shard_bytes } => {
+                    bar.set_length(u64::from(shards) * shard_bytes as u64);
+                    bar.set_message("shards");
+                }
+                Progress::Shards { bytes, .. } => bar.set_position(bytes),
+                Progress::Decoding => bar.set_message("decoding"),
+            })
+            .await;
+        bar.finish_and_clear();
+        let retrieved = outcome?;
+        write_atomically(&self.out, &retrieved.payload, self.force)?;
+        for seat in retrieved.report.bad_seats() {
+            output.warn(format!(
+                "the disperser of this batch committed a bad shard for seat {seat}; the payload is good all the same"
+            ));
+        }
+        let document = self.document(&retrieved);
+        output.result(document, || self.text(&retrieved));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Who to ask, how, and what L1 says about the batch.
+    async fn committee(&self) -> Result<(std::sync::Arc<Directory>, Dialer, Option<u64>), CliError> {
+        if let Some(path) = &self.committee {
+            let file = CommitteeFile::read(path)?;
+            let directory = Directory::new(file.domain, [std::sync::Arc::new(file.committee)])
+                .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
+            // Without an L1 that could be a local one, local members must be allowed by name.
+            return Ok((std::sync::Arc::new(directory), self.dial.for_members("")?, None));
+        }
+        let chain = self.chain.connect().await?;
+        let view = chain.view().await?;
+        let recorded_at = match chain.log().await? {
+            Some(log) => log.recorded_at(self.digest).await?,
+            None => None,
+        };
+        Ok((directory(&view)?, self.dial.for_members(&chain.rpc_url)?, recorded_at))
+    }
+
+    fn document(&self, retrieved: &Retrieved) -> Value {
+        let header = retrieved.header();
+        let members: Vec<Value> = retrieved
+            .report
+            .members
+            .iter()
+            .map(|member| {
+                let (outcome, fault) = match &member.outcome {
+                    ShardOutcome::Served { .. } => ("served", None),
+                    ShardOutcome::Failed(fault) => ("failed", Some(fault)),
+                    ShardOutcome::Overtaken => ("overtaken", None),
+                };
+                json!({
+                    "seat": member.seat.0,
+                    "operator": member.operator,
+                    "url": dac_client::printable(&member.url),
+                    "outcome": outcome,
+                    "reason": fault.map(dac_client::MemberFault::code),
+                    "detail": fault.map(ToString::to_string),
+                    "latency_ms": millis(member.latency),
+                })
+            })
+            .collect();
+        let (evidence, recorded_at) = match &retrieved.evidence {
+            Evidence::Certificate(_) => ("certificate", None),
+            Evidence::RecordedOnL1 { at } => ("recorded_on_l1", Some(at)),
+        };
+        json!({
+            "digest": self.digest.to_string(),
+            "file": self.out,
+            "payload_bytes": retrieved.payload.len(),
+            "rollup": header.rollup,
+            "batch_number": header.batch_number,
+            "epoch": header.epoch,
+            "hash_kind": header.hash_kind.name(),
+            "batch_hash": header.batch_hash,
+            "expires_at": header.expires_at,
+            "evidence": evidence,
+            "recorded_at": recorded_at,
+            "bad_seats": retrieved.report.bad_seats().iter().map(|seat| seat.0).collect::<Vec<_>>(),
+            "members": members,
+            "elapsed_ms": millis(retrieved.elapsed),
+        })
+    }
+
+    fn text(&self, retrieved: &Retrieved) -> String {
+        let header = retrieved.header();
+        let rows: Vec<Vec<String>> = retrieved
+            .report
+            .members
+            .iter()
+            .map(|member| {
+                let outcome = match &member.outcome {
+                    ShardOutcome::Served { bytes } => format!("served {bytes} bytes"),
+                    ShardOutcome::Failed(fault) => format!("FAILED: {fault}"),
+                    ShardOutcome::Overtaken => "overtaken by faster ones".to_owned(),
+                };
+                vec![
+                    member.seat.to_string(),
+                    dac_client::printable(&member.url),
+                    show_latency(member.latency),
+                    outcome,
+                ]
+            })
+            .collect();
+        format!(
+            "{}: {} bytes, batch {} of rollup {}, in {}\n\n{}",
+            self.out.display(),
+            retrieved.payload.len(),
+            header.batch_number,
+            header.rollup.to_checksum(None),
+            show_latency(retrieved.elapsed),
+            table(&["seat", "member", "latency", "outcome"], &rows)
+        )
+    }
+}

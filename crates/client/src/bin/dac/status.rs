@@ -1,0 +1,271 @@
+//! `dac status` and `dac watch`: where a batch is in its life, as its aggregator tells it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use dac_client::files::{SubmissionFile, read_bounded};
+use dac_client::{AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, EndpointUrl};
+use dac_proto::reason::Reason;
+use dac_runtime::config::Period;
+use dac_types::{B256, BatchDigest};
+use serde_json::{Value, json};
+
+use crate::context::DialArgs;
+use crate::exit::CliError;
+use crate::output::{Output, show_time, table};
+
+/// Which batch, and who knows about it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BatchArgs {
+    /// The batch: its digest, its submission's digest, a submission file, or the JSON that `dac submit` printed.
+    #[arg(value_name = "BATCH")]
+    batch: String,
+    /// URL of the aggregator.
+    #[arg(long, env = "DAC_AGGREGATOR", value_name = "URL")]
+    pub(crate) aggregator: EndpointUrl,
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
+}
+
+impl BatchArgs {
+    pub(crate) fn client(&self) -> Result<AggregatorClient, CliError> {
+        self.dial.aggregator(&self.aggregator)
+    }
+
+    /// Finds the batch. A bare digest may be the batch's or its submission's: both are tried.
+    pub(crate) async fn find(
+        &self,
+        client: &AggregatorClient,
+    ) -> Result<(BatchSelector, BatchStatus), CliError> {
+        let candidates = match self.batch.parse::<B256>() {
+            Ok(digest) => vec![BatchSelector::Batch(BatchDigest(digest)), BatchSelector::Submission(digest)],
+            Err(_) => vec![submission_of(Path::new(&self.batch))?],
+        };
+        let mut unknown = None;
+        for selector in candidates {
+            match client.batch(selector).await {
+                Ok(status) => return Ok((selector, status)),
+                Err(error) if error.reason() == Some(Reason::UnknownBatch) => unknown = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let failure = unknown.map_or_else(|| CliError::usage("no batch is named"), CliError::from);
+        Err(failure.hint("is that the aggregator to which the batch was submitted?"))
+    }
+}
+
+/// From a submission file or from what `dac submit --json` printed.
+fn submission_of(path: &Path) -> Result<BatchSelector, CliError> {
+    let text = read_bounded(path, 1 << 20).map_err(|error| {
+        CliError::usage(format!("expected 32 bytes as 0x… or a file, got {}: {error}", path.display()))
+    })?;
+    if let Ok(file) = SubmissionFile::from_json(&text) {
+        return Ok(BatchSelector::Submission(file.signed.submission.digest(&file.domain)));
+    }
+    let document: Option<Value> = serde_json::from_slice(&text).ok();
+    let digest =
+        document.as_ref().and_then(|document| document.get("submission_digest")).and_then(Value::as_str);
+    digest.and_then(|digest| digest.parse().ok()).map(BatchSelector::Submission).ok_or_else(|| {
+        CliError::usage(format!(
+            "{} is neither a submission file nor what `dac submit --json` printed",
+            path.display()
+        ))
+    })
+}
+
+/// Show a batch as its aggregator tells it: its state, every member's part, where it was recorded.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dac status 0x<digest> --aggregator https://aggregator.example.org:7100
+  dac status submission.json --aggregator https://aggregator.example.org:7100 --json")]
+pub(crate) struct Status {
+    #[command(flatten)]
+    batch: BatchArgs,
+}
+
+impl Status {
+    pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        let client = self.batch.client()?;
+        let (_, status) = self.batch.find(&client).await?;
+        output.result(document(&status), || text(&status));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Goal {
+    /// A quorum signed: from here on the batch is retrievable.
+    Certified,
+    /// Its certificate is recorded on L1.
+    Posted,
+    /// Its state transition is final on L1.
+    Settled,
+}
+
+impl From<Goal> for BatchState {
+    fn from(goal: Goal) -> Self {
+        match goal {
+            Goal::Certified => Self::Certified,
+            Goal::Posted => Self::Posted,
+            Goal::Settled => Self::Settled,
+        }
+    }
+}
+
+/// Follow a batch until it is where you want it, telling every change. Survives restarts of the aggregator.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  dac watch 0x<digest> --until posted --timeout 10m --aggregator https://aggregator.example.org:7100")]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    batch: BatchArgs,
+    /// What to wait for.
+    #[arg(long, value_enum, default_value = "posted")]
+    until: Goal,
+    /// How long to wait.
+    #[arg(long, default_value = "10m", value_name = "TIME")]
+    timeout: Period,
+}
+
+impl Watch {
+    pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        let client = self.batch.client()?;
+        let (selector, _) = self.batch.find(&client).await?;
+        let status = wait(output, &client, selector, self.until, self.timeout).await?;
+        output.result(document(&status), || text(&status));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Waits with a line for every change of state.
+pub(crate) async fn wait(
+    output: &Output,
+    client: &AggregatorClient,
+    selector: BatchSelector,
+    goal: Goal,
+    timeout: Period,
+) -> Result<BatchStatus, AggregatorError> {
+    let waiting = output.spinner("waiting");
+    let mut told = None;
+    let outcome = client
+        .wait(selector, goal.into(), timeout.0, |status| {
+            let line = summary(status);
+            if told.as_ref() != Some(&line) {
+                waiting.suspend(|| output.note(&line));
+                told = Some(line);
+            }
+        })
+        .await;
+    waiting.finish_and_clear();
+    outcome
+}
+
+fn summary(status: &BatchStatus) -> String {
+    let signed = status.members.iter().filter(|member| member.attested_at_ms != 0).count();
+    let mut line = status.state.name().to_owned();
+    if !status.members.is_empty() {
+        let _ = write!(line, ", {signed} of {} members signed", status.members.len());
+    }
+    if !status.failure.is_empty() {
+        let _ = write!(line, ": {}", status.failure);
+    }
+    if !status.l1_problem.is_empty() {
+        let _ = write!(line, " (L1: {})", status.l1_problem);
+    }
+    line
+}
+
+/// A batch for machines.
+pub(crate) fn document(status: &BatchStatus) -> Value {
+    let submission = &status.submission;
+    json!({
+        "submission_digest": status.submission_digest,
+        "digest": status.digest.map(|digest| digest.to_string()),
+        "state": status.state.name(),
+        "failure": (!status.failure.is_empty()).then_some(&status.failure),
+        "epoch": status.epoch,
+        "rollup": submission.rollup,
+        "batch_number": submission.batch_number,
+        "payload_length": submission.payload_length,
+        "hash_kind": submission.hash_kind.name(),
+        "batch_hash": submission.batch_hash,
+        "expires_at": submission.expires_at,
+        "received_at_ms": status.received_at_ms,
+        "certified_at_ms": (status.certified_at_ms != 0).then_some(status.certified_at_ms),
+        "members": status.members.iter().map(|member| json!({
+            "seat": member.seat.0,
+            "state": member.state.name(),
+            "attempts": member.attempts,
+            "reason": (!member.reason.is_empty()).then_some(&member.reason),
+            "detail": (!member.detail.is_empty()).then_some(&member.detail),
+            "attested_at_ms": (member.attested_at_ms != 0).then_some(member.attested_at_ms),
+            "in_certificate": member.in_certificate,
+        })).collect::<Vec<_>>(),
+        "l1": status.l1.as_ref().map(|l1| json!({
+            "transaction": l1.transaction,
+            "block": l1.block,
+            "gas_used": l1.gas_used,
+            "by_this_aggregator": l1.by_us,
+        })),
+        "l1_problem": (!status.l1_problem.is_empty()).then_some(&status.l1_problem),
+    })
+}
+
+/// A batch for people.
+pub(crate) fn text(status: &BatchStatus) -> String {
+    let submission = &status.submission;
+    let mut text = String::new();
+    let _ =
+        writeln!(text, "batch {} of rollup {}", submission.batch_number, submission.rollup.to_checksum(None));
+    let _ = writeln!(text, "state              {}", summary(status));
+    let _ = writeln!(
+        text,
+        "digest             {}",
+        status.digest.map_or("not encoded yet".to_owned(), |digest| digest.to_string())
+    );
+    let _ = writeln!(text, "submission digest  {}", status.submission_digest);
+    let _ = writeln!(
+        text,
+        "payload            {} bytes, {} {}",
+        submission.payload_length,
+        submission.hash_kind.name(),
+        submission.batch_hash
+    );
+    let _ = writeln!(text, "served until       {}", show_time(submission.expires_at));
+    if status.certified_at_ms != 0 {
+        let took = status.certified_at_ms.saturating_sub(status.received_at_ms);
+        let _ = writeln!(text, "certified          {took} ms after it was received");
+    }
+    if let Some(l1) = &status.l1 {
+        let by = if l1.by_us { "by this aggregator" } else { "by somebody else" };
+        let transaction = l1.transaction.map_or("unknown".to_owned(), |transaction| transaction.to_string());
+        let _ = writeln!(
+            text,
+            "recorded on L1     block {}, {} gas, {by}, transaction {transaction}",
+            l1.block, l1.gas_used
+        );
+    }
+    if !status.members.is_empty() {
+        let rows: Vec<Vec<String>> = status
+            .members
+            .iter()
+            .map(|member| {
+                vec![
+                    member.seat.to_string(),
+                    member.state.name().to_owned(),
+                    if member.in_certificate { "yes" } else { "no" }.to_owned(),
+                    member.attempts.to_string(),
+                    [member.reason.as_str(), member.detail.as_str()].join(" ").trim().to_owned(),
+                ]
+            })
+            .collect();
+        text.push('\n');
+        text.push_str(&table(&["seat", "state", "in certificate", "attempts", "last failure"], &rows));
+    }
+    text
+}

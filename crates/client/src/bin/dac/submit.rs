@@ -1,0 +1,252 @@
+//! `dac submit`: a rollup's payload to an aggregator.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use dac_client::files::{CertificateFile, SubmissionFile, read_bounded, write_atomically};
+use dac_client::verify::verify_in_registry;
+use dac_client::{
+    BatchSelector, EndpointUrl, SubmissionBuilder, SubmitOptions, SubmitProgress, check_certified_payload,
+};
+use dac_runtime::config::Period;
+use dac_types::limits::PAYLOAD_MAX_BYTES;
+use dac_types::{Address, B256, BatchDigest, HashKind};
+use serde_json::{Value, json};
+
+use crate::context::{Chain, ChainArgs, DialArgs};
+use crate::exit::{CliError, Exit};
+use crate::keys;
+use crate::output::{Output, unix_now};
+use crate::status::{self, Goal};
+
+/// What the batch hash is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// The rollup's own commitment, given by --batch-hash. Members hold a shard only; the validity proof binds the payload.
+    Opaque,
+    /// keccak256 of the payload: every signer holds the payload and recomputes it.
+    Keccak256,
+    /// SHA-256 of the payload: every signer holds the payload and recomputes it.
+    Sha256,
+}
+
+impl From<Kind> for HashKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Opaque => Self::Opaque,
+            Kind::Keccak256 => Self::Keccak256,
+            Kind::Sha256 => Self::Sha256,
+        }
+    }
+}
+
+/// How far to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WaitFor {
+    /// Until the aggregator has it on durable storage.
+    Received,
+    /// Until a quorum signed; the certificate is then verified and compared with the payload.
+    Certified,
+    /// Until it is recorded on L1, too.
+    Posted,
+}
+
+/// Submit a payload: sign the order with the poster's key, hand it to an aggregator, wait.
+///
+/// Sending the same submission twice gives the same batch. With --submission the signed order is kept in a file before the
+/// first byte is sent: run the same command again after any failure and it goes on where it was.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dac submit payload.bin --deployment deployment.json --aggregator https://aggregator.example.org:7100 \\
+      --disperser 0x<aggregator's address> --rollup 0x<settlement contract> --batch-number 7 \\
+      --poster poster.json --poster-password-file poster.password \\
+      --submission batch-7.json --wait certified --certificate batch-7.certificate.json
+
+  A rollup whose proof binds the payload itself (hash kind OPAQUE) gives its own commitment:
+  dac submit … --hash-kind opaque --batch-hash 0x<commitment>")]
+pub(crate) struct Submit {
+    /// The payload, 1 byte to 64 MiB.
+    #[arg(value_name = "FILE")]
+    payload: PathBuf,
+    /// URL of the aggregator.
+    #[arg(long, env = "DAC_AGGREGATOR", value_name = "URL")]
+    aggregator: EndpointUrl,
+    /// The aggregator's signing address: only it may disperse this submission.
+    #[arg(long, env = "DAC_DISPERSER", value_name = "ADDRESS")]
+    disperser: Address,
+    /// The rollup's settlement contract.
+    #[arg(long, env = "DAC_ROLLUP", value_name = "ADDRESS")]
+    rollup: Address,
+    /// The rollup's number of this batch.
+    #[arg(long, value_name = "NUMBER")]
+    batch_number: u64,
+    /// Web3 keystore of the rollup's poster.
+    #[arg(long, env = "DAC_POSTER", value_name = "FILE")]
+    poster: Option<PathBuf>,
+    /// File with the password of that keystore.
+    #[arg(long, env = "DAC_POSTER_PASSWORD_FILE", value_name = "FILE")]
+    poster_password_file: Option<PathBuf>,
+    /// What the batch hash is. The default needs no support by the rollup's proof system.
+    #[arg(long, value_enum, default_value = "keccak256")]
+    hash_kind: Kind,
+    /// The rollup's own commitment to the payload; for the other kinds it is computed, and compared if given.
+    #[arg(long, value_name = "HASH", required_if_eq("hash_kind", "opaque"))]
+    batch_hash: Option<B256>,
+    /// How long members serve the batch, from now.
+    #[arg(long, default_value = "14d", value_name = "TIME")]
+    expires_in: Period,
+    /// How long the order stands, from now; at most a day.
+    #[arg(long, default_value = "1h", value_name = "TIME")]
+    submit_within: Period,
+    /// Digest of the former batch of this number that this one replaces.
+    #[arg(long, value_name = "DIGEST")]
+    replaces: Option<BatchDigest>,
+    /// File of the signed submission: used if it exists, written first if it does not.
+    #[arg(long, value_name = "FILE")]
+    submission: Option<PathBuf>,
+    /// How far to wait.
+    #[arg(long, value_enum, default_value = "certified")]
+    wait: WaitFor,
+    /// How long to wait.
+    #[arg(long, default_value = "10m", value_name = "TIME")]
+    timeout: Period,
+    /// How long to repeat a submission that fails for a passing reason.
+    #[arg(long, default_value = "1m", value_name = "TIME")]
+    retry_for: Period,
+    /// Write the certificate to this file; waits for it at least.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    #[command(flatten)]
+    chain: ChainArgs,
+    #[command(flatten)]
+    dial: DialArgs,
+}
+
+impl Submit {
+    pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        let payload = Bytes::from(read_bounded(&self.payload, PAYLOAD_MAX_BYTES)?);
+        let chain = self.chain.connect().await?;
+        let file = self.signed(&chain, &payload, output)?;
+        let client = self.dial.aggregator(&self.aggregator)?;
+
+        let bar = output.bytes_bar(payload.len() as u64, "submitting");
+        let options = SubmitOptions { retry_for: self.retry_for.0, ..SubmitOptions::default() };
+        let received = client
+            .submit(&file.domain, &file.signed, &payload, options, |progress| match progress {
+                SubmitProgress::Sent(bytes) => bar.set_position(bytes),
+                SubmitProgress::Retrying { error, pause } => bar.suspend(|| {
+                    output.note(format!("{error}; once more in {} ms", pause.as_millis()));
+                }),
+            })
+            .await;
+        bar.finish_and_clear();
+        let mut status = received?;
+        let selector = BatchSelector::Submission(status.submission_digest);
+        output.note(format!("received, submission digest {}", status.submission_digest));
+
+        let goal = match (self.wait, &self.certificate) {
+            (WaitFor::Received, None) => None,
+            (WaitFor::Received, Some(_)) | (WaitFor::Certified, _) => Some(Goal::Certified),
+            (WaitFor::Posted, _) => Some(Goal::Posted),
+        };
+        let mut document = status::document(&status);
+        if let Some(goal) = goal {
+            status = status::wait(output, &client, selector, goal, self.timeout).await?;
+            document = status::document(&status);
+            let certificate = self.certified(&chain, &client, selector, &file, &payload).await?;
+            document["certificate"] = serde_json::from_str(&certificate.to_json()).unwrap_or(Value::Null);
+            if let Some(path) = &self.certificate {
+                // A repeated run writes the same certificate, or another one that is as good.
+                write_atomically(path, certificate.to_json().as_bytes(), true)?;
+                document["certificate_file"] = json!(path);
+            }
+        }
+        output.result(document, || status::text(&status));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The signed order: from its file, or made now and kept there.
+    fn signed(&self, chain: &Chain, payload: &Bytes, output: &Output) -> Result<SubmissionFile, CliError> {
+        if let Some(path) = self.submission.as_deref().filter(|path| path.exists()) {
+            let file = SubmissionFile::read(path)?;
+            let submission = &file.signed.submission;
+            let differs = [
+                (file.domain != chain.domain(), "chain or registry"),
+                (submission.rollup != self.rollup, "rollup"),
+                (submission.batch_number != self.batch_number, "batch number"),
+                (submission.disperser != self.disperser, "disperser"),
+            ];
+            if let Some((_, field)) = differs.iter().find(|(differs, _)| *differs) {
+                let message =
+                    format!("{} is the submission of another batch: {field} differs", path.display());
+                return Err(CliError::usage(message).hint("name another file for --submission"));
+            }
+            dac_client::check_payload(&file.signed, payload)?;
+            output.note(format!("using the submission in {}", path.display()));
+            return Ok(file);
+        }
+        let poster = self.poster_key()?;
+        let now = unix_now();
+        let mut builder =
+            SubmissionBuilder::new(chain.domain(), self.rollup, self.batch_number, self.disperser, now)
+                .hash_kind(self.hash_kind.into())
+                .expires_at(now.saturating_add(self.expires_in.0.as_secs()))
+                .submit_before(now.saturating_add(self.submit_within.0.as_secs()));
+        if let Some(hash) = self.batch_hash {
+            builder = builder.batch_hash(hash);
+        }
+        if let Some(former) = self.replaces {
+            builder = builder.replaces(former);
+        }
+        let signed = builder.sign(payload, |digest| keys::sign(&poster, digest))?;
+        let file = SubmissionFile { domain: chain.domain(), signed };
+        if let Some(path) = &self.submission {
+            write_atomically(path, file.to_json().as_bytes(), false)?;
+        }
+        Ok(file)
+    }
+
+    fn poster_key(&self) -> Result<dac_chain::PrivateKeySigner, CliError> {
+        match (&self.poster, &self.poster_password_file) {
+            (Some(poster), Some(password)) => keys::open_ethereum(poster, password),
+            _ => Err(CliError::usage("no poster's key is given, and no signed submission exists")
+                .hint("--poster KEYSTORE --poster-password-file FILE")),
+        }
+    }
+
+    /// The certificate, verified against the registry and compared with the payload: the aggregator is not believed.
+    async fn certified(
+        &self,
+        chain: &Chain,
+        client: &dac_client::AggregatorClient,
+        selector: BatchSelector,
+        file: &SubmissionFile,
+        payload: &Bytes,
+    ) -> Result<CertificateFile, CliError> {
+        let certificate =
+            CertificateFile { domain: file.domain, certificate: client.certificate(selector).await? };
+        let mut view = chain.view().await?;
+        // The epoch may have begun in a block that the endpoint had not seen a moment ago.
+        for _ in 0..5 {
+            if view.committee(certificate.certificate.header.epoch).is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            view = chain.view().await?;
+        }
+        let failed = |problem: String| {
+            CliError::new(Exit::Failed, format!("the aggregator's certificate is of no use: {problem}"))
+                .hint("do not post it; submit through another aggregator")
+        };
+        verify_in_registry(&certificate, &view, unix_now()).map_err(|error| failed(error.to_string()))?;
+        let header = &certificate.certificate.header;
+        let committee = view.committee(header.epoch).ok_or_else(|| failed("unknown epoch".to_owned()))?;
+        check_certified_payload(header, committee.quorum().geometry(), &file.signed.submission, payload)
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(certificate)
+    }
+}

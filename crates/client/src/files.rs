@@ -1,0 +1,211 @@
+//! Files that people pass around: certificates, committees, deployments, submissions. JSON, documented field by field, read
+//! strictly: unknown, missing or repeated fields and anything after the document are refused.
+
+mod certificate;
+mod committee;
+mod deployment;
+mod submission;
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use dac_types::{
+    Address, CommitteeError, Domain, EcdsaSignatureError, GeometryError, HashKind, PublicKeyBytes,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use certificate::CertificateFile;
+pub use committee::CommitteeFile;
+pub use deployment::Deployment;
+pub use submission::SubmissionFile;
+
+use crate::hexadecimal::Hex;
+
+/// Why a file is not used.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// Cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Larger than any such file is.
+    #[error("{}: expected at most {limit} bytes", path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// Bytes read at most.
+        limit: u64,
+    },
+    /// Exists, and overwriting was not asked for.
+    #[error("{} exists; nothing was overwritten", path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Not the document that it should be.
+    #[error("{what}: {problem}")]
+    Malformed {
+        /// Which document.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// What is wrong inside a document, before it is known which file it came from.
+#[derive(Debug, Error)]
+enum Problem {
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("expected format {expected:?}, got {got:?}")]
+    Format { expected: &'static str, got: String },
+    #[error("hash_kind: expected OPAQUE, KECCAK256 or SHA256, got {0:?}")]
+    HashKind(String),
+    #[error("payload_fingerprint has 32, 48 or 64 bytes, got {0}")]
+    Fingerprint(usize),
+    #[error("the file names digest {named}, its header under its domain has {got}")]
+    Digest { named: String, got: String },
+    #[error("seats must be 0 to n − 1 in order, got {got} at position {position}")]
+    SeatOrder { got: u16, position: usize },
+    #[error(transparent)]
+    Absent(#[from] dac_types::AbsentSeatsError),
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
+    #[error(transparent)]
+    Committee(#[from] CommitteeError),
+    #[error("signature: {0}")]
+    Ecdsa(#[from] EcdsaSignatureError),
+}
+
+impl Problem {
+    fn of(self, what: &'static str) -> FileError {
+        FileError::Malformed { what, problem: self.to_string() }
+    }
+}
+
+/// `{"chain_id": 1, "registry": "0x…"}`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DomainJson {
+    chain_id: u64,
+    registry: Hex<20>,
+}
+
+impl From<Domain> for DomainJson {
+    fn from(domain: Domain) -> Self {
+        Self { chain_id: domain.chain_id, registry: Hex(domain.registry.into_array()) }
+    }
+}
+
+impl From<DomainJson> for Domain {
+    fn from(json: DomainJson) -> Self {
+        Self { chain_id: json.chain_id, registry: Address::from(json.registry.0) }
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    Ok(serde_json::from_slice(text)?)
+}
+
+fn check_format(expected: &'static str, got: &str) -> Result<(), Problem> {
+    if got == expected { Ok(()) } else { Err(Problem::Format { expected, got: crate::text::printable(got) }) }
+}
+
+fn hash_kind(name: &str) -> Result<HashKind, Problem> {
+    [HashKind::Opaque, HashKind::Keccak256, HashKind::Sha256]
+        .into_iter()
+        .find(|kind| kind.name() == name)
+        .ok_or_else(|| Problem::HashKind(crate::text::printable(name)))
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("plain structures serialise");
+    text.push('\n');
+    text
+}
+
+/// Public key bytes in JSON.
+type PublicKeyHex = Hex<{ dac_types::PUBLIC_KEY_BYTES }>;
+
+fn public_key(json: PublicKeyHex) -> PublicKeyBytes {
+    PublicKeyBytes(json.0)
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let io = |source| FileError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(io)?.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Writes a file so that it is there whole or not at all, also after a power loss. Refuses to replace one unless
+/// `overwrite` is set.
+pub fn write_atomically(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), FileError> {
+    let io = |source| FileError::Io { path: path.to_owned(), source };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut temporary = tempfile::Builder::new().prefix(".dac-").tempfile_in(folder).map_err(io)?;
+    temporary.write_all(bytes).map_err(io)?;
+    set_usual_mode(temporary.as_file()).map_err(io)?;
+    temporary.as_file().sync_all().map_err(io)?;
+    if overwrite {
+        temporary.persist(path).map_err(|error| io(error.error))?;
+    } else {
+        temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+            _ => io(error.error),
+        })?;
+    }
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+/// Temporary files are readable by their owner alone; what is written here is public.
+#[cfg(unix)]
+fn set_usual_mode(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_usual_mode(_: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_replaced_only_when_asked_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write_atomically(&path, b"one", false).unwrap();
+        assert!(matches!(write_atomically(&path, b"two", false), Err(FileError::Exists { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        write_atomically(&path, b"two", true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "temporary files are left");
+    }
+
+    #[test]
+    fn files_are_read_up_to_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, [0; 11]).unwrap();
+        assert!(matches!(read_bounded(&path, 10), Err(FileError::TooLarge { limit: 10, .. })));
+        assert_eq!(read_bounded(&path, 11).unwrap().len(), 11);
+        assert!(matches!(read_bounded(&folder.path().join("none"), 1), Err(FileError::Io { .. })));
+    }
+}

@@ -1,0 +1,118 @@
+//! Where a committee lives on L1, in one file instead of four options. `dac admin deploy` writes it.
+//!
+//! ```json
+//! {
+//!   "format": "dac-deployment/v1",
+//!   "rpc_url": "http://127.0.0.1:8545",
+//!   "chain_id": 31337,
+//!   "registry": "0x<20 bytes>",
+//!   "certificate_log": "0x<20 bytes>",
+//!   "deployed_at_block": 1
+//! }
+//! ```
+//!
+//! Public knowledge but perhaps for `rpc_url`, which some providers put a key into; it may be left out.
+
+use std::path::Path;
+
+use dac_types::{Address, Domain};
+use serde::{Deserialize, Serialize};
+
+use super::{FileError, Problem, check_format, parse, pretty, read_bounded};
+use crate::hexadecimal::Hex;
+
+const FORMAT: &str = "dac-deployment/v1";
+const WHAT: &str = "deployment file";
+const FILE_MAX_BYTES: u64 = 16 << 10;
+
+/// Where a committee lives on L1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// A JSON-RPC endpoint.
+    pub rpc_url: Option<String>,
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// The committee registry.
+    pub registry: Address,
+    /// The certificate log.
+    pub certificate_log: Address,
+    /// No event of the log is older.
+    pub deployed_at_block: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeploymentJson {
+    format: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rpc_url: Option<String>,
+    chain_id: u64,
+    registry: Hex<20>,
+    certificate_log: Hex<20>,
+    deployed_at_block: u64,
+}
+
+impl Deployment {
+    /// The domain of all signatures.
+    pub const fn domain(&self) -> Domain {
+        Domain { chain_id: self.chain_id, registry: self.registry }
+    }
+
+    /// The document.
+    pub fn to_json(&self) -> String {
+        pretty(&DeploymentJson {
+            format: FORMAT.to_owned(),
+            rpc_url: self.rpc_url.clone(),
+            chain_id: self.chain_id,
+            registry: Hex(self.registry.into_array()),
+            certificate_log: Hex(self.certificate_log.into_array()),
+            deployed_at_block: self.deployed_at_block,
+        })
+    }
+
+    /// From a document.
+    pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
+        let parsed = parse::<DeploymentJson>(text).and_then(|json| {
+            check_format(FORMAT, &json.format)?;
+            Ok::<_, Problem>(json)
+        });
+        let json = parsed.map_err(|problem| problem.of(WHAT))?;
+        Ok(Self {
+            rpc_url: json.rpc_url,
+            chain_id: json.chain_id,
+            registry: Address::from(json.registry.0),
+            certificate_log: Address::from(json.certificate_log.0),
+            deployed_at_block: json.deployed_at_block,
+        })
+    }
+
+    /// From a file.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        Self::from_json(&read_bounded(path, FILE_MAX_BYTES)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn files_round_trip(rpc_url in proptest::option::of("\\PC*"), chain_id: u64, registry: [u8; 20], deployed_at_block: u64) {
+            let deployment = Deployment {
+                rpc_url,
+                chain_id,
+                registry: Address::from(registry),
+                certificate_log: Address::repeat_byte(registry[0]),
+                deployed_at_block,
+            };
+            prop_assert_eq!(Deployment::from_json(deployment.to_json().as_bytes()).unwrap(), deployment);
+        }
+
+        #[test]
+        fn junk_is_refused(junk in any::<Vec<u8>>()) {
+            prop_assert!(Deployment::from_json(&junk).is_err());
+        }
+    }
+}

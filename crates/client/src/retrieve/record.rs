@@ -1,0 +1,217 @@
+//! Finding a batch's record, and proof that a quorum signed it, among members that may be down, slow or lying.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dac_coding::CheckedRecord;
+use dac_proto::{v1, wire};
+use dac_types::{Address, BatchDigest, Certificate, Seat};
+use tokio::task::JoinSet;
+
+use super::{Evidence, RetrieveError};
+use crate::connect::Dialer;
+use crate::directory::{Directory, EpochCommittee};
+use crate::fault::MemberFault;
+use crate::member::{MemberClient, Patience};
+
+/// Members asked for the record at the same time, at most.
+const ASKED_AT_ONCE_MAX: usize = 16;
+/// How long the members asked so far may be silent before one more is asked.
+const HEDGE_AFTER: Duration = Duration::from_millis(500);
+
+/// A member that served a record which is the batch's.
+#[derive(Clone, Debug)]
+pub struct RecordSource {
+    /// Who.
+    pub operator: Address,
+    /// Where.
+    pub url: String,
+    /// The seat it answers for.
+    pub seat: Seat,
+    /// How long it took.
+    pub latency: Duration,
+}
+
+/// A batch's record: its header has the digest asked for, and all of it follows from the header.
+#[derive(Clone, Debug)]
+pub struct FoundRecord {
+    /// The record, checked.
+    pub record: Arc<CheckedRecord>,
+    /// How it is known that a quorum signed.
+    pub evidence: Evidence,
+    /// Who served it.
+    pub sources: Vec<RecordSource>,
+    /// Who did not, or served something else.
+    pub faults: Vec<RecordFault>,
+}
+
+/// A member that did not serve the record.
+#[derive(Clone, Debug)]
+pub struct RecordFault {
+    /// Who.
+    pub operator: Address,
+    /// Where.
+    pub url: String,
+    /// What went wrong.
+    pub fault: MemberFault,
+}
+
+/// Checks a record as received: whose digest it has, that all parts belong together, that its certificate, if it carries
+/// one, verifies. Whether one is there is left to the caller.
+pub fn check_record(
+    directory: &Directory,
+    digest: BatchDigest,
+    received: v1::Record,
+) -> Result<(CheckedRecord, Option<Certificate>), MemberFault> {
+    let epoch = wire::epoch_of(&received)?;
+    let entry: &Arc<EpochCommittee> = directory.epoch(epoch).ok_or(MemberFault::UnknownEpoch { epoch })?;
+    let geometry = entry.committee.quorum().geometry();
+    let record = wire::record(received, geometry)?;
+    let domain = directory.domain();
+    let got = record.header.digest(domain);
+    if got != digest {
+        return Err(MemberFault::OtherBatch { expected: digest, got });
+    }
+    let contradiction = |problem: String| MemberFault::Contradiction { problem };
+    record
+        .submission
+        .submission
+        .check_agrees(&record.header)
+        .map_err(|error| contradiction(error.to_string()))?;
+    let disperser = record.submission.submission.disperser;
+    let signer = record
+        .disperser_signature
+        .recover(digest.0)
+        .map_err(|error| contradiction(format!("the disperser's signature: {error}")))?;
+    if signer != disperser {
+        return Err(contradiction(format!(
+            "the submission names disperser {disperser}, {signer} signed the header"
+        )));
+    }
+    let certificate = match &record.certificate {
+        None => None,
+        Some(aggregate) => {
+            let certificate = Certificate { header: record.header.clone(), aggregate: aggregate.clone() };
+            entry.keys.verify_certificate(&certificate, domain)?;
+            Some(certificate)
+        }
+    };
+    Ok((CheckedRecord::check(record, geometry)?, certificate))
+}
+
+/// One member's answer, checked.
+pub async fn fetch_record(
+    dialer: &Dialer,
+    patience: Patience,
+    directory: &Directory,
+    digest: BatchDigest,
+    url: &str,
+) -> Result<(CheckedRecord, Option<Certificate>, Seat), MemberFault> {
+    let mut member = MemberClient::connect(dialer, url, patience).await?;
+    let (received, seat) = member.record(digest).await?;
+    let (record, certificate) = check_record(directory, digest, received)?;
+    if seat.index() >= usize::from(record.geometry().n()) {
+        return Err(MemberFault::OtherSeat { expected: Seat(0), got: seat });
+    }
+    Ok((record, certificate, seat))
+}
+
+/// Where and how a record is looked for.
+pub(super) struct Search<'a> {
+    pub(super) dialer: &'a Dialer,
+    pub(super) patience: Patience,
+    pub(super) directory: &'a Arc<Directory>,
+    pub(super) digest: BatchDigest,
+    /// Only members of this epoch are asked.
+    pub(super) epoch: Option<u64>,
+    /// What L1 says.
+    pub(super) evidence: Option<Evidence>,
+    /// Look for a certificate even if L1 says that there was one: it tells who signed.
+    pub(super) wants_certificate: bool,
+}
+
+/// Asks members, the likeliest first, until one has the record and one (or L1) has proof that it was certified.
+pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, RetrieveError> {
+    let Search { dialer, patience, directory, digest, epoch, mut evidence, wants_certificate } = search;
+    let mut queue = candidates(directory, epoch);
+    let asked = queue.len();
+    let mut found: Option<Arc<CheckedRecord>> = None;
+    let mut sources = Vec::new();
+    let mut faults: Vec<RecordFault> = Vec::new();
+    let mut running = JoinSet::new();
+    let mut next_hedge = tokio::time::Instant::now() + HEDGE_AFTER;
+    let mut wanted = 3;
+    loop {
+        while running.len() < wanted.min(ASKED_AT_ONCE_MAX)
+            && let Some((operator, url)) = queue.pop_front()
+        {
+            let (dialer, directory) = (dialer.clone(), directory.clone());
+            running.spawn(async move {
+                let start = Instant::now();
+                let answer = fetch_record(&dialer, patience, &directory, digest, &url).await;
+                (operator, url, start.elapsed(), answer)
+            });
+        }
+        tokio::select! {
+            answer = running.join_next() => match answer {
+                None => break,
+                Some(Err(_)) => {}
+                Some(Ok((operator, url, latency, Ok((record, certificate, seat))))) => {
+                    if let Some(certificate) = certificate {
+                        evidence = Some(Evidence::Certificate(Box::new(certificate)));
+                    }
+                    found.get_or_insert_with(|| Arc::new(record));
+                    sources.push(RecordSource { operator, url, seat, latency });
+                    match evidence {
+                        Some(Evidence::Certificate(_)) => break,
+                        Some(Evidence::RecordedOnL1 { .. }) if !wants_certificate => break,
+                        _ => {}
+                    }
+                }
+                Some(Ok((operator, url, _, Err(fault)))) => faults.push(RecordFault { operator, url, fault }),
+            },
+            () = tokio::time::sleep_until(next_hedge) => {
+                next_hedge += HEDGE_AFTER;
+                wanted += 1;
+            }
+        }
+    }
+    match (found, evidence) {
+        (Some(record), Some(evidence)) => {
+            let record = match &evidence {
+                Evidence::Certificate(certificate) => {
+                    Arc::new(CheckedRecord::clone(&record).with_certificate(certificate.aggregate.clone()))
+                }
+                Evidence::RecordedOnL1 { .. } => record,
+            };
+            Ok(FoundRecord { record, evidence, sources, faults })
+        }
+        (Some(_), None) => Err(RetrieveError::NotCertified { digest, asked }),
+        (None, _) => Err(RetrieveError::NoRecord { digest, asked, faults }),
+    }
+}
+
+/// Every retrieval URL once: of the epoch named, or else of all, the newest first. Within an epoch the order is random,
+/// so that not everybody asks seat 0.
+fn candidates(directory: &Directory, epoch: Option<u64>) -> VecDeque<(Address, String)> {
+    use rand::seq::SliceRandom;
+    let mut seen = std::collections::HashSet::new();
+    let mut queue = VecDeque::new();
+    let epochs: Vec<u64> = match epoch {
+        Some(epoch) => vec![epoch],
+        None => directory.newest_first().map(|entry| entry.committee.epoch()).collect(),
+    };
+    for epoch in epochs {
+        let Some(entry) = directory.epoch(epoch) else { continue };
+        let mut holders: Vec<_> =
+            entry.committee.seats().flat_map(|(seat, _)| directory.holders(epoch, seat)).collect();
+        holders.shuffle(&mut rand::rng());
+        for holder in holders {
+            if seen.insert(holder.url.clone()) {
+                queue.push_back((holder.operator, holder.url));
+            }
+        }
+    }
+    queue
+}

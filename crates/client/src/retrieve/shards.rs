@@ -1,0 +1,288 @@
+//! The race for k checked shards: k members are asked at once, more where these fail or dawdle.
+//!
+//! Memory: at most k + spares shards are held at a time. A member that stands still while another seat waits is dropped
+//! for it and, if need be, asked again at the end.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dac_coding::{CheckedRecord, CheckedShard};
+use dac_types::{BatchDigest, Seat};
+use tokio::task::{AbortHandle, Id, JoinSet};
+
+use super::{MemberReport, Progress, RetrieveOptions, ShardOutcome};
+use crate::connect::Dialer;
+use crate::directory::{Directory, Holder};
+use crate::fault::MemberFault;
+use crate::member::MemberClient;
+use crate::retrieve::RecordSource;
+
+/// Pause before a member that could not be reached is asked again, times the attempt.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// One batch's shards and where to get them.
+pub(super) struct Race<'a> {
+    pub(super) directory: &'a Arc<Directory>,
+    pub(super) dialer: &'a Dialer,
+    pub(super) options: &'a RetrieveOptions,
+    pub(super) record: &'a Arc<CheckedRecord>,
+    pub(super) digest: BatchDigest,
+}
+
+/// A seat that is waiting to be asked.
+#[derive(Clone, Copy)]
+struct Candidate {
+    seat: Seat,
+    attempt: u32,
+    /// It made room for others once; now it is waited for.
+    was_dropped: bool,
+}
+
+/// A seat that is being asked.
+struct Runner {
+    candidate: Candidate,
+    received: Arc<AtomicU64>,
+    started_at: Instant,
+    /// What had been received when this runner was last seen to advance, and when that was.
+    mark: u64,
+    advanced_at: Instant,
+    abort: AbortHandle,
+}
+
+/// A runner's end: the shard of a seat, or what was wrong with each of its holders.
+struct Finish {
+    shard: Option<CheckedShard>,
+    reports: Vec<MemberReport>,
+}
+
+impl Race<'_> {
+    /// Runs until k shards are there or nobody is left to ask. The reports say what everybody did.
+    pub(super) async fn run(
+        &self,
+        sources: &[RecordSource],
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> (Vec<CheckedShard>, Vec<MemberReport>) {
+        let k = usize::from(self.record.geometry().k());
+        let mut queue = self.order(sources);
+        let mut running: HashMap<Id, Runner> = HashMap::new();
+        let mut tasks: JoinSet<Finish> = JoinSet::new();
+        let mut shards: Vec<CheckedShard> = Vec::with_capacity(k);
+        let mut reports = Vec::new();
+        let mut spares = 0;
+        let mut last_success = Instant::now();
+        let mut best_rate: f64 = 0.0;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while shards.len() < k {
+            while running.len() < k - shards.len() + spares
+                && let Some(candidate) = queue.pop_front()
+            {
+                self.start(candidate, &mut tasks, &mut running);
+            }
+            if running.is_empty() {
+                break;
+            }
+            tokio::select! {
+                finished = tasks.join_next_with_id() => {
+                    let (id, finish) = match finished {
+                        Some(Ok((id, finish))) => (id, Some(finish)),
+                        Some(Err(error)) => (error.id(), None),
+                        None => break,
+                    };
+                    let Some(runner) = running.remove(&id) else { continue };
+                    let Some(finish) = finish else { continue };
+                    if let Some(shard) = finish.shard {
+                        best_rate = best_rate.max(runner.rate());
+                        shards.push(shard);
+                        last_success = Instant::now();
+                        spares = spares.saturating_sub(1);
+                    } else if let Some(again) = self.again(runner.candidate, &finish.reports) {
+                        queue.push_back(again);
+                    }
+                    reports.extend(finish.reports);
+                }
+                _ = tick.tick() => {
+                    for runner in running.values_mut() {
+                        runner.look();
+                        best_rate = best_rate.max(runner.rate());
+                    }
+                    if last_success.elapsed() >= self.options.hedge_after {
+                        last_success = Instant::now();
+                        if spares < self.options.spares_max {
+                            spares += 1;
+                        } else {
+                            self.drop_stalled(&mut running, &mut queue, best_rate);
+                        }
+                    }
+                }
+            }
+            self.tell(&shards, &running, progress);
+        }
+        for runner in running.into_values() {
+            runner.abort.abort();
+            reports.push(self.overtaken(&runner));
+        }
+        tasks.abort_all();
+        (shards, reports)
+    }
+
+    /// Those that were quickest with the record first, then the others at random.
+    fn order(&self, sources: &[RecordSource]) -> VecDeque<Candidate> {
+        use rand::seq::SliceRandom;
+        let n = self.record.geometry().n();
+        let quickness: HashMap<Seat, Duration> =
+            sources.iter().map(|source| (source.seat, source.latency)).collect();
+        let mut seats: Vec<Seat> = Seat::all(n).collect();
+        seats.shuffle(&mut rand::rng());
+        seats.sort_by_key(|seat| quickness.get(seat).copied().unwrap_or(Duration::MAX));
+        seats.into_iter().map(|seat| Candidate { seat, attempt: 0, was_dropped: false }).collect()
+    }
+
+    fn start(&self, candidate: Candidate, tasks: &mut JoinSet<Finish>, running: &mut HashMap<Id, Runner>) {
+        let received = Arc::new(AtomicU64::new(0));
+        let job = Job {
+            holders: self.directory.holders(self.record.header().epoch, candidate.seat),
+            dialer: self.dialer.clone(),
+            patience: self.options.patience,
+            record: self.record.clone(),
+            digest: self.digest,
+            candidate,
+            received: received.clone(),
+        };
+        let abort = tasks.spawn(job.run());
+        let now = Instant::now();
+        let runner = Runner { candidate, received, started_at: now, mark: 0, advanced_at: now, abort };
+        running.insert(runner.abort.id(), runner);
+    }
+
+    /// A seat none of whose holders could be reached is worth another attempt; one that lied or lacks the shard is not.
+    fn again(&self, candidate: Candidate, reports: &[MemberReport]) -> Option<Candidate> {
+        let attempt = candidate.attempt + 1;
+        let worth = reports
+            .iter()
+            .any(|report| matches!(&report.outcome, ShardOutcome::Failed(fault) if fault.is_retryable()));
+        (worth && attempt < self.options.attempts_max).then_some(Candidate { attempt, ..candidate })
+    }
+
+    /// Every spare is running and nobody finishes: members that stand still, or crawl while others run, make room for
+    /// those not yet asked. Each does so once; after that it is waited for, so that a slow network is no failure.
+    fn drop_stalled(
+        &self,
+        running: &mut HashMap<Id, Runner>,
+        queue: &mut VecDeque<Candidate>,
+        best_rate: f64,
+    ) {
+        let stalled: Vec<Id> = running
+            .iter()
+            .filter(|(_, runner)| !runner.candidate.was_dropped)
+            .filter(|(_, runner)| {
+                runner.advanced_at.elapsed() >= self.options.hedge_after || runner.rate() < best_rate / 16.0
+            })
+            .map(|(id, _)| *id)
+            .take(queue.len())
+            .collect();
+        for id in stalled {
+            let Some(runner) = running.remove(&id) else { continue };
+            runner.abort.abort();
+            queue.push_back(Candidate { was_dropped: true, ..runner.candidate });
+        }
+    }
+
+    fn overtaken(&self, runner: &Runner) -> MemberReport {
+        let holder =
+            self.directory.holders(self.record.header().epoch, runner.candidate.seat).into_iter().next();
+        MemberReport {
+            seat: runner.candidate.seat,
+            operator: holder.as_ref().map(|holder| holder.operator).unwrap_or_default(),
+            url: holder.map(|holder| holder.url).unwrap_or_default(),
+            outcome: ShardOutcome::Overtaken,
+            latency: runner.started_at.elapsed(),
+        }
+    }
+
+    fn tell(
+        &self,
+        shards: &[CheckedShard],
+        running: &HashMap<Id, Runner>,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) {
+        let mut partial: Vec<u64> =
+            running.values().map(|runner| runner.received.load(Ordering::Relaxed)).collect();
+        partial.sort_unstable_by(|a, b| b.cmp(a));
+        let missing = usize::from(self.record.geometry().k()).saturating_sub(shards.len());
+        let bytes =
+            (shards.len() * self.record.shard_length()) as u64 + partial.iter().take(missing).sum::<u64>();
+        let checked = u16::try_from(shards.len()).unwrap_or(u16::MAX);
+        progress(Progress::Shards { bytes, checked });
+    }
+}
+
+impl Runner {
+    fn look(&mut self) {
+        let received = self.received.load(Ordering::Relaxed);
+        if received != self.mark {
+            self.mark = received;
+            self.advanced_at = Instant::now();
+        }
+    }
+
+    /// Bytes a second since the start.
+    fn rate(&self) -> f64 {
+        self.received.load(Ordering::Relaxed) as f64 / self.started_at.elapsed().as_secs_f64().max(0.001)
+    }
+}
+
+/// Asks the holders of one seat, the newest first.
+struct Job {
+    holders: Vec<Holder>,
+    dialer: Dialer,
+    patience: crate::member::Patience,
+    record: Arc<CheckedRecord>,
+    digest: BatchDigest,
+    candidate: Candidate,
+    received: Arc<AtomicU64>,
+}
+
+impl Job {
+    async fn run(self) -> Finish {
+        if self.candidate.attempt > 0 {
+            tokio::time::sleep(RETRY_PAUSE * self.candidate.attempt).await;
+        }
+        let mut reports = Vec::new();
+        for holder in &self.holders {
+            let start = Instant::now();
+            self.received.store(0, Ordering::Relaxed);
+            let answer = self.fetch(&holder.url).await;
+            let outcome = match &answer {
+                Ok(shard) => ShardOutcome::Served { bytes: shard.bytes().len() },
+                Err(fault) => ShardOutcome::Failed(fault.clone()),
+            };
+            reports.push(MemberReport {
+                seat: self.candidate.seat,
+                operator: holder.operator,
+                url: holder.url.clone(),
+                outcome,
+                latency: start.elapsed(),
+            });
+            if let Ok(shard) = answer {
+                return Finish { shard: Some(shard), reports };
+            }
+        }
+        Finish { shard: None, reports }
+    }
+
+    async fn fetch(&self, url: &str) -> Result<CheckedShard, MemberFault> {
+        let mut member = MemberClient::connect(&self.dialer, url, self.patience).await?;
+        let bytes = member.shard(self.digest, self.record.shard_length(), &self.received).await?;
+        let (record, seat) = (self.record.clone(), self.candidate.seat);
+        let checked = tokio::task::spawn_blocking(move || CheckedShard::check(&record, seat, bytes)).await;
+        match checked {
+            Ok(checked) => Ok(checked?),
+            Err(_) => Err(MemberFault::Unreachable { problem: "the check was interrupted".to_owned() }),
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! A rollup's side: an order for one payload, signed by the rollup's poster, and the payload streamed to an aggregator.
+//!
+//! Sending the same signed submission again returns the same batch, so every failure on the way is answered by sending it
+//! again: keep the submission ([`crate::SubmissionFile`]) until the batch is certified.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dac_coding::{CodingError, payload_hash};
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use dac_types::limits::{PAYLOAD_MAX_BYTES, STREAM_PIECE_MAX_BYTES};
+use dac_types::{
+    Address, B256, BatchDigest, BatchSubmission, Domain, EcdsaSignature, EcdsaSignatureError, HashKind,
+    SignedSubmission,
+};
+use thiserror::Error;
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::batch::{AggregatorClient, AggregatorError, BatchStatus};
+
+/// Why there is no submission to send.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SubmissionError {
+    /// Empty, or over the limit.
+    #[error("a payload has 1 to {PAYLOAD_MAX_BYTES} bytes, got {got}")]
+    PayloadLength {
+        /// Length given.
+        got: u64,
+    },
+    /// The batch hash is the rollup's own affair, and was not given.
+    #[error("with hash kind OPAQUE the batch hash is the rollup's own commitment: give it")]
+    BatchHashMissing,
+    /// The batch hash given is not that of the payload.
+    #[error("{kind} of the payload is {expected}, the batch hash given is {got}", kind = kind.name())]
+    BatchHash {
+        /// Which hash.
+        kind: HashKind,
+        /// Of the payload.
+        expected: B256,
+        /// Given.
+        got: B256,
+    },
+    /// A time that members will refuse.
+    #[error("{what} must lie ahead of {now} (Unix seconds), got {got}")]
+    Time {
+        /// Which time.
+        what: &'static str,
+        /// The clock.
+        now: u64,
+        /// Given.
+        got: u64,
+    },
+    /// The key would not sign.
+    #[error("the poster's key did not sign: {0}")]
+    Signing(String),
+    /// The key gave something that is no signature of this protocol.
+    #[error("the poster's signature: {0}")]
+    Signature(#[from] EcdsaSignatureError),
+    /// A signed submission that is for another payload.
+    #[error("the submission is for another payload: {field} differs")]
+    OtherPayload {
+        /// In what.
+        field: &'static str,
+    },
+}
+
+/// Describes an order; [`SubmissionBuilder::sign`] makes it one.
+#[derive(Clone, Debug)]
+pub struct SubmissionBuilder {
+    domain: Domain,
+    submission: BatchSubmission,
+    batch_hash: Option<B256>,
+}
+
+impl SubmissionBuilder {
+    /// For one batch of one rollup, to be dispersed by one aggregator. `now` and the durations are in Unix seconds.
+    ///
+    /// Without more, the batch hash is keccak256 of the payload, the batch is served for 14 days, and the aggregator has an
+    /// hour to begin.
+    pub fn new(domain: Domain, rollup: Address, batch_number: u64, disperser: Address, now: u64) -> Self {
+        Self {
+            domain,
+            submission: BatchSubmission {
+                rollup,
+                batch_number,
+                payload_length: 0,
+                expires_at: now.saturating_add(14 * 24 * 60 * 60),
+                hash_kind: HashKind::Keccak256,
+                batch_hash: B256::ZERO,
+                replaces: B256::ZERO,
+                disperser,
+                submit_before: now.saturating_add(60 * 60),
+            },
+            batch_hash: None,
+        }
+    }
+
+    /// What the batch hash is.
+    #[must_use]
+    pub const fn hash_kind(mut self, kind: HashKind) -> Self {
+        self.submission.hash_kind = kind;
+        self
+    }
+
+    /// The rollup's own commitment; must be given for [`HashKind::Opaque`], is compared with the payload's for the others.
+    #[must_use]
+    pub const fn batch_hash(mut self, hash: B256) -> Self {
+        self.batch_hash = Some(hash);
+        self
+    }
+
+    /// Until when members serve the batch, included.
+    #[must_use]
+    pub const fn expires_at(mut self, time: u64) -> Self {
+        self.submission.expires_at = time;
+        self
+    }
+
+    /// Until when the order stands, included; at most a day ahead.
+    #[must_use]
+    pub const fn submit_before(mut self, time: u64) -> Self {
+        self.submission.submit_before = time;
+        self
+    }
+
+    /// The former batch of this number that this one replaces.
+    #[must_use]
+    pub const fn replaces(mut self, former: BatchDigest) -> Self {
+        self.submission.replaces = former.0;
+        self
+    }
+
+    /// Completes the order for a payload and has it signed: `sign` gets the 32 bytes and answers with r, s and v.
+    pub fn sign<E: std::fmt::Display>(
+        mut self,
+        payload: &[u8],
+        sign: impl FnOnce(B256) -> Result<[u8; 65], E>,
+    ) -> Result<SignedSubmission, SubmissionError> {
+        let length = payload.len() as u64;
+        if length == 0 || length > PAYLOAD_MAX_BYTES {
+            return Err(SubmissionError::PayloadLength { got: length });
+        }
+        self.submission.payload_length = length;
+        let kind = self.submission.hash_kind;
+        self.submission.batch_hash = match (payload_hash(kind, payload), self.batch_hash) {
+            (Some(expected), Some(got)) if expected != got => {
+                return Err(SubmissionError::BatchHash { kind, expected, got });
+            }
+            (Some(hash), _) | (None, Some(hash)) => hash,
+            (None, None) => return Err(SubmissionError::BatchHashMissing),
+        };
+        let signature = sign(self.submission.digest(&self.domain))
+            .map_err(|error| SubmissionError::Signing(error.to_string()))?;
+        Ok(SignedSubmission {
+            submission: self.submission,
+            signature: EcdsaSignature::try_from(&signature[..])?,
+        })
+    }
+}
+
+/// Refuses a submission that was signed for another payload.
+pub fn check_payload(signed: &SignedSubmission, payload: &[u8]) -> Result<(), SubmissionError> {
+    let submission = &signed.submission;
+    if submission.payload_length != payload.len() as u64 {
+        return Err(SubmissionError::OtherPayload { field: "payloadLength" });
+    }
+    match payload_hash(submission.hash_kind, payload) {
+        Some(hash) if hash != submission.batch_hash => {
+            Err(SubmissionError::OtherPayload { field: "batchHash" })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a certificate's header is about this payload and this order, to the last byte: what its signers promised to
+/// serve is what was submitted. Costs one pass over the payload.
+pub fn check_certified_payload(
+    header: &dac_types::BatchHeader,
+    geometry: dac_types::Geometry,
+    submission: &BatchSubmission,
+    payload: &[u8],
+) -> Result<(), CertifiedPayloadError> {
+    submission.check_agrees(header)?;
+    if let Some(got) = payload_hash(header.hash_kind, payload)
+        && got != header.batch_hash
+    {
+        return Err(CertifiedPayloadError::BatchHash { expected: header.batch_hash, got });
+    }
+    if header.payload_length != payload.len() as u64 {
+        return Err(CertifiedPayloadError::Length {
+            expected: header.payload_length,
+            got: payload.len() as u64,
+        });
+    }
+    let points = dac_coding::Points::from_record(
+        header.shard_root,
+        header.batch_hash,
+        header.payload_length,
+        geometry,
+    );
+    if dac_coding::payload_fingerprint(&points, payload).as_bytes() != header.payload_fingerprint {
+        return Err(CertifiedPayloadError::Fingerprint);
+    }
+    Ok(())
+}
+
+/// A certificate that is not about the payload that was submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CertifiedPayloadError {
+    /// Another order.
+    #[error(transparent)]
+    Disagreement(#[from] dac_types::Disagreement),
+    /// Another length.
+    #[error("the certificate is for a payload of {expected} bytes, submitted were {got}")]
+    Length {
+        /// In the header.
+        expected: u64,
+        /// Submitted.
+        got: u64,
+    },
+    /// Another hash.
+    #[error("the certificate's batch hash is {expected}, the payload's {got}")]
+    BatchHash {
+        /// In the header.
+        expected: B256,
+        /// Of the payload.
+        got: B256,
+    },
+    /// Other bytes: the aggregator dispersed something else.
+    #[error("the certified fingerprint is not that of the payload: the aggregator dispersed other bytes")]
+    Fingerprint,
+    /// The payload cannot be encoded.
+    #[error(transparent)]
+    Coding(#[from] CodingError),
+}
+
+/// How long to try again.
+#[derive(Clone, Copy, Debug)]
+pub struct SubmitOptions {
+    /// In all, from the first attempt.
+    pub retry_for: Duration,
+    /// For one attempt: its connection, its upload at 64 KiB a second or more, its answer.
+    pub answer: Duration,
+}
+
+impl Default for SubmitOptions {
+    fn default() -> Self {
+        Self { retry_for: Duration::from_secs(60), answer: Duration::from_secs(60) }
+    }
+}
+
+/// How long an aggregator may lag behind what L1 already says: a rollup admitted, an epoch begun a moment ago.
+const LAG_MAX: Duration = Duration::from_secs(20);
+
+/// What a submission tells while it runs.
+#[derive(Clone, Debug)]
+pub enum SubmitProgress<'a> {
+    /// Bytes handed to the connection in this attempt.
+    Sent(u64),
+    /// An attempt failed and will be repeated after a pause.
+    Retrying {
+        /// Why.
+        error: &'a AggregatorError,
+        /// The pause.
+        pause: Duration,
+    },
+}
+
+impl AggregatorClient {
+    /// Hands over a payload. Returns once the aggregator has it on durable storage. Sent again as long as that may help.
+    pub async fn submit(
+        &self,
+        domain: &Domain,
+        signed: &SignedSubmission,
+        payload: &Bytes,
+        options: SubmitOptions,
+        mut progress: impl FnMut(SubmitProgress<'_>) + Send,
+    ) -> Result<BatchStatus, AggregatorError> {
+        check_payload(signed, payload)?;
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(250);
+        loop {
+            let error = match self.submit_once(domain, signed, payload, options, &mut progress).await {
+                Ok(status) => return Ok(status),
+                Err(error) => error,
+            };
+            let patience = patience_for(&error, options.retry_for);
+            if start.elapsed() + pause >= patience {
+                return Err(error);
+            }
+            progress(SubmitProgress::Retrying { error: &error, pause });
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.75..1.25))).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    async fn submit_once(
+        &self,
+        domain: &Domain,
+        signed: &SignedSubmission,
+        payload: &Bytes,
+        options: SubmitOptions,
+        progress: &mut (impl FnMut(SubmitProgress<'_>) + Send),
+    ) -> Result<BatchStatus, AggregatorError> {
+        let limit = options.answer + Duration::from_secs(payload.len() as u64 / (64 << 10));
+        let attempt = async {
+            let mut client = self.connect().await?;
+            // Two pieces wait for the connection at most: the payload is shared, not copied.
+            let (sender, receiver) = tokio::sync::mpsc::channel(2);
+            let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+            let call = client.submit_batch(requests);
+            tokio::pin!(call);
+            let feed = feed(sender, open_message(domain, signed), payload, progress);
+            tokio::pin!(feed);
+            let answer = tokio::select! {
+                // An aggregator that knows the batch answers before it has read everything.
+                answer = &mut call => answer,
+                () = &mut feed => call.await,
+            };
+            let batch = answer.map_err(|status| AggregatorError::from_status(&status))?.into_inner().batch;
+            let status = BatchStatus::from_wire(batch)?;
+            let expected = signed.submission.digest(domain);
+            if status.submission_digest != expected {
+                return Err(AggregatorError::OtherBatch { expected, got: status.submission_digest });
+            }
+            Ok(status)
+        };
+        tokio::time::timeout(limit, attempt)
+            .await
+            .unwrap_or(Err(AggregatorError::TimedOut { what: "SubmitBatch", limit }))
+    }
+}
+
+fn open_message(domain: &Domain, signed: &SignedSubmission) -> v1::SubmitBatchRequest {
+    v1::SubmitBatchRequest {
+        message: Some(v1::submit_batch_request::Message::Open(v1::SubmitBatchOpen {
+            chain_id: domain.chain_id,
+            registry: Bytes::copy_from_slice(domain.registry.as_slice()),
+            submission: Some(signed.into()),
+        })),
+    }
+}
+
+async fn feed(
+    sender: tokio::sync::mpsc::Sender<v1::SubmitBatchRequest>,
+    open: v1::SubmitBatchRequest,
+    payload: &Bytes,
+    progress: &mut (impl FnMut(SubmitProgress<'_>) + Send),
+) {
+    if sender.send(open).await.is_err() {
+        return;
+    }
+    let mut sent = 0;
+    while sent < payload.len() {
+        let end = (sent + STREAM_PIECE_MAX_BYTES).min(payload.len());
+        let piece = v1::submit_batch_request::Message::Piece(payload.slice(sent..end));
+        if sender.send(v1::SubmitBatchRequest { message: Some(piece) }).await.is_err() {
+            return;
+        }
+        sent = end;
+        progress(SubmitProgress::Sent(sent as u64));
+    }
+}
+
+/// How long an error is worth retrying, from the first attempt on.
+fn patience_for(error: &AggregatorError, retry_for: Duration) -> Duration {
+    match error {
+        AggregatorError::Unreachable(_) | AggregatorError::TimedOut { .. } => retry_for,
+        AggregatorError::Refused { reason: Some(reason), .. } => match reason {
+            Reason::UnknownRollup
+            | Reason::UnknownEpoch
+            | Reason::EpochNotActive
+            | Reason::NoActiveCommittee => retry_for.min(LAG_MAX),
+            // Worth trying again, but not within a minute.
+            Reason::Paused | Reason::QuotaExceeded => Duration::ZERO,
+            reason if reason.is_retryable() => retry_for,
+            _ => Duration::ZERO,
+        },
+        AggregatorError::Refused { reason: None, code, .. } if matches!(code, Code::ResourceExhausted) => {
+            retry_for
+        }
+        _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> SubmissionBuilder {
+        let domain = Domain { chain_id: 1, registry: Address::repeat_byte(1) };
+        SubmissionBuilder::new(domain, Address::repeat_byte(2), 3, Address::repeat_byte(4), 1_000)
+    }
+
+    fn signature(_: B256) -> Result<[u8; 65], String> {
+        let mut signature = [1; 65];
+        signature[64] = 28;
+        Ok(signature)
+    }
+
+    #[test]
+    fn the_batch_hash_follows_from_the_payload_or_is_given() {
+        let signed = builder().sign(b"payload", signature).unwrap();
+        assert_eq!(signed.submission.batch_hash, dac_types::keccak256(b"payload"));
+        assert_eq!(signed.submission.payload_length, 7);
+        assert_eq!(check_payload(&signed, b"payload"), Ok(()));
+        assert_eq!(
+            check_payload(&signed, b"Payload"),
+            Err(SubmissionError::OtherPayload { field: "batchHash" })
+        );
+        assert_eq!(
+            check_payload(&signed, b"pay"),
+            Err(SubmissionError::OtherPayload { field: "payloadLength" })
+        );
+
+        let opaque = builder().hash_kind(HashKind::Opaque);
+        assert_eq!(opaque.clone().sign(b"p", signature), Err(SubmissionError::BatchHashMissing));
+        let own = B256::repeat_byte(7);
+        assert_eq!(opaque.batch_hash(own).sign(b"p", signature).unwrap().submission.batch_hash, own);
+
+        let wrong = builder().hash_kind(HashKind::Sha256).batch_hash(own).sign(b"p", signature);
+        assert!(matches!(wrong, Err(SubmissionError::BatchHash { kind: HashKind::Sha256, .. })));
+    }
+
+    #[test]
+    fn lengths_and_signatures_are_checked() {
+        assert_eq!(builder().sign(b"", signature), Err(SubmissionError::PayloadLength { got: 0 }));
+        let malleable = builder().sign(b"p", |_| Ok::<_, String>([0xff; 65]));
+        assert!(matches!(malleable, Err(SubmissionError::Signature(_))));
+        let refused = builder().sign(b"p", |_| Err("locked".to_owned()));
+        assert_eq!(refused, Err(SubmissionError::Signing("locked".to_owned())));
+    }
+
+    #[test]
+    fn only_what_may_pass_is_retried() {
+        let hour = Duration::from_secs(3600);
+        let refused = |reason: Reason| AggregatorError::from_status(&reason.status("why"));
+        assert_eq!(patience_for(&refused(Reason::Busy), hour), hour);
+        assert_eq!(patience_for(&refused(Reason::UnknownRollup), hour), LAG_MAX);
+        for lasting in [Reason::ConflictingBatch, Reason::WrongPoster, Reason::Paused, Reason::QuotaExceeded]
+        {
+            assert_eq!(patience_for(&refused(lasting), hour), Duration::ZERO, "{lasting}");
+        }
+    }
+}

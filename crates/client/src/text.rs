@@ -1,0 +1,43 @@
+//! Text that came from somebody else and is shown to people: no control characters, no endless lines.
+
+use dac_types::limits::REASON_MAX_BYTES;
+
+/// At most [`REASON_MAX_BYTES`] of `text`, with everything that could steer a terminal replaced.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(REASON_MAX_BYTES));
+    for character in text.chars() {
+        let character = if is_harmless(character) { character } else { '\u{fffd}' };
+        if shown.len() + character.len_utf8() > REASON_MAX_BYTES - '…'.len_utf8() {
+            shown.push('…');
+            break;
+        }
+        shown.push(character);
+    }
+    shown
+}
+
+/// Neither a control character nor one that reorders or hides its neighbours.
+fn is_harmless(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn terminals_are_not_steered() {
+        assert_eq!(printable("a\x1b[31mb\nc\u{202e}d"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d");
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_short_and_harmless(text in "\\PC*") {
+            let shown = printable(&text);
+            prop_assert!(shown.len() <= REASON_MAX_BYTES);
+            prop_assert!(shown.chars().all(is_harmless));
+        }
+    }
+}
