@@ -69,7 +69,7 @@ pub enum DecodeError {
 }
 
 /// Why a shard cannot be rebuilt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RebuildError {
     /// The shards to start from will not do.
     #[error(transparent)]

@@ -28,7 +28,7 @@ pub enum CodingError {
 }
 
 /// Why a payload is not the one that a record commits to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PayloadError {
     /// Longer or shorter than the header says.
     #[error("the payload has {got} bytes, the header says {expected}")]

@@ -1,10 +1,12 @@
 //! Homomorphic fingerprints: values of a row, seen as a polynomial over K, at points drawn from the batch. Section 4.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use dac_types::limits::{BLOCK_BYTES, FINGERPRINT_MAX_POINTS};
+use dac_types::limits::BLOCK_BYTES;
 use dac_types::signing_domain::{FINGERPRINTS_LABEL, POINT_LABEL, POINTS_LABEL};
 use dac_types::{B256, Geometry, Seat};
 use sha2::{Digest, Sha256};
@@ -72,25 +74,17 @@ impl fmt::Debug for Points {
 }
 
 /// Values at all points of a batch: 16t bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint {
-    bytes: [u8; FINGERPRINT_MAX_POINTS * BLOCK_BYTES],
-    length: usize,
-}
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Fingerprint(Box<[u8]>);
 
 impl Fingerprint {
     fn from_elements(elements: impl IntoIterator<Item = Element>) -> Self {
-        let mut fingerprint = Self { bytes: [0; FINGERPRINT_MAX_POINTS * BLOCK_BYTES], length: 0 };
-        for (place, element) in fingerprint.bytes.chunks_exact_mut(BLOCK_BYTES).zip(elements) {
-            place.copy_from_slice(&element.to_bytes());
-            fingerprint.length += BLOCK_BYTES;
-        }
-        fingerprint
+        Self(elements.into_iter().flat_map(Element::to_bytes).collect())
     }
 
     /// Value at α_0 ‖ value at α_1 ‖ …
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -225,14 +219,15 @@ pub(crate) fn encode_fingerprint(
     row_fingerprints: &[u8],
     seat: Seat,
 ) -> Fingerprint {
-    let length = points * BLOCK_BYTES;
-    let mut fingerprint = Fingerprint { bytes: [0; FINGERPRINT_MAX_POINTS * BLOCK_BYTES], length };
-    for (coefficient, row) in rows.coefficients(seat).into_iter().zip(row_fingerprints.chunks_exact(length)) {
-        for (to, from) in fingerprint.bytes.iter_mut().zip(row) {
+    let mut fingerprint = vec![0; points * BLOCK_BYTES];
+    for (coefficient, row) in
+        rows.coefficients(seat).into_iter().zip(row_fingerprints.chunks_exact(fingerprint.len()))
+    {
+        for (to, from) in fingerprint.iter_mut().zip(row) {
             *to ^= gf8::mul(coefficient, *from);
         }
     }
-    fingerprint
+    Fingerprint(fingerprint.into())
 }
 
 #[cfg(test)]
@@ -313,7 +308,7 @@ mod tests {
                 rest = after;
             }
             let got = fingerprinter.finish();
-            prop_assert_eq!(got, direct(&points, &bytes));
+            prop_assert_eq!(&got, &direct(&points, &bytes));
             prop_assert_eq!(got.as_bytes().len(), 32);
         }
     }

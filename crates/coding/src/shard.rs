@@ -15,7 +15,7 @@ use crate::record::CheckedRecord;
 
 /// Why bytes are not a seat's shard. Only [`ShardError::Fingerprint`] and [`ShardError::Padding`] accuse the disperser:
 /// those bytes are what it committed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ShardError {
     /// No such seat in the committee.
     #[error("seat {seat} does not exist in a committee of {n}")]
@@ -229,13 +229,13 @@ impl RunningCheck {
         if !last.is_empty() {
             self.absorb(&last);
         }
-        let no_such_seat = ShardError::Seat { seat, n: record.geometry().n() };
-        let expected = record.shard_hash(seat).ok_or(no_such_seat)?;
+        let no_such_seat = || ShardError::Seat { seat, n: record.geometry().n() };
+        let expected = record.shard_hash(seat).ok_or_else(no_such_seat)?;
         let got = self.tree.root();
         if got != expected {
             return Err(ShardError::Hash { seat, expected, got });
         }
-        let expected = record.expected_fingerprint(seat).ok_or(no_such_seat)?;
+        let expected = record.expected_fingerprint(seat).ok_or_else(no_such_seat)?;
         let got = self.fingerprinter.finish();
         if got != expected {
             return Err(ShardError::Fingerprint { seat, expected, got });

@@ -25,10 +25,14 @@ const TILE: usize = 4;
 /// Lanes or blocks turned round: register `HALVES * i + h` holds coefficient i of half h.
 type Transposed = [[u8; WIDTH]; HALVES * BLOCK_BYTES];
 
+/// For each input coefficient: the multiples of a tile's bytes of the matrix by low and by high half bytes, each twice, once
+/// a register half.
+type MatrixTile = [[[[u8; WIDTH]; 2]; TILE]; BLOCK_BYTES];
+
 /// Multiplication by γ. Exists only on processors that have AVX2.
 pub(super) struct Kernel {
-    /// For each tile of outputs j, each input i: the multiples of the matrix's byte (j, i), twice, once a register half.
-    multiples: Box<[[[[[u8; WIDTH]; 2]; TILE]; BLOCK_BYTES]; BLOCK_BYTES / TILE]>,
+    /// One tile for every four output coefficients.
+    multiples: Box<[MatrixTile; BLOCK_BYTES / TILE]>,
 }
 
 impl Kernel {
