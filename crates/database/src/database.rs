@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction};
 use tracing::{Instrument, log};
 
 use crate::error::DatabaseError;
@@ -173,20 +173,8 @@ impl Inner {
     {
         let pool = if matches!(access, Access::Snapshot) { &self.readers } else { &self.writers };
         let mut connection = pool.acquire().await.map_err(|error| E::from(error.into()))?;
-        let begin = match (self.backend, access) {
-            // A deferred transaction that reads and then writes fails where another process wrote in between.
-            (Backend::Sqlite, Access::Exclusive | Access::Append) => "BEGIN IMMEDIATE",
-            (Backend::Sqlite, Access::Snapshot) => "BEGIN DEFERRED",
-            // Read committed: the lock comes first, and each statement after it sees what was committed before it.
-            (Backend::Postgres, Access::Exclusive | Access::Append) => "BEGIN ISOLATION LEVEL READ COMMITTED",
-            (Backend::Postgres, Access::Snapshot) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        };
-        let lock = matches!((self.backend, access), (Backend::Postgres, Access::Exclusive));
         let whole = async {
-            let mut transaction = connection.begin_with(begin).await.map_err(DatabaseError::from)?;
-            if lock {
-                postgres::become_only_writer(&mut transaction).await.map_err(DatabaseError::from)?;
-            }
+            let mut transaction = begin(&mut connection, self.backend, access).await?;
             match work(&mut transaction).await {
                 Ok(value) => {
                     transaction.commit().await.map_err(DatabaseError::from)?;
@@ -205,6 +193,34 @@ impl Inner {
             Err(DatabaseError::Timeout { limit: self.transaction_timeout }.into())
         })
     }
+}
+
+/// Opens a transaction that no other writer runs beside.
+pub(crate) async fn begin_exclusive(
+    connection: &mut AnyConnection,
+    backend: Backend,
+) -> Result<Transaction<'_, Any>, DatabaseError> {
+    begin(connection, backend, Access::Exclusive).await
+}
+
+async fn begin(
+    connection: &mut AnyConnection,
+    backend: Backend,
+    access: Access,
+) -> Result<Transaction<'_, Any>, DatabaseError> {
+    let statement = match (backend, access) {
+        // A deferred transaction that reads and then writes fails where another process wrote in between.
+        (Backend::Sqlite, Access::Exclusive | Access::Append) => "BEGIN IMMEDIATE",
+        (Backend::Sqlite, Access::Snapshot) => "BEGIN DEFERRED",
+        // Read committed: the lock comes first, and each statement after it sees what was committed before it.
+        (Backend::Postgres, Access::Exclusive | Access::Append) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        (Backend::Postgres, Access::Snapshot) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    };
+    let mut transaction = connection.begin_with(statement).await?;
+    if matches!((backend, access), (Backend::Postgres, Access::Exclusive)) {
+        postgres::become_only_writer(&mut transaction).await?;
+    }
+    Ok(transaction)
 }
 
 async fn prepare(

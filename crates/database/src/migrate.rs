@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use sqlx::migrate::{Migrate, MigrateError, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, MigrationType, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe, SqlSafeStr};
 
-use crate::database::Backend;
+use crate::database::{Backend, begin_exclusive as begin};
 use crate::error::DatabaseError;
 
 /// One step of a schema, never changed once released.
@@ -61,10 +61,13 @@ pub(crate) async fn run(
             )
         })
         .collect();
-    let result = Migrator::with_migrations(migrations).run_direct(None, connection, false).await;
-    if result.is_err() {
-        // The migrator keeps its lock on failure; this connection is closed by the caller, but others may be waiting.
-        let _ = Migrate::unlock(connection).await;
+    // All of them in one transaction, alone: a program that starts beside this one waits and then finds nothing to do.
+    let mut transaction = begin(connection, backend).await?;
+    let mut migrator = Migrator::with_migrations(migrations);
+    migrator.set_locking(false);
+    let result = migrator.run_direct(None, &mut *transaction, false).await;
+    if result.is_ok() {
+        transaction.commit().await?;
     }
     result.map_err(|error| match error {
         MigrateError::VersionMissing(found) if found > known => DatabaseError::SchemaTooNew { found, known },

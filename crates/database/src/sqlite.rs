@@ -12,19 +12,19 @@ use crate::error::DatabaseError;
 
 /// Pragmas, the value set and the value read back.
 const WRITER: &[(&str, &str, &str)] = &[
+    ("busy_timeout", "20000", "20000"),
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", "2"),
     ("fullfsync", "ON", "1"),
     ("checkpoint_fullfsync", "ON", "1"),
     ("foreign_keys", "ON", "1"),
-    ("busy_timeout", "20000", "20000"),
     ("trusted_schema", "OFF", "0"),
     // After a burst the log is cut back to this.
     ("journal_size_limit", "67108864", "67108864"),
 ];
 const READER: &[(&str, &str, &str)] = &[
-    ("foreign_keys", "ON", "1"),
     ("busy_timeout", "20000", "20000"),
+    ("foreign_keys", "ON", "1"),
     ("trusted_schema", "OFF", "0"),
     ("query_only", "ON", "1"),
 ];

@@ -92,9 +92,8 @@ impl Kdf {
                 if n < 2 || !n.is_power_of_two() {
                     return refuse("n", "must be a power of two above 1");
                 }
-                let blocks = n.checked_mul(u64::from(r)).unwrap_or(u64::MAX);
-                if blocks > SCRYPT_MAX_BYTES / 128
-                    || blocks.checked_mul(u64::from(p)).is_none_or(|work| work > SCRYPT_MAX_BLOCKS)
+                let blocks = n.saturating_mul(u64::from(r));
+                if blocks > SCRYPT_MAX_BYTES / 128 || blocks.saturating_mul(u64::from(p)) > SCRYPT_MAX_BLOCKS
                 {
                     return refuse("n·r·p", "would take too long or too much memory");
                 }

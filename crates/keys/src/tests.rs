@@ -56,20 +56,22 @@ fn eip2335_pbkdf2() -> Value {
     )
 }
 
+/// Written by geth, with an empty password.
 fn web3_scrypt() -> Value {
     json!({
+        "address": "45dea0fb0bba44f4fcf290bba71fd57d7117cbb8",
         "crypto": {
             "cipher": "aes-128-ctr",
-            "cipherparams": { "iv": "83dbcc02d8ccb40e466191a123791e0e" },
-            "ciphertext": "d172bf743a674da9cdad04534d56926ef8358534d458fffccd4e6ad2fbde479c",
+            "cipherparams": { "iv": "dc4926b48a105133d2f16b96833abf1e" },
+            "ciphertext": "b87781948a1befd247bff51ef4063f716cf6c2d3481163e9a8f42e1f9bb74145",
             "kdf": "scrypt",
             "kdfparams": {
-                "dklen": 32, "n": 262_144, "r": 1, "p": 8,
-                "salt": "ab0c7876052600dd703518d6fc3fe8984592145b591fc8fb5c6d43190334ba19",
+                "dklen": 32, "n": 2, "r": 8, "p": 1,
+                "salt": "004244bbdc51cadda545b1cfa43cff9ed2ae88e08c61f1479dbb45410722f8f0",
             },
-            "mac": "2103ac29920d71da29f15d75b4a16dbe95cfd7ff8faea1056c33131d846e3097",
+            "mac": "39990c1684557447940d4c69e06b1b82b2aceacb43f284df65c956daf3046b85",
         },
-        "id": "3198bc9c-6672-5ab3-d995-4942343ae5b6",
+        "id": "ce541d8d-c79b-40f8-9f8c-20f59616faba",
         "version": 3,
     })
 }
@@ -101,11 +103,11 @@ fn the_vectors_of_eip2335_decrypt() {
 }
 
 #[test]
-fn the_vectors_of_web3_secret_storage_decrypt() {
-    for vector in [web3_scrypt(), web3_pbkdf2()] {
-        let key = web3::decrypt(&vector.to_string(), &Password::new(ECDSA_PASSWORD)).unwrap();
-        assert_eq!(hex::encode(key.to_bytes()), ECDSA_SECRET);
-    }
+fn web3_keystores_of_others_decrypt() {
+    let key = web3::decrypt(&web3_pbkdf2().to_string(), &Password::new(ECDSA_PASSWORD)).unwrap();
+    assert_eq!(hex::encode(key.to_bytes()), ECDSA_SECRET);
+    let key = web3::decrypt(&web3_scrypt().to_string(), &Password::new("")).unwrap();
+    assert_eq!(hex::encode(key.address()), "45dea0fb0bba44f4fcf290bba71fd57d7117cbb8");
 }
 
 #[test]
@@ -179,17 +181,22 @@ fn damage_is_noticed() {
     ));
 }
 
+fn is_refused_unread(error: &KeystoreError) -> bool {
+    matches!(
+        error,
+        KeystoreError::Parameter { .. } | KeystoreError::Format(_) | KeystoreError::Version { .. }
+    )
+}
+
 #[test]
 fn hostile_parameters_cost_nothing() {
     let refused = |keystore: &Value| {
         let error = eip2335::decrypt(&keystore.to_string(), &Password::new("x")).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                KeystoreError::Parameter { .. } | KeystoreError::Format(_) | KeystoreError::Version { .. }
-            ),
-            "{error}"
-        );
+        assert!(is_refused_unread(&error), "{error}");
+    };
+    let refused_web3 = |keystore: &Value| {
+        let error = web3::decrypt(&keystore.to_string(), &Password::new("x")).unwrap_err();
+        assert!(is_refused_unread(&error), "{error}");
     };
     for (name, value) in [
         ("n", json!(1_u64 << 40)),
@@ -209,11 +216,17 @@ fn hostile_parameters_cost_nothing() {
         ("salt", json!("00".repeat(257))),
     ] {
         let mut keystore = eip2335_scrypt();
-        keystore["crypto"]["kdf"]["params"][name] = value;
+        keystore["crypto"]["kdf"]["params"][name] = value.clone();
         refused(&keystore);
         let mut keystore = web3_scrypt();
-        keystore["crypto"]["kdfparams"][name] = eip2335_scrypt()["crypto"]["kdf"]["params"][name].clone();
+        keystore["crypto"]["kdfparams"][name] = value;
+        refused_web3(&keystore);
     }
+    // RFC 7914 wants n < 2^(16r).
+    let mut narrow = web3_scrypt();
+    narrow["crypto"]["kdfparams"]["n"] = json!(262_144);
+    narrow["crypto"]["kdfparams"]["r"] = json!(1);
+    refused_web3(&narrow);
     for (name, value) in
         [("c", json!(u32::MAX)), ("c", json!(0)), ("prf", json!("hmac-sha1")), ("dklen", json!(31))]
     {
