@@ -1,1 +1,33 @@
-//! TODO
+//! A member of the committee: takes one shard of each batch, checks it, stores it, signs for it, and serves it.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | [`node`] | builds the components and runs them |
+//! | [`grpc`] | the services |
+//! | [`context`] | what the services share |
+//! | [`admit`] | whether a batch is taken: pure |
+//! | [`verify`] | the member's check, and the way into the store beside it |
+//! | [`store`] | shards, records and quotas, durable |
+//! | [`attest`] | store, then sign |
+//! | [`certificates`] | certificates that come with records |
+//! | [`limits`] | what callers may use up |
+//! | [`retain`] | deletion of what has expired |
+//! | [`workers`] | threads for arithmetic |
+
+pub mod admit;
+pub mod attest;
+pub mod certificates;
+pub mod config;
+pub mod context;
+pub mod grpc;
+pub mod limits;
+pub mod node;
+pub mod retain;
+pub mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+pub mod workers;

@@ -1,0 +1,316 @@
+//! Whether this member takes a batch: pure verdicts, the cheap ones first, each refusal with its reason.
+//!
+//! The steps are apart because the store is asked between them: [`locate`] finds the seat and the batch's digest, so that a
+//! repeated delivery is answered at once; [`authorise`] weighs times and signatures; [`check_facts`] weighs what the
+//! store knows of the submission.
+
+use std::sync::Arc;
+
+use dac_chain::RegistryView;
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use dac_proto::wire::{self, WireError};
+use dac_types::limits::{QUOTA_DAY_SECONDS, SUBMIT_AHEAD_MAX_SECONDS};
+use dac_types::{
+    Address, BatchDigest, Committee, Disagreement, Domain, EcdsaSignatureError, PublicKeyBytes, Record, Seat,
+};
+use thiserror::Error;
+
+use crate::store::{Authority, QuotaDay, SubmissionFacts};
+
+/// Who this member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Where its signatures are valid.
+    pub domain: Domain,
+    /// Its BLS key.
+    pub public_key: PublicKeyBytes,
+}
+
+/// Why a batch is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// A message that is none.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Meant for another chain.
+    #[error("this member serves chain {expected}, the request is for {got}")]
+    ChainId {
+        /// Ours.
+        expected: u64,
+        /// The request's.
+        got: u64,
+    },
+    /// Meant for another committee.
+    #[error("this member serves the registry {expected}, the request is for {got}")]
+    Registry {
+        /// Ours.
+        expected: Address,
+        /// The request's.
+        got: Address,
+    },
+    /// L1 knows no such epoch.
+    #[error("the registry has no epoch {epoch}")]
+    UnknownEpoch {
+        /// The header's.
+        epoch: u64,
+    },
+    /// Another member sits there, or nobody.
+    #[error("this member does not hold seat {seat} of epoch {epoch}")]
+    WrongSeat {
+        /// The epoch.
+        epoch: u64,
+        /// The seat.
+        seat: Seat,
+    },
+    /// The registry is paused.
+    #[error("the registry is paused: no new batches")]
+    Paused,
+    /// The epoch has not begun or is over, and no certificate vouches for the batch.
+    #[error("epoch {epoch} signs from {from} to before {until}, it is {now}")]
+    EpochNotActive {
+        /// The epoch.
+        epoch: u64,
+        /// Its first second.
+        from: u64,
+        /// The first second after it.
+        until: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// The registry does not admit the rollup.
+    #[error("the registry does not admit rollup {rollup}")]
+    UnknownRollup {
+        /// The header's.
+        rollup: Address,
+    },
+    /// The batch has expired.
+    #[error("expiresAt {expires_at} is not after {now}")]
+    ExpiresTooSoon {
+        /// The header's.
+        expires_at: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// Longer than the rollup may ask for.
+    #[error("expiresAt {expires_at} lies more than {retention} s after {now}")]
+    ExpiresTooLate {
+        /// The header's.
+        expires_at: u64,
+        /// The rollup's longest retention.
+        retention: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// The order is void.
+    #[error("submitBefore {submit_before} has passed: it is {now}")]
+    SubmitBeforePassed {
+        /// The submission's.
+        submit_before: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// The order would be good for too long.
+    #[error("submitBefore {submit_before} lies more than {SUBMIT_AHEAD_MAX_SECONDS} s after {now}")]
+    SubmitBeforeTooFar {
+        /// The submission's.
+        submit_before: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// Header and order differ.
+    #[error(transparent)]
+    Disagreement(#[from] Disagreement),
+    /// The submission's signature recovers to nobody.
+    #[error("the submission's signature: {0}")]
+    SubmissionSignature(EcdsaSignatureError),
+    /// Signed by somebody else.
+    #[error("the submission was signed by {got}, the rollup's poster is {expected}")]
+    WrongPoster {
+        /// Admitted.
+        expected: Address,
+        /// Recovered.
+        got: Address,
+    },
+    /// The header's signature recovers to nobody.
+    #[error("the disperser's signature: {0}")]
+    DisperserSignature(EcdsaSignatureError),
+    /// The header was signed by somebody else than the submission names.
+    #[error("the header was signed by {got}, the submission names the disperser {expected}")]
+    WrongDisperser {
+        /// Named.
+        expected: Address,
+        /// Recovered.
+        got: Address,
+    },
+    /// One header per submission and epoch.
+    #[error("batch {existing} was stored for this submission in this epoch")]
+    ConflictingHeader {
+        /// The header stored before.
+        existing: BatchDigest,
+    },
+    /// The rollup has spent its day.
+    #[error("the rollup has spent {spent} of {limit} bytes of this day, {asked} more are asked for")]
+    QuotaExceeded {
+        /// Bytes charged.
+        spent: u64,
+        /// Bytes granted.
+        limit: u64,
+        /// This payload.
+        asked: u64,
+    },
+}
+
+impl Refusal {
+    /// The reason that travels to the caller.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Refusal::Wire(error) => error.reason(),
+            Refusal::ChainId { .. } | Refusal::Registry { .. } => Reason::WrongDomain,
+            Refusal::UnknownEpoch { .. } => Reason::UnknownEpoch,
+            Refusal::WrongSeat { .. } => Reason::WrongSeat,
+            Refusal::Paused => Reason::Paused,
+            Refusal::EpochNotActive { .. } => Reason::EpochNotActive,
+            Refusal::UnknownRollup { .. } => Reason::UnknownRollup,
+            Refusal::ExpiresTooSoon { .. } => Reason::ExpiresTooSoon,
+            Refusal::ExpiresTooLate { .. } => Reason::ExpiresTooLate,
+            Refusal::SubmitBeforePassed { .. } => Reason::SubmitBeforePassed,
+            Refusal::SubmitBeforeTooFar { .. } => Reason::SubmitBeforeTooFar,
+            Refusal::Disagreement(_) => Reason::SubmissionMismatch,
+            Refusal::SubmissionSignature(_) => Reason::BadSubmissionSignature,
+            Refusal::WrongPoster { .. } => Reason::WrongPoster,
+            Refusal::DisperserSignature(_) => Reason::BadDisperserSignature,
+            Refusal::WrongDisperser { .. } => Reason::WrongDisperser,
+            Refusal::ConflictingHeader { .. } => Reason::ConflictingHeader,
+            Refusal::QuotaExceeded { .. } => Reason::QuotaExceeded,
+        }
+    }
+}
+
+/// A request that is meant for this committee; its record has not been looked at.
+#[derive(Clone, Debug)]
+pub struct Addressed {
+    seat: Seat,
+    record: v1::Record,
+}
+
+/// The sender computes digests under our domain, and names a seat and a record.
+pub fn check_domain(open: v1::StoreShardOpen, domain: &Domain) -> Result<Addressed, Refusal> {
+    let registry = wire::address("registry", &open.registry)?;
+    let seat = wire::seat("seat", open.seat)?;
+    let record = wire::required("record", open.record)?;
+    if open.chain_id != domain.chain_id {
+        return Err(Refusal::ChainId { expected: domain.chain_id, got: open.chain_id });
+    }
+    if registry != domain.registry {
+        return Err(Refusal::Registry { expected: domain.registry, got: registry });
+    }
+    Ok(Addressed { seat, record })
+}
+
+/// A record of a known epoch, for a seat that this member holds in it.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The epoch's committee.
+    pub committee: Arc<Committee>,
+    /// Our seat.
+    pub seat: Seat,
+    /// The record; its lengths fit the committee.
+    pub record: Record,
+    /// The batch.
+    pub digest: BatchDigest,
+}
+
+/// Finds the epoch and checks that this member holds the seat.
+pub fn locate(addressed: Addressed, view: &RegistryView, identity: &Identity) -> Result<Located, Refusal> {
+    let Addressed { seat, record } = addressed;
+    let epoch = wire::epoch_of(&record)?;
+    let committee = view.committee(epoch).ok_or(Refusal::UnknownEpoch { epoch })?;
+    let ours = committee.member(seat).is_some_and(|member| member.public_key == identity.public_key);
+    if !ours {
+        return Err(Refusal::WrongSeat { epoch, seat });
+    }
+    let record = wire::record(record, committee.quorum().geometry())?;
+    let digest = record.header.digest(&identity.domain);
+    Ok(Located { committee: Arc::clone(committee), seat, record, digest })
+}
+
+/// Nothing is promised or repeated of a batch that has expired.
+pub fn check_expiry(record: &Record, now: u64) -> Result<(), Refusal> {
+    let expires_at = record.header.expires_at;
+    if expires_at <= now { Err(Refusal::ExpiresTooSoon { expires_at, now }) } else { Ok(()) }
+}
+
+/// Weighs times and signatures of a batch that is not stored yet.
+///
+/// `certified` says that the record's certificate was verified: then a quorum made the other checks before, and what has
+/// changed since (epoch, poster, terms, quota) must not keep a straggler from storing its shard.
+pub fn authorise(
+    located: &Located,
+    view: &RegistryView,
+    domain: &Domain,
+    certified: bool,
+    now: u64,
+) -> Result<Authority, Refusal> {
+    let Located { committee, record, digest, .. } = located;
+    let (header, order) = (&record.header, &record.submission.submission);
+    if view.paused {
+        return Err(Refusal::Paused);
+    }
+    if !certified && !committee.is_active(now) {
+        let (from, until) = (committee.active_from(), committee.active_until());
+        return Err(Refusal::EpochNotActive { epoch: header.epoch, from, until, now });
+    }
+    check_expiry(record, now)?;
+    let admitted = view.rollup(header.rollup);
+    if !certified {
+        let terms = admitted.ok_or(Refusal::UnknownRollup { rollup: header.rollup })?;
+        let (expires_at, retention) = (header.expires_at, terms.retention_max_seconds);
+        if expires_at > now.saturating_add(retention) {
+            return Err(Refusal::ExpiresTooLate { expires_at, retention, now });
+        }
+        let submit_before = order.submit_before;
+        if submit_before < now {
+            return Err(Refusal::SubmitBeforePassed { submit_before, now });
+        }
+        if submit_before > now.saturating_add(SUBMIT_AHEAD_MAX_SECONDS) {
+            return Err(Refusal::SubmitBeforeTooFar { submit_before, now });
+        }
+    }
+    order.check_agrees(header)?;
+    let submission = order.digest(domain);
+    let poster = record.submission.signature.recover(submission).map_err(Refusal::SubmissionSignature)?;
+    let disperser = record.disperser_signature.recover(digest.0).map_err(Refusal::DisperserSignature)?;
+    if disperser != order.disperser {
+        return Err(Refusal::WrongDisperser { expected: order.disperser, got: disperser });
+    }
+    if certified {
+        return Ok(Authority::Certificate);
+    }
+    let terms = admitted.ok_or(Refusal::UnknownRollup { rollup: header.rollup })?;
+    if poster != terms.poster {
+        return Err(Refusal::WrongPoster { expected: terms.poster, got: poster });
+    }
+    Ok(Authority::Submission {
+        submission,
+        quota: QuotaDay { rollup: header.rollup, day: now / QUOTA_DAY_SECONDS },
+        daily_payload_bytes: terms.daily_payload_bytes,
+    })
+}
+
+/// An early answer from what the store knows; the commit decides again, for uploads that run side by side.
+pub fn check_facts(
+    facts: &SubmissionFacts,
+    digest: BatchDigest,
+    payload_length: u64,
+    daily_payload_bytes: u64,
+) -> Result<(), Refusal> {
+    if let Some(existing) = facts.header.filter(|existing| *existing != digest) {
+        return Err(Refusal::ConflictingHeader { existing });
+    }
+    let (spent, limit) = (facts.spent_bytes, daily_payload_bytes);
+    if !facts.charged && spent.saturating_add(payload_length) > limit {
+        return Err(Refusal::QuotaExceeded { spent, limit, asked: payload_length });
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Store, then sign: an attestation is made of a store's receipt and of nothing else.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dac_bls::{PublicKey, SecretKey, Signature};
+use dac_types::{Attestation, BatchDigest};
+use thiserror::Error;
+
+use crate::store::Stored;
+use crate::workers::Workers;
+
+/// The key could not be used.
+#[derive(Debug, Error)]
+#[error("the signer failed: {0}")]
+pub struct SignerError(pub String);
+
+/// What holds this member's BLS key: a key in memory, or something that signs elsewhere.
+#[async_trait]
+pub trait Signer: Send + Sync + 'static {
+    /// Whose signatures it makes.
+    fn public_key(&self) -> PublicKey;
+
+    /// Signs a batch's digest.
+    async fn sign(&self, digest: BatchDigest) -> Result<Signature, SignerError>;
+}
+
+/// A key in this process's memory.
+pub struct LocalSigner {
+    key: Arc<SecretKey>,
+    public_key: PublicKey,
+    workers: Workers,
+}
+
+impl LocalSigner {
+    /// Signs on `workers`.
+    pub fn new(key: SecretKey, workers: Workers) -> Self {
+        Self { public_key: key.public_key(), key: Arc::new(key), workers }
+    }
+}
+
+impl fmt::Debug for LocalSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalSigner").field("public_key", &self.public_key).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Signer for LocalSigner {
+    fn public_key(&self) -> PublicKey {
+        self.public_key
+    }
+
+    async fn sign(&self, digest: BatchDigest) -> Result<Signature, SignerError> {
+        let key = Arc::clone(&self.key);
+        self.workers
+            .run(move || key.sign_digest(&digest))
+            .await
+            .map_err(|error| SignerError(error.to_string()))
+    }
+}
+
+/// Promises that the batch of this receipt is stored, checked and served.
+pub async fn attest(signer: &dyn Signer, stored: &Stored) -> Result<Attestation, SignerError> {
+    let signature = signer.sign(stored.digest()).await?;
+    Ok(Attestation { digest: stored.digest(), seat: stored.seat(), signature: signature.to_compressed() })
+}

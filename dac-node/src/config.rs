@@ -1,0 +1,430 @@
+//! The configuration file of a member. Committee, thresholds and coding come from L1 and are not configured.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dac_database::{DatabaseOptions, DatabaseUrl};
+use dac_runtime::config::{self, ByteSize, HttpUrl, Period};
+use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::telemetry::LogConfig;
+use dac_runtime::tls::ServerTls;
+use dac_types::limits::PAYLOAD_MAX_BYTES;
+use dac_types::{Address, Domain};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::context::Settings;
+use crate::limits::{ClientRates, UploadLimits};
+use crate::retain::Retention;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// L1.
+    pub chain: ChainConfig,
+    /// This member's key.
+    pub keys: KeysConfig,
+    /// The database: `sqlite:PATH` or `postgres://…`.
+    pub store: DatabaseOptions,
+    /// Where aggregators deliver shards.
+    pub dispersal: ListenerConfig,
+    /// Where anyone retrieves.
+    pub retrieval: ListenerConfig,
+    /// `/metrics` and `/healthz`; not served where it is left out.
+    #[serde(default)]
+    pub metrics: Option<MetricsConfig>,
+    /// What callers may use up.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// What has expired.
+    #[serde(default)]
+    pub retention: RetentionConfig,
+    /// Stopping.
+    #[serde(default)]
+    pub shutdown: ShutdownConfig,
+    /// Logs.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The `[chain]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainConfig {
+    /// JSON-RPC endpoints, the preferred one first.
+    pub rpc: Vec<HttpUrl>,
+    /// EIP-155 chain id that all of them must serve.
+    pub chain_id: u64,
+    /// The committee registry.
+    #[serde(deserialize_with = "address")]
+    pub registry: Address,
+    /// How often the registry is read.
+    #[serde(default = "default_poll_interval")]
+    pub poll_interval: Period,
+    /// Blocks that must lie on top of the one that is read.
+    #[serde(default)]
+    pub confirmations: u64,
+    /// Age up to which a reading is good for decisions.
+    #[serde(default = "default_max_staleness")]
+    pub max_staleness: Period,
+    /// Longest wait for one answer.
+    #[serde(default = "default_request_timeout")]
+    pub request_timeout: Period,
+}
+
+impl ChainConfig {
+    /// Where this member's signatures are valid.
+    pub const fn domain(&self) -> Domain {
+        Domain { chain_id: self.chain_id, registry: self.registry }
+    }
+}
+
+/// The `[keys]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysConfig {
+    /// EIP-2335 keystore of the BLS key.
+    pub bls_keystore: PathBuf,
+    /// A file with its password.
+    pub password_file: PathBuf,
+}
+
+/// A gRPC listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// TLS; with `client_ca`, only clients that it vouches for get in.
+    #[serde(default)]
+    pub tls: Option<ServerTls>,
+    /// Bounds of connections.
+    #[serde(default)]
+    pub limits: ListenerLimits,
+}
+
+/// The `[metrics]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+}
+
+/// The `[limits]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Bytes of shards that may be stored; none: as many as fit.
+    pub capacity: Option<ByteSize>,
+    /// Bytes of shards and payloads being received.
+    pub uploads: ByteSize,
+    /// Uploads of one rollup at a time.
+    pub uploads_per_rollup: u32,
+    /// Longest pause between two messages of an upload.
+    pub piece_timeout: Period,
+    /// Longest upload.
+    pub upload_timeout: Period,
+    /// Retrieval by one client, in the long run.
+    pub client_requests_per_second: f64,
+    /// Retrieval by one client at once.
+    pub client_request_burst: f64,
+    /// Bytes served to one client in a second, in the long run.
+    pub client_bytes_per_second: ByteSize,
+    /// Bytes served to one client at once.
+    pub client_byte_burst: ByteSize,
+    /// Shards that one client reads at a time.
+    pub client_streams: u32,
+    /// Clients that are told apart.
+    pub clients: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            capacity: None,
+            uploads: ByteSize(512 << 20),
+            uploads_per_rollup: 32,
+            piece_timeout: Period::from_secs(10),
+            upload_timeout: Period::from_secs(120),
+            client_requests_per_second: 50.0,
+            client_request_burst: 500.0,
+            client_bytes_per_second: ByteSize(32 << 20),
+            client_byte_burst: ByteSize(512 << 20),
+            client_streams: 32,
+            clients: 10_000,
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// Of uploads.
+    pub const fn uploads(&self) -> UploadLimits {
+        UploadLimits { bytes: self.uploads.bytes(), per_rollup: self.uploads_per_rollup }
+    }
+
+    /// Of retrieval.
+    #[expect(clippy::cast_precision_loss, reason = "rates")]
+    pub const fn clients(&self) -> ClientRates {
+        ClientRates {
+            requests_per_second: self.client_requests_per_second,
+            request_burst: self.client_request_burst,
+            bytes_per_second: self.client_bytes_per_second.bytes() as f64,
+            byte_burst: self.client_byte_burst.bytes() as f64,
+            streams: self.client_streams,
+            clients: self.clients,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.uploads.bytes() < PAYLOAD_MAX_BYTES {
+            return Err(format!(
+                "limits.uploads = \"{}\": at least one payload, {}",
+                self.uploads,
+                ByteSize(PAYLOAD_MAX_BYTES)
+            ));
+        }
+        for (name, value) in [
+            ("client_requests_per_second", self.client_requests_per_second),
+            ("client_request_burst", self.client_request_burst),
+        ] {
+            if !value.is_finite() || value <= 0.0 {
+                return Err(format!("limits.{name} = {value}: must be above zero"));
+            }
+        }
+        for (name, zero) in [
+            ("uploads_per_rollup", self.uploads_per_rollup == 0),
+            ("piece_timeout", self.piece_timeout.is_zero()),
+            ("upload_timeout", self.upload_timeout.is_zero()),
+            ("client_bytes_per_second", self.client_bytes_per_second.bytes() == 0),
+            ("client_byte_burst", self.client_byte_burst.bytes() == 0),
+            ("client_streams", self.client_streams == 0),
+            ("clients", self.clients == 0),
+            ("capacity", self.capacity.is_some_and(|capacity| capacity.bytes() == 0)),
+        ] {
+            if zero {
+                return Err(format!("limits.{name}: must be above zero"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The `[retention]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Whether batches are deleted at all once they have expired.
+    pub delete_expired: bool,
+    /// How long after its expiry a batch is kept all the same.
+    pub slack: Period,
+    /// How often expired batches are looked for.
+    pub interval: Period,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self {
+            delete_expired: true,
+            slack: Period::from_secs(24 * 60 * 60),
+            interval: Period::from_secs(10 * 60),
+        }
+    }
+}
+
+impl RetentionConfig {
+    /// As the task wants it.
+    pub fn retention(&self) -> Retention {
+        Retention { delete_expired: self.delete_expired, slack: *self.slack, interval: *self.interval }
+    }
+}
+
+/// The `[shutdown]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownConfig {
+    /// How long calls under way may take to finish.
+    pub grace: Period,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { grace: Period::from_secs(30) }
+    }
+}
+
+impl NodeConfig {
+    /// What the handlers go by.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            registry_max_age: *self.chain.max_staleness,
+            piece_timeout: *self.limits.piece_timeout,
+            upload_timeout: *self.limits.upload_timeout,
+            capacity_bytes: self.limits.capacity.map(ByteSize::bytes),
+        }
+    }
+}
+
+impl config::Config for NodeConfig {
+    fn resolve_paths(&mut self, folder: &Path) {
+        config::resolve(&mut self.keys.bls_keystore, folder);
+        config::resolve(&mut self.keys.password_file, folder);
+        self.store.resolve_paths(folder);
+        for listener in [&mut self.dispersal, &mut self.retrieval] {
+            if let Some(tls) = &mut listener.tls {
+                tls.resolve_paths(folder);
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let chain = &self.chain;
+        if chain.rpc.is_empty() {
+            return Err("chain.rpc: at least one URL".to_owned());
+        }
+        if chain.registry.is_zero() {
+            return Err("chain.registry: not the zero address".to_owned());
+        }
+        if chain.poll_interval.is_zero() || chain.request_timeout.is_zero() {
+            return Err("chain.poll_interval and chain.request_timeout: must be above zero".to_owned());
+        }
+        if *chain.max_staleness < *chain.poll_interval {
+            return Err(format!(
+                "chain.max_staleness = \"{}\": shorter than chain.poll_interval = \"{}\"",
+                chain.max_staleness, chain.poll_interval
+            ));
+        }
+        for (name, listener) in [("dispersal", &self.dispersal), ("retrieval", &self.retrieval)] {
+            listener.limits.check().map_err(|problem| format!("{name}.limits.{problem}"))?;
+        }
+        let taken = |address: SocketAddr| address.port() != 0;
+        if taken(self.dispersal.listen) && self.dispersal.listen == self.retrieval.listen {
+            return Err("dispersal.listen and retrieval.listen: must differ".to_owned());
+        }
+        if self.retention.interval.is_zero() {
+            return Err("retention.interval: must be above zero".to_owned());
+        }
+        self.limits.check()?;
+        self.log.check().map_err(|error| format!("log.filter: {error}"))
+    }
+}
+
+/// Says in a few lines what would run.
+pub fn explain(config: &NodeConfig) -> String {
+    let tls = |listener: &ListenerConfig| match &listener.tls {
+        None => "no TLS",
+        Some(ServerTls { client_ca: None, .. }) => "TLS",
+        Some(ServerTls { client_ca: Some(_), .. }) => "TLS, client certificates demanded",
+    };
+    let rpc: Vec<String> = config.chain.rpc.iter().map(ToString::to_string).collect();
+    let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
+    let store = match &config.store.url {
+        DatabaseUrl::Sqlite(path) => format!("SQLite in {}", path.display()),
+        DatabaseUrl::Postgres(_) => format!("PostgreSQL, {}", config.store.url),
+    };
+    let capacity =
+        config.limits.capacity.map_or("as much as fits".to_owned(), |capacity| capacity.to_string());
+    format!(
+        "L1:         chain {} through {}, registry {}\n\
+         store:      {store}, {capacity}\n\
+         dispersal:  {} ({})\n\
+         retrieval:  {} ({})\n\
+         metrics:    {metrics}\n\
+         uploads:    {} in flight, {} a rollup\n",
+        config.chain.chain_id,
+        rpc.join(", "),
+        config.chain.registry,
+        config.dispersal.listen,
+        tls(&config.dispersal),
+        config.retrieval.listen,
+        tls(&config.retrieval),
+        config.limits.uploads,
+        config.limits.uploads_per_rollup,
+    )
+}
+
+const fn default_poll_interval() -> Period {
+    Period::from_secs(4)
+}
+
+const fn default_max_staleness() -> Period {
+    Period::from_secs(120)
+}
+
+const fn default_request_timeout() -> Period {
+    Period(Duration::from_secs(10))
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| de::Error::custom("expected an address: 0x and 40 hexadecimal digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r#"
+        [chain]
+        rpc = ["http://127.0.0.1:8545"]
+        chain_id = 31337
+        registry = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+        [keys]
+        bls_keystore = "bls.json"
+        password_file = "password"
+        [store]
+        url = "sqlite:node.db"
+        [dispersal]
+        listen = "127.0.0.1:0"
+        [retrieval]
+        listen = "127.0.0.1:0"
+    "#;
+
+    fn load(text: &str) -> Result<NodeConfig, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        std::fs::write(&path, text).unwrap();
+        config::load(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_minimal_file_is_enough() {
+        let config = load(MINIMAL).unwrap();
+        assert!(config.keys.bls_keystore.is_absolute());
+        assert_eq!(config.settings().capacity_bytes, None);
+        let text = explain(&config);
+        assert!(text.contains("31337") && text.contains("no TLS"), "{text}");
+    }
+
+    #[test]
+    fn unknown_keys_and_impossible_values_are_refused() {
+        for (more, problem) in [
+            ("[limits]\nuplods = '1GiB'", "unknown field"),
+            ("[limits]\nuploads = '1MiB'", "at least one payload"),
+            ("[limits]\nclients = 0", "clients"),
+            ("[limits]\nclient_requests_per_second = nan", "above zero"),
+            ("[retrieval.limits]\nconnections = 0", "retrieval.limits.connections"),
+            ("[retention]\ninterval = '0s'", "retention.interval"),
+            ("[log]\nfilter = 'a=b=c'", "log"),
+            ("[quorum]\nq = 5", "unknown field"),
+        ] {
+            let error = load(&format!("{MINIMAL}\n{more}")).unwrap_err();
+            assert!(error.contains(problem), "{more}: {error}");
+        }
+        for (from, to, problem) in [
+            ("\"http://127.0.0.1:8545\"", "", "chain.rpc"),
+            ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0x5FbD", "an address"),
+            (
+                "0x5FbDB2315678afecb367f032d93F642f64180aa3",
+                "0x0000000000000000000000000000000000000000",
+                "zero",
+            ),
+            ("chain_id = 31337", "chain_id = 31337\nmax_staleness = '1s'", "max_staleness"),
+            ("127.0.0.1:0", "127.0.0.1:7000", "must differ"),
+        ] {
+            let error = load(&MINIMAL.replace(from, to)).unwrap_err();
+            assert!(error.contains(problem), "{to}: {error}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What every handler of a member shares: who it is, what it holds, what it is allowed to use up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_chain::{RegistryView, RegistryWatch};
+use dac_proto::reason::Reason;
+use dac_runtime::clock::Clock;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::admit::Identity;
+use crate::attest::Signer;
+use crate::certificates::CertificateChecker;
+use crate::limits::{ClientLimits, Uploads};
+use crate::store::{Store, StoreError};
+use crate::workers::Workers;
+
+/// Times and sizes that the handlers go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Age up to which the registry's snapshot is good for decisions.
+    pub registry_max_age: Duration,
+    /// Longest pause between two messages of an upload.
+    pub piece_timeout: Duration,
+    /// Longest upload.
+    pub upload_timeout: Duration,
+    /// Bytes of shards that may be stored; none: as many as fit.
+    pub capacity_bytes: Option<u64>,
+}
+
+/// Shared by all services.
+pub struct Context {
+    /// Who we are.
+    pub identity: Identity,
+    /// What we keep.
+    pub store: Arc<dyn Store>,
+    /// Our key.
+    pub signer: Arc<dyn Signer>,
+    /// What L1 says.
+    pub registry: RegistryWatch,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where hashing and signing run.
+    pub workers: Workers,
+    /// Uploads in flight.
+    pub uploads: Uploads,
+    /// Shares of retrieval.
+    pub clients: ClientLimits,
+    /// Keys of the committees.
+    pub certificates: CertificateChecker,
+    /// Times and sizes.
+    pub settings: Settings,
+    /// Cancelled when no new upload is taken any more.
+    pub draining: CancellationToken,
+}
+
+impl Context {
+    /// The registry's snapshot, unless it is too old to decide anything by.
+    pub fn registry(&self) -> Result<Arc<RegistryView>, Status> {
+        self.registry
+            .fresh(self.settings.registry_max_age)
+            .map_err(|stale| Reason::L1Stale.status(stale.to_string()))
+    }
+}
+
+/// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here and only here.
+pub fn store_status(error: &StoreError) -> Status {
+    match error {
+        StoreError::Corrupt { digest, what } => {
+            metrics::counter!("dac_node_corrupt_total").increment(1);
+            tracing::error!(%digest, what, "what is stored fails its check and is not served");
+            Reason::Corrupt.status(format!("{what} of this batch fails its check here and is not served"))
+        }
+        error => {
+            metrics::counter!("dac_node_store_failures_total").increment(1);
+            tracing::error!(%error, "the store failed");
+            Reason::StorageFailed.status("the store failed; try again")
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! DispersalService: one batch comes in for one seat, and an attestation goes out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dac_coding::CheckedRecord;
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use dac_proto::v1::dispersal_service_server::DispersalService;
+use dac_proto::v1::store_shard_request::Message;
+use dac_types::limits::STREAM_PIECE_MAX_BYTES;
+use futures::{Stream, StreamExt};
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::outcome;
+use crate::admit::{self, Located, Refusal};
+use crate::attest::attest;
+use crate::context::{Context, store_status};
+use crate::limits::UploadPermit;
+use crate::store::{Authority, Commit, Stored};
+use crate::verify::{Intake, IntakeError, announced_bytes};
+
+/// The service over a shared context.
+#[derive(Clone)]
+pub struct Dispersal(Arc<Context>);
+
+impl Dispersal {
+    /// Serves `context`.
+    pub const fn new(context: Arc<Context>) -> Self {
+        Self(context)
+    }
+}
+
+#[tonic::async_trait]
+impl DispersalService for Dispersal {
+    async fn store_shard(
+        &self,
+        request: Request<Streaming<v1::StoreShardRequest>>,
+    ) -> Result<Response<v1::StoreShardResponse>, Status> {
+        let (began, limit) = (Instant::now(), self.0.settings.upload_timeout);
+        let mut stream = request.into_inner();
+        let result = timeout_at(began + limit, self.receive(&mut stream))
+            .await
+            .unwrap_or_else(|_| Err(Reason::TimedOut.status(format!("an upload may take {limit:?}"))));
+        metrics::counter!("dac_node_store_shard_total", "outcome" => outcome(&result)).increment(1);
+        metrics::histogram!("dac_node_store_shard_seconds").record(began.elapsed().as_secs_f64());
+        result.map(Response::new)
+    }
+}
+
+impl Dispersal {
+    async fn receive<S>(&self, stream: &mut S) -> Result<v1::StoreShardResponse, Status>
+    where
+        S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
+    {
+        let context = &*self.0;
+        if context.draining.is_cancelled() {
+            return Err(Reason::ShuttingDown.status("this member is stopping"));
+        }
+        let open = first_message(stream, context.settings.piece_timeout).await?;
+        let stored = match self.admit(open).await? {
+            Admitted::Stored(stored) => stored,
+            Admitted::Upload(upload) => self.store(*upload, stream).await?,
+        };
+        let attestation = attest(&*context.signer, &stored).await.map_err(|error| {
+            tracing::error!(%error, digest = %stored.digest(), "the batch is stored but could not be signed");
+            Reason::Internal.status("the batch is stored but could not be signed; try again")
+        })?;
+        Ok(v1::StoreShardResponse { attestation: Some((&attestation).into()) })
+    }
+
+    /// Everything that can be decided before the first byte of the shard.
+    async fn admit(&self, open: v1::StoreShardOpen) -> Result<Admitted, Status> {
+        let context = &*self.0;
+        let addressed = admit::check_domain(open, &context.identity.domain).map_err(refused)?;
+        let view = context.registry()?;
+        let located = admit::locate(addressed, &view, &context.identity).map_err(refused)?;
+        let now = context.clock.now_unix_seconds();
+        admit::check_expiry(&located.record, now).map_err(refused)?;
+
+        let held = context.store.find(located.digest).await.map_err(|error| store_status(&error))?;
+        let lacks_certificate = held.as_ref().is_none_or(|held| held.record.record().certificate.is_none());
+        let certificate = match &located.record.certificate {
+            Some(aggregate) if lacks_certificate => {
+                let checked =
+                    context.certificates.check(&located.committee, &located.record.header, aggregate).await;
+                Some(checked.map_err(|error| error.reason().status(error.to_string()))?)
+            }
+            _ => None,
+        };
+        if let Some(held) = held {
+            if let Some(certificate) = certificate {
+                context.store.attach_certificate(&certificate).await.map_err(|error| store_status(&error))?;
+            }
+            return Ok(Admitted::Stored(held.stored));
+        }
+
+        let domain = &context.identity.domain;
+        let authority =
+            admit::authorise(&located, &view, domain, certificate.is_some(), now).map_err(refused)?;
+        self.check_submission(&located, &authority).await?;
+        let Located { committee, seat, record, digest } = located;
+        let geometry = committee.quorum().geometry();
+        let record = context
+            .workers
+            .run(move || CheckedRecord::check(record, geometry))
+            .await
+            .map_err(|error| Reason::Internal.status(error.to_string()))?
+            .map_err(|error| Reason::BadRecord.status(error.to_string()))?;
+        let bytes = announced_bytes(&record) as u64;
+        let permit = context
+            .uploads
+            .admit(record.header().rollup, bytes)
+            .map_err(|busy| Reason::Busy.status_with_retry(busy.to_string(), busy.retry_after))?;
+        self.check_capacity(record.shard_length() as u64).await?;
+        let intake =
+            Intake::begin(Arc::new(record), seat, Arc::clone(&context.store), context.workers.clone())
+                .await
+                .map_err(|error| intake_status(&error))?;
+        Ok(Admitted::Upload(Box::new(Upload { intake, digest, authority, _permit: permit })))
+    }
+
+    async fn check_submission(&self, located: &Located, authority: &Authority) -> Result<(), Status> {
+        let Authority::Submission { submission, quota, daily_payload_bytes } = authority else {
+            return Ok(());
+        };
+        let header = &located.record.header;
+        let facts = self
+            .0
+            .store
+            .submission_facts(*submission, header.epoch, *quota)
+            .await
+            .map_err(|error| store_status(&error))?;
+        admit::check_facts(&facts, located.digest, header.payload_length, *daily_payload_bytes)
+            .map_err(refused)
+    }
+
+    async fn check_capacity(&self, shard_length: u64) -> Result<(), Status> {
+        let Some(capacity) = self.0.settings.capacity_bytes else { return Ok(()) };
+        let totals = self.0.store.totals().await.map_err(|error| store_status(&error))?;
+        // Uploads in flight, this one among them, count as stored.
+        let bytes = totals.bytes.saturating_add(self.0.uploads.bytes().max(shard_length));
+        if bytes > capacity {
+            tracing::error!(stored = totals.bytes, capacity, "the configured capacity is used up");
+            return Err(Reason::StorageFailed.status("this member's capacity is used up"));
+        }
+        Ok(())
+    }
+
+    /// Reads the pieces to the end, commits, and only then has a receipt.
+    async fn store<S>(&self, upload: Upload, stream: &mut S) -> Result<Stored, Status>
+    where
+        S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
+    {
+        let Upload { mut intake, digest, authority, _permit } = upload;
+        while let Some(piece) = next_piece(stream, self.0.settings.piece_timeout).await? {
+            metrics::counter!("dac_node_received_bytes_total").increment(piece.len() as u64);
+            intake.push(piece).await.map_err(|error| intake_status(&error))?;
+        }
+        match intake.finish(digest, authority).await.map_err(|error| intake_status(&error))? {
+            Commit::Stored(stored) => {
+                tracing::debug!(%digest, seat = %stored.seat(), "stored");
+                Ok(stored)
+            }
+            Commit::ConflictingHeader { existing } => Err(refused(Refusal::ConflictingHeader { existing })),
+            Commit::QuotaExceeded { spent, limit, asked } => {
+                Err(refused(Refusal::QuotaExceeded { spent, limit, asked }))
+            }
+        }
+    }
+}
+
+enum Admitted {
+    Stored(Stored),
+    Upload(Box<Upload>),
+}
+
+struct Upload {
+    intake: Intake,
+    digest: dac_types::BatchDigest,
+    authority: Authority,
+    _permit: UploadPermit,
+}
+
+fn refused(refusal: Refusal) -> Status {
+    refusal.reason().status(refusal.to_string())
+}
+
+fn intake_status(error: &IntakeError) -> Status {
+    match error {
+        IntakeError::Store(error) => store_status(error),
+        error => error.reason().status(error.to_string()),
+    }
+}
+
+async fn next_message<S>(stream: &mut S, limit: Duration) -> Result<Option<Message>, Status>
+where
+    S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
+{
+    let request = timeout(limit, stream.next())
+        .await
+        .map_err(|_| Reason::TimedOut.status(format!("no message came for {limit:?}")))?;
+    match request {
+        None => Ok(None),
+        Some(Ok(v1::StoreShardRequest { message: Some(message) })) => Ok(Some(message)),
+        Some(Ok(v1::StoreShardRequest { message: None })) => Err(malformed("a message is empty")),
+        Some(Err(status)) => Err(match status.code() {
+            // Undecodable or over the limit: the sender's fault, and said in our words.
+            tonic::Code::Internal | tonic::Code::OutOfRange | tonic::Code::InvalidArgument => {
+                malformed(status.message())
+            }
+            _ => status,
+        }),
+    }
+}
+
+async fn first_message<S>(stream: &mut S, limit: Duration) -> Result<v1::StoreShardOpen, Status>
+where
+    S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
+{
+    match next_message(stream, limit).await? {
+        Some(Message::Open(open)) => Ok(open),
+        Some(Message::Piece(_)) => Err(malformed("the first message must be `open`")),
+        None => Err(malformed("the stream is empty")),
+    }
+}
+
+async fn next_piece<S>(stream: &mut S, limit: Duration) -> Result<Option<Bytes>, Status>
+where
+    S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
+{
+    match next_message(stream, limit).await? {
+        None => Ok(None),
+        Some(Message::Open(_)) => Err(malformed("`open` came twice")),
+        Some(Message::Piece(piece)) if piece.is_empty() => Err(malformed("a piece is empty")),
+        Some(Message::Piece(piece)) if piece.len() > STREAM_PIECE_MAX_BYTES => Err(malformed(&format!(
+            "a piece has at most {STREAM_PIECE_MAX_BYTES} bytes, got {}",
+            piece.len()
+        ))),
+        Some(Message::Piece(piece)) => Ok(Some(piece)),
+    }
+}
+
+fn malformed(what: &str) -> Status {
+    Reason::MalformedRequest.status(what)
+}

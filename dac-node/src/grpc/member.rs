@@ -1,0 +1,65 @@
+//! MemberService: who this member is and what it can do.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dac_proto::v1;
+use dac_proto::v1::member_service_server::MemberService;
+use tonic::{Request, Response, Status};
+
+use super::{client_of, limited};
+use crate::context::{Context, store_status};
+
+/// The service over a shared context.
+#[derive(Clone)]
+pub struct Members(Arc<Context>);
+
+impl Members {
+    /// Serves `context`.
+    pub const fn new(context: Arc<Context>) -> Self {
+        Self(context)
+    }
+}
+
+#[tonic::async_trait]
+impl MemberService for Members {
+    async fn get_member(
+        &self,
+        request: Request<v1::GetMemberRequest>,
+    ) -> Result<Response<v1::GetMemberResponse>, Status> {
+        let context = &*self.0;
+        context.clients.take(client_of(&request)).map_err(limited)?;
+        let totals = context.store.totals().await.map_err(|error| store_status(&error))?;
+        let identity = &context.identity;
+        let (view, now) = (context.registry.latest(), context.clock.now_unix_seconds());
+        // The newest epoch first.
+        let held: Vec<_> = view
+            .iter()
+            .flat_map(|view| view.committees.values().rev())
+            .filter_map(|committee| Some((committee, committee.seat_of(&identity.public_key)?)))
+            .collect();
+        let operator =
+            held.first().and_then(|(committee, seat)| committee.member(*seat)).map(|own| own.operator);
+        let seats = held.iter().map(|(committee, seat)| v1::MemberSeat {
+            epoch: committee.epoch(),
+            seat: seat.0.into(),
+            active: committee.is_active(now),
+        });
+        Ok(Response::new(v1::GetMemberResponse {
+            chain_id: identity.domain.chain_id,
+            registry: Bytes::copy_from_slice(identity.domain.registry.as_slice()),
+            operator: operator
+                .map(|operator| Bytes::copy_from_slice(operator.as_slice()))
+                .unwrap_or_default(),
+            public_key: Bytes::copy_from_slice(identity.public_key.as_bytes()),
+            seats: seats.collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocols: vec!["dac.v1".to_owned()],
+            stored_batches: totals.batches,
+            stored_bytes: totals.bytes,
+            capacity_bytes: context.settings.capacity_bytes.unwrap_or(0),
+            l1_block: view.map_or(0, |view| view.head.number),
+            l1_age_seconds: context.registry.last_success().map_or(0, |read| read.elapsed().as_secs()),
+        }))
+    }
+}

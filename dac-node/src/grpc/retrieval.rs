@@ -1,0 +1,361 @@
+//! RetrievalService: anyone reads, within its share, and nothing goes out that was not checked on the way.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dac_coding::{ShardTree, merkle};
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use dac_proto::v1::retrieval_service_server::RetrievalService;
+use dac_proto::wire::{self, WireError};
+use dac_types::limits::{CHUNKS_PER_CALL_MAX, PAGE_MAX_ENTRIES, STORED_ROW_BYTES};
+use dac_types::{B256, BatchDigest, Geometry};
+use futures::stream::{BoxStream, StreamExt, try_unfold};
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::{client_of, limited, outcome};
+use crate::context::{Context, store_status};
+use crate::limits::{ClientKey, StreamPermit};
+use crate::store::{Holding, Listed, StoreError};
+use crate::verify::{intact_tree, row_is_intact};
+
+/// Entries of a page where the caller leaves it to us.
+const PAGE_DEFAULT_ENTRIES: u32 = 100;
+
+/// The service over a shared context.
+#[derive(Clone)]
+pub struct Retrieval(Arc<Context>);
+
+impl Retrieval {
+    /// Serves `context`.
+    pub const fn new(context: Arc<Context>) -> Self {
+        Self(context)
+    }
+}
+
+#[tonic::async_trait]
+impl RetrievalService for Retrieval {
+    async fn get_batch_record(
+        &self,
+        request: Request<v1::GetBatchRecordRequest>,
+    ) -> Result<Response<v1::GetBatchRecordResponse>, Status> {
+        let client = client_of(&request);
+        let result = self.batch_record(client, request.into_inner()).await;
+        count("GetBatchRecord", &result);
+        result.map(Response::new)
+    }
+
+    type GetShardStream = BoxStream<'static, Result<v1::GetShardResponse, Status>>;
+
+    async fn get_shard(
+        &self,
+        request: Request<v1::GetShardRequest>,
+    ) -> Result<Response<Self::GetShardStream>, Status> {
+        let client = client_of(&request);
+        let result = self.shard(client, request.into_inner()).await;
+        count("GetShard", &result);
+        result.map(Response::new)
+    }
+
+    async fn get_chunks(
+        &self,
+        request: Request<v1::GetChunksRequest>,
+    ) -> Result<Response<v1::GetChunksResponse>, Status> {
+        let client = client_of(&request);
+        let result = self.chunks(client, request.into_inner()).await;
+        count("GetChunks", &result);
+        result.map(Response::new)
+    }
+
+    async fn list_batches(
+        &self,
+        request: Request<v1::ListStoredBatchesRequest>,
+    ) -> Result<Response<v1::ListStoredBatchesResponse>, Status> {
+        let client = client_of(&request);
+        let result = self.batches(client, request.into_inner()).await;
+        count("ListBatches", &result);
+        result.map(Response::new)
+    }
+}
+
+impl Retrieval {
+    async fn batch_record(
+        &self,
+        client: ClientKey,
+        request: v1::GetBatchRecordRequest,
+    ) -> Result<v1::GetBatchRecordResponse, Status> {
+        self.0.clients.take(client).map_err(limited)?;
+        let holding = self.find(wire::digest("digest", &request.digest)?).await?;
+        let response = v1::GetBatchRecordResponse {
+            record: Some(holding.record.record().into()),
+            seat: holding.stored.seat().0.into(),
+        };
+        self.charge(client, response.encoded_len());
+        Ok(response)
+    }
+
+    async fn shard(
+        &self,
+        client: ClientKey,
+        request: v1::GetShardRequest,
+    ) -> Result<BoxStream<'static, Result<v1::GetShardResponse, Status>>, Status> {
+        let permit = self.0.clients.open_stream(client).map_err(limited)?;
+        let holding = self.find(wire::digest("digest", &request.digest)?).await?;
+        let tree = self.tree(&holding).await?;
+        self.charge(client, holding.record.shard_length());
+        let rows = Rows { retrieval: self.clone(), holding, tree: Arc::new(tree), next: 0, _permit: permit };
+        Ok(try_unfold(rows, Rows::next).boxed())
+    }
+
+    async fn chunks(
+        &self,
+        client: ClientKey,
+        request: v1::GetChunksRequest,
+    ) -> Result<v1::GetChunksResponse, Status> {
+        self.0.clients.take(client).map_err(limited)?;
+        let digest = wire::digest("digest", &request.digest)?;
+        let asked = request.indices.len();
+        if asked > CHUNKS_PER_CALL_MAX {
+            let message = format!("at most {CHUNKS_PER_CALL_MAX} chunks in one call, got {asked}");
+            return Err(Reason::TooManyChunks.status(message));
+        }
+        if asked == 0 {
+            return Err(Reason::MalformedRequest.status("no chunk was asked for"));
+        }
+        let holding = self.find(digest).await?;
+        let count = Geometry::chunk_count(holding.record.shard_length());
+        let mut indices = Vec::with_capacity(asked);
+        for index in request.indices {
+            match usize::try_from(index) {
+                Ok(position) if position < count => indices.push((index, position)),
+                _ => {
+                    let message = format!("the shard has {count} chunks, there is none at {index}");
+                    return Err(Reason::NoSuchChunk.status(message));
+                }
+            }
+        }
+        let tree = self.tree(&holding).await?;
+        let shard_hashes = holding.record.record().shard_hashes.clone();
+        let seat = holding.stored.seat();
+        let positions: Vec<usize> = indices.iter().map(|(_, position)| *position).collect();
+        let (tree, paths, shard_path) = self
+            .0
+            .workers
+            .run(move || {
+                let paths = paths(&tree, &positions);
+                let shard_path = merkle::shard_path(&shard_hashes, seat.index());
+                (tree, paths, shard_path)
+            })
+            .await
+            .map_err(|error| Reason::Internal.status(error.to_string()))?;
+        let shard_path = shard_path.map_err(|error| Reason::Internal.status(error.to_string()))?;
+        let shard_path = wire::hashes_to_wire(&shard_path);
+        let mut chunks = Vec::with_capacity(indices.len());
+        for ((index, position), path) in indices.into_iter().zip(paths) {
+            let data = self.chunk(&holding, &tree, position).await?;
+            let (chunk_path, shard_path) = (wire::hashes_to_wire(&path), shard_path.clone());
+            chunks.push(v1::Chunk { index, data, chunk_path, shard_path });
+        }
+        let response = v1::GetChunksResponse { seat: seat.0.into(), chunks };
+        self.charge(client, response.encoded_len());
+        Ok(response)
+    }
+
+    async fn batches(
+        &self,
+        client: ClientKey,
+        request: v1::ListStoredBatchesRequest,
+    ) -> Result<v1::ListStoredBatchesResponse, Status> {
+        self.0.clients.take(client).map_err(limited)?;
+        let rollup = wire::optional_address("rollup", &request.rollup)?;
+        let after = parse_page_token(&request.page_token)?;
+        let size = match request.page_size {
+            0 => PAGE_DEFAULT_ENTRIES,
+            asked => asked.min(PAGE_MAX_ENTRIES),
+        };
+        let mut listed = self
+            .0
+            .store
+            .list(rollup, after, size.saturating_add(1))
+            .await
+            .map_err(|error| store_status(&error))?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let more = listed.len() > size;
+        listed.truncate(size);
+        let next_page_token =
+            listed.last().filter(|_| more).map(|last| page_token(last.sequence)).unwrap_or_default();
+        let batches = listed.iter().map(stored_batch).collect();
+        let response = v1::ListStoredBatchesResponse { batches, next_page_token };
+        self.charge(client, response.encoded_len());
+        Ok(response)
+    }
+
+    fn charge(&self, client: ClientKey, bytes: usize) {
+        self.0.clients.charge(client, bytes);
+        metrics::counter!("dac_node_served_bytes_total").increment(bytes as u64);
+    }
+
+    async fn find(&self, digest: BatchDigest) -> Result<Holding, Status> {
+        let found = self.0.store.find(digest).await.map_err(|error| store_status(&error))?;
+        found.ok_or_else(|| unknown(digest))
+    }
+
+    /// The shard's tree, checked against the record.
+    async fn tree(&self, holding: &Holding) -> Result<ShardTree, Status> {
+        let hashes = self.0.store.leaf_hashes(holding.shard).await.map_err(|error| store_status(&error))?;
+        let Some(hashes) = hashes else { return Err(self.missing(holding, "the shard's tree").await) };
+        let (record, seat) = (Arc::clone(&holding.record), holding.stored.seat());
+        let tree = self
+            .0
+            .workers
+            .run(move || intact_tree(&record, seat, hashes))
+            .await
+            .map_err(|error| Reason::Internal.status(error.to_string()))?;
+        tree.ok_or_else(|| corrupt(holding, "the shard's tree"))
+    }
+
+    async fn chunk(&self, holding: &Holding, tree: &ShardTree, index: usize) -> Result<Bytes, Status> {
+        let data = self.0.store.chunk(holding.shard, index).await.map_err(|error| store_status(&error))?;
+        let Some(data) = data else { return Err(self.missing(holding, "a chunk").await) };
+        let intact = Geometry::chunk_length(holding.record.shard_length(), index) == Some(data.len())
+            && tree.leaf_hashes().get(index) == Some(&merkle::leaf_hash(&data));
+        if intact { Ok(data) } else { Err(corrupt(holding, "a chunk")) }
+    }
+
+    /// What was there a moment ago and is not: the batch expired and was deleted, or a part of it is lost.
+    async fn missing(&self, holding: &Holding, what: &'static str) -> Status {
+        let digest = holding.stored.digest();
+        match self.0.store.find(digest).await {
+            Ok(None) => unknown(digest),
+            Ok(Some(_)) => corrupt(holding, what),
+            Err(error) => store_status(&error),
+        }
+    }
+}
+
+/// A shard while it is being served: one row in memory.
+struct Rows {
+    retrieval: Retrieval,
+    holding: Holding,
+    tree: Arc<ShardTree>,
+    next: usize,
+    _permit: StreamPermit,
+}
+
+impl Rows {
+    async fn next(mut self) -> Result<Option<(v1::GetShardResponse, Self)>, Status> {
+        let (index, length) = (self.next, self.holding.record.shard_length());
+        if index.saturating_mul(STORED_ROW_BYTES) >= length {
+            return Ok(None);
+        }
+        let context = &self.retrieval.0;
+        let row = context.store.row(self.holding.shard, index).await.map_err(|error| store_status(&error))?;
+        let Some(row) = row else { return Err(self.retrieval.missing(&self.holding, "a row").await) };
+        let (tree, checked) = (Arc::clone(&self.tree), row.clone());
+        let intact = context
+            .workers
+            .run(move || row_is_intact(&tree, length, index, &checked))
+            .await
+            .map_err(|error| Reason::Internal.status(error.to_string()))?;
+        if !intact {
+            return Err(corrupt(&self.holding, "a row"));
+        }
+        self.next += 1;
+        Ok(Some((v1::GetShardResponse { piece: row }, self)))
+    }
+}
+
+/// Paths of several leaves, each from the leaf upwards; every level of the tree is computed once.
+fn paths(tree: &ShardTree, positions: &[usize]) -> Vec<Vec<B256>> {
+    let mut paths = vec![Vec::new(); positions.len()];
+    let mut level = tree.leaf_hashes().to_vec();
+    let mut places = positions.to_vec();
+    while level.len() > 1 {
+        for (path, place) in paths.iter_mut().zip(&mut places) {
+            path.extend(level.get(*place ^ 1));
+            *place /= 2;
+        }
+        level = level
+            .chunks(2)
+            .map(|pair| match pair {
+                [left, right] => merkle::node_hash(left, right),
+                odd => odd[0],
+            })
+            .collect();
+    }
+    paths
+}
+
+fn stored_batch(listed: &Listed) -> v1::StoredBatch {
+    v1::StoredBatch {
+        digest: Bytes::copy_from_slice(listed.digest.as_bytes()),
+        rollup: Bytes::copy_from_slice(listed.rollup.as_slice()),
+        batch_number: listed.batch_number,
+        epoch: listed.epoch,
+        seat: listed.seat.0.into(),
+        expires_at: listed.expires_at,
+        payload_length: listed.payload_length,
+    }
+}
+
+fn page_token(sequence: u64) -> String {
+    format!("{sequence:016x}")
+}
+
+fn parse_page_token(token: &str) -> Result<u64, WireError> {
+    if token.is_empty() {
+        return Ok(0);
+    }
+    let junk = WireError::Text { field: "page_token", problem: "is none that this service gave out" };
+    let strict = token.len() == 16 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match u64::from_str_radix(token, 16) {
+        Ok(sequence) if strict && i64::try_from(sequence).is_ok() => Ok(sequence),
+        _ => Err(junk),
+    }
+}
+
+fn unknown(digest: BatchDigest) -> Status {
+    Reason::UnknownBatch.status(format!("this member has no batch {digest}"))
+}
+
+fn corrupt(holding: &Holding, what: &'static str) -> Status {
+    store_status(&StoreError::Corrupt { digest: holding.stored.digest(), what })
+}
+
+fn count<T>(method: &'static str, result: &Result<T, Status>) {
+    metrics::counter!("dac_node_retrieval_total", "method" => method, "outcome" => outcome(result))
+        .increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_tree() {
+        for chunks in 1..=70_usize {
+            let tree = ShardTree::of_shard(&vec![7; chunks * dac_types::limits::CHUNK_BYTES - 16]);
+            let positions: Vec<usize> = (0..chunks).collect();
+            for (position, path) in positions.iter().zip(paths(&tree, &positions)) {
+                assert_eq!(path, tree.path(*position).unwrap(), "{position} of {chunks}");
+            }
+        }
+    }
+
+    #[test]
+    fn page_tokens_are_ours_or_refused() {
+        assert_eq!(parse_page_token(""), Ok(0));
+        assert_eq!(parse_page_token(&page_token(77)), Ok(77));
+        for junk in [
+            "1",
+            "000000000000004G",
+            "+00000000000004d",
+            "ffffffffffffffff",
+            "000000000000004D",
+            "00000000000000000",
+        ] {
+            assert!(parse_page_token(junk).is_err(), "{junk}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Each client's share of retrieval: a bucket of requests and one of bytes, refilled at a steady rate.
+//!
+//! A request passes when both buckets hold anything at all, and may then overdraw them: so even a small bucket serves a
+//! large shard, and the client pays for it by waiting afterwards. The table of clients is bounded; when it is full of
+//! active ones, newcomers share one bucket.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::time::Instant;
+
+/// How often a full table is searched for clients that are idle.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait that a client is told.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// What one client may ask for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClientRates {
+    /// Requests a second, in the long run.
+    pub requests_per_second: f64,
+    /// Requests at once.
+    pub request_burst: f64,
+    /// Bytes a second, in the long run.
+    pub bytes_per_second: f64,
+    /// Bytes at once.
+    pub byte_burst: f64,
+    /// Streams open at the same time.
+    pub streams: u32,
+    /// Clients remembered.
+    pub clients: usize,
+}
+
+/// Whom a limit is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientKey {
+    /// One IPv4 address.
+    V4([u8; 4]),
+    /// The 64-bit network of an IPv6 address, which one client usually has for itself.
+    V6([u8; 8]),
+    /// A transport without addresses.
+    Unknown,
+    /// All those for whom there was no room in the table.
+    Others,
+}
+
+impl From<Option<IpAddr>> for ClientKey {
+    fn from(address: Option<IpAddr>) -> Self {
+        match address.map(|address| address.to_canonical()) {
+            None => Self::Unknown,
+            Some(IpAddr::V4(address)) => Self::V4(address.octets()),
+            Some(IpAddr::V6(address)) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+/// This client has used up its share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this client's share of {what} is used up; try again in about {} ms", .retry_after.as_millis())]
+pub struct RateLimited {
+    /// Which share.
+    pub what: &'static str,
+    /// When there will be some again.
+    pub retry_after: Duration,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    requests: f64,
+    bytes: f64,
+    refilled: Instant,
+    streams: u32,
+}
+
+impl Bucket {
+    fn full(rates: &ClientRates, now: Instant) -> Self {
+        Self { requests: rates.request_burst, bytes: rates.byte_burst, refilled: now, streams: 0 }
+    }
+
+    fn refill(&mut self, rates: &ClientRates, now: Instant) {
+        let seconds = now.saturating_duration_since(self.refilled).as_secs_f64();
+        self.requests = rates.requests_per_second.mul_add(seconds, self.requests).min(rates.request_burst);
+        self.bytes = rates.bytes_per_second.mul_add(seconds, self.bytes).min(rates.byte_burst);
+        self.refilled = now;
+    }
+
+    fn is_idle(&self, rates: &ClientRates) -> bool {
+        self.streams == 0 && self.requests >= rates.request_burst && self.bytes >= rates.byte_burst
+    }
+}
+
+#[derive(Debug)]
+struct Table {
+    buckets: HashMap<ClientKey, Bucket>,
+    swept: Option<Instant>,
+}
+
+impl Table {
+    /// The client's bucket, or the shared one where there is no room for it.
+    fn bucket(&mut self, client: ClientKey, rates: &ClientRates, now: Instant) -> (ClientKey, &mut Bucket) {
+        let full = self.buckets.len() >= rates.clients && !self.buckets.contains_key(&client);
+        if full && self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_INTERVAL) {
+            self.swept = Some(now);
+            self.buckets.retain(|_, bucket| {
+                bucket.refill(rates, now);
+                !bucket.is_idle(rates)
+            });
+        }
+        let fits = self.buckets.len() < rates.clients || self.buckets.contains_key(&client);
+        let key = if fits { client } else { ClientKey::Others };
+        let bucket = self.buckets.entry(key).or_insert_with(|| Bucket::full(rates, now));
+        bucket.refill(rates, now);
+        (key, bucket)
+    }
+}
+
+/// Shares of all clients.
+#[derive(Clone, Debug)]
+pub struct ClientLimits {
+    rates: ClientRates,
+    table: Arc<Mutex<Table>>,
+}
+
+impl ClientLimits {
+    /// Nobody has used anything yet.
+    pub fn new(rates: ClientRates) -> Self {
+        let table = Table { buckets: HashMap::new(), swept: None };
+        Self { rates, table: Arc::new(Mutex::new(table)) }
+    }
+
+    /// Takes one request from the client's share.
+    pub fn take(&self, client: ClientKey) -> Result<(), RateLimited> {
+        let mut table = self.table.lock();
+        let (_, bucket) = table.bucket(client, &self.rates, Instant::now());
+        self.take_from(bucket)
+    }
+
+    /// Charges the bytes of an answer, known only after the request was let in.
+    pub fn charge(&self, client: ClientKey, bytes: usize) {
+        let mut table = self.table.lock();
+        let (_, bucket) = table.bucket(client, &self.rates, Instant::now());
+        bucket.bytes -= f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// As [`ClientLimits::take`], for an answer that streams: also counts it until the permit is dropped.
+    pub fn open_stream(&self, client: ClientKey) -> Result<StreamPermit, RateLimited> {
+        let mut table = self.table.lock();
+        let (key, bucket) = table.bucket(client, &self.rates, Instant::now());
+        if bucket.streams >= self.rates.streams {
+            return Err(RateLimited { what: "open streams", retry_after: Duration::from_secs(1) });
+        }
+        self.take_from(bucket)?;
+        bucket.streams += 1;
+        Ok(StreamPermit { key, table: Arc::clone(&self.table) })
+    }
+
+    fn take_from(&self, bucket: &mut Bucket) -> Result<(), RateLimited> {
+        if bucket.requests < 1.0 {
+            return Err(limited("requests", 1.0 - bucket.requests, self.rates.requests_per_second));
+        }
+        if bucket.bytes <= 0.0 {
+            return Err(limited("bytes", 1.0 - bucket.bytes, self.rates.bytes_per_second));
+        }
+        bucket.requests -= 1.0;
+        Ok(())
+    }
+}
+
+fn limited(what: &'static str, missing: f64, per_second: f64) -> RateLimited {
+    let retry_after =
+        Duration::try_from_secs_f64(missing / per_second).unwrap_or(RETRY_AFTER_MAX).min(RETRY_AFTER_MAX);
+    RateLimited { what, retry_after }
+}
+
+/// One open stream of a client, given back when dropped.
+#[derive(Debug)]
+pub struct StreamPermit {
+    key: ClientKey,
+    table: Arc<Mutex<Table>>,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        if let Some(bucket) = self.table.lock().buckets.get_mut(&self.key) {
+            bucket.streams = bucket.streams.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates() -> ClientRates {
+        ClientRates {
+            requests_per_second: 2.0,
+            request_burst: 3.0,
+            bytes_per_second: 100.0,
+            byte_burst: 200.0,
+            streams: 2,
+            clients: 2,
+        }
+    }
+
+    fn client(last: u8) -> ClientKey {
+        ClientKey::V4([10, 0, 0, last])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_refill_at_their_rate() {
+        let limits = ClientLimits::new(rates());
+        for _ in 0..3 {
+            limits.take(client(1)).unwrap();
+        }
+        let limited = limits.take(client(1)).unwrap_err();
+        assert_eq!((limited.what, limited.retry_after), ("requests", Duration::from_millis(500)));
+        limits.take(client(2)).unwrap();
+        tokio::time::advance(limited.retry_after).await;
+        limits.take(client(1)).unwrap();
+        assert!(limits.take(client(1)).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_may_be_overdrawn_once_and_are_paid_for() {
+        let limits = ClientLimits::new(rates());
+        limits.take(client(1)).unwrap();
+        limits.charge(client(1), 1000);
+        let limited = limits.take(client(1)).unwrap_err();
+        assert_eq!(limited.what, "bytes");
+        assert_eq!(limited.retry_after, Duration::from_millis(8010));
+        tokio::time::advance(limited.retry_after).await;
+        limits.take(client(1)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_are_counted_while_they_are_open() {
+        let limits = ClientLimits::new(rates());
+        let first = limits.open_stream(client(1)).unwrap();
+        let _second = limits.open_stream(client(1)).unwrap();
+        assert_eq!(limits.open_stream(client(1)).unwrap_err().what, "open streams");
+        drop(first);
+        limits.open_stream(client(1)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_table_stays_bounded() {
+        let limits = ClientLimits::new(rates());
+        for last in 0..200 {
+            let _ = limits.take(client(last));
+            limits.charge(client(last), 1000);
+        }
+        assert!(limits.table.lock().buckets.len() <= 3, "two clients and one bucket for the others");
+        assert!(limits.take(client(201)).is_err(), "newcomers share one bucket");
+        tokio::time::advance(Duration::from_secs(20)).await;
+        limits.take(client(201)).unwrap();
+        assert!(limits.table.lock().buckets.contains_key(&client(201)), "idle clients make room");
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_network() {
+        let key = |text: &str| ClientKey::from(Some(text.parse::<IpAddr>().unwrap()));
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("::ffff:10.0.0.1"), client(1));
+    }
+}

@@ -1,0 +1,182 @@
+//! `dac-node`: parse, load, build, run, drain.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use dac_chain::{Endpoints, Follower, RpcRegistryReader};
+use dac_database::DatabaseUrl;
+use dac_node::attest::{LocalSigner, Signer};
+use dac_node::config::{ListenerConfig, NodeConfig, explain};
+use dac_node::node::{Addresses, Listener, Node, Parts};
+use dac_node::store::SqlStore;
+use dac_node::workers::Workers;
+use dac_runtime::clock::SystemClock;
+use dac_runtime::config::{ConfigArgs, load};
+use dac_runtime::{monitor, shutdown, telemetry, tls};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A member of the data-availability committee: checks, stores, signs and serves its shards
+#[derive(Debug, Parser)]
+#[command(
+    name = "dac-node",
+    version,
+    after_help = "\
+Stops on SIGTERM or SIGINT: takes no new uploads, lets those under way finish, exits with 0.\n\
+The environment variable DAC_LOG overrides the log filter of the configuration."
+)]
+struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Once ready (serving, and L1 read), write the listening addresses to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dac-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config: NodeConfig = load(&arguments.config.config)?;
+    if arguments.config.check_config {
+        check(&config)?;
+        print!("{}", explain(&config));
+        return Ok(());
+    }
+    telemetry::init(&config.log)?;
+    tls::install_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(&config, arguments.ready_file.as_deref()));
+    // Calls that were cut off end here.
+    runtime.shutdown_background();
+    result
+}
+
+/// Everything that can be checked without starting: files exist, the password opens the keystore, TLS fits together.
+fn check(config: &NodeConfig) -> Result<(), Failure> {
+    let key = dac_keys::load_bls_keystore(&config.keys.bls_keystore, &config.keys.password_file)?;
+    for listener in [&config.dispersal, &config.retrieval] {
+        if let Some(tls) = &listener.tls {
+            tls.load(listener.limits.handshake_timeout.into())?;
+        }
+    }
+    println!("key:        {}", key.public_key().to_compressed());
+    Ok(())
+}
+
+async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Failure> {
+    let signal = shutdown::on_signal()?;
+    if let Some(path) = ready_file {
+        remove(path)?;
+    }
+    // Before anything is recorded.
+    monitor::metrics();
+
+    let keys = config.keys.clone();
+    let key = tokio::task::spawn_blocking(move || {
+        dac_keys::load_bls_keystore(&keys.bls_keystore, &keys.password_file)
+    })
+    .await??;
+    let workers = Workers::threads();
+    let signer = LocalSigner::new(key, workers.clone());
+    let domain = config.chain.domain();
+
+    if let DatabaseUrl::Sqlite(path) = &config.store.url
+        && let Some(folder) = path.parent()
+    {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    let store = SqlStore::open(&config.store, domain, &signer.public_key().to_compressed()).await?;
+
+    let urls: Vec<&str> = config.chain.rpc.iter().map(|url| url.expose().as_str()).collect();
+    let endpoints = Endpoints::new(&urls, domain.chain_id, *config.chain.request_timeout)?;
+    let reader = RpcRegistryReader::new(endpoints, domain.registry);
+    let following = CancellationToken::new();
+    let registry = Follower::spawn(
+        Arc::new(reader),
+        *config.chain.poll_interval,
+        config.chain.confirmations,
+        following.clone(),
+    );
+
+    let parts = Parts {
+        domain,
+        store: Arc::new(store),
+        signer: Arc::new(signer),
+        registry: registry.clone(),
+        clock: Arc::new(SystemClock),
+        workers,
+        settings: config.settings(),
+        uploads: config.limits.uploads(),
+        clients: config.limits.clients(),
+        retention: config.retention.retention(),
+        dispersal: bind("dispersal", &config.dispersal).await?,
+        retrieval: bind("retrieval", &config.retrieval).await?,
+        monitor: match &config.metrics {
+            Some(metrics) => Some(TcpListener::bind(metrics.listen).await?),
+            None => None,
+        },
+    };
+    let mut node = Node::start(parts, *config.shutdown.grace).await?;
+    let addresses = node.addresses();
+    let ready = async {
+        if registry.wait_ready().await.is_ok()
+            && let Some(path) = ready_file
+            && let Err(error) = write_ready(path, &addresses)
+        {
+            tracing::error!(%error, path = %path.display(), "the ready file cannot be written");
+        }
+        std::future::pending::<Failure>().await
+    };
+    let result = tokio::select! {
+        () = signal.cancelled() => Ok(()),
+        error = node.failed() => Err(error.into()),
+        error = ready => Err(error),
+    };
+    if let Some(path) = ready_file {
+        remove(path)?;
+    }
+    node.stop().await;
+    following.cancel();
+    result
+}
+
+async fn bind(name: &str, config: &ListenerConfig) -> Result<Listener, Failure> {
+    let tcp = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("{name} {}: {error}", config.listen))?;
+    tls::warn_if_exposed(name, config.listen, config.tls.is_some());
+    let tls = match &config.tls {
+        Some(tls) => Some(tls.load(config.limits.handshake_timeout.into())?),
+        None => None,
+    };
+    Ok(Listener { tcp, limits: config.limits, tls })
+}
+
+/// Appears whole or not at all: whoever waits for the file may read it at once.
+fn write_ready(path: &Path, addresses: &Addresses) -> Result<(), std::io::Error> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, serde_json::to_vec(addresses)?)?;
+    std::fs::rename(partial, path)
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", path.display()).into())
+        }
+        _ => Ok(()),
+    }
+}

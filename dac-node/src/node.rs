@@ -1,0 +1,291 @@
+//! Builds a member of its parts and runs it. All that touches the world is given: listeners, clock, L1, store and key.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_chain::RegistryWatch;
+use dac_proto::FILE_DESCRIPTOR_SET;
+use dac_proto::v1::dispersal_service_server::DispersalServiceServer;
+use dac_proto::v1::member_service_server::MemberServiceServer;
+use dac_proto::v1::retrieval_service_server::RetrievalServiceServer;
+use dac_runtime::clock::Clock;
+use dac_runtime::grpc::{self, Incoming, ListenerLimits, ServeError, tonic_health};
+use dac_runtime::monitor::{self, Health};
+use dac_types::Domain;
+use dac_types::limits::MESSAGE_MAX_BYTES;
+use serde::Serialize;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::ServerTlsConfig;
+use tonic_health::server::HealthReporter;
+
+use crate::admit::Identity;
+use crate::attest::Signer;
+use crate::certificates::CertificateChecker;
+use crate::context::{Context, Settings};
+use crate::grpc::{Dispersal, Members, Retrieval};
+use crate::limits::{ClientLimits, ClientRates, UploadLimits, Uploads};
+use crate::retain::{self, Retention};
+use crate::store::Store;
+use crate::workers::Workers;
+
+/// How often the health of the whole is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a member does not run.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// A listener.
+    #[error("{listener} listener: {source}")]
+    Listener {
+        /// Which.
+        listener: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A gRPC server.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A server's task was lost.
+    #[error("the {0} server's task ended unexpectedly")]
+    Lost(&'static str),
+}
+
+/// A bound gRPC listener.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub tcp: TcpListener,
+    /// Bounds of its connections.
+    pub limits: ListenerLimits,
+    /// TLS.
+    pub tls: Option<ServerTlsConfig>,
+}
+
+/// What a member is made of.
+pub struct Parts {
+    /// Where its signatures are valid.
+    pub domain: Domain,
+    /// What it keeps.
+    pub store: Arc<dyn Store>,
+    /// Its key.
+    pub signer: Arc<dyn Signer>,
+    /// What L1 says.
+    pub registry: RegistryWatch,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where hashing and signing run.
+    pub workers: Workers,
+    /// Times and sizes.
+    pub settings: Settings,
+    /// Bounds of uploads.
+    pub uploads: UploadLimits,
+    /// Bounds of retrieval.
+    pub clients: ClientRates,
+    /// When things are deleted.
+    pub retention: Retention,
+    /// Where aggregators deliver.
+    pub dispersal: Listener,
+    /// Where anyone retrieves.
+    pub retrieval: Listener,
+    /// `/metrics` and `/healthz`.
+    pub monitor: Option<TcpListener>,
+}
+
+/// Where a running member listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// DispersalService.
+    pub dispersal: SocketAddr,
+    /// RetrievalService and MemberService.
+    pub retrieval: SocketAddr,
+    /// `/metrics` and `/healthz`.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// A running member.
+pub struct Node {
+    context: Arc<Context>,
+    addresses: Addresses,
+    health: HealthReporter,
+    healthz: Health,
+    /// Cut-off for calls, once stopping.
+    grace: Duration,
+    stop_calls: CancellationToken,
+    stop_rest: CancellationToken,
+    servers: Vec<(&'static str, JoinHandle<Result<(), ServeError>>)>,
+    rest: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts serving. Calls under way have `grace` to finish once it is stopped.
+    pub async fn start(parts: Parts, grace: Duration) -> Result<Self, NodeError> {
+        let Parts { domain, store, signer, registry, clock, workers, settings, retention, .. } = parts;
+        let context = Arc::new(Context {
+            identity: Identity { domain, public_key: signer.public_key().to_compressed() },
+            store: Arc::clone(&store),
+            signer,
+            registry,
+            clock: Arc::clone(&clock),
+            certificates: CertificateChecker::new(domain, workers.clone()),
+            workers,
+            uploads: Uploads::new(parts.uploads),
+            clients: ClientLimits::new(parts.clients),
+            settings,
+            draining: CancellationToken::new(),
+        });
+        let local = |listener, tcp: &TcpListener| {
+            tcp.local_addr().map_err(|source| NodeError::Listener { listener, source })
+        };
+        let addresses = Addresses {
+            dispersal: local("dispersal", &parts.dispersal.tcp)?,
+            retrieval: local("retrieval", &parts.retrieval.tcp)?,
+            metrics: parts.monitor.as_ref().map(|tcp| local("metrics", tcp)).transpose()?,
+        };
+        let (stop_calls, stop_rest) = (CancellationToken::new(), CancellationToken::new());
+        let (health, healthz) = (HealthReporter::new(), Health::default());
+
+        let members = MemberServiceServer::new(Members::new(Arc::clone(&context)))
+            .max_decoding_message_size(MESSAGE_MAX_BYTES);
+        let dispersal = grpc::server(&parts.dispersal.limits, parts.dispersal.tls)?
+            .add_service(
+                DispersalServiceServer::new(Dispersal::new(Arc::clone(&context)))
+                    .max_decoding_message_size(MESSAGE_MAX_BYTES),
+            )
+            .add_service(members.clone())
+            .add_service(tonic_health::pb::health_server::HealthServer::new(
+                tonic_health::server::HealthService::from_health_reporter(health.clone()),
+            ))
+            .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
+        let retrieval = grpc::server(&parts.retrieval.limits, parts.retrieval.tls)?
+            .add_service(
+                RetrievalServiceServer::new(Retrieval::new(Arc::clone(&context)))
+                    .max_decoding_message_size(MESSAGE_MAX_BYTES),
+            )
+            .add_service(members)
+            .add_service(tonic_health::pb::health_server::HealthServer::new(
+                tonic_health::server::HealthService::from_health_reporter(health.clone()),
+            ))
+            .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
+
+        let serve = |router, listener: TcpListener, limits: &ListenerLimits| {
+            tokio::spawn(grpc::serve(router, Incoming::new(listener, limits), stop_calls.clone(), grace))
+        };
+        let servers = vec![
+            ("dispersal", serve(dispersal, parts.dispersal.tcp, &parts.dispersal.limits)),
+            ("retrieval", serve(retrieval, parts.retrieval.tcp, &parts.retrieval.limits)),
+        ];
+        let mut rest = vec![
+            tokio::spawn(retain::run(store, clock, retention, stop_rest.clone())),
+            tokio::spawn(watch_health(Arc::clone(&context), health.clone(), healthz.clone())),
+        ];
+        if let Some(listener) = parts.monitor {
+            let server = monitor::serve(listener, monitor::metrics(), healthz.clone(), stop_rest.clone());
+            rest.push(tokio::spawn(async move {
+                if let Err(error) = server.await {
+                    tracing::error!(%error, "the metrics server ended");
+                }
+            }));
+        }
+        tracing::info!(
+            dispersal = %addresses.dispersal, retrieval = %addresses.retrieval, metrics = ?addresses.metrics,
+            key = %context.identity.public_key, "serving"
+        );
+        Ok(Self { context, addresses, health, healthz, grace, stop_calls, stop_rest, servers, rest })
+    }
+
+    /// Where it listens.
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What the handlers share.
+    pub const fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Returns when a server ended by itself, which it should not.
+    pub async fn failed(&mut self) -> NodeError {
+        loop {
+            for (name, server) in &mut self.servers {
+                if server.is_finished() {
+                    return match server.await {
+                        Ok(Err(error)) => error.into(),
+                        Ok(Ok(())) | Err(_) => NodeError::Lost(name),
+                    };
+                }
+            }
+            tokio::time::sleep(HEALTH_INTERVAL).await;
+        }
+    }
+
+    /// Says that it is going, takes no new uploads, lets calls under way finish, and closes the store.
+    pub async fn stop(self) {
+        self.context.draining.cancel();
+        self.healthz.set_unhealthy("stopping");
+        for service in SERVICES {
+            self.health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
+        self.stop_calls.cancel();
+        for (name, server) in self.servers {
+            // The server gives up after the grace by itself.
+            match tokio::time::timeout(self.grace + HEALTH_INTERVAL, server).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::warn!(server = name, %error, "stopped with an error"),
+                Ok(Err(_)) | Err(_) => tracing::warn!(server = name, "did not stop in time"),
+            }
+        }
+        self.stop_rest.cancel();
+        for task in self.rest {
+            let _ = tokio::time::timeout(self.grace, task).await;
+        }
+        // Calls that were cut off may hold connections for as long as they like.
+        if tokio::time::timeout(self.grace, self.context.store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time; what was acknowledged is on disk");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+const DISPERSAL: &str = "dac.v1.DispersalService";
+/// Names under which health is asked for; the empty one is the process.
+const SERVICES: [&str; 4] = ["", DISPERSAL, "dac.v1.RetrievalService", "dac.v1.MemberService"];
+
+/// Dispersal needs a fresh view of L1, everything needs the store.
+async fn watch_health(context: Arc<Context>, health: HealthReporter, healthz: Health) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    loop {
+        let store = context.store.ping().await;
+        let l1 = context.registry.fresh(context.settings.registry_max_age);
+        if context.draining.is_cancelled() {
+            return;
+        }
+        for service in SERVICES {
+            let serving = store.is_ok() && (service != DISPERSAL || l1.is_ok());
+            health.set_service_status(service, if serving { Serving } else { NotServing }).await;
+        }
+        match (&store, &l1) {
+            (Err(_), _) => healthz.set_unhealthy("the store does not answer"),
+            (Ok(()), Err(stale)) => healthz.set_unhealthy(stale.to_string()),
+            (Ok(()), Ok(_)) => healthz.set_healthy(),
+        }
+        let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());
+        metrics::gauge!("dac_node_l1_age_seconds").set(age);
+        if let Ok(totals) = context.store.totals().await {
+            metrics::gauge!("dac_node_stored_batches").set(to_gauge(totals.batches));
+            metrics::gauge!("dac_node_stored_bytes").set(to_gauge(totals.bytes));
+        }
+        tokio::select! {
+            () = context.draining.cancelled() => return,
+            () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+const fn to_gauge(value: u64) -> f64 {
+    value as f64
+}

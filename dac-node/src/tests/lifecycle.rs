@@ -1,0 +1,107 @@
+//! The member as a process: who it says it is, how it feels, and how it stops.
+
+use dac_runtime::grpc::tonic_health::pb::HealthCheckRequest;
+use dac_runtime::grpc::tonic_health::pb::health_client::HealthClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+
+#[tokio::test]
+async fn a_member_says_who_it_is() {
+    let member = Member::start().await;
+    member.put(&member.world.batch(1, LARGE)).await.unwrap();
+    let answer = member.members().await.get_member(v1::GetMemberRequest {}).await.unwrap().into_inner();
+    assert_eq!(answer.chain_id, 31337);
+    assert_eq!(answer.public_key, member.world.public_key(SEAT).as_bytes().as_slice());
+    assert_eq!(answer.operator, vec![0x74; 20]);
+    let seats: Vec<_> = answer.seats.iter().map(|held| (held.epoch, held.seat, held.active)).collect();
+    assert_eq!(seats, [(3, 4, false), (2, 4, true), (1, 4, false)]);
+    assert_eq!((answer.stored_batches, answer.stored_bytes), (1, 1_000_000));
+    assert_eq!((answer.l1_block, answer.protocols), (100, vec!["dac.v1".to_owned()]));
+}
+
+async fn http(member: &Member, path: &str) -> String {
+    let mut stream = TcpStream::connect(member.node.addresses().metrics.unwrap()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn health_and_metrics_tell_the_truth() {
+    let member = Member::start().await;
+    for address in [member.node.addresses().dispersal, member.node.addresses().retrieval] {
+        for service in ["", "dac.v1.DispersalService", "dac.v1.RetrievalService"] {
+            let mut health = HealthClient::new(member.channel(address).await);
+            let request = HealthCheckRequest { service: service.to_owned() };
+            let mut watch = health.watch(request).await.unwrap().into_inner();
+            let serving = async { while watch.message().await.unwrap().unwrap().status != 1 {} };
+            tokio::time::timeout(PATIENCE, serving).await.expect("it becomes healthy");
+        }
+    }
+    member.put(&member.world.batch(1, 1000)).await.unwrap();
+    let healthy = async {
+        while !http(&member, "/healthz").await.starts_with("HTTP/1.1 200") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, healthy).await.unwrap();
+    let page = http(&member, "/metrics").await;
+    assert!(page.contains("dac_node_store_shard_total{outcome=\"OK\"}"), "{page}");
+
+    let mut config = Config::default();
+    config.settings.registry_max_age = Duration::ZERO;
+    let member = Member::start_with(config).await;
+    let mut health = HealthClient::new(member.channel(member.node.addresses().dispersal).await);
+    for (service, expected) in [("dac.v1.RetrievalService", 1), ("dac.v1.DispersalService", 2)] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let mut watch = health.watch(request).await.unwrap().into_inner();
+        let told = async { while watch.message().await.unwrap().unwrap().status != expected {} };
+        tokio::time::timeout(PATIENCE, told).await.expect("without L1 it serves, but takes nothing");
+    }
+}
+
+#[tokio::test]
+async fn stopping_finishes_what_is_under_way_and_takes_nothing_new() {
+    let member = Member::start().await;
+    let batch = member.world.batch(1, LARGE);
+    let (sender, receiver) = mpsc::channel(64);
+    let mut client = member.dispersal().await;
+    let mut second = client.clone();
+    let call = tokio::spawn(async move { client.store_shard(ReceiverStream::new(receiver)).await });
+    let mut all = messages(batch.open(&member.world, SEAT), &batch.body(SEAT)).into_iter();
+    sender.send(all.next().unwrap()).await.unwrap();
+    let context = Arc::clone(member.node.context());
+    let under_way = async {
+        while context.uploads.bytes() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, under_way).await.unwrap();
+
+    context.draining.cancel();
+    let other = member.world.batch(2, 1000);
+    let refused =
+        second.store_shard(stream::iter(messages(other.open(&member.world, SEAT), &other.body(SEAT)))).await;
+    assert_reason(refused, Reason::ShuttingDown);
+    let Member { world, node, folder, .. } = member;
+    let stopped = tokio::spawn(node.stop());
+    for message in all {
+        sender.send(message).await.unwrap();
+    }
+    drop(sender);
+    let attestation = call.await.unwrap().unwrap().into_inner().attestation.unwrap();
+    assert_eq!(attestation.digest, digest(&batch));
+    drop(second);
+    tokio::time::timeout(PATIENCE, stopped).await.expect("it stops").unwrap();
+
+    let member = Member::start_in(folder, Config::default()).await;
+    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
+    member.assert_not_stored(&other).await;
+    assert_eq!(world.domain, member.world.domain);
+}

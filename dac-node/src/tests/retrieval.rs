@@ -1,0 +1,209 @@
+//! Retrieval: what is served is right, what is damaged is not served, and nobody gets more than its share.
+
+use dac_coding::ChunkProof;
+use dac_proto::wire;
+use dac_types::Geometry;
+use dac_types::limits::{CHUNKS_PER_CALL_MAX, STORED_ROW_BYTES};
+
+use super::*;
+use crate::testing::Wish;
+
+#[tokio::test]
+async fn records_come_back_whole() {
+    let member = Member::start().await;
+    let batch = member.world.batch(1, LARGE);
+    member.put(&batch).await.unwrap();
+    let request = v1::GetBatchRecordRequest { digest: digest(&batch) };
+    let response = member.retrieval().await.get_batch_record(request).await.unwrap().into_inner();
+    assert_eq!(response.seat, u32::from(SEAT.0));
+    let record = wire::record(response.record.unwrap(), member.world.geometry()).unwrap();
+    assert_eq!(record, batch.record(SEAT));
+}
+
+#[tokio::test]
+async fn chunks_come_with_proofs() {
+    let member = Member::start().await;
+    for (seed, length) in [(1, 1), (2, LARGE)] {
+        let batch = member.world.batch(seed, length);
+        member.put(&batch).await.unwrap();
+        let count = Geometry::chunk_count(batch.shard(SEAT).len());
+        let last = u32::try_from(count - 1).unwrap();
+        // In the order asked for, and twice where asked for twice.
+        let indices = vec![last, 0, last / 2, last];
+        let request = v1::GetChunksRequest { digest: digest(&batch), indices: indices.clone() };
+        let response = member.retrieval().await.get_chunks(request).await.unwrap().into_inner();
+        assert_eq!(response.seat, u32::from(SEAT.0));
+        assert_eq!(response.chunks.iter().map(|chunk| chunk.index).collect::<Vec<_>>(), indices);
+        for chunk in response.chunks {
+            let proof = ChunkProof {
+                chunk_path: wire::hashes("chunk_path", &chunk.chunk_path, ChunkProof::MAX_NODES).unwrap(),
+                shard_path: wire::hashes("shard_path", &chunk.shard_path, ChunkProof::MAX_NODES).unwrap(),
+            };
+            let index = usize::try_from(chunk.index).unwrap();
+            proof.check(&batch.header, member.world.geometry(), SEAT, index, &chunk.data).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_largest_answer_fits_a_message() {
+    let member = Member::start().await;
+    let batch = member.world.batch(1, 40_000_000);
+    member.put(&batch).await.unwrap();
+    let indices = (0..u32::try_from(CHUNKS_PER_CALL_MAX).unwrap()).collect();
+    let request = v1::GetChunksRequest { digest: digest(&batch), indices };
+    let response = member.retrieval().await.get_chunks(request).await.unwrap().into_inner();
+    assert_eq!(response.chunks.len(), CHUNKS_PER_CALL_MAX);
+}
+
+#[tokio::test]
+async fn bad_requests_get_their_reasons() {
+    let member = Member::start().await;
+    let batch = member.world.batch(1, LARGE);
+    member.put(&batch).await.unwrap();
+    let count = u32::try_from(Geometry::chunk_count(batch.shard(SEAT).len())).unwrap();
+    let mut client = member.retrieval().await;
+    let unknown = Bytes::from_static(&[7; 32]);
+    for (digest, reason) in
+        [(unknown, Reason::UnknownBatch), (Bytes::from_static(&[7; 31]), Reason::MalformedRequest)]
+    {
+        let request = v1::GetBatchRecordRequest { digest: digest.clone() };
+        assert_reason(client.get_batch_record(request).await, reason);
+        let request = v1::GetShardRequest { digest: digest.clone() };
+        assert_reason(client.get_shard(request).await.map(|_| ()), reason);
+        let request = v1::GetChunksRequest { digest, indices: vec![0] };
+        assert_reason(client.get_chunks(request).await, reason);
+    }
+    for (indices, reason) in [
+        (vec![], Reason::MalformedRequest),
+        (vec![0; CHUNKS_PER_CALL_MAX + 1], Reason::TooManyChunks),
+        (vec![0, count], Reason::NoSuchChunk),
+        (vec![u32::MAX], Reason::NoSuchChunk),
+    ] {
+        let request = v1::GetChunksRequest { digest: digest(&batch), indices };
+        assert_reason(client.get_chunks(request).await, reason);
+    }
+    for (rollup, token) in [(vec![1; 19], ""), (vec![], "junk"), (vec![], "ffffffffffffffff")] {
+        let request = v1::ListStoredBatchesRequest {
+            rollup: rollup.into(),
+            page_size: 1,
+            page_token: token.to_owned(),
+        };
+        assert_reason(client.list_batches(request).await, Reason::MalformedRequest);
+    }
+}
+
+#[tokio::test]
+async fn listings_come_in_pages() {
+    let member = Member::start().await;
+    let mut expected = Vec::new();
+    for seed in 1..=5 {
+        let batch = member.world.batch(seed, 100);
+        member.put(&batch).await.unwrap();
+        expected.push(digest(&batch));
+    }
+    for (page_size, pages) in [(2, 3), (5, 1), (0, 1), (u32::MAX, 1)] {
+        let (mut listed, mut token, mut count) = (Vec::new(), String::new(), 0);
+        loop {
+            let request = v1::ListStoredBatchesRequest { rollup: Bytes::new(), page_size, page_token: token };
+            let page = member.retrieval().await.list_batches(request).await.unwrap().into_inner();
+            listed.extend(page.batches.into_iter().map(|batch| batch.digest));
+            count += 1;
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!((listed, count), (expected.clone(), pages));
+    }
+}
+
+#[tokio::test]
+async fn damaged_shards_are_never_served() {
+    let member = Member::start().await;
+    let batch = member.world.batch(1, LARGE);
+    member.put(&batch).await.unwrap();
+    let chunks = async |index: u32| {
+        let request = v1::GetChunksRequest { digest: digest(&batch), indices: vec![index] };
+        member.retrieval().await.get_chunks(request).await.map(|_| ())
+    };
+    let second_row = u32::try_from(STORED_ROW_BYTES / 4096).unwrap();
+
+    // The second row gets the first one's bytes.
+    member.store.damage("UPDATE shard_rows SET data = (SELECT data FROM shard_rows WHERE row_index = 0) WHERE row_index = 1").await;
+    let request = v1::GetShardRequest { digest: digest(&batch) };
+    let mut shard = member.retrieval().await.get_shard(request).await.unwrap().into_inner();
+    let first = shard.message().await.unwrap().unwrap().piece;
+    assert_eq!(first, batch.shard(SEAT).slice(..STORED_ROW_BYTES), "the first row is intact");
+    assert_reason(shard.message().await, Reason::Corrupt);
+    chunks(0).await.unwrap();
+    assert_reason(chunks(second_row).await, Reason::Corrupt);
+
+    member.store.damage("DELETE FROM shard_rows WHERE row_index = 1").await;
+    assert_reason(member.get_shard(&batch).await, Reason::Corrupt);
+    assert_reason(chunks(second_row).await, Reason::Corrupt);
+
+    member.store.damage("UPDATE shard_trees SET leaf_hashes = substr(leaf_hashes, 33)").await;
+    let request = v1::GetShardRequest { digest: digest(&batch) };
+    assert_reason(member.retrieval().await.get_shard(request).await.map(|_| ()), Reason::Corrupt);
+    assert_reason(chunks(0).await, Reason::Corrupt);
+
+    let request = || v1::GetBatchRecordRequest { digest: digest(&batch) };
+    member.retrieval().await.get_batch_record(request()).await.unwrap();
+    member.store.damage("UPDATE batches SET record = substr(record, 1, 500)").await;
+    assert_reason(member.retrieval().await.get_batch_record(request()).await, Reason::Corrupt);
+    // Nor is a new signature given for it.
+    assert_reason(member.put(&batch).await, Reason::Corrupt);
+}
+
+#[tokio::test]
+async fn nobody_gets_more_than_its_share() {
+    let mut config = Config::default();
+    config.clients.requests_per_second = 0.001;
+    config.clients.request_burst = 3.0;
+    let member = Member::start_with(config).await;
+    let batch = member.world.batch(1, 1000);
+    member.put(&batch).await.unwrap();
+    let request = || v1::GetBatchRecordRequest { digest: digest(&batch) };
+    let mut client = member.retrieval().await;
+    for _ in 0..3 {
+        client.get_batch_record(request()).await.unwrap();
+    }
+    assert_reason(client.get_batch_record(request()).await, Reason::RateLimited);
+    // A second connection from the same address shares the same bucket; dispersal is not affected.
+    assert_reason(member.retrieval().await.get_batch_record(request()).await, Reason::RateLimited);
+    assert_reason(member.get_shard(&batch).await, Reason::RateLimited);
+    assert_reason(member.members().await.get_member(v1::GetMemberRequest {}).await, Reason::RateLimited);
+    member.put(&batch).await.unwrap();
+
+    let mut config = Config::default();
+    (config.clients.bytes_per_second, config.clients.byte_burst) = (1.0, 1000.0);
+    let member = Member::start_with(config).await;
+    let batch = member.world.batch(1, LARGE);
+    member.put(&batch).await.unwrap();
+    assert_eq!(
+        member.get_shard(&batch).await.unwrap(),
+        batch.shard(SEAT),
+        "even a small share serves a shard"
+    );
+    assert_reason(member.get_shard(&batch).await, Reason::RateLimited);
+}
+
+#[tokio::test]
+async fn batches_are_served_until_they_expire_and_then_deleted() {
+    let member = Member::start().await;
+    let batch = member.world.batch_with(1, LARGE, &Wish { expires_at: NOW + 100, ..Wish::default() });
+    member.put(&batch).await.unwrap();
+    let context = member.node.context();
+    let retention = Retention { delete_expired: true, slack: Duration::from_secs(60), interval: PATIENCE };
+    let stop = tokio_util::sync::CancellationToken::new();
+    let round =
+        async || crate::retain::round(&*context.store, &*context.clock, &retention, &stop).await.unwrap();
+    member.clock.set(NOW + 160);
+    assert_eq!(round().await, 0);
+    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
+    member.clock.set(NOW + 161);
+    assert_eq!(round().await, 1);
+    assert_reason(member.get_shard(&batch).await, Reason::UnknownBatch);
+    assert_eq!(member.store.stored_rows().await, 0);
+}

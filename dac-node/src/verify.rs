@@ -1,0 +1,239 @@
+//! From a stream of pieces to a committed shard: the member's check, and the way into the store beside it.
+//!
+//! OPAQUE: the shard itself comes in, is checked row by row and staged as it comes; one row is held in memory. The checked
+//! kinds: the whole payload comes in, is encoded and compared, and only this member's own shard goes on to the store.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use dac_coding::{
+    CheckedRecord, CheckedShard, PayloadError, ShardChecker, ShardError, ShardTree, check_payload_for_seat,
+    merkle,
+};
+use dac_proto::reason::Reason;
+use dac_types::limits::{CHUNK_BYTES, STORED_ROW_BYTES};
+use dac_types::{B256, BatchDigest, Geometry, Seat};
+use thiserror::Error;
+
+use crate::store::{Authority, CHUNKS_PER_ROW, Commit, Entry, Store, StoreError, Upload, VerifiedShard};
+use crate::workers::{WorkLost, Workers};
+
+/// Why an upload came to nothing.
+#[derive(Debug, Error)]
+pub enum IntakeError {
+    /// More bytes than announced; the rest is not read.
+    #[error("{expected} bytes were announced, at least {got} came")]
+    TooLong {
+        /// Announced.
+        expected: usize,
+        /// Received so far.
+        got: usize,
+    },
+    /// The stream ended early.
+    #[error("{expected} bytes were announced, {got} came")]
+    TooShort {
+        /// Announced.
+        expected: usize,
+        /// Received.
+        got: usize,
+    },
+    /// The member's check.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The check of a whole payload.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// No memory for a payload.
+    #[error("no memory for a payload of {bytes} bytes")]
+    Memory {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A computation was lost.
+    #[error(transparent)]
+    Work(#[from] WorkLost),
+}
+
+impl IntakeError {
+    /// The reason that travels to the caller.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::TooLong { .. }
+            | Self::TooShort { .. }
+            | Self::Shard(ShardError::TooLong { .. } | ShardError::TooShort { .. })
+            | Self::Payload(PayloadError::Length { .. }) => Reason::LengthMismatch,
+            Self::Shard(_) => Reason::BadShard,
+            Self::Payload(PayloadError::OwnShard(_) | PayloadError::Coding(_)) | Self::Work(_) => {
+                Reason::Internal
+            }
+            Self::Payload(_) => Reason::BadPayload,
+            Self::Memory { .. } => Reason::Busy,
+            Self::Store(_) => Reason::StorageFailed,
+        }
+    }
+}
+
+/// One upload on its way in. Dropped at any point before [`Intake::finish`] it leaves nothing.
+pub struct Intake {
+    record: Arc<CheckedRecord>,
+    seat: Seat,
+    store: Arc<dyn Store>,
+    workers: Workers,
+    expected: usize,
+    received: usize,
+    mode: Mode,
+}
+
+enum Mode {
+    Shard { checker: RowChecker, upload: Box<dyn Upload>, pending: BytesMut },
+    Payload { pending: Vec<u8> },
+}
+
+impl Intake {
+    /// Of the shard or payload of a checked record, whichever its hash kind asks for.
+    pub async fn begin(
+        record: Arc<CheckedRecord>,
+        seat: Seat,
+        store: Arc<dyn Store>,
+        workers: Workers,
+    ) -> Result<Self, IntakeError> {
+        let (expected, mode) = if record.header().hash_kind.is_checked() {
+            let expected = announced_bytes(&record);
+            (expected, Mode::Payload { pending: Vec::new() })
+        } else {
+            let checker = ShardChecker::new(Arc::clone(&record), seat)?;
+            let checker = RowChecker { checker: Some(checker), workers: workers.clone() };
+            let expected = record.shard_length();
+            let upload = store.begin(expected).await?;
+            (expected, Mode::Shard { checker, upload, pending: BytesMut::new() })
+        };
+        Ok(Self { record, seat, store, workers, expected, received: 0, mode })
+    }
+
+    /// Bytes still to come.
+    pub const fn missing(&self) -> usize {
+        self.expected - self.received
+    }
+
+    /// The next bytes.
+    pub async fn push(&mut self, piece: Bytes) -> Result<(), IntakeError> {
+        let got = self.received.saturating_add(piece.len());
+        if got > self.expected {
+            return Err(IntakeError::TooLong { expected: self.expected, got });
+        }
+        self.received = got;
+        match &mut self.mode {
+            Mode::Payload { pending } => {
+                if pending.capacity() == 0 {
+                    let bytes = self.expected;
+                    pending.try_reserve_exact(bytes).map_err(|_| IntakeError::Memory { bytes })?;
+                }
+                pending.extend_from_slice(&piece);
+            }
+            Mode::Shard { checker, upload, pending } => {
+                pending.extend_from_slice(&piece);
+                // The last row waits for the commit, even when it is full.
+                while pending.len() > STORED_ROW_BYTES
+                    || (pending.len() == STORED_ROW_BYTES && self.received < self.expected)
+                {
+                    let row = pending.split_to(STORED_ROW_BYTES).freeze();
+                    checker.update(row.clone()).await?;
+                    upload.stage(row).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All bytes have come: the verdict, and the commit.
+    pub async fn finish(self, digest: BatchDigest, authority: Authority) -> Result<Commit, IntakeError> {
+        let Self { record, seat, store, workers, expected, received, mode } = self;
+        if received < expected {
+            return Err(IntakeError::TooShort { expected, got: received });
+        }
+        match mode {
+            Mode::Shard { mut checker, upload, pending } => {
+                let last = pending.freeze();
+                checker.update(last.clone()).await?;
+                let shard = checker.finish().await?;
+                Ok(upload.commit(last, Entry { digest, record, shard, authority }).await?)
+            }
+            Mode::Payload { pending } => {
+                let (payload, checked) = (Bytes::from(pending), Arc::clone(&record));
+                let shard = workers.run(move || check_payload_for_seat(&checked, payload, seat)).await??;
+                store_shard(&*store, shard, digest, record, authority).await
+            }
+        }
+    }
+}
+
+/// Bytes that a record's hash kind asks a disperser to send.
+pub fn announced_bytes(record: &CheckedRecord) -> usize {
+    if record.header().hash_kind.is_checked() {
+        usize::try_from(record.header().payload_length).unwrap_or(usize::MAX)
+    } else {
+        record.shard_length()
+    }
+}
+
+/// A checker that works off the async threads, a row at a time.
+struct RowChecker {
+    /// Absent while a row is being checked, and for good when that was interrupted.
+    checker: Option<ShardChecker>,
+    workers: Workers,
+}
+
+impl RowChecker {
+    async fn update(&mut self, row: Bytes) -> Result<(), IntakeError> {
+        let mut checker = self.checker.take().ok_or(WorkLost)?;
+        let work = move || {
+            let verdict = checker.update(&row);
+            (checker, verdict)
+        };
+        let (checker, verdict) = self.workers.run(work).await?;
+        self.checker = Some(checker);
+        Ok(verdict?)
+    }
+
+    async fn finish(self) -> Result<VerifiedShard, IntakeError> {
+        let checker = self.checker.ok_or(WorkLost)?;
+        Ok(self.workers.run(move || checker.finish()).await??.into())
+    }
+}
+
+/// Stores a shard that is at hand as a whole.
+pub async fn store_shard(
+    store: &dyn Store,
+    shard: CheckedShard,
+    digest: BatchDigest,
+    record: Arc<CheckedRecord>,
+    authority: Authority,
+) -> Result<Commit, IntakeError> {
+    let verified = VerifiedShard::from(&shard);
+    let mut rest = shard.into_bytes();
+    let mut upload = store.begin(rest.len()).await?;
+    while rest.len() > STORED_ROW_BYTES {
+        upload.stage(rest.split_to(STORED_ROW_BYTES)).await?;
+    }
+    Ok(upload.commit(rest, Entry { digest, record, shard: verified, authority }).await?)
+}
+
+/// The tree over a shard's chunks as it was read, if it is the one that the record commits to.
+pub fn intact_tree(record: &CheckedRecord, seat: Seat, leaf_hashes: Vec<B256>) -> Option<ShardTree> {
+    let chunks = Geometry::chunk_count(record.shard_length());
+    let tree = ShardTree::from_leaf_hashes(leaf_hashes);
+    (tree.leaf_hashes().len() == chunks && record.shard_hash(seat) == Some(tree.root())).then_some(tree)
+}
+
+/// Whether a row as it was read is the one that the shard's tree commits to.
+pub fn row_is_intact(tree: &ShardTree, shard_length: usize, index: usize, row: &[u8]) -> bool {
+    let Some(start) = index.checked_mul(STORED_ROW_BYTES).filter(|start| *start < shard_length) else {
+        return false;
+    };
+    let leaves = tree.leaf_hashes().iter().skip(index * CHUNKS_PER_ROW);
+    row.len() == (shard_length - start).min(STORED_ROW_BYTES)
+        && row.chunks(CHUNK_BYTES).map(merkle::leaf_hash).zip(leaves).all(|(got, expected)| got == *expected)
+}
