@@ -1,1 +1,21 @@
-//! TODO
+//! The harness under the whole-system tests and the demo: real processes, waited for, and stopped whatever happens.
+
+pub mod command;
+pub mod configuration;
+pub mod disperser;
+pub mod failure;
+pub mod gate;
+pub mod keys;
+pub mod network;
+pub mod pki;
+pub mod process;
+pub mod rollup;
+pub mod rpc;
+pub mod wait;
+
+pub use failure::{Context, Failure, Result};
+
+/// Chooses the process's TLS implementation: two are compiled in, and without a choice the first connection panics.
+pub fn install_tls_provider() {
+    dac_runtime::tls::install_provider();
+}

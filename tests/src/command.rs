@@ -1,0 +1,109 @@
+//! The `dac` command line, run as its users run it, with `--json` read back.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::failure::{Context, Failure, Result};
+use crate::process::program;
+
+/// No command here may take longer.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// `dac`, run in one folder against one deployment.
+#[derive(Clone, Debug)]
+pub struct Dac {
+    program: PathBuf,
+    folder: PathBuf,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Dac {
+    /// Runs in `folder`, so that short file names will do.
+    pub fn new(folder: &Path) -> Result<Self> {
+        Ok(Self { program: program("dac")?, folder: folder.to_owned(), environment: Vec::new() })
+    }
+
+    /// With an environment variable, as users set `DAC_DEPLOYMENT`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs it to its end, whatever that is.
+    pub async fn run<I, S>(&self, arguments: I) -> Result<Output>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let run = Command::new(&self.program)
+            .args(arguments)
+            .current_dir(&self.folder)
+            .envs(self.environment.iter().cloned())
+            .kill_on_drop(true)
+            .output();
+        tokio::time::timeout(LIMIT, run).await.context("dac")?.context("dac")
+    }
+
+    /// Runs it with `--json`; its document, and the exit code that came with it.
+    pub async fn document<I, S>(&self, arguments: I) -> Result<(Option<i32>, Value)>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut all = vec![OsString::from("--json")];
+        all.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        let output = self.run(&all).await?;
+        let document = serde_json::from_slice(&output.stdout).map_err(|error| {
+            let (command, stderr) = (shown(&all), String::from_utf8_lossy(&output.stderr));
+            Failure::new(format!(
+                "{command} ended with {} and printed no document ({error}): {stderr}",
+                output.status
+            ))
+        })?;
+        Ok((output.status.code(), document))
+    }
+
+    /// The same, where only success will do.
+    pub async fn expect<I, S>(&self, arguments: I) -> Result<Value>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let arguments: Vec<OsString> =
+            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        match self.document(&arguments).await? {
+            (Some(0), document) => Ok(document),
+            (code, document) => {
+                Err(Failure::new(format!("{} ended with {code:?}: {document}", shown(&arguments))))
+            }
+        }
+    }
+}
+
+/// A command line as one would type it.
+pub fn shown(arguments: &[OsString]) -> String {
+    let mut line = String::from("dac");
+    for argument in arguments {
+        line.push(' ');
+        line.push_str(&argument.to_string_lossy());
+    }
+    line
+}
+
+/// A text in a document.
+pub fn text<'a>(document: &'a Value, place: &str) -> Result<&'a str> {
+    let value = document.pointer(place).and_then(Value::as_str);
+    value.context(format!("{place} in {document}"))
+}
+
+/// A number in a document.
+pub fn number(document: &Value, place: &str) -> Result<u64> {
+    let value = document.pointer(place).and_then(Value::as_u64);
+    value.context(format!("{place} in {document}"))
+}

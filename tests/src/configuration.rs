@@ -1,0 +1,233 @@
+//! What the processes are told: configuration files and command lines, in one place for the tests and the demo.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use dac_database::{DatabaseOptions, DatabaseUrl};
+use dac_types::{Address, Domain};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::failure::{Context, Failure, Result};
+use crate::gate::Gate;
+use crate::process::Process;
+use crate::wait;
+
+/// A member's listener for aggregators.
+pub const DISPERSAL: &str = "dispersal";
+/// A member's listener for everybody.
+pub const RETRIEVAL: &str = "retrieval";
+/// The aggregator's listener.
+pub const API: &str = "grpc";
+
+/// L1 as a process is told of it.
+#[derive(Clone, Debug)]
+pub struct L1 {
+    /// A JSON-RPC endpoint.
+    pub url: String,
+    /// Chain and registry.
+    pub domain: Domain,
+    /// The certificate log.
+    pub log: Address,
+}
+
+/// A keystore and its password.
+#[derive(Clone, Debug)]
+pub struct KeyFiles {
+    /// The keystore.
+    pub keystore: PathBuf,
+    /// Its password.
+    pub password: PathBuf,
+}
+
+/// TLS of a listener, as files.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// Certificate and key of this side.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whom to trust on the other side.
+    pub authority: Option<PathBuf>,
+}
+
+impl Tls {
+    /// The URL of a listener with this TLS behind a gate. Certificates name `localhost`.
+    pub fn url(&self, gate: &Gate) -> String {
+        if self.identity.is_some() {
+            format!("https://localhost:{}", gate.address().port())
+        } else {
+            gate.url()
+        }
+    }
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn text(value: impl ToString) -> Value {
+    Value::String(value.to_string())
+}
+
+fn path(path: &Path) -> Value {
+    text(path.display())
+}
+
+/// All of a database's URL: [`DatabaseUrl`] hides its parameters when shown.
+fn database(options: &DatabaseOptions) -> Table {
+    let url = match &options.url {
+        DatabaseUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
+        DatabaseUrl::Postgres(url) => url.as_str().to_owned(),
+    };
+    table([("url", text(url)), ("max_connections", Value::Integer(4))])
+}
+
+fn listener(tls: &Tls) -> Table {
+    let mut listener = table([("listen", text("127.0.0.1:0"))]);
+    if let Some((certificate, key)) = &tls.identity {
+        let mut entry = table([("certificate", path(certificate)), ("key", path(key))]);
+        if let Some(authority) = &tls.authority {
+            entry.insert("client_ca".to_owned(), path(authority));
+        }
+        listener.insert("tls".to_owned(), entry.into());
+    }
+    listener
+}
+
+fn chain(l1: &L1) -> Table {
+    let chain_id = i64::try_from(l1.domain.chain_id).expect("local chain ids are small");
+    table([
+        ("rpc", Value::Array(vec![text(&l1.url)])),
+        ("chain_id", Value::Integer(chain_id)),
+        ("registry", text(l1.domain.registry)),
+        // A local chain makes a block a transaction: what was read is soon old.
+        ("poll_interval", text("200ms")),
+        ("request_timeout", text("2s")),
+    ])
+}
+
+/// A member's configuration, in `folder`.
+pub fn write_node(
+    folder: &Path,
+    l1: &L1,
+    store: &DatabaseOptions,
+    key: &KeyFiles,
+    dispersal: &Tls,
+    retrieval: &Tls,
+) -> Result<PathBuf> {
+    let keys = table([("bls_keystore", path(&key.keystore)), ("password_file", path(&key.password))]);
+    let config = table([
+        ("chain", chain(l1).into()),
+        ("keys", keys.into()),
+        ("store", database(store).into()),
+        (DISPERSAL, listener(dispersal).into()),
+        (RETRIEVAL, listener(retrieval).into()),
+        ("log", table([("filter", text("info"))]).into()),
+    ]);
+    write(folder, "node.toml", &config)
+}
+
+/// An aggregator's configuration, in `folder`. Certificates count as recorded after `confirmations` blocks.
+pub fn write_aggregator(
+    folder: &Path,
+    l1: &L1,
+    store: &DatabaseOptions,
+    key: &KeyFiles,
+    confirmations: u64,
+    tls: &Tls,
+    members: &Tls,
+) -> Result<PathBuf> {
+    let mut chain = chain(l1);
+    chain.insert("certificate_log".to_owned(), text(l1.log));
+    let keys = table([("disperser_keystore", path(&key.keystore)), ("password_file", path(&key.password))]);
+    let mut dispersal = table([
+        ("allow_private_endpoints", Value::Boolean(true)),
+        ("connect_timeout", text("2s")),
+        ("call_timeout", text("10s")),
+        ("retry_max", text("1s")),
+        ("straggler_retry_max", text("1s")),
+    ]);
+    let mut client = Table::new();
+    if let Some(authority) = &members.authority {
+        client.insert("ca".to_owned(), path(authority));
+    }
+    if let Some((certificate, key)) = &members.identity {
+        client.insert(
+            "identity".to_owned(),
+            table([("certificate", path(certificate)), ("key", path(key))]).into(),
+        );
+    }
+    if !client.is_empty() {
+        dispersal.insert("tls".to_owned(), client.into());
+    }
+    let confirmations = i64::try_from(confirmations).expect("a small number");
+    let posting = table([("confirmations", Value::Integer(confirmations)), ("retry", text("1s"))]);
+    let config = table([
+        ("chain", chain.into()),
+        ("keys", keys.into()),
+        ("store", database(store).into()),
+        (API, listener(tls).into()),
+        ("dispersal", dispersal.into()),
+        ("posting", posting.into()),
+        ("log", table([("filter", text("info"))]).into()),
+    ]);
+    write(folder, "aggregator.toml", &config)
+}
+
+fn write(folder: &Path, name: &str, config: &Table) -> Result<PathBuf> {
+    fs::create_dir_all(folder).context(folder.display())?;
+    let file = folder.join(name);
+    fs::write(&file, toml::to_string(config)?).context(file.display())?;
+    Ok(file)
+}
+
+/// `dac submit`, waiting for the record on L1.
+pub fn submit_arguments(
+    payload: &Path,
+    api: &str,
+    disperser: &str,
+    rollup: Address,
+    number: u64,
+    poster: &KeyFiles,
+) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["submit".into(), payload.into()];
+    for (option, value) in [
+        ("--aggregator", OsString::from(api)),
+        ("--disperser", disperser.into()),
+        ("--rollup", rollup.to_string().into()),
+        ("--batch-number", number.to_string().into()),
+        ("--poster", poster.keystore.clone().into()),
+        ("--poster-password-file", poster.password.clone().into()),
+        ("--wait", "posted".into()),
+    ] {
+        arguments.extend([option.into(), value]);
+    }
+    arguments
+}
+
+/// The command line of a service: its configuration, and the file in which it says where it listens once it is ready.
+pub fn arguments(config: &Path, ready: &Path) -> Vec<OsString> {
+    vec!["--config".into(), config.into(), "--ready-file".into(), ready.into()]
+}
+
+/// Waits until a service says where it listens; a failure quotes the log of one that ended instead.
+pub async fn wait_ready(process: &mut Process, ready: &Path) -> Result<BTreeMap<String, SocketAddr>> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Addresses(BTreeMap<String, Option<SocketAddr>>);
+
+    let what = format!("{} to be ready", process.name());
+    let written = wait::until(&what, wait::LIMIT, async || {
+        if let Err(failure) = process.check_running() {
+            return Some(Err(failure));
+        }
+        // The file appears whole or not at all.
+        fs::read(ready).ok().map(Ok)
+    });
+    let written = written.await;
+    let written = written.map_err(|failure| Failure::new(format!("{failure}\n{}", process.log_end())))??;
+    let Addresses(addresses) = serde_json::from_slice(&written).context(ready.display())?;
+    Ok(addresses.into_iter().filter_map(|(listener, address)| Some((listener, address?))).collect())
+}

@@ -1,0 +1,35 @@
+//! Known keys as the files that processes read them from; cheap to open, since nobody attacks them.
+
+use std::fs;
+use std::path::Path;
+
+use dac_bls::SecretKey;
+use dac_chain::PrivateKeySigner;
+use dac_keys::{KdfCost, create_bls_keystore, create_ecdsa_keystore, create_password_file};
+
+use crate::configuration::KeyFiles;
+use crate::failure::{Context, Result};
+
+/// A BLS key in `folder`.
+pub fn bls(folder: &Path, key: &SecretKey) -> Result<KeyFiles> {
+    let files = files(folder, "bls")?;
+    let password = create_password_file(&files.password)?;
+    create_bls_keystore(&files.keystore, key, &password, KdfCost::Light)?;
+    Ok(files)
+}
+
+/// A secp256k1 key in `folder`.
+pub fn ethereum(folder: &Path, key: &PrivateKeySigner) -> Result<KeyFiles> {
+    let files = files(folder, "ethereum")?;
+    let password = create_password_file(&files.password)?;
+    create_ecdsa_keystore(&files.keystore, key, &password, KdfCost::Light)?;
+    Ok(files)
+}
+
+fn files(folder: &Path, name: &str) -> Result<KeyFiles> {
+    fs::create_dir_all(folder).context(folder.display())?;
+    Ok(KeyFiles {
+        keystore: folder.join(format!("{name}.json")),
+        password: folder.join(format!("{name}.password")),
+    })
+}

@@ -1,0 +1,386 @@
+//! A whole system on this machine: a chain, a committee's contracts, `dac-node` processes and a `dac-aggregator`, each
+//! behind a gate, so that its address outlives it and its network can fail.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dac_chain::PrivateKeySigner;
+use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};
+use dac_database::Backend;
+use dac_database::testing::TestDatabase;
+use dac_proto::v1;
+use dac_types::{Address, B256, BatchDigest, Domain, HashKind, Seat};
+use futures::stream;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::configuration::{self, Tls};
+use crate::failure::{Context, Failure, Result};
+use crate::gate::{Gate, Mode};
+use crate::keys;
+use crate::process::{Process, program};
+use crate::rollup::Rollup;
+use crate::rpc;
+use crate::wait;
+
+/// The rollup's settlement contract: an address of which the service needs nothing but its name.
+const ROLLUP: Address = Address::repeat_byte(0x11);
+
+/// Which system to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Seats.
+    pub n: u16,
+    /// Shards that rebuild a batch.
+    pub k: u16,
+    /// Signatures that make a certificate.
+    pub q: u16,
+    /// Where members and aggregator store.
+    pub backend: Backend,
+    /// Blocks, the including one counted, after which a certificate counts as recorded.
+    pub confirmations: u64,
+}
+
+impl Shape {
+    /// n = 4, k = 2, q = 3, on SQLite: one member may be silent, one signer may withhold.
+    pub const SMALL: Self = Self { n: 4, k: 2, q: 3, backend: Backend::Sqlite, confirmations: 1 };
+}
+
+/// Which connections are encrypted, and who shows a certificate.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkTls {
+    /// Members' listeners for aggregators.
+    pub dispersal: Tls,
+    /// Members' listeners for everybody.
+    pub retrieval: Tls,
+    /// The aggregator's listener.
+    pub aggregator: Tls,
+    /// The aggregator as a client of members.
+    pub towards_members: Tls,
+}
+
+/// A process, its gates, and all it needs to start again.
+pub struct Service {
+    name: String,
+    program: PathBuf,
+    folder: PathBuf,
+    config: PathBuf,
+    process: Option<Process>,
+    gates: Vec<(&'static str, Gate)>,
+    _database: TestDatabase,
+}
+
+impl Service {
+    /// Starts it, waits until it says where it listens, and opens its gates.
+    pub async fn start(&mut self) -> Result<()> {
+        let ready = self.folder.join("ready.json");
+        match fs::remove_file(&ready) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context(ready.display()),
+        }
+        let arguments = configuration::arguments(&self.config, &ready);
+        let log = self.folder.join("log");
+        let mut process = Process::start(&self.name, &self.program, arguments, &log)?;
+        let listening = configuration::wait_ready(&mut process, &ready).await?;
+        for (listener, gate) in &self.gates {
+            let address = listening.get(*listener).context(listener)?;
+            gate.set(Mode::Open(*address));
+        }
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// kill −9. Its gates cut what is connected and refuse what comes.
+    pub fn kill(&mut self) {
+        for (_, gate) in &self.gates {
+            gate.set(Mode::Shut);
+        }
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM; a clean end is demanded.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut process = self.process.take().context(&self.name)?;
+        let status = process.terminate(wait::LIMIT).await?;
+        for (_, gate) in &self.gates {
+            gate.set(Mode::Shut);
+        }
+        if status.success() {
+            return Ok(());
+        }
+        Err(Failure::new(format!("{} ended with {status}\n{}", self.name, process.log_end())))
+    }
+
+    /// The running process.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context(&self.name)
+    }
+
+    /// The gate of one of its listeners.
+    pub fn gate(&self, listener: &str) -> &Gate {
+        let gate = self.gates.iter().find(|(name, _)| *name == listener);
+        &gate.unwrap_or_else(|| panic!("{} has no listener {listener}", self.name)).1
+    }
+
+    /// A channel to one of its listeners, through the gate.
+    pub fn channel(&self, listener: &str) -> Result<Channel> {
+        rpc::channel(&self.gate(listener).url())
+    }
+}
+
+/// A member.
+pub struct Member {
+    /// Its seat.
+    pub seat: Seat,
+    /// Its process.
+    pub service: Service,
+}
+
+impl Member {
+    /// Where aggregators deliver.
+    pub fn dispersal(&self) -> Result<Channel> {
+        self.service.channel(configuration::DISPERSAL)
+    }
+
+    /// Where anyone retrieves.
+    pub fn retrieval(&self) -> Result<Channel> {
+        self.service.channel(configuration::RETRIEVAL)
+    }
+
+    /// Whether it stores this batch.
+    pub async fn has(&self, digest: BatchDigest) -> Result<bool> {
+        Ok(rpc::stored(self.retrieval()?).await?.contains(&digest))
+    }
+
+    /// Waits until it stores this batch.
+    pub async fn waits_for(&self, digest: BatchDigest) -> Result<()> {
+        let what = format!("seat {} to store {digest}", self.seat);
+        let probe = async || self.has(digest).await.is_ok_and(|has| has).then_some(());
+        wait::until(&what, wait::LIMIT, probe).await
+    }
+}
+
+/// All of it. Fields are dropped in order: processes before the chain, the folder last.
+pub struct Network {
+    /// The aggregator.
+    pub aggregator: Service,
+    /// The members, in seat order.
+    pub members: Vec<Member>,
+    /// The chain as the processes reach it.
+    pub l1: Gate,
+    /// The committee on it.
+    pub committee: TestCommittee,
+    /// The chain.
+    pub anvil: Anvil,
+    /// A rollup that is admitted.
+    pub rollup: Rollup,
+    shape: Shape,
+    folder: TempDir,
+}
+
+impl Network {
+    /// Starts everything; all members and the aggregator are up and see the committee.
+    pub async fn start(shape: Shape) -> Result<Self> {
+        Self::start_with(shape, &NetworkTls::default()).await
+    }
+
+    /// The same with TLS.
+    pub async fn start_with(shape: Shape, tls: &NetworkTls) -> Result<Self> {
+        let mut this = Self::prepare_with(shape, tls).await?;
+        for member in &mut this.members {
+            member.service.start().await?;
+        }
+        this.aggregator.start().await?;
+        Ok(this)
+    }
+
+    /// The same, with no process started but the chain.
+    pub async fn prepare(shape: Shape) -> Result<Self> {
+        Self::prepare_with(shape, &NetworkTls::default()).await
+    }
+
+    async fn prepare_with(shape: Shape, tls: &NetworkTls) -> Result<Self> {
+        let folder = TempDir::with_prefix("dac-network-").context("a temporary folder")?;
+        let anvil = Anvil::start().await;
+        let l1 = Gate::new().await?;
+        l1.set(Mode::Open(SocketAddr::from(([127, 0, 0, 1], anvil.port()))));
+        let mut gates = Vec::new();
+        let mut spec = CommitteeSpec::new(shape.n, shape.k, shape.q);
+        for _ in 0..shape.n {
+            let (dispersal, retrieval) = (Gate::new().await?, Gate::new().await?);
+            spec.urls.push((tls.dispersal.url(&dispersal), tls.retrieval.url(&retrieval)));
+            gates.push(vec![(configuration::DISPERSAL, dispersal), (configuration::RETRIEVAL, retrieval)]);
+        }
+        let committee = deploy_committee(&anvil, &spec).await;
+        let (disperser, poster) = (PrivateKeySigner::random(), PrivateKeySigner::random());
+        anvil.fund(disperser.address()).await;
+        committee.admit(&anvil, ROLLUP, poster.address()).await;
+        let rollup =
+            Rollup { domain: committee.domain, address: ROLLUP, poster, disperser: disperser.address() };
+
+        let facts =
+            configuration::L1 { url: l1.url(), domain: committee.domain, log: committee.deployment.log };
+        let mut members = Vec::new();
+        for (seat, gates) in Seat::all(shape.n).zip(gates) {
+            let name = format!("member-{seat}");
+            let folder = folder.path().join(&name);
+            let database = TestDatabase::new(shape.backend).await;
+            let key = keys::bls(&folder, &committee.members[seat.index()].secret_key)?;
+            let config = configuration::write_node(
+                &folder,
+                &facts,
+                database.options(),
+                &key,
+                &tls.dispersal,
+                &tls.retrieval,
+            )?;
+            let program = program("dac-node")?;
+            let service =
+                Service { name, program, folder, config, process: None, gates, _database: database };
+            members.push(Member { seat, service });
+        }
+        let api = Gate::new().await?;
+        let name = "aggregator".to_owned();
+        let aggregator_folder = folder.path().join(&name);
+        let database = TestDatabase::new(shape.backend).await;
+        let key = keys::ethereum(&aggregator_folder, &disperser)?;
+        let config = configuration::write_aggregator(
+            &aggregator_folder,
+            &facts,
+            database.options(),
+            &key,
+            shape.confirmations,
+            &tls.aggregator,
+            &tls.towards_members,
+        )?;
+        let aggregator = Service {
+            name,
+            program: program("dac-aggregator")?,
+            folder: aggregator_folder,
+            config,
+            process: None,
+            gates: vec![(configuration::API, api)],
+            _database: database,
+        };
+        Ok(Self { aggregator, members, l1, committee, anvil, rollup, shape, folder })
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Chain and registry.
+    pub fn domain(&self) -> Domain {
+        self.committee.domain
+    }
+
+    /// A folder for whatever a test writes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A channel to the aggregator.
+    pub fn api(&self) -> Result<Channel> {
+        self.aggregator.channel(configuration::API)
+    }
+
+    /// Submits as an honest rollup does.
+    pub async fn submit(&self, number: u64, kind: HashKind, payload: &Bytes) -> Result<v1::Batch, Status> {
+        let order = self.rollup.signed(self.rollup.order(number, kind, payload));
+        let open = rpc::submit_open(&self.domain(), &order);
+        let channel = self.api().map_err(|failure| Status::internal(failure.to_string()))?;
+        rpc::submit(channel, open, stream::iter(rpc::pieces(payload))).await
+    }
+
+    /// Follows a batch until it is in one of these states.
+    pub async fn reaches(&self, batch: &v1::Batch, states: &[v1::BatchState]) -> Result<v1::Batch> {
+        let digest = dac_proto::wire::hash("submission_digest", &batch.submission_digest)?;
+        let followed =
+            rpc::watch(self.api()?, rpc::by_submission(digest), |batch| states.contains(&batch.state()));
+        let followed = tokio::time::timeout(wait::LIMIT, followed).await;
+        followed.context(format!("a batch to become {states:?}"))?.context("following a batch")
+    }
+
+    /// Follows a batch until a certificate exists; its digest.
+    pub async fn certified(&self, batch: &v1::Batch) -> Result<BatchDigest> {
+        let states = [
+            v1::BatchState::Certified,
+            v1::BatchState::Posted,
+            v1::BatchState::Failed,
+            v1::BatchState::Expired,
+        ];
+        let batch = self.reaches(batch, &states).await?;
+        if matches!(batch.state(), v1::BatchState::Failed | v1::BatchState::Expired) {
+            return Err(Failure::new(format!("no certificate: {:?} {}", batch.state(), batch.failure)));
+        }
+        Ok(dac_proto::wire::digest("digest", &batch.digest)?)
+    }
+
+    /// Follows a batch until it is recorded on L1.
+    pub async fn posted(&self, batch: &v1::Batch) -> Result<v1::Batch> {
+        self.reaches(batch, &[v1::BatchState::Posted]).await
+    }
+
+    /// How often the log has recorded this digest: by the chain's own account.
+    pub async fn recordings(&self, digest: BatchDigest) -> usize {
+        let filter = serde_json::json!([{
+            "fromBlock": "0x0",
+            "address": self.committee.deployment.log,
+            "topics": [null, B256::from(*digest.as_bytes())],
+        }]);
+        let logs = self.anvil.rpc("eth_getLogs", filter).await;
+        logs.as_array().map_or(0, Vec::len)
+    }
+
+    fn retrieve_arguments(&self, digest: BatchDigest, output: &Path) -> Vec<OsString> {
+        let committee = &self.committee.deployment;
+        let mut arguments: Vec<OsString> = vec!["retrieve".into(), digest.to_string().into()];
+        for (option, value) in [
+            ("--out", output.as_os_str().to_owned()),
+            ("--rpc-url", self.l1.url().into()),
+            ("--registry", committee.registry.to_string().into()),
+            ("--certificate-log", committee.log.to_string().into()),
+        ] {
+            arguments.extend([option.into(), value]);
+        }
+        arguments
+    }
+
+    /// The payload as `dac retrieve` gets it, over L1 and members alone.
+    pub async fn retrieve(&self, digest: BatchDigest) -> Result<Vec<u8>> {
+        let output = self.folder().join(format!("{digest}.payload"));
+        let run = Command::new(program("dac")?)
+            .args(self.retrieve_arguments(digest, &output))
+            .kill_on_drop(true)
+            .output();
+        let run =
+            tokio::time::timeout(wait::LIMIT, run).await.context("dac retrieve")?.context("dac retrieve")?;
+        if !run.status.success() {
+            return Err(Failure::new(format!("dac retrieve: {}", String::from_utf8_lossy(&run.stderr))));
+        }
+        let payload = fs::read(&output).context(output.display())?;
+        fs::remove_file(&output).context(output.display())?;
+        Ok(payload)
+    }
+}
+
+/// The first bytes of a real batch that the project carries.
+pub fn real_payload(length: usize) -> Bytes {
+    let path = crate::process::source_root().join("demo-data/linea-6-blobs.bin");
+    let mut payload = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    payload.truncate(length);
+    payload.into()
+}
+
+/// Long enough for what must not happen to have happened.
+pub const MOMENT: Duration = Duration::from_millis(500);

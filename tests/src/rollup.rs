@@ -1,0 +1,73 @@
+//! A rollup's side of a submission: its poster's key, and orders that it signs, good ones and bad ones.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use alloy::signers::SignerSync;
+use alloy::signers::local::PrivateKeySigner;
+use dac_types::{
+    Address, B256, BatchSubmission, Domain, EcdsaSignature, HashKind, SignedSubmission, keccak256,
+};
+use sha2::{Digest, Sha256};
+
+/// How long the orders made here ask to be served: an hour.
+const LIFETIME_SECONDS: u64 = 3600;
+/// How long they are good for: ten minutes.
+const SUBMIT_AHEAD_SECONDS: u64 = 600;
+
+/// The clock's Unix second.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The commitment that a rollup of this kind makes to a payload; for OPAQUE some hash that members cannot know.
+pub fn batch_hash(kind: HashKind, payload: &[u8]) -> B256 {
+    match kind {
+        HashKind::Opaque => keccak256([b"opaque".as_slice(), payload].concat()),
+        HashKind::Keccak256 => keccak256(payload),
+        HashKind::Sha256 => B256::from_slice(&Sha256::digest(payload)),
+    }
+}
+
+/// 65 bytes r‖s‖v by `key` over `digest`.
+pub fn sign(key: &PrivateKeySigner, digest: B256) -> EcdsaSignature {
+    let signature = key.sign_hash_sync(&digest).expect("a local key signs");
+    EcdsaSignature::try_from(signature.as_bytes().as_slice())
+        .expect("alloy normalises s and writes v as 27 or 28")
+}
+
+/// A rollup that the registry admits, and the aggregator it submits to.
+#[derive(Clone, Debug)]
+pub struct Rollup {
+    /// Where its signatures are valid.
+    pub domain: Domain,
+    /// Its settlement contract.
+    pub address: Address,
+    /// Its poster's key.
+    pub poster: PrivateKeySigner,
+    /// The aggregator that its orders name.
+    pub disperser: Address,
+}
+
+impl Rollup {
+    /// A good order for this payload.
+    pub fn order(&self, batch_number: u64, kind: HashKind, payload: &[u8]) -> BatchSubmission {
+        let now = now();
+        BatchSubmission {
+            rollup: self.address,
+            batch_number,
+            payload_length: payload.len() as u64,
+            expires_at: now + LIFETIME_SECONDS,
+            hash_kind: kind,
+            batch_hash: batch_hash(kind, payload),
+            replaces: B256::ZERO,
+            disperser: self.disperser,
+            submit_before: now + SUBMIT_AHEAD_SECONDS,
+        }
+    }
+
+    /// An order with the poster's signature.
+    pub fn signed(&self, order: BatchSubmission) -> SignedSubmission {
+        let signature = sign(&self.poster, order.digest(&self.domain));
+        SignedSubmission { submission: order, signature }
+    }
+}
