@@ -1,1 +1,28 @@
-//! TODO
+//! The aggregator, or disperser: takes a rollup's batch, spreads it over the committee, makes the certificate and records
+//! it on L1. It is trusted for nothing but liveness.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | [`service`] | builds the whole of its parts; one actor for every batch with work left |
+//! | [`grpc`], [`convert`] | `BatchService`: uploads, queries, watching |
+//! | [`submit`] | whether a submission is taken |
+//! | [`batch`] | a batch's life as a pure state machine |
+//! | [`encode`], [`disperse`] | payload to shards and header; calls to members |
+//! | [`collect`] | signatures to certificate |
+//! | [`post`] | certificate to L1 |
+//! | [`store`] | what survives |
+
+pub mod batch;
+pub mod budget;
+pub mod collect;
+pub mod config;
+pub mod context;
+pub mod convert;
+pub mod disperse;
+pub mod encode;
+pub mod grpc;
+pub mod post;
+pub mod service;
+pub mod store;
+pub mod submit;

@@ -1,0 +1,430 @@
+//! Which event leads from which state to which, and what is to be done then.
+
+use dac_types::{AggregateAttestation, BatchDigest, Seat, SignatureBytes, limits::REASON_MAX_BYTES};
+
+use super::{
+    Action, Batch, Certified, Collection, Delivery, DeliveryFailure, Dispersal, Event, Failure,
+    FailureReason, L1Record, MemberOutcome, Phase, SUBMIT_BEFORE_SLACK_SECONDS,
+};
+
+impl Batch {
+    /// Applies an event. An event that does not concern the state the batch is in (an answer to the header of a former
+    /// epoch, a second certificate) changes nothing and has no actions.
+    pub fn apply(&mut self, event: Event) -> Vec<Action> {
+        if self.finished {
+            return Vec::new();
+        }
+        match event {
+            Event::Resumed => self.resumed(),
+            Event::Encoded(dispersal) => self.encoded(*dispersal),
+            Event::Answered { digest, seat, signature, at_ms, with_certificate } => {
+                self.answered(digest, seat, signature, at_ms, with_certificate)
+            }
+            Event::DeliveryFailed { digest, seat, kind, reason, detail } => {
+                self.delivery_failed(digest, seat, kind, reason, detail)
+            }
+            Event::CertificateDelivered { digest, seat } => self.certificate_delivered(digest, seat),
+            Event::GraceEnded { digest } => self.grace_ended(digest),
+            Event::Aggregated { digest, aggregate, at_ms } => self.aggregated(digest, aggregate, at_ms),
+            Event::LiarsFound { digest, seats } => self.liars_found(digest, &seats),
+            Event::SignatureChecked { digest, seat, good } => self.signature_checked(digest, seat, good),
+            Event::EpochOver { epoch } => self.epoch_over(epoch),
+            Event::Recorded(record) => self.recorded(record),
+            Event::PostingProblem(problem) => self.posting_problem(problem),
+            Event::PayloadCorrupt { detail } => self.payload_corrupt(detail),
+            Event::Failed(failure) => self.fail(failure),
+            Event::TimePassed { now } => self.time_passed(now),
+        }
+    }
+
+    /// The current dispersal, if it is the one of `digest`.
+    fn dispersal_of(&mut self, digest: BatchDigest) -> Option<&mut Dispersal> {
+        self.dispersal.as_mut().filter(|dispersal| dispersal.digest == digest)
+    }
+
+    fn member(&mut self, digest: BatchDigest, seat: Seat) -> Option<&mut MemberOutcome> {
+        self.dispersal_of(digest)?.members.get_mut(seat.index())
+    }
+
+    const fn is_delivering(&self) -> bool {
+        matches!(self.phase, Phase::Dispersing | Phase::Certified | Phase::Posted)
+    }
+
+    fn resumed(&mut self) -> Vec<Action> {
+        self.collection = Collection::Open;
+        match self.phase {
+            Phase::Received => vec![Action::Encode],
+            Phase::Dispersing => {
+                let mut actions = self.deliveries();
+                actions.extend(self.collect(Collection::Grace));
+                actions
+            }
+            Phase::Certified | Phase::Posted => {
+                let mut actions = Vec::new();
+                if self.phase == Phase::Certified {
+                    actions.push(Action::Post);
+                }
+                actions.extend(self.deliveries());
+                actions.extend(self.certificate_deliveries());
+                actions.extend(self.signature_checks());
+                actions.extend(self.settle());
+                actions
+            }
+            Phase::Failed(_) | Phase::Expired => self.settle(),
+        }
+    }
+
+    fn encoded(&mut self, dispersal: Dispersal) -> Vec<Action> {
+        if self.phase != Phase::Received {
+            return Vec::new();
+        }
+        self.phase = Phase::Dispersing;
+        self.collection = Collection::Open;
+        self.dispersal = Some(dispersal);
+        self.deliveries()
+    }
+
+    /// Calls to all seats that have not answered for good.
+    fn deliveries(&self) -> Vec<Action> {
+        self.seats_where(|member| matches!(member.delivery, Delivery::Pending | Delivery::Retrying))
+            .map(|seat| Action::Deliver { seat })
+            .collect()
+    }
+
+    fn certificate_deliveries(&self) -> Vec<Action> {
+        self.seats_where(|member| {
+            matches!(member.delivery, Delivery::Attested(_)) && !member.certificate_done
+        })
+        .map(|seat| Action::DeliverCertificate { seat })
+        .collect()
+    }
+
+    fn signature_checks(&self) -> Vec<Action> {
+        let members = self.dispersal.iter().flat_map(Dispersal::seats);
+        members
+            .filter_map(|(seat, member)| match member.delivery {
+                Delivery::Claimed(signature) => Some(Action::CheckSignature { seat, signature }),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn seats_where(&self, wanted: impl Fn(&MemberOutcome) -> bool) -> impl Iterator<Item = Seat> {
+        self.dispersal
+            .iter()
+            .flat_map(Dispersal::seats)
+            .filter(move |(_, member)| wanted(member))
+            .map(|(seat, _)| seat)
+    }
+
+    fn answered(
+        &mut self,
+        digest: BatchDigest,
+        seat: Seat,
+        signature: SignatureBytes,
+        at_ms: u64,
+        with_certificate: bool,
+    ) -> Vec<Action> {
+        if !self.is_delivering() {
+            return Vec::new();
+        }
+        let Some(member) = self.member(digest, seat) else { return Vec::new() };
+        if !matches!(member.delivery, Delivery::Pending | Delivery::Retrying) {
+            return Vec::new();
+        }
+        member.delivery = Delivery::Claimed(signature);
+        member.attempts = member.attempts.saturating_add(1);
+        member.attested_at_ms = at_ms;
+        member.certificate_done = with_certificate;
+        (member.reason, member.detail) = (String::new(), String::new());
+        if self.phase == Phase::Dispersing {
+            self.collect(Collection::Open)
+        } else {
+            vec![Action::CheckSignature { seat, signature }]
+        }
+    }
+
+    /// A quorum? Then a short grace, unless it was given before (`given` says so) or nobody is left to wait for.
+    fn collect(&mut self, given: Collection) -> Vec<Action> {
+        let Some(dispersal) = self.dispersal.as_ref().filter(|_| self.phase == Phase::Dispersing) else {
+            return Vec::new();
+        };
+        let signatures = dispersal.signatures();
+        if signatures.len() < usize::from(dispersal.quorum.q()) || self.collection == Collection::Aggregating
+        {
+            return Vec::new();
+        }
+        let all_answered =
+            dispersal.count(|delivery| matches!(delivery, Delivery::Pending | Delivery::Retrying)) == 0;
+        if all_answered || given == Collection::Grace {
+            self.collection = Collection::Aggregating;
+            vec![Action::Aggregate { signatures }]
+        } else if self.collection == Collection::Open {
+            self.collection = Collection::Grace;
+            vec![Action::StartGrace]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn delivery_failed(
+        &mut self,
+        digest: BatchDigest,
+        seat: Seat,
+        kind: DeliveryFailure,
+        reason: String,
+        detail: String,
+    ) -> Vec<Action> {
+        if !self.is_delivering() {
+            return Vec::new();
+        }
+        let Some(member) = self.member(digest, seat) else { return Vec::new() };
+        match (member.delivery, kind) {
+            (Delivery::Pending | Delivery::Retrying, _) => {
+                member.delivery = match kind {
+                    DeliveryFailure::Retryable => Delivery::Retrying,
+                    DeliveryFailure::Refused => Delivery::Refused,
+                    DeliveryFailure::Lied => Delivery::Lied,
+                };
+            }
+            // The certificate could not be given to a member that has its shard; that it has it stays true.
+            (Delivery::Attested(_), DeliveryFailure::Retryable) => {}
+            (Delivery::Attested(_), DeliveryFailure::Refused | DeliveryFailure::Lied) => {
+                member.certificate_done = true
+            }
+            _ => return Vec::new(),
+        }
+        member.attempts = member.attempts.saturating_add(1);
+        member.reason = cut(reason);
+        member.detail = cut(detail);
+        self.after_loss()
+    }
+
+    /// A member may be lost for good: is a quorum left; or was it the last one waited for?
+    fn after_loss(&mut self) -> Vec<Action> {
+        if self.phase != Phase::Dispersing {
+            return self.settle();
+        }
+        let Some(dispersal) = &self.dispersal else { return Vec::new() };
+        let refused = dispersal.count(|delivery| delivery == Delivery::Refused);
+        let lied = dispersal.count(|delivery| delivery == Delivery::Lied);
+        if refused + lied > dispersal.quorum.absent_max() {
+            let (n, q) = (dispersal.quorum.geometry().n(), dispersal.quorum.q());
+            return self.fail(Failure {
+                reason: FailureReason::QuorumImpossible,
+                detail: format!(
+                    "{refused} of {n} members refused and {lied} lied; {q} signatures are needed"
+                ),
+            });
+        }
+        self.collect(Collection::Open)
+    }
+
+    fn certificate_delivered(&mut self, digest: BatchDigest, seat: Seat) -> Vec<Action> {
+        if let Some(member) = self.member(digest, seat) {
+            member.certificate_done = true;
+            member.attempts = member.attempts.saturating_add(1);
+        }
+        self.settle()
+    }
+
+    fn grace_ended(&mut self, digest: BatchDigest) -> Vec<Action> {
+        if self.collection != Collection::Grace || self.digest() != Some(digest) {
+            return Vec::new();
+        }
+        self.collect(Collection::Grace)
+    }
+
+    fn aggregated(
+        &mut self,
+        digest: BatchDigest,
+        aggregate: AggregateAttestation,
+        at_ms: u64,
+    ) -> Vec<Action> {
+        // One header has one certificate: the first one made.
+        if self.phase != Phase::Dispersing || self.certificate.is_some() {
+            return Vec::new();
+        }
+        let Some(dispersal) = self.dispersal_of(digest) else { return Vec::new() };
+        for (seat, member) in Seat::all(dispersal.quorum.geometry().n()).zip(&mut dispersal.members) {
+            match member.delivery {
+                Delivery::Claimed(signature) if !aggregate.absent.contains(seat) => {
+                    member.delivery = Delivery::Attested(signature);
+                    member.in_certificate = true;
+                }
+                // What was refused before (too late, another epoch) may be taken with a certificate.
+                Delivery::Refused => member.delivery = Delivery::Retrying,
+                _ => {}
+            }
+        }
+        self.phase = Phase::Certified;
+        self.collection = Collection::Open;
+        self.certificate = Some(Certified { aggregate, at_ms });
+        // Deliveries under way go on, and take the certificate with their next call; those that had ended begin again.
+        let mut actions = vec![Action::Post];
+        actions.extend(self.deliveries());
+        actions.extend(self.certificate_deliveries());
+        actions.extend(self.signature_checks());
+        actions.extend(self.settle());
+        actions
+    }
+
+    fn liars_found(&mut self, digest: BatchDigest, seats: &[Seat]) -> Vec<Action> {
+        if self.phase != Phase::Dispersing || self.collection != Collection::Aggregating {
+            return Vec::new();
+        }
+        let Some(dispersal) = self.dispersal_of(digest) else { return Vec::new() };
+        for seat in seats {
+            if let Some(member) = dispersal.members.get_mut(seat.index())
+                && matches!(member.delivery, Delivery::Claimed(_))
+            {
+                lied(member);
+            }
+        }
+        self.collection = Collection::Open;
+        let actions = self.after_loss();
+        // The grace was given already: a quorum that is left is summed up at once.
+        if actions == [Action::StartGrace] { self.collect(Collection::Grace) } else { actions }
+    }
+
+    fn signature_checked(&mut self, digest: BatchDigest, seat: Seat, good: bool) -> Vec<Action> {
+        if !matches!(self.phase, Phase::Certified | Phase::Posted) {
+            return Vec::new();
+        }
+        let Some(member) = self.member(digest, seat) else { return Vec::new() };
+        let Delivery::Claimed(signature) = member.delivery else { return Vec::new() };
+        let mut actions = Vec::new();
+        if good {
+            member.delivery = Delivery::Attested(signature);
+            if !member.certificate_done {
+                actions.push(Action::DeliverCertificate { seat });
+            }
+        } else {
+            lied(member);
+        }
+        actions.extend(self.settle());
+        actions
+    }
+
+    fn epoch_over(&mut self, epoch: u64) -> Vec<Action> {
+        let Some(dispersal) = &self.dispersal else { return Vec::new() };
+        if self.phase != Phase::Dispersing
+            || dispersal.epoch() != epoch
+            || self.collection != Collection::Open
+        {
+            return Vec::new();
+        }
+        // The members of that epoch sign nothing new, and too few have signed: the next epoch's committee is asked.
+        self.phase = Phase::Received;
+        self.dispersal = None;
+        vec![Action::StopDelivery, Action::Encode]
+    }
+
+    fn recorded(&mut self, record: L1Record) -> Vec<Action> {
+        if self.phase != Phase::Certified {
+            return Vec::new();
+        }
+        self.phase = Phase::Posted;
+        self.l1 = Some(record);
+        self.l1_problem.clear();
+        self.settle()
+    }
+
+    fn posting_problem(&mut self, problem: String) -> Vec<Action> {
+        if self.phase == Phase::Certified {
+            self.l1_problem = cut(problem);
+        }
+        Vec::new()
+    }
+
+    fn payload_corrupt(&mut self, detail: String) -> Vec<Action> {
+        match self.phase {
+            Phase::Received | Phase::Dispersing => {
+                self.fail(Failure { reason: FailureReason::CorruptPayload, detail })
+            }
+            // Certified: the batch is safe without us, and slow members repair their shards from the others.
+            Phase::Certified | Phase::Posted => {
+                for member in self.dispersal.iter_mut().flat_map(|dispersal| &mut dispersal.members) {
+                    if matches!(member.delivery, Delivery::Pending | Delivery::Retrying) {
+                        member.delivery = Delivery::Refused;
+                        member.reason = FailureReason::CorruptPayload.as_str().to_owned();
+                        member.detail = cut(detail.clone());
+                    }
+                }
+                self.settle()
+            }
+            Phase::Failed(_) | Phase::Expired => Vec::new(),
+        }
+    }
+
+    fn fail(&mut self, mut failure: Failure) -> Vec<Action> {
+        if self.phase.is_terminal() {
+            return Vec::new();
+        }
+        failure.detail = cut(failure.detail);
+        self.phase = Phase::Failed(failure);
+        self.settle()
+    }
+
+    fn time_passed(&mut self, now: u64) -> Vec<Action> {
+        let submission = &self.submission.submission;
+        if now > submission.expires_at {
+            if !self.phase.is_terminal() {
+                self.phase = Phase::Expired;
+            }
+            return self.end();
+        }
+        let too_late = now > submission.submit_before.saturating_add(SUBMIT_BEFORE_SLACK_SECONDS);
+        if too_late
+            && matches!(self.phase, Phase::Received | Phase::Dispersing)
+            && self.collection == Collection::Open
+        {
+            let detail = format!("no quorum had signed by {}", submission.submit_before);
+            return self.fail(Failure { reason: FailureReason::SubmitBeforePassed, detail });
+        }
+        Vec::new()
+    }
+
+    /// Drops the payload once every member has its shard or refuses, and ends once nothing else is owed either.
+    fn settle(&mut self) -> Vec<Action> {
+        if matches!(self.phase, Phase::Failed(_) | Phase::Expired) {
+            return self.end();
+        }
+        let Some(dispersal) = self.dispersal.as_ref().filter(|_| self.certificate.is_some()) else {
+            return Vec::new();
+        };
+        let open = dispersal.count(|delivery| {
+            matches!(delivery, Delivery::Pending | Delivery::Retrying | Delivery::Claimed(_))
+        });
+        if open > 0 {
+            return Vec::new();
+        }
+        self.finished = self.phase == Phase::Posted && self.certificate_deliveries().is_empty();
+        if self.payload_dropped {
+            return Vec::new();
+        }
+        self.payload_dropped = true;
+        vec![Action::DropPayload]
+    }
+
+    /// Nothing is owed to anybody any more.
+    fn end(&mut self) -> Vec<Action> {
+        (self.finished, self.payload_dropped) = (true, true);
+        vec![Action::StopDelivery, Action::DropPayload]
+    }
+}
+
+fn lied(member: &mut MemberOutcome) {
+    member.delivery = Delivery::Lied;
+    member.reason = "BAD_SIGNATURE".to_owned();
+    member.detail = "the signature is not this member's over the batch's digest".to_owned();
+}
+
+/// Text that came from a peer, cut to what is stored.
+fn cut(mut text: String) -> String {
+    if text.len() > REASON_MAX_BYTES {
+        let end = (0..=REASON_MAX_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}

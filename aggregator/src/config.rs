@@ -1,0 +1,537 @@
+//! The configuration file of an aggregator. Committee, thresholds and coding come from L1 and are not configured.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dac_chain::PosterConfig;
+use dac_client::EndpointPolicy;
+use dac_database::{DatabaseOptions, DatabaseUrl};
+use dac_runtime::config::{self, ByteSize, HttpUrl, Period};
+use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::telemetry::LogConfig;
+use dac_runtime::tls::{ClientTls, ServerTls};
+use dac_types::limits::PAYLOAD_MAX_BYTES;
+use dac_types::{Address, Domain};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::context::Settings;
+use crate::disperse::CallSettings;
+use crate::grpc::ServiceLimits;
+use crate::post::PostSettings;
+use crate::service::aggregator::Capacity;
+
+/// Wei in a gwei.
+const GWEI: u128 = 1_000_000_000;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregatorConfig {
+    /// L1.
+    pub chain: ChainConfig,
+    /// This aggregator's keys.
+    pub keys: KeysConfig,
+    /// The database: `sqlite:PATH` or `postgres://…`.
+    pub store: DatabaseOptions,
+    /// Where rollups submit.
+    pub grpc: ListenerConfig,
+    /// `/metrics` and `/healthz`; not served where it is left out.
+    #[serde(default)]
+    pub metrics: Option<MetricsConfig>,
+    /// Delivery to members.
+    #[serde(default)]
+    pub dispersal: DispersalConfig,
+    /// Recording certificates on L1.
+    #[serde(default)]
+    pub posting: PostingConfig,
+    /// What may be in flight.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Stopping.
+    #[serde(default)]
+    pub shutdown: ShutdownConfig,
+    /// Logs.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The `[chain]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainConfig {
+    /// JSON-RPC endpoints, the preferred one first.
+    pub rpc: Vec<HttpUrl>,
+    /// EIP-155 chain id that all of them must serve.
+    pub chain_id: u64,
+    /// The committee registry.
+    #[serde(deserialize_with = "address")]
+    pub registry: Address,
+    /// The certificate log.
+    #[serde(deserialize_with = "address")]
+    pub certificate_log: Address,
+    /// How often the registry is read, and L1 looked at while something is posted.
+    #[serde(default = "default_poll_interval")]
+    pub poll_interval: Period,
+    /// Blocks that must lie on top of the one at which the registry is read.
+    #[serde(default)]
+    pub confirmations: u64,
+    /// Age up to which a reading is good for decisions.
+    #[serde(default = "default_max_staleness")]
+    pub max_staleness: Period,
+    /// Longest wait for one answer.
+    #[serde(default = "default_request_timeout")]
+    pub request_timeout: Period,
+}
+
+impl ChainConfig {
+    /// Chain and registry.
+    pub const fn domain(&self) -> Domain {
+        Domain { chain_id: self.chain_id, registry: self.registry }
+    }
+}
+
+/// The `[keys]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysConfig {
+    /// Web3 keystore of the secp256k1 key that signs headers: its address is the disperser that submissions name.
+    pub disperser_keystore: PathBuf,
+    /// A file with its password.
+    pub password_file: PathBuf,
+    /// The L1 account that pays for recording; without it the disperser's own. Nothing else may use it.
+    #[serde(default)]
+    pub l1: Option<KeyFiles>,
+}
+
+/// A keystore and its password.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFiles {
+    /// Web3 keystore.
+    pub keystore: PathBuf,
+    /// A file with its password.
+    pub password_file: PathBuf,
+}
+
+/// A gRPC listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// TLS; with `client_ca`, only clients that it vouches for get in.
+    #[serde(default)]
+    pub tls: Option<ServerTls>,
+    /// Bounds of connections.
+    #[serde(default)]
+    pub limits: ListenerLimits,
+}
+
+/// The `[metrics]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+}
+
+/// The `[dispersal]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DispersalConfig {
+    /// Whether members may be called at private and loopback addresses. Their URLs come from whoever registered them.
+    pub allow_private_endpoints: bool,
+    /// TLS towards members with `https` URLs.
+    pub tls: ClientTls,
+    /// Name resolution, TCP and TLS together.
+    pub connect_timeout: Period,
+    /// One delivery, from connecting to the attestation.
+    pub call_timeout: Period,
+    /// Deliveries at once, in all.
+    pub calls: usize,
+    /// Deliveries at once to one member.
+    pub calls_per_member: usize,
+    /// How long more signatures than a quorum are waited for.
+    pub grace: Period,
+    /// Pause after a first failure; it doubles with each.
+    pub retry_initial: Period,
+    /// Longest pause while a batch waits for its certificate.
+    pub retry_max: Period,
+    /// Longest pause for slow members of certified batches.
+    pub straggler_retry_max: Period,
+}
+
+impl Default for DispersalConfig {
+    fn default() -> Self {
+        Self {
+            allow_private_endpoints: false,
+            tls: ClientTls::default(),
+            connect_timeout: Period::from_secs(5),
+            call_timeout: Period::from_secs(60),
+            calls: 512,
+            calls_per_member: 8,
+            grace: Period(Duration::from_millis(200)),
+            retry_initial: Period(Duration::from_millis(200)),
+            retry_max: Period::from_secs(5),
+            straggler_retry_max: Period::from_secs(30),
+        }
+    }
+}
+
+/// The `[posting]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PostingConfig {
+    /// Blocks, the including one counted, after which a record is final.
+    pub confirmations: u64,
+    /// Transactions under way at once.
+    pub window: usize,
+    /// Certificates waiting or under way.
+    pub queue: usize,
+    /// Blocks without inclusion after which a transaction is replaced by a dearer one.
+    pub bump_after_blocks: u64,
+    /// Gwei per gas that no transaction exceeds.
+    pub fee_cap_gwei: u64,
+    /// Gas that no transaction exceeds.
+    pub gas_limit_max: u64,
+    /// A certificate that is not recorded after this time is reported as late.
+    pub deadline: Period,
+    /// Pause after L1 refused a certificate.
+    pub retry: Period,
+}
+
+impl Default for PostingConfig {
+    fn default() -> Self {
+        Self {
+            confirmations: 2,
+            window: 8,
+            queue: 10_000,
+            bump_after_blocks: 5,
+            fee_cap_gwei: 200,
+            gas_limit_max: 3_000_000,
+            deadline: Period::from_secs(120),
+            retry: Period::from_secs(30),
+        }
+    }
+}
+
+/// The `[limits]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Payload bytes arriving or waiting for their certificate; beyond that submissions are answered BUSY.
+    pub in_flight: ByteSize,
+    /// Bytes of encoded payloads of such batches; beyond that they wait.
+    pub encoded: ByteSize,
+    /// Bytes of payloads loaded again for slow members.
+    pub straggler: ByteSize,
+    /// Encodings at once; 0 takes the number of processors.
+    pub encoders: usize,
+    /// Uploads at once.
+    pub uploads: usize,
+    /// Watchers at once.
+    pub watchers: usize,
+    /// Longest pause between two messages of an upload.
+    pub piece_timeout: Period,
+    /// Longest upload.
+    pub upload_timeout: Period,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            in_flight: ByteSize(512 << 20),
+            encoded: ByteSize(1536 << 20),
+            straggler: ByteSize(256 << 20),
+            encoders: 0,
+            uploads: 64,
+            watchers: 1024,
+            piece_timeout: Period::from_secs(10),
+            upload_timeout: Period::from_secs(120),
+        }
+    }
+}
+
+/// The `[shutdown]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownConfig {
+    /// How long calls under way may take to finish.
+    pub grace: Period,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { grace: Period::from_secs(15) }
+    }
+}
+
+impl AggregatorConfig {
+    /// Times that batches go by.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            registry_max_age: *self.chain.max_staleness,
+            grace: *self.dispersal.grace,
+            tick: Duration::from_secs(1),
+            piece_timeout: *self.limits.piece_timeout,
+            upload_timeout: *self.limits.upload_timeout,
+        }
+    }
+
+    /// How members are called.
+    pub fn calls(&self) -> CallSettings {
+        let dispersal = &self.dispersal;
+        CallSettings {
+            calls_max: dispersal.calls,
+            calls_per_member: dispersal.calls_per_member,
+            call_timeout: *dispersal.call_timeout,
+            retry_initial: *dispersal.retry_initial,
+            retry_max: *dispersal.retry_max,
+            straggler_retry_max: *dispersal.straggler_retry_max,
+        }
+    }
+
+    /// Which addresses members may have.
+    pub const fn endpoint_policy(&self) -> EndpointPolicy {
+        if self.dispersal.allow_private_endpoints {
+            EndpointPolicy::AllowPrivate
+        } else {
+            EndpointPolicy::PublicOnly
+        }
+    }
+
+    /// How certificates are recorded.
+    pub fn poster(&self) -> PosterConfig {
+        let posting = &self.posting;
+        PosterConfig {
+            confirmations: posting.confirmations,
+            window: posting.window,
+            queue_max: posting.queue,
+            poll_interval: *self.chain.poll_interval,
+            bump_after_blocks: posting.bump_after_blocks,
+            fee_cap: u128::from(posting.fee_cap_gwei) * GWEI,
+            gas_limit_max: posting.gas_limit_max,
+            ..PosterConfig::new(self.chain.domain(), self.chain.certificate_log)
+        }
+    }
+
+    /// When posting counts as late, and when it is tried again.
+    pub fn posting(&self) -> PostSettings {
+        PostSettings { deadline: *self.posting.deadline, retry: *self.posting.retry }
+    }
+
+    /// How much may be in flight.
+    pub fn capacity(&self) -> Capacity {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Capacity {
+            in_flight_bytes: self.limits.in_flight.bytes(),
+            encoded_bytes: self.limits.encoded.bytes(),
+            straggler_bytes: self.limits.straggler.bytes(),
+            encoders: if self.limits.encoders == 0 { processors } else { self.limits.encoders },
+        }
+    }
+
+    /// Bounds of the service.
+    pub const fn service(&self) -> ServiceLimits {
+        ServiceLimits { uploads: self.limits.uploads, watchers: self.limits.watchers }
+    }
+
+    fn check_chain(&self) -> Result<(), String> {
+        let chain = &self.chain;
+        if chain.rpc.is_empty() {
+            return Err("chain.rpc: at least one URL".to_owned());
+        }
+        for (name, address) in [("registry", chain.registry), ("certificate_log", chain.certificate_log)] {
+            if address.is_zero() {
+                return Err(format!("chain.{name}: not the zero address"));
+            }
+        }
+        if chain.poll_interval.is_zero() || chain.request_timeout.is_zero() {
+            return Err("chain.poll_interval and chain.request_timeout: must be above zero".to_owned());
+        }
+        if *chain.max_staleness < *chain.poll_interval {
+            return Err(format!(
+                "chain.max_staleness = \"{}\": shorter than chain.poll_interval = \"{}\"",
+                chain.max_staleness, chain.poll_interval
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl config::Config for AggregatorConfig {
+    fn resolve_paths(&mut self, folder: &Path) {
+        config::resolve(&mut self.keys.disperser_keystore, folder);
+        config::resolve(&mut self.keys.password_file, folder);
+        if let Some(l1) = &mut self.keys.l1 {
+            config::resolve(&mut l1.keystore, folder);
+            config::resolve(&mut l1.password_file, folder);
+        }
+        self.store.resolve_paths(folder);
+        if let Some(tls) = &mut self.grpc.tls {
+            tls.resolve_paths(folder);
+        }
+        self.dispersal.tls.resolve_paths(folder);
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.check_chain()?;
+        self.grpc.limits.check().map_err(|problem| format!("grpc.limits.{problem}"))?;
+        let (dispersal, posting, limits) = (&self.dispersal, &self.posting, &self.limits);
+        for (name, zero) in [
+            ("dispersal.connect_timeout", dispersal.connect_timeout.is_zero()),
+            ("dispersal.call_timeout", dispersal.call_timeout.is_zero()),
+            ("dispersal.calls", dispersal.calls == 0),
+            ("dispersal.calls_per_member", dispersal.calls_per_member == 0),
+            ("dispersal.retry_initial", dispersal.retry_initial.is_zero()),
+            ("dispersal.retry_max", dispersal.retry_max.is_zero()),
+            ("dispersal.straggler_retry_max", dispersal.straggler_retry_max.is_zero()),
+            ("posting.confirmations", posting.confirmations == 0),
+            ("posting.window", posting.window == 0),
+            ("posting.queue", posting.queue == 0),
+            ("posting.bump_after_blocks", posting.bump_after_blocks == 0),
+            ("posting.fee_cap_gwei", posting.fee_cap_gwei == 0),
+            ("posting.gas_limit_max", posting.gas_limit_max == 0),
+            ("posting.retry", posting.retry.is_zero()),
+            ("limits.uploads", limits.uploads == 0),
+            ("limits.watchers", limits.watchers == 0),
+            ("limits.piece_timeout", limits.piece_timeout.is_zero()),
+            ("limits.upload_timeout", limits.upload_timeout.is_zero()),
+        ] {
+            if zero {
+                return Err(format!("{name}: must be above zero"));
+            }
+        }
+        for (name, size) in
+            [("in_flight", limits.in_flight), ("encoded", limits.encoded), ("straggler", limits.straggler)]
+        {
+            if size.bytes() < PAYLOAD_MAX_BYTES {
+                let least = ByteSize(PAYLOAD_MAX_BYTES);
+                return Err(format!("limits.{name} = \"{size}\": at least one payload, {least}"));
+            }
+        }
+        self.log.check().map_err(|error| format!("log.filter: {error}"))
+    }
+}
+
+/// Says in a few lines what would run.
+pub fn explain(config: &AggregatorConfig) -> String {
+    let tls = match &config.grpc.tls {
+        None => "no TLS",
+        Some(ServerTls { client_ca: None, .. }) => "TLS",
+        Some(ServerTls { client_ca: Some(_), .. }) => "TLS, client certificates demanded",
+    };
+    let rpc: Vec<String> = config.chain.rpc.iter().map(ToString::to_string).collect();
+    let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
+    let store = match &config.store.url {
+        DatabaseUrl::Sqlite(path) => format!("SQLite in {}", path.display()),
+        DatabaseUrl::Postgres(_) => format!("PostgreSQL, {}", config.store.url),
+    };
+    let members = match config.endpoint_policy() {
+        EndpointPolicy::AllowPrivate => "at any address, private ones too",
+        EndpointPolicy::PublicOnly => "at public addresses only",
+    };
+    format!(
+        "L1:         chain {} through {}\n\
+         registry:   {}\n\
+         log:        {}, at most {} gwei per gas\n\
+         store:      {store}\n\
+         grpc:       {} ({tls})\n\
+         metrics:    {metrics}\n\
+         members:    {members}\n\
+         in flight:  {} of payloads\n",
+        config.chain.chain_id,
+        rpc.join(", "),
+        config.chain.registry,
+        config.chain.certificate_log,
+        config.posting.fee_cap_gwei,
+        config.grpc.listen,
+        config.limits.in_flight,
+    )
+}
+
+const fn default_poll_interval() -> Period {
+    Period::from_secs(4)
+}
+
+const fn default_max_staleness() -> Period {
+    Period::from_secs(120)
+}
+
+const fn default_request_timeout() -> Period {
+    Period(Duration::from_secs(10))
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| de::Error::custom("expected an address: 0x and 40 hexadecimal digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r#"
+        [chain]
+        rpc = ["http://127.0.0.1:8545"]
+        chain_id = 31337
+        registry = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+        certificate_log = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
+        [keys]
+        disperser_keystore = "disperser.json"
+        password_file = "password"
+        [store]
+        url = "sqlite:aggregator.db"
+        [grpc]
+        listen = "127.0.0.1:0"
+    "#;
+
+    fn load(text: &str) -> Result<AggregatorConfig, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("aggregator.toml");
+        std::fs::write(&path, text).unwrap();
+        config::load(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_minimal_file_is_enough() {
+        let config = load(MINIMAL).unwrap();
+        assert!(config.keys.disperser_keystore.is_absolute());
+        assert_eq!(config.endpoint_policy(), EndpointPolicy::PublicOnly);
+        assert_eq!(config.poster().fee_cap, 200 * GWEI);
+        let text = explain(&config);
+        assert!(text.contains("31337") && text.contains("no TLS"), "{text}");
+    }
+
+    #[test]
+    fn unknown_keys_and_impossible_values_are_refused() {
+        for (more, problem) in [
+            ("[limits]\nin_fligth = '1GiB'", "unknown field"),
+            ("[limits]\nin_flight = '1MiB'", "at least one payload"),
+            ("[limits]\nuploads = 0", "limits.uploads"),
+            ("[dispersal]\ncalls = 0", "dispersal.calls"),
+            ("[dispersal]\nretry_max = '0s'", "dispersal.retry_max"),
+            ("[posting]\nconfirmations = 0", "posting.confirmations"),
+            ("[grpc.limits]\nconnections = 0", "grpc.limits.connections"),
+            ("[log]\nfilter = 'a=b=c'", "log"),
+            ("[quorum]\nq = 5", "unknown field"),
+        ] {
+            let error = load(&format!("{MINIMAL}\n{more}")).unwrap_err();
+            assert!(error.contains(problem), "{more}: {error}");
+        }
+        for (from, to, problem) in [
+            ("\"http://127.0.0.1:8545\"", "", "chain.rpc"),
+            ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0x5FbD", "an address"),
+            (
+                "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512",
+                "0x0000000000000000000000000000000000000000",
+                "zero",
+            ),
+            ("chain_id = 31337", "chain_id = 31337\nmax_staleness = '1s'", "max_staleness"),
+        ] {
+            let error = load(&MINIMAL.replace(from, to)).unwrap_err();
+            assert!(error.contains(problem), "{to}: {error}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What all batches share: who we are, what we know of L1, where things are kept, how much may be in flight.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dac_chain::{RegistryView, RegistryWatch, Stale, TransactionSigner};
+use dac_runtime::clock::Clock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::collect::KeyRing;
+use crate::disperse::Members;
+use crate::encode::Encoders;
+use crate::post::Posting;
+use crate::store::Store;
+use crate::submit::Identity;
+
+/// Times that batches go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Age up to which the registry's snapshot is good for decisions.
+    pub registry_max_age: Duration,
+    /// How long more signatures than a quorum are waited for.
+    pub grace: Duration,
+    /// How often a batch looks at the clock.
+    pub tick: Duration,
+    /// Longest pause between two messages of an upload.
+    pub piece_timeout: Duration,
+    /// Longest upload.
+    pub upload_timeout: Duration,
+}
+
+/// Shared by all batches and handlers.
+pub struct Context {
+    /// Who we are.
+    pub identity: Identity,
+    /// Our key.
+    pub signer: Arc<dyn TransactionSigner>,
+    /// Where batches are kept.
+    pub store: Store,
+    /// What L1 says.
+    pub registry: RegistryWatch,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Committees' keys.
+    pub keys: KeyRing,
+    /// Members' endpoints.
+    pub members: Members,
+    /// Where encoding runs.
+    pub encoders: Arc<Encoders>,
+    /// The way to L1.
+    pub posting: Posting,
+    /// Times.
+    pub settings: Settings,
+    /// All tasks, so that stopping can wait for them.
+    pub tasks: TaskTracker,
+    /// Cancelled when batches shall rest where they are.
+    pub stopping: CancellationToken,
+}
+
+impl Context {
+    /// Unix seconds.
+    pub fn now(&self) -> u64 {
+        self.clock.now_unix_seconds()
+    }
+
+    /// Unix milliseconds: the clock's second, with the machine's fraction where both agree.
+    pub fn now_ms(&self) -> u64 {
+        let seconds = self.now();
+        let machine = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+        let machine = u64::try_from(machine).unwrap_or(u64::MAX);
+        if machine / 1000 >= seconds && machine / 1000 - seconds <= 1 {
+            machine
+        } else {
+            seconds.saturating_mul(1000)
+        }
+    }
+
+    /// The registry's snapshot, unless it is too old to decide anything by.
+    pub fn registry(&self) -> Result<Arc<RegistryView>, Stale> {
+        self.registry.fresh(self.settings.registry_max_age)
+    }
+}

@@ -1,0 +1,296 @@
+//! Calls to members: one connection a member, shared by all batches; a bounded number of calls at once, in all and to
+//! each; every call with a deadline; every failure with a reason.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dac_bls::Signature;
+use dac_client::{Dialer, EndpointUrl, printable};
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
+use dac_types::limits::STREAM_PIECE_MAX_BYTES;
+use dac_types::{Attestation, BatchDigest, Seat, SignatureBytes};
+use parking_lot::Mutex;
+use rand::Rng;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::batch::DeliveryFailure;
+
+/// An answer holds one attestation, and is refused where it is larger.
+const ANSWER_MAX_BYTES: usize = 4 << 10;
+/// Calls to one member at once for batches that have their certificate already.
+const STRAGGLER_CALLS_PER_MEMBER: usize = 1;
+
+/// How members are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallSettings {
+    /// Calls at once, to all members together.
+    pub calls_max: usize,
+    /// Calls at once to one member.
+    pub calls_per_member: usize,
+    /// From the first byte sent to the answer.
+    pub call_timeout: Duration,
+    /// Pause after the first failure; it doubles with each.
+    pub retry_initial: Duration,
+    /// Longest pause while the batch waits for its certificate.
+    pub retry_max: Duration,
+    /// Longest pause once it has its certificate.
+    pub straggler_retry_max: Duration,
+}
+
+/// A failed call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallFailure {
+    /// What follows from it.
+    pub kind: DeliveryFailure,
+    /// Machine-readable: a [`Reason`], or what the transport met.
+    pub reason: String,
+    /// For people.
+    pub detail: String,
+}
+
+impl CallFailure {
+    fn retryable(reason: &str, detail: impl Into<String>) -> Self {
+        Self { kind: DeliveryFailure::Retryable, reason: reason.to_owned(), detail: detail.into() }
+    }
+
+    fn lied(reason: &str, detail: String) -> Self {
+        Self { kind: DeliveryFailure::Lied, reason: reason.to_owned(), detail }
+    }
+
+    /// What a member's status says. Without a reason of ours it is the transport's, a proxy's or a fault's: it may pass.
+    fn from_status(status: &Status) -> Self {
+        let detail = printable(status.message());
+        match Reason::of(status) {
+            Some(reason) if !reason.is_retryable() => {
+                Self { kind: DeliveryFailure::Refused, reason: reason.as_str().to_owned(), detail }
+            }
+            Some(reason) => Self::retryable(reason.as_str(), detail),
+            None if status.code() == Code::DeadlineExceeded => Self::retryable("TIMED_OUT", detail),
+            None => Self::retryable("TRANSPORT", format!("{:?}: {detail}", status.code())),
+        }
+    }
+}
+
+/// What is sent to one seat.
+#[derive(Clone, Debug)]
+pub struct Consignment {
+    /// Chain, registry, seat and record.
+    pub open: v1::StoreShardOpen,
+    /// The shard or the whole payload; nothing where the member has it and only the record is new.
+    pub body: Bytes,
+    /// Of the record's header.
+    pub digest: BatchDigest,
+    /// Whose.
+    pub seat: Seat,
+}
+
+/// `open`, then slices of the body: nothing is copied here.
+fn messages(consignment: Consignment) -> impl Iterator<Item = v1::StoreShardRequest> + Send {
+    use v1::store_shard_request::Message;
+    let Consignment { open, mut body, .. } = consignment;
+    let pieces = std::iter::from_fn(move || {
+        (!body.is_empty()).then(|| Message::Piece(body.split_to(body.len().min(STREAM_PIECE_MAX_BYTES))))
+    });
+    std::iter::once(Message::Open(open))
+        .chain(pieces)
+        .map(|message| v1::StoreShardRequest { message: Some(message) })
+}
+
+/// One member's endpoint.
+#[derive(Debug)]
+pub struct MemberLink {
+    url: String,
+    dialer: Dialer,
+    channel: tokio::sync::Mutex<Option<Channel>>,
+    calls: Arc<Semaphore>,
+    straggler_calls: Semaphore,
+    /// After a failed connection: until when only batches that wait for their certificate try again.
+    down_until: Mutex<Option<Instant>>,
+    straggler_pause: Duration,
+}
+
+impl MemberLink {
+    /// Connected, or why not. Channels reconnect by themselves.
+    async fn channel(&self) -> Result<Channel, CallFailure> {
+        let mut channel = self.channel.lock().await;
+        if let Some(channel) = &*channel {
+            return Ok(channel.clone());
+        }
+        let url: EndpointUrl =
+            self.url.parse().map_err(|error| CallFailure::retryable("BAD_ENDPOINT", format!("{error}")))?;
+        match self.dialer.connect_url(&url).await {
+            Ok(connected) => {
+                *self.down_until.lock() = None;
+                Ok(channel.insert(connected).clone())
+            }
+            Err(fault) => {
+                *self.down_until.lock() = Some(Instant::now() + self.straggler_pause);
+                Err(CallFailure::retryable("UNREACHABLE", fault.to_string()))
+            }
+        }
+    }
+
+    /// Connects, if it is not connected yet.
+    pub async fn connect(&self) -> Result<(), CallFailure> {
+        self.channel().await.map(drop)
+    }
+
+    /// When stragglers may try again.
+    fn down(&self) -> Option<Instant> {
+        self.down_until.lock().filter(|until| *until > Instant::now())
+    }
+
+    /// Sends one consignment; the member's signature is a point of the right group, and not verified beyond that.
+    async fn store_shard(
+        &self,
+        consignment: Consignment,
+        timeout: Duration,
+    ) -> Result<SignatureBytes, CallFailure> {
+        let (digest, seat) = (consignment.digest, consignment.seat);
+        let call = async {
+            let mut client = DispersalServiceClient::new(self.channel().await?)
+                .max_decoding_message_size(ANSWER_MAX_BYTES);
+            let stream = tokio_stream::iter(messages(consignment));
+            client.store_shard(stream).await.map_err(|status| CallFailure::from_status(&status))
+        };
+        let answer = tokio::time::timeout(timeout, call)
+            .await
+            .map_err(|_| CallFailure::retryable("TIMED_OUT", format!("no answer within {timeout:?}")))??;
+        check_answer(answer.into_inner(), digest, seat)
+    }
+}
+
+/// An answer is this seat's attestation of this digest, or a lie.
+fn check_answer(
+    answer: v1::StoreShardResponse,
+    digest: BatchDigest,
+    seat: Seat,
+) -> Result<SignatureBytes, CallFailure> {
+    let attestation = dac_proto::wire::required("attestation", answer.attestation)
+        .and_then(Attestation::try_from)
+        .map_err(|error| CallFailure::lied("MALFORMED_ATTESTATION", error.to_string()))?;
+    if attestation.digest != digest {
+        let detail = format!("asked for {digest}, attested {}", attestation.digest);
+        return Err(CallFailure::lied("OTHER_DIGEST", detail));
+    }
+    if attestation.seat != seat {
+        return Err(CallFailure::lied(
+            "OTHER_SEAT",
+            format!("asked seat {seat}, attested as {}", attestation.seat),
+        ));
+    }
+    Signature::from_compressed(&attestation.signature)
+        .map_err(|error| CallFailure::lied("BAD_SIGNATURE", error.to_string()))?;
+    Ok(attestation.signature)
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// The batch waits for its certificate.
+    Fresh,
+    /// It has it.
+    Straggler,
+}
+
+/// Permission to make one call.
+#[derive(Debug)]
+pub struct CallPermit<'a> {
+    _all: OwnedSemaphorePermit,
+    _member: OwnedSemaphorePermit,
+    _straggler: Option<tokio::sync::SemaphorePermit<'a>>,
+}
+
+/// All members' endpoints.
+#[derive(Debug)]
+pub struct Members {
+    dialer: Dialer,
+    settings: CallSettings,
+    calls: Arc<Semaphore>,
+    links: Mutex<HashMap<String, Arc<MemberLink>>>,
+}
+
+impl Members {
+    /// Nothing is connected before it is called.
+    pub fn new(dialer: Dialer, settings: CallSettings) -> Self {
+        let calls = Arc::new(Semaphore::new(settings.calls_max));
+        Self { dialer, settings, calls, links: Mutex::default() }
+    }
+
+    /// How members are called.
+    pub const fn settings(&self) -> &CallSettings {
+        &self.settings
+    }
+
+    /// The endpoint with this URL.
+    pub fn link(&self, url: &str) -> Arc<MemberLink> {
+        let mut links = self.links.lock();
+        if let Some(link) = links.get(url) {
+            return Arc::clone(link);
+        }
+        // URLs change with epochs and operators: those that no call uses are forgotten.
+        links.retain(|_, link| {
+            Arc::strong_count(link) > 1 || link.channel.try_lock().is_ok_and(|c| c.is_some())
+        });
+        let link = Arc::new(MemberLink {
+            url: url.to_owned(),
+            dialer: self.dialer.clone(),
+            channel: tokio::sync::Mutex::new(None),
+            calls: Arc::new(Semaphore::new(self.settings.calls_per_member)),
+            straggler_calls: Semaphore::new(STRAGGLER_CALLS_PER_MEMBER),
+            down_until: Mutex::new(None),
+            straggler_pause: self.settings.straggler_retry_max,
+        });
+        links.insert(url.to_owned(), Arc::clone(&link));
+        link
+    }
+
+    /// Waits for a turn. Stragglers wait while the member is known to be down, one at a time, and never keep fresh
+    /// batches waiting for long.
+    pub async fn turn<'a>(&self, link: &'a MemberLink, urgency: Urgency) -> CallPermit<'a> {
+        let straggler = match urgency {
+            Urgency::Fresh => None,
+            Urgency::Straggler => {
+                let permit = link.straggler_calls.acquire().await.expect("never closed");
+                if let Some(until) = link.down() {
+                    tokio::time::sleep_until(until).await;
+                }
+                Some(permit)
+            }
+        };
+        let member = Arc::clone(&link.calls).acquire_owned().await.expect("never closed");
+        let all = Arc::clone(&self.calls).acquire_owned().await.expect("never closed");
+        CallPermit { _all: all, _member: member, _straggler: straggler }
+    }
+
+    /// One call. The permit says that it is its turn.
+    pub async fn call(
+        &self,
+        link: &MemberLink,
+        _permit: &CallPermit<'_>,
+        consignment: Consignment,
+    ) -> Result<SignatureBytes, CallFailure> {
+        let started = Instant::now();
+        let result = link.store_shard(consignment, self.settings.call_timeout).await;
+        metrics::histogram!("dac_aggregator_store_shard_seconds").record(started.elapsed().as_secs_f64());
+        result
+    }
+
+    /// The pause after so many failures in a row: doubling, bounded, with jitter.
+    pub fn pause(&self, failures: u32, urgency: Urgency) -> Duration {
+        let longest = match urgency {
+            Urgency::Fresh => self.settings.retry_max,
+            Urgency::Straggler => self.settings.straggler_retry_max,
+        };
+        let pause =
+            self.settings.retry_initial.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
+        pause.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+}

@@ -1,0 +1,245 @@
+//! From the stored payload to what is sent: read and checked, encoded off the async threads, header made and signed.
+//!
+//! Encoded payloads are the bulk of this process's memory. They are shared by all deliveries of a batch, counted
+//! against a bound, and dropped as soon as the certificate is there; stragglers load them again.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use dac_chain::TransactionSigner;
+use dac_coding::{CodingError, EncodedBatch};
+use dac_types::{
+    BatchHeader, Committee, Domain, EcdsaSignature, EcdsaSignatureError, Geometry, Record, Seat,
+    SignedSubmission,
+};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::batch::Dispersal;
+use crate::disperse::Urgency;
+use crate::store::{Store, StoreError, UploadId};
+
+/// Why a payload could not be loaded or encoded, or a header not be made.
+#[derive(Debug, Error)]
+pub enum EncodeError {
+    /// Reading it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Encoding it.
+    #[error(transparent)]
+    Coding(#[from] CodingError),
+    /// The key refused to sign.
+    #[error("signing the header: {0}")]
+    Signing(String),
+    /// What the key signed is no signature.
+    #[error("signing the header: {0}")]
+    Signature(#[from] EcdsaSignatureError),
+    /// The encoder's own commitment does not fit the committee.
+    #[error("the encoder: {0}")]
+    Shape(#[from] dac_types::RecordShapeError),
+    /// A worker panicked or the process is stopping.
+    #[error("the encoding worker ended early")]
+    Worker,
+}
+
+/// A payload in memory, encoded where its members get shards.
+#[derive(Debug)]
+pub struct Loaded {
+    payload: Bytes,
+    encoded: Option<EncodedBatch>,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl Loaded {
+    /// What a seat is sent: its shard, or the payload where it must check that.
+    pub fn body(&self, seat: Seat) -> Bytes {
+        self.encoded.as_ref().map_or_else(|| self.payload.clone(), |encoded| encoded.shard(seat))
+    }
+}
+
+/// The bounds of encoding: workers, and bytes of encoded payloads.
+#[derive(Debug)]
+pub struct Encoders {
+    workers: Arc<Semaphore>,
+    fresh: Arc<Semaphore>,
+    stragglers: Arc<Semaphore>,
+    fresh_kib: u32,
+    straggler_kib: u32,
+}
+
+impl Encoders {
+    /// So many workers and bytes. Batches that wait for their certificate and stragglers have separate shares.
+    pub fn new(workers: usize, fresh_bytes: u64, straggler_bytes: u64) -> Self {
+        let kib = |bytes: u64| u32::try_from((bytes >> 10).clamp(1, 1 << 28)).expect("clamped");
+        let (fresh_kib, straggler_kib) = (kib(fresh_bytes), kib(straggler_bytes));
+        let semaphore = |permits: u32| Arc::new(Semaphore::new(permits as usize));
+        Self {
+            workers: Arc::new(Semaphore::new(workers)),
+            fresh: semaphore(fresh_kib),
+            stragglers: semaphore(straggler_kib),
+            fresh_kib,
+            straggler_kib,
+        }
+    }
+
+    /// Waits for memory. What is larger than all of it goes alone.
+    async fn memory(&self, bytes: u64, urgency: Urgency) -> OwnedSemaphorePermit {
+        let (semaphore, all) = match urgency {
+            Urgency::Fresh => (&self.fresh, self.fresh_kib),
+            Urgency::Straggler => (&self.stragglers, self.straggler_kib),
+        };
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, all);
+        Arc::clone(semaphore).acquire_many_owned(kib).await.expect("never closed")
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, EncodeError> + Send + 'static,
+    ) -> Result<T, EncodeError> {
+        let permit = Arc::clone(&self.workers).acquire_owned().await.expect("never closed");
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        task.await.map_err(|_| EncodeError::Worker)?
+    }
+
+    /// Reads, checks and encodes a payload.
+    async fn load(
+        &self,
+        store: &Store,
+        upload: UploadId,
+        submission: &SignedSubmission,
+        geometry: Geometry,
+        urgency: Urgency,
+    ) -> Result<(Loaded, Option<EncodedBatch>), EncodeError> {
+        let order = &submission.submission;
+        let length = order.payload_length;
+        let expansion = u64::from(geometry.n()).div_ceil(u64::from(geometry.k()));
+        let memory = self.memory(length * expansion, urgency).await;
+        let payload = store.read_payload(upload, length).await?;
+        // Members of a checked kind get the payload itself; only the header needs it encoded.
+        if order.hash_kind.is_checked() && urgency == Urgency::Straggler {
+            return Ok((Loaded { payload, encoded: None, _memory: memory }, None));
+        }
+        let (bytes, batch_hash) = (payload.clone(), order.batch_hash);
+        let encoded = self.work(move || Ok(dac_coding::encode(geometry, bytes, batch_hash)?)).await?;
+        Ok(if order.hash_kind.is_checked() {
+            (Loaded { payload, encoded: None, _memory: memory }, Some(encoded))
+        } else {
+            let commitment = encoded.clone();
+            (Loaded { payload, encoded: Some(encoded), _memory: memory }, Some(commitment))
+        })
+    }
+}
+
+/// Where a batch's payload is found by all who deliver it.
+#[derive(Debug)]
+pub struct Cargo {
+    store: Store,
+    encoders: Arc<Encoders>,
+    upload: UploadId,
+    submission: SignedSubmission,
+    state: Mutex<CargoState>,
+    /// One loads, the others wait for it.
+    loading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct CargoState {
+    pinned: Option<Arc<Loaded>>,
+    last: Weak<Loaded>,
+}
+
+impl Cargo {
+    /// Nothing is loaded yet.
+    pub fn new(
+        store: Store,
+        encoders: Arc<Encoders>,
+        upload: UploadId,
+        submission: SignedSubmission,
+    ) -> Self {
+        Self {
+            store,
+            encoders,
+            upload,
+            submission,
+            state: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The payload, loaded if it is not in memory. It stays there for fresh deliveries until [`Cargo::unpin`].
+    pub async fn get(&self, geometry: Geometry, urgency: Urgency) -> Result<Arc<Loaded>, EncodeError> {
+        let _one = self.loading.lock().await;
+        if let Some(loaded) = self.state.lock().last.upgrade() {
+            return Ok(loaded);
+        }
+        let (loaded, _) =
+            self.encoders.load(&self.store, self.upload, &self.submission, geometry, urgency).await?;
+        Ok(self.keep(loaded, urgency))
+    }
+
+    fn keep(&self, loaded: Loaded, urgency: Urgency) -> Arc<Loaded> {
+        let loaded = Arc::new(loaded);
+        let mut state = self.state.lock();
+        state.last = Arc::downgrade(&loaded);
+        state.pinned = (urgency == Urgency::Fresh).then(|| Arc::clone(&loaded));
+        loaded
+    }
+
+    /// From now on it is held only while somebody sends it.
+    pub fn unpin(&self) {
+        self.state.lock().pinned = None;
+    }
+
+    /// Encodes for a committee, makes the header and signs it.
+    pub async fn prepare(
+        &self,
+        committee: &Committee,
+        domain: Domain,
+        signer: &Arc<dyn TransactionSigner>,
+    ) -> Result<Dispersal, EncodeError> {
+        let _one = self.loading.lock().await;
+        let geometry = committee.quorum().geometry();
+        let (loaded, encoded) =
+            self.encoders.load(&self.store, self.upload, &self.submission, geometry, Urgency::Fresh).await?;
+        let commitment = encoded.ok_or(EncodeError::Worker)?.commitment().clone();
+        let (submission, signer, epoch, quorum) =
+            (self.submission.clone(), Arc::clone(signer), committee.epoch(), committee.quorum());
+        let dispersal = self
+            .encoders
+            .work(move || {
+                let order = &submission.submission;
+                let header = BatchHeader {
+                    rollup: order.rollup,
+                    batch_number: order.batch_number,
+                    epoch,
+                    expires_at: order.expires_at,
+                    payload_length: order.payload_length,
+                    hash_kind: order.hash_kind,
+                    batch_hash: order.batch_hash,
+                    shard_root: commitment.shard_root,
+                    fingerprints_hash: commitment.fingerprints_hash,
+                    payload_fingerprint: commitment.payload_fingerprint,
+                };
+                let digest = header.digest(&domain);
+                let signature =
+                    signer.sign_hash(&digest.0).map_err(|error| EncodeError::Signing(error.to_string()))?;
+                let record = Record {
+                    header,
+                    shard_hashes: commitment.shard_hashes,
+                    row_fingerprints: commitment.row_fingerprints,
+                    disperser_signature: EcdsaSignature::try_from(&signature.as_bytes()[..])?,
+                    submission,
+                    certificate: None,
+                };
+                record.check_shape(quorum.geometry())?;
+                Ok(Dispersal::new(digest, quorum, Arc::new(record)))
+            })
+            .await?;
+        self.keep(loaded, Urgency::Fresh);
+        Ok(dispersal)
+    }
+}

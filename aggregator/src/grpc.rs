@@ -1,0 +1,185 @@
+//! `BatchService`: what rollups call. Every refusal carries a machine-readable reason.
+
+mod upload;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use dac_proto::v1::batch_service_server::BatchService;
+use dac_proto::wire;
+use dac_types::limits::PAGE_MAX_ENTRIES;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::error;
+
+use crate::batch::SubmissionDigest;
+use crate::convert;
+use crate::service::{Batches, Selector, Watched};
+use crate::store::StoreError;
+
+/// Entries of a page where the caller does not say.
+const PAGE_DEFAULT_ENTRIES: u32 = 50;
+
+/// Bounds of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Uploads at once.
+    pub uploads: usize,
+    /// Watchers at once.
+    pub watchers: usize,
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct Grpc {
+    batches: Batches,
+    uploads: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
+    /// Cancelled when nothing new is taken.
+    draining: CancellationToken,
+}
+
+impl Grpc {
+    /// Over all batches; `draining` is cancelled when the process is about to stop.
+    pub fn new(batches: Batches, limits: ServiceLimits, draining: CancellationToken) -> Self {
+        Self {
+            batches,
+            uploads: Arc::new(Semaphore::new(limits.uploads)),
+            watchers: Arc::new(Semaphore::new(limits.watchers)),
+            draining,
+        }
+    }
+
+    async fn find(&self, selector: Option<v1::BatchSelector>) -> Result<Watched, Status> {
+        let selector: Selector = convert::selector(selector)?;
+        let found = match self.batches.resolve(selector).await.map_err(|error| store_status(&error))? {
+            Some(id) => self.batches.watch(id).await.map_err(|error| store_status(&error))?,
+            None => None,
+        };
+        found.ok_or_else(|| Reason::UnknownBatch.status("this aggregator has no such batch"))
+    }
+
+    async fn existing(&self, id: SubmissionDigest) -> Result<Option<v1::Batch>, Status> {
+        let batch = self.batches.get(id).await.map_err(|error| store_status(&error))?;
+        Ok(batch.map(|batch| convert::batch_to_wire(&batch)))
+    }
+}
+
+/// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here and only here.
+pub(crate) fn store_status(error: &StoreError) -> Status {
+    metrics::counter!("dac_aggregator_store_failures_total").increment(1);
+    error!(%error, "the store failed");
+    match error {
+        StoreError::Corrupt { .. } | StoreError::CorruptPayload { .. } | StoreError::CorruptBooks { .. } => {
+            Reason::Corrupt.status("what is stored of this batch does not pass its check")
+        }
+        _ => Reason::StorageFailed.status("the store failed; try again"),
+    }
+}
+
+type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchBatchResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl BatchService for Grpc {
+    async fn submit_batch(
+        &self,
+        request: Request<Streaming<v1::SubmitBatchRequest>>,
+    ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
+        let batch = upload::receive(self, request.into_inner()).await.inspect_err(|status| {
+            let reason = Reason::of(status).map_or("UNNAMED", Reason::as_str);
+            metrics::counter!("dac_aggregator_submissions_refused_total", "reason" => reason).increment(1);
+        })?;
+        Ok(Response::new(v1::SubmitBatchResponse { batch: Some(batch) }))
+    }
+
+    async fn get_batch(
+        &self,
+        request: Request<v1::GetBatchRequest>,
+    ) -> Result<Response<v1::GetBatchResponse>, Status> {
+        let found = self.find(request.into_inner().batch).await?;
+        Ok(Response::new(v1::GetBatchResponse { batch: Some(convert::batch_to_wire(&found.batch)) }))
+    }
+
+    type WatchBatchStream = WatchStream;
+
+    async fn watch_batch(
+        &self,
+        request: Request<v1::WatchBatchRequest>,
+    ) -> Result<Response<WatchStream>, Status> {
+        let permit = Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| Reason::Busy.status("at the limit of watchers"))?;
+        let watched = self.find(request.into_inner().batch).await?;
+        Ok(Response::new(Box::pin(watch(watched, permit, self.draining.clone()))))
+    }
+
+    async fn list_batches(
+        &self,
+        request: Request<v1::ListBatchesRequest>,
+    ) -> Result<Response<v1::ListBatchesResponse>, Status> {
+        let v1::ListBatchesRequest { rollup, page_size, page_token } = request.into_inner();
+        let rollup = wire::optional_address("rollup", &rollup)?;
+        let from = convert::page_token(&page_token)?;
+        let entries = if page_size == 0 { PAGE_DEFAULT_ENTRIES } else { page_size.min(PAGE_MAX_ENTRIES) };
+        let store = &self.batches.context().store;
+        let page = store.list(rollup, from, entries).await.map_err(|error| store_status(&error))?;
+        Ok(Response::new(v1::ListBatchesResponse {
+            batches: page.batches.iter().map(convert::listed_to_wire).collect(),
+            next_page_token: page.next.map(convert::page_token_to_wire).unwrap_or_default(),
+        }))
+    }
+
+    async fn get_certificate(
+        &self,
+        request: Request<v1::GetCertificateRequest>,
+    ) -> Result<Response<v1::GetCertificateResponse>, Status> {
+        let found = self.find(request.into_inner().batch).await?;
+        let certificate = found.batch.certificate().ok_or_else(|| {
+            Reason::NotCertified.status(format!("the batch is {}", found.batch.phase.name()))
+        })?;
+        Ok(Response::new(v1::GetCertificateResponse { certificate: Some((&certificate).into()) }))
+    }
+}
+
+/// The batch now and after every change; who reads slowly gets the newest state. Ends with the batch's last state.
+fn watch(
+    watched: Watched,
+    permit: OwnedSemaphorePermit,
+    draining: CancellationToken,
+) -> impl Stream<Item = Result<v1::WatchBatchResponse, Status>> + Send {
+    struct Watcher {
+        next: Option<Arc<crate::batch::Batch>>,
+        changes: Option<tokio::sync::watch::Receiver<Arc<crate::batch::Batch>>>,
+        draining: CancellationToken,
+        _permit: OwnedSemaphorePermit,
+    }
+    let Watched { batch, changes } = watched;
+    let watcher = Watcher { next: Some(batch), changes, draining, _permit: permit };
+    futures::stream::unfold(watcher, |mut watcher| async move {
+        let batch = match watcher.next.take() {
+            Some(batch) => batch,
+            None => {
+                let changes = watcher.changes.as_mut()?;
+                tokio::select! {
+                    () = watcher.draining.cancelled() => {
+                        watcher.changes = None;
+                        let stopping = Reason::ShuttingDown.status("this aggregator is stopping; the batch goes on");
+                        return Some((Err(stopping), watcher));
+                    }
+                    // The sender goes when nothing will change any more.
+                    changed = changes.changed() => changed.ok()?,
+                }
+                Arc::clone(&changes.borrow_and_update())
+            }
+        };
+        if batch.phase.is_terminal() {
+            watcher.changes = None;
+        }
+        let response = v1::WatchBatchResponse { batch: Some(convert::batch_to_wire(&batch)) };
+        Some((Ok(response), watcher))
+    })
+}

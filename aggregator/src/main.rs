@@ -1,0 +1,149 @@
+//! `dac-aggregator`: parse, load, build, run, drain on a signal.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use dac_aggregator::config::{AggregatorConfig, explain};
+use dac_aggregator::service::aggregator::{Addresses, Aggregator, Listener, Parts};
+use dac_aggregator::store::{Owner, Store};
+use dac_chain::{CertificateLogReader, Endpoints, Follower, RpcL1, RpcRegistryReader, TransactionSigner};
+use dac_client::Dialer;
+use dac_runtime::clock::SystemClock;
+use dac_runtime::config::ConfigArgs;
+use dac_runtime::{config, monitor, shutdown, telemetry, tls};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The disperser of the data-availability committee: takes batches from rollups, spreads them over the members, makes
+/// certificates and records them on L1.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Write the addresses that it listens on to this file, as JSON, once it is ready
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dac-aggregator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    let config: AggregatorConfig = config::load(&args.config.config)?;
+    if args.config.check_config {
+        print!("{}", explain(&config));
+        return Ok(());
+    }
+    telemetry::init(&config.log)?;
+    tls::install_provider();
+    monitor::metrics();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(config, args.ready_file.as_deref()))
+}
+
+async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<(), Failure> {
+    let stop = shutdown::on_signal()?;
+    let follower_stop = CancellationToken::new();
+    let grace = *config.shutdown.grace;
+    let aggregator = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        started = build(&config, follower_stop.clone()) => started?,
+    };
+    let mut aggregator = Aggregator::start(aggregator, grace).await?;
+    if let Some(path) = ready_file {
+        write_ready_file(path, &aggregator.addresses())?;
+    }
+    let result = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        error = aggregator.failed() => Err(error.into()),
+    };
+    aggregator.stop().await;
+    follower_stop.cancel();
+    result
+}
+
+async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> Result<Parts, Failure> {
+    let (signer, l1_signer) = load_keys(config).await?;
+    let chain = &config.chain;
+    let urls: Vec<&str> = chain.rpc.iter().map(|url| url.expose().as_str()).collect();
+    let endpoints = Endpoints::new(&urls, chain.chain_id, *chain.request_timeout)?;
+    let reader = Arc::new(RpcRegistryReader::new(endpoints.clone(), chain.registry));
+    let registry = Follower::spawn(reader, *chain.poll_interval, chain.confirmations, follower_stop);
+    registry.wait_ready().await?;
+    CertificateLogReader::new(endpoints.clone(), chain.certificate_log)
+        .check_registry(chain.registry)
+        .await?;
+
+    let owner = Owner { domain: chain.domain(), disperser: signer.address() };
+    let store = Store::open(&config.store, owner).await?;
+    let mut dialer = Dialer::new(config.endpoint_policy()).connect_timeout(*config.dispersal.connect_timeout);
+    dialer = dialer.tls(config.dispersal.tls.load(*config.dispersal.connect_timeout)?);
+    let grpc = TcpListener::bind(config.grpc.listen).await?;
+    tls::warn_if_exposed("grpc", grpc.local_addr()?, config.grpc.tls.is_some());
+    let monitor = match &config.metrics {
+        Some(metrics) => Some(TcpListener::bind(metrics.listen).await?),
+        None => None,
+    };
+    let handshake = *config.grpc.limits.handshake_timeout;
+    let tls = config.grpc.tls.as_ref().map(|tls| tls.load(handshake)).transpose()?;
+    Ok(Parts {
+        domain: chain.domain(),
+        signer,
+        l1_signer,
+        store,
+        registry,
+        l1: Arc::new(RpcL1::new(endpoints)),
+        poster: config.poster(),
+        clock: Arc::new(SystemClock),
+        dialer,
+        calls: config.calls(),
+        posting: config.posting(),
+        settings: config.settings(),
+        capacity: config.capacity(),
+        service: config.service(),
+        grpc: Listener { tcp: grpc, limits: config.grpc.limits, tls },
+        monitor,
+    })
+}
+
+type Signer = Arc<dyn TransactionSigner>;
+
+/// Deriving a key from its password takes a second: off the async threads.
+async fn load_keys(config: &AggregatorConfig) -> Result<(Signer, Signer), Failure> {
+    let keys = config.keys.clone();
+    let loaded = tokio::task::spawn_blocking(move || {
+        let load = |keystore: &Path, password: &Path| -> Result<Signer, dac_keys::KeystoreError> {
+            Ok(Arc::new(dac_keys::load_ecdsa_keystore(keystore, password)?))
+        };
+        let disperser = load(&keys.disperser_keystore, &keys.password_file)?;
+        let l1 = match &keys.l1 {
+            Some(files) => load(&files.keystore, &files.password_file)?,
+            None => Arc::clone(&disperser),
+        };
+        Ok::<_, dac_keys::KeystoreError>((disperser, l1))
+    });
+    Ok(loaded.await??)
+}
+
+/// Whole or not at all: whoever waits for the file reads it at once.
+fn write_ready_file(path: &Path, addresses: &Addresses) -> Result<(), Failure> {
+    let temporary = path.with_extension("tmp");
+    std::fs::write(&temporary, serde_json::to_vec(addresses)?)?;
+    std::fs::rename(&temporary, path)?;
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Has certificates recorded on L1 through `dac-chain`'s durable poster, and says what it waits for meanwhile.
+
+mod witness;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_chain::poster::Outcomes;
+use dac_chain::{Outcome, Poster, record_calldata};
+use dac_types::{B256, BatchDigest, Certificate, Domain, keccak256};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub use witness::Witness;
+
+use crate::batch::L1Record;
+
+/// How often the state of a posting under way is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long posting takes before it is called a problem, and how long after a refusal it is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostSettings {
+    /// A certificate that is not recorded after this time is reported as late.
+    pub deadline: Duration,
+    /// Pause after L1 refused a certificate.
+    pub retry: Duration,
+}
+
+/// Hands certificates to the poster and waits for what becomes of them.
+#[derive(Debug)]
+pub struct Posting {
+    poster: Poster,
+    domain: Domain,
+    witness: Arc<Witness>,
+    settings: PostSettings,
+    waiting: Arc<Mutex<HashMap<BatchDigest, watch::Sender<Option<Outcome>>>>>,
+}
+
+impl Posting {
+    /// The poster's outcomes are read in a task of their own, which ends with the poster.
+    pub fn new(
+        poster: Poster,
+        mut outcomes: Outcomes,
+        domain: Domain,
+        witness: Arc<Witness>,
+        settings: PostSettings,
+    ) -> Self {
+        let waiting: Arc<Mutex<HashMap<BatchDigest, watch::Sender<Option<Outcome>>>>> = Arc::default();
+        let readers = Arc::clone(&waiting);
+        tokio::spawn(async move {
+            while let Some((digest, outcome)) = outcomes.next().await {
+                if let Some(waiting) = readers.lock().get(&digest) {
+                    waiting.send_replace(Some(outcome));
+                }
+            }
+        });
+        Self { poster, domain, witness, settings, waiting }
+    }
+
+    /// Returns once the certificate is recorded, by whomever. `report` is told what it waits for, and an empty text when
+    /// that is over. Cancelling loses nothing: the poster's books go on, and the next call asks them.
+    pub async fn record(&self, certificate: &Certificate, report: impl Fn(String) + Send + Sync) -> L1Record {
+        let digest = certificate.header.digest(&self.domain);
+        let call = record_calldata(certificate).map(|data| keccak256(&data)).unwrap_or_default();
+        let _forget = Forget { waiting: &self.waiting, digest };
+        loop {
+            let (sender, receiver) = watch::channel(None);
+            self.waiting.lock().insert(digest, sender);
+            let outcome = match self.poster.enqueue(certificate).await {
+                Ok(enqueued) => match enqueued.outcome {
+                    Some(outcome) => outcome,
+                    None => self.wait(call, receiver, &report).await,
+                },
+                Err(error) => {
+                    report(format!("the poster did not take it: {error}"));
+                    tokio::time::sleep(self.settings.retry).await;
+                    continue;
+                }
+            };
+            match outcome {
+                Outcome::Recorded { tx_hash, block, gas_used, by_us } => {
+                    self.witness.forget(call);
+                    return L1Record {
+                        transaction: tx_hash,
+                        block: block.unwrap_or(0),
+                        gas_used: gas_used.unwrap_or(0),
+                        by_us,
+                    };
+                }
+                Outcome::Failed { reason } => {
+                    report(format!("L1 refuses it: {reason}"));
+                    tokio::time::sleep(self.settings.retry).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for the outcome, and reports what stands in its way.
+    async fn wait(
+        &self,
+        call: B256,
+        mut receiver: watch::Receiver<Option<Outcome>>,
+        report: &(impl Fn(String) + Send + Sync),
+    ) -> Outcome {
+        let started = tokio::time::Instant::now();
+        let mut reported = None;
+        loop {
+            let seen = tokio::time::timeout(LOOK_INTERVAL, receiver.wait_for(Option::is_some))
+                .await
+                .map(|outcome| outcome.map(|outcome| outcome.clone()));
+            match seen {
+                Ok(Ok(Some(outcome))) => return outcome,
+                // The poster has stopped: the process is ending.
+                Ok(Err(_)) => std::future::pending().await,
+                Ok(Ok(None)) | Err(_) => {}
+            }
+            let late = started.elapsed() >= self.settings.deadline;
+            let problem = match self.witness.problem(call) {
+                Some(problem) => problem,
+                None if late => format!("not recorded after {:?}", self.settings.deadline),
+                None => String::new(),
+            };
+            if reported.as_ref() != Some(&problem) && (reported.is_some() || !problem.is_empty()) {
+                report(problem.clone());
+                reported = Some(problem);
+            }
+        }
+    }
+}
+
+/// Nobody waits any more.
+struct Forget<'a> {
+    waiting: &'a Mutex<HashMap<BatchDigest, watch::Sender<Option<Outcome>>>>,
+    digest: BatchDigest,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().remove(&self.digest);
+    }
+}

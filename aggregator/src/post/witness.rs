@@ -1,0 +1,124 @@
+//! Looks over the poster's shoulder: what L1 last answered, so that people see why a certificate is not recorded yet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dac_chain::poster::ContractCall;
+use dac_chain::{Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, SendAnswer};
+use dac_types::{B256, BatchDigest, keccak256};
+use parking_lot::Mutex;
+
+/// Refusals that are remembered, at most.
+const REFUSALS_MAX: usize = 4096;
+
+/// L1, and what it last answered.
+pub struct Witness {
+    inner: Arc<dyn L1>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The last failure since L1 last answered.
+    failure: Option<String>,
+    /// By the hash of the call.
+    refusals: HashMap<B256, String>,
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Witness").field("seen", &*self.seen.lock()).finish_non_exhaustive()
+    }
+}
+
+impl Witness {
+    /// Over an L1.
+    pub fn new(inner: Arc<dyn L1>) -> Self {
+        Self { inner, seen: Mutex::default() }
+    }
+
+    /// What keeps the call with this hash from being included, as far as is known.
+    pub fn problem(&self, call: B256) -> Option<String> {
+        let seen = self.seen.lock();
+        seen.failure.clone().or_else(|| seen.refusals.get(&call).cloned())
+    }
+
+    /// The call is done with.
+    pub fn forget(&self, call: B256) {
+        self.seen.lock().refusals.remove(&call);
+    }
+
+    fn note<T>(&self, result: Result<T, ChainError>) -> Result<T, ChainError> {
+        if let Err(error) = &result {
+            self.seen.lock().failure = Some(format!("L1: {error}"));
+        }
+        result
+    }
+
+    fn note_verdict<T>(&self, call: &ContractCall, result: &Result<Result<T, Revert>, ChainError>) {
+        let mut seen = self.seen.lock();
+        let hash = keccak256(&call.data);
+        match result {
+            Ok(Err(revert)) if !matches!(revert, Revert::AlreadyRecorded { .. }) => {
+                if seen.refusals.len() < REFUSALS_MAX {
+                    seen.refusals.insert(hash, format!("L1 refuses it for now: {revert}"));
+                }
+            }
+            Ok(_) => {
+                seen.refusals.remove(&hash);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+#[async_trait]
+impl L1 for Witness {
+    async fn head(&self) -> Result<Head, ChainError> {
+        let head = self.note(self.inner.head().await)?;
+        self.seen.lock().failure = None;
+        Ok(head)
+    }
+
+    async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+        self.note(self.inner.block_at(number).await)
+    }
+
+    async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError> {
+        self.note(self.inner.nonce(account, block).await)
+    }
+
+    async fn priority_fee(&self) -> Result<u128, ChainError> {
+        self.note(self.inner.priority_fee().await)
+    }
+
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+        let result = self.note(self.inner.simulate(call, block).await);
+        self.note_verdict(call, &result);
+        result
+    }
+
+    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
+        let result = self.note(self.inner.estimate_gas(call).await);
+        self.note_verdict(call, &result);
+        result
+    }
+
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        self.note(self.inner.send_raw(raw).await)
+    }
+
+    async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
+        self.note(self.inner.receipt(tx_hash).await)
+    }
+
+    async fn find_recorded(
+        &self,
+        log: Address,
+        digest: BatchDigest,
+        to_block: u64,
+    ) -> Result<Option<RecordedCertificate>, ChainError> {
+        self.inner.find_recorded(log, digest, to_block).await
+    }
+}

@@ -1,0 +1,444 @@
+//! The task of one batch: takes events, applies them to the state machine, persists, and only then acts.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_types::{Seat, SignatureBytes};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::shipment::Shipment;
+use crate::batch::{Action, Batch, Delivery, DeliveryFailure, Event, Failure, FailureReason, Phase};
+use crate::budget::Reservation;
+use crate::collect::{Collected, collect, is_good};
+use crate::context::Context;
+use crate::encode::{Cargo, EncodeError};
+use crate::store::{StoreError, UploadId, Versioned};
+
+/// Events that are not read yet.
+const EVENTS_MAX: usize = 1024;
+/// Events persisted together.
+const EVENTS_AT_ONCE: usize = 64;
+/// Pause after the store or L1 could not do what was asked.
+const PAUSE: Duration = Duration::from_millis(500);
+/// An epoch counts as over so long after its end, for members whose clocks lag.
+const EPOCH_SLACK_SECONDS: u64 = 2;
+/// Ticks are rarer by this factor once the certificate is there.
+const SLOW_TICKS: u32 = 10;
+
+pub(super) struct Actor {
+    ctx: Arc<Context>,
+    batch: Batch,
+    version: i64,
+    upload: UploadId,
+    cargo: Arc<Cargo>,
+    sender: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+    view: watch::Sender<Arc<Batch>>,
+    reservation: Option<Reservation>,
+    /// The header under way.
+    shipment: Option<Arc<Shipment>>,
+    /// Seats with a task that delivers shards.
+    delivering: HashSet<Seat>,
+    /// Seats with a task that delivers the certificate.
+    certifying: HashSet<Seat>,
+    encoding: bool,
+    posting: bool,
+    /// Ends what is not part of a shipment.
+    scope: CancellationToken,
+}
+
+impl Actor {
+    pub(super) fn new(
+        ctx: Arc<Context>,
+        versioned: Versioned,
+        reservation: Option<Reservation>,
+    ) -> (Self, mpsc::Sender<Event>, watch::Receiver<Arc<Batch>>) {
+        let Versioned { batch, version, upload } = versioned;
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let (view, watch) = watch::channel(Arc::new(batch.clone()));
+        let cargo = Arc::new(Cargo::new(
+            ctx.store.clone(),
+            Arc::clone(&ctx.encoders),
+            upload,
+            batch.submission.clone(),
+        ));
+        let scope = ctx.stopping.child_token();
+        let actor = Self {
+            ctx,
+            batch,
+            version,
+            upload,
+            cargo,
+            sender: sender.clone(),
+            events,
+            view,
+            reservation,
+            shipment: None,
+            delivering: HashSet::new(),
+            certifying: HashSet::new(),
+            encoding: false,
+            posting: false,
+            scope,
+        };
+        (actor, sender, watch)
+    }
+
+    pub(super) async fn run(mut self) {
+        let stopping = self.ctx.stopping.clone();
+        // What is under way in the store is finished; everything else is left as it stands.
+        self.step(vec![Event::TimePassed { now: self.ctx.now() }, Event::Resumed]).await;
+        while !self.batch.finished {
+            let tick = match self.batch.certificate {
+                None => self.ctx.settings.tick,
+                Some(_) => self.ctx.settings.tick * SLOW_TICKS,
+            };
+            let events = tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                event = self.events.recv() => {
+                    let mut events: Vec<Event> = event.into_iter().collect();
+                    while events.len() < EVENTS_AT_ONCE && let Ok(event) = self.events.try_recv() {
+                        events.push(event);
+                    }
+                    events
+                }
+                () = tokio::time::sleep(tick) => self.look_at_the_clock(),
+            };
+            self.step(events).await;
+        }
+        self.scope.cancel();
+        self.call_off();
+    }
+
+    fn look_at_the_clock(&self) -> Vec<Event> {
+        let now = self.ctx.now();
+        let mut events = vec![Event::TimePassed { now }];
+        if let (Phase::Dispersing, Some(dispersal), Ok(view)) =
+            (&self.batch.phase, &self.batch.dispersal, self.ctx.registry())
+        {
+            let epoch = dispersal.epoch();
+            let over = view
+                .committee(epoch)
+                .is_none_or(|committee| committee.active_until().saturating_add(EPOCH_SLACK_SECONDS) <= now);
+            if over && view.active_committee(now).is_some_and(|active| active.epoch() != epoch) {
+                events.push(Event::EpochOver { epoch });
+            }
+        }
+        events
+    }
+
+    /// Applies, persists, publishes, acts.
+    async fn step(&mut self, events: Vec<Event>) {
+        let before = self.batch.clone();
+        let mut actions = Vec::new();
+        for event in events {
+            self.note_ended(&event);
+            actions.extend(self.batch.apply(event));
+        }
+        if self.batch != before {
+            match self.persist(&before).await {
+                Persisted::Saved => {}
+                Persisted::Reloaded => actions = self.batch.apply(Event::Resumed),
+                Persisted::Stopped => {
+                    self.batch = before;
+                    return;
+                }
+            }
+            self.report_changes(&before);
+            self.view.send_replace(Arc::new(self.batch.clone()));
+        }
+        if !matches!(self.batch.phase, Phase::Received | Phase::Dispersing) {
+            self.reservation = None;
+        }
+        if let (Some(certified), Some(shipment)) = (&self.batch.certificate, &self.shipment)
+            && before.certificate.is_none()
+        {
+            shipment.certified(certified.aggregate.clone());
+        }
+        for action in actions {
+            self.act(action).await;
+        }
+    }
+
+    /// A task's last event says that it has ended.
+    fn note_ended(&mut self, event: &Event) {
+        match event {
+            Event::Answered { seat, .. } => {
+                self.delivering.remove(seat);
+            }
+            Event::DeliveryFailed {
+                seat, kind: DeliveryFailure::Refused | DeliveryFailure::Lied, ..
+            } => {
+                self.delivering.remove(seat);
+                self.certifying.remove(seat);
+            }
+            Event::CertificateDelivered { seat, .. } => {
+                self.certifying.remove(seat);
+            }
+            Event::PayloadCorrupt { .. } => self.delivering.clear(),
+            Event::Encoded(_) => self.encoding = false,
+            Event::Recorded(_) => self.posting = false,
+            _ => {}
+        }
+    }
+
+    async fn persist(&mut self, before: &Batch) -> Persisted {
+        loop {
+            match self.ctx.store.save(before, &self.batch, self.version).await {
+                Ok(version) => {
+                    self.version = version;
+                    return Persisted::Saved;
+                }
+                // A later submission replaced it; or an earlier attempt to save took effect although it seemed to fail.
+                Err(StoreError::Superseded { id }) => match self.ctx.store.batch(id).await {
+                    Ok(Some(Versioned { batch, version, .. })) => {
+                        info!(batch = %id, phase = batch.phase.name(), "the batch was changed in the store");
+                        (self.batch, self.version) = (batch, version);
+                        return Persisted::Reloaded;
+                    }
+                    Ok(None) => error!(batch = %id, "the batch is gone from the store"),
+                    Err(error) => error!(batch = %id, %error, "reading the batch"),
+                },
+                Err(error) => {
+                    metrics::counter!("dac_aggregator_store_failures_total").increment(1);
+                    warn!(batch = %before.id, %error, "saving the batch; trying again");
+                }
+            }
+            tokio::select! {
+                () = self.ctx.stopping.cancelled() => return Persisted::Stopped,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    fn report_changes(&self, before: &Batch) {
+        let (id, batch) = (self.batch.id, &self.batch);
+        if before.phase != batch.phase {
+            super::metrics::phase_changed(&before.phase, &batch.phase);
+            let digest = batch.digest().map(tracing::field::display);
+            match &batch.phase {
+                Phase::Failed(failure) => warn!(batch = %id, digest, %failure, "batch failed"),
+                phase => info!(batch = %id, digest, phase = phase.name(), "batch"),
+            }
+        }
+        if let (None, Some(certified)) = (&before.certificate, &batch.certificate) {
+            super::metrics::certified(batch.received_at_ms, certified.at_ms);
+        }
+        if let (None, Some(l1)) = (&before.l1, &batch.l1) {
+            super::metrics::recorded(l1);
+        }
+        let Some(new) = &batch.dispersal else { return };
+        let old = before.dispersal.as_ref().filter(|old| old.digest == new.digest);
+        for (seat, member) in Seat::all(new.quorum.geometry().n()).zip(&new.members) {
+            let former = old.and_then(|old| old.members.get(seat.index())).map(|member| member.delivery);
+            if former == Some(member.delivery) {
+                continue;
+            }
+            super::metrics::member_outcome(member.delivery);
+            if member.delivery == Delivery::Lied {
+                warn!(digest = %new.digest, %seat, reason = member.reason, detail = member.detail,
+                      "a member's attestation is not its own over this digest");
+            }
+        }
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Encode => self.encode(),
+            Action::Deliver { seat } => {
+                if let Some(shipment) = self.shipment()
+                    && self.delivering.insert(seat)
+                {
+                    shipment.spawn(Arc::clone(&shipment).deliver(seat));
+                }
+            }
+            Action::DeliverCertificate { seat } => {
+                if let Some(shipment) = self.shipment()
+                    && self.certifying.insert(seat)
+                {
+                    shipment.spawn(Arc::clone(&shipment).deliver_certificate(seat));
+                }
+            }
+            Action::StartGrace => {
+                if let Some(shipment) = self.shipment() {
+                    let (grace, digest, events) =
+                        (self.ctx.settings.grace, shipment.digest, self.sender.clone());
+                    shipment.spawn(async move {
+                        tokio::time::sleep(grace).await;
+                        let _ = events.send(Event::GraceEnded { digest }).await;
+                    });
+                }
+            }
+            Action::Aggregate { signatures } => {
+                if let Some(shipment) = self.shipment() {
+                    shipment.spawn(aggregate(Arc::clone(&shipment), signatures));
+                }
+            }
+            Action::CheckSignature { seat, signature } => {
+                if let Some(shipment) = self.shipment() {
+                    shipment.spawn(check_signature(Arc::clone(&shipment), seat, signature));
+                }
+            }
+            Action::Post => self.post(),
+            Action::StopDelivery => self.call_off(),
+            Action::DropPayload => {
+                self.cargo.unpin();
+                // What is not removed now is removed at the next start.
+                if let Err(error) = self.ctx.store.drop_payload(self.upload).await {
+                    warn!(batch = %self.batch.id, %error, "a payload that nobody needs could not be removed");
+                }
+            }
+        }
+    }
+
+    fn call_off(&mut self) {
+        if let Some(shipment) = self.shipment.take() {
+            shipment.scope.cancel();
+        }
+        self.delivering.clear();
+        self.certifying.clear();
+        self.cargo.unpin();
+    }
+
+    /// The shipment of the header that the batch has now.
+    fn shipment(&mut self) -> Option<Arc<Shipment>> {
+        let dispersal = self.batch.dispersal.as_ref()?;
+        if let Some(shipment) = self.shipment.as_ref().filter(|shipment| shipment.digest == dispersal.digest)
+        {
+            return Some(Arc::clone(shipment));
+        }
+        let shipment = Arc::new(Shipment::new(
+            Arc::clone(&self.ctx),
+            dispersal.digest,
+            dispersal.quorum,
+            Arc::clone(&dispersal.record),
+            Arc::clone(&self.cargo),
+            self.sender.clone(),
+        ));
+        if let Some(certified) = &self.batch.certificate {
+            shipment.certified(certified.aggregate.clone());
+        }
+        self.shipment = Some(Arc::clone(&shipment));
+        Some(shipment)
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let scope = self.scope.clone();
+        self.ctx.tasks.spawn(async move { scope.run_until_cancelled(work).await });
+    }
+
+    fn encode(&mut self) {
+        if std::mem::replace(&mut self.encoding, true) {
+            return;
+        }
+        let (ctx, cargo, events) = (Arc::clone(&self.ctx), Arc::clone(&self.cargo), self.sender.clone());
+        self.spawn(async move {
+            let event = encode(&ctx, &cargo).await;
+            let _ = events.send(event).await;
+        });
+    }
+
+    fn post(&mut self) {
+        let Some(certificate) = self.batch.certificate() else { return };
+        if std::mem::replace(&mut self.posting, true) {
+            return;
+        }
+        let (ctx, events, problems) = (Arc::clone(&self.ctx), self.sender.clone(), self.sender.clone());
+        self.spawn(async move {
+            // A problem that finds no room now is reported again when it changes; the outcome waits for room.
+            let report = move |problem| drop(problems.try_send(Event::PostingProblem(problem)));
+            let record = ctx.posting.record(&certificate, report).await;
+            let _ = events.send(Event::Recorded(record)).await;
+        });
+    }
+}
+
+enum Persisted {
+    Saved,
+    Reloaded,
+    Stopped,
+}
+
+/// Waits for an active committee, and encodes for it.
+async fn encode(ctx: &Context, cargo: &Cargo) -> Event {
+    loop {
+        let committee = ctx.registry().ok().and_then(|view| view.active_committee(ctx.now()).cloned());
+        let Some(committee) = committee else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let started = tokio::time::Instant::now();
+        match cargo.prepare(&committee, ctx.identity.domain, &ctx.signer).await {
+            Ok(dispersal) => {
+                metrics::histogram!("dac_aggregator_encode_seconds").record(started.elapsed().as_secs_f64());
+                return Event::Encoded(Box::new(dispersal));
+            }
+            Err(EncodeError::Store(StoreError::CorruptPayload { problem })) => {
+                error!(problem, "a stored payload does not pass its check and is not dispersed");
+                return Event::PayloadCorrupt { detail: problem };
+            }
+            Err(EncodeError::Store(error)) => {
+                warn!(%error, "reading a payload; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => {
+                error!(%error, "encoding");
+                return Event::Failed(Failure { reason: FailureReason::Internal, detail: error.to_string() });
+            }
+        }
+    }
+}
+
+/// The committee of the header, from the registry's last snapshot, however old: what an epoch's record says stays.
+async fn committee_keys(shipment: &Shipment) -> Result<Arc<dac_bls::CommitteeKeys>, String> {
+    let ctx = Arc::clone(&shipment.ctx);
+    let epoch = shipment.record.header.epoch;
+    let view =
+        ctx.registry.wait_for(|view| view.committee(epoch).is_some()).await.map_err(|e| e.to_string())?;
+    let committee = view.committee(epoch).cloned().ok_or("the epoch is gone")?;
+    let keys = tokio::task::spawn_blocking(move || ctx.keys.keys(&committee));
+    keys.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+async fn aggregate(shipment: Arc<Shipment>, signatures: Vec<(Seat, SignatureBytes)>) {
+    let ctx = Arc::clone(&shipment.ctx);
+    let digest = shipment.digest;
+    let collected = match committee_keys(&shipment).await {
+        Ok(keys) => {
+            let (record, domain) = (Arc::clone(&shipment.record), ctx.identity.domain);
+            tokio::task::spawn_blocking(move || collect(&keys, &domain, &record.header, &signatures))
+                .await
+                .map_err(|error| error.to_string())
+                .and_then(|collected| collected.map_err(|error| error.to_string()))
+        }
+        Err(problem) => Err(problem),
+    };
+    let event = match collected {
+        Ok(Collected::Certificate(aggregate)) => Event::Aggregated { digest, aggregate, at_ms: ctx.now_ms() },
+        Ok(Collected::Liars(seats)) => Event::LiarsFound { digest, seats },
+        Err(problem) => {
+            error!(%digest, problem, "a quorum's signatures make no certificate");
+            Event::Failed(Failure { reason: FailureReason::Internal, detail: problem })
+        }
+    };
+    let _ = shipment.events.send(event).await;
+}
+
+async fn check_signature(shipment: Arc<Shipment>, seat: Seat, signature: SignatureBytes) {
+    let digest = shipment.digest;
+    let keys = loop {
+        match committee_keys(&shipment).await {
+            Ok(keys) => break keys,
+            Err(problem) => {
+                warn!(%digest, problem, "a late signature waits to be checked");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    };
+    if let Ok(good) = tokio::task::spawn_blocking(move || is_good(&keys, digest, seat, signature)).await {
+        let _ = shipment.events.send(Event::SignatureChecked { digest, seat, good }).await;
+    }
+}

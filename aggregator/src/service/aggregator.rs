@@ -1,0 +1,294 @@
+//! Builds an aggregator of its parts and runs it. All that touches the world is given: listeners, clock, L1, store, keys.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_chain::{ChainError, L1, Poster, PosterConfig, RegistryWatch, TransactionSigner};
+use dac_client::Dialer;
+use dac_proto::FILE_DESCRIPTOR_SET;
+use dac_proto::v1::batch_service_server::BatchServiceServer;
+use dac_runtime::clock::Clock;
+use dac_runtime::grpc::{self, Incoming, ListenerLimits, ServeError, tonic_health};
+use dac_runtime::monitor::{self, Health};
+use dac_runtime::shutdown;
+use dac_types::Domain;
+use dac_types::limits::MESSAGE_MAX_BYTES;
+use serde::Serialize;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::ServerTlsConfig;
+use tonic_health::server::{HealthReporter, HealthService};
+
+use super::Batches;
+use crate::budget::ByteBudget;
+use crate::collect::KeyRing;
+use crate::context::{Context, Settings};
+use crate::disperse::{CallSettings, Members};
+use crate::encode::Encoders;
+use crate::grpc::{Grpc, ServiceLimits};
+use crate::post::{PostSettings, Posting, Witness};
+use crate::store::{Store, StoreError};
+use crate::submit::Identity;
+
+/// How often the health of the whole is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// Names under which health is asked for; the empty one is the process.
+const SERVICES: [&str; 2] = ["", "dac.v1.BatchService"];
+
+/// Why an aggregator does not run.
+#[derive(Debug, Error)]
+pub enum AggregatorError {
+    /// A listener.
+    #[error("{listener} listener: {source}")]
+    Listener {
+        /// Which.
+        listener: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The poster.
+    #[error("the poster: {0}")]
+    Poster(#[from] ChainError),
+    /// The gRPC server.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The server's task was lost.
+    #[error("the server's task ended unexpectedly")]
+    Lost,
+}
+
+/// A bound gRPC listener.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub tcp: TcpListener,
+    /// Bounds of its connections.
+    pub limits: ListenerLimits,
+    /// TLS.
+    pub tls: Option<ServerTlsConfig>,
+}
+
+/// How much may be in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Payload bytes arriving or waiting for their certificate.
+    pub in_flight_bytes: u64,
+    /// Bytes of encoded payloads of such batches.
+    pub encoded_bytes: u64,
+    /// Bytes of payloads loaded again for slow members.
+    pub straggler_bytes: u64,
+    /// Encodings at once.
+    pub encoders: usize,
+}
+
+/// What an aggregator is made of.
+pub struct Parts {
+    /// Chain and registry that it works for.
+    pub domain: Domain,
+    /// The key that signs headers: its address is the disperser.
+    pub signer: Arc<dyn TransactionSigner>,
+    /// The key of the L1 account that pays.
+    pub l1_signer: Arc<dyn TransactionSigner>,
+    /// What it keeps; opened for this disperser.
+    pub store: Store,
+    /// What the registry says.
+    pub registry: RegistryWatch,
+    /// Where certificates are recorded.
+    pub l1: Arc<dyn L1>,
+    /// How they are recorded.
+    pub poster: PosterConfig,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// How members are connected to.
+    pub dialer: Dialer,
+    /// How members are called.
+    pub calls: CallSettings,
+    /// When posting counts as late, and when it is tried again.
+    pub posting: PostSettings,
+    /// Times.
+    pub settings: Settings,
+    /// How much may be in flight.
+    pub capacity: Capacity,
+    /// Bounds of the service.
+    pub service: ServiceLimits,
+    /// BatchService.
+    pub grpc: Listener,
+    /// `/metrics` and `/healthz`.
+    pub monitor: Option<TcpListener>,
+}
+
+/// Where a running aggregator listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// BatchService.
+    pub grpc: SocketAddr,
+    /// `/metrics` and `/healthz`.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// A running aggregator.
+pub struct Aggregator {
+    batches: Batches,
+    addresses: Addresses,
+    health: HealthReporter,
+    healthz: Health,
+    grace: Duration,
+    draining: CancellationToken,
+    stop_rest: CancellationToken,
+    server: JoinHandle<Result<(), ServeError>>,
+    rest: Vec<JoinHandle<()>>,
+}
+
+impl Aggregator {
+    /// Goes on with what is in the store and starts serving. Calls and tasks under way have `grace` to finish once it is
+    /// stopped.
+    pub async fn start(parts: Parts, grace: Duration) -> Result<Self, AggregatorError> {
+        let local = |listener, tcp: &TcpListener| {
+            tcp.local_addr().map_err(|source| AggregatorError::Listener { listener, source })
+        };
+        let addresses = Addresses {
+            grpc: local("grpc", &parts.grpc.tcp)?,
+            metrics: parts.monitor.as_ref().map(|tcp| local("metrics", tcp)).transpose()?,
+        };
+        let (draining, stopping, stop_rest) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let witness = Arc::new(Witness::new(parts.l1));
+        let (poster, outcomes) = Poster::start(
+            parts.poster,
+            Arc::clone(&witness) as Arc<dyn L1>,
+            Arc::new(parts.store.clone()),
+            parts.l1_signer,
+            stopping.clone(),
+        )
+        .await?;
+        let Capacity { in_flight_bytes, encoded_bytes, straggler_bytes, encoders } = parts.capacity;
+        let context = Arc::new(Context {
+            identity: Identity { domain: parts.domain, disperser: parts.signer.address() },
+            signer: parts.signer,
+            store: parts.store,
+            registry: parts.registry,
+            clock: parts.clock,
+            keys: KeyRing::default(),
+            members: Members::new(parts.dialer, parts.calls),
+            encoders: Arc::new(Encoders::new(encoders, encoded_bytes, straggler_bytes)),
+            posting: Posting::new(poster, outcomes, parts.domain, witness, parts.posting),
+            settings: parts.settings,
+            tasks: TaskTracker::new(),
+            stopping,
+        });
+        let batches = Batches::recover(Arc::clone(&context), ByteBudget::new(in_flight_bytes)).await?;
+
+        let (health, healthz) = (HealthReporter::new(), Health::default());
+        let router = grpc::server(&parts.grpc.limits, parts.grpc.tls)?
+            .add_service(
+                BatchServiceServer::new(Grpc::new(batches.clone(), parts.service, draining.clone()))
+                    .max_decoding_message_size(MESSAGE_MAX_BYTES),
+            )
+            .add_service(tonic_health::pb::health_server::HealthServer::new(
+                HealthService::from_health_reporter(health.clone()),
+            ))
+            .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
+        let incoming = Incoming::new(parts.grpc.tcp, &parts.grpc.limits);
+        let server = tokio::spawn(grpc::serve(router, incoming, draining.clone(), grace));
+        let watcher = watch_health(Arc::clone(&context), health.clone(), healthz.clone(), draining.clone());
+        let mut rest = vec![tokio::spawn(watcher)];
+        if let Some(listener) = parts.monitor {
+            let server = monitor::serve(listener, monitor::metrics(), healthz.clone(), stop_rest.clone());
+            rest.push(tokio::spawn(async move {
+                if let Err(error) = server.await {
+                    tracing::error!(%error, "the metrics server ended");
+                }
+            }));
+        }
+        tracing::info!(
+            grpc = %addresses.grpc, metrics = ?addresses.metrics, disperser = %context.identity.disperser, "serving"
+        );
+        Ok(Self { batches, addresses, health, healthz, grace, draining, stop_rest, server, rest })
+    }
+
+    /// Where it listens.
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// All batches.
+    pub const fn batches(&self) -> &Batches {
+        &self.batches
+    }
+
+    /// Returns when the server ended by itself, which it should not.
+    pub async fn failed(&mut self) -> AggregatorError {
+        match (&mut self.server).await {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(())) | Err(_) => AggregatorError::Lost,
+        }
+    }
+
+    /// Says that it is going, takes nothing new, lets calls and store writes under way finish, and closes the store.
+    /// Batches rest where they are; the next start goes on with them.
+    pub async fn stop(self) {
+        self.healthz.set_unhealthy("stopping");
+        for service in SERVICES {
+            self.health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
+        self.draining.cancel();
+        match tokio::time::timeout(self.grace + HEALTH_INTERVAL, self.server).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "stopped with an error"),
+            Ok(Err(_)) | Err(_) => tracing::warn!("the gRPC server did not stop in time"),
+        }
+        let context = self.batches.context();
+        context.stopping.cancel();
+        shutdown::drain(&context.tasks, self.grace).await;
+        self.stop_rest.cancel();
+        for task in self.rest {
+            let _ = tokio::time::timeout(self.grace, task).await;
+        }
+        if tokio::time::timeout(self.grace, context.store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time; what was acknowledged is on disk");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Submissions need a fresh view of L1, everything needs the store.
+async fn watch_health(
+    context: Arc<Context>,
+    health: HealthReporter,
+    healthz: Health,
+    draining: CancellationToken,
+) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    loop {
+        let store = context.store.ping().await;
+        let l1 = context.registry();
+        if draining.is_cancelled() {
+            return;
+        }
+        let problem = match (&store, &l1) {
+            (Err(_), _) => Some("the store does not answer".to_owned()),
+            (Ok(()), Err(stale)) => Some(stale.to_string()),
+            (Ok(()), Ok(_)) => None,
+        };
+        for service in SERVICES {
+            health.set_service_status(service, if problem.is_none() { Serving } else { NotServing }).await;
+        }
+        match problem {
+            Some(problem) => healthz.set_unhealthy(problem),
+            None => healthz.set_healthy(),
+        }
+        let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());
+        metrics::gauge!("dac_aggregator_l1_age_seconds").set(age);
+        tokio::select! {
+            () = draining.cancelled() => return,
+            () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What Prometheus is told.
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::batch::{Delivery, L1Record, Phase};
+
+/// Names and meanings, once at start.
+pub(super) fn describe() {
+    describe_gauge!("dac_aggregator_batches", "Batches by state");
+    describe_gauge!(
+        "dac_aggregator_bytes_in_flight",
+        "Payload bytes arriving or waiting for their certificate"
+    );
+    describe_histogram!("dac_aggregator_certificate_seconds", "From the stored payload to the certificate");
+    describe_histogram!("dac_aggregator_encode_seconds", "From the stored payload to the signed header");
+    describe_histogram!("dac_aggregator_store_shard_seconds", "One call to a member");
+    describe_counter!(
+        "dac_aggregator_member_outcomes_total",
+        "Members' outcomes, one for each batch and change"
+    );
+    describe_counter!("dac_aggregator_delivery_failures_total", "Failed calls to members by reason");
+    describe_counter!("dac_aggregator_gas_used_total", "Gas used for recording certificates");
+    describe_counter!("dac_aggregator_recorded_total", "Certificates recorded on L1");
+    describe_counter!("dac_aggregator_submissions_refused_total", "Submissions refused by reason");
+    describe_counter!("dac_aggregator_store_failures_total", "Failures of the store");
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge")]
+pub(super) fn batches(phase: &str, count: u64) {
+    gauge!("dac_aggregator_batches", "state" => phase.to_owned()).set(count as f64);
+}
+
+pub(super) fn received() {
+    gauge!("dac_aggregator_batches", "state" => Phase::Received.name()).increment(1.0);
+}
+
+pub(super) fn phase_changed(from: &Phase, to: &Phase) {
+    gauge!("dac_aggregator_batches", "state" => from.name()).decrement(1.0);
+    gauge!("dac_aggregator_batches", "state" => to.name()).increment(1.0);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milliseconds of a latency")]
+pub(super) fn certified(received_at_ms: u64, certified_at_ms: u64) {
+    let seconds = certified_at_ms.saturating_sub(received_at_ms) as f64 / 1000.0;
+    histogram!("dac_aggregator_certificate_seconds").record(seconds);
+}
+
+pub(super) fn recorded(record: &L1Record) {
+    counter!("dac_aggregator_gas_used_total").increment(record.gas_used);
+    counter!("dac_aggregator_recorded_total", "by_us" => record.by_us.to_string()).increment(1);
+}
+
+pub(super) fn member_outcome(delivery: Delivery) {
+    let outcome = match delivery {
+        Delivery::Pending | Delivery::Claimed(_) => return,
+        Delivery::Attested(_) => "attested",
+        Delivery::Retrying => "retrying",
+        Delivery::Refused => "refused",
+        Delivery::Lied => "lied",
+    };
+    counter!("dac_aggregator_member_outcomes_total", "outcome" => outcome).increment(1);
+}

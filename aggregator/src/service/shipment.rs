@@ -1,0 +1,207 @@
+//! One header on its way to the members of its epoch: one task a seat, until each has its shard or refuses for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dac_proto::v1;
+use dac_types::{AggregateAttestation, BatchDigest, Quorum, Record, Seat};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::batch::{DeliveryFailure, Event};
+use crate::context::Context;
+use crate::disperse::{CallFailure, Consignment, Urgency};
+use crate::encode::{Cargo, EncodeError};
+use crate::store::StoreError;
+
+/// Pause after the store failed under a delivery.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the deliveries of one header share.
+pub(super) struct Shipment {
+    pub(super) ctx: Arc<Context>,
+    pub(super) digest: BatchDigest,
+    pub(super) quorum: Quorum,
+    pub(super) record: Arc<Record>,
+    pub(super) cargo: Arc<Cargo>,
+    pub(super) events: mpsc::Sender<Event>,
+    /// Cancelled when nothing of this header shall be delivered any more.
+    pub(super) scope: CancellationToken,
+    certificate: Mutex<Option<AggregateAttestation>>,
+}
+
+impl Shipment {
+    pub(super) fn new(
+        ctx: Arc<Context>,
+        digest: BatchDigest,
+        quorum: Quorum,
+        record: Arc<Record>,
+        cargo: Arc<Cargo>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let scope = ctx.stopping.child_token();
+        Self { ctx, digest, quorum, record, cargo, events, scope, certificate: Mutex::default() }
+    }
+
+    /// From now on calls carry the certificate, and the payload stays in memory only while it is sent.
+    pub(super) fn certified(&self, aggregate: AggregateAttestation) {
+        *self.certificate.lock() = Some(aggregate);
+        self.cargo.unpin();
+    }
+
+    /// Runs in the background until it is done or the shipment is called off.
+    pub(super) fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let scope = self.scope.clone();
+        self.ctx.tasks.spawn(async move { scope.run_until_cancelled(work).await });
+    }
+
+    async fn tell(&self, event: Event) {
+        // A batch that is gone needs no news.
+        let _ = self.events.send(event).await;
+    }
+
+    fn urgency(&self) -> Urgency {
+        if self.certificate.lock().is_some() { Urgency::Straggler } else { Urgency::Fresh }
+    }
+
+    fn consignment(&self, seat: Seat, body: Bytes) -> (Consignment, bool) {
+        let domain = self.ctx.identity.domain;
+        let mut record = v1::Record::from(&*self.record);
+        record.certificate = self.certificate.lock().as_ref().map(Into::into);
+        let with_certificate = record.certificate.is_some();
+        let open = v1::StoreShardOpen {
+            chain_id: domain.chain_id,
+            registry: Bytes::copy_from_slice(domain.registry.as_slice()),
+            seat: seat.0.into(),
+            record: Some(record),
+        };
+        (Consignment { open, body, digest: self.digest, seat }, with_certificate)
+    }
+
+    /// Where the seat's member answers today: operators move.
+    fn url(&self, seat: Seat) -> Option<String> {
+        let view = self.ctx.registry.latest()?;
+        Some(view.committee(self.record.header.epoch)?.member(seat)?.dispersal_url.clone())
+    }
+
+    /// Delivers the shard, again and again.
+    pub(super) async fn deliver(self: Arc<Self>, seat: Seat) {
+        let mut failures = 0;
+        loop {
+            let urgency = self.urgency();
+            match self.deliver_once(seat, urgency).await {
+                Ok((signature, with_certificate)) => {
+                    let (digest, at_ms) = (self.digest, self.ctx.now_ms());
+                    self.tell(Event::Answered { digest, seat, signature, at_ms, with_certificate }).await;
+                    return;
+                }
+                Err(Obstacle::Call(failure)) => {
+                    let last = failure.kind != DeliveryFailure::Retryable;
+                    failures += 1;
+                    self.report(seat, failure).await;
+                    if last {
+                        return;
+                    }
+                    tokio::time::sleep(self.ctx.members.pause(failures, self.urgency())).await;
+                }
+                Err(Obstacle::Payload(problem)) => {
+                    self.tell(Event::PayloadCorrupt { detail: problem }).await;
+                    return;
+                }
+                Err(Obstacle::Own(problem)) => {
+                    warn!(digest = %self.digest, %seat, %problem, "a delivery waits for this process");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn deliver_once(
+        &self,
+        seat: Seat,
+        urgency: Urgency,
+    ) -> Result<(dac_types::SignatureBytes, bool), Obstacle> {
+        let members = &self.ctx.members;
+        let url =
+            self.url(seat).ok_or(Obstacle::Own("the registry does not show the committee".to_owned()))?;
+        let link = members.link(&url);
+        let turn = members.turn(&link, urgency).await;
+        // Whoever is not there costs no memory.
+        link.connect().await?;
+        let loaded = self.cargo.get(self.quorum.geometry(), self.urgency()).await?;
+        let (consignment, with_certificate) = self.consignment(seat, loaded.body(seat));
+        let signature = members.call(&link, &turn, consignment).await?;
+        Ok((signature, with_certificate))
+    }
+
+    /// Gives the certificate to a seat that has its shard, so that it serves both.
+    pub(super) async fn deliver_certificate(self: Arc<Self>, seat: Seat) {
+        let mut failures = 0;
+        loop {
+            match self.certificate_once(seat).await {
+                Ok(()) => return self.tell(Event::CertificateDelivered { digest: self.digest, seat }).await,
+                Err(failure) => {
+                    let last = failure.kind != DeliveryFailure::Retryable;
+                    failures += 1;
+                    // A failure here takes nothing from what the member did: only the last one is news.
+                    if last {
+                        return self.report(seat, failure).await;
+                    }
+                    debug!(digest = %self.digest, %seat, reason = failure.reason, "the certificate waits for the member");
+                    tokio::time::sleep(self.ctx.members.pause(failures, Urgency::Straggler)).await;
+                }
+            }
+        }
+    }
+
+    async fn certificate_once(&self, seat: Seat) -> Result<(), CallFailure> {
+        let members = &self.ctx.members;
+        let Some(url) = self.url(seat) else {
+            let detail = "the registry does not show the committee".to_owned();
+            return Err(CallFailure {
+                kind: DeliveryFailure::Retryable,
+                reason: "L1_STALE".to_owned(),
+                detail,
+            });
+        };
+        let link = members.link(&url);
+        let turn = members.turn(&link, Urgency::Straggler).await;
+        let (consignment, _) = self.consignment(seat, Bytes::new());
+        members.call(&link, &turn, consignment).await.map(drop)
+    }
+
+    async fn report(&self, seat: Seat, failure: CallFailure) {
+        let CallFailure { kind, reason, detail } = failure;
+        metrics::counter!("dac_aggregator_delivery_failures_total", "reason" => reason.clone()).increment(1);
+        debug!(digest = %self.digest, %seat, ?kind, reason, detail, "a delivery failed");
+        self.tell(Event::DeliveryFailed { digest: self.digest, seat, kind, reason, detail }).await;
+    }
+}
+
+/// What kept a shard from its member.
+enum Obstacle {
+    /// The member, or the way there.
+    Call(CallFailure),
+    /// The stored payload does not pass its check.
+    Payload(String),
+    /// Something here, for now.
+    Own(String),
+}
+
+impl From<CallFailure> for Obstacle {
+    fn from(failure: CallFailure) -> Self {
+        Obstacle::Call(failure)
+    }
+}
+
+impl From<EncodeError> for Obstacle {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::Store(StoreError::CorruptPayload { problem }) => Obstacle::Payload(problem),
+            other => Obstacle::Own(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! Batches: created once, changed only from the version that was read.
+
+use dac_database::sqlx::{self, AssertSqlSafe, Row};
+use dac_database::{AnyConnection, u64_to_sql};
+use dac_proto::v1;
+use dac_types::{Address, BatchDigest, Seat};
+use prost::Message;
+
+use super::payload::remove_rows;
+use super::rows::{
+    BATCH_COLUMNS, BatchRow, Changing, batch_from_row, corrupt, delivery_to_columns, dispersal_from_row,
+    member_from_row, optional,
+};
+use super::{Store, StoreError, Upload, UploadId, b256, batch_digest};
+use crate::batch::{Batch, Dispersal, Failure, FailureReason, MemberOutcome, Phase, SubmissionDigest};
+use crate::submit::{NumberTaken, may_take_number};
+
+/// The version of a batch that was just created.
+pub const FIRST_VERSION: i64 = 1;
+
+/// A batch as read, and the version that a change must be made from.
+#[derive(Clone, Debug)]
+pub struct Versioned {
+    /// The batch.
+    pub batch: Batch,
+    /// Counts its changes.
+    pub version: i64,
+    /// Its payload.
+    pub upload: UploadId,
+}
+
+/// The batch that holds a batch number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Which.
+    pub id: SubmissionDigest,
+    /// It is on L1, or beyond.
+    pub posted: bool,
+    /// The digests of its headers, one for each epoch it was dispersed in.
+    pub digests: Vec<BatchDigest>,
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// It is a batch now; and took the number of a former one, if it said so.
+    Created {
+        /// The batch that failed for it.
+        replaced: Option<SubmissionDigest>,
+    },
+    /// The same submission was made a batch before.
+    Exists,
+    /// Its number is taken.
+    Refused(NumberTaken),
+}
+
+/// A batch in a listing.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Without members and record.
+    pub batch: Batch,
+    /// Of its newest header.
+    pub digest: Option<BatchDigest>,
+    /// Of its newest header; 0 if there is none.
+    pub epoch: u64,
+}
+
+/// Where a listing goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageToken {
+    /// Of the last batch on the former page.
+    pub received_at_ms: u64,
+    /// Of the last batch on the former page.
+    pub id: SubmissionDigest,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Newest first.
+    pub batches: Vec<Listed>,
+    /// None where this is the last page.
+    pub next: Option<PageToken>,
+}
+
+fn key(id: SubmissionDigest) -> Vec<u8> {
+    id.0.to_vec()
+}
+
+impl Store {
+    /// Makes a finished upload a batch: durable, and visible to all, when this returns.
+    pub async fn create(&self, batch: Batch, mut upload: Upload) -> Result<Creation, StoreError> {
+        upload.finish().await?;
+        let upload_id = upload.id();
+        let creation = self
+            .database
+            .transaction(move |connection| Box::pin(create(connection, batch, upload_id)))
+            .await?;
+        if matches!(creation, Creation::Created { .. }) {
+            upload.adopted();
+        }
+        Ok(creation)
+    }
+
+    /// Who holds a batch number.
+    pub async fn holder(&self, rollup: Address, batch_number: u64) -> Result<Option<Holder>, StoreError> {
+        self.database.snapshot(move |connection| Box::pin(holder(connection, rollup, batch_number))).await
+    }
+
+    /// One batch.
+    pub async fn batch(&self, id: SubmissionDigest) -> Result<Option<Versioned>, StoreError> {
+        self.database.snapshot(move |connection| Box::pin(read(connection, id))).await
+    }
+
+    /// Whether there is such a batch.
+    pub async fn exists(&self, id: SubmissionDigest) -> Result<bool, StoreError> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT version FROM batches WHERE submission_digest = $1")
+                .bind(key(id))
+                .fetch_optional(self.database.reads())
+                .await?;
+        Ok(found.is_some())
+    }
+
+    /// The batch that had a header of this digest.
+    pub async fn by_digest(&self, digest: BatchDigest) -> Result<Option<SubmissionDigest>, StoreError> {
+        let id: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT submission_digest FROM dispersals WHERE digest = $1")
+                .bind(digest.as_bytes().to_vec())
+                .fetch_optional(self.database.reads())
+                .await?;
+        Ok(id.as_deref().and_then(b256).map(SubmissionDigest))
+    }
+
+    /// All batches with work left, oldest first.
+    pub async fn unfinished(&self) -> Result<Vec<SubmissionDigest>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT submission_digest FROM batches WHERE finished = 0 ORDER BY received_at_ms, submission_digest",
+        )
+        .fetch_all(self.database.reads())
+        .await?;
+        let ids = rows.iter().map(|row| row.try_get::<Vec<u8>, _>(0)).collect::<Result<Vec<_>, _>>()?;
+        Ok(ids.iter().filter_map(|id| b256(id)).map(SubmissionDigest).collect())
+    }
+
+    /// Batches newest first, from where a former page ended.
+    pub async fn list(
+        &self,
+        rollup: Option<Address>,
+        from: Option<PageToken>,
+        entries: u32,
+    ) -> Result<Page, StoreError> {
+        let from = from.unwrap_or(PageToken {
+            received_at_ms: u64::MAX,
+            id: SubmissionDigest(dac_types::B256::repeat_byte(0xff)),
+        });
+        let of_rollup = if rollup.is_some() { "b.rollup = $4 AND" } else { "" };
+        let statement = format!(
+            "SELECT {BATCH_COLUMNS}, d.digest AS digest FROM batches b
+             LEFT JOIN dispersals d ON d.submission_digest = b.submission_digest AND d.epoch = b.epoch
+             WHERE {of_rollup} (b.received_at_ms < $1 OR (b.received_at_ms = $1 AND b.submission_digest < $2))
+             ORDER BY b.received_at_ms DESC, b.submission_digest DESC LIMIT $3"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement))
+            .bind(u64_to_sql(from.received_at_ms))
+            .bind(key(from.id))
+            .bind(i64::from(entries) + 1);
+        if let Some(rollup) = rollup {
+            query = query.bind(rollup.to_vec());
+        }
+        let rows = query.fetch_all(self.database.reads()).await?;
+        let mut batches = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let BatchRow { batch, epoch, .. } = batch_from_row(row)?;
+            let digest: Option<Vec<u8>> = row.try_get("digest")?;
+            batches.push(Listed { batch, digest: digest.as_deref().and_then(batch_digest), epoch });
+        }
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        let more = batches.len() > entries;
+        batches.truncate(entries);
+        let last = batches.last().filter(|_| more);
+        let next =
+            last.map(|last| PageToken { received_at_ms: last.batch.received_at_ms, id: last.batch.id });
+        Ok(Page { batches, next })
+    }
+
+    /// Persists what changed from `before` to `after`. The new version comes back; where another writer was faster
+    /// nothing is changed.
+    pub async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
+        let new_dispersal = after.dispersal.clone().filter(|new| before.digest() != Some(new.digest));
+        let members = changed_members(before, after);
+        let (id, columns) = (after.id, Changing::of(after));
+        self.database
+            .append(move |connection| {
+                Box::pin(async move {
+                    update(connection, id, version, columns).await?;
+                    if let Some(dispersal) = new_dispersal {
+                        insert_dispersal(connection, id, &dispersal).await?;
+                    }
+                    for (epoch, seat, member) in members {
+                        save_member(connection, id, epoch, seat, &member).await?;
+                    }
+                    Ok(version + 1)
+                })
+            })
+            .await
+    }
+
+    /// How many batches stand in each phase.
+    pub async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let rows = sqlx::query("SELECT phase, count(*) FROM batches GROUP BY phase")
+            .fetch_all(self.database.reads())
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)?.max(0).cast_unsigned())))
+            .collect()
+    }
+}
+
+fn changed_members(before: &Batch, after: &Batch) -> Vec<(u64, Seat, MemberOutcome)> {
+    let Some(new) = &after.dispersal else { return Vec::new() };
+    let old = before.dispersal.as_ref().filter(|old| old.digest == new.digest);
+    Seat::all(new.quorum.geometry().n())
+        .zip(&new.members)
+        .filter(|(seat, member)| old.and_then(|old| old.members.get(seat.index())) != Some(*member))
+        .map(|(seat, member)| (new.epoch(), seat, member.clone()))
+        .collect()
+}
+
+async fn create(
+    connection: &mut AnyConnection,
+    batch: Batch,
+    upload: UploadId,
+) -> Result<Creation, StoreError> {
+    let id = batch.id;
+    let known: Option<i64> = sqlx::query_scalar("SELECT version FROM batches WHERE submission_digest = $1")
+        .bind(key(id))
+        .fetch_optional(&mut *connection)
+        .await?;
+    if known.is_some() {
+        return Ok(Creation::Exists);
+    }
+    let order = &batch.submission.submission;
+    let former = holder(connection, order.rollup, order.batch_number).await?;
+    let replaced = match may_take_number(former.as_ref(), order.replaced()) {
+        Ok(replaced) => replaced,
+        Err(taken) => return Ok(Creation::Refused(taken)),
+    };
+    if let Some(former) = replaced {
+        replace(connection, former, id).await?;
+    }
+    let staged = sqlx::query("DELETE FROM uploads WHERE upload_id = $1")
+        .bind(upload.0.to_vec())
+        .execute(&mut *connection)
+        .await?;
+    if staged.rows_affected() != 1 {
+        return Err(StoreError::CorruptPayload { problem: "the upload is no longer staged".to_owned() });
+    }
+    insert(connection, &batch, upload).await?;
+    Ok(Creation::Created { replaced })
+}
+
+async fn insert(connection: &mut AnyConnection, batch: &Batch, upload: UploadId) -> Result<(), StoreError> {
+    let order = &batch.submission.submission;
+    let columns = Changing::of(batch);
+    sqlx::query(
+        "INSERT INTO batches (submission_digest, rollup, batch_number, submission, upload_id, received_at_ms, phase,
+            failure_reason, failure_detail, holds_number, epoch, certificate, certified_at_ms, l1_transaction, l1_block,
+            l1_gas_used, l1_by_us, l1_problem, payload_dropped, finished, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+    )
+    .bind(key(batch.id))
+    .bind(order.rollup.to_vec())
+    .bind(u64_to_sql(order.batch_number))
+    .bind(v1::SignedSubmission::from(&batch.submission).encode_to_vec())
+    .bind(upload.0.to_vec())
+    .bind(u64_to_sql(batch.received_at_ms))
+    .bind(columns.phase)
+    .bind(columns.failure_reason)
+    .bind(columns.failure_detail)
+    .bind(columns.holds_number)
+    .bind(columns.epoch)
+    .bind(columns.certificate)
+    .bind(columns.certified_at_ms)
+    .bind(columns.l1_transaction)
+    .bind(columns.l1_block)
+    .bind(columns.l1_gas_used)
+    .bind(columns.l1_by_us)
+    .bind(columns.l1_problem)
+    .bind(columns.payload_dropped)
+    .bind(columns.finished)
+    .bind(FIRST_VERSION)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn update(
+    connection: &mut AnyConnection,
+    id: SubmissionDigest,
+    version: i64,
+    columns: Changing,
+) -> Result<(), StoreError> {
+    let updated = sqlx::query(
+        "UPDATE batches SET phase = $1, failure_reason = $2, failure_detail = $3, holds_number = $4, epoch = $5,
+            certificate = $6, certified_at_ms = $7, l1_transaction = $8, l1_block = $9, l1_gas_used = $10,
+            l1_by_us = $11, l1_problem = $12, payload_dropped = $13, finished = $14, version = version + 1
+         WHERE submission_digest = $15 AND version = $16",
+    )
+    .bind(columns.phase)
+    .bind(columns.failure_reason)
+    .bind(columns.failure_detail)
+    .bind(columns.holds_number)
+    .bind(columns.epoch)
+    .bind(columns.certificate)
+    .bind(columns.certified_at_ms)
+    .bind(columns.l1_transaction)
+    .bind(columns.l1_block)
+    .bind(columns.l1_gas_used)
+    .bind(columns.l1_by_us)
+    .bind(columns.l1_problem)
+    .bind(columns.payload_dropped)
+    .bind(columns.finished)
+    .bind(key(id))
+    .bind(version)
+    .execute(connection)
+    .await?;
+    if updated.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Superseded { id }) }
+}
+
+/// A later submission takes the number: the former batch fails, in the same transaction.
+async fn replace(
+    connection: &mut AnyConnection,
+    former: SubmissionDigest,
+    by: SubmissionDigest,
+) -> Result<(), StoreError> {
+    let Versioned { mut batch, version, upload } =
+        read(connection, former).await?.ok_or(StoreError::Missing { id: former })?;
+    batch.apply(crate::batch::Event::Failed(Failure {
+        reason: FailureReason::Replaced,
+        detail: format!("by submission {by}"),
+    }));
+    update(connection, former, version, Changing::of(&batch)).await?;
+    remove_rows(connection, upload).await
+}
+
+async fn insert_dispersal(
+    connection: &mut AnyConnection,
+    id: SubmissionDigest,
+    dispersal: &Dispersal,
+) -> Result<(), StoreError> {
+    let geometry = dispersal.quorum.geometry();
+    sqlx::query(
+        "INSERT INTO dispersals (submission_digest, epoch, digest, seats, threshold, quorum, record)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (submission_digest, epoch) DO NOTHING",
+    )
+    .bind(key(id))
+    .bind(u64_to_sql(dispersal.epoch()))
+    .bind(dispersal.digest.as_bytes().to_vec())
+    .bind(i64::from(geometry.n()))
+    .bind(i64::from(geometry.k()))
+    .bind(i64::from(dispersal.quorum.q()))
+    .bind(v1::Record::from(&*dispersal.record).encode_to_vec())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn save_member(
+    connection: &mut AnyConnection,
+    id: SubmissionDigest,
+    epoch: u64,
+    seat: Seat,
+    member: &MemberOutcome,
+) -> Result<(), StoreError> {
+    let (delivery, signature) = delivery_to_columns(member.delivery);
+    sqlx::query(
+        "INSERT INTO members (submission_digest, epoch, seat, delivery, signature, attempts, reason, detail,
+            attested_at_ms, in_certificate, certificate_done)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         ON CONFLICT (submission_digest, epoch, seat) DO UPDATE SET delivery = excluded.delivery,
+            signature = excluded.signature, attempts = excluded.attempts, reason = excluded.reason,
+            detail = excluded.detail, attested_at_ms = excluded.attested_at_ms,
+            in_certificate = excluded.in_certificate, certificate_done = excluded.certificate_done",
+    )
+    .bind(key(id))
+    .bind(u64_to_sql(epoch))
+    .bind(i64::from(seat.0))
+    .bind(delivery)
+    .bind(signature)
+    .bind(i64::from(member.attempts))
+    .bind(member.reason.clone())
+    .bind(member.detail.clone())
+    .bind(u64_to_sql(member.attested_at_ms))
+    .bind(i64::from(member.in_certificate))
+    .bind(i64::from(member.certificate_done))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn holder(
+    connection: &mut AnyConnection,
+    rollup: Address,
+    batch_number: u64,
+) -> Result<Option<Holder>, StoreError> {
+    let row = sqlx::query(
+        "SELECT submission_digest, phase FROM batches WHERE rollup = $1 AND batch_number = $2 AND holds_number = 1",
+    )
+    .bind(rollup.to_vec())
+    .bind(u64_to_sql(batch_number))
+    .fetch_one(&mut *connection)
+    .await;
+    let Some(row) = optional(row)? else { return Ok(None) };
+    let (id, phase): (Vec<u8>, String) = (row.try_get(0)?, row.try_get(1)?);
+    let digests = sqlx::query("SELECT digest FROM dispersals WHERE submission_digest = $1")
+        .bind(id.clone())
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(|row| row.try_get::<Vec<u8>, _>(0))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(b256(&id).map(|id| Holder {
+        id: SubmissionDigest(id),
+        posted: phase == Phase::Posted.name(),
+        digests: digests.iter().filter_map(|digest| batch_digest(digest)).collect(),
+    }))
+}
+
+async fn read(connection: &mut AnyConnection, id: SubmissionDigest) -> Result<Option<Versioned>, StoreError> {
+    let statement = format!("SELECT {BATCH_COLUMNS} FROM batches b WHERE b.submission_digest = $1");
+    let row = sqlx::query(AssertSqlSafe(statement)).bind(key(id)).fetch_one(&mut *connection).await;
+    let Some(row) = optional(row)? else { return Ok(None) };
+    let BatchRow { mut batch, epoch, version, upload_id } = batch_from_row(&row)?;
+    let upload = UploadId::from_slice(&upload_id)
+        .ok_or_else(|| format!("{} bytes", upload_id.len()))
+        .map_err(corrupt(id, "the upload's name"))?;
+    if epoch != 0 {
+        batch.dispersal = Some(read_dispersal(connection, id, epoch).await?);
+    }
+    Ok(Some(Versioned { batch, version, upload }))
+}
+
+async fn read_dispersal(
+    connection: &mut AnyConnection,
+    id: SubmissionDigest,
+    epoch: u64,
+) -> Result<Dispersal, StoreError> {
+    let row = sqlx::query(
+        "SELECT digest, seats, threshold, quorum, record FROM dispersals WHERE submission_digest = $1 AND epoch = $2",
+    )
+    .bind(key(id))
+    .bind(u64_to_sql(epoch))
+    .fetch_one(&mut *connection)
+    .await;
+    let missing = || format!("epoch {epoch} is missing");
+    let row = optional(row)?.ok_or_else(missing).map_err(corrupt(id, "the dispersal"))?;
+    let mut dispersal = dispersal_from_row(id, &row)?;
+    let rows = sqlx::query(
+        "SELECT seat, delivery, signature, attempts, reason, detail, attested_at_ms, in_certificate, certificate_done
+         FROM members WHERE submission_digest = $1 AND epoch = $2",
+    )
+    .bind(key(id))
+    .bind(u64_to_sql(epoch))
+    .fetch_all(connection)
+    .await?;
+    for row in &rows {
+        let (seat, outcome) = member_from_row(id, row)?;
+        let place = dispersal.members.get_mut(seat).ok_or_else(|| format!("there is no seat {seat}"));
+        *place.map_err(corrupt(id, "a member's seat"))? = outcome;
+    }
+    Ok(dispersal)
+}

@@ -1,0 +1,238 @@
+//! Payloads, in rows of bounded size with a hash each.
+
+use bytes::{Bytes, BytesMut};
+use dac_database::sqlx::{self, Row};
+use dac_database::{AnyConnection, Database};
+use dac_types::limits::STORED_ROW_BYTES;
+use sha2::{Digest, Sha256};
+
+use super::{Store, StoreError};
+
+/// Rows written in one transaction: what an upload holds in memory at most.
+const ROWS_PER_WRITE: usize = 8;
+/// Rows read at once.
+const ROWS_PER_READ: i64 = 8;
+
+/// Names a stored payload; drawn at random for every upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UploadId(pub(super) [u8; 16]);
+
+impl UploadId {
+    fn random() -> Self {
+        Self(rand::random())
+    }
+
+    pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// A payload that is arriving. Dropped before it became a batch, it removes what it wrote.
+#[derive(Debug)]
+pub struct Upload {
+    id: UploadId,
+    database: Database,
+    /// Whole rows that are not written yet, and the beginning of the next one.
+    pending: BytesMut,
+    rows_written: u32,
+    bytes: u64,
+    adopted: bool,
+}
+
+impl Upload {
+    /// Which payload this is.
+    pub const fn id(&self) -> UploadId {
+        self.id
+    }
+
+    /// Bytes received.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds the next piece; now and then rows are written.
+    pub async fn push(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        self.pending.extend_from_slice(piece);
+        self.bytes += piece.len() as u64;
+        if self.pending.len() >= ROWS_PER_WRITE * STORED_ROW_BYTES {
+            let whole = self.pending.len() - self.pending.len() % STORED_ROW_BYTES;
+            self.write(whole).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left. The payload counts only once it was made a batch.
+    pub async fn finish(&mut self) -> Result<(), StoreError> {
+        let rest = self.pending.len();
+        self.write(rest).await
+    }
+
+    async fn write(&mut self, length: usize) -> Result<(), StoreError> {
+        let (id, first) = (self.id, self.rows_written);
+        let mut data = self.pending.split_to(length).freeze();
+        let mut rows = Vec::new();
+        while !data.is_empty() {
+            rows.push(data.split_to(data.len().min(STORED_ROW_BYTES)));
+        }
+        self.rows_written += u32::try_from(rows.len()).expect("a payload has at most 256 rows");
+        self.database
+            .append(move |connection| {
+                Box::pin(async move {
+                    for (index, data) in (i64::from(first)..).zip(rows) {
+                        sqlx::query(
+                            "INSERT INTO payload_rows (upload_id, row_index, hash, data) VALUES ($1, $2, $3, $4)",
+                        )
+                        .bind(id.0.to_vec())
+                        .bind(index)
+                        .bind(row_hash(id, index, &data).to_vec())
+                        .bind(data.to_vec())
+                        .execute(&mut *connection)
+                        .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// It belongs to a batch now and stays.
+    pub(super) const fn adopted(&mut self) {
+        self.adopted = true;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.adopted {
+            return;
+        }
+        // Without a runtime (the process is ending) the next start removes it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (database, id) = (self.database.clone(), self.id);
+            runtime.spawn(async move {
+                let removed: Result<(), StoreError> =
+                    database.append(move |connection| Box::pin(remove_staged(connection, id))).await;
+                if let Err(error) = removed {
+                    tracing::warn!(%error, "an unfinished upload could not be removed; the next start will");
+                }
+            });
+        }
+    }
+}
+
+async fn remove_staged(connection: &mut AnyConnection, id: UploadId) -> Result<(), StoreError> {
+    // Only while it is staged: the commit that made it a batch may have taken place after its caller went away.
+    let staged = sqlx::query("DELETE FROM uploads WHERE upload_id = $1")
+        .bind(id.0.to_vec())
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+    if staged > 0 { remove_rows(connection, id).await } else { Ok(()) }
+}
+
+pub(super) async fn remove_rows(connection: &mut AnyConnection, id: UploadId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM payload_rows WHERE upload_id = $1")
+        .bind(id.0.to_vec())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Binds a row to its payload and its place in it.
+fn row_hash(id: UploadId, index: i64, data: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(id.0).chain_update(index.to_be_bytes()).chain_update(data).finalize().into()
+}
+
+impl Store {
+    /// Begins to stage a payload.
+    pub async fn begin_upload(&self, now_ms: u64) -> Result<Upload, StoreError> {
+        let id = UploadId::random();
+        let upload = Upload {
+            id,
+            database: self.database.clone(),
+            pending: BytesMut::new(),
+            rows_written: 0,
+            bytes: 0,
+            adopted: false,
+        };
+        self.database
+            .append(move |connection| {
+                Box::pin(async move {
+                    sqlx::query("INSERT INTO uploads (upload_id, started_at_ms) VALUES ($1, $2)")
+                        .bind(id.0.to_vec())
+                        .bind(now_ms.cast_signed())
+                        .execute(connection)
+                        .await?;
+                    Ok::<_, StoreError>(())
+                })
+            })
+            .await?;
+        Ok(upload)
+    }
+
+    /// A whole payload, every row checked.
+    pub async fn read_payload(&self, id: UploadId, length: u64) -> Result<Bytes, StoreError> {
+        let length = usize::try_from(length).map_err(|_| corrupt(format!("{length} bytes are too many")))?;
+        let mut payload = BytesMut::with_capacity(length);
+        let rows = i64::try_from(length.div_ceil(STORED_ROW_BYTES)).expect("a payload has at most 256 rows");
+        let mut next = 0;
+        while next < rows {
+            let page = sqlx::query(
+                "SELECT row_index, hash, data FROM payload_rows
+                 WHERE upload_id = $1 AND row_index >= $2 AND row_index < $3 ORDER BY row_index",
+            )
+            .bind(id.0.to_vec())
+            .bind(next)
+            .bind((next + ROWS_PER_READ).min(rows))
+            .fetch_all(self.database.reads())
+            .await?;
+            if page.is_empty() {
+                return Err(corrupt(format!("row {next} of {rows} is missing")));
+            }
+            for row in page {
+                let (index, hash, data): (i64, Vec<u8>, Vec<u8>) =
+                    (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                if index != next {
+                    return Err(corrupt(format!("row {next} of {rows} is missing")));
+                }
+                if hash != row_hash(id, index, &data) {
+                    return Err(corrupt(format!("row {index} of {rows} does not match its hash")));
+                }
+                payload.extend_from_slice(&data);
+                next += 1;
+            }
+        }
+        if payload.len() != length {
+            return Err(corrupt(format!("{} bytes are stored, {length} were received", payload.len())));
+        }
+        Ok(payload.freeze())
+    }
+
+    /// Removes a payload that nobody needs any more. Again changes nothing.
+    pub async fn drop_payload(&self, id: UploadId) -> Result<(), StoreError> {
+        self.database.append(move |connection| Box::pin(remove_rows(connection, id))).await
+    }
+
+    /// Uploads that a former process did not finish, and payloads whose removal it did not get to.
+    pub(super) async fn remove_leftovers(&self) -> Result<(), StoreError> {
+        self.database
+            .transaction(|connection| {
+                Box::pin(async move {
+                    for statement in [
+                        "DELETE FROM payload_rows WHERE upload_id IN (SELECT upload_id FROM uploads)",
+                        "DELETE FROM uploads",
+                        "DELETE FROM payload_rows WHERE upload_id IN
+                            (SELECT upload_id FROM batches WHERE payload_dropped = 1)",
+                    ] {
+                        sqlx::query(statement).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+const fn corrupt(problem: String) -> StoreError {
+    StoreError::CorruptPayload { problem }
+}

@@ -1,0 +1,364 @@
+//! Whether a submission is taken: pure verdicts, the cheap ones first, each refusal with its reason.
+//!
+//! The steps are apart because the store is asked between them: [`identify`] knows which batch this is, so that a
+//! repeated submission is answered at once; [`authorise`] weighs rollup, times and signature; [`may_take_number`]
+//! weighs what holds the number, early and again in the transaction that decides.
+
+use dac_chain::RegistryView;
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use dac_proto::wire::{self, WireError};
+use dac_types::limits::{PAYLOAD_MAX_BYTES, SUBMIT_AHEAD_MAX_SECONDS};
+use dac_types::{Address, B256, BatchDigest, Domain, EcdsaSignatureError, HashKind, SignedSubmission};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::batch::SubmissionDigest;
+use crate::store::Holder;
+
+/// Why a submission is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// A message that is none.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The first message must be `open`, later ones pieces.
+    #[error("{0}")]
+    Stream(&'static str),
+    /// Meant for another chain.
+    #[error("this aggregator serves chain {expected}, the request is for {got}")]
+    ChainId {
+        /// Ours.
+        expected: u64,
+        /// The request's.
+        got: u64,
+    },
+    /// Meant for another committee.
+    #[error("this aggregator serves the registry {expected}, the request is for {got}")]
+    Registry {
+        /// Ours.
+        expected: Address,
+        /// The request's.
+        got: Address,
+    },
+    /// The registry does not admit the rollup.
+    #[error("the registry does not admit rollup {rollup}")]
+    UnknownRollup {
+        /// The submission's.
+        rollup: Address,
+    },
+    /// Another aggregator's order.
+    #[error("the submission names the disperser {got}, this aggregator is {expected}")]
+    WrongDisperser {
+        /// We.
+        expected: Address,
+        /// The submission's.
+        got: Address,
+    },
+    /// Nothing, or too much.
+    #[error("a payload has 1 to {PAYLOAD_MAX_BYTES} bytes, {got} were announced")]
+    PayloadLength {
+        /// Announced.
+        got: u64,
+    },
+    /// The batch has expired.
+    #[error("expiresAt {expires_at} is not after {now}")]
+    ExpiresTooSoon {
+        /// The submission's.
+        expires_at: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// Longer than the rollup may ask for.
+    #[error("expiresAt {expires_at} lies more than {retention} s after {now}")]
+    ExpiresTooLate {
+        /// The submission's.
+        expires_at: u64,
+        /// The rollup's longest retention.
+        retention: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// The order is void.
+    #[error("submitBefore {submit_before} has passed: it is {now}")]
+    SubmitBeforePassed {
+        /// The submission's.
+        submit_before: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// The order would be good for too long.
+    #[error("submitBefore {submit_before} lies more than {SUBMIT_AHEAD_MAX_SECONDS} s after {now}")]
+    SubmitBeforeTooFar {
+        /// The submission's.
+        submit_before: u64,
+        /// Our clock.
+        now: u64,
+    },
+    /// The rollup may not submit that much in a day, so no member will ever take it.
+    #[error("the rollup may submit {limit} bytes a day, {got} were announced")]
+    OverDailyBytes {
+        /// Announced.
+        got: u64,
+        /// Granted.
+        limit: u64,
+    },
+    /// The submission's signature recovers to nobody.
+    #[error("the submission's signature: {0}")]
+    Signature(EcdsaSignatureError),
+    /// Signed by somebody else.
+    #[error("the submission was signed by {got}, the rollup's poster is {expected}")]
+    WrongPoster {
+        /// Admitted.
+        expected: Address,
+        /// Recovered.
+        got: Address,
+    },
+    /// The registry is paused.
+    #[error("the registry is paused: no new batches")]
+    Paused,
+    /// Nobody would sign.
+    #[error("no epoch is active: nobody would sign")]
+    NoActiveCommittee,
+    /// Its number is taken.
+    #[error(transparent)]
+    NumberTaken(#[from] NumberTaken),
+    /// More or fewer bytes than announced.
+    #[error("{expected} bytes were announced, {got} received")]
+    Length {
+        /// Announced.
+        expected: u64,
+        /// Received, or at least.
+        got: u64,
+    },
+    /// A piece that is empty or too long.
+    #[error("a piece has 1 to {limit} bytes, got {got}")]
+    Piece {
+        /// Received.
+        got: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// Not the payload that was committed to.
+    #[error("the payload's {kind} is {got}, the submission says {expected}", kind = .kind.name())]
+    BatchHash {
+        /// Which hash.
+        kind: HashKind,
+        /// The submission's.
+        expected: B256,
+        /// Of what was received.
+        got: B256,
+    },
+}
+
+/// Why a submission may not take its batch number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NumberTaken {
+    /// Another payload holds it, and the submission does not say that it replaces that one.
+    #[error("submission {holder} holds this batch number")]
+    Conflict {
+        /// Which.
+        holder: SubmissionDigest,
+    },
+    /// The submission replaces another batch than the one that holds it.
+    #[error("`replaces` names {named}, but submission {holder} holds this batch number")]
+    OtherReplaced {
+        /// Which.
+        holder: SubmissionDigest,
+        /// By the submission.
+        named: BatchDigest,
+    },
+    /// What is on L1 cannot be replaced.
+    #[error("`replaces` names {named}, which is posted")]
+    Posted {
+        /// By the submission.
+        named: BatchDigest,
+    },
+}
+
+impl Refusal {
+    /// The reason that travels to the caller.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Refusal::Wire(error) => error.reason(),
+            Refusal::Stream(_) | Refusal::Piece { .. } => Reason::MalformedRequest,
+            Refusal::ChainId { .. } | Refusal::Registry { .. } => Reason::WrongDomain,
+            Refusal::UnknownRollup { .. } => Reason::UnknownRollup,
+            Refusal::WrongDisperser { .. } => Reason::WrongDisperser,
+            Refusal::PayloadLength { .. } | Refusal::BatchHash { .. } => Reason::BadPayload,
+            Refusal::ExpiresTooSoon { .. } => Reason::ExpiresTooSoon,
+            Refusal::ExpiresTooLate { .. } => Reason::ExpiresTooLate,
+            Refusal::SubmitBeforePassed { .. } => Reason::SubmitBeforePassed,
+            Refusal::SubmitBeforeTooFar { .. } => Reason::SubmitBeforeTooFar,
+            Refusal::OverDailyBytes { .. } => Reason::QuotaExceeded,
+            Refusal::Signature(_) => Reason::BadSubmissionSignature,
+            Refusal::WrongPoster { .. } => Reason::WrongPoster,
+            Refusal::Paused => Reason::Paused,
+            Refusal::NoActiveCommittee => Reason::NoActiveCommittee,
+            Refusal::NumberTaken(NumberTaken::Conflict { .. }) => Reason::ConflictingBatch,
+            Refusal::NumberTaken(_) => Reason::ReplacesMismatch,
+            Refusal::Length { .. } => Reason::LengthMismatch,
+        }
+    }
+}
+
+/// Whose submissions are taken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Chain and registry.
+    pub domain: Domain,
+    /// The aggregator's address.
+    pub disperser: Address,
+}
+
+/// A submission made for our chain and registry; nothing else is known of it.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    /// The batch it makes.
+    pub id: SubmissionDigest,
+    /// As received.
+    pub submission: SignedSubmission,
+}
+
+/// Which batch an `open` is about.
+pub fn identify(open: v1::SubmitBatchOpen, identity: &Identity) -> Result<Identified, Refusal> {
+    let registry = wire::address("registry", &open.registry)?;
+    let Domain { chain_id, registry: ours } = identity.domain;
+    if open.chain_id != chain_id {
+        return Err(Refusal::ChainId { expected: chain_id, got: open.chain_id });
+    }
+    if registry != ours {
+        return Err(Refusal::Registry { expected: ours, got: registry });
+    }
+    let submission: SignedSubmission = wire::required("submission", open.submission)?.try_into()?;
+    Ok(Identified { id: SubmissionDigest(submission.submission.digest(&identity.domain)), submission })
+}
+
+/// Whether the rollup, the times and the signature allow a new batch.
+pub fn authorise(
+    signed: &SignedSubmission,
+    id: SubmissionDigest,
+    view: &RegistryView,
+    identity: &Identity,
+    now: u64,
+) -> Result<(), Refusal> {
+    let order = &signed.submission;
+    let admitted = view.rollup(order.rollup).ok_or(Refusal::UnknownRollup { rollup: order.rollup })?;
+    if order.disperser != identity.disperser {
+        return Err(Refusal::WrongDisperser { expected: identity.disperser, got: order.disperser });
+    }
+    let got = order.payload_length;
+    if got == 0 || got > PAYLOAD_MAX_BYTES {
+        return Err(Refusal::PayloadLength { got });
+    }
+    if got > admitted.daily_payload_bytes {
+        return Err(Refusal::OverDailyBytes { got, limit: admitted.daily_payload_bytes });
+    }
+    let (expires_at, submit_before) = (order.expires_at, order.submit_before);
+    if expires_at <= now {
+        return Err(Refusal::ExpiresTooSoon { expires_at, now });
+    }
+    let retention = admitted.retention_max_seconds;
+    if expires_at > now.saturating_add(retention) {
+        return Err(Refusal::ExpiresTooLate { expires_at, retention, now });
+    }
+    if submit_before < now {
+        return Err(Refusal::SubmitBeforePassed { submit_before, now });
+    }
+    if submit_before > now.saturating_add(SUBMIT_AHEAD_MAX_SECONDS) {
+        return Err(Refusal::SubmitBeforeTooFar { submit_before, now });
+    }
+    if view.paused {
+        return Err(Refusal::Paused);
+    }
+    if view.active_committee(now).is_none() {
+        return Err(Refusal::NoActiveCommittee);
+    }
+    let signer = signed.signature.recover(id.0).map_err(Refusal::Signature)?;
+    if signer != admitted.poster {
+        return Err(Refusal::WrongPoster { expected: admitted.poster, got: signer });
+    }
+    Ok(())
+}
+
+/// Section 8: while a batch holds its number, another payload is refused unless it names that batch in `replaces` and
+/// that batch is not posted. Returns the batch that is replaced.
+///
+/// Where nothing holds the number, what `replaces` names is no business of ours: another aggregator's batch, or one
+/// that failed.
+pub fn may_take_number(
+    holder: Option<&Holder>,
+    replaces: Option<BatchDigest>,
+) -> Result<Option<SubmissionDigest>, NumberTaken> {
+    match (holder, replaces) {
+        (None, _) => Ok(None),
+        (Some(holder), None) => Err(NumberTaken::Conflict { holder: holder.id }),
+        (Some(holder), Some(named)) if !holder.digests.contains(&named) => {
+            Err(NumberTaken::OtherReplaced { holder: holder.id, named })
+        }
+        (Some(holder), Some(named)) if holder.posted => Err(NumberTaken::Posted { named }),
+        (Some(holder), Some(_)) => Ok(Some(holder.id)),
+    }
+}
+
+/// Counts and hashes the pieces of a payload as they arrive.
+pub struct PayloadCheck {
+    expected_length: u64,
+    kind: HashKind,
+    expected_hash: B256,
+    length: u64,
+    hasher: Hasher,
+}
+
+enum Hasher {
+    Opaque,
+    Keccak256(Box<dac_types::Keccak256>),
+    Sha256(Sha256),
+}
+
+impl PayloadCheck {
+    /// For the payload that a submission announces.
+    pub fn new(signed: &SignedSubmission) -> Self {
+        let order = &signed.submission;
+        Self {
+            expected_length: order.payload_length,
+            kind: order.hash_kind,
+            expected_hash: order.batch_hash,
+            length: 0,
+            hasher: match order.hash_kind {
+                HashKind::Opaque => Hasher::Opaque,
+                HashKind::Keccak256 => Hasher::Keccak256(Box::default()),
+                HashKind::Sha256 => Hasher::Sha256(Sha256::new()),
+            },
+        }
+    }
+
+    /// The next piece. Refused as soon as there are too many bytes.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        self.length = self.length.saturating_add(piece.len() as u64);
+        if self.length > self.expected_length {
+            return Err(Refusal::Length { expected: self.expected_length, got: self.length });
+        }
+        match &mut self.hasher {
+            Hasher::Opaque => {}
+            Hasher::Keccak256(hasher) => hasher.update(piece),
+            Hasher::Sha256(hasher) => hasher.update(piece),
+        }
+        Ok(())
+    }
+
+    /// The end of the stream: all bytes are there, and of a checked kind they hash to what the rollup signed.
+    pub fn finish(self) -> Result<(), Refusal> {
+        let (expected, got) = (self.expected_length, self.length);
+        if got != expected {
+            return Err(Refusal::Length { expected, got });
+        }
+        let got = match self.hasher {
+            Hasher::Opaque => return Ok(()),
+            Hasher::Keccak256(hasher) => hasher.finalize(),
+            Hasher::Sha256(hasher) => B256::new(hasher.finalize().into()),
+        };
+        let (kind, expected) = (self.kind, self.expected_hash);
+        if got == expected { Ok(()) } else { Err(Refusal::BatchHash { kind, expected, got }) }
+    }
+}

@@ -1,0 +1,10 @@
+//! The aggregator as a whole, in process: real sockets, real database, fake members and a fake L1.
+
+#![allow(missing_docs, clippy::cast_possible_truncation)]
+
+mod dispersal;
+mod posting;
+mod queries;
+mod restart;
+mod submit;
+mod support;

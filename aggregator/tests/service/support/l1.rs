@@ -1,0 +1,186 @@
+//! A chain that mines what it is sent with the next look at it.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use dac_chain::poster::ContractCall;
+use dac_chain::{
+    Address, BlockRef, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, SendAnswer,
+};
+use dac_types::{B256, BatchDigest, keccak256};
+use parking_lot::Mutex;
+
+/// The chain.
+#[derive(Default)]
+pub struct FakeL1(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    block: u64,
+    down: bool,
+    /// Sent transactions stay out of blocks.
+    withhold: bool,
+    refusal: Option<Revert>,
+    /// Calls seen in simulations, by which transactions are recognised.
+    calls: Vec<Bytes>,
+    /// By the hash of the call: the block that recorded it.
+    recorded: HashMap<B256, u64>,
+    receipts: HashMap<B256, Receipt>,
+    waiting: Vec<Vec<u8>>,
+    /// Transactions that were included.
+    included: u64,
+}
+
+impl FakeL1 {
+    /// Whether it answers.
+    pub fn set_down(&self, down: bool) {
+        self.0.lock().down = down;
+    }
+
+    /// Whether it includes transactions.
+    pub fn set_withhold(&self, withhold: bool) {
+        self.0.lock().withhold = withhold;
+    }
+
+    /// What every simulation says.
+    pub fn set_refusal(&self, refusal: Option<Revert>) {
+        self.0.lock().refusal = refusal;
+    }
+
+    /// Certificates recorded.
+    pub fn recorded(&self) -> usize {
+        self.0.lock().recorded.len()
+    }
+
+    /// Our transactions that were included.
+    pub fn included(&self) -> u64 {
+        self.0.lock().included
+    }
+
+    /// Somebody else records this call.
+    pub fn record_for_somebody(&self, call: &Bytes) {
+        let mut state = self.0.lock();
+        let block = state.block;
+        state.recorded.insert(keccak256(call), block);
+    }
+
+    fn answer<T>(&self, method: &'static str, work: impl FnOnce(&mut State) -> T) -> Result<T, ChainError> {
+        let mut state = self.0.lock();
+        if state.down {
+            return Err(ChainError::Transport {
+                endpoint: "fake".to_owned(),
+                method,
+                reason: "it is switched off".to_owned(),
+            });
+        }
+        Ok(work(&mut state))
+    }
+}
+
+impl State {
+    fn mine(&mut self) {
+        self.block += 1;
+        if self.withhold {
+            return;
+        }
+        for raw in std::mem::take(&mut self.waiting) {
+            let hash = keccak256(&raw);
+            let call = self.calls.iter().find(|call| contains(&raw, call)).map(keccak256);
+            let success = call.is_none_or(|call| self.recorded.insert(call, self.block).is_none());
+            self.included += 1;
+            let receipt = Receipt {
+                tx_hash: hash,
+                block: self.block,
+                block_hash: block_hash(self.block),
+                success,
+                gas_used: 161_000,
+                contract: None,
+            };
+            self.receipts.insert(hash, receipt);
+        }
+    }
+
+    fn run(&mut self, call: &ContractCall, block: u64) -> Result<(), Revert> {
+        if !self.calls.contains(&call.data) {
+            self.calls.push(call.data.clone());
+        }
+        if self.recorded.get(&keccak256(&call.data)).is_some_and(|recorded| *recorded <= block) {
+            return Err(Revert::AlreadyRecorded { digest: B256::ZERO });
+        }
+        self.refusal.clone().map_or(Ok(()), Err)
+    }
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len()).any(|window| window == wanted)
+}
+
+fn block_hash(number: u64) -> B256 {
+    B256::left_padding_from(&number.to_be_bytes())
+}
+
+fn number_of(hash: B256) -> u64 {
+    u64::from_be_bytes(hash[24..].try_into().unwrap())
+}
+
+fn block_ref(number: u64) -> BlockRef {
+    BlockRef { number, hash: block_hash(number), timestamp: number }
+}
+
+#[async_trait]
+impl L1 for FakeL1 {
+    async fn head(&self) -> Result<Head, ChainError> {
+        self.answer("head", |state| {
+            state.mine();
+            Head { block: block_ref(state.block), base_fee: 1_000_000_000 }
+        })
+    }
+
+    async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+        self.answer("block", |state| (number <= state.block).then(|| block_ref(number)))
+    }
+
+    async fn nonce(&self, _account: Address, block: B256) -> Result<u64, ChainError> {
+        self.answer("nonce", |state| {
+            let included = state.receipts.values().filter(|receipt| receipt.block <= number_of(block));
+            included.count() as u64
+        })
+    }
+
+    async fn priority_fee(&self) -> Result<u128, ChainError> {
+        self.answer("fee", |_| 1_000_000_000)
+    }
+
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+        self.answer("call", |state| state.run(call, number_of(block)))
+    }
+
+    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
+        self.answer("estimate", |state| state.run(call, state.block).map(|()| 161_000))
+    }
+
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        self.answer("send", |state| {
+            if state.receipts.contains_key(&keccak256(raw)) {
+                return SendAnswer::NonceUsed;
+            }
+            if !state.waiting.iter().any(|waiting| waiting == raw) {
+                state.waiting.push(raw.to_vec());
+            }
+            SendAnswer::Accepted
+        })
+    }
+
+    async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
+        self.answer("receipt", |state| state.receipts.get(&tx_hash).cloned())
+    }
+
+    async fn find_recorded(
+        &self,
+        _log: Address,
+        _digest: BatchDigest,
+        _to_block: u64,
+    ) -> Result<Option<RecordedCertificate>, ChainError> {
+        Ok(None)
+    }
+}

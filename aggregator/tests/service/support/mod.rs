@@ -1,0 +1,300 @@
+//! An aggregator in this process, with fake members on real sockets and a fake L1 that is mined on demand.
+
+pub mod l1;
+pub mod members;
+pub mod rollup;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_aggregator::context::Settings;
+use dac_aggregator::disperse::CallSettings;
+use dac_aggregator::grpc::ServiceLimits;
+use dac_aggregator::post::PostSettings;
+use dac_aggregator::service::aggregator::{Aggregator, Capacity, Listener, Parts};
+use dac_aggregator::store::{Owner, Store};
+use dac_chain::{BlockRef, PosterConfig, PrivateKeySigner, RegistryPublisher, RegistryView, RegistryWatch};
+use dac_client::{Dialer, EndpointPolicy};
+use dac_database::DatabaseOptions;
+use dac_database::testing::TestDatabase;
+use dac_proto::v1;
+use dac_proto::v1::batch_service_client::BatchServiceClient;
+use dac_runtime::clock::ManualClock;
+use dac_runtime::grpc::ListenerLimits;
+use dac_types::{Address, AdmittedRollup, B256, Committee, Domain, Member, Quorum};
+use tokio::net::TcpListener;
+use tonic::transport::Channel;
+
+pub use l1::FakeL1;
+pub use members::{Behaviour, FakeMember};
+
+/// Longest wait for anything that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// What the clock shows at first.
+pub const NOW: u64 = 1_800_000_000;
+/// Chain and registry of all tests.
+pub const DOMAIN: Domain = Domain { chain_id: 31337, registry: Address::repeat_byte(0xaa) };
+/// The admitted rollup.
+pub const ROLLUP: Address = Address::repeat_byte(0x11);
+/// Its retention.
+pub const RETENTION: u64 = 30 * 24 * 3600;
+
+/// A key made of one byte.
+pub fn key(seed: u8) -> PrivateKeySigner {
+    PrivateKeySigner::from_bytes(&B256::repeat_byte(seed)).unwrap()
+}
+
+/// The rollup's poster.
+pub fn poster() -> PrivateKeySigner {
+    key(0x21)
+}
+
+/// The aggregator's key.
+pub fn disperser() -> PrivateKeySigner {
+    key(0x31)
+}
+
+/// What stands around an aggregator, and outlives it.
+pub struct World {
+    pub members: Vec<FakeMember>,
+    pub quorum: Quorum,
+    pub publisher: RegistryPublisher,
+    pub registry: RegistryWatch,
+    pub l1: Arc<FakeL1>,
+    pub clock: ManualClock,
+    pub database: TestDatabase,
+    pub options: Options,
+}
+
+/// What tests change.
+#[derive(Clone, Copy)]
+pub struct Options {
+    pub in_flight_bytes: u64,
+    pub call_timeout: Duration,
+    pub piece_timeout: Duration,
+    pub upload_timeout: Duration,
+    pub registry_max_age: Duration,
+    pub policy: EndpointPolicy,
+    pub uploads: usize,
+    pub watchers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            in_flight_bytes: 256 << 20,
+            call_timeout: Duration::from_secs(30),
+            piece_timeout: Duration::from_secs(30),
+            upload_timeout: Duration::from_secs(60),
+            registry_max_age: Duration::from_secs(3600),
+            policy: EndpointPolicy::AllowPrivate,
+            uploads: 64,
+            watchers: 64,
+        }
+    }
+}
+
+impl World {
+    /// Members that all behave.
+    pub async fn new(n: u16, k: u16, q: u16) -> Self {
+        let quorum = Quorum::new(n, k, q).unwrap();
+        let mut members = Vec::new();
+        for seat in 0..n {
+            members.push(FakeMember::start(u8::try_from(seat).unwrap(), quorum.geometry()).await);
+        }
+        let (publisher, registry) = RegistryWatch::with(view(quorum, &members, 1));
+        Self {
+            members,
+            quorum,
+            publisher,
+            registry,
+            l1: Arc::new(FakeL1::default()),
+            clock: ManualClock::at(NOW),
+            database: TestDatabase::sqlite(),
+            options: Options::default(),
+        }
+    }
+
+    /// The committee of the tests: 4 seats, 2 rebuild, 3 sign.
+    pub async fn small() -> Self {
+        Self::new(4, 2, 3).await
+    }
+
+    pub fn member(&self, seat: usize) -> &FakeMember {
+        &self.members[seat]
+    }
+
+    pub fn behave(&self, seat: usize, behaviour: Behaviour) {
+        self.members[seat].behave(behaviour);
+    }
+
+    /// The registry, changed.
+    pub fn publish(&self, change: impl FnOnce(&mut RegistryView)) {
+        let mut view = (*self.publisher.latest().unwrap()).clone();
+        change(&mut view);
+        self.publisher.publish(view);
+    }
+
+    /// The members' next epoch, from now on.
+    pub fn open_epoch(&self, epoch: u64) {
+        self.publish(|view| {
+            let now = dac_runtime::clock::Clock::now_unix_seconds(&self.clock);
+            for committee in view.committees.values_mut() {
+                *committee = Arc::new(
+                    Committee::new(
+                        committee.epoch(),
+                        committee.quorum(),
+                        committee.members().to_vec(),
+                        committee.active_from(),
+                        now.min(committee.active_until()),
+                        now + 3600,
+                    )
+                    .unwrap(),
+                );
+            }
+            view.committees.insert(epoch, committee(epoch, self.quorum, &self.members, now));
+            view.current_epoch = Some(epoch);
+        });
+    }
+
+    pub fn database(&self) -> &DatabaseOptions {
+        self.database.options()
+    }
+
+    pub async fn store(&self) -> Store {
+        let owner = Owner { domain: DOMAIN, disperser: disperser().address() };
+        Store::open(self.database(), owner).await.unwrap()
+    }
+
+    /// An aggregator on this world's database.
+    pub async fn start(&self) -> Running {
+        let options = self.options;
+        let parts = Parts {
+            domain: DOMAIN,
+            signer: Arc::new(disperser()),
+            l1_signer: Arc::new(key(0x41)),
+            store: self.store().await,
+            registry: self.registry.clone(),
+            l1: Arc::clone(&self.l1) as Arc<dyn dac_chain::L1>,
+            poster: PosterConfig {
+                confirmations: 1,
+                poll_interval: Duration::from_millis(20),
+                ..PosterConfig::new(DOMAIN, Address::repeat_byte(0xbb))
+            },
+            clock: Arc::new(self.clock.clone()),
+            dialer: Dialer::new(options.policy).connect_timeout(Duration::from_secs(10)),
+            calls: CallSettings {
+                calls_max: 64,
+                calls_per_member: 8,
+                call_timeout: options.call_timeout,
+                retry_initial: Duration::from_millis(10),
+                retry_max: Duration::from_millis(50),
+                straggler_retry_max: Duration::from_millis(50),
+            },
+            posting: PostSettings { deadline: Duration::from_secs(120), retry: Duration::from_millis(50) },
+            settings: Settings {
+                registry_max_age: options.registry_max_age,
+                grace: Duration::from_millis(100),
+                tick: Duration::from_millis(20),
+                piece_timeout: options.piece_timeout,
+                upload_timeout: options.upload_timeout,
+            },
+            capacity: Capacity {
+                in_flight_bytes: options.in_flight_bytes,
+                encoded_bytes: 256 << 20,
+                straggler_bytes: 64 << 20,
+                encoders: 2,
+            },
+            service: ServiceLimits { uploads: options.uploads, watchers: options.watchers },
+            grpc: Listener {
+                tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+                limits: ListenerLimits::default(),
+                tls: None,
+            },
+            monitor: None,
+        };
+        let aggregator = Aggregator::start(parts, Duration::from_secs(5)).await.unwrap();
+        let url = format!("http://{}", aggregator.addresses().grpc);
+        let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+        Running { aggregator, client: BatchServiceClient::new(channel) }
+    }
+}
+
+/// A running aggregator and a client of it.
+pub struct Running {
+    pub aggregator: Aggregator,
+    pub client: BatchServiceClient<Channel>,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.aggregator.stop().await;
+    }
+
+    /// The batch as it stands.
+    pub async fn get(&self, submission_digest: B256) -> v1::Batch {
+        let mut client = self.client.clone();
+        let request = v1::GetBatchRequest { batch: Some(by_submission(submission_digest)) };
+        client.get_batch(request).await.unwrap().into_inner().batch.unwrap()
+    }
+
+    /// Waits until the batch is as it should be.
+    pub async fn until(&self, submission_digest: B256, wanted: impl Fn(&v1::Batch) -> bool) -> v1::Batch {
+        let mut last = None;
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let batch = self.get(submission_digest).await;
+                if wanted(&batch) {
+                    return batch;
+                }
+                last = Some(batch);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        match waited.await {
+            Ok(batch) => batch,
+            Err(_) => panic!("in vain: {last:#?}"),
+        }
+    }
+
+    pub async fn until_state(&self, submission_digest: B256, state: v1::BatchState) -> v1::Batch {
+        self.until(submission_digest, |batch| batch.state() == state).await
+    }
+}
+
+pub fn by_submission(digest: B256) -> v1::BatchSelector {
+    let bytes = digest.to_vec().into();
+    v1::BatchSelector { by: Some(v1::batch_selector::By::SubmissionDigest(bytes)) }
+}
+
+fn committee(epoch: u64, quorum: Quorum, members: &[FakeMember], active_from: u64) -> Arc<Committee> {
+    let members = members
+        .iter()
+        .map(|member| Member {
+            operator: Address::repeat_byte(member.seat + 1),
+            public_key: member.public_key(),
+            dispersal_url: member.url(),
+            retrieval_url: member.url(),
+        })
+        .collect();
+    Arc::new(Committee::new(epoch, quorum, members, active_from, u64::MAX, u64::MAX).unwrap())
+}
+
+fn view(quorum: Quorum, members: &[FakeMember], epoch: u64) -> RegistryView {
+    let rollup = AdmittedRollup {
+        rollup: ROLLUP,
+        poster: poster().address(),
+        retention_max_seconds: RETENTION,
+        daily_payload_bytes: 1 << 40,
+    };
+    RegistryView {
+        chain_id: DOMAIN.chain_id,
+        registry: DOMAIN.registry,
+        head: BlockRef { number: 1, hash: B256::ZERO, timestamp: NOW },
+        committees: BTreeMap::from([(epoch, committee(epoch, quorum, members, 0))]),
+        current_epoch: Some(epoch),
+        rollups: HashMap::from([(ROLLUP, rollup)]),
+        paused: false,
+    }
+}
