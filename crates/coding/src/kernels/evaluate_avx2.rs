@@ -6,8 +6,9 @@
 
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
-    __m256i, _mm256_and_si256, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_shuffle_epi8, _mm256_srli_epi16,
-    _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8, _mm256_xor_si256,
+    __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_loadu_si256,
+    _mm256_set1_epi8, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_si256, _mm256_unpackhi_epi8,
+    _mm256_unpacklo_epi8, _mm256_xor_si256,
 };
 
 use dac_types::limits::BLOCK_BYTES;
@@ -25,9 +26,8 @@ const TILE: usize = 4;
 /// Lanes or blocks turned round: register `HALVES * i + h` holds coefficient i of half h.
 type Transposed = [[u8; WIDTH]; HALVES * BLOCK_BYTES];
 
-/// For each input coefficient: the multiples of a tile's bytes of the matrix by low and by high half bytes, each twice, once
-/// a register half.
-type MatrixTile = [[[[u8; WIDTH]; 2]; TILE]; BLOCK_BYTES];
+/// For each input coefficient: the multiples of a tile's bytes of the matrix by low and by high half bytes.
+type MatrixTile = [[[[u8; 16]; 2]; TILE]; BLOCK_BYTES];
 
 /// Multiplication by γ. Exists only on processors that have AVX2.
 pub(super) struct Kernel {
@@ -40,15 +40,12 @@ impl Kernel {
         if !is_x86_feature_detected!("avx2") {
             return None;
         }
-        let mut multiples = Box::new([[[[[0; WIDTH]; 2]; TILE]; BLOCK_BYTES]; BLOCK_BYTES / TILE]);
+        let mut multiples = Box::new([[[[[0; 16]; 2]; TILE]; BLOCK_BYTES]; BLOCK_BYTES / TILE]);
         let mut column = gamma;
         for i in 0..BLOCK_BYTES {
             for (j, factor) in column.to_bytes().into_iter().enumerate() {
                 let (halves, _) = gf8::NIBBLE_MULTIPLES[usize::from(factor)].as_chunks::<16>();
-                for (register, half) in multiples[j / TILE][i][j % TILE].iter_mut().zip(halves) {
-                    register[..16].copy_from_slice(half);
-                    register[16..].copy_from_slice(half);
-                }
+                multiples[j / TILE][i][j % TILE].copy_from_slice(halves);
             }
             column = column.times_x();
         }
@@ -84,7 +81,7 @@ impl Kernel {
             }
             for (multiples, nibbles) in multiples.iter().zip(&nibbles) {
                 for (sums, [low, high]) in sums.iter_mut().zip(multiples) {
-                    let (low, high) = (load(low), load(high));
+                    let (low, high) = (broadcast(low), broadcast(high));
                     for (sum, nibbles) in sums.iter_mut().zip(nibbles) {
                         *sum = _mm256_xor_si256(*sum, _mm256_shuffle_epi8(low, nibbles[0]));
                         *sum = _mm256_xor_si256(*sum, _mm256_shuffle_epi8(high, nibbles[1]));
@@ -141,4 +138,11 @@ fn load(bytes: &[u8; WIDTH]) -> __m256i {
 fn store(register: __m256i, bytes: &mut [u8; WIDTH]) {
     // SAFETY: writes 32 bytes to an array of 32; this store needs no alignment.
     unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), register) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn broadcast(bytes: &[u8; 16]) -> __m256i {
+    // SAFETY: reads 16 bytes from an array of 16; this load needs no alignment.
+    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
