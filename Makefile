@@ -24,7 +24,8 @@ contracts/node_modules/.package-lock.json: contracts/package.json contracts/pack
 	@touch $@
 
 build: ## the three programs: dac-node, dac-aggregator, dac
-	$(CARGO) build --locked --workspace --bins
+	@# With --tests, so that dependencies get the same features as under `cargo test`: demo and tests compile once.
+	$(CARGO) build --locked --workspace --bins --tests
 
 demo: setup build ## a committee of 7 on this machine: certify a real batch, kill 4 members and the aggregator, get it back
 	target/debug/dac-demo --payload "$(PAYLOAD)"
