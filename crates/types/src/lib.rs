@@ -18,7 +18,7 @@ mod rollup;
 pub mod signing_domain;
 mod submission;
 
-pub use alloy_primitives::{Address, B256, keccak256};
+pub use alloy_primitives::{Address, B256, Keccak256, keccak256};
 pub use certificate::{
     AbsentSeats, AbsentSeatsError, AggregateAttestation, Attestation, Certificate, PUBLIC_KEY_BYTES,
     PublicKeyBytes, SIGNATURE_BYTES, SignatureBytes,
