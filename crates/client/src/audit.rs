@@ -143,6 +143,8 @@ pub struct UnauditedBatch {
     pub digest: BatchDigest,
     /// Why.
     pub error: RetrieveError,
+    /// More members answered, and had nothing to show, than can be excused for not having signed.
+    pub is_failure: bool,
 }
 
 /// An audit's outcome.
@@ -150,7 +152,7 @@ pub struct UnauditedBatch {
 pub struct AuditReport {
     /// By batch, seat and check.
     pub rows: Vec<AuditRow>,
-    /// Batches whose record nobody served: every member of theirs is in default or unreachable.
+    /// Batches whose record nobody served.
     pub unaudited: Vec<UnauditedBatch>,
 }
 
@@ -173,14 +175,18 @@ pub struct AuditSummary {
     pub unreachable: usize,
     /// Checks of seats that owe nothing.
     pub not_owed: usize,
-    /// Batches that nobody could be audited for.
-    pub batches_unaudited: usize,
+    /// Batches that nobody could be audited for, since too many members have nothing to show.
+    pub batches_failed: usize,
+    /// Batches that nobody could be audited for, since too few members answered.
+    pub batches_unreachable: usize,
 }
 
 impl AuditReport {
     /// In figures.
     pub fn summary(&self) -> AuditSummary {
-        let mut summary = AuditSummary { batches_unaudited: self.unaudited.len(), ..AuditSummary::default() };
+        let batches_failed = self.unaudited.iter().filter(|batch| batch.is_failure).count();
+        let batches_unreachable = self.unaudited.len() - batches_failed;
+        let mut summary = AuditSummary { batches_failed, batches_unreachable, ..AuditSummary::default() };
         for row in &self.rows {
             let (ok, failed) = match row.check {
                 CheckKind::Chunks => (&mut summary.chunks_ok, &mut summary.chunks_failed),
@@ -199,9 +205,14 @@ impl AuditReport {
 }
 
 impl AuditSummary {
+    /// Something could not be checked.
+    pub const fn has_unreachable(&self) -> bool {
+        self.unreachable + self.batches_unreachable > 0
+    }
+
     /// Something that was owed is wrong or missing.
     pub const fn has_failures(&self) -> bool {
-        self.chunks_failed + self.shards_failed + self.records_failed + self.batches_unaudited > 0
+        self.chunks_failed + self.shards_failed + self.records_failed + self.batches_failed > 0
     }
 }
 
@@ -238,7 +249,8 @@ impl Auditor {
             let found = match found {
                 Ok(found) => found,
                 Err(error) => {
-                    report.unaudited.push(UnauditedBatch { digest: target.digest, error });
+                    let is_failure = self.is_failure(target, &error);
+                    report.unaudited.push(UnauditedBatch { digest: target.digest, error, is_failure });
                     continue;
                 }
             };
@@ -267,6 +279,17 @@ impl Auditor {
             targets.iter().enumerate().map(|(place, target)| (target.digest, place)).collect();
         report.rows.sort_by_key(|row| (order.get(&row.digest).copied(), row.seat, row.check as u8));
         report
+    }
+
+    /// Of a batch whose record nobody served: members that could not be reached may well hold it, and n − q need not.
+    fn is_failure(&self, target: &AuditTarget, error: &RetrieveError) -> bool {
+        let RetrieveError::NoRecord { faults, .. } = error else { return false };
+        let excused = target
+            .hint
+            .epoch
+            .and_then(|epoch| self.directory.epoch(epoch))
+            .map_or(0, |entry| usize::from(entry.committee.quorum().absent_max()));
+        faults.iter().filter(|fault| fault.fault.class() == FaultClass::Failed).count() > excused
     }
 
     /// Asks a seat's holders, the newest first, until one of them has the batch.

@@ -136,8 +136,12 @@ impl FromStr for EndpointUrl {
             return Err(malformed("it names no host"));
         }
         let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            None if authority.as_str().ends_with(':') => return Err(malformed("it names no port")),
+            Some(port) if port.as_u16() != 0 => port.as_u16(),
+            Some(_) => return Err(malformed("the port must be 1 to 65535")),
+            // The parser passes over ports that are none.
+            None if authority.as_str() != authority.host() => {
+                return Err(malformed("the port must be 1 to 65535"));
+            }
             None if is_tls => 443,
             None => 80,
         };
@@ -269,6 +273,8 @@ mod tests {
             "unix:/run/x",
             "file:///etc/passwd",
             "http://a:99999",
+            "http://a:0",
+            "http://a:",
             "http://a b",
         ] {
             assert!(bad.parse::<EndpointUrl>().is_err(), "{bad:?} was taken");

@@ -295,6 +295,7 @@ impl Retriever {
         let search = record::find_record(record::Search {
             dialer: &self.dialer,
             patience: self.options.patience,
+            attempts_max: self.options.attempts_max,
             directory: &self.directory,
             digest,
             epoch: hint.epoch,

@@ -19,6 +19,8 @@ use crate::member::{MemberClient, Patience};
 const ASKED_AT_ONCE_MAX: usize = 16;
 /// How long the members asked so far may be silent before one more is asked.
 const HEDGE_AFTER: Duration = Duration::from_millis(500);
+/// Pause before a member that could not be reached is asked again, times the attempt.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A member that served a record which is the batch's.
 #[derive(Clone, Debug)]
@@ -121,6 +123,8 @@ pub async fn fetch_record(
 pub(super) struct Search<'a> {
     pub(super) dialer: &'a Dialer,
     pub(super) patience: Patience,
+    /// How often one member is asked.
+    pub(super) attempts_max: u32,
     pub(super) directory: &'a Arc<Directory>,
     pub(super) digest: BatchDigest,
     /// Only members of this epoch are asked.
@@ -133,7 +137,8 @@ pub(super) struct Search<'a> {
 
 /// Asks members, the likeliest first, until one has the record and one (or L1) has proof that it was certified.
 pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, RetrieveError> {
-    let Search { dialer, patience, directory, digest, epoch, mut evidence, wants_certificate } = search;
+    let Search { dialer, patience, attempts_max, directory, digest, epoch, mut evidence, wants_certificate } =
+        search;
     let mut queue = candidates(directory, epoch);
     let asked = queue.len();
     let mut found: Option<Arc<CheckedRecord>> = None;
@@ -144,20 +149,21 @@ pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, Retri
     let mut wanted = 3;
     loop {
         while running.len() < wanted.min(ASKED_AT_ONCE_MAX)
-            && let Some((operator, url)) = queue.pop_front()
+            && let Some(candidate) = queue.pop_front()
         {
             let (dialer, directory) = (dialer.clone(), directory.clone());
             running.spawn(async move {
+                tokio::time::sleep(RETRY_PAUSE * candidate.attempt).await;
                 let start = Instant::now();
-                let answer = fetch_record(&dialer, patience, &directory, digest, &url).await;
-                (operator, url, start.elapsed(), answer)
+                let answer = fetch_record(&dialer, patience, &directory, digest, &candidate.url).await;
+                (candidate, start.elapsed(), answer)
             });
         }
         tokio::select! {
             answer = running.join_next() => match answer {
                 None => break,
                 Some(Err(_)) => {}
-                Some(Ok((operator, url, latency, Ok((record, certificate, seat))))) => {
+                Some(Ok((Candidate { operator, url, .. }, latency, Ok((record, certificate, seat))))) => {
                     if let Some(certificate) = certificate {
                         evidence = Some(Evidence::Certificate(Box::new(certificate)));
                     }
@@ -169,7 +175,15 @@ pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, Retri
                         _ => {}
                     }
                 }
-                Some(Ok((operator, url, _, Err(fault)))) => faults.push(RecordFault { operator, url, fault }),
+                Some(Ok((candidate, _, Err(fault)))) => {
+                    let attempt = candidate.attempt + 1;
+                    if fault.is_retryable() && attempt < attempts_max {
+                        queue.push_back(Candidate { attempt, ..candidate });
+                    } else {
+                        let Candidate { operator, url, .. } = candidate;
+                        faults.push(RecordFault { operator, url, fault });
+                    }
+                }
             },
             () = tokio::time::sleep_until(next_hedge) => {
                 next_hedge += HEDGE_AFTER;
@@ -192,9 +206,16 @@ pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, Retri
     }
 }
 
+/// A member that is waiting to be asked.
+struct Candidate {
+    operator: Address,
+    url: String,
+    attempt: u32,
+}
+
 /// Every retrieval URL once: of the epoch named, or else of all, the newest first. Within an epoch the order is random,
 /// so that not everybody asks seat 0.
-fn candidates(directory: &Directory, epoch: Option<u64>) -> VecDeque<(Address, String)> {
+fn candidates(directory: &Directory, epoch: Option<u64>) -> VecDeque<Candidate> {
     use rand::seq::SliceRandom;
     let mut seen = std::collections::HashSet::new();
     let mut queue = VecDeque::new();
@@ -209,7 +230,7 @@ fn candidates(directory: &Directory, epoch: Option<u64>) -> VecDeque<(Address, S
         holders.shuffle(&mut rand::rng());
         for holder in holders {
             if seen.insert(holder.url.clone()) {
-                queue.push_back((holder.operator, holder.url));
+                queue.push_back(Candidate { operator: holder.operator, url: holder.url, attempt: 0 });
             }
         }
     }

@@ -84,7 +84,7 @@ impl Audit {
             .await;
         bar.finish_and_clear();
         let summary = report.summary();
-        let failed = summary.has_failures() || (self.strict && summary.unreachable > 0);
+        let failed = summary.has_failures() || (self.strict && summary.has_unreachable());
         output.result(document(&report, targets.len(), expired, failed), || {
             text(&report, targets.len(), expired, failed)
         });
@@ -159,6 +159,7 @@ fn document(report: &AuditReport, batches: usize, expired: usize, failed: bool) 
         "batches_expired": expired,
         "batches_unaudited": report.unaudited.iter().map(|batch| json!({
             "digest": batch.digest.to_string(),
+            "result": if batch.is_failure { "failed" } else { "unreachable" },
             "problem": batch.error.to_string(),
         })).collect::<Vec<_>>(),
         "summary": {
@@ -191,7 +192,8 @@ fn text(report: &AuditReport, batches: usize, expired: usize, failed: bool) -> S
     let rows: Vec<Vec<String>> = report.rows.iter().map(line).collect();
     let mut text = table(&["batch", "seat", "member", "check", "latency", "result"], &rows);
     for batch in &report.unaudited {
-        let _ = writeln!(text, "\nFAILED: batch {}: {}", batch.digest, batch.error);
+        let result = if batch.is_failure { "FAILED" } else { "unreachable" };
+        let _ = writeln!(text, "\n{result}: batch {}: {}", batch.digest, batch.error);
     }
     let _ = writeln!(
         text,
