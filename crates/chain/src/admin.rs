@@ -14,7 +14,7 @@ use tracing::debug;
 
 use crate::bindings::{CertificateLog, CommitteeRegistry, record_calldata};
 use crate::error::ChainError;
-use crate::rpc::{At, Call, Endpoints, Receipt};
+use crate::rpc::{At, Call, Endpoints, Receipt, SendAnswer};
 use crate::transaction::{Draft, Fees, TransactionSigner};
 
 /// Bounds on what one transaction may take.
@@ -156,21 +156,25 @@ impl Account {
         };
         let signed = draft.sign(&*self.signer)?;
         debug!(tx = %signed.hash, nonce, gas, "sending");
-        self.endpoints
-            .first(|endpoint| {
-                let raw = &signed.raw;
-                async move { endpoint.send_raw(raw).await }
-            })
-            .await?;
+        let raw = &signed.raw;
+        let answer = self.endpoints.first(|endpoint| async move { endpoint.send_raw(raw).await }).await?;
+        // An endpoint that took it and failed to say so makes the next one find the nonce used: by this very transaction.
+        if answer != SendAnswer::Accepted && self.receipt(signed.hash).await?.is_none() {
+            return Err(ChainError::NonceTaken { nonce });
+        }
         let receipt = self.wait(signed.hash).await?;
         if receipt.success { Ok(receipt) } else { Err(self.explain(&call, &receipt).await) }
+    }
+
+    async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
+        self.endpoints.first(|endpoint| async move { endpoint.receipt(hash).await }).await
     }
 
     async fn wait(&self, hash: B256) -> Result<Receipt, ChainError> {
         let poll = async {
             loop {
                 // An endpoint that fails for a moment does not undo what was sent.
-                match self.endpoints.first(|endpoint| async move { endpoint.receipt(hash).await }).await {
+                match self.receipt(hash).await {
                     Ok(Some(receipt)) => return receipt,
                     Ok(None) => {}
                     Err(error) => debug!(%error, tx = %hash, "the receipt cannot be asked for"),

@@ -232,6 +232,12 @@ pub enum ChainError {
         /// The deadline.
         limit: Duration,
     },
+    /// Another transaction of the same account was faster, or pays more than this one.
+    #[error("another transaction of this account uses nonce {nonce}")]
+    NonceTaken {
+        /// The nonce.
+        nonce: u64,
+    },
     /// Gas costs more than allowed.
     #[error("a gas price of {needed} wei is needed, the cap is {cap}")]
     FeeCap {
@@ -308,6 +314,7 @@ impl ChainError {
             | Self::SnapshotDeadline { .. }
             | Self::Registry { .. }
             | Self::ReceiptDeadline { .. }
+            | Self::NonceTaken { .. }
             | Self::FeeCap { .. }
             | Self::QueueFull { .. }
             | Self::Store(_)

@@ -401,3 +401,7 @@ fn build_committee(
     };
     Ok(CachedEpoch { keys, committee })
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

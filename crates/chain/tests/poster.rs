@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dac_chain::poster::{ContractCall, FailureReason, Outcomes, Purpose};
-use dac_chain::testing::{Anvil, AnvilOptions, CommitteeSpec, MemoryPosterStore, Mining, TestCommittee, deploy_committee};
+use dac_chain::testing::{
+    Anvil, AnvilOptions, CommitteeSpec, MemoryPosterStore, Mining, TestCommittee, deploy_committee,
+};
 use dac_chain::{
-    Address, B256, BlockRef, CertificateLogReader, ChainError, Endpoints, Head, L1, Outcome, Poster, PosterConfig,
-    Receipt, RecordedCertificate, Revert, RpcL1, SendAnswer,
+    Address, B256, BlockRef, CertificateLogReader, ChainError, Endpoints, Head, L1, Outcome, Poster,
+    PosterConfig, Receipt, RecordedCertificate, Revert, RpcL1, SendAnswer,
 };
 use dac_types::{BatchDigest, Certificate};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const DEADLINE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 
-/// L1 with a switch on the way of transactions, and a counter.
+/// L1 with switches on the way, and counters.
 struct SteeredL1 {
     inner: RpcL1,
     /// Transactions vanish as if the node had lost them.
@@ -25,6 +27,7 @@ struct SteeredL1 {
     /// Nothing answers.
     down: AtomicBool,
     sent: AtomicUsize,
+    looks: AtomicUsize,
 }
 
 impl SteeredL1 {
@@ -34,6 +37,7 @@ impl SteeredL1 {
             swallow: AtomicBool::new(false),
             down: AtomicBool::new(false),
             sent: AtomicUsize::new(0),
+            looks: AtomicUsize::new(0),
         })
     }
 
@@ -48,6 +52,7 @@ impl SteeredL1 {
 #[async_trait]
 impl L1 for SteeredL1 {
     async fn head(&self) -> Result<Head, ChainError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         self.up()?.head().await
     }
     async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
@@ -118,10 +123,15 @@ impl Setup {
     async fn start(&self) -> Running {
         let cancellation = CancellationToken::new();
         let signer = Arc::new(self.anvil.key(2));
-        let (poster, outcomes) =
-            Poster::start(self.config.clone(), self.l1.clone(), self.store.clone(), signer, cancellation.clone())
-                .await
-                .unwrap();
+        let (poster, outcomes) = Poster::start(
+            self.config.clone(),
+            self.l1.clone(),
+            self.store.clone(),
+            signer,
+            cancellation.clone(),
+        )
+        .await
+        .unwrap();
         Running { poster, outcomes, _stop: cancellation.drop_guard() }
     }
 
@@ -135,6 +145,17 @@ impl Setup {
 
     fn log(&self) -> CertificateLogReader {
         CertificateLogReader::new(self.anvil.endpoints(), self.committee.deployment.log)
+    }
+
+    /// Waits until the poster has looked at L1 as it is now, and acted on it.
+    async fn looked(&self) {
+        let before = self.l1.looks.load(Ordering::SeqCst);
+        // One look may be under way, the next one sees all, and a third begins only after that was acted on.
+        self.until("looked", async || self.l1.looks.load(Ordering::SeqCst) >= before + 3).await;
+    }
+
+    fn undecided(&self) -> bool {
+        self.store.postings().iter().all(|posting| posting.outcome.is_none())
     }
 
     async fn recorded(&self) -> usize {
@@ -155,7 +176,10 @@ impl Setup {
 
 impl Running {
     async fn outcome(&mut self) -> (BatchDigest, Outcome) {
-        tokio::time::timeout(DEADLINE, self.outcomes.next()).await.expect("in time").expect("the poster lives")
+        tokio::time::timeout(DEADLINE, self.outcomes.next())
+            .await
+            .expect("in time")
+            .expect("the poster lives")
     }
 }
 
@@ -277,7 +301,8 @@ async fn nothing_is_final_before_the_confirmations_and_what_is_reorganised_out_i
     let first = setup.log().recorded_events(0, setup.anvil.head().await.number).await.unwrap()[0];
 
     setup.anvil.mine(1).await;
-    assert!(tokio::time::timeout(20 * POLL, running.outcomes.next()).await.is_err(), "two blocks are not three");
+    setup.looked().await;
+    assert!(setup.undecided(), "two blocks are not three");
 
     // The block with the record is replaced by an empty one, and the transaction is gone with it.
     setup.anvil.reorganise(2).await;
@@ -317,7 +342,7 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     for _ in 0..12 {
         setup.anvil.set_next_base_fee(70_000_000_000).await;
         setup.anvil.mine(1).await;
-        tokio::time::sleep(3 * POLL).await;
+        setup.looked().await;
     }
     for slot in setup.store.slots() {
         assert!(slot.variants.iter().all(|variant| variant.fees.max_fee <= setup.config.fee_cap));
@@ -338,18 +363,22 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
 async fn what_somebody_else_recorded_counts_as_done_and_costs_nothing() {
     let setup = Setup::new().await;
     let certificate = setup.certificate(1);
-    let receipt = setup.anvil.account(setup.anvil.key(5)).record(setup.config.log, &certificate).await.unwrap();
+    let receipt =
+        setup.anvil.account(setup.anvil.key(5)).record(setup.config.log, &certificate).await.unwrap();
 
     let mut running = setup.start().await;
     running.poster.enqueue(&certificate).await.unwrap();
     let (digest, outcome) = running.outcome().await;
     assert_eq!(digest, setup.digest(&certificate));
-    assert_eq!(outcome, Outcome::Recorded {
-        tx_hash: Some(receipt.tx_hash),
-        block: Some(receipt.block),
-        gas_used: None,
-        by_us: false,
-    });
+    assert_eq!(
+        outcome,
+        Outcome::Recorded {
+            tx_hash: Some(receipt.tx_hash),
+            block: Some(receipt.block),
+            gas_used: None,
+            by_us: false,
+        }
+    );
     assert_eq!(setup.l1.sent.load(Ordering::SeqCst), 0);
 }
 
@@ -366,10 +395,11 @@ async fn somebody_elses_record_while_ours_is_under_way_leaves_no_gap_in_the_nonc
 
     let (_, outcome) = running.outcome().await;
     assert!(matches!(outcome, Outcome::Recorded { by_us: false, .. }), "{outcome:?}");
-    setup.until("the nonce waits to be used", async || {
-        setup.store.slots().first().is_some_and(|slot| slot.digest.is_none())
-    })
-    .await;
+    setup
+        .until("the nonce waits to be used", async || {
+            setup.store.slots().first().is_some_and(|slot| slot.digest.is_none())
+        })
+        .await;
     setup.l1.swallow.store(false, Ordering::SeqCst);
 
     // The next batch goes through, after the orphaned nonce was used.
@@ -392,12 +422,15 @@ async fn an_orphaned_nonce_is_cancelled_cheaply_once_it_is_due() {
     setup.anvil.account(setup.anvil.key(5)).record(setup.config.log, &certificate).await.unwrap();
     running.outcome().await;
     setup.anvil.mine(4).await;
-    setup.until("a transfer to ourselves is signed", async || {
-        setup.store.slots().first().is_some_and(|slot| {
-            slot.variants.len() == 2 && slot.variants[1].purpose == Purpose::Cancel
+    setup
+        .until("a transfer to ourselves is signed", async || {
+            setup
+                .store
+                .slots()
+                .first()
+                .is_some_and(|slot| slot.variants.len() == 2 && slot.variants[1].purpose == Purpose::Cancel)
         })
-    })
-    .await;
+        .await;
     setup.l1.swallow.store(false, Ordering::SeqCst);
     setup.anvil.mine(1).await;
     setup.until("the nonce is used", async || setup.store.slots().is_empty()).await;
@@ -417,11 +450,15 @@ async fn a_refusal_for_good_is_a_typed_failure_and_the_next_ones_go_on() {
     for _ in 0..3 {
         let (digest, outcome) = running.outcome().await;
         if digest == setup.digest(&expired) {
-            let Outcome::Failed { reason: FailureReason::Refused { revert: Revert::Expired { .. } } } = outcome else {
+            let Outcome::Failed { reason: FailureReason::Refused { revert: Revert::Expired { .. } } } =
+                outcome
+            else {
                 panic!("{outcome:?}")
             };
         } else if digest == setup.digest(&forged) {
-            let Outcome::Failed { reason: FailureReason::Refused { revert: Revert::SignatureMismatch { .. } } } = outcome
+            let Outcome::Failed {
+                reason: FailureReason::Refused { revert: Revert::SignatureMismatch { .. } },
+            } = outcome
             else {
                 panic!("{outcome:?}")
             };
@@ -449,7 +486,9 @@ async fn an_epoch_past_its_grace_is_a_failure() {
     assert!(
         matches!(
             outcome,
-            Outcome::Failed { reason: FailureReason::Refused { revert: Revert::EpochNoLongerPostable { epoch: 1, .. } } }
+            Outcome::Failed {
+                reason: FailureReason::Refused { revert: Revert::EpochNoLongerPostable { epoch: 1, .. } }
+            }
         ),
         "{outcome:?}"
     );
@@ -461,7 +500,8 @@ async fn a_pause_holds_certificates_up_and_loses_none() {
     setup.committee.admin(&setup.anvil).pause().await.unwrap();
     let mut running = setup.start().await;
     running.poster.enqueue(&setup.certificate(1)).await.unwrap();
-    assert!(tokio::time::timeout(20 * POLL, running.outcomes.next()).await.is_err());
+    setup.looked().await;
+    assert!(setup.undecided());
     assert_eq!(setup.l1.sent.load(Ordering::SeqCst), 0, "no gas is spent on what is refused");
     setup.committee.admin(&setup.anvil).unpause().await.unwrap();
     assert!(by_us(&running.outcome().await.1));
@@ -474,7 +514,8 @@ async fn while_l1_is_down_it_waits() {
     setup.l1.down.store(true, Ordering::SeqCst);
     // Taken and stored all the same.
     running.poster.enqueue(&setup.certificate(1)).await.unwrap();
-    assert!(tokio::time::timeout(20 * POLL, running.outcomes.next()).await.is_err());
+    setup.looked().await;
+    assert!(setup.undecided());
     setup.l1.down.store(false, Ordering::SeqCst);
     assert!(by_us(&running.outcome().await.1));
 }
@@ -531,10 +572,15 @@ async fn a_chain_with_a_block_a_second_and_a_window_of_many() {
         ..PosterConfig::new(committee.domain, committee.deployment.log)
     };
     let stop = CancellationToken::new();
-    let (poster, outcomes) =
-        Poster::start(config, Arc::new(RpcL1::new(endpoints)), store.clone(), Arc::new(anvil.key(3)), stop.clone())
-            .await
-            .unwrap();
+    let (poster, outcomes) = Poster::start(
+        config,
+        Arc::new(RpcL1::new(endpoints)),
+        store.clone(),
+        Arc::new(anvil.key(3)),
+        stop.clone(),
+    )
+    .await
+    .unwrap();
     let expires_at = anvil.head().await.timestamp + 1_000_000;
     for number in 1..=10 {
         poster.enqueue(&committee.certify(committee.header(number, expires_at), &[])).await.unwrap();
@@ -543,7 +589,9 @@ async fn a_chain_with_a_block_a_second_and_a_window_of_many() {
     let mut blocks = Vec::new();
     for _ in 1..=10 {
         let (_, outcome) = running.outcome().await;
-        let Outcome::Recorded { block: Some(block), by_us: true, .. } = outcome else { panic!("{outcome:?}") };
+        let Outcome::Recorded { block: Some(block), by_us: true, .. } = outcome else {
+            panic!("{outcome:?}")
+        };
         blocks.push(block);
         assert!(store.slots().len() <= 4);
     }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use dac_chain::testing::{Anvil, AnvilOptions, CommitteeSpec, deploy_committee};
 use dac_chain::{
-    Address, ChainError, Endpoints, ErrorClass, Follower, RegistryReader, RegistryWatch, Revert, RpcRegistryReader,
+    Address, ChainError, Endpoints, ErrorClass, Follower, RegistryReader, RegistryView, RegistryWatch,
+    Revert, RpcRegistryReader,
 };
 use dac_types::Seat;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -146,13 +148,21 @@ async fn a_retired_epochs_urls_are_read_again_in_turn() {
     assert!(!view.committee(1).unwrap().is_postable(view.head.timestamp));
 
     // The operator of seat 0 sits in the retired epoch alone.
-    committee.operator(&anvil, 0).set_endpoints("http://moved.example", "http://moved.example/r").await.unwrap();
+    committee
+        .operator(&anvil, 0)
+        .set_endpoints("http://moved.example", "http://moved.example/r")
+        .await
+        .unwrap();
     wait_for(watch.wait_for(|view| {
         view.committee(1).unwrap().member(Seat(0)).unwrap().dispersal_url == "http://moved.example"
     }))
     .await;
     // That of seat 1 sits in both: it is seen at once in both.
-    committee.operator(&anvil, 1).set_endpoints("http://moved1.example", "http://moved1.example/r").await.unwrap();
+    committee
+        .operator(&anvil, 1)
+        .set_endpoints("http://moved1.example", "http://moved1.example/r")
+        .await
+        .unwrap();
     let view = wait_for(watch.wait_for(|view| {
         view.committee(2).unwrap().member(Seat(1)).unwrap().dispersal_url == "http://moved1.example"
     }))
@@ -210,28 +220,56 @@ async fn confirmations_hold_the_view_back() {
 #[tokio::test]
 async fn while_l1_is_down_the_last_view_stays_and_ages() {
     let mut anvil = Anvil::start().await;
+    // Stands by, with nothing deployed yet.
+    let spare = Anvil::start().await;
     let committee = deploy_committee(&anvil, &CommitteeSpec::new(2, 1, 2)).await;
-    let (mut watch, _stop) = follow(&anvil, committee.deployment.registry);
+    let endpoints = Endpoints::new(&[anvil.url(), spare.url()], anvil.chain_id(), DEADLINE).unwrap();
+    let reader = Arc::new(CountingReader {
+        inner: RpcRegistryReader::new(endpoints, committee.deployment.registry),
+        failures: watch::Sender::new(0),
+    });
+    let mut failures = reader.failures.subscribe();
+    let stop = CancellationToken::new();
+    let watch = Follower::spawn(reader, INTERVAL, 0, stop.clone());
     let view = wait_for(watch.wait_ready()).await;
     assert_eq!(watch.fresh(DEADLINE).unwrap().committees, view.committees);
 
     anvil.stop();
-    // Readings under way end; then nothing succeeds any more.
-    while tokio::time::timeout(20 * INTERVAL, watch.changed()).await.is_ok() {}
+    failures.wait_for(|failures| *failures >= 3).await.unwrap();
     let last = watch.last_success().unwrap();
-    let stale = watch.fresh(INTERVAL).unwrap_err();
-    assert!(stale.age.unwrap() > INTERVAL && stale.limit == INTERVAL, "{stale}");
+    let limit = Duration::from_nanos(1);
+    let stale = watch.fresh(limit).unwrap_err();
+    assert!(stale.age.unwrap() > limit && stale.limit == limit, "{stale}");
     assert_eq!(watch.latest().unwrap().committees, view.committees);
 
-    // Back on the same port, as an empty chain: still nothing to be read, and the view stays.
-    let port = anvil.port();
-    let anvil = Anvil::with(AnvilOptions { port, ..AnvilOptions::default() }).await;
-    assert!(tokio::time::timeout(5 * INTERVAL, watch.changed()).await.is_err());
-    // The same contracts at the same addresses: it is read again.
-    let committee = deploy_committee(&anvil, &CommitteeSpec::new(2, 1, 2)).await;
-    wait_for(watch.changed()).await;
-    assert!(watch.last_success().unwrap() > last);
+    // The same contracts come to the same addresses: it is read again, from the endpoint that stood by.
+    let committee = deploy_committee(&spare, &CommitteeSpec::new(2, 1, 2)).await;
+    while watch.last_success() == Some(last) {
+        wait_for(watch.clone().changed()).await;
+    }
     assert_eq!(watch.latest().unwrap().registry, committee.deployment.registry);
+
+    // Once cancelled, whoever waits is told.
+    stop.cancel();
+    let gone = tokio::time::timeout(DEADLINE, watch.wait_for(|_| false)).await.expect("in time");
+    assert!(matches!(gone, Err(ChainError::Stopped)));
+}
+
+/// Counts readings that failed.
+struct CountingReader {
+    inner: RpcRegistryReader,
+    failures: watch::Sender<usize>,
+}
+
+#[async_trait::async_trait]
+impl RegistryReader for CountingReader {
+    async fn read(&self, confirmations: u64) -> Result<RegistryView, ChainError> {
+        let result = self.inner.read(confirmations).await;
+        if result.is_err() {
+            self.failures.send_modify(|failures| *failures += 1);
+        }
+        result
+    }
 }
 
 #[tokio::test]
@@ -288,7 +326,9 @@ async fn refusals_of_the_registry_have_names_and_values() {
     assert!(matches!(refused(open(operators.clone(), 0, 3).await), Revert::Geometry { .. }));
     assert!(matches!(refused(open(operators.clone(), 2, 5).await), Revert::Geometry { .. }));
     let twice = vec![operators[0], operators[1], operators[2], operators[0]];
-    assert!(matches!(refused(open(twice, 2, 3).await), Revert::DuplicateOperator { operator, .. } if operator == account));
+    assert!(
+        matches!(refused(open(twice, 2, 3).await), Revert::DuplicateOperator { operator, .. } if operator == account)
+    );
     let unknown = vec![operators[0], operators[1], ROLLUP];
     assert_eq!(refused(open(unknown, 1, 2).await), Revert::UnknownOperator { operator: ROLLUP });
     open(operators.clone(), 2, 3).await.unwrap();

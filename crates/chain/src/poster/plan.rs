@@ -340,3 +340,7 @@ impl Planner<'_> {
         estimated.saturating_add(estimated / 4).min(self.config.gas_limit_max).max(estimated)
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,217 @@
+//! The JSON-RPC methods that are used, typed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, Bytes, U64, U128, U256};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::http::{Answer, Http};
+use super::types::{At, BlockRef, Call, Head, Log, Receipt, SendAnswer};
+use crate::error::ChainError;
+use crate::revert::Revert;
+
+/// One L1 node.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    http: Arc<Http>,
+    chain_checked: Arc<AtomicBool>,
+}
+
+impl Endpoint {
+    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
+        Ok(Self { http: Arc::new(Http::new(url, timeout)?), chain_checked: Arc::default() })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.http.name()
+    }
+
+    pub(crate) async fn check_chain(&self, expected: u64) -> Result<(), ChainError> {
+        if self.chain_checked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let got = self.chain_id().await?;
+        if got != expected {
+            return Err(ChainError::WrongChain { endpoint: self.name().into(), expected, got });
+        }
+        self.chain_checked.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// After a failure the endpoint may come back as another one.
+    pub(super) fn forget_chain(&self) {
+        self.chain_checked.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn chain_id(&self) -> Result<u64, ChainError> {
+        Ok(self.request::<U64>("eth_chainId", json!([])).await?.to())
+    }
+
+    pub(crate) async fn head(&self) -> Result<Head, ChainError> {
+        const METHOD: &str = "eth_getBlockByNumber";
+        self.block(json!("latest"))
+            .await?
+            .ok_or_else(|| self.http.malformed(METHOD, "there is no latest block"))
+    }
+
+    pub(crate) async fn block_at(&self, number: u64) -> Result<Option<Head>, ChainError> {
+        let head = self.block(json!(U64::from(number))).await?;
+        match head {
+            Some(head) if head.block.number != number => {
+                Err(self.http.malformed("eth_getBlockByNumber", "another block than the one asked for"))
+            }
+            head => Ok(head),
+        }
+    }
+
+    async fn block(&self, which: Value) -> Result<Option<Head>, ChainError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Block {
+            number: U64,
+            hash: B256,
+            timestamp: U64,
+            base_fee_per_gas: Option<U128>,
+        }
+        let block: Option<Block> = self.request("eth_getBlockByNumber", json!([which, false])).await?;
+        Ok(block.map(|block| Head {
+            block: BlockRef { number: block.number.to(), hash: block.hash, timestamp: block.timestamp.to() },
+            base_fee: block.base_fee_per_gas.unwrap_or_default().to(),
+        }))
+    }
+
+    pub(crate) async fn call(&self, call: &Call, at: At) -> Result<Result<Bytes, Revert>, ChainError> {
+        self.revertible("eth_call", json!([call.to_json(), at.to_json()])).await
+    }
+
+    pub(crate) async fn estimate_gas(&self, call: &Call) -> Result<Result<u64, Revert>, ChainError> {
+        let gas: Result<U64, Revert> = self.revertible("eth_estimateGas", json!([call.to_json()])).await?;
+        Ok(gas.map(|gas| gas.to()))
+    }
+
+    pub(crate) async fn code(&self, address: Address) -> Result<Bytes, ChainError> {
+        self.request("eth_getCode", json!([address, "latest"])).await
+    }
+
+    pub(crate) async fn balance(&self, address: Address) -> Result<U256, ChainError> {
+        self.request("eth_getBalance", json!([address, "latest"])).await
+    }
+
+    pub(crate) async fn nonce(&self, address: Address, at: At) -> Result<u64, ChainError> {
+        Ok(self.request::<U64>("eth_getTransactionCount", json!([address, at.to_json()])).await?.to())
+    }
+
+    pub(crate) async fn priority_fee(&self) -> Result<u128, ChainError> {
+        Ok(self.request::<U128>("eth_maxPriorityFeePerGas", json!([])).await?.to())
+    }
+
+    pub(crate) async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
+        const METHOD: &str = "eth_getTransactionReceipt";
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Raw {
+            transaction_hash: B256,
+            block_number: U64,
+            block_hash: B256,
+            status: U64,
+            gas_used: U64,
+            contract_address: Option<Address>,
+        }
+        let raw: Option<Raw> = self.request(METHOD, json!([hash])).await?;
+        let Some(raw) = raw else { return Ok(None) };
+        if raw.transaction_hash != hash {
+            return Err(self.http.malformed(METHOD, "the receipt of another transaction"));
+        }
+        Ok(Some(Receipt {
+            tx_hash: hash,
+            block: raw.block_number.to(),
+            block_hash: raw.block_hash,
+            success: raw.status == U64::ONE,
+            gas_used: raw.gas_used.to(),
+            contract: raw.contract_address,
+        }))
+    }
+
+    pub(crate) async fn logs(
+        &self,
+        address: Address,
+        topics: &[Option<B256>],
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Log>, ChainError> {
+        let filter = json!({
+            "address": address,
+            "topics": topics,
+            "fromBlock": U64::from(from),
+            "toBlock": U64::from(to),
+        });
+        self.request("eth_getLogs", json!([filter])).await
+    }
+
+    /// Hands over a signed transaction. A node that has it already has accepted it.
+    pub(crate) async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        const METHOD: &str = "eth_sendRawTransaction";
+        let params = json!([alloy::primitives::hex::encode_prefixed(raw)]);
+        match self.http.exchange::<B256>(METHOD, params).await? {
+            Answer::Value(_) => Ok(SendAnswer::Accepted),
+            Answer::Error(error) => {
+                let text = error.message.to_ascii_lowercase();
+                // Geth, Nethermind, Besu, Erigon, Reth and anvil word these differently.
+                if ["already known", "already imported", "known transaction", "alreadyknown", "already in"]
+                    .iter()
+                    .any(|known| text.contains(known))
+                {
+                    Ok(SendAnswer::Accepted)
+                } else if text.contains("nonce too low")
+                    || text.contains("oldnonce")
+                    || text.contains("nonce is too low")
+                {
+                    Ok(SendAnswer::NonceUsed)
+                } else if text.contains("underpriced") || text.contains("fee too low") {
+                    Ok(SendAnswer::Underpriced)
+                } else {
+                    Err(self.http.refused(METHOD, error))
+                }
+            }
+        }
+    }
+
+    /// Any method, for tests that steer a local chain.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn raw(&self, method: &'static str, params: Value) -> Result<Value, ChainError> {
+        match self.http.exchange::<Option<Value>>(method, params).await? {
+            Answer::Value(value) => Ok(value.unwrap_or(Value::Null)),
+            Answer::Error(error) => Err(self.http.refused(method, error)),
+        }
+    }
+
+    async fn request<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, ChainError> {
+        match self.http.exchange(method, params).await? {
+            Answer::Value(value) => Ok(value),
+            Answer::Error(error) => Err(self.http.refused(method, error)),
+        }
+    }
+
+    async fn revertible<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<Result<T, Revert>, ChainError> {
+        match self.http.exchange(method, params).await? {
+            Answer::Value(value) => Ok(Ok(value)),
+            Answer::Error(error) => match error.revert_data() {
+                Some(data) => Ok(Err(Revert::decode(&data))),
+                None if error.is_revert() => Ok(Err(Revert::Unexplained { data: Bytes::new() })),
+                None => Err(self.http.refused(method, error)),
+            },
+        }
+    }
+}

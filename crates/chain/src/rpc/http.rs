@@ -1,0 +1,196 @@
+//! One exchange over HTTP: a deadline, a bound on the answer, and nothing of the URL in any error.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use alloy::primitives::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::error::ChainError;
+
+/// Bytes of one answer, at most. The largest one asked for, a page of logs, stays far below.
+const ANSWER_MAX_BYTES: usize = 8 << 20;
+/// Text of an endpoint's error that is repeated.
+const MESSAGE_MAX_CHARS: usize = 200;
+
+/// The way to one node.
+pub(super) struct Http {
+    client: reqwest::Client,
+    url: reqwest::Url,
+    /// Host and port: what may be logged.
+    name: String,
+    timeout: Duration,
+    next_id: AtomicU64,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    jsonrpc: &'static str,
+    id: u64,
+    method: &'a str,
+    params: &'a Value,
+}
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    id: Option<u64>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    error: Option<ErrorObject>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ErrorObject {
+    code: i64,
+    #[serde(default)]
+    pub(super) message: String,
+    #[serde(default)]
+    data: Option<Value>,
+}
+
+impl ErrorObject {
+    /// The revert data, wherever the node puts it: `data` itself, or `data.data`.
+    pub(super) fn revert_data(&self) -> Option<Bytes> {
+        let data = self.data.as_ref()?;
+        let text = data.as_str().or_else(|| data.get("data")?.as_str())?;
+        text.parse().ok()
+    }
+
+    /// Code 3 is the answer to a revert by common consent; some nodes only say so.
+    pub(super) fn is_revert(&self) -> bool {
+        self.code == 3 || self.message.to_ascii_lowercase().contains("revert")
+    }
+}
+
+pub(super) enum Answer<T> {
+    Value(T),
+    Error(ErrorObject),
+}
+
+impl Http {
+    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
+        let unusable = |reason: String| ChainError::EndpointUrl { reason };
+        let url: reqwest::Url = url.parse().map_err(|error| unusable(format!("{error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(unusable(format!("the scheme must be http or https, got {}", url.scheme())));
+        }
+        let host = url.host_str().ok_or_else(|| unusable("it names no host".into()))?;
+        let name = match url.port_or_known_default() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let loopback = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let mut builder = reqwest::Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none());
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| unusable(describe(&error)))?;
+        Ok(Self { client, url, name, timeout, next_id: AtomicU64::new(0) })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<Answer<T>, ChainError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let body = serde_json::to_vec(&Request { jsonrpc: "2.0", id, method, params: &params })
+            .map_err(|error| self.malformed(method, &error.to_string()))?;
+        // The client's own timeout covers connecting and each read; this one covers the whole exchange.
+        let (status, answer) =
+            tokio::time::timeout(self.timeout, self.post(method, body)).await.map_err(|_| {
+                ChainError::Timeout { endpoint: self.name.clone(), method, limit: self.timeout }
+            })??;
+
+        let response: Response<'_> = match serde_json::from_slice(&answer) {
+            Ok(response) => response,
+            Err(_) if !status.is_success() => {
+                let reason = format!("HTTP status {}", status.as_u16());
+                return Err(ChainError::Transport { endpoint: self.name.clone(), method, reason });
+            }
+            Err(error) => return Err(self.malformed(method, &error.to_string())),
+        };
+        if let Some(error) = response.error {
+            return Ok(Answer::Error(error));
+        }
+        if response.id != Some(id) {
+            return Err(self.malformed(method, "the answer to another request"));
+        }
+        let raw = response.result.map_or("null", RawValue::get);
+        let value = serde_json::from_str(raw).map_err(|error| self.malformed(method, &error.to_string()))?;
+        Ok(Answer::Value(value))
+    }
+
+    async fn post(
+        &self,
+        method: &'static str,
+        body: Vec<u8>,
+    ) -> Result<(reqwest::StatusCode, Vec<u8>), ChainError> {
+        let transport = |error: reqwest::Error| ChainError::Transport {
+            endpoint: self.name.clone(),
+            method,
+            // A URL may carry a credential.
+            reason: describe(&error.without_url()),
+        };
+        let mut response = self
+            .client
+            .post(self.url.clone())
+            .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .send()
+            .await
+            .map_err(transport)?;
+        let mut answer = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(transport)? {
+            if answer.len() + piece.len() > ANSWER_MAX_BYTES {
+                return Err(ChainError::AnswerTooLong {
+                    endpoint: self.name.clone(),
+                    method,
+                    limit: ANSWER_MAX_BYTES,
+                });
+            }
+            answer.extend_from_slice(&piece);
+        }
+        Ok((response.status(), answer))
+    }
+
+    pub(super) fn malformed(&self, method: &'static str, reason: &str) -> ChainError {
+        ChainError::Malformed { endpoint: self.name.clone(), method, reason: shorten(reason) }
+    }
+
+    pub(super) fn refused(&self, method: &'static str, error: ErrorObject) -> ChainError {
+        ChainError::Refused {
+            endpoint: self.name.clone(),
+            method,
+            code: error.code,
+            message: shorten(&error.message),
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MESSAGE_MAX_CHARS).collect()
+}
+
+/// An error with its causes: reqwest's own text hides them.
+fn describe(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    shorten(&text)
+}

@@ -1,0 +1,108 @@
+//! What is asked of L1 and what it answers, as far as it matters here.
+
+use alloy::primitives::{Address, B256, Bytes, U64};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A block as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRef {
+    /// Its number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// Its time, in Unix seconds.
+    pub timestamp: u64,
+}
+
+/// A block and what its successor's gas will cost at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The block.
+    pub block: BlockRef,
+    /// Wei per gas of the block.
+    pub base_fee: u128,
+}
+
+/// What became of a transaction that was included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The transaction.
+    pub tx_hash: B256,
+    /// Number of the block that includes it.
+    pub block: u64,
+    /// Hash of that block.
+    pub block_hash: B256,
+    /// Whether it did what it was sent for.
+    pub success: bool,
+    /// Gas paid for.
+    pub gas_used: u64,
+    /// The contract it created.
+    pub contract: Option<Address>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum At {
+    Latest,
+    Pending,
+    Hash(B256),
+}
+
+impl At {
+    pub(super) fn to_json(self) -> Value {
+        match self {
+            Self::Latest => json!("latest"),
+            Self::Pending => json!("pending"),
+            Self::Hash(hash) => json!({ "blockHash": hash }),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) from: Option<Address>,
+    /// None creates a contract.
+    pub(crate) to: Option<Address>,
+    pub(crate) data: Bytes,
+}
+
+impl Call {
+    pub(crate) fn view(to: Address, data: Vec<u8>) -> Self {
+        Self { from: None, to: Some(to), data: data.into() }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let mut object = json!({ "input": self.data });
+        if let Some(from) = self.from {
+            object["from"] = json!(from);
+        }
+        if let Some(to) = self.to {
+            object["to"] = json!(to);
+        }
+        object
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Log {
+    pub(crate) address: Address,
+    pub(crate) topics: Vec<B256>,
+    pub(crate) data: Bytes,
+    #[serde(rename = "blockNumber")]
+    pub(crate) block: Option<U64>,
+    #[serde(rename = "transactionHash")]
+    pub(crate) tx_hash: Option<B256>,
+    #[serde(default)]
+    pub(crate) removed: bool,
+}
+
+/// What a node says to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendAnswer {
+    /// It has it.
+    Accepted,
+    /// A transaction with this nonce was included already: perhaps this very one.
+    NonceUsed,
+    /// It has another one with this nonce, and this one does not pay enough to replace it.
+    Underpriced,
+}
