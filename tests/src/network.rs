@@ -73,7 +73,7 @@ pub struct Service {
     config: PathBuf,
     process: Option<Process>,
     gates: Vec<(&'static str, Gate)>,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl Service {
@@ -118,6 +118,22 @@ impl Service {
             return Ok(());
         }
         Err(Failure::new(format!("{} ended with {status}\n{}", self.name, process.log_end())))
+    }
+
+    /// The file of its database, where it is one.
+    pub fn database_file(&self) -> Option<PathBuf> {
+        self.database.file()
+    }
+
+    /// Its disk is gone, and all that was on it.
+    pub fn lose_database(&self) -> Result<()> {
+        let file = self.database_file().context("a database that is a file")?;
+        let folder = file.parent().context("its folder")?;
+        for entry in fs::read_dir(folder).context(folder.display())? {
+            let path = entry.context(folder.display())?.path();
+            fs::remove_file(&path).context(path.display())?;
+        }
+        Ok(())
     }
 
     /// The running process.
@@ -244,8 +260,7 @@ impl Network {
                 &tls.retrieval,
             )?;
             let program = program("dac-node")?;
-            let service =
-                Service { name, program, folder, config, process: None, gates, _database: database };
+            let service = Service { name, program, folder, config, process: None, gates, database };
             members.push(Member { seat, service });
         }
         let api = Gate::new().await?;
@@ -269,7 +284,7 @@ impl Network {
             config,
             process: None,
             gates: vec![(configuration::API, api)],
-            _database: database,
+            database,
         };
         Ok(Self { aggregator, members, l1, committee, anvil, rollup, shape, folder })
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dac_database::Backend;
 use dac_proto::v1::{BatchState, DeliveryState};
 use dac_tests::network::{Network, Shape, real_payload};
-use dac_tests::{Result, rpc};
+use dac_tests::{Result, rpc, wait};
 use dac_types::HashKind;
 
 const KINDS: [HashKind; 3] = [HashKind::Opaque, HashKind::Keccak256, HashKind::Sha256];
@@ -35,7 +35,7 @@ async fn batch_in_certificate_out_data_back(backend: Backend) -> Result<()> {
     network.members[0].service.kill();
     network.members[2].service.kill();
     for (digest, payload) in &digests {
-        assert!(network.retrieve(*digest).await? == payload, "{digest} comes back as it went in");
+        assert!(network.retrieve(*digest).await? == *payload, "{digest} comes back as it went in");
     }
     Ok(())
 }
@@ -65,7 +65,7 @@ async fn every_length_comes_back_with_its_trailing_zeros() -> Result<()> {
         let digest = network.certified(batch).await?;
         network.posted(batch).await?;
         assert!(
-            network.retrieve(digest).await? == payload,
+            network.retrieve(digest).await? == *payload,
             "{} bytes come back as they went in",
             payload.len()
         );
@@ -87,10 +87,12 @@ async fn a_straggler_gets_its_shard_when_it_comes_back() -> Result<()> {
 
     network.members[3].service.start().await?;
     network.members[3].waits_for(digest).await?;
-    let followed = rpc::watch(network.api()?, rpc::by_digest(digest), |batch| {
-        batch.members[3].state() == DeliveryState::Attested
-    });
-    let batch = tokio::time::timeout(dac_tests::wait::LIMIT, followed).await??;
+    // What is recorded is not followed any further, so it is asked for.
+    let attested = async || {
+        let batch = rpc::batch(network.api().ok()?, rpc::by_digest(digest)).await.ok()?;
+        (batch.members[3].state() == DeliveryState::Attested).then_some(batch)
+    };
+    let batch = wait::until("the straggler's attestation", wait::LIMIT, attested).await?;
     assert_eq!(batch.state(), BatchState::Posted);
     assert!(!batch.members[3].in_certificate, "the certificate stays what it was");
     // With the two that signed and are not needed gone, the straggler's shard counts.

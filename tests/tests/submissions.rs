@@ -6,9 +6,9 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_tests::network::{MOMENT, Network, Shape, real_payload};
 use dac_tests::rollup::{now, sign};
-use dac_tests::{Result, rpc};
+use dac_tests::{Result, rpc, wait};
 use dac_types::limits::{PAYLOAD_MAX_BYTES, SUBMIT_AHEAD_MAX_SECONDS};
-use dac_types::{Address, B256, BatchSubmission, HashKind, SignedSubmission};
+use dac_types::{Address, AdmittedRollup, B256, BatchSubmission, HashKind, SignedSubmission};
 use futures::{Stream, StreamExt, stream};
 use tonic::Status;
 
@@ -164,5 +164,40 @@ async fn the_same_order_is_the_same_batch_and_another_needs_leave_to_replace_it(
     let status =
         submit(&network, &network.rollup.signed(late), stream::pending()).await.expect_err("it is posted");
     assert_eq!(rpc::reason(&status), Reason::ReplacesMismatch);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_is_spent_is_named_and_counts_each_order_once() -> Result<()> {
+    let network = Network::start(Shape::SMALL).await?;
+    let terms = AdmittedRollup {
+        rollup: network.rollup.address,
+        poster: network.rollup.poster.address(),
+        retention_max_seconds: 86_400,
+        daily_payload_bytes: 50_000,
+    };
+    network.committee.admin(&network.anvil).admit_rollup(&terms).await?;
+    // More than a day's bytes at once is refused as soon as the processes have read the new terms.
+    let mut numbers = 100..;
+    let (large, small) = (real_payload(50_001), real_payload(30_000));
+    let refused = async || network.submit(numbers.next()?, HashKind::Opaque, &large).await.err();
+    let status = wait::until("the new terms", wait::LIMIT, refused).await?;
+    assert_eq!(rpc::reason(&status), Reason::QuotaExceeded, "{status}");
+
+    let first = network.submit(1, HashKind::Opaque, &small).await?;
+    network.certified(&first).await?;
+    let second = network.submit(2, HashKind::Opaque, &small).await?;
+    let digest = dac_proto::wire::hash("submission_digest", &second.submission_digest)?;
+    let all_refuse = async || {
+        let batch = rpc::batch(network.api().ok()?, rpc::by_submission(digest)).await.ok()?;
+        let refuses = |member: &v1::MemberOutcome| member.reason == Reason::QuotaExceeded.as_str();
+        (!batch.members.is_empty() && batch.members.iter().all(refuses)).then_some(batch)
+    };
+    let batch = wait::until("every member to say that the quota is spent", wait::LIMIT, all_refuse).await?;
+    assert_eq!(batch.certified_at_ms, 0);
+    // With a higher quota the same batch goes through: nothing was lost by waiting.
+    let terms = AdmittedRollup { daily_payload_bytes: 1 << 20, ..terms };
+    network.committee.admin(&network.anvil).admit_rollup(&terms).await?;
+    network.certified(&second).await?;
     Ok(())
 }

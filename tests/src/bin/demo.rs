@@ -141,7 +141,6 @@ impl Page {
 /// One member of the story.
 struct Member {
     name: String,
-    key: KeyFiles,
     operator: String,
     process: Option<Process>,
     dispersal_url: String,
@@ -375,7 +374,7 @@ async fn start_member(dac: &Dac, folder: &Path, name: String, l1: &L1, anvil: &A
     let url =
         |listener: &str| Ok::<_, Failure>(format!("http://{}", listening.get(listener).context(listener)?));
     let (dispersal_url, retrieval_url) = (url(configuration::DISPERSAL)?, url(configuration::RETRIEVAL)?);
-    Ok(Member { name, key, operator, process: Some(process), dispersal_url, retrieval_url })
+    Ok(Member { name, operator, process: Some(process), dispersal_url, retrieval_url })
 }
 
 fn register_arguments(member: &Member) -> Vec<OsString> {
