@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use crate::batch::DeliveryFailure;
 
@@ -26,6 +27,11 @@ use crate::batch::DeliveryFailure;
 const ANSWER_MAX_BYTES: usize = 4 << 10;
 /// Calls to one member at once for batches that have their certificate already.
 const STRAGGLER_CALLS_PER_MEMBER: usize = 1;
+
+/// The reason where the transport, a proxy or a fault of the member's ended a call.
+const TRANSPORT: &str = "TRANSPORT";
+/// The reason where a call took too long.
+const NO_ANSWER: &str = Reason::TimedOut.as_str();
 
 /// How members are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,28 +59,40 @@ pub struct CallFailure {
     pub reason: String,
     /// For people.
     pub detail: String,
+    /// When the member thinks that it may succeed.
+    pub retry_after: Option<Duration>,
 }
 
 impl CallFailure {
     fn retryable(reason: &str, detail: impl Into<String>) -> Self {
-        Self { kind: DeliveryFailure::Retryable, reason: reason.to_owned(), detail: detail.into() }
+        Self {
+            kind: DeliveryFailure::Retryable,
+            reason: reason.to_owned(),
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 
     fn lied(reason: &str, detail: String) -> Self {
-        Self { kind: DeliveryFailure::Lied, reason: reason.to_owned(), detail }
+        Self { kind: DeliveryFailure::Lied, reason: reason.to_owned(), detail, retry_after: None }
     }
 
     /// What a member's status says. Without a reason of ours it is the transport's, a proxy's or a fault's: it may pass.
     fn from_status(status: &Status) -> Self {
         let detail = printable(status.message());
-        match Reason::of(status) {
-            Some(reason) if !reason.is_retryable() => {
-                Self { kind: DeliveryFailure::Refused, reason: reason.as_str().to_owned(), detail }
-            }
+        let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        let failure = match Reason::of(status) {
+            Some(reason) if !reason.is_retryable() => Self {
+                kind: DeliveryFailure::Refused,
+                reason: reason.as_str().to_owned(),
+                detail,
+                retry_after: None,
+            },
             Some(reason) => Self::retryable(reason.as_str(), detail),
-            None if status.code() == Code::DeadlineExceeded => Self::retryable("TIMED_OUT", detail),
-            None => Self::retryable("TRANSPORT", format!("{:?}: {detail}", status.code())),
-        }
+            None if status.code() == Code::DeadlineExceeded => Self::retryable(NO_ANSWER, detail),
+            None => Self::retryable(TRANSPORT, format!("{:?}: {detail}", status.code())),
+        };
+        Self { retry_after, ..failure }
     }
 }
 
@@ -160,10 +178,19 @@ impl MemberLink {
             let stream = tokio_stream::iter(messages(consignment));
             client.store_shard(stream).await.map_err(|status| CallFailure::from_status(&status))
         };
-        let answer = tokio::time::timeout(timeout, call)
-            .await
-            .map_err(|_| CallFailure::retryable("TIMED_OUT", format!("no answer within {timeout:?}")))??;
-        check_answer(answer.into_inner(), digest, seat)
+        let answer = tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+            Err(CallFailure::retryable(NO_ANSWER, format!("no answer within {timeout:?}")))
+        });
+        match answer {
+            Ok(answer) => check_answer(answer.into_inner(), digest, seat),
+            Err(failure) => {
+                // Is anybody there? The next call connects first, before a payload is loaded for it.
+                if failure.reason == TRANSPORT || failure.reason == NO_ANSWER {
+                    *self.channel.lock().await = None;
+                }
+                Err(failure)
+            }
+        }
     }
 }
 
@@ -283,14 +310,14 @@ impl Members {
         result
     }
 
-    /// The pause after so many failures in a row: doubling, bounded, with jitter.
-    pub fn pause(&self, failures: u32, urgency: Urgency) -> Duration {
+    /// The pause after so many failures in a row: doubling, not shorter than the member asked for, bounded, with jitter.
+    pub fn pause(&self, failures: u32, asked_for: Option<Duration>, urgency: Urgency) -> Duration {
         let longest = match urgency {
             Urgency::Fresh => self.settings.retry_max,
             Urgency::Straggler => self.settings.straggler_retry_max,
         };
-        let pause =
-            self.settings.retry_initial.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
+        let doubled = self.settings.retry_initial.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let pause = doubled.max(asked_for.unwrap_or_default()).min(longest);
         pause.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }

@@ -146,8 +146,10 @@ pub struct Cargo {
     loading: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct CargoState {
+    /// Whether what is loaded stays in memory between deliveries.
+    pinning: bool,
     pinned: Option<Arc<Loaded>>,
     last: Weak<Loaded>,
 }
@@ -160,17 +162,11 @@ impl Cargo {
         upload: UploadId,
         submission: SignedSubmission,
     ) -> Self {
-        Self {
-            store,
-            encoders,
-            upload,
-            submission,
-            state: Mutex::default(),
-            loading: tokio::sync::Mutex::default(),
-        }
+        let state = Mutex::new(CargoState { pinning: true, pinned: None, last: Weak::new() });
+        Self { store, encoders, upload, submission, state, loading: tokio::sync::Mutex::default() }
     }
 
-    /// The payload, loaded if it is not in memory. It stays there for fresh deliveries until [`Cargo::unpin`].
+    /// The payload, loaded if it is not in memory. It stays there until [`Cargo::unpin`].
     pub async fn get(&self, geometry: Geometry, urgency: Urgency) -> Result<Arc<Loaded>, EncodeError> {
         let _one = self.loading.lock().await;
         if let Some(loaded) = self.state.lock().last.upgrade() {
@@ -178,20 +174,21 @@ impl Cargo {
         }
         let (loaded, _) =
             self.encoders.load(&self.store, self.upload, &self.submission, geometry, urgency).await?;
-        Ok(self.keep(loaded, urgency))
+        Ok(self.keep(loaded))
     }
 
-    fn keep(&self, loaded: Loaded, urgency: Urgency) -> Arc<Loaded> {
+    fn keep(&self, loaded: Loaded) -> Arc<Loaded> {
         let loaded = Arc::new(loaded);
         let mut state = self.state.lock();
         state.last = Arc::downgrade(&loaded);
-        state.pinned = (urgency == Urgency::Fresh).then(|| Arc::clone(&loaded));
+        state.pinned = state.pinning.then(|| Arc::clone(&loaded));
         loaded
     }
 
     /// From now on it is held only while somebody sends it.
     pub fn unpin(&self) {
-        self.state.lock().pinned = None;
+        let mut state = self.state.lock();
+        (state.pinning, state.pinned) = (false, None);
     }
 
     /// Encodes for a committee, makes the header and signs it.
@@ -239,7 +236,8 @@ impl Cargo {
                 Ok(Dispersal::new(digest, quorum, Arc::new(record)))
             })
             .await?;
-        self.keep(loaded, Urgency::Fresh);
+        self.state.lock().pinning = true;
+        self.keep(loaded);
         Ok(dispersal)
     }
 }

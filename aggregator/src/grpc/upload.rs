@@ -16,6 +16,9 @@ use crate::convert;
 use crate::service::Submitted;
 use crate::submit::{self, Identified, PayloadCheck, Refusal};
 
+/// When a busy aggregator may have room again.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         refusal.reason().status(refusal.to_string())
@@ -81,7 +84,7 @@ async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, St
     let ctx = grpc.batches.context();
     let _place = Arc::clone(&grpc.uploads)
         .try_acquire_owned()
-        .map_err(|_| Reason::Busy.status("at the limit of uploads; try again"))?;
+        .map_err(|_| Reason::Busy.status_with_retry("at the limit of uploads; try again", BUSY_RETRY))?;
     let Identified { id, submission } = submit::identify(pieces.open().await?, &ctx.identity)?;
     if let Some(batch) = grpc.existing(id).await? {
         return Ok(batch);
@@ -92,9 +95,10 @@ async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, St
     let holder =
         ctx.store.holder(order.rollup, order.batch_number).await.map_err(|error| store_status(&error))?;
     submit::may_take_number(holder.as_ref(), order.replaced()).map_err(Refusal::from)?;
-    let reservation = grpc.batches.budget().try_reserve(order.payload_length).ok_or_else(|| {
-        Reason::Busy
-            .status(format!("at the limit of {} bytes in flight; try again", grpc.batches.budget().limit()))
+    let budget = grpc.batches.budget();
+    let reservation = budget.try_reserve(order.payload_length).ok_or_else(|| {
+        let message = format!("at the limit of {} bytes in flight; try again", budget.limit());
+        Reason::Busy.status_with_retry(message, BUSY_RETRY)
     })?;
 
     let mut upload = ctx.store.begin_upload(ctx.now_ms()).await.map_err(|error| store_status(&error))?;

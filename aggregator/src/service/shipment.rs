@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_types::{AggregateAttestation, BatchDigest, Quorum, Record, Seat};
 use parking_lot::Mutex;
@@ -100,12 +101,13 @@ impl Shipment {
                 }
                 Err(Obstacle::Call(failure)) => {
                     let last = failure.kind != DeliveryFailure::Retryable;
+                    let retry_after = failure.retry_after;
                     failures += 1;
                     self.report(seat, failure).await;
                     if last {
                         return;
                     }
-                    tokio::time::sleep(self.ctx.members.pause(failures, self.urgency())).await;
+                    tokio::time::sleep(self.ctx.members.pause(failures, retry_after, self.urgency())).await;
                 }
                 Err(Obstacle::Payload(problem)) => {
                     self.tell(Event::PayloadCorrupt { detail: problem }).await;
@@ -151,7 +153,12 @@ impl Shipment {
                         return self.report(seat, failure).await;
                     }
                     debug!(digest = %self.digest, %seat, reason = failure.reason, "the certificate waits for the member");
-                    tokio::time::sleep(self.ctx.members.pause(failures, Urgency::Straggler)).await;
+                    tokio::time::sleep(self.ctx.members.pause(
+                        failures,
+                        failure.retry_after,
+                        Urgency::Straggler,
+                    ))
+                    .await;
                 }
             }
         }
@@ -163,8 +170,9 @@ impl Shipment {
             let detail = "the registry does not show the committee".to_owned();
             return Err(CallFailure {
                 kind: DeliveryFailure::Retryable,
-                reason: "L1_STALE".to_owned(),
+                reason: Reason::L1Stale.as_str().to_owned(),
                 detail,
+                retry_after: None,
             });
         };
         let link = members.link(&url);
@@ -174,7 +182,7 @@ impl Shipment {
     }
 
     async fn report(&self, seat: Seat, failure: CallFailure) {
-        let CallFailure { kind, reason, detail } = failure;
+        let CallFailure { kind, reason, detail, .. } = failure;
         metrics::counter!("dac_aggregator_delivery_failures_total", "reason" => reason.clone()).increment(1);
         debug!(digest = %self.digest, %seat, ?kind, reason, detail, "a delivery failed");
         self.tell(Event::DeliveryFailed { digest: self.digest, seat, kind, reason, detail }).await;

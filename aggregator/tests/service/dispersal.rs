@@ -143,16 +143,16 @@ async fn oversized_and_unexplained_answers_are_retried() {
 
 #[tokio::test]
 async fn a_member_that_recovers_signs_after_all() {
-    let world = World::small().await;
-    let passing =
-        [Reason::Busy, Reason::StorageFailed, Reason::L1Stale, Reason::EpochNotActive, Reason::QuotaExceeded];
-    for (batch, reason) in (1..).zip(passing) {
-        let calls = world.member(0).calls();
-        world.behave(0, Behaviour::RefuseFirst(calls + 3, reason));
+    for reason in
+        [Reason::Busy, Reason::StorageFailed, Reason::L1Stale, Reason::EpochNotActive, Reason::QuotaExceeded]
+    {
+        let world = World::small().await;
+        world.behave(0, Behaviour::RefuseFirst(3, reason));
         let running = world.start().await;
-        let submission = running.submit_new(batch, 1000).await;
+        // Refused while megabytes are on their way.
+        let submission = running.submit_new(1, 3 << 20).await;
         let batch = running.until(submission, |batch| attested(batch) == 4).await;
-        assert_eq!(batch.members[0].attempts, 4, "{reason}");
+        assert!(batch.members[0].attempts >= 4, "{reason}");
         assert_eq!(batch.members[0].reason, "", "what is over is not shown");
         running.stop().await;
     }
@@ -184,7 +184,7 @@ async fn stragglers_get_their_shard_and_the_certificate_after_quorum() {
     };
     tokio::time::timeout(crate::support::PATIENCE, all_have).await.unwrap();
     // Then the payload is dropped.
-    payload_gone(&world.store().await).await;
+    payload_gone(running.store()).await;
     running.stop().await;
 }
 
@@ -331,6 +331,7 @@ async fn a_new_epoch_takes_over_what_the_old_one_did_not_certify() {
     assert_eq!(old.epoch, 1);
     world.open_epoch(2);
     world.clock.advance(10);
+    running.until(submission, |batch| batch.epoch == 2).await;
     for seat in 0..4 {
         world.behave(seat, Behaviour::Honest);
     }

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
 mod dispersal;
+mod evm;
 mod posting;
 mod queries;
 mod restart;

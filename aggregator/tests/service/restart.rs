@@ -11,11 +11,11 @@ use crate::support::{Behaviour, World};
 async fn received_batches_are_encoded_after_a_restart() {
     let world = World::small().await;
     let running = world.start().await;
-    // No committee: it is taken while there is one and stays RECEIVED when that is gone before encoding.
+    // As if the process had ended right after the commit.
     let bytes = payload(100_000, 1);
     let submission = sign(order(1, HashKind::Opaque, &bytes));
-    let store = world.store().await;
     running.stop().await;
+    let store = world.store().await;
     let mut upload = store.begin_upload(1).await.unwrap();
     for piece in bytes.chunks(10_000) {
         upload.push(piece).await.unwrap();
@@ -114,15 +114,13 @@ async fn finished_batches_are_left_alone_and_still_known() {
             && batch.members.iter().all(|member| member.state() == v1::DeliveryState::Attested)
     };
     running.until(submission, all_attested).await;
-    let store = world.store().await;
     tokio::time::timeout(crate::support::PATIENCE, async {
-        while !store.unfinished().await.unwrap().is_empty() {
+        while !running.store().unfinished().await.unwrap().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     })
     .await
     .expect("it is finished once all have shard and certificate");
-    store.close().await;
     running.stop().await;
     let calls: Vec<usize> = world.members.iter().map(crate::support::FakeMember::calls).collect();
     let running = world.start().await;

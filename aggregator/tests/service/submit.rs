@@ -1,7 +1,6 @@
 //! What is taken, what is refused and why, and that a refusal leaves nothing behind.
 
 use bytes::Bytes;
-use dac_aggregator::store::Store;
 use dac_database::sqlx;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
@@ -20,7 +19,8 @@ fn reason<T: std::fmt::Debug>(result: Result<T, Status>) -> Reason {
 }
 
 /// Rows that uploads left in the store, once the removal had its time.
-async fn nothing_staged(store: &Store) {
+async fn nothing_staged(running: &Running) {
+    let store = running.store();
     let count = async || -> i64 {
         sqlx::query_scalar(
             "SELECT CAST((SELECT count(*) FROM uploads) + (SELECT count(*) FROM payload_rows) AS BIGINT)",
@@ -89,7 +89,7 @@ async fn every_rule_of_a_submission_has_its_reason() {
     other_registry.registry = vec![0xab; 20].into();
     assert_eq!(reason(running.upload(messages(other_registry, &bytes)).await), Reason::WrongDomain);
 
-    nothing_staged(&world.store().await).await;
+    nothing_staged(&running).await;
     // After all of that the good one is taken.
     running.submit(&sign(good()), &bytes).await.unwrap();
     running.stop().await;
@@ -143,7 +143,7 @@ async fn streams_that_are_none_are_refused() {
     for (name, wanted, messages) in cases {
         assert_eq!(reason(running.upload(messages).await), wanted, "{name}");
     }
-    nothing_staged(&world.store().await).await;
+    nothing_staged(&running).await;
     running.stop().await;
 }
 
@@ -206,10 +206,13 @@ async fn bytes_and_uploads_in_flight_are_bounded() {
     });
     let other = sign(order(4, HashKind::Opaque, &small));
     tokio::time::timeout(PATIENCE, async {
-        while reason(running.upload(vec![request(Message::Open(open(&other)))]).await) != Reason::Busy {}
+        while running.aggregator.batches().budget().used() < 1100 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     })
     .await
     .expect("the place is taken");
+    assert_eq!(reason(running.submit(&other, &small).await), Reason::Busy);
     // It ends, and the place is free again.
     sender.send(request(Message::Piece(small.clone()))).await.unwrap();
     drop(sender);
@@ -235,7 +238,7 @@ async fn cancelled_and_stalled_uploads_leave_nothing() {
     let result = client.submit_batch(tokio_stream::wrappers::ReceiverStream::new(receiver)).await;
     assert_eq!(reason(result), Reason::TimedOut, "stalled");
     drop(sender);
-    nothing_staged(&world.store().await).await;
+    nothing_staged(&running).await;
 
     let (sender, receiver) = tokio::sync::mpsc::channel(64);
     for message in &all[..12] {
@@ -247,7 +250,7 @@ async fn cancelled_and_stalled_uploads_leave_nothing() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     call.abort();
-    nothing_staged(&world.store().await).await;
+    nothing_staged(&running).await;
     assert_eq!(running.aggregator.batches().budget().used(), 0);
 
     // The same submission is taken afterwards.

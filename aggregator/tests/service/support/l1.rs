@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 /// The chain.
 #[derive(Default)]
-pub struct FakeL1(Mutex<State>);
+pub(crate) struct FakeL1(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -33,32 +33,32 @@ struct State {
 
 impl FakeL1 {
     /// Whether it answers.
-    pub fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.0.lock().down = down;
     }
 
     /// Whether it includes transactions.
-    pub fn set_withhold(&self, withhold: bool) {
+    pub(crate) fn set_withhold(&self, withhold: bool) {
         self.0.lock().withhold = withhold;
     }
 
     /// What every simulation says.
-    pub fn set_refusal(&self, refusal: Option<Revert>) {
+    pub(crate) fn set_refusal(&self, refusal: Option<Revert>) {
         self.0.lock().refusal = refusal;
     }
 
     /// Certificates recorded.
-    pub fn recorded(&self) -> usize {
+    pub(crate) fn recorded(&self) -> usize {
         self.0.lock().recorded.len()
     }
 
     /// Our transactions that were included.
-    pub fn included(&self) -> u64 {
+    pub(crate) fn included(&self) -> u64 {
         self.0.lock().included
     }
 
     /// Somebody else records this call.
-    pub fn record_for_somebody(&self, call: &Bytes) {
+    pub(crate) fn record_for_somebody(&self, call: &Bytes) {
         let mut state = self.0.lock();
         let block = state.block;
         state.recorded.insert(keccak256(call), block);

@@ -13,7 +13,7 @@ use dac_proto::v1;
 use dac_proto::v1::dispersal_service_server::{DispersalService, DispersalServiceServer};
 use dac_proto::v1::store_shard_request::Message;
 use dac_proto::wire;
-use dac_types::{B256, BatchDigest, Geometry, PublicKeyBytes, Seat, SignatureBytes};
+use dac_types::{B256, BatchDigest, Domain, Geometry, PublicKeyBytes, Seat, SignatureBytes};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -23,7 +23,7 @@ use super::{DOMAIN, disperser};
 
 /// What a member does with a delivery.
 #[derive(Clone)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     Honest,
     /// Honest, once it is told to go on.
     Wait(Arc<Notify>),
@@ -53,17 +53,16 @@ pub enum Behaviour {
 
 /// A delivery as it arrived.
 #[derive(Clone, Debug)]
-pub struct Delivered {
-    pub digest: BatchDigest,
-    pub epoch: u64,
-    pub bytes: usize,
-    pub with_certificate: bool,
+pub(crate) struct Delivered {
+    pub(crate) digest: BatchDigest,
+    pub(crate) bytes: usize,
+    pub(crate) with_certificate: bool,
 }
 
 struct Inner {
     seat: Seat,
     geometry: Geometry,
-    secret: SecretKey,
+    identity: Mutex<(Domain, SecretKey)>,
     behaviour: Mutex<Behaviour>,
     calls: AtomicUsize,
     stored: Mutex<HashMap<BatchDigest, Bytes>>,
@@ -71,8 +70,8 @@ struct Inner {
 }
 
 /// A member and its server.
-pub struct FakeMember {
-    pub seat: u8,
+pub(crate) struct FakeMember {
+    pub(crate) seat: u8,
     address: SocketAddr,
     inner: Arc<Inner>,
     server: tokio::task::JoinHandle<()>,
@@ -85,11 +84,11 @@ impl Drop for FakeMember {
 }
 
 impl FakeMember {
-    pub async fn start(seat: u8, geometry: Geometry) -> Self {
+    pub(crate) async fn start(seat: u8, geometry: Geometry) -> Self {
         let inner = Arc::new(Inner {
             seat: Seat(seat),
             geometry,
-            secret: SecretKey::derive(&[seat + 1; 32]),
+            identity: Mutex::new((DOMAIN, SecretKey::derive(&[seat + 1; 32]))),
             behaviour: Mutex::new(Behaviour::Honest),
             calls: AtomicUsize::new(0),
             stored: Mutex::default(),
@@ -107,35 +106,40 @@ impl FakeMember {
         Self { seat, address, inner, server }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn public_key(&self) -> PublicKeyBytes {
-        self.inner.secret.public_key().to_compressed()
+    pub(crate) fn public_key(&self) -> PublicKeyBytes {
+        self.inner.secret().public_key().to_compressed()
     }
 
-    pub fn behave(&self, behaviour: Behaviour) {
+    /// Another committee's member from now on.
+    pub(crate) fn adopt(&self, domain: Domain, secret: SecretKey) {
+        *self.inner.identity.lock() = (domain, secret);
+    }
+
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
         *self.inner.behaviour.lock() = behaviour;
     }
 
     /// Calls that reached it.
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.inner.calls.load(Ordering::SeqCst)
     }
 
     /// Deliveries that were read to their end.
-    pub fn delivered(&self) -> Vec<Delivered> {
+    pub(crate) fn delivered(&self) -> Vec<Delivered> {
         self.inner.delivered.lock().clone()
     }
 
     /// Whether it holds its shard of a batch.
-    pub fn holds(&self, digest: BatchDigest) -> bool {
+    pub(crate) fn holds(&self, digest: BatchDigest) -> bool {
         self.inner.stored.lock().contains_key(&digest)
     }
 
     /// Whether it was given the certificate of a batch.
-    pub fn has_certificate(&self, digest: BatchDigest) -> bool {
+    pub(crate) fn has_certificate(&self, digest: BatchDigest) -> bool {
         self.delivered().iter().any(|delivered| delivered.digest == digest && delivered.with_certificate)
     }
 }
@@ -170,20 +174,27 @@ impl DispersalService for Service {
 }
 
 impl Inner {
+    fn domain(&self) -> Domain {
+        self.identity.lock().0
+    }
+
+    fn secret(&self) -> SecretKey {
+        self.identity.lock().1.clone()
+    }
+
     /// The member's check, as members make it.
     async fn receive(&self, mut stream: Streaming<v1::StoreShardRequest>) -> Result<BatchDigest, Status> {
         let Some(Message::Open(open)) = stream.message().await?.and_then(|request| request.message) else {
             return Err(Reason::MalformedRequest.status("open comes first"));
         };
-        assert_eq!(open.chain_id, DOMAIN.chain_id);
+        assert_eq!(open.chain_id, self.domain().chain_id);
         assert_eq!(open.seat, u32::from(self.seat.0), "delivered to the wrong member");
         let record = wire::record(open.record.unwrap(), self.geometry)?;
-        let digest = record.header.digest(&DOMAIN);
+        let digest = record.header.digest(&self.domain());
         let with_certificate = record.certificate.is_some();
         assert_eq!(record.disperser_signature.recover(digest.0), Ok(disperser().address()));
         record.submission.submission.check_agrees(&record.header).unwrap();
-        let epoch = record.header.epoch;
-        let note = |bytes| self.delivered.lock().push(Delivered { digest, epoch, bytes, with_certificate });
+        let note = |bytes| self.delivered.lock().push(Delivered { digest, bytes, with_certificate });
         if self.stored.lock().contains_key(&digest) {
             note(0);
             return Ok(digest);
@@ -219,7 +230,7 @@ impl Inner {
         let signature = match behaviour {
             Behaviour::WrongSignature => somebody.sign_digest(&digest).to_compressed(),
             Behaviour::OtherMessage | Behaviour::OtherDigest => {
-                self.secret.sign_digest(&other).to_compressed()
+                self.secret().sign_digest(&other).to_compressed()
             }
             Behaviour::NoPoint => SignatureBytes([0xff; 48]),
             Behaviour::Infinity => {
@@ -227,7 +238,7 @@ impl Inner {
                 bytes[0] = 0xc0;
                 SignatureBytes(bytes)
             }
-            _ => self.secret.sign_digest(&digest).to_compressed(),
+            _ => self.secret().sign_digest(&digest).to_compressed(),
         };
         let named = if matches!(behaviour, Behaviour::OtherDigest) { other } else { digest };
         let seat = if matches!(behaviour, Behaviour::OtherSeat) { self.seat.0 ^ 1 } else { self.seat.0 };

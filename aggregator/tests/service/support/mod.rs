@@ -1,8 +1,8 @@
 //! An aggregator in this process, with fake members on real sockets and a fake L1 that is mined on demand.
 
-pub mod l1;
-pub mod members;
-pub mod rollup;
+pub(crate) mod l1;
+pub(crate) mod members;
+pub(crate) mod rollup;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,58 +26,58 @@ use dac_types::{Address, AdmittedRollup, B256, Committee, Domain, Member, Quorum
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
-pub use l1::FakeL1;
-pub use members::{Behaviour, FakeMember};
+pub(crate) use l1::FakeL1;
+pub(crate) use members::{Behaviour, FakeMember};
 
 /// Longest wait for anything that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// What the clock shows at first.
-pub const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
 /// Chain and registry of all tests.
-pub const DOMAIN: Domain = Domain { chain_id: 31337, registry: Address::repeat_byte(0xaa) };
+pub(crate) const DOMAIN: Domain = Domain { chain_id: 31337, registry: Address::repeat_byte(0xaa) };
 /// The admitted rollup.
-pub const ROLLUP: Address = Address::repeat_byte(0x11);
+pub(crate) const ROLLUP: Address = Address::repeat_byte(0x11);
 /// Its retention.
-pub const RETENTION: u64 = 30 * 24 * 3600;
+pub(crate) const RETENTION: u64 = 30 * 24 * 3600;
 
 /// A key made of one byte.
-pub fn key(seed: u8) -> PrivateKeySigner {
+pub(crate) fn key(seed: u8) -> PrivateKeySigner {
     PrivateKeySigner::from_bytes(&B256::repeat_byte(seed)).unwrap()
 }
 
 /// The rollup's poster.
-pub fn poster() -> PrivateKeySigner {
+pub(crate) fn poster() -> PrivateKeySigner {
     key(0x21)
 }
 
 /// The aggregator's key.
-pub fn disperser() -> PrivateKeySigner {
+pub(crate) fn disperser() -> PrivateKeySigner {
     key(0x31)
 }
 
 /// What stands around an aggregator, and outlives it.
-pub struct World {
-    pub members: Vec<FakeMember>,
-    pub quorum: Quorum,
-    pub publisher: RegistryPublisher,
-    pub registry: RegistryWatch,
-    pub l1: Arc<FakeL1>,
-    pub clock: ManualClock,
-    pub database: TestDatabase,
-    pub options: Options,
+pub(crate) struct World {
+    pub(crate) members: Vec<FakeMember>,
+    pub(crate) quorum: Quorum,
+    pub(crate) publisher: RegistryPublisher,
+    pub(crate) registry: RegistryWatch,
+    pub(crate) l1: Arc<FakeL1>,
+    pub(crate) clock: ManualClock,
+    pub(crate) database: TestDatabase,
+    pub(crate) options: Options,
 }
 
 /// What tests change.
 #[derive(Clone, Copy)]
-pub struct Options {
-    pub in_flight_bytes: u64,
-    pub call_timeout: Duration,
-    pub piece_timeout: Duration,
-    pub upload_timeout: Duration,
-    pub registry_max_age: Duration,
-    pub policy: EndpointPolicy,
-    pub uploads: usize,
-    pub watchers: usize,
+pub(crate) struct Options {
+    pub(crate) in_flight_bytes: u64,
+    pub(crate) call_timeout: Duration,
+    pub(crate) piece_timeout: Duration,
+    pub(crate) upload_timeout: Duration,
+    pub(crate) registry_max_age: Duration,
+    pub(crate) policy: EndpointPolicy,
+    pub(crate) uploads: usize,
+    pub(crate) watchers: usize,
 }
 
 impl Default for Options {
@@ -97,7 +97,7 @@ impl Default for Options {
 
 impl World {
     /// Members that all behave.
-    pub async fn new(n: u16, k: u16, q: u16) -> Self {
+    pub(crate) async fn new(n: u16, k: u16, q: u16) -> Self {
         let quorum = Quorum::new(n, k, q).unwrap();
         let mut members = Vec::new();
         for seat in 0..n {
@@ -117,27 +117,27 @@ impl World {
     }
 
     /// The committee of the tests: 4 seats, 2 rebuild, 3 sign.
-    pub async fn small() -> Self {
+    pub(crate) async fn small() -> Self {
         Self::new(4, 2, 3).await
     }
 
-    pub fn member(&self, seat: usize) -> &FakeMember {
+    pub(crate) fn member(&self, seat: usize) -> &FakeMember {
         &self.members[seat]
     }
 
-    pub fn behave(&self, seat: usize, behaviour: Behaviour) {
+    pub(crate) fn behave(&self, seat: usize, behaviour: Behaviour) {
         self.members[seat].behave(behaviour);
     }
 
     /// The registry, changed.
-    pub fn publish(&self, change: impl FnOnce(&mut RegistryView)) {
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut RegistryView)) {
         let mut view = (*self.publisher.latest().unwrap()).clone();
         change(&mut view);
         self.publisher.publish(view);
     }
 
     /// The members' next epoch, from now on.
-    pub fn open_epoch(&self, epoch: u64) {
+    pub(crate) fn open_epoch(&self, epoch: u64) {
         self.publish(|view| {
             let now = dac_runtime::clock::Clock::now_unix_seconds(&self.clock);
             for committee in view.committees.values_mut() {
@@ -158,19 +158,24 @@ impl World {
         });
     }
 
-    pub fn database(&self) -> &DatabaseOptions {
+    pub(crate) fn database(&self) -> &DatabaseOptions {
         self.database.options()
     }
 
-    pub async fn store(&self) -> Store {
+    pub(crate) async fn store(&self) -> Store {
         let owner = Owner { domain: DOMAIN, disperser: disperser().address() };
         Store::open(self.database(), owner).await.unwrap()
     }
 
     /// An aggregator on this world's database.
-    pub async fn start(&self) -> Running {
+    pub(crate) async fn start(&self) -> Running {
+        Running::start(self.parts().await).await
+    }
+
+    /// What it is made of.
+    pub(crate) async fn parts(&self) -> Parts {
         let options = self.options;
-        let parts = Parts {
+        Parts {
             domain: DOMAIN,
             signer: Arc::new(disperser()),
             l1_signer: Arc::new(key(0x41)),
@@ -213,34 +218,46 @@ impl World {
                 tls: None,
             },
             monitor: None,
-        };
-        let aggregator = Aggregator::start(parts, Duration::from_secs(5)).await.unwrap();
-        let url = format!("http://{}", aggregator.addresses().grpc);
-        let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-        Running { aggregator, client: BatchServiceClient::new(channel) }
+        }
     }
 }
 
 /// A running aggregator and a client of it.
-pub struct Running {
-    pub aggregator: Aggregator,
-    pub client: BatchServiceClient<Channel>,
+pub(crate) struct Running {
+    pub(crate) aggregator: Aggregator,
+    pub(crate) client: BatchServiceClient<Channel>,
 }
 
 impl Running {
-    pub async fn stop(self) {
+    pub(crate) async fn start(parts: Parts) -> Self {
+        let aggregator = Aggregator::start(parts, Duration::from_secs(5)).await.unwrap();
+        let url = format!("http://{}", aggregator.addresses().grpc);
+        let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+        Self { aggregator, client: BatchServiceClient::new(channel) }
+    }
+
+    pub(crate) async fn stop(self) {
         self.aggregator.stop().await;
     }
 
+    /// Its store. Opening the database once more would clean it up.
+    pub(crate) fn store(&self) -> &Store {
+        &self.aggregator.batches().context().store
+    }
+
     /// The batch as it stands.
-    pub async fn get(&self, submission_digest: B256) -> v1::Batch {
+    pub(crate) async fn get(&self, submission_digest: B256) -> v1::Batch {
         let mut client = self.client.clone();
         let request = v1::GetBatchRequest { batch: Some(by_submission(submission_digest)) };
         client.get_batch(request).await.unwrap().into_inner().batch.unwrap()
     }
 
     /// Waits until the batch is as it should be.
-    pub async fn until(&self, submission_digest: B256, wanted: impl Fn(&v1::Batch) -> bool) -> v1::Batch {
+    pub(crate) async fn until(
+        &self,
+        submission_digest: B256,
+        wanted: impl Fn(&v1::Batch) -> bool,
+    ) -> v1::Batch {
         let mut last = None;
         let waited = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -258,12 +275,12 @@ impl Running {
         }
     }
 
-    pub async fn until_state(&self, submission_digest: B256, state: v1::BatchState) -> v1::Batch {
+    pub(crate) async fn until_state(&self, submission_digest: B256, state: v1::BatchState) -> v1::Batch {
         self.until(submission_digest, |batch| batch.state() == state).await
     }
 }
 
-pub fn by_submission(digest: B256) -> v1::BatchSelector {
+pub(crate) fn by_submission(digest: B256) -> v1::BatchSelector {
     let bytes = digest.to_vec().into();
     v1::BatchSelector { by: Some(v1::batch_selector::By::SubmissionDigest(bytes)) }
 }

@@ -6,13 +6,13 @@ use dac_coding::payload_hash;
 use dac_proto::v1;
 use dac_proto::v1::submit_batch_request::Message;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
-use dac_types::{B256, BatchSubmission, EcdsaSignature, HashKind, SignedSubmission};
+use dac_types::{B256, BatchSubmission, Domain, EcdsaSignature, HashKind, SignedSubmission};
 use tonic::Status;
 
 use super::{DOMAIN, NOW, ROLLUP, Running, disperser, poster};
 
 /// Bytes that do not repeat.
-pub fn payload(length: usize, seed: u8) -> Bytes {
+pub(crate) fn payload(length: usize, seed: u8) -> Bytes {
     let mut state = u64::from(seed) + 1;
     (0..length)
         .map(|_| {
@@ -23,7 +23,7 @@ pub fn payload(length: usize, seed: u8) -> Bytes {
 }
 
 /// An order for a payload, good in every respect.
-pub fn order(batch_number: u64, kind: HashKind, payload: &[u8]) -> BatchSubmission {
+pub(crate) fn order(batch_number: u64, kind: HashKind, payload: &[u8]) -> BatchSubmission {
     BatchSubmission {
         rollup: ROLLUP,
         batch_number,
@@ -37,21 +37,29 @@ pub fn order(batch_number: u64, kind: HashKind, payload: &[u8]) -> BatchSubmissi
     }
 }
 
-pub fn sign(submission: BatchSubmission) -> SignedSubmission {
+pub(crate) fn sign(submission: BatchSubmission) -> SignedSubmission {
     sign_by(submission, &poster())
 }
 
-pub fn sign_by(submission: BatchSubmission, key: &PrivateKeySigner) -> SignedSubmission {
-    let signature = TransactionSigner::sign_hash(key, &submission.digest(&DOMAIN)).unwrap();
+pub(crate) fn sign_by(submission: BatchSubmission, key: &PrivateKeySigner) -> SignedSubmission {
+    sign_in(&DOMAIN, submission, key)
+}
+
+pub(crate) fn sign_in(
+    domain: &Domain,
+    submission: BatchSubmission,
+    key: &PrivateKeySigner,
+) -> SignedSubmission {
+    let signature = TransactionSigner::sign_hash(key, &submission.digest(domain)).unwrap();
     let signature = EcdsaSignature::try_from(&signature.as_bytes()[..]).unwrap();
     SignedSubmission { submission, signature }
 }
 
-pub fn digest(submission: &SignedSubmission) -> B256 {
+pub(crate) fn digest(submission: &SignedSubmission) -> B256 {
     submission.submission.digest(&DOMAIN)
 }
 
-pub fn open(submission: &SignedSubmission) -> v1::SubmitBatchOpen {
+pub(crate) fn open(submission: &SignedSubmission) -> v1::SubmitBatchOpen {
     v1::SubmitBatchOpen {
         chain_id: DOMAIN.chain_id,
         registry: Bytes::copy_from_slice(DOMAIN.registry.as_slice()),
@@ -60,30 +68,34 @@ pub fn open(submission: &SignedSubmission) -> v1::SubmitBatchOpen {
 }
 
 /// `open`, then the payload in pieces.
-pub fn messages(open: v1::SubmitBatchOpen, payload: &Bytes) -> Vec<v1::SubmitBatchRequest> {
+pub(crate) fn messages(open: v1::SubmitBatchOpen, payload: &Bytes) -> Vec<v1::SubmitBatchRequest> {
     let pieces = (0..payload.len()).step_by(STREAM_PIECE_MAX_BYTES).map(|start| {
         Message::Piece(payload.slice(start..(start + STREAM_PIECE_MAX_BYTES).min(payload.len())))
     });
     std::iter::once(Message::Open(open)).chain(pieces).map(request).collect()
 }
 
-pub fn request(message: Message) -> v1::SubmitBatchRequest {
+pub(crate) fn request(message: Message) -> v1::SubmitBatchRequest {
     v1::SubmitBatchRequest { message: Some(message) }
 }
 
 impl Running {
-    pub async fn submit(&self, submission: &SignedSubmission, payload: &Bytes) -> Result<v1::Batch, Status> {
+    pub(crate) async fn submit(
+        &self,
+        submission: &SignedSubmission,
+        payload: &Bytes,
+    ) -> Result<v1::Batch, Status> {
         self.upload(messages(open(submission), payload)).await
     }
 
-    pub async fn upload(&self, messages: Vec<v1::SubmitBatchRequest>) -> Result<v1::Batch, Status> {
+    pub(crate) async fn upload(&self, messages: Vec<v1::SubmitBatchRequest>) -> Result<v1::Batch, Status> {
         let mut client = self.client.clone();
         let response = client.submit_batch(tokio_stream::iter(messages)).await?;
         Ok(response.into_inner().batch.unwrap())
     }
 
     /// An opaque batch that is taken; its submission's digest.
-    pub async fn submit_new(&self, batch_number: u64, length: usize) -> B256 {
+    pub(crate) async fn submit_new(&self, batch_number: u64, length: usize) -> B256 {
         let payload = payload(length, u8::try_from(batch_number & 0xff).unwrap());
         let submission = sign(order(batch_number, HashKind::Opaque, &payload));
         let batch = self.submit(&submission, &payload).await.unwrap();

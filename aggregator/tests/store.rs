@@ -1,0 +1,493 @@
+//! The store on both backends: what is committed stays, what is not leaves nothing, races have one winner.
+
+#![allow(missing_docs, clippy::cast_possible_truncation)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dac_aggregator::batch::{
+    Batch, Delivery, DeliveryFailure, Dispersal, Event, FailureReason, L1Record, Phase, SubmissionDigest,
+};
+use dac_aggregator::store::{Creation, Owner, PageToken, Store, StoreError, Upload};
+use dac_aggregator::submit::NumberTaken;
+use dac_chain::PosterStore;
+use dac_chain::poster::{Change, NonceSlot, Outcome, Posting};
+use dac_database::testing::TestDatabase;
+use dac_database::{Backend, DatabaseError, sqlx};
+use dac_types::{
+    AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, BatchHeader, BatchSubmission, Domain,
+    EcdsaSignature, HashKind, Quorum, Record, RowFingerprints, Seat, SignatureBytes, SignedSubmission,
+};
+
+const DOMAIN: Domain = Domain { chain_id: 1, registry: Address::repeat_byte(9) };
+const OWNER: Owner = Owner { domain: DOMAIN, disperser: Address::repeat_byte(8) };
+
+/// Each rule, on SQLite and on PostgreSQL.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(Backend::Sqlite).await;
+            })*
+        }
+        mod postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(Backend::Postgres).await;
+            })*
+        }
+    };
+}
+
+on_both!(
+    batches_come_back_as_they_were_saved,
+    payloads_come_back_and_corruption_is_found,
+    unfinished_uploads_leave_nothing,
+    the_same_submission_is_created_once,
+    one_number_has_one_holder_in_any_race,
+    replacing_fails_the_former_and_drops_its_payload,
+    two_writers_do_not_overwrite_one_another,
+    pages_are_complete_and_ordered,
+    the_posters_books_are_kept,
+    strangers_may_not_open_it,
+    corrupt_rows_are_named,
+);
+
+async fn open(database: &TestDatabase) -> Store {
+    Store::open(database.options(), OWNER).await.unwrap()
+}
+
+fn submission(batch_number: u64, seed: u8, replaces: B256) -> SignedSubmission {
+    let mut signature = [1; 65];
+    signature[64] = 27;
+    SignedSubmission {
+        submission: BatchSubmission {
+            rollup: Address::repeat_byte(1),
+            batch_number,
+            payload_length: 700_000,
+            expires_at: u64::MAX,
+            hash_kind: HashKind::Opaque,
+            batch_hash: B256::repeat_byte(seed),
+            replaces,
+            disperser: OWNER.disperser,
+            submit_before: u64::MAX - 1,
+        },
+        signature: EcdsaSignature::try_from(&signature[..]).unwrap(),
+    }
+}
+
+fn received(submission: SignedSubmission, at_ms: u64) -> Batch {
+    Batch::received(SubmissionDigest(submission.submission.digest(&DOMAIN)), submission, at_ms)
+}
+
+fn payload() -> Bytes {
+    (0..700_000u32).map(|i| (i.wrapping_mul(i) >> 3) as u8).collect()
+}
+
+async fn upload(store: &Store) -> Upload {
+    let mut upload = store.begin_upload(5).await.unwrap();
+    for piece in payload().chunks(100_001) {
+        upload.push(piece).await.unwrap();
+    }
+    upload
+}
+
+fn dispersal(batch: &Batch, epoch: u64) -> Dispersal {
+    let quorum = Quorum::new(4, 2, 3).unwrap();
+    let order = &batch.submission.submission;
+    let header = BatchHeader {
+        rollup: order.rollup,
+        batch_number: order.batch_number,
+        epoch,
+        expires_at: order.expires_at,
+        payload_length: order.payload_length,
+        hash_kind: order.hash_kind,
+        batch_hash: order.batch_hash,
+        shard_root: B256::repeat_byte(4),
+        fingerprints_hash: B256::repeat_byte(5),
+        payload_fingerprint: vec![6; 32],
+    };
+    let digest = header.digest(&DOMAIN);
+    let record = Record {
+        header,
+        shard_hashes: vec![B256::repeat_byte(7); 4],
+        row_fingerprints: RowFingerprints::new(quorum.geometry(), vec![8; 64]).unwrap(),
+        submission: batch.submission.clone(),
+        disperser_signature: batch.submission.signature,
+        certificate: None,
+    };
+    Dispersal::new(digest, quorum, Arc::new(record))
+}
+
+/// Applies and saves; the state machine's actions are nobody's here.
+async fn apply(store: &Store, batch: &mut Batch, version: &mut i64, event: Event) {
+    let before = batch.clone();
+    batch.apply(event);
+    *version = store.save(&before, batch, *version).await.unwrap();
+}
+
+async fn batches_come_back_as_they_were_saved(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let first = received(submission(1, 1, B256::ZERO), u64::MAX);
+    assert_eq!(
+        store.create(first.clone(), upload(&store).await).await.unwrap(),
+        Creation::Created { replaced: None }
+    );
+    let stored = store.batch(first.id).await.unwrap().unwrap();
+    let (mut batch, mut version) = (stored.batch, stored.version);
+    assert_eq!(batch, first);
+    let dispersal = dispersal(&batch, 3);
+    let digest = dispersal.digest;
+    let answered = |seat: u8| Event::Answered {
+        digest,
+        seat: Seat(seat),
+        signature: SignatureBytes([seat; 48]),
+        at_ms: 77,
+        with_certificate: false,
+    };
+    let refused = Event::DeliveryFailed {
+        digest,
+        seat: Seat(3),
+        kind: DeliveryFailure::Refused,
+        reason: "BAD_SHARD".to_owned(),
+        detail: "ünïcode \u{1F980}".to_owned(),
+    };
+    let events = [
+        Event::Encoded(Box::new(dispersal)),
+        answered(0),
+        refused,
+        answered(1),
+        answered(2),
+        Event::Aggregated {
+            digest,
+            aggregate: AggregateAttestation {
+                absent: AbsentSeats::from_signers(4, &[Seat(0), Seat(1), Seat(2)]),
+                signature: SignatureBytes([9; 48]),
+            },
+            at_ms: 99,
+        },
+        Event::PostingProblem("fees".to_owned()),
+        Event::Recorded(L1Record {
+            transaction: Some(B256::repeat_byte(2)),
+            block: u64::MAX,
+            gas_used: 161_000,
+            by_us: true,
+        }),
+    ];
+    for event in events {
+        apply(&store, &mut batch, &mut version, event).await;
+        // A new process sees the same.
+        let reread = open(&database).await.batch(batch.id).await.unwrap().unwrap();
+        assert_eq!(reread.version, version);
+        assert_eq!(
+            (&reread.batch.phase, &reread.batch.dispersal, &reread.batch.certificate, &reread.batch.l1),
+            (&batch.phase, &batch.dispersal, &batch.certificate, &batch.l1)
+        );
+        assert_eq!(reread.batch.l1_problem, batch.l1_problem);
+    }
+    assert_eq!(batch.phase, Phase::Posted);
+    assert_eq!(store.by_digest(digest).await.unwrap(), Some(batch.id));
+    assert_eq!(store.by_digest(BatchDigest(B256::ZERO)).await.unwrap(), None);
+    assert_eq!(store.unfinished().await.unwrap(), [batch.id], "seat 3 waits for its shard");
+    assert_eq!(store.count_by_phase().await.unwrap(), [("posted".to_owned(), 1)]);
+}
+
+async fn payloads_come_back_and_corruption_is_found(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let batch = received(submission(1, 1, B256::ZERO), 1);
+    store.create(batch.clone(), upload(&store).await).await.unwrap();
+    let id = store.batch(batch.id).await.unwrap().unwrap().upload;
+    assert_eq!(store.read_payload(id, 700_000).await.unwrap(), payload());
+    assert!(matches!(store.read_payload(id, 699_999).await, Err(StoreError::CorruptPayload { .. })));
+    let spoil = async |statement: &'static str| {
+        let spoiled: Result<(), StoreError> = store
+            .database()
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(statement).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await;
+        spoiled.unwrap();
+    };
+    let problem = async || match store.read_payload(id, 700_000).await {
+        Err(StoreError::CorruptPayload { problem }) => problem,
+        other => panic!("{other:?}"),
+    };
+    // Rows that change places, a row of another batch, a row that is missing.
+    spoil("UPDATE payload_rows SET row_index = row_index + 10").await;
+    spoil("UPDATE payload_rows SET row_index = 11 - row_index WHERE row_index < 12").await;
+    assert_eq!(problem().await, "row 0 of 3 does not match its hash");
+    spoil("UPDATE payload_rows SET row_index = 21 - row_index WHERE row_index < 2").await;
+    spoil("UPDATE payload_rows SET row_index = row_index - 20 WHERE row_index > 19").await;
+    spoil("UPDATE payload_rows SET row_index = 2 WHERE row_index = 12").await;
+    assert_eq!(store.read_payload(id, 700_000).await.unwrap(), payload());
+    spoil("DELETE FROM payload_rows WHERE row_index = 1").await;
+    assert_eq!(problem().await, "row 1 of 3 is missing");
+    store.drop_payload(id).await.unwrap();
+    store.drop_payload(id).await.unwrap();
+    assert_eq!(problem().await, "row 0 of 3 is missing");
+}
+
+async fn rows(store: &Store, table: &'static str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
+        .fetch_one(store.database().reads())
+        .await
+        .unwrap()
+}
+
+async fn unfinished_uploads_leave_nothing(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let mut whole = upload(&store).await;
+    whole.finish().await.unwrap();
+    assert_eq!(rows(&store, "payload_rows").await, 3);
+    drop(whole);
+    tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        while rows(&store, "payload_rows").await + rows(&store, "uploads").await > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("a dropped upload is removed");
+    // One whose process was killed goes at the next start.
+    let mut killed = upload(&store).await;
+    killed.finish().await.unwrap();
+    Box::leak(Box::new(killed));
+    assert_eq!(rows(&store, "uploads").await, 1);
+    let store = open(&database).await;
+    assert_eq!(rows(&store, "payload_rows").await + rows(&store, "uploads").await, 0);
+}
+
+async fn the_same_submission_is_created_once(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let batch = received(submission(1, 1, B256::ZERO), 1);
+    store.create(batch.clone(), upload(&store).await).await.unwrap();
+    assert_eq!(store.create(batch.clone(), upload(&store).await).await.unwrap(), Creation::Exists);
+    assert!(store.exists(batch.id).await.unwrap());
+    // Of an earlier upload nothing remains but the batch's own.
+    tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        while rows(&store, "payload_rows").await != 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the second upload is removed");
+}
+
+async fn one_number_has_one_holder_in_any_race(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    // Two processes on one database.
+    let second = open(&database).await;
+    let mut racers = Vec::new();
+    for seed in 0..6 {
+        let store = if seed % 2 == 0 { store.clone() } else { second.clone() };
+        let upload = upload(&store).await;
+        racers.push((store, upload, received(submission(1, seed, B256::ZERO), 1)));
+    }
+    let racers: Vec<_> = racers
+        .into_iter()
+        .map(|(store, upload, batch)| tokio::spawn(async move { store.create(batch, upload).await }))
+        .collect();
+    let mut created = 0;
+    for racer in racers {
+        match racer.await.unwrap().unwrap() {
+            Creation::Created { .. } => created += 1,
+            Creation::Refused(NumberTaken::Conflict { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(created, 1);
+    // The database itself refuses a second holder.
+    let forced: Result<(), StoreError> = store
+        .database()
+        .transaction(|connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO batches SELECT $1, rollup, batch_number, submission, $1, received_at_ms, phase,
+                        failure_reason, failure_detail, holds_number, epoch, certificate, certified_at_ms,
+                        l1_transaction, l1_block, l1_gas_used, l1_by_us, l1_problem, payload_dropped, finished, version
+                     FROM batches",
+                )
+                .bind(vec![1u8; 32])
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await;
+    assert!(matches!(forced, Err(StoreError::Database(DatabaseError::Sql(_)))), "{forced:?}");
+}
+
+async fn replacing_fails_the_former_and_drops_its_payload(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let former = received(submission(1, 1, B256::ZERO), 1);
+    store.create(former.clone(), upload(&store).await).await.unwrap();
+    let (mut batch, mut version) = (former.clone(), 1);
+    let old = dispersal(&batch, 1);
+    let digest = old.digest;
+    apply(&store, &mut batch, &mut version, Event::Encoded(Box::new(old))).await;
+
+    let plain = received(submission(1, 2, B256::ZERO), 2);
+    let conflict = NumberTaken::Conflict { holder: former.id };
+    assert_eq!(store.create(plain, upload(&store).await).await.unwrap(), Creation::Refused(conflict));
+    let stranger = BatchDigest(B256::repeat_byte(3));
+    let other = received(submission(1, 3, stranger.0), 3);
+    let mismatch = NumberTaken::OtherReplaced { holder: former.id, named: stranger };
+    assert_eq!(store.create(other, upload(&store).await).await.unwrap(), Creation::Refused(mismatch));
+
+    let named = received(submission(1, 4, digest.0), 4);
+    let created = store.create(named.clone(), upload(&store).await).await.unwrap();
+    assert_eq!(created, Creation::Created { replaced: Some(former.id) });
+    let failed = store.batch(former.id).await.unwrap().unwrap().batch;
+    assert!(matches!(&failed.phase, Phase::Failed(failure) if failure.reason == FailureReason::Replaced));
+    assert!(failed.finished && failed.payload_dropped);
+    let holder = store.holder(Address::repeat_byte(1), 1).await.unwrap().unwrap();
+    assert_eq!((holder.id, holder.posted), (named.id, false));
+    // Whoever worked on the former finds out.
+    let before = batch.clone();
+    batch.apply(Event::EpochOver { epoch: 1 });
+    assert!(matches!(store.save(&before, &batch, version).await, Err(StoreError::Superseded { .. })));
+}
+
+async fn two_writers_do_not_overwrite_one_another(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let batch = received(submission(1, 1, B256::ZERO), 1);
+    store.create(batch.clone(), upload(&store).await).await.unwrap();
+    let (mut one, mut two) = (batch.clone(), batch.clone());
+    one.apply(Event::Encoded(Box::new(dispersal(&batch, 1))));
+    two.apply(Event::Encoded(Box::new(dispersal(&batch, 2))));
+    let second = open(&database).await;
+    let (first, second) = tokio::join!(store.save(&batch, &one, 1), second.save(&batch, &two, 1));
+    assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+    let stored = store.batch(batch.id).await.unwrap().unwrap().batch.dispersal.unwrap();
+    assert_eq!(stored.epoch(), if first.is_ok() { 1 } else { 2 });
+    assert!(stored.members.iter().all(|member| member.delivery == Delivery::Pending));
+    assert_eq!(rows(&store, "dispersals").await, 1, "the loser left nothing");
+}
+
+async fn pages_are_complete_and_ordered(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    for number in 0..7u8 {
+        // Several in one millisecond, one from before the epoch of signed numbers.
+        let at_ms = if number == 6 { u64::MAX } else { u64::from(number / 3) };
+        let batch = received(submission(number.into(), number, B256::ZERO), at_ms);
+        store.create(batch, upload(&store).await).await.unwrap();
+    }
+    let mut listed = Vec::new();
+    let mut from: Option<PageToken> = None;
+    loop {
+        let page = store.list(Some(Address::repeat_byte(1)), from, 2).await.unwrap();
+        listed.extend(page.batches.iter().map(|listed| (listed.batch.received_at_ms, listed.batch.id)));
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed.len(), 7);
+    assert!(listed.is_sorted_by(|a, b| a > b));
+    assert_eq!(store.list(None, None, 100).await.unwrap().batches.len(), 7);
+    assert_eq!(store.list(Some(Address::ZERO), None, 100).await.unwrap().batches.len(), 0);
+}
+
+async fn the_posters_books_are_kept(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let posting = |byte: u8, sequence: u64| Posting {
+        digest: BatchDigest(B256::repeat_byte(byte)),
+        sequence,
+        calldata: vec![byte; 500].into(),
+        reverts: 0,
+        outcome: None,
+    };
+    let slot = NonceSlot { nonce: 7, digest: Some(BatchDigest(B256::repeat_byte(1))), variants: vec![] };
+    let (one, two) = (posting(1, 1), posting(2, 2));
+    let changes =
+        [Change::SavePosting(one.clone()), Change::SavePosting(two.clone()), Change::SaveSlot(slot.clone())];
+    store.commit(&changes).await.unwrap();
+    let unfinished = open(&database).await.load().await.unwrap();
+    assert_eq!(
+        (unfinished.postings, unfinished.slots, unfinished.last_sequence),
+        (vec![one.clone(), two], vec![slot], 2)
+    );
+
+    let outcome = Outcome::Recorded { tx_hash: None, block: Some(1), gas_used: None, by_us: false };
+    let done = Posting { outcome: Some(outcome), ..posting(2, 2) };
+    store.commit(&[Change::SavePosting(done.clone()), Change::ForgetSlot { nonce: 7 }]).await.unwrap();
+    let unfinished = store.load().await.unwrap();
+    assert_eq!((unfinished.postings, unfinished.slots.len(), unfinished.last_sequence), (vec![one], 0, 2));
+    assert_eq!(store.posting(done.digest).await.unwrap(), Some(done));
+    assert_eq!(store.posting(BatchDigest(B256::ZERO)).await.unwrap(), None);
+
+    // All of it or nothing: the second change breaks the order of sequences.
+    let changes = [
+        Change::SaveSlot(NonceSlot { nonce: 8, digest: None, variants: vec![] }),
+        Change::SavePosting(posting(3, 2)),
+    ];
+    store.commit(&changes).await.unwrap_err();
+    assert_eq!(store.load().await.unwrap().slots.len(), 0);
+}
+
+async fn strangers_may_not_open_it(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    open(&database).await.close().await;
+    let registry = Domain { registry: Address::repeat_byte(7), ..DOMAIN };
+    let chain = Domain { chain_id: 2, ..DOMAIN };
+    for stranger in [
+        Owner { disperser: Address::repeat_byte(7), ..OWNER },
+        Owner { domain: registry, ..OWNER },
+        Owner { domain: chain, ..OWNER },
+    ] {
+        let refused = Store::open(database.options(), stranger).await;
+        assert!(matches!(refused, Err(StoreError::Database(DatabaseError::Identity { .. }))), "{refused:?}");
+    }
+    open(&database).await;
+}
+
+async fn corrupt_rows_are_named(backend: Backend) {
+    for (statement, wanted) in [
+        ("UPDATE batches SET phase = 'floating'", "the phase"),
+        ("UPDATE batches SET submission = upload_id", "the submission"),
+        ("UPDATE batches SET certificate = upload_id", "the certificate"),
+        ("UPDATE dispersals SET record = digest", "the record"),
+        ("UPDATE dispersals SET quorum = 1", "the committee's numbers"),
+        ("UPDATE dispersals SET seats = 5", "the record"),
+        ("UPDATE members SET seat = 9 WHERE seat = 1", "a member's seat"),
+        ("UPDATE members SET delivery = 'attested' WHERE seat = 1", "a member's outcome"),
+        ("DELETE FROM dispersals", "the dispersal"),
+    ] {
+        let database = TestDatabase::new(backend).await;
+        let store = open(&database).await;
+        let mut batch = received(submission(1, 1, B256::ZERO), 1);
+        store.create(batch.clone(), upload(&store).await).await.unwrap();
+        let dispersal = dispersal(&batch, 1);
+        apply(&store, &mut batch, &mut 1, Event::Encoded(Box::new(dispersal))).await;
+        let spoiled: Result<(), StoreError> = store
+            .database()
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(statement).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await;
+        spoiled.unwrap();
+        match store.batch(batch.id).await {
+            Err(StoreError::Corrupt { id, what, .. }) => {
+                assert_eq!((id, what), (batch.id, wanted), "{statement}")
+            }
+            other => panic!("{statement}: {other:?}"),
+        }
+    }
+}
