@@ -398,6 +398,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_a_configuration() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/node.toml");
+        let config: NodeConfig = config::load(&path).unwrap();
+        let text = explain(&config);
+        assert!(text.contains("client certificates demanded") && text.contains("500GiB"), "{text}");
+    }
+
+    #[test]
     fn unknown_keys_and_impossible_values_are_refused() {
         for (more, problem) in [
             ("[limits]\nuplods = '1GiB'", "unknown field"),

@@ -147,6 +147,10 @@ impl Node {
         };
         let (stop_calls, stop_rest) = (CancellationToken::new(), CancellationToken::new());
         let (health, healthz) = (HealthReporter::new(), Health::default());
+        for service in SERVICES {
+            // Known from the first moment, and serving once somebody has looked.
+            health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
 
         let members = MemberServiceServer::new(Members::new(Arc::clone(&context)))
             .max_decoding_message_size(MESSAGE_MAX_BYTES);

@@ -88,7 +88,7 @@ pub struct Intake {
 }
 
 enum Mode {
-    Shard { checker: RowChecker, upload: Box<dyn Upload>, pending: BytesMut },
+    Shard { checker: Box<RowChecker>, upload: Box<dyn Upload>, pending: BytesMut },
     Payload { pending: Vec<u8> },
 }
 
@@ -105,7 +105,7 @@ impl Intake {
             (expected, Mode::Payload { pending: Vec::new() })
         } else {
             let checker = ShardChecker::new(Arc::clone(&record), seat)?;
-            let checker = RowChecker { checker: Some(checker), workers: workers.clone() };
+            let checker = Box::new(RowChecker { checker: Some(checker), workers: workers.clone() });
             let expected = record.shard_length();
             let upload = store.begin(expected).await?;
             (expected, Mode::Shard { checker, upload, pending: BytesMut::new() })
@@ -198,7 +198,7 @@ impl RowChecker {
         Ok(verdict?)
     }
 
-    async fn finish(self) -> Result<VerifiedShard, IntakeError> {
+    async fn finish(self: Box<Self>) -> Result<VerifiedShard, IntakeError> {
         let checker = self.checker.ok_or(WorkLost)?;
         Ok(self.workers.run(move || checker.finish()).await??.into())
     }

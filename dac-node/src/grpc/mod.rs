@@ -23,7 +23,6 @@ fn outcome<T>(result: &Result<T, Status>) -> &'static str {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn limited(error: RateLimited) -> Status {
     Reason::RateLimited.status_with_retry(error.to_string(), error.retry_after)
 }

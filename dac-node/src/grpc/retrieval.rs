@@ -343,6 +343,14 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_page_token_panics(token in ".{0,40}", sequence in 0..=u64::MAX / 2) {
+            let _ = parse_page_token(&token);
+            proptest::prop_assert_eq!(parse_page_token(&page_token(sequence)), Ok(sequence));
+        }
+    }
+
     #[test]
     fn page_tokens_are_ours_or_refused() {
         assert_eq!(parse_page_token(""), Ok(0));
