@@ -7,6 +7,7 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::batch_service_client::BatchServiceClient;
 use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
+use dac_proto::v1::member_service_client::MemberServiceClient;
 use dac_proto::v1::retrieval_service_client::RetrievalServiceClient;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
 use dac_types::{BatchDigest, Domain, Seat, SignedSubmission};
@@ -162,4 +163,10 @@ pub async fn certificate(channel: Channel, selector: v1::BatchSelector) -> Resul
     let request = v1::GetCertificateRequest { batch: Some(selector) };
     let answer = BatchServiceClient::new(channel).get_certificate(request).await?.into_inner();
     answer.certificate.ok_or_else(|| Status::internal("the answer holds no certificate"))
+}
+
+/// GetMember.
+pub async fn member(channel: Channel) -> Result<v1::GetMemberResponse, Status> {
+    let answer = MemberServiceClient::new(channel).get_member(v1::GetMemberRequest {}).await?;
+    Ok(answer.into_inner())
 }

@@ -167,6 +167,20 @@ async fn the_same_order_is_the_same_batch_and_another_needs_leave_to_replace_it(
     Ok(())
 }
 
+/// Waits until every member has read the newest block.
+async fn read_by_all(network: &Network) -> Result<()> {
+    let head = network.anvil.head().await.number;
+    for member in &network.members {
+        let what = format!("seat {} to read block {head}", member.seat);
+        let read = async || {
+            let member = rpc::member(member.retrieval().ok()?).await.ok()?;
+            (member.l1_block >= head).then_some(())
+        };
+        wait::until(&what, wait::LIMIT, read).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_that_is_spent_is_named_and_counts_each_order_once() -> Result<()> {
     let network = Network::start(Shape::SMALL).await?;
@@ -177,12 +191,15 @@ async fn a_quota_that_is_spent_is_named_and_counts_each_order_once() -> Result<(
         daily_payload_bytes: 50_000,
     };
     network.committee.admin(&network.anvil).admit_rollup(&terms).await?;
-    // More than a day's bytes at once is refused as soon as the processes have read the new terms.
-    let mut numbers = 100..;
+    read_by_all(&network).await?;
     let (large, small) = (real_payload(50_001), real_payload(30_000));
-    let refused = async || network.submit(numbers.next()?, HashKind::Opaque, &large).await.err();
-    let status = wait::until("the new terms", wait::LIMIT, refused).await?;
-    assert_eq!(rpc::reason(&status), Reason::QuotaExceeded, "{status}");
+    let order = network.rollup.signed(network.rollup.order(9, HashKind::Opaque, &large));
+    // An aggregator that has not read the new terms yet misses the payload instead, and takes nothing.
+    let refused = async || {
+        let status = submit(&network, &order, stream::empty()).await.err()?;
+        (rpc::reason(&status) == Reason::QuotaExceeded).then_some(())
+    };
+    wait::until("a payload above a day's bytes to be refused", wait::LIMIT, refused).await?;
 
     let first = network.submit(1, HashKind::Opaque, &small).await?;
     network.certified(&first).await?;
