@@ -129,17 +129,12 @@ impl MemberFault {
         match self {
             Self::Endpoint(_) | Self::Unreachable { .. } | Self::TimedOut { .. } => FaultClass::Unreachable,
             Self::Status { reason: Some(reason), .. } if reason.is_retryable() => FaultClass::Unreachable,
-            Self::Status { reason: None, code, .. }
-                if matches!(
-                    code,
-                    Code::Unavailable
-                        | Code::ResourceExhausted
-                        | Code::DeadlineExceeded
-                        | Code::Unimplemented
-                ) =>
-            {
-                FaultClass::Unreachable
-            }
+            Self::Status {
+                reason: None,
+                code:
+                    Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Unimplemented,
+                ..
+            } => FaultClass::Unreachable,
             _ => FaultClass::Failed,
         }
     }

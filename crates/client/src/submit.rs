@@ -378,9 +378,7 @@ fn patience_for(error: &AggregatorError, retry_for: Duration) -> Duration {
             reason if reason.is_retryable() => retry_for,
             _ => Duration::ZERO,
         },
-        AggregatorError::Refused { reason: None, code, .. } if matches!(code, Code::ResourceExhausted) => {
-            retry_for
-        }
+        AggregatorError::Refused { reason: None, code: Code::ResourceExhausted, .. } => retry_for,
         _ => Duration::ZERO,
     }
 }

@@ -20,8 +20,8 @@ Examples:
   dac keygen bls      --out bls.json      --password-file bls.password      --new-password-file
   dac keygen ethereum --out operator.json --password-file operator.password --new-password-file
 
-Keystores and passwords are created readable for their owner alone and never overwritten. Back them up apart from
-one another.")]
+Keystores and passwords are created readable for their owner alone and never overwritten.
+Back them up apart from one another.")]
 pub(crate) struct Keygen {
     #[command(subcommand)]
     kind: Kind,

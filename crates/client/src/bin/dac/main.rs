@@ -28,7 +28,7 @@ use crate::output::Output;
 /// Rollups submit payloads to an aggregator; the committee's members store them, erasure-coded, and certify that they do;
 /// anybody gets them back from any k members and audits that they are still there.
 #[derive(Debug, Parser)]
-#[command(name = "dac", version, max_term_width = 110, after_help = AFTER_HELP)]
+#[command(name = "dac", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     /// Print one JSON document on standard output, for machines. Progress and notes stay on standard error.
     #[arg(long, global = true, help_heading = "Output")]
@@ -41,19 +41,20 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Where the committee lives is said once, in a deployment file (`dac admin deploy` writes one), and named by --deployment
-or the environment variable DAC_DEPLOYMENT. Options of their own go before it: --rpc-url, --registry, --certificate-log.
-Secrets are never arguments: keys lie in keystore files, their passwords in files of their own.
+Where the committee lives is said once, in a deployment file (`dac admin deploy` writes one), named
+by --deployment or DAC_DEPLOYMENT. --rpc-url, --registry and --certificate-log go before it.
+Secrets are never arguments: keys lie in keystores, their passwords in files of their own.
 
 Exit codes:
-  0  done
-  1  checked and found wanting: a failed audit, a bad certificate, a batch that failed or expired
-  2  wrong arguments or files
-  3  MALFORMED: the batch is there, but what its disperser committed to is no payload
-  4  out of reach: L1, the aggregator, or too many members; try again
-  5  refused: by a contract or by the aggregator
-  70 a fault of this program or machine
-With --json, a failure is {\"error\": {\"code\", \"exit_code\", \"message\", \"hint\"}} on standard output.
+  0   done
+  1   checked and found wanting: a failed audit, a bad certificate, a failed or expired batch
+  2   wrong arguments or files
+  3   MALFORMED: the batch is there, but what its disperser committed to is no payload
+  4   out of reach: L1, the aggregator, or too many members; try again
+  5   refused: by a contract or by the aggregator
+  70  a fault of this program or machine
+  130 interrupted
+With --json, a failure prints {\"error\": {\"code\", \"exit_code\", \"message\", \"hint\"}}.
 
 Try:
   dac keygen bls --out bls.json --password-file bls.password --new-password-file
@@ -67,7 +68,7 @@ enum Command {
     Committee(committee::ShowCommittee),
     Member(member::ShowMember),
     Admin(admin::Admin),
-    Submit(submit::Submit),
+    Submit(Box<submit::Submit>),
     Status(status::Status),
     Watch(status::Watch),
     Certificate(certificate::FetchCertificate),

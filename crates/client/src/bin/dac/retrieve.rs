@@ -37,7 +37,7 @@ pub(crate) struct Retrieve {
     #[arg(long)]
     force: bool,
     /// Take the committee from this file instead of L1.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rpc_url", "registry", "certificate_log"])]
+    #[arg(long, value_name = "FILE")]
     committee: Option<PathBuf>,
     /// Ask the members of this epoch only.
     #[arg(long, value_name = "NUMBER")]

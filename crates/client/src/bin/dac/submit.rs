@@ -61,8 +61,9 @@ enum WaitFor {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dac submit payload.bin --deployment deployment.json --aggregator https://aggregator.example.org:7100 \\
-      --disperser 0x<aggregator's address> --rollup 0x<settlement contract> --batch-number 7 \\
+  dac submit payload.bin --deployment deployment.json \\
+      --aggregator https://aggregator.example.org:7100 --disperser 0x<aggregator's address> \\
+      --rollup 0x<settlement contract> --batch-number 7 \\
       --poster poster.json --poster-password-file poster.password \\
       --submission batch-7.json --wait certified --certificate batch-7.certificate.json
 

@@ -27,7 +27,7 @@ pub(crate) struct Verify {
     #[arg(value_name = "FILE")]
     certificate: PathBuf,
     /// Verify offline, against the committee in this file (`dac committee --out`).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rpc_url", "registry", "certificate_log"])]
+    #[arg(long, value_name = "FILE")]
     committee: Option<PathBuf>,
     #[command(flatten)]
     chain: ChainArgs,

@@ -1,0 +1,386 @@
+//! The `dac` command line as users and scripts meet it: help texts, documents, exit codes; and against a real chain.
+//!
+//! Help texts are compared with `tests/snapshots`; `DAC_UPDATE_SNAPSHOTS=1` writes them anew.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use dac_chain::testing::{Anvil, CommitteeSpec, deploy_committee};
+use dac_client::files::{CertificateFile, CommitteeFile, Deployment};
+use dac_types::{BatchDigest, Seat};
+use serde_json::Value;
+use support::{Plan, Scene, Vice, honest};
+
+/// Runs `dac` without anything of this process's environment that it would look at.
+fn dac(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dac"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DAC_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).env("COLUMNS", "100").args(arguments).output().unwrap()
+}
+
+fn document(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!(
+            "{error}: {}\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
+}
+
+fn expect(folder: &Path, code: i32, arguments: &[&str]) -> Value {
+    let arguments = [&["--json"], arguments].concat();
+    let output = dac(folder, &arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "dac {arguments:?}\n{}{stderr}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    document(&output)
+}
+
+/// The names of a document's fields, with those of objects below them.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+        Value::Array(items) => Value::Array(items.first().map(shape).into_iter().collect()),
+        _ => Value::Null,
+    }
+}
+
+/// Compares with a file of this name, or writes it where that is asked for.
+fn compare_snapshot(name: &str, text: &str) {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
+    if std::env::var_os("DAC_UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&file, text).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(kept, text, "{} differs; DAC_UPDATE_SNAPSHOTS=1 writes it anew", file.display());
+}
+
+fn compare_shape(name: &str, value: &Value) {
+    compare_snapshot(name, &(serde_json::to_string_pretty(&shape(value)).unwrap() + "\n"));
+}
+
+#[test]
+fn help_teaches() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [
+        "",
+        "keygen",
+        "keygen bls",
+        "register",
+        "committee",
+        "member",
+        "admin",
+        "admin deploy",
+        "admin admit-rollup",
+        "admin remove-rollup",
+        "admin open-epoch",
+        "admin pause",
+        "admin unpause",
+        "submit",
+        "status",
+        "watch",
+        "certificate",
+        "retrieve",
+        "verify",
+        "audit",
+    ] {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let output = dac(folder.path(), &arguments);
+        assert!(output.status.success());
+        let name = ["help", command].join(" ").trim().replace(' ', "-") + ".txt";
+        compare_snapshot(&name, &String::from_utf8(output.stdout).unwrap());
+    }
+}
+
+#[test]
+fn keys_are_made_once_and_shown_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let keygen = |code, kind, out, password, more: &[&str]| {
+        let arguments =
+            [&["keygen", kind, "--out", out, "--password-file", password, "--kdf", "light"], more].concat();
+        expect(folder.path(), code, &arguments)
+    };
+    let bls = keygen(0, "bls", "bls.json", "bls.password", &["--new-password-file"]);
+    assert_eq!(bls["public_key"].as_str().unwrap().len(), 2 + 2 * 96);
+    compare_shape("keygen.json", &bls);
+    let ethereum = keygen(0, "ethereum", "eth.json", "eth.password", &["--new-password-file"]);
+    assert_eq!(ethereum["address"].as_str().unwrap().len(), 2 + 2 * 20);
+
+    let before = std::fs::read(folder.path().join("eth.json")).unwrap();
+    let refused = keygen(2, "ethereum", "eth.json", "eth.password", &[]);
+    assert_eq!(refused["error"]["code"], "USAGE");
+    compare_shape("error.json", &refused);
+    assert_eq!(std::fs::read(folder.path().join("eth.json")).unwrap(), before);
+    // A password file that exists is not replaced either.
+    keygen(2, "ethereum", "other.json", "eth.password", &["--new-password-file"]);
+    assert!(!folder.path().join("other.json").exists());
+    // The same password may open several keystores.
+    keygen(0, "ethereum", "other.json", "eth.password", &[]);
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["committee"][..], "--rpc-url"),
+        (&["committee", "--rpc-url", "http://127.0.0.1:1"], "--registry"),
+        (&["verify", "none.json"], "none.json"),
+        (&["retrieve", "0x12", "--out", "x"], "invalid value '0x12'"),
+        (&["audit", "--chunks", "65"], "65 is not in 1..=64"),
+        (&["submit", "x", "--hash-kind", "opaque"], "--batch-hash"),
+        (&["status", "nothing", "--aggregator", "http://127.0.0.1:1"], "expected 32 bytes as 0x"),
+        (&["member", "ftp://a"], "scheme must be http or https"),
+    ] {
+        let output = dac(folder.path(), arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+    }
+    let unreachable = expect(
+        folder.path(),
+        4,
+        &["committee", "--rpc-url", "http://127.0.0.1:1", "--registry", &format!("0x{}", "11".repeat(20))],
+    );
+    assert_eq!(unreachable["error"]["code"], "UNAVAILABLE");
+    expect(folder.path(), 4, &["member", "http://127.0.0.1:1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_come_back_offline_with_a_committee_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut plan = Plan::new(4, 2, 3);
+    plan.signers = Some(vec![Seat(0), Seat(1), Seat(3)]);
+    let scene = plan.play(&honest(4, 2), &[Vice::WrongByte]);
+    write_files(path, &scene);
+    let digest = scene.digest.to_string();
+    let (digest, out) = (digest.as_str(), "payload.bin");
+    let retrieve = ["retrieve", digest, "--out", out, "--committee", "committee.json"];
+
+    let refused = expect(path, 4, &retrieve);
+    assert!(refused["error"]["hint"].as_str().unwrap().contains("--allow-private-endpoints"), "{refused}");
+    let allowed = [&retrieve[..], &["--allow-private-endpoints"]].concat();
+    let retrieved = expect(path, 0, &allowed);
+    compare_shape("retrieve.json", &retrieved);
+    assert_eq!(
+        Some(std::fs::read(path.join(out)).unwrap()),
+        scene.payload.as_ref().map(|payload| payload.to_vec())
+    );
+    // What is there stays, unless told otherwise.
+    std::fs::write(path.join(out), "mine").unwrap();
+    expect(path, 2, &allowed);
+    assert_eq!(std::fs::read(path.join(out)).unwrap(), b"mine");
+    expect(path, 0, &[&allowed[..], &["--force"]].concat());
+
+    let verified = expect(path, 0, &["verify", "certificate.json", "--committee", "committee.json"]);
+    compare_shape("verify-offline.json", &verified);
+    assert_eq!(verified["absent"], serde_json::json!([2]));
+    // The same certificate with one more absent seat is none.
+    let forged =
+        std::fs::read_to_string(path.join("certificate.json")).unwrap().replace("    2\n", "    1\n");
+    std::fs::write(path.join("forged.json"), forged).unwrap();
+    let verdict = expect(path, 1, &["verify", "forged.json", "--committee", "committee.json"]);
+    assert_eq!(verdict["error"]["code"], "FAILED");
+    std::fs::write(
+        path.join("trailing.json"),
+        std::fs::read_to_string(path.join("certificate.json")).unwrap() + "x",
+    )
+    .unwrap();
+    expect(path, 2, &["verify", "trailing.json", "--committee", "committee.json"]);
+
+    let member = expect(path, 0, &["member", &scene.urls[1]]);
+    compare_shape("member.json", &member);
+    assert!(!member["version"].as_str().unwrap().contains('\x1b'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_batches_have_an_exit_code_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let geometry = dac_types::Geometry::new(7, 3).unwrap();
+    let dispersal =
+        dac_coding::testing::all(geometry).unwrap().into_iter().find(|made| made.name == "dirty_padding");
+    let scene = Plan::new(7, 3, 5).play(&dispersal.unwrap(), &[]);
+    write_files(folder.path(), &scene);
+    let digest = scene.digest.to_string();
+    let arguments =
+        ["retrieve", &digest, "--out", "x", "--committee", "committee.json", "--allow-private-endpoints"];
+    let malformed = expect(folder.path(), 3, &arguments);
+    assert_eq!(malformed["error"]["code"], "MALFORMED");
+    assert!(!folder.path().join("x").exists());
+}
+
+fn write_files(folder: &Path, scene: &Scene) {
+    let committee = CommitteeFile { domain: scene.domain, committee: (*scene.committee).clone() };
+    std::fs::write(folder.join("committee.json"), committee.to_json()).unwrap();
+    let certificate = CertificateFile { domain: scene.domain, certificate: scene.certificate.clone() };
+    std::fs::write(folder.join("certificate.json"), certificate.to_json()).unwrap();
+}
+
+/// Owner, operators and auditor, from the first deployment on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committee_lives_on_a_chain() {
+    let anvil = Anvil::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let keygen = |name: &str, kind: &str| -> String {
+        let (out, password) = (format!("{name}.json"), format!("{name}.password"));
+        let arguments = [
+            "keygen",
+            kind,
+            "--out",
+            &out,
+            "--password-file",
+            &password,
+            "--new-password-file",
+            "--kdf",
+            "light",
+        ];
+        let made = expect(path, 0, &arguments);
+        made["address"].as_str().or(made["public_key"].as_str()).unwrap().to_owned()
+    };
+    let owner = keygen("owner", "ethereum");
+    anvil.fund(owner.parse().unwrap()).await;
+    let url = anvil.url();
+    let key = ["--key", "owner.json", "--password-file", "owner.password"];
+    let deploy = [
+        &[
+            "admin",
+            "deploy",
+            "--rpc-url",
+            &url,
+            "--activation-delay",
+            "10s",
+            "--grace",
+            "1h",
+            "--out",
+            "deployment.json",
+        ],
+        &key[..],
+    ]
+    .concat();
+    let deployed = expect(path, 0, &deploy);
+    compare_shape("deploy.json", &deployed);
+    expect(path, 2, &deploy);
+    let deployment = Deployment::read(&path.join("deployment.json")).unwrap();
+    assert_eq!(deployment.rpc_url.as_ref(), Some(&url));
+    let at = ["--deployment", "deployment.json"];
+    assert_eq!(expect(path, 2, &[&["committee"][..], &at].concat())["error"]["exit_code"], 2);
+
+    let mut operators = Vec::new();
+    for name in ["a", "b", "c"] {
+        let operator = keygen(name, "ethereum");
+        keygen(&format!("{name}-bls"), "bls");
+        anvil.fund(operator.parse().unwrap()).await;
+        let (key, password) = (format!("{name}.json"), format!("{name}.password"));
+        let (bls, bls_password) = (format!("{name}-bls.json"), format!("{name}-bls.password"));
+        let arguments = [
+            &["register", "--key", &key, "--password-file", &password][..],
+            &["--bls-key", &bls, "--bls-password-file", &bls_password],
+            &["--dispersal-url", "https://d.example", "--retrieval-url", "https://r.example"],
+            &at,
+        ]
+        .concat();
+        compare_shape("register.json", &expect(path, 0, &arguments));
+        operators.push(operator);
+    }
+    let seats = operators.join(",");
+    let open =
+        |k, q| [&["admin", "open-epoch", "--k", k, "--q", q, "--operators", &seats][..], &key, &at].concat();
+    expect(path, 2, &open("3", "3"));
+    let opened = expect(path, 0, &open("2", "2"));
+    compare_shape("open-epoch.json", &opened);
+    assert!(opened["warnings"][0].as_str().unwrap().contains("NO SIGNER MAY FAIL"));
+    // The contract's refusals are told by name.
+    let stranger =
+        [&["admin", "pause", "--key", "a.json", "--password-file", "a.password"][..], &at].concat();
+    assert_eq!(expect(path, 5, &stranger)["error"]["code"], "REFUSED");
+
+    let shown = expect(path, 0, &[&["committee", "--out", "committee.json"][..], &at].concat());
+    compare_shape("committee.json", &shown);
+    assert_eq!(shown["safety"]["withholders_tolerated"], 0);
+    assert_eq!(CommitteeFile::read(&path.join("committee.json")).unwrap().committee.epoch(), 1);
+    let text = dac(path, &[&["committee"][..], &at].concat());
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("q − k = 0") && text.contains("L2BEAT") && text.contains("WARNING"), "{text}");
+
+    let rollup = format!("0x{}", "11".repeat(20));
+    let admit = [&["admin", "admit-rollup", "--rollup", &rollup, "--poster", &owner][..], &key, &at].concat();
+    compare_shape("admit-rollup.json", &expect(path, 0, &admit));
+    for action in ["pause", "unpause"] {
+        expect(path, 0, &[&["admin", action][..], &key, &at].concat());
+    }
+    expect(path, 0, &[&["admin", "remove-rollup", "--rollup", &rollup][..], &key, &at].concat());
+}
+
+/// A batch that L1 recorded, from members at private addresses beside a local chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_batches_are_retrieved_verified_and_audited() {
+    let anvil = Anvil::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut plan = Plan::new(4, 2, 3);
+    let listeners = plan.listen();
+    let urls = Plan::urls(&listeners);
+    let spec = CommitteeSpec {
+        urls: urls.iter().map(|url| (url.clone(), url.clone())).collect(),
+        ..CommitteeSpec::new(4, 2, 3)
+    };
+    let committee = deploy_committee(&anvil, &spec).await;
+    plan.domain = committee.domain;
+    plan.epoch = committee.epoch;
+    plan.keys = committee.members.iter().map(|member| member.secret_key.clone()).collect();
+    plan.operators = committee.operators();
+    plan.signers = Some(vec![Seat(0), Seat(1), Seat(2)]);
+    let scene =
+        plan.play_on(listeners, &honest(4, 2), &[Vice::None, Vice::None, Vice::WrongByte, Vice::Down]);
+    let account = anvil.account(committee.owner.clone());
+    account.record(committee.deployment.log, &scene.certificate).await.unwrap();
+
+    let deployment = Deployment {
+        rpc_url: Some(anvil.url()),
+        chain_id: committee.domain.chain_id,
+        registry: committee.deployment.registry,
+        certificate_log: committee.deployment.log,
+        deployed_at_block: committee.deployment.block,
+    };
+    std::fs::write(path.join("deployment.json"), deployment.to_json()).unwrap();
+    let at = ["--deployment", "deployment.json"];
+    let run = |code, arguments: &[&str]| expect(path, code, &[arguments, &at].concat());
+    let digest = scene.digest.to_string();
+
+    run(0, &["retrieve", &digest, "--out", "payload.bin"]);
+    assert_eq!(
+        Some(std::fs::read(path.join("payload.bin")).unwrap()),
+        scene.payload.as_ref().map(|payload| payload.to_vec())
+    );
+
+    let fetched = run(0, &["certificate", &digest, "--out", "certificate.json"]);
+    assert_eq!(fetched["signers"], 3);
+    let verified = run(0, &["verify", "certificate.json"]);
+    compare_shape("verify.json", &verified);
+    assert!(verified["l1"]["recorded_at"].as_u64().unwrap() > 0);
+
+    let audit = run(1, &["audit", "--chunks", "4", "--whole-shards"]);
+    compare_shape("audit.json", &audit);
+    assert_eq!(audit["passed"], false);
+    assert_eq!(audit["summary"]["chunks_ok"], 8);
+    assert_eq!(audit["summary"]["chunks_failed"], 4);
+    assert_eq!(audit["summary"]["shards_failed"], 1);
+    assert_eq!(audit["summary"]["unreachable"], 1);
+    let by_digest = run(1, &["audit", "--batch", &digest]);
+    assert_eq!(by_digest["batches"], 1);
+    // A batch of the right length that nobody knows.
+    let unknown = BatchDigest(dac_types::B256::repeat_byte(3)).to_string();
+    assert_eq!(run(4, &["retrieve", &unknown, "--out", "y"])["error"]["code"], "UNAVAILABLE");
+}
