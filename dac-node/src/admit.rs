@@ -244,7 +244,7 @@ pub fn check_expiry(record: &Record, now: u64) -> Result<(), Refusal> {
 /// Weighs times and signatures of a batch that is not stored yet.
 ///
 /// `certified` says that the record's certificate was verified: then a quorum made the other checks before, and what has
-/// changed since (epoch, poster, terms, quota) must not keep a straggler from storing its shard.
+/// changed since (pause, epoch, poster, terms, quota) must not keep a straggler from storing its shard.
 pub fn authorise(
     located: &Located,
     view: &RegistryView,
@@ -254,7 +254,7 @@ pub fn authorise(
 ) -> Result<Authority, Refusal> {
     let Located { committee, record, digest, .. } = located;
     let (header, order) = (&record.header, &record.submission.submission);
-    if view.paused {
+    if !certified && view.paused {
         return Err(Refusal::Paused);
     }
     if !certified && !committee.is_active(now) {

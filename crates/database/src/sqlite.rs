@@ -13,6 +13,8 @@ use crate::error::DatabaseError;
 /// Pragmas, the value set and the value read back.
 const WRITER: &[(&str, &str, &str)] = &[
     ("busy_timeout", "20000", "20000"),
+    // Before anything is written: what was deleted can be given back to the file system.
+    ("auto_vacuum", "INCREMENTAL", "2"),
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", "2"),
     ("fullfsync", "ON", "1"),

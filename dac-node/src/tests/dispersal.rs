@@ -116,13 +116,14 @@ async fn malicious_dispersers_get_signatures_of_nobody_they_cheat() {
 #[tokio::test]
 async fn a_certificate_lets_a_straggler_in_and_is_served() {
     let member = Member::start().await;
-    // Epoch 1 is over, the order has run out, the quota is spent: a quorum vouched for it.
+    // Epoch 1 is over, the order has run out, the rollup is gone, the registry is paused: a quorum vouched for it.
     let wish = Wish { epoch: 1, submit_before: NOW - 500, ..Wish::default() };
     let mut late = member.world.batch_with(1, LARGE, &wish);
     assert_reason(member.put(&late).await, Reason::EpochNotActive);
     late.certificate = Some(member.world.certify(&late));
     let mut view = member.world.view();
     view.rollups.clear();
+    view.paused = true;
     member.registry.publish(view);
     member.assert_signed(&member.put(&late).await.unwrap(), &late);
 
