@@ -19,3 +19,6 @@ pub use failure::{Context, Failure, Result};
 pub fn install_tls_provider() {
     dac_runtime::tls::install_provider();
 }
+
+/// One way to spoil something: its name, the reason with which it is refused, and the change.
+pub type Spoiled<'a, T> = (&'a str, dac_proto::reason::Reason, &'a dyn Fn(&mut T));

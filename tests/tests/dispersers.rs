@@ -5,11 +5,11 @@ use dac_bls::CommitteeKeys;
 use dac_chain::PrivateKeySigner;
 use dac_coding::testing::{self, Dispersal};
 use dac_proto::reason::Reason;
-use dac_tests::Result;
 use dac_tests::disperser::{Delivery, send};
 use dac_tests::network::{Member, Network, Shape, real_payload};
 use dac_tests::rollup::{batch_hash, now, sign};
 use dac_tests::rpc;
+use dac_tests::{Result, Spoiled};
 use dac_types::limits::{PAYLOAD_MAX_BYTES, SUBMIT_AHEAD_MAX_SECONDS};
 use dac_types::{Address, B256, BatchSubmission, Committee, Geometry, HashKind, Seat};
 use futures::{StreamExt, stream};
@@ -127,7 +127,6 @@ async fn what_is_wrong_with_a_delivery_is_named() -> Result<()> {
     let member = &network.members[0];
     let good = honest(&network, &disperser, 1, HashKind::Opaque)?;
 
-    type Change<'a> = &'a dyn Fn(&mut Delivery);
     let order = |change: &dyn Fn(&mut BatchSubmission)| {
         let mut delivery = good.clone();
         let mut order = delivery.order.submission.clone();
@@ -137,7 +136,7 @@ async fn what_is_wrong_with_a_delivery_is_named() -> Result<()> {
         delivery.order = network.rollup.signed(order);
         delivery
     };
-    let orders: [(&str, Reason, &dyn Fn(&mut BatchSubmission)); 7] = [
+    let orders: [Spoiled<'_, BatchSubmission>; 7] = [
         ("expired", Reason::ExpiresTooSoon, &|order| order.expires_at = now() - 1),
         ("expires now", Reason::ExpiresTooSoon, &|order| order.expires_at = now()),
         ("beyond retention", Reason::ExpiresTooLate, &|order| order.expires_at = now() + 40 * 86_400),
@@ -153,7 +152,7 @@ async fn what_is_wrong_with_a_delivery_is_named() -> Result<()> {
     }
 
     let stranger = PrivateKeySigner::random();
-    let changes: [(&str, Reason, Change<'_>); 9] = [
+    let changes: [Spoiled<'_, Delivery>; 9] = [
         ("other poster", Reason::WrongPoster, &|delivery| {
             delivery.order.signature = sign(&stranger, delivery.order.submission.digest(&delivery.domain));
         }),

@@ -6,7 +6,7 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_tests::network::{MOMENT, Network, Shape, real_payload};
 use dac_tests::rollup::{now, sign};
-use dac_tests::{Result, rpc, wait};
+use dac_tests::{Result, Spoiled, rpc, wait};
 use dac_types::limits::{PAYLOAD_MAX_BYTES, SUBMIT_AHEAD_MAX_SECONDS};
 use dac_types::{Address, AdmittedRollup, B256, BatchSubmission, HashKind, SignedSubmission};
 use futures::{Stream, StreamExt, stream};
@@ -34,7 +34,7 @@ async fn what_is_wrong_with_an_order_is_named() -> Result<()> {
     let payload = real_payload(20_000);
     let good = network.rollup.order(1, HashKind::Keccak256, &payload);
 
-    let orders: [(&str, Reason, &dyn Fn(&mut BatchSubmission)); 10] = [
+    let orders: [Spoiled<'_, BatchSubmission>; 10] = [
         ("unknown rollup", Reason::UnknownRollup, &|order| order.rollup = Address::repeat_byte(0x99)),
         ("other disperser", Reason::WrongDisperser, &|order| order.disperser = Address::repeat_byte(0x99)),
         ("expired", Reason::ExpiresTooSoon, &|order| order.expires_at = now()),
@@ -65,7 +65,7 @@ async fn what_is_wrong_with_an_order_is_named() -> Result<()> {
     assert_eq!(rpc::reason(&status), Reason::WrongPoster);
 
     let order = network.rollup.signed(good.clone());
-    let opens: [(&str, Reason, &dyn Fn(&mut v1::SubmitBatchOpen)); 7] = [
+    let opens: [Spoiled<'_, v1::SubmitBatchOpen>; 7] = [
         ("other chain", Reason::WrongDomain, &|open| open.chain_id += 1),
         ("other registry", Reason::WrongDomain, &|open| open.registry = Bytes::copy_from_slice(&[9; 20])),
         ("short registry", Reason::MalformedRequest, &|open| open.registry.truncate(19)),
