@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dac_coding::{CodingError, payload_hash};
+use dac_coding::payload_hash;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_types::limits::{PAYLOAD_MAX_BYTES, STREAM_PIECE_MAX_BYTES};
@@ -41,16 +41,6 @@ pub enum SubmissionError {
         expected: B256,
         /// Given.
         got: B256,
-    },
-    /// A time that members will refuse.
-    #[error("{what} must lie ahead of {now} (Unix seconds), got {got}")]
-    Time {
-        /// Which time.
-        what: &'static str,
-        /// The clock.
-        now: u64,
-        /// Given.
-        got: u64,
     },
     /// The key would not sign.
     #[error("the poster's key did not sign: {0}")]
@@ -231,9 +221,6 @@ pub enum CertifiedPayloadError {
     /// Other bytes: the aggregator dispersed something else.
     #[error("the certified fingerprint is not that of the payload: the aggregator dispersed other bytes")]
     Fingerprint,
-    /// The payload cannot be encoded.
-    #[error(transparent)]
-    Coding(#[from] CodingError),
 }
 
 /// How long to try again.
