@@ -136,7 +136,7 @@ impl Account {
                 }
                 // Simulated apart from the estimate, whose refusals some nodes explain less well.
                 endpoint.call(call, At::Latest).await?.map_err(ChainError::Reverted)?;
-                let gas = endpoint.estimate_gas(call).await?.map_err(ChainError::Reverted)?;
+                let gas = endpoint.estimate_gas(call, At::Latest).await?.map_err(ChainError::Reverted)?;
                 let head = endpoint.head().await?;
                 let fees = Fees::initial(head.base_fee, endpoint.priority_fee().await?, self.limits.fee_cap)?;
                 Ok((fees, gas, endpoint.nonce(self.address(), At::Pending).await?))

@@ -36,7 +36,7 @@ async fn what_was_recorded_is_found_again() {
         assert!(matches!(again, ChainError::Reverted(Revert::AlreadyRecorded { .. })), "{again}");
         expected.push((digest, receipt));
         // Beyond a page of blocks, so that reading takes several.
-        anvil.mine(400).await;
+        anvil.mine(600).await;
     }
 
     let head = log.head().await.unwrap().number;

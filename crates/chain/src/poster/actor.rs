@@ -16,7 +16,7 @@ use crate::bindings::record_calldata;
 use crate::error::ChainError;
 use crate::follower::backoff;
 use crate::revert::Revert;
-use crate::rpc::{BlockRef, Head, SendAnswer};
+use crate::rpc::{BlockRef, Head, Receipt, SendAnswer};
 use crate::transaction::{Draft, TransactionSigner};
 
 /// Requests to the actor that are not read yet.
@@ -347,15 +347,17 @@ impl Eyes {
         let priority_fee = self.l1.priority_fee().await?;
 
         let mut receipts = HashMap::new();
-        let mut included = Vec::new();
         for slot in state.slots() {
-            for variant in &slot.variants {
-                if let Some(receipt) = self.l1.receipt(variant.hash).await? {
-                    receipts.insert(variant.hash, receipt);
-                    included.extend(slot.digest);
-                }
-            }
+            self.receipts(slot, &mut receipts).await?;
         }
+        let is_included = |slot: &NonceSlot, receipts: &HashMap<B256, Receipt>| {
+            slot.variants.iter().any(|variant| receipts.contains_key(&variant.hash))
+        };
+        let included: Vec<_> = state
+            .slots()
+            .filter(|slot| is_included(slot, &receipts))
+            .filter_map(|slot| slot.digest)
+            .collect();
 
         let mut verdicts = HashMap::new();
         let looked_at = self.config.window + WAITING_LOOKED_AT;
@@ -363,7 +365,28 @@ impl Eyes {
         for posting in under_way.chain(state.waiting().take(looked_at)) {
             verdicts.insert(posting.digest, self.verdict(posting, head.block, confirmed).await?);
         }
+        // Nodes answer for a block they are just leaving with what the next one brought. Before a certificate under way
+        // counts as somebody else's, the receipts, asked for again, must still know nothing of it.
+        for slot in state.slots() {
+            let verdict = slot.digest.and_then(|digest| verdicts.get(&digest));
+            if !matches!(verdict, None | Some(Verdict::Recordable { .. })) {
+                self.receipts(slot, &mut receipts).await?;
+            }
+        }
         Ok(Observation { head, confirmed, nonce, confirmed_nonce, priority_fee, receipts, verdicts })
+    }
+
+    async fn receipts(
+        &self,
+        slot: &NonceSlot,
+        receipts: &mut HashMap<B256, Receipt>,
+    ) -> Result<(), ChainError> {
+        for variant in &slot.variants {
+            if let Some(receipt) = self.l1.receipt(variant.hash).await? {
+                receipts.insert(variant.hash, receipt);
+            }
+        }
+        Ok(())
     }
 
     /// The newest block with the confirmations asked for, itself counted.

@@ -36,7 +36,8 @@ pub trait L1: Send + Sync {
     async fn priority_fee(&self) -> Result<u128, ChainError>;
     /// Runs a call as of a block, changing nothing.
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError>;
-    /// Gas that a call takes at the newest block.
+    /// Gas that a call takes as of the newest block; never as of the pending one, where our own transaction may lie
+    /// already.
     async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError>;
     /// Hands over a signed transaction.
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError>;
@@ -106,7 +107,7 @@ impl L1 for RpcL1 {
 
     async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
         let call = &rpc_call(call);
-        self.endpoints.first(|endpoint| async move { endpoint.estimate_gas(call).await }).await
+        self.endpoints.first(|endpoint| async move { endpoint.estimate_gas(call, At::Latest).await }).await
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {

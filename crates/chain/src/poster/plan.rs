@@ -233,7 +233,12 @@ impl Planner<'_> {
             if slot.as_ref().is_some_and(|slot| self.receipt(slot).is_some()) {
                 continue;
             }
+            let is_ours = |tx_hash: B256| {
+                slot.as_ref().is_some_and(|slot| slot.variants.iter().any(|variant| variant.hash == tx_hash))
+            };
             let outcome = match self.seen.verdicts.get(&posting.digest) {
+                // Its receipt will tell.
+                Some(Verdict::Recorded { found: Some((_, tx_hash)), .. }) if is_ours(*tx_hash) => continue,
                 Some(Verdict::Recorded { confirmed: true, found }) => Outcome::Recorded {
                     tx_hash: found.map(|(_, tx_hash)| tx_hash),
                     block: found.map(|(block, _)| block),

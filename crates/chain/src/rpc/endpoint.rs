@@ -88,8 +88,9 @@ impl Endpoint {
         self.revertible("eth_call", json!([call.to_json(), at.to_json()])).await
     }
 
-    pub(crate) async fn estimate_gas(&self, call: &Call) -> Result<Result<u64, Revert>, ChainError> {
-        let gas: Result<U64, Revert> = self.revertible("eth_estimateGas", json!([call.to_json()])).await?;
+    pub(crate) async fn estimate_gas(&self, call: &Call, at: At) -> Result<Result<u64, Revert>, ChainError> {
+        let gas: Result<U64, Revert> =
+            self.revertible("eth_estimateGas", json!([call.to_json(), at.to_json()])).await?;
         Ok(gas.map(|gas| gas.to()))
     }
 
