@@ -1,9 +1,22 @@
 //! Linear combinations of rows over GF(2^8): where encoding and decoding spend their time.
+//!
+//! The products are `reed-solomon-erasure`'s, which defines the code. Its C code is compiled for AVX2 and its
+//! contemporaries and does not ask the processor, so this asks before; and for the large matrices of large committees there
+//! is a kernel that keeps its sums in registers. docs/adr/0001 has the reasons and figures.
 
 use std::vec::Vec;
 
+use reed_solomon_erasure::galois_8::{mul_slice, mul_slice_xor};
+
+#[cfg(any(test, target_arch = "x86_64"))]
+use crate::field::gf8;
+
 #[cfg(target_arch = "x86_64")]
 use super::combine_avx2;
+
+/// From so many outputs on, sums in registers win over products that go through memory.
+#[cfg(target_arch = "x86_64")]
+const TILED_MIN_OUTPUTS: usize = 32;
 
 /// A matrix over GF(2^8) that turns some rows into others.
 #[derive(Debug)]
@@ -11,8 +24,49 @@ pub(crate) struct Combiner {
     /// One row of coefficients for each output.
     coefficients: Vec<Vec<u8>>,
     inputs: usize,
+    engine: Engine,
+}
+
+/// Who does the products.
+#[derive(Debug)]
+enum Engine {
+    /// `reed-solomon-erasure` with its `simd-accel`.
+    Library,
+    /// Four outputs at a time.
     #[cfg(target_arch = "x86_64")]
-    avx2: Option<combine_avx2::Kernel>,
+    Tiled(combine_avx2::Kernel),
+    /// Tables, on processors for which neither was compiled.
+    #[cfg(target_arch = "x86_64")]
+    Tables,
+}
+
+impl Engine {
+    #[cfg(target_arch = "x86_64")]
+    fn choose(coefficients: &[Vec<u8>]) -> Self {
+        match combine_avx2::Kernel::new(coefficients) {
+            Some(kernel) if coefficients.len() >= TILED_MIN_OUTPUTS => Engine::Tiled(kernel),
+            _ if library_runs_here() => Engine::Library,
+            _ => Engine::Tables,
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn choose(_: &[Vec<u8>]) -> Self {
+        Engine::Library
+    }
+}
+
+/// Whether this processor has what `-march=haswell` lets a C compiler use.
+#[cfg(target_arch = "x86_64")]
+fn library_runs_here() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx2")
+        && has!("bmi1")
+        && has!("bmi2")
+        && has!("fma")
+        && has!("f16c")
+        && has!("lzcnt")
+        && has!("movbe")
 }
 
 impl Combiner {
@@ -20,12 +74,7 @@ impl Combiner {
     pub(crate) fn new(coefficients: Vec<Vec<u8>>) -> Self {
         let inputs = coefficients.first().map_or(0, Vec::len);
         assert!(coefficients.iter().all(|row| row.len() == inputs), "a matrix has rows of one length");
-        Self {
-            #[cfg(target_arch = "x86_64")]
-            avx2: combine_avx2::Kernel::new(&coefficients),
-            coefficients,
-            inputs,
-        }
+        Self { engine: Engine::choose(&coefficients), coefficients, inputs }
     }
 
     /// Overwrites each output with its combination of the inputs. All slices have one length; short ones stay in the cache.
@@ -35,37 +84,55 @@ impl Combiner {
         assert_eq!(inputs.len(), self.inputs, "one input for each column of the matrix");
         assert!(inputs.iter().all(|input| input.len() == length), "all inputs are as long as the outputs");
         assert!(outputs.iter().all(|output| output.len() == length), "all outputs are of one length");
-        #[cfg(target_arch = "x86_64")]
-        let done = self.avx2.as_ref().map_or(0, |kernel| kernel.apply(inputs, outputs));
-        #[cfg(not(target_arch = "x86_64"))]
-        let done = 0;
-        if done < length {
-            let inputs: Vec<&[u8]> = inputs.iter().map(|input| &input[done..]).collect();
-            for (row, output) in self.coefficients.iter().zip(outputs) {
-                combine_portably(row, &inputs, &mut output[done..]);
+        match &self.engine {
+            Engine::Library => self.each_output(inputs, outputs, combine_by_library),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Tiled(kernel) => {
+                let done = kernel.apply(inputs, outputs);
+                if done < length {
+                    let inputs: Vec<&[u8]> = inputs.iter().map(|input| &input[done..]).collect();
+                    let mut rest: Vec<&mut [u8]> =
+                        outputs.iter_mut().map(|output| &mut output[done..]).collect();
+                    self.each_output(&inputs, &mut rest, combine_by_tables);
+                }
             }
+            #[cfg(target_arch = "x86_64")]
+            Engine::Tables => self.each_output(inputs, outputs, combine_by_tables),
+        }
+    }
+
+    fn each_output(
+        &self,
+        inputs: &[&[u8]],
+        outputs: &mut [&mut [u8]],
+        combine: fn(coefficients: &[u8], inputs: &[&[u8]], output: &mut [u8]),
+    ) {
+        for (row, output) in self.coefficients.iter().zip(outputs) {
+            combine(row, inputs, output);
         }
     }
 }
 
-/// What it all means, by the tables of `reed-solomon-erasure`; on other processors than x86-64 that is also the fast way.
-fn combine_portably(coefficients: &[u8], inputs: &[&[u8]], output: &mut [u8]) {
-    output.fill(0);
-    for (&coefficient, input) in coefficients.iter().zip(inputs) {
-        add_multiple(coefficient, input, output);
+fn combine_by_library(coefficients: &[u8], inputs: &[&[u8]], output: &mut [u8]) {
+    let mut pairs = coefficients.iter().zip(inputs);
+    match pairs.next() {
+        Some((&coefficient, input)) => mul_slice(coefficient, input, output),
+        None => output.fill(0),
+    }
+    for (&coefficient, input) in pairs {
+        mul_slice_xor(coefficient, input, output);
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-use reed_solomon_erasure::galois_8::mul_slice_xor as add_multiple;
-
-/// The C code of `simd-accel` is compiled for AVX2 and its contemporaries and does not ask the processor, so that it must
-/// not be called where this is.
+/// What it all means, byte by byte.
 #[cfg(target_arch = "x86_64")]
-fn add_multiple(coefficient: u8, input: &[u8], output: &mut [u8]) {
-    let multiples = &crate::field::gf8::NIBBLE_MULTIPLES[usize::from(coefficient)];
-    for (to, from) in output.iter_mut().zip(input) {
-        *to ^= multiples[usize::from(from & 15)] ^ multiples[usize::from(16 + (from >> 4))];
+fn combine_by_tables(coefficients: &[u8], inputs: &[&[u8]], output: &mut [u8]) {
+    output.fill(0);
+    for (&coefficient, input) in coefficients.iter().zip(inputs) {
+        let multiples = &gf8::NIBBLE_MULTIPLES[usize::from(coefficient)];
+        for (to, from) in output.iter_mut().zip(*input) {
+            *to ^= multiples[usize::from(from & 15)] ^ multiples[usize::from(16 + (from >> 4))];
+        }
     }
 }
 
@@ -82,10 +149,26 @@ mod tests {
         proptest::collection::vec(proptest::collection::vec(any::<u8>(), length), count)
     }
 
+    /// Every engine that can run here.
+    fn engines(matrix: &[Vec<u8>]) -> Vec<Engine> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut engines = vec![Engine::Tables];
+            engines.extend(combine_avx2::Kernel::new(matrix).map(Engine::Tiled));
+            engines.extend(library_runs_here().then_some(Engine::Library));
+            engines
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let _ = matrix;
+            vec![Engine::Library]
+        }
+    }
+
     proptest! {
         #[test]
-        fn every_kernel_combines(
-            (matrix, inputs) in (0_usize..11, 1_usize..9, 1_usize..300).prop_flat_map(|(outputs, inputs, length)| {
+        fn every_engine_combines(
+            (matrix, inputs) in (0_usize..40, 1_usize..9, 1_usize..300).prop_flat_map(|(outputs, inputs, length)| {
                 (rows(outputs, inputs), rows(inputs, length))
             }),
         ) {
@@ -93,18 +176,19 @@ mod tests {
             let mut expected = vec![vec![0; inputs[0].len()]; matrix.len()];
             for (row, output) in matrix.iter().zip(&mut expected) {
                 for (coefficient, input) in row.iter().zip(&inputs) {
-                    reed_solomon_erasure::galois_8::mul_slice_xor(*coefficient, input, output);
+                    for (to, from) in output.iter_mut().zip(*input) {
+                        *to ^= gf8::mul(*coefficient, *from);
+                    }
                 }
             }
-            let mut fast = vec![vec![0xEE; inputs[0].len()]; matrix.len()];
-            let mut outputs: Vec<&mut [u8]> = fast.iter_mut().map(Vec::as_mut_slice).collect();
-            Combiner::new(matrix.clone()).apply(&inputs, &mut outputs);
-            prop_assert_eq!(&fast, &expected);
-            let mut portable = vec![vec![0xEE; inputs[0].len()]; matrix.len()];
-            for (row, output) in matrix.iter().zip(&mut portable) {
-                combine_portably(row, &inputs, output);
+            let with = |engine| Combiner { coefficients: matrix.clone(), inputs: inputs.len(), engine };
+            let forced = engines(&matrix).into_iter().map(with);
+            for combiner in forced.chain([Combiner::new(matrix.clone())]) {
+                let mut got = vec![vec![0xEE; inputs[0].len()]; matrix.len()];
+                let mut outputs: Vec<&mut [u8]> = got.iter_mut().map(Vec::as_mut_slice).collect();
+                combiner.apply(&inputs, &mut outputs);
+                prop_assert_eq!(&got, &expected, "{:?}", std::mem::discriminant(&combiner.engine));
             }
-            prop_assert_eq!(&portable, &expected);
         }
     }
 }
