@@ -505,6 +505,12 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_one() {
+        let config = load(include_str!("../../deploy/examples/aggregator.toml")).unwrap();
+        assert!(config.keys.l1.is_some() && config.grpc.tls.is_some() && config.metrics.is_some());
+    }
+
+    #[test]
     fn unknown_keys_and_impossible_values_are_refused() {
         for (more, problem) in [
             ("[limits]\nin_fligth = '1GiB'", "unknown field"),

@@ -94,6 +94,12 @@ async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, St
     let order = &submission.submission;
     let holder =
         ctx.store.holder(order.rollup, order.batch_number).await.map_err(|error| store_status(&error))?;
+    if holder.as_ref().is_some_and(|holder| holder.id == id)
+        && let Some(batch) = grpc.existing(id).await?
+    {
+        // Its twin was faster.
+        return Ok(batch);
+    }
     submit::may_take_number(holder.as_ref(), order.replaced()).map_err(Refusal::from)?;
     let budget = grpc.batches.budget();
     let reservation = budget.try_reserve(order.payload_length).ok_or_else(|| {

@@ -163,19 +163,20 @@ impl Actor {
         }
     }
 
-    /// A task's last event says that it has ended.
+    /// A task's last event says that it has ended. Tasks of a former header were ended before.
     fn note_ended(&mut self, event: &Event) {
+        let current = self.shipment.as_ref().map(|shipment| shipment.digest);
         match event {
-            Event::Answered { seat, .. } => {
+            Event::Answered { digest, seat, .. } if current == Some(*digest) => {
                 self.delivering.remove(seat);
             }
-            Event::DeliveryFailed {
-                seat, kind: DeliveryFailure::Refused | DeliveryFailure::Lied, ..
-            } => {
+            Event::DeliveryFailed { digest, seat, kind, .. }
+                if current == Some(*digest) && *kind != DeliveryFailure::Retryable =>
+            {
                 self.delivering.remove(seat);
                 self.certifying.remove(seat);
             }
-            Event::CertificateDelivered { seat, .. } => {
+            Event::CertificateDelivered { digest, seat } if current == Some(*digest) => {
                 self.certifying.remove(seat);
             }
             Event::PayloadCorrupt { .. } => self.delivering.clear(),

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tonic::Code;
 
 use crate::support::rollup::{digest, order, payload, sign};
-use crate::support::{Behaviour, DOMAIN, NOW, Running, World, by_submission};
+use crate::support::{Behaviour, DOMAIN, NOW, PATIENCE, Running, World, by_submission};
 
 fn batch_digest(batch: &v1::Batch) -> BatchDigest {
     BatchDigest(B256::from_slice(&batch.digest))
@@ -182,7 +182,7 @@ async fn stragglers_get_their_shard_and_the_certificate_after_quorum() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(crate::support::PATIENCE, all_have).await.unwrap();
+    tokio::time::timeout(PATIENCE, all_have).await.unwrap();
     // Then the payload is dropped.
     payload_gone(running.store()).await;
     running.stop().await;
@@ -201,7 +201,7 @@ async fn payload_gone(store: &Store) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(crate::support::PATIENCE, gone).await.expect("the payload is dropped");
+    tokio::time::timeout(PATIENCE, gone).await.expect("the payload is dropped");
 }
 
 #[tokio::test]
@@ -230,7 +230,9 @@ async fn who_refused_is_asked_again_with_the_certificate() {
 
 #[tokio::test]
 async fn fast_members_within_the_grace_are_all_in_the_certificate() {
-    let world = World::small().await;
+    let mut world = World::small().await;
+    // Nobody waits that long once all have answered.
+    world.options.grace = PATIENCE;
     let running = world.start().await;
     let submission = running.submit_new(1, 1000).await;
     let batch = running.until_state(submission, v1::BatchState::Posted).await;

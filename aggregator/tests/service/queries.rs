@@ -137,3 +137,48 @@ async fn what_is_not_there_is_said_to_be_not_there() {
     assert_eq!(reason(client.get_certificate(request).await), Reason::NotCertified);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_failing_store_is_said_to_fail_and_nothing_more() {
+    let world = World::small().await;
+    let running = world.start().await;
+    let submission = running.submit_new(1, 100).await;
+    running.until_state(submission, v1::BatchState::Posted).await;
+    running.store().close().await;
+    let unknown = v1::GetBatchRequest { batch: Some(by_submission(B256::repeat_byte(1))) };
+    let status = running.client.clone().get_batch(unknown).await.unwrap_err();
+    assert_eq!(Reason::of(&status), Some(Reason::StorageFailed));
+    assert!(!status.message().contains("pool"), "internals stay here: {}", status.message());
+    let bytes = payload(100, 2);
+    let second = sign(order(2, HashKind::Opaque, &bytes));
+    assert_eq!(reason(running.submit(&second, &bytes).await), Reason::StorageFailed);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_corrupt_batch_is_said_to_be_corrupt_and_the_others_go_on() {
+    let world = World::small().await;
+    let running = world.start().await;
+    let spoiled = running.submit_new(1, 100).await;
+    running.until_state(spoiled, v1::BatchState::Posted).await;
+    running.stop().await;
+    let store = world.store().await;
+    let done: Result<(), dac_aggregator::store::StoreError> = store
+        .database()
+        .transaction(|connection| {
+            Box::pin(async move {
+                let statement = "UPDATE batches SET submission = submission_digest, finished = 0";
+                dac_database::sqlx::query(statement).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .await;
+    done.unwrap();
+    store.close().await;
+    let running = world.start().await;
+    let request = v1::GetBatchRequest { batch: Some(by_submission(spoiled)) };
+    assert_eq!(reason(running.client.clone().get_batch(request).await), Reason::Corrupt);
+    let other = running.submit_new(2, 100).await;
+    running.until_state(other, v1::BatchState::Posted).await;
+    running.stop().await;
+}

@@ -38,6 +38,17 @@ async fn nothing_staged(running: &Running) {
     .expect("an upload left rows behind");
 }
 
+/// Waits until as many bytes are in flight as wanted.
+async fn in_flight(running: &Running, wanted: impl Fn(u64) -> bool) {
+    tokio::time::timeout(PATIENCE, async {
+        while !wanted(running.aggregator.batches().budget().used()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("bytes in flight change");
+}
+
 #[tokio::test]
 async fn every_rule_of_a_submission_has_its_reason() {
     let world = World::small().await;
@@ -205,13 +216,7 @@ async fn bytes_and_uploads_in_flight_are_bounded() {
         client.submit_batch(tokio_stream::wrappers::ReceiverStream::new(receiver)).await
     });
     let other = sign(order(4, HashKind::Opaque, &small));
-    tokio::time::timeout(PATIENCE, async {
-        while running.aggregator.batches().budget().used() < 1100 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("the place is taken");
+    in_flight(&running, |bytes| bytes >= 1100).await;
     assert_eq!(reason(running.submit(&other, &small).await), Reason::Busy);
     // It ends, and the place is free again.
     sender.send(request(Message::Piece(small.clone()))).await.unwrap();
@@ -248,10 +253,10 @@ async fn cancelled_and_stalled_uploads_leave_nothing() {
     let call = tokio::spawn(async move {
         client.submit_batch(tokio_stream::wrappers::ReceiverStream::new(receiver)).await
     });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    in_flight(&running, |bytes| bytes > 0).await;
     call.abort();
+    in_flight(&running, |bytes| bytes == 0).await;
     nothing_staged(&running).await;
-    assert_eq!(running.aggregator.batches().budget().used(), 0);
 
     // The same submission is taken afterwards.
     running.submit(&submission, &bytes).await.unwrap();
@@ -367,15 +372,8 @@ async fn a_stopping_aggregator_takes_nothing_new() {
     let call = tokio::spawn(async move {
         client.submit_batch(tokio_stream::wrappers::ReceiverStream::new(receiver)).await
     });
-    let Running { aggregator, .. } = running;
-    tokio::time::timeout(PATIENCE, async {
-        while aggregator.batches().budget().used() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
-    aggregator.stop().await;
+    in_flight(&running, |bytes| bytes > 0).await;
+    running.stop().await;
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(Reason::of(&status), Some(Reason::ShuttingDown), "{status:?}");
     assert_ne!(status.code(), Code::Ok);

@@ -72,6 +72,7 @@ pub(crate) struct World {
 pub(crate) struct Options {
     pub(crate) in_flight_bytes: u64,
     pub(crate) call_timeout: Duration,
+    pub(crate) grace: Duration,
     pub(crate) piece_timeout: Duration,
     pub(crate) upload_timeout: Duration,
     pub(crate) registry_max_age: Duration,
@@ -85,6 +86,7 @@ impl Default for Options {
         Self {
             in_flight_bytes: 256 << 20,
             call_timeout: Duration::from_secs(30),
+            grace: Duration::from_millis(100),
             piece_timeout: Duration::from_secs(30),
             upload_timeout: Duration::from_secs(60),
             registry_max_age: Duration::from_secs(3600),
@@ -200,7 +202,7 @@ impl World {
             posting: PostSettings { deadline: Duration::from_secs(120), retry: Duration::from_millis(50) },
             settings: Settings {
                 registry_max_age: options.registry_max_age,
-                grace: Duration::from_millis(100),
+                grace: options.grace,
                 tick: Duration::from_millis(20),
                 piece_timeout: options.piece_timeout,
                 upload_timeout: options.upload_timeout,

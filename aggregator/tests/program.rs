@@ -1,0 +1,124 @@
+//! The program itself: what it says of its configuration, that it becomes ready, and that it stops when told to.
+
+#![allow(missing_docs)]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dac_chain::testing::{Anvil, CommitteeSpec, deploy_committee};
+use dac_keys::{KdfCost, create_ecdsa_keystore, create_password_file};
+use dac_proto::v1;
+use dac_proto::v1::batch_service_client::BatchServiceClient;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ended with the test, however that ends.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dac-aggregator"));
+    command.arg("--config").arg(folder.join("aggregator.toml"));
+    command
+}
+
+fn write_config(folder: &Path, rpc: &str, registry: &str, log: &str, more: &str) {
+    let config = format!(
+        "[chain]\nrpc = [\"{rpc}\"]\nchain_id = 31337\nregistry = \"{registry}\"\ncertificate_log = \"{log}\"\n\
+         poll_interval = \"200ms\"\n[keys]\ndisperser_keystore = \"disperser.json\"\npassword_file = \"password\"\n\
+         [store]\nurl = \"sqlite:aggregator.db\"\n[grpc]\nlisten = \"127.0.0.1:0\"\n\
+         [metrics]\nlisten = \"127.0.0.1:0\"\n{more}"
+    );
+    std::fs::write(folder.join("aggregator.toml"), config).unwrap();
+}
+
+#[test]
+fn the_configuration_is_explained_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, log) =
+        ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512");
+    write_config(folder.path(), "http://127.0.0.1:1", registry, log, "");
+    let said = program(folder.path()).arg("--check-config").output().unwrap();
+    assert!(said.status.success());
+    assert!(String::from_utf8(said.stdout).unwrap().contains("31337"));
+
+    write_config(folder.path(), "http://127.0.0.1:1", registry, log, "[dispersal]\nquorum = 5\n");
+    let said = program(folder.path()).arg("--check-config").output().unwrap();
+    assert!(!said.status.success());
+    let problem = String::from_utf8(said.stderr).unwrap();
+    assert!(problem.contains("unknown field `quorum`") && problem.contains("line"), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_becomes_ready_and_stops_when_told_to() {
+    let anvil = Anvil::start().await;
+    let committee = deploy_committee(&anvil, &CommitteeSpec::new(4, 2, 3)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let password = create_password_file(&folder.path().join("password")).unwrap();
+    let keystore = folder.path().join("disperser.json");
+    create_ecdsa_keystore(&keystore, &anvil.key(5), &password, KdfCost::Light).unwrap();
+    let deployment = &committee.deployment;
+    write_config(
+        folder.path(),
+        &anvil.url(),
+        &deployment.registry.to_string(),
+        &deployment.log.to_string(),
+        "",
+    );
+
+    let ready_file = folder.path().join("ready.json");
+    let child =
+        program(folder.path()).arg("--ready-file").arg(&ready_file).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut process = Process(child);
+    let begin = Instant::now();
+    let ready = loop {
+        if let Ok(text) = std::fs::read(&ready_file) {
+            break serde_json::from_slice::<serde_json::Value>(&text).unwrap();
+        }
+        assert!(process.0.try_wait().unwrap().is_none(), "it ended before it was ready");
+        assert!(begin.elapsed() < PATIENCE, "it does not become ready");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let address = |name: &str| ready[name].as_str().unwrap().to_owned();
+
+    let mut client = BatchServiceClient::connect(format!("http://{}", address("grpc"))).await.unwrap();
+    let request =
+        v1::ListBatchesRequest { rollup: Vec::new().into(), page_size: 0, page_token: String::new() };
+    assert!(client.list_batches(request).await.unwrap().into_inner().batches.is_empty());
+    let healthy = async {
+        while !fetch(&address("metrics"), "/healthz").await.starts_with("HTTP/1.1 200") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, healthy).await.expect("it is healthy");
+    assert!(fetch(&address("metrics"), "/metrics").await.contains("dac_aggregator_l1_age_seconds"));
+
+    let told = Command::new("kill").arg("-TERM").arg(process.0.id().to_string()).status().unwrap();
+    assert!(told.success());
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = process.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begin.elapsed() < PATIENCE, "it does not stop");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(status.success(), "{status}");
+}
+
+async fn fetch(address: &str, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
