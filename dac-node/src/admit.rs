@@ -285,7 +285,7 @@ pub fn authorise(
         return Err(Refusal::WrongDisperser { expected: order.disperser, got: disperser });
     }
     if certified {
-        return Ok(Authority::Certificate);
+        return Ok(Authority::Certificate { submission });
     }
     let terms = admitted.ok_or(Refusal::UnknownRollup { rollup: header.rollup })?;
     if poster != terms.poster {

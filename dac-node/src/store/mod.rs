@@ -131,8 +131,12 @@ pub enum Authority {
         /// Payload bytes that the rollup may spend in that day.
         daily_payload_bytes: u64,
     },
-    /// A quorum's certificate: neither quota nor rival headers matter.
-    Certificate,
+    /// A quorum's certificate: neither quota nor rival headers matter. Where no header holds the submission yet, this one
+    /// does from now on: it is signed, and no other one of the submission may be.
+    Certificate {
+        /// EIP-712 digest of the submission.
+        submission: B256,
+    },
 }
 
 /// The tree of a shard that passed the member's check, piece by piece or as a whole.

@@ -251,13 +251,30 @@ async fn one_header_for_a_submission_in_an_epoch(backend: Backend) {
     assert!(suite.store.find(rival.digest).await.unwrap().is_none());
     assert_eq!(suite.count("shard_rows").await, 9);
     // A quorum's certificate overrules it; a later epoch is another matter, and is not charged again.
-    assert_eq!(suite.put_as(&rival, Authority::Certificate).await.unwrap(), stored(&rival));
+    let certified = Authority::Certificate { submission: submission(&suite, &rival) };
+    assert_eq!(suite.put_as(&rival, certified).await.unwrap(), stored(&rival));
+    let facts = suite.store.submission_facts(submission(&suite, &first), EPOCH, DAY).await.unwrap();
+    assert_eq!(facts.header, Some(first.digest), "the header stored first keeps the submission");
     let wish = Wish { epoch: 3, ..Wish::default() };
     let mut later = suite.world.batch_with(1, LARGE, &wish);
     later.submission = first.submission.clone();
     assert_eq!(suite.put(&later).await.unwrap(), stored(&later));
     let facts = suite.store.submission_facts(submission(&suite, &first), EPOCH, DAY).await.unwrap();
     assert_eq!(facts.spent_bytes, first.header.payload_length);
+}
+
+async fn a_certified_header_takes_its_submission(backend: Backend) {
+    let suite = Suite::new(backend).await;
+    let (first, mut rival) = (suite.world.batch(1, LARGE), suite.world.batch(2, LARGE));
+    rival.submission = first.submission.clone();
+    let certified = Authority::Certificate { submission: submission(&suite, &first) };
+    assert_eq!(suite.put_as(&first, certified).await.unwrap(), stored(&first));
+    // What a quorum vouched for was signed all the same: another header of the order is one too many.
+    let conflict = Commit::ConflictingHeader { existing: first.digest };
+    assert_eq!(suite.put(&rival).await.unwrap(), conflict);
+    let facts = suite.store.submission_facts(submission(&suite, &first), EPOCH, DAY).await.unwrap();
+    assert_eq!((facts.header, facts.charged, facts.spent_bytes), (Some(first.digest), false, 0));
+    assert!(suite.store.find(rival.digest).await.unwrap().is_none());
 }
 
 async fn rivals_race_and_one_wins(backend: Backend) {
@@ -479,6 +496,7 @@ on_both_backends! {
     a_killed_process_leaves_nothing_that_the_next_one_keeps,
     rows_that_do_not_make_up_the_shard_are_refused,
     one_header_for_a_submission_in_an_epoch,
+    a_certified_header_takes_its_submission,
     rivals_race_and_one_wins,
     uploads_race_and_do_not_overspend,
     a_certificate_is_added_once,

@@ -228,9 +228,12 @@ impl Committing {
                 return Err(Abandoned::Failed(StoreError::Lost));
             }
         }
-        if let Authority::Submission { submission, quota, daily_payload_bytes } = authority {
-            claim_header(connection, *submission, &entry).await?;
-            charge(connection, *submission, *quota, *daily_payload_bytes, &entry).await?;
+        match authority {
+            Authority::Submission { submission, quota, daily_payload_bytes } => {
+                claim_header(connection, *submission, &entry).await?;
+                charge(connection, *submission, *quota, *daily_payload_bytes, &entry).await?;
+            }
+            Authority::Certificate { submission } => note_header(connection, *submission, &entry).await?,
         }
         insert_rows(connection, shard, staged, rows).await?;
         let leaf_hashes: Vec<u8> = verified.tree.leaf_hashes().iter().flat_map(|hash| hash.0).collect();
@@ -291,17 +294,28 @@ async fn claim_header(
     match existing.map(|bytes| to_digest(&bytes)).transpose()? {
         Some(existing) if existing == entry.digest => Ok(()),
         Some(existing) => Err(Abandoned::Refused(Commit::ConflictingHeader { existing })),
-        None => {
-            query("INSERT INTO submission_headers (submission, epoch, digest, expires_at) VALUES ($1, $2, $3, $4)")
-                .bind(submission.to_vec())
-                .bind(u64_to_sql(header.epoch))
-                .bind(entry.digest.as_bytes().to_vec())
-                .bind(u64_to_sql(header.expires_at))
-                .execute(&mut *connection)
-                .await?;
-            Ok(())
-        }
+        None => note_header(connection, submission, entry).await,
     }
+}
+
+/// From now on this header holds its submission and epoch, unless another one does.
+async fn note_header(
+    connection: &mut AnyConnection,
+    submission: B256,
+    entry: &Entry,
+) -> Result<(), Abandoned> {
+    let header = entry.record.header();
+    query(
+        "INSERT INTO submission_headers (submission, epoch, digest, expires_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (submission, epoch) DO NOTHING",
+    )
+    .bind(submission.to_vec())
+    .bind(u64_to_sql(header.epoch))
+    .bind(entry.digest.as_bytes().to_vec())
+    .bind(u64_to_sql(header.expires_at))
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
 }
 
 /// Charges a submission's payload to its rollup's day, the first time it is stored.
