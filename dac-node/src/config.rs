@@ -126,6 +126,8 @@ pub struct LimitsConfig {
     pub piece_timeout: Period,
     /// Longest upload.
     pub upload_timeout: Period,
+    /// Longest other call, its request included; where a stream is the answer, until it begins.
+    pub call_timeout: Period,
     /// Retrieval by one client, in the long run.
     pub client_requests_per_second: f64,
     /// Retrieval by one client at once.
@@ -148,6 +150,7 @@ impl Default for LimitsConfig {
             uploads_per_rollup: 32,
             piece_timeout: Period::from_secs(10),
             upload_timeout: Period::from_secs(120),
+            call_timeout: Period::from_secs(30),
             client_requests_per_second: 50.0,
             client_request_burst: 500.0,
             client_bytes_per_second: ByteSize(32 << 20),
@@ -197,6 +200,7 @@ impl LimitsConfig {
             ("uploads_per_rollup", self.uploads_per_rollup == 0),
             ("piece_timeout", self.piece_timeout.is_zero()),
             ("upload_timeout", self.upload_timeout.is_zero()),
+            ("call_timeout", self.call_timeout.is_zero()),
             ("client_bytes_per_second", self.client_bytes_per_second.bytes() == 0),
             ("client_byte_burst", self.client_byte_burst.bytes() == 0),
             ("client_streams", self.client_streams == 0),
@@ -261,6 +265,7 @@ impl NodeConfig {
             registry_max_age: *self.chain.max_staleness,
             piece_timeout: *self.limits.piece_timeout,
             upload_timeout: *self.limits.upload_timeout,
+            call_timeout: *self.limits.call_timeout,
             capacity_bytes: self.limits.capacity.map(ByteSize::bytes),
         }
     }

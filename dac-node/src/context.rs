@@ -25,6 +25,8 @@ pub struct Settings {
     pub piece_timeout: Duration,
     /// Longest upload.
     pub upload_timeout: Duration,
+    /// Longest other call, its request included; where a stream is the answer, until it begins.
+    pub call_timeout: Duration,
     /// Bytes of shards that may be stored; none: as many as fit.
     pub capacity_bytes: Option<u64>,
 }

@@ -153,26 +153,25 @@ impl Node {
         }
 
         let members = MemberServiceServer::new(Members::new(Arc::clone(&context)))
-            .max_decoding_message_size(MESSAGE_MAX_BYTES);
+            .max_decoding_message_size(grpc::SMALL_REQUEST_MAX_BYTES);
+        // StoreShard keeps its own, shorter time, and has a reason for it.
         let dispersal = grpc::server(&parts.dispersal.limits, parts.dispersal.tls)?
+            .timeout(settings.upload_timeout.saturating_add(settings.call_timeout))
             .add_service(
                 DispersalServiceServer::new(Dispersal::new(Arc::clone(&context)))
                     .max_decoding_message_size(MESSAGE_MAX_BYTES),
             )
             .add_service(members.clone())
-            .add_service(tonic_health::pb::health_server::HealthServer::new(
-                tonic_health::server::HealthService::from_health_reporter(health.clone()),
-            ))
+            .add_service(grpc::health(&health))
             .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
         let retrieval = grpc::server(&parts.retrieval.limits, parts.retrieval.tls)?
+            .timeout(settings.call_timeout)
             .add_service(
                 RetrievalServiceServer::new(Retrieval::new(Arc::clone(&context)))
-                    .max_decoding_message_size(MESSAGE_MAX_BYTES),
+                    .max_decoding_message_size(grpc::SMALL_REQUEST_MAX_BYTES),
             )
             .add_service(members)
-            .add_service(tonic_health::pb::health_server::HealthServer::new(
-                tonic_health::server::HealthService::from_health_reporter(health.clone()),
-            ))
+            .add_service(grpc::health(&health))
             .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
 
         let serve = |router, listener: TcpListener, limits: &ListenerLimits| {

@@ -67,6 +67,7 @@ impl Default for Config {
                 registry_max_age: PATIENCE * 10,
                 piece_timeout: PATIENCE,
                 upload_timeout: PATIENCE,
+                call_timeout: PATIENCE,
                 capacity_bytes: None,
             },
             uploads: UploadLimits { bytes: 1 << 30, per_rollup: 64 },

@@ -2,10 +2,12 @@
 
 use dac_coding::ChunkProof;
 use dac_proto::wire;
+use dac_runtime::grpc::tonic_health;
 use dac_types::Geometry;
 use dac_types::limits::{CHUNKS_PER_CALL_MAX, STORED_ROW_BYTES};
 
 use super::*;
+use crate::node::Addresses;
 use crate::testing::Wish;
 
 #[tokio::test]
@@ -90,6 +92,47 @@ async fn bad_requests_get_their_reasons() {
             page_token: token.to_owned(),
         };
         assert_reason(client.list_batches(request).await, Reason::MalformedRequest);
+    }
+}
+
+#[tokio::test]
+async fn requests_are_small() {
+    let member = Member::start().await;
+    let large = Bytes::from(vec![7; 64 << 10]);
+    let request = v1::GetBatchRecordRequest { digest: large.clone() };
+    let status = member.retrieval().await.get_batch_record(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::OutOfRange, "{status:?}");
+    let Addresses { dispersal, retrieval, .. } = member.node.addresses();
+    for address in [dispersal, retrieval] {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(member.channel(address).await);
+        let service = "x".repeat(64 << 10);
+        let request = tonic_health::pb::HealthCheckRequest { service };
+        let status = health.check(request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::OutOfRange, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_is_given_up() {
+    const SHORT: Duration = Duration::from_millis(200);
+    let mut config = Config::default();
+    (config.settings.call_timeout, config.settings.upload_timeout) = (SHORT, SHORT);
+    let member = Member::start_with(config).await;
+    let Addresses { dispersal, retrieval, .. } = member.node.addresses();
+    let codec = tonic_prost::ProstCodec::<v1::GetMemberRequest, v1::GetMemberResponse>::default;
+    for (address, path) in [
+        (retrieval, "/dac.v1.RetrievalService/GetBatchRecord"),
+        (retrieval, "/dac.v1.RetrievalService/GetShard"),
+        (retrieval, "/dac.v1.MemberService/GetMember"),
+        (dispersal, "/dac.v1.MemberService/GetMember"),
+    ] {
+        let mut client = tonic::client::Grpc::new(member.channel(address).await);
+        client.ready().await.unwrap();
+        let request = tonic::Request::new(stream::pending::<v1::GetMemberRequest>());
+        let call = client.client_streaming(request, path.parse().unwrap(), codec());
+        let answer = tokio::time::timeout(PATIENCE, call).await.expect("an answer");
+        let status = answer.map(|_| ()).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Cancelled, "{path}: {status:?}");
     }
 }
 

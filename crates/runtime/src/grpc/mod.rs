@@ -21,6 +21,8 @@ use tracing::warn;
 
 pub use incoming::{Incoming, LimitedStream};
 pub use tonic_health;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::config::Period;
 
@@ -30,6 +32,9 @@ const HEADERS_MAX_BYTES: u32 = 16 << 10;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes that one connection may have in flight.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// A request that only names what is asked for; for `max_decoding_message_size` of services without uploads.
+pub const SMALL_REQUEST_MAX_BYTES: usize = 8 << 10;
 
 /// Bounds of a listener: the `[….limits]` tables of configuration files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -111,6 +116,12 @@ pub fn server(limits: &ListenerLimits, tls: Option<ServerTlsConfig>) -> Result<S
     })
 }
 
+/// Answers health checks, of small requests only: the generated server would take megabytes from anyone.
+pub fn health(reporter: &HealthReporter) -> HealthServer<HealthService> {
+    HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
+        .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES)
+}
+
 /// Describes the services to clients that ask, from their encoded descriptor sets.
 ///
 /// # Panics
@@ -124,6 +135,7 @@ pub fn reflection(descriptor_sets: &[&'static [u8]]) -> ServerReflectionServer<i
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("descriptor sets made at build time decode")
+        .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES)
 }
 
 /// Serves until `stop` is cancelled, then lets calls under way finish for `grace` at most.
