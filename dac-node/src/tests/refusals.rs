@@ -16,6 +16,10 @@ fn record(open: &mut v1::StoreShardOpen) -> &mut v1::Record {
     open.record.as_mut().unwrap()
 }
 
+fn order(open: &mut v1::StoreShardOpen) -> &mut v1::BatchSubmission {
+    record(open).submission.as_mut().unwrap().submission.as_mut().unwrap()
+}
+
 fn flip(bytes: &mut Bytes, index: usize) {
     let mut changed = bytes.to_vec();
     changed[index] ^= 1;
@@ -102,13 +106,26 @@ const CHANGES: &[(&str, Reason, Change)] = &[
         record(open).disperser_signature = [&[0xff; 32][..], &[1; 32], &[27]].concat().into();
     }),
     ("a submission changed after it was signed", Reason::WrongPoster, |_, open| {
-        flip(&mut record(open).submission.as_mut().unwrap().submission.as_mut().unwrap().replaces, 0);
+        flip(&mut order(open).replaces, 0);
     }),
     ("another length in the header", Reason::SubmissionMismatch, |_, open| {
         record(open).header.as_mut().unwrap().payload_length += 1;
     }),
     ("another batch number in the submission", Reason::SubmissionMismatch, |_, open| {
-        record(open).submission.as_mut().unwrap().submission.as_mut().unwrap().batch_number += 1;
+        order(open).batch_number += 1;
+    }),
+    ("another rollup in the submission", Reason::SubmissionMismatch, |_, open| {
+        flip(&mut order(open).rollup, 0);
+    }),
+    ("another length in the submission", Reason::SubmissionMismatch, |_, open| {
+        order(open).payload_length += 1;
+    }),
+    ("another expiry in the submission", Reason::SubmissionMismatch, |_, open| order(open).expires_at -= 1),
+    ("another hash kind in the submission", Reason::SubmissionMismatch, |_, open| {
+        order(open).hash_kind = v1::HashKind::Sha256.into();
+    }),
+    ("another hash in the submission", Reason::SubmissionMismatch, |_, open| {
+        flip(&mut order(open).batch_hash, 0);
     }),
     ("another root in the header", Reason::WrongDisperser, |_, open| {
         flip(&mut record(open).header.as_mut().unwrap().shard_root, 0);
