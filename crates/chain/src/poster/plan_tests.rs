@@ -83,6 +83,11 @@ impl Chain {
         self.blocks.push(Block { recorded, ..Block::default() });
     }
 
+    /// The account's key is used elsewhere.
+    fn somebody_uses_a_nonce(&mut self) {
+        self.blocks.push(Block { nonces: 1, ..Block::default() });
+    }
+
     /// The last blocks are replaced by as many empty ones and one more; their transactions are gone from everywhere.
     fn reorganise(&mut self, depth: usize) {
         let depth = depth.min(self.blocks.len());
@@ -238,9 +243,9 @@ impl World {
         );
     }
 
-    /// Nothing bad happens any more.
+    /// Nothing bad happens any more, except that gas is dearer than what was signed in cheaper times.
     fn calm_down(&mut self) {
-        self.chain.base_fee = 10;
+        self.chain.base_fee = 900;
         for _ in 0..200 {
             self.round(Until::Sent);
             self.chain.mine(10);
@@ -262,6 +267,7 @@ enum Event {
     Round(Until),
     Mine(usize),
     Somebody(u8),
+    ForeignNonce,
     Reorganise(usize),
     ForgetPool,
     BaseFee(u128),
@@ -275,6 +281,7 @@ fn event() -> impl Strategy<Value = Event> {
         6 => Just(Event::Round(Until::Sent)),
         6 => (0usize..4).prop_map(Event::Mine),
         1 => (1u8..12).prop_map(Event::Somebody),
+        1 => Just(Event::ForeignNonce),
         1 => (1usize..6).prop_map(Event::Reorganise),
         1 => Just(Event::ForgetPool),
         2 => prop_oneof![Just(5), Just(100), Just(900), Just(20_000)].prop_map(Event::BaseFee),
@@ -296,6 +303,7 @@ proptest! {
                 Event::Round(until) => world.round(until),
                 Event::Mine(most) => world.chain.mine(most),
                 Event::Somebody(number) => world.chain.somebody_records(digest(number)),
+                Event::ForeignNonce => world.chain.somebody_uses_a_nonce(),
                 // Only as deep as what was not called confirmed.
                 Event::Reorganise(depth) => {
                     world.chain.reorganise(depth.min(usize::try_from(confirmations).unwrap() - 1));
