@@ -64,7 +64,7 @@ impl Grpc {
     }
 
     async fn existing(&self, id: SubmissionDigest) -> Result<Option<v1::Batch>, Status> {
-        let batch = self.batches.get(id).await.map_err(|error| store_status(&error))?;
+        let batch = self.batches.taken(id).await.map_err(|error| store_status(&error))?;
         Ok(batch.map(|batch| convert::batch_to_wire(&batch)))
     }
 }

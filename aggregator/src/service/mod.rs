@@ -74,10 +74,7 @@ impl Batches {
             // One unreadable batch does not keep the others waiting.
             match batches.ctx.store.batch(id).await {
                 Ok(Some(versioned)) => {
-                    let waits = matches!(versioned.batch.phase, Phase::Received | Phase::Dispersing);
-                    let length = versioned.batch.submission.submission.payload_length;
-                    let reservation = waits.then(|| batches.budget.reserve_anyway(length));
-                    batches.start(versioned, reservation);
+                    batches.resume(versioned);
                 }
                 Ok(None) => {}
                 Err(error @ StoreError::Corrupt { .. }) => error!(batch = %id, %error, "left alone"),
@@ -97,17 +94,46 @@ impl Batches {
         &self.budget
     }
 
+    /// Begins to work on a batch, unless somebody does already.
     fn start(&self, versioned: Versioned, reservation: Option<Reservation>) -> Arc<Batch> {
         let id = versioned.batch.id;
         let (actor, events, view) = Actor::new(Arc::clone(&self.ctx), versioned, reservation);
         let batch = Arc::clone(&view.borrow());
-        self.live.lock().insert(id, Live { events, view });
+        {
+            let mut live = self.live.lock();
+            if let Some(present) = live.get(&id) {
+                return Arc::clone(&present.view.borrow());
+            }
+            live.insert(id, Live { events, view });
+        }
         let live = Arc::clone(&self.live);
         self.ctx.tasks.spawn(async move {
             actor.run().await;
             live.lock().remove(&id);
         });
         batch
+    }
+
+    /// Goes on with a batch that was taken before.
+    fn resume(&self, versioned: Versioned) -> Arc<Batch> {
+        let waits = matches!(versioned.batch.phase, Phase::Received | Phase::Dispersing);
+        let length = versioned.batch.submission.submission.payload_length;
+        let reservation = waits.then(|| self.budget.reserve_anyway(length));
+        self.start(versioned, reservation)
+    }
+
+    /// The batch of a submission that was taken before. A commit may have taken place although it was reported as failed:
+    /// where nobody works on the batch, that begins now, and not only at the next start.
+    pub async fn taken(&self, id: SubmissionDigest) -> Result<Option<Arc<Batch>>, StoreError> {
+        let live = self.live.lock().get(&id).map(|live| Arc::clone(&live.view.borrow()));
+        if live.is_some() {
+            return Ok(live);
+        }
+        let stored = self.ctx.store.batch(id).await?;
+        Ok(stored.map(|stored| match stored.batch.finished {
+            true => Arc::new(stored.batch),
+            false => self.resume(stored),
+        }))
     }
 
     /// Makes a finished upload a batch and begins to work on it. Not to be cancelled: run it in a task.
@@ -122,7 +148,7 @@ impl Batches {
         let upload_id = upload.id();
         match self.ctx.store.create(batch.clone(), upload).await? {
             Creation::Refused(taken) => Ok(Submitted::Refused(taken)),
-            Creation::Exists => self.get(id).await?.map(Submitted::Batch).ok_or(StoreError::Missing { id }),
+            Creation::Exists => self.taken(id).await?.map(Submitted::Batch).ok_or(StoreError::Missing { id }),
             Creation::Created { replaced } => {
                 metrics::received();
                 if let Some(former) = replaced {

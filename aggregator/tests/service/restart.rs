@@ -8,6 +8,28 @@ use crate::support::rollup::{digest, order, payload, sign};
 use crate::support::{Behaviour, World};
 
 #[tokio::test]
+async fn a_batch_whose_creation_seemed_to_fail_goes_on_when_it_is_submitted_again() {
+    let world = World::small().await;
+    let running = world.start().await;
+    let bytes = payload(100_000, 1);
+    let submission = sign(order(1, HashKind::Opaque, &bytes));
+    // As if the connection had broken between the commit and its answer: the store has the batch, nobody works on it.
+    let mut upload = running.store().begin_upload(1).await.unwrap();
+    for piece in bytes.chunks(10_000) {
+        upload.push(piece).await.unwrap();
+    }
+    let id = dac_aggregator::batch::SubmissionDigest(digest(&submission));
+    let batch = dac_aggregator::batch::Batch::received(id, submission.clone(), 1);
+    running.store().create(batch, upload).await.unwrap();
+    let (first, second) =
+        tokio::join!(running.submit(&submission, &bytes), running.submit(&submission, &bytes));
+    assert_eq!(first.unwrap().received_at_ms, second.unwrap().received_at_ms);
+    running.until_state(digest(&submission), v1::BatchState::Posted).await;
+    assert_eq!(running.aggregator.batches().budget().used(), 0);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn received_batches_are_encoded_after_a_restart() {
     let world = World::small().await;
     let running = world.start().await;
