@@ -82,9 +82,6 @@ pub(super) async fn receive(
 
 async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, Status> {
     let ctx = grpc.batches.context();
-    let _place = Arc::clone(&grpc.uploads)
-        .try_acquire_owned()
-        .map_err(|_| Reason::Busy.status_with_retry("at the limit of uploads; try again", BUSY_RETRY))?;
     let Identified { id, submission } = submit::identify(pieces.open().await?, &ctx.identity)?;
     if let Some(batch) = grpc.existing(id).await? {
         return Ok(batch);
@@ -101,6 +98,10 @@ async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, St
         return Ok(batch);
     }
     submit::may_take_number(holder.as_ref(), order.replaced()).map_err(Refusal::from)?;
+    // Only now: places are for those who may submit, not for whoever opens a stream and says nothing.
+    let _place = Arc::clone(&grpc.uploads)
+        .try_acquire_owned()
+        .map_err(|_| Reason::Busy.status_with_retry("at the limit of uploads; try again", BUSY_RETRY))?;
     let budget = grpc.batches.budget();
     let reservation = budget.try_reserve(order.payload_length).ok_or_else(|| {
         let message = format!("at the limit of {} bytes in flight; try again", budget.limit());

@@ -227,6 +227,25 @@ async fn bytes_and_uploads_in_flight_are_bounded() {
 }
 
 #[tokio::test]
+async fn who_says_nothing_takes_no_place() {
+    let mut world = World::small().await;
+    world.options.uploads = 1;
+    let running = world.start().await;
+    let mut client = running.client.clone();
+    // Refused, it comes back at once: a place that it can have, it takes.
+    let mute = tokio::spawn(async move {
+        loop {
+            let _ = client.submit_batch(tokio_stream::pending()).await;
+        }
+    });
+    for number in 1..=5 {
+        running.submit_new(number, 1000).await;
+    }
+    mute.abort();
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn cancelled_and_stalled_uploads_leave_nothing() {
     let mut world = World::small().await;
     world.options.piece_timeout = Duration::from_millis(300);
