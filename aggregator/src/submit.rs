@@ -8,8 +8,10 @@ use dac_chain::RegistryView;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
-use dac_types::limits::{PAYLOAD_MAX_BYTES, SUBMIT_AHEAD_MAX_SECONDS};
-use dac_types::{Address, B256, BatchDigest, Domain, EcdsaSignatureError, HashKind, SignedSubmission};
+use dac_types::limits::PAYLOAD_MAX_BYTES;
+use dac_types::{
+    Address, B256, BatchDigest, Domain, EcdsaSignatureError, HashKind, SignedSubmission, TimesError,
+};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -61,40 +63,9 @@ pub enum Refusal {
         /// Announced.
         got: u64,
     },
-    /// The batch has expired.
-    #[error("expiresAt {expires_at} is not after {now}")]
-    ExpiresTooSoon {
-        /// The submission's.
-        expires_at: u64,
-        /// Our clock.
-        now: u64,
-    },
-    /// Longer than the rollup may ask for.
-    #[error("expiresAt {expires_at} lies more than {retention} s after {now}")]
-    ExpiresTooLate {
-        /// The submission's.
-        expires_at: u64,
-        /// The rollup's longest retention.
-        retention: u64,
-        /// Our clock.
-        now: u64,
-    },
-    /// The order is void.
-    #[error("submitBefore {submit_before} has passed: it is {now}")]
-    SubmitBeforePassed {
-        /// The submission's.
-        submit_before: u64,
-        /// Our clock.
-        now: u64,
-    },
-    /// The order would be good for too long.
-    #[error("submitBefore {submit_before} lies more than {SUBMIT_AHEAD_MAX_SECONDS} s after {now}")]
-    SubmitBeforeTooFar {
-        /// The submission's.
-        submit_before: u64,
-        /// Our clock.
-        now: u64,
-    },
+    /// A time of the order is out of bounds.
+    #[error(transparent)]
+    Times(#[from] TimesError),
     /// The rollup may not submit that much in a day, so no member will ever take it.
     #[error("the rollup may submit {limit} bytes a day, {got} were announced")]
     OverDailyBytes {
@@ -186,10 +157,7 @@ impl Refusal {
             Refusal::UnknownRollup { .. } => Reason::UnknownRollup,
             Refusal::WrongDisperser { .. } => Reason::WrongDisperser,
             Refusal::PayloadLength { .. } | Refusal::BatchHash { .. } => Reason::BadPayload,
-            Refusal::ExpiresTooSoon { .. } => Reason::ExpiresTooSoon,
-            Refusal::ExpiresTooLate { .. } => Reason::ExpiresTooLate,
-            Refusal::SubmitBeforePassed { .. } => Reason::SubmitBeforePassed,
-            Refusal::SubmitBeforeTooFar { .. } => Reason::SubmitBeforeTooFar,
+            Refusal::Times(error) => (*error).into(),
             Refusal::OverDailyBytes { .. } => Reason::QuotaExceeded,
             Refusal::Signature(_) => Reason::BadSubmissionSignature,
             Refusal::WrongPoster { .. } => Reason::WrongPoster,
@@ -254,20 +222,7 @@ pub fn authorise(
     if got > admitted.daily_payload_bytes {
         return Err(Refusal::OverDailyBytes { got, limit: admitted.daily_payload_bytes });
     }
-    let (expires_at, submit_before) = (order.expires_at, order.submit_before);
-    if expires_at <= now {
-        return Err(Refusal::ExpiresTooSoon { expires_at, now });
-    }
-    let retention = admitted.retention_max_seconds;
-    if expires_at > now.saturating_add(retention) {
-        return Err(Refusal::ExpiresTooLate { expires_at, retention, now });
-    }
-    if submit_before < now {
-        return Err(Refusal::SubmitBeforePassed { submit_before, now });
-    }
-    if submit_before > now.saturating_add(SUBMIT_AHEAD_MAX_SECONDS) {
-        return Err(Refusal::SubmitBeforeTooFar { submit_before, now });
-    }
+    admitted.check_times(order, now)?;
     if view.paused {
         return Err(Refusal::Paused);
     }

@@ -10,9 +10,10 @@ use dac_chain::RegistryView;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
-use dac_types::limits::{QUOTA_DAY_SECONDS, SUBMIT_AHEAD_MAX_SECONDS};
+use dac_types::limits::QUOTA_DAY_SECONDS;
 use dac_types::{
     Address, BatchDigest, Committee, Disagreement, Domain, EcdsaSignatureError, PublicKeyBytes, Record, Seat,
+    TimesError,
 };
 use thiserror::Error;
 
@@ -84,40 +85,9 @@ pub enum Refusal {
         /// The header's.
         rollup: Address,
     },
-    /// The batch has expired.
-    #[error("expiresAt {expires_at} is not after {now}")]
-    ExpiresTooSoon {
-        /// The header's.
-        expires_at: u64,
-        /// Our clock.
-        now: u64,
-    },
-    /// Longer than the rollup may ask for.
-    #[error("expiresAt {expires_at} lies more than {retention} s after {now}")]
-    ExpiresTooLate {
-        /// The header's.
-        expires_at: u64,
-        /// The rollup's longest retention.
-        retention: u64,
-        /// Our clock.
-        now: u64,
-    },
-    /// The order is void.
-    #[error("submitBefore {submit_before} has passed: it is {now}")]
-    SubmitBeforePassed {
-        /// The submission's.
-        submit_before: u64,
-        /// Our clock.
-        now: u64,
-    },
-    /// The order would be good for too long.
-    #[error("submitBefore {submit_before} lies more than {SUBMIT_AHEAD_MAX_SECONDS} s after {now}")]
-    SubmitBeforeTooFar {
-        /// The submission's.
-        submit_before: u64,
-        /// Our clock.
-        now: u64,
-    },
+    /// A time of the order is out of bounds.
+    #[error(transparent)]
+    Times(#[from] TimesError),
     /// Header and order differ.
     #[error(transparent)]
     Disagreement(#[from] Disagreement),
@@ -172,10 +142,7 @@ impl Refusal {
             Refusal::Paused => Reason::Paused,
             Refusal::EpochNotActive { .. } => Reason::EpochNotActive,
             Refusal::UnknownRollup { .. } => Reason::UnknownRollup,
-            Refusal::ExpiresTooSoon { .. } => Reason::ExpiresTooSoon,
-            Refusal::ExpiresTooLate { .. } => Reason::ExpiresTooLate,
-            Refusal::SubmitBeforePassed { .. } => Reason::SubmitBeforePassed,
-            Refusal::SubmitBeforeTooFar { .. } => Reason::SubmitBeforeTooFar,
+            Refusal::Times(error) => (*error).into(),
             Refusal::Disagreement(_) => Reason::SubmissionMismatch,
             Refusal::SubmissionSignature(_) => Reason::BadSubmissionSignature,
             Refusal::WrongPoster { .. } => Reason::WrongPoster,
@@ -235,12 +202,6 @@ pub fn locate(addressed: Addressed, view: &RegistryView, identity: &Identity) ->
     Ok(Located { committee: Arc::clone(committee), seat, record, digest })
 }
 
-/// Nothing is promised or repeated of a batch that has expired.
-pub fn check_expiry(record: &Record, now: u64) -> Result<(), Refusal> {
-    let expires_at = record.header.expires_at;
-    if expires_at <= now { Err(Refusal::ExpiresTooSoon { expires_at, now }) } else { Ok(()) }
-}
-
 /// Weighs times and signatures of a batch that is not stored yet.
 ///
 /// `certified` says that the record's certificate was verified: then a quorum made the other checks before, and what has
@@ -254,29 +215,21 @@ pub fn authorise(
 ) -> Result<Authority, Refusal> {
     let Located { committee, record, digest, .. } = located;
     let (header, order) = (&record.header, &record.submission.submission);
-    if !certified && view.paused {
-        return Err(Refusal::Paused);
-    }
-    if !certified && !committee.is_active(now) {
-        let (from, until) = (committee.active_from(), committee.active_until());
-        return Err(Refusal::EpochNotActive { epoch: header.epoch, from, until, now });
-    }
-    check_expiry(record, now)?;
-    let admitted = view.rollup(header.rollup);
-    if !certified {
-        let terms = admitted.ok_or(Refusal::UnknownRollup { rollup: header.rollup })?;
-        let (expires_at, retention) = (header.expires_at, terms.retention_max_seconds);
-        if expires_at > now.saturating_add(retention) {
-            return Err(Refusal::ExpiresTooLate { expires_at, retention, now });
+    let terms = if certified {
+        TimesError::check_expiry(header.expires_at, now)?;
+        None
+    } else {
+        if view.paused {
+            return Err(Refusal::Paused);
         }
-        let submit_before = order.submit_before;
-        if submit_before < now {
-            return Err(Refusal::SubmitBeforePassed { submit_before, now });
+        if !committee.is_active(now) {
+            let (from, until) = (committee.active_from(), committee.active_until());
+            return Err(Refusal::EpochNotActive { epoch: header.epoch, from, until, now });
         }
-        if submit_before > now.saturating_add(SUBMIT_AHEAD_MAX_SECONDS) {
-            return Err(Refusal::SubmitBeforeTooFar { submit_before, now });
-        }
-    }
+        let terms = view.rollup(header.rollup).ok_or(Refusal::UnknownRollup { rollup: header.rollup })?;
+        terms.check_times(order, now)?;
+        Some(terms)
+    };
     order.check_agrees(header)?;
     let submission = order.digest(domain);
     let poster = record.submission.signature.recover(submission).map_err(Refusal::SubmissionSignature)?;
@@ -284,10 +237,7 @@ pub fn authorise(
     if disperser != order.disperser {
         return Err(Refusal::WrongDisperser { expected: order.disperser, got: disperser });
     }
-    if certified {
-        return Ok(Authority::Certificate { submission });
-    }
-    let terms = admitted.ok_or(Refusal::UnknownRollup { rollup: header.rollup })?;
+    let Some(terms) = terms else { return Ok(Authority::Certificate { submission }) };
     if poster != terms.poster {
         return Err(Refusal::WrongPoster { expected: terms.poster, got: poster });
     }

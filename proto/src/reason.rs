@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dac_types::TimesError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -162,6 +163,17 @@ impl Reason {
                 | Reason::QuotaExceeded
                 | Reason::Internal
         )
+    }
+}
+
+impl From<TimesError> for Reason {
+    fn from(error: TimesError) -> Self {
+        match error {
+            TimesError::ExpiresTooSoon { .. } => Reason::ExpiresTooSoon,
+            TimesError::ExpiresTooLate { .. } => Reason::ExpiresTooLate,
+            TimesError::SubmitBeforePassed { .. } => Reason::SubmitBeforePassed,
+            TimesError::SubmitBeforeTooFar { .. } => Reason::SubmitBeforeTooFar,
+        }
     }
 }
 

@@ -29,6 +29,6 @@ pub use geometry::{Geometry, GeometryError, Quorum, Safety};
 pub use header::{BatchHeader, CoverageRenewal, HashKind, HeaderError, UnknownHashKind};
 pub use ids::{BatchDigest, Seat};
 pub use record::{Record, RecordShapeError, RowFingerprints};
-pub use rollup::AdmittedRollup;
+pub use rollup::{AdmittedRollup, TimesError};
 pub use signing_domain::Domain;
 pub use submission::{BatchSubmission, Disagreement, SignedSubmission};

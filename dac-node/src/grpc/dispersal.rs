@@ -9,6 +9,7 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_server::DispersalService;
 use dac_proto::v1::store_shard_request::Message;
+use dac_types::TimesError;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -78,7 +79,8 @@ impl Dispersal {
         let view = context.registry()?;
         let located = admit::locate(addressed, &view, &context.identity).map_err(refused)?;
         let now = context.clock.now_unix_seconds();
-        admit::check_expiry(&located.record, now).map_err(refused)?;
+        TimesError::check_expiry(located.record.header.expires_at, now)
+            .map_err(|error| refused(error.into()))?;
 
         let held = context.store.find(located.digest).await.map_err(|error| store_status(&error))?;
         let lacks_certificate = held.as_ref().is_none_or(|held| held.record.record().certificate.is_none());
