@@ -1,16 +1,14 @@
 //! The configuration file of an aggregator. Committee, thresholds and coding come from L1 and are not configured.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dac_chain::PosterConfig;
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
-use dac_runtime::config::{self, ByteSize, HttpUrl, Period};
-use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::config::{self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, Period, ShutdownConfig};
 use dac_runtime::telemetry::LogConfig;
-use dac_runtime::tls::{ClientTls, ServerTls};
+use dac_runtime::tls::ClientTls;
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use dac_types::{Address, Domain};
 use serde::{Deserialize, Deserializer, de};
@@ -112,28 +110,6 @@ pub struct KeyFiles {
     pub keystore: PathBuf,
     /// A file with its password.
     pub password_file: PathBuf,
-}
-
-/// A gRPC listener.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListenerConfig {
-    /// Address and port; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// TLS; with `client_ca`, only clients that it vouches for get in.
-    #[serde(default)]
-    pub tls: Option<ServerTls>,
-    /// Bounds of connections.
-    #[serde(default)]
-    pub limits: ListenerLimits,
-}
-
-/// The `[metrics]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MetricsConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
 }
 
 /// The `[dispersal]` table.
@@ -253,20 +229,6 @@ impl Default for LimitsConfig {
     }
 }
 
-/// The `[shutdown]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ShutdownConfig {
-    /// How long calls under way may take to finish.
-    pub grace: Period,
-}
-
-impl Default for ShutdownConfig {
-    fn default() -> Self {
-        Self { grace: Period::from_secs(15) }
-    }
-}
-
 impl AggregatorConfig {
     /// Times that batches go by.
     pub fn settings(&self) -> Settings {
@@ -369,9 +331,7 @@ impl config::Config for AggregatorConfig {
             config::resolve(&mut l1.password_file, folder);
         }
         self.store.resolve_paths(folder);
-        if let Some(tls) = &mut self.grpc.tls {
-            tls.resolve_paths(folder);
-        }
+        self.grpc.resolve_paths(folder);
         self.dispersal.tls.resolve_paths(folder);
     }
 
@@ -417,11 +377,6 @@ impl config::Config for AggregatorConfig {
 
 /// Says in a few lines what would run.
 pub fn explain(config: &AggregatorConfig) -> String {
-    let tls = match &config.grpc.tls {
-        None => "no TLS",
-        Some(ServerTls { client_ca: None, .. }) => "TLS",
-        Some(ServerTls { client_ca: Some(_), .. }) => "TLS, client certificates demanded",
-    };
     let rpc: Vec<String> = config.chain.rpc.iter().map(ToString::to_string).collect();
     let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
     let store = match &config.store.url {
@@ -437,7 +392,7 @@ pub fn explain(config: &AggregatorConfig) -> String {
          registry:   {}\n\
          log:        {}, at most {} gwei per gas\n\
          store:      {store}\n\
-         grpc:       {} ({tls})\n\
+         grpc:       {} ({})\n\
          metrics:    {metrics}\n\
          members:    {members}\n\
          in flight:  {} of payloads\n",
@@ -447,6 +402,7 @@ pub fn explain(config: &AggregatorConfig) -> String {
         config.chain.certificate_log,
         config.posting.fee_cap_gwei,
         config.grpc.listen,
+        config.grpc.protection(),
         config.limits.in_flight,
     )
 }

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dac_database::{DatabaseOptions, DatabaseUrl};
-use dac_runtime::config::{self, ByteSize, HttpUrl, Period};
-use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::config::{self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, Period, ShutdownConfig};
 use dac_runtime::telemetry::LogConfig;
-use dac_runtime::tls::ServerTls;
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use dac_types::{Address, Domain};
 use serde::{Deserialize, Deserializer, de};
@@ -88,28 +86,6 @@ pub struct KeysConfig {
     pub bls_keystore: PathBuf,
     /// A file with its password.
     pub password_file: PathBuf,
-}
-
-/// A gRPC listener.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListenerConfig {
-    /// Address and port; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// TLS; with `client_ca`, only clients that it vouches for get in.
-    #[serde(default)]
-    pub tls: Option<ServerTls>,
-    /// Bounds of connections.
-    #[serde(default)]
-    pub limits: ListenerLimits,
-}
-
-/// The `[metrics]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MetricsConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
 }
 
 /// The `[limits]` table.
@@ -244,20 +220,6 @@ impl RetentionConfig {
     }
 }
 
-/// The `[shutdown]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ShutdownConfig {
-    /// How long calls under way may take to finish.
-    pub grace: Period,
-}
-
-impl Default for ShutdownConfig {
-    fn default() -> Self {
-        Self { grace: Period::from_secs(30) }
-    }
-}
-
 impl NodeConfig {
     /// What the handlers go by.
     pub fn settings(&self) -> Settings {
@@ -277,9 +239,7 @@ impl config::Config for NodeConfig {
         config::resolve(&mut self.keys.password_file, folder);
         self.store.resolve_paths(folder);
         for listener in [&mut self.dispersal, &mut self.retrieval] {
-            if let Some(tls) = &mut listener.tls {
-                tls.resolve_paths(folder);
-            }
+            listener.resolve_paths(folder);
         }
     }
 
@@ -317,11 +277,6 @@ impl config::Config for NodeConfig {
 
 /// Says in a few lines what would run.
 pub fn explain(config: &NodeConfig) -> String {
-    let tls = |listener: &ListenerConfig| match &listener.tls {
-        None => "no TLS",
-        Some(ServerTls { client_ca: None, .. }) => "TLS",
-        Some(ServerTls { client_ca: Some(_), .. }) => "TLS, client certificates demanded",
-    };
     let rpc: Vec<String> = config.chain.rpc.iter().map(ToString::to_string).collect();
     let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
     let store = match &config.store.url {
@@ -341,9 +296,9 @@ pub fn explain(config: &NodeConfig) -> String {
         rpc.join(", "),
         config.chain.registry,
         config.dispersal.listen,
-        tls(&config.dispersal),
+        config.dispersal.protection(),
         config.retrieval.listen,
-        tls(&config.retrieval),
+        config.retrieval.protection(),
         config.limits.uploads,
         config.limits.uploads_per_rollup,
     )

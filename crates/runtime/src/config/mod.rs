@@ -1,5 +1,6 @@
 //! Configuration files: TOML, unknown keys refused, durations and sizes with units, paths relative to the file.
 
+mod sections;
 mod units;
 mod url;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+pub use self::sections::{ListenerConfig, MetricsConfig, ShutdownConfig};
 pub use self::units::{ByteSize, Period, UnitError};
 pub use self::url::{HttpUrl, HttpUrlError};
 

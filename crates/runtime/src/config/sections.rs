@@ -1,0 +1,64 @@
+//! Tables that stand in the files of several programs.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::Period;
+use crate::grpc::ListenerLimits;
+use crate::tls::ServerTls;
+
+/// A gRPC listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// TLS; with `client_ca`, only clients that it vouches for get in.
+    #[serde(default)]
+    pub tls: Option<ServerTls>,
+    /// Bounds of connections.
+    #[serde(default)]
+    pub limits: ListenerLimits,
+}
+
+impl ListenerConfig {
+    /// Reads relative paths as relative to the configuration file's folder.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        if let Some(tls) = &mut self.tls {
+            tls.resolve_paths(folder);
+        }
+    }
+
+    /// How the listener is protected, in a few words.
+    pub const fn protection(&self) -> &'static str {
+        match &self.tls {
+            None => "no TLS",
+            Some(ServerTls { client_ca: None, .. }) => "TLS",
+            Some(ServerTls { client_ca: Some(_), .. }) => "TLS, client certificates demanded",
+        }
+    }
+}
+
+/// The `[metrics]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+}
+
+/// The `[shutdown]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownConfig {
+    /// How long calls under way may take to finish.
+    pub grace: Period,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { grace: Period::from_secs(30) }
+    }
+}
