@@ -200,7 +200,7 @@ impl Actor {
         if self.state.pending() >= self.config.queue_max {
             return Err(ChainError::QueueFull { limit: self.config.queue_max });
         }
-        let sequence = self.state.next_sequence();
+        let sequence = self.state.take_sequence();
         let posting = Posting { digest, sequence, calldata, reverts: 0, outcome: None };
         self.commit(vec![Change::SavePosting(posting)]).await?;
         Ok(Enqueued { digest, outcome: None })

@@ -61,8 +61,10 @@ impl State {
         self.postings.is_empty() && self.slots.is_empty()
     }
 
-    pub(super) fn next_sequence(&self) -> u64 {
-        self.last_sequence + 1
+    /// Used up even where the commit that was to use it seems to fail: it may be in the store all the same.
+    pub(super) fn take_sequence(&mut self) -> u64 {
+        self.last_sequence += 1;
+        self.last_sequence
     }
 
     pub(super) fn posting(&self, digest: BatchDigest) -> Option<&Posting> {

@@ -178,7 +178,7 @@ impl World {
     fn enqueue(&mut self, number: u8) {
         let digest = digest(number);
         if self.store.posting(digest).is_none() && !self.outcomes.contains_key(&digest) {
-            let sequence = self.store.next_sequence();
+            let sequence = self.store.take_sequence();
             let posting = Posting { digest, sequence, calldata: Bytes::new(), reverts: 0, outcome: None };
             self.store.apply(&Change::SavePosting(posting));
         }
