@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use dac_aggregator::config::{AggregatorConfig, explain};
+use dac_aggregator::config::{AggregatorConfig, KeysConfig, explain};
 use dac_aggregator::service::aggregator::{Addresses, Aggregator, Listener, Parts};
 use dac_aggregator::store::{Owner, Store};
 use dac_chain::{CertificateLogReader, Endpoints, Follower, RpcL1, RpcRegistryReader, TransactionSigner};
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Failure> {
     let config: AggregatorConfig = config::load(&args.config.config)?;
     if args.config.check_config {
+        check(&config)?;
         print!("{}", explain(&config));
         return Ok(());
     }
@@ -56,8 +57,27 @@ fn run(args: &Args) -> Result<(), Failure> {
         .block_on(serve(config, args.ready_file.as_deref()))
 }
 
+/// Everything that can be checked without starting: files exist, the passwords open the keystores, TLS fits together.
+fn check(config: &AggregatorConfig) -> Result<(), Failure> {
+    let (disperser, l1) = load_keys(&config.keys)?;
+    if let Some(tls) = &config.grpc.tls {
+        tls.load(*config.grpc.limits.handshake_timeout)?;
+    }
+    config.dispersal.tls.load(*config.dispersal.connect_timeout)?;
+    println!("disperser:  {}", disperser.address());
+    println!("pays:       {}", l1.address());
+    Ok(())
+}
+
 async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<(), Failure> {
     let stop = shutdown::on_signal()?;
+    if let Some(path) = ready_file {
+        // That of a former run would speak too early.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
     let follower_stop = CancellationToken::new();
     let grace = *config.shutdown.grace;
     let aggregator = tokio::select! {
@@ -78,7 +98,9 @@ async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<()
 }
 
 async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> Result<Parts, Failure> {
-    let (signer, l1_signer) = load_keys(config).await?;
+    let keys = config.keys.clone();
+    // Deriving a key from its password takes a second: off the async threads.
+    let (signer, l1_signer) = tokio::task::spawn_blocking(move || load_keys(&keys)).await??;
     let chain = &config.chain;
     let urls: Vec<&str> = chain.rpc.iter().map(|url| url.expose().as_str()).collect();
     let endpoints = Endpoints::new(&urls, chain.chain_id, *chain.request_timeout)?;
@@ -123,21 +145,16 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
 
 type Signer = Arc<dyn TransactionSigner>;
 
-/// Deriving a key from its password takes a second: off the async threads.
-async fn load_keys(config: &AggregatorConfig) -> Result<(Signer, Signer), Failure> {
-    let keys = config.keys.clone();
-    let loaded = tokio::task::spawn_blocking(move || {
-        let load = |keystore: &Path, password: &Path| -> Result<Signer, dac_keys::KeystoreError> {
-            Ok(Arc::new(dac_keys::load_ecdsa_keystore(keystore, password)?))
-        };
-        let disperser = load(&keys.disperser_keystore, &keys.password_file)?;
-        let l1 = match &keys.l1 {
-            Some(files) => load(&files.keystore, &files.password_file)?,
-            None => Arc::clone(&disperser),
-        };
-        Ok::<_, dac_keys::KeystoreError>((disperser, l1))
-    });
-    Ok(loaded.await??)
+fn load_keys(keys: &KeysConfig) -> Result<(Signer, Signer), dac_keys::KeystoreError> {
+    let load = |keystore: &Path, password: &Path| -> Result<Signer, dac_keys::KeystoreError> {
+        Ok(Arc::new(dac_keys::load_ecdsa_keystore(keystore, password)?))
+    };
+    let disperser = load(&keys.disperser_keystore, &keys.password_file)?;
+    let l1 = match &keys.l1 {
+        Some(files) => load(&files.keystore, &files.password_file)?,
+        None => Arc::clone(&disperser),
+    };
+    Ok((disperser, l1))
 }
 
 /// Whole or not at all: whoever waits for the file reads it at once.

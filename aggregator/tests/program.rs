@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dac_chain::PrivateKeySigner;
 use dac_chain::testing::{Anvil, CommitteeSpec, deploy_committee};
 use dac_keys::{KdfCost, create_ecdsa_keystore, create_password_file};
 use dac_proto::v1;
@@ -39,6 +40,11 @@ fn write_config(folder: &Path, rpc: &str, registry: &str, log: &str, more: &str)
     std::fs::write(folder.join("aggregator.toml"), config).unwrap();
 }
 
+fn write_key(folder: &Path, key: &PrivateKeySigner) {
+    let password = create_password_file(&folder.join("password")).unwrap();
+    create_ecdsa_keystore(&folder.join("disperser.json"), key, &password, KdfCost::Light).unwrap();
+}
+
 #[test]
 fn the_configuration_is_explained_or_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -46,8 +52,15 @@ fn the_configuration_is_explained_or_refused() {
         ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512");
     write_config(folder.path(), "http://127.0.0.1:1", registry, log, "");
     let said = program(folder.path()).arg("--check-config").output().unwrap();
+    assert!(!said.status.success());
+    assert!(String::from_utf8(said.stderr).unwrap().contains("disperser.json"), "a missing key is found out");
+
+    let key = PrivateKeySigner::random();
+    write_key(folder.path(), &key);
+    let said = program(folder.path()).arg("--check-config").output().unwrap();
     assert!(said.status.success());
-    assert!(String::from_utf8(said.stdout).unwrap().contains("31337"));
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(text.contains("31337") && text.contains(&key.address().to_string()), "{text}");
 
     write_config(folder.path(), "http://127.0.0.1:1", registry, log, "[dispersal]\nquorum = 5\n");
     let said = program(folder.path()).arg("--check-config").output().unwrap();
@@ -61,9 +74,7 @@ async fn it_becomes_ready_and_stops_when_told_to() {
     let anvil = Anvil::start().await;
     let committee = deploy_committee(&anvil, &CommitteeSpec::new(4, 2, 3)).await;
     let folder = tempfile::tempdir().unwrap();
-    let password = create_password_file(&folder.path().join("password")).unwrap();
-    let keystore = folder.path().join("disperser.json");
-    create_ecdsa_keystore(&keystore, &anvil.key(5), &password, KdfCost::Light).unwrap();
+    write_key(folder.path(), &anvil.key(5));
     let deployment = &committee.deployment;
     write_config(
         folder.path(),

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::ServerTlsConfig;
-use tonic_health::server::{HealthReporter, HealthService};
+use tonic_health::server::HealthReporter;
 
 use super::Batches;
 use crate::budget::ByteBudget;
@@ -191,9 +191,7 @@ impl Aggregator {
                 BatchServiceServer::new(Grpc::new(batches.clone(), parts.service, draining.clone()))
                     .max_decoding_message_size(MESSAGE_MAX_BYTES),
             )
-            .add_service(tonic_health::pb::health_server::HealthServer::new(
-                HealthService::from_health_reporter(health.clone()),
-            ))
+            .add_service(grpc::health(&health))
             .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
         let incoming = Incoming::new(parts.grpc.tcp, &parts.grpc.limits);
         let server = tokio::spawn(grpc::serve(router, incoming, draining.clone(), grace));

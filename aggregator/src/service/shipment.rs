@@ -130,10 +130,20 @@ impl Shipment {
         let url =
             self.url(seat).ok_or(Obstacle::Own("the registry does not show the committee".to_owned()))?;
         let link = members.link(&url);
-        let turn = members.turn(&link, urgency).await;
-        // Whoever is not there costs no memory.
-        link.connect().await?;
-        let loaded = self.cargo.get(self.quorum.geometry(), self.urgency()).await?;
+        // Whoever is not there costs no memory. A fresh batch keeps its memory until it is certified: it must have that
+        // before its turn, or turns would wait for memory and memory for turns. A straggler has both for one call only.
+        let (turn, loaded) = match urgency {
+            Urgency::Fresh => {
+                link.connect().await?;
+                let loaded = self.cargo.get(self.quorum.geometry(), urgency).await?;
+                (members.turn(&link, urgency).await, loaded)
+            }
+            Urgency::Straggler => {
+                let turn = members.turn(&link, urgency).await;
+                link.connect().await?;
+                (turn, self.cargo.get(self.quorum.geometry(), urgency).await?)
+            }
+        };
         let (consignment, with_certificate) = self.consignment(seat, loaded.body(seat));
         let signature = members.call(&link, &turn, consignment).await?;
         Ok((signature, with_certificate))

@@ -5,7 +5,7 @@ use dac_database::sqlx::{self, Row};
 use dac_database::{u64_from_sql, u64_to_sql};
 use dac_proto::v1;
 use dac_proto::wire;
-use dac_types::{AggregateAttestation, Quorum, SignatureBytes, SignedSubmission};
+use dac_types::{AggregateAttestation, Quorum, SignatureBytes, SignedSubmission, keccak256};
 use prost::Message;
 
 use super::{StoreError, b256, batch_digest};
@@ -58,8 +58,8 @@ pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
 
     let certificate: Vec<u8> = row.try_get("certificate")?;
     if !certificate.is_empty() {
-        let aggregate = v1::AggregateAttestation::decode(&certificate[..])
-            .map_err(text)
+        let aggregate = unseal(&certificate)
+            .and_then(|bytes| v1::AggregateAttestation::decode(bytes).map_err(text))
             .and_then(|wire| AggregateAttestation::try_from(wire).map_err(text))
             .map_err(corrupt(id, "the certificate"))?;
         batch.certificate =
@@ -83,6 +83,17 @@ pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
         version: row.try_get("version")?,
         upload_id: row.try_get("upload_id")?,
     })
+}
+
+/// A certificate can be read in many ways that decode: its hash goes before it, so that a changed bit is found here and
+/// not by those who are given it.
+fn seal(bytes: &[u8]) -> Vec<u8> {
+    [keccak256(bytes).as_slice(), bytes].concat()
+}
+
+fn unseal(sealed: &[u8]) -> Result<&[u8], String> {
+    let (hash, bytes) = sealed.split_at_checked(32).ok_or_else(|| format!("{} bytes", sealed.len()))?;
+    if keccak256(bytes).as_slice() == hash { Ok(bytes) } else { Err("it is not what was written".to_owned()) }
 }
 
 fn phase_from(name: &str, failure: Failure) -> Result<Phase, String> {
@@ -128,7 +139,7 @@ impl Changing {
         let certificate = batch
             .certificate
             .as_ref()
-            .map(|certified| v1::AggregateAttestation::from(&certified.aggregate).encode_to_vec());
+            .map(|certified| seal(&v1::AggregateAttestation::from(&certified.aggregate).encode_to_vec()));
         let l1 = batch.l1;
         let number = |value: Option<u64>| u64_to_sql(value.unwrap_or(0));
         Self {
@@ -227,5 +238,22 @@ pub(super) fn optional(result: Result<AnyRow, sqlx::Error>) -> Result<Option<Any
         Ok(row) => Ok(Some(row)),
         Err(sqlx::Error::RowNotFound) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_bit_breaks_the_seal() {
+        let sealed = seal(b"certificate");
+        assert_eq!(unseal(&sealed), Ok(&b"certificate"[..]));
+        for bit in 0..sealed.len() * 8 {
+            let mut changed = sealed.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(unseal(&changed).is_err(), "bit {bit}");
+        }
+        assert!(unseal(&sealed[..31]).is_err());
     }
 }
