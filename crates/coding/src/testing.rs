@@ -302,18 +302,31 @@ pub fn wrong_row_fingerprint(
     Ok(dispersal)
 }
 
+/// An honest batch with something wrong in its commitment, so that no seat accepts the record.
+fn refused_record(
+    name: &'static str,
+    geometry: Geometry,
+    payload: Bytes,
+    batch_hash: B256,
+    spoil: impl FnOnce(&mut Commitment),
+) -> Result<Dispersal, CodingError> {
+    let mut dispersal = honest(geometry, payload, batch_hash)?;
+    dispersal.name = name;
+    spoil(&mut dispersal.commitment);
+    dispersal.seats_that_pass.clear();
+    dispersal.payload = None;
+    Ok(dispersal)
+}
+
 /// A z that has not the hash in the header: nobody accepts the record.
 pub fn wrong_fingerprints_hash(
     geometry: Geometry,
     payload: Bytes,
     batch_hash: B256,
 ) -> Result<Dispersal, CodingError> {
-    let mut dispersal = honest(geometry, payload, batch_hash)?;
-    dispersal.name = "wrong_fingerprints_hash";
-    dispersal.commitment.fingerprints_hash.0[0] ^= 1;
-    dispersal.seats_that_pass.clear();
-    dispersal.payload = None;
-    Ok(dispersal)
+    refused_record("wrong_fingerprints_hash", geometry, payload, batch_hash, |commitment| {
+        commitment.fingerprints_hash.0[0] ^= 1
+    })
 }
 
 /// A payload fingerprint to which z does not add up, so that a validity proof could speak of another payload: nobody
@@ -323,12 +336,9 @@ pub fn wrong_payload_fingerprint(
     payload: Bytes,
     batch_hash: B256,
 ) -> Result<Dispersal, CodingError> {
-    let mut dispersal = honest(geometry, payload, batch_hash)?;
-    dispersal.name = "wrong_payload_fingerprint";
-    dispersal.commitment.payload_fingerprint[0] ^= 1;
-    dispersal.seats_that_pass.clear();
-    dispersal.payload = None;
-    Ok(dispersal)
+    refused_record("wrong_payload_fingerprint", geometry, payload, batch_hash, |commitment| {
+        commitment.payload_fingerprint[0] ^= 1
+    })
 }
 
 /// Shard hashes that have not the root in the header: nobody accepts the record.
@@ -337,12 +347,9 @@ pub fn wrong_shard_root(
     payload: Bytes,
     batch_hash: B256,
 ) -> Result<Dispersal, CodingError> {
-    let mut dispersal = honest(geometry, payload, batch_hash)?;
-    dispersal.name = "wrong_shard_root";
-    dispersal.commitment.shard_root.0[0] ^= 1;
-    dispersal.seats_that_pass.clear();
-    dispersal.payload = None;
-    Ok(dispersal)
+    refused_record("wrong_shard_root", geometry, payload, batch_hash, |commitment| {
+        commitment.shard_root.0[0] ^= 1
+    })
 }
 
 /// Commits honestly and sends to every seat the shard of the next one: nobody passes.
