@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod certificate;
+mod claim;
 mod committee;
 mod ecdsa;
 mod geometry;
@@ -23,6 +24,7 @@ pub use certificate::{
     AbsentSeats, AbsentSeatsError, AggregateAttestation, Attestation, Certificate, PUBLIC_KEY_BYTES,
     PublicKeyBytes, SIGNATURE_BYTES, SignatureBytes,
 };
+pub use claim::{BN254_ORDER, ClaimError, ClaimFields, InputNotInField, PublicClaim};
 pub use committee::{Committee, CommitteeError, Member};
 pub use ecdsa::{EcdsaSignature, EcdsaSignatureError};
 pub use geometry::{Geometry, GeometryError, Quorum, Safety};

@@ -13,6 +13,8 @@ pub const CHUNK_BYTES: usize = 4096;
 pub const COMMITTEE_MIN_SEATS: u16 = 2;
 /// Seats of a committee, at most: the code's field has 256 elements.
 pub const COMMITTEE_MAX_SEATS: u16 = 256;
+/// Points at which shards are fingerprinted, at least.
+pub const FINGERPRINT_MIN_POINTS: usize = 2;
 /// Points at which shards are fingerprinted, at most (n = 256).
 pub const FINGERPRINT_MAX_POINTS: usize = 4;
 /// Nodes on a Merkle path in one tree, at most: 64 MiB / 4 KiB = 2^14 chunks, 2^8 seats.

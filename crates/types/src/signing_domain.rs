@@ -18,6 +18,8 @@ pub const POINTS_LABEL: &[u8] = b"dac/v1/points";
 pub const POINT_LABEL: &[u8] = b"dac/v1/point";
 /// Prefix of the hash over all row fingerprints.
 pub const FINGERPRINTS_LABEL: &[u8] = b"dac/v1/fingerprints";
+/// Hashed with chain and settlement contract into the domain of a validity proof.
+pub const ROLLUP_LABEL: &[u8] = b"dac/v1/rollup";
 
 pub(crate) const DOMAIN_TYPE: &[u8] =
     b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
