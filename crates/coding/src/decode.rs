@@ -5,8 +5,8 @@ use dac_types::limits::{BLOCK_BYTES, CHUNK_BYTES};
 use dac_types::{B256, Seat};
 use thiserror::Error;
 
+use crate::binding::payload_hash;
 use crate::code::Interpolation;
-use crate::encode::payload_hash;
 use crate::fingerprint::fingerprint;
 use crate::kernels::combine::Combiner;
 use crate::record::CheckedRecord;

@@ -3,12 +3,10 @@
 
 use bytes::Bytes;
 use dac_types::limits::CHUNK_BYTES;
-use dac_types::{
-    B256, Geometry, GeometryError, HashKind, RecordShapeError, RowFingerprints, Seat, keccak256,
-};
-use sha2::{Digest, Sha256};
+use dac_types::{B256, Geometry, GeometryError, HashKind, RecordShapeError, RowFingerprints, Seat};
 use thiserror::Error;
 
+use crate::binding::payload_hash;
 use crate::code::Interpolation;
 use crate::fingerprint::{Points, fingerprint, fingerprints_hash, payload_fingerprint_of_rows};
 use crate::kernels::combine::Combiner;
@@ -229,15 +227,6 @@ fn encode_stripes(
 
 fn fingerprint_rows(points: &Points, rows: &[Bytes]) -> Vec<u8> {
     rows.iter().flat_map(|row| fingerprint(points, row).as_bytes().to_vec()).collect()
-}
-
-/// The hash that a checked kind names; `None` for [`HashKind::Opaque`], which no member can compute.
-pub fn payload_hash(kind: HashKind, payload: &[u8]) -> Option<B256> {
-    match kind {
-        HashKind::Opaque => None,
-        HashKind::Keccak256 => Some(keccak256(payload)),
-        HashKind::Sha256 => Some(B256::new(Sha256::digest(payload).into())),
-    }
 }
 
 /// Length and, for the checked kinds, hash.

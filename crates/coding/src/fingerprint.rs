@@ -8,7 +8,7 @@ use core::fmt;
 
 use dac_types::limits::BLOCK_BYTES;
 use dac_types::signing_domain::{FINGERPRINTS_LABEL, POINT_LABEL, POINTS_LABEL};
-use dac_types::{B256, Geometry, Seat};
+use dac_types::{B256, Geometry, PublicClaim, Seat};
 use sha2::{Digest, Sha256};
 
 use crate::code::Interpolation;
@@ -38,6 +38,12 @@ struct Point {
     evaluator: Evaluator,
 }
 
+impl Point {
+    fn new(alpha: Element) -> Self {
+        Self { alpha, evaluator: Evaluator::new(alpha) }
+    }
+}
+
 impl Points {
     /// The points of the batch with this root, hash, length and geometry.
     pub fn from_record(shard_root: B256, batch_hash: B256, payload_length: u64, geometry: Geometry) -> Self {
@@ -50,10 +56,16 @@ impl Points {
                 .finalize()
                 .into();
             let (alpha, _) = hash.split_first_chunk().expect("a hash is longer than an element");
-            let alpha = Element::from_bytes(*alpha);
-            Point { alpha, evaluator: Evaluator::new(alpha) }
+            Point::new(Element::from_bytes(*alpha))
         });
         Self { points: points.collect() }
+    }
+
+    /// The points that a public claim names, which has checked their number. Whether they are those of a record is for
+    /// whoever has the record to say.
+    pub fn from_claim(claim: &PublicClaim) -> Self {
+        let (points, _) = claim.fields().points.as_chunks();
+        Self { points: points.iter().map(|alpha| Point::new(Element::from_bytes(*alpha))).collect() }
     }
 
     /// How many: t.
@@ -78,7 +90,7 @@ impl fmt::Debug for Points {
 pub struct Fingerprint(Box<[u8]>);
 
 impl Fingerprint {
-    fn from_elements(elements: impl IntoIterator<Item = Element>) -> Self {
+    pub(crate) fn from_elements(elements: impl IntoIterator<Item = Element>) -> Self {
         Self(elements.into_iter().flat_map(Element::to_bytes).collect())
     }
 
@@ -242,8 +254,7 @@ mod tests {
 
     #[test]
     fn at_zero_only_the_lowest_block_counts() {
-        let zero = Point { alpha: Element::ZERO, evaluator: Evaluator::new(Element::ZERO) };
-        let points = Points { points: [zero].into() };
+        let points = Points { points: [Point::new(Element::ZERO)].into() };
         for length in [0, 1, 16, GROUP_BYTES + 1, 3 * GROUP_BYTES] {
             let bytes: Vec<u8> = (0..length).map(|i| i.to_le_bytes()[0] | 1).collect();
             assert_eq!(fingerprint(&points, &bytes), direct(&points, &bytes), "{length} bytes");

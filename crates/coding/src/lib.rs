@@ -6,6 +6,7 @@
 //! | [`merkle`] | RFC 9162 trees over a shard's chunks and over the shards |
 //! | [`fingerprint`] | points and fingerprints, whole or piece by piece |
 //! | [`code`] | the Reed–Solomon code as interpolation: which combination of shards gives which shard |
+//! | [`binding`] | the prover's check: this payload is the one of a public claim |
 //! | [`record`] | a batch's record, checked against its header |
 //! | [`shard`] | the member's check of its shard, whole or piece by piece |
 //! | [`chunk`] | proofs of single chunks, for auditors |
@@ -17,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod binding;
 pub mod chunk;
 pub mod code;
 #[cfg(feature = "reed-solomon")]
@@ -34,13 +36,13 @@ pub mod testing;
 #[cfg(all(test, feature = "reed-solomon"))]
 mod tests;
 
+pub use binding::{BindingError, check_binding, payload_hash};
 pub use chunk::{CheckedChunk, ChunkError, ChunkProof};
 #[cfg(feature = "reed-solomon")]
 pub use decode::{DecodeError, Malformed, RebuildError, decode, rebuild_shard};
 #[cfg(feature = "reed-solomon")]
 pub use encode::{
     CodingError, Commitment, EncodedBatch, PayloadError, check_payload, check_payload_for_seat, encode,
-    payload_hash,
 };
 pub use fingerprint::{Fingerprint, Fingerprinter, Points, fingerprint, payload_fingerprint};
 pub use merkle::{MerkleError, ShardTree, shard_root};

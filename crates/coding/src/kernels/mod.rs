@@ -11,4 +11,5 @@ mod combine_avx2;
 pub(crate) mod evaluate;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod evaluate_avx2;
+pub(crate) mod horner;
 mod multiples;
