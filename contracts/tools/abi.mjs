@@ -5,7 +5,15 @@ import { fileURLToPath } from "node:url";
 import { dirname, join } from "node:path";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const contracts = ["CommitteeRegistry", "CertificateLog"];
+const contracts = [
+  "CommitteeRegistry",
+  "CertificateLog",
+  "PaymentsRollup",
+  "Groth16Adapter",
+  "PoseidonT3",
+  "PoseidonT4",
+  "PoseidonT5",
+];
 const check = process.argv.includes("--check");
 let stale = 0;
 

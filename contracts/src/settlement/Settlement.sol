@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
+
+import {ICertificateLog} from "../interfaces/ICertificateLog.sol";
+import {ICommitteeRegistry} from "../interfaces/ICommitteeRegistry.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IValidityVerifier} from "../interfaces/IValidityVerifier.sol";
+import {CertificateLib} from "../libraries/CertificateLib.sol";
+import {Coverage, CoverageState} from "../libraries/Coverage.sol";
+import {FingerprintPoints} from "../libraries/FingerprintPoints.sol";
+import {SignatureDomain} from "../libraries/SignatureDomain.sol";
+import {BatchHeader, Certificate, RenewalCertificate} from "../types/Certificate.sol";
+import {EpochRecord} from "../types/Committee.sol";
+import {PublicClaim} from "../types/PublicClaim.sol";
+import {FreezeReason, Progress, Transition, VerifierProposal} from "../types/Settlement.sol";
+
+/// @title Where a rollup's batches become final: certificate and validity proof in one transaction
+/// @notice See ISettlement. A rollup adds what its L1 inputs are (inputsCommitment, waitingSince), what its outputs mean,
+/// and how users leave once it is frozen.
+abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
+    using Coverage for CoverageState;
+
+    /// @notice Longest verifier delay: a year, in seconds, like the registry's delays.
+    uint64 public constant MAX_DELAY = 365 days;
+
+    /// @inheritdoc ISettlement
+    ICommitteeRegistry public immutable registry;
+    /// @inheritdoc ISettlement
+    ICertificateLog public immutable log;
+    /// @inheritdoc ISettlement
+    uint64 public immutable freezeDelay;
+    /// @inheritdoc ISettlement
+    uint64 public immutable exitWindow;
+    /// @inheritdoc ISettlement
+    uint64 public immutable verifierDelay;
+
+    /// @inheritdoc ISettlement
+    /// @dev First, so that it lies in the slot of `paused`, which is read along with it.
+    FreezeReason public frozenFor;
+    /// @inheritdoc ISettlement
+    IValidityVerifier public verifier;
+    /// @inheritdoc ISettlement
+    bytes32 public stateRoot;
+    Progress private progress;
+    CoverageState private coverage;
+    VerifierProposal private proposal;
+    /// @inheritdoc ISettlement
+    mapping(uint64 batchNumber => bytes32) public outputs;
+
+    /// @param log_ the certificate log; its registry is the committee's
+    /// @param genesis state root before the first batch
+    constructor(
+        address owner_,
+        ICertificateLog log_,
+        IValidityVerifier verifier_,
+        uint64 freezeDelay_,
+        uint64 exitWindow_,
+        uint64 verifierDelay_,
+        bytes32 genesis
+    ) Ownable(owner_) {
+        if (freezeDelay_ == 0 || exitWindow_ == 0) revert ZeroDelay();
+        if (verifierDelay_ > MAX_DELAY) revert DelayTooLong(verifierDelay_, MAX_DELAY);
+        ICommitteeRegistry registry_ = log_.registry();
+        uint64 leaving = freezeDelay_ + exitWindow_;
+        uint64 activationDelay = registry_.activationDelay();
+        if (activationDelay <= leaving) revert DelayTooShort(activationDelay, leaving);
+        if (verifierDelay_ <= leaving) revert DelayTooShort(verifierDelay_, leaving);
+
+        registry = registry_;
+        log = log_;
+        freezeDelay = freezeDelay_;
+        exitWindow = exitWindow_;
+        verifierDelay = verifierDelay_;
+        stateRoot = genesis;
+        progress.lastSettledAt = uint64(block.timestamp);
+        coverage = Coverage.initial(block.timestamp);
+        emit Started(genesis);
+        setVerifier(verifier_);
+    }
+
+    modifier whenNotFrozen() {
+        checkNotFrozen();
+        _;
+    }
+
+    modifier whenFrozen() {
+        if (frozenFor == FreezeReason.None) revert NotFrozen();
+        _;
+    }
+
+    // Settling
+
+    /// @inheritdoc ISettlement
+    function settle(Certificate calldata certificate, Transition calldata transition, bytes calldata proof) external {
+        BatchHeader calldata header = certificate.header;
+        (Progress memory current, CoverageState memory covered) = beginBatch(header);
+        bytes32 digest = SignatureDomain.digest(header, address(registry));
+        EpochRecord memory epoch =
+            CertificateLib.check(registry, header, digest, certificate.absent, certificate.signature);
+        finishBatch(header, digest, epoch, transition, proof, current, covered);
+    }
+
+    /// @inheritdoc ISettlement
+    function settleRecorded(BatchHeader calldata header, Transition calldata transition, bytes calldata proof)
+        external
+    {
+        (Progress memory current, CoverageState memory covered) = beginBatch(header);
+        bytes32 digest = SignatureDomain.digest(header, address(registry));
+        // Recorded means that a quorum signed and that its epoch was postable, when it was recorded.
+        if (log.recordedAt(digest) == 0) revert NotRecorded(digest);
+        finishBatch(header, digest, registry.epoch(header.epoch), transition, proof, current, covered);
+    }
+
+    /// @dev What costs little, first: is it this rollup's next batch, and do all data live long enough?
+    /// @return current progress before the batch
+    /// @return covered coverage with it
+    function beginBatch(BatchHeader calldata header)
+        private
+        view
+        whenNotPaused
+        whenNotFrozen
+        returns (Progress memory current, CoverageState memory covered)
+    {
+        if (header.rollup != address(this)) revert WrongRollup(header.rollup, address(this));
+        current = progress;
+        uint64 number = header.batchNumber;
+        if (number <= current.batchCount) revert BatchAlreadySettled(number, current.batchCount);
+        if (number != current.batchCount + 1) revert BatchNumberSkipped(number, current.batchCount + 1);
+
+        uint64 needed = uint64(block.timestamp) + freezeDelay + exitWindow;
+        if (header.expiresAt < needed) revert LifetimeTooShort(header.expiresAt, needed);
+        covered = coverage;
+        covered.add(header.expiresAt, current.batchCount, block.timestamp, freezeDelay);
+        if (covered.until() < needed) revert CoverageTooShort(covered.until(), needed);
+    }
+
+    /// @dev The batch is certified: check its proof and make it final.
+    function finishBatch(
+        BatchHeader calldata header,
+        bytes32 digest,
+        EpochRecord memory epoch,
+        Transition calldata transition,
+        bytes calldata proof,
+        Progress memory current,
+        CoverageState memory covered
+    ) private {
+        uint64 consumed = transition.inputsConsumed;
+        if (consumed < current.inputsConsumed) revert InputsGoBack(consumed, current.inputsConsumed);
+        verifier.verify(
+            PublicClaim({
+                oldStateRoot: stateRoot,
+                newStateRoot: transition.newStateRoot,
+                chainId: uint64(block.chainid),
+                settlement: address(this),
+                batchNumber: header.batchNumber,
+                payloadLength: header.payloadLength,
+                hashKind: header.hashKind,
+                batchHash: header.batchHash,
+                l1Inputs: inputsCommitment(consumed),
+                l1Outputs: transition.outputs,
+                points: FingerprintPoints.derive(header, epoch.n, epoch.k),
+                payloadFingerprint: header.payloadFingerprint
+            }),
+            proof
+        );
+
+        stateRoot = transition.newStateRoot;
+        progress = Progress({
+            batchCount: header.batchNumber, inputsConsumed: consumed, lastSettledAt: uint64(block.timestamp)
+        });
+        coverage = covered;
+        if (transition.outputs != 0) outputs[header.batchNumber] = transition.outputs;
+        emit BatchSettled(
+            digest,
+            header.batchNumber,
+            header.epoch,
+            header.expiresAt,
+            transition.newStateRoot,
+            consumed,
+            transition.outputs
+        );
+    }
+
+    // Coverage
+
+    /// @inheritdoc ISettlement
+    function renewCoverage(RenewalCertificate calldata certificate) external {
+        address rollup = certificate.renewal.rollup;
+        uint64 lastBatch = certificate.renewal.lastBatch;
+        uint64 expiresAt = certificate.renewal.expiresAt;
+        if (rollup != address(this)) revert WrongRollup(rollup, address(this));
+        uint64 count = progress.batchCount;
+        if (lastBatch > count) revert RenewalAhead(lastBatch, count);
+        CoverageState memory covered = coverage;
+        if (lastBatch < covered.mark) revert RenewalTooOld(lastBatch, covered.mark);
+        if (!covered.renew(lastBatch, expiresAt, count)) revert NothingRenewed(covered.until());
+        bytes32 digest = CertificateLib.check(registry, certificate);
+        coverage = covered;
+        emit CoverageRenewed(digest, lastBatch, certificate.renewal.epoch, expiresAt, covered.until());
+    }
+
+    // Freezing
+
+    /// @inheritdoc ISettlement
+    function freeze() external whenNotFrozen {
+        FreezeReason reason = freezeReason();
+        if (reason == FreezeReason.None) revert NoReasonToFreeze();
+        frozenFor = reason;
+        emit Frozen(reason, progress.batchCount, stateRoot, progress.inputsConsumed);
+    }
+
+    /// @inheritdoc ISettlement
+    function freezeReason() public view returns (FreezeReason) {
+        Progress memory current = progress;
+        if (block.timestamp > uint256(current.lastSettledAt) + freezeDelay) return FreezeReason.NothingSettled;
+        uint256 since = waitingSince(current.inputsConsumed);
+        if (since != 0 && block.timestamp > since + freezeDelay) return FreezeReason.InputUnserved;
+        if (coverage.until() < block.timestamp + exitWindow) return FreezeReason.CoverageShort;
+        return FreezeReason.None;
+    }
+
+    // Verifier
+
+    /// @inheritdoc ISettlement
+    function proposeVerifier(IValidityVerifier next) external onlyOwner {
+        checkVerifier(next);
+        uint64 acceptableFrom = uint64(block.timestamp) + verifierDelay;
+        proposal = VerifierProposal({verifier: address(next), acceptableFrom: acceptableFrom});
+        emit VerifierProposed(address(next), acceptableFrom);
+    }
+
+    /// @inheritdoc ISettlement
+    function cancelVerifier() external onlyOwner {
+        address proposed = proposal.verifier;
+        if (proposed == address(0)) revert NoProposal();
+        delete proposal;
+        emit VerifierProposalCancelled(proposed);
+    }
+
+    /// @inheritdoc ISettlement
+    function acceptVerifier() external onlyOwner {
+        VerifierProposal memory due = proposal;
+        if (due.verifier == address(0)) revert NoProposal();
+        if (block.timestamp < due.acceptableFrom) revert ProposalNotDue(due.acceptableFrom, block.timestamp);
+        delete proposal;
+        setVerifier(IValidityVerifier(due.verifier));
+    }
+
+    /// @inheritdoc ISettlement
+    function verifierProposal() external view returns (VerifierProposal memory) {
+        return proposal;
+    }
+
+    // Pausing
+
+    /// @inheritdoc ISettlement
+    function pause() external onlyOwner {
+        _pause();
+    }
+
+    /// @inheritdoc ISettlement
+    function unpause() external onlyOwner {
+        _unpause();
+    }
+
+    // Views
+
+    /// @inheritdoc ISettlement
+    function batchCount() public view returns (uint64) {
+        return progress.batchCount;
+    }
+
+    /// @inheritdoc ISettlement
+    function inputsConsumed() public view returns (uint64) {
+        return progress.inputsConsumed;
+    }
+
+    /// @inheritdoc ISettlement
+    function lastSettledAt() external view returns (uint64) {
+        return progress.lastSettledAt;
+    }
+
+    /// @inheritdoc ISettlement
+    function coverageUntil() external view returns (uint64) {
+        return coverage.until();
+    }
+
+    /// @inheritdoc ISettlement
+    function coverageMark() external view returns (uint64) {
+        return coverage.mark;
+    }
+
+    /// @inheritdoc ISettlement
+    function frozen() external view returns (bool) {
+        return frozenFor != FreezeReason.None;
+    }
+
+    // What a rollup adds
+
+    /// @inheritdoc ISettlement
+    function inputsCommitment(uint64 count) public view virtual returns (bytes32);
+
+    /// @notice Time of the first L1 input after the first `consumed`; 0 if there is none.
+    function waitingSince(uint64 consumed) internal view virtual returns (uint256);
+
+    // Internals
+
+    function checkNotFrozen() private view {
+        FreezeReason reason = frozenFor;
+        if (reason != FreezeReason.None) revert IsFrozen(reason);
+    }
+
+    function checkVerifier(IValidityVerifier next) private view {
+        if (address(next).code.length == 0) revert NoVerifier(address(next));
+    }
+
+    function setVerifier(IValidityVerifier next) private {
+        checkVerifier(next);
+        emit VerifierChanged(address(verifier), address(next));
+        verifier = next;
+    }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {ISP1Verifier} from "../interfaces/ISP1Verifier.sol";
+import {IValidityVerifier} from "../interfaces/IValidityVerifier.sol";
+import {PublicClaim} from "../types/PublicClaim.sol";
+import {AllowedKinds} from "./AllowedKinds.sol";
+import {ZkvmAdapter} from "./ZkvmAdapter.sol";
+
+/// @title Validity proofs of SP1
+/// @notice The claim's encoding is the public values. What SP1's verifier refuses, it refuses with its own error.
+contract Sp1Adapter is ZkvmAdapter {
+    ISP1Verifier public immutable sp1;
+    /// @notice The guest program's verifying key.
+    bytes32 public immutable programVKey;
+
+    constructor(ISP1Verifier sp1_, bytes32 programVKey_, uint8 kinds_)
+        AllowedKinds(kinds_)
+        ZkvmAdapter(address(sp1_), programVKey_)
+    {
+        sp1 = sp1_;
+        programVKey = programVKey_;
+    }
+
+    /// @inheritdoc IValidityVerifier
+    function verify(PublicClaim calldata claim, bytes calldata proof) external view {
+        sp1.verifyProof(programVKey, encoded(claim), proof);
+    }
+}
