@@ -211,7 +211,12 @@ impl PublicClaim {
     /// What ties a proof to one rollup on one chain: the first 16 bytes of
     /// keccak256(abi.encode(keccak256("dac/v1/rollup"), chainId, settlement)).
     pub fn domain(&self) -> [u8; DOMAIN_BYTES] {
-        let hash = StructHash::new(ROLLUP_LABEL).number(self.0.chain_id).address(self.0.settlement).finish();
+        Self::domain_of(self.0.chain_id, self.0.settlement)
+    }
+
+    /// The same before there is a claim, for what users of a rollup sign.
+    pub fn domain_of(chain_id: u64, settlement: Address) -> [u8; DOMAIN_BYTES] {
+        let hash = StructHash::new(ROLLUP_LABEL).number(chain_id).address(settlement).finish();
         *hash.first_chunk().expect("a hash is longer than the domain")
     }
 

@@ -1,0 +1,26 @@
+//! A small but real payments validium: what a rollup on top of the committee looks like from end to end.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`shape`] | how many slots a batch has, how deep the tree is: what the circuit is made for |
+//! | [`field`], [`poseidon`] | field elements as bytes, and their hash |
+//! | [`account`], [`tree`], [`state`] | accounts, the tree over them, and the rules by which they change |
+//! | [`keys`], [`transaction`], [`inbox`] | what users sign here, and what comes from L1 |
+//! | [`batch`] | the sequencer: takes and includes, and keeps what the proof needs |
+//! | [`circuit`] | the statement, as constraints |
+//! | [`prover`] | keys and proofs |
+//! | [`payload`] | what a batch publishes, and the state rebuilt from it |
+
+pub mod account;
+pub mod batch;
+pub mod circuit;
+pub mod field;
+pub mod inbox;
+pub mod keys;
+pub mod payload;
+pub mod poseidon;
+pub mod prover;
+pub mod shape;
+pub mod state;
+pub mod transaction;
+pub mod tree;
