@@ -14,7 +14,6 @@ interface Vm {
 
     function warp(uint256 timestamp) external;
     function chainId(uint256 id) external;
-    function deployCode(string calldata artifact) external returns (address);
     function deal(address account, uint256 balance) external;
     function etch(address target, bytes calldata code) external;
     function prank(address sender) external;
@@ -28,6 +27,7 @@ interface Vm {
     function expectRevert() external;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
+    function expectPartialRevert(bytes4 selector) external;
     function expectEmit(bool topic1, bool topic2, bool topic3, bool data, address emitter) external;
 
     function record() external;
