@@ -32,6 +32,7 @@ pub mod gf8 {
     static LOG: [u8; 256] = TABLES.1;
 
     /// For each byte: its multiples by the 16 low half bytes, then by the 16 high ones. Two look-ups give any product.
+    #[cfg_attr(not(feature = "reed-solomon"), allow(dead_code, reason = "for the kernels"))]
     pub(crate) static NIBBLE_MULTIPLES: [[u8; 32]; 256] = {
         let mut multiples = [[0; 32]; 256];
         let mut factor = 1;

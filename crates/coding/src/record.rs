@@ -55,6 +55,7 @@ pub struct CheckedRecord {
     shard_length: usize,
     points: Points,
     rows: Interpolation,
+    #[cfg_attr(not(feature = "reed-solomon"), allow(dead_code, reason = "for whole shards"))]
     identity: B256,
 }
 
@@ -146,6 +147,7 @@ impl CheckedRecord {
     }
 
     /// Names all that a shard was checked against, so that it is not taken for one of another batch.
+    #[cfg_attr(not(feature = "reed-solomon"), allow(dead_code, reason = "for whole shards"))]
     pub(crate) const fn identity(&self) -> B256 {
         self.identity
     }

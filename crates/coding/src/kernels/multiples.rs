@@ -21,7 +21,12 @@ impl Multiples {
         for pair in table.chunks_exact_mut(2) {
             let mut multiple = shifted;
             for multiples in pair {
-                multiple = fill(multiples, multiple);
+                for bit in 0..4 {
+                    for value in 0..1 << bit {
+                        multiples[value | 1 << bit] = multiples[value] ^ multiple.bits();
+                    }
+                    multiple = multiple.doubled();
+                }
             }
             shifted = shifted.times_x();
         }
@@ -39,22 +44,6 @@ impl Multiples {
         }
         Element::from_bits(product)
     }
-}
-
-/// Fills a table, whose first entry is zero and whose length is a power of two, with the multiples of a factor by each
-/// entry's index, and returns the multiple that would come next.
-#[inline(always)]
-pub(super) fn fill(table: &mut [u128], mut multiple: Element) -> Element {
-    let mut filled = 1;
-    while filled < table.len() {
-        let (done, rest) = table.split_at_mut(filled);
-        for (to, from) in rest.iter_mut().zip(done) {
-            *to = *from ^ multiple.bits();
-        }
-        multiple = multiple.doubled();
-        filled *= 2;
-    }
-    multiple
 }
 
 #[inline(always)]
