@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust test-contracts fmt fmt-check lint deny bench clean
+.PHONY: help setup build demo test test-rust test-guest test-contracts fmt fmt-check lint deny bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -30,22 +30,28 @@ build: ## the three programs: dac-node, dac-aggregator, dac
 demo: setup build ## a committee of 7 on this machine: certify a real batch, kill 4 members and the aggregator, get it back
 	target/debug/dac-demo --payload "$(PAYLOAD)"
 
-test: test-rust test-contracts ## every test: Rust, whole system on real processes, Solidity
+test: test-rust test-guest test-contracts ## every test: Rust, whole system on real processes, guest without std, Solidity
 
 test-rust: setup build
 	tools/with-postgres $(CARGO) test --locked --workspace
+
+test-guest:
+	tools/test-guest
 
 test-contracts: setup
 	npm test --prefix contracts
 
 fmt: ## format everything
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path guest/bare/Cargo.toml
 
 fmt-check:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path guest/bare/Cargo.toml --check
 
 lint: fmt-check ## format and clippy, warnings denied
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --release --manifest-path guest/bare/Cargo.toml --target-dir target/guest-bare -- -D warnings
 
 deny: ## licences, sources and banned crates
 	tools/cargo-deny check bans licenses sources
