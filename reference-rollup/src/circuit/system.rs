@@ -287,6 +287,13 @@ impl System {
     pub fn canonical_bits(&mut self, wire: &Wire) -> Vec<Bit> {
         let bits = self.free_bits(wire.value, Fr::MODULUS_BIT_SIZE as usize);
         self.equal(&pack(&bits), wire);
+        self.below_order(&bits);
+        bits
+    }
+
+    /// 254 bits, lowest first, that are an integer below the field's order.
+    pub fn below_order(&mut self, bits: &[Bit]) {
+        assert_eq!(bits.len(), Fr::MODULUS_BIT_SIZE as usize);
         // At most r − 1, from the top: as long as all of its ones have been met, its zeros must be met too.
         let mut limit = Fr::MODULUS;
         limit.sub_with_borrow(&1_u8.into());
@@ -302,7 +309,6 @@ impl System {
                 (false, None) => unreachable!("the order's highest bit is one"),
             };
         }
-        bits
     }
 
     /// Bits of a value that nothing ties to it yet.
