@@ -176,9 +176,7 @@ contract SettlementTest is SettlementFixture {
             certificate,
             transition,
             proofOf(header, transition),
-            abi.encodeWithSelector(
-                CertificateLib.SignatureMismatch.selector, digests.digest(header, address(registry))
-            )
+            abi.encodeWithSelector(CertificateLib.SignatureMismatch.selector, digests.digest(header, address(registry)))
         );
     }
 

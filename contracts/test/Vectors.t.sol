@@ -7,11 +7,13 @@ import {BLS12381, G1Point, G2Point} from "../src/libraries/BLS12381.sol";
 import {CertificateLib} from "../src/libraries/CertificateLib.sol";
 import {CommitteeKeys} from "../src/libraries/CommitteeKeys.sol";
 import {DataContract} from "../src/libraries/DataContract.sol";
+import {FingerprintPoints} from "../src/libraries/FingerprintPoints.sol";
 import {ShardTree} from "../src/libraries/ShardTree.sol";
 import {SignatureDomain} from "../src/libraries/SignatureDomain.sol";
 import {BatchHeader, Certificate, CoverageRenewal} from "../src/types/Certificate.sol";
 import {Fixture} from "./utils/Fixture.sol";
 import {Signer} from "./utils/Signer.sol";
+import {VectorReader} from "./utils/VectorReader.sol";
 import {vm} from "./utils/Vm.sol";
 
 /// @dev A registry whose next epoch may have any number.
@@ -20,47 +22,6 @@ contract NumberedRegistry is CommitteeRegistry {
 
     function skipTo(uint64 number) external {
         epochCount = number;
-    }
-}
-
-/// @dev Reads a field in a call of its own, which gives the memory of a whole file back.
-contract VectorReader {
-    string private path;
-
-    constructor(string memory path_) {
-        path = path_;
-    }
-
-    function exists(string calldata key) external view returns (bool) {
-        return vm.keyExistsJson(vm.readFile(path), key);
-    }
-
-    function number(string calldata key) external view returns (uint256) {
-        return vm.parseJsonUint(vm.readFile(path), key);
-    }
-
-    function numbers(string calldata key) external view returns (uint256[] memory) {
-        return vm.parseJsonUintArray(vm.readFile(path), key);
-    }
-
-    function account(string calldata key) external view returns (address) {
-        return vm.parseJsonAddress(vm.readFile(path), key);
-    }
-
-    function blob(string calldata key) external view returns (bytes memory) {
-        return vm.parseJsonBytes(vm.readFile(path), key);
-    }
-
-    function word(string calldata key) external view returns (bytes32) {
-        return vm.parseJsonBytes32(vm.readFile(path), key);
-    }
-
-    function words(string calldata key) external view returns (bytes32[] memory) {
-        return vm.parseJsonBytes32Array(vm.readFile(path), key);
-    }
-
-    function typed(string calldata key, string calldata description) external view returns (bytes memory) {
-        return vm.parseJsonType(vm.readFile(path), key, description);
     }
 }
 
@@ -75,6 +36,10 @@ contract LibraryHarness {
 
     function possession(address registry, address operator, bytes calldata key) external view returns (bytes32) {
         return SignatureDomain.possession(registry, operator, key);
+    }
+
+    function points(BatchHeader calldata header, uint16 n, uint16 k) external pure returns (bytes memory) {
+        return FingerprintPoints.derive(header, n, k);
     }
 
     function shardRoot(bytes memory data, uint256 index, uint256 count, bytes32[] memory path)
@@ -180,6 +145,8 @@ contract VectorsTest is Fixture {
             CertificateLib.fingerprintLength(v.n),
             string.concat("fingerprint length of ", v.path)
         );
+        bytes memory points = harness.points(v.header, uint16(v.n), uint16(v.k));
+        vm.assertEq(points, v.reader.joined(key(v, "points")), string.concat("points of ", v.path));
     }
 
     function checkChunk(Vector memory v) private view {

@@ -152,9 +152,12 @@ abstract contract SettlementFixture is Fixture {
     }
 
     /// @dev With gas enough for everything, but not so much that a precompile that burns it all takes a while.
-    function refuse(Certificate memory certificate, Transition memory transition, bytes memory proof, bytes memory reason)
-        internal
-    {
+    function refuse(
+        Certificate memory certificate,
+        Transition memory transition,
+        bytes memory proof,
+        bytes memory reason
+    ) internal {
         bytes32 root = rollup.stateRoot();
         uint64 count = rollup.batchCount();
         vm.expectRevert(reason);
