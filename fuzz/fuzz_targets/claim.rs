@@ -1,0 +1,17 @@
+//! Public claims as a guest reads them: what decodes has exactly this encoding, and its field elements are in the field.
+#![no_main]
+
+use dac_types::{BN254_ORDER, PublicClaim};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(claim) = PublicClaim::decode(bytes) else { return };
+    assert_eq!(claim.encode(), bytes);
+    for mut piece in claim.groth16_context() {
+        piece.reverse();
+        assert!(piece < BN254_ORDER.0);
+    }
+    let _ = claim.groth16_inputs();
+    // Far below the claimed length, most of the time: refused before anything is evaluated.
+    let _ = dac_coding::check_binding(&[], &claim, None);
+});
