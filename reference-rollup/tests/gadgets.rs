@@ -21,7 +21,9 @@ fn bits(system: &mut System, bytes: &[u8]) -> Vec<Bit> {
 }
 
 fn bytes(bits: &[Bit]) -> Vec<u8> {
-    bits.chunks(8).map(|byte| byte.iter().rev().fold(0, |sum, bit| sum << 1 | u8::from(bit.value()))).collect()
+    bits.chunks(8)
+        .map(|byte| byte.iter().rev().fold(0, |sum, bit| sum << 1 | u8::from(bit.value())))
+        .collect()
 }
 
 /// Σ block·α^b by Horner's rule in K.

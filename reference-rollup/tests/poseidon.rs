@@ -16,8 +16,7 @@ struct Vector {
 
 #[test]
 fn all_three_hash_alike() {
-    let vectors: Vec<Vector> =
-        serde_json::from_str(include_str!("../../vectors/poseidon-v1.json")).unwrap();
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../vectors/poseidon-v1.json")).unwrap();
     assert!(vectors.len() > 10);
     for Vector { inputs, hash } in vectors {
         let inputs: Vec<Fr> = inputs.into_iter().map(|input| field::from_b256(input).unwrap()).collect();

@@ -65,10 +65,7 @@ fn a_receiver_cannot_overflow() {
     state.take(bob.deposit(u64::MAX - 500)).unwrap();
     let result = state.apply(domain(), &alice.sign(transfer(1, 0, 2, 1)));
     assert_eq!(result, Err(TransactionError::ReceiverOverflow { balance: u64::MAX, amount: 1 }));
-    assert_eq!(
-        state.take(bob.deposit(1)),
-        Err(InboxError::Overflow { balance: u64::MAX, amount: 1 })
-    );
+    assert_eq!(state.take(bob.deposit(1)), Err(InboxError::Overflow { balance: u64::MAX, amount: 1 }));
 }
 
 #[test]
@@ -76,10 +73,7 @@ fn replays_are_refused() {
     let (mut state, alice, _) = two_accounts();
     let signed = alice.sign(transfer(1, 0, 2, 10));
     state.apply(domain(), &signed).unwrap();
-    assert_eq!(
-        state.apply(domain(), &signed),
-        Err(TransactionError::WrongNonce { got: 0, expected: 1 })
-    );
+    assert_eq!(state.apply(domain(), &signed), Err(TransactionError::WrongNonce { got: 0, expected: 1 }));
 }
 
 #[test]
@@ -200,7 +194,11 @@ impl Forger {
             }
             None => idle_path(&self),
         };
-        self.inbox.resize_with(INBOX_SLOTS, || InboxTrace { entry: None, update: idle(path), withdrawal: None });
+        self.inbox.resize_with(INBOX_SLOTS, || InboxTrace {
+            entry: None,
+            update: idle(path),
+            withdrawal: None,
+        });
         let path = idle_path(&self);
         self.transactions.resize_with(TRANSACTION_SLOTS, || TransactionTrace {
             signed: None,
@@ -313,8 +311,7 @@ fn the_circuit_refuses_forged_inboxes() {
     assert!(!deposit(forger, &alice, 1, 11), "more than came");
 
     let exit = |forger: Forger, user: &User, index, paid: Option<u64>| {
-        let entry =
-            InboxEntry::Exit { id: user.id(), index: AccountIndex(index), recipient: user.recipient };
+        let entry = InboxEntry::Exit { id: user.id(), index: AccountIndex(index), recipient: user.recipient };
         let withdrawal = paid.map(|amount| Withdrawal { recipient: user.recipient, amount });
         forger
             .take(entry, index, withdrawal, move |account| {
@@ -325,7 +322,10 @@ fn the_circuit_refuses_forged_inboxes() {
     let (forger, alice, _) = Forger::new(500);
     assert!(exit(forger, &alice, 1, Some(1_000)));
     let (forger, alice, _) = Forger::new(500);
-    assert!(exit(forger, &alice, 2, None), "a request for somebody else's account is taken, and moves nothing");
+    assert!(
+        exit(forger, &alice, 2, None),
+        "a request for somebody else's account is taken, and moves nothing"
+    );
     let (forger, alice, _) = Forger::new(500);
     assert!(!exit(forger, &alice, 1, None), "a request that is ignored");
     let (forger, alice, _) = Forger::new(500);

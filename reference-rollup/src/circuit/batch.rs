@@ -119,7 +119,11 @@ impl Context {
     fn new(system: &mut System, claim: &PublicClaim, domain: Domain, pieces: &[Wire]) -> Self {
         let fields = claim.fields();
         let mut bits_of = |bytes: &[u8]| -> Vec<Bit> {
-            bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).map(|bit| system.bit(bit)).collect()
+            bytes
+                .iter()
+                .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1))
+                .map(|bit| system.bit(bit))
+                .collect()
         };
         let points: Vec<_> = fields.points.chunks(BLOCK_BYTES).map(&mut bits_of).collect();
         let fingerprint: Vec<_> = fields.payload_fingerprint.chunks(BLOCK_BYTES).map(&mut bits_of).collect();
@@ -128,7 +132,8 @@ impl Context {
         let domain = bits_of(&domain.0);
         // Every payload has this length.
         let length = u32::try_from(PAYLOAD_BYTES).expect("hundreds of bytes").to_be_bytes();
-        let length = length.iter().flat_map(|byte| (0..8).map(move |bit| Bit::constant(byte >> bit & 1 == 1)));
+        let length =
+            length.iter().flat_map(|byte| (0..8).map(move |bit| Bit::constant(byte >> bit & 1 == 1)));
 
         let mut stream: Vec<Bit> = points.iter().chain(&fingerprint).flatten().cloned().collect();
         stream.extend(number);
@@ -246,9 +251,8 @@ fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks:
     system.enforce(&recipient, exit.not().wire(), &Wire::zero());
 
     // The entry, as L1 chained it.
-    let exit_word = recipient
-        .plus(&index_wire, two_to(INDEX_SHIFT))
-        .plus(&Wire::constant(1_u8), two_to(EXIT_SHIFT));
+    let exit_word =
+        recipient.plus(&index_wire, two_to(INDEX_SHIFT)).plus(&Wire::constant(1_u8), two_to(EXIT_SHIFT));
     let word = &system.product(exit.wire(), &exit_word) + &amount;
     let head = poseidon::hash(system, &[&roots.inbox, &id, &word]);
     roots.inbox = system.select(&active, &head, &roots.inbox);

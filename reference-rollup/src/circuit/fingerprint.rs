@@ -123,7 +123,8 @@ impl Element {
     pub fn new(system: &mut System, bits: Vec<Bit>) -> Self {
         assert_eq!(bits.len(), ELEMENT_BITS);
         let bytes = std::array::from_fn(|byte| {
-            let packed = Wire::sum(bits[8 * byte..][..8].iter().enumerate().map(|(j, bit)| (bit.wire(), spaced(j))));
+            let packed =
+                Wire::sum(bits[8 * byte..][..8].iter().enumerate().map(|(j, bit)| (bit.wire(), spaced(j))));
             system.materialise(&packed)
         });
         Self { bits, bytes }
@@ -146,7 +147,8 @@ impl Element {
 
     /// self².
     fn square(&self, system: &mut System) -> Self {
-        let bits = SQUARE.iter().map(|roots| exclusive_or(system, roots.iter().map(|root| &self.bits[*root])));
+        let bits =
+            SQUARE.iter().map(|roots| exclusive_or(system, roots.iter().map(|root| &self.bits[*root])));
         let bits = bits.collect();
         Self::new(system, bits)
     }
@@ -227,7 +229,9 @@ fn digit_parities(system: &mut System, wire: &Wire, largest: &[u64; DIGITS]) -> 
         let first = SPACING * digit;
         let bits: Vec<Bit> = (0..length).map(|bit| system.bit(value.get_bit(first + bit))).collect();
         parities.push(bits.first().cloned().unwrap_or_else(|| Bit::constant(false)));
-        terms.extend(bits.into_iter().enumerate().map(|(bit, wire)| (wire, spaced(digit) * Fr::from(1_u64 << bit))));
+        terms.extend(
+            bits.into_iter().enumerate().map(|(bit, wire)| (wire, spaced(digit) * Fr::from(1_u64 << bit))),
+        );
     }
     let sum = Wire::sum(terms.iter().map(|(bit, factor)| (bit.wire(), *factor)));
     system.equal(&sum, wire);

@@ -20,9 +20,8 @@ pub fn replace(system: &mut System, index: &[Bit], path: &Path, before: Wire, af
         }
         // … and another one takes its place.
         let change = &after - &before;
-        let replaced: [Wire; TREE_ARITY] = std::array::from_fn(|child| {
-            &children[child] + &system.product(&chosen[child], &change)
-        });
+        let replaced: [Wire; TREE_ARITY] =
+            std::array::from_fn(|child| &children[child] + &system.product(&chosen[child], &change));
         before = poseidon::hash(system, &children.each_ref());
         after = poseidon::hash(system, &replaced.each_ref());
     }
