@@ -94,7 +94,9 @@ interface ISettlement {
     /// @notice Stop settling for good, for the reason that holds. By anyone, paused or not.
     function freeze() external;
 
-    /// @notice The reason for which `freeze` would freeze now.
+    /// @notice The reason for which `freeze` would freeze now; where several hold, the one that leaves users least time or
+    /// says most. Nothing settles while coverage is less than freezeDelay away from being short, so coverage that is short
+    /// means that nothing settled either.
     function freezeReason() external view returns (FreezeReason);
 
     /// @notice Propose the next verifier, in place of any other proposal. Owner only.

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
+
+import {CertificateLog} from "../src/CertificateLog.sol";
+import {CommitteeRegistry} from "../src/CommitteeRegistry.sol";
+import {ISettlement} from "../src/interfaces/ISettlement.sol";
+import {IValidityVerifier} from "../src/interfaces/IValidityVerifier.sol";
+import {PaymentsRollup} from "../src/reference/PaymentsRollup.sol";
+import {BatchHeader, Certificate} from "../src/types/Certificate.sol";
+import {FreezeReason, Transition, VerifierProposal} from "../src/types/Settlement.sol";
+import {Groth16Adapter} from "../src/verifiers/Groth16Adapter.sol";
+import {ForgeableKey} from "./utils/ForgeableKey.sol";
+import {SettlementFixture} from "./utils/SettlementFixture.sol";
+import {vm} from "./utils/Vm.sol";
+
+/// @title When a rollup may be frozen, what its owner may do, and how long that takes
+contract SettlementFreezeTest is SettlementFixture {
+    address private constant ANYONE = address(0xB0B);
+
+    // Three reasons
+
+    function testFreezesASecondAfterNothingSettledForTheDelay() public {
+        settleNext();
+        vm.warp(START + FREEZE_DELAY);
+        refuseFreeze();
+        vm.warp(START + FREEZE_DELAY + 1);
+        freezeFor(FreezeReason.NothingSettled);
+    }
+
+    function testFreezesWhenNothingEverSettled() public {
+        vm.warp(START + FREEZE_DELAY);
+        refuseFreeze();
+        vm.warp(START + FREEZE_DELAY + 1);
+        freezeFor(FreezeReason.NothingSettled);
+    }
+
+    function testFreezesASecondAfterADepositWasUnservedForTheDelay() public {
+        rollup.deposit{value: 1 gwei}(element("depositor", 0));
+        unserved();
+    }
+
+    function testFreezesASecondAfterAnExitRequestWasUnservedForTheDelay() public {
+        vm.prank(ANYONE);
+        rollup.requestExit(1, 2, 3);
+        unserved();
+    }
+
+    /// @dev The first input is made now; batches settle, but none consumes it.
+    function unserved() private {
+        vm.warp(START + FREEZE_DELAY - 1);
+        settleNext();
+        rollup.deposit{value: 1 gwei}(element("depositor", 1));
+        vm.warp(START + FREEZE_DELAY);
+        settleNext();
+        refuseFreeze();
+        vm.warp(START + FREEZE_DELAY + 1);
+        freezeFor(FreezeReason.InputUnserved);
+    }
+
+    /// @dev The clock of the next input runs from when it was made, not from when it became the next.
+    function testServedInputsAreNoReason() public {
+        rollup.deposit{value: 1 gwei}(element("depositor", 0));
+        vm.warp(START + 1 hours);
+        rollup.deposit{value: 1 gwei}(element("depositor", 1));
+        vm.warp(START + FREEZE_DELAY);
+        BatchHeader memory header = nextHeader();
+        Transition memory transition = step(1);
+        transition.inputsConsumed = 1;
+        settle(header, transition);
+        vm.warp(START + 1 hours + FREEZE_DELAY);
+        refuseFreeze();
+        vm.warp(START + 1 hours + FREEZE_DELAY + 1);
+        freezeFor(FreezeReason.InputUnserved);
+    }
+
+    function testFreezesASecondAfterCoverageBecameShort() public {
+        settleKeptFor(FREEZE_DELAY + EXIT_WINDOW);
+        vm.warp(START + FREEZE_DELAY);
+        refuseFreeze();
+        vm.warp(START + FREEZE_DELAY + 1);
+        freezeFor(FreezeReason.CoverageShort);
+    }
+
+    /// @dev An older batch than the last one runs out.
+    function testCoverageIsThatOfTheLeastBatch() public {
+        settleKeptFor(FREEZE_DELAY + EXIT_WINDOW + 1);
+        vm.warp(START + 1);
+        settleNext();
+        vm.warp(START + 1 + FREEZE_DELAY);
+        refuseFreeze();
+        vm.warp(START + 1 + FREEZE_DELAY + 1);
+        freezeFor(FreezeReason.CoverageShort);
+    }
+
+    /// @dev Of three reasons that hold the first is reported, and renewed coverage or a late settlement takes it back.
+    function testReasonsGoWhenTheyNoLongerHold() public {
+        rollup.deposit{value: 1 gwei}(element("depositor", 0));
+        settleKeptFor(FREEZE_DELAY + EXIT_WINDOW);
+        vm.warp(START + FREEZE_DELAY + 1);
+        vm.assertEq(uint256(rollup.freezeReason()), uint256(FreezeReason.CoverageShort));
+        rollup.renewCoverage(renewalFor(1, START + 40 days));
+        vm.assertEq(uint256(rollup.freezeReason()), uint256(FreezeReason.InputUnserved));
+        BatchHeader memory header = nextHeader();
+        Transition memory transition = step(2);
+        transition.inputsConsumed = 1;
+        settle(header, transition);
+        refuseFreeze();
+    }
+
+    function testNoBatchNeedsNoCoverage() public view {
+        vm.assertTrue(rollup.coverageUntil() > block.timestamp + 1000 * 365 days);
+        vm.assertEq(uint256(rollup.freezeReason()), uint256(FreezeReason.None));
+    }
+
+    function testFrozenIsForGood() public {
+        BatchHeader memory header = nextHeader();
+        Transition memory transition = step(1);
+        Certificate memory certificate = certified(header);
+        log.record(certificate);
+        bytes memory proof = proofOf(header, transition);
+        freezeByTime();
+        bytes memory reason = abi.encodeWithSelector(ISettlement.IsFrozen.selector, FreezeReason.NothingSettled);
+        refuse(certificate, transition, proof, reason);
+        vm.expectRevert(reason);
+        rollup.settleRecorded(header, transition, proof);
+        vm.expectRevert(reason);
+        rollup.deposit{value: 1 gwei}(element("depositor", 0));
+        vm.expectRevert(reason);
+        rollup.requestExit(1, 2, 3);
+        vm.expectRevert(reason);
+        rollup.freeze();
+    }
+
+    // Pausing
+
+    function testPauseStopsSettlingAndDepositsAndNothingElse() public {
+        vm.deal(ANYONE, 1 ether);
+        vm.prank(ANYONE);
+        rollup.deposit{value: 1 gwei}(element("depositor", 0));
+        settleNext();
+        BatchHeader memory header = nextHeader();
+        Transition memory transition = step(2);
+        Certificate memory certificate = certified(header);
+        log.record(certificate);
+        bytes memory proof = proofOf(header, transition);
+
+        vm.prank(OWNER);
+        rollup.pause();
+        bytes memory reason = abi.encodeWithSelector(Pausable.EnforcedPause.selector);
+        refuse(certificate, transition, proof, reason);
+        vm.expectRevert(reason);
+        rollup.settleRecorded(header, transition, proof);
+        vm.expectRevert(reason);
+        rollup.deposit{value: 1 gwei}(element("depositor", 1));
+
+        // The way out, all of it but claims and exits, which PaymentsRollup.t.sol makes under pause too.
+        rollup.requestExit(1, 2, 3);
+        rollup.renewCoverage(renewalFor(1, START + 40 days));
+        vm.warp(START + FREEZE_DELAY + 1);
+        freezeFor(FreezeReason.InputUnserved);
+        rollup.renewCoverage(renewalFor(1, START + 50 days));
+        rollup.refundDeposit(1);
+        vm.assertEq(ANYONE.balance, 1 ether);
+    }
+
+    function testSettlesAgainAfterAPause() public {
+        vm.startPrank(OWNER);
+        rollup.pause();
+        rollup.unpause();
+        vm.stopPrank();
+        settleNext();
+    }
+
+    // Verifier
+
+    function testVerifierChangesAfterItsDelay() public {
+        Groth16Adapter next = new Groth16Adapter(ForgeableKey.keys(3), 1);
+        uint64 due = START + VERIFIER_DELAY;
+        vm.expectEmit(true, true, true, true, address(rollup));
+        emit ISettlement.VerifierProposed(address(next), due);
+        vm.prank(OWNER);
+        rollup.proposeVerifier(next);
+        VerifierProposal memory proposal = rollup.verifierProposal();
+        vm.assertEq(proposal.verifier, address(next));
+        vm.assertEq(proposal.acceptableFrom, due);
+
+        vm.warp(due - 1);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.ProposalNotDue.selector, due, due - 1));
+        vm.prank(OWNER);
+        rollup.acceptVerifier();
+        settleNext();
+        vm.warp(due);
+        vm.expectEmit(true, true, true, true, address(rollup));
+        emit ISettlement.VerifierChanged(address(adapter), address(next));
+        vm.prank(OWNER);
+        rollup.acceptVerifier();
+        vm.assertEq(address(rollup.verifier()), address(next));
+
+        // What counts is the new one, and the proposal is used up.
+        BatchHeader memory header = nextHeader();
+        Transition memory transition = step(2);
+        refuse(
+            certified(header),
+            transition,
+            proofOf(header, transition),
+            abi.encodeWithSelector(IValidityVerifier.PointsNotSupported.selector, 2)
+        );
+        vm.expectRevert(ISettlement.NoProposal.selector);
+        vm.prank(OWNER);
+        rollup.acceptVerifier();
+    }
+
+    function testAnotherProposalStartsAnew() public {
+        vm.prank(OWNER);
+        rollup.proposeVerifier(adapter);
+        vm.warp(START + VERIFIER_DELAY);
+        Groth16Adapter next = new Groth16Adapter(ForgeableKey.keys(3), 1);
+        vm.startPrank(OWNER);
+        rollup.proposeVerifier(next);
+        uint64 due = START + 2 * VERIFIER_DELAY;
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.ProposalNotDue.selector, due, START + VERIFIER_DELAY));
+        rollup.acceptVerifier();
+        vm.stopPrank();
+    }
+
+    function testCancelsProposals() public {
+        vm.startPrank(OWNER);
+        vm.expectRevert(ISettlement.NoProposal.selector);
+        rollup.cancelVerifier();
+        rollup.proposeVerifier(adapter);
+        vm.expectEmit(true, true, true, true, address(rollup));
+        emit ISettlement.VerifierProposalCancelled(address(adapter));
+        rollup.cancelVerifier();
+        vm.warp(START + VERIFIER_DELAY);
+        vm.expectRevert(ISettlement.NoProposal.selector);
+        rollup.acceptVerifier();
+        vm.stopPrank();
+    }
+
+    function testOnlyTheOwner() public {
+        bytes memory reason = abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, ANYONE);
+        vm.startPrank(ANYONE);
+        vm.expectRevert(reason);
+        rollup.proposeVerifier(adapter);
+        vm.expectRevert(reason);
+        rollup.cancelVerifier();
+        vm.expectRevert(reason);
+        rollup.acceptVerifier();
+        vm.expectRevert(reason);
+        rollup.pause();
+        vm.expectRevert(reason);
+        rollup.unpause();
+        vm.stopPrank();
+    }
+
+    function testRefusesAVerifierWithoutCode() public {
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NoVerifier.selector, ANYONE));
+        vm.prank(OWNER);
+        rollup.proposeVerifier(IValidityVerifier(ANYONE));
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NoVerifier.selector, ANYONE));
+        new PaymentsRollup(OWNER, log, IValidityVerifier(ANYONE), FREEZE_DELAY, EXIT_WINDOW, VERIFIER_DELAY, hashers);
+    }
+
+    // Deployment
+
+    function testStarts() public view {
+        vm.assertEq(address(rollup.registry()), address(registry));
+        vm.assertEq(address(rollup.log()), address(log));
+        vm.assertEq(address(rollup.verifier()), address(adapter));
+        vm.assertEq(rollup.batchCount(), 0);
+        vm.assertEq(rollup.inputsConsumed(), 0);
+        vm.assertEq(rollup.lastSettledAt(), START);
+        vm.assertEq(rollup.freezeDelay(), FREEZE_DELAY);
+        vm.assertEq(rollup.exitWindow(), EXIT_WINDOW);
+        vm.assertEq(rollup.verifierDelay(), VERIFIER_DELAY);
+        vm.assertEq(rollup.owner(), OWNER);
+        vm.assertFalse(rollup.frozen());
+    }
+
+    /// @dev Committee and verifier must not change before users are out.
+    function testRefusesDelaysThatAreTooShort() public {
+        uint64 leaving = FREEZE_DELAY + EXIT_WINDOW;
+        deployRefused(log, FREEZE_DELAY, EXIT_WINDOW, leaving, tooShort(leaving, leaving));
+        deployRefused(log, 0, EXIT_WINDOW, VERIFIER_DELAY, abi.encodeWithSelector(ISettlement.ZeroDelay.selector));
+        deployRefused(log, FREEZE_DELAY, 0, VERIFIER_DELAY, abi.encodeWithSelector(ISettlement.ZeroDelay.selector));
+        deployRefused(
+            log,
+            FREEZE_DELAY,
+            EXIT_WINDOW,
+            366 days,
+            abi.encodeWithSelector(ISettlement.DelayTooLong.selector, 366 days, 365 days)
+        );
+        deployRefused(log, FREEZE_DELAY, DELAY - FREEZE_DELAY, VERIFIER_DELAY, tooShort(DELAY, DELAY));
+        CertificateLog hasty = new CertificateLog(new CommitteeRegistry(OWNER, leaving, GRACE));
+        deployRefused(hasty, FREEZE_DELAY, EXIT_WINDOW, VERIFIER_DELAY, tooShort(leaving, leaving));
+        CertificateLog slow = new CertificateLog(new CommitteeRegistry(OWNER, leaving + 1, GRACE));
+        new PaymentsRollup(OWNER, slow, adapter, FREEZE_DELAY, EXIT_WINDOW, leaving + 1, hashers);
+    }
+
+    // Helpers
+
+    function tooShort(uint64 got, uint64 mustExceed) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(ISettlement.DelayTooShort.selector, got, mustExceed);
+    }
+
+    function deployRefused(
+        CertificateLog log_,
+        uint64 freezeDelay,
+        uint64 exitWindow,
+        uint64 verifierDelay,
+        bytes memory reason
+    ) private {
+        vm.expectRevert(reason);
+        new PaymentsRollup(OWNER, log_, adapter, freezeDelay, exitWindow, verifierDelay, hashers);
+    }
+
+    function refuseFreeze() private {
+        vm.assertEq(uint256(rollup.freezeReason()), uint256(FreezeReason.None));
+        vm.expectRevert(ISettlement.NoReasonToFreeze.selector);
+        rollup.freeze();
+        vm.assertFalse(rollup.frozen());
+    }
+
+    function freezeFor(FreezeReason reason) private {
+        vm.assertEq(uint256(rollup.freezeReason()), uint256(reason));
+        vm.expectEmit(true, true, true, true, address(rollup));
+        emit ISettlement.Frozen(reason, rollup.batchCount(), rollup.stateRoot(), rollup.inputsConsumed());
+        vm.prank(ANYONE);
+        rollup.freeze();
+        vm.assertTrue(rollup.frozen());
+        vm.assertEq(uint256(rollup.frozenFor()), uint256(reason));
+    }
+}
