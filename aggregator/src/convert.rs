@@ -1,11 +1,14 @@
 //! Batches as they travel to rollups.
 
 use bytes::Bytes;
+use dac_proto::proof::posting_mode_to_wire;
 use dac_proto::v1;
 use dac_proto::wire;
 use dac_types::{B256, Seat};
 
-use crate::batch::{Batch, Delivery, Dispersal, L1Record, MemberOutcome, Phase, SubmissionDigest};
+use crate::batch::{
+    Batch, Delivery, Dispersal, L1Record, MemberOutcome, Phase, Proof, ProofState, SubmissionDigest,
+};
 use crate::service::Selector;
 use crate::store::{Listed, PageToken};
 
@@ -47,6 +50,26 @@ fn summary_to_wire(batch: &Batch) -> v1::Batch {
         received_at_ms: batch.received_at_ms,
         certified_at_ms: batch.certificate.as_ref().map_or(0, |certified| certified.at_ms),
         l1_problem: batch.l1_problem.clone(),
+        posting: posting_mode_to_wire(batch.posting).into(),
+        proof: batch.proof.as_ref().map(proof_to_wire),
+        settlement: batch.settlement.as_ref().map(l1_to_wire),
+    }
+}
+
+fn proof_to_wire(proof: &Proof) -> v1::Proof {
+    let (state, reason) = match &proof.state {
+        ProofState::Received => (v1::ProofState::Received, ""),
+        ProofState::Accepted => (v1::ProofState::Accepted, ""),
+        ProofState::Rejected { reason } => (v1::ProofState::Rejected, reason.as_str()),
+    };
+    v1::Proof {
+        state: state.into(),
+        reason: reason.to_owned(),
+        proof_hash: Bytes::copy_from_slice(proof.hash.as_slice()),
+        new_state_root: Bytes::copy_from_slice(proof.transition.new_state_root.as_slice()),
+        inputs_consumed: proof.transition.inputs_consumed,
+        outputs: Bytes::copy_from_slice(proof.transition.outputs.as_slice()),
+        received_at_ms: proof.received_at_ms,
     }
 }
 
@@ -55,6 +78,8 @@ const fn state_to_wire(phase: &Phase) -> v1::BatchState {
         Phase::Received => v1::BatchState::Received,
         Phase::Dispersing => v1::BatchState::Dispersing,
         Phase::Certified => v1::BatchState::Certified,
+        Phase::Proved => v1::BatchState::Proved,
+        Phase::Settled => v1::BatchState::Settled,
         Phase::Posted => v1::BatchState::Posted,
         Phase::Failed(_) => v1::BatchState::Failed,
         Phase::Expired => v1::BatchState::Expired,

@@ -1,5 +1,6 @@
 //! `BatchService`: what rollups call. Every refusal carries a machine-readable reason.
 
+mod proof;
 mod upload;
 
 use std::pin::Pin;
@@ -27,7 +28,7 @@ const PAGE_DEFAULT_ENTRIES: u32 = 50;
 /// Bounds of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceLimits {
-    /// Uploads at once.
+    /// Uploads at once; and as many proofs.
     pub uploads: usize,
     /// Watchers at once.
     pub watchers: usize,
@@ -39,6 +40,7 @@ pub struct Grpc {
     batches: Batches,
     uploads: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    proofs: Arc<Semaphore>,
     /// Cancelled when nothing new is taken.
     draining: CancellationToken,
 }
@@ -50,12 +52,16 @@ impl Grpc {
             batches,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             watchers: Arc::new(Semaphore::new(limits.watchers)),
+            proofs: Arc::new(Semaphore::new(limits.uploads)),
             draining,
         }
     }
 
     async fn find(&self, selector: Option<v1::BatchSelector>) -> Result<Watched, Status> {
-        let selector: Selector = convert::selector(selector)?;
+        self.find_batch(convert::selector(selector)?).await
+    }
+
+    async fn find_batch(&self, selector: Selector) -> Result<Watched, Status> {
         let found = match self.batches.resolve(selector).await.map_err(|error| store_status(&error))? {
             Some(id) => self.batches.watch(id).await.map_err(|error| store_status(&error))?,
             None => None,
@@ -94,6 +100,17 @@ impl BatchService for Grpc {
             metrics::counter!("dac_aggregator_submissions_refused_total", "reason" => reason).increment(1);
         })?;
         Ok(Response::new(v1::SubmitBatchResponse { batch: Some(batch) }))
+    }
+
+    async fn submit_validity_proof(
+        &self,
+        request: Request<v1::SubmitValidityProofRequest>,
+    ) -> Result<Response<v1::SubmitValidityProofResponse>, Status> {
+        let batch = proof::receive(self, request.into_inner()).await.inspect_err(|status| {
+            let reason = Reason::of(status).map_or("UNNAMED", Reason::as_str);
+            metrics::counter!("dac_aggregator_proofs_refused_total", "reason" => reason).increment(1);
+        })?;
+        Ok(Response::new(v1::SubmitValidityProofResponse { batch: Some(batch) }))
     }
 
     async fn get_batch(
@@ -176,7 +193,7 @@ fn watch(
                 Arc::clone(&changes.borrow_and_update())
             }
         };
-        if batch.phase.is_terminal() {
+        if batch.is_over() {
             watcher.changes = None;
         }
         let response = v1::WatchBatchResponse { batch: Some(convert::batch_to_wire(&batch)) };

@@ -1,5 +1,7 @@
-//! Has certificates recorded on L1 through `dac-chain`'s durable poster, and says what it waits for meanwhile.
+//! Has certificates recorded and batches settled on L1 through `dac-chain`'s durable poster, and says what they wait for
+//! meanwhile.
 
+mod settle;
 mod witness;
 
 use std::collections::HashMap;
@@ -7,17 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dac_chain::poster::Outcomes;
-use dac_chain::{Outcome, Poster, record_calldata};
+use dac_chain::{Outcome, Poster, PosterConfig, record_calldata};
 use dac_types::{B256, BatchDigest, Certificate, Domain, keccak256};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use settle::{SettlementTarget, consequence};
 pub use witness::Witness;
 
 use crate::batch::L1Record;
 
 /// How often the state of a posting under way is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Batches without a proof look for their settlement once in so many of the poster's rounds.
+const WATCH_ROUNDS: u32 = 4;
 
 /// How long posting takes before it is called a problem, and how long after a refusal it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +41,10 @@ pub struct Posting {
     domain: Domain,
     witness: Arc<Witness>,
     settings: PostSettings,
+    /// Blocks, the including one counted, after which what is seen is final.
+    confirmations: u64,
+    /// Between two looks for what somebody else settled.
+    watch_interval: Duration,
     waiting: Arc<Mutex<HashMap<BatchDigest, watch::Sender<Option<Outcome>>>>>,
 }
 
@@ -43,7 +53,7 @@ impl Posting {
     pub fn new(
         poster: Poster,
         mut outcomes: Outcomes,
-        domain: Domain,
+        config: &PosterConfig,
         witness: Arc<Witness>,
         settings: PostSettings,
     ) -> Self {
@@ -56,7 +66,15 @@ impl Posting {
                 }
             }
         });
-        Self { poster, domain, witness, settings, waiting }
+        Self {
+            poster,
+            domain: config.domain,
+            witness,
+            settings,
+            confirmations: config.confirmations,
+            watch_interval: config.poll_interval * WATCH_ROUNDS,
+            waiting,
+        }
     }
 
     /// Returns once the certificate is recorded, by whomever. `report` is told what it waits for, and an empty text when

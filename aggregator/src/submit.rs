@@ -5,12 +5,14 @@
 //! weighs what holds the number, early and again in the transaction that decides.
 
 use dac_chain::RegistryView;
+use dac_proto::proof;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use dac_types::{
-    Address, B256, BatchDigest, Domain, EcdsaSignatureError, HashKind, SignedSubmission, TimesError,
+    Address, B256, BatchDigest, Domain, EcdsaSignatureError, HashKind, PostingMode, SignedSubmission,
+    TimesError,
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -186,6 +188,8 @@ pub struct Identified {
     pub id: SubmissionDigest,
     /// As received.
     pub submission: SignedSubmission,
+    /// How it shall come to L1.
+    pub posting: PostingMode,
 }
 
 /// Which batch an `open` is about.
@@ -198,8 +202,10 @@ pub fn identify(open: v1::SubmitBatchOpen, identity: &Identity) -> Result<Identi
     if registry != ours {
         return Err(Refusal::Registry { expected: ours, got: registry });
     }
+    let posting = proof::posting_mode("posting", open.posting)?;
     let submission: SignedSubmission = wire::required("submission", open.submission)?.try_into()?;
-    Ok(Identified { id: SubmissionDigest(submission.submission.digest(&identity.domain)), submission })
+    let id = SubmissionDigest(submission.submission.digest(&identity.domain));
+    Ok(Identified { id, submission, posting })
 }
 
 /// Whether the rollup, the times and the signature allow a new batch.

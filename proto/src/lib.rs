@@ -1,8 +1,10 @@
 //! The gRPC interface `dac.v1`: generated messages and services, and the door between wire and domain.
 //!
-//! Junk is refused here: [`wire`] turns a message into a domain value of `dac-types` or says which field is wrong. The
+//! Junk is refused here: [`wire`] turns a message into a domain value of `dac-types` or says which field is wrong; [`proof`]
+//! does so for validity proofs. The
 //! machine-readable reasons that statuses carry are in [`reason`].
 
+pub mod proof;
 pub mod reason;
 pub mod wire;
 

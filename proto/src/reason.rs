@@ -106,6 +106,16 @@ reasons! {
     UnknownBatch = "UNKNOWN_BATCH", NotFound;
     /// No certificate yet.
     NotCertified = "NOT_CERTIFIED", FailedPrecondition;
+    /// The batch has no digest yet: no proof can be about it. Try again soon.
+    NotEncoded = "NOT_ENCODED", FailedPrecondition;
+    /// A proof has 1 byte to 64 KiB.
+    ProofLength = "PROOF_LENGTH", InvalidArgument;
+    /// The proof's signature is malformed, malleable or recovers to nobody.
+    BadProofSignature = "BAD_PROOF_SIGNATURE", Unauthenticated;
+    /// Another proof of this batch is under way.
+    ConflictingProof = "CONFLICTING_PROOF", AlreadyExists;
+    /// The batch is settled, failed or expired: nothing is left to prove.
+    BatchEnded = "BATCH_ENDED", FailedPrecondition;
     /// What is stored here fails its check and is not served.
     Corrupt = "CORRUPT", DataLoss;
     /// The shard has no chunk of this index.
@@ -159,6 +169,7 @@ impl Reason {
                 | Reason::UnknownEpoch
                 | Reason::EpochNotActive
                 | Reason::UnknownRollup
+                | Reason::NotEncoded
                 | Reason::Paused
                 | Reason::QuotaExceeded
                 | Reason::Internal

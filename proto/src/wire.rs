@@ -57,6 +57,14 @@ pub enum WireError {
         /// Value received.
         got: u32,
     },
+    /// No proof, or more than any is long.
+    #[error("a validity proof has 1 to {max} bytes, got {got}")]
+    ProofLength {
+        /// Length received.
+        got: usize,
+        /// Longest allowed.
+        max: usize,
+    },
     /// Not a strict secp256k1 signature.
     #[error("{field}: {source}")]
     Ecdsa {
@@ -86,6 +94,8 @@ impl WireError {
     pub fn reason(&self) -> Reason {
         match self {
             WireError::Ecdsa { field: "disperser_signature", .. } => Reason::BadDisperserSignature,
+            WireError::Ecdsa { field: "proof.signature", .. } => Reason::BadProofSignature,
+            WireError::ProofLength { .. } => Reason::ProofLength,
             WireError::Ecdsa { .. } => Reason::BadSubmissionSignature,
             WireError::AbsentSeats(_) => Reason::BadCertificate,
             WireError::RecordShape(_) => Reason::BadRecord,

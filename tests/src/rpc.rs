@@ -44,6 +44,7 @@ pub fn submit_open(domain: &Domain, order: &SignedSubmission) -> v1::SubmitBatch
         chain_id: domain.chain_id,
         registry: Bytes::copy_from_slice(domain.registry.as_slice()),
         submission: Some(order.into()),
+        ..v1::SubmitBatchOpen::default()
     }
 }
 

@@ -4,8 +4,13 @@
 //! (`service::actor`) persists the new state before it acts; recovery applies [`Event::Resumed`] to what was persisted
 //! and goes the same way.
 
+mod failure;
+mod proof;
+mod settling;
 mod transitions;
 
+#[cfg(test)]
+mod settling_tests;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +18,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use dac_types::{
-    AggregateAttestation, B256, BatchDigest, Certificate, Quorum, Record, Seat, SignatureBytes,
+    AggregateAttestation, B256, BatchDigest, Certificate, PostingMode, Quorum, Record, Seat, SignatureBytes,
     SignedSubmission,
 };
+
+pub use self::failure::{Failure, FailureReason};
+pub use self::proof::{Proof, ProofRefusal, ProofState, ProofVerdict};
 
 /// After `submitBefore` no member signs what is not certified yet; so much longer the aggregator waits for answers that
 /// are under way before it gives the batch up.
@@ -37,58 +45,6 @@ impl fmt::Debug for SubmissionDigest {
     }
 }
 
-/// Why a batch failed for good. The text is stable: machines may compare it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FailureReason {
-    /// The stored payload does not pass its check any more; it was not dispersed.
-    CorruptPayload,
-    /// So many members refuse for good, or lied, that no quorum is left.
-    QuorumImpossible,
-    /// `submitBefore` passed before a quorum had signed: nobody signs it any more.
-    SubmitBeforePassed,
-    /// A later submission took its number.
-    Replaced,
-    /// A fault of this program.
-    Internal,
-}
-
-impl FailureReason {
-    /// All reasons.
-    pub const ALL: [FailureReason; 5] = [
-        FailureReason::CorruptPayload,
-        FailureReason::QuorumImpossible,
-        FailureReason::SubmitBeforePassed,
-        FailureReason::Replaced,
-        FailureReason::Internal,
-    ];
-
-    /// The stable text.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            FailureReason::CorruptPayload => "CORRUPT_PAYLOAD",
-            FailureReason::QuorumImpossible => "QUORUM_IMPOSSIBLE",
-            FailureReason::SubmitBeforePassed => "SUBMIT_BEFORE_PASSED",
-            FailureReason::Replaced => "REPLACED",
-            FailureReason::Internal => "INTERNAL",
-        }
-    }
-}
-
-/// Why a batch failed, for machines and for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// For machines.
-    pub reason: FailureReason,
-    /// For people.
-    pub detail: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason.as_str(), self.detail)
-    }
-}
-
 /// Where a batch stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -98,8 +54,12 @@ pub enum Phase {
     Dispersing,
     /// A quorum signed, and the certificate is on durable storage.
     Certified,
-    /// Recorded on L1.
+    /// Certified, and a proof is there that may settle it.
+    Proved,
+    /// Recorded on L1; or, where it is to be settled, settled in a block that is not deep enough yet.
     Posted,
+    /// Its rollup settled it, as deep as was asked for.
+    Settled,
     /// Given up; its number is free.
     Failed(Failure),
     /// `expiresAt` passed before it was posted; its number is free.
@@ -107,11 +67,6 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Whether the batch's outcome will not change any more (deliveries to slow members may go on).
-    pub const fn is_terminal(&self) -> bool {
-        matches!(self, Phase::Posted | Phase::Failed(_) | Phase::Expired)
-    }
-
     /// Whether another payload for the same batch number is refused.
     pub const fn holds_number(&self) -> bool {
         !matches!(self, Phase::Failed(_) | Phase::Expired)
@@ -123,6 +78,8 @@ impl Phase {
             Phase::Received => "received",
             Phase::Dispersing => "dispersing",
             Phase::Certified => "certified",
+            Phase::Proved => "proved",
+            Phase::Settled => "settled",
             Phase::Posted => "posted",
             Phase::Failed(_) => "failed",
             Phase::Expired => "expired",
@@ -232,10 +189,10 @@ pub struct Certified {
     pub at_ms: u64,
 }
 
-/// Where L1 recorded the certificate.
+/// Where L1 recorded the certificate, or settled the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct L1Record {
-    /// The transaction; none where somebody else recorded it and the transaction is not known.
+    /// The transaction; none where it was somebody else's and is not known.
     pub transaction: Option<B256>,
     /// The block.
     pub block: u64,
@@ -260,8 +217,14 @@ pub struct Batch {
     pub dispersal: Option<Dispersal>,
     /// Once a quorum signed.
     pub certificate: Option<Certified>,
-    /// Once recorded.
+    /// How it comes to L1.
+    pub posting: PostingMode,
+    /// Once one was handed in.
+    pub proof: Option<Proof>,
+    /// Once recorded in the certificate log.
     pub l1: Option<L1Record>,
+    /// Once settled, or seen in a block.
+    pub settlement: Option<L1Record>,
     /// Why posting waits, or what it last met; empty when all is well.
     pub l1_problem: String,
     /// Nobody needs the stored payload any more.
@@ -294,12 +257,21 @@ impl Batch {
             phase: Phase::Received,
             dispersal: None,
             certificate: None,
+            posting: PostingMode::Record,
+            proof: None,
             l1: None,
+            settlement: None,
             l1_problem: String::new(),
             payload_dropped: false,
             finished: false,
             collection: Collection::Open,
         }
+    }
+
+    /// The same, to come to L1 in another way.
+    #[must_use]
+    pub fn posted_by(self, posting: PostingMode) -> Self {
+        Self { posting, ..self }
     }
 
     /// The digest of its header, once encoded.
@@ -392,6 +364,41 @@ pub enum Event {
     },
     /// L1 recorded the certificate.
     Recorded(L1Record),
+    /// The rollup handed in a proof that is its own.
+    ProofOffered {
+        /// The header that it is for.
+        digest: BatchDigest,
+        /// The proof.
+        proof: Box<Proof>,
+    },
+    /// L1 would settle the batch with the proof of this hash; it has not done so yet.
+    ProofAccepted {
+        /// Of the proof.
+        hash: B256,
+    },
+    /// L1 refuses the proof of this hash for good.
+    ProofRejected {
+        /// Of the proof.
+        hash: B256,
+        /// Why, for people.
+        reason: String,
+    },
+    /// L1 does not settle the batch for now; if a block had, it is gone.
+    SettlementWaits {
+        /// Of the proof.
+        hash: B256,
+    },
+    /// A block settled the batch by our transaction.
+    SettlementIncluded {
+        /// Of the proof.
+        hash: B256,
+        /// Where.
+        record: L1Record,
+    },
+    /// The rollup settled the batch, by whomever, as deep as was asked for.
+    Settled(L1Record),
+    /// The rollup will never settle the batch.
+    SettlingFailed(Failure),
     /// Posting met a problem, or is over one (empty).
     PostingProblem(String),
     /// The stored payload does not pass its check.
@@ -450,6 +457,11 @@ pub enum Action {
     },
     /// Have the certificate recorded on L1; answer with [`Event::Recorded`].
     Post,
+    /// Have the rollup settle the batch; answer with [`Event::Settled`], [`Event::ProofRejected`] or
+    /// [`Event::SettlingFailed`], and meanwhile with what is seen.
+    Settle,
+    /// Look whether somebody else settles it; answer with [`Event::Settled`] or [`Event::SettlingFailed`].
+    WatchSettlement,
     /// No more calls to members for the header so far.
     StopDelivery,
     /// Remove the payload from the store.

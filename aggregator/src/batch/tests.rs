@@ -7,10 +7,10 @@ use super::*;
 
 const N: u16 = 4;
 const Q: u16 = 3;
-const EXPIRES_AT: u64 = 10_000;
+pub(super) const EXPIRES_AT: u64 = 10_000;
 const SUBMIT_BEFORE: u64 = 1_000;
 
-fn ecdsa() -> EcdsaSignature {
+pub(super) fn ecdsa() -> EcdsaSignature {
     let mut bytes = [1; 65];
     bytes[64] = 27;
     EcdsaSignature::try_from(&bytes[..]).unwrap()
@@ -33,11 +33,11 @@ fn submission() -> SignedSubmission {
     }
 }
 
-fn digest(epoch: u64) -> BatchDigest {
+pub(super) fn digest(epoch: u64) -> BatchDigest {
     BatchDigest(B256::left_padding_from(&epoch.to_be_bytes()))
 }
 
-fn dispersal(epoch: u64) -> Box<Dispersal> {
+pub(super) fn dispersal(epoch: u64) -> Box<Dispersal> {
     let geometry = Geometry::new(N, 2).unwrap();
     let record = Record {
         header: BatchHeader {
@@ -61,11 +61,11 @@ fn dispersal(epoch: u64) -> Box<Dispersal> {
     Box::new(Dispersal::new(digest(epoch), Quorum::new(N, 2, Q).unwrap(), Arc::new(record)))
 }
 
-fn received() -> Batch {
+pub(super) fn received() -> Batch {
     Batch::received(SubmissionDigest(B256::repeat_byte(9)), submission(), 5)
 }
 
-fn dispersing() -> Batch {
+pub(super) fn dispersing() -> Batch {
     let mut batch = received();
     assert_eq!(batch.apply(Event::Resumed), [Action::Encode]);
     assert_eq!(batch.apply(Event::Encoded(dispersal(1))).len(), usize::from(N));
@@ -76,7 +76,7 @@ fn signature(seat: u8) -> SignatureBytes {
     SignatureBytes([seat + 1; 48])
 }
 
-fn answered(seat: u8) -> Event {
+pub(super) fn answered(seat: u8) -> Event {
     Event::Answered {
         digest: digest(1),
         seat: Seat(seat),
@@ -104,11 +104,11 @@ fn aggregate(signers: &[u8]) -> AggregateAttestation {
     }
 }
 
-fn aggregated(signers: &[u8]) -> Event {
+pub(super) fn aggregated(signers: &[u8]) -> Event {
     Event::Aggregated { digest: digest(1), aggregate: aggregate(signers), at_ms: 200 }
 }
 
-fn certified() -> Batch {
+pub(super) fn certified() -> Batch {
     let mut batch = dispersing();
     for seat in 0..3 {
         batch.apply(answered(seat));
@@ -119,7 +119,7 @@ fn certified() -> Batch {
     batch
 }
 
-fn recorded() -> Event {
+pub(super) fn recorded() -> Event {
     Event::Recorded(L1Record { transaction: None, block: 3, gas_used: 0, by_us: false })
 }
 
@@ -272,7 +272,7 @@ fn text_of_peers_is_cut() {
     assert!(member.reason.len() <= 256 && member.detail.len() <= 256);
 }
 
-fn any_event() -> impl Strategy<Value = Event> {
+pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let seat = 0u8..5;
     let epoch = 1u64..3;
     prop_oneof![
@@ -319,8 +319,8 @@ const fn rank(phase: &Phase) -> u8 {
     match phase {
         Phase::Received => 0,
         Phase::Dispersing => 1,
-        Phase::Certified => 2,
-        Phase::Posted => 3,
+        Phase::Certified | Phase::Proved => 2,
+        Phase::Posted | Phase::Settled => 3,
         Phase::Failed(_) | Phase::Expired => 4,
     }
 }
@@ -334,7 +334,7 @@ proptest! {
         for event in events {
             let before = batch.clone();
             let actions = batch.apply(event.clone());
-            if before.phase.is_terminal() {
+            if before.is_over() {
                 prop_assert_eq!(&batch.phase, &before.phase, "terminal states stay");
                 prop_assert_eq!(&batch.l1, &before.l1);
             }

@@ -1,6 +1,8 @@
 //! Which event leads from which state to which, and what is to be done then.
 
-use dac_types::{AggregateAttestation, BatchDigest, Seat, SignatureBytes, limits::REASON_MAX_BYTES};
+use dac_types::{
+    AggregateAttestation, BatchDigest, PostingMode, Seat, SignatureBytes, limits::REASON_MAX_BYTES,
+};
 
 use super::{
     Action, Batch, Certified, Collection, Delivery, DeliveryFailure, Dispersal, Event, Failure,
@@ -11,7 +13,7 @@ impl Batch {
     /// Applies an event. An event that does not concern the state the batch is in (an answer to the header of a former
     /// epoch, a second certificate) changes nothing and has no actions.
     pub fn apply(&mut self, event: Event) -> Vec<Action> {
-        if self.finished {
+        if self.finished && !matches!(event, Event::ProofOffered { .. }) {
             return Vec::new();
         }
         match event {
@@ -30,6 +32,13 @@ impl Batch {
             Event::SignatureChecked { digest, seat, good } => self.signature_checked(digest, seat, good),
             Event::EpochOver { epoch } => self.epoch_over(epoch),
             Event::Recorded(record) => self.recorded(record),
+            Event::ProofOffered { digest, proof } => self.proof_offered(digest, *proof),
+            Event::ProofAccepted { hash } => self.proof_accepted(hash),
+            Event::ProofRejected { hash, reason } => self.proof_rejected(hash, reason),
+            Event::SettlementWaits { hash } => self.settlement_waits(hash),
+            Event::SettlementIncluded { hash, record } => self.settlement_included(hash, record),
+            Event::Settled(record) => self.settled(record),
+            Event::SettlingFailed(failure) => self.settling_failed(failure),
             Event::PostingProblem(problem) => self.posting_problem(problem),
             Event::PayloadCorrupt { detail } => self.payload_corrupt(detail),
             Event::Failed(failure) => self.fail(failure),
@@ -47,7 +56,11 @@ impl Batch {
     }
 
     const fn is_delivering(&self) -> bool {
-        matches!(self.phase, Phase::Dispersing | Phase::Certified | Phase::Posted)
+        matches!(self.phase, Phase::Dispersing) || self.is_certified()
+    }
+
+    const fn is_certified(&self) -> bool {
+        matches!(self.phase, Phase::Certified | Phase::Proved | Phase::Posted | Phase::Settled)
     }
 
     fn resumed(&mut self) -> Vec<Action> {
@@ -59,18 +72,23 @@ impl Batch {
                 actions.extend(self.collect(Collection::Grace));
                 actions
             }
-            Phase::Certified | Phase::Posted => {
-                let mut actions = Vec::new();
-                if self.phase == Phase::Certified {
-                    actions.push(Action::Post);
-                }
+            Phase::Certified | Phase::Proved | Phase::Posted | Phase::Settled => {
+                let mut actions = self.posting_actions();
                 actions.extend(self.deliveries());
                 actions.extend(self.certificate_deliveries());
                 actions.extend(self.signature_checks());
-                actions.extend(self.settle());
+                actions.extend(self.tidy());
                 actions
             }
-            Phase::Failed(_) | Phase::Expired => self.settle(),
+            Phase::Failed(_) | Phase::Expired => self.tidy(),
+        }
+    }
+
+    /// What a certified batch needs of L1.
+    fn posting_actions(&mut self) -> Vec<Action> {
+        match (&self.phase, self.posting) {
+            (Phase::Certified, PostingMode::Record) => vec![Action::Post],
+            _ => self.go_on_settling(),
         }
     }
 
@@ -203,7 +221,7 @@ impl Batch {
     /// A member may be lost for good: is a quorum left; or was it the last one waited for?
     fn after_loss(&mut self) -> Vec<Action> {
         if self.phase != Phase::Dispersing {
-            return self.settle();
+            return self.tidy();
         }
         let Some(dispersal) = &self.dispersal else { return Vec::new() };
         let refused = dispersal.count(|delivery| delivery == Delivery::Refused);
@@ -225,7 +243,7 @@ impl Batch {
             member.certificate_done = true;
             member.attempts = member.attempts.saturating_add(1);
         }
-        self.settle()
+        self.tidy()
     }
 
     fn grace_ended(&mut self, digest: BatchDigest) -> Vec<Action> {
@@ -261,11 +279,11 @@ impl Batch {
         self.collection = Collection::Open;
         self.certificate = Some(Certified { aggregate, at_ms });
         // Deliveries under way go on, and take the certificate with their next call; those that had ended begin again.
-        let mut actions = vec![Action::Post];
+        let mut actions = self.posting_actions();
         actions.extend(self.deliveries());
         actions.extend(self.certificate_deliveries());
         actions.extend(self.signature_checks());
-        actions.extend(self.settle());
+        actions.extend(self.tidy());
         actions
     }
 
@@ -288,7 +306,7 @@ impl Batch {
     }
 
     fn signature_checked(&mut self, digest: BatchDigest, seat: Seat, good: bool) -> Vec<Action> {
-        if !matches!(self.phase, Phase::Certified | Phase::Posted) {
+        if !self.is_certified() {
             return Vec::new();
         }
         let Some(member) = self.member(digest, seat) else { return Vec::new() };
@@ -302,7 +320,7 @@ impl Batch {
         } else {
             lied(member);
         }
-        actions.extend(self.settle());
+        actions.extend(self.tidy());
         actions
     }
 
@@ -317,21 +335,25 @@ impl Batch {
         // The members of that epoch sign nothing new, and too few have signed: the next epoch's committee is asked.
         self.phase = Phase::Received;
         self.dispersal = None;
+        self.reject_proof("the batch is dispersed anew, under another digest".to_owned());
         vec![Action::StopDelivery, Action::Encode]
     }
 
     fn recorded(&mut self, record: L1Record) -> Vec<Action> {
-        if self.phase != Phase::Certified {
+        if self.phase != Phase::Certified || self.posting != PostingMode::Record {
             return Vec::new();
         }
         self.phase = Phase::Posted;
         self.l1 = Some(record);
         self.l1_problem.clear();
-        self.settle()
+        // A proof that came earlier has waited for this.
+        let mut actions = self.go_on_settling();
+        actions.extend(self.tidy());
+        actions
     }
 
     fn posting_problem(&mut self, problem: String) -> Vec<Action> {
-        if self.phase == Phase::Certified {
+        if self.is_certified() && !self.is_over() {
             self.l1_problem = cut(problem);
         }
         Vec::new()
@@ -343,7 +365,7 @@ impl Batch {
                 self.fail(Failure { reason: FailureReason::CorruptPayload, detail })
             }
             // Certified: the batch is safe without us, and slow members repair their shards from the others.
-            Phase::Certified | Phase::Posted => {
+            Phase::Certified | Phase::Proved | Phase::Posted | Phase::Settled => {
                 for member in self.dispersal.iter_mut().flat_map(|dispersal| &mut dispersal.members) {
                     if matches!(member.delivery, Delivery::Pending | Delivery::Retrying) {
                         member.delivery = Delivery::Refused;
@@ -351,25 +373,34 @@ impl Batch {
                         member.detail = cut(detail.clone());
                     }
                 }
-                self.settle()
+                self.tidy()
             }
             Phase::Failed(_) | Phase::Expired => Vec::new(),
         }
     }
 
-    fn fail(&mut self, mut failure: Failure) -> Vec<Action> {
-        if self.phase.is_terminal() {
+    pub(super) fn fail(&mut self, mut failure: Failure) -> Vec<Action> {
+        // What is recorded stays recorded, whatever becomes of its proof.
+        let recorded = self.phase == Phase::Posted && self.posting == PostingMode::Record;
+        if recorded || self.is_over() {
             return Vec::new();
         }
         failure.detail = cut(failure.detail);
         self.phase = Phase::Failed(failure);
-        self.settle()
+        self.settlement = None;
+        self.tidy()
     }
 
     fn time_passed(&mut self, now: u64) -> Vec<Action> {
         let submission = &self.submission.submission;
         if now > submission.expires_at {
-            if !self.phase.is_terminal() {
+            if self.settlement.is_some() && !self.is_over() {
+                // It settled in time, in a block that is not deep enough yet.
+                return Vec::new();
+            }
+            if self.phase == Phase::Posted {
+                self.reject_proof("the batch expired before it was settled".to_owned());
+            } else if !self.is_over() {
                 self.phase = Phase::Expired;
             }
             return self.end();
@@ -386,7 +417,7 @@ impl Batch {
     }
 
     /// Drops the payload once every member has its shard or refuses, and ends once nothing else is owed either.
-    fn settle(&mut self) -> Vec<Action> {
+    pub(super) fn tidy(&mut self) -> Vec<Action> {
         if matches!(self.phase, Phase::Failed(_) | Phase::Expired) {
             return self.end();
         }
@@ -399,7 +430,7 @@ impl Batch {
         if open > 0 {
             return Vec::new();
         }
-        self.finished = self.phase == Phase::Posted && self.certificate_deliveries().is_empty();
+        self.finished = self.is_over() && self.certificate_deliveries().is_empty();
         if self.payload_dropped {
             return Vec::new();
         }
@@ -410,6 +441,7 @@ impl Batch {
     /// Nothing is owed to anybody any more.
     fn end(&mut self) -> Vec<Action> {
         (self.finished, self.payload_dropped) = (true, true);
+        self.drop_proof();
         vec![Action::StopDelivery, Action::DropPayload]
     }
 }
@@ -420,8 +452,8 @@ fn lied(member: &mut MemberOutcome) {
     member.detail = "the signature is not this member's over the batch's digest".to_owned();
 }
 
-/// Text that came from a peer, cut to what is stored.
-fn cut(mut text: String) -> String {
+/// Text that came from a peer or from L1, cut to what is stored.
+pub(super) fn cut(mut text: String) -> String {
     if text.len() > REASON_MAX_BYTES {
         let end = (0..=REASON_MAX_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);

@@ -82,7 +82,7 @@ pub(super) async fn receive(
 
 async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, Status> {
     let ctx = grpc.batches.context();
-    let Identified { id, submission } = submit::identify(pieces.open().await?, &ctx.identity)?;
+    let Identified { id, submission, posting } = submit::identify(pieces.open().await?, &ctx.identity)?;
     if let Some(batch) = grpc.existing(id).await? {
         return Ok(batch);
     }
@@ -118,7 +118,7 @@ async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, St
 
     // From here on a caller that goes away changes nothing: the batch is made and worked on.
     let batches = grpc.batches.clone();
-    let create = async move { batches.create(id, submission, upload, reservation).await };
+    let create = async move { batches.create(id, submission, posting, upload, reservation).await };
     let submitted = tokio::spawn(create.in_current_span())
         .await
         .map_err(|_| Reason::Internal.status("a fault that the log explains"))?

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dac_chain::poster::ContractCall;
-use dac_chain::{Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, SendAnswer};
+use dac_chain::{
+    Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, SendAnswer, SettledBatch,
+};
 use dac_types::{B256, BatchDigest, keccak256};
 use parking_lot::Mutex;
 
@@ -44,6 +46,11 @@ impl Witness {
         seen.failure.clone().or_else(|| seen.refusals.get(&call).cloned())
     }
 
+    /// What the last answer of L1 was, where it was none.
+    pub fn failure(&self) -> Option<String> {
+        self.seen.lock().failure.clone()
+    }
+
     /// The call is done with.
     pub fn forget(&self, call: B256) {
         self.seen.lock().refusals.remove(&call);
@@ -60,7 +67,7 @@ impl Witness {
         let mut seen = self.seen.lock();
         let hash = keccak256(&call.data);
         match result {
-            Ok(Err(revert)) if !matches!(revert, Revert::AlreadyRecorded { .. }) => {
+            Ok(Err(revert)) if !is_done(revert) => {
                 if seen.refusals.len() < REFUSALS_MAX {
                     seen.refusals.insert(hash, format!("L1 refuses it for now: {revert}"));
                 }
@@ -121,4 +128,22 @@ impl L1 for Witness {
     ) -> Result<Option<RecordedCertificate>, ChainError> {
         self.inner.find_recorded(log, digest, to_block).await
     }
+
+    async fn settled_count(&self, settlement: Address, block: B256) -> Result<u64, ChainError> {
+        self.inner.settled_count(settlement, block).await
+    }
+
+    async fn find_settled(
+        &self,
+        settlement: Address,
+        batch_number: u64,
+        to_block: u64,
+    ) -> Result<Option<SettledBatch>, ChainError> {
+        self.inner.find_settled(settlement, batch_number, to_block).await
+    }
+}
+
+/// What was asked for is there already.
+const fn is_done(revert: &Revert) -> bool {
+    matches!(revert, Revert::AlreadyRecorded { .. } | Revert::BatchAlreadySettled { .. })
 }

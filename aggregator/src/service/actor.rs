@@ -1,14 +1,18 @@
 //! The task of one batch: takes events, applies them to the state machine, persists, and only then acts.
 
+mod settling;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_types::{Seat, SignatureBytes};
+use dac_types::{B256, Seat, SignatureBytes};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::Live;
+use super::offer::Offer;
 use super::shipment::Shipment;
 use crate::batch::{Action, Batch, Delivery, DeliveryFailure, Event, Failure, FailureReason, Phase};
 use crate::budget::Reservation;
@@ -19,6 +23,8 @@ use crate::store::{StoreError, UploadId, Versioned};
 
 /// Events that are not read yet.
 const EVENTS_MAX: usize = 1024;
+/// Proofs handed in that are not looked at yet.
+const OFFERS_MAX: usize = 4;
 /// Events persisted together.
 const EVENTS_AT_ONCE: usize = 64;
 /// Pause after the store or L1 could not do what was asked.
@@ -46,6 +52,12 @@ pub(super) struct Actor {
     certifying: HashSet<Seat>,
     encoding: bool,
     posting: bool,
+    /// The hash of the proof that is being settled with.
+    settling: Option<B256>,
+    /// Ends looking for somebody else's settlement.
+    watching: Option<CancellationToken>,
+    /// Proofs that are handed in.
+    offers: mpsc::Receiver<Offer>,
     /// Ends what is not part of a shipment.
     scope: CancellationToken,
 }
@@ -55,9 +67,10 @@ impl Actor {
         ctx: Arc<Context>,
         versioned: Versioned,
         reservation: Option<Reservation>,
-    ) -> (Self, mpsc::Sender<Event>, watch::Receiver<Arc<Batch>>) {
+    ) -> (Self, Live) {
         let Versioned { batch, version, upload } = versioned;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let (offer, offers) = mpsc::channel(OFFERS_MAX);
         let (view, watch) = watch::channel(Arc::new(batch.clone()));
         let cargo = Arc::new(Cargo::new(
             ctx.store.clone(),
@@ -81,15 +94,22 @@ impl Actor {
             certifying: HashSet::new(),
             encoding: false,
             posting: false,
+            settling: None,
+            watching: None,
+            offers,
             scope,
         };
-        (actor, sender, watch)
+        (actor, Live { events: sender, offers: offer, view: watch })
     }
 
     pub(super) async fn run(mut self) {
         let stopping = self.ctx.stopping.clone();
         // What is under way in the store is finished; everything else is left as it stands.
         self.step(vec![Event::TimePassed { now: self.ctx.now() }, Event::Resumed]).await;
+        // A batch that had nothing left to do is started for a proof alone.
+        while let Ok(offer) = self.offers.try_recv() {
+            self.weigh(offer).await;
+        }
         while !self.batch.finished {
             let tick = match self.batch.certificate {
                 None => self.ctx.settings.tick,
@@ -98,6 +118,10 @@ impl Actor {
             let events = tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
+                Some(offer) = self.offers.recv() => {
+                    self.weigh(offer).await;
+                    continue;
+                }
                 event = self.events.recv() => {
                     let mut events: Vec<Event> = event.into_iter().collect();
                     while events.len() < EVENTS_AT_ONCE && let Ok(event) = self.events.try_recv() {
@@ -111,6 +135,11 @@ impl Actor {
         }
         self.scope.cancel();
         self.call_off();
+        if let (Phase::Failed(_) | Phase::Expired, Some(_), Some(digest)) =
+            (&self.batch.phase, &self.batch.proof, self.batch.digest())
+        {
+            self.ctx.posting.withdraw(digest).await;
+        }
     }
 
     fn look_at_the_clock(&self) -> Vec<Event> {
@@ -182,6 +211,11 @@ impl Actor {
             Event::PayloadCorrupt { .. } => self.delivering.clear(),
             Event::Encoded(_) => self.encoding = false,
             Event::Recorded(_) => self.posting = false,
+            Event::ProofRejected { hash, .. } if self.settling == Some(*hash) => self.settling = None,
+            Event::Settled(_) | Event::SettlingFailed(_) => {
+                self.settling = None;
+                self.stop_watching();
+            }
             _ => {}
         }
     }
@@ -230,6 +264,17 @@ impl Actor {
         }
         if let (None, Some(l1)) = (&before.l1, &batch.l1) {
             super::metrics::recorded(l1);
+        }
+        if let (true, Some(l1)) =
+            (before.phase != batch.phase && batch.phase == Phase::Settled, &batch.settlement)
+        {
+            super::metrics::settled(l1);
+        }
+        let state = |batch: &Batch| batch.proof.as_ref().map(|proof| (proof.hash, proof.state.clone()));
+        if state(before) != state(batch)
+            && let Some(proof) = &batch.proof
+        {
+            info!(batch = %id, proof = %proof.hash, state = ?proof.state, "validity proof");
         }
         let Some(new) = &batch.dispersal else { return };
         let old = before.dispersal.as_ref().filter(|old| old.digest == new.digest);
@@ -284,6 +329,8 @@ impl Actor {
                 }
             }
             Action::Post => self.post(),
+            Action::Settle => self.settle(),
+            Action::WatchSettlement => self.watch(),
             Action::StopDelivery => self.call_off(),
             Action::DropPayload => {
                 self.cargo.unpin();

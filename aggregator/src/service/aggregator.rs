@@ -161,7 +161,7 @@ impl Aggregator {
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let witness = Arc::new(Witness::new(parts.l1));
         let (poster, outcomes) = Poster::start(
-            parts.poster,
+            parts.poster.clone(),
             Arc::clone(&witness) as Arc<dyn L1>,
             Arc::new(parts.store.clone()),
             parts.l1_signer,
@@ -178,7 +178,7 @@ impl Aggregator {
             keys: KeyRing::default(),
             members: Members::new(parts.dialer, parts.calls),
             encoders: Arc::new(Encoders::new(encoders, encoded_bytes, straggler_bytes)),
-            posting: Posting::new(poster, outcomes, parts.domain, witness, parts.posting),
+            posting: Posting::new(poster, outcomes, &parts.poster, witness, parts.posting),
             settings: parts.settings,
             tasks: TaskTracker::new(),
             stopping,

@@ -19,7 +19,12 @@ pub(super) fn describe() {
         "Members' outcomes, one for each batch and change"
     );
     describe_counter!("dac_aggregator_delivery_failures_total", "Failed calls to members by reason");
-    describe_counter!("dac_aggregator_gas_used_total", "Gas used for recording certificates");
+    describe_counter!(
+        "dac_aggregator_gas_used_total",
+        "Gas used for recording certificates and settling batches"
+    );
+    describe_counter!("dac_aggregator_settled_total", "Batches settled on L1");
+    describe_counter!("dac_aggregator_proofs_refused_total", "Validity proofs not taken, by reason");
     describe_counter!("dac_aggregator_recorded_total", "Certificates recorded on L1");
     describe_counter!("dac_aggregator_submissions_refused_total", "Submissions refused by reason");
     describe_counter!("dac_aggregator_store_failures_total", "Failures of the store");
@@ -48,6 +53,11 @@ pub(super) fn certified(received_at_ms: u64, certified_at_ms: u64) {
 pub(super) fn recorded(record: &L1Record) {
     counter!("dac_aggregator_gas_used_total").increment(record.gas_used);
     counter!("dac_aggregator_recorded_total", "by_us" => record.by_us.to_string()).increment(1);
+}
+
+pub(super) fn settled(record: &L1Record) {
+    counter!("dac_aggregator_gas_used_total").increment(record.gas_used);
+    counter!("dac_aggregator_settled_total", "by_us" => record.by_us.to_string()).increment(1);
 }
 
 pub(super) fn member_outcome(delivery: Delivery) {

@@ -3,12 +3,15 @@
 mod actor;
 pub mod aggregator;
 mod metrics;
+mod offer;
 mod shipment;
+
+pub use self::offer::OfferOutcome;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dac_types::{BatchDigest, SignedSubmission};
+use dac_types::{BatchDigest, PostingMode, SignedSubmission};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -47,6 +50,7 @@ pub enum Submitted {
 
 struct Live {
     events: tokio::sync::mpsc::Sender<Event>,
+    offers: tokio::sync::mpsc::Sender<offer::Offer>,
     view: watch::Receiver<Arc<Batch>>,
 }
 
@@ -66,6 +70,9 @@ impl Batches {
             metrics::batches(&phase, count);
         }
         let batches = Self { ctx, budget, live: Arc::default() };
+        for digest in batches.ctx.store.orphaned_settlements().await? {
+            batches.ctx.posting.withdraw(digest).await;
+        }
         let unfinished = batches.ctx.store.unfinished().await?;
         if !unfinished.is_empty() {
             info!(batches = unfinished.len(), "going on where the former process stopped");
@@ -96,15 +103,29 @@ impl Batches {
 
     /// Begins to work on a batch, unless somebody does already.
     fn start(&self, versioned: Versioned, reservation: Option<Reservation>) -> Arc<Batch> {
+        self.start_with(versioned, reservation, None)
+    }
+
+    /// The same, with a proof to be looked at first. Where somebody works on the batch, the proof is dropped.
+    fn start_with(
+        &self,
+        versioned: Versioned,
+        reservation: Option<Reservation>,
+        offer: Option<offer::Offer>,
+    ) -> Arc<Batch> {
         let id = versioned.batch.id;
-        let (actor, events, view) = Actor::new(Arc::clone(&self.ctx), versioned, reservation);
-        let batch = Arc::clone(&view.borrow());
+        let (actor, new) = Actor::new(Arc::clone(&self.ctx), versioned, reservation);
+        let batch = Arc::clone(&new.view.borrow());
+        if let Some(offer) = offer {
+            // There is room for the first.
+            drop(new.offers.try_send(offer));
+        }
         {
             let mut live = self.live.lock();
             if let Some(present) = live.get(&id) {
                 return Arc::clone(&present.view.borrow());
             }
-            live.insert(id, Live { events, view });
+            live.insert(id, new);
         }
         let live = Arc::clone(&self.live);
         self.ctx.tasks.spawn(async move {
@@ -141,10 +162,11 @@ impl Batches {
         &self,
         id: SubmissionDigest,
         submission: SignedSubmission,
+        posting: PostingMode,
         upload: Upload,
         reservation: Reservation,
     ) -> Result<Submitted, StoreError> {
-        let batch = Batch::received(id, submission, self.ctx.now_ms());
+        let batch = Batch::received(id, submission, self.ctx.now_ms()).posted_by(posting);
         let upload_id = upload.id();
         match self.ctx.store.create(batch.clone(), upload).await? {
             Creation::Refused(taken) => Ok(Submitted::Refused(taken)),

@@ -11,6 +11,7 @@ use super::rows::{
     BATCH_COLUMNS, BatchRow, Changing, batch_from_row, corrupt, delivery_to_columns, dispersal_from_row,
     member_from_row, optional,
 };
+use super::settlements::{self, SETTLEMENT_COLUMNS};
 use super::{Store, StoreError, Upload, UploadId, b256, batch_digest};
 use crate::batch::{Batch, Dispersal, Failure, FailureReason, MemberOutcome, Phase, SubmissionDigest};
 use crate::submit::{NumberTaken, may_take_number};
@@ -156,7 +157,8 @@ impl Store {
         });
         let of_rollup = if rollup.is_some() { "b.rollup = $4 AND" } else { "" };
         let statement = format!(
-            "SELECT {BATCH_COLUMNS}, d.digest AS digest FROM batches b
+            "SELECT {BATCH_COLUMNS}, {SETTLEMENT_COLUMNS}, d.digest AS digest FROM batches b
+             LEFT JOIN settlements s ON s.submission_digest = b.submission_digest
              LEFT JOIN dispersals d ON d.submission_digest = b.submission_digest AND d.epoch = b.epoch
              WHERE {of_rollup} (b.received_at_ms < $1 OR (b.received_at_ms = $1 AND b.submission_digest < $2))
              ORDER BY b.received_at_ms DESC, b.submission_digest DESC LIMIT $3"
@@ -190,12 +192,16 @@ impl Store {
         let new_dispersal = after.dispersal.clone().filter(|new| before.digest() != Some(new.digest));
         let members = changed_members(before, after);
         let (id, columns) = (after.id, Changing::of(after));
+        let settlement = settlements::differs(before, after).then(|| after.clone());
         self.database
             .append(move |connection| {
                 Box::pin(async move {
                     update(connection, id, version, columns).await?;
                     if let Some(dispersal) = new_dispersal {
                         insert_dispersal(connection, id, &dispersal).await?;
+                    }
+                    if let Some(batch) = settlement {
+                        settlements::write(connection, &batch).await?;
                     }
                     for (epoch, seat, member) in members {
                         save_member(connection, id, epoch, seat, &member).await?;
@@ -257,6 +263,7 @@ async fn create(
         return Err(StoreError::CorruptPayload { problem: "the upload is no longer staged".to_owned() });
     }
     insert(connection, &batch, upload).await?;
+    settlements::write(connection, &batch).await?;
     Ok(Creation::Created { replaced })
 }
 
@@ -341,6 +348,7 @@ async fn replace(
         detail: format!("by submission {by}"),
     }));
     update(connection, former, version, Changing::of(&batch)).await?;
+    settlements::write(connection, &batch).await?;
     remove_rows(connection, upload).await
 }
 
@@ -422,19 +430,23 @@ async fn holder(
         .collect::<Result<Vec<_>, _>>()?;
     Ok(b256(&id).map(|id| Holder {
         id: SubmissionDigest(id),
-        posted: phase == Phase::Posted.name(),
+        posted: [Phase::Posted.name(), Phase::Settled.name()].contains(&phase.as_str()),
         digests: digests.iter().filter_map(|digest| batch_digest(digest)).collect(),
     }))
 }
 
 async fn read(connection: &mut AnyConnection, id: SubmissionDigest) -> Result<Option<Versioned>, StoreError> {
-    let statement = format!("SELECT {BATCH_COLUMNS} FROM batches b WHERE b.submission_digest = $1");
+    let statement = format!(
+        "SELECT {BATCH_COLUMNS}, {SETTLEMENT_COLUMNS} FROM batches b
+         LEFT JOIN settlements s ON s.submission_digest = b.submission_digest WHERE b.submission_digest = $1"
+    );
     let row = sqlx::query(AssertSqlSafe(statement)).bind(key(id)).fetch_one(&mut *connection).await;
     let Some(row) = optional(row)? else { return Ok(None) };
     let BatchRow { mut batch, epoch, version, upload_id } = batch_from_row(&row)?;
     let upload = UploadId::from_slice(&upload_id)
         .ok_or_else(|| format!("{} bytes", upload_id.len()))
         .map_err(corrupt(id, "the upload's name"))?;
+    settlements::read_proof(connection, &mut batch).await?;
     if epoch != 0 {
         batch.dispersal = Some(read_dispersal(connection, id, epoch).await?);
     }

@@ -8,6 +8,7 @@ mod batches;
 mod payload;
 mod postings;
 mod rows;
+mod settlements;
 
 use dac_database::{Database, DatabaseError, DatabaseOptions, Migration};
 use dac_types::{Address, B256, BatchDigest, Domain};
@@ -21,6 +22,7 @@ use crate::batch::SubmissionDigest;
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "batches", sql: include_str!("../../migrations/0001_batches.sql") },
     Migration { version: 2, name: "posting", sql: include_str!("../../migrations/0002_posting.sql") },
+    Migration { version: 3, name: "settlements", sql: include_str!("../../migrations/0003_settlements.sql") },
 ];
 
 /// Why the store did not do what it was asked to.

@@ -5,7 +5,7 @@ use dac_database::sqlx::{self, Row};
 use dac_database::{u64_from_sql, u64_to_sql};
 use dac_proto::v1;
 use dac_proto::wire;
-use dac_types::{AggregateAttestation, Quorum, SignatureBytes, SignedSubmission, keccak256};
+use dac_types::{AggregateAttestation, PostingMode, Quorum, SignatureBytes, SignedSubmission, keccak256};
 use prost::Message;
 
 use super::{StoreError, b256, batch_digest};
@@ -65,7 +65,8 @@ pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
         batch.certificate =
             Some(Certified { aggregate, at_ms: u64_from_sql(row.try_get("certified_at_ms")?) });
     }
-    if batch.phase == Phase::Posted {
+    super::settlements::read_into(&mut batch, row)?;
+    if batch.posting == PostingMode::Record && matches!(batch.phase, Phase::Posted | Phase::Settled) {
         let transaction: Vec<u8> = row.try_get("l1_transaction")?;
         batch.l1 = Some(L1Record {
             transaction: b256(&transaction),
@@ -101,7 +102,9 @@ fn phase_from(name: &str, failure: Failure) -> Result<Phase, String> {
         "received" => Phase::Received,
         "dispersing" => Phase::Dispersing,
         "certified" => Phase::Certified,
+        "proved" => Phase::Proved,
         "posted" => Phase::Posted,
+        "settled" => Phase::Settled,
         "failed" => Phase::Failed(failure),
         "expired" => Phase::Expired,
         other => return Err(format!("unknown: {other:?}")),

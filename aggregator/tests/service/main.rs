@@ -5,7 +5,9 @@
 mod dispersal;
 mod evm;
 mod posting;
+mod proofs;
 mod queries;
 mod restart;
+mod settling;
 mod submit;
 mod support;

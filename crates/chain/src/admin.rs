@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::{SolCall, SolConstructor, SolEvent};
 use dac_bls::{PublicKey, Signature};
 use dac_types::{AdmittedRollup, Certificate, Domain};
@@ -15,6 +15,7 @@ use tracing::debug;
 use crate::bindings::{CertificateLog, CommitteeRegistry, record_calldata};
 use crate::error::ChainError;
 use crate::rpc::{At, Call, Endpoints, Receipt, SendAnswer};
+use crate::settlement::SettleOrder;
 use crate::transaction::{Draft, Fees, TransactionSigner};
 
 /// Bounds on what one transaction may take.
@@ -88,7 +89,7 @@ impl Account {
     }
 
     /// What it owns, in wei.
-    pub async fn balance(&self) -> Result<alloy::primitives::U256, ChainError> {
+    pub async fn balance(&self) -> Result<U256, ChainError> {
         let address = self.address();
         self.endpoints.first(|endpoint| async move { endpoint.balance(address).await }).await
     }
@@ -112,20 +113,31 @@ impl Account {
         Ok(Deployment { registry, log, block: first.block, gas_used })
     }
 
-    async fn create(&self, bytecode: &Bytes, arguments: &[u8]) -> Result<(Address, Receipt), ChainError> {
-        let receipt = self.send(None, [bytecode.as_ref(), arguments].concat().into()).await?;
+    /// Deploys a contract: its creation code with the encoded arguments of its constructor.
+    pub async fn create(&self, bytecode: &Bytes, arguments: &[u8]) -> Result<(Address, Receipt), ChainError> {
+        let receipt = self.send(None, U256::ZERO, [bytecode.as_ref(), arguments].concat().into()).await?;
         let address = receipt.contract.ok_or(ChainError::TransactionFailed { hash: receipt.tx_hash })?;
         Ok((address, receipt))
     }
 
     /// Records a certificate without the poster's care: for tools and tests.
     pub async fn record(&self, log: Address, certificate: &Certificate) -> Result<Receipt, ChainError> {
-        self.send(Some(log), record_calldata(certificate)?).await
+        self.call(log, U256::ZERO, record_calldata(certificate)?).await
+    }
+
+    /// Settles a batch without the poster's care: anyone may, and tools and tests do.
+    pub async fn settle(&self, order: &SettleOrder) -> Result<Receipt, ChainError> {
+        self.call(order.settlement, U256::ZERO, order.calldata.clone()).await
+    }
+
+    /// Calls a contract with a value in wei. A refusal by it is [`ChainError::Reverted`], before any gas is spent.
+    pub async fn call(&self, to: Address, value: U256, data: Bytes) -> Result<Receipt, ChainError> {
+        self.send(Some(to), value, data).await
     }
 
     /// Simulates, sends, waits. A refusal by the contract is [`ChainError::Reverted`], before any gas is spent.
-    async fn send(&self, to: Option<Address>, data: Bytes) -> Result<Receipt, ChainError> {
-        let call = Call { from: Some(self.address()), to, data: data.clone() };
+    async fn send(&self, to: Option<Address>, value: U256, data: Bytes) -> Result<Receipt, ChainError> {
+        let call = Call { from: Some(self.address()), to, value, data: data.clone() };
         let prepare = self.endpoints.first(|endpoint| {
             let call = &call;
             async move {
@@ -152,6 +164,7 @@ impl Account {
             gas_limit: gas.saturating_add(gas / 5).min(self.limits.gas_limit_max),
             fees,
             to,
+            value,
             data,
         };
         let signed = draft.sign(&*self.signer)?;
@@ -309,6 +322,6 @@ impl RegistryAdmin {
     }
 
     async fn send<C: SolCall>(&self, call: C) -> Result<Receipt, ChainError> {
-        self.account.send(Some(self.registry), call.abi_encode().into()).await
+        self.account.call(self.registry, U256::ZERO, call.abi_encode().into()).await
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, B256};
 use dac_bls::PointError;
-use dac_types::{CommitteeError, GeometryError};
+use dac_types::{BatchDigest, CommitteeError, GeometryError};
 use thiserror::Error;
 
 use crate::poster::StoreError;
@@ -265,21 +265,27 @@ pub enum ChainError {
         /// Last.
         to: u64,
     },
-    /// More recorded certificates in the range than are collected at once.
-    #[error("more than {limit} certificates were recorded from block {from} to {to}: ask for fewer blocks")]
+    /// More events in the range than are collected at once.
+    #[error("more than {limit} events from block {from} to {to}: ask for fewer blocks")]
     TooManyEvents {
         /// First block.
         from: u64,
         /// Last block.
         to: u64,
-        /// Certificates collected at most.
+        /// Events collected at most.
         limit: usize,
     },
     /// The poster's queue is full.
-    #[error("{limit} certificates are waiting to be posted already")]
+    #[error("{limit} batches are waiting to be posted already")]
     QueueFull {
         /// Certificates waiting at most.
         limit: usize,
+    },
+    /// The poster has another order for the batch under way.
+    #[error("another posting of batch {digest} is under way")]
+    OtherPosting {
+        /// The batch.
+        digest: BatchDigest,
     },
     /// The poster's store failed.
     #[error("the poster's store failed: {0}")]
@@ -317,6 +323,7 @@ impl ChainError {
             | Self::NonceTaken { .. }
             | Self::FeeCap { .. }
             | Self::QueueFull { .. }
+            | Self::OtherPosting { .. }
             | Self::Store(_)
             | Self::Stopped => ErrorClass::Retryable,
         }

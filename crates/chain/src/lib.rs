@@ -3,19 +3,23 @@
 //!
 //! * [`Follower`] reads the registry again and again; everybody else looks at the last [`RegistryView`].
 //! * [`CertificateLogReader`] tells what was recorded, and whether a certificate would be.
-//! * [`Poster`] records certificates, whatever happens to it or to L1.
+//! * [`Poster`] records certificates and settles batches, whatever happens to it or to L1.
+//! * [`settlement`] is the rollup's contract: what settles a batch, what a refusal means, what has settled.
 //! * [`admin`] deploys and administers the contracts.
 //! * [`ChainError`] says what went wrong, [`Revert`] why a contract refused.
 
 pub mod admin;
 mod bindings;
+mod contract;
 mod error;
+mod events;
 mod follower;
 mod log;
 pub mod poster;
 mod registry;
 mod revert;
 mod rpc;
+pub mod settlement;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
@@ -24,6 +28,7 @@ pub use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 pub use alloy::signers::local::PrivateKeySigner;
 
 pub use bindings::record_calldata;
+pub use contract::{ContractEvent, ContractReader, EventPage};
 pub use error::{ChainError, ErrorClass, RegistryFault};
 pub use follower::{Follower, RegistryPublisher, RegistryWatch, Stale};
 pub use log::{CertificateLogReader, RecordedCertificate, RecordedPage};
@@ -31,4 +36,5 @@ pub use poster::{L1, Outcome, Poster, PosterConfig, PosterStore, RpcL1};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
 pub use revert::Revert;
 pub use rpc::{BlockRef, Endpoints, Head, Receipt, SendAnswer};
+pub use settlement::{SettleOrder, SettledBatch, SettlementReader, SettlementRefusal};
 pub use transaction::{Fees, TransactionSigner};

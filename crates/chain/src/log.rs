@@ -1,15 +1,15 @@
 //! Reading the certificate log: what was recorded, when, and whether a certificate would be.
 
-use alloy::primitives::{Address, B256, LogData};
+use alloy::primitives::{Address, B256};
 use alloy::sol_types::{SolCall, SolEvent};
 use dac_types::{BatchDigest, Certificate};
 
+use crate::bindings::CertificateLog::CertificateRecorded;
 use crate::bindings::{self, CertificateLog};
 use crate::error::ChainError;
+use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
 
-/// Blocks of one query for events: what public endpoints grant.
-const BLOCKS_PER_PAGE: u64 = 1_000;
 /// Certificates that [`CertificateLogReader::recorded_events`] collects.
 const EVENTS_MAX: usize = 100_000;
 /// How many pages back from the head the recording of one digest is looked for.
@@ -36,6 +36,22 @@ pub struct RecordedCertificate {
     pub block: u64,
     /// The transaction that did.
     pub tx: B256,
+}
+
+impl From<Found<CertificateRecorded>> for RecordedCertificate {
+    fn from(Found { event, block, tx }: Found<CertificateRecorded>) -> Self {
+        Self {
+            digest: BatchDigest(event.digest),
+            rollup: event.rollup,
+            batch_number: event.batchNumber,
+            epoch: event.epoch,
+            expires_at: event.expiresAt,
+            payload_length: event.payloadLength,
+            shard_root: event.shardRoot,
+            block,
+            tx,
+        }
+    }
 }
 
 /// Certificates of a range of blocks, and where the next range begins.
@@ -90,7 +106,7 @@ impl CertificateLogReader {
     /// Has L1 check a certificate as it would before recording it: the rule it breaks is [`ChainError::Reverted`].
     pub async fn check(&self, certificate: &Certificate) -> Result<BatchDigest, ChainError> {
         let data = bindings::check_calldata(certificate)?;
-        let call = Call { from: None, to: Some(self.log), data };
+        let call = Call::view(self.log, data.to_vec());
         self.endpoints
             .first(|endpoint| {
                 let call = &call;
@@ -153,68 +169,13 @@ impl CertificateLogReader {
         to: u64,
         digest: Option<BatchDigest>,
     ) -> Result<RecordedPage, ChainError> {
-        if from > to {
-            return Err(ChainError::BlockRange { from, to });
-        }
-        let mut last = to.min(from.saturating_add(BLOCKS_PER_PAGE - 1));
-        loop {
-            let result = self
-                .endpoints
-                .first(|endpoint| async move {
-                    let topics =
-                        [Some(CertificateLog::CertificateRecorded::SIGNATURE_HASH), digest.map(|d| d.0)];
-                    let topics = if digest.is_some() { &topics[..] } else { &topics[..1] };
-                    let logs = endpoint.logs(self.log, topics, from, last).await?;
-                    logs.iter()
-                        .filter(|log| !log.removed)
-                        .map(|log| self.event(&endpoint, log, from, last))
-                        .collect()
-                })
-                .await;
-            match result {
-                Ok(certificates) => {
-                    return Ok(RecordedPage { certificates, next_block: last.saturating_add(1) });
-                }
-                // A crowded range: endpoints refuse it in words of their own, or the answer is over our bound.
-                Err(ChainError::AnswerTooLong { .. } | ChainError::Refused { .. }) if last > from => {
-                    last = from + (last - from) / 2;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn event(
-        &self,
-        endpoint: &Endpoint,
-        log: &crate::rpc::Log,
-        from: u64,
-        to: u64,
-    ) -> Result<RecordedCertificate, ChainError> {
-        let malformed = |reason: String| ChainError::Malformed {
-            endpoint: endpoint.name().into(),
-            method: "eth_getLogs",
-            reason,
-        };
-        let data = LogData::new(log.topics.clone(), log.data.clone())
-            .ok_or_else(|| malformed(format!("a log with {} topics", log.topics.len())))?;
-        let event = CertificateLog::CertificateRecorded::decode_log_data_validate(&data)
-            .map_err(|error| malformed(error.to_string()))?;
-        let block = log.block.map(|block| block.to::<u64>()).filter(|block| (from..=to).contains(block));
-        match (log.address == self.log, block, log.tx_hash) {
-            (true, Some(block), Some(tx)) => Ok(RecordedCertificate {
-                digest: BatchDigest(event.digest),
-                rollup: event.rollup,
-                batch_number: event.batchNumber,
-                epoch: event.epoch,
-                expires_at: event.expiresAt,
-                payload_length: event.payloadLength,
-                shard_root: event.shardRoot,
-                block,
-                tx,
-            }),
-            _ => Err(malformed("a log of another contract, of another block or of no transaction".into())),
-        }
+        let topics = [Some(CertificateRecorded::SIGNATURE_HASH), digest.map(|d| d.0)];
+        let topics = if digest.is_some() { &topics[..] } else { &topics[..1] };
+        let filter = Filter { contract: self.log, topics };
+        let (found, next_block) =
+            events::page::<CertificateRecorded>(&self.endpoints, filter, from, to, BLOCKS_PER_PAGE).await?;
+        let certificates = found.into_iter().map(RecordedCertificate::from).collect();
+        Ok(RecordedPage { certificates, next_block })
     }
 
     async fn view<C: SolCall>(&self, call: C, at: At) -> Result<C::Return, ChainError> {

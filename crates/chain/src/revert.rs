@@ -1,4 +1,6 @@
-//! Why a contract refused: every custom error of both contracts, by name and with its values.
+//! Why a contract refused: every custom error of registry, log, settlement and verifier, by name and with its values.
+
+mod named;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::{Panic, Revert as RevertString, SolError, SolInterface};
@@ -7,6 +9,7 @@ use thiserror::Error;
 
 use crate::bindings::CertificateLog::CertificateLogErrors;
 use crate::bindings::CommitteeRegistry::CommitteeRegistryErrors;
+use crate::settlement;
 
 /// Text of a revert that is repeated, and bytes of one that is not understood.
 const UNEXPLAINED_MAX_BYTES: usize = 256;
@@ -155,7 +158,7 @@ pub enum Revert {
         seat: U256,
     },
     /// Already paused.
-    #[error("the committee is paused")]
+    #[error("the contract is paused")]
     EnforcedPause,
     /// The epoch opened last has not become active yet.
     #[error("epoch {epoch} was opened and becomes active at {active_from}: no other can be opened before")]
@@ -166,7 +169,7 @@ pub enum Revert {
         active_from: u64,
     },
     /// Not paused.
-    #[error("the committee is not paused")]
+    #[error("the contract is not paused")]
     ExpectedPause,
     /// n, k and q make no committee.
     #[error("a committee needs 2 ≤ n ≤ 256, 1 ≤ k < n and k ≤ q ≤ n, got n = {n}, k = {k}, q = {q}")]
@@ -268,6 +271,127 @@ pub enum Revert {
     /// Writing a data contract failed.
     #[error("data could not be written as contract code")]
     WriteFailed,
+    /// A settlement of another rollup's batch.
+    #[error("the batch is rollup {got}'s, the contract is {expected}")]
+    WrongRollup {
+        /// `got` as the contract gives it.
+        got: Address,
+        /// `expected` as the contract gives it.
+        expected: Address,
+    },
+    /// A batch of this number is final already.
+    #[error("batch {got} is settled already: {batch_count} are")]
+    BatchAlreadySettled {
+        /// `got` as the contract gives it.
+        got: u64,
+        /// `batch_count` as the contract gives it.
+        batch_count: u64,
+    },
+    /// Former batches must settle first.
+    #[error("batch {got} waits: batch {expected} is the next to settle")]
+    BatchNumberSkipped {
+        /// `got` as the contract gives it.
+        got: u64,
+        /// `expected` as the contract gives it.
+        expected: u64,
+    },
+    /// The log does not have the digest.
+    #[error("the certificate log has no record of {digest}")]
+    NotRecorded {
+        /// `digest` as the contract gives it.
+        digest: B256,
+    },
+    /// Too little time is left for users to leave with this batch.
+    #[error("the batch is kept until {expires_at}, to settle it must be until {needed}")]
+    LifetimeTooShort {
+        /// `expires_at` as the contract gives it.
+        expires_at: u64,
+        /// `needed` as the contract gives it.
+        needed: u64,
+    },
+    /// Members must renew the coverage of former batches first.
+    #[error(
+        "former batches are kept until {coverage_until}, to settle it must be until {needed}: members have to renew"
+    )]
+    CoverageTooShort {
+        /// `coverage_until` as the contract gives it.
+        coverage_until: u64,
+        /// `needed` as the contract gives it.
+        needed: u64,
+    },
+    /// Consumed inputs are never given back.
+    #[error("the batch consumes {got} inputs in all, {consumed} are consumed already")]
+    InputsGoBack {
+        /// `got` as the contract gives it.
+        got: u64,
+        /// `consumed` as the contract gives it.
+        consumed: u64,
+    },
+    /// There are not so many L1 inputs.
+    #[error("the batch consumes {got} inputs in all, L1 has {limit}")]
+    InputsNotThere {
+        /// `got` as the contract gives it.
+        got: u64,
+        /// `limit` as the contract gives it.
+        limit: u64,
+    },
+    /// Nothing settles there any more.
+    #[error("the rollup is frozen: {}", freeze_reason(*reason))]
+    IsFrozen {
+        /// `reason` as the contract gives it.
+        reason: u8,
+    },
+    /// The verifier's adapter does not allow this kind of batch hash.
+    #[error("the rollup's verifier does not allow hash kind {got}")]
+    HashKindNotAllowed {
+        /// `got` as the contract gives it.
+        got: u8,
+    },
+    /// The verifier has no key for committees of this size.
+    #[error("the rollup's verifier has no key for {t} points")]
+    PointsNotSupported {
+        /// `t` as the contract gives it.
+        t: U256,
+    },
+    /// Points and fingerprint do not fit one another.
+    #[error("the claim has {points} bytes of points and {fingerprint} of fingerprint")]
+    ClaimLengths {
+        /// `points` as the contract gives it.
+        points: U256,
+        /// `fingerprint` as the contract gives it.
+        fingerprint: U256,
+    },
+    /// The claim's payload length has no room in the public inputs.
+    #[error("a payload of {got} bytes has no room in the public inputs")]
+    PayloadLengthNotPacked {
+        /// `got` as the contract gives it.
+        got: u64,
+    },
+    /// A proof of another system.
+    #[error("a proof has {expected} bytes, got {got}")]
+    ProofLength {
+        /// `got` as the contract gives it.
+        got: U256,
+        /// `expected` as the contract gives it.
+        expected: U256,
+    },
+    /// A public input is not below the field's order.
+    #[error("public input {index} is not below the field's order: {value}")]
+    InputNotInField {
+        /// `index` as the contract gives it.
+        index: U256,
+        /// `value` as the contract gives it.
+        value: U256,
+    },
+    /// The proof does not verify.
+    #[error("the proof does not show that the batch leads from the present state to the new one")]
+    InvalidProof,
+    /// Nothing is deployed there.
+    #[error("there is no contract at {address}")]
+    NoCode {
+        /// Where.
+        address: Address,
+    },
     /// `revert("text")` or `require(condition, "text")`.
     #[error("the contract says: {text}")]
     Text {
@@ -297,6 +421,9 @@ impl Revert {
         if let Ok(error) = CommitteeRegistryErrors::abi_decode(data) {
             return error.into();
         }
+        if let Some(revert) = settlement::decode_revert(data) {
+            return revert;
+        }
         if let Ok(RevertString { reason }) = RevertString::abi_decode(data) {
             return Self::Text {
                 text: reason.chars().filter(|c| !c.is_control()).take(UNEXPLAINED_MAX_BYTES).collect(),
@@ -312,7 +439,11 @@ impl Revert {
     pub fn is_final(&self) -> bool {
         let unclear = matches!(
             self,
-            Self::PrecompileFailed { .. } | Self::Text { .. } | Self::Panic { .. } | Self::Unexplained { .. }
+            Self::PrecompileFailed { .. }
+                | Self::NoCode { .. }
+                | Self::Text { .. }
+                | Self::Panic { .. }
+                | Self::Unexplained { .. }
         );
         !unclear && !self.may_pass()
     }
@@ -331,66 +462,12 @@ impl Revert {
     }
 }
 
-impl From<CertificateLogErrors> for Revert {
-    fn from(error: CertificateLogErrors) -> Self {
-        use CertificateLogErrors as E;
-        match error {
-            E::AbsentSeatOutOfRange(e) => Self::AbsentSeatOutOfRange { seat: e.seat, n: e.n },
-            E::AbsentSeatsNotAscending(e) => {
-                Self::AbsentSeatsNotAscending { seat: e.seat, previous: e.previous }
-            }
-            E::AlreadyRecorded(e) => Self::AlreadyRecorded { digest: e.digest },
-            E::CalldataLength(e) => Self::CalldataLength { got: e.got, expected: e.expected },
-            E::EpochNoLongerPostable(e) => {
-                Self::EpochNoLongerPostable { epoch: e.epoch, postable_until: e.postableUntil }
-            }
-            E::EpochNotYetActive(e) => Self::EpochNotYetActive { epoch: e.epoch, active_from: e.activeFrom },
-            E::Expired(e) => Self::Expired { expires_at: e.expiresAt, timestamp: e.timestamp },
-            E::InvalidSignaturePoint(_) => Self::InvalidSignaturePoint,
-            E::PayloadFingerprintLength(e) => {
-                Self::PayloadFingerprintLength { got: e.got, expected: e.expected }
-            }
-            E::PayloadLength(e) => Self::PayloadLength { got: e.got, limit: e.limit },
-            E::PrecompileFailed(e) => Self::PrecompileFailed { precompile: e.precompile },
-            E::RecordingPaused(_) => Self::RecordingPaused,
-            E::SignatureIsInfinity(_) => Self::SignatureIsInfinity,
-            E::SignatureLength(e) => Self::SignatureLength { got: e.got, expected: e.expected },
-            E::SignatureMismatch(e) => Self::SignatureMismatch { digest: e.digest },
-            E::SignersKeyIsInfinity(_) => Self::SignersKeyIsInfinity,
-            E::TooFewSigners(e) => Self::TooFewSigners { got: e.got, quorum: e.quorum },
-            E::UnknownHashKind(e) => Self::UnknownHashKind { got: e.got },
-        }
-    }
-}
-
-impl From<CommitteeRegistryErrors> for Revert {
-    fn from(error: CommitteeRegistryErrors) -> Self {
-        use CommitteeRegistryErrors as E;
-        match error {
-            E::PrecompileFailed(e) => Self::PrecompileFailed { precompile: e.precompile },
-            E::DelayTooLong(e) => Self::DelayTooLong { got: e.got, limit: e.limit },
-            E::DuplicateKey(e) => Self::DuplicateKey { operator: e.operator, seat: e.seat },
-            E::DuplicateOperator(e) => Self::DuplicateOperator { operator: e.operator, seat: e.seat },
-            E::EnforcedPause(_) => Self::EnforcedPause,
-            E::EpochPending(e) => Self::EpochPending { epoch: e.epoch, active_from: e.activeFrom },
-            E::ExpectedPause(_) => Self::ExpectedPause,
-            E::Geometry(e) => Self::Geometry { n: e.n, k: e.k, q: e.q },
-            E::IncompleteRollup(_) => Self::IncompleteRollup,
-            E::InvalidPoint(_) => Self::InvalidPoint,
-            E::KeyIsInfinity(_) => Self::KeyIsInfinity,
-            E::KeyLength(e) => Self::KeyLength { got: e.got, expected: e.expected },
-            E::OwnableInvalidOwner(e) => Self::OwnableInvalidOwner { owner: e.owner },
-            E::OwnableUnauthorizedAccount(e) => Self::OwnableUnauthorizedAccount { account: e.account },
-            E::PossessionIsInfinity(_) => Self::PossessionIsInfinity,
-            E::PossessionLength(e) => Self::PossessionLength { got: e.got, expected: e.expected },
-            E::PossessionMismatch(_) => Self::PossessionMismatch,
-            E::TooManySeatsReplaced(e) => Self::TooManySeatsReplaced { got: e.got, limit: e.limit },
-            E::UnknownEpoch(e) => Self::UnknownEpoch { epoch: e.epoch, epoch_count: e.epochCount },
-            E::UnknownOperator(e) => Self::UnknownOperator { operator: e.operator },
-            E::UnknownRollup(e) => Self::UnknownRollup { rollup: e.rollup },
-            E::UrlLength(e) => Self::UrlLength { got: e.got, limit: e.limit },
-            E::TooLong(e) => Self::TooLong { got: e.got, limit: e.limit },
-            E::WriteFailed(_) => Self::WriteFailed,
-        }
+/// `FreezeReason` of the contract, in words.
+const fn freeze_reason(reason: u8) -> &'static str {
+    match reason {
+        1 => "nothing settled for too long",
+        2 => "an input stayed unserved",
+        3 => "coverage is too short",
+        _ => "for a reason unknown here",
     }
 }

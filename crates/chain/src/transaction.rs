@@ -71,6 +71,8 @@ pub(crate) struct Draft {
     pub(crate) fees: Fees,
     /// None creates a contract.
     pub(crate) to: Option<Address>,
+    /// In wei.
+    pub(crate) value: U256,
     pub(crate) data: Bytes,
 }
 
@@ -90,7 +92,7 @@ impl Draft {
             max_fee_per_gas: self.fees.max_fee,
             max_priority_fee_per_gas: self.fees.priority_fee,
             to: self.to.map_or(TxKind::Create, TxKind::Call),
-            value: U256::ZERO,
+            value: self.value,
             access_list: Default::default(),
             input: self.data,
         };

@@ -11,7 +11,7 @@ use dac_chain::testing::{
 };
 use dac_chain::{
     Address, B256, BlockRef, CertificateLogReader, ChainError, Endpoints, Head, L1, Outcome, Poster,
-    PosterConfig, Receipt, RecordedCertificate, Revert, RpcL1, SendAnswer,
+    PosterConfig, Receipt, RecordedCertificate, Revert, RpcL1, SendAnswer, SettledBatch,
 };
 use dac_types::{BatchDigest, Certificate};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -87,6 +87,17 @@ impl L1 for SteeredL1 {
         to_block: u64,
     ) -> Result<Option<RecordedCertificate>, ChainError> {
         self.up()?.find_recorded(log, digest, to_block).await
+    }
+    async fn settled_count(&self, settlement: Address, block: B256) -> Result<u64, ChainError> {
+        self.up()?.settled_count(settlement, block).await
+    }
+    async fn find_settled(
+        &self,
+        settlement: Address,
+        batch_number: u64,
+        to_block: u64,
+    ) -> Result<Option<SettledBatch>, ChainError> {
+        self.up()?.find_settled(settlement, batch_number, to_block).await
     }
 }
 

@@ -257,7 +257,7 @@ impl Auditor {
             let absent = match (&target.hint.absent, &found.evidence) {
                 (Some(absent), _) => Some(absent.clone()),
                 (None, Evidence::Certificate(certificate)) => Some(certificate.aggregate.absent.clone()),
-                (None, Evidence::RecordedOnL1 { .. }) => None,
+                (None, Evidence::RecordedOnL1 { .. } | Evidence::SettledOnL1 { .. }) => None,
             };
             let subject = Arc::new(Subject { digest: target.digest, record: found.record, absent });
             let n = subject.record.geometry().n();

@@ -1,9 +1,10 @@
-//! Files that people pass around: certificates, committees, deployments, submissions. JSON, documented field by field, read
+//! Files that people pass around: certificates, committees, deployments, proofs, submissions. JSON, documented field by field, read
 //! strictly: unknown, missing or repeated fields and anything after the document are refused.
 
 mod certificate;
 mod committee;
 mod deployment;
+mod proof;
 mod submission;
 
 use std::io::{Read as _, Write as _};
@@ -19,6 +20,7 @@ use thiserror::Error;
 pub use certificate::CertificateFile;
 pub use committee::CommitteeFile;
 pub use deployment::Deployment;
+pub use proof::ProofFile;
 pub use submission::SubmissionFile;
 
 use crate::hexadecimal::Hex;
@@ -79,6 +81,8 @@ enum Problem {
     Geometry(#[from] GeometryError),
     #[error(transparent)]
     Committee(#[from] CommitteeError),
+    #[error("a proof has 1 to {max} bytes, got {0}", max = dac_types::limits::PROOF_MAX_BYTES)]
+    ProofLength(usize),
     #[error("signature: {0}")]
     Ecdsa(#[from] EcdsaSignatureError),
 }

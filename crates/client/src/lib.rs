@@ -4,6 +4,7 @@
 //! | room | what |
 //! |---|---|
 //! | [`SubmissionBuilder`], [`AggregatorClient`] | a rollup submits a payload, waits, and fetches its certificate |
+//! | [`SignedProof`] | its validity proof, signed and handed to the aggregator |
 //! | [`Retriever`] | a batch's payload from any k members; no aggregator is needed |
 //! | [`Auditor`] | random chunks, records and whole shards from every member |
 //! | [`verify`] | certificates against a committee file, the registry and the log on L1 |
@@ -22,7 +23,9 @@ mod fault;
 pub mod files;
 mod hexadecimal;
 mod member;
+mod proof;
 mod retrieve;
+mod status;
 mod submit;
 mod text;
 pub mod verify;
@@ -31,21 +34,20 @@ pub use audit::{
     AuditOptions, AuditReport, AuditRow, AuditSummary, AuditTarget, Auditor, CheckKind, CheckResult,
     UnauditedBatch,
 };
-pub use batch::{
-    AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, DeliveryState, L1Status,
-    MemberStatus,
-};
+pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
 pub use connect::Dialer;
 pub use directory::{Directory, EpochCommittee, Holder};
 pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};
 pub use fault::{FaultClass, MemberFault};
 pub use member::{MemberClient, Patience, ReceivedChunk};
+pub use proof::SignedProof;
 pub use retrieve::{
     Evidence, FoundRecord, Hint, MemberReport, Progress, RecordFault, RecordSource, RetrievalReport,
-    RetrieveError, RetrieveOptions, Retrieved, Retriever, ShardOutcome, check_record, fetch_record,
+    RetrieveError, RetrieveOptions, Retrieved, Retriever, Settled, ShardOutcome, check_record, fetch_record,
 };
+pub use status::{BatchState, BatchStatus, DeliveryState, L1Status, MemberStatus, ProofState, ProofStatus};
 pub use submit::{
     CertifiedPayloadError, SubmissionBuilder, SubmissionError, SubmitOptions, SubmitProgress,
-    check_certified_payload, check_payload,
+    check_certified_payload, check_payload, check_payload_of_header,
 };
 pub use text::printable;

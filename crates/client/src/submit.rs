@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_coding::payload_hash;
+use dac_proto::proof::posting_mode_to_wire;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_types::limits::{PAYLOAD_MAX_BYTES, STREAM_PIECE_MAX_BYTES};
 use dac_types::{
     Address, B256, BatchDigest, BatchSubmission, Domain, EcdsaSignature, EcdsaSignatureError, HashKind,
-    SignedSubmission,
+    PostingMode, SignedSubmission,
 };
 use thiserror::Error;
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::batch::{AggregatorClient, AggregatorError, BatchStatus};
+use crate::batch::{AggregatorClient, AggregatorError};
+use crate::status::BatchStatus;
 
 /// Why there is no submission to send.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,6 +50,12 @@ pub enum SubmissionError {
     /// The key gave something that is no signature of this protocol.
     #[error("the poster's signature: {0}")]
     Signature(#[from] EcdsaSignatureError),
+    /// No proof, or more than any is long.
+    #[error("a validity proof has 1 to {max} bytes, got {got}", max = dac_types::limits::PROOF_MAX_BYTES)]
+    ProofLength {
+        /// Length given.
+        got: usize,
+    },
     /// A signed submission that is for another payload.
     #[error("the submission is for another payload: {field} differs")]
     OtherPayload {
@@ -173,6 +181,15 @@ pub fn check_certified_payload(
     payload: &[u8],
 ) -> Result<(), CertifiedPayloadError> {
     submission.check_agrees(header)?;
+    check_payload_of_header(header, geometry, payload)
+}
+
+/// Whether a header is about this payload, to the last byte. Costs one pass over it.
+pub fn check_payload_of_header(
+    header: &dac_types::BatchHeader,
+    geometry: dac_types::Geometry,
+    payload: &[u8],
+) -> Result<(), CertifiedPayloadError> {
     if let Some(got) = payload_hash(header.hash_kind, payload)
         && got != header.batch_hash
     {
@@ -223,9 +240,11 @@ pub enum CertifiedPayloadError {
     Fingerprint,
 }
 
-/// How long to try again.
+/// How a payload or proof is submitted, and how long it is tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct SubmitOptions {
+    /// How the batch shall come to L1. What it was first submitted with counts.
+    pub posting: PostingMode,
     /// In all, from the first attempt.
     pub retry_for: Duration,
     /// For one attempt: its connection, its upload at 64 KiB a second or more, its answer.
@@ -234,7 +253,11 @@ pub struct SubmitOptions {
 
 impl Default for SubmitOptions {
     fn default() -> Self {
-        Self { retry_for: Duration::from_secs(60), answer: Duration::from_secs(60) }
+        Self {
+            posting: PostingMode::Record,
+            retry_for: Duration::from_secs(60),
+            answer: Duration::from_secs(60),
+        }
     }
 }
 
@@ -299,7 +322,7 @@ impl AggregatorClient {
             let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
             let call = client.submit_batch(requests);
             tokio::pin!(call);
-            let feed = feed(sender, open_message(domain, signed), payload, progress);
+            let feed = feed(sender, open_message(domain, signed, options.posting), payload, progress);
             tokio::pin!(feed);
             let answer = tokio::select! {
                 // An aggregator that knows the batch answers before it has read everything.
@@ -320,12 +343,13 @@ impl AggregatorClient {
     }
 }
 
-fn open_message(domain: &Domain, signed: &SignedSubmission) -> v1::SubmitBatchRequest {
+fn open_message(domain: &Domain, signed: &SignedSubmission, posting: PostingMode) -> v1::SubmitBatchRequest {
     v1::SubmitBatchRequest {
         message: Some(v1::submit_batch_request::Message::Open(v1::SubmitBatchOpen {
             chain_id: domain.chain_id,
             registry: Bytes::copy_from_slice(domain.registry.as_slice()),
             submission: Some(signed.into()),
+            posting: posting_mode_to_wire(posting).into(),
         })),
     }
 }
@@ -352,7 +376,7 @@ async fn feed(
 }
 
 /// How long an error is worth retrying, from the first attempt on.
-fn patience_for(error: &AggregatorError, retry_for: Duration) -> Duration {
+pub(crate) fn patience_for(error: &AggregatorError, retry_for: Duration) -> Duration {
     match error {
         AggregatorError::Unreachable(_) | AggregatorError::TimedOut { .. } => retry_for,
         AggregatorError::Refused { reason: Some(reason), .. } => match reason {

@@ -125,7 +125,7 @@ async fn a_bad_seat_that_did_not_sign_is_the_dispersers_doing() {
 
 #[tokio::test]
 async fn a_batch_that_nobody_serves_is_a_failure_unless_they_are_merely_away() {
-    let hint = Hint { epoch: Some(1), recorded_at: Some(1), absent: None };
+    let hint = Hint { epoch: Some(1), recorded_at: Some(1), ..Hint::default() };
     for (vices, is_failure) in [
         ([Vice::Forgetful; 4], true),
         ([Vice::Down; 4], false),

@@ -87,6 +87,7 @@ fn help_teaches() {
         "admin pause",
         "admin unpause",
         "submit",
+        "submit-proof",
         "status",
         "watch",
         "certificate",

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_client::{
-    AggregatorClient, AggregatorError, BatchSelector, BatchState, Dialer, EndpointPolicy, SubmissionBuilder,
-    SubmitOptions, SubmitProgress, check_certified_payload,
+    AggregatorClient, AggregatorError, BatchSelector, BatchState, Dialer, EndpointPolicy, SignedProof,
+    SubmissionBuilder, SubmitOptions, SubmitProgress, check_certified_payload,
 };
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::batch_service_server::{BatchService, BatchServiceServer};
-use dac_types::{Address, B256, BatchHeader, Domain, Geometry, HashKind, SignedSubmission};
+use dac_types::{
+    Address, B256, BatchDigest, BatchHeader, Domain, Geometry, HashKind, PostingMode, SignedSubmission,
+    Transition,
+};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -43,6 +46,11 @@ struct Script {
     watches: VecDeque<Vec<v1::BatchState>>,
     state: v1::BatchState,
     payloads: Vec<Vec<u8>>,
+    postings: Vec<v1::PostingMode>,
+    proofs: Vec<v1::SubmitValidityProofRequest>,
+    /// What GetBatch and WatchBatch say of the proof.
+    proof: Option<v1::Proof>,
+    posting: v1::PostingMode,
     polls: usize,
 }
 
@@ -74,6 +82,7 @@ impl BatchService for FakeAggregator {
         else {
             panic!("the first message is open");
         };
+        self.0.lock().unwrap().postings.push(open.posting());
         let order: SignedSubmission = open.submission.clone().unwrap().try_into().unwrap();
         let digest = order.submission.digest(&DOMAIN);
         let good = batch(Some(&open), digest, v1::BatchState::Received);
@@ -99,6 +108,25 @@ impl BatchService for FakeAggregator {
         Ok(Response::new(v1::SubmitBatchResponse { batch: Some(batch) }))
     }
 
+    async fn submit_validity_proof(
+        &self,
+        request: Request<v1::SubmitValidityProofRequest>,
+    ) -> Result<Response<v1::SubmitValidityProofResponse>, Status> {
+        let request = request.into_inner();
+        let digest = signed(b"payload").submission.digest(&DOMAIN);
+        let mut batch = batch(None, digest, v1::BatchState::Certified);
+        let by = request.batch.clone().unwrap().by.unwrap();
+        let mut script = self.0.lock().unwrap();
+        match (script.answers.pop_front(), by) {
+            (Some(Answer::Refuse(reason)), _) => return Err(reason.status("because")),
+            (Some(Answer::OtherBatch), _) => batch.digest = vec![9; 32].into(),
+            (_, v1::batch_selector::By::Digest(digest)) => batch.digest = digest,
+            (_, by) => panic!("a proof is for a batch's own digest, not for {by:?}"),
+        }
+        script.proofs.push(request);
+        Ok(Response::new(v1::SubmitValidityProofResponse { batch: Some(batch) }))
+    }
+
     async fn get_batch(
         &self,
         _: Request<v1::GetBatchRequest>,
@@ -106,7 +134,12 @@ impl BatchService for FakeAggregator {
         let mut script = self.0.lock().unwrap();
         script.polls += 1;
         let digest = signed(b"payload").submission.digest(&DOMAIN);
-        Ok(Response::new(v1::GetBatchResponse { batch: Some(batch(None, digest, script.state)) }))
+        let batch = v1::Batch {
+            proof: script.proof.clone(),
+            posting: script.posting.into(),
+            ..batch(None, digest, script.state)
+        };
+        Ok(Response::new(v1::GetBatchResponse { batch: Some(batch) }))
     }
 
     async fn watch_batch(
@@ -253,6 +286,68 @@ async fn without_streams_it_is_asked_again_and_again() {
     let (outcome, _, polls) = wait(script, BatchState::Posted, Duration::from_secs(120)).await;
     assert_eq!(outcome.unwrap(), BatchState::Posted);
     assert_eq!(polls, 1);
+}
+
+#[tokio::test]
+async fn a_proof_waits_for_its_turn_and_lasting_refusals_end_it() {
+    let transition =
+        Transition { new_state_root: B256::repeat_byte(1), inputs_consumed: 3, outputs: B256::ZERO };
+    let digest = BatchDigest(B256::repeat_byte(8));
+    let mut signature = [1; 65];
+    signature[64] = 27;
+    let proof =
+        SignedProof::sign(&DOMAIN, digest, transition, vec![7; 256].into(), |_| Ok::<_, String>(signature))
+            .unwrap();
+    let answers = VecDeque::from([Answer::Refuse(Reason::NotEncoded), Answer::Take]);
+    let (aggregator, client) = start(Script { answers, ..Script::default() }).await;
+    let status = client.submit_proof(&proof, SubmitOptions::default()).await.unwrap();
+    assert_eq!(status.digest, Some(digest));
+    assert_eq!(aggregator.0.lock().unwrap().proofs[0].proof, vec![7; 256]);
+    for (answer, reason) in [
+        (Answer::Refuse(Reason::ConflictingProof), Some(Reason::ConflictingProof)),
+        (Answer::Refuse(Reason::BatchEnded), Some(Reason::BatchEnded)),
+        (Answer::OtherBatch, None),
+    ] {
+        let (_, client) =
+            start(Script { answers: VecDeque::from([answer, Answer::Take]), ..Script::default() }).await;
+        let error = client.submit_proof(&proof, SubmitOptions::default()).await.unwrap_err();
+        assert_eq!(error.reason(), reason, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_recorded_only_is_not_proved_and_a_rejected_proof_ends_waiting() {
+    let second = Duration::from_millis(1200);
+    let recorded = || Script { state: v1::BatchState::Posted, ..Script::default() };
+    let (outcome, _, _) = wait(recorded(), BatchState::Proved, second).await;
+    assert!(matches!(outcome, Err(AggregatorError::Waiting { .. })), "{outcome:?}");
+    let settling = Script { posting: v1::PostingMode::Settle, ..recorded() };
+    assert_eq!(wait(settling, BatchState::Proved, second).await.0.unwrap(), BatchState::Posted);
+    let proof = v1::Proof {
+        state: v1::ProofState::Rejected.into(),
+        reason: "no\x1bproof".to_owned(),
+        proof_hash: vec![1; 32].into(),
+        new_state_root: vec![2; 32].into(),
+        outputs: vec![3; 32].into(),
+        ..v1::Proof::default()
+    };
+    let rejected = Script { state: v1::BatchState::Certified, proof: Some(proof), ..Script::default() };
+    let error = wait(rejected, BatchState::Settled, Duration::from_secs(60)).await.0.unwrap_err();
+    assert!(
+        matches!(&error, AggregatorError::ProofRejected { reason } if !reason.contains('\x1b')),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_posting_mode_travels_with_the_submission() {
+    let payload = Bytes::from_static(b"payload");
+    let (aggregator, client) = start(Script::default()).await;
+    for posting in [PostingMode::Record, PostingMode::Settle] {
+        let options = SubmitOptions { posting, ..SubmitOptions::default() };
+        client.submit(&DOMAIN, &signed(&payload), &payload, options, |_| {}).await.unwrap();
+    }
+    assert_eq!(aggregator.0.lock().unwrap().postings, [v1::PostingMode::Record, v1::PostingMode::Settle]);
 }
 
 #[tokio::test]

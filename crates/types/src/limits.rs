@@ -23,6 +23,8 @@ pub const MERKLE_PATH_MAX_NODES: usize = 14;
 pub const STREAM_PIECE_MAX_BYTES: usize = 256 << 10;
 /// One protobuf message on the wire, of any kind: a piece or a whole record (256 hashes and 256 fingerprints) and its frame.
 pub const MESSAGE_MAX_BYTES: usize = STREAM_PIECE_MAX_BYTES + (128 << 10);
+/// A validity proof: room for proof systems whose proofs are not a few points.
+pub const PROOF_MAX_BYTES: usize = 64 << 10;
 /// Chunks asked for in one GetChunks call.
 pub const CHUNKS_PER_CALL_MAX: usize = 64;
 /// Entries of one page of a listing.

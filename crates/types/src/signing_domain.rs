@@ -29,6 +29,8 @@ pub(crate) const BATCH_HEADER_TYPE: &[u8] = b"BatchHeader(address rollup,uint64 
 pub(crate) const BATCH_SUBMISSION_TYPE: &[u8] = b"BatchSubmission(address rollup,uint64 batchNumber,uint64 payloadLength,uint64 expiresAt,uint8 hashKind,bytes32 batchHash,bytes32 replaces,address disperser,uint64 submitBefore)";
 pub(crate) const COVERAGE_RENEWAL_TYPE: &[u8] =
     b"CoverageRenewal(address rollup,uint64 lastBatch,uint64 expiresAt,uint64 epoch)";
+pub(crate) const VALIDITY_PROOF_TYPE: &[u8] =
+    b"ValidityProof(bytes32 digest,bytes32 newStateRoot,uint64 inputsConsumed,bytes32 outputs,bytes32 proofHash)";
 
 /// Where a signature is valid: one chain, one committee registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

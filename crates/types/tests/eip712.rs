@@ -3,8 +3,8 @@
 
 use alloy::sol_types::{SolStruct, eip712_domain};
 use dac_types::{
-    Address, B256, BatchHeader, BatchSubmission, CoverageRenewal, Domain, EcdsaSignature,
-    EcdsaSignatureError, HashKind,
+    Address, B256, BatchDigest, BatchHeader, BatchSubmission, CoverageRenewal, Domain, EcdsaSignature,
+    EcdsaSignatureError, HashKind, Transition, ValidityProof,
 };
 use proptest::prelude::*;
 
@@ -19,6 +19,9 @@ mod abi {
             bytes32 batchHash; bytes32 replaces; address disperser; uint64 submitBefore;
         }
         struct CoverageRenewal { address rollup; uint64 lastBatch; uint64 expiresAt; uint64 epoch; }
+        struct ValidityProof {
+            bytes32 digest; bytes32 newStateRoot; uint64 inputsConsumed; bytes32 outputs; bytes32 proofHash;
+        }
     }
 }
 
@@ -97,6 +100,27 @@ proptest! {
             rollup: addresses.0, lastBatch: numbers[0], expiresAt: numbers[1], epoch: numbers[2],
         };
         prop_assert_eq!(renewal.digest(&domain), reference.eip712_signing_hash(&reference_domain(&domain)));
+    }
+
+    #[test]
+    fn proofs_hash_like_the_reference_and_recover_their_poster(
+        domain in any_domain(), hashes in (any_hash(), any_hash(), any_hash()), inputs_consumed: u64,
+        proof in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        use alloy::signers::{SignerSync, local::PrivateKeySigner};
+        let transition = Transition { new_state_root: hashes.1, inputs_consumed, outputs: hashes.2 };
+        let signed = ValidityProof::new(BatchDigest(hashes.0), transition, &proof);
+        let reference = abi::ValidityProof {
+            digest: hashes.0, newStateRoot: hashes.1, inputsConsumed: inputs_consumed, outputs: hashes.2,
+            proofHash: dac_types::keccak256(&proof),
+        };
+        prop_assert_eq!(signed.signing_digest(&domain), reference.eip712_signing_hash(&reference_domain(&domain)));
+        let poster = PrivateKeySigner::from_bytes(&B256::repeat_byte(7)).unwrap();
+        let signature = poster.sign_hash_sync(&signed.signing_digest(&domain)).unwrap();
+        let signature = EcdsaSignature::try_from(&signature.as_bytes()[..]).unwrap();
+        prop_assert_eq!(signed.signer(&signature, &domain), Ok(poster.address()));
+        let other = ValidityProof { proof_hash: hashes.0, ..signed };
+        prop_assert_ne!(other.signer(&signature, &domain), Ok(poster.address()));
     }
 
     #[test]

@@ -1,13 +1,15 @@
-//! A chain that mines what it is sent with the next look at it.
+//! A chain that mines what it is sent with the next look at it, with a certificate log and with rollups that settle.
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use dac_chain::poster::ContractCall;
+use dac_chain::testing::SettleCall;
 use dac_chain::{
     Address, BlockRef, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, SendAnswer,
+    SettledBatch,
 };
-use dac_types::{B256, BatchDigest, keccak256};
+use dac_types::{B256, BatchDigest, BatchHeader, Transition, keccak256};
 use parking_lot::Mutex;
 
 /// The chain.
@@ -29,7 +31,16 @@ struct State {
     waiting: Vec<Vec<u8>>,
     /// Transactions that were included.
     included: u64,
+    /// Settled batches of all rollups, in order.
+    settled: Vec<SettledBatch>,
+    /// What every settlement is refused with.
+    settling_refusal: Option<Revert>,
+    /// Settlements simulated.
+    settlements_simulated: u64,
 }
+
+/// The proof that every rollup here accepts begins with this byte.
+const GOOD: u8 = 1;
 
 impl FakeL1 {
     /// Whether it answers.
@@ -45,6 +56,40 @@ impl FakeL1 {
     /// What every simulation says.
     pub(crate) fn set_refusal(&self, refusal: Option<Revert>) {
         self.0.lock().refusal = refusal;
+    }
+
+    /// What every settlement is refused with from now on, before its proof is looked at.
+    pub(crate) fn refuse_settling(&self, refusal: Option<Revert>) {
+        self.0.lock().settling_refusal = refusal;
+    }
+
+    /// Batches settled.
+    pub(crate) fn settled(&self) -> Vec<SettledBatch> {
+        self.0.lock().settled.clone()
+    }
+
+    /// Settlements simulated.
+    pub(crate) fn settlements_simulated(&self) -> u64 {
+        self.0.lock().settlements_simulated
+    }
+
+    /// Somebody else settles the rollup's next batch with this header.
+    pub(crate) fn settle_for_somebody(&self, header: &BatchHeader) {
+        let mut state = self.0.lock();
+        state.block += 1;
+        let block = state.block;
+        let transition =
+            Transition { new_state_root: B256::repeat_byte(0xee), inputs_consumed: 0, outputs: B256::ZERO };
+        state.settle(header, transition, block, B256::repeat_byte(0xcc));
+    }
+
+    /// All blocks after this one are gone, with what was in them.
+    pub(crate) fn reorganise(&self, head: u64) {
+        let mut state = self.0.lock();
+        state.block = head;
+        state.receipts.retain(|_, receipt| receipt.block <= head);
+        state.recorded.retain(|_, block| *block <= head);
+        state.settled.retain(|settled| settled.block <= head);
     }
 
     /// Certificates recorded.
@@ -85,8 +130,20 @@ impl State {
         }
         for raw in std::mem::take(&mut self.waiting) {
             let hash = keccak256(&raw);
-            let call = self.calls.iter().find(|call| contains(&raw, call)).map(keccak256);
-            let success = call.is_none_or(|call| self.recorded.insert(call, self.block).is_none());
+            let call = self.calls.iter().find(|call| contains(&raw, call)).cloned();
+            let settle = call.as_ref().and_then(|call| SettleCall::decode(call));
+            let block = self.block;
+            let success = match (settle, call) {
+                (Some(settle), _) => {
+                    let allowed = self.may_settle(&settle, block).is_ok();
+                    if allowed {
+                        self.settle(&settle.header, settle.transition, block, hash);
+                    }
+                    allowed
+                }
+                (None, Some(call)) => self.recorded.insert(keccak256(&call), block).is_none(),
+                (None, None) => true,
+            };
             self.included += 1;
             let receipt = Receipt {
                 tx_hash: hash,
@@ -100,9 +157,48 @@ impl State {
         }
     }
 
+    fn settle(&mut self, header: &BatchHeader, transition: Transition, block: u64, tx: B256) {
+        self.settled.push(SettledBatch {
+            digest: header.digest(&super::DOMAIN),
+            batch_number: header.batch_number,
+            epoch: header.epoch,
+            expires_at: header.expires_at,
+            transition,
+            block,
+            tx,
+        });
+    }
+
+    fn settled_count(&self, block: u64) -> u64 {
+        self.settled.iter().filter(|settled| settled.block <= block).count() as u64
+    }
+
+    /// The rules of the settlement contract, in their order.
+    fn may_settle(&self, settle: &SettleCall, block: u64) -> Result<(), Revert> {
+        if let Some(refusal) = &self.settling_refusal {
+            return Err(refusal.clone());
+        }
+        let (got, batch_count) = (settle.header.batch_number, self.settled_count(block));
+        if got <= batch_count {
+            return Err(Revert::BatchAlreadySettled { got, batch_count });
+        }
+        if got > batch_count + 1 {
+            return Err(Revert::BatchNumberSkipped { got, expected: batch_count + 1 });
+        }
+        if settle.recorded && !self.recorded.values().any(|recorded| *recorded <= block) {
+            return Err(Revert::NotRecorded { digest: settle.header.digest(&super::DOMAIN).0 });
+        }
+        if settle.proof.first() == Some(&GOOD) { Ok(()) } else { Err(Revert::InvalidProof) }
+    }
+
     fn run(&mut self, call: &ContractCall, block: u64) -> Result<(), Revert> {
         if !self.calls.contains(&call.data) {
             self.calls.push(call.data.clone());
+        }
+        if let Some(settle) = SettleCall::decode(&call.data) {
+            assert_eq!(call.to, settle.header.rollup, "the rollup's contract is called");
+            self.settlements_simulated += 1;
+            return self.may_settle(&settle, block);
         }
         if self.recorded.get(&keccak256(&call.data)).is_some_and(|recorded| *recorded <= block) {
             return Err(Revert::AlreadyRecorded { digest: B256::ZERO });
@@ -164,9 +260,12 @@ impl L1 for FakeL1 {
             if state.receipts.contains_key(&keccak256(raw)) {
                 return SendAnswer::NonceUsed;
             }
-            if !state.waiting.iter().any(|waiting| waiting == raw) {
-                state.waiting.push(raw.to_vec());
-            }
+            // A dearer one of the same nonce replaces the former.
+            let call = state.calls.iter().find(|call| contains(raw, call)).cloned();
+            state.waiting.retain(|waiting| {
+                waiting != raw && !call.as_ref().is_some_and(|call| contains(waiting, call))
+            });
+            state.waiting.push(raw.to_vec());
             SendAnswer::Accepted
         })
     }
@@ -182,5 +281,22 @@ impl L1 for FakeL1 {
         _to_block: u64,
     ) -> Result<Option<RecordedCertificate>, ChainError> {
         Ok(None)
+    }
+
+    async fn settled_count(&self, _settlement: Address, block: B256) -> Result<u64, ChainError> {
+        self.answer("call", |state| state.settled_count(number_of(block)))
+    }
+
+    async fn find_settled(
+        &self,
+        _settlement: Address,
+        batch_number: u64,
+        to_block: u64,
+    ) -> Result<Option<SettledBatch>, ChainError> {
+        self.answer("logs", |state| {
+            let found =
+                |settled: &&SettledBatch| settled.batch_number == batch_number && settled.block <= to_block;
+            state.settled.iter().find(found).copied()
+        })
     }
 }

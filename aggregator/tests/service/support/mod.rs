@@ -2,6 +2,7 @@
 
 pub(crate) mod l1;
 pub(crate) mod members;
+pub(crate) mod proof;
 pub(crate) mod rollup;
 
 use std::collections::{BTreeMap, HashMap};
@@ -79,6 +80,7 @@ pub(crate) struct Options {
     pub(crate) policy: EndpointPolicy,
     pub(crate) uploads: usize,
     pub(crate) watchers: usize,
+    pub(crate) confirmations: u64,
 }
 
 impl Default for Options {
@@ -93,6 +95,7 @@ impl Default for Options {
             policy: EndpointPolicy::AllowPrivate,
             uploads: 64,
             watchers: 64,
+            confirmations: 1,
         }
     }
 }
@@ -185,7 +188,7 @@ impl World {
             registry: self.registry.clone(),
             l1: Arc::clone(&self.l1) as Arc<dyn dac_chain::L1>,
             poster: PosterConfig {
-                confirmations: 1,
+                confirmations: options.confirmations,
                 poll_interval: Duration::from_millis(20),
                 ..PosterConfig::new(DOMAIN, Address::repeat_byte(0xbb))
             },

@@ -64,6 +64,7 @@ pub(crate) fn open(submission: &SignedSubmission) -> v1::SubmitBatchOpen {
         chain_id: DOMAIN.chain_id,
         registry: Bytes::copy_from_slice(DOMAIN.registry.as_slice()),
         submission: Some(submission.into()),
+        posting: v1::PostingMode::Record.into(),
     }
 }
 

@@ -3,28 +3,51 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{B256, Bytes, U256};
 use dac_types::{BatchDigest, Certificate};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::l1::{ContractCall, L1};
+use super::l1::L1;
+use super::look::Eyes;
 use super::plan::{Observation, Order, State, Verdict, plan};
-use super::{Change, NonceSlot, Outcome, PosterConfig, PosterStore, Posting, Purpose, SentVariant};
+use super::{
+    Change, FailureReason, NonceSlot, Outcome, PosterConfig, PosterStore, Posting, Purpose, SentVariant, Task,
+};
 use crate::bindings::record_calldata;
 use crate::error::ChainError;
 use crate::follower::backoff;
 use crate::revert::Revert;
-use crate::rpc::{BlockRef, Head, Receipt, SendAnswer};
+use crate::rpc::{BlockRef, SendAnswer};
+use crate::settlement::SettleOrder;
 use crate::transaction::{Draft, TransactionSigner};
 
 /// Requests to the actor that are not read yet.
 const COMMANDS_MAX: usize = 64;
-/// Waiting postings looked at in one round beyond those that could start: enough to notice that some expired.
-const WAITING_LOOKED_AT: usize = 32;
 
-/// What became of a request to post a certificate.
+/// How far a batch that is to settle has come, as of the last look at L1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// L1 refuses it for now; none while its turn has not come.
+    Waiting(Option<Revert>),
+    /// L1 would settle it: a simulation says so.
+    Accepted,
+    /// Our transaction has settled it, in a block that is not deep enough yet.
+    Included {
+        /// The transaction.
+        tx_hash: B256,
+        /// Its block.
+        block: u64,
+        /// What it cost.
+        gas_used: u64,
+    },
+}
+
+/// The progress of every batch that is to settle and was looked at.
+pub type ProgressMap = Arc<HashMap<BatchDigest, Progress>>;
+
+/// What became of a request to post a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enqueued {
     /// The batch.
@@ -44,18 +67,25 @@ impl Outcomes {
     }
 }
 
-/// Hands certificates to the poster. Cheap to clone.
+/// Hands batches to the poster. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Poster {
     commands: mpsc::Sender<Command>,
     config: Arc<PosterConfig>,
+    progress: watch::Receiver<ProgressMap>,
 }
 
 #[derive(Debug)]
 struct Command {
     digest: BatchDigest,
-    calldata: Bytes,
+    what: What,
     reply: oneshot::Sender<Result<Enqueued, ChainError>>,
+}
+
+#[derive(Debug)]
+enum What {
+    Post { task: Task, calldata: Bytes },
+    Withdraw,
 }
 
 impl Poster {
@@ -70,6 +100,7 @@ impl Poster {
         let state = State::from(store.load().await?);
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (outcomes, outbox) = mpsc::unbounded_channel();
+        let (progress, watched) = watch::channel(ProgressMap::default());
         let config = Arc::new(config);
         let actor = Actor {
             config: config.clone(),
@@ -77,6 +108,7 @@ impl Poster {
             store,
             signer,
             outcomes,
+            progress,
             state,
             broadcast: HashMap::new(),
             failures: 0,
@@ -84,7 +116,12 @@ impl Poster {
             refusals: HashMap::new(),
         };
         tokio::spawn(actor.run(inbox, cancellation));
-        Ok((Self { commands, config }, Outcomes(outbox)))
+        Ok((Self { commands, config, progress: watched }, Outcomes(outbox)))
+    }
+
+    /// How far batches that are to settle have come.
+    pub fn progress(&self) -> watch::Receiver<ProgressMap> {
+        self.progress.clone()
     }
 
     /// Takes a certificate. When this returns the store holds it, and it will be posted whatever happens.
@@ -93,8 +130,26 @@ impl Poster {
     pub async fn enqueue(&self, certificate: &Certificate) -> Result<Enqueued, ChainError> {
         let digest = certificate.header.digest(&self.config.domain);
         let calldata = record_calldata(certificate)?;
+        self.ask(digest, What::Post { task: Task::Record, calldata }).await
+    }
+
+    /// Takes a batch that is to settle, in the same way. It is sent when its turn has come and a simulation succeeds.
+    ///
+    /// One that failed, or that was recorded before, is settled by the newer order.
+    pub async fn enqueue_settlement(&self, order: &SettleOrder) -> Result<Enqueued, ChainError> {
+        let SettleOrder { digest, settlement, batch_number, expires_at, ref calldata } = *order;
+        let task = Task::Settle { settlement, batch_number, expires_at };
+        self.ask(digest, What::Post { task, calldata: calldata.clone() }).await
+    }
+
+    /// Gives up a batch that nobody wants posted any more. A transaction that is on its way may be included all the same.
+    pub async fn withdraw(&self, digest: BatchDigest) -> Result<(), ChainError> {
+        self.ask(digest, What::Withdraw).await.map(|_| ())
+    }
+
+    async fn ask(&self, digest: BatchDigest, what: What) -> Result<Enqueued, ChainError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command { digest, calldata, reply };
+        let command = Command { digest, what, reply };
         self.commands.send(command).await.map_err(|_| ChainError::Stopped)?;
         answer.await.map_err(|_| ChainError::Stopped)?
     }
@@ -106,6 +161,7 @@ struct Actor {
     store: Arc<dyn PosterStore>,
     signer: Arc<dyn TransactionSigner>,
     outcomes: mpsc::UnboundedSender<(BatchDigest, Outcome)>,
+    progress: watch::Sender<ProgressMap>,
     state: State,
     /// By nonce: which variant was last handed over, and at which head.
     broadcast: HashMap<u64, (B256, B256)>,
@@ -182,18 +238,30 @@ impl Actor {
     }
 
     async fn accept(&mut self, command: Command) {
-        let Command { digest, calldata, reply } = command;
-        let result = self.enqueue(digest, calldata).await;
+        let Command { digest, what, reply } = command;
+        let result = match what {
+            What::Post { task, calldata } => self.enqueue(digest, task, calldata).await,
+            What::Withdraw => self.withdraw(digest).await,
+        };
         // Who asked may have gone away; what was asked for is stored all the same.
         let _ = reply.send(result);
     }
 
-    async fn enqueue(&mut self, digest: BatchDigest, calldata: Bytes) -> Result<Enqueued, ChainError> {
-        if self.state.posting(digest).is_some() {
-            return Ok(Enqueued { digest, outcome: None });
+    async fn enqueue(
+        &mut self,
+        digest: BatchDigest,
+        task: Task,
+        calldata: Bytes,
+    ) -> Result<Enqueued, ChainError> {
+        if let Some(posting) = self.state.posting(digest) {
+            return match posting.task == task && (task == Task::Record || posting.calldata == calldata) {
+                true => Ok(Enqueued { digest, outcome: None }),
+                false => Err(ChainError::OtherPosting { digest }),
+            };
         }
-        if let Some(Posting { outcome: Some(outcome @ Outcome::Recorded { .. }), .. }) =
+        if let Some(Posting { outcome: Some(outcome @ Outcome::Recorded { .. }), task: done, .. }) =
             self.store.posting(digest).await?
+            && done == task
         {
             return Ok(Enqueued { digest, outcome: Some(outcome) });
         }
@@ -201,9 +269,22 @@ impl Actor {
             return Err(ChainError::QueueFull { limit: self.config.queue_max });
         }
         let sequence = self.state.take_sequence();
-        let posting = Posting { digest, sequence, calldata, reverts: 0, outcome: None };
+        let posting = Posting { digest, sequence, task, calldata, reverts: 0, outcome: None };
         self.commit(vec![Change::SavePosting(posting)]).await?;
         Ok(Enqueued { digest, outcome: None })
+    }
+
+    /// Its nonce, if it has one, is used up by whatever is sent for it next.
+    async fn withdraw(&mut self, digest: BatchDigest) -> Result<Enqueued, ChainError> {
+        let Some(posting) = self.state.posting(digest).cloned() else {
+            return Ok(Enqueued { digest, outcome: None });
+        };
+        let outcome = Outcome::Failed { reason: FailureReason::Withdrawn };
+        let mut changes = vec![Change::SavePosting(Posting { outcome: Some(outcome.clone()), ..posting })];
+        let slot = self.state.slots().find(|slot| slot.digest == Some(digest)).cloned();
+        changes.extend(slot.map(|slot| Change::SaveSlot(NonceSlot { digest: None, ..slot })));
+        self.commit(changes).await?;
+        Ok(Enqueued { digest, outcome: Some(outcome) })
     }
 
     async fn commit(&mut self, changes: Vec<Change>) -> Result<(), ChainError> {
@@ -217,10 +298,10 @@ impl Actor {
                 Change::SavePosting(Posting { digest, outcome: Some(outcome), .. }) => {
                     match outcome {
                         Outcome::Recorded { tx_hash, block, by_us, .. } => {
-                            info!(%digest, ?tx_hash, block, by_us, "certificate recorded");
+                            info!(%digest, ?tx_hash, block, by_us, "posted");
                         }
                         Outcome::Failed { reason } => {
-                            warn!(%digest, %reason, "certificate cannot be recorded")
+                            warn!(%digest, %reason, "it cannot be posted")
                         }
                     }
                     self.refusals.remove(digest);
@@ -247,7 +328,39 @@ impl Actor {
             changes.push(Change::SaveSlot(self.sign(&planned, order, seen.head.block)?));
         }
         self.commit(changes).await?;
+        self.tell_progress(seen);
         self.send(seen).await
+    }
+
+    /// Shows how far the batches are that are to settle, once it is persisted what follows from the look.
+    fn tell_progress(&self, seen: &Observation) {
+        let settling = self.state.postings().filter(|posting| posting.task != Task::Record);
+        let map: HashMap<BatchDigest, Progress> =
+            settling.map(|posting| (posting.digest, self.progress_of(posting, seen))).collect();
+        self.progress.send_if_modified(|former| {
+            let changed = **former != map;
+            if changed {
+                *former = Arc::new(map);
+            }
+            changed
+        });
+    }
+
+    fn progress_of(&self, posting: &Posting, seen: &Observation) -> Progress {
+        let slot = self.state.slots().find(|slot| slot.digest == Some(posting.digest));
+        let included = slot.into_iter().flat_map(|slot| &slot.variants).find_map(|variant| {
+            let receipt = seen.receipts.get(&variant.hash)?;
+            (receipt.success && variant.purpose == Purpose::Record).then_some(receipt)
+        });
+        if let Some(receipt) = included {
+            let (tx_hash, block, gas_used) = (receipt.tx_hash, receipt.block, receipt.gas_used);
+            return Progress::Included { tx_hash, block, gas_used };
+        }
+        match seen.verdicts.get(&posting.digest) {
+            Some(Verdict::Recordable { .. }) => Progress::Accepted,
+            Some(Verdict::Refused { revert, .. }) => Progress::Waiting(Some(revert.clone())),
+            _ => Progress::Waiting(None),
+        }
     }
 
     fn report(&mut self, seen: &Observation, too_dear: Option<&ChainError>) {
@@ -261,17 +374,22 @@ impl Actor {
             if let Verdict::Refused { revert, .. } = verdict
                 && self.refusals.get(digest) != Some(revert)
             {
-                warn!(%digest, reason = %revert, "L1 refuses this certificate for now");
+                warn!(%digest, reason = %revert, "L1 refuses this batch for now");
                 self.refusals.insert(*digest, revert.clone());
             }
         }
     }
 
     fn sign(&self, state: &State, order: Order, head: BlockRef) -> Result<NonceSlot, ChainError> {
-        let calldata =
-            order.digest.and_then(|digest| state.posting(digest)).map(|posting| posting.calldata.clone());
-        let (to, data) = match (order.purpose, calldata) {
-            (Purpose::Record, Some(calldata)) => (self.config.log, calldata),
+        let posting = order.digest.and_then(|digest| state.posting(digest));
+        let (to, data) = match (order.purpose, posting) {
+            (Purpose::Record, Some(posting)) => {
+                let to = match posting.task {
+                    Task::Record => self.config.log,
+                    Task::Settle { settlement, .. } => settlement,
+                };
+                (to, posting.calldata.clone())
+            }
             _ => (self.signer.address(), Bytes::new()),
         };
         let draft = Draft {
@@ -280,6 +398,7 @@ impl Actor {
             gas_limit: order.gas_limit,
             fees: order.fees,
             to: Some(to),
+            value: U256::ZERO,
             data,
         };
         let signed = draft.sign(&*self.signer)?;
@@ -324,112 +443,5 @@ impl Actor {
             self.broadcast.insert(nonce, (variant.hash, head));
         }
         Ok(())
-    }
-}
-
-/// Looks at L1.
-#[derive(Clone)]
-struct Eyes {
-    config: Arc<PosterConfig>,
-    l1: Arc<dyn L1>,
-    account: alloy::primitives::Address,
-}
-
-impl Eyes {
-    async fn look(&self, state: &State) -> Result<Observation, ChainError> {
-        let head = self.l1.head().await?;
-        let confirmed = self.confirmed(head).await?;
-        let nonce = self.l1.nonce(self.account, head.block.hash).await?;
-        let confirmed_nonce = match confirmed == head.block {
-            true => nonce,
-            false => self.l1.nonce(self.account, confirmed.hash).await?,
-        };
-        let priority_fee = self.l1.priority_fee().await?;
-
-        let mut receipts = HashMap::new();
-        for slot in state.slots() {
-            self.receipts(slot, &mut receipts).await?;
-        }
-        let is_included = |slot: &NonceSlot, receipts: &HashMap<B256, Receipt>| {
-            slot.variants.iter().any(|variant| receipts.contains_key(&variant.hash))
-        };
-        let included: Vec<_> = state
-            .slots()
-            .filter(|slot| is_included(slot, &receipts))
-            .filter_map(|slot| slot.digest)
-            .collect();
-
-        let mut verdicts = HashMap::new();
-        let looked_at = self.config.window + WAITING_LOOKED_AT;
-        let under_way = state.under_way().filter(|posting| !included.contains(&posting.digest));
-        for posting in under_way.chain(state.waiting().take(looked_at)) {
-            verdicts.insert(posting.digest, self.verdict(posting, head.block, confirmed).await?);
-        }
-        // Nodes answer for a block they are just leaving with what the next one brought. Before a certificate under way
-        // counts as somebody else's, the receipts, asked for again, must still know nothing of it.
-        for slot in state.slots() {
-            let verdict = slot.digest.and_then(|digest| verdicts.get(&digest));
-            if !matches!(verdict, None | Some(Verdict::Recordable { .. })) {
-                self.receipts(slot, &mut receipts).await?;
-            }
-        }
-        Ok(Observation { head, confirmed, nonce, confirmed_nonce, priority_fee, receipts, verdicts })
-    }
-
-    async fn receipts(
-        &self,
-        slot: &NonceSlot,
-        receipts: &mut HashMap<B256, Receipt>,
-    ) -> Result<(), ChainError> {
-        for variant in &slot.variants {
-            if let Some(receipt) = self.l1.receipt(variant.hash).await? {
-                receipts.insert(variant.hash, receipt);
-            }
-        }
-        Ok(())
-    }
-
-    /// The newest block with the confirmations asked for, itself counted.
-    async fn confirmed(&self, head: Head) -> Result<BlockRef, ChainError> {
-        let deeper = self.config.confirmations.saturating_sub(1);
-        if deeper == 0 {
-            return Ok(head.block);
-        }
-        let number = head.block.number.saturating_sub(deeper);
-        self.l1.block_at(number).await?.ok_or(ChainError::BlockRange { from: number, to: head.block.number })
-    }
-
-    async fn verdict(
-        &self,
-        posting: &Posting,
-        head: BlockRef,
-        confirmed: BlockRef,
-    ) -> Result<Verdict, ChainError> {
-        let call = ContractCall { from: self.account, to: self.config.log, data: posting.calldata.clone() };
-        let revert = match self.l1.simulate(&call, head.hash).await? {
-            Ok(()) => match self.l1.estimate_gas(&call).await? {
-                Ok(gas) => return Ok(Verdict::Recordable { gas }),
-                Err(revert) => revert,
-            },
-            Err(revert) => revert,
-        };
-        let at_confirmed = match confirmed == head {
-            true => Err(revert.clone()),
-            false => self.l1.simulate(&call, confirmed.hash).await?,
-        };
-        if !matches!(revert, Revert::AlreadyRecorded { .. }) {
-            // The same rule, though its values may differ: an expiry names the block's time.
-            let same = at_confirmed
-                .is_err_and(|earlier| std::mem::discriminant(&earlier) == std::mem::discriminant(&revert));
-            return Ok(Verdict::Refused { revert, confirmed: same });
-        }
-        let confirmed_recorded = matches!(at_confirmed, Err(Revert::AlreadyRecorded { .. }));
-        let found = match confirmed_recorded {
-            // A courtesy to the reader; not finding it, or not being allowed to look, must not hold anything up.
-            true => self.l1.find_recorded(self.config.log, posting.digest, head.number).await.ok().flatten(),
-            false => None,
-        };
-        let found = found.map(|recorded| (recorded.block, recorded.tx));
-        Ok(Verdict::Recorded { confirmed: confirmed_recorded, found })
     }
 }

@@ -8,6 +8,7 @@ use crate::error::ChainError;
 use crate::log::{CertificateLogReader, RecordedCertificate};
 use crate::revert::Revert;
 use crate::rpc::{At, BlockRef, Call, Endpoints, Head, Receipt, SendAnswer};
+use crate::settlement::{SettledBatch, SettlementReader};
 
 /// Tip offered where a node does not say what is usual.
 const DEFAULT_PRIORITY_FEE: u128 = 1_000_000_000;
@@ -21,6 +22,8 @@ pub struct ContractCall {
     pub to: Address,
     /// Selector and arguments.
     pub data: Bytes,
+    /// The function returns something: an empty answer is none of it.
+    pub returns: bool,
 }
 
 /// What the poster needs of L1. A contract's refusal is an answer, not an error.
@@ -50,6 +53,15 @@ pub trait L1: Send + Sync {
         digest: BatchDigest,
         to_block: u64,
     ) -> Result<Option<RecordedCertificate>, ChainError>;
+    /// How many batches a rollup had settled as of a block.
+    async fn settled_count(&self, settlement: Address, block: B256) -> Result<u64, ChainError>;
+    /// The batch that a rollup settled under a number, if it lies not too far back.
+    async fn find_settled(
+        &self,
+        settlement: Address,
+        batch_number: u64,
+        to_block: u64,
+    ) -> Result<Option<SettledBatch>, ChainError>;
 }
 
 /// L1 over JSON-RPC.
@@ -66,7 +78,7 @@ impl RpcL1 {
 }
 
 fn rpc_call(call: &ContractCall) -> Call {
-    Call { from: Some(call.from), to: Some(call.to), data: call.data.clone() }
+    Call { from: Some(call.from), ..Call::view(call.to, call.data.to_vec()) }
 }
 
 #[async_trait]
@@ -92,17 +104,21 @@ impl L1 for RpcL1 {
     }
 
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
-        let call = &rpc_call(call);
-        let result = self
-            .endpoints
-            .first(|endpoint| async move { endpoint.call(call, At::Hash(block)).await })
-            .await?;
-        Ok(match result {
-            // An address without code takes every call: nothing would be recorded there.
-            Ok(data) if data.is_empty() => Err(Revert::Unexplained { data }),
-            Ok(_) => Ok(()),
-            Err(revert) => Err(revert),
-        })
+        let request = &rpc_call(call);
+        let (returns, address) = (call.returns, call.to);
+        self.endpoints
+            .first(|endpoint| async move {
+                Ok(match endpoint.call(request, At::Hash(block)).await? {
+                    // An address without code takes every call: nothing would be recorded there.
+                    Ok(data) if data.is_empty() && returns => Err(Revert::Unexplained { data }),
+                    Ok(data) if data.is_empty() && endpoint.code(address).await?.is_empty() => {
+                        Err(Revert::NoCode { address })
+                    }
+                    Ok(_) => Ok(()),
+                    Err(revert) => Err(revert),
+                })
+            })
+            .await
     }
 
     async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
@@ -125,5 +141,18 @@ impl L1 for RpcL1 {
         to_block: u64,
     ) -> Result<Option<RecordedCertificate>, ChainError> {
         CertificateLogReader::new(self.endpoints.clone(), log).find(digest, to_block).await
+    }
+
+    async fn settled_count(&self, settlement: Address, block: B256) -> Result<u64, ChainError> {
+        SettlementReader::new(self.endpoints.clone(), settlement).batch_count_at(block).await
+    }
+
+    async fn find_settled(
+        &self,
+        settlement: Address,
+        batch_number: u64,
+        to_block: u64,
+    ) -> Result<Option<SettledBatch>, ChainError> {
+        SettlementReader::new(self.endpoints.clone(), settlement).find(batch_number, to_block).await
     }
 }

@@ -1,5 +1,5 @@
-//! Records certificates on L1, durably: at any point it may be killed and started again, and no certificate is lost,
-//! none recorded at the price of two.
+//! Records certificates on L1 and settles batches there, durably: at any point it may be killed and started again, and none
+//! is lost, none posted at the price of two.
 //!
 //! * [`plan`](self::plan) is pure: from what is stored and what was observed on L1 it decides what to store, sign and
 //!   send. Nothing about inclusion is remembered, it is observed anew each time, so a reorganisation needs no special care.
@@ -10,6 +10,7 @@
 
 mod actor;
 mod l1;
+mod look;
 mod plan;
 
 use std::time::Duration;
@@ -20,15 +21,16 @@ use dac_types::{BatchDigest, Domain};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::actor::{Enqueued, Outcomes, Poster};
+pub use self::actor::{Enqueued, Outcomes, Poster, Progress, ProgressMap};
 pub use self::l1::{ContractCall, L1, RpcL1};
 use crate::revert::Revert;
+use crate::settlement::SettlementRefusal;
 use crate::transaction::Fees;
 
 /// How the poster works.
 #[derive(Clone, Debug)]
 pub struct PosterConfig {
-    /// Chain and registry whose certificates are posted.
+    /// Chain and registry whose batches are posted.
     pub domain: Domain,
     /// The certificate log.
     pub log: Address,
@@ -36,7 +38,7 @@ pub struct PosterConfig {
     pub confirmations: u64,
     /// Transactions under way at once, at most.
     pub window: usize,
-    /// Certificates waiting or under way, at most.
+    /// Batches waiting or under way, at most.
     pub queue_max: usize,
     /// How often L1 is looked at while something is under way.
     pub poll_interval: Duration,
@@ -46,7 +48,7 @@ pub struct PosterConfig {
     pub fee_cap: u128,
     /// Gas that no transaction exceeds.
     pub gas_limit_max: u64,
-    /// Transactions for one certificate that may fail on L1 although they were simulated before.
+    /// Transactions for one batch that may fail on L1 although they were simulated before.
     pub reverts_max: u32,
 }
 
@@ -71,9 +73,9 @@ impl PosterConfig {
 /// How a posting ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The certificate is on L1, as deep as was asked for.
+    /// The certificate is recorded, or the batch settled, as deep as was asked for.
     Recorded {
-        /// The transaction that recorded it; none if it was somebody else's and lies too far back to be found.
+        /// The transaction that did it; none if it was somebody else's and lies too far back to be found.
         tx_hash: Option<B256>,
         /// The block that includes it.
         block: Option<u64>,
@@ -89,7 +91,7 @@ pub enum Outcome {
     },
 }
 
-/// Why a certificate cannot be recorded.
+/// Why a certificate cannot be recorded, or a batch not be settled.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum FailureReason {
     /// The contract refuses it for good.
@@ -98,8 +100,8 @@ pub enum FailureReason {
         /// The rule that it breaks.
         revert: Revert,
     },
-    /// Recording it takes more gas than allowed.
-    #[error("recording takes {needed} gas, the limit is {limit}")]
+    /// It takes more gas than allowed.
+    #[error("it takes {needed} gas, the limit is {limit}")]
     GasLimit {
         /// Gas estimated.
         needed: u64,
@@ -112,9 +114,53 @@ pub enum FailureReason {
         /// Transactions.
         times: u32,
     },
+    /// The rollup settled another batch under this number.
+    #[error("the rollup settled {by} under this number")]
+    NumberUsed {
+        /// Which.
+        #[serde(with = "digest_serde")]
+        by: BatchDigest,
+    },
+    /// The batch expired before its turn to settle came.
+    #[error("it expired at {expires_at}")]
+    Expired {
+        /// Unix seconds.
+        expires_at: u64,
+    },
+    /// Whoever wanted it posted does not any more.
+    #[error("it was withdrawn")]
+    Withdrawn,
 }
 
-/// A certificate that is to be recorded: one row of the store, by digest.
+/// What is asked of L1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// To record a certificate in the log.
+    #[default]
+    Record,
+    /// To settle a batch.
+    Settle {
+        /// The rollup's contract.
+        settlement: Address,
+        /// Settles after the one before it.
+        batch_number: u64,
+        /// Does not settle later.
+        expires_at: u64,
+    },
+}
+
+impl Task {
+    /// Whether L1's refusal is one that no passing of time mends.
+    fn is_final(&self, revert: &Revert) -> bool {
+        match self {
+            Self::Record => revert.is_final(),
+            Self::Settle { .. } => SettlementRefusal::of(revert).is_final(),
+        }
+    }
+}
+
+/// A batch that is to be posted: one row of the store, by digest. A batch that is recorded first and settled later has the
+/// newer task alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {
     /// The batch.
@@ -122,7 +168,10 @@ pub struct Posting {
     pub digest: BatchDigest,
     /// Ascending in the order of arrival; the store keeps it unique.
     pub sequence: u64,
-    /// The call to the certificate log.
+    /// What is asked of L1. Rows from before there was a choice record.
+    #[serde(default)]
+    pub task: Task,
+    /// The call to the certificate log or to the settlement contract.
     pub calldata: Bytes,
     /// Transactions for it that failed on L1.
     pub reverts: u32,
@@ -135,7 +184,7 @@ pub struct Posting {
 pub struct NonceSlot {
     /// The nonce.
     pub nonce: u64,
-    /// The certificate it was given to; none when there is nothing left to do with it but to use it up.
+    /// The batch it was given to; none when there is nothing left to do with it but to use it up.
     #[serde(with = "optional_digest_serde")]
     pub digest: Option<BatchDigest>,
     /// Every transaction signed for it, oldest first. Any of them may be included.
@@ -151,7 +200,7 @@ pub struct SentVariant {
     pub raw: Bytes,
     /// What it pays.
     pub fees: Fees,
-    /// Whether it records the slot's certificate, or only uses the nonce up.
+    /// Whether it posts the slot's batch, or only uses the nonce up.
     pub purpose: Purpose,
     /// The head when it was signed.
     pub signed_at_block: u64,
@@ -160,7 +209,7 @@ pub struct SentVariant {
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
-    /// Records a certificate.
+    /// Records a certificate or settles a batch.
     Record,
     /// Uses up a nonce that would leave a gap: nothing sent to oneself.
     Cancel,

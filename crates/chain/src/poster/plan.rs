@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use alloy::primitives::B256;
 use dac_types::BatchDigest;
 
-use super::{Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, Purpose, Unfinished};
+use super::{Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, Purpose, Task, Unfinished};
 use crate::error::ChainError;
 use crate::revert::Revert;
 use crate::rpc::{BlockRef, Head, Receipt};
@@ -71,6 +71,11 @@ impl State {
         self.postings.get(self.sequences.get(&digest)?)
     }
 
+    /// All without an outcome, in order of arrival.
+    pub(super) fn postings(&self) -> impl Iterator<Item = &Posting> {
+        self.postings.values()
+    }
+
     pub(super) fn pending(&self) -> usize {
         self.postings.len()
     }
@@ -93,9 +98,29 @@ impl State {
         let assigned: HashSet<_> = self.slots.values().filter_map(|slot| slot.digest).collect();
         self.postings.values().filter(move |posting| !assigned.contains(&posting.digest))
     }
+
+    /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle, the one with the least
+    /// number. The others wait for it whatever L1 says, and must not keep anybody else from being looked at.
+    pub(super) fn candidates(&self) -> Vec<&Posting> {
+        let mut least: HashMap<_, (u64, u64)> = HashMap::new();
+        for posting in self.waiting() {
+            if let Task::Settle { settlement, batch_number, .. } = posting.task {
+                let first = least.entry(settlement).or_insert((u64::MAX, u64::MAX));
+                *first = (*first).min((batch_number, posting.sequence));
+            }
+        }
+        self.waiting()
+            .filter(|posting| match posting.task {
+                Task::Record => true,
+                Task::Settle { settlement, .. } => {
+                    least.get(&settlement).is_some_and(|(_, sequence)| *sequence == posting.sequence)
+                }
+            })
+            .collect()
+    }
 }
 
-/// What L1 says about recording a certificate.
+/// What L1 says about posting a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It would, and it takes this much gas.
@@ -111,6 +136,12 @@ pub(super) enum Verdict {
     Refused {
         revert: Revert,
         /// Nor as of the confirmed block.
+        confirmed: bool,
+    },
+    /// The rollup settled another batch under its number.
+    NumberUsed {
+        by: BatchDigest,
+        /// As deep as was asked for.
         confirmed: bool,
     },
 }
@@ -247,14 +278,23 @@ impl Planner<'_> {
                     gas_used: None,
                     by_us: false,
                 },
-                Some(Verdict::Refused { revert, confirmed: true }) if revert.is_final() => {
+                Some(Verdict::Refused { revert, confirmed: true }) if posting.task.is_final(revert) => {
                     Outcome::Failed { reason: FailureReason::Refused { revert: revert.clone() } }
+                }
+                Some(Verdict::NumberUsed { by, confirmed: true }) => {
+                    Outcome::Failed { reason: FailureReason::NumberUsed { by: *by } }
                 }
                 Some(Verdict::Recordable { gas }) if slot.is_none() && *gas > self.config.gas_limit_max => {
                     let limit = self.config.gas_limit_max;
                     Outcome::Failed { reason: FailureReason::GasLimit { needed: *gas, limit } }
                 }
-                _ => continue,
+                _ => match posting.task {
+                    // It may never have its turn, and so no verdict, where a batch before it never came.
+                    Task::Settle { expires_at, .. } if self.seen.confirmed.timestamp > expires_at => {
+                        Outcome::Failed { reason: FailureReason::Expired { expires_at } }
+                    }
+                    _ => continue,
+                },
             };
             self.finish(&posting, outcome);
             if let Some(slot) = slot {

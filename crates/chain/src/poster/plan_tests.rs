@@ -179,7 +179,9 @@ impl World {
         let digest = digest(number);
         if self.store.posting(digest).is_none() && !self.outcomes.contains_key(&digest) {
             let sequence = self.store.take_sequence();
-            let posting = Posting { digest, sequence, calldata: Bytes::new(), reverts: 0, outcome: None };
+            let task = Task::Record;
+            let posting =
+                Posting { digest, sequence, task, calldata: Bytes::new(), reverts: 0, outcome: None };
             self.store.apply(&Change::SavePosting(posting));
         }
     }
@@ -409,4 +411,77 @@ fn what_the_store_keeps_survives_being_written_down() {
     };
     let text = serde_json::to_string(&posting).unwrap();
     assert_eq!(serde_json::from_str::<Posting>(&text).unwrap(), posting);
+}
+
+/// Batches that are to settle: rollup, number, in order of arrival.
+fn settling(batches: &[(u8, u64)]) -> State {
+    let postings = (1..).zip(batches).map(|(sequence, &(rollup, batch_number))| Posting {
+        digest: digest_of(sequence),
+        sequence,
+        task: Task::Settle { settlement: Address::repeat_byte(rollup), batch_number, expires_at: 1_000 },
+        calldata: Bytes::new(),
+        reverts: 0,
+        outcome: None,
+    });
+    State::from(Unfinished { postings: postings.collect(), slots: Vec::new(), last_sequence: 99 })
+}
+
+fn digest_of(sequence: u64) -> BatchDigest {
+    BatchDigest(B256::left_padding_from(&sequence.to_be_bytes()))
+}
+
+fn seen(timestamp: u64, verdicts: impl IntoIterator<Item = (u64, Verdict)>) -> Observation {
+    let block = BlockRef { number: 9, hash: B256::ZERO, timestamp };
+    Observation {
+        head: Head { block, base_fee: 1 },
+        confirmed: block,
+        nonce: 0,
+        confirmed_nonce: 0,
+        priority_fee: 1,
+        receipts: HashMap::new(),
+        verdicts: verdicts.into_iter().map(|(sequence, verdict)| (digest_of(sequence), verdict)).collect(),
+    }
+}
+
+#[test]
+fn of_each_rollup_the_least_number_is_looked_at() {
+    let state = settling(&[(1, 9), (1, 7), (2, 5), (1, 8), (2, 5), (3, 1)]);
+    let looked_at: Vec<u64> = state.candidates().iter().map(|posting| posting.sequence).collect();
+    assert_eq!(looked_at, [2, 3, 6]);
+}
+
+#[test]
+fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
+    let config = config(1);
+    let refused = |revert| Verdict::Refused { revert, confirmed: true };
+    let failed = |verdict: Verdict, timestamp: u64| {
+        let plan = plan(&config, &settling(&[(1, 1)]), &seen(timestamp, [(1, verdict)]));
+        assert!(plan.orders.is_empty(), "nothing is sent");
+        match plan.changes.into_iter().next() {
+            Some(Change::SavePosting(Posting { outcome: Some(Outcome::Failed { reason }), .. })) => {
+                Some(reason)
+            }
+            None => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let wrong = Revert::InvalidProof;
+    assert_eq!(failed(refused(wrong.clone()), 1), Some(FailureReason::Refused { revert: wrong.clone() }));
+    // Not as deep as was asked for: former batches may be reorganised, and then it is right.
+    assert_eq!(failed(Verdict::Refused { revert: wrong, confirmed: false }, 1), None);
+    let skipped = Revert::BatchNumberSkipped { got: 3, expected: 2 };
+    assert_eq!(failed(refused(skipped.clone()), 1_000), None);
+    let expired = Some(FailureReason::Expired { expires_at: 1_000 });
+    assert_eq!(failed(refused(skipped), 1_001), expired);
+    let by = digest_of(77);
+    assert_eq!(failed(Verdict::NumberUsed { by, confirmed: false }, 1), None);
+    assert_eq!(
+        failed(Verdict::NumberUsed { by, confirmed: true }, 1),
+        Some(FailureReason::NumberUsed { by })
+    );
+
+    let accepted = Verdict::Recordable { gas: 400_000 };
+    let plan = plan(&config, &settling(&[(1, 1)]), &seen(1, [(1, accepted)]));
+    assert_eq!(plan.orders.len(), 1);
+    assert_eq!(plan.orders[0].gas_limit, 500_000);
 }

@@ -1,6 +1,6 @@
 //! What is asked of L1 and what it answers, as far as it matters here.
 
-use alloy::primitives::{Address, B256, Bytes, U64};
+use alloy::primitives::{Address, B256, Bytes, U64, U256};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -63,12 +63,14 @@ pub(crate) struct Call {
     pub(crate) from: Option<Address>,
     /// None creates a contract.
     pub(crate) to: Option<Address>,
+    /// In wei.
+    pub(crate) value: U256,
     pub(crate) data: Bytes,
 }
 
 impl Call {
     pub(crate) fn view(to: Address, data: Vec<u8>) -> Self {
-        Self { from: None, to: Some(to), data: data.into() }
+        Self { from: None, to: Some(to), value: U256::ZERO, data: data.into() }
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -78,6 +80,9 @@ impl Call {
         }
         if let Some(to) = self.to {
             object["to"] = json!(to);
+        }
+        if !self.value.is_zero() {
+            object["value"] = json!(self.value);
         }
         object
     }

@@ -8,3 +8,23 @@ mod store;
 pub use anvil::{Anvil, AnvilOptions, Mining};
 pub use committee::{CommitteeSpec, TestCommittee, TestMember, deploy_committee};
 pub use store::MemoryPosterStore;
+
+/// A settlement as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettleCall {
+    /// Of the batch.
+    pub header: dac_types::BatchHeader,
+    /// What it is said to change.
+    pub transition: dac_types::Transition,
+    /// Its proof.
+    pub proof: alloy::primitives::Bytes,
+    /// `settleRecorded`, and not `settle`.
+    pub recorded: bool,
+}
+
+impl SettleCall {
+    /// Reads calldata; none if it settles nothing.
+    pub fn decode(calldata: &[u8]) -> Option<Self> {
+        crate::settlement::decode_call(calldata)
+    }
+}

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use dac_chain::SettledBatch;
 use dac_coding::{CheckedRecord, DecodeError, Malformed};
-use dac_types::{AbsentSeats, Address, BatchDigest, BatchHeader, Certificate, Seat};
+use dac_types::{AbsentSeats, Address, B256, BatchDigest, BatchHeader, Certificate, Seat};
 use thiserror::Error;
 
 pub use record::{FoundRecord, RecordFault, RecordSource, check_record, fetch_record};
@@ -31,6 +32,13 @@ pub enum Evidence {
     RecordedOnL1 {
         /// Timestamp of the block that recorded it.
         at: u64,
+    },
+    /// The rollup's settlement contract on L1, which takes no batch without one.
+    SettledOnL1 {
+        /// The block that settled it.
+        block: u64,
+        /// The transaction that did.
+        transaction: B256,
     },
 }
 
@@ -86,6 +94,22 @@ pub enum RetrieveError {
         digest: BatchDigest,
         /// Members asked.
         asked: usize,
+    },
+    /// The record is another rollup's, or has another number, than L1 says: the endpoint, or the address, is not what it should be.
+    #[error(
+        "L1 says that batch {digest} is number {batch_number} of rollup {rollup}, its record that it is number {got_number} of {got}"
+    )]
+    OtherRollup {
+        /// The batch.
+        digest: BatchDigest,
+        /// Whose it should be.
+        rollup: Address,
+        /// Which it should be.
+        batch_number: u64,
+        /// Whose it is.
+        got: Address,
+        /// Which it is.
+        got_number: u64,
     },
     /// Fewer than k members served a shard that passes its check.
     #[error("{needed} checked shards rebuild batch {digest}, only {got} of {n} members served one{}", report.list())]
@@ -262,8 +286,45 @@ pub struct Hint {
     pub epoch: Option<u64>,
     /// When L1 recorded its certificate.
     pub recorded_at: Option<u64>,
+    /// Which rollup settled it, and as what.
+    pub settled: Option<Settled>,
     /// Who did not sign it, by L1: an audit excuses them.
     pub absent: Option<AbsentSeats>,
+}
+
+impl Hint {
+    /// That a quorum signed, as far as L1 says it.
+    fn evidence(&self) -> Option<Evidence> {
+        let settled = self
+            .settled
+            .map(|Settled { batch, .. }| Evidence::SettledOnL1 { block: batch.block, transaction: batch.tx });
+        settled.or(self.recorded_at.map(|at| Evidence::RecordedOnL1 { at }))
+    }
+}
+
+/// A batch that a rollup's contract settled, by the contract's own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The contract.
+    pub rollup: Address,
+    /// What it says.
+    pub batch: SettledBatch,
+}
+
+impl Settled {
+    /// What is known of the batch before its record is.
+    pub fn hint(self) -> Hint {
+        Hint { epoch: Some(self.batch.epoch), settled: Some(self), ..Hint::default() }
+    }
+
+    fn check(self, digest: BatchDigest, header: &BatchHeader) -> Result<(), RetrieveError> {
+        let (rollup, batch_number) = (self.rollup, self.batch.batch_number);
+        let (got, got_number) = (header.rollup, header.batch_number);
+        if (got, got_number) == (rollup, batch_number) {
+            return Ok(());
+        }
+        Err(RetrieveError::OtherRollup { digest, rollup, batch_number, got, got_number })
+    }
 }
 
 impl Retriever {
@@ -299,11 +360,17 @@ impl Retriever {
             directory: &self.directory,
             digest,
             epoch: hint.epoch,
-            evidence: hint.recorded_at.map(|at| Evidence::RecordedOnL1 { at }),
+            evidence: hint.evidence(),
             wants_certificate,
         });
         let limit = self.options.deadline;
-        tokio::time::timeout(limit, search).await.unwrap_or(Err(RetrieveError::Deadline { digest, limit }))
+        let found = tokio::time::timeout(limit, search)
+            .await
+            .unwrap_or(Err(RetrieveError::Deadline { digest, limit }))?;
+        if let Some(settled) = hint.settled {
+            settled.check(digest, found.record.header())?;
+        }
+        Ok(found)
     }
 
     /// Retrieves a batch. Ends within the deadline; dropping the future ends all that it started.

@@ -171,7 +171,11 @@ pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, Retri
                     sources.push(RecordSource { operator, url, seat, latency });
                     match evidence {
                         Some(Evidence::Certificate(_)) => break,
-                        Some(Evidence::RecordedOnL1 { .. }) if !wants_certificate => break,
+                        Some(Evidence::RecordedOnL1 { .. } | Evidence::SettledOnL1 { .. })
+                            if !wants_certificate =>
+                        {
+                            break;
+                        }
                         _ => {}
                     }
                 }
@@ -197,7 +201,7 @@ pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, Retri
                 Evidence::Certificate(certificate) => {
                     Arc::new(CheckedRecord::clone(&record).with_certificate(certificate.aggregate.clone()))
                 }
-                Evidence::RecordedOnL1 { .. } => record,
+                Evidence::RecordedOnL1 { .. } | Evidence::SettledOnL1 { .. } => record,
             };
             Ok(FoundRecord { record, evidence, sources, faults })
         }

@@ -122,7 +122,7 @@ impl Audit {
                 continue;
             }
             let recorded_at = log.recorded_at(event.digest).await?;
-            let hint = Hint { epoch: Some(event.epoch), recorded_at, absent: None };
+            let hint = Hint { epoch: Some(event.epoch), recorded_at, ..Hint::default() };
             targets.push(AuditTarget { digest: event.digest, hint });
         }
         Ok((targets, expired))

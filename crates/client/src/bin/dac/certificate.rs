@@ -50,7 +50,7 @@ impl FetchCertificate {
             let retriever = Retriever::new(directory(&view)?, dialer, RetrieveOptions::default());
             match retriever.find_certificate(self.digest, &Hint::default()).await?.evidence {
                 Evidence::Certificate(certificate) => *certificate,
-                Evidence::RecordedOnL1 { .. } => {
+                Evidence::RecordedOnL1 { .. } | Evidence::SettledOnL1 { .. } => {
                     return Err(CliError::new(
                         Exit::Unavailable,
                         "no member that answered has the certificate",

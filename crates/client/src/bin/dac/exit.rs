@@ -134,6 +134,9 @@ impl From<AggregatorError> for CliError {
             AggregatorError::Junk(_) | AggregatorError::OtherBatch { .. } => {
                 Self::new(Exit::Refused, error).hint("is that an aggregator of this committee?")
             }
+            AggregatorError::ProofRejected { .. } => {
+                Self::new(Exit::Failed, error).hint("`dac submit-proof` takes another one")
+            }
             AggregatorError::Ended { .. } => Self::new(Exit::Failed, error),
         }
     }
@@ -149,6 +152,7 @@ impl From<RetrieveError> for CliError {
     fn from(error: RetrieveError) -> Self {
         let exit = match &error {
             RetrieveError::Malformed { .. } => Exit::Malformed,
+            RetrieveError::OtherRollup { .. } => Exit::Failed,
             RetrieveError::Decode { .. } | RetrieveError::Stopped => Exit::Internal,
             RetrieveError::NoRecord { .. }
             | RetrieveError::NotCertified { .. }

@@ -12,8 +12,10 @@ mod member;
 mod output;
 mod register;
 mod retrieve;
+mod retrieve_rollup;
 mod status;
 mod submit;
+mod submit_proof;
 mod verify;
 
 use std::process::ExitCode;
@@ -47,7 +49,7 @@ Secrets are never arguments: keys lie in keystores, their passwords in files of 
 
 Exit codes:
   0   done
-  1   checked and found wanting: a failed audit, a bad certificate, a failed or expired batch
+  1   checked and found wanting: a failed audit, a bad certificate, a rejected proof, a failed batch
   2   wrong arguments or files
   3   MALFORMED: the batch is there, but what its disperser committed to is no payload
   4   out of reach: L1, the aggregator, or too many members; try again
@@ -69,10 +71,11 @@ enum Command {
     Member(member::ShowMember),
     Admin(admin::Admin),
     Submit(Box<submit::Submit>),
+    SubmitProof(Box<submit_proof::SubmitProof>),
     Status(status::Status),
     Watch(status::Watch),
     Certificate(certificate::FetchCertificate),
-    Retrieve(retrieve::Retrieve),
+    Retrieve(Box<retrieve::Retrieve>),
     Verify(verify::Verify),
     Audit(audit::Audit),
 }
@@ -109,6 +112,7 @@ async fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Member(command) => command.run(output).await,
         Command::Admin(command) => command.run(output).await,
         Command::Submit(command) => command.run(output).await,
+        Command::SubmitProof(command) => command.run(output).await,
         Command::Status(command) => command.run(output).await,
         Command::Watch(command) => command.run(output).await,
         Command::Certificate(command) => command.run(output).await,

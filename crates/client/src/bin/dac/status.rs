@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use dac_client::files::{SubmissionFile, read_bounded};
-use dac_client::{AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, EndpointUrl};
+use dac_client::{
+    AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, EndpointUrl, L1Status,
+};
 use dac_proto::reason::Reason;
 use dac_runtime::config::Period;
 use dac_types::{B256, BatchDigest};
@@ -75,7 +77,8 @@ fn submission_of(path: &Path) -> Result<BatchSelector, CliError> {
     })
 }
 
-/// Show a batch as its aggregator tells it: its state, every member's part, where it was recorded.
+/// Show a batch as its aggregator tells it: its state, every member's part, its proof, where it was recorded and
+/// settled.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -100,7 +103,9 @@ impl Status {
 pub(crate) enum Goal {
     /// A quorum signed: from here on the batch is retrievable.
     Certified,
-    /// Its certificate is recorded on L1.
+    /// Certified, and its validity proof is there.
+    Proved,
+    /// Its certificate is recorded on L1; or its settlement is in a block.
     Posted,
     /// Its state transition is final on L1.
     Settled,
@@ -110,6 +115,7 @@ impl From<Goal> for BatchState {
     fn from(goal: Goal) -> Self {
         match goal {
             Goal::Certified => Self::Certified,
+            Goal::Proved => Self::Proved,
             Goal::Posted => Self::Posted,
             Goal::Settled => Self::Settled,
         }
@@ -171,6 +177,12 @@ fn summary(status: &BatchStatus) -> String {
     if !status.members.is_empty() {
         let _ = write!(line, ", {signed} of {} members signed", status.members.len());
     }
+    if let Some(proof) = &status.proof {
+        let _ = write!(line, ", proof {}", proof.state.name());
+        if !proof.reason.is_empty() {
+            let _ = write!(line, ": {}", proof.reason);
+        }
+    }
     if !status.failure.is_empty() {
         let _ = write!(line, ": {}", status.failure);
     }
@@ -206,14 +218,35 @@ pub(crate) fn document(status: &BatchStatus) -> Value {
             "attested_at_ms": (member.attested_at_ms != 0).then_some(member.attested_at_ms),
             "in_certificate": member.in_certificate,
         })).collect::<Vec<_>>(),
-        "l1": status.l1.as_ref().map(|l1| json!({
-            "transaction": l1.transaction,
-            "block": l1.block,
-            "gas_used": l1.gas_used,
-            "by_this_aggregator": l1.by_us,
+        "posting": status.posting.name(),
+        "proof": status.proof.as_ref().map(|proof| json!({
+            "state": proof.state.name(),
+            "reason": (!proof.reason.is_empty()).then_some(&proof.reason),
+            "proof_hash": proof.hash,
+            "new_state_root": proof.transition.new_state_root,
+            "inputs_consumed": proof.transition.inputs_consumed,
+            "outputs": proof.transition.outputs,
+            "received_at_ms": proof.received_at_ms,
         })),
+        "l1": status.l1.as_ref().map(l1_document),
+        "settlement": status.settlement.as_ref().map(l1_document),
         "l1_problem": (!status.l1_problem.is_empty()).then_some(&status.l1_problem),
     })
+}
+
+fn l1_document(l1: &L1Status) -> Value {
+    json!({
+        "transaction": l1.transaction,
+        "block": l1.block,
+        "gas_used": l1.gas_used,
+        "by_this_aggregator": l1.by_us,
+    })
+}
+
+fn l1_text(l1: &L1Status) -> String {
+    let by = if l1.by_us { "by this aggregator" } else { "by somebody else" };
+    let transaction = l1.transaction.map_or("unknown".to_owned(), |transaction| transaction.to_string());
+    format!("block {}, {} gas, {by}, transaction {transaction}", l1.block, l1.gas_used)
 }
 
 /// A batch for people.
@@ -242,13 +275,20 @@ pub(crate) fn text(status: &BatchStatus) -> String {
         let _ = writeln!(text, "certified          {took} ms after it was received");
     }
     if let Some(l1) = &status.l1 {
-        let by = if l1.by_us { "by this aggregator" } else { "by somebody else" };
-        let transaction = l1.transaction.map_or("unknown".to_owned(), |transaction| transaction.to_string());
+        let _ = writeln!(text, "recorded on L1     {}", l1_text(l1));
+    }
+    if let Some(proof) = &status.proof {
         let _ = writeln!(
             text,
-            "recorded on L1     block {}, {} gas, {by}, transaction {transaction}",
-            l1.block, l1.gas_used
+            "validity proof     {} to state root {}, {} inputs in all",
+            proof.state.name(),
+            proof.transition.new_state_root,
+            proof.transition.inputs_consumed
         );
+    }
+    if let Some(l1) = &status.settlement {
+        let final_or_not = if status.state == BatchState::Settled { "" } else { ", not deep enough yet" };
+        let _ = writeln!(text, "settled on L1      {}{final_or_not}", l1_text(l1));
     }
     if !status.members.is_empty() {
         let rows: Vec<Vec<String>> = status

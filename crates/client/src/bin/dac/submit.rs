@@ -13,7 +13,7 @@ use dac_client::{
 };
 use dac_runtime::config::Period;
 use dac_types::limits::PAYLOAD_MAX_BYTES;
-use dac_types::{Address, B256, BatchDigest, HashKind};
+use dac_types::{Address, B256, BatchDigest, HashKind, PostingMode};
 use serde_json::{Value, json};
 
 use crate::context::{Chain, ChainArgs, DialArgs};
@@ -50,8 +50,30 @@ enum WaitFor {
     Received,
     /// Until a quorum signed; the certificate is then verified and compared with the payload.
     Certified,
-    /// Until it is recorded on L1, too.
+    /// Until its validity proof is there, too; the proof is handed in by `dac submit-proof`.
+    Proved,
+    /// Until it is recorded on L1; with --posting settle, until its settlement is in a block.
     Posted,
+    /// Until its rollup's contract has settled it for good.
+    Settled,
+}
+
+/// How the certified batch comes to L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Posting {
+    /// Its certificate is recorded in the certificate log.
+    Record,
+    /// Certificate and validity proof settle it in one transaction; hand in the proof with `dac submit-proof`.
+    Settle,
+}
+
+impl From<Posting> for PostingMode {
+    fn from(posting: Posting) -> Self {
+        match posting {
+            Posting::Record => Self::Record,
+            Posting::Settle => Self::Settle,
+        }
+    }
 }
 
 /// Submit a payload: sign the order with the poster's key, hand it to an aggregator, wait.
@@ -109,6 +131,9 @@ pub(crate) struct Submit {
     /// File of the signed submission: used if it exists, written first if it does not.
     #[arg(long, value_name = "FILE")]
     submission: Option<PathBuf>,
+    /// How the certified batch comes to L1.
+    #[arg(long, value_enum, default_value = "record")]
+    posting: Posting,
     /// How far to wait.
     #[arg(long, value_enum, default_value = "certified")]
     wait: WaitFor,
@@ -135,7 +160,11 @@ impl Submit {
         let client = self.dial.aggregator(&self.aggregator)?;
 
         let bar = output.bytes_bar(payload.len() as u64, "submitting");
-        let options = SubmitOptions { retry_for: self.retry_for.0, ..SubmitOptions::default() };
+        let options = SubmitOptions {
+            posting: self.posting.into(),
+            retry_for: self.retry_for.0,
+            ..SubmitOptions::default()
+        };
         let received = client
             .submit(&file.domain, &file.signed, &payload, options, |progress| match progress {
                 SubmitProgress::Sent(bytes) => bar.set_position(bytes),
@@ -152,7 +181,9 @@ impl Submit {
         let goal = match (self.wait, &self.certificate) {
             (WaitFor::Received, None) => None,
             (WaitFor::Received, Some(_)) | (WaitFor::Certified, _) => Some(Goal::Certified),
+            (WaitFor::Proved, _) => Some(Goal::Proved),
             (WaitFor::Posted, _) => Some(Goal::Posted),
+            (WaitFor::Settled, _) => Some(Goal::Settled),
         };
         let mut document = status::document(&status);
         if let Some(goal) = goal {

@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dac_aggregator::batch::{
-    Batch, Delivery, DeliveryFailure, Dispersal, Event, FailureReason, L1Record, Phase, SubmissionDigest,
+    Batch, Delivery, DeliveryFailure, Dispersal, Event, FailureReason, L1Record, Phase, Proof,
+    SubmissionDigest,
 };
 use dac_aggregator::store::{Creation, Owner, PageToken, Store, StoreError, Upload};
 use dac_aggregator::submit::NumberTaken;
 use dac_chain::PosterStore;
-use dac_chain::poster::{Change, NonceSlot, Outcome, Posting};
+use dac_chain::poster::{Change, NonceSlot, Outcome, Posting, Task};
 use dac_database::testing::TestDatabase;
 use dac_database::{Backend, DatabaseError, sqlx};
 use dac_types::{
     AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, BatchHeader, BatchSubmission, Domain,
     EcdsaSignature, HashKind, Quorum, Record, RowFingerprints, Seat, SignatureBytes, SignedSubmission,
+    Transition,
 };
 
 const DOMAIN: Domain = Domain { chain_id: 1, registry: Address::repeat_byte(9) };
@@ -41,6 +43,8 @@ macro_rules! on_both {
         }
     };
 }
+
+mod settlements;
 
 on_both!(
     batches_come_back_as_they_were_saved,
@@ -127,6 +131,33 @@ async fn apply(store: &Store, batch: &mut Batch, version: &mut i64, event: Event
     let before = batch.clone();
     batch.apply(event);
     *version = store.save(&before, batch, *version).await.unwrap();
+}
+
+async fn run(store: &Store, statement: String) {
+    let done: Result<(), StoreError> = store
+        .database()
+        .transaction(move |connection| {
+            Box::pin(async move {
+                sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .await;
+    done.unwrap();
+}
+
+fn proof(byte: u8) -> Proof {
+    let transition = Transition {
+        new_state_root: B256::repeat_byte(byte),
+        inputs_consumed: u64::MAX,
+        outputs: B256::repeat_byte(byte + 1),
+    };
+    // The longest there is.
+    Proof::received(transition, vec![byte; dac_types::limits::PROOF_MAX_BYTES].into(), u64::MAX)
+}
+
+fn offered(digest: BatchDigest, byte: u8) -> Event {
+    Event::ProofOffered { digest, proof: Box::new(proof(byte)) }
 }
 
 async fn batches_come_back_as_they_were_saved(backend: Backend) {
@@ -407,6 +438,7 @@ async fn the_posters_books_are_kept(backend: Backend) {
     let posting = |byte: u8, sequence: u64| Posting {
         digest: BatchDigest(B256::repeat_byte(byte)),
         sequence,
+        task: Task::Record,
         calldata: vec![byte; 500].into(),
         reverts: 0,
         outcome: None,
@@ -466,23 +498,23 @@ async fn corrupt_rows_are_named(backend: Backend) {
         ("UPDATE members SET seat = 9 WHERE seat = 1", "a member's seat"),
         ("UPDATE members SET delivery = 'attested' WHERE seat = 1", "a member's outcome"),
         ("DELETE FROM dispersals", "the dispersal"),
+        ("UPDATE settlements SET posting = 'floating'", "the posting mode"),
+        ("UPDATE settlements SET proof_state = 'floating'", "the proof"),
+        ("UPDATE settlements SET outputs = posting_bytes", "the proof"),
+        ("UPDATE proofs SET proof = submission_digest", "the proof"),
+        ("DELETE FROM proofs", "the proof"),
     ] {
+        let statement = statement.replace("posting_bytes", "(SELECT proof FROM proofs)");
         let database = TestDatabase::new(backend).await;
         let store = open(&database).await;
         let mut batch = received(submission(1, 1, B256::ZERO), 1);
         store.create(batch.clone(), upload(&store).await).await.unwrap();
         let dispersal = dispersal(&batch, 1);
-        apply(&store, &mut batch, &mut 1, Event::Encoded(Box::new(dispersal))).await;
-        let spoiled: Result<(), StoreError> = store
-            .database()
-            .transaction(move |connection| {
-                Box::pin(async move {
-                    sqlx::query(statement).execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .await;
-        spoiled.unwrap();
+        let digest = dispersal.digest;
+        let mut version = 1;
+        apply(&store, &mut batch, &mut version, Event::Encoded(Box::new(dispersal))).await;
+        apply(&store, &mut batch, &mut version, offered(digest, 1)).await;
+        run(&store, statement.clone()).await;
         match store.batch(batch.id).await {
             Err(StoreError::Corrupt { id, what, .. }) => {
                 assert_eq!((id, what), (batch.id, wanted), "{statement}")

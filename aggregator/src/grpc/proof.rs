@@ -1,0 +1,86 @@
+//! Takes one validity proof: whose it is, then to the batch's task, which answers after the commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_proto::proof::ReceivedProof;
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use tonic::Status;
+use tracing::Instrument;
+
+use super::{Grpc, store_status};
+use crate::batch::{Proof, ProofRefusal};
+use crate::convert;
+use crate::service::{Batches, OfferOutcome, Selector};
+
+/// When a busy aggregator may have room again, and a batch be encoded.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl From<ProofRefusal> for Status {
+    fn from(refusal: ProofRefusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            ProofRefusal::NotEncoded => Reason::NotEncoded.status_with_retry(message, RETRY),
+            ProofRefusal::OtherDigest { .. } => Reason::UnknownBatch.status(message),
+            ProofRefusal::Conflict { .. } => Reason::ConflictingProof.status(message),
+            ProofRefusal::Ended { .. } => Reason::BatchEnded.status(message),
+        }
+    }
+}
+
+pub(super) async fn receive(
+    grpc: &Grpc,
+    request: v1::SubmitValidityProofRequest,
+) -> Result<v1::Batch, Status> {
+    let ctx = grpc.batches.context();
+    let limit = ctx.settings.upload_timeout;
+    tokio::select! {
+        () = grpc.draining.cancelled() => Err(Reason::ShuttingDown.status("this aggregator is stopping")),
+        result = tokio::time::timeout(limit, receive_within(grpc, request)) => {
+            result.map_err(|_| Reason::TimedOut.status(format!("the proof was not stored within {limit:?}")))?
+        }
+    }
+}
+
+async fn receive_within(grpc: &Grpc, request: v1::SubmitValidityProofRequest) -> Result<v1::Batch, Status> {
+    let ctx = grpc.batches.context();
+    let selector: Selector = convert::selector(request.batch.clone())?;
+    let received = ReceivedProof::try_from(request)?;
+    let batch = grpc.find_batch(selector).await?.batch;
+    let digest = Batches::proved_digest(&batch, selector)?;
+    let order = &batch.submission.submission;
+    let view = ctx.registry().map_err(|stale| Reason::L1Stale.status(stale.to_string()))?;
+    let admitted = view.rollup(order.rollup).ok_or_else(|| {
+        Reason::UnknownRollup.status(format!("the registry does not admit rollup {}", order.rollup))
+    })?;
+    let signer = received
+        .signed(digest)
+        .signer(&received.signature, &ctx.identity.domain)
+        .map_err(|error| Reason::BadProofSignature.status(format!("the proof's signature: {error}")))?;
+    if signer != admitted.poster {
+        let expected = admitted.poster;
+        let message = format!("the proof was signed by {signer}, the rollup's poster is {expected}");
+        return Err(Reason::WrongPoster.status(message));
+    }
+    let place = Arc::clone(&grpc.proofs)
+        .try_acquire_owned()
+        .map_err(|_| Reason::Busy.status_with_retry("at the limit of proofs; try again", RETRY))?;
+
+    // From here on a caller that goes away changes nothing: the proof is stored and worked on.
+    let (batches, id) = (grpc.batches.clone(), batch.id);
+    let proof = Proof::received(received.transition, received.proof, ctx.now_ms());
+    let offer = async move {
+        let _place = place;
+        batches.offer_proof(id, digest, proof).await
+    };
+    let outcome = tokio::spawn(offer.in_current_span())
+        .await
+        .map_err(|_| Reason::Internal.status("a fault that the log explains"))?
+        .map_err(|error| store_status(&error))?;
+    match outcome {
+        OfferOutcome::Batch(batch) => Ok(convert::batch_to_wire(&batch)),
+        OfferOutcome::Refused(refusal) => Err(refusal.into()),
+        OfferOutcome::Lost => Err(Reason::Busy.status_with_retry("the batch is changing; try again", RETRY)),
+    }
+}

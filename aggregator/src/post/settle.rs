@@ -1,0 +1,241 @@
+//! Has rollups settle batches through the durable poster, and notices what others settled.
+
+use dac_chain::poster::{FailureReason as PostingFailure, Progress, ProgressMap};
+use dac_chain::{L1, Outcome, Revert, SettleOrder, SettledBatch, SettlementRefusal};
+use dac_types::{Address, B256, BatchDigest, keccak256};
+use tokio::sync::{mpsc, watch};
+
+use super::{Forget, LOOK_INTERVAL, Posting};
+use crate::batch::{Event, Failure, FailureReason, L1Record};
+
+/// A batch as its rollup's contract knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettlementTarget {
+    /// The batch.
+    pub digest: BatchDigest,
+    /// The rollup's contract.
+    pub settlement: Address,
+    /// Its number there.
+    pub batch_number: u64,
+}
+
+/// What a failed posting means for the batch.
+pub fn consequence(reason: &PostingFailure, proof: B256) -> Event {
+    let failed = |reason, detail: String| Event::SettlingFailed(Failure { reason, detail });
+    let detail = reason.to_string();
+    match reason {
+        PostingFailure::Refused { revert } => match SettlementRefusal::of(revert) {
+            SettlementRefusal::Frozen => failed(FailureReason::RollupFrozen, detail),
+            SettlementRefusal::Batch => failed(FailureReason::SettlementRefused, detail),
+            _ => Event::ProofRejected { hash: proof, reason: detail },
+        },
+        // Each of these may be another one with another proof.
+        PostingFailure::GasLimit { .. } | PostingFailure::FailedRepeatedly { .. } => {
+            Event::ProofRejected { hash: proof, reason: detail }
+        }
+        PostingFailure::NumberUsed { .. } => failed(FailureReason::NumberUsed, detail),
+        PostingFailure::Expired { .. } | PostingFailure::Withdrawn => {
+            failed(FailureReason::SettlementRefused, detail)
+        }
+    }
+}
+
+/// What is told while a settlement is under way; each is told once until it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Told {
+    progress: Option<Progress>,
+    problem: Option<String>,
+}
+
+impl Posting {
+    /// Sends events until the batch is settled, by whomever, or will not be with this proof. Cancelling loses nothing: the
+    /// poster's books go on, and the next call asks them.
+    pub async fn settle(&self, order: &SettleOrder, proof: B256, events: &mpsc::Sender<Event>) {
+        let call = keccak256(&order.calldata);
+        let digest = order.digest;
+        let _forget = Forget { waiting: &self.waiting, digest };
+        let mut told = Told::default();
+        let outcome = loop {
+            let (sender, receiver) = watch::channel(None);
+            self.waiting.lock().insert(digest, sender);
+            match self.poster.enqueue_settlement(order).await {
+                Ok(enqueued) => match enqueued.outcome {
+                    Some(outcome) => break outcome,
+                    None => break self.follow(order, call, proof, receiver, &mut told, events).await,
+                },
+                Err(error) => {
+                    let problem = format!("the poster did not take it: {error}");
+                    let _ = events.send(Event::PostingProblem(problem)).await;
+                    tokio::time::sleep(self.settings.retry).await;
+                }
+            }
+        };
+        self.witness.forget(call);
+        let event = match outcome {
+            Outcome::Recorded { tx_hash, block, gas_used, by_us } => Event::Settled(L1Record {
+                transaction: tx_hash,
+                block: block.unwrap_or(0),
+                gas_used: gas_used.unwrap_or(0),
+                by_us,
+            }),
+            Outcome::Failed { reason } => consequence(&reason, proof),
+        };
+        let _ = events.send(event).await;
+    }
+
+    /// Waits for the outcome, and tells what is seen meanwhile.
+    async fn follow(
+        &self,
+        order: &SettleOrder,
+        call: B256,
+        proof: B256,
+        mut receiver: watch::Receiver<Option<Outcome>>,
+        told: &mut Told,
+        events: &mpsc::Sender<Event>,
+    ) -> Outcome {
+        let started = tokio::time::Instant::now();
+        let mut progress = self.poster.progress();
+        loop {
+            let seen = progress.borrow_and_update().get(&order.digest).cloned();
+            self.tell(order, call, proof, seen, started, told, events).await;
+            tokio::select! {
+                biased;
+                outcome = outcome_of(&mut receiver) => return outcome,
+                // Where the poster has stopped, the process is ending.
+                Ok(()) = progress.changed() => {}
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what one look consists of")]
+    async fn tell(
+        &self,
+        order: &SettleOrder,
+        call: B256,
+        proof: B256,
+        seen: Option<Progress>,
+        started: tokio::time::Instant,
+        told: &mut Told,
+        events: &mpsc::Sender<Event>,
+    ) {
+        // Not looked at yet: nothing is known that was not known before.
+        if let Some(seen) = &seen
+            && told.progress.as_ref() != Some(seen)
+        {
+            let event = match *seen {
+                Progress::Waiting(_) => Event::SettlementWaits { hash: proof },
+                Progress::Accepted => Event::ProofAccepted { hash: proof },
+                Progress::Included { tx_hash, block, gas_used } => Event::SettlementIncluded {
+                    hash: proof,
+                    record: L1Record { transaction: Some(tx_hash), block, gas_used, by_us: true },
+                },
+            };
+            let _ = events.send(event).await;
+            // A change clears what was shown before.
+            *told = Told { progress: Some(seen.clone()), problem: None };
+        }
+        let late = started.elapsed() >= self.settings.deadline;
+        let problem = match (&seen, self.witness.failure()) {
+            (_, Some(failure)) => failure,
+            (Some(Progress::Waiting(Some(revert))), None) => waits_for(revert),
+            (Some(Progress::Waiting(None)), None) => {
+                format!("batch {} waits for its turn to settle", order.batch_number)
+            }
+            (Some(Progress::Included { .. }), None) => String::new(),
+            (Some(Progress::Accepted) | None, None) => match self.witness.problem(call) {
+                Some(problem) => problem,
+                None if late => format!("not settled after {:?}", self.settings.deadline),
+                None => String::new(),
+            },
+        };
+        if told.problem.as_ref() != Some(&problem) && (told.problem.is_some() || !problem.is_empty()) {
+            let _ = events.send(Event::PostingProblem(problem.clone())).await;
+            told.problem = Some(problem);
+        }
+    }
+
+    /// Looks until the rollup has settled a batch of this number, this one or another.
+    pub async fn watch(&self, target: SettlementTarget, events: &mpsc::Sender<Event>) {
+        let mut reported = String::new();
+        loop {
+            let problem = match self.settled(target).await {
+                Ok(Some(found)) => {
+                    let event = if found.digest == target.digest {
+                        let (transaction, block) = (Some(found.tx), found.block);
+                        Event::Settled(L1Record { transaction, block, gas_used: 0, by_us: false })
+                    } else {
+                        consequence(&PostingFailure::NumberUsed { by: found.digest }, B256::ZERO)
+                    };
+                    let _ = events.send(event).await;
+                    return;
+                }
+                Ok(None) => String::new(),
+                Err(error) => format!("looking for its settlement: {error}"),
+            };
+            if problem != reported {
+                let _ = events.send(Event::PostingProblem(problem.clone())).await;
+                reported = problem;
+            }
+            tokio::time::sleep(self.watch_interval).await;
+        }
+    }
+
+    /// What the rollup settled under the batch's number, as deep as is asked for.
+    async fn settled(&self, target: SettlementTarget) -> Result<Option<SettledBatch>, dac_chain::ChainError> {
+        let l1: &dyn L1 = &*self.witness;
+        let head = l1.head().await?.block;
+        let confirmed = head.number.saturating_sub(self.confirmations.saturating_sub(1));
+        let Some(block) = l1.block_at(confirmed).await? else { return Ok(None) };
+        if l1.settled_count(target.settlement, block.hash).await? < target.batch_number {
+            return Ok(None);
+        }
+        l1.find_settled(target.settlement, target.batch_number, confirmed).await
+    }
+
+    /// Has the poster give up what nobody wants settled any more.
+    pub async fn withdraw(&self, digest: BatchDigest) {
+        if let Err(error) = self.poster.withdraw(digest).await {
+            tracing::warn!(%digest, %error, "a posting could not be withdrawn");
+        }
+    }
+
+    /// What the poster last saw of all batches that are to settle.
+    pub fn progress(&self) -> watch::Receiver<ProgressMap> {
+        self.poster.progress()
+    }
+}
+
+/// Never, once the poster has stopped: then the process is ending.
+async fn outcome_of(receiver: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
+    let outcome = receiver.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+    match outcome {
+        Some(outcome) => outcome,
+        None => std::future::pending().await,
+    }
+}
+
+fn waits_for(revert: &Revert) -> String {
+    format!("L1 refuses it for now: {revert}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_of_a_posting_has_its_consequence() {
+        let proof = B256::repeat_byte(1);
+        let refused = |revert| consequence(&PostingFailure::Refused { revert }, proof);
+        let rejected = |event| matches!(event, Event::ProofRejected { hash, reason } if hash == proof && !reason.is_empty());
+        let failed =
+            |event, wanted: FailureReason| matches!(event, Event::SettlingFailed(f) if f.reason == wanted);
+        assert!(rejected(refused(Revert::InvalidProof)));
+        assert!(rejected(consequence(&PostingFailure::GasLimit { needed: 2, limit: 1 }, proof)));
+        assert!(failed(refused(Revert::IsFrozen { reason: 1 }), FailureReason::RollupFrozen));
+        let short = Revert::LifetimeTooShort { expires_at: 1, needed: 2 };
+        assert!(failed(refused(short), FailureReason::SettlementRefused));
+        let used = PostingFailure::NumberUsed { by: BatchDigest(B256::ZERO) };
+        assert!(failed(consequence(&used, proof), FailureReason::NumberUsed));
+    }
+}

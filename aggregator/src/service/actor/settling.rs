@@ -1,0 +1,89 @@
+//! What a batch's task does for its settlement: takes proofs, hands them to the poster, looks for what others settle.
+
+use std::sync::Arc;
+
+use dac_chain::SettleOrder;
+use dac_types::PostingMode;
+
+use super::super::offer::{Offer, OfferOutcome};
+use super::Actor;
+use crate::batch::{Event, Failure, FailureReason, ProofVerdict};
+use crate::post::SettlementTarget;
+
+impl Actor {
+    /// Takes a proof or not; says so once that is persisted.
+    pub(super) async fn weigh(&mut self, offer: Offer) {
+        let Offer { digest, proof, reply } = offer;
+        let outcome = match self.batch.weigh_proof(digest, &proof, self.ctx.now()) {
+            Err(refusal) => OfferOutcome::Refused(refusal),
+            Ok(ProofVerdict::Known) => OfferOutcome::Batch(Arc::new(self.batch.clone())),
+            Ok(ProofVerdict::Taken) => {
+                let hash = proof.hash;
+                self.step(vec![Event::ProofOffered { digest, proof: Box::new(proof) }]).await;
+                match &self.batch.proof {
+                    Some(proof) if proof.hash == hash => OfferOutcome::Batch(Arc::new(self.batch.clone())),
+                    // Another writer was faster, or the process is stopping.
+                    _ => OfferOutcome::Lost,
+                }
+            }
+        };
+        // Who asked may have gone away; the proof is stored all the same.
+        let _ = reply.send(outcome);
+    }
+
+    /// Hands certificate and proof to the rollup's contract.
+    pub(super) fn settle(&mut self) {
+        self.stop_watching();
+        let domain = self.ctx.identity.domain;
+        let (Some(proof), Some(certificate)) = (self.batch.live_proof(), self.batch.certificate()) else {
+            return;
+        };
+        if self.settling.is_some() {
+            return;
+        }
+        let (hash, transition, bytes) = (proof.hash, proof.transition, &proof.bytes);
+        let order = match self.batch.posting {
+            PostingMode::Settle => SettleOrder::with_certificate(&certificate, &domain, &transition, bytes),
+            PostingMode::Record => {
+                Ok(SettleOrder::recorded(&certificate.header, &domain, &transition, bytes))
+            }
+        };
+        let events = self.sender.clone();
+        let order = match order {
+            Ok(order) => order,
+            Err(error) => {
+                let failure = Failure { reason: FailureReason::Internal, detail: error.to_string() };
+                let _ = events.try_send(Event::SettlingFailed(failure));
+                return;
+            }
+        };
+        self.settling = Some(hash);
+        let ctx = Arc::clone(&self.ctx);
+        self.spawn(async move { ctx.posting.settle(&order, hash, &events).await });
+    }
+
+    /// Looks for the settlement by somebody else, until a proof is there.
+    pub(super) fn watch(&mut self) {
+        let Some(dispersal) = self.batch.dispersal.as_ref().filter(|_| self.watching.is_none()) else {
+            return;
+        };
+        let header = &dispersal.record.header;
+        let target = SettlementTarget {
+            digest: dispersal.digest,
+            settlement: header.rollup,
+            batch_number: header.batch_number,
+        };
+        let scope = self.scope.child_token();
+        self.watching = Some(scope.clone());
+        let (ctx, events) = (Arc::clone(&self.ctx), self.sender.clone());
+        self.ctx.tasks.spawn(async move {
+            scope.run_until_cancelled(ctx.posting.watch(target, &events)).await;
+        });
+    }
+
+    pub(super) fn stop_watching(&mut self) {
+        if let Some(watching) = self.watching.take() {
+            watching.cancel();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A proof that is handed in: weighed by the batch's own task, so that nothing else changes the batch meanwhile.
+
+use std::sync::Arc;
+
+use dac_types::BatchDigest;
+use tokio::sync::oneshot;
+
+use super::{Batches, Selector};
+use crate::batch::{Batch, Proof, ProofRefusal, ProofVerdict, SubmissionDigest};
+use crate::store::StoreError;
+
+/// How often a batch is looked up again whose task ended in between.
+const ATTEMPTS_MAX: usize = 8;
+
+/// What came of a proof.
+#[derive(Clone, Debug)]
+pub enum OfferOutcome {
+    /// It is stored, now or before: the batch as it stands.
+    Batch(Arc<Batch>),
+    /// The batch does not take it.
+    Refused(ProofRefusal),
+    /// Nobody can say: to be handed in again.
+    Lost,
+}
+
+/// A proof for the batch's task.
+pub(super) struct Offer {
+    /// The header that it was signed for.
+    pub(super) digest: BatchDigest,
+    pub(super) proof: Proof,
+    pub(super) reply: oneshot::Sender<OfferOutcome>,
+}
+
+impl Batches {
+    /// Hands a proof to its batch. When this returns a batch, the store holds the proof.
+    pub async fn offer_proof(
+        &self,
+        id: SubmissionDigest,
+        digest: BatchDigest,
+        proof: Proof,
+    ) -> Result<OfferOutcome, StoreError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let live = self.live.lock().get(&id).map(|live| live.offers.clone());
+            if let Some(offers) = live {
+                let (reply, answer) = oneshot::channel();
+                let offer = Offer { digest, proof: proof.clone(), reply };
+                if offers.send(offer).await.is_ok()
+                    && let Ok(outcome) = answer.await
+                {
+                    return Ok(outcome);
+                }
+                // Its task ended; what it persisted tells.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let stored = self.ctx.store.batch(id).await?.ok_or(StoreError::Missing { id })?;
+            match stored.batch.weigh_proof(digest, &proof, self.ctx.now()) {
+                Err(refusal) => return Ok(OfferOutcome::Refused(refusal)),
+                Ok(ProofVerdict::Known) => return Ok(OfferOutcome::Batch(Arc::new(stored.batch))),
+                // Its task may have ended because all was done: for the proof it begins again.
+                Ok(ProofVerdict::Taken) => {
+                    let (reply, answer) = oneshot::channel();
+                    let offer = Offer { digest, proof: proof.clone(), reply };
+                    self.start_with(stored, None, Some(offer));
+                    if let Ok(outcome) = answer.await {
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
+        Ok(OfferOutcome::Lost)
+    }
+
+    /// The digest that a proof must be for: the one that is named, or the batch's present one.
+    pub fn proved_digest(batch: &Batch, selector: Selector) -> Result<BatchDigest, ProofRefusal> {
+        match selector {
+            Selector::Digest(digest) => Ok(digest),
+            Selector::Submission(_) => batch.digest().ok_or(ProofRefusal::NotEncoded),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Proofs and settlements: kept while they are needed, found again by a new process.
+
+use dac_aggregator::batch::{Batch, Event, Failure, FailureReason, L1Record, Phase};
+use dac_chain::PosterStore;
+use dac_chain::poster::{Change, Posting, Task};
+use dac_database::Backend;
+use dac_database::testing::TestDatabase;
+use dac_types::{
+    AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, PostingMode, Seat, SignatureBytes,
+};
+
+use crate::{Store, apply, dispersal, offered, open, proof, received, rows, run, submission, upload};
+
+on_both!(
+    proofs_and_settlements_come_back,
+    rows_from_before_settlements_are_recorded,
+    settlements_of_ended_batches_are_found,
+);
+
+/// A batch that is to settle, certified.
+async fn certified(store: &Store, batch_number: u64) -> (Batch, i64, BatchDigest) {
+    let mut batch = received(submission(batch_number, 1, B256::ZERO), 1).posted_by(PostingMode::Settle);
+    store.create(batch.clone(), upload(store).await).await.unwrap();
+    let (dispersal, mut version) = (dispersal(&batch, 3), 1);
+    let digest = dispersal.digest;
+    apply(store, &mut batch, &mut version, Event::Encoded(Box::new(dispersal))).await;
+    for seat in 0..3 {
+        let event = Event::Answered {
+            digest,
+            seat: Seat(seat),
+            signature: SignatureBytes([seat; 48]),
+            at_ms: 7,
+            with_certificate: false,
+        };
+        apply(store, &mut batch, &mut version, event).await;
+    }
+    let aggregate = AggregateAttestation {
+        absent: AbsentSeats::from_signers(4, &[Seat(0), Seat(1), Seat(2)]),
+        signature: SignatureBytes([9; 48]),
+    };
+    apply(store, &mut batch, &mut version, Event::Aggregated { digest, aggregate, at_ms: 9 }).await;
+    (batch, version, digest)
+}
+
+async fn proofs_and_settlements_come_back(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let (mut batch, mut version, digest) = certified(&store, 1).await;
+    let hash = proof(2).hash;
+    let record = |by_us: bool| L1Record {
+        transaction: by_us.then(|| B256::repeat_byte(3)),
+        block: u64::MAX,
+        gas_used: 400_000,
+        by_us,
+    };
+    let events = [
+        (offered(digest, 1), Phase::Proved, 1),
+        (Event::ProofRejected { hash: proof(1).hash, reason: "ünïcode".to_owned() }, Phase::Certified, 0),
+        (offered(digest, 2), Phase::Proved, 1),
+        (Event::ProofAccepted { hash }, Phase::Proved, 1),
+        (Event::SettlementIncluded { hash, record: record(true) }, Phase::Posted, 1),
+        (Event::SettlementWaits { hash }, Phase::Proved, 1),
+        (Event::SettlementIncluded { hash, record: record(true) }, Phase::Posted, 1),
+        (Event::Settled(record(false)), Phase::Settled, 0),
+    ];
+    for (event, phase, proofs) in events {
+        apply(&store, &mut batch, &mut version, event).await;
+        assert_eq!((&batch.phase, rows(&store, "proofs").await), (&phase, proofs));
+        // A new process sees the same.
+        let reread = open(&database).await.batch(batch.id).await.unwrap().unwrap();
+        assert_eq!(
+            (&reread.batch.phase, reread.batch.posting, &reread.batch.proof, reread.batch.settlement),
+            (&batch.phase, PostingMode::Settle, &batch.proof, batch.settlement)
+        );
+        let listed = store.list(None, None, 10).await.unwrap().batches.remove(0).batch;
+        let state = |batch: &Batch| batch.proof.as_ref().map(|proof| (proof.hash, proof.state.clone()));
+        assert_eq!((state(&listed), listed.settlement), (state(&batch), batch.settlement));
+    }
+    let holder = store.holder(Address::repeat_byte(1), 1).await.unwrap().unwrap();
+    assert!(holder.posted, "what is settled cannot be replaced");
+}
+
+async fn rows_from_before_settlements_are_recorded(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let batch = received(submission(1, 1, B256::ZERO), 1);
+    store.create(batch.clone(), upload(&store).await).await.unwrap();
+    run(&store, "DELETE FROM settlements".to_owned()).await;
+    let stored = store.batch(batch.id).await.unwrap().unwrap();
+    assert_eq!(stored.batch, batch);
+    assert_eq!(store.list(None, None, 10).await.unwrap().batches.len(), 1);
+    // Postings from before there was a choice record.
+    let body = r#"{"digest":"0x0101010101010101010101010101010101010101010101010101010101010101","sequence":1,
+        "calldata":"0x00","reverts":0,"outcome":null}"#;
+    let row = format!(
+        "INSERT INTO postings (digest, sequence, done, body) SELECT submission_digest, 1, 0, '{body}' FROM batches"
+    );
+    run(&store, row).await;
+    assert_eq!(store.load().await.unwrap().postings[0].task, Task::Record);
+}
+
+async fn settlements_of_ended_batches_are_found(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let mut orphans = Vec::new();
+    for (number, ended, task) in [
+        (1, true, Task::Settle { settlement: Address::repeat_byte(1), batch_number: 1, expires_at: 9 }),
+        (2, false, Task::Settle { settlement: Address::repeat_byte(1), batch_number: 2, expires_at: 9 }),
+        (3, true, Task::Record),
+    ] {
+        let (mut batch, mut version, digest) = certified(&store, number).await;
+        let posting =
+            Posting { digest, sequence: number, task, calldata: vec![1].into(), reverts: 0, outcome: None };
+        store.commit(&[Change::SavePosting(posting)]).await.unwrap();
+        if ended {
+            let failure = Failure { reason: FailureReason::RollupFrozen, detail: String::new() };
+            apply(&store, &mut batch, &mut version, Event::SettlingFailed(failure)).await;
+        }
+        if number == 1 {
+            orphans.push(digest);
+        }
+    }
+    assert_eq!(open(&database).await.orphaned_settlements().await.unwrap(), orphans);
+}

@@ -1,0 +1,92 @@
+//! Any contract, for those who bring its ABI: what a rollup's contract has beyond what every settlement contract has.
+
+use alloy::primitives::{Address, B256};
+use alloy::sol_types::{SolCall, SolEvent};
+
+use crate::error::ChainError;
+use crate::events::{self, BLOCKS_PER_PAGE, Filter};
+use crate::rpc::{At, BlockRef, Call, Endpoints};
+
+/// An event, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContractEvent<E> {
+    /// The event.
+    pub event: E,
+    /// The block that has it.
+    pub block: u64,
+    /// The transaction that made it.
+    pub tx: B256,
+}
+
+/// Events of a range of blocks, and where the next range begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPage<E> {
+    /// In the order in which they happened.
+    pub events: Vec<ContractEvent<E>>,
+    /// The first block not looked at; one past the end when all was.
+    pub next_block: u64,
+}
+
+/// Reads one contract.
+#[derive(Clone, Debug)]
+pub struct ContractReader {
+    endpoints: Endpoints,
+    name: &'static str,
+    address: Address,
+}
+
+impl ContractReader {
+    /// A reader of the contract at `address`; `name` says in errors what it should be.
+    pub fn new(endpoints: Endpoints, name: &'static str, address: Address) -> Self {
+        Self { endpoints, name, address }
+    }
+
+    /// The contract's address.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// The newest block.
+    pub async fn head(&self) -> Result<BlockRef, ChainError> {
+        self.endpoints.first(|endpoint| async move { Ok(endpoint.head().await?.block) }).await
+    }
+
+    /// What a view says as of the block with this hash.
+    pub async fn view<C: SolCall>(&self, call: C, block: B256) -> Result<C::Return, ChainError> {
+        let request = Call::view(self.address, call.abi_encode());
+        self.endpoints
+            .first(|endpoint| {
+                let request = &request;
+                async move {
+                    let data =
+                        endpoint.call(request, At::Hash(block)).await?.map_err(ChainError::Reverted)?;
+                    if data.is_empty() {
+                        return Err(ChainError::NoContract { contract: self.name, address: self.address });
+                    }
+                    C::abi_decode_returns_validate(&data).map_err(|error| ChainError::Malformed {
+                        endpoint: endpoint.name().into(),
+                        method: "eth_call",
+                        reason: format!("{}: {error}", C::SIGNATURE),
+                    })
+                }
+            })
+            .await
+    }
+
+    /// Events of one kind from `from_block`, in a bounded number of blocks, up to `to_block` included.
+    pub async fn event_page<E: SolEvent>(
+        &self,
+        from_block: u64,
+        to_block: u64,
+    ) -> Result<EventPage<E>, ChainError> {
+        let topics = [Some(E::SIGNATURE_HASH)];
+        let filter = Filter { contract: self.address, topics: &topics };
+        let (found, next_block) =
+            events::page::<E>(&self.endpoints, filter, from_block, to_block, BLOCKS_PER_PAGE).await?;
+        let events = found
+            .into_iter()
+            .map(|found| ContractEvent { event: found.event, block: found.block, tx: found.tx })
+            .collect();
+        Ok(EventPage { events, next_block })
+    }
+}

@@ -1,0 +1,144 @@
+//! Looking at L1: what the plan decides by, gathered as of one head.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use alloy::primitives::B256;
+
+use super::l1::{ContractCall, L1};
+use super::plan::{Observation, State, Verdict};
+use super::{NonceSlot, PosterConfig, Posting, Task};
+use crate::error::ChainError;
+use crate::revert::Revert;
+use crate::rpc::{BlockRef, Head, Receipt};
+use crate::settlement::SettledBatch;
+
+/// Waiting postings looked at in one round beyond those that could start: enough to notice that some expired.
+const WAITING_LOOKED_AT: usize = 32;
+
+/// Looks at L1.
+#[derive(Clone)]
+pub(super) struct Eyes {
+    pub(super) config: Arc<PosterConfig>,
+    pub(super) l1: Arc<dyn L1>,
+    pub(super) account: alloy::primitives::Address,
+}
+
+impl Eyes {
+    pub(super) async fn look(&self, state: &State) -> Result<Observation, ChainError> {
+        let head = self.l1.head().await?;
+        let confirmed = self.confirmed(head).await?;
+        let nonce = self.l1.nonce(self.account, head.block.hash).await?;
+        let confirmed_nonce = match confirmed == head.block {
+            true => nonce,
+            false => self.l1.nonce(self.account, confirmed.hash).await?,
+        };
+        let priority_fee = self.l1.priority_fee().await?;
+
+        let mut receipts = HashMap::new();
+        for slot in state.slots() {
+            self.receipts(slot, &mut receipts).await?;
+        }
+        let is_included = |slot: &NonceSlot, receipts: &HashMap<B256, Receipt>| {
+            slot.variants.iter().any(|variant| receipts.contains_key(&variant.hash))
+        };
+        let included: Vec<_> = state
+            .slots()
+            .filter(|slot| is_included(slot, &receipts))
+            .filter_map(|slot| slot.digest)
+            .collect();
+
+        let mut verdicts = HashMap::new();
+        let looked_at = self.config.window + WAITING_LOOKED_AT;
+        let under_way = state.under_way().filter(|posting| !included.contains(&posting.digest));
+        for posting in under_way.chain(state.candidates().into_iter().take(looked_at)) {
+            verdicts.insert(posting.digest, self.verdict(posting, head.block, confirmed).await?);
+        }
+        // Nodes answer for a block they are just leaving with what the next one brought. Before a certificate under way
+        // counts as somebody else's, the receipts, asked for again, must still know nothing of it.
+        for slot in state.slots() {
+            let verdict = slot.digest.and_then(|digest| verdicts.get(&digest));
+            if !matches!(verdict, None | Some(Verdict::Recordable { .. })) {
+                self.receipts(slot, &mut receipts).await?;
+            }
+        }
+        Ok(Observation { head, confirmed, nonce, confirmed_nonce, priority_fee, receipts, verdicts })
+    }
+
+    async fn receipts(
+        &self,
+        slot: &NonceSlot,
+        receipts: &mut HashMap<B256, Receipt>,
+    ) -> Result<(), ChainError> {
+        for variant in &slot.variants {
+            if let Some(receipt) = self.l1.receipt(variant.hash).await? {
+                receipts.insert(variant.hash, receipt);
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest block with the confirmations asked for, itself counted.
+    async fn confirmed(&self, head: Head) -> Result<BlockRef, ChainError> {
+        let deeper = self.config.confirmations.saturating_sub(1);
+        if deeper == 0 {
+            return Ok(head.block);
+        }
+        let number = head.block.number.saturating_sub(deeper);
+        self.l1.block_at(number).await?.ok_or(ChainError::BlockRange { from: number, to: head.block.number })
+    }
+
+    async fn verdict(
+        &self,
+        posting: &Posting,
+        head: BlockRef,
+        confirmed: BlockRef,
+    ) -> Result<Verdict, ChainError> {
+        let (to, returns) = match posting.task {
+            Task::Record => (self.config.log, true),
+            Task::Settle { settlement, .. } => (settlement, false),
+        };
+        let call = ContractCall { from: self.account, to, data: posting.calldata.clone(), returns };
+        let revert = match self.l1.simulate(&call, head.hash).await? {
+            Ok(()) => match self.l1.estimate_gas(&call).await? {
+                Ok(gas) => return Ok(Verdict::Recordable { gas }),
+                Err(revert) => revert,
+            },
+            Err(revert) => revert,
+        };
+        let at_confirmed = match confirmed == head {
+            true => Err(revert.clone()),
+            false => self.l1.simulate(&call, confirmed.hash).await?,
+        };
+        if let (Task::Settle { settlement, batch_number, .. }, Revert::BatchAlreadySettled { .. }) =
+            (posting.task, &revert)
+        {
+            // Whose it was, only the event tells.
+            let found = self.l1.find_settled(settlement, batch_number, head.number).await.ok().flatten();
+            return Ok(match found {
+                None => Verdict::Refused { revert, confirmed: false },
+                Some(SettledBatch { digest, block, tx, .. }) => {
+                    let confirmed = block <= confirmed.number;
+                    match digest == posting.digest {
+                        true => Verdict::Recorded { confirmed, found: Some((block, tx)) },
+                        false => Verdict::NumberUsed { by: digest, confirmed },
+                    }
+                }
+            });
+        }
+        if !matches!(revert, Revert::AlreadyRecorded { .. }) {
+            // The same rule, though its values may differ: an expiry names the block's time.
+            let same = at_confirmed
+                .is_err_and(|earlier| std::mem::discriminant(&earlier) == std::mem::discriminant(&revert));
+            return Ok(Verdict::Refused { revert, confirmed: same });
+        }
+        let confirmed_recorded = matches!(at_confirmed, Err(Revert::AlreadyRecorded { .. }));
+        let found = match confirmed_recorded {
+            // A courtesy to the reader; not finding it, or not being allowed to look, must not hold anything up.
+            true => self.l1.find_recorded(self.config.log, posting.digest, head.number).await.ok().flatten(),
+            false => None,
+        };
+        let found = found.map(|recorded| (recorded.block, recorded.tx));
+        Ok(Verdict::Recorded { confirmed: confirmed_recorded, found })
+    }
+}

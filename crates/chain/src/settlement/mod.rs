@@ -1,0 +1,58 @@
+//! A rollup's settlement contract: the call that settles a batch, what a refusal of it means, and what has settled.
+
+mod abi;
+mod reader;
+mod refusal;
+
+use alloy::primitives::{Address, Bytes};
+use dac_types::{BatchDigest, BatchHeader, Certificate, Domain, Transition};
+
+#[cfg(feature = "testing")]
+pub(crate) use self::abi::decode_call;
+pub(crate) use self::abi::decode_revert;
+pub use self::reader::{SettledBatch, SettledPage, SettlementReader, SettlementState};
+pub use self::refusal::SettlementRefusal;
+use crate::error::ChainError;
+
+/// A batch on its way to its rollup's settlement contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettleOrder {
+    /// The batch.
+    pub digest: BatchDigest,
+    /// The contract: the header's rollup.
+    pub settlement: Address,
+    /// The rollup's number of the batch.
+    pub batch_number: u64,
+    /// After which it can't settle any more.
+    pub expires_at: u64,
+    /// The call.
+    pub calldata: Bytes,
+}
+
+impl SettleOrder {
+    /// Certificate and proof in one transaction: `settle`.
+    pub fn with_certificate(
+        certificate: &Certificate,
+        domain: &Domain,
+        transition: &Transition,
+        proof: &[u8],
+    ) -> Result<Self, ChainError> {
+        let calldata = abi::settle(certificate, transition, proof)?;
+        Ok(Self::of(&certificate.header, domain, calldata))
+    }
+
+    /// The proof of a batch whose certificate the log has recorded: `settleRecorded`.
+    pub fn recorded(header: &BatchHeader, domain: &Domain, transition: &Transition, proof: &[u8]) -> Self {
+        Self::of(header, domain, abi::settle_recorded(header, transition, proof))
+    }
+
+    fn of(header: &BatchHeader, domain: &Domain, calldata: Bytes) -> Self {
+        Self {
+            digest: header.digest(domain),
+            settlement: header.rollup,
+            batch_number: header.batch_number,
+            expires_at: header.expires_at,
+            calldata,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What a settlement contract says of itself, and the batches that it settled.
+
+use alloy::primitives::{Address, B256, U256};
+use alloy::sol_types::{SolCall, SolEvent};
+use dac_types::{BatchDigest, Transition};
+
+use super::abi::Settlement;
+use super::abi::Settlement::BatchSettled;
+use crate::error::ChainError;
+use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
+use crate::rpc::{At, BlockRef, Call, Endpoints};
+
+/// Batches that [`SettlementReader::settled_events`] collects.
+const EVENTS_MAX: usize = 1_000_000;
+/// Steps back in search of one batch.
+const SEARCH_STEPS: u64 = 64;
+/// Blocks of one step, where an endpoint grants so many.
+const BLOCKS_PER_STEP_MAX: u64 = 64_000;
+
+/// A batch that its rollup's contract settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SettledBatch {
+    /// The batch.
+    pub digest: BatchDigest,
+    /// Its number: the first is 1.
+    pub batch_number: u64,
+    /// The epoch that signed it.
+    pub epoch: u64,
+    /// Until when its signers promised to serve it; renewals may have extended that.
+    pub expires_at: u64,
+    /// What it changed.
+    pub transition: Transition,
+    /// The block that settled it.
+    pub block: u64,
+    /// The transaction that did.
+    pub tx: B256,
+}
+
+impl From<Found<BatchSettled>> for SettledBatch {
+    fn from(Found { event, block, tx }: Found<BatchSettled>) -> Self {
+        Self {
+            digest: BatchDigest(event.digest),
+            batch_number: event.batchNumber,
+            epoch: event.epoch,
+            expires_at: event.expiresAt,
+            transition: Transition {
+                new_state_root: event.newStateRoot,
+                inputs_consumed: event.inputsConsumed,
+                outputs: event.outputs,
+            },
+            block,
+            tx,
+        }
+    }
+}
+
+/// Batches settled in a range of blocks, and where the next range begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettledPage {
+    /// In the order of their numbers.
+    pub batches: Vec<SettledBatch>,
+    /// The first block not looked at; one past the end when all was.
+    pub next_block: u64,
+}
+
+/// A settlement contract as of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettlementState {
+    /// The committee's registry.
+    pub registry: Address,
+    /// The certificate log whose records it takes.
+    pub log: Address,
+    /// The adapter that checks proofs.
+    pub verifier: Address,
+    /// The state that users can leave with.
+    pub state_root: B256,
+    /// Batches settled.
+    pub batch_count: u64,
+    /// L1 inputs consumed.
+    pub inputs_consumed: u64,
+    /// Time of the last settlement, or of deployment.
+    pub last_settled_at: u64,
+    /// Until when all settled batches are kept.
+    pub coverage_until: u64,
+    /// Nothing settles any more.
+    pub frozen: bool,
+    /// In seconds.
+    pub freeze_delay: u64,
+    /// In seconds.
+    pub exit_window: u64,
+}
+
+/// Reads one settlement contract.
+#[derive(Clone, Debug)]
+pub struct SettlementReader {
+    endpoints: Endpoints,
+    settlement: Address,
+}
+
+impl SettlementReader {
+    /// A reader of the contract at `settlement`: a batch header's rollup.
+    pub fn new(endpoints: Endpoints, settlement: Address) -> Self {
+        Self { endpoints, settlement }
+    }
+
+    /// The contract's address.
+    pub fn address(&self) -> Address {
+        self.settlement
+    }
+
+    /// The newest block.
+    pub async fn head(&self) -> Result<BlockRef, ChainError> {
+        self.endpoints.first(|endpoint| async move { Ok(endpoint.head().await?.block) }).await
+    }
+
+    /// All that it says of itself, as of the newest block.
+    pub async fn state(&self) -> Result<SettlementState, ChainError> {
+        let at = At::Hash(self.head().await?.hash);
+        Ok(SettlementState {
+            registry: self.view(Settlement::registryCall {}, at).await?,
+            log: self.view(Settlement::logCall {}, at).await?,
+            verifier: self.view(Settlement::verifierCall {}, at).await?,
+            state_root: self.view(Settlement::stateRootCall {}, at).await?,
+            batch_count: self.view(Settlement::batchCountCall {}, at).await?,
+            inputs_consumed: self.view(Settlement::inputsConsumedCall {}, at).await?,
+            last_settled_at: self.view(Settlement::lastSettledAtCall {}, at).await?,
+            coverage_until: self.view(Settlement::coverageUntilCall {}, at).await?,
+            frozen: self.view(Settlement::frozenCall {}, at).await?,
+            freeze_delay: self.view(Settlement::freezeDelayCall {}, at).await?,
+            exit_window: self.view(Settlement::exitWindowCall {}, at).await?,
+        })
+    }
+
+    /// Batches settled, as of the newest block.
+    pub async fn batch_count(&self) -> Result<u64, ChainError> {
+        self.view(Settlement::batchCountCall {}, At::Latest).await
+    }
+
+    /// Batches settled, as of a block.
+    pub async fn batch_count_at(&self, block: B256) -> Result<u64, ChainError> {
+        self.view(Settlement::batchCountCall {}, At::Hash(block)).await
+    }
+
+    /// The committee's registry. Fails where there is no such contract.
+    pub async fn registry(&self) -> Result<Address, ChainError> {
+        self.view(Settlement::registryCall {}, At::Latest).await
+    }
+
+    /// What settled from `from_block`, in a bounded number of blocks, up to `to_block` included.
+    pub async fn settled_page(&self, from_block: u64, to_block: u64) -> Result<SettledPage, ChainError> {
+        let topics = [Some(BatchSettled::SIGNATURE_HASH)];
+        let filter = Filter { contract: self.settlement, topics: &topics };
+        let (found, next_block) =
+            events::page::<BatchSettled>(&self.endpoints, filter, from_block, to_block, BLOCKS_PER_PAGE)
+                .await?;
+        Ok(SettledPage { batches: found.into_iter().map(SettledBatch::from).collect(), next_block })
+    }
+
+    /// All that settled from `from_block` to `to_block`, both included, in the order of numbers.
+    pub async fn settled_events(
+        &self,
+        from_block: u64,
+        to_block: u64,
+    ) -> Result<Vec<SettledBatch>, ChainError> {
+        let mut all = Vec::new();
+        let mut next = from_block;
+        while next <= to_block {
+            let page = self.settled_page(next, to_block).await?;
+            all.extend(page.batches);
+            if all.len() > EVENTS_MAX {
+                return Err(ChainError::TooManyEvents { from: from_block, to: to_block, limit: EVENTS_MAX });
+            }
+            next = page.next_block;
+        }
+        Ok(all)
+    }
+
+    /// The batch that settled under a number, looked for from `to_block` backwards in ever longer steps.
+    pub async fn find(&self, batch_number: u64, to_block: u64) -> Result<Option<SettledBatch>, ChainError> {
+        let topics = [
+            Some(BatchSettled::SIGNATURE_HASH),
+            None,
+            Some(B256::from(U256::from(batch_number).to_be_bytes::<32>())),
+        ];
+        let filter = Filter { contract: self.settlement, topics: &topics };
+        let (mut last, mut width) = (to_block, BLOCKS_PER_PAGE);
+        for _ in 0..SEARCH_STEPS {
+            let first = last.saturating_sub(width - 1);
+            let mut next = first;
+            while next <= last {
+                let (found, after) =
+                    events::page::<BatchSettled>(&self.endpoints, filter, next, last, width).await?;
+                if let Some(found) = found.into_iter().next() {
+                    return Ok(Some(found.into()));
+                }
+                // An endpoint that does not grant so many is not asked for more.
+                width = if after <= last { BLOCKS_PER_PAGE } else { width };
+                next = after;
+            }
+            if first == 0 {
+                break;
+            }
+            last = first - 1;
+            width = (width * 4).min(BLOCKS_PER_STEP_MAX);
+        }
+        Ok(None)
+    }
+
+    async fn view<C: SolCall>(&self, call: C, at: At) -> Result<C::Return, ChainError> {
+        let request = Call::view(self.settlement, call.abi_encode());
+        self.endpoints
+            .first(|endpoint| {
+                let request = &request;
+                async move {
+                    let data = endpoint.call(request, at).await?.map_err(ChainError::Reverted)?;
+                    if data.is_empty() {
+                        let (contract, address) = ("settlement contract", self.settlement);
+                        return Err(ChainError::NoContract { contract, address });
+                    }
+                    C::abi_decode_returns_validate(&data).map_err(|error| ChainError::Malformed {
+                        endpoint: endpoint.name().into(),
+                        method: "eth_call",
+                        reason: format!("{}: {error}", C::SIGNATURE),
+                    })
+                }
+            })
+            .await
+    }
+}

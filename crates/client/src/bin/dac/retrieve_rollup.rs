@@ -1,0 +1,210 @@
+//! `dac retrieve --rollup`: every batch that a rollup has settled, into a folder, from any k members.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dac_chain::settlement::SettlementState;
+use dac_chain::{SettledBatch, SettlementReader};
+use dac_client::files::{FileError, read_bounded, write_atomically};
+use dac_client::{RetrieveError, RetrieveOptions, Retriever, Settled, check_payload_of_header};
+use dac_types::Address;
+use dac_types::limits::PAYLOAD_MAX_BYTES;
+use serde_json::{Value, json};
+
+use crate::context::{Chain, DialArgs, directory};
+use crate::exit::{CliError, Exit};
+use crate::output::Output;
+
+/// What is to be fetched.
+pub(crate) struct RollupTask<'a> {
+    /// The settlement contract.
+    pub(crate) rollup: Address,
+    /// Where to.
+    pub(crate) folder: &'a Path,
+    /// Fetch what is there once more.
+    pub(crate) force: bool,
+    /// Nothing settled before.
+    pub(crate) from_block: Option<u64>,
+}
+
+/// How a batch came to be in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Members,
+    Present,
+}
+
+/// One batch of the folder.
+struct Line {
+    batch: SettledBatch,
+    file: PathBuf,
+    outcome: Result<(Source, usize), CliError>,
+}
+
+impl RollupTask<'_> {
+    pub(crate) async fn run(
+        self,
+        chain: &Chain,
+        dial: &DialArgs,
+        options: RetrieveOptions,
+        output: &Output,
+    ) -> Result<ExitCode, CliError> {
+        let (state, batches) = self.settled(chain, output).await?;
+        let view = chain.view().await?;
+        let retriever = Retriever::new(directory(&view)?, dial.for_members(&chain.rpc_url)?, options);
+        std::fs::create_dir_all(self.folder)
+            .map_err(|source| FileError::Io { path: self.folder.to_owned(), source })?;
+
+        let bar = output.count_bar(batches.len() as u64, "batches");
+        let mut lines = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let file = self.folder.join(format!("{:06}.bin", batch.batch_number));
+            let outcome = self.fetch(&retriever, batch, &file, output).await;
+            match &outcome {
+                Ok((Source::Members, bytes)) => bar.suspend(|| {
+                    output.note(format!("batch {}: {bytes} bytes", batch.batch_number));
+                }),
+                Ok((Source::Present, _)) => {}
+                // The others are fetched all the same: members may be gone tomorrow.
+                Err(error) => {
+                    bar.suspend(|| output.warn(format!("batch {}: {}", batch.batch_number, error.message)))
+                }
+            }
+            lines.push(Line { batch, file, outcome });
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        self.end(&state, lines, output)
+    }
+
+    /// The contract's state, and its batches without a gap from the first one on.
+    async fn settled(
+        &self,
+        chain: &Chain,
+        output: &Output,
+    ) -> Result<(SettlementState, Vec<SettledBatch>), CliError> {
+        let reader = SettlementReader::new(chain.endpoints.clone(), self.rollup);
+        let state = reader.state().await?;
+        if state.registry != chain.registry {
+            let message = format!(
+                "rollup {} belongs to the committee of registry {}, not to {}",
+                self.rollup.to_checksum(None),
+                state.registry.to_checksum(None),
+                chain.registry.to_checksum(None)
+            );
+            return Err(CliError::usage(message));
+        }
+        let head = reader.head().await?.number;
+        let from = self.from_block.unwrap_or(chain.deployed_at_block).min(head);
+        let reading = output.spinner("reading what has settled");
+        let mut batches = Vec::new();
+        let mut next = from;
+        while next <= head {
+            let page = reader.settled_page(next, head).await?;
+            batches.extend(page.batches);
+            next = page.next_block;
+            reading.set_message(format!("block {next} of {head}: {} batches", batches.len()));
+        }
+        reading.finish_and_clear();
+        // What settled after the state was read is of no harm.
+        let gap = (1..).zip(&batches).find(|(number, batch)| batch.batch_number != *number);
+        let found = batches.len() as u64;
+        if gap.is_some() || found < state.batch_count {
+            let message = format!(
+                "the rollup has settled {} batches, from block {from} on the events of {found} were found",
+                state.batch_count
+            );
+            return Err(CliError::new(Exit::Unavailable, message)
+                .hint("--from-block, not later than the contract's deployment; or another --rpc-url"));
+        }
+        Ok((state, batches))
+    }
+
+    async fn fetch(
+        &self,
+        retriever: &Retriever,
+        batch: SettledBatch,
+        file: &Path,
+        output: &Output,
+    ) -> Result<(Source, usize), CliError> {
+        let hint = Settled { rollup: self.rollup, batch }.hint();
+        if !self.force && file.exists() {
+            let payload = read_bounded(file, PAYLOAD_MAX_BYTES)?;
+            // The record is small, and bound to the digest that L1 names; the file must be what it commits to.
+            let record = retriever.find_record(batch.digest, &hint).await?.record;
+            match check_payload_of_header(record.header(), record.geometry(), &payload) {
+                Ok(()) => return Ok((Source::Present, payload.len())),
+                Err(error) => output.warn(format!("{}: {error}; it is fetched again", file.display())),
+            }
+        }
+        let retrieved = match retriever.retrieve(batch.digest, &hint, |_| {}).await {
+            Ok(retrieved) => retrieved,
+            Err(error @ RetrieveError::Malformed { .. }) => return Err(CliError::from(error)),
+            Err(error) => return Err(error.into()),
+        };
+        write_atomically(file, &retrieved.payload, true)?;
+        Ok((Source::Members, retrieved.payload.len()))
+    }
+
+    /// The result; and the first failure, if there was one.
+    fn end(self, state: &SettlementState, lines: Vec<Line>, output: &Output) -> Result<ExitCode, CliError> {
+        let count = |wanted: Source| {
+            lines.iter().filter(|line| matches!(&line.outcome, Ok((source, _)) if *source == wanted)).count()
+        };
+        let (retrieved, present) = (count(Source::Members), count(Source::Present));
+        let failed = lines.len() - retrieved - present;
+        let files: Vec<Value> = lines.iter().map(document).collect();
+        if failed == 0 {
+            let document = json!({
+                "rollup": self.rollup,
+                "folder": self.folder,
+                "batches": lines.len(),
+                "retrieved": retrieved,
+                "present": present,
+                "state_root": state.state_root,
+                "inputs_consumed": state.inputs_consumed,
+                "frozen": state.frozen,
+                "files": files,
+            });
+            output.result(document, || {
+                format!(
+                    "{}: all {} settled batches of rollup {}, {retrieved} retrieved, {present} were there; state root {}",
+                    self.folder.display(),
+                    lines.len(),
+                    self.rollup.to_checksum(None),
+                    state.state_root
+                )
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        let all = lines.len();
+        let first = lines.into_iter().find_map(|line| Some((line.batch.batch_number, line.outcome.err()?)));
+        let (number, error) = first.unwrap_or((0, CliError::internal("no batch failed")));
+        let message =
+            format!("{failed} of {all} batches could not be retrieved; batch {number}: {}", error.message);
+        Err(CliError { message, ..error })
+    }
+}
+
+fn document(line: &Line) -> Value {
+    let batch = &line.batch;
+    let (source, bytes) = match &line.outcome {
+        Ok((Source::Members, bytes)) => (Some("members"), Some(bytes)),
+        Ok((Source::Present, bytes)) => (Some("present"), Some(bytes)),
+        Err(_) => (None, None),
+    };
+    json!({
+        "batch_number": batch.batch_number,
+        "digest": batch.digest.to_string(),
+        "file": line.file,
+        "source": source,
+        "payload_bytes": bytes,
+        "epoch": batch.epoch,
+        "expires_at": batch.expires_at,
+        "new_state_root": batch.transition.new_state_root,
+        "inputs_consumed": batch.transition.inputs_consumed,
+        "outputs": batch.transition.outputs,
+        "block": batch.block,
+        "transaction": batch.tx,
+    })
+}

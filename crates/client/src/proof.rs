@@ -1,0 +1,115 @@
+//! A rollup's validity proof: signed by its poster, handed to the aggregator that has the batch.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dac_proto::proof::ReceivedProof;
+use dac_types::limits::PROOF_MAX_BYTES;
+use dac_types::{B256, BatchDigest, Domain, EcdsaSignature, Transition, ValidityProof};
+use tokio::time::Instant;
+
+use crate::batch::{AggregatorClient, AggregatorError, BatchSelector};
+use crate::status::BatchStatus;
+use crate::submit::{SubmissionError, SubmitOptions, patience_for};
+
+/// A proof of one batch, with its poster's signature. Handing it in again is safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedProof {
+    digest: BatchDigest,
+    signed: ReceivedProof,
+}
+
+impl SignedProof {
+    /// Has a proof signed: `sign` gets the 32 bytes and answers with r, s and v.
+    pub fn sign<E: std::fmt::Display>(
+        domain: &Domain,
+        digest: BatchDigest,
+        transition: Transition,
+        proof: Bytes,
+        sign: impl FnOnce(B256) -> Result<[u8; 65], E>,
+    ) -> Result<Self, SubmissionError> {
+        if proof.is_empty() || proof.len() > PROOF_MAX_BYTES {
+            return Err(SubmissionError::ProofLength { got: proof.len() });
+        }
+        let order = ValidityProof::new(digest, transition, &proof);
+        let signature = sign(order.signing_digest(domain))
+            .map_err(|error| SubmissionError::Signing(error.to_string()))?;
+        let signature = EcdsaSignature::try_from(&signature[..])?;
+        Ok(Self { digest, signed: ReceivedProof { transition, proof, signature } })
+    }
+
+    /// The batch that it is for.
+    pub const fn digest(&self) -> BatchDigest {
+        self.digest
+    }
+
+    /// keccak256 of the proof's bytes.
+    pub fn proof_hash(&self) -> B256 {
+        self.signed.signed(self.digest).proof_hash
+    }
+}
+
+impl AggregatorClient {
+    /// Hands in a proof. Returns once the aggregator has it on durable storage. Sent again as long as that may help.
+    pub async fn submit_proof(
+        &self,
+        proof: &SignedProof,
+        options: SubmitOptions,
+    ) -> Result<BatchStatus, AggregatorError> {
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(250);
+        loop {
+            let error = match self.submit_proof_once(proof, options.answer).await {
+                Ok(status) => return Ok(status),
+                Err(error) => error,
+            };
+            if start.elapsed() + pause >= patience_for(&error, options.retry_for) {
+                return Err(error);
+            }
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.75..1.25))).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    async fn submit_proof_once(
+        &self,
+        proof: &SignedProof,
+        limit: Duration,
+    ) -> Result<BatchStatus, AggregatorError> {
+        let selector = BatchSelector::Batch(proof.digest);
+        let attempt = async {
+            let request = proof.signed.to_wire(selector.to_wire());
+            let answer = self.connect().await?.submit_validity_proof(request).await;
+            let batch = answer.map_err(|status| AggregatorError::from_status(&status))?.into_inner().batch;
+            selector.check(BatchStatus::from_wire(batch)?)
+        };
+        tokio::time::timeout(limit, attempt)
+            .await
+            .unwrap_or(Err(AggregatorError::TimedOut { what: "SubmitValidityProof", limit }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dac_types::Address;
+
+    #[test]
+    fn lengths_and_signatures_are_checked() {
+        let domain = Domain { chain_id: 1, registry: Address::repeat_byte(1) };
+        let digest = BatchDigest(B256::repeat_byte(2));
+        let transition =
+            Transition { new_state_root: B256::repeat_byte(3), inputs_consumed: 4, outputs: B256::ZERO };
+        let sign = |proof: Vec<u8>, signature: [u8; 65]| {
+            SignedProof::sign(&domain, digest, transition, proof.into(), |_| Ok::<_, String>(signature))
+        };
+        let mut good = [1; 65];
+        good[64] = 27;
+        let signed = sign(vec![9; 256], good).unwrap();
+        assert_eq!((signed.digest(), signed.proof_hash()), (digest, dac_types::keccak256([9; 256])));
+        assert_eq!(sign(Vec::new(), good), Err(SubmissionError::ProofLength { got: 0 }));
+        let long = PROOF_MAX_BYTES + 1;
+        assert_eq!(sign(vec![0; long], good), Err(SubmissionError::ProofLength { got: long }));
+        assert!(matches!(sign(vec![0; PROOF_MAX_BYTES], [0xff; 65]), Err(SubmissionError::Signature(_))));
+    }
+}
