@@ -5,7 +5,7 @@ use dac_chain::{PrivateKeySigner, TransactionSigner};
 use dac_proto::proof::ReceivedProof;
 use dac_proto::v1;
 use dac_types::{
-    B256, BatchDigest, BatchHeader, Certificate, EcdsaSignature, HashKind, Transition, ValidityProof,
+    B256, BatchDigest, BatchHeader, Certificate, Domain, EcdsaSignature, HashKind, Transition, ValidityProof,
 };
 use tonic::Status;
 
@@ -36,9 +36,28 @@ pub(crate) fn proof_request(
     proof: Bytes,
     key: &PrivateKeySigner,
 ) -> v1::SubmitValidityProofRequest {
-    let transition = transition(7);
+    signed_in(&DOMAIN, digest, transition(7), proof, key)
+}
+
+/// The same for another chain, signed by the rollup's poster.
+pub(crate) fn request_in(
+    domain: &Domain,
+    digest: BatchDigest,
+    transition: Transition,
+    proof: Bytes,
+) -> v1::SubmitValidityProofRequest {
+    signed_in(domain, digest, transition, proof, &poster())
+}
+
+fn signed_in(
+    domain: &Domain,
+    digest: BatchDigest,
+    transition: Transition,
+    proof: Bytes,
+    key: &PrivateKeySigner,
+) -> v1::SubmitValidityProofRequest {
     let signed = ValidityProof::new(digest, transition, &proof);
-    let signature = TransactionSigner::sign_hash(key, &signed.signing_digest(&DOMAIN)).unwrap();
+    let signature = TransactionSigner::sign_hash(key, &signed.signing_digest(domain)).unwrap();
     let signature = EcdsaSignature::try_from(&signature.as_bytes()[..]).unwrap();
     let by = Some(v1::batch_selector::By::Digest(Bytes::copy_from_slice(digest.as_bytes())));
     ReceivedProof { transition, proof, signature }.to_wire(v1::BatchSelector { by })

@@ -103,6 +103,11 @@ impl TestCommittee {
         RegistryAdmin::new(anvil.account(self.members[seat].operator.clone()), self.deployment.registry)
     }
 
+    /// The owner's address.
+    pub fn owner_address(&self) -> Address {
+        self.owner.address()
+    }
+
     /// The operators' addresses in seat order.
     pub fn operators(&self) -> Vec<Address> {
         self.members.iter().map(|member| member.operator.address()).collect()

@@ -3,10 +3,12 @@
 
 mod anvil;
 mod committee;
+mod rollup;
 mod store;
 
 pub use anvil::{Anvil, AnvilOptions, Mining};
 pub use committee::{CommitteeSpec, TestCommittee, TestMember, deploy_committee};
+pub use rollup::{RollupSpec, TestRollup, deploy_rollup};
 pub use store::MemoryPosterStore;
 
 /// A settlement as it is asked for.

@@ -1,0 +1,158 @@
+//! A rollup's settlement contract on a local chain, with a proof system that tests can do without a prover.
+
+use std::path::Path;
+
+use alloy::primitives::{Address, Bytes, U256, hex};
+use alloy::sol_types::{SolCall, SolValue};
+use dac_types::{B256, BatchHeader, Certificate, Domain, Transition};
+
+use super::{Anvil, TestCommittee};
+use crate::admin::Account;
+use crate::settlement::{SettleOrder, SettlementReader};
+
+/// What a test's proof begins with, for the verifier to take it.
+const GOOD_PROOF: u8 = 1;
+
+/// `verify(claim, proof)` of a verifier that takes proofs whose first byte is 1, and reverts with `InvalidProof()` otherwise:
+/// the proof's offset and first word, shifted to its first byte, compared.
+const VERIFIER_CODE: [u8; 34] = hex!("6024356024013560f81c6001146020576309bde33960e01b60005260046000fd5b00");
+
+alloy::sol! {
+    function pause() external;
+    function unpause() external;
+    function freeze() external;
+}
+
+/// Delays of a test's rollup, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct RollupSpec {
+    /// Without service for so long, anyone may freeze.
+    pub freeze_delay: u64,
+    /// For so long data must stay available after a freeze.
+    pub exit_window: u64,
+}
+
+impl RollupSpec {
+    /// What a committee must wait before an epoch becomes active, at least, to serve such a rollup.
+    pub const fn activation_delay(&self) -> u64 {
+        self.freeze_delay + self.exit_window + 1
+    }
+}
+
+impl Default for RollupSpec {
+    fn default() -> Self {
+        Self { freeze_delay: 1_000, exit_window: 2_000 }
+    }
+}
+
+/// A deployed rollup.
+#[derive(Clone, Debug)]
+pub struct TestRollup {
+    /// Its settlement contract.
+    pub address: Address,
+    /// Who settles for "somebody else", and owns the contract.
+    account: Account,
+    domain: Domain,
+}
+
+/// Deploys `PaymentsRollup` with a verifier of [`TestRollup::proof`]s. The committee's activation delay must be long enough.
+pub async fn deploy_rollup(anvil: &Anvil, committee: &TestCommittee, spec: RollupSpec) -> TestRollup {
+    let account = anvil.account(committee.owner.clone());
+    let mut hashers = [Address::ZERO; 3];
+    for (hasher, name) in hashers.iter_mut().zip(["PoseidonT3", "PoseidonT4", "PoseidonT5"]) {
+        *hasher = create(&account, &bytecode(name), &[]).await;
+    }
+    // Creation code that returns the code behind it.
+    let length = u8::try_from(VERIFIER_CODE.len()).expect("a short program");
+    let creation =
+        [&[0x60, length, 0x80, 0x60, 0x0b, 0x60, 0x00, 0x39, 0x60, 0x00, 0xf3], &VERIFIER_CODE[..]].concat();
+    let verifier = create(&account, &creation.into(), &[]).await;
+    let [t3, t4, t5] = hashers;
+    let (freeze, exit) = (spec.freeze_delay, spec.exit_window);
+    let arguments = (
+        committee.owner_address(),
+        committee.deployment.log,
+        verifier,
+        U256::from(freeze),
+        U256::from(exit),
+        U256::from(spec.activation_delay()),
+        (t3, t4, t5),
+    );
+    let address = create(&account, &bytecode("PaymentsRollup"), &arguments.abi_encode_params()).await;
+    TestRollup { address, account, domain: committee.domain }
+}
+
+async fn create(account: &Account, code: &Bytes, arguments: &[u8]) -> Address {
+    let created = account.create(code, arguments).await;
+    created.unwrap_or_else(|error| panic!("deploying: {error}")).0
+}
+
+fn bytecode(name: &str) -> Bytes {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contracts/abi").join(format!("{name}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let document: serde_json::Value = serde_json::from_str(&text).expect("an ABI file");
+    document["bytecode"].as_str().and_then(|code| code.parse().ok()).expect("bytecode")
+}
+
+impl TestRollup {
+    /// A proof that its verifier takes; different ones by their seed.
+    pub fn proof(seed: u8) -> Bytes {
+        [&[GOOD_PROOF, seed][..], &[7; 254]].concat().into()
+    }
+
+    /// One that it refuses.
+    pub fn wrong_proof(seed: u8) -> Bytes {
+        [&[0, seed][..], &[7; 254]].concat().into()
+    }
+
+    /// Where it leads to; no inputs are consumed.
+    pub fn transition(seed: u8) -> Transition {
+        Transition { new_state_root: B256::repeat_byte(seed & 0x1f), inputs_consumed: 0, outputs: B256::ZERO }
+    }
+
+    /// A committee's header for a batch of this rollup.
+    pub fn header(&self, committee: &TestCommittee, batch_number: u64, expires_at: u64) -> BatchHeader {
+        BatchHeader { rollup: self.address, ..committee.header(batch_number, expires_at) }
+    }
+
+    /// Certificate and a good proof.
+    pub fn order(&self, certificate: &Certificate) -> SettleOrder {
+        self.order_with(certificate, &Self::proof(1))
+    }
+
+    /// Certificate and any proof.
+    pub fn order_with(&self, certificate: &Certificate, proof: &[u8]) -> SettleOrder {
+        SettleOrder::with_certificate(certificate, &self.domain, &Self::transition(3), proof)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Reads the contract.
+    pub fn reader(&self, anvil: &Anvil) -> SettlementReader {
+        SettlementReader::new(anvil.endpoints(), self.address)
+    }
+
+    /// Somebody settles.
+    pub async fn settle(&self, order: &SettleOrder) -> crate::Receipt {
+        self.account.settle(order).await.unwrap_or_else(|error| panic!("settling: {error}"))
+    }
+
+    /// Its owner pauses it.
+    pub async fn pause(&self) {
+        self.call(pauseCall {}).await;
+    }
+
+    /// Its owner ends the pause.
+    pub async fn unpause(&self) {
+        self.call(unpauseCall {}).await;
+    }
+
+    /// Somebody freezes it, which must be due.
+    pub async fn freeze(&self) {
+        self.call(freezeCall {}).await;
+    }
+
+    async fn call<C: SolCall>(&self, call: C) {
+        let sent = self.account.call(self.address, U256::ZERO, call.abi_encode().into()).await;
+        sent.unwrap_or_else(|error| panic!("{}: {error}", C::SIGNATURE));
+    }
+}
