@@ -9,17 +9,20 @@
 //! | [`batch`] | the sequencer: takes and includes, and keeps what the proof needs |
 //! | [`circuit`] | the statement, as constraints |
 //! | [`prover`] | keys and proofs |
-//! | [`payload`] | what a batch publishes, and the state rebuilt from it |
+//! | [`payload`] | what a batch publishes |
+//! | [`rebuild`], [`exit`] | the state again from payloads and L1's history, and the proof to leave with |
 
 pub mod account;
 pub mod batch;
 pub mod circuit;
+pub mod exit;
 pub mod field;
 pub mod inbox;
 pub mod keys;
 pub mod payload;
 pub mod poseidon;
 pub mod prover;
+pub mod rebuild;
 pub mod shape;
 pub mod state;
 pub mod transaction;
