@@ -3,13 +3,14 @@ pragma solidity 0.8.37;
 
 import {Certificate} from "../src/types/Certificate.sol";
 import {Fixture} from "./utils/Fixture.sol";
+import {Measured} from "./utils/Measured.sol";
 import {Signer} from "./utils/Signer.sol";
-import {Vm, vm} from "./utils/Vm.sol";
+import {vm} from "./utils/Vm.sol";
 
 /// @title What transactions cost
 /// @notice Foundry's isolation runs each call from a test as a transaction of its own, so that a figure holds the
 /// intrinsic gas (21,000 and calldata) and cold accounts and slots, as on a chain.
-contract GasTest is Fixture {
+contract GasTest is Fixture, Measured {
     /// @dev EIP-2929: a slot from zero to non-zero that was read before in the transaction.
     uint256 private constant STORAGE_WRITE = 20_000;
     /// @dev EIP-7825: no transaction may take more.
@@ -72,22 +73,7 @@ contract GasTest is Fixture {
         vm.assertLe(transaction - STORAGE_WRITE, goal, "goal for a record transaction without its storage writes");
     }
 
-    /// @dev What a transaction pays before it runs: 21,000, 4 a zero byte and 16 any other. The floor of EIP-7623, 10
-    /// and 40, lies far below what a record pays in all.
-    function intrinsicGas(bytes memory data) private pure returns (uint256 gas) {
-        gas = 21_000;
-        for (uint256 i = 0; i < data.length; ++i) {
-            gas += data[i] == 0 ? 4 : 16;
-        }
-    }
-
     function seats(uint256 n) private pure returns (string memory) {
         return string.concat("n = ", n < 10 ? "  " : n < 100 ? " " : "", vm.toString(n));
-    }
-
-    function group(string memory what) private view returns (string memory) {
-        string memory profile = vm.envOr("FOUNDRY_PROFILE", "default");
-        bool osaka = keccak256(bytes(profile)) == keccak256("osaka");
-        return string.concat(what, osaka ? ".osaka" : ".prague");
     }
 }

@@ -8,7 +8,7 @@ import {PublicClaim} from "../src/types/PublicClaim.sol";
 import {AllowedKinds} from "../src/verifiers/AllowedKinds.sol";
 import {Groth16Adapter} from "../src/verifiers/Groth16Adapter.sol";
 import {ForgeableKey} from "./utils/ForgeableKey.sol";
-import {SettlementHarness} from "./utils/SettlementFixture.sol";
+import {SettlementHarness} from "./utils/Batches.sol";
 import {vm} from "./utils/Vm.sol";
 
 /// @title Groth16 proofs, by a key whose trapdoor is known, and by a real one where its vectors are there

@@ -40,26 +40,26 @@ contract Groth16VectorsTest {
     }
 
     function keyOf(VectorReader reader) private view returns (VerifyingKey memory key) {
-        string memory at = ".verifying_key";
+        string memory path = ".verifying_key";
         key.points = reader.number(".points");
-        uint256[] memory alpha = reader.numbers(string.concat(at, ".alpha"));
+        uint256[] memory alpha = reader.numbers(string.concat(path, ".alpha"));
         key.alpha = [alpha[0], alpha[1]];
-        key.beta = four(reader.numbers(string.concat(at, ".beta")));
-        key.gamma = four(reader.numbers(string.concat(at, ".gamma")));
-        key.delta = four(reader.numbers(string.concat(at, ".delta")));
+        key.beta = four(reader.numbers(string.concat(path, ".beta")));
+        key.gamma = four(reader.numbers(string.concat(path, ".gamma")));
+        key.delta = four(reader.numbers(string.concat(path, ".delta")));
         uint256 count = 0;
-        while (reader.exists(item(at, count))) {
+        while (reader.exists(item(path, count))) {
             ++count;
         }
         key.ic = new uint256[2][](count);
         for (uint256 i = 0; i < count; ++i) {
-            uint256[] memory point = reader.numbers(item(at, i));
+            uint256[] memory point = reader.numbers(item(path, i));
             key.ic[i] = [point[0], point[1]];
         }
     }
 
-    function item(string memory at, uint256 index) private pure returns (string memory) {
-        return string.concat(at, ".ic[", vm.toString(index), "]");
+    function item(string memory path, uint256 index) private pure returns (string memory) {
+        return string.concat(path, ".ic[", vm.toString(index), "]");
     }
 
     function four(uint256[] memory words) private pure returns (uint256[4] memory) {

@@ -36,7 +36,7 @@ contract PaymentsFundsTest is PaymentsFixture {
         }
     }
 
-    /// forge-config: default.fuzz.runs = 12
+    /// forge-config: default.fuzz.runs = 40
     function testFuzzHoldsWhatItOwes(uint256 seed) public {
         for (uint256 i = 0; i < 24; ++i) {
             seed = uint256(keccak256(abi.encode(seed)));
@@ -50,7 +50,7 @@ contract PaymentsFundsTest is PaymentsFixture {
         }
         vm.warp(START + FREEZE_DELAY + 1);
         rollup.freeze();
-        leave();
+        payOut();
     }
 
     // Before the freeze
@@ -131,7 +131,7 @@ contract PaymentsFundsTest is PaymentsFixture {
 
     // After it
 
-    function leave() private {
+    function payOut() private {
         for (uint32 index = 1; index <= ACCOUNTS; ++index) {
             ExitProof memory proof = ledger.exitProof(index, consumedHead());
             // Without a batch there is no state with accounts in it.

@@ -9,7 +9,7 @@ import {AllowedKinds} from "../src/verifiers/AllowedKinds.sol";
 import {RiscZeroAdapter} from "../src/verifiers/RiscZeroAdapter.sol";
 import {Sp1Adapter} from "../src/verifiers/Sp1Adapter.sol";
 import {ZkvmAdapter} from "../src/verifiers/ZkvmAdapter.sol";
-import {SettlementHarness} from "./utils/SettlementFixture.sol";
+import {SettlementHarness} from "./utils/Batches.sol";
 import {VectorReader} from "./utils/VectorReader.sol";
 import {vm} from "./utils/Vm.sol";
 

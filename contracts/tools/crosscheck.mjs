@@ -10,7 +10,8 @@ const TOLERANCE = 100;
 const OWNER = "0x00000000000000000000000000000000000a11ce";
 const START = 1_800_000_000;
 
-const driver = JSON.parse(readFileSync(join(root, "out", "AnvilDriver.sol", "AnvilDriver.json"), "utf8"));
+const built = (name) => JSON.parse(readFileSync(join(root, "out", `${name}.sol`, `${name}.json`), "utf8"));
+const [driver, settleDriver] = [built("AnvilDriver"), built("SettleDriver")];
 const bytecode = (name) => JSON.parse(readFileSync(join(root, "abi", `${name}.json`), "utf8")).bytecode;
 const word = (value) => BigInt(value).toString(16).padStart(64, "0");
 const intrinsicGas = (data) =>
@@ -62,8 +63,8 @@ class Chain {
   }
 
   /** The receipt of a transaction that must succeed. */
-  async send(from, to, data) {
-    const hash = await this.rpc("eth_sendTransaction", { from, to, data, gas: "0x1000000", gasPrice: "0x0" });
+  async send(from, to, data, value = "0x0") {
+    const hash = await this.rpc("eth_sendTransaction", { from, to, data, value, gas: "0x1000000", gasPrice: "0x0" });
     for (let tries = 0; tries < 600; tries++) {
       const receipt = await this.rpc("eth_getTransactionReceipt", hash);
       if (receipt) {
@@ -79,9 +80,10 @@ class Chain {
     return (await this.send(OWNER, undefined, code + args.map(word).join(""))).contractAddress;
   }
 
-  /** Asks the driver for calldata, a single `bytes`. */
+  /** Asks a driver for calldata, a single `bytes`. */
   async calldata(address, signature, ...args) {
-    const data = "0x" + driver.methodIdentifiers[signature] + args.map(word).join("");
+    const selector = driver.methodIdentifiers[signature] ?? settleDriver.methodIdentifiers[signature];
+    const data = "0x" + selector + args.map(word).join("");
     const output = (await this.rpc("eth_call", { to: address, data }, "latest")).slice(2);
     const length = parseInt(output.slice(64, 128), 16);
     return "0x" + output.slice(128, 128 + 2 * length);
@@ -99,6 +101,39 @@ function compare(what, got, expected) {
   const far = Math.abs(got - expected) > TOLERANCE;
   if (far) failures++;
   console.log(`${far ? "DIFFERS" : "ok     "} ${what}: receipt ${got}, snapshot ${expected}`);
+}
+
+/** A committee of seven, a rollup over it with the Groth16 adapter, and the settlement that test/SettlementGas.t.sol measures. */
+async function settle(hardfork, chain) {
+  const registry = await chain.deploy(bytecode("CommitteeRegistry"), OWNER, 7 * 86_400, 2 * 86_400);
+  const log = await chain.deploy(bytecode("CertificateLog"), registry);
+  const helper = await chain.deploy(driver.bytecode.object, registry);
+  for (let i = 0; i < 7; i++) {
+    const call = await chain.calldata(helper, "registerCall(uint256)", i);
+    await chain.send(await chain.operator(helper, i), registry, call);
+  }
+  await chain.send(OWNER, registry, await chain.calldata(helper, "openCall(uint256)", 7));
+
+  const settler = await chain.deploy(settleDriver.bytecode.object, registry, 1);
+  const adapterArguments = await chain.calldata(settler, "adapterArguments()");
+  const adapter = await chain.deploy(bytecode("Groth16Adapter") + adapterArguments.slice(2));
+  const hashers = [];
+  for (const name of ["PoseidonT3", "PoseidonT4", "PoseidonT5"]) hashers.push(await chain.deploy(bytecode(name)));
+  const delays = [2, 4, 8].map((days) => days * 86_400);
+  const rollup = await chain.deploy(bytecode("PaymentsRollup"), OWNER, log, adapter, ...delays, ...hashers);
+
+  await chain.rpc("anvil_setBalance", OWNER, "0xde0b6b3a7640000");
+  const deposit = built("PaymentsRollup").methodIdentifiers["deposit(bytes32)"];
+  for (let i = 0; i < 2; i++) await chain.send(OWNER, rollup, "0x" + deposit + word(i + 1), "0x3b9aca00");
+  const settleCall = (...args) => chain.calldata(settler, "settleCall(address,uint256,uint256)", rollup, ...args);
+  await chain.send(OWNER, rollup, await settleCall(0, 0));
+  for (const [name, ...args] of [["no input, no withdrawal", 0, 0], ["one input, one withdrawal", 1, 1]]) {
+    const call = await settleCall(...args);
+    const receipt = await chain.send(OWNER, rollup, call);
+    const { intrinsic, execution } = readSnapshots(hardfork).settle(name);
+    compare(`${hardfork}, settle, ${name}`, Number(receipt.gasUsed), intrinsicGas(call) + execution);
+    if (Math.abs(intrinsicGas(call) - intrinsic) > 12 * 16) throw new Error("calldata of another shape");
+  }
 }
 
 async function crosscheck(hardfork) {
@@ -125,6 +160,7 @@ async function crosscheck(hardfork) {
         if (Math.abs(intrinsicGas(call) - intrinsic) > 12 * 16) throw new Error("calldata of another shape");
       }
     }
+    await settle(hardfork, chain);
   } finally {
     await stop(child);
   }

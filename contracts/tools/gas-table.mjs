@@ -1,7 +1,7 @@
 // Writes the gas table of README.md from the snapshots; with --check, fails instead when it is not current.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { committees, hardforks, readSnapshots, root } from "./snapshots.mjs";
+import { committees, hardforks, readSnapshots, root, settlements, transactions } from "./snapshots.mjs";
 
 const format = (value) => value.toLocaleString("en-US");
 
@@ -15,15 +15,28 @@ function table(hardfork) {
     }),
   );
   const opening = committees.map(({ n }) => `${format(snapshots.openEpoch(n))} (n = ${n})`).join(", ");
+  const settling = settlements.map((name) => {
+    const { intrinsic, execution, transaction } = snapshots.settle(name);
+    return `| ${[name, ...[intrinsic, execution, transaction].map(format)].join(" | ")} |`;
+  });
+  const others = transactions.map((name) => `| ${name} | ${format(snapshots.rollup(name))} |`);
   const name = hardfork[0].toUpperCase() + hardfork.slice(1);
   return [
     `**${name}**`,
     "",
-    "| seats | absent | intrinsic | execution | without storage writes | storage writes | whole transaction |",
+    "| record: seats | absent | intrinsic | execution | without storage writes | storage writes | whole transaction |",
     "|--:|--:|--:|--:|--:|--:|--:|",
     ...rows,
     "",
     `Registering an operator: ${format(snapshots.register)}. Opening an epoch: ${opening}.`,
+    "",
+    "| settle | intrinsic | execution, storage writes | whole transaction |",
+    "|---|--:|--:|--:|",
+    ...settling,
+    "",
+    "| rollup | whole transaction |",
+    "|---|--:|",
+    ...others,
     "",
   ].join("\n");
 }

@@ -14,9 +14,25 @@ export const committees = [
   { n: 256, third: 85 },
 ];
 
+/** Settlements measured, by a committee of 7 seats with 2 absent, 8 public inputs. */
+export const settlements = ["one input, one withdrawal", "no input, no withdrawal", "recorded before, one withdrawal"];
+
+/** Other transactions of a rollup. */
+export const transactions = [
+  "deposit",
+  "requestExit",
+  "claimWithdrawal, the only one",
+  "claimWithdrawal, one of 20",
+  "renewCoverage",
+  "freeze",
+  "exit",
+  "refundDeposit",
+];
+
 export function readSnapshots(hardfork) {
   const group = (name) => JSON.parse(readFileSync(join(root, "snapshots", `${name}.${hardfork}.json`), "utf8"));
   const [record, openEpoch, register] = [group("record"), group("openEpoch"), group("register")];
+  const [settle, rollup] = [group("settle"), group("rollup")];
   const value = (from, key) => {
     if (!(key in from)) throw new Error(`snapshots of ${hardfork} lack "${key}"`);
     return Number(from[key]);
@@ -25,6 +41,12 @@ export function readSnapshots(hardfork) {
   return {
     register: value(register, "one operator"),
     openEpoch: (n) => value(openEpoch, seats(n)),
+    rollup: (name) => value(rollup, name),
+    settle: (name) => ({
+      intrinsic: value(settle, `${name}: intrinsic`),
+      execution: value(settle, `${name}: execution and storage`),
+      transaction: value(settle, `${name}: transaction`),
+    }),
     record: (n, absent) => {
       const part = (name) => value(record, `${seats(n)}, ${absent} absent: ${name}`);
       return {

@@ -52,27 +52,27 @@ library CertificateLib {
 
     /// @notice The same in parts, for a caller that needs them earlier.
     /// @param digest of the header
-    /// @return epoch the terms of the header's epoch
+    /// @return the terms of the header's epoch
     function check(
         ICommitteeRegistry registry,
         BatchHeader calldata header,
         bytes32 digest,
         bytes calldata absent,
         bytes calldata signature
-    ) internal view returns (EpochRecord memory epoch) {
+    ) internal view returns (EpochRecord memory) {
         if (header.hashKind > MAX_HASH_KIND) revert UnknownHashKind(header.hashKind);
         uint64 payloadLength = header.payloadLength;
         if (payloadLength == 0 || payloadLength > MAX_PAYLOAD_LENGTH) {
             revert PayloadLength(payloadLength, MAX_PAYLOAD_LENGTH);
         }
         checkExpiry(header.expiresAt);
-        address keys;
-        (epoch, keys) = committee(registry, header.epoch);
+        (EpochRecord memory epoch, address keys) = committee(registry, header.epoch);
         uint256 expected = fingerprintLength(epoch.n);
         if (header.payloadFingerprint.length != expected) {
             revert PayloadFingerprintLength(header.payloadFingerprint.length, expected);
         }
         checkSignature(epoch, keys, digest, absent, signature);
+        return epoch;
     }
 
     /// @notice Check a renewal's certificate at this block's time, by the same rules.
