@@ -7,7 +7,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use dac_chain::testing::{Anvil, CommitteeSpec, deploy_committee};
+use dac_chain::testing::{Anvil, CommitteeSpec, RollupSpec, deploy_committee, deploy_rollup};
 use dac_client::files::{CertificateFile, CommitteeFile, Deployment};
 use dac_types::{BatchDigest, Seat};
 use serde_json::Value;
@@ -142,6 +142,24 @@ fn wrong_arguments_are_explained() {
         (&["submit", "x", "--hash-kind", "opaque"], "--batch-hash"),
         (&["status", "nothing", "--aggregator", "http://127.0.0.1:1"], "expected 32 bytes as 0x"),
         (&["member", "ftp://a"], "scheme must be http or https"),
+        (&["retrieve"], "--rollup"),
+        (&["retrieve", "--rollup", &format!("0x{}", "11".repeat(20))], "--out-dir"),
+        (&["retrieve", "--out-dir", "x"], "--rollup"),
+        (
+            &[
+                "submit-proof",
+                "x",
+                "--proof",
+                "none.json",
+                "--aggregator",
+                "http://127.0.0.1:1",
+                "--poster",
+                "x",
+                "--poster-password-file",
+                "x",
+            ],
+            "none.json",
+        ),
     ] {
         let output = dac(folder.path(), arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -384,4 +402,85 @@ async fn recorded_batches_are_retrieved_verified_and_audited() {
     // A batch of the right length that nobody knows.
     let unknown = BatchDigest(dac_types::B256::repeat_byte(3)).to_string();
     assert_eq!(run(4, &["retrieve", &unknown, "--out", "y"])["error"]["code"], "UNAVAILABLE");
+}
+
+/// What a rollup has settled, from members at private addresses beside a local chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on() {
+    let anvil = Anvil::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut plan = Plan::new(4, 2, 3);
+    let listeners = plan.listen();
+    let spec = CommitteeSpec {
+        urls: Plan::urls(&listeners).iter().map(|url| (url.clone(), url.clone())).collect(),
+        activation_delay: RollupSpec::default().activation_delay(),
+        ..CommitteeSpec::new(4, 2, 3)
+    };
+    let committee = deploy_committee(&anvil, &spec).await;
+    let rollup = deploy_rollup(&anvil, &committee, RollupSpec::default()).await;
+    plan.domain = committee.domain;
+    plan.epoch = committee.epoch;
+    plan.keys = committee.members.iter().map(|member| member.secret_key.clone()).collect();
+    plan.operators = committee.operators();
+    (plan.rollup, plan.batch_number) = (rollup.address, 1);
+    // Nobody has the certificate: the contract's event is the evidence.
+    plan.with_certificate = false;
+    let scene = plan.play_on(listeners, &honest(4, 2), &[Vice::Down, Vice::WrongByte]);
+
+    let deployment = Deployment {
+        rpc_url: Some(anvil.url()),
+        chain_id: committee.domain.chain_id,
+        registry: committee.deployment.registry,
+        certificate_log: committee.deployment.log,
+        deployed_at_block: committee.deployment.block,
+    };
+    std::fs::write(path.join("deployment.json"), deployment.to_json()).unwrap();
+    let address = rollup.address.to_string();
+    let retrieve = ["retrieve", "--rollup", &address, "--out-dir", "a/b", "--deployment", "deployment.json"];
+    let run = |code, more: &[&str]| expect(path, code, &[&retrieve[..], more].concat());
+    let counts =
+        |document: &Value| ["batches", "retrieved", "present"].map(|name| document[name].as_u64().unwrap());
+    assert_eq!(counts(&run(0, &[])), [0, 0, 0], "nothing has settled yet");
+
+    rollup.settle(&rollup.order(&scene.certificate)).await;
+    let all = run(0, &[]);
+    compare_shape("retrieve-rollup.json", &all);
+    assert_eq!(counts(&all), [1, 1, 0]);
+    assert_eq!(all["files"][0]["digest"], scene.digest.to_string());
+    let file = path.join("a/b/000001.bin");
+    let payload = scene.payload.as_ref().unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), payload[..]);
+    // Once more: what is there is checked and kept, and mended where it is not what the batch commits to.
+    assert_eq!(counts(&run(0, &[])), [1, 0, 1]);
+    let mut spoiled = payload.to_vec();
+    spoiled[100] ^= 1;
+    for broken in [spoiled, payload[1..].to_vec(), Vec::new()] {
+        std::fs::write(&file, broken).unwrap();
+        assert_eq!(counts(&run(0, &[])), [1, 1, 0]);
+        assert_eq!(std::fs::read(&file).unwrap(), payload[..]);
+    }
+    assert_eq!(counts(&run(0, &["--force"])), [1, 1, 0]);
+
+    let late = anvil.head().await.number.to_string();
+    anvil.mine(1).await;
+    let gap = run(4, &["--from-block", &(late.parse::<u64>().unwrap() + 1).to_string()]);
+    assert!(gap["error"]["hint"].as_str().unwrap().contains("--from-block"), "{gap}");
+    // A batch that no member serves: the others are there all the same.
+    let lost = committee.certify(rollup.header(&committee, 2, 4_000_000_000), &[]);
+    rollup.settle(&rollup.order(&lost)).await;
+    std::fs::remove_file(&file).unwrap();
+    let failed = run(4, &[]);
+    assert!(failed["error"]["message"].as_str().unwrap().contains("1 of 2 batches"), "{failed}");
+    assert_eq!(std::fs::read(&file).unwrap(), payload[..]);
+    assert!(!path.join("a/b/000002.bin").exists());
+
+    // No such rollup; another committee's.
+    let nobody = format!("0x{}", "99".repeat(20));
+    let other = ["retrieve", "--rollup", &nobody, "--out-dir", "c", "--deployment", "deployment.json"];
+    assert_eq!(expect(path, 2, &other)["error"]["code"], "USAGE");
+    let strangers = deploy_committee(&anvil, &CommitteeSpec::new(4, 2, 3)).await;
+    let registry = strangers.deployment.registry.to_string();
+    let foreign = run(2, &["--registry", &registry]);
+    assert!(foreign["error"]["message"].as_str().unwrap().contains("belongs to the committee"), "{foreign}");
 }

@@ -250,6 +250,8 @@ pub struct Plan {
     /// Whether members have the certificate.
     pub with_certificate: bool,
     pub expires_at: u64,
+    pub rollup: Address,
+    pub batch_number: u64,
 }
 
 impl Plan {
@@ -264,6 +266,8 @@ impl Plan {
             signers: None,
             with_certificate: true,
             expires_at: 4_000_000_000,
+            rollup: Address::repeat_byte(0x11),
+            batch_number: 7,
         }
     }
 
@@ -295,8 +299,8 @@ impl Plan {
             EcdsaSignature::try_from(&key.sign_hash(&digest).unwrap().as_bytes()[..]).unwrap()
         };
         let mut header = BatchHeader {
-            rollup: Address::repeat_byte(0x11),
-            batch_number: 7,
+            rollup: self.rollup,
+            batch_number: self.batch_number,
             epoch: self.epoch,
             expires_at: self.expires_at,
             payload_length: 0,

@@ -34,7 +34,7 @@ Examples:
       writes batches/000001.bin, 000002.bin, …; run it again and it goes on where it was")]
 pub(crate) struct Retrieve {
     /// The batch's digest.
-    #[arg(value_name = "DIGEST", required_unless_present = "rollup", requires = "out")]
+    #[arg(value_name = "DIGEST", requires = "out")]
     digest: Option<BatchDigest>,
     /// The file to write. It appears whole or not at all.
     #[arg(long, value_name = "FILE", conflicts_with = "rollup")]

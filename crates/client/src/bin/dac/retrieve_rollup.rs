@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use dac_chain::settlement::SettlementState;
 use dac_chain::{SettledBatch, SettlementReader};
 use dac_client::files::{FileError, read_bounded, write_atomically};
-use dac_client::{RetrieveError, RetrieveOptions, Retriever, Settled, check_payload_of_header};
+use dac_client::{RetrieveOptions, Retriever, Settled, check_payload_of_header};
 use dac_types::Address;
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use serde_json::{Value, json};
@@ -137,11 +137,7 @@ impl RollupTask<'_> {
                 Err(error) => output.warn(format!("{}: {error}; it is fetched again", file.display())),
             }
         }
-        let retrieved = match retriever.retrieve(batch.digest, &hint, |_| {}).await {
-            Ok(retrieved) => retrieved,
-            Err(error @ RetrieveError::Malformed { .. }) => return Err(CliError::from(error)),
-            Err(error) => return Err(error.into()),
-        };
+        let retrieved = retriever.retrieve(batch.digest, &hint, |_| {}).await?;
         write_atomically(file, &retrieved.payload, true)?;
         Ok((Source::Members, retrieved.payload.len()))
     }
