@@ -1,16 +1,16 @@
 //! The aggregator, or disperser: takes a rollup's batch, spreads it over the committee, makes the certificate and records
-//! it on L1. It is trusted for nothing but liveness.
+//! it on L1, or has the rollup settle the batch with its validity proof. It is trusted for nothing but liveness.
 //!
 //! | room | what |
 //! |---|---|
 //! | [`config`] | the configuration file |
 //! | [`service`] | builds the whole of its parts; one actor for every batch with work left |
-//! | [`grpc`], [`convert`] | `BatchService`: uploads, queries, watching |
+//! | [`grpc`], [`convert`] | `BatchService`: uploads, proofs, queries, watching |
 //! | [`submit`] | whether a submission is taken |
 //! | [`batch`] | a batch's life as a pure state machine |
 //! | [`encode`], [`disperse`] | payload to shards and header; calls to members |
 //! | [`collect`] | signatures to certificate |
-//! | [`post`] | certificate to L1 |
+//! | [`post`] | certificates and settlements to L1 |
 //! | [`store`] | what survives |
 
 pub mod batch;

@@ -1,6 +1,7 @@
 //! Messages from the wire: whatever decodes as protobuf becomes a domain value that says the same again, or an error.
 #![no_main]
 
+use dac_proto::proof::ReceivedProof;
 use dac_proto::{v1, wire};
 use dac_types::{Attestation, Certificate, Geometry, SignedSubmission};
 use libfuzzer_sys::fuzz_target;
@@ -24,6 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(Ok(attestation)) = v1::Attestation::decode(bytes).map(Attestation::try_from) {
         assert_eq!(Attestation::try_from(v1::Attestation::from(&attestation)).as_ref(), Ok(&attestation));
+    }
+    if let Ok(Ok(proof)) = v1::SubmitValidityProofRequest::decode(bytes).map(ReceivedProof::try_from) {
+        assert_eq!(ReceivedProof::try_from(proof.to_wire(v1::BatchSelector::default())).as_ref(), Ok(&proof));
     }
     let _ = v1::StoreShardRequest::decode(bytes);
     let _ = v1::SubmitBatchRequest::decode(bytes);

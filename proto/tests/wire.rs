@@ -98,6 +98,9 @@ proptest! {
             if let Ok(message) = v1::SignedSubmission::decode(&bytes[..]) {
                 let _ = SignedSubmission::try_from(message);
             }
+            if let Ok(message) = v1::SubmitValidityProofRequest::decode(&bytes[..]) {
+                let _ = dac_proto::proof::ReceivedProof::try_from(message);
+            }
             if let Ok(message) = v1::Attestation::decode(&bytes[..]) {
                 let _ = Attestation::try_from(message);
             }
