@@ -11,14 +11,18 @@
 //! | [`prover`] | keys and proofs |
 //! | [`payload`] | what a batch publishes |
 //! | [`rebuild`], [`exit`] | the state again from payloads and L1's history, and the proof to leave with |
+//! | [`l1`] | the contract: history, deposits, exits, deployment |
+//! | [`files`] | the files that commands pass around |
 
 pub mod account;
 pub mod batch;
 pub mod circuit;
 pub mod exit;
 pub mod field;
+pub mod files;
 pub mod inbox;
 pub mod keys;
+pub mod l1;
 pub mod payload;
 pub mod poseidon;
 pub mod prover;

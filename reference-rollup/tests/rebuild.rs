@@ -1,6 +1,6 @@
 //! The state rebuilt from payloads and L1's history is the sequencer's, and every account can leave with it; whatever is left out or
 //! changed is noticed, and named.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::cast_possible_truncation)] // numbers are small
 
 mod common;
 

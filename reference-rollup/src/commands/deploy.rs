@@ -1,0 +1,118 @@
+//! `reference-rollup deploy`: the rollup's contracts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use clap::Args;
+use dac_chain::Endpoints;
+use dac_chain::admin::Account;
+use dac_client::files::{Deployment, FileError, write_atomically};
+use dac_runtime::config::Period;
+use reference_rollup::files::RollupFile;
+use reference_rollup::l1::{self, Terms};
+use serde_json::json;
+
+use super::context::{EthereumKeyArgs, RPC_TIMEOUT};
+use super::failure::CliError;
+use super::output::{Output, fields};
+use super::setup;
+
+/// Deploy the verifier and the rollup's contract, and write a rollup file. DEV ONLY keys.
+///
+/// The committee's activation delay and the verifier delay must both be longer than freeze delay and exit window together: whoever
+/// does not trust a new committee or verifier has time to leave. Afterwards the committee's owner admits the rollup:
+/// `dac admin admit-rollup --rollup <settlement>`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  reference-rollup deploy --deployment deployment.json --keys-dir target/reference-rollup \\
+      --key owner.json --password-file owner.password --out rollup.json")]
+pub(crate) struct Deploy {
+    #[command(flatten)]
+    key: EthereumKeyArgs,
+    /// The committee's deployment file, written by `dac admin deploy`.
+    #[arg(long, env = "DAC_DEPLOYMENT", value_name = "FILE")]
+    deployment: PathBuf,
+    /// JSON-RPC endpoint of L1; goes before the one in the deployment file, and is written into the rollup file.
+    #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
+    rpc_url: Option<String>,
+    /// Where the keys are, or are made: see `reference-rollup setup`.
+    #[arg(long, value_name = "DIR")]
+    keys_dir: PathBuf,
+    /// The contract's owner, a timelock for choice; the sender if not given.
+    #[arg(long, value_name = "ADDRESS")]
+    owner: Option<Address>,
+    /// Without service for so long, anyone may freeze the rollup.
+    #[arg(long, default_value = "2d", value_name = "TIME")]
+    freeze_delay: Period,
+    /// How long users have to leave a frozen rollup while the members keep the data.
+    #[arg(long, default_value = "4d", value_name = "TIME")]
+    exit_window: Period,
+    /// Between proposing another verifier and accepting it.
+    #[arg(long, default_value = "7d", value_name = "TIME")]
+    verifier_delay: Period,
+    /// The rollup file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Overwrite that file.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Deploy {
+    pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
+        if self.out.exists() && !self.force {
+            // Before any gas is spent.
+            return Err(FileError::Exists { path: self.out }.into());
+        }
+        let committee = Deployment::read(&self.deployment)?;
+        let rpc_url = self.rpc_url.or_else(|| committee.rpc_url.clone()).ok_or_else(|| {
+            CliError::usage("no JSON-RPC endpoint of L1 is given").hint("--rpc-url URL or DAC_RPC_URL")
+        })?;
+        let key = self.key.open()?;
+        let owner = self.owner.unwrap_or(key.address());
+        let endpoints = Endpoints::discover(&[&rpc_url], RPC_TIMEOUT).await?;
+        let (chain_id, expected) = (endpoints.chain_id(), committee.chain_id);
+        if chain_id != expected {
+            let message = format!("the committee is on chain {expected}, the RPC endpoint serves {chain_id}");
+            return Err(CliError::usage(message));
+        }
+        let keys = setup::keys(self.keys_dir, output).await?;
+
+        let terms = Terms {
+            owner,
+            certificate_log: committee.certificate_log,
+            freeze_delay: self.freeze_delay.0.as_secs(),
+            exit_window: self.exit_window.0.as_secs(),
+            verifier_delay: self.verifier_delay.0.as_secs(),
+        };
+        let account = Account::new(endpoints, Arc::new(key));
+        let waiting = output.spinner("deploying");
+        let progress = |what| waiting.set_message(format!("deploying {what}"));
+        let deployed = l1::deploy(&account, &terms, &keys.verifying(), progress).await;
+        waiting.finish_and_clear();
+        let deployed = deployed?;
+
+        let contracts = [committee.registry, committee.certificate_log];
+        let file = RollupFile::new(Some(rpc_url), chain_id, contracts, &deployed);
+        write_atomically(&self.out, file.to_json().as_bytes(), self.force)?;
+        let document = json!({
+            "rollup": file,
+            "owner": owner,
+            "dev_only": true,
+            "gas_used": deployed.gas_used,
+            "file": self.out,
+        });
+        output.result(&document, || {
+            fields(&[
+                ("settlement", deployed.settlement.to_string()),
+                ("verifier (DEV ONLY)", deployed.verifier.to_string()),
+                ("owner", owner.to_string()),
+                ("gas", deployed.gas_used.to_string()),
+                ("rollup file", self.out.display().to_string()),
+            ])
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! Files that commands pass around. JSON, read strictly: unknown, missing or repeated fields and anything after the document are
+//! refused.
+
+mod account;
+mod exit;
+mod rollup;
+mod withdrawals;
+
+use std::path::Path;
+
+use dac_client::files::{FileError, read_bounded};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use account::{AccountFile, AccountFileError};
+pub use exit::ExitFile;
+pub use rollup::{PoseidonAddresses, RollupFile};
+pub use withdrawals::{WithdrawalEntry, WithdrawalsFile};
+
+/// Documents here, at most.
+const FILE_MAX_BYTES: u64 = 64 << 10;
+
+/// A document that says what it is.
+trait Document: Serialize + DeserializeOwned {
+    /// The value of `format`.
+    const FORMAT: &'static str;
+    /// What it is called.
+    const WHAT: &'static str;
+
+    /// The value of `format` as it was read.
+    fn format(&self) -> &str;
+}
+
+fn to_json<D: Document>(document: &D) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("plain structures serialise");
+    text.push('\n');
+    text
+}
+
+fn from_json<D: Document>(text: &[u8]) -> Result<D, FileError> {
+    let malformed = |problem| FileError::Malformed { what: D::WHAT, problem };
+    let document: D = serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))?;
+    if document.format() != D::FORMAT {
+        return Err(malformed(format!("expected format {:?}, got another", D::FORMAT)));
+    }
+    Ok(document)
+}
+
+fn read<D: Document>(path: &Path) -> Result<D, FileError> {
+    from_json(&read_bounded(path, FILE_MAX_BYTES)?)
+}
