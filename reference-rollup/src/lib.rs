@@ -8,6 +8,7 @@
 //! | [`keys`], [`transaction`], [`inbox`] | what users sign here, and what comes from L1 |
 //! | [`batch`] | the sequencer: takes and includes, and keeps what the proof needs |
 //! | [`circuit`] | the statement, as constraints |
+//! | [`sequencer`] | the operator: batches on top of each other, and what is claimed of them |
 //! | [`prover`] | keys and proofs |
 //! | [`payload`] | what a batch publishes |
 //! | [`rebuild`], [`exit`] | the state again from payloads and L1's history, and the proof to leave with |
@@ -27,6 +28,7 @@ pub mod payload;
 pub mod poseidon;
 pub mod prover;
 pub mod rebuild;
+pub mod sequencer;
 pub mod shape;
 pub mod state;
 pub mod transaction;

@@ -15,8 +15,8 @@ use ark_groth16::{Groth16, ProvingKey, VerifyingKey};
 use ark_relations::gr1cs::SynthesisError;
 use ark_relations::utils::matrix::Matrix;
 use ark_serialize::{CanonicalDeserialize, CanonicalSerialize, SerializationError};
-use dac_types::{ClaimFields, InputNotInField};
 use dac_types::{B256, HashKind, PublicClaim};
+use dac_types::{ClaimFields, InputNotInField};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{CryptoRng, RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,6 @@ use thiserror::Error;
 use crate::batch::{Batch, OpenBatch};
 use crate::circuit::batch::{Report, statement};
 use crate::circuit::system::System;
-use crate::field;
 use crate::shape::{PAYLOAD_BYTES, POINTS};
 use crate::state::State;
 use crate::transaction::Domain;
@@ -256,16 +255,4 @@ impl From<&VerifyingKey<Bn254>> for VerifyingKeyOnL1 {
             ic: key.gamma_abc_g1.iter().map(g1_words).collect(),
         }
     }
-}
-
-/// What a batch's transition is called on L1, and what its claim is made of beside the certified header.
-pub fn transition_roots(batch: &Batch) -> [B256; 5] {
-    [
-        batch.before.state_root(),
-        batch.after.state_root(),
-        batch.batch_hash(),
-        batch.after.inbox,
-        batch.outputs(),
-    ]
-    .map(field::to_b256)
 }

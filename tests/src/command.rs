@@ -1,4 +1,4 @@
-//! The `dac` command line, run as its users run it, with `--json` read back.
+//! The project's command lines, run as their users run them, with `--json` read back.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -14,18 +14,24 @@ use crate::process::program;
 /// No command here may take longer.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// `dac`, run in one folder against one deployment.
+/// A program, run in one folder with one environment.
 #[derive(Clone, Debug)]
-pub struct Dac {
+pub struct CommandLine {
+    name: &'static str,
     program: PathBuf,
     folder: PathBuf,
     environment: Vec<(OsString, OsString)>,
 }
 
-impl Dac {
+impl CommandLine {
     /// Runs in `folder`, so that short file names will do.
-    pub fn new(folder: &Path) -> Result<Self> {
-        Ok(Self { program: program("dac")?, folder: folder.to_owned(), environment: Vec::new() })
+    pub fn new(name: &'static str, folder: &Path) -> Result<Self> {
+        Ok(Self { name, program: program(name)?, folder: folder.to_owned(), environment: Vec::new() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// With an environment variable, as users set `DAC_DEPLOYMENT`.
@@ -33,6 +39,12 @@ impl Dac {
     pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// The command as one would type it.
+    pub fn shown(&self, arguments: &[OsString]) -> String {
+        let words = arguments.iter().map(|argument| argument.to_string_lossy().into_owned());
+        [self.name.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
 
     /// Runs it to its end, whatever that is.
@@ -47,7 +59,7 @@ impl Dac {
             .envs(self.environment.iter().cloned())
             .kill_on_drop(true)
             .output();
-        tokio::time::timeout(LIMIT, run).await.context("dac")?.context("dac")
+        tokio::time::timeout(LIMIT, run).await.context(self.name)?.context(self.name)
     }
 
     /// Runs it with `--json`; its document, and the exit code that came with it.
@@ -60,7 +72,7 @@ impl Dac {
         all.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         let output = self.run(&all).await?;
         let document = serde_json::from_slice(&output.stdout).map_err(|error| {
-            let (command, stderr) = (shown(&all), String::from_utf8_lossy(&output.stderr));
+            let (command, stderr) = (self.shown(&all), String::from_utf8_lossy(&output.stderr));
             Failure::new(format!(
                 "{command} ended with {} and printed no document ({error}): {stderr}",
                 output.status
@@ -80,20 +92,10 @@ impl Dac {
         match self.document(&arguments).await? {
             (Some(0), document) => Ok(document),
             (code, document) => {
-                Err(Failure::new(format!("{} ended with {code:?}: {document}", shown(&arguments))))
+                Err(Failure::new(format!("{} ended with {code:?}: {document}", self.shown(&arguments))))
             }
         }
     }
-}
-
-/// A command line as one would type it.
-pub fn shown(arguments: &[OsString]) -> String {
-    let mut line = String::from("dac");
-    for argument in arguments {
-        line.push(' ');
-        line.push_str(&argument.to_string_lossy());
-    }
-    line
 }
 
 /// A text in a document.

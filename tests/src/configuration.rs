@@ -183,28 +183,42 @@ fn write(folder: &Path, name: &str, config: &Table) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// `dac submit`, waiting for the record on L1.
-pub fn submit_arguments(
-    payload: &Path,
-    api: &str,
-    disperser: &str,
-    rollup: Address,
-    number: u64,
-    poster: &KeyFiles,
-) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["submit".into(), payload.into()];
-    for (option, value) in [
-        ("--aggregator", OsString::from(api)),
-        ("--disperser", disperser.into()),
-        ("--rollup", rollup.to_string().into()),
-        ("--batch-number", number.to_string().into()),
-        ("--poster", poster.keystore.clone().into()),
-        ("--poster-password-file", poster.password.clone().into()),
-        ("--wait", "posted".into()),
-    ] {
-        arguments.extend([option.into(), value]);
+/// What `dac submit` is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// The file.
+    pub payload: &'a Path,
+    /// The aggregator's URL.
+    pub api: &'a str,
+    /// The aggregator's address.
+    pub disperser: &'a str,
+    /// The rollup's settlement contract.
+    pub rollup: Address,
+    /// The batch's number.
+    pub number: u64,
+    /// The rollup's poster.
+    pub poster: &'a KeyFiles,
+    /// How far to wait.
+    pub wait: &'a str,
+}
+
+impl Submission<'_> {
+    /// The command line.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["submit".into(), self.payload.into()];
+        for (option, value) in [
+            ("--aggregator", OsString::from(self.api)),
+            ("--disperser", self.disperser.into()),
+            ("--rollup", self.rollup.to_string().into()),
+            ("--batch-number", self.number.to_string().into()),
+            ("--poster", self.poster.keystore.clone().into()),
+            ("--poster-password-file", self.poster.password.clone().into()),
+            ("--wait", self.wait.into()),
+        ] {
+            arguments.extend([option.into(), value]);
+        }
+        arguments
     }
-    arguments
 }
 
 /// The command line of a service: its configuration, and the file in which it says where it listens once it is ready.

@@ -7,6 +7,7 @@ pub mod failure;
 pub mod gate;
 pub mod keys;
 pub mod network;
+pub mod operator;
 pub mod pki;
 pub mod process;
 pub mod rollup;

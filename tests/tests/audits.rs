@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 
 use dac_proto::reason::Reason;
-use dac_tests::command::{Dac, number};
+use dac_tests::command::{CommandLine, number};
 use dac_tests::network::{Network, Shape, real_payload};
 use dac_tests::{Context, Result, rpc};
 use dac_types::{BatchDigest, HashKind};
 use serde_json::Value;
 
-fn auditor(network: &Network) -> Result<Dac> {
+fn auditor(network: &Network) -> Result<CommandLine> {
     let deployment = network.committee.deployment;
-    let dac = Dac::new(network.folder())?
+    let dac = CommandLine::new("dac", network.folder())?
         .with("DAC_RPC_URL", network.l1.url())
         .with("DAC_REGISTRY", deployment.registry.to_string())
         .with("DAC_CERTIFICATE_LOG", deployment.log.to_string());

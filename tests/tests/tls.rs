@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dac_proto::v1::DeliveryState;
-use dac_tests::command::Dac;
+use dac_tests::command::CommandLine;
 use dac_tests::configuration::{self, Tls};
 use dac_tests::network::{Network, NetworkTls, Shape, real_payload};
 use dac_tests::pki::Authority;
@@ -43,21 +43,22 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
     std::fs::write(home.join("payload"), &payload)?;
     let poster = dac_tests::keys::ethereum(&home.join("poster"), &network.rollup.poster)?;
     let deployment = network.committee.deployment;
-    let dac = Dac::new(&home)?
+    let dac = CommandLine::new("dac", &home)?
         .with("DAC_RPC_URL", network.l1.url())
         .with("DAC_REGISTRY", deployment.registry.to_string())
         .with("DAC_CERTIFICATE_LOG", deployment.log.to_string())
         .with("DAC_TLS_CA", servers.certificate());
     let api = format!("https://localhost:{}", network.aggregator.gate(configuration::API).address().port());
-    let submit = configuration::submit_arguments(
-        Path::new("payload"),
-        &api,
-        &network.rollup.disperser.to_string(),
-        network.rollup.address,
-        1,
-        &poster,
-    );
-    let submitted = dac.expect(&submit).await?;
+    let submit = configuration::Submission {
+        payload: Path::new("payload"),
+        api: &api,
+        disperser: &network.rollup.disperser.to_string(),
+        rollup: network.rollup.address,
+        number: 1,
+        poster: &poster,
+        wait: "posted",
+    };
+    let submitted = dac.expect(submit.arguments()).await?;
     let digest = dac_tests::command::text(&submitted, "/digest")?.to_owned();
     dac.expect(["retrieve", &digest, "--out", "retrieved"]).await?;
     assert!(std::fs::read(home.join("retrieved"))? == payload);

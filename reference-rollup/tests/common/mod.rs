@@ -2,15 +2,14 @@
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
 use alloy_primitives::Address;
-use dac_coding::{Points, payload_fingerprint};
-use dac_types::{B256, ClaimFields, Geometry, HashKind, PublicClaim};
+use dac_types::{ClaimFields, Geometry, PublicClaim};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use reference_rollup::account::{AccountId, AccountIndex};
 use reference_rollup::batch::{Batch, OpenBatch};
 use reference_rollup::inbox::InboxEntry;
 use reference_rollup::keys::SecretKey;
-use reference_rollup::prover::transition_roots;
+use reference_rollup::sequencer::Sequencer;
 use reference_rollup::state::State;
 use reference_rollup::transaction::{Destination, Domain, SignedTransaction, Transaction};
 
@@ -83,27 +82,12 @@ pub fn busy_batch() -> Batch {
     batch.close()
 }
 
-/// What L1 would claim of a batch whose payload a committee of 7 (k = 3) certified.
+/// What L1 would claim of a batch whose payload a committee of 7 (k = 3) certified. For batches that no sequencer would seal, too.
 pub fn claim_fields(batch: &Batch, batch_number: u64) -> ClaimFields {
-    let payload = batch.payload();
-    let [old_state_root, new_state_root, batch_hash, l1_inputs, l1_outputs] = transition_roots(batch);
     let geometry = Geometry::new(7, 3).unwrap();
-    let length = payload.len() as u64;
-    let points = Points::from_record(B256::repeat_byte(0xc0), batch_hash, length, geometry);
-    ClaimFields {
-        old_state_root,
-        new_state_root,
-        chain_id: CHAIN_ID,
-        settlement: SETTLEMENT,
-        batch_number,
-        payload_length: length,
-        hash_kind: HashKind::Opaque,
-        batch_hash,
-        l1_inputs,
-        l1_outputs,
-        points: points.elements().flat_map(|point| point.to_bytes()).collect(),
-        payload_fingerprint: payload_fingerprint(&points, &payload).as_bytes().to_vec(),
-    }
+    let earlier = batch_number - 1;
+    let mut sequencer = Sequencer::resume(CHAIN_ID, SETTLEMENT, State::default(), earlier, 0);
+    sequencer.seal(batch.clone(), geometry).unwrap().claim.into_fields()
 }
 
 pub fn claim(batch: &Batch, batch_number: u64) -> PublicClaim {

@@ -1,0 +1,115 @@
+//! The reference rollup's proof of a full batch: what the circuit and its parts weigh, how long setup, witness and proof take on all cores,
+//! and the most memory that this process ever had. Peak memory includes the keys.
+//!
+//! `cargo bench -p dac-bench --bench proving`
+
+use std::fs;
+use std::time::Instant;
+
+use dac_bench::Timing;
+use dac_types::{Address, Geometry};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use reference_rollup::account::AccountIndex;
+use reference_rollup::circuit::batch::statement;
+use reference_rollup::circuit::system::Weight;
+use reference_rollup::inbox::InboxEntry;
+use reference_rollup::keys::SecretKey;
+use reference_rollup::prover::{self, Keys, public_inputs};
+use reference_rollup::sequencer::{Sealed, Sequencer};
+use reference_rollup::shape::TRANSACTION_SLOTS;
+use reference_rollup::transaction::{Destination, Transaction};
+
+const RUNS: usize = 5;
+const USERS: u8 = 3;
+
+/// Three users, two of whom are there already; a deposit, an exit request, transfers in a circle, and a withdrawal at the end.
+fn full_batch() -> Sealed {
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let geometry = Geometry::new(7, 3).expect("valid");
+    let keys: Vec<_> = (0..USERS).map(|_| SecretKey::random(&mut rng)).collect();
+    let recipient = |user: usize| Address::repeat_byte(u8::try_from(user).expect("few") + 1);
+    let deposit = |user: usize| {
+        let id = keys[user].public().account_id(recipient(user));
+        InboxEntry::Deposit { id, amount: 1_000_000 }
+    };
+    let mut sequencer = Sequencer::new(1, Address::repeat_byte(9));
+    let mut first = sequencer.open();
+    first.take(deposit(0)).expect("room");
+    first.take(deposit(1)).expect("room");
+    let first = first.close();
+    sequencer.seal(first, geometry).expect("sealed");
+
+    let domain = sequencer.domain();
+    let mut batch = sequencer.open();
+    batch.take(deposit(2)).expect("room");
+    let (id, index) = (keys[1].public().account_id(recipient(1)), AccountIndex(2));
+    batch.take(InboxEntry::Exit { id, index, recipient: recipient(1) }).expect("room");
+    for slot in 0..TRANSACTION_SLOTS {
+        let user = if slot % 2 == 0 { 0 } else { 2 };
+        let nonce = u32::try_from(slot / 2).expect("few");
+        let to = match slot {
+            last if last + 1 == TRANSACTION_SLOTS => Destination::L1(recipient(user)),
+            _ => Destination::Account(AccountIndex(if user == 0 { 3 } else { 2 })),
+        };
+        let from = AccountIndex(u32::try_from(user).expect("few") + 1);
+        let transaction = Transaction { from, nonce, to, amount: 100 };
+        batch.include(&transaction.sign(domain, &keys[user], recipient(user), &mut rng)).expect("valid");
+    }
+    let batch = batch.close();
+    sequencer.seal(batch, geometry).expect("sealed")
+}
+
+#[allow(clippy::cast_precision_loss)] // far below 2^52
+fn row(name: &str, weight: Weight, total: Weight) {
+    println!(
+        "  {name:24} {:>9} constraints {:>5.1} %   {:>9} entries {:>5.1} %",
+        weight.constraints,
+        100.0 * weight.constraints as f64 / total.constraints as f64,
+        weight.entries,
+        100.0 * weight.entries as f64 / total.entries as f64,
+    );
+}
+
+/// The most memory that this process has had, in MiB.
+fn peak_memory_mib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
+fn main() {
+    let report = prover::report();
+    println!("The circuit: {} variables", report.total.variables);
+    row("all", report.total, report.total);
+    row("fingerprints, 2 points", report.fingerprints, report.total);
+    row("hash of the payload", report.batch_hash, report.total);
+    row("18 transactions", report.transactions, report.total);
+    row("2 inbox entries", report.inbox, report.total);
+
+    let started = Instant::now();
+    let keys = Keys::development().expect("keys");
+    println!("Setup (DEV ONLY)            {:>8.2} s", started.elapsed().as_secs_f64());
+    let sealed = full_batch();
+    let inputs = public_inputs(&sealed.claim).expect("inputs");
+    let witness = Timing::of(RUNS, || statement(&sealed.batch, &sealed.claim, &inputs));
+    let mut rng = ChaCha20Rng::seed_from_u64(2);
+    let proof = Timing::of(RUNS, || keys.prove(&sealed.batch, &sealed.claim, &mut rng).expect("proved"));
+    let last = keys.prove(&sealed.batch, &sealed.claim, &mut rng).expect("proved");
+    let verified = Timing::of(RUNS, || assert!(keys.verifies(&sealed.claim, &last)));
+    println!(
+        "Witness and constraints     {:>8.2} s   (median {:.2})",
+        witness.best_ms() / 1e3,
+        witness.median_ms() / 1e3
+    );
+    println!(
+        "Proof, all of it            {:>8.2} s   (median {:.2})",
+        proof.best_ms() / 1e3,
+        proof.median_ms() / 1e3
+    );
+    println!("Verification                {:>8.2} ms", verified.best_ms());
+    match peak_memory_mib() {
+        Some(mib) => println!("Peak memory                 {mib:>8} MiB"),
+        None => println!("Peak memory                 not known on this system"),
+    }
+}

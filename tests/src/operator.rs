@@ -1,0 +1,136 @@
+//! The reference rollup's operator and its users, for the demo and the whole-system tests: a sequencer that reads the inbox from L1, and a
+//! prover, with the keys that everybody knows (DEV ONLY).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy::primitives::Bytes;
+use dac_chain::Address;
+use dac_types::Geometry;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use reference_rollup::account::{AccountId, AccountIndex};
+use reference_rollup::keys::SecretKey;
+use reference_rollup::l1::RollupReader;
+use reference_rollup::prover::Keys;
+use reference_rollup::sequencer::{Sealed, Sequencer};
+use reference_rollup::shape::INBOX_SLOTS;
+use reference_rollup::transaction::{Destination, Domain, SignedTransaction, Transaction};
+
+use crate::failure::{Context, Failure, Result};
+use crate::process::source_root;
+
+/// Where the development keys are kept between runs.
+pub fn keys_folder() -> PathBuf {
+    source_root().join("target/reference-rollup")
+}
+
+/// The development keys, made once.
+pub async fn keys() -> Result<Arc<Keys>> {
+    let keys = tokio::task::spawn_blocking(|| Keys::cached_development(&keys_folder()));
+    Ok(Arc::new(keys.await.context("the task that reads the keys")??))
+}
+
+/// A user of the rollup: a key, where exits go, and how many transactions it has made.
+pub struct Wallet {
+    /// Signs on the rollup.
+    pub key: SecretKey,
+    /// Is paid on L1.
+    pub recipient: Address,
+    /// Where the account is, once its deposit was taken.
+    pub index: AccountIndex,
+    nonce: u32,
+}
+
+impl Wallet {
+    /// A user that has made no transaction yet.
+    pub fn new(key: SecretKey, recipient: Address) -> Self {
+        Self { key, recipient, index: AccountIndex(0), nonce: 0 }
+    }
+
+    /// Its account.
+    pub fn id(&self) -> AccountId {
+        self.key.public().account_id(self.recipient)
+    }
+
+    /// The next transaction of this user, signed.
+    pub fn pays(&mut self, domain: Domain, to: Destination, amount: u64) -> SignedTransaction {
+        let transaction = Transaction { from: self.index, nonce: self.nonce, to, amount };
+        self.nonce += 1;
+        transaction.sign(domain, &self.key, self.recipient, &mut fresh_rng())
+    }
+}
+
+/// Seeded by the operating system: arkworks is on another version of rand than the rest.
+fn fresh_rng() -> ChaCha20Rng {
+    ChaCha20Rng::from_seed(rand::random())
+}
+
+/// A proof, and how long it took.
+pub struct Proved {
+    /// As L1 takes it.
+    pub proof: Bytes,
+    /// Witness and proof.
+    pub took: Duration,
+}
+
+/// Who runs the rollup. Everything it knows is on L1 and with the committee, so nothing is lost with it.
+pub struct Operator {
+    sequencer: Sequencer,
+    keys: Arc<Keys>,
+    reader: RollupReader,
+    from_block: u64,
+    geometry: Geometry,
+}
+
+impl Operator {
+    /// Of a rollup that has just been deployed, in this block.
+    pub fn new(
+        chain_id: u64,
+        reader: RollupReader,
+        from_block: u64,
+        geometry: Geometry,
+        keys: Arc<Keys>,
+    ) -> Self {
+        let sequencer = Sequencer::new(chain_id, reader.address());
+        Self { sequencer, keys, reader, from_block, geometry }
+    }
+
+    /// Where transactions are valid.
+    pub fn domain(&self) -> Domain {
+        self.sequencer.domain()
+    }
+
+    /// Where a user's account is.
+    pub fn find(&self, wallet: &Wallet) -> Result<AccountIndex> {
+        self.sequencer.state().find(wallet.id()).context("an account of this user")
+    }
+
+    /// A batch of what waits in the inbox, and of these transactions.
+    pub async fn batch(&mut self, transactions: &[SignedTransaction]) -> Result<Sealed> {
+        let consumed = usize::try_from(self.sequencer.inputs_consumed())?;
+        let read = self.reader.history(self.from_block, |_, _| {}).await?;
+        let mut batch = self.sequencer.open();
+        for record in read.history.inbox.iter().skip(consumed).take(INBOX_SLOTS) {
+            batch.take(record.entry)?;
+        }
+        for signed in transactions {
+            batch.include(signed)?;
+        }
+        let batch = batch.close();
+        Ok(self.sequencer.seal(batch, self.geometry)?)
+    }
+
+    /// The proof of a batch, on a thread of its own.
+    pub async fn prove(&self, sealed: &Sealed) -> Result<Proved> {
+        let (keys, sealed) = (self.keys.clone(), sealed.clone());
+        let proving = tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
+            let mut rng = fresh_rng();
+            let proof = keys.prove(&sealed.batch, &sealed.claim, &mut rng)?;
+            Ok::<_, Failure>(Proved { proof: proof.to_bytes(), took: started.elapsed() })
+        });
+        proving.await.context("the prover's task")?
+    }
+}
