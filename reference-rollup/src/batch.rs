@@ -6,7 +6,7 @@ use ark_ff::Zero;
 use crate::account::{Account, AccountIndex};
 use crate::field;
 use crate::inbox::{InboxEntry, Withdrawal};
-use crate::payload::{batch_hash, state_block};
+use crate::payload::{batch_hash, state_block, transaction_blocks};
 use crate::poseidon;
 use crate::shape::{INBOX_SLOTS, PAYLOAD_BYTES, TRANSACTION_SLOTS};
 use crate::state::{AccountUpdate, InboxError, InboxTrace, State, TransactionError, TransactionTrace};
@@ -52,14 +52,12 @@ impl Batch {
     /// What the committee stores.
     pub fn payload(&self) -> Vec<u8> {
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
-        let state = |update: &AccountUpdate| state_block(update.index, &update.after);
         for slot in &self.inbox {
-            payload.extend(state(&slot.update));
+            payload.extend(state_block(slot.update.index, &slot.update.after));
             payload.extend(field::to_le_bytes(slot.update.after.id.0));
         }
         for slot in &self.transactions {
-            payload.extend(state(&slot.sender));
-            payload.extend(state(&slot.receiver));
+            payload.extend(transaction_blocks(slot).as_flattened());
         }
         payload
     }

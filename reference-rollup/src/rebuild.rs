@@ -12,7 +12,7 @@ use ark_ff::Zero;
 use thiserror::Error;
 
 use crate::field;
-use crate::inbox::InboxEntry;
+use crate::inbox::{InboxEntry, Withdrawal};
 use crate::payload::PayloadError;
 use crate::state::State;
 
@@ -134,11 +134,32 @@ pub enum RebuildError {
         /// As it settled.
         expected: B256,
     },
+    /// A payload leads to the root, and grants something else than what settled. No circuit lets that happen.
+    #[error("the payload of batch {batch} grants {got}, the batch settled with outputs {expected}")]
+    WrongOutputs {
+        /// Which.
+        batch: u64,
+        /// Computed.
+        got: B256,
+        /// As it settled.
+        expected: B256,
+    },
+}
+
+/// What payloads and history lead to.
+#[derive(Clone)]
+pub struct Rebuilt {
+    /// The last state.
+    pub state: State,
+    /// What each batch granted on L1, by its number; batches that granted nothing are left out.
+    pub withdrawals: BTreeMap<u64, Vec<Withdrawal>>,
 }
 
 /// The state in the making: one batch after the other. An error ends it, since a payload may have been applied in part.
 pub struct Rebuilder<'a> {
     state: State,
+    withdrawals: BTreeMap<u64, Vec<Withdrawal>>,
+    inbox: &'a [InboxRecord],
     /// By number of entries taken.
     heads: Vec<Fr>,
     taken: u64,
@@ -167,8 +188,15 @@ impl<'a> Rebuilder<'a> {
                 return Err(RebuildError::BatchOrder { expected, got: record.number });
             }
         }
-        let state = State::default();
-        Ok(Self { state, heads, taken: 0, applied: 0, rest: &history.batches })
+        Ok(Self {
+            state: State::default(),
+            withdrawals: BTreeMap::new(),
+            inbox: &history.inbox,
+            heads,
+            taken: 0,
+            applied: 0,
+            rest: &history.batches,
+        })
     }
 
     /// The batch whose payload is due; none when all were applied.
@@ -181,7 +209,7 @@ impl<'a> Rebuilder<'a> {
         self.applied
     }
 
-    /// Applies the payload of the batch that is due, and compares the root with the settled one.
+    /// Applies the payload of the batch that is due, and compares root and outputs with the settled ones.
     pub fn apply(mut self, payload: &[u8]) -> Result<Self, RebuildError> {
         let Some((record, rest)) = self.rest.split_first() else {
             return Err(RebuildError::NotSettled { batch: self.applied + 1, settled: self.applied });
@@ -193,27 +221,39 @@ impl<'a> Rebuilder<'a> {
         let head = usize::try_from(got).ok().and_then(|taken| self.heads.get(taken).copied());
         let known = self.heads.len() as u64 - 1;
         let head = head.ok_or(RebuildError::InputsMissing { batch, got, known })?;
-        self.state.apply_payload(payload).map_err(|source| RebuildError::Payload { batch, source })?;
+        let new = usize::try_from(self.taken).ok().zip(usize::try_from(got).ok());
+        let new = new.and_then(|(from, to)| self.inbox.get(from..to)).unwrap_or_default();
+        let entries: Vec<InboxEntry> = new.iter().map(|record| record.entry).collect();
+        let granted = self.state.apply_payload(payload, &entries);
+        let granted = granted.map_err(|source| RebuildError::Payload { batch, source })?;
         self.state.set_inbox_head(head);
         let root = field::to_b256(self.state.root());
         if root != record.new_state_root {
             return Err(RebuildError::WrongRoot { batch, got: root, expected: record.new_state_root });
+        }
+        let outputs = granted.iter().fold(Fr::zero(), |chain, withdrawal| withdrawal.chain_after(chain));
+        let outputs = field::to_b256(outputs);
+        if outputs != record.outputs {
+            return Err(RebuildError::WrongOutputs { batch, got: outputs, expected: record.outputs });
+        }
+        if !granted.is_empty() {
+            self.withdrawals.insert(batch, granted);
         }
         (self.taken, self.applied, self.rest) = (got, batch, rest);
         Ok(self)
     }
 
     /// The state after the last batch; an error while one is due.
-    pub fn finish(self) -> Result<State, RebuildError> {
+    pub fn finish(self) -> Result<Rebuilt, RebuildError> {
         match self.rest.first() {
             Some(due) => Err(RebuildError::MissingPayload { batch: due.number, digest: due.digest }),
-            None => Ok(self.state),
+            None => Ok(Rebuilt { state: self.state, withdrawals: self.withdrawals }),
         }
     }
 }
 
 /// The state that all these payloads, by batch number, lead to. Every batch of the history needs its payload.
-pub fn rebuild(payloads: &BTreeMap<u64, Vec<u8>>, history: &History) -> Result<State, RebuildError> {
+pub fn rebuild(payloads: &BTreeMap<u64, Vec<u8>>, history: &History) -> Result<Rebuilt, RebuildError> {
     let settled = history.batches.len() as u64;
     let stray = payloads.keys().find(|batch| !(1..=settled).contains(*batch));
     if let Some(&batch) = stray {

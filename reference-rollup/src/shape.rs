@@ -1,6 +1,6 @@
 //! The fixed shape of a batch: what the circuit is made for. A Groth16 key belongs to one shape.
 
-/// Children of a node of the accounts tree.
+/// Children of a node of the accounts tree: two bits of an index choose one.
 pub const TREE_ARITY: usize = 4;
 /// Levels between the accounts and their root.
 pub const TREE_DEPTH: usize = 8;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use alloy_primitives::Address;
 use ark_bn254::Fr;
 use ark_ff::Zero;
 use thiserror::Error;
@@ -134,13 +135,16 @@ pub struct TransactionTrace {
     pub withdrawal: Option<Withdrawal>,
 }
 
+/// Which account an entry of the inbox touches, what becomes of it, and what L1 is to pay.
+type Taken = (AccountIndex, Account, Option<Withdrawal>);
+
 /// Accounts, and how far the inbox was read.
 #[derive(Clone, Default)]
 pub struct State {
     tree: AccountTree,
     by_id: HashMap<AccountId, AccountIndex>,
-    /// Places 1..next are taken.
-    taken: u32,
+    /// Places from 1 up to and with this one are taken; the next one is free.
+    full_up_to: u32,
     inbox_head: Fr,
 }
 
@@ -191,7 +195,9 @@ impl State {
     pub(crate) fn set(&mut self, index: AccountIndex, account: Account) {
         self.tree.set(index, account);
         self.by_id.entry(account.id).or_insert(index);
-        self.taken = self.taken.max(index.0);
+        while !self.account(AccountIndex(self.full_up_to + 1)).is_empty() {
+            self.full_up_to += 1;
+        }
     }
 
     /// Says how far the inbox was read.
@@ -218,16 +224,11 @@ impl State {
         Ok(InboxTrace { entry: Some(entry), update: self.update(index, after), withdrawal })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn deposit(
-        &self,
-        id: AccountId,
-        amount: u64,
-    ) -> Result<(AccountIndex, Account, Option<Withdrawal>), InboxError> {
+    fn deposit(&self, id: AccountId, amount: u64) -> Result<Taken, InboxError> {
         if id.0.is_zero() {
             return Err(InboxError::ZeroId);
         }
-        let index = self.find(id).unwrap_or(AccountIndex(self.taken + 1));
+        let index = self.find(id).unwrap_or(AccountIndex(self.full_up_to + 1));
         if index.0 >= ACCOUNTS_MAX {
             return Err(InboxError::AccountsFull);
         }
@@ -239,13 +240,7 @@ impl State {
         Ok((index, Account { id, balance, ..before }, None))
     }
 
-    #[allow(clippy::type_complexity)]
-    fn exit(
-        &self,
-        id: AccountId,
-        index: AccountIndex,
-        recipient: alloy_primitives::Address,
-    ) -> Result<(AccountIndex, Account, Option<Withdrawal>), InboxError> {
+    fn exit(&self, id: AccountId, index: AccountIndex, recipient: Address) -> Result<Taken, InboxError> {
         if index.0 == 0 || index.0 >= ACCOUNTS_MAX {
             return Err(InboxError::IndexOutOfRange { index });
         }

@@ -51,7 +51,7 @@ impl AccountTree {
         let mut place = index.0;
         for height in 0..=TREE_DEPTH {
             self.nodes.insert((height, place), hash);
-            place /= TREE_ARITY as u32;
+            place = parent(place);
             if height < TREE_DEPTH {
                 hash = poseidon::hash(&self.children(height, place));
             }
@@ -60,15 +60,14 @@ impl AccountTree {
 
     /// Children of the node at `place` of the level above `height`.
     fn children(&self, height: usize, place: u32) -> [Fr; TREE_ARITY] {
-        let first = place * TREE_ARITY as u32;
-        [0, 1, 2, 3].map(|child| self.node(height, first + child))
+        [0, 1, 2, 3].map(|child| self.node(height, place << 2 | child))
     }
 
     /// The way from an account to the root.
     pub fn path(&self, index: AccountIndex) -> Path {
         let mut place = index.0;
         std::array::from_fn(|height| {
-            place /= TREE_ARITY as u32;
+            place = parent(place);
             self.children(height, place)
         })
     }
@@ -77,6 +76,11 @@ impl AccountTree {
     pub fn accounts(&self) -> impl Iterator<Item = (AccountIndex, &Account)> {
         self.accounts.iter().map(|(index, account)| (AccountIndex(*index), account))
     }
+}
+
+/// The place of a node's parent, one level up.
+const fn parent(place: u32) -> u32 {
+    place >> 2
 }
 
 /// Which child an account's path goes through, from the lowest level up.

@@ -57,7 +57,8 @@ fn every_field_of_the_claim_is_bound() {
     let batch = busy_batch();
     let truth = claim_fields(&batch, 5);
     // Not the number: the same transition is true under any, until a proof is made for one. See the proofs' tests.
-    let mutations: [(&str, fn(&mut ClaimFields)); 11] = [
+    type Mutation = (&'static str, fn(&mut ClaimFields));
+    let mutations: [Mutation; 11] = [
         ("old root", |claim| claim.old_state_root = bumped(claim.old_state_root)),
         ("new root", |claim| claim.new_state_root = bumped(claim.new_state_root)),
         ("chain", |claim| claim.chain_id += 1),

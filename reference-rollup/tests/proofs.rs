@@ -28,7 +28,8 @@ fn a_proof_holds_for_its_claim_and_for_no_other() {
     assert_eq!(proof.to_bytes().len(), PROOF_BYTES);
 
     let zero = B256::ZERO;
-    let mutations: [(&str, &dyn Fn(&mut ClaimFields)); 11] = [
+    type Mutation<'a> = (&'a str, &'a dyn Fn(&mut ClaimFields));
+    let mutations: [Mutation<'_>; 11] = [
         ("old root", &|claim| claim.old_state_root = zero),
         ("new root", &|claim| claim.new_state_root = zero),
         ("chain", &|claim| claim.chain_id += 1),

@@ -130,7 +130,7 @@ proptest! {
     #[test]
     fn what_is_rebuilt_is_the_sequencers_state_and_everybody_can_leave(seed: u64, batches in 1_usize..8) {
         let life = Life::lived(seed, batches);
-        let rebuilt = rebuild(&life.payloads, &life.history).unwrap();
+        let rebuilt = rebuild(&life.payloads, &life.history).unwrap().state;
         prop_assert_eq!(rebuilt.root(), life.state.root());
         prop_assert_eq!(rebuilt.accounts(), life.state.accounts());
         let mut leavers = 0;
@@ -309,5 +309,5 @@ fn values_with_two_meanings_are_refused() {
 #[test]
 fn the_empty_state_is_the_contracts_genesis() {
     let genesis = alloy_primitives::b256!("1892bc781e7bf3a640f3b60813cef79eaf4307084fd4199a114421576e85d515");
-    assert_eq!(field::to_b256(rebuild(&BTreeMap::new(), &History::default()).unwrap().root()), genesis);
+    assert_eq!(field::to_b256(rebuild(&BTreeMap::new(), &History::default()).unwrap().state.root()), genesis);
 }

@@ -10,9 +10,10 @@ use dac_types::{Address, PublicClaim};
 use reference_rollup::account::{Account, AccountId, AccountIndex};
 use reference_rollup::batch::{Batch, BatchError, OpenBatch, Roots};
 use reference_rollup::circuit::batch::statement;
+use reference_rollup::field;
 use reference_rollup::inbox::{InboxEntry, Withdrawal};
 use reference_rollup::prover::public_inputs;
-use reference_rollup::shape::{INBOX_SLOTS, TRANSACTION_SLOTS};
+use reference_rollup::shape::{ACCOUNTS_MAX, INBOX_SLOTS, PAYLOAD_BYTES, TRANSACTION_SLOTS};
 use reference_rollup::state::{
     AccountUpdate, InboxError, InboxTrace, State, TransactionError, TransactionTrace,
 };
@@ -101,6 +102,18 @@ fn an_exit_request_of_somebody_else_moves_nothing() {
     assert_ne!(state.inbox_head(), Fr::zero());
 }
 
+/// A malicious sequencer can open an account at the last place; whoever takes over still finds the empty ones.
+#[test]
+fn an_account_at_the_last_place_fills_no_other() {
+    let mut payload = vec![0; PAYLOAD_BYTES];
+    payload[..4].copy_from_slice(&(ACCOUNTS_MAX - 1).to_le_bytes());
+    payload[8..16].copy_from_slice(&1_u64.to_le_bytes());
+    payload[16..48].copy_from_slice(&field::to_le_bytes(User::new(1).id().0));
+    let mut state = State::default();
+    state.apply_payload(&payload, &[]).unwrap();
+    assert_eq!(state.take(User::new(2).deposit(5)).map(|trace| trace.update.index), Ok(AccountIndex(1)));
+}
+
 #[test]
 fn a_full_batch_says_so() {
     let (mut state, alice, bob) = two_accounts();
@@ -109,10 +122,11 @@ fn a_full_batch_says_so() {
         batch.take(bob.deposit(1)).unwrap();
     }
     assert_eq!(batch.take(bob.deposit(1)), Err(BatchError::Full { slots: INBOX_SLOTS }));
-    for nonce in 0..TRANSACTION_SLOTS as u32 {
+    let slots = u32::try_from(TRANSACTION_SLOTS).unwrap();
+    for nonce in 0..slots {
         batch.include(&alice.sign(transfer(1, nonce, 2, 1))).unwrap();
     }
-    let more = alice.sign(transfer(1, TRANSACTION_SLOTS as u32, 2, 1));
+    let more = alice.sign(transfer(1, slots, 2, 1));
     assert_eq!(batch.include(&more), Err(BatchError::Full { slots: TRANSACTION_SLOTS }));
 }
 
@@ -175,7 +189,7 @@ impl Forger {
     }
 
     /// Whether the lie can be proved.
-    fn is_provable(mut self) -> bool {
+    fn can_be_proved(mut self) -> bool {
         // Idle slots of the inbox come before transactions, so lies in transactions begin with a full inbox of nothing.
         let idle_path = |forger: &Self| forger.tree.path(AccountIndex(0));
         let idle = |path| AccountUpdate {
@@ -222,46 +236,46 @@ impl Forger {
 fn the_circuit_refuses_forged_transactions() {
     // The forger can be believed: what is true, it proves.
     let (forger, alice, _) = Forger::new(500);
-    assert!(forger.transfer(alice.sign(transfer(1, 0, 2, 10)), 2).is_provable());
+    assert!(forger.transfer(alice.sign(transfer(1, 0, 2, 10)), 2).can_be_proved());
     let (forger, alice, _) = Forger::new(500);
-    assert!(forger.transfer(alice.sign(transfer(1, 0, 2, 1_000)), 2).is_provable());
+    assert!(forger.transfer(alice.sign(transfer(1, 0, 2, 1_000)), 2).can_be_proved());
 
     let (forger, alice, _) = Forger::new(500);
-    assert!(!forger.transfer(alice.sign(transfer(1, 0, 2, 1_001)), 2).is_provable(), "negative balance");
+    assert!(!forger.transfer(alice.sign(transfer(1, 0, 2, 1_001)), 2).can_be_proved(), "negative balance");
 
     let (forger, alice, _) = Forger::new(u64::MAX);
-    assert!(!forger.transfer(alice.sign(transfer(1, 0, 2, 1)), 2).is_provable(), "overflow");
+    assert!(!forger.transfer(alice.sign(transfer(1, 0, 2, 1)), 2).can_be_proved(), "overflow");
 
     let (forger, alice, _) = Forger::new(500);
-    assert!(!forger.transfer(alice.sign(transfer(1, 1, 2, 10)), 2).is_provable(), "wrong nonce");
+    assert!(!forger.transfer(alice.sign(transfer(1, 1, 2, 10)), 2).can_be_proved(), "wrong nonce");
 
     let (forger, alice, _) = Forger::new(500);
-    assert!(!forger.transfer(alice.sign(transfer(1, 0, 1, 10)), 1).is_provable(), "self-transfer");
+    assert!(!forger.transfer(alice.sign(transfer(1, 0, 1, 10)), 1).can_be_proved(), "self-transfer");
 
     let (forger, alice, _) = Forger::new(500);
-    assert!(!forger.transfer(alice.sign(transfer(1, 0, 9, 10)), 9).is_provable(), "unknown receiver");
+    assert!(!forger.transfer(alice.sign(transfer(1, 0, 9, 10)), 9).can_be_proved(), "unknown receiver");
 
     let (forger, alice, _) = Forger::new(500);
-    assert!(!forger.transfer(alice.sign(transfer(9, 0, 2, 0)), 2).is_provable(), "unknown sender");
+    assert!(!forger.transfer(alice.sign(transfer(9, 0, 2, 0)), 2).can_be_proved(), "unknown sender");
 
     let (forger, _, bob) = Forger::new(500);
-    assert!(!forger.transfer(bob.sign(transfer(1, 0, 2, 10)), 2).is_provable(), "somebody else's key");
+    assert!(!forger.transfer(bob.sign(transfer(1, 0, 2, 10)), 2).can_be_proved(), "somebody else's key");
 
     let (forger, alice, bob) = Forger::new(500);
     let mut stolen = alice.sign(transfer(1, 0, 2, 10));
     stolen.signature = bob.key.sign(stolen.transaction.message(domain()), &mut rng(5));
-    assert!(!forger.transfer(stolen, 2).is_provable(), "somebody else's signature");
+    assert!(!forger.transfer(stolen, 2).can_be_proved(), "somebody else's signature");
 
     let (forger, alice, _) = Forger::new(500);
     let mut altered = alice.sign(transfer(1, 0, 2, 10));
     altered.transaction.amount = 11;
-    assert!(!forger.transfer(altered, 2).is_provable(), "altered");
+    assert!(!forger.transfer(altered, 2).can_be_proved(), "altered");
 
     let (mut forger, alice, _) = Forger::new(500);
     let third = Account { id: User::new(3).id(), nonce: 0, balance: 0 };
     forger.tree.set(AccountIndex(3), third);
     forger.before.accounts = forger.tree.root();
-    assert!(!forger.transfer(alice.sign(transfer(1, 0, 2, 10)), 3).is_provable(), "redirected");
+    assert!(!forger.transfer(alice.sign(transfer(1, 0, 2, 10)), 3).can_be_proved(), "redirected");
 }
 
 #[test]
@@ -272,20 +286,20 @@ fn the_circuit_refuses_money_from_nowhere() {
     let sender = forger.update(1, |_| {});
     let receiver = forger.update(2, |account| account.balance += 10);
     forger.transactions.push(TransactionTrace { signed: Some(signed), sender, receiver, withdrawal: None });
-    assert!(!forger.is_provable(), "a payment that nobody made");
+    assert!(!forger.can_be_proved(), "a payment that nobody made");
 
     // An unused slot that touches an account.
     let (mut forger, ..) = Forger::new(500);
     let sender = forger.update(1, |account| account.balance += 1);
     let receiver = forger.update(1, |_| {});
     forger.transactions.push(TransactionTrace { signed: None, sender, receiver, withdrawal: None });
-    assert!(!forger.is_provable(), "a balance that grew");
+    assert!(!forger.can_be_proved(), "a balance that grew");
 
     // A transfer that is granted on L1 as well.
     let (forger, alice, _) = Forger::new(500);
     let mut forger = forger.transfer(alice.sign(transfer(1, 0, 2, 10)), 2);
     forger.transactions[0].withdrawal = Some(Withdrawal { recipient: Address::ZERO, amount: 10 });
-    assert!(!forger.is_provable(), "paid twice");
+    assert!(!forger.can_be_proved(), "paid twice");
 }
 
 #[test]
@@ -297,7 +311,7 @@ fn the_circuit_refuses_forged_inboxes() {
                 account.id = id;
                 account.balance += credited;
             })
-            .is_provable()
+            .can_be_proved()
     };
     let (forger, alice, _) = Forger::new(500);
     assert!(deposit(forger, &alice, 1, 10));
@@ -317,7 +331,7 @@ fn the_circuit_refuses_forged_inboxes() {
             .take(entry, index, withdrawal, move |account| {
                 account.balance = account.balance.wrapping_sub(paid.unwrap_or(0));
             })
-            .is_provable()
+            .can_be_proved()
     };
     let (forger, alice, _) = Forger::new(500);
     assert!(exit(forger, &alice, 1, Some(1_000)));
@@ -332,6 +346,29 @@ fn the_circuit_refuses_forged_inboxes() {
     assert!(!exit(forger, &alice, 1, Some(999)), "less than there is");
     let (forger, alice, _) = Forger::new(500);
     assert!(!exit(forger, &alice, 2, Some(500)), "somebody else's account");
+}
+
+/// L1 pays a withdrawal only to who can write down all of its batch. So a recipient must be an address, and be published: a batch whose
+/// other withdrawals nobody can know would lock everybody's.
+#[test]
+fn what_is_granted_can_be_written_down_by_everybody() {
+    let to = Address::repeat_byte(0xab);
+    let granting = |to: Address| {
+        let (mut state, alice, bob) = two_accounts();
+        let mut batch = OpenBatch::new(&mut state, domain());
+        let exit = InboxEntry::Exit { id: bob.id(), index: AccountIndex(2), recipient: bob.recipient };
+        batch.take(exit).unwrap();
+        batch.include(&alice.sign(withdrawal(1, 0, to, 1))).unwrap();
+        (exit, batch.close())
+    };
+    let (exit, batch) = granting(to);
+    let (mut state, ..) = two_accounts();
+    assert_eq!(state.apply_payload(&batch.payload(), &[exit]), Ok(batch.withdrawals()));
+    assert_ne!(batch.payload(), granting(Address::repeat_byte(0xcd)).1.payload());
+    // In the circuit its bits are variables, 160 of them; it is none itself, which could be any field element.
+    let claim = claim(&batch, 1);
+    let (system, _) = statement(&batch, &claim, &public_inputs(&claim).unwrap());
+    assert!(!system.assignment().contains(&field::from_address(to)));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::transaction::{Destination, Domain, Transaction, two_to};
 const INDEX_BITS: usize = 2 * TREE_DEPTH;
 const NONCE_BITS: usize = 32;
 const AMOUNT_BITS: usize = 64;
+const ADDRESS_BITS: usize = 160;
 
 /// What the parts of the statement weigh.
 #[derive(Clone, Copy, Debug)]
@@ -246,7 +247,7 @@ fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks:
     let amount = pack(&amount_bits);
     // Nothing is deposited but by a deposit.
     system.enforce(&amount, deposit.not().wire(), &Wire::zero());
-    let recipient_bits = system.free_bits(recipient, 160);
+    let recipient_bits = system.free_bits(recipient, ADDRESS_BITS);
     let recipient = pack(&recipient_bits);
     system.enforce(&recipient, exit.not().wire(), &Wire::zero());
 
@@ -339,7 +340,9 @@ fn transaction_slot(
     let distance = &to_wire - &from_wire;
     system.nonzero_if(&distance, &transfer);
     system.enforce(&distance, transfer.not().wire(), &Wire::zero());
-    let recipient = system.variable(l1_recipient);
+    // An address: L1 could not name anything longer, and would pay nothing of the whole batch. Zero unless money leaves.
+    let recipient_bits = system.free_bits(l1_recipient, ADDRESS_BITS);
+    let recipient = pack(&recipient_bits);
     system.enforce(&recipient, withdrawal.not().wire(), &Wire::zero());
 
     // The sender pays.
@@ -376,5 +379,19 @@ fn transaction_slot(
     let message = poseidon::hash(system, &[domain_wire, &fields, &recipient]);
     signature::verify(system, &key, &message, &signed.signature);
 
-    blocks.extend([debited.block(&from), credited.block(&to)]);
+    // u32 index, withdrawal in its top bit | recipient / 2^128 | u64 balance, and the receiver's state or the rest of the recipient.
+    let mut first = from;
+    first.resize(31, Bit::constant(false));
+    first.push(withdrawal);
+    first.extend_from_slice(&recipient_bits[ELEMENT_BITS..]);
+    first.extend_from_slice(&debited.balance_bits);
+    let second = credited.block(&to).into_iter().zip(&recipient_bits).map(|(state, recipient)| {
+        if state.is_never() {
+            return recipient.clone();
+        }
+        // The recipient's bits are zero unless money leaves.
+        system.and(&transfer, &state).or_exclusive(recipient)
+    });
+    let second = second.collect();
+    blocks.extend([first, second]);
 }

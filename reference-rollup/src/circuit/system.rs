@@ -149,6 +149,16 @@ impl Bit {
         self.0.value.is_one()
     }
 
+    /// self ∨ other, of which at most one is set: the caller knows it.
+    pub fn or_exclusive(&self, other: &Self) -> Self {
+        Self(&self.0 + &other.0)
+    }
+
+    /// Whether it is 0 whatever happens.
+    pub fn is_never(&self) -> bool {
+        self.0.terms.is_empty()
+    }
+
     /// 1 − self.
     pub fn not(&self) -> Self {
         Self(&Wire::constant(1_u8) - &self.0)

@@ -8,9 +8,9 @@ use dac_client::files::{FileError, read_bounded, write_atomically};
 use reference_rollup::account::{Account, AccountIndex};
 use reference_rollup::exit::{Owner, accounts_of, exit_proof};
 use reference_rollup::field;
-use reference_rollup::files::{AccountFile, ExitFile};
+use reference_rollup::files::{AccountFile, ExitFile, WithdrawalsFile};
 use reference_rollup::l1::Read;
-use reference_rollup::rebuild::{RebuildError, Rebuilder};
+use reference_rollup::rebuild::{RebuildError, Rebuilder, Rebuilt};
 use reference_rollup::shape::PAYLOAD_BYTES;
 use reference_rollup::state::State;
 use serde_json::{Value, json};
@@ -44,8 +44,11 @@ pub(crate) struct Rebuild {
     /// The exit proof to write. What it proves is the account's balance in the last state.
     #[arg(long, value_name = "FILE", requires = "account_key")]
     proof_out: Option<PathBuf>,
-    /// Overwrite that file.
-    #[arg(long, requires = "proof_out")]
+    /// Where to write what each batch granted on L1, a file a batch, for `reference-rollup claim`. Made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    withdrawals_out: Option<PathBuf>,
+    /// Overwrite these files.
+    #[arg(long)]
     force: bool,
     #[command(flatten)]
     rollup: RollupArgs,
@@ -70,7 +73,7 @@ impl Rebuild {
         bar.finish_and_clear();
         let read = read?;
 
-        let state = rebuild(&self.payload_dir, &read, output)?;
+        let Rebuilt { state, withdrawals } = rebuild(&self.payload_dir, &read, output)?;
         let root = field::to_b256(state.root());
         if root != read.state_root {
             // Only without any batch: each of them was compared.
@@ -79,7 +82,10 @@ impl Rebuild {
         }
         let chosen = self.choose(&state, owner.as_ref())?;
         let proof = self.prove(&rollup, &state, root, owner.as_ref(), chosen)?;
-        self.show(output, &read, &state, root, chosen.zip(Some(proof)));
+        let granted: Vec<_> =
+            withdrawals.iter().map(|(batch, granted)| WithdrawalsFile::new(*batch, granted)).collect();
+        self.write(&granted)?;
+        self.show(output, &read, &state, root, chosen.zip(Some(proof)), &granted);
         Ok(())
     }
 
@@ -131,6 +137,17 @@ impl Rebuild {
         Ok(Some(file))
     }
 
+    /// What batches granted, written if that is asked for.
+    fn write(&self, granted: &[WithdrawalsFile]) -> Result<(), CliError> {
+        let Some(folder) = &self.withdrawals_out else { return Ok(()) };
+        std::fs::create_dir_all(folder).map_err(|source| FileError::Io { path: folder.clone(), source })?;
+        for file in granted {
+            let path = folder.join(format!("withdrawals-{:06}.json", file.batch_number));
+            write_atomically(&path, file.to_json().as_bytes(), self.force)?;
+        }
+        Ok(())
+    }
+
     fn show(
         &self,
         output: &Output,
@@ -138,6 +155,7 @@ impl Rebuild {
         state: &State,
         root: B256,
         chosen: Option<(AccountIndex, Option<ExitFile>)>,
+        granted: &[WithdrawalsFile],
     ) {
         let accounts = state.accounts();
         let document = json!({
@@ -150,12 +168,14 @@ impl Rebuild {
             "account": chosen.as_ref().map(|(index, _)| show_account(&(*index, state.account(*index)))),
             "exit_proof": chosen.as_ref().and_then(|(_, proof)| proof.as_ref()),
             "proof_file": self.proof_out,
+            "withdrawals": granted,
         });
         output.result(&document, || {
             let mut rows = vec![
                 ("state root", format!("{root}, as settled")),
                 ("batches", read.history.batches.len().to_string()),
                 ("accounts", accounts.len().to_string()),
+                ("withdrawals", granted.iter().map(|file| file.withdrawals.len()).sum::<usize>().to_string()),
             ];
             if let Some((index, proof)) = &chosen {
                 rows.push(("account", line(&(*index, state.account(*index)))));
@@ -174,7 +194,7 @@ impl Rebuild {
 }
 
 /// One payload after the other, so that they need not all be held.
-fn rebuild(folder: &Path, read: &Read, output: &Output) -> Result<State, CliError> {
+fn rebuild(folder: &Path, read: &Read, output: &Output) -> Result<Rebuilt, CliError> {
     let bar = output.count_bar(read.history.batches.len() as u64, "batches");
     let mut rebuilder = Rebuilder::new(&read.history)?;
     while let Some(due) = rebuilder.due() {

@@ -71,7 +71,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
 
     // What members gave back, and L1, are enough.
     let read = reader.history(world.deployed.block, |_, _| ()).await.unwrap();
-    let state = rebuild(&world.payloads, &read.history).unwrap();
+    let state = rebuild(&world.payloads, &read.history).unwrap().state;
     assert_eq!(field::to_b256(state.root()), read.state_root);
     assert_eq!(state.accounts(), world.sequencer.state().accounts());
     let [alices, carols] = [(1, &alice), (3, &carol)]
