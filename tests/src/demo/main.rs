@@ -274,9 +274,10 @@ async fn story(arguments: &Arguments) -> Result<()> {
     page.took();
 
     page.step(&format!(
-        "Alice rebuilds the state from the {K} members left, and leaves; Dave gets his deposit back"
+        "Alice rebuilds the state from the {K} members left, and leaves; Bob claims his withdrawal, Dave gets his deposit back"
     ));
     let left = rollup.leave(&page, &dac).await?;
+    rollup.claim(&page).await?;
     rollup.refund(&page, 4).await?;
     page.took();
 

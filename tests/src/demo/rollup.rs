@@ -202,7 +202,8 @@ impl Rollup {
     /// A user leaves with nothing but L1 and the members left.
     pub(crate) async fn leave(&self, page: &Page, dac: &CommandLine) -> Result<Left> {
         typed(page, dac, &format!("retrieve --rollup {} --out-dir batches", self.settlement)).await?;
-        let line = "rebuild batches --account-key alice.json --proof-out exit.json";
+        let line =
+            "rebuild batches --account-key alice.json --proof-out exit.json --withdrawals-out withdrawals";
         let rebuilt = typed(page, &self.program, line).await?;
         let state_root = text(&rebuilt, "/state_root")?.to_owned();
         page.say(format!("the rebuilt state has the root that L1 settled: {state_root}"));
@@ -211,6 +212,15 @@ impl Rollup {
         let (transaction, paid) = (text(&left, "/transaction")?.to_owned(), number(&left, "/paid_gwei")?);
         page.say(format!("alice has her {paid} gwei on L1: transaction {transaction}"));
         Ok(Left { state_root, transaction, paid_gwei: paid })
+    }
+
+    /// A withdrawal that a batch granted is claimed with what the payloads say.
+    pub(crate) async fn claim(&self, page: &Page) -> Result<()> {
+        let line = "claim --withdrawals withdrawals/withdrawals-000002.json --key bob-l1.json --password-file bob-l1.password";
+        let claimed = typed(page, &self.program, line).await?;
+        let paid = claimed.pointer("/paid").and_then(serde_json::Value::as_array).context("/paid")?;
+        page.say(format!("{} of Bob's withdrawals paid on L1", paid.len()));
+        Ok(())
     }
 
     /// A deposit that no batch took goes back.
