@@ -23,11 +23,11 @@ contracts/node_modules/.package-lock.json: contracts/package.json contracts/pack
 	npm ci --prefix contracts
 	@touch $@
 
-build: ## the three programs: dac-node, dac-aggregator, dac
+build: ## the programs: dac-node, dac-aggregator, dac, reference-rollup
 	@# With --tests, so that dependencies get the same features as under `cargo test`: demo and tests compile once.
 	$(CARGO) build --locked --workspace --bins --tests
 
-demo: setup build ## a committee of 7 on this machine: certify a real batch, kill 4 members and the aggregator, get it back
+demo: setup build ## 7 members and a payments rollup on this machine: settle with real proofs, kill nearly everyone, leave
 	target/debug/dac-demo --payload "$(PAYLOAD)"
 
 test: test-rust test-guest test-contracts ## every test: Rust, whole system on real processes, guest without std, Solidity
