@@ -78,10 +78,11 @@ contract SettlementFreezeTest is SettlementFixture {
 
     function testFreezesASecondAfterCoverageBecameShort() public {
         settleKeptFor(FREEZE_DELAY + EXIT_WINDOW);
-        vm.warp(START + FREEZE_DELAY);
+        vm.warp(START + FREEZE_DELAY / 2);
         refuseFreeze();
-        vm.warp(START + FREEZE_DELAY + 1);
+        vm.warp(START + FREEZE_DELAY / 2 + 1);
         freezeFor(FreezeReason.CoverageShort);
+        vm.assertTrue(rollup.coverageUntil() >= block.timestamp + EXIT_WINDOW);
     }
 
     /// @dev An older batch than the last one runs out.
@@ -89,9 +90,9 @@ contract SettlementFreezeTest is SettlementFixture {
         settleKeptFor(FREEZE_DELAY + EXIT_WINDOW + 1);
         vm.warp(START + 1);
         settleNext();
-        vm.warp(START + 1 + FREEZE_DELAY);
+        vm.warp(START + 1 + FREEZE_DELAY / 2);
         refuseFreeze();
-        vm.warp(START + 1 + FREEZE_DELAY + 1);
+        vm.warp(START + 1 + FREEZE_DELAY / 2 + 1);
         freezeFor(FreezeReason.CoverageShort);
     }
 

@@ -91,7 +91,8 @@ interface ISettlement {
     /// @notice Extend the time for which members keep the settled batches. By anyone, frozen or not.
     function renewCoverage(RenewalCertificate calldata certificate) external;
 
-    /// @notice Stop settling for good, for the reason that holds. By anyone, paused or not.
+    /// @notice Stop settling for good, for the reason that holds. By anyone, paused or not. Coverage is short while it is less
+    /// than exitWindow and half of freezeDelay from now: settling needs all of freezeDelay.
     function freeze() external;
 
     /// @notice The reason for which `freeze` would freeze now; where several hold, the one that leaves users least time or

@@ -216,7 +216,7 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     /// @inheritdoc ISettlement
     function freezeReason() public view returns (FreezeReason) {
         Progress memory current = progress;
-        if (coverage.until() < block.timestamp + exitWindow) return FreezeReason.CoverageShort;
+        if (coverage.until() < block.timestamp + exitWindow + freezeDelay / 2) return FreezeReason.CoverageShort;
         uint256 since = waitingSince(current.inputsConsumed);
         if (since != 0 && block.timestamp > since + freezeDelay) return FreezeReason.InputUnserved;
         if (block.timestamp > uint256(current.lastSettledAt) + freezeDelay) return FreezeReason.NothingSettled;

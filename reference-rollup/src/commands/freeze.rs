@@ -11,7 +11,7 @@ use super::output::Output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Reasons: nothing settled for longer than the freeze delay; an L1 input was not served for longer than that; the data is
-kept for less than the exit window. `reference-rollup status` tells whether one holds.")]
+promised for less than the exit window and half of the freeze delay. `reference-rollup status` tells whether one holds.")]
 pub(crate) struct Freeze {
     #[command(flatten)]
     sender: SenderArgs,

@@ -39,7 +39,7 @@ impl FreezeReason {
         match self {
             Self::NothingSettled => "no batch settled for longer than the freeze delay",
             Self::InputUnserved => "an L1 input was not served for longer than the freeze delay",
-            Self::CoverageShort => "the data is kept for less than an exit window from now",
+            Self::CoverageShort => "the data is promised for little more than an exit window from now",
             Self::Unknown(_) => "for a reason unknown to this program",
         }
     }
