@@ -96,8 +96,8 @@ interface ISettlement {
     function freeze() external;
 
     /// @notice The reason for which `freeze` would freeze now; where several hold, the one that leaves users least time or
-    /// says most. Nothing settles while coverage is less than freezeDelay away from being short, so coverage that is short
-    /// means that nothing settled either.
+    /// says most. Settling stops half of freezeDelay before coverage is short, so coverage that is short means that nothing
+    /// settled either.
     function freezeReason() external view returns (FreezeReason);
 
     /// @notice Propose the next verifier, in place of any other proposal. Owner only.
