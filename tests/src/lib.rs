@@ -12,6 +12,7 @@ pub mod pki;
 pub mod process;
 pub mod rollup;
 pub mod rpc;
+pub mod settlement;
 pub mod wait;
 
 pub use failure::{Context, Failure, Result};

@@ -1,0 +1,265 @@
+//! A [`Network`] whose rollup is the reference rollup, with its circuit's own verifier on L1: batches that are proved, handed in and settled.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use dac_chain::{Receipt, SettleOrder, SettledBatch, SettlementReader, U256};
+use dac_client::{
+    AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, Dialer, EndpointPolicy,
+    SignedProof, SubmitOptions,
+};
+use dac_proto::v1;
+use dac_types::{BatchDigest, BatchSubmission, Certificate, HashKind, PostingMode, PublicClaim, Transition};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use reference_rollup::account::AccountIndex;
+use reference_rollup::keys::SecretKey;
+use reference_rollup::l1::{RollupAccount, RollupReader, Terms, deploy};
+use reference_rollup::prover::Keys;
+use reference_rollup::sequencer::Sealed;
+use reference_rollup::transaction::{Destination, SignedTransaction};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::failure::{Context, Result};
+use crate::network::{Network, Shape};
+use crate::operator::{Operator, Wallet, keys};
+use crate::rollup::sign;
+use crate::{configuration, rpc, wait};
+
+/// Seconds. Together less than the committee takes to change, as L1 demands; nobody freezes here, so that they are short costs nothing.
+const FREEZE_DELAY: u64 = 3;
+/// Seconds.
+const EXIT_WINDOW: u64 = 4;
+/// Seconds: longer than the two together.
+const VERIFIER_DELAY: u64 = 8;
+/// What each user deposits, in gwei.
+const DEPOSIT_GWEI: u64 = 1_000;
+
+/// Read once: they are large.
+static KEYS: OnceCell<Arc<Keys>> = OnceCell::const_new();
+/// Proofs by what they show. Every network here begins alike, on a chain of its own, so tests share them; one is made at a time, since it
+/// takes the whole machine.
+static PROOFS: LazyLock<Mutex<HashMap<PublicClaim, Bytes>>> = LazyLock::new(Mutex::default);
+
+/// A batch, and the proof of what it does.
+#[derive(Clone)]
+pub struct ProvedBatch {
+    /// As its operator closed it.
+    pub sealed: Sealed,
+    /// As L1 takes it.
+    pub proof: Bytes,
+}
+
+impl ProvedBatch {
+    /// What the committee stores.
+    pub fn payload(&self) -> Bytes {
+        self.sealed.payload.clone().into()
+    }
+}
+
+/// What an L1 account has spent: transactions, failed ones too, and what it has left, in wei.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purse {
+    /// Its nonce.
+    pub transactions: u64,
+    /// Its balance.
+    pub wei: U256,
+}
+
+/// All processes, and a rollup on L1 with its first batches proved and none submitted.
+pub struct RollupNetwork {
+    /// The processes, the committee and the chain.
+    pub network: Network,
+    /// The batches, from number 1.
+    pub batches: Vec<ProvedBatch>,
+}
+
+impl RollupNetwork {
+    /// Deploys, deposits, proves so many batches, one or two, and then starts the processes, so that nothing waits for the prover.
+    pub async fn start(batches: usize) -> Result<Self> {
+        let mut network = Network::prepare(Shape::SMALL).await?;
+        let keys = Arc::clone(KEYS.get_or_try_init(keys).await?);
+        let owner = network.anvil.account(network.committee.owner.clone());
+        let terms = Terms {
+            owner: owner.address(),
+            certificate_log: network.committee.deployment.log,
+            freeze_delay: FREEZE_DELAY,
+            exit_window: EXIT_WINDOW,
+            verifier_delay: VERIFIER_DELAY,
+        };
+        let deployed = deploy(&owner, &terms, &keys.verifying(), |_| ()).await?;
+        network.rollup.address = deployed.settlement;
+        let poster = network.rollup.poster.address();
+        network.committee.admit(&network.anvil, deployed.settlement, poster).await;
+
+        let reader = RollupReader::new(network.anvil.endpoints(), deployed.settlement);
+        let geometry = network.committee.quorum.geometry();
+        let operator = Operator::new(network.anvil.chain_id(), reader, deployed.block, geometry, keys);
+        let batches = proved_batches(&network, operator, batches).await?;
+        for member in &mut network.members {
+            member.service.start().await?;
+        }
+        network.aggregator.start().await?;
+        Ok(Self { network, batches })
+    }
+
+    /// The rollup's contract as everybody sees it.
+    pub fn reader(&self) -> SettlementReader {
+        SettlementReader::new(self.network.anvil.endpoints(), self.network.rollup.address)
+    }
+
+    /// What has settled, by the chain's own account.
+    pub async fn settlements(&self) -> Result<Vec<SettledBatch>> {
+        let reader = self.reader();
+        let head = reader.head().await?.number;
+        Ok(reader.settled_events(0, head).await?)
+    }
+
+    /// What the aggregator has spent on L1.
+    pub async fn purse(&self) -> Result<Purse> {
+        let parameters = serde_json::json!([self.network.rollup.disperser, "latest"]);
+        let wei = serde_json::from_value(self.network.anvil.rpc("eth_getBalance", parameters).await)?;
+        Ok(Purse { transactions: self.transactions("latest").await?, wei })
+    }
+
+    /// Transactions that the aggregator has sent, those that are in no block yet counted.
+    pub async fn sent(&self) -> Result<u64> {
+        self.transactions("pending").await
+    }
+
+    async fn transactions(&self, at: &str) -> Result<u64> {
+        let parameters = serde_json::json!([self.network.rollup.disperser, at]);
+        let nonce = self.network.anvil.rpc("eth_getTransactionCount", parameters).await;
+        Ok(serde_json::from_value::<U256>(nonce)?.to())
+    }
+
+    /// Somebody who is not the aggregator settles a batch.
+    pub async fn stranger_settles(
+        &self,
+        certificate: &Certificate,
+        batch: &ProvedBatch,
+    ) -> Result<Receipt, dac_chain::ChainError> {
+        let domain = self.network.domain();
+        let order =
+            SettleOrder::with_certificate(certificate, &domain, &batch.sealed.transition, &batch.proof)?;
+        self.network.anvil.account(self.network.anvil.key(5)).settle(&order).await
+    }
+
+    /// The rollup's contract in the hands of somebody who is not the aggregator.
+    pub fn stranger(&self) -> RollupAccount {
+        let account = self.network.anvil.account(self.network.anvil.key(5));
+        RollupAccount::new(account, self.network.rollup.address)
+    }
+
+    /// The rollup's client of the aggregator.
+    pub fn client(&self) -> Result<AggregatorClient> {
+        let url = self.network.aggregator.gate(configuration::API).url();
+        Ok(AggregatorClient::new(url.parse()?, Dialer::new(EndpointPolicy::AllowPrivate)))
+    }
+
+    /// The order that the operator gives for a batch.
+    pub fn order(&self, batch: &ProvedBatch) -> BatchSubmission {
+        let number = batch.sealed.number();
+        let order = self.network.rollup.order(number, HashKind::Opaque, &batch.sealed.payload);
+        BatchSubmission { batch_hash: batch.sealed.batch_hash(), ..order }
+    }
+
+    /// Submits a batch to be settled; its digest, as soon as it is encoded.
+    pub async fn submit(&self, batch: &ProvedBatch) -> Result<BatchDigest> {
+        self.submit_payload(self.order(batch), batch.payload()).await
+    }
+
+    /// Submits any payload under any order.
+    pub async fn submit_payload(&self, order: BatchSubmission, payload: Bytes) -> Result<BatchDigest> {
+        let signed = self.network.rollup.signed(order);
+        let options = SubmitOptions { posting: PostingMode::Settle, ..SubmitOptions::default() };
+        let submitted =
+            self.client()?.submit(&self.network.domain(), &signed, &payload, options, |_| ()).await?;
+        let selector = rpc::by_submission(submitted.submission_digest);
+        let encoded = self.follow("to be encoded", selector, |batch| !batch.digest.is_empty()).await?;
+        Ok(dac_proto::wire::digest("digest", &encoded.digest)?)
+    }
+
+    /// Follows a batch until it has a certificate, which is returned.
+    pub async fn certified(&self, digest: BatchDigest) -> Result<Certificate> {
+        let (client, batch) = (self.client()?, BatchSelector::Batch(digest));
+        client.wait(batch, BatchState::Certified, wait::LIMIT, |_| ()).await?;
+        Ok(client.certificate(batch).await?)
+    }
+
+    /// Hands in a proof, as the rollup's poster.
+    pub async fn hand_in(
+        &self,
+        digest: BatchDigest,
+        transition: Transition,
+        proof: Bytes,
+    ) -> Result<BatchStatus> {
+        let rollup = &self.network.rollup;
+        let sign = |hash| Ok::<_, String>(*sign(&rollup.poster, hash).as_bytes());
+        let signed = SignedProof::sign(&rollup.domain, digest, transition, proof, sign)?;
+        Ok(self.client()?.submit_proof(&signed, SubmitOptions::default()).await?)
+    }
+
+    /// Hands in the proof of a batch that is what it should be.
+    pub async fn hand_in_good(&self, digest: BatchDigest, batch: &ProvedBatch) -> Result<BatchStatus> {
+        self.hand_in(digest, batch.sealed.transition, batch.proof.clone()).await
+    }
+
+    /// Follows a batch until it is settled, or will not be with the proof that is there.
+    pub async fn settled(&self, digest: BatchDigest) -> Result<BatchStatus, AggregatorError> {
+        let client = self.client().expect("a gate has a good URL");
+        client.wait(BatchSelector::Batch(digest), BatchState::Settled, wait::LIMIT, |_| ()).await
+    }
+
+    /// What the aggregator says of a batch now.
+    pub async fn status(&self, digest: BatchDigest) -> Result<BatchStatus> {
+        Ok(self.client()?.batch(BatchSelector::Batch(digest)).await?)
+    }
+
+    /// Follows a batch until `done` holds of it.
+    pub async fn follow(
+        &self,
+        what: &str,
+        selector: v1::BatchSelector,
+        done: impl FnMut(&v1::Batch) -> bool,
+    ) -> Result<v1::Batch> {
+        let followed = rpc::watch(self.network.api()?, selector, done);
+        let followed = tokio::time::timeout(wait::LIMIT, followed).await;
+        followed.context(format!("a batch {what}"))?.context("following a batch")
+    }
+}
+
+/// The same batches each time: Alice and Bob deposit, Alice pays Bob, who takes some of it to L1; then Bob pays Alice.
+async fn proved_batches(network: &Network, mut operator: Operator, count: usize) -> Result<Vec<ProvedBatch>> {
+    let mut users = Vec::new();
+    for (number, key) in [(1, 3), (2, 4)] {
+        let signer = network.anvil.key(key);
+        let secret = SecretKey::random(&mut ChaCha20Rng::seed_from_u64(u64::from(number)));
+        let mut wallet = Wallet::new(secret, signer.address());
+        wallet.index = AccountIndex(number);
+        let account = RollupAccount::new(network.anvil.account(signer), network.rollup.address);
+        account.deposit(wallet.id(), DEPOSIT_GWEI).await?;
+        users.push(wallet);
+    }
+    let [alice, bob] = &mut users[..] else { unreachable!("two users") };
+    let (to_alice, to_bob) = (Destination::Account(alice.index), Destination::Account(bob.index));
+    let to_l1 = Destination::L1(bob.recipient);
+    let domain = operator.domain();
+    let transactions: [Vec<SignedTransaction>; 2] = [
+        vec![alice.pays(domain, to_bob, 100), bob.pays(domain, to_l1, 250)],
+        vec![bob.pays(domain, to_alice, 1)],
+    ];
+    let mut batches = Vec::new();
+    for transactions in transactions.iter().take(count) {
+        let sealed = operator.batch(transactions).await?;
+        let mut proofs = PROOFS.lock().await;
+        let proof = match proofs.get(&sealed.claim) {
+            Some(proof) => proof.clone(),
+            None => operator.prove(&sealed).await?.proof.0,
+        };
+        proofs.insert(sealed.claim.clone(), proof.clone());
+        batches.push(ProvedBatch { sealed, proof });
+    }
+    Ok(batches)
+}
