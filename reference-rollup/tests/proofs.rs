@@ -29,7 +29,7 @@ fn a_proof_holds_for_its_claim_and_for_no_other() {
 
     let zero = B256::ZERO;
     type Mutation<'a> = (&'a str, &'a dyn Fn(&mut ClaimFields));
-    let mutations: [Mutation<'_>; 11] = [
+    let mutations: [Mutation<'_>; 12] = [
         ("old root", &|claim| claim.old_state_root = zero),
         ("new root", &|claim| claim.new_state_root = zero),
         ("chain", &|claim| claim.chain_id += 1),
@@ -41,6 +41,7 @@ fn a_proof_holds_for_its_claim_and_for_no_other() {
         ("inputs", &|claim| claim.l1_inputs = zero),
         ("outputs", &|claim| claim.l1_outputs = zero),
         ("points", &|claim| claim.points.swap(0, 16)),
+        ("fingerprint", &|claim| claim.payload_fingerprint[0] ^= 1),
     ];
     for (name, mutate) in mutations {
         let mut lie = truth.fields().clone();

@@ -69,6 +69,26 @@ fn a_receiver_cannot_overflow() {
     assert_eq!(state.take(bob.deposit(1)), Err(InboxError::Overflow { balance: u64::MAX, amount: 1 }));
 }
 
+/// After 2^32 − 1 transactions an account can send no more: the next nonce would be 0 again, and old signatures good.
+#[test]
+fn nonces_run_out() {
+    let (mut state, alice, _) = two_accounts();
+    let mut payload = vec![0; PAYLOAD_BYTES];
+    payload[..4].copy_from_slice(&1_u32.to_le_bytes());
+    payload[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+    payload[8..16].copy_from_slice(&1_000_u64.to_le_bytes());
+    payload[16..48].copy_from_slice(&field::to_le_bytes(alice.id().0));
+    state.apply_payload(&payload, &[]).unwrap();
+    let last = alice.sign(transfer(1, u32::MAX, 2, 10));
+    assert_eq!(state.apply(domain(), &last), Err(TransactionError::NoncesUsedUp));
+
+    let (mut forger, alice, _) = Forger::new(500);
+    let old = Account { id: alice.id(), nonce: u32::MAX, balance: 1_000 };
+    forger.tree.set(AccountIndex(1), old);
+    forger.before.accounts = forger.tree.root();
+    assert!(!forger.transfer(last, 2).can_be_proved());
+}
+
 #[test]
 fn replays_are_refused() {
     let (mut state, alice, _) = two_accounts();
@@ -166,7 +186,7 @@ impl Forger {
     fn transfer(mut self, signed: SignedTransaction, to: u32) -> Self {
         let transaction = signed.transaction;
         let sender = self.update(transaction.from.0, |account| {
-            account.nonce += 1;
+            account.nonce = account.nonce.wrapping_add(1);
             account.balance = account.balance.wrapping_sub(transaction.amount);
         });
         let receiver =
@@ -369,6 +389,16 @@ fn what_is_granted_can_be_written_down_by_everybody() {
     let claim = claim(&batch, 1);
     let (system, _) = statement(&batch, &claim, &public_inputs(&claim).unwrap());
     assert!(!system.assignment().contains(&field::from_address(to)));
+}
+
+/// Everybody must know which entry a slot's blocks belong to: no unused slot before a used one.
+#[test]
+fn used_slots_of_the_inbox_come_first() {
+    let (mut forger, alice, _) = Forger::new(500);
+    let idle = forger.update(0, |_| {});
+    forger.inbox.push(InboxTrace { entry: None, update: idle, withdrawal: None });
+    let late = forger.take(alice.deposit(10), 1, None, |account| account.balance += 10);
+    assert!(!late.can_be_proved());
 }
 
 #[test]

@@ -64,8 +64,12 @@ pub fn statement(batch: &Batch, claim: &PublicClaim, public: &[Fr]) -> (System, 
 
     let start = system.weight();
     let mut blocks = Vec::with_capacity(PAYLOAD_BLOCKS);
+    let mut before = Bit::constant(true);
     for slot in &batch.inbox {
-        inbox_slot(system, slot, &mut roots, &mut blocks);
+        let active = inbox_slot(system, slot, &mut roots, &mut blocks);
+        // Used slots come first, so that everybody knows which entry a slot's blocks belong to.
+        system.enforce(active.wire(), before.not().wire(), &Wire::zero());
+        before = active;
     }
     let inbox_end = system.weight();
     for slot in &batch.transactions {
@@ -218,8 +222,8 @@ fn grant(system: &mut System, roots: &mut Roots, flag: &Bit, recipient: &Wire, a
     roots.outputs = system.select(flag, &next, &roots.outputs);
 }
 
-/// One entry of the inbox, or nothing.
-fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks: &mut Vec<Vec<Bit>>) {
+/// One entry of the inbox, or nothing; whether it is used.
+fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks: &mut Vec<Vec<Bit>>) -> Bit {
     let update = &slot.update;
     let is_exit = matches!(slot.entry, Some(InboxEntry::Exit { .. }));
     let deposit = system.bit(matches!(slot.entry, Some(InboxEntry::Deposit { .. })));
@@ -277,6 +281,7 @@ fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks:
     id_bits.resize(2 * ELEMENT_BITS, Bit::constant(false));
     let high = id_bits.split_off(ELEMENT_BITS);
     blocks.extend([after.block(&index), id_bits, high]);
+    active
 }
 
 /// The witness of a transaction slot: what was signed, or what fills an unused one.

@@ -130,11 +130,6 @@ impl Element {
         Self { bits, bytes }
     }
 
-    /// Its bits.
-    pub fn bits(&self) -> &[Bit] {
-        &self.bits
-    }
-
     /// The value of Σ byte_i·x^i.
     fn at(&self, node: Fr) -> Wire {
         let mut power = Fr::one();

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use crate::committee::{K, N, Q};
 
+/// Of a full batch, on two cores.
+const PROVE_MS_MAX: u64 = 30_000;
 /// All told, with the Groth16 adapter.
 const SETTLE_GAS_MAX: u64 = 480_000;
 
@@ -57,6 +59,7 @@ impl Summary {
             (self.audit_chunks_failed == 0, "no chunk failed"),
             (self.settle_gas > 0 && self.settle_tx.len() == 66, "certificate and proof settled together"),
             (self.settle_gas <= SETTLE_GAS_MAX, "settling costs no more gas than it may"),
+            (self.prove_ms <= PROVE_MS_MAX, "the proof is there in time"),
             (self.rebuilt_equal, "the state was rebuilt from the members left"),
             (self.exit_tx.len() == 66 && self.exit_paid > 0, "the user was paid on L1"),
         ];
