@@ -124,7 +124,7 @@ impl Posting {
             && told.progress.as_ref() != Some(seen)
         {
             let event = match *seen {
-                Progress::Waiting(_) => Event::SettlementWaits { hash: proof },
+                Progress::Waiting(_) | Progress::Troubled(_) => Event::SettlementWaits { hash: proof },
                 Progress::Accepted => Event::ProofAccepted { hash: proof },
                 Progress::Included { tx_hash, block, gas_used } => Event::SettlementIncluded {
                     hash: proof,
@@ -138,6 +138,7 @@ impl Posting {
         let late = started.elapsed() >= self.settings.deadline;
         let problem = match (&seen, self.witness.failure()) {
             (_, Some(failure)) => failure,
+            (Some(Progress::Troubled(problem)), None) => problem.clone(),
             (Some(Progress::Waiting(Some(revert))), None) => waits_for(revert),
             (Some(Progress::Waiting(None)), None) => {
                 format!("batch {} waits for its turn to settle", order.batch_number)

@@ -63,6 +63,11 @@ impl Witness {
         result
     }
 
+    /// A settlement that cannot be simulated is the trouble of its batch alone, and the poster tells it there.
+    fn note_call<T>(&self, call: &ContractCall, result: Result<T, ChainError>) -> Result<T, ChainError> {
+        if call.returns { self.note(result) } else { result }
+    }
+
     fn note_verdict<T>(&self, call: &ContractCall, result: &Result<Result<T, Revert>, ChainError>) {
         let mut seen = self.seen.lock();
         let hash = keccak256(&call.data);
@@ -101,13 +106,13 @@ impl L1 for Witness {
     }
 
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
-        let result = self.note(self.inner.simulate(call, block).await);
+        let result = self.note_call(call, self.inner.simulate(call, block).await);
         self.note_verdict(call, &result);
         result
     }
 
     async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
-        let result = self.note(self.inner.estimate_gas(call).await);
+        let result = self.note_call(call, self.inner.estimate_gas(call).await);
         self.note_verdict(call, &result);
         result
     }

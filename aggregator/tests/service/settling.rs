@@ -296,3 +296,21 @@ async fn the_mode_that_a_batch_was_first_submitted_with_counts() {
     running.until_state(digest(&submission), v1::BatchState::Posted).await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_settlement_that_cannot_be_simulated_holds_up_nobody_and_says_why() {
+    let world = World::small().await;
+    world.l1.trouble(Some(1));
+    let running = world.start().await;
+    let submission = running.submit_to_settle(1).await;
+    running.prove(submission, good_proof(1)).await.unwrap();
+    running.until(submission, |batch| batch.l1_problem.contains("smoke")).await;
+    let recorded = running.submit_new(9, 1000).await;
+    let posted = running.until_state(recorded, v1::BatchState::Posted).await;
+    assert_eq!(posted.l1_problem, "");
+    assert_eq!(running.get(submission).await.state(), v1::BatchState::Proved);
+    world.l1.trouble(None);
+    let batch = running.until_state(submission, v1::BatchState::Settled).await;
+    assert_eq!(batch.l1_problem, "");
+    running.stop().await;
+}

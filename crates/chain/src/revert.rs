@@ -404,7 +404,13 @@ pub enum Revert {
         /// Solidity's panic code.
         code: U256,
     },
-    /// Nothing these contracts say: no such contract there, out of gas, or an invalid opcode.
+    /// The call stopped without reverting: out of gas, an invalid instruction, or longer than the node runs calls.
+    #[error("the call did not finish: {reason}")]
+    Halted {
+        /// As the node puts it, shortened.
+        reason: String,
+    },
+    /// Nothing these contracts say: no such contract there, or a failure without any words.
     #[error("the call failed without a reason that is understood ({data})")]
     Unexplained {
         /// What came back, shortened.
@@ -443,6 +449,7 @@ impl Revert {
                 | Self::NoCode { .. }
                 | Self::Text { .. }
                 | Self::Panic { .. }
+                | Self::Halted { .. }
                 | Self::Unexplained { .. }
         );
         !unclear && !self.may_pass()

@@ -312,3 +312,46 @@ async fn a_recorded_batch_settles_from_the_log_and_an_old_one_expires() {
     let (_, outcome) = running.outcome().await;
     assert!(matches!(outcome, Outcome::Failed { reason: FailureReason::Expired { .. } }), "{outcome:?}");
 }
+
+/// A settlement contract that is somebody's own code.
+async fn hostile(setup: &Setup, seed: u8, code: &str) -> dac_chain::Address {
+    let address = dac_chain::Address::repeat_byte(seed);
+    setup.anvil.rpc("anvil_setCode", serde_json::json!([address, code])).await;
+    address
+}
+
+/// Its batch, with whatever proof.
+async fn hostile_order(setup: &Setup, settlement: dac_chain::Address, batch_number: u64) -> SettleOrder {
+    let mut header = setup.certificate(batch_number).await.header;
+    header.rollup = settlement;
+    let certificate = setup.committee.certify(header, &[]);
+    SettleOrder::with_certificate(
+        &certificate,
+        &setup.committee.domain,
+        &TestRollup::transition(3),
+        &TestRollup::proof(1),
+    )
+    .unwrap()
+}
+
+#[tokio::test]
+async fn contracts_that_halt_fail_by_themselves_and_hold_up_nobody() {
+    let setup = Setup::new().await;
+    let mut running = setup.start().await;
+    // An invalid instruction, a jump to nowhere, a loop without end.
+    for (seed, code) in [(0xa1, "0xfe"), (0xa2, "0x600056"), (0xa3, "0x5b600056")] {
+        let settlement = hostile(&setup, seed, code).await;
+        let order = hostile_order(&setup, settlement, 1).await;
+        running.poster.enqueue_settlement(&order).await.unwrap();
+        let (digest, outcome) = running.outcome().await;
+        assert_eq!(digest, order.digest);
+        let Outcome::Failed { reason: FailureReason::Refused { revert } } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(matches!(revert, Revert::Halted { .. }), "{revert:?}");
+        assert_eq!(SettlementRefusal::of(&revert), SettlementRefusal::Proof);
+    }
+    let order = setup.order(1).await;
+    running.poster.enqueue_settlement(&order).await.unwrap();
+    assert!(matches!(running.outcome().await, (digest, Outcome::Recorded { .. }) if digest == order.digest));
+}

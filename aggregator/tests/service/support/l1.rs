@@ -37,6 +37,8 @@ struct State {
     settling_refusal: Option<Revert>,
     /// Settlements simulated.
     settlements_simulated: u64,
+    /// Simulating the settlement of this number is an error, of whatever kind.
+    troubled: Option<u64>,
 }
 
 /// The proof that every rollup here accepts begins with this byte.
@@ -61,6 +63,11 @@ impl FakeL1 {
     /// What every settlement is refused with from now on, before its proof is looked at.
     pub(crate) fn refuse_settling(&self, refusal: Option<Revert>) {
         self.0.lock().settling_refusal = refusal;
+    }
+
+    /// The batch whose settlement cannot be simulated.
+    pub(crate) fn trouble(&self, batch_number: Option<u64>) {
+        self.0.lock().troubled = batch_number;
     }
 
     /// Batches settled.
@@ -248,6 +255,16 @@ impl L1 for FakeL1 {
     }
 
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+        let number = SettleCall::decode(&call.data).map(|settle| settle.header.batch_number);
+        if number.is_some() && number == self.0.lock().troubled {
+            let (endpoint, method) = ("fake".to_owned(), "eth_call");
+            return Err(ChainError::Refused {
+                endpoint,
+                method,
+                code: -1,
+                message: "it went up in smoke".into(),
+            });
+        }
         self.answer("call", |state| state.run(call, number_of(block)))
     }
 

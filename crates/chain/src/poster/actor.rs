@@ -31,6 +31,8 @@ const COMMANDS_MAX: usize = 64;
 pub enum Progress {
     /// L1 refuses it for now; none while its turn has not come.
     Waiting(Option<Revert>),
+    /// It could not be looked at, or not wholly: why.
+    Troubled(String),
     /// L1 would settle it: a simulation says so.
     Accepted,
     /// Our transaction has settled it, in a block that is not deep enough yet.
@@ -355,6 +357,9 @@ impl Actor {
         if let Some(receipt) = included {
             let (tx_hash, block, gas_used) = (receipt.tx_hash, receipt.block, receipt.gas_used);
             return Progress::Included { tx_hash, block, gas_used };
+        }
+        if let Some(problem) = seen.problems.get(&posting.digest) {
+            return Progress::Troubled(problem.clone());
         }
         match seen.verdicts.get(&posting.digest) {
             Some(Verdict::Recordable { .. }) => Progress::Accepted,

@@ -48,11 +48,20 @@ impl Eyes {
             .filter_map(|slot| slot.digest)
             .collect();
 
-        let mut verdicts = HashMap::new();
+        let (mut verdicts, mut problems) = (HashMap::new(), HashMap::new());
         let looked_at = self.config.window + WAITING_LOOKED_AT;
         let under_way = state.under_way().filter(|posting| !included.contains(&posting.digest));
         for posting in under_way.chain(state.candidates().into_iter().take(looked_at)) {
-            verdicts.insert(posting.digest, self.verdict(posting, head.block, confirmed).await?);
+            match (self.verdict(posting, head.block, confirmed).await, posting.task) {
+                (Ok(verdict), _) => {
+                    verdicts.insert(posting.digest, verdict);
+                }
+                (Err(error), Task::Record) => return Err(error),
+                // The code that ran is the rollup's own: whatever it makes of the node is nobody else's trouble.
+                (Err(error), Task::Settle { .. }) => {
+                    problems.insert(posting.digest, error.to_string());
+                }
+            }
         }
         // Nodes answer for a block they are just leaving with what the next one brought. Before a certificate under way
         // counts as somebody else's, the receipts, asked for again, must still know nothing of it.
@@ -62,7 +71,16 @@ impl Eyes {
                 self.receipts(slot, &mut receipts).await?;
             }
         }
-        Ok(Observation { head, confirmed, nonce, confirmed_nonce, priority_fee, receipts, verdicts })
+        Ok(Observation {
+            head,
+            confirmed,
+            nonce,
+            confirmed_nonce,
+            priority_fee,
+            receipts,
+            verdicts,
+            problems,
+        })
     }
 
     async fn receipts(
@@ -102,6 +120,10 @@ impl Eyes {
         let revert = match self.l1.simulate(&call, head.hash).await? {
             Ok(()) => match self.l1.estimate_gas(&call).await? {
                 Ok(gas) => return Ok(Verdict::Recordable { gas }),
+                // More gas than the node allows, whichever block: as with our own limit.
+                Err(revert @ Revert::Halted { .. }) => {
+                    return Ok(Verdict::Refused { revert, confirmed: true });
+                }
                 Err(revert) => revert,
             },
             Err(revert) => revert,

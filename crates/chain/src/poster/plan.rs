@@ -161,6 +161,8 @@ pub(super) struct Observation {
     pub(super) receipts: HashMap<B256, Receipt>,
     /// Of some postings.
     pub(super) verdicts: HashMap<BatchDigest, Verdict>,
+    /// Of batches that are to settle: what is wrong beside the verdict, or why there is none.
+    pub(super) problems: HashMap<BatchDigest, String>,
 }
 
 /// A transaction to sign.
@@ -326,7 +328,10 @@ impl Planner<'_> {
             }
             // Recorded or refused: not worth more than a transfer. Not looked at: leave it until it is.
             Some(_) => (Purpose::Cancel, TRANSFER_GAS),
-            None if slot.digest.is_none() => (Purpose::Cancel, TRANSFER_GAS),
+            None if slot.digest.is_none_or(|digest| self.seen.problems.contains_key(&digest)) => {
+                // What cannot be looked at must not keep its nonce from those behind it; it waits again.
+                (Purpose::Cancel, TRANSFER_GAS)
+            }
             None => return,
         };
         self.plan.orders.push(Order { nonce: slot.nonce, digest: slot.digest, purpose, gas_limit, fees });

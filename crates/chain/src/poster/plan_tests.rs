@@ -147,6 +147,7 @@ impl Chain {
             priority_fee: 1,
             receipts,
             verdicts,
+            problems: HashMap::new(),
         }
     }
 }
@@ -439,6 +440,7 @@ fn seen(timestamp: u64, verdicts: impl IntoIterator<Item = (u64, Verdict)>) -> O
         confirmed_nonce: 0,
         priority_fee: 1,
         receipts: HashMap::new(),
+        problems: HashMap::new(),
         verdicts: verdicts.into_iter().map(|(sequence, verdict)| (digest_of(sequence), verdict)).collect(),
     }
 }

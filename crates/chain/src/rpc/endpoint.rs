@@ -208,10 +208,14 @@ impl Endpoint {
     ) -> Result<Result<T, Revert>, ChainError> {
         match self.http.exchange(method, params).await? {
             Answer::Value(value) => Ok(Ok(value)),
-            Answer::Error(error) => match error.revert_data() {
-                Some(data) => Ok(Err(Revert::decode(&data))),
-                None if error.is_revert() => Ok(Err(Revert::Unexplained { data: Bytes::new() })),
-                None => Err(self.http.refused(method, error)),
+            Answer::Error(error) => match (error.revert_data().filter(|data| !data.is_empty()), error.halt())
+            {
+                (Some(data), _) => Ok(Err(Revert::decode(&data))),
+                (None, Some(reason)) => Ok(Err(Revert::Halted { reason })),
+                (None, None) if error.is_revert() || error.revert_data().is_some() => {
+                    Ok(Err(Revert::Unexplained { data: Bytes::new() }))
+                }
+                (None, None) => Err(self.http.refused(method, error)),
             },
         }
     }

@@ -16,6 +16,35 @@ const ANSWER_MAX_BYTES: usize = 8 << 20;
 /// Text of an endpoint's error that is repeated.
 const MESSAGE_MAX_CHARS: usize = 200;
 
+/// How nodes say that a call stopped without a revert, in small letters and without anything else: geth and Erigon, Reth and
+/// anvil, Nethermind and Besu. What a node says of itself, such as an unknown block, is none of them.
+const HALTS: [&str; 24] = [
+    "outofgas",
+    "memoryoog",
+    "precompileoog",
+    "operandoog",
+    "gasrequiredexceeds",
+    "gasuint64overflow",
+    "invalidopcode",
+    "invalidfeopcode",
+    "opcodenotfound",
+    "badinstruction",
+    "notactivated",
+    "invalidjump",
+    "badjump",
+    "stackunderflow",
+    "stackoverflow",
+    "stacklimitreached",
+    "writeprotection",
+    "staticstateviolation",
+    "statechangeduringstaticcall",
+    "returndataoutofbounds",
+    "outofoffset",
+    "maxcalldepthexceeded",
+    "executionaborted",
+    "executiontimeout",
+];
+
 /// The way to one node.
 pub(super) struct Http {
     client: reqwest::Client,
@@ -62,6 +91,18 @@ impl ErrorObject {
     /// Code 3 is the answer to a revert by common consent; some nodes only say so.
     pub(super) fn is_revert(&self) -> bool {
         self.code == 3 || self.message.to_ascii_lowercase().contains("revert")
+    }
+}
+
+impl ErrorObject {
+    /// Why the call stopped, where it stopped without a revert; some nodes say that beside the message.
+    pub(super) fn halt(&self) -> Option<String> {
+        let said = [Some(self.message.as_str()), self.data.as_ref().and_then(Value::as_str)];
+        said.into_iter().flatten().find_map(|text| {
+            let letters: String =
+                text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+            HALTS.iter().any(|halt| letters.contains(halt)).then(|| shorten(text))
+        })
     }
 }
 

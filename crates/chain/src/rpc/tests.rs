@@ -91,6 +91,7 @@ async fn reverts_are_found_wherever_nodes_put_them() {
     let data = "0xd8bf90ae";
     let paused = <crate::bindings::CertificateLog::RecordingPaused as alloy::sol_types::SolError>::SELECTOR;
     let data = data.replace("d8bf90ae", &alloy::primitives::hex::encode(paused));
+    let halted = |reason: &str| Some(Revert::Halted { reason: reason.into() });
     let cases = [
         (json!({ "code": 3, "message": "execution reverted", "data": data }), Some(Revert::RecordingPaused)),
         (json!({ "code": -32000, "message": "x", "data": { "data": data } }), Some(Revert::RecordingPaused)),
@@ -98,6 +99,30 @@ async fn reverts_are_found_wherever_nodes_put_them() {
             json!({ "code": -32000, "message": "VM Exception: revert" }),
             Some(Revert::Unexplained { data: Default::default() }),
         ),
+        (json!({ "code": -32000, "message": "out of gas" }), halted("out of gas")),
+        (json!({ "code": -32000, "message": "out of gas", "data": "0x" }), halted("out of gas")),
+        (
+            json!({ "code": -32003, "message": "EVM error InvalidFEOpcode" }),
+            halted("EVM error InvalidFEOpcode"),
+        ),
+        (
+            json!({ "code": -32000, "message": "invalid jump destination" }),
+            halted("invalid jump destination"),
+        ),
+        (
+            json!({ "code": -32000, "message": "execution aborted (timeout = 5s)" }),
+            halted("execution aborted (timeout = 5s)"),
+        ),
+        (
+            json!({ "code": -32015, "message": "VM execution error.", "data": "BadInstruction" }),
+            halted("BadInstruction"),
+        ),
+        (
+            json!({ "code": -32000, "message": "gas required exceeds allowance (30000000)" }),
+            halted("gas required exceeds allowance (30000000)"),
+        ),
+        (json!({ "code": -32005, "message": "limit exceeded" }), None),
+        (json!({ "code": -32002, "message": "request timed out" }), None),
         (json!({ "code": -32000, "message": "header not found" }), None),
         (json!({ "code": -32000, "message": "header not found", "data": "no hexadecimal" }), None),
     ];

@@ -42,6 +42,7 @@ impl SettlementRefusal {
             // and the settlement's rules are all known by name, so what is not comes from the verifier.
             | Revert::Text { .. }
             | Revert::Panic { .. }
+            | Revert::Halted { .. }
             | Revert::Unexplained { .. } => Self::Proof,
             // The certificate's rules, the lifetime, the kind of hash, the size of the committee.
             _ => Self::Batch,
@@ -72,6 +73,7 @@ mod tests {
             (Revert::InputsGoBack { got: 1, consumed: 2 }, SettlementRefusal::Proof),
             (Revert::Unexplained { data: vec![1, 2, 3, 4].into() }, SettlementRefusal::Proof),
             (Revert::Text { text: "no".into() }, SettlementRefusal::Proof),
+            (Revert::Halted { reason: "out of gas".into() }, SettlementRefusal::Proof),
             (Revert::BatchNumberSkipped { got: 3, expected: 1 }, SettlementRefusal::NotYet),
             (Revert::CoverageTooShort { coverage_until: 3, needed: 9 }, SettlementRefusal::NotYet),
             (Revert::EnforcedPause, SettlementRefusal::NotYet),
