@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use dac_cli::{Failure, Output};
 use reference_rollup::files::WithdrawalsFile;
 use serde_json::{Value, json};
 
 use super::context::SenderArgs;
 use super::failure::CliError;
-use super::output::Output;
 
 /// Have withdrawals that a settled batch granted paid out. Anyone may: they pay their recipients.
 #[derive(Debug, Args)]
@@ -36,7 +36,9 @@ impl Claim {
         let mut chosen = Vec::new();
         match self.which {
             Some(which) if which >= all.len() => {
-                return Err(CliError::usage(format!("the file has {} withdrawals, no {which}", all.len())));
+                return Err(
+                    Failure::usage(format!("the file has {} withdrawals, no {which}", all.len())).into()
+                );
             }
             Some(which) => chosen.push(which),
             None => {
@@ -50,7 +52,7 @@ impl Claim {
         }
         if chosen.is_empty() {
             let message = format!("batch {batch} grants {} nothing that is not paid", account.address());
-            return Err(CliError::usage(message).hint("--which NUMBER claims for somebody else"));
+            return Err(Failure::usage(message).hint("--which NUMBER claims for somebody else").into());
         }
         let mut paid: Vec<Value> = Vec::new();
         let mut text = String::new();
@@ -70,7 +72,7 @@ impl Claim {
                 withdrawal.amount, withdrawal.recipient, receipt.tx_hash, receipt.gas_used
             );
         }
-        output.result(&json!({ "batch_number": batch, "paid": paid }), || text);
+        output.result(json!({ "batch_number": batch, "paid": paid }), || text);
         Ok(())
     }
 }

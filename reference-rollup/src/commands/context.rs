@@ -8,6 +8,7 @@ use alloy_primitives::Address;
 use clap::Args;
 use dac_chain::admin::Account;
 use dac_chain::{Endpoints, PrivateKeySigner};
+use dac_cli::Failure;
 use reference_rollup::files::RollupFile;
 use reference_rollup::l1::{RollupAccount, RollupReader};
 
@@ -58,13 +59,13 @@ impl RollupArgs {
     pub(crate) async fn connect(&self) -> Result<Rollup, CliError> {
         let file = RollupFile::read(&self.rollup_file)?;
         let rpc_url = self.rpc_url.as_ref().or(file.rpc_url.as_ref()).ok_or_else(|| {
-            CliError::usage("no JSON-RPC endpoint of L1 is given").hint("--rpc-url URL or DAC_RPC_URL")
+            Failure::usage("no JSON-RPC endpoint of L1 is given").hint("--rpc-url URL or DAC_RPC_URL")
         })?;
         let endpoints = Endpoints::discover(&[rpc_url], RPC_TIMEOUT).await?;
         let (expected, got) = (file.chain_id, endpoints.chain_id());
         if got != expected {
             let message = format!("the rollup is on chain {expected}, the RPC endpoint serves {got}");
-            return Err(CliError::usage(message));
+            return Err(Failure::usage(message).into());
         }
         Ok(Rollup { file, endpoints })
     }

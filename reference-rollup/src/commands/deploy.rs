@@ -7,6 +7,7 @@ use alloy_primitives::Address;
 use clap::Args;
 use dac_chain::Endpoints;
 use dac_chain::admin::Account;
+use dac_cli::{Failure, Output};
 use dac_client::files::{Deployment, FileError, write_atomically};
 use dac_runtime::config::Period;
 use reference_rollup::files::RollupFile;
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use super::context::{EthereumKeyArgs, RPC_TIMEOUT};
 use super::failure::CliError;
-use super::output::{Output, fields};
+use super::output::fields;
 use super::setup;
 
 /// Deploy the verifier and the rollup's contract, and write a rollup file. DEV ONLY keys.
@@ -68,7 +69,7 @@ impl Deploy {
         }
         let committee = Deployment::read(&self.deployment)?;
         let rpc_url = self.rpc_url.or_else(|| committee.rpc_url.clone()).ok_or_else(|| {
-            CliError::usage("no JSON-RPC endpoint of L1 is given").hint("--rpc-url URL or DAC_RPC_URL")
+            Failure::usage("no JSON-RPC endpoint of L1 is given").hint("--rpc-url URL or DAC_RPC_URL")
         })?;
         let key = self.key.open()?;
         let owner = self.owner.unwrap_or(key.address());
@@ -76,7 +77,7 @@ impl Deploy {
         let (chain_id, expected) = (endpoints.chain_id(), committee.chain_id);
         if chain_id != expected {
             let message = format!("the committee is on chain {expected}, the RPC endpoint serves {chain_id}");
-            return Err(CliError::usage(message));
+            return Err(Failure::usage(message).into());
         }
         let keys = setup::keys(self.keys_dir, output).await?;
 
@@ -88,7 +89,7 @@ impl Deploy {
             verifier_delay: self.verifier_delay.0.as_secs(),
         };
         let account = Account::new(endpoints, Arc::new(key));
-        let waiting = output.spinner("deploying");
+        let waiting = output.timed_spinner("deploying");
         let progress = |what| waiting.set_message(format!("deploying {what}"));
         let deployed = l1::deploy(&account, &terms, &keys.verifying(), progress).await;
         waiting.finish_and_clear();
@@ -104,7 +105,7 @@ impl Deploy {
             "gas_used": deployed.gas_used,
             "file": self.out,
         });
-        output.result(&document, || {
+        output.result(document, || {
             fields(&[
                 ("settlement", deployed.settlement.to_string()),
                 ("verifier (DEV ONLY)", deployed.verifier.to_string()),

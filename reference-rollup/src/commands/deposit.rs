@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use alloy_primitives::B256;
 use clap::Args;
+use dac_cli::{Failure, Output};
 use reference_rollup::account::AccountId;
 use reference_rollup::field;
 use reference_rollup::files::AccountFile;
@@ -11,7 +12,7 @@ use serde_json::json;
 
 use super::context::SenderArgs;
 use super::failure::CliError;
-use super::output::Output;
+use super::output::sent;
 
 /// Deposit ether for an account of the rollup. It opens with its first deposit.
 #[derive(Debug, Args)]
@@ -46,7 +47,7 @@ impl Whose {
             return Ok(AccountFile::read(path)?.owner().id());
         }
         let id = self.account_id.and_then(field::from_b256);
-        Ok(AccountId(id.ok_or_else(|| CliError::usage("--account-id is no element of the field"))?))
+        Ok(AccountId(id.ok_or_else(|| Failure::usage("--account-id is no element of the field"))?))
     }
 }
 
@@ -58,7 +59,7 @@ impl Deposit {
         let id = field::to_b256(id.0);
         let document = json!({ "account_id": id, "gwei": self.gwei });
         let text = format!("{} gwei deposited for account {id}; a batch will take it in", self.gwei);
-        output.sent(document, &receipt, &text);
+        sent(output, document, &receipt, &text);
         Ok(())
     }
 }

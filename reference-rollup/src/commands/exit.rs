@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use dac_cli::{Failure, Output};
 use reference_rollup::files::ExitFile;
 use serde_json::json;
 
 use super::context::SenderArgs;
 use super::failure::CliError;
-use super::output::Output;
+use super::output::sent;
 
 /// Leave a frozen rollup: send an exit proof, which pays the account's balance in the last state to its recipient. Anyone may.
 #[derive(Debug, Args)]
@@ -31,10 +32,11 @@ impl Exit {
         let (rollup, account) = self.sender.connect().await?;
         let here = (rollup.file.chain_id, rollup.settlement());
         if (file.chain_id, file.settlement) != here {
-            return Err(CliError::usage(format!(
+            return Err(Failure::usage(format!(
                 "the proof is of rollup {} on chain {}, the rollup file of {} on chain {}",
                 file.settlement, file.chain_id, here.1, here.0
-            )));
+            ))
+            .into());
         }
         let proof = &file.proof;
         let receipt = account.exit(proof).await?;
@@ -47,7 +49,7 @@ impl Exit {
             "account {} left: {} gwei paid to {}",
             proof.account_index, proof.balance, proof.recipient
         );
-        output.sent(document, &receipt, &text);
+        sent(output, document, &receipt, &text);
         Ok(())
     }
 }

@@ -1,9 +1,7 @@
-//! How a command ends: the same exit codes as `dac`'s, what was expected and came, and what to do about it.
-
-use std::fmt;
-use std::process::ExitCode;
+//! How the errors of the libraries read here: the exit code, the message, and what to do about it.
 
 use dac_chain::{ChainError, ErrorClass, Revert};
+use dac_cli::{Exit, Failure};
 use dac_client::files::FileError;
 use dac_keys::KeystoreError;
 use dac_secrets::SecretFileError;
@@ -13,118 +11,56 @@ use reference_rollup::l1::{L1Error, Refusal};
 use reference_rollup::prover::KeysError;
 use reference_rollup::rebuild::RebuildError;
 
-/// Why a command failed, as scripts see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// Checked and found wanting.
-    Failed,
-    /// Wrong arguments or files.
-    Usage,
-    /// Out of reach.
-    Unavailable,
-    /// Refused by a contract.
-    Refused,
-    /// A fault here.
-    Internal,
-    /// Stopped by the user.
-    Interrupted,
-}
-
-impl Failure {
-    pub(crate) const fn code(self) -> u8 {
-        match self {
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::Unavailable => 4,
-            Self::Refused => 5,
-            Self::Internal => 70,
-            Self::Interrupted => 130,
-        }
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Failed => "FAILED",
-            Self::Usage => "USAGE",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Refused => "REFUSED",
-            Self::Internal => "INTERNAL",
-            Self::Interrupted => "INTERRUPTED",
-        }
-    }
-}
-
-impl From<Failure> for ExitCode {
-    fn from(failure: Failure) -> Self {
-        Self::from(failure.code())
-    }
-}
-
-/// A failure and what to do about it.
+/// A failure, as this program tells it.
 #[derive(Debug)]
-pub(crate) struct CliError {
-    pub(crate) failure: Failure,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+pub(crate) struct CliError(pub(crate) Failure);
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
 }
 
-impl CliError {
-    pub(crate) fn new(failure: Failure, message: impl fmt::Display) -> Self {
-        Self { failure, message: message.to_string(), hint: None }
-    }
-
-    pub(crate) fn usage(message: impl fmt::Display) -> Self {
-        Self::new(Failure::Usage, message)
-    }
-
-    pub(crate) fn internal(message: impl fmt::Display) -> Self {
-        Self::new(Failure::Internal, message)
-    }
-
-    pub(crate) fn interrupted() -> Self {
-        Self::new(Failure::Interrupted, "interrupted")
-    }
-
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+impl From<CliError> for Failure {
+    fn from(error: CliError) -> Self {
+        error.0
     }
 }
 
 impl From<FileError> for CliError {
     fn from(error: FileError) -> Self {
-        let failure = Self::usage(&error);
-        match error {
+        let failure = Failure::usage(&error);
+        Self(match error {
             FileError::Exists { .. } => failure.hint("name another file, or add --force"),
             _ => failure,
-        }
+        })
     }
 }
 
 impl From<SecretFileError> for CliError {
     fn from(error: SecretFileError) -> Self {
-        Self::usage(error)
+        Self(Failure::usage(error))
     }
 }
 
 impl From<AccountFileError> for CliError {
     fn from(error: AccountFileError) -> Self {
-        Self::usage(error).hint("`reference-rollup keygen` makes such a file")
+        Self(Failure::usage(error).hint("`reference-rollup keygen` makes such a file"))
     }
 }
 
 impl From<KeystoreError> for CliError {
     fn from(error: KeystoreError) -> Self {
-        Self::usage(format!("the keystore: {error}")).hint("`dac keygen ethereum` makes one")
+        Self(Failure::usage(format!("the keystore: {error}")).hint("`dac keygen ethereum` makes one"))
     }
 }
 
 impl From<KeysError> for CliError {
     fn from(error: KeysError) -> Self {
-        match error {
-            KeysError::Io { .. } => Self::usage(error),
-            error => Self::internal(error),
-        }
+        Self(match error {
+            KeysError::Io { .. } => Failure::usage(error),
+            error => Failure::internal(error),
+        })
     }
 }
 
@@ -136,26 +72,26 @@ impl From<ChainError> for CliError {
 
 impl From<L1Error> for CliError {
     fn from(error: L1Error) -> Self {
-        match error {
+        Self(match error {
             L1Error::Refused(refusal) => refused(&refusal),
             L1Error::Chain(error) => match error.class() {
-                ErrorClass::Sender => Self::new(Failure::Refused, error),
-                ErrorClass::Retryable => Self::new(Failure::Unavailable, format!("L1: {error}"))
+                ErrorClass::Sender => Failure::new(Exit::Refused, error),
+                ErrorClass::Retryable => Failure::new(Exit::Unavailable, format!("L1: {error}"))
                     .hint("check --rpc-url and try again"),
                 ErrorClass::Fatal => {
-                    Self::usage(format!("L1: {error}")).hint("check --rpc-url and the rollup file")
+                    Failure::usage(format!("L1: {error}")).hint("check --rpc-url and the rollup file")
                 }
             },
             L1Error::Incomplete { .. } => {
-                Self::new(Failure::Unavailable, error).hint("try again, or another --rpc-url")
+                Failure::new(Exit::Unavailable, error).hint("try again, or another --rpc-url")
             }
-            L1Error::Entry { .. } | L1Error::TooLong { .. } => Self::new(Failure::Failed, error),
-        }
+            L1Error::Entry { .. } | L1Error::TooLong { .. } => Failure::new(Exit::Failed, error),
+        })
     }
 }
 
-fn refused(refusal: &Refusal) -> CliError {
-    let failure = CliError::new(Failure::Refused, format!("the contract refused: {refusal}"));
+fn refused(refusal: &Refusal) -> Failure {
+    let failure = Failure::new(Exit::Refused, format!("the contract refused: {refusal}"));
     match refusal {
         Refusal::NotFrozen => {
             failure.hint("`reference-rollup freeze` once there is a reason; `status` says so")
@@ -172,24 +108,27 @@ fn refused(refusal: &Refusal) -> CliError {
 
 impl From<RebuildError> for CliError {
     fn from(error: RebuildError) -> Self {
-        match &error {
+        Self(match &error {
             RebuildError::MissingPayload { digest, batch } => {
                 let hint = format!("dac retrieve {digest} --out PAYLOAD_DIR/{batch:06}.bin");
-                Self::usage(error).hint(hint)
+                Failure::usage(error).hint(hint)
             }
-            _ => Self::new(Failure::Failed, error),
-        }
+            _ => Failure::new(Exit::Failed, error),
+        })
     }
 }
 
 impl From<NoExit> for CliError {
     fn from(error: NoExit) -> Self {
-        Self::new(Failure::Failed, error)
+        Self(Failure::new(Exit::Failed, error))
     }
 }
 
 impl From<ExitProofFault> for CliError {
     fn from(error: ExitProofFault) -> Self {
-        Self::new(Failure::Failed, error).hint("`reference-rollup rebuild` makes a proof of the last state")
+        Self(
+            Failure::new(Exit::Failed, error)
+                .hint("`reference-rollup rebuild` makes a proof of the last state"),
+        )
     }
 }

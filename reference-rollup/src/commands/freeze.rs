@@ -1,11 +1,12 @@
 //! `reference-rollup freeze`: stop the rollup for good.
 
 use clap::Args;
+use dac_cli::Output;
 use serde_json::json;
 
 use super::context::SenderArgs;
 use super::failure::CliError;
-use super::output::Output;
+use super::output::sent;
 
 /// Freeze the rollup, if there is a reason to. Nothing settles any more, and users can leave with the last state.
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ impl Freeze {
         let why = reason.map_or("", |reason| reason.describe());
         let text =
             format!("frozen: {why}\nlast state {} after {} batches", status.state_root, status.batch_count);
-        output.sent(document, &receipt, &text);
+        sent(output, document, &receipt, &text);
         Ok(())
     }
 }

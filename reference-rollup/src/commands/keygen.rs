@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use alloy_primitives::Address;
 use clap::Args;
+use dac_cli::Output;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use reference_rollup::field;
@@ -12,7 +13,6 @@ use reference_rollup::keys::SecretKey;
 use serde_json::json;
 
 use super::failure::CliError;
-use super::output::Output;
 
 /// Make a key of the rollup and keep it in a file that only you can read.
 ///
@@ -46,7 +46,7 @@ impl Keygen {
             "key_y": field::to_b256(y),
             "recipient": self.recipient,
         });
-        output.result(&document, || {
+        output.result(document, || {
             format!("account id {id}\nrecipient  {}\nkey file   {}", self.recipient, self.out.display())
         });
         Ok(())

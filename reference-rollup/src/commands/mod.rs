@@ -18,9 +18,9 @@ mod status;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use dac_cli::Output;
 
 use self::failure::CliError;
-use self::output::Output;
 
 /// A small payments validium from its users' side: keys, deposits, and the way out when everyone is gone.
 ///
@@ -80,24 +80,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.json, cli.quiet);
     dac_runtime::tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return output.fail(&CliError::internal(format!("the runtime does not start: {error}")));
-        }
-    };
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = Box::pin(run(cli.command, &output)) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
-        }
-    });
-    // Keys that are still being made on other threads are of no use to anybody.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output.fail(&error),
-    }
+    dac_cli::run(&output, run(cli.command, &output))
 }
 
 async fn run(command: Command, output: &Output) -> Result<(), CliError> {

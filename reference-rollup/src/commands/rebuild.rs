@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use alloy_primitives::B256;
 use clap::Args;
+use dac_cli::{Exit, Failure, Output};
 use dac_client::files::{FileError, read_bounded, write_atomically};
 use reference_rollup::account::{Account, AccountIndex};
 use reference_rollup::exit::{Owner, accounts_of, exit_proof};
@@ -16,8 +17,8 @@ use reference_rollup::state::State;
 use serde_json::{Value, json};
 
 use super::context::{Rollup, RollupArgs};
-use super::failure::{CliError, Failure};
-use super::output::{Output, fields};
+use super::failure::CliError;
+use super::output::fields;
 
 /// Accounts that people are shown; machines get all.
 const ACCOUNTS_SHOWN: usize = 20;
@@ -78,7 +79,7 @@ impl Rebuild {
         if root != read.state_root {
             // Only without any batch: each of them was compared.
             let message = format!("the empty state has root {root}, the contract {}", read.state_root);
-            return Err(CliError::new(Failure::Failed, message));
+            return Err(Failure::new(Exit::Failed, message).into());
         }
         let chosen = self.choose(&state, owner.as_ref())?;
         let proof = self.prove(&rollup, &state, root, owner.as_ref(), chosen)?;
@@ -97,23 +98,27 @@ impl Rebuild {
             return if known {
                 Ok(index)
             } else {
-                Err(CliError::new(Failure::Failed, "nobody has an account at --index"))
+                Err(Failure::new(Exit::Failed, "nobody has an account at --index").into())
             };
         };
         let own = accounts_of(state, owner.id());
         match (index, &own[..]) {
             (Some(index), own) if own.contains(&index) => Ok(Some(index)),
-            (Some(_), _) => Err(CliError::new(Failure::Failed, "the account at --index is not this key's")),
+            (Some(_), _) => {
+                Err(Failure::new(Exit::Failed, "the account at --index is not this key's").into())
+            }
             (None, &[index]) => Ok(Some(index)),
             (None, []) => {
                 let message = format!("no account has id {}", field::to_b256(owner.id().0));
-                Err(CliError::new(Failure::Failed, message)
-                    .hint("its deposits were perhaps not taken: `reference-rollup refund`"))
+                Err(Failure::new(Exit::Failed, message)
+                    .hint("its deposits were perhaps not taken: `reference-rollup refund`")
+                    .into())
             }
             (None, several) => {
                 let places: Vec<_> = several.iter().map(|index| index.0.to_string()).collect();
-                Err(CliError::usage(format!("the key has accounts at {}", places.join(", ")))
-                    .hint("--index NUMBER chooses one; each can leave"))
+                Err(Failure::usage(format!("the key has accounts at {}", places.join(", ")))
+                    .hint("--index NUMBER chooses one; each can leave")
+                    .into())
             }
         }
     }
@@ -170,7 +175,7 @@ impl Rebuild {
             "proof_file": self.proof_out,
             "withdrawals": granted,
         });
-        output.result(&document, || {
+        output.result(document, || {
             let mut rows = vec![
                 ("state root", format!("{root}, as settled")),
                 ("batches", read.history.batches.len().to_string()),

@@ -1,11 +1,11 @@
 //! `reference-rollup refund`: deposits that no batch took.
 
 use clap::Args;
+use dac_cli::{Failure, Output};
 use serde_json::{Value, json};
 
 use super::context::SenderArgs;
 use super::failure::CliError;
-use super::output::Output;
 
 /// Have deposits that no batch took paid back to their depositors. Once the rollup is frozen; anyone may.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ impl Refund {
             bar.finish_and_clear();
             if chosen.is_empty() {
                 let message = format!("no deposit of {} waits in the inbox", account.address());
-                return Err(CliError::usage(message));
+                return Err(Failure::usage(message).into());
             }
         }
         let mut refunded: Vec<Value> = Vec::new();
@@ -59,7 +59,7 @@ impl Refund {
                 entry.gwei, entry.account, receipt.tx_hash, receipt.gas_used
             );
         }
-        output.result(&json!({ "refunded": refunded }), || text);
+        output.result(json!({ "refunded": refunded }), || text);
         Ok(())
     }
 }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use dac_cli::{Failure, Output};
 use reference_rollup::account::AccountIndex;
 use reference_rollup::files::AccountFile;
 use serde_json::json;
 
 use super::context::SenderArgs;
 use super::failure::CliError;
-use super::output::Output;
+use super::output::sent;
 
 /// Ask on L1 for your whole balance, without the operator's help.
 ///
@@ -39,12 +40,12 @@ impl RequestExit {
         if sender != owner.recipient {
             // The contract would take it as a request of another account, without effect.
             let message = format!("the account's recipient is {}, the sender {sender}", owner.recipient);
-            return Err(CliError::usage(message).hint("send it with the recipient's key"));
+            return Err(Failure::usage(message).hint("send it with the recipient's key").into());
         }
         let receipt = account.request_exit(owner.key, AccountIndex(self.index)).await?;
         let document = json!({ "account_index": self.index, "recipient": owner.recipient });
         let text = format!("exit of account {} requested; a batch must take it in", self.index);
-        output.sent(document, &receipt, &text);
+        sent(output, document, &receipt, &text);
         Ok(())
     }
 }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use dac_cli::{Failure, Output};
 use reference_rollup::circuit::system::Weight;
 use reference_rollup::prover::{self, Keys};
 use serde_json::{Value, json};
 
 use super::failure::CliError;
-use super::output::{Output, fields};
+use super::output::fields;
 
 /// Make the proving and verifying keys of the circuit from a seed that everybody knows: DEV ONLY.
 ///
@@ -32,10 +33,11 @@ pub(crate) const DEV_ONLY: &str =
 /// The development keys, made if need be, while something turns.
 pub(crate) async fn keys(folder: PathBuf, output: &Output) -> Result<Keys, CliError> {
     output.warn(DEV_ONLY);
-    let waiting = output.spinner("proving and verifying key, DEV ONLY (half a minute unless they are there)");
+    let waiting =
+        output.timed_spinner("proving and verifying key, DEV ONLY (half a minute unless they are there)");
     let keys = tokio::task::spawn_blocking(move || Keys::cached_development(&folder)).await;
     waiting.finish_and_clear();
-    let keys = keys.map_err(|error| CliError::internal(format!("making the keys failed: {error}")))?;
+    let keys = keys.map_err(|error| Failure::internal(format!("making the keys failed: {error}")))?;
     Ok(keys?)
 }
 
@@ -68,7 +70,7 @@ impl Setup {
             })).collect::<Vec<Value>>(),
             "fingerprint_share_percent": share(report.fingerprints),
         });
-        output.result(&document, || {
+        output.result(document, || {
             let weigh =
                 |weight: Weight| format!("{} constraints, {} entries", weight.constraints, weight.entries);
             let mut rows = vec![

@@ -1,12 +1,13 @@
 //! `reference-rollup status`: what L1 says of the rollup.
 
 use clap::Args;
+use dac_cli::{Output, unix_now};
 use reference_rollup::l1::FreezeReason;
 use serde_json::json;
 
 use super::context::RollupArgs;
 use super::failure::CliError;
-use super::output::{Output, distance, fields, unix_now};
+use super::output::{distance, fields};
 
 /// What L1 says of the rollup: its state root, how far it has come, and whether users can, or should, leave.
 #[derive(Debug, Args)]
@@ -42,7 +43,7 @@ impl ShowStatus {
             "registry": status.registry,
             "certificate_log": status.certificate_log,
         });
-        output.result(&document, || {
+        output.result(document, || {
             let now = unix_now();
             let condition = match (status.frozen_for, status.freeze_reason, status.paused) {
                 (Some(reason), _, _) => format!("FROZEN: {}; users can leave", reason.describe()),

@@ -15,16 +15,13 @@
 //! }
 //! ```
 
-use std::path::Path;
-
 use alloy_primitives::{Address, B256};
-use dac_client::files::FileError;
 use serde::{Deserialize, Serialize};
 
-use super::Document;
+use super::{Document as _, document};
 use crate::exit::ExitProof;
 
-/// A proof, and where it is good.
+/// A proof, and where it is good. Whether it holds is another question: [`ExitProof::check`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExitFile {
@@ -39,34 +36,12 @@ pub struct ExitFile {
     pub proof: ExitProof,
 }
 
-impl Document for ExitFile {
-    const FORMAT: &'static str = "reference-rollup-exit/v1";
-    const WHAT: &'static str = "exit proof";
-
-    fn format(&self) -> &str {
-        &self.format
-    }
-}
+document!(ExitFile, "reference-rollup-exit/v1", "exit proof");
 
 impl ExitFile {
     /// Of a proof.
     pub fn new(chain_id: u64, settlement: Address, state_root: B256, proof: ExitProof) -> Self {
         Self { format: Self::FORMAT.to_owned(), chain_id, settlement, state_root, proof }
-    }
-
-    /// The document.
-    pub fn to_json(&self) -> String {
-        super::to_json(self)
-    }
-
-    /// From a document. Whether the proof holds is another question: [`ExitProof::check`].
-    pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
-        super::from_json(text)
-    }
-
-    /// From a file.
-    pub fn read(path: &Path) -> Result<Self, FileError> {
-        super::read(path)
     }
 }
 

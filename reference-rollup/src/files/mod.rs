@@ -31,6 +31,38 @@ trait Document: Serialize + DeserializeOwned {
     fn format(&self) -> &str;
 }
 
+/// What commands do with a document: writing and reading it.
+macro_rules! document {
+    ($file:ident, $format:literal, $what:literal) => {
+        impl super::Document for $file {
+            const FORMAT: &'static str = $format;
+            const WHAT: &'static str = $what;
+
+            fn format(&self) -> &str {
+                &self.format
+            }
+        }
+
+        impl $file {
+            /// The document.
+            pub fn to_json(&self) -> String {
+                super::to_json(self)
+            }
+
+            /// From a document.
+            pub fn from_json(text: &[u8]) -> Result<Self, dac_client::files::FileError> {
+                super::from_json(text)
+            }
+
+            /// From a file.
+            pub fn read(path: &std::path::Path) -> Result<Self, dac_client::files::FileError> {
+                super::read(path)
+            }
+        }
+    };
+}
+use document;
+
 fn to_json<D: Document>(document: &D) -> String {
     let mut text = serde_json::to_string_pretty(document).expect("plain structures serialise");
     text.push('\n');

@@ -16,13 +16,10 @@
 //!
 //! Public knowledge but perhaps for `rpc_url`, which some providers put a key into; it may be left out.
 
-use std::path::Path;
-
 use alloy_primitives::Address;
-use dac_client::files::FileError;
 use serde::{Deserialize, Serialize};
 
-use super::Document;
+use super::{Document as _, document};
 
 /// Where a rollup lives on L1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,14 +57,7 @@ pub struct PoseidonAddresses {
     pub t5: Address,
 }
 
-impl Document for RollupFile {
-    const FORMAT: &'static str = "reference-rollup/v1";
-    const WHAT: &'static str = "rollup file";
-
-    fn format(&self) -> &str {
-        &self.format
-    }
-}
+document!(RollupFile, "reference-rollup/v1", "rollup file");
 
 impl RollupFile {
     /// Of what was deployed with a committee's contracts.
@@ -89,21 +79,6 @@ impl RollupFile {
             poseidon: PoseidonAddresses { t3, t4, t5 },
             deployed_at_block: deployed.block,
         }
-    }
-
-    /// The document.
-    pub fn to_json(&self) -> String {
-        super::to_json(self)
-    }
-
-    /// From a document.
-    pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
-        super::from_json(text)
-    }
-
-    /// From a file.
-    pub fn read(path: &Path) -> Result<Self, FileError> {
-        super::read(path)
     }
 }
 

@@ -11,15 +11,12 @@
 //!
 //! Amounts are in gwei.
 
-use std::path::Path;
-
 use alloy_primitives::{Address, B256};
 use ark_bn254::Fr;
 use ark_ff::Zero;
-use dac_client::files::FileError;
 use serde::{Deserialize, Serialize};
 
-use super::Document;
+use super::{Document as _, document};
 use crate::field;
 use crate::inbox::Withdrawal;
 
@@ -44,14 +41,7 @@ pub struct WithdrawalEntry {
     pub amount: u64,
 }
 
-impl Document for WithdrawalsFile {
-    const FORMAT: &'static str = "reference-rollup-withdrawals/v1";
-    const WHAT: &'static str = "withdrawals file";
-
-    fn format(&self) -> &str {
-        &self.format
-    }
-}
+document!(WithdrawalsFile, "reference-rollup-withdrawals/v1", "withdrawals file");
 
 impl WithdrawalsFile {
     /// Of a batch.
@@ -71,21 +61,6 @@ impl WithdrawalsFile {
     pub fn commitment(&self) -> B256 {
         let chain = |chain, withdrawal: &Withdrawal| withdrawal.chain_after(chain);
         field::to_b256(self.withdrawals().iter().fold(Fr::zero(), chain))
-    }
-
-    /// The document.
-    pub fn to_json(&self) -> String {
-        super::to_json(self)
-    }
-
-    /// From a document.
-    pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
-        super::from_json(text)
-    }
-
-    /// From a file.
-    pub fn read(path: &Path) -> Result<Self, FileError> {
-        super::read(path)
     }
 }
 

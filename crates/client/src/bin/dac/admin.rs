@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use dac_chain::admin::{Account, RegistryAdmin};
 use dac_chain::{Endpoints, Receipt};
+use dac_cli::{Failure, Output};
 use dac_client::assessment::Assessment;
 use dac_client::files::{Deployment, write_atomically};
 use dac_runtime::config::{ByteSize, Period};
@@ -15,7 +16,6 @@ use serde_json::{Value, json};
 use crate::context::ChainArgs;
 use crate::exit::CliError;
 use crate::keys::{self, EthereumKeyArgs};
-use crate::output::Output;
 
 /// Deploy the contracts, admit rollups, open epochs, pause: the owner's part.
 ///
@@ -112,8 +112,9 @@ impl Deploy {
     async fn run(self, output: &Output) -> Result<(), CliError> {
         if let Some(out) = self.out.as_ref().filter(|out| out.exists() && !self.force) {
             // Before any gas is spent.
-            return Err(CliError::usage(format!("{} exists; nothing was deployed", out.display()))
-                .hint("name another file, or add --force"));
+            return Err(Failure::usage(format!("{} exists; nothing was deployed", out.display()))
+                .hint("name another file, or add --force")
+                .into());
         }
         let key = self.key.open()?;
         let sender = key.address();
@@ -247,7 +248,7 @@ struct OpenEpoch {
 impl OpenEpoch {
     async fn run(self, output: &Output) -> Result<(), CliError> {
         let n = u16::try_from(self.operators.len()).unwrap_or(u16::MAX);
-        let quorum = Quorum::new(n, self.k, self.q).map_err(CliError::usage)?;
+        let quorum = Quorum::new(n, self.k, self.q).map_err(Failure::usage)?;
         let assessment = Assessment::of(quorum);
         for warning in &assessment.warnings {
             output.warn(warning);

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use dac_chain::{CertificateLogReader, ChainError, RecordedCertificate};
+use dac_cli::{Exit, Output, unix_now};
 use dac_client::{AuditOptions, AuditReport, AuditRow, AuditTarget, Auditor, CheckResult, Hint, MemberFault};
 use dac_types::BatchDigest;
 use serde_json::{Value, json};
 
 use crate::context::{Chain, ChainArgs, DialArgs, directory};
-use crate::exit::{CliError, Exit};
-use crate::output::{Output, millis, show_latency, table, unix_now};
+use crate::exit::CliError;
+use crate::output::{millis, show_latency, table};
 
 /// Blocks of one step back in search of the newest batches.
 const BLOCKS_PER_STEP: u64 = 5_000;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use dac_cli::{Exit, Failure, Output, unix_now};
 use dac_client::files::{CertificateFile, write_atomically};
 use dac_client::verify::verify_in_registry;
 use dac_client::{EndpointUrl, Evidence, Hint, RetrieveOptions, Retriever};
@@ -11,8 +12,7 @@ use dac_types::BatchDigest;
 use serde_json::json;
 
 use crate::context::{ChainArgs, DialArgs, directory};
-use crate::exit::{CliError, Exit};
-use crate::output::{Output, unix_now};
+use crate::exit::CliError;
 
 /// Fetch a batch's certificate and verify it. From the members, or from an aggregator if one is given.
 #[derive(Debug, Args)]
@@ -51,10 +51,11 @@ impl FetchCertificate {
             match retriever.find_certificate(self.digest, &Hint::default()).await?.evidence {
                 Evidence::Certificate(certificate) => *certificate,
                 Evidence::RecordedOnL1 { .. } | Evidence::SettledOnL1 { .. } => {
-                    return Err(CliError::new(
+                    return Err(Failure::new(
                         Exit::Unavailable,
                         "no member that answered has the certificate",
-                    ));
+                    )
+                    .into());
                 }
             }
         };
@@ -62,7 +63,7 @@ impl FetchCertificate {
         if file.digest() != self.digest {
             let message =
                 format!("asked for the certificate of {}, got that of {}", self.digest, file.digest());
-            return Err(CliError::new(Exit::Failed, message));
+            return Err(Failure::new(Exit::Failed, message).into());
         }
         let verified = verify_in_registry(&file, &view, unix_now())?;
         if let Some(out) = &self.out {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use dac_cli::{Failure, Output, unix_now};
 use dac_client::assessment::{Assessment, Verdict};
 use dac_client::files::{CommitteeFile, write_atomically};
 use dac_client::printable;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::context::ChainArgs;
 use crate::exit::CliError;
-use crate::output::{Output, show_time, table, unix_now};
+use crate::output::{show_time, table};
 
 /// Show an epoch's committee: seats, operators, endpoints, and what its numbers are worth.
 ///
@@ -46,11 +47,11 @@ impl ShowCommittee {
         let view = chain.view().await?;
         let newest = view.committees.keys().next_back().copied();
         let epoch = self.epoch.or(view.current_epoch).or(newest).ok_or_else(|| {
-            CliError::usage("the registry has no epoch yet").hint("the owner opens one: dac admin open-epoch")
+            Failure::usage("the registry has no epoch yet").hint("the owner opens one: dac admin open-epoch")
         })?;
         let committee = view.committee(epoch).ok_or_else(|| {
             let range = newest.map_or("none".to_owned(), |newest| format!("1 to {newest}"));
-            CliError::usage(format!("the registry has no epoch {epoch}; it has {range}"))
+            Failure::usage(format!("the registry has no epoch {epoch}; it has {range}"))
         })?;
         let assessment = Assessment::of(committee.quorum());
         let file = CommitteeFile { domain: view.domain(), committee: Committee::clone(committee) };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dac_chain::{CertificateLogReader, Endpoints, RegistryReader as _, RegistryView, RpcRegistryReader};
+use dac_cli::Failure;
 use dac_client::files::Deployment;
 use dac_client::{AggregatorClient, Dialer, Directory, EndpointPolicy, EndpointUrl};
 use dac_runtime::tls::{ClientTls, IdentityFiles};
@@ -72,9 +73,9 @@ impl ChainArgs {
     }
 
     /// The RPC endpoint, from options or file.
-    pub(crate) fn rpc_url(&self, file: Option<&Deployment>) -> Result<String, CliError> {
+    pub(crate) fn rpc_url(&self, file: Option<&Deployment>) -> Result<String, Failure> {
         self.rpc_url.clone().or_else(|| file.and_then(|file| file.rpc_url.clone())).ok_or_else(|| {
-            CliError::usage("no JSON-RPC endpoint of L1 is given")
+            Failure::usage("no JSON-RPC endpoint of L1 is given")
                 .hint("--rpc-url URL, DAC_RPC_URL, or --deployment FILE with an rpc_url")
         })
     }
@@ -84,7 +85,7 @@ impl ChainArgs {
         let file = self.file()?;
         let rpc_url = self.rpc_url(file.as_ref())?;
         let registry = self.registry.or(file.as_ref().map(|file| file.registry)).ok_or_else(|| {
-            CliError::usage("no committee registry is given")
+            Failure::usage("no committee registry is given")
                 .hint("--registry ADDRESS, DAC_REGISTRY, or --deployment FILE")
         })?;
         let endpoints = Endpoints::discover(&[&rpc_url], RPC_TIMEOUT).await?;
@@ -92,9 +93,10 @@ impl ChainArgs {
             && file.chain_id != endpoints.chain_id()
         {
             let (expected, got) = (file.chain_id, endpoints.chain_id());
-            return Err(CliError::usage(format!(
+            return Err(Failure::usage(format!(
                 "the deployment is on chain {expected}, the RPC endpoint serves {got}"
-            )));
+            ))
+            .into());
         }
         // A log of another registry's file is of no use.
         let of_file = file.as_ref().filter(|file| file.registry == registry);
@@ -129,17 +131,17 @@ impl Chain {
 
     /// The log, which the command cannot do without.
     pub(crate) async fn required_log(&self) -> Result<CertificateLogReader, CliError> {
-        self.log().await?.ok_or_else(|| {
-            CliError::usage("no certificate log is given")
+        Ok(self.log().await?.ok_or_else(|| {
+            Failure::usage("no certificate log is given")
                 .hint("--certificate-log ADDRESS, DAC_CERTIFICATE_LOG, or --deployment FILE")
-        })
+        })?)
     }
 }
 
 /// Everybody's seats and keys.
 pub(crate) fn directory(view: &RegistryView) -> Result<Arc<Directory>, CliError> {
     let directory =
-        Directory::from_view(view).map_err(|error| CliError::usage(format!("the registry: {error}")))?;
+        Directory::from_view(view).map_err(|error| Failure::usage(format!("the registry: {error}")))?;
     Ok(Arc::new(directory))
 }
 
@@ -167,7 +169,7 @@ impl DialArgs {
             .map(|(certificate, key)| IdentityFiles { certificate, key });
         let tls = ClientTls { ca: self.tls_ca.clone(), identity }
             .load(HANDSHAKE_TIMEOUT)
-            .map_err(CliError::usage)?;
+            .map_err(Failure::usage)?;
         Ok(Dialer::new(policy).tls(tls))
     }
 }

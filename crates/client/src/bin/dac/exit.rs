@@ -1,150 +1,82 @@
-//! How a command ends: an exit code that scripts can rely on, what was expected and came, and what to do about it.
-
-use std::fmt;
-use std::process::ExitCode;
+//! How the errors of the libraries read here: the exit code, the message, and what to do about it.
 
 use dac_chain::{ChainError, ErrorClass};
+use dac_cli::{Exit, Failure};
 use dac_client::files::FileError;
 use dac_client::verify::VerifyError;
 use dac_client::{AggregatorError, MemberFault, RetrieveError, SubmissionError};
 
-/// Why a command failed, as scripts see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// Checked and found wanting.
-    Failed,
-    /// Wrong arguments or files.
-    Usage,
-    /// The batch is no payload.
-    Malformed,
-    /// Out of reach.
-    Unavailable,
-    /// Refused by a contract or the aggregator.
-    Refused,
-    /// A fault here.
-    Internal,
-    /// Stopped by the user.
-    Interrupted,
-}
-
-impl Exit {
-    pub(crate) const fn code(self) -> u8 {
-        match self {
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::Malformed => 3,
-            Self::Unavailable => 4,
-            Self::Refused => 5,
-            Self::Internal => 70,
-            Self::Interrupted => 130,
-        }
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Failed => "FAILED",
-            Self::Usage => "USAGE",
-            Self::Malformed => "MALFORMED",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Refused => "REFUSED",
-            Self::Internal => "INTERNAL",
-            Self::Interrupted => "INTERRUPTED",
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
-    }
-}
-
-/// A failure and what to do about it.
+/// A failure, as this program tells it.
 #[derive(Debug)]
-pub(crate) struct CliError {
-    pub(crate) exit: Exit,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+pub(crate) struct CliError(pub(crate) Failure);
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
 }
 
-impl CliError {
-    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), hint: None }
-    }
-
-    pub(crate) fn usage(message: impl fmt::Display) -> Self {
-        Self::new(Exit::Usage, message)
-    }
-
-    pub(crate) fn internal(message: impl fmt::Display) -> Self {
-        Self::new(Exit::Internal, message)
-    }
-
-    pub(crate) fn interrupted() -> Self {
-        Self::new(Exit::Interrupted, "interrupted")
-    }
-
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+impl From<CliError> for Failure {
+    fn from(error: CliError) -> Self {
+        error.0
     }
 }
 
 impl From<FileError> for CliError {
     fn from(error: FileError) -> Self {
-        let failure = Self::usage(&error);
-        match error {
+        let failure = Failure::usage(&error);
+        Self(match error {
             FileError::Exists { .. } => failure.hint("name another file, or add --force"),
             _ => failure,
-        }
+        })
     }
 }
 
 impl From<ChainError> for CliError {
     fn from(error: ChainError) -> Self {
         if let ChainError::Reverted(_) = error {
-            return Self::new(Exit::Refused, format!("the contract refused: {error}"));
+            return Self(Failure::new(Exit::Refused, format!("the contract refused: {error}")));
         }
-        match error.class() {
-            ErrorClass::Sender => Self::new(Exit::Refused, error),
+        Self(match error.class() {
+            ErrorClass::Sender => Failure::new(Exit::Refused, error),
             ErrorClass::Retryable => {
-                Self::new(Exit::Unavailable, format!("L1: {error}")).hint("check --rpc-url and try again")
+                Failure::new(Exit::Unavailable, format!("L1: {error}")).hint("check --rpc-url and try again")
             }
-            ErrorClass::Fatal => Self::usage(format!("L1: {error}"))
+            ErrorClass::Fatal => Failure::usage(format!("L1: {error}"))
                 .hint("check --rpc-url, --registry, --certificate-log or the deployment file"),
-        }
+        })
     }
 }
 
 impl From<AggregatorError> for CliError {
     fn from(error: AggregatorError) -> Self {
-        match &error {
-            AggregatorError::Submission(_) => Self::usage(error),
-            AggregatorError::Unreachable(MemberFault::Endpoint(_)) => Self::usage(error),
+        Self(match &error {
+            AggregatorError::Submission(_) => Failure::usage(error),
+            AggregatorError::Unreachable(MemberFault::Endpoint(_)) => Failure::usage(error),
             AggregatorError::Unreachable(_) | AggregatorError::TimedOut { .. } => {
-                Self::new(Exit::Unavailable, error)
+                Failure::new(Exit::Unavailable, error)
                     .hint("check --aggregator; sending the same submission again is safe")
             }
-            AggregatorError::Waiting { .. } => Self::new(Exit::Unavailable, error)
+            AggregatorError::Waiting { .. } => Failure::new(Exit::Unavailable, error)
                 .hint("`dac watch` goes on waiting; the aggregator goes on working"),
             AggregatorError::Refused { reason: Some(reason), .. } if reason.is_retryable() => {
-                Self::new(Exit::Unavailable, error).hint("try again later")
+                Failure::new(Exit::Unavailable, error).hint("try again later")
             }
-            AggregatorError::Refused { .. } => Self::new(Exit::Refused, error),
+            AggregatorError::Refused { .. } => Failure::new(Exit::Refused, error),
             AggregatorError::Junk(_) | AggregatorError::OtherBatch { .. } => {
-                Self::new(Exit::Refused, error).hint("is that an aggregator of this committee?")
+                Failure::new(Exit::Refused, error).hint("is that an aggregator of this committee?")
             }
             AggregatorError::ProofRejected { .. } => {
-                Self::new(Exit::Failed, error).hint("`dac submit-proof` takes another one")
+                Failure::new(Exit::Failed, error).hint("`dac submit-proof` takes another one")
             }
-            AggregatorError::Ended { .. } => Self::new(Exit::Failed, error),
-        }
+            AggregatorError::Ended { .. } => Failure::new(Exit::Failed, error),
+        })
     }
 }
 
 impl From<SubmissionError> for CliError {
     fn from(error: SubmissionError) -> Self {
-        Self::usage(error)
+        Self(Failure::usage(error))
     }
 }
 
@@ -165,23 +97,23 @@ impl From<RetrieveError> for CliError {
             }
             _ => false,
         };
-        let failure = Self::new(exit, error);
-        if refused_private {
+        let failure = Failure::new(exit, error);
+        Self(if refused_private {
             failure.hint("add --allow-private-endpoints if members are meant to be there")
         } else {
             failure
-        }
+        })
     }
 }
 
 impl From<VerifyError> for CliError {
     fn from(error: VerifyError) -> Self {
         if error.is_verdict() {
-            return Self::new(Exit::Failed, error);
+            return Self(Failure::new(Exit::Failed, error));
         }
         match error {
             VerifyError::Chain(error) => error.into(),
-            error => Self::usage(error),
+            error => Self(Failure::usage(error)),
         }
     }
 }

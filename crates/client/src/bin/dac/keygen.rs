@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use dac_cli::{Failure, Output};
 use serde_json::json;
 
 use crate::exit::CliError;
 use crate::keys::{self, Kdf};
-use crate::output::Output;
 
 /// Make a key and keep it in a keystore that a password in a file opens.
 ///
@@ -58,10 +58,11 @@ impl Keygen {
             Kind::Ethereum(files) => ("ethereum", files),
         };
         if files.out.exists() {
-            return Err(CliError::usage(format!(
+            return Err(Failure::usage(format!(
                 "{} exists; keystores are never overwritten",
                 files.out.display()
-            )));
+            ))
+            .into());
         }
         let password = if files.new_password_file {
             keys::new_password(&files.password_file)?

@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum};
 use dac_bls::SecretKey;
 use dac_chain::admin::{Account, RegistryAdmin};
 use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+use dac_cli::Failure;
 use dac_keys::{KdfCost, KeystoreError, Password};
 use dac_types::{Address, B256, Domain, PublicKeyBytes};
 
 use crate::context::Chain;
-use crate::exit::CliError;
 
 /// An L1 account's key.
 #[derive(Clone, Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct EthereumKeyArgs {
 }
 
 impl EthereumKeyArgs {
-    pub(crate) fn open(&self) -> Result<PrivateKeySigner, CliError> {
+    pub(crate) fn open(&self) -> Result<PrivateKeySigner, Failure> {
         open_ethereum(&self.key, &self.password_file)
     }
 }
@@ -50,41 +50,41 @@ impl From<Kdf> for KdfCost {
     }
 }
 
-pub(crate) fn new_password(path: &Path) -> Result<Password, CliError> {
+pub(crate) fn new_password(path: &Path) -> Result<Password, Failure> {
     dac_keys::create_password_file(path).map_err(|error| keystore_error(path, &error))
 }
 
-pub(crate) fn password(path: &Path) -> Result<Password, CliError> {
+pub(crate) fn password(path: &Path) -> Result<Password, Failure> {
     Password::read(path).map_err(|error| {
-        CliError::usage(format!("the password file: {error}"))
+        Failure::usage(format!("the password file: {error}"))
             .hint("--new-password-file creates one with a random password")
     })
 }
 
-pub(crate) fn create_bls(path: &Path, password: &Password, kdf: Kdf) -> Result<PublicKeyBytes, CliError> {
+pub(crate) fn create_bls(path: &Path, password: &Password, kdf: Kdf) -> Result<PublicKeyBytes, Failure> {
     let key = SecretKey::generate(&mut rand::rng());
     dac_keys::create_bls_keystore(path, &key, password, kdf.into())
         .map_err(|error| keystore_error(path, &error))?;
     Ok(key.public_key().to_compressed())
 }
 
-pub(crate) fn create_ethereum(path: &Path, password: &Password, kdf: Kdf) -> Result<Address, CliError> {
+pub(crate) fn create_ethereum(path: &Path, password: &Password, kdf: Kdf) -> Result<Address, Failure> {
     let key = PrivateKeySigner::random();
     dac_keys::create_ecdsa_keystore(path, &key, password, kdf.into())
         .map_err(|error| keystore_error(path, &error))?;
     Ok(key.address())
 }
 
-pub(crate) fn open_bls(path: &Path, password_file: &Path) -> Result<SecretKey, CliError> {
+pub(crate) fn open_bls(path: &Path, password_file: &Path) -> Result<SecretKey, Failure> {
     dac_keys::load_bls_keystore(path, password_file).map_err(|error| keystore_error(path, &error))
 }
 
-pub(crate) fn open_ethereum(path: &Path, password_file: &Path) -> Result<PrivateKeySigner, CliError> {
+pub(crate) fn open_ethereum(path: &Path, password_file: &Path) -> Result<PrivateKeySigner, Failure> {
     dac_keys::load_ecdsa_keystore(path, password_file).map_err(|error| keystore_error(path, &error))
 }
 
-fn keystore_error(path: &Path, error: &KeystoreError) -> CliError {
-    CliError::usage(format!("keystore {}: {error}", path.display()))
+fn keystore_error(path: &Path, error: &KeystoreError) -> Failure {
+    Failure::usage(format!("keystore {}: {error}", path.display()))
 }
 
 /// r, s and v over 32 bytes.

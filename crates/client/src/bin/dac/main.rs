@@ -21,9 +21,9 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use dac_cli::Output;
 
 use crate::exit::CliError;
-use crate::output::Output;
 
 /// The data-availability committee from the outside: keys, registration, administration, batches, audits.
 ///
@@ -84,24 +84,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.json, cli.quiet);
     dac_runtime::tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return output.fail(&CliError::internal(format!("the runtime does not start: {error}")));
-        }
-    };
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = Box::pin(run(cli.command, &output)) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
-        }
-    });
-    // Checks that still run on other threads are of no use to anybody.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(code) => code,
-        Err(error) => output.fail(&error),
-    }
+    dac_cli::run(&output, run(cli.command, &output))
 }
 
 async fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use dac_cli::{Exit, Failure, Output};
 use dac_client::{EndpointUrl, MemberClient, MemberFault, Patience, printable};
 use dac_proto::wire;
 use serde_json::json;
 
 use crate::context::DialArgs;
-use crate::exit::{CliError, Exit};
-use crate::output::{Output, table};
+use crate::exit::CliError;
+use crate::output::table;
 
 /// Ask a node who it is: its key, seats, versions, storage, and how far it has read L1.
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub(crate) struct ShowMember {
 impl ShowMember {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
         let unavailable =
-            |fault: MemberFault| CliError::new(Exit::Unavailable, format!("{}: {fault}", self.endpoint));
+            |fault: MemberFault| Failure::new(Exit::Unavailable, format!("{}: {fault}", self.endpoint));
         let dialer = self.dial.for_given_url()?;
         let mut client = MemberClient::connect(&dialer, self.endpoint.as_str(), Patience::default())
             .await

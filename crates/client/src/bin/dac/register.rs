@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use dac_cli::Output;
 use dac_client::{EndpointPolicy, EndpointUrl};
 use serde_json::json;
 
 use crate::context::ChainArgs;
 use crate::exit::CliError;
 use crate::keys::{self, EthereumKeyArgs};
-use crate::output::Output;
 
 /// Register as an operator: your BLS key with a proof that you hold it, and where your node answers.
 ///

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use dac_cli::{Failure, Output};
 use dac_client::files::{CommitteeFile, FileError, write_atomically};
 use dac_client::{
     Dialer, Directory, Evidence, Hint, Progress, RetrieveOptions, Retrieved, Retriever, ShardOutcome,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::context::{ChainArgs, DialArgs, directory};
 use crate::exit::CliError;
-use crate::output::{Output, millis, show_latency, table};
+use crate::output::{millis, show_latency, table};
 use crate::retrieve_rollup::RollupTask;
 
 /// Get a batch's payload back from any k members. No aggregator is needed, and no single member is trusted.
@@ -76,7 +77,9 @@ impl Retrieve {
             return task.run(&chain, &self.dial, options, output).await;
         }
         let (Some(digest), Some(out)) = (self.digest, &self.out) else {
-            return Err(CliError::usage("a batch's digest and a file for it, or --rollup and --out-dir"));
+            return Err(
+                Failure::usage("a batch's digest and a file for it, or --rollup and --out-dir").into()
+            );
         };
         if out.exists() && !self.force {
             // Before anybody is asked.
@@ -116,7 +119,7 @@ impl Retrieve {
         if let Some(path) = &self.committee {
             let file = CommitteeFile::read(path)?;
             let directory = Directory::new(file.domain, [std::sync::Arc::new(file.committee)])
-                .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             // Without an L1 that could be a local one, local members must be allowed by name.
             return Ok((std::sync::Arc::new(directory), self.dial.for_members("")?, None));
         }

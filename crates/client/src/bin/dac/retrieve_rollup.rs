@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use dac_chain::settlement::SettlementState;
 use dac_chain::{SettledBatch, SettlementReader};
+use dac_cli::{Exit, Failure, Output};
 use dac_client::files::{FileError, read_bounded, write_atomically};
 use dac_client::{RetrieveOptions, Retriever, Settled, check_payload_of_header};
 use dac_types::Address;
@@ -12,8 +13,7 @@ use dac_types::limits::PAYLOAD_MAX_BYTES;
 use serde_json::{Value, json};
 
 use crate::context::{Chain, DialArgs, directory};
-use crate::exit::{CliError, Exit};
-use crate::output::Output;
+use crate::exit::CliError;
 
 /// What is to be fetched.
 pub(crate) struct RollupTask<'a> {
@@ -67,7 +67,7 @@ impl RollupTask<'_> {
                 Ok((Source::Present, _)) => {}
                 // The others are fetched all the same: members may be gone tomorrow.
                 Err(error) => {
-                    bar.suspend(|| output.warn(format!("batch {}: {}", batch.batch_number, error.message)))
+                    bar.suspend(|| output.warn(format!("batch {}: {}", batch.batch_number, error.0.message)))
                 }
             }
             lines.push(Line { batch, file, outcome });
@@ -92,7 +92,7 @@ impl RollupTask<'_> {
                 state.registry.to_checksum(None),
                 chain.registry.to_checksum(None)
             );
-            return Err(CliError::usage(message));
+            return Err(Failure::usage(message).into());
         }
         let head = reader.head().await?.number;
         let from = self.from_block.unwrap_or(chain.deployed_at_block).min(head);
@@ -114,8 +114,9 @@ impl RollupTask<'_> {
                 "the rollup has settled {} batches, from block {from} on the events of {found} were found",
                 state.batch_count
             );
-            return Err(CliError::new(Exit::Unavailable, message)
-                .hint("--from-block, not later than the contract's deployment; or another --rpc-url"));
+            return Err(Failure::new(Exit::Unavailable, message)
+                .hint("--from-block, not later than the contract's deployment; or another --rpc-url")
+                .into());
         }
         Ok((state, batches))
     }
@@ -175,10 +176,10 @@ impl RollupTask<'_> {
         }
         let all = lines.len();
         let first = lines.into_iter().find_map(|line| Some((line.batch.batch_number, line.outcome.err()?)));
-        let (number, error) = first.unwrap_or((0, CliError::internal("no batch failed")));
+        let (number, error) = first.unwrap_or((0, Failure::internal("no batch failed").into()));
         let message =
-            format!("{failed} of {all} batches could not be retrieved; batch {number}: {}", error.message);
-        Err(CliError { message, ..error })
+            format!("{failed} of {all} batches could not be retrieved; batch {number}: {}", error.0.message);
+        Err(Failure { message, ..error.0 }.into())
     }
 }
 

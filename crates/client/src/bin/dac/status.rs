@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use dac_cli::{Failure, Output};
 use dac_client::files::{SubmissionFile, read_bounded};
 use dac_client::{
     AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, EndpointUrl, L1Status,
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::context::DialArgs;
 use crate::exit::CliError;
-use crate::output::{Output, show_time, table};
+use crate::output::{show_time, table};
 
 /// Which batch, and who knows about it.
 #[derive(Clone, Debug, Args)]
@@ -53,15 +54,16 @@ impl BatchArgs {
                 Err(error) => return Err(error.into()),
             }
         }
-        let failure = unknown.map_or_else(|| CliError::usage("no batch is named"), CliError::from);
-        Err(failure.hint("is that the aggregator to which the batch was submitted?"))
+        let failure =
+            unknown.map_or_else(|| Failure::usage("no batch is named"), |error| CliError::from(error).0);
+        Err(failure.hint("is that the aggregator to which the batch was submitted?").into())
     }
 }
 
 /// From a submission file or from what `dac submit --json` printed.
-fn submission_of(path: &Path) -> Result<BatchSelector, CliError> {
+fn submission_of(path: &Path) -> Result<BatchSelector, Failure> {
     let text = read_bounded(path, 1 << 20).map_err(|error| {
-        CliError::usage(format!("expected 32 bytes as 0x… or a file, got {}: {error}", path.display()))
+        Failure::usage(format!("expected 32 bytes as 0x… or a file, got {}: {error}", path.display()))
     })?;
     if let Ok(file) = SubmissionFile::from_json(&text) {
         return Ok(BatchSelector::Submission(file.signed.submission.digest(&file.domain)));
@@ -70,7 +72,7 @@ fn submission_of(path: &Path) -> Result<BatchSelector, CliError> {
     let digest =
         document.as_ref().and_then(|document| document.get("submission_digest")).and_then(Value::as_str);
     digest.and_then(|digest| digest.parse().ok()).map(BatchSelector::Submission).ok_or_else(|| {
-        CliError::usage(format!(
+        Failure::usage(format!(
             "{} is neither a submission file nor what `dac submit --json` printed",
             path.display()
         ))

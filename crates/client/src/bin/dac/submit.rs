@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
+use dac_cli::{Exit, Failure, Output, unix_now};
 use dac_client::files::{CertificateFile, SubmissionFile, read_bounded, write_atomically};
 use dac_client::verify::verify_in_registry;
 use dac_client::{
@@ -17,9 +18,8 @@ use dac_types::{Address, B256, BatchDigest, HashKind, PostingMode};
 use serde_json::{Value, json};
 
 use crate::context::{Chain, ChainArgs, DialArgs};
-use crate::exit::{CliError, Exit};
+use crate::exit::CliError;
 use crate::keys;
-use crate::output::{Output, unix_now};
 use crate::status::{self, Goal};
 
 /// What the batch hash is.
@@ -215,7 +215,7 @@ impl Submit {
             if let Some((_, field)) = differs.iter().find(|(differs, _)| *differs) {
                 let message =
                     format!("{} is the submission of another batch: {field} differs", path.display());
-                return Err(CliError::usage(message).hint("name another file for --submission"));
+                return Err(Failure::usage(message).hint("name another file for --submission").into());
             }
             dac_client::check_payload(&file.signed, payload)?;
             output.note(format!("using the submission in {}", path.display()));
@@ -242,10 +242,10 @@ impl Submit {
         Ok(file)
     }
 
-    fn poster_key(&self) -> Result<dac_chain::PrivateKeySigner, CliError> {
+    fn poster_key(&self) -> Result<dac_chain::PrivateKeySigner, Failure> {
         match (&self.poster, &self.poster_password_file) {
             (Some(poster), Some(password)) => keys::open_ethereum(poster, password),
-            _ => Err(CliError::usage("no poster's key is given, and no signed submission exists")
+            _ => Err(Failure::usage("no poster's key is given, and no signed submission exists")
                 .hint("--poster KEYSTORE --poster-password-file FILE")),
         }
     }
@@ -271,7 +271,7 @@ impl Submit {
             view = chain.view().await?;
         }
         let failed = |problem: String| {
-            CliError::new(Exit::Failed, format!("the aggregator's certificate is of no use: {problem}"))
+            Failure::new(Exit::Failed, format!("the aggregator's certificate is of no use: {problem}"))
                 .hint("do not post it; submit through another aggregator")
         };
         verify_in_registry(&certificate, &view, unix_now()).map_err(|error| failed(error.to_string()))?;

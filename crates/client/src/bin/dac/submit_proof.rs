@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use dac_cli::{Failure, Output};
 use dac_client::files::ProofFile;
 use dac_client::{BatchSelector, BatchState, SignedProof, SubmitOptions};
 use dac_runtime::config::Period;
@@ -11,7 +12,6 @@ use dac_runtime::config::Period;
 use crate::context::ChainArgs;
 use crate::exit::CliError;
 use crate::keys;
-use crate::output::Output;
 use crate::status::{self, BatchArgs, Goal};
 
 /// How far to wait.
@@ -74,7 +74,7 @@ impl SubmitProof {
         if found.digest.is_none() {
             found = client.wait(selector, BatchState::Dispersing, self.timeout.0, |_| {}).await?;
         }
-        let digest = found.digest.ok_or_else(|| CliError::usage("the batch has no digest yet"))?;
+        let digest = found.digest.ok_or_else(|| Failure::usage("the batch has no digest yet"))?;
         let signed = SignedProof::sign(&domain, digest, file.transition, file.proof, |hash| {
             keys::sign(&poster, hash)
         })?;

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use dac_cli::{Exit, Failure, Output, unix_now};
 use dac_client::files::{CertificateFile, CommitteeFile};
 use dac_client::verify::{L1Verdict, Verified, verify_in_registry, verify_offline, verify_on_l1};
 use serde_json::{Value, json};
 
 use crate::context::ChainArgs;
-use crate::exit::{CliError, Exit};
-use crate::output::{Output, show_time, unix_now};
+use crate::exit::CliError;
+use crate::output::show_time;
 
 /// Verify a certificate file: its signature against the committee, and what L1 says about it.
 ///
@@ -60,10 +61,11 @@ impl Verify {
             && verified.postable.is_ok()
             && !view.paused
         {
-            return Err(CliError::new(
+            return Err(Failure::new(
                 Exit::Failed,
                 format!("the signature verifies here, but the contract refuses: {error}"),
-            ));
+            )
+            .into());
         }
         output.result(document(&file, &verified, verdict.as_ref()), || {
             text(&file, &verified, verdict.as_ref())

@@ -1,0 +1,44 @@
+//! What the command lines share: how a command ends, what it prints, and running it to its end.
+//!
+//! Each program has an error of its own, so that it can say how its libraries' errors read; all that is asked of it is to become a
+//! [`Failure`].
+
+mod failure;
+mod output;
+
+use std::process::{ExitCode, Termination};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use failure::{Exit, Failure};
+pub use output::Output;
+
+/// Runs a command until it ends or the user stops it. A failure is printed.
+pub fn run<T: Termination, E: Into<Failure>>(
+    output: &Output,
+    command: impl Future<Output = Result<T, E>>,
+) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output.fail(&Failure::internal(format!("the runtime does not start: {error}")));
+        }
+    };
+    let command = Box::pin(command);
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = command => outcome.map_err(Into::into),
+            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        }
+    });
+    // What still runs on other threads is of no use to anybody.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(done) => done.report(),
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+/// Seconds since 1970.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+}

@@ -1,0 +1,107 @@
+//! What people and machines read: one JSON document or text on standard output, progress and notes on standard error.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::Failure;
+
+/// Where and how to print.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    json: bool,
+    quiet: bool,
+    is_terminal: bool,
+}
+
+impl Output {
+    /// By what `--json` and `--quiet` say.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, is_terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// The result: the document for machines, the text for people.
+    pub fn result(&self, document: Value, text: impl FnOnce() -> String) {
+        let text = if self.json { pretty(&document) } else { text() };
+        // A reader that went away (`| head`) is no failure of the command.
+        let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    }
+
+    /// Something worth knowing that is not the result.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+        }
+    }
+
+    /// Something that must not be overlooked, even when quiet.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        let _ = writeln!(std::io::stderr(), "WARNING: {}", text.as_ref());
+    }
+
+    /// The end of a command that failed.
+    pub fn fail(&self, failure: &Failure) -> ExitCode {
+        if self.json {
+            let document = json!({ "error": {
+                "code": failure.exit.name(),
+                "exit_code": failure.exit.code(),
+                "message": failure.message,
+                "hint": failure.hint,
+            }});
+            let _ = writeln!(std::io::stdout(), "{}", pretty(&document));
+        }
+        let mut stderr = std::io::stderr();
+        let _ = writeln!(stderr, "error: {}", failure.message);
+        if let Some(hint) = &failure.hint {
+            let _ = writeln!(stderr, "  try: {hint}");
+        }
+        failure.exit.into()
+    }
+
+    /// A bar that counts bytes; shown on a terminal only, as all bars are.
+    pub fn bytes_bar(&self, total: u64, what: &str) -> ProgressBar {
+        let template = "{msg:12} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec}";
+        self.bar(ProgressBar::new(total), template, what)
+    }
+
+    /// A bar that counts things.
+    pub fn count_bar(&self, total: u64, what: &str) -> ProgressBar {
+        self.bar(ProgressBar::new(total), "{msg:12} [{bar:32}] {pos}/{len}", what)
+    }
+
+    /// Something turns while nothing can be counted.
+    pub fn spinner(&self, what: &str) -> ProgressBar {
+        self.turning("{spinner} {msg}", what)
+    }
+
+    /// A spinner for what takes minutes: it says how long it has been turning.
+    pub fn timed_spinner(&self, what: &str) -> ProgressBar {
+        self.turning("{spinner} {msg} {elapsed}", what)
+    }
+
+    fn turning(&self, template: &str, what: &str) -> ProgressBar {
+        let bar = self.bar(ProgressBar::new_spinner(), template, what);
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(120));
+        }
+        bar
+    }
+
+    fn bar(&self, bar: ProgressBar, template: &str, what: &str) -> ProgressBar {
+        if self.quiet || !self.is_terminal {
+            return ProgressBar::hidden();
+        }
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        bar
+    }
+}
+
+fn pretty(document: &Value) -> String {
+    serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string())
+}
