@@ -1,7 +1,7 @@
 //! Has rollups settle batches through the durable poster, and notices what others settled.
 
 use dac_chain::poster::{FailureReason as PostingFailure, Progress, ProgressMap};
-use dac_chain::{L1, Outcome, Revert, SettleOrder, SettledBatch, SettlementRefusal};
+use dac_chain::{L1, Outcome, Revert, Searched, SettleOrder, SettledBatch, SettlementRefusal};
 use dac_types::{Address, B256, BatchDigest, keccak256};
 use tokio::sync::{mpsc, watch};
 
@@ -34,9 +34,9 @@ pub fn consequence(reason: &PostingFailure, proof: B256) -> Event {
             Event::ProofRejected { hash: proof, reason: detail }
         }
         PostingFailure::NumberUsed { .. } => failed(FailureReason::NumberUsed, detail),
-        PostingFailure::Expired { .. } | PostingFailure::Withdrawn => {
-            failed(FailureReason::SettlementRefused, detail)
-        }
+        // As our own clock will say.
+        PostingFailure::Expired { expires_at } => Event::TimePassed { now: expires_at.saturating_add(1) },
+        PostingFailure::Withdrawn => failed(FailureReason::SettlementRefused, detail),
     }
 }
 
@@ -159,8 +159,9 @@ impl Posting {
     /// Looks until the rollup has settled a batch of this number, this one or another.
     pub async fn watch(&self, target: SettlementTarget, events: &mpsc::Sender<Event>) {
         let mut reported = String::new();
+        let mut searched = Searched::default();
         loop {
-            let problem = match self.settled(target).await {
+            let problem = match self.settled(target, &mut searched).await {
                 Ok(Some(found)) => {
                     let event = if found.digest == target.digest {
                         let (transaction, block) = (Some(found.tx), found.block);
@@ -170,6 +171,9 @@ impl Posting {
                     };
                     let _ = events.send(event).await;
                     return;
+                }
+                Ok(None) if searched.is_over() => {
+                    format!("batch {} is settled, but its event was not found", target.batch_number)
                 }
                 Ok(None) => String::new(),
                 Err(error) => format!("looking for its settlement: {error}"),
@@ -183,7 +187,11 @@ impl Posting {
     }
 
     /// What the rollup settled under the batch's number, as deep as is asked for.
-    async fn settled(&self, target: SettlementTarget) -> Result<Option<SettledBatch>, dac_chain::ChainError> {
+    async fn settled(
+        &self,
+        target: SettlementTarget,
+        searched: &mut Searched,
+    ) -> Result<Option<SettledBatch>, dac_chain::ChainError> {
         let l1: &dyn L1 = &*self.witness;
         let head = l1.head().await?.block;
         let confirmed = head.number.saturating_sub(self.confirmations.saturating_sub(1));
@@ -191,7 +199,7 @@ impl Posting {
         if l1.settled_count(target.settlement, block.hash).await? < target.batch_number {
             return Ok(None);
         }
-        l1.find_settled(target.settlement, target.batch_number, confirmed).await
+        l1.find_settled(target.settlement, target.batch_number, confirmed, searched).await
     }
 
     /// Has the poster give up what nobody wants settled any more.
@@ -238,5 +246,7 @@ mod tests {
         assert!(failed(refused(short), FailureReason::SettlementRefused));
         let used = PostingFailure::NumberUsed { by: BatchDigest(B256::ZERO) };
         assert!(failed(consequence(&used, proof), FailureReason::NumberUsed));
+        let expired = consequence(&PostingFailure::Expired { expires_at: 7 }, proof);
+        assert!(matches!(expired, Event::TimePassed { now: 8 }));
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dac_chain::poster::ContractCall;
 use dac_chain::{
-    Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, SendAnswer, SettledBatch,
+    Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, Searched, SendAnswer,
+    SettledBatch,
 };
 use dac_types::{B256, BatchDigest, keccak256};
 use parking_lot::Mutex;
@@ -143,8 +144,9 @@ impl L1 for Witness {
         settlement: Address,
         batch_number: u64,
         to_block: u64,
+        searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, ChainError> {
-        self.inner.find_settled(settlement, batch_number, to_block).await
+        self.inner.find_settled(settlement, batch_number, to_block, searched).await
     }
 }
 

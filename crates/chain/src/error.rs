@@ -281,6 +281,14 @@ pub enum ChainError {
         /// Certificates waiting at most.
         limit: usize,
     },
+    /// One rollup has all the room in the poster's queue that it may have.
+    #[error("{limit} batches of {settlement} are waiting to settle already")]
+    SettlementsQueued {
+        /// The settlement contract.
+        settlement: Address,
+        /// Settlements waiting at most.
+        limit: usize,
+    },
     /// The poster has another order for the batch under way.
     #[error("another posting of batch {digest} is under way")]
     OtherPosting {
@@ -323,6 +331,7 @@ impl ChainError {
             | Self::NonceTaken { .. }
             | Self::FeeCap { .. }
             | Self::QueueFull { .. }
+            | Self::SettlementsQueued { .. }
             | Self::OtherPosting { .. }
             | Self::Store(_)
             | Self::Stopped => ErrorClass::Retryable,

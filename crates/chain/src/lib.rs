@@ -36,5 +36,5 @@ pub use poster::{L1, Outcome, Poster, PosterConfig, PosterStore, RpcL1};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
 pub use revert::Revert;
 pub use rpc::{BlockRef, Endpoints, Head, Receipt, SendAnswer};
-pub use settlement::{SettleOrder, SettledBatch, SettlementReader, SettlementRefusal};
+pub use settlement::{Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal};
 pub use transaction::{Fees, TransactionSigner};

@@ -11,7 +11,7 @@ use dac_chain::testing::{
 };
 use dac_chain::{
     Address, B256, BlockRef, CertificateLogReader, ChainError, Endpoints, Head, L1, Outcome, Poster,
-    PosterConfig, Receipt, RecordedCertificate, Revert, RpcL1, SendAnswer, SettledBatch,
+    PosterConfig, Receipt, RecordedCertificate, Revert, RpcL1, Searched, SendAnswer, SettledBatch,
 };
 use dac_types::{BatchDigest, Certificate};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -96,8 +96,9 @@ impl L1 for SteeredL1 {
         settlement: Address,
         batch_number: u64,
         to_block: u64,
+        searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, ChainError> {
-        self.up()?.find_settled(settlement, batch_number, to_block).await
+        self.up()?.find_settled(settlement, batch_number, to_block, searched).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::poster::{FailureReason, Outcomes, Progress};
+use dac_chain::poster::{Change, FailureReason, Outcomes, PosterStore, Posting, Progress, Task};
 use dac_chain::settlement::SettlementState;
 use dac_chain::testing::{
     Anvil, AnvilOptions, CommitteeSpec, MemoryPosterStore, Mining, RollupSpec, TestCommittee, TestRollup,
@@ -349,9 +349,65 @@ async fn contracts_that_halt_fail_by_themselves_and_hold_up_nobody() {
             panic!("{outcome:?}")
         };
         assert!(matches!(revert, Revert::Halted { .. }), "{revert:?}");
+        assert!(setup.store.postings().iter().all(|ended| ended.calldata.is_empty()), "kept for nothing");
         assert_eq!(SettlementRefusal::of(&revert), SettlementRefusal::Proof);
     }
     let order = setup.order(1).await;
     running.poster.enqueue_settlement(&order).await.unwrap();
     assert!(matches!(running.outcome().await, (digest, Outcome::Recorded { .. }) if digest == order.digest));
+}
+
+#[tokio::test]
+async fn one_rollup_does_not_fill_the_queue() {
+    let setup = Setup::new().await;
+    let mut running = setup.start().await;
+    setup.rollup.settle(&setup.order(1).await).await;
+    // So many of one contract, and no more; another one's are taken.
+    let order = setup.order(9).await;
+    for number in 0..256u64 {
+        let digest = BatchDigest(dac_types::B256::left_padding_from(&(number + 1).to_be_bytes()));
+        let queued = SettleOrder { digest, batch_number: number + 100, ..order.clone() };
+        running.poster.enqueue_settlement(&queued).await.unwrap();
+    }
+    let more = SettleOrder { batch_number: 400, ..order.clone() };
+    let refused = running.poster.enqueue_settlement(&more).await.unwrap_err();
+    assert!(matches!(refused, ChainError::SettlementsQueued { limit: 256, .. }), "{refused}");
+    let next = setup.order(2).await;
+    running.poster.enqueue_settlement(&next).await.unwrap();
+    assert!(matches!(running.outcome().await, (digest, Outcome::Recorded { .. }) if digest == next.digest));
+}
+
+#[tokio::test]
+async fn a_contract_that_calls_every_number_settled_holds_up_nobody() {
+    let setup = Setup::new().await;
+    let mut running = setup.start().await;
+    // Copies the revert's data from behind itself.
+    let selector = &dac_types::keccak256("BatchAlreadySettled(uint64,uint64)")[..4];
+    let data = selector.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + &"0".repeat(128);
+    let settlement = hostile(&setup, 0xa4, &format!("0x6044600c60003960446000fd{data}")).await;
+    for number in 1..=2 {
+        let order = hostile_order(&setup, settlement, number).await;
+        running.poster.enqueue_settlement(&order).await.unwrap();
+        let said = |progress: &Progress| matches!(progress, Progress::Troubled(text) if text.contains("its event was not found"));
+        running.until(order.digest, said).await;
+    }
+    let order = setup.order(1).await;
+    running.poster.enqueue_settlement(&order).await.unwrap();
+    assert!(matches!(running.outcome().await, (digest, Outcome::Recorded { .. }) if digest == order.digest));
+}
+
+#[tokio::test]
+async fn transactions_that_failed_are_counted_whatever_the_proof() {
+    let setup = Setup::new().await;
+    let order = setup.order(1).await;
+    let task = Task::Settle { settlement: order.settlement, batch_number: 1, expires_at: order.expires_at };
+    let reason = FailureReason::Refused { revert: Revert::InvalidProof };
+    let (outcome, digest) = (Some(Outcome::Failed { reason }), order.digest);
+    let spent = Posting { digest, sequence: 1, task, calldata: Default::default(), reverts: 5, outcome };
+    setup.store.commit(&[Change::SavePosting(spent)]).await.unwrap();
+    let running = setup.start().await;
+    let enqueued = running.poster.enqueue_settlement(&order).await.unwrap();
+    let reason = FailureReason::FailedRepeatedly { times: 5 };
+    assert_eq!(enqueued.outcome, Some(Outcome::Failed { reason }));
+    assert!(setup.store.slots().is_empty());
 }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use dac_chain::poster::ContractCall;
 use dac_chain::testing::SettleCall;
 use dac_chain::{
-    Address, BlockRef, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, SendAnswer,
-    SettledBatch,
+    Address, BlockRef, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, Searched,
+    SendAnswer, SettledBatch,
 };
 use dac_types::{B256, BatchDigest, BatchHeader, Transition, keccak256};
 use parking_lot::Mutex;
@@ -309,6 +309,7 @@ impl L1 for FakeL1 {
         _settlement: Address,
         batch_number: u64,
         to_block: u64,
+        _searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, ChainError> {
         self.answer("logs", |state| {
             let found =

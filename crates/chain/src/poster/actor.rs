@@ -19,12 +19,15 @@ use crate::bindings::record_calldata;
 use crate::error::ChainError;
 use crate::follower::backoff;
 use crate::revert::Revert;
-use crate::rpc::{BlockRef, SendAnswer};
+use crate::rpc::{BlockRef, Receipt, SendAnswer};
 use crate::settlement::SettleOrder;
 use crate::transaction::{Draft, TransactionSigner};
 
 /// Requests to the actor that are not read yet.
 const COMMANDS_MAX: usize = 64;
+
+/// Settlements of one contract that are waiting or under way, at most: a batch's call may have 130 KiB.
+const SETTLEMENTS_PER_CONTRACT_MAX: usize = 256;
 
 /// How far a batch that is to settle has come, as of the last look at L1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +109,7 @@ impl Poster {
         let config = Arc::new(config);
         let actor = Actor {
             config: config.clone(),
-            eyes: Eyes { config: config.clone(), l1, account: signer.address() },
+            eyes: Eyes { config: config.clone(), l1, account: signer.address(), memory: Arc::default() },
             store,
             signer,
             outcomes,
@@ -261,19 +264,45 @@ impl Actor {
                 false => Err(ChainError::OtherPosting { digest }),
             };
         }
-        if let Some(Posting { outcome: Some(outcome @ Outcome::Recorded { .. }), task: done, .. }) =
-            self.store.posting(digest).await?
-            && done == task
+        let former = self.store.posting(digest).await?;
+        if let Some(Posting { outcome: Some(outcome @ Outcome::Recorded { .. }), task: done, .. }) = &former
+            && *done == task
         {
-            return Ok(Enqueued { digest, outcome: Some(outcome) });
+            return Ok(Enqueued { digest, outcome: Some(outcome.clone()) });
+        }
+        // What failed in blocks was paid for: another proof of the same batch does not begin to count anew.
+        let reverts = match (former, task) {
+            (Some(Posting { task: Task::Settle { .. }, reverts, .. }), Task::Settle { .. }) => reverts,
+            _ => 0,
+        };
+        if reverts >= self.config.reverts_max {
+            let reason = FailureReason::FailedRepeatedly { times: reverts };
+            return Ok(Enqueued { digest, outcome: Some(Outcome::Failed { reason }) });
         }
         if self.state.pending() >= self.config.queue_max {
             return Err(ChainError::QueueFull { limit: self.config.queue_max });
         }
+        self.room_for(task)?;
         let sequence = self.state.take_sequence();
-        let posting = Posting { digest, sequence, task, calldata, reverts: 0, outcome: None };
+        let posting = Posting { digest, sequence, task, calldata, reverts, outcome: None };
         self.commit(vec![Change::SavePosting(posting)]).await?;
         Ok(Enqueued { digest, outcome: None })
+    }
+
+    /// No rollup's batches take the room of another's. What the others wait for has room of its own.
+    fn room_for(&self, task: Task) -> Result<(), ChainError> {
+        let Task::Settle { settlement, batch_number, .. } = task else { return Ok(()) };
+        let numbers = self.state.postings().filter_map(|posting| match posting.task {
+            Task::Settle { settlement: other, batch_number, .. } if other == settlement => Some(batch_number),
+            _ => None,
+        });
+        let (queued, least) =
+            numbers.fold((0, u64::MAX), |(queued, least), number| (queued + 1, least.min(number)));
+        let limit = match batch_number < least {
+            true => 2 * SETTLEMENTS_PER_CONTRACT_MAX,
+            false => SETTLEMENTS_PER_CONTRACT_MAX,
+        };
+        if queued >= limit { Err(ChainError::SettlementsQueued { settlement, limit }) } else { Ok(()) }
     }
 
     /// Its nonce, if it has one, is used up by whatever is sent for it next.
@@ -282,7 +311,7 @@ impl Actor {
             return Ok(Enqueued { digest, outcome: None });
         };
         let outcome = Outcome::Failed { reason: FailureReason::Withdrawn };
-        let mut changes = vec![Change::SavePosting(Posting { outcome: Some(outcome.clone()), ..posting })];
+        let mut changes = vec![Change::SavePosting(posting.ended(outcome.clone()))];
         let slot = self.state.slots().find(|slot| slot.digest == Some(digest)).cloned();
         changes.extend(slot.map(|slot| Change::SaveSlot(NonceSlot { digest: None, ..slot })));
         self.commit(changes).await?;
@@ -358,12 +387,26 @@ impl Actor {
             let (tx_hash, block, gas_used) = (receipt.tx_hash, receipt.block, receipt.gas_used);
             return Progress::Included { tx_hash, block, gas_used };
         }
+        let failed = slot.into_iter().flat_map(|slot| &slot.variants).find_map(|variant| {
+            let receipt = seen.receipts.get(&variant.hash)?;
+            (!receipt.success && variant.purpose == Purpose::Record).then_some(receipt)
+        });
+        if let Some(Receipt { tx_hash, block, .. }) = failed {
+            let text =
+                format!("transaction {tx_hash} failed in block {block}, although it was simulated before");
+            return Progress::Troubled(text);
+        }
         if let Some(problem) = seen.problems.get(&posting.digest) {
             return Progress::Troubled(problem.clone());
         }
         match seen.verdicts.get(&posting.digest) {
             Some(Verdict::Recordable { .. }) => Progress::Accepted,
             Some(Verdict::Refused { revert, .. }) => Progress::Waiting(Some(revert.clone())),
+            // Not looked at in this round: what was seen before stands.
+            None => match self.progress.borrow().get(&posting.digest) {
+                Some(Progress::Included { .. }) | None => Progress::Waiting(None),
+                Some(former) => former.clone(),
+            },
             _ => Progress::Waiting(None),
         }
     }

@@ -8,7 +8,7 @@ use crate::error::ChainError;
 use crate::log::{CertificateLogReader, RecordedCertificate};
 use crate::revert::Revert;
 use crate::rpc::{At, BlockRef, Call, Endpoints, Head, Receipt, SendAnswer};
-use crate::settlement::{SettledBatch, SettlementReader};
+use crate::settlement::{Searched, SettledBatch, SettlementReader};
 
 /// Tip offered where a node does not say what is usual.
 const DEFAULT_PRIORITY_FEE: u128 = 1_000_000_000;
@@ -55,12 +55,14 @@ pub trait L1: Send + Sync {
     ) -> Result<Option<RecordedCertificate>, ChainError>;
     /// How many batches a rollup had settled as of a block.
     async fn settled_count(&self, settlement: Address, block: B256) -> Result<u64, ChainError>;
-    /// The batch that a rollup settled under a number, if it lies not too far back.
+    /// The batch that a rollup settled under a number, if it lies not too far back: a few steps of the search, which goes on
+    /// with the next call.
     async fn find_settled(
         &self,
         settlement: Address,
         batch_number: u64,
         to_block: u64,
+        searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, ChainError>;
 }
 
@@ -152,7 +154,10 @@ impl L1 for RpcL1 {
         settlement: Address,
         batch_number: u64,
         to_block: u64,
+        searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, ChainError> {
-        SettlementReader::new(self.endpoints.clone(), settlement).find(batch_number, to_block).await
+        SettlementReader::new(self.endpoints.clone(), settlement)
+            .search(batch_number, to_block, searched)
+            .await
     }
 }

@@ -1,9 +1,10 @@
 //! Looking at L1: what the plan decides by, gathered as of one head.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy::primitives::B256;
+use dac_types::BatchDigest;
 
 use super::l1::{ContractCall, L1};
 use super::plan::{Observation, State, Verdict};
@@ -11,7 +12,7 @@ use super::{NonceSlot, PosterConfig, Posting, Task};
 use crate::error::ChainError;
 use crate::revert::Revert;
 use crate::rpc::{BlockRef, Head, Receipt};
-use crate::settlement::SettledBatch;
+use crate::settlement::{Searched, SettledBatch};
 
 /// Waiting postings looked at in one round beyond those that could start: enough to notice that some expired.
 const WAITING_LOOKED_AT: usize = 32;
@@ -22,6 +23,18 @@ pub(super) struct Eyes {
     pub(super) config: Arc<PosterConfig>,
     pub(super) l1: Arc<dyn L1>,
     pub(super) account: alloy::primitives::Address,
+    pub(super) memory: Arc<Mutex<Memory>>,
+}
+
+/// What a look remembers of those before; a new process begins anew.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Batches whose number is settled already, and how far back that was looked for.
+    searches: HashMap<BatchDigest, Searched>,
+    /// Looks so far.
+    looks: usize,
+    /// The last one that was looked at, where there are more than are looked at in one round.
+    after: u64,
 }
 
 impl Eyes {
@@ -51,9 +64,10 @@ impl Eyes {
         let (mut verdicts, mut problems) = (HashMap::new(), HashMap::new());
         let looked_at = self.config.window + WAITING_LOOKED_AT;
         let under_way = state.under_way().filter(|posting| !included.contains(&posting.digest));
-        for posting in under_way.chain(state.candidates().into_iter().take(looked_at)) {
+        for posting in under_way.chain(self.candidates(state, looked_at)) {
             match (self.verdict(posting, head.block, confirmed).await, posting.task) {
-                (Ok(verdict), _) => {
+                (Ok((verdict, problem)), _) => {
+                    problems.extend(problem.map(|problem| (posting.digest, problem)));
                     verdicts.insert(posting.digest, verdict);
                 }
                 (Err(error), Task::Record) => return Err(error),
@@ -81,6 +95,22 @@ impl Eyes {
             verdicts,
             problems,
         })
+    }
+
+    /// Those that are looked at now: where there are too many for one round, the others have the next ones.
+    fn candidates<'a>(&self, state: &'a State, most: usize) -> Vec<&'a Posting> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.looks = memory.looks.wrapping_add(1);
+        memory.searches.retain(|digest, _| state.posting(*digest).is_some());
+        let mut all = state.candidates(memory.looks, |digest| memory.searches.contains_key(&digest));
+        if all.len() > most {
+            let first = all.partition_point(|posting| posting.sequence <= memory.after);
+            let length = all.len();
+            all.rotate_left(first % length);
+            all.truncate(most);
+            memory.after = all.last().map_or(0, |posting| posting.sequence);
+        }
+        all
     }
 
     async fn receipts(
@@ -111,7 +141,7 @@ impl Eyes {
         posting: &Posting,
         head: BlockRef,
         confirmed: BlockRef,
-    ) -> Result<Verdict, ChainError> {
+    ) -> Result<(Verdict, Option<String>), ChainError> {
         let (to, returns) = match posting.task {
             Task::Record => (self.config.log, true),
             Task::Settle { settlement, .. } => (settlement, false),
@@ -119,10 +149,10 @@ impl Eyes {
         let call = ContractCall { from: self.account, to, data: posting.calldata.clone(), returns };
         let revert = match self.l1.simulate(&call, head.hash).await? {
             Ok(()) => match self.l1.estimate_gas(&call).await? {
-                Ok(gas) => return Ok(Verdict::Recordable { gas }),
+                Ok(gas) => return Ok((Verdict::Recordable { gas }, None)),
                 // More gas than the node allows, whichever block: as with our own limit.
                 Err(revert @ Revert::Halted { .. }) => {
-                    return Ok(Verdict::Refused { revert, confirmed: true });
+                    return Ok((Verdict::Refused { revert, confirmed: true }, None));
                 }
                 Err(revert) => revert,
             },
@@ -135,24 +165,36 @@ impl Eyes {
         if let (Task::Settle { settlement, batch_number, .. }, Revert::BatchAlreadySettled { .. }) =
             (posting.task, &revert)
         {
-            // Whose it was, only the event tells.
-            let found = self.l1.find_settled(settlement, batch_number, head.number).await.ok().flatten();
-            return Ok(match found {
-                None => Verdict::Refused { revert, confirmed: false },
-                Some(SettledBatch { digest, block, tx, .. }) => {
+            // Whose it was, only the event tells. Meanwhile, and for ever if there is none, later numbers go on.
+            let digest = posting.digest;
+            let recall = || self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut searched = recall().searches.get(&digest).copied().unwrap_or_default();
+            let found = self.l1.find_settled(settlement, batch_number, head.number, &mut searched).await;
+            recall().searches.insert(digest, searched);
+            let problem = match found {
+                Ok(Some(SettledBatch { digest: by, block, tx, .. })) => {
                     let confirmed = block <= confirmed.number;
-                    match digest == posting.digest {
+                    let verdict = match by == digest {
                         true => Verdict::Recorded { confirmed, found: Some((block, tx)) },
-                        false => Verdict::NumberUsed { by: digest, confirmed },
-                    }
+                        false => Verdict::NumberUsed { by, confirmed },
+                    };
+                    return Ok((verdict, None));
                 }
-            });
+                Ok(None) if searched.is_over() => {
+                    format!("batch {batch_number} is settled, but its event was not found")
+                }
+                Ok(None) => format!("batch {batch_number} is settled, its event is looked for"),
+                Err(error) => {
+                    format!("batch {batch_number} is settled, but its event was not found: {error}")
+                }
+            };
+            return Ok((Verdict::Refused { revert, confirmed: false }, Some(problem)));
         }
         if !matches!(revert, Revert::AlreadyRecorded { .. }) {
             // The same rule, though its values may differ: an expiry names the block's time.
             let same = at_confirmed
                 .is_err_and(|earlier| std::mem::discriminant(&earlier) == std::mem::discriminant(&revert));
-            return Ok(Verdict::Refused { revert, confirmed: same });
+            return Ok((Verdict::Refused { revert, confirmed: same }, None));
         }
         let confirmed_recorded = matches!(at_confirmed, Err(Revert::AlreadyRecorded { .. }));
         let found = match confirmed_recorded {
@@ -161,6 +203,6 @@ impl Eyes {
             false => None,
         };
         let found = found.map(|recorded| (recorded.block, recorded.tx));
-        Ok(Verdict::Recorded { confirmed: confirmed_recorded, found })
+        Ok((Verdict::Recorded { confirmed: confirmed_recorded, found }, None))
     }
 }

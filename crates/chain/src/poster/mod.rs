@@ -171,12 +171,19 @@ pub struct Posting {
     /// What is asked of L1. Rows from before there was a choice record.
     #[serde(default)]
     pub task: Task,
-    /// The call to the certificate log or to the settlement contract.
+    /// The call to the certificate log or to the settlement contract; empty once it ended.
     pub calldata: Bytes,
-    /// Transactions for it that failed on L1.
+    /// Transactions for it that failed on L1, with whatever proof.
     pub reverts: u32,
     /// Once it ended.
     pub outcome: Option<Outcome>,
+}
+
+impl Posting {
+    /// What is kept of it once it ended: all but the call, which nobody needs any more.
+    fn ended(self, outcome: Outcome) -> Self {
+        Self { calldata: Bytes::new(), outcome: Some(outcome), ..self }
+    }
 }
 
 /// A nonce of the poster's account that was given out and is not finally used yet: one row of the store, by nonce.

@@ -100,22 +100,28 @@ impl State {
     }
 
     /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle, the one with the least
-    /// number. The others wait for it whatever L1 says, and must not keep anybody else from being looked at.
-    pub(super) fn candidates(&self) -> Vec<&Posting> {
+    /// number. The others wait for it whatever L1 says, and must not keep anybody else from being looked at. Those whose
+    /// number is settled already are waited for by nobody; of each rollup's, one is looked at in each round.
+    pub(super) fn candidates(&self, round: usize, is_settled: impl Fn(BatchDigest) -> bool) -> Vec<&Posting> {
         let mut least: HashMap<_, (u64, u64)> = HashMap::new();
+        let mut settled: HashMap<_, Vec<u64>> = HashMap::new();
         for posting in self.waiting() {
-            if let Task::Settle { settlement, batch_number, .. } = posting.task {
-                let first = least.entry(settlement).or_insert((u64::MAX, u64::MAX));
-                *first = (*first).min((batch_number, posting.sequence));
+            match posting.task {
+                Task::Settle { settlement, .. } if is_settled(posting.digest) => {
+                    settled.entry(settlement).or_default().push(posting.sequence);
+                }
+                Task::Settle { settlement, batch_number, .. } => {
+                    let first = least.entry(settlement).or_insert((u64::MAX, u64::MAX));
+                    *first = (*first).min((batch_number, posting.sequence));
+                }
+                Task::Record => {}
             }
         }
+        let of_settled = settled.values().filter_map(|all| all.get(round % all.len()));
+        let chosen: HashSet<u64> =
+            least.values().map(|(_, sequence)| *sequence).chain(of_settled.copied()).collect();
         self.waiting()
-            .filter(|posting| match posting.task {
-                Task::Record => true,
-                Task::Settle { settlement, .. } => {
-                    least.get(&settlement).is_some_and(|(_, sequence)| *sequence == posting.sequence)
-                }
-            })
+            .filter(|posting| posting.task == Task::Record || chosen.contains(&posting.sequence))
             .collect()
     }
 }
@@ -209,7 +215,7 @@ impl Planner<'_> {
     }
 
     fn finish(&mut self, posting: &Posting, outcome: Outcome) {
-        self.change(Change::SavePosting(Posting { outcome: Some(outcome), ..posting.clone() }));
+        self.change(Change::SavePosting(posting.clone().ended(outcome)));
     }
 
     fn receipt(&self, slot: &NonceSlot) -> Option<(Receipt, Purpose)> {

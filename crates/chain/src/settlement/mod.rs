@@ -10,7 +10,7 @@ use dac_types::{BatchDigest, BatchHeader, Certificate, Domain, Transition};
 #[cfg(feature = "testing")]
 pub(crate) use self::abi::decode_call;
 pub(crate) use self::abi::decode_revert;
-pub use self::reader::{SettledBatch, SettledPage, SettlementReader, SettlementState};
+pub use self::reader::{Searched, SettledBatch, SettledPage, SettlementReader, SettlementState};
 pub use self::refusal::SettlementRefusal;
 use crate::error::ChainError;
 

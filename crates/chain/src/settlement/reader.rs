@@ -12,10 +12,30 @@ use crate::rpc::{At, BlockRef, Call, Endpoints};
 
 /// Batches that [`SettlementReader::settled_events`] collects.
 const EVENTS_MAX: usize = 1_000_000;
-/// Steps back in search of one batch.
-const SEARCH_STEPS: u64 = 64;
-/// Blocks of one step, where an endpoint grants so many.
+/// Blocks searched for one batch, at most.
+const SEARCH_BLOCKS_MAX: u64 = 4_096_000;
+/// Blocks of one query in a search, where an endpoint grants so many.
 const BLOCKS_PER_STEP_MAX: u64 = 64_000;
+/// Steps of a search that are made at once.
+const STEPS_AT_ONCE: usize = 4;
+
+/// How far back a search for a settled batch has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Searched {
+    /// Blocks looked at, first and last.
+    range: Option<(u64, u64)>,
+    /// Blocks of the next step; 0 for the usual number.
+    width: u64,
+    /// The endpoint grants no more than that.
+    limited: bool,
+}
+
+impl Searched {
+    /// There is nothing further back to look at, or it is too far.
+    pub fn is_over(&self) -> bool {
+        self.range.is_some_and(|(first, last)| first == 0 || last - first >= SEARCH_BLOCKS_MAX)
+    }
+}
 
 /// A batch that its rollup's contract settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,19 +151,9 @@ impl SettlementReader {
         })
     }
 
-    /// Batches settled, as of the newest block.
-    pub async fn batch_count(&self) -> Result<u64, ChainError> {
-        self.view(Settlement::batchCountCall {}, At::Latest).await
-    }
-
     /// Batches settled, as of a block.
     pub async fn batch_count_at(&self, block: B256) -> Result<u64, ChainError> {
         self.view(Settlement::batchCountCall {}, At::Hash(block)).await
-    }
-
-    /// The committee's registry. Fails where there is no such contract.
-    pub async fn registry(&self) -> Result<Address, ChainError> {
-        self.view(Settlement::registryCall {}, At::Latest).await
     }
 
     /// What settled from `from_block`, in a bounded number of blocks, up to `to_block` included.
@@ -177,31 +187,62 @@ impl SettlementReader {
 
     /// The batch that settled under a number, looked for from `to_block` backwards in ever longer steps.
     pub async fn find(&self, batch_number: u64, to_block: u64) -> Result<Option<SettledBatch>, ChainError> {
+        let mut searched = Searched::default();
+        loop {
+            let found = self.search(batch_number, to_block, &mut searched).await?;
+            if found.is_some() || searched.is_over() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The same in a few steps: the newest blocks, and then on from where `searched` ended.
+    pub async fn search(
+        &self,
+        batch_number: u64,
+        to_block: u64,
+        searched: &mut Searched,
+    ) -> Result<Option<SettledBatch>, ChainError> {
         let topics = [
             Some(BatchSettled::SIGNATURE_HASH),
             None,
             Some(B256::from(U256::from(batch_number).to_be_bytes::<32>())),
         ];
         let filter = Filter { contract: self.settlement, topics: &topics };
-        let (mut last, mut width) = (to_block, BLOCKS_PER_PAGE);
-        for _ in 0..SEARCH_STEPS {
+        let mut newest = true;
+        for _ in 0..STEPS_AT_ONCE {
+            let width = if searched.width == 0 { BLOCKS_PER_PAGE } else { searched.width };
+            let last = match searched.range {
+                Some((first, _)) if !newest => first - 1,
+                _ => to_block,
+            };
             let first = last.saturating_sub(width - 1);
-            let mut next = first;
-            while next <= last {
-                let (found, after) =
-                    events::page::<BatchSettled>(&self.endpoints, filter, next, last, width).await?;
-                if let Some(found) = found.into_iter().next() {
-                    return Ok(Some(found.into()));
-                }
-                // An endpoint that does not grant so many is not asked for more.
-                width = if after <= last { BLOCKS_PER_PAGE } else { width };
-                next = after;
+            let page = events::page::<BatchSettled>(&self.endpoints, filter, first, last, width).await;
+            if page.is_err() {
+                (searched.width, searched.limited) = (width.min(BLOCKS_PER_PAGE), true);
             }
-            if first == 0 {
+            let (found, after) = page?;
+            if let Some(found) = found.into_iter().next() {
+                return Ok(Some(found.into()));
+            }
+            if after <= last {
+                // An endpoint that does not grant so many is not asked for more.
+                (searched.width, searched.limited) = ((after - first).max(1), true);
+                continue;
+            }
+            searched.range = Some(match searched.range {
+                Some((_, end)) if !newest => (first, end),
+                // Where blocks between were missed, it begins anew.
+                Some((start, end)) if first <= end.saturating_add(1) => (start.min(first), last),
+                _ => (first, last),
+            });
+            if !newest && !searched.limited {
+                searched.width = (width * 4).min(BLOCKS_PER_STEP_MAX);
+            }
+            newest = false;
+            if searched.is_over() {
                 break;
             }
-            last = first - 1;
-            width = (width * 4).min(BLOCKS_PER_STEP_MAX);
         }
         Ok(None)
     }
