@@ -88,6 +88,15 @@ impl Batch {
         actions
     }
 
+    /// The proof's bytes are gone from the store, or are not those that were written.
+    pub(crate) fn lose_proof(&mut self) {
+        self.reject_proof("its stored bytes do not pass their check".to_owned());
+        self.not_included();
+        if self.phase == Phase::Proved {
+            self.phase = Phase::Certified;
+        }
+    }
+
     /// Another one may be handed in; of this one only what it was is kept.
     pub(super) fn reject_proof(&mut self, reason: String) {
         if let Some(proof) = self.proof.as_mut().filter(|proof| proof.is_live()) {
