@@ -46,8 +46,8 @@ pub struct Report {
 /// On a claim for another number of points than [`POINTS`]: a key belongs to one number of points.
 pub fn statement(batch: &Batch, claim: &PublicClaim, public: &[Fr]) -> (System, Report) {
     assert_eq!(claim.point_count(), POINTS, "the circuit is made for {POINTS} points");
-    let (mut system, inputs) = System::new(public);
-    let system = &mut system;
+    let (mut circuit, inputs) = System::new(public);
+    let system = &mut circuit;
     let [old_root, new_root, batch_hash, l1_inputs, l1_outputs] = &inputs[..5] else {
         unreachable!("five roots and hashes come first")
     };
@@ -109,7 +109,7 @@ pub fn statement(batch: &Batch, claim: &PublicClaim, public: &[Fr]) -> (System, 
         transactions: transactions_end - inbox_end,
         inbox: inbox_end - start,
     };
-    (std::mem::replace(system, System::new(&[]).0), report)
+    (circuit, report)
 }
 
 /// The packed context, taken apart.
