@@ -142,7 +142,7 @@ pub enum NumberTaken {
         named: BatchDigest,
     },
     /// What is on L1 cannot be replaced.
-    #[error("`replaces` names {named}, which is posted")]
+    #[error("`replaces` names {named}, which is posted or on its way to L1")]
     Posted {
         /// By the submission.
         named: BatchDigest,
@@ -243,7 +243,7 @@ pub fn authorise(
 }
 
 /// Section 8: while a batch holds its number, another payload is refused unless it names that batch in `replaces` and
-/// that batch is not posted. Returns the batch that is replaced.
+/// that batch is neither posted nor on its way to L1. Returns the batch that is replaced.
 ///
 /// Where nothing holds the number, what `replaces` names is no business of ours: another aggregator's batch, or one
 /// that failed.

@@ -76,7 +76,7 @@ reasons! {
     ConflictingHeader = "CONFLICTING_HEADER", AlreadyExists;
     /// Another payload holds this batch number.
     ConflictingBatch = "CONFLICTING_BATCH", AlreadyExists;
-    /// `replaces` does not name the batch that holds this number, or that batch is posted.
+    /// `replaces` does not name the batch that holds this number, or that batch is posted or on its way to L1.
     ReplacesMismatch = "REPLACES_MISMATCH", FailedPrecondition;
     /// Shard hashes, fingerprints and header do not fit one another.
     BadRecord = "BAD_RECORD", InvalidArgument;

@@ -113,7 +113,7 @@ impl RollupNetwork {
     pub async fn settlements(&self) -> Result<Vec<SettledBatch>> {
         let reader = self.reader();
         let head = reader.head().await?.number;
-        Ok(reader.settled_events(0, head).await?)
+        Ok(reader.settled_events(0, head, |_, _| {}).await?)
     }
 
     /// What the aggregator has spent on L1.

@@ -13,7 +13,9 @@ use super::rows::{
 };
 use super::settlements::{self, SETTLEMENT_COLUMNS};
 use super::{Store, StoreError, Upload, UploadId, b256, batch_digest};
-use crate::batch::{Batch, Dispersal, Failure, FailureReason, MemberOutcome, Phase, SubmissionDigest};
+use crate::batch::{
+    Batch, Dispersal, Failure, FailureReason, MemberOutcome, Phase, ProofState, SubmissionDigest,
+};
 use crate::submit::{NumberTaken, may_take_number};
 
 /// The version of a batch that was just created.
@@ -35,7 +37,7 @@ pub struct Versioned {
 pub struct Holder {
     /// Which.
     pub id: SubmissionDigest,
-    /// It is on L1, or beyond.
+    /// It is on L1, or its settlement passed the simulation and may be on its way there: too late to replace it.
     pub posted: bool,
     /// The digests of its headers, one for each epoch it was dispersed in.
     pub digests: Vec<BatchDigest>,
@@ -413,14 +415,16 @@ async fn holder(
     batch_number: u64,
 ) -> Result<Option<Holder>, StoreError> {
     let row = sqlx::query(
-        "SELECT submission_digest, phase FROM batches WHERE rollup = $1 AND batch_number = $2 AND holds_number = 1",
+        "SELECT b.submission_digest, b.phase, COALESCE(s.proof_state, '') FROM batches b
+         LEFT JOIN settlements s ON s.submission_digest = b.submission_digest
+         WHERE b.rollup = $1 AND b.batch_number = $2 AND b.holds_number = 1",
     )
     .bind(rollup.to_vec())
     .bind(u64_to_sql(batch_number))
     .fetch_one(&mut *connection)
     .await;
     let Some(row) = optional(row)? else { return Ok(None) };
-    let (id, phase): (Vec<u8>, String) = (row.try_get(0)?, row.try_get(1)?);
+    let (id, phase, proof): (Vec<u8>, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let digests = sqlx::query("SELECT digest FROM dispersals WHERE submission_digest = $1")
         .bind(id.clone())
         .fetch_all(connection)
@@ -430,7 +434,8 @@ async fn holder(
         .collect::<Result<Vec<_>, _>>()?;
     Ok(b256(&id).map(|id| Holder {
         id: SubmissionDigest(id),
-        posted: [Phase::Posted.name(), Phase::Settled.name()].contains(&phase.as_str()),
+        posted: [Phase::Posted.name(), Phase::Settled.name()].contains(&phase.as_str())
+            || proof == settlements::state_name(&ProofState::Accepted),
         digests: digests.iter().filter_map(|digest| batch_digest(digest)).collect(),
     }))
 }

@@ -18,7 +18,7 @@ pub(super) const SETTLEMENT_COLUMNS: &str = "s.posting AS s_posting, s.proof_sta
     s.settled AS s_settled, s.transaction_hash AS s_transaction_hash, s.block AS s_block, s.gas_used AS s_gas_used, \
     s.by_us AS s_by_us";
 
-const fn state_name(state: &ProofState) -> &'static str {
+pub(super) const fn state_name(state: &ProofState) -> &'static str {
     match state {
         ProofState::Received => "received",
         ProofState::Accepted => "accepted",

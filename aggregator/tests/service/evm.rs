@@ -210,7 +210,7 @@ async fn batches_are_settled_on_a_real_evm() {
     assert!(failed.failure.starts_with("ROLLUP_FROZEN"), "{}", failed.failure);
     assert!(chain.anvil.head().await.timestamp > now);
     let head = chain.anvil.head().await.number;
-    let events = chain.rollup.reader(&chain.anvil).settled_events(0, head).await.unwrap();
+    let events = chain.rollup.reader(&chain.anvil).settled_events(0, head, |_, _| {}).await.unwrap();
     assert_eq!(events.iter().map(|settled| settled.batch_number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     running.stop().await;
     chain.stop.cancel();

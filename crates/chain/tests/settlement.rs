@@ -153,7 +153,7 @@ async fn what_settled_is_read_again_and_refusals_are_told_by_name() {
     assert!(receipt.gas_used < 350_000, "without the proof's own cost: {}", receipt.gas_used);
 
     let (reader, head) = (setup.reader(), setup.anvil.head().await.number);
-    let all = reader.settled_events(0, head).await.unwrap();
+    let all = reader.settled_events(0, head, |_, _| {}).await.unwrap();
     let numbers: Vec<_> = all.iter().map(|settled| (settled.batch_number, settled.digest)).collect();
     assert_eq!(numbers, [(1, recorded.digest), (2, second.digest)]);
     assert_eq!((all[1].block, all[1].tx), (receipt.block, receipt.tx_hash));

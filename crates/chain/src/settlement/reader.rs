@@ -166,11 +166,13 @@ impl SettlementReader {
         Ok(SettledPage { batches: found.into_iter().map(SettledBatch::from).collect(), next_block })
     }
 
-    /// All that settled from `from_block` to `to_block`, both included, in the order of numbers.
+    /// All that settled from `from_block` to `to_block`, both included, in the order of numbers. `progress` is told the next block, and how many
+    /// batches were found.
     pub async fn settled_events(
         &self,
         from_block: u64,
         to_block: u64,
+        mut progress: impl FnMut(u64, usize),
     ) -> Result<Vec<SettledBatch>, ChainError> {
         let mut all = Vec::new();
         let mut next = from_block;
@@ -181,6 +183,7 @@ impl SettlementReader {
                 return Err(ChainError::TooManyEvents { from: from_block, to: to_block, limit: EVENTS_MAX });
             }
             next = page.next_block;
+            progress(next, all.len());
         }
         Ok(all)
     }

@@ -97,15 +97,12 @@ impl RollupTask<'_> {
         let head = reader.head().await?.number;
         let from = self.from_block.unwrap_or(chain.deployed_at_block).min(head);
         let reading = output.spinner("reading what has settled");
-        let mut batches = Vec::new();
-        let mut next = from;
-        while next <= head {
-            let page = reader.settled_page(next, head).await?;
-            batches.extend(page.batches);
-            next = page.next_block;
-            reading.set_message(format!("block {next} of {head}: {} batches", batches.len()));
-        }
+        let progress = |next: u64, found: usize| {
+            reading.set_message(format!("block {next} of {head}: {found} batches"));
+        };
+        let batches = reader.settled_events(from, head, progress).await;
         reading.finish_and_clear();
+        let batches = batches?;
         // What settled after the state was read is of no harm.
         let gap = (1..).zip(&batches).find(|(number, batch)| batch.batch_number != *number);
         let found = batches.len() as u64;
