@@ -25,26 +25,29 @@ struct Checked {
 fn check_file(path: &Path, checked: &mut Checked) {
     let name = path.display();
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let keys: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    if keys.contains_key("vectors") {
-        let file: protocol::File =
-            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(!file.vectors.is_empty(), "{name}: no vectors");
-        for (index, vector) in file.vectors.iter().enumerate() {
-            protocol::check(vector, &format!("{name}: vector {index}"));
+    let kind = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.split('-').next());
+    match kind {
+        Some("protocol") => {
+            let file: protocol::File =
+                serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(!file.vectors.is_empty(), "{name}: no vectors");
+            for (index, vector) in file.vectors.iter().enumerate() {
+                protocol::check(vector, &format!("{name}: vector {index}"));
+            }
+            checked.protocol += file.vectors.len();
         }
-        checked.protocol += file.vectors.len();
-    } else if keys.contains_key("cases") {
-        let file: adversarial::File =
-            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(!file.cases.is_empty(), "{name}: no cases");
-        for case in &file.cases {
-            adversarial::check(case, &format!("{name}: {}", case.name));
+        Some("adversarial") => {
+            let file: adversarial::File =
+                serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(!file.cases.is_empty(), "{name}: no cases");
+            for case in &file.cases {
+                adversarial::check(case, &format!("{name}: {}", case.name));
+            }
+            checked.adversarial += file.cases.len();
         }
-        checked.adversarial += file.cases.len();
-    } else {
-        panic!("{name}: neither `vectors` nor `cases`");
+        // Checked beside what they are about: crates/types, reference-rollup, and contracts.
+        Some("claim" | "poseidon" | "groth16") => {}
+        _ => panic!("{name}: nobody checks vectors of this name"),
     }
 }
 
