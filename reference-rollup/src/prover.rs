@@ -124,11 +124,12 @@ pub fn report() -> Report {
 impl Keys {
     /// Keys whose secrets everybody knows: DEV ONLY. About half a minute.
     pub fn development() -> Result<Self, SynthesisError> {
-        Self::generate(&mut ChaCha20Rng::from_seed(keccak256(DEVELOPMENT_SEED).0), &empty_system().0)
+        Self::generate(&empty_system().0)
     }
 
-    fn generate(rng: &mut ChaCha20Rng, system: &System) -> Result<Self, SynthesisError> {
-        let proving = Groth16::<Bn254>::generate_random_parameters_with_reduction(system, rng)?;
+    fn generate(system: &System) -> Result<Self, SynthesisError> {
+        let mut rng = ChaCha20Rng::from_seed(keccak256(DEVELOPMENT_SEED).0);
+        let proving = Groth16::<Bn254>::generate_random_parameters_with_reduction(system, &mut rng)?;
         Ok(Self { proving, matrices: system.matrices() })
     }
 
@@ -151,7 +152,7 @@ impl Keys {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io_error(error)),
         }
-        let keys = Self::generate(&mut ChaCha20Rng::from_seed(keccak256(DEVELOPMENT_SEED).0), &system)?;
+        let keys = Self::generate(&system)?;
         fs::create_dir_all(folder).map_err(io_error)?;
         let partial = path.with_extension(format!("{}.partial", std::process::id()));
         let mut writer = BufWriter::with_capacity(1 << 20, fs::File::create(&partial).map_err(io_error)?);

@@ -15,6 +15,8 @@ use thiserror::Error;
 
 use crate::batch::{Batch, OpenBatch};
 use crate::field;
+use crate::inbox::InboxEntry;
+use crate::rebuild::History;
 use crate::state::State;
 use crate::transaction::Domain;
 
@@ -79,9 +81,10 @@ impl Sequencer {
         &self.state
     }
 
-    /// Entries of the inbox that were taken: the next to take is one more.
-    pub fn inputs_consumed(&self) -> u64 {
-        self.inputs_consumed
+    /// Entries of the inbox that were not taken yet, in the order in which they must be.
+    pub fn waiting<'h>(&self, history: &'h History) -> impl Iterator<Item = InboxEntry> + use<'h> {
+        let consumed = self.inputs_consumed;
+        history.inbox.iter().filter(move |record| record.number > consumed).map(|record| record.entry)
     }
 
     /// Begins the next batch.

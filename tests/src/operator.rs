@@ -109,11 +109,11 @@ impl Operator {
 
     /// A batch of what waits in the inbox, and of these transactions.
     pub async fn batch(&mut self, transactions: &[SignedTransaction]) -> Result<Sealed> {
-        let consumed = usize::try_from(self.sequencer.inputs_consumed())?;
         let read = self.reader.history(self.from_block, |_, _| {}).await?;
+        let waiting = self.sequencer.waiting(&read.history);
         let mut batch = self.sequencer.open();
-        for record in read.history.inbox.iter().skip(consumed).take(INBOX_SLOTS) {
-            batch.take(record.entry)?;
+        for entry in waiting.take(INBOX_SLOTS) {
+            batch.take(entry)?;
         }
         for signed in transactions {
             batch.include(signed)?;

@@ -103,10 +103,10 @@ impl World {
     /// Takes what L1 has, in order, and includes what users signed.
     pub(crate) async fn batch(&mut self, inputs: usize, transactions: &[SignedTransaction]) -> Sealed {
         let read = self.reader().history(self.deployed.block, |_, _| ()).await.unwrap();
-        let taken = usize::try_from(self.sequencer.inputs_consumed()).unwrap();
+        let waiting = self.sequencer.waiting(&read.history);
         let mut batch: OpenBatch<'_> = self.sequencer.open();
-        for record in read.history.inbox.iter().skip(taken).take(inputs) {
-            batch.take(record.entry).unwrap();
+        for entry in waiting.take(inputs) {
+            batch.take(entry).unwrap();
         }
         for transaction in transactions {
             batch.include(transaction).unwrap();
