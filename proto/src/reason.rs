@@ -118,6 +118,12 @@ reasons! {
     BatchEnded = "BATCH_ENDED", FailedPrecondition;
     /// What is stored here fails its check and is not served.
     Corrupt = "CORRUPT", DataLoss;
+    /// The disperser committed a shard for this seat that is none of the code: nobody can have it. The other seats' are good.
+    SeatBad = "SEAT_BAD", DataLoss;
+    /// L1 does not show, as far as this member has read it, that so many batches of the rollup are settled. Try again later.
+    NotSettled = "NOT_SETTLED", Unavailable;
+    /// Settled batches are missing here, corrupt, or not of this member's committee. Repair goes on; try again later.
+    NotHeld = "NOT_HELD", Unavailable;
     /// The shard has no chunk of this index.
     NoSuchChunk = "NO_SUCH_CHUNK", OutOfRange;
     /// More chunks than one call serves.
@@ -172,6 +178,8 @@ impl Reason {
                 | Reason::NotEncoded
                 | Reason::Paused
                 | Reason::QuotaExceeded
+                | Reason::NotSettled
+                | Reason::NotHeld
                 | Reason::Internal
         )
     }

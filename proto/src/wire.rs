@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use dac_types::{
     AbsentSeats, AbsentSeatsError, Address, AggregateAttestation, Attestation, B256, BatchDigest,
-    BatchHeader, BatchSubmission, Certificate, EcdsaSignature, EcdsaSignatureError, Geometry, HashKind,
-    PUBLIC_KEY_BYTES, PublicKeyBytes, Record, RecordShapeError, RowFingerprints, SIGNATURE_BYTES, Seat,
-    SignatureBytes, SignedSubmission, limits,
+    BatchHeader, BatchSubmission, Certificate, CoverageRenewal, EcdsaSignature, EcdsaSignatureError,
+    Geometry, HashKind, PUBLIC_KEY_BYTES, PublicKeyBytes, Record, RecordShapeError, RowFingerprints,
+    SIGNATURE_BYTES, Seat, SignatureBytes, SignedSubmission, limits,
 };
 use thiserror::Error;
 
@@ -346,6 +346,36 @@ impl From<&Attestation> for v1::Attestation {
             digest: Bytes::copy_from_slice(attestation.digest.as_bytes()),
             seat: attestation.seat.0.into(),
             signature: Bytes::copy_from_slice(attestation.signature.as_bytes()),
+        }
+    }
+}
+
+impl TryFrom<v1::CoverageRenewal> for CoverageRenewal {
+    type Error = WireError;
+
+    fn try_from(wire: v1::CoverageRenewal) -> Result<Self, WireError> {
+        if wire.last_batch == 0 {
+            return Err(WireError::Text {
+                field: "renewal.last_batch",
+                problem: "is zero: batches count from 1",
+            });
+        }
+        Ok(Self {
+            rollup: address("renewal.rollup", &wire.rollup)?,
+            last_batch: wire.last_batch,
+            expires_at: wire.expires_at,
+            epoch: wire.epoch,
+        })
+    }
+}
+
+impl From<&CoverageRenewal> for v1::CoverageRenewal {
+    fn from(renewal: &CoverageRenewal) -> Self {
+        Self {
+            rollup: Bytes::copy_from_slice(renewal.rollup.as_slice()),
+            last_batch: renewal.last_batch,
+            expires_at: renewal.expires_at,
+            epoch: renewal.epoch,
         }
     }
 }

@@ -159,6 +159,13 @@ impl DispersalService for Liar {
         };
         Ok(Response::new(v1::StoreShardResponse { attestation: Some(attestation) }))
     }
+
+    async fn sign_renewal(
+        &self,
+        _request: Request<v1::SignRenewalRequest>,
+    ) -> Result<Response<v1::SignRenewalResponse>, Status> {
+        Err(Status::unimplemented("renewals"))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

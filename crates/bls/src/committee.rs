@@ -3,7 +3,7 @@
 use blst::min_sig::AggregatePublicKey;
 use dac_types::{
     AbsentSeats, AbsentSeatsError, AggregateAttestation, Attestation, BatchDigest, BatchHeader, Certificate,
-    Committee, Domain, HeaderError, Quorum, Seat,
+    Committee, Domain, HeaderError, Quorum, RenewalCertificate, RenewalDigest, Seat, SignedDigest,
 };
 use thiserror::Error;
 
@@ -151,6 +151,31 @@ impl CheckedCertificate {
     }
 }
 
+/// A renewal of coverage that a quorum of this committee signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedRenewal {
+    certificate: RenewalCertificate,
+    digest: RenewalDigest,
+    signature: Signature,
+}
+
+impl CheckedRenewal {
+    /// As it travels.
+    pub const fn certificate(&self) -> &RenewalCertificate {
+        &self.certificate
+    }
+
+    /// What was signed.
+    pub const fn digest(&self) -> RenewalDigest {
+        self.digest
+    }
+
+    /// The sum of the signatures.
+    pub const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+}
+
 /// The checked keys of one epoch's committee.
 #[derive(Clone, Debug)]
 pub struct CommitteeKeys {
@@ -222,7 +247,7 @@ impl CommitteeKeys {
     /// Adds a quorum's signatures up and verifies the sum: one pairing check where all are honest.
     pub fn aggregate(
         &self,
-        digest: &BatchDigest,
+        digest: &impl SignedDigest,
         signatures: &[(Seat, Signature)],
     ) -> Result<AggregateAttestation, AggregateError> {
         let n = self.quorum.geometry().n();
@@ -250,7 +275,7 @@ impl CommitteeKeys {
     /// One check of the whole, then bisection: 1 check for no liar, about 2·log2(n) for one. What is left after removing
     /// the liars verifies as a sum. Members who collude can give single signatures that are wrong and cancel out; such a
     /// sum is a good one all the same.
-    pub fn find_liars(&self, digest: &BatchDigest, signatures: &[(Seat, Signature)]) -> Vec<Seat> {
+    pub fn find_liars(&self, digest: &impl SignedDigest, signatures: &[(Seat, Signature)]) -> Vec<Seat> {
         let mut liars = Vec::new();
         let mut known = Vec::with_capacity(signatures.len());
         for &(seat, signature) in signatures {
@@ -272,17 +297,40 @@ impl CommitteeKeys {
         domain: &Domain,
     ) -> Result<CheckedCertificate, CertificateError> {
         let Certificate { header, aggregate } = certificate;
-        if header.epoch != self.epoch {
-            return Err(CertificateError::Epoch { expected: self.epoch, got: header.epoch });
-        }
         header.check_shape(self.quorum.geometry())?;
+        let digest = header.digest(domain);
+        let signature = self.verify_quorum(header.epoch, &digest, aggregate)?;
+        Ok(CheckedCertificate { certificate: certificate.clone(), digest, signature })
+    }
+
+    /// The same of a renewal of coverage.
+    pub fn verify_renewal(
+        &self,
+        certificate: &RenewalCertificate,
+        domain: &Domain,
+    ) -> Result<CheckedRenewal, CertificateError> {
+        let RenewalCertificate { renewal, aggregate } = certificate;
+        let digest = renewal.digest(domain);
+        let signature = self.verify_quorum(renewal.epoch, &digest, aggregate)?;
+        Ok(CheckedRenewal { certificate: certificate.clone(), digest, signature })
+    }
+
+    /// A quorum of this epoch signed `digest`.
+    fn verify_quorum(
+        &self,
+        epoch: u64,
+        digest: &impl SignedDigest,
+        aggregate: &AggregateAttestation,
+    ) -> Result<Signature, CertificateError> {
+        if epoch != self.epoch {
+            return Err(CertificateError::Epoch { expected: self.epoch, got: epoch });
+        }
         aggregate.absent.check_quorum(self.quorum)?;
         let signature =
             Signature::from_compressed(&aggregate.signature).map_err(CertificateError::Signature)?;
         let key = self.signers_key(&aggregate.absent).map_err(CertificateError::KeySum)?;
-        let digest = header.digest(domain);
-        key.verify(&digest, &signature).map_err(|BadSignature| CertificateError::Forged)?;
-        Ok(CheckedCertificate { certificate: certificate.clone(), digest, signature })
+        key.verify(digest, &signature).map_err(|BadSignature| CertificateError::Forged)?;
+        Ok(signature)
     }
 
     /// Whether L1 would take a certificate with this header at `now`, as far as times go.
@@ -314,7 +362,7 @@ impl CommitteeKeys {
     }
 }
 
-fn bisect(digest: &BatchDigest, signatures: &[(Seat, PublicKey, Signature)], liars: &mut Vec<Seat>) {
+fn bisect(digest: &impl SignedDigest, signatures: &[(Seat, PublicKey, Signature)], liars: &mut Vec<Seat>) {
     match signatures {
         [] => {}
         [(seat, key, signature)] => {
@@ -332,7 +380,7 @@ fn bisect(digest: &BatchDigest, signatures: &[(Seat, PublicKey, Signature)], lia
     }
 }
 
-fn sum_verifies(digest: &BatchDigest, signatures: &[(Seat, PublicKey, Signature)]) -> bool {
+fn sum_verifies(digest: &impl SignedDigest, signatures: &[(Seat, PublicKey, Signature)]) -> bool {
     let keys: Vec<_> = signatures.iter().map(|(_, key, _)| *key).collect();
     let points: Vec<_> = signatures.iter().map(|(_, _, signature)| *signature).collect();
     match (aggregate_keys(&keys), aggregate_signatures(&points)) {

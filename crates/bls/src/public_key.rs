@@ -5,7 +5,7 @@ use std::fmt;
 use blst::min_sig as blst_sig;
 use blst::{BLST_ERROR, Pairing, blst_p1_affine, blst_p2_affine};
 use dac_types::signing_domain::{ATTESTATION_DST, POSSESSION_DST};
-use dac_types::{Address, BatchDigest, Domain, PublicKeyBytes};
+use dac_types::{Address, Domain, PublicKeyBytes, SignedDigest};
 
 use crate::eip2537::{pad, unpad};
 use crate::error::{BadSignature, PointError};
@@ -53,9 +53,9 @@ impl PublicKey {
         pad(&self.0.serialize(), COORDINATES)
     }
 
-    /// Whether `signature` is this key's (or, for a sum of keys, all of theirs) over a batch's digest.
-    pub fn verify(&self, digest: &BatchDigest, signature: &Signature) -> Result<(), BadSignature> {
-        self.verify_message(digest.as_bytes(), ATTESTATION_DST, signature)
+    /// Whether `signature` is this key's (or, for a sum of keys, all of theirs) over a batch's or a renewal's digest.
+    pub fn verify(&self, digest: &impl SignedDigest, signature: &Signature) -> Result<(), BadSignature> {
+        self.verify_message(digest.message(), ATTESTATION_DST, signature)
     }
 
     /// Whether `signature` proves that `operator` knows this key's secret, in this domain.
@@ -103,6 +103,8 @@ impl fmt::Debug for PublicKey {
 
 #[cfg(test)]
 mod tests {
+    use dac_types::BatchDigest;
+
     use super::*;
     use crate::SecretKey;
     use proptest::prelude::*;

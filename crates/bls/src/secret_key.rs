@@ -4,7 +4,7 @@ use std::fmt;
 
 use blst::min_sig as blst_sig;
 use dac_types::signing_domain::{ATTESTATION_DST, POSSESSION_DST};
-use dac_types::{Address, BatchDigest, Domain};
+use dac_types::{Address, Domain, SignedDigest};
 use rand::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -51,10 +51,10 @@ impl SecretKey {
             .expect("a secret key in range has a public key in the subgroup")
     }
 
-    /// Signs a batch's digest, which promises that its shard is stored and served: only what holds a receipt of the
-    /// store may call this.
-    pub fn sign_digest(&self, digest: &BatchDigest) -> Signature {
-        self.sign_message(digest.as_bytes(), ATTESTATION_DST)
+    /// Signs the digest of a batch or a renewal, which promises that shards are stored and served: only what holds a
+    /// receipt of the store may call this.
+    pub fn sign_digest(&self, digest: &impl SignedDigest) -> Signature {
+        self.sign_message(digest.message(), ATTESTATION_DST)
     }
 
     /// Proves to the registry that `operator` knows this key.

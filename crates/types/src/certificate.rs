@@ -6,7 +6,7 @@ use core::fmt;
 use thiserror::Error;
 
 use crate::geometry::Quorum;
-use crate::header::BatchHeader;
+use crate::header::{BatchHeader, CoverageRenewal};
 use crate::ids::{BatchDigest, Seat};
 
 /// A compressed G1 point.
@@ -178,6 +178,15 @@ pub struct AggregateAttestation {
 pub struct Certificate {
     /// The batch.
     pub header: BatchHeader,
+    /// Who signed it.
+    pub aggregate: AggregateAttestation,
+}
+
+/// Proof that a quorum holds all settled batches of a rollup and serves them for longer; unverified like [`Certificate`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RenewalCertificate {
+    /// What was promised.
+    pub renewal: CoverageRenewal,
     /// Who signed it.
     pub aggregate: AggregateAttestation,
 }

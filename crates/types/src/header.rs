@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, keccak256};
 use thiserror::Error;
 
 use crate::geometry::{Geometry, GeometryError, check_payload_length};
-use crate::ids::BatchDigest;
+use crate::ids::{BatchDigest, RenewalDigest};
 use crate::signing_domain::{BATCH_HEADER_TYPE, COVERAGE_RENEWAL_TYPE, Domain, StructHash};
 
 /// How `batchHash` commits to the payload, and so what a signer must have held. Section 5.
@@ -141,14 +141,16 @@ pub struct CoverageRenewal {
 
 impl CoverageRenewal {
     /// The EIP-712 digest.
-    pub fn digest(&self, domain: &Domain) -> B256 {
-        domain.digest(
-            StructHash::new(COVERAGE_RENEWAL_TYPE)
-                .address(self.rollup)
-                .number(self.last_batch)
-                .number(self.expires_at)
-                .number(self.epoch)
-                .finish(),
+    pub fn digest(&self, domain: &Domain) -> RenewalDigest {
+        RenewalDigest(
+            domain.digest(
+                StructHash::new(COVERAGE_RENEWAL_TYPE)
+                    .address(self.rollup)
+                    .number(self.last_batch)
+                    .number(self.expires_at)
+                    .number(self.epoch)
+                    .finish(),
+            ),
         )
     }
 }

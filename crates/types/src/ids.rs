@@ -32,33 +32,58 @@ impl fmt::Debug for Seat {
     }
 }
 
-/// A batch's identity everywhere: the EIP-712 digest of its header, and the message that members sign.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BatchDigest(pub B256);
-
-impl BatchDigest {
-    /// The 32 bytes that members sign.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0.0
-    }
+/// What members' BLS keys sign: 32 bytes that are the EIP-712 digest of one thing and of no other.
+pub trait SignedDigest {
+    /// The message.
+    fn message(&self) -> &[u8; 32];
 }
 
-impl fmt::Display for BatchDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
-    }
+macro_rules! digest {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub B256);
+
+        impl $name {
+            /// The 32 bytes that members sign.
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0.0
+            }
+        }
+
+        impl SignedDigest for $name {
+            fn message(&self) -> &[u8; 32] {
+                self.as_bytes()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:#x})"), self.0)
+            }
+        }
+
+        impl core::str::FromStr for $name {
+            type Err = alloy_primitives::hex::FromHexError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map($name)
+            }
+        }
+    };
 }
 
-impl fmt::Debug for BatchDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BatchDigest({:#x})", self.0)
-    }
-}
-
-impl core::str::FromStr for BatchDigest {
-    type Err = alloy_primitives::hex::FromHexError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(BatchDigest)
-    }
-}
+digest!(
+    /// A batch's identity everywhere: the EIP-712 digest of its header, and the message that members sign.
+    BatchDigest
+);
+digest!(
+    /// The EIP-712 digest of a coverage renewal, and the message that members sign.
+    RenewalDigest
+);

@@ -23,14 +23,14 @@ mod submission;
 pub use alloy_primitives::{Address, B256, Keccak256, keccak256};
 pub use certificate::{
     AbsentSeats, AbsentSeatsError, AggregateAttestation, Attestation, Certificate, PUBLIC_KEY_BYTES,
-    PublicKeyBytes, SIGNATURE_BYTES, SignatureBytes,
+    PublicKeyBytes, RenewalCertificate, SIGNATURE_BYTES, SignatureBytes,
 };
 pub use claim::{BN254_ORDER, ClaimError, ClaimFields, InputNotInField, PublicClaim};
 pub use committee::{Committee, CommitteeError, Member};
 pub use ecdsa::{EcdsaSignature, EcdsaSignatureError};
 pub use geometry::{Geometry, GeometryError, Quorum, Safety};
 pub use header::{BatchHeader, CoverageRenewal, HashKind, HeaderError, UnknownHashKind};
-pub use ids::{BatchDigest, Seat};
+pub use ids::{BatchDigest, RenewalDigest, Seat, SignedDigest};
 pub use proof::{PostingMode, Transition, ValidityProof};
 pub use record::{Record, RecordShapeError, RowFingerprints};
 pub use rollup::{AdmittedRollup, TimesError};

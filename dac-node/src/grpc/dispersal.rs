@@ -49,6 +49,13 @@ impl DispersalService for Dispersal {
         metrics::histogram!("dac_node_store_shard_seconds").record(began.elapsed().as_secs_f64());
         result.map(Response::new)
     }
+
+    async fn sign_renewal(
+        &self,
+        _request: Request<v1::SignRenewalRequest>,
+    ) -> Result<Response<v1::SignRenewalResponse>, Status> {
+        Err(Status::unimplemented("this member signs no renewals yet"))
+    }
 }
 
 impl Dispersal {

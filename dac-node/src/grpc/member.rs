@@ -60,6 +60,7 @@ impl MemberService for Members {
             capacity_bytes: context.settings.capacity_bytes.unwrap_or(0),
             l1_block: view.map_or(0, |view| view.head.number),
             l1_age_seconds: context.registry.last_success().map_or(0, |read| read.elapsed().as_secs()),
+            ..v1::GetMemberResponse::default()
         }))
     }
 }

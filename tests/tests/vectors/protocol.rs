@@ -183,7 +183,7 @@ fn check_signed(vector: &Vector, name: &str) -> Record {
         expires_at: vector.renewal.expires_at,
         epoch: vector.renewal.epoch,
     };
-    assert_eq!(renewal.digest(&domain), vector.renewal_digest, "{name}: renewal_digest");
+    assert_eq!(renewal.digest(&domain).0, vector.renewal_digest, "{name}: renewal_digest");
     let geometry = Geometry::new(vector.n, vector.k).unwrap();
     let z = vector.fingerprints.iter().flat_map(|z| z.0.clone()).collect();
     Record {

@@ -171,6 +171,13 @@ impl DispersalService for Service {
         let attestation = inner.attest(digest, &behaviour);
         Ok(Response::new(v1::StoreShardResponse { attestation }))
     }
+
+    async fn sign_renewal(
+        &self,
+        _request: Request<v1::SignRenewalRequest>,
+    ) -> Result<Response<v1::SignRenewalResponse>, Status> {
+        Err(Status::unimplemented("renewals"))
+    }
 }
 
 impl Inner {

@@ -379,6 +379,7 @@ impl Plan {
                 capacity_bytes: 0,
                 l1_block: 3,
                 l1_age_seconds: 4,
+                ..v1::GetMemberResponse::default()
             });
             listener.set_nonblocking(true).unwrap();
             let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
