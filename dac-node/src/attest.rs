@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dac_bls::{PublicKey, SecretKey, Signature};
+use dac_runtime::failpoint;
 use dac_types::{Attestation, BatchDigest};
 use thiserror::Error;
 
@@ -63,6 +64,8 @@ impl Signer for LocalSigner {
 
 /// Promises that the batch of this receipt is stored, checked and served.
 pub async fn attest(signer: &dyn Signer, stored: &Stored) -> Result<Attestation, SignerError> {
+    failpoint!("node.attest.before_sign");
     let signature = signer.sign(stored.digest()).await?;
+    failpoint!("node.attest.after_sign");
     Ok(Attestation { digest: stored.digest(), seat: stored.seat(), signature: signature.to_compressed() })
 }

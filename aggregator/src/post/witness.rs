@@ -9,6 +9,7 @@ use dac_chain::{
     Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, Searched, SendAnswer,
     SettledBatch,
 };
+use dac_runtime::failpoint;
 use dac_types::{B256, BatchDigest, keccak256};
 use parking_lot::Mutex;
 
@@ -119,7 +120,10 @@ impl L1 for Witness {
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        self.note(self.inner.send_raw(raw).await)
+        failpoint!("aggregator.poster.before_send");
+        let answer = self.inner.send_raw(raw).await;
+        failpoint!("aggregator.poster.after_send");
+        self.note(answer)
     }
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {

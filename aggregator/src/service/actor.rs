@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dac_runtime::failpoint;
 use dac_types::{B256, Seat, SignatureBytes};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -225,6 +226,7 @@ impl Actor {
             match self.ctx.store.save(before, &self.batch, self.version).await {
                 Ok(version) => {
                     self.version = version;
+                    persisted(before, &self.batch);
                     return Persisted::Saved;
                 }
                 // A later submission replaced it; or an earlier attempt to save took effect although it seemed to fail.
@@ -401,6 +403,35 @@ impl Actor {
             let record = ctx.posting.record(&certificate, report).await;
             let _ = events.send(Event::Recorded(record)).await;
         });
+    }
+}
+
+/// Where tests end the process: what was just persisted is durable, and nothing has followed from it yet.
+fn persisted(before: &Batch, after: &Batch) {
+    failpoint!("aggregator.batch.saved");
+    if before.digest() != after.digest() {
+        failpoint!("aggregator.header.persisted");
+    }
+    if before.certificate.is_none() && after.certificate.is_some() {
+        failpoint!("aggregator.certificate.persisted");
+    }
+    if before.l1.is_none() && after.l1.is_some() {
+        failpoint!("aggregator.record.persisted");
+    }
+    if before.proof.is_none() && after.proof.is_some() {
+        failpoint!("aggregator.proof.persisted");
+    }
+    if before.settlement.is_none() && after.settlement.is_some() {
+        failpoint!("aggregator.settlement.persisted");
+    }
+    let delivered = |batch: &Batch| {
+        let members = batch.dispersal.iter().flat_map(|dispersal| &dispersal.members);
+        members
+            .filter(|member| matches!(member.delivery, Delivery::Claimed(_) | Delivery::Attested(_)))
+            .count()
+    };
+    if delivered(before) < delivered(after) {
+        failpoint!("aggregator.signatures.persisted");
     }
 }
 

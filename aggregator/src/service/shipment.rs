@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
+use dac_runtime::failpoint;
 use dac_types::{AggregateAttestation, BatchDigest, Quorum, Record, Seat};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -145,7 +146,9 @@ impl Shipment {
             }
         };
         let (consignment, with_certificate) = self.consignment(seat, loaded.body(seat));
+        failpoint!("aggregator.shard.before_send");
         let signature = members.call(&link, &turn, consignment).await?;
+        failpoint!("aggregator.shard.delivered");
         Ok((signature, with_certificate))
     }
 
@@ -188,7 +191,9 @@ impl Shipment {
         let link = members.link(&url);
         let turn = members.turn(&link, Urgency::Straggler).await;
         let (consignment, _) = self.consignment(seat, Bytes::new());
-        members.call(&link, &turn, consignment).await.map(drop)
+        members.call(&link, &turn, consignment).await?;
+        failpoint!("aggregator.certificate.delivered");
+        Ok(())
     }
 
     async fn report(&self, seat: Seat, failure: CallFailure) {

@@ -3,6 +3,7 @@
 use dac_database::sqlx::{self, AssertSqlSafe, Row};
 use dac_database::{AnyConnection, u64_to_sql};
 use dac_proto::v1;
+use dac_runtime::failpoint;
 use dac_types::{Address, BatchDigest, Seat};
 use prost::Message;
 
@@ -99,6 +100,7 @@ impl Store {
             .database
             .transaction(move |connection| Box::pin(create(connection, batch, upload_id)))
             .await?;
+        failpoint!("aggregator.batch.created");
         if matches!(creation, Creation::Created { .. }) {
             upload.adopted();
         }
@@ -208,6 +210,7 @@ impl Store {
                     for (epoch, seat, member) in members {
                         save_member(connection, id, epoch, seat, &member).await?;
                     }
+                    failpoint!("aggregator.batch.before_save");
                     Ok(version + 1)
                 })
             })
@@ -266,6 +269,7 @@ async fn create(
     }
     insert(connection, &batch, upload).await?;
     settlements::write(connection, &batch).await?;
+    failpoint!("aggregator.batch.before_create");
     Ok(Creation::Created { replaced })
 }
 

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use dac_database::sqlx::{self, Row};
 use dac_database::{AnyConnection, Database};
+use dac_runtime::failpoint;
 use dac_types::limits::STORED_ROW_BYTES;
 use sha2::{Digest, Sha256};
 
@@ -89,10 +90,12 @@ impl Upload {
                         .execute(&mut *connection)
                         .await?;
                     }
-                    Ok(())
+                    Ok::<_, StoreError>(())
                 })
             })
-            .await
+            .await?;
+        failpoint!("aggregator.upload.staged");
+        Ok(())
     }
 
     /// It belongs to a batch now and stays.
@@ -167,6 +170,7 @@ impl Store {
                 })
             })
             .await?;
+        failpoint!("aggregator.upload.begun");
         Ok(upload)
     }
 
@@ -210,7 +214,10 @@ impl Store {
 
     /// Removes a payload that nobody needs any more. Again changes nothing.
     pub async fn drop_payload(&self, id: UploadId) -> Result<(), StoreError> {
-        self.database.append(move |connection| Box::pin(remove_rows(connection, id))).await
+        failpoint!("aggregator.payload.before_drop");
+        self.database.append(move |connection| Box::pin(remove_rows(connection, id))).await?;
+        failpoint!("aggregator.payload.dropped");
+        Ok(())
     }
 
     /// Uploads that a former process did not finish, and payloads whose removal it did not get to.

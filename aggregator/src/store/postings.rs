@@ -5,6 +5,7 @@ use dac_chain::PosterStore;
 use dac_chain::poster::{Change, NonceSlot, Posting, StoreError as BooksError, Unfinished};
 use dac_database::sqlx::{self, Row};
 use dac_database::{AnyConnection, u64_from_sql, u64_to_sql};
+use dac_runtime::failpoint;
 use dac_types::BatchDigest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,6 +63,7 @@ async fn apply(connection: &mut AnyConnection, changes: Vec<Change>) -> Result<(
         };
         query.execute(&mut *connection).await?;
     }
+    failpoint!("aggregator.poster.before_commit");
     Ok(())
 }
 
@@ -91,6 +93,8 @@ impl PosterStore for Store {
         self.database
             .transaction(|connection| Box::pin(apply(connection, changes)))
             .await
-            .map_err(books_error)
+            .map_err(books_error)?;
+        failpoint!("aggregator.poster.after_commit");
+        Ok(())
     }
 }

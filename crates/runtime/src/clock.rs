@@ -17,8 +17,26 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now_unix_seconds(&self) -> u64 {
         // A clock before 1970 is broken; 0 makes every batch look new and every epoch look inactive, so nothing is signed.
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        now.saturating_add_signed(offset_seconds())
     }
+}
+
+/// How wrong the machine's clock is: nothing, but where whole-system tests say so.
+#[cfg(not(all(feature = "failpoints", debug_assertions)))]
+const fn offset_seconds() -> i64 {
+    0
+}
+
+/// How wrong the machine's clock is: what the environment says, read once.
+#[cfg(all(feature = "failpoints", debug_assertions))]
+fn offset_seconds() -> i64 {
+    const VARIABLE: &str = "DAC_CLOCK_OFFSET_SECONDS";
+    static OFFSET: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| match std::env::var(VARIABLE) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{VARIABLE} = {text:?}: {error}")),
+        Err(_) => 0,
+    });
+    *OFFSET
 }
 
 /// A clock that stands until it is moved. Clones are the same clock.
@@ -66,6 +84,30 @@ mod tests {
         assert_eq!(shared.now_unix_seconds(), 105);
         clock.set(1);
         assert_eq!(shared.now_unix_seconds(), 1);
+    }
+
+    /// Prints the time where [`the_clock_is_as_wrong_as_a_test_says`] runs this program again.
+    #[test]
+    fn the_child() {
+        println!("now: {}", SystemClock.now_unix_seconds());
+    }
+
+    #[cfg(all(feature = "failpoints", debug_assertions))]
+    #[test]
+    fn the_clock_is_as_wrong_as_a_test_says() {
+        let told = |offset: &str| -> u64 {
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "clock::tests::the_child", "--nocapture"])
+                .env("DAC_CLOCK_OFFSET_SECONDS", offset)
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let (_, rest) = text.split_once("now: ").unwrap();
+            rest.lines().next().unwrap().parse().unwrap()
+        };
+        let now = SystemClock.now_unix_seconds();
+        assert!(told("-86400") <= now - 86_400 + 60);
+        assert!(told("86400") >= now + 86_400);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod failpoint;
 pub mod grpc;
 pub mod monitor;
 pub mod shutdown;

@@ -19,6 +19,7 @@ use dac_database::{
     AnyConnection, Backend, Database, DatabaseError, DatabaseOptions, Migration, u64_from_sql, u64_to_sql,
 };
 use dac_proto::{v1, wire};
+use dac_runtime::failpoint;
 use dac_types::limits::{CHUNK_BYTES, QUOTA_DAY_SECONDS};
 use dac_types::{
     Address, AggregateAttestation, B256, BatchDigest, Domain, Geometry, PublicKeyBytes, Seat, keccak256,
@@ -91,6 +92,7 @@ impl SqlStore {
                 })
             })
             .await?;
+        failpoint!("node.store.opened");
         let store = Self {
             shared: Arc::new(Shared {
                 database,
@@ -232,10 +234,13 @@ impl Store for SqlStore {
                         .execute(connection)
                         .await
                         .map_err(DatabaseError::from)?;
-                    Ok(())
+                    failpoint!("node.store.certificate_before_commit");
+                    Ok::<(), StoreError>(())
                 })
             })
-            .await
+            .await?;
+        failpoint!("node.store.certificate_after_commit");
+        Ok(())
     }
 
     async fn leaf_hashes(&self, shard: ShardId) -> Result<Option<Vec<B256>>, StoreError> {
@@ -323,6 +328,7 @@ impl Store for SqlStore {
             deleted += database
                 .transaction(move |connection| Box::pin(delete_batch(connection, shard, before)))
                 .await?;
+            failpoint!("node.store.delete_after_commit");
         }
         let backend = database.backend();
         database.transaction(move |connection| Box::pin(forget_expired(connection, before, backend))).await?;
@@ -338,6 +344,7 @@ impl Store for SqlStore {
         for shard in uploads {
             if !self.shared.live.lock().contains(&shard) {
                 upload::discard(&self.shared.database, shard).await?;
+                failpoint!("node.store.swept");
                 swept += 1;
             }
         }
@@ -401,6 +408,7 @@ async fn delete_batch(connection: &mut AnyConnection, shard: i64, before: u64) -
         .execute(&mut *connection)
         .await
         .map_err(DatabaseError::from)?;
+    failpoint!("node.store.delete_before_commit");
     Ok(1)
 }
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dac_database::sqlx::{query, query_scalar};
 use dac_database::{AnyConnection, Backend, Database, DatabaseError, u64_to_sql};
+use dac_runtime::failpoint;
 use dac_types::B256;
 use dac_types::limits::STORED_ROW_BYTES;
 
@@ -103,10 +104,13 @@ impl SqlUpload {
                         return Err(StoreError::Lost);
                     }
                     insert_rows(connection, shard, first, rows).await?;
-                    Ok(())
+                    failpoint!("node.store.stage_before_commit");
+                    Ok::<(), StoreError>(())
                 })
             })
-            .await
+            .await?;
+        failpoint!("node.store.stage_after_commit");
+        Ok(())
     }
 }
 
@@ -139,6 +143,7 @@ impl Upload for SqlUpload {
             .transaction(move |connection| {
                 Box::pin(async move {
                     let outcome = work.run(connection).await?;
+                    failpoint!("node.store.before_commit");
                     #[cfg(test)]
                     if fault == Some(CommitFault::NotPersisted) {
                         return Err(Abandoned::Failed(DatabaseError::Closed.into()));
@@ -154,6 +159,7 @@ impl Upload for SqlUpload {
         };
         match outcome {
             Ok(()) => {
+                failpoint!("node.store.after_commit");
                 self.live.dirty = false;
                 Ok(Commit::Stored(Stored::new(digest, seat)))
             }
@@ -236,6 +242,7 @@ impl Committing {
             Authority::Certificate { submission } => note_header(connection, *submission, &entry).await?,
         }
         insert_rows(connection, shard, staged, rows).await?;
+        failpoint!("node.store.rows_written");
         let leaf_hashes: Vec<u8> = verified.tree.leaf_hashes().iter().flat_map(|hash| hash.0).collect();
         query("INSERT INTO shard_trees (shard, leaf_hashes) VALUES ($1, $2)")
             .bind(shard)
