@@ -6,6 +6,7 @@
 //! | [`SubmissionBuilder`], [`AggregatorClient`] | a rollup submits a payload, waits, and fetches its certificate |
 //! | [`SignedProof`] | its validity proof, signed and handed to the aggregator |
 //! | [`Retriever`] | a batch's payload from any k members; no aggregator is needed |
+//! | [`Retriever::collect`] | what a member needs to rebuild its own shard of a batch, from its peers |
 //! | [`Auditor`] | random chunks, records and whole shards from every member |
 //! | [`verify`] | certificates against a committee file, the registry and the log on L1 |
 //! | [`assessment`] | what a committee's numbers are worth |
@@ -23,6 +24,7 @@ mod fault;
 pub mod files;
 mod hexadecimal;
 mod member;
+mod pace;
 mod proof;
 mod retrieve;
 mod status;
@@ -40,10 +42,12 @@ pub use directory::{Directory, EpochCommittee, Holder};
 pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};
 pub use fault::{FaultClass, MemberFault};
 pub use member::{MemberClient, Patience, ReceivedChunk};
+pub use pace::{Pace, Throttle};
 pub use proof::SignedProof;
 pub use retrieve::{
-    Evidence, FoundRecord, Hint, MemberReport, Progress, RecordFault, RecordSource, RetrievalReport,
-    RetrieveError, RetrieveOptions, Retrieved, Retriever, Settled, ShardOutcome, check_record, fetch_record,
+    Collected, CollectedShards, Evidence, FoundRecord, Hint, MemberReport, Progress, RecordFault,
+    RecordSource, RetrievalReport, RetrieveError, RetrieveOptions, Retrieved, Retriever, Settled,
+    ShardOutcome, Wanted, check_record, fetch_record,
 };
 pub use status::{BatchState, BatchStatus, DeliveryState, L1Status, MemberStatus, ProofState, ProofStatus};
 pub use submit::{

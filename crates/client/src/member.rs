@@ -1,6 +1,7 @@
 //! One member's retrieval interface, with a deadline on every step and every answer bounded and checked as far as it can be
 //! without knowing more than the question.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tonic::transport::Channel;
 
 use crate::connect::{Dialer, message_limit};
 use crate::fault::MemberFault;
+use crate::pace::Pace;
 
 /// How long a member may take.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,7 @@ pub struct MemberClient {
     retrieval: RetrievalServiceClient<Channel>,
     member: MemberServiceClient<Channel>,
     patience: Patience,
+    pace: Option<Arc<dyn Pace>>,
 }
 
 /// A chunk as received.
@@ -67,7 +70,15 @@ impl MemberClient {
                 .max_decoding_message_size(message_limit()),
             member: MemberServiceClient::new(channel).max_decoding_message_size(message_limit()),
             patience,
+            pace: None,
         })
+    }
+
+    /// Shards are taken no faster than `pace` allows.
+    #[must_use]
+    pub fn paced(mut self, pace: Option<Arc<dyn Pace>>) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// Who it says it is.
@@ -114,7 +125,7 @@ impl MemberClient {
         mut take: impl FnMut(Bytes) -> Result<(), MemberFault>,
     ) -> Result<(), MemberFault> {
         let limit = self.patience.transfer(length);
-        let end = Instant::now() + limit;
+        let mut end = Instant::now() + limit;
         let request = v1::GetShardRequest { digest: digest_bytes(digest) };
         let call = self.retrieval.get_shard(request);
         let mut stream = self.patience.within("its answer to GetShard", call).await?.into_inner();
@@ -145,7 +156,14 @@ impl MemberClient {
                 return Err(dac_coding::ShardError::TooLong { expected: length, got: received }.into());
             }
             progress.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            let bytes = piece.len();
             take(piece)?;
+            if let Some(pace) = &self.pace {
+                // What we hold back is no fault of the member's.
+                let held = Instant::now();
+                pace.take(bytes).await;
+                end += held.elapsed();
+            }
         }
         if received < length {
             return Err(dac_coding::ShardError::TooShort { expected: length, got: received }.into());

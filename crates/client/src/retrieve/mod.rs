@@ -4,6 +4,7 @@
 //! shards from the fastest k members, each passing the member's check → decode → the retriever's check. A member that
 //! lies, stalls or is down is named in the report and costs nothing but a little time, as long as k others serve.
 
+mod collect;
 mod record;
 mod shards;
 
@@ -16,6 +17,7 @@ use dac_coding::{CheckedRecord, DecodeError, Malformed};
 use dac_types::{AbsentSeats, Address, B256, BatchDigest, BatchHeader, Certificate, Seat};
 use thiserror::Error;
 
+pub use collect::{Collected, CollectedShards, Wanted};
 pub use record::{FoundRecord, RecordFault, RecordSource, check_record, fetch_record};
 
 use crate::connect::Dialer;
@@ -156,6 +158,19 @@ pub enum RetrieveError {
     Stopped,
 }
 
+impl RetrieveError {
+    /// What members did wrong, and who, as far as it is known.
+    pub fn faults(&self) -> Vec<(Address, &MemberFault)> {
+        match self {
+            Self::NoRecord { faults, .. } => {
+                faults.iter().map(|fault| (fault.operator, &fault.fault)).collect()
+            }
+            Self::NotEnoughShards { report, .. } => report.faults().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 fn list(faults: &[RecordFault]) -> String {
     faults.iter().map(|fault| format!("\n  {} ({}): {}", fault.operator, fault.url, fault.fault)).collect()
 }
@@ -199,6 +214,15 @@ pub struct RetrievalReport {
 }
 
 impl RetrievalReport {
+    /// What members did wrong, and who.
+    pub fn faults(&self) -> impl Iterator<Item = (Address, &MemberFault)> {
+        let of_shards = self.members.iter().filter_map(|member| match &member.outcome {
+            ShardOutcome::Failed(fault) => Some((member.operator, fault)),
+            ShardOutcome::Served { .. } | ShardOutcome::Overtaken => None,
+        });
+        self.record_faults.iter().map(|fault| (fault.operator, &fault.fault)).chain(of_shards)
+    }
+
     /// Members that failed, in words.
     fn list(&self) -> String {
         self.members
@@ -335,7 +359,7 @@ impl Retriever {
 
     /// Finds a batch's record and proof that it was certified.
     pub async fn find_record(&self, digest: BatchDigest, hint: &Hint) -> Result<FoundRecord, RetrieveError> {
-        self.search(digest, hint, false).await
+        self.search(digest, hint, false, None).await
     }
 
     /// The same, but where L1 recorded a certificate, members are still asked for it: it tells who signed.
@@ -344,7 +368,7 @@ impl Retriever {
         digest: BatchDigest,
         hint: &Hint,
     ) -> Result<FoundRecord, RetrieveError> {
-        self.search(digest, hint, true).await
+        self.search(digest, hint, true, None).await
     }
 
     async fn search(
@@ -352,6 +376,7 @@ impl Retriever {
         digest: BatchDigest,
         hint: &Hint,
         wants_certificate: bool,
+        without: Option<Address>,
     ) -> Result<FoundRecord, RetrieveError> {
         let search = record::find_record(record::Search {
             dialer: &self.dialer,
@@ -362,6 +387,7 @@ impl Retriever {
             epoch: hint.epoch,
             evidence: hint.evidence(),
             wants_certificate,
+            without,
         });
         let limit = self.options.deadline;
         let found = tokio::time::timeout(limit, search)
@@ -402,6 +428,9 @@ impl Retriever {
             options: &self.options,
             record: &record,
             digest,
+            without: None,
+            spared: None,
+            pace: None,
         };
         let (shards, members) = race.run(&sources, &mut progress).await;
         let report = RetrievalReport { members, record_faults: faults };

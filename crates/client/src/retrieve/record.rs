@@ -133,13 +133,16 @@ pub(super) struct Search<'a> {
     pub(super) evidence: Option<Evidence>,
     /// Look for a certificate even if L1 says that there was one: it tells who signed.
     pub(super) wants_certificate: bool,
+    /// An operator that is not asked.
+    pub(super) without: Option<Address>,
 }
 
 /// Asks members, the likeliest first, until one has the record and one (or L1) has proof that it was certified.
 pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, RetrieveError> {
-    let Search { dialer, patience, attempts_max, directory, digest, epoch, mut evidence, wants_certificate } =
-        search;
+    let Search { dialer, patience, attempts_max, directory, digest, epoch, mut evidence, .. } = search;
+    let wants_certificate = search.wants_certificate;
     let mut queue = candidates(directory, epoch);
+    queue.retain(|candidate| Some(candidate.operator) != search.without);
     let asked = queue.len();
     let mut found: Option<Arc<CheckedRecord>> = None;
     let mut sources = Vec::new();

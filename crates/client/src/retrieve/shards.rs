@@ -6,17 +6,19 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dac_coding::{CheckedRecord, CheckedShard};
-use dac_types::{BatchDigest, Seat};
+use dac_types::{Address, BatchDigest, Seat};
 use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::Instant;
 
 use super::{MemberReport, Progress, RetrieveOptions, ShardOutcome};
 use crate::connect::Dialer;
 use crate::directory::{Directory, Holder};
 use crate::fault::MemberFault;
 use crate::member::MemberClient;
+use crate::pace::{Pace, WatchedPace};
 use crate::retrieve::RecordSource;
 
 /// Pause before a member that could not be reached is asked again, times the attempt.
@@ -31,6 +33,11 @@ pub(super) struct Race<'a> {
     pub(super) options: &'a RetrieveOptions,
     pub(super) record: &'a Arc<CheckedRecord>,
     pub(super) digest: BatchDigest,
+    /// An operator that is not asked.
+    pub(super) without: Option<Address>,
+    /// A seat that is not asked.
+    pub(super) spared: Option<Seat>,
+    pub(super) pace: Option<Arc<WatchedPace>>,
 }
 
 /// A seat that is waiting to be asked.
@@ -110,6 +117,10 @@ impl Race<'_> {
                         runner.look();
                         best_rate = best_rate.max(runner.rate());
                     }
+                    // Nobody is late whose bytes we hold back ourselves.
+                    if self.pace.as_ref().is_some_and(|pace| pace.is_holding()) {
+                        last_success = Instant::now();
+                    }
                     if last_success.elapsed() >= self.options.hedge_after {
                         last_success = Instant::now();
                         if spares < self.options.spares_max {
@@ -136,24 +147,41 @@ impl Race<'_> {
         let n = self.record.geometry().n();
         let quickness: HashMap<Seat, Duration> =
             sources.iter().map(|source| (source.seat, source.latency)).collect();
-        let mut seats: Vec<Seat> = Seat::all(n).collect();
+        let mut seats: Vec<Seat> = Seat::all(n).filter(|seat| Some(*seat) != self.spared).collect();
         seats.shuffle(&mut rand::rng());
         seats.sort_by_key(|seat| quickness.get(seat).copied().unwrap_or(Duration::MAX));
         seats.into_iter().map(|seat| Candidate { seat, attempt: 0, was_dropped: false }).collect()
     }
 
-    fn start(&self, candidate: Candidate, tasks: &mut JoinSet<Finish>, running: &mut HashMap<Id, Runner>) {
-        let received = Arc::new(AtomicU64::new(0));
-        let job = Job {
-            holders: self.directory.holders(self.record.header().epoch, candidate.seat),
+    /// Asks the holders of one seat for its very shard, each once.
+    pub(super) async fn ask_seat(&self, seat: Seat) -> (Option<CheckedShard>, Vec<MemberReport>) {
+        let candidate = Candidate { seat, attempt: 0, was_dropped: false };
+        let Finish { shard, reports } = self.job(candidate, Arc::new(AtomicU64::new(0))).run().await;
+        (shard, reports)
+    }
+
+    fn holders(&self, seat: Seat) -> Vec<Holder> {
+        let mut holders = self.directory.holders(self.record.header().epoch, seat);
+        holders.retain(|holder| Some(holder.operator) != self.without);
+        holders
+    }
+
+    fn job(&self, candidate: Candidate, received: Arc<AtomicU64>) -> Job {
+        Job {
+            holders: self.holders(candidate.seat),
             dialer: self.dialer.clone(),
             patience: self.options.patience,
+            pace: self.pace.clone(),
             record: self.record.clone(),
             digest: self.digest,
             candidate,
-            received: received.clone(),
-        };
-        let abort = tasks.spawn(job.run());
+            received,
+        }
+    }
+
+    fn start(&self, candidate: Candidate, tasks: &mut JoinSet<Finish>, running: &mut HashMap<Id, Runner>) {
+        let received = Arc::new(AtomicU64::new(0));
+        let abort = tasks.spawn(self.job(candidate, received.clone()).run());
         let now = Instant::now();
         let runner = Runner { candidate, received, started_at: now, mark: 0, advanced_at: now, abort };
         running.insert(runner.abort.id(), runner);
@@ -193,8 +221,7 @@ impl Race<'_> {
     }
 
     fn overtaken(&self, runner: &Runner) -> MemberReport {
-        let holder =
-            self.directory.holders(self.record.header().epoch, runner.candidate.seat).into_iter().next();
+        let holder = self.holders(runner.candidate.seat).into_iter().next();
         MemberReport {
             seat: runner.candidate.seat,
             operator: holder.as_ref().map(|holder| holder.operator).unwrap_or_default(),
@@ -241,6 +268,7 @@ struct Job {
     holders: Vec<Holder>,
     dialer: Dialer,
     patience: crate::member::Patience,
+    pace: Option<Arc<WatchedPace>>,
     record: Arc<CheckedRecord>,
     digest: BatchDigest,
     candidate: Candidate,
@@ -276,7 +304,8 @@ impl Job {
     }
 
     async fn fetch(&self, url: &str) -> Result<CheckedShard, MemberFault> {
-        let mut member = MemberClient::connect(&self.dialer, url, self.patience).await?;
+        let pace = self.pace.clone().map(|pace| pace as Arc<dyn Pace>);
+        let mut member = MemberClient::connect(&self.dialer, url, self.patience).await?.paced(pace);
         let bytes = member.shard(self.digest, self.record.shard_length(), &self.received).await?;
         let (record, seat) = (self.record.clone(), self.candidate.seat);
         let checked = tokio::task::spawn_blocking(move || CheckedShard::check(&record, seat, bytes)).await;
