@@ -265,6 +265,22 @@ pub enum ChainError {
         /// Last.
         to: u64,
     },
+    /// A block was replaced by another one while it was read.
+    #[error("block {block} was replaced while it was read")]
+    Replaced {
+        /// Its number.
+        block: u64,
+    },
+    /// An endpoint left out events that must have been.
+    #[error("{contract} settled batch {got} after batch {after}, says the endpoint: others are missing")]
+    EventsMissing {
+        /// The contract.
+        contract: Address,
+        /// The last batch that settled before; 0 for none.
+        after: u64,
+        /// The one that the endpoint gave next.
+        got: u64,
+    },
     /// More events in the range than are collected at once.
     #[error("more than {limit} events from block {from} to {to}: ask for fewer blocks")]
     TooManyEvents {
@@ -327,6 +343,8 @@ impl ChainError {
             | Self::Refused { .. }
             | Self::SnapshotDeadline { .. }
             | Self::Registry { .. }
+            | Self::Replaced { .. }
+            | Self::EventsMissing { .. }
             | Self::ReceiptDeadline { .. }
             | Self::NonceTaken { .. }
             | Self::FeeCap { .. }

@@ -47,8 +47,7 @@ pub(crate) async fn page<E: SolEvent>(
             .await;
         match result {
             Ok(found) => return Ok((found, last.saturating_add(1))),
-            // A crowded range: endpoints refuse it in words of their own, or the answer is over our bound.
-            Err(ChainError::AnswerTooLong { .. } | ChainError::Refused { .. }) if last > from => {
+            Err(error) if error.is_crowded() && last > from => {
                 last = from + (last - from) / 2;
             }
             Err(error) => return Err(error),
@@ -56,7 +55,8 @@ pub(crate) async fn page<E: SolEvent>(
     }
 }
 
-fn decode<E: SolEvent>(
+/// One log as the event that it must be.
+pub(crate) fn decode<E: SolEvent>(
     endpoint: &Endpoint,
     contract: Address,
     log: &Log,

@@ -3,6 +3,7 @@
 //!
 //! * [`Follower`] reads the registry again and again; everybody else looks at the last [`RegistryView`].
 //! * [`CertificateLogReader`] tells what was recorded, and whether a certificate would be.
+//! * [`feed`] follows what L1 says that members owe, through reorganisations.
 //! * [`Poster`] records certificates and settles batches, whatever happens to it or to L1.
 //! * [`settlement`] is the rollup's contract: what settles a batch, what a refusal means, what has settled.
 //! * [`admin`] deploys and administers the contracts.
@@ -13,6 +14,7 @@ mod bindings;
 mod contract;
 mod error;
 mod events;
+pub mod feed;
 mod follower;
 mod log;
 pub mod poster;

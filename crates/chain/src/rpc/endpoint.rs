@@ -144,6 +144,27 @@ impl Endpoint {
         from: u64,
         to: u64,
     ) -> Result<Vec<Log>, ChainError> {
+        self.logs_with(address, json!(topics), from, to).await
+    }
+
+    /// All logs whose first topic is one of `kinds`.
+    pub(crate) async fn logs_of_kinds(
+        &self,
+        address: Address,
+        kinds: &[B256],
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Log>, ChainError> {
+        self.logs_with(address, json!([kinds]), from, to).await
+    }
+
+    async fn logs_with(
+        &self,
+        address: Address,
+        topics: Value,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Log>, ChainError> {
         let filter = json!({
             "address": address,
             "topics": topics,

@@ -71,22 +71,38 @@ impl Endpoints {
         F: Fn(Endpoint) -> W,
         W: Future<Output = Result<T, ChainError>>,
     {
-        let mut failure = None;
+        self.first_that(work, |_| true).await?.ok_or(ChainError::NoEndpoint)
+    }
+
+    /// The same with the first whose answer is `good`; none where some answered, but none well. An answer that is not good is
+    /// better than a failure.
+    pub(crate) async fn first_that<T, F, W>(
+        &self,
+        work: F,
+        mut good: impl FnMut(&T) -> bool,
+    ) -> Result<Option<T>, ChainError>
+    where
+        F: Fn(Endpoint) -> W,
+        W: Future<Output = Result<T, ChainError>>,
+    {
+        let (mut failure, mut answered) = (None, false);
         for endpoint in self.all.iter() {
             let result = match endpoint.check_chain(self.chain_id).await {
                 Ok(()) => work(endpoint.clone()).await,
                 Err(error) => Err(error),
             };
             match result {
+                Ok(answer) if good(&answer) => return Ok(Some(answer)),
+                Ok(_) => answered = true,
                 Err(error) if error.is_of_endpoint() => {
                     endpoint.forget_chain();
                     // The first endpoint is the one preferred: its failure is the one to report.
                     failure.get_or_insert(error);
                 }
-                result => return result,
+                Err(error) => return Err(error),
             }
         }
-        Err(failure.unwrap_or(ChainError::NoEndpoint))
+        if answered { Ok(None) } else { Err(failure.unwrap_or(ChainError::NoEndpoint)) }
     }
 }
 
@@ -104,6 +120,13 @@ impl ChainError {
                 | Self::NoContract { .. }
                 | Self::SnapshotDeadline { .. }
                 | Self::Registry { .. }
+                | Self::EventsMissing { .. }
         )
+    }
+
+    /// Whether a shorter range of blocks may be answered: endpoints refuse crowded ranges in words of their own, or the answer is
+    /// over our bound.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::AnswerTooLong { .. } | Self::Refused { .. })
     }
 }

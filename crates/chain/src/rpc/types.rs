@@ -95,6 +95,9 @@ pub(crate) struct Log {
     pub(crate) data: Bytes,
     #[serde(rename = "blockNumber")]
     pub(crate) block: Option<U64>,
+    /// Within the block.
+    #[serde(rename = "logIndex")]
+    pub(crate) index: Option<U64>,
     #[serde(rename = "transactionHash")]
     pub(crate) tx_hash: Option<B256>,
     #[serde(default)]

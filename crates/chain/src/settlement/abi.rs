@@ -28,6 +28,9 @@ mod abi {
                 bytes32 indexed digest, uint64 indexed batchNumber, uint64 epoch, uint64 expiresAt,
                 bytes32 newStateRoot, uint64 inputsConsumed, bytes32 outputs
             );
+            event CoverageRenewed(
+                bytes32 indexed digest, uint64 indexed lastBatch, uint64 epoch, uint64 expiresAt, uint64 coverageUntil
+            );
 
             error WrongRollup(address got, address expected);
             error BatchAlreadySettled(uint64 got, uint64 batchCount);

@@ -7,6 +7,7 @@ mod refusal;
 use alloy::primitives::{Address, Bytes};
 use dac_types::{BatchDigest, BatchHeader, Certificate, Domain, Transition};
 
+pub(crate) use self::abi::Settlement::{BatchSettled, CoverageRenewed};
 #[cfg(feature = "testing")]
 pub(crate) use self::abi::decode_call;
 pub(crate) use self::abi::decode_revert;

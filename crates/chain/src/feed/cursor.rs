@@ -1,0 +1,236 @@
+//! How far one contract was read, and how to notice that the chain below was replaced: no I/O.
+
+use alloy::primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Fact, Origin};
+use crate::error::ChainError;
+use crate::rpc::BlockRef;
+
+/// Checkpoints of one cursor, at most. As they are thinned out, some 70 cover a chain of four milliards of blocks.
+const CHECKPOINTS_MAX: usize = 96;
+/// A stored cursor, at most: what is longer was not written here.
+const TEXT_MAX_BYTES: usize = 64 << 10;
+
+/// A block up to which was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Its number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// The last batch that had settled by then; 0 for none, and for a log.
+    pub settled: u64,
+}
+
+/// A text that is no cursor.
+#[derive(Debug, Error)]
+pub enum CursorError {
+    /// It cannot be read.
+    #[error("the cursor is not understood: {0}")]
+    Text(#[from] serde_json::Error),
+    /// Too long.
+    #[error("a cursor has at most {limit} bytes, got {got}")]
+    Length {
+        /// Bytes.
+        got: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// Too many checkpoints.
+    #[error("a cursor has at most {limit} checkpoints, got {got}")]
+    TooMany {
+        /// How many.
+        got: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// Checkpoints out of order.
+    #[error("the cursor's checkpoint {position} does not lie above the one before it")]
+    NotAscending {
+        /// Which.
+        position: usize,
+    },
+}
+
+/// How far one contract was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    origin: Origin,
+    /// Nothing happened before that time, in Unix seconds.
+    since: u64,
+    /// Ascending. The first is the block before the first one that is read, and is kept for good; none while it was not looked for.
+    checkpoints: Vec<Checkpoint>,
+}
+
+impl Cursor {
+    /// Nothing was read yet. What is older than `since`, in Unix seconds, will not be: the time at which the first epoch became
+    /// active, before which nothing can be recorded or settled; 0 where that is not known.
+    pub const fn new(origin: Origin, since: u64) -> Self {
+        Self { origin, since, checkpoints: Vec::new() }
+    }
+
+    /// The contract.
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Since when it is read, in Unix seconds.
+    pub const fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// The first block not read yet; 0 while even the first one to read was not looked for.
+    pub fn next_block(&self) -> u64 {
+        self.newest().map_or(0, |newest| newest.number + 1)
+    }
+
+    /// The last batch that settled among the blocks read; 0 if none did.
+    pub fn settled(&self) -> u64 {
+        self.newest().map_or(0, |newest| newest.settled)
+    }
+
+    /// The last block read.
+    pub fn newest(&self) -> Option<&Checkpoint> {
+        self.checkpoints.last()
+    }
+
+    /// Blocks whose hashes are known, ascending.
+    pub fn checkpoints(&self) -> &[Checkpoint] {
+        &self.checkpoints
+    }
+
+    /// To be stored.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("numbers and hashes can be written down")
+    }
+
+    /// What was stored.
+    pub fn from_text(text: &str) -> Result<Self, CursorError> {
+        if text.len() > TEXT_MAX_BYTES {
+            return Err(CursorError::Length { got: text.len(), limit: TEXT_MAX_BYTES });
+        }
+        let cursor: Self = serde_json::from_str(text)?;
+        let got = cursor.checkpoints.len();
+        if got > CHECKPOINTS_MAX {
+            return Err(CursorError::TooMany { got, limit: CHECKPOINTS_MAX });
+        }
+        let misplaced = cursor.checkpoints.windows(2).position(|pair| pair[1].number <= pair[0].number);
+        match misplaced {
+            Some(before) => Err(CursorError::NotAscending { position: before + 1 }),
+            None => Ok(cursor),
+        }
+    }
+
+    /// Reading begins after this block.
+    pub(super) fn located(&self, anchor: BlockRef) -> Self {
+        let anchor = Checkpoint { number: anchor.number, hash: anchor.hash, settled: 0 };
+        Self { checkpoints: vec![anchor], ..*self }
+    }
+
+    /// Everything up to `last` was read, and that is what was in it. Fails where a batch that settled is missing from it.
+    pub(super) fn advanced(&self, last: BlockRef, facts: &[Fact]) -> Result<Self, ChainError> {
+        let mut settled = self.settled();
+        for fact in facts {
+            if let Fact::Settled { rollup, batch } = fact {
+                check_next(*rollup, settled, batch.batch_number)?;
+                settled = batch.batch_number;
+            }
+        }
+        let mut next = self.clone();
+        next.checkpoints.push(Checkpoint { number: last.number, hash: last.hash, settled });
+        next.thin_out();
+        Ok(next)
+    }
+
+    /// Only the first `kept` checkpoints are still on the chain; with none of them, nothing was read.
+    pub(super) fn rewound(&self, kept: usize) -> Self {
+        Self { checkpoints: self.checkpoints[..kept].to_vec(), ..*self }
+    }
+
+    /// The further behind the newest, the fewer: between two neighbours lies at most the distance of the younger one from the
+    /// newest, or one page. So a reorganisation has twice its depth, or that and a page, read again.
+    fn thin_out(&mut self) {
+        let Some(newest) = self.newest().map(|newest| newest.number) else { return };
+        let mut position = 1;
+        while position + 1 < self.checkpoints.len() {
+            let (older, younger) = (self.checkpoints[position - 1], self.checkpoints[position + 1]);
+            let spare = younger.number - older.number <= (newest - younger.number) / 2;
+            if spare {
+                self.checkpoints.remove(position);
+            } else {
+                position += 1;
+            }
+        }
+        while self.checkpoints.len() > CHECKPOINTS_MAX {
+            self.checkpoints.remove(1);
+        }
+    }
+}
+
+/// Batches settle one after the other: a number left out is an event left out.
+fn check_next(contract: Address, after: u64, got: u64) -> Result<(), ChainError> {
+    if after.checked_add(1) == Some(got) {
+        Ok(())
+    } else {
+        Err(ChainError::EventsMissing { contract, after, got })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::U256;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn block(number: u64) -> BlockRef {
+        BlockRef { number, hash: B256::from(U256::from(number + 1)), timestamp: number }
+    }
+
+    fn origin() -> Origin {
+        Origin::Log(Address::repeat_byte(1))
+    }
+
+    proptest! {
+        #[test]
+        fn checkpoints_are_few_and_lie_as_dense_as_a_reorganisation_needs(
+            pages in prop::collection::vec(prop_oneof![4 => Just(1u64), 1 => 1u64..1_000], 1..3_000)
+        ) {
+            let mut cursor = Cursor::new(origin(), 0).located(block(7));
+            let mut head = 7;
+            let mut all = vec![7];
+            for page in pages {
+                head += page;
+                all.push(head);
+                cursor = cursor.advanced(block(head), &[]).unwrap();
+            }
+            prop_assert!(cursor.checkpoints().len() <= 70, "{}", cursor.checkpoints().len());
+            prop_assert_eq!(cursor.checkpoints()[0].number, 7);
+            prop_assert_eq!(cursor.next_block(), head + 1);
+            for depth in [0, 1, 2, 5, 32, 100, 1_000] {
+                // The newest block read that such a reorganisation leaves, and the newest checkpoint that it leaves.
+                let Some(left) = all.iter().rev().find(|number| **number + depth <= head) else { continue };
+                let kept = cursor.checkpoints().iter().rev().find(|kept| kept.number + depth <= head).unwrap();
+                prop_assert!(left - kept.number <= head - left, "{depth}: {left} {} of {head}", kept.number);
+            }
+            prop_assert_eq!(&Cursor::from_text(&cursor.to_text()).unwrap(), &cursor);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_cursor_is_refused() {
+        let cursor = Cursor::new(origin(), 5).located(block(3)).advanced(block(4), &[]).unwrap();
+        let mut swapped = cursor.clone();
+        swapped.checkpoints.swap(0, 1);
+        let refused = Cursor::from_text(&swapped.to_text());
+        assert!(matches!(refused, Err(CursorError::NotAscending { position: 1 })), "{refused:?}");
+        let mut many = cursor.clone();
+        many.checkpoints =
+            (0..100).map(|number| Checkpoint { number, hash: B256::ZERO, settled: 0 }).collect();
+        assert!(matches!(Cursor::from_text(&many.to_text()), Err(CursorError::TooMany { got: 100, .. })));
+        assert!(matches!(Cursor::from_text("{}"), Err(CursorError::Text(_))));
+        assert!(matches!(Cursor::from_text(&" ".repeat(70_000)), Err(CursorError::Length { .. })));
+    }
+}

@@ -1,0 +1,148 @@
+//! The same over JSON-RPC, from the first endpoint that has it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use alloy::primitives::{B256, U64};
+use alloy::sol_types::SolEvent;
+use async_trait::async_trait;
+use dac_types::RenewalDigest;
+
+use super::{Cursor, Fact, FeedConfig, L1Events, L1View, Origin, RenewedCoverage, Step, head, step};
+use crate::bindings::CertificateLog::CertificateRecorded;
+use crate::error::ChainError;
+use crate::events::{self, Found};
+use crate::rpc::{BlockRef, Endpoint, Endpoints, Log};
+use crate::settlement::{BatchSettled, CoverageRenewed};
+
+/// An endpoint whose newest block is older may have stopped following the chain: others are asked as well.
+const HEAD_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Reads L1 over JSON-RPC. All of a step comes from one endpoint; from the next one where that fails, leaves out a batch that
+/// settled, or is behind what was read before. Later steps begin with the first one again.
+#[derive(Clone, Debug)]
+pub struct RpcEvents {
+    endpoints: Endpoints,
+}
+
+impl RpcEvents {
+    /// A reader over these endpoints.
+    pub const fn new(endpoints: Endpoints) -> Self {
+        Self { endpoints }
+    }
+}
+
+#[async_trait]
+impl L1Events for RpcEvents {
+    async fn head(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
+        self.endpoints.first(|endpoint| async move { head(&View(endpoint), confirmations).await }).await
+    }
+
+    async fn step(&self, cursor: &Cursor, config: &FeedConfig) -> Result<Step, ChainError> {
+        // What an endpoint says that has nothing new; another one may have.
+        let mut nothing_new = None;
+        let result = self
+            .endpoints
+            .first_that(
+                |endpoint| async move { step(&View(endpoint), cursor, config).await },
+                |step| {
+                    let satisfied = match step {
+                        Step::Rewind { .. } | Step::Facts { .. } => true,
+                        Step::UpToDate { head } => !is_old(head),
+                        Step::Behind { .. } => false,
+                    };
+                    if !satisfied {
+                        keep_better(&mut nothing_new, step);
+                    }
+                    satisfied
+                },
+            )
+            .await;
+        match (result, nothing_new) {
+            (Ok(Some(step)), _) | (Ok(None), Some(step)) => Ok(step),
+            // Some endpoint answered, if only that there is nothing new.
+            (Err(_), Some(step)) => Ok(step),
+            (Err(error), None) => Err(error),
+            (Ok(None), None) => Err(ChainError::NoEndpoint),
+        }
+    }
+}
+
+/// Up to date is better than behind.
+fn keep_better(best: &mut Option<Step>, step: &Step) {
+    if best.is_none() || matches!((&*best, step), (Some(Step::Behind { .. }), Step::UpToDate { .. })) {
+        *best = Some(step.clone());
+    }
+}
+
+/// By this machine's clock, wrong as it may be: at worst another endpoint is asked in vain.
+fn is_old(head: &BlockRef) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_secs(head.timestamp)) > HEAD_AGE_MAX
+}
+
+/// One endpoint.
+struct View(Endpoint);
+
+#[async_trait]
+impl L1View for View {
+    async fn latest(&self) -> Result<BlockRef, ChainError> {
+        Ok(self.0.head().await?.block)
+    }
+
+    async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+        Ok(self.0.block_at(number).await?.map(|head| head.block))
+    }
+
+    async fn facts(&self, origin: Origin, from: u64, to: u64) -> Result<Vec<Fact>, ChainError> {
+        let kinds: &[B256] = match origin {
+            Origin::Log(_) => &[CertificateRecorded::SIGNATURE_HASH],
+            Origin::Settlement(_) => &[BatchSettled::SIGNATURE_HASH, CoverageRenewed::SIGNATURE_HASH],
+        };
+        let logs = self.0.logs_of_kinds(origin.address(), kinds, from, to).await?;
+        let mut logs: Vec<Log> = logs.into_iter().filter(|log| !log.removed).collect();
+        // In order, whatever order an endpoint has, and each once.
+        logs.sort_by_key(place);
+        if logs.windows(2).any(|pair| place(&pair[0]) == place(&pair[1])) {
+            return Err(self.malformed("the same log twice, or logs without a place"));
+        }
+        logs.iter().map(|log| self.fact(origin, log, from, to)).collect()
+    }
+}
+
+fn place(log: &Log) -> (Option<U64>, Option<U64>) {
+    (log.block, log.index)
+}
+
+impl View {
+    fn fact(&self, origin: Origin, log: &Log, from: u64, to: u64) -> Result<Fact, ChainError> {
+        let contract = origin.address();
+        let kind = log.topics.first().copied();
+        match origin {
+            Origin::Log(_) => Ok(Fact::Recorded(
+                events::decode::<CertificateRecorded>(&self.0, contract, log, from, to)?.into(),
+            )),
+            Origin::Settlement(_) if kind == Some(BatchSettled::SIGNATURE_HASH) => {
+                let batch = events::decode::<BatchSettled>(&self.0, contract, log, from, to)?.into();
+                Ok(Fact::Settled { rollup: contract, batch })
+            }
+            Origin::Settlement(_) => {
+                let Found { event, block, tx } =
+                    events::decode::<CoverageRenewed>(&self.0, contract, log, from, to)?;
+                Ok(Fact::Renewed(RenewedCoverage {
+                    digest: RenewalDigest(event.digest),
+                    rollup: contract,
+                    last_batch: event.lastBatch,
+                    epoch: event.epoch,
+                    expires_at: event.expiresAt,
+                    coverage_until: event.coverageUntil,
+                    block,
+                    tx,
+                }))
+            }
+        }
+    }
+
+    fn malformed(&self, reason: &str) -> ChainError {
+        ChainError::Malformed { endpoint: self.0.name().into(), method: "eth_getLogs", reason: reason.into() }
+    }
+}
