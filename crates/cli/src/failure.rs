@@ -12,6 +12,8 @@ pub enum Exit {
     Usage,
     /// The batch is no payload.
     Malformed,
+    /// Not ready yet: what was asked for is still on its way.
+    NotReady,
     /// Out of reach.
     Unavailable,
     /// Refused by a contract or the aggregator.
@@ -28,7 +30,7 @@ impl Exit {
         match self {
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::Malformed => 3,
+            Self::Malformed | Self::NotReady => 3,
             Self::Unavailable => 4,
             Self::Refused => 5,
             Self::Internal => 70,
@@ -42,6 +44,7 @@ impl Exit {
             Self::Failed => "FAILED",
             Self::Usage => "USAGE",
             Self::Malformed => "MALFORMED",
+            Self::NotReady => "NOT_READY",
             Self::Unavailable => "UNAVAILABLE",
             Self::Refused => "REFUSED",
             Self::Internal => "INTERNAL",

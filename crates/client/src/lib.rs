@@ -18,6 +18,7 @@ pub mod assessment;
 mod audit;
 mod batch;
 mod connect;
+mod description;
 mod directory;
 mod endpoint;
 mod fault;
@@ -38,6 +39,7 @@ pub use audit::{
 };
 pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
 pub use connect::Dialer;
+pub use description::{ClaimedSeat, MemberDescription, Readiness, ReportedBadSeat, ReportedFault};
 pub use directory::{Directory, EpochCommittee, Holder};
 pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};
 pub use fault::{FaultClass, MemberFault};

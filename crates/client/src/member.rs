@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tonic::transport::Channel;
 
 use crate::connect::{Dialer, message_limit};
+use crate::description::MemberDescription;
 use crate::fault::MemberFault;
 use crate::pace::Pace;
 
@@ -81,10 +82,10 @@ impl MemberClient {
         self
     }
 
-    /// Who it says it is.
-    pub async fn describe(&mut self) -> Result<v1::GetMemberResponse, MemberFault> {
+    /// What it says of itself.
+    pub async fn describe(&mut self) -> Result<MemberDescription, MemberFault> {
         let call = self.member.get_member(v1::GetMemberRequest {});
-        Ok(self.patience.within("its answer to GetMember", call).await?.into_inner())
+        Ok(self.patience.within("its answer to GetMember", call).await?.into_inner().try_into()?)
     }
 
     /// The batch's record and the seat that it answers for.

@@ -9,9 +9,12 @@ use std::process::{Command, Output};
 
 use dac_chain::testing::{Anvil, CommitteeSpec, RollupSpec, deploy_committee, deploy_rollup};
 use dac_client::files::{CertificateFile, CommitteeFile, Deployment};
+use dac_proto::v1;
+use dac_proto::v1::member_service_server::MemberServiceServer;
 use dac_types::{BatchDigest, Seat};
 use serde_json::Value;
 use support::{Plan, Scene, Vice, honest};
+use tokio_stream::wrappers::TcpListenerStream;
 
 /// Runs `dac` without anything of this process's environment that it would look at.
 fn dac(folder: &Path, arguments: &[&str]) -> Output {
@@ -79,6 +82,7 @@ fn help_teaches() {
         "register",
         "committee",
         "member",
+        "member status",
         "admin",
         "admin deploy",
         "admin admit-rollup",
@@ -221,6 +225,106 @@ async fn batches_come_back_offline_with_a_committee_file() {
     let member = expect(path, 0, &["member", &scene.urls[1]]);
     compare_shape("member.json", &member);
     assert!(!member["version"].as_str().unwrap().contains('\x1b'));
+}
+
+/// What a node says of its duties decides the exit code, and all of it is in the document.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_status_tells_scripts_whether_it_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut answer = member_answer();
+    for (state, code) in [
+        (v1::MemberState::Starting, 3),
+        (v1::MemberState::Repairing, 3),
+        (v1::MemberState::Ready, 0),
+        // From before members knew.
+        (v1::MemberState::Unspecified, 3),
+    ] {
+        answer.state = state.into();
+        let (url, server) = serve_identity(answer.clone());
+        let status = expect(path, code, &["member", "status", &url]);
+        assert_eq!(status["ready"], code == 0);
+        if state == v1::MemberState::Repairing {
+            compare_shape("member-status.json", &status);
+            assert_eq!(status["duties"]["missing"], 2);
+            let text = dac(path, &["member", "status", &url]);
+            assert_eq!(text.status.code(), Some(3));
+            let text = String::from_utf8(text.stdout).unwrap().replace(&url, "http://member");
+            compare_snapshot("member-status.txt", &text);
+            // Watching ends by its own limit.
+            let watched = expect(
+                path,
+                3,
+                &["member", "status", &url, "--watch", "--interval", "50ms", "--timeout", "300ms"],
+            );
+            assert_eq!(watched["repair"]["bytes_per_second"], 0.0);
+        }
+        server.abort();
+    }
+    answer.state = 77;
+    let (url, _server) = serve_identity(answer);
+    let junk = expect(path, 4, &["member", "status", &url]);
+    assert!(junk["error"]["message"].as_str().unwrap().contains("member.state"), "{junk}");
+    expect(path, 4, &["member", "status", "http://127.0.0.1:1"]);
+}
+
+fn member_answer() -> v1::GetMemberResponse {
+    v1::GetMemberResponse {
+        chain_id: 1,
+        registry: vec![0xAA; 20].into(),
+        operator: vec![0xBB; 20].into(),
+        public_key: vec![0xCC; 96].into(),
+        seats: vec![v1::MemberSeat { epoch: 2, seat: 3, active: true }],
+        version: "1.0".to_owned(),
+        protocols: vec!["dac.v1".to_owned()],
+        stored_batches: 8,
+        stored_bytes: 9_000,
+        l1_block: 100,
+        l1_age_seconds: 1,
+        duties: Some(v1::Duties {
+            owed: 10,
+            held: 7,
+            missing: 2,
+            corrupt: 1,
+            bad: 1,
+            read_up_to_block: 99,
+            unread_blocks: 1,
+            scrubbed_at: 0,
+            scrubbed_shards: 4,
+        }),
+        repair: Some(v1::Repair {
+            repaired: 5,
+            repaired_bytes: 5_000,
+            attempts_failed: 1,
+            current: vec![0xDD; 32].into(),
+            last_problem: "only 1 of 4 members served one".to_owned(),
+        }),
+        faults: vec![v1::AttributedFault {
+            operator: vec![0xEE; 20].into(),
+            kind: "BAD_SHARD".to_owned(),
+            count: 3,
+            last_at: u64::MAX,
+            detail: "its shard: seat 1".to_owned(),
+        }],
+        bad_seats: vec![v1::BadSeat { digest: vec![0xFF; 32].into(), seat: 3, found_at: u64::MAX }],
+        ..v1::GetMemberResponse::default()
+    }
+}
+
+/// A node that only says who it is.
+fn serve_identity(answer: v1::GetMemberResponse) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    listener.set_nonblocking(true).unwrap();
+    let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
+    let server = tokio::spawn(async move {
+        tonic::transport::Server::builder()
+            .add_service(MemberServiceServer::new(support::FakeIdentity(answer)))
+            .serve_with_incoming(incoming)
+            .await
+            .unwrap();
+    });
+    (url, server)
 }
 
 #[tokio::test(flavor = "multi_thread")]

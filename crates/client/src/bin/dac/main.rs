@@ -9,6 +9,7 @@ mod exit;
 mod keygen;
 mod keys;
 mod member;
+mod member_status;
 mod output;
 mod register;
 mod retrieve;
@@ -51,7 +52,8 @@ Exit codes:
   0   done
   1   checked and found wanting: a failed audit, a bad certificate, a rejected proof, a failed batch
   2   wrong arguments or files
-  3   MALFORMED: the batch is there, but what its disperser committed to is no payload
+  3   MALFORMED: the batch is there, but what its disperser committed to is no payload;
+      or not ready: a member that does not hold yet all that it owes
   4   out of reach: L1, the aggregator, or too many members; try again
   5   refused: by a contract or by the aggregator
   70  a fault of this program or machine
@@ -68,7 +70,7 @@ enum Command {
     Keygen(keygen::Keygen),
     Register(register::Register),
     Committee(committee::ShowCommittee),
-    Member(member::ShowMember),
+    Member(member::Member),
     Admin(admin::Admin),
     Submit(Box<submit::Submit>),
     SubmitProof(Box<submit_proof::SubmitProof>),

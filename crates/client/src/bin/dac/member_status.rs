@@ -1,0 +1,295 @@
+//! `dac member status`: whether a node holds what it owes, and how far it is with what it does not.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use dac_cli::{Exit, Output};
+use dac_client::{EndpointUrl, MemberDescription, Readiness};
+use dac_runtime::config::Period;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::context::DialArgs;
+use crate::exit::CliError;
+use crate::member;
+use crate::output::{show_time, table};
+
+/// Ask a node whether it holds everything it owes: duties by L1, repair, scrubbing, faults of others, bad seats.
+///
+/// A node is ready once it has read L1 and holds each shard that its seats owe. Until then it signs new batches, and no
+/// renewal of a rollup that is concerned. What it says is its own word: `dac audit` has it proved.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 ready, 3 not ready yet, 4 it cannot be asked. With --watch: 0 once it is ready.
+
+Example:
+  dac member status https://member.example.org:7002 --watch")]
+pub(crate) struct ShowStatus {
+    /// The node's retrieval URL.
+    endpoint: EndpointUrl,
+    /// Ask again and again until it is ready, and tell rate and estimate.
+    #[arg(long)]
+    watch: bool,
+    /// Pause between two questions.
+    #[arg(long, default_value = "5s", value_name = "TIME", requires = "watch")]
+    interval: Period,
+    /// Give up watching after this time: exit code 3 or 4.
+    #[arg(long, value_name = "TIME", requires = "watch")]
+    timeout: Option<Period>,
+    #[command(flatten)]
+    dial: DialArgs,
+}
+
+impl ShowStatus {
+    pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        let follow = Follow {
+            dial: &self.dial,
+            endpoint: &self.endpoint,
+            interval: self.interval.0,
+            limit: if self.watch { self.timeout.map(|limit| limit.0) } else { Some(Duration::ZERO) },
+        };
+        let (member, pace) = follow.until(output, |member| member.readiness == Readiness::Ready).await?;
+        let is_ready = member.readiness == Readiness::Ready;
+        output.result(document(&self.endpoint, &member, pace), || text(&self.endpoint, &member, pace));
+        Ok(if is_ready { ExitCode::SUCCESS } else { Exit::NotReady.into() })
+    }
+}
+
+/// A node that is asked again and again.
+pub(crate) struct Follow<'a> {
+    pub(crate) dial: &'a DialArgs,
+    pub(crate) endpoint: &'a EndpointUrl,
+    pub(crate) interval: Duration,
+    /// For how long; zero: asked once.
+    pub(crate) limit: Option<Duration>,
+}
+
+impl Follow<'_> {
+    /// Asks until `done` or the limit; the last answer, and how fast repair went meanwhile. A node that cannot be asked is
+    /// asked again within the limit.
+    pub(crate) async fn until(
+        &self,
+        output: &Output,
+        done: impl Fn(&MemberDescription) -> bool,
+    ) -> Result<(MemberDescription, Option<RepairPace>), CliError> {
+        let start = Instant::now();
+        let mut first: Option<(Instant, MemberDescription)> = None;
+        let mut last_line = String::new();
+        loop {
+            let is_over = self.limit.is_some_and(|limit| start.elapsed() + self.interval > limit);
+            match member::ask(self.dial, self.endpoint).await {
+                Ok(member) => {
+                    let (since, before) = first.get_or_insert_with(|| (Instant::now(), member.clone()));
+                    let pace = RepairPace::between(before, &member, since.elapsed());
+                    if is_over || done(&member) {
+                        return Ok((member, pace));
+                    }
+                    let line = progress(&member, pace);
+                    if line != last_line {
+                        output.note(&line);
+                        last_line = line;
+                    }
+                }
+                Err(error) if is_over => return Err(error),
+                Err(error) => {
+                    let line = format!("{}; asking again", error.0.message);
+                    if line != last_line {
+                        output.note(&line);
+                        last_line = line;
+                    }
+                }
+            }
+            tokio::time::sleep(self.interval).await;
+        }
+    }
+}
+
+/// How fast a node repairs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct RepairPace {
+    bytes_per_second: f64,
+    /// Until all is back at this rate; none where nothing was repaired.
+    remaining: Option<Duration>,
+}
+
+impl RepairPace {
+    fn between(before: &MemberDescription, now: &MemberDescription, elapsed: Duration) -> Option<Self> {
+        let seconds = elapsed.as_secs_f64();
+        if seconds < 0.1 {
+            return None;
+        }
+        // A node that started anew counts from zero.
+        let repaired = now.repair.repaired.checked_sub(before.repair.repaired)?;
+        let bytes = now.repair.repaired_bytes.checked_sub(before.repair.repaired_bytes)?;
+        let remaining = (repaired > 0)
+            .then(|| Duration::from_secs_f64(now.to_repair() as f64 * seconds / repaired as f64));
+        Some(Self { bytes_per_second: bytes as f64 / seconds, remaining })
+    }
+
+    fn text(self) -> String {
+        let rate = format!("{:.1} KiB/s", self.bytes_per_second / 1024.0);
+        match self.remaining {
+            Some(remaining) => {
+                let remaining = humantime::format_duration(Duration::from_secs(remaining.as_secs()));
+                format!("{rate}, about {remaining} to go")
+            }
+            None => rate,
+        }
+    }
+}
+
+fn progress(member: &MemberDescription, pace: Option<RepairPace>) -> String {
+    let duties = &member.duties;
+    let rate = pace.map_or(String::new(), |pace| format!(", {}", pace.text()));
+    format!(
+        "{}: holds {} of {} owed, {} missing, {} corrupt{rate}",
+        member.readiness.name(),
+        duties.held,
+        duties.owed,
+        duties.missing,
+        duties.corrupt
+    )
+}
+
+fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairPace>) -> Value {
+    let mut document = member::identity(endpoint, member);
+    let (duties, repair) = (&member.duties, &member.repair);
+    let more = json!({
+        "state": member.readiness.name(),
+        "ready": member.readiness == Readiness::Ready,
+        "duties": {
+            "owed": duties.owed,
+            "held": duties.held,
+            "missing": duties.missing,
+            "corrupt": duties.corrupt,
+            "bad": duties.bad,
+            "read_up_to_block": duties.read_up_to_block,
+            "unread_blocks": duties.unread_blocks,
+            "scrubbed_at": (duties.scrubbed_at != 0).then_some(duties.scrubbed_at),
+            "scrubbed_shards": duties.scrubbed_shards,
+        },
+        "repair": {
+            "repaired": repair.repaired,
+            "repaired_bytes": repair.repaired_bytes,
+            "attempts_failed": repair.attempts_failed,
+            "current": member.repairing.map(|digest| digest.to_string()),
+            "last_problem": (!repair.last_problem.is_empty()).then_some(&repair.last_problem),
+            "bytes_per_second": pace.map(|pace| pace.bytes_per_second),
+            "remaining_seconds": pace.and_then(|pace| pace.remaining).map(|remaining| remaining.as_secs()),
+        },
+        "faults": member.faults.iter().map(|fault| json!({
+            "operator": fault.operator,
+            "kind": fault.kind,
+            "count": fault.count,
+            "last_at": fault.last_at,
+            "detail": fault.detail,
+        })).collect::<Vec<_>>(),
+        "bad_seats": member.bad_seats.iter().map(|bad| json!({
+            "digest": bad.digest.to_string(),
+            "seat": bad.seat.0,
+            "found_at": bad.found_at,
+        })).collect::<Vec<_>>(),
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut document, more) {
+        fields.extend(more);
+    }
+    document
+}
+
+fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairPace>) -> String {
+    let (duties, repair) = (&member.duties, &member.repair);
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    row("state", member.readiness.name().to_uppercase());
+    row(
+        "owed",
+        format!(
+            "{}: {} held, {} missing, {} bad; {} corrupt on disk",
+            duties.owed, duties.held, duties.missing, duties.bad, duties.corrupt
+        ),
+    );
+    row(
+        "repair",
+        format!(
+            "{} shards, {} bytes since it started, {} attempts failed",
+            repair.repaired, repair.repaired_bytes, repair.attempts_failed
+        ),
+    );
+    if let Some(digest) = member.repairing {
+        row("repairs now", digest.to_string());
+    }
+    if let Some(pace) = pace.filter(|_| member.to_repair() > 0) {
+        row("pace", pace.text());
+    }
+    if !repair.last_problem.is_empty() {
+        row("last problem", repair.last_problem.clone());
+    }
+    let scrubbed = match duties.scrubbed_at {
+        0 => "no full round yet".to_owned(),
+        at => format!("last full round {}", show_time(at)),
+    };
+    row("scrubbed", format!("{scrubbed}; {} shards since it started", duties.scrubbed_shards));
+    row("L1 duties", format!("read up to block {}, {} to go", duties.read_up_to_block, duties.unread_blocks));
+    rows.extend(member::identity_rows(member));
+    let mut text = table(&[endpoint.as_str(), ""], &rows);
+    if !member.faults.is_empty() {
+        let rows: Vec<Vec<String>> = member
+            .faults
+            .iter()
+            .map(|fault| {
+                let who = fault.operator.to_checksum(None);
+                vec![
+                    who,
+                    fault.kind.clone(),
+                    fault.count.to_string(),
+                    show_time(fault.last_at),
+                    fault.detail.clone(),
+                ]
+            })
+            .collect();
+        text.push('\n');
+        text.push_str(&table(&["faults of", "kind", "times", "last", "detail"], &rows));
+    }
+    if !member.bad_seats.is_empty() {
+        let rows: Vec<Vec<String>> = member
+            .bad_seats
+            .iter()
+            .map(|bad| vec![bad.digest.to_string(), bad.seat.to_string(), show_time(bad.found_at)])
+            .collect();
+        text.push('\n');
+        text.push_str(&table(&["bad: its disperser's doing", "seat", "found"], &rows));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dac_proto::v1;
+
+    fn member(missing: u64, repaired: u64, repaired_bytes: u64) -> MemberDescription {
+        v1::GetMemberResponse {
+            registry: vec![1; 20].into(),
+            public_key: vec![2; 96].into(),
+            duties: Some(v1::Duties { missing, ..v1::Duties::default() }),
+            repair: Some(v1::Repair { repaired, repaired_bytes, ..v1::Repair::default() }),
+            ..v1::GetMemberResponse::default()
+        }
+        .try_into()
+        .unwrap()
+    }
+
+    #[test]
+    fn pace_and_estimate_follow_from_two_answers() {
+        let pace = |before: &MemberDescription, now: &MemberDescription| {
+            RepairPace::between(before, now, Duration::from_secs(10))
+        };
+        let told = pace(&member(100, 5, 1000), &member(80, 25, 21_000)).unwrap();
+        assert_eq!(told, RepairPace { bytes_per_second: 2000.0, remaining: Some(Duration::from_secs(40)) });
+        assert_eq!(pace(&member(9, 5, 0), &member(9, 5, 0)).unwrap().remaining, None);
+        // It started anew meanwhile.
+        assert_eq!(pace(&member(9, 5, 0), &member(9, 0, 0)), None);
+        assert_eq!(RepairPace::between(&member(1, 0, 0), &member(0, 1, 9), Duration::ZERO), None);
+    }
+}

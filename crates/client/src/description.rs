@@ -1,0 +1,229 @@
+//! What a member says of itself, read and bounded. Nothing here is proved: audits and retrieval prove.
+
+use dac_proto::v1;
+use dac_proto::wire::{self, WireError};
+use dac_types::{Address, BatchDigest, PublicKeyBytes, Seat};
+
+use crate::text::printable;
+
+/// Faults and bad seats that are read of one answer, each.
+const ENTRIES_MAX: usize = 64;
+/// Seats that are read of one answer: the newest.
+const SEATS_MAX: usize = 4096;
+/// Protocols that are read of one answer.
+const PROTOCOLS_MAX: usize = 16;
+
+/// Whether a member holds what it owes, by its own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Readiness {
+    /// It does not say: software from before members knew.
+    Untold,
+    /// It has not read from L1 yet what it owes.
+    Starting,
+    /// Something that it owes is missing or corrupt.
+    Repairing,
+    /// It holds everything that it owes.
+    Ready,
+}
+
+impl Readiness {
+    /// For machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Untold => "untold",
+            Self::Starting => "starting",
+            Self::Repairing => "repairing",
+            Self::Ready => "ready",
+        }
+    }
+
+    fn from_wire(value: i32) -> Result<Self, WireError> {
+        match v1::MemberState::try_from(value) {
+            Ok(v1::MemberState::Unspecified) => Ok(Self::Untold),
+            Ok(v1::MemberState::Starting) => Ok(Self::Starting),
+            Ok(v1::MemberState::Repairing) => Ok(Self::Repairing),
+            Ok(v1::MemberState::Ready) => Ok(Self::Ready),
+            Err(_) => Err(WireError::UnknownEnum { field: "member.state", got: value }),
+        }
+    }
+}
+
+/// A seat that a member says is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimedSeat {
+    /// Of which epoch.
+    pub epoch: u64,
+    /// Which.
+    pub seat: Seat,
+    /// Whether it signs new batches there.
+    pub active: bool,
+}
+
+/// A fault that a member lays to another's charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedFault {
+    /// The accused.
+    pub operator: Address,
+    /// As [`crate::MemberFault::code`] names them.
+    pub kind: String,
+    /// How often.
+    pub count: u64,
+    /// The last time, in Unix seconds.
+    pub last_at: u64,
+    /// The last one, for people.
+    pub detail: String,
+}
+
+/// A batch whose disperser committed a shard for this member's seat that is none of the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportedBadSeat {
+    /// The batch.
+    pub digest: BatchDigest,
+    /// Whose shard, in the batch's epoch.
+    pub seat: Seat,
+    /// When that was found, in Unix seconds.
+    pub found_at: u64,
+}
+
+/// What a member says of itself.
+#[derive(Clone, Debug)]
+pub struct MemberDescription {
+    /// The chain that it reads.
+    pub chain_id: u64,
+    /// The committee that it belongs to.
+    pub registry: Address,
+    /// Whose node it is; none while its key sits in no epoch.
+    pub operator: Option<Address>,
+    /// The key that it signs with.
+    pub public_key: PublicKeyBytes,
+    /// The newest first.
+    pub seats: Vec<ClaimedSeat>,
+    /// Of its software.
+    pub version: String,
+    /// That it speaks.
+    pub protocols: Vec<String>,
+    /// Batches stored.
+    pub stored_batches: u64,
+    /// Bytes stored.
+    pub stored_bytes: u64,
+    /// Bytes that it may store; none: no limit.
+    pub capacity_bytes: Option<u64>,
+    /// The newest block that it has read.
+    pub l1_block: u64,
+    /// Seconds since it read it.
+    pub l1_age_seconds: u64,
+    /// Whether it holds what it owes.
+    pub readiness: Readiness,
+    /// What it owes and holds; zeros where it does not say.
+    pub duties: v1::Duties,
+    /// Its repair since it started; zeros where it does not say.
+    pub repair: v1::Repair,
+    /// The batch that it repairs now.
+    pub repairing: Option<BatchDigest>,
+    /// What others did wrong when it repaired; the most faults first.
+    pub faults: Vec<ReportedFault>,
+    /// The newest first.
+    pub bad_seats: Vec<ReportedBadSeat>,
+}
+
+impl MemberDescription {
+    /// Shards that are still to be repaired.
+    pub fn to_repair(&self) -> u64 {
+        self.duties.missing.saturating_add(self.duties.corrupt)
+    }
+}
+
+impl TryFrom<v1::GetMemberResponse> for MemberDescription {
+    type Error = WireError;
+
+    fn try_from(wire: v1::GetMemberResponse) -> Result<Self, WireError> {
+        let mut repair = wire.repair.unwrap_or_default();
+        repair.last_problem = printable(&repair.last_problem);
+        let repairing = match repair.current.len() {
+            0 => None,
+            _ => Some(wire::digest("repair.current", &repair.current)?),
+        };
+        let seats = wire.seats.iter().take(SEATS_MAX).map(|seat| {
+            let (epoch, active) = (seat.epoch, seat.active);
+            Ok(ClaimedSeat { epoch, seat: wire::seat("seats.seat", seat.seat)?, active })
+        });
+        let faults = wire.faults.iter().take(ENTRIES_MAX).map(|fault| {
+            Ok(ReportedFault {
+                operator: wire::address("faults.operator", &fault.operator)?,
+                kind: printable(&fault.kind),
+                count: fault.count,
+                last_at: fault.last_at,
+                detail: printable(&fault.detail),
+            })
+        });
+        let bad_seats = wire.bad_seats.iter().take(ENTRIES_MAX).map(|bad| {
+            Ok(ReportedBadSeat {
+                digest: wire::digest("bad_seats.digest", &bad.digest)?,
+                seat: wire::seat("bad_seats.seat", bad.seat)?,
+                found_at: bad.found_at,
+            })
+        });
+        Ok(Self {
+            chain_id: wire.chain_id,
+            registry: wire::address("registry", &wire.registry)?,
+            operator: wire::optional_address("operator", &wire.operator)?,
+            public_key: wire::public_key_bytes("public_key", &wire.public_key)?,
+            seats: seats.collect::<Result<_, WireError>>()?,
+            version: printable(&wire.version),
+            protocols: wire
+                .protocols
+                .iter()
+                .take(PROTOCOLS_MAX)
+                .map(|protocol| printable(protocol))
+                .collect(),
+            stored_batches: wire.stored_batches,
+            stored_bytes: wire.stored_bytes,
+            capacity_bytes: (wire.capacity_bytes != 0).then_some(wire.capacity_bytes),
+            l1_block: wire.l1_block,
+            l1_age_seconds: wire.l1_age_seconds,
+            readiness: Readiness::from_wire(wire.state)?,
+            duties: wire.duties.unwrap_or_default(),
+            repair,
+            repairing,
+            faults: faults.collect::<Result<_, WireError>>()?,
+            bad_seats: bad_seats.collect::<Result<_, WireError>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> v1::GetMemberResponse {
+        v1::GetMemberResponse {
+            registry: vec![1; 20].into(),
+            public_key: vec![2; 96].into(),
+            ..v1::GetMemberResponse::default()
+        }
+    }
+
+    #[test]
+    fn states_that_nobody_knows_are_refused_by_name() {
+        assert_eq!(MemberDescription::try_from(answer()).unwrap().readiness, Readiness::Untold);
+        let error = MemberDescription::try_from(v1::GetMemberResponse { state: 9, ..answer() }).unwrap_err();
+        assert_eq!(error, WireError::UnknownEnum { field: "member.state", got: 9 });
+    }
+
+    #[test]
+    fn what_it_says_of_others_is_bounded_and_printable() {
+        let fault = v1::AttributedFault {
+            operator: vec![3; 20].into(),
+            kind: "\x1b[2J".to_owned(),
+            ..v1::AttributedFault::default()
+        };
+        let told = v1::GetMemberResponse { faults: vec![fault.clone(); 1000], ..answer() };
+        let read = MemberDescription::try_from(told).unwrap();
+        assert_eq!(read.faults.len(), ENTRIES_MAX);
+        assert!(!read.faults[0].kind.contains('\x1b'));
+        let nobody = v1::AttributedFault { operator: vec![3; 19].into(), ..fault };
+        assert!(
+            MemberDescription::try_from(v1::GetMemberResponse { faults: vec![nobody], ..answer() }).is_err()
+        );
+    }
+}
