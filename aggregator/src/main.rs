@@ -138,7 +138,7 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         settings: config.settings(),
         capacity: config.capacity(),
         service: config.service(),
-        grpc: Listener { tcp: grpc, limits: config.grpc.limits, tls },
+        grpc: Listener { tcp: grpc.into(), limits: config.grpc.limits, tls },
         monitor,
     })
 }

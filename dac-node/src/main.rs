@@ -162,7 +162,7 @@ async fn bind(name: &str, config: &ListenerConfig) -> Result<Listener, Failure> 
         Some(tls) => Some(tls.load(config.limits.handshake_timeout.into())?),
         None => None,
     };
-    Ok(Listener { tcp, limits: config.limits, tls })
+    Ok(Listener { tcp: tcp.into(), limits: config.limits, tls })
 }
 
 /// Appears whole or not at all: whoever waits for the file may read it at once.

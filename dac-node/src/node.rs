@@ -1,5 +1,6 @@
 //! Builds a member of its parts and runs it. All that touches the world is given: listeners, clock, L1, store and key.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use dac_proto::v1::dispersal_service_server::DispersalServiceServer;
 use dac_proto::v1::member_service_server::MemberServiceServer;
 use dac_proto::v1::retrieval_service_server::RetrievalServiceServer;
 use dac_runtime::clock::Clock;
-use dac_runtime::grpc::{self, Incoming, ListenerLimits, ServeError, tonic_health};
+use dac_runtime::grpc::{self, Acceptor, Incoming, ListenerLimits, ServeError, tonic_health};
 use dac_runtime::monitor::{self, Health};
 use dac_types::Domain;
 use dac_types::limits::MESSAGE_MAX_BYTES;
@@ -44,7 +45,7 @@ pub enum NodeError {
         /// Which.
         listener: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A gRPC server.
     #[error(transparent)]
@@ -58,7 +59,7 @@ pub enum NodeError {
 #[derive(Debug)]
 pub struct Listener {
     /// The socket.
-    pub tcp: TcpListener,
+    pub tcp: Acceptor,
     /// Bounds of its connections.
     pub limits: ListenerLimits,
     /// TLS.
@@ -137,13 +138,13 @@ impl Node {
             settings,
             draining: CancellationToken::new(),
         });
-        let local = |listener, tcp: &TcpListener| {
-            tcp.local_addr().map_err(|source| NodeError::Listener { listener, source })
+        let local = |listener, address: io::Result<SocketAddr>| {
+            address.map_err(|source| NodeError::Listener { listener, source })
         };
         let addresses = Addresses {
-            dispersal: local("dispersal", &parts.dispersal.tcp)?,
-            retrieval: local("retrieval", &parts.retrieval.tcp)?,
-            metrics: parts.monitor.as_ref().map(|tcp| local("metrics", tcp)).transpose()?,
+            dispersal: local("dispersal", parts.dispersal.tcp.local_addr())?,
+            retrieval: local("retrieval", parts.retrieval.tcp.local_addr())?,
+            metrics: parts.monitor.as_ref().map(|tcp| local("metrics", tcp.local_addr())).transpose()?,
         };
         let (stop_calls, stop_rest) = (CancellationToken::new(), CancellationToken::new());
         let (health, healthz) = (HealthReporter::new(), Health::default());
@@ -174,7 +175,7 @@ impl Node {
             .add_service(grpc::health(&health))
             .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
 
-        let serve = |router, listener: TcpListener, limits: &ListenerLimits| {
+        let serve = |router, listener: Acceptor, limits: &ListenerLimits| {
             tokio::spawn(grpc::serve(router, Incoming::new(listener, limits), stop_calls.clone(), grace))
         };
         let servers = vec![

@@ -1,5 +1,6 @@
 //! Builds an aggregator of its parts and runs it. All that touches the world is given: listeners, clock, L1, store, keys.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use dac_client::Dialer;
 use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::batch_service_server::BatchServiceServer;
 use dac_runtime::clock::Clock;
-use dac_runtime::grpc::{self, Incoming, ListenerLimits, ServeError, tonic_health};
+use dac_runtime::grpc::{self, Acceptor, Incoming, ListenerLimits, ServeError, tonic_health};
 use dac_runtime::monitor::{self, Health};
 use dac_runtime::shutdown;
 use dac_types::Domain;
@@ -48,7 +49,7 @@ pub enum AggregatorError {
         /// Which.
         listener: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The store.
     #[error(transparent)]
@@ -68,7 +69,7 @@ pub enum AggregatorError {
 #[derive(Debug)]
 pub struct Listener {
     /// The socket.
-    pub tcp: TcpListener,
+    pub tcp: Acceptor,
     /// Bounds of its connections.
     pub limits: ListenerLimits,
     /// TLS.
@@ -150,12 +151,12 @@ impl Aggregator {
     /// Goes on with what is in the store and starts serving. Calls and tasks under way have `grace` to finish once it is
     /// stopped.
     pub async fn start(parts: Parts, grace: Duration) -> Result<Self, AggregatorError> {
-        let local = |listener, tcp: &TcpListener| {
-            tcp.local_addr().map_err(|source| AggregatorError::Listener { listener, source })
+        let local = |listener, address: io::Result<SocketAddr>| {
+            address.map_err(|source| AggregatorError::Listener { listener, source })
         };
         let addresses = Addresses {
-            grpc: local("grpc", &parts.grpc.tcp)?,
-            metrics: parts.monitor.as_ref().map(|tcp| local("metrics", tcp)).transpose()?,
+            grpc: local("grpc", parts.grpc.tcp.local_addr())?,
+            metrics: parts.monitor.as_ref().map(|tcp| local("metrics", tcp.local_addr())).transpose()?,
         };
         let (draining, stopping, stop_rest) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());

@@ -1,11 +1,15 @@
 //! Connections to members and aggregators: TLS by URL scheme, deadlines on every step, addresses checked as they resolve.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use dac_types::limits::MESSAGE_MAX_BYTES;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 
@@ -18,18 +22,68 @@ const HEADERS_MAX_BYTES: u32 = 16 << 10;
 /// Bytes in flight on one stream: two pieces.
 const STREAM_WINDOW_BYTES: u32 = 512 << 10;
 
+/// Bytes in both directions.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
+
+/// The network below a [`Dialer`]: this machine's, or one that a simulation puts in its place.
+#[async_trait]
+pub trait Network: Send + Sync + 'static {
+    /// All addresses of a name.
+    async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+
+    /// Opens a connection.
+    async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Connection>>;
+}
+
+/// Names and TCP as the operating system has them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemNetwork;
+
+#[async_trait]
+impl Network for SystemNetwork {
+    async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Connection>> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
+    }
+}
+
 /// How to connect.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Dialer {
     policy: EndpointPolicy,
     connect_timeout: Duration,
     tls: Option<ClientTlsConfig>,
+    network: Arc<dyn Network>,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Dialer")
+            .field("policy", &self.policy)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Dialer {
     /// Under a policy; `https` with the usual public roots.
     pub fn new(policy: EndpointPolicy) -> Self {
-        Self { policy, connect_timeout: Duration::from_secs(5), tls: None }
+        Self { policy, connect_timeout: Duration::from_secs(5), tls: None, network: Arc::new(SystemNetwork) }
+    }
+
+    /// Over another network than this machine's.
+    #[must_use]
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = network;
+        self
     }
 
     /// Another time for name resolution, TCP and TLS together.
@@ -76,9 +130,10 @@ impl Dialer {
                 .map_err(|error| MemberFault::Unreachable { problem: printable(&chain_text(&error)) })?;
         }
         let (host, port, policy) = (url.host().to_owned(), url.port(), self.policy);
+        let network = Arc::clone(&self.network);
         let connector = tower::service_fn(move |_: Uri| {
-            let host = host.clone();
-            async move { dial(&host, port, policy).await.map(TokioIo::new) }
+            let (host, network) = (host.clone(), Arc::clone(&network));
+            async move { dial(&*network, &host, port, policy).await.map(TokioIo::new) }
         });
         let limit = self.connect_timeout;
         match tokio::time::timeout(limit, endpoint.connect_with_connector(connector)).await {
@@ -98,19 +153,20 @@ pub(crate) const fn message_limit() -> usize {
 }
 
 /// Resolves, and connects to the first address that policy and network allow.
-async fn dial(host: &str, port: u16, policy: EndpointPolicy) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+async fn dial(
+    network: &dyn Network,
+    host: &str,
+    port: u16,
+    policy: EndpointPolicy,
+) -> io::Result<Box<dyn Connection>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
+    for address in network.lookup(host, port).await? {
         if let Err(error) = policy.check_address(host, address.ip()) {
             last = io::Error::new(io::ErrorKind::PermissionDenied, error);
             continue;
         }
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
+        match network.connect(address).await {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
@@ -144,6 +200,30 @@ mod tests {
                 "{url}: {fault:?}"
             );
         }
+    }
+
+    /// Every name is one address of a private network, and nobody ever answers.
+    struct Elsewhere;
+
+    #[async_trait]
+    impl Network for Elsewhere {
+        async fn lookup(&self, _host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+            Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))])
+        }
+
+        async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Connection>> {
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody at {address}")))
+        }
+    }
+
+    #[tokio::test]
+    async fn another_network_is_asked_and_its_addresses_are_checked_too() {
+        let dialer = |policy| Dialer::new(policy).network(Arc::new(Elsewhere));
+        let fault = dialer(EndpointPolicy::PublicOnly).connect("http://member.test:7").await.unwrap_err();
+        assert!(matches!(fault, MemberFault::Endpoint(EndpointError::NotPublic { .. })), "{fault:?}");
+        let fault = dialer(EndpointPolicy::AllowPrivate).connect("http://member.test:7").await.unwrap_err();
+        let MemberFault::Unreachable { problem } = fault else { panic!("{fault:?}") };
+        assert!(problem.contains("nobody at 10.0.0.1:7"), "{problem}");
     }
 
     #[tokio::test]

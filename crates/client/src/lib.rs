@@ -38,7 +38,7 @@ pub use audit::{
     UnauditedBatch,
 };
 pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
-pub use connect::Dialer;
+pub use connect::{Connection, Dialer, Network, SystemNetwork};
 pub use description::{ClaimedSeat, MemberDescription, Readiness, ReportedBadSeat, ReportedFault};
 pub use directory::{Directory, EpochCommittee, Holder};
 pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};

@@ -100,7 +100,7 @@ impl Member {
         let clock = ManualClock::at(NOW);
         let workers = Workers::threads();
         let listener = async || Listener {
-            tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            tcp: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
             limits: ListenerLimits::default(),
             tls: None,
         };

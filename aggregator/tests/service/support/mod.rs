@@ -218,7 +218,7 @@ impl World {
             },
             service: ServiceLimits { uploads: options.uploads, watchers: options.watchers },
             grpc: Listener {
-                tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+                tcp: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
                 limits: ListenerLimits::default(),
                 tls: None,
             },

@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 use tokio_stream::Stream;
@@ -19,6 +18,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::debug;
 
 use super::ListenerLimits;
+use super::accept::{Acceptor, Connection};
 
 /// Bytes with which every HTTP/2 client begins, under TLS or not: who sent as many is no mute.
 const PREFACE_BYTES: usize = 24;
@@ -31,7 +31,7 @@ type PerClient = Arc<Mutex<HashMap<IpAddr, u32>>>;
 /// The stream of accepted connections, for [`super::serve`].
 #[derive(Debug)]
 pub struct Incoming {
-    listener: TcpListener,
+    listener: Acceptor,
     limits: ListenerLimits,
     permits: PollSemaphore,
     permit: Option<OwnedSemaphorePermit>,
@@ -41,10 +41,10 @@ pub struct Incoming {
 
 impl Incoming {
     /// Accepts from a listener that is bound already.
-    pub fn new(listener: TcpListener, limits: &ListenerLimits) -> Self {
+    pub fn new(listener: impl Into<Acceptor>, limits: &ListenerLimits) -> Self {
         let permits = Arc::new(Semaphore::new(limits.connections as usize));
         Self {
-            listener,
+            listener: listener.into(),
             limits: *limits,
             permits: PollSemaphore::new(permits),
             permit: None,
@@ -87,12 +87,12 @@ impl Stream for Incoming {
                 debug!(%peer, limit = this.limits.connections_per_client, "too many connections of one client");
                 continue;
             };
-            if let Err(error) = stream.set_nodelay(true) {
-                debug!(%peer, %error, "setting TCP_NODELAY");
-            }
             let deadline = Instant::now() + *this.limits.handshake_timeout;
+            let ends =
+                TcpConnectInfo { local_addr: this.listener.local_addr().ok(), remote_addr: Some(peer) };
             return Poll::Ready(Some(Ok(LimitedStream {
                 stream,
+                ends,
                 mute: Some(Mute { received: 0, deadline: Box::pin(tokio::time::sleep_until(deadline)) }),
                 _place: place,
                 _permit: this.permit.take(),
@@ -147,9 +147,9 @@ struct Mute {
 }
 
 /// An accepted connection that keeps its places until it ends.
-#[derive(Debug)]
 pub struct LimitedStream {
-    stream: TcpStream,
+    stream: Box<dyn Connection>,
+    ends: TcpConnectInfo,
     /// Until the client said something.
     mute: Option<Mute>,
     _place: Place,
@@ -160,7 +160,7 @@ impl Connected for LimitedStream {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.ends.clone()
     }
 }
 

@@ -4,6 +4,7 @@
 //! `dac_types::limits`. A limit on calls a connection, beside that on its streams, is left out on purpose: the two
 //! together can lock a connection up for good (hyper issue 3559).
 
+mod accept;
 mod incoming;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -19,6 +20,7 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tracing::warn;
 
+pub use accept::{Accept, Acceptor, Connection};
 pub use incoming::{Incoming, LimitedStream};
 pub use tonic_health;
 use tonic_health::pb::health_server::HealthServer;
