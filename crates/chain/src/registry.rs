@@ -91,6 +91,10 @@ impl RpcRegistryReader {
     pub fn domain(&self) -> Domain {
         Domain { chain_id: self.endpoints.chain_id(), registry: self.registry }
     }
+
+    pub(crate) const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
 }
 
 #[async_trait]

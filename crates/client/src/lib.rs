@@ -7,6 +7,7 @@
 //! | [`SignedProof`] | its validity proof, signed and handed to the aggregator |
 //! | [`Retriever`] | a batch's payload from any k members; no aggregator is needed |
 //! | [`Retriever::collect`] | what a member needs to rebuild its own shard of a batch, from its peers |
+//! | [`Rotation`] | the next epoch, with exactly these seats in other hands |
 //! | [`Auditor`] | random chunks, records and whole shards from every member |
 //! | [`verify`] | certificates against a committee file, the registry and the log on L1 |
 //! | [`assessment`] | what a committee's numbers are worth |
@@ -28,6 +29,7 @@ mod member;
 mod pace;
 mod proof;
 mod retrieve;
+mod rotation;
 mod status;
 mod submit;
 mod text;
@@ -51,6 +53,7 @@ pub use retrieve::{
     RecordSource, RetrievalReport, RetrieveError, RetrieveOptions, Retrieved, Retriever, Settled,
     ShardOutcome, Wanted, check_record, fetch_record,
 };
+pub use rotation::{Change, Rotation, RotationError};
 pub use status::{BatchState, BatchStatus, DeliveryState, L1Status, MemberStatus, ProofState, ProofStatus};
 pub use submit::{
     CertifiedPayloadError, SubmissionBuilder, SubmissionError, SubmitOptions, SubmitProgress,

@@ -83,6 +83,7 @@ fn help_teaches() {
         "committee",
         "member",
         "member status",
+        "rotate",
         "admin",
         "admin deploy",
         "admin admit-rollup",
@@ -315,16 +316,22 @@ fn member_answer() -> v1::GetMemberResponse {
 fn serve_identity(answer: v1::GetMemberResponse) -> (String, tokio::task::JoinHandle<()>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    (url, serve_identity_on(listener, answer))
+}
+
+fn serve_identity_on(
+    listener: std::net::TcpListener,
+    answer: v1::GetMemberResponse,
+) -> tokio::task::JoinHandle<()> {
     listener.set_nonblocking(true).unwrap();
     let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
-    let server = tokio::spawn(async move {
+    tokio::spawn(async move {
         tonic::transport::Server::builder()
             .add_service(MemberServiceServer::new(support::FakeIdentity(answer)))
             .serve_with_incoming(incoming)
             .await
             .unwrap();
-    });
-    (url, server)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -444,6 +451,89 @@ async fn a_committee_lives_on_a_chain() {
         expect(path, 0, &[&["admin", action][..], &key, &at].concat());
     }
     expect(path, 0, &[&["admin", "remove-rollup", "--rollup", &rollup][..], &key, &at].concat());
+}
+
+/// A seat changes hands: what cannot be is refused before anything is sent, and `--wait` ends when the newcomer is ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seat_is_given_to_a_newcomer() {
+    let anvil = Anvil::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let spec = CommitteeSpec { activation_delay: 2, ..CommitteeSpec::new(4, 2, 3) };
+    let mut committee = deploy_committee(&anvil, &spec).await;
+    let mut answer = member_answer();
+    answer.chain_id = committee.domain.chain_id;
+    answer.registry = committee.domain.registry.to_vec().into();
+    answer.seats = vec![v1::MemberSeat { epoch: 2, seat: 1, active: true }];
+    answer.state = v1::MemberState::Ready.into();
+    answer.public_key = vec![0; 96].into();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let newcomer = committee.register(&anvil, url.clone(), url).await.clone();
+    answer.public_key = newcomer.secret_key.public_key().to_compressed().as_bytes().to_vec().into();
+    let _server = serve_identity_on(listener, answer);
+    let stranded = committee.register(&anvil, "http://127.0.0.1:1".into(), "http://127.0.0.1:1".into()).await;
+    let stranded = stranded.operator.address().to_string();
+
+    let deployment = Deployment {
+        rpc_url: Some(anvil.url()),
+        chain_id: committee.domain.chain_id,
+        registry: committee.deployment.registry,
+        certificate_log: committee.deployment.log,
+        deployed_at_block: committee.deployment.block,
+    };
+    std::fs::write(path.join("deployment.json"), deployment.to_json()).unwrap();
+    let password = dac_keys::create_password_file(&path.join("password")).unwrap();
+    for (name, key) in [("owner.json", &committee.owner), ("other.json", &newcomer.operator)] {
+        dac_keys::create_ecdsa_keystore(&path.join(name), key, &password, dac_keys::KdfCost::Light).unwrap();
+    }
+    let at = ["--deployment", "deployment.json", "--password-file", "password"];
+    let rotate = |code, key: &str, more: &[&str]| {
+        expect(path, code, &[&["rotate", "--key", key][..], &at, more].concat())
+    };
+    let operator = newcomer.operator.address().to_string();
+    let sitting = committee.members[3].operator.address().to_string();
+    let seat_1 = ["--seat", "1", "--operator", &operator];
+
+    let nobody = format!("0x{}", "77".repeat(20));
+    for (arguments, expected) in [
+        (&["--seat", "1", "--operator", &nobody][..], "not registered"),
+        (&["--seat", "1", "--operator", &sitting], "would sit in seats 1 and 3"),
+        (&["--seat", "3", "--operator", &sitting], "already"),
+        (&["--seat", "4", "--operator", &operator], "does not exist"),
+        (&["--seat", "0", "--operator", &operator, "--seat", "1", "--operator", &stranded], "at most 1"),
+        (&["--seat", "0", "--seat", "1", "--operator", &operator], "one --operator for each --seat"),
+    ] {
+        let refused = rotate(2, "owner.json", arguments);
+        assert!(refused.to_string().contains(expected), "{arguments:?}: {refused}");
+    }
+    let planned = rotate(0, "owner.json", &["--seat", "1", "--operator", &stranded, "--dry-run"]);
+    assert!(planned["warnings"][0].as_str().unwrap().contains("unreachable"), "{planned}");
+    let planned = rotate(0, "owner.json", &[&seat_1[..], &["--dry-run"]].concat());
+    assert_eq!(planned["warnings"], serde_json::json!([]));
+    assert_eq!(planned["changes_allowed"], 1);
+    assert_eq!(rotate(5, "other.json", &seat_1)["error"]["code"], "REFUSED");
+
+    let rotated = rotate(0, "owner.json", &[&seat_1[..], &["--wait", "--interval", "100ms"]].concat());
+    compare_shape("rotate.json", &rotated);
+    assert_eq!((&rotated["epoch"], &rotated["ready"]), (&2.into(), &true.into()));
+    let mut seats = committee.operators()[..4].to_vec();
+    seats[1] = newcomer.operator.address();
+    let shown = expect(path, 0, &["committee", "--epoch", "2", "--deployment", "deployment.json"]);
+    let shown: Vec<&str> = shown["committee"]["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| member["operator"].as_str().unwrap())
+        .collect();
+    assert_eq!(shown, seats.iter().map(|seat| format!("{seat:#x}")).collect::<Vec<_>>());
+
+    // A newcomer that cannot be reached is not ready: waiting ends by its limit, and says so. The next block's time is past
+    // the former epoch's beginning.
+    anvil.mine(1).await;
+    let wait = ["--seat", "2", "--operator", &stranded, "--wait", "--interval", "100ms", "--timeout", "3s"];
+    let waited = rotate(3, "owner.json", &wait);
+    assert_eq!((&waited["active"], &waited["ready"]), (&true.into(), &false.into()));
 }
 
 /// A batch that L1 recorded, from members at private addresses beside a local chain.

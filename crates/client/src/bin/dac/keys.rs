@@ -26,6 +26,11 @@ pub(crate) struct EthereumKeyArgs {
 }
 
 impl EthereumKeyArgs {
+    /// For a command that takes them under other names.
+    pub(crate) fn of(key: &Path, password_file: &Path) -> Self {
+        Self { key: key.to_owned(), password_file: password_file.to_owned() }
+    }
+
     pub(crate) fn open(&self) -> Result<PrivateKeySigner, Failure> {
         open_ethereum(&self.key, &self.password_file)
     }

@@ -14,6 +14,7 @@ mod output;
 mod register;
 mod retrieve;
 mod retrieve_rollup;
+mod rotate;
 mod status;
 mod submit;
 mod submit_proof;
@@ -72,6 +73,7 @@ enum Command {
     Committee(committee::ShowCommittee),
     Member(member::Member),
     Admin(admin::Admin),
+    Rotate(Box<rotate::Rotate>),
     Submit(Box<submit::Submit>),
     SubmitProof(Box<submit_proof::SubmitProof>),
     Status(status::Status),
@@ -96,6 +98,7 @@ async fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Committee(command) => command.run(output).await,
         Command::Member(command) => command.run(output).await,
         Command::Admin(command) => command.run(output).await,
+        Command::Rotate(command) => command.run(output).await,
         Command::Submit(command) => command.run(output).await,
         Command::SubmitProof(command) => command.run(output).await,
         Command::Status(command) => command.run(output).await,

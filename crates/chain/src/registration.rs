@@ -1,0 +1,101 @@
+//! What the registry says apart from its epochs: who is registered with which key, and how long its owner's changes take.
+
+use alloy::primitives::Address;
+use alloy::sol_types::SolCall;
+use dac_bls::PublicKey;
+use dac_types::PublicKeyBytes;
+use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
+
+use crate::bindings::CommitteeRegistry;
+use crate::error::ChainError;
+use crate::registry::RpcRegistryReader;
+use crate::rpc::{At, Call};
+
+/// An operator as it registered: the next epoch that seats it takes this key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Its L1 account.
+    pub operator: Address,
+    /// Its BLS key.
+    pub public_key: PublicKeyBytes,
+    /// Where it takes shards.
+    pub dispersal_url: String,
+    /// Where it gives them.
+    pub retrieval_url: String,
+}
+
+/// How long the owner's changes take, fixed when the registry was deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistryTerms {
+    /// Who may open epochs.
+    pub owner: Address,
+    /// Seconds from opening an epoch to its beginning.
+    pub activation_delay: u64,
+    /// Seconds for which a replaced epoch's certificates are still taken.
+    pub grace: u64,
+}
+
+impl RpcRegistryReader {
+    /// Owner, delay and grace, as of the newest block.
+    pub async fn terms(&self) -> Result<RegistryTerms, ChainError> {
+        Ok(RegistryTerms {
+            owner: self.ask(CommitteeRegistry::ownerCall {}).await?,
+            activation_delay: self.ask(CommitteeRegistry::activationDelayCall {}).await?,
+            grace: self.ask(CommitteeRegistry::graceCall {}).await?,
+        })
+    }
+
+    /// An operator's registration as of the newest block; none for a stranger.
+    pub async fn registration(&self, operator: Address) -> Result<Option<Registration>, ChainError> {
+        let record = self.ask(CommitteeRegistry::operatorCall { account: operator }).await?;
+        if record.key.is_empty() {
+            return Ok(None);
+        }
+        let malformed = |reason: String| ChainError::Malformed {
+            endpoint: "the registry".into(),
+            method: "eth_call",
+            reason: format!("operator {operator}: {reason}"),
+        };
+        let raw: &[u8; 256] = record
+            .key
+            .as_ref()
+            .try_into()
+            .map_err(|_| malformed(format!("a key has 256 bytes, got {}", record.key.len())))?;
+        let key = PublicKey::from_eip2537(raw).map_err(|error| malformed(error.to_string()))?;
+        for url in [&record.dispersalUrl, &record.retrievalUrl] {
+            if url.len() > ENDPOINT_URL_MAX_BYTES {
+                let got = url.len();
+                return Err(malformed(format!(
+                    "a URL has at most {ENDPOINT_URL_MAX_BYTES} bytes, got {got}"
+                )));
+            }
+        }
+        Ok(Some(Registration {
+            operator,
+            public_key: key.to_compressed(),
+            dispersal_url: record.dispersalUrl,
+            retrieval_url: record.retrievalUrl,
+        }))
+    }
+
+    async fn ask<C: SolCall>(&self, call: C) -> Result<C::Return, ChainError> {
+        let address = self.domain().registry;
+        let request = Call::view(address, call.abi_encode());
+        self.endpoints()
+            .first(|endpoint| {
+                let request = &request;
+                async move {
+                    let data = endpoint.call(request, At::Latest).await?.map_err(ChainError::Reverted)?;
+                    if data.is_empty() {
+                        return Err(ChainError::NoContract { contract: "committee registry", address });
+                    }
+                    C::abi_decode_returns_validate(&data).map_err(|error| ChainError::Malformed {
+                        endpoint: endpoint.name().into(),
+                        method: "eth_call",
+                        reason: format!("{}: {error}", C::SIGNATURE),
+                    })
+                }
+            })
+            .await
+    }
+}
