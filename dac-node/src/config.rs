@@ -15,6 +15,11 @@ use crate::context::Settings;
 use crate::limits::{ClientRates, UploadLimits};
 use crate::retain::Retention;
 
+/// A clock that differs more than this from L1's newest block is told about.
+const CLOCK_DIFFERENCE_MAX_SECONDS: u64 = 60;
+/// By so much each block that must lie on top of the one that is read lags behind.
+const L1_SLOT_SECONDS: u64 = 12;
+
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +99,8 @@ pub struct KeysConfig {
 pub struct LimitsConfig {
     /// Bytes of shards that may be stored; none: as many as fit.
     pub capacity: Option<ByteSize>,
+    /// Bytes that stay free on the file system of a SQLite store: below that no new batch is taken.
+    pub disk_reserve: ByteSize,
     /// Bytes of shards and payloads being received.
     pub uploads: ByteSize,
     /// Uploads of one rollup at a time.
@@ -122,6 +129,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             capacity: None,
+            disk_reserve: ByteSize(1 << 30),
             uploads: ByteSize(512 << 20),
             uploads_per_rollup: 32,
             piece_timeout: Period::from_secs(10),
@@ -229,6 +237,9 @@ impl NodeConfig {
             upload_timeout: *self.limits.upload_timeout,
             call_timeout: *self.limits.call_timeout,
             capacity_bytes: self.limits.capacity.map(ByteSize::bytes),
+            disk_reserve_bytes: self.limits.disk_reserve.bytes(),
+            clock_difference_max_seconds: CLOCK_DIFFERENCE_MAX_SECONDS
+                .saturating_add(self.chain.confirmations.saturating_mul(L1_SLOT_SECONDS)),
         }
     }
 }
@@ -280,7 +291,9 @@ pub fn explain(config: &NodeConfig) -> String {
     let rpc: Vec<String> = config.chain.rpc.iter().map(ToString::to_string).collect();
     let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
     let store = match &config.store.url {
-        DatabaseUrl::Sqlite(path) => format!("SQLite in {}", path.display()),
+        DatabaseUrl::Sqlite(path) => {
+            format!("SQLite in {}, {} of its disk left free", path.display(), config.limits.disk_reserve)
+        }
         DatabaseUrl::Postgres(_) => format!("PostgreSQL, {}", config.store.url),
     };
     let capacity =

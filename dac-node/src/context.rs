@@ -6,14 +6,17 @@ use std::time::Duration;
 use dac_chain::{RegistryView, RegistryWatch};
 use dac_proto::reason::Reason;
 use dac_runtime::clock::Clock;
+use dac_types::BatchDigest;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::admit::Identity;
 use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
+use crate::disk::Disk;
 use crate::limits::{ClientLimits, Uploads};
-use crate::store::{Store, StoreError};
+use crate::store::{ShardId, Store, StoreError};
 use crate::workers::Workers;
 
 /// Times and sizes that the handlers go by.
@@ -29,6 +32,10 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// Bytes of shards that may be stored; none: as many as fit.
     pub capacity_bytes: Option<u64>,
+    /// Bytes that stay free on the store's file system: below that no new batch is taken.
+    pub disk_reserve_bytes: u64,
+    /// By how many seconds the clock may differ from L1's newest block before that is told.
+    pub clock_difference_max_seconds: u64,
 }
 
 /// Shared by all services.
@@ -43,6 +50,8 @@ pub struct Context {
     pub registry: RegistryWatch,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// The file system under the store, where there is one of ours.
+    pub disk: Option<Arc<dyn Disk>>,
     /// Where hashing and signing run.
     pub workers: Workers,
     /// Uploads in flight.
@@ -53,6 +62,8 @@ pub struct Context {
     pub certificates: CertificateChecker,
     /// Times and sizes.
     pub settings: Settings,
+    /// Told when something is found to need repair.
+    pub repair_wanted: Arc<Notify>,
     /// Cancelled when no new upload is taken any more.
     pub draining: CancellationToken,
 }
@@ -63,6 +74,24 @@ impl Context {
         self.registry
             .fresh(self.settings.registry_max_age)
             .map_err(|stale| Reason::L1Stale.status(stale.to_string()))
+    }
+
+    /// What a caller learns of a failed store. What fails its check is marked for repair on the way.
+    pub async fn store_failed(&self, error: &StoreError) -> Status {
+        match error {
+            StoreError::Corrupt { digest, what } => self.corrupt(*digest, None, what).await,
+            error => store_status(error),
+        }
+    }
+
+    /// What a caller learns of a batch that fails its check here. It is marked and will be repaired.
+    pub async fn corrupt(&self, digest: BatchDigest, shard: Option<ShardId>, what: &'static str) -> Status {
+        match self.store.mark_corrupt(digest, shard).await {
+            Ok(true) => self.repair_wanted.notify_one(),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%digest, %error, "the batch could not be marked corrupt"),
+        }
+        store_status(&StoreError::Corrupt { digest, what })
     }
 }
 

@@ -13,6 +13,8 @@
 //! | [`certificates`] | certificates that come with records |
 //! | [`limits`] | what callers may use up |
 //! | [`retain`] | deletion of what has expired |
+//! | [`disk`] | room on the file system |
+//! | [`skew`] | this clock against L1's |
 //! | [`workers`] | threads for arithmetic |
 
 pub mod admit;
@@ -20,10 +22,12 @@ pub mod attest;
 pub mod certificates;
 pub mod config;
 pub mod context;
+pub mod disk;
 pub mod grpc;
 pub mod limits;
 pub mod node;
 pub mod retain;
+pub mod skew;
 pub mod store;
 #[cfg(test)]
 mod testing;

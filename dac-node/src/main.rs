@@ -9,6 +9,7 @@ use dac_chain::{Endpoints, Follower, RpcRegistryReader};
 use dac_database::DatabaseUrl;
 use dac_node::attest::{LocalSigner, Signer};
 use dac_node::config::{NodeConfig, explain};
+use dac_node::disk::{Disk, FolderDisk};
 use dac_node::node::{Addresses, Listener, Node, Parts};
 use dac_node::store::SqlStore;
 use dac_node::workers::Workers;
@@ -117,6 +118,7 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
         signer: Arc::new(signer),
         registry: registry.clone(),
         clock: Arc::new(SystemClock),
+        disk: disk(config),
         workers,
         settings: config.settings(),
         uploads: config.limits.uploads(),
@@ -151,6 +153,17 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
     node.stop().await;
     following.cancel();
     result
+}
+
+/// A SQLite store's disk is ours to watch; a server's is its administrator's.
+fn disk(config: &NodeConfig) -> Option<Arc<dyn Disk>> {
+    match &config.store.url {
+        DatabaseUrl::Sqlite(path) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            Some(Arc::new(FolderDisk::new(folder.unwrap_or(Path::new(".")))))
+        }
+        DatabaseUrl::Postgres(_) => None,
+    }
 }
 
 async fn bind(name: &str, config: &ListenerConfig) -> Result<Listener, Failure> {

@@ -18,6 +18,7 @@ use dac_types::limits::MESSAGE_MAX_BYTES;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
@@ -27,9 +28,11 @@ use crate::admit::Identity;
 use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
 use crate::context::{Context, Settings};
+use crate::disk::Disk;
 use crate::grpc::{Dispersal, Members, Retrieval};
 use crate::limits::{ClientLimits, ClientRates, UploadLimits, Uploads};
-use crate::retain::{self, Retention};
+use crate::retain::{self, Retention, Times};
+use crate::skew::{ClockNews, ClockWatch, seconds_ahead};
 use crate::store::Store;
 use crate::workers::Workers;
 
@@ -78,6 +81,8 @@ pub struct Parts {
     pub registry: RegistryWatch,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// The file system under the store, where there is one of ours.
+    pub disk: Option<Arc<dyn Disk>>,
     /// Where hashing and signing run.
     pub workers: Workers,
     /// Times and sizes.
@@ -124,18 +129,21 @@ pub struct Node {
 impl Node {
     /// Starts serving. Calls under way have `grace` to finish once it is stopped.
     pub async fn start(parts: Parts, grace: Duration) -> Result<Self, NodeError> {
-        let Parts { domain, store, signer, registry, clock, workers, settings, retention, .. } = parts;
+        let Parts { domain, store, signer, registry, clock, disk, workers, settings, retention, .. } = parts;
+        let times = Times { clock: Arc::clone(&clock), registry: registry.clone() };
         let context = Arc::new(Context {
             identity: Identity { domain, public_key: signer.public_key().to_compressed() },
             store: Arc::clone(&store),
             signer,
             registry,
-            clock: Arc::clone(&clock),
+            clock,
+            disk,
             certificates: CertificateChecker::new(domain, workers.clone()),
             workers,
             uploads: Uploads::new(parts.uploads),
             clients: ClientLimits::new(parts.clients),
             settings,
+            repair_wanted: Arc::new(Notify::new()),
             draining: CancellationToken::new(),
         });
         let local = |listener, address: io::Result<SocketAddr>| {
@@ -183,7 +191,7 @@ impl Node {
             ("retrieval", serve(retrieval, parts.retrieval.tcp, &parts.retrieval.limits)),
         ];
         let mut rest = vec![
-            tokio::spawn(retain::run(store, clock, retention, stop_rest.clone())),
+            tokio::spawn(retain::run(store, times, retention, stop_rest.clone())),
             tokio::spawn(watch_health(Arc::clone(&context), health.clone(), healthz.clone())),
         ];
         if let Some(listener) = parts.monitor {
@@ -261,6 +269,7 @@ const SERVICES: [&str; 4] = ["", DISPERSAL, "dac.v1.RetrievalService", "dac.v1.M
 /// Dispersal needs a fresh view of L1, everything needs the store.
 async fn watch_health(context: Arc<Context>, health: HealthReporter, healthz: Health) {
     use tonic_health::ServingStatus::{NotServing, Serving};
+    let mut skew = ClockWatch::new(context.settings.clock_difference_max_seconds);
     loop {
         let store = context.store.ping().await;
         let l1 = context.registry.fresh(context.settings.registry_max_age);
@@ -282,10 +291,34 @@ async fn watch_health(context: Arc<Context>, health: HealthReporter, healthz: He
             metrics::gauge!("dac_node_stored_batches").set(to_gauge(totals.batches));
             metrics::gauge!("dac_node_stored_bytes").set(to_gauge(totals.bytes));
         }
+        if let Some(free) = context.disk.as_ref().and_then(|disk| disk.free_bytes().ok()) {
+            metrics::gauge!("dac_node_disk_free_bytes").set(to_gauge(free));
+        }
+        look_at_clock(&context, &mut skew);
         tokio::select! {
             () = context.draining.cancelled() => return,
             () = tokio::time::sleep(HEALTH_INTERVAL) => {}
         }
+    }
+}
+
+/// Compares the clock with L1's newest block as of when it was read.
+fn look_at_clock(context: &Context, watch: &mut ClockWatch) {
+    let (Some(view), Some(read)) = (context.registry.latest(), context.registry.last_success()) else {
+        return;
+    };
+    let (now, timestamp) =
+        (context.clock.now_unix_seconds().saturating_sub(read.elapsed().as_secs()), view.head.timestamp);
+    let ahead = seconds_ahead(now, timestamp);
+    let magnitude = to_gauge(ahead.unsigned_abs());
+    metrics::gauge!("dac_node_clock_ahead_of_l1_seconds").set(if ahead < 0 { -magnitude } else { magnitude });
+    match watch.look(now, timestamp) {
+        Some(ClockNews::Differs(seconds)) => tracing::warn!(
+            seconds_ahead = seconds,
+            "this clock differs from L1's newest block: it is wrong, or L1 makes no blocks"
+        ),
+        Some(ClockNews::Agrees) => tracing::info!("this clock agrees with L1 again"),
+        None => {}
     }
 }
 

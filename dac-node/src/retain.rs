@@ -1,8 +1,12 @@
 //! Deletion of what has expired, with slack, and of what unfinished uploads may have left.
+//!
+//! Something is deleted only when both the local clock and the newest block read from L1 are past its time: a clock that runs ahead
+//! deletes nothing early, nor does an L1 endpoint that makes up timestamps, and while L1 is not read nothing more goes at all.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use dac_chain::RegistryWatch;
 use dac_runtime::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -16,25 +20,37 @@ const BATCHES_PER_ROUND: u32 = 64;
 pub struct Retention {
     /// Whether expired batches are deleted at all.
     pub delete_expired: bool,
-    /// How long after its expiry a batch is kept: clocks differ, and nothing may go too early.
+    /// How long after its time a batch is kept: clocks differ, and nothing may go too early.
     pub slack: Duration,
     /// How often to look.
     pub interval: Duration,
 }
 
+/// What time it is, by two witnesses.
+#[derive(Clone)]
+pub struct Times {
+    /// This machine's clock.
+    pub clock: Arc<dyn Clock>,
+    /// L1's blocks.
+    pub registry: RegistryWatch,
+}
+
+impl Times {
+    /// The earlier of the two, in Unix seconds; `None` before L1 was read.
+    pub fn earlier(&self) -> Option<u64> {
+        let l1 = self.registry.latest()?.head.timestamp;
+        Some(l1.min(self.clock.now_unix_seconds()))
+    }
+}
+
 /// Looks again and again until stopped.
-pub async fn run(
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    retention: Retention,
-    stop: CancellationToken,
-) {
+pub async fn run(store: Arc<dyn Store>, times: Times, retention: Retention, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(retention.interval) => {}
         }
-        match round(&*store, &*clock, &retention, &stop).await {
+        match round(&*store, &times, &retention, &stop).await {
             Ok(0) => {}
             Ok(deleted) => tracing::info!(deleted, "deleted expired batches"),
             Err(error) => tracing::warn!(%error, "expired batches could not be deleted; trying again later"),
@@ -42,19 +58,17 @@ pub async fn run(
     }
 }
 
-/// Deletes everything that is due. Returns how many batches went.
+/// Deletes everything that is due and gives its space back. Returns how many batches went.
 pub async fn round(
     store: &dyn Store,
-    clock: &dyn Clock,
+    times: &Times,
     retention: &Retention,
     stop: &CancellationToken,
 ) -> Result<u64, StoreError> {
     store.sweep().await?;
-    if !retention.delete_expired {
-        return Ok(0);
-    }
-    // Served until expiresAt, that second included; the slack comes after.
-    let before = clock.now_unix_seconds().saturating_sub(retention.slack.as_secs());
+    let Some(now) = times.earlier().filter(|_| retention.delete_expired) else { return Ok(0) };
+    // Kept until its time, that second included; the slack comes after.
+    let before = now.saturating_sub(retention.slack.as_secs());
     let mut deleted = 0;
     while !stop.is_cancelled() {
         let now = store.delete_expired(before, BATCHES_PER_ROUND).await?;
@@ -64,5 +78,6 @@ pub async fn round(
         }
     }
     metrics::counter!("dac_node_deleted_batches_total").increment(deleted);
+    store.give_back().await?;
     Ok(deleted)
 }

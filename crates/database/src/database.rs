@@ -50,6 +50,7 @@ struct Inner {
     backend: Backend,
     writers: AnyPool,
     readers: AnyPool,
+    connect: AnyConnectOptions,
     transaction_timeout: Duration,
 }
 
@@ -87,7 +88,8 @@ impl Database {
                 backend,
                 writers: pool(options, backend, writers, Access::Exclusive)
                     .connect_lazy_with(connect.clone()),
-                readers: pool(options, backend, readers, Access::Snapshot).connect_lazy_with(connect),
+                readers: pool(options, backend, readers, Access::Snapshot).connect_lazy_with(connect.clone()),
+                connect,
                 transaction_timeout: limit,
             }),
         })
@@ -135,6 +137,33 @@ impl Database {
         E: From<DatabaseError> + Send + 'static,
     {
         self.run(Access::Snapshot, work).await
+    }
+
+    /// Several SELECTs of one state of the database over a connection that is opened for them and closed again: what a transaction
+    /// whose outcome is not known came to is not to be learnt from pooled connections, which may have seen the server fail.
+    pub async fn reread<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let limit = inner.transaction_timeout;
+        let whole = async move {
+            let mut connection = inner.connect.connect().await.map_err(DatabaseError::from)?;
+            configure(&mut connection, inner.backend, Access::Snapshot).await?;
+            let mut transaction = begin(&mut connection, inner.backend, Access::Snapshot).await?;
+            let value = work(&mut transaction).await?;
+            transaction.rollback().await.map_err(DatabaseError::from)?;
+            connection.close().await.map_err(DatabaseError::from)?;
+            Ok(value)
+        };
+        let task = tokio::spawn(async move { tokio::time::timeout(limit, whole).await }.in_current_span());
+        match task.await {
+            Ok(result) => result.unwrap_or_else(|_| Err(DatabaseError::Timeout { limit }.into())),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(DatabaseError::Closed.into()),
+        }
     }
 
     /// Whether it answers, for health checks.

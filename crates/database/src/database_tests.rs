@@ -97,6 +97,18 @@ on_both! {
         database.ping().await.unwrap();
     }
 
+    a_reading_of_its_own_needs_no_pooled_connection(test) {
+        let database = test.open(&[NUMBERS]).await;
+        database.transaction(|connection| Box::pin(insert(connection, 1))).await.unwrap();
+        // The pools are gone, as they may be after the failure that made the outcome unknown.
+        database.close().await;
+        assert!(database.snapshot(|connection| Box::pin(count(connection))).await.is_err());
+        assert_eq!(database.reread(|connection| Box::pin(count(connection))).await.unwrap(), 1);
+        let written: Result<(), DatabaseError> =
+            database.reread(|connection| Box::pin(insert(connection, 2))).await;
+        assert!(written.is_err(), "it reads");
+    }
+
     wrong_types_are_refused(test) {
         let database = test.open(&[NUMBERS]).await;
         let result: Result<(), DatabaseError> = database

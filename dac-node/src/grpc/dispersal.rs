@@ -89,7 +89,11 @@ impl Dispersal {
         TimesError::check_expiry(located.record.header.expires_at, now)
             .map_err(|error| refused(error.into()))?;
 
-        let held = context.store.find(located.digest).await.map_err(|error| store_status(&error))?;
+        let held = match context.store.find(located.digest).await {
+            // What waits for repair is taken like a new one, and replaced.
+            Ok(held) => held.filter(|held| !held.is_corrupt),
+            Err(error) => return Err(context.store_failed(&error).await),
+        };
         let lacks_certificate = held.as_ref().is_none_or(|held| held.record.record().certificate.is_none());
         let certificate = match &located.record.certificate {
             Some(aggregate) if lacks_certificate => {
@@ -124,6 +128,7 @@ impl Dispersal {
             .admit(record.header().rollup, bytes)
             .map_err(|busy| Reason::Busy.status_with_retry(busy.to_string(), busy.retry_after))?;
         self.check_capacity(record.shard_length() as u64).await?;
+        self.check_disk(record.shard_length() as u64).await?;
         let intake =
             Intake::begin(Arc::new(record), seat, Arc::clone(&context.store), context.workers.clone())
                 .await
@@ -153,7 +158,30 @@ impl Dispersal {
         let bytes = totals.bytes.saturating_add(self.0.uploads.bytes().max(shard_length));
         if bytes > capacity {
             tracing::error!(stored = totals.bytes, capacity, "the configured capacity is used up");
+            metrics::counter!("dac_node_storage_refusals_total", "cause" => "capacity").increment(1);
             return Err(Reason::StorageFailed.status("this member's capacity is used up"));
+        }
+        Ok(())
+    }
+
+    /// Whether the file system keeps its reserve.
+    async fn check_disk(&self, shard_length: u64) -> Result<(), Status> {
+        let context = &*self.0;
+        let Some(disk) = context.disk.clone() else { return Ok(()) };
+        let free = context
+            .workers
+            .run(move || disk.free_bytes())
+            .await
+            .map_err(|error| Reason::Internal.status(error.to_string()))?
+            .map_err(|error| {
+                tracing::error!(%error, "the store's file system does not say how much room it has");
+                Reason::StorageFailed.status("the store failed; try again")
+            })?;
+        let reserve = context.settings.disk_reserve_bytes;
+        if free < reserve.saturating_add(context.uploads.bytes().max(shard_length)) {
+            tracing::error!(free, reserve, "the disk is full but for its reserve: new batches are refused");
+            metrics::counter!("dac_node_storage_refusals_total", "cause" => "disk").increment(1);
+            return Err(Reason::StorageFailed.status("this member's disk is full"));
         }
         Ok(())
     }

@@ -86,11 +86,17 @@ impl Retrieval {
         request: v1::GetBatchRecordRequest,
     ) -> Result<v1::GetBatchRecordResponse, Status> {
         self.0.clients.take(client).map_err(limited)?;
-        let holding = self.find(wire::digest("digest", &request.digest)?).await?;
-        let response = v1::GetBatchRecordResponse {
-            record: Some(holding.record.record().into()),
-            seat: holding.stored.seat().0.into(),
+        let digest = wire::digest("digest", &request.digest)?;
+        let (record, seat) = match self.look_up(digest).await? {
+            Some(holding) => (Arc::clone(&holding.record), holding.stored.seat()),
+            None => match self.0.store.bad_seat(digest).await {
+                Ok(Some(bad)) => (bad.record, bad.seat),
+                Ok(None) => return Err(unknown(digest)),
+                Err(error) => return Err(self.0.store_failed(&error).await),
+            },
         };
+        let response =
+            v1::GetBatchRecordResponse { record: Some(record.record().into()), seat: seat.0.into() };
         self.charge(client, response.encoded_len());
         Ok(response)
     }
@@ -102,6 +108,10 @@ impl Retrieval {
     ) -> Result<BoxStream<'static, Result<v1::GetShardResponse, Status>>, Status> {
         let permit = self.0.clients.open_stream(client).map_err(limited)?;
         let holding = self.find(wire::digest("digest", &request.digest)?).await?;
+        if holding.is_corrupt {
+            let message = "this batch fails its check here and waits for repair";
+            return Err(Reason::Corrupt.status(message));
+        }
         let tree = self.tree(&holding).await?;
         self.charge(client, holding.record.shard_length());
         let rows = Rows { retrieval: self.clone(), holding, tree: Arc::new(tree), next: 0, _permit: permit };
@@ -196,9 +206,25 @@ impl Retrieval {
         metrics::counter!("dac_node_served_bytes_total").increment(bytes as u64);
     }
 
+    async fn look_up(&self, digest: BatchDigest) -> Result<Option<Holding>, Status> {
+        match self.0.store.find(digest).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.0.store_failed(&error).await),
+        }
+    }
+
+    /// The batch, or why its shard is not served.
     async fn find(&self, digest: BatchDigest) -> Result<Holding, Status> {
-        let found = self.0.store.find(digest).await.map_err(|error| store_status(&error))?;
-        found.ok_or_else(|| unknown(digest))
+        if let Some(found) = self.look_up(digest).await? {
+            return Ok(found);
+        }
+        match self.0.store.bad_seat(digest).await {
+            Ok(None) => Err(unknown(digest)),
+            // Whether or not its record can still be read.
+            Ok(Some(_)) | Err(StoreError::Corrupt { .. }) => Err(Reason::SeatBad
+                .status(format!("the disperser of {digest} committed no shard of the code for this seat"))),
+            Err(error) => Err(store_status(&error)),
+        }
     }
 
     /// The shard's tree, checked against the record.
@@ -212,7 +238,10 @@ impl Retrieval {
             .run(move || intact_tree(&record, seat, hashes))
             .await
             .map_err(|error| Reason::Internal.status(error.to_string()))?;
-        tree.ok_or_else(|| corrupt(holding, "the shard's tree"))
+        match tree {
+            Some(tree) => Ok(tree),
+            None => Err(self.corrupt(holding, "the shard's tree").await),
+        }
     }
 
     async fn chunk(&self, holding: &Holding, tree: &ShardTree, index: usize) -> Result<Bytes, Status> {
@@ -220,17 +249,24 @@ impl Retrieval {
         let Some(data) = data else { return Err(self.missing(holding, "a chunk").await) };
         let intact = Geometry::chunk_length(holding.record.shard_length(), index) == Some(data.len())
             && tree.leaf_hashes().get(index) == Some(&merkle::leaf_hash(&data));
-        if intact { Ok(data) } else { Err(corrupt(holding, "a chunk")) }
+        if intact { Ok(data) } else { Err(self.corrupt(holding, "a chunk").await) }
     }
 
-    /// What was there a moment ago and is not: the batch expired and was deleted, or a part of it is lost.
+    /// What was there a moment ago and is not: the batch expired and was deleted, was repaired in between, or a part of it is lost.
     async fn missing(&self, holding: &Holding, what: &'static str) -> Status {
         let digest = holding.stored.digest();
         match self.0.store.find(digest).await {
             Ok(None) => unknown(digest),
-            Ok(Some(_)) => corrupt(holding, what),
-            Err(error) => store_status(&error),
+            Ok(Some(now)) if now.shard != holding.shard => {
+                Reason::Busy.status("this batch was repaired a moment ago; try again")
+            }
+            Ok(Some(_)) => self.corrupt(holding, what).await,
+            Err(error) => self.0.store_failed(&error).await,
         }
+    }
+
+    async fn corrupt(&self, holding: &Holding, what: &'static str) -> Status {
+        self.0.corrupt(holding.stored.digest(), Some(holding.shard), what).await
     }
 }
 
@@ -259,7 +295,7 @@ impl Rows {
             .await
             .map_err(|error| Reason::Internal.status(error.to_string()))?;
         if !intact {
-            return Err(corrupt(&self.holding, "a row"));
+            return Err(self.retrieval.corrupt(&self.holding, "a row").await);
         }
         self.next += 1;
         Ok(Some((v1::GetShardResponse { piece: row }, self)))
@@ -317,10 +353,6 @@ fn parse_page_token(token: &str) -> Result<u64, WireError> {
 
 fn unknown(digest: BatchDigest) -> Status {
     Reason::UnknownBatch.status(format!("this member has no batch {digest}"))
-}
-
-fn corrupt(holding: &Holding, what: &'static str) -> Status {
-    store_status(&StoreError::Corrupt { digest: holding.stored.digest(), what })
 }
 
 fn count<T>(method: &'static str, result: &Result<T, Status>) {

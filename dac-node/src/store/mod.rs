@@ -4,6 +4,7 @@
 //! returned [`Commit::Stored`], and nothing at all is left of one that was dropped. Reading checks: a [`Holding`] has
 //! its record checked against its digest, hashes and rows are checked by whoever serves them.
 
+mod ledger;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,9 @@ use dac_types::limits::{CHUNK_BYTES, STORED_ROW_BYTES};
 use dac_types::{Address, B256, BatchDigest, Seat};
 use thiserror::Error;
 
+pub use ledger::{
+    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DutyCounts, L1Evidence, Ledger, Scrub, Wanted,
+};
 #[cfg(test)]
 pub(crate) use sql::CommitFault;
 pub use sql::SqlStore;
@@ -97,6 +101,8 @@ pub struct Holding {
     pub shard: ShardId,
     /// Its record, checked again as it was read.
     pub record: Arc<CheckedRecord>,
+    /// Whether its shard was seen to fail its check, and waits for repair.
+    pub is_corrupt: bool,
 }
 
 /// What the quota counts: one rollup's payload bytes in one UTC day.
@@ -223,9 +229,9 @@ pub struct Totals {
     pub bytes: u64,
 }
 
-/// Durable storage of one member.
+/// Durable storage of one member: its shards, and beside them the [`Ledger`] of what it owes.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Ledger {
     /// The batch, if this member holds it.
     async fn find(&self, digest: BatchDigest) -> Result<Option<Holding>, StoreError>;
 
@@ -258,9 +264,12 @@ pub trait Store: Send + Sync + 'static {
     /// How much is stored.
     async fn totals(&self) -> Result<Totals, StoreError>;
 
-    /// Deletes at most `limit` batches whose `expiresAt` lies before `before`, and forgets quotas of days before that. Returns how many
-    /// batches went.
+    /// Deletes at most `limit` batches that were to be kept until a time before `before`, and forgets what is owed and was spent until
+    /// then. Returns how many batches went.
     async fn delete_expired(&self, before: u64, limit: u32) -> Result<u64, StoreError>;
+
+    /// Gives space that deletion made free back to the file system.
+    async fn give_back(&self) -> Result<(), StoreError>;
 
     /// Deletes what uploads left that nobody is working on any more. Returns how many.
     async fn sweep(&self) -> Result<u64, StoreError>;
@@ -278,6 +287,7 @@ pub trait Upload: Send {
     /// The next row, of [`STORED_ROW_BYTES`], which must not be the last one.
     async fn stage(&mut self, row: Bytes) -> Result<(), StoreError>;
 
-    /// The last row and everything else, in one durable transaction.
+    /// The last row and everything else, in one durable transaction. A batch that is stored intact stays as it is; one that is marked
+    /// corrupt is replaced in the same transaction.
     async fn commit(self: Box<Self>, last_row: Bytes, entry: Entry) -> Result<Commit, StoreError>;
 }

@@ -164,3 +164,40 @@ async fn what_was_stored_outlives_the_process() {
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
     assert_eq!(member.put(&batch).await.unwrap(), first);
 }
+
+/// sqlx issue 4385: a BEGIN whose caller went away leaves its connection in a transaction that nobody knows of, and what the next
+/// caller writes on it is acknowledged and lost. Calls are cut off at every stage while others go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_was_signed_is_lost_while_other_calls_are_cut_off() {
+    const CALLS: u64 = 60;
+    let member = Arc::new(Member::start().await);
+    let calls = (1..=CALLS).map(|seed| {
+        let member = Arc::clone(&member);
+        tokio::spawn(async move {
+            let batch = member.world.batch(seed, if seed % 3 == 0 { 1_200_000 } else { 2000 });
+            let patience = Duration::from_millis(seed % 30 * 4);
+            let cut_off = seed % 2 == 0;
+            let answer = async {
+                let call = member.put(&batch);
+                if cut_off { tokio::time::timeout(patience, call).await.ok() } else { Some(call.await) }
+            };
+            let attestation = answer.await.map(Result::unwrap);
+            (batch, attestation)
+        })
+    });
+    let outcomes = join_all(calls).await;
+    let member = Arc::into_inner(member).unwrap().restart().await;
+    let (mut signed, mut cut_off) = (0, 0);
+    for outcome in outcomes {
+        let (batch, attestation) = outcome.unwrap();
+        match attestation {
+            Some(attestation) => {
+                member.assert_signed(&attestation, &batch);
+                assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
+                signed += 1;
+            }
+            None => cut_off += 1,
+        }
+    }
+    assert!(signed >= CALLS / 2 && cut_off > 0, "{signed} signed, {cut_off} cut off");
+}

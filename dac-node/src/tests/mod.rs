@@ -6,6 +6,7 @@ mod refusals;
 mod retrieval;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::attest::LocalSigner;
 use crate::context::Settings;
+use crate::disk::Disk;
 use crate::limits::{ClientRates, UploadLimits};
 use crate::node::{Listener, Node, Parts};
 use crate::retain::Retention;
@@ -58,6 +60,20 @@ struct Config {
     settings: Settings,
     uploads: UploadLimits,
     clients: ClientRates,
+    disk: FakeDisk,
+}
+
+/// A file system with as much room as a test says.
+#[derive(Clone)]
+struct FakeDisk(Arc<AtomicU64>);
+
+impl Disk for FakeDisk {
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        match self.0.load(Ordering::SeqCst) {
+            u64::MAX => Err(std::io::ErrorKind::NotFound.into()),
+            free => Ok(free),
+        }
+    }
 }
 
 impl Default for Config {
@@ -69,6 +85,8 @@ impl Default for Config {
                 upload_timeout: PATIENCE,
                 call_timeout: PATIENCE,
                 capacity_bytes: None,
+                disk_reserve_bytes: 1_000_000,
+                clock_difference_max_seconds: 60,
             },
             uploads: UploadLimits { bytes: 1 << 30, per_rollup: 64 },
             clients: ClientRates {
@@ -79,6 +97,7 @@ impl Default for Config {
                 streams: 64,
                 clients: 100,
             },
+            disk: FakeDisk(Arc::new(AtomicU64::new(1 << 40))),
         }
     }
 }
@@ -110,6 +129,7 @@ impl Member {
             signer: Arc::new(LocalSigner::new(world.members[SEAT.index()].clone(), workers.clone())),
             registry: watch,
             clock: Arc::new(clock.clone()),
+            disk: Some(Arc::new(config.disk)),
             workers,
             settings: config.settings,
             uploads: config.uploads,

@@ -458,3 +458,22 @@ fn tonic_retry(status: &Status) -> Option<Duration> {
     use tonic_types::StatusExt;
     status.get_details_retry_info()?.retry_delay
 }
+
+#[tokio::test]
+async fn a_full_disk_keeps_its_reserve() {
+    let config = Config::default();
+    let disk = config.disk.clone();
+    let member = Member::start_with(config).await;
+    let batch = member.world.batch(1, LARGE);
+    for free in [2_000_000 - 1, 0, u64::MAX] {
+        disk.0.store(free, Ordering::SeqCst);
+        assert_reason(member.put(&batch).await, Reason::StorageFailed);
+        member.assert_not_stored(&batch).await;
+    }
+    disk.0.store(2_000_000, Ordering::SeqCst);
+    member.put(&batch).await.unwrap();
+    // What is held is served and signed for all the same.
+    disk.0.store(0, Ordering::SeqCst);
+    member.put(&batch).await.unwrap();
+    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
+}

@@ -8,6 +8,8 @@ use dac_types::limits::{CHUNKS_PER_CALL_MAX, STORED_ROW_BYTES};
 
 use super::*;
 use crate::node::Addresses;
+use crate::retain::Times;
+use crate::store::{BadSeat, Ledger};
 use crate::testing::Wish;
 
 #[tokio::test]
@@ -240,13 +242,69 @@ async fn batches_are_served_until_they_expire_and_then_deleted() {
     let context = member.node.context();
     let retention = Retention { delete_expired: true, slack: Duration::from_secs(60), interval: PATIENCE };
     let stop = tokio_util::sync::CancellationToken::new();
-    let round =
-        async || crate::retain::round(&*context.store, &*context.clock, &retention, &stop).await.unwrap();
-    member.clock.set(NOW + 160);
-    assert_eq!(round().await, 0);
-    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
+    let times = Times { clock: Arc::clone(&context.clock), registry: context.registry.clone() };
+    let round = async || crate::retain::round(&*context.store, &times, &retention, &stop).await.unwrap();
+    let l1 = |now| {
+        let mut view = member.world.view();
+        view.head.timestamp = now;
+        member.registry.publish(view);
+    };
+    // Both clocks must be past it: neither one that runs ahead nor an L1 that does deletes anything early.
+    for (clock, block) in [(NOW + 160, NOW + 160), (NOW + 1_000_000, NOW + 160), (NOW + 160, NOW + 1_000_000)]
+    {
+        member.clock.set(clock);
+        l1(block);
+        assert_eq!(round().await, 0);
+        assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
+    }
     member.clock.set(NOW + 161);
     assert_eq!(round().await, 1);
     assert_reason(member.get_shard(&batch).await, Reason::UnknownBatch);
     assert_eq!(member.store.stored_rows().await, 0);
+}
+
+#[tokio::test]
+async fn without_l1_nothing_is_deleted() {
+    let member = Member::start().await;
+    let batch = member.world.batch_with(1, LARGE, &Wish { expires_at: NOW + 100, ..Wish::default() });
+    member.put(&batch).await.unwrap();
+    let (_publisher, silent) = dac_chain::RegistryPublisher::new();
+    let times = Times { clock: Arc::new(dac_runtime::clock::ManualClock::at(u64::MAX)), registry: silent };
+    let retention = Retention { delete_expired: true, slack: Duration::ZERO, interval: PATIENCE };
+    let stop = tokio_util::sync::CancellationToken::new();
+    assert_eq!(crate::retain::round(&member.store, &times, &retention, &stop).await.unwrap(), 0);
+    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_marked_and_taken_again() {
+    let member = Member::start().await;
+    let batch = member.world.batch(1, LARGE);
+    let first = member.put(&batch).await.unwrap();
+    member.store.damage("DELETE FROM shard_rows WHERE row_index = 2").await;
+    assert_reason(member.get_shard(&batch).await, Reason::Corrupt);
+    assert!(member.store.find(batch.digest).await.unwrap().unwrap().is_corrupt);
+    // Now it is refused at once, before anything was sent.
+    let request = v1::GetShardRequest { digest: digest(&batch) };
+    assert_reason(member.retrieval().await.get_shard(request).await.map(|_| ()), Reason::Corrupt);
+    // An attestation for it is given when it is whole again, and not before.
+    assert_eq!(member.put(&batch).await.unwrap(), first);
+    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
+    assert_eq!(member.store.totals().await.unwrap().batches, 1);
+}
+
+#[tokio::test]
+async fn a_bad_seat_serves_its_record_and_says_so() {
+    let member = Member::start().await;
+    let batch = member.world.batch(1, 1000);
+    let record = batch.checked_record(SEAT);
+    let bad = BadSeat { digest: batch.digest, seat: SEAT, found_at: NOW, record };
+    member.store.add_bad_seat(bad).await.unwrap();
+    let request = v1::GetBatchRecordRequest { digest: digest(&batch) };
+    let response = member.retrieval().await.get_batch_record(request).await.unwrap().into_inner();
+    let record = wire::record(response.record.unwrap(), member.world.geometry()).unwrap();
+    assert_eq!((record, response.seat), (batch.record(SEAT), u32::from(SEAT.0)));
+    assert_reason(member.get_shard(&batch).await, Reason::SeatBad);
+    let request = v1::GetChunksRequest { digest: digest(&batch), indices: vec![0] };
+    assert_reason(member.retrieval().await.get_chunks(request).await, Reason::SeatBad);
 }

@@ -4,6 +4,13 @@
 //! that make them a batch's. The line in `uploads` decides between commit and clean-up: each deletes it first, so one of
 //! them finds it gone.
 
+mod bad_seats;
+mod cover;
+mod duties;
+mod ledger;
+mod retention;
+#[cfg(test)]
+mod testing;
 mod upload;
 
 use std::collections::HashSet;
@@ -20,7 +27,7 @@ use dac_database::{
 };
 use dac_proto::{v1, wire};
 use dac_runtime::failpoint;
-use dac_types::limits::{CHUNK_BYTES, QUOTA_DAY_SECONDS};
+use dac_types::limits::CHUNK_BYTES;
 use dac_types::{
     Address, AggregateAttestation, B256, BatchDigest, Domain, Geometry, PublicKeyBytes, Seat, keccak256,
 };
@@ -31,12 +38,15 @@ use super::{
     CHUNKS_PER_ROW, Holding, Listed, QuotaDay, ShardId, Store, StoreError, Stored, SubmissionFacts, Totals,
     Upload,
 };
+use ledger::{block_from_sql, block_to_sql};
 #[cfg(test)]
 pub(crate) use upload::CommitFault;
 use upload::SqlUpload;
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "store", sql: include_str!("../../../migrations/0001_store.sql") }];
+pub(in crate::store) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "store", sql: include_str!("../../../migrations/0001_store.sql") },
+    Migration { version: 2, name: "duties", sql: include_str!("../../../migrations/0002_duties.sql") },
+];
 
 /// The store. Clones share the database.
 #[derive(Clone, Debug)]
@@ -109,56 +119,23 @@ impl SqlStore {
         Ok(store)
     }
 
-    #[cfg(test)]
-    pub(in crate::store) fn database(&self) -> &Database {
-        &self.shared.database
-    }
-
-    #[cfg(test)]
-    pub(in crate::store) fn uploads_under_way(&self) -> usize {
-        self.shared.live.lock().len()
-    }
-
-    /// Uploads that have rows in the database.
-    #[cfg(test)]
-    pub(crate) async fn staged_uploads(&self) -> u64 {
-        let count: i64 = query_scalar("SELECT count(*) FROM uploads").fetch_one(self.reads()).await.unwrap();
-        count.cast_unsigned()
-    }
-
-    /// Rows of stored and of staged shards.
-    #[cfg(test)]
-    pub(crate) async fn stored_rows(&self) -> u64 {
-        let count: i64 =
-            query_scalar("SELECT count(*) FROM shard_rows").fetch_one(self.reads()).await.unwrap();
-        count.cast_unsigned()
-    }
-
-    /// Changes the database behind the store's back.
-    #[cfg(test)]
-    pub(crate) async fn damage(&self, statement: &'static str) {
-        self.shared
-            .database
-            .transaction::<_, DatabaseError, _>(move |connection| {
-                Box::pin(async move {
-                    query(statement).execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .await
-            .unwrap();
-    }
-
-    #[cfg(test)]
-    pub(crate) fn fail_next_commit(&self, fault: CommitFault) {
-        *self.shared.commit_fault.lock() = Some(fault);
-    }
-
     fn reads(&self) -> &dac_database::sqlx::AnyPool {
         self.shared.database.reads()
     }
 
     fn holding(&self, digest: BatchDigest, row: &AnyRow) -> Result<Holding, StoreError> {
+        let record = self.record(digest, row)?;
+        let seat = seat_within(digest, row, record.geometry())?;
+        Ok(Holding {
+            stored: Stored::new(digest, seat),
+            shard: ShardId(column(row, "shard")?),
+            record: Arc::new(record),
+            is_corrupt: column::<i64>(row, "corrupt")? != 0,
+        })
+    }
+
+    /// The record of a line with the columns n, k, record and record_hash, checked.
+    fn record(&self, digest: BatchDigest, row: &AnyRow) -> Result<CheckedRecord, StoreError> {
         let corrupt = |what| StoreError::Corrupt { digest, what };
         let bytes: Vec<u8> = column(row, "record")?;
         let expected: Vec<u8> = column(row, "record_hash")?;
@@ -172,27 +149,25 @@ impl SqlStore {
         if record.header.digest(&self.shared.domain) != digest {
             return Err(corrupt("the record"));
         }
-        let record = CheckedRecord::check(record, geometry).map_err(|_| corrupt("the record"))?;
-        let seat = u8::try_from(column::<i64>(row, "seat")?).map_err(|_| corrupt("the seat"))?;
-        if u16::from(seat) >= geometry.n() {
-            return Err(corrupt("the seat"));
-        }
-        Ok(Holding {
-            stored: Stored::new(digest, Seat(seat)),
-            shard: ShardId(column(row, "shard")?),
-            record: Arc::new(record),
-        })
+        CheckedRecord::check(record, geometry).map_err(|_| corrupt("the record"))
+    }
+}
+
+fn seat_within(digest: BatchDigest, row: &AnyRow, geometry: Geometry) -> Result<Seat, StoreError> {
+    match u8::try_from(column::<i64>(row, "seat")?) {
+        Ok(seat) if u16::from(seat) < geometry.n() => Ok(Seat(seat)),
+        _ => Err(StoreError::Corrupt { digest, what: "the seat" }),
     }
 }
 
 #[async_trait]
 impl Store for SqlStore {
     async fn find(&self, digest: BatchDigest) -> Result<Option<Holding>, StoreError> {
-        let row = query("SELECT seat, n, k, shard, record, record_hash FROM batches WHERE digest = $1")
-            .bind(digest.as_bytes().as_slice())
-            .fetch_optional(self.reads())
-            .await
-            .map_err(DatabaseError::from)?;
+        let row =
+            query("SELECT seat, n, k, shard, corrupt, record, record_hash FROM batches WHERE digest = $1")
+                .bind(digest.as_bytes().as_slice())
+                .fetch_optional(self.reads())
+                .await?;
         row.map(|row| self.holding(digest, &row)).transpose()
     }
 
@@ -232,8 +207,7 @@ impl Store for SqlStore {
                         .bind(hash.to_vec())
                         .bind(digest.as_bytes().to_vec())
                         .execute(connection)
-                        .await
-                        .map_err(DatabaseError::from)?;
+                        .await?;
                     failpoint!("node.store.certificate_before_commit");
                     Ok::<(), StoreError>(())
                 })
@@ -247,8 +221,7 @@ impl Store for SqlStore {
         let bytes: Option<Vec<u8>> = query_scalar("SELECT leaf_hashes FROM shard_trees WHERE shard = $1")
             .bind(shard.0)
             .fetch_optional(self.reads())
-            .await
-            .map_err(DatabaseError::from)?;
+            .await?;
         // A rest of less than a hash is cut off here and missed by the check of the tree.
         Ok(bytes.map(|bytes| bytes.chunks(32).map(B256::right_padding_from).collect()))
     }
@@ -259,8 +232,7 @@ impl Store for SqlStore {
                 .bind(shard.0)
                 .bind(index_to_sql(index))
                 .fetch_optional(self.reads())
-                .await
-                .map_err(DatabaseError::from)?;
+                .await?;
         Ok(data.map(Bytes::from))
     }
 
@@ -275,8 +247,7 @@ impl Store for SqlStore {
             .bind(shard.0)
             .bind(index_to_sql(row))
             .fetch_optional(self.reads())
-            .await
-            .map_err(DatabaseError::from)?;
+            .await?;
         Ok(data.map(Bytes::from))
     }
 
@@ -302,44 +273,25 @@ impl Store for SqlStore {
                 .fetch_all(self.reads())
                 .await,
             };
-        rows.map_err(DatabaseError::from)?.iter().map(listed).collect()
+        rows?.iter().map(listed).collect()
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {
-        let (batches, bytes): (i64, i64) = query_as("SELECT batches, bytes FROM totals WHERE id = 0")
-            .fetch_one(self.reads())
-            .await
-            .map_err(DatabaseError::from)?;
+        let (batches, bytes): (i64, i64) =
+            query_as("SELECT batches, bytes FROM totals WHERE id = 0").fetch_one(self.reads()).await?;
         Ok(Totals { batches: batches.max(0).cast_unsigned(), bytes: bytes.max(0).cast_unsigned() })
     }
 
     async fn delete_expired(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
-        let shards: Vec<i64> = query_scalar(
-            "SELECT shard FROM batches WHERE expires_at < $1 ORDER BY expires_at, sequence LIMIT $2",
-        )
-        .bind(u64_to_sql(before))
-        .bind(i64::from(limit))
-        .fetch_all(self.reads())
-        .await
-        .map_err(DatabaseError::from)?;
-        let (database, mut deleted) = (&self.shared.database, 0);
-        for shard in shards {
-            // One transaction each: uploads get their turn in between.
-            deleted += database
-                .transaction(move |connection| Box::pin(delete_batch(connection, shard, before)))
-                .await?;
-            failpoint!("node.store.delete_after_commit");
-        }
-        let backend = database.backend();
-        database.transaction(move |connection| Box::pin(forget_expired(connection, before, backend))).await?;
-        Ok(deleted)
+        retention::delete_expired(&self.shared.database, before, limit).await
+    }
+
+    async fn give_back(&self) -> Result<(), StoreError> {
+        retention::give_back(&self.shared.database).await
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
-        let uploads: Vec<i64> = query_scalar("SELECT shard FROM uploads")
-            .fetch_all(self.reads())
-            .await
-            .map_err(DatabaseError::from)?;
+        let uploads: Vec<i64> = query_scalar("SELECT shard FROM uploads").fetch_all(self.reads()).await?;
         let mut swept = 0;
         for shard in uploads {
             if !self.shared.live.lock().contains(&shard) {
@@ -371,21 +323,18 @@ async fn submission_facts(
             .bind(submission.to_vec())
             .bind(u64_to_sql(epoch))
             .fetch_optional(&mut *connection)
-            .await
-            .map_err(DatabaseError::from)?;
+            .await?;
     let header = header.map(|bytes| to_digest(&bytes)).transpose()?;
     let charged: Option<i64> =
         query_scalar("SELECT expires_at FROM charged_submissions WHERE submission = $1")
             .bind(submission.to_vec())
             .fetch_optional(&mut *connection)
-            .await
-            .map_err(DatabaseError::from)?;
+            .await?;
     let spent: Option<i64> = query_scalar("SELECT spent FROM quota_days WHERE rollup = $1 AND day = $2")
         .bind(quota.rollup.to_vec())
         .bind(u64_to_sql(quota.day))
         .fetch_optional(&mut *connection)
-        .await
-        .map_err(DatabaseError::from)?;
+        .await?;
     Ok(SubmissionFacts {
         header,
         charged: charged.is_some(),
@@ -393,59 +342,9 @@ async fn submission_facts(
     })
 }
 
-async fn delete_batch(connection: &mut AnyConnection, shard: i64, before: u64) -> Result<u64, StoreError> {
-    let length: Option<i64> =
-        query_scalar("DELETE FROM batches WHERE shard = $1 AND expires_at < $2 RETURNING shard_length")
-            .bind(shard)
-            .bind(u64_to_sql(before))
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(DatabaseError::from)?;
-    let Some(length) = length else { return Ok(0) };
-    delete_shard(connection, shard).await?;
-    query("UPDATE totals SET batches = batches - 1, bytes = bytes - $1 WHERE id = 0")
-        .bind(length)
-        .execute(&mut *connection)
-        .await
-        .map_err(DatabaseError::from)?;
-    failpoint!("node.store.delete_before_commit");
-    Ok(1)
-}
-
 async fn delete_shard(connection: &mut AnyConnection, shard: i64) -> Result<(), DatabaseError> {
     query("DELETE FROM shard_rows WHERE shard = $1").bind(shard).execute(&mut *connection).await?;
     query("DELETE FROM shard_trees WHERE shard = $1").bind(shard).execute(&mut *connection).await?;
-    Ok(())
-}
-
-/// Submissions that expired can't be stored again, and quotas of former days are not asked for.
-async fn forget_expired(
-    connection: &mut AnyConnection,
-    before: u64,
-    backend: Backend,
-) -> Result<(), StoreError> {
-    for statement in [
-        "DELETE FROM submission_headers WHERE expires_at < $1",
-        "DELETE FROM charged_submissions WHERE expires_at < $1",
-    ] {
-        query(statement)
-            .bind(u64_to_sql(before))
-            .execute(&mut *connection)
-            .await
-            .map_err(DatabaseError::from)?;
-    }
-    query("DELETE FROM quota_days WHERE day < $1")
-        .bind(u64_to_sql(before / QUOTA_DAY_SECONDS))
-        .execute(&mut *connection)
-        .await
-        .map_err(DatabaseError::from)?;
-    if backend == Backend::Sqlite {
-        // Pages that are free go back to the file system, some at a time; PostgreSQL sees to itself.
-        query("PRAGMA incremental_vacuum(4096)")
-            .execute(&mut *connection)
-            .await
-            .map_err(DatabaseError::from)?;
-    }
     Ok(())
 }
 
@@ -465,6 +364,12 @@ fn listed(row: &AnyRow) -> Result<Listed, StoreError> {
     })
 }
 
+impl From<dac_database::sqlx::Error> for StoreError {
+    fn from(error: dac_database::sqlx::Error) -> Self {
+        DatabaseError::from(error).into()
+    }
+}
+
 /// As it is stored, and its hash.
 fn encode_record(record: &CheckedRecord) -> (Vec<u8>, B256) {
     let bytes = v1::Record::from(record.record()).encode_to_vec();
@@ -477,12 +382,17 @@ where
     T: dac_database::sqlx::Decode<'r, dac_database::sqlx::Any>
         + dac_database::sqlx::Type<dac_database::sqlx::Any>,
 {
-    Ok(row.try_get(name).map_err(DatabaseError::from)?)
+    Ok(row.try_get(name)?)
 }
 
 fn to_digest(bytes: &[u8]) -> Result<BatchDigest, StoreError> {
     let corrupt = || DatabaseError::Corrupt { what: format!("a digest of {} bytes", bytes.len()) };
     Ok(BatchDigest(B256::try_from(bytes).map_err(|_| corrupt())?))
+}
+
+fn to_address(bytes: &[u8]) -> Result<Address, StoreError> {
+    let corrupt = || DatabaseError::Corrupt { what: format!("an address of {} bytes", bytes.len()) };
+    Ok(Address::try_from(bytes).map_err(|_| corrupt())?)
 }
 
 /// An index or length within a shard: at most 64 MiB.

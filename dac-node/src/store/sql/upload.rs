@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dac_database::sqlx::{query, query_scalar};
-use dac_database::{AnyConnection, Backend, Database, DatabaseError, u64_to_sql};
+use dac_database::sqlx::{query, query_as, query_scalar};
+use dac_database::{AnyConnection, Backend, Database, DatabaseError, u64_from_sql, u64_to_sql};
 use dac_runtime::failpoint;
-use dac_types::B256;
 use dac_types::limits::STORED_ROW_BYTES;
+use dac_types::{B256, BatchDigest, Seat};
 
 use super::{Shared, delete_shard, encode_record, index_to_sql, to_digest};
 use crate::store::{Authority, Commit, Entry, QuotaDay, StoreError, Stored, Upload};
@@ -218,11 +218,8 @@ impl Committing {
         let Self { shard, staged, rows, entry } = self;
         let Entry { digest, record, shard: verified, authority } = &entry;
         let header = record.header();
-        let seat: Option<i64> = query_scalar("SELECT seat FROM batches WHERE digest = $1")
-            .bind(digest.as_bytes().to_vec())
-            .fetch_optional(&mut *connection)
-            .await?;
-        if let Some(seat) = seat {
+        let former = Former::find(connection, *digest).await?;
+        if let Some(Former { seat, is_corrupt: false, .. }) = former {
             // Another upload of the same batch was faster.
             return Err(Abandoned::Refused(Commit::Stored(Stored::new(*digest, to_seat(seat)?))));
         }
@@ -250,19 +247,23 @@ impl Committing {
             .execute(&mut *connection)
             .await?;
         let length = index_to_sql(verified.length);
-        let sequence: i64 = query_scalar(
-            "UPDATE totals SET last_sequence = last_sequence + 1, batches = batches + 1, bytes = bytes + $1 \
-             WHERE id = 0 RETURNING last_sequence",
-        )
-        .bind(length)
-        .fetch_one(&mut *connection)
-        .await?;
+        let (sequence, kept) = match former {
+            None => (next_sequence(connection, length).await?, 0),
+            Some(former) => former.replace(connection, length).await?,
+        };
+        let owed: Option<i64> =
+            query_scalar("SELECT max(keep_until) FROM duties WHERE digest = $1 AND rollup = $2")
+                .bind(digest.as_bytes().to_vec())
+                .bind(header.rollup.to_vec())
+                .fetch_one(&mut *connection)
+                .await?;
+        let keep_until = header.expires_at.max(kept).max(owed.map_or(0, u64_from_sql));
         let (bytes, hash) = encode_record(record);
         let certified = i64::from(record.record().certificate.is_some());
         query(
             "INSERT INTO batches (sequence, digest, rollup, batch_number, epoch, seat, expires_at, payload_length, \
-             n, k, shard, shard_length, certified, record, record_hash) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             n, k, shard, shard_length, certified, record, record_hash, keep_until) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         )
         .bind(sequence)
         .bind(digest.as_bytes().to_vec())
@@ -279,9 +280,64 @@ impl Committing {
         .bind(certified)
         .bind(bytes)
         .bind(hash.to_vec())
+        .bind(u64_to_sql(keep_until))
         .execute(&mut *connection)
         .await?;
         Ok(())
+    }
+}
+
+async fn next_sequence(connection: &mut AnyConnection, length: i64) -> Result<i64, Abandoned> {
+    Ok(query_scalar(
+        "UPDATE totals SET last_sequence = last_sequence + 1, batches = batches + 1, bytes = bytes + $1 \
+         WHERE id = 0 RETURNING last_sequence",
+    )
+    .bind(length)
+    .fetch_one(connection)
+    .await?)
+}
+
+/// The line of a batch that is stored already.
+struct Former {
+    sequence: i64,
+    shard: i64,
+    length: i64,
+    seat: i64,
+    keep_until: u64,
+    is_corrupt: bool,
+}
+
+impl Former {
+    async fn find(connection: &mut AnyConnection, digest: BatchDigest) -> Result<Option<Self>, StoreError> {
+        let line: Option<(i64, i64, i64, i64, i64, i64)> = query_as(
+            "SELECT sequence, shard, shard_length, seat, keep_until, corrupt FROM batches WHERE digest = $1",
+        )
+        .bind(digest.as_bytes().to_vec())
+        .fetch_optional(connection)
+        .await?;
+        Ok(line.map(|(sequence, shard, length, seat, keep_until, corrupt)| Self {
+            sequence,
+            shard,
+            length,
+            seat,
+            keep_until: u64_from_sql(keep_until),
+            is_corrupt: corrupt != 0,
+        }))
+    }
+
+    /// Makes room for the intact one, which takes its place in the order and is kept at least as long.
+    async fn replace(self, connection: &mut AnyConnection, length: i64) -> Result<(i64, u64), Abandoned> {
+        query("DELETE FROM batches WHERE sequence = $1")
+            .bind(self.sequence)
+            .execute(&mut *connection)
+            .await?;
+        delete_shard(connection, self.shard).await?;
+        query("UPDATE totals SET bytes = bytes + $1 - $2 WHERE id = 0")
+            .bind(length)
+            .bind(self.length)
+            .execute(connection)
+            .await?;
+        Ok((self.sequence, self.keep_until))
     }
 }
 
@@ -404,19 +460,14 @@ pub(super) async fn discard(database: &Database, shard: i64) -> Result<(), Store
         .await
 }
 
-async fn stored_seat(
-    shared: &Shared,
-    digest: dac_types::BatchDigest,
-) -> Result<Option<dac_types::Seat>, StoreError> {
-    let seat: Option<i64> = query_scalar("SELECT seat FROM batches WHERE digest = $1")
-        .bind(digest.as_bytes().to_vec())
-        .fetch_optional(shared.database.reads())
-        .await
-        .map_err(DatabaseError::from)?;
-    seat.map(to_seat).transpose()
+/// Whose shard of the batch is stored intact, asked over a connection of its own: what came of a commit is not to be learnt from one
+/// that may have seen it fail.
+async fn stored_seat(shared: &Shared, digest: BatchDigest) -> Result<Option<Seat>, StoreError> {
+    let former = shared.database.reread(move |connection| Box::pin(Former::find(connection, digest))).await?;
+    former.filter(|former| !former.is_corrupt).map(|former| to_seat(former.seat)).transpose()
 }
 
-fn to_seat(seat: i64) -> Result<dac_types::Seat, StoreError> {
+fn to_seat(seat: i64) -> Result<Seat, StoreError> {
     let corrupt = || DatabaseError::Corrupt { what: format!("seat {seat}") };
-    Ok(dac_types::Seat(u8::try_from(seat).map_err(|_| corrupt())?))
+    Ok(Seat(u8::try_from(seat).map_err(|_| corrupt())?))
 }

@@ -15,6 +15,28 @@ use super::*;
 use crate::testing::{Batch, DAILY_BYTES, EPOCH, NOW, ROLLUP, Wish, World};
 use crate::verify::{IntakeError, intact_tree, row_is_intact, store_shard};
 
+macro_rules! on_both_backends {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(Backend::Sqlite).await;
+            })*
+        }
+        mod postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(Backend::Postgres).await;
+            })*
+        }
+    };
+}
+
+mod ledger;
+mod schema;
+
 const SEAT: Seat = Seat(4);
 const DAY: QuotaDay = QuotaDay { rollup: ROLLUP, day: NOW / QUOTA_DAY_SECONDS };
 
@@ -72,10 +94,16 @@ impl Suite {
             "submission_headers",
             "charged_submissions",
             "quota_days",
+            "duties",
+            "renewals",
         ] {
             assert_eq!(self.count(table).await, 0, "{table}");
         }
         assert_eq!(self.store.totals().await.unwrap(), Totals::default());
+    }
+
+    async fn hold(&self, batch: &Batch) {
+        assert_eq!(self.put(batch).await.unwrap(), stored(batch));
     }
 
     async fn assert_intact(&self, batch: &Batch) {
@@ -455,6 +483,33 @@ async fn what_has_expired_goes_and_the_rest_stays(backend: Backend) {
     assert_eq!(suite.store.list(None, 0, 10).await.unwrap()[0].sequence, 3);
 }
 
+/// Bytes of the file and of its log.
+fn sizes(suite: &Suite) -> Option<(u64, u64)> {
+    let file = suite.database.file()?;
+    let log = file.with_extension("db-wal");
+    let length = |path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    Some((length(&file), length(&log)))
+}
+
+async fn space_goes_back_to_the_file_system(backend: Backend) {
+    let suite = Suite::new(backend).await;
+    for seed in 1..=4 {
+        suite.hold(&suite.world.batch(seed, 24_000_000)).await;
+    }
+    let full = sizes(&suite);
+    assert_eq!(suite.store.delete_expired(NOW + 4000, 10).await.unwrap(), 4);
+    suite.store.give_back().await.unwrap();
+    suite.store.give_back().await.unwrap();
+    if let (Some((file, _)), Some((file_after, log_after))) = (full, sizes(&suite)) {
+        assert!(file > 30_000_000, "4 shards of 8 MB stood in the file: {file}");
+        assert!(file_after < 1_000_000 && log_after == 0, "{file_after} and {log_after} bytes are left");
+    }
+    // And it is still a store.
+    let batch = suite.world.batch(20, 1_000_000);
+    suite.hold(&batch).await;
+    suite.assert_intact(&batch).await;
+}
+
 async fn a_store_is_of_one_member_in_one_domain(backend: Backend) {
     let suite = Suite::new(backend).await;
     let (world, options) = (&suite.world, suite.database.options());
@@ -467,25 +522,6 @@ async fn a_store_is_of_one_member_in_one_domain(backend: Backend) {
         assert!(matches!(opened, Err(StoreError::Database(DatabaseError::Identity { .. }))));
     }
     SqlStore::open(options, world.domain, &key).await.unwrap();
-}
-
-macro_rules! on_both_backends {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(Backend::Sqlite).await;
-            })*
-        }
-        mod postgres {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(Backend::Postgres).await;
-            })*
-        }
-    };
 }
 
 on_both_backends! {
@@ -505,5 +541,6 @@ on_both_backends! {
     corrupted_lines_are_detected,
     listings_follow_the_order_of_storing,
     what_has_expired_goes_and_the_rest_stays,
+    space_goes_back_to_the_file_system,
     a_store_is_of_one_member_in_one_domain,
 }

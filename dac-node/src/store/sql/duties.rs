@@ -1,0 +1,299 @@
+//! What L1 said, line by line: all of it idempotent, since reading may begin again anywhere.
+
+use dac_chain::feed::{Cursor, Fact, Origin, RenewedCoverage};
+use dac_chain::{RecordedCertificate, SettledBatch};
+use dac_database::sqlx::{Row, query, query_scalar};
+use dac_database::{AnyConnection, Database, DatabaseError, u64_from_sql, u64_to_sql};
+use dac_types::{Address, BatchDigest, Seat};
+
+use super::{block_from_sql, block_to_sql, column, to_address, to_digest};
+use crate::store::{BatchOnL1, DutyCounts, L1Evidence, StoreError, Wanted};
+
+pub(super) async fn cursors(database: &Database) -> Result<Vec<Cursor>, StoreError> {
+    let texts: Vec<String> = query_scalar("SELECT cursor FROM l1_cursors ORDER BY kind, contract")
+        .fetch_all(database.reads())
+        .await?;
+    texts
+        .iter()
+        .map(|text| {
+            Cursor::from_text(text).map_err(|error| DatabaseError::Corrupt { what: error.to_string() }.into())
+        })
+        .collect()
+}
+
+async fn set_cursor(connection: &mut AnyConnection, cursor: &Cursor) -> Result<(), StoreError> {
+    let (kind, contract) = match cursor.origin() {
+        Origin::Log(contract) => (0_i64, contract),
+        Origin::Settlement(contract) => (1, contract),
+    };
+    query(
+        "INSERT INTO l1_cursors (kind, contract, cursor) VALUES ($1, $2, $3) \
+         ON CONFLICT (kind, contract) DO UPDATE SET cursor = excluded.cursor",
+    )
+    .bind(kind)
+    .bind(contract.to_vec())
+    .bind(cursor.to_text())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn learn(
+    connection: &mut AnyConnection,
+    facts: Vec<Fact>,
+    cursor: Cursor,
+) -> Result<(), StoreError> {
+    for fact in facts {
+        match fact {
+            Fact::Recorded(RecordedCertificate {
+                digest,
+                rollup,
+                batch_number,
+                epoch,
+                expires_at,
+                block,
+                ..
+            }) => {
+                let batch = BatchOnL1 { digest, rollup, batch_number, epoch, expires_at };
+                add(connection, &batch, Some(block), None).await?;
+            }
+            Fact::Settled { rollup, batch } => {
+                let SettledBatch { digest, batch_number, epoch, expires_at, block, .. } = batch;
+                let batch = BatchOnL1 { digest, rollup, batch_number, epoch, expires_at };
+                add(connection, &batch, None, Some(block)).await?;
+                keep_as_renewed(connection, rollup, batch_number).await?;
+            }
+            Fact::Renewed(RenewedCoverage { rollup, last_batch, expires_at, .. }) => {
+                renew(connection, rollup, last_batch, expires_at).await?;
+            }
+        }
+    }
+    set_cursor(connection, &cursor).await
+}
+
+/// Renewals may have been signed, or read, before the batch was seen to settle.
+async fn keep_as_renewed(
+    connection: &mut AnyConnection,
+    rollup: Address,
+    batch_number: u64,
+) -> Result<(), StoreError> {
+    let renewed: Option<i64> =
+        query_scalar("SELECT max(expires_at) FROM renewals WHERE rollup = $1 AND last_batch >= $2")
+            .bind(rollup.to_vec())
+            .bind(u64_to_sql(batch_number))
+            .fetch_one(&mut *connection)
+            .await?;
+    match renewed {
+        Some(renewed) => keep(connection, rollup, batch_number, u64_from_sql(renewed)).await,
+        None => Ok(()),
+    }
+}
+
+/// Keeps all settled batches of a rollup up to a number for longer.
+pub(super) async fn renew(
+    connection: &mut AnyConnection,
+    rollup: Address,
+    last_batch: u64,
+    expires_at: u64,
+) -> Result<(), StoreError> {
+    query(
+        "INSERT INTO renewals (rollup, last_batch, expires_at) VALUES ($1, $2, $3) \
+         ON CONFLICT (rollup, last_batch, expires_at) DO NOTHING",
+    )
+    .bind(rollup.to_vec())
+    .bind(u64_to_sql(last_batch))
+    .bind(u64_to_sql(expires_at))
+    .execute(&mut *connection)
+    .await?;
+    // What others cover is not needed: a batch is kept until the latest of all.
+    query("DELETE FROM renewals WHERE rollup = $1 AND last_batch <= $2 AND expires_at < $3")
+        .bind(rollup.to_vec())
+        .bind(u64_to_sql(last_batch))
+        .bind(u64_to_sql(expires_at))
+        .execute(&mut *connection)
+        .await?;
+    keep(connection, rollup, last_batch, expires_at).await
+}
+
+async fn keep(
+    connection: &mut AnyConnection,
+    rollup: Address,
+    last_batch: u64,
+    until: u64,
+) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE duties SET keep_until = $3 WHERE rollup = $1 AND batch_number <= $2 AND settled_block >= 0 AND keep_until < $3",
+        "UPDATE batches SET keep_until = $3 FROM duties WHERE duties.digest = batches.digest \
+         AND duties.rollup = batches.rollup AND duties.rollup = $1 AND duties.batch_number <= $2 \
+         AND duties.settled_block >= 0 AND batches.keep_until < $3",
+        "UPDATE bad_seats SET keep_until = $3 FROM duties WHERE duties.digest = bad_seats.digest \
+         AND duties.rollup = $1 AND duties.batch_number <= $2 AND duties.settled_block >= 0 AND bad_seats.keep_until < $3",
+    ] {
+        query(statement)
+            .bind(rollup.to_vec())
+            .bind(u64_to_sql(last_batch))
+            .bind(u64_to_sql(until))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn add(
+    connection: &mut AnyConnection,
+    batch: &BatchOnL1,
+    recorded: Option<u64>,
+    settled: Option<u64>,
+) -> Result<(), StoreError> {
+    // What one contract says twice of one digest is the same, or a lie that its record will show.
+    query(
+        "INSERT INTO duties (digest, rollup, batch_number, epoch, expires_at, keep_until, recorded_block, settled_block, refuted) \
+         VALUES ($1, $2, $3, $4, $5, $5, $6, $7, 0) ON CONFLICT (digest, rollup) DO UPDATE SET \
+         recorded_block = CASE WHEN excluded.recorded_block >= 0 THEN excluded.recorded_block ELSE duties.recorded_block END, \
+         settled_block = CASE WHEN excluded.settled_block >= 0 THEN excluded.settled_block ELSE duties.settled_block END",
+    )
+    .bind(batch.digest.as_bytes().to_vec())
+    .bind(batch.rollup.to_vec())
+    .bind(u64_to_sql(batch.batch_number))
+    .bind(u64_to_sql(batch.epoch))
+    .bind(u64_to_sql(batch.expires_at))
+    .bind(block_to_sql(recorded))
+    .bind(block_to_sql(settled))
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn unlearn(
+    connection: &mut AnyConnection,
+    block: u64,
+    cursor: Cursor,
+) -> Result<(), StoreError> {
+    let block = block_to_sql(Some(block));
+    match cursor.origin() {
+        Origin::Log(_) => {
+            query("UPDATE duties SET recorded_block = -1 WHERE recorded_block > $1")
+                .bind(block)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Origin::Settlement(rollup) => {
+            query("UPDATE duties SET settled_block = -1 WHERE settled_block > $1 AND rollup = $2")
+                .bind(block)
+                .bind(rollup.to_vec())
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    query("DELETE FROM duties WHERE recorded_block < 0 AND settled_block < 0")
+        .execute(&mut *connection)
+        .await?;
+    set_cursor(connection, &cursor).await
+}
+
+pub(super) async fn assign(
+    connection: &mut AnyConnection,
+    seats: Vec<(u64, Seat)>,
+) -> Result<(), StoreError> {
+    query("DELETE FROM owed_seats").execute(&mut *connection).await?;
+    for (epoch, seat) in seats {
+        query("INSERT INTO owed_seats (epoch, seat) VALUES ($1, $2)")
+            .bind(u64_to_sql(epoch))
+            .bind(i64::from(seat.0))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn counts(connection: &mut AnyConnection, now: u64) -> Result<DutyCounts, StoreError> {
+    let row = query(
+        "SELECT count(*) AS owed, count(CASE WHEN b.corrupt = 0 THEN 1 END) AS held, \
+         count(CASE WHEN b.digest IS NULL AND x.digest IS NULL THEN 1 END) AS missing, \
+         count(CASE WHEN b.digest IS NULL AND x.digest IS NOT NULL THEN 1 END) AS bad \
+         FROM duties d JOIN owed_seats s ON s.epoch = d.epoch LEFT JOIN batches b ON b.digest = d.digest \
+         LEFT JOIN bad_seats x ON x.digest = d.digest WHERE d.keep_until >= $1 AND d.refuted = 0",
+    )
+    .bind(u64_to_sql(now))
+    .fetch_one(&mut *connection)
+    .await?;
+    let corrupt: i64 = query_scalar("SELECT count(*) FROM batches WHERE corrupt = 1 AND keep_until >= $1")
+        .bind(u64_to_sql(now))
+        .fetch_one(&mut *connection)
+        .await?;
+    let number = |name| column::<i64>(&row, name).map(i64::cast_unsigned);
+    Ok(DutyCounts {
+        owed: number("owed")?,
+        held: number("held")?,
+        missing: number("missing")?,
+        bad: number("bad")?,
+        corrupt: corrupt.cast_unsigned(),
+    })
+}
+
+pub(super) async fn wanted(
+    connection: &mut AnyConnection,
+    now: u64,
+    after: Option<(u64, BatchDigest)>,
+    limit: u32,
+) -> Result<Vec<Wanted>, StoreError> {
+    let (from, digest) = match after {
+        Some((keep_until, digest)) => (keep_until.max(now), digest.as_bytes().to_vec()),
+        None => (now, Vec::new()),
+    };
+    let mut wanted = Vec::new();
+    for statement in [
+        "SELECT d.digest, d.rollup, d.batch_number, d.epoch, s.seat, d.expires_at, d.keep_until, d.recorded_block, \
+         d.settled_block, CASE WHEN b.digest IS NULL THEN 0 ELSE 1 END AS corrupt \
+         FROM duties d JOIN owed_seats s ON s.epoch = d.epoch LEFT JOIN batches b ON b.digest = d.digest \
+         WHERE (d.keep_until > $1 OR (d.keep_until = $1 AND d.digest > $2)) AND d.refuted = 0 \
+         AND (b.digest IS NULL OR b.corrupt = 1) \
+         AND NOT EXISTS (SELECT 1 FROM bad_seats x WHERE x.digest = d.digest) \
+         ORDER BY d.keep_until, d.digest LIMIT $3",
+        // Whether or not L1 knows of it, what was stored was promised.
+        "SELECT b.digest, b.rollup, b.batch_number, b.epoch, b.seat, b.expires_at, b.keep_until, \
+         CAST(-1 AS BIGINT) AS recorded_block, CAST(-1 AS BIGINT) AS settled_block, b.corrupt FROM batches b \
+         WHERE b.corrupt = 1 AND (b.keep_until > $1 OR (b.keep_until = $1 AND b.digest > $2)) \
+         AND NOT EXISTS (SELECT 1 FROM duties d JOIN owed_seats s ON s.epoch = d.epoch \
+         WHERE d.digest = b.digest AND d.refuted = 0) \
+         AND NOT EXISTS (SELECT 1 FROM bad_seats x WHERE x.digest = b.digest) \
+         ORDER BY b.keep_until, b.digest LIMIT $3",
+    ] {
+        let rows = query(statement)
+            .bind(u64_to_sql(from))
+            .bind(digest.clone())
+            .bind(i64::from(limit))
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in &rows {
+            wanted.push(to_wanted(row)?);
+        }
+    }
+    wanted.sort_unstable_by_key(Wanted::place);
+    wanted.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(wanted)
+}
+
+fn to_wanted(row: &dac_database::sqlx::any::AnyRow) -> Result<Wanted, StoreError> {
+    let digest = to_digest(&column::<Vec<u8>>(row, "digest")?)?;
+    let settled = block_from_sql(row.try_get("settled_block")?);
+    let recorded = block_from_sql(row.try_get("recorded_block")?);
+    let evidence = settled
+        .map(|block| L1Evidence::Settled { block })
+        .or(recorded.map(|block| L1Evidence::Recorded { block }));
+    let seat = u8::try_from(column::<i64>(row, "seat")?)
+        .map_err(|_| StoreError::Corrupt { digest, what: "the seat" })?;
+    Ok(Wanted {
+        batch: BatchOnL1 {
+            digest,
+            rollup: to_address(&column::<Vec<u8>>(row, "rollup")?)?,
+            batch_number: u64_from_sql(column(row, "batch_number")?),
+            epoch: u64_from_sql(column(row, "epoch")?),
+            expires_at: u64_from_sql(column(row, "expires_at")?),
+        },
+        keep_until: u64_from_sql(column(row, "keep_until")?),
+        seat: Seat(seat),
+        is_corrupt: column::<i64>(row, "corrupt")? != 0,
+        evidence,
+    })
+}

@@ -1,0 +1,91 @@
+//! Databases of former versions, and of later ones.
+
+use dac_database::sqlx::query;
+use dac_database::{Database, Migration, u64_to_sql};
+use prost::Message;
+
+use super::*;
+use crate::store::sql::MIGRATIONS;
+
+/// What the first version wrote for a batch of one row, in its own words.
+async fn put_as_version_1(database: &Database, batch: &Batch) {
+    let (record, shard) =
+        (dac_proto::v1::Record::from(&batch.record(SEAT)).encode_to_vec(), batch.shard(SEAT));
+    let leaf_hashes: Vec<u8> =
+        batch.checked_shard(SEAT).tree().leaf_hashes().iter().flat_map(|hash| hash.0).collect();
+    let batch = batch.clone();
+    database
+        .transaction::<_, DatabaseError, _>(move |connection| {
+            Box::pin(async move {
+                query("INSERT INTO shard_rows (shard, row_index, data) VALUES (7, 0, $1)")
+                    .bind(shard.to_vec())
+                    .execute(&mut *connection)
+                    .await?;
+                query("INSERT INTO shard_trees (shard, leaf_hashes) VALUES (7, $1)")
+                    .bind(leaf_hashes)
+                    .execute(&mut *connection)
+                    .await?;
+                let hash = dac_types::keccak256(&record);
+                query(
+                    "INSERT INTO batches (sequence, digest, rollup, batch_number, epoch, seat, expires_at, payload_length, \
+                     n, k, shard, shard_length, certified, record, record_hash) \
+                     VALUES (1, $1, $2, $3, $4, 4, $5, $6, 7, 3, 7, $7, 0, $8, $9)",
+                )
+                .bind(batch.digest.as_bytes().to_vec())
+                .bind(batch.header.rollup.to_vec())
+                .bind(u64_to_sql(batch.header.batch_number))
+                .bind(u64_to_sql(batch.header.epoch))
+                .bind(u64_to_sql(batch.header.expires_at))
+                .bind(u64_to_sql(batch.header.payload_length))
+                .bind(i64::try_from(shard.len()).unwrap())
+                .bind(record)
+                .bind(hash.to_vec())
+                .execute(&mut *connection)
+                .await?;
+                query("UPDATE totals SET last_sequence = 1, batches = 1, bytes = $1")
+                    .bind(i64::try_from(shard.len()).unwrap())
+                    .execute(&mut *connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+}
+
+async fn a_database_of_the_first_version_is_brought_forward(backend: Backend) {
+    let (world, database) = (World::new(), TestDatabase::new(backend).await);
+    let batch = world.batch(1, 1000);
+    let first = database.open(&MIGRATIONS[..1]).await;
+    put_as_version_1(&first, &batch).await;
+    first.close().await;
+    let store = open(&database, &world).await.unwrap();
+    let mut suite = Suite { world, database, store };
+    for _ in 0..2 {
+        suite.assert_intact(&batch).await;
+        assert_eq!(suite.store.totals().await.unwrap().batches, 1);
+        assert_eq!(suite.store.duty_counts(NOW).await.unwrap(), DutyCounts::default());
+        assert_eq!(suite.store.scrub().await.unwrap(), Scrub::default());
+        suite.restart().await;
+    }
+    // It is kept until its own expiry.
+    assert_eq!(suite.store.delete_expired(batch.header.expires_at, 10).await.unwrap(), 0);
+    assert_eq!(suite.store.delete_expired(batch.header.expires_at + 1, 10).await.unwrap(), 1);
+}
+
+async fn a_newer_schema_is_refused(backend: Backend) {
+    let suite = Suite::new(backend).await;
+    let next = Migration { version: 3, name: "later", sql: "CREATE TABLE later (id BIGINT PRIMARY KEY\n);" };
+    let migrations: Vec<Migration> = MIGRATIONS.iter().copied().chain([next]).collect();
+    suite.database.open(&migrations).await.close().await;
+    let refused = open(&suite.database, &suite.world).await;
+    assert!(
+        matches!(refused, Err(StoreError::Database(DatabaseError::SchemaTooNew { found: 3, known: 2 }))),
+        "{refused:?}"
+    );
+}
+
+on_both_backends! {
+    a_database_of_the_first_version_is_brought_forward,
+    a_newer_schema_is_refused,
+}
