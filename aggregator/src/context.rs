@@ -1,10 +1,11 @@
 //! What all batches share: who we are, what we know of L1, where things are kept, how much may be in flight.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use dac_chain::{RegistryView, RegistryWatch, Stale, TransactionSigner};
 use dac_runtime::clock::Clock;
+use dac_runtime::workers::Workers;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,7 +38,7 @@ pub struct Context {
     /// Our key.
     pub signer: Arc<dyn TransactionSigner>,
     /// Where batches are kept.
-    pub store: Store,
+    pub store: Arc<dyn Store>,
     /// What L1 says.
     pub registry: RegistryWatch,
     /// What time it is.
@@ -46,6 +47,8 @@ pub struct Context {
     pub keys: KeyRing,
     /// Members' endpoints.
     pub members: Members,
+    /// Threads for arithmetic.
+    pub workers: Workers,
     /// Where encoding runs.
     pub encoders: Arc<Encoders>,
     /// The way to L1.
@@ -64,16 +67,9 @@ impl Context {
         self.clock.now_unix_seconds()
     }
 
-    /// Unix milliseconds: the clock's second, with the machine's fraction where both agree.
+    /// Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
-        let seconds = self.now();
-        let machine = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
-        let machine = u64::try_from(machine).unwrap_or(u64::MAX);
-        if machine / 1000 >= seconds && machine / 1000 - seconds <= 1 {
-            machine
-        } else {
-            seconds.saturating_mul(1000)
-        }
+        self.clock.now_unix_millis()
     }
 
     /// The registry's snapshot, unless it is too old to decide anything by.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use dac_chain::TransactionSigner;
 use dac_coding::{CodingError, EncodedBatch};
+use dac_runtime::workers::Workers;
 use dac_types::{
     BatchHeader, Committee, Domain, EcdsaSignature, EcdsaSignatureError, Geometry, Record, Seat,
     SignedSubmission,
@@ -58,10 +59,11 @@ impl Loaded {
     }
 }
 
-/// The bounds of encoding: workers, and bytes of encoded payloads.
+/// The bounds of encoding: how many at once, and bytes of encoded payloads.
 #[derive(Debug)]
 pub struct Encoders {
-    workers: Arc<Semaphore>,
+    workers: Workers,
+    turns: Arc<Semaphore>,
     fresh: Arc<Semaphore>,
     stragglers: Arc<Semaphore>,
     fresh_kib: u32,
@@ -69,13 +71,14 @@ pub struct Encoders {
 }
 
 impl Encoders {
-    /// So many workers and bytes. Batches that wait for their certificate and stragglers have separate shares.
-    pub fn new(workers: usize, fresh_bytes: u64, straggler_bytes: u64) -> Self {
+    /// So many encodings at once, and bytes. Batches that wait for their certificate and stragglers have separate shares.
+    pub fn new(workers: Workers, at_once: usize, fresh_bytes: u64, straggler_bytes: u64) -> Self {
         let kib = |bytes: u64| u32::try_from((bytes >> 10).clamp(1, 1 << 28)).expect("clamped");
         let (fresh_kib, straggler_kib) = (kib(fresh_bytes), kib(straggler_bytes));
         let semaphore = |permits: u32| Arc::new(Semaphore::new(permits as usize));
         Self {
-            workers: Arc::new(Semaphore::new(workers)),
+            workers,
+            turns: Arc::new(Semaphore::new(at_once)),
             fresh: semaphore(fresh_kib),
             stragglers: semaphore(straggler_kib),
             fresh_kib,
@@ -97,18 +100,18 @@ impl Encoders {
         &self,
         work: impl FnOnce() -> Result<T, EncodeError> + Send + 'static,
     ) -> Result<T, EncodeError> {
-        let permit = Arc::clone(&self.workers).acquire_owned().await.expect("never closed");
-        let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("never closed");
+        let done = self.workers.run(move || {
+            let _turn = turn;
             work()
         });
-        task.await.map_err(|_| EncodeError::Worker)?
+        done.await.map_err(|_| EncodeError::Worker)?
     }
 
     /// Reads, checks and encodes a payload.
     async fn load(
         &self,
-        store: &Store,
+        store: &dyn Store,
         upload: UploadId,
         submission: &SignedSubmission,
         geometry: Geometry,
@@ -137,7 +140,7 @@ impl Encoders {
 /// Where a batch's payload is found by all who deliver it.
 #[derive(Debug)]
 pub struct Cargo {
-    store: Store,
+    store: Arc<dyn Store>,
     encoders: Arc<Encoders>,
     upload: UploadId,
     submission: SignedSubmission,
@@ -157,7 +160,7 @@ struct CargoState {
 impl Cargo {
     /// Nothing is loaded yet.
     pub fn new(
-        store: Store,
+        store: Arc<dyn Store>,
         encoders: Arc<Encoders>,
         upload: UploadId,
         submission: SignedSubmission,
@@ -173,7 +176,7 @@ impl Cargo {
             return Ok(loaded);
         }
         let (loaded, _) =
-            self.encoders.load(&self.store, self.upload, &self.submission, geometry, urgency).await?;
+            self.encoders.load(&*self.store, self.upload, &self.submission, geometry, urgency).await?;
         Ok(self.keep(loaded))
     }
 
@@ -201,7 +204,7 @@ impl Cargo {
         let _one = self.loading.lock().await;
         let geometry = committee.quorum().geometry();
         let (loaded, encoded) =
-            self.encoders.load(&self.store, self.upload, &self.submission, geometry, Urgency::Fresh).await?;
+            self.encoders.load(&*self.store, self.upload, &self.submission, geometry, Urgency::Fresh).await?;
         let commitment = encoded.ok_or(EncodeError::Worker)?.commitment().clone();
         let (submission, signer, epoch, quorum) =
             (self.submission.clone(), Arc::clone(signer), committee.epoch(), committee.quorum());

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use clap::Parser;
 use dac_aggregator::config::{AggregatorConfig, KeysConfig, explain};
 use dac_aggregator::service::aggregator::{Addresses, Aggregator, Listener, Parts};
-use dac_aggregator::store::{Owner, Store};
+use dac_aggregator::store::{Owner, SqlStore};
 use dac_chain::{CertificateLogReader, Endpoints, Follower, RpcL1, RpcRegistryReader, TransactionSigner};
 use dac_client::Dialer;
 use dac_runtime::clock::SystemClock;
 use dac_runtime::config::ConfigArgs;
+use dac_runtime::workers::Workers;
 use dac_runtime::{config, monitor, shutdown, telemetry, tls};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -112,7 +113,7 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         .await?;
 
     let owner = Owner { domain: chain.domain(), disperser: signer.address() };
-    let store = Store::open(&config.store, owner).await?;
+    let store = SqlStore::open(&config.store, owner).await?;
     let mut dialer = Dialer::new(config.endpoint_policy()).connect_timeout(*config.dispersal.connect_timeout);
     dialer = dialer.tls(config.dispersal.tls.load(*config.dispersal.connect_timeout)?);
     let grpc = TcpListener::bind(config.grpc.listen).await?;
@@ -127,11 +128,12 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         domain: chain.domain(),
         signer,
         l1_signer,
-        store,
+        store: Arc::new(store),
         registry,
         l1: Arc::new(RpcL1::new(endpoints)),
         poster: config.poster(),
         clock: Arc::new(SystemClock),
+        workers: Workers::threads(),
         dialer,
         calls: config.calls(),
         posting: config.posting(),

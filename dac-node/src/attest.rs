@@ -10,7 +10,7 @@ use dac_types::{Attestation, BatchDigest};
 use thiserror::Error;
 
 use crate::store::Stored;
-use crate::workers::Workers;
+use dac_runtime::workers::Workers;
 
 /// The key could not be used.
 #[derive(Debug, Error)]

@@ -8,7 +8,7 @@ use dac_types::{AggregateAttestation, BatchHeader, Certificate, Committee, Domai
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::workers::{WorkLost, Workers};
+use dac_runtime::workers::{WorkLost, Workers};
 
 /// Committees whose keys are kept: checking 256 keys takes tens of milliseconds.
 const COMMITTEES_KEPT: usize = 8;

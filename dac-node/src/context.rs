@@ -17,7 +17,7 @@ use crate::certificates::CertificateChecker;
 use crate::disk::Disk;
 use crate::limits::{ClientLimits, Uploads};
 use crate::store::{ShardId, Store, StoreError};
-use crate::workers::Workers;
+use dac_runtime::workers::Workers;
 
 /// Times and sizes that the handlers go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,6 @@
 //! | [`retain`] | deletion of what has expired |
 //! | [`disk`] | room on the file system |
 //! | [`skew`] | this clock against L1's |
-//! | [`workers`] | threads for arithmetic |
 
 pub mod admit;
 pub mod attest;
@@ -34,4 +33,3 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod verify;
-pub mod workers;

@@ -34,7 +34,7 @@ use crate::limits::{ClientLimits, ClientRates, UploadLimits, Uploads};
 use crate::retain::{self, Retention, Times};
 use crate::skew::{ClockNews, ClockWatch, seconds_ahead};
 use crate::store::Store;
-use crate::workers::Workers;
+use dac_runtime::workers::Workers;
 
 /// How often the health of the whole is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);

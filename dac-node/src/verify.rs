@@ -16,7 +16,7 @@ use dac_types::{B256, BatchDigest, Geometry, Seat};
 use thiserror::Error;
 
 use crate::store::{Authority, CHUNKS_PER_ROW, Commit, Entry, Store, StoreError, Upload, VerifiedShard};
-use crate::workers::{WorkLost, Workers};
+use dac_runtime::workers::{WorkLost, Workers};
 
 /// Why an upload came to nothing.
 #[derive(Debug, Error)]

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{Grpc, store_status};
 use crate::convert;
 use crate::service::Submitted;
+use crate::store::Upload;
 use crate::submit::{self, Identified, PayloadCheck, Refusal};
 
 /// When a busy aggregator may have room again.
@@ -108,7 +109,8 @@ async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, St
         Reason::Busy.status_with_retry(message, BUSY_RETRY)
     })?;
 
-    let mut upload = ctx.store.begin_upload(ctx.now_ms()).await.map_err(|error| store_status(&error))?;
+    let mut upload =
+        Upload::begin(Arc::clone(&ctx.store), ctx.now_ms()).await.map_err(|error| store_status(&error))?;
     let mut check = PayloadCheck::new(&submission);
     while let Some(piece) = pieces.piece().await? {
         check.push(&piece)?;

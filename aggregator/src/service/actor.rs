@@ -74,7 +74,7 @@ impl Actor {
         let (offer, offers) = mpsc::channel(OFFERS_MAX);
         let (view, watch) = watch::channel(Arc::new(batch.clone()));
         let cargo = Arc::new(Cargo::new(
-            ctx.store.clone(),
+            Arc::clone(&ctx.store),
             Arc::clone(&ctx.encoders),
             upload,
             batch.submission.clone(),
@@ -478,7 +478,8 @@ async fn committee_keys(shipment: &Shipment) -> Result<Arc<dac_bls::CommitteeKey
     let view =
         ctx.registry.wait_for(|view| view.committee(epoch).is_some()).await.map_err(|e| e.to_string())?;
     let committee = view.committee(epoch).cloned().ok_or("the epoch is gone")?;
-    let keys = tokio::task::spawn_blocking(move || ctx.keys.keys(&committee));
+    let workers = ctx.workers.clone();
+    let keys = workers.run(move || ctx.keys.keys(&committee));
     keys.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
@@ -488,7 +489,8 @@ async fn aggregate(shipment: Arc<Shipment>, signatures: Vec<(Seat, SignatureByte
     let collected = match committee_keys(&shipment).await {
         Ok(keys) => {
             let (record, domain) = (Arc::clone(&shipment.record), ctx.identity.domain);
-            tokio::task::spawn_blocking(move || collect(&keys, &domain, &record.header, &signatures))
+            ctx.workers
+                .run(move || collect(&keys, &domain, &record.header, &signatures))
                 .await
                 .map_err(|error| error.to_string())
                 .and_then(|collected| collected.map_err(|error| error.to_string()))
@@ -517,7 +519,8 @@ async fn check_signature(shipment: Arc<Shipment>, seat: Seat, signature: Signatu
             }
         }
     };
-    if let Ok(good) = tokio::task::spawn_blocking(move || is_good(&keys, digest, seat, signature)).await {
+    let workers = shipment.ctx.workers.clone();
+    if let Ok(good) = workers.run(move || is_good(&keys, digest, seat, signature)).await {
         let _ = shipment.events.send(Event::SignatureChecked { digest, seat, good }).await;
     }
 }

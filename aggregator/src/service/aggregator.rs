@@ -13,6 +13,7 @@ use dac_runtime::clock::Clock;
 use dac_runtime::grpc::{self, Acceptor, Incoming, ListenerLimits, ServeError, tonic_health};
 use dac_runtime::monitor::{self, Health};
 use dac_runtime::shutdown;
+use dac_runtime::workers::Workers;
 use dac_types::Domain;
 use dac_types::limits::MESSAGE_MAX_BYTES;
 use serde::Serialize;
@@ -98,7 +99,7 @@ pub struct Parts {
     /// The key of the L1 account that pays.
     pub l1_signer: Arc<dyn TransactionSigner>,
     /// What it keeps; opened for this disperser.
-    pub store: Store,
+    pub store: Arc<dyn Store>,
     /// What the registry says.
     pub registry: RegistryWatch,
     /// Where certificates are recorded.
@@ -107,6 +108,8 @@ pub struct Parts {
     pub poster: PosterConfig,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Threads for arithmetic.
+    pub workers: Workers,
     /// How members are connected to.
     pub dialer: Dialer,
     /// How members are called.
@@ -164,7 +167,7 @@ impl Aggregator {
         let (poster, outcomes) = Poster::start(
             parts.poster.clone(),
             Arc::clone(&witness) as Arc<dyn L1>,
-            Arc::new(parts.store.clone()),
+            parts.store.books(),
             parts.l1_signer,
             stopping.clone(),
         )
@@ -178,7 +181,13 @@ impl Aggregator {
             clock: parts.clock,
             keys: KeyRing::default(),
             members: Members::new(parts.dialer, parts.calls),
-            encoders: Arc::new(Encoders::new(encoders, encoded_bytes, straggler_bytes)),
+            encoders: Arc::new(Encoders::new(
+                parts.workers.clone(),
+                encoders,
+                encoded_bytes,
+                straggler_bytes,
+            )),
+            workers: parts.workers,
             posting: Posting::new(poster, outcomes, &parts.poster, witness, parts.posting),
             settings: parts.settings,
             tasks: TaskTracker::new(),

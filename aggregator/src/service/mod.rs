@@ -168,7 +168,7 @@ impl Batches {
     ) -> Result<Submitted, StoreError> {
         let batch = Batch::received(id, submission, self.ctx.now_ms()).posted_by(posting);
         let upload_id = upload.id();
-        match self.ctx.store.create(batch.clone(), upload).await? {
+        match upload.create(batch.clone()).await? {
             Creation::Refused(taken) => Ok(Submitted::Refused(taken)),
             Creation::Exists => self.taken(id).await?.map(Submitted::Batch).ok_or(StoreError::Missing { id }),
             Creation::Created { replaced } => {

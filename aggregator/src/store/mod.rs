@@ -1,29 +1,29 @@
 //! What the aggregator keeps: batches and what members said to them, payloads until all have their shard, and the
-//! poster's books. SQLite or PostgreSQL, through `dac-database`.
+//! poster's books.
 //!
-//! A payload is staged row by row in an [`Upload`]; it becomes a batch in one transaction, or is removed. Every later
-//! change of a batch carries the version it was made from, so that two writers never overwrite one another.
+//! [`Store`] is what the service needs; [`SqlStore`] keeps it in SQLite or PostgreSQL, through `dac-database`. A payload
+//! is staged row by row in an [`Upload`]; it becomes a batch in one transaction, or is removed. Every later change of a
+//! batch carries the version it was made from, so that two writers never overwrite one another.
 
-mod batches;
-mod payload;
-mod postings;
-mod rows;
-mod settlements;
+mod sql;
+mod types;
+mod upload;
 
-use dac_database::{Database, DatabaseError, DatabaseOptions, Migration};
-use dac_types::{Address, B256, BatchDigest, Domain};
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dac_chain::PosterStore;
+use dac_database::DatabaseError;
+use dac_types::{Address, BatchDigest};
 use thiserror::Error;
 
-pub use batches::{Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, Versioned};
-pub use payload::{Upload, UploadId};
+pub use sql::{Owner, SqlStore};
+pub use types::{Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, Versioned};
+pub use upload::{Upload, UploadId};
 
-use crate::batch::SubmissionDigest;
-
-const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "batches", sql: include_str!("../../migrations/0001_batches.sql") },
-    Migration { version: 2, name: "posting", sql: include_str!("../../migrations/0002_posting.sql") },
-    Migration { version: 3, name: "settlements", sql: include_str!("../../migrations/0003_settlements.sql") },
-];
+use crate::batch::{Batch, SubmissionDigest};
 
 /// Why the store did not do what it was asked to.
 #[derive(Debug, Error)]
@@ -73,59 +73,65 @@ impl From<dac_database::sqlx::Error> for StoreError {
     }
 }
 
-/// Whose data a database holds. It refuses to open under another name.
-#[derive(Clone, Copy, Debug)]
-pub struct Owner {
-    /// Chain and registry.
-    pub domain: Domain,
-    /// The aggregator's address.
-    pub disperser: Address,
-}
+/// Where batches, payloads and the poster's books are kept. Whatever returns `Ok` from a change is durable.
+///
+/// A caller that goes away neither stops a change half-way nor undoes it.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Begins to stage a payload under a new name.
+    async fn begin_upload(&self, upload: UploadId, now_ms: u64) -> Result<(), StoreError>;
 
-/// The store. Clones share its connections.
-#[derive(Clone, Debug)]
-pub struct Store {
-    database: Database,
-}
+    /// Adds rows to a staged payload: each of `STORED_ROW_BYTES`, only the payload's last one shorter.
+    async fn stage(&self, upload: UploadId, first_row: u32, rows: Vec<Bytes>) -> Result<(), StoreError>;
 
-impl Store {
-    /// Opens it, binds it to its owner, and removes what unfinished uploads and finished batches left behind.
-    pub async fn open(options: &DatabaseOptions, owner: Owner) -> Result<Self, StoreError> {
-        let database = Database::open(options, MIGRATIONS).await?;
-        database
-            .bind_identity(&[
-                ("role", "aggregator"),
-                ("chain_id", &owner.domain.chain_id.to_string()),
-                ("registry", &owner.domain.registry.to_string()),
-                ("disperser", &owner.disperser.to_string()),
-            ])
-            .await?;
-        let store = Self { database };
-        store.remove_leftovers().await?;
-        Ok(store)
-    }
+    /// Removes a staged payload. One that became a batch's meanwhile stays.
+    async fn abandon_upload(&self, upload: UploadId) -> Result<(), StoreError>;
+
+    /// Makes a staged payload a batch: durable, and visible to all, when this returns.
+    async fn create(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError>;
+
+    /// A whole payload of `length` bytes, checked to be what was staged.
+    async fn read_payload(&self, upload: UploadId, length: u64) -> Result<Bytes, StoreError>;
+
+    /// Removes a payload that nobody needs any more. Again changes nothing.
+    async fn drop_payload(&self, upload: UploadId) -> Result<(), StoreError>;
+
+    /// Who holds a batch number.
+    async fn holder(&self, rollup: Address, batch_number: u64) -> Result<Option<Holder>, StoreError>;
+
+    /// One batch.
+    async fn batch(&self, id: SubmissionDigest) -> Result<Option<Versioned>, StoreError>;
+
+    /// The batch that had a header of this digest.
+    async fn by_digest(&self, digest: BatchDigest) -> Result<Option<SubmissionDigest>, StoreError>;
+
+    /// All batches with work left, oldest first.
+    async fn unfinished(&self) -> Result<Vec<SubmissionDigest>, StoreError>;
+
+    /// Batches newest first, from where a former page ended.
+    async fn list(
+        &self,
+        rollup: Option<Address>,
+        from: Option<PageToken>,
+        entries: u32,
+    ) -> Result<Page, StoreError>;
+
+    /// Persists what changed from `before` to `after`. The new version comes back; where another writer was faster
+    /// nothing is changed, and the error is [`StoreError::Superseded`].
+    async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError>;
+
+    /// How many batches stand in each phase, by [`crate::batch::Phase::name`].
+    async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError>;
+
+    /// Settlements in the poster's books whose batch failed or expired: the process ended before it withdrew them.
+    async fn orphaned_settlements(&self) -> Result<Vec<BatchDigest>, StoreError>;
+
+    /// The poster's books.
+    fn books(&self) -> Arc<dyn PosterStore>;
 
     /// Whether it answers.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.database.ping().await?)
-    }
+    async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Waits for transactions under way and closes all connections.
-    pub async fn close(&self) {
-        self.database.close().await;
-    }
-
-    /// The database itself, for tests that spoil what it holds.
-    #[doc(hidden)]
-    pub const fn database(&self) -> &Database {
-        &self.database
-    }
-}
-
-fn b256(bytes: &[u8]) -> Option<B256> {
-    <[u8; 32]>::try_from(bytes).ok().map(B256::from)
-}
-
-fn batch_digest(bytes: &[u8]) -> Option<BatchDigest> {
-    b256(bytes).map(BatchDigest)
+    /// Waits for changes under way and closes.
+    async fn close(&self);
 }

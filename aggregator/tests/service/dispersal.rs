@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_aggregator::store::Store;
+use dac_aggregator::store::{SqlStore, Store};
 use dac_bls::CommitteeKeys;
 use dac_client::EndpointPolicy;
 use dac_database::sqlx;
@@ -184,11 +184,11 @@ async fn stragglers_get_their_shard_and_the_certificate_after_quorum() {
     };
     tokio::time::timeout(PATIENCE, all_have).await.unwrap();
     // Then the payload is dropped.
-    payload_gone(running.store()).await;
+    payload_gone(&world.opened()).await;
     running.stop().await;
 }
 
-async fn payload_gone(store: &Store) {
+async fn payload_gone(store: &SqlStore) {
     let gone = async {
         loop {
             let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM payload_rows")

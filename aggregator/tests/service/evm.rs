@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dac_aggregator::service::aggregator::Parts;
-use dac_aggregator::store::{Owner, Store};
+use dac_aggregator::store::{Owner, SqlStore};
 use dac_chain::testing::{
     Anvil, CommitteeSpec, RollupSpec, TestCommittee, TestRollup, deploy_committee, deploy_rollup,
 };
@@ -44,7 +44,7 @@ async fn a_batch_is_certified_and_recorded_on_a_real_evm() {
     let parts = Parts {
         domain: committee.domain,
         l1_signer: Arc::new(payer),
-        store: Store::open(database.options(), owner).await.unwrap(),
+        store: Arc::new(SqlStore::open(database.options(), owner).await.unwrap()),
         registry,
         l1: Arc::new(RpcL1::new(anvil.endpoints())),
         poster: PosterConfig {
@@ -119,7 +119,7 @@ impl Chain {
         Running::start(Parts {
             domain,
             l1_signer: Arc::new(key(0x41)),
-            store: Store::open(self.database.options(), owner).await.unwrap(),
+            store: Arc::new(SqlStore::open(self.database.options(), owner).await.unwrap()),
             registry,
             l1: Arc::new(RpcL1::new(self.anvil.endpoints())),
             poster: PosterConfig {

@@ -1,5 +1,6 @@
 //! GetBatch, WatchBatch, ListBatches, GetCertificate.
 
+use dac_aggregator::store::Store;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_types::{B256, HashKind};

@@ -1,5 +1,8 @@
 //! A process that ends at any point, and the next one that goes on.
 
+use std::sync::Arc;
+
+use dac_aggregator::store::{Store, Upload};
 use dac_proto::v1;
 use dac_types::{B256, BatchDigest, HashKind};
 use tonic::Code;
@@ -14,13 +17,13 @@ async fn a_batch_whose_creation_seemed_to_fail_goes_on_when_it_is_submitted_agai
     let bytes = payload(100_000, 1);
     let submission = sign(order(1, HashKind::Opaque, &bytes));
     // As if the connection had broken between the commit and its answer: the store has the batch, nobody works on it.
-    let mut upload = running.store().begin_upload(1).await.unwrap();
+    let mut upload = Upload::begin(Arc::clone(running.store()), 1).await.unwrap();
     for piece in bytes.chunks(10_000) {
         upload.push(piece).await.unwrap();
     }
     let id = dac_aggregator::batch::SubmissionDigest(digest(&submission));
     let batch = dac_aggregator::batch::Batch::received(id, submission.clone(), 1);
-    running.store().create(batch, upload).await.unwrap();
+    upload.create(batch).await.unwrap();
     let (first, second) =
         tokio::join!(running.submit(&submission, &bytes), running.submit(&submission, &bytes));
     assert_eq!(first.unwrap().received_at_ms, second.unwrap().received_at_ms);
@@ -37,14 +40,14 @@ async fn received_batches_are_encoded_after_a_restart() {
     let bytes = payload(100_000, 1);
     let submission = sign(order(1, HashKind::Opaque, &bytes));
     running.stop().await;
-    let store = world.store().await;
-    let mut upload = store.begin_upload(1).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(world.store().await);
+    let mut upload = Upload::begin(Arc::clone(&store), 1).await.unwrap();
     for piece in bytes.chunks(10_000) {
         upload.push(piece).await.unwrap();
     }
     let id = dac_aggregator::batch::SubmissionDigest(digest(&submission));
     let batch = dac_aggregator::batch::Batch::received(id, submission.clone(), 1);
-    store.create(batch, upload).await.unwrap();
+    upload.create(batch).await.unwrap();
     store.close().await;
     let running = world.start().await;
     running.until_state(digest(&submission), v1::BatchState::Posted).await;

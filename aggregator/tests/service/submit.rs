@@ -19,8 +19,8 @@ fn reason<T: std::fmt::Debug>(result: Result<T, Status>) -> Reason {
 }
 
 /// Rows that uploads left in the store, once the removal had its time.
-async fn nothing_staged(running: &Running) {
-    let store = running.store();
+async fn nothing_staged(world: &World) {
+    let store = world.opened();
     let count = async || -> i64 {
         sqlx::query_scalar(
             "SELECT CAST((SELECT count(*) FROM uploads) + (SELECT count(*) FROM payload_rows) AS BIGINT)",
@@ -100,7 +100,7 @@ async fn every_rule_of_a_submission_has_its_reason() {
     other_registry.registry = vec![0xab; 20].into();
     assert_eq!(reason(running.upload(messages(other_registry, &bytes)).await), Reason::WrongDomain);
 
-    nothing_staged(&running).await;
+    nothing_staged(&world).await;
     // After all of that the good one is taken.
     running.submit(&sign(good()), &bytes).await.unwrap();
     running.stop().await;
@@ -154,7 +154,7 @@ async fn streams_that_are_none_are_refused() {
     for (name, wanted, messages) in cases {
         assert_eq!(reason(running.upload(messages).await), wanted, "{name}");
     }
-    nothing_staged(&running).await;
+    nothing_staged(&world).await;
     running.stop().await;
 }
 
@@ -262,7 +262,7 @@ async fn cancelled_and_stalled_uploads_leave_nothing() {
     let result = client.submit_batch(tokio_stream::wrappers::ReceiverStream::new(receiver)).await;
     assert_eq!(reason(result), Reason::TimedOut, "stalled");
     drop(sender);
-    nothing_staged(&running).await;
+    nothing_staged(&world).await;
 
     let (sender, receiver) = tokio::sync::mpsc::channel(64);
     for message in &all[..12] {
@@ -275,7 +275,7 @@ async fn cancelled_and_stalled_uploads_leave_nothing() {
     in_flight(&running, |bytes| bytes > 0).await;
     call.abort();
     in_flight(&running, |bytes| bytes == 0).await;
-    nothing_staged(&running).await;
+    nothing_staged(&world).await;
 
     // The same submission is taken afterwards.
     running.submit(&submission, &bytes).await.unwrap();

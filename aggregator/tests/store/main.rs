@@ -9,9 +9,8 @@ use dac_aggregator::batch::{
     Batch, Delivery, DeliveryFailure, Dispersal, Event, FailureReason, L1Record, Phase, Proof,
     SubmissionDigest,
 };
-use dac_aggregator::store::{Creation, Owner, PageToken, Store, StoreError, Upload};
+use dac_aggregator::store::{Creation, Owner, PageToken, SqlStore, Store, StoreError, Upload};
 use dac_aggregator::submit::NumberTaken;
-use dac_chain::PosterStore;
 use dac_chain::poster::{Change, NonceSlot, Outcome, Posting, Task};
 use dac_database::testing::TestDatabase;
 use dac_database::{Backend, DatabaseError, sqlx};
@@ -60,8 +59,8 @@ on_both!(
     corrupt_rows_are_named,
 );
 
-async fn open(database: &TestDatabase) -> Store {
-    Store::open(database.options(), OWNER).await.unwrap()
+async fn open(database: &TestDatabase) -> SqlStore {
+    SqlStore::open(database.options(), OWNER).await.unwrap()
 }
 
 fn submission(batch_number: u64, seed: u8, replaces: B256) -> SignedSubmission {
@@ -91,8 +90,8 @@ fn payload() -> Bytes {
     (0..700_000u32).map(|i| (i.wrapping_mul(i) >> 3) as u8).collect()
 }
 
-async fn upload(store: &Store) -> Upload {
-    let mut upload = store.begin_upload(5).await.unwrap();
+async fn upload(store: &SqlStore) -> Upload {
+    let mut upload = Upload::begin(Arc::new(store.clone()), 5).await.unwrap();
     for piece in payload().chunks(100_001) {
         upload.push(piece).await.unwrap();
     }
@@ -127,13 +126,13 @@ fn dispersal(batch: &Batch, epoch: u64) -> Dispersal {
 }
 
 /// Applies and saves; the state machine's actions are nobody's here.
-async fn apply(store: &Store, batch: &mut Batch, version: &mut i64, event: Event) {
+async fn apply(store: &SqlStore, batch: &mut Batch, version: &mut i64, event: Event) {
     let before = batch.clone();
     batch.apply(event);
     *version = store.save(&before, batch, *version).await.unwrap();
 }
 
-async fn run(store: &Store, statement: String) {
+async fn run(store: &SqlStore, statement: String) {
     let done: Result<(), StoreError> = store
         .database()
         .transaction(move |connection| {
@@ -165,7 +164,7 @@ async fn batches_come_back_as_they_were_saved(backend: Backend) {
     let store = open(&database).await;
     let first = received(submission(1, 1, B256::ZERO), u64::MAX);
     assert_eq!(
-        store.create(first.clone(), upload(&store).await).await.unwrap(),
+        upload(&store).await.create(first.clone()).await.unwrap(),
         Creation::Created { replaced: None }
     );
     let stored = store.batch(first.id).await.unwrap().unwrap();
@@ -231,7 +230,7 @@ async fn payloads_come_back_and_corruption_is_found(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let batch = received(submission(1, 1, B256::ZERO), 1);
-    store.create(batch.clone(), upload(&store).await).await.unwrap();
+    upload(&store).await.create(batch.clone()).await.unwrap();
     let id = store.batch(batch.id).await.unwrap().unwrap().upload;
     assert_eq!(store.read_payload(id, 700_000).await.unwrap(), payload());
     assert!(matches!(store.read_payload(id, 699_999).await, Err(StoreError::CorruptPayload { .. })));
@@ -266,7 +265,7 @@ async fn payloads_come_back_and_corruption_is_found(backend: Backend) {
     assert_eq!(problem().await, "row 0 of 3 is missing");
 }
 
-async fn rows(store: &Store, table: &'static str) -> i64 {
+async fn rows(store: &SqlStore, table: &'static str) -> i64 {
     sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
         .fetch_one(store.database().reads())
         .await
@@ -300,9 +299,9 @@ async fn the_same_submission_is_created_once(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let batch = received(submission(1, 1, B256::ZERO), 1);
-    store.create(batch.clone(), upload(&store).await).await.unwrap();
-    assert_eq!(store.create(batch.clone(), upload(&store).await).await.unwrap(), Creation::Exists);
-    assert!(store.exists(batch.id).await.unwrap());
+    upload(&store).await.create(batch.clone()).await.unwrap();
+    assert_eq!(upload(&store).await.create(batch.clone()).await.unwrap(), Creation::Exists);
+    assert!(store.batch(batch.id).await.unwrap().is_some());
     // Of an earlier upload nothing remains but the batch's own.
     tokio::time::timeout(std::time::Duration::from_secs(60), async {
         while rows(&store, "payload_rows").await != 3 {
@@ -322,11 +321,11 @@ async fn one_number_has_one_holder_in_any_race(backend: Backend) {
     for seed in 0..6 {
         let store = if seed % 2 == 0 { store.clone() } else { second.clone() };
         let upload = upload(&store).await;
-        racers.push((store, upload, received(submission(1, seed, B256::ZERO), 1)));
+        racers.push((upload, received(submission(1, seed, B256::ZERO), 1)));
     }
     let racers: Vec<_> = racers
         .into_iter()
-        .map(|(store, upload, batch)| tokio::spawn(async move { store.create(batch, upload).await }))
+        .map(|(upload, batch)| tokio::spawn(async move { upload.create(batch).await }))
         .collect();
     let mut created = 0;
     for racer in racers {
@@ -362,7 +361,7 @@ async fn replacing_fails_the_former_and_drops_its_payload(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let former = received(submission(1, 1, B256::ZERO), 1);
-    store.create(former.clone(), upload(&store).await).await.unwrap();
+    upload(&store).await.create(former.clone()).await.unwrap();
     let (mut batch, mut version) = (former.clone(), 1);
     let old = dispersal(&batch, 1);
     let digest = old.digest;
@@ -370,14 +369,14 @@ async fn replacing_fails_the_former_and_drops_its_payload(backend: Backend) {
 
     let plain = received(submission(1, 2, B256::ZERO), 2);
     let conflict = NumberTaken::Conflict { holder: former.id };
-    assert_eq!(store.create(plain, upload(&store).await).await.unwrap(), Creation::Refused(conflict));
+    assert_eq!(upload(&store).await.create(plain).await.unwrap(), Creation::Refused(conflict));
     let stranger = BatchDigest(B256::repeat_byte(3));
     let other = received(submission(1, 3, stranger.0), 3);
     let mismatch = NumberTaken::OtherReplaced { holder: former.id, named: stranger };
-    assert_eq!(store.create(other, upload(&store).await).await.unwrap(), Creation::Refused(mismatch));
+    assert_eq!(upload(&store).await.create(other).await.unwrap(), Creation::Refused(mismatch));
 
     let named = received(submission(1, 4, digest.0), 4);
-    let created = store.create(named.clone(), upload(&store).await).await.unwrap();
+    let created = upload(&store).await.create(named.clone()).await.unwrap();
     assert_eq!(created, Creation::Created { replaced: Some(former.id) });
     let failed = store.batch(former.id).await.unwrap().unwrap().batch;
     assert!(matches!(&failed.phase, Phase::Failed(failure) if failure.reason == FailureReason::Replaced));
@@ -394,7 +393,7 @@ async fn two_writers_do_not_overwrite_one_another(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let batch = received(submission(1, 1, B256::ZERO), 1);
-    store.create(batch.clone(), upload(&store).await).await.unwrap();
+    upload(&store).await.create(batch.clone()).await.unwrap();
     let (mut one, mut two) = (batch.clone(), batch.clone());
     one.apply(Event::Encoded(Box::new(dispersal(&batch, 1))));
     two.apply(Event::Encoded(Box::new(dispersal(&batch, 2))));
@@ -414,7 +413,7 @@ async fn pages_are_complete_and_ordered(backend: Backend) {
         // Several in one millisecond, one from before the epoch of signed numbers.
         let at_ms = if number == 6 { u64::MAX } else { u64::from(number / 3) };
         let batch = received(submission(number.into(), number, B256::ZERO), at_ms);
-        store.create(batch, upload(&store).await).await.unwrap();
+        upload(&store).await.create(batch).await.unwrap();
     }
     let mut listed = Vec::new();
     let mut from: Option<PageToken> = None;
@@ -447,8 +446,8 @@ async fn the_posters_books_are_kept(backend: Backend) {
     let (one, two) = (posting(1, 1), posting(2, 2));
     let changes =
         [Change::SavePosting(one.clone()), Change::SavePosting(two.clone()), Change::SaveSlot(slot.clone())];
-    store.commit(&changes).await.unwrap();
-    let unfinished = open(&database).await.load().await.unwrap();
+    store.books().commit(&changes).await.unwrap();
+    let unfinished = open(&database).await.books().load().await.unwrap();
     assert_eq!(
         (unfinished.postings, unfinished.slots, unfinished.last_sequence),
         (vec![one.clone(), two], vec![slot], 2)
@@ -456,19 +455,23 @@ async fn the_posters_books_are_kept(backend: Backend) {
 
     let outcome = Outcome::Recorded { tx_hash: None, block: Some(1), gas_used: None, by_us: false };
     let done = Posting { outcome: Some(outcome), ..posting(2, 2) };
-    store.commit(&[Change::SavePosting(done.clone()), Change::ForgetSlot { nonce: 7 }]).await.unwrap();
-    let unfinished = store.load().await.unwrap();
+    store
+        .books()
+        .commit(&[Change::SavePosting(done.clone()), Change::ForgetSlot { nonce: 7 }])
+        .await
+        .unwrap();
+    let unfinished = store.books().load().await.unwrap();
     assert_eq!((unfinished.postings, unfinished.slots.len(), unfinished.last_sequence), (vec![one], 0, 2));
-    assert_eq!(store.posting(done.digest).await.unwrap(), Some(done));
-    assert_eq!(store.posting(BatchDigest(B256::ZERO)).await.unwrap(), None);
+    assert_eq!(store.books().posting(done.digest).await.unwrap(), Some(done));
+    assert_eq!(store.books().posting(BatchDigest(B256::ZERO)).await.unwrap(), None);
 
     // All of it or nothing: the second change breaks the order of sequences.
     let changes = [
         Change::SaveSlot(NonceSlot { nonce: 8, digest: None, variants: vec![] }),
         Change::SavePosting(posting(3, 2)),
     ];
-    store.commit(&changes).await.unwrap_err();
-    assert_eq!(store.load().await.unwrap().slots.len(), 0);
+    store.books().commit(&changes).await.unwrap_err();
+    assert_eq!(store.books().load().await.unwrap().slots.len(), 0);
 }
 
 async fn strangers_may_not_open_it(backend: Backend) {
@@ -481,7 +484,7 @@ async fn strangers_may_not_open_it(backend: Backend) {
         Owner { domain: registry, ..OWNER },
         Owner { domain: chain, ..OWNER },
     ] {
-        let refused = Store::open(database.options(), stranger).await;
+        let refused = SqlStore::open(database.options(), stranger).await;
         assert!(matches!(refused, Err(StoreError::Database(DatabaseError::Identity { .. }))), "{refused:?}");
     }
     open(&database).await;
@@ -508,7 +511,7 @@ async fn corrupt_rows_are_named(backend: Backend) {
         let database = TestDatabase::new(backend).await;
         let store = open(&database).await;
         let mut batch = received(submission(1, 1, B256::ZERO), 1);
-        store.create(batch.clone(), upload(&store).await).await.unwrap();
+        upload(&store).await.create(batch.clone()).await.unwrap();
         let dispersal = dispersal(&batch, 1);
         let digest = dispersal.digest;
         let mut version = 1;

@@ -1,7 +1,6 @@
 //! Proofs and settlements: kept while they are needed, found again by a new process.
 
 use dac_aggregator::batch::{Batch, Event, Failure, FailureReason, L1Record, Phase, ProofState};
-use dac_chain::PosterStore;
 use dac_chain::poster::{Change, Posting, Task};
 use dac_database::Backend;
 use dac_database::testing::TestDatabase;
@@ -9,7 +8,9 @@ use dac_types::{
     AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, PostingMode, Seat, SignatureBytes,
 };
 
-use crate::{Store, apply, dispersal, offered, open, proof, received, rows, run, submission, upload};
+use crate::{
+    SqlStore, Store as _, apply, dispersal, offered, open, proof, received, rows, run, submission, upload,
+};
 
 on_both!(
     proofs_and_settlements_come_back,
@@ -18,9 +19,9 @@ on_both!(
 );
 
 /// A batch that is to settle, certified.
-async fn certified(store: &Store, batch_number: u64) -> (Batch, i64, BatchDigest) {
+async fn certified(store: &SqlStore, batch_number: u64) -> (Batch, i64, BatchDigest) {
     let mut batch = received(submission(batch_number, 1, B256::ZERO), 1).posted_by(PostingMode::Settle);
-    store.create(batch.clone(), upload(store).await).await.unwrap();
+    upload(store).await.create(batch.clone()).await.unwrap();
     let (dispersal, mut version) = (dispersal(&batch, 3), 1);
     let digest = dispersal.digest;
     apply(store, &mut batch, &mut version, Event::Encoded(Box::new(dispersal))).await;
@@ -86,7 +87,7 @@ async fn rows_from_before_settlements_are_recorded(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let batch = received(submission(1, 1, B256::ZERO), 1);
-    store.create(batch.clone(), upload(&store).await).await.unwrap();
+    upload(&store).await.create(batch.clone()).await.unwrap();
     run(&store, "DELETE FROM settlements".to_owned()).await;
     let stored = store.batch(batch.id).await.unwrap().unwrap();
     assert_eq!(stored.batch, batch);
@@ -98,7 +99,7 @@ async fn rows_from_before_settlements_are_recorded(backend: Backend) {
         "INSERT INTO postings (digest, sequence, done, body) SELECT submission_digest, 1, 0, '{body}' FROM batches"
     );
     run(&store, row).await;
-    assert_eq!(store.load().await.unwrap().postings[0].task, Task::Record);
+    assert_eq!(store.books().load().await.unwrap().postings[0].task, Task::Record);
 }
 
 async fn settlements_of_ended_batches_are_found(backend: Backend) {
@@ -113,7 +114,7 @@ async fn settlements_of_ended_batches_are_found(backend: Backend) {
         let (mut batch, mut version, digest) = certified(&store, number).await;
         let posting =
             Posting { digest, sequence: number, task, calldata: vec![1].into(), reverts: 0, outcome: None };
-        store.commit(&[Change::SavePosting(posting)]).await.unwrap();
+        store.books().commit(&[Change::SavePosting(posting)]).await.unwrap();
         if ended {
             let failure = Failure { reason: FailureReason::RollupFrozen, detail: String::new() };
             apply(&store, &mut batch, &mut version, Event::SettlingFailed(failure)).await;

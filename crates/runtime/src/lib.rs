@@ -1,4 +1,4 @@
-//! What the programs share: configuration, telemetry, TLS, bounded gRPC servers, shutdown and the clock.
+//! What the programs share: configuration, telemetry, TLS, bounded gRPC servers, shutdown, the clock and worker threads.
 
 pub mod clock;
 pub mod config;
@@ -8,3 +8,4 @@ pub mod monitor;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod workers;

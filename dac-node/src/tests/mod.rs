@@ -36,7 +36,7 @@ use crate::node::{Listener, Node, Parts};
 use crate::retain::Retention;
 use crate::store::{SqlStore, Store};
 use crate::testing::{Batch, NOW, World};
-use crate::workers::Workers;
+use dac_runtime::workers::Workers;
 
 /// The seat of the member under test: a parity seat.
 const SEAT: Seat = Seat(4);

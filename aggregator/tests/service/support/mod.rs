@@ -14,7 +14,7 @@ use dac_aggregator::disperse::CallSettings;
 use dac_aggregator::grpc::ServiceLimits;
 use dac_aggregator::post::PostSettings;
 use dac_aggregator::service::aggregator::{Aggregator, Capacity, Listener, Parts};
-use dac_aggregator::store::{Owner, Store};
+use dac_aggregator::store::{Owner, SqlStore, Store};
 use dac_chain::{BlockRef, PosterConfig, PrivateKeySigner, RegistryPublisher, RegistryView, RegistryWatch};
 use dac_client::{Dialer, EndpointPolicy};
 use dac_database::DatabaseOptions;
@@ -23,7 +23,9 @@ use dac_proto::v1;
 use dac_proto::v1::batch_service_client::BatchServiceClient;
 use dac_runtime::clock::ManualClock;
 use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::workers::Workers;
 use dac_types::{Address, AdmittedRollup, B256, Committee, Domain, Member, Quorum};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
@@ -66,6 +68,7 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     pub(crate) database: TestDatabase,
     pub(crate) options: Options,
+    opened: Mutex<Option<SqlStore>>,
 }
 
 /// What tests change.
@@ -118,6 +121,7 @@ impl World {
             clock: ManualClock::at(NOW),
             database: TestDatabase::sqlite(),
             options: Options::default(),
+            opened: Mutex::default(),
         }
     }
 
@@ -167,9 +171,16 @@ impl World {
         self.database.options()
     }
 
-    pub(crate) async fn store(&self) -> Store {
+    pub(crate) async fn store(&self) -> SqlStore {
         let owner = Owner { domain: DOMAIN, disperser: disperser().address() };
-        Store::open(self.database(), owner).await.unwrap()
+        let store = SqlStore::open(self.database(), owner).await.unwrap();
+        *self.opened.lock() = Some(store.clone());
+        store
+    }
+
+    /// The store that was opened last. Opening the database once more would clean it up.
+    pub(crate) fn opened(&self) -> SqlStore {
+        self.opened.lock().clone().unwrap()
     }
 
     /// An aggregator on this world's database.
@@ -184,7 +195,7 @@ impl World {
             domain: DOMAIN,
             signer: Arc::new(disperser()),
             l1_signer: Arc::new(key(0x41)),
-            store: self.store().await,
+            store: Arc::new(self.store().await),
             registry: self.registry.clone(),
             l1: Arc::clone(&self.l1) as Arc<dyn dac_chain::L1>,
             poster: PosterConfig {
@@ -193,6 +204,7 @@ impl World {
                 ..PosterConfig::new(DOMAIN, Address::repeat_byte(0xbb))
             },
             clock: Arc::new(self.clock.clone()),
+            workers: Workers::threads(),
             dialer: Dialer::new(options.policy).connect_timeout(Duration::from_secs(10)),
             calls: CallSettings {
                 calls_max: 64,
@@ -245,8 +257,8 @@ impl Running {
         self.aggregator.stop().await;
     }
 
-    /// Its store. Opening the database once more would clean it up.
-    pub(crate) fn store(&self) -> &Store {
+    /// Its store.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.aggregator.batches().context().store
     }
 

@@ -8,11 +8,12 @@ use dac_proto::wire;
 use dac_types::{AggregateAttestation, PostingMode, Quorum, SignatureBytes, SignedSubmission, keccak256};
 use prost::Message;
 
-use super::{StoreError, b256, batch_digest};
+use super::{b256, batch_digest};
 use crate::batch::{
     Batch, Certified, Delivery, Dispersal, Failure, FailureReason, L1Record, MemberOutcome, Phase,
     SubmissionDigest,
 };
+use crate::store::StoreError;
 
 pub(super) const BATCH_COLUMNS: &str = "b.submission_digest, b.submission, b.received_at_ms, b.phase, \
     b.failure_reason, b.failure_detail, b.epoch, b.certificate, b.certified_at_ms, b.l1_transaction, b.l1_block, \

@@ -4,13 +4,25 @@ use async_trait::async_trait;
 use dac_chain::PosterStore;
 use dac_chain::poster::{Change, NonceSlot, Posting, StoreError as BooksError, Unfinished};
 use dac_database::sqlx::{self, Row};
-use dac_database::{AnyConnection, u64_from_sql, u64_to_sql};
+use dac_database::{AnyConnection, Database, u64_from_sql, u64_to_sql};
 use dac_runtime::failpoint;
 use dac_types::BatchDigest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Store, StoreError};
+use crate::store::StoreError;
+
+/// The books, as the poster keeps them.
+#[derive(Debug)]
+pub(super) struct Books {
+    database: Database,
+}
+
+impl Books {
+    pub(super) const fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
 
 fn parse<T: DeserializeOwned>(body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body).map_err(|error| StoreError::CorruptBooks { problem: error.to_string() })
@@ -72,7 +84,7 @@ fn books_error(error: StoreError) -> BooksError {
 }
 
 #[async_trait]
-impl PosterStore for Store {
+impl PosterStore for Books {
     async fn load(&self) -> Result<Unfinished, BooksError> {
         self.database.snapshot(|connection| Box::pin(load(connection))).await.map_err(books_error)
     }

@@ -13,122 +13,43 @@ use super::rows::{
     member_from_row, optional,
 };
 use super::settlements::{self, SETTLEMENT_COLUMNS};
-use super::{Store, StoreError, Upload, UploadId, b256, batch_digest};
+use super::{SqlStore, b256, batch_digest};
 use crate::batch::{
     Batch, Dispersal, Failure, FailureReason, MemberOutcome, Phase, ProofState, SubmissionDigest,
 };
-use crate::submit::{NumberTaken, may_take_number};
-
-/// The version of a batch that was just created.
-pub const FIRST_VERSION: i64 = 1;
-
-/// A batch as read, and the version that a change must be made from.
-#[derive(Clone, Debug)]
-pub struct Versioned {
-    /// The batch.
-    pub batch: Batch,
-    /// Counts its changes.
-    pub version: i64,
-    /// Its payload.
-    pub upload: UploadId,
-}
-
-/// The batch that holds a batch number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Which.
-    pub id: SubmissionDigest,
-    /// It is on L1, or its settlement passed the simulation and may be on its way there: too late to replace it.
-    pub posted: bool,
-    /// The digests of its headers, one for each epoch it was dispersed in.
-    pub digests: Vec<BatchDigest>,
-}
-
-/// What became of an upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Creation {
-    /// It is a batch now; and took the number of a former one, if it said so.
-    Created {
-        /// The batch that failed for it.
-        replaced: Option<SubmissionDigest>,
-    },
-    /// The same submission was made a batch before.
-    Exists,
-    /// Its number is taken.
-    Refused(NumberTaken),
-}
-
-/// A batch in a listing.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Without members and record.
-    pub batch: Batch,
-    /// Of its newest header.
-    pub digest: Option<BatchDigest>,
-    /// Of its newest header; 0 if there is none.
-    pub epoch: u64,
-}
-
-/// Where a listing goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageToken {
-    /// Of the last batch on the former page.
-    pub received_at_ms: u64,
-    /// Of the last batch on the former page.
-    pub id: SubmissionDigest,
-}
-
-/// One page of a listing.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Newest first.
-    pub batches: Vec<Listed>,
-    /// None where this is the last page.
-    pub next: Option<PageToken>,
-}
+use crate::store::{
+    Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, StoreError, UploadId, Versioned,
+};
+use crate::submit::may_take_number;
 
 fn key(id: SubmissionDigest) -> Vec<u8> {
     id.0.to_vec()
 }
 
-impl Store {
-    /// Makes a finished upload a batch: durable, and visible to all, when this returns.
-    pub async fn create(&self, batch: Batch, mut upload: Upload) -> Result<Creation, StoreError> {
-        upload.finish().await?;
-        let upload_id = upload.id();
-        let creation = self
-            .database
-            .transaction(move |connection| Box::pin(create(connection, batch, upload_id)))
-            .await?;
+impl SqlStore {
+    pub(super) async fn create_batch(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError> {
+        let creation =
+            self.database.transaction(move |connection| Box::pin(create(connection, batch, upload))).await?;
         failpoint!("aggregator.batch.created");
-        if matches!(creation, Creation::Created { .. }) {
-            upload.adopted();
-        }
         Ok(creation)
     }
 
-    /// Who holds a batch number.
-    pub async fn holder(&self, rollup: Address, batch_number: u64) -> Result<Option<Holder>, StoreError> {
+    pub(super) async fn number_holder(
+        &self,
+        rollup: Address,
+        batch_number: u64,
+    ) -> Result<Option<Holder>, StoreError> {
         self.database.snapshot(move |connection| Box::pin(holder(connection, rollup, batch_number))).await
     }
 
-    /// One batch.
-    pub async fn batch(&self, id: SubmissionDigest) -> Result<Option<Versioned>, StoreError> {
+    pub(super) async fn read_batch(&self, id: SubmissionDigest) -> Result<Option<Versioned>, StoreError> {
         self.database.snapshot(move |connection| Box::pin(read(connection, id))).await
     }
 
-    /// Whether there is such a batch.
-    pub async fn exists(&self, id: SubmissionDigest) -> Result<bool, StoreError> {
-        let found: Option<i64> =
-            sqlx::query_scalar("SELECT version FROM batches WHERE submission_digest = $1")
-                .bind(key(id))
-                .fetch_optional(self.database.reads())
-                .await?;
-        Ok(found.is_some())
-    }
-
-    /// The batch that had a header of this digest.
-    pub async fn by_digest(&self, digest: BatchDigest) -> Result<Option<SubmissionDigest>, StoreError> {
+    pub(super) async fn with_digest(
+        &self,
+        digest: BatchDigest,
+    ) -> Result<Option<SubmissionDigest>, StoreError> {
         let id: Option<Vec<u8>> =
             sqlx::query_scalar("SELECT submission_digest FROM dispersals WHERE digest = $1")
                 .bind(digest.as_bytes().to_vec())
@@ -137,8 +58,7 @@ impl Store {
         Ok(id.as_deref().and_then(b256).map(SubmissionDigest))
     }
 
-    /// All batches with work left, oldest first.
-    pub async fn unfinished(&self) -> Result<Vec<SubmissionDigest>, StoreError> {
+    pub(super) async fn with_work_left(&self) -> Result<Vec<SubmissionDigest>, StoreError> {
         let rows = sqlx::query(
             "SELECT submission_digest FROM batches WHERE finished = 0 ORDER BY received_at_ms, submission_digest",
         )
@@ -148,8 +68,7 @@ impl Store {
         Ok(ids.iter().filter_map(|id| b256(id)).map(SubmissionDigest).collect())
     }
 
-    /// Batches newest first, from where a former page ended.
-    pub async fn list(
+    pub(super) async fn page(
         &self,
         rollup: Option<Address>,
         from: Option<PageToken>,
@@ -190,9 +109,12 @@ impl Store {
         Ok(Page { batches, next })
     }
 
-    /// Persists what changed from `before` to `after`. The new version comes back; where another writer was faster
-    /// nothing is changed.
-    pub async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
+    pub(super) async fn save_changes(
+        &self,
+        before: &Batch,
+        after: &Batch,
+        version: i64,
+    ) -> Result<i64, StoreError> {
         let new_dispersal = after.dispersal.clone().filter(|new| before.digest() != Some(new.digest));
         let members = changed_members(before, after);
         let (id, columns) = (after.id, Changing::of(after));
@@ -217,8 +139,7 @@ impl Store {
             .await
     }
 
-    /// How many batches stand in each phase.
-    pub async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError> {
+    pub(super) async fn phases(&self) -> Result<Vec<(String, u64)>, StoreError> {
         let rows = sqlx::query("SELECT phase, count(*) FROM batches GROUP BY phase")
             .fetch_all(self.database.reads())
             .await?;
@@ -452,8 +373,9 @@ async fn read(connection: &mut AnyConnection, id: SubmissionDigest) -> Result<Op
     let row = sqlx::query(AssertSqlSafe(statement)).bind(key(id)).fetch_one(&mut *connection).await;
     let Some(row) = optional(row)? else { return Ok(None) };
     let BatchRow { mut batch, epoch, version, upload_id } = batch_from_row(&row)?;
-    let upload = UploadId::from_slice(&upload_id)
-        .ok_or_else(|| format!("{} bytes", upload_id.len()))
+    let upload = <[u8; 16]>::try_from(&upload_id[..])
+        .map(UploadId)
+        .map_err(|_| format!("{} bytes", upload_id.len()))
         .map_err(corrupt(id, "the upload's name"))?;
     settlements::read_proof(connection, &mut batch).await?;
     if epoch != 0 {

@@ -8,8 +8,9 @@ use dac_database::{AnyConnection, u64_from_sql, u64_to_sql};
 use dac_types::{B256, BatchDigest, PostingMode, Transition, keccak256};
 
 use super::rows::corrupt;
-use super::{Store, StoreError, b256};
+use super::{SqlStore, b256};
 use crate::batch::{Batch, L1Record, Proof, ProofState, SubmissionDigest};
+use crate::store::StoreError;
 
 /// Beside those of the batch; all of them are NULL for batches from before there were settlements.
 pub(super) const SETTLEMENT_COLUMNS: &str = "s.posting AS s_posting, s.proof_state AS s_proof_state, \
@@ -159,9 +160,8 @@ async fn remove_proof(connection: &mut AnyConnection, id: SubmissionDigest) -> R
     Ok(())
 }
 
-impl Store {
-    /// Settlements in the poster's books whose batch failed or expired: the process ended before it withdrew them.
-    pub async fn orphaned_settlements(&self) -> Result<Vec<BatchDigest>, StoreError> {
+impl SqlStore {
+    pub(super) async fn settlements_without_batch(&self) -> Result<Vec<BatchDigest>, StoreError> {
         let rows = sqlx::query(
             "SELECT p.body FROM postings p JOIN dispersals d ON d.digest = p.digest
              JOIN batches b ON b.submission_digest = d.submission_digest

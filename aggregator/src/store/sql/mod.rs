@@ -1,0 +1,153 @@
+//! The store in SQLite or PostgreSQL.
+
+mod batches;
+mod payload;
+mod postings;
+mod rows;
+mod settlements;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dac_chain::PosterStore;
+use dac_database::{Database, DatabaseOptions, Migration};
+use dac_types::{Address, B256, BatchDigest, Domain};
+
+use self::postings::Books;
+use super::{Creation, Holder, Page, PageToken, Store, StoreError, UploadId, Versioned};
+use crate::batch::{Batch, SubmissionDigest};
+
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "batches", sql: include_str!("../../../migrations/0001_batches.sql") },
+    Migration { version: 2, name: "posting", sql: include_str!("../../../migrations/0002_posting.sql") },
+    Migration {
+        version: 3,
+        name: "settlements",
+        sql: include_str!("../../../migrations/0003_settlements.sql"),
+    },
+];
+
+/// Whose data a database holds. It refuses to open under another name.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// Chain and registry.
+    pub domain: Domain,
+    /// The aggregator's address.
+    pub disperser: Address,
+}
+
+/// The store. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct SqlStore {
+    database: Database,
+}
+
+impl SqlStore {
+    /// Opens it, binds it to its owner, and removes what unfinished uploads and finished batches left behind.
+    pub async fn open(options: &DatabaseOptions, owner: Owner) -> Result<Self, StoreError> {
+        let database = Database::open(options, MIGRATIONS).await?;
+        database
+            .bind_identity(&[
+                ("role", "aggregator"),
+                ("chain_id", &owner.domain.chain_id.to_string()),
+                ("registry", &owner.domain.registry.to_string()),
+                ("disperser", &owner.disperser.to_string()),
+            ])
+            .await?;
+        let store = Self { database };
+        store.remove_leftovers().await?;
+        Ok(store)
+    }
+
+    /// The database itself, for tests that spoil what it holds.
+    #[doc(hidden)]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+}
+
+/// Each method is in the room of what it is about.
+#[async_trait]
+impl Store for SqlStore {
+    async fn begin_upload(&self, upload: UploadId, now_ms: u64) -> Result<(), StoreError> {
+        self.begin(upload, now_ms).await
+    }
+
+    async fn stage(&self, upload: UploadId, first_row: u32, rows: Vec<Bytes>) -> Result<(), StoreError> {
+        self.write_rows(upload, first_row, rows).await
+    }
+
+    async fn abandon_upload(&self, upload: UploadId) -> Result<(), StoreError> {
+        self.abandon(upload).await
+    }
+
+    async fn create(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError> {
+        self.create_batch(batch, upload).await
+    }
+
+    async fn read_payload(&self, upload: UploadId, length: u64) -> Result<Bytes, StoreError> {
+        self.read_rows(upload, length).await
+    }
+
+    async fn drop_payload(&self, upload: UploadId) -> Result<(), StoreError> {
+        self.drop_rows(upload).await
+    }
+
+    async fn holder(&self, rollup: Address, batch_number: u64) -> Result<Option<Holder>, StoreError> {
+        self.number_holder(rollup, batch_number).await
+    }
+
+    async fn batch(&self, id: SubmissionDigest) -> Result<Option<Versioned>, StoreError> {
+        self.read_batch(id).await
+    }
+
+    async fn by_digest(&self, digest: BatchDigest) -> Result<Option<SubmissionDigest>, StoreError> {
+        self.with_digest(digest).await
+    }
+
+    async fn unfinished(&self) -> Result<Vec<SubmissionDigest>, StoreError> {
+        self.with_work_left().await
+    }
+
+    async fn list(
+        &self,
+        rollup: Option<Address>,
+        from: Option<PageToken>,
+        entries: u32,
+    ) -> Result<Page, StoreError> {
+        self.page(rollup, from, entries).await
+    }
+
+    async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
+        self.save_changes(before, after, version).await
+    }
+
+    async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.phases().await
+    }
+
+    async fn orphaned_settlements(&self) -> Result<Vec<BatchDigest>, StoreError> {
+        self.settlements_without_batch().await
+    }
+
+    fn books(&self) -> Arc<dyn PosterStore> {
+        Arc::new(Books::new(self.database.clone()))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.database.ping().await?)
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+fn b256(bytes: &[u8]) -> Option<B256> {
+    <[u8; 32]>::try_from(bytes).ok().map(B256::from)
+}
+
+fn batch_digest(bytes: &[u8]) -> Option<BatchDigest> {
+    b256(bytes).map(BatchDigest)
+}

@@ -1,0 +1,156 @@
+//! Payloads, in rows of bounded size with a hash each.
+
+use bytes::{Bytes, BytesMut};
+use dac_database::AnyConnection;
+use dac_database::sqlx::{self, Row};
+use dac_runtime::failpoint;
+use dac_types::limits::STORED_ROW_BYTES;
+use sha2::{Digest, Sha256};
+
+use super::SqlStore;
+use crate::store::{StoreError, UploadId};
+
+/// Rows read at once.
+const ROWS_PER_READ: i64 = 8;
+
+async fn remove_staged(connection: &mut AnyConnection, id: UploadId) -> Result<(), StoreError> {
+    // Only while it is staged: the commit that made it a batch may have taken place after its caller went away.
+    let staged = sqlx::query("DELETE FROM uploads WHERE upload_id = $1")
+        .bind(id.0.to_vec())
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+    if staged > 0 { remove_rows(connection, id).await } else { Ok(()) }
+}
+
+pub(super) async fn remove_rows(connection: &mut AnyConnection, id: UploadId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM payload_rows WHERE upload_id = $1")
+        .bind(id.0.to_vec())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Binds a row to its payload and its place in it.
+fn row_hash(id: UploadId, index: i64, data: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(id.0).chain_update(index.to_be_bytes()).chain_update(data).finalize().into()
+}
+
+impl SqlStore {
+    pub(super) async fn begin(&self, id: UploadId, now_ms: u64) -> Result<(), StoreError> {
+        self.database
+            .append(move |connection| {
+                Box::pin(async move {
+                    sqlx::query("INSERT INTO uploads (upload_id, started_at_ms) VALUES ($1, $2)")
+                        .bind(id.0.to_vec())
+                        .bind(now_ms.cast_signed())
+                        .execute(connection)
+                        .await?;
+                    Ok::<_, StoreError>(())
+                })
+            })
+            .await?;
+        failpoint!("aggregator.upload.begun");
+        Ok(())
+    }
+
+    pub(super) async fn write_rows(
+        &self,
+        id: UploadId,
+        first: u32,
+        rows: Vec<Bytes>,
+    ) -> Result<(), StoreError> {
+        self.database
+            .append(move |connection| {
+                Box::pin(async move {
+                    for (index, data) in (i64::from(first)..).zip(rows) {
+                        sqlx::query(
+                            "INSERT INTO payload_rows (upload_id, row_index, hash, data) VALUES ($1, $2, $3, $4)",
+                        )
+                        .bind(id.0.to_vec())
+                        .bind(index)
+                        .bind(row_hash(id, index, &data).to_vec())
+                        .bind(data.to_vec())
+                        .execute(&mut *connection)
+                        .await?;
+                    }
+                    Ok::<_, StoreError>(())
+                })
+            })
+            .await?;
+        failpoint!("aggregator.upload.staged");
+        Ok(())
+    }
+
+    pub(super) async fn abandon(&self, id: UploadId) -> Result<(), StoreError> {
+        self.database.append(move |connection| Box::pin(remove_staged(connection, id))).await
+    }
+
+    /// Every row is checked.
+    pub(super) async fn read_rows(&self, id: UploadId, length: u64) -> Result<Bytes, StoreError> {
+        let length = usize::try_from(length).map_err(|_| corrupt(format!("{length} bytes are too many")))?;
+        let mut payload = BytesMut::with_capacity(length);
+        let rows = i64::try_from(length.div_ceil(STORED_ROW_BYTES)).expect("a payload has at most 256 rows");
+        let mut next = 0;
+        while next < rows {
+            let page = sqlx::query(
+                "SELECT row_index, hash, data FROM payload_rows
+                 WHERE upload_id = $1 AND row_index >= $2 AND row_index < $3 ORDER BY row_index",
+            )
+            .bind(id.0.to_vec())
+            .bind(next)
+            .bind((next + ROWS_PER_READ).min(rows))
+            .fetch_all(self.database.reads())
+            .await?;
+            if page.is_empty() {
+                return Err(corrupt(format!("row {next} of {rows} is missing")));
+            }
+            for row in page {
+                let (index, hash, data): (i64, Vec<u8>, Vec<u8>) =
+                    (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                if index != next {
+                    return Err(corrupt(format!("row {next} of {rows} is missing")));
+                }
+                if hash != row_hash(id, index, &data) {
+                    return Err(corrupt(format!("row {index} of {rows} does not match its hash")));
+                }
+                payload.extend_from_slice(&data);
+                next += 1;
+            }
+        }
+        if payload.len() != length {
+            return Err(corrupt(format!("{} bytes are stored, {length} were received", payload.len())));
+        }
+        Ok(payload.freeze())
+    }
+
+    pub(super) async fn drop_rows(&self, id: UploadId) -> Result<(), StoreError> {
+        failpoint!("aggregator.payload.before_drop");
+        self.database.append(move |connection| Box::pin(remove_rows(connection, id))).await?;
+        failpoint!("aggregator.payload.dropped");
+        Ok(())
+    }
+
+    /// Uploads that a former process did not finish, and payloads whose removal it did not get to.
+    pub(super) async fn remove_leftovers(&self) -> Result<(), StoreError> {
+        self.database
+            .transaction(|connection| {
+                Box::pin(async move {
+                    for statement in [
+                        "DELETE FROM payload_rows WHERE upload_id IN (SELECT upload_id FROM uploads)",
+                        "DELETE FROM uploads",
+                        "DELETE FROM payload_rows WHERE upload_id IN
+                            (SELECT upload_id FROM batches WHERE payload_dropped = 1)",
+                    ] {
+                        sqlx::query(statement).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+const fn corrupt(problem: String) -> StoreError {
+    StoreError::CorruptPayload { problem }
+}
