@@ -99,6 +99,7 @@ fn help_teaches() {
         "retrieve",
         "verify",
         "audit",
+        "coverage",
     ] {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");
@@ -598,6 +599,15 @@ async fn recorded_batches_are_retrieved_verified_and_audited() {
     assert_eq!(run(4, &["retrieve", &unknown, "--out", "y"])["error"]["code"], "UNAVAILABLE");
 }
 
+/// Nothing settles for a freeze delay: anyone may freeze, and `dac coverage` says so in its exit code.
+async fn rollup_stops(anvil: &Anvil, path: &Path, address: &str) {
+    anvil.rpc("evm_increaseTime", serde_json::json!([2_000])).await;
+    anvil.mine(1).await;
+    let stopped = expect(path, 1, &["coverage", address, "--deployment", "deployment.json"]);
+    assert_eq!((&stopped["freezable_for"], &stopped["settles"]), (&"NOTHING_SETTLED".into(), &true.into()));
+    assert!(stopped["frozen_for"].is_null());
+}
+
 /// What a rollup has settled, from members at private addresses beside a local chain.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on() {
@@ -636,8 +646,14 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
     let counts =
         |document: &Value| ["batches", "retrieved", "present"].map(|name| document[name].as_u64().unwrap());
     assert_eq!(counts(&run(0, &[])), [0, 0, 0], "nothing has settled yet");
+    let coverage = |code| expect(path, code, &["coverage", &address, "--deployment", "deployment.json"]);
+    assert!(coverage(0)["coverage_until"].is_null(), "nothing to cover yet");
 
     rollup.settle(&rollup.order(&scene.certificate)).await;
+    let covered = coverage(0);
+    compare_shape("coverage.json", &covered);
+    assert_eq!((&covered["batch_count"], &covered["coverage_until"]), (&1.into(), &4_000_000_000_u64.into()));
+    assert_eq!(covered["settling_stops_after"], 4_000_000_000_u64 - 3_000);
     let all = run(0, &[]);
     compare_shape("retrieve-rollup.json", &all);
     assert_eq!(counts(&all), [1, 1, 0]);
@@ -669,6 +685,7 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
     assert_eq!(std::fs::read(&file).unwrap(), payload[..]);
     assert!(!path.join("a/b/000002.bin").exists());
 
+    rollup_stops(&anvil, path, &address).await;
     // No such rollup; another committee's.
     let nobody = format!("0x{}", "99".repeat(20));
     let other = ["retrieve", "--rollup", &nobody, "--out-dir", "c", "--deployment", "deployment.json"];

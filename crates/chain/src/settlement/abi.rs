@@ -53,6 +53,9 @@ mod abi {
             function inputsConsumed() external view returns (uint64);
             function lastSettledAt() external view returns (uint64);
             function coverageUntil() external view returns (uint64);
+            function coverageMark() external view returns (uint64);
+            function freezeReason() external view returns (uint8);
+            function frozenFor() external view returns (uint8);
             function frozen() external view returns (bool);
             function freezeDelay() external view returns (uint64);
             function exitWindow() external view returns (uint64);

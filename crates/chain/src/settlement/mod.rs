@@ -1,6 +1,7 @@
 //! A rollup's settlement contract: the call that settles a batch, what a refusal of it means, and what has settled.
 
 mod abi;
+mod coverage;
 mod reader;
 mod refusal;
 
@@ -11,6 +12,7 @@ pub(crate) use self::abi::Settlement::{BatchSettled, CoverageRenewed};
 #[cfg(feature = "testing")]
 pub(crate) use self::abi::decode_call;
 pub(crate) use self::abi::decode_revert;
+pub use self::coverage::{CoverageState, FreezeReason};
 pub use self::reader::{Searched, SettledBatch, SettledPage, SettlementReader, SettlementState};
 pub use self::refusal::SettlementRefusal;
 use crate::error::ChainError;

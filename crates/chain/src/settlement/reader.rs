@@ -250,7 +250,7 @@ impl SettlementReader {
         Ok(None)
     }
 
-    async fn view<C: SolCall>(&self, call: C, at: At) -> Result<C::Return, ChainError> {
+    pub(super) async fn view<C: SolCall>(&self, call: C, at: At) -> Result<C::Return, ChainError> {
         let request = Call::view(self.settlement, call.abi_encode());
         self.endpoints
             .first(|endpoint| {

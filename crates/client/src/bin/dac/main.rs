@@ -5,6 +5,7 @@ mod audit;
 mod certificate;
 mod committee;
 mod context;
+mod coverage;
 mod exit;
 mod keygen;
 mod keys;
@@ -82,6 +83,7 @@ enum Command {
     Retrieve(Box<retrieve::Retrieve>),
     Verify(verify::Verify),
     Audit(audit::Audit),
+    Coverage(coverage::ShowCoverage),
 }
 
 fn main() -> ExitCode {
@@ -107,6 +109,7 @@ async fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Retrieve(command) => command.run(output).await,
         Command::Verify(command) => command.run(output).await,
         Command::Audit(command) => command.run(output).await,
+        Command::Coverage(command) => command.run(output).await,
     }
 }
 
