@@ -61,7 +61,8 @@ impl Posting {
         let readers = Arc::clone(&waiting);
         tokio::spawn(async move {
             while let Some((digest, outcome)) = outcomes.next().await {
-                if let Some(waiting) = readers.lock().get(&digest) {
+                if let Some(waiting) = digest.batch().and_then(|digest| readers.lock().get(&digest).cloned())
+                {
                     waiting.send_replace(Some(outcome));
                 }
             }

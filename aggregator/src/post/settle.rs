@@ -96,7 +96,7 @@ impl Posting {
         let started = tokio::time::Instant::now();
         let mut progress = self.poster.progress();
         loop {
-            let seen = progress.borrow_and_update().get(&order.digest).cloned();
+            let seen = progress.borrow_and_update().get(&order.digest.into()).cloned();
             self.tell(order, call, proof, seen, started, told, events).await;
             tokio::select! {
                 biased;

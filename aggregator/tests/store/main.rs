@@ -435,14 +435,15 @@ async fn the_posters_books_are_kept(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let posting = |byte: u8, sequence: u64| Posting {
-        digest: BatchDigest(B256::repeat_byte(byte)),
+        digest: BatchDigest(B256::repeat_byte(byte)).into(),
         sequence,
         task: Task::Record,
         calldata: vec![byte; 500].into(),
         reverts: 0,
         outcome: None,
     };
-    let slot = NonceSlot { nonce: 7, digest: Some(BatchDigest(B256::repeat_byte(1))), variants: vec![] };
+    let slot =
+        NonceSlot { nonce: 7, digest: Some(BatchDigest(B256::repeat_byte(1)).into()), variants: vec![] };
     let (one, two) = (posting(1, 1), posting(2, 2));
     let changes =
         [Change::SavePosting(one.clone()), Change::SavePosting(two.clone()), Change::SaveSlot(slot.clone())];
@@ -463,7 +464,7 @@ async fn the_posters_books_are_kept(backend: Backend) {
     let unfinished = store.books().load().await.unwrap();
     assert_eq!((unfinished.postings, unfinished.slots.len(), unfinished.last_sequence), (vec![one], 0, 2));
     assert_eq!(store.books().posting(done.digest).await.unwrap(), Some(done));
-    assert_eq!(store.books().posting(BatchDigest(B256::ZERO)).await.unwrap(), None);
+    assert_eq!(store.books().posting(BatchDigest(B256::ZERO).into()).await.unwrap(), None);
 
     // All of it or nothing: the second change breaks the order of sequences.
     let changes = [

@@ -112,8 +112,14 @@ async fn settlements_of_ended_batches_are_found(backend: Backend) {
         (3, true, Task::Record),
     ] {
         let (mut batch, mut version, digest) = certified(&store, number).await;
-        let posting =
-            Posting { digest, sequence: number, task, calldata: vec![1].into(), reverts: 0, outcome: None };
+        let posting = Posting {
+            digest: digest.into(),
+            sequence: number,
+            task,
+            calldata: vec![1].into(),
+            reverts: 0,
+            outcome: None,
+        };
         store.books().commit(&[Change::SavePosting(posting)]).await.unwrap();
         if ended {
             let failure = Failure { reason: FailureReason::RollupFrozen, detail: String::new() };

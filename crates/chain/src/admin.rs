@@ -12,7 +12,8 @@ use dac_bls::{PublicKey, Signature};
 use dac_types::{AdmittedRollup, Certificate, Domain};
 use tracing::debug;
 
-use crate::bindings::{CertificateLog, CommitteeRegistry, record_calldata};
+use crate::bindings::{CertificateLog, CommitteeRegistry};
+use crate::calls::record_calldata;
 use crate::error::ChainError;
 use crate::rpc::{At, Call, Endpoints, Receipt, SendAnswer};
 use crate::settlement::SettleOrder;

@@ -1,14 +1,12 @@
-//! The contracts' ABI, and the way from its structures to the vocabulary of `dac-types` and back.
+//! The ABI of registry and log, and the way from its structures to the vocabulary of `dac-types`.
 //!
 //! Whatever comes from L1 is bounded and checked here: an endpoint may lie, and a registry may be somebody else's.
 
-use alloy::primitives::Bytes;
-use alloy::sol_types::SolCall;
-use dac_bls::{PublicKey, Signature};
+use dac_bls::PublicKey;
 use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
-use dac_types::{AdmittedRollup, Certificate, Member, PublicKeyBytes, Quorum};
+use dac_types::{AdmittedRollup, Member, PublicKeyBytes, Quorum};
 
-use crate::error::{ChainError, RegistryFault};
+use crate::error::RegistryFault;
 
 /// The registry's ABI and bytecode.
 mod registry_abi {
@@ -24,41 +22,6 @@ mod log_abi {
 
 pub(crate) use log_abi::CertificateLog;
 pub(crate) use registry_abi::CommitteeRegistry;
-
-/// A certificate as `CertificateLog.record` takes it: points uncompressed in EIP-2537 encoding.
-fn certificate_to_abi(certificate: &Certificate) -> Result<CertificateLog::Certificate, ChainError> {
-    let header = &certificate.header;
-    let signature = Signature::from_compressed(&certificate.aggregate.signature)
-        .map_err(ChainError::CertificateSignature)?;
-    Ok(CertificateLog::Certificate {
-        header: CertificateLog::BatchHeader {
-            rollup: header.rollup,
-            batchNumber: header.batch_number,
-            epoch: header.epoch,
-            expiresAt: header.expires_at,
-            payloadLength: header.payload_length,
-            hashKind: header.hash_kind as u8,
-            batchHash: header.batch_hash,
-            shardRoot: header.shard_root,
-            fingerprintsHash: header.fingerprints_hash,
-            payloadFingerprint: header.payload_fingerprint.clone().into(),
-        },
-        absent: certificate.aggregate.absent.as_bytes().to_vec().into(),
-        signature: signature.to_eip2537().to_vec().into(),
-    })
-}
-
-/// The calldata of `CertificateLog.record(certificate)`.
-pub fn record_calldata(certificate: &Certificate) -> Result<Bytes, ChainError> {
-    let certificate = certificate_to_abi(certificate)?;
-    Ok(CertificateLog::recordCall { certificate }.abi_encode().into())
-}
-
-/// The calldata of `CertificateLog.check(certificate)`.
-pub(crate) fn check_calldata(certificate: &Certificate) -> Result<Bytes, ChainError> {
-    let certificate = certificate_to_abi(certificate)?;
-    Ok(CertificateLog::checkCall { certificate }.abi_encode().into())
-}
 
 /// The terms of an epoch, with its end exclusive as in `dac_types::Committee`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, B256};
 use dac_bls::PointError;
-use dac_types::{BatchDigest, CommitteeError, GeometryError};
+use dac_types::{CommitteeError, GeometryError};
 use thiserror::Error;
 
-use crate::poster::StoreError;
+use crate::poster::{PostingDigest, StoreError};
 use crate::revert::Revert;
 
 /// Whose fault an error is, and so what to do about it.
@@ -305,11 +305,19 @@ pub enum ChainError {
         /// Settlements waiting at most.
         limit: usize,
     },
+    /// One rollup's renewals have all the room that they may have.
+    #[error("{limit} renewals of {settlement} are waiting already")]
+    RenewalsQueued {
+        /// The settlement contract.
+        settlement: Address,
+        /// Renewals waiting at most.
+        limit: usize,
+    },
     /// The poster has another order for the batch under way.
-    #[error("another posting of batch {digest} is under way")]
+    #[error("another posting of {digest} is under way")]
     OtherPosting {
-        /// The batch.
-        digest: BatchDigest,
+        /// What is posted.
+        digest: PostingDigest,
     },
     /// The poster's store failed.
     #[error("the poster's store failed: {0}")]
@@ -350,6 +358,7 @@ impl ChainError {
             | Self::FeeCap { .. }
             | Self::QueueFull { .. }
             | Self::SettlementsQueued { .. }
+            | Self::RenewalsQueued { .. }
             | Self::OtherPosting { .. }
             | Self::Store(_)
             | Self::Stopped => ErrorClass::Retryable,

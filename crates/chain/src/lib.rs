@@ -11,6 +11,7 @@
 
 pub mod admin;
 mod bindings;
+mod calls;
 mod contract;
 mod error;
 mod events;
@@ -30,7 +31,7 @@ mod transaction;
 pub use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 pub use alloy::signers::local::PrivateKeySigner;
 
-pub use bindings::record_calldata;
+pub use calls::record_calldata;
 pub use contract::{ContractEvent, ContractReader, EventPage};
 pub use error::{ChainError, ErrorClass, RegistryFault};
 pub use follower::{Follower, RegistryPublisher, RegistryWatch, Stale};
@@ -40,5 +41,7 @@ pub use registration::{Registration, RegistryTerms};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
 pub use revert::Revert;
 pub use rpc::{BlockRef, Endpoints, Head, Receipt, SendAnswer};
-pub use settlement::{Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal};
+pub use settlement::{
+    RenewOrder, RenewalRefusal, Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal,
+};
 pub use transaction::{Fees, TransactionSigner};

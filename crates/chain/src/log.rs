@@ -4,8 +4,9 @@ use alloy::primitives::{Address, B256};
 use alloy::sol_types::{SolCall, SolEvent};
 use dac_types::{BatchDigest, Certificate};
 
+use crate::bindings::CertificateLog;
 use crate::bindings::CertificateLog::CertificateRecorded;
-use crate::bindings::{self, CertificateLog};
+use crate::calls;
 use crate::error::ChainError;
 use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
@@ -105,7 +106,7 @@ impl CertificateLogReader {
 
     /// Has L1 check a certificate as it would before recording it: the rule it breaks is [`ChainError::Reverted`].
     pub async fn check(&self, certificate: &Certificate) -> Result<BatchDigest, ChainError> {
-        let data = bindings::check_calldata(certificate)?;
+        let data = calls::check_calldata(certificate)?;
         let call = Call::view(self.log, data.to_vec());
         self.endpoints
             .first(|endpoint| {

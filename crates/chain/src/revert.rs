@@ -341,6 +341,30 @@ pub enum Revert {
         /// `reason` as the contract gives it.
         reason: u8,
     },
+    /// A renewal of batches that did not settle.
+    #[error("the renewal speaks of {last_batch} batches, {batch_count} are settled")]
+    RenewalAhead {
+        /// `last_batch` as the contract gives it.
+        last_batch: u64,
+        /// `batch_count` as the contract gives it.
+        batch_count: u64,
+    },
+    /// A renewal that leaves out batches which are no longer told apart.
+    #[error("the renewal speaks of {last_batch} batches, those up to {mark} are renewed together")]
+    RenewalTooOld {
+        /// `last_batch` as the contract gives it.
+        last_batch: u64,
+        /// `mark` as the contract gives it.
+        mark: u64,
+    },
+    /// Everything is covered for as long already.
+    #[error(
+        "nothing is renewed: all is covered until {coverage_until} and what the renewal speaks of for as long as it says"
+    )]
+    NothingRenewed {
+        /// `coverage_until` as the contract gives it.
+        coverage_until: u64,
+    },
     /// The verifier's adapter does not allow this kind of batch hash.
     #[error("the rollup's verifier does not allow hash kind {got}")]
     HashKindNotAllowed {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::poster::{Change, FailureReason, Outcomes, PosterStore, Posting, Progress, Task};
+use dac_chain::poster::{
+    Change, FailureReason, Outcomes, PosterStore, Posting, PostingDigest, Progress, Task,
+};
 use dac_chain::settlement::SettlementState;
 use dac_chain::testing::{
     Anvil, AnvilOptions, CommitteeSpec, MemoryPosterStore, Mining, RollupSpec, TestCommittee, TestRollup,
@@ -88,7 +90,7 @@ impl Setup {
 }
 
 impl Running {
-    async fn outcome(&mut self) -> (BatchDigest, Outcome) {
+    async fn outcome(&mut self) -> (PostingDigest, Outcome) {
         tokio::time::timeout(DEADLINE, self.outcomes.next())
             .await
             .expect("in time")
@@ -97,9 +99,9 @@ impl Running {
 
     async fn until(&self, digest: BatchDigest, wanted: impl Fn(&Progress) -> bool) -> Progress {
         let mut progress = self.poster.progress();
-        let waited = progress.wait_for(|map| map.get(&digest).is_some_and(&wanted));
+        let waited = progress.wait_for(|map| map.get(&digest.into()).is_some_and(&wanted));
         let map = tokio::time::timeout(DEADLINE, waited).await.expect("in time").unwrap().clone();
-        map[&digest].clone()
+        map[&digest.into()].clone()
     }
 }
 
@@ -283,7 +285,7 @@ async fn a_reorganised_settlement_is_made_again_also_by_the_next_process() {
         digest == order.digest && matches!(outcome, Outcome::Recorded { by_us: true, .. }),
         "{outcome:?}"
     );
-    assert!(running.poster.progress().borrow().get(&order.digest).is_none(), "it is over");
+    assert!(running.poster.progress().borrow().get(&order.digest.into()).is_none(), "it is over");
 }
 
 #[tokio::test]
@@ -402,7 +404,7 @@ async fn transactions_that_failed_are_counted_whatever_the_proof() {
     let order = setup.order(1).await;
     let task = Task::Settle { settlement: order.settlement, batch_number: 1, expires_at: order.expires_at };
     let reason = FailureReason::Refused { revert: Revert::InvalidProof };
-    let (outcome, digest) = (Some(Outcome::Failed { reason }), order.digest);
+    let (outcome, digest) = (Some(Outcome::Failed { reason }), order.digest.into());
     let spent = Posting { digest, sequence: 1, task, calldata: Default::default(), reverts: 5, outcome };
     setup.store.commit(&[Change::SavePosting(spent)]).await.unwrap();
     let running = setup.start().await;

@@ -2,11 +2,10 @@
 
 use async_trait::async_trait;
 use dac_chain::PosterStore;
-use dac_chain::poster::{Change, NonceSlot, Posting, StoreError as BooksError, Unfinished};
+use dac_chain::poster::{Change, NonceSlot, Posting, PostingDigest, StoreError as BooksError, Unfinished};
 use dac_database::sqlx::{self, Row};
 use dac_database::{AnyConnection, Database, u64_from_sql, u64_to_sql};
 use dac_runtime::failpoint;
-use dac_types::BatchDigest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -89,7 +88,7 @@ impl PosterStore for Books {
         self.database.snapshot(|connection| Box::pin(load(connection))).await.map_err(books_error)
     }
 
-    async fn posting(&self, digest: BatchDigest) -> Result<Option<Posting>, BooksError> {
+    async fn posting(&self, digest: PostingDigest) -> Result<Option<Posting>, BooksError> {
         let read = async {
             let body: Option<String> = sqlx::query_scalar("SELECT body FROM postings WHERE digest = $1")
                 .bind(digest.as_bytes().to_vec())

@@ -175,7 +175,7 @@ impl SqlStore {
             let posting: Posting = serde_json::from_str(&body)
                 .map_err(|error| StoreError::CorruptBooks { problem: error.to_string() })?;
             if posting.task != Task::Record {
-                orphans.push(posting.digest);
+                orphans.extend(posting.digest.batch());
             }
         }
         Ok(orphans)

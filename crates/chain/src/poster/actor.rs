@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use alloy::primitives::{B256, Bytes, U256};
-use dac_types::{BatchDigest, Certificate};
+use dac_types::Certificate;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -13,14 +13,15 @@ use super::l1::L1;
 use super::look::Eyes;
 use super::plan::{Observation, Order, State, Verdict, plan};
 use super::{
-    Change, FailureReason, NonceSlot, Outcome, PosterConfig, PosterStore, Posting, Purpose, SentVariant, Task,
+    Change, FailureReason, NonceSlot, Outcome, PosterConfig, PosterStore, Posting, PostingDigest, Purpose,
+    SentVariant, Task,
 };
-use crate::bindings::record_calldata;
+use crate::calls::record_calldata;
 use crate::error::ChainError;
 use crate::follower::backoff;
 use crate::revert::Revert;
 use crate::rpc::{BlockRef, Receipt, SendAnswer};
-use crate::settlement::SettleOrder;
+use crate::settlement::{RenewOrder, SettleOrder};
 use crate::transaction::{Draft, TransactionSigner};
 
 /// Requests to the actor that are not read yet.
@@ -29,16 +30,19 @@ const COMMANDS_MAX: usize = 64;
 /// Settlements of one contract that are waiting or under way, at most: a batch's call may have 130 KiB.
 const SETTLEMENTS_PER_CONTRACT_MAX: usize = 256;
 
-/// How far a batch that is to settle has come, as of the last look at L1.
+/// Renewals of one contract that are waiting or under way, at most. They have this room beside the queue, however full it is.
+const RENEWALS_PER_CONTRACT_MAX: usize = 4;
+
+/// How far a settlement or a renewal has come, as of the last look at L1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// L1 refuses it for now; none while its turn has not come.
     Waiting(Option<Revert>),
     /// It could not be looked at, or not wholly: why.
     Troubled(String),
-    /// L1 would settle it: a simulation says so.
+    /// L1 would take it: a simulation says so.
     Accepted,
-    /// Our transaction has settled it, in a block that is not deep enough yet.
+    /// Our transaction has done it, in a block that is not deep enough yet.
     Included {
         /// The transaction.
         tx_hash: B256,
@@ -49,30 +53,30 @@ pub enum Progress {
     },
 }
 
-/// The progress of every batch that is to settle and was looked at.
-pub type ProgressMap = Arc<HashMap<BatchDigest, Progress>>;
+/// The progress of every settlement and renewal that was looked at.
+pub type ProgressMap = Arc<HashMap<PostingDigest, Progress>>;
 
-/// What became of a request to post a batch.
+/// What became of a request to post something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enqueued {
-    /// The batch.
-    pub digest: BatchDigest,
+    /// The batch or the renewal.
+    pub digest: PostingDigest,
     /// How it ended, if it was posted before.
     pub outcome: Option<Outcome>,
 }
 
 /// Outcomes as they come. Each was committed to the store before; one missed because of a crash is there.
 #[derive(Debug)]
-pub struct Outcomes(mpsc::UnboundedReceiver<(BatchDigest, Outcome)>);
+pub struct Outcomes(mpsc::UnboundedReceiver<(PostingDigest, Outcome)>);
 
 impl Outcomes {
     /// The next outcome; none once the poster has stopped.
-    pub async fn next(&mut self) -> Option<(BatchDigest, Outcome)> {
+    pub async fn next(&mut self) -> Option<(PostingDigest, Outcome)> {
         self.0.recv().await
     }
 }
 
-/// Hands batches to the poster. Cheap to clone.
+/// Hands batches and renewals to the poster. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Poster {
     commands: mpsc::Sender<Command>,
@@ -82,7 +86,7 @@ pub struct Poster {
 
 #[derive(Debug)]
 struct Command {
-    digest: BatchDigest,
+    digest: PostingDigest,
     what: What,
     reply: oneshot::Sender<Result<Enqueued, ChainError>>,
 }
@@ -124,7 +128,7 @@ impl Poster {
         Ok((Self { commands, config, progress: watched }, Outcomes(outbox)))
     }
 
-    /// How far batches that are to settle have come.
+    /// How far settlements and renewals have come.
     pub fn progress(&self) -> watch::Receiver<ProgressMap> {
         self.progress.clone()
     }
@@ -135,7 +139,7 @@ impl Poster {
     pub async fn enqueue(&self, certificate: &Certificate) -> Result<Enqueued, ChainError> {
         let digest = certificate.header.digest(&self.config.domain);
         let calldata = record_calldata(certificate)?;
-        self.ask(digest, What::Post { task: Task::Record, calldata }).await
+        self.ask(digest.into(), What::Post { task: Task::Record, calldata }).await
     }
 
     /// Takes a batch that is to settle, in the same way. It is sent when its turn has come and a simulation succeeds.
@@ -144,15 +148,23 @@ impl Poster {
     pub async fn enqueue_settlement(&self, order: &SettleOrder) -> Result<Enqueued, ChainError> {
         let SettleOrder { digest, settlement, batch_number, expires_at, ref calldata } = *order;
         let task = Task::Settle { settlement, batch_number, expires_at };
-        self.ask(digest, What::Post { task, calldata: calldata.clone() }).await
+        self.ask(digest.into(), What::Post { task, calldata: calldata.clone() }).await
     }
 
-    /// Gives up a batch that nobody wants posted any more. A transaction that is on its way may be included all the same.
-    pub async fn withdraw(&self, digest: BatchDigest) -> Result<(), ChainError> {
-        self.ask(digest, What::Withdraw).await.map(|_| ())
+    /// Takes a renewal of coverage, in the same way. Somebody else's that covers as much counts as its own, and it goes before what
+    /// else is waiting.
+    pub async fn enqueue_renewal(&self, order: &RenewOrder) -> Result<Enqueued, ChainError> {
+        let RenewOrder { digest, settlement, last_batch, expires_at, ref calldata } = *order;
+        let task = Task::Renew { settlement, last_batch, expires_at };
+        self.ask(digest.into(), What::Post { task, calldata: calldata.clone() }).await
     }
 
-    async fn ask(&self, digest: BatchDigest, what: What) -> Result<Enqueued, ChainError> {
+    /// Gives up what nobody wants posted any more. A transaction that is on its way may be included all the same.
+    pub async fn withdraw(&self, digest: impl Into<PostingDigest>) -> Result<(), ChainError> {
+        self.ask(digest.into(), What::Withdraw).await.map(|_| ())
+    }
+
+    async fn ask(&self, digest: PostingDigest, what: What) -> Result<Enqueued, ChainError> {
         let (reply, answer) = oneshot::channel();
         let command = Command { digest, what, reply };
         self.commands.send(command).await.map_err(|_| ChainError::Stopped)?;
@@ -165,7 +177,7 @@ struct Actor {
     eyes: Eyes,
     store: Arc<dyn PosterStore>,
     signer: Arc<dyn TransactionSigner>,
-    outcomes: mpsc::UnboundedSender<(BatchDigest, Outcome)>,
+    outcomes: mpsc::UnboundedSender<(PostingDigest, Outcome)>,
     progress: watch::Sender<ProgressMap>,
     state: State,
     /// By nonce: which variant was last handed over, and at which head.
@@ -173,7 +185,7 @@ struct Actor {
     failures: u32,
     too_dear: bool,
     /// Refusals that may pass, so that each is logged once.
-    refusals: HashMap<BatchDigest, Revert>,
+    refusals: HashMap<PostingDigest, Revert>,
 }
 
 impl Actor {
@@ -254,12 +266,14 @@ impl Actor {
 
     async fn enqueue(
         &mut self,
-        digest: BatchDigest,
+        digest: PostingDigest,
         task: Task,
         calldata: Bytes,
     ) -> Result<Enqueued, ChainError> {
         if let Some(posting) = self.state.posting(digest) {
-            return match posting.task == task && (task == Task::Record || posting.calldata == calldata) {
+            // A batch may settle with one proof or another; what is recorded or renewed is the same, whoever signed it.
+            let any_call = !matches!(task, Task::Settle { .. });
+            return match posting.task == task && (any_call || posting.calldata == calldata) {
                 true => Ok(Enqueued { digest, outcome: None }),
                 false => Err(ChainError::OtherPosting { digest }),
             };
@@ -279,7 +293,8 @@ impl Actor {
             let reason = FailureReason::FailedRepeatedly { times: reverts };
             return Ok(Enqueued { digest, outcome: Some(Outcome::Failed { reason }) });
         }
-        if self.state.pending() >= self.config.queue_max {
+        let renews = matches!(task, Task::Renew { .. });
+        if !renews && self.state.pending() >= self.config.queue_max {
             return Err(ChainError::QueueFull { limit: self.config.queue_max });
         }
         self.room_for(task)?;
@@ -291,7 +306,18 @@ impl Actor {
 
     /// No rollup's batches take the room of another's. What the others wait for has room of its own.
     fn room_for(&self, task: Task) -> Result<(), ChainError> {
-        let Task::Settle { settlement, batch_number, .. } = task else { return Ok(()) };
+        let (settlement, batch_number) = match task {
+            Task::Record => return Ok(()),
+            Task::Settle { settlement, batch_number, .. } => (settlement, batch_number),
+            Task::Renew { settlement, .. } => {
+                let same = |posting: &&Posting| matches!(posting.task, Task::Renew { settlement: other, .. } if other == settlement);
+                let limit = RENEWALS_PER_CONTRACT_MAX;
+                return match self.state.postings().filter(same).count() < limit {
+                    true => Ok(()),
+                    false => Err(ChainError::RenewalsQueued { settlement, limit }),
+                };
+            }
+        };
         let numbers = self.state.postings().filter_map(|posting| match posting.task {
             Task::Settle { settlement: other, batch_number, .. } if other == settlement => Some(batch_number),
             _ => None,
@@ -306,7 +332,7 @@ impl Actor {
     }
 
     /// Its nonce, if it has one, is used up by whatever is sent for it next.
-    async fn withdraw(&mut self, digest: BatchDigest) -> Result<Enqueued, ChainError> {
+    async fn withdraw(&mut self, digest: PostingDigest) -> Result<Enqueued, ChainError> {
         let Some(posting) = self.state.posting(digest).cloned() else {
             return Ok(Enqueued { digest, outcome: None });
         };
@@ -363,10 +389,10 @@ impl Actor {
         self.send(seen).await
     }
 
-    /// Shows how far the batches are that are to settle, once it is persisted what follows from the look.
+    /// Shows how far settlements and renewals are, once it is persisted what follows from the look.
     fn tell_progress(&self, seen: &Observation) {
         let settling = self.state.postings().filter(|posting| posting.task != Task::Record);
-        let map: HashMap<BatchDigest, Progress> =
+        let map: HashMap<PostingDigest, Progress> =
             settling.map(|posting| (posting.digest, self.progress_of(posting, seen))).collect();
         self.progress.send_if_modified(|former| {
             let changed = **former != map;
@@ -422,7 +448,7 @@ impl Actor {
             if let Verdict::Refused { revert, .. } = verdict
                 && self.refusals.get(digest) != Some(revert)
             {
-                warn!(%digest, reason = %revert, "L1 refuses this batch for now");
+                warn!(%digest, reason = %revert, "L1 refuses it for now");
                 self.refusals.insert(*digest, revert.clone());
             }
         }
@@ -432,10 +458,7 @@ impl Actor {
         let posting = order.digest.and_then(|digest| state.posting(digest));
         let (to, data) = match (order.purpose, posting) {
             (Purpose::Record, Some(posting)) => {
-                let to = match posting.task {
-                    Task::Record => self.config.log,
-                    Task::Settle { settlement, .. } => settlement,
-                };
+                let to = posting.task.settlement().unwrap_or(self.config.log);
                 (to, posting.calldata.clone())
             }
             _ => (self.signer.address(), Bytes::new()),

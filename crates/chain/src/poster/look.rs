@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy::primitives::B256;
-use dac_types::BatchDigest;
 
 use super::l1::{ContractCall, L1};
 use super::plan::{Observation, State, Verdict};
-use super::{NonceSlot, PosterConfig, Posting, Task};
+use super::{NonceSlot, PosterConfig, Posting, PostingDigest, Task};
 use crate::error::ChainError;
 use crate::revert::Revert;
 use crate::rpc::{BlockRef, Head, Receipt};
-use crate::settlement::{Searched, SettledBatch};
+use crate::settlement::{RenewalRefusal, Searched, SettledBatch};
 
 /// Waiting postings looked at in one round beyond those that could start: enough to notice that some expired.
 const WAITING_LOOKED_AT: usize = 32;
@@ -30,7 +29,7 @@ pub(super) struct Eyes {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// Batches whose number is settled already, and how far back that was looked for.
-    searches: HashMap<BatchDigest, Searched>,
+    searches: HashMap<PostingDigest, Searched>,
     /// Looks so far.
     looks: usize,
     /// The last one that was looked at, where there are more than are looked at in one round.
@@ -72,7 +71,7 @@ impl Eyes {
                 }
                 (Err(error), Task::Record) => return Err(error),
                 // The code that ran is the rollup's own: whatever it makes of the node is nobody else's trouble.
-                (Err(error), Task::Settle { .. }) => {
+                (Err(error), Task::Settle { .. } | Task::Renew { .. }) => {
                     problems.insert(posting.digest, error.to_string());
                 }
             }
@@ -142,9 +141,9 @@ impl Eyes {
         head: BlockRef,
         confirmed: BlockRef,
     ) -> Result<(Verdict, Option<String>), ChainError> {
-        let (to, returns) = match posting.task {
-            Task::Record => (self.config.log, true),
-            Task::Settle { settlement, .. } => (settlement, false),
+        let (to, returns) = match posting.task.settlement() {
+            None => (self.config.log, true),
+            Some(settlement) => (settlement, false),
         };
         let call = ContractCall { from: self.account, to, data: posting.calldata.clone(), returns };
         let revert = match self.l1.simulate(&call, head.hash).await? {
@@ -174,7 +173,7 @@ impl Eyes {
             let problem = match found {
                 Ok(Some(SettledBatch { digest: by, block, tx, .. })) => {
                     let confirmed = block <= confirmed.number;
-                    let verdict = match by == digest {
+                    let verdict = match PostingDigest::from(by) == digest {
                         true => Verdict::Recorded { confirmed, found: Some((block, tx)) },
                         false => Verdict::NumberUsed { by, confirmed },
                     };
@@ -190,19 +189,25 @@ impl Eyes {
             };
             return Ok((Verdict::Refused { revert, confirmed: false }, Some(problem)));
         }
-        if !matches!(revert, Revert::AlreadyRecorded { .. }) {
-            // The same rule, though its values may differ: an expiry names the block's time.
-            let same = at_confirmed
-                .is_err_and(|earlier| std::mem::discriminant(&earlier) == std::mem::discriminant(&revert));
+        // The same rule, though its values may differ: an expiry names the block's time.
+        let same = at_confirmed
+            .is_err_and(|earlier| std::mem::discriminant(&earlier) == std::mem::discriminant(&revert));
+        let is_done = match posting.task {
+            Task::Renew { .. } => RenewalRefusal::of(&revert) == RenewalRefusal::Covered,
+            Task::Record | Task::Settle { .. } => matches!(revert, Revert::AlreadyRecorded { .. }),
+        };
+        if !is_done {
             return Ok((Verdict::Refused { revert, confirmed: same }, None));
         }
-        let confirmed_recorded = matches!(at_confirmed, Err(Revert::AlreadyRecorded { .. }));
-        let found = match confirmed_recorded {
+        let found = match posting.digest.batch() {
             // A courtesy to the reader; not finding it, or not being allowed to look, must not hold anything up.
-            true => self.l1.find_recorded(self.config.log, posting.digest, head.number).await.ok().flatten(),
-            false => None,
+            Some(digest) if same => {
+                self.l1.find_recorded(self.config.log, digest, head.number).await.ok().flatten()
+            }
+            // Which transaction covers as much, nobody needs to know.
+            _ => None,
         };
         let found = found.map(|recorded| (recorded.block, recorded.tx));
-        Ok((Verdict::Recorded { confirmed: confirmed_recorded, found }, None))
+        Ok((Verdict::Recorded { confirmed: same, found }, None))
     }
 }

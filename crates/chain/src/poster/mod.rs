@@ -1,4 +1,4 @@
-//! Records certificates on L1 and settles batches there, durably: at any point it may be killed and started again, and none
+//! Records certificates on L1, settles batches and renews coverage there, durably: at any point it may be killed and started again, and none
 //! is lost, none posted at the price of two.
 //!
 //! * [`plan`](self::plan) is pure: from what is stored and what was observed on L1 it decides what to store, sign and
@@ -9,6 +9,7 @@
 //! The poster's account must be used by nobody else. If it is all the same, gas is lost, but no certificate.
 
 mod actor;
+mod key;
 mod l1;
 mod look;
 mod plan;
@@ -22,9 +23,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::actor::{Enqueued, Outcomes, Poster, Progress, ProgressMap};
+pub use self::key::PostingDigest;
 pub use self::l1::{ContractCall, L1, RpcL1};
 use crate::revert::Revert;
-use crate::settlement::SettlementRefusal;
+use crate::settlement::{RenewalRefusal, SettlementRefusal};
 use crate::transaction::Fees;
 
 /// How the poster works.
@@ -73,7 +75,7 @@ impl PosterConfig {
 /// How a posting ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The certificate is recorded, or the batch settled, as deep as was asked for.
+    /// The certificate is recorded, the batch settled, or coverage renewed at least as far, as deep as was asked for.
     Recorded {
         /// The transaction that did it; none if it was somebody else's and lies too far back to be found.
         tx_hash: Option<B256>,
@@ -91,7 +93,7 @@ pub enum Outcome {
     },
 }
 
-/// Why a certificate cannot be recorded, or a batch not be settled.
+/// Why a certificate cannot be recorded, a batch not be settled, or coverage not be renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum FailureReason {
     /// The contract refuses it for good.
@@ -121,7 +123,7 @@ pub enum FailureReason {
         #[serde(with = "digest_serde")]
         by: BatchDigest,
     },
-    /// The batch expired before its turn to settle came.
+    /// The batch expired before its turn to settle came, or what the renewal promises is over.
     #[error("it expired at {expires_at}")]
     Expired {
         /// Unix seconds.
@@ -147,6 +149,15 @@ pub enum Task {
         /// Does not settle later.
         expires_at: u64,
     },
+    /// To renew a rollup's coverage.
+    Renew {
+        /// The rollup's contract.
+        settlement: Address,
+        /// Of batches 1 to this one.
+        last_batch: u64,
+        /// The time that is promised, after which the renewal is of no use.
+        expires_at: u64,
+    },
 }
 
 impl Task {
@@ -155,17 +166,33 @@ impl Task {
         match self {
             Self::Record => revert.is_final(),
             Self::Settle { .. } => SettlementRefusal::of(revert).is_final(),
+            Self::Renew { .. } => RenewalRefusal::of(revert) == RenewalRefusal::Never,
+        }
+    }
+
+    /// The rollup's contract that is called; none for the certificate log.
+    const fn settlement(&self) -> Option<Address> {
+        match *self {
+            Self::Record => None,
+            Self::Settle { settlement, .. } | Self::Renew { settlement, .. } => Some(settlement),
+        }
+    }
+
+    /// When it is of no use any more, in Unix seconds; none where the contract says so itself.
+    const fn expires_at(&self) -> Option<u64> {
+        match *self {
+            Self::Record => None,
+            Self::Settle { expires_at, .. } | Self::Renew { expires_at, .. } => Some(expires_at),
         }
     }
 }
 
-/// A batch that is to be posted: one row of the store, by digest. A batch that is recorded first and settled later has the
+/// A batch or a renewal that is to be posted: one row of the store, by digest. A batch that is recorded first and settled later has the
 /// newer task alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {
-    /// The batch.
-    #[serde(with = "digest_serde")]
-    pub digest: BatchDigest,
+    /// The batch or the renewal.
+    pub digest: PostingDigest,
     /// Ascending in the order of arrival; the store keeps it unique.
     pub sequence: u64,
     /// What is asked of L1. Rows from before there was a choice record.
@@ -191,9 +218,8 @@ impl Posting {
 pub struct NonceSlot {
     /// The nonce.
     pub nonce: u64,
-    /// The batch it was given to; none when there is nothing left to do with it but to use it up.
-    #[serde(with = "optional_digest_serde")]
-    pub digest: Option<BatchDigest>,
+    /// What it was given to; none when there is nothing left to do with it but to use it up.
+    pub digest: Option<PostingDigest>,
     /// Every transaction signed for it, oldest first. Any of them may be included.
     pub variants: Vec<SentVariant>,
 }
@@ -207,7 +233,7 @@ pub struct SentVariant {
     pub raw: Bytes,
     /// What it pays.
     pub fees: Fees,
-    /// Whether it posts the slot's batch, or only uses the nonce up.
+    /// Whether it does what the slot's posting asks for, or only uses the nonce up.
     pub purpose: Purpose,
     /// The head when it was signed.
     pub signed_at_block: u64,
@@ -216,7 +242,7 @@ pub struct SentVariant {
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
-    /// Records a certificate or settles a batch.
+    /// Records a certificate, settles a batch or renews coverage.
     Record,
     /// Uses up a nonce that would leave a gap: nothing sent to oneself.
     Cancel,
@@ -258,7 +284,7 @@ pub trait PosterStore: Send + Sync {
     /// All that is not done.
     async fn load(&self) -> Result<Unfinished, StoreError>;
     /// One posting, done or not.
-    async fn posting(&self, digest: BatchDigest) -> Result<Option<Posting>, StoreError>;
+    async fn posting(&self, digest: PostingDigest) -> Result<Option<Posting>, StoreError>;
     /// All of the changes or none, durable when this returns.
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
 }
@@ -274,25 +300,5 @@ mod digest_serde {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BatchDigest, D::Error> {
         B256::deserialize(deserializer).map(BatchDigest)
-    }
-}
-
-mod optional_digest_serde {
-    use alloy::primitives::B256;
-    use dac_types::BatchDigest;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[allow(clippy::ref_option, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(
-        digest: &Option<BatchDigest>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        digest.map(|digest| digest.0).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<BatchDigest>, D::Error> {
-        Ok(Option::<B256>::deserialize(deserializer)?.map(BatchDigest))
     }
 }

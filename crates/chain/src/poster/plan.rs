@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use alloy::primitives::B256;
 use dac_types::BatchDigest;
 
-use super::{Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, Purpose, Task, Unfinished};
+use super::{
+    Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, PostingDigest, Purpose, Task,
+    Unfinished,
+};
 use crate::error::ChainError;
 use crate::revert::Revert;
 use crate::rpc::{BlockRef, Head, Receipt};
@@ -16,7 +19,7 @@ use crate::transaction::{Fees, TRANSFER_GAS};
 pub(super) struct State {
     /// Postings without an outcome, by sequence.
     postings: BTreeMap<u64, Posting>,
-    sequences: HashMap<BatchDigest, u64>,
+    sequences: HashMap<PostingDigest, u64>,
     slots: BTreeMap<u64, NonceSlot>,
     last_sequence: u64,
 }
@@ -67,7 +70,7 @@ impl State {
         self.last_sequence
     }
 
-    pub(super) fn posting(&self, digest: BatchDigest) -> Option<&Posting> {
+    pub(super) fn posting(&self, digest: PostingDigest) -> Option<&Posting> {
         self.postings.get(self.sequences.get(&digest)?)
     }
 
@@ -102,7 +105,11 @@ impl State {
     /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle, the one with the least
     /// number. The others wait for it whatever L1 says, and must not keep anybody else from being looked at. Those whose
     /// number is settled already are waited for by nobody; of each rollup's, one is looked at in each round.
-    pub(super) fn candidates(&self, round: usize, is_settled: impl Fn(BatchDigest) -> bool) -> Vec<&Posting> {
+    pub(super) fn candidates(
+        &self,
+        round: usize,
+        is_settled: impl Fn(PostingDigest) -> bool,
+    ) -> Vec<&Posting> {
         let mut least: HashMap<_, (u64, u64)> = HashMap::new();
         let mut settled: HashMap<_, Vec<u64>> = HashMap::new();
         for posting in self.waiting() {
@@ -114,19 +121,21 @@ impl State {
                     let first = least.entry(settlement).or_insert((u64::MAX, u64::MAX));
                     *first = (*first).min((batch_number, posting.sequence));
                 }
-                Task::Record => {}
+                Task::Record | Task::Renew { .. } => {}
             }
         }
         let of_settled = settled.values().filter_map(|all| all.get(round % all.len()));
         let chosen: HashSet<u64> =
             least.values().map(|(_, sequence)| *sequence).chain(of_settled.copied()).collect();
         self.waiting()
-            .filter(|posting| posting.task == Task::Record || chosen.contains(&posting.sequence))
+            .filter(|posting| {
+                !matches!(posting.task, Task::Settle { .. }) || chosen.contains(&posting.sequence)
+            })
             .collect()
     }
 }
 
-/// What L1 says about posting a batch.
+/// What L1 says about a posting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It would, and it takes this much gas.
@@ -166,16 +175,16 @@ pub(super) struct Observation {
     /// Of all variants of all slots: those that are included.
     pub(super) receipts: HashMap<B256, Receipt>,
     /// Of some postings.
-    pub(super) verdicts: HashMap<BatchDigest, Verdict>,
-    /// Of batches that are to settle: what is wrong beside the verdict, or why there is none.
-    pub(super) problems: HashMap<BatchDigest, String>,
+    pub(super) verdicts: HashMap<PostingDigest, Verdict>,
+    /// Of calls to rollups' contracts: what is wrong beside the verdict, or why there is none.
+    pub(super) problems: HashMap<PostingDigest, String>,
 }
 
 /// A transaction to sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) nonce: u64,
-    pub(super) digest: Option<BatchDigest>,
+    pub(super) digest: Option<PostingDigest>,
     pub(super) purpose: Purpose,
     pub(super) gas_limit: u64,
     pub(super) fees: Fees,
@@ -296,9 +305,9 @@ impl Planner<'_> {
                     let limit = self.config.gas_limit_max;
                     Outcome::Failed { reason: FailureReason::GasLimit { needed: *gas, limit } }
                 }
-                _ => match posting.task {
+                _ => match posting.task.expires_at() {
                     // It may never have its turn, and so no verdict, where a batch before it never came.
-                    Task::Settle { expires_at, .. } if self.seen.confirmed.timestamp > expires_at => {
+                    Some(expires_at) if self.seen.confirmed.timestamp > expires_at => {
                         Outcome::Failed { reason: FailureReason::Expired { expires_at } }
                     }
                     _ => continue,
@@ -365,7 +374,10 @@ impl Planner<'_> {
         let mut free = self.config.window.saturating_sub(self.state.slots.len() + new);
         let highest = self.state.slots.keys().next_back();
         let mut nonce = highest.map_or(0, |highest| highest + 1).max(self.seen.nonce);
-        for posting in self.state.waiting().cloned().collect::<Vec<_>>() {
+        let mut waiting: Vec<_> = self.state.waiting().cloned().collect();
+        // Rollups stop where coverage runs short: a renewal does not wait behind whatever came before it.
+        waiting.sort_by_key(|posting| !matches!(posting.task, Task::Renew { .. }));
+        for posting in waiting {
             let Some(Verdict::Recordable { gas }) = self.seen.verdicts.get(&posting.digest) else { continue };
             if free == 0 {
                 return;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, Bytes, keccak256};
-use dac_types::Domain;
+use dac_types::{Domain, RenewalDigest};
 use proptest::prelude::*;
 
 use super::super::SentVariant;
@@ -33,7 +33,7 @@ struct Included {
 #[derive(Clone, Debug, Default)]
 struct Block {
     transactions: Vec<Included>,
-    recorded: Vec<BatchDigest>,
+    recorded: Vec<PostingDigest>,
     nonces: u64,
 }
 
@@ -45,7 +45,7 @@ struct Chain {
     forks: u64,
     base_fee: u128,
     /// The dearest transaction of every nonce that was handed over.
-    pool: BTreeMap<u64, (SentVariant, Option<BatchDigest>)>,
+    pool: BTreeMap<u64, (SentVariant, Option<PostingDigest>)>,
 }
 
 impl Chain {
@@ -53,7 +53,7 @@ impl Chain {
         self.blocks[..height].iter().map(|block| block.nonces).sum()
     }
 
-    fn is_recorded_at(&self, digest: BatchDigest, height: usize) -> bool {
+    fn is_recorded_at(&self, digest: PostingDigest, height: usize) -> bool {
         self.blocks[..height].iter().any(|block| block.recorded.contains(&digest))
     }
 
@@ -78,7 +78,7 @@ impl Chain {
         self.blocks.push(block);
     }
 
-    fn somebody_records(&mut self, digest: BatchDigest) {
+    fn somebody_records(&mut self, digest: PostingDigest) {
         let recorded = if self.is_recorded_at(digest, self.blocks.len()) { vec![] } else { vec![digest] };
         self.blocks.push(Block { recorded, ..Block::default() });
     }
@@ -165,7 +165,7 @@ struct World {
     chain: Chain,
     /// The store: what survives.
     store: State,
-    outcomes: BTreeMap<BatchDigest, Outcome>,
+    outcomes: BTreeMap<PostingDigest, Outcome>,
     hashes: BTreeSet<B256>,
 }
 
@@ -260,8 +260,8 @@ impl World {
     }
 }
 
-fn digest(number: u8) -> BatchDigest {
-    BatchDigest(B256::repeat_byte(number))
+fn digest(number: u8) -> PostingDigest {
+    BatchDigest(B256::repeat_byte(number)).into()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -417,7 +417,7 @@ fn what_the_store_keeps_survives_being_written_down() {
 /// Batches that are to settle: rollup, number, in order of arrival.
 fn settling(batches: &[(u8, u64)]) -> State {
     let postings = (1..).zip(batches).map(|(sequence, &(rollup, batch_number))| Posting {
-        digest: digest_of(sequence),
+        digest: digest_of(sequence).into(),
         sequence,
         task: Task::Settle { settlement: Address::repeat_byte(rollup), batch_number, expires_at: 1_000 },
         calldata: Bytes::new(),
@@ -441,7 +441,10 @@ fn seen(timestamp: u64, verdicts: impl IntoIterator<Item = (u64, Verdict)>) -> O
         priority_fee: 1,
         receipts: HashMap::new(),
         problems: HashMap::new(),
-        verdicts: verdicts.into_iter().map(|(sequence, verdict)| (digest_of(sequence), verdict)).collect(),
+        verdicts: verdicts
+            .into_iter()
+            .map(|(sequence, verdict)| (digest_of(sequence).into(), verdict))
+            .collect(),
     }
 }
 
@@ -486,4 +489,56 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
     let plan = plan(&config, &settling(&[(1, 1)]), &seen(1, [(1, accepted)]));
     assert_eq!(plan.orders.len(), 1);
     assert_eq!(plan.orders[0].gas_limit, 500_000);
+}
+
+fn renewing(expires_at: u64) -> Posting {
+    let digest = RenewalDigest(B256::repeat_byte(0xee)).into();
+    let task = Task::Renew { settlement: Address::repeat_byte(1), last_batch: 9, expires_at };
+    Posting { digest, sequence: 50, task, calldata: Bytes::new(), reverts: 0, outcome: None }
+}
+
+#[test]
+fn a_renewal_goes_before_what_came_before_it() {
+    let config = config(1);
+    let mut state = settling(&[(1, 1), (2, 1), (3, 1), (4, 1)]);
+    let renewal = renewing(1_000);
+    state.apply(&Change::SavePosting(renewal.clone()));
+    assert!(state.candidates(0, |_| false).contains(&&renewal));
+    let accepted = Verdict::Recordable { gas: 400_000 };
+    let mut seen = seen(1, (1..=4).map(|sequence| (sequence, accepted.clone())));
+    seen.verdicts.insert(renewal.digest, accepted);
+    let plan = plan(&config, &state, &seen);
+    let chosen: Vec<_> = plan.orders.iter().map(|order| order.digest.unwrap()).collect();
+    assert_eq!(chosen.len(), WINDOW);
+    assert_eq!(chosen[..2], [renewal.digest, digest_of(1).into()]);
+}
+
+#[test]
+fn renewals_end_as_l1_says() {
+    let config = config(1);
+    let ended = |verdict: Verdict, timestamp: u64| {
+        let mut state = State::default();
+        let renewal = renewing(1_000);
+        state.apply(&Change::SavePosting(renewal.clone()));
+        let mut seen = seen(timestamp, []);
+        seen.verdicts.insert(renewal.digest, verdict);
+        let plan = plan(&config, &state, &seen);
+        assert!(plan.orders.is_empty(), "nothing is sent");
+        plan.changes.into_iter().next().map(|change| match change {
+            Change::SavePosting(Posting { outcome: Some(outcome), .. }) => outcome,
+            other => panic!("{other:?}"),
+        })
+    };
+    let refused = |revert, confirmed| Verdict::Refused { revert, confirmed };
+    let failed = |reason| Some(Outcome::Failed { reason });
+    let done = Outcome::Recorded { tx_hash: None, block: None, gas_used: None, by_us: false };
+    assert_eq!(ended(Verdict::Recorded { confirmed: true, found: None }, 1), Some(done));
+    assert_eq!(ended(Verdict::Recorded { confirmed: false, found: None }, 1), None);
+    let old = Revert::RenewalTooOld { last_batch: 9, mark: 10 };
+    assert_eq!(ended(refused(old.clone(), true), 1), failed(FailureReason::Refused { revert: old.clone() }));
+    // The mark may go back where blocks are reorganised.
+    assert_eq!(ended(refused(old, false), 1), None);
+    let ahead = Revert::RenewalAhead { last_batch: 9, batch_count: 8 };
+    assert_eq!(ended(refused(ahead.clone(), true), 1_000), None);
+    assert_eq!(ended(refused(ahead, true), 1_001), failed(FailureReason::Expired { expires_at: 1_000 }));
 }

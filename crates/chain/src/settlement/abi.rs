@@ -1,14 +1,9 @@
-//! The settlement contract's ABI as far as it is called and read here: every rollup's contract has it, whatever else it does.
+//! The settlement contract's ABI as far as it is read here: every rollup's contract has it, whatever else it does.
 
-use alloy::primitives::Bytes;
-use alloy::sol_types::{SolCall, SolInterface};
-use dac_bls::Signature;
-use dac_types::{BatchHeader, Certificate, Transition};
+use alloy::sol_types::SolInterface;
 
-use self::abi::ISettlement;
 use self::abi::ISettlement::ISettlementErrors;
 use self::abi::IValidityVerifier::IValidityVerifierErrors;
-use crate::error::ChainError;
 use crate::revert::Revert;
 
 /// `contracts/src/interfaces/ISettlement.sol` and `IValidityVerifier.sol`, without what nobody calls from here.
@@ -17,13 +12,6 @@ mod abi {
     alloy::sol! {
         #[derive(Debug)]
         interface ISettlement {
-            struct BatchHeader {
-                address rollup; uint64 batchNumber; uint64 epoch; uint64 expiresAt; uint64 payloadLength;
-                uint8 hashKind; bytes32 batchHash; bytes32 shardRoot; bytes32 fingerprintsHash; bytes payloadFingerprint;
-            }
-            struct Certificate { BatchHeader header; bytes absent; bytes signature; }
-            struct Transition { bytes32 newStateRoot; uint64 inputsConsumed; bytes32 outputs; }
-
             event BatchSettled(
                 bytes32 indexed digest, uint64 indexed batchNumber, uint64 epoch, uint64 expiresAt,
                 bytes32 newStateRoot, uint64 inputsConsumed, bytes32 outputs
@@ -41,9 +29,9 @@ mod abi {
             error InputsGoBack(uint64 got, uint64 consumed);
             error InputsNotThere(uint64 got, uint64 limit);
             error IsFrozen(uint8 reason);
-
-            function settle(Certificate calldata certificate, Transition calldata transition, bytes calldata proof) external;
-            function settleRecorded(BatchHeader calldata header, Transition calldata transition, bytes calldata proof) external;
+            error RenewalAhead(uint64 lastBatch, uint64 batchCount);
+            error RenewalTooOld(uint64 lastBatch, uint64 mark);
+            error NothingRenewed(uint64 coverageUntil);
 
             function registry() external view returns (address);
             function log() external view returns (address);
@@ -76,87 +64,6 @@ mod abi {
 
 pub(crate) use self::abi::ISettlement as Settlement;
 
-fn header(header: &BatchHeader) -> ISettlement::BatchHeader {
-    ISettlement::BatchHeader {
-        rollup: header.rollup,
-        batchNumber: header.batch_number,
-        epoch: header.epoch,
-        expiresAt: header.expires_at,
-        payloadLength: header.payload_length,
-        hashKind: header.hash_kind as u8,
-        batchHash: header.batch_hash,
-        shardRoot: header.shard_root,
-        fingerprintsHash: header.fingerprints_hash,
-        payloadFingerprint: header.payload_fingerprint.clone().into(),
-    }
-}
-
-fn transition(transition: &Transition) -> ISettlement::Transition {
-    ISettlement::Transition {
-        newStateRoot: transition.new_state_root,
-        inputsConsumed: transition.inputs_consumed,
-        outputs: transition.outputs,
-    }
-}
-
-/// The calldata of `settle(certificate, transition, proof)`.
-pub(super) fn settle(
-    certificate: &Certificate,
-    change: &Transition,
-    proof: &[u8],
-) -> Result<Bytes, ChainError> {
-    let signature = Signature::from_compressed(&certificate.aggregate.signature)
-        .map_err(ChainError::CertificateSignature)?;
-    let call = ISettlement::settleCall {
-        certificate: ISettlement::Certificate {
-            header: header(&certificate.header),
-            absent: certificate.aggregate.absent.as_bytes().to_vec().into(),
-            signature: signature.to_eip2537().to_vec().into(),
-        },
-        transition: transition(change),
-        proof: proof.to_vec().into(),
-    };
-    Ok(call.abi_encode().into())
-}
-
-/// The calldata of `settleRecorded(header, transition, proof)`.
-pub(super) fn settle_recorded(batch: &BatchHeader, change: &Transition, proof: &[u8]) -> Bytes {
-    let (header, transition) = (header(batch), transition(change));
-    ISettlement::settleRecordedCall { header, transition, proof: proof.to_vec().into() }.abi_encode().into()
-}
-
-/// A settlement as it is asked for, read back from its calldata.
-#[cfg(feature = "testing")]
-pub(crate) fn decode_call(calldata: &[u8]) -> Option<crate::testing::SettleCall> {
-    let transition = |change: &ISettlement::Transition| Transition {
-        new_state_root: change.newStateRoot,
-        inputs_consumed: change.inputsConsumed,
-        outputs: change.outputs,
-    };
-    let batch = |header: &ISettlement::BatchHeader| {
-        Some(BatchHeader {
-            rollup: header.rollup,
-            batch_number: header.batchNumber,
-            epoch: header.epoch,
-            expires_at: header.expiresAt,
-            payload_length: header.payloadLength,
-            hash_kind: dac_types::HashKind::try_from(u64::from(header.hashKind)).ok()?,
-            batch_hash: header.batchHash,
-            shard_root: header.shardRoot,
-            fingerprints_hash: header.fingerprintsHash,
-            payload_fingerprint: header.payloadFingerprint.to_vec(),
-        })
-    };
-    if let Ok(call) = ISettlement::settleCall::abi_decode_validate(calldata) {
-        let header = batch(&call.certificate.header)?;
-        let transition = transition(&call.transition);
-        return Some(crate::testing::SettleCall { header, transition, proof: call.proof, recorded: false });
-    }
-    let call = ISettlement::settleRecordedCall::abi_decode_validate(calldata).ok()?;
-    let (header, transition) = (batch(&call.header)?, transition(&call.transition));
-    Some(crate::testing::SettleCall { header, transition, proof: call.proof, recorded: true })
-}
-
 /// The settlement's or its verifier's own error, if the data of a revert is one.
 pub(crate) fn decode_revert(data: &[u8]) -> Option<Revert> {
     if let Ok(error) = ISettlementErrors::abi_decode(data) {
@@ -175,6 +82,9 @@ pub(crate) fn decode_revert(data: &[u8]) -> Option<Revert> {
             E::InputsGoBack(e) => Revert::InputsGoBack { got: e.got, consumed: e.consumed },
             E::InputsNotThere(e) => Revert::InputsNotThere { got: e.got, limit: e.limit },
             E::IsFrozen(e) => Revert::IsFrozen { reason: e.reason },
+            E::RenewalAhead(e) => Revert::RenewalAhead { last_batch: e.lastBatch, batch_count: e.batchCount },
+            E::RenewalTooOld(e) => Revert::RenewalTooOld { last_batch: e.lastBatch, mark: e.mark },
+            E::NothingRenewed(e) => Revert::NothingRenewed { coverage_until: e.coverageUntil },
         });
     }
     let error = IValidityVerifierErrors::abi_decode(data).ok()?;

@@ -1,20 +1,21 @@
-//! A rollup's settlement contract: the call that settles a batch, what a refusal of it means, and what has settled.
+//! A rollup's settlement contract: the calls that settle a batch and renew coverage, what a refusal means, and what has settled.
 
 mod abi;
 mod coverage;
 mod reader;
 mod refusal;
+mod renewal;
 
 use alloy::primitives::{Address, Bytes};
 use dac_types::{BatchDigest, BatchHeader, Certificate, Domain, Transition};
 
 pub(crate) use self::abi::Settlement::{BatchSettled, CoverageRenewed};
-#[cfg(feature = "testing")]
-pub(crate) use self::abi::decode_call;
 pub(crate) use self::abi::decode_revert;
 pub use self::coverage::{CoverageState, FreezeReason};
 pub use self::reader::{Searched, SettledBatch, SettledPage, SettlementReader, SettlementState};
 pub use self::refusal::SettlementRefusal;
+pub use self::renewal::{RenewOrder, RenewalRefusal};
+use crate::calls;
 use crate::error::ChainError;
 
 /// A batch on its way to its rollup's settlement contract.
@@ -40,13 +41,13 @@ impl SettleOrder {
         transition: &Transition,
         proof: &[u8],
     ) -> Result<Self, ChainError> {
-        let calldata = abi::settle(certificate, transition, proof)?;
+        let calldata = calls::settle(certificate, transition, proof)?;
         Ok(Self::of(&certificate.header, domain, calldata))
     }
 
     /// The proof of a batch whose certificate the log has recorded: `settleRecorded`.
     pub fn recorded(header: &BatchHeader, domain: &Domain, transition: &Transition, proof: &[u8]) -> Self {
-        Self::of(header, domain, abi::settle_recorded(header, transition, proof))
+        Self::of(header, domain, calls::settle_recorded(header, transition, proof))
     }
 
     fn of(header: &BatchHeader, domain: &Domain, calldata: Bytes) -> Self {

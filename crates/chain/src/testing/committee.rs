@@ -2,10 +2,10 @@
 
 use alloy::primitives::{Address, B256};
 use alloy::signers::local::PrivateKeySigner;
-use dac_bls::{SecretKey, aggregate_signatures};
+use dac_bls::{CheckedRenewal, CommitteeKeys, SecretKey, aggregate_signatures};
 use dac_types::{
-    AbsentSeats, AdmittedRollup, AggregateAttestation, BatchHeader, Certificate, Domain, HashKind, Quorum,
-    Seat,
+    AbsentSeats, AdmittedRollup, AggregateAttestation, BatchHeader, Certificate, Committee, CoverageRenewal,
+    Domain, HashKind, Member, Quorum, RenewalCertificate, Seat,
 };
 
 use super::Anvil;
@@ -167,6 +167,26 @@ impl TestCommittee {
             fingerprints_hash: B256::repeat_byte(3),
             payload_fingerprint: vec![4; self.quorum.geometry().fingerprint_bytes()],
         }
+    }
+
+    /// The renewal that all seats but `absent` sign.
+    pub fn certify_renewal(&self, renewal: CoverageRenewal, absent: &[Seat]) -> CheckedRenewal {
+        let digest = renewal.digest(&self.domain);
+        let n = self.quorum.geometry().n();
+        let signers: Vec<Seat> = Seat::all(n).filter(|seat| !absent.contains(seat)).collect();
+        let signed = |seat: &Seat| (*seat, self.members[seat.index()].secret_key.sign_digest(&digest));
+        let signatures: Vec<_> = signers.iter().map(signed).collect();
+        let members = self.members[..usize::from(n)].iter().map(|member| Member {
+            operator: member.operator.address(),
+            public_key: member.secret_key.public_key().to_compressed(),
+            dispersal_url: member.dispersal_url.clone(),
+            retrieval_url: member.retrieval_url.clone(),
+        });
+        let committee = Committee::new(renewal.epoch, self.quorum, members.collect(), 0, u64::MAX, u64::MAX)
+            .expect("a good committee");
+        let keys = CommitteeKeys::new(&committee).expect("good keys");
+        let aggregate = keys.aggregate(&digest, &signatures).expect("good signatures of a quorum");
+        keys.verify_renewal(&RenewalCertificate { renewal, aggregate }, &self.domain).expect("a good renewal")
     }
 
     /// The certificate that all seats but `absent` make of a header.

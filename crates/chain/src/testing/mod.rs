@@ -29,6 +29,11 @@ pub struct SettleCall {
 impl SettleCall {
     /// Reads calldata; none if it settles nothing.
     pub fn decode(calldata: &[u8]) -> Option<Self> {
-        crate::settlement::decode_call(calldata)
+        crate::calls::settle_call(calldata)
     }
+}
+
+/// A renewal as it is asked for, read from calldata; none if it renews nothing.
+pub fn decode_renewal(calldata: &[u8]) -> Option<dac_types::CoverageRenewal> {
+    crate::calls::renew_call(calldata)
 }

@@ -8,7 +8,7 @@ use dac_types::{B256, BatchHeader, Certificate, Domain, Transition};
 
 use super::{Anvil, TestCommittee};
 use crate::admin::Account;
-use crate::settlement::{SettleOrder, SettlementReader};
+use crate::settlement::{RenewOrder, SettleOrder, SettlementReader};
 
 /// What a test's proof begins with, for the verifier to take it.
 const GOOD_PROOF: u8 = 1;
@@ -134,6 +134,12 @@ impl TestRollup {
     /// Somebody settles.
     pub async fn settle(&self, order: &SettleOrder) -> crate::Receipt {
         self.account.settle(order).await.unwrap_or_else(|error| panic!("settling: {error}"))
+    }
+
+    /// Somebody renews its coverage.
+    pub async fn renew(&self, order: &RenewOrder) -> crate::Receipt {
+        let sent = self.account.call(self.address, U256::ZERO, order.calldata.clone()).await;
+        sent.unwrap_or_else(|error| panic!("renewing: {error}"))
     }
 
     /// Its owner pauses it.

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use dac_types::BatchDigest;
 
-use crate::poster::{Change, NonceSlot, PosterStore, Posting, StoreError, Unfinished};
+use crate::poster::{Change, NonceSlot, PosterStore, Posting, PostingDigest, StoreError, Unfinished};
 
 /// Two tables.
 #[derive(Debug, Default)]
@@ -14,7 +13,7 @@ pub struct MemoryPosterStore(Mutex<Tables>);
 
 #[derive(Debug, Default)]
 struct Tables {
-    postings: BTreeMap<BatchDigest, Posting>,
+    postings: BTreeMap<PostingDigest, Posting>,
     slots: BTreeMap<u64, NonceSlot>,
     /// Commits that still succeed, when they are counted.
     commits_left: Option<usize>,
@@ -56,7 +55,7 @@ impl PosterStore for MemoryPosterStore {
         })
     }
 
-    async fn posting(&self, digest: BatchDigest) -> Result<Option<Posting>, StoreError> {
+    async fn posting(&self, digest: PostingDigest) -> Result<Option<Posting>, StoreError> {
         Ok(self.0.lock().expect("not poisoned").postings.get(&digest).cloned())
     }
 
