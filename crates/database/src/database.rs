@@ -1,8 +1,10 @@
 //! The handle: opening, reading, and transactions that outlive whoever asked for them.
 
+use std::fs::File;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -16,6 +18,11 @@ use crate::{postgres, sqlite};
 
 /// A statement that takes longer is logged.
 const SLOW_STATEMENT: Duration = Duration::from_secs(5);
+
+/// How long a process that is about to end is waited for where it has the file.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a transaction's closure returns: `Box::pin(async move { … })`.
 pub type TransactionFuture<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
@@ -52,6 +59,10 @@ struct Inner {
     readers: AnyPool,
     connect: AnyConnectOptions,
     transaction_timeout: Duration,
+    /// Where it is a file.
+    path: Option<PathBuf>,
+    /// The file is this process's alone while this is there.
+    lock: Mutex<Option<File>>,
 }
 
 impl Database {
@@ -91,6 +102,11 @@ impl Database {
                 readers: pool(options, backend, readers, Access::Snapshot).connect_lazy_with(connect.clone()),
                 connect,
                 transaction_timeout: limit,
+                path: match &options.url {
+                    DatabaseUrl::Sqlite(path) => Some(path.clone()),
+                    DatabaseUrl::Postgres(_) => None,
+                },
+                lock: Mutex::default(),
             }),
         })
     }
@@ -166,6 +182,32 @@ impl Database {
         }
     }
 
+    /// On SQLite: keeps other processes that ask for the same from this file until it is closed, and ends the leases of
+    /// former ones. `holder` is what they are told. On PostgreSQL nothing: processes share it by leases.
+    ///
+    /// # Errors
+    /// [`DatabaseError::FileInUse`] where another process has the file and does not end within a short time.
+    pub async fn be_the_only_process(&self, holder: &str) -> Result<(), DatabaseError> {
+        let Some(path) = &self.inner.path else { return Ok(()) };
+        let started = tokio::time::Instant::now();
+        let file = loop {
+            match sqlite::lock(path, holder) {
+                Err(DatabaseError::FileInUse { .. }) if started.elapsed() < LOCK_PATIENCE => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                result => break result?,
+            }
+        };
+        *self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        self.append(|connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE leases SET holder = '', expires_at_ms = 0").execute(connection).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Whether it answers, for health checks.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         let _: i64 = sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(&self.inner.readers).await?;
@@ -176,6 +218,7 @@ impl Database {
     pub async fn close(&self) {
         self.inner.readers.close().await;
         self.inner.writers.close().await;
+        self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     async fn run<T, E, F>(&self, access: Access, work: F) -> Result<T, E>

@@ -92,6 +92,32 @@ pub enum DatabaseError {
         /// What was to be bound now.
         given: String,
     },
+    /// The SQLite file is in use.
+    #[error("database file {path} is in use by {holder}: one file serves one process at a time")]
+    FileInUse {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Who has it.
+        holder: String,
+    },
+    /// Somebody holds the lease.
+    #[error("lease {name} is held by {holder}, for {left:?} unless it is renewed")]
+    LeaseHeld {
+        /// What it is for.
+        name: String,
+        /// Who has it.
+        holder: String,
+        /// Until it runs out.
+        left: Duration,
+    },
+    /// The lease is somebody else's now, or nobody's.
+    #[error("lease {name} is no longer held by {holder}")]
+    LeaseLost {
+        /// What it is for.
+        name: String,
+        /// Who had it.
+        holder: String,
+    },
     /// A value that no writer of ours writes.
     #[error("corrupt row: {what}")]
     Corrupt {
@@ -105,7 +131,9 @@ impl DatabaseError {
     pub fn class(&self) -> ErrorClass {
         match self {
             DatabaseError::Sql(error) => class_of(error),
-            DatabaseError::Timeout { .. } | DatabaseError::Closed => ErrorClass::Retryable,
+            DatabaseError::Timeout { .. } | DatabaseError::Closed | DatabaseError::LeaseHeld { .. } => {
+                ErrorClass::Retryable
+            }
             DatabaseError::Migration(sqlx::migrate::MigrateError::Execute(error)) => class_of(error),
             DatabaseError::Corrupt { .. } => ErrorClass::Corrupt,
             _ => ErrorClass::Fatal,

@@ -8,11 +8,12 @@
 //! * `INSERT … ON CONFLICT (…) DO …`, `RETURNING` and `UPDATE … FROM` work in both.
 //!
 //! Writing happens in [`Database::transaction`] or [`Database::append`] only, reading in [`Database::reads`] or
-//! [`Database::snapshot`], whose connections refuse to write.
+//! [`Database::snapshot`], whose connections refuse to write. What only one process at a time may do has a [`Lease`].
 
 mod database;
 mod error;
 mod identity;
+mod lease;
 mod migrate;
 mod options;
 mod postgres;
@@ -22,6 +23,7 @@ pub mod testing;
 
 pub use database::{Backend, Database, TransactionFuture};
 pub use error::{DatabaseError, ErrorClass};
+pub use lease::{KeptLease, Lease, now_ms};
 pub use migrate::Migration;
 pub use options::{DatabaseOptions, DatabaseUrl, DatabaseUrlError};
 pub use sqlx;

@@ -22,9 +22,11 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-/// What this crate itself keeps.
-const OWN: Migration =
-    Migration { version: 0, name: "identity", sql: include_str!("../migrations/0000_identity.sql") };
+/// What this crate itself keeps: from 0 downwards.
+const OWN: [Migration; 2] = [
+    Migration { version: 0, name: "identity", sql: include_str!("../migrations/0000_identity.sql") },
+    Migration { version: -1, name: "leases", sql: include_str!("../migrations/leases.sql") },
+];
 
 impl Migration {
     fn text(&self, backend: Backend) -> String {
@@ -43,7 +45,7 @@ pub(crate) async fn run(
     backend: Backend,
     migrations: &[Migration],
 ) -> Result<(), DatabaseError> {
-    let mut all: Vec<_> = [OWN].iter().chain(migrations).copied().collect();
+    let mut all: Vec<_> = OWN.iter().chain(migrations).copied().collect();
     all.sort_by_key(|migration| migration.version);
     if let Some(pair) = all.windows(2).find(|pair| pair[0].version == pair[1].version) {
         return Err(DatabaseError::SchemaForeign { version: pair[0].version, problem: "occurs twice" });

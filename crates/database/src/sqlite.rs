@@ -1,14 +1,17 @@
 //! SQLite: one file, write-ahead log, every commit on the disk before it is acknowledged.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::error::DatabaseError;
+
+/// Bytes of what a lock file says about its holder.
+const HOLDER_MAX_BYTES: u64 = 512;
 
 /// Pragmas, the value set and the value read back.
 const WRITER: &[(&str, &str, &str)] = &[
@@ -51,6 +54,39 @@ pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, Database
     // The driver reads a URL: what would end or decode the path is encoded.
     let url = format!("sqlite:{}", text.replace('%', "%25").replace('?', "%3F").replace('#', "%23"));
     Ok(url.parse()?)
+}
+
+/// Takes the file for this process, or says who has it. The operating system gives it back when the process ends.
+///
+/// The lock is on a file beside it: SQLite locks the database file itself, and closing that would end its locks.
+pub(crate) fn lock(path: &Path, holder: &str) -> Result<File, DatabaseError> {
+    let path =
+        fs::canonicalize(path).map_err(|source| DatabaseError::File { path: path.to_owned(), source })?;
+    let mut name = path.clone().into_os_string();
+    name.push("-lock");
+    let failed = |source| DatabaseError::File { path: PathBuf::from(&name), source };
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = Vec::new();
+            file.take(HOLDER_MAX_BYTES).read_to_end(&mut text).map_err(failed)?;
+            let text = String::from_utf8_lossy(&text);
+            let holder = if text.is_empty() { "another process".to_owned() } else { text.into_owned() };
+            return Err(DatabaseError::FileInUse { path, holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
+    Ok(file)
 }
 
 /// Settings of a connection that writes.
