@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dac_bls::{PublicKey, SecretKey, Signature};
 use dac_runtime::failpoint;
-use dac_types::{Attestation, BatchDigest};
+use dac_types::{Attestation, BatchDigest, Domain, RenewalDigest, SignatureBytes, SignedDigest};
 use thiserror::Error;
 
-use crate::store::Stored;
+use crate::store::{Covered, Stored};
 use dac_runtime::workers::Workers;
 
 /// The key could not be used.
@@ -25,6 +25,9 @@ pub trait Signer: Send + Sync + 'static {
 
     /// Signs a batch's digest.
     async fn sign(&self, digest: BatchDigest) -> Result<Signature, SignerError>;
+
+    /// Signs a renewal's digest.
+    async fn sign_renewal(&self, digest: RenewalDigest) -> Result<Signature, SignerError>;
 }
 
 /// A key in this process's memory.
@@ -54,6 +57,19 @@ impl Signer for LocalSigner {
     }
 
     async fn sign(&self, digest: BatchDigest) -> Result<Signature, SignerError> {
+        self.sign_digest(digest).await
+    }
+
+    async fn sign_renewal(&self, digest: RenewalDigest) -> Result<Signature, SignerError> {
+        self.sign_digest(digest).await
+    }
+}
+
+impl LocalSigner {
+    async fn sign_digest(
+        &self,
+        digest: impl SignedDigest + Send + 'static,
+    ) -> Result<Signature, SignerError> {
         let key = Arc::clone(&self.key);
         self.workers
             .run(move || key.sign_digest(&digest))
@@ -68,4 +84,17 @@ pub async fn attest(signer: &dyn Signer, stored: &Stored) -> Result<Attestation,
     let signature = signer.sign(stored.digest()).await?;
     failpoint!("node.attest.after_sign");
     Ok(Attestation { digest: stored.digest(), seat: stored.seat(), signature: signature.to_compressed() })
+}
+
+/// Promises that all of this receipt is stored, checked and served until the renewal's expiry.
+pub async fn renew(
+    signer: &dyn Signer,
+    covered: &Covered,
+    domain: &Domain,
+) -> Result<(RenewalDigest, SignatureBytes), SignerError> {
+    let digest = covered.renewal().digest(domain);
+    failpoint!("node.renewal.before_sign");
+    let signature = signer.sign_renewal(digest).await?;
+    failpoint!("node.renewal.after_sign");
+    Ok((digest, signature.to_compressed()))
 }

@@ -1,9 +1,12 @@
 //! The configuration file of a member. Committee, thresholds and coding come from L1 and are not configured.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dac_chain::feed::FeedConfig;
+use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, Period, ShutdownConfig};
 use dac_runtime::telemetry::LogConfig;
@@ -13,7 +16,10 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::context::Settings;
 use crate::limits::{ClientRates, UploadLimits};
+use crate::repair::RepairSettings;
 use crate::retain::Retention;
+use crate::scrub::ScrubSettings;
+use crate::sync::SyncSettings;
 
 /// A clock that differs more than this from L1's newest block is told about.
 const CLOCK_DIFFERENCE_MAX_SECONDS: u64 = 60;
@@ -43,6 +49,12 @@ pub struct NodeConfig {
     /// What has expired.
     #[serde(default)]
     pub retention: RetentionConfig,
+    /// Bringing back what is missing.
+    #[serde(default)]
+    pub repair: RepairConfig,
+    /// Looking again at what is stored.
+    #[serde(default)]
+    pub scrub: ScrubConfig,
     /// Stopping.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
@@ -62,6 +74,9 @@ pub struct ChainConfig {
     /// The committee registry.
     #[serde(deserialize_with = "address")]
     pub registry: Address,
+    /// The certificate log: what it records is owed.
+    #[serde(deserialize_with = "address")]
+    pub certificate_log: Address,
     /// How often the registry is read.
     #[serde(default = "default_poll_interval")]
     pub poll_interval: Period,
@@ -228,7 +243,72 @@ impl RetentionConfig {
     }
 }
 
+/// The `[repair]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RepairConfig {
+    /// Bytes of shards received in a second.
+    pub bytes_per_second: ByteSize,
+    /// Batches at a time; each may take the memory of a payload.
+    pub concurrency: usize,
+    /// Whether peers on private and loopback addresses are connected to: the registry's URLs are their operators' to choose.
+    pub private_endpoints: bool,
+}
+
+impl Default for RepairConfig {
+    fn default() -> Self {
+        Self { bytes_per_second: ByteSize(16 << 20), concurrency: 1, private_endpoints: false }
+    }
+}
+
+impl RepairConfig {
+    /// As the task wants it.
+    pub fn settings(&self) -> RepairSettings {
+        let policy = match self.private_endpoints {
+            true => EndpointPolicy::AllowPrivate,
+            false => EndpointPolicy::PublicOnly,
+        };
+        RepairSettings::new(at_least_one(self.bytes_per_second), self.concurrency, policy)
+    }
+}
+
+/// The `[scrub]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrubConfig {
+    /// From the beginning of one round to that of the next.
+    pub period: Period,
+    /// Bytes read in a second.
+    pub bytes_per_second: ByteSize,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { period: Period::from_secs(7 * 24 * 60 * 60), bytes_per_second: ByteSize(8 << 20) }
+    }
+}
+
+impl ScrubConfig {
+    /// As the task wants it.
+    pub fn settings(&self) -> ScrubSettings {
+        ScrubSettings { period: *self.period, bytes_per_second: at_least_one(self.bytes_per_second) }
+    }
+}
+
+fn at_least_one(size: ByteSize) -> NonZeroU64 {
+    NonZeroU64::new(size.bytes()).unwrap_or(NonZeroU64::MIN)
+}
+
 impl NodeConfig {
+    /// What is followed on L1.
+    pub fn sync(&self) -> SyncSettings {
+        SyncSettings {
+            log: self.chain.certificate_log,
+            feed: FeedConfig::new(self.chain.confirmations),
+            interval: *self.chain.poll_interval,
+        }
+    }
+
     /// What the handlers go by.
     pub fn settings(&self) -> Settings {
         Settings {
@@ -259,8 +339,10 @@ impl config::Config for NodeConfig {
         if chain.rpc.is_empty() {
             return Err("chain.rpc: at least one URL".to_owned());
         }
-        if chain.registry.is_zero() {
-            return Err("chain.registry: not the zero address".to_owned());
+        for (name, address) in [("registry", chain.registry), ("certificate_log", chain.certificate_log)] {
+            if address.is_zero() {
+                return Err(format!("chain.{name}: not the zero address"));
+            }
         }
         if chain.poll_interval.is_zero() || chain.request_timeout.is_zero() {
             return Err("chain.poll_interval and chain.request_timeout: must be above zero".to_owned());
@@ -278,8 +360,16 @@ impl config::Config for NodeConfig {
         if taken(self.dispersal.listen) && self.dispersal.listen == self.retrieval.listen {
             return Err("dispersal.listen and retrieval.listen: must differ".to_owned());
         }
-        if self.retention.interval.is_zero() {
-            return Err("retention.interval: must be above zero".to_owned());
+        for (name, zero) in [
+            ("retention.interval", self.retention.interval.is_zero()),
+            ("repair.bytes_per_second", self.repair.bytes_per_second.bytes() == 0),
+            ("repair.concurrency", self.repair.concurrency == 0),
+            ("scrub.period", self.scrub.period.is_zero()),
+            ("scrub.bytes_per_second", self.scrub.bytes_per_second.bytes() == 0),
+        ] {
+            if zero {
+                return Err(format!("{name}: must be above zero"));
+            }
         }
         self.limits.check()?;
         self.log.check().map_err(|error| format!("log.filter: {error}"))
@@ -299,7 +389,7 @@ pub fn explain(config: &NodeConfig) -> String {
     let capacity =
         config.limits.capacity.map_or("as much as fits".to_owned(), |capacity| capacity.to_string());
     format!(
-        "L1:         chain {} through {}, registry {}\n\
+        "L1:         chain {} through {}, registry {}, log {}\n\
          store:      {store}, {capacity}\n\
          dispersal:  {} ({})\n\
          retrieval:  {} ({})\n\
@@ -308,6 +398,7 @@ pub fn explain(config: &NodeConfig) -> String {
         config.chain.chain_id,
         rpc.join(", "),
         config.chain.registry,
+        config.chain.certificate_log,
         config.dispersal.listen,
         config.dispersal.protection(),
         config.retrieval.listen,
@@ -343,6 +434,7 @@ mod tests {
         rpc = ["http://127.0.0.1:8545"]
         chain_id = 31337
         registry = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+        certificate_log = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
         [keys]
         bls_keystore = "bls.json"
         password_file = "password"
@@ -387,6 +479,9 @@ mod tests {
             ("[limits]\nclient_requests_per_second = nan", "above zero"),
             ("[retrieval.limits]\nconnections = 0", "retrieval.limits.connections"),
             ("[retention]\ninterval = '0s'", "retention.interval"),
+            ("[repair]\nconcurrency = 0", "repair.concurrency"),
+            ("[repair]\nbytes_per_second = '0B'", "repair.bytes_per_second"),
+            ("[scrub]\nperiod = '0s'", "scrub.period"),
             ("[log]\nfilter = 'a=b=c'", "log"),
             ("[quorum]\nq = 5", "unknown field"),
         ] {

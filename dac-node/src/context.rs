@@ -7,7 +7,7 @@ use dac_chain::{RegistryView, RegistryWatch};
 use dac_proto::reason::Reason;
 use dac_runtime::clock::Clock;
 use dac_types::BatchDigest;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -16,7 +16,10 @@ use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
 use crate::disk::Disk;
 use crate::limits::{ClientLimits, Uploads};
+use crate::repair::RepairStatus;
+use crate::scrub::ScrubStatus;
 use crate::store::{ShardId, Store, StoreError};
+use crate::sync::Progress;
 use dac_runtime::workers::Workers;
 
 /// Times and sizes that the handlers go by.
@@ -64,6 +67,16 @@ pub struct Context {
     pub settings: Settings,
     /// Told when something is found to need repair.
     pub repair_wanted: Arc<Notify>,
+    /// Told when what is held has changed.
+    pub recount: Arc<Notify>,
+    /// How far L1 was read, and what is owed by it.
+    pub progress: Arc<Progress>,
+    /// How repair goes.
+    pub repair: Arc<RepairStatus>,
+    /// How looking again goes.
+    pub scrub: Arc<ScrubStatus>,
+    /// Renewals being looked at.
+    pub renewals: Semaphore,
     /// Cancelled when no new upload is taken any more.
     pub draining: CancellationToken,
 }
@@ -87,7 +100,10 @@ impl Context {
     /// What a caller learns of a batch that fails its check here. It is marked and will be repaired.
     pub async fn corrupt(&self, digest: BatchDigest, shard: Option<ShardId>, what: &'static str) -> Status {
         match self.store.mark_corrupt(digest, shard).await {
-            Ok(true) => self.repair_wanted.notify_one(),
+            Ok(true) => {
+                self.repair_wanted.notify_one();
+                self.recount.notify_one();
+            }
             Ok(false) => {}
             Err(error) => tracing::error!(%digest, %error, "the batch could not be marked corrupt"),
         }

@@ -12,6 +12,10 @@
 //! | [`attest`] | store, then sign |
 //! | [`certificates`] | certificates that come with records |
 //! | [`limits`] | what callers may use up |
+//! | [`sync`] | what L1 says that is owed |
+//! | [`duties`] | whose seats' shards this member owes: pure |
+//! | [`repair`] | brings back what is owed and not held |
+//! | [`scrub`] | looks again at what is stored |
 //! | [`retain`] | deletion of what has expired |
 //! | [`disk`] | room on the file system |
 //! | [`skew`] | this clock against L1's |
@@ -22,12 +26,16 @@ pub mod certificates;
 pub mod config;
 pub mod context;
 pub mod disk;
+pub mod duties;
 pub mod grpc;
 pub mod limits;
 pub mod node;
+pub mod repair;
 pub mod retain;
+pub mod scrub;
 pub mod skew;
 pub mod store;
+pub mod sync;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

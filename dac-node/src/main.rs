@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use dac_chain::feed::RpcEvents;
 use dac_chain::{Endpoints, Follower, RpcRegistryReader};
 use dac_database::DatabaseUrl;
 use dac_node::attest::{LocalSigner, Signer};
@@ -103,7 +104,7 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
 
     let urls: Vec<&str> = config.chain.rpc.iter().map(|url| url.expose().as_str()).collect();
     let endpoints = Endpoints::new(&urls, domain.chain_id, *config.chain.request_timeout)?;
-    let reader = RpcRegistryReader::new(endpoints, domain.registry);
+    let reader = RpcRegistryReader::new(endpoints.clone(), domain.registry);
     let following = CancellationToken::new();
     let registry = Follower::spawn(
         Arc::new(reader),
@@ -124,6 +125,10 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
         uploads: config.limits.uploads(),
         clients: config.limits.clients(),
         retention: config.retention.retention(),
+        events: Arc::new(RpcEvents::new(endpoints)),
+        sync: config.sync(),
+        repair: config.repair.settings(),
+        scrub: config.scrub.settings(),
         dispersal: bind("dispersal", &config.dispersal).await?,
         retrieval: bind("retrieval", &config.retrieval).await?,
         monitor: match &config.metrics {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dac_chain::RegistryWatch;
+use dac_chain::feed::L1Events;
 use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::dispersal_service_server::DispersalServiceServer;
 use dac_proto::v1::member_service_server::MemberServiceServer;
@@ -18,7 +19,7 @@ use dac_types::limits::MESSAGE_MAX_BYTES;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
@@ -31,9 +32,12 @@ use crate::context::{Context, Settings};
 use crate::disk::Disk;
 use crate::grpc::{Dispersal, Members, Retrieval};
 use crate::limits::{ClientLimits, ClientRates, UploadLimits, Uploads};
+use crate::repair::{RepairSettings, Repairer};
 use crate::retain::{self, Retention, Times};
+use crate::scrub::{ScrubSettings, Scrubber};
 use crate::skew::{ClockNews, ClockWatch, seconds_ahead};
 use crate::store::Store;
+use crate::sync::{L1Sync, Progress, SyncSettings};
 use dac_runtime::workers::Workers;
 
 /// How often the health of the whole is looked at.
@@ -93,6 +97,14 @@ pub struct Parts {
     pub clients: ClientRates,
     /// When things are deleted.
     pub retention: Retention,
+    /// What contracts on L1 say.
+    pub events: Arc<dyn L1Events>,
+    /// Which contracts, and how they are followed.
+    pub sync: SyncSettings,
+    /// How much repair may use up.
+    pub repair: RepairSettings,
+    /// How often everything is looked at again.
+    pub scrub: ScrubSettings,
     /// Where aggregators deliver.
     pub dispersal: Listener,
     /// Where anyone retrieves.
@@ -130,7 +142,9 @@ impl Node {
     /// Starts serving. Calls under way have `grace` to finish once it is stopped.
     pub async fn start(parts: Parts, grace: Duration) -> Result<Self, NodeError> {
         let Parts { domain, store, signer, registry, clock, disk, workers, settings, retention, .. } = parts;
-        let times = Times { clock: Arc::clone(&clock), registry: registry.clone() };
+        let progress = Arc::new(Progress::default());
+        let times =
+            Times { clock: Arc::clone(&clock), registry: registry.clone(), progress: Arc::clone(&progress) };
         let context = Arc::new(Context {
             identity: Identity { domain, public_key: signer.public_key().to_compressed() },
             store: Arc::clone(&store),
@@ -144,6 +158,11 @@ impl Node {
             clients: ClientLimits::new(parts.clients),
             settings,
             repair_wanted: Arc::new(Notify::new()),
+            recount: Arc::new(Notify::new()),
+            progress,
+            repair: Arc::default(),
+            scrub: Arc::default(),
+            renewals: Semaphore::new(1),
             draining: CancellationToken::new(),
         });
         let local = |listener, address: io::Result<SocketAddr>| {
@@ -193,6 +212,9 @@ impl Node {
         let mut rest = vec![
             tokio::spawn(retain::run(store, times, retention, stop_rest.clone())),
             tokio::spawn(watch_health(Arc::clone(&context), health.clone(), healthz.clone())),
+            tokio::spawn(reader(&context, parts.events, parts.sync).run(stop_rest.clone())),
+            tokio::spawn(repairer(&context, parts.repair).run(stop_rest.clone())),
+            tokio::spawn(scrubber(&context, parts.scrub).run(stop_rest.clone())),
         ];
         if let Some(listener) = parts.monitor {
             let server = monitor::serve(listener, monitor::metrics(), healthz.clone(), stop_rest.clone());
@@ -262,6 +284,46 @@ impl Node {
     }
 }
 
+fn reader(context: &Context, events: Arc<dyn L1Events>, settings: SyncSettings) -> L1Sync {
+    L1Sync {
+        store: Arc::clone(&context.store),
+        events,
+        registry: context.registry.clone(),
+        clock: Arc::clone(&context.clock),
+        public_key: context.identity.public_key,
+        settings,
+        progress: Arc::clone(&context.progress),
+        repair_wanted: Arc::clone(&context.repair_wanted),
+        recount: Arc::clone(&context.recount),
+    }
+}
+
+fn repairer(context: &Context, settings: RepairSettings) -> Repairer {
+    Repairer {
+        store: Arc::clone(&context.store),
+        registry: context.registry.clone(),
+        clock: Arc::clone(&context.clock),
+        identity: context.identity,
+        workers: context.workers.clone(),
+        settings,
+        status: Arc::clone(&context.repair),
+        wanted: Arc::clone(&context.repair_wanted),
+        recount: Arc::clone(&context.recount),
+    }
+}
+
+fn scrubber(context: &Context, settings: ScrubSettings) -> Scrubber {
+    Scrubber {
+        store: Arc::clone(&context.store),
+        clock: Arc::clone(&context.clock),
+        workers: context.workers.clone(),
+        settings,
+        status: Arc::clone(&context.scrub),
+        repair_wanted: Arc::clone(&context.repair_wanted),
+        recount: Arc::clone(&context.recount),
+    }
+}
+
 const DISPERSAL: &str = "dac.v1.DispersalService";
 /// Names under which health is asked for; the empty one is the process.
 const SERVICES: [&str; 4] = ["", DISPERSAL, "dac.v1.RetrievalService", "dac.v1.MemberService"];
@@ -323,6 +385,6 @@ fn look_at_clock(context: &Context, watch: &mut ClockWatch) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-const fn to_gauge(value: u64) -> f64 {
+pub(crate) const fn to_gauge(value: u64) -> f64 {
     value as f64
 }

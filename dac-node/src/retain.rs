@@ -11,6 +11,7 @@ use dac_runtime::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Store, StoreError};
+use crate::sync::Progress;
 
 /// Batches of one round; the next round follows at once while there are more.
 const BATCHES_PER_ROUND: u32 = 64;
@@ -26,18 +27,23 @@ pub struct Retention {
     pub interval: Duration,
 }
 
-/// What time it is, by two witnesses.
+/// What time it is, by two witnesses, and what L1 was read for.
 #[derive(Clone)]
 pub struct Times {
     /// This machine's clock.
     pub clock: Arc<dyn Clock>,
     /// L1's blocks.
     pub registry: RegistryWatch,
+    /// How far contracts were read: what they renewed is kept for longer.
+    pub progress: Arc<Progress>,
 }
 
 impl Times {
     /// The earlier of the two, in Unix seconds; `None` before L1 was read.
     pub fn earlier(&self) -> Option<u64> {
+        if !self.progress.is_following() {
+            return None;
+        }
         let l1 = self.registry.latest()?.head.timestamp;
         Some(l1.min(self.clock.now_unix_seconds()))
     }
@@ -69,9 +75,11 @@ pub async fn round(
     let Some(now) = times.earlier().filter(|_| retention.delete_expired) else { return Ok(0) };
     // Kept until its time, that second included; the slack comes after.
     let before = now.saturating_sub(retention.slack.as_secs());
+    // A restored backup may not know of renewals: what their contracts were not read for, up to that time, stays.
+    let spared = times.progress.unread_rollups(before);
     let mut deleted = 0;
     while !stop.is_cancelled() {
-        let now = store.delete_expired(before, BATCHES_PER_ROUND).await?;
+        let now = store.delete_expired(before, &spared, BATCHES_PER_ROUND).await?;
         deleted += now;
         if now < u64::from(BATCHES_PER_ROUND) {
             break;

@@ -27,6 +27,7 @@ fn write_config(folder: &Path, rpc: &str) {
         rpc = ["{rpc}"]
         chain_id = 31337
         registry = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+        certificate_log = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
         [keys]
         bls_keystore = "bls.json"
         password_file = "password"

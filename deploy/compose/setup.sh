@@ -52,6 +52,7 @@ chain() {
 rpc = ["$rpc"]
 chain_id = $(field chain_id)
 registry = "$(field registry)"
+certificate_log = "$(field certificate_log)"
 poll_interval = "1s"
 TOML
 }
@@ -83,6 +84,10 @@ listen = "0.0.0.0:${DISPERSAL_PORT:-7001}"
 
 [retrieval]
 listen = "0.0.0.0:${RETRIEVAL_PORT:-7002}"
+
+[repair]
+# The committee lives in one private network.
+private_endpoints = true
 TOML
     } >"member-$seat/node.toml"
 done
@@ -97,7 +102,6 @@ fund "$disperser"
 {
     chain
     cat <<TOML
-certificate_log = "$(field certificate_log)"
 
 [keys]
 disperser_keystore = "disperser.json"

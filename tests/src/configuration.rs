@@ -117,13 +117,18 @@ pub fn write_node(
     dispersal: &Tls,
     retrieval: &Tls,
 ) -> Result<PathBuf> {
+    let mut chain = chain(l1);
+    chain.insert("certificate_log".to_owned(), text(l1.log));
     let keys = table([("bls_keystore", path(&key.keystore)), ("password_file", path(&key.password))]);
+    // All members are on this machine.
+    let repair = table([("private_endpoints", Value::Boolean(true))]);
     let config = table([
-        ("chain", chain(l1).into()),
+        ("chain", chain.into()),
         ("keys", keys.into()),
         ("store", database(store).into()),
         (DISPERSAL, listener(dispersal).into()),
         (RETRIEVAL, listener(retrieval).into()),
+        ("repair", repair.into()),
         ("log", table([("filter", text("info"))]).into()),
     ]);
     write(folder, "node.toml", &config)

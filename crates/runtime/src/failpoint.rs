@@ -35,6 +35,8 @@ pub enum Passed {
     EachExpiry,
     /// Each batch that settles.
     EachSettlement,
+    /// Each renewal of coverage.
+    EachRenewal,
     /// None of the programs' doings: it serves this crate's own tests.
     Never,
 }
@@ -51,6 +53,9 @@ pub const ALL: &[FailPoint] = &[
     at("node.store.after_commit", Passed::EachBatch),
     at("node.attest.before_sign", Passed::EachBatch),
     at("node.attest.after_sign", Passed::EachBatch),
+    at("node.renewal.before_commit", Passed::EachRenewal),
+    at("node.renewal.before_sign", Passed::EachRenewal),
+    at("node.renewal.after_sign", Passed::EachRenewal),
     at("node.store.certificate_before_commit", Passed::EachBatch),
     at("node.store.certificate_after_commit", Passed::EachBatch),
     at("node.store.delete_before_commit", Passed::EachExpiry),

@@ -32,6 +32,10 @@ impl Dispersal {
     pub const fn new(context: Arc<Context>) -> Self {
         Self(context)
     }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.0
+    }
 }
 
 #[tonic::async_trait]
@@ -52,9 +56,14 @@ impl DispersalService for Dispersal {
 
     async fn sign_renewal(
         &self,
-        _request: Request<v1::SignRenewalRequest>,
+        request: Request<v1::SignRenewalRequest>,
     ) -> Result<Response<v1::SignRenewalResponse>, Status> {
-        Err(Status::unimplemented("this member signs no renewals yet"))
+        let limit = self.0.settings.upload_timeout;
+        let result = tokio::time::timeout(limit, self.renew(request.into_inner()))
+            .await
+            .unwrap_or_else(|_| Err(Reason::TimedOut.status(format!("a renewal may take {limit:?}"))));
+        metrics::counter!("dac_node_sign_renewal_total", "outcome" => outcome(&result)).increment(1);
+        result.map(Response::new)
     }
 }
 
@@ -221,7 +230,7 @@ struct Upload {
     _permit: UploadPermit,
 }
 
-fn refused(refusal: Refusal) -> Status {
+pub(super) fn refused(refusal: Refusal) -> Status {
     refusal.reason().status(refusal.to_string())
 }
 

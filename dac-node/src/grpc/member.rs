@@ -9,6 +9,13 @@ use tonic::{Request, Response, Status};
 
 use super::{client_of, limited};
 use crate::context::{Context, store_status};
+use crate::repair::Fault;
+use crate::store::BadSeatLine;
+
+/// Faults that one answer lists.
+const FAULTS_MAX: usize = 64;
+/// Bad seats that one answer lists.
+const BAD_SEATS_MAX: u32 = 64;
 
 /// The service over a shared context.
 #[derive(Clone)]
@@ -30,6 +37,7 @@ impl MemberService for Members {
         let context = &*self.0;
         context.clients.take(client_of(&request)).map_err(limited)?;
         let totals = context.store.totals().await.map_err(|error| store_status(&error))?;
+        let bad_seats = context.store.bad_seats(BAD_SEATS_MAX).await.map_err(|error| store_status(&error))?;
         let identity = &context.identity;
         let (view, now) = (context.registry.latest(), context.clock.now_unix_seconds());
         // The newest epoch first.
@@ -60,7 +68,65 @@ impl MemberService for Members {
             capacity_bytes: context.settings.capacity_bytes.unwrap_or(0),
             l1_block: view.map_or(0, |view| view.head.number),
             l1_age_seconds: context.registry.last_success().map_or(0, |read| read.elapsed().as_secs()),
-            ..v1::GetMemberResponse::default()
+            state: state(context).into(),
+            duties: Some(duties(context)),
+            repair: Some(repair(context)),
+            faults: context.repair.faults(FAULTS_MAX).into_iter().map(fault).collect(),
+            bad_seats: bad_seats.iter().map(bad_seat).collect(),
         }))
+    }
+}
+
+/// Whether all is held that is owed, by what was read of L1 since the process started.
+fn state(context: &Context) -> v1::MemberState {
+    match context.progress.counts() {
+        None => v1::MemberState::Starting,
+        Some(counts) if counts.is_whole() => v1::MemberState::Ready,
+        Some(_) => v1::MemberState::Repairing,
+    }
+}
+
+fn duties(context: &Context) -> v1::Duties {
+    let counts = context.progress.counts_so_far();
+    let (read_up_to_block, unread_blocks) = context.progress.blocks();
+    v1::Duties {
+        owed: counts.owed,
+        held: counts.held,
+        missing: counts.missing,
+        corrupt: counts.corrupt,
+        bad: counts.bad,
+        read_up_to_block,
+        unread_blocks,
+        scrubbed_at: context.scrub.ended_at(),
+        scrubbed_shards: context.scrub.shards(),
+    }
+}
+
+fn repair(context: &Context) -> v1::Repair {
+    let report = context.repair.report();
+    v1::Repair {
+        repaired: report.repaired,
+        repaired_bytes: report.repaired_bytes,
+        attempts_failed: report.failed,
+        current: report.current.map(|digest| Bytes::copy_from_slice(digest.as_bytes())).unwrap_or_default(),
+        last_problem: report.last_problem,
+    }
+}
+
+fn fault(fault: Fault) -> v1::AttributedFault {
+    v1::AttributedFault {
+        operator: Bytes::copy_from_slice(fault.operator.as_slice()),
+        kind: fault.kind.to_owned(),
+        count: fault.count,
+        last_at: fault.last_at,
+        detail: fault.detail,
+    }
+}
+
+fn bad_seat(line: &BadSeatLine) -> v1::BadSeat {
+    v1::BadSeat {
+        digest: Bytes::copy_from_slice(line.digest.as_bytes()),
+        seat: line.seat.0.into(),
+        found_at: line.found_at,
     }
 }

@@ -2,6 +2,7 @@
 
 mod dispersal;
 mod member;
+mod renewal;
 mod retrieval;
 
 pub use dispersal::Dispersal;

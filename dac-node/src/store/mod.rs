@@ -265,8 +265,8 @@ pub trait Store: Ledger {
     async fn totals(&self) -> Result<Totals, StoreError>;
 
     /// Deletes at most `limit` batches that were to be kept until a time before `before`, and forgets what is owed and was spent until
-    /// then. Returns how many batches went.
-    async fn delete_expired(&self, before: u64, limit: u32) -> Result<u64, StoreError>;
+    /// then; nothing of the rollups that are spared. Returns how many batches went.
+    async fn delete_expired(&self, before: u64, spared: &[Address], limit: u32) -> Result<u64, StoreError>;
 
     /// Gives space that deletion made free back to the file system.
     async fn give_back(&self) -> Result<(), StoreError>;

@@ -1,16 +1,24 @@
 //! The whole member over real sockets, with a registry, a clock and limits made by hand.
 
+mod committee;
 mod dispersal;
 mod lifecycle;
 mod refusals;
+mod renewal;
+mod repair;
 mod retrieval;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dac_bls::SecretKey;
+use dac_chain::feed::FeedConfig;
+use dac_chain::testing::FakeEvents;
 use dac_chain::{RegistryPublisher, RegistryWatch};
+use dac_client::EndpointPolicy;
 use dac_database::DatabaseOptions;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
@@ -21,7 +29,7 @@ use dac_proto::v1::store_shard_request::Message;
 use dac_runtime::clock::ManualClock;
 use dac_runtime::grpc::ListenerLimits;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
-use dac_types::{Attestation, Seat};
+use dac_types::{Address, Attestation, Seat};
 use futures::{Stream, stream};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -33,8 +41,11 @@ use crate::context::Settings;
 use crate::disk::Disk;
 use crate::limits::{ClientRates, UploadLimits};
 use crate::node::{Listener, Node, Parts};
+use crate::repair::RepairSettings;
 use crate::retain::Retention;
-use crate::store::{SqlStore, Store};
+use crate::scrub::ScrubSettings;
+use crate::store::{DutyCounts, Ledger, SqlStore, Store};
+use crate::sync::SyncSettings;
 use crate::testing::{Batch, NOW, World};
 use dac_runtime::workers::Workers;
 
@@ -52,6 +63,9 @@ struct Member {
     clock: ManualClock,
     registry: RegistryPublisher,
     folder: TempDir,
+    seat: Seat,
+    key: SecretKey,
+    l1: FakeEvents,
 }
 
 /// What a test may want otherwise.
@@ -61,6 +75,12 @@ struct Config {
     uploads: UploadLimits,
     clients: ClientRates,
     disk: FakeDisk,
+    /// Whose key the member has: the seat's in epochs 1 to 3, or another one.
+    seat: Seat,
+    key: Option<SecretKey>,
+    l1: FakeEvents,
+    repair: RepairSettings,
+    scrub: ScrubSettings,
 }
 
 /// A file system with as much room as a test says.
@@ -98,6 +118,12 @@ impl Default for Config {
                 clients: 100,
             },
             disk: FakeDisk(Arc::new(AtomicU64::new(1 << 40))),
+            seat: SEAT,
+            key: None,
+            l1: FakeEvents::new(Address::repeat_byte(0x10), NOW, 1),
+            // Nobody is asked unless a test says so.
+            repair: RepairSettings::new(NonZeroU64::MAX, 1, EndpointPolicy::PublicOnly),
+            scrub: ScrubSettings { period: PATIENCE * 1000, bytes_per_second: NonZeroU64::MAX },
         }
     }
 }
@@ -113,8 +139,11 @@ impl Member {
 
     async fn start_in(folder: TempDir, config: Config) -> Self {
         let world = World::new();
+        let Config { seat, l1, .. } = config.clone();
+        let key = config.key.clone().unwrap_or_else(|| world.members[seat.index()].clone());
         let options = DatabaseOptions::sqlite(folder.path().join("node.db"));
-        let store = SqlStore::open(&options, world.domain, &world.public_key(SEAT)).await.unwrap();
+        let public_key = key.public_key().to_compressed();
+        let store = SqlStore::open(&options, world.domain, &public_key).await.unwrap();
         let (registry, watch) = RegistryWatch::with(world.view());
         let clock = ManualClock::at(NOW);
         let workers = Workers::threads();
@@ -126,7 +155,7 @@ impl Member {
         let parts = Parts {
             domain: world.domain,
             store: Arc::new(store.clone()),
-            signer: Arc::new(LocalSigner::new(world.members[SEAT.index()].clone(), workers.clone())),
+            signer: Arc::new(LocalSigner::new(key.clone(), workers.clone())),
             registry: watch,
             clock: Arc::new(clock.clone()),
             disk: Some(Arc::new(config.disk)),
@@ -135,12 +164,20 @@ impl Member {
             uploads: config.uploads,
             clients: config.clients,
             retention: Retention { delete_expired: true, slack: Duration::from_secs(60), interval: PATIENCE },
+            events: Arc::new(l1.clone()),
+            sync: SyncSettings {
+                log: l1.log(),
+                feed: FeedConfig::new(0),
+                interval: Duration::from_millis(20),
+            },
+            repair: config.repair,
+            scrub: config.scrub,
             dispersal: listener().await,
             retrieval: listener().await,
             monitor: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
         };
         let node = Node::start(parts, Duration::from_secs(5)).await.unwrap();
-        Self { world, node, store, clock, registry, folder }
+        Self { world, node, store, clock, registry, folder, seat, key, l1 }
     }
 
     /// Stops it and starts another one on the same database.
@@ -169,7 +206,8 @@ impl Member {
 
     /// Delivers a batch as an honest disperser would.
     async fn put(&self, batch: &Batch) -> Result<Attestation, Status> {
-        self.send(stream::iter(messages(batch.open(&self.world, SEAT), &batch.body(SEAT)))).await
+        let seat = self.seat;
+        self.send(stream::iter(messages(batch.open(&self.world, seat), &batch.body(seat)))).await
     }
 
     async fn send<S>(&self, messages: S) -> Result<Attestation, Status>
@@ -183,13 +221,57 @@ impl Member {
 
     /// The attestation is this member's over this batch.
     fn assert_signed(&self, attestation: &Attestation, batch: &Batch) {
-        assert_eq!((attestation.digest, attestation.seat), (batch.digest, SEAT));
-        let expected = self.world.members[SEAT.index()].sign_digest(&batch.digest);
+        assert_eq!((attestation.digest, attestation.seat), (batch.digest, self.seat));
+        let expected = self.key.sign_digest(&batch.digest);
         assert_eq!(attestation.signature, expected.to_compressed());
     }
 
     async fn assert_not_stored(&self, batch: &Batch) {
         assert!(self.store.find(batch.digest).await.unwrap().is_none());
+    }
+
+    async fn describe(&self) -> v1::GetMemberResponse {
+        self.members().await.get_member(v1::GetMemberRequest {}).await.unwrap().into_inner()
+    }
+
+    /// Waits until it says of itself what is asked for.
+    async fn until(
+        &self,
+        what: &str,
+        condition: impl Fn(&v1::GetMemberResponse) -> bool,
+    ) -> v1::GetMemberResponse {
+        let mut last = None;
+        let waiting = async {
+            loop {
+                let answer = self.describe().await;
+                if condition(&answer) {
+                    return answer;
+                }
+                last = Some(answer);
+                tokio::task::yield_now().await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, waiting).await {
+            Ok(answer) => answer,
+            Err(_) => panic!("{what}: {last:#?}"),
+        }
+    }
+
+    async fn until_state(&self, state: v1::MemberState) -> v1::GetMemberResponse {
+        self.until(state.as_str_name(), |answer| answer.state() == state).await
+    }
+
+    /// Waits until L1 was read to its head as it is now.
+    async fn until_read(&self) -> v1::GetMemberResponse {
+        let head = self.l1.newest().number;
+        self.until("L1 is read", |answer| {
+            answer.duties.as_ref().is_some_and(|duties| duties.read_up_to_block >= head)
+        })
+        .await
+    }
+
+    async fn counts(&self) -> DutyCounts {
+        self.store.duty_counts(NOW).await.unwrap()
     }
 
     async fn get_shard(&self, batch: &Batch) -> Result<Bytes, Status> {

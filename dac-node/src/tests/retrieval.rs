@@ -242,7 +242,11 @@ async fn batches_are_served_until_they_expire_and_then_deleted() {
     let context = member.node.context();
     let retention = Retention { delete_expired: true, slack: Duration::from_secs(60), interval: PATIENCE };
     let stop = tokio_util::sync::CancellationToken::new();
-    let times = Times { clock: Arc::clone(&context.clock), registry: context.registry.clone() };
+    let times = Times {
+        clock: Arc::clone(&context.clock),
+        registry: context.registry.clone(),
+        progress: Arc::clone(&context.progress),
+    };
     let round = async || crate::retain::round(&*context.store, &times, &retention, &stop).await.unwrap();
     let l1 = |now| {
         let mut view = member.world.view();
@@ -257,7 +261,11 @@ async fn batches_are_served_until_they_expire_and_then_deleted() {
         assert_eq!(round().await, 0);
         assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
     }
+    // L1's contracts were not read up to then: a renewal may stand there.
     member.clock.set(NOW + 161);
+    assert_eq!(round().await, 0);
+    member.l1.advance(101);
+    member.until_read().await;
     assert_eq!(round().await, 1);
     assert_reason(member.get_shard(&batch).await, Reason::UnknownBatch);
     assert_eq!(member.store.stored_rows().await, 0);
@@ -269,7 +277,9 @@ async fn without_l1_nothing_is_deleted() {
     let batch = member.world.batch_with(1, LARGE, &Wish { expires_at: NOW + 100, ..Wish::default() });
     member.put(&batch).await.unwrap();
     let (_publisher, silent) = dac_chain::RegistryPublisher::new();
-    let times = Times { clock: Arc::new(dac_runtime::clock::ManualClock::at(u64::MAX)), registry: silent };
+    let progress = Arc::clone(&member.node.context().progress);
+    let clock = Arc::new(dac_runtime::clock::ManualClock::at(u64::MAX));
+    let times = Times { clock, registry: silent, progress };
     let retention = Retention { delete_expired: true, slack: Duration::ZERO, interval: PATIENCE };
     let stop = tokio_util::sync::CancellationToken::new();
     assert_eq!(crate::retain::round(&member.store, &times, &retention, &stop).await.unwrap(), 0);

@@ -2,6 +2,7 @@
 
 use dac_database::sqlx::{AssertSqlSafe, Row, query};
 use dac_database::{AnyConnection, u64_from_sql, u64_to_sql};
+use dac_runtime::failpoint;
 use dac_types::{BatchDigest, CoverageRenewal, keccak256};
 
 use super::{SqlStore, column, duties, to_digest};
@@ -32,6 +33,7 @@ pub(super) async fn cover(store: &SqlStore, renewal: CoverageRenewal) -> Result<
                     return Ok(refusal);
                 }
                 duties::renew(connection, renewal.rollup, renewal.last_batch, renewal.expires_at).await?;
+                failpoint!("node.renewal.before_commit");
                 Ok(Cover::Covered(Covered::new(renewal)))
             })
         })

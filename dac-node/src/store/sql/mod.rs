@@ -282,8 +282,8 @@ impl Store for SqlStore {
         Ok(Totals { batches: batches.max(0).cast_unsigned(), bytes: bytes.max(0).cast_unsigned() })
     }
 
-    async fn delete_expired(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
-        retention::delete_expired(&self.shared.database, before, limit).await
+    async fn delete_expired(&self, before: u64, spared: &[Address], limit: u32) -> Result<u64, StoreError> {
+        retention::delete_expired(&self.shared.database, before, spared, limit).await
     }
 
     async fn give_back(&self) -> Result<(), StoreError> {

@@ -1,8 +1,11 @@
 //! Deletion, and giving the space back.
 
+use std::sync::Arc;
+
 use dac_database::sqlx::{AssertSqlSafe, Row, query, query_scalar};
 use dac_database::{AnyConnection, Backend, Database, DatabaseError, u64_to_sql};
 use dac_runtime::failpoint;
+use dac_types::Address;
 use dac_types::limits::QUOTA_DAY_SECONDS;
 
 use super::delete_shard;
@@ -15,9 +18,15 @@ const IS_DUE: &str = "keep_until < $1 AND expires_at < $1 AND NOT EXISTS (SELECT
 /// Gives pages back, in one transaction at most 16 MiB at SQLite's page size.
 const VACUUM_SOME: &str = "PRAGMA incremental_vacuum(4096)";
 
-pub(super) async fn delete_expired(database: &Database, before: u64, limit: u32) -> Result<u64, StoreError> {
+pub(super) async fn delete_expired(
+    database: &Database,
+    before: u64,
+    spared: &[Address],
+    limit: u32,
+) -> Result<u64, StoreError> {
+    let others: Arc<str> = others(database.backend(), spared).into();
     let shards: Vec<i64> = query_scalar(AssertSqlSafe(format!(
-        "SELECT shard FROM batches WHERE {IS_DUE} ORDER BY keep_until, sequence LIMIT $2"
+        "SELECT shard FROM batches WHERE {IS_DUE} AND {others} ORDER BY keep_until, sequence LIMIT $2"
     )))
     .bind(u64_to_sql(before))
     .bind(i64::from(limit))
@@ -30,8 +39,23 @@ pub(super) async fn delete_expired(database: &Database, before: u64, limit: u32)
             database.transaction(move |connection| Box::pin(delete_batch(connection, shard, before))).await?;
         failpoint!("node.store.delete_after_commit");
     }
-    database.transaction(move |connection| Box::pin(forget_expired(connection, before))).await?;
+    database.transaction(move |connection| Box::pin(forget_expired(connection, before, others))).await?;
     Ok(deleted)
+}
+
+/// That a line is of none of these rollups. Their addresses are written out, since there may be more than a statement has parameters.
+fn others(backend: Backend, spared: &[Address]) -> String {
+    if spared.is_empty() {
+        return "1 = 1".to_owned();
+    }
+    let spared: Vec<String> = spared
+        .iter()
+        .map(|rollup| match backend {
+            Backend::Sqlite => format!("X'{rollup:x}'").replace("0x", ""),
+            Backend::Postgres => format!("decode('{rollup:x}', 'hex')").replace("0x", ""),
+        })
+        .collect();
+    format!("rollup NOT IN ({})", spared.join(", "))
 }
 
 /// Whether it is due is asked again: a renewal may have come in between.
@@ -53,15 +77,23 @@ async fn delete_batch(connection: &mut AnyConnection, shard: i64, before: u64) -
 }
 
 /// Submissions that expired can't be stored again, quotas of former days are not asked for, and what is over is not owed.
-async fn forget_expired(connection: &mut AnyConnection, before: u64) -> Result<(), StoreError> {
+async fn forget_expired(
+    connection: &mut AnyConnection,
+    before: u64,
+    others: Arc<str>,
+) -> Result<(), StoreError> {
+    let duties = format!("DELETE FROM duties WHERE keep_until < $1 AND {others}");
+    let renewals = format!("DELETE FROM renewals WHERE expires_at < $1 AND {others}");
     for statement in [
         "DELETE FROM submission_headers WHERE expires_at < $1",
         "DELETE FROM charged_submissions WHERE expires_at < $1",
-        "DELETE FROM duties WHERE keep_until < $1",
-        "DELETE FROM renewals WHERE expires_at < $1",
-        "DELETE FROM bad_seats WHERE keep_until < $1",
+        &duties,
+        &renewals,
+        // What became of a batch is remembered for as long as anything is said of it.
+        "DELETE FROM bad_seats WHERE keep_until < $1 \
+         AND NOT EXISTS (SELECT 1 FROM duties WHERE duties.digest = bad_seats.digest)",
     ] {
-        query(statement).bind(u64_to_sql(before)).execute(&mut *connection).await?;
+        query(AssertSqlSafe(statement.to_owned())).bind(u64_to_sql(before)).execute(&mut *connection).await?;
     }
     query("DELETE FROM quota_days WHERE day < $1")
         .bind(u64_to_sql(before / QUOTA_DAY_SECONDS))

@@ -159,7 +159,7 @@ async fn a_contract_speaks_for_its_own_rollup_only(backend: Backend) {
     assert_eq!(cover, Cover::NotHeld { missing: 1, first: 1 });
     suite.store.refute(batch.digest, liar).await.unwrap();
     assert_eq!(suite.counts().await, DutyCounts { owed: 1, held: 1, ..DutyCounts::default() });
-    assert_eq!(suite.store.delete_expired(NOW + 3601, 10).await.unwrap(), 1);
+    assert_eq!(suite.store.delete_expired(NOW + 3601, &[], 10).await.unwrap(), 1);
 }
 
 async fn what_is_corrupt_is_wanted_and_replaced(backend: Backend) {
@@ -229,9 +229,9 @@ async fn bad_seats_are_kept_with_their_records(backend: Backend) {
     assert_eq!(suite.wanted().await, [batches[1].digest]);
     suite.store.damage("UPDATE bad_seats SET record = substr(record, 2)").await;
     assert!(matches!(suite.store.bad_seat(batches[0].digest).await, Err(StoreError::Corrupt { .. })));
-    suite.store.delete_expired(NOW + 3600, 10).await.unwrap();
+    suite.store.delete_expired(NOW + 3600, &[], 10).await.unwrap();
     assert_eq!(suite.count("bad_seats").await, 1);
-    suite.store.delete_expired(NOW + 3601, 10).await.unwrap();
+    suite.store.delete_expired(NOW + 3601, &[], 10).await.unwrap();
     assert_eq!(suite.count("bad_seats").await, 0);
 }
 
@@ -248,15 +248,15 @@ async fn renewals_are_covered_when_everything_is_held(backend: Backend) {
     );
     suite.hold(&batches[1]).await;
     // The renewal of the first alone keeps nobody else.
-    assert_eq!(suite.store.delete_expired(NOW + 3600, 10).await.unwrap(), 0);
+    assert_eq!(suite.store.delete_expired(NOW + 3600, &[], 10).await.unwrap(), 0);
     assert!(matches!(cover(&suite, 3).await, Cover::Covered(_)));
     suite.restart().await;
-    assert_eq!(suite.store.delete_expired(LONGER, 10).await.unwrap(), 0);
+    assert_eq!(suite.store.delete_expired(LONGER, &[], 10).await.unwrap(), 0);
     for batch in &batches {
         suite.assert_intact(batch).await;
     }
     assert_eq!(suite.store.duty_counts(LONGER).await.unwrap().held, 3, "owed for as long");
-    assert_eq!(suite.store.delete_expired(LONGER + 1, 10).await.unwrap(), 3);
+    assert_eq!(suite.store.delete_expired(LONGER + 1, &[], 10).await.unwrap(), 3);
     assert_eq!((suite.count("duties").await, suite.count("renewals").await), (0, 0));
     // Those that expired are not held.
     let late = suite.world.batch(4, 1000);
@@ -307,9 +307,9 @@ async fn renewals_seen_on_l1_keep_what_is_stored_before_and_after(backend: Backe
     suite.learn(SETTLEMENT, vec![shorter]).await;
     // Taken back, it keeps all the same.
     suite.store.unlearn(0, Cursor::new(SETTLEMENT, 0)).await.unwrap();
-    assert_eq!(suite.store.delete_expired(LONGER, 10).await.unwrap(), 1);
+    assert_eq!(suite.store.delete_expired(LONGER, &[], 10).await.unwrap(), 1);
     assert!(suite.store.find(batches[3].digest).await.unwrap().is_none(), "beyond the renewal's last batch");
-    assert_eq!(suite.store.delete_expired(LONGER + 1, 10).await.unwrap(), 3);
+    assert_eq!(suite.store.delete_expired(LONGER + 1, &[], 10).await.unwrap(), 3);
 }
 
 async fn the_place_of_re_verification_is_kept(backend: Backend) {

@@ -467,8 +467,10 @@ async fn what_has_expired_goes_and_the_rest_stays(backend: Backend) {
     let (early, late) = (expiring(1, NOW + 10), expiring(2, NOW + 11));
     suite.put(&early).await.unwrap();
     suite.put(&late).await.unwrap();
-    assert_eq!(suite.store.delete_expired(NOW + 10, 10).await.unwrap(), 0, "expiresAt itself is served");
-    assert_eq!(suite.store.delete_expired(NOW + 11, 10).await.unwrap(), 1);
+    assert_eq!(suite.store.delete_expired(NOW + 10, &[], 10).await.unwrap(), 0, "expiresAt itself is served");
+    let spared = [Address::repeat_byte(9), ROLLUP];
+    assert_eq!(suite.store.delete_expired(NOW + 11, &spared, 10).await.unwrap(), 0, "its rollup is spared");
+    assert_eq!(suite.store.delete_expired(NOW + 11, &spared[..1], 10).await.unwrap(), 1);
     assert!(suite.store.find(early.digest).await.unwrap().is_none());
     suite.assert_intact(&late).await;
     let bytes = late.shard(SEAT).len() as u64;
@@ -476,7 +478,7 @@ async fn what_has_expired_goes_and_the_rest_stays(backend: Backend) {
     assert_eq!((suite.count("submission_headers").await, suite.count("charged_submissions").await), (1, 1));
     assert_eq!(suite.count("quota_days").await, 1, "today's quota is not forgotten");
     let tomorrow = NOW + 2 * QUOTA_DAY_SECONDS;
-    assert_eq!(suite.store.delete_expired(tomorrow, 10).await.unwrap(), 1);
+    assert_eq!(suite.store.delete_expired(tomorrow, &[], 10).await.unwrap(), 1);
     suite.assert_nothing_stored().await;
     // Places in the order of storing are not given out twice.
     suite.put(&suite.world.batch(3, 100)).await.unwrap();
@@ -497,7 +499,7 @@ async fn space_goes_back_to_the_file_system(backend: Backend) {
         suite.hold(&suite.world.batch(seed, 24_000_000)).await;
     }
     let full = sizes(&suite);
-    assert_eq!(suite.store.delete_expired(NOW + 4000, 10).await.unwrap(), 4);
+    assert_eq!(suite.store.delete_expired(NOW + 4000, &[], 10).await.unwrap(), 4);
     suite.store.give_back().await.unwrap();
     suite.store.give_back().await.unwrap();
     if let (Some((file, _)), Some((file_after, log_after))) = (full, sizes(&suite)) {

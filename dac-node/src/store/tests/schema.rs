@@ -69,8 +69,8 @@ async fn a_database_of_the_first_version_is_brought_forward(backend: Backend) {
         suite.restart().await;
     }
     // It is kept until its own expiry.
-    assert_eq!(suite.store.delete_expired(batch.header.expires_at, 10).await.unwrap(), 0);
-    assert_eq!(suite.store.delete_expired(batch.header.expires_at + 1, 10).await.unwrap(), 1);
+    assert_eq!(suite.store.delete_expired(batch.header.expires_at, &[], 10).await.unwrap(), 0);
+    assert_eq!(suite.store.delete_expired(batch.header.expires_at + 1, &[], 10).await.unwrap(), 1);
 }
 
 async fn a_newer_schema_is_refused(backend: Backend) {

@@ -1,0 +1,93 @@
+//! SignRenewal: a longer promise for all settled batches of one rollup, given when all of them are held and not before.
+
+use dac_chain::feed::Origin;
+use dac_proto::reason::Reason;
+use dac_proto::{v1, wire};
+use dac_types::{CoverageRenewal, TimesError};
+use tonic::Status;
+
+use super::dispersal::{Dispersal, refused};
+use crate::admit::Refusal;
+use crate::attest;
+use crate::store::Cover;
+
+impl Dispersal {
+    /// Checks in the order of the refusals' worth: the request, L1, what is held; then the promise is made durable, and signed.
+    pub(super) async fn renew(
+        &self,
+        request: v1::SignRenewalRequest,
+    ) -> Result<v1::SignRenewalResponse, Status> {
+        let context = self.context();
+        if context.draining.is_cancelled() {
+            return Err(Reason::ShuttingDown.status("this member is stopping"));
+        }
+        let seat = wire::seat("seat", request.seat)?;
+        let registry = wire::address("registry", &request.registry)?;
+        let renewal: CoverageRenewal = wire::required("renewal", request.renewal)?.try_into()?;
+        let domain = &context.identity.domain;
+        if request.chain_id != domain.chain_id {
+            let (expected, got) = (domain.chain_id, request.chain_id);
+            return Err(refused(Refusal::ChainId { expected, got }));
+        }
+        if registry != domain.registry {
+            return Err(refused(Refusal::Registry { expected: domain.registry, got: registry }));
+        }
+        let view = context.registry()?;
+        let (epoch, now) = (renewal.epoch, context.clock.now_unix_seconds());
+        let committee = view.committee(epoch).ok_or_else(|| refused(Refusal::UnknownEpoch { epoch }))?;
+        if !committee.is_active(now) {
+            let (from, until) = (committee.active_from(), committee.active_until());
+            return Err(refused(Refusal::EpochNotActive { epoch, from, until, now }));
+        }
+        let ours =
+            committee.member(seat).is_some_and(|member| member.public_key == context.identity.public_key);
+        if !ours {
+            return Err(refused(Refusal::WrongSeat { epoch, seat }));
+        }
+        let rollup = renewal.rollup;
+        let terms = view.rollup(rollup).ok_or_else(|| refused(Refusal::UnknownRollup { rollup }))?;
+        check_expiry(renewal.expires_at, terms.retention_max_seconds, now)
+            .map_err(|error| refused(error.into()))?;
+        if !context.progress.is_current(Origin::Settlement(rollup), context.settings.registry_max_age) {
+            return Err(Reason::L1Stale.status("what settled on L1 has not been read up to its head yet"));
+        }
+        // Looking at everything is work for the disk: one at a time.
+        let Ok(_turn) = context.renewals.try_acquire() else {
+            let pause = std::time::Duration::from_secs(1);
+            return Err(Reason::Busy.status_with_retry("another renewal is being looked at", pause));
+        };
+        let covered = match context.store.cover(renewal).await {
+            Ok(Cover::Covered(covered)) => covered,
+            Ok(Cover::NotSettled { last }) => {
+                let message = format!("L1 shows {last} settled batches, not {}", renewal.last_batch);
+                return Err(Reason::NotSettled.status(message));
+            }
+            Ok(Cover::NotHeld { missing, first }) => {
+                context.repair_wanted.notify_one();
+                let message = format!("{missing} settled batches are not held, the first of them {first}");
+                return Err(Reason::NotHeld.status(message));
+            }
+            Err(error) => return Err(context.store_failed(&error).await),
+        };
+        let (digest, signature) =
+            attest::renew(&*context.signer, &covered, domain).await.map_err(|error| {
+                tracing::error!(%error, %rollup, "the renewal is covered but could not be signed");
+                Reason::Internal.status("the renewal is covered but could not be signed; try again")
+            })?;
+        tracing::info!(%rollup, last_batch = renewal.last_batch, expires_at = renewal.expires_at, "renewal signed");
+        Ok(v1::SignRenewalResponse {
+            digest: bytes::Bytes::copy_from_slice(digest.as_bytes()),
+            seat: seat.0.into(),
+            signature: bytes::Bytes::copy_from_slice(&signature.0),
+        })
+    }
+}
+
+/// A renewal promises something, and no more than the rollup's longest retention.
+fn check_expiry(expires_at: u64, retention: u64, now: u64) -> Result<(), TimesError> {
+    TimesError::check_expiry(expires_at, now)?;
+    if expires_at > now.saturating_add(retention) {
+        return Err(TimesError::ExpiresTooLate { expires_at, retention, now });
+    }
+    Ok(())
+}

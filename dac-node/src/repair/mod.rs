@@ -1,0 +1,412 @@
+//! Brings back what is owed and not held: from another holder of the seat, or rebuilt from any k peers. Bounded in bytes a second and in
+//! batches at a time, those kept shortest first; one that fails waits by itself.
+
+mod backoff;
+mod faults;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_chain::{RegistryView, RegistryWatch, SettledBatch};
+use dac_client::{
+    Dialer, Directory, EndpointPolicy, Hint, MemberFault, RetrieveError, RetrieveOptions, Retriever, Settled,
+    Throttle,
+};
+use dac_coding::{CheckedRecord, RebuildError};
+use dac_proto::reason::Reason;
+use dac_runtime::clock::Clock;
+use dac_types::{Address, B256, BatchDigest, Transition};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use faults::Fault;
+
+use self::backoff::Backoff;
+use self::faults::Faults;
+use crate::admit::Identity;
+use crate::store::{Authority, BadSeat, Commit, L1Evidence, Store, StoreError, Wanted};
+use crate::verify::{IntakeError, store_shard};
+use dac_runtime::workers::{WorkLost, Workers};
+
+/// Wanted shards that are looked at in one go.
+const WANTED_PER_PAGE: u32 = 64;
+/// Longest time without a look, whatever is said to be missing.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Letters of the last problem that are kept.
+const PROBLEM_MAX_CHARS: usize = 500;
+
+/// How much repair may use up, and whom it may ask.
+#[derive(Clone, Debug)]
+pub struct RepairSettings {
+    /// Bytes of shards received in a second.
+    pub bytes_per_second: NonZeroU64,
+    /// Batches at a time.
+    pub concurrency: usize,
+    /// Which peers may be connected to.
+    pub dialer: Dialer,
+    /// Patience with peers.
+    pub options: RetrieveOptions,
+}
+
+impl RepairSettings {
+    /// With the usual patience, and connections of the usual kind.
+    pub fn new(bytes_per_second: NonZeroU64, concurrency: usize, policy: EndpointPolicy) -> Self {
+        let (dialer, options) = (Dialer::new(policy), RetrieveOptions::default());
+        Self { bytes_per_second, concurrency: concurrency.max(1), dialer, options }
+    }
+}
+
+/// What repair tells since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// Shards brought back.
+    pub repaired: u64,
+    /// Bytes of them.
+    pub repaired_bytes: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// The batch under way.
+    pub current: Option<BatchDigest>,
+    /// Why the last failed attempt failed.
+    pub last_problem: String,
+}
+
+/// What repair tells everybody else.
+#[derive(Debug, Default)]
+pub struct RepairStatus {
+    report: Mutex<RepairReport>,
+    faults: Mutex<Faults>,
+}
+
+impl RepairStatus {
+    /// As of now.
+    pub fn report(&self) -> RepairReport {
+        self.report.lock().clone()
+    }
+
+    /// Peers that gave something false or nothing, the most first.
+    pub fn faults(&self, limit: usize) -> Vec<Fault> {
+        self.faults.lock().list(limit)
+    }
+}
+
+/// Why a shard was not brought back.
+#[derive(Debug, Error)]
+enum RepairError {
+    /// Peers did not give what it takes.
+    #[error(transparent)]
+    Retrieve(#[from] RetrieveError),
+    /// The record contradicts what the rollup's contract says of the batch.
+    #[error(
+        "the record is not that of batch {batch_number} of rollup {rollup}, as the rollup's contract says"
+    )]
+    Refuted {
+        /// By the contract.
+        rollup: Address,
+        /// By the contract.
+        batch_number: u64,
+    },
+    /// The shard cannot be computed here.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It could not be stored.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// A commit that makes no sense here.
+    #[error("the store answered {0:?}")]
+    Commit(Commit),
+    /// A computation was lost.
+    #[error(transparent)]
+    Work(#[from] WorkLost),
+}
+
+/// What came of a repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repaired {
+    /// It is there already.
+    Held,
+    /// So many bytes are stored.
+    Stored(usize),
+    /// The seat's shard is none of the code.
+    Bad,
+}
+
+/// The repairer.
+pub struct Repairer {
+    /// Where shards go.
+    pub store: Arc<dyn Store>,
+    /// Committees and their URLs.
+    pub registry: RegistryWatch,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who we are.
+    pub identity: Identity,
+    /// Where coding runs.
+    pub workers: Workers,
+    /// Bounds.
+    pub settings: RepairSettings,
+    /// Told how it goes.
+    pub status: Arc<RepairStatus>,
+    /// Tells when something is missing.
+    pub wanted: Arc<Notify>,
+    /// Told when what is held has changed.
+    pub recount: Arc<Notify>,
+}
+
+/// Committees as peers are looked up in them, with the snapshot they were made of.
+type Known = Option<(Arc<RegistryView>, Arc<Directory>)>;
+
+impl Repairer {
+    /// Repairs whatever is wanted until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let pace = Arc::new(Throttle::new(self.settings.bytes_per_second));
+        let (mut backoff, mut known) = (Backoff::default(), None);
+        loop {
+            let round = self.round(&mut backoff, &mut known, &pace);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                result = round => if let Err(error) = result {
+                    tracing::error!(%error, "what is to be repaired could not be looked up");
+                },
+            }
+            let now = Instant::now();
+            backoff.forget_old(now);
+            let next = backoff.next_due(now).unwrap_or(now + IDLE_MAX).min(now + IDLE_MAX);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wanted.notified() => {}
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Goes once through all that is wanted.
+    async fn round(
+        &self,
+        backoff: &mut Backoff,
+        known: &mut Known,
+        pace: &Arc<Throttle>,
+    ) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let now = self.clock.now_unix_seconds();
+            let page = self.store.wanted(now, after, WANTED_PER_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.place());
+            let Some(directory) = self.directory(known).await else { return Ok(()) };
+            let mut due =
+                page.into_iter().filter(|wanted| backoff.is_due(wanted.batch.digest, Instant::now()));
+            let mut running = FuturesUnordered::new();
+            let mut outcomes = Vec::new();
+            loop {
+                while running.len() < self.settings.concurrency
+                    && let Some(wanted) = due.next()
+                {
+                    running.push(self.attempt(wanted, Arc::clone(&directory), Arc::clone(pace)));
+                }
+                match running.next().await {
+                    Some(outcome) => outcomes.push(outcome),
+                    None => break,
+                }
+            }
+            drop(running);
+            drop(due);
+            for (digest, is_resolved) in outcomes {
+                if is_resolved {
+                    backoff.resolved(digest);
+                } else {
+                    backoff.failed(digest, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Tries one and tells what came of it.
+    async fn attempt(
+        &self,
+        wanted: Wanted,
+        directory: Arc<Directory>,
+        pace: Arc<Throttle>,
+    ) -> (BatchDigest, bool) {
+        let digest = wanted.batch.digest;
+        self.status.report.lock().current = Some(digest);
+        let result = self.repair(&wanted, directory, pace).await;
+        let mut report = self.status.report.lock();
+        report.current = None;
+        let is_resolved = result.is_ok();
+        let outcome = match &result {
+            Ok(Repaired::Stored(bytes)) => {
+                tracing::info!(%digest, seat = %wanted.seat, bytes, "repaired");
+                report.repaired += 1;
+                report.repaired_bytes += *bytes as u64;
+                metrics::counter!("dac_node_repaired_bytes_total").increment(*bytes as u64);
+                "repaired"
+            }
+            Ok(Repaired::Held) => "held",
+            Ok(Repaired::Bad) => {
+                tracing::error!(%digest, seat = %wanted.seat, "BAD: the disperser committed no shard of the code for this seat");
+                "bad"
+            }
+            Err(error) => {
+                tracing::warn!(%digest, seat = %wanted.seat, %error, "not repaired; trying again later");
+                report.failed += 1;
+                report.last_problem = error.to_string().chars().take(PROBLEM_MAX_CHARS).collect();
+                "failed"
+            }
+        };
+        drop(report);
+        metrics::counter!("dac_node_repairs_total", "outcome" => outcome).increment(1);
+        if is_resolved {
+            self.recount.notify_one();
+        }
+        (digest, is_resolved)
+    }
+
+    async fn repair(
+        &self,
+        wanted: &Wanted,
+        directory: Arc<Directory>,
+        pace: Arc<Throttle>,
+    ) -> Result<Repaired, RepairError> {
+        let (batch, seat) = (wanted.batch, wanted.seat);
+        // A record that still passes its check need not be asked for.
+        let record = match self.store.find(batch.digest).await {
+            Ok(Some(held)) if !held.is_corrupt => return Ok(Repaired::Held),
+            Ok(held) => held.map(|held| held.record),
+            Err(StoreError::Corrupt { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let retriever = Retriever::new(directory, self.settings.dialer.clone(), self.settings.options);
+        let ask = dac_client::Wanted {
+            digest: batch.digest,
+            seat,
+            hint: hint(wanted),
+            by: self.operator(),
+            record,
+            pace: Some(pace),
+        };
+        let collected = match retriever.collect(ask).await {
+            Ok(collected) => collected,
+            Err(error) => {
+                self.attribute(error.faults());
+                if let RetrieveError::OtherRollup { .. } = error {
+                    return Err(self.refute(wanted).await?);
+                }
+                return Err(error.into());
+            }
+        };
+        self.attribute(collected.report.faults());
+        let record = Arc::clone(&collected.record);
+        let header = record.header();
+        if (header.rollup, header.batch_number) != (batch.rollup, batch.batch_number) {
+            return Err(self.refute(wanted).await?);
+        }
+        match self.workers.run(move || collected.into_shard()).await? {
+            Ok(shard) => {
+                let bytes = shard.bytes().len();
+                let submission = record.record().submission.submission.digest(&self.identity.domain);
+                let authority = Authority::Certificate { submission };
+                match store_shard(&*self.store, shard, batch.digest, record, authority).await? {
+                    Commit::Stored(_) => Ok(Repaired::Stored(bytes)),
+                    other => Err(RepairError::Commit(other)),
+                }
+            }
+            Err(RebuildError::BadSeat { .. } | RebuildError::Malformed(_)) => {
+                self.bad(wanted, record).await?;
+                Ok(Repaired::Bad)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn bad(&self, wanted: &Wanted, record: Arc<CheckedRecord>) -> Result<(), StoreError> {
+        let found_at = self.clock.now_unix_seconds();
+        let bad = BadSeat { digest: wanted.batch.digest, seat: wanted.seat, found_at, record };
+        metrics::counter!("dac_node_bad_seats_total").increment(1);
+        self.store.add_bad_seat(bad).await
+    }
+
+    async fn refute(&self, wanted: &Wanted) -> Result<RepairError, StoreError> {
+        let (rollup, batch_number) = (wanted.batch.rollup, wanted.batch.batch_number);
+        self.store.refute(wanted.batch.digest, rollup).await?;
+        metrics::counter!("dac_node_refuted_duties_total").increment(1);
+        Ok(RepairError::Refuted { rollup, batch_number })
+    }
+
+    fn attribute<'a>(&self, faults: impl IntoIterator<Item = (Address, &'a MemberFault)>) {
+        let (own, now) = (self.operator(), self.clock.now_unix_seconds());
+        let mut table = self.status.faults.lock();
+        for (operator, fault) in faults {
+            // A seat that is BAD is the disperser's doing, and saying so is honest.
+            let honest = matches!(fault, MemberFault::Status { reason: Some(Reason::SeatBad), .. });
+            if Some(operator) != own && !honest && !fault.accuses_disperser() {
+                table.add(operator, fault.code(), now, &fault.to_string());
+            }
+        }
+    }
+
+    fn operator(&self) -> Option<Address> {
+        let view = self.registry.latest()?;
+        let key = &self.identity.public_key;
+        view.committees
+            .values()
+            .rev()
+            .find_map(|committee| committee.member(committee.seat_of(key)?).map(|member| member.operator))
+    }
+
+    /// The committees' keys are checked once for each snapshot of the registry that differs.
+    async fn directory(&self, known: &mut Known) -> Option<Arc<Directory>> {
+        let view = self.registry.latest()?;
+        if let Some((of, directory)) = known
+            && of.committees == view.committees
+        {
+            return Some(Arc::clone(directory));
+        }
+        let checked = Arc::clone(&view);
+        match self.workers.run(move || Directory::from_view(&checked)).await {
+            Ok(Ok(directory)) => {
+                let directory = Arc::new(directory);
+                *known = Some((view, Arc::clone(&directory)));
+                Some(directory)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a committee's keys are none: L1's endpoint is not to be trusted");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// What L1 says of the batch, as retrieval wants to know it. Times and transactions are not kept with duties.
+fn hint(wanted: &Wanted) -> Hint {
+    let batch = wanted.batch;
+    let epoch = Some(batch.epoch);
+    match wanted.evidence {
+        None => Hint { epoch, ..Hint::default() },
+        Some(L1Evidence::Recorded { .. }) => Hint { epoch, recorded_at: Some(0), ..Hint::default() },
+        Some(L1Evidence::Settled { block }) => {
+            let transition =
+                Transition { new_state_root: B256::ZERO, inputs_consumed: 0, outputs: B256::ZERO };
+            let settled = SettledBatch {
+                digest: batch.digest,
+                batch_number: batch.batch_number,
+                epoch: batch.epoch,
+                expires_at: batch.expires_at,
+                transition,
+                block,
+                tx: B256::ZERO,
+            };
+            Hint { epoch, settled: Some(Settled { rollup: batch.rollup, batch: settled }), ..Hint::default() }
+        }
+    }
+}

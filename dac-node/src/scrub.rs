@@ -1,0 +1,180 @@
+//! Looks again at everything that is stored, in rounds: disks lose what nobody reads. What fails its check is marked, and repaired.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dac_client::{Pace, Throttle};
+use dac_runtime::clock::Clock;
+use dac_types::BatchDigest;
+use dac_types::limits::STORED_ROW_BYTES;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Holding, Scrub, Store, StoreError};
+use crate::verify::{intact_tree, row_is_intact};
+use dac_runtime::workers::Workers;
+
+/// Batches after which the position is stored.
+const BATCHES_PER_PAGE: u32 = 16;
+/// Longest pause before it is looked whether a round is due.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// How often, and how fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubSettings {
+    /// From the beginning of one round to that of the next.
+    pub period: Duration,
+    /// Bytes read in a second.
+    pub bytes_per_second: NonZeroU64,
+}
+
+/// What it tells since the process started.
+#[derive(Debug, Default)]
+pub struct ScrubStatus {
+    shards: AtomicU64,
+    ended_at: AtomicU64,
+}
+
+impl ScrubStatus {
+    /// Shards looked at.
+    pub fn shards(&self) -> u64 {
+        self.shards.load(Ordering::Relaxed)
+    }
+
+    /// When the last full round ended, in Unix seconds; 0 for never.
+    pub fn ended_at(&self) -> u64 {
+        self.ended_at.load(Ordering::Relaxed)
+    }
+}
+
+/// The scrubber.
+pub struct Scrubber {
+    /// What is looked at.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where hashing runs.
+    pub workers: Workers,
+    /// How often, and how fast.
+    pub settings: ScrubSettings,
+    /// Told how it goes.
+    pub status: Arc<ScrubStatus>,
+    /// Told when something is corrupt.
+    pub repair_wanted: Arc<Notify>,
+    /// Told when what is held has changed.
+    pub recount: Arc<Notify>,
+}
+
+impl Scrubber {
+    /// Goes round after round until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let pace = Throttle::new(self.settings.bytes_per_second);
+        loop {
+            let pause = tokio::select! {
+                () = stop.cancelled() => return,
+                result = self.page(&pace) => match result {
+                    Ok(true) => continue,
+                    Ok(false) => (self.settings.period / 100).min(PAUSE_MAX),
+                    Err(error) => {
+                        tracing::error!(%error, "what is stored could not be looked at; trying again");
+                        PAUSE_MAX
+                    }
+                },
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Looks at some batches. Returns whether the round goes on.
+    async fn page(&self, pace: &Throttle) -> Result<bool, StoreError> {
+        let now = self.clock.now_unix_seconds();
+        let Scrub { mut after, mut began_at, ended_at } = self.store.scrub().await?;
+        self.status.ended_at.store(ended_at, Ordering::Relaxed);
+        if ended_at >= began_at {
+            if began_at > 0 && now < began_at.saturating_add(self.settings.period.as_secs()) {
+                return Ok(false);
+            }
+            (after, began_at) = (0, now.max(ended_at.saturating_add(1)));
+        }
+        let page = self.store.stored_after(after, BATCHES_PER_PAGE).await?;
+        for (place, digest) in &page {
+            self.look(*digest, pace).await?;
+            after = *place;
+        }
+        if page.is_empty() {
+            let ended_at = self.clock.now_unix_seconds().max(began_at);
+            self.store.set_scrub(Scrub { after: 0, began_at, ended_at }).await?;
+            self.status.ended_at.store(ended_at, Ordering::Relaxed);
+            metrics::counter!("dac_node_scrub_rounds_total").increment(1);
+            tracing::info!("everything that is stored was looked at again");
+            return Ok(false);
+        }
+        self.store.set_scrub(Scrub { after, began_at, ended_at }).await?;
+        Ok(true)
+    }
+
+    /// Looks at one batch, and marks it where it is not whole.
+    async fn look(&self, digest: BatchDigest, pace: &Throttle) -> Result<(), StoreError> {
+        let held = match self.store.find(digest).await {
+            // Gone, or known to be corrupt.
+            Ok(None) => return Ok(()),
+            Ok(Some(held)) if held.is_corrupt => return Ok(()),
+            Ok(Some(held)) => held,
+            Err(StoreError::Corrupt { what, .. }) => return self.mark(digest, None, what).await,
+            Err(error) => return Err(error),
+        };
+        let problem = self.problem(&held, pace).await?;
+        self.status.shards.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("dac_node_scrubbed_shards_total").increment(1);
+        match problem {
+            Some(what) => self.mark(digest, Some(&held), what).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What of a stored shard fails its check.
+    async fn problem(&self, held: &Holding, pace: &Throttle) -> Result<Option<&'static str>, StoreError> {
+        let (record, seat, length) = (&held.record, held.stored.seat(), held.record.shard_length());
+        let Some(hashes) = self.store.leaf_hashes(held.shard).await? else {
+            return Ok(Some("the shard's tree"));
+        };
+        let of_record = Arc::clone(record);
+        // A computation that is lost says nothing of the disk.
+        let Ok(tree) = self.workers.run(move || intact_tree(&of_record, seat, hashes)).await else {
+            return Ok(None);
+        };
+        let Some(tree) = tree.map(Arc::new) else { return Ok(Some("the shard's tree")) };
+        for index in 0..length.div_ceil(STORED_ROW_BYTES) {
+            let Some(row) = self.store.row(held.shard, index).await? else { return Ok(Some("a row")) };
+            let (tree, bytes) = (Arc::clone(&tree), row.len());
+            let intact = self.workers.run(move || row_is_intact(&tree, length, index, &row)).await;
+            if intact == Ok(false) {
+                return Ok(Some("a row"));
+            }
+            metrics::counter!("dac_node_scrubbed_bytes_total").increment(bytes as u64);
+            pace.take(bytes).await;
+        }
+        Ok(None)
+    }
+
+    async fn mark(
+        &self,
+        digest: BatchDigest,
+        held: Option<&Holding>,
+        what: &'static str,
+    ) -> Result<(), StoreError> {
+        // Rows of a batch that was repaired or deleted meanwhile are gone with good reason: the mark is for the shard looked at.
+        if self.store.mark_corrupt(digest, held.map(|held| held.shard)).await? {
+            metrics::counter!("dac_node_corrupt_total").increment(1);
+            tracing::error!(%digest, what, "what is stored fails its check: found by looking again");
+            self.repair_wanted.notify_one();
+            self.recount.notify_one();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! Follows L1: which seats are owed by the registry's epochs, and which batches by what contracts say. All that it learns is in the
+//! store, cursor and facts in one transaction; it may stop anywhere and begin again.
+
+mod progress;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_chain::feed::{Cursor, FeedConfig, L1Events, Origin, Step};
+use dac_chain::{RegistryView, RegistryWatch};
+use dac_runtime::clock::Clock;
+use dac_types::{Address, PublicKeyBytes, Seat};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use progress::Progress;
+
+use crate::duties::owed_seats;
+use crate::store::{Store, StoreError};
+
+/// Steps of one contract in one round: a long history does not keep the others waiting.
+const STEPS_PER_ROUND: u32 = 32;
+/// Longest pause before a contract that could not be read is tried again.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// What is followed, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct SyncSettings {
+    /// The certificate log.
+    pub log: Address,
+    /// How the chain is read.
+    pub feed: FeedConfig,
+    /// Pause between two looks.
+    pub interval: Duration,
+}
+
+/// The reader of L1.
+pub struct L1Sync {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// L1.
+    pub events: Arc<dyn L1Events>,
+    /// The committees.
+    pub registry: RegistryWatch,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who we are.
+    pub public_key: PublicKeyBytes,
+    /// What is followed.
+    pub settings: SyncSettings,
+    /// Told how far it came.
+    pub progress: Arc<Progress>,
+    /// Told when something is missing.
+    pub repair_wanted: Arc<Notify>,
+    /// Tells when what is held has changed.
+    pub recount: Arc<Notify>,
+}
+
+/// What is remembered between rounds: nothing that could not be read again.
+#[derive(Default)]
+struct Memory {
+    assigned: Option<Vec<(u64, Seat)>>,
+    cursors: HashMap<Origin, Cursor>,
+    failures: HashMap<Origin, (u32, Instant)>,
+}
+
+impl L1Sync {
+    /// Reads again and again until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut memory = Memory::default();
+        loop {
+            let more = match self.round(&mut memory, &stop).await {
+                Ok(more) => more,
+                Err(error) => {
+                    tracing::error!(%error, "what L1 says could not be stored; trying again");
+                    // What is remembered may not be what is stored.
+                    memory = Memory::default();
+                    false
+                }
+            };
+            let pause = if more { Duration::ZERO } else { self.settings.interval };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+                () = self.recount.notified(), if !more => {}
+            }
+        }
+    }
+
+    /// Returns whether there is more to read at once.
+    async fn round(&self, memory: &mut Memory, stop: &CancellationToken) -> Result<bool, StoreError> {
+        let Some(view) = self.registry.latest() else { return Ok(false) };
+        self.assign(memory, &view).await?;
+        let origins = self.origins(memory, &view).await?;
+        self.progress.follow(&origins);
+        let mut more = false;
+        for origin in origins {
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            if memory.failures.get(&origin).is_none_or(|(_, until)| *until <= Instant::now()) {
+                more |= self.read(memory, origin, &view).await?;
+            }
+        }
+        let counts = self.store.duty_counts(self.clock.now_unix_seconds()).await?;
+        self.progress.count(counts);
+        for (what, number) in [
+            ("owed", counts.owed),
+            ("held", counts.held),
+            ("missing", counts.missing),
+            ("bad", counts.bad),
+            ("corrupt", counts.corrupt),
+        ] {
+            metrics::gauge!("dac_node_duties", "state" => what).set(crate::node::to_gauge(number));
+        }
+        let (read, unread) = self.progress.blocks();
+        metrics::gauge!("dac_node_l1_read_block").set(crate::node::to_gauge(read));
+        metrics::gauge!("dac_node_l1_unread_blocks").set(crate::node::to_gauge(unread));
+        if !counts.is_whole() {
+            self.repair_wanted.notify_one();
+        }
+        Ok(more)
+    }
+
+    async fn assign(&self, memory: &mut Memory, view: &RegistryView) -> Result<(), StoreError> {
+        let seats = owed_seats(&view.committees, &self.public_key);
+        if memory.assigned.as_ref() == Some(&seats) {
+            return Ok(());
+        }
+        tracing::info!(epochs = seats.len(), "seats owed by the registry's epochs");
+        self.store.assign(seats.clone()).await?;
+        memory.assigned = Some(seats);
+        Ok(())
+    }
+
+    /// The log, every admitted rollup's contract, and those that were admitted once.
+    async fn origins(&self, memory: &mut Memory, view: &RegistryView) -> Result<Vec<Origin>, StoreError> {
+        if memory.cursors.is_empty() {
+            let stored = self.store.cursors().await?;
+            memory.cursors = stored.into_iter().map(|cursor| (cursor.origin(), cursor)).collect();
+        }
+        let log = Origin::Log(self.settings.log);
+        let mut origins: Vec<Origin> =
+            view.rollups.keys().map(|rollup| Origin::Settlement(*rollup)).collect();
+        origins
+            .extend(memory.cursors.keys().filter(|origin| matches!(origin, Origin::Settlement(_))).copied());
+        origins.push(log);
+        origins.sort_unstable();
+        origins.dedup();
+        Ok(origins)
+    }
+
+    /// Reads a contract up to L1's head, or a good piece of the way. Returns whether there is more to read at once.
+    async fn read(
+        &self,
+        memory: &mut Memory,
+        origin: Origin,
+        view: &RegistryView,
+    ) -> Result<bool, StoreError> {
+        // Nothing can be recorded or settled before there was a committee.
+        let since = view.committees.values().map(|committee| committee.active_from()).min().unwrap_or(0);
+        let mut cursor = memory.cursors.get(&origin).cloned().unwrap_or_else(|| Cursor::new(origin, since));
+        for _ in 0..STEPS_PER_ROUND {
+            let step = match self.events.step(&cursor, &self.settings.feed).await {
+                Ok(step) => step,
+                Err(error) => {
+                    self.failed(memory, origin, &error);
+                    return Ok(false);
+                }
+            };
+            memory.failures.remove(&origin);
+            let is_complete = step.is_caught_up();
+            match step {
+                Step::Rewind { to_block, cursor: back } => {
+                    tracing::warn!(?origin, to_block, "L1 was reorganised: what came later is taken back");
+                    metrics::counter!("dac_node_l1_reorganisations_total").increment(1);
+                    self.store.unlearn(to_block, back.clone()).await?;
+                    cursor = back;
+                }
+                Step::Facts { facts, cursor: next, head } => {
+                    metrics::counter!("dac_node_l1_facts_total").increment(facts.len() as u64);
+                    self.store.learn(facts, next.clone()).await?;
+                    cursor = next;
+                    self.progress.read(origin, last_read(&cursor), head, is_complete);
+                }
+                Step::UpToDate { head } => {
+                    self.progress.read(origin, last_read(&cursor).max(head.number), head, true);
+                }
+                Step::Behind { head } => {
+                    self.progress.read(origin, last_read(&cursor), head, false);
+                    memory.cursors.insert(origin, cursor);
+                    return Ok(false);
+                }
+            }
+            memory.cursors.insert(origin, cursor.clone());
+            if is_complete {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn failed(&self, memory: &mut Memory, origin: Origin, error: &dac_chain::ChainError) {
+        let (attempts, _) = memory.failures.get(&origin).copied().unwrap_or((0, Instant::now()));
+        let pause = (self.settings.interval * 2_u32.saturating_pow(attempts.min(10))).min(PAUSE_MAX);
+        memory.failures.insert(origin, (attempts.saturating_add(1), Instant::now() + pause));
+        metrics::counter!("dac_node_l1_read_failures_total").increment(1);
+        if attempts == 0 {
+            tracing::warn!(?origin, %error, "a contract on L1 could not be read; trying again");
+        } else {
+            tracing::debug!(?origin, %error, attempts, "a contract on L1 could not be read; trying again");
+        }
+    }
+}
+
+fn last_read(cursor: &Cursor) -> u64 {
+    cursor.next_block().saturating_sub(1)
+}
