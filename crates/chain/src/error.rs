@@ -136,6 +136,16 @@ pub enum ChainError {
         /// Why.
         reason: String,
     },
+    /// The endpoint asks not to be asked for a while.
+    #[error("{endpoint}: {method} was asked for too often, again in {retry_after:.1?}")]
+    RateLimited {
+        /// Host and port.
+        endpoint: String,
+        /// JSON-RPC method.
+        method: &'static str,
+        /// How long it is left alone, whoever asks.
+        retry_after: Duration,
+    },
     /// The answer is longer than anything asked for.
     #[error("{endpoint}: the answer to {method} is longer than {limit} bytes")]
     AnswerTooLong {
@@ -346,6 +356,7 @@ impl ChainError {
             Self::Reverted(_) => ErrorClass::Sender,
             Self::Timeout { .. }
             | Self::Transport { .. }
+            | Self::RateLimited { .. }
             | Self::AnswerTooLong { .. }
             | Self::Malformed { .. }
             | Self::Refused { .. }

@@ -13,6 +13,8 @@
 
 mod cursor;
 mod rpc;
+#[cfg(test)]
+mod rpc_tests;
 mod step;
 #[cfg(test)]
 mod step_tests;

@@ -1,5 +1,7 @@
 //! L1 as the poster sees it, and its implementation over JSON-RPC.
 
+use std::sync::Arc;
+
 use alloy::primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use dac_types::BatchDigest;
@@ -7,7 +9,7 @@ use dac_types::BatchDigest;
 use crate::error::ChainError;
 use crate::log::{CertificateLogReader, RecordedCertificate};
 use crate::revert::Revert;
-use crate::rpc::{At, BlockRef, Call, Endpoints, Head, Receipt, SendAnswer};
+use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints, Head, Receipt, SendAnswer};
 use crate::settlement::{Searched, SettledBatch, SettlementReader};
 
 /// Tip offered where a node does not say what is usual.
@@ -129,7 +131,13 @@ impl L1 for RpcL1 {
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        self.endpoints.first(|endpoint| async move { endpoint.send_raw(raw).await }).await
+        // To all: one that is cut off, or keeps to itself what it takes, must not be the only one that has it.
+        let raw: Arc<[u8]> = raw.into();
+        let send = |endpoint: Endpoint| {
+            let raw = raw.clone();
+            async move { endpoint.send_raw(&raw).await }
+        };
+        self.endpoints.every(send, |answer| *answer == SendAnswer::Accepted).await
     }
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {

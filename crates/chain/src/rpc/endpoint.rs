@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Http};
+use super::rest::{Rest, Turn};
 use super::types::{At, BlockRef, Call, Head, Log, Receipt, SendAnswer};
 use crate::error::ChainError;
 use crate::revert::Revert;
@@ -19,11 +20,16 @@ use crate::revert::Revert;
 pub(crate) struct Endpoint {
     http: Arc<Http>,
     chain_checked: Arc<AtomicBool>,
+    rest: Arc<Rest>,
 }
 
 impl Endpoint {
     pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
-        Ok(Self { http: Arc::new(Http::new(url, timeout)?), chain_checked: Arc::default() })
+        Ok(Self {
+            http: Arc::new(Http::new(url, timeout)?),
+            chain_checked: Arc::default(),
+            rest: Arc::default(),
+        })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -42,9 +48,30 @@ impl Endpoint {
         Ok(())
     }
 
-    /// After a failure the endpoint may come back as another one.
-    pub(super) fn forget_chain(&self) {
+    /// Whether it may be asked.
+    pub(super) fn turn(&self) -> Turn {
+        self.rest.turn()
+    }
+
+    /// It asked to be left alone.
+    pub(super) fn rate_limited(&self, method: &'static str, retry_after: Duration) -> ChainError {
+        ChainError::RateLimited { endpoint: self.name().into(), method, retry_after }
+    }
+
+    /// After a failure it rests, and may come back as another one.
+    pub(super) fn failed(&self, error: &ChainError) {
         self.chain_checked.store(false, Ordering::Relaxed);
+        match error {
+            ChainError::Timeout { .. } | ChainError::Transport { .. } => self.rest.failed(),
+            ChainError::RateLimited { retry_after, .. } => self.rest.limited(*retry_after),
+            // An answer, if a bad one: the next question may suit it better.
+            _ => {}
+        }
+    }
+
+    /// Another one has more of the chain.
+    pub(super) fn lags(&self) {
+        self.rest.lags();
     }
 
     pub(crate) async fn chain_id(&self) -> Result<u64, ChainError> {

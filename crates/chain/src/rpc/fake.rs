@@ -15,6 +15,8 @@ pub(crate) enum Say {
     Error(Value),
     /// These bytes, whatever they are, as the body of an answer with this status.
     Body(u16, Vec<u8>),
+    /// A refusal with this status, and this header where it is not empty.
+    Limit(u16, &'static str),
     /// These bytes over and over, without an end.
     Endless(Vec<u8>),
     /// A blank now and then, without an end.
@@ -49,6 +51,12 @@ async fn answer(mut stream: TcpStream, script: Arc<Script>) -> std::io::Result<(
         Say::Result(value) => (200, envelope("result", value)),
         Say::Error(value) => (200, envelope("error", value)),
         Say::Body(status, body) => (status, body),
+        Say::Limit(status, header) => {
+            let head =
+                format!("HTTP/1.1 {status} Said\r\n{header}content-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+            return stream.shutdown().await;
+        }
         Say::Endless(piece) => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await?;
             loop {

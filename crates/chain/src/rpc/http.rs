@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::rest::{LIMITED_DEFAULT, LIMITED_MAX};
 use crate::error::ChainError;
 
 /// Bytes of one answer, at most. The largest one asked for, a page of logs, stays far below.
@@ -106,6 +107,38 @@ impl ErrorObject {
     }
 }
 
+impl ErrorObject {
+    /// Whether it is refused for asking too often, in the words of the usual providers. What is asked for too much at once,
+    /// with the same code, is another matter.
+    fn is_rate_limit(&self) -> bool {
+        let text = self.message.to_ascii_lowercase();
+        self.code == 429
+            || ["rate limit", "rate exceeded", "too many requests", "per second", "request limit"]
+                .iter()
+                .any(|words| text.contains(words))
+    }
+}
+
+/// What came back over HTTP.
+struct Received {
+    status: reqwest::StatusCode,
+    /// How long to leave the endpoint alone, if it asks for that.
+    retry_after: Option<Duration>,
+    answer: Vec<u8>,
+}
+
+/// Of "too many requests", and of "unavailable" where it says for how long. In seconds; a date is not read.
+fn pause_asked_for(status: reqwest::StatusCode, headers: &reqwest::header::HeaderMap) -> Option<Duration> {
+    let said = headers.get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let seconds = said.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let pause = match status.as_u16() {
+        429 => seconds.unwrap_or(LIMITED_DEFAULT),
+        503 => seconds?,
+        _ => return None,
+    };
+    Some(pause.clamp(LIMITED_DEFAULT, LIMITED_MAX))
+}
+
 pub(super) enum Answer<T> {
     Value(T),
     Error(ErrorObject),
@@ -149,11 +182,14 @@ impl Http {
         let body = serde_json::to_vec(&Request { jsonrpc: "2.0", id, method, params: &params })
             .map_err(|error| self.malformed(method, &error.to_string()))?;
         // The client's own timeout covers connecting and each read; this one covers the whole exchange.
-        let (status, answer) =
+        let Received { status, retry_after, answer } =
             tokio::time::timeout(self.timeout, self.post(method, body)).await.map_err(|_| {
                 ChainError::Timeout { endpoint: self.name.clone(), method, limit: self.timeout }
             })??;
 
+        if let Some(retry_after) = retry_after {
+            return Err(ChainError::RateLimited { endpoint: self.name.clone(), method, retry_after });
+        }
         let response: Response<'_> = match serde_json::from_slice(&answer) {
             Ok(response) => response,
             Err(_) if !status.is_success() => {
@@ -163,6 +199,10 @@ impl Http {
             Err(error) => return Err(self.malformed(method, &error.to_string())),
         };
         if let Some(error) = response.error {
+            if error.is_rate_limit() {
+                let (endpoint, retry_after) = (self.name.clone(), LIMITED_DEFAULT);
+                return Err(ChainError::RateLimited { endpoint, method, retry_after });
+            }
             return Ok(Answer::Error(error));
         }
         if response.id != Some(id) {
@@ -173,11 +213,7 @@ impl Http {
         Ok(Answer::Value(value))
     }
 
-    async fn post(
-        &self,
-        method: &'static str,
-        body: Vec<u8>,
-    ) -> Result<(reqwest::StatusCode, Vec<u8>), ChainError> {
+    async fn post(&self, method: &'static str, body: Vec<u8>) -> Result<Received, ChainError> {
         let transport = |error: reqwest::Error| ChainError::Transport {
             endpoint: self.name.clone(),
             method,
@@ -203,7 +239,8 @@ impl Http {
             }
             answer.extend_from_slice(&piece);
         }
-        Ok((response.status(), answer))
+        let status = response.status();
+        Ok(Received { status, retry_after: pause_asked_for(status, response.headers()), answer })
     }
 
     pub(super) fn malformed(&self, method: &'static str, reason: &str) -> ChainError {

@@ -4,6 +4,7 @@ mod endpoint;
 #[cfg(test)]
 pub(crate) mod fake;
 mod http;
+mod rest;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -12,10 +13,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 pub(crate) use self::endpoint::Endpoint;
+use self::rest::Turn;
 pub(crate) use self::types::{At, Call, Log};
 pub use self::types::{BlockRef, Head, Receipt, SendAnswer};
 use crate::error::ChainError;
+
+/// A pause that an endpoint asks for is waited for within a call up to this; longer ones are the caller's to wait for.
+const PAUSE_WAITED_FOR_MAX: Duration = Duration::from_secs(2);
 
 /// Where L1 answers, in order of preference.
 #[derive(Clone)]
@@ -66,6 +73,9 @@ impl Endpoints {
     }
 
     /// Does `work` with the first endpoint that serves the right chain and answers. A contract's refusal is an answer.
+    ///
+    /// One that did not answer lately is asked when the others could not help, until it has rested. One that asked for a pause gets
+    /// it: where no other is there, a short one is waited for, and a longer one is [`ChainError::RateLimited`].
     pub(crate) async fn first<T, F, W>(&self, work: F) -> Result<T, ChainError>
     where
         F: Fn(Endpoint) -> W,
@@ -75,7 +85,7 @@ impl Endpoints {
     }
 
     /// The same with the first whose answer is `good`; none where some answered, but none well. An answer that is not good is
-    /// better than a failure.
+    /// better than a failure. Where one was good, those asked before it are asked after it for a while.
     pub(crate) async fn first_that<T, F, W>(
         &self,
         work: F,
@@ -85,24 +95,115 @@ impl Endpoints {
         F: Fn(Endpoint) -> W,
         W: Future<Output = Result<T, ChainError>>,
     {
-        let (mut failure, mut answered) = (None, false);
-        for endpoint in self.all.iter() {
-            let result = match endpoint.check_chain(self.chain_id).await {
-                Ok(()) => work(endpoint.clone()).await,
-                Err(error) => Err(error),
+        match self.round(&work, &mut good).await {
+            Err(ChainError::RateLimited { retry_after, .. }) if retry_after <= PAUSE_WAITED_FOR_MAX => {
+                tokio::time::sleep(retry_after).await;
+                self.round(&work, &mut good).await
+            }
+            result => result,
+        }
+    }
+
+    /// Does `work` with all endpoints at once and answers with the first good answer, else with whatever was answered; the others are
+    /// not waited for, but not cut off either.
+    pub(crate) async fn every<T, F, W>(&self, work: F, good: impl Fn(&T) -> bool) -> Result<T, ChainError>
+    where
+        T: Send + 'static,
+        F: Fn(Endpoint) -> W,
+        W: Future<Output = Result<T, ChainError>> + Send + 'static,
+    {
+        let asked: Vec<_> =
+            self.all.iter().filter(|endpoint| !matches!(endpoint.turn(), Turn::Not(_))).collect();
+        if asked.is_empty() {
+            return self.first(work).await;
+        }
+        let (sender, mut answers) = mpsc::channel(asked.len());
+        for endpoint in asked {
+            let (chain_id, sender, work) = (self.chain_id, sender.clone(), work(endpoint.clone()));
+            let endpoint = endpoint.clone();
+            tokio::spawn(async move {
+                // Where an answer was good already, nobody listens.
+                let _ = sender.send(asked_one(&endpoint, chain_id, work).await).await;
+            });
+        }
+        drop(sender);
+        let (mut answer, mut failure) = (None, None);
+        while let Some(result) = answers.recv().await {
+            match result {
+                Ok(good_one) if good(&good_one) => return Ok(good_one),
+                Ok(other) => answer = answer.or(Some(other)),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        answer.ok_or_else(|| failure.unwrap_or(ChainError::NoEndpoint))
+    }
+
+    async fn round<T, F, W>(
+        &self,
+        work: &F,
+        good: &mut impl FnMut(&T) -> bool,
+    ) -> Result<Option<T>, ChainError>
+    where
+        F: Fn(Endpoint) -> W,
+        W: Future<Output = Result<T, ChainError>>,
+    {
+        let (mut failure, mut poor) = (None, Vec::new());
+        let (now, later): (Vec<_>, Vec<_>) =
+            self.all.iter().partition(|endpoint| endpoint.turn() == Turn::Now);
+        for endpoint in now.into_iter().chain(later) {
+            let result = match endpoint.turn() {
+                Turn::Not(pause) => Err(endpoint.rate_limited("any request", pause)),
+                _ => asked_one(endpoint, self.chain_id, work(endpoint.clone())).await,
             };
             match result {
-                Ok(answer) if good(&answer) => return Ok(Some(answer)),
-                Ok(_) => answered = true,
+                Ok(answer) if good(&answer) => {
+                    poor.into_iter().for_each(Endpoint::lags);
+                    return Ok(Some(answer));
+                }
+                Ok(_) => poor.push(endpoint),
                 Err(error) if error.is_of_endpoint() => {
-                    endpoint.forget_chain();
-                    // The first endpoint is the one preferred: its failure is the one to report.
-                    failure.get_or_insert(error);
+                    failure = Some(match failure {
+                        Some(former) => more_useful(former, error),
+                        None => error,
+                    });
                 }
                 Err(error) => return Err(error),
             }
         }
-        if answered { Ok(None) } else { Err(failure.unwrap_or(ChainError::NoEndpoint)) }
+        if poor.is_empty() { Err(failure.unwrap_or(ChainError::NoEndpoint)) } else { Ok(None) }
+    }
+}
+
+/// What one endpoint says, if it serves the right chain; it is remembered how it fared.
+async fn asked_one<T>(
+    endpoint: &Endpoint,
+    chain_id: u64,
+    work: impl Future<Output = Result<T, ChainError>>,
+) -> Result<T, ChainError> {
+    let result = match endpoint.check_chain(chain_id).await {
+        Ok(()) => work.await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &result
+        && error.is_of_endpoint()
+    {
+        endpoint.failed(error);
+    }
+    result
+}
+
+/// Of two endpoints' failures: the one with the shorter pause, since waiting for it helps; else the first, since that endpoint is
+/// the one preferred.
+fn more_useful(former: ChainError, later: ChainError) -> ChainError {
+    match (&former, &later) {
+        (ChainError::RateLimited { retry_after: a, .. }, ChainError::RateLimited { retry_after: b, .. }) => {
+            if b < a {
+                later
+            } else {
+                former
+            }
+        }
+        _ => former,
     }
 }
 
@@ -113,6 +214,7 @@ impl ChainError {
             self,
             Self::Timeout { .. }
                 | Self::Transport { .. }
+                | Self::RateLimited { .. }
                 | Self::AnswerTooLong { .. }
                 | Self::Malformed { .. }
                 | Self::Refused { .. }

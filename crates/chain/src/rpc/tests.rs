@@ -173,3 +173,125 @@ async fn errors_of_connecting_do_not_repeat_the_url() {
     let error = endpoint.chain_id().await.unwrap_err().to_string();
     assert!(!error.contains("secret") && !error.contains("key"), "{error}");
 }
+
+/// Endpoints that count what they are asked beside the chain's id.
+async fn counted(
+    script: impl Fn(usize) -> Say + Send + Sync + 'static,
+) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    let count = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let counter = count.clone();
+    let url = serve(move |method, _| match method {
+        "eth_chainId" => Say::Result(json!("0x1")),
+        _ => script(counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst)),
+    })
+    .await;
+    (url, count)
+}
+
+async fn gas_price(endpoints: &Endpoints) -> Result<u128, ChainError> {
+    endpoints.first(|endpoint| async move { endpoint.priority_fee().await }).await
+}
+
+#[tokio::test]
+async fn an_endpoint_that_failed_is_asked_after_the_others() {
+    let (first, asked_first) = counted(|nth| match nth {
+        0 => Say::Body(502, b"bad gateway".to_vec()),
+        _ => Say::Result(json!("0x1")),
+    })
+    .await;
+    let (second, asked_second) = counted(|nth| match nth {
+        0 | 1 => Say::Result(json!("0x2")),
+        _ => Say::Body(502, vec![]),
+    })
+    .await;
+    let endpoints = Endpoints::new(&[first, second], 1, TIMEOUT).unwrap();
+    let asked = || [&asked_first, &asked_second].map(|count| count.load(std::sync::atomic::Ordering::SeqCst));
+    assert_eq!(gas_price(&endpoints).await.unwrap(), 2);
+    assert_eq!(gas_price(&endpoints).await.unwrap(), 2);
+    assert_eq!(asked(), [1, 2], "it rests");
+    // Where no other answers it is asked all the same.
+    assert_eq!(gas_price(&endpoints).await.unwrap(), 1);
+    assert_eq!(asked(), [2, 3]);
+}
+
+#[tokio::test]
+async fn a_pause_asked_for_is_given_within_a_bound() {
+    // Header, seconds, whether it is waited for within the call.
+    for (header, seconds, waited) in [
+        ("", 1, true),
+        ("retry-after: 2\r\n", 2, true),
+        ("retry-after: 0\r\n", 1, true),
+        ("retry-after: Wed, 21 Oct 2026 07:28:00 GMT\r\n", 1, true),
+        ("retry-after: 40\r\n", 40, false),
+        ("retry-after: 99999999\r\n", 120, false),
+    ] {
+        let (url, asked) = counted(move |nth| match nth {
+            0 => Say::Limit(429, header),
+            _ => Say::Result(json!("0x5")),
+        })
+        .await;
+        let endpoints = Endpoints::new(&[url], 1, TIMEOUT).unwrap();
+        let (begun, pause) = (Instant::now(), Duration::from_secs(seconds));
+        let count = || asked.load(std::sync::atomic::Ordering::SeqCst);
+        if waited {
+            assert_eq!(gas_price(&endpoints).await.unwrap(), 5, "{header}");
+            assert!(begun.elapsed() >= pause, "{header}: {:?}", begun.elapsed());
+            assert_eq!(count(), 2);
+            continue;
+        }
+        for _ in 0..2 {
+            let error = gas_price(&endpoints).await.unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Retryable);
+            let ChainError::RateLimited { retry_after, .. } = error else { panic!("{error}") };
+            assert!(retry_after <= pause && retry_after > pause - TIMEOUT, "{header}: {retry_after:?}");
+        }
+        assert_eq!(count(), 1, "nobody asks meanwhile");
+    }
+}
+
+#[tokio::test]
+async fn while_one_endpoint_pauses_another_is_asked() {
+    let (first, asked_first) = counted(|_| Say::Limit(503, "retry-after: 60\r\n")).await;
+    let (second, _) = counted(|_| Say::Result(json!("0x2"))).await;
+    let endpoints = Endpoints::new(&[first, second], 1, TIMEOUT).unwrap();
+    for _ in 0..3 {
+        assert_eq!(gas_price(&endpoints).await.unwrap(), 2);
+    }
+    assert_eq!(asked_first.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn asking_too_often_and_asking_for_too_much_are_told_apart() {
+    for (code, message, limited) in [
+        (429, "whatever", true),
+        (-32005, "daily request count exceeded, request rate limited", true),
+        (-32000, "Your app has exceeded its compute units per second capacity", true),
+        (-32029, "Too Many Requests", true),
+        (-32005, "query returned more than 10000 results", false),
+        (-32602, "block range is too wide", false),
+    ] {
+        let endpoint = endpoint(move |_, _| Say::Error(json!({ "code": code, "message": message }))).await;
+        let error = endpoint.chain_id().await.unwrap_err();
+        assert_eq!(matches!(error, ChainError::RateLimited { .. }), limited, "{message}: {error}");
+        assert_eq!(error.is_crowded(), !limited, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_goes_to_all_and_one_good_answer_is_enough() {
+    let (deaf, _) = counted(|_| Say::Silence).await;
+    let (taken, heard) = counted(|_| Say::Result(json!(B256::ZERO))).await;
+    let (used, heard_too) =
+        counted(|_| Say::Error(json!({ "code": -32000, "message": "nonce too low" }))).await;
+    let (down, _) = counted(|_| Say::Body(502, vec![])).await;
+    let send = async |urls: &[&String]| {
+        let endpoints = Endpoints::new(urls, 1, Duration::from_secs(60)).unwrap();
+        let good = |answer: &SendAnswer| *answer == SendAnswer::Accepted;
+        endpoints.every(|endpoint| async move { endpoint.send_raw(&[1]).await }, good).await
+    };
+    assert_eq!(send(&[&deaf, &used, &down, &taken]).await.unwrap(), SendAnswer::Accepted);
+    assert_eq!(send(&[&down, &used]).await.unwrap(), SendAnswer::NonceUsed);
+    assert!(matches!(send(&[&down]).await, Err(ChainError::Transport { .. })));
+    assert_eq!(heard.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert!(heard_too.load(std::sync::atomic::Ordering::SeqCst) >= 1);
+}

@@ -212,19 +212,19 @@ impl Chain {
     }
 }
 
-#[async_trait]
-impl L1View for FakeEvents {
-    async fn latest(&self) -> Result<BlockRef, ChainError> {
+/// What the view answers; nothing here is waited for.
+impl FakeEvents {
+    pub(crate) fn latest_now(&self) -> Result<BlockRef, ChainError> {
         let (chain, seen) = self.seen("latest")?;
         Ok(chain.block(seen - 1))
     }
 
-    async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+    pub(crate) fn block_at_now(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
         let (chain, seen) = self.seen("block_at")?;
         Ok(usize::try_from(number).ok().filter(|number| *number < seen).map(|number| chain.block(number)))
     }
 
-    async fn facts(&self, origin: Origin, from: u64, to: u64) -> Result<Vec<Fact>, ChainError> {
+    pub(crate) fn facts_now(&self, origin: Origin, from: u64, to: u64) -> Result<Vec<Fact>, ChainError> {
         let (chain, seen) = self.seen("facts")?;
         if to - from >= chain.query_blocks_max {
             let (endpoint, message) = ("fake".into(), "too many blocks".into());
@@ -233,5 +233,20 @@ impl L1View for FakeEvents {
         let all = chain.blocks[..seen].iter().flat_map(|block| &block.facts);
         let wanted = |fact: &&Fact| self.origin(fact) == origin && (from..=to).contains(&fact.block());
         Ok(all.filter(wanted).copied().collect())
+    }
+}
+
+#[async_trait]
+impl L1View for FakeEvents {
+    async fn latest(&self) -> Result<BlockRef, ChainError> {
+        self.latest_now()
+    }
+
+    async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+        self.block_at_now(number)
+    }
+
+    async fn facts(&self, origin: Origin, from: u64, to: u64) -> Result<Vec<Fact>, ChainError> {
+        self.facts_now(origin, from, to)
     }
 }

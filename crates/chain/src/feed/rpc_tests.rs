@@ -1,0 +1,194 @@
+//! Several endpoints that do not agree.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use alloy::primitives::{Address, B256, U64};
+use alloy::sol_types::SolEvent;
+use dac_types::{BatchDigest, BatchHeader, HashKind};
+use serde_json::{Value, json};
+
+use super::{Cursor, Fact, FeedConfig, L1Events, Origin, RpcEvents, Step};
+use crate::error::ChainError;
+use crate::rpc::Endpoints;
+use crate::rpc::fake::{Say, serve};
+use crate::settlement::BatchSettled;
+use crate::testing::FakeEvents;
+
+const ROLLUP: Address = Address::repeat_byte(0x22);
+const CONFIG: FeedConfig = FeedConfig { confirmations: 0, page_blocks: 10 };
+
+fn settled(number: u64) -> Fact {
+    let header = BatchHeader {
+        rollup: ROLLUP,
+        batch_number: number,
+        epoch: 1,
+        expires_at: 1 << 40,
+        payload_length: 1,
+        hash_kind: HashKind::Opaque,
+        batch_hash: B256::ZERO,
+        shard_root: B256::ZERO,
+        fingerprints_hash: B256::ZERO,
+        payload_fingerprint: Vec::new(),
+    };
+    FakeEvents::settled(BatchDigest(B256::with_last_byte(u8::try_from(number).unwrap())), &header)
+}
+
+/// A chain that goes on now, with these batches settled one a block.
+fn chain(batches: u64, seconds_ago: u64) -> FakeEvents {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let chain = FakeEvents::new(Address::ZERO, now - seconds_ago - batches, 1);
+    for number in 1..=batches {
+        chain.mine(vec![settled(number)]);
+    }
+    chain
+}
+
+/// An endpoint of a chain, over HTTP.
+struct Node {
+    url: String,
+    asked: Arc<AtomicUsize>,
+    /// Leaves out the last batch but one of every answer.
+    forgetful: Arc<AtomicBool>,
+}
+
+impl Node {
+    async fn of(chain: &FakeEvents) -> Self {
+        let (asked, forgetful) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (chain, counter, forgets) = (chain.clone(), asked.clone(), forgetful.clone());
+        let url = serve(move |method, params| {
+            if method == "eth_chainId" {
+                return Say::Result(json!("0x1"));
+            }
+            counter.fetch_add(1, Ordering::SeqCst);
+            answer(&chain, method, params, forgets.load(Ordering::SeqCst))
+                .map_or(Say::Body(502, Vec::new()), Say::Result)
+        })
+        .await;
+        Self { url, asked, forgetful }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn answer(chain: &FakeEvents, method: &str, params: &Value, forgetful: bool) -> Result<Value, ChainError> {
+    let number = |value: &Value| value.as_str().unwrap().parse::<U64>().map(|number| number.to::<u64>());
+    Ok(match method {
+        "eth_getBlockByNumber" => {
+            let block = match number(&params[0]) {
+                Ok(number) => chain.block_at_now(number)?,
+                Err(_) => Some(chain.latest_now()?),
+            };
+            json!(block.map(|block| json!({
+                "number": U64::from(block.number), "hash": block.hash, "timestamp": U64::from(block.timestamp),
+            })))
+        }
+        "eth_getLogs" => {
+            let filter = &params[0];
+            let (from, to) = (number(&filter["fromBlock"]).unwrap(), number(&filter["toBlock"]).unwrap());
+            let mut facts = chain.facts_now(Origin::Settlement(ROLLUP), from, to)?;
+            if forgetful && facts.len() > 1 {
+                facts.remove(facts.len() - 2);
+            }
+            json!(facts.iter().map(log).collect::<Vec<_>>())
+        }
+        other => panic!("{other}"),
+    })
+}
+
+fn log(fact: &Fact) -> Value {
+    let Fact::Settled { batch, .. } = fact else { panic!("{fact:?}") };
+    let event = BatchSettled {
+        digest: batch.digest.0,
+        batchNumber: batch.batch_number,
+        epoch: batch.epoch,
+        expiresAt: batch.expires_at,
+        newStateRoot: batch.transition.new_state_root,
+        inputsConsumed: batch.transition.inputs_consumed,
+        outputs: batch.transition.outputs,
+    };
+    let data = event.encode_log_data();
+    json!({
+        "address": ROLLUP, "topics": data.topics(), "data": data.data, "blockNumber": U64::from(batch.block),
+        "logIndex": "0x0", "transactionHash": batch.tx,
+    })
+}
+
+async fn followed(l1: &RpcEvents, cursor: &mut Cursor, facts: &mut Vec<Fact>) {
+    for _ in 0..100 {
+        match l1.step(cursor, &CONFIG).await.unwrap() {
+            Step::Facts { facts: more, cursor: next, .. } => {
+                facts.extend(more);
+                *cursor = next;
+            }
+            Step::UpToDate { .. } => return,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("never up to date");
+}
+
+fn l1(nodes: &[&Node]) -> RpcEvents {
+    let urls: Vec<_> = nodes.iter().map(|node| node.url.clone()).collect();
+    RpcEvents::new(Endpoints::new(&urls, 1, Duration::from_secs(10)).unwrap())
+}
+
+#[tokio::test]
+async fn one_behind_another_is_neither_a_reorganisation_nor_the_end() {
+    let chain = chain(30, 0);
+    let (ahead, behind) = (Node::of(&chain).await, Node::of(&chain.lagging(7)).await);
+    let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
+    // All was read from the one that is ahead; then the order of endpoints is another one.
+    followed(&l1(&[&ahead]), &mut cursor, &mut facts).await;
+    assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP)));
+    let both = l1(&[&behind, &ahead]);
+    chain.mine(vec![settled(31)]);
+    behind.asked();
+    followed(&both, &mut cursor, &mut facts).await;
+    assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP)));
+    // The one that is behind rests, so that it is not asked in vain each time.
+    assert!(behind.asked() > 0);
+    chain.mine(vec![settled(32)]);
+    followed(&both, &mut cursor, &mut facts).await;
+    assert_eq!((facts.len(), behind.asked()), (32, 0));
+    // Where there is no other, it is said to be behind.
+    let alone = l1(&[&behind]);
+    assert!(
+        matches!(alone.step(&cursor, &CONFIG).await.unwrap(), Step::Behind { head } if head.number == 25)
+    );
+}
+
+#[tokio::test]
+async fn one_that_stands_still_does_not_stop_the_others() {
+    // The first endpoint's newest block is ten minutes old.
+    let chain = chain(30, 600);
+    let stuck = Node::of(&chain.lagging(0)).await;
+    let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
+    followed(&l1(&[&stuck]), &mut cursor, &mut facts).await;
+    let moving = Node::of(&chain).await;
+    let behind = Node::of(&chain.lagging(1)).await;
+    chain.mine(vec![settled(31)]);
+    // By now it is one block behind, and says the same as before.
+    followed(&l1(&[&behind, &moving]), &mut cursor, &mut facts).await;
+    assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP)));
+}
+
+#[tokio::test]
+async fn one_that_leaves_out_a_batch_is_passed_over() {
+    let chain = chain(12, 0);
+    let (forgetful, honest) = (Node::of(&chain).await, Node::of(&chain).await);
+    forgetful.forgetful.store(true, Ordering::SeqCst);
+    let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
+    followed(&l1(&[&forgetful, &honest]), &mut cursor, &mut facts).await;
+    assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP)));
+    let mut cursor = Cursor::new(Origin::Settlement(ROLLUP), 0);
+    let alone = l1(&[&forgetful]);
+    let located = alone.step(&cursor, &CONFIG).await.unwrap();
+    let Step::Facts { cursor: next, .. } = located else { panic!("{located:?}") };
+    cursor = next;
+    let error = alone.step(&cursor, &CONFIG).await.unwrap_err();
+    assert!(matches!(error, ChainError::EventsMissing { after: 8, got: 10, .. }), "{error}");
+}

@@ -1,0 +1,91 @@
+//! When an endpoint is asked again that asked for a pause, did not answer, or had nothing new.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long an endpoint goes to the end of the line that did not answer.
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// And one that had less of the chain than another.
+const AFTER_LAGGING: Duration = Duration::from_secs(60);
+/// How long one is left alone that asks for it and does not say for how long.
+pub(super) const LIMITED_DEFAULT: Duration = Duration::from_secs(1);
+/// And at most, whatever it says: it may be wrong, or malicious.
+pub(super) const LIMITED_MAX: Duration = Duration::from_secs(120);
+
+/// Whether an endpoint may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Yes.
+    Now,
+    /// When the others could not help.
+    Last,
+    /// Not before so long: it asked for that.
+    Not(Duration),
+}
+
+/// What is remembered of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Rest(Mutex<State>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    last_until: Option<Instant>,
+    not_until: Option<Instant>,
+}
+
+impl Rest {
+    pub(super) fn turn(&self) -> Turn {
+        self.turn_at(Instant::now())
+    }
+
+    fn turn_at(&self, now: Instant) -> Turn {
+        let state = self.state(|state| *state);
+        match (state.not_until, state.last_until) {
+            (Some(until), _) if until > now => Turn::Not(until - now),
+            (_, Some(until)) if until > now => Turn::Last,
+            _ => Turn::Now,
+        }
+    }
+
+    pub(super) fn failed(&self) {
+        self.last_for(AFTER_FAILURE);
+    }
+
+    pub(super) fn lags(&self) {
+        self.last_for(AFTER_LAGGING);
+    }
+
+    pub(super) fn limited(&self, pause: Duration) {
+        self.state(|state| state.not_until = Some(Instant::now() + pause));
+    }
+
+    fn last_for(&self, pause: Duration) {
+        self.state(|state| state.last_until = Some(Instant::now() + pause));
+    }
+
+    fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everyone_comes_back() {
+        let rest = Rest::default();
+        let now = Instant::now();
+        let later = |seconds: u64| rest.turn_at(now + Duration::from_secs(seconds));
+        assert_eq!(later(0), Turn::Now);
+        rest.failed();
+        assert_eq!((later(9), later(11)), (Turn::Last, Turn::Now));
+        rest.lags();
+        assert_eq!((later(59), later(61)), (Turn::Last, Turn::Now));
+        rest.limited(Duration::from_secs(70));
+        assert!(matches!(later(69), Turn::Not(pause) if pause <= Duration::from_secs(2)));
+        assert_eq!(later(71), Turn::Now);
+    }
+}
