@@ -48,7 +48,7 @@ impl ContractReader {
 
     /// The newest block.
     pub async fn head(&self) -> Result<BlockRef, ChainError> {
-        self.endpoints.first(|endpoint| async move { Ok(endpoint.head().await?.block) }).await
+        Ok(self.endpoints.head().await?.block)
     }
 
     /// What a view says as of the block with this hash.

@@ -95,7 +95,7 @@ impl CertificateLogReader {
 
     /// The newest block.
     pub async fn head(&self) -> Result<BlockRef, ChainError> {
-        self.endpoints.first(|endpoint| async move { Ok(endpoint.head().await?.block) }).await
+        Ok(self.endpoints.head().await?.block)
     }
 
     /// When the batch was recorded, in Unix seconds; none if it was not.

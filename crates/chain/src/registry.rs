@@ -100,6 +100,7 @@ impl RpcRegistryReader {
 #[async_trait]
 impl RegistryReader for RpcRegistryReader {
     async fn read(&self, confirmations: u64) -> Result<RegistryView, ChainError> {
+        self.endpoints.put_behind_who_lags().await?;
         // One endpoint for the whole snapshot: another one may not know the block.
         self.endpoints
             .first(|endpoint| async move {

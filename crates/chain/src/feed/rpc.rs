@@ -1,7 +1,5 @@
 //! The same over JSON-RPC, from the first endpoint that has it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use alloy::primitives::{B256, U64};
 use alloy::sol_types::SolEvent;
 use async_trait::async_trait;
@@ -13,9 +11,6 @@ use crate::error::ChainError;
 use crate::events::{self, Found};
 use crate::rpc::{BlockRef, Endpoint, Endpoints, Log};
 use crate::settlement::{BatchSettled, CoverageRenewed};
-
-/// An endpoint whose newest block is older may have stopped following the chain: others are asked as well.
-const HEAD_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// Reads L1 over JSON-RPC. All of a step comes from one endpoint; from the next one where that fails, leaves out a batch that
 /// settled, or is behind what was read before. Later steps begin with the first one again.
@@ -34,50 +29,33 @@ impl RpcEvents {
 #[async_trait]
 impl L1Events for RpcEvents {
     async fn head(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
+        self.endpoints.put_behind_who_lags().await?;
         self.endpoints.first(|endpoint| async move { head(&View(endpoint), confirmations).await }).await
     }
 
     async fn step(&self, cursor: &Cursor, config: &FeedConfig) -> Result<Step, ChainError> {
-        // What an endpoint says that has nothing new; another one may have.
-        let mut nothing_new = None;
+        self.endpoints.put_behind_who_lags().await?;
+        let mut behind = None;
         let result = self
             .endpoints
             .first_that(
                 |endpoint| async move { step(&View(endpoint), cursor, config).await },
                 |step| {
-                    let satisfied = match step {
-                        Step::Rewind { .. } | Step::Facts { .. } => true,
-                        Step::UpToDate { head } => !is_old(head),
-                        Step::Behind { .. } => false,
-                    };
-                    if !satisfied {
-                        keep_better(&mut nothing_new, step);
+                    let is_behind = matches!(step, Step::Behind { .. });
+                    if is_behind && behind.is_none() {
+                        behind = Some(step.clone());
                     }
-                    satisfied
+                    !is_behind
                 },
             )
             .await;
-        match (result, nothing_new) {
-            (Ok(Some(step)), _) | (Ok(None), Some(step)) => Ok(step),
-            // Some endpoint answered, if only that there is nothing new.
-            (Err(_), Some(step)) => Ok(step),
+        match (result, behind) {
+            (Ok(Some(step)), _) => Ok(step),
+            (_, Some(behind)) => Ok(behind),
             (Err(error), None) => Err(error),
             (Ok(None), None) => Err(ChainError::NoEndpoint),
         }
     }
-}
-
-/// Up to date is better than behind.
-fn keep_better(best: &mut Option<Step>, step: &Step) {
-    if best.is_none() || matches!((&*best, step), (Some(Step::Behind { .. }), Step::UpToDate { .. })) {
-        *best = Some(step.clone());
-    }
-}
-
-/// By this machine's clock, wrong as it may be: at worst another endpoint is asked in vain.
-fn is_old(head: &BlockRef) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_secs(head.timestamp)) > HEAD_AGE_MAX
 }
 
 /// One endpoint.

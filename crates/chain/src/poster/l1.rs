@@ -88,7 +88,7 @@ fn rpc_call(call: &ContractCall) -> Call {
 #[async_trait]
 impl L1 for RpcL1 {
     async fn head(&self) -> Result<Head, ChainError> {
-        self.endpoints.first(|endpoint| async move { endpoint.head().await }).await
+        self.endpoints.head().await
     }
 
     async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {

@@ -11,7 +11,8 @@ mod types;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
@@ -24,11 +25,18 @@ use crate::error::ChainError;
 /// A pause that an endpoint asks for is waited for within a call up to this; longer ones are the caller's to wait for.
 const PAUSE_WAITED_FOR_MAX: Duration = Duration::from_secs(2);
 
+/// An endpoint whose newest block is older may have stopped following the chain.
+const HEAD_AGE_MAX: Duration = Duration::from_secs(60);
+/// Blocks by which an endpoint may be behind another.
+const BLOCKS_BEHIND_MAX: u64 = 3;
+
 /// Where L1 answers, in order of preference.
 #[derive(Clone)]
 pub struct Endpoints {
     all: Arc<[Endpoint]>,
     chain_id: u64,
+    /// The highest block that was taken for the newest one.
+    highest: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Endpoints {
@@ -48,7 +56,7 @@ impl Endpoints {
         }
         let all =
             urls.iter().map(|url| Endpoint::new(url.as_ref(), timeout)).collect::<Result<Arc<[_]>, _>>()?;
-        Ok(Self { all, chain_id })
+        Ok(Self { all, chain_id, highest: Arc::default() })
     }
 
     /// Asks the first endpoint which chain it serves, for tools that are told no chain id.
@@ -70,6 +78,48 @@ impl Endpoints {
     /// The chain that all endpoints must serve.
     pub fn chain_id(&self) -> u64 {
         self.chain_id
+    }
+
+    /// The newest block, from the first endpoint that keeps up. One that is behind what was seen before, or whose newest block is old,
+    /// is compared with the others; where those have more, it goes behind them for a while, whatever is asked.
+    pub(crate) async fn head(&self) -> Result<Head, ChainError> {
+        let highest = self.highest.load(Ordering::Relaxed);
+        let mut slow: Vec<(Endpoint, Head)> = Vec::new();
+        let look = |endpoint: Endpoint| async move {
+            let head = endpoint.head().await?;
+            Ok((endpoint, head))
+        };
+        let keeps_up = |(endpoint, head): &(Endpoint, Head)| {
+            let keeps_up = keeps_up_with(head, highest) && is_fresh(head);
+            if !keeps_up {
+                slow.push((endpoint.clone(), *head));
+            }
+            keeps_up
+        };
+        match (self.first_that(look, keeps_up).await, slow.iter().map(|(_, head)| head.block.number).max()) {
+            (Ok(Some((_, head))), _) => {
+                self.highest.fetch_max(head.block.number, Ordering::Relaxed);
+                Ok(head)
+            }
+            (_, Some(best)) => {
+                // No block for a long time, a clock that is wrong, or a chain that has really gone back.
+                self.highest.store(best, Ordering::Relaxed);
+                let (follow, lag): (Vec<_>, Vec<_>) =
+                    slow.into_iter().partition(|(_, head)| keeps_up_with(head, best));
+                lag.iter().for_each(|(endpoint, _)| endpoint.lags());
+                follow.first().map(|(_, head)| *head).ok_or(ChainError::NoEndpoint)
+            }
+            (Err(error), None) => Err(error),
+            (Ok(None), None) => Err(ChainError::NoEndpoint),
+        }
+    }
+
+    /// Puts endpoints that are behind others after them, where there are several.
+    pub(crate) async fn put_behind_who_lags(&self) -> Result<(), ChainError> {
+        if self.all.len() > 1 {
+            self.head().await?;
+        }
+        Ok(())
     }
 
     /// Does `work` with the first endpoint that serves the right chain and answers. A contract's refusal is an answer.
@@ -190,6 +240,17 @@ async fn asked_one<T>(
         endpoint.failed(error);
     }
     result
+}
+
+/// But for a few blocks, as endpoints do that spread requests over several nodes.
+const fn keeps_up_with(head: &Head, number: u64) -> bool {
+    head.block.number.saturating_add(BLOCKS_BEHIND_MAX) >= number
+}
+
+/// By this machine's clock, wrong as it may be: at worst other endpoints are asked in vain.
+fn is_fresh(head: &Head) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_secs(head.block.timestamp)) <= HEAD_AGE_MAX
 }
 
 /// Of two endpoints' failures: the one with the shorter pause, since waiting for it helps; else the first, since that endpoint is

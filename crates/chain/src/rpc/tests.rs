@@ -295,3 +295,49 @@ async fn a_transaction_goes_to_all_and_one_good_answer_is_enough() {
     assert_eq!(heard.load(std::sync::atomic::Ordering::SeqCst), 1);
     assert!(heard_too.load(std::sync::atomic::Ordering::SeqCst) >= 1);
 }
+
+/// Endpoints whose newest blocks are these, and so many seconds old.
+async fn heads(heads: &[(u64, u64)]) -> Endpoints {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let mut urls = Vec::new();
+    for &(number, age) in heads {
+        let block = json!({ "number": format!("{number:#x}"), "hash": B256::ZERO, "timestamp": format!("{:#x}", now - age) });
+        urls.push(
+            serve(move |method, _| match method {
+                "eth_chainId" => Say::Result(json!("0x1")),
+                "eth_maxPriorityFeePerGas" => Say::Result(json!(format!("{number:#x}"))),
+                _ => Say::Result(block.clone()),
+            })
+            .await,
+        );
+    }
+    Endpoints::new(&urls, 1, TIMEOUT).unwrap()
+}
+
+#[tokio::test]
+async fn who_is_behind_goes_behind() {
+    // The newest block taken, and who is asked from then on.
+    for (given, newest, asked) in [
+        (&[(100, 5), (101, 5)][..], 100, 100),
+        // A stuck one, and one that follows.
+        (&[(90, 500), (101, 5)], 101, 101),
+        // By our clock, all are old.
+        (&[(90, 500), (101, 300)], 101, 101),
+        (&[(99, 500), (101, 300)], 99, 99),
+        (&[(7, 90_000)], 7, 7),
+    ] {
+        let endpoints = heads(given).await;
+        assert_eq!(endpoints.head().await.unwrap().block.number, newest, "{given:?}");
+        assert_eq!(gas_price(&endpoints).await.unwrap(), asked, "{given:?}");
+    }
+    // What was seen before counts as well.
+    let endpoints = heads(&[(90, 5), (101, 5)]).await;
+    assert_eq!(endpoints.head().await.unwrap().block.number, 90);
+    endpoints.highest.store(101, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(endpoints.head().await.unwrap().block.number, 101);
+    // A chain that has gone back is believed.
+    let endpoints = heads(&[(90, 5)]).await;
+    endpoints.highest.store(101, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(endpoints.head().await.unwrap().block.number, 90);
+    assert_eq!(endpoints.highest.load(std::sync::atomic::Ordering::Relaxed), 90);
+}

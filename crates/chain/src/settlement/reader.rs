@@ -134,7 +134,7 @@ impl SettlementReader {
 
     /// The newest block.
     pub async fn head(&self) -> Result<BlockRef, ChainError> {
-        self.endpoints.first(|endpoint| async move { Ok(endpoint.head().await?.block) }).await
+        Ok(self.endpoints.head().await?.block)
     }
 
     /// All that it says of itself, as of the newest block.
@@ -144,6 +144,7 @@ impl SettlementReader {
 
     /// The same as of the newest block that has `confirmations` blocks on top.
     pub async fn state_at(&self, confirmations: u64) -> Result<SettlementState, ChainError> {
+        self.endpoints.put_behind_who_lags().await?;
         let block = self.endpoints.first(|endpoint| confirmed(endpoint, confirmations)).await?;
         let at = At::Hash(block.hash);
         Ok(SettlementState {

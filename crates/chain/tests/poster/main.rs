@@ -3,6 +3,7 @@
 mod kills;
 mod nonces;
 mod renewals;
+mod reorganisations;
 mod support;
 
 use std::sync::atomic::Ordering;

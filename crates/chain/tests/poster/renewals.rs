@@ -10,7 +10,7 @@ use dac_types::CoverageRenewal;
 use crate::support::{DEADLINE, Running, Setup, by_us};
 
 /// A rollup with so many settled batches, kept for so many seconds.
-async fn settled(batches: u64, seconds: u64) -> (Setup, TestRollup) {
+pub(crate) async fn settled(batches: u64, seconds: u64) -> (Setup, TestRollup) {
     let spec = RollupSpec::default();
     let setup = Setup::with(&CommitteeSpec {
         activation_delay: spec.activation_delay(),
@@ -30,7 +30,7 @@ async fn settle(setup: &Setup, rollup: &TestRollup, number: u64, seconds: u64) {
     rollup.settle(&rollup.order(&setup.committee.certify(header, &[]))).await;
 }
 
-fn renewal(setup: &Setup, rollup: &TestRollup, last_batch: u64, expires_at: u64) -> RenewOrder {
+pub(crate) fn renewal(setup: &Setup, rollup: &TestRollup, last_batch: u64, expires_at: u64) -> RenewOrder {
     renewal_of(setup, rollup.address, last_batch, expires_at)
 }
 

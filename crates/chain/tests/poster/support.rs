@@ -168,6 +168,13 @@ impl Setup {
         self.until("looked", async || self.l1.looks.load(Ordering::SeqCst) >= before + 3).await;
     }
 
+    /// The same, unless something holds: a poster with nothing left to do does not look.
+    pub(crate) async fn looked_unless(&self, over: impl AsyncFn() -> bool) {
+        let before = self.l1.looks.load(Ordering::SeqCst);
+        self.until("looked", async || over().await || self.l1.looks.load(Ordering::SeqCst) >= before + 3)
+            .await;
+    }
+
     pub(crate) fn undecided(&self) -> bool {
         self.store.postings().iter().all(|posting| posting.outcome.is_none())
     }
