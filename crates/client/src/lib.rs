@@ -34,6 +34,7 @@ mod status;
 mod submit;
 mod text;
 pub mod verify;
+mod work;
 
 pub use audit::{
     AuditOptions, AuditReport, AuditRow, AuditSummary, AuditTarget, Auditor, CheckKind, CheckResult,

@@ -5,6 +5,8 @@
 //! its record checked against its digest, hashes and rows are checked by whoever serves them.
 
 mod ledger;
+#[cfg(feature = "simulation")]
+mod memory;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,8 @@ use thiserror::Error;
 pub use ledger::{
     BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DutyCounts, L1Evidence, Ledger, Scrub, Wanted,
 };
+#[cfg(feature = "simulation")]
+pub use memory::{Flaw, Held, MemoryStore};
 #[cfg(test)]
 pub(crate) use sql::CommitFault;
 pub use sql::SqlStore;

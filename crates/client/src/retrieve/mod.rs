@@ -24,6 +24,7 @@ use crate::connect::Dialer;
 use crate::directory::Directory;
 use crate::fault::MemberFault;
 use crate::member::Patience;
+use crate::work::work;
 
 /// How it is known that a quorum signed the batch.
 #[derive(Clone, Debug)]
@@ -445,9 +446,9 @@ impl Retriever {
         }
         progress(Progress::Decoding);
         let of_record = record.clone();
-        let payload = tokio::task::spawn_blocking(move || dac_coding::decode(&of_record, &shards))
+        let payload = work(move || dac_coding::decode(&of_record, &shards))
             .await
-            .map_err(|_| RetrieveError::Stopped)?
+            .ok_or(RetrieveError::Stopped)?
             .map_err(|error| match error {
                 DecodeError::Malformed(verdict) => RetrieveError::Malformed { digest, verdict },
                 source => RetrieveError::Decode { digest, source },

@@ -20,6 +20,7 @@ use crate::fault::MemberFault;
 use crate::member::MemberClient;
 use crate::pace::{Pace, WatchedPace};
 use crate::retrieve::RecordSource;
+use crate::work::work;
 
 /// Pause before a member that could not be reached is asked again, times the attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -308,10 +309,9 @@ impl Job {
         let mut member = MemberClient::connect(&self.dialer, url, self.patience).await?.paced(pace);
         let bytes = member.shard(self.digest, self.record.shard_length(), &self.received).await?;
         let (record, seat) = (self.record.clone(), self.candidate.seat);
-        let checked = tokio::task::spawn_blocking(move || CheckedShard::check(&record, seat, bytes)).await;
-        match checked {
-            Ok(checked) => Ok(checked?),
-            Err(_) => Err(MemberFault::Unreachable { problem: "the check was interrupted".to_owned() }),
+        match work(move || CheckedShard::check(&record, seat, bytes)).await {
+            Some(checked) => Ok(checked?),
+            None => Err(MemberFault::Unreachable { problem: "the check was interrupted".to_owned() }),
         }
     }
 }

@@ -1,0 +1,289 @@
+//! The ledger in memory, by the rules of the tables of the SQL store.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use dac_chain::feed::{Cursor, Fact, Origin};
+use dac_types::{Address, BatchDigest, CoverageRenewal, Seat};
+
+use super::super::{
+    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DutyCounts, L1Evidence, Ledger, Scrub, ShardId,
+    StoreError, Wanted,
+};
+use super::{Duty, Line, MemoryStore, Tables};
+
+impl Tables {
+    fn set_cursor(&mut self, cursor: Cursor) {
+        self.cursors.retain(|known| known.origin() != cursor.origin());
+        self.cursors.push(cursor);
+        self.cursors.sort_unstable_by_key(Cursor::origin);
+    }
+
+    fn add_duty(&mut self, batch: BatchOnL1, recorded: Option<u64>, settled: Option<u64>) {
+        let new = Duty { batch, keep_until: batch.expires_at, recorded: None, settled: None, refuted: false };
+        let duty = self.duties.entry((batch.digest, batch.rollup)).or_insert(new);
+        duty.recorded = recorded.or(duty.recorded);
+        duty.settled = settled.or(duty.settled);
+    }
+
+    /// Keeps all settled batches of a rollup up to a number for longer.
+    fn keep(&mut self, rollup: Address, last_batch: u64, until: u64) {
+        for ((digest, of), duty) in &mut self.duties {
+            if *of != rollup || duty.batch.batch_number > last_batch || duty.settled.is_none() {
+                continue;
+            }
+            duty.keep_until = duty.keep_until.max(until);
+            if let Some(line) = self.batches.get_mut(digest)
+                && line.record.header().rollup == rollup
+            {
+                line.keep_until = line.keep_until.max(until);
+            }
+            if let Some((_, keep_until)) = self.bad_seats.get_mut(digest) {
+                *keep_until = until.max(*keep_until);
+            }
+        }
+    }
+
+    fn renew(&mut self, rollup: Address, last_batch: u64, expires_at: u64) {
+        if !self.renewals.contains(&(rollup, last_batch, expires_at)) {
+            self.renewals.push((rollup, last_batch, expires_at));
+        }
+        self.keep(rollup, last_batch, expires_at);
+    }
+
+    fn learn(&mut self, facts: Vec<Fact>, cursor: Cursor) {
+        for fact in facts {
+            match fact {
+                Fact::Recorded(recorded) => {
+                    let batch = BatchOnL1 {
+                        digest: recorded.digest,
+                        rollup: recorded.rollup,
+                        batch_number: recorded.batch_number,
+                        epoch: recorded.epoch,
+                        expires_at: recorded.expires_at,
+                    };
+                    self.add_duty(batch, Some(recorded.block), None);
+                }
+                Fact::Settled { rollup, batch: settled } => {
+                    let batch = BatchOnL1 {
+                        digest: settled.digest,
+                        rollup,
+                        batch_number: settled.batch_number,
+                        epoch: settled.epoch,
+                        expires_at: settled.expires_at,
+                    };
+                    self.add_duty(batch, None, Some(settled.block));
+                    let renewals = self
+                        .renewals
+                        .iter()
+                        .filter(|(of, last, _)| *of == rollup && *last >= settled.batch_number);
+                    if let Some(until) = renewals.map(|(_, _, expires_at)| *expires_at).max() {
+                        self.keep(rollup, settled.batch_number, until);
+                    }
+                }
+                Fact::Renewed(renewed) => {
+                    self.renew(renewed.rollup, renewed.last_batch, renewed.expires_at);
+                }
+            }
+        }
+        self.set_cursor(cursor);
+    }
+
+    fn unlearn(&mut self, block: u64, cursor: Cursor) {
+        for ((_, rollup), duty) in &mut self.duties {
+            match cursor.origin() {
+                Origin::Log(_) => duty.recorded = duty.recorded.filter(|at| *at <= block),
+                Origin::Settlement(of) if of == *rollup => {
+                    duty.settled = duty.settled.filter(|at| *at <= block);
+                }
+                Origin::Settlement(_) => {}
+            }
+        }
+        self.duties.retain(|_, duty| duty.recorded.is_some() || duty.settled.is_some());
+        self.set_cursor(cursor);
+    }
+
+    /// What is owed at a time, with what is stored of it.
+    fn owed(&self, now: u64) -> impl Iterator<Item = (&Duty, Seat, Option<&Line>)> {
+        self.duties.values().filter(move |duty| duty.keep_until >= now && !duty.refuted).filter_map(|duty| {
+            let seat = self.owed_seats.get(&duty.batch.epoch)?;
+            Some((duty, *seat, self.batches.get(&duty.batch.digest)))
+        })
+    }
+
+    fn counts(&self, now: u64) -> DutyCounts {
+        let mut counts = DutyCounts::default();
+        for (duty, _, line) in self.owed(now) {
+            counts.owed += 1;
+            match line {
+                Some(line) => counts.held += u64::from(!line.corrupt),
+                None if self.bad_seats.contains_key(&duty.batch.digest) => counts.bad += 1,
+                None => counts.missing += 1,
+            }
+        }
+        let corrupt = self.batches.values().filter(|line| line.corrupt && line.keep_until >= now);
+        counts.corrupt = corrupt.count() as u64;
+        counts
+    }
+
+    fn wanted(&self, now: u64) -> Vec<Wanted> {
+        let mut wanted: Vec<Wanted> = self
+            .owed(now)
+            .filter(|(_, _, line)| line.is_none_or(|line| line.corrupt))
+            .map(|(duty, seat, line)| {
+                let settled = duty.settled.map(|block| L1Evidence::Settled { block });
+                let evidence = settled.or(duty.recorded.map(|block| L1Evidence::Recorded { block }));
+                let is_corrupt = line.is_some();
+                Wanted { batch: duty.batch, keep_until: duty.keep_until, seat, is_corrupt, evidence }
+            })
+            .collect();
+        let named: BTreeSet<BatchDigest> = self.owed(0).map(|(duty, _, _)| duty.batch.digest).collect();
+        let unknown = self
+            .batches
+            .iter()
+            .filter(|(digest, line)| line.corrupt && line.keep_until >= now && !named.contains(*digest));
+        wanted.extend(unknown.map(|(digest, line)| {
+            let header = line.record.header();
+            let batch = BatchOnL1 {
+                digest: *digest,
+                rollup: header.rollup,
+                batch_number: header.batch_number,
+                epoch: header.epoch,
+                expires_at: header.expires_at,
+            };
+            Wanted { batch, keep_until: line.keep_until, seat: line.seat, is_corrupt: true, evidence: None }
+        }));
+        wanted.retain(|wanted| !self.bad_seats.contains_key(&wanted.batch.digest));
+        wanted.sort_unstable_by_key(Wanted::place);
+        wanted
+    }
+
+    fn cover(&mut self, renewal: CoverageRenewal) -> Cover {
+        let settled: Vec<&Duty> = self
+            .duties
+            .values()
+            .filter(|duty| duty.batch.rollup == renewal.rollup && duty.settled.is_some())
+            .collect();
+        let last = settled.iter().map(|duty| duty.batch.batch_number).max().unwrap_or(0);
+        if last < renewal.last_batch {
+            return Cover::NotSettled { last };
+        }
+        let meant = settled.iter().filter(|duty| duty.batch.batch_number <= renewal.last_batch);
+        let numbers: BTreeSet<u64> = meant.clone().map(|duty| duty.batch.batch_number).collect();
+        let forgotten = renewal.last_batch - numbers.len() as u64;
+        let lacking: Vec<u64> = meant
+            .filter(|duty| {
+                let line = self.batches.get(&duty.batch.digest);
+                duty.refuted || line.is_none_or(|line| line.corrupt)
+            })
+            .map(|duty| duty.batch.batch_number)
+            .collect();
+        let missing = forgotten + lacking.len() as u64;
+        if missing > 0 {
+            let first = if forgotten > 0 { 1 } else { lacking.iter().min().copied().unwrap_or(1) };
+            return Cover::NotHeld { missing, first };
+        }
+        self.renew(renewal.rollup, renewal.last_batch, renewal.expires_at);
+        Cover::Covered(Covered::new(renewal))
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryStore {
+    async fn cursors(&self) -> Result<Vec<Cursor>, StoreError> {
+        Ok(self.tables.lock().cursors.clone())
+    }
+
+    async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<(), StoreError> {
+        self.commit(move |tables| tables.learn(facts, cursor)).await
+    }
+
+    async fn unlearn(&self, block: u64, cursor: Cursor) -> Result<(), StoreError> {
+        self.commit(move |tables| tables.unlearn(block, cursor)).await
+    }
+
+    async fn assign(&self, seats: Vec<(u64, Seat)>) -> Result<(), StoreError> {
+        self.commit(move |tables| tables.owed_seats = seats.into_iter().collect()).await
+    }
+
+    async fn duty_counts(&self, now: u64) -> Result<DutyCounts, StoreError> {
+        Ok(self.tables.lock().counts(now))
+    }
+
+    async fn wanted(
+        &self,
+        now: u64,
+        after: Option<(u64, BatchDigest)>,
+        limit: u32,
+    ) -> Result<Vec<Wanted>, StoreError> {
+        let mut wanted = self.tables.lock().wanted(now);
+        wanted.retain(|wanted| after.is_none_or(|after| wanted.place() > after));
+        wanted.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(wanted)
+    }
+
+    async fn refute(&self, digest: BatchDigest, rollup: Address) -> Result<(), StoreError> {
+        self.commit(move |tables| {
+            if let Some(duty) = tables.duties.get_mut(&(digest, rollup)) {
+                duty.refuted = true;
+            }
+        })
+        .await
+    }
+
+    async fn mark_corrupt(&self, digest: BatchDigest, shard: Option<ShardId>) -> Result<bool, StoreError> {
+        self.commit(move |tables| {
+            let line = tables.batches.get_mut(&digest);
+            let line = line.filter(|line| !line.corrupt && shard.is_none_or(|shard| shard.0 == line.shard));
+            line.map(|line| line.corrupt = true).is_some()
+        })
+        .await
+    }
+
+    async fn add_bad_seat(&self, bad: BadSeat) -> Result<(), StoreError> {
+        self.commit(move |tables| {
+            let header = bad.record.header();
+            let keep_until = header.expires_at.max(tables.keep_until(bad.digest, header.rollup));
+            tables.bad_seats.entry(bad.digest).or_insert((bad, keep_until));
+        })
+        .await
+    }
+
+    async fn bad_seat(&self, digest: BatchDigest) -> Result<Option<BadSeat>, StoreError> {
+        Ok(self.tables.lock().bad_seats.get(&digest).map(|(bad, _)| bad.clone()))
+    }
+
+    async fn bad_seats(&self, limit: u32) -> Result<Vec<BadSeatLine>, StoreError> {
+        let tables = self.tables.lock();
+        let mut lines: Vec<BadSeatLine> = tables
+            .bad_seats
+            .values()
+            .map(|(bad, _)| BadSeatLine { digest: bad.digest, seat: bad.seat, found_at: bad.found_at })
+            .collect();
+        lines.sort_unstable_by_key(|line| (std::cmp::Reverse(line.found_at), line.digest));
+        lines.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(lines)
+    }
+
+    async fn cover(&self, renewal: CoverageRenewal) -> Result<Cover, StoreError> {
+        self.commit(move |tables| tables.cover(renewal)).await
+    }
+
+    async fn stored_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, BatchDigest)>, StoreError> {
+        let tables = self.tables.lock();
+        let mut lines: Vec<(u64, BatchDigest)> =
+            tables.batches.iter().map(|(digest, line)| (line.sequence, *digest)).collect();
+        lines.retain(|(sequence, _)| *sequence > after);
+        lines.sort_unstable();
+        lines.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(lines)
+    }
+
+    async fn scrub(&self) -> Result<Scrub, StoreError> {
+        Ok(self.tables.lock().scrub)
+    }
+
+    async fn set_scrub(&self, scrub: Scrub) -> Result<(), StoreError> {
+        self.commit(move |tables| tables.scrub = scrub).await
+    }
+}

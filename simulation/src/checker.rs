@@ -1,0 +1,171 @@
+//! What must hold of every history, whatever went wrong in it. Each breach is a line of text.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use dac_aggregator::batch::{Batch, Phase};
+use dac_coding::{CheckedRecord, CheckedShard};
+use dac_node::store::Held;
+use dac_types::{B256, BatchDigest, Seat};
+use rand::Rng;
+use rand::seq::SliceRandom;
+
+use crate::cast::{Cast, DOMAIN};
+use crate::l1::Recorded;
+use crate::witness::Signature;
+
+/// Sets of signers that are left out, of each batch.
+const SUBSETS: usize = 3;
+
+/// All that is left of a history.
+pub(crate) struct History<'a> {
+    pub(crate) cast: &'a Cast,
+    /// Members that lie; nothing is expected of them.
+    pub(crate) liars: &'a BTreeSet<Seat>,
+    /// The members' surviving stores.
+    pub(crate) stores: &'a BTreeMap<Seat, Vec<Held>>,
+    /// Every use of an honest member's key.
+    pub(crate) signatures: &'a [Signature],
+    /// Payloads that the aggregator said it has, by submission.
+    pub(crate) accepted: &'a BTreeMap<B256, Bytes>,
+    /// The aggregator's surviving store.
+    pub(crate) batches: &'a [Batch],
+    /// Certificates on L1, in order, as deep as confirmations ask for.
+    pub(crate) recorded: &'a [Recorded],
+    /// Transactions to the log that were included and did nothing.
+    pub(crate) reverted: usize,
+}
+
+/// What a history breaks.
+pub(crate) fn check(history: &History<'_>, chance: &mut impl Rng) -> Vec<String> {
+    let mut breaches = Vec::new();
+    stored_before_signed(history, &mut breaches);
+    one_header_a_submission(history, &mut breaches);
+    posted_once(history, &mut breaches);
+    all_posted(history, &mut breaches);
+    for recorded in history.recorded {
+        retrievable(history, recorded, chance, &mut breaches);
+    }
+    breaches
+}
+
+fn held<'a>(history: &'a History<'_>, seat: Seat, digest: BatchDigest) -> Option<&'a Held> {
+    history.stores.get(&seat)?.iter().find(|held| held.digest == digest)
+}
+
+/// No signature without a stored row, then and at the end.
+fn stored_before_signed(history: &History<'_>, breaches: &mut Vec<String>) {
+    for Signature { seat, digest, is_stored } in history.signatures {
+        if !is_stored {
+            breaches.push(format!("seat {seat} signed {digest} before it was stored"));
+        }
+        match held(history, *seat, *digest) {
+            None => breaches.push(format!("seat {seat} signed {digest} and does not hold it")),
+            Some(held) => {
+                if let Err(error) = CheckedShard::check(&held.record, held.seat, held.shard.clone()) {
+                    breaches.push(format!("what seat {seat} holds of {digest} is no shard of it: {error}"));
+                }
+                if held.seat != *seat {
+                    breaches.push(format!("seat {seat} holds the shard of seat {} of {digest}", held.seat));
+                }
+            }
+        }
+    }
+}
+
+/// An honest member signs one header of a submission and epoch.
+fn one_header_a_submission(history: &History<'_>, breaches: &mut Vec<String>) {
+    let mut headers: BTreeMap<(Seat, B256, u64), BatchDigest> = BTreeMap::new();
+    for Signature { seat, digest, .. } in history.signatures {
+        let Some(held) = held(history, *seat, *digest) else { continue };
+        let submission = held.record.record().submission.submission.digest(&DOMAIN);
+        let former = headers.insert((*seat, submission, held.record.header().epoch), *digest);
+        if former.is_some_and(|former| former != *digest) {
+            breaches.push(format!("seat {seat} signed two headers of submission {submission}"));
+        }
+    }
+}
+
+fn posted_once(history: &History<'_>, breaches: &mut Vec<String>) {
+    let mut numbers = BTreeSet::new();
+    for Recorded { digest, certificate } in history.recorded {
+        if !numbers.insert((certificate.header.rollup, certificate.header.batch_number)) {
+            breaches.push(format!("batch {} is on L1 twice", certificate.header.batch_number));
+        }
+        let known = history.batches.iter().any(|batch| batch.digest() == Some(*digest));
+        if !known {
+            breaches.push(format!("{digest} is on L1 and unknown to the aggregator that posted it"));
+        }
+    }
+    if history.reverted > 0 {
+        breaches.push(format!("{} transactions were paid for twice", history.reverted));
+    }
+}
+
+/// What the aggregator took is on L1, and the aggregator knows.
+fn all_posted(history: &History<'_>, breaches: &mut Vec<String>) {
+    for submission in history.accepted.keys() {
+        let batch = history.batches.iter().find(|batch| batch.id.0 == *submission);
+        let Some(batch) = batch else {
+            breaches.push(format!("submission {submission} was taken and is gone"));
+            continue;
+        };
+        let number = batch.submission.submission.batch_number;
+        let on_l1 = history.recorded.iter().any(|recorded| Some(recorded.digest) == batch.digest());
+        if batch.phase != Phase::Posted || !on_l1 {
+            breaches.push(format!(
+                "batch {number} is {} ({:?}) at the end, on L1: {on_l1}; {} signatures",
+                batch.phase.name(),
+                batch.phase,
+                batch.dispersal.as_ref().map_or(0, |dispersal| {
+                    dispersal.members.iter().filter(|member| member.attested_at_ms > 0).count()
+                }),
+            ));
+        }
+    }
+}
+
+/// With any q − k of its signers removed, the others have the payload, to the last byte. The liars are among those removed.
+fn retrievable(
+    history: &History<'_>,
+    recorded: &Recorded,
+    chance: &mut impl Rng,
+    breaches: &mut Vec<String>,
+) {
+    let Recorded { digest, certificate } = recorded;
+    let (n, k) = (history.cast.quorum.geometry().n(), usize::from(history.cast.quorum.geometry().k()));
+    let spare = usize::from(history.cast.quorum.q()) - k;
+    let (lying, mut honest): (Vec<Seat>, Vec<Seat>) =
+        certificate.aggregate.absent.signers(n).partition(|seat| history.liars.contains(seat));
+    for _ in 0..SUBSETS {
+        honest.shuffle(chance);
+        let removed = spare.saturating_sub(lying.len()).min(honest.len());
+        let mut record: Option<&CheckedRecord> = None;
+        let mut shards = Vec::new();
+        for seat in &honest[removed..] {
+            let Some(held) = held(history, *seat, *digest) else {
+                breaches.push(format!("seat {seat} is named by the certificate of {digest} and lacks it"));
+                continue;
+            };
+            record = Some(&held.record);
+            if shards.len() < k
+                && let Ok(shard) = CheckedShard::check(&held.record, held.seat, held.shard.clone())
+            {
+                shards.push(shard);
+            }
+        }
+        let decoded = record.map(|record| {
+            let submission = record.record().submission.submission.digest(&DOMAIN);
+            (submission, dac_coding::decode(record, &shards))
+        });
+        match decoded {
+            Some((submission, Ok(payload))) => {
+                if history.accepted.get(&submission).is_some_and(|expected| *expected != payload) {
+                    breaches.push(format!("{digest} decodes to other bytes than were submitted"));
+                }
+            }
+            Some((_, Err(error))) => breaches.push(format!("{digest} does not decode: {error}")),
+            None => breaches.push(format!("nobody has the record of {digest}")),
+        }
+    }
+}

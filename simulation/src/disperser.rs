@@ -1,0 +1,151 @@
+//! The production aggregator on a simulated host, and the rollup that submits to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dac_aggregator::context::Settings;
+use dac_aggregator::disperse::CallSettings;
+use dac_aggregator::grpc::ServiceLimits;
+use dac_aggregator::post::PostSettings;
+use dac_aggregator::service::aggregator::{Aggregator, Capacity, Listener, Parts};
+use dac_chain::{Follower, PosterConfig, PrivateKeySigner, TransactionSigner};
+use dac_client::{AggregatorClient, Dialer, EndpointPolicy, SubmissionBuilder, SubmitOptions};
+use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::workers::Workers;
+use dac_types::{HashKind, SignedSubmission, keccak256};
+use tokio_util::sync::CancellationToken;
+
+use crate::cast::{AGGREGATOR, Cast, DOMAIN, LOG, NOW, ROLLUP, SUBMIT_PORT};
+use crate::clock::SimulatedClock;
+use crate::l1::{BLOCK_TIME, ChainView};
+use crate::member::POLL_INTERVAL;
+use crate::network::{Simulated, listen};
+use crate::store::MemoryStore;
+use crate::witness::Witness;
+
+/// Blocks, the including one counted, after which a record is final for the aggregator.
+pub(crate) const CONFIRMATIONS: u8 = 4;
+/// Calls under way when the aggregator is stopped. None is: it is killed.
+const GRACE: Duration = Duration::from_secs(1);
+/// Seconds for which batches are kept.
+const KEPT_SECONDS: u64 = 24 * 3600;
+
+/// Connects over the simulated network.
+pub(crate) fn dialer() -> Dialer {
+    Dialer::new(EndpointPolicy::AllowPrivate)
+        .connect_timeout(Duration::from_millis(700))
+        .network(Arc::new(Simulated))
+}
+
+/// What outlives the aggregator's process.
+#[derive(Clone)]
+pub(crate) struct Disperser {
+    pub(crate) cast: Arc<Cast>,
+    pub(crate) store: MemoryStore,
+    pub(crate) l1: ChainView,
+    pub(crate) clock: SimulatedClock,
+}
+
+impl Disperser {
+    /// Runs until the host is killed.
+    pub(crate) async fn run(self) -> turmoil::Result {
+        self.store.open();
+        let registry = Follower::spawn(Arc::new(self.l1.clone()), POLL_INTERVAL, 0, CancellationToken::new());
+        registry.wait_ready().await?;
+        let parts = Parts {
+            domain: DOMAIN,
+            signer: Arc::new(self.cast.disperser.clone()),
+            l1_signer: Arc::new(self.cast.payer.clone()),
+            store: Arc::new(self.store),
+            registry,
+            l1: Arc::new(self.l1),
+            poster: PosterConfig {
+                confirmations: CONFIRMATIONS.into(),
+                poll_interval: BLOCK_TIME,
+                bump_after_blocks: 3,
+                ..PosterConfig::new(DOMAIN, LOG)
+            },
+            clock: Arc::new(self.clock),
+            workers: Workers::Inline,
+            dialer: dialer(),
+            calls: CallSettings {
+                calls_max: 256,
+                calls_per_member: 8,
+                call_timeout: Duration::from_millis(1500),
+                retry_initial: Duration::from_millis(50),
+                retry_max: Duration::from_millis(400),
+                straggler_retry_max: Duration::from_millis(800),
+            },
+            posting: PostSettings { deadline: Duration::from_secs(5), retry: Duration::from_millis(300) },
+            settings: Settings {
+                registry_max_age: Duration::from_secs(4),
+                grace: Duration::from_millis(150),
+                tick: Duration::from_millis(250),
+                piece_timeout: Duration::from_secs(1),
+                upload_timeout: Duration::from_secs(2),
+            },
+            capacity: Capacity {
+                in_flight_bytes: 1 << 24,
+                encoded_bytes: 1 << 26,
+                straggler_bytes: 1 << 24,
+                encoders: 2,
+            },
+            service: ServiceLimits { uploads: 16, watchers: 16 },
+            grpc: Listener { tcp: listen(SUBMIT_PORT).await?, limits: ListenerLimits::default(), tls: None },
+            monitor: None,
+        };
+        let mut aggregator = Aggregator::start(parts, GRACE).await?;
+        Err(aggregator.failed().await.into())
+    }
+}
+
+/// A batch to be submitted.
+#[derive(Clone)]
+pub(crate) struct Order {
+    /// When, from the beginning.
+    pub(crate) at: Duration,
+    pub(crate) number: u64,
+    pub(crate) payload: Bytes,
+    pub(crate) is_checked: bool,
+}
+
+impl Order {
+    /// Signed by the rollup's poster; the same every time.
+    pub(crate) fn sign(&self, cast: &Cast) -> SignedSubmission {
+        let kind = if self.is_checked { HashKind::Keccak256 } else { HashKind::Opaque };
+        let sign = |digest| {
+            <PrivateKeySigner as TransactionSigner>::sign_hash(&cast.poster, &digest)
+                .map(|signature| signature.as_bytes())
+        };
+        SubmissionBuilder::new(DOMAIN, ROLLUP, self.number, cast.disperser.address(), NOW)
+            .hash_kind(kind)
+            .batch_hash(keccak256(&self.payload))
+            .expires_at(NOW + KEPT_SECONDS)
+            .sign(&self.payload, sign)
+            .expect("an order in good order")
+    }
+}
+
+/// The rollup's sequencer: submits every batch until it is taken.
+pub(crate) async fn sequence(cast: Arc<Cast>, orders: Arc<Vec<Order>>, witness: Witness) -> turmoil::Result {
+    let url = format!("http://{AGGREGATOR}:{SUBMIT_PORT}");
+    let client = Arc::new(AggregatorClient::new(url.parse()?, dialer()));
+    for order in orders.iter().cloned() {
+        let (client, cast, witness) = (Arc::clone(&client), Arc::clone(&cast), witness.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(order.at).await;
+            let signed = order.sign(&cast);
+            let options = SubmitOptions {
+                retry_for: Duration::from_secs(60),
+                answer: Duration::from_millis(1200),
+                ..SubmitOptions::default()
+            };
+            match client.submit(&DOMAIN, &signed, &order.payload, options, |_| {}).await {
+                Ok(_) => witness.accepted(signed.submission.digest(&DOMAIN), order.payload),
+                Err(error) => witness.broken(format!("batch {} was never taken: {error}", order.number)),
+            }
+        });
+    }
+    futures::future::pending().await
+}

@@ -1,0 +1,84 @@
+//! The rules of the certificate log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use alloy::sol_types::SolCall;
+use dac_bls::{CertificateError, Signature};
+use dac_chain::{Revert, U256};
+use dac_types::{
+    AbsentSeats, AggregateAttestation, B256, BatchDigest, BatchHeader, Certificate, HashKind, keccak256,
+};
+
+use super::Recorded;
+use crate::cast::{Cast, DOMAIN};
+
+/// The ABI of the production contract.
+mod abi {
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+    alloy::sol!(CertificateLog, "../contracts/abi/CertificateLog.json");
+}
+
+/// Checks calls, and remembers which pass the pairing.
+pub(super) struct CertificateLog {
+    cast: Arc<Cast>,
+    /// By the hash of the call: all that does not depend on the time.
+    checked: HashMap<B256, Result<Recorded, Revert>>,
+}
+
+impl CertificateLog {
+    pub(super) fn new(cast: Arc<Cast>) -> Self {
+        Self { cast, checked: HashMap::new() }
+    }
+
+    /// The batch that a call is about.
+    pub(super) fn digest(&self, calldata: &[u8]) -> Option<BatchDigest> {
+        decode(calldata).ok().map(|certificate| certificate.header.digest(&DOMAIN))
+    }
+
+    /// What the call would record at a time, unless that is recorded already.
+    pub(super) fn check(&mut self, calldata: &[u8], timestamp: u64) -> Result<Recorded, Revert> {
+        let cast = &self.cast;
+        let checked = self.checked.entry(keccak256(calldata)).or_insert_with(|| {
+            let certificate = decode(calldata)?;
+            let digest = certificate.header.digest(&DOMAIN);
+            match cast.keys.verify_certificate(&certificate, &DOMAIN) {
+                Ok(_) => Ok(Recorded { digest, certificate }),
+                Err(CertificateError::Absent(_)) => {
+                    Err(Revert::TooFewSigners { got: U256::ZERO, quorum: U256::from(cast.quorum.q()) })
+                }
+                Err(_) => Err(Revert::SignatureMismatch { digest: digest.0 }),
+            }
+        });
+        let recorded = checked.clone()?;
+        let expires_at = recorded.certificate.header.expires_at;
+        if expires_at <= timestamp {
+            return Err(Revert::Expired { expires_at, timestamp: U256::from(timestamp) });
+        }
+        Ok(recorded)
+    }
+}
+
+fn decode(calldata: &[u8]) -> Result<Certificate, Revert> {
+    let unexplained = || Revert::Unexplained { data: calldata.get(..4).unwrap_or_default().to_vec().into() };
+    let call = abi::CertificateLog::recordCall::abi_decode(calldata).map_err(|_| unexplained())?;
+    let (header, signature) = (call.certificate.header, call.certificate.signature);
+    let point: [u8; 128] = signature.as_ref().try_into().map_err(|_| Revert::InvalidSignaturePoint)?;
+    let signature = Signature::from_eip2537(&point).map_err(|_| Revert::InvalidSignaturePoint)?;
+    let absent = AbsentSeats::try_from(call.certificate.absent.as_ref()).map_err(|_| unexplained())?;
+    Ok(Certificate {
+        header: BatchHeader {
+            rollup: header.rollup,
+            batch_number: header.batchNumber,
+            epoch: header.epoch,
+            expires_at: header.expiresAt,
+            payload_length: header.payloadLength,
+            hash_kind: HashKind::try_from(u64::from(header.hashKind)).map_err(|_| unexplained())?,
+            batch_hash: header.batchHash,
+            shard_root: header.shardRoot,
+            fingerprints_hash: header.fingerprintsHash,
+            payload_fingerprint: header.payloadFingerprint.to_vec(),
+        },
+        aggregate: AggregateAttestation { absent, signature: signature.to_compressed() },
+    })
+}

@@ -1,0 +1,117 @@
+//! A production member on a simulated host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dac_bls::PublicKey;
+use dac_chain::Follower;
+use dac_node::attest::{LocalSigner, Signer, SignerError};
+use dac_node::context::Settings;
+use dac_node::limits::{ClientRates, UploadLimits};
+use dac_node::node::{Listener, Node, Parts};
+use dac_node::retain::Retention;
+use dac_node::store::MemoryStore;
+use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::workers::Workers;
+use dac_types::{BatchDigest, Seat};
+use tokio_util::sync::CancellationToken;
+
+use crate::cast::{Cast, DISPERSAL_PORT, DOMAIN, RETRIEVAL_PORT};
+use crate::clock::SimulatedClock;
+use crate::l1::ChainView;
+use crate::network::listen;
+use crate::trace;
+use crate::witness::{Signature, Witness};
+
+/// Between two readings of the registry.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Calls under way when a member is stopped. None is: members are killed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What outlives a member's process.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) seat: Seat,
+    pub(crate) cast: Arc<Cast>,
+    pub(crate) store: MemoryStore,
+    pub(crate) l1: ChainView,
+    pub(crate) witness: Witness,
+    pub(crate) clock: SimulatedClock,
+}
+
+impl Member {
+    /// Runs until the host is killed.
+    pub(crate) async fn run(self) -> turmoil::Result {
+        let key = self.cast.members[self.seat.index()].clone();
+        let workers = Workers::Inline;
+        let signer = WatchedSigner {
+            signer: LocalSigner::new(key, workers.clone()),
+            seat: self.seat,
+            store: self.store.clone(),
+            witness: self.witness,
+        };
+        let registry = Follower::spawn(Arc::new(self.l1), POLL_INTERVAL, 0, CancellationToken::new());
+        registry.wait_ready().await?;
+        let limits = ListenerLimits::default();
+        let parts = Parts {
+            domain: DOMAIN,
+            store: Arc::new(self.store),
+            signer: Arc::new(signer),
+            registry,
+            clock: Arc::new(self.clock),
+            disk: None,
+            workers,
+            settings: Settings {
+                registry_max_age: Duration::from_secs(4),
+                piece_timeout: Duration::from_secs(1),
+                upload_timeout: Duration::from_secs(2),
+                call_timeout: Duration::from_secs(2),
+                capacity_bytes: None,
+                disk_reserve_bytes: 0,
+                clock_difference_max_seconds: 60,
+            },
+            uploads: UploadLimits { bytes: 1 << 24, per_rollup: 64 },
+            clients: ClientRates {
+                requests_per_second: 1e6,
+                request_burst: 1e6,
+                bytes_per_second: 1e9,
+                byte_burst: 1e9,
+                streams: 64,
+                clients: 100,
+            },
+            retention: Retention {
+                delete_expired: true,
+                slack: Duration::from_secs(60),
+                interval: Duration::from_secs(1),
+            },
+            dispersal: Listener { tcp: listen(DISPERSAL_PORT).await?, limits, tls: None },
+            retrieval: Listener { tcp: listen(RETRIEVAL_PORT).await?, limits, tls: None },
+            monitor: None,
+        };
+        let mut node = Node::start(parts, GRACE).await?;
+        Err(node.failed().await.into())
+    }
+}
+
+/// The production signer, with somebody who looks over its shoulder.
+struct WatchedSigner {
+    signer: LocalSigner,
+    seat: Seat,
+    store: MemoryStore,
+    witness: Witness,
+}
+
+#[async_trait]
+impl Signer for WatchedSigner {
+    fn public_key(&self) -> PublicKey {
+        self.signer.public_key()
+    }
+
+    async fn sign(&self, digest: BatchDigest) -> Result<dac_bls::Signature, SignerError> {
+        let signature = Signature { seat: self.seat, digest, is_stored: self.store.holds(digest) };
+        self.witness.signed(signature);
+        trace::event("signed", &[&[self.seat.0], digest.as_bytes()]);
+        self.signer.sign(digest).await
+    }
+}

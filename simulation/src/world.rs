@@ -1,0 +1,424 @@
+//! One seed's world from its beginning to its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dac_aggregator::batch::Phase;
+use dac_node::store::{Flaw, MemoryStore};
+use dac_types::{Quorum, Seat};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, RngCore, SeedableRng};
+use serde::Serialize;
+
+use crate::auditor::Auditor;
+use crate::byzantine::{Liar, Lie};
+use crate::cast::{AGGREGATOR, AUDITOR, Cast, SEQUENCER, host};
+use crate::checker::{self, History};
+use crate::clock::SimulatedClock;
+use crate::disperser::{CONFIRMATIONS, Disperser, Order, sequence};
+use crate::faults::{self, FAULTS_END, Fault};
+use crate::l1::{BLOCK_TIME, Chain, ChainView};
+use crate::member::Member;
+use crate::trace::{self, TraceHash};
+use crate::witness::Witness;
+use crate::{panics, store};
+
+/// One step of everything.
+const TICK: Duration = Duration::from_millis(10);
+/// A healthy end comes before that.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// After the last fault, at least: what is said then is part of the history, too.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long a retrieval over the network may take.
+const AUDIT_MAX: Duration = Duration::from_secs(10);
+/// Breaches that are told of one seed.
+const BREACHES_MAX: usize = 40;
+/// Messages take at least that long.
+const LATENCY_MIN: Duration = Duration::from_millis(1);
+
+/// What kind of world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// n, k and q.
+    pub quorum: Quorum,
+    /// What is wrong with one member's store, on purpose.
+    pub flaw: Option<Flaw>,
+}
+
+impl Shape {
+    /// The protocol's sizes: 16 or 64 members.
+    pub fn of(n: u16) -> Option<Self> {
+        let (k, q) = match n {
+            7 => (3, 5),
+            16 => (6, 11),
+            64 => (22, 43),
+            _ => return None,
+        };
+        Some(Self { quorum: Quorum::new(n, k, q).ok()?, flaw: None })
+    }
+}
+
+/// What came of a seed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Members.
+    pub n: u16,
+    /// All that happened.
+    pub trace: TraceHash,
+    /// What must hold and did not; empty where all is well.
+    pub breaches: Vec<String>,
+    /// Batches on L1.
+    pub posted: usize,
+    /// Signatures of honest members.
+    pub signatures: usize,
+    /// Members that lied.
+    pub liars: usize,
+    /// Faults, by kind.
+    pub faults: BTreeMap<&'static str, usize>,
+    /// Simulated time.
+    pub simulated_ms: u64,
+}
+
+/// Lives through one seed.
+///
+/// The same again only in a process that draws its chance from [`mad_turmoil`] and has run nothing before: see `main.rs`.
+pub fn run(seed: u64, shape: Shape) -> Report {
+    trace::begin();
+    panics::watch();
+    World::new(seed, shape).run()
+}
+
+struct World {
+    seed: u64,
+    shape: Shape,
+    cast: Arc<Cast>,
+    chance: StdRng,
+    witness: Witness,
+    chain: Chain,
+    sim: turmoil::Sim<'static>,
+    /// Of honest members.
+    stores: BTreeMap<Seat, MemoryStore>,
+    liars: BTreeSet<Seat>,
+    views: BTreeMap<String, ChainView>,
+    books: store::MemoryStore,
+    orders: Arc<Vec<Order>>,
+    running: BTreeMap<String, bool>,
+    auditor: Auditor,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl World {
+    fn new(seed: u64, shape: Shape) -> Self {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let cast = Arc::new(Cast::new(seed, shape.quorum));
+        let chain = Chain::new(Arc::clone(&cast), seed);
+        let sim = turmoil::Builder::new()
+            .rng_seed(chance.next_u64())
+            .tick_duration(TICK)
+            .simulation_duration(DEADLINE + AUDIT_MAX * 2)
+            .min_message_latency(LATENCY_MIN)
+            .max_message_latency(Duration::from_millis(chance.random_range(5..60)))
+            .tcp_capacity(4096)
+            .enable_random_order()
+            .build();
+        let orders = Arc::new(orders(&mut chance, shape.quorum.geometry().n()));
+        let auditor = Auditor::new(Arc::clone(&cast));
+        let mut world = Self {
+            seed,
+            shape,
+            cast,
+            chance,
+            witness: Witness::default(),
+            chain,
+            sim,
+            stores: BTreeMap::new(),
+            liars: BTreeSet::new(),
+            views: BTreeMap::new(),
+            books: store::MemoryStore::default(),
+            orders,
+            running: BTreeMap::new(),
+            auditor,
+            counts: BTreeMap::new(),
+        };
+        world.populate();
+        world
+    }
+
+    fn view(&mut self, name: &str) -> ChainView {
+        let view = ChainView::new(self.chain.clone());
+        self.views.insert(name.to_owned(), view.clone());
+        self.running.insert(name.to_owned(), true);
+        view
+    }
+
+    fn clock(&mut self) -> SimulatedClock {
+        SimulatedClock { ahead_ms: self.chance.random_range(0..1500) }
+    }
+
+    fn populate(&mut self) {
+        let quorum = self.shape.quorum;
+        let n = quorum.geometry().n();
+        let mut seats: Vec<Seat> = Seat::all(n).collect();
+        seats.shuffle(&mut self.chance);
+        // With a flawed store nobody else may be at fault.
+        let liars = match self.shape.flaw {
+            None if self.chance.random_bool(0.6) => self.chance.random_range(1..=quorum.absent_max()),
+            _ => 0,
+        };
+        self.liars = seats.iter().copied().take(usize::from(liars)).collect();
+        let mut flaw = self.shape.flaw;
+        for seat in Seat::all(n) {
+            let name = host(seat);
+            let cast = Arc::clone(&self.cast);
+            if self.liars.contains(&seat) {
+                let lie = Lie::draw(&mut self.chance);
+                self.running.insert(name.clone(), true);
+                let liar = Liar { seat, lie, cast, records: Arc::default() };
+                self.sim.host(name.as_str(), move || liar.clone().run());
+                continue;
+            }
+            let store = MemoryStore::new(flaw.take());
+            self.stores.insert(seat, store.clone());
+            let (l1, clock, witness) = (self.view(&name), self.clock(), self.witness.clone());
+            let member = Member { seat, cast, store, l1, witness, clock };
+            self.sim.host(name.as_str(), move || member.clone().run());
+        }
+        let disperser = Disperser {
+            cast: Arc::clone(&self.cast),
+            store: self.books.clone(),
+            l1: self.view(AGGREGATOR),
+            clock: self.clock(),
+        };
+        self.sim.host(AGGREGATOR, move || disperser.clone().run());
+        let (cast, orders, witness) =
+            (Arc::clone(&self.cast), Arc::clone(&self.orders), self.witness.clone());
+        self.sim.host(SEQUENCER, move || sequence(Arc::clone(&cast), Arc::clone(&orders), witness.clone()));
+        let auditor = self.auditor.clone();
+        self.sim.host(AUDITOR, move || auditor.clone().run());
+    }
+
+    fn run(mut self) -> Report {
+        let mut faults = faults::draw(&mut self.chance, self.shape.quorum.geometry().n());
+        if self.shape.flaw.is_some() {
+            faults.extend(kill_the_flawed(&self.stores, &mut self.chance));
+            faults.sort_by_key(|(at, _)| *at);
+        }
+        let mut faults = faults.into_iter().peekable();
+        while self.sim.elapsed() < DEADLINE {
+            while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= self.sim.elapsed()) {
+                self.apply(&fault);
+            }
+            self.step();
+            if faults.peek().is_none() && self.sim.elapsed() >= FAULTS_END + QUIET && self.is_done() {
+                break;
+            }
+        }
+        self.audit();
+        self.report()
+    }
+
+    fn step(&mut self) {
+        let block = BLOCK_TIME.as_millis();
+        if self.sim.elapsed().as_millis() / block != (self.sim.elapsed() + TICK).as_millis() / block {
+            self.chain.mine(self.sim.elapsed());
+        }
+        if let Err(error) = self.sim.step() {
+            self.witness.broken(format!("a process ended by itself: {error}"));
+        }
+    }
+
+    /// Whether everything submitted is where it belongs.
+    fn is_done(&self) -> bool {
+        let batches = self.books.batches();
+        let posted = batches.iter().filter(|batch| batch.phase == Phase::Posted);
+        posted.count() == self.orders.len() && self.chain.recorded(confirmed()).len() == self.orders.len()
+    }
+
+    fn apply(&mut self, fault: &Fault) {
+        trace::event("fault", &[format!("{fault:?}").as_bytes()]);
+        tracing::info!(target: "simulation", at = ?self.sim.elapsed(), ?fault);
+        let kind = match fault {
+            Fault::Kill(name) => {
+                if !std::mem::replace(self.running.entry(name.clone()).or_default(), false) {
+                    return;
+                }
+                self.sim.crash(name.as_str());
+                for (seat, store) in self.stores.iter().filter(|(seat, _)| host(**seat) == *name) {
+                    store.killed();
+                    self.witness.killed(*seat, store);
+                }
+                "kills"
+            }
+            Fault::Start(name) => {
+                if !std::mem::replace(self.running.entry(name.clone()).or_default(), true) {
+                    self.sim.bounce(name.as_str());
+                }
+                return;
+            }
+            Fault::Cut(a, b) => {
+                self.sim.partition(a.as_str(), b.as_str());
+                "partitions"
+            }
+            Fault::CutOneWay(from, to) => {
+                self.sim.partition_oneway(from.as_str(), to.as_str());
+                "one-way cuts"
+            }
+            Fault::Hold(a, b) => {
+                self.sim.hold(a.as_str(), b.as_str());
+                "delays"
+            }
+            Fault::Mend(a, b) => {
+                self.sim.repair(a.as_str(), b.as_str());
+                return;
+            }
+            Fault::MendOneWay(from, to) => {
+                self.sim.repair_oneway(from.as_str(), to.as_str());
+                return;
+            }
+            Fault::Release(a, b) => {
+                self.sim.release(a.as_str(), b.as_str());
+                return;
+            }
+            Fault::Reorganise(depth) => {
+                self.chain.reorganise(*depth, self.sim.elapsed());
+                "reorganisations"
+            }
+            Fault::DropTransactions(rate) => {
+                self.chain.set_drop_rate(*rate);
+                if *rate == 0.0 {
+                    return;
+                }
+                "dropped transactions"
+            }
+            Fault::L1Down(name, down) => {
+                if let Some(view) = self.views.get(name) {
+                    view.set_down(*down);
+                }
+                if !down {
+                    return;
+                }
+                "L1 outages"
+            }
+        };
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    /// One batch is retrieved with the production client, from the members that are left when as many signers as may be are gone.
+    fn audit(&mut self) {
+        let recorded = self.chain.recorded(confirmed());
+        if recorded.is_empty() {
+            return;
+        }
+        let chosen = &recorded[self.chance.random_range(0..recorded.len())];
+        let quorum = self.shape.quorum;
+        let spare = usize::from(quorum.q() - quorum.geometry().k());
+        let (lying, mut honest): (Vec<Seat>, Vec<Seat>) = chosen
+            .certificate
+            .aggregate
+            .absent
+            .signers(quorum.geometry().n())
+            .partition(|seat| self.liars.contains(seat));
+        honest.shuffle(&mut self.chance);
+        honest.truncate(spare.saturating_sub(lying.len()));
+        for seat in honest {
+            self.sim.crash(host(seat).as_str());
+        }
+        self.auditor.ask(chosen.digest);
+        let until = self.sim.elapsed() + AUDIT_MAX;
+        let answer = loop {
+            if let Some(answer) = self.auditor.answer() {
+                break answer;
+            }
+            if self.sim.elapsed() >= until {
+                break Err("it took too long".to_owned());
+            }
+            self.step();
+        };
+        let checked = answer.and_then(|(submission, payload): (_, Bytes)| {
+            let payloads = self.witness.payloads();
+            match payloads.get(&submission) {
+                Some(expected) if *expected != payload => Err("its bytes are other ones".to_owned()),
+                _ => Ok(()),
+            }
+        });
+        if let Err(problem) = checked {
+            self.witness.broken(format!("{} was not retrieved from those left: {problem}", chosen.digest));
+        }
+    }
+
+    fn report(mut self) -> Report {
+        let stores: BTreeMap<Seat, _> =
+            self.stores.iter().map(|(seat, store)| (*seat, store.held())).collect();
+        let recorded = self.chain.recorded(confirmed());
+        let signatures = self.witness.signatures();
+        let history = History {
+            cast: &self.cast,
+            liars: &self.liars,
+            stores: &stores,
+            signatures: &signatures,
+            accepted: &self.witness.payloads(),
+            batches: &self.books.batches(),
+            recorded: &recorded,
+            reverted: self.chain.reverted(),
+        };
+        let mut breaches = self.witness.breaches();
+        breaches.extend(checker::check(&history, &mut self.chance));
+        let missing = self.orders.len() - history.accepted.len().min(self.orders.len());
+        if missing > 0 {
+            breaches.push(format!("{missing} batches were never taken"));
+        }
+        breaches.extend(panics::seen());
+        breaches.truncate(BREACHES_MAX);
+        Report {
+            seed: self.seed,
+            n: self.shape.quorum.geometry().n(),
+            trace: trace::finish(),
+            breaches,
+            posted: recorded.len(),
+            signatures: signatures.len(),
+            liars: self.liars.len(),
+            faults: self.counts,
+            simulated_ms: u64::try_from(self.sim.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Blocks on top of the one that must have a record.
+fn confirmed() -> usize {
+    usize::from(CONFIRMATIONS) - 1
+}
+
+fn orders(chance: &mut impl Rng, n: u16) -> Vec<Order> {
+    let count = if n > 16 { chance.random_range(2..=3) } else { chance.random_range(3..=6) };
+    let last = u64::try_from(FAULTS_END.as_millis()).expect("a few seconds");
+    (1..=count)
+        .map(|number| {
+            let mut payload = vec![0; chance.random_range(100..6000)];
+            chance.fill_bytes(&mut payload);
+            Order {
+                at: Duration::from_millis(chance.random_range(100..last)),
+                number,
+                payload: payload.into(),
+                is_checked: chance.random_bool(0.3),
+            }
+        })
+        .collect()
+}
+
+/// Kills the member with the flawed store now and then, whatever else happens.
+fn kill_the_flawed(stores: &BTreeMap<Seat, MemoryStore>, chance: &mut impl Rng) -> Vec<(Duration, Fault)> {
+    let Some(seat) = stores.keys().next() else { return Vec::new() };
+    let name = host(*seat);
+    (1..7)
+        .flat_map(|second| {
+            let at = Duration::from_millis(second * 1000 + chance.random_range(0..700));
+            let again = at + Duration::from_millis(100);
+            [(at, Fault::Kill(name.clone())), (again.min(FAULTS_END), Fault::Start(name.clone()))]
+        })
+        .collect()
+}
