@@ -17,6 +17,17 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// The payload of a batch and its submission's digest, or why there is none.
 pub(crate) type Answer = Result<(B256, Bytes), String>;
 
+/// Patience with members that are near, if they are there.
+pub(crate) fn retrieve_options() -> RetrieveOptions {
+    RetrieveOptions {
+        patience: Patience { answer: Duration::from_secs(1), ..Patience::default() },
+        hedge_after: Duration::from_millis(300),
+        spares_max: 8,
+        attempts_max: 3,
+        deadline: Duration::from_secs(9),
+    }
+}
+
 /// The auditor. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Auditor {
@@ -54,14 +65,7 @@ impl Auditor {
     async fn retrieve(&self, digest: BatchDigest) -> Answer {
         let committees = [Arc::clone(&self.cast.committee)];
         let directory = Directory::new(DOMAIN, committees).map_err(|error| error.to_string())?;
-        let options = RetrieveOptions {
-            patience: Patience { answer: Duration::from_secs(1), ..Patience::default() },
-            hedge_after: Duration::from_millis(300),
-            spares_max: 8,
-            attempts_max: 3,
-            deadline: Duration::from_secs(9),
-        };
-        let retriever = Retriever::new(Arc::new(directory), dialer(), options);
+        let retriever = Retriever::new(Arc::new(directory), dialer(), retrieve_options());
         let hint = Hint { recorded_at: Some(crate::cast::NOW), ..Hint::default() };
         let retrieved = retriever.retrieve(digest, &hint, |_| {}).await.map_err(|error| error.to_string())?;
         let submission = retrieved.record.record().submission.submission.digest(&DOMAIN);

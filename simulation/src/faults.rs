@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dac_types::Seat;
 use rand::Rng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
 use crate::cast::{AGGREGATOR, SEQUENCER, host};
 use crate::disperser::CONFIRMATIONS;
@@ -17,11 +17,16 @@ const FAULT_MAX_MS: u64 = 2000;
 /// Blocks replaced at once: one more, and what counts as final would not be.
 const REORGANISED_MAX: usize = (CONFIRMATIONS - 1) as usize;
 
+/// Stores that are lost in one seed.
+const LOSSES_MAX: usize = 2;
+
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fault {
     /// A host loses power.
     Kill(String),
+    /// A host loses power, and its disk with it.
+    Lose(String),
     /// It starts again.
     Start(String),
     /// No message passes between the two, either way; those under way are lost.
@@ -44,8 +49,13 @@ pub(crate) enum Fault {
     L1Down(String, bool),
 }
 
-/// The events in their order.
-pub(crate) fn draw(chance: &mut impl Rng, n: u16) -> Vec<(Duration, Fault)> {
+/// The events in their order. Of these members so many may lose their stores.
+pub(crate) fn draw(
+    chance: &mut impl Rng,
+    n: u16,
+    honest: &[Seat],
+    losses_max: usize,
+) -> Vec<(Duration, Fault)> {
     let mut faults = Schedule { chance, events: Vec::new() };
     let mut members: Vec<Seat> = Seat::all(n).collect();
     members.shuffle(faults.chance);
@@ -76,6 +86,11 @@ pub(crate) fn draw(chance: &mut impl Rng, n: u16) -> Vec<(Duration, Fault)> {
             }
             _ => faults.pair(Fault::L1Down(member.clone(), true), Fault::L1Down(member, false)),
         }
+    }
+    let losses = faults.chance.random_range(0..=losses_max.min(LOSSES_MAX));
+    let unlucky: Vec<Seat> = honest.choose_multiple(faults.chance, losses).copied().collect();
+    for seat in unlucky {
+        faults.pair(Fault::Lose(host(seat)), Fault::Start(host(seat)));
     }
     for _ in 0..faults.chance.random_range(0..3) {
         let name = AGGREGATOR.to_owned();

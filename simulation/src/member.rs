@@ -1,24 +1,32 @@
 //! A production member on a simulated host.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use dac_bls::PublicKey;
 use dac_chain::Follower;
+use dac_chain::feed::FeedConfig;
+use dac_client::EndpointPolicy;
 use dac_node::attest::{LocalSigner, Signer, SignerError};
 use dac_node::context::Settings;
 use dac_node::limits::{ClientRates, UploadLimits};
 use dac_node::node::{Listener, Node, Parts};
+use dac_node::repair::RepairSettings;
 use dac_node::retain::Retention;
+use dac_node::scrub::ScrubSettings;
 use dac_node::store::MemoryStore;
+use dac_node::sync::SyncSettings;
 use dac_runtime::grpc::ListenerLimits;
 use dac_runtime::workers::Workers;
-use dac_types::{BatchDigest, Seat};
+use dac_types::{BatchDigest, RenewalDigest, Seat};
 use tokio_util::sync::CancellationToken;
 
-use crate::cast::{Cast, DISPERSAL_PORT, DOMAIN, RETRIEVAL_PORT};
+use crate::auditor::retrieve_options;
+use crate::cast::{Cast, DISPERSAL_PORT, DOMAIN, LOG, RETRIEVAL_PORT};
 use crate::clock::SimulatedClock;
+use crate::disperser::dialer;
 use crate::l1::ChainView;
 use crate::network::listen;
 use crate::trace;
@@ -26,6 +34,10 @@ use crate::witness::{Signature, Witness};
 
 /// Between two readings of the registry.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Blocks on top of one before a member reads what it says: fewer than are replaced at times, so that it has to take things back.
+const FEED_CONFIRMATIONS: u64 = 1;
+/// More than it needs.
+const REPAIR_BYTES_PER_SECOND: NonZeroU64 = NonZeroU64::new(1 << 20).expect("not zero");
 /// Calls under way when a member is stopped. None is: members are killed.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -51,6 +63,7 @@ impl Member {
             store: self.store.clone(),
             witness: self.witness,
         };
+        let events = Arc::new(self.l1.clone());
         let registry = Follower::spawn(Arc::new(self.l1), POLL_INTERVAL, 0, CancellationToken::new());
         registry.wait_ready().await?;
         let limits = ListenerLimits::default();
@@ -85,6 +98,21 @@ impl Member {
                 slack: Duration::from_secs(60),
                 interval: Duration::from_secs(1),
             },
+            events,
+            sync: SyncSettings {
+                log: LOG,
+                feed: FeedConfig::new(FEED_CONFIRMATIONS),
+                interval: Duration::from_secs(1),
+            },
+            repair: RepairSettings {
+                dialer: dialer(),
+                options: retrieve_options(),
+                ..RepairSettings::new(REPAIR_BYTES_PER_SECOND, 1, EndpointPolicy::AllowPrivate)
+            },
+            scrub: ScrubSettings {
+                period: Duration::from_secs(7),
+                bytes_per_second: REPAIR_BYTES_PER_SECOND,
+            },
             dispersal: Listener { tcp: listen(DISPERSAL_PORT).await?, limits, tls: None },
             retrieval: Listener { tcp: listen(RETRIEVAL_PORT).await?, limits, tls: None },
             monitor: None,
@@ -113,5 +141,9 @@ impl Signer for WatchedSigner {
         self.witness.signed(signature);
         trace::event("signed", &[&[self.seat.0], digest.as_bytes()]);
         self.signer.sign(digest).await
+    }
+
+    async fn sign_renewal(&self, digest: RenewalDigest) -> Result<dac_bls::Signature, SignerError> {
+        self.signer.sign_renewal(digest).await
     }
 }

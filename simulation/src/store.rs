@@ -15,7 +15,7 @@ use dac_aggregator::store::{
 };
 use dac_aggregator::submit::may_take_number;
 use dac_chain::PosterStore;
-use dac_chain::poster::{Change, NonceSlot, Posting, StoreError as BooksError, Unfinished};
+use dac_chain::poster::{Change, NonceSlot, Posting, PostingDigest, StoreError as BooksError, Unfinished};
 use dac_types::{Address, BatchDigest};
 use parking_lot::Mutex;
 
@@ -49,7 +49,7 @@ struct Tables {
     /// Staged payloads, and those of batches.
     payloads: BTreeMap<UploadId, BTreeMap<u32, Bytes>>,
     staged: BTreeMap<UploadId, u64>,
-    postings: BTreeMap<BatchDigest, Posting>,
+    postings: BTreeMap<PostingDigest, Posting>,
     slots: BTreeMap<u64, NonceSlot>,
 }
 
@@ -291,7 +291,7 @@ impl PosterStore for MemoryStore {
         })
     }
 
-    async fn posting(&self, digest: BatchDigest) -> Result<Option<Posting>, BooksError> {
+    async fn posting(&self, digest: PostingDigest) -> Result<Option<Posting>, BooksError> {
         Ok(self.tables.lock().postings.get(&digest).cloned())
     }
 

@@ -28,8 +28,8 @@ use crate::{panics, store};
 
 /// One step of everything.
 const TICK: Duration = Duration::from_millis(10);
-/// A healthy end comes before that.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// A healthy end comes before that; without lost stores long before.
+const DEADLINE: Duration = Duration::from_secs(45);
 /// After the last fault, at least: what is said then is part of the history, too.
 const QUIET: Duration = Duration::from_secs(2);
 /// How long a retrieval over the network may take.
@@ -104,6 +104,8 @@ struct World {
     /// Of honest members.
     stores: BTreeMap<Seat, MemoryStore>,
     liars: BTreeSet<Seat>,
+    /// Whose stores were lost.
+    lost: BTreeSet<Seat>,
     views: BTreeMap<String, ChainView>,
     books: store::MemoryStore,
     orders: Arc<Vec<Order>>,
@@ -138,6 +140,7 @@ impl World {
             sim,
             stores: BTreeMap::new(),
             liars: BTreeSet::new(),
+            lost: BTreeSet::new(),
             views: BTreeMap::new(),
             books: store::MemoryStore::default(),
             orders,
@@ -203,7 +206,14 @@ impl World {
     }
 
     fn run(mut self) -> Report {
-        let mut faults = faults::draw(&mut self.chance, self.shape.quorum.geometry().n());
+        let quorum = self.shape.quorum;
+        let honest: Vec<Seat> = self.stores.keys().copied().collect();
+        // What is lost must be there elsewhere: with all that lie among the signers, k are left.
+        let losses_max = match self.shape.flaw {
+            None => usize::from(quorum.q() - quorum.geometry().k()).saturating_sub(self.liars.len()),
+            Some(_) => 0,
+        };
+        let mut faults = faults::draw(&mut self.chance, quorum.geometry().n(), &honest, losses_max);
         if self.shape.flaw.is_some() {
             faults.extend(kill_the_flawed(&self.stores, &mut self.chance));
             faults.sort_by_key(|(at, _)| *at);
@@ -236,7 +246,17 @@ impl World {
     fn is_done(&self) -> bool {
         let batches = self.books.batches();
         let posted = batches.iter().filter(|batch| batch.phase == Phase::Posted);
-        posted.count() == self.orders.len() && self.chain.recorded(confirmed()).len() == self.orders.len()
+        posted.count() == self.orders.len()
+            && self.chain.recorded(confirmed()).len() == self.orders.len()
+            && self.is_healed()
+    }
+
+    /// Whether members that lost their stores have again what they signed.
+    fn is_healed(&self) -> bool {
+        let signatures = self.witness.signatures();
+        signatures.iter().filter(|signature| self.lost.contains(&signature.seat)).all(|signature| {
+            self.stores.get(&signature.seat).is_none_or(|store| store.holds(signature.digest))
+        })
     }
 
     fn apply(&mut self, fault: &Fault) {
@@ -250,9 +270,22 @@ impl World {
                 self.sim.crash(name.as_str());
                 for (seat, store) in self.stores.iter().filter(|(seat, _)| host(**seat) == *name) {
                     store.killed();
-                    self.witness.killed(*seat, store);
+                    // What lost its store once is looked at in the end, when it has had time to heal.
+                    if !self.lost.contains(seat) {
+                        self.witness.killed(*seat, store);
+                    }
                 }
                 "kills"
+            }
+            Fault::Lose(name) => {
+                if std::mem::replace(self.running.entry(name.clone()).or_default(), false) {
+                    self.sim.crash(name.as_str());
+                }
+                for (seat, store) in self.stores.iter().filter(|(seat, _)| host(**seat) == *name) {
+                    store.lose_everything();
+                    self.lost.insert(*seat);
+                }
+                "lost stores"
             }
             Fault::Start(name) => {
                 if !std::mem::replace(self.running.entry(name.clone()).or_default(), true) {

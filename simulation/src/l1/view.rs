@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dac_chain::feed::{Fact, L1View, Origin};
 use dac_chain::poster::ContractCall;
 use dac_chain::{
     Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, RegistryReader, RegistryView,
@@ -13,6 +14,7 @@ use dac_chain::{
 use dac_types::{B256, BatchDigest};
 
 use super::{Chain, RECORD_GAS, State, TRANSFER_GAS};
+use crate::cast::LOG;
 
 /// Longest time of one call.
 const CALL_MAX_MS: u64 = 30;
@@ -149,6 +151,28 @@ impl L1 for ChainView {
         _searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, ChainError> {
         self.call("logs", |_| None).await
+    }
+}
+
+#[async_trait]
+impl L1View for ChainView {
+    async fn latest(&self) -> Result<BlockRef, ChainError> {
+        self.call("head", |state| state.head()).await
+    }
+
+    async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+        L1::block_at(self, number).await
+    }
+
+    async fn facts(&self, origin: Origin, from: u64, to: u64) -> Result<Vec<Fact>, ChainError> {
+        self.call("logs", |state| match origin {
+            Origin::Log(LOG) => {
+                let blocks = state.blocks.iter().filter(|b| (from..=to).contains(&b.reference.number));
+                blocks.flat_map(recorded_in).map(Fact::Recorded).collect()
+            }
+            _ => Vec::new(),
+        })
+        .await
     }
 }
 

@@ -317,7 +317,8 @@ impl Store for MemoryStore {
         Ok(Totals { batches: tables.batches.len() as u64, bytes })
     }
 
-    async fn delete_expired(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
+    async fn delete_expired(&self, before: u64, spared: &[Address], limit: u32) -> Result<u64, StoreError> {
+        let spared = spared.to_vec();
         self.commit(move |tables| {
             let duties = &tables.duties;
             let mut due: Vec<(u64, u64, BatchDigest)> = tables
@@ -326,7 +327,8 @@ impl Store for MemoryStore {
                 .filter(|(digest, line)| {
                     let header = line.record.header();
                     let owed = duties.get(&(**digest, header.rollup)).is_some_and(|d| d.keep_until >= before);
-                    line.keep_until < before && header.expires_at < before && !owed
+                    let spared = spared.contains(&header.rollup);
+                    line.keep_until < before && header.expires_at < before && !owed && !spared
                 })
                 .map(|(digest, line)| (line.keep_until, line.sequence, *digest))
                 .collect();
@@ -337,9 +339,12 @@ impl Store for MemoryStore {
             }
             tables.headers.retain(|_, (_, expires_at)| *expires_at >= before);
             tables.charged.retain(|_, expires_at| *expires_at >= before);
-            tables.duties.retain(|_, duty| duty.keep_until >= before);
-            tables.renewals.retain(|(_, _, expires_at)| *expires_at >= before);
-            tables.bad_seats.retain(|_, (_, keep_until)| *keep_until >= before);
+            tables.duties.retain(|(_, of), duty| duty.keep_until >= before || spared.contains(of));
+            tables.renewals.retain(|(of, _, expires_at)| *expires_at >= before || spared.contains(of));
+            let duties = &tables.duties;
+            tables.bad_seats.retain(|digest, (_, keep_until)| {
+                *keep_until >= before || duties.keys().any(|(named, _)| named == digest)
+            });
             tables.spent.retain(|(_, day), _| *day >= before / QUOTA_DAY_SECONDS);
             due.len() as u64
         })
