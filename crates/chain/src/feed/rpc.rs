@@ -59,7 +59,7 @@ impl L1Events for RpcEvents {
 }
 
 /// One endpoint.
-struct View(Endpoint);
+pub(super) struct View(pub(super) Endpoint);
 
 #[async_trait]
 impl L1View for View {

@@ -190,3 +190,42 @@ async fn one_that_leaves_out_a_batch_is_passed_over() {
     let error = alone.step(&cursor, &CONFIG).await.unwrap_err();
     assert!(matches!(error, ChainError::EventsMissing { after: 8, got: 10, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn logs_are_put_in_order_and_what_is_none_of_them_is_refused() {
+    let of = |number: u64| {
+        let Fact::Settled { rollup, mut batch } = settled(number) else { panic!() };
+        batch.block = number;
+        Fact::Settled { rollup, batch }
+    };
+    let with = |number: u64, key: &str, value: Value| {
+        let mut log = log(&of(number));
+        log[key] = value;
+        log
+    };
+    let read = async |logs: Vec<Value>| {
+        let logs = json!(logs);
+        let url = serve(move |_, _| Say::Result(logs.clone())).await;
+        let view = super::rpc::View(crate::rpc::Endpoint::new(&url, Duration::from_secs(10)).unwrap());
+        super::L1View::facts(&view, Origin::Settlement(ROLLUP), 1, 5).await
+    };
+    let (one, two) = (log(&of(1)), log(&of(2)));
+    assert_eq!(read(vec![two.clone(), one.clone()]).await.unwrap(), [of(1), of(2)]);
+    // One that was reorganised out.
+    let removed = with(3, "removed", json!(true));
+    assert_eq!(read(vec![one.clone(), removed]).await.unwrap(), [of(1)]);
+    for bad in [
+        vec![one.clone(), one.clone()],
+        vec![with(1, "address", json!(Address::ZERO))],
+        vec![with(9, "logIndex", json!("0x0"))],
+        vec![with(1, "blockNumber", Value::Null)],
+        vec![with(1, "transactionHash", Value::Null)],
+        vec![with(1, "topics", json!([B256::ZERO]))],
+        vec![with(1, "topics", json!([]))],
+        vec![with(1, "data", json!("0x00"))],
+        vec![json!({})],
+    ] {
+        let refused = read(bad.clone()).await;
+        assert!(matches!(refused, Err(ChainError::Malformed { .. })), "{bad:?}: {refused:?}");
+    }
+}

@@ -9,6 +9,7 @@
 //! The poster's account must be used by nobody else. If it is all the same, gas is lost, but no certificate.
 
 mod actor;
+mod handle;
 mod key;
 mod l1;
 mod look;
@@ -22,7 +23,7 @@ use dac_types::{BatchDigest, Domain};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::actor::{Enqueued, Outcomes, Poster, Progress, ProgressMap};
+pub use self::handle::{Enqueued, Outcomes, Poster, Progress, ProgressMap};
 pub use self::key::PostingDigest;
 pub use self::l1::{ContractCall, L1, RpcL1};
 use crate::revert::Revert;

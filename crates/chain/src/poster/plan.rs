@@ -414,3 +414,7 @@ impl Planner<'_> {
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "plan_ending_tests.rs"]
+mod ending_tests;

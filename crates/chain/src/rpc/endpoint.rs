@@ -24,7 +24,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
+    pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
         Ok(Self {
             http: Arc::new(Http::new(url, timeout)?),
             chain_checked: Arc::default(),
