@@ -5,13 +5,14 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dac_bls::PublicKey;
 use dac_chain::feed::FeedConfig;
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, Period, ShutdownConfig};
 use dac_runtime::telemetry::LogConfig;
 use dac_types::limits::PAYLOAD_MAX_BYTES;
-use dac_types::{Address, Domain};
+use dac_types::{Address, Domain, PUBLIC_KEY_BYTES, PublicKeyBytes};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::context::Settings;
@@ -30,14 +31,22 @@ const L1_SLOT_SECONDS: u64 = 12;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
+    /// Whether this process signs for the member or only serves what that one stored.
+    #[serde(default)]
+    pub role: Role,
     /// L1.
     pub chain: ChainConfig,
     /// This member's key.
-    pub keys: KeysConfig,
+    #[serde(default)]
+    pub keys: Option<KeysConfig>,
+    /// The public half of it, 96 bytes in hexadecimal: a read-only server has no other.
+    #[serde(default)]
+    pub public_key: Option<String>,
     /// The database: `sqlite:PATH` or `postgres://…`.
     pub store: DatabaseOptions,
     /// Where aggregators deliver shards.
-    pub dispersal: ListenerConfig,
+    #[serde(default)]
+    pub dispersal: Option<ListenerConfig>,
     /// Where anyone retrieves.
     pub retrieval: ListenerConfig,
     /// `/metrics` and `/healthz`; not served where it is left out.
@@ -61,6 +70,34 @@ pub struct NodeConfig {
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,
+}
+
+/// What a process does for a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It takes shards in, signs, serves, repairs and deletes: one process a member.
+    #[default]
+    Member,
+    /// It serves what the member stored in the same PostgreSQL: any number of processes.
+    Reader,
+}
+
+/// What a process needs for its role.
+#[derive(Clone, Copy, Debug)]
+pub enum RoleConfig<'a> {
+    /// Of a member.
+    Member {
+        /// Its key.
+        keys: &'a KeysConfig,
+        /// Where aggregators deliver.
+        dispersal: &'a ListenerConfig,
+    },
+    /// Of a reader.
+    Reader {
+        /// The member's public key.
+        public_key: PublicKey,
+    },
 }
 
 /// The `[chain]` table.
@@ -300,6 +337,32 @@ fn at_least_one(size: ByteSize) -> NonZeroU64 {
 }
 
 impl NodeConfig {
+    /// What this process does, with what it needs for that.
+    pub fn role(&self) -> Result<RoleConfig<'_>, String> {
+        match (self.role, &self.keys, &self.dispersal) {
+            (Role::Member, Some(keys), Some(dispersal)) => Ok(RoleConfig::Member { keys, dispersal }),
+            (Role::Member, None, _) => Err("keys: a member signs".to_owned()),
+            (Role::Member, _, None) => Err("dispersal: a member takes shards in".to_owned()),
+            (Role::Reader, None, None) => {
+                if matches!(self.store.url, DatabaseUrl::Sqlite(_)) {
+                    return Err("role = \"reader\": read-only servers share a PostgreSQL store".to_owned());
+                }
+                let text = self.public_key.as_deref().ok_or("public_key: whose store a reader serves")?;
+                let bytes = text
+                    .parse::<dac_chain::Bytes>()
+                    .ok()
+                    .and_then(|bytes| <[u8; PUBLIC_KEY_BYTES]>::try_from(&bytes[..]).ok())
+                    .ok_or_else(|| format!("public_key: {PUBLIC_KEY_BYTES} bytes in hexadecimal"))?;
+                let public_key = PublicKey::from_compressed(&PublicKeyBytes(bytes))
+                    .map_err(|error| format!("public_key: {error}"))?;
+                Ok(RoleConfig::Reader { public_key })
+            }
+            (Role::Reader, _, _) => {
+                Err("role = \"reader\": a reader has neither [keys] nor [dispersal]".to_owned())
+            }
+        }
+    }
+
     /// What is followed on L1.
     pub fn sync(&self) -> SyncSettings {
         SyncSettings {
@@ -326,10 +389,12 @@ impl NodeConfig {
 
 impl config::Config for NodeConfig {
     fn resolve_paths(&mut self, folder: &Path) {
-        config::resolve(&mut self.keys.bls_keystore, folder);
-        config::resolve(&mut self.keys.password_file, folder);
+        if let Some(keys) = &mut self.keys {
+            config::resolve(&mut keys.bls_keystore, folder);
+            config::resolve(&mut keys.password_file, folder);
+        }
         self.store.resolve_paths(folder);
-        for listener in [&mut self.dispersal, &mut self.retrieval] {
+        for listener in self.dispersal.iter_mut().chain([&mut self.retrieval]) {
             listener.resolve_paths(folder);
         }
     }
@@ -353,11 +418,14 @@ impl config::Config for NodeConfig {
                 chain.max_staleness, chain.poll_interval
             ));
         }
-        for (name, listener) in [("dispersal", &self.dispersal), ("retrieval", &self.retrieval)] {
+        self.role()?;
+        let dispersal = self.dispersal.iter().map(|listener| ("dispersal", listener));
+        for (name, listener) in dispersal.chain([("retrieval", &self.retrieval)]) {
             listener.limits.check().map_err(|problem| format!("{name}.limits.{problem}"))?;
         }
         let taken = |address: SocketAddr| address.port() != 0;
-        if taken(self.dispersal.listen) && self.dispersal.listen == self.retrieval.listen {
+        let listen = self.dispersal.as_ref().map(|listener| listener.listen);
+        if listen.is_some_and(|listen| taken(listen) && listen == self.retrieval.listen) {
             return Err("dispersal.listen and retrieval.listen: must differ".to_owned());
         }
         for (name, zero) in [
@@ -386,12 +454,15 @@ pub fn explain(config: &NodeConfig) -> String {
         }
         DatabaseUrl::Postgres(_) => format!("PostgreSQL, {}", config.store.url),
     };
+    let dispersal = config.dispersal.as_ref().map_or("none: a read-only server".to_owned(), |listener| {
+        format!("{} ({})", listener.listen, listener.protection())
+    });
     let capacity =
         config.limits.capacity.map_or("as much as fits".to_owned(), |capacity| capacity.to_string());
     format!(
         "L1:         chain {} through {}, registry {}, log {}\n\
          store:      {store}, {capacity}\n\
-         dispersal:  {} ({})\n\
+         dispersal:  {dispersal}\n\
          retrieval:  {} ({})\n\
          metrics:    {metrics}\n\
          uploads:    {} in flight, {} a rollup\n",
@@ -399,8 +470,6 @@ pub fn explain(config: &NodeConfig) -> String {
         rpc.join(", "),
         config.chain.registry,
         config.chain.certificate_log,
-        config.dispersal.listen,
-        config.dispersal.protection(),
         config.retrieval.listen,
         config.retrieval.protection(),
         config.limits.uploads,
@@ -456,7 +525,8 @@ mod tests {
     #[test]
     fn a_minimal_file_is_enough() {
         let config = load(MINIMAL).unwrap();
-        assert!(config.keys.bls_keystore.is_absolute());
+        let Ok(RoleConfig::Member { keys, .. }) = config.role() else { panic!("a member by default") };
+        assert!(keys.bls_keystore.is_absolute());
         assert_eq!(config.settings().capacity_bytes, None);
         let text = explain(&config);
         assert!(text.contains("31337") && text.contains("no TLS"), "{text}");
@@ -468,6 +538,32 @@ mod tests {
         let config: NodeConfig = config::load(&path).unwrap();
         let text = explain(&config);
         assert!(text.contains("client certificates demanded") && text.contains("500GiB"), "{text}");
+    }
+
+    #[test]
+    fn a_reader_has_a_public_key_and_no_other() {
+        let reader = |key: &str| {
+            let head = format!("role = 'reader'\npublic_key = '{key}'\n");
+            let rest = MINIMAL.split_once("[keys]").unwrap();
+            let chain = format!("{head}{}", rest.0);
+            format!("{chain}\n[store]\nurl = 'postgres://dac@db/node'\n[retrieval]\nlisten = '127.0.0.1:0'\n")
+        };
+        let key = dac_bls::SecretKey::derive(&[7; 32]).public_key();
+        let text = reader(&key.to_compressed().to_string());
+        let config = load(&text).unwrap();
+        assert!(matches!(config.role(), Ok(RoleConfig::Reader { public_key }) if public_key == key));
+        assert!(explain(&config).contains("read-only"));
+        for (from, to, problem) in [
+            ("postgres://dac@db/node", "sqlite:node.db", "PostgreSQL"),
+            ("role = 'reader'", "role = 'writer'", "unknown variant"),
+            ("role = 'reader'", "role = 'member'", "keys"),
+            ("public_key = '0x", "public_key = '0y", "hexadecimal"),
+            ("[retrieval]", "[dispersal]\nlisten = '127.0.0.1:0'\n[retrieval]", "neither"),
+        ] {
+            let error = load(&text.replace(from, to)).unwrap_err();
+            assert!(error.contains(problem), "{to}: {error}");
+        }
+        assert!(load(&reader(&format!("0x{}", "00".repeat(96)))).unwrap_err().contains("public_key"));
     }
 
     #[test]

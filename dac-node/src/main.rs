@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use clap::Parser;
 use dac_chain::feed::RpcEvents;
-use dac_chain::{Endpoints, Follower, RpcRegistryReader};
+use dac_chain::{Endpoints, Follower, RegistryWatch, RpcRegistryReader};
 use dac_database::DatabaseUrl;
 use dac_node::attest::{LocalSigner, Signer};
-use dac_node::config::{NodeConfig, explain};
+use dac_node::config::{NodeConfig, RoleConfig, explain};
 use dac_node::disk::{Disk, FolderDisk};
-use dac_node::node::{Addresses, Listener, Node, Parts};
+use dac_node::node::{Addresses, Listener, Node, Parts, ReaderParts};
 use dac_node::store::SqlStore;
 use dac_runtime::clock::SystemClock;
 use dac_runtime::config::{ConfigArgs, ListenerConfig, load};
@@ -68,13 +68,18 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Everything that can be checked without starting: files exist, the password opens the keystore, TLS fits together.
 fn check(config: &NodeConfig) -> Result<(), Failure> {
-    let key = dac_keys::load_bls_keystore(&config.keys.bls_keystore, &config.keys.password_file)?;
-    for listener in [&config.dispersal, &config.retrieval] {
+    let public_key = match config.role()? {
+        RoleConfig::Member { keys, .. } => {
+            dac_keys::load_bls_keystore(&keys.bls_keystore, &keys.password_file)?.public_key()
+        }
+        RoleConfig::Reader { public_key } => public_key,
+    };
+    for listener in config.dispersal.iter().chain([&config.retrieval]) {
         if let Some(tls) = &listener.tls {
             tls.load(listener.limits.handshake_timeout.into())?;
         }
     }
-    println!("key:        {}", key.public_key().to_compressed());
+    println!("key:        {}", public_key.to_compressed());
     Ok(())
 }
 
@@ -86,57 +91,18 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
     // Before anything is recorded.
     monitor::metrics();
 
-    let keys = config.keys.clone();
-    let key = tokio::task::spawn_blocking(move || {
-        dac_keys::load_bls_keystore(&keys.bls_keystore, &keys.password_file)
-    })
-    .await??;
-    let workers = Workers::threads();
-    let signer = LocalSigner::new(key, workers.clone());
-    let domain = config.chain.domain();
-
     if let DatabaseUrl::Sqlite(path) = &config.store.url
         && let Some(folder) = path.parent()
     {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
-    let store = SqlStore::open(&config.store, domain, &signer.public_key().to_compressed()).await?;
-
-    let urls: Vec<&str> = config.chain.rpc.iter().map(|url| url.expose().as_str()).collect();
-    let endpoints = Endpoints::new(&urls, domain.chain_id, *config.chain.request_timeout)?;
-    let reader = RpcRegistryReader::new(endpoints.clone(), domain.registry);
     let following = CancellationToken::new();
-    let registry = Follower::spawn(
-        Arc::new(reader),
-        *config.chain.poll_interval,
-        config.chain.confirmations,
-        following.clone(),
-    );
-
-    let parts = Parts {
-        domain,
-        store: Arc::new(store),
-        signer: Arc::new(signer),
-        registry: registry.clone(),
-        clock: Arc::new(SystemClock),
-        disk: disk(config),
-        workers,
-        settings: config.settings(),
-        uploads: config.limits.uploads(),
-        clients: config.limits.clients(),
-        retention: config.retention.retention(),
-        events: Arc::new(RpcEvents::new(endpoints)),
-        sync: config.sync(),
-        repair: config.repair.settings(),
-        scrub: config.scrub.settings(),
-        dispersal: bind("dispersal", &config.dispersal).await?,
-        retrieval: bind("retrieval", &config.retrieval).await?,
-        monitor: match &config.metrics {
-            Some(metrics) => Some(TcpListener::bind(metrics.listen).await?),
-            None => None,
-        },
+    let starting = start(config, following.clone());
+    let (mut node, store, registry) = tokio::select! {
+        started = starting => started?,
+        // It may be waiting for another process to end.
+        () = signal.cancelled() => return Ok(()),
     };
-    let mut node = Node::start(parts, *config.shutdown.grace).await?;
     let addresses = node.addresses();
     let ready = async {
         if registry.wait_ready().await.is_ok()
@@ -150,6 +116,7 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
     let result = tokio::select! {
         () = signal.cancelled() => Ok(()),
         error = node.failed() => Err(error.into()),
+        () = store.lost() => Err("another process signs for this member now".into()),
         error = ready => Err(error),
     };
     if let Some(path) = ready_file {
@@ -158,6 +125,80 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
     node.stop().await;
     following.cancel();
     result
+}
+
+/// Opens the store and starts what the role asks for.
+async fn start(
+    config: &NodeConfig,
+    following: CancellationToken,
+) -> Result<(Node, SqlStore, RegistryWatch), Failure> {
+    let (domain, workers) = (config.chain.domain(), Workers::threads());
+    let urls: Vec<&str> = config.chain.rpc.iter().map(|url| url.expose().as_str()).collect();
+    let endpoints = Endpoints::new(&urls, domain.chain_id, *config.chain.request_timeout)?;
+    let (interval, confirmations) = (*config.chain.poll_interval, config.chain.confirmations);
+    let follow = |endpoints: Endpoints| {
+        let reader = Arc::new(RpcRegistryReader::new(endpoints, domain.registry));
+        Follower::spawn(reader, interval, confirmations, following)
+    };
+    let retrieval = bind("retrieval", &config.retrieval).await?;
+    let monitor = match &config.metrics {
+        Some(metrics) => Some(TcpListener::bind(metrics.listen).await?),
+        None => None,
+    };
+    let clock = Arc::new(SystemClock);
+    match config.role()? {
+        RoleConfig::Member { keys, dispersal } => {
+            let keys = keys.clone();
+            let key = tokio::task::spawn_blocking(move || {
+                dac_keys::load_bls_keystore(&keys.bls_keystore, &keys.password_file)
+            })
+            .await??;
+            let signer = LocalSigner::new(key, workers.clone());
+            let (public_key, holder) =
+                (signer.public_key().to_compressed(), format!("dac-node, process {}", std::process::id()));
+            let store = SqlStore::open_as_signer(&config.store, domain, &public_key, &holder).await?;
+            let registry = follow(endpoints.clone());
+            let parts = Parts {
+                domain,
+                store: Arc::new(store.clone()),
+                signer: Arc::new(signer),
+                registry: registry.clone(),
+                clock,
+                disk: disk(config),
+                workers,
+                settings: config.settings(),
+                uploads: config.limits.uploads(),
+                clients: config.limits.clients(),
+                retention: config.retention.retention(),
+                events: Arc::new(RpcEvents::new(endpoints)),
+                sync: config.sync(),
+                repair: config.repair.settings(),
+                scrub: config.scrub.settings(),
+                dispersal: bind("dispersal", dispersal).await?,
+                retrieval,
+                monitor,
+            };
+            Ok((Node::start(parts, *config.shutdown.grace).await?, store, registry))
+        }
+        RoleConfig::Reader { public_key } => {
+            let store = SqlStore::open_to_read(&config.store, domain, &public_key.to_compressed()).await?;
+            let registry = follow(endpoints);
+            let parts = ReaderParts {
+                domain,
+                public_key,
+                store: Arc::new(store.clone()),
+                registry: registry.clone(),
+                clock,
+                workers,
+                settings: config.settings(),
+                clients: config.limits.clients(),
+                interval,
+                retrieval,
+                monitor,
+            };
+            Ok((Node::start_reader(parts, *config.shutdown.grace).await?, store, registry))
+        }
+    }
 }
 
 /// A SQLite store's disk is ours to watch; a server's is its administrator's.

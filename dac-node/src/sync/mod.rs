@@ -218,3 +218,29 @@ impl L1Sync {
 fn last_read(cursor: &Cursor) -> u64 {
     cursor.next_block().saturating_sub(1)
 }
+
+/// For a read-only server: looks at what the process that reads L1 has stored, until stopped.
+pub async fn observe(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    progress: Arc<Progress>,
+    interval: Duration,
+    stop: CancellationToken,
+) {
+    loop {
+        let looked = async {
+            let cursors = store.cursors().await?;
+            let read = cursors.iter().map(last_read).min();
+            Ok::<_, StoreError>((read, store.duty_counts(clock.now_unix_seconds()).await?))
+        };
+        match looked.await {
+            Ok((Some(read), counts)) => progress.observe(read, counts),
+            Ok((None, _)) => {}
+            Err(error) => tracing::warn!(%error, "what is owed and held could not be looked at"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
+}

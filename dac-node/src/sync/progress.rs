@@ -21,6 +21,8 @@ struct State {
     counts: Option<DutyCounts>,
     /// Whether everything was read up to L1's head since this process started.
     was_complete: bool,
+    /// The block up to which another process has read.
+    observed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,6 +60,12 @@ impl Progress {
         self.0.lock().counts = Some(counts);
     }
 
+    /// What another process read and counted.
+    pub fn observe(&self, read_up_to: u64, counts: DutyCounts) {
+        let state = &mut *self.0.lock();
+        (state.observed, state.counts, state.was_complete) = (Some(read_up_to), Some(counts), true);
+    }
+
     /// What is owed and held, as last counted, once everything was read at least once.
     pub fn counts(&self) -> Option<DutyCounts> {
         let state = self.0.lock();
@@ -79,7 +87,8 @@ impl Progress {
     /// The block up to which all contracts were read, and how many blocks some are behind.
     pub fn blocks(&self) -> (u64, u64) {
         let state = self.0.lock();
-        let read = state.origins.values().map(|reading| reading.read_up_to).min().unwrap_or(0);
+        let read = state.origins.values().map(|reading| reading.read_up_to).min();
+        let read = read.or(state.observed).unwrap_or(0);
         let behind =
             state.origins.values().map(|reading| reading.head.saturating_sub(reading.read_up_to)).max();
         (read, behind.unwrap_or(0))

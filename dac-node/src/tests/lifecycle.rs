@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
+use crate::node::ReaderParts;
 
 #[tokio::test]
 async fn a_member_says_who_it_is() {
@@ -35,7 +36,7 @@ async fn http(member: &Member, path: &str) -> String {
 #[tokio::test]
 async fn health_and_metrics_tell_the_truth() {
     let member = Member::start().await;
-    for address in [member.node.addresses().dispersal, member.node.addresses().retrieval] {
+    for address in [member.node.addresses().dispersal.unwrap(), member.node.addresses().retrieval] {
         for service in ["", "dac.v1.DispersalService", "dac.v1.RetrievalService"] {
             let mut health = HealthClient::new(member.channel(address).await);
             let request = HealthCheckRequest { service: service.to_owned() };
@@ -57,7 +58,7 @@ async fn health_and_metrics_tell_the_truth() {
     let mut config = Config::default();
     config.settings.registry_max_age = Duration::ZERO;
     let member = Member::start_with(config).await;
-    let mut health = HealthClient::new(member.channel(member.node.addresses().dispersal).await);
+    let mut health = HealthClient::new(member.channel(member.node.addresses().dispersal.unwrap()).await);
     for (service, expected) in [("dac.v1.RetrievalService", 1), ("dac.v1.DispersalService", 2)] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let mut watch = health.watch(request).await.unwrap().into_inner();
@@ -104,4 +105,72 @@ async fn stopping_finishes_what_is_under_way_and_takes_nothing_new() {
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
     member.assert_not_stored(&other).await;
     assert_eq!(world.domain, member.world.domain);
+}
+
+#[tokio::test]
+async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
+    let member = Member::start().await;
+    let batch = member.world.batch(1, LARGE);
+    member.put(&batch).await.unwrap();
+    member.l1.mine(vec![FakeEvents::recorded(batch.digest, &batch.header)]);
+    member.until("it is owed", |answer| answer.duties.is_some_and(|duties| duties.held == 1)).await;
+    let options = DatabaseOptions::sqlite(member.folder.path().join("node.db"));
+    let public_key = member.key.public_key();
+    let store =
+        SqlStore::open_to_read(&options, member.world.domain, &public_key.to_compressed()).await.unwrap();
+    let (_registry, watch) = RegistryWatch::with(member.world.view());
+    let parts = ReaderParts {
+        domain: member.world.domain,
+        public_key,
+        store: Arc::new(store),
+        registry: watch,
+        clock: Arc::new(member.clock.clone()),
+        workers: Workers::threads(),
+        settings: Config::default().settings,
+        clients: Config::default().clients,
+        interval: Duration::from_millis(20),
+        retrieval: Listener {
+            tcp: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
+            limits: ListenerLimits::default(),
+            tls: None,
+        },
+        monitor: None,
+    };
+    let reader = Node::start_reader(parts, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(reader.addresses().dispersal, None);
+    let channel = member.channel(reader.addresses().retrieval).await;
+    let mut retrieval = RetrievalServiceClient::new(channel.clone());
+    let request = v1::GetShardRequest { digest: digest(&batch) };
+    let mut stream = retrieval.get_shard(request).await.unwrap().into_inner();
+    let mut shard = Vec::new();
+    while let Some(piece) = stream.message().await.unwrap() {
+        shard.extend_from_slice(&piece.piece);
+    }
+    assert_eq!(shard, batch.shard(SEAT));
+    let mut members = MemberServiceClient::new(channel.clone());
+    let ready = async {
+        loop {
+            let answer = members.get_member(v1::GetMemberRequest {}).await.unwrap().into_inner();
+            if answer.state() == v1::MemberState::Ready {
+                break answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, ready).await.unwrap();
+    assert_eq!(
+        (answer.public_key, answer.duties.unwrap().held),
+        (public_key.to_compressed().0.to_vec().into(), 1)
+    );
+    // Nobody delivers here.
+    let mut dispersal = DispersalServiceClient::new(channel);
+    let open = stream::iter(vec![opening(batch.open(&member.world, SEAT))]);
+    assert_eq!(dispersal.store_shard(open).await.unwrap_err().code(), tonic::Code::Unimplemented);
+    // What it finds damaged is marked for the member, who repairs.
+    member.store.damage("DELETE FROM shard_rows WHERE row_index = 1").await;
+    let request = v1::GetChunksRequest { digest: digest(&batch), indices: vec![70] };
+    assert_reason(retrieval.get_chunks(request).await, Reason::Corrupt);
+    assert!(member.store.find(batch.digest).await.unwrap().unwrap().is_corrupt);
+    reader.stop().await;
+    member.put(&batch).await.unwrap();
+    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
 }

@@ -192,7 +192,7 @@ impl Member {
     }
 
     async fn dispersal(&self) -> DispersalServiceClient<Channel> {
-        DispersalServiceClient::new(self.channel(self.node.addresses().dispersal).await)
+        DispersalServiceClient::new(self.channel(self.node.addresses().dispersal.unwrap()).await)
     }
 
     async fn retrieval(&self) -> RetrievalServiceClient<Channel> {

@@ -105,6 +105,7 @@ async fn requests_are_small() {
     let status = member.retrieval().await.get_batch_record(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::OutOfRange, "{status:?}");
     let Addresses { dispersal, retrieval, .. } = member.node.addresses();
+    let dispersal = dispersal.unwrap();
     for address in [dispersal, retrieval] {
         let mut health = tonic_health::pb::health_client::HealthClient::new(member.channel(address).await);
         let service = "x".repeat(64 << 10);
@@ -121,6 +122,7 @@ async fn a_request_that_does_not_end_is_given_up() {
     (config.settings.call_timeout, config.settings.upload_timeout) = (SHORT, SHORT);
     let member = Member::start_with(config).await;
     let Addresses { dispersal, retrieval, .. } = member.node.addresses();
+    let dispersal = dispersal.unwrap();
     let codec = tonic_prost::ProstCodec::<v1::GetMemberRequest, v1::GetMemberResponse>::default;
     for (address, path) in [
         (retrieval, "/dac.v1.RetrievalService/GetBatchRecord"),

@@ -1,5 +1,7 @@
 //! Before a longer promise: every settled batch is looked at, then all are kept for longer in one transaction that asks again.
 
+use std::sync::Arc;
+
 use dac_database::sqlx::{AssertSqlSafe, Row, query};
 use dac_database::{AnyConnection, u64_from_sql, u64_to_sql};
 use dac_runtime::failpoint;
@@ -26,9 +28,11 @@ pub(super) async fn cover(store: &SqlStore, renewal: CoverageRenewal) -> Result<
         after = last;
     }
     // Whatever was marked on the way, or changed meanwhile, is found by asking again.
+    let signing = Arc::clone(&store.shared);
     database
         .transaction(move |connection| {
             Box::pin(async move {
+                signing.guard(connection).await?;
                 if let Some(refusal) = missing(connection, renewal).await? {
                     return Ok(refusal);
                 }

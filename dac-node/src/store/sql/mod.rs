@@ -9,6 +9,7 @@ mod cover;
 mod duties;
 mod ledger;
 mod retention;
+mod signer;
 #[cfg(test)]
 mod testing;
 mod upload;
@@ -39,6 +40,7 @@ use super::{
     Upload,
 };
 use ledger::{block_from_sql, block_to_sql};
+use signer::Signership;
 #[cfg(test)]
 pub(crate) use upload::CommitFault;
 use upload::SqlUpload;
@@ -58,6 +60,8 @@ pub struct SqlStore {
 struct Shared {
     database: Database,
     domain: Domain,
+    /// That this process signs; absent where nothing is signed by what is stored here.
+    signership: Option<Signership>,
     /// Shards whose upload is under way in this process.
     live: Mutex<HashSet<i64>>,
     #[cfg(test)]
@@ -65,26 +69,43 @@ struct Shared {
 }
 
 impl SqlStore {
-    /// Opens the database of this member and no other, and deletes what unfinished uploads left.
+    /// Opens the database of this member and no other, and deletes what unfinished uploads left. Nobody else may write to it.
     pub async fn open(
         options: &DatabaseOptions,
         domain: Domain,
         member: &PublicKeyBytes,
     ) -> Result<Self, StoreError> {
-        let database = Database::open(options, MIGRATIONS).await?;
-        Self::from_database(database, domain, member).await
+        Self::open_to_write(bound(options, domain, member).await?, domain, None).await
     }
 
-    async fn from_database(
-        database: Database,
+    /// The same for the process that signs, once no other one does: on PostgreSQL it waits for that. `holder` is what others are told
+    /// of it.
+    pub async fn open_as_signer(
+        options: &DatabaseOptions,
+        domain: Domain,
+        member: &PublicKeyBytes,
+        holder: &str,
+    ) -> Result<Self, StoreError> {
+        let database = bound(options, domain, member).await?;
+        let signership = Signership::take(&database, holder).await?;
+        Self::open_to_write(database, domain, Some(signership)).await
+    }
+
+    /// Opens a member's database beside the process that signs, to read what that one stored. All that is ever written is the mark on
+    /// what fails its check.
+    pub async fn open_to_read(
+        options: &DatabaseOptions,
         domain: Domain,
         member: &PublicKeyBytes,
     ) -> Result<Self, StoreError> {
-        let (chain_id, registry, key) =
-            (domain.chain_id.to_string(), domain.registry.to_string(), member.to_string());
-        let identity: [(&str, &str); 4] =
-            [("role", "dac-node"), ("chain_id", &chain_id), ("registry", &registry), ("member_key", &key)];
-        database.bind_identity(&identity).await?;
+        Ok(Self::over(bound(options, domain, member).await?, domain, None))
+    }
+
+    async fn open_to_write(
+        database: Database,
+        domain: Domain,
+        signership: Option<Signership>,
+    ) -> Result<Self, StoreError> {
         let backend = database.backend();
         // A durable write before anything is read: what a killed process had written but not yet synchronised, and what
         // we would now take for stored, reaches the disk with it.
@@ -103,20 +124,33 @@ impl SqlStore {
             })
             .await?;
         failpoint!("node.store.opened");
-        let store = Self {
-            shared: Arc::new(Shared {
-                database,
-                domain,
-                live: Mutex::default(),
-                #[cfg(test)]
-                commit_fault: Mutex::default(),
-            }),
-        };
+        let store = Self::over(database, domain, signership);
         let swept = store.sweep().await?;
         if swept > 0 {
             tracing::info!(uploads = swept, "deleted what unfinished uploads had left");
         }
         Ok(store)
+    }
+
+    fn over(database: Database, domain: Domain, signership: Option<Signership>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                database,
+                domain,
+                signership,
+                live: Mutex::default(),
+                #[cfg(test)]
+                commit_fault: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Returns once another process has taken over signing; never where none can.
+    pub async fn lost(&self) {
+        match &self.shared.signership {
+            Some(signership) => signership.lost().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn reads(&self) -> &dac_database::sqlx::AnyPool {
@@ -158,6 +192,31 @@ fn seat_within(digest: BatchDigest, row: &AnyRow, geometry: Geometry) -> Result<
         Ok(seat) if u16::from(seat) < geometry.n() => Ok(Seat(seat)),
         _ => Err(StoreError::Corrupt { digest, what: "the seat" }),
     }
+}
+
+impl Shared {
+    /// Within a transaction by which something is signed: this process is still the one that signs.
+    async fn guard(&self, connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+        match &self.signership {
+            Some(signership) => signership.guard(connection).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The database of this member and no other.
+async fn bound(
+    options: &DatabaseOptions,
+    domain: Domain,
+    member: &PublicKeyBytes,
+) -> Result<Database, StoreError> {
+    let database = Database::open(options, MIGRATIONS).await?;
+    let (chain_id, registry, key) =
+        (domain.chain_id.to_string(), domain.registry.to_string(), member.to_string());
+    let identity: [(&str, &str); 4] =
+        [("role", "dac-node"), ("chain_id", &chain_id), ("registry", &registry), ("member_key", &key)];
+    database.bind_identity(&identity).await?;
+    Ok(database)
 }
 
 #[async_trait]
@@ -304,6 +363,9 @@ impl Store for SqlStore {
     }
 
     async fn close(&self) {
+        if let Some(signership) = &self.shared.signership {
+            signership.release().await;
+        }
         self.shared.database.close().await;
     }
 

@@ -138,10 +138,12 @@ impl Upload for SqlUpload {
         #[cfg(test)]
         let fault = shared.commit_fault.lock().take();
         let work = Committing { shard, staged, rows, entry };
+        let signing = Arc::clone(&shared);
         let outcome = shared
             .database
             .transaction(move |connection| {
                 Box::pin(async move {
+                    signing.guard(connection).await?;
                     let outcome = work.run(connection).await?;
                     failpoint!("node.store.before_commit");
                     #[cfg(test)]

@@ -35,6 +35,7 @@ macro_rules! on_both_backends {
 }
 
 mod ledger;
+mod roles;
 mod schema;
 
 const SEAT: Seat = Seat(4);

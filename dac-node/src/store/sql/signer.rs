@@ -1,0 +1,127 @@
+//! One process signs for a member: on SQLite it has the file for itself, on PostgreSQL it holds a lease, which every commit that
+//! something is signed by asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_database::{AnyConnection, Backend, Database, DatabaseError, KeptLease, Lease};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The lease's name.
+const NAME: &str = "signer";
+/// How long it outlives a process that died.
+const TERM: Duration = Duration::from_secs(6);
+/// Pause between two tries to take it.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// That this process is the one that signs.
+#[derive(Debug)]
+pub(super) struct Signership {
+    /// None on SQLite, and once given back.
+    lease: Arc<Mutex<Option<KeptLease>>>,
+    lost: watch::Receiver<bool>,
+    watching: Option<JoinHandle<()>>,
+}
+
+impl Signership {
+    /// Waits until no other process signs.
+    pub(super) async fn take(database: &Database, holder: &str) -> Result<Self, DatabaseError> {
+        database.be_the_only_process(holder).await?;
+        let (tell, lost) = watch::channel(false);
+        if database.backend() == Backend::Sqlite {
+            return Ok(Self { lease: Arc::default(), lost, watching: None });
+        }
+        let mut waited_for = String::new();
+        let first = loop {
+            match Lease::acquire(database, NAME, holder, TERM).await {
+                Ok(lease) => break lease.keep(),
+                Err(DatabaseError::LeaseHeld { holder, .. }) => {
+                    if holder != waited_for {
+                        tracing::warn!(%holder, "another process signs for this member, or did a moment ago: waiting for its lease");
+                        waited_for = holder;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let lease = Arc::new(Mutex::new(Some(first)));
+        let watching = tokio::spawn(watch(database.clone(), holder.to_owned(), Arc::clone(&lease), tell));
+        Ok(Self { lease, lost, watching: Some(watching) })
+    }
+
+    /// Within a transaction: no other process signs, and none will before its end.
+    pub(super) async fn guard(&self, connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+        let lease = self.lease.lock().as_ref().map(|kept| Arc::clone(kept.lease()));
+        match lease {
+            Some(lease) => lease.guard(connection).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Returns once another process has taken over.
+    pub(super) async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        if lost.wait_for(|lost| *lost).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Gives it back.
+    pub(super) async fn release(&self) {
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+        let lease = self.lease.lock().take();
+        if let Some(lease) = lease
+            && let Err(error) = lease.release().await
+        {
+            tracing::info!(%error, "the signer's lease was not given back: it runs out by itself");
+        }
+    }
+}
+
+impl Drop for Signership {
+    fn drop(&mut self) {
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+    }
+}
+
+/// A lease that ran out because the database did not answer is taken again, if nobody else was faster.
+async fn watch(
+    database: Database,
+    holder: String,
+    lease: Arc<Mutex<Option<KeptLease>>>,
+    tell: watch::Sender<bool>,
+) {
+    loop {
+        let ended = {
+            let kept = lease.lock();
+            let Some(kept) = kept.as_ref() else { return };
+            kept.is_lost()
+        };
+        if !ended {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        match Lease::acquire(&database, NAME, &holder, TERM).await {
+            Ok(again) => {
+                tracing::info!("the signer's lease is taken again");
+                *lease.lock() = Some(again.keep());
+            }
+            Err(DatabaseError::LeaseHeld { holder, .. }) => {
+                tracing::error!(%holder, "another process signs for this member now");
+                tell.send_replace(true);
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the signer's lease cannot be taken again yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

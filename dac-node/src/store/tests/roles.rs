@@ -1,0 +1,95 @@
+//! One process signs, any number of others read.
+
+use super::*;
+
+async fn signer(suite: &Suite, holder: &str) -> Result<SqlStore, StoreError> {
+    let key = suite.world.public_key(SEAT);
+    SqlStore::open_as_signer(suite.database.options(), suite.world.domain, &key, holder).await
+}
+
+async fn one_process_signs_at_a_time(backend: Backend) {
+    let mut suite = Suite::new(backend).await;
+    suite.store.close().await;
+    suite.store = signer(&suite, "first").await.unwrap();
+    let batch = suite.world.batch(1, LARGE);
+    suite.hold(&batch).await;
+    if backend == Backend::Sqlite {
+        let second = signer(&suite, "second").await;
+        let is_refused = matches!(&second, Err(StoreError::Database(DatabaseError::FileInUse { holder, .. })) if holder == "first");
+        assert!(is_refused, "{second:?}");
+        suite.store.close().await;
+        suite.store = signer(&suite, "second").await.unwrap();
+    } else {
+        // The second one waits, and begins when the first one gives up.
+        let (options, domain) = (suite.database.options().clone(), suite.world.domain);
+        let key = suite.world.public_key(SEAT);
+        let waiting =
+            tokio::spawn(async move { SqlStore::open_as_signer(&options, domain, &key, "second").await });
+        suite.hold(&suite.world.batch(2, 1000)).await;
+        assert!(!waiting.is_finished());
+        suite.store.close().await;
+        suite.store = waiting.await.unwrap().unwrap();
+    }
+    suite.assert_intact(&batch).await;
+    suite.hold(&suite.world.batch(3, 1000)).await;
+    assert_eq!(suite.store.totals().await.unwrap().batches, if backend == Backend::Sqlite { 2 } else { 3 });
+}
+
+async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
+    if backend == Backend::Sqlite {
+        // There the operating system keeps others out for as long as this process lives.
+        return;
+    }
+    let mut suite = Suite::new(backend).await;
+    suite.store = signer(&suite, "paused").await.unwrap();
+    suite.hold(&suite.world.batch(1, 1000)).await;
+    suite
+        .store
+        .damage(
+            "UPDATE leases SET token = token + 1, holder = 'other', expires_at_ms = expires_at_ms + 1000000",
+        )
+        .await;
+    let refused = suite.put(&suite.world.batch(2, LARGE)).await;
+    assert!(
+        matches!(refused, Err(IntakeError::Store(StoreError::Database(DatabaseError::LeaseLost { .. })))),
+        "{refused:?}"
+    );
+    let renewal =
+        dac_types::CoverageRenewal { rollup: ROLLUP, last_batch: 1, expires_at: NOW + 9, epoch: EPOCH };
+    let covered = suite.store.cover(renewal).await;
+    assert!(!matches!(covered, Ok(Cover::Covered(_))), "{covered:?}");
+    tokio::time::timeout(std::time::Duration::from_secs(60), suite.store.lost()).await.expect("it finds out");
+}
+
+async fn readers_read_beside_the_signer(backend: Backend) {
+    let suite = Suite::new(backend).await;
+    let batch = suite.world.batch(1, LARGE);
+    let key = suite.world.public_key(SEAT);
+    let reader = SqlStore::open_to_read(suite.database.options(), suite.world.domain, &key).await.unwrap();
+    // It sweeps nothing that the signer has under way.
+    let mut shard = batch.shard(SEAT);
+    let mut upload = suite.store.begin(shard.len()).await.unwrap();
+    while shard.len() > STORED_ROW_BYTES {
+        upload.stage(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
+    }
+    let second = SqlStore::open_to_read(suite.database.options(), suite.world.domain, &key).await.unwrap();
+    let entry = Entry {
+        digest: batch.digest,
+        record: batch.checked_record(SEAT),
+        shard: VerifiedShard::from(&batch.checked_shard(SEAT)),
+        authority: suite.authority(&batch, DAILY_BYTES),
+    };
+    assert_eq!(upload.commit(shard, entry).await.unwrap(), stored(&batch));
+    for reader in [reader, second] {
+        let read = Suite { world: World::new(), database: TestDatabase::sqlite(), store: reader };
+        read.assert_intact(&batch).await;
+        read.store.close().await;
+    }
+    suite.assert_intact(&batch).await;
+}
+
+on_both_backends! {
+    one_process_signs_at_a_time,
+    what_another_process_took_over_is_not_signed_here,
+    readers_read_beside_the_signer,
+}
