@@ -541,6 +541,13 @@ mod tests {
     }
 
     #[test]
+    fn the_readers_example_is_a_configuration() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/reader.toml");
+        let config: NodeConfig = config::load(&path).unwrap();
+        assert!(matches!(config.role(), Ok(RoleConfig::Reader { .. })));
+    }
+
+    #[test]
     fn a_reader_has_a_public_key_and_no_other() {
         let reader = |key: &str| {
             let head = format!("role = 'reader'\npublic_key = '{key}'\n");

@@ -18,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 pub use progress::Progress;
 
 use crate::duties::owed_seats;
-use crate::store::{Store, StoreError};
+use crate::store::{DutyCounts, Store, StoreError};
 
 /// Steps of one contract in one round: a long history does not keep the others waiting.
 const STEPS_PER_ROUND: u32 = 32;
 /// Longest pause before a contract that could not be read is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Longest time for which a count of what is held is believed where nothing is known to have changed.
+const COUNT_AGE_MAX: Duration = Duration::from_secs(15);
 
 /// What is followed, and how.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,9 @@ struct Memory {
     assigned: Option<Vec<(u64, Seat)>>,
     cursors: HashMap<Origin, Cursor>,
     failures: HashMap<Origin, (u32, Instant)>,
+    /// Whether something was learned since what is held was counted.
+    changed: bool,
+    counted: Option<(DutyCounts, Instant)>,
 }
 
 impl L1Sync {
@@ -84,7 +89,7 @@ impl L1Sync {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
-                () = self.recount.notified(), if !more => {}
+                () = self.recount.notified() => memory.changed = true,
             }
         }
     }
@@ -104,8 +109,22 @@ impl L1Sync {
                 more |= self.read(memory, origin, &view).await?;
             }
         }
-        let counts = self.store.duty_counts(self.clock.now_unix_seconds()).await?;
+        if memory.changed || memory.counted.is_none_or(|(_, at)| at.elapsed() >= COUNT_AGE_MAX) {
+            self.count(memory, &view).await?;
+        }
+        let (read, unread) = self.progress.blocks();
+        metrics::gauge!("dac_node_l1_read_block").set(crate::node::to_gauge(read));
+        metrics::gauge!("dac_node_l1_unread_blocks").set(crate::node::to_gauge(unread));
+        Ok(more)
+    }
+
+    async fn count(&self, memory: &mut Memory, view: &RegistryView) -> Result<(), StoreError> {
+        // By a clock that runs ahead nothing is over early.
+        let now = self.clock.now_unix_seconds().min(view.head.timestamp);
+        let counts = self.store.duty_counts(now).await?;
         self.progress.count(counts);
+        let former = memory.counted.replace((counts, Instant::now()));
+        memory.changed = false;
         for (what, number) in [
             ("owed", counts.owed),
             ("held", counts.held),
@@ -115,13 +134,10 @@ impl L1Sync {
         ] {
             metrics::gauge!("dac_node_duties", "state" => what).set(crate::node::to_gauge(number));
         }
-        let (read, unread) = self.progress.blocks();
-        metrics::gauge!("dac_node_l1_read_block").set(crate::node::to_gauge(read));
-        metrics::gauge!("dac_node_l1_unread_blocks").set(crate::node::to_gauge(unread));
-        if !counts.is_whole() {
+        if !counts.is_whole() && former.is_none_or(|(former, _)| former != counts) {
             self.repair_wanted.notify_one();
         }
-        Ok(more)
+        Ok(())
     }
 
     async fn assign(&self, memory: &mut Memory, view: &RegistryView) -> Result<(), StoreError> {
@@ -131,6 +147,7 @@ impl L1Sync {
         }
         tracing::info!(epochs = seats.len(), "seats owed by the registry's epochs");
         self.store.assign(seats.clone()).await?;
+        memory.changed = true;
         memory.assigned = Some(seats);
         Ok(())
     }
@@ -177,10 +194,12 @@ impl L1Sync {
                     tracing::warn!(?origin, to_block, "L1 was reorganised: what came later is taken back");
                     metrics::counter!("dac_node_l1_reorganisations_total").increment(1);
                     self.store.unlearn(to_block, back.clone()).await?;
+                    memory.changed = true;
                     cursor = back;
                 }
                 Step::Facts { facts, cursor: next, head } => {
                     metrics::counter!("dac_node_l1_facts_total").increment(facts.len() as u64);
+                    memory.changed |= !facts.is_empty();
                     self.store.learn(facts, next.clone()).await?;
                     cursor = next;
                     self.progress.read(origin, last_read(&cursor), head, is_complete);
