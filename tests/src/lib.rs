@@ -6,6 +6,7 @@ pub mod disperser;
 pub mod failure;
 pub mod gate;
 pub mod keys;
+pub mod liar;
 pub mod network;
 pub mod operator;
 pub mod pki;

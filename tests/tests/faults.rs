@@ -2,19 +2,12 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use dac_bls::SecretKey;
-use dac_proto::v1::dispersal_service_server::{DispersalService, DispersalServiceServer};
-use dac_proto::v1::{self, BatchState, DeliveryState};
+use dac_proto::v1::{BatchState, DeliveryState};
 use dac_proto::wire;
 use dac_tests::gate::Mode;
 use dac_tests::network::{Network, Shape, real_payload};
 use dac_tests::{Result, configuration, rpc, wait};
-use dac_types::{B256, BatchDigest, BatchHeader, Certificate, Domain, HashKind};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
+use dac_types::{Certificate, HashKind};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_down_hangs_or_babbles_costs_nobody_else() -> Result<()> {
@@ -127,71 +120,5 @@ async fn a_paused_registry_takes_no_batches_until_it_is_unpaused() -> Result<()>
     let accepted = async || network.submit(numbers.next()?, HashKind::Opaque, &payload).await.ok();
     let batch = wait::until("a batch to be taken", wait::LIMIT, accepted).await?;
     network.posted(&batch).await?;
-    Ok(())
-}
-
-/// Takes every delivery and signs something else.
-struct Liar(SecretKey);
-
-#[tonic::async_trait]
-impl DispersalService for Liar {
-    async fn store_shard(
-        &self,
-        request: Request<Streaming<v1::StoreShardRequest>>,
-    ) -> Result<Response<v1::StoreShardResponse>, Status> {
-        let mut messages = request.into_inner();
-        let mut open = None;
-        while let Some(message) = messages.message().await? {
-            if let Some(v1::store_shard_request::Message::Open(first)) = message.message {
-                open = Some(first);
-            }
-        }
-        let open = open.ok_or_else(|| Status::internal("no open"))?;
-        let record = open.record.ok_or_else(|| Status::internal("no record"))?;
-        let header = BatchHeader::try_from(record.header.ok_or_else(|| Status::internal("no header"))?)?;
-        let registry = wire::address("registry", &open.registry)?;
-        let digest = header.digest(&Domain { chain_id: open.chain_id, registry });
-        let other = BatchDigest(digest.0 ^ B256::repeat_byte(1));
-        let attestation = v1::Attestation {
-            digest: Bytes::copy_from_slice(digest.as_bytes()),
-            seat: open.seat,
-            signature: Bytes::copy_from_slice(self.0.sign_digest(&other).to_compressed().as_bytes()),
-        };
-        Ok(Response::new(v1::StoreShardResponse { attestation: Some(attestation) }))
-    }
-
-    async fn sign_renewal(
-        &self,
-        _request: Request<v1::SignRenewalRequest>,
-    ) -> Result<Response<v1::SignRenewalResponse>, Status> {
-        Err(Status::unimplemented("renewals"))
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_signs_something_else_is_named_and_left_out() -> Result<()> {
-    let network = Network::start(Shape::SMALL).await?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    // The key is the member's own: the signature is a good one, of another digest.
-    let liar = DispersalServiceServer::new(Liar(network.committee.members[2].secret_key.clone()));
-    tokio::spawn(Server::builder().add_service(liar).serve_with_incoming(TcpListenerStream::new(listener)));
-    network.members[2].service.gate(configuration::DISPERSAL).set(Mode::Open(address));
-
-    let payload = real_payload(40_000);
-    let batch = network.submit(1, HashKind::Opaque, &payload).await?;
-    let digest = network.certified(&batch).await?;
-    network.posted(&batch).await?;
-    let named = async || {
-        let batch = rpc::batch(network.api().ok()?, rpc::by_digest(digest)).await.ok()?;
-        (batch.members[2].state() == DeliveryState::Lied).then_some(batch)
-    };
-    let batch = wait::until("the liar to be named", wait::LIMIT, named).await?;
-    assert!(
-        !batch.members[2].in_certificate && !batch.members[2].reason.is_empty(),
-        "{:?}",
-        batch.members[2]
-    );
-    assert!(network.retrieve(digest).await? == payload);
     Ok(())
 }

@@ -287,6 +287,11 @@ impl Actor {
             }
             super::metrics::member_outcome(member.delivery);
             if member.delivery == Delivery::Lied {
+                let operator =
+                    self.ctx.registry().ok().and_then(|view| {
+                        Some(view.committee(new.epoch())?.member(seat)?.operator.to_string())
+                    });
+                super::metrics::lie(operator, &member.reason);
                 warn!(digest = %new.digest, %seat, reason = member.reason, detail = member.detail,
                       "a member's attestation is not its own over this digest");
             }

@@ -18,6 +18,10 @@ pub(super) fn describe() {
         "dac_aggregator_member_outcomes_total",
         "Members' outcomes, one for each batch and change"
     );
+    describe_counter!(
+        "dac_aggregator_lies_total",
+        "Attestations that are not the member's own over the digest it was asked for, by operator and reason"
+    );
     describe_counter!("dac_aggregator_delivery_failures_total", "Failed calls to members by reason");
     describe_counter!(
         "dac_aggregator_gas_used_total",
@@ -58,6 +62,12 @@ pub(super) fn recorded(record: &L1Record) {
 pub(super) fn settled(record: &L1Record) {
     counter!("dac_aggregator_gas_used_total").increment(record.gas_used);
     counter!("dac_aggregator_settled_total", "by_us" => record.by_us.to_string()).increment(1);
+}
+
+/// Operators are as many as the registry seats; reasons are this program's own.
+pub(super) fn lie(operator: Option<String>, reason: &str) {
+    let operator = operator.unwrap_or_else(|| "unknown".to_owned());
+    counter!("dac_aggregator_lies_total", "operator" => operator, "reason" => reason.to_owned()).increment(1);
 }
 
 pub(super) fn member_outcome(delivery: Delivery) {
