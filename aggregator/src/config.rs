@@ -17,6 +17,7 @@ use crate::context::Settings;
 use crate::disperse::CallSettings;
 use crate::grpc::ServiceLimits;
 use crate::post::PostSettings;
+use crate::service::SHARE_INTERVAL;
 use crate::service::aggregator::Capacity;
 
 /// Wei in a gwei.
@@ -238,6 +239,7 @@ impl AggregatorConfig {
             tick: Duration::from_secs(1),
             piece_timeout: *self.limits.piece_timeout,
             upload_timeout: *self.limits.upload_timeout,
+            share_interval: SHARE_INTERVAL,
         }
     }
 

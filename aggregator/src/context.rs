@@ -29,6 +29,8 @@ pub struct Settings {
     pub piece_timeout: Duration,
     /// Longest upload.
     pub upload_timeout: Duration,
+    /// How often it is looked what other processes left or changed.
+    pub share_interval: Duration,
 }
 
 /// Shared by all batches and handlers.

@@ -131,7 +131,7 @@ impl BatchService for Grpc {
             .try_acquire_owned()
             .map_err(|_| Reason::Busy.status("at the limit of watchers"))?;
         let watched = self.find(request.into_inner().batch).await?;
-        Ok(Response::new(Box::pin(watch(watched, permit, self.draining.clone()))))
+        Ok(Response::new(Box::pin(watch(watched, self.batches.clone(), permit, self.draining.clone()))))
     }
 
     async fn list_batches(
@@ -165,32 +165,50 @@ impl BatchService for Grpc {
 /// The batch now and after every change; who reads slowly gets the newest state. Ends with the batch's last state.
 fn watch(
     watched: Watched,
+    batches: Batches,
     permit: OwnedSemaphorePermit,
     draining: CancellationToken,
 ) -> impl Stream<Item = Result<v1::WatchBatchResponse, Status>> + Send {
     struct Watcher {
         next: Option<Arc<crate::batch::Batch>>,
+        id: SubmissionDigest,
+        batches: Batches,
         changes: Option<tokio::sync::watch::Receiver<Arc<crate::batch::Batch>>>,
         draining: CancellationToken,
         _permit: OwnedSemaphorePermit,
     }
     let Watched { batch, changes } = watched;
-    let watcher = Watcher { next: Some(batch), changes, draining, _permit: permit };
+    let id = batch.id;
+    let watcher = Watcher { next: Some(batch), id, batches, changes, draining, _permit: permit };
     futures::stream::unfold(watcher, |mut watcher| async move {
         let batch = match watcher.next.take() {
             Some(batch) => batch,
             None => {
                 let changes = watcher.changes.as_mut()?;
-                tokio::select! {
+                let changed = tokio::select! {
                     () = watcher.draining.cancelled() => {
                         watcher.changes = None;
                         let stopping = Reason::ShuttingDown.status("this aggregator is stopping; the batch goes on");
                         return Some((Err(stopping), watcher));
                     }
-                    // The sender goes when nothing will change any more.
-                    changed = changes.changed() => changed.ok()?,
+                    changed = changes.changed() => changed.is_ok(),
+                };
+                if changed {
+                    Arc::clone(&changes.borrow_and_update())
+                } else {
+                    // Whoever worked on it does so no more; somebody else may.
+                    match watcher.batches.watch(watcher.id).await {
+                        Ok(Some(watched)) => {
+                            watcher.changes = watched.changes;
+                            watched.batch
+                        }
+                        Ok(None) => return None,
+                        Err(error) => {
+                            watcher.changes = None;
+                            return Some((Err(store_status(&error)), watcher));
+                        }
+                    }
                 }
-                Arc::clone(&changes.borrow_and_update())
             }
         };
         if batch.is_over() {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use dac_aggregator::config::{AggregatorConfig, KeysConfig, explain};
@@ -28,6 +29,9 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
+
+/// A process that was not heard of for so long is counted as gone by those that share its database.
+const LEASE_TERM: Duration = Duration::from_secs(5);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -113,7 +117,7 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         .await?;
 
     let owner = Owner { domain: chain.domain(), disperser: signer.address() };
-    let store = SqlStore::open(&config.store, owner).await?;
+    let store = SqlStore::open(&config.store, owner, LEASE_TERM).await?;
     let mut dialer = Dialer::new(config.endpoint_policy()).connect_timeout(*config.dispersal.connect_timeout);
     dialer = dialer.tls(config.dispersal.tls.load(*config.dispersal.connect_timeout)?);
     let grpc = TcpListener::bind(config.grpc.listen).await?;

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::poster::Outcomes;
+use dac_chain::poster::{Outcomes, PostingDigest};
 use dac_chain::{Outcome, Poster, PosterConfig, record_calldata};
-use dac_types::{B256, BatchDigest, Certificate, Domain, keccak256};
+use dac_types::{B256, Certificate, Domain, keccak256};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -37,7 +37,8 @@ pub struct PostSettings {
 /// Hands certificates to the poster and waits for what becomes of them.
 #[derive(Debug)]
 pub struct Posting {
-    poster: Poster,
+    /// None while another process posts.
+    poster: watch::Sender<Option<Poster>>,
     domain: Domain,
     witness: Arc<Witness>,
     settings: PostSettings,
@@ -45,36 +46,57 @@ pub struct Posting {
     confirmations: u64,
     /// Between two looks for what somebody else settled.
     watch_interval: Duration,
-    waiting: Arc<Mutex<HashMap<BatchDigest, watch::Sender<Option<Outcome>>>>>,
+    waiting: Arc<Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>>,
 }
 
 impl Posting {
-    /// The poster's outcomes are read in a task of their own, which ends with the poster.
-    pub fn new(
-        poster: Poster,
-        mut outcomes: Outcomes,
-        config: &PosterConfig,
-        witness: Arc<Witness>,
-        settings: PostSettings,
-    ) -> Self {
-        let waiting: Arc<Mutex<HashMap<BatchDigest, watch::Sender<Option<Outcome>>>>> = Arc::default();
-        let readers = Arc::clone(&waiting);
-        tokio::spawn(async move {
-            while let Some((digest, outcome)) = outcomes.next().await {
-                if let Some(waiting) = digest.batch().and_then(|digest| readers.lock().get(&digest).cloned())
-                {
-                    waiting.send_replace(Some(outcome));
-                }
-            }
-        });
+    /// Nothing is posted before [`Posting::lead`].
+    pub fn new(config: &PosterConfig, witness: Arc<Witness>, settings: PostSettings) -> Self {
         Self {
-            poster,
+            poster: watch::Sender::new(None),
             domain: config.domain,
             witness,
             settings,
             confirmations: config.confirmations,
             watch_interval: config.poll_interval * WATCH_ROUNDS,
-            waiting,
+            waiting: Arc::default(),
+        }
+    }
+
+    /// Posts with this poster from now on. Its outcomes are read in a task of their own, which ends with the poster.
+    pub fn lead(&self, poster: Poster, mut outcomes: Outcomes) {
+        let readers = Arc::clone(&self.waiting);
+        tokio::spawn(async move {
+            while let Some((digest, outcome)) = outcomes.next().await {
+                if let Some(waiting) = readers.lock().get(&digest) {
+                    waiting.send_replace(Some(outcome));
+                }
+            }
+        });
+        self.poster.send_replace(Some(poster));
+    }
+
+    /// Another process may post from now on. Whoever waits for an outcome here waits in vain.
+    pub fn resign(&self) {
+        self.poster.send_replace(None);
+    }
+
+    /// Whether this process posts, and when that changes.
+    pub fn leading(&self) -> watch::Receiver<Option<Poster>> {
+        self.poster.subscribe()
+    }
+
+    /// Whether this process posts.
+    pub fn is_leading(&self) -> bool {
+        self.poster.borrow().is_some()
+    }
+
+    /// The poster, once this process posts.
+    async fn poster(&self) -> Poster {
+        let mut leading = self.poster.subscribe();
+        match leading.wait_for(Option::is_some).await.ok().and_then(|poster| poster.clone()) {
+            Some(poster) => poster,
+            None => std::future::pending().await,
         }
     }
 
@@ -83,11 +105,11 @@ impl Posting {
     pub async fn record(&self, certificate: &Certificate, report: impl Fn(String) + Send + Sync) -> L1Record {
         let digest = certificate.header.digest(&self.domain);
         let call = record_calldata(certificate).map(|data| keccak256(&data)).unwrap_or_default();
-        let _forget = Forget { waiting: &self.waiting, digest };
+        let _forget = Forget { waiting: &self.waiting, digest: digest.into() };
         loop {
             let (sender, receiver) = watch::channel(None);
-            self.waiting.lock().insert(digest, sender);
-            let outcome = match self.poster.enqueue(certificate).await {
+            self.waiting.lock().insert(digest.into(), sender);
+            let outcome = match self.poster().await.enqueue(certificate).await {
                 Ok(enqueued) => match enqueued.outcome {
                     Some(outcome) => outcome,
                     None => self.wait(call, receiver, &report).await,
@@ -151,8 +173,8 @@ impl Posting {
 
 /// Nobody waits any more.
 struct Forget<'a> {
-    waiting: &'a Mutex<HashMap<BatchDigest, watch::Sender<Option<Outcome>>>>,
-    digest: BatchDigest,
+    waiting: &'a Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>,
+    digest: PostingDigest,
 }
 
 impl Drop for Forget<'_> {

@@ -1,6 +1,6 @@
 //! Has rollups settle batches through the durable poster, and notices what others settled.
 
-use dac_chain::poster::{FailureReason as PostingFailure, Progress, ProgressMap};
+use dac_chain::poster::{FailureReason as PostingFailure, Progress};
 use dac_chain::{L1, Outcome, Revert, Searched, SettleOrder, SettledBatch, SettlementRefusal};
 use dac_types::{Address, B256, BatchDigest, keccak256};
 use tokio::sync::{mpsc, watch};
@@ -53,12 +53,12 @@ impl Posting {
     pub async fn settle(&self, order: &SettleOrder, proof: B256, events: &mpsc::Sender<Event>) {
         let call = keccak256(&order.calldata);
         let digest = order.digest;
-        let _forget = Forget { waiting: &self.waiting, digest };
+        let _forget = Forget { waiting: &self.waiting, digest: digest.into() };
         let mut told = Told::default();
         let outcome = loop {
             let (sender, receiver) = watch::channel(None);
-            self.waiting.lock().insert(digest, sender);
-            match self.poster.enqueue_settlement(order).await {
+            self.waiting.lock().insert(digest.into(), sender);
+            match self.poster().await.enqueue_settlement(order).await {
                 Ok(enqueued) => match enqueued.outcome {
                     Some(outcome) => break outcome,
                     None => break self.follow(order, call, proof, receiver, &mut told, events).await,
@@ -94,7 +94,7 @@ impl Posting {
         events: &mpsc::Sender<Event>,
     ) -> Outcome {
         let started = tokio::time::Instant::now();
-        let mut progress = self.poster.progress();
+        let mut progress = self.poster().await.progress();
         loop {
             let seen = progress.borrow_and_update().get(&order.digest.into()).cloned();
             self.tell(order, call, proof, seen, started, told, events).await;
@@ -202,16 +202,14 @@ impl Posting {
         l1.find_settled(target.settlement, target.batch_number, confirmed, searched).await
     }
 
-    /// Has the poster give up what nobody wants settled any more.
+    /// Has the poster give up what nobody wants settled any more. Where another process posts, that is for it to do.
     pub async fn withdraw(&self, digest: BatchDigest) {
-        if let Err(error) = self.poster.withdraw(digest).await {
+        let poster = self.poster.borrow().clone();
+        if let Some(poster) = poster
+            && let Err(error) = poster.withdraw(digest).await
+        {
             tracing::warn!(%digest, %error, "a posting could not be withdrawn");
         }
-    }
-
-    /// What the poster last saw of all batches that are to settle.
-    pub fn progress(&self) -> watch::Receiver<ProgressMap> {
-        self.poster.progress()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dac_runtime::failpoint;
 use dac_types::{B256, Seat, SignatureBytes};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -61,6 +61,21 @@ pub(super) struct Actor {
     offers: mpsc::Receiver<Offer>,
     /// Ends what is not part of a shipment.
     scope: CancellationToken,
+    /// Another process changed the batch.
+    reload: Arc<Notify>,
+    /// Another process works on it.
+    taken_over: bool,
+}
+
+/// How the work on a batch ended here.
+pub(super) enum End {
+    /// All is done, or the process is stopping, or another one goes on.
+    Here,
+    /// It is left to the process that posts.
+    GivenUp {
+        /// The batch's version.
+        version: i64,
+    },
 }
 
 impl Actor {
@@ -79,7 +94,7 @@ impl Actor {
             upload,
             batch.submission.clone(),
         ));
-        let scope = ctx.stopping.child_token();
+        let (scope, reload) = (ctx.stopping.child_token(), Arc::new(Notify::new()));
         let actor = Self {
             ctx,
             batch,
@@ -99,19 +114,18 @@ impl Actor {
             watching: None,
             offers,
             scope,
+            reload: Arc::clone(&reload),
+            taken_over: false,
         };
-        (actor, Live { events: sender, offers: offer, view: watch })
+        (actor, Live { events: sender, offers: offer, view: watch, reload })
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> End {
         let stopping = self.ctx.stopping.clone();
+        let mut leading = self.ctx.posting.leading();
         // What is under way in the store is finished; everything else is left as it stands.
         self.step(vec![Event::TimePassed { now: self.ctx.now() }, Event::Resumed]).await;
-        // A batch that had nothing left to do is started for a proof alone.
-        while let Ok(offer) = self.offers.try_recv() {
-            self.weigh(offer).await;
-        }
-        while !self.batch.finished {
+        while !self.batch.finished && !self.taken_over && !self.is_for_another() {
             let tick = match self.batch.certificate {
                 None => self.ctx.settings.tick,
                 Some(_) => self.ctx.settings.tick * SLOW_TICKS,
@@ -123,6 +137,11 @@ impl Actor {
                     self.weigh(offer).await;
                     continue;
                 }
+                () = self.reload.notified() => {
+                    self.read_again().await;
+                    continue;
+                }
+                Ok(()) = leading.changed() => continue,
                 event = self.events.recv() => {
                     let mut events: Vec<Event> = event.into_iter().collect();
                     while events.len() < EVENTS_AT_ONCE && let Ok(event) = self.events.try_recv() {
@@ -136,11 +155,57 @@ impl Actor {
         }
         self.scope.cancel();
         self.call_off();
+        if self.taken_over || stopping.is_cancelled() {
+            return End::Here;
+        }
+        if !self.batch.finished {
+            return End::GivenUp { version: self.version };
+        }
         if let (Phase::Failed(_) | Phase::Expired, Some(_), Some(digest)) =
             (&self.batch.phase, &self.batch.proof, self.batch.digest())
         {
             self.ctx.posting.withdraw(digest).await;
         }
+        End::Here
+    }
+
+    /// A certified batch is worked on where it is posted.
+    fn is_for_another(&self) -> bool {
+        self.batch.certificate.is_some() && !self.batch.finished && !self.ctx.posting.is_leading()
+    }
+
+    /// Goes on with what another process made of the batch.
+    async fn read_again(&mut self) {
+        let before = self.batch.clone();
+        match self.reload().await {
+            Ok(true) => {
+                self.report_changes(&before);
+                self.view.send_replace(Arc::new(self.batch.clone()));
+                self.step(vec![Event::Resumed]).await;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                warn!(batch = %before.id, %error, "reading the batch; trying again");
+                tokio::time::sleep(PAUSE).await;
+                self.reload.notify_one();
+            }
+        }
+    }
+
+    /// Reads the batch from the store, unless it is the one that was saved last.
+    async fn reload(&mut self) -> Result<bool, StoreError> {
+        let id = self.batch.id;
+        let Some(Versioned { batch, version, .. }) = self.ctx.store.batch(id).await? else {
+            error!(batch = %id, "the batch is gone from the store");
+            return Ok(false);
+        };
+        if version == self.version {
+            return Ok(false);
+        }
+        self.taken_over = !self.ctx.store.owns(id).await?;
+        info!(batch = %id, phase = batch.phase.name(), elsewhere = self.taken_over, "the batch was changed in the store");
+        (self.batch, self.version) = (batch, version);
+        Ok(true)
     }
 
     fn look_at_the_clock(&self) -> Vec<Event> {
@@ -188,6 +253,9 @@ impl Actor {
         {
             shipment.certified(certified.aggregate.clone());
         }
+        if self.taken_over {
+            return;
+        }
         for action in actions {
             self.act(action).await;
         }
@@ -229,14 +297,11 @@ impl Actor {
                     persisted(before, &self.batch);
                     return Persisted::Saved;
                 }
-                // A later submission replaced it; or an earlier attempt to save took effect although it seemed to fail.
-                Err(StoreError::Superseded { id }) => match self.ctx.store.batch(id).await {
-                    Ok(Some(Versioned { batch, version, .. })) => {
-                        info!(batch = %id, phase = batch.phase.name(), "the batch was changed in the store");
-                        (self.batch, self.version) = (batch, version);
-                        return Persisted::Reloaded;
-                    }
-                    Ok(None) => error!(batch = %id, "the batch is gone from the store"),
+                // A later submission replaced it; another process took it over or was given its proof; or an earlier
+                // attempt to save took effect although it seemed to fail.
+                Err(StoreError::Superseded { id }) => match self.reload().await {
+                    Ok(true) => return Persisted::Reloaded,
+                    Ok(false) => {}
                     Err(error) => error!(batch = %id, %error, "reading the batch"),
                 },
                 Err(error) => {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::{ChainError, L1, Poster, PosterConfig, RegistryWatch, TransactionSigner};
+use dac_chain::{ChainError, L1, PosterConfig, RegistryWatch, TransactionSigner};
 use dac_client::Dialer;
 use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::batch_service_server::BatchServiceServer;
@@ -26,6 +26,7 @@ use tonic::transport::ServerTlsConfig;
 use tonic_health::server::HealthReporter;
 
 use super::Batches;
+use super::sharing::{PosterParts, Sharing};
 use crate::budget::ByteBudget;
 use crate::collect::KeyRing;
 use crate::context::{Context, Settings};
@@ -164,14 +165,6 @@ impl Aggregator {
         let (draining, stopping, stop_rest) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let witness = Arc::new(Witness::new(parts.l1));
-        let (poster, outcomes) = Poster::start(
-            parts.poster.clone(),
-            Arc::clone(&witness) as Arc<dyn L1>,
-            parts.store.books(),
-            parts.l1_signer,
-            stopping.clone(),
-        )
-        .await?;
         let Capacity { in_flight_bytes, encoded_bytes, straggler_bytes, encoders } = parts.capacity;
         let context = Arc::new(Context {
             identity: Identity { domain: parts.domain, disperser: parts.signer.address() },
@@ -188,12 +181,16 @@ impl Aggregator {
                 straggler_bytes,
             )),
             workers: parts.workers,
-            posting: Posting::new(poster, outcomes, &parts.poster, witness, parts.posting),
+            posting: Posting::new(&parts.poster, Arc::clone(&witness), parts.posting),
             settings: parts.settings,
             tasks: TaskTracker::new(),
             stopping,
         });
-        let batches = Batches::recover(Arc::clone(&context), ByteBudget::new(in_flight_bytes)).await?;
+        let batches = Batches::new(Arc::clone(&context), ByteBudget::new(in_flight_bytes)).await?;
+        let poster = PosterParts { config: parts.poster, witness, signer: parts.l1_signer };
+        let mut sharing = Sharing::new(batches.clone(), poster);
+        sharing.look().await?;
+        let sharing = tokio::spawn(sharing.run());
 
         let (health, healthz) = (HealthReporter::new(), Health::default());
         let router = grpc::server(&parts.grpc.limits, parts.grpc.tls)?
@@ -206,7 +203,7 @@ impl Aggregator {
         let incoming = Incoming::new(parts.grpc.tcp, &parts.grpc.limits);
         let server = tokio::spawn(grpc::serve(router, incoming, draining.clone(), grace));
         let watcher = watch_health(Arc::clone(&context), health.clone(), healthz.clone(), draining.clone());
-        let mut rest = vec![tokio::spawn(watcher)];
+        let mut rest = vec![tokio::spawn(watcher), sharing];
         if let Some(listener) = parts.monitor {
             let server = monitor::serve(listener, monitor::metrics(), healthz.clone(), stop_rest.clone());
             rest.push(tokio::spawn(async move {

@@ -1,27 +1,33 @@
-//! All batches of this process: those with work left have an actor each, the others are read from the store.
+//! All batches: those that this process works on have an actor each, the others are read from the store.
 
 mod actor;
 pub mod aggregator;
 mod metrics;
 mod offer;
+mod sharing;
 mod shipment;
 
 pub use self::offer::OfferOutcome;
+pub use self::sharing::SHARE_INTERVAL;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dac_types::{BatchDigest, PostingMode, SignedSubmission};
 use parking_lot::Mutex;
-use tokio::sync::watch;
-use tracing::{error, info};
+use tokio::sync::{Notify, watch};
+use tracing::warn;
 
-use self::actor::Actor;
+use self::actor::{Actor, End};
 use crate::batch::{Batch, Event, Phase, SubmissionDigest};
 use crate::budget::{ByteBudget, Reservation};
 use crate::context::Context;
 use crate::store::{Creation, FIRST_VERSION, StoreError, Upload, Versioned};
 use crate::submit::NumberTaken;
+
+/// Pause after the store did not take that a batch is left.
+const GIVE_UP_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a batch is named by those who ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,14 @@ struct Live {
     events: tokio::sync::mpsc::Sender<Event>,
     offers: tokio::sync::mpsc::Sender<offer::Offer>,
     view: watch::Receiver<Arc<Batch>>,
+    /// Another process changed it.
+    reload: Arc<Notify>,
+}
+
+/// A batch that another process works on, and that somebody here watches.
+struct Foreign {
+    version: i64,
+    view: watch::Sender<Arc<Batch>>,
 }
 
 /// All batches. Clones are the same.
@@ -60,35 +74,25 @@ pub struct Batches {
     ctx: Arc<Context>,
     budget: ByteBudget,
     live: Arc<Mutex<HashMap<SubmissionDigest, Live>>>,
+    foreign: Arc<Mutex<HashMap<SubmissionDigest, Foreign>>>,
+    /// There may be a batch that nobody works on.
+    something_is_free: Arc<Notify>,
 }
 
 impl Batches {
-    /// Goes on with every batch that has work left.
-    pub async fn recover(ctx: Arc<Context>, budget: ByteBudget) -> Result<Self, StoreError> {
+    /// Nothing is worked on before it is claimed.
+    pub async fn new(ctx: Arc<Context>, budget: ByteBudget) -> Result<Self, StoreError> {
         metrics::describe();
         for (phase, count) in ctx.store.count_by_phase().await? {
             metrics::batches(&phase, count);
         }
-        let batches = Self { ctx, budget, live: Arc::default() };
-        for digest in batches.ctx.store.orphaned_settlements().await? {
-            batches.ctx.posting.withdraw(digest).await;
-        }
-        let unfinished = batches.ctx.store.unfinished().await?;
-        if !unfinished.is_empty() {
-            info!(batches = unfinished.len(), "going on where the former process stopped");
-        }
-        for id in unfinished {
-            // One unreadable batch does not keep the others waiting.
-            match batches.ctx.store.batch(id).await {
-                Ok(Some(versioned)) => {
-                    batches.resume(versioned);
-                }
-                Ok(None) => {}
-                Err(error @ StoreError::Corrupt { .. }) => error!(batch = %id, %error, "left alone"),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(batches)
+        Ok(Self {
+            ctx,
+            budget,
+            live: Arc::default(),
+            foreign: Arc::default(),
+            something_is_free: Arc::default(),
+        })
     }
 
     /// What they share.
@@ -103,23 +107,9 @@ impl Batches {
 
     /// Begins to work on a batch, unless somebody does already.
     fn start(&self, versioned: Versioned, reservation: Option<Reservation>) -> Arc<Batch> {
-        self.start_with(versioned, reservation, None)
-    }
-
-    /// The same, with a proof to be looked at first. Where somebody works on the batch, the proof is dropped.
-    fn start_with(
-        &self,
-        versioned: Versioned,
-        reservation: Option<Reservation>,
-        offer: Option<offer::Offer>,
-    ) -> Arc<Batch> {
         let id = versioned.batch.id;
         let (actor, new) = Actor::new(Arc::clone(&self.ctx), versioned, reservation);
         let batch = Arc::clone(&new.view.borrow());
-        if let Some(offer) = offer {
-            // There is room for the first.
-            drop(new.offers.try_send(offer));
-        }
         {
             let mut live = self.live.lock();
             if let Some(present) = live.get(&id) {
@@ -127,12 +117,60 @@ impl Batches {
             }
             live.insert(id, new);
         }
-        let live = Arc::clone(&self.live);
+        let batches = self.clone();
         self.ctx.tasks.spawn(async move {
-            actor.run().await;
-            live.lock().remove(&id);
+            let end = actor.run().await;
+            // Whoever claims it from now on, this process too, finds nobody at work on it.
+            batches.live.lock().remove(&id);
+            if let End::GivenUp { version } = end {
+                batches.give_up(id, version).await;
+            }
         });
         batch
+    }
+
+    /// Leaves a batch to the process that posts.
+    async fn give_up(&self, id: SubmissionDigest, version: i64) {
+        while let Err(error) = self.ctx.store.give_up(id, version).await {
+            warn!(batch = %id, %error, "leaving a batch to the process that posts; trying again");
+            tokio::select! {
+                () = self.ctx.stopping.cancelled() => return,
+                () = tokio::time::sleep(GIVE_UP_PAUSE) => {}
+            }
+        }
+        self.something_is_free.notify_one();
+    }
+
+    fn is_live(&self, id: SubmissionDigest) -> bool {
+        self.live.lock().contains_key(&id)
+    }
+
+    /// Another process changed a batch of this one.
+    fn tell_changed(&self, id: SubmissionDigest) {
+        if let Some(live) = self.live.lock().get(&id) {
+            live.changed();
+        }
+    }
+
+    /// Batches of others that are watched here, with the versions last shown. Those that nobody watches are forgotten.
+    fn watched_elsewhere(&self) -> Vec<(SubmissionDigest, i64)> {
+        let mut foreign = self.foreign.lock();
+        foreign.retain(|_, foreign| foreign.view.receiver_count() > 0);
+        foreign.iter().map(|(id, foreign)| (*id, foreign.version)).collect()
+    }
+
+    /// Shows a batch of another process to those who watch it. The last state of all ends their watching.
+    fn show_foreign(&self, found: Versioned) {
+        let mut foreign = self.foreign.lock();
+        let over = found.batch.finished;
+        if let Some(known) = foreign.get_mut(&found.batch.id) {
+            let id = found.batch.id;
+            known.version = found.version;
+            known.view.send_replace(Arc::new(found.batch));
+            if over {
+                foreign.remove(&id);
+            }
+        }
     }
 
     /// Goes on with a batch that was taken before.
@@ -150,11 +188,9 @@ impl Batches {
         if live.is_some() {
             return Ok(live);
         }
-        let stored = self.ctx.store.batch(id).await?;
-        Ok(stored.map(|stored| match stored.batch.finished {
-            true => Arc::new(stored.batch),
-            false => self.resume(stored),
-        }))
+        let Some(stored) = self.ctx.store.batch(id).await? else { return Ok(None) };
+        let ours = !stored.batch.finished && self.ctx.store.owns(id).await?;
+        Ok(Some(if ours { self.resume(stored) } else { Arc::new(stored.batch) }))
     }
 
     /// Makes a finished upload a batch and begins to work on it. Not to be cancelled: run it in a task.
@@ -196,7 +232,11 @@ impl Batches {
 
     /// A batch as it stands.
     pub async fn get(&self, id: SubmissionDigest) -> Result<Option<Arc<Batch>>, StoreError> {
-        Ok(self.watch(id).await?.map(|watched| watched.batch))
+        let live = self.live.lock().get(&id).map(|live| Arc::clone(&live.view.borrow()));
+        match live {
+            Some(batch) => Ok(Some(batch)),
+            None => Ok(self.ctx.store.batch(id).await?.map(|stored| Arc::new(stored.batch))),
+        }
     }
 
     /// A batch as it stands, and its changes.
@@ -206,8 +246,16 @@ impl Batches {
             let batch = Arc::clone(&changes.borrow_and_update());
             return Ok(Some(Watched { batch, changes: Some(changes) }));
         }
-        let stored = self.ctx.store.batch(id).await?;
-        Ok(stored.map(|stored| Watched { batch: Arc::new(stored.batch), changes: None }))
+        let Some(Versioned { batch, version, .. }) = self.ctx.store.batch(id).await? else { return Ok(None) };
+        let (finished, batch) = (batch.finished, Arc::new(batch));
+        if finished {
+            return Ok(Some(Watched { batch, changes: None }));
+        }
+        let mut foreign = self.foreign.lock();
+        let known = foreign
+            .entry(id)
+            .or_insert_with(|| Foreign { version, view: watch::Sender::new(Arc::clone(&batch)) });
+        Ok(Some(Watched { batch, changes: Some(known.view.subscribe()) }))
     }
 
     /// Which batch a selector means.

@@ -6,7 +6,7 @@ use dac_types::BatchDigest;
 use tokio::sync::oneshot;
 
 use super::{Batches, Selector};
-use crate::batch::{Batch, Proof, ProofRefusal, ProofVerdict, SubmissionDigest};
+use crate::batch::{Batch, Event, Proof, ProofRefusal, ProofVerdict, SubmissionDigest};
 use crate::store::StoreError;
 
 /// How often a batch is looked up again whose task ended in between.
@@ -57,13 +57,17 @@ impl Batches {
             match stored.batch.weigh_proof(digest, &proof, self.ctx.now()) {
                 Err(refusal) => return Ok(OfferOutcome::Refused(refusal)),
                 Ok(ProofVerdict::Known) => return Ok(OfferOutcome::Batch(Arc::new(stored.batch))),
-                // Its task may have ended because all was done: for the proof it begins again.
+                // Another process works on it, or nobody: whoever does, or will, reads it from the store.
                 Ok(ProofVerdict::Taken) => {
-                    let (reply, answer) = oneshot::channel();
-                    let offer = Offer { digest, proof: proof.clone(), reply };
-                    self.start_with(stored, None, Some(offer));
-                    if let Ok(outcome) = answer.await {
-                        return Ok(outcome);
+                    let (before, mut after) = (stored.batch.clone(), stored.batch);
+                    after.apply(Event::ProofOffered { digest, proof: Box::new(proof.clone()) });
+                    match self.ctx.store.save_foreign(&before, &after, stored.version).await {
+                        Ok(_) => {
+                            self.something_is_free.notify_one();
+                            return Ok(OfferOutcome::Batch(Arc::new(after)));
+                        }
+                        Err(StoreError::Superseded { .. }) => {}
+                        Err(error) => return Err(error),
                     }
                 }
             }

@@ -4,7 +4,11 @@
 //! [`Store`] is what the service needs; [`SqlStore`] keeps it in SQLite or PostgreSQL, through `dac-database`. A payload
 //! is staged row by row in an [`Upload`]; it becomes a batch in one transaction, or is removed. Every later change of a
 //! batch carries the version it was made from, so that two writers never overwrite one another.
+//!
+//! Several processes may share one PostgreSQL database (`docs/adr/0002-several-aggregators.md`): a batch is worked on by
+//! one of them, and one of them posts. A store that one process has to itself need not know of this.
 
+mod sharing;
 mod sql;
 mod types;
 mod upload;
@@ -19,6 +23,7 @@ use dac_database::DatabaseError;
 use dac_types::{Address, BatchDigest};
 use thiserror::Error;
 
+pub use sharing::{Claim, Claimed, Lead};
 pub use sql::{Owner, SqlStore};
 pub use types::{Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, Versioned};
 pub use upload::{Upload, UploadId};
@@ -126,8 +131,43 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Settlements in the poster's books whose batch failed or expired: the process ended before it withdrew them.
     async fn orphaned_settlements(&self) -> Result<Vec<BatchDigest>, StoreError>;
 
-    /// The poster's books.
+    /// The poster's books, without anybody's right to post.
     fn books(&self) -> Arc<dyn PosterStore>;
+
+    /// The right to post, where no other process has it.
+    async fn lead(&self) -> Result<Option<Lead>, StoreError> {
+        Ok(Some(Lead::alone(self.books())))
+    }
+
+    /// Says that this process is there, and takes what nobody works on. Called again and again.
+    async fn claim(&self, _claim: Claim) -> Result<Claimed, StoreError> {
+        Ok(Claimed { work: self.unfinished().await?, touched: Vec::new() })
+    }
+
+    /// Leaves a batch of this process to whoever claims it. One that was changed meanwhile stays.
+    async fn give_up(&self, _id: SubmissionDigest, _version: i64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Whether this process is to work on the batch.
+    async fn owns(&self, _id: SubmissionDigest) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    /// [`Store::save`] for a batch that this process does not work on: its owner is told, and one that was finished is
+    /// nobody's again.
+    async fn save_foreign(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
+        self.save(before, after, version).await
+    }
+
+    /// The versions of those of the batches that there are.
+    async fn versions(&self, ids: &[SubmissionDigest]) -> Result<Vec<(SubmissionDigest, i64)>, StoreError> {
+        let mut versions = Vec::with_capacity(ids.len());
+        for id in ids {
+            versions.extend(self.batch(*id).await?.map(|found| (*id, found.version)));
+        }
+        Ok(versions)
+    }
 
     /// Whether it answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::proof::request_in;
 use crate::support::rollup::{messages, open, order, payload, sign_in};
-use crate::support::{Behaviour, ROLLUP, Running, World, disperser, key, poster};
+use crate::support::{Behaviour, ROLLUP, Running, TERM, World, disperser, key, poster};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_certified_and_recorded_on_a_real_evm() {
@@ -44,7 +44,7 @@ async fn a_batch_is_certified_and_recorded_on_a_real_evm() {
     let parts = Parts {
         domain: committee.domain,
         l1_signer: Arc::new(payer),
-        store: Arc::new(SqlStore::open(database.options(), owner).await.unwrap()),
+        store: Arc::new(SqlStore::open(database.options(), owner, TERM).await.unwrap()),
         registry,
         l1: Arc::new(RpcL1::new(anvil.endpoints())),
         poster: PosterConfig {
@@ -119,7 +119,7 @@ impl Chain {
         Running::start(Parts {
             domain,
             l1_signer: Arc::new(key(0x41)),
-            store: Arc::new(SqlStore::open(self.database.options(), owner).await.unwrap()),
+            store: Arc::new(SqlStore::open(self.database.options(), owner, TERM).await.unwrap()),
             registry,
             l1: Arc::new(RpcL1::new(self.anvil.endpoints())),
             poster: PosterConfig {

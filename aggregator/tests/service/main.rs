@@ -9,5 +9,6 @@ mod proofs;
 mod queries;
 mod restart;
 mod settling;
+mod sharing;
 mod submit;
 mod support;

@@ -21,6 +21,7 @@ use dac_types::{
 };
 
 const DOMAIN: Domain = Domain { chain_id: 1, registry: Address::repeat_byte(9) };
+const TERM: std::time::Duration = std::time::Duration::from_secs(3);
 const OWNER: Owner = Owner { domain: DOMAIN, disperser: Address::repeat_byte(8) };
 
 /// Each rule, on SQLite and on PostgreSQL.
@@ -59,8 +60,14 @@ on_both!(
     corrupt_rows_are_named,
 );
 
+/// As a process does that follows another one.
+async fn reopen(database: &TestDatabase, former: &SqlStore) -> SqlStore {
+    former.close().await;
+    open(database).await
+}
+
 async fn open(database: &TestDatabase) -> SqlStore {
-    SqlStore::open(database.options(), OWNER).await.unwrap()
+    SqlStore::open(database.options(), OWNER, TERM).await.unwrap()
 }
 
 fn submission(batch_number: u64, seed: u8, replaces: B256) -> SignedSubmission {
@@ -161,7 +168,7 @@ fn offered(digest: BatchDigest, byte: u8) -> Event {
 
 async fn batches_come_back_as_they_were_saved(backend: Backend) {
     let database = TestDatabase::new(backend).await;
-    let store = open(&database).await;
+    let mut store = open(&database).await;
     let first = received(submission(1, 1, B256::ZERO), u64::MAX);
     assert_eq!(
         upload(&store).await.create(first.clone()).await.unwrap(),
@@ -211,7 +218,8 @@ async fn batches_come_back_as_they_were_saved(backend: Backend) {
     for event in events {
         apply(&store, &mut batch, &mut version, event).await;
         // A new process sees the same.
-        let reread = open(&database).await.batch(batch.id).await.unwrap().unwrap();
+        store = reopen(&database, &store).await;
+        let reread = store.batch(batch.id).await.unwrap().unwrap();
         assert_eq!(reread.version, version);
         assert_eq!(
             (&reread.batch.phase, &reread.batch.dispersal, &reread.batch.certificate, &reread.batch.l1),
@@ -291,6 +299,7 @@ async fn unfinished_uploads_leave_nothing(backend: Backend) {
     killed.finish().await.unwrap();
     Box::leak(Box::new(killed));
     assert_eq!(rows(&store, "uploads").await, 1);
+    store.close().await;
     let store = open(&database).await;
     assert_eq!(rows(&store, "payload_rows").await + rows(&store, "uploads").await, 0);
 }
@@ -315,8 +324,11 @@ async fn the_same_submission_is_created_once(backend: Backend) {
 async fn one_number_has_one_holder_in_any_race(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
-    // Two processes on one database.
-    let second = open(&database).await;
+    // Two processes on one database, where it allows that.
+    let second = match backend {
+        Backend::Sqlite => store.clone(),
+        Backend::Postgres => open(&database).await,
+    };
     let mut racers = Vec::new();
     for seed in 0..6 {
         let store = if seed % 2 == 0 { store.clone() } else { second.clone() };
@@ -397,7 +409,10 @@ async fn two_writers_do_not_overwrite_one_another(backend: Backend) {
     let (mut one, mut two) = (batch.clone(), batch.clone());
     one.apply(Event::Encoded(Box::new(dispersal(&batch, 1))));
     two.apply(Event::Encoded(Box::new(dispersal(&batch, 2))));
-    let second = open(&database).await;
+    let second = match backend {
+        Backend::Sqlite => store.clone(),
+        Backend::Postgres => open(&database).await,
+    };
     let (first, second) = tokio::join!(store.save(&batch, &one, 1), second.save(&batch, &two, 1));
     assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
     let stored = store.batch(batch.id).await.unwrap().unwrap().batch.dispersal.unwrap();
@@ -448,7 +463,8 @@ async fn the_posters_books_are_kept(backend: Backend) {
     let changes =
         [Change::SavePosting(one.clone()), Change::SavePosting(two.clone()), Change::SaveSlot(slot.clone())];
     store.books().commit(&changes).await.unwrap();
-    let unfinished = open(&database).await.books().load().await.unwrap();
+    let store = reopen(&database, &store).await;
+    let unfinished = store.books().load().await.unwrap();
     assert_eq!(
         (unfinished.postings, unfinished.slots, unfinished.last_sequence),
         (vec![one.clone(), two], vec![slot], 2)
@@ -485,7 +501,7 @@ async fn strangers_may_not_open_it(backend: Backend) {
         Owner { domain: registry, ..OWNER },
         Owner { domain: chain, ..OWNER },
     ] {
-        let refused = SqlStore::open(database.options(), stranger).await;
+        let refused = SqlStore::open(database.options(), stranger, TERM).await;
         assert!(matches!(refused, Err(StoreError::Database(DatabaseError::Identity { .. }))), "{refused:?}");
     }
     open(&database).await;

@@ -9,7 +9,8 @@ use dac_types::{
 };
 
 use crate::{
-    SqlStore, Store as _, apply, dispersal, offered, open, proof, received, rows, run, submission, upload,
+    SqlStore, Store as _, apply, dispersal, offered, open, proof, received, reopen, rows, run, submission,
+    upload,
 };
 
 on_both!(
@@ -45,7 +46,7 @@ async fn certified(store: &SqlStore, batch_number: u64) -> (Batch, i64, BatchDig
 
 async fn proofs_and_settlements_come_back(backend: Backend) {
     let database = TestDatabase::new(backend).await;
-    let store = open(&database).await;
+    let mut store = open(&database).await;
     let (mut batch, mut version, digest) = certified(&store, 1).await;
     let hash = proof(2).hash;
     let record = |by_us: bool| L1Record {
@@ -68,7 +69,8 @@ async fn proofs_and_settlements_come_back(backend: Backend) {
         apply(&store, &mut batch, &mut version, event).await;
         assert_eq!((&batch.phase, rows(&store, "proofs").await), (&phase, proofs));
         // A new process sees the same.
-        let reread = open(&database).await.batch(batch.id).await.unwrap().unwrap();
+        store = reopen(&database, &store).await;
+        let reread = store.batch(batch.id).await.unwrap().unwrap();
         assert_eq!(
             (&reread.batch.phase, reread.batch.posting, &reread.batch.proof, reread.batch.settlement),
             (&batch.phase, PostingMode::Settle, &batch.proof, batch.settlement)
@@ -129,5 +131,5 @@ async fn settlements_of_ended_batches_are_found(backend: Backend) {
             orphans.push(digest);
         }
     }
-    assert_eq!(open(&database).await.orphaned_settlements().await.unwrap(), orphans);
+    assert_eq!(reopen(&database, &store).await.orphaned_settlements().await.unwrap(), orphans);
 }

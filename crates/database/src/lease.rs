@@ -206,7 +206,7 @@ impl KeptLease {
     }
 
     /// Gives it back.
-    pub async fn release(self) -> Result<(), DatabaseError> {
+    pub async fn release(&self) -> Result<(), DatabaseError> {
         self.renewing.abort();
         self.lease.release().await
     }

@@ -22,14 +22,37 @@ use crate::store::{
 };
 use crate::submit::may_take_number;
 
+/// Who changes a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// The process that works on it.
+    Owner,
+    /// Another one.
+    Other,
+}
+
+impl Writer {
+    /// What its changes do beside the change.
+    const fn also(self) -> &'static str {
+        match self {
+            Self::Owner => "touched = 0",
+            // What was finished has no owner that could read it again: whoever claims it does.
+            Self::Other => "owner = CASE WHEN finished = 1 THEN '' ELSE owner END, touched = 1",
+        }
+    }
+}
+
 fn key(id: SubmissionDigest) -> Vec<u8> {
     id.0.to_vec()
 }
 
 impl SqlStore {
     pub(super) async fn create_batch(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError> {
-        let creation =
-            self.database.transaction(move |connection| Box::pin(create(connection, batch, upload))).await?;
+        let owner = self.process.name();
+        let creation = self
+            .database
+            .transaction(move |connection| Box::pin(create(connection, batch, upload, owner)))
+            .await?;
         failpoint!("aggregator.batch.created");
         Ok(creation)
     }
@@ -114,6 +137,7 @@ impl SqlStore {
         before: &Batch,
         after: &Batch,
         version: i64,
+        writer: Writer,
     ) -> Result<i64, StoreError> {
         let new_dispersal = after.dispersal.clone().filter(|new| before.digest() != Some(new.digest));
         let members = changed_members(before, after);
@@ -122,7 +146,7 @@ impl SqlStore {
         self.database
             .append(move |connection| {
                 Box::pin(async move {
-                    update(connection, id, version, columns).await?;
+                    update(connection, id, version, columns, writer).await?;
                     if let Some(dispersal) = new_dispersal {
                         insert_dispersal(connection, id, &dispersal).await?;
                     }
@@ -163,6 +187,7 @@ async fn create(
     connection: &mut AnyConnection,
     batch: Batch,
     upload: UploadId,
+    owner: String,
 ) -> Result<Creation, StoreError> {
     let id = batch.id;
     let known: Option<i64> = sqlx::query_scalar("SELECT version FROM batches WHERE submission_digest = $1")
@@ -188,20 +213,25 @@ async fn create(
     if staged.rows_affected() != 1 {
         return Err(StoreError::CorruptPayload { problem: "the upload is no longer staged".to_owned() });
     }
-    insert(connection, &batch, upload).await?;
+    insert(connection, &batch, upload, owner).await?;
     settlements::write(connection, &batch).await?;
     failpoint!("aggregator.batch.before_create");
     Ok(Creation::Created { replaced })
 }
 
-async fn insert(connection: &mut AnyConnection, batch: &Batch, upload: UploadId) -> Result<(), StoreError> {
+async fn insert(
+    connection: &mut AnyConnection,
+    batch: &Batch,
+    upload: UploadId,
+    owner: String,
+) -> Result<(), StoreError> {
     let order = &batch.submission.submission;
     let columns = Changing::of(batch);
     sqlx::query(
         "INSERT INTO batches (submission_digest, rollup, batch_number, submission, upload_id, received_at_ms, phase,
             failure_reason, failure_detail, holds_number, epoch, certificate, certified_at_ms, l1_transaction, l1_block,
-            l1_gas_used, l1_by_us, l1_problem, payload_dropped, finished, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+            l1_gas_used, l1_by_us, l1_problem, payload_dropped, finished, version, owner)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
     )
     .bind(key(batch.id))
     .bind(order.rollup.to_vec())
@@ -224,6 +254,7 @@ async fn insert(connection: &mut AnyConnection, batch: &Batch, upload: UploadId)
     .bind(columns.payload_dropped)
     .bind(columns.finished)
     .bind(FIRST_VERSION)
+    .bind(owner)
     .execute(connection)
     .await?;
     Ok(())
@@ -234,31 +265,35 @@ async fn update(
     id: SubmissionDigest,
     version: i64,
     columns: Changing,
+    writer: Writer,
 ) -> Result<(), StoreError> {
-    let updated = sqlx::query(
+    let statement = format!(
         "UPDATE batches SET phase = $1, failure_reason = $2, failure_detail = $3, holds_number = $4, epoch = $5,
             certificate = $6, certified_at_ms = $7, l1_transaction = $8, l1_block = $9, l1_gas_used = $10,
-            l1_by_us = $11, l1_problem = $12, payload_dropped = $13, finished = $14, version = version + 1
+            l1_by_us = $11, l1_problem = $12, payload_dropped = $13, finished = $14, version = version + 1,
+            {}
          WHERE submission_digest = $15 AND version = $16",
-    )
-    .bind(columns.phase)
-    .bind(columns.failure_reason)
-    .bind(columns.failure_detail)
-    .bind(columns.holds_number)
-    .bind(columns.epoch)
-    .bind(columns.certificate)
-    .bind(columns.certified_at_ms)
-    .bind(columns.l1_transaction)
-    .bind(columns.l1_block)
-    .bind(columns.l1_gas_used)
-    .bind(columns.l1_by_us)
-    .bind(columns.l1_problem)
-    .bind(columns.payload_dropped)
-    .bind(columns.finished)
-    .bind(key(id))
-    .bind(version)
-    .execute(connection)
-    .await?;
+        writer.also()
+    );
+    let updated = sqlx::query(AssertSqlSafe(statement))
+        .bind(columns.phase)
+        .bind(columns.failure_reason)
+        .bind(columns.failure_detail)
+        .bind(columns.holds_number)
+        .bind(columns.epoch)
+        .bind(columns.certificate)
+        .bind(columns.certified_at_ms)
+        .bind(columns.l1_transaction)
+        .bind(columns.l1_block)
+        .bind(columns.l1_gas_used)
+        .bind(columns.l1_by_us)
+        .bind(columns.l1_problem)
+        .bind(columns.payload_dropped)
+        .bind(columns.finished)
+        .bind(key(id))
+        .bind(version)
+        .execute(connection)
+        .await?;
     if updated.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Superseded { id }) }
 }
 
@@ -274,7 +309,7 @@ async fn replace(
         reason: FailureReason::Replaced,
         detail: format!("by submission {by}"),
     }));
-    update(connection, former, version, Changing::of(&batch)).await?;
+    update(connection, former, version, Changing::of(&batch), Writer::Other).await?;
     settlements::write(connection, &batch).await?;
     remove_rows(connection, upload).await
 }

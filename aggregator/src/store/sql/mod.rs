@@ -5,8 +5,10 @@ mod payload;
 mod postings;
 mod rows;
 mod settlements;
+mod sharing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,8 +16,12 @@ use dac_chain::PosterStore;
 use dac_database::{Database, DatabaseOptions, Migration};
 use dac_types::{Address, B256, BatchDigest, Domain};
 
+use self::batches::Writer;
 use self::postings::Books;
-use super::{Creation, Holder, Page, PageToken, Store, StoreError, UploadId, Versioned};
+use self::sharing::Process;
+use super::{
+    Claim, Claimed, Creation, Holder, Lead, Page, PageToken, Store, StoreError, UploadId, Versioned,
+};
 use crate::batch::{Batch, SubmissionDigest};
 
 const MIGRATIONS: &[Migration] = &[
@@ -26,6 +32,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "settlements",
         sql: include_str!("../../../migrations/0003_settlements.sql"),
     },
+    Migration { version: 4, name: "sharing", sql: include_str!("../../../migrations/0004_sharing.sql") },
 ];
 
 /// Whose data a database holds. It refuses to open under another name.
@@ -41,11 +48,16 @@ pub struct Owner {
 #[derive(Clone, Debug)]
 pub struct SqlStore {
     database: Database,
+    process: Arc<Process>,
 }
 
 impl SqlStore {
-    /// Opens it, binds it to its owner, and removes what unfinished uploads and finished batches left behind.
-    pub async fn open(options: &DatabaseOptions, owner: Owner) -> Result<Self, StoreError> {
+    /// Opens it for this process, binds it to its owner, and removes what unfinished uploads and finished batches left
+    /// behind. Others count this process as gone when it has not been heard of for `term`.
+    ///
+    /// # Errors
+    /// Among others, [`dac_database::DatabaseError::FileInUse`] where another process has the SQLite file.
+    pub async fn open(options: &DatabaseOptions, owner: Owner, term: Duration) -> Result<Self, StoreError> {
         let database = Database::open(options, MIGRATIONS).await?;
         database
             .bind_identity(&[
@@ -55,7 +67,8 @@ impl SqlStore {
                 ("disperser", &owner.disperser.to_string()),
             ])
             .await?;
-        let store = Self { database };
+        let process = Arc::new(sharing::join(&database, term).await?);
+        let store = Self { database, process };
         store.remove_leftovers().await?;
         Ok(store)
     }
@@ -120,7 +133,7 @@ impl Store for SqlStore {
     }
 
     async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
-        self.save_changes(before, after, version).await
+        self.save_changes(before, after, version, Writer::Owner).await
     }
 
     async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError> {
@@ -135,11 +148,36 @@ impl Store for SqlStore {
         Arc::new(Books::new(self.database.clone()))
     }
 
+    async fn lead(&self) -> Result<Option<Lead>, StoreError> {
+        self.take_lead().await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
+        self.take_work(claim).await
+    }
+
+    async fn give_up(&self, id: SubmissionDigest, version: i64) -> Result<(), StoreError> {
+        self.leave(id, version).await
+    }
+
+    async fn owns(&self, id: SubmissionDigest) -> Result<bool, StoreError> {
+        self.is_mine(id).await
+    }
+
+    async fn save_foreign(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
+        self.save_changes(before, after, version, Writer::Other).await
+    }
+
+    async fn versions(&self, ids: &[SubmissionDigest]) -> Result<Vec<(SubmissionDigest, i64)>, StoreError> {
+        self.versions_of(ids.to_vec()).await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(self.database.ping().await?)
     }
 
     async fn close(&self) {
+        self.depart().await;
         self.database.close().await;
     }
 }

@@ -38,12 +38,14 @@ fn row_hash(id: UploadId, index: i64, data: &[u8]) -> [u8; 32] {
 
 impl SqlStore {
     pub(super) async fn begin(&self, id: UploadId, now_ms: u64) -> Result<(), StoreError> {
+        let owner = self.process.name();
         self.database
             .append(move |connection| {
                 Box::pin(async move {
-                    sqlx::query("INSERT INTO uploads (upload_id, started_at_ms) VALUES ($1, $2)")
+                    sqlx::query("INSERT INTO uploads (upload_id, started_at_ms, owner) VALUES ($1, $2, $3)")
                         .bind(id.0.to_vec())
                         .bind(now_ms.cast_signed())
+                        .bind(owner)
                         .execute(connection)
                         .await?;
                     Ok::<_, StoreError>(())
@@ -129,25 +131,6 @@ impl SqlStore {
         self.database.append(move |connection| Box::pin(remove_rows(connection, id))).await?;
         failpoint!("aggregator.payload.dropped");
         Ok(())
-    }
-
-    /// Uploads that a former process did not finish, and payloads whose removal it did not get to.
-    pub(super) async fn remove_leftovers(&self) -> Result<(), StoreError> {
-        self.database
-            .transaction(|connection| {
-                Box::pin(async move {
-                    for statement in [
-                        "DELETE FROM payload_rows WHERE upload_id IN (SELECT upload_id FROM uploads)",
-                        "DELETE FROM uploads",
-                        "DELETE FROM payload_rows WHERE upload_id IN
-                            (SELECT upload_id FROM batches WHERE payload_dropped = 1)",
-                    ] {
-                        sqlx::query(statement).execute(&mut *connection).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await
     }
 }
 

@@ -1,10 +1,12 @@
 //! The poster's books: certificates to be recorded on L1 and the nonces given out for them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use dac_chain::PosterStore;
 use dac_chain::poster::{Change, NonceSlot, Posting, PostingDigest, StoreError as BooksError, Unfinished};
 use dac_database::sqlx::{self, Row};
-use dac_database::{AnyConnection, Database, u64_from_sql, u64_to_sql};
+use dac_database::{AnyConnection, Database, Lease, u64_from_sql, u64_to_sql};
 use dac_runtime::failpoint;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,11 +17,18 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub(super) struct Books {
     database: Database,
+    /// Whose changes are refused once it is lost.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Books {
     pub(super) const fn new(database: Database) -> Self {
-        Self { database }
+        Self { database, lease: None }
+    }
+
+    /// By the right of a lease.
+    pub(super) const fn guarded(database: Database, lease: Arc<Lease>) -> Self {
+        Self { database, lease: Some(lease) }
     }
 }
 
@@ -100,9 +109,16 @@ impl PosterStore for Books {
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<(), BooksError> {
-        let changes = changes.to_vec();
+        let (changes, lease) = (changes.to_vec(), self.lease.clone());
         self.database
-            .transaction(|connection| Box::pin(apply(connection, changes)))
+            .transaction(|connection| {
+                Box::pin(async move {
+                    if let Some(lease) = lease {
+                        lease.guard(connection).await?;
+                    }
+                    apply(connection, changes).await
+                })
+            })
             .await
             .map_err(books_error)?;
         failpoint!("aggregator.poster.after_commit");

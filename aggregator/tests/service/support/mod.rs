@@ -34,6 +34,8 @@ pub(crate) use members::{Behaviour, FakeMember};
 
 /// Longest wait for anything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A process that is not heard of for so long is gone.
+pub(crate) const TERM: Duration = Duration::from_secs(3);
 /// What the clock shows at first.
 pub(crate) const NOW: u64 = 1_800_000_000;
 /// Chain and registry of all tests.
@@ -173,7 +175,12 @@ impl World {
 
     pub(crate) async fn store(&self) -> SqlStore {
         let owner = Owner { domain: DOMAIN, disperser: disperser().address() };
-        let store = SqlStore::open(self.database(), owner).await.unwrap();
+        // A file is one store's at a time.
+        let former = self.opened.lock().take().filter(|_| self.database.file().is_some());
+        if let Some(former) = former {
+            former.close().await;
+        }
+        let store = SqlStore::open(self.database(), owner, TERM).await.unwrap();
         *self.opened.lock() = Some(store.clone());
         store
     }
@@ -221,6 +228,7 @@ impl World {
                 tick: Duration::from_millis(20),
                 piece_timeout: options.piece_timeout,
                 upload_timeout: options.upload_timeout,
+                share_interval: Duration::from_millis(20),
             },
             capacity: Capacity {
                 in_flight_bytes: options.in_flight_bytes,

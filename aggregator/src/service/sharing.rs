@@ -1,0 +1,186 @@
+//! What this process does because others may share its store: it takes batches that nobody works on, posts where nobody
+//! else does, and looks at those that others work on while somebody here watches them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_chain::{L1, Poster, PosterConfig, TransactionSigner};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Batches, Live};
+use crate::batch::SubmissionDigest;
+use crate::context::Context;
+use crate::post::Witness;
+use crate::service::aggregator::AggregatorError;
+use crate::store::{Claim, Claimed, Lead, StoreError};
+
+/// Once in so many looks a process compares what it works on with what it owns.
+const FULL_EVERY_LOOKS: u32 = 20;
+/// Batches of other processes whose versions are looked at together.
+const WATCHED_AT_ONCE: usize = 256;
+
+/// What it takes to post.
+pub(super) struct PosterParts {
+    pub(super) config: PosterConfig,
+    pub(super) witness: Arc<Witness>,
+    pub(super) signer: Arc<dyn TransactionSigner>,
+}
+
+/// The process among those that share the store.
+pub(super) struct Sharing {
+    batches: Batches,
+    poster: PosterParts,
+    lead: Option<Leading>,
+    looks: u32,
+    /// Batches that cannot be read: said once.
+    left_alone: HashSet<SubmissionDigest>,
+}
+
+struct Leading {
+    lead: Lead,
+    stop: CancellationToken,
+}
+
+impl Sharing {
+    pub(super) fn new(batches: Batches, poster: PosterParts) -> Self {
+        Self { batches, poster, lead: None, looks: 0, left_alone: HashSet::new() }
+    }
+
+    fn ctx(&self) -> &Arc<Context> {
+        self.batches.context()
+    }
+
+    /// Looks, again and again, until the process stops. Then others need not wait for its lease to run out.
+    pub(super) async fn run(mut self) {
+        let ctx = Arc::clone(self.ctx());
+        loop {
+            let lost = async {
+                match &self.lead {
+                    Some(leading) => leading.lead.lost().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ctx.stopping.cancelled() => break,
+                () = lost => {}
+                () = self.batches.something_is_free.notified() => {}
+                () = tokio::time::sleep(ctx.settings.share_interval) => {}
+            }
+            if let Err(error) = self.look().await {
+                metrics::counter!("dac_aggregator_store_failures_total").increment(1);
+                warn!(%error, "looking for batches that nobody works on");
+            }
+        }
+        if let Some(Leading { lead, stop }) = self.lead.take() {
+            stop.cancel();
+            lead.give_back().await;
+        }
+    }
+
+    /// One look.
+    pub(super) async fn look(&mut self) -> Result<(), AggregatorError> {
+        if self.lead.as_ref().is_some_and(|leading| leading.lead.is_lost()) {
+            self.resign();
+        }
+        if self.lead.is_none()
+            && let Some(lead) = self.ctx().store.lead().await?
+        {
+            self.post_by(lead).await?;
+        }
+        let all = self.looks.is_multiple_of(FULL_EVERY_LOOKS);
+        self.looks = self.looks.wrapping_add(1);
+        let claim = Claim { posting: self.lead.is_some(), all };
+        let Claimed { work, touched } = self.ctx().store.claim(claim).await?;
+        for id in touched {
+            self.batches.tell_changed(id);
+        }
+        for id in work {
+            self.take(id).await?;
+        }
+        self.look_at_foreign().await?;
+        Ok(())
+    }
+
+    /// From now on this process posts.
+    async fn post_by(&mut self, lead: Lead) -> Result<(), AggregatorError> {
+        let stop = self.ctx().stopping.child_token();
+        let (poster, outcomes) = Poster::start(
+            self.poster.config.clone(),
+            Arc::clone(&self.poster.witness) as Arc<dyn L1>,
+            lead.books(),
+            Arc::clone(&self.poster.signer),
+            stop.clone(),
+        )
+        .await?;
+        info!("this process posts to L1");
+        metrics::gauge!("dac_aggregator_posting").set(1.0);
+        self.ctx().posting.lead(poster, outcomes);
+        self.lead = Some(Leading { lead, stop });
+        for digest in self.ctx().store.orphaned_settlements().await? {
+            self.ctx().posting.withdraw(digest).await;
+        }
+        Ok(())
+    }
+
+    fn resign(&mut self) {
+        if let Some(Leading { stop, .. }) = self.lead.take() {
+            warn!("this process does not post any more: another one may");
+            stop.cancel();
+            metrics::gauge!("dac_aggregator_posting").set(0.0);
+            // Batches that are to be posted leave with this.
+            self.ctx().posting.resign();
+        }
+    }
+
+    async fn take(&mut self, id: SubmissionDigest) -> Result<(), StoreError> {
+        if self.batches.is_live(id) {
+            return Ok(());
+        }
+        match self.ctx().store.batch(id).await {
+            Ok(Some(versioned)) if !versioned.batch.finished => {
+                self.batches.resume(versioned);
+            }
+            Ok(_) => {}
+            // One unreadable batch does not keep the others waiting.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                if self.left_alone.insert(id) {
+                    error!(batch = %id, %error, "left alone");
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Shows what others did to batches that are watched here.
+    async fn look_at_foreign(&mut self) -> Result<(), StoreError> {
+        let known = self.batches.watched_elsewhere();
+        for known in known.chunks(WATCHED_AT_ONCE) {
+            let ids: Vec<SubmissionDigest> = known.iter().map(|(id, _)| *id).collect();
+            for (id, version) in self.ctx().store.versions(&ids).await? {
+                if known.contains(&(id, version)) {
+                    continue;
+                }
+                match self.ctx().store.batch(id).await {
+                    Ok(Some(found)) => self.batches.show_foreign(found),
+                    Ok(None) => {}
+                    Err(StoreError::Corrupt { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How often a process looks for batches that nobody works on, and at those that others work on.
+pub const SHARE_INTERVAL: Duration = Duration::from_millis(500);
+
+impl Live {
+    /// Another process changed the batch.
+    pub(super) fn changed(&self) {
+        self.reload.notify_one();
+    }
+}
