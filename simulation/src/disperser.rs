@@ -84,6 +84,7 @@ impl Disperser {
                 tick: Duration::from_millis(250),
                 piece_timeout: Duration::from_secs(1),
                 upload_timeout: Duration::from_secs(2),
+                share_interval: Duration::from_millis(500),
             },
             capacity: Capacity {
                 in_flight_bytes: 1 << 24,
