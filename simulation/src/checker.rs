@@ -169,3 +169,75 @@ fn retrievable(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dac_types::{
+        AbsentSeats, AggregateAttestation, BatchHeader, Certificate, HashKind, Quorum, SignatureBytes,
+    };
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::cast::ROLLUP;
+
+    fn recorded(number: u64, tag: u8) -> Recorded {
+        let header = BatchHeader {
+            rollup: ROLLUP,
+            batch_number: number,
+            epoch: 1,
+            expires_at: 2_000_000_000,
+            payload_length: 100,
+            hash_kind: HashKind::Opaque,
+            batch_hash: B256::repeat_byte(tag),
+            shard_root: B256::ZERO,
+            fingerprints_hash: B256::ZERO,
+            payload_fingerprint: Vec::new(),
+        };
+        let signers: Vec<Seat> = Seat::all(7).collect();
+        let absent = AbsentSeats::from_signers(7, &signers);
+        let aggregate = AggregateAttestation { absent, signature: SignatureBytes([0; 48]) };
+        Recorded { digest: header.digest(&DOMAIN), certificate: Certificate { header, aggregate } }
+    }
+
+    fn breaches(recorded: &[Recorded], signatures: &[Signature], reverted: usize) -> String {
+        let cast = Cast::new(1, Quorum::new(7, 3, 5).unwrap());
+        let history = History {
+            cast: &cast,
+            liars: &BTreeSet::new(),
+            stores: &BTreeMap::new(),
+            signatures,
+            accepted: &BTreeMap::from([(B256::repeat_byte(9), Bytes::from_static(b"payload"))]),
+            batches: &[],
+            recorded,
+            reverted,
+        };
+        check(&history, &mut StdRng::seed_from_u64(1)).join("\n")
+    }
+
+    #[test]
+    fn what_was_taken_and_is_gone_is_found() {
+        let found = breaches(&[], &[], 0);
+        assert!(found.contains("was taken and is gone"), "{found}");
+        assert_eq!(found.lines().count(), 1, "{found}");
+    }
+
+    #[test]
+    fn a_number_posted_twice_and_what_nobody_has_are_found() {
+        let found = breaches(&[recorded(3, 1), recorded(3, 2)], &[], 0);
+        assert!(found.contains("batch 3 is on L1 twice"), "{found}");
+        assert!(found.contains("unknown to the aggregator"), "{found}");
+        assert!(found.contains("is named by the certificate"), "{found}");
+        assert!(found.contains("nobody has the record"), "{found}");
+        assert!(!breaches(&[recorded(3, 1), recorded(4, 2)], &[], 0).contains("twice"));
+        assert!(breaches(&[], &[], 2).contains("2 transactions were paid for twice"));
+    }
+
+    #[test]
+    fn a_signature_without_a_row_is_found() {
+        let digest = BatchDigest(B256::repeat_byte(7));
+        let found = breaches(&[], &[Signature { seat: Seat(2), digest, is_stored: false }], 0);
+        assert!(found.contains("before it was stored"), "{found}");
+        assert!(found.contains("and does not hold it"), "{found}");
+    }
+}
