@@ -181,6 +181,27 @@ pub fn write_aggregator(
     write(folder, "aggregator.toml", &config)
 }
 
+/// Changes a configuration that was written: tables are merged, everything else is replaced.
+pub fn change(file: &Path, changes: &Table) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut config: Table = toml::from_str(&fs::read_to_string(file).context(file.display())?)?;
+    merge(&mut config, changes);
+    fs::write(file, toml::to_string(&config)?).context(file.display())
+}
+
+fn merge(into: &mut Table, changes: &Table) {
+    for (key, change) in changes {
+        match (into.get_mut(key), change) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            _ => {
+                into.insert(key.clone(), change.clone());
+            }
+        }
+    }
+}
+
 fn write(folder: &Path, name: &str, config: &Table) -> Result<PathBuf> {
     fs::create_dir_all(folder).context(folder.display())?;
     let file = folder.join(name);

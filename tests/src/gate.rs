@@ -1,15 +1,22 @@
 //! A gate in front of a server: its address stays while the server comes and goes, and it can be shut, held or made to babble.
+//! What passes an open gate passes in its weather: late, in fits, cut off, or in one direction alone.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::failure::{Context, Result};
+
+/// Bytes that pass at once.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// What becomes of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +31,61 @@ pub enum Mode {
     Babble,
 }
 
+/// What the network does to what passes. Changes reach connections that stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Weather {
+    /// Each piece, in either direction, comes so much later.
+    pub delay: Duration,
+    /// Pieces of a thousand that are lost and come again only after [`Weather::stall`].
+    pub stalls_per_mille: u32,
+    /// What a lost piece costs.
+    pub stall: Duration,
+    /// Pieces of a thousand after which the connection is cut.
+    pub resets_per_mille: u32,
+    /// Nothing passes from the client to the server; what was sent waits.
+    pub cut_to_server: bool,
+    /// Nothing passes from the server to the client; what was sent waits.
+    pub cut_to_client: bool,
+    /// Of which pieces it hits, and how.
+    pub seed: u64,
+}
+
+impl Weather {
+    /// Nothing happens.
+    pub const CALM: Self = Self {
+        delay: Duration::ZERO,
+        stalls_per_mille: 0,
+        stall: Duration::ZERO,
+        resets_per_mille: 0,
+        cut_to_server: false,
+        cut_to_client: false,
+        seed: 0,
+    };
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    ToServer,
+    ToClient,
+}
+
+impl Direction {
+    const fn is_cut(self, weather: &Weather) -> bool {
+        match self {
+            Self::ToServer => weather.cut_to_server,
+            Self::ToClient => weather.cut_to_client,
+        }
+    }
+}
+
 /// A gate; a change of mode cuts what is connected.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
+    weather: watch::Sender<Weather>,
+    /// Where it was open to last.
+    server: Mutex<Option<SocketAddr>>,
     connections: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
@@ -39,17 +96,18 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
         let address = listener.local_addr().context("the port")?;
         let (mode, watched) = watch::channel(Mode::Shut);
+        let (weather, felt) = watch::channel(Weather::CALM);
         let connections = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             loop {
                 if let Ok((client, _)) = listener.accept().await {
-                    count.fetch_add(1, Ordering::Relaxed);
-                    tokio::spawn(serve(client, watched.clone()));
+                    let number = count.fetch_add(1, Ordering::Relaxed);
+                    tokio::spawn(serve(client, watched.clone(), felt.clone(), number));
                 }
             }
         });
-        Ok(Self { address, mode, connections, task })
+        Ok(Self { address, mode, weather, server: Mutex::default(), connections, task })
     }
 
     /// Where it listens.
@@ -69,7 +127,23 @@ impl Gate {
 
     /// Changes its mode.
     pub fn set(&self, mode: Mode) {
+        if let Mode::Open(server) = mode {
+            *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        }
         self.mode.send_replace(mode);
+    }
+
+    /// Opens it to where it was open last; leaves it where it never was.
+    pub fn reopen(&self) {
+        let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = server {
+            self.set(Mode::Open(server));
+        }
+    }
+
+    /// Changes the weather; nothing is cut by the change itself.
+    pub fn set_weather(&self, weather: Weather) {
+        self.weather.send_replace(weather);
     }
 }
 
@@ -79,22 +153,68 @@ impl Drop for Gate {
     }
 }
 
-async fn serve(client: TcpStream, mut mode: watch::Receiver<Mode>) {
+async fn serve(
+    client: TcpStream,
+    mut mode: watch::Receiver<Mode>,
+    weather: watch::Receiver<Weather>,
+    number: u64,
+) {
     let now = *mode.borrow_and_update();
     let changed = mode.changed();
     tokio::select! {
-        () = treat(client, now) => {}
+        () = treat(client, now, weather, number) => {}
         _ = changed => {}
     }
 }
 
-async fn treat(mut client: TcpStream, mode: Mode) {
+/// Passes everything on, in whatever weather, until either side goes away: that is what gates are for.
+async fn relay(client: TcpStream, server: TcpStream, weather: watch::Receiver<Weather>, number: u64) {
+    // Small messages must not wait for one another here.
+    if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
+        return;
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = pump(from_client, to_server, Direction::ToServer, weather.clone(), number * 2) => {}
+        () = pump(from_server, to_client, Direction::ToClient, weather.clone(), number * 2 + 1) => {}
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    direction: Direction,
+    mut weather: watch::Receiver<Weather>,
+    stream: u64,
+) {
+    let mut dice = StdRng::seed_from_u64(weather.borrow().seed.wrapping_add(stream));
+    let mut piece = vec![0; PIECE_BYTES];
+    while let Ok(length) = from.read(&mut piece).await {
+        if length == 0 {
+            return;
+        }
+        let now = *weather.borrow();
+        let stalled = dice.random_range(0..1000) < now.stalls_per_mille;
+        let late = if stalled { now.delay + now.stall } else { now.delay };
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
+        if dice.random_range(0..1000) < now.resets_per_mille
+            || weather.wait_for(|weather| !direction.is_cut(weather)).await.is_err()
+            || to.write_all(&piece[..length]).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn treat(mut client: TcpStream, mode: Mode, weather: watch::Receiver<Weather>, number: u64) {
     match mode {
         Mode::Shut => {}
         Mode::Open(server) => {
-            if let Ok(mut server) = TcpStream::connect(server).await {
-                // Either side may go away at any time: that is what gates are for.
-                let _ = copy_bidirectional(&mut client, &mut server).await;
+            if let Ok(server) = TcpStream::connect(server).await {
+                relay(client, server, weather, number).await;
             }
         }
         Mode::Silent => {

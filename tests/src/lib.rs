@@ -2,18 +2,23 @@
 
 pub mod command;
 pub mod configuration;
+pub mod death;
 pub mod disperser;
 pub mod failure;
 pub mod gate;
+pub mod history;
 pub mod keys;
 pub mod liar;
+pub mod measure;
 pub mod network;
 pub mod operator;
 pub mod pki;
+pub mod postgres;
 pub mod process;
 pub mod rollup;
 pub mod rpc;
 pub mod settlement;
+pub mod traffic;
 pub mod wait;
 
 pub use failure::{Context, Failure, Result};

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tonic::Status;
 use tonic::transport::Channel;
+use url::Url;
 
 use crate::configuration::{self, Tls};
 use crate::failure::{Context, Failure, Result};
@@ -31,6 +32,11 @@ use crate::wait;
 
 /// The rollup's settlement contract: an address of which the service needs nothing but its name.
 const ROLLUP: Address = Address::repeat_byte(0x11);
+
+/// How often a service is started whose database is not there yet.
+const START_ATTEMPTS_MAX: u32 = 20;
+/// Between two starts.
+const START_PAUSE: Duration = Duration::from_millis(250);
 
 /// Which system to start.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +71,35 @@ pub struct NetworkTls {
     pub towards_members: Tls,
 }
 
+/// What differs from an ordinary system.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Which connections are encrypted.
+    pub tls: NetworkTls,
+    /// The PostgreSQL server, where that is the backend and it is not the one that all tests share.
+    pub postgres: Option<Url>,
+    /// Where the files of SQLite lie, a folder each; below the temporary folder without it.
+    pub folder: Option<PathBuf>,
+    /// Settings of members that replace the usual ones.
+    pub node: toml::Table,
+    /// The same of the aggregator.
+    pub aggregator: toml::Table,
+}
+
+impl Plan {
+    async fn database(&self, backend: Backend, name: &str) -> Result<TestDatabase> {
+        match (backend, &self.postgres, &self.folder) {
+            (Backend::Postgres, Some(server), _) => Ok(TestDatabase::postgres_at(server.clone()).await),
+            (Backend::Sqlite, _, Some(folder)) => {
+                let folder = folder.join(name);
+                fs::create_dir_all(&folder).context(folder.display())?;
+                Ok(TestDatabase::sqlite_in(&folder))
+            }
+            (backend, _, _) => Ok(TestDatabase::new(backend).await),
+        }
+    }
+}
+
 /// A process, its gates, and all it needs to start again.
 pub struct Service {
     name: String,
@@ -74,27 +109,89 @@ pub struct Service {
     process: Option<Process>,
     gates: Vec<(&'static str, Gate)>,
     database: TestDatabase,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Service {
     /// Starts it, waits until it says where it listens, and opens its gates.
     pub async fn start(&mut self) -> Result<()> {
-        let ready = self.folder.join("ready.json");
+        self.launch()?;
+        self.await_ready().await
+    }
+
+    /// Its environment at the next start, beside this process's own.
+    pub fn set_environment(&mut self, environment: &[(&'static str, String)]) {
+        self.environment = environment.to_vec();
+    }
+
+    /// Starts it, and again where it ended instead, as whoever runs a service does.
+    pub async fn start_until_it_stays(&mut self) -> Result<()> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.start().await {
+                Ok(()) => return Ok(()),
+                Err(_) if attempts < START_ATTEMPTS_MAX && !self.is_running() => {
+                    tokio::time::sleep(START_PAUSE).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Starts it, and waits for nothing.
+    pub fn launch(&mut self) -> Result<()> {
+        let ready = self.ready_file();
         match fs::remove_file(&ready) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).context(ready.display()),
         }
-        let arguments = configuration::arguments(&self.config, &ready);
-        let log = self.folder.join("log");
-        let mut process = Process::start(&self.name, &self.program, arguments, &log)?;
-        let listening = configuration::wait_ready(&mut process, &ready).await?;
+        let mut command = std::process::Command::new(&self.program);
+        command.args(configuration::arguments(&self.config, &ready)).envs(self.environment.iter().cloned());
+        self.process = Some(Process::spawn(&self.name, command, &self.folder.join("log"))?);
+        Ok(())
+    }
+
+    /// Waits until what was launched says where it listens, and opens its gates.
+    pub async fn await_ready(&mut self) -> Result<()> {
+        let ready = self.ready_file();
+        let process = self.process.as_mut().context(&self.name)?;
+        let listening = configuration::wait_ready(process, &ready).await?;
         for (listener, gate) in &self.gates {
             let address = listening.get(*listener).context(listener)?;
             gate.set(Mode::Open(*address));
         }
-        self.process = Some(process);
         Ok(())
+    }
+
+    fn ready_file(&self) -> PathBuf {
+        self.folder.join("ready.json")
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its configuration's file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its database.
+    pub fn database(&self) -> &TestDatabase {
+        &self.database
+    }
+
+    /// Whether its process was started and has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.exited().is_none())
+    }
+
+    /// All its gates.
+    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.gates.iter().map(|(_, gate)| gate)
     }
 
     /// kill −9. Its gates cut what is connected and refuse what comes.
@@ -139,6 +236,11 @@ impl Service {
     /// The running process.
     pub fn process(&mut self) -> Result<&mut Process> {
         self.process.as_mut().context(&self.name)
+    }
+
+    /// The end of its log.
+    pub fn log_end(&self) -> String {
+        self.process.as_ref().map(Process::log_end).unwrap_or_default()
     }
 
     /// The gate of one of its listeners.
@@ -211,7 +313,12 @@ impl Network {
 
     /// The same with TLS.
     pub async fn start_with(shape: Shape, tls: &NetworkTls) -> Result<Self> {
-        let mut this = Self::prepare_with(shape, tls).await?;
+        Self::start_as(shape, &Plan { tls: tls.clone(), ..Plan::default() }).await
+    }
+
+    /// The same with whatever differs.
+    pub async fn start_as(shape: Shape, plan: &Plan) -> Result<Self> {
+        let mut this = Self::prepare_as(shape, plan).await?;
         for member in &mut this.members {
             member.service.start().await?;
         }
@@ -221,10 +328,12 @@ impl Network {
 
     /// The same, with no process started but the chain.
     pub async fn prepare(shape: Shape) -> Result<Self> {
-        Self::prepare_with(shape, &NetworkTls::default()).await
+        Self::prepare_as(shape, &Plan::default()).await
     }
 
-    async fn prepare_with(shape: Shape, tls: &NetworkTls) -> Result<Self> {
+    /// The same with whatever differs.
+    pub async fn prepare_as(shape: Shape, plan: &Plan) -> Result<Self> {
+        let tls = &plan.tls;
         let folder = TempDir::with_prefix("dac-network-").context("a temporary folder")?;
         let anvil = Anvil::start().await;
         let l1 = Gate::new().await?;
@@ -249,7 +358,7 @@ impl Network {
         for (seat, gates) in Seat::all(shape.n).zip(gates) {
             let name = format!("member-{seat}");
             let folder = folder.path().join(&name);
-            let database = TestDatabase::new(shape.backend).await;
+            let database = plan.database(shape.backend, &name).await?;
             let key = keys::bls(&folder, &committee.members[seat.index()].secret_key)?;
             let config = configuration::write_node(
                 &folder,
@@ -259,14 +368,16 @@ impl Network {
                 &tls.dispersal,
                 &tls.retrieval,
             )?;
+            configuration::change(&config, &plan.node)?;
             let program = program("dac-node")?;
-            let service = Service { name, program, folder, config, process: None, gates, database };
+            let (process, environment) = (None, Vec::new());
+            let service = Service { name, program, folder, config, process, gates, database, environment };
             members.push(Member { seat, service });
         }
         let api = Gate::new().await?;
         let name = "aggregator".to_owned();
         let aggregator_folder = folder.path().join(&name);
-        let database = TestDatabase::new(shape.backend).await;
+        let database = plan.database(shape.backend, &name).await?;
         let key = keys::ethereum(&aggregator_folder, &disperser)?;
         let config = configuration::write_aggregator(
             &aggregator_folder,
@@ -277,6 +388,7 @@ impl Network {
             &tls.aggregator,
             &tls.towards_members,
         )?;
+        configuration::change(&config, &plan.aggregator)?;
         let aggregator = Service {
             name,
             program: program("dac-aggregator")?,
@@ -285,6 +397,7 @@ impl Network {
             process: None,
             gates: vec![(configuration::API, api)],
             database,
+            environment: Vec::new(),
         };
         Ok(Self { aggregator, members, l1, committee, anvil, rollup, shape, folder })
     }
@@ -344,6 +457,20 @@ impl Network {
     /// Follows a batch until it is recorded on L1.
     pub async fn posted(&self, batch: &v1::Batch) -> Result<v1::Batch> {
         self.reaches(batch, &[v1::BatchState::Posted]).await
+    }
+
+    /// Members and aggregator, whoever of them is not running, started again. How many were not.
+    pub async fn revive(&mut self) -> Result<u64> {
+        let mut revived = 0;
+        let services = self.members.iter_mut().map(|member| &mut member.service);
+        for service in services.chain([&mut self.aggregator]) {
+            service.set_environment(&[]);
+            if !service.is_running() {
+                service.start_until_it_stays().await?;
+                revived += 1;
+            }
+        }
+        Ok(revived)
     }
 
     /// How often the log has recorded this digest: by the chain's own account.

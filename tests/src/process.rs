@@ -56,17 +56,23 @@ impl Process {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn(name, command, log)
+    }
+
+    /// Runs a command with its output appended to `log`.
+    pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).context(folder.display())?;
         }
         let file = File::options().create(true).append(true).open(log).context(log.display())?;
-        let child = Command::new(program)
-            .args(arguments)
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("a second handle of a log")?)
             .stderr(file)
             .spawn()
-            .context(program.display())?;
+            .context(name)?;
         Ok(Self { name: name.to_owned(), log: log.to_owned(), child, exited: None })
     }
 
@@ -137,7 +143,8 @@ impl Process {
         status.map_err(|failure| Failure::new(format!("{failure}\n{}", self.log_end())))
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
         kill_process(id, signal).context(&self.name)
     }

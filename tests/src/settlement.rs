@@ -195,10 +195,19 @@ impl RollupNetwork {
         transition: Transition,
         proof: Bytes,
     ) -> Result<BatchStatus> {
+        let signed = self.sign_proof(digest, transition, proof)?;
+        Ok(self.client()?.submit_proof(&signed, SubmitOptions::default()).await?)
+    }
+
+    fn sign_proof(&self, digest: BatchDigest, transition: Transition, proof: Bytes) -> Result<SignedProof> {
         let rollup = &self.network.rollup;
         let sign = |hash| Ok::<_, String>(*sign(&rollup.poster, hash).as_bytes());
-        let signed = SignedProof::sign(&rollup.domain, digest, transition, proof, sign)?;
-        Ok(self.client()?.submit_proof(&signed, SubmitOptions::default()).await?)
+        Ok(SignedProof::sign(&rollup.domain, digest, transition, proof, sign)?)
+    }
+
+    /// The proof of a batch that is what it should be, as its poster signs it.
+    pub fn signed_proof(&self, digest: BatchDigest, batch: &ProvedBatch) -> Result<SignedProof> {
+        self.sign_proof(digest, batch.sealed.transition, batch.proof.clone())
     }
 
     /// Hands in the proof of a batch that is what it should be.

@@ -27,7 +27,8 @@ pub const POSTGRES_URL_VARIABLE: &str = "DAC_TEST_POSTGRES_URL";
 #[derive(Debug)]
 pub struct TestDatabase {
     options: DatabaseOptions,
-    folder: Option<TempDir>,
+    /// Where its file is, and goes with it.
+    _folder: Option<TempDir>,
 }
 
 impl TestDatabase {
@@ -42,13 +43,22 @@ impl TestDatabase {
     /// A file in a folder of its own.
     pub fn sqlite() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        Self { options: DatabaseOptions::sqlite(folder.path().join("test.db")), folder: Some(folder) }
+        Self { options: DatabaseOptions::sqlite(folder.path().join("test.db")), _folder: Some(folder) }
+    }
+
+    /// A file in this folder, which is the caller's and stays.
+    pub fn sqlite_in(folder: &Path) -> Self {
+        Self { options: DatabaseOptions::sqlite(folder.join("test.db")), _folder: None }
     }
 
     /// A schema of its own on a throw-away server.
     pub async fn postgres() -> Self {
+        Self::postgres_at(postgres_url().parse().expect("a URL of the PostgreSQL server for tests")).await
+    }
+
+    /// A schema of its own on this server.
+    pub async fn postgres_at(mut url: Url) -> Self {
         sqlx::any::install_default_drivers();
-        let mut url: Url = postgres_url().parse().expect("a URL of the PostgreSQL server for tests");
         let schema = unique_name();
         let mut connection = sqlx::AnyConnection::connect(url.as_str())
             .await
@@ -59,7 +69,7 @@ impl TestDatabase {
             .expect("tests may create schemas");
         connection.close().await.expect("a connection closes");
         url.query_pairs_mut().append_pair("options[search_path]", &schema);
-        Self { options: DatabaseOptions::new(DatabaseUrl::Postgres(Box::new(url))), folder: None }
+        Self { options: DatabaseOptions::new(DatabaseUrl::Postgres(Box::new(url))), _folder: None }
     }
 
     /// How to open it; as often as a test likes, as a restarted process would.
@@ -79,7 +89,10 @@ impl TestDatabase {
 
     /// The file, where it is one: for tests that damage it.
     pub fn file(&self) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.path().join("test.db"))
+        match &self.options.url {
+            DatabaseUrl::Sqlite(path) => Some(path.clone()),
+            DatabaseUrl::Postgres(_) => None,
+        }
     }
 }
 

@@ -1,0 +1,106 @@
+//! kill −9: at a fail point, and at any time.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use dac_runtime::failpoint::{ALL, FailPoint, Passed};
+use rand::Rng;
+use rand::seq::SliceRandom;
+
+use crate::failure::{Context, Failure, Result};
+use crate::network::{Member, Service};
+use crate::wait;
+
+/// The signal's number.
+const SIGKILL: i32 = 9;
+/// Longest rest of the dead.
+const REST_MAX_MS: u64 = 120;
+/// Longest life of a process that is killed at any time.
+const LIFE_MAX_MS: u64 = 700;
+/// Passes of a fail point until it kills, at most.
+const PASSES_MAX: u64 = 3;
+/// What leaves the staged rows that a start sweeps.
+const LEAVES_UPLOADS: &str = "node.store.stage_after_commit";
+
+/// Fail points of a program that batches pass in this way.
+pub fn points(program: &str, passed: &[Passed]) -> Vec<FailPoint> {
+    let mine = ALL.iter().filter(|point| point.name.starts_with(program) && passed.contains(&point.passed));
+    mine.copied().collect()
+}
+
+/// Starts a service, which must not be running, so that it dies at this pass of a fail point, and waits for that.
+pub async fn dies_at(service: &mut Service, name: &str, pass: u64) -> Result<()> {
+    service.set_environment(&[("DAC_FAILPOINT", format!("{name}={pass}"))]);
+    service.launch()?;
+    if let Err(failure) = service.await_ready().await
+        && service.is_running()
+    {
+        return Err(failure);
+    }
+    let what = format!("{} to die at {name}", service.name());
+    let process = service.process()?;
+    let status = wait::until(&what, wait::LIMIT, async || process.exited()).await;
+    let status =
+        status.map_err(|failure| Failure::new(format!("{failure}\n{}", service.log_end()))).context(name)?;
+    let process = service.process()?;
+    let said = format!("fail point {name}: killed at pass {pass}");
+    if status.signal() != Some(SIGKILL) || !process.log().contains(&said) {
+        let end = process.log_end();
+        return Err(Failure::new(format!(
+            "{} ended with {status}, not at {name}: are programs built with fail points?\n{end}",
+            process.name()
+        )));
+    }
+    service.kill();
+    Ok(())
+}
+
+async fn rest(dice: &mut impl Rng, longest: u64) {
+    let time = Duration::from_millis(dice.random_range(0..=longest));
+    tokio::time::sleep(time).await;
+}
+
+/// Each of these fail points in a random order; the service ends running. How many deaths it died.
+pub async fn dies_everywhere(
+    service: &mut Service,
+    points: &[FailPoint],
+    dice: &mut impl Rng,
+) -> Result<u64> {
+    let mut points = points.to_vec();
+    points.shuffle(dice);
+    let mut deaths = 0;
+    service.kill();
+    for point in points {
+        if point.passed == Passed::EachStartAfterUploads {
+            dies_at(service, LEAVES_UPLOADS, 1).await?;
+            dies_at(service, point.name, 1).await?;
+            deaths += 2;
+        } else {
+            // A process starts once.
+            let passes = if point.passed == Passed::EachStart { 1 } else { PASSES_MAX };
+            dies_at(service, point.name, dice.random_range(1..=passes)).await?;
+            deaths += 1;
+        }
+        rest(dice, REST_MAX_MS).await;
+    }
+    service.set_environment(&[]);
+    service.start().await?;
+    Ok(deaths)
+}
+
+/// Lives for a while, is killed, and starts again.
+pub async fn dies_at_any_time(service: &mut Service, dice: &mut impl Rng) -> Result<()> {
+    rest(dice, LIFE_MAX_MS).await;
+    service.kill();
+    rest(dice, REST_MAX_MS).await;
+    service.start().await
+}
+
+/// One member after the other, whichever comes.
+pub async fn members_die_at_any_time(members: &mut [Member], deaths: u64, dice: &mut impl Rng) -> Result<()> {
+    for _ in 0..deaths {
+        let chosen = dice.random_range(0..members.len());
+        dies_at_any_time(&mut members[chosen].service, dice).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! A PostgreSQL server of one test's own, to be killed: its postmaster, a backend, all of it at once.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use dac_database::sqlx::{self, Connection};
+use rand::Rng;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::failure::{Context, Failure, Result};
+use crate::process::Process;
+use crate::wait;
+
+/// Longer than crash recovery of the little that tests write takes.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a killed postmaster's backends may take to notice.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(1);
+/// Between two attempts to start: backends of a killed postmaster must end first.
+const START_PAUSE: Duration = Duration::from_millis(100);
+
+/// The unprivileged user under whom the server runs where tests run as root, which it refuses.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    user: u32,
+    group: u32,
+}
+
+/// A server in a folder of its own, reached by a socket there; stopped when dropped.
+pub struct Cluster {
+    programs: PathBuf,
+    /// Short: sockets have short names.
+    folder: TempDir,
+    data: PathBuf,
+    owner: Option<Owner>,
+    server: Option<Process>,
+    starts: u32,
+}
+
+impl Cluster {
+    /// Sets one up and starts it.
+    pub async fn start() -> Result<Self> {
+        Self::start_with_data(None).await
+    }
+
+    /// The same with its data in this folder, which must not exist yet but in a folder that does.
+    pub async fn start_with_data(data: Option<PathBuf>) -> Result<Self> {
+        let programs = programs()?;
+        let folder = TempDir::with_prefix_in("dac-cluster-", "/tmp").context("a folder in /tmp")?;
+        let owner = owner()?;
+        let data = data.unwrap_or_else(|| folder.path().join("data"));
+        if let Some(owner) = owner {
+            for path in [folder.path(), data.parent().context("the data's folder")?] {
+                chown(path, Some(owner.user), Some(owner.group)).context(path.display())?;
+            }
+        }
+        let mut this = Self { programs, folder, data, owner, server: None, starts: 0 };
+        let mut initdb = this.command("initdb");
+        initdb.arg("-D").arg(&this.data);
+        // Its own synchronisation is for the data of people.
+        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        let output = tokio::task::spawn_blocking(move || initdb.output()).await.context("initdb")??;
+        if !output.status.success() {
+            return Err(Failure::new(format!("initdb: {}", String::from_utf8_lossy(&output.stderr))));
+        }
+        this.launch().await?;
+        Ok(this)
+    }
+
+    /// How programs reach it.
+    pub fn url(&self) -> Url {
+        let url = format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display());
+        url.parse().expect("a path without special characters")
+    }
+
+    /// Starts it again and waits until it takes connections.
+    pub async fn launch(&mut self) -> Result<()> {
+        sqlx::any::install_default_drivers();
+        let deadline = tokio::time::Instant::now() + START_LIMIT;
+        loop {
+            self.starts += 1;
+            let mut command = self.command("postgres");
+            let socket = format!("unix_socket_directories={}", self.folder.path().display());
+            command.arg("-D").arg(&self.data);
+            for setting in ["listen_addresses=", &socket, "max_connections=200", "shared_buffers=32MB"] {
+                command.args(["-c", setting]);
+            }
+            let log = self.folder.path().join("server.log");
+            let mut server = Process::spawn("postgres", command, &log)?;
+            let url = self.url();
+            let answers = wait::until("PostgreSQL to take connections or to end", START_LIMIT, async || {
+                if server.exited().is_some() {
+                    return Some(false);
+                }
+                let connection = sqlx::AnyConnection::connect(url.as_str()).await.ok()?;
+                connection.close().await.ok().map(|()| true)
+            });
+            if answers.await? {
+                self.server = Some(server);
+                return Ok(());
+            }
+            // Backends of a killed postmaster still hold the shared memory.
+            if tokio::time::Instant::now() >= deadline {
+                return Err(Failure::new(format!("PostgreSQL does not start\n{}", server.log_end())));
+            }
+            tokio::time::sleep(START_PAUSE).await;
+        }
+    }
+
+    /// kill −9 of the postmaster. Its backends notice and end, but for those that wait for a lock of one that has ended: after a
+    /// moment these are killed as well, as PostgreSQL's own hint tells operators to do.
+    pub async fn kill(&mut self) -> Result<()> {
+        let orphans = self.backends()?;
+        self.server = None;
+        let deadline = tokio::time::Instant::now() + ORPHANS_LIMIT;
+        for orphan in orphans {
+            while self.is_ours(orphan) {
+                if tokio::time::Instant::now() >= deadline {
+                    // It may end by itself this very moment.
+                    let _ = kill_process(orphan, Signal::KILL);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The postmaster's children.
+    fn backends(&self) -> Result<Vec<Pid>> {
+        let postmaster = self.server.as_ref().context("a running server")?.id();
+        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))
+            .context("the postmaster's children")?;
+        Ok(children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect())
+    }
+
+    /// Whether a process runs that works on this server's data.
+    fn is_ours(&self, process: Pid) -> bool {
+        let folder = fs::read_link(format!("/proc/{}/cwd", process.as_raw_nonzero()));
+        folder.is_ok_and(|folder| folder == self.data)
+    }
+
+    /// An immediate stop: all processes of it end at once, as they stand.
+    pub async fn stop_immediately(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("a running server")?;
+        server.signal(Signal::QUIT)?;
+        wait::until("PostgreSQL to stop", START_LIMIT, async || server.exited()).await?;
+        Ok(())
+    }
+
+    /// kill −9 of one of its processes, whichever: it throws all sessions out and recovers. False where there was none.
+    pub fn kill_backend(&self, dice: &mut impl Rng) -> Result<bool> {
+        let backends = self.backends()?;
+        if backends.is_empty() {
+            return Ok(false);
+        }
+        // It may have ended by itself meanwhile.
+        Ok(kill_process(backends[dice.random_range(0..backends.len())], Signal::KILL).is_ok())
+    }
+
+    /// Waits until it takes connections again after a backend's death.
+    pub async fn recovered(&self) -> Result<()> {
+        let url = self.url();
+        wait::until("PostgreSQL to recover", START_LIMIT, async || {
+            let connection = sqlx::AnyConnection::connect(url.as_str()).await.ok()?;
+            connection.close().await.ok()
+        })
+        .await
+    }
+
+    /// Its log, for failures.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.current_dir(self.folder.path());
+        if let Some(owner) = self.owner {
+            command.uid(owner.user).gid(owner.group);
+        }
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            // All of its processes end with it; after SIGKILL they would outlive it a little.
+            let _ = server.signal(Signal::QUIT);
+            let ended = std::time::Instant::now() + Duration::from_secs(10);
+            while server.exited().is_none() && std::time::Instant::now() < ended {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+/// The folder with initdb and postgres: from PATH, else the newest of Debian's.
+fn programs() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut debian: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    debian.sort_by_key(|folder| version(folder));
+    folders.extend(debian.into_iter().rev());
+    let found = folders.into_iter().find(|folder| is_program(&folder.join("initdb")));
+    let folder =
+        found.context("initdb, in PATH or in /usr/lib/postgresql: tools/with-postgres installs it")?;
+    // What PATH names may be a link to where all of it is.
+    let initdb = fs::canonicalize(folder.join("initdb")).context("initdb")?;
+    Ok(initdb.parent().context("its folder")?.to_owned())
+}
+
+fn version(folder: &Path) -> u32 {
+    let name = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    name.and_then(|name| name.parse().ok()).unwrap_or(0)
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file()
+}
+
+fn owner() -> Result<Option<Owner>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let users = fs::read_to_string("/etc/passwd").context("/etc/passwd")?;
+    let find = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some(Owner { user: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()? })
+    };
+    Ok(Some(
+        find("postgres").or_else(|| find("nobody")).context("a user for PostgreSQL: postgres or nobody")?,
+    ))
+}

@@ -1,0 +1,233 @@
+//! kill −9 of members, aggregator and PostgreSQL, at every durable step and at any time, while a rollup submits batch after
+//! batch: what was accepted reaches L1 once, what was signed is served, and nothing that was sent lacks its stored row.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use dac_database::Backend;
+use dac_runtime::failpoint::{ALL, Passed};
+use dac_tests::measure::{self, Measure, Promise};
+use dac_tests::network::{Network, Plan, Shape};
+use dac_tests::postgres::Cluster;
+use dac_tests::settlement::RollupNetwork;
+use dac_tests::traffic::{Traffic, TrafficPlan};
+use dac_tests::{Failure, Result, death, history};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// Times that each fail point kills, in CI's run.
+const ROUNDS: u64 = 4;
+/// Deaths of members, and as many of the aggregator, at any time.
+const DEATHS: u64 = 65;
+/// Deaths of PostgreSQL or its parts, and of those who use it.
+const DATABASE_DEATHS: u64 = 60;
+/// What batches pass in the stream of batches here.
+const PASSED_BY_BATCHES: [Passed; 5] = [
+    Passed::EachStart,
+    Passed::EachStartAfterUploads,
+    Passed::EachBatch,
+    Passed::EachLargeBatch,
+    Passed::EachExpiry,
+];
+
+/// Batches of all sizes and lifetimes: some pass every staging, some expire and are deleted.
+fn everything(seed: u64) -> TrafficPlan {
+    TrafficPlan {
+        large_every: 4,
+        // Two members' shards rebuild it, so each is of more rows than one transaction stages.
+        large_bytes: 2_700_000,
+        short_every: 3,
+        short_seconds: 12,
+        ..TrafficPlan::small(seed)
+    }
+}
+
+/// Members that delete soon after expiry.
+fn forgetful() -> Result<Plan> {
+    let node = toml::toml! {
+        [retention]
+        slack = "1s"
+        interval = "500ms"
+    };
+    Ok(Plan { node, ..Plan::default() })
+}
+
+#[test]
+fn every_fail_point_has_a_test_that_dies_there() {
+    let tried: BTreeSet<&str> = PASSED_BY_BATCHES
+        .iter()
+        .chain(&[Passed::EachSettlement])
+        .flat_map(|&passed| death::points("", &[passed]))
+        .map(|point| point.name)
+        .collect();
+    let all = ALL.iter().filter(|point| point.passed != Passed::Never).map(|point| point.name);
+    assert_eq!(tried, all.collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_every_fail_point_loses_nothing() -> Result<()> {
+    let name = "kills::a_death_at_every_fail_point_loses_nothing";
+    let (mut measure, seed) = (Measure::begin(Promise::EveryFailPoint, name), measure::seed(name));
+    let mut network = Network::start_as(Shape::SMALL, &forgetful()?).await?;
+    let traffic = Traffic::start(&network, 1, everything(seed))?;
+    let rounds = ROUNDS * measure::scale();
+    let (of_node, of_aggregator) =
+        (death::points("node.", &PASSED_BY_BATCHES), death::points("aggregator.", &PASSED_BY_BATCHES));
+    let Network { members, aggregator, .. } = &mut network;
+    let members_die = async {
+        let mut dice = StdRng::seed_from_u64(seed ^ 1);
+        let (mut deaths, mut seats) = (0, (0..members.len()).cycle());
+        for _ in 0..rounds {
+            let seat = seats.next().unwrap_or_default();
+            deaths += death::dies_everywhere(&mut members[seat].service, &of_node, &mut dice).await?;
+        }
+        Ok::<_, Failure>(deaths)
+    };
+    let aggregator_dies = async {
+        let mut dice = StdRng::seed_from_u64(seed ^ 2);
+        let mut deaths = 0;
+        for _ in 0..rounds {
+            deaths += death::dies_everywhere(aggregator, &of_aggregator, &mut dice).await?;
+        }
+        Ok::<_, Failure>(deaths)
+    };
+    let (of_members, of_aggregator) = tokio::try_join!(members_die, aggregator_dies)?;
+    measure.tried(of_members + of_aggregator);
+    println!("{of_members} deaths of members, {of_aggregator} of the aggregator");
+    let accepted = traffic.finish(&network).await?;
+    history::check(&network, &accepted).await?;
+    measure.passed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_any_time_loses_nothing() -> Result<()> {
+    let name = "kills::a_death_at_any_time_loses_nothing";
+    let (mut measure, seed) = (Measure::begin(Promise::SurvivesKills, name), measure::seed(name));
+    let mut network = Network::start(Shape::SMALL).await?;
+    let plan = TrafficPlan { large_every: 7, large_bytes: 2_700_000, ..TrafficPlan::small(seed) };
+    let traffic = Traffic::start(&network, 1, plan)?;
+    let deaths = DEATHS * measure::scale();
+    let Network { members, aggregator, .. } = &mut network;
+    let mut dice = StdRng::seed_from_u64(seed ^ 1);
+    let aggregator_dies = async {
+        let mut dice = StdRng::seed_from_u64(seed ^ 2);
+        for _ in 0..deaths {
+            death::dies_at_any_time(aggregator, &mut dice).await?;
+        }
+        Ok::<_, Failure>(())
+    };
+    tokio::try_join!(death::members_die_at_any_time(members, deaths, &mut dice), aggregator_dies)?;
+    measure.tried(2 * deaths);
+    let accepted = traffic.finish(&network).await?;
+    history::check(&network, &accepted).await?;
+    measure.passed()
+}
+
+/// What is done to a database server and those who use it.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    Postmaster,
+    ImmediateStop,
+    Backend,
+    Member(usize),
+    Aggregator,
+}
+
+impl Blow {
+    fn choose(members: usize, dice: &mut impl Rng) -> Self {
+        match dice.random_range(0..10) {
+            0..3 => Self::Postmaster,
+            3..5 => Self::ImmediateStop,
+            5..8 => Self::Backend,
+            8 => Self::Member(dice.random_range(0..members)),
+            _ => Self::Aggregator,
+        }
+    }
+
+    async fn strike(self, network: &mut Network, cluster: &mut Cluster, dice: &mut StdRng) -> Result<()> {
+        match self {
+            Self::Postmaster => {
+                cluster.kill().await?;
+                cluster.launch().await
+            }
+            Self::ImmediateStop => {
+                cluster.stop_immediately().await?;
+                cluster.launch().await
+            }
+            Self::Backend => {
+                cluster.kill_backend(dice)?;
+                cluster.recovered().await
+            }
+            Self::Member(seat) => {
+                network.members[seat].service.kill();
+                Ok(())
+            }
+            Self::Aggregator => {
+                network.aggregator.kill();
+                Ok(())
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_of_the_database_loses_nothing() -> Result<()> {
+    let name = "kills::a_death_of_the_database_loses_nothing";
+    let (mut measure, seed) = (Measure::begin(Promise::SurvivesDatabaseKills, name), measure::seed(name));
+    let mut cluster = Cluster::start().await?;
+    let shape = Shape { backend: Backend::Postgres, ..Shape::SMALL };
+    let plan = Plan { postgres: Some(cluster.url()), ..Plan::default() };
+    let mut network = Network::start_as(shape, &plan).await?;
+    let plan = TrafficPlan { large_every: 7, large_bytes: 2_700_000, ..TrafficPlan::small(seed) };
+    let mut traffic = Traffic::start(&network, 1, plan)?;
+    let mut dice = StdRng::seed_from_u64(seed ^ 1);
+    for death in 0..DATABASE_DEATHS * measure::scale() {
+        tokio::time::sleep(Duration::from_millis(dice.random_range(0..700))).await;
+        let blow = Blow::choose(network.members.len(), &mut dice);
+        blow.strike(&mut network, &mut cluster, &mut dice).await?;
+        // Whoever was killed is started; and again, where it ends because its database is still recovering.
+        network.revive().await?;
+        measure.tried(1);
+        if death % 8 == 7 {
+            traffic.more(1).await?;
+        }
+    }
+    let accepted = traffic.finish(&network).await?;
+    history::check(&network, &accepted).await?;
+    drop(network);
+    measure.passed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
+    let name = "kills::a_death_on_the_way_to_settlement_settles_once";
+    let mut measure = Measure::begin(Promise::EveryFailPoint, name);
+    let mut rollup = RollupNetwork::start(1).await?;
+    let batch = rollup.batches[0].clone();
+    let digest = rollup.submit(&batch).await?;
+    rollup.certified(digest).await?;
+    for point in death::points("aggregator.", &[Passed::EachSettlement]) {
+        rollup.network.aggregator.kill();
+        // The proof is handed in while the process waits for its death; who hands it in again is told that it is known.
+        let api = rollup.client()?;
+        let proof = rollup.signed_proof(digest, &batch)?;
+        let hands_in = async {
+            while api.submit_proof(&proof, dac_client::SubmitOptions::default()).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            std::future::pending::<Result<()>>().await
+        };
+        tokio::select! {
+            died = death::dies_at(&mut rollup.network.aggregator, point.name, 1) => died?,
+            failed = hands_in => failed?,
+        }
+        measure.tried(1);
+    }
+    rollup.network.aggregator.set_environment(&[]);
+    rollup.network.aggregator.start().await?;
+    rollup.settled(digest).await?;
+    assert_eq!(rollup.settlements().await?.len(), 1, "settled once");
+    rollup.network.aggregator.kill();
+    assert!(rollup.network.retrieve(digest).await? == batch.sealed.payload);
+    measure.passed()
+}
