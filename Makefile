@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust test-guest test-contracts fmt fmt-check lint deny bench clean
+.PHONY: help setup build demo test test-rust reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -34,6 +34,37 @@ test: test-rust test-guest test-contracts ## every test: Rust, whole system on r
 
 test-rust: setup build
 	tools/with-postgres $(CARGO) test --locked --workspace
+
+# The tests that break things, by the names of their files.
+FAULT_TESTS := kills histories storage weather dispersers byzantine
+# Lines of what they measure, the simulation's summaries, the report.
+RELIABILITY_DIR := $(CURDIR)/target/reliability
+# `make reliability RELIABILITY=long` tries everything ten times as often, and many more seeds of the simulation.
+RELIABILITY ?= short
+ifeq ($(RELIABILITY),long)
+RELIABILITY_SCALE ?= 10
+SEEDS_OF_16 ?= 18000
+SEEDS_OF_64 ?= 2000
+else
+RELIABILITY_SCALE ?= 1
+SEEDS_OF_16 ?= 900
+SEEDS_OF_64 ?= 100
+endif
+
+reliability: setup build ## break everything, count, and write docs/reliability.md's table; RELIABILITY=long for hours of it
+	rm -rf $(RELIABILITY_DIR)
+	DAC_RELIABILITY_DIR=$(RELIABILITY_DIR) DAC_RELIABILITY_SCALE=$(RELIABILITY_SCALE) \
+		tools/with-postgres $(CARGO) test --locked --package dac-tests $(FAULT_TESTS:%=--test %) -- --nocapture
+	@$(MAKE) --no-print-directory simulation reliability-report
+
+simulation: build ## the deterministic simulation: 900 seeds of 16 members, 100 of 64
+	@mkdir -p $(RELIABILITY_DIR)
+	target/debug/dac-simulation --seeds $(SEEDS_OF_16) --n 16 --json >$(RELIABILITY_DIR)/simulation-16.json
+	target/debug/dac-simulation --seeds $(SEEDS_OF_64) --n 64 --json >$(RELIABILITY_DIR)/simulation-64.json
+
+# CI's run has the lines of `make test`: it checks that the document's table is of the same tests, and changes nothing.
+reliability-report:
+	target/debug/dac-reliability --folder $(RELIABILITY_DIR) --document docs/reliability.md $(REPORT_OPTIONS)
 
 test-guest:
 	tools/test-guest

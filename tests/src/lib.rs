@@ -3,6 +3,7 @@
 pub mod command;
 pub mod configuration;
 pub mod death;
+pub mod disk;
 pub mod disperser;
 pub mod failure;
 pub mod gate;
@@ -16,6 +17,7 @@ pub mod pki;
 pub mod postgres;
 pub mod process;
 pub mod rollup;
+pub mod rot;
 pub mod rpc;
 pub mod settlement;
 pub mod traffic;

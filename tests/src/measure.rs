@@ -12,6 +12,8 @@ use crate::failure::{Context, Result};
 
 /// The folder that lines go to; without it nothing is written.
 pub const FOLDER_VARIABLE: &str = "DAC_RELIABILITY_DIR";
+/// The file in it.
+pub const LINES_FILE: &str = "lines.jsonl";
 
 /// What the service promises, and a report shows tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -168,7 +170,7 @@ impl Drop for Measure {
 /// Appends a line to the folder's file. Lines are short: each is one write, so those of several processes do not mix.
 pub fn append(folder: &std::path::Path, line: &Line) -> Result<()> {
     fs::create_dir_all(folder).context(folder.display())?;
-    let path = folder.join("lines.jsonl");
+    let path = folder.join(LINES_FILE);
     let mut file = File::options().create(true).append(true).open(&path).context(path.display())?;
     let text = format!("{}\n", serde_json::to_string(line)?);
     file.write_all(text.as_bytes()).context(path.display())

@@ -22,6 +22,7 @@ use tonic::transport::Channel;
 use url::Url;
 
 use crate::configuration::{self, Tls};
+use crate::disk;
 use crate::failure::{Context, Failure, Result};
 use crate::gate::{Gate, Mode};
 use crate::keys;
@@ -110,6 +111,7 @@ pub struct Service {
     gates: Vec<(&'static str, Gate)>,
     database: TestDatabase,
     environment: Vec<(&'static str, String)>,
+    file_bytes_max: Option<u64>,
 }
 
 impl Service {
@@ -122,6 +124,11 @@ impl Service {
     /// Its environment at the next start, beside this process's own.
     pub fn set_environment(&mut self, environment: &[(&'static str, String)]) {
         self.environment = environment.to_vec();
+    }
+
+    /// From the next start on its files cannot grow beyond so many bytes.
+    pub fn limit_files(&mut self, bytes: Option<u64>) {
+        self.file_bytes_max = bytes;
     }
 
     /// Starts it, and again where it ended instead, as whoever runs a service does.
@@ -147,7 +154,7 @@ impl Service {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).context(ready.display()),
         }
-        let mut command = std::process::Command::new(&self.program);
+        let mut command = disk::limited(&self.program, self.file_bytes_max);
         command.args(configuration::arguments(&self.config, &ready)).envs(self.environment.iter().cloned());
         self.process = Some(Process::spawn(&self.name, command, &self.folder.join("log"))?);
         Ok(())
@@ -370,8 +377,17 @@ impl Network {
             )?;
             configuration::change(&config, &plan.node)?;
             let program = program("dac-node")?;
-            let (process, environment) = (None, Vec::new());
-            let service = Service { name, program, folder, config, process, gates, database, environment };
+            let service = Service {
+                name,
+                program,
+                folder,
+                config,
+                process: None,
+                gates,
+                database,
+                environment: Vec::new(),
+                file_bytes_max: None,
+            };
             members.push(Member { seat, service });
         }
         let api = Gate::new().await?;
@@ -398,6 +414,7 @@ impl Network {
             gates: vec![(configuration::API, api)],
             database,
             environment: Vec::new(),
+            file_bytes_max: None,
         };
         Ok(Self { aggregator, members, l1, committee, anvil, rollup, shape, folder })
     }

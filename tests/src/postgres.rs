@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use url::Url;
 
+use crate::disk;
 use crate::failure::{Context, Failure, Result};
 use crate::process::Process;
 use crate::wait;
@@ -39,7 +40,7 @@ pub struct Cluster {
     data: PathBuf,
     owner: Option<Owner>,
     server: Option<Process>,
-    starts: u32,
+    file_bytes_max: Option<u64>,
 }
 
 impl Cluster {
@@ -59,7 +60,7 @@ impl Cluster {
                 chown(path, Some(owner.user), Some(owner.group)).context(path.display())?;
             }
         }
-        let mut this = Self { programs, folder, data, owner, server: None, starts: 0 };
+        let mut this = Self { programs, folder, data, owner, server: None, file_bytes_max: None };
         let mut initdb = this.command("initdb");
         initdb.arg("-D").arg(&this.data);
         // Its own synchronisation is for the data of people.
@@ -78,12 +79,21 @@ impl Cluster {
         url.parse().expect("a path without special characters")
     }
 
+    /// From the next start on its files cannot grow beyond so many bytes.
+    pub fn limit_files(&mut self, bytes: Option<u64>) {
+        self.file_bytes_max = bytes;
+    }
+
+    /// Whether its postmaster runs.
+    pub fn is_running(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|server| server.exited().is_none())
+    }
+
     /// Starts it again and waits until it takes connections.
     pub async fn launch(&mut self) -> Result<()> {
         sqlx::any::install_default_drivers();
         let deadline = tokio::time::Instant::now() + START_LIMIT;
         loop {
-            self.starts += 1;
             let mut command = self.command("postgres");
             let socket = format!("unix_socket_directories={}", self.folder.path().display());
             command.arg("-D").arg(&self.data);
@@ -178,7 +188,7 @@ impl Cluster {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
+        let mut command = disk::limited(&self.programs.join(program), self.file_bytes_max);
         command.current_dir(self.folder.path());
         if let Some(owner) = self.owner {
             command.uid(owner.user).gid(owner.group);

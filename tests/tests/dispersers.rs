@@ -6,6 +6,7 @@ use dac_chain::PrivateKeySigner;
 use dac_coding::testing::{self, Dispersal};
 use dac_proto::reason::Reason;
 use dac_tests::disperser::{Delivery, send};
+use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Member, Network, Shape, real_payload};
 use dac_tests::rollup::{batch_hash, now, sign};
 use dac_tests::rpc;
@@ -54,6 +55,8 @@ fn expected_reason(dispersal: &Dispersal) -> Reason {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_malicious_disperser_gets_the_signatures_it_deserves_and_no_more() -> Result<()> {
+    let name = "dispersers::each_malicious_disperser_gets_the_signatures_it_deserves_and_no_more";
+    let mut measure = Measure::begin(Promise::Byzantine, name);
     let (network, disperser) = members(SEVEN).await?;
     let keys = keys(&network);
     for (number, dispersal) in testing::all(geometry(SEVEN))?.into_iter().enumerate() {
@@ -61,6 +64,7 @@ async fn each_malicious_disperser_gets_the_signatures_it_deserves_and_no_more() 
         let delivery = Delivery::new(&network.rollup, &disperser, number as u64, HashKind::Opaque, dispersal);
         for member in &network.members {
             let passes = delivery.dispersal.seats_that_pass.contains(&member.seat);
+            measure.tried(1);
             match delivery.deliver(member).await {
                 Ok(attestation) => {
                     assert!(passes, "{name}: seat {} signed", member.seat);
@@ -84,7 +88,7 @@ async fn each_malicious_disperser_gets_the_signatures_it_deserves_and_no_more() 
             );
         }
     }
-    Ok(())
+    measure.passed()
 }
 
 #[tokio::test(flavor = "multi_thread")]

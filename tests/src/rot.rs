@@ -1,0 +1,172 @@
+//! What goes wrong on a member's disk while its process is away: a byte changes in a row, a log loses its end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dac_database::sqlx::{self, AssertSqlSafe, Connection, Row};
+use dac_database::{AnyConnection, DatabaseUrl};
+use dac_types::BatchDigest;
+use rand::Rng;
+
+use crate::failure::{Context, Failure, Result};
+use crate::network::Service;
+
+/// What of a stored batch changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A row of its shard.
+    Row,
+    /// The hashes of the shard's chunks.
+    Tree,
+    /// Its record.
+    Record,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Row, Self::Tree, Self::Record];
+
+    const fn place(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Row => (
+                "shard_rows",
+                "data",
+                "shard = (SELECT shard FROM batches WHERE digest = $1) AND row_index = 0",
+            ),
+            Self::Tree => {
+                ("shard_trees", "leaf_hashes", "shard = (SELECT shard FROM batches WHERE digest = $1)")
+            }
+            Self::Record => ("batches", "record", "digest = $1"),
+        }
+    }
+}
+
+/// Flips one bit of a stored batch, wherever the dice say. Which byte it was.
+pub async fn flip(service: &Service, digest: BatchDigest, part: Part, dice: &mut impl Rng) -> Result<usize> {
+    sqlx::any::install_default_drivers();
+    let url = match &service.database().options().url {
+        DatabaseUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
+        DatabaseUrl::Postgres(url) => url.to_string(),
+    };
+    let (table, column, condition) = part.place();
+    let mut connection = AnyConnection::connect(&url).await?;
+    let select = format!("SELECT {column} FROM {table} WHERE {condition}");
+    let row = sqlx::query(AssertSqlSafe(select))
+        .bind(digest.as_bytes().to_vec())
+        .fetch_one(&mut connection)
+        .await
+        .context(format!("{part:?} of {digest}"))?;
+    let mut bytes: Vec<u8> = row.try_get(0)?;
+    let at = dice.random_range(0..bytes.len());
+    bytes[at] ^= 1 << dice.random_range(0..8);
+    let update = format!("UPDATE {table} SET {column} = $2 WHERE {condition}");
+    sqlx::query(AssertSqlSafe(update))
+        .bind(digest.as_bytes().to_vec())
+        .bind(bytes)
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(at)
+}
+
+/// The files of a SQLite database, as they stood.
+#[derive(Clone, Debug)]
+pub struct Files {
+    folder: PathBuf,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Files {
+    /// Reads them.
+    pub fn of(service: &Service) -> Result<Self> {
+        let file = service.database_file().context("a database that is a file")?;
+        let folder = file.parent().context("its folder")?.to_owned();
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&folder).context(folder.display())? {
+            let path = entry.context(folder.display())?.path();
+            files.push((path.clone(), fs::read(&path).context(path.display())?));
+        }
+        Ok(Self { folder, files })
+    }
+
+    /// Puts them back, and takes away whatever came since.
+    pub fn restore(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.folder).context(self.folder.display())? {
+            let path = entry.context(self.folder.display())?.path();
+            fs::remove_file(&path).context(path.display())?;
+        }
+        for (path, bytes) in &self.files {
+            fs::write(path, bytes).context(path.display())?;
+        }
+        Ok(())
+    }
+
+    /// The write-ahead log.
+    pub fn log(&self) -> Result<Log> {
+        let log = self.files.iter().find(|(path, _)| path.to_string_lossy().ends_with("-wal"));
+        let (path, bytes) = log.context("a write-ahead log")?;
+        Log::read(path, bytes)
+    }
+
+    /// Some byte of the database's own file, changed.
+    pub fn flip(&self, dice: &mut impl Rng) -> Result<usize> {
+        let main = self.files.iter().find(|(path, _)| path.extension().is_some_and(|end| end == "db"));
+        let (path, bytes) = main.context("the database's file")?;
+        let mut bytes = bytes.clone();
+        let at = dice.random_range(0..bytes.len());
+        bytes[at] ^= 1 << dice.random_range(0..8);
+        fs::write(path, bytes).context(path.display())?;
+        Ok(at)
+    }
+}
+
+/// SQLite's write-ahead log: a header, then frames of a page each (see "The WAL File Format" in its documentation).
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    page_bytes: usize,
+}
+
+const LOG_HEADER_BYTES: usize = 32;
+const FRAME_HEADER_BYTES: usize = 24;
+
+impl Log {
+    fn read(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let page = bytes.get(8..12).and_then(|bytes| bytes.try_into().ok()).context("a log's header")?;
+        let page_bytes = usize::try_from(u32::from_be_bytes(page))?;
+        if !page_bytes.is_power_of_two() {
+            return Err(Failure::new(format!("a write-ahead log with pages of {page_bytes} bytes")));
+        }
+        Ok(Self { path: path.to_owned(), bytes: bytes.to_vec(), page_bytes })
+    }
+
+    /// Whether the other one went on from this one, and was not begun again.
+    pub fn is_continued_by(&self, other: &Self) -> bool {
+        other.bytes.len() > self.bytes.len() && other.bytes.starts_with(&self.bytes)
+    }
+
+    /// Where frames begin from this length on, and the middle of each.
+    pub fn tears_from(&self, length: usize) -> Vec<usize> {
+        let frame = FRAME_HEADER_BYTES + self.page_bytes;
+        (LOG_HEADER_BYTES..self.bytes.len())
+            .step_by(frame)
+            .flat_map(|start| [start, start + frame / 2])
+            .filter(|&place| (length..self.bytes.len()).contains(&place))
+            .collect()
+    }
+
+    /// The log ends here.
+    pub fn truncate(&self, place: usize) -> Result<()> {
+        fs::write(&self.path, &self.bytes[..place]).context(self.path.display())
+    }
+
+    /// All from here on is noise.
+    pub fn garble(&self, place: usize, dice: &mut impl Rng) -> Result<()> {
+        let mut bytes = self.bytes.clone();
+        dice.fill_bytes(&mut bytes[place..]);
+        fs::write(&self.path, bytes).context(self.path.display())
+    }
+}

@@ -1,0 +1,428 @@
+//! Disks that lie, fill up and lose the end of what was written: whatever a member signed for is served, and nothing else is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use dac_chain::PrivateKeySigner;
+use dac_coding::testing;
+use dac_database::Backend;
+use dac_proto::reason::Reason;
+use dac_proto::v1::DeliveryState;
+use dac_tests::disk::{self, Mounts, SmallDisk};
+use dac_tests::disperser::Delivery;
+use dac_tests::measure::{self, Measure, Promise};
+use dac_tests::network::{Member, Network, Plan, Shape, real_payload};
+use dac_tests::postgres::Cluster;
+use dac_tests::rot::{self, Files, Part};
+use dac_tests::traffic::{Traffic, TrafficPlan};
+use dac_tests::{Context, Failure, Result, death, history, rpc, wait};
+use dac_types::{BatchDigest, HashKind, Seat};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
+
+/// Bits flipped in rows, of each part of a batch.
+const FLIPS: u64 = 4;
+/// Bits flipped anywhere in a database's file.
+const FILE_FLIPS: u64 = 12;
+/// A file system that a few batches fill.
+const SMALL_DISK_BYTES: u64 = 12 << 20;
+
+/// Shards as members serve them, by batch.
+type Shards = BTreeMap<BatchDigest, Vec<u8>>;
+
+/// Some batches that all members hold, and the shards of one of them.
+async fn some_batches(network: &Network, seat: usize) -> Result<Shards> {
+    let mut shards = Shards::new();
+    for number in 1..=3 {
+        let batch =
+            network.submit(number, HashKind::Opaque, &real_payload(60_000 + 7 * number as usize)).await?;
+        let digest = network.certified(&batch).await?;
+        network.posted(&batch).await?;
+        for member in &network.members {
+            member.waits_for(digest).await?;
+        }
+        shards.insert(digest, rpc::shard(network.members[seat].retrieval()?, digest).await?);
+    }
+    Ok(shards)
+}
+
+/// What a member serves is what it was given, or it is refused by name. Whether something was refused.
+async fn serves_nothing_wrong(member: &Member, shards: &Shards) -> Result<bool> {
+    let mut refused = false;
+    for (&digest, shard) in shards {
+        match rpc::shard(member.retrieval()?, digest).await {
+            Ok(served) => assert!(served == *shard, "{digest}: served, and not what was signed for"),
+            Err(status) => {
+                let reason = rpc::reason(&status);
+                assert!(
+                    matches!(reason, Reason::Corrupt | Reason::UnknownBatch | Reason::StorageFailed),
+                    "{digest}: {status}"
+                );
+                refused = true;
+            }
+        }
+    }
+    Ok(refused)
+}
+
+async fn rows_rot(backend: Backend, name: &'static str) -> Result<()> {
+    let (mut measure, seed) = (Measure::begin(Promise::RotIsFound, name), measure::seed(name));
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut network = Network::start(Shape { backend, ..Shape::SMALL }).await?;
+    let seat = 3;
+    let shards = some_batches(&network, seat).await?;
+    let digests: Vec<BatchDigest> = shards.keys().copied().collect();
+    for round in 0..FLIPS * measure::scale() {
+        for part in Part::ALL {
+            let digest = digests[dice.random_range(0..digests.len())];
+            let member = &mut network.members[seat];
+            member.service.stop().await?;
+            let at = rot::flip(&member.service, digest, part, &mut dice).await?;
+            member.service.start().await?;
+            measure.tried(1);
+            println!("round {round}: byte {at} of {part:?} of {digest}");
+            serves_nothing_wrong(member, &shards).await?;
+            // Never served, and had again from the others.
+            let healed = async || {
+                let shard = rpc::shard(member.retrieval().ok()?, digest).await.ok()?;
+                (shard == shards[&digest]).then_some(())
+            };
+            wait::until(&format!("{part:?} of {digest} to be repaired"), wait::LIMIT, healed).await?;
+        }
+    }
+    let payloads = network.retrieve(digests[0]).await?;
+    assert!(!payloads.is_empty());
+    measure.passed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_rot_are_found_and_repaired_on_sqlite() -> Result<()> {
+    rows_rot(Backend::Sqlite, "storage::rows_that_rot_are_found_and_repaired_on_sqlite").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_rot_are_found_and_repaired_on_postgresql() -> Result<()> {
+    rows_rot(Backend::Postgres, "storage::rows_that_rot_are_found_and_repaired_on_postgresql").await
+}
+
+/// Anywhere in the file: tables, indices, free pages, SQLite's own. A member that starts serves nothing wrong; one that does not
+/// says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_rots_anywhere_is_never_served() -> Result<()> {
+    let name = "storage::a_file_that_rots_anywhere_is_never_served";
+    let (mut measure, seed) = (Measure::begin(Promise::RotIsFound, name), measure::seed(name));
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut network = Network::start(Shape::SMALL).await?;
+    let seat = 2;
+    let shards = some_batches(&network, seat).await?;
+    let member = &mut network.members[seat];
+    member.service.stop().await?;
+    let files = Files::of(&member.service)?;
+    let mut refusals = 0;
+    for _ in 0..FILE_FLIPS * measure::scale() {
+        let at = files.flip(&mut dice)?;
+        match member.service.start().await {
+            Ok(()) => {
+                serves_nothing_wrong(member, &shards).await?;
+            }
+            Err(_) if !member.service.is_running() => {
+                let said = member.service.log_end();
+                assert!(said.contains("dac-node: "), "byte {at}: it says why it does not start\n{said}");
+                refusals += 1;
+            }
+            Err(failure) => return Err(failure),
+        }
+        member.service.kill();
+        files.restore()?;
+        measure.tried(1);
+    }
+    println!("{refusals} files that it did not start with");
+    member.service.start().await?;
+    assert!(!serves_nothing_wrong(member, &shards).await?, "the file as it was is good");
+    measure.passed()
+}
+
+/// A power cut during a commit tears what was not synchronised: everything behind the last commit that was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
+    let name = "storage::a_torn_log_takes_nothing_that_was_signed";
+    let (mut measure, seed) = (Measure::begin(Promise::TornLog, name), measure::seed(name));
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut network = Network::prepare(Shape::SMALL).await?;
+    let disperser = PrivateKeySigner::random();
+    let geometry = network.committee.quorum.geometry();
+    let deliveries = (1..=4)
+        .map(|number| {
+            let payload = real_payload(50_000 + number as usize);
+            let hash = dac_tests::rollup::batch_hash(HashKind::Opaque, &payload);
+            let dispersal = testing::honest(geometry, payload, hash)?;
+            Ok(Delivery::new(&network.rollup, &disperser, number, HashKind::Opaque, dispersal))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let (signed, last) = deliveries.split_at(3);
+    let member = &mut network.members[1];
+    member.service.start().await?;
+    let mut shards = Shards::new();
+    for delivery in signed {
+        delivery.deliver(member).await?;
+        shards.insert(delivery.digest(), delivery.dispersal.shards[member.seat.index()].to_vec());
+    }
+    // From here on its disk may lose what it writes. It dies after a commit that nobody was told of.
+    member.service.kill();
+    let before = Files::of(&member.service)?;
+    let channel = member.dispersal()?;
+    let dies = async {
+        death::dies_at(&mut member.service, "node.store.after_commit", 1).await?;
+        Ok::<_, Failure>(())
+    };
+    let (open, body) = (last[0].open(Seat(1)), last[0].body(Seat(1)));
+    let delivers = async {
+        loop {
+            let pieces = futures::stream::iter(rpc::pieces(&body));
+            if rpc::store_shard(channel.clone(), open.clone(), pieces).await.is_ok() {
+                return Err::<(), _>(Failure::new("it signed, and should have died before"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        died = dies => died?,
+        signed = delivers => signed?,
+    }
+    let member = &mut network.members[1];
+    let after = Files::of(&member.service)?;
+    let (old, new) = (before.log()?, after.log()?);
+    assert!(old.is_continued_by(&new), "the log went on where it was");
+    let tears = new.tears_from(old.bytes.len());
+    assert!(tears.len() >= 10, "{} places", tears.len());
+    for place in tears {
+        for garbles in [false, true] {
+            after.restore()?;
+            if garbles {
+                new.garble(place, &mut dice)?
+            } else {
+                new.truncate(place)?
+            }
+            member.service.set_environment(&[]);
+            member.service.start().await?;
+            let refused = serves_nothing_wrong(member, &shards).await?;
+            assert!(!refused, "torn at {place} (garbled: {garbles}): what was signed is there");
+            // And the batch that was torn is taken again.
+            last[0].deliver(member).await?;
+            member.service.kill();
+            measure.tried(1);
+        }
+    }
+    measure.passed()
+}
+
+/// Which of a store's files lie on the disk that fills up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    Everything,
+    Data,
+    Log,
+}
+
+/// Puts one member's store, or a part of it, on a small disk.
+fn confine(member: &Member, full: Full) -> Result<SmallDisk> {
+    let file = member.service.database_file().context("a database that is a file")?;
+    let folder = file.parent().context("its folder")?;
+    let elsewhere = folder.with_extension("elsewhere");
+    fs::create_dir_all(&elsewhere).context(elsewhere.display())?;
+    let other = elsewhere.join("data");
+    let small = match full {
+        Full::Everything => return SmallDisk::mount(folder, SMALL_DISK_BYTES),
+        Full::Data => SmallDisk::mount(&elsewhere, SMALL_DISK_BYTES)?,
+        Full::Log => SmallDisk::mount(folder, SMALL_DISK_BYTES)?,
+    };
+    fs::write(&other, []).context(other.display())?;
+    fs::write(&file, []).context(file.display())?;
+    disk::bind(&other, &file)?;
+    Ok(small)
+}
+
+/// A member's disk fills up under a stream of batches: it refuses by name, serves what it signed for, and goes on once there is room.
+async fn a_members_disk_fills_up(full: Full, measure: &mut Measure, seed: u64) -> Result<()> {
+    let node = toml::toml! {
+        [limits]
+        disk_reserve = "1KiB"
+    };
+    let plan = Plan { node, ..Plan::default() };
+    let mut network = Network::prepare_as(Shape::SMALL, &plan).await?;
+    let seat = 3;
+    let small = confine(&network.members[seat], full)?;
+    for member in &mut network.members {
+        member.service.start().await?;
+    }
+    network.aggregator.start().await?;
+    let traffic =
+        TrafficPlan { bytes_max: 500_000, pause: Duration::from_millis(50), ..TrafficPlan::small(seed) };
+    let mut traffic = Traffic::start(&network, 1, traffic)?;
+    traffic.more(4).await?;
+    small.fill(200 << 10)?;
+    if full == Full::Data {
+        // The log takes everything meanwhile: nothing needs to be refused.
+        traffic.more(24).await?;
+        measure.tried(24);
+    } else {
+        let refused = async || {
+            traffic.more(1).await.ok()?;
+            for batch in traffic.accepted() {
+                let batch =
+                    rpc::batch(network.api().ok()?, rpc::by_submission(batch.submission)).await.ok()?;
+                let outcome = batch.members.get(seat)?;
+                if outcome.reason == Reason::StorageFailed.as_str() {
+                    assert_ne!(outcome.state(), DeliveryState::Attested);
+                    return Some(());
+                }
+            }
+            None
+        };
+        wait::until("the full member to refuse by name", wait::LIMIT, refused).await?;
+        // The full disk is hit again and again.
+        traffic.more(8).await?;
+        measure.tried(8);
+    }
+    // With its disk full it serves what it has.
+    let held = rpc::stored(network.members[seat].retrieval()?).await?;
+    assert!(!held.is_empty());
+    for digest in held {
+        rpc::shard(network.members[seat].retrieval()?, digest).await?;
+    }
+    small.make_room()?;
+    let accepted = traffic.finish(&network).await?;
+    let history = history::check(&network, &accepted).await?;
+    for recorded in history.recorded {
+        network.members[seat].waits_for(recorded.digest).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_and_takes_nothing() -> Result<()> {
+    let name = "a_full_disk_is_told_and_takes_nothing";
+    match disk::own_mounts(name)? {
+        Mounts::Passed => return Ok(()),
+        Mounts::Refused(why) => {
+            println!("NO MOUNT NAMESPACE ({why}): a limit on the size of files stands in for a full disk");
+            return a_members_files_are_limited().await;
+        }
+        Mounts::Own => {}
+    }
+    let mut measure = Measure::begin(Promise::FullDisk, "storage::a_full_disk_is_told_and_takes_nothing");
+    let seed = measure::seed(name);
+    for full in [Full::Everything, Full::Log, Full::Data] {
+        println!("full: {full:?}");
+        a_members_disk_fills_up(full, &mut measure, seed).await?;
+    }
+    measure.passed()
+}
+
+/// The same where nothing may be mounted: files of the member cannot grow beyond a limit.
+async fn a_members_files_are_limited() -> Result<()> {
+    let name = "storage::a_members_files_are_limited";
+    let (mut measure, seed) = (Measure::begin(Promise::FullDisk, name), measure::seed(name));
+    let mut network = Network::prepare(Shape::SMALL).await?;
+    let seat = 3;
+    network.members[seat].service.limit_files(Some(1 << 20));
+    for member in &mut network.members {
+        member.service.start().await?;
+    }
+    network.aggregator.start().await?;
+    let plan =
+        TrafficPlan { bytes_max: 500_000, pause: Duration::from_millis(50), ..TrafficPlan::small(seed) };
+    let mut traffic = Traffic::start(&network, 1, plan)?;
+    let refused = async || {
+        traffic.more(1).await.ok()?;
+        for batch in traffic.accepted() {
+            let batch = rpc::batch(network.api().ok()?, rpc::by_submission(batch.submission)).await.ok()?;
+            if batch.members.get(seat)?.reason == Reason::StorageFailed.as_str() {
+                return Some(());
+            }
+        }
+        None
+    };
+    wait::until("the limited member to refuse by name", wait::LIMIT, refused).await?;
+    traffic.more(8).await?;
+    measure.tried(8);
+    network.members[seat].service.kill();
+    network.members[seat].service.limit_files(None);
+    network.members[seat].service.start().await?;
+    let accepted = traffic.finish(&network).await?;
+    history::check(&network, &accepted).await?;
+    measure.passed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_cannot_grow_are_told_and_take_nothing() -> Result<()> {
+    a_members_files_are_limited().await
+}
+
+/// Bytes of a file system that holds an empty PostgreSQL and some batches.
+const POSTGRES_DISK_BYTES: u64 = 220 << 20;
+/// Above the size of a segment of PostgreSQL's log.
+const POSTGRES_FILE_BYTES: u64 = 17 << 20;
+
+/// PostgreSQL runs out of space under everybody: it refuses, or it stops; with room again all goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_postgresql_takes_nothing() -> Result<()> {
+    let name = "a_full_disk_under_postgresql_takes_nothing";
+    let folder = TempDir::with_prefix_in("dac-full-", "/tmp").context("a folder in /tmp")?;
+    let small = match disk::own_mounts(name)? {
+        Mounts::Passed => return Ok(()),
+        Mounts::Own => Some(SmallDisk::mount(&folder.path().join("small"), POSTGRES_DISK_BYTES)?),
+        Mounts::Refused(why) => {
+            println!(
+                "NO MOUNT NAMESPACE ({why}): a limit on the size of PostgreSQL's files stands in for a full disk"
+            );
+            None
+        }
+    };
+    let mut measure =
+        Measure::begin(Promise::FullDisk, "storage::a_full_disk_under_postgresql_takes_nothing");
+    let seed = measure::seed(name);
+    let mut cluster = match &small {
+        Some(_) => Cluster::start_with_data(Some(folder.path().join("small/data"))).await?,
+        None => Cluster::start().await?,
+    };
+    let shape = Shape { backend: Backend::Postgres, ..Shape::SMALL };
+    let plan = Plan { postgres: Some(cluster.url()), ..Plan::default() };
+    let mut network = Network::start_as(shape, &plan).await?;
+    let plan =
+        TrafficPlan { bytes_max: 600_000, pause: Duration::from_millis(50), ..TrafficPlan::small(seed) };
+    let mut traffic = Traffic::start(&network, 1, plan)?;
+    traffic.more(4).await?;
+    match &small {
+        Some(small) => small.fill(2 << 20)?,
+        None => {
+            cluster.limit_files(Some(POSTGRES_FILE_BYTES));
+            cluster.stop_immediately().await?;
+            cluster.launch().await?;
+        }
+    }
+    let said = |log: &str| log.contains("No space left on device") || log.contains("File too large");
+    wait::until("PostgreSQL to run out of space", wait::LIMIT * 2, async || {
+        said(&cluster.log()).then_some(())
+    })
+    .await?;
+    // It is hit for a while, alive or not.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    measure.tried(cluster.log().lines().filter(|line| said(line)).count() as u64);
+    match &small {
+        Some(small) => small.make_room()?,
+        None => cluster.limit_files(None),
+    }
+    if cluster.is_running() {
+        cluster.stop_immediately().await?;
+    }
+    cluster.launch().await?;
+    network.revive().await?;
+    traffic.more(4).await?;
+    let accepted = traffic.finish(&network).await?;
+    history::check(&network, &accepted).await?;
+    drop((network, cluster));
+    measure.passed()
+}
