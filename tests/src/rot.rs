@@ -79,7 +79,11 @@ pub struct Files {
 impl Files {
     /// Reads them.
     pub fn of(service: &Service) -> Result<Self> {
-        let file = service.database_file().context("a database that is a file")?;
+        Self::beside(&service.database_file().context("a database that is a file")?)
+    }
+
+    /// The same of the database in this file.
+    pub fn beside(file: &Path) -> Result<Self> {
         let folder = file.parent().context("its folder")?.to_owned();
         let mut files = Vec::new();
         for entry in fs::read_dir(&folder).context(folder.display())? {

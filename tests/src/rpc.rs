@@ -10,7 +10,7 @@ use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
 use dac_proto::v1::member_service_client::MemberServiceClient;
 use dac_proto::v1::retrieval_service_client::RetrievalServiceClient;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
-use dac_types::{BatchDigest, Domain, Seat, SignedSubmission};
+use dac_types::{BatchDigest, CoverageRenewal, Domain, Seat, SignedSubmission};
 use futures::{Stream, StreamExt, stream};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -74,6 +74,22 @@ pub async fn store_shard(
     let requests = messages.map(|message| v1::StoreShardRequest { message: Some(message) });
     let answer = DispersalServiceClient::new(channel).store_shard(requests).await?.into_inner();
     answer.attestation.ok_or_else(|| Status::internal("the answer holds no attestation"))
+}
+
+/// SignRenewal.
+pub async fn sign_renewal(
+    channel: Channel,
+    domain: &Domain,
+    seat: Seat,
+    renewal: &CoverageRenewal,
+) -> Result<v1::SignRenewalResponse, Status> {
+    let request = v1::SignRenewalRequest {
+        chain_id: domain.chain_id,
+        registry: Bytes::copy_from_slice(domain.registry.as_slice()),
+        seat: seat.0.into(),
+        renewal: Some(renewal.into()),
+    };
+    Ok(DispersalServiceClient::new(channel).sign_renewal(request).await?.into_inner())
 }
 
 /// The opening message of a delivery.

@@ -159,6 +159,17 @@ async fn state(api: Channel, submission: B256) -> Result<BatchState, Status> {
     Ok(answer.map_err(|_| Status::deadline_exceeded("no answer"))??.state())
 }
 
+/// Whether submitting again is in vain. What only a wrong clock refuses is not: clocks are set right.
+fn is_final(status: &Status) -> bool {
+    let of_time = [
+        Reason::ExpiresTooSoon,
+        Reason::ExpiresTooLate,
+        Reason::SubmitBeforePassed,
+        Reason::SubmitBeforeTooFar,
+    ];
+    Reason::of(status).is_some_and(|reason| !reason.is_retryable() && !of_time.contains(&reason))
+}
+
 struct Sender {
     rollup: Rollup,
     api: Channel,
@@ -238,7 +249,7 @@ impl Sender {
                 Err(status) if Reason::of(&status) == Some(Reason::ExpiresTooSoon) && short.is_some() => {
                     return Box::pin(self.submit(Ordered { number, kind, payload, short })).await;
                 }
-                Err(status) if Reason::of(&status).is_some_and(|reason| !reason.is_retryable()) => {
+                Err(status) if is_final(&status) => {
                     return Err(Failure::new(format!("batch {number} is refused: {status}")));
                 }
                 Err(_) => {}

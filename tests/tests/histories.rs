@@ -5,7 +5,7 @@ use dac_database::DatabaseUrl;
 use dac_database::sqlx::{self, AnyConnection, Connection};
 use dac_tests::history::{self, History, Violation};
 use dac_tests::measure::{Measure, Promise};
-use dac_tests::network::{Network, Service, Shape};
+use dac_tests::network::{Network, Plan, Service, Shape};
 use dac_tests::traffic::{Accepted, Traffic, TrafficPlan};
 use dac_tests::{Context, Result};
 use dac_types::{B256, BatchDigest};
@@ -37,7 +37,12 @@ impl Planted<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_planted_fault_is_seen() -> Result<()> {
-    let network = Network::start(Shape::SMALL).await?;
+    // Peers on this machine are none to repair from: what is planted stays.
+    let node = toml::toml! {
+        [repair]
+        private_endpoints = false
+    };
+    let network = Network::start_as(Shape::SMALL, &Plan { node, ..Plan::default() }).await?;
     let mut traffic = Traffic::start(&network, 1, TrafficPlan::small(7))?;
     traffic.more(4).await?;
     let accepted = traffic.finish(&network).await?;

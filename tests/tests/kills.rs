@@ -7,11 +7,14 @@ use std::time::Duration;
 use dac_database::Backend;
 use dac_runtime::failpoint::{ALL, Passed};
 use dac_tests::measure::{self, Measure, Promise};
-use dac_tests::network::{Network, Plan, Shape};
+use dac_tests::network::{Network, Plan, Shape, real_payload};
 use dac_tests::postgres::Cluster;
+use dac_tests::rollup::now;
+use dac_tests::rot::{self, Part};
 use dac_tests::settlement::RollupNetwork;
 use dac_tests::traffic::{Traffic, TrafficPlan};
-use dac_tests::{Failure, Result, death, history};
+use dac_tests::{Failure, Result, death, history, rpc, wait};
+use dac_types::{CoverageRenewal, HashKind, Seat};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -56,7 +59,7 @@ fn forgetful() -> Result<Plan> {
 fn every_fail_point_has_a_test_that_dies_there() {
     let tried: BTreeSet<&str> = PASSED_BY_BATCHES
         .iter()
-        .chain(&[Passed::EachSettlement])
+        .chain(&[Passed::EachSettlement, Passed::EachRenewal, Passed::EachRepair])
         .flat_map(|&passed| death::points("", &[passed]))
         .map(|point| point.name)
         .collect();
@@ -229,5 +232,79 @@ async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     assert_eq!(rollup.settlements().await?.len(), 1, "settled once");
     rollup.network.aggregator.kill();
     assert!(rollup.network.retrieve(digest).await? == batch.sealed.payload);
+
+    // A renewal of that batch: a member that dies on the way to its signature signs it afterwards, and the same.
+    let domain = rollup.network.domain();
+    let renewal = CoverageRenewal {
+        rollup: rollup.network.rollup.address,
+        last_batch: 1,
+        expires_at: now() + 10 * 86_400,
+        epoch: rollup.network.committee.epoch,
+    };
+    let member = &mut rollup.network.members[0];
+    let channel = member.dispersal()?;
+    let ask = async || rpc::sign_renewal(channel.clone(), &domain, Seat(0), &renewal).await;
+    let signed = wait::until("a renewal", wait::LIMIT, async || ask().await.ok()).await?;
+    let mut renewed = renewal;
+    for point in death::points("node.", &[Passed::EachRenewal]) {
+        // Another one each time: what was promised before needs no commit.
+        renewed.expires_at += 1;
+        member.service.kill();
+        let asks = async {
+            while rpc::sign_renewal(channel.clone(), &domain, Seat(0), &renewed).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            std::future::pending::<Result<()>>().await
+        };
+        tokio::select! {
+            died = death::dies_at(&mut member.service, point.name, 1) => died?,
+            failed = asks => failed?,
+        }
+        measure.tried(1);
+    }
+    member.service.set_environment(&[]);
+    member.service.start().await?;
+    let again = wait::until("the renewal again", wait::LIMIT, async || ask().await.ok()).await?;
+    assert_eq!(again, signed);
+    measure.passed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_during_repair_leaves_it_to_be_done() -> Result<()> {
+    let name = "kills::a_death_during_repair_leaves_it_to_be_done";
+    let (mut measure, seed) = (Measure::begin(Promise::EveryFailPoint, name), measure::seed(name));
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut network = Network::start(Shape::SMALL).await?;
+    let batch = network.submit(1, HashKind::Opaque, &real_payload(50_000)).await?;
+    let digest = network.certified(&batch).await?;
+    network.posted(&batch).await?;
+    let member = &mut network.members[2];
+    member.waits_for(digest).await?;
+    let channel = member.retrieval()?;
+    let shard = rpc::shard(channel.clone(), digest).await?;
+    for point in death::points("node.", &[Passed::EachRepair]) {
+        member.service.stop().await?;
+        rot::flip(&member.service, digest, Part::Row, &mut dice).await?;
+        // Whoever asks for it has it found.
+        let asks = async {
+            loop {
+                let served = rpc::shard(channel.clone(), digest).await;
+                assert!(served.is_err(), "nothing was repaired yet");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            died = death::dies_at(&mut member.service, point.name, 1) => died?,
+            () = asks => {}
+        }
+        measure.tried(1);
+        member.service.set_environment(&[]);
+        member.service.start().await?;
+        let healed = async || {
+            let served = rpc::shard(channel.clone(), digest).await.ok()?;
+            (served == shard).then_some(())
+        };
+        wait::until("the shard to be repaired", wait::LIMIT, healed).await?;
+    }
     measure.passed()
 }

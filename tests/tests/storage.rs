@@ -29,6 +29,9 @@ const FILE_FLIPS: u64 = 12;
 /// A file system that a few batches fill.
 const SMALL_DISK_BYTES: u64 = 12 << 20;
 
+/// Whose log is torn.
+const SEAT: Seat = Seat(1);
+
 /// Shards as members serve them, by batch.
 type Shards = BTreeMap<BatchDigest, Vec<u8>>;
 
@@ -161,36 +164,33 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
             Ok(Delivery::new(&network.rollup, &disperser, number, HashKind::Opaque, dispersal))
         })
         .collect::<Result<Vec<_>>>()?;
-    let (signed, last) = deliveries.split_at(3);
     let member = &mut network.members[1];
-    member.service.start().await?;
     let mut shards = Shards::new();
-    for delivery in signed {
-        delivery.deliver(member).await?;
-        shards.insert(delivery.digest(), delivery.dispersal.shards[member.seat.index()].to_vec());
-    }
-    // From here on its disk may lose what it writes. It dies after a commit that nobody was told of.
-    member.service.kill();
-    let before = Files::of(&member.service)?;
+    let mut before = None;
     let channel = member.dispersal()?;
-    let dies = async {
-        death::dies_at(&mut member.service, "node.store.after_commit", 1).await?;
-        Ok::<_, Failure>(())
-    };
-    let (open, body) = (last[0].open(Seat(1)), last[0].body(Seat(1)));
+    let files = member.service.database_file().context("a database that is a file")?;
+    let dies = death::dies_at(&mut member.service, "node.store.after_commit", 4);
     let delivers = async {
-        loop {
-            let pieces = futures::stream::iter(rpc::pieces(&body));
-            if rpc::store_shard(channel.clone(), open.clone(), pieces).await.is_ok() {
-                return Err::<(), _>(Failure::new("it signed, and should have died before"));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        for delivery in &deliveries {
+            let (open, body) = (delivery.open(SEAT), delivery.body(SEAT));
+            let deliver = async || {
+                let pieces = futures::stream::iter(rpc::pieces(&body));
+                rpc::store_shard(channel.clone(), open.clone(), pieces).await.ok()
+            };
+            wait::until("an attestation", wait::LIMIT, deliver).await?;
+            shards.insert(delivery.digest(), delivery.dispersal.shards[SEAT.index()].to_vec());
+            // From here on its disk may lose what it writes. The fourth commit is its last: nobody is told of it.
+            before = Some(Files::beside(&files)?);
         }
+        Err::<(), _>(Failure::new("it signed the last one, and should have died before"))
     };
     tokio::select! {
         died = dies => died?,
-        signed = delivers => signed?,
+        delivered = delivers => delivered?,
     }
+    let before = before.context("a delivery")?;
+    assert_eq!(shards.len(), 3, "the fourth was not signed");
+    let last = &deliveries[3];
     let member = &mut network.members[1];
     let after = Files::of(&member.service)?;
     let (old, new) = (before.log()?, after.log()?);
@@ -210,7 +210,7 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
             let refused = serves_nothing_wrong(member, &shards).await?;
             assert!(!refused, "torn at {place} (garbled: {garbles}): what was signed is there");
             // And the batch that was torn is taken again.
-            last[0].deliver(member).await?;
+            last.deliver(member).await?;
             member.service.kill();
             measure.tried(1);
         }
@@ -296,7 +296,8 @@ async fn a_members_disk_fills_up(full: Full, measure: &mut Measure, seed: u64) -
     let accepted = traffic.finish(&network).await?;
     let history = history::check(&network, &accepted).await?;
     for recorded in history.recorded {
-        network.members[seat].waits_for(recorded.digest).await?;
+        let stored = network.members[seat].waits_for(recorded.digest).await;
+        stored.context(format!("with room again\n{}", network.members[seat].service.log_end()))?;
     }
     Ok(())
 }

@@ -102,9 +102,12 @@ async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         network.members[seat].service.set_environment(&wrong_by(wrong));
         network.members[seat].service.start().await?;
         let (batch, digest) = recorded(&network, number).await?;
-        // By its clock the batch has expired, or is not to be believed: it signs nothing of the kind.
+        // By its clock the order has expired, or is good for too long: it signs nothing on the rollup's word alone. On the word of a
+        // quorum it may, unless the batch has expired.
         assert!(!batch.members[seat].in_certificate, "{wrong}: {:?}", batch.members[seat]);
-        assert_ne!(batch.members[seat].state(), DeliveryState::Attested, "{wrong}");
+        if wrong > 0 {
+            assert_ne!(batch.members[seat].state(), DeliveryState::Attested, "{wrong}");
+        }
         assert!(network.retrieve(digest).await?.len() == 30_000 + number as usize);
         // Several rounds of deletion have passed: what was stored is served.
         for _ in 0..3 {

@@ -245,25 +245,28 @@ impl Inner {
     {
         let pool = if matches!(access, Access::Snapshot) { &self.readers } else { &self.writers };
         let mut connection = pool.acquire().await.map_err(|error| E::from(error.into()))?;
+        let mut is_over = false;
         let whole = async {
             let mut transaction = begin(&mut connection, self.backend, access).await?;
             match work(&mut transaction).await {
                 Ok(value) => {
                     transaction.commit().await.map_err(DatabaseError::from)?;
+                    is_over = true;
                     Ok(value)
                 }
                 Err(error) => {
-                    // What cannot be rolled back ends with its connection, which the pool then finds broken.
-                    let _ = transaction.rollback().await;
+                    is_over = transaction.rollback().await.is_ok();
                     Err(error)
                 }
             }
         };
         let result = tokio::time::timeout(self.transaction_timeout, whole).await;
-        result.unwrap_or_else(|_| {
+        if !is_over {
+            // Whether it is still in a transaction, neither it nor the driver knows: SQLite ends one by itself when the disk is full, and
+            // the driver would begin none any more. What was not committed ends with the connection.
             drop(connection.detach());
-            Err(DatabaseError::Timeout { limit: self.transaction_timeout }.into())
-        })
+        }
+        result.unwrap_or_else(|_| Err(DatabaseError::Timeout { limit: self.transaction_timeout }.into()))
     }
 }
 

@@ -367,6 +367,49 @@ async fn strange_file_names_are_taken_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_full_disk_costs_one_transaction() {
+    let test = TestDatabase::sqlite();
+    let database = test.open(&[NUMBERS]).await;
+    let transaction = |pages: &'static str, bytes: usize| {
+        database.append::<_, DatabaseError, _>(move |connection| {
+            Box::pin(async move {
+                sqlx::raw_sql(pages).execute(&mut *connection).await?;
+                let data = vec![7_u8; bytes];
+                sqlx::query("INSERT INTO numbers (n, data) VALUES (1, $1)")
+                    .bind(&data[..])
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+    };
+    // SQLite may end the transaction itself; then it cannot be rolled back.
+    assert!(transaction("PRAGMA max_page_count = 20", 1 << 20).await.is_err());
+    assert_eq!(numbers(&database).await, Vec::<i64>::new());
+    transaction("PRAGMA max_page_count = 100000", 1 << 20).await.unwrap();
+    assert_eq!(numbers(&database).await, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_ended_by_itself_is_not_gone_on_with() {
+    let test = TestDatabase::sqlite();
+    let database = test.open(&[NUMBERS]).await;
+    for fails in [true, false] {
+        let ended = database.append::<(), DatabaseError, _>(move |connection| {
+            Box::pin(async move {
+                insert(connection, 1).await?;
+                sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+                if fails { Err(DatabaseError::Closed) } else { Ok(()) }
+            })
+        });
+        assert!(ended.await.is_err(), "nothing was committed");
+        assert_eq!(numbers(&database).await, Vec::<i64>::new());
+    }
+    database.append(|connection| Box::pin(insert(connection, 2))).await.unwrap();
+    assert_eq!(numbers(&database).await, [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damaged_files_are_called_corrupt() {
     let test = TestDatabase::sqlite();
     std::fs::write(test.file().unwrap(), [b'x'; 8192]).unwrap();

@@ -37,6 +37,8 @@ pub enum Passed {
     EachSettlement,
     /// Each renewal of coverage.
     EachRenewal,
+    /// Each stored shard that was found corrupt and is replaced by an intact one.
+    EachRepair,
     /// None of the programs' doings: it serves this crate's own tests.
     Never,
 }
@@ -53,6 +55,9 @@ pub const ALL: &[FailPoint] = &[
     at("node.store.after_commit", Passed::EachBatch),
     at("node.attest.before_sign", Passed::EachBatch),
     at("node.attest.after_sign", Passed::EachBatch),
+    at("node.ledger.learn_before_commit", Passed::EachBatch),
+    at("node.ledger.learn_after_commit", Passed::EachBatch),
+    at("node.store.replace_before_commit", Passed::EachRepair),
     at("node.renewal.before_commit", Passed::EachRenewal),
     at("node.renewal.before_sign", Passed::EachRenewal),
     at("node.renewal.after_sign", Passed::EachRenewal),

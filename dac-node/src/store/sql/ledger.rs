@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use dac_chain::feed::{Cursor, Fact};
 use dac_database::sqlx::{query, query_as};
+use dac_runtime::failpoint;
 use dac_types::{Address, BatchDigest, CoverageRenewal, Seat};
 
 use super::{SqlStore, bad_seats, cover, duties, to_digest};
@@ -16,7 +17,17 @@ impl Ledger for SqlStore {
 
     async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<(), StoreError> {
         let database = &self.shared.database;
-        database.transaction(move |connection| Box::pin(duties::learn(connection, facts, cursor))).await
+        database
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    duties::learn(connection, facts, cursor).await?;
+                    failpoint!("node.ledger.learn_before_commit");
+                    Ok::<(), StoreError>(())
+                })
+            })
+            .await?;
+        failpoint!("node.ledger.learn_after_commit");
+        Ok(())
     }
 
     async fn unlearn(&self, block: u64, cursor: Cursor) -> Result<(), StoreError> {

@@ -339,6 +339,7 @@ impl Former {
             .bind(self.length)
             .execute(connection)
             .await?;
+        failpoint!("node.store.replace_before_commit");
         Ok((self.sequence, self.keep_until))
     }
 }
