@@ -54,7 +54,7 @@ endif
 reliability: setup build ## break everything, count, and write docs/reliability.md's table; RELIABILITY=long for hours of it
 	rm -rf $(RELIABILITY_DIR)
 	DAC_RELIABILITY_DIR=$(RELIABILITY_DIR) DAC_RELIABILITY_SCALE=$(RELIABILITY_SCALE) \
-		tools/with-postgres $(CARGO) test --locked --package dac-tests $(FAULT_TESTS:%=--test %) -- --nocapture
+		tools/with-postgres $(CARGO) test --locked --workspace $(FAULT_TESTS:%=--test %) -- --nocapture
 	@$(MAKE) --no-print-directory simulation reliability-report
 
 simulation: build ## the deterministic simulation: 900 seeds of 16 members, 100 of 64
@@ -62,7 +62,7 @@ simulation: build ## the deterministic simulation: 900 seeds of 16 members, 100 
 	target/debug/dac-simulation --seeds $(SEEDS_OF_16) --n 16 --json >$(RELIABILITY_DIR)/simulation-16.json
 	target/debug/dac-simulation --seeds $(SEEDS_OF_64) --n 64 --json >$(RELIABILITY_DIR)/simulation-64.json
 
-# CI's run has the lines of `make test`: it checks that the document's table is of the same tests, and changes nothing.
+# With REPORT_OPTIONS=--check the document stays as it is, and its table must be of the same promises and tests.
 reliability-report:
 	target/debug/dac-reliability --folder $(RELIABILITY_DIR) --document docs/reliability.md $(REPORT_OPTIONS)
 

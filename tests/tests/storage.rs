@@ -39,8 +39,9 @@ type Shards = BTreeMap<BatchDigest, Vec<u8>>;
 async fn some_batches(network: &Network, seat: usize) -> Result<Shards> {
     let mut shards = Shards::new();
     for number in 1..=3 {
-        let batch =
-            network.submit(number, HashKind::Opaque, &real_payload(60_000 + 7 * number as usize)).await?;
+        let batch = network
+            .submit(number, HashKind::Opaque, &real_payload(60_000 + 7 * usize::try_from(number)?))
+            .await?;
         let digest = network.certified(&batch).await?;
         network.posted(&batch).await?;
         for member in &network.members {
@@ -158,7 +159,7 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
     let geometry = network.committee.quorum.geometry();
     let deliveries = (1..=4)
         .map(|number| {
-            let payload = real_payload(50_000 + number as usize);
+            let payload = real_payload(50_000 + usize::try_from(number)?);
             let hash = dac_tests::rollup::batch_hash(HashKind::Opaque, &payload);
             let dispersal = testing::honest(geometry, payload, hash)?;
             Ok(Delivery::new(&network.rollup, &disperser, number, HashKind::Opaque, dispersal))

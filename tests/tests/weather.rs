@@ -75,7 +75,8 @@ fn wrong_by(seconds: i64) -> [(&'static str, String); 1] {
 
 /// Submits a batch with a lifetime of an hour, and follows it to L1.
 async fn recorded(network: &Network, number: u64) -> Result<(v1::Batch, BatchDigest)> {
-    let batch = network.submit(number, HashKind::Opaque, &real_payload(30_000 + number as usize)).await?;
+    let batch =
+        network.submit(number, HashKind::Opaque, &real_payload(30_000 + usize::try_from(number)?)).await?;
     let digest = network.certified(&batch).await?;
     Ok((network.posted(&batch).await?, digest))
 }
@@ -108,7 +109,7 @@ async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         if wrong > 0 {
             assert_ne!(batch.members[seat].state(), DeliveryState::Attested, "{wrong}");
         }
-        assert!(network.retrieve(digest).await?.len() == 30_000 + number as usize);
+        assert!(network.retrieve(digest).await?.len() == 30_000 + usize::try_from(number)?);
         // Several rounds of deletion have passed: what was stored is served.
         for _ in 0..3 {
             tokio::time::sleep(dac_tests::network::MOMENT).await;
