@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use dac_bls::{AggregateError, CertificateError, CommitteeKeys, SeatKeyError, Signature};
 use dac_types::{
-    AggregateAttestation, Attestation, BatchDigest, BatchHeader, Certificate, Committee, Domain, Seat,
-    SignatureBytes,
+    AggregateAttestation, Attestation, BatchDigest, BatchHeader, Certificate, Committee, Domain,
+    RenewalDigest, Seat, SignatureBytes,
 };
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -79,6 +79,17 @@ pub fn collect(
 /// One signature, by itself.
 pub fn is_good(keys: &CommitteeKeys, digest: BatchDigest, seat: Seat, signature: SignatureBytes) -> bool {
     keys.verify_attestation(&Attestation { digest, seat, signature }).is_ok()
+}
+
+/// One signature of a renewal, by itself.
+pub fn is_renewal_good(
+    keys: &CommitteeKeys,
+    digest: &RenewalDigest,
+    seat: Seat,
+    signature: SignatureBytes,
+) -> Option<Signature> {
+    let point = Signature::from_compressed(&signature).ok()?;
+    keys.find_liars(digest, &[(seat, point)]).is_empty().then_some(point)
 }
 
 /// Checked keys of the last few committees, so that each is checked once.

@@ -17,6 +17,7 @@ use crate::context::Settings;
 use crate::disperse::CallSettings;
 use crate::grpc::ServiceLimits;
 use crate::post::PostSettings;
+use crate::renew::RenewSettings;
 use crate::service::SHARE_INTERVAL;
 use crate::service::aggregator::Capacity;
 
@@ -44,6 +45,9 @@ pub struct AggregatorConfig {
     /// Recording certificates on L1.
     #[serde(default)]
     pub posting: PostingConfig,
+    /// Renewing the coverage of settled batches.
+    #[serde(default)]
+    pub renewal: RenewalConfig,
     /// What may be in flight.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -193,6 +197,24 @@ impl Default for PostingConfig {
     }
 }
 
+/// The `[renewal]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RenewalConfig {
+    /// Whether this aggregator renews the coverage of the rollups that the registry admits.
+    pub enabled: bool,
+    /// How often all of them are looked at.
+    pub interval: Period,
+    /// How long before a rollup's settling would stop for want of coverage; without it a third of its longest retention.
+    pub ahead: Option<Period>,
+}
+
+impl Default for RenewalConfig {
+    fn default() -> Self {
+        Self { enabled: true, interval: Period::from_secs(60), ahead: None }
+    }
+}
+
 /// The `[limits]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -285,6 +307,11 @@ impl AggregatorConfig {
         PostSettings { deadline: *self.posting.deadline, retry: *self.posting.retry }
     }
 
+    /// When coverage is renewed.
+    pub fn renewals(&self) -> RenewSettings {
+        RenewSettings { interval: *self.renewal.interval, ahead: self.renewal.ahead.map(|ahead| *ahead) }
+    }
+
     /// How much may be in flight.
     pub fn capacity(&self) -> Capacity {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -356,6 +383,7 @@ impl config::Config for AggregatorConfig {
             ("posting.fee_cap_gwei", posting.fee_cap_gwei == 0),
             ("posting.gas_limit_max", posting.gas_limit_max == 0),
             ("posting.retry", posting.retry.is_zero()),
+            ("renewal.interval", self.renewal.interval.is_zero()),
             ("limits.uploads", limits.uploads == 0),
             ("limits.watchers", limits.watchers == 0),
             ("limits.piece_timeout", limits.piece_timeout.is_zero()),

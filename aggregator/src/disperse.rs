@@ -12,7 +12,7 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
-use dac_types::{Attestation, BatchDigest, Seat, SignatureBytes};
+use dac_types::{Attestation, BatchDigest, RenewalDigest, Seat, SignatureBytes};
 use parking_lot::Mutex;
 use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -308,6 +308,37 @@ impl Members {
         let result = link.store_shard(consignment, self.settings.call_timeout).await;
         metrics::histogram!("dac_aggregator_store_shard_seconds").record(started.elapsed().as_secs_f64());
         result
+    }
+
+    /// Asks a member to sign a renewal; its signature is a point of the right group, and not verified beyond that.
+    pub async fn sign_renewal(
+        &self,
+        url: &str,
+        request: v1::SignRenewalRequest,
+        digest: RenewalDigest,
+        seat: Seat,
+    ) -> Result<SignatureBytes, CallFailure> {
+        let (link, timeout) = (self.link(url), self.settings.call_timeout);
+        let permit = self.turn(&link, Urgency::Fresh).await;
+        let call = async {
+            let mut client = DispersalServiceClient::new(link.channel().await?)
+                .max_decoding_message_size(ANSWER_MAX_BYTES);
+            client.sign_renewal(request).await.map_err(|status| CallFailure::from_status(&status))
+        };
+        let answer = tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+            Err(CallFailure::retryable(NO_ANSWER, format!("no answer within {timeout:?}")))
+        });
+        drop(permit);
+        let v1::SignRenewalResponse { digest: got, seat: signer, signature } = answer?.into_inner();
+        if got[..] != digest.as_bytes()[..] {
+            return Err(CallFailure::lied("OTHER_DIGEST", format!("asked for {digest}, signed another one")));
+        }
+        if signer != u32::from(seat.0) {
+            return Err(CallFailure::lied("OTHER_SEAT", format!("asked seat {seat}, signed as {signer}")));
+        }
+        <[u8; 48]>::try_from(&signature[..])
+            .map(SignatureBytes)
+            .map_err(|_| CallFailure::lied("BAD_SIGNATURE", format!("{} bytes", signature.len())))
     }
 
     /// The pause after so many failures in a row: doubling, not shorter than the member asked for, bounded, with jitter.

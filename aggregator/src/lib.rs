@@ -11,6 +11,7 @@
 //! | [`encode`], [`disperse`] | payload to shards and header; calls to members |
 //! | [`collect`] | signatures to certificate |
 //! | [`post`] | certificates and settlements to L1 |
+//! | [`renew`] | coverage of settled batches, renewed in time |
 //! | [`store`] | what survives |
 
 pub mod batch;
@@ -23,6 +24,7 @@ pub mod disperse;
 pub mod encode;
 pub mod grpc;
 pub mod post;
+pub mod renew;
 pub mod service;
 pub mod store;
 pub mod submit;

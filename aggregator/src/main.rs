@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use dac_aggregator::config::{AggregatorConfig, KeysConfig, explain};
-use dac_aggregator::service::aggregator::{Addresses, Aggregator, Listener, Parts};
+use dac_aggregator::renew::RpcCoverage;
+use dac_aggregator::service::aggregator::{Addresses, Aggregator, Listener, Parts, Renewal};
 use dac_aggregator::store::{Owner, SqlStore};
 use dac_chain::{CertificateLogReader, Endpoints, Follower, RpcL1, RpcRegistryReader, TransactionSigner};
 use dac_client::Dialer;
@@ -134,7 +135,7 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         l1_signer,
         store: Arc::new(store),
         registry,
-        l1: Arc::new(RpcL1::new(endpoints)),
+        l1: Arc::new(RpcL1::new(endpoints.clone())),
         poster: config.poster(),
         clock: Arc::new(SystemClock),
         workers: Workers::threads(),
@@ -142,6 +143,10 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         calls: config.calls(),
         posting: config.posting(),
         settings: config.settings(),
+        renewal: config.renewal.enabled.then(|| Renewal {
+            source: Arc::new(RpcCoverage::new(endpoints.clone(), config.posting.confirmations)),
+            settings: config.renewals(),
+        }),
         capacity: config.capacity(),
         service: config.service(),
         grpc: Listener { tcp: grpc.into(), limits: config.grpc.limits, tls },

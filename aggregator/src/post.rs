@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dac_chain::poster::{Outcomes, PostingDigest};
-use dac_chain::{Outcome, Poster, PosterConfig, record_calldata};
+use dac_chain::{Outcome, Poster, PosterConfig, RenewOrder, record_calldata};
 use dac_types::{B256, Certificate, Domain, keccak256};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -132,6 +132,26 @@ impl Posting {
                 }
                 Outcome::Failed { reason } => {
                     report(format!("L1 refuses it: {reason}"));
+                    tokio::time::sleep(self.settings.retry).await;
+                }
+            }
+        }
+    }
+
+    /// Returns once the renewal is on L1, by whomever, or L1 refuses it for good.
+    pub async fn renew(&self, order: &RenewOrder) -> Outcome {
+        let digest = PostingDigest::from(order.digest);
+        let _forget = Forget { waiting: &self.waiting, digest };
+        loop {
+            let (sender, mut receiver) = watch::channel(None);
+            self.waiting.lock().insert(digest, sender);
+            match self.poster().await.enqueue_renewal(order).await {
+                Ok(enqueued) => match enqueued.outcome {
+                    Some(outcome) => return outcome,
+                    None => return settle::outcome_of(&mut receiver).await,
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "the poster did not take a renewal; trying again");
                     tokio::time::sleep(self.settings.retry).await;
                 }
             }

@@ -86,6 +86,7 @@ impl Disperser {
                 upload_timeout: Duration::from_secs(2),
                 share_interval: Duration::from_millis(500),
             },
+            renewal: None,
             capacity: Capacity {
                 in_flight_bytes: 1 << 24,
                 encoded_bytes: 1 << 26,

@@ -214,7 +214,7 @@ impl Posting {
 }
 
 /// Never, once the poster has stopped: then the process is ending.
-async fn outcome_of(receiver: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
+pub(super) async fn outcome_of(receiver: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
     let outcome = receiver.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
     match outcome {
         Some(outcome) => outcome,

@@ -34,6 +34,7 @@ use crate::disperse::{CallSettings, Members};
 use crate::encode::Encoders;
 use crate::grpc::{Grpc, ServiceLimits};
 use crate::post::{PostSettings, Posting, Witness};
+use crate::renew::{self, CoverageSource, RenewSettings};
 use crate::store::{Store, StoreError};
 use crate::submit::Identity;
 
@@ -91,6 +92,15 @@ pub struct Capacity {
     pub encoders: usize,
 }
 
+/// Renewing coverage.
+#[derive(Clone)]
+pub struct Renewal {
+    /// Where it is read how long batches are kept.
+    pub source: Arc<dyn CoverageSource>,
+    /// When it is renewed.
+    pub settings: RenewSettings,
+}
+
 /// What an aggregator is made of.
 pub struct Parts {
     /// Chain and registry that it works for.
@@ -119,6 +129,8 @@ pub struct Parts {
     pub posting: PostSettings,
     /// Times.
     pub settings: Settings,
+    /// How coverage is renewed; left out where that is for others to do.
+    pub renewal: Option<Renewal>,
     /// How much may be in flight.
     pub capacity: Capacity,
     /// Bounds of the service.
@@ -191,6 +203,12 @@ impl Aggregator {
         let mut sharing = Sharing::new(batches.clone(), poster);
         sharing.look().await?;
         let sharing = tokio::spawn(sharing.run());
+        if let Some(Renewal { source, settings }) = parts.renewal {
+            let (ctx, stopping) = (Arc::clone(&context), context.stopping.clone());
+            context.tasks.spawn(async move {
+                stopping.run_until_cancelled(renew::run(ctx, source, settings)).await;
+            });
+        }
 
         let (health, healthz) = (HealthReporter::new(), Health::default());
         let router = grpc::server(&parts.grpc.limits, parts.grpc.tls)?

@@ -7,6 +7,7 @@ mod evm;
 mod posting;
 mod proofs;
 mod queries;
+mod renewing;
 mod restart;
 mod settling;
 mod sharing;

@@ -13,7 +13,7 @@ use dac_proto::v1;
 use dac_proto::v1::dispersal_service_server::{DispersalService, DispersalServiceServer};
 use dac_proto::v1::store_shard_request::Message;
 use dac_proto::wire;
-use dac_types::{B256, BatchDigest, Domain, Geometry, PublicKeyBytes, Seat, SignatureBytes};
+use dac_types::{B256, BatchDigest, CoverageRenewal, Domain, Geometry, PublicKeyBytes, Seat, SignatureBytes};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -174,9 +174,27 @@ impl DispersalService for Service {
 
     async fn sign_renewal(
         &self,
-        _request: Request<v1::SignRenewalRequest>,
+        request: Request<v1::SignRenewalRequest>,
     ) -> Result<Response<v1::SignRenewalResponse>, Status> {
-        Err(Status::unimplemented("renewals"))
+        let inner = &self.0;
+        inner.calls.fetch_add(1, Ordering::SeqCst);
+        let behaviour = inner.behaviour.lock().clone();
+        if let Behaviour::Refuse(reason) = &behaviour {
+            return Err(reason.status("as told"));
+        }
+        let request = request.into_inner();
+        assert_eq!(request.seat, u32::from(inner.seat.0), "asked the wrong member");
+        let renewal = CoverageRenewal::try_from(request.renewal.unwrap()).unwrap();
+        let digest = renewal.digest(&inner.domain());
+        let key = match behaviour {
+            Behaviour::WrongSignature => SecretKey::derive(&[0xee; 32]),
+            _ => inner.secret(),
+        };
+        Ok(Response::new(v1::SignRenewalResponse {
+            digest: Bytes::copy_from_slice(digest.as_bytes()),
+            seat: request.seat,
+            signature: Bytes::copy_from_slice(key.sign_digest(&digest).to_compressed().as_bytes()),
+        }))
     }
 }
 

@@ -230,6 +230,7 @@ impl World {
                 upload_timeout: options.upload_timeout,
                 share_interval: Duration::from_millis(20),
             },
+            renewal: None,
             capacity: Capacity {
                 in_flight_bytes: options.in_flight_bytes,
                 encoded_bytes: 256 << 20,
