@@ -24,12 +24,13 @@ use dac_tests::{Result, keys, rpc, wait};
 use dac_types::{B256, BatchDigest, Geometry, HashKind};
 use tokio::process::Command;
 
-/// Names that blocks carry, in the order in which they are run here.
-const RUNBOOKS: [&str; 7] = [
+/// Names that blocks carry.
+const RUNBOOKS: [&str; 8] = [
     "aggregator",
     "backup-postgres",
     "backup-sqlite",
     "lost-disk",
+    "reader",
     "restore-postgres",
     "restore-sqlite",
     "rotation",
@@ -308,9 +309,45 @@ async fn the_runbook_works_on_postgres() -> Result<()> {
     run(&machine, &blocks["restore-postgres"], &mut network).await?;
     holds_all(&network, &batches).await?;
     all_are_back(&network, &batches).await?;
+    let reader = reads_for_it(&network, &mut machine, &blocks["reader"], &batches).await?;
+    drop(reader);
     network.members[HOME].service.stop().await?;
     run(&machine, &[format!("psql \"$SERVER_URL\" --quiet --command 'DROP DATABASE {name}'")], &mut network)
         .await
+}
+
+/// A read-only server over the member's database serves what the member stored.
+async fn reads_for_it(
+    network: &Network,
+    machine: &mut Machine,
+    blocks: &[String],
+    batches: &[(BatchDigest, Bytes)],
+) -> Result<Newcomer> {
+    let config = machine.folder.join("reader.toml");
+    let home = network.folder().join(format!("member-{HOME}/node.toml"));
+    fs::copy(&home, &config).context(config.display())?;
+    let port = free_port()?;
+    let public_key = network.committee.members[HOME].secret_key.public_key().to_compressed();
+    replace_in(&config, |config| {
+        config.remove("keys")?;
+        config.remove(configuration::DISPERSAL)?;
+        config.insert("role".to_owned(), "reader".into());
+        config.insert("public_key".to_owned(), public_key.to_string().into());
+        let listener = config.get_mut(configuration::RETRIEVAL)?.as_table_mut()?;
+        listener.insert("listen".to_owned(), format!("127.0.0.1:{port}").into());
+        Some(())
+    })?;
+    let url = format!("http://127.0.0.1:{port}");
+    machine.set("READER_URL", &url);
+    let mut reader = Newcomer { config, process: None };
+    for block in blocks {
+        machine.run(block, &mut reader).await?;
+    }
+    for (digest, _) in batches {
+        let own = rpc::shard(network.members[HOME].retrieval()?, *digest).await?;
+        assert!(rpc::shard(rpc::channel(&url)?, *digest).await? == own, "{digest}");
+    }
+    Ok(reader)
 }
 
 /// The URL of another database of the same server.
