@@ -444,7 +444,14 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
     let mut all = before.to_vec();
     let mut epochs = BTreeSet::new();
     for batch in submitted? {
-        let posted = network.posted(&batch).await?;
+        let posted = match network.posted(&batch).await {
+            Ok(posted) => posted,
+            Err(failure) => {
+                let digest = dac_proto::wire::hash("submission_digest", &batch.submission_digest)?;
+                let now = rpc::batch(network.api()?, rpc::by_submission(digest)).await?;
+                return Err(Failure::new(format!("{failure}: it is {now:?}")));
+            }
+        };
         epochs.insert(posted.epoch);
         let number = posted.submission.context("a submission")?.batch_number;
         all.push((dac_proto::wire::digest("digest", &posted.digest)?, payload(number)));
