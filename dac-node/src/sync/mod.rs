@@ -176,8 +176,8 @@ impl L1Sync {
         origin: Origin,
         view: &RegistryView,
     ) -> Result<bool, StoreError> {
-        // Nothing can be recorded or settled before there was a committee.
-        let since = view.committees.values().map(|committee| committee.active_from()).min().unwrap_or(0);
+        // Nothing can be recorded or settled before there was a committee; where the first is not in view, there is no telling.
+        let since = view.committee(1).map_or(0, |committee| committee.active_from());
         let mut cursor = memory.cursors.get(&origin).cloned().unwrap_or_else(|| Cursor::new(origin, since));
         for _ in 0..STEPS_PER_ROUND {
             let step = match self.events.step(&cursor, &self.settings.feed).await {
