@@ -422,6 +422,9 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
         while !done.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             submitted.push(network.submit(number, HashKind::Opaque, &payload(number)).await?);
+            // L1's time goes on where nobody sends anything, as it does on a real chain: else a certificate of the new epoch would be
+            // simulated at the time of the last block, in the former one.
+            network.anvil.mine(1).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         Ok::<_, Failure>(submitted)
