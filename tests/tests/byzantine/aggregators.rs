@@ -9,6 +9,7 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
 use dac_tests::disperser::{Delivery, send};
+use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Network, Shape};
 use dac_tests::rollup::{Rollup, now, sign};
 use dac_tests::{Result, Spoiled, rpc, wait};
@@ -22,6 +23,8 @@ const SEVEN: Shape = Shape { n: 7, k: 3, q: 5, ..Shape::SMALL };
 /// Every malicious disperser of section 4, replays, and other rollups' batches, against one committee that works on.
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
+    let mut measure =
+        Measure::begin(Promise::Byzantine, "byzantine::aggregators_that_lie_get_no_signature_for_it");
     let network = Network::start(SEVEN).await?;
     let disperser = PrivateKeySigner::random();
     let geometry = Geometry::new(SEVEN.n, SEVEN.k).expect("a possible committee");
@@ -35,6 +38,7 @@ async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
             match delivery.deliver(member).await {
                 Ok(_) => {
                     assert!(passes, "{name}: seat {} signed", member.seat);
+                    measure.tried(1);
                     *signed += 1;
                 }
                 Err(status) => {
@@ -42,6 +46,7 @@ async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
                     let reason = rpc::reason(&status);
                     assert!(matches!(reason, Reason::BadRecord | Reason::BadShard), "{name}: {status}");
                     *refused.entry(reason.as_str()).or_default() += 1;
+                    measure.tried(1);
                 }
             }
         }
@@ -93,14 +98,15 @@ async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     ] {
         let status = outcome.expect_err(what);
         assert_eq!(rpc::reason(&status), expected, "{what}: {status}");
+        measure.tried(1);
     }
-    renewals(&network).await?;
+    renewals(&network, &mut measure).await?;
     unharmed(&network, 2_000).await?;
-    Ok(())
+    measure.passed()
 }
 
 /// Renewals of what is not settled, not held, or not to be promised.
-async fn renewals(network: &Network) -> Result<()> {
+async fn renewals(network: &Network, measure: &mut Measure) -> Result<()> {
     let spec = RollupSpec { freeze_delay: 3, exit_window: 4 };
     let rollup = deploy_rollup(&network.anvil, &network.committee, spec).await;
     network.committee.admit(&network.anvil, rollup.address, network.rollup.poster.address()).await;
@@ -148,6 +154,7 @@ async fn renewals(network: &Network) -> Result<()> {
         // Until the member has read the new rollup, and what it settled.
         let refused = async || (ask(change).await? == Some(expected)).then_some(());
         wait::until(&format!("{what} to be refused as {expected}"), wait::LIMIT, refused).await?;
+        measure.tried(1);
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use dac_client::{
 use dac_proto::v1::{DeliveryState, MemberState};
 use dac_tests::gate::Mode;
 use dac_tests::liar::{Attests, FalseServer, FalseSigner, Serves};
+use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Network, Shape};
 use dac_tests::{Result, rpc, wait};
 use dac_types::{BatchDigest, HashKind};
@@ -27,6 +28,8 @@ const LIAR: usize = 2;
 /// operator. With q = 3 of 4 the batch is certified without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_sign_falsely_are_named_and_left_out() -> Result<()> {
+    let mut measure =
+        Measure::begin(Promise::Byzantine, "byzantine::members_that_sign_falsely_are_named_and_left_out");
     let (network, metrics) = network_with_metrics(Shape::SMALL).await?;
     let member = &network.members[LIAR];
     let operator = network.committee.members[LIAR].operator.address().to_string();
@@ -61,11 +64,13 @@ async fn members_that_sign_falsely_are_named_and_left_out() -> Result<()> {
             counted(metrics.aggregator, "dac_aggregator_lies_total", &labels).await?;
         }
         assert!(network.retrieve(digest).await? == payload, "{vice:?}");
+        measure.tried(1);
     }
     reopen(&network, member, DISPERSAL)?;
     let digest = unharmed(&network, 100).await?;
     // It is taken back as soon as it is honest.
-    member.waits_for(digest).await
+    member.waits_for(digest).await?;
+    measure.passed()
 }
 
 /// The members as a client finds them, with little patience.
@@ -108,6 +113,10 @@ async fn accused(network: &Network, digest: BatchDigest) -> Result<BTreeSet<Stri
 /// says by name who did what. An audit finds it, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
+    let mut measure = Measure::begin(
+        Promise::Byzantine,
+        "byzantine::members_that_serve_falsely_are_named_and_done_without",
+    );
     let (mut network, metrics) = network_with_metrics(Shape::SMALL).await?;
     let digest = unharmed(&network, 1).await?;
     let expected = payload(1);
@@ -143,6 +152,7 @@ async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
         for seat in away {
             reopen(&network, &network.members[*seat], RETRIEVAL)?;
         }
+        measure.tried(1);
     }
     // An audit asks everybody for everything.
     let address = FalseServer::serve(rpc::channel(&format!("http://{honest}"))?, Serves::WrongByte).await?;
@@ -163,8 +173,9 @@ async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
         .collect();
     assert_eq!(failed, [LIAR as u64].into(), "{audit}");
     repairs_in_spite_of_a_liar(&mut network, &metrics, digest).await?;
+    measure.tried(1);
     unharmed(&network, 2).await?;
-    Ok(())
+    measure.passed()
 }
 
 /// A member that lost its disk cannot do without the liar: it says by name who gave it something false, in its API and in its

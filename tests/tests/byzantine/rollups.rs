@@ -4,6 +4,7 @@ use dac_chain::PrivateKeySigner;
 use dac_coding::testing;
 use dac_proto::reason::Reason;
 use dac_tests::disperser::Delivery;
+use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Network, Shape};
 use dac_tests::{Result, rpc, wait};
 use dac_types::{AdmittedRollup, B256, Geometry, HashKind, SignedSubmission};
@@ -21,6 +22,8 @@ async fn submit(network: &Network, order: &SignedSubmission, number: u64) -> Res
 /// Contradicting orders are refused by name, whoever is asked; a rollup that uses up its quota harms itself alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
+    let mut measure =
+        Measure::begin(Promise::Byzantine, "byzantine::rollups_that_equivocate_or_flood_are_refused_by_name");
     let (network, metrics) = network_with_metrics(Shape::SMALL).await?;
     let first = network.rollup.signed(network.rollup.order(1, HashKind::Sha256, &payload(1)));
     submit(&network, &first, 1).await?;
@@ -29,6 +32,7 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     let second = network.rollup.signed(network.rollup.order(1, HashKind::Sha256, &payload(2)));
     let status = submit(&network, &second, 2).await.expect_err("the number is taken");
     assert_eq!(rpc::reason(&status), Reason::ConflictingBatch, "{status}");
+    measure.tried(1);
     counted(
         metrics.aggregator,
         "dac_aggregator_submissions_refused_total",
@@ -39,11 +43,13 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     let order = network.rollup.signed(network.rollup.order(3, HashKind::Sha256, &payload(3)));
     let status = submit(&network, &order, 4).await.expect_err("not the payload ordered");
     assert_eq!(rpc::reason(&status), Reason::BadPayload, "{status}");
+    measure.tried(1);
     // An order that names another aggregator.
     let mut order = network.rollup.order(5, HashKind::Sha256, &payload(5));
     order.disperser = PrivateKeySigner::random().address();
     let status = submit(&network, &network.rollup.signed(order), 5).await.expect_err("another's order");
     assert_eq!(rpc::reason(&status), Reason::WrongDisperser, "{status}");
+    measure.tried(1);
 
     // One order of an opaque payload, two codewords under it, with a disperser in league: a member signs one of them.
     let accomplice = PrivateKeySigner::random();
@@ -59,6 +65,7 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     two.dispersal = other;
     let status = two.deliver(member).await.expect_err("a second header");
     assert_eq!(rpc::reason(&status), Reason::ConflictingHeader, "{status}");
+    measure.tried(1);
     assert!(!member.has(two.digest()).await?);
 
     // A day's bytes and no more; the rollup beside it is not touched.
@@ -80,8 +87,9 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     wait::until("the rollup to be admitted", wait::LIMIT, async || within.deliver(member).await.ok()).await?;
     let status = deliver(2)?.deliver(member).await.expect_err("the quota is spent");
     assert_eq!(rpc::reason(&status), Reason::QuotaExceeded, "{status}");
+    measure.tried(1);
     // The same order again costs nothing.
     within.deliver(member).await?;
     unharmed(&network, 100).await?;
-    Ok(())
+    measure.passed()
 }
