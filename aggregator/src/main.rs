@@ -144,7 +144,11 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         posting: config.posting(),
         settings: config.settings(),
         renewal: config.renewal.enabled.then(|| Renewal {
-            source: Arc::new(RpcCoverage::new(endpoints.clone(), config.posting.confirmations)),
+            // Of a posting's confirmations the including block is the first.
+            source: Arc::new(RpcCoverage::new(
+                endpoints.clone(),
+                config.posting.confirmations.saturating_sub(1),
+            )),
             settings: config.renewals(),
         }),
         capacity: config.capacity(),

@@ -169,11 +169,14 @@ pub fn write_aggregator(
     }
     let confirmations = i64::try_from(confirmations).expect("a small number");
     let posting = table([("confirmations", Value::Integer(confirmations)), ("retry", text("1s"))]);
+    // What it pays for on L1 is for the tests to say.
+    let renewal = table([("enabled", Value::Boolean(false)), ("interval", text("1s"))]);
     let config = table([
         ("chain", chain.into()),
         ("keys", keys.into()),
         ("store", database(store).into()),
         (API, listener(tls).into()),
+        ("renewal", renewal.into()),
         ("dispersal", dispersal.into()),
         ("posting", posting.into()),
         ("log", table([("filter", text("info"))]).into()),
