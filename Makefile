@@ -33,6 +33,7 @@ demo: setup build ## 7 members and a payments rollup on this machine: settle wit
 test: test-rust test-guest test-contracts ## every test: Rust, whole system on real processes, guest without std, Solidity
 
 test-rust: setup build
+	@tools/test-prerequisites
 	tools/with-postgres $(CARGO) test --locked --workspace
 
 # The tests that break things, by the names of their files.
