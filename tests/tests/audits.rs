@@ -5,8 +5,8 @@ use std::path::Path;
 
 use dac_proto::reason::Reason;
 use dac_tests::command::{CommandLine, number};
-use dac_tests::network::{Network, Shape, real_payload};
-use dac_tests::{Context, Result, rpc};
+use dac_tests::network::{Network, Service, Shape, real_payload};
+use dac_tests::{Context, Result, configuration, rpc};
 use dac_types::{BatchDigest, HashKind};
 use serde_json::Value;
 
@@ -49,6 +49,12 @@ fn damage(file: &Path, needle: &[u8]) -> Result<usize> {
     Ok(places.len())
 }
 
+/// A member that may not call its peers keeps what it has, and so what is wrong with it.
+fn cannot_heal(service: &Service, cannot: bool) -> Result<()> {
+    let repair = toml::Table::from_iter([("private_endpoints".to_owned(), (!cannot).into())]);
+    configuration::change(service.config(), &toml::Table::from_iter([("repair".to_owned(), repair.into())]))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn absence_is_told_apart_from_loss() -> Result<()> {
     let mut network = Network::start(Shape::SMALL).await?;
@@ -72,6 +78,7 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     // A member that lost what it signed for is accused.
     network.members[1].service.stop().await?;
     network.members[1].service.lose_database()?;
+    cannot_heal(&network.members[1].service, true)?;
     network.aggregator.kill(); // It would notice, and deliver again.
     network.members[1].service.start().await?;
     let (code, audit) = dac.document(["audit"]).await?;
@@ -81,6 +88,14 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
         assert!(results(&audit, seat)?.iter().all(|result| result == "ok"), "{audit}");
     }
     assert!(network.retrieve(digest).await? == payload);
+
+    // Nor is it any more once it has healed.
+    network.members[1].service.stop().await?;
+    cannot_heal(&network.members[1].service, false)?;
+    network.members[1].service.start().await?;
+    network.members[1].waits_for(digest).await?;
+    let healed = dac.expect(["audit", "--whole-shards"]).await?;
+    assert_eq!(number(&healed, "/summary/shards_ok")?, 4);
     Ok(())
 }
 
@@ -96,6 +111,7 @@ async fn what_rots_on_a_disk_is_never_served() -> Result<()> {
     let file = member.service.database_file().context("the database's file")?;
     let needle = &shard[60_000..60_064];
     assert!(damage(&file, needle)? > 0, "the shard's bytes are in the file as they are");
+    cannot_heal(&member.service, true)?;
     member.service.start().await?;
 
     let status = rpc::shard(member.retrieval()?, digest).await.expect_err("a damaged shard is not served");
