@@ -122,6 +122,14 @@ pub fn write_node(
     let keys = table([("bls_keystore", path(&key.keystore)), ("password_file", path(&key.password))]);
     // All members are on this machine.
     let repair = table([("private_endpoints", Value::Boolean(true))]);
+    // One client stands for all that there are, and asks for everything at once when histories are read.
+    let limits = table([
+        ("client_requests_per_second", Value::Float(1e6)),
+        ("client_request_burst", Value::Float(1e6)),
+        ("client_bytes_per_second", text("16GiB")),
+        ("client_byte_burst", text("16GiB")),
+        ("client_streams", Value::Integer(1_024)),
+    ]);
     let config = table([
         ("chain", chain.into()),
         ("keys", keys.into()),
@@ -129,6 +137,7 @@ pub fn write_node(
         (DISPERSAL, listener(dispersal).into()),
         (RETRIEVAL, listener(retrieval).into()),
         ("repair", repair.into()),
+        ("limits", limits.into()),
         ("log", table([("filter", text("info"))]).into()),
     ]);
     write(folder, "node.toml", &config)

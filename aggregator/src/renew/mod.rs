@@ -20,6 +20,10 @@ pub use self::decide::{Covered, Due, due};
 use crate::collect::is_renewal_good;
 use crate::context::Context;
 
+/// How long one rollup's renewal may take to reach L1 before the others have their turn: a contract may refuse "for now" for ever, and
+/// a process that posts no more is told nothing of what it handed over.
+const POSTING_WAIT: Duration = Duration::from_secs(120);
+
 /// Where it is read how long rollups' batches are kept.
 #[async_trait]
 pub trait CoverageSource: Send + Sync + 'static {
@@ -116,9 +120,11 @@ async fn renew(ctx: &Context, committee: &Arc<Committee>, rollup: Address, due: 
         metrics::counter!("dac_aggregator_renewal_liars_total", "seat" => seat.to_string()).increment(1);
         warn!(%rollup, %seat, "a member's signature is not its own over this renewal");
     }
-    match ctx.posting.renew(&RenewOrder::new(&checked)).await {
-        Outcome::Recorded { .. } => Ok(()),
-        Outcome::Failed { reason } => Err(format!("L1 refuses it: {reason}")),
+    let order = RenewOrder::new(&checked);
+    match tokio::time::timeout(POSTING_WAIT, ctx.posting.renew(&order)).await {
+        Ok(Outcome::Recorded { .. }) => Ok(()),
+        Ok(Outcome::Failed { reason }) => Err(format!("L1 refuses it: {reason}")),
+        Err(_) => Err(format!("L1 did not take it within {POSTING_WAIT:?}; the poster goes on with it")),
     }
 }
 

@@ -193,14 +193,21 @@ impl L1Sync {
                 Step::Rewind { to_block, cursor: back } => {
                     tracing::warn!(?origin, to_block, "L1 was reorganised: what came later is taken back");
                     metrics::counter!("dac_node_l1_reorganisations_total").increment(1);
-                    self.store.unlearn(to_block, back.clone()).await?;
+                    if let Err(error) = self.store.unlearn(to_block, back.clone()).await {
+                        self.failed(memory, origin, &error);
+                        return Ok(false);
+                    }
                     memory.changed = true;
                     cursor = back;
                 }
                 Step::Facts { facts, cursor: next, head } => {
                     metrics::counter!("dac_node_l1_facts_total").increment(facts.len() as u64);
                     memory.changed |= !facts.is_empty();
-                    self.store.learn(facts, next.clone()).await?;
+                    // Whatever this contract said, it holds up no other: both can be said again.
+                    if let Err(error) = self.store.learn(facts, next.clone()).await {
+                        self.failed(memory, origin, &error);
+                        return Ok(false);
+                    }
                     cursor = next;
                     self.progress.read(origin, last_read(&cursor), head, is_complete);
                 }
@@ -221,7 +228,7 @@ impl L1Sync {
         Ok(true)
     }
 
-    fn failed(&self, memory: &mut Memory, origin: Origin, error: &dac_chain::ChainError) {
+    fn failed(&self, memory: &mut Memory, origin: Origin, error: &dyn std::fmt::Display) {
         let (attempts, _) = memory.failures.get(&origin).copied().unwrap_or((0, Instant::now()));
         let pause = (self.settings.interval * 2_u32.saturating_pow(attempts.min(10))).min(PAUSE_MAX);
         memory.failures.insert(origin, (attempts.saturating_add(1), Instant::now() + pause));

@@ -1,5 +1,7 @@
 //! What L1 said, line by line: all of it idempotent, since reading may begin again anywhere.
 
+use std::ops::RangeInclusive;
+
 use dac_chain::feed::{Cursor, Fact, Origin, RenewedCoverage};
 use dac_chain::{RecordedCertificate, SettledBatch};
 use dac_database::sqlx::{Row, query, query_scalar};
@@ -84,7 +86,8 @@ async fn keep_as_renewed(
             .fetch_one(&mut *connection)
             .await?;
     match renewed {
-        Some(renewed) => keep(connection, rollup, batch_number, u64_from_sql(renewed)).await,
+        // This batch alone: the others were raised when the renewal, or they, came.
+        Some(renewed) => keep(connection, rollup, batch_number..=batch_number, u64_from_sql(renewed)).await,
         None => Ok(()),
     }
 }
@@ -112,26 +115,29 @@ pub(super) async fn renew(
         .bind(u64_to_sql(expires_at))
         .execute(&mut *connection)
         .await?;
-    keep(connection, rollup, last_batch, expires_at).await
+    keep(connection, rollup, 0..=last_batch, expires_at).await
 }
 
 async fn keep(
     connection: &mut AnyConnection,
     rollup: Address,
-    last_batch: u64,
+    batches: RangeInclusive<u64>,
     until: u64,
 ) -> Result<(), StoreError> {
     for statement in [
-        "UPDATE duties SET keep_until = $3 WHERE rollup = $1 AND batch_number <= $2 AND settled_block >= 0 AND keep_until < $3",
-        "UPDATE batches SET keep_until = $3 FROM duties WHERE duties.digest = batches.digest \
-         AND duties.rollup = batches.rollup AND duties.rollup = $1 AND duties.batch_number <= $2 \
-         AND duties.settled_block >= 0 AND batches.keep_until < $3",
-        "UPDATE bad_seats SET keep_until = $3 FROM duties WHERE duties.digest = bad_seats.digest \
-         AND duties.rollup = $1 AND duties.batch_number <= $2 AND duties.settled_block >= 0 AND bad_seats.keep_until < $3",
+        "UPDATE duties SET keep_until = $4 WHERE rollup = $1 AND batch_number BETWEEN $2 AND $3 AND settled_block >= 0 \
+         AND keep_until < $4",
+        "UPDATE batches SET keep_until = $4 FROM duties WHERE duties.digest = batches.digest \
+         AND duties.rollup = batches.rollup AND duties.rollup = $1 AND duties.batch_number BETWEEN $2 AND $3 \
+         AND duties.settled_block >= 0 AND batches.keep_until < $4",
+        "UPDATE bad_seats SET keep_until = $4 FROM duties WHERE duties.digest = bad_seats.digest \
+         AND duties.rollup = $1 AND duties.batch_number BETWEEN $2 AND $3 AND duties.settled_block >= 0 \
+         AND bad_seats.keep_until < $4",
     ] {
         query(statement)
             .bind(rollup.to_vec())
-            .bind(u64_to_sql(last_batch))
+            .bind(u64_to_sql(*batches.start()))
+            .bind(u64_to_sql(*batches.end()))
             .bind(u64_to_sql(until))
             .execute(&mut *connection)
             .await?;
