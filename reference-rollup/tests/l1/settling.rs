@@ -9,7 +9,7 @@ use reference_rollup::l1::{FreezeReason, Refusal};
 use crate::common::transfer;
 use crate::world::{EXIT_WINDOW, FREEZE_DELAY, World, refused};
 
-/// What the issue allows, all told.
+/// Gas that settling may cost, all told.
 const SETTLE_GAS_MAX: u64 = 480_000;
 
 #[tokio::test(flavor = "multi_thread")]

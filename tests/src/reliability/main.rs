@@ -13,7 +13,7 @@ use dac_tests::measure::{LINES_FILE, Line, Promise};
 use dac_tests::{Context, Failure, Result};
 use serde::{Deserialize, Serialize};
 
-/// What the issue of reliability asks of a run: deaths of processes, all kinds together.
+/// Deaths of processes in a run, all kinds together, at least.
 const DEATHS_MIN: u64 = 300;
 
 #[derive(Debug, Parser)]
