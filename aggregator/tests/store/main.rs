@@ -13,7 +13,7 @@ use dac_aggregator::store::{Creation, Owner, PageToken, SqlStore, Store, StoreEr
 use dac_aggregator::submit::NumberTaken;
 use dac_chain::poster::{Change, NonceSlot, Outcome, Posting, Task};
 use dac_database::testing::TestDatabase;
-use dac_database::{Backend, DatabaseError, sqlx};
+use dac_database::{Backend, DatabaseError, on_both_backends, sqlx};
 use dac_types::{
     AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, BatchHeader, BatchSubmission, Domain,
     EcdsaSignature, HashKind, Quorum, Record, RowFingerprints, Seat, SignatureBytes, SignedSubmission,
@@ -24,29 +24,9 @@ const DOMAIN: Domain = Domain { chain_id: 1, registry: Address::repeat_byte(9) }
 const TERM: std::time::Duration = std::time::Duration::from_secs(3);
 const OWNER: Owner = Owner { domain: DOMAIN, disperser: Address::repeat_byte(8) };
 
-/// Each rule, on SQLite and on PostgreSQL.
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(Backend::Sqlite).await;
-            })*
-        }
-        mod postgres {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(Backend::Postgres).await;
-            })*
-        }
-    };
-}
-
 mod settlements;
 
-on_both!(
+on_both_backends!(
     batches_come_back_as_they_were_saved,
     payloads_come_back_and_corruption_is_found,
     unfinished_uploads_leave_nothing,

@@ -2,8 +2,8 @@
 
 use dac_aggregator::batch::{Batch, Event, Failure, FailureReason, L1Record, Phase, ProofState};
 use dac_chain::poster::{Change, Posting, Task};
-use dac_database::Backend;
 use dac_database::testing::TestDatabase;
+use dac_database::{Backend, on_both_backends};
 use dac_types::{
     AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, PostingMode, Seat, SignatureBytes,
 };
@@ -13,7 +13,7 @@ use crate::{
     upload,
 };
 
-on_both!(
+on_both_backends!(
     proofs_and_settlements_come_back,
     rows_from_before_settlements_are_recorded,
     settlements_of_ended_batches_are_found,

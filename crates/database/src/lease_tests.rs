@@ -3,6 +3,7 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 
 use super::*;
+use crate::on_both_backends;
 use crate::testing::TestDatabase;
 
 const LONG: Duration = Duration::from_secs(600);
@@ -13,26 +14,7 @@ const TABLE: crate::Migration = crate::Migration {
     sql: "CREATE TABLE books (\n    entry BIGINT NOT NULL\n);",
 };
 
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(Backend::Sqlite).await;
-            })*
-        }
-        mod postgres {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(Backend::Postgres).await;
-            })*
-        }
-    };
-}
-
-on_both!(
+on_both_backends!(
     one_of_many_gets_it,
     it_is_waited_for_until_it_runs_out,
     a_paused_holder_is_refused_by_the_guard,

@@ -23,6 +23,25 @@ use crate::options::{DatabaseOptions, DatabaseUrl};
 /// Names a server whose databases tests may write to.
 pub const POSTGRES_URL_VARIABLE: &str = "DAC_TEST_POSTGRES_URL";
 
+/// Makes `sqlite::NAME` and `postgres::NAME` of each `async fn NAME(backend: Backend)` beside it.
+#[macro_export]
+macro_rules! on_both_backends {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::Backend::Sqlite).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::Backend::Postgres).await;
+            })*
+        }
+    };
+}
+
 /// An empty database of one test, gone when dropped.
 #[derive(Debug)]
 pub struct TestDatabase {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use dac_database::sqlx::{AssertSqlSafe, query_scalar};
 use dac_database::testing::TestDatabase;
-use dac_database::{Backend, DatabaseError};
+use dac_database::{Backend, DatabaseError, on_both_backends};
 use dac_types::limits::{QUOTA_DAY_SECONDS, STORED_ROW_BYTES};
 use dac_types::{Address, Domain, Seat};
 use futures::future::join_all;
@@ -14,25 +14,6 @@ use super::sql::CommitFault;
 use super::*;
 use crate::testing::{Batch, DAILY_BYTES, EPOCH, NOW, ROLLUP, Wish, World};
 use crate::verify::{IntakeError, intact_tree, row_is_intact, store_shard};
-
-macro_rules! on_both_backends {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(Backend::Sqlite).await;
-            })*
-        }
-        mod postgres {
-            use super::*;
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(Backend::Postgres).await;
-            })*
-        }
-    };
-}
 
 mod ledger;
 mod roles;
