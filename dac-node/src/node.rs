@@ -12,16 +12,13 @@ use dac_chain::RegistryWatch;
 use dac_chain::feed::L1Events;
 use dac_runtime::clock::Clock;
 use dac_runtime::grpc::{Acceptor, ListenerLimits, ServeError, tonic_health};
-use dac_runtime::monitor::Health;
 use dac_types::Domain;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
-use tonic_health::server::HealthReporter;
 
 pub use self::reader::ReaderParts;
 
@@ -166,17 +163,8 @@ impl Shared {
 
 /// A running member, or a read-only server of one.
 pub struct Node {
-    context: Arc<Context>,
+    assembly: Assembly,
     addresses: Addresses,
-    services: &'static [&'static str],
-    health: HealthReporter,
-    healthz: Health,
-    /// Cut-off for calls, once stopping.
-    grace: Duration,
-    stop_calls: CancellationToken,
-    stop_rest: CancellationToken,
-    servers: Vec<(&'static str, JoinHandle<Result<(), ServeError>>)>,
-    rest: Vec<JoinHandle<()>>,
 }
 
 impl Node {
@@ -217,13 +205,13 @@ impl Node {
 
     /// What the handlers share.
     pub const fn context(&self) -> &Arc<Context> {
-        &self.context
+        &self.assembly.context
     }
 
     /// Returns when a server ended by itself, which it should not.
     pub async fn failed(&mut self) -> NodeError {
         loop {
-            for (name, server) in &mut self.servers {
+            for (name, server) in &mut self.assembly.servers {
                 if server.is_finished() {
                     return match server.await {
                         Ok(Err(error)) => error.into(),
@@ -237,26 +225,27 @@ impl Node {
 
     /// Says that it is going, takes no new uploads, lets calls under way finish, and closes the store.
     pub async fn stop(self) {
-        self.context.draining.cancel();
-        self.healthz.set_unhealthy("stopping");
-        for service in self.services {
-            self.health.set_service_status(*service, tonic_health::ServingStatus::NotServing).await;
+        let running = self.assembly;
+        running.context.draining.cancel();
+        running.healthz.set_unhealthy("stopping");
+        for service in running.services {
+            running.health.set_service_status(*service, tonic_health::ServingStatus::NotServing).await;
         }
-        self.stop_calls.cancel();
-        for (name, server) in self.servers {
+        running.stop_calls.cancel();
+        for (name, server) in running.servers {
             // The server gives up after the grace by itself.
-            match tokio::time::timeout(self.grace + HEALTH_INTERVAL, server).await {
+            match tokio::time::timeout(running.grace + HEALTH_INTERVAL, server).await {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(error))) => tracing::warn!(server = name, %error, "stopped with an error"),
                 Ok(Err(_)) | Err(_) => tracing::warn!(server = name, "did not stop in time"),
             }
         }
-        self.stop_rest.cancel();
-        for task in self.rest {
-            let _ = tokio::time::timeout(self.grace, task).await;
+        running.stop_rest.cancel();
+        for task in running.rest {
+            let _ = tokio::time::timeout(running.grace, task).await;
         }
         // Calls that were cut off may hold connections for as long as they like.
-        if tokio::time::timeout(self.grace, self.context.store.close()).await.is_err() {
+        if tokio::time::timeout(running.grace, running.context.store.close()).await.is_err() {
             tracing::warn!("the store did not close in time; what was acknowledged is on disk");
         }
         tracing::info!("stopped");

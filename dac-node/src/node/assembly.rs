@@ -9,12 +9,13 @@ use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::dispersal_service_server::DispersalServiceServer;
 use dac_proto::v1::member_service_server::MemberServiceServer;
 use dac_proto::v1::retrieval_service_server::RetrievalServiceServer;
-use dac_runtime::grpc::{self, Incoming, ServeError, tonic_health};
+use dac_runtime::grpc::{self, Acceptor, Incoming, ListenerLimits, ServeError, tonic_health};
 use dac_runtime::monitor::{self, Health};
 use dac_types::limits::MESSAGE_MAX_BYTES;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
 use super::health::watch_health;
@@ -22,17 +23,18 @@ use super::{Addresses, Listener, Node, NodeError};
 use crate::context::Context;
 use crate::grpc::{Dispersal, Members, Retrieval};
 
-/// A node that is being put together.
+/// What of a node runs, while it is put together and after.
 pub(super) struct Assembly {
     pub(super) context: Arc<Context>,
-    services: &'static [&'static str],
-    health: HealthReporter,
-    healthz: Health,
-    grace: Duration,
-    stop_calls: CancellationToken,
-    stop_rest: CancellationToken,
-    servers: Vec<(&'static str, JoinHandle<Result<(), ServeError>>)>,
-    rest: Vec<JoinHandle<()>>,
+    pub(super) services: &'static [&'static str],
+    pub(super) health: HealthReporter,
+    pub(super) healthz: Health,
+    /// Cut-off for calls, once stopping.
+    pub(super) grace: Duration,
+    pub(super) stop_calls: CancellationToken,
+    pub(super) stop_rest: CancellationToken,
+    pub(super) servers: Vec<(&'static str, JoinHandle<Result<(), ServeError>>)>,
+    pub(super) rest: Vec<JoinHandle<()>>,
 }
 
 impl Assembly {
@@ -74,11 +76,7 @@ impl Assembly {
             .add_service(self.members())
             .add_service(grpc::health(&self.health))
             .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
-        let address = local("dispersal", listener.tcp.local_addr())?;
-        let incoming = Incoming::new(listener.tcp, &listener.limits);
-        let server = tokio::spawn(grpc::serve(router, incoming, self.stop_calls.clone(), self.grace));
-        self.servers.push(("dispersal", server));
-        Ok(address)
+        self.serve("dispersal", router, listener.tcp, &listener.limits)
     }
 
     /// Serves RetrievalService.
@@ -92,10 +90,20 @@ impl Assembly {
             .add_service(self.members())
             .add_service(grpc::health(&self.health))
             .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
-        let address = local("retrieval", listener.tcp.local_addr())?;
-        let incoming = Incoming::new(listener.tcp, &listener.limits);
+        self.serve("retrieval", router, listener.tcp, &listener.limits)
+    }
+
+    fn serve(
+        &mut self,
+        name: &'static str,
+        router: Router,
+        tcp: Acceptor,
+        limits: &ListenerLimits,
+    ) -> Result<SocketAddr, NodeError> {
+        let address = local(name, tcp.local_addr())?;
+        let incoming = Incoming::new(tcp, limits);
         let server = tokio::spawn(grpc::serve(router, incoming, self.stop_calls.clone(), self.grace));
-        self.servers.push(("retrieval", server));
+        self.servers.push((name, server));
         Ok(address)
     }
 
@@ -122,12 +130,11 @@ impl Assembly {
 
     /// It runs.
     pub(super) fn finish(self, addresses: Addresses) -> Node {
-        let Self { context, services, health, healthz, grace, stop_calls, stop_rest, servers, rest } = self;
         tracing::info!(
             dispersal = addresses.dispersal.map(tracing::field::display), retrieval = %addresses.retrieval,
-            metrics = ?addresses.metrics, key = %context.identity.public_key, "serving"
+            metrics = ?addresses.metrics, key = %self.context.identity.public_key, "serving"
         );
-        Node { context, addresses, services, health, healthz, grace, stop_calls, stop_rest, servers, rest }
+        Node { assembly: self, addresses }
     }
 
     fn members(&self) -> MemberServiceServer<Members> {
