@@ -13,20 +13,15 @@ pub fn owed_seats(committees: &BTreeMap<u64, Arc<Committee>>, key: &PublicKeyByt
     committees.keys().filter_map(|epoch| Some((*epoch, owed_seat(committees, *epoch, key)?))).collect()
 }
 
-/// The seat that `key` holds in the epoch itself, or else the lowest one that it took over in a later epoch of the same lineage:
-/// those that follow one another with the same n and k.
+/// The seat that `key` holds in the epoch itself, or else the lowest one that it took over in a later epoch of the same
+/// lineage.
 fn owed_seat(committees: &BTreeMap<u64, Arc<Committee>>, epoch: u64, key: &PublicKeyBytes) -> Option<Seat> {
     let origin = committees.get(&epoch)?;
     if let Some(seat) = origin.seat_of(key) {
         return Some(seat);
     }
-    let geometry = origin.quorum().geometry();
-    committees
-        .range(epoch..)
-        .map(|(_, committee)| committee)
-        .take_while(|committee| committee.quorum().geometry() == geometry)
-        .filter_map(|committee| committee.seat_of(key))
-        .min()
+    let later = committees.range(epoch..).map(|(_, committee)| &**committee);
+    Committee::lineage(later).filter_map(|committee| committee.seat_of(key)).min()
 }
 
 #[cfg(test)]

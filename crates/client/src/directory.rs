@@ -73,11 +73,12 @@ impl Directory {
     /// Who may hold the shards of `seat` of an epoch's batches: its newest holder first, then the older ones. Seats
     /// outlive operators as long as n and k stay; with other ones, old batches stay with the old seats.
     pub fn holders(&self, epoch: u64, seat: Seat) -> Vec<Holder> {
-        let Some(origin) = self.epochs.get(&epoch) else { return Vec::new() };
-        let geometry = origin.committee.quorum().geometry();
+        if !self.epochs.contains_key(&epoch) {
+            return Vec::new();
+        }
         let mut holders: Vec<Holder> = Vec::new();
-        let successors = self.epochs.range(epoch..).map(|(_, entry)| &entry.committee);
-        for committee in successors.take_while(|committee| committee.quorum().geometry() == geometry) {
+        let successors = self.epochs.range(epoch..).map(|(_, entry)| &*entry.committee);
+        for committee in Committee::lineage(successors) {
             let Some(member) = committee.member(seat) else { continue };
             holders.retain(|holder| holder.operator != member.operator);
             holders.push(Holder {

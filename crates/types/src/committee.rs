@@ -117,6 +117,16 @@ impl Committee {
         self.seats().find(|(_, member)| member.public_key == *public_key).map(|(seat, _)| seat)
     }
 
+    /// The first of these committees, which ascend by epoch without a gap, and those that follow it with the same n and k: among them
+    /// seats outlive operators. Section 9.
+    pub fn lineage<'a>(epochs: impl IntoIterator<Item = &'a Self>) -> impl Iterator<Item = &'a Self> {
+        let mut geometry = None;
+        epochs.into_iter().take_while(move |committee| {
+            let own = committee.quorum.geometry();
+            *geometry.get_or_insert(own) == own
+        })
+    }
+
     /// From when members sign.
     pub const fn active_from(&self) -> u64 {
         self.active_from
