@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dac_bls::{CheckedRenewal, CommitteeKeys, Signature};
+use dac_chain::settlement::CoverageState;
 use dac_chain::{ChainError, Endpoints, Outcome, RenewOrder, SettlementReader};
 use dac_proto::v1;
 use dac_types::{
@@ -49,14 +50,9 @@ impl RpcCoverage {
 impl CoverageSource for RpcCoverage {
     async fn covered(&self, rollup: Address) -> Result<Covered, ChainError> {
         let reader = SettlementReader::new(self.endpoints.clone(), rollup);
-        let state = reader.state_at(self.confirmations).await?;
-        Ok(Covered {
-            batch_count: state.batch_count,
-            // Before the first batch the contract says "for ever".
-            until: (state.batch_count > 0).then_some(state.coverage_until),
-            freeze_delay: state.freeze_delay,
-            exit_window: state.exit_window,
-        })
+        let CoverageState { batch_count, until, freeze_delay, exit_window, .. } =
+            reader.coverage_at(self.confirmations).await?;
+        Ok(Covered { batch_count, until, freeze_delay, exit_window })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the rollup's contract says: its present state, and everything that led there.
 
 use alloy_primitives::{Address, B256};
+use dac_chain::settlement::FreezeReason;
 use dac_chain::{BlockRef, ContractReader, Endpoints};
 
 use super::abi::PaymentsRollup::{self, BatchSettled, InputAppended};
@@ -9,51 +10,6 @@ use crate::rebuild::{BatchRecord, History, InboxRecord};
 
 /// Events of one kind that a history has, at most: bounds what an endpoint can make this process hold.
 const EVENTS_MAX: usize = 1_000_000;
-
-/// Why a rollup is, or may be, frozen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FreezeReason {
-    /// No batch settled for longer than the freeze delay.
-    NothingSettled,
-    /// An entry of the inbox was not taken for longer than the freeze delay.
-    InputUnserved,
-    /// Members do not keep the data for an exit window from now.
-    CoverageShort,
-    /// One that this program does not know.
-    Unknown(u8),
-}
-
-impl FreezeReason {
-    fn of(code: u8) -> Option<Self> {
-        match code {
-            0 => None,
-            1 => Some(Self::NothingSettled),
-            2 => Some(Self::InputUnserved),
-            3 => Some(Self::CoverageShort),
-            code => Some(Self::Unknown(code)),
-        }
-    }
-
-    /// In words.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::NothingSettled => "no batch settled for longer than the freeze delay",
-            Self::InputUnserved => "an L1 input was not served for longer than the freeze delay",
-            Self::CoverageShort => "the data is promised for little more than an exit window from now",
-            Self::Unknown(_) => "for a reason unknown to this program",
-        }
-    }
-
-    /// For scripts.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NothingSettled => "NOTHING_SETTLED",
-            Self::InputUnserved => "INPUT_UNSERVED",
-            Self::CoverageShort => "COVERAGE_SHORT",
-            Self::Unknown(_) => "UNKNOWN",
-        }
-    }
-}
 
 /// The contract as of one block. Times are Unix seconds, delays seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -85,6 +85,18 @@ impl Endpoint {
             .ok_or_else(|| self.http.malformed(METHOD, "there is no latest block"))
     }
 
+    /// The newest block that has `confirmations` blocks on top.
+    pub(crate) async fn confirmed(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
+        let latest = self.head().await?.block;
+        if confirmations == 0 {
+            return Ok(latest);
+        }
+        let number = latest.number.saturating_sub(confirmations);
+        // None where the chain became shorter between the two calls: the next attempt will see one chain.
+        let deeper = self.block_at(number).await?;
+        deeper.map(|head| head.block).ok_or(ChainError::Replaced { block: number })
+    }
+
     pub(crate) async fn block_at(&self, number: u64) -> Result<Option<Head>, ChainError> {
         let head = self.block(json!(U64::from(number))).await?;
         match head {

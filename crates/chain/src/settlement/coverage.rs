@@ -34,7 +34,18 @@ impl FreezeReason {
         }
     }
 
-    const fn of(value: u8) -> Option<Self> {
+    /// In words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::NothingSettled => "no batch settled for longer than the freeze delay",
+            Self::InputUnserved => "an L1 input was not served for longer than the freeze delay",
+            Self::CoverageShort => "the data is promised for little more than an exit window from now",
+            Self::Unknown(_) => "for a reason unknown to this program",
+        }
+    }
+
+    /// As the contract numbers them; none for 0.
+    pub const fn of(value: u8) -> Option<Self> {
         match value {
             0 => None,
             1 => Some(Self::NothingSettled),
@@ -98,7 +109,14 @@ impl CoverageState {
 impl SettlementReader {
     /// The rollup's coverage as of the newest block.
     pub async fn coverage(&self) -> Result<CoverageState, ChainError> {
-        let block = self.head().await?;
+        self.coverage_at(0).await
+    }
+
+    /// The same as of the newest block that has `confirmations` blocks on top.
+    pub async fn coverage_at(&self, confirmations: u64) -> Result<CoverageState, ChainError> {
+        self.endpoints.put_behind_who_lags().await?;
+        let block =
+            self.endpoints.first(|endpoint| async move { endpoint.confirmed(confirmations).await }).await?;
         let at = At::Hash(block.hash);
         let until = self.view(Settlement::coverageUntilCall {}, at).await?;
         Ok(CoverageState {

@@ -8,7 +8,7 @@ use super::abi::Settlement;
 use super::abi::Settlement::BatchSettled;
 use crate::error::ChainError;
 use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
-use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
+use crate::rpc::{At, BlockRef, Call, Endpoints};
 
 /// Batches that [`SettlementReader::settled_events`] collects.
 const EVENTS_MAX: usize = 1_000_000;
@@ -86,8 +86,6 @@ pub struct SettledPage {
 /// A settlement contract as of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettlementState {
-    /// The block.
-    pub block: BlockRef,
     /// The committee's registry.
     pub registry: Address,
     /// The certificate log whose records it takes.
@@ -104,8 +102,6 @@ pub struct SettlementState {
     pub last_settled_at: u64,
     /// Until when all settled batches are kept.
     pub coverage_until: u64,
-    /// A renewal of fewer batches is refused.
-    pub coverage_mark: u64,
     /// Nothing settles any more.
     pub frozen: bool,
     /// In seconds.
@@ -117,7 +113,7 @@ pub struct SettlementState {
 /// Reads one settlement contract.
 #[derive(Clone, Debug)]
 pub struct SettlementReader {
-    endpoints: Endpoints,
+    pub(super) endpoints: Endpoints,
     settlement: Address,
 }
 
@@ -139,16 +135,8 @@ impl SettlementReader {
 
     /// All that it says of itself, as of the newest block.
     pub async fn state(&self) -> Result<SettlementState, ChainError> {
-        self.state_at(0).await
-    }
-
-    /// The same as of the newest block that has `confirmations` blocks on top.
-    pub async fn state_at(&self, confirmations: u64) -> Result<SettlementState, ChainError> {
-        self.endpoints.put_behind_who_lags().await?;
-        let block = self.endpoints.first(|endpoint| confirmed(endpoint, confirmations)).await?;
-        let at = At::Hash(block.hash);
+        let at = At::Hash(self.head().await?.hash);
         Ok(SettlementState {
-            block,
             registry: self.view(Settlement::registryCall {}, at).await?,
             log: self.view(Settlement::logCall {}, at).await?,
             verifier: self.view(Settlement::verifierCall {}, at).await?,
@@ -157,7 +145,6 @@ impl SettlementReader {
             inputs_consumed: self.view(Settlement::inputsConsumedCall {}, at).await?,
             last_settled_at: self.view(Settlement::lastSettledAtCall {}, at).await?,
             coverage_until: self.view(Settlement::coverageUntilCall {}, at).await?,
-            coverage_mark: self.view(Settlement::coverageMarkCall {}, at).await?,
             frozen: self.view(Settlement::frozenCall {}, at).await?,
             freeze_delay: self.view(Settlement::freezeDelayCall {}, at).await?,
             exit_window: self.view(Settlement::exitWindowCall {}, at).await?,
@@ -289,14 +276,4 @@ impl SettlementReader {
             })
             .await
     }
-}
-
-async fn confirmed(endpoint: Endpoint, confirmations: u64) -> Result<BlockRef, ChainError> {
-    let head = endpoint.head().await?.block;
-    if confirmations == 0 {
-        return Ok(head);
-    }
-    let number = head.number.saturating_sub(confirmations);
-    let deeper = endpoint.block_at(number).await?;
-    deeper.map(|head| head.block).ok_or(ChainError::Replaced { block: number })
 }

@@ -49,8 +49,8 @@ async fn until(running: &Running, order: &RenewOrder, wanted: impl Fn(&Progress)
 async fn coverage_is_renewed_once_and_further() {
     let (setup, rollup) = settled(2, 5_000).await;
     let reader = rollup.reader(&setup.anvil);
-    let before = reader.state().await.unwrap();
-    assert_eq!((before.batch_count, before.coverage_mark), (2, 0));
+    let before = reader.coverage().await.unwrap();
+    assert_eq!((before.batch_count, before.mark), (2, 0));
     let mut running = setup.start().await;
     for expires_at in [setup.expires_at, setup.expires_at + 1] {
         let order = renewal(&setup, &rollup, 2, expires_at);
@@ -118,7 +118,7 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
     else {
         panic!("{outcome:?}")
     };
-    assert_eq!(mark, rollup.reader(&setup.anvil).state().await.unwrap().coverage_mark);
+    assert_eq!(mark, rollup.reader(&setup.anvil).coverage().await.unwrap().mark);
 
     // What it promises is over before its turn came.
     let late = renewal(&setup, &rollup, 9, setup.expires_at);
