@@ -11,14 +11,14 @@ use dac_chain::{CertificateLogReader, RecordedCertificate, RegistryReader as _, 
 use dac_client::{Dialer, Directory, EndpointPolicy, Hint, RetrieveOptions, Retriever};
 use dac_coding::encode;
 use dac_database::sqlx::{self, Connection, Row};
-use dac_database::{AnyConnection, DatabaseUrl, u64_from_sql};
+use dac_database::u64_from_sql;
 use dac_types::{B256, BatchDigest, Certificate, Seat};
 
 use crate::failure::{Context, Failure, Result};
 use crate::gate::Mode;
 use crate::network::{Network, Service};
 use crate::traffic::Accepted;
-use crate::{configuration, rollup, rpc};
+use crate::{configuration, database, rollup, rpc};
 
 /// What is wrong with a history.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -233,16 +233,6 @@ struct Lasting<'a> {
     batch: &'a Accepted,
 }
 
-async fn connect(service: &Service) -> Result<AnyConnection> {
-    sqlx::any::install_default_drivers();
-    let url = match &service.database().options().url {
-        // Beside the process, which goes on.
-        DatabaseUrl::Sqlite(path) => format!("sqlite:{}?mode=ro", path.display()),
-        DatabaseUrl::Postgres(url) => url.to_string(),
-    };
-    Ok(AnyConnection::connect(&url).await?)
-}
-
 fn hash(bytes: &[u8]) -> Result<B256> {
     Ok(B256::try_from(bytes)?)
 }
@@ -252,7 +242,7 @@ async fn read_aggregator(
     history: &mut History,
     lasting: &BTreeSet<BatchDigest>,
 ) -> Result<()> {
-    let mut connection = connect(service).await?;
+    let mut connection = database::look(service).await?;
     for row in sqlx::query("SELECT submission_digest, epoch, digest FROM dispersals")
         .fetch_all(&mut connection)
         .await?
@@ -275,7 +265,7 @@ async fn read_aggregator(
 }
 
 async fn read_member(seat: Seat, service: &Service, history: &mut History) -> Result<()> {
-    let mut connection = connect(service).await?;
+    let mut connection = database::look(service).await?;
     for row in sqlx::query("SELECT submission, epoch, digest FROM submission_headers")
         .fetch_all(&mut connection)
         .await?

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod configuration;
+pub mod database;
 pub mod death;
 pub mod disk;
 pub mod disperser;

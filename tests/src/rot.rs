@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dac_database::sqlx::{self, AssertSqlSafe, Connection, Row};
-use dac_database::{AnyConnection, DatabaseUrl};
 use dac_types::BatchDigest;
 use rand::Rng;
 
+use crate::database;
 use crate::failure::{Context, Failure, Result};
 use crate::network::Service;
 
@@ -43,13 +43,8 @@ impl Part {
 
 /// Flips one bit of a stored batch, wherever the dice say. Which byte it was.
 pub async fn flip(service: &Service, digest: BatchDigest, part: Part, dice: &mut impl Rng) -> Result<usize> {
-    sqlx::any::install_default_drivers();
-    let url = match &service.database().options().url {
-        DatabaseUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
-        DatabaseUrl::Postgres(url) => url.to_string(),
-    };
     let (table, column, condition) = part.place();
-    let mut connection = AnyConnection::connect(&url).await?;
+    let mut connection = database::meddle(service).await?;
     let select = format!("SELECT {column} FROM {table} WHERE {condition}");
     let row = sqlx::query(AssertSqlSafe(select))
         .bind(digest.as_bytes().to_vec())

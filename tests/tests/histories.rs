@@ -1,22 +1,17 @@
 //! The checker of histories sees what it is there for: each fault is planted, one at a time, in a history that was good.
 
 use bytes::Bytes;
-use dac_database::DatabaseUrl;
-use dac_database::sqlx::{self, AnyConnection, Connection};
+use dac_database::sqlx::{self, Connection};
 use dac_tests::history::{self, History, Violation};
 use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Network, Plan, Service, Shape};
 use dac_tests::traffic::{Accepted, Traffic, TrafficPlan};
-use dac_tests::{Context, Result};
+use dac_tests::{Context, Result, database};
 use dac_types::{B256, BatchDigest};
 
 /// Changes a stopped or running member's database behind its back.
 async fn damage(service: &Service, statement: &'static str, digest: BatchDigest) -> Result<()> {
-    let DatabaseUrl::Sqlite(path) = &service.database().options().url else {
-        unreachable!("these networks store in files")
-    };
-    sqlx::any::install_default_drivers();
-    let mut connection = AnyConnection::connect(&format!("sqlite:{}", path.display())).await?;
+    let mut connection = database::meddle(service).await?;
     let changed = sqlx::query(statement).bind(digest.as_bytes().to_vec()).execute(&mut connection).await?;
     assert!(changed.rows_affected() > 0, "{statement} finds something");
     Ok(connection.close().await?)

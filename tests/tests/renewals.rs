@@ -2,11 +2,11 @@
 //! the sum to L1, and everybody keeps what was renewed for longer, who signed and who was away.
 
 use dac_database::sqlx::{self, Connection};
-use dac_database::{AnyConnection, u64_from_sql};
+use dac_database::u64_from_sql;
 use dac_tests::network::{MOMENT, Service};
 use dac_tests::rollup::now;
 use dac_tests::settlement::RollupNetwork;
-use dac_tests::{Result, configuration, wait};
+use dac_tests::{Result, configuration, database, wait};
 use dac_types::BatchDigest;
 
 /// A month, which the registry grants the rollup, in seconds.
@@ -16,9 +16,7 @@ const ABSENT: usize = 3;
 
 /// Until when a member keeps a batch, by its database.
 async fn keeps_until(service: &Service, digest: BatchDigest) -> Option<u64> {
-    sqlx::any::install_default_drivers();
-    let url = format!("sqlite:{}", service.database_file()?.display());
-    let mut connection = AnyConnection::connect(&url).await.ok()?;
+    let mut connection = database::look(service).await.ok()?;
     let kept = sqlx::query_scalar("SELECT keep_until FROM batches WHERE digest = $1")
         .bind(digest.as_bytes().to_vec())
         .fetch_optional(&mut connection)

@@ -63,10 +63,8 @@ fn serve_metrics(config: &Path) -> Result<u16> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").context("a free port")?;
         listener.local_addr().context("a port")?.port()
     };
-    let mut table: toml::Table = toml::from_str(&fs::read_to_string(config).context(config.display())?)?;
     let listen = toml::Table::from_iter([("listen".to_owned(), format!("127.0.0.1:{port}").into())]);
-    table.insert("metrics".to_owned(), listen.into());
-    fs::write(config, toml::to_string(&table)?).context(config.display())?;
+    configuration::change(config, &toml::Table::from_iter([("metrics".to_owned(), listen.into())]))?;
     Ok(port)
 }
 
@@ -74,8 +72,8 @@ fn serve_metrics(config: &Path) -> Result<u16> {
 async fn network_with_metrics(shape: Shape) -> Result<(Network, Metrics)> {
     let mut network = Network::prepare(shape).await?;
     let metrics = Metrics {
-        aggregator: serve_metrics(&network.folder().join("aggregator/aggregator.toml"))?,
-        victim: serve_metrics(&network.folder().join(format!("member-{VICTIM}/node.toml")))?,
+        aggregator: serve_metrics(network.aggregator.config())?,
+        victim: serve_metrics(network.members[VICTIM].service.config())?,
     };
     for member in &mut network.members {
         member.service.start().await?;

@@ -226,37 +226,24 @@ async fn insert(
     owner: String,
 ) -> Result<(), StoreError> {
     let order = &batch.submission.submission;
-    let columns = Changing::of(batch);
-    sqlx::query(
-        "INSERT INTO batches (submission_digest, rollup, batch_number, submission, upload_id, received_at_ms, phase,
-            failure_reason, failure_detail, holds_number, epoch, certificate, certified_at_ms, l1_transaction, l1_block,
-            l1_gas_used, l1_by_us, l1_problem, payload_dropped, finished, version, owner)
+    let statement = sqlx::query(
+        "INSERT INTO batches (phase, failure_reason, failure_detail, holds_number, epoch, certificate, certified_at_ms,
+            l1_transaction, l1_block, l1_gas_used, l1_by_us, l1_problem, payload_dropped, finished, submission_digest,
+            rollup, batch_number, submission, upload_id, received_at_ms, version, owner)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
-    )
-    .bind(key(batch.id))
-    .bind(order.rollup.to_vec())
-    .bind(u64_to_sql(order.batch_number))
-    .bind(v1::SignedSubmission::from(&batch.submission).encode_to_vec())
-    .bind(upload.0.to_vec())
-    .bind(u64_to_sql(batch.received_at_ms))
-    .bind(columns.phase)
-    .bind(columns.failure_reason)
-    .bind(columns.failure_detail)
-    .bind(columns.holds_number)
-    .bind(columns.epoch)
-    .bind(columns.certificate)
-    .bind(columns.certified_at_ms)
-    .bind(columns.l1_transaction)
-    .bind(columns.l1_block)
-    .bind(columns.l1_gas_used)
-    .bind(columns.l1_by_us)
-    .bind(columns.l1_problem)
-    .bind(columns.payload_dropped)
-    .bind(columns.finished)
-    .bind(FIRST_VERSION)
-    .bind(owner)
-    .execute(connection)
-    .await?;
+    );
+    Changing::of(batch)
+        .bind(statement)
+        .bind(key(batch.id))
+        .bind(order.rollup.to_vec())
+        .bind(u64_to_sql(order.batch_number))
+        .bind(v1::SignedSubmission::from(&batch.submission).encode_to_vec())
+        .bind(upload.0.to_vec())
+        .bind(u64_to_sql(batch.received_at_ms))
+        .bind(FIRST_VERSION)
+        .bind(owner)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -275,21 +262,8 @@ async fn update(
          WHERE submission_digest = $15 AND version = $16",
         writer.also()
     );
-    let updated = sqlx::query(AssertSqlSafe(statement))
-        .bind(columns.phase)
-        .bind(columns.failure_reason)
-        .bind(columns.failure_detail)
-        .bind(columns.holds_number)
-        .bind(columns.epoch)
-        .bind(columns.certificate)
-        .bind(columns.certified_at_ms)
-        .bind(columns.l1_transaction)
-        .bind(columns.l1_block)
-        .bind(columns.l1_gas_used)
-        .bind(columns.l1_by_us)
-        .bind(columns.l1_problem)
-        .bind(columns.payload_dropped)
-        .bind(columns.finished)
+    let updated = columns
+        .bind(sqlx::query(AssertSqlSafe(statement)))
         .bind(key(id))
         .bind(version)
         .execute(connection)

@@ -1,6 +1,7 @@
 //! Columns ⇄ values. Whatever does not fit is a corrupt row, named with its batch.
 
-use dac_database::sqlx::any::AnyRow;
+use dac_database::sqlx::any::{AnyArguments, AnyRow};
+use dac_database::sqlx::query::Query;
 use dac_database::sqlx::{self, Row};
 use dac_database::{u64_from_sql, u64_to_sql};
 use dac_proto::v1;
@@ -116,22 +117,22 @@ fn failure_reason(name: &str) -> FailureReason {
     FailureReason::ALL.into_iter().find(|reason| reason.as_str() == name).unwrap_or(FailureReason::Internal)
 }
 
-/// The values of a batch's row that change with its state, in the order of the statements in `batches`.
+/// The values of a batch's row that change with its state.
 pub(super) struct Changing {
-    pub(super) phase: &'static str,
-    pub(super) failure_reason: &'static str,
-    pub(super) failure_detail: String,
-    pub(super) holds_number: i64,
-    pub(super) epoch: i64,
-    pub(super) certificate: Vec<u8>,
-    pub(super) certified_at_ms: i64,
-    pub(super) l1_transaction: Vec<u8>,
-    pub(super) l1_block: i64,
-    pub(super) l1_gas_used: i64,
-    pub(super) l1_by_us: i64,
-    pub(super) l1_problem: String,
-    pub(super) payload_dropped: i64,
-    pub(super) finished: i64,
+    phase: &'static str,
+    failure_reason: &'static str,
+    failure_detail: String,
+    holds_number: i64,
+    epoch: i64,
+    certificate: Vec<u8>,
+    certified_at_ms: i64,
+    l1_transaction: Vec<u8>,
+    l1_block: i64,
+    l1_gas_used: i64,
+    l1_by_us: i64,
+    l1_problem: String,
+    payload_dropped: i64,
+    finished: i64,
 }
 
 impl Changing {
@@ -162,6 +163,28 @@ impl Changing {
             payload_dropped: batch.payload_dropped.into(),
             finished: batch.finished.into(),
         }
+    }
+
+    /// As the first parameters of a statement, $1 to $14, in this order.
+    pub(super) fn bind<'q>(
+        self,
+        statement: Query<'q, sqlx::Any, AnyArguments>,
+    ) -> Query<'q, sqlx::Any, AnyArguments> {
+        statement
+            .bind(self.phase)
+            .bind(self.failure_reason)
+            .bind(self.failure_detail)
+            .bind(self.holds_number)
+            .bind(self.epoch)
+            .bind(self.certificate)
+            .bind(self.certified_at_ms)
+            .bind(self.l1_transaction)
+            .bind(self.l1_block)
+            .bind(self.l1_gas_used)
+            .bind(self.l1_by_us)
+            .bind(self.l1_problem)
+            .bind(self.payload_dropped)
+            .bind(self.finished)
     }
 }
 
