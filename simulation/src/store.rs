@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,11 +15,9 @@ use dac_aggregator::store::{
 use dac_aggregator::submit::may_take_number;
 use dac_chain::PosterStore;
 use dac_chain::poster::{Change, NonceSlot, Posting, PostingDigest, StoreError as BooksError, Unfinished};
+use dac_node::store::disk;
 use dac_types::{Address, BatchDigest};
 use parking_lot::Mutex;
-
-/// Longest time before a change takes place, and after it until its answer.
-const COMMIT_MAX_MS: u64 = 15;
 
 /// The store. Clones are the same one.
 #[derive(Clone, Default)]
@@ -70,25 +67,10 @@ impl MemoryStore {
     async fn commit<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tables) -> T + Send + 'static,
-    ) -> Option<T> {
-        let tables = Arc::clone(&self.tables);
-        let task = tokio::spawn(async move {
-            disk_time().await;
-            let result = work(&mut tables.lock());
-            disk_time().await;
-            result
-        });
-        task.await.ok()
+    ) -> Result<T, StoreError> {
+        let lost = || StoreError::CorruptPayload { problem: "the task was lost".to_owned() };
+        disk::commit(&self.tables, work).await.ok_or_else(lost)
     }
-}
-
-async fn disk_time() {
-    let milliseconds = rand::random_range(0..=COMMIT_MAX_MS);
-    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-}
-
-fn gone() -> StoreError {
-    StoreError::CorruptPayload { problem: "the task was lost".to_owned() }
 }
 
 impl Tables {
@@ -136,33 +118,33 @@ impl Tables {
 #[async_trait]
 impl Store for MemoryStore {
     async fn begin_upload(&self, upload: UploadId, now_ms: u64) -> Result<(), StoreError> {
-        let begun = self.commit(move |tables| {
+        self.commit(move |tables| {
             tables.staged.insert(upload, now_ms);
             tables.payloads.insert(upload, BTreeMap::new());
-        });
-        begun.await.ok_or_else(gone)
+        })
+        .await
     }
 
     async fn stage(&self, upload: UploadId, first_row: u32, rows: Vec<Bytes>) -> Result<(), StoreError> {
-        let staged = self.commit(move |tables| {
+        self.commit(move |tables| {
             if let Some(payload) = tables.payloads.get_mut(&upload) {
                 payload.extend((first_row..).zip(rows));
             }
-        });
-        staged.await.ok_or_else(gone)
+        })
+        .await
     }
 
     async fn abandon_upload(&self, upload: UploadId) -> Result<(), StoreError> {
-        let abandoned = self.commit(move |tables| {
+        self.commit(move |tables| {
             if tables.staged.remove(&upload).is_some() {
                 tables.payloads.remove(&upload);
             }
-        });
-        abandoned.await.ok_or_else(gone)
+        })
+        .await
     }
 
     async fn create(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError> {
-        self.commit(move |tables| tables.create(batch, upload)).await.ok_or_else(gone)?
+        self.commit(move |tables| tables.create(batch, upload)).await?
     }
 
     async fn read_payload(&self, upload: UploadId, length: u64) -> Result<Bytes, StoreError> {
@@ -179,8 +161,7 @@ impl Store for MemoryStore {
     }
 
     async fn drop_payload(&self, upload: UploadId) -> Result<(), StoreError> {
-        let dropped = self.commit(move |tables| drop(tables.payloads.remove(&upload)));
-        dropped.await.ok_or_else(gone)
+        self.commit(move |tables| drop(tables.payloads.remove(&upload))).await
     }
 
     async fn holder(&self, rollup: Address, batch_number: u64) -> Result<Option<Holder>, StoreError> {
@@ -242,7 +223,7 @@ impl Store for MemoryStore {
 
     async fn save(&self, _before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
         let after = after.clone();
-        let saved = self.commit(move |tables| {
+        self.commit(move |tables| {
             let id = after.id;
             let line = tables.batches.get_mut(&id).filter(|line| line.version == version);
             let line = line.ok_or(StoreError::Superseded { id })?;
@@ -252,8 +233,8 @@ impl Store for MemoryStore {
             line.batch = after;
             line.version += 1;
             Ok(line.version)
-        });
-        saved.await.ok_or_else(gone)?
+        })
+        .await?
     }
 
     async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError> {
@@ -306,6 +287,6 @@ impl PosterStore for MemoryStore {
                 }
             }
         });
-        committed.await.ok_or_else(|| BooksError("the task was lost".to_owned()))
+        committed.await.map_err(|_| BooksError("the task was lost".to_owned()))
     }
 }

@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256};
 use alloy::sol_types::{SolCall, SolEvent};
-use dac_types::{BatchDigest, Certificate};
+use dac_types::{BatchDigest, BatchHeader, Certificate};
 
 use crate::bindings::CertificateLog;
 use crate::bindings::CertificateLog::CertificateRecorded;
@@ -37,6 +37,23 @@ pub struct RecordedCertificate {
     pub block: u64,
     /// The transaction that did.
     pub tx: B256,
+}
+
+impl RecordedCertificate {
+    /// What the log says of a certificate with this header, recorded there.
+    pub fn of(digest: BatchDigest, header: &BatchHeader, block: u64, tx: B256) -> Self {
+        Self {
+            digest,
+            rollup: header.rollup,
+            batch_number: header.batch_number,
+            epoch: header.epoch,
+            expires_at: header.expires_at,
+            payload_length: header.payload_length,
+            shard_root: header.shard_root,
+            block,
+            tx,
+        }
+    }
 }
 
 impl From<Found<CertificateRecorded>> for RecordedCertificate {

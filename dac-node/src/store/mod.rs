@@ -25,7 +25,7 @@ pub use ledger::{
     BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DutyCounts, L1Evidence, Ledger, Scrub, Wanted,
 };
 #[cfg(feature = "simulation")]
-pub use memory::{Flaw, Held, MemoryStore};
+pub use memory::{Flaw, Held, MemoryStore, disk};
 #[cfg(test)]
 pub(crate) use sql::CommitFault;
 pub use sql::SqlStore;

@@ -180,17 +180,7 @@ impl L1View for ChainView {
 fn recorded_in(block: &super::Block) -> impl Iterator<Item = RecordedCertificate> + '_ {
     block.included.iter().filter_map(|included| {
         let recorded = included.recorded.as_ref()?;
-        let header = &recorded.certificate.header;
-        Some(RecordedCertificate {
-            digest: recorded.digest,
-            rollup: header.rollup,
-            batch_number: header.batch_number,
-            epoch: header.epoch,
-            expires_at: header.expires_at,
-            payload_length: header.payload_length,
-            shard_root: header.shard_root,
-            block: block.reference.number,
-            tx: included.sent.hash,
-        })
+        let (header, block) = (&recorded.certificate.header, block.reference.number);
+        Some(RecordedCertificate::of(recorded.digest, header, block, included.sent.hash))
     })
 }

@@ -61,17 +61,7 @@ impl FakeEvents {
 
     /// A certificate of this header is recorded. Block and transaction are whichever it is mined in.
     pub fn recorded(digest: BatchDigest, header: &BatchHeader) -> Fact {
-        Fact::Recorded(RecordedCertificate {
-            digest,
-            rollup: header.rollup,
-            batch_number: header.batch_number,
-            epoch: header.epoch,
-            expires_at: header.expires_at,
-            payload_length: header.payload_length,
-            shard_root: header.shard_root,
-            block: 0,
-            tx: B256::ZERO,
-        })
+        Fact::Recorded(RecordedCertificate::of(digest, header, 0, B256::ZERO))
     }
 
     /// A batch with this header settles.

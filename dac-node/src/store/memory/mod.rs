@@ -3,6 +3,7 @@
 //! Every commit takes its (simulated) time and runs in a task of its own, as the SQL store's do: a member that is killed dies before
 //! it, after it, or between the commit and its answer.
 
+pub mod disk;
 mod ledger;
 
 use std::collections::BTreeMap;
@@ -24,8 +25,6 @@ use super::{
     Store, StoreError, Stored, SubmissionFacts, Totals, Upload,
 };
 
-/// Longest time before a commit takes place, and after it until its answer.
-const COMMIT_MAX_MS: u64 = 15;
 /// How long after its answer a commit takes place with [`Flaw::AnswersBeforeCommit`].
 const LATE: Duration = Duration::from_millis(400);
 
@@ -158,20 +157,8 @@ impl MemoryStore {
         &self,
         work: impl FnOnce(&mut Tables) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let tables = Arc::clone(&self.tables);
-        let task = tokio::spawn(async move {
-            disk_time().await;
-            let result = work(&mut tables.lock());
-            disk_time().await;
-            result
-        });
-        task.await.map_err(|_| StoreError::Lost)
+        disk::commit(&self.tables, work).await.ok_or(StoreError::Lost)
     }
-}
-
-async fn disk_time() {
-    let milliseconds = rand::random_range(0..=COMMIT_MAX_MS);
-    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
 }
 
 impl Tables {
