@@ -1,0 +1,360 @@
+//! The `dac` command line as users and scripts meet it: help texts, documents, exit codes; and against a real chain.
+//!
+//! Help texts are compared with `tests/snapshots`; `DAC_UPDATE_SNAPSHOTS=1` writes them anew.
+
+mod chain;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use dac_client::files::{CertificateFile, CommitteeFile};
+use dac_proto::v1;
+use dac_proto::v1::member_service_server::MemberServiceServer;
+use dac_types::Seat;
+use serde_json::Value;
+use support::{Plan, Scene, Vice, honest};
+use tokio_stream::wrappers::TcpListenerStream;
+
+/// Runs `dac` without anything of this process's environment that it would look at.
+fn dac(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dac"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DAC_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).env("COLUMNS", "100").args(arguments).output().unwrap()
+}
+
+fn document(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!(
+            "{error}: {}\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
+}
+
+fn expect(folder: &Path, code: i32, arguments: &[&str]) -> Value {
+    let arguments = [&["--json"], arguments].concat();
+    let output = dac(folder, &arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "dac {arguments:?}\n{}{stderr}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    document(&output)
+}
+
+/// The names of a document's fields, with those of objects below them.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+        Value::Array(items) => Value::Array(items.first().map(shape).into_iter().collect()),
+        _ => Value::Null,
+    }
+}
+
+/// Compares with a file of this name, or writes it where that is asked for.
+fn compare_snapshot(name: &str, text: &str) {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
+    if std::env::var_os("DAC_UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&file, text).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(kept, text, "{} differs; DAC_UPDATE_SNAPSHOTS=1 writes it anew", file.display());
+}
+
+fn compare_shape(name: &str, value: &Value) {
+    compare_snapshot(name, &(serde_json::to_string_pretty(&shape(value)).unwrap() + "\n"));
+}
+
+#[test]
+fn help_teaches() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [
+        "",
+        "keygen",
+        "keygen bls",
+        "register",
+        "committee",
+        "member",
+        "member status",
+        "rotate",
+        "admin",
+        "admin deploy",
+        "admin admit-rollup",
+        "admin remove-rollup",
+        "admin open-epoch",
+        "admin pause",
+        "admin unpause",
+        "submit",
+        "submit-proof",
+        "status",
+        "watch",
+        "certificate",
+        "retrieve",
+        "verify",
+        "audit",
+        "coverage",
+    ] {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let output = dac(folder.path(), &arguments);
+        assert!(output.status.success());
+        let name = ["help", command].join(" ").trim().replace(' ', "-") + ".txt";
+        compare_snapshot(&name, &String::from_utf8(output.stdout).unwrap());
+    }
+}
+
+#[test]
+fn keys_are_made_once_and_shown_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let keygen = |code, kind, out, password, more: &[&str]| {
+        let arguments =
+            [&["keygen", kind, "--out", out, "--password-file", password, "--kdf", "light"], more].concat();
+        expect(folder.path(), code, &arguments)
+    };
+    let bls = keygen(0, "bls", "bls.json", "bls.password", &["--new-password-file"]);
+    assert_eq!(bls["public_key"].as_str().unwrap().len(), 2 + 2 * 96);
+    compare_shape("keygen.json", &bls);
+    let ethereum = keygen(0, "ethereum", "eth.json", "eth.password", &["--new-password-file"]);
+    assert_eq!(ethereum["address"].as_str().unwrap().len(), 2 + 2 * 20);
+
+    let before = std::fs::read(folder.path().join("eth.json")).unwrap();
+    let refused = keygen(2, "ethereum", "eth.json", "eth.password", &[]);
+    assert_eq!(refused["error"]["code"], "USAGE");
+    compare_shape("error.json", &refused);
+    assert_eq!(std::fs::read(folder.path().join("eth.json")).unwrap(), before);
+    // A password file that exists is not replaced either.
+    keygen(2, "ethereum", "other.json", "eth.password", &["--new-password-file"]);
+    assert!(!folder.path().join("other.json").exists());
+    // The same password may open several keystores.
+    keygen(0, "ethereum", "other.json", "eth.password", &[]);
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["committee"][..], "--rpc-url"),
+        (&["committee", "--rpc-url", "http://127.0.0.1:1"], "--registry"),
+        (&["verify", "none.json"], "none.json"),
+        (&["retrieve", "0x12", "--out", "x"], "invalid value '0x12'"),
+        (&["audit", "--chunks", "65"], "65 is not in 1..=64"),
+        (&["submit", "x", "--hash-kind", "opaque"], "--batch-hash"),
+        (&["status", "nothing", "--aggregator", "http://127.0.0.1:1"], "expected 32 bytes as 0x"),
+        (&["member", "ftp://a"], "scheme must be http or https"),
+        (&["retrieve"], "--rollup"),
+        (&["retrieve", "--rollup", &format!("0x{}", "11".repeat(20))], "--out-dir"),
+        (&["retrieve", "--out-dir", "x"], "--rollup"),
+        (
+            &[
+                "submit-proof",
+                "x",
+                "--proof",
+                "none.json",
+                "--aggregator",
+                "http://127.0.0.1:1",
+                "--poster",
+                "x",
+                "--poster-password-file",
+                "x",
+            ],
+            "none.json",
+        ),
+    ] {
+        let output = dac(folder.path(), arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+    }
+    let unreachable = expect(
+        folder.path(),
+        4,
+        &["committee", "--rpc-url", "http://127.0.0.1:1", "--registry", &format!("0x{}", "11".repeat(20))],
+    );
+    assert_eq!(unreachable["error"]["code"], "UNAVAILABLE");
+    expect(folder.path(), 4, &["member", "http://127.0.0.1:1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_come_back_offline_with_a_committee_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut plan = Plan::new(4, 2, 3);
+    plan.signers = Some(vec![Seat(0), Seat(1), Seat(3)]);
+    let scene = plan.play(&honest(4, 2), &[Vice::WrongByte]);
+    write_files(path, &scene);
+    let digest = scene.digest.to_string();
+    let (digest, out) = (digest.as_str(), "payload.bin");
+    let retrieve = ["retrieve", digest, "--out", out, "--committee", "committee.json"];
+
+    let refused = expect(path, 4, &retrieve);
+    assert!(refused["error"]["hint"].as_str().unwrap().contains("--allow-private-endpoints"), "{refused}");
+    let allowed = [&retrieve[..], &["--allow-private-endpoints"]].concat();
+    let retrieved = expect(path, 0, &allowed);
+    compare_shape("retrieve.json", &retrieved);
+    assert_eq!(
+        Some(std::fs::read(path.join(out)).unwrap()),
+        scene.payload.as_ref().map(|payload| payload.to_vec())
+    );
+    // What is there stays, unless told otherwise.
+    std::fs::write(path.join(out), "mine").unwrap();
+    expect(path, 2, &allowed);
+    assert_eq!(std::fs::read(path.join(out)).unwrap(), b"mine");
+    expect(path, 0, &[&allowed[..], &["--force"]].concat());
+
+    let verified = expect(path, 0, &["verify", "certificate.json", "--committee", "committee.json"]);
+    compare_shape("verify-offline.json", &verified);
+    assert_eq!(verified["absent"], serde_json::json!([2]));
+    // The same certificate with one more absent seat is none.
+    let forged =
+        std::fs::read_to_string(path.join("certificate.json")).unwrap().replace("    2\n", "    1\n");
+    std::fs::write(path.join("forged.json"), forged).unwrap();
+    let verdict = expect(path, 1, &["verify", "forged.json", "--committee", "committee.json"]);
+    assert_eq!(verdict["error"]["code"], "FAILED");
+    std::fs::write(
+        path.join("trailing.json"),
+        std::fs::read_to_string(path.join("certificate.json")).unwrap() + "x",
+    )
+    .unwrap();
+    expect(path, 2, &["verify", "trailing.json", "--committee", "committee.json"]);
+
+    let member = expect(path, 0, &["member", &scene.urls[1]]);
+    compare_shape("member.json", &member);
+    assert!(!member["version"].as_str().unwrap().contains('\x1b'));
+}
+
+/// What a node says of its duties decides the exit code, and all of it is in the document.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_status_tells_scripts_whether_it_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut answer = member_answer();
+    for (state, code) in [
+        (v1::MemberState::Starting, 3),
+        (v1::MemberState::Repairing, 3),
+        (v1::MemberState::Ready, 0),
+        // From before members knew.
+        (v1::MemberState::Unspecified, 3),
+    ] {
+        answer.state = state.into();
+        let (url, server) = serve_identity(answer.clone());
+        let status = expect(path, code, &["member", "status", &url]);
+        assert_eq!(status["ready"], code == 0);
+        if state == v1::MemberState::Repairing {
+            compare_shape("member-status.json", &status);
+            assert_eq!(status["duties"]["missing"], 2);
+            let text = dac(path, &["member", "status", &url]);
+            assert_eq!(text.status.code(), Some(3));
+            let text = String::from_utf8(text.stdout).unwrap().replace(&url, "http://member");
+            compare_snapshot("member-status.txt", &text);
+            // Watching ends by its own limit.
+            let watched = expect(
+                path,
+                3,
+                &["member", "status", &url, "--watch", "--interval", "50ms", "--timeout", "300ms"],
+            );
+            assert_eq!(watched["repair"]["bytes_per_second"], 0.0);
+        }
+        server.abort();
+    }
+    answer.state = 77;
+    let (url, _server) = serve_identity(answer);
+    let junk = expect(path, 4, &["member", "status", &url]);
+    assert!(junk["error"]["message"].as_str().unwrap().contains("member.state"), "{junk}");
+    expect(path, 4, &["member", "status", "http://127.0.0.1:1"]);
+}
+
+fn member_answer() -> v1::GetMemberResponse {
+    v1::GetMemberResponse {
+        chain_id: 1,
+        registry: vec![0xAA; 20].into(),
+        operator: vec![0xBB; 20].into(),
+        public_key: vec![0xCC; 96].into(),
+        seats: vec![v1::MemberSeat { epoch: 2, seat: 3, active: true }],
+        version: "1.0".to_owned(),
+        protocols: vec!["dac.v1".to_owned()],
+        stored_batches: 8,
+        stored_bytes: 9_000,
+        l1_block: 100,
+        l1_age_seconds: 1,
+        duties: Some(v1::Duties {
+            owed: 10,
+            held: 7,
+            missing: 2,
+            corrupt: 1,
+            bad: 1,
+            read_up_to_block: 99,
+            unread_blocks: 1,
+            scrubbed_at: 0,
+            scrubbed_shards: 4,
+        }),
+        repair: Some(v1::Repair {
+            repaired: 5,
+            repaired_bytes: 5_000,
+            attempts_failed: 1,
+            current: vec![0xDD; 32].into(),
+            last_problem: "only 1 of 4 members served one".to_owned(),
+        }),
+        faults: vec![v1::AttributedFault {
+            operator: vec![0xEE; 20].into(),
+            kind: "BAD_SHARD".to_owned(),
+            count: 3,
+            last_at: u64::MAX,
+            detail: "its shard: seat 1".to_owned(),
+        }],
+        bad_seats: vec![v1::BadSeat { digest: vec![0xFF; 32].into(), seat: 3, found_at: u64::MAX }],
+        ..v1::GetMemberResponse::default()
+    }
+}
+
+/// A node that only says who it is.
+fn serve_identity(answer: v1::GetMemberResponse) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (url, serve_identity_on(listener, answer))
+}
+
+fn serve_identity_on(
+    listener: std::net::TcpListener,
+    answer: v1::GetMemberResponse,
+) -> tokio::task::JoinHandle<()> {
+    listener.set_nonblocking(true).unwrap();
+    let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
+    tokio::spawn(async move {
+        tonic::transport::Server::builder()
+            .add_service(MemberServiceServer::new(support::FakeIdentity(answer)))
+            .serve_with_incoming(incoming)
+            .await
+            .unwrap();
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_batches_have_an_exit_code_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let geometry = dac_types::Geometry::new(7, 3).unwrap();
+    let dispersal =
+        dac_coding::testing::all(geometry).unwrap().into_iter().find(|made| made.name == "dirty_padding");
+    let scene = Plan::new(7, 3, 5).play(&dispersal.unwrap(), &[]);
+    write_files(folder.path(), &scene);
+    let digest = scene.digest.to_string();
+    let arguments =
+        ["retrieve", &digest, "--out", "x", "--committee", "committee.json", "--allow-private-endpoints"];
+    let malformed = expect(folder.path(), 3, &arguments);
+    assert_eq!(malformed["error"]["code"], "MALFORMED");
+    assert!(!folder.path().join("x").exists());
+}
+
+fn write_files(folder: &Path, scene: &Scene) {
+    let committee = CommitteeFile { domain: scene.domain, committee: (*scene.committee).clone() };
+    std::fs::write(folder.join("committee.json"), committee.to_json()).unwrap();
+    let certificate = CertificateFile { domain: scene.domain, certificate: scene.certificate.clone() };
+    std::fs::write(folder.join("certificate.json"), certificate.to_json()).unwrap();
+}

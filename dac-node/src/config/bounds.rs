@@ -1,0 +1,204 @@
+//! What a member may use up, and when: the tables with bounds and periods.
+
+use std::num::NonZeroU64;
+
+use dac_client::EndpointPolicy;
+use dac_runtime::config::{ByteSize, Period};
+use dac_types::limits::PAYLOAD_MAX_BYTES;
+use serde::Deserialize;
+
+use crate::limits::{ClientRates, UploadLimits};
+use crate::repair::RepairSettings;
+use crate::retain::Retention;
+use crate::scrub::ScrubSettings;
+
+/// The `[limits]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Bytes of shards that may be stored; none: as many as fit.
+    pub capacity: Option<ByteSize>,
+    /// Bytes that stay free on the file system of a SQLite store: below that no new batch is taken.
+    pub disk_reserve: ByteSize,
+    /// Bytes of shards and payloads being received.
+    pub uploads: ByteSize,
+    /// Uploads of one rollup at a time.
+    pub uploads_per_rollup: u32,
+    /// Longest pause between two messages of an upload.
+    pub piece_timeout: Period,
+    /// Longest upload.
+    pub upload_timeout: Period,
+    /// Longest other call, its request included; where a stream is the answer, until it begins.
+    pub call_timeout: Period,
+    /// Retrieval by one client, in the long run.
+    pub client_requests_per_second: f64,
+    /// Retrieval by one client at once.
+    pub client_request_burst: f64,
+    /// Bytes served to one client in a second, in the long run.
+    pub client_bytes_per_second: ByteSize,
+    /// Bytes served to one client at once.
+    pub client_byte_burst: ByteSize,
+    /// Shards that one client reads at a time.
+    pub client_streams: u32,
+    /// Clients that are told apart.
+    pub clients: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            capacity: None,
+            disk_reserve: ByteSize(1 << 30),
+            uploads: ByteSize(512 << 20),
+            uploads_per_rollup: 32,
+            piece_timeout: Period::from_secs(10),
+            upload_timeout: Period::from_secs(120),
+            call_timeout: Period::from_secs(30),
+            client_requests_per_second: 50.0,
+            client_request_burst: 500.0,
+            client_bytes_per_second: ByteSize(32 << 20),
+            client_byte_burst: ByteSize(512 << 20),
+            client_streams: 32,
+            clients: 10_000,
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// Of uploads.
+    pub const fn uploads(&self) -> UploadLimits {
+        UploadLimits { bytes: self.uploads.bytes(), per_rollup: self.uploads_per_rollup }
+    }
+
+    /// Of retrieval.
+    #[expect(clippy::cast_precision_loss, reason = "rates")]
+    pub const fn clients(&self) -> ClientRates {
+        ClientRates {
+            requests_per_second: self.client_requests_per_second,
+            request_burst: self.client_request_burst,
+            bytes_per_second: self.client_bytes_per_second.bytes() as f64,
+            byte_burst: self.client_byte_burst.bytes() as f64,
+            streams: self.client_streams,
+            clients: self.clients,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.uploads.bytes() < PAYLOAD_MAX_BYTES {
+            return Err(format!(
+                "limits.uploads = \"{}\": at least one payload, {}",
+                self.uploads,
+                ByteSize(PAYLOAD_MAX_BYTES)
+            ));
+        }
+        for (name, value) in [
+            ("client_requests_per_second", self.client_requests_per_second),
+            ("client_request_burst", self.client_request_burst),
+        ] {
+            if !value.is_finite() || value <= 0.0 {
+                return Err(format!("limits.{name} = {value}: must be above zero"));
+            }
+        }
+        for (name, zero) in [
+            ("uploads_per_rollup", self.uploads_per_rollup == 0),
+            ("piece_timeout", self.piece_timeout.is_zero()),
+            ("upload_timeout", self.upload_timeout.is_zero()),
+            ("call_timeout", self.call_timeout.is_zero()),
+            ("client_bytes_per_second", self.client_bytes_per_second.bytes() == 0),
+            ("client_byte_burst", self.client_byte_burst.bytes() == 0),
+            ("client_streams", self.client_streams == 0),
+            ("clients", self.clients == 0),
+            ("capacity", self.capacity.is_some_and(|capacity| capacity.bytes() == 0)),
+        ] {
+            if zero {
+                return Err(format!("limits.{name}: must be above zero"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The `[retention]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Whether batches are deleted at all once they have expired.
+    pub delete_expired: bool,
+    /// How long after its expiry a batch is kept all the same.
+    pub slack: Period,
+    /// How often expired batches are looked for.
+    pub interval: Period,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self {
+            delete_expired: true,
+            slack: Period::from_secs(24 * 60 * 60),
+            interval: Period::from_secs(10 * 60),
+        }
+    }
+}
+
+impl RetentionConfig {
+    /// As the task wants it.
+    pub fn retention(&self) -> Retention {
+        Retention { delete_expired: self.delete_expired, slack: *self.slack, interval: *self.interval }
+    }
+}
+
+/// The `[repair]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RepairConfig {
+    /// Bytes of shards received in a second.
+    pub bytes_per_second: ByteSize,
+    /// Batches at a time; each may take the memory of a payload.
+    pub concurrency: usize,
+    /// Whether peers on private and loopback addresses are connected to: the registry's URLs are their operators' to choose.
+    pub private_endpoints: bool,
+}
+
+impl Default for RepairConfig {
+    fn default() -> Self {
+        Self { bytes_per_second: ByteSize(16 << 20), concurrency: 1, private_endpoints: false }
+    }
+}
+
+impl RepairConfig {
+    /// As the task wants it.
+    pub fn settings(&self) -> RepairSettings {
+        let policy = match self.private_endpoints {
+            true => EndpointPolicy::AllowPrivate,
+            false => EndpointPolicy::PublicOnly,
+        };
+        RepairSettings::new(at_least_one(self.bytes_per_second), self.concurrency, policy)
+    }
+}
+
+/// The `[scrub]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrubConfig {
+    /// From the beginning of one round to that of the next.
+    pub period: Period,
+    /// Bytes read in a second.
+    pub bytes_per_second: ByteSize,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { period: Period::from_secs(7 * 24 * 60 * 60), bytes_per_second: ByteSize(8 << 20) }
+    }
+}
+
+impl ScrubConfig {
+    /// As the task wants it.
+    pub fn settings(&self) -> ScrubSettings {
+        ScrubSettings { period: *self.period, bytes_per_second: at_least_one(self.bytes_per_second) }
+    }
+}
+
+fn at_least_one(size: ByteSize) -> NonZeroU64 {
+    NonZeroU64::new(size.bytes()).unwrap_or(NonZeroU64::MIN)
+}
