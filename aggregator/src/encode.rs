@@ -127,7 +127,10 @@ impl Encoders {
             return Ok((Loaded { payload, encoded: None, _memory: memory }, None));
         }
         let (bytes, batch_hash) = (payload.clone(), order.batch_hash);
-        let encoded = self.work(move || Ok(dac_coding::encode(geometry, bytes, batch_hash)?)).await?;
+        // A batch alone is encoded by all processors, many at once by one each.
+        let threads = self.workers.idle();
+        let encode = move || Ok(dac_coding::encode_on(threads, geometry, bytes, batch_hash)?);
+        let encoded = self.work(encode).await?;
         Ok(if order.hash_kind.is_checked() {
             (Loaded { payload, encoded: None, _memory: memory }, Some(encoded))
         } else {

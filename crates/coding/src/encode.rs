@@ -1,6 +1,9 @@
 //! The disperser: payload to shards and commitment, in stripes that stay in the cache; and the check of a whole payload
 //! by a member that was sent one.
 
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
 use bytes::Bytes;
 use dac_types::limits::CHUNK_BYTES;
 use dac_types::{B256, Geometry, GeometryError, HashKind, RecordShapeError, RowFingerprints, Seat};
@@ -161,26 +164,80 @@ impl EncodedBatch {
     }
 }
 
-/// Encodes a payload and commits to it.
+/// Encodes a payload and commits to it, on this thread.
 pub fn encode(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Result<EncodedBatch, CodingError> {
+    encode_on(NonZeroUsize::MIN, geometry, payload, batch_hash)
+}
+
+/// As [`encode`], on at most so many threads: this one and others that end with the call. Small payloads use fewer.
+pub fn encode_on(
+    threads: NonZeroUsize,
+    geometry: Geometry,
+    payload: Bytes,
+    batch_hash: B256,
+) -> Result<EncodedBatch, CodingError> {
     let payload_length = payload.len() as u64;
     let shard_length = geometry.shard_length(payload_length)?;
     let rows = split_rows(geometry, shard_length, &payload);
+    let parts = threads.get().min(payload.len() / THREAD_MIN_BYTES).max(1);
+    let stripes = Stripes::new(geometry, shard_length, &rows);
     let mut parity = vec![0; shard_length * usize::from(geometry.n() - geometry.k())];
-    let trees = {
-        let mut outputs: Vec<&mut [u8]> = parity.chunks_exact_mut(shard_length).collect();
-        encode_stripes(geometry, shard_length, &rows, |range, combiner, inputs, trees| {
-            let mut stripe: Vec<&mut [u8]> =
-                outputs.iter_mut().map(|output| &mut output[range.clone()]).collect();
-            combiner.apply(inputs, &mut stripe);
-            stripe.iter().zip(trees).for_each(|(output, tree)| tree.push_chunk(output));
+    let mut outputs: Vec<&mut [u8]> = parity.chunks_exact_mut(shard_length).collect();
+    // Each part is the same columns of all shards.
+    let work = stripes.parts(parts).map(|columns| {
+        let part: Vec<&mut [u8]> = outputs
+            .iter_mut()
+            .map(|output| output.split_off_mut(..columns.len()).expect("of the shard's length"))
+            .collect();
+        (columns, part)
+    });
+    let parts_of_trees = on_threads(work.collect(), |(columns, mut outputs)| {
+        let start = columns.start;
+        stripes.each(columns, |range, inputs, trees| {
+            let mut stripe: Vec<&mut [u8]> = outputs
+                .iter_mut()
+                .map(|output| &mut output[range.start - start..range.end - start])
+                .collect();
+            stripes.combiner.apply(inputs, &mut stripe);
+            hash_stripe(trees, inputs, &stripe);
         })
-    };
+    });
+    let trees = join_trees(geometry, shard_length, parts_of_trees);
     let shard_hashes = trees.iter().map(ShardTree::root).collect();
     let commitment = Commitment::new(geometry, payload_length, batch_hash, shard_hashes, |points| {
-        fingerprint_rows(points, &rows)
+        let work = rows.chunks(rows.len().div_ceil(parts)).collect();
+        on_threads(work, |rows| fingerprint_rows(points, rows)).concat()
     })?;
     Ok(EncodedBatch { geometry, shard_length, rows, parity: parity.into(), trees, commitment })
+}
+
+/// Payload bytes that are worth a thread of their own.
+const THREAD_MIN_BYTES: usize = 512 << 10;
+
+/// Does each piece of work on a thread of its own, the first on this one.
+fn on_threads<W: Send, R: Send>(work: Vec<W>, each: impl Fn(W) -> R + Sync) -> Vec<R> {
+    let mut work = work.into_iter();
+    let Some(first) = work.next() else { return Vec::new() };
+    std::thread::scope(|scope| {
+        let each = &each;
+        let others: Vec<_> = work.map(|work| scope.spawn(move || each(work))).collect();
+        let mut results = vec![each(first)];
+        results.extend(
+            others
+                .into_iter()
+                .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+        );
+        results
+    })
+}
+
+/// The trees of whole shards, from those of their parts in order.
+fn join_trees(geometry: Geometry, shard_length: usize, parts: Vec<Vec<ShardTree>>) -> Vec<ShardTree> {
+    let mut trees = vec![ShardTree::with_shard_length(shard_length); usize::from(geometry.n())];
+    for (tree, part) in parts.into_iter().flat_map(|part| part.into_iter().enumerate()) {
+        trees[tree].append(part);
+    }
+    trees
 }
 
 /// Data rows as slices of the payload; the row in which it ends is a padded copy, and rows beyond share their zeros.
@@ -203,26 +260,55 @@ fn split_rows(geometry: Geometry, shard_length: usize, payload: &Bytes) -> Vec<B
         .collect()
 }
 
-/// Goes through the rows chunk by chunk: hashes the data, and lets `parity` encode and hash the other shards.
-fn encode_stripes(
+/// So many chunks are hashed at once that their number is no matter: a stripe is that many chunks of all shards together.
+const STRIPE_MIN_CHUNKS: usize = 64;
+
+fn hash_stripe(trees: &mut [ShardTree], data: &[&[u8]], parity: &[&mut [u8]]) {
+    let stripe: Vec<&[u8]> = data.iter().copied().chain(parity.iter().map(|output| &**output)).collect();
+    ShardTree::push_stripe(trees, &stripe);
+}
+
+/// The rows of a batch, cut into stripes: so many bytes of each shard that a stripe of all shards stays in the second cache.
+struct Stripes<'a> {
     geometry: Geometry,
     shard_length: usize,
-    rows: &[Bytes],
-    mut parity: impl FnMut(core::ops::Range<usize>, &Combiner, &[&[u8]], &mut [ShardTree]),
-) -> Vec<ShardTree> {
-    let interpolation = Interpolation::from_rows(geometry);
-    let combiner = Combiner::new(
-        Seat::all(geometry.n()).skip(rows.len()).map(|seat| interpolation.coefficients(seat)).collect(),
-    );
-    let mut trees = vec![ShardTree::with_shard_length(shard_length); usize::from(geometry.n())];
-    let (data_trees, parity_trees) = trees.split_at_mut(rows.len());
-    for start in (0..shard_length).step_by(CHUNK_BYTES) {
-        let range = start..(start + CHUNK_BYTES).min(shard_length);
-        let inputs: Vec<&[u8]> = rows.iter().map(|row| &row[range.clone()]).collect();
-        parity(range, &combiner, &inputs, parity_trees);
-        inputs.iter().zip(&mut *data_trees).for_each(|(chunk, tree)| tree.push_chunk(chunk));
+    rows: &'a [Bytes],
+    /// From the rows to the parity shards.
+    combiner: Combiner,
+    /// Bytes of each shard in a stripe.
+    width_bytes: usize,
+}
+
+impl<'a> Stripes<'a> {
+    fn new(geometry: Geometry, shard_length: usize, rows: &'a [Bytes]) -> Self {
+        let interpolation = Interpolation::from_rows(geometry);
+        let parity = Seat::all(geometry.n()).skip(rows.len());
+        let combiner = Combiner::new(parity.map(|seat| interpolation.coefficients(seat)).collect());
+        let width_bytes = CHUNK_BYTES * STRIPE_MIN_CHUNKS.div_ceil(usize::from(geometry.n()));
+        Self { geometry, shard_length, rows, combiner, width_bytes }
     }
-    trees
+
+    /// The columns of the shards in at most so many parts of whole stripes, in order.
+    fn parts(&self, parts: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let stripes = self.shard_length.div_ceil(self.width_bytes);
+        let (length, part_bytes) = (self.shard_length, self.width_bytes * stripes.div_ceil(parts));
+        (0..length).step_by(part_bytes).map(move |start| start..(start + part_bytes).min(length))
+    }
+
+    /// Goes through these columns stripe by stripe, and lets `encode` encode and hash each.
+    fn each(
+        &self,
+        columns: Range<usize>,
+        mut encode: impl FnMut(Range<usize>, &[&[u8]], &mut [ShardTree]),
+    ) -> Vec<ShardTree> {
+        let mut trees = vec![ShardTree::with_shard_length(columns.len()); usize::from(self.geometry.n())];
+        for start in columns.clone().step_by(self.width_bytes) {
+            let range = start..(start + self.width_bytes).min(columns.end);
+            let inputs: Vec<&[u8]> = self.rows.iter().map(|row| &row[range.clone()]).collect();
+            encode(range, &inputs, &mut trees);
+        }
+        trees
+    }
 }
 
 fn fingerprint_rows(points: &Points, rows: &[Bytes]) -> Vec<u8> {
@@ -282,14 +368,15 @@ pub fn check_payload_for_seat(
     }
     check_length_and_hash(record, &payload)?;
     let rows = split_rows(geometry, shard_length, &payload);
-    let mut scratch = vec![0; CHUNK_BYTES * usize::from(geometry.n() - geometry.k())];
+    let stripes = Stripes::new(geometry, shard_length, &rows);
+    let mut scratch = vec![0; stripes.width_bytes * usize::from(geometry.n() - geometry.k())];
     let own_parity = seat.index().checked_sub(rows.len());
     let mut own = Vec::with_capacity(if own_parity.is_some() { shard_length } else { 0 });
-    let trees = encode_stripes(geometry, shard_length, &rows, |range, combiner, inputs, trees| {
+    let trees = stripes.each(0..shard_length, |range, inputs, trees| {
         let mut stripe: Vec<&mut [u8]> =
-            scratch.chunks_exact_mut(CHUNK_BYTES).map(|output| &mut output[..range.len()]).collect();
-        combiner.apply(inputs, &mut stripe);
-        stripe.iter().zip(trees).for_each(|(output, tree)| tree.push_chunk(output));
+            scratch.chunks_exact_mut(stripes.width_bytes).map(|output| &mut output[..range.len()]).collect();
+        stripes.combiner.apply(inputs, &mut stripe);
+        hash_stripe(trees, inputs, &stripe);
         own.extend_from_slice(own_parity.map_or(&[], |index| &*stripe[index]));
     });
     let header = record.header();

@@ -49,6 +49,28 @@ pub mod gf8 {
         multiples
     };
 
+    /// For each byte: the product by it as a matrix over GF(2), as GFNI wants it: byte 7 − r of the integer is row r, whose
+    /// bit c tells whether bit c of a factor goes into bit r of the product.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    pub(crate) static BIT_MATRICES: [u64; 256] = {
+        let mut matrices = [0; 256];
+        let mut factor = 1;
+        while factor < 256 {
+            let mut column = 0;
+            while column < 8 {
+                let product = TABLES.0[TABLES.1[factor] as usize + TABLES.1[1 << column] as usize] as u64;
+                let mut row = 0;
+                while row < 8 {
+                    matrices[factor] |= (product >> row & 1) << (8 * (7 - row) + column);
+                    row += 1;
+                }
+                column += 1;
+            }
+            factor += 1;
+        }
+        matrices
+    };
+
     /// a·b.
     pub fn mul(a: u8, b: u8) -> u8 {
         if a == 0 || b == 0 { 0 } else { EXP[log(a) + log(b)] }

@@ -43,6 +43,7 @@ pub use decode::{DecodeError, Malformed, RebuildError, decode, rebuild_shard};
 #[cfg(feature = "reed-solomon")]
 pub use encode::{
     CodingError, Commitment, EncodedBatch, PayloadError, check_payload, check_payload_for_seat, encode,
+    encode_on,
 };
 pub use fingerprint::{Fingerprint, Fingerprinter, Points, fingerprint, payload_fingerprint};
 pub use merkle::{MerkleError, ShardTree, shard_root};

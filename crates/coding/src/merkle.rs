@@ -10,6 +10,8 @@ use dac_types::limits::CHUNK_BYTES;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::kernels::hash::{hash_each, hash_one};
+
 /// Why a path does not lead from a leaf to a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum MerkleError {
@@ -43,28 +45,29 @@ pub enum MerkleError {
     },
 }
 
+/// What goes before the data of a leaf.
+const LEAF_PREFIX: u8 = 0x00;
+/// What goes before the two children of a node.
+const NODE_PREFIX: u8 = 0x01;
+
 /// H(0x00 ‖ data).
 pub fn leaf_hash(data: &[u8]) -> B256 {
-    B256::new(Sha256::new().chain_update([0x00]).chain_update(data).finalize().into())
+    hash_one(LEAF_PREFIX, data)
 }
 
 /// H(0x01 ‖ left ‖ right).
 pub fn node_hash(left: &B256, right: &B256) -> B256 {
-    let mut preimage = [0x01; 65];
-    preimage[1..33].copy_from_slice(left.as_slice());
-    preimage[33..].copy_from_slice(right.as_slice());
-    B256::new(Sha256::digest(preimage).into())
+    hash_one(NODE_PREFIX, left.concat_const::<32, 64>(*right).as_slice())
 }
 
-/// The level above.
+/// The level above. An odd last node rises.
 fn parents(level: &[B256]) -> Vec<B256> {
-    level
-        .chunks(2)
-        .map(|pair| match pair {
-            [left, right] => node_hash(left, right),
-            odd => odd[0],
-        })
-        .collect()
+    let mut parents = Vec::with_capacity(level.len().div_ceil(2));
+    let (pairs, odd) = level.as_chunks::<2>();
+    let pairs: Vec<[u8; 64]> = pairs.iter().map(|[left, right]| left.concat_const(*right).0).collect();
+    hash_each(NODE_PREFIX, pairs.iter().map(<[u8; 64]>::as_slice), |hash| parents.push(hash));
+    parents.extend_from_slice(odd);
+    parents
 }
 
 /// The root over leaves given by their hashes. A tree without leaves has the hash of nothing, as in the RFC.
@@ -151,7 +154,9 @@ pub fn verify_path(
 
 /// Leaf hashes of the top tree, whose leaf data are the shard hashes.
 fn top_leaves(shard_hashes: &[B256]) -> Vec<B256> {
-    shard_hashes.iter().map(|hash| leaf_hash(hash.as_slice())).collect()
+    let mut leaves = Vec::with_capacity(shard_hashes.len());
+    hash_each(LEAF_PREFIX, shard_hashes.iter().map(B256::as_slice), |hash| leaves.push(hash));
+    leaves
 }
 
 /// The root over all shard hashes in seat order.
@@ -188,13 +193,36 @@ impl ShardTree {
 
     /// Of a whole shard.
     pub fn of_shard(shard: &[u8]) -> Self {
-        Self { leaf_hashes: shard.chunks(CHUNK_BYTES).map(leaf_hash).collect() }
+        let mut tree = Self::with_shard_length(shard.len());
+        tree.push_chunks(shard);
+        tree
     }
 
-    /// The next chunk, whole.
-    pub fn push_chunk(&mut self, chunk: &[u8]) {
-        debug_assert!(chunk.len() <= CHUNK_BYTES);
-        self.leaf_hashes.push(leaf_hash(chunk));
+    /// The next chunks, whole but for the shard's last one.
+    pub fn push_chunks(&mut self, chunks: &[u8]) {
+        hash_each(LEAF_PREFIX, chunks.chunks(CHUNK_BYTES), |hash| self.leaf_hashes.push(hash));
+    }
+
+    /// The next chunks of several shards, of equal length. Chunks that stand at one place are hashed beside each other.
+    #[cfg(feature = "reed-solomon")]
+    pub(crate) fn push_stripe(trees: &mut [Self], stripe: &[&[u8]]) {
+        debug_assert_eq!(trees.len(), stripe.len());
+        let length = stripe.first().map_or(0, |shard| shard.len());
+        let chunks = (0..length).step_by(CHUNK_BYTES).flat_map(|start| {
+            let range = start..(start + CHUNK_BYTES).min(length);
+            stripe.iter().map(move |shard| &shard[range.clone()])
+        });
+        let mut seats = (0..trees.len()).cycle();
+        hash_each(LEAF_PREFIX, chunks, |hash| {
+            let seat = seats.next().expect("a hash comes of a tree's chunk");
+            trees[seat].leaf_hashes.push(hash);
+        });
+    }
+
+    /// The chunks that another tree of the same shard has, after its own.
+    #[cfg(feature = "reed-solomon")]
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.leaf_hashes.append(&mut later.leaf_hashes);
     }
 
     /// Hashes of the chunks in order.
@@ -294,7 +322,7 @@ mod tests {
     fn a_shard_tree_grows_chunk_by_chunk() {
         let shard: Vec<u8> = (0..3 * CHUNK_BYTES + 16).map(|i| i.to_le_bytes()[0]).collect();
         let mut tree = ShardTree::with_shard_length(shard.len());
-        shard.chunks(CHUNK_BYTES).for_each(|chunk| tree.push_chunk(chunk));
+        shard.chunks(2 * CHUNK_BYTES).for_each(|chunks| tree.push_chunks(chunks));
         assert_eq!(tree, ShardTree::of_shard(&shard));
         let path = tree.path(3).unwrap();
         assert_eq!(verify_path(leaf_hash(&shard[3 * CHUNK_BYTES..]), 3, 4, &path, tree.root()), Ok(()));

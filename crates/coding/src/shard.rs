@@ -141,6 +141,9 @@ impl ShardChecker {
     }
 }
 
+/// Chunks that are hashed and fingerprinted at once.
+const CHECK_CHUNKS: usize = 16;
+
 /// The check's state, without the record that it is made against.
 #[derive(Debug)]
 struct RunningCheck {
@@ -198,18 +201,19 @@ impl RunningCheck {
             let chunk = core::mem::take(&mut self.pending);
             self.absorb(&chunk);
         }
-        let (chunks, rest) = piece.as_chunks::<CHUNK_BYTES>();
-        for chunk in chunks {
-            self.absorb(chunk);
+        let (whole, rest) = piece.split_at(piece.len() - piece.len() % CHUNK_BYTES);
+        // So many that hashes have company, so few that fingerprints find them in the cache.
+        for chunks in whole.chunks(CHECK_CHUNKS * CHUNK_BYTES) {
+            self.absorb(chunks);
         }
         self.pending.extend_from_slice(rest);
         Ok(())
     }
 
-    /// Hash and fingerprint while the chunk is warm.
-    fn absorb(&mut self, chunk: &[u8]) {
-        self.tree.push_chunk(chunk);
-        self.fingerprinter.update(chunk);
+    /// Hash and fingerprint while the chunks are warm.
+    fn absorb(&mut self, chunks: &[u8]) {
+        self.tree.push_chunks(chunks);
+        self.fingerprinter.update(chunks);
     }
 
     fn look_for_dirt(&mut self, piece: &[u8]) {

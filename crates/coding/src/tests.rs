@@ -1,5 +1,6 @@
 //! The rooms together: what was encoded is checked, decoded and repaired; and what is not, is refused by its own error.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use reed_solomon_erasure::galois_8::ReedSolomon;
 use sha2::{Digest, Sha256};
 
 use crate::decode::{DecodeError, Malformed, Rebuilder, decode};
-use crate::encode::{CodingError, PayloadError, check_payload, check_payload_for_seat, encode};
+use crate::encode::{CodingError, PayloadError, check_payload, check_payload_for_seat, encode, encode_on};
 use crate::fingerprint::{fingerprint, payload_fingerprint};
 use crate::merkle::{MerkleError, ShardTree};
 use crate::record::{CheckedRecord, RecordError};
@@ -238,6 +239,28 @@ fn payloads_out_of_bounds_are_refused() {
     let long = Bytes::from(vec![0; usize::try_from(got).unwrap()]);
     let error = encode(geometry(4, 2), long, B256::ZERO).unwrap_err();
     assert_eq!(error, CodingError::Geometry(GeometryError::PayloadLength { got }));
+}
+
+#[test]
+fn any_number_of_threads_encodes_the_same() {
+    for (n, k, length) in [(4, 2, 3 << 20), (16, 6, (3 << 20) + 5), (130, 44, 1 << 20), (7, 3, 100)] {
+        let geometry = Geometry::new(n, k).unwrap();
+        let payload = Bytes::from(noise(7, length));
+        let expected = encode(geometry, payload.clone(), B256::ZERO).unwrap();
+        for threads in [2, 3, 6, 100] {
+            let threads = NonZeroUsize::new(threads).unwrap();
+            let got = encode_on(threads, geometry, payload.clone(), B256::ZERO).unwrap();
+            assert_eq!(got.commitment(), expected.commitment(), "{n} seats, {threads} threads");
+            for seat in Seat::all(n) {
+                assert_eq!(
+                    got.shard(seat),
+                    expected.shard(seat),
+                    "{n} seats, {threads} threads, seat {seat}"
+                );
+                assert_eq!(got.tree(seat), expected.tree(seat), "{n} seats, {threads} threads, seat {seat}");
+            }
+        }
+    }
 }
 
 #[test]

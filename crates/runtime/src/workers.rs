@@ -1,5 +1,6 @@
 //! Where arithmetic runs that would hold up the async threads.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -22,8 +23,16 @@ pub enum Workers {
 impl Workers {
     /// As many as the machine has processors.
     pub fn threads() -> Self {
-        let count = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self::Threads(Arc::new(Semaphore::new(count)))
+    }
+
+    /// Threads that nobody uses now, at least one. A hint: work that can be shared out may use so many.
+    pub fn idle(&self) -> NonZeroUsize {
+        match self {
+            Self::Inline => NonZeroUsize::MIN,
+            Self::Threads(turns) => NonZeroUsize::new(turns.available_permits()).unwrap_or(NonZeroUsize::MIN),
+        }
     }
 
     /// Does `work` and returns what came of it.

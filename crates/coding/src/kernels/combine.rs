@@ -12,7 +12,7 @@ use reed_solomon_erasure::galois_8::{mul_slice, mul_slice_xor};
 use crate::field::gf8;
 
 #[cfg(target_arch = "x86_64")]
-use super::combine_avx2;
+use super::{combine_avx2, combine_gfni};
 
 /// From so many outputs on, sums in registers win over products that go through memory.
 #[cfg(target_arch = "x86_64")]
@@ -32,6 +32,9 @@ pub(crate) struct Combiner {
 enum Engine {
     /// `reed-solomon-erasure` with its `simd-accel`.
     Library,
+    /// Eight outputs at a time, one instruction a product.
+    #[cfg(target_arch = "x86_64")]
+    Gfni(combine_gfni::Kernel),
     /// Four outputs at a time.
     #[cfg(target_arch = "x86_64")]
     Tiled(combine_avx2::Kernel),
@@ -43,6 +46,9 @@ enum Engine {
 impl Engine {
     #[cfg(target_arch = "x86_64")]
     fn choose(coefficients: &[Vec<u8>]) -> Self {
+        if let Some(kernel) = combine_gfni::Kernel::new(coefficients) {
+            return Engine::Gfni(kernel);
+        }
         match combine_avx2::Kernel::new(coefficients) {
             Some(kernel) if coefficients.len() >= TILED_MIN_OUTPUTS => Engine::Tiled(kernel),
             _ if library_runs_here() => Engine::Library,
@@ -86,6 +92,8 @@ impl Combiner {
         assert!(outputs.iter().all(|output| output.len() == length), "all outputs are of one length");
         match &self.engine {
             Engine::Library => self.each_output(inputs, outputs, combine_by_library),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Gfni(kernel) => kernel.apply(inputs, outputs),
             #[cfg(target_arch = "x86_64")]
             Engine::Tiled(kernel) => {
                 let done = kernel.apply(inputs, outputs);
@@ -155,6 +163,7 @@ mod tests {
         {
             let mut engines = vec![Engine::Tables];
             engines.extend(combine_avx2::Kernel::new(matrix).map(Engine::Tiled));
+            engines.extend(combine_gfni::Kernel::new(matrix).map(Engine::Gfni));
             engines.extend(library_runs_here().then_some(Engine::Library));
             engines
         }

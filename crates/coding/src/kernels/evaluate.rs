@@ -11,9 +11,9 @@ use alloc::boxed::Box;
 
 use dac_types::limits::BLOCK_BYTES;
 
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
-use super::evaluate_avx2;
 use super::multiples::Multiples;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use super::{evaluate_avx2, evaluate_gfni};
 use crate::field::Element;
 
 /// Lanes that run beside each other.
@@ -46,12 +46,16 @@ enum Kernel {
     Portable(Multiples),
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     Avx2(evaluate_avx2::Kernel),
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    Gfni(evaluate_gfni::Kernel),
 }
 
 impl Kernel {
     fn new(gamma: Element) -> Self {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
-        if let Some(kernel) = evaluate_avx2::Kernel::new(gamma) {
+        if let Some(kernel) = evaluate_gfni::Kernel::new(gamma) {
+            return Self::Gfni(kernel);
+        } else if let Some(kernel) = evaluate_avx2::Kernel::new(gamma) {
             return Self::Avx2(kernel);
         }
         Self::Portable(Multiples::new(gamma))
@@ -70,6 +74,8 @@ impl Evaluator {
             Kernel::Portable(times_gamma) => absorb_portably(times_gamma, lanes, groups),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             Kernel::Avx2(kernel) => kernel.absorb(lanes, groups),
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
+            Kernel::Gfni(kernel) => kernel.absorb(lanes, groups),
         }
     }
 
@@ -80,6 +86,8 @@ impl Evaluator {
                 Kernel::Portable(_) => *lane_in_order(&lanes.0, lane),
                 #[cfg(all(feature = "std", target_arch = "x86_64"))]
                 Kernel::Avx2(_) => evaluate_avx2::lane(lanes, lane),
+                #[cfg(all(feature = "std", target_arch = "x86_64"))]
+                Kernel::Gfni(_) => evaluate_gfni::lane(lanes, lane),
             };
             self.times_alpha.times(sum) + Element::from_bytes(lane)
         });
@@ -108,6 +116,7 @@ fn absorb_portably(times_gamma: &Multiples, lanes: &mut Lanes, groups: &[Group])
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
     use alloc::vec::Vec;
 
     use proptest::prelude::*;
@@ -127,6 +136,17 @@ mod tests {
         proptest::collection::vec(group, 1..7)
     }
 
+    /// Every kernel that can run here.
+    fn kernels(gamma: Element) -> Vec<Kernel> {
+        let mut kernels = vec![Kernel::Portable(Multiples::new(gamma))];
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        {
+            kernels.extend(evaluate_avx2::Kernel::new(gamma).map(Kernel::Avx2));
+            kernels.extend(evaluate_gfni::Kernel::new(gamma).map(Kernel::Gfni));
+        }
+        kernels
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(50))]
 
@@ -135,8 +155,7 @@ mod tests {
             let alpha = Element::from_bytes(alpha);
             prop_assume!(alpha != Element::ZERO);
             let expected = by_powers(alpha, &groups);
-            let portable = || Kernel::Portable(Multiples::new(gamma(alpha)));
-            for kernel in [Kernel::new(gamma(alpha)), portable()] {
+            for kernel in kernels(gamma(alpha)) {
                 let evaluator = Evaluator { alpha, times_alpha: Multiples::new(alpha), kernel };
                 let mut lanes = Lanes::new();
                 let (first, second) = groups.split_at(split.index(groups.len()));

@@ -1,0 +1,242 @@
+//! SHA-256 of many messages: the chunks of a stripe or a shard, the nodes of a tree's level.
+//!
+//! One SHA-256 waits for itself at every step. Several that have nothing to do with each other fill the waits, so whoever
+//! has many messages gives them all at once, and those of one length are hashed beside each other.
+
+use dac_types::B256;
+use sha2::{Digest, Sha256};
+
+/// Gives `hashes` the hash of `prefix ‖ message` for each message, in their order.
+pub(crate) fn hash_each<'a>(
+    prefix: u8,
+    messages: impl IntoIterator<Item = &'a [u8]>,
+    mut hashes: impl FnMut(B256),
+) {
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    x86_64::engine().hash_each(prefix, messages, &mut hashes);
+    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+    messages.into_iter().for_each(|message| hashes(hash_one(prefix, message)));
+}
+
+/// The hash of `prefix ‖ message`: what it all means.
+pub(crate) fn hash_one(prefix: u8, message: &[u8]) -> B256 {
+    B256::new(Sha256::new().chain_update([prefix]).chain_update(message).finalize().into())
+}
+
+/// The twins for this family of processors, and what they share.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod x86_64 {
+    use std::sync::OnceLock;
+    use std::vec::Vec;
+
+    use dac_types::B256;
+
+    use super::super::{hash_avx512, hash_sha_ni};
+    use super::hash_one;
+
+    /// From so many messages on, sixteen at once are worth it even if some of the sixteen are not there.
+    const WIDE_MIN_MESSAGES: usize = 7;
+
+    /// What the processor has.
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Engine {
+        pub(super) wide: Option<hash_avx512::Kernel>,
+        pub(super) pairs: Option<hash_sha_ni::Kernel>,
+    }
+
+    /// Asked once.
+    pub(super) fn engine() -> Engine {
+        static ENGINE: OnceLock<Engine> = OnceLock::new();
+        *ENGINE.get_or_init(|| Engine { wide: hash_avx512::Kernel::new(), pairs: hash_sha_ni::Kernel::new() })
+    }
+
+    impl Engine {
+        pub(super) fn hash_each<'a>(
+            self,
+            prefix: u8,
+            messages: impl IntoIterator<Item = &'a [u8]>,
+            hashes: &mut impl FnMut(B256),
+        ) {
+            let mut waiting: Vec<&[u8]> = Vec::with_capacity(hash_avx512::LANES);
+            for message in messages {
+                let full = waiting.len() == hash_avx512::LANES;
+                if full || waiting.first().is_some_and(|first| first.len() != message.len()) {
+                    self.hash_waiting(prefix, &waiting, hashes);
+                    waiting.clear();
+                }
+                waiting.push(message);
+            }
+            self.hash_waiting(prefix, &waiting, hashes);
+        }
+
+        /// At most sixteen messages of one length.
+        fn hash_waiting(self, prefix: u8, messages: &[&[u8]], hashes: &mut impl FnMut(B256)) {
+            let Some(&first) = messages.first() else { return };
+            if let Some(wide) = self.wide.filter(|_| messages.len() >= WIDE_MIN_MESSAGES) {
+                let lanes = core::array::from_fn(|lane| {
+                    Message::new(prefix, messages.get(lane).copied().unwrap_or(first))
+                });
+                wide.hash(&lanes).into_iter().take(messages.len()).for_each(|hash| hashes(B256::new(hash)));
+                return;
+            }
+            for pair in messages.chunks(hash_sha_ni::LANES) {
+                match (self.pairs, pair) {
+                    (Some(kernel), [a, b]) => {
+                        let both = [a, b].map(|message| Message::new(prefix, message));
+                        kernel.hash(&both).into_iter().for_each(|hash| hashes(B256::new(hash)));
+                    }
+                    _ => pair.iter().for_each(|message| hashes(hash_one(prefix, message))),
+                }
+            }
+        }
+    }
+
+    /// Bytes of a block.
+    pub(in super::super) const BLOCK_BYTES: usize = 64;
+    /// Bytes of the first block that are the message's.
+    const FIRST_BYTES: usize = BLOCK_BYTES - 1;
+    /// Bytes that the padding needs at least: a bit and the length.
+    const PADDING_MIN_BYTES: usize = 9;
+
+    /// A message as the blocks that SHA-256 takes: the first with the prefix, those that lie in the message as they are,
+    /// and one or two with the end and the padding.
+    pub(in super::super) struct Message<'a> {
+        first: Option<[u8; BLOCK_BYTES]>,
+        body: &'a [[u8; BLOCK_BYTES]],
+        last: [[u8; BLOCK_BYTES]; 2],
+        blocks: usize,
+    }
+
+    impl<'a> Message<'a> {
+        pub(in super::super) fn new(prefix: u8, message: &'a [u8]) -> Self {
+            let bits = 8 * (1 + message.len() as u64);
+            let mut last = [[0; BLOCK_BYTES]; 2];
+            let flat = last.as_flattened_mut();
+            let (first, body, end) = match message.split_first_chunk::<FIRST_BYTES>() {
+                Some((head, rest)) => {
+                    let mut first = [prefix; BLOCK_BYTES];
+                    first[1..].copy_from_slice(head);
+                    let (body, tail) = rest.as_chunks();
+                    flat[..tail.len()].copy_from_slice(tail);
+                    (Some(first), body, tail.len())
+                }
+                None => {
+                    flat[0] = prefix;
+                    flat[1..=message.len()].copy_from_slice(message);
+                    (None, &[][..], 1 + message.len())
+                }
+            };
+            flat[end] = 0x80;
+            let last_blocks = (end + PADDING_MIN_BYTES).div_ceil(BLOCK_BYTES);
+            if let Some(length) = flat[..last_blocks * BLOCK_BYTES].last_chunk_mut() {
+                *length = bits.to_be_bytes();
+            }
+            let blocks = usize::from(first.is_some()) + body.len() + last_blocks;
+            Self { first, body, last, blocks }
+        }
+
+        /// How many blocks: the same for all messages of one length.
+        pub(in super::super) const fn blocks(&self) -> usize {
+            self.blocks
+        }
+
+        /// One block, below [`Self::blocks`].
+        #[inline(always)]
+        pub(in super::super) fn block(&self, index: usize) -> &[u8; BLOCK_BYTES] {
+            let index = match &self.first {
+                Some(first) if index == 0 => return first,
+                Some(_) => index - 1,
+                None => index,
+            };
+            self.body.get(index).unwrap_or_else(|| &self.last[index - self.body.len()])
+        }
+    }
+
+    /// FIPS 180-4, 5.3.3.
+    #[rustfmt::skip]
+    pub(in super::super) const INITIAL_STATE: [u32; 8] = [
+        0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
+    ];
+
+    /// FIPS 180-4, 4.2.2.
+    #[rustfmt::skip]
+    pub(in super::super) const ROUND_CONSTANTS: [u32; 64] = [
+        0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
+        0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
+        0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc, 0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da,
+        0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7, 0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967,
+        0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13, 0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85,
+        0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3, 0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070,
+        0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3,
+        0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
+    ];
+}
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+pub(super) use x86_64::{BLOCK_BYTES, INITIAL_STATE, Message, ROUND_CONSTANTS};
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn each(prefix: u8, messages: &[&[u8]]) -> Vec<B256> {
+        let mut hashes = Vec::new();
+        hash_each(prefix, messages.iter().copied(), |hash| hashes.push(hash));
+        hashes
+    }
+
+    fn one_by_one(prefix: u8, messages: &[&[u8]]) -> Vec<B256> {
+        messages.iter().map(|message| hash_one(prefix, message)).collect()
+    }
+
+    #[test]
+    fn sizes_around_every_boundary() {
+        let bytes: Vec<u8> = (0..40 * 4200_usize).map(|i| (i * i / 7).to_le_bytes()[0]).collect();
+        for length in (0..200).chain(4096 - 70..=4096 + 70) {
+            for count in [1, 2, 3, 6, 7, 15, 16, 17, 33] {
+                let messages: Vec<&[u8]> = bytes.chunks(4200).take(count).map(|m| &m[..length]).collect();
+                assert_eq!(
+                    each(1, &messages),
+                    one_by_one(1, &messages),
+                    "{count} messages of {length} bytes"
+                );
+            }
+        }
+    }
+
+    /// As on processors that lack one kernel, or all.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    #[test]
+    fn every_kernel_hashes() {
+        let all = x86_64::engine();
+        println!("here: {all:?}");
+        let bytes: Vec<u8> = (0..39 * 300_usize).map(|i| (i * i / 7).to_le_bytes()[0]).collect();
+        let messages: Vec<&[u8]> = bytes.chunks(300).collect();
+        for engine in [
+            x86_64::Engine { wide: None, ..all },
+            x86_64::Engine { pairs: None, ..all },
+            x86_64::Engine { wide: None, pairs: None },
+        ] {
+            let mut hashes = Vec::new();
+            engine.hash_each(0, messages.iter().copied(), &mut |hash| hashes.push(hash));
+            assert_eq!(hashes, one_by_one(0, &messages), "{engine:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn messages_of_any_lengths(
+            prefix: u8,
+            messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..40),
+            alike in 1_usize..20,
+        ) {
+            // Runs of one length, as chunks come.
+            let messages: Vec<&[u8]> =
+                messages.iter().flat_map(|message| std::iter::repeat_n(message.as_slice(), alike)).collect();
+            prop_assert_eq!(each(prefix, &messages), one_by_one(prefix, &messages));
+        }
+    }
+}
