@@ -1,4 +1,6 @@
-//! What the benchmarks share: repeated timing, and rows of a table.
+//! What the benchmarks share: repeated timing, and the figures that the report collects.
+
+pub mod report;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,122 @@
+//! Figures, as every benchmark writes them and the report collects them.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+
+/// One figure of the report. Ratios are of values measured in the same run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    /// What was measured, from the general to the particular: `coding/encode/n=16,k=6/22 MiB/1 thread`.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// Of what: `ms`, `MB/s`, `1/s`, `MiB`, `×`.
+    pub unit: String,
+    /// What nobody can do without, in the same unit.
+    pub floor: Option<f64>,
+    /// value / floor for costs, floor / value for rates: how far above the floor, 1 being at it.
+    pub ratio_to_floor: Option<f64>,
+    /// Who else does this.
+    pub peer: Option<String>,
+    /// What it takes them, in the same unit.
+    pub peer_value: Option<f64>,
+    /// How many times better than the peer.
+    pub ratio_to_peer: Option<f64>,
+    /// What was to be reached, in words that begin with a comparison: `≤ 1.35 × floor`.
+    pub goal: Option<String>,
+    /// Whether it was.
+    pub met: Option<bool>,
+}
+
+/// What a goal is about.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub enum Goal {
+    /// The value is at most this.
+    AtMost(f64),
+    /// The value is at least this.
+    AtLeast(f64),
+    /// At most so many times the floor.
+    TimesFloorAtMost(f64),
+    /// At least so many times better than the peer.
+    TimesPeerAtLeast(f64),
+}
+
+/// Whether less or more is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Less: times, bytes, gas.
+    Cost,
+    /// More: rates.
+    Rate,
+}
+
+impl Figure {
+    /// A bare value.
+    pub fn new(name: impl Into<String>, value: f64, unit: &str) -> Self {
+        Self {
+            name: name.into(),
+            value,
+            unit: unit.to_owned(),
+            floor: None,
+            ratio_to_floor: None,
+            peer: None,
+            peer_value: None,
+            ratio_to_peer: None,
+            goal: None,
+            met: None,
+        }
+    }
+
+    /// Beside its floor.
+    pub fn with_floor(mut self, kind: Kind, floor: f64) -> Self {
+        self.floor = Some(floor);
+        self.ratio_to_floor = Some(match kind {
+            Kind::Cost => self.value / floor,
+            Kind::Rate => floor / self.value,
+        });
+        self
+    }
+
+    /// Beside a peer's value.
+    pub fn with_peer(mut self, kind: Kind, peer: impl Into<String>, value: f64) -> Self {
+        self.peer = Some(peer.into());
+        self.peer_value = Some(value);
+        self.ratio_to_peer = Some(match kind {
+            Kind::Cost => value / self.value,
+            Kind::Rate => self.value / value,
+        });
+        self
+    }
+
+    /// Held against a goal. One that speaks of a floor or peer that is not there is not met.
+    pub fn with_goal(mut self, goal: Goal) -> Self {
+        let (words, met) = match goal {
+            Goal::AtMost(limit) => (format!("≤ {limit} {}", self.unit), self.value <= limit),
+            Goal::AtLeast(limit) => (format!("≥ {limit} {}", self.unit), self.value >= limit),
+            Goal::TimesFloorAtMost(limit) => {
+                (format!("≤ {limit} × floor"), self.ratio_to_floor.is_some_and(|ratio| ratio <= limit))
+            }
+            Goal::TimesPeerAtLeast(limit) => {
+                (format!("≥ {limit} × peer"), self.ratio_to_peer.is_some_and(|ratio| ratio >= limit))
+            }
+        };
+        self.goal = Some(words);
+        self.met = Some(met);
+        self
+    }
+}
+
+/// Where benchmarks leave their figures: `target/bench/parts`, or what `DAC_BENCH_DIR` says.
+pub fn folder() -> PathBuf {
+    std::env::var_os("DAC_BENCH_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench"), PathBuf::from)
+}
+
+/// Writes one benchmark's figures where the report finds them.
+pub fn write(benchmark: &str, figures: &[Figure]) -> io::Result<()> {
+    let folder = folder().join("parts");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(benchmark).with_extension("json"), serde_json::to_vec_pretty(figures)?)
+}
