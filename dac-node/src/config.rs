@@ -185,6 +185,7 @@ impl NodeConfig {
             upload_timeout: *self.limits.upload_timeout,
             call_timeout: *self.limits.call_timeout,
             capacity_bytes: self.limits.capacity.map(ByteSize::bytes),
+            database_size_max_bytes: self.limits.database_size.map(ByteSize::bytes),
             disk_reserve_bytes: self.limits.disk_reserve.bytes(),
             clock_difference_max_seconds: CLOCK_DIFFERENCE_MAX_SECONDS
                 .saturating_add(self.chain.confirmations.saturating_mul(L1_SLOT_SECONDS)),
@@ -245,6 +246,10 @@ impl config::Config for NodeConfig {
             }
         }
         self.limits.check()?;
+        if self.limits.database_size.is_some() && matches!(self.store.url, DatabaseUrl::Sqlite(_)) {
+            return Err("limits.database_size: for PostgreSQL; a SQLite file's disk has limits.disk_reserve"
+                .to_owned());
+        }
         self.log.check().map_err(|error| format!("log.filter: {error}"))
     }
 }
@@ -257,7 +262,11 @@ pub fn explain(config: &NodeConfig) -> String {
         DatabaseUrl::Sqlite(path) => {
             format!("SQLite in {}, {} of its disk left free", path.display(), config.limits.disk_reserve)
         }
-        DatabaseUrl::Postgres(_) => format!("PostgreSQL, {}", config.store.url),
+        DatabaseUrl::Postgres(_) => {
+            let size =
+                config.limits.database_size.map_or("any size".to_owned(), |size| format!("up to {size}"));
+            format!("PostgreSQL, {}, {size} on its disk", config.store.url)
+        }
     };
     let dispersal = config.dispersal.as_ref().map_or("none: a read-only server".to_owned(), |listener| {
         format!("{} ({})", listener.listen, listener.protection())
@@ -387,6 +396,7 @@ mod tests {
             ("[limits]\nclient_requests_per_second = nan", "above zero"),
             ("[retrieval.limits]\nconnections = 0", "retrieval.limits.connections"),
             ("[retention]\ninterval = '0s'", "retention.interval"),
+            ("[limits]\ndatabase_size = '1GiB'", "for PostgreSQL"),
             ("[repair]\nconcurrency = 0", "repair.concurrency"),
             ("[repair]\nbytes_per_second = '0B'", "repair.bytes_per_second"),
             ("[scrub]\nperiod = '0s'", "scrub.period"),

@@ -35,6 +35,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// Bytes of shards that may be stored; none: as many as fit.
     pub capacity_bytes: Option<u64>,
+    /// Bytes that a database on a server may have, free space in it included: above that no new batch is taken.
+    pub database_size_max_bytes: Option<u64>,
     /// Bytes that stay free on the store's file system: below that no new batch is taken.
     pub disk_reserve_bytes: u64,
     /// By how many seconds the clock may differ from L1's newest block before that is told.

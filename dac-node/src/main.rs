@@ -157,6 +157,7 @@ async fn start(
             let (public_key, holder) =
                 (signer.public_key().to_compressed(), format!("dac-node, process {}", std::process::id()));
             let store = SqlStore::open_as_signer(&config.store, domain, &public_key, &holder).await?;
+            warn_where_nothing_is_bounded(config);
             let registry = follow(endpoints.clone());
             let parts = Parts {
                 domain,
@@ -209,6 +210,18 @@ fn disk(config: &NodeConfig) -> Option<Arc<dyn Disk>> {
             Some(Arc::new(FolderDisk::new(folder.unwrap_or(Path::new(".")))))
         }
         DatabaseUrl::Postgres(_) => None,
+    }
+}
+
+/// SQLite's disk keeps a reserve by default. How large a server's disk is cannot be seen from here.
+fn warn_where_nothing_is_bounded(config: &NodeConfig) {
+    let limits = &config.limits;
+    let is_bounded = limits.capacity.is_some() || limits.database_size.is_some();
+    if matches!(config.store.url, DatabaseUrl::Postgres(_)) && !is_bounded {
+        tracing::warn!(
+            "this member takes batches until PostgreSQL's disk is full, which limits.disk_reserve does not watch: set \
+             limits.database_size or limits.capacity"
+        );
     }
 }
 

@@ -81,6 +81,7 @@ impl Member {
                 upload_timeout: Duration::from_secs(2),
                 call_timeout: Duration::from_secs(2),
                 capacity_bytes: None,
+                database_size_max_bytes: None,
                 disk_reserve_bytes: 0,
                 clock_difference_max_seconds: 60,
             },

@@ -124,6 +124,8 @@ pub struct MemberDescription {
     pub faults: Vec<ReportedFault>,
     /// The newest first.
     pub bad_seats: Vec<ReportedBadSeat>,
+    /// Where what it signs is, by its own words; empty where it does not say.
+    pub storage: String,
 }
 
 impl MemberDescription {
@@ -187,6 +189,7 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             repairing,
             faults: faults.collect::<Result<_, WireError>>()?,
             bad_seats: bad_seats.collect::<Result<_, WireError>>()?,
+            storage: printable(&wire.storage),
         })
     }
 }

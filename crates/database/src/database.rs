@@ -11,6 +11,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction};
 use tracing::{Instrument, log};
 
+use crate::durability::{self, Durability};
 use crate::error::DatabaseError;
 use crate::migrate::{self, Migration};
 use crate::options::{DatabaseOptions, DatabaseUrl};
@@ -58,6 +59,7 @@ struct Inner {
     writers: AnyPool,
     readers: AnyPool,
     connect: AnyConnectOptions,
+    durability: Durability,
     transaction_timeout: Duration,
     /// Where it is a file.
     path: Option<PathBuf>,
@@ -87,7 +89,7 @@ impl Database {
             async move { tokio::time::timeout(limit, prepare(first, backend, &migrations)).await }
                 .in_current_span(),
         );
-        prepared
+        let durability = prepared
             .await
             .map_err(|_| DatabaseError::Closed)?
             .map_err(|_| DatabaseError::Timeout { limit })??;
@@ -101,6 +103,7 @@ impl Database {
                     .connect_lazy_with(connect.clone()),
                 readers: pool(options, backend, readers, Access::Snapshot).connect_lazy_with(connect.clone()),
                 connect,
+                durability,
                 transaction_timeout: limit,
                 path: match &options.url {
                     DatabaseUrl::Sqlite(path) => Some(path.clone()),
@@ -114,6 +117,22 @@ impl Database {
     /// SQLite or PostgreSQL.
     pub fn backend(&self) -> Backend {
         self.inner.backend
+    }
+
+    /// Where a commit was once it was acknowledged, as of when this was opened.
+    pub fn durability(&self) -> Durability {
+        self.inner.durability
+    }
+
+    /// Bytes of the database's files, free space in them included. Of a SQLite file nothing is told: its disk can be looked at.
+    pub async fn size_on_server(&self) -> Result<Option<u64>, DatabaseError> {
+        if self.inner.backend == Backend::Sqlite {
+            return Ok(None);
+        }
+        let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size(current_database())")
+            .fetch_one(&self.inner.readers)
+            .await?;
+        Ok(Some(bytes.max(0).cast_unsigned()))
     }
 
     /// Connections for single SELECTs. They refuse to write.
@@ -302,12 +321,16 @@ async fn prepare(
     options: AnyConnectOptions,
     backend: Backend,
     migrations: &[Migration],
-) -> Result<(), DatabaseError> {
+) -> Result<Durability, DatabaseError> {
     let mut connection = options.connect().await?;
     configure(&mut connection, backend, Access::Exclusive).await?;
+    let durability = match backend {
+        Backend::Sqlite => Durability::OneServer,
+        Backend::Postgres => durability::tell(&mut connection).await?,
+    };
     let migrated = migrate::run(&mut connection, backend, migrations).await;
     connection.close().await?;
-    migrated
+    migrated.map(|()| durability)
 }
 
 async fn configure(

@@ -419,11 +419,51 @@ async fn damaged_files_are_called_corrupt() {
 
 #[tokio::test]
 async fn a_server_that_may_lose_data_is_refused() {
-    let mut test = TestDatabase::postgres().await;
-    let DatabaseUrl::Postgres(url) = &mut test.options_mut().url else { unreachable!() };
-    url.query_pairs_mut().append_pair("options[synchronous_commit]", "off");
-    let error = Database::open(test.options(), &[]).await.unwrap_err();
-    assert!(matches!(error, DatabaseError::NotDurable { setting: "synchronous_commit", .. }), "{error}");
+    let server = crate::testing::TestServer::start();
+    let test = TestDatabase::postgres_at(server.url().clone()).await;
+    let open = || Database::open(test.options(), &[NUMBERS]);
+    let database = open().await.unwrap();
+    assert_eq!(database.durability(), Durability::OneServer);
+    for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
+        server.set(setting, "off").await;
+        let error = open().await.unwrap_err();
+        let is_named = matches!(&error, DatabaseError::NotDurable { setting: named, value } if *named == setting && value == "off");
+        assert!(is_named, "{setting}: {error}");
+        assert_eq!(error.class(), ErrorClass::Fatal);
+        server.set(setting, "on").await;
+        open().await.unwrap();
+    }
+    // Nobody follows: these are all on this server's disk.
+    for value in ["local", "remote_write", "remote_apply"] {
+        server.set("synchronous_commit", value).await;
+        assert_eq!(open().await.unwrap().durability(), Durability::OneServer, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_standbys_would_lose_data_is_refused() {
+    let server = crate::testing::TestServer::start();
+    let test = TestDatabase::postgres_at(server.url().clone()).await;
+    test.open(&[NUMBERS]).await;
+    let open = || Database::open(test.options(), &[NUMBERS]);
+    // Nobody of that name follows, so nothing could be committed; opening commits nothing that is new.
+    server.set("synchronous_standby_names", "ANY 1 (a, b)").await;
+    assert_eq!(open().await.unwrap().durability(), Durability::SynchronousStandby);
+    for value in ["local", "remote_write"] {
+        server.set("synchronous_commit", value).await;
+        let error = open().await.unwrap_err();
+        let is_named = matches!(&error, DatabaseError::NotOnStandby { value: named, standbys } if named == value && standbys == "ANY 1 (a, b)");
+        assert!(is_named, "{value}: {error}");
+    }
+    server.set("synchronous_commit", "remote_apply").await;
+    assert_eq!(open().await.unwrap().durability(), Durability::SynchronousStandby);
+}
+
+#[tokio::test]
+async fn a_database_tells_its_size_where_its_disk_is_out_of_sight() {
+    let bytes = TestDatabase::postgres().await.open(&[]).await.size_on_server().await.unwrap();
+    assert!(bytes.is_some_and(|bytes| bytes > 1 << 20), "{bytes:?}");
+    assert_eq!(TestDatabase::sqlite().open(&[]).await.size_on_server().await.unwrap(), None);
 }
 
 #[tokio::test]

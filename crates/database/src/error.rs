@@ -51,6 +51,17 @@ pub enum DatabaseError {
         /// Its value.
         value: String,
     },
+    /// What was acknowledged would not survive a failover to the standbys that are configured.
+    #[error(
+        "the PostgreSQL server has synchronous_standby_names = '{standbys}' but synchronous_commit = {value}: a failover could \
+         lose acknowledged data; set it to on, for this user: ALTER ROLE … SET synchronous_commit = on"
+    )]
+    NotOnStandby {
+        /// Of synchronous_commit.
+        value: String,
+        /// Of synchronous_standby_names.
+        standbys: String,
+    },
     /// SQLite did not take a pragma.
     #[error("SQLite answered {got} to PRAGMA {pragma} = {wanted}")]
     Pragma {

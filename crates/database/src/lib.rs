@@ -11,6 +11,7 @@
 //! [`Database::snapshot`], whose connections refuse to write. What only one process at a time may do has a [`Lease`].
 
 mod database;
+mod durability;
 mod error;
 mod identity;
 mod lease;
@@ -22,6 +23,7 @@ mod sqlite;
 pub mod testing;
 
 pub use database::{Backend, Database, TransactionFuture};
+pub use durability::Durability;
 pub use error::{DatabaseError, ErrorClass};
 pub use lease::{KeptLease, Lease, now_ms};
 pub use migrate::Migration;

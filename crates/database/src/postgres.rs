@@ -7,6 +7,7 @@ use sqlx::any::AnyConnectOptions;
 use tracing::warn;
 use url::Url;
 
+use crate::durability;
 use crate::error::DatabaseError;
 
 /// The URL with its password, for the driver.
@@ -27,7 +28,7 @@ pub(crate) fn connect_options(
 pub(crate) async fn configure_writer(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
     // A ROLLBACK outside of a transaction, which the pool sends before each use, would be warned about each time.
     sqlx::raw_sql("SET client_min_messages TO error").execute(&mut *connection).await?;
-    check_durability(connection).await
+    durability::check(connection).await.map(drop)
 }
 
 /// Settings of a connection that reads.
@@ -44,20 +45,6 @@ pub(crate) async fn become_only_writer(connection: &mut AnyConnection) -> Result
     sqlx::raw_sql("SELECT pg_advisory_xact_lock(6578531, hashtext(current_schema()))")
         .execute(connection)
         .await?;
-    Ok(())
-}
-
-async fn check_durability(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
-    for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
-        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
-            .bind(setting)
-            .fetch_one(&mut *connection)
-            .await?;
-        // synchronous_commit has stronger and weaker forms of "on", all of which reach this server's disk.
-        if value == "off" {
-            return Err(DatabaseError::NotDurable { setting, value });
-        }
-    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
@@ -22,6 +22,10 @@ use crate::options::{DatabaseOptions, DatabaseUrl};
 
 /// Names a server whose databases tests may write to.
 pub const POSTGRES_URL_VARIABLE: &str = "DAC_TEST_POSTGRES_URL";
+
+/// How long a server may take to read its settings again, and a pause between two looks.
+const SETTING_LIMIT: Duration = Duration::from_secs(60);
+const SETTING_PAUSE: Duration = Duration::from_millis(20);
 
 /// Makes `sqlite::NAME` and `postgres::NAME` of each `async fn NAME(backend: Backend)` beside it.
 #[macro_export]
@@ -117,15 +121,85 @@ impl TestDatabase {
 
 /// The server's URL. Starts one where nobody did, once a process.
 fn postgres_url() -> String {
-    static SERVER: OnceLock<(String, Option<Child>)> = OnceLock::new();
+    static SERVER: OnceLock<(String, Option<TestServer>)> = OnceLock::new();
     let (url, _server) = SERVER.get_or_init(|| match std::env::var(POSTGRES_URL_VARIABLE) {
         Ok(url) if !url.is_empty() => (url, None),
         _ => {
-            let (url, server) = start_server();
-            (url, Some(server))
+            let server = TestServer::start();
+            (server.url().to_string(), Some(server))
         }
     });
     url.clone()
+}
+
+/// A PostgreSQL server of one test's own, whose settings it may change; stopped when dropped.
+#[derive(Debug)]
+pub struct TestServer {
+    url: Url,
+    script: Child,
+}
+
+impl TestServer {
+    /// Sets one up and starts it.
+    pub fn start() -> Self {
+        let (url, script) = start_server();
+        Self { url: url.parse().expect("the script's URL"), script }
+    }
+
+    /// How it is reached, as a user who may do anything.
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The server's main process.
+    pub async fn process_id(&self) -> i32 {
+        let mut connection = self.connect().await;
+        let line: String = sqlx::query_scalar("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")
+            .fetch_one(&mut connection)
+            .await
+            .expect("the server tells its process");
+        connection.close().await.expect("a connection closes");
+        line.trim().parse().expect("a number")
+    }
+
+    /// Gives a setting of the whole server a value, and waits until new connections have it.
+    pub async fn set(&self, setting: &'static str, value: &str) {
+        let mut connection = self.connect().await;
+        for statement in
+            [format!("ALTER SYSTEM SET {setting} = '{value}'"), "SELECT pg_reload_conf()".to_owned()]
+        {
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a known setting");
+        }
+        connection.close().await.expect("a connection closes");
+        let started = std::time::Instant::now();
+        loop {
+            let mut connection = self.connect().await;
+            let now: String = sqlx::query_scalar("SELECT current_setting($1)")
+                .bind(setting)
+                .fetch_one(&mut connection)
+                .await
+                .expect("a known setting");
+            connection.close().await.expect("a connection closes");
+            if now == value {
+                return;
+            }
+            assert!(started.elapsed() < SETTING_LIMIT, "{setting} is still {now}");
+            tokio::time::sleep(SETTING_PAUSE).await;
+        }
+    }
+
+    async fn connect(&self) -> sqlx::AnyConnection {
+        sqlx::any::install_default_drivers();
+        sqlx::AnyConnection::connect(self.url.as_str()).await.expect("the test's server answers")
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // The end of its input is the end of the script.
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
 }
 
 /// The script's command prints the URL and waits for the end of its input, which is the end of this process, however it

@@ -18,6 +18,8 @@ use crate::scrub::ScrubSettings;
 pub struct LimitsConfig {
     /// Bytes of shards that may be stored; none: as many as fit.
     pub capacity: Option<ByteSize>,
+    /// Bytes that the files of a PostgreSQL database may have: above that no new batch is taken. Its disk is not this machine's to look at.
+    pub database_size: Option<ByteSize>,
     /// Bytes that stay free on the file system of a SQLite store: below that no new batch is taken.
     pub disk_reserve: ByteSize,
     /// Bytes of shards and payloads being received.
@@ -48,6 +50,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             capacity: None,
+            database_size: None,
             disk_reserve: ByteSize(1 << 30),
             uploads: ByteSize(512 << 20),
             uploads_per_rollup: 32,
@@ -109,6 +112,7 @@ impl LimitsConfig {
             ("client_streams", self.client_streams == 0),
             ("clients", self.clients == 0),
             ("capacity", self.capacity.is_some_and(|capacity| capacity.bytes() == 0)),
+            ("database_size", self.database_size.is_some_and(|size| size.bytes() == 0)),
         ] {
             if zero {
                 return Err(format!("limits.{name}: must be above zero"));

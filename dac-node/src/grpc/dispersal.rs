@@ -138,6 +138,7 @@ impl Dispersal {
             .map_err(|busy| Reason::Busy.status_with_retry(busy.to_string(), busy.retry_after))?;
         self.check_capacity(record.shard_length() as u64).await?;
         self.check_disk(record.shard_length() as u64).await?;
+        self.check_server(record.shard_length() as u64).await?;
         let intake =
             Intake::begin(Arc::new(record), seat, Arc::clone(&context.store), context.workers.clone())
                 .await
@@ -191,6 +192,24 @@ impl Dispersal {
             tracing::error!(free, reserve, "the disk is full but for its reserve: new batches are refused");
             metrics::counter!("dac_node_storage_refusals_total", "cause" => "disk").increment(1);
             return Err(Reason::StorageFailed.status("this member's disk is full"));
+        }
+        Ok(())
+    }
+
+    /// Whether a database on a server stays within its size.
+    async fn check_server(&self, shard_length: u64) -> Result<(), Status> {
+        let context = &*self.0;
+        let Some(limit) = context.settings.database_size_max_bytes else { return Ok(()) };
+        let size = context.store.size_on_server().await.map_err(|error| store_status(&error))?;
+        let Some(size) = size else { return Ok(()) };
+        if size.saturating_add(context.uploads.bytes().max(shard_length)) > limit {
+            tracing::error!(
+                size,
+                limit,
+                "the database has the size that it may have: new batches are refused"
+            );
+            metrics::counter!("dac_node_storage_refusals_total", "cause" => "database").increment(1);
+            return Err(Reason::StorageFailed.status("this member's database is full"));
         }
         Ok(())
     }

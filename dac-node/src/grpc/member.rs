@@ -73,6 +73,7 @@ impl MemberService for Members {
             repair: Some(repair(context)),
             faults: context.repair.faults(FAULTS_MAX).into_iter().map(fault).collect(),
             bad_seats: bad_seats.iter().map(bad_seat).collect(),
+            storage: context.store.storage(),
         }))
     }
 }

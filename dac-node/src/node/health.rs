@@ -43,6 +43,9 @@ pub(super) async fn watch_health(
         if let Some(free) = context.disk.as_ref().and_then(|disk| disk.free_bytes().ok()) {
             metrics::gauge!("dac_node_disk_free_bytes").set(to_gauge(free));
         }
+        if let Ok(Some(bytes)) = context.store.size_on_server().await {
+            metrics::gauge!("dac_node_database_bytes").set(to_gauge(bytes));
+        }
         look_at_clock(&context, &mut skew);
         tokio::select! {
             () = context.draining.cancelled() => return,

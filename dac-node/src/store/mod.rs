@@ -283,6 +283,14 @@ pub trait Store: Ledger {
 
     /// A cheap question to the database, for health checks.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Bytes of the database's files, where they are on a disk that is not this machine's to look at.
+    async fn size_on_server(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// Where a commit is once it is acknowledged, in a few words.
+    fn storage(&self) -> String;
 }
 
 /// A shard on its way into the store. Dropped before its commit, it leaves nothing.

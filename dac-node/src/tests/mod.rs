@@ -75,6 +75,8 @@ struct Config {
     uploads: UploadLimits,
     clients: ClientRates,
     disk: FakeDisk,
+    /// A database on a server; none: a file in the member's folder.
+    server: Option<DatabaseOptions>,
     /// Whose key the member has: the seat's in epochs 1 to 3, or another one.
     seat: Seat,
     key: Option<SecretKey>,
@@ -105,6 +107,7 @@ impl Default for Config {
                 upload_timeout: PATIENCE,
                 call_timeout: PATIENCE,
                 capacity_bytes: None,
+                database_size_max_bytes: None,
                 disk_reserve_bytes: 1_000_000,
                 clock_difference_max_seconds: 60,
             },
@@ -118,6 +121,7 @@ impl Default for Config {
                 clients: 100,
             },
             disk: FakeDisk(Arc::new(AtomicU64::new(1 << 40))),
+            server: None,
             seat: SEAT,
             key: None,
             l1: FakeEvents::new(Address::repeat_byte(0x10), NOW, 1),
@@ -141,7 +145,8 @@ impl Member {
         let world = World::new();
         let Config { seat, l1, .. } = config.clone();
         let key = config.key.clone().unwrap_or_else(|| world.members[seat.index()].clone());
-        let options = DatabaseOptions::sqlite(folder.path().join("node.db"));
+        let file = DatabaseOptions::sqlite(folder.path().join("node.db"));
+        let options = config.server.unwrap_or(file);
         let public_key = key.public_key().to_compressed();
         let store = SqlStore::open(&options, world.domain, &public_key).await.unwrap();
         let (registry, watch) = RegistryWatch::with(world.view());

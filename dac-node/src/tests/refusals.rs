@@ -1,5 +1,6 @@
 //! Bad input: each gets its reason, and nothing of it is stored.
 
+use dac_database::testing::TestDatabase;
 use dac_types::limits::{PAYLOAD_MAX_BYTES, QUOTA_DAY_SECONDS, SUBMIT_AHEAD_MAX_SECONDS};
 use dac_types::{Address, AggregateAttestation, B256, BatchSubmission, HashKind, SignatureBytes};
 use futures::StreamExt;
@@ -457,6 +458,32 @@ async fn work_in_flight_and_space_are_bounded() {
 fn tonic_retry(status: &Status) -> Option<Duration> {
     use tonic_types::StatusExt;
     status.get_details_retry_info()?.retry_delay
+}
+
+#[tokio::test]
+async fn a_database_on_a_server_stays_within_its_size() {
+    let database = TestDatabase::postgres().await;
+    let size = database.open(&[]).await.size_on_server().await.unwrap().unwrap();
+    let start = async |room: u64| {
+        let mut config = Config { server: Some(database.options().clone()), ..Config::default() };
+        config.settings.database_size_max_bytes = Some(size + room);
+        Member::start_with(config).await
+    };
+    let member = start(0).await;
+    let batch = member.world.batch(1, LARGE);
+    assert_reason(member.put(&batch).await, Reason::StorageFailed);
+    member.assert_not_stored(&batch).await;
+    assert_eq!(member.describe().await.storage, "PostgreSQL, one server");
+    member.node.stop().await;
+    // Its own tables, and whatever other tests put beside them meanwhile.
+    let member = start(1 << 40).await;
+    member.put(&batch).await.unwrap();
+    member.node.stop().await;
+    // What is held is served and signed for all the same.
+    let member = start(0).await;
+    member.put(&batch).await.unwrap();
+    assert_reason(member.put(&member.world.batch(2, LARGE)).await, Reason::StorageFailed);
+    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
 }
 
 #[tokio::test]

@@ -348,6 +348,10 @@ impl Store for MemoryStore {
 
     async fn close(&self) {}
 
+    fn storage(&self) -> String {
+        "memory".to_owned()
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -372,6 +372,18 @@ impl Store for SqlStore {
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(self.shared.database.ping().await?)
     }
+
+    async fn size_on_server(&self) -> Result<Option<u64>, StoreError> {
+        Ok(self.shared.database.size_on_server().await?)
+    }
+
+    fn storage(&self) -> String {
+        let database = &self.shared.database;
+        match database.backend() {
+            Backend::Sqlite => "SQLite".to_owned(),
+            Backend::Postgres => format!("PostgreSQL, {}", database.durability()),
+        }
+    }
 }
 
 async fn submission_facts(

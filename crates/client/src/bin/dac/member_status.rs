@@ -178,6 +178,7 @@ fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<Rep
             "bytes_per_second": pace.map(|pace| pace.bytes_per_second),
             "remaining_seconds": pace.and_then(|pace| pace.remaining).map(|remaining| remaining.as_secs()),
         },
+        "storage": (!member.storage.is_empty()).then_some(&member.storage),
         "faults": member.faults.iter().map(|fault| json!({
             "operator": fault.operator,
             "kind": fault.kind,
@@ -231,6 +232,9 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
     };
     row("scrubbed", format!("{scrubbed}; {} shards since it started", duties.scrubbed_shards));
     row("L1 duties", format!("read up to block {}, {} to go", duties.read_up_to_block, duties.unread_blocks));
+    if !member.storage.is_empty() {
+        row("storage", member.storage.clone());
+    }
     rows.extend(member::identity_rows(member));
     let mut text = table(&[endpoint.as_str(), ""], &rows);
     if !member.faults.is_empty() {
