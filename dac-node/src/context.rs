@@ -94,7 +94,7 @@ impl Context {
     /// What a caller learns of a failed store. What fails its check is marked for repair on the way.
     pub async fn store_failed(&self, error: &StoreError) -> Status {
         match error {
-            StoreError::Corrupt { digest, what } => self.corrupt(*digest, None, what).await,
+            StoreError::Corrupt { digest, shard, what } => self.corrupt(*digest, *shard, what).await,
             error => store_status(error),
         }
     }
@@ -109,14 +109,14 @@ impl Context {
             Ok(false) => {}
             Err(error) => tracing::error!(%digest, %error, "the batch could not be marked corrupt"),
         }
-        store_status(&StoreError::Corrupt { digest, what })
+        store_status(&StoreError::Corrupt { digest, shard, what })
     }
 }
 
 /// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here and only here.
 pub fn store_status(error: &StoreError) -> Status {
     match error {
-        StoreError::Corrupt { digest, what } => {
+        StoreError::Corrupt { digest, what, .. } => {
             metrics::counter!("dac_node_corrupt_total").increment(1);
             tracing::error!(%digest, what, "what is stored fails its check and is not served");
             Reason::Corrupt.status(format!("{what} of this batch fails its check here and is not served"))

@@ -12,12 +12,14 @@ use dac_types::limits::STORED_ROW_BYTES;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Holding, Scrub, Store, StoreError};
+use crate::store::{Holding, Scrub, ShardId, Store, StoreError};
 use crate::verify::{intact_tree, row_is_intact};
 use dac_runtime::workers::Workers;
 
 /// Batches after which the position is stored.
 const BATCHES_PER_PAGE: u32 = 16;
+/// Places that are passed over in a row where the database cannot read them.
+const UNREADABLE_MAX_PLACES: u32 = 1000;
 /// Longest pause before it is looked whether a round is due.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -101,9 +103,15 @@ impl Scrubber {
             }
             (after, began_at) = (0, now.max(ended_at.saturating_add(1)));
         }
-        let page = self.store.stored_after(after, BATCHES_PER_PAGE).await?;
+        let page = self.page_after(&mut after).await?;
         for (place, digest) in &page {
-            self.look(*digest, pace).await?;
+            match self.look(*digest, pace).await {
+                // Not even its line can be read: nothing is known of it that could be marked. What comes after it is looked at.
+                Err(error) if error.is_unreadable() => {
+                    tracing::error!(%digest, %error, "a stored batch cannot be read at all: is the disk failing?");
+                }
+                result => result?,
+            }
             after = *place;
         }
         if page.is_empty() {
@@ -118,6 +126,26 @@ impl Scrubber {
         Ok(true)
     }
 
+    /// Batches after a place. Places that the database cannot read are passed over, so many in a row.
+    async fn page_after(&self, after: &mut u64) -> Result<Vec<(u64, BatchDigest)>, StoreError> {
+        let mut limit = BATCHES_PER_PAGE;
+        for passed_over in 0_u32.. {
+            match self.store.stored_after(*after, limit).await {
+                Err(error) if error.is_unreadable() && passed_over < UNREADABLE_MAX_PLACES => {
+                    // One by one from here on, and beyond the first place only where that one cannot be read by itself.
+                    if limit == 1 {
+                        *after += 1;
+                        metrics::counter!("dac_node_unreadable_total").increment(1);
+                        tracing::error!(place = *after, %error, "what is stored here cannot be read: is the disk failing?");
+                    }
+                    limit = 1;
+                }
+                result => return result,
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// Looks at one batch, and marks it where it is not whole.
     async fn look(&self, digest: BatchDigest, pace: &Throttle) -> Result<(), StoreError> {
         let held = match self.store.find(digest).await {
@@ -125,14 +153,14 @@ impl Scrubber {
             Ok(None) => return Ok(()),
             Ok(Some(held)) if held.is_corrupt => return Ok(()),
             Ok(Some(held)) => held,
-            Err(StoreError::Corrupt { what, .. }) => return self.mark(digest, None, what).await,
+            Err(StoreError::Corrupt { shard, what, .. }) => return self.mark(digest, shard, what).await,
             Err(error) => return Err(error),
         };
         let problem = self.problem(&held, pace).await?;
         self.status.shards.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("dac_node_scrubbed_shards_total").increment(1);
         match problem {
-            Some(what) => self.mark(digest, Some(&held), what).await,
+            Some(what) => self.mark(digest, Some(held.shard), what).await,
             None => Ok(()),
         }
     }
@@ -165,11 +193,11 @@ impl Scrubber {
     async fn mark(
         &self,
         digest: BatchDigest,
-        held: Option<&Holding>,
+        shard: Option<ShardId>,
         what: &'static str,
     ) -> Result<(), StoreError> {
         // Rows of a batch that was repaired or deleted meanwhile are gone with good reason: the mark is for the shard looked at.
-        if self.store.mark_corrupt(digest, held.map(|held| held.shard)).await? {
+        if self.store.mark_corrupt(digest, shard).await? {
             metrics::counter!("dac_node_corrupt_total").increment(1);
             tracing::error!(%digest, what, "what is stored fails its check: found by looking again");
             self.repair_wanted.notify_one();

@@ -36,7 +36,7 @@ impl Part {
             Self::Tree => {
                 ("shard_trees", "leaf_hashes", "shard = (SELECT shard FROM batches WHERE digest = $1)")
             }
-            Self::Record => ("batches", "record", "digest = $1"),
+            Self::Record => ("records", "record", "shard = (SELECT shard FROM batches WHERE digest = $1)"),
         }
     }
 }

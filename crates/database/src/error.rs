@@ -151,6 +151,13 @@ impl DatabaseError {
         }
     }
 
+    /// Whether the statement met something that the database cannot read, be it that the disk has lost it or that it makes no sense:
+    /// other rows may well be readable.
+    pub fn is_unreadable(&self) -> bool {
+        let DatabaseError::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| is_code_of_unreadable(&code))
+    }
+
     /// A uniqueness or other constraint was violated by the statement.
     pub fn is_constraint_violation(&self) -> bool {
         use sqlx::error::ErrorKind::{
@@ -172,6 +179,15 @@ fn class_of(error: &sqlx::Error) -> ErrorClass {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => ErrorClass::Corrupt,
         sqlx::Error::Database(error) => error.code().map_or(ErrorClass::Fatal, |code| class_of_code(&code)),
         _ => ErrorClass::Fatal,
+    }
+}
+
+fn is_code_of_unreadable(code: &str) -> bool {
+    match code.parse::<i64>() {
+        // IOERR_READ, IOERR_SHORT_READ, IOERR_DATA, IOERR_CORRUPTFS; all kinds of CORRUPT
+        Ok(number) if code.len() < 5 => matches!(number, 266 | 522 | 8202 | 8458) || number & 0xff == 11,
+        // Data or an index is corrupted; a read failed.
+        _ => matches!(code, "XX001" | "XX002" | "58030"),
     }
 }
 
@@ -199,6 +215,16 @@ fn class_of_code(code: &str) -> ErrorClass {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_unreadable_is_told_from_what_is_busy_or_full() {
+        for code in ["11", "779", "266", "522", "8202", "8458", "XX001", "XX002", "58030"] {
+            assert!(is_code_of_unreadable(code), "{code}");
+        }
+        for code in ["5", "10", "13", "26", "778", "53100", "57P01", "XX000", "08006", "23505"] {
+            assert!(!is_code_of_unreadable(code), "{code}");
+        }
+    }
 
     #[test]
     fn codes_of_both_backends_are_classified() {

@@ -9,7 +9,7 @@ mod ledger;
 mod memory;
 mod sql;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -44,6 +44,8 @@ pub enum StoreError {
     Corrupt {
         /// The batch.
         digest: BatchDigest,
+        /// Its shard, where the line that names it was read: one that takes its place is not meant.
+        shard: Option<ShardId>,
         /// What of it.
         what: &'static str,
     },
@@ -66,6 +68,13 @@ pub enum StoreError {
     /// The upload's staged rows are gone: another process on the same database took them for left-overs.
     #[error("the upload's staged rows are gone: is another process using this database?")]
     Lost,
+}
+
+impl StoreError {
+    /// Whether the database met something that it cannot read; other batches may well be readable.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, StoreError::Database(error) if error.is_unreadable())
+    }
 }
 
 /// Proof that a batch's shard and record are on durable storage. Only a store makes one, after its commit.
@@ -253,13 +262,13 @@ pub trait Store: Ledger {
     /// Adds a certificate to a stored record that has none; durable on return. Unknown batches are left alone.
     async fn attach_certificate(&self, certificate: &CheckedCertificate) -> Result<(), StoreError>;
 
-    /// Hashes of a held shard's chunks as they stand in the database. `None` where they are missing.
+    /// Hashes of a held shard's chunks as they stand in the database. `None` where they are missing, or cannot be read.
     async fn leaf_hashes(&self, shard: ShardId) -> Result<Option<Vec<B256>>, StoreError>;
 
-    /// One row of a held shard as it stands in the database. `None` where it is missing.
+    /// One row of a held shard as it stands in the database. `None` where it is missing, or cannot be read.
     async fn row(&self, shard: ShardId, index: usize) -> Result<Option<Bytes>, StoreError>;
 
-    /// One chunk of a held shard as it stands in the database. `None` where it is missing.
+    /// One chunk of a held shard as it stands in the database. `None` where it is missing, or cannot be read.
     async fn chunk(&self, shard: ShardId, index: usize) -> Result<Option<Bytes>, StoreError>;
 
     /// At most `limit` batches after a place in the order of storing.

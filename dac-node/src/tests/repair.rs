@@ -1,10 +1,12 @@
 //! What is owed and not held comes back from peers, and what cannot come back is told.
 
 use dac_coding::testing::bad_seat;
+use dac_types::limits::STORED_ROW_BYTES;
 use dac_types::{Committee, Member as Registered};
 
 use super::committee::{Members, recorded, settled};
 use super::*;
+use crate::store::tests::rot::break_chain;
 use crate::testing::{EPOCH, Wish};
 
 const READY: v1::MemberState = v1::MemberState::Ready;
@@ -59,7 +61,7 @@ async fn damage_is_noticed_on_read_and_repaired() {
     member.until("it is repaired", |answer| answer.repair.as_ref().unwrap().repaired == 1).await;
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
     // The record as well.
-    member.store.damage("UPDATE batches SET record = substr(record, 2)").await;
+    member.store.damage("UPDATE records SET record = substr(record, 2)").await;
     let request = v1::GetBatchRecordRequest { digest: digest(&batch) };
     assert_reason(member.retrieval().await.get_batch_record(request.clone()).await, Reason::Corrupt);
     member.until("it is repaired", |answer| answer.repair.as_ref().unwrap().repaired == 2).await;
@@ -93,6 +95,51 @@ async fn damage_that_nobody_reads_is_found_by_looking_again() {
     assert!(answer.duties.unwrap().scrubbed_shards >= 1);
     assert_eq!(member.get_shard(&batches[1]).await.unwrap(), batches[1].shard(SEAT));
     member.until("the second round ends", |answer| answer.duties.unwrap().scrubbed_at >= NOW + 100).await;
+}
+
+/// Pages that SQLite cannot read, in a member that was stopped.
+async fn rotten(members: &mut Members, batches: &[&Batch], scrub_period: Duration) {
+    let folder = members.remove(SEAT).await;
+    let at = STORED_ROW_BYTES + STORED_ROW_BYTES / 2;
+    for batch in batches {
+        break_chain(&folder.path().join("node.db"), &batch.shard(SEAT)[at..at + 16]);
+    }
+    let mut config = members.config(SEAT);
+    config.scrub.period = scrub_period;
+    let member = Member::start_in(folder, config).await;
+    members.running.insert(SEAT, member);
+    members.publish(members.view());
+}
+
+#[tokio::test]
+async fn pages_that_cannot_be_read_are_found_by_looking_again_and_repaired() {
+    let mut members = Members::start([0, 1, 2, SEAT.0]).await;
+    let mut batches: Vec<Batch> = (1..=3).map(|number| members.batch(number, LARGE)).collect();
+    for batch in &mut batches {
+        members.deliver(batch, [0, 1, 2, SEAT.0]).await;
+    }
+    rotten(&mut members, &[&batches[0], &batches[1]], Duration::from_secs(100)).await;
+    let member = members.member(SEAT);
+    member.clock.advance(100);
+    member.until("both are repaired", |answer| answer.repair.as_ref().unwrap().repaired == 2).await;
+    member.until("a round ends", |answer| answer.duties.unwrap().scrubbed_at >= NOW + 100).await;
+    for batch in &batches {
+        assert_eq!(member.get_shard(batch).await.unwrap(), batch.shard(SEAT));
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_read_is_noticed_on_read_and_repaired() {
+    let mut members = Members::start([0, 1, 2, SEAT.0]).await;
+    let mut batch = members.batch(1, LARGE);
+    members.deliver(&mut batch, [0, 1, 2, SEAT.0]).await;
+    // The round that begins with the member ends before anything can be read.
+    members.member(SEAT).until("a round", |answer| answer.duties.unwrap().scrubbed_at > 0).await;
+    rotten(&mut members, &[&batch], PATIENCE * 1000).await;
+    let member = members.member(SEAT);
+    assert_reason(member.get_shard(&batch).await, Reason::Corrupt);
+    member.until("it is repaired", |answer| answer.repair.as_ref().unwrap().repaired == 1).await;
+    assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
 }
 
 #[tokio::test]

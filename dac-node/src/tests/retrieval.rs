@@ -197,7 +197,7 @@ async fn damaged_shards_are_never_served() {
 
     let request = || v1::GetBatchRecordRequest { digest: digest(&batch) };
     member.retrieval().await.get_batch_record(request()).await.unwrap();
-    member.store.damage("UPDATE batches SET record = substr(record, 1, 500)").await;
+    member.store.damage("UPDATE records SET record = substr(record, 1, 500)").await;
     assert_reason(member.retrieval().await.get_batch_record(request()).await, Reason::Corrupt);
     // Nor is a new signature given for it.
     assert_reason(member.put(&batch).await, Reason::Corrupt);

@@ -42,8 +42,8 @@ pub(super) async fn find(store: &SqlStore, digest: BatchDigest) -> Result<Option
         .fetch_optional(store.reads())
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let record = store.record(digest, &row)?;
-    let seat = seat_within(digest, &row, record.geometry())?;
+    let record = store.record(digest, None, &row)?;
+    let seat = seat_within(digest, None, &row, record.geometry())?;
     let found_at = u64_from_sql(column(&row, "found_at")?);
     Ok(Some(BadSeat { digest, seat, found_at, record: Arc::new(record) }))
 }
@@ -56,8 +56,11 @@ pub(super) async fn list(database: &Database, limit: u32) -> Result<Vec<BadSeatL
     rows.iter()
         .map(|row| {
             let digest = to_digest(&column::<Vec<u8>>(row, "digest")?)?;
-            let seat = u8::try_from(column::<i64>(row, "seat")?)
-                .map_err(|_| StoreError::Corrupt { digest, what: "the seat" })?;
+            let seat = u8::try_from(column::<i64>(row, "seat")?).map_err(|_| StoreError::Corrupt {
+                digest,
+                shard: None,
+                what: "the seat",
+            })?;
             Ok(BadSeatLine { digest, seat: Seat(seat), found_at: u64_from_sql(column(row, "found_at")?) })
         })
         .collect()

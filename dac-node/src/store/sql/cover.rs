@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use dac_database::sqlx::{AssertSqlSafe, Row, query};
+use dac_database::sqlx::{AssertSqlSafe, Row, query, query_as};
 use dac_database::{AnyConnection, u64_from_sql, u64_to_sql};
 use dac_runtime::failpoint;
 use dac_types::{BatchDigest, CoverageRenewal, keccak256};
 
-use super::{SqlStore, column, duties, to_digest};
-use crate::store::{Cover, Covered, Ledger, StoreError};
+use super::{SqlStore, column, duties, missing_where_unreadable, to_digest};
+use crate::store::{Cover, Covered, Ledger, ShardId, StoreError};
 
-/// Batches whose records are in memory at a time.
+/// Batches that are looked up in one go.
 const BATCHES_PER_PAGE: i64 = 64;
 /// Bytes of a full stored row, and of the hash of a chunk, in SQL.
 const SHAPE: &str = "(SELECT count(*) FROM shard_rows r WHERE r.shard = b.shard) = (b.shard_length + 262143) / 262144 \
@@ -80,7 +80,7 @@ async fn missing(
 /// the last number looked at, `None` at the end.
 async fn look(store: &SqlStore, renewal: CoverageRenewal, after: u64) -> Result<Option<u64>, StoreError> {
     let statement = format!(
-        "SELECT d.batch_number, b.digest, b.record, b.record_hash, CASE WHEN {SHAPE} THEN 1 ELSE 0 END AS shape \
+        "SELECT d.batch_number, b.digest, b.shard, CASE WHEN {SHAPE} THEN 1 ELSE 0 END AS shape \
          FROM duties d JOIN batches b ON b.digest = d.digest AND b.rollup = d.rollup \
          WHERE d.rollup = $1 AND d.settled_block >= 0 AND d.batch_number > $2 AND d.batch_number <= $3 \
          ORDER BY d.batch_number LIMIT $4"
@@ -96,11 +96,21 @@ async fn look(store: &SqlStore, renewal: CoverageRenewal, after: u64) -> Result<
     for row in &rows {
         last = Some(u64_from_sql(column(row, "batch_number")?));
         let digest: BatchDigest = to_digest(&column::<Vec<u8>>(row, "digest")?)?;
-        let (record, hash): (Vec<u8>, Vec<u8>) = (column(row, "record")?, column(row, "record_hash")?);
-        if column::<i64>(row, "shape")? == 0 || keccak256(&record).as_slice() != hash {
+        let shard = ShardId(column(row, "shard")?);
+        if column::<i64>(row, "shape")? == 0 || !record_is_whole(store, shard).await? {
             tracing::error!(%digest, "a stored batch is not whole: found before its coverage was to be renewed");
-            store.mark_corrupt(digest, None).await?;
+            store.mark_corrupt(digest, Some(shard)).await?;
         }
     }
     Ok(last)
+}
+
+async fn record_is_whole(store: &SqlStore, shard: ShardId) -> Result<bool, StoreError> {
+    let row: Option<(Vec<u8>, Vec<u8>)> =
+        query_as("SELECT record, record_hash FROM records WHERE shard = $1")
+            .bind(shard.0)
+            .fetch_optional(store.reads())
+            .await
+            .or_else(|error| missing_where_unreadable(error, "a record"))?;
+    Ok(row.is_some_and(|(record, hash)| keccak256(&record).as_slice() == hash))
 }

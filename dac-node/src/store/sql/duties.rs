@@ -287,8 +287,11 @@ fn to_wanted(row: &dac_database::sqlx::any::AnyRow) -> Result<Wanted, StoreError
     let evidence = settled
         .map(|block| L1Evidence::Settled { block })
         .or(recorded.map(|block| L1Evidence::Recorded { block }));
-    let seat = u8::try_from(column::<i64>(row, "seat")?)
-        .map_err(|_| StoreError::Corrupt { digest, what: "the seat" })?;
+    let seat = u8::try_from(column::<i64>(row, "seat")?).map_err(|_| StoreError::Corrupt {
+        digest,
+        shard: None,
+        what: "the seat",
+    })?;
     Ok(Wanted {
         batch: BatchOnL1 {
             digest,

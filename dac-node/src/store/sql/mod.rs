@@ -48,6 +48,7 @@ use upload::SqlUpload;
 pub(in crate::store) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "store", sql: include_str!("../../../migrations/0001_store.sql") },
     Migration { version: 2, name: "duties", sql: include_str!("../../../migrations/0002_duties.sql") },
+    Migration { version: 3, name: "records", sql: include_str!("../../../migrations/0003_records.sql") },
 ];
 
 /// The store. Clones share the database.
@@ -153,26 +154,49 @@ impl SqlStore {
         }
     }
 
+    /// The database could not read a batch's line or its record. Where it is the record, the batch is known and can be repaired.
+    async fn unreadable_record(&self, digest: BatchDigest, error: StoreError) -> StoreError {
+        let shard: Result<Option<i64>, _> = query_scalar("SELECT shard FROM batches WHERE digest = $1")
+            .bind(digest.as_bytes().as_slice())
+            .fetch_optional(self.reads())
+            .await;
+        metrics::counter!("dac_node_unreadable_total").increment(1);
+        tracing::error!(%digest, %error, "the database cannot read what it stored: is its disk failing?");
+        match shard {
+            Ok(Some(shard)) => {
+                StoreError::Corrupt { digest, shard: Some(ShardId(shard)), what: "the record" }
+            }
+            Ok(None) | Err(_) => error,
+        }
+    }
+
     fn reads(&self) -> &dac_database::sqlx::AnyPool {
         self.shared.database.reads()
     }
 
     fn holding(&self, digest: BatchDigest, row: &AnyRow) -> Result<Holding, StoreError> {
-        let record = self.record(digest, row)?;
-        let seat = seat_within(digest, row, record.geometry())?;
+        let shard = ShardId(column(row, "shard")?);
+        let record = self.record(digest, Some(shard), row)?;
+        let seat = seat_within(digest, Some(shard), row, record.geometry())?;
         Ok(Holding {
             stored: Stored::new(digest, seat),
-            shard: ShardId(column(row, "shard")?),
+            shard,
             record: Arc::new(record),
             is_corrupt: column::<i64>(row, "corrupt")? != 0,
         })
     }
 
     /// The record of a line with the columns n, k, record and record_hash, checked.
-    fn record(&self, digest: BatchDigest, row: &AnyRow) -> Result<CheckedRecord, StoreError> {
-        let corrupt = |what| StoreError::Corrupt { digest, what };
-        let bytes: Vec<u8> = column(row, "record")?;
-        let expected: Vec<u8> = column(row, "record_hash")?;
+    fn record(
+        &self,
+        digest: BatchDigest,
+        shard: Option<ShardId>,
+        row: &AnyRow,
+    ) -> Result<CheckedRecord, StoreError> {
+        let corrupt = |what| StoreError::Corrupt { digest, shard, what };
+        let bytes: Option<Vec<u8>> = row.try_get("record")?;
+        let expected: Option<Vec<u8>> = row.try_get("record_hash")?;
+        let (Some(bytes), Some(expected)) = (bytes, expected) else { return Err(corrupt("the record")) };
         if keccak256(&bytes).as_slice() != expected {
             return Err(corrupt("the record"));
         }
@@ -187,10 +211,15 @@ impl SqlStore {
     }
 }
 
-fn seat_within(digest: BatchDigest, row: &AnyRow, geometry: Geometry) -> Result<Seat, StoreError> {
+fn seat_within(
+    digest: BatchDigest,
+    shard: Option<ShardId>,
+    row: &AnyRow,
+    geometry: Geometry,
+) -> Result<Seat, StoreError> {
     match u8::try_from(column::<i64>(row, "seat")?) {
         Ok(seat) if u16::from(seat) < geometry.n() => Ok(Seat(seat)),
-        _ => Err(StoreError::Corrupt { digest, what: "the seat" }),
+        _ => Err(StoreError::Corrupt { digest, shard, what: "the seat" }),
     }
 }
 
@@ -222,11 +251,17 @@ async fn bound(
 #[async_trait]
 impl Store for SqlStore {
     async fn find(&self, digest: BatchDigest) -> Result<Option<Holding>, StoreError> {
-        let row =
-            query("SELECT seat, n, k, shard, corrupt, record, record_hash FROM batches WHERE digest = $1")
-                .bind(digest.as_bytes().as_slice())
-                .fetch_optional(self.reads())
-                .await?;
+        let row = query(
+            "SELECT b.seat, b.n, b.k, b.shard, b.corrupt, r.record, r.record_hash \
+             FROM batches b LEFT JOIN records r ON r.shard = b.shard WHERE b.digest = $1",
+        )
+        .bind(digest.as_bytes().as_slice())
+        .fetch_optional(self.reads())
+        .await;
+        let row = match row.map_err(StoreError::from) {
+            Err(error) if error.is_unreadable() => return Err(self.unreadable_record(digest, error).await),
+            row => row?,
+        };
         row.map(|row| self.holding(digest, &row)).transpose()
     }
 
@@ -259,12 +294,17 @@ impl Store for SqlStore {
             .database
             .transaction(move |connection| {
                 Box::pin(async move {
-                    let statement = "UPDATE batches SET record = $1, record_hash = $2, certified = 1 \
-                                     WHERE digest = $3 AND certified = 0";
-                    query(statement)
+                    let shard: Option<i64> = query_scalar(
+                        "UPDATE batches SET certified = 1 WHERE digest = $1 AND certified = 0 RETURNING shard",
+                    )
+                    .bind(digest.as_bytes().to_vec())
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                    let Some(shard) = shard else { return Ok(()) };
+                    query("UPDATE records SET record = $1, record_hash = $2 WHERE shard = $3")
                         .bind(bytes)
                         .bind(hash.to_vec())
-                        .bind(digest.as_bytes().to_vec())
+                        .bind(shard)
                         .execute(connection)
                         .await?;
                     failpoint!("node.store.certificate_before_commit");
@@ -280,7 +320,8 @@ impl Store for SqlStore {
         let bytes: Option<Vec<u8>> = query_scalar("SELECT leaf_hashes FROM shard_trees WHERE shard = $1")
             .bind(shard.0)
             .fetch_optional(self.reads())
-            .await?;
+            .await
+            .or_else(|error| missing_where_unreadable(error, "a tree"))?;
         // A rest of less than a hash is cut off here and missed by the check of the tree.
         Ok(bytes.map(|bytes| bytes.chunks(32).map(B256::right_padding_from).collect()))
     }
@@ -291,7 +332,8 @@ impl Store for SqlStore {
                 .bind(shard.0)
                 .bind(index_to_sql(index))
                 .fetch_optional(self.reads())
-                .await?;
+                .await
+                .or_else(|error| missing_where_unreadable(error, "a row"))?;
         Ok(data.map(Bytes::from))
     }
 
@@ -306,7 +348,8 @@ impl Store for SqlStore {
             .bind(shard.0)
             .bind(index_to_sql(row))
             .fetch_optional(self.reads())
-            .await?;
+            .await
+            .or_else(|error| missing_where_unreadable(error, "a row"))?;
         Ok(data.map(Bytes::from))
     }
 
@@ -354,9 +397,14 @@ impl Store for SqlStore {
         let mut swept = 0;
         for shard in uploads {
             if !self.shared.live.lock().contains(&shard) {
-                upload::discard(&self.shared.database, shard).await?;
+                match upload::discard(&self.shared.database, shard).await {
+                    Ok(()) => swept += 1,
+                    Err(error) if error.is_unreadable() => {
+                        tracing::warn!(shard, %error, "left-over rows that cannot be read cannot be deleted, and take up space");
+                    }
+                    Err(error) => return Err(error),
+                }
                 failpoint!("node.store.swept");
-                swept += 1;
             }
         }
         Ok(swept)
@@ -419,13 +467,52 @@ async fn submission_facts(
 async fn delete_shard(connection: &mut AnyConnection, shard: i64) -> Result<(), DatabaseError> {
     query("DELETE FROM shard_rows WHERE shard = $1").bind(shard).execute(&mut *connection).await?;
     query("DELETE FROM shard_trees WHERE shard = $1").bind(shard).execute(&mut *connection).await?;
+    query("DELETE FROM records WHERE shard = $1").bind(shard).execute(&mut *connection).await?;
     Ok(())
+}
+
+/// What becomes of the rows of a shard that no batch has any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remains {
+    /// They are deleted.
+    Deleted,
+    /// They are left over for [`Store::sweep`] to try again: the database could not read them, so it cannot delete them now.
+    LeftOver,
+}
+
+impl Remains {
+    async fn dispose(self, connection: &mut AnyConnection, shard: i64) -> Result<(), DatabaseError> {
+        match self {
+            Remains::Deleted => delete_shard(connection, shard).await,
+            Remains::LeftOver => {
+                query("INSERT INTO uploads (shard) VALUES ($1) ON CONFLICT (shard) DO NOTHING")
+                    .bind(shard)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the database cannot read is as good as gone, and is repaired like it.
+fn missing_where_unreadable<T>(
+    error: dac_database::sqlx::Error,
+    what: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let error = StoreError::from(error);
+    if !error.is_unreadable() {
+        return Err(error);
+    }
+    metrics::counter!("dac_node_unreadable_total").increment(1);
+    tracing::error!(%error, what, "the database cannot read what it stored: is its disk failing?");
+    Ok(None)
 }
 
 fn listed(row: &AnyRow) -> Result<Listed, StoreError> {
     let digest = to_digest(&column::<Vec<u8>>(row, "digest")?)?;
     let rollup: Vec<u8> = column(row, "rollup")?;
-    let corrupt = |what| StoreError::Corrupt { digest, what };
+    let corrupt = |what| StoreError::Corrupt { digest, shard: None, what };
     Ok(Listed {
         sequence: column::<i64>(row, "sequence")?.cast_unsigned(),
         digest,

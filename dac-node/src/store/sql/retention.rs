@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use dac_database::sqlx::{AssertSqlSafe, Row, query, query_scalar};
+use dac_database::sqlx::{AssertSqlSafe, Row, query, query_as, query_scalar};
 use dac_database::{AnyConnection, Backend, Database, DatabaseError, u64_to_sql};
 use dac_runtime::failpoint;
 use dac_types::Address;
 use dac_types::limits::QUOTA_DAY_SECONDS;
 
-use super::delete_shard;
+use super::Remains;
 use crate::store::StoreError;
 
 /// Whether a batch may go: by its own line, by its header and by what L1 said of it.
 const IS_DUE: &str = "keep_until < $1 AND expires_at < $1 AND NOT EXISTS (SELECT 1 FROM duties \
                       WHERE duties.digest = batches.digest AND duties.rollup = batches.rollup AND duties.keep_until >= $1)";
+
+/// Places that are looked up in one go.
+const PLACES_PER_PAGE: i64 = 64;
 
 /// Gives pages back, in one transaction at most 16 MiB at SQLite's page size.
 const VACUUM_SOME: &str = "PRAGMA incremental_vacuum(4096)";
@@ -25,19 +28,25 @@ pub(super) async fn delete_expired(
     limit: u32,
 ) -> Result<u64, StoreError> {
     let others: Arc<str> = others(database.backend(), spared).into();
-    let shards: Vec<i64> = query_scalar(AssertSqlSafe(format!(
-        "SELECT shard FROM batches WHERE {IS_DUE} AND {others} ORDER BY keep_until, sequence LIMIT $2"
-    )))
-    .bind(u64_to_sql(before))
-    .bind(i64::from(limit))
-    .fetch_all(database.reads())
-    .await?;
-    let mut deleted = 0;
-    for shard in shards {
-        // One transaction each: uploads get their turn in between.
-        deleted +=
-            database.transaction(move |connection| Box::pin(delete_batch(connection, shard, before))).await?;
-        failpoint!("node.store.delete_after_commit");
+    let (mut deleted, mut place) = (0, (i64::MIN, 0));
+    while deleted < u64::from(limit) {
+        let page = over(database, before, place).await?;
+        let Some(last) = page.last() else { break };
+        place = *last;
+        for (_, sequence) in page {
+            match delete_one(database, before, Arc::clone(&others), sequence).await {
+                Ok(gone) => deleted += gone,
+                // The next ones may well be readable.
+                Err(error) if error.is_unreadable() => {
+                    metrics::counter!("dac_node_unreadable_total").increment(1);
+                    tracing::error!(sequence, %error, "an expired batch cannot be read and stays: is the disk failing?");
+                }
+                Err(error) => return Err(error),
+            }
+            if deleted >= u64::from(limit) {
+                break;
+            }
+        }
     }
     database.transaction(move |connection| Box::pin(forget_expired(connection, before, others))).await?;
     Ok(deleted)
@@ -58,16 +67,68 @@ fn others(backend: Backend, spared: &[Address]) -> String {
     format!("rollup NOT IN ({})", spared.join(", "))
 }
 
-/// Whether it is due is asked again: a renewal may have come in between.
-async fn delete_batch(connection: &mut AnyConnection, shard: i64, before: u64) -> Result<u64, StoreError> {
-    let statement = format!("DELETE FROM batches WHERE {IS_DUE} AND shard = $2 RETURNING shard_length");
-    let length: Option<i64> = query_scalar(AssertSqlSafe(statement))
+/// Places in the order of keeping, after one, of batches that may be due: of an index alone, whatever became of the lines.
+async fn over(database: &Database, before: u64, after: (i64, i64)) -> Result<Vec<(i64, i64)>, StoreError> {
+    Ok(query_as(
+        "SELECT keep_until, sequence FROM batches WHERE keep_until < $1 \
+         AND (keep_until > $2 OR (keep_until = $2 AND sequence > $3)) ORDER BY keep_until, sequence LIMIT $4",
+    )
+    .bind(u64_to_sql(before))
+    .bind(after.0)
+    .bind(after.1)
+    .bind(PLACES_PER_PAGE)
+    .fetch_all(database.reads())
+    .await?)
+}
+
+/// Deletes a batch if it is due: in a transaction of its own, so that uploads get their turn in between.
+async fn delete_one(
+    database: &Database,
+    before: u64,
+    others: Arc<str>,
+    sequence: i64,
+) -> Result<u64, StoreError> {
+    let is_due = format!("SELECT shard FROM batches WHERE {IS_DUE} AND {others} AND sequence = $2");
+    let due: Option<i64> = query_scalar(AssertSqlSafe(is_due))
         .bind(u64_to_sql(before))
-        .bind(shard)
+        .bind(sequence)
+        .fetch_optional(database.reads())
+        .await?;
+    if due.is_none() {
+        return Ok(0);
+    }
+    let delete = async |remains| {
+        database
+            .transaction(move |connection| Box::pin(delete_batch(connection, sequence, before, remains)))
+            .await
+    };
+    let deleted = match delete(Remains::Deleted).await {
+        Err(error) if error.is_unreadable() => {
+            tracing::warn!(sequence, %error, "rows of an expired batch cannot be deleted: they are left over");
+            delete(Remains::LeftOver).await?
+        }
+        result => result?,
+    };
+    failpoint!("node.store.delete_after_commit");
+    Ok(deleted)
+}
+
+/// Whether it is due is asked again: a renewal may have come in between.
+async fn delete_batch(
+    connection: &mut AnyConnection,
+    sequence: i64,
+    before: u64,
+    remains: Remains,
+) -> Result<u64, StoreError> {
+    let statement =
+        format!("DELETE FROM batches WHERE {IS_DUE} AND sequence = $2 RETURNING shard, shard_length");
+    let line: Option<(i64, i64)> = query_as(AssertSqlSafe(statement))
+        .bind(u64_to_sql(before))
+        .bind(sequence)
         .fetch_optional(&mut *connection)
         .await?;
-    let Some(length) = length else { return Ok(0) };
-    delete_shard(connection, shard).await?;
+    let Some((shard, length)) = line else { return Ok(0) };
+    remains.dispose(connection, shard).await?;
     query("UPDATE totals SET batches = batches - 1, bytes = bytes - $1 WHERE id = 0")
         .bind(length)
         .execute(&mut *connection)
@@ -113,7 +174,7 @@ pub(super) async fn give_back(database: &Database) -> Result<(), StoreError> {
         return Ok(());
     }
     while free > 0 {
-        database
+        let vacuumed = database
             .transaction::<_, DatabaseError, _>(|connection| {
                 Box::pin(async move {
                     // One row is returned for each page, so all are fetched.
@@ -121,7 +182,15 @@ pub(super) async fn give_back(database: &Database) -> Result<(), StoreError> {
                     Ok(())
                 })
             })
-            .await?;
+            .await;
+        match vacuumed {
+            // To shorten the file, pages are moved, and one of them cannot be read. Free ones are used again all the same.
+            Err(error) if error.is_unreadable() => {
+                tracing::warn!(%error, "the file cannot be shortened: a part of it cannot be read");
+                break;
+            }
+            result => result?,
+        }
         let left = free_pages(database).await?;
         if left >= free {
             // Others write meanwhile: the next round goes on.

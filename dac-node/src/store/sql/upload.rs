@@ -10,7 +10,7 @@ use dac_runtime::failpoint;
 use dac_types::limits::STORED_ROW_BYTES;
 use dac_types::{B256, BatchDigest, Seat};
 
-use super::{Shared, delete_shard, encode_record, index_to_sql, to_digest};
+use super::{Remains, Shared, delete_shard, encode_record, index_to_sql, to_digest};
 use crate::store::{Authority, Commit, Entry, QuotaDay, StoreError, Stored, Upload};
 
 /// Rows that are staged in one transaction: the fewer transactions, the fewer waits for the disk.
@@ -137,23 +137,32 @@ impl Upload for SqlUpload {
         let seat = entry.shard.seat;
         #[cfg(test)]
         let fault = shared.commit_fault.lock().take();
-        let work = Committing { shard, staged, rows, entry };
-        let signing = Arc::clone(&shared);
-        let outcome = shared
-            .database
-            .transaction(move |connection| {
-                Box::pin(async move {
-                    signing.guard(connection).await?;
-                    let outcome = work.run(connection).await?;
-                    failpoint!("node.store.before_commit");
-                    #[cfg(test)]
-                    if fault == Some(CommitFault::NotPersisted) {
-                        return Err(Abandoned::Failed(DatabaseError::Closed.into()));
-                    }
-                    Ok(outcome)
+        let work = Committing { shard, staged, rows, entry, remains: Remains::Deleted };
+        let try_to = async |work: Committing| {
+            let signing = Arc::clone(&shared);
+            shared
+                .database
+                .transaction(move |connection| {
+                    Box::pin(async move {
+                        signing.guard(connection).await?;
+                        let outcome = work.run(connection).await?;
+                        failpoint!("node.store.before_commit");
+                        #[cfg(test)]
+                        if fault == Some(CommitFault::NotPersisted) {
+                            return Err(Abandoned::Failed(DatabaseError::Closed.into()));
+                        }
+                        Ok(outcome)
+                    })
                 })
-            })
-            .await;
+                .await
+        };
+        let mut outcome = try_to(work.clone()).await;
+        if let Err(Abandoned::Failed(error)) = &outcome
+            && error.is_unreadable()
+        {
+            tracing::warn!(%error, %digest, "what is to be replaced cannot be deleted: it is left over");
+            outcome = try_to(Committing { remains: Remains::LeftOver, ..work }).await;
+        }
         #[cfg(test)]
         let outcome = match fault {
             Some(CommitFault::AnswerLost) => Err(Abandoned::Failed(DatabaseError::Closed.into())),
@@ -207,17 +216,20 @@ impl From<StoreError> for Abandoned {
     }
 }
 
+#[derive(Clone)]
 struct Committing {
     shard: i64,
     staged: usize,
     rows: Vec<Bytes>,
     entry: Entry,
+    /// What becomes of a corrupt shard that this one takes the place of.
+    remains: Remains,
 }
 
 impl Committing {
     /// Runs as the only writer, so what it reads stays true until its commit.
     async fn run(self, connection: &mut AnyConnection) -> Result<(), Abandoned> {
-        let Self { shard, staged, rows, entry } = self;
+        let Self { shard, staged, rows, entry, remains } = self;
         let Entry { digest, record, shard: verified, authority } = &entry;
         let header = record.header();
         let former = Former::find(connection, *digest).await?;
@@ -251,7 +263,7 @@ impl Committing {
         let length = index_to_sql(verified.length);
         let (sequence, kept) = match former {
             None => (next_sequence(connection, length).await?, 0),
-            Some(former) => former.replace(connection, length).await?,
+            Some(former) => former.replace(connection, length, remains).await?,
         };
         let owed: Option<i64> =
             query_scalar("SELECT max(keep_until) FROM duties WHERE digest = $1 AND rollup = $2")
@@ -264,8 +276,8 @@ impl Committing {
         let certified = i64::from(record.record().certificate.is_some());
         query(
             "INSERT INTO batches (sequence, digest, rollup, batch_number, epoch, seat, expires_at, payload_length, \
-             n, k, shard, shard_length, certified, record, record_hash, keep_until) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             n, k, shard, shard_length, certified, keep_until) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(sequence)
         .bind(digest.as_bytes().to_vec())
@@ -280,11 +292,15 @@ impl Committing {
         .bind(shard)
         .bind(length)
         .bind(certified)
-        .bind(bytes)
-        .bind(hash.to_vec())
         .bind(u64_to_sql(keep_until))
         .execute(&mut *connection)
         .await?;
+        query("INSERT INTO records (shard, record, record_hash) VALUES ($1, $2, $3)")
+            .bind(shard)
+            .bind(bytes)
+            .bind(hash.to_vec())
+            .execute(&mut *connection)
+            .await?;
         Ok(())
     }
 }
@@ -328,12 +344,17 @@ impl Former {
     }
 
     /// Makes room for the intact one, which takes its place in the order and is kept at least as long.
-    async fn replace(self, connection: &mut AnyConnection, length: i64) -> Result<(i64, u64), Abandoned> {
+    async fn replace(
+        self,
+        connection: &mut AnyConnection,
+        length: i64,
+        remains: Remains,
+    ) -> Result<(i64, u64), Abandoned> {
         query("DELETE FROM batches WHERE sequence = $1")
             .bind(self.sequence)
             .execute(&mut *connection)
             .await?;
-        delete_shard(connection, self.shard).await?;
+        remains.dispose(connection, self.shard).await?;
         query("UPDATE totals SET bytes = bytes + $1 - $2 WHERE id = 0")
             .bind(length)
             .bind(self.length)

@@ -275,7 +275,10 @@ async fn nothing_is_covered_that_is_not_whole(backend: Backend) {
     for (damage, batch) in [
         ("DELETE FROM shard_rows WHERE shard = (SELECT shard FROM batches WHERE sequence = 1)", 0),
         ("DELETE FROM shard_trees WHERE shard = (SELECT shard FROM batches WHERE sequence = 2)", 1),
-        ("UPDATE batches SET record = substr(record, 2) WHERE sequence = 3", 2),
+        (
+            "UPDATE records SET record = substr(record, 2) WHERE shard = (SELECT shard FROM batches WHERE sequence = 3)",
+            2,
+        ),
     ] {
         suite.store.damage(damage).await;
         let number = batches[batch].header.batch_number;

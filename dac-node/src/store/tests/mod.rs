@@ -17,6 +17,7 @@ use crate::verify::{IntakeError, intact_tree, row_is_intact, store_shard};
 
 mod ledger;
 mod roles;
+pub(crate) mod rot;
 mod schema;
 
 const SEAT: Seat = Seat(4);
@@ -70,6 +71,7 @@ impl Suite {
     async fn assert_nothing_stored(&self) {
         for table in [
             "batches",
+            "records",
             "shard_rows",
             "shard_trees",
             "uploads",
@@ -401,7 +403,7 @@ async fn corrupted_lines_are_detected(backend: Backend) {
         "UPDATE batches SET n = 1",
         "UPDATE batches SET n = 7, seat = 7",
         "UPDATE batches SET seat = 300",
-        "UPDATE batches SET seat = 4, record = substr(record, 2)",
+        "UPDATE records SET record = substr(record, 2)",
     ] {
         suite.store.damage(statement).await;
         let found = suite.store.find(batch.digest).await;

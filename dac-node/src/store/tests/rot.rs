@@ -1,0 +1,78 @@
+//! What the database itself cannot read: one such place must not keep the rest from being read, repaired and deleted.
+
+use std::path::Path;
+
+use super::*;
+
+/// SQLite's pages.
+const PAGE_BYTES: usize = 4096;
+
+/// Breaks the chain of pages of a long value in a SQLite file that nobody has open: the page that holds `piece` names no next one, and
+/// the map of pages does not know what that would be.
+pub(crate) fn break_chain(file: &Path, piece: &[u8]) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let places: Vec<usize> = bytes
+        .windows(piece.len())
+        .enumerate()
+        .filter(|(_, window)| window == &piece)
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!places.is_empty(), "the value is in the file");
+    for place in places {
+        let page = place / PAGE_BYTES * PAGE_BYTES;
+        bytes[page..page + 4].copy_from_slice(&[0xff; 4]);
+        // See "Pointer Map or Ptrmap Pages" in SQLite's file format: page 2, and one for each 819 pages that follow it.
+        let next = place / PAGE_BYTES + 2;
+        let map = (next - 2) / (PAGE_BYTES / 5 + 1) * (PAGE_BYTES / 5 + 1) + 2;
+        let entry = (map - 1) * PAGE_BYTES + 5 * (next - map - 1);
+        bytes[entry..entry + 5].fill(0);
+    }
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// Three batches, of which the second has a row that SQLite cannot read.
+async fn rotten() -> (Suite, Vec<Batch>) {
+    let mut suite = Suite::new(Backend::Sqlite).await;
+    let batches: Vec<Batch> = (1..=3).map(|seed| suite.world.batch(seed, LARGE)).collect();
+    for batch in &batches {
+        suite.hold(batch).await;
+    }
+    suite.store.close().await;
+    let at = STORED_ROW_BYTES + STORED_ROW_BYTES / 2;
+    break_chain(&suite.database.file().unwrap(), &batches[1].shard(SEAT)[at..at + 16]);
+    suite.restart().await;
+    (suite, batches)
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_missing_and_can_be_replaced() {
+    let (mut suite, batches) = rotten().await;
+    let holding = suite.store.find(batches[1].digest).await.unwrap().unwrap();
+    assert!(suite.store.row(holding.shard, 0).await.unwrap().is_some());
+    assert_eq!(suite.store.row(holding.shard, 1).await.unwrap(), None);
+    assert_eq!(suite.store.chunk(holding.shard, 2 * CHUNKS_PER_ROW - 1).await.unwrap(), None);
+    assert!(suite.store.mark_corrupt(batches[1].digest, Some(holding.shard)).await.unwrap());
+    suite.hold(&batches[1]).await;
+    for _ in 0..2 {
+        for batch in &batches {
+            suite.assert_intact(batch).await;
+        }
+        assert_eq!(suite.store.totals().await.unwrap().batches, 3);
+        assert_eq!(suite.count("uploads").await, 1, "what cannot be deleted is left over");
+        suite.restart().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_keeps_nothing_from_being_deleted() {
+    let (mut suite, batches) = rotten().await;
+    assert_eq!(suite.store.delete_expired(batches[0].header.expires_at + 1, &[], 10).await.unwrap(), 3);
+    suite.store.sweep().await.unwrap();
+    suite.store.give_back().await.unwrap();
+    suite.restart().await;
+    assert_eq!(suite.store.totals().await.unwrap(), Totals::default());
+    assert_eq!((suite.count("batches").await, suite.count("submission_headers").await), (0, 0));
+    let batch = suite.world.batch(4, LARGE);
+    suite.hold(&batch).await;
+    suite.assert_intact(&batch).await;
+}
