@@ -7,7 +7,7 @@ use dac_chain::{RegistryView, RegistryWatch};
 use dac_proto::reason::Reason;
 use dac_runtime::clock::Clock;
 use dac_types::BatchDigest;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -15,7 +15,7 @@ use crate::admit::Identity;
 use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
 use crate::disk::Disk;
-use crate::limits::{ClientLimits, Uploads};
+use crate::limits::{ClientLimits, Renewals, Uploads};
 use crate::repair::RepairStatus;
 use crate::scrub::ScrubStatus;
 use crate::store::{ShardId, Store, StoreError};
@@ -78,7 +78,7 @@ pub struct Context {
     /// How looking again goes.
     pub scrub: Arc<ScrubStatus>,
     /// Renewals being looked at.
-    pub renewals: Semaphore,
+    pub renewals: Renewals,
     /// Cancelled when no new upload is taken any more.
     pub draining: CancellationToken,
 }

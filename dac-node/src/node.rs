@@ -16,7 +16,6 @@ use dac_types::Domain;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
 
@@ -28,7 +27,7 @@ use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
 use crate::context::{Context, Settings};
 use crate::disk::Disk;
-use crate::limits::{ClientLimits, ClientRates, UploadLimits, Uploads};
+use crate::limits::{ClientLimits, ClientRates, Renewals, UploadLimits, Uploads};
 use crate::repair::{RepairSettings, Repairer};
 use crate::retain::{self, Retention, Times};
 use crate::scrub::{ScrubSettings, Scrubber};
@@ -155,7 +154,7 @@ impl Shared {
             progress: Arc::default(),
             repair: Arc::default(),
             scrub: Arc::default(),
-            renewals: Semaphore::new(1),
+            renewals: Renewals::default(),
             draining: CancellationToken::new(),
         })
     }

@@ -1,15 +1,19 @@
 //! SignRenewal: a longer promise for all settled batches of one rollup, given when all of them are held and not before.
 
+use dac_chain::RegistryView;
 use dac_chain::feed::Origin;
 use dac_proto::reason::Reason;
 use dac_proto::{v1, wire};
-use dac_types::{CoverageRenewal, TimesError};
+use dac_types::{Committee, CoverageRenewal, TimesError};
 use tonic::Status;
 
 use super::dispersal::{Dispersal, refused};
 use crate::admit::Refusal;
 use crate::attest;
-use crate::store::Cover;
+use crate::store::{Cover, RenewalAsked};
+
+/// So often within its longest retention a rollup's batches are looked at for renewals, at most.
+const STEPS_PER_RETENTION: u64 = 20;
 
 impl Dispersal {
     /// Checks in the order of the refusals' worth: the request, L1, what is held; then the promise is made durable, and signed.
@@ -51,12 +55,15 @@ impl Dispersal {
         if !context.progress.is_current(Origin::Settlement(rollup), context.settings.registry_max_age) {
             return Err(Reason::L1Stale.status("what settled on L1 has not been read up to its head yet"));
         }
-        // Looking at everything is work for the disk: one at a time.
-        let Ok(_turn) = context.renewals.try_acquire() else {
-            let pause = std::time::Duration::from_secs(1);
-            return Err(Reason::Busy.status_with_retry("another renewal is being looked at", pause));
-        };
-        let covered = match context.store.cover(renewal).await {
+        let _turn = context
+            .renewals
+            .turn(rollup)
+            .await
+            .map_err(|busy| Reason::Busy.status_with_retry(busy.to_string(), busy.retry_after))?;
+        let since_epoch = lineage_since(&view, epoch);
+        let keep_until = keep_until(renewal.expires_at, terms.retention_max_seconds, now);
+        let asked = RenewalAsked { renewal, seat, since_epoch, keep_until };
+        let covered = match context.store.cover(asked).await {
             Ok(Cover::Covered(covered)) => covered,
             Ok(Cover::NotSettled { last }) => {
                 let message = format!("L1 shows {last} settled batches, not {}", renewal.last_batch);
@@ -64,7 +71,9 @@ impl Dispersal {
             }
             Ok(Cover::NotHeld { missing, first }) => {
                 context.repair_wanted.notify_one();
-                let message = format!("{missing} settled batches are not held, the first of them {first}");
+                let message = format!(
+                    "seat {seat}'s shards of {missing} settled batches are not held, the first of them batch {first}"
+                );
                 return Err(Reason::NotHeld.status(message));
             }
             Err(error) => return Err(context.store_failed(&error).await),
@@ -81,6 +90,23 @@ impl Dispersal {
             signature: bytes::Bytes::copy_from_slice(&signature.0),
         })
     }
+}
+
+/// The first epoch from which on seats are what they are in `epoch`.
+fn lineage_since(view: &RegistryView, epoch: u64) -> u64 {
+    let backwards = view.committees.range(..=epoch).rev().map(|(_, committee)| &**committee);
+    Committee::lineage(backwards).last().map_or(epoch, Committee::epoch)
+}
+
+/// Batches are kept in steps: whoever asks again and again for a little more, and anybody may ask, has nothing looked at or written anew
+/// until the next step. Never beyond what might be asked for now.
+fn keep_until(expires_at: u64, retention: u64, now: u64) -> u64 {
+    let step = (retention / STEPS_PER_RETENTION).max(1);
+    expires_at
+        .checked_next_multiple_of(step)
+        .unwrap_or(u64::MAX)
+        .min(now.saturating_add(retention))
+        .max(expires_at)
 }
 
 /// A renewal promises something, and no more than the rollup's longest retention.

@@ -1,7 +1,10 @@
-//! What protects this process from its callers: bytes of uploads in flight, and each client's share of retrieval.
+//! What protects this process from its callers: bytes of uploads in flight, turns of
+//! renewals, and each client's share of retrieval.
 
 mod clients;
+mod renewals;
 mod uploads;
 
 pub use clients::{ClientKey, ClientLimits, ClientRates, RateLimited, StreamPermit};
+pub use renewals::{RenewalTurn, Renewals};
 pub use uploads::{Busy, UploadLimits, UploadPermit, Uploads};

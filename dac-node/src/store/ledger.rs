@@ -110,6 +110,21 @@ pub struct BadSeatLine {
     pub found_at: u64,
 }
 
+/// A renewal that a member is asked to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenewalAsked {
+    /// What is to be promised.
+    pub renewal: CoverageRenewal,
+    /// The seat that signs it.
+    pub seat: Seat,
+    /// The first epoch of the lineage of the renewal's epoch: from there on seats are the same, so what is promised for a seat is that
+    /// seat's shards. A member that changed seats may hold another one, which somebody else promises.
+    pub since_epoch: u64,
+    /// Until when the batches are kept if it is signed, in Unix seconds: not before the renewal expires. What goes beyond saves the work
+    /// for the renewals that follow soon.
+    pub keep_until: u64,
+}
+
 /// Proof that every settled batch that a renewal speaks of is stored intact and kept until it says. Only a store makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Covered {
@@ -138,7 +153,7 @@ pub enum Cover {
         /// The last one that it shows.
         last: u64,
     },
-    /// Settled batches are not held intact. Nothing is promised.
+    /// Settled batches are not held intact, or not with the shard of the seat that would sign. Nothing is promised.
     NotHeld {
         /// How many of those looked at.
         missing: u64,
@@ -201,8 +216,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// The newest outcomes BAD.
     async fn bad_seats(&self, limit: u32) -> Result<Vec<BadSeatLine>, StoreError>;
 
-    /// Looks at every settled batch that the renewal speaks of; if all are held, keeps them until its expiry, durably.
-    async fn cover(&self, renewal: CoverageRenewal) -> Result<Cover, StoreError>;
+    /// Looks at every settled batch that the renewal speaks of; if all are held, keeps them until its expiry, durably. What was looked at
+    /// for an earlier one and is kept for long enough by it is not looked at again.
+    async fn cover(&self, asked: RenewalAsked) -> Result<Cover, StoreError>;
 
     /// At most `limit` stored batches after a place in the order of storing, with their places.
     async fn stored_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, BatchDigest)>, StoreError>;

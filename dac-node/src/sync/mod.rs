@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::feed::{Cursor, FeedConfig, L1Events, Origin, Step};
+use dac_chain::feed::{Cursor, Fact, FeedConfig, L1Events, Origin, Step};
 use dac_chain::{RegistryView, RegistryWatch};
 use dac_runtime::clock::Clock;
 use dac_types::{Address, PublicKeyBytes, Seat};
@@ -26,6 +26,9 @@ const STEPS_PER_ROUND: u32 = 32;
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Longest time for which a count of what is held is believed where nothing is known to have changed.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(15);
+
+/// What counts as the longest retention of a rollup that is no longer admitted, whose terms are not known any more.
+const RETENTION_OF_FORMER_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 /// What is followed, and how.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,8 @@ struct Memory {
     assigned: Option<Vec<(u64, Seat)>>,
     cursors: HashMap<Origin, Cursor>,
     failures: HashMap<Origin, (u32, Instant)>,
+    /// The longest retention that was seen of each admitted rollup.
+    retentions: HashMap<Address, u64>,
     /// Whether something was learned since what is held was counted.
     changed: bool,
     counted: Option<(DutyCounts, Instant)>,
@@ -200,7 +205,8 @@ impl L1Sync {
                     memory.changed = true;
                     cursor = back;
                 }
-                Step::Facts { facts, cursor: next, head } => {
+                Step::Facts { mut facts, cursor: next, head } => {
+                    self.cap(memory, &mut facts, view);
                     metrics::counter!("dac_node_l1_facts_total").increment(facts.len() as u64);
                     memory.changed |= !facts.is_empty();
                     // Whatever this contract said, it holds up no other: both can be said again.
@@ -226,6 +232,33 @@ impl L1Sync {
             }
         }
         Ok(true)
+    }
+
+    /// A rollup's contract may claim any times. Nobody signs beyond the longest retention, so nothing is kept for longer than that from
+    /// now on; for what was signed earlier this is longer than need be, never shorter.
+    fn cap(&self, memory: &mut Memory, facts: &mut [Fact], view: &RegistryView) {
+        for (rollup, terms) in &view.rollups {
+            // Of terms that were lowered, what was granted before counts.
+            let longest = memory.retentions.entry(*rollup).or_default();
+            *longest = terms.retention_max_seconds.max(*longest);
+        }
+        let now = self.clock.now_unix_seconds().max(view.head.timestamp);
+        for fact in facts {
+            let (rollup, expires_at) = match fact {
+                // The log has seen a quorum's signature.
+                Fact::Recorded(_) => continue,
+                Fact::Settled { rollup, batch } => (*rollup, &mut batch.expires_at),
+                Fact::Renewed(renewed) => (renewed.rollup, &mut renewed.expires_at),
+            };
+            let longest = memory.retentions.get(&rollup).copied().unwrap_or(RETENTION_OF_FORMER_SECONDS);
+            let cap = now.saturating_add(longest);
+            if *expires_at > cap {
+                metrics::counter!("dac_node_l1_claims_capped_total", "rollup" => rollup.to_string())
+                    .increment(1);
+                tracing::warn!(%rollup, claimed = *expires_at, cap, "a rollup's contract claims a time that nobody signs");
+                *expires_at = cap;
+            }
+        }
     }
 
     fn failed(&self, memory: &mut Memory, origin: Origin, error: &dyn std::fmt::Display) {

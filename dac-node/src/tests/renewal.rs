@@ -110,6 +110,24 @@ async fn requests_that_are_none_of_ours_are_refused() {
 }
 
 #[tokio::test]
+async fn what_a_contract_claims_keeps_nothing_for_longer_than_anybody_signs() {
+    let members = Members::start([SEAT.0]).await;
+    let mut batch = members.batch(1, 2000);
+    members.deliver(&mut batch, [SEAT.0]).await;
+    let claim = dac_types::BatchHeader { expires_at: u64::MAX, ..batch.header.clone() };
+    let renewed = FakeEvents::renewed(ROLLUP, 1, EPOCH, u64::MAX);
+    members.l1.mine(vec![FakeEvents::settled(batch.digest, &claim), renewed]);
+    let member = members.member(SEAT);
+    member.until_read().await;
+    assert_eq!(member.store.duty_counts(NOW).await.unwrap().owed, 1);
+    // L1's newest block is read with the registry; the clock is not ahead of it.
+    let longest = NOW + RETENTION;
+    assert_eq!(member.store.delete_expired(longest, &[], 10).await.unwrap(), 0);
+    assert_eq!(member.store.delete_expired(longest + 1, &[], 10).await.unwrap(), 1);
+    assert_eq!(member.store.duty_counts(longest + 1).await.unwrap().owed, 0);
+}
+
+#[tokio::test]
 async fn without_l1_nothing_is_renewed() {
     let mut config = Config::default();
     config.l1.set_down(true);

@@ -186,7 +186,7 @@ async fn a_restored_backup_owes_repairs_and_renews_nothing_meanwhile() {
         members.deliver(batch, [0, 1, 2, SEAT.0]).await;
         members.l1.mine(vec![recorded(batch), settled(batch)]);
     }
-    let renewed = NOW + 100_000;
+    let renewed = NOW + 1_000_000;
     members.l1.mine(vec![FakeEvents::renewed(crate::testing::ROLLUP, 2, EPOCH, renewed)]);
     members.member(SEAT).until_read().await;
     members.remove(SEAT).await;

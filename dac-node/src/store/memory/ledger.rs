@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use dac_chain::feed::{Cursor, Fact, Origin};
-use dac_types::{Address, BatchDigest, CoverageRenewal, Seat};
+use dac_types::{Address, BatchDigest, Seat};
 
 use super::super::{
-    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DutyCounts, L1Evidence, Ledger, Scrub, ShardId,
-    StoreError, Wanted,
+    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DutyCounts, L1Evidence, Ledger, RenewalAsked, Scrub,
+    ShardId, StoreError, Wanted,
 };
 use super::{Duty, Line, MemoryStore, Tables};
 
@@ -158,7 +158,8 @@ impl Tables {
         wanted
     }
 
-    fn cover(&mut self, renewal: CoverageRenewal) -> Cover {
+    fn cover(&mut self, asked: RenewalAsked) -> Cover {
+        let RenewalAsked { renewal, seat, since_epoch, keep_until } = asked;
         let settled: Vec<&Duty> = self
             .duties
             .values()
@@ -174,7 +175,9 @@ impl Tables {
         let lacking: Vec<u64> = meant
             .filter(|duty| {
                 let line = self.batches.get(&duty.batch.digest);
-                duty.refuted || line.is_none_or(|line| line.corrupt)
+                let is_anothers =
+                    |line: &Line| line.record.header().epoch >= since_epoch && line.seat != seat;
+                duty.refuted || line.is_none_or(|line| line.corrupt || is_anothers(line))
             })
             .map(|duty| duty.batch.batch_number)
             .collect();
@@ -183,7 +186,7 @@ impl Tables {
             let first = if forgotten > 0 { 1 } else { lacking.iter().min().copied().unwrap_or(1) };
             return Cover::NotHeld { missing, first };
         }
-        self.renew(renewal.rollup, renewal.last_batch, renewal.expires_at);
+        self.renew(renewal.rollup, renewal.last_batch, keep_until.max(renewal.expires_at));
         Cover::Covered(Covered::new(renewal))
     }
 }
@@ -265,8 +268,8 @@ impl Ledger for MemoryStore {
         Ok(lines)
     }
 
-    async fn cover(&self, renewal: CoverageRenewal) -> Result<Cover, StoreError> {
-        self.commit(move |tables| tables.cover(renewal)).await
+    async fn cover(&self, asked: RenewalAsked) -> Result<Cover, StoreError> {
+        self.commit(move |tables| tables.cover(asked)).await
     }
 
     async fn stored_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, BatchDigest)>, StoreError> {

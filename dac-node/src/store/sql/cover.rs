@@ -8,7 +8,7 @@ use dac_runtime::failpoint;
 use dac_types::{BatchDigest, CoverageRenewal, keccak256};
 
 use super::{SqlStore, column, duties, missing_where_unreadable, to_digest};
-use crate::store::{Cover, Covered, Ledger, ShardId, StoreError};
+use crate::store::{Cover, Covered, Ledger, RenewalAsked, ShardId, StoreError};
 
 /// Batches that are looked up in one go.
 const BATCHES_PER_PAGE: i64 = 64;
@@ -16,50 +16,62 @@ const BATCHES_PER_PAGE: i64 = 64;
 const SHAPE: &str = "(SELECT count(*) FROM shard_rows r WHERE r.shard = b.shard) = (b.shard_length + 262143) / 262144 \
                      AND EXISTS (SELECT 1 FROM shard_trees t WHERE t.shard = b.shard)";
 
-pub(super) async fn cover(store: &SqlStore, renewal: CoverageRenewal) -> Result<Cover, StoreError> {
-    let database = &store.shared.database;
+pub(super) async fn cover(store: &SqlStore, asked: RenewalAsked) -> Result<Cover, StoreError> {
+    let (database, renewal) = (&store.shared.database, asked.renewal);
     // First what needs no look at the shards.
-    let first = database.snapshot(move |connection| Box::pin(missing(connection, renewal))).await?;
+    let first = database.snapshot(move |connection| Box::pin(missing(connection, asked))).await?;
     if let Some(refusal) = first {
         return Ok(refusal);
     }
-    let mut after = 0;
+    // What was promised for as long already was looked at for that, and what was found corrupt since is marked.
+    let known = store.shared.covered.lock().get(&renewal.rollup).copied();
+    let (looked_at, kept_until) = known.filter(|(_, kept)| *kept >= renewal.expires_at).unwrap_or_default();
+    let mut after = looked_at;
     while let Some(last) = look(store, renewal, after).await? {
         after = last;
     }
     // Whatever was marked on the way, or changed meanwhile, is found by asking again.
+    let keep_until = asked.keep_until.max(renewal.expires_at).max(kept_until);
     let signing = Arc::clone(&store.shared);
-    database
+    let covered = database
         .transaction(move |connection| {
             Box::pin(async move {
                 signing.guard(connection).await?;
-                if let Some(refusal) = missing(connection, renewal).await? {
+                if let Some(refusal) = missing(connection, asked).await? {
                     return Ok(refusal);
                 }
-                duties::renew(connection, renewal.rollup, renewal.last_batch, renewal.expires_at).await?;
+                if renewal.last_batch > looked_at {
+                    duties::renew(connection, renewal.rollup, renewal.last_batch, keep_until).await?;
+                }
                 failpoint!("node.renewal.before_commit");
                 Ok(Cover::Covered(Covered::new(renewal)))
             })
         })
-        .await
+        .await;
+    if matches!(covered, Ok(Cover::Covered(_))) && renewal.last_batch > looked_at {
+        store.shared.covered.lock().insert(renewal.rollup, (renewal.last_batch, keep_until));
+    }
+    covered
 }
 
 /// What stands against the renewal, by the lines of the tables.
-async fn missing(
-    connection: &mut AnyConnection,
-    renewal: CoverageRenewal,
-) -> Result<Option<Cover>, StoreError> {
-    let row = query(
+async fn missing(connection: &mut AnyConnection, asked: RenewalAsked) -> Result<Option<Cover>, StoreError> {
+    let RenewalAsked { renewal, seat, since_epoch, .. } = asked;
+    let is_lacking = "d.batch_number <= $2 AND (b.digest IS NULL OR b.corrupt = 1 OR d.refuted = 1 \
+                      OR (b.epoch >= $3 AND b.seat <> $4))";
+    let statement = format!(
         "SELECT max(d.batch_number) AS last, count(DISTINCT CASE WHEN d.batch_number <= $2 THEN d.batch_number END) AS settled, \
-         count(CASE WHEN d.batch_number <= $2 AND (b.digest IS NULL OR b.corrupt = 1 OR d.refuted = 1) THEN 1 END) AS missing, \
-         min(CASE WHEN b.digest IS NULL OR b.corrupt = 1 OR d.refuted = 1 THEN d.batch_number END) AS first \
+         count(CASE WHEN {is_lacking} THEN 1 END) AS missing, min(CASE WHEN {is_lacking} THEN d.batch_number END) AS first \
          FROM duties d LEFT JOIN batches b ON b.digest = d.digest AND b.rollup = d.rollup \
-         WHERE d.rollup = $1 AND d.settled_block >= 0",
-    )
-    .bind(renewal.rollup.to_vec())
-    .bind(u64_to_sql(renewal.last_batch))
-    .fetch_one(connection)
-    .await?;
+         WHERE d.rollup = $1 AND d.settled_block >= 0"
+    );
+    let row = query(AssertSqlSafe(statement))
+        .bind(renewal.rollup.to_vec())
+        .bind(u64_to_sql(renewal.last_batch))
+        .bind(u64_to_sql(since_epoch))
+        .bind(i64::from(seat.0))
+        .fetch_one(connection)
+        .await?;
     let last = row.try_get::<Option<i64>, _>("last")?.map_or(0, u64_from_sql);
     if last < renewal.last_batch {
         return Ok(Some(Cover::NotSettled { last }));

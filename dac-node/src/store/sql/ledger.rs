@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use dac_chain::feed::{Cursor, Fact};
 use dac_database::sqlx::{query, query_as};
 use dac_runtime::failpoint;
-use dac_types::{Address, BatchDigest, CoverageRenewal, Seat};
+use dac_types::{Address, BatchDigest, Seat};
 
 use super::{SqlStore, bad_seats, cover, duties, to_digest};
-use crate::store::{BadSeat, BadSeatLine, Cover, DutyCounts, Ledger, Scrub, ShardId, StoreError, Wanted};
+use crate::store::{
+    BadSeat, BadSeatLine, Cover, DutyCounts, Ledger, RenewalAsked, Scrub, ShardId, StoreError, Wanted,
+};
 
 #[async_trait]
 impl Ledger for SqlStore {
@@ -101,8 +103,8 @@ impl Ledger for SqlStore {
         bad_seats::list(&self.shared.database, limit).await
     }
 
-    async fn cover(&self, renewal: CoverageRenewal) -> Result<Cover, StoreError> {
-        cover::cover(self, renewal).await
+    async fn cover(&self, asked: RenewalAsked) -> Result<Cover, StoreError> {
+        cover::cover(self, asked).await
     }
 
     async fn stored_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, BatchDigest)>, StoreError> {

@@ -14,7 +14,7 @@ mod signer;
 mod testing;
 mod upload;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -65,6 +65,8 @@ struct Shared {
     signership: Option<Signership>,
     /// Shards whose upload is under way in this process.
     live: Mutex<HashSet<i64>>,
+    /// Of rollups whose renewals this process has covered: the last batch that was looked at, and until when all are kept.
+    covered: Mutex<HashMap<Address, (u64, u64)>>,
     #[cfg(test)]
     commit_fault: Mutex<Option<upload::CommitFault>>,
 }
@@ -140,6 +142,7 @@ impl SqlStore {
                 domain,
                 signership,
                 live: Mutex::default(),
+                covered: Mutex::default(),
                 #[cfg(test)]
                 commit_fault: Mutex::default(),
             }),

@@ -31,6 +31,10 @@ fn renewal(last_batch: u64, expires_at: u64) -> dac_types::CoverageRenewal {
     dac_types::CoverageRenewal { rollup: ROLLUP, last_batch, expires_at, epoch: EPOCH }
 }
 
+fn asked(renewal: dac_types::CoverageRenewal) -> RenewalAsked {
+    RenewalAsked { renewal, seat: SEAT, since_epoch: 1, keep_until: renewal.expires_at }
+}
+
 impl Suite {
     async fn learn(&self, origin: Origin, facts: Vec<Fact>) {
         self.store.learn(facts, Cursor::new(origin, 100)).await.unwrap();
@@ -154,8 +158,11 @@ async fn a_contract_speaks_for_its_own_rollup_only(backend: Backend) {
     // Renewing the lie keeps nothing of others for longer.
     let lie = FakeEvents::renewed(liar, 1, EPOCH, u64::MAX);
     suite.learn(Origin::Settlement(liar), vec![lie]).await;
-    let cover =
-        suite.store.cover(dac_types::CoverageRenewal { rollup: liar, ..renewal(1, LONGER) }).await.unwrap();
+    let cover = suite
+        .store
+        .cover(asked(dac_types::CoverageRenewal { rollup: liar, ..renewal(1, LONGER) }))
+        .await
+        .unwrap();
     assert_eq!(cover, Cover::NotHeld { missing: 1, first: 1 });
     suite.store.refute(batch.digest, liar).await.unwrap();
     assert_eq!(suite.counts().await, DutyCounts { owed: 1, held: 1, ..DutyCounts::default() });
@@ -237,7 +244,7 @@ async fn bad_seats_are_kept_with_their_records(backend: Backend) {
 
 async fn renewals_are_covered_when_everything_is_held(backend: Backend) {
     let (mut suite, batches) = Suite::owing(backend, 3).await;
-    let cover = async |suite: &Suite, last| suite.store.cover(renewal(last, LONGER)).await.unwrap();
+    let cover = async |suite: &Suite, last| suite.store.cover(asked(renewal(last, LONGER))).await.unwrap();
     assert_eq!(cover(&suite, 4).await, Cover::NotSettled { last: 3 });
     assert_eq!(cover(&suite, 3).await, Cover::NotHeld { missing: 3, first: 1 });
     suite.hold(&batches[0]).await;
@@ -282,17 +289,54 @@ async fn nothing_is_covered_that_is_not_whole(backend: Backend) {
     ] {
         suite.store.damage(damage).await;
         let number = batches[batch].header.batch_number;
-        assert_eq!(suite.store.cover(renewal(3, LONGER)).await.unwrap(), not_held(number), "{damage}");
+        assert_eq!(suite.store.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(number), "{damage}");
         assert_eq!(suite.counts().await.corrupt, 1, "it is marked");
         repair(&batches[batch]).await;
         assert_eq!(suite.counts().await.corrupt, 0);
     }
     suite.store.mark_corrupt(batches[1].digest, None).await.unwrap();
-    assert_eq!(suite.store.cover(renewal(3, LONGER)).await.unwrap(), not_held(2));
+    assert_eq!(suite.store.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(2));
     repair(&batches[1]).await;
     suite.store.refute(batches[2].digest, ROLLUP).await.unwrap();
-    assert_eq!(suite.store.cover(renewal(3, LONGER)).await.unwrap(), not_held(3));
-    assert!(matches!(suite.store.cover(renewal(2, LONGER)).await.unwrap(), Cover::Covered(_)));
+    assert_eq!(suite.store.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(3));
+    assert!(matches!(suite.store.cover(asked(renewal(2, LONGER))).await.unwrap(), Cover::Covered(_)));
+}
+
+async fn a_seat_promises_its_own_shards_only(backend: Backend) {
+    let (suite, batches) = Suite::owing(backend, 2).await;
+    for batch in &batches {
+        suite.hold(batch).await;
+    }
+    // As of a member that moved to another seat: what it holds is what another member promises.
+    let moved = RenewalAsked { seat: Seat(SEAT.0 - 1), ..asked(renewal(2, LONGER)) };
+    assert_eq!(suite.store.cover(moved).await.unwrap(), Cover::NotHeld { missing: 2, first: 1 });
+    assert_eq!(suite.store.delete_expired(NOW + 3600, &[], 10).await.unwrap(), 0);
+    // In batches from before n or k changed seats are others.
+    let later = RenewalAsked { since_epoch: EPOCH + 1, ..moved };
+    assert!(matches!(suite.store.cover(later).await.unwrap(), Cover::Covered(_)));
+    assert!(matches!(suite.store.cover(asked(renewal(2, LONGER))).await.unwrap(), Cover::Covered(_)));
+}
+
+async fn what_was_looked_at_is_promised_again_without_a_look(backend: Backend) {
+    let (suite, batches) = Suite::owing(backend, 3).await;
+    for batch in &batches {
+        suite.hold(batch).await;
+    }
+    let ask = |last, expires_at| RenewalAsked { keep_until: LONGER, ..asked(renewal(last, expires_at)) };
+    let is_covered = async |asked| matches!(suite.store.cover(asked).await.unwrap(), Cover::Covered(_));
+    assert!(is_covered(ask(2, NOW + 5000)).await);
+    suite
+        .store
+        .damage("DELETE FROM shard_trees WHERE shard = (SELECT shard FROM batches WHERE sequence = 1)")
+        .await;
+    assert!(is_covered(ask(2, NOW + 5001)).await && is_covered(ask(1, LONGER)).await);
+    // Only what comes after it; until a longer promise is asked for, for which all is looked at.
+    assert!(is_covered(ask(3, NOW + 5001)).await);
+    assert_eq!(suite.store.delete_expired(LONGER, &[], 10).await.unwrap(), 0, "kept for the whole step");
+    let longer = asked(renewal(3, LONGER + 1));
+    assert_eq!(suite.store.cover(longer).await.unwrap(), Cover::NotHeld { missing: 1, first: 1 });
+    // What is known to be corrupt is promised to nobody.
+    assert_eq!(suite.store.cover(ask(1, NOW + 5001)).await.unwrap(), Cover::NotHeld { missing: 1, first: 1 });
 }
 
 async fn renewals_seen_on_l1_keep_what_is_stored_before_and_after(backend: Backend) {
@@ -335,6 +379,8 @@ on_both_backends! {
     bad_seats_are_kept_with_their_records,
     renewals_are_covered_when_everything_is_held,
     nothing_is_covered_that_is_not_whole,
+    a_seat_promises_its_own_shards_only,
+    what_was_looked_at_is_promised_again_without_a_look,
     renewals_seen_on_l1_keep_what_is_stored_before_and_after,
     the_place_of_re_verification_is_kept,
 }

@@ -56,7 +56,8 @@ async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
     );
     let renewal =
         dac_types::CoverageRenewal { rollup: ROLLUP, last_batch: 1, expires_at: NOW + 9, epoch: EPOCH };
-    let covered = suite.store.cover(renewal).await;
+    let covered =
+        suite.store.cover(RenewalAsked { renewal, seat: SEAT, since_epoch: 1, keep_until: NOW + 9 }).await;
     assert!(!matches!(covered, Ok(Cover::Covered(_))), "{covered:?}");
     tokio::time::timeout(std::time::Duration::from_secs(60), suite.store.lost()).await.expect("it finds out");
 }
