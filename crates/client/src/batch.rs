@@ -1,6 +1,7 @@
 //! An aggregator as its client sees it: a batch's state, waiting for it, its certificate. Nothing that it says is believed
 //! beyond what signatures prove.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use dac_proto::v1::batch_service_client::BatchServiceClient;
 use dac_proto::wire::{self, WireError};
 use dac_types::{B256, BatchDigest, Certificate, PostingMode};
 use thiserror::Error;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -93,6 +95,27 @@ impl AggregatorError {
         }
     }
 
+    /// Whether the aggregator would not do what was asked, rather than could not or was not there.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    /// A short stable word for machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Submission(_) => "BAD_SUBMISSION",
+            Self::Unreachable(fault) => fault.code(),
+            Self::TimedOut { .. } => "TIMED_OUT",
+            Self::Refused { reason: Some(reason), .. } => reason.as_str(),
+            Self::Refused { reason: None, .. } => "STATUS",
+            Self::Junk(_) => "JUNK",
+            Self::OtherBatch { .. } => "OTHER_BATCH",
+            Self::Ended { .. } => "BATCH_ENDED",
+            Self::ProofRejected { .. } => "PROOF_REJECTED",
+            Self::Waiting { .. } => "NOT_IN_TIME",
+        }
+    }
+
     /// The aggregator's reason, if it gave one.
     pub const fn reason(&self) -> Option<Reason> {
         match self {
@@ -132,12 +155,14 @@ impl BatchSelector {
     }
 }
 
-/// A client of one aggregator. Connects anew for every call, so that a restarted aggregator is found again.
+/// A client of one aggregator. Connects anew for every call, so that a restarted aggregator is found again, or keeps its
+/// connection ([`AggregatorClient::keeping_its_connection`]).
 #[derive(Clone, Debug)]
 pub struct AggregatorClient {
     url: EndpointUrl,
     dialer: Dialer,
     answer: Duration,
+    kept: Option<Arc<OnceCell<Channel>>>,
 }
 
 /// Pause between two questions where the aggregator does not stream.
@@ -146,11 +171,24 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 impl AggregatorClient {
     /// Of the aggregator at `url`. The caller chose it, so private addresses are allowed by the dialer's policy alone.
     pub const fn new(url: EndpointUrl, dialer: Dialer) -> Self {
-        Self { url, dialer, answer: Duration::from_secs(20) }
+        Self { url, dialer, answer: Duration::from_secs(20), kept: None }
+    }
+
+    /// The same with a connection of its own that all its calls and clones share, for whoever makes many. One that breaks is
+    /// made anew by the next call.
+    #[must_use]
+    pub fn keeping_its_connection(&self) -> Self {
+        Self { kept: Some(Arc::default()), ..self.clone() }
     }
 
     pub(crate) async fn connect(&self) -> Result<BatchServiceClient<Channel>, AggregatorError> {
-        let channel = self.dialer.connect_url(&self.url).await.map_err(AggregatorError::Unreachable)?;
+        let connect = || self.dialer.connect_url(&self.url);
+        let channel = match &self.kept {
+            None => connect().await,
+            // Channels reconnect by themselves, and resolve the name again.
+            Some(kept) => kept.get_or_try_init(connect).await.cloned(),
+        };
+        let channel = channel.map_err(AggregatorError::Unreachable)?;
         Ok(BatchServiceClient::new(channel).max_decoding_message_size(message_limit()))
     }
 

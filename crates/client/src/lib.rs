@@ -7,6 +7,7 @@
 //! | [`SignedProof`] | its validity proof, signed and handed to the aggregator |
 //! | [`Retriever`] | a batch's payload from any k members; no aggregator is needed |
 //! | [`Retriever::collect`] | what a member needs to rebuild its own shard of a batch, from its peers |
+//! | [`load`] | how fast an aggregator and its committee are, and what becomes of batches when it is too much |
 //! | [`Rotation`] | the next epoch, with exactly these seats in other hands |
 //! | [`Auditor`] | random chunks, records and whole shards from every member |
 //! | [`verify`] | certificates against a committee file, the registry and the log on L1 |
@@ -25,6 +26,8 @@ mod endpoint;
 mod fault;
 pub mod files;
 mod hexadecimal;
+#[cfg(feature = "load")]
+pub mod load;
 mod member;
 mod pace;
 mod proof;

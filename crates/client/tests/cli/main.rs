@@ -101,6 +101,7 @@ fn help_teaches() {
         "verify",
         "audit",
         "coverage",
+        "load",
     ] {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");

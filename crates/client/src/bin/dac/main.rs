@@ -9,6 +9,7 @@ mod coverage;
 mod exit;
 mod keygen;
 mod keys;
+mod load;
 mod member;
 mod member_status;
 mod output;
@@ -83,6 +84,7 @@ enum Command {
     Retrieve(Box<retrieve::Retrieve>),
     Verify(verify::Verify),
     Audit(audit::Audit),
+    Load(Box<load::Load>),
     Coverage(coverage::ShowCoverage),
 }
 
@@ -109,6 +111,7 @@ async fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Retrieve(command) => command.run(output).await,
         Command::Verify(command) => command.run(output).await,
         Command::Audit(command) => command.run(output).await,
+        Command::Load(command) => command.run(output).await,
         Command::Coverage(command) => command.run(output).await,
     }
 }

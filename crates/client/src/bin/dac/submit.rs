@@ -24,7 +24,7 @@ use crate::status::{self, Goal};
 
 /// What the batch hash is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     /// The rollup's own commitment, given by --batch-hash. Members hold a shard only; the validity proof binds the payload.
     Opaque,
     /// keccak256 of the payload: every signer holds the payload and recomputes it.
@@ -60,7 +60,7 @@ enum WaitFor {
 
 /// How the certified batch comes to L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Posting {
+pub(crate) enum Posting {
     /// Its certificate is recorded in the certificate log.
     Record,
     /// Certificate and validity proof settle it in one transaction; hand in the proof with `dac submit-proof`.
