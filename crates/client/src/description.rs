@@ -126,6 +126,10 @@ pub struct MemberDescription {
     pub bad_seats: Vec<ReportedBadSeat>,
     /// Where what it signs is, by its own words; empty where it does not say.
     pub storage: String,
+    /// Rollups whose contracts it cannot read: it renews nothing of theirs.
+    pub unreadable_rollups: Vec<Address>,
+    /// Rollups whose contracts claim more batches than it follows.
+    pub flooding_rollups: Vec<Address>,
 }
 
 impl MemberDescription {
@@ -190,8 +194,14 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             faults: faults.collect::<Result<_, WireError>>()?,
             bad_seats: bad_seats.collect::<Result<_, WireError>>()?,
             storage: printable(&wire.storage),
+            unreadable_rollups: rollups("unreadable_rollups", &wire.unreadable_rollups)?,
+            flooding_rollups: rollups("flooding_rollups", &wire.flooding_rollups)?,
         })
     }
+}
+
+fn rollups(field: &'static str, rollups: &[bytes::Bytes]) -> Result<Vec<Address>, WireError> {
+    rollups.iter().take(ENTRIES_MAX).map(|rollup| wire::address(field, rollup)).collect()
 }
 
 #[cfg(test)]

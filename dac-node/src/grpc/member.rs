@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dac_proto::v1;
 use dac_proto::v1::member_service_server::MemberService;
+use dac_types::Address;
 use tonic::{Request, Response, Status};
 
 use super::{client_of, limited};
@@ -14,6 +15,8 @@ use crate::store::BadSeatLine;
 
 /// Faults that one answer lists.
 const FAULTS_MAX: usize = 64;
+/// Rollups that one answer lists, of a kind.
+const ROLLUPS_MAX: usize = 64;
 /// Bad seats that one answer lists.
 const BAD_SEATS_MAX: u32 = 64;
 
@@ -74,6 +77,8 @@ impl MemberService for Members {
             faults: context.repair.faults(FAULTS_MAX).into_iter().map(fault).collect(),
             bad_seats: bad_seats.iter().map(bad_seat).collect(),
             storage: context.store.storage(),
+            unreadable_rollups: rollups(context.progress.unreadable_rollups()),
+            flooding_rollups: rollups(context.progress.flooding_rollups()),
         }))
     }
 }
@@ -100,7 +105,12 @@ fn duties(context: &Context) -> v1::Duties {
         unread_blocks,
         scrubbed_at: context.scrub.ended_at(),
         scrubbed_shards: context.scrub.shards(),
+        doubted: counts.doubted,
     }
+}
+
+fn rollups(rollups: Vec<Address>) -> Vec<Bytes> {
+    rollups.iter().take(ROLLUPS_MAX).map(|rollup| Bytes::copy_from_slice(rollup.as_slice())).collect()
 }
 
 fn repair(context: &Context) -> v1::Repair {

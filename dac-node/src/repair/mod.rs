@@ -3,7 +3,9 @@
 
 mod backoff;
 mod faults;
+mod turns;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +31,12 @@ pub use faults::Fault;
 
 use self::backoff::Backoff;
 use self::faults::Faults;
+use self::turns::{Turns, WANTED_PER_TURN, in_turn};
 use crate::admit::Identity;
-use crate::store::{Authority, BadSeat, Commit, L1Evidence, Store, StoreError, Wanted};
+use crate::store::{Authority, BadSeat, BatchOnL1, Commit, L1Evidence, Store, StoreError, Wanted};
 use crate::verify::{IntakeError, store_shard};
 use dac_runtime::workers::{WorkLost, Workers};
 
-/// Wanted shards that are looked at in one go.
-const WANTED_PER_PAGE: u32 = 64;
 /// Longest time without a look, whatever is said to be missing.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Letters of the last problem that are kept.
@@ -104,13 +105,15 @@ enum RepairError {
     Retrieve(#[from] RetrieveError),
     /// The record contradicts what the rollup's contract says of the batch.
     #[error(
-        "the record is not that of batch {batch_number} of rollup {rollup}, as the rollup's contract says"
+        "the record is not that of batch {batch_number} of rollup {rollup} in epoch {epoch}, as the rollup's contract says"
     )]
     Refuted {
         /// By the contract.
         rollup: Address,
         /// By the contract.
         batch_number: u64,
+        /// By the contract.
+        epoch: u64,
     },
     /// The shard cannot be computed here.
     #[error(transparent)]
@@ -169,9 +172,9 @@ impl Repairer {
     /// Repairs whatever is wanted until stopped.
     pub async fn run(self, stop: CancellationToken) {
         let pace = Arc::new(Throttle::new(self.settings.bytes_per_second));
-        let (mut backoff, mut known) = (Backoff::default(), None);
+        let (mut backoff, mut known, mut turns) = (Backoff::default(), None, Turns::default());
         loop {
-            let round = self.round(&mut backoff, &mut known, &pace);
+            let round = self.round(&mut backoff, &mut known, &mut turns, &pace);
             tokio::select! {
                 () = stop.cancelled() => return,
                 result = round => if let Err(error) = result {
@@ -194,16 +197,24 @@ impl Repairer {
         &self,
         backoff: &mut Backoff,
         known: &mut Known,
+        turns: &mut Turns,
         pace: &Arc<Throttle>,
     ) -> Result<(), StoreError> {
-        let mut after = None;
+        turns.begin(self.store.wanted_rollups().await?);
         loop {
             // By a clock that runs ahead nothing is over early.
             let Some(view) = self.registry.latest() else { return Ok(()) };
             let now = self.clock.now_unix_seconds().min(view.head.timestamp);
-            let page = self.store.wanted(now, after, WANTED_PER_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.place());
+            let mut pages = Vec::new();
+            for (rollup, after) in turns.next() {
+                let page = self.store.wanted(now, rollup, after, WANTED_PER_TURN).await?;
+                turns.took(rollup, page.last().map(Wanted::place));
+                pages.push(page);
+            }
+            let page = in_turn(pages);
+            if page.is_empty() {
+                return Ok(());
+            }
             let Some(directory) = self.directory(known).await else { return Ok(()) };
             let mut due =
                 page.into_iter().filter(|wanted| backoff.is_due(wanted.batch.digest, Instant::now()));
@@ -299,6 +310,17 @@ impl Repairer {
         let collected = match retriever.collect(ask).await {
             Ok(collected) => collected,
             Err(error) => {
+                if self.is_doubtful(wanted, &error) {
+                    if self.store.doubt(batch.digest, batch.rollup).await? {
+                        metrics::counter!("dac_node_doubted_duties_total").increment(1);
+                        tracing::warn!(
+                            digest = %batch.digest, rollup = %batch.rollup,
+                            "a rollup's contract claims a batch that too many members do not know"
+                        );
+                        self.recount.notify_one();
+                    }
+                    return Err(error.into());
+                }
                 self.attribute(error.faults());
                 if let RetrieveError::OtherRollup { .. } = error {
                     return Err(self.refute(wanted).await?);
@@ -309,7 +331,9 @@ impl Repairer {
         self.attribute(collected.report.faults());
         let record = Arc::clone(&collected.record);
         let header = record.header();
-        if (header.rollup, header.batch_number) != (batch.rollup, batch.batch_number) {
+        if (header.rollup, header.batch_number, header.epoch)
+            != (batch.rollup, batch.batch_number, batch.epoch)
+        {
             return Err(self.refute(wanted).await?);
         }
         match self.workers.run(move || collected.into_shard()).await? {
@@ -337,11 +361,30 @@ impl Repairer {
         self.store.add_bad_seat(bad).await
     }
 
+    /// Whether a contract's claim is against the word of so many others that fewer than a quorum can ever have stored the batch: of
+    /// those who signed, this member may be one that lost it.
+    fn is_doubtful(&self, wanted: &Wanted, error: &RetrieveError) -> bool {
+        let RetrieveError::NoRecord { faults, .. } = error else { return false };
+        let Some(L1Evidence::Settled { .. }) = wanted.evidence else { return false };
+        let Some(view) = self.registry.latest() else { return false };
+        let Some(committee) = view.committee(wanted.batch.epoch) else { return false };
+        let operators: BTreeSet<Address> = faults
+            .iter()
+            .filter(|fault| {
+                matches!(fault.fault, MemberFault::Status { reason: Some(Reason::UnknownBatch), .. })
+            })
+            .map(|fault| fault.operator)
+            .filter(|operator| committee.seats().any(|(_, member)| member.operator == *operator))
+            .collect();
+        let quorum = committee.quorum();
+        operators.len() > usize::from(quorum.geometry().n() - quorum.q())
+    }
+
     async fn refute(&self, wanted: &Wanted) -> Result<RepairError, StoreError> {
-        let (rollup, batch_number) = (wanted.batch.rollup, wanted.batch.batch_number);
+        let BatchOnL1 { rollup, batch_number, epoch, .. } = wanted.batch;
         self.store.refute(wanted.batch.digest, rollup).await?;
         metrics::counter!("dac_node_refuted_duties_total").increment(1);
-        Ok(RepairError::Refuted { rollup, batch_number })
+        Ok(RepairError::Refuted { rollup, batch_number, epoch })
     }
 
     fn attribute<'a>(&self, faults: impl IntoIterator<Item = (Address, &'a MemberFault)>) {

@@ -12,6 +12,10 @@ use dac_types::{Address, BatchDigest, CoverageRenewal, Seat};
 
 use super::{ShardId, StoreError};
 
+/// Batches of one rollup that are noted by the word of its contract alone: events cost their sender next to nothing. A batch for each of
+/// L1's blocks makes some 220,000 in a month.
+pub const DUTIES_PER_ROLLUP_MAX: u64 = if cfg!(test) { 50 } else { 1 << 18 };
+
 /// A batch as L1 names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchOnL1 {
@@ -71,8 +75,10 @@ pub struct DutyCounts {
     pub owed: u64,
     /// Of these: stored and not known to be corrupt.
     pub held: u64,
-    /// Of these: not stored.
+    /// Of these: not stored, and not doubted.
     pub missing: u64,
+    /// Of these: not stored, and claimed by a rollup's contract against the word of more members than a quorum leaves.
+    pub doubted: u64,
     /// Of these: no shard of the code.
     pub bad: u64,
     /// Stored, on L1 or not, and failing their check.
@@ -179,8 +185,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// How far each contract was read.
     async fn cursors(&self) -> Result<Vec<Cursor>, StoreError>;
 
-    /// Adds what the cursor's contract said, and where reading goes on, in one transaction. Saying it twice is saying it once.
-    async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<(), StoreError>;
+    /// Adds what the cursor's contract said, and where reading goes on, in one transaction. Saying it twice is saying it once. Of one
+    /// rollup's contract no more than [`DUTIES_PER_ROLLUP_MAX`] batches are noted that the log does not have; returns how many were not.
+    async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<u64, StoreError>;
 
     /// Takes back what the cursor's contract said in blocks after `block`, in one transaction with the cursor. What is kept for longer
     /// by then stays so.
@@ -192,16 +199,25 @@ pub trait Ledger: Send + Sync + 'static {
     /// What is owed and held at `now`.
     async fn duty_counts(&self, now: u64) -> Result<DutyCounts, StoreError>;
 
-    /// At most `limit` shards that are wanted at `now`, those kept shortest first, after a [place](Wanted::place).
+    /// Rollups some of whose shards may be wanted.
+    async fn wanted_rollups(&self) -> Result<Vec<Address>, StoreError>;
+
+    /// At most `limit` shards of a rollup's batches that are wanted at `now`, those kept shortest first, after a
+    /// [place](Wanted::place).
     async fn wanted(
         &self,
         now: u64,
+        rollup: Address,
         after: Option<(u64, BatchDigest)>,
         limit: u32,
     ) -> Result<Vec<Wanted>, StoreError>;
 
     /// The batch's own record contradicts what `rollup`'s contract says of it: it is not wanted any more.
     async fn refute(&self, digest: BatchDigest, rollup: Address) -> Result<(), StoreError>;
+
+    /// More members than a quorum leaves do not know the batch that `rollup`'s contract claims. Where the log has it that counts for
+    /// nothing. Returns whether that was news.
+    async fn doubt(&self, digest: BatchDigest, rollup: Address) -> Result<bool, StoreError>;
 
     /// What is stored of a batch was seen to fail its check; durable on return. Where the shard is named, only that one is meant and not
     /// one that took its place meanwhile. Returns whether that was news.

@@ -22,8 +22,8 @@ use dac_types::{Address, B256, BatchDigest, Seat};
 use thiserror::Error;
 
 pub use ledger::{
-    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DutyCounts, L1Evidence, Ledger, RenewalAsked, Scrub,
-    Wanted,
+    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DUTIES_PER_ROLLUP_MAX, DutyCounts, L1Evidence, Ledger,
+    RenewalAsked, Scrub, Wanted,
 };
 #[cfg(feature = "simulation")]
 pub use memory::{Flaw, Held, MemoryStore, disk};

@@ -120,6 +120,8 @@ impl L1Sync {
         let (read, unread) = self.progress.blocks();
         metrics::gauge!("dac_node_l1_read_block").set(crate::node::to_gauge(read));
         metrics::gauge!("dac_node_l1_unread_blocks").set(crate::node::to_gauge(unread));
+        let unreadable = self.progress.unreadable_rollups().len() as u64;
+        metrics::gauge!("dac_node_l1_unreadable_rollups").set(crate::node::to_gauge(unreadable));
         Ok(more)
     }
 
@@ -134,6 +136,7 @@ impl L1Sync {
             ("owed", counts.owed),
             ("held", counts.held),
             ("missing", counts.missing),
+            ("doubted", counts.doubted),
             ("bad", counts.bad),
             ("corrupt", counts.corrupt),
         ] {
@@ -210,9 +213,13 @@ impl L1Sync {
                     metrics::counter!("dac_node_l1_facts_total").increment(facts.len() as u64);
                     memory.changed |= !facts.is_empty();
                     // Whatever this contract said, it holds up no other: both can be said again.
-                    if let Err(error) = self.store.learn(facts, next.clone()).await {
-                        self.failed(memory, origin, &error);
-                        return Ok(false);
+                    match self.store.learn(facts, next.clone()).await {
+                        Ok(0) => {}
+                        Ok(left_out) => self.flooded(origin, left_out),
+                        Err(error) => {
+                            self.failed(memory, origin, &error);
+                            return Ok(false);
+                        }
                     }
                     cursor = next;
                     self.progress.read(origin, last_read(&cursor), head, is_complete);
@@ -261,10 +268,22 @@ impl L1Sync {
         }
     }
 
+    fn flooded(&self, origin: Origin, left_out: u64) {
+        let Origin::Settlement(rollup) = origin else { return };
+        self.progress.flooded(rollup);
+        metrics::counter!("dac_node_l1_claims_left_out_total", "rollup" => rollup.to_string())
+            .increment(left_out);
+        tracing::error!(
+            %rollup, left_out,
+            "a rollup's contract claims more batches than are followed: its coverage is not renewed here any more"
+        );
+    }
+
     fn failed(&self, memory: &mut Memory, origin: Origin, error: &dyn std::fmt::Display) {
         let (attempts, _) = memory.failures.get(&origin).copied().unwrap_or((0, Instant::now()));
         let pause = (self.settings.interval * 2_u32.saturating_pow(attempts.min(10))).min(PAUSE_MAX);
         memory.failures.insert(origin, (attempts.saturating_add(1), Instant::now() + pause));
+        self.progress.failed(origin);
         metrics::counter!("dac_node_l1_read_failures_total").increment(1);
         if attempts == 0 {
             tracing::warn!(?origin, %error, "a contract on L1 could not be read; trying again");

@@ -1,6 +1,6 @@
 //! How far L1 was read, and what follows from that: what may be decided by it, and what may be deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dac_chain::BlockRef;
@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 use crate::store::DutyCounts;
 
+/// Failed looks in a row after which a contract counts as one that cannot be read.
+const UNREADABLE_LOOKS: u32 = 3;
+
 /// What the reader of L1 tells everybody else.
 #[derive(Debug, Default)]
 pub struct Progress(Mutex<State>);
@@ -19,6 +22,8 @@ pub struct Progress(Mutex<State>);
 struct State {
     origins: BTreeMap<Origin, Reading>,
     counts: Option<DutyCounts>,
+    /// Rollups some of whose claims were left out.
+    flooding: BTreeSet<Address>,
     /// Whether everything was read up to L1's head since this process started.
     was_complete: bool,
     /// The block up to which another process has read.
@@ -32,6 +37,33 @@ struct Reading {
     head: u64,
     /// When the last look found nothing unread, and the time of L1's head then.
     complete: Option<(Instant, u64)>,
+    /// Looks that failed since the last one that did not, and when the last of them did.
+    failed: Option<(u32, Instant)>,
+}
+
+impl Reading {
+    /// Whether it counts as a contract that cannot be read.
+    fn is_unreadable(&self) -> bool {
+        self.failed.is_some_and(|(looks, _)| looks >= UNREADABLE_LOOKS)
+    }
+}
+
+impl State {
+    /// Everything was read to the head, but for what cannot be read though L1 can: the log was, after it last failed. Whoever made that
+    /// contract keeps nobody else waiting.
+    fn is_complete(&self) -> bool {
+        let is_log = |origin: &Origin| matches!(origin, Origin::Log(_));
+        let log =
+            self.origins.iter().filter(|(origin, _)| is_log(origin)).map(|(_, reading)| reading.complete);
+        let Some(Some((log_read_at, _))) = log.min_by_key(|complete| complete.map(|(at, _)| at)) else {
+            return false;
+        };
+        self.origins.values().all(|reading| {
+            let is_set_aside =
+                reading.is_unreadable() && reading.failed.is_some_and(|(_, at)| at < log_read_at);
+            reading.complete.is_some() || is_set_aside
+        })
+    }
 }
 
 impl Progress {
@@ -51,8 +83,38 @@ impl Progress {
         reading.read_up_to = read_up_to;
         reading.head = head.number;
         reading.complete = is_complete.then(|| (Instant::now(), head.timestamp));
-        state.was_complete |=
-            !state.origins.is_empty() && state.origins.values().all(|reading| reading.complete.is_some());
+        reading.failed = None;
+        state.was_complete |= state.is_complete();
+    }
+
+    /// A contract could not be read.
+    pub fn failed(&self, origin: Origin) {
+        if let Some(reading) = self.0.lock().origins.get_mut(&origin) {
+            let looks = reading.failed.map_or(0, |(looks, _)| looks);
+            reading.failed = Some((looks.saturating_add(1), Instant::now()));
+        }
+    }
+
+    /// A rollup's contract claims more batches than are followed.
+    pub fn flooded(&self, rollup: Address) {
+        self.0.lock().flooding.insert(rollup);
+    }
+
+    /// Rollups whose contracts claim more than is followed, since the process started.
+    pub fn flooding_rollups(&self) -> Vec<Address> {
+        self.0.lock().flooding.iter().copied().collect()
+    }
+
+    /// Rollups whose contracts cannot be read.
+    pub fn unreadable_rollups(&self) -> Vec<Address> {
+        let state = self.0.lock();
+        let unreadable = state.origins.iter().filter(|(_, reading)| reading.is_unreadable());
+        unreadable
+            .filter_map(|(origin, _)| match origin {
+                Origin::Settlement(rollup) => Some(*rollup),
+                Origin::Log(_) => None,
+            })
+            .collect()
     }
 
     /// What is owed and held, as last counted.
@@ -123,6 +185,29 @@ mod tests {
 
     fn block(number: u64) -> BlockRef {
         BlockRef { number, hash: B256::ZERO, timestamp: 1000 + number }
+    }
+
+    #[test]
+    fn one_contract_that_cannot_be_read_keeps_nobody_waiting() {
+        let (log, rollup) = (Origin::Log(Address::ZERO), Origin::Settlement(Address::repeat_byte(1)));
+        let progress = Progress::default();
+        progress.count(DutyCounts::default());
+        progress.follow(&[log, rollup]);
+        progress.read(log, 9, block(9), true);
+        for looks in 1..=UNREADABLE_LOOKS {
+            progress.failed(rollup);
+            assert_eq!(progress.unreadable_rollups().is_empty(), looks < UNREADABLE_LOOKS);
+        }
+        // L1 may be down as a whole: the log was read before.
+        assert_eq!(progress.counts(), None);
+        std::thread::sleep(Duration::from_millis(1));
+        progress.read(log, 9, block(9), true);
+        assert_eq!(progress.counts(), Some(DutyCounts::default()));
+        assert_eq!(progress.unreadable_rollups(), [Address::repeat_byte(1)]);
+        assert!(!progress.is_current(rollup, Duration::MAX));
+        assert_eq!(progress.unread_rollups(0), [Address::repeat_byte(1)], "nothing of it is deleted");
+        progress.read(rollup, 9, block(9), true);
+        assert!(progress.unreadable_rollups().is_empty());
     }
 
     #[test]

@@ -97,6 +97,62 @@ async fn damage_that_nobody_reads_is_found_by_looking_again() {
     member.until("the second round ends", |answer| answer.duties.unwrap().scrubbed_at >= NOW + 100).await;
 }
 
+#[tokio::test]
+async fn invented_history_of_a_rollup_keeps_no_member_repairing() {
+    let members = Members::start([0, 1, 2, SEAT.0]).await;
+    let mut batch = members.batch(1, LARGE);
+    members.deliver(&mut batch, [0, 1, 2]).await;
+    let invented: Vec<_> = (2..=9)
+        .map(|number| {
+            let header =
+                dac_types::BatchHeader { batch_number: number, expires_at: NOW + 60, ..batch.header.clone() };
+            FakeEvents::settled(
+                dac_types::BatchDigest(dac_types::keccak256([u8::try_from(number).unwrap()])),
+                &header,
+            )
+        })
+        .collect();
+    members.l1.mine(vec![recorded(&batch), settled(&batch)]);
+    members.l1.mine(invented);
+    let member = members.member(SEAT);
+    let answer = member.until("all is clear", |answer| {
+        answer.state() == READY && answer.duties.as_ref().unwrap().doubted == 8
+    });
+    let answer = answer.await;
+    assert_eq!(answer.repair.unwrap().repaired, 1);
+    // Nobody is to blame for not knowing them.
+    assert!(answer.faults.iter().all(|fault| fault.kind == "UNREACHABLE"), "{:?}", answer.faults);
+    assert_reason(super::renewal::sign(member, 9, NOW + 5000).await, Reason::NotHeld);
+    super::renewal::sign(member, 1, NOW + 5000).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_contract_that_says_another_epoch_is_refuted() {
+    let members = Members::start([0, 1, 2, SEAT.0]).await;
+    let mut batch = members.batch(1, LARGE);
+    members.deliver(&mut batch, [0, 1, 2]).await;
+    let claim = dac_types::BatchHeader { epoch: EPOCH - 1, ..batch.header.clone() };
+    members.l1.mine(vec![FakeEvents::settled(batch.digest, &claim)]);
+    let member = members.member(SEAT);
+    member.until("it is refuted", |answer| answer.repair.as_ref().unwrap().attempts_failed >= 1).await;
+    member.until("nothing is owed", |answer| answer.duties.as_ref().unwrap().owed == 0).await;
+    assert!(member.store.find(batch.digest).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_contract_that_cannot_be_read_keeps_no_member_starting() {
+    let config = Config::default();
+    config.l1.mine_empty(3);
+    config.l1.set_unreadable(&[dac_chain::feed::Origin::Settlement(crate::testing::ROLLUP)]);
+    let member = Member::start_with(config).await;
+    let answer = member.until_state(READY).await;
+    assert_eq!(answer.unreadable_rollups, [crate::testing::ROLLUP.as_slice()]);
+    assert_reason(super::renewal::sign(&member, 1, NOW + 5000).await, Reason::L1Stale);
+    member.l1.set_unreadable(&[]);
+    member.until("it is read", |answer| answer.unreadable_rollups.is_empty()).await;
+    assert_reason(super::renewal::sign(&member, 1, NOW + 5000).await, Reason::NotSettled);
+}
+
 /// Pages that SQLite cannot read, in a member that was stopped.
 async fn rotten(members: &mut Members, batches: &[&Batch], scrub_period: Duration) {
     let folder = members.remove(SEAT).await;

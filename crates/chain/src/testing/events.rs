@@ -28,6 +28,8 @@ struct Chain {
     /// Makes the hash of every block another one.
     made: u64,
     down: bool,
+    /// Contracts whose events cannot be had.
+    unreadable: Vec<Origin>,
     /// Blocks of one query, at most.
     query_blocks_max: u64,
 }
@@ -43,8 +45,14 @@ impl FakeEvents {
     /// A chain with its first block alone. `log` is where certificates are recorded.
     pub fn new(log: Address, genesis_timestamp: u64, block_seconds: u64) -> Self {
         let genesis = Block { hash: keccak256(b"first"), timestamp: genesis_timestamp, facts: Vec::new() };
-        let chain =
-            Chain { blocks: vec![genesis], block_seconds, made: 0, down: false, query_blocks_max: u64::MAX };
+        let chain = Chain {
+            blocks: vec![genesis],
+            block_seconds,
+            made: 0,
+            down: false,
+            unreadable: Vec::new(),
+            query_blocks_max: u64::MAX,
+        };
         Self { chain: Arc::new(Mutex::new(chain)), log, lag: 0 }
     }
 
@@ -129,6 +137,11 @@ impl FakeEvents {
     /// From now on nothing is answered, or again.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
+    }
+
+    /// From now on these contracts' events are not told, whatever else is.
+    pub fn set_unreadable(&self, contracts: &[Origin]) {
+        self.lock().unreadable = contracts.to_vec();
     }
 
     /// Queries over more blocks are refused.
@@ -216,6 +229,10 @@ impl FakeEvents {
 
     pub(crate) fn facts_now(&self, origin: Origin, from: u64, to: u64) -> Result<Vec<Fact>, ChainError> {
         let (chain, seen) = self.seen("facts")?;
+        if chain.unreadable.contains(&origin) {
+            let (endpoint, message) = ("fake".into(), "told to fail".into());
+            return Err(ChainError::Refused { endpoint, method: "facts", code: -32_000, message });
+        }
         if to - from >= chain.query_blocks_max {
             let (endpoint, message) = ("fake".into(), "too many blocks".into());
             return Err(ChainError::Refused { endpoint, method: "facts", code: -32_005, message });

@@ -295,6 +295,7 @@ fn member_answer() -> v1::GetMemberResponse {
             unread_blocks: 1,
             scrubbed_at: 0,
             scrubbed_shards: 4,
+            doubted: 0,
         }),
         repair: Some(v1::Repair {
             repaired: 5,

@@ -7,8 +7,8 @@ use dac_chain::feed::{Cursor, Fact, Origin};
 use dac_types::{Address, BatchDigest, Seat};
 
 use super::super::{
-    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DutyCounts, L1Evidence, Ledger, RenewalAsked, Scrub,
-    ShardId, StoreError, Wanted,
+    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DUTIES_PER_ROLLUP_MAX, DutyCounts, L1Evidence, Ledger,
+    RenewalAsked, Scrub, ShardId, StoreError, Wanted,
 };
 use super::{Duty, Line, MemoryStore, Tables};
 
@@ -20,8 +20,20 @@ impl Tables {
     }
 
     fn add_duty(&mut self, batch: BatchOnL1, recorded: Option<u64>, settled: Option<u64>) {
-        let new = Duty { batch, keep_until: batch.expires_at, recorded: None, settled: None, refuted: false };
+        let new = Duty {
+            batch,
+            keep_until: batch.expires_at,
+            recorded: None,
+            settled: None,
+            refuted: false,
+            doubted: false,
+        };
         let duty = self.duties.entry((batch.digest, batch.rollup)).or_insert(new);
+        if recorded.is_some() {
+            // The log's word is a quorum's.
+            (duty.batch, duty.refuted) = (batch, false);
+            duty.keep_until = duty.keep_until.max(batch.expires_at);
+        }
         duty.recorded = recorded.or(duty.recorded);
         duty.settled = settled.or(duty.settled);
     }
@@ -51,7 +63,14 @@ impl Tables {
         self.keep(rollup, last_batch, expires_at);
     }
 
-    fn learn(&mut self, facts: Vec<Fact>, cursor: Cursor) {
+    fn has_room(&self, digest: BatchDigest, rollup: Address) -> bool {
+        let claims =
+            self.duties.values().filter(|duty| duty.batch.rollup == rollup && duty.recorded.is_none());
+        self.duties.contains_key(&(digest, rollup)) || (claims.count() as u64) < DUTIES_PER_ROLLUP_MAX
+    }
+
+    fn learn(&mut self, facts: Vec<Fact>, cursor: Cursor) -> u64 {
+        let mut left_out = 0;
         for fact in facts {
             match fact {
                 Fact::Recorded(recorded) => {
@@ -63,6 +82,9 @@ impl Tables {
                         expires_at: recorded.expires_at,
                     };
                     self.add_duty(batch, Some(recorded.block), None);
+                }
+                Fact::Settled { rollup, batch: settled } if !self.has_room(settled.digest, rollup) => {
+                    left_out += 1;
                 }
                 Fact::Settled { rollup, batch: settled } => {
                     let batch = BatchOnL1 {
@@ -87,6 +109,7 @@ impl Tables {
             }
         }
         self.set_cursor(cursor);
+        left_out
     }
 
     fn unlearn(&mut self, block: u64, cursor: Cursor) {
@@ -118,6 +141,7 @@ impl Tables {
             match line {
                 Some(line) => counts.held += u64::from(!line.corrupt),
                 None if self.bad_seats.contains_key(&duty.batch.digest) => counts.bad += 1,
+                None if duty.doubted && duty.recorded.is_none() => counts.doubted += 1,
                 None => counts.missing += 1,
             }
         }
@@ -197,7 +221,7 @@ impl Ledger for MemoryStore {
         Ok(self.tables.lock().cursors.clone())
     }
 
-    async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<(), StoreError> {
+    async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<u64, StoreError> {
         self.commit(move |tables| tables.learn(facts, cursor)).await
     }
 
@@ -213,13 +237,23 @@ impl Ledger for MemoryStore {
         Ok(self.tables.lock().counts(now))
     }
 
+    async fn wanted_rollups(&self) -> Result<Vec<Address>, StoreError> {
+        let tables = self.tables.lock();
+        let owed = tables.duties.values().map(|duty| duty.batch.rollup);
+        let held =
+            tables.batches.values().filter(|line| line.corrupt).map(|line| line.record.header().rollup);
+        Ok(owed.chain(held).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
     async fn wanted(
         &self,
         now: u64,
+        rollup: Address,
         after: Option<(u64, BatchDigest)>,
         limit: u32,
     ) -> Result<Vec<Wanted>, StoreError> {
         let mut wanted = self.tables.lock().wanted(now);
+        wanted.retain(|wanted| wanted.batch.rollup == rollup);
         wanted.retain(|wanted| after.is_none_or(|after| wanted.place() > after));
         wanted.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(wanted)
@@ -230,6 +264,15 @@ impl Ledger for MemoryStore {
             if let Some(duty) = tables.duties.get_mut(&(digest, rollup)) {
                 duty.refuted = true;
             }
+        })
+        .await
+    }
+
+    async fn doubt(&self, digest: BatchDigest, rollup: Address) -> Result<bool, StoreError> {
+        self.commit(move |tables| {
+            let duty = tables.duties.get_mut(&(digest, rollup));
+            let duty = duty.filter(|duty| !duty.doubted && duty.recorded.is_none());
+            duty.map(|duty| duty.doubted = true).is_some()
         })
         .await
     }

@@ -83,6 +83,7 @@ struct Duty {
     recorded: Option<u64>,
     settled: Option<u64>,
     refuted: bool,
+    doubted: bool,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use dac_database::{AnyConnection, Database, DatabaseError, u64_from_sql, u64_to_
 use dac_types::{Address, BatchDigest, Seat};
 
 use super::{block_from_sql, block_to_sql, column, to_address, to_digest};
-use crate::store::{BatchOnL1, DutyCounts, L1Evidence, StoreError, Wanted};
+use crate::store::{BatchOnL1, DUTIES_PER_ROLLUP_MAX, DutyCounts, L1Evidence, StoreError, Wanted};
 
 pub(super) async fn cursors(database: &Database) -> Result<Vec<Cursor>, StoreError> {
     let texts: Vec<String> = query_scalar("SELECT cursor FROM l1_cursors ORDER BY kind, contract")
@@ -44,7 +44,8 @@ pub(super) async fn learn(
     connection: &mut AnyConnection,
     facts: Vec<Fact>,
     cursor: Cursor,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
+    let (mut claims, mut left_out) = (Claims::default(), 0);
     for fact in facts {
         match fact {
             Fact::Recorded(RecordedCertificate {
@@ -61,6 +62,10 @@ pub(super) async fn learn(
             }
             Fact::Settled { rollup, batch } => {
                 let SettledBatch { digest, batch_number, epoch, expires_at, block, .. } = batch;
+                if !claims.have_room(connection, rollup, digest).await? {
+                    left_out += 1;
+                    continue;
+                }
                 let batch = BatchOnL1 { digest, rollup, batch_number, epoch, expires_at };
                 add(connection, &batch, None, Some(block)).await?;
                 keep_as_renewed(connection, rollup, batch_number).await?;
@@ -70,7 +75,47 @@ pub(super) async fn learn(
             }
         }
     }
-    set_cursor(connection, &cursor).await
+    set_cursor(connection, &cursor).await?;
+    Ok(left_out)
+}
+
+/// How many batches a rollup's contract claims that the log does not have, counted once for a page of facts.
+#[derive(Default)]
+struct Claims(Option<(Address, u64)>);
+
+impl Claims {
+    /// Whether one more may be noted; what is known already may always be said again.
+    async fn have_room(
+        &mut self,
+        connection: &mut AnyConnection,
+        rollup: Address,
+        digest: BatchDigest,
+    ) -> Result<bool, StoreError> {
+        let claims = match self.0 {
+            Some((of, claims)) if of == rollup => claims,
+            _ => {
+                let claims: i64 =
+                    query_scalar("SELECT count(*) FROM duties WHERE rollup = $1 AND recorded_block < 0")
+                        .bind(rollup.to_vec())
+                        .fetch_one(&mut *connection)
+                        .await?;
+                claims.max(0).cast_unsigned()
+            }
+        };
+        if claims < DUTIES_PER_ROLLUP_MAX {
+            // One too many where it is known already: the next page counts again.
+            self.0 = Some((rollup, claims + 1));
+            return Ok(true);
+        }
+        self.0 = Some((rollup, claims));
+        let known: Option<i64> =
+            query_scalar("SELECT batch_number FROM duties WHERE digest = $1 AND rollup = $2")
+                .bind(digest.as_bytes().to_vec())
+                .bind(rollup.to_vec())
+                .fetch_optional(connection)
+                .await?;
+        Ok(known.is_some())
+    }
 }
 
 /// Renewals may have been signed, or read, before the batch was seen to settle.
@@ -151,10 +196,17 @@ async fn add(
     recorded: Option<u64>,
     settled: Option<u64>,
 ) -> Result<(), StoreError> {
-    // What one contract says twice of one digest is the same, or a lie that its record will show.
+    // What one contract says twice of one digest is the same, or a lie that its record will show. The log has seen a quorum's signature
+    // of the header: what it says stands, whatever the rollup's contract said before or says after.
     query(
         "INSERT INTO duties (digest, rollup, batch_number, epoch, expires_at, keep_until, recorded_block, settled_block, refuted) \
          VALUES ($1, $2, $3, $4, $5, $5, $6, $7, 0) ON CONFLICT (digest, rollup) DO UPDATE SET \
+         batch_number = CASE WHEN excluded.recorded_block >= 0 THEN excluded.batch_number ELSE duties.batch_number END, \
+         epoch = CASE WHEN excluded.recorded_block >= 0 THEN excluded.epoch ELSE duties.epoch END, \
+         expires_at = CASE WHEN excluded.recorded_block >= 0 THEN excluded.expires_at ELSE duties.expires_at END, \
+         keep_until = CASE WHEN excluded.recorded_block >= 0 AND excluded.keep_until > duties.keep_until \
+         THEN excluded.keep_until ELSE duties.keep_until END, \
+         refuted = CASE WHEN excluded.recorded_block >= 0 THEN 0 ELSE duties.refuted END, \
          recorded_block = CASE WHEN excluded.recorded_block >= 0 THEN excluded.recorded_block ELSE duties.recorded_block END, \
          settled_block = CASE WHEN excluded.settled_block >= 0 THEN excluded.settled_block ELSE duties.settled_block END",
     )
@@ -215,7 +267,8 @@ pub(super) async fn assign(
 pub(super) async fn counts(connection: &mut AnyConnection, now: u64) -> Result<DutyCounts, StoreError> {
     let row = query(
         "SELECT count(*) AS owed, count(CASE WHEN b.corrupt = 0 THEN 1 END) AS held, \
-         count(CASE WHEN b.digest IS NULL AND x.digest IS NULL THEN 1 END) AS missing, \
+         count(CASE WHEN b.digest IS NULL AND x.digest IS NULL AND (d.doubted = 0 OR d.recorded_block >= 0) THEN 1 END) AS missing, \
+         count(CASE WHEN b.digest IS NULL AND x.digest IS NULL AND d.doubted = 1 AND d.recorded_block < 0 THEN 1 END) AS doubted, \
          count(CASE WHEN b.digest IS NULL AND x.digest IS NOT NULL THEN 1 END) AS bad \
          FROM duties d JOIN owed_seats s ON s.epoch = d.epoch LEFT JOIN batches b ON b.digest = d.digest \
          LEFT JOIN bad_seats x ON x.digest = d.digest WHERE d.keep_until >= $1 AND d.refuted = 0",
@@ -232,14 +285,25 @@ pub(super) async fn counts(connection: &mut AnyConnection, now: u64) -> Result<D
         owed: number("owed")?,
         held: number("held")?,
         missing: number("missing")?,
+        doubted: number("doubted")?,
         bad: number("bad")?,
         corrupt: corrupt.cast_unsigned(),
     })
 }
 
+pub(super) async fn wanted_rollups(database: &Database) -> Result<Vec<Address>, StoreError> {
+    let rollups: Vec<Vec<u8>> = query_scalar(
+        "SELECT rollup FROM duties UNION SELECT rollup FROM batches WHERE corrupt = 1 ORDER BY 1",
+    )
+    .fetch_all(database.reads())
+    .await?;
+    rollups.iter().map(|rollup| to_address(rollup)).collect()
+}
+
 pub(super) async fn wanted(
     connection: &mut AnyConnection,
     now: u64,
+    rollup: Address,
     after: Option<(u64, BatchDigest)>,
     limit: u32,
 ) -> Result<Vec<Wanted>, StoreError> {
@@ -252,14 +316,14 @@ pub(super) async fn wanted(
         "SELECT d.digest, d.rollup, d.batch_number, d.epoch, s.seat, d.expires_at, d.keep_until, d.recorded_block, \
          d.settled_block, CASE WHEN b.digest IS NULL THEN 0 ELSE 1 END AS corrupt \
          FROM duties d JOIN owed_seats s ON s.epoch = d.epoch LEFT JOIN batches b ON b.digest = d.digest \
-         WHERE (d.keep_until > $1 OR (d.keep_until = $1 AND d.digest > $2)) AND d.refuted = 0 \
+         WHERE d.rollup = $4 AND (d.keep_until > $1 OR (d.keep_until = $1 AND d.digest > $2)) AND d.refuted = 0 \
          AND (b.digest IS NULL OR b.corrupt = 1) \
          AND NOT EXISTS (SELECT 1 FROM bad_seats x WHERE x.digest = d.digest) \
          ORDER BY d.keep_until, d.digest LIMIT $3",
         // Whether or not L1 knows of it, what was stored was promised.
         "SELECT b.digest, b.rollup, b.batch_number, b.epoch, b.seat, b.expires_at, b.keep_until, \
          CAST(-1 AS BIGINT) AS recorded_block, CAST(-1 AS BIGINT) AS settled_block, b.corrupt FROM batches b \
-         WHERE b.corrupt = 1 AND (b.keep_until > $1 OR (b.keep_until = $1 AND b.digest > $2)) \
+         WHERE b.corrupt = 1 AND b.rollup = $4 AND (b.keep_until > $1 OR (b.keep_until = $1 AND b.digest > $2)) \
          AND NOT EXISTS (SELECT 1 FROM duties d JOIN owed_seats s ON s.epoch = d.epoch \
          WHERE d.digest = b.digest AND d.refuted = 0) \
          AND NOT EXISTS (SELECT 1 FROM bad_seats x WHERE x.digest = b.digest) \
@@ -269,6 +333,7 @@ pub(super) async fn wanted(
             .bind(u64_to_sql(from))
             .bind(digest.clone())
             .bind(i64::from(limit))
+            .bind(rollup.to_vec())
             .fetch_all(&mut *connection)
             .await?;
         for row in &rows {

@@ -17,19 +17,19 @@ impl Ledger for SqlStore {
         duties::cursors(&self.shared.database).await
     }
 
-    async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<(), StoreError> {
+    async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<u64, StoreError> {
         let database = &self.shared.database;
-        database
+        let left_out = database
             .transaction(move |connection| {
                 Box::pin(async move {
-                    duties::learn(connection, facts, cursor).await?;
+                    let left_out = duties::learn(connection, facts, cursor).await?;
                     failpoint!("node.ledger.learn_before_commit");
-                    Ok::<(), StoreError>(())
+                    Ok::<u64, StoreError>(left_out)
                 })
             })
             .await?;
         failpoint!("node.ledger.learn_after_commit");
-        Ok(())
+        Ok(left_out)
     }
 
     async fn unlearn(&self, block: u64, cursor: Cursor) -> Result<(), StoreError> {
@@ -46,14 +46,21 @@ impl Ledger for SqlStore {
         self.shared.database.snapshot(move |connection| Box::pin(duties::counts(connection, now))).await
     }
 
+    async fn wanted_rollups(&self) -> Result<Vec<Address>, StoreError> {
+        duties::wanted_rollups(&self.shared.database).await
+    }
+
     async fn wanted(
         &self,
         now: u64,
+        rollup: Address,
         after: Option<(u64, BatchDigest)>,
         limit: u32,
     ) -> Result<Vec<Wanted>, StoreError> {
         let database = &self.shared.database;
-        database.snapshot(move |connection| Box::pin(duties::wanted(connection, now, after, limit))).await
+        database
+            .snapshot(move |connection| Box::pin(duties::wanted(connection, now, rollup, after, limit)))
+            .await
     }
 
     async fn refute(&self, digest: BatchDigest, rollup: Address) -> Result<(), StoreError> {
@@ -67,6 +74,24 @@ impl Ledger for SqlStore {
                         .execute(connection)
                         .await?;
                     Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn doubt(&self, digest: BatchDigest, rollup: Address) -> Result<bool, StoreError> {
+        self.shared
+            .database
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    let statement = "UPDATE duties SET doubted = 1 \
+                                     WHERE digest = $1 AND rollup = $2 AND doubted = 0 AND recorded_block < 0";
+                    let doubted = query(statement)
+                        .bind(digest.as_bytes().to_vec())
+                        .bind(rollup.to_vec())
+                        .execute(connection)
+                        .await?;
+                    Ok(doubted.rows_affected() > 0)
                 })
             })
             .await

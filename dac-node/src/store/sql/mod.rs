@@ -49,6 +49,7 @@ pub(in crate::store) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "store", sql: include_str!("../../../migrations/0001_store.sql") },
     Migration { version: 2, name: "duties", sql: include_str!("../../../migrations/0002_duties.sql") },
     Migration { version: 3, name: "records", sql: include_str!("../../../migrations/0003_records.sql") },
+    Migration { version: 4, name: "doubts", sql: include_str!("../../../migrations/0004_doubts.sql") },
 ];
 
 /// The store. Clones share the database.

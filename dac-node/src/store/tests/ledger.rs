@@ -61,16 +61,26 @@ impl Suite {
         self.store.duty_counts(NOW).await.unwrap()
     }
 
-    async fn wanted(&self) -> Vec<BatchDigest> {
-        let wanted = self.store.wanted(NOW, None, 100).await.unwrap();
-        // In pages of one it is the same list.
-        let (mut paged, mut after) = (Vec::new(), None);
-        while let Some(next) = self.store.wanted(NOW, after, 1).await.unwrap().pop() {
-            after = Some(next.place());
-            paged.push(next);
+    /// All that is wanted, rollup by rollup.
+    async fn wanted_shards(&self) -> Vec<Wanted> {
+        let mut all = Vec::new();
+        for rollup in self.store.wanted_rollups().await.unwrap() {
+            let wanted = self.store.wanted(NOW, rollup, None, 100).await.unwrap();
+            // In pages of one it is the same list.
+            let (mut paged, mut after) = (Vec::new(), None);
+            while let Some(next) = self.store.wanted(NOW, rollup, after, 1).await.unwrap().pop() {
+                after = Some(next.place());
+                paged.push(next);
+            }
+            assert_eq!(paged, wanted);
+            assert!(wanted.iter().all(|wanted| wanted.batch.rollup == rollup));
+            all.extend(wanted);
         }
-        assert_eq!(paged, wanted);
-        wanted.iter().map(|wanted| wanted.batch.digest).collect()
+        all
+    }
+
+    async fn wanted(&self) -> Vec<BatchDigest> {
+        self.wanted_shards().await.iter().map(|wanted| wanted.batch.digest).collect()
     }
 
     async fn bad(&self, batch: &Batch) -> BadSeat {
@@ -95,7 +105,7 @@ async fn what_is_owed_is_wanted_until_it_is_held(backend: Backend) {
     assert_eq!(suite.wanted().await.len(), 3);
     suite.hold(&batches[1]).await;
     assert_eq!(suite.counts().await, DutyCounts { owed: 3, held: 1, missing: 2, ..DutyCounts::default() });
-    let wanted = suite.store.wanted(NOW, None, 10).await.unwrap();
+    let wanted = suite.wanted_shards().await;
     assert!(wanted.iter().all(|wanted| wanted.batch.digest != batches[1].digest && wanted.seat == SEAT));
     let number = wanted[0].batch.batch_number;
     assert_eq!(wanted[0].evidence, Some(L1Evidence::Settled { block: number }));
@@ -185,7 +195,7 @@ async fn what_is_corrupt_is_wanted_and_replaced(backend: Backend) {
     assert!(found.is_corrupt);
     // Though L1 has never heard of it: what was stored was promised.
     assert_eq!(suite.wanted().await, [damaged.digest]);
-    let wanted = suite.store.wanted(NOW, None, 1).await.unwrap()[0];
+    let wanted = suite.wanted_shards().await[0];
     assert_eq!((wanted.evidence, wanted.is_corrupt, wanted.seat), (None, true, SEAT));
     assert_eq!(suite.counts().await, DutyCounts { corrupt: 1, ..DutyCounts::default() });
     suite.learn(LOG, vec![recorded(&damaged, 1)]).await;
@@ -302,6 +312,71 @@ async fn nothing_is_covered_that_is_not_whole(backend: Backend) {
     assert!(matches!(suite.store.cover(asked(renewal(2, LONGER))).await.unwrap(), Cover::Covered(_)));
 }
 
+async fn the_log_is_right_where_a_contract_lied_before(backend: Backend) {
+    let suite = Suite::new(backend).await;
+    let batch = suite.world.batch(1, 1000);
+    suite.store.assign(vec![(EPOCH, SEAT), (EPOCH + 1, Seat(0))]).await.unwrap();
+    let claim = dac_types::BatchHeader { epoch: EPOCH + 1, batch_number: 7, ..batch.header.clone() };
+    suite.learn(SETTLEMENT, vec![FakeEvents::settled(batch.digest, &claim)]).await;
+    suite.store.refute(batch.digest, ROLLUP).await.unwrap();
+    assert_eq!(suite.wanted().await, []);
+    suite.learn(LOG, vec![recorded(&batch, 9)]).await;
+    let wanted = suite.wanted_shards().await;
+    assert_eq!((wanted[0].seat, wanted[0].batch.epoch, wanted[0].batch.batch_number), (SEAT, EPOCH, 1));
+    // Nor does it change its mind for the contract's sake.
+    suite.learn(SETTLEMENT, vec![FakeEvents::settled(batch.digest, &claim)]).await;
+    assert_eq!(suite.wanted_shards().await[0].batch, wanted[0].batch);
+}
+
+async fn what_is_doubted_is_wanted_and_not_missing(backend: Backend) {
+    let suite = Suite::new(backend).await;
+    let (claimed, batch) = (suite.world.batch(1, 1000), suite.world.batch(2, 1000));
+    suite.store.assign(vec![(EPOCH, SEAT)]).await.unwrap();
+    suite.learn(SETTLEMENT, vec![settled(&claimed, 1), settled(&batch, 2)]).await;
+    suite.learn(LOG, vec![recorded(&batch, 3)]).await;
+    assert!(suite.store.doubt(claimed.digest, ROLLUP).await.unwrap());
+    assert!(!suite.store.doubt(claimed.digest, ROLLUP).await.unwrap(), "no news");
+    assert!(!suite.store.doubt(batch.digest, ROLLUP).await.unwrap(), "a quorum's word");
+    let counts = suite.counts().await;
+    assert_eq!(counts, DutyCounts { owed: 2, missing: 1, doubted: 1, ..DutyCounts::default() });
+    assert_eq!(suite.wanted().await.len(), 2);
+    assert_eq!(
+        suite.store.cover(asked(renewal(1, LONGER))).await.unwrap(),
+        Cover::NotHeld { missing: 1, first: 1 }
+    );
+    suite.learn(LOG, vec![recorded(&claimed, 4)]).await;
+    assert_eq!((suite.counts().await.missing, suite.counts().await.doubted), (2, 0));
+    suite.hold(&claimed).await;
+    suite.hold(&batch).await;
+    assert!(suite.counts().await.is_whole());
+}
+
+async fn a_contract_claims_so_many_batches_and_no_more(backend: Backend) {
+    let suite = Suite::new(backend).await;
+    let header = suite.world.batch(1, 1000).header;
+    let claims = |numbers: std::ops::Range<u64>| -> Vec<Fact> {
+        let claim = |number: u64| {
+            let claim = dac_types::BatchHeader { batch_number: number, ..header.clone() };
+            FakeEvents::settled(BatchDigest(dac_types::keccak256(number.to_be_bytes())), &claim)
+        };
+        numbers.map(claim).collect()
+    };
+    let learn = async |facts| suite.store.learn(facts, Cursor::new(SETTLEMENT, 1)).await.unwrap();
+    let max = DUTIES_PER_ROLLUP_MAX;
+    assert_eq!(learn(claims(1..max)).await, 0);
+    assert_eq!(learn(claims(max..max + 3)).await, 2);
+    assert_eq!(learn(claims(1..max + 1)).await, 0, "what is known may be said again");
+    assert_eq!(suite.count("duties").await, i64::try_from(max).unwrap());
+    // The log's word is a quorum's, and others have room of their own.
+    let batch = suite.world.batch(1000, 1000);
+    suite.learn(LOG, vec![recorded(&batch, 3)]).await;
+    assert_eq!(learn(vec![settled(&batch, 4)]).await, 0);
+    let other = dac_types::BatchHeader { rollup: Address::repeat_byte(0x66), ..header.clone() };
+    assert_eq!(learn(vec![FakeEvents::settled(BatchDigest(B256::repeat_byte(3)), &other)]).await, 0);
+    let refused = suite.store.cover(asked(renewal(max + 2, LONGER))).await.unwrap();
+    assert!(matches!(refused, Cover::NotHeld { .. }), "{refused:?}");
+}
+
 async fn a_seat_promises_its_own_shards_only(backend: Backend) {
     let (suite, batches) = Suite::owing(backend, 2).await;
     for batch in &batches {
@@ -380,6 +455,9 @@ on_both_backends! {
     renewals_are_covered_when_everything_is_held,
     nothing_is_covered_that_is_not_whole,
     a_seat_promises_its_own_shards_only,
+    the_log_is_right_where_a_contract_lied_before,
+    what_is_doubted_is_wanted_and_not_missing,
+    a_contract_claims_so_many_batches_and_no_more,
     what_was_looked_at_is_promised_again_without_a_look,
     renewals_seen_on_l1_keep_what_is_stored_before_and_after,
     the_place_of_re_verification_is_kept,

@@ -75,12 +75,12 @@ async fn a_database_of_the_first_version_is_brought_forward(backend: Backend) {
 
 async fn a_newer_schema_is_refused(backend: Backend) {
     let suite = Suite::new(backend).await;
-    let next = Migration { version: 4, name: "later", sql: "CREATE TABLE later (id BIGINT PRIMARY KEY\n);" };
+    let next = Migration { version: 5, name: "later", sql: "CREATE TABLE later (id BIGINT PRIMARY KEY\n);" };
     let migrations: Vec<Migration> = MIGRATIONS.iter().copied().chain([next]).collect();
     suite.database.open(&migrations).await.close().await;
     let refused = open(&suite.database, &suite.world).await;
     assert!(
-        matches!(refused, Err(StoreError::Database(DatabaseError::SchemaTooNew { found: 4, known: 3 }))),
+        matches!(refused, Err(StoreError::Database(DatabaseError::SchemaTooNew { found: 5, known: 4 }))),
         "{refused:?}"
     );
 }

@@ -164,6 +164,7 @@ fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<Rep
             "missing": duties.missing,
             "corrupt": duties.corrupt,
             "bad": duties.bad,
+            "doubted": duties.doubted,
             "read_up_to_block": duties.read_up_to_block,
             "unread_blocks": duties.unread_blocks,
             "scrubbed_at": (duties.scrubbed_at != 0).then_some(duties.scrubbed_at),
@@ -178,6 +179,8 @@ fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<Rep
             "bytes_per_second": pace.map(|pace| pace.bytes_per_second),
             "remaining_seconds": pace.and_then(|pace| pace.remaining).map(|remaining| remaining.as_secs()),
         },
+        "unreadable_rollups": member.unreadable_rollups,
+        "flooding_rollups": member.flooding_rollups,
         "storage": (!member.storage.is_empty()).then_some(&member.storage),
         "faults": member.faults.iter().map(|fault| json!({
             "operator": fault.operator,
@@ -232,6 +235,23 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
     };
     row("scrubbed", format!("{scrubbed}; {} shards since it started", duties.scrubbed_shards));
     row("L1 duties", format!("read up to block {}, {} to go", duties.read_up_to_block, duties.unread_blocks));
+    if duties.doubted > 0 {
+        row(
+            "doubted",
+            format!(
+                "{} more that a rollup's contract claims and too many members do not know",
+                duties.doubted
+            ),
+        );
+    }
+    for (what, rollups) in
+        [("cannot read", &member.unreadable_rollups), ("flooded by", &member.flooding_rollups)]
+    {
+        if !rollups.is_empty() {
+            let rollups: Vec<String> = rollups.iter().map(|rollup| rollup.to_checksum(None)).collect();
+            row(what, format!("rollup {}: not renewed", rollups.join(", ")));
+        }
+    }
     if !member.storage.is_empty() {
         row("storage", member.storage.clone());
     }
