@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::accusations::Accusations;
 use crate::admit::Identity;
 use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
@@ -63,6 +64,8 @@ pub struct Context {
     pub uploads: Uploads,
     /// Shares of retrieval.
     pub clients: ClientLimits,
+    /// What dispersers and rollups did.
+    pub accusations: Arc<Accusations>,
     /// Keys of the committees.
     pub certificates: CertificateChecker,
     /// Times and sizes.

@@ -11,6 +11,7 @@
 //! | [`store`] | shards, records and quotas, durable |
 //! | [`attest`] | store, then sign |
 //! | [`certificates`] | certificates that come with records |
+//! | [`accusations`] | what dispersers and rollups did that an honest one does not |
 //! | [`limits`] | what callers may use up |
 //! | [`sync`] | what L1 says that is owed |
 //! | [`duties`] | whose seats' shards this member owes: pure |
@@ -20,6 +21,7 @@
 //! | [`disk`] | room on the file system |
 //! | [`skew`] | this clock against L1's |
 
+pub mod accusations;
 pub mod admit;
 pub mod attest;
 pub mod certificates;

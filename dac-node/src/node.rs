@@ -155,6 +155,7 @@ impl Shared {
             repair: Arc::default(),
             scrub: Arc::default(),
             renewals: Renewals::default(),
+            accusations: Arc::default(),
             draining: CancellationToken::new(),
         })
     }
@@ -273,6 +274,7 @@ fn repairer(context: &Context, settings: RepairSettings) -> Repairer {
         identity: context.identity,
         workers: context.workers.clone(),
         settings,
+        accusations: Arc::clone(&context.accusations),
         status: Arc::clone(&context.repair),
         wanted: Arc::clone(&context.repair_wanted),
         recount: Arc::clone(&context.recount),

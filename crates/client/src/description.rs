@@ -74,6 +74,25 @@ pub struct ReportedFault {
     pub detail: String,
 }
 
+/// What a member says that a disperser or a rollup did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedAccusation {
+    /// The rollup; none: not one that the registry admits.
+    pub rollup: Option<Address>,
+    /// The disperser; none: nobody known.
+    pub disperser: Option<Address>,
+    /// The reason with which it was refused, or what else it was.
+    pub kind: String,
+    /// How often.
+    pub count: u64,
+    /// The last time, in Unix seconds.
+    pub last_at: u64,
+    /// The last one, for people.
+    pub detail: String,
+    /// Whether signatures show it, by the member's word.
+    pub proven: bool,
+}
+
 /// A batch whose disperser committed a shard for this member's seat that is none of the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportedBadSeat {
@@ -130,6 +149,8 @@ pub struct MemberDescription {
     pub unreadable_rollups: Vec<Address>,
     /// Rollups whose contracts claim more batches than it follows.
     pub flooding_rollups: Vec<Address>,
+    /// What dispersers and rollups did; what is proven first.
+    pub accusations: Vec<ReportedAccusation>,
 }
 
 impl MemberDescription {
@@ -160,6 +181,17 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
                 count: fault.count,
                 last_at: fault.last_at,
                 detail: printable(&fault.detail),
+            })
+        });
+        let accusations = wire.accusations.iter().take(ENTRIES_MAX).map(|accusation| {
+            Ok(ReportedAccusation {
+                rollup: wire::optional_address("accusations.rollup", &accusation.rollup)?,
+                disperser: wire::optional_address("accusations.disperser", &accusation.disperser)?,
+                kind: printable(&accusation.kind),
+                count: accusation.count,
+                last_at: accusation.last_at,
+                detail: printable(&accusation.detail),
+                proven: accusation.proven,
             })
         });
         let bad_seats = wire.bad_seats.iter().take(ENTRIES_MAX).map(|bad| {
@@ -196,6 +228,7 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             storage: printable(&wire.storage),
             unreadable_rollups: rollups("unreadable_rollups", &wire.unreadable_rollups)?,
             flooding_rollups: rollups("flooding_rollups", &wire.flooding_rollups)?,
+            accusations: accusations.collect::<Result<_, WireError>>()?,
         })
     }
 }
@@ -230,10 +263,15 @@ mod tests {
             kind: "\x1b[2J".to_owned(),
             ..v1::AttributedFault::default()
         };
-        let told = v1::GetMemberResponse { faults: vec![fault.clone(); 1000], ..answer() };
+        let accusation = v1::Accusation { kind: fault.kind.clone(), ..v1::Accusation::default() };
+        let told = v1::GetMemberResponse {
+            faults: vec![fault.clone(); 1000],
+            accusations: vec![accusation; 1000],
+            ..answer()
+        };
         let read = MemberDescription::try_from(told).unwrap();
-        assert_eq!(read.faults.len(), ENTRIES_MAX);
-        assert!(!read.faults[0].kind.contains('\x1b'));
+        assert_eq!((read.faults.len(), read.accusations.len()), (ENTRIES_MAX, ENTRIES_MAX));
+        assert!(!read.faults[0].kind.contains('\x1b') && !read.accusations[0].kind.contains('\x1b'));
         let nobody = v1::AttributedFault { operator: vec![3; 19].into(), ..fault };
         assert!(
             MemberDescription::try_from(v1::GetMemberResponse { faults: vec![nobody], ..answer() }).is_err()

@@ -9,13 +9,14 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_server::DispersalService;
 use dac_proto::v1::store_shard_request::Message;
-use dac_types::TimesError;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
+use dac_types::{Address, Record, TimesError};
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::outcome;
+use crate::accusations::Charge;
 use crate::admit::{self, Located, Refusal};
 use crate::attest::attest;
 use crate::context::{Context, store_status};
@@ -94,7 +95,7 @@ impl Dispersal {
         let addressed = admit::check_domain(open, &context.identity.domain).map_err(refused)?;
         let view = context.registry()?;
         let located = admit::locate(addressed, &view, &context.identity).map_err(refused)?;
-        let now = context.clock.now_unix_seconds();
+        let (now, named) = (context.clock.now_unix_seconds(), Named::in_record(&located.record));
         TimesError::check_expiry(located.record.header.expires_at, now)
             .map_err(|error| refused(error.into()))?;
 
@@ -108,7 +109,10 @@ impl Dispersal {
             Some(aggregate) if lacks_certificate => {
                 let checked =
                     context.certificates.check(&located.committee, &located.record.header, aggregate).await;
-                Some(checked.map_err(|error| error.reason().status(error.to_string()))?)
+                Some(checked.map_err(|error| {
+                    self.accuse(named, error.reason(), &error);
+                    error.reason().status(error.to_string())
+                })?)
             }
             _ => None,
         };
@@ -121,8 +125,13 @@ impl Dispersal {
 
         let domain = &context.identity.domain;
         let authority =
-            admit::authorise(&located, &view, domain, certificate.is_some(), now).map_err(refused)?;
-        self.check_submission(&located, &authority).await?;
+            admit::authorise(&located, &view, domain, certificate.is_some(), now).map_err(|refusal| {
+                self.accuse(named, refusal.reason(), &refusal);
+                refused(refusal)
+            })?;
+        // Whoever named whom is known from here on: both signatures are good.
+        context.accusations.know(named.rollup, named.disperser);
+        self.check_submission(&located, &authority, named).await?;
         let Located { committee, seat, record, digest } = located;
         let geometry = committee.quorum().geometry();
         let record = context
@@ -130,7 +139,10 @@ impl Dispersal {
             .run(move || CheckedRecord::check(record, geometry))
             .await
             .map_err(|error| Reason::Internal.status(error.to_string()))?
-            .map_err(|error| Reason::BadRecord.status(error.to_string()))?;
+            .map_err(|error| {
+                self.accuse(named, Reason::BadRecord, &error);
+                Reason::BadRecord.status(error.to_string())
+            })?;
         let bytes = announced_bytes(&record) as u64;
         let permit = context
             .uploads
@@ -143,10 +155,15 @@ impl Dispersal {
             Intake::begin(Arc::new(record), seat, Arc::clone(&context.store), context.workers.clone())
                 .await
                 .map_err(|error| intake_status(&error))?;
-        Ok(Admitted::Upload(Box::new(Upload { intake, digest, authority, _permit: permit })))
+        Ok(Admitted::Upload(Box::new(Upload { intake, digest, authority, named, _permit: permit })))
     }
 
-    async fn check_submission(&self, located: &Located, authority: &Authority) -> Result<(), Status> {
+    async fn check_submission(
+        &self,
+        located: &Located,
+        authority: &Authority,
+        named: Named,
+    ) -> Result<(), Status> {
         let Authority::Submission { submission, quota, daily_payload_bytes } = authority else {
             return Ok(());
         };
@@ -157,8 +174,38 @@ impl Dispersal {
             .submission_facts(*submission, header.epoch, *quota)
             .await
             .map_err(|error| store_status(&error))?;
-        admit::check_facts(&facts, located.digest, header.payload_length, *daily_payload_bytes)
-            .map_err(refused)
+        admit::check_facts(&facts, located.digest, header.payload_length, *daily_payload_bytes).map_err(
+            |refusal| {
+                self.accuse(named, refusal.reason(), &refusal);
+                refused(refusal)
+            },
+        )
+    }
+
+    /// Counts a refusal that no honest delivery meets against whose signatures it bears.
+    fn accuse(&self, named: Named, reason: Reason, detail: &dyn std::fmt::Display) {
+        let is_proven = match reason {
+            // Shown by the signatures of two headers of one order, and of the orders of one day.
+            Reason::ConflictingHeader | Reason::QuotaExceeded => true,
+            Reason::BadSubmissionSignature
+            | Reason::WrongPoster
+            | Reason::BadDisperserSignature
+            | Reason::WrongDisperser
+            | Reason::SubmissionMismatch
+            | Reason::BadCertificate
+            | Reason::BadRecord
+            | Reason::BadShard
+            | Reason::BadPayload => false,
+            // Clocks differ, connections break, disks are full.
+            _ => return,
+        };
+        let context = &*self.0;
+        let is_admitted = context.registry.latest().is_some_and(|view| view.rollup(named.rollup).is_some());
+        // A day's quota is the rollup's to keep: whoever disperses knows nothing of it.
+        let disperser = (reason != Reason::QuotaExceeded).then_some(named.disperser);
+        let charge = Charge { kind: reason.as_str(), is_proven, detail: &detail.to_string() };
+        let now = context.clock.now_unix_seconds();
+        context.accusations.add(is_admitted.then_some(named.rollup), disperser, charge, now);
     }
 
     async fn check_capacity(&self, shard_length: u64) -> Result<(), Status> {
@@ -219,21 +266,38 @@ impl Dispersal {
     where
         S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
     {
-        let Upload { mut intake, digest, authority, _permit } = upload;
+        let Upload { mut intake, digest, authority, named, _permit } = upload;
+        let failed = |error: IntakeError| {
+            self.accuse(named, error.reason(), &error);
+            intake_status(&error)
+        };
         while let Some(piece) = next_piece(stream, self.0.settings.piece_timeout).await? {
             metrics::counter!("dac_node_received_bytes_total").increment(piece.len() as u64);
-            intake.push(piece).await.map_err(|error| intake_status(&error))?;
+            intake.push(piece).await.map_err(failed)?;
         }
-        match intake.finish(digest, authority).await.map_err(|error| intake_status(&error))? {
+        let refusal = match intake.finish(digest, authority).await.map_err(failed)? {
             Commit::Stored(stored) => {
                 tracing::debug!(%digest, seat = %stored.seat(), "stored");
-                Ok(stored)
+                return Ok(stored);
             }
-            Commit::ConflictingHeader { existing } => Err(refused(Refusal::ConflictingHeader { existing })),
-            Commit::QuotaExceeded { spent, limit, asked } => {
-                Err(refused(Refusal::QuotaExceeded { spent, limit, asked }))
-            }
-        }
+            Commit::ConflictingHeader { existing } => Refusal::ConflictingHeader { existing },
+            Commit::QuotaExceeded { spent, limit, asked } => Refusal::QuotaExceeded { spent, limit, asked },
+        };
+        self.accuse(named, refusal.reason(), &refusal);
+        Err(refused(refusal))
+    }
+}
+
+/// Whom a record names: its rollup, and who is to sign its header.
+#[derive(Clone, Copy)]
+struct Named {
+    rollup: Address,
+    disperser: Address,
+}
+
+impl Named {
+    fn in_record(record: &Record) -> Self {
+        Self { rollup: record.header.rollup, disperser: record.submission.submission.disperser }
     }
 }
 
@@ -246,6 +310,7 @@ struct Upload {
     intake: Intake,
     digest: dac_types::BatchDigest,
     authority: Authority,
+    named: Named,
     _permit: UploadPermit,
 }
 

@@ -9,11 +9,12 @@ use dac_types::Address;
 use tonic::{Request, Response, Status};
 
 use super::{client_of, limited};
+use crate::accusations::Accusation;
 use crate::context::{Context, store_status};
 use crate::repair::Fault;
 use crate::store::BadSeatLine;
 
-/// Faults that one answer lists.
+/// Faults and accusations that one answer lists, each.
 const FAULTS_MAX: usize = 64;
 /// Rollups that one answer lists, of a kind.
 const ROLLUPS_MAX: usize = 64;
@@ -79,6 +80,7 @@ impl MemberService for Members {
             storage: context.store.storage(),
             unreadable_rollups: rollups(context.progress.unreadable_rollups()),
             flooding_rollups: rollups(context.progress.flooding_rollups()),
+            accusations: context.accusations.list(FAULTS_MAX).into_iter().map(accusation).collect(),
         }))
     }
 }
@@ -131,6 +133,21 @@ fn fault(fault: Fault) -> v1::AttributedFault {
         count: fault.count,
         last_at: fault.last_at,
         detail: fault.detail,
+    }
+}
+
+fn accusation(accusation: Accusation) -> v1::Accusation {
+    let bytes = |address: Option<Address>| {
+        address.map(|address| Bytes::copy_from_slice(address.as_slice())).unwrap_or_default()
+    };
+    v1::Accusation {
+        rollup: bytes(accusation.signers.rollup),
+        disperser: bytes(accusation.signers.disperser),
+        kind: accusation.kind.to_owned(),
+        count: accusation.count,
+        last_at: accusation.last_at,
+        detail: accusation.detail,
+        proven: accusation.is_proven,
     }
 }
 

@@ -32,6 +32,7 @@ pub use faults::Fault;
 use self::backoff::Backoff;
 use self::faults::Faults;
 use self::turns::{Turns, WANTED_PER_TURN, in_turn};
+use crate::accusations::{Accusations, Charge};
 use crate::admit::Identity;
 use crate::store::{Authority, BadSeat, BatchOnL1, Commit, L1Evidence, Store, StoreError, Wanted};
 use crate::verify::{IntakeError, store_shard};
@@ -157,6 +158,8 @@ pub struct Repairer {
     pub workers: Workers,
     /// Bounds.
     pub settings: RepairSettings,
+    /// Told what dispersers and rollups did.
+    pub accusations: Arc<Accusations>,
     /// Told how it goes.
     pub status: Arc<RepairStatus>,
     /// Tells when something is missing.
@@ -313,6 +316,7 @@ impl Repairer {
                 if self.is_doubtful(wanted, &error) {
                     if self.store.doubt(batch.digest, batch.rollup).await? {
                         metrics::counter!("dac_node_doubted_duties_total").increment(1);
+                        self.accuse_rollup(wanted, "DOUBTED_CLAIM", false);
                         tracing::warn!(
                             digest = %batch.digest, rollup = %batch.rollup,
                             "a rollup's contract claims a batch that too many members do not know"
@@ -356,6 +360,11 @@ impl Repairer {
 
     async fn bad(&self, wanted: &Wanted, record: Arc<CheckedRecord>) -> Result<(), StoreError> {
         let found_at = self.clock.now_unix_seconds();
+        let (rollup, disperser) = (record.header().rollup, record.record().submission.submission.disperser);
+        self.accusations.know(rollup, disperser);
+        let detail = format!("batch {}, seat {}", wanted.batch.digest, wanted.seat);
+        let charge = Charge { kind: "BAD_SEAT", is_proven: true, detail: &detail };
+        self.accusations.add(Some(rollup), Some(disperser), charge, found_at);
         let bad = BadSeat { digest: wanted.batch.digest, seat: wanted.seat, found_at, record };
         metrics::counter!("dac_node_bad_seats_total").increment(1);
         self.store.add_bad_seat(bad).await
@@ -383,8 +392,17 @@ impl Repairer {
     async fn refute(&self, wanted: &Wanted) -> Result<RepairError, StoreError> {
         let BatchOnL1 { rollup, batch_number, epoch, .. } = wanted.batch;
         self.store.refute(wanted.batch.digest, rollup).await?;
+        self.accuse_rollup(wanted, "FALSE_CLAIM", true);
         metrics::counter!("dac_node_refuted_duties_total").increment(1);
         Ok(RepairError::Refuted { rollup, batch_number, epoch })
+    }
+
+    /// A rollup's contract claimed something of a batch.
+    fn accuse_rollup(&self, wanted: &Wanted, kind: &'static str, is_proven: bool) {
+        let BatchOnL1 { digest, rollup, batch_number, epoch, .. } = wanted.batch;
+        let detail = format!("its contract claims batch {digest} as number {batch_number} of epoch {epoch}");
+        let charge = Charge { kind, is_proven, detail: &detail };
+        self.accusations.add(Some(rollup), None, charge, self.clock.now_unix_seconds());
     }
 
     fn attribute<'a>(&self, faults: impl IntoIterator<Item = (Address, &'a MemberFault)>) {

@@ -384,6 +384,55 @@ async fn one_order_is_good_for_one_header() {
     member.put(&rival).await.unwrap();
 }
 
+/// What the member says that others did: who, what, whether it is proven, and how often.
+async fn accused(member: &Member) -> Vec<(Bytes, Bytes, String, bool, u64)> {
+    let accusations = member.describe().await.accusations;
+    accusations.into_iter().map(|it| (it.rollup, it.disperser, it.kind, it.proven, it.count)).collect()
+}
+
+#[tokio::test]
+async fn who_lied_is_told() {
+    let member = Member::start().await;
+    let world = &member.world;
+    let rollup = Bytes::copy_from_slice(crate::testing::ROLLUP.as_slice());
+    let disperser = Bytes::copy_from_slice(world.disperser.address().as_slice());
+    // A signature of somebody else: whoever is named has not done it, and is not known yet.
+    let mut forged = world.batch(1, 1000);
+    forged.disperser_signature = ecdsa(&world.poster, forged.digest.0);
+    assert_reason(member.put(&forged).await, Reason::WrongDisperser);
+    assert_eq!(
+        accused(&member).await,
+        [(rollup.clone(), Bytes::new(), "WRONG_DISPERSER".to_owned(), false, 1)]
+    );
+    // Of a rollup that nobody admitted no name is kept.
+    let batch = world.batch_with(2, 1000, &Wish { rollup: Address::repeat_byte(9), ..Wish::default() });
+    assert_reason(member.put(&batch).await, Reason::UnknownRollup);
+
+    let batch = world.batch(3, LARGE);
+    for _ in 0..2 {
+        let other_seat = messages(batch.open(world, SEAT), &batch.shard(Seat(5)));
+        assert_reason(member.send(stream::iter(other_seat)).await, Reason::BadShard);
+    }
+    // Two headers for one order: both bear the disperser's signature.
+    member.put(&batch).await.unwrap();
+    let mut rival = world.batch(4, LARGE);
+    rival.submission = batch.submission.clone();
+    rival.header.batch_number = batch.header.batch_number;
+    rival.digest = rival.header.digest(&world.domain);
+    rival.disperser_signature = ecdsa(&world.disperser, rival.digest.0);
+    assert_reason(member.put(&rival).await, Reason::ConflictingHeader);
+    let expected = [
+        (rollup.clone(), disperser.clone(), "CONFLICTING_HEADER".to_owned(), true, 1),
+        (rollup.clone(), disperser, "BAD_SHARD".to_owned(), false, 2),
+        (rollup, Bytes::new(), "WRONG_DISPERSER".to_owned(), false, 1),
+    ];
+    assert_eq!(accused(&member).await, expected);
+    // What breaks on the way is nobody's lie.
+    let short = messages(world.batch(5, 1000).open(world, SEAT), &Bytes::from_static(b"x"));
+    assert_reason(member.send(stream::iter(short)).await, Reason::LengthMismatch);
+    assert_eq!(accused(&member).await, expected);
+}
+
 #[tokio::test]
 async fn certificates_are_verified() {
     let member = Member::start().await;

@@ -288,13 +288,15 @@ async fn a_bad_seat_is_told_for_good_and_the_others_serve() {
     members.deliver(&mut bad, [0, 1, 2]).await;
     members.deliver(&mut good, [0, 1, 2]).await;
     members.l1.mine(vec![recorded(&bad), recorded(&good)]);
-    for _ in 0..2 {
+    for is_new in [true, false] {
         let member = members.member(SEAT);
         let answer = member
             .until("all is settled", |answer| answer.duties.unwrap().bad == 1 && answer.state() == READY)
             .await;
         let [line] = &answer.bad_seats[..] else { panic!("{answer:#?}") };
         assert_eq!((line.digest.clone(), line.seat, line.found_at), (digest(&bad), u32::from(SEAT.0), NOW));
+        let accused: Vec<_> = answer.accusations.iter().map(|it| (&it.kind[..], it.proven)).collect();
+        assert_eq!(accused, if is_new { vec![("BAD_SEAT", true)] } else { vec![] });
         assert_reason(member.get_shard(&bad).await, Reason::SeatBad);
         let request = v1::GetBatchRecordRequest { digest: digest(&bad) };
         member.retrieval().await.get_batch_record(request).await.unwrap();

@@ -312,6 +312,13 @@ fn member_answer() -> v1::GetMemberResponse {
             detail: "its shard: seat 1".to_owned(),
         }],
         bad_seats: vec![v1::BadSeat { digest: vec![0xFF; 32].into(), seat: 3, found_at: u64::MAX }],
+        accusations: vec![v1::Accusation {
+            rollup: vec![0x11; 20].into(),
+            kind: "CONFLICTING_HEADER".to_owned(),
+            count: 2,
+            proven: true,
+            ..v1::Accusation::default()
+        }],
         ..v1::GetMemberResponse::default()
     }
 }

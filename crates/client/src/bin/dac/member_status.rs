@@ -7,6 +7,7 @@ use clap::Args;
 use dac_cli::{Exit, Output};
 use dac_client::{EndpointUrl, MemberDescription, Readiness};
 use dac_runtime::config::Period;
+use dac_types::Address;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -189,6 +190,15 @@ fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<Rep
             "last_at": fault.last_at,
             "detail": fault.detail,
         })).collect::<Vec<_>>(),
+        "accusations": member.accusations.iter().map(|accusation| json!({
+            "rollup": accusation.rollup,
+            "disperser": accusation.disperser,
+            "kind": accusation.kind,
+            "count": accusation.count,
+            "last_at": accusation.last_at,
+            "detail": accusation.detail,
+            "proven": accusation.proven,
+        })).collect::<Vec<_>>(),
         "bad_seats": member.bad_seats.iter().map(|bad| json!({
             "digest": bad.digest.to_string(),
             "seat": bad.seat.0,
@@ -274,6 +284,28 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
             .collect();
         text.push('\n');
         text.push_str(&table(&["faults of", "kind", "times", "last", "detail"], &rows));
+    }
+    if !member.accusations.is_empty() {
+        let name = |address: Option<Address>| {
+            address.map_or("not known".to_owned(), |address| address.to_checksum(None))
+        };
+        let rows: Vec<Vec<String>> = member
+            .accusations
+            .iter()
+            .map(|accusation| {
+                vec![
+                    name(accusation.rollup),
+                    name(accusation.disperser),
+                    accusation.kind.clone(),
+                    if accusation.proven { "proven" } else { "not proven" }.to_owned(),
+                    accusation.count.to_string(),
+                    show_time(accusation.last_at),
+                    accusation.detail.clone(),
+                ]
+            })
+            .collect();
+        text.push('\n');
+        text.push_str(&table(&["rollup", "disperser", "did", "", "times", "last", "detail"], &rows));
     }
     if !member.bad_seats.is_empty() {
         let rows: Vec<Vec<String>> = member

@@ -1,0 +1,164 @@
+//! What dispersers and rollups did that an honest one does not: counted by who signed for it, for metrics and for whoever asks.
+//!
+//! Whoever delivers is not known; known is whose signatures the delivery bears. Of a header and an order both signers answer for what they
+//! signed: two headers for one order, a shard that is none of the code. What else came with them somebody on the way may have garbled, so
+//! that is not *proven*. Names come from registry and signatures only, and few of each rollup: nobody fills the table with names that they
+//! make up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dac_types::Address;
+use parking_lot::Mutex;
+
+/// Dispersers told apart for one rollup.
+const DISPERSERS_PER_ROLLUP_MAX: usize = 16;
+/// Lines of the table.
+const ENTRIES_MAX: usize = 4096;
+/// Letters of a detail.
+const DETAIL_MAX_CHARS: usize = 300;
+/// In metrics, who is not told apart.
+const OTHER: &str = "other";
+
+/// Whose signatures something bears, or is said to bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signers {
+    /// The rollup; none: not an admitted one.
+    pub rollup: Option<Address>,
+    /// The disperser; none: not one that a rollup is known to have named.
+    pub disperser: Option<Address>,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accusation {
+    /// Who.
+    pub signers: Signers,
+    /// Machine-readable: the reason of the refusal, or BAD_SEAT, FALSE_CLAIM, DOUBTED_CLAIM.
+    pub kind: &'static str,
+    /// Whether signatures show it.
+    pub is_proven: bool,
+    /// How often, since the process started.
+    pub count: u64,
+    /// Unix seconds of the last time.
+    pub last_at: u64,
+    /// Of the last time, for people.
+    pub detail: String,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// See [`Accusation::kind`].
+    pub kind: &'static str,
+    /// Whether signatures show it.
+    pub is_proven: bool,
+    /// For people.
+    pub detail: &'a str,
+}
+
+/// A bounded table of them.
+#[derive(Debug, Default)]
+pub struct Accusations(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Dispersers that signed an order's header where the rollup had named them.
+    known: BTreeMap<Address, BTreeSet<Address>>,
+    entries: BTreeMap<(Signers, &'static str, bool), Accusation>,
+}
+
+impl Accusations {
+    /// An admitted rollup named this disperser, and it signed: both signatures were verified.
+    pub fn know(&self, rollup: Address, disperser: Address) {
+        let mut table = self.0.lock();
+        let known = table.known.entry(rollup).or_default();
+        if known.len() < DISPERSERS_PER_ROLLUP_MAX {
+            known.insert(disperser);
+        }
+    }
+
+    /// Only admitted rollups are to be named here.
+    pub fn add(&self, rollup: Option<Address>, disperser: Option<Address>, charge: Charge<'_>, now: u64) {
+        let mut table = self.0.lock();
+        let is_known = |disperser: &Address| {
+            rollup.and_then(|rollup| table.known.get(&rollup)).is_some_and(|known| known.contains(disperser))
+        };
+        let mut signers = Signers { rollup, disperser: disperser.filter(is_known) };
+        let Charge { kind, is_proven, detail } = charge;
+        if table.entries.len() >= ENTRIES_MAX && !table.entries.contains_key(&(signers, kind, is_proven)) {
+            signers = Signers { rollup: None, disperser: None };
+        }
+        let label =
+            |address: Option<Address>| address.map_or(OTHER.to_owned(), |address| address.to_string());
+        metrics::counter!(
+            "dac_node_accusations_total",
+            "rollup" => label(signers.rollup), "disperser" => label(signers.disperser), "kind" => kind,
+            "proven" => if is_proven { "yes" } else { "no" }
+        )
+        .increment(1);
+        let accusation = table.entries.entry((signers, kind, is_proven)).or_insert_with(|| Accusation {
+            signers,
+            kind,
+            is_proven,
+            count: 0,
+            last_at: now,
+            detail: String::new(),
+        });
+        accusation.count += 1;
+        accusation.last_at = now;
+        accusation.detail = detail.chars().take(DETAIL_MAX_CHARS).collect();
+    }
+
+    /// What is proven first, then the most first; at most `limit`.
+    pub fn list(&self, limit: usize) -> Vec<Accusation> {
+        let mut all: Vec<Accusation> = self.0.lock().entries.values().cloned().collect();
+        all.sort_by_key(|accusation| (!accusation.is_proven, std::cmp::Reverse(accusation.count)));
+        all.truncate(limit);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLLUP: Address = Address::repeat_byte(1);
+    const HONEST: Address = Address::repeat_byte(2);
+
+    fn charge(kind: &'static str, is_proven: bool) -> Charge<'static> {
+        Charge { kind, is_proven, detail: "what came" }
+    }
+
+    #[test]
+    fn only_known_names_are_told_apart() {
+        let accusations = Accusations::default();
+        accusations.know(ROLLUP, HONEST);
+        for made_up in 0..=255 {
+            let stranger = Address::repeat_byte(made_up);
+            accusations.add(Some(ROLLUP), Some(stranger), charge("BAD_SHARD", false), 7);
+        }
+        accusations.add(Some(ROLLUP), Some(HONEST), charge("CONFLICTING_HEADER", true), 8);
+        accusations.add(None, Some(HONEST), charge("BAD_SHARD", false), 9);
+        let list = accusations.list(10);
+        let lines: Vec<_> =
+            list.iter().map(|line| (line.signers.rollup, line.signers.disperser, line.count)).collect();
+        let rollup = Some(ROLLUP);
+        assert_eq!(
+            lines,
+            [(rollup, Some(HONEST), 1), (rollup, None, 255), (None, None, 1), (rollup, Some(HONEST), 1)]
+        );
+        assert!(list[0].is_proven && list[0].last_at == 8);
+        assert_eq!(accusations.list(2).len(), 2);
+    }
+
+    #[test]
+    fn a_rollup_names_so_many_dispersers_and_no_more() {
+        let accusations = Accusations::default();
+        for number in 0..100 {
+            let disperser = Address::repeat_byte(number);
+            accusations.know(ROLLUP, disperser);
+            accusations.add(Some(ROLLUP), Some(disperser), charge("BAD_RECORD", false), 7);
+        }
+        assert_eq!(accusations.list(1000).len(), DISPERSERS_PER_ROLLUP_MAX + 1);
+    }
+}
