@@ -1,6 +1,7 @@
 //! What the benchmarks share: repeated timing, and the figures that the report collects.
 
 pub mod report;
+pub mod system;
 
 use std::time::{Duration, Instant};
 

@@ -87,7 +87,8 @@ pub struct Gate {
     /// Where it was open to last.
     server: Mutex<Option<SocketAddr>>,
     connections: Arc<AtomicU64>,
-    task: JoinHandle<()>,
+    /// Absent where clients reach the server itself.
+    task: Option<JoinHandle<()>>,
 }
 
 impl Gate {
@@ -107,7 +108,16 @@ impl Gate {
                 }
             }
         });
-        Ok(Self { address, mode, weather, server: Mutex::default(), connections, task })
+        Ok(Self { address, mode, weather, server: Mutex::default(), connections, task: Some(task) })
+    }
+
+    /// No gate at all, but a port of this machine that was free a moment ago: the server itself is to listen there, and nothing can be
+    /// done to its network. For measurements, in which a gate would take part.
+    pub async fn bare() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
+        let address = listener.local_addr().context("the port")?;
+        let (mode, weather) = (watch::Sender::new(Mode::Open(address)), watch::Sender::new(Weather::CALM));
+        Ok(Self { address, mode, weather, server: Mutex::default(), connections: Arc::default(), task: None })
     }
 
     /// Where it listens.
@@ -149,7 +159,9 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 

@@ -85,9 +85,26 @@ pub struct Plan {
     pub node: toml::Table,
     /// The same of the aggregator.
     pub aggregator: toml::Table,
+    /// Clients reach processes without gates: for measurements.
+    pub is_bare: bool,
 }
 
 impl Plan {
+    async fn gate(&self) -> Result<Gate> {
+        if self.is_bare { Gate::bare().await } else { Gate::new().await }
+    }
+
+    /// Where a process listens itself, unless gates do.
+    fn listen(&self, config: &Path, gates: &[(&'static str, Gate)]) -> Result<()> {
+        if !self.is_bare {
+            return Ok(());
+        }
+        let listener =
+            |gate: &Gate| toml::Table::from_iter([("listen".to_owned(), gate.address().to_string().into())]);
+        let changes = gates.iter().map(|(name, gate)| ((*name).to_owned(), listener(gate).into()));
+        configuration::change(config, &changes.collect())
+    }
+
     async fn database(&self, backend: Backend, name: &str) -> Result<TestDatabase> {
         match (backend, &self.postgres, &self.folder) {
             (Backend::Postgres, Some(server), _) => Ok(TestDatabase::postgres_at(server.clone()).await),
@@ -348,7 +365,7 @@ impl Network {
         let mut gates = Vec::new();
         let mut spec = CommitteeSpec::new(shape.n, shape.k, shape.q);
         for _ in 0..shape.n {
-            let (dispersal, retrieval) = (Gate::new().await?, Gate::new().await?);
+            let (dispersal, retrieval) = (plan.gate().await?, plan.gate().await?);
             spec.urls.push((tls.dispersal.url(&dispersal), tls.retrieval.url(&retrieval)));
             gates.push(vec![(configuration::DISPERSAL, dispersal), (configuration::RETRIEVAL, retrieval)]);
         }
@@ -375,6 +392,7 @@ impl Network {
                 &tls.dispersal,
                 &tls.retrieval,
             )?;
+            plan.listen(&config, &gates)?;
             configuration::change(&config, &plan.node)?;
             let program = program("dac-node")?;
             let service = Service {
@@ -390,7 +408,7 @@ impl Network {
             };
             members.push(Member { seat, service });
         }
-        let api = Gate::new().await?;
+        let gates = vec![(configuration::API, plan.gate().await?)];
         let name = "aggregator".to_owned();
         let aggregator_folder = folder.path().join(&name);
         let database = plan.database(shape.backend, &name).await?;
@@ -404,6 +422,7 @@ impl Network {
             &tls.aggregator,
             &tls.towards_members,
         )?;
+        plan.listen(&config, &gates)?;
         configuration::change(&config, &plan.aggregator)?;
         let aggregator = Service {
             name,
@@ -411,7 +430,7 @@ impl Network {
             folder: aggregator_folder,
             config,
             process: None,
-            gates: vec![(configuration::API, api)],
+            gates,
             database,
             environment: Vec::new(),
             file_bytes_max: None,

@@ -99,6 +99,8 @@ pub struct Summary {
     pub certificates_per_second: f64,
     /// Their payload bytes a second.
     pub bytes_per_second: f64,
+    /// Payload bytes certified in all, those of the warm-up and of the wait at the end included.
+    pub all_bytes: u64,
     /// From when it was due to its certificate.
     pub certificate_latency: Latencies,
     /// From when it was due to the aggregator's receipt.
@@ -126,6 +128,7 @@ pub struct Statistics {
     certified: u64,
     window_certificates: u64,
     window_bytes: u64,
+    all_bytes: u64,
     certificate: Histogram<u64>,
     receipt: Histogram<u64>,
     lateness: Histogram<u64>,
@@ -152,6 +155,7 @@ impl Statistics {
             certified: 0,
             window_certificates: 0,
             window_bytes: 0,
+            all_bytes: 0,
             certificate: histogram(),
             receipt: histogram(),
             lateness: histogram(),
@@ -193,6 +197,7 @@ impl Statistics {
             Outcome::Certified { received, certified } => {
                 self.since_last_certificates += 1;
                 self.since_last_bytes += bytes as u64;
+                self.all_bytes += bytes as u64;
                 if (self.warm_up..=self.end).contains(&now) {
                     self.window_certificates += 1;
                     self.window_bytes += bytes as u64;
@@ -236,6 +241,7 @@ impl Statistics {
             certified: self.certified,
             certificates_per_second: per_second(self.window_certificates, window),
             bytes_per_second: per_second(self.window_bytes, window),
+            all_bytes: self.all_bytes,
             certificate_latency: Latencies::of(&self.certificate),
             receipt_latency: Latencies::of(&self.receipt),
             sender_lateness: Latencies::of(&self.lateness),
@@ -310,6 +316,7 @@ mod tests {
         let summary = statistics.summary(2);
         assert_eq!((summary.due, summary.due_bytes, summary.certified), (4, 400, 4));
         assert_eq!((summary.dropped, summary.unfinished), (1, 2));
+        assert_eq!(summary.all_bytes, 600);
         // Ended at 600, 1100, 1600, 2100, 2600 and 3100: four within the two seconds.
         assert!((summary.certificates_per_second - 2.0).abs() < 1e-9);
         assert!((summary.bytes_per_second - 200.0).abs() < 1e-9);
