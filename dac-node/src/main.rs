@@ -154,8 +154,7 @@ async fn start(
             })
             .await??;
             let signer = LocalSigner::new(key, workers.clone());
-            let (public_key, holder) =
-                (signer.public_key().to_compressed(), format!("dac-node, process {}", std::process::id()));
+            let (public_key, holder) = (signer.public_key().to_compressed(), holder());
             let store = SqlStore::open_as_signer(&config.store, domain, &public_key, &holder).await?;
             warn_where_nothing_is_bounded(config);
             let registry = follow(endpoints.clone());
@@ -200,6 +199,11 @@ async fn start(
             Ok((Node::start_reader(parts, *config.shutdown.grace).await?, store, registry))
         }
     }
+}
+
+/// This process, told from all others: in containers each is process 1.
+fn holder() -> String {
+    format!("dac-node, process {}, run {:016x}", std::process::id(), rand::random::<u64>())
 }
 
 /// A SQLite store's disk is ours to watch; a server's is its administrator's.

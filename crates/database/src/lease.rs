@@ -4,7 +4,7 @@
 //! does not know that its lease is over: so whatever depends on a lease asks for it in the very transaction that changes
 //! something, by [`Lease::guard`], which also keeps others from taking the lease before that transaction has ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::{AnyConnection, AssertSqlSafe};
@@ -125,8 +125,8 @@ impl Lease {
 
     /// Renews it in the background until it is lost, released or dropped.
     pub fn keep(self) -> KeptLease {
-        let (lease, (tell, lost)) = (Arc::new(self), watch::channel(false));
-        let renewing = tokio::spawn(renew_again(Arc::clone(&lease), tell).in_current_span());
+        let (lease, lost) = (Arc::new(self), Arc::new(watch::Sender::new(false)));
+        let renewing = Mutex::new(renew_in_background(&lease, &lost));
         KeptLease { lease, lost, renewing }
     }
 
@@ -153,7 +153,11 @@ impl Lease {
     }
 }
 
-async fn renew_again(lease: Arc<Lease>, tell: watch::Sender<bool>) {
+fn renew_in_background(lease: &Arc<Lease>, lost: &Arc<watch::Sender<bool>>) -> JoinHandle<()> {
+    tokio::spawn(renew_again(Arc::clone(lease), Arc::clone(lost)).in_current_span())
+}
+
+async fn renew_again(lease: Arc<Lease>, tell: Arc<watch::Sender<bool>>) {
     let mut renewed_at = Instant::now();
     loop {
         tokio::time::sleep(lease.term / RENEWALS_PER_TERM).await;
@@ -181,8 +185,8 @@ async fn renew_again(lease: Arc<Lease>, tell: watch::Sender<bool>) {
 #[derive(Debug)]
 pub struct KeptLease {
     lease: Arc<Lease>,
-    lost: watch::Receiver<bool>,
-    renewing: JoinHandle<()>,
+    lost: Arc<watch::Sender<bool>>,
+    renewing: Mutex<JoinHandle<()>>,
 }
 
 impl KeptLease {
@@ -198,23 +202,39 @@ impl KeptLease {
 
     /// Returns once it is known to be lost.
     pub async fn lost(&self) {
-        let mut lost = self.lost.clone();
-        // The sender goes without a word only when this is released.
-        if lost.wait_for(|lost| *lost).await.is_err() {
-            std::future::pending().await
-        }
+        let mut lost = self.lost.subscribe();
+        // The sender is this one's own.
+        let _ = lost.wait_for(|lost| *lost).await;
+    }
+
+    /// Goes on keeping a lease that ran out while the database did not answer, where nobody took it meanwhile: also where a renewal that
+    /// was given up came to pass after all.
+    ///
+    /// # Errors
+    /// [`DatabaseError::LeaseLost`] where somebody else took it or it was released; others while the database does not answer.
+    pub async fn resume(&self) -> Result<(), DatabaseError> {
+        self.lease.renew().await?;
+        let mut renewing = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        renewing.abort();
+        self.lost.send_replace(false);
+        *renewing = renew_in_background(&self.lease, &self.lost);
+        Ok(())
     }
 
     /// Gives it back.
     pub async fn release(&self) -> Result<(), DatabaseError> {
-        self.renewing.abort();
+        self.stop_renewing();
         self.lease.release().await
+    }
+
+    fn stop_renewing(&self) {
+        self.renewing.lock().unwrap_or_else(PoisonError::into_inner).abort();
     }
 }
 
 impl Drop for KeptLease {
     fn drop(&mut self) {
-        self.renewing.abort();
+        self.stop_renewing();
         // Without a runtime (the process is ending) the next one waits until it runs out.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let lease = Arc::clone(&self.lease);

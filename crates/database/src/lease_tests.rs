@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use super::*;
 use crate::on_both_backends;
 use crate::testing::TestDatabase;
+use crate::{DatabaseUrl, sqlx::Connection};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -205,6 +206,47 @@ async fn a_kept_lease_that_is_taken_is_known_to_be_lost(backend: Backend) {
         let_run_out(&database, "poster").await;
     }
     tokio::time::timeout(Duration::from_secs(60), kept.lost()).await.expect("the next renewal fails");
+    assert!(kept.is_lost());
+}
+
+/// Keeps everybody from the leases until dropped, as a server that does not answer.
+async fn stall(test: &TestDatabase) -> sqlx::AnyConnection {
+    let DatabaseUrl::Postgres(url) = &test.options().url else { unreachable!() };
+    let mut connection = sqlx::AnyConnection::connect(url.as_str()).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_ran_out_during_a_stall_is_gone_on_with() {
+    let test = TestDatabase::postgres().await;
+    let database = test.open(&[]).await;
+    let term = Duration::from_millis(400);
+    let kept = Lease::acquire(&database, "poster", "first", term).await.unwrap().keep();
+    for _ in 0..2 {
+        let stalled = stall(&test).await;
+        tokio::time::timeout(Duration::from_secs(60), kept.lost()).await.expect("no answer within the term");
+        stalled.close().await.unwrap();
+        // The row may name us for another term: a renewal that was given up takes place now.
+        kept.resume().await.unwrap();
+        assert!(!kept.is_lost());
+    }
+    let token = kept.lease().token();
+    let started = Instant::now();
+    while started.elapsed() < term * 3 {
+        assert_eq!(holder_of(Lease::acquire(&database, "poster", "second", LONG).await), "first");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(token, 1, "nobody else had it");
+    // Taken by somebody else during a stall, it is lost.
+    while Lease::acquire(&database, "poster", "second", LONG).await.is_err() {
+        let_run_out(&database, "poster").await;
+    }
+    tokio::time::timeout(Duration::from_secs(60), kept.lost()).await.expect("it is taken");
+    assert!(matches!(kept.resume().await, Err(DatabaseError::LeaseLost { .. })));
     assert!(kept.is_lost());
 }
 

@@ -42,6 +42,8 @@ use super::{
 use ledger::{block_from_sql, block_to_sql};
 use signer::Signership;
 #[cfg(test)]
+pub(in crate::store) use signer::TERM as LEASE_TERM;
+#[cfg(test)]
 pub(crate) use upload::CommitFault;
 use upload::SqlUpload;
 

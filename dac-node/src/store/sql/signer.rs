@@ -2,6 +2,7 @@
 //! something is signed by asks for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dac_database::{AnyConnection, Backend, Database, DatabaseError, KeptLease, Lease};
@@ -12,15 +13,19 @@ use tokio::task::JoinHandle;
 /// The lease's name.
 const NAME: &str = "signer";
 /// How long it outlives a process that died.
-const TERM: Duration = Duration::from_secs(6);
+pub(in crate::store) const TERM: Duration = Duration::from_secs(6);
 /// Pause between two tries to take it.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// That this process is the one that signs.
 #[derive(Debug)]
 pub(super) struct Signership {
-    /// None on SQLite, and once given back.
-    lease: Arc<Mutex<Option<KeptLease>>>,
+    /// Who this is, for people.
+    holder: String,
+    /// That it was given back: nothing is signed any more.
+    is_over: AtomicBool,
+    /// None on SQLite, where the file is this process's.
+    lease: Arc<Mutex<Option<Arc<KeptLease>>>>,
     lost: watch::Receiver<bool>,
     watching: Option<JoinHandle<()>>,
 }
@@ -31,7 +36,7 @@ impl Signership {
         database.be_the_only_process(holder).await?;
         let (tell, lost) = watch::channel(false);
         if database.backend() == Backend::Sqlite {
-            return Ok(Self { lease: Arc::default(), lost, watching: None });
+            return Ok(Self::over(holder, Arc::default(), lost, None));
         }
         let mut waited_for = String::new();
         let first = loop {
@@ -47,13 +52,25 @@ impl Signership {
                 Err(error) => return Err(error),
             }
         };
-        let lease = Arc::new(Mutex::new(Some(first)));
+        let lease = Arc::new(Mutex::new(Some(Arc::new(first))));
         let watching = tokio::spawn(watch(database.clone(), holder.to_owned(), Arc::clone(&lease), tell));
-        Ok(Self { lease, lost, watching: Some(watching) })
+        Ok(Self::over(holder, lease, lost, Some(watching)))
+    }
+
+    fn over(
+        holder: &str,
+        lease: Arc<Mutex<Option<Arc<KeptLease>>>>,
+        lost: watch::Receiver<bool>,
+        watching: Option<JoinHandle<()>>,
+    ) -> Self {
+        Self { holder: holder.to_owned(), is_over: AtomicBool::new(false), lease, lost, watching }
     }
 
     /// Within a transaction: no other process signs, and none will before its end.
     pub(super) async fn guard(&self, connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+        if self.is_over.load(Ordering::SeqCst) {
+            return Err(DatabaseError::LeaseLost { name: NAME.to_owned(), holder: self.holder.clone() });
+        }
         let lease = self.lease.lock().as_ref().map(|kept| Arc::clone(kept.lease()));
         match lease {
             Some(lease) => lease.guard(connection).await,
@@ -71,6 +88,7 @@ impl Signership {
 
     /// Gives it back.
     pub(super) async fn release(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
         if let Some(watching) = &self.watching {
             watching.abort();
         }
@@ -91,27 +109,36 @@ impl Drop for Signership {
     }
 }
 
-/// A lease that ran out because the database did not answer is taken again, if nobody else was faster.
+/// A lease that ran out because the database did not answer is gone on with, or taken again, if nobody else was faster.
 async fn watch(
     database: Database,
     holder: String,
-    lease: Arc<Mutex<Option<KeptLease>>>,
+    lease: Arc<Mutex<Option<Arc<KeptLease>>>>,
     tell: watch::Sender<bool>,
 ) {
     loop {
-        let ended = {
-            let kept = lease.lock();
-            let Some(kept) = kept.as_ref() else { return };
-            kept.is_lost()
-        };
-        if !ended {
-            tokio::time::sleep(PAUSE).await;
-            continue;
+        let Some(kept) = lease.lock().clone() else { return };
+        kept.lost().await;
+        match kept.resume().await {
+            Ok(()) => {
+                tracing::info!("the signer's lease ran out and nobody took it: going on");
+                continue;
+            }
+            Err(DatabaseError::LeaseLost { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the signer's lease cannot be renewed yet");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         }
         match Lease::acquire(&database, NAME, &holder, TERM).await {
             Ok(again) => {
                 tracing::info!("the signer's lease is taken again");
-                *lease.lock() = Some(again.keep());
+                *lease.lock() = Some(Arc::new(again.keep()));
+            }
+            // Ours from an attempt whose answer was lost: it runs out like any other that nobody renews.
+            Err(DatabaseError::LeaseHeld { holder: by, .. }) if by == holder => {
+                tokio::time::sleep(PAUSE).await;
             }
             Err(DatabaseError::LeaseHeld { holder, .. }) => {
                 tracing::error!(%holder, "another process signs for this member now");

@@ -15,6 +15,11 @@ impl SqlStore {
         self.shared.live.lock().len()
     }
 
+    /// As when the process is about to end.
+    pub(in crate::store) async fn give_up_signing(&self) {
+        self.shared.signership.as_ref().unwrap().release().await;
+    }
+
     /// Uploads that have rows in the database.
     pub(crate) async fn staged_uploads(&self) -> u64 {
         let count: i64 = query_scalar("SELECT count(*) FROM uploads").fetch_one(self.reads()).await.unwrap();

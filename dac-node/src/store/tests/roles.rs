@@ -1,6 +1,9 @@
 //! One process signs, any number of others read.
 
+use dac_database::sqlx::Connection;
+
 use super::*;
+use crate::store::sql::LEASE_TERM;
 
 async fn signer(suite: &Suite, holder: &str) -> Result<SqlStore, StoreError> {
     let key = suite.world.public_key(SEAT);
@@ -62,6 +65,49 @@ async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
     tokio::time::timeout(std::time::Duration::from_secs(60), suite.store.lost()).await.expect("it finds out");
 }
 
+async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
+    if backend == Backend::Sqlite {
+        // Its lock is the operating system's.
+        return;
+    }
+    let mut suite = Suite::new(backend).await;
+    suite.store = signer(&suite, "stalled").await.unwrap();
+    let token = async |suite: &Suite| -> i64 {
+        query_scalar("SELECT token FROM leases").fetch_one(suite.store.database().reads()).await.unwrap()
+    };
+    let before = token(&suite).await;
+    let dac_database::DatabaseUrl::Postgres(url) = &suite.database.options().url else { unreachable!() };
+    let mut connection = dac_database::AnyConnection::connect(url.as_str()).await.unwrap();
+    dac_database::sqlx::raw_sql("BEGIN; LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    // Longer than the term, by what the database does not tell: it answers nobody.
+    let lost = tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(3), suite.store.lost()).await;
+    assert!(lost.is_err(), "nobody else can have it");
+    connection.close().await.unwrap();
+    suite.hold(&suite.world.batch(1, LARGE)).await;
+    // Whoever comes now has to wait, and this one goes on for longer than a term.
+    let lost = tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(1), suite.store.lost()).await;
+    assert!(lost.is_err());
+    suite.hold(&suite.world.batch(2, LARGE)).await;
+    assert_eq!(token(&suite).await, before, "its own lease all the time");
+}
+
+async fn nothing_is_signed_by_what_is_stored_after_the_lease_was_given_back(backend: Backend) {
+    let mut suite = Suite::new(backend).await;
+    suite.store.close().await;
+    suite.store = signer(&suite, "first").await.unwrap();
+    suite.store.give_up_signing().await;
+    let refused = suite.put(&suite.world.batch(1, LARGE)).await;
+    assert!(
+        matches!(refused, Err(IntakeError::Store(StoreError::Database(DatabaseError::LeaseLost { .. })))),
+        "{refused:?}"
+    );
+    wait_until_swept(&suite).await;
+    assert_eq!(suite.store.totals().await.unwrap().batches, 0);
+}
+
 async fn readers_read_beside_the_signer(backend: Backend) {
     let suite = Suite::new(backend).await;
     let batch = suite.world.batch(1, LARGE);
@@ -92,5 +138,7 @@ async fn readers_read_beside_the_signer(backend: Backend) {
 on_both_backends! {
     one_process_signs_at_a_time,
     what_another_process_took_over_is_not_signed_here,
+    a_stalled_database_costs_no_signer_its_lease,
+    nothing_is_signed_by_what_is_stored_after_the_lease_was_given_back,
     readers_read_beside_the_signer,
 }
