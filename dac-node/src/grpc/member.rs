@@ -87,7 +87,7 @@ impl MemberService for Members {
 
 /// Whether all is held that is owed, by what was read of L1 since the process started.
 fn state(context: &Context) -> v1::MemberState {
-    match context.progress.counts() {
+    match context.progress.counts(context.settings.registry_max_age) {
         None => v1::MemberState::Starting,
         Some(counts) if counts.is_whole() => v1::MemberState::Ready,
         Some(_) => v1::MemberState::Repairing,
@@ -108,6 +108,7 @@ fn duties(context: &Context) -> v1::Duties {
         scrubbed_at: context.scrub.ended_at(),
         scrubbed_shards: context.scrub.shards(),
         doubted: counts.doubted,
+        age_seconds: context.progress.age().map_or(0, |age| age.as_secs()),
     }
 }
 

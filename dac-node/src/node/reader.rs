@@ -82,6 +82,7 @@ impl Node {
         assembly.spawn(|stop: CancellationToken| {
             observe(
                 Arc::clone(&context.store),
+                context.registry.clone(),
                 Arc::clone(&context.clock),
                 Arc::clone(&context.progress),
                 interval,

@@ -300,6 +300,7 @@ fn last_read(cursor: &Cursor) -> u64 {
 /// For a read-only server: looks at what the process that reads L1 has stored, until stopped.
 pub async fn observe(
     store: Arc<dyn Store>,
+    registry: RegistryWatch,
     clock: Arc<dyn Clock>,
     progress: Arc<Progress>,
     interval: Duration,
@@ -308,11 +309,15 @@ pub async fn observe(
     loop {
         let looked = async {
             let cursors = store.cursors().await?;
-            let read = cursors.iter().map(last_read).min();
+            // The log's: a rollup's contract may be one that cannot be read.
+            let read = cursors.iter().find(|cursor| matches!(cursor.origin(), Origin::Log(_))).map(last_read);
             Ok::<_, StoreError>((read, store.duty_counts(clock.now_unix_seconds()).await?))
         };
         match looked.await {
-            Ok((Some(read), counts)) => progress.observe(read, counts),
+            Ok((Some(read), counts)) => {
+                let head = registry.latest().map(|view| view.head.number).zip(registry.last_success());
+                progress.observe(read, head, counts);
+            }
             Ok((None, _)) => {}
             Err(error) => tracing::warn!(%error, "what is owed and held could not be looked at"),
         }

@@ -26,8 +26,32 @@ struct State {
     flooding: BTreeSet<Address>,
     /// Whether everything was read up to L1's head since this process started.
     was_complete: bool,
-    /// The block up to which another process has read.
-    observed: Option<u64>,
+    /// What another process has read.
+    observed: Option<Observed>,
+}
+
+/// How another process's reading stands against L1's head as it is seen from here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Observed {
+    read_up_to: u64,
+    /// A head that was not read yet, and when it was seen.
+    waited_for: Option<(u64, Instant)>,
+    /// When the newest head that has been read was seen.
+    current_at: Option<Instant>,
+}
+
+impl Observed {
+    fn look(&mut self, read_up_to: u64, head: Option<(u64, Instant)>) {
+        self.read_up_to = read_up_to;
+        // Where blocks come faster than looks, the newest one is never read: an older one shows that reading goes on.
+        for seen in [self.waited_for, head].into_iter().flatten() {
+            if seen.0 <= read_up_to {
+                self.current_at = self.current_at.max(Some(seen.1));
+                self.waited_for = None;
+            }
+        }
+        self.waited_for = self.waited_for.or(head.filter(|(number, _)| *number > read_up_to));
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,16 +146,37 @@ impl Progress {
         self.0.lock().counts = Some(counts);
     }
 
-    /// What another process read and counted.
-    pub fn observe(&self, read_up_to: u64, counts: DutyCounts) {
+    /// What another process read, against L1's head and when it was seen, and what is owed and held by that.
+    pub fn observe(&self, read_up_to: u64, head: Option<(u64, Instant)>, counts: DutyCounts) {
         let state = &mut *self.0.lock();
-        (state.observed, state.counts, state.was_complete) = (Some(read_up_to), Some(counts), true);
+        state.observed.get_or_insert_default().look(read_up_to, head);
+        state.counts = Some(counts);
     }
 
-    /// What is owed and held, as last counted, once everything was read at least once.
-    pub fn counts(&self) -> Option<DutyCounts> {
+    /// What is owed and held, as last counted, once everything was read at least once. By what another process read, only where that is
+    /// not older than `limit`: whether that process still runs nobody knows.
+    pub fn counts(&self, limit: Duration) -> Option<DutyCounts> {
         let state = self.0.lock();
-        state.counts.filter(|_| state.was_complete)
+        let is_known = match state.observed {
+            Some(observed) => observed.current_at.is_some_and(|at| at.elapsed() <= limit),
+            None => state.was_complete,
+        };
+        state.counts.filter(|_| is_known)
+    }
+
+    /// Since when everything that can be read was seen to be read up to L1's head.
+    pub fn age(&self) -> Option<Duration> {
+        let state = self.0.lock();
+        let at = match state.observed {
+            Some(observed) => observed.current_at,
+            None => {
+                let readable = state.origins.values().filter(|reading| !reading.is_unreadable());
+                let read: Option<Vec<Instant>> =
+                    readable.map(|reading| reading.complete.map(|(at, _)| at)).collect();
+                read.and_then(|read| read.into_iter().min())
+            }
+        };
+        at.map(|at| at.elapsed())
     }
 
     /// The last count, however little was read.
@@ -150,9 +195,11 @@ impl Progress {
     pub fn blocks(&self) -> (u64, u64) {
         let state = self.0.lock();
         let read = state.origins.values().map(|reading| reading.read_up_to).min();
-        let read = read.or(state.observed).unwrap_or(0);
+        let read = read.or(state.observed.map(|observed| observed.read_up_to)).unwrap_or(0);
         let behind =
             state.origins.values().map(|reading| reading.head.saturating_sub(reading.read_up_to)).max();
+        let waited_for = state.observed.and_then(|observed| observed.waited_for);
+        let behind = behind.or(waited_for.map(|(head, _)| head.saturating_sub(read)));
         (read, behind.unwrap_or(0))
     }
 
@@ -187,6 +234,39 @@ mod tests {
         BlockRef { number, hash: B256::ZERO, timestamp: 1000 + number }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_another_process_read_is_believed_for_so_long() {
+        let (progress, limit, second) =
+            (Progress::default(), Duration::from_secs(10), Duration::from_secs(1));
+        let look = |read_up_to, head: u64| {
+            progress.observe(read_up_to, Some((head, Instant::now())), DutyCounts::default());
+        };
+        look(5, 9);
+        assert_eq!((progress.counts(limit), progress.age(), progress.blocks()), (None, None, (5, 4)));
+        look(9, 9);
+        assert!(progress.counts(limit).is_some());
+        // The process that reads has died.
+        for head in 10..20 {
+            tokio::time::advance(second * 2).await;
+            look(9, head);
+        }
+        assert_eq!((progress.counts(limit), progress.age()), (None, Some(second * 20)));
+        // It lives again, always a block behind: the head seen a second ago has been read.
+        for head in 20..40 {
+            tokio::time::advance(second).await;
+            look(head - 1, head);
+        }
+        assert!(
+            progress.counts(limit).is_some() && progress.age().unwrap() <= second * 2,
+            "{:?}",
+            progress.age()
+        );
+        // L1 itself is seen no more: what was read by then gets old.
+        tokio::time::advance(limit + second).await;
+        progress.observe(39, None, DutyCounts::default());
+        assert_eq!(progress.counts(limit), None);
+    }
+
     #[test]
     fn one_contract_that_cannot_be_read_keeps_nobody_waiting() {
         let (log, rollup) = (Origin::Log(Address::ZERO), Origin::Settlement(Address::repeat_byte(1)));
@@ -199,10 +279,10 @@ mod tests {
             assert_eq!(progress.unreadable_rollups().is_empty(), looks < UNREADABLE_LOOKS);
         }
         // L1 may be down as a whole: the log was read before.
-        assert_eq!(progress.counts(), None);
+        assert_eq!(progress.counts(Duration::MAX), None);
         std::thread::sleep(Duration::from_millis(1));
         progress.read(log, 9, block(9), true);
-        assert_eq!(progress.counts(), Some(DutyCounts::default()));
+        assert_eq!(progress.counts(Duration::MAX), Some(DutyCounts::default()));
         assert_eq!(progress.unreadable_rollups(), [Address::repeat_byte(1)]);
         assert!(!progress.is_current(rollup, Duration::MAX));
         assert_eq!(progress.unread_rollups(0), [Address::repeat_byte(1)], "nothing of it is deleted");
@@ -215,23 +295,26 @@ mod tests {
         let (log, rollup) = (Origin::Log(Address::ZERO), Origin::Settlement(Address::repeat_byte(1)));
         let progress = Progress::default();
         progress.count(DutyCounts::default());
-        assert!(!progress.is_following() && progress.counts().is_none());
+        assert!(!progress.is_following() && progress.counts(Duration::MAX).is_none());
         progress.follow(&[log, rollup]);
         progress.read(log, 9, block(9), true);
-        assert_eq!((progress.counts(), progress.blocks()), (None, (0, 0)));
+        assert_eq!((progress.counts(Duration::MAX), progress.blocks()), (None, (0, 0)));
         progress.read(rollup, 3, block(10), false);
-        assert_eq!((progress.counts(), progress.blocks()), (None, (3, 7)));
+        assert_eq!((progress.counts(Duration::MAX), progress.blocks()), (None, (3, 7)));
         assert_eq!(progress.unread_rollups(0), [Address::repeat_byte(1)]);
         assert!(!progress.is_current(rollup, Duration::MAX));
         progress.read(rollup, 10, block(10), true);
-        assert_eq!((progress.counts(), progress.blocks()), (Some(DutyCounts::default()), (9, 0)));
+        assert_eq!(
+            (progress.counts(Duration::MAX), progress.blocks()),
+            (Some(DutyCounts::default()), (9, 0))
+        );
         assert!(progress.is_current(rollup, Duration::MAX));
         // A head that is older than what counts as now does not show what was renewed since.
         assert!(progress.unread_rollups(1010).is_empty());
         assert_eq!(progress.unread_rollups(1011), [Address::repeat_byte(1)]);
         // Falling behind again takes back what may be decided, not that duties are known.
         progress.read(rollup, 10, block(99), false);
-        assert!(!progress.is_current(rollup, Duration::MAX) && progress.counts().is_some());
+        assert!(!progress.is_current(rollup, Duration::MAX) && progress.counts(Duration::MAX).is_some());
         progress.follow(&[log]);
         assert!(progress.unread_rollups(u64::MAX).is_empty());
     }

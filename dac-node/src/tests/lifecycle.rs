@@ -25,7 +25,11 @@ async fn a_member_says_who_it_is() {
 }
 
 async fn http(member: &Member, path: &str) -> String {
-    let mut stream = TcpStream::connect(member.node.addresses().metrics.unwrap()).await.unwrap();
+    http_at(member.node.addresses().metrics.unwrap(), path).await
+}
+
+async fn http_at(address: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -118,7 +122,9 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
     let public_key = member.key.public_key();
     let store =
         SqlStore::open_to_read(&options, member.world.domain, &public_key.to_compressed()).await.unwrap();
-    let (_registry, watch) = RegistryWatch::with(member.world.view());
+    let mut view = member.world.view();
+    view.head.number = member.l1.newest().number;
+    let (registry, watch) = RegistryWatch::with(view.clone());
     let parts = ReaderParts {
         domain: member.world.domain,
         public_key,
@@ -126,7 +132,7 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
         registry: watch,
         clock: Arc::new(member.clock.clone()),
         workers: Workers::threads(),
-        settings: Config::default().settings,
+        settings: Settings { registry_max_age: Duration::from_secs(1), ..Config::default().settings },
         clients: Config::default().clients,
         interval: Duration::from_millis(20),
         retrieval: Listener {
@@ -134,7 +140,7 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
             limits: ListenerLimits::default(),
             tls: None,
         },
-        monitor: None,
+        monitor: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
     };
     let reader = Node::start_reader(parts, Duration::from_secs(5)).await.unwrap();
     assert_eq!(reader.addresses().dispersal, None);
@@ -150,6 +156,7 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
     let mut members = MemberServiceClient::new(channel.clone());
     let ready = async {
         loop {
+            registry.publish(view.clone());
             let answer = members.get_member(v1::GetMemberRequest {}).await.unwrap().into_inner();
             if answer.state() == v1::MemberState::Ready {
                 break answer;
@@ -161,10 +168,39 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
         (answer.public_key, answer.duties.unwrap().held),
         (public_key.to_compressed().0.to_vec().into(), 1)
     );
+    assert_eq!(answer.duties.unwrap().unread_blocks, 0);
+    // L1 went on and nobody reads it: what is known gets old, and is served all the same.
+    view.head.number += 1000;
+    registry.publish(view);
+    let waiting = async {
+        while members
+            .get_member(v1::GetMemberRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .duties
+            .unwrap()
+            .unread_blocks
+            != 1000
+        {}
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
     // Nobody delivers here.
     let mut dispersal = DispersalServiceClient::new(channel);
     let open = stream::iter(vec![opening(batch.open(&member.world, SEAT))]);
     assert_eq!(dispersal.store_shard(open).await.unwrap_err().code(), tonic::Code::Unimplemented);
+    let stale = async {
+        loop {
+            let answer = members.get_member(v1::GetMemberRequest {}).await.unwrap().into_inner();
+            if answer.state() == v1::MemberState::Starting {
+                break answer.duties.unwrap();
+            }
+        }
+    };
+    let duties = tokio::time::timeout(PATIENCE, stale).await.expect("it says that it does not know any more");
+    assert!((duties.held, duties.age_seconds >= 1) == (1, true), "{duties:?}");
+    let health = http_at(reader.addresses().metrics.unwrap(), "/healthz").await;
+    assert!(health.starts_with("HTTP/1.1 200"), "what is stored is served: {health}");
     // What it finds damaged is marked for the member, who repairs.
     member.store.damage("DELETE FROM shard_rows WHERE row_index = 1").await;
     let request = v1::GetChunksRequest { digest: digest(&batch), indices: vec![70] };

@@ -296,6 +296,7 @@ fn member_answer() -> v1::GetMemberResponse {
             scrubbed_at: 0,
             scrubbed_shards: 4,
             doubted: 0,
+            age_seconds: 9,
         }),
         repair: Some(v1::Repair {
             repaired: 5,
@@ -316,6 +317,7 @@ fn member_answer() -> v1::GetMemberResponse {
             rollup: vec![0x11; 20].into(),
             kind: "CONFLICTING_HEADER".to_owned(),
             count: 2,
+            last_at: u64::MAX,
             proven: true,
             ..v1::Accusation::default()
         }],

@@ -168,6 +168,7 @@ fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<Rep
             "doubted": duties.doubted,
             "read_up_to_block": duties.read_up_to_block,
             "unread_blocks": duties.unread_blocks,
+            "age_seconds": duties.age_seconds,
             "scrubbed_at": (duties.scrubbed_at != 0).then_some(duties.scrubbed_at),
             "scrubbed_shards": duties.scrubbed_shards,
         },
@@ -244,7 +245,13 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
         at => format!("last full round {}", show_time(at)),
     };
     row("scrubbed", format!("{scrubbed}; {} shards since it started", duties.scrubbed_shards));
-    row("L1 duties", format!("read up to block {}, {} to go", duties.read_up_to_block, duties.unread_blocks));
+    row(
+        "L1 duties",
+        format!(
+            "read up to block {}, {} to go, all of it {} s ago",
+            duties.read_up_to_block, duties.unread_blocks, duties.age_seconds
+        ),
+    );
     if duties.doubted > 0 {
         row(
             "doubted",
