@@ -200,6 +200,9 @@ impl config::Config for NodeConfig {
             config::resolve(&mut keys.password_file, folder);
         }
         self.store.resolve_paths(folder);
+        if let Some(tls) = &mut self.repair.tls {
+            tls.resolve_paths(folder);
+        }
         for listener in self.dispersal.iter_mut().chain([&mut self.retrieval]) {
             listener.resolve_paths(folder);
         }
@@ -344,6 +347,22 @@ mod tests {
         assert_eq!(config.settings().capacity_bytes, None);
         let text = explain(&config);
         assert!(text.contains("31337") && text.contains("no TLS"), "{text}");
+    }
+
+    #[test]
+    fn peers_may_have_an_authority_of_their_own() {
+        assert!(load(MINIMAL).unwrap().repair.settings().is_ok());
+        let tls =
+            "[repair]\ntls = { ca = 'ca.pem', identity = { certificate = 'own.pem', key = 'own.key' } }";
+        let config = load(&format!("{MINIMAL}\n{tls}")).unwrap();
+        assert!(config.repair.tls.as_ref().unwrap().ca.as_ref().unwrap().is_absolute());
+        // None of them is there.
+        assert!(config.repair.settings().unwrap_err().to_string().contains("ca.pem"));
+        assert!(
+            load(&format!("{MINIMAL}\n[repair]\ntls = {{ root = 'x' }}"))
+                .unwrap_err()
+                .contains("unknown field")
+        );
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn check(config: &NodeConfig) -> Result<(), Failure> {
             tls.load(listener.limits.handshake_timeout.into())?;
         }
     }
+    config.repair.settings()?;
     println!("key:        {}", public_key.to_compressed());
     Ok(())
 }
@@ -116,6 +117,7 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
     let result = tokio::select! {
         () = signal.cancelled() => Ok(()),
         error = node.failed() => Err(error.into()),
+        () = registry.ended() => Err("the task that reads the registry ended by itself".into()),
         () = store.lost() => Err("another process signs for this member now".into()),
         error = ready => Err(error),
     };
@@ -172,7 +174,7 @@ async fn start(
                 retention: config.retention.retention(),
                 events: Arc::new(RpcEvents::new(endpoints)),
                 sync: config.sync(),
-                repair: config.repair.settings(),
+                repair: config.repair.settings()?,
                 scrub: config.scrub.settings(),
                 dispersal: bind("dispersal", dispersal).await?,
                 retrieval,

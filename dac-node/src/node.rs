@@ -16,6 +16,7 @@ use dac_types::Domain;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
 
@@ -52,9 +53,34 @@ pub enum NodeError {
     /// A gRPC server.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// A server's task was lost.
-    #[error("the {0} server's task ended unexpectedly")]
-    Lost(&'static str),
+    /// A server or a task in the background ended, which none does before it is stopped.
+    #[error("the {task} task ended by itself")]
+    Ended {
+        /// Which.
+        task: &'static str,
+    },
+    /// A server or a task in the background panicked: what it does is done by nobody.
+    #[error("the {task} task panicked: {message}")]
+    Panicked {
+        /// Which.
+        task: &'static str,
+        /// What it said.
+        message: String,
+    },
+}
+
+impl NodeError {
+    fn panicked(task: &'static str, lost: JoinError) -> Self {
+        let message = match lost.try_into_panic() {
+            Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+                (Some(text), _) => (*text).to_owned(),
+                (None, Some(text)) => text.clone(),
+                (None, None) => "no message".to_owned(),
+            },
+            Err(lost) => lost.to_string(),
+        };
+        Self::Panicked { task, message }
+    }
 }
 
 /// A bound gRPC listener.
@@ -191,10 +217,10 @@ impl Node {
             retrieval: assembly.retrieval(parts.retrieval)?,
             metrics: assembly.monitor(parts.monitor)?,
         };
-        assembly.spawn(|stop| retain::run(store, times, retention, stop));
-        assembly.spawn(|stop| l1.run(stop));
-        assembly.spawn(|stop| repairer.run(stop));
-        assembly.spawn(|stop| scrubber.run(stop));
+        assembly.spawn("retention", |stop| retain::run(store, times, retention, stop));
+        assembly.spawn("L1", |stop| l1.run(stop));
+        assembly.spawn("repair", |stop| repairer.run(stop));
+        assembly.spawn("re-verification", |stop| scrubber.run(stop));
         Ok(assembly.finish(addresses))
     }
 
@@ -208,16 +234,13 @@ impl Node {
         &self.assembly.context
     }
 
-    /// Returns when a server ended by itself, which it should not.
+    /// Returns when a server or a task in the background (repair, re-verification, L1, retention, health) ended by itself, which none
+    /// should. Without it a member would promise what it does not do any more: it is to be stopped, and started again.
     pub async fn failed(&mut self) -> NodeError {
         loop {
-            for (name, server) in &mut self.assembly.servers {
-                if server.is_finished() {
-                    return match server.await {
-                        Ok(Err(error)) => error.into(),
-                        Ok(Ok(())) | Err(_) => NodeError::Lost(name),
-                    };
-                }
+            if let Some(error) = self.assembly.ended().await {
+                tracing::error!(%error, "a part of this process has failed");
+                return error;
             }
             tokio::time::sleep(HEALTH_INTERVAL).await;
         }
@@ -241,8 +264,10 @@ impl Node {
             }
         }
         running.stop_rest.cancel();
-        for task in running.rest {
-            let _ = tokio::time::timeout(running.grace, task).await;
+        for (name, task) in running.rest {
+            if let Ok(Err(lost)) = tokio::time::timeout(running.grace, task).await {
+                tracing::error!(error = %NodeError::panicked(name, lost), "a task was lost");
+            }
         }
         // Calls that were cut off may hold connections for as long as they like.
         if tokio::time::timeout(running.grace, running.context.store.close()).await.is_err() {

@@ -219,6 +219,12 @@ impl RegistryWatch {
         published.view.clone().ok_or(ChainError::Stopped)
     }
 
+    /// Returns once nobody reads the registry any more.
+    pub async fn ended(&self) {
+        let mut receiver = self.0.clone();
+        while receiver.changed().await.is_ok() {}
+    }
+
     /// Waits until the registry was read again, changed or not, since this clone of the watch last waited.
     pub async fn changed(&mut self) -> Result<(), ChainError> {
         self.0.changed().await.map_err(|_| ChainError::Stopped)

@@ -1,9 +1,11 @@
 //! What a member may use up, and when: the tables with bounds and periods.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use dac_client::EndpointPolicy;
 use dac_runtime::config::{ByteSize, Period};
+use dac_runtime::tls::{ClientTls, TlsError};
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use serde::Deserialize;
 
@@ -11,6 +13,9 @@ use crate::limits::{ClientRates, UploadLimits};
 use crate::repair::RepairSettings;
 use crate::retain::Retention;
 use crate::scrub::ScrubSettings;
+
+/// Longest TLS handshake with a peer.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The `[limits]` table.
 #[derive(Clone, Debug, Deserialize)]
@@ -161,22 +166,31 @@ pub struct RepairConfig {
     pub concurrency: usize,
     /// Whether peers on private and loopback addresses are connected to: the registry's URLs are their operators' to choose.
     pub private_endpoints: bool,
+    /// Of `https` peers: the one authority to trust instead of the system's, and who we are to those that ask.
+    pub tls: Option<ClientTls>,
 }
 
 impl Default for RepairConfig {
     fn default() -> Self {
-        Self { bytes_per_second: ByteSize(16 << 20), concurrency: 1, private_endpoints: false }
+        Self { bytes_per_second: ByteSize(16 << 20), concurrency: 1, private_endpoints: false, tls: None }
     }
 }
 
 impl RepairConfig {
     /// As the task wants it.
-    pub fn settings(&self) -> RepairSettings {
+    ///
+    /// # Errors
+    /// Where the files of `tls` cannot be used.
+    pub fn settings(&self) -> Result<RepairSettings, TlsError> {
         let policy = match self.private_endpoints {
             true => EndpointPolicy::AllowPrivate,
             false => EndpointPolicy::PublicOnly,
         };
-        RepairSettings::new(at_least_one(self.bytes_per_second), self.concurrency, policy)
+        let mut settings = RepairSettings::new(at_least_one(self.bytes_per_second), self.concurrency, policy);
+        if let Some(tls) = &self.tls {
+            settings.dialer = settings.dialer.tls(tls.load(HANDSHAKE_TIMEOUT)?);
+        }
+        Ok(settings)
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Assembly {
     pub(super) stop_calls: CancellationToken,
     pub(super) stop_rest: CancellationToken,
     pub(super) servers: Vec<(&'static str, JoinHandle<Result<(), ServeError>>)>,
-    pub(super) rest: Vec<JoinHandle<()>>,
+    pub(super) rest: Vec<(&'static str, JoinHandle<()>)>,
 }
 
 impl Assembly {
@@ -59,7 +59,7 @@ impl Assembly {
             stop_calls: CancellationToken::new(),
             stop_rest: CancellationToken::new(),
             servers: Vec::new(),
-            rest: vec![tokio::spawn(watching)],
+            rest: vec![("health", tokio::spawn(watching))],
         }
     }
 
@@ -112,20 +112,39 @@ impl Assembly {
         let Some(listener) = listener else { return Ok(None) };
         let address = local("metrics", listener.local_addr())?;
         let (healthz, stop) = (self.healthz.clone(), self.stop_rest.clone());
-        self.rest.push(tokio::spawn(async move {
+        let serving = async move {
             if let Err(error) = monitor::serve(listener, monitor::metrics(), healthz, stop).await {
                 tracing::error!(%error, "the metrics server ended");
             }
-        }));
+        };
+        self.rest.push(("metrics", tokio::spawn(serving)));
         Ok(Some(address))
     }
 
     /// Runs a task until the node stops.
-    pub(super) fn spawn<F>(&mut self, task: impl FnOnce(CancellationToken) -> F)
+    pub(super) fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.rest.push(tokio::spawn(task(self.stop_rest.clone())));
+        self.rest.push((name, tokio::spawn(task(self.stop_rest.clone()))));
+    }
+
+    /// A server or task that has ended, with what it ended with; it is waited for no more.
+    pub(super) async fn ended(&mut self) -> Option<NodeError> {
+        if let Some(place) = self.servers.iter().position(|(_, server)| server.is_finished()) {
+            let (name, server) = self.servers.swap_remove(place);
+            return Some(match server.await {
+                Ok(Err(error)) => error.into(),
+                Ok(Ok(())) => NodeError::Ended { task: name },
+                Err(lost) => NodeError::panicked(name, lost),
+            });
+        }
+        let place = self.rest.iter().position(|(_, task)| task.is_finished())?;
+        let (name, task) = self.rest.swap_remove(place);
+        Some(match task.await {
+            Ok(()) => NodeError::Ended { task: name },
+            Err(lost) => NodeError::panicked(name, lost),
+        })
     }
 
     /// It runs.

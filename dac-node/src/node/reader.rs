@@ -79,7 +79,7 @@ impl Node {
         let retrieval = assembly.retrieval(parts.retrieval)?;
         let metrics = assembly.monitor(parts.monitor)?;
         let context = Arc::clone(&assembly.context);
-        assembly.spawn(|stop: CancellationToken| {
+        assembly.spawn("observation", |stop: CancellationToken| {
             observe(
                 Arc::clone(&context.store),
                 context.registry.clone(),

@@ -1,5 +1,7 @@
 //! The member as a process: who it says it is, how it feels, and how it stops.
 
+use dac_chain::feed::{Cursor, Step};
+use dac_chain::{BlockRef, ChainError};
 use dac_runtime::grpc::tonic_health::pb::HealthCheckRequest;
 use dac_runtime::grpc::tonic_health::pb::health_client::HealthClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
-use crate::node::ReaderParts;
+use crate::node::{NodeError, ReaderParts};
 
 #[tokio::test]
 async fn a_member_says_who_it_is() {
@@ -109,6 +111,50 @@ async fn stopping_finishes_what_is_under_way_and_takes_nothing_new() {
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
     member.assert_not_stored(&other).await;
     assert_eq!(world.domain, member.world.domain);
+}
+
+/// An L1 that makes whoever reads it panic.
+struct Broken;
+
+#[tonic::async_trait]
+impl L1Events for Broken {
+    async fn head(&self, _: u64) -> Result<BlockRef, ChainError> {
+        panic!("told to fail")
+    }
+
+    async fn step(&self, _: &Cursor, _: &FeedConfig) -> Result<Step, ChainError> {
+        panic!("told to fail")
+    }
+}
+
+/// A file system whose size nobody can ask for.
+struct BrokenDisk;
+
+impl Disk for BrokenDisk {
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        panic!("told to fail")
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_panics_is_not_done_without() {
+    let broken: [(&str, Config); 2] = [
+        ("L1", Config { events: Some(Arc::new(Broken)), ..Config::default() }),
+        ("health", Config { disk: Arc::new(BrokenDisk), ..Config::default() }),
+    ];
+    for (part, config) in broken {
+        let mut member = Member::start_with(config).await;
+        let error = tokio::time::timeout(PATIENCE, member.node.failed()).await.expect("it is noticed");
+        assert!(
+            matches!(&error, NodeError::Panicked { task, message } if *task == part && message == "told to fail"),
+            "{error}"
+        );
+        // It stops as always.
+        tokio::time::timeout(PATIENCE, member.node.stop()).await.expect("it stops");
+    }
+    let mut member = Member::start().await;
+    let goes_on = tokio::time::timeout(Duration::from_millis(1500), member.node.failed()).await;
+    assert!(goes_on.is_err(), "nothing ended");
 }
 
 #[tokio::test]

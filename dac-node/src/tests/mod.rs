@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_bls::SecretKey;
-use dac_chain::feed::FeedConfig;
+use dac_chain::feed::{FeedConfig, L1Events};
 use dac_chain::testing::FakeEvents;
 use dac_chain::{RegistryPublisher, RegistryWatch};
 use dac_client::EndpointPolicy;
@@ -74,13 +74,15 @@ struct Config {
     settings: Settings,
     uploads: UploadLimits,
     clients: ClientRates,
-    disk: FakeDisk,
+    disk: Arc<dyn Disk>,
     /// A database on a server; none: a file in the member's folder.
     server: Option<DatabaseOptions>,
     /// Whose key the member has: the seat's in epochs 1 to 3, or another one.
     seat: Seat,
     key: Option<SecretKey>,
     l1: FakeEvents,
+    /// Instead of it, for those who read it.
+    events: Option<Arc<dyn L1Events>>,
     repair: RepairSettings,
     scrub: ScrubSettings,
 }
@@ -120,11 +122,12 @@ impl Default for Config {
                 streams: 64,
                 clients: 100,
             },
-            disk: FakeDisk(Arc::new(AtomicU64::new(1 << 40))),
+            disk: Arc::new(FakeDisk(Arc::new(AtomicU64::new(1 << 40)))),
             server: None,
             seat: SEAT,
             key: None,
             l1: FakeEvents::new(Address::repeat_byte(0x10), NOW, 1),
+            events: None,
             // Nobody is asked unless a test says so.
             repair: RepairSettings::new(NonZeroU64::MAX, 1, EndpointPolicy::PublicOnly),
             scrub: ScrubSettings { period: PATIENCE * 1000, bytes_per_second: NonZeroU64::MAX },
@@ -163,13 +166,13 @@ impl Member {
             signer: Arc::new(LocalSigner::new(key.clone(), workers.clone())),
             registry: watch,
             clock: Arc::new(clock.clone()),
-            disk: Some(Arc::new(config.disk)),
+            disk: Some(config.disk),
             workers,
             settings: config.settings,
             uploads: config.uploads,
             clients: config.clients,
             retention: Retention { delete_expired: true, slack: Duration::from_secs(60), interval: PATIENCE },
-            events: Arc::new(l1.clone()),
+            events: config.events.unwrap_or_else(|| Arc::new(l1.clone())),
             sync: SyncSettings {
                 log: l1.log(),
                 feed: FeedConfig::new(0),

@@ -537,9 +537,8 @@ async fn a_database_on_a_server_stays_within_its_size() {
 
 #[tokio::test]
 async fn a_full_disk_keeps_its_reserve() {
-    let config = Config::default();
-    let disk = config.disk.clone();
-    let member = Member::start_with(config).await;
+    let disk = FakeDisk(Arc::new(AtomicU64::new(0)));
+    let member = Member::start_with(Config { disk: Arc::new(disk.clone()), ..Config::default() }).await;
     let batch = member.world.batch(1, LARGE);
     for free in [2_000_000 - 1, 0, u64::MAX] {
         disk.0.store(free, Ordering::SeqCst);
