@@ -302,6 +302,46 @@ on_both! {
         reopened.bind_identity(&[("new", "y")]).await.unwrap();
     }
 
+    a_database_from_before_there_were_leases_gets_them(test) {
+        let former = test.open(&[NUMBERS]).await;
+        former.bind_identity(&[("registry", "0xabc")]).await.unwrap();
+        // What a program without leases left: their table is not there, nor is the migration in the books.
+        let undone = former.append(|connection| {
+            Box::pin(async move {
+                insert(connection, 7).await?;
+                for statement in ["DROP TABLE leases", "DELETE FROM _sqlx_migrations WHERE version = -1"] {
+                    sqlx::query(statement).execute(&mut *connection).await?;
+                }
+                Ok::<(), DatabaseError>(())
+            })
+        });
+        undone.await.unwrap();
+        former.close().await;
+        for token in 1..=2 {
+            let database = test.open(&[NUMBERS]).await;
+            assert_eq!(numbers(&database).await, [7]);
+            database.bind_identity(&[("registry", "0xabc")]).await.unwrap();
+            let lease = crate::Lease::acquire(&database, "signer", "somebody", Duration::from_secs(60)).await.unwrap();
+            assert_eq!(lease.token(), token);
+            lease.release().await.unwrap();
+            database.close().await;
+        }
+        // A program that does not know what a later one keeps beside its tables does not write to it.
+        let later = test.open(&[NUMBERS]).await;
+        let noted = later.append(|connection| {
+            Box::pin(async move {
+                let statement = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                                 SELECT -2, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = -1";
+                sqlx::query(statement).execute(connection).await?;
+                Ok::<(), DatabaseError>(())
+            })
+        });
+        noted.await.unwrap();
+        later.close().await;
+        let refused = Database::open(test.options(), &[NUMBERS]).await.unwrap_err();
+        assert!(matches!(refused, DatabaseError::SchemaForeign { version: -2, .. }), "{refused}");
+    }
+
     schemas_go_forward_only(test) {
         let second = Migration { version: 2, name: "second", sql: "ALTER TABLE numbers ADD COLUMN extra BIGINT" };
         test.open(&[NUMBERS]).await.close().await;

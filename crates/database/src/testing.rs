@@ -207,6 +207,8 @@ impl Drop for TestServer {
 fn start_server() -> (String, Child) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/with-postgres");
     let mut server = Command::new(&script)
+        // Whatever server others share, this one is another.
+        .env_remove(POSTGRES_URL_VARIABLE)
         .args(["sh", "-c", "echo \"$DAC_TEST_POSTGRES_URL\"; exec >/dev/null 2>&1; cat"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -220,7 +220,8 @@ pub trait Ledger: Send + Sync + 'static {
     async fn doubt(&self, digest: BatchDigest, rollup: Address) -> Result<bool, StoreError>;
 
     /// What is stored of a batch was seen to fail its check; durable on return. Where the shard is named, only that one is meant and not
-    /// one that took its place meanwhile. Returns whether that was news.
+    /// one that took its place meanwhile. It is not where the line that names it makes no sense: a sound one is then repaired for nothing.
+    /// Returns whether that was news.
     async fn mark_corrupt(&self, digest: BatchDigest, shard: Option<ShardId>) -> Result<bool, StoreError>;
 
     /// The seat's shard is none of the code: that is the outcome, for good.
