@@ -10,6 +10,7 @@ pub mod failure;
 pub mod gate;
 pub mod history;
 pub mod keys;
+pub mod later;
 pub mod liar;
 pub mod measure;
 pub mod network;
