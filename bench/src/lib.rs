@@ -1,5 +1,7 @@
 //! What the benchmarks share: repeated timing, and the figures that the report collects.
 
+pub mod allocations;
+pub mod peers;
 pub mod report;
 pub mod system;
 

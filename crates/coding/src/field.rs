@@ -76,6 +76,20 @@ pub mod gf8 {
         if a == 0 || b == 0 { 0 } else { EXP[log(a) + log(b)] }
     }
 
+    /// a².
+    pub(crate) fn square(a: u8) -> u8 {
+        static SQUARES: [u8; 256] = {
+            let mut squares = [0; 256];
+            let mut a = 1;
+            while a < 256 {
+                squares[a] = TABLES.0[2 * TABLES.1[a] as usize];
+                a += 1;
+            }
+            squares
+        };
+        SQUARES[usize::from(a)]
+    }
+
     /// The exponent e with 2^e = a, for a ≠ 0 (0 for 0).
     pub(crate) fn log(a: u8) -> usize {
         usize::from(LOG[usize::from(a)])
@@ -148,8 +162,8 @@ impl Element {
         let (mut low, mut high) = ([0; 16], [0; 16]);
         let bytes = self.to_bytes();
         for i in 0..8 {
-            low[2 * i] = gf8::mul(bytes[i], bytes[i]);
-            high[2 * i] = gf8::mul(bytes[8 + i], bytes[8 + i]);
+            low[2 * i] = gf8::square(bytes[i]);
+            high[2 * i] = gf8::square(bytes[8 + i]);
         }
         // x^16 = x^3 + 5x + 2.
         let high = Self::from_bytes(high);

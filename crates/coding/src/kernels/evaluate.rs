@@ -38,42 +38,62 @@ impl Lanes {
 /// What evaluation at one point needs, precomputed.
 pub(crate) struct Evaluator {
     alpha: Element,
-    times_alpha: Multiples,
     kernel: Kernel,
 }
 
 enum Kernel {
-    Portable(Multiples),
+    Portable {
+        times_alpha: Multiples,
+        times_gamma: Multiples,
+    },
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Avx2(evaluate_avx2::Kernel),
+    Avx2 {
+        times_alpha: Multiples,
+        kernel: evaluate_avx2::Kernel,
+    },
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     Gfni(evaluate_gfni::Kernel),
 }
 
 impl Kernel {
-    fn new(gamma: Element) -> Self {
+    fn new(alpha: Element, gamma: Element) -> Self {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
-        if let Some(kernel) = evaluate_gfni::Kernel::new(gamma) {
+        if let Some(kernel) = evaluate_gfni::Kernel::new(alpha, gamma) {
             return Self::Gfni(kernel);
         } else if let Some(kernel) = evaluate_avx2::Kernel::new(gamma) {
-            return Self::Avx2(kernel);
+            return Self::Avx2 { times_alpha: Multiples::new(alpha), kernel };
         }
-        Self::Portable(Multiples::new(gamma))
+        Self::portable(alpha, gamma)
+    }
+
+    fn portable(alpha: Element, gamma: Element) -> Self {
+        Self::Portable { times_alpha: Multiples::new(alpha), times_gamma: Multiples::new(gamma) }
+    }
+
+    /// Σ_l α^l · lane_l.
+    fn sum(&self, lanes: &Lanes) -> Element {
+        match self {
+            Self::Portable { times_alpha, .. } => sum(times_alpha, |lane| *lane_in_order(&lanes.0, lane)),
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
+            Self::Avx2 { times_alpha, .. } => sum(times_alpha, |lane| evaluate_avx2::lane(lanes, lane)),
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
+            Self::Gfni(kernel) => kernel.sum(lanes),
+        }
     }
 }
 
 impl Evaluator {
     /// At a point other than zero, which has no γ.
     pub(crate) fn new(alpha: Element) -> Self {
-        Self { alpha, times_alpha: Multiples::new(alpha), kernel: Kernel::new(gamma(alpha)) }
+        Self { alpha, kernel: Kernel::new(alpha, gamma(alpha)) }
     }
 
     /// Every lane becomes itself times γ, plus its block, group after group.
     pub(crate) fn absorb(&self, lanes: &mut Lanes, groups: &[Group]) {
         match &self.kernel {
-            Kernel::Portable(times_gamma) => absorb_portably(times_gamma, lanes, groups),
+            Kernel::Portable { times_gamma, .. } => absorb_portably(times_gamma, lanes, groups),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
-            Kernel::Avx2(kernel) => kernel.absorb(lanes, groups),
+            Kernel::Avx2 { kernel, .. } => kernel.absorb(lanes, groups),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             Kernel::Gfni(kernel) => kernel.absorb(lanes, groups),
         }
@@ -81,22 +101,17 @@ impl Evaluator {
 
     /// The value after so many groups.
     pub(crate) fn finish(&self, lanes: &Lanes, groups: u64) -> Element {
-        let sum = (0..LANES).rev().fold(Element::ZERO, |sum, lane| {
-            let lane = match &self.kernel {
-                Kernel::Portable(_) => *lane_in_order(&lanes.0, lane),
-                #[cfg(all(feature = "std", target_arch = "x86_64"))]
-                Kernel::Avx2(_) => evaluate_avx2::lane(lanes, lane),
-                #[cfg(all(feature = "std", target_arch = "x86_64"))]
-                Kernel::Gfni(_) => evaluate_gfni::lane(lanes, lane),
-            };
-            self.times_alpha.times(sum) + Element::from_bytes(lane)
-        });
-        sum * self.alpha.pow(LANES as u64 * groups.saturating_sub(1))
+        self.kernel.sum(lanes) * self.alpha.pow(LANES as u64 * groups.saturating_sub(1))
     }
 }
 
 fn gamma(alpha: Element) -> Element {
     alpha.pow(LANES as u64).inverse()
+}
+
+fn sum(times_alpha: &Multiples, lane: impl Fn(usize) -> [u8; BLOCK_BYTES]) -> Element {
+    let lanes = (0..LANES).rev().map(|index| Element::from_bytes(lane(index)));
+    lanes.fold(Element::ZERO, |sum, lane| times_alpha.times(sum) + lane)
 }
 
 fn lane_in_order(lanes: &Group, lane: usize) -> &[u8; BLOCK_BYTES] {
@@ -137,12 +152,15 @@ mod tests {
     }
 
     /// Every kernel that can run here.
-    fn kernels(gamma: Element) -> Vec<Kernel> {
-        let mut kernels = vec![Kernel::Portable(Multiples::new(gamma))];
+    fn kernels(alpha: Element) -> Vec<Kernel> {
+        let gamma = gamma(alpha);
+        let mut kernels = vec![Kernel::portable(alpha, gamma)];
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         {
-            kernels.extend(evaluate_avx2::Kernel::new(gamma).map(Kernel::Avx2));
-            kernels.extend(evaluate_gfni::Kernel::new(gamma).map(Kernel::Gfni));
+            let times_alpha = Multiples::new(alpha);
+            let avx2 = evaluate_avx2::Kernel::new(gamma);
+            kernels.extend(avx2.map(|kernel| Kernel::Avx2 { times_alpha, kernel }));
+            kernels.extend(evaluate_gfni::Kernel::new(alpha, gamma).map(Kernel::Gfni));
         }
         kernels
     }
@@ -155,8 +173,8 @@ mod tests {
             let alpha = Element::from_bytes(alpha);
             prop_assume!(alpha != Element::ZERO);
             let expected = by_powers(alpha, &groups);
-            for kernel in kernels(gamma(alpha)) {
-                let evaluator = Evaluator { alpha, times_alpha: Multiples::new(alpha), kernel };
+            for kernel in kernels(alpha) {
+                let evaluator = Evaluator { alpha, kernel };
                 let mut lanes = Lanes::new();
                 let (first, second) = groups.split_at(split.index(groups.len()));
                 evaluator.absorb(&mut lanes, first);

@@ -7,13 +7,14 @@
 
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
-    __m512i, _mm512_gf2p8affine_epi64_epi8, _mm512_loadu_si512, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_storeu_si512, _mm512_unpackhi_epi8, _mm512_unpacklo_epi8, _mm512_xor_si512,
+    __m512i, _mm512_bsrli_epi128, _mm512_cvtsi512_si32, _mm512_gf2p8affine_epi64_epi8, _mm512_loadu_si512,
+    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_unpackhi_epi8,
+    _mm512_unpacklo_epi8, _mm512_xor_si512,
 };
 
 use dac_types::limits::BLOCK_BYTES;
 
-use super::evaluate::{Group, Lanes};
+use super::evaluate::{Group, LANES, Lanes};
 use crate::field::{Element, gf8};
 
 /// Bytes of a register.
@@ -23,30 +24,66 @@ const TILE: usize = 8;
 
 /// Lanes turned round: register i holds coefficient i of all lanes.
 type Transposed = [[u8; WIDTH]; BLOCK_BYTES];
+type Registers = [__m512i; BLOCK_BYTES];
 
-/// Multiplication by γ. Exists only on processors that have what it takes.
-pub(super) struct Kernel {
-    /// One for each tile of output coefficients; in it for each input coefficient a factor for each of the tile's.
-    tiles: Box<[[[u64; TILE]; BLOCK_BYTES]; BLOCK_BYTES / TILE]>,
-}
+/// Multiplication by a fixed factor: for each tile of output coefficients, each input coefficient, one constant byte for each of
+/// the tile's, as the bits by which it multiplies.
+struct Matrix([[[u64; TILE]; BLOCK_BYTES]; BLOCK_BYTES / TILE]);
 
-impl Kernel {
-    pub(super) fn new(gamma: Element) -> Option<Self> {
-        let has_all = is_x86_feature_detected!("gfni")
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw");
-        if !has_all {
-            return None;
-        }
-        let mut tiles = Box::new([[[0; TILE]; BLOCK_BYTES]; BLOCK_BYTES / TILE]);
-        let mut column = gamma;
-        for i in 0..BLOCK_BYTES {
-            for (j, factor) in column.to_bytes().into_iter().enumerate() {
-                tiles[j / TILE][i][j % TILE] = gf8::BIT_MATRICES[usize::from(factor)];
+impl Matrix {
+    fn new(factor: Element) -> Self {
+        let mut tiles = [[[0; TILE]; BLOCK_BYTES]; BLOCK_BYTES / TILE];
+        let mut column = factor;
+        for input in 0..BLOCK_BYTES {
+            let factors = column.to_bytes().map(|byte| gf8::BIT_MATRICES[usize::from(byte)]);
+            for (tile, factors) in tiles.iter_mut().zip(factors.as_chunks().0) {
+                tile[input] = *factors;
             }
             column = column.times_x();
         }
-        Some(Self { tiles })
+        Self(tiles)
+    }
+
+    /// Adds every lane, times the factor, to the sum that stands in its place.
+    #[inline]
+    #[target_feature(enable = "gfni,avx512f,avx512bw")]
+    fn add_product(&self, sums: &mut Registers, lanes: &Registers) {
+        let (tiles, _) = sums.as_chunks_mut::<TILE>();
+        for (sums, factors) in tiles.iter_mut().zip(&self.0) {
+            for (coefficient, factors) in lanes.iter().zip(factors) {
+                for (sum, factor) in sums.iter_mut().zip(factors) {
+                    let factor = _mm512_set1_epi64(factor.cast_signed());
+                    let product = _mm512_gf2p8affine_epi64_epi8::<0>(*coefficient, factor);
+                    *sum = _mm512_xor_si512(*sum, product);
+                }
+            }
+        }
+    }
+}
+
+/// Evaluation at one point. Exists only on processors that have what it takes.
+pub(super) struct Kernel(Box<Matrices>);
+
+struct Matrices {
+    gamma: Matrix,
+    /// α^1, α^2, α^4, … α^32: by them the lanes are folded together.
+    folds: [Matrix; LANES.ilog2() as usize],
+}
+
+impl Kernel {
+    pub(super) fn new(alpha: Element, gamma: Element) -> Option<Self> {
+        let has_all = is_x86_feature_detected!("gfni")
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw");
+        has_all.then(|| {
+            let mut power = alpha;
+            let folds = core::array::from_fn(|_| {
+                let matrix = Matrix::new(power);
+                power = power.square();
+                matrix
+            });
+            Self(Box::new(Matrices { gamma: Matrix::new(gamma), folds }))
+        })
     }
 
     pub(super) fn absorb(&self, lanes: &mut Lanes, groups: &[Group]) {
@@ -58,42 +95,64 @@ impl Kernel {
 
     #[target_feature(enable = "gfni,avx512f,avx512bw")]
     fn steps(&self, lanes: &mut Transposed, groups: &[Group]) {
-        let mut registers = [_mm512_setzero_si512(); BLOCK_BYTES];
-        for (register, bytes) in registers.iter_mut().zip(lanes.iter()) {
-            *register = load(bytes);
-        }
+        let mut registers = read(lanes);
         for group in groups {
             let before = registers;
             registers = transpose(group);
-            let (tiles, _) = registers.as_chunks_mut::<TILE>();
-            for (sums, factors) in tiles.iter_mut().zip(self.tiles.iter()) {
-                for (coefficient, factors) in before.iter().zip(factors) {
-                    for (sum, factor) in sums.iter_mut().zip(factors) {
-                        let factor = _mm512_set1_epi64(factor.cast_signed());
-                        let product = _mm512_gf2p8affine_epi64_epi8::<0>(*coefficient, factor);
-                        *sum = _mm512_xor_si512(*sum, product);
-                    }
-                }
-            }
+            self.0.gamma.add_product(&mut registers, &before);
         }
         for (register, bytes) in registers.into_iter().zip(lanes) {
             store(register, bytes);
         }
     }
+
+    /// Σ_l α^l · lane_l.
+    pub(super) fn sum(&self, lanes: &Lanes) -> Element {
+        let (registers, _) = lanes.0.as_chunks::<WIDTH>();
+        let lanes: &Transposed = registers.try_into().expect("64 lanes of 16 bytes");
+        // SAFETY: a kernel exists only where `new` found these features.
+        unsafe { self.fold(lanes) }
+    }
+
+    /// Half of the lanes that are left is added to the other half, times the power of α by which they are apart, until one is
+    /// left. Lane 4r + q stands in quarter q, place r: see [`transpose`].
+    #[target_feature(enable = "gfni,avx512f,avx512bw")]
+    fn fold(&self, lanes: &Transposed) -> Element {
+        let [one, two, four, eight, sixteen, thirty_two] = &self.0.folds;
+        let mut sums = read(lanes);
+        let half = sums.map(|register| _mm512_bsrli_epi128::<8>(register));
+        thirty_two.add_product(&mut sums, &half);
+        let half = sums.map(|register| _mm512_bsrli_epi128::<4>(register));
+        sixteen.add_product(&mut sums, &half);
+        let half = sums.map(|register| _mm512_bsrli_epi128::<2>(register));
+        eight.add_product(&mut sums, &half);
+        let half = sums.map(|register| _mm512_bsrli_epi128::<1>(register));
+        four.add_product(&mut sums, &half);
+        let half = sums.map(|register| _mm512_shuffle_i32x4::<0b11_10_11_10>(register, register));
+        two.add_product(&mut sums, &half);
+        let half = sums.map(|register| _mm512_shuffle_i32x4::<0b01_01_01_01>(register, register));
+        one.add_product(&mut sums, &half);
+        let lowest = sums.map(|register| _mm512_cvtsi512_si32(register).to_le_bytes()[0]);
+        Element::from_bytes(lowest)
+    }
 }
 
-/// Where [`transpose`] puts block `lane` of a group, byte by byte.
-pub(super) fn lane(lanes: &Lanes, lane: usize) -> [u8; BLOCK_BYTES] {
-    // Block 4r + q is quarter q of register r, and stays in its quarter, in place r.
-    let (quarter, within) = (lane % 4, lane / 4);
-    core::array::from_fn(|i| lanes.0[i * WIDTH + quarter * BLOCK_BYTES + within])
+#[inline]
+#[target_feature(enable = "gfni,avx512f,avx512bw")]
+fn read(lanes: &Transposed) -> Registers {
+    let mut registers = [_mm512_setzero_si512(); BLOCK_BYTES];
+    for (register, bytes) in registers.iter_mut().zip(lanes) {
+        *register = load(bytes);
+    }
+    registers
 }
 
 /// Turns a group round. Four perfect shuffles of 16 registers rotate the eight bits of a byte's address (register,
-/// column) by four, which exchanges register and column; it happens in all quarters of the registers at once.
+/// column) by four, which exchanges register and column; it happens in all quarters of the registers at once. Block 4r + q is
+/// quarter q of register r, and stays in its quarter, in place r.
 #[inline]
 #[target_feature(enable = "gfni,avx512f,avx512bw")]
-fn transpose(group: &Group) -> [__m512i; BLOCK_BYTES] {
+fn transpose(group: &Group) -> Registers {
     let (fours, _) = group.as_chunks::<WIDTH>();
     let mut registers = [_mm512_setzero_si512(); BLOCK_BYTES];
     for (register, four) in registers.iter_mut().zip(fours) {

@@ -1,0 +1,62 @@
+//! Counts what is allocated: bytes asked for, and how many times. The benchmarks install it as their allocator.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static BYTES: AtomicU64 = AtomicU64::new(0);
+static TIMES: AtomicU64 = AtomicU64::new(0);
+
+/// The system's allocator, counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted;
+
+fn count(bytes: usize) {
+    BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
+    TIMES.fetch_add(1, Ordering::Relaxed);
+}
+
+// SAFETY: every call goes to the system's allocator with the same arguments, and what it returns is returned. Counting
+// touches two atomics and allocates nothing.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(new_size.saturating_sub(layout.size()));
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// What was allocated, freed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocations {
+    /// Bytes asked for.
+    pub bytes: u64,
+    /// Times that memory was asked for.
+    pub times: u64,
+}
+
+/// What one run of an operation allocates, on all threads. Nothing unless [`Counted`] is the allocator.
+pub fn of<T>(operation: impl FnOnce() -> T) -> (Allocations, T) {
+    let before = (BYTES.load(Ordering::Relaxed), TIMES.load(Ordering::Relaxed));
+    let result = operation();
+    let bytes = BYTES.load(Ordering::Relaxed) - before.0;
+    let times = TIMES.load(Ordering::Relaxed) - before.1;
+    (Allocations { bytes, times }, result)
+}

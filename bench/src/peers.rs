@@ -1,0 +1,53 @@
+//! Peers' own released crates, measured in the same run: programs of `bench/peers`, which are no part of the workspace.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+/// Programs that `make bench` builds.
+const PROGRAMS: [&str; 2] = ["peer-commonware-2026-5", "peer-commonware-newest"];
+
+/// Times of one scheme, in milliseconds of the fastest run, on one thread.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct PeerTimes {
+    /// Its name and release.
+    pub scheme: String,
+    /// Payload to shards and commitment.
+    pub encode_ms: f64,
+    /// A member's check of its shard.
+    pub check_ms: f64,
+    /// From the last k shards.
+    pub decode_ms: f64,
+}
+
+/// What every peer that is built takes for this. Those that are not built are left out, and said so.
+///
+/// # Panics
+///
+/// If a peer's program fails: then there is nothing to compare with.
+pub fn measure(n: u16, k: u16, bytes: usize, runs: usize) -> Vec<PeerTimes> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/release");
+    PROGRAMS
+        .into_iter()
+        .filter_map(|name| {
+            let program = folder.join(name);
+            if !program.exists() {
+                eprintln!("{name} is not built, `make bench` builds it: measured without it");
+                return None;
+            }
+            let arguments = [usize::from(n), usize::from(k), bytes, runs].map(|number| number.to_string());
+            let output = Command::new(program).args(arguments).output().expect("the program runs");
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+            let text = String::from_utf8(output.stdout).expect("text");
+            let release = name.trim_start_matches("peer-commonware-").replace("2026-5", "2026.5.0");
+            Some(text.lines().map(|line| named(line, &release)).collect::<Vec<_>>())
+        })
+        .flatten()
+        .collect()
+}
+
+fn named(line: &str, release: &str) -> PeerTimes {
+    let times: PeerTimes = serde_json::from_str(line).expect("one object a line");
+    PeerTimes { scheme: format!("commonware-coding {release}, {}", times.scheme), ..times }
+}
