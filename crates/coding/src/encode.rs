@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::binding::payload_hash;
 use crate::code::Interpolation;
-use crate::fingerprint::{Points, fingerprint, fingerprints_hash, payload_fingerprint_of_rows};
+use crate::fingerprint::{Points, fingerprints_hash, fingerprints_of_rows, payload_fingerprint_of_rows};
 use crate::kernels::combine::Combiner;
 use crate::merkle::{ShardTree, shard_root};
 use crate::record::CheckedRecord;
@@ -206,7 +206,10 @@ pub fn encode_on(
     let shard_hashes = trees.iter().map(ShardTree::root).collect();
     let commitment = Commitment::new(geometry, payload_length, batch_hash, shard_hashes, |points| {
         let work = rows.chunks(rows.len().div_ceil(parts)).collect();
-        on_threads(work, |rows| fingerprint_rows(points, rows)).concat()
+        on_threads(work, |rows: &[Bytes]| {
+            fingerprints_of_rows(points, shard_length, rows.iter().map(|row| &**row))
+        })
+        .concat()
     })?;
     Ok(EncodedBatch { geometry, shard_length, rows, parity: parity.into(), trees, commitment })
 }
@@ -311,10 +314,6 @@ impl<'a> Stripes<'a> {
     }
 }
 
-fn fingerprint_rows(points: &Points, rows: &[Bytes]) -> Vec<u8> {
-    rows.iter().flat_map(|row| fingerprint(points, row).as_bytes().to_vec()).collect()
-}
-
 /// Length and, for the checked kinds, hash.
 fn check_length_and_hash(record: &CheckedRecord, payload: &[u8]) -> Result<(), PayloadError> {
     let header = record.header();
@@ -383,7 +382,7 @@ pub fn check_payload_for_seat(
     let shard_hashes = trees.iter().map(ShardTree::root).collect();
     let commitment =
         Commitment::new(geometry, header.payload_length, header.batch_hash, shard_hashes, |points| {
-            fingerprint_rows(points, &rows)
+            fingerprints_of_rows(points, shard_length, rows.iter().map(|row| &**row))
         })?;
     check_commitment(record, &commitment)?;
     // A data row is copied, so that one shard does not keep the payload in memory.

@@ -178,7 +178,7 @@ impl Fingerprinter {
             if point.alpha == Element::ZERO {
                 lowest_block
             } else {
-                point.evaluator.finish(lanes, self.groups)
+                point.evaluator.finish(lanes, point.evaluator.power(self.groups))
             }
         }))
     }
@@ -195,6 +195,41 @@ pub fn fingerprint(points: &Points, bytes: &[u8]) -> Fingerprint {
     let mut fingerprinter = Fingerprinter::new(points);
     fingerprinter.update(bytes);
     fingerprinter.finish()
+}
+
+/// The fingerprints of rows of one length, one after the other: as [`fingerprint`] of each, with what all rows share done once.
+#[cfg(feature = "reed-solomon")]
+pub(crate) fn fingerprints_of_rows<'a>(
+    points: &Points,
+    row_bytes: usize,
+    rows: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) -> Vec<u8> {
+    let groups = row_bytes.div_ceil(GROUP_BYTES) as u64;
+    let mut fingerprints = vec![0; rows.len() * points.count() * BLOCK_BYTES];
+    let mut lanes = Lanes::new();
+    for (j, Point { alpha, evaluator }) in points.points.iter().enumerate() {
+        let power = evaluator.power(groups);
+        let places = fingerprints.as_chunks_mut::<BLOCK_BYTES>().0.iter_mut().skip(j).step_by(points.count());
+        for (place, row) in places.zip(rows.clone()) {
+            debug_assert_eq!(row.len(), row_bytes);
+            // A hash gives this point once in 2^128 batches; the evaluator divides by it.
+            if *alpha == Element::ZERO {
+                place.copy_from_slice(&row[..BLOCK_BYTES]);
+                continue;
+            }
+            lanes.clear();
+            let (whole, rest) = row.as_chunks();
+            evaluator.absorb(&mut lanes, whole);
+            if !rest.is_empty() {
+                // Zeros above the highest block add nothing.
+                let mut last = [0; GROUP_BYTES];
+                last[..rest.len()].copy_from_slice(rest);
+                evaluator.absorb(&mut lanes, &[last]);
+            }
+            *place = evaluator.finish(&lanes, power).to_bytes();
+        }
+    }
+    fingerprints
 }
 
 /// payloadFingerprint from the payload itself: what a validity proof shows.
@@ -298,6 +333,22 @@ mod tests {
             points_seed(B256::ZERO, B256::ZERO, 1, geometry(7, 4)),
         ] {
             assert_ne!(base, other);
+        }
+    }
+
+    #[cfg(feature = "reed-solomon")]
+    #[test]
+    fn rows_together_have_the_fingerprints_of_each() {
+        let drawn = points(191);
+        let with_zero = Points { points: [Point::new(Element::ZERO), Point::new(Element::ONE)].into() };
+        for (row_bytes, points) in [16, 1008, GROUP_BYTES, 5 * GROUP_BYTES + 48]
+            .into_iter()
+            .flat_map(|row_bytes| [(row_bytes, &drawn), (row_bytes, &with_zero)])
+        {
+            let bytes: Vec<u8> = (0..3 * row_bytes).map(|i| (i * i / 7).to_le_bytes()[0]).collect();
+            let rows = bytes.chunks_exact(row_bytes);
+            let each = rows.clone().flat_map(|row| fingerprint(points, row).as_bytes().to_vec());
+            assert_eq!(fingerprints_of_rows(points, row_bytes, rows.clone()), each.collect::<Vec<_>>());
         }
     }
 

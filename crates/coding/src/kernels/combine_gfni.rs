@@ -100,7 +100,12 @@ fn first(length: usize) -> __mmask64 {
 fn load(bytes: &[u8]) -> [__m512i; REGISTERS] {
     let (low, high) = bytes.split_at(bytes.len().min(WIDTH));
     // SAFETY: what the masks leave out is not read, and they leave out what lies beyond the slices.
-    [low, high].map(|part| unsafe { _mm512_maskz_loadu_epi8(first(part.len()), part.as_ptr().cast()) })
+    unsafe {
+        [
+            _mm512_maskz_loadu_epi8(first(low.len()), low.as_ptr().cast()),
+            _mm512_maskz_loadu_epi8(first(high.len()), high.as_ptr().cast()),
+        ]
+    }
 }
 
 #[inline]

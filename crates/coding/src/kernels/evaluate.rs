@@ -33,6 +33,11 @@ impl Lanes {
     pub(crate) fn new() -> Self {
         Self(Box::new([0; GROUP_BYTES]))
     }
+
+    /// Nothing absorbed again.
+    pub(crate) fn clear(&mut self) {
+        self.0.fill(0);
+    }
 }
 
 /// What evaluation at one point needs, precomputed.
@@ -99,9 +104,14 @@ impl Evaluator {
         }
     }
 
-    /// The value after so many groups.
-    pub(crate) fn finish(&self, lanes: &Lanes, groups: u64) -> Element {
-        self.kernel.sum(lanes) * self.alpha.pow(LANES as u64 * groups.saturating_sub(1))
+    /// The value of what the lanes absorbed, given the [`Self::power`] of how many groups that were.
+    pub(crate) fn finish(&self, lanes: &Lanes, power: Element) -> Element {
+        self.kernel.sum(lanes) * power
+    }
+
+    /// What puts lanes that absorbed so many groups in their place.
+    pub(crate) fn power(&self, groups: u64) -> Element {
+        self.alpha.pow(LANES as u64 * groups.saturating_sub(1))
     }
 }
 
@@ -179,7 +189,8 @@ mod tests {
                 let (first, second) = groups.split_at(split.index(groups.len()));
                 evaluator.absorb(&mut lanes, first);
                 evaluator.absorb(&mut lanes, second);
-                prop_assert_eq!(evaluator.finish(&lanes, groups.len() as u64), expected);
+                let power = evaluator.power(groups.len() as u64);
+                prop_assert_eq!(evaluator.finish(&lanes, power), expected);
             }
         }
     }
@@ -187,6 +198,6 @@ mod tests {
     #[test]
     fn nothing_is_zero() {
         let evaluator = Evaluator::new(Element::from_bytes([9; 16]));
-        assert_eq!(evaluator.finish(&Lanes::new(), 0), Element::ZERO);
+        assert_eq!(evaluator.finish(&Lanes::new(), evaluator.power(0)), Element::ZERO);
     }
 }

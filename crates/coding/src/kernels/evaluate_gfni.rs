@@ -120,21 +120,47 @@ impl Kernel {
     fn fold(&self, lanes: &Transposed) -> Element {
         let [one, two, four, eight, sixteen, thirty_two] = &self.0.folds;
         let mut sums = read(lanes);
-        let half = sums.map(|register| _mm512_bsrli_epi128::<8>(register));
+        let half = shifted::<8>(&sums);
         thirty_two.add_product(&mut sums, &half);
-        let half = sums.map(|register| _mm512_bsrli_epi128::<4>(register));
+        let half = shifted::<4>(&sums);
         sixteen.add_product(&mut sums, &half);
-        let half = sums.map(|register| _mm512_bsrli_epi128::<2>(register));
+        let half = shifted::<2>(&sums);
         eight.add_product(&mut sums, &half);
-        let half = sums.map(|register| _mm512_bsrli_epi128::<1>(register));
+        let half = shifted::<1>(&sums);
         four.add_product(&mut sums, &half);
-        let half = sums.map(|register| _mm512_shuffle_i32x4::<0b11_10_11_10>(register, register));
+        let half = quarters::<0b11_10_11_10>(&sums);
         two.add_product(&mut sums, &half);
-        let half = sums.map(|register| _mm512_shuffle_i32x4::<0b01_01_01_01>(register, register));
+        let half = quarters::<0b01_01_01_01>(&sums);
         one.add_product(&mut sums, &half);
-        let lowest = sums.map(|register| _mm512_cvtsi512_si32(register).to_le_bytes()[0]);
+        let mut lowest = [0; BLOCK_BYTES];
+        for (byte, register) in lowest.iter_mut().zip(sums) {
+            *byte = _mm512_cvtsi512_si32(register).to_le_bytes()[0];
+        }
         Element::from_bytes(lowest)
     }
+}
+
+/// What stands so many places further on in each quarter. In loops here, not by closures: those are compiled without the
+/// processor's features unless they happen to be inlined.
+#[inline]
+#[target_feature(enable = "gfni,avx512f,avx512bw")]
+fn shifted<const PLACES: i32>(registers: &Registers) -> Registers {
+    let mut shifted = *registers;
+    for register in &mut shifted {
+        *register = _mm512_bsrli_epi128::<PLACES>(*register);
+    }
+    shifted
+}
+
+/// Quarters in another order.
+#[inline]
+#[target_feature(enable = "gfni,avx512f,avx512bw")]
+fn quarters<const ORDER: i32>(registers: &Registers) -> Registers {
+    let mut moved = *registers;
+    for register in &mut moved {
+        *register = _mm512_shuffle_i32x4::<ORDER>(*register, *register);
+    }
+    moved
 }
 
 #[inline]

@@ -4,7 +4,7 @@
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_loadu_si512, _mm512_ror_epi32, _mm512_set_epi8, _mm512_set1_epi32,
-    _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_storeu_si512,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_storeu_si512,
     _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
     _mm512_unpacklo_epi64,
 };
@@ -37,10 +37,16 @@ impl Kernel {
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn hash(messages: &[Message<'_>; LANES]) -> [[u8; 32]; LANES] {
-    #[allow(clippy::cast_possible_wrap)] // The same bits.
-    let mut state = INITIAL_STATE.map(|word| _mm512_set1_epi32(word as i32));
-    for block in 0..messages[0].blocks() {
-        let blocks = core::array::from_fn(|lane| load(messages[lane].block(block)));
+    // Loops, not closures: those are compiled without the processor's features unless they happen to be inlined.
+    let mut state = [_mm512_setzero_si512(); 8];
+    for (state, word) in state.iter_mut().zip(INITIAL_STATE) {
+        *state = _mm512_set1_epi32(word.cast_signed());
+    }
+    for index in 0..messages[0].blocks() {
+        let mut blocks = [_mm512_setzero_si512(); LANES];
+        for (block, message) in blocks.iter_mut().zip(messages) {
+            *block = load(message.block(index));
+        }
         compress(&mut state, columns(blocks));
     }
     let mut words = [[0_u32; LANES]; 8];
@@ -68,8 +74,7 @@ fn compress(state: &mut [__m512i; 8], mut schedule: [__m512i; 16]) {
                 let s1 = xor3(ror::<17>(w14), ror::<19>(w14), _mm512_srli_epi32::<10>(w14));
                 schedule[i] = add(add(schedule[i], s0), add(schedule[(i + 9) % 16], s1));
             }
-            #[allow(clippy::cast_possible_wrap)] // The same bits.
-            let constant = _mm512_set1_epi32(*constant as i32);
+            let constant = _mm512_set1_epi32(constant.cast_signed());
             let sum1 = xor3(ror::<6>(e), ror::<11>(e), ror::<25>(e));
             let choice = _mm512_ternarylogic_epi32::<CHOOSE>(e, f, g);
             let t1 = add(add(add(h, constant), schedule[i]), add(sum1, choice));
@@ -112,7 +117,10 @@ fn columns(blocks: [__m512i; LANES]) -> [__m512i; 16] {
         words[12 + i] = _mm512_shuffle_i32x4::<0b11_01_11_01>(high_ab, high_cd);
     }
     let swap = byte_swap();
-    words.map(|word| _mm512_shuffle_epi8(word, swap))
+    for word in &mut words {
+        *word = _mm512_shuffle_epi8(*word, swap);
+    }
+    words
 }
 
 /// The bytes of each word in reverse.

@@ -5,8 +5,8 @@
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_blend_epi16, _mm_loadu_si128, _mm_set_epi64x,
-    _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
-    _mm_storeu_si128,
+    _mm_setzero_si128, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8,
+    _mm_shuffle_epi32, _mm_storeu_si128,
 };
 
 use super::hash::{BLOCK_BYTES, INITIAL_STATE, Message, ROUND_CONSTANTS};
@@ -41,28 +41,31 @@ fn hash(messages: &[Message<'_>; LANES]) -> [[u8; 32]; LANES] {
     let (halves, _) = INITIAL_STATE.as_chunks::<4>();
     let initial = pack(load_words(&halves[0]), load_words(&halves[1]));
     let mut states = [initial; LANES];
-    for block in 0..messages[0].blocks() {
-        let blocks = core::array::from_fn(|lane| messages[lane].block(block));
-        compress(&mut states, blocks);
+    let [first, second] = messages;
+    for index in 0..first.blocks() {
+        compress(&mut states, [first.block(index), second.block(index)]);
     }
-    states.map(|state| {
-        let mut hash = [0; 32];
+    let mut hashes = [[0; 32]; LANES];
+    for (hash, state) in hashes.iter_mut().zip(states) {
         let (halves, _) = hash.as_chunks_mut::<16>();
         for (half, words) in halves.iter_mut().zip(unpack(state)) {
             store(_mm_shuffle_epi8(words, byte_swap()), half);
         }
-        hash
-    })
+    }
+    hashes
 }
 
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn compress(states: &mut [State; LANES], blocks: [&[u8; BLOCK_BYTES]; LANES]) {
     let before = *states;
-    let mut schedules = blocks.map(|block| {
-        let (quarters, _) = block.as_chunks::<16>();
-        core::array::from_fn::<_, 4, _>(|i| _mm_shuffle_epi8(load(&quarters[i]), byte_swap()))
-    });
+    // Loops, not closures: those are compiled without the processor's features unless they happen to be inlined.
+    let mut schedules = [[_mm_setzero_si128(); 4]; LANES];
+    for (schedule, block) in schedules.iter_mut().zip(blocks) {
+        for (words, quarter) in schedule.iter_mut().zip(block.as_chunks().0) {
+            *words = _mm_shuffle_epi8(load(quarter), byte_swap());
+        }
+    }
     let (constants, _) = ROUND_CONSTANTS.as_chunks::<4>();
     for (four, constants) in constants.iter().enumerate() {
         let constants = load_words(constants);
