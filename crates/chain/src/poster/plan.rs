@@ -204,6 +204,7 @@ pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation) -> 
     let mut planner = Planner { config, state: state.clone(), seen, plan: Plan::default() };
     planner.settle_included();
     planner.settle_verdicts();
+    planner.forget_unreachable();
     planner.replace_stuck();
     planner.fill_gaps();
     planner.start_waiting();
@@ -320,6 +321,37 @@ impl Planner<'_> {
         }
     }
 
+    /// Nonces from here on are too far from the next one to be ours by right: at most a window of them is under way.
+    fn reach(&self) -> u64 {
+        self.seen.nonce.saturating_add(2 * self.config.window as u64)
+    }
+
+    /// Slots beyond reach were given out on the word of an endpoint that told a false nonce. Filling all that lies before them
+    /// could cost anything, so after some patience, should it be now that the nonce is false, they are let go. A transaction of
+    /// theirs that is included after all is one we know nothing of, and records what the log takes once.
+    fn forget_unreachable(&mut self) {
+        let (reach, head) = (self.reach(), self.seen.head.block.number);
+        let patience = self.config.bump_after_blocks;
+        let is_due = |slot: &NonceSlot| {
+            slot.variants.last().is_none_or(|last| last.signed_at_block.saturating_add(patience) <= head)
+        };
+        let beyond: Vec<u64> = self
+            .state
+            .slots
+            .range(reach..)
+            .filter(|(_, slot)| is_due(slot) && self.receipt(slot).is_none())
+            .map(|(nonce, _)| *nonce)
+            .collect();
+        for nonce in beyond {
+            self.change(Change::ForgetSlot { nonce });
+        }
+    }
+
+    /// The highest nonce that is under way and within reach.
+    fn highest(&self) -> Option<u64> {
+        self.state.slots.range(..self.reach()).next_back().map(|(nonce, _)| *nonce)
+    }
+
     /// Only the next nonce can be stuck; the others wait for it, whatever they pay.
     fn replace_stuck(&mut self) {
         let Some(slot) = self.state.slots.get(&self.seen.nonce).cloned() else { return };
@@ -353,9 +385,9 @@ impl Planner<'_> {
     }
 
     /// A nonce below one under way that nobody holds would hold up all after it. It can only come of a
-    /// reorganisation deeper than what was called confirmed.
+    /// reorganisation deeper than what was called confirmed, or of a false nonce; the window bounds what it can cost.
     fn fill_gaps(&mut self) {
-        let Some(highest) = self.state.slots.keys().next_back().copied() else { return };
+        let Some(highest) = self.highest() else { return };
         let gaps: Vec<u64> = (self.seen.nonce..highest)
             .take(self.config.window)
             .filter(|nonce| !self.state.slots.contains_key(nonce))
@@ -372,14 +404,13 @@ impl Planner<'_> {
         let new =
             self.plan.orders.iter().filter(|order| !self.state.slots.contains_key(&order.nonce)).count();
         let mut free = self.config.window.saturating_sub(self.state.slots.len() + new);
-        let highest = self.state.slots.keys().next_back();
-        let mut nonce = highest.map_or(0, |highest| highest + 1).max(self.seen.nonce);
+        let mut nonce = self.highest().map_or(0, |highest| highest + 1).max(self.seen.nonce);
         let mut waiting: Vec<_> = self.state.waiting().cloned().collect();
         // Rollups stop where coverage runs short: a renewal does not wait behind whatever came before it.
         waiting.sort_by_key(|posting| !matches!(posting.task, Task::Renew { .. }));
         for posting in waiting {
             let Some(Verdict::Recordable { gas }) = self.seen.verdicts.get(&posting.digest) else { continue };
-            if free == 0 {
+            if free == 0 || nonce >= self.reach() {
                 return;
             }
             let Some(fees) = self.initial_fees() else { return };

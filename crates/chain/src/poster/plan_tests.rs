@@ -46,6 +46,8 @@ struct Chain {
     base_fee: u128,
     /// The dearest transaction of every nonce that was handed over.
     pool: BTreeMap<u64, (SentVariant, Option<PostingDigest>)>,
+    /// What the endpoint says of the account instead of the truth.
+    false_nonce: Option<u64>,
 }
 
 impl Chain {
@@ -142,8 +144,8 @@ impl Chain {
         Observation {
             head: Head { block: self.block(height), base_fee: self.base_fee },
             confirmed: self.block(confirmed),
-            nonce: self.nonce_at(height),
-            confirmed_nonce: self.nonce_at(confirmed),
+            nonce: self.false_nonce.unwrap_or(self.nonce_at(height)),
+            confirmed_nonce: self.false_nonce.unwrap_or(self.nonce_at(confirmed)),
             priority_fee: 1,
             receipts,
             verdicts,
@@ -274,6 +276,7 @@ enum Event {
     Reorganise(usize),
     ForgetPool,
     BaseFee(u128),
+    FalseNonce(Option<u64>),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -288,6 +291,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1usize..6).prop_map(Event::Reorganise),
         1 => Just(Event::ForgetPool),
         2 => prop_oneof![Just(5), Just(100), Just(900), Just(20_000)].prop_map(Event::BaseFee),
+        1 => prop_oneof![0..12u64, Just(1_000), Just(u64::MAX - 3), Just(u64::MAX)]
+            .prop_map(|nonce| Event::FalseNonce(Some(nonce))),
+        2 => Just(Event::FalseNonce(None)),
     ]
 }
 
@@ -313,8 +319,10 @@ proptest! {
                 }
                 Event::ForgetPool => world.chain.pool.clear(),
                 Event::BaseFee(fee) => world.chain.base_fee = fee,
+                Event::FalseNonce(nonce) => world.chain.false_nonce = nonce,
             }
         }
+        world.chain.false_nonce = None;
         let wanted: BTreeSet<_> =
             world.outcomes.keys().copied().chain(world.store.postings.values().map(|posting| posting.digest)).collect();
         world.calm_down();
@@ -346,6 +354,26 @@ proptest! {
         world.enqueue(100);
         world.calm_down();
         prop_assert!(world.chain.is_recorded_at(digest(100), world.chain.blocks.len()));
+    }
+}
+
+/// Orders that were sent on an endpoint's word alone are let go, at no cost but those of the window.
+#[test]
+fn a_false_nonce_costs_no_more_than_a_window() {
+    for claimed in [4, 100, u64::MAX - 1, u64::MAX] {
+        let mut world = World::new(2);
+        for number in 1..=9 {
+            world.enqueue(number);
+        }
+        world.chain.false_nonce = Some(claimed);
+        world.round(Until::Sent);
+        world.chain.mine(9);
+        world.chain.false_nonce = None;
+        world.calm_down();
+        let height = world.chain.blocks.len();
+        assert!((1..=9).all(|number| world.chain.is_recorded_at(digest(number), height)), "{claimed}");
+        let spent = world.chain.blocks.iter().map(|block| block.transactions.len()).sum::<usize>();
+        assert!(spent <= 9 + 2 * WINDOW, "{claimed}: {spent} transactions for nine certificates");
     }
 }
 
