@@ -36,8 +36,10 @@ test-rust: setup build
 	@tools/test-prerequisites
 	tools/with-postgres $(CARGO) test --locked --workspace
 
-# The tests that break things, by the names of their files.
-FAULT_TESTS := kills histories storage weather dispersers byzantine
+# The tests that break things and write lines for the report: whole files of tests/, and elsewhere by their names.
+FAULT_TESTS := kills histories storage weather dispersers byzantine runbook renewals
+FAULT_UNITS := database_tests:: store::tests:: tests::repair:: tests::renewal:: tests::retrieval:: tests::lifecycle:: cancelled \
+	sharing:: renewing:: members_live_through is_found
 # Lines of what they measure, the simulation's summaries, the report.
 RELIABILITY_DIR := $(CURDIR)/target/reliability
 # `make reliability RELIABILITY=long` tries everything ten times as often, and many more seeds of the simulation.
@@ -52,16 +54,24 @@ SEEDS_OF_16 ?= 900
 SEEDS_OF_64 ?= 100
 endif
 
+# What fails stops nothing: the report tells of it, and only then the command fails.
 reliability: setup build ## break everything, count, and write docs/reliability.md's table; RELIABILITY=long for hours of it
 	rm -rf $(RELIABILITY_DIR)
-	DAC_RELIABILITY_DIR=$(RELIABILITY_DIR) DAC_RELIABILITY_SCALE=$(RELIABILITY_SCALE) \
-		tools/with-postgres $(CARGO) test --locked --workspace $(FAULT_TESTS:%=--test %) -- --nocapture
-	@$(MAKE) --no-print-directory simulation reliability-report
+	failed=; export DAC_RELIABILITY_DIR=$(RELIABILITY_DIR) DAC_RELIABILITY_SCALE=$(RELIABILITY_SCALE); \
+	tools/with-postgres bash -c 'failed=0; \
+		$(CARGO) test --locked --workspace --no-fail-fast $(FAULT_TESTS:%=--test %) -- --nocapture || failed=1; \
+		$(CARGO) test --locked --workspace --no-fail-fast --lib --test service --test seeds -- $(FAULT_UNITS) || failed=1; \
+		exit $$failed' || failed="$$failed tests"; \
+	$(MAKE) --no-print-directory simulation || failed="$$failed simulation"; \
+	$(MAKE) --no-print-directory reliability-report || failed="$$failed report"; \
+	if [ -n "$$failed" ]; then echo "make reliability: failed:$$failed" >&2; exit 1; fi
 
 simulation: build ## the deterministic simulation: 900 seeds of 16 members, 100 of 64
 	@mkdir -p $(RELIABILITY_DIR)
-	target/debug/dac-simulation --seeds $(SEEDS_OF_16) --n 16 --json >$(RELIABILITY_DIR)/simulation-16.json
-	target/debug/dac-simulation --seeds $(SEEDS_OF_64) --n 64 --json >$(RELIABILITY_DIR)/simulation-64.json
+	failed=0; for run in "16 $(SEEDS_OF_16)" "64 $(SEEDS_OF_64)"; do \
+		read -r n seeds <<<"$$run"; \
+		target/debug/dac-simulation --seeds $$seeds --n $$n --json >$(RELIABILITY_DIR)/simulation-$$n.json || failed=1; \
+	done; exit $$failed
 
 # With REPORT_OPTIONS=--check the document stays as it is, and its table must be of the same promises and tests.
 reliability-report:

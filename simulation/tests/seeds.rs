@@ -24,12 +24,16 @@ fn all_is_well_and_the_same_again(n: u16, seeds: std::ops::RangeInclusive<u64>) 
 
 #[test]
 fn sixteen_members_live_through_seeds_and_each_is_the_same_again() {
-    all_is_well_and_the_same_again(16, 1..=6);
+    let seeds = 6 * dac_measure::scale();
+    let _counted = dac_measure::counted!(SameTrace, seeds);
+    all_is_well_and_the_same_again(16, 1..=seeds);
 }
 
 #[test]
 fn sixty_four_members_live_through_seeds_and_each_is_the_same_again() {
-    all_is_well_and_the_same_again(64, 1..=2);
+    let seeds = 2 * dac_measure::scale();
+    let _counted = dac_measure::counted!(SameTrace, seeds);
+    all_is_well_and_the_same_again(64, 1..=seeds);
 }
 
 #[test]
@@ -45,10 +49,12 @@ fn is_found(flaw: &str, breach: &str) {
 
 #[test]
 fn a_store_that_forgets_its_last_commit_is_found() {
+    let _counted = dac_measure::counted!(SameTrace, 1);
     is_found("forgets-last-commit", "was killed and lacks");
 }
 
 #[test]
 fn a_store_that_answers_before_it_commits_is_found() {
+    let _counted = dac_measure::counted!(SameTrace, 1);
     is_found("answers-before-commit", "before it was stored");
 }

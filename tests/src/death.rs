@@ -30,6 +30,12 @@ pub fn points(program: &str, passed: &[Passed]) -> Vec<FailPoint> {
 
 /// Starts a service, which must not be running, so that it dies at this pass of a fail point, and waits for that.
 pub async fn dies_at(service: &mut Service, name: &str, pass: u64) -> Result<()> {
+    launch_to_die(service, name, pass).await?;
+    died_at(service, name, pass).await
+}
+
+/// Starts a service so that it will die at this pass of a fail point; it may have when this returns.
+pub async fn launch_to_die(service: &mut Service, name: &str, pass: u64) -> Result<()> {
     service.set_environment(&[("DAC_FAILPOINT", format!("{name}={pass}"))]);
     service.launch()?;
     if let Err(failure) = service.await_ready().await
@@ -37,6 +43,11 @@ pub async fn dies_at(service: &mut Service, name: &str, pass: u64) -> Result<()>
     {
         return Err(failure);
     }
+    Ok(())
+}
+
+/// Waits for the death that [`launch_to_die`] set up.
+pub async fn died_at(service: &mut Service, name: &str, pass: u64) -> Result<()> {
     let what = format!("{} to die at {name}", service.name());
     let process = service.process()?;
     let status = wait::until(&what, wait::LIMIT, async || process.exited()).await;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,6 +88,8 @@ pub struct Plan {
     pub aggregator: toml::Table,
     /// Clients reach processes without gates: for measurements.
     pub is_bare: bool,
+    /// Aggregator processes beside the first one, over its database.
+    pub more_aggregators: usize,
 }
 
 impl Plan {
@@ -105,16 +108,17 @@ impl Plan {
         configuration::change(config, &changes.collect())
     }
 
-    async fn database(&self, backend: Backend, name: &str) -> Result<TestDatabase> {
-        match (backend, &self.postgres, &self.folder) {
-            (Backend::Postgres, Some(server), _) => Ok(TestDatabase::postgres_at(server.clone()).await),
+    async fn database(&self, backend: Backend, name: &str) -> Result<Arc<TestDatabase>> {
+        let database = match (backend, &self.postgres, &self.folder) {
+            (Backend::Postgres, Some(server), _) => TestDatabase::postgres_at(server.clone()).await,
             (Backend::Sqlite, _, Some(folder)) => {
                 let folder = folder.join(name);
                 fs::create_dir_all(&folder).context(folder.display())?;
-                Ok(TestDatabase::sqlite_in(&folder))
+                TestDatabase::sqlite_in(&folder)
             }
-            (backend, _, _) => Ok(TestDatabase::new(backend).await),
-        }
+            (backend, _, _) => TestDatabase::new(backend).await,
+        };
+        Ok(Arc::new(database))
     }
 }
 
@@ -126,7 +130,8 @@ pub struct Service {
     config: PathBuf,
     process: Option<Process>,
     gates: Vec<(&'static str, Gate)>,
-    database: TestDatabase,
+    /// Shared by those who share it.
+    database: Arc<TestDatabase>,
     environment: Vec<(&'static str, String)>,
     file_bytes_max: Option<u64>,
 }
@@ -315,6 +320,8 @@ impl Member {
 pub struct Network {
     /// The aggregator.
     pub aggregator: Service,
+    /// Its other processes, over the same database.
+    pub more_aggregators: Vec<Service>,
     /// The members, in seat order.
     pub members: Vec<Member>,
     /// The chain as the processes reach it.
@@ -346,8 +353,28 @@ impl Network {
         for member in &mut this.members {
             member.service.start().await?;
         }
-        this.aggregator.start().await?;
+        for service in this.aggregators_mut() {
+            service.start().await?;
+        }
         Ok(this)
+    }
+
+    /// All processes of the aggregator.
+    pub fn aggregators_mut(&mut self) -> impl Iterator<Item = &mut Service> {
+        std::iter::once(&mut self.aggregator).chain(&mut self.more_aggregators)
+    }
+
+    /// Channels to all processes of the aggregator.
+    pub fn apis(&self) -> Result<Vec<Channel>> {
+        let services = std::iter::once(&self.aggregator).chain(&self.more_aggregators);
+        services.map(|service| service.channel(configuration::API)).collect()
+    }
+
+    /// One more rollup that the registry admits, with a poster of its own.
+    pub async fn admit(&self, address: Address) -> Rollup {
+        let poster = PrivateKeySigner::random();
+        self.committee.admit(&self.anvil, address, poster.address()).await;
+        Rollup { address, poster, ..self.rollup.clone() }
     }
 
     /// The same, with no process started but the chain.
@@ -408,34 +435,39 @@ impl Network {
             };
             members.push(Member { seat, service });
         }
-        let gates = vec![(configuration::API, plan.gate().await?)];
-        let name = "aggregator".to_owned();
-        let aggregator_folder = folder.path().join(&name);
-        let database = plan.database(shape.backend, &name).await?;
-        let key = keys::ethereum(&aggregator_folder, &disperser)?;
-        let config = configuration::write_aggregator(
-            &aggregator_folder,
-            &facts,
-            database.options(),
-            &key,
-            shape.confirmations,
-            &tls.aggregator,
-            &tls.towards_members,
-        )?;
-        plan.listen(&config, &gates)?;
-        configuration::change(&config, &plan.aggregator)?;
-        let aggregator = Service {
-            name,
-            program: program("dac-aggregator")?,
-            folder: aggregator_folder,
-            config,
-            process: None,
-            gates,
-            database,
-            environment: Vec::new(),
-            file_bytes_max: None,
-        };
-        Ok(Self { aggregator, members, l1, committee, anvil, rollup, shape, folder })
+        let database = plan.database(shape.backend, "aggregator").await?;
+        let mut aggregators = Vec::new();
+        for place in 0..=plan.more_aggregators {
+            let name = if place == 0 { "aggregator".to_owned() } else { format!("aggregator-{place}") };
+            let folder = folder.path().join(&name);
+            let key = keys::ethereum(&folder, &disperser)?;
+            let config = configuration::write_aggregator(
+                &folder,
+                &facts,
+                database.options(),
+                &key,
+                shape.confirmations,
+                &tls.aggregator,
+                &tls.towards_members,
+            )?;
+            let gates = vec![(configuration::API, plan.gate().await?)];
+            plan.listen(&config, &gates)?;
+            configuration::change(&config, &plan.aggregator)?;
+            aggregators.push(Service {
+                name,
+                program: program("dac-aggregator")?,
+                folder,
+                config,
+                process: None,
+                gates,
+                database: Arc::clone(&database),
+                environment: Vec::new(),
+                file_bytes_max: None,
+            });
+        }
+        let aggregator = aggregators.remove(0);
+        let more_aggregators = aggregators;
+        Ok(Self { aggregator, more_aggregators, members, l1, committee, anvil, rollup, shape, folder })
     }
 
     /// Its shape.
@@ -499,7 +531,8 @@ impl Network {
     pub async fn revive(&mut self) -> Result<u64> {
         let mut revived = 0;
         let services = self.members.iter_mut().map(|member| &mut member.service);
-        for service in services.chain([&mut self.aggregator]) {
+        let services = services.chain([&mut self.aggregator]).chain(&mut self.more_aggregators);
+        for service in services {
             service.set_environment(&[]);
             if !service.is_running() {
                 service.start_until_it_stays().await?;

@@ -16,7 +16,6 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::configuration;
 use crate::failure::{Context, Failure, Result};
 use crate::network::Network;
 use crate::rollup::{self, Rollup};
@@ -98,17 +97,20 @@ pub struct Traffic {
 impl Traffic {
     /// Begins with this number.
     pub fn start(network: &Network, first_number: u64, plan: TrafficPlan) -> Result<Self> {
+        Self::start_as(network.rollup.clone(), network.apis()?, first_number, plan)
+    }
+
+    /// The same of any rollup, which goes from one process of the aggregator to the next.
+    pub fn start_as(
+        rollup: Rollup,
+        apis: Vec<Channel>,
+        first_number: u64,
+        plan: TrafficPlan,
+    ) -> Result<Self> {
         let shared = Arc::<Shared>::default();
         let (stop, stopped) = watch::channel(false);
         let (counted, count) = watch::channel(0);
-        let sender = Sender {
-            rollup: network.rollup.clone(),
-            api: network.aggregator.channel(configuration::API)?,
-            plan,
-            shared: Arc::clone(&shared),
-            counted,
-            stopped,
-        };
+        let sender = Sender { rollup, apis, calls: 0, plan, shared: Arc::clone(&shared), counted, stopped };
         Ok(Self { shared, count, stop, task: tokio::spawn(sender.run(first_number)) })
     }
 
@@ -172,7 +174,9 @@ fn is_final(status: &Status) -> bool {
 
 struct Sender {
     rollup: Rollup,
-    api: Channel,
+    apis: Vec<Channel>,
+    /// Each goes to the next process.
+    calls: usize,
     plan: TrafficPlan,
     shared: Arc<Shared>,
     counted: watch::Sender<u64>,
@@ -186,7 +190,7 @@ impl Sender {
         for number in first_number.. {
             // Not more than can be followed: kills are to hit batches, not queues.
             while under_way.len() >= UNDER_WAY_MAX {
-                if let Ok(state) = state(self.api.clone(), under_way[0]).await
+                if let Ok(state) = state(self.api(), under_way[0]).await
                     && is_over(state)
                 {
                     under_way.remove(0);
@@ -204,6 +208,11 @@ impl Sender {
             }
         }
         Ok(())
+    }
+
+    fn api(&mut self) -> Channel {
+        self.calls += 1;
+        self.apis[self.calls % self.apis.len()].clone()
     }
 
     /// Whether it was told to stop meanwhile.
@@ -236,7 +245,7 @@ impl Sender {
         let signed = self.rollup.signed(order);
         loop {
             let pieces = stream::iter(rpc::pieces(&payload));
-            let call = rpc::submit(self.api.clone(), rpc::submit_open(&domain, &signed), pieces);
+            let call = rpc::submit(self.api(), rpc::submit_open(&domain, &signed), pieces);
             let answer: Result<v1::Batch, Status> = tokio::time::timeout(CALL_LIMIT, call)
                 .await
                 .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));

@@ -20,6 +20,8 @@ use rand::{Rng, SeedableRng};
 
 /// Times that each fail point kills, in CI's run.
 const ROUNDS: u64 = 4;
+/// The same on PostgreSQL, where who follows a dead process waits for its lease to end.
+const ROUNDS_ON_POSTGRES: u64 = 1;
 /// Deaths of members, and as many of the aggregator, at any time.
 const DEATHS: u64 = 65;
 /// Deaths of PostgreSQL or its parts, and of those who use it.
@@ -70,10 +72,20 @@ fn every_fail_point_has_a_test_that_dies_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_at_every_fail_point_loses_nothing() -> Result<()> {
     let name = "kills::a_death_at_every_fail_point_loses_nothing";
+    deaths_at_every_fail_point(Backend::Sqlite, ROUNDS, name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_every_fail_point_on_postgresql_loses_nothing() -> Result<()> {
+    let name = "kills::a_death_at_every_fail_point_on_postgresql_loses_nothing";
+    deaths_at_every_fail_point(Backend::Postgres, ROUNDS_ON_POSTGRES, name).await
+}
+
+async fn deaths_at_every_fail_point(backend: Backend, rounds: u64, name: &'static str) -> Result<()> {
     let (mut measure, seed) = (Measure::begin(Promise::EveryFailPoint, name), measure::seed(name));
-    let mut network = Network::start_as(Shape::SMALL, &forgetful()?).await?;
+    let mut network = Network::start_as(Shape { backend, ..Shape::SMALL }, &forgetful()?).await?;
     let traffic = Traffic::start(&network, 1, everything(seed))?;
-    let rounds = ROUNDS * measure::scale();
+    let rounds = rounds * measure::scale();
     let (of_node, of_aggregator) =
         (death::points("node.", &PASSED_BY_BATCHES), death::points("aggregator.", &PASSED_BY_BATCHES));
     let Network { members, aggregator, .. } = &mut network;
@@ -99,7 +111,8 @@ async fn a_death_at_every_fail_point_loses_nothing() -> Result<()> {
     println!("{of_members} deaths of members, {of_aggregator} of the aggregator");
     let accepted = traffic.finish(&network).await?;
     history::check(&network, &accepted).await?;
-    measure.passed()
+    measure.passed();
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +136,8 @@ async fn a_death_at_any_time_loses_nothing() -> Result<()> {
     measure.tried(2 * deaths);
     let accepted = traffic.finish(&network).await?;
     history::check(&network, &accepted).await?;
-    measure.passed()
+    measure.passed();
+    Ok(())
 }
 
 /// What is done to a database server and those who use it.
@@ -198,14 +212,25 @@ async fn a_death_of_the_database_loses_nothing() -> Result<()> {
     let accepted = traffic.finish(&network).await?;
     history::check(&network, &accepted).await?;
     drop(network);
-    measure.passed()
+    measure.passed();
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     let name = "kills::a_death_on_the_way_to_settlement_settles_once";
+    death_on_the_way_to_settlement(Backend::Sqlite, name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_on_the_way_to_settlement_on_postgresql_settles_once() -> Result<()> {
+    let name = "kills::a_death_on_the_way_to_settlement_on_postgresql_settles_once";
+    death_on_the_way_to_settlement(Backend::Postgres, name).await
+}
+
+async fn death_on_the_way_to_settlement(backend: Backend, name: &'static str) -> Result<()> {
     let mut measure = Measure::begin(Promise::EveryFailPoint, name);
-    let mut rollup = RollupNetwork::start(1).await?;
+    let mut rollup = RollupNetwork::start_on(backend, 1).await?;
     let batch = rollup.batches[0].clone();
     let digest = rollup.submit(&batch).await?;
     rollup.certified(digest).await?;
@@ -266,15 +291,25 @@ async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     member.service.start().await?;
     let again = wait::until("the renewal again", wait::LIMIT, async || ask().await.ok()).await?;
     assert_eq!(again, signed);
-    measure.passed()
+    measure.passed();
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_during_repair_leaves_it_to_be_done() -> Result<()> {
-    let name = "kills::a_death_during_repair_leaves_it_to_be_done";
+    death_during_repair(Backend::Sqlite, "kills::a_death_during_repair_leaves_it_to_be_done").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_during_repair_on_postgresql_leaves_it_to_be_done() -> Result<()> {
+    let name = "kills::a_death_during_repair_on_postgresql_leaves_it_to_be_done";
+    death_during_repair(Backend::Postgres, name).await
+}
+
+async fn death_during_repair(backend: Backend, name: &'static str) -> Result<()> {
     let (mut measure, seed) = (Measure::begin(Promise::EveryFailPoint, name), measure::seed(name));
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut network = Network::start(Shape::SMALL).await?;
+    let mut network = Network::start(Shape { backend, ..Shape::SMALL }).await?;
     let batch = network.submit(1, HashKind::Opaque, &real_payload(50_000)).await?;
     let digest = network.certified(&batch).await?;
     network.posted(&batch).await?;
@@ -306,5 +341,6 @@ async fn a_death_during_repair_leaves_it_to_be_done() -> Result<()> {
         };
         wait::until("the shard to be repaired", wait::LIMIT, healed).await?;
     }
-    measure.passed()
+    measure.passed();
+    Ok(())
 }

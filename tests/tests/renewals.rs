@@ -3,6 +3,7 @@
 
 use dac_database::sqlx::{self, Connection};
 use dac_database::u64_from_sql;
+use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{MOMENT, Service};
 use dac_tests::rollup::now;
 use dac_tests::settlement::RollupNetwork;
@@ -27,6 +28,8 @@ async fn keeps_until(service: &Service, digest: BatchDigest) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_renews_and_everybody_keeps_for_longer() -> Result<()> {
+    let mut measure =
+        Measure::begin(Promise::Renewal, "renewals::a_quorum_renews_and_everybody_keeps_for_longer");
     let mut rollup = RollupNetwork::start(1).await?;
     let batch = rollup.batches[0].clone();
     let digest = rollup.submit(&batch).await?;
@@ -71,5 +74,7 @@ async fn a_quorum_renews_and_everybody_keeps_for_longer() -> Result<()> {
     tokio::time::sleep(4 * MOMENT).await;
     assert_eq!(rollup.purse().await?, purse);
     assert_eq!(rollup.reader().state().await?.coverage_until, until);
+    measure.tried(1);
+    measure.passed();
     Ok(())
 }

@@ -17,6 +17,7 @@ use dac_proto::reason::Reason;
 use dac_tests::configuration;
 use dac_tests::disperser::Delivery;
 use dac_tests::failure::{Context, Failure};
+use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Network, Service, Shape, real_payload};
 use dac_tests::process::{Process, program, source_root};
 use dac_tests::rollup::batch_hash;
@@ -246,6 +247,7 @@ async fn all_are_back(network: &Network, batches: &[(BatchDigest, Bytes)]) -> Re
 /// Backup, a stale restore, a lost disk, of a member and of the aggregator; then a seat changes hands under load.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_runbook_works_on_sqlite() -> Result<()> {
+    let mut measure = Measure::begin(Promise::Runbook, "runbook::the_runbook_works_on_sqlite");
     let blocks = blocks()?;
     let mut network = Network::start(Shape::SMALL).await?;
     let mut machine = Machine::new(&network)?;
@@ -270,12 +272,18 @@ async fn the_runbook_works_on_sqlite() -> Result<()> {
     batches.push(batch(&network, 5).await?);
     all_are_back(&network, &batches).await?;
 
-    rotation(&mut network, &blocks["rotation"], &batches).await
+    rotation(&mut network, &blocks["rotation"], &batches).await?;
+    for name in ["backup-sqlite", "restore-sqlite", "lost-disk", "aggregator", "rotation"] {
+        measure.tried(blocks[name].len() as u64);
+    }
+    measure.passed();
+    Ok(())
 }
 
 /// The same for PostgreSQL's own tools.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_runbook_works_on_postgres() -> Result<()> {
+    let mut measure = Measure::begin(Promise::Runbook, "runbook::the_runbook_works_on_postgres");
     let blocks = blocks()?;
     let mut network = Network::prepare(Shape { backend: Backend::Postgres, ..Shape::SMALL }).await?;
     let mut machine = Machine::new(&network)?;
@@ -313,7 +321,12 @@ async fn the_runbook_works_on_postgres() -> Result<()> {
     drop(reader);
     network.members[HOME].service.stop().await?;
     run(&machine, &[format!("psql \"$SERVER_URL\" --quiet --command 'DROP DATABASE {name}'")], &mut network)
-        .await
+        .await?;
+    for name in ["backup-postgres", "restore-postgres", "reader"] {
+        measure.tried(blocks[name].len() as u64);
+    }
+    measure.passed();
+    Ok(())
 }
 
 /// A read-only server over the member's database serves what the member stored.

@@ -56,6 +56,7 @@ async fn until_renewed(world: &World) {
 
 #[tokio::test]
 async fn coverage_that_runs_short_is_renewed_in_spite_of_a_liar() {
+    let _counted = dac_measure::counted!(Renewal, 1);
     let world = World::small().await;
     world.behave(1, Behaviour::WrongSignature);
     let (running, contract) = start(&world, NOW + RETENTION / 4).await;
@@ -69,6 +70,7 @@ async fn coverage_that_runs_short_is_renewed_in_spite_of_a_liar() {
 
 #[tokio::test]
 async fn nothing_is_posted_before_a_quorum_signs() {
+    let _counted = dac_measure::counted!(Renewal, 1);
     let world = World::small().await;
     world.behave(1, Behaviour::Refuse(Reason::NotHeld));
     world.behave(2, Behaviour::WrongSignature);

@@ -67,6 +67,7 @@ async fn leads(running: &Running) {
 
 #[tokio::test]
 async fn one_that_is_killed_while_it_disperses_is_followed_by_the_other() {
+    let _counted = dac_measure::counted!(SharedDatabase, 1);
     let world = Arc::new(shared_world().await);
     for seat in 0..2 {
         world.behave(seat, Behaviour::Fail(Code::Unavailable));
@@ -95,6 +96,7 @@ async fn one_that_is_killed_while_it_disperses_is_followed_by_the_other() {
 
 #[tokio::test]
 async fn one_that_is_killed_while_it_posts_is_followed_by_the_other_and_nothing_is_posted_twice() {
+    let _counted = dac_measure::counted!(SharedDatabase, 1);
     let world = Arc::new(shared_world().await);
     world.l1.set_withhold(true);
     let first = Mortal::start(&world).await;
@@ -131,6 +133,7 @@ async fn one_that_is_killed_while_it_posts_is_followed_by_the_other_and_nothing_
 
 #[tokio::test]
 async fn every_process_takes_batches_and_proofs_whoever_posts() {
+    let _counted = dac_measure::counted!(SharedDatabase, 1);
     let world = shared_world().await;
     let posting = world.start().await;
     leads(&posting).await;
@@ -162,6 +165,7 @@ async fn every_process_takes_batches_and_proofs_whoever_posts() {
 
 #[tokio::test]
 async fn a_poster_that_lost_its_lease_while_it_slept_posts_nothing_more() {
+    let _counted = dac_measure::counted!(SharedDatabase, 1);
     let world = shared_world().await;
     world.l1.set_down(true);
     let first = world.start().await;

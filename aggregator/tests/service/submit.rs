@@ -247,6 +247,7 @@ async fn who_says_nothing_takes_no_place() {
 
 #[tokio::test]
 async fn cancelled_and_stalled_uploads_leave_nothing() {
+    let _counted = dac_measure::counted!(Cancelled, 1);
     let mut world = World::small().await;
     world.options.piece_timeout = Duration::from_millis(300);
     let running = world.start().await;

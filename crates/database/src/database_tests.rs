@@ -98,6 +98,7 @@ on_both! {
     }
 
     a_reading_of_its_own_needs_no_pooled_connection(test) {
+        let _counted = dac_measure::counted!(UnknownOutcome, 1);
         let database = test.open(&[NUMBERS]).await;
         database.transaction(|connection| Box::pin(insert(connection, 1))).await.unwrap();
         // The pools are gone, as they may be after the failure that made the outcome unknown.
@@ -212,6 +213,7 @@ on_both! {
     // Callers go away after any number of polls. What was acknowledged must be seen by the next reader, on whichever
     // connection, and be there after a restart.
     cancelled_callers_lose_nothing_that_was_acknowledged(test) {
+        let _counted = dac_measure::counted!(Cancelled, 360 * dac_measure::scale());
         test.options_mut().max_connections = std::num::NonZeroU32::new(3).unwrap();
         let database = test.open(&[NUMBERS]).await;
         let next = Arc::new(AtomicI64::new(0));
@@ -220,7 +222,7 @@ on_both! {
                 let (database, next) = (database.clone(), next.clone());
                 tokio::spawn(async move {
                     let mut acknowledged = Vec::new();
-                    for call in 0..60_u32 {
+                    for call in 0..60 * u32::try_from(dac_measure::scale()).unwrap() {
                         let polls = 1 + (call + caller) % 7;
                         let n = next.fetch_add(1, Ordering::Relaxed);
                         give_up_after(polls, database.snapshot(|connection| Box::pin(count(connection)))).await;
@@ -257,6 +259,7 @@ on_both! {
 
     // What sqlx issue 4385 leaves behind: a pooled connection in a transaction that the driver does not know of.
     a_forgotten_transaction_swallows_no_later_write(test) {
+        let _counted = dac_measure::counted!(Cancelled, 3);
         test.options_mut().max_connections = std::num::NonZeroU32::MIN;
         let database = test.open(&[NUMBERS]).await;
         for round in 0..3 {
@@ -343,6 +346,7 @@ on_both! {
     }
 
     schemas_go_forward_only(test) {
+        let _counted = dac_measure::counted!(Schema, 8);
         let second = Migration { version: 2, name: "second", sql: "ALTER TABLE numbers ADD COLUMN extra BIGINT" };
         test.open(&[NUMBERS]).await.close().await;
         test.open(&[NUMBERS, second]).await.close().await;
@@ -361,6 +365,7 @@ on_both! {
     }
 
     several_processes_may_open_at_once(test) {
+        let _counted = dac_measure::counted!(Schema, 4);
         let opened = (0..4).map(|_| {
             let options = test.options().clone();
             tokio::spawn(async move { Database::open(&options, &[NUMBERS]).await })
@@ -378,6 +383,7 @@ fn numbers_are_odd() -> bool {
 
 #[tokio::test]
 async fn sqlite_files_are_private_and_durable() {
+    let _counted = dac_measure::counted!(SafeDatabase, 3);
     use std::os::unix::fs::PermissionsExt;
     let test = TestDatabase::sqlite();
     let database = test.open(&[]).await;
@@ -459,6 +465,7 @@ async fn damaged_files_are_called_corrupt() {
 
 #[tokio::test]
 async fn a_server_that_may_lose_data_is_refused() {
+    let _counted = dac_measure::counted!(SafeDatabase, 6);
     let server = crate::testing::TestServer::start();
     let test = TestDatabase::postgres_at(server.url().clone()).await;
     let open = || Database::open(test.options(), &[NUMBERS]);
@@ -482,6 +489,7 @@ async fn a_server_that_may_lose_data_is_refused() {
 
 #[tokio::test]
 async fn a_server_whose_standbys_would_lose_data_is_refused() {
+    let _counted = dac_measure::counted!(SafeDatabase, 3);
     let server = crate::testing::TestServer::start();
     let test = TestDatabase::postgres_at(server.url().clone()).await;
     test.open(&[NUMBERS]).await;

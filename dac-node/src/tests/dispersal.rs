@@ -60,6 +60,7 @@ async fn deliveries_of_one_batch_race_and_all_get_the_attestation() {
 
 #[tokio::test]
 async fn a_cancelled_upload_leaves_nothing_and_can_be_repeated() {
+    let _counted = dac_measure::counted!(Cancelled, 1);
     let member = Member::start().await;
     let batch = member.world.batch(1, 9_000_000);
     let (sender, receiver) = mpsc::channel(1);

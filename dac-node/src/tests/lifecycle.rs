@@ -159,6 +159,7 @@ async fn a_task_that_panics_is_not_done_without() {
 
 #[tokio::test]
 async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
+    let _counted = dac_measure::counted!(Readers, 1);
     let member = Member::start().await;
     let batch = member.world.batch(1, LARGE);
     member.put(&batch).await.unwrap();

@@ -44,6 +44,7 @@ async fn holding() -> (Members, Vec<Batch>) {
 
 #[tokio::test]
 async fn a_renewal_is_signed_when_all_is_held_and_keeps_it() {
+    let _counted = dac_measure::counted!(Renewal, 6);
     let (members, mut batches) = holding().await;
     let member = members.member(SEAT);
     let until = NOW + RETENTION;
@@ -60,6 +61,7 @@ async fn a_renewal_is_signed_when_all_is_held_and_keeps_it() {
 
 #[tokio::test]
 async fn what_is_damaged_is_not_promised() {
+    let _counted = dac_measure::counted!(Renewal, 3);
     let (members, batches) = holding().await;
     let member = members.member(SEAT);
     member
@@ -74,6 +76,7 @@ async fn what_is_damaged_is_not_promised() {
 
 #[tokio::test]
 async fn requests_that_are_none_of_ours_are_refused() {
+    let _counted = dac_measure::counted!(Renewal, 14);
     let (members, _) = holding().await;
     let member = members.member(SEAT);
     let good = || request(member, 1, NOW + 5000);
@@ -111,6 +114,7 @@ async fn requests_that_are_none_of_ours_are_refused() {
 
 #[tokio::test]
 async fn what_a_contract_claims_keeps_nothing_for_longer_than_anybody_signs() {
+    let _counted = dac_measure::counted!(Renewal, 1);
     let members = Members::start([SEAT.0]).await;
     let mut batch = members.batch(1, 2000);
     members.deliver(&mut batch, [SEAT.0]).await;
@@ -129,6 +133,7 @@ async fn what_a_contract_claims_keeps_nothing_for_longer_than_anybody_signs() {
 
 #[tokio::test]
 async fn without_l1_nothing_is_renewed() {
+    let _counted = dac_measure::counted!(Renewal, 1);
     let mut config = Config::default();
     config.l1.set_down(true);
     config.settings.registry_max_age = PATIENCE * 10;

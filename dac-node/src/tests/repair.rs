@@ -200,6 +200,7 @@ async fn a_page_that_cannot_be_read_is_noticed_on_read_and_repaired() {
 
 #[tokio::test]
 async fn an_empty_folder_fills_itself() {
+    let _counted = dac_measure::counted!(HealsAfterRestore, 1);
     let mut members = Members::start([0, 1, 2, SEAT.0]).await;
     let mut batches: Vec<Batch> = (1..=6).map(|number| members.batch(number, 400_000)).collect();
     for batch in &mut batches {
@@ -230,6 +231,7 @@ fn copy(from: &TempDir) -> TempDir {
 
 #[tokio::test]
 async fn a_restored_backup_owes_repairs_and_renews_nothing_meanwhile() {
+    let _counted = dac_measure::counted!(HealsAfterRestore, 1);
     let mut members = Members::start([0, 1, 2, SEAT.0]).await;
     let mut batches: Vec<Batch> = (1..=4).map(|number| members.batch(number, 30_000)).collect();
     members.deliver(&mut batches[0], [0, 1, 2, SEAT.0]).await;

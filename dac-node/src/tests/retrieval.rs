@@ -238,6 +238,7 @@ async fn nobody_gets_more_than_its_share() {
 
 #[tokio::test]
 async fn batches_are_served_until_they_expire_and_then_deleted() {
+    let _counted = dac_measure::counted!(Retention, 5);
     let member = Member::start().await;
     let batch = member.world.batch_with(1, LARGE, &Wish { expires_at: NOW + 100, ..Wish::default() });
     member.put(&batch).await.unwrap();
@@ -275,6 +276,7 @@ async fn batches_are_served_until_they_expire_and_then_deleted() {
 
 #[tokio::test]
 async fn without_l1_nothing_is_deleted() {
+    let _counted = dac_measure::counted!(Retention, 1);
     let member = Member::start().await;
     let batch = member.world.batch_with(1, LARGE, &Wish { expires_at: NOW + 100, ..Wish::default() });
     member.put(&batch).await.unwrap();

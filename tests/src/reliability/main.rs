@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 /// Deaths of processes in a run, all kinds together, at least.
 const DEATHS_MIN: u64 = 300;
+/// Promises of which each try is a death.
+const DEATHS: [Promise; 3] =
+    [Promise::SurvivesKills, Promise::EveryFailPoint, Promise::SurvivesDatabaseKills];
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -77,13 +80,16 @@ fn run(arguments: &Arguments) -> Result<()> {
     fs::write(&report, serde_json::to_vec_pretty(&rows)?).context(report.display())?;
     let table = table::of(&rows);
     println!("{table}");
-    judge(&rows)?;
     let document = fs::read_to_string(&arguments.document).context(arguments.document.display())?;
-    if arguments.check {
-        return table::check(&document, &table).context(arguments.document.display());
-    }
-    let document = table::replace(&document, &table).context(arguments.document.display())?;
-    fs::write(&arguments.document, document).context(arguments.document.display())
+    // What was broken stands in the table as well.
+    let written = if arguments.check {
+        table::check(&document, &table)
+    } else {
+        table::replace(&document, &table)
+            .and_then(|document| fs::write(&arguments.document, document).context("written"))
+    };
+    judge(&rows)?;
+    written.context(arguments.document.display())
 }
 
 fn read(folder: &Path) -> Result<Vec<Line>> {
@@ -119,25 +125,23 @@ fn rows(lines: &[Line]) -> Vec<Row> {
         .collect()
 }
 
+/// Fails with all that is wrong.
 fn judge(rows: &[Row]) -> Result<()> {
     let of = |promise: Promise| rows.iter().filter(move |row| row.promise == promise.words());
+    let mut problems = Vec::new();
     for promise in Promise::ALL {
         if of(promise).map(|row| row.tries).sum::<u64>() == 0 {
-            return Err(Failure::new(format!("nothing tried this: {}", promise.words())));
+            problems.push(format!("nothing tried this: {}", promise.words()));
         }
     }
-    if let Some(row) = rows.iter().find(|row| row.failures > 0) {
-        return Err(Failure::new(format!("broken {} times by {}: {}", row.failures, row.test, row.promise)));
+    for row in rows.iter().filter(|row| row.failures > 0) {
+        problems.push(format!("broken {} times by {}: {}", row.failures, row.test, row.promise));
     }
-    let deaths: u64 = [Promise::SurvivesKills, Promise::EveryFailPoint, Promise::SurvivesDatabaseKills]
-        .into_iter()
-        .flat_map(of)
-        .map(|row| row.tries)
-        .sum();
+    let deaths: u64 = DEATHS.into_iter().flat_map(of).map(|row| row.tries).sum();
     if deaths < DEATHS_MIN {
-        return Err(Failure::new(format!("{deaths} deaths are less than {DEATHS_MIN}")));
+        problems.push(format!("{deaths} deaths are less than {DEATHS_MIN}"));
     }
-    Ok(())
+    if problems.is_empty() { Ok(()) } else { Err(Failure::new(problems.join("\n  "))) }
 }
 
 #[cfg(test)]
@@ -165,7 +169,9 @@ mod tests {
         assert!(judge(&rows(&missing)).unwrap_err().to_string().contains("nothing tried"));
         let mut broken = lines(100);
         broken[3].failures = 1;
-        assert!(judge(&rows(&broken)).unwrap_err().to_string().contains("broken 1 times"));
+        broken[5].failures = 2;
+        let told = judge(&rows(&broken)).unwrap_err().to_string();
+        assert!(told.contains("broken 1 times") && told.contains("broken 2 times"), "{told}");
         assert!(judge(&rows(&lines(99))).unwrap_err().to_string().contains("297 deaths"));
     }
 

@@ -253,6 +253,7 @@ async fn bad_seats_are_kept_with_their_records(backend: Backend) {
 }
 
 async fn renewals_are_covered_when_everything_is_held(backend: Backend) {
+    let _counted = dac_measure::counted!(Renewal, 1);
     let (mut suite, batches) = Suite::owing(backend, 3).await;
     let cover = async |suite: &Suite, last| suite.store.cover(asked(renewal(last, LONGER))).await.unwrap();
     assert_eq!(cover(&suite, 4).await, Cover::NotSettled { last: 3 });
@@ -283,6 +284,7 @@ async fn renewals_are_covered_when_everything_is_held(backend: Backend) {
 }
 
 async fn nothing_is_covered_that_is_not_whole(backend: Backend) {
+    let _counted = dac_measure::counted!(Renewal, 1);
     let (suite, batches) = Suite::owing(backend, 3).await;
     for batch in &batches {
         suite.hold(batch).await;
@@ -415,6 +417,7 @@ async fn what_was_looked_at_is_promised_again_without_a_look(backend: Backend) {
 }
 
 async fn renewals_seen_on_l1_keep_what_is_stored_before_and_after(backend: Backend) {
+    let _counted = dac_measure::counted!(Retention, 1);
     let suite = Suite::new(backend).await;
     let batches: Vec<Batch> = (1..=4).map(|seed| suite.world.batch(seed, 1000)).collect();
     suite.hold(&batches[0]).await;

@@ -196,6 +196,7 @@ async fn wait_until_swept(suite: &Suite) {
 }
 
 async fn a_dropped_upload_leaves_nothing(backend: Backend) {
+    let _counted = dac_measure::counted!(Cancelled, 1);
     let suite = Suite::new(backend).await;
     let batch = suite.world.batch(1, LARGE);
     let mut shard = batch.shard(SEAT);
@@ -351,6 +352,7 @@ async fn a_certificate_is_added_once(backend: Backend) {
 }
 
 async fn a_failed_commit_that_took_place_is_found_out(backend: Backend) {
+    let _counted = dac_measure::counted!(UnknownOutcome, 2);
     let suite = Suite::new(backend).await;
     for (seed, length) in [(1, 1000), (2, LARGE)] {
         let batch = suite.world.batch(seed, length);
@@ -362,6 +364,7 @@ async fn a_failed_commit_that_took_place_is_found_out(backend: Backend) {
 }
 
 async fn a_failed_commit_gives_no_receipt(backend: Backend) {
+    let _counted = dac_measure::counted!(UnknownOutcome, 2);
     let suite = Suite::new(backend).await;
     for (seed, length) in [(1, 1000), (2, LARGE)] {
         let batch = suite.world.batch(seed, length);
@@ -443,6 +446,7 @@ async fn listings_follow_the_order_of_storing(backend: Backend) {
 }
 
 async fn what_has_expired_goes_and_the_rest_stays(backend: Backend) {
+    let _counted = dac_measure::counted!(Retention, 4);
     let suite = Suite::new(backend).await;
     let expiring = |seed, expires_at| {
         let wish = Wish { batch_number: seed, expires_at, ..Wish::default() };
@@ -478,6 +482,7 @@ fn sizes(suite: &Suite) -> Option<(u64, u64)> {
 }
 
 async fn space_goes_back_to_the_file_system(backend: Backend) {
+    let _counted = dac_measure::counted!(Retention, 1);
     let suite = Suite::new(backend).await;
     for seed in 1..=4 {
         suite.hold(&suite.world.batch(seed, 24_000_000)).await;

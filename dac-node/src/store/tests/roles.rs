@@ -11,6 +11,7 @@ async fn signer(suite: &Suite, holder: &str) -> Result<SqlStore, StoreError> {
 }
 
 async fn one_process_signs_at_a_time(backend: Backend) {
+    let _counted = dac_measure::counted!(Readers, 1);
     let mut suite = Suite::new(backend).await;
     suite.store.close().await;
     suite.store = signer(&suite, "first").await.unwrap();
@@ -109,6 +110,7 @@ async fn nothing_is_signed_by_what_is_stored_after_the_lease_was_given_back(back
 }
 
 async fn readers_read_beside_the_signer(backend: Backend) {
+    let _counted = dac_measure::counted!(Readers, 2);
     let suite = Suite::new(backend).await;
     let batch = suite.world.batch(1, LARGE);
     let key = suite.world.public_key(SEAT);

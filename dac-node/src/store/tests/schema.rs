@@ -54,6 +54,7 @@ async fn put_as_version_1(database: &Database, batch: &Batch) {
 }
 
 async fn a_database_of_the_first_version_is_brought_forward(backend: Backend) {
+    let _counted = dac_measure::counted!(Schema, 1);
     let (world, database) = (World::new(), TestDatabase::new(backend).await);
     let batch = world.batch(1, 1000);
     let first = database.open(&MIGRATIONS[..1]).await;
@@ -74,6 +75,7 @@ async fn a_database_of_the_first_version_is_brought_forward(backend: Backend) {
 }
 
 async fn a_newer_schema_is_refused(backend: Backend) {
+    let _counted = dac_measure::counted!(Schema, 1);
     let suite = Suite::new(backend).await;
     let next = Migration { version: 5, name: "later", sql: "CREATE TABLE later (id BIGINT PRIMARY KEY\n);" };
     let migrations: Vec<Migration> = MIGRATIONS.iter().copied().chain([next]).collect();

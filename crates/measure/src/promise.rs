@@ -1,0 +1,161 @@
+//! What the service promises, and a report shows tried.
+
+use serde::{Deserialize, Serialize};
+
+/// One promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Promise {
+    /// A killed process loses nothing.
+    SurvivesKills,
+    /// Every place where a process may die was tried.
+    EveryFailPoint,
+    /// The same of a killed database server.
+    SurvivesDatabaseKills,
+    /// Several aggregators over one PostgreSQL.
+    SharedDatabase,
+    /// The history checker sees what it is there for.
+    CheckerSees,
+    /// Calls that are given up.
+    Cancelled,
+    /// A commit of which nobody heard the end.
+    UnknownOutcome,
+    /// Settings with which a database may lose what it acknowledged.
+    SafeDatabase,
+    /// What rots on a disk is found, never served, and repaired.
+    RotIsFound,
+    /// A torn write-ahead log takes nothing that was signed.
+    TornLog,
+    /// A full disk is told, and takes nothing.
+    FullDisk,
+    /// After a restored backup, or with an empty folder, a member knows what it owes and has it again.
+    HealsAfterRestore,
+    /// Deletion in time and not before.
+    Retention,
+    /// Coverage is renewed by members that hold everything.
+    Renewal,
+    /// Keys and operators change.
+    Rotation,
+    /// What docs/operations.md says.
+    Runbook,
+    /// Read-only servers of a member.
+    Readers,
+    /// Migrations.
+    Schema,
+    /// Newer peers.
+    Compatible,
+    /// Loss, delay and one-way cuts.
+    BadNetwork,
+    /// Clocks that are a day wrong.
+    WrongClock,
+    /// L1 takes blocks back, a nonce is stuck, transactions are dropped.
+    UnreliableL1,
+    /// Aggregator and members in the deterministic simulation.
+    Simulation,
+    /// A seed is the whole history.
+    SameTrace,
+    /// Lying members, aggregators and rollups.
+    Byzantine,
+}
+
+impl Promise {
+    /// All of them, in the report's order.
+    pub const ALL: [Self; 25] = [
+        Self::SurvivesKills,
+        Self::EveryFailPoint,
+        Self::SurvivesDatabaseKills,
+        Self::SharedDatabase,
+        Self::CheckerSees,
+        Self::Cancelled,
+        Self::UnknownOutcome,
+        Self::SafeDatabase,
+        Self::RotIsFound,
+        Self::TornLog,
+        Self::FullDisk,
+        Self::HealsAfterRestore,
+        Self::Retention,
+        Self::Renewal,
+        Self::Rotation,
+        Self::Runbook,
+        Self::Readers,
+        Self::Schema,
+        Self::Compatible,
+        Self::BadNetwork,
+        Self::WrongClock,
+        Self::UnreliableL1,
+        Self::Simulation,
+        Self::SameTrace,
+        Self::Byzantine,
+    ];
+
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::SurvivesKills => {
+                "kill −9 of members and aggregator, at any time: what was accepted reaches L1 once, what was signed is served"
+            }
+            Self::EveryFailPoint => {
+                "the same with each durable step as the place of death, on SQLite and on PostgreSQL"
+            }
+            Self::SurvivesDatabaseKills => {
+                "kill −9 of PostgreSQL, its backends, an immediate stop: the same holds"
+            }
+            Self::SharedDatabase => {
+                "aggregators over one PostgreSQL: killed or stopped at any time and at each durable step, the others go on and nothing is posted twice"
+            }
+            Self::CheckerSees => "the checker of histories sees each fault that it is there for, planted",
+            Self::Cancelled => {
+                "calls that are cancelled under load, at any point, take nothing that was acknowledged (sqlx issue 4385)"
+            }
+            Self::UnknownOutcome => {
+                "a commit whose outcome is unknown is read again on a fresh connection before anything is signed"
+            }
+            Self::SafeDatabase => {
+                "PostgreSQL with settings that lose commits is refused, by the name of the setting, with and without standbys; SQLite synchronises each commit"
+            }
+            Self::RotIsFound => "bytes that changed on a member's disk are found, never served, and repaired",
+            Self::TornLog => {
+                "a write-ahead log that is torn or garbled at its end takes nothing that was signed"
+            }
+            Self::FullDisk => "a full disk is told and takes nothing; with room again the service goes on",
+            Self::HealsAfterRestore => {
+                "after a restored backup or with an empty data folder a member repairs what it owes, and signs no renewal until all is back; new batches it signs meanwhile; an aggregator posts nothing twice and loses nothing"
+            }
+            Self::Retention => {
+                "nothing is deleted before its time by the clock and by L1, renewed batches at their new time; what was deleted gives its space back"
+            }
+            Self::Renewal => {
+                "coverage is renewed before it runs short, signed only by members that hold every settled batch, and kept"
+            }
+            Self::Rotation => {
+                "a seat gets another key or another operator under load: no batch in flight is lost, the newcomer repairs what its seat owes, the key that left signs nothing new and its operator serves"
+            }
+            Self::Runbook => {
+                "each block of the runbook does what the page says: backup, restore, lost disk, readers, rotation"
+            }
+            Self::Readers => "read-only servers serve what the member stored, beside it, and sign nothing",
+            Self::Schema => {
+                "databases are brought forward on start, whole or not at all, and a newer schema is refused"
+            }
+            Self::Compatible => {
+                "unknown protobuf fields are ignored, unknown values of enumerations refused by name"
+            }
+            Self::BadNetwork => "loss, delay and cuts, one-way ones too, delay batches and lose none",
+            Self::WrongClock => {
+                "a clock that is a day wrong deletes nothing early and signs nothing wrong; set right, all goes on"
+            }
+            Self::UnreliableL1 => {
+                "blocks taken back, a stuck nonce, dropped transactions: recorded once in the end"
+            }
+            Self::Simulation => {
+                "the production code of aggregator and members over simulated time, crashes, partitions and liars"
+            }
+            Self::SameTrace => {
+                "two runs of one seed of the simulation leave the same trace, and planted faults are found"
+            }
+            Self::Byzantine => {
+                "lying members, aggregators and rollups: refused by name, attributed, and no harm done"
+            }
+        }
+    }
+}
