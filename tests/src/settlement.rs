@@ -9,7 +9,6 @@ use dac_client::{
     AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, Dialer, EndpointPolicy,
     SignedProof, SubmitOptions,
 };
-use dac_database::Backend;
 use dac_proto::v1;
 use dac_types::{BatchDigest, BatchSubmission, Certificate, HashKind, PostingMode, PublicClaim, Transition};
 use rand_chacha::ChaCha20Rng;
@@ -79,12 +78,7 @@ pub struct RollupNetwork {
 impl RollupNetwork {
     /// Deploys, deposits, proves so many batches, one or two, and then starts the processes, so that nothing waits for the prover.
     pub async fn start(batches: usize) -> Result<Self> {
-        Self::start_on(Backend::Sqlite, batches).await
-    }
-
-    /// The same with this backend.
-    pub async fn start_on(backend: Backend, batches: usize) -> Result<Self> {
-        let mut network = Network::prepare(Shape { backend, ..Shape::SMALL }).await?;
+        let mut network = Network::prepare(Shape::SMALL).await?;
         let keys = Arc::clone(KEYS.get_or_try_init(keys).await?);
         let owner = network.anvil.account(network.committee.owner.clone());
         let terms = Terms {

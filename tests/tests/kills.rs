@@ -219,18 +219,8 @@ async fn a_death_of_the_database_loses_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     let name = "kills::a_death_on_the_way_to_settlement_settles_once";
-    death_on_the_way_to_settlement(Backend::Sqlite, name).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_death_on_the_way_to_settlement_on_postgresql_settles_once() -> Result<()> {
-    let name = "kills::a_death_on_the_way_to_settlement_on_postgresql_settles_once";
-    death_on_the_way_to_settlement(Backend::Postgres, name).await
-}
-
-async fn death_on_the_way_to_settlement(backend: Backend, name: &'static str) -> Result<()> {
     let mut measure = Measure::begin(Promise::EveryFailPoint, name);
-    let mut rollup = RollupNetwork::start_on(backend, 1).await?;
+    let mut rollup = RollupNetwork::start(1).await?;
     let batch = rollup.batches[0].clone();
     let digest = rollup.submit(&batch).await?;
     rollup.certified(digest).await?;

@@ -42,8 +42,6 @@ pub enum Promise {
     Readers,
     /// Migrations.
     Schema,
-    /// Newer peers.
-    Compatible,
     /// Loss, delay and one-way cuts.
     BadNetwork,
     /// Clocks that are a day wrong.
@@ -60,7 +58,7 @@ pub enum Promise {
 
 impl Promise {
     /// All of them, in the report's order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 24] = [
         Self::SurvivesKills,
         Self::EveryFailPoint,
         Self::SurvivesDatabaseKills,
@@ -79,7 +77,6 @@ impl Promise {
         Self::Runbook,
         Self::Readers,
         Self::Schema,
-        Self::Compatible,
         Self::BadNetwork,
         Self::WrongClock,
         Self::UnreliableL1,
@@ -136,9 +133,6 @@ impl Promise {
             Self::Readers => "read-only servers serve what the member stored, beside it, and sign nothing",
             Self::Schema => {
                 "databases are brought forward on start, whole or not at all, and a newer schema is refused"
-            }
-            Self::Compatible => {
-                "unknown protobuf fields are ignored, unknown values of enumerations refused by name"
             }
             Self::BadNetwork => "loss, delay and cuts, one-way ones too, delay batches and lose none",
             Self::WrongClock => {
