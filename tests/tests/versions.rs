@@ -11,6 +11,7 @@ use dac_proto::v1;
 use dac_tests::disperser::Delivery;
 use dac_tests::failure::Context;
 use dac_tests::later::{self, LATER_VALUE, Method, Protocol};
+use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Network, Shape, real_payload};
 use dac_tests::rollup::{batch_hash, now};
 use dac_tests::{Result, configuration, rpc};
@@ -151,6 +152,8 @@ fn outcome(answer: &Result<Vec<Bytes>, Status>) -> Result<usize, (Code, Option<R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_later_version_adds_to_requests_is_ignored() -> Result<()> {
+    let mut measure =
+        Measure::begin(Promise::LaterVersions, "versions::what_a_later_version_adds_to_requests_is_ignored");
     let (network, protocol) = (Network::start(Shape::SMALL).await?, Protocol::read()?);
     let samples = Samples::of(&network).await?;
     for method in protocol.methods() {
@@ -163,12 +166,18 @@ async fn what_a_later_version_adds_to_requests_is_ignored() -> Result<()> {
         // But for the two that are refused for what this network has not: see their samples.
         let refused = ["SubmitValidityProof", "SignRenewal"].contains(&&*method.name);
         assert_eq!(later.is_err(), refused, "{method:?}: {later:?}");
+        measure.tried(1);
     }
+    measure.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_that_only_a_later_version_knows_are_refused_by_name() -> Result<()> {
+    let mut measure = Measure::begin(
+        Promise::LaterVersions,
+        "versions::values_that_only_a_later_version_knows_are_refused_by_name",
+    );
     let (network, protocol) = (Network::start(Shape::SMALL).await?, Protocol::read()?);
     let samples = Samples::of(&network).await?;
     let mut tried = BTreeSet::new();
@@ -185,6 +194,7 @@ async fn values_that_only_a_later_version_knows_are_refused_by_name() -> Result<
                 let says = |text: &str| refused.message().contains(text);
                 assert!(says(&field.name) && says(&LATER_VALUE.to_string()), "{field:?}: {refused}");
                 tried.insert((method.name.clone(), field.name.clone()));
+                measure.tried(1);
                 names.push(field.name);
             }
         }
@@ -201,5 +211,6 @@ async fn values_that_only_a_later_version_knows_are_refused_by_name() -> Result<
     }
     let expected = [("StoreShard", "hash_kind"), ("SubmitBatch", "hash_kind"), ("SubmitBatch", "posting")];
     assert_eq!(tried, expected.map(|(method, field)| (method.to_owned(), field.to_owned())).into());
+    measure.passed();
     Ok(())
 }

@@ -42,6 +42,8 @@ pub enum Promise {
     Readers,
     /// Migrations.
     Schema,
+    /// Fields and values of later versions on the wire.
+    LaterVersions,
     /// Loss, delay and one-way cuts.
     BadNetwork,
     /// Clocks that are a day wrong.
@@ -58,7 +60,7 @@ pub enum Promise {
 
 impl Promise {
     /// All of them, in the report's order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::SurvivesKills,
         Self::EveryFailPoint,
         Self::SurvivesDatabaseKills,
@@ -77,6 +79,7 @@ impl Promise {
         Self::Runbook,
         Self::Readers,
         Self::Schema,
+        Self::LaterVersions,
         Self::BadNetwork,
         Self::WrongClock,
         Self::UnreliableL1,
@@ -133,6 +136,9 @@ impl Promise {
             Self::Readers => "read-only servers serve what the member stored, beside it, and sign nothing",
             Self::Schema => {
                 "databases are brought forward on start, whole or not at all, and a newer schema is refused"
+            }
+            Self::LaterVersions => {
+                "fields that a later version sends are ignored; values of enumerations that it sends are refused by name"
             }
             Self::BadNetwork => "loss, delay and cuts, one-way ones too, delay batches and lose none",
             Self::WrongClock => {
