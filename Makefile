@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench clean
+.PHONY: help setup build demo test test-rust reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -98,8 +98,29 @@ lint: fmt-check ## format and clippy, warnings denied
 deny: ## licences, sources and banned crates
 	tools/cargo-deny check bans licenses sources
 
-bench: ## benchmarks, in the release profile
-	$(CARGO) bench --locked --workspace
+# `make bench BENCH=full` measures every committee, payload and store: hours. BENCH_DOCUMENT= leaves the document alone.
+BENCH ?= short
+BENCH_DOCUMENT ?= docs/performance.md
+ifeq ($(BENCH),full)
+BENCH_SYSTEM_OPTIONS ?= --full
+endif
+
+bench: setup bench-peers ## every benchmark, beside peers: target/bench/report.json and docs/performance.md; an hour or so
+	rm -rf target/bench
+	$(CARGO) bench --locked -p dac-bench --bench coding
+	$(CARGO) bench --locked -p dac-bench --bench signatures
+	$(CARGO) bench --locked -p dac-bench --bench proving
+	$(CARGO) build --locked --release -p dac-node -p dac-aggregator
+	tools/with-postgres $(CARGO) run --locked --release -p dac-bench --bin dac-bench-system -- $(BENCH_SYSTEM_OPTIONS)
+	@$(MAKE) --no-print-directory bench-report
+
+bench-peers: ## peers' released crates, in programs of their own
+	for peer in bench/peers/commonware-*; do \
+		$(CARGO) build --locked --release --manifest-path $$peer/Cargo.toml --target-dir target/peers; \
+	done
+
+bench-report: ## the report and the page again, of what was measured last
+	$(CARGO) run --locked --release -p dac-bench --bin dac-bench-report -- $(BENCH_DOCUMENT:%=--document %)
 
 clean: ## remove everything that was built or installed here
 	$(CARGO) clean

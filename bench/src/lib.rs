@@ -1,7 +1,10 @@
 //! What the benchmarks share: repeated timing, and the figures that the report collects.
 
 pub mod allocations;
+pub mod machine;
+pub mod page;
 pub mod peers;
+pub mod plot;
 pub mod report;
 pub mod system;
 

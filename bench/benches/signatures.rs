@@ -1,0 +1,71 @@
+//! BLS signatures: signing, verifying, adding up and checking a quorum's, and the search for one liar among all.
+//!
+//! `cargo bench -p dac-bench --bench signatures`. On one thread. Excluded: parsing messages, network.
+
+use dac_bench::Timing;
+use dac_bench::report::{self, Figure, Kind};
+use dac_bls::{CommitteeKeys, SecretKey, Signature};
+use dac_types::{Address, B256, BatchDigest, Committee, Member, Quorum, Seat};
+
+const RUNS: usize = 7;
+const SEATS: [(u16, u16); 7] = [(4, 2), (7, 3), (16, 6), (32, 11), (64, 22), (128, 43), (256, 86)];
+
+fn main() {
+    let mut figures = Vec::new();
+    let digest = BatchDigest(B256::repeat_byte(7));
+    for (n, k) in SEATS {
+        let secrets: Vec<SecretKey> = (0..n).map(secret).collect();
+        let committee = committee(&secrets, k);
+        let keys = CommitteeKeys::new(&committee).expect("honest keys");
+        let signatures: Vec<(Seat, Signature)> =
+            Seat::all(n).zip(&secrets).map(|(seat, secret)| (seat, secret.sign_digest(&digest))).collect();
+        if n == 4 {
+            let signing = Timing::of(RUNS * 20, || secrets[0].sign_digest(&digest));
+            let key = secrets[0].public_key();
+            let verifying = Timing::of(RUNS * 20, || key.verify(&digest, &signatures[0].1));
+            figures.push(Figure::new("signatures/sign/one", signing.median_ms(), "ms"));
+            figures.push(Figure::new("signatures/verify/one", verifying.median_ms(), "ms"));
+        }
+        let name = |what: &str| format!("signatures/{what}/n={n}");
+        // Verifying each on its own is what nobody needs to do.
+        let one_by_one = Timing::of(RUNS, || {
+            signatures
+                .iter()
+                .filter(|(seat, s)| keys.key(*seat).expect("a key").verify(&digest, s).is_ok())
+                .count()
+        });
+        figures.push(Figure::new(name("verify one by one"), one_by_one.median_ms(), "ms"));
+        let honest = Timing::of(RUNS, || keys.aggregate(&digest, &signatures).expect("all are honest"));
+        let figure = Figure::new(name("aggregate and check"), honest.median_ms(), "ms");
+        figures.push(figure.with_peer(Kind::Cost, "each signature on its own", one_by_one.median_ms()));
+        let liar = usize::from(n) / 2;
+        let mut lied = signatures.clone();
+        lied[liar].1 = secrets[liar].sign_digest(&BatchDigest(B256::repeat_byte(8)));
+        let search = Timing::of(RUNS, || keys.find_liars(&digest, &lied));
+        assert_eq!(keys.find_liars(&digest, &lied), [signatures[liar].0], "what is measured is also right");
+        let figure = Figure::new(name("find one liar"), search.median_ms(), "ms");
+        figures.push(figure.with_peer(Kind::Cost, "each signature on its own", one_by_one.median_ms()));
+    }
+    for figure in &figures {
+        println!("{:<40} {:>9.3} {}", figure.name, figure.value, figure.unit);
+    }
+    report::write("signatures", &figures).expect("the figures are written");
+}
+
+fn secret(seat: u16) -> SecretKey {
+    let mut material = [9; 32];
+    material[..2].copy_from_slice(&seat.to_be_bytes());
+    SecretKey::derive(&material)
+}
+
+fn committee(secrets: &[SecretKey], k: u16) -> Committee {
+    let n = u16::try_from(secrets.len()).expect("at most 256");
+    let quorum = Quorum::new(n, k, n - k + 1).expect("valid");
+    let members = secrets.iter().zip(1_u64..).map(|(secret, number)| Member {
+        operator: Address::left_padding_from(&number.to_be_bytes()),
+        public_key: secret.public_key().to_compressed(),
+        dispersal_url: String::new(),
+        retrieval_url: String::new(),
+    });
+    Committee::new(1, quorum, members.collect(), 0, u64::MAX, u64::MAX).expect("a valid committee")
+}
