@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dac_bls::SecretKey;
 use dac_chain::PrivateKeySigner;
 use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};
 use dac_database::Backend;
@@ -483,6 +484,35 @@ impl Network {
     /// A folder for whatever a test writes.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A node that sits nowhere yet, with this key, gates and a store of its own; not started.
+    pub async fn newcomer(&self, name: &str, key: &SecretKey) -> Result<Service> {
+        let folder = self.folder.path().join(name);
+        let l1 = configuration::L1 {
+            url: self.l1.url(),
+            domain: self.domain(),
+            log: self.committee.deployment.log,
+        };
+        let database = Plan::default().database(self.shape.backend, name).await?;
+        let key = keys::bls(&folder, key)?;
+        let tls = Tls::default();
+        let config = configuration::write_node(&folder, &l1, database.options(), &key, &tls, &tls)?;
+        let gates = vec![
+            (configuration::DISPERSAL, Gate::new().await?),
+            (configuration::RETRIEVAL, Gate::new().await?),
+        ];
+        Ok(Service {
+            name: name.to_owned(),
+            program: program("dac-node")?,
+            folder,
+            config,
+            process: None,
+            gates,
+            database,
+            environment: Vec::new(),
+            file_bytes_max: None,
+        })
     }
 
     /// A channel to the aggregator.

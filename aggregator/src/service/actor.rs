@@ -9,6 +9,7 @@ use std::time::Duration;
 use dac_runtime::failpoint;
 use dac_types::{B256, Seat, SignatureBytes};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -125,6 +126,9 @@ impl Actor {
         let mut leading = self.ctx.posting.leading();
         // What is under way in the store is finished; everything else is left as it stands.
         self.step(vec![Event::TimePassed { now: self.ctx.now() }, Event::Resumed]).await;
+        // Counted from the last look, not from the last event: members that refuse again and again must not keep an epoch's end or
+        // the batch's own from being seen.
+        let mut looked_at = Instant::now();
         while !self.batch.finished && !self.taken_over && !self.is_for_another() {
             let tick = match self.batch.certificate {
                 None => self.ctx.settings.tick,
@@ -142,6 +146,10 @@ impl Actor {
                     continue;
                 }
                 Ok(()) = leading.changed() => continue,
+                () = tokio::time::sleep_until(looked_at + tick) => {
+                    looked_at = Instant::now();
+                    self.look_at_the_clock()
+                }
                 event = self.events.recv() => {
                     let mut events: Vec<Event> = event.into_iter().collect();
                     while events.len() < EVENTS_AT_ONCE && let Ok(event) = self.events.try_recv() {
@@ -149,7 +157,6 @@ impl Actor {
                     }
                     events
                 }
-                () = tokio::time::sleep(tick) => self.look_at_the_clock(),
             };
             self.step(events).await;
         }
@@ -519,7 +526,7 @@ async fn encode(ctx: &Context, cargo: &Cargo) -> Event {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         match cargo.prepare(&committee, ctx.identity.domain, &ctx.signer).await {
             Ok(dispersal) => {
                 metrics::histogram!("dac_aggregator_encode_seconds").record(started.elapsed().as_secs_f64());

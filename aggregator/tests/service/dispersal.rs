@@ -321,6 +321,24 @@ async fn a_member_that_is_down_is_reported_as_unreachable() {
     running.stop().await;
 }
 
+/// Members that refuse more often than the clock is looked at.
+#[tokio::test]
+async fn refusals_without_end_hide_no_end_of_an_epoch() {
+    let mut world = World::small().await;
+    // Four members are asked every 50 ms each.
+    world.options.tick = Duration::from_millis(500);
+    for seat in 0..4 {
+        world.behave(seat, Behaviour::Refuse(Reason::EpochNotActive));
+    }
+    let running = world.start().await;
+    let submission = running.submit_new(1, 1000).await;
+    running.until_state(submission, v1::BatchState::Dispersing).await;
+    world.open_epoch(2);
+    world.clock.advance(10);
+    running.until(submission, |batch| batch.epoch == 2).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_new_epoch_takes_over_what_the_old_one_did_not_certify() {
     let world = World::small().await;
