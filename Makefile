@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench bench-peers bench-report clean
+.PHONY: help setup build demo test test-rust test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -30,7 +30,7 @@ build: ## the programs: dac-node, dac-aggregator, dac, reference-rollup
 demo: setup build ## 7 members and a payments rollup on this machine: settle with real proofs, kill nearly everyone, leave
 	target/debug/dac-demo --payload "$(PAYLOAD)"
 
-test: test-rust test-guest test-contracts ## every test: Rust, whole system on real processes, guest without std, Solidity
+test: test-rust test-guest test-instructions test-contracts ## every test: Rust, whole system on real processes, guest without std, Solidity
 
 test-rust: setup build
 	@tools/test-prerequisites
@@ -76,6 +76,9 @@ simulation: build ## the deterministic simulation: 900 seeds of 16 members, 100 
 # With REPORT_OPTIONS=--check the document stays as it is, and its table must be of the same promises and tests.
 reliability-report:
 	target/debug/dac-reliability --folder $(RELIABILITY_DIR) --document docs/reliability.md $(REPORT_OPTIONS)
+
+test-instructions: ## instructions that coding and a simulated history take, beside the committed counts
+	tools/instruction-counts
 
 test-guest:
 	tools/test-guest
