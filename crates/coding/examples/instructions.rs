@@ -27,7 +27,8 @@ fn main() {
         return;
     }
     let dispersal = honest(geometry, payload, B256::ZERO).expect("an honest dispersal");
-    let record = CheckedRecord::check(dispersal.unsigned_record(Seat(0)), geometry).expect("an honest record");
+    let record =
+        CheckedRecord::check(dispersal.unsigned_record(Seat(0)), geometry).expect("an honest record");
     let last = Seat::all(geometry.n()).next_back().expect("a committee has seats");
     let check = |seat: Seat| {
         let shard = dispersal.shards[seat.index()].clone();
