@@ -64,7 +64,7 @@ pub struct CallFailure {
 }
 
 impl CallFailure {
-    fn retryable(reason: &str, detail: impl Into<String>) -> Self {
+    pub(crate) fn retryable(reason: &str, detail: impl Into<String>) -> Self {
         Self {
             kind: DeliveryFailure::Retryable,
             reason: reason.to_owned(),
@@ -73,7 +73,7 @@ impl CallFailure {
         }
     }
 
-    fn lied(reason: &str, detail: String) -> Self {
+    pub(crate) fn lied(reason: &str, detail: String) -> Self {
         Self { kind: DeliveryFailure::Lied, reason: reason.to_owned(), detail, retry_after: None }
     }
 
@@ -160,6 +160,13 @@ impl MemberLink {
         self.channel().await.map(drop)
     }
 
+    /// Is anybody there, after such a failure? The next call connects first, before a payload is loaded for it.
+    async fn doubt(&self, failure: &CallFailure) {
+        if failure.reason == TRANSPORT || failure.reason == NO_ANSWER {
+            *self.channel.lock().await = None;
+        }
+    }
+
     /// When stragglers may try again.
     fn down(&self) -> Option<Instant> {
         self.down_until.lock().filter(|until| *until > Instant::now())
@@ -184,10 +191,7 @@ impl MemberLink {
         match answer {
             Ok(answer) => check_answer(answer.into_inner(), digest, seat),
             Err(failure) => {
-                // Is anybody there? The next call connects first, before a payload is loaded for it.
-                if failure.reason == TRANSPORT || failure.reason == NO_ANSWER {
-                    *self.channel.lock().await = None;
-                }
+                self.doubt(&failure).await;
                 Err(failure)
             }
         }
@@ -310,7 +314,7 @@ impl Members {
         result
     }
 
-    /// Asks a member to sign a renewal; its signature is a point of the right group, and not verified beyond that.
+    /// Asks a member to sign a renewal; its signature is so many bytes, and not verified. Waiting for a turn counts as waiting for the answer.
     pub async fn sign_renewal(
         &self,
         url: &str,
@@ -319,8 +323,8 @@ impl Members {
         seat: Seat,
     ) -> Result<SignatureBytes, CallFailure> {
         let (link, timeout) = (self.link(url), self.settings.call_timeout);
-        let permit = self.turn(&link, Urgency::Fresh).await;
         let call = async {
+            let _permit = self.turn(&link, Urgency::Fresh).await;
             let mut client = DispersalServiceClient::new(link.channel().await?)
                 .max_decoding_message_size(ANSWER_MAX_BYTES);
             client.sign_renewal(request).await.map_err(|status| CallFailure::from_status(&status))
@@ -328,8 +332,14 @@ impl Members {
         let answer = tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
             Err(CallFailure::retryable(NO_ANSWER, format!("no answer within {timeout:?}")))
         });
-        drop(permit);
-        let v1::SignRenewalResponse { digest: got, seat: signer, signature } = answer?.into_inner();
+        let answer = match answer {
+            Ok(answer) => answer.into_inner(),
+            Err(failure) => {
+                link.doubt(&failure).await;
+                return Err(failure);
+            }
+        };
+        let v1::SignRenewalResponse { digest: got, seat: signer, signature } = answer;
         if got[..] != digest.as_bytes()[..] {
             return Err(CallFailure::lied("OTHER_DIGEST", format!("asked for {digest}, signed another one")));
         }

@@ -1,4 +1,4 @@
-//! When a rollup's coverage is renewed, up to which batch and until when: pure.
+//! When a rollup's coverage is renewed, up to which batch and until when, and how long it is left alone afterwards: pure.
 
 use std::time::Duration;
 
@@ -6,6 +6,9 @@ use std::time::Duration;
 const SLACK_SECONDS: u64 = 120;
 /// A renewal that gains less than this part of the longest retention is not worth its transaction.
 const GAIN_PART: u64 = 10;
+
+/// Longest pause between two renewals that a rollup's contract does not seem to count.
+const PAUSE_MAX_SECONDS: u64 = 24 * 3600;
 
 /// A rollup's coverage as its contract says it, in a block deep enough. Times in seconds, and Unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,60 @@ pub fn due(covered: &Covered, retention_max_seconds: u64, ahead: Option<Duration
     let expires_at = now.saturating_add(retention_max_seconds.saturating_sub(SLACK_SECONDS));
     let gains = expires_at > until.saturating_add(retention_max_seconds / GAIN_PART);
     (until < needed && gains).then_some(Due { last_batch: covered.batch_count, expires_at })
+}
+
+/// The last renewal of a rollup that was handed to L1. Who renews pays: a contract that goes on saying that its coverage is short is
+/// renewed with pauses that double.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// Unix seconds.
+    at: u64,
+    /// The most batches renewed so far.
+    last_batch: u64,
+    /// Seconds until the same batches may be renewed again.
+    pause: u64,
+}
+
+impl Renewed {
+    /// What is remembered after a renewal at `now`; `interval` is the shortest pause. The longest is no longer than what a renewal has to
+    /// gain, so that a contract that counts renewals never has to wait.
+    pub fn after(
+        former: Option<Self>,
+        due: &Due,
+        retention_max_seconds: u64,
+        interval: Duration,
+        now: u64,
+    ) -> Self {
+        let shortest = interval.as_secs().max(1);
+        let longest = PAUSE_MAX_SECONDS.min(retention_max_seconds / GAIN_PART).max(shortest);
+        let last_batch = former.map_or(0, |former| former.last_batch).max(due.last_batch);
+        let pause = match former {
+            Some(former)
+                if former.last_batch == last_batch
+                    && now.saturating_sub(former.at) < longest.saturating_mul(2) =>
+            {
+                former.pause.saturating_mul(2).min(longest)
+            }
+            _ => shortest,
+        };
+        Self { at: now, last_batch, pause }
+    }
+
+    /// Until when a renewal waits. More batches than were renewed never wait: a quorum signs only for those that it knows.
+    pub fn holds_back(&self, due: &Due, now: u64) -> Option<u64> {
+        let until = self.at.saturating_add(self.pause);
+        (due.last_batch <= self.last_batch && now < until).then_some(until)
+    }
+
+    /// Whether the one before was no use, as far as its contract says.
+    pub fn is_repeated(&self, interval: Duration) -> bool {
+        self.pause > interval.as_secs().max(1)
+    }
+
+    /// Seconds.
+    pub const fn pause(&self) -> u64 {
+        self.pause
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +143,46 @@ mod tests {
         for extreme in [0, u64::MAX] {
             let _ = due(&covered(extreme), u64::MAX, None, u64::MAX);
             let _ = due(&covered(extreme), 0, None, extreme);
+        }
+    }
+
+    #[test]
+    fn a_contract_that_counts_no_renewal_is_renewed_ever_more_seldom() {
+        const INTERVAL: Duration = Duration::from_secs(60);
+        let retention = 30 * PAUSE_MAX_SECONDS;
+        let due = Due { last_batch: 7, expires_at: NOW };
+        let mut renewed = Renewed::after(None, &due, retention, INTERVAL, NOW);
+        assert!(!renewed.is_repeated(INTERVAL));
+        let (mut now, mut pauses) = (NOW, vec![renewed.pause()]);
+        for _ in 0..14 {
+            // Seen at every look, whatever the contract says between.
+            while renewed.holds_back(&due, now).is_some() {
+                now += 60;
+            }
+            renewed = Renewed::after(Some(renewed), &due, retention, INTERVAL, now);
+            assert!(renewed.is_repeated(INTERVAL));
+            pauses.push(renewed.pause());
+        }
+        assert_eq!(pauses[..4], [60, 120, 240, 480]);
+        assert_eq!(pauses[12..], [PAUSE_MAX_SECONDS; 3]);
+        // Fewer batches are nothing new; one more is renewed at once, and starts anew.
+        assert!(renewed.holds_back(&Due { last_batch: 6, ..due }, now).is_some());
+        let more = Due { last_batch: 8, ..due };
+        assert_eq!(renewed.holds_back(&more, now), None);
+        assert_eq!(Renewed::after(Some(renewed), &more, retention, INTERVAL, now).pause(), 60);
+        // So does one that was long enough for long enough.
+        let late = now + 2 * PAUSE_MAX_SECONDS;
+        assert_eq!(Renewed::after(Some(renewed), &due, retention, INTERVAL, late).pause(), 60);
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_what_a_renewal_gains() {
+        let (interval, due) = (Duration::from_secs(60), Due { last_batch: 7, expires_at: NOW });
+        let mut renewed = None;
+        for step in 0..20 {
+            let now = NOW + step * RETENTION / GAIN_PART;
+            assert_eq!(renewed.and_then(|renewed: Renewed| renewed.holds_back(&due, now)), None);
+            renewed = Some(Renewed::after(renewed, &due, RETENTION, interval, now));
         }
     }
 }

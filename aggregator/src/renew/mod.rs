@@ -3,6 +3,7 @@
 
 mod decide;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,21 @@ use dac_chain::settlement::CoverageState;
 use dac_chain::{ChainError, Endpoints, Outcome, RenewOrder, SettlementReader};
 use dac_proto::v1;
 use dac_types::{
-    Address, AdmittedRollup, Committee, CoverageRenewal, RenewalCertificate, Seat, SignatureBytes,
+    Address, AdmittedRollup, Committee, CoverageRenewal, Domain, RenewalCertificate, RenewalDigest, Seat,
+    SignatureBytes,
 };
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use metrics::describe_counter;
+use thiserror::Error;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-pub use self::decide::{Covered, Due, due};
+pub use self::decide::{Covered, Due, Renewed, due};
+use crate::batch::DeliveryFailure;
 use crate::collect::is_renewal_good;
 use crate::context::Context;
+use crate::disperse::CallFailure;
 
 /// How long one rollup's renewal may take to reach L1 before the others have their turn: a contract may refuse "for now" for ever, and
 /// a process that posts no more is told nothing of what it handed over.
@@ -65,18 +73,43 @@ pub struct RenewSettings {
     pub ahead: Option<Duration>,
 }
 
+/// Names and meanings, once at start.
+fn describe() {
+    describe_counter!("dac_aggregator_renewals_total", "Renewals by outcome");
+    describe_counter!(
+        "dac_aggregator_renewals_held_back_total",
+        "Renewals put off because the contract did not count the one before, by rollup"
+    );
+    describe_counter!(
+        "dac_aggregator_renewal_refusals_total",
+        "Members that did not sign a renewal, by reason"
+    );
+    describe_counter!(
+        "dac_aggregator_renewal_liars_total",
+        "Answers to a renewal that are not the member's own signature over it, by operator and reason"
+    );
+}
+
 /// Looks at all rollups again and again while this process posts, until the process stops.
 pub async fn run(ctx: Arc<Context>, source: Arc<dyn CoverageSource>, settings: RenewSettings) {
+    describe();
+    let mut renewed = HashMap::new();
     loop {
         if ctx.posting.is_leading() {
-            look(&ctx, &*source, settings).await;
+            look(&ctx, &*source, settings, &mut renewed).await;
         }
         tokio::time::sleep(settings.interval).await;
     }
 }
 
-async fn look(ctx: &Context, source: &dyn CoverageSource, settings: RenewSettings) {
+async fn look(
+    ctx: &Context,
+    source: &dyn CoverageSource,
+    settings: RenewSettings,
+    renewed: &mut HashMap<Address, Renewed>,
+) {
     let Ok(view) = ctx.registry() else { return };
+    renewed.retain(|rollup, _| view.rollups.contains_key(rollup));
     let mut rollups: Vec<&AdmittedRollup> = view.rollups.values().collect();
     rollups.sort_by_key(|rollup| rollup.rollup);
     for admitted in rollups {
@@ -88,8 +121,15 @@ async fn look(ctx: &Context, source: &dyn CoverageSource, settings: RenewSetting
                 continue;
             }
         };
-        let now = ctx.now();
-        let Some(due) = due(&covered, admitted.retention_max_seconds, settings.ahead, now) else { continue };
+        let (now, retention) = (ctx.now(), admitted.retention_max_seconds);
+        let Some(due) = due(&covered, retention, settings.ahead, now) else { continue };
+        let former = renewed.get(&rollup).copied();
+        if let Some(until) = former.and_then(|former| former.holds_back(&due, now)) {
+            metrics::counter!("dac_aggregator_renewals_held_back_total", "rollup" => rollup.to_string())
+                .increment(1);
+            debug!(%rollup, until, "renewed lately, and its contract says that coverage is short still");
+            continue;
+        }
         let Some(committee) = view.active_committee(now) else { continue };
         match renew(ctx, committee, rollup, due).await {
             Ok(()) => {
@@ -98,82 +138,139 @@ async fn look(ctx: &Context, source: &dyn CoverageSource, settings: RenewSetting
             }
             Err(problem) => {
                 metrics::counter!("dac_aggregator_renewals_total", "outcome" => "failed").increment(1);
-                warn!(%rollup, last_batch = due.last_batch, problem, "coverage is not renewed; trying again");
+                warn!(%rollup, last_batch = due.last_batch, %problem, "coverage is not renewed; trying again");
+                if !matches!(problem, Problem::Slow) {
+                    continue;
+                }
             }
         }
+        let remembered = Renewed::after(former, &due, retention, settings.interval, now);
+        if remembered.is_repeated(settings.interval) {
+            warn!(%rollup, last_batch = due.last_batch, pause_seconds = remembered.pause(),
+                  "its contract did not count the renewal before this one; the next one waits longer");
+        }
+        renewed.insert(rollup, remembered);
     }
 }
 
-async fn renew(ctx: &Context, committee: &Arc<Committee>, rollup: Address, due: Due) -> Result<(), String> {
+/// Why a rollup is not renewed.
+#[derive(Debug, Error)]
+enum Problem {
+    /// Before anything was handed to L1.
+    #[error("{0}")]
+    Unsigned(String),
+    #[error("L1 refuses it: {0}")]
+    Refused(String),
+    /// It may yet be paid for.
+    #[error("L1 did not take it within {POSTING_WAIT:?}; the poster goes on with it")]
+    Slow,
+}
+
+async fn renew(ctx: &Context, committee: &Arc<Committee>, rollup: Address, due: Due) -> Result<(), Problem> {
     let Due { last_batch, expires_at } = due;
     let renewal = CoverageRenewal { rollup, last_batch, expires_at, epoch: committee.epoch() };
-    let signatures = ask_all(ctx, committee, &renewal).await;
-    let (workers, domain) = (ctx.workers.clone(), ctx.identity.domain);
-    let keys = ctx.keys.keys(committee).map_err(|error| error.to_string())?;
-    let summed = workers.run(move || sum(&keys, domain, renewal, signatures)).await;
-    let (checked, liars) = summed.map_err(|error| error.to_string())??;
-    for seat in liars {
-        metrics::counter!("dac_aggregator_renewal_liars_total", "seat" => seat.to_string()).increment(1);
-        warn!(%rollup, %seat, "a member's signature is not its own over this renewal");
-    }
+    let keys = ctx.keys.keys(committee).map_err(|error| Problem::Unsigned(error.to_string()))?;
+    let signatures = ask(ctx, committee, &keys, &renewal).await;
+    let domain = ctx.identity.domain;
+    let summed = ctx.workers.run(move || sum(&keys, domain, renewal, &signatures)).await;
+    let checked = summed.map_err(|error| error.to_string()).flatten().map_err(Problem::Unsigned)?;
     let order = RenewOrder::new(&checked);
     match tokio::time::timeout(POSTING_WAIT, ctx.posting.renew(&order)).await {
         Ok(Outcome::Recorded { .. }) => Ok(()),
-        Ok(Outcome::Failed { reason }) => Err(format!("L1 refuses it: {reason}")),
-        Err(_) => Err(format!("L1 did not take it within {POSTING_WAIT:?}; the poster goes on with it")),
+        Ok(Outcome::Failed { reason }) => Err(Problem::Refused(reason.to_string())),
+        Err(_) => Err(Problem::Slow),
     }
 }
 
-/// All members at once; those that do not sign are counted by why.
-async fn ask_all(
+/// All members at once: their good signatures, as soon as a quorum has given them and a short grace is over; those that do not sign are
+/// counted by why, those that sign something else by who they are.
+async fn ask(
     ctx: &Context,
     committee: &Committee,
+    keys: &Arc<CommitteeKeys>,
     renewal: &CoverageRenewal,
-) -> Vec<(Seat, SignatureBytes)> {
+) -> Vec<(Seat, Signature)> {
     let domain = ctx.identity.domain;
     let digest = renewal.digest(&domain);
-    let calls = Seat::all(committee.quorum().geometry().n()).filter_map(|seat| {
-        let url = committee.member(seat)?.dispersal_url.clone();
-        let request = v1::SignRenewalRequest {
-            chain_id: domain.chain_id,
-            registry: domain.registry.to_vec().into(),
-            seat: seat.0.into(),
-            renewal: Some(renewal.into()),
-        };
-        Some(async move { (seat, ctx.members.sign_renewal(&url, request, digest, seat).await) })
-    });
+    let mut calls: FuturesUnordered<_> = Seat::all(committee.quorum().geometry().n())
+        .filter_map(|seat| {
+            let url = committee.member(seat)?.dispersal_url.clone();
+            let request = v1::SignRenewalRequest {
+                chain_id: domain.chain_id,
+                registry: domain.registry.to_vec().into(),
+                seat: seat.0.into(),
+                renewal: Some(renewal.into()),
+            };
+            Some(async move {
+                let answer = ctx.members.sign_renewal(&url, request, digest, seat).await;
+                (seat, verify(ctx, Arc::clone(keys), digest, seat, answer).await)
+            })
+        })
+        .collect();
     let mut signatures = Vec::new();
-    for (seat, answer) in join_all(calls).await {
+    let mut grace_ends: Option<Instant> = None;
+    loop {
+        let next = match grace_ends {
+            None => calls.next().await,
+            Some(end) => tokio::time::timeout_at(end, calls.next()).await.unwrap_or_default(),
+        };
+        let Some((seat, answer)) = next else { return signatures };
         match answer {
             Ok(signature) => signatures.push((seat, signature)),
-            Err(failure) => {
-                metrics::counter!("dac_aggregator_renewal_refusals_total", "reason" => failure.reason.clone())
-                    .increment(1);
-                info!(rollup = %renewal.rollup, %seat, reason = failure.reason, detail = failure.detail,
-                      "a member does not sign a renewal");
-            }
+            Err(failure) => note_failure(committee, renewal, seat, &failure),
+        }
+        if grace_ends.is_none() && signatures.len() >= usize::from(committee.quorum().q()) {
+            grace_ends = Some(Instant::now() + ctx.settings.grace);
         }
     }
-    signatures
 }
 
-/// The sum of those that are good, verified as L1 will verify it; and who gave what is not.
+/// A signature that is the seat's own over the digest, or a lie.
+async fn verify(
+    ctx: &Context,
+    keys: Arc<CommitteeKeys>,
+    digest: RenewalDigest,
+    seat: Seat,
+    answer: Result<SignatureBytes, CallFailure>,
+) -> Result<Signature, CallFailure> {
+    let bytes = answer?;
+    let verified = ctx.workers.run(move || is_renewal_good(&keys, &digest, seat, bytes)).await;
+    match verified {
+        Ok(Some(signature)) => Ok(signature),
+        Ok(None) => Err(CallFailure::lied(
+            "BAD_SIGNATURE",
+            format!("not the signature of seat {seat} over the renewal {digest}"),
+        )),
+        Err(error) => Err(CallFailure::retryable("INTERNAL", error.to_string())),
+    }
+}
+
+fn note_failure(committee: &Committee, renewal: &CoverageRenewal, seat: Seat, failure: &CallFailure) {
+    let CallFailure { kind, reason, detail, .. } = failure;
+    let rollup = renewal.rollup;
+    if *kind == DeliveryFailure::Lied {
+        let operator =
+            committee.member(seat).map_or_else(|| "unknown".to_owned(), |member| member.operator.to_string());
+        warn!(%rollup, %seat, operator, reason, detail, "a member's answer to a renewal is not its signature over it");
+        metrics::counter!(
+            "dac_aggregator_renewal_liars_total", "operator" => operator, "reason" => reason.clone()
+        )
+        .increment(1);
+    } else {
+        metrics::counter!("dac_aggregator_renewal_refusals_total", "reason" => reason.clone()).increment(1);
+        info!(%rollup, %seat, reason, detail, "a member does not sign a renewal");
+    }
+}
+
+/// The sum of good signatures, verified as L1 will verify it.
 fn sum(
     keys: &CommitteeKeys,
-    domain: dac_types::Domain,
+    domain: Domain,
     renewal: CoverageRenewal,
-    signatures: Vec<(Seat, SignatureBytes)>,
-) -> Result<(CheckedRenewal, Vec<Seat>), String> {
+    signatures: &[(Seat, Signature)],
+) -> Result<CheckedRenewal, String> {
     let digest = renewal.digest(&domain);
-    let (mut points, mut liars): (Vec<(Seat, Signature)>, Vec<Seat>) = (Vec::new(), Vec::new());
-    for (seat, bytes) in signatures {
-        match is_renewal_good(keys, &digest, seat, bytes) {
-            Some(point) => points.push((seat, point)),
-            None => liars.push(seat),
-        }
-    }
-    let aggregate = keys.aggregate(&digest, &points).map_err(|error| format!("{error}; liars: {liars:?}"))?;
+    let aggregate = keys.aggregate(&digest, signatures).map_err(|error| error.to_string())?;
     let certificate = RenewalCertificate { renewal, aggregate };
-    let checked = keys.verify_renewal(&certificate, &domain).map_err(|error| error.to_string())?;
-    Ok((checked, liars))
+    keys.verify_renewal(&certificate, &domain).map_err(|error| error.to_string())
 }

@@ -7,6 +7,7 @@ use dac_aggregator::renew::{CoverageSource, Covered, RenewSettings};
 use dac_aggregator::service::aggregator::Renewal;
 use dac_chain::ChainError;
 use dac_proto::reason::Reason;
+use dac_runtime::monitor;
 use dac_types::Address;
 use parking_lot::Mutex;
 
@@ -89,4 +90,71 @@ async fn coverage_that_is_long_enough_costs_nothing() {
     looks(&contract, 3).await;
     assert_eq!((world.l1.included(), world.members[0].calls()), (0, 0));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_contract_that_counts_no_renewal_is_not_paid_for_at_every_look() {
+    let metrics = monitor::metrics();
+    let world = World::small().await;
+    let (running, contract) = start(&world, NOW + RETENTION / 4).await;
+    // The pause begins with a second and doubles: renewals at 0, 1, 3 and 7 seconds, and none between.
+    for (second, renewals) in [(0, 1), (1, 2), (2, 2), (3, 3), (4, 3), (6, 3), (7, 4), (14, 4)] {
+        world.clock.set(NOW + second);
+        tokio::time::timeout(PATIENCE, async {
+            while world.l1.included() < renewals {
+                looks(&contract, 1).await;
+            }
+        })
+        .await
+        .expect("it is renewed once the pause is over");
+        // A look at the end may be that of the second before.
+        looks(&contract, 3).await;
+        assert_eq!(world.l1.included(), renewals, "after {second} seconds");
+    }
+    let told = metrics.render();
+    let held_back = format!("dac_aggregator_renewals_held_back_total{{rollup=\"{ROLLUP}\"}}");
+    assert!(told.contains(&held_back), "{told}");
+    // More batches than were renewed do not wait.
+    contract.covered.lock().batch_count += 1;
+    tokio::time::timeout(PATIENCE, async {
+        while world.l1.included() < 5 {
+            looks(&contract, 1).await;
+        }
+    })
+    .await
+    .expect("a new batch is renewed at once");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_quorum_does_not_wait_for_a_member_that_never_answers() {
+    let mut world = World::small().await;
+    world.options.call_timeout = Duration::from_secs(24 * 3600);
+    world.behave(0, Behaviour::Silent);
+    let (running, _contract) = start(&world, NOW + RETENTION / 4).await;
+    until_renewed(&world).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn members_that_sign_something_else_are_named() {
+    let metrics = monitor::metrics();
+    for (behaviour, reason) in [
+        (Behaviour::WrongSignature, "BAD_SIGNATURE"),
+        (Behaviour::OtherDigest, "OTHER_DIGEST"),
+        (Behaviour::OtherSeat, "OTHER_SEAT"),
+    ] {
+        let mut world = World::small().await;
+        // The liar is waited for.
+        world.options.grace = PATIENCE;
+        world.behave(3, behaviour);
+        let (running, _contract) = start(&world, NOW + RETENTION / 4).await;
+        until_renewed(&world).await;
+        let operator = Address::repeat_byte(4);
+        let line =
+            format!("dac_aggregator_renewal_liars_total{{operator=\"{operator}\",reason=\"{reason}\"}}");
+        let told = metrics.render();
+        assert!(told.contains(&line), "{told}");
+        running.stop().await;
+    }
 }

@@ -179,8 +179,10 @@ impl DispersalService for Service {
         let inner = &self.0;
         inner.calls.fetch_add(1, Ordering::SeqCst);
         let behaviour = inner.behaviour.lock().clone();
-        if let Behaviour::Refuse(reason) = &behaviour {
-            return Err(reason.status("as told"));
+        match &behaviour {
+            Behaviour::Refuse(reason) => return Err(reason.status("as told")),
+            Behaviour::Silent => std::future::pending().await,
+            _ => {}
         }
         let request = request.into_inner();
         assert_eq!(request.seat, u32::from(inner.seat.0), "asked the wrong member");
@@ -190,9 +192,12 @@ impl DispersalService for Service {
             Behaviour::WrongSignature => SecretKey::derive(&[0xee; 32]),
             _ => inner.secret(),
         };
+        let other = matches!(behaviour, Behaviour::OtherDigest);
+        let digest =
+            if other { CoverageRenewal { expires_at: 1, ..renewal }.digest(&inner.domain()) } else { digest };
         Ok(Response::new(v1::SignRenewalResponse {
             digest: Bytes::copy_from_slice(digest.as_bytes()),
-            seat: request.seat,
+            seat: if matches!(behaviour, Behaviour::OtherSeat) { request.seat ^ 1 } else { request.seat },
             signature: Bytes::copy_from_slice(key.sign_digest(&digest).to_compressed().as_bytes()),
         }))
     }
