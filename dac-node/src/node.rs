@@ -34,6 +34,7 @@ use crate::retain::{self, Retention, Times};
 use crate::scrub::{ScrubSettings, Scrubber};
 use crate::store::Store;
 use crate::sync::{L1Sync, SyncSettings};
+use dac_runtime::shutdown;
 use dac_runtime::workers::Workers;
 
 /// How often the health of the whole is looked at.
@@ -71,15 +72,7 @@ pub enum NodeError {
 
 impl NodeError {
     fn panicked(task: &'static str, lost: JoinError) -> Self {
-        let message = match lost.try_into_panic() {
-            Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-                (Some(text), _) => (*text).to_owned(),
-                (None, Some(text)) => text.clone(),
-                (None, None) => "no message".to_owned(),
-            },
-            Err(lost) => lost.to_string(),
-        };
-        Self::Panicked { task, message }
+        Self::Panicked { task, message: shutdown::panic_message(lost) }
     }
 }
 

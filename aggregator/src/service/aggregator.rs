@@ -19,7 +19,7 @@ use dac_types::limits::MESSAGE_MAX_BYTES;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::ServerTlsConfig;
@@ -40,6 +40,8 @@ use crate::submit::Identity;
 
 /// How often the health of the whole is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// The server's task.
+const GRPC: &str = "gRPC server";
 /// Names under which health is asked for; the empty one is the process.
 const SERVICES: [&str; 2] = ["", "dac.v1.BatchService"];
 
@@ -63,9 +65,30 @@ pub enum AggregatorError {
     /// The gRPC server.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// The server's task was lost.
-    #[error("the server's task ended unexpectedly")]
-    Lost,
+    /// The server or a task in the background ended, which none does before it is stopped.
+    #[error("the {task} task ended by itself")]
+    Ended {
+        /// Which.
+        task: &'static str,
+    },
+    /// The server or a task in the background panicked: what it does is done by nobody.
+    #[error("the {task} task panicked: {message}")]
+    Panicked {
+        /// Which.
+        task: &'static str,
+        /// What it said.
+        message: String,
+    },
+}
+
+impl AggregatorError {
+    fn of<E: Into<Self>>(task: &'static str, ended: Result<Result<(), E>, JoinError>) -> Self {
+        match ended {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(())) => Self::Ended { task },
+            Err(lost) => Self::Panicked { task, message: shutdown::panic_message(lost) },
+        }
+    }
 }
 
 /// A bound gRPC listener.
@@ -159,8 +182,9 @@ pub struct Aggregator {
     grace: Duration,
     draining: CancellationToken,
     stop_rest: CancellationToken,
-    server: JoinHandle<Result<(), ServeError>>,
-    rest: Vec<JoinHandle<()>>,
+    /// None once it ended by itself.
+    server: Option<JoinHandle<Result<(), ServeError>>>,
+    rest: Vec<(&'static str, JoinHandle<()>)>,
 }
 
 impl Aggregator {
@@ -203,12 +227,12 @@ impl Aggregator {
         let mut sharing = Sharing::new(batches.clone(), poster);
         sharing.look().await?;
         let sharing = tokio::spawn(sharing.run());
-        if let Some(Renewal { source, settings }) = parts.renewal {
+        let renewing = parts.renewal.map(|Renewal { source, settings }| {
             let (ctx, stopping) = (Arc::clone(&context), context.stopping.clone());
             context.tasks.spawn(async move {
                 stopping.run_until_cancelled(renew::run(ctx, source, settings)).await;
-            });
-        }
+            })
+        });
 
         let (health, healthz) = (HealthReporter::new(), Health::default());
         let router = grpc::server(&parts.grpc.limits, parts.grpc.tls)?
@@ -221,19 +245,31 @@ impl Aggregator {
         let incoming = Incoming::new(parts.grpc.tcp, &parts.grpc.limits);
         let server = tokio::spawn(grpc::serve(router, incoming, draining.clone(), grace));
         let watcher = watch_health(Arc::clone(&context), health.clone(), healthz.clone(), draining.clone());
-        let mut rest = vec![tokio::spawn(watcher), sharing];
+        let mut rest = vec![("health", tokio::spawn(watcher)), ("sharing", sharing)];
+        rest.extend(renewing.map(|task| ("renewal", task)));
         if let Some(listener) = parts.monitor {
             let server = monitor::serve(listener, monitor::metrics(), healthz.clone(), stop_rest.clone());
-            rest.push(tokio::spawn(async move {
+            let serving = async move {
                 if let Err(error) = server.await {
                     tracing::error!(%error, "the metrics server ended");
                 }
-            }));
+            };
+            rest.push(("metrics", tokio::spawn(serving)));
         }
         tracing::info!(
             grpc = %addresses.grpc, metrics = ?addresses.metrics, disperser = %context.identity.disperser, "serving"
         );
-        Ok(Self { batches, addresses, health, healthz, grace, draining, stop_rest, server, rest })
+        Ok(Self {
+            batches,
+            addresses,
+            health,
+            healthz,
+            grace,
+            draining,
+            stop_rest,
+            server: Some(server),
+            rest,
+        })
     }
 
     /// Where it listens.
@@ -246,11 +282,19 @@ impl Aggregator {
         &self.batches
     }
 
-    /// Returns when the server ended by itself, which it should not.
+    /// Returns when the server or a task in the background (health, sharing, renewal, metrics) ended by itself, which none should:
+    /// what it did is done by nobody, so the process is to be stopped, and started again.
     pub async fn failed(&mut self) -> AggregatorError {
-        match (&mut self.server).await {
-            Ok(Err(error)) => error.into(),
-            Ok(Ok(())) | Err(_) => AggregatorError::Lost,
+        loop {
+            if let Some(place) = self.rest.iter().position(|(_, task)| task.is_finished()) {
+                let (task, handle) = self.rest.swap_remove(place);
+                return AggregatorError::of(task, handle.await.map(Ok::<_, AggregatorError>));
+            }
+            let Some(server) = self.server.as_mut() else { return AggregatorError::Ended { task: GRPC } };
+            if let Ok(ended) = tokio::time::timeout(HEALTH_INTERVAL, server).await {
+                self.server = None;
+                return AggregatorError::of(GRPC, ended);
+            }
         }
     }
 
@@ -262,17 +306,21 @@ impl Aggregator {
             self.health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
         }
         self.draining.cancel();
-        match tokio::time::timeout(self.grace + HEALTH_INTERVAL, self.server).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "stopped with an error"),
-            Ok(Err(_)) | Err(_) => tracing::warn!("the gRPC server did not stop in time"),
+        if let Some(server) = self.server {
+            match tokio::time::timeout(self.grace + HEALTH_INTERVAL, server).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::warn!(%error, "stopped with an error"),
+                Ok(Err(_)) | Err(_) => tracing::warn!("the gRPC server did not stop in time"),
+            }
         }
         let context = self.batches.context();
         context.stopping.cancel();
         shutdown::drain(&context.tasks, self.grace).await;
         self.stop_rest.cancel();
-        for task in self.rest {
-            let _ = tokio::time::timeout(self.grace, task).await;
+        for (name, task) in self.rest {
+            if let Ok(Err(lost)) = tokio::time::timeout(self.grace, task).await {
+                tracing::error!(task = name, message = shutdown::panic_message(lost), "a task was lost");
+            }
         }
         if tokio::time::timeout(self.grace, context.store.close()).await.is_err() {
             tracing::warn!("the store did not close in time; what was acknowledged is on disk");

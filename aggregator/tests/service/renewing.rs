@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dac_aggregator::renew::{CoverageSource, Covered, RenewSettings};
-use dac_aggregator::service::aggregator::Renewal;
+use dac_aggregator::service::aggregator::{AggregatorError, Renewal};
 use dac_chain::ChainError;
 use dac_proto::reason::Reason;
 use dac_runtime::monitor;
@@ -157,4 +157,30 @@ async fn members_that_sign_something_else_are_named() {
         assert!(told.contains(&line), "{told}");
         running.stop().await;
     }
+}
+
+struct Broken;
+
+#[async_trait::async_trait]
+impl CoverageSource for Broken {
+    async fn covered(&self, _: Address) -> Result<Covered, ChainError> {
+        panic!("told to fail")
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_panics_stops_the_aggregator() {
+    let world = World::small().await;
+    let mut parts = world.parts().await;
+    let settings = RenewSettings { interval: Duration::from_millis(30), ahead: None };
+    parts.renewal = Some(Renewal { source: Arc::new(Broken), settings });
+    let mut running = Running::start(parts).await;
+    let error = tokio::time::timeout(PATIENCE, running.aggregator.failed()).await.expect("it is noticed");
+    let expected = "told to fail";
+    assert!(
+        matches!(&error, AggregatorError::Panicked { task: "renewal", message } if message == expected),
+        "{error}"
+    );
+    // It stops as always.
+    tokio::time::timeout(PATIENCE, running.stop()).await.expect("it stops");
 }

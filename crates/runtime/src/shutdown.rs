@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinError;
 pub use tokio_util::sync::CancellationToken;
 pub use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -29,6 +30,18 @@ pub fn on_signal() -> io::Result<CancellationToken> {
         std::process::exit(code);
     });
     Ok(token)
+}
+
+/// What a task that was lost said when it panicked.
+pub fn panic_message(lost: JoinError) -> String {
+    match lost.try_into_panic() {
+        Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+            (Some(text), _) => (*text).to_owned(),
+            (None, Some(text)) => text.clone(),
+            (None, None) => "no message".to_owned(),
+        },
+        Err(lost) => lost.to_string(),
+    }
 }
 
 /// Waits until all tracked tasks ended, at most `limit`. Returns how many are left; they end with the runtime.
