@@ -30,6 +30,7 @@ on_both_backends!(
     batches_come_back_as_they_were_saved,
     payloads_come_back_and_corruption_is_found,
     unfinished_uploads_leave_nothing,
+    an_upload_that_was_removed_takes_no_more_rows,
     the_same_submission_is_created_once,
     one_number_has_one_holder_in_any_race,
     replacing_fails_the_former_and_drops_its_payload,
@@ -282,6 +283,26 @@ async fn unfinished_uploads_leave_nothing(backend: Backend) {
     store.close().await;
     let store = open(&database).await;
     assert_eq!(rows(&store, "payload_rows").await + rows(&store, "uploads").await, 0);
+}
+
+async fn an_upload_that_was_removed_takes_no_more_rows(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let mut paused = upload(&store).await;
+    // What another process does with the uploads of one whose lease ran out.
+    let removed: Result<(), StoreError> = store
+        .database()
+        .transaction(|connection| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM uploads").execute(connection).await?;
+                Ok(())
+            })
+        })
+        .await;
+    removed.unwrap();
+    let error = paused.finish().await.unwrap_err();
+    assert!(matches!(error, StoreError::CorruptPayload { .. }), "{error}");
+    assert_eq!(rows(&store, "payload_rows").await, 0);
 }
 
 async fn the_same_submission_is_created_once(backend: Backend) {

@@ -62,9 +62,22 @@ impl SqlStore {
         first: u32,
         rows: Vec<Bytes>,
     ) -> Result<(), StoreError> {
+        let owner = self.process.name();
         self.database
             .append(move |connection| {
                 Box::pin(async move {
+                    // Rows of an upload that another process removed would belong to nobody. The update keeps the upload's row
+                    // until the commit: whoever removes it meanwhile waits, and then removes these rows as well.
+                    let staged = sqlx::query(
+                        "UPDATE uploads SET started_at_ms = started_at_ms WHERE upload_id = $1 AND owner = $2",
+                    )
+                    .bind(id.0.to_vec())
+                    .bind(owner)
+                    .execute(&mut *connection)
+                    .await?;
+                    if staged.rows_affected() == 0 {
+                        return Err(corrupt("the upload is no longer staged".to_owned()));
+                    }
                     for (index, data) in (i64::from(first)..).zip(rows) {
                         sqlx::query(
                             "INSERT INTO payload_rows (upload_id, row_index, hash, data) VALUES ($1, $2, $3, $4)",

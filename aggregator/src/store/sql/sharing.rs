@@ -65,20 +65,25 @@ pub(super) async fn join(database: &dac_database::Database, term: Duration) -> R
 impl SqlStore {
     /// Removes what unfinished uploads of processes that are gone, and finished batches, left behind.
     pub(super) async fn remove_leftovers(&self) -> Result<(), StoreError> {
-        let gone =
-            format!("SELECT upload_id FROM uploads WHERE owner NOT IN {}", alive(self.database.backend()));
+        let alive = alive(self.database.backend());
+        let remove = format!("DELETE FROM uploads WHERE owner NOT IN {alive} RETURNING upload_id");
         self.database
             .transaction(move |connection| {
                 Box::pin(async move {
-                    for statement in [
-                        format!("DELETE FROM payload_rows WHERE upload_id IN ({gone})"),
-                        format!("DELETE FROM uploads WHERE upload_id IN ({gone})"),
-                        "DELETE FROM payload_rows WHERE upload_id IN
-                            (SELECT upload_id FROM batches WHERE payload_dropped = 1)"
-                            .to_owned(),
-                    ] {
-                        sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+                    // Uploads before their rows: a process that still writes rows keeps its upload until they are committed.
+                    let gone = sqlx::query(AssertSqlSafe(remove)).fetch_all(&mut *connection).await?;
+                    for upload in gone {
+                        sqlx::query("DELETE FROM payload_rows WHERE upload_id = $1")
+                            .bind(upload.try_get::<Vec<u8>, _>(0)?)
+                            .execute(&mut *connection)
+                            .await?;
                     }
+                    sqlx::query(
+                        "DELETE FROM payload_rows WHERE upload_id IN
+                            (SELECT upload_id FROM batches WHERE payload_dropped = 1)",
+                    )
+                    .execute(connection)
+                    .await?;
                     Ok(())
                 })
             })
