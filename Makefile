@@ -37,7 +37,7 @@ test-rust: setup build
 	tools/with-postgres $(CARGO) test --locked --workspace
 
 # The tests that break things and write lines for the report: whole files of tests/, and elsewhere by their names.
-FAULT_TESTS := kills histories storage weather dispersers byzantine runbook renewals versions rotation backups
+FAULT_TESTS := kills histories storage weather dispersers byzantine runbook renewals versions rotation backups sharing
 FAULT_UNITS := database::tests:: store::tests:: tests::repair:: tests::renewal:: tests::retrieval:: tests::lifecycle:: cancelled \
 	sharing:: renewing:: members_live_through is_found
 # Lines of what they measure, the simulation's summaries, the report.
