@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction};
+use tokio::runtime::Handle;
 use tracing::{Instrument, log};
 
 use crate::durability::{self, Durability};
 use crate::error::DatabaseError;
+use crate::group::{self, Queue};
 use crate::migrate::{self, Migration};
 use crate::options::{DatabaseOptions, DatabaseUrl};
 use crate::{postgres, sqlite};
@@ -38,7 +41,7 @@ pub enum Backend {
 }
 
 #[derive(Clone, Copy)]
-enum Access {
+pub(crate) enum Access {
     /// Alone among writers.
     Exclusive,
     /// Beside other writers, where the backend can.
@@ -54,13 +57,15 @@ pub struct Database {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     backend: Backend,
     writers: AnyPool,
     readers: AnyPool,
     connect: AnyConnectOptions,
     durability: Durability,
-    transaction_timeout: Duration,
+    pub(crate) transaction_timeout: Duration,
+    /// Who waits to write, where writers share transactions.
+    pub(crate) queue: Queue,
     /// Where it is a file.
     path: Option<PathBuf>,
     /// The file is this process's alone while this is there.
@@ -105,6 +110,7 @@ impl Database {
                 connect,
                 durability,
                 transaction_timeout: limit,
+                queue: Queue::default(),
                 path: match &options.url {
                     DatabaseUrl::Sqlite(path) => Some(path.clone()),
                     DatabaseUrl::Postgres(_) => None,
@@ -140,7 +146,8 @@ impl Database {
         &self.inner.readers
     }
 
-    /// Runs `work` as the only writer and commits what it did, or nothing of it where it fails.
+    /// Runs `work` as the only writer and commits what it did, or nothing of it where it fails. On SQLite writers that wait at the same
+    /// time share one commit; none is told of success before.
     ///
     /// It runs in a task of its own: a caller that goes away neither stops it half-way nor leaves its connection in a
     /// transaction, in which later writes would be acknowledged and then lost. So it may commit after its caller has gone.
@@ -240,6 +247,18 @@ impl Database {
         self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Writers that wait in the queue of a SQLite file.
+    #[cfg(test)]
+    pub(crate) fn waiting_writers(&self) -> usize {
+        self.inner.queue.len()
+    }
+
+    /// Whether somebody serves that queue.
+    #[cfg(test)]
+    pub(crate) fn is_writing(&self) -> bool {
+        self.inner.queue.is_served()
+    }
+
     async fn run<T, E, F>(&self, access: Access, work: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
@@ -247,7 +266,20 @@ impl Database {
         E: From<DatabaseError> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        let task = tokio::spawn(async move { inner.run(access, work).await }.in_current_span());
+        if inner.backend == Backend::Sqlite && !matches!(access, Access::Snapshot) {
+            return group::write(&inner, work).await;
+        }
+        let connection = inner.acquire(access).await?;
+        let whole = async move { inner.run(connection, access, work).await }.in_current_span();
+        let task = match self.inner.backend {
+            Backend::Postgres => tokio::spawn(whole),
+            // Its statements are done by another thread, one after the other: handing them over and back costs a thread of our own much
+            // less than a task of the runtime, which is woken for each through the runtime's queues.
+            Backend::Sqlite => {
+                let runtime = Handle::current();
+                tokio::task::spawn_blocking(move || runtime.block_on(whole))
+            }
+        };
         match task.await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -256,37 +288,93 @@ impl Database {
     }
 }
 
+/// A pooled connection that is closed when it is dropped, unless [`Held::give_back`] says that it is in no transaction.
+pub(crate) struct Held(Option<PoolConnection<Any>>);
+
+impl Held {
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
+        self.0.as_mut().expect("held until it is dropped")
+    }
+
+    pub(crate) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            // Whether it is still in a transaction, neither it nor the driver knows: SQLite ends one by itself when the disk is full,
+            // and the driver would begin none any more. What was not committed ends with the connection.
+            drop(connection.detach());
+        }
+    }
+}
+
 impl Inner {
-    async fn run<T, E, F>(&self, access: Access, work: F) -> Result<T, E>
+    /// A connection that is in no transaction.
+    pub(crate) async fn acquire<E: From<DatabaseError>>(&self, access: Access) -> Result<Held, E> {
+        let pool = if matches!(access, Access::Snapshot) { &self.readers } else { &self.writers };
+        let connection = pool.acquire().await.map_err(|error| E::from(error.into()))?;
+        Ok(Held(Some(connection)))
+    }
+
+    async fn run<T, E, F>(&self, mut held: Held, access: Access, work: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send,
         E: From<DatabaseError>,
     {
-        let pool = if matches!(access, Access::Snapshot) { &self.readers } else { &self.writers };
-        let mut connection = pool.acquire().await.map_err(|error| E::from(error.into()))?;
-        let mut is_over = false;
+        let mut work = Some(work);
         let whole = async {
-            let mut transaction = begin(&mut connection, self.backend, access).await?;
-            match work(&mut transaction).await {
-                Ok(value) => {
-                    transaction.commit().await.map_err(DatabaseError::from)?;
-                    is_over = true;
-                    Ok(value)
+            loop {
+                if let Some(value) = self.attempt(held, access, &mut work).await? {
+                    return Ok(value);
                 }
-                Err(error) => {
-                    is_over = transaction.rollback().await.is_ok();
-                    Err(error)
-                }
+                held = self.acquire(access).await?;
             }
         };
-        let result = tokio::time::timeout(self.transaction_timeout, whole).await;
-        if !is_over {
-            // Whether it is still in a transaction, neither it nor the driver knows: SQLite ends one by itself when the disk is full, and
-            // the driver would begin none any more. What was not committed ends with the connection.
-            drop(connection.detach());
-        }
-        result.unwrap_or_else(|_| Err(DatabaseError::Timeout { limit: self.transaction_timeout }.into()))
+        let limit = self.transaction_timeout;
+        tokio::time::timeout(limit, whole)
+            .await
+            .unwrap_or_else(|_| Err(DatabaseError::Timeout { limit }.into()))
     }
+
+    /// Does the work, unless the connection turns out to be in a transaction already: then nothing, and it is closed.
+    async fn attempt<T, E, F>(
+        &self,
+        mut held: Held,
+        access: Access,
+        work: &mut Option<F>,
+    ) -> Result<Option<T>, E>
+    where
+        F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send,
+        E: From<DatabaseError>,
+    {
+        let mut transaction = match begin(held.connection(), self.backend, access).await {
+            Err(error) if is_in_transaction(&error) => return Ok(None),
+            begun => begun?,
+        };
+        let Some(work) = work.take() else { return Err(DatabaseError::Closed.into()) };
+        match work(&mut transaction).await {
+            Ok(value) => {
+                transaction.commit().await.map_err(DatabaseError::from)?;
+                held.give_back();
+                Ok(Some(value))
+            }
+            Err(error) => {
+                if transaction.rollback().await.is_ok() {
+                    held.give_back();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The driver forgets a transaction whose BEGIN was cancelled under way (sqlx issue 4385); the next BEGIN tells.
+pub(crate) fn is_in_transaction(error: &DatabaseError) -> bool {
+    let DatabaseError::Sql(sqlx::Error::Database(error)) = error else { return false };
+    error.message().contains("within a transaction")
 }
 
 /// Opens a transaction that no other writer runs beside.
@@ -297,7 +385,7 @@ pub(crate) async fn begin_exclusive(
     begin(connection, backend, Access::Exclusive).await
 }
 
-async fn begin(
+pub(crate) async fn begin(
     connection: &mut AnyConnection,
     backend: Backend,
     access: Access,
@@ -350,7 +438,7 @@ fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: A
     let pool = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(options.acquire_timeout)
-        // `before_acquire` talks to the server anyway.
+        // A file does not go away, and with a server `before_acquire` talks.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move {
@@ -359,27 +447,19 @@ fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: A
                     other => sqlx::Error::Configuration(Box::new(other)),
                 })
             })
-        })
-        .before_acquire(move |connection, _| Box::pin(end_forgotten_transaction(connection, backend)));
+        });
     match backend {
+        // Each transaction begins with a BEGIN that tells of a forgotten one.
         Backend::Sqlite => pool.max_lifetime(None).idle_timeout(None),
-        Backend::Postgres => pool,
+        Backend::Postgres => {
+            pool.before_acquire(move |connection, _| Box::pin(end_forgotten_transaction(connection)))
+        }
     }
 }
 
-/// The driver forgets a transaction whose BEGIN was cancelled under way (sqlx issue 4385): what the next user of the
-/// connection writes would vanish with it. A connection that cannot answer is thrown away.
-async fn end_forgotten_transaction(
-    connection: &mut AnyConnection,
-    backend: Backend,
-) -> Result<bool, sqlx::Error> {
-    match sqlx::raw_sql("ROLLBACK").execute(connection).await {
-        Ok(_) => Ok(true),
-        Err(sqlx::Error::Database(error)) if backend == Backend::Sqlite => {
-            Ok(error.message().contains("no transaction is active"))
-        }
-        Err(_) => Ok(false),
-    }
+/// What the next user of a connection writes would vanish with a forgotten transaction. One that cannot answer is thrown away.
+async fn end_forgotten_transaction(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    Ok(sqlx::raw_sql("ROLLBACK").execute(connection).await.is_ok())
 }
 
 #[cfg(test)]

@@ -27,6 +27,14 @@ pub enum DatabaseError {
         /// The bound.
         limit: Duration,
     },
+    /// Writers that shared a transaction lost it.
+    #[error("database: a transaction that several writers shared was lost: {}", problem.as_deref().unwrap_or("one of them broke it"))]
+    Group {
+        /// What follows from it.
+        class: ErrorClass,
+        /// What its commit met, where it came so far.
+        problem: Option<String>,
+    },
     /// The process is stopping.
     #[error("database: closed")]
     Closed,
@@ -141,6 +149,7 @@ impl DatabaseError {
     /// What to do about it.
     pub fn class(&self) -> ErrorClass {
         match self {
+            Self::Group { class, .. } => *class,
             DatabaseError::Sql(error) => class_of(error),
             DatabaseError::Timeout { .. } | DatabaseError::Closed | DatabaseError::LeaseHeld { .. } => {
                 ErrorClass::Retryable

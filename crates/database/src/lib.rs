@@ -13,6 +13,7 @@
 mod database;
 mod durability;
 mod error;
+mod group;
 mod identity;
 mod lease;
 mod migrate;
