@@ -9,6 +9,7 @@ use dac_runtime::workers::Workers;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accusations::Accusations;
 use crate::collect::KeyRing;
 use crate::disperse::Members;
 use crate::encode::Encoders;
@@ -55,6 +56,8 @@ pub struct Context {
     pub encoders: Arc<Encoders>,
     /// The way to L1.
     pub posting: Posting,
+    /// Who did what an honest one does not.
+    pub accusations: Accusations,
     /// Times.
     pub settings: Settings,
     /// All tasks, so that stopping can wait for them.

@@ -10,6 +10,7 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::batch_service_server::BatchService;
 use dac_proto::wire;
+use dac_types::Address;
 use dac_types::limits::PAGE_MAX_ENTRIES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::Stream;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::error;
 
+use crate::accusations::{Accused, Charge};
 use crate::batch::SubmissionDigest;
 use crate::convert;
 use crate::service::{Batches, Selector, Watched};
@@ -69,6 +71,36 @@ impl Grpc {
         found.ok_or_else(|| Reason::UnknownBatch.status("this aggregator has no such batch"))
     }
 
+    /// Counts a refused submission by the rollup in whose name it came, and holds it against that rollup where no honest one is refused.
+    fn note_refusal(&self, named: Option<Address>, status: &Status) {
+        let ctx = self.batches.context();
+        let rollup =
+            named.filter(|named| ctx.registry.latest().is_some_and(|view| view.rollup(*named).is_some()));
+        let reason = Reason::of(status);
+        let label = rollup.map_or("other".to_owned(), |rollup| rollup.to_string());
+        metrics::counter!(
+            "dac_aggregator_submissions_refused_total",
+            "reason" => reason.map_or("UNNAMED", Reason::as_str), "rollup" => label
+        )
+        .increment(1);
+        let (kind, is_proven) = match reason {
+            // Its poster signed both orders.
+            Some(reason @ Reason::ConflictingBatch) => (reason, true),
+            Some(
+                reason @ (Reason::QuotaExceeded
+                | Reason::BadPayload
+                | Reason::BadSubmissionSignature
+                | Reason::WrongPoster
+                | Reason::WrongDisperser
+                | Reason::LengthMismatch),
+            ) => (reason, false),
+            // Clocks differ, connections break, room is short.
+            _ => return,
+        };
+        let charge = Charge { kind: kind.as_str(), is_proven, detail: status.message() };
+        ctx.accusations.add(rollup.map_or(Accused::Other, Accused::Rollup), charge, ctx.now());
+    }
+
     async fn existing(&self, id: SubmissionDigest) -> Result<Option<v1::Batch>, Status> {
         let batch = self.batches.taken(id).await.map_err(|error| store_status(&error))?;
         Ok(batch.map(|batch| convert::batch_to_wire(&batch)))
@@ -95,10 +127,9 @@ impl BatchService for Grpc {
         &self,
         request: Request<Streaming<v1::SubmitBatchRequest>>,
     ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
-        let batch = upload::receive(self, request.into_inner()).await.inspect_err(|status| {
-            let reason = Reason::of(status).map_or("UNNAMED", Reason::as_str);
-            metrics::counter!("dac_aggregator_submissions_refused_total", "reason" => reason).increment(1);
-        })?;
+        let mut named = None;
+        let batch = upload::receive(self, request.into_inner(), &mut named).await;
+        let batch = batch.inspect_err(|status| self.note_refusal(named, status))?;
         Ok(Response::new(v1::SubmitBatchResponse { batch: Some(batch) }))
     }
 

@@ -12,8 +12,10 @@
 //! | [`collect`] | signatures to certificate |
 //! | [`post`] | certificates and settlements to L1 |
 //! | [`renew`] | coverage of settled batches, renewed in time |
+//! | [`accusations`] | who did what an honest one does not |
 //! | [`store`] | what survives |
 
+pub mod accusations;
 pub mod batch;
 pub mod budget;
 pub mod collect;

@@ -86,17 +86,19 @@ async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<()
     }
     let follower_stop = CancellationToken::new();
     let grace = *config.shutdown.grace;
-    let aggregator = tokio::select! {
+    let parts = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         started = build(&config, follower_stop.clone()) => started?,
     };
-    let mut aggregator = Aggregator::start(aggregator, grace).await?;
+    let registry = parts.registry.clone();
+    let mut aggregator = Aggregator::start(parts, grace).await?;
     if let Some(path) = ready_file {
         write_ready_file(path, &aggregator.addresses())?;
     }
     let result = tokio::select! {
         () = stop.cancelled() => Ok(()),
         error = aggregator.failed() => Err(error.into()),
+        () = registry.ended() => Err("the task that reads the registry ended by itself".into()),
     };
     aggregator.stop().await;
     follower_stop.cancel();

@@ -13,6 +13,7 @@ use dac_chain::{Outcome, Poster, PosterConfig, RenewOrder, record_calldata};
 use dac_types::{B256, Certificate, Domain, keccak256};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use settle::{SettlementTarget, consequence};
 pub use witness::Witness;
@@ -47,6 +48,8 @@ pub struct Posting {
     /// Between two looks for what somebody else settled.
     watch_interval: Duration,
     waiting: Arc<Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>>,
+    /// Cancelled once a poster ended that nobody stopped.
+    lost: CancellationToken,
 }
 
 impl Posting {
@@ -60,20 +63,30 @@ impl Posting {
             confirmations: config.confirmations,
             watch_interval: config.poll_interval * WATCH_ROUNDS,
             waiting: Arc::default(),
+            lost: CancellationToken::new(),
         }
     }
 
     /// Posts with this poster from now on. Its outcomes are read in a task of their own, which ends with the poster.
-    pub fn lead(&self, poster: Poster, mut outcomes: Outcomes) {
-        let readers = Arc::clone(&self.waiting);
+    /// `stop` is what stops it: where it ends without, posting is lost.
+    pub fn lead(&self, poster: Poster, mut outcomes: Outcomes, stop: CancellationToken) {
+        let (readers, lost) = (Arc::clone(&self.waiting), self.lost.clone());
         tokio::spawn(async move {
             while let Some((digest, outcome)) = outcomes.next().await {
                 if let Some(waiting) = readers.lock().get(&digest) {
                     waiting.send_replace(Some(outcome));
                 }
             }
+            if !stop.is_cancelled() {
+                lost.cancel();
+            }
         });
         self.poster.send_replace(Some(poster));
+    }
+
+    /// Whether a poster of this process ended that nobody stopped.
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
     }
 
     /// Another process may post from now on. Whoever waits for an outcome here waits in vain.

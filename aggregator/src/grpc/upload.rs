@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::submit_batch_request::Message;
+use dac_types::Address;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
 use std::sync::Arc;
 use tonic::{Status, Streaming};
@@ -65,14 +66,15 @@ impl Pieces {
     }
 }
 
-/// Takes one submission and its payload.
+/// Takes one submission and its payload. `named` becomes the rollup in whose name it comes.
 pub(super) async fn receive(
     grpc: &Grpc,
     stream: Streaming<v1::SubmitBatchRequest>,
+    named: &mut Option<Address>,
 ) -> Result<v1::Batch, Status> {
     let settings = grpc.batches.context().settings;
     let limit = settings.upload_timeout;
-    let whole = receive_within(grpc, Pieces { stream, timeout: settings.piece_timeout });
+    let whole = receive_within(grpc, Pieces { stream, timeout: settings.piece_timeout }, named);
     tokio::select! {
         () = grpc.draining.cancelled() => Err(Reason::ShuttingDown.status("this aggregator is stopping")),
         result = tokio::time::timeout(limit, whole) => {
@@ -81,9 +83,14 @@ pub(super) async fn receive(
     }
 }
 
-async fn receive_within(grpc: &Grpc, mut pieces: Pieces) -> Result<v1::Batch, Status> {
+async fn receive_within(
+    grpc: &Grpc,
+    mut pieces: Pieces,
+    named: &mut Option<Address>,
+) -> Result<v1::Batch, Status> {
     let ctx = grpc.batches.context();
     let Identified { id, submission, posting } = submit::identify(pieces.open().await?, &ctx.identity)?;
+    *named = Some(submission.submission.rollup);
     if let Some(batch) = grpc.existing(id).await? {
         return Ok(batch);
     }

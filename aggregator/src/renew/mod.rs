@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 pub use self::decide::{Covered, Due, Renewed, due};
+use crate::accusations::{Accused, Charge};
 use crate::batch::DeliveryFailure;
 use crate::collect::is_renewal_good;
 use crate::context::Context;
@@ -217,7 +218,7 @@ async fn ask(
         let Some((seat, answer)) = next else { return signatures };
         match answer {
             Ok(signature) => signatures.push((seat, signature)),
-            Err(failure) => note_failure(committee, renewal, seat, &failure),
+            Err(failure) => note_failure(ctx, committee, renewal, seat, &failure),
         }
         if grace_ends.is_none() && signatures.len() >= usize::from(committee.quorum().q()) {
             grace_ends = Some(Instant::now() + ctx.settings.grace);
@@ -245,12 +246,22 @@ async fn verify(
     }
 }
 
-fn note_failure(committee: &Committee, renewal: &CoverageRenewal, seat: Seat, failure: &CallFailure) {
+fn note_failure(
+    ctx: &Context,
+    committee: &Committee,
+    renewal: &CoverageRenewal,
+    seat: Seat,
+    failure: &CallFailure,
+) {
     let CallFailure { kind, reason, detail, .. } = failure;
     let rollup = renewal.rollup;
     if *kind == DeliveryFailure::Lied {
-        let operator =
-            committee.member(seat).map_or_else(|| "unknown".to_owned(), |member| member.operator.to_string());
+        let operator = committee.member(seat).map(|member| member.operator);
+        if let Some(operator) = operator {
+            let charge = Charge { kind: reason, is_proven: false, detail };
+            ctx.accusations.add(Accused::Member(operator), charge, ctx.now());
+        }
+        let operator = operator.map_or_else(|| "unknown".to_owned(), |operator| operator.to_string());
         warn!(%rollup, %seat, operator, reason, detail, "a member's answer to a renewal is not its signature over it");
         metrics::counter!(
             "dac_aggregator_renewal_liars_total", "operator" => operator, "reason" => reason.clone()

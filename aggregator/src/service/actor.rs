@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::Live;
 use super::offer::Offer;
 use super::shipment::Shipment;
+use crate::accusations::{Accused, Charge};
 use crate::batch::{Action, Batch, Delivery, DeliveryFailure, Event, Failure, FailureReason, Phase};
 use crate::budget::Reservation;
 use crate::collect::{Collected, collect, is_good};
@@ -359,11 +360,14 @@ impl Actor {
             }
             super::metrics::member_outcome(member.delivery);
             if member.delivery == Delivery::Lied {
+                let view = self.ctx.registry.latest();
                 let operator =
-                    self.ctx.registry().ok().and_then(|view| {
-                        Some(view.committee(new.epoch())?.member(seat)?.operator.to_string())
-                    });
-                super::metrics::lie(operator, &member.reason);
+                    view.and_then(|view| Some(view.committee(new.epoch())?.member(seat)?.operator));
+                if let Some(operator) = operator {
+                    let charge = Charge { kind: &member.reason, is_proven: false, detail: &member.detail };
+                    self.ctx.accusations.add(Accused::Member(operator), charge, self.ctx.now());
+                }
+                super::metrics::lie(operator.map(|operator| operator.to_string()), &member.reason);
                 warn!(digest = %new.digest, %seat, reason = member.reason, detail = member.detail,
                       "a member's attestation is not its own over this digest");
             }

@@ -27,6 +27,7 @@ use tonic_health::server::HealthReporter;
 
 use super::Batches;
 use super::sharing::{PosterParts, Sharing};
+use crate::accusations::Accusations;
 use crate::budget::ByteBudget;
 use crate::collect::KeyRing;
 use crate::context::{Context, Settings};
@@ -218,6 +219,7 @@ impl Aggregator {
             )),
             workers: parts.workers,
             posting: Posting::new(&parts.poster, Arc::clone(&witness), parts.posting),
+            accusations: Accusations::default(),
             settings: parts.settings,
             tasks: TaskTracker::new(),
             stopping,
@@ -282,13 +284,16 @@ impl Aggregator {
         &self.batches
     }
 
-    /// Returns when the server or a task in the background (health, sharing, renewal, metrics) ended by itself, which none should:
+    /// Returns when the server or a task in the background (posting, health, sharing, renewal, metrics) ended by itself, which none should:
     /// what it did is done by nobody, so the process is to be stopped, and started again.
     pub async fn failed(&mut self) -> AggregatorError {
         loop {
             if let Some(place) = self.rest.iter().position(|(_, task)| task.is_finished()) {
                 let (task, handle) = self.rest.swap_remove(place);
                 return AggregatorError::of(task, handle.await.map(Ok::<_, AggregatorError>));
+            }
+            if self.batches.context().posting.is_lost() {
+                return AggregatorError::Ended { task: "posting" };
             }
             let Some(server) = self.server.as_mut() else { return AggregatorError::Ended { task: GRPC } };
             if let Ok(ended) = tokio::time::timeout(HEALTH_INTERVAL, server).await {

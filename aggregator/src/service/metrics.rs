@@ -30,7 +30,10 @@ pub(super) fn describe() {
     describe_counter!("dac_aggregator_settled_total", "Batches settled on L1");
     describe_counter!("dac_aggregator_proofs_refused_total", "Validity proofs not taken, by reason");
     describe_counter!("dac_aggregator_recorded_total", "Certificates recorded on L1");
-    describe_counter!("dac_aggregator_submissions_refused_total", "Submissions refused by reason");
+    describe_counter!(
+        "dac_aggregator_submissions_refused_total",
+        "Submissions refused by reason and rollup; rollup \"other\": none that the registry admits"
+    );
     describe_counter!("dac_aggregator_store_failures_total", "Failures of the store");
 }
 

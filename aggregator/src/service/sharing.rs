@@ -116,7 +116,7 @@ impl Sharing {
         .await?;
         info!("this process posts to L1");
         metrics::gauge!("dac_aggregator_posting").set(1.0);
-        self.ctx().posting.lead(poster, outcomes);
+        self.ctx().posting.lead(poster, outcomes, stop.clone());
         self.lead = Some(Leading { lead, stop });
         for digest in self.ctx().store.orphaned_settlements().await? {
             self.ctx().posting.withdraw(digest).await;

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
+mod accusing;
 mod dispersal;
 mod evm;
 mod posting;

@@ -1,0 +1,116 @@
+//! What members and rollups did that an honest one does not: counted by who it was, for whoever asks.
+//!
+//! A rollup answers for what its poster signed: two orders for one number. What else comes in its name anybody may have sent, and a member's
+//! answer bears nobody's signature that shows the lie to others: that is not *proven*. Names are the registry's only, so nobody fills the
+//! table with names that they make up.
+
+use std::collections::BTreeMap;
+
+use dac_types::Address;
+use parking_lot::Mutex;
+
+/// Lines of the table.
+const ENTRIES_MAX: usize = 4096;
+/// Letters of a detail.
+const DETAIL_MAX_CHARS: usize = 300;
+
+/// Who is accused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Accused {
+    /// A member of an epoch, by its operator.
+    Member(Address),
+    /// An admitted rollup.
+    Rollup(Address),
+    /// Nobody that the registry knows.
+    Other,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accusation {
+    /// Who.
+    pub accused: Accused,
+    /// Machine-readable: the reason of the refusal, or what the member's answer was.
+    pub kind: String,
+    /// Whether signatures show it.
+    pub is_proven: bool,
+    /// How often, since the process started.
+    pub count: u64,
+    /// Unix seconds of the last time.
+    pub last_at: u64,
+    /// Of the last time, for people.
+    pub detail: String,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// See [`Accusation::kind`]: this program's own words.
+    pub kind: &'a str,
+    /// Whether signatures show it.
+    pub is_proven: bool,
+    /// For people.
+    pub detail: &'a str,
+}
+
+/// A bounded table of them.
+#[derive(Debug, Default)]
+pub struct Accusations(Mutex<BTreeMap<(Accused, String, bool), Accusation>>);
+
+impl Accusations {
+    /// Only members and rollups of the registry are to be named here.
+    pub fn add(&self, accused: Accused, charge: Charge<'_>, now: u64) {
+        let mut entries = self.0.lock();
+        let Charge { kind, is_proven, detail } = charge;
+        let mut key = (accused, kind.to_owned(), is_proven);
+        if entries.len() >= ENTRIES_MAX && !entries.contains_key(&key) {
+            key.0 = Accused::Other;
+        }
+        let accused = key.0;
+        let entry = entries.entry(key).or_insert_with(|| Accusation {
+            accused,
+            kind: kind.to_owned(),
+            is_proven,
+            count: 0,
+            last_at: now,
+            detail: String::new(),
+        });
+        entry.count += 1;
+        entry.last_at = now;
+        entry.detail = detail.chars().take(DETAIL_MAX_CHARS).collect();
+    }
+
+    /// What is proven first, then the most first; at most `limit`.
+    pub fn list(&self, limit: usize) -> Vec<Accusation> {
+        let mut all: Vec<Accusation> = self.0.lock().values().cloned().collect();
+        all.sort_by_key(|accusation| (!accusation.is_proven, std::cmp::Reverse(accusation.count)));
+        all.truncate(limit);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_bounded_and_what_is_proven_comes_first() {
+        let accusations = Accusations::default();
+        let charge = Charge { kind: "OTHER_DIGEST", is_proven: false, detail: &"x".repeat(1000) };
+        for number in 0..10_000_u64 {
+            let member = Address::left_padding_from(&number.to_be_bytes());
+            accusations.add(Accused::Member(member), charge, 7);
+        }
+        let proven = Charge { kind: "CONFLICTING_BATCH", is_proven: true, detail: "two orders" };
+        accusations.add(Accused::Rollup(Address::ZERO), proven, 8);
+        let list = accusations.list(usize::MAX);
+        assert_eq!(list.len(), ENTRIES_MAX + 2);
+        assert_eq!(
+            (list[0].kind.as_str(), list[0].accused, list[0].last_at),
+            ("CONFLICTING_BATCH", Accused::Other, 8)
+        );
+        assert_eq!((list[1].accused, list[1].count), (Accused::Other, 10_000 - ENTRIES_MAX as u64));
+        assert_eq!(list[2].detail.len(), DETAIL_MAX_CHARS);
+        assert_eq!(accusations.list(2).len(), 2);
+    }
+}

@@ -1,0 +1,59 @@
+//! Who did what an honest one does not is named.
+
+use dac_aggregator::accusations::{Accusation, Accused};
+use dac_proto::reason::Reason;
+use dac_proto::v1;
+use dac_runtime::monitor;
+use dac_types::{Address, HashKind};
+
+use crate::support::rollup::{order, payload, sign};
+use crate::support::{Behaviour, ROLLUP, Running, World};
+
+fn accusations(running: &Running) -> Vec<Accusation> {
+    running.aggregator.batches().context().accusations.list(100)
+}
+
+fn has(list: &[Accusation], accused: Accused, kind: &str, is_proven: bool) -> bool {
+    list.iter().any(|line| line.accused == accused && line.kind == kind && line.is_proven == is_proven)
+}
+
+fn reason(result: Result<v1::Batch, tonic::Status>) -> Option<Reason> {
+    Reason::of(&result.expect_err("it was taken"))
+}
+
+#[tokio::test]
+async fn members_and_rollups_that_lie_are_named() {
+    let metrics = monitor::metrics();
+    let world = World::small().await;
+    world.behave(1, Behaviour::OtherDigest);
+    let running = world.start().await;
+    let submission = running.submit_new(1, 100).await;
+    running
+        .until(submission, |batch| batch.members.iter().any(|m| m.state() == v1::DeliveryState::Lied))
+        .await;
+    let liar = Accused::Member(Address::repeat_byte(2));
+    let list = accusations(&running);
+    assert!(has(&list, liar, "OTHER_DIGEST", false), "{list:?}");
+    assert_eq!(list.len(), 1, "nobody else: {list:?}");
+
+    // Two payloads for one number, both signed; then an order in the name of a rollup that nobody knows.
+    let bytes = payload(100, 7);
+    let second = sign(order(1, HashKind::Opaque, &bytes));
+    assert_eq!(reason(running.submit(&second, &bytes).await), Some(Reason::ConflictingBatch));
+    let mut stranger = order(3, HashKind::Opaque, &bytes);
+    stranger.rollup = Address::repeat_byte(0x99);
+    assert_eq!(reason(running.submit(&sign(stranger), &bytes).await), Some(Reason::UnknownRollup));
+    let list = accusations(&running);
+    assert_eq!(list.len(), 2, "{list:?}");
+    assert_eq!((list[0].accused, list[0].kind.as_str()), (Accused::Rollup(ROLLUP), "CONFLICTING_BATCH"));
+    assert!(list[0].is_proven);
+    let told = metrics.render();
+    let name = "dac_aggregator_submissions_refused_total";
+    for labels in [
+        format!("reason=\"CONFLICTING_BATCH\",rollup=\"{ROLLUP}\""),
+        "reason=\"UNKNOWN_ROLLUP\",rollup=\"other\"".to_owned(),
+    ] {
+        assert!(told.contains(&format!("{name}{{{labels}}}")), "{told}");
+    }
+    running.stop().await;
+}
