@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 5] = ["types", "batch", "dispersal", "retrieval", "member"];
+const FILES: [&str; 6] = ["types", "batch", "dispersal", "retrieval", "member", "aggregator"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files: Vec<String> = FILES.iter().map(|name| format!("dac/v1/{name}.proto")).collect();

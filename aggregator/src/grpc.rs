@@ -1,7 +1,10 @@
 //! `BatchService`: what rollups call. Every refusal carries a machine-readable reason.
 
+mod description;
 mod proof;
 mod upload;
+
+pub use self::description::Description;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -58,7 +58,7 @@ impl<'a> Samples<'a> {
     fn channel(&self, method: &Method) -> Result<Channel> {
         let member = &self.network.members[SEAT.index()].service;
         match &*method.service {
-            "BatchService" => self.network.api(),
+            "BatchService" | "AggregatorService" => self.network.api(),
             "DispersalService" => member.channel(configuration::DISPERSAL),
             _ => member.channel(configuration::RETRIEVAL),
         }
@@ -136,6 +136,7 @@ impl<'a> Samples<'a> {
                 let request = v1::ListStoredBatchesRequest { page_size: 1, ..Default::default() };
                 one(request.encode_to_vec())
             }
+            ("AggregatorService", "GetAggregator") => one(v1::GetAggregatorRequest {}.encode_to_vec()),
             ("MemberService", "GetMember") => one(v1::GetMemberRequest {}.encode_to_vec()),
             _ => return Err(dac_tests::Failure::new(format!("no request is known for {method:?}"))),
         })

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dac_chain::{ChainError, L1, PosterConfig, RegistryWatch, TransactionSigner};
 use dac_client::Dialer;
 use dac_proto::FILE_DESCRIPTOR_SET;
+use dac_proto::v1::aggregator_service_server::AggregatorServiceServer;
 use dac_proto::v1::batch_service_server::BatchServiceServer;
 use dac_runtime::clock::Clock;
 use dac_runtime::grpc::{self, Acceptor, Incoming, ListenerLimits, ServeError, tonic_health};
@@ -33,7 +34,7 @@ use crate::collect::KeyRing;
 use crate::context::{Context, Settings};
 use crate::disperse::{CallSettings, Members};
 use crate::encode::Encoders;
-use crate::grpc::{Grpc, ServiceLimits};
+use crate::grpc::{Description, Grpc, ServiceLimits};
 use crate::post::{PostSettings, Posting, Witness};
 use crate::renew::{self, CoverageSource, RenewSettings};
 use crate::store::{Store, StoreError};
@@ -242,6 +243,7 @@ impl Aggregator {
                 BatchServiceServer::new(Grpc::new(batches.clone(), parts.service, draining.clone()))
                     .max_decoding_message_size(MESSAGE_MAX_BYTES),
             )
+            .add_service(AggregatorServiceServer::new(Description::new(Arc::clone(&context))))
             .add_service(grpc::health(&health))
             .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
         let incoming = Incoming::new(parts.grpc.tcp, &parts.grpc.limits);

@@ -3,11 +3,12 @@
 use dac_aggregator::accusations::{Accusation, Accused};
 use dac_proto::reason::Reason;
 use dac_proto::v1;
+use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
 use dac_runtime::monitor;
 use dac_types::{Address, HashKind};
 
 use crate::support::rollup::{order, payload, sign};
-use crate::support::{Behaviour, ROLLUP, Running, World};
+use crate::support::{Behaviour, ROLLUP, Running, World, disperser};
 
 fn accusations(running: &Running) -> Vec<Accusation> {
     running.aggregator.batches().context().accusations.list(100)
@@ -47,6 +48,15 @@ async fn members_and_rollups_that_lie_are_named() {
     assert_eq!(list.len(), 2, "{list:?}");
     assert_eq!((list[0].accused, list[0].kind.as_str()), (Accused::Rollup(ROLLUP), "CONFLICTING_BATCH"));
     assert!(list[0].is_proven);
+    let url = format!("http://{}", running.aggregator.addresses().grpc);
+    let mut client = AggregatorServiceClient::connect(url).await.unwrap();
+    let said = client.get_aggregator(v1::GetAggregatorRequest {}).await.unwrap().into_inner();
+    assert_eq!(said.disperser, disperser().address().as_slice());
+    let faults: Vec<_> = said.faults.iter().map(|fault| (&fault.operator[..], &*fault.kind)).collect();
+    assert_eq!(faults, [(&[2; 20][..], "OTHER_DIGEST")]);
+    let told: Vec<_> =
+        said.accusations.iter().map(|line| (&line.rollup[..], &*line.kind, line.proven)).collect();
+    assert_eq!(told, [(ROLLUP.as_slice(), "CONFLICTING_BATCH", true)]);
     let told = metrics.render();
     let name = "dac_aggregator_submissions_refused_total";
     for labels in [

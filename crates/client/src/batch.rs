@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
+use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
 use dac_proto::v1::batch_service_client::BatchServiceClient;
 use dac_proto::wire::{self, WireError};
 use dac_types::{B256, BatchDigest, Certificate, PostingMode};
@@ -17,6 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::connect::{Dialer, message_limit};
+use crate::description::AggregatorDescription;
 use crate::endpoint::EndpointUrl;
 use crate::fault::MemberFault;
 use crate::status::{BatchState, BatchStatus, ProofState};
@@ -182,14 +184,31 @@ impl AggregatorClient {
     }
 
     pub(crate) async fn connect(&self) -> Result<BatchServiceClient<Channel>, AggregatorError> {
+        let channel = self.channel().await?;
+        Ok(BatchServiceClient::new(channel).max_decoding_message_size(message_limit()))
+    }
+
+    async fn channel(&self) -> Result<Channel, AggregatorError> {
         let connect = || self.dialer.connect_url(&self.url);
         let channel = match &self.kept {
             None => connect().await,
             // Channels reconnect by themselves, and resolve the name again.
             Some(kept) => kept.get_or_try_init(connect).await.cloned(),
         };
-        let channel = channel.map_err(AggregatorError::Unreachable)?;
-        Ok(BatchServiceClient::new(channel).max_decoding_message_size(message_limit()))
+        channel.map_err(AggregatorError::Unreachable)
+    }
+
+    /// Who it is, and what members and rollups did at it, by its own word.
+    pub async fn describe(&self) -> Result<AggregatorDescription, AggregatorError> {
+        let answer = self
+            .within("GetAggregator", async {
+                let mut client = AggregatorServiceClient::new(self.channel().await?)
+                    .max_decoding_message_size(message_limit());
+                let answer = client.get_aggregator(v1::GetAggregatorRequest {}).await;
+                answer.map_err(|status| AggregatorError::from_status(&status))
+            })
+            .await?;
+        Ok(answer.into_inner().try_into()?)
     }
 
     /// One batch with every member's outcome.

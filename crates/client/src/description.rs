@@ -1,4 +1,4 @@
-//! What a member says of itself, read and bounded. Nothing here is proved: audits and retrieval prove.
+//! What a member or an aggregator says of itself, read and bounded. Nothing here is proved: audits and retrieval prove.
 
 use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
@@ -174,26 +174,6 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             let (epoch, active) = (seat.epoch, seat.active);
             Ok(ClaimedSeat { epoch, seat: wire::seat("seats.seat", seat.seat)?, active })
         });
-        let faults = wire.faults.iter().take(ENTRIES_MAX).map(|fault| {
-            Ok(ReportedFault {
-                operator: wire::address("faults.operator", &fault.operator)?,
-                kind: printable(&fault.kind),
-                count: fault.count,
-                last_at: fault.last_at,
-                detail: printable(&fault.detail),
-            })
-        });
-        let accusations = wire.accusations.iter().take(ENTRIES_MAX).map(|accusation| {
-            Ok(ReportedAccusation {
-                rollup: wire::optional_address("accusations.rollup", &accusation.rollup)?,
-                disperser: wire::optional_address("accusations.disperser", &accusation.disperser)?,
-                kind: printable(&accusation.kind),
-                count: accusation.count,
-                last_at: accusation.last_at,
-                detail: printable(&accusation.detail),
-                proven: accusation.proven,
-            })
-        });
         let bad_seats = wire.bad_seats.iter().take(ENTRIES_MAX).map(|bad| {
             Ok(ReportedBadSeat {
                 digest: wire::digest("bad_seats.digest", &bad.digest)?,
@@ -223,14 +203,91 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             duties: wire.duties.unwrap_or_default(),
             repair,
             repairing,
-            faults: faults.collect::<Result<_, WireError>>()?,
+            faults: faults(&wire.faults)?,
             bad_seats: bad_seats.collect::<Result<_, WireError>>()?,
             storage: printable(&wire.storage),
             unreadable_rollups: rollups("unreadable_rollups", &wire.unreadable_rollups)?,
             flooding_rollups: rollups("flooding_rollups", &wire.flooding_rollups)?,
-            accusations: accusations.collect::<Result<_, WireError>>()?,
+            accusations: accusations(&wire.accusations)?,
         })
     }
+}
+
+/// What an aggregator says of itself.
+#[derive(Clone, Debug)]
+pub struct AggregatorDescription {
+    /// The chain that it reads.
+    pub chain_id: u64,
+    /// The committee that it works for.
+    pub registry: Address,
+    /// Who signs its headers.
+    pub disperser: Address,
+    /// Of its software.
+    pub version: String,
+    /// That it speaks.
+    pub protocols: Vec<String>,
+    /// Whether it posts to L1, of those that share a database.
+    pub posts: bool,
+    /// The newest block that it has read.
+    pub l1_block: u64,
+    /// Seconds since it read it.
+    pub l1_age_seconds: u64,
+    /// Members whose answers were not their signatures; the most faults first.
+    pub faults: Vec<ReportedFault>,
+    /// What rollups did; what is proven first.
+    pub accusations: Vec<ReportedAccusation>,
+}
+
+impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
+    type Error = WireError;
+
+    fn try_from(wire: v1::GetAggregatorResponse) -> Result<Self, WireError> {
+        Ok(Self {
+            chain_id: wire.chain_id,
+            registry: wire::address("registry", &wire.registry)?,
+            disperser: wire::address("disperser", &wire.disperser)?,
+            version: printable(&wire.version),
+            protocols: wire
+                .protocols
+                .iter()
+                .take(PROTOCOLS_MAX)
+                .map(|protocol| printable(protocol))
+                .collect(),
+            posts: wire.posts,
+            l1_block: wire.l1_block,
+            l1_age_seconds: wire.l1_age_seconds,
+            faults: faults(&wire.faults)?,
+            accusations: accusations(&wire.accusations)?,
+        })
+    }
+}
+
+fn faults(faults: &[v1::AttributedFault]) -> Result<Vec<ReportedFault>, WireError> {
+    let read = |fault: &v1::AttributedFault| {
+        Ok(ReportedFault {
+            operator: wire::address("faults.operator", &fault.operator)?,
+            kind: printable(&fault.kind),
+            count: fault.count,
+            last_at: fault.last_at,
+            detail: printable(&fault.detail),
+        })
+    };
+    faults.iter().take(ENTRIES_MAX).map(read).collect()
+}
+
+fn accusations(accusations: &[v1::Accusation]) -> Result<Vec<ReportedAccusation>, WireError> {
+    let read = |accusation: &v1::Accusation| {
+        Ok(ReportedAccusation {
+            rollup: wire::optional_address("accusations.rollup", &accusation.rollup)?,
+            disperser: wire::optional_address("accusations.disperser", &accusation.disperser)?,
+            kind: printable(&accusation.kind),
+            count: accusation.count,
+            last_at: accusation.last_at,
+            detail: printable(&accusation.detail),
+            proven: accusation.proven,
+        })
+    };
+    accusations.iter().take(ENTRIES_MAX).map(read).collect()
 }
 
 fn rollups(field: &'static str, rollups: &[bytes::Bytes]) -> Result<Vec<Address>, WireError> {

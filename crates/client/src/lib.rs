@@ -46,7 +46,8 @@ pub use audit::{
 pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
 pub use connect::{Connection, Dialer, Network, SystemNetwork};
 pub use description::{
-    ClaimedSeat, MemberDescription, Readiness, ReportedAccusation, ReportedBadSeat, ReportedFault,
+    AggregatorDescription, ClaimedSeat, MemberDescription, Readiness, ReportedAccusation, ReportedBadSeat,
+    ReportedFault,
 };
 pub use directory::{Directory, EpochCommittee, Holder};
 pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};

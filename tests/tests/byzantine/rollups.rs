@@ -33,12 +33,9 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     let status = submit(&network, &second, 2).await.expect_err("the number is taken");
     assert_eq!(rpc::reason(&status), Reason::ConflictingBatch, "{status}");
     measure.tried(1);
-    counted(
-        metrics.aggregator,
-        "dac_aggregator_submissions_refused_total",
-        &[("reason", "CONFLICTING_BATCH")],
-    )
-    .await?;
+    let rollup = network.rollup.address.to_string();
+    let labels = [("reason", "CONFLICTING_BATCH"), ("rollup", rollup.as_str())];
+    counted(metrics.aggregator, "dac_aggregator_submissions_refused_total", &labels).await?;
     // An order with another payload than it names.
     let order = network.rollup.signed(network.rollup.order(3, HashKind::Sha256, &payload(3)));
     let status = submit(&network, &order, 4).await.expect_err("not the payload ordered");

@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 
 use dac_client::files::{CertificateFile, CommitteeFile};
 use dac_proto::v1;
+use dac_proto::v1::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
 use dac_proto::v1::member_service_server::MemberServiceServer;
 use dac_types::Seat;
 use serde_json::Value;
@@ -84,6 +85,8 @@ fn help_teaches() {
         "committee",
         "member",
         "member status",
+        "aggregator",
+        "aggregator status",
         "rotate",
         "admin",
         "admin deploy",
@@ -323,6 +326,50 @@ fn member_answer() -> v1::GetMemberResponse {
         }],
         ..v1::GetMemberResponse::default()
     }
+}
+
+/// An aggregator that only says who it is.
+struct FakeAggregator(v1::GetAggregatorResponse);
+
+#[tonic::async_trait]
+impl AggregatorService for FakeAggregator {
+    async fn get_aggregator(
+        &self,
+        _: tonic::Request<v1::GetAggregatorRequest>,
+    ) -> Result<tonic::Response<v1::GetAggregatorResponse>, tonic::Status> {
+        Ok(tonic::Response::new(self.0.clone()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregators_status_names_who_lied() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let v1::GetMemberResponse { faults, accusations, .. } = member_answer();
+    let answer = v1::GetAggregatorResponse {
+        chain_id: 1,
+        registry: vec![0xAA; 20].into(),
+        disperser: vec![0xBB; 20].into(),
+        version: "1.0".to_owned(),
+        protocols: vec!["dac.v1".to_owned()],
+        posts: true,
+        l1_block: 100,
+        l1_age_seconds: 1,
+        faults,
+        accusations,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tonic::transport::Server::builder()
+        .add_service(AggregatorServiceServer::new(FakeAggregator(answer)))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    let _server = tokio::spawn(server);
+    let status = expect(path, 0, &["aggregator", "status", &url]);
+    compare_shape("aggregator-status.json", &status);
+    assert_eq!(status["accusations"][0]["proven"], true);
+    let text = String::from_utf8(dac(path, &["aggregator", "status", &url]).stdout).unwrap();
+    compare_snapshot("aggregator-status.txt", &text.replace(&url, "http://aggregator"));
+    expect(path, 4, &["aggregator", "status", "http://127.0.0.1:1"]);
 }
 
 /// A node that only says who it is.

@@ -1,6 +1,7 @@
 //! `dac`: the committee's command line for operators, owners, rollups and auditors. One file a command.
 
 mod admin;
+mod aggregator;
 mod audit;
 mod certificate;
 mod committee;
@@ -74,6 +75,7 @@ enum Command {
     Register(register::Register),
     Committee(committee::ShowCommittee),
     Member(member::Member),
+    Aggregator(aggregator::Aggregator),
     Admin(admin::Admin),
     Rotate(Box<rotate::Rotate>),
     Submit(Box<submit::Submit>),
@@ -101,6 +103,7 @@ async fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Register(command) => command.run(output).await,
         Command::Committee(command) => command.run(output).await,
         Command::Member(command) => command.run(output).await,
+        Command::Aggregator(command) => command.run(output).await,
         Command::Admin(command) => command.run(output).await,
         Command::Rotate(command) => command.run(output).await,
         Command::Submit(command) => command.run(output).await,

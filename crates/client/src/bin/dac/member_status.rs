@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dac_cli::{Exit, Output};
-use dac_client::{EndpointUrl, MemberDescription, Readiness};
+use dac_client::{EndpointUrl, MemberDescription, Readiness, ReportedAccusation, ReportedFault};
 use dac_runtime::config::Period;
 use dac_types::Address;
 use serde_json::{Value, json};
@@ -184,22 +184,8 @@ fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<Rep
         "unreadable_rollups": member.unreadable_rollups,
         "flooding_rollups": member.flooding_rollups,
         "storage": (!member.storage.is_empty()).then_some(&member.storage),
-        "faults": member.faults.iter().map(|fault| json!({
-            "operator": fault.operator,
-            "kind": fault.kind,
-            "count": fault.count,
-            "last_at": fault.last_at,
-            "detail": fault.detail,
-        })).collect::<Vec<_>>(),
-        "accusations": member.accusations.iter().map(|accusation| json!({
-            "rollup": accusation.rollup,
-            "disperser": accusation.disperser,
-            "kind": accusation.kind,
-            "count": accusation.count,
-            "last_at": accusation.last_at,
-            "detail": accusation.detail,
-            "proven": accusation.proven,
-        })).collect::<Vec<_>>(),
+        "faults": faults(&member.faults),
+        "accusations": accusations(&member.accusations),
         "bad_seats": member.bad_seats.iter().map(|bad| json!({
             "digest": bad.digest.to_string(),
             "seat": bad.seat.0,
@@ -274,9 +260,54 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
     }
     rows.extend(member::identity_rows(member));
     let mut text = table(&[endpoint.as_str(), ""], &rows);
-    if !member.faults.is_empty() {
+    text.push_str(&what_others_did(&member.faults, &member.accusations));
+    if !member.bad_seats.is_empty() {
         let rows: Vec<Vec<String>> = member
-            .faults
+            .bad_seats
+            .iter()
+            .map(|bad| vec![bad.digest.to_string(), bad.seat.to_string(), show_time(bad.found_at)])
+            .collect();
+        text.push('\n');
+        text.push_str(&table(&["bad: its disperser's doing", "seat", "found"], &rows));
+    }
+    text
+}
+
+/// For machines: whose answers were false.
+pub(crate) fn faults(faults: &[ReportedFault]) -> Vec<Value> {
+    let line = |fault: &ReportedFault| {
+        json!({
+            "operator": fault.operator,
+            "kind": fault.kind,
+            "count": fault.count,
+            "last_at": fault.last_at,
+            "detail": fault.detail,
+        })
+    };
+    faults.iter().map(line).collect()
+}
+
+/// For machines: what rollups and dispersers did.
+pub(crate) fn accusations(accusations: &[ReportedAccusation]) -> Vec<Value> {
+    let line = |accusation: &ReportedAccusation| {
+        json!({
+            "rollup": accusation.rollup,
+            "disperser": accusation.disperser,
+            "kind": accusation.kind,
+            "count": accusation.count,
+            "last_at": accusation.last_at,
+            "detail": accusation.detail,
+            "proven": accusation.proven,
+        })
+    };
+    accusations.iter().map(line).collect()
+}
+
+/// Both for people; nothing where there is nothing.
+pub(crate) fn what_others_did(faults: &[ReportedFault], accusations: &[ReportedAccusation]) -> String {
+    let mut text = String::new();
+    if !faults.is_empty() {
+        let rows: Vec<Vec<String>> = faults
             .iter()
             .map(|fault| {
                 let who = fault.operator.to_checksum(None);
@@ -292,12 +323,11 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
         text.push('\n');
         text.push_str(&table(&["faults of", "kind", "times", "last", "detail"], &rows));
     }
-    if !member.accusations.is_empty() {
+    if !accusations.is_empty() {
         let name = |address: Option<Address>| {
             address.map_or("not known".to_owned(), |address| address.to_checksum(None))
         };
-        let rows: Vec<Vec<String>> = member
-            .accusations
+        let rows: Vec<Vec<String>> = accusations
             .iter()
             .map(|accusation| {
                 vec![
@@ -313,15 +343,6 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
             .collect();
         text.push('\n');
         text.push_str(&table(&["rollup", "disperser", "did", "", "times", "last", "detail"], &rows));
-    }
-    if !member.bad_seats.is_empty() {
-        let rows: Vec<Vec<String>> = member
-            .bad_seats
-            .iter()
-            .map(|bad| vec![bad.digest.to_string(), bad.seat.to_string(), show_time(bad.found_at)])
-            .collect();
-        text.push('\n');
-        text.push_str(&table(&["bad: its disperser's doing", "seat", "found"], &rows));
     }
     text
 }

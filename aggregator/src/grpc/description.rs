@@ -1,0 +1,76 @@
+//! `AggregatorService`: who this aggregator is, and who did at it what an honest one does not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dac_proto::v1;
+use dac_proto::v1::aggregator_service_server::AggregatorService;
+use tonic::{Request, Response, Status};
+
+use crate::accusations::Accused;
+use crate::context::Context;
+
+/// Members' faults and accusations of rollups that one answer lists, each.
+const ENTRIES_MAX: usize = 64;
+
+/// The service over a shared context.
+#[derive(Clone)]
+pub struct Description(Arc<Context>);
+
+impl Description {
+    /// Of whoever this context is.
+    pub const fn new(context: Arc<Context>) -> Self {
+        Self(context)
+    }
+}
+
+#[tonic::async_trait]
+impl AggregatorService for Description {
+    async fn get_aggregator(
+        &self,
+        _: Request<v1::GetAggregatorRequest>,
+    ) -> Result<Response<v1::GetAggregatorResponse>, Status> {
+        let ctx = &*self.0;
+        let (mut faults, mut accusations) = (Vec::new(), Vec::new());
+        for line in ctx.accusations.list(usize::MAX) {
+            let rollup = match line.accused {
+                Accused::Member(operator) => {
+                    faults.push(v1::AttributedFault {
+                        operator: Bytes::copy_from_slice(operator.as_slice()),
+                        kind: line.kind,
+                        count: line.count,
+                        last_at: line.last_at,
+                        detail: line.detail,
+                    });
+                    continue;
+                }
+                Accused::Rollup(rollup) => Bytes::copy_from_slice(rollup.as_slice()),
+                Accused::Other => Bytes::new(),
+            };
+            accusations.push(v1::Accusation {
+                rollup,
+                disperser: Bytes::new(),
+                kind: line.kind,
+                count: line.count,
+                last_at: line.last_at,
+                detail: line.detail,
+                proven: line.is_proven,
+            });
+        }
+        faults.truncate(ENTRIES_MAX);
+        accusations.truncate(ENTRIES_MAX);
+        let identity = &ctx.identity;
+        Ok(Response::new(v1::GetAggregatorResponse {
+            chain_id: identity.domain.chain_id,
+            registry: Bytes::copy_from_slice(identity.domain.registry.as_slice()),
+            disperser: Bytes::copy_from_slice(identity.disperser.as_slice()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocols: vec!["dac.v1".to_owned()],
+            posts: ctx.posting.is_leading(),
+            l1_block: ctx.registry.latest().map_or(0, |view| view.head.number),
+            l1_age_seconds: ctx.registry.last_success().map_or(0, |read| read.elapsed().as_secs()),
+            faults,
+            accusations,
+        }))
+    }
+}

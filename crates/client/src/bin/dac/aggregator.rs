@@ -1,0 +1,82 @@
+//! `dac aggregator status`: who an aggregator is, and who did at it what an honest one does not.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use dac_cli::Output;
+use dac_client::{AggregatorDescription, EndpointUrl};
+use serde_json::{Value, json};
+
+use crate::context::DialArgs;
+use crate::exit::CliError;
+use crate::member_status::{accusations, faults, what_others_did};
+use crate::output::table;
+
+/// Ask an aggregator about itself.
+#[derive(Debug, Args)]
+pub(crate) struct Aggregator {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Status(ShowStatus),
+}
+
+/// Show who an aggregator is, whether it posts to L1, and which members and rollups did what an honest one does not.
+///
+/// What it says is its own word, since its process started; `proven` is what the signatures of a rollup's poster show.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 it answered, 4 it cannot be asked.
+
+Example:
+  dac aggregator status https://aggregator.example.org:7100 --json")]
+struct ShowStatus {
+    /// The aggregator's URL.
+    endpoint: EndpointUrl,
+    #[command(flatten)]
+    dial: DialArgs,
+}
+
+impl Aggregator {
+    pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        let Action::Status(ShowStatus { endpoint, dial }) = self.action;
+        let aggregator = dial.aggregator(&endpoint)?.describe().await?;
+        output.result(document(&endpoint, &aggregator), || text(&endpoint, &aggregator));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn document(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> Value {
+    json!({
+        "endpoint": endpoint.as_str(),
+        "chain_id": aggregator.chain_id,
+        "registry": aggregator.registry,
+        "disperser": aggregator.disperser,
+        "version": aggregator.version,
+        "protocols": aggregator.protocols,
+        "posts": aggregator.posts,
+        "l1_block": aggregator.l1_block,
+        "l1_age_seconds": aggregator.l1_age_seconds,
+        "faults": faults(&aggregator.faults),
+        "accusations": accusations(&aggregator.accusations),
+    })
+}
+
+fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
+    let posts =
+        if aggregator.posts { "this one" } else { "another one that shares its database, or nobody yet" };
+    let rows: Vec<Vec<String>> = [
+        ("disperser", aggregator.disperser.to_checksum(None)),
+        ("chain, registry", format!("{}, {}", aggregator.chain_id, aggregator.registry.to_checksum(None))),
+        ("posts to L1", posts.to_owned()),
+        ("version", format!("{} ({})", aggregator.version, aggregator.protocols.join(", "))),
+        ("L1", format!("block {}, read {} s ago", aggregator.l1_block, aggregator.l1_age_seconds)),
+    ]
+    .into_iter()
+    .map(|(name, value)| vec![name.to_owned(), value])
+    .collect();
+    table(&[endpoint.as_str(), ""], &rows) + &what_others_did(&aggregator.faults, &aggregator.accusations)
+}
