@@ -14,8 +14,14 @@ pub fn describe() -> String {
     let memory = field("/proc/meminfo", "MemTotal")
         .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
         .map_or_else(String::new, |kib| format!(", {} GiB of memory", (kib + (1 << 19)) >> 20));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")
-        .map_or_else(|_| String::new(), |release| format!(", Linux {}", release.trim()));
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(
+        |_| String::new(),
+        |release| {
+            // What a builder of kernels adds to the version says nothing of speed.
+            let version = release.trim().split('-').next().unwrap_or_default();
+            format!(", Linux {version}")
+        },
+    );
     format!("{count} processors {processor} ({}){memory}{kernel}", has.join(", "))
 }
 
