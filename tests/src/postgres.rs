@@ -18,8 +18,8 @@ use crate::failure::{Context, Failure, Result};
 use crate::process::Process;
 use crate::wait;
 
-/// Longer than crash recovery of the little that tests write takes.
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// Longer than crash recovery of the little that tests write takes, also on a disk that is busy with something else.
+const START_LIMIT: Duration = Duration::from_secs(180);
 /// How long a killed postmaster's backends may take to notice.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(1);
 /// Between two attempts to start: backends of a killed postmaster must end first.
