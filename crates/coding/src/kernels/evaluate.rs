@@ -35,6 +35,7 @@ impl Lanes {
     }
 
     /// Nothing absorbed again.
+    #[cfg(feature = "reed-solomon")]
     pub(crate) fn clear(&mut self) {
         self.0.fill(0);
     }
