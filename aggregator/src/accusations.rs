@@ -4,15 +4,12 @@
 //! answer bears nobody's signature that shows the lie to others: that is not *proven*. Names are the registry's only, so nobody fills the
 //! table with names that they make up.
 
-use std::collections::BTreeMap;
-
+use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;
 use parking_lot::Mutex;
 
 /// Lines of the table.
 const ENTRIES_MAX: usize = 4096;
-/// Letters of a detail.
-const DETAIL_MAX_CHARS: usize = 300;
 
 /// Who is accused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,37 +52,28 @@ pub struct Charge<'a> {
 
 /// A bounded table of them.
 #[derive(Debug, Default)]
-pub struct Accusations(Mutex<BTreeMap<(Accused, String, bool), Accusation>>);
+pub struct Accusations(Mutex<Tally<(Accused, String, bool), ENTRIES_MAX>>);
 
 impl Accusations {
     /// Only members and rollups of the registry are to be named here.
     pub fn add(&self, accused: Accused, charge: Charge<'_>, now: u64) {
-        let mut entries = self.0.lock();
+        let mut lines = self.0.lock();
         let Charge { kind, is_proven, detail } = charge;
         let mut key = (accused, kind.to_owned(), is_proven);
-        if entries.len() >= ENTRIES_MAX && !entries.contains_key(&key) {
+        if !lines.has_room_for(&key) {
             key.0 = Accused::Other;
         }
-        let accused = key.0;
-        let entry = entries.entry(key).or_insert_with(|| Accusation {
-            accused,
-            kind: kind.to_owned(),
-            is_proven,
-            count: 0,
-            last_at: now,
-            detail: String::new(),
-        });
-        entry.count += 1;
-        entry.last_at = now;
-        entry.detail = detail.chars().take(DETAIL_MAX_CHARS).collect();
+        lines.add(key, detail, now);
     }
 
     /// What is proven first, then the most first; at most `limit`.
     pub fn list(&self, limit: usize) -> Vec<Accusation> {
-        let mut all: Vec<Accusation> = self.0.lock().values().cloned().collect();
-        all.sort_by_key(|accusation| (!accusation.is_proven, std::cmp::Reverse(accusation.count)));
-        all.truncate(limit);
-        all
+        let lines = self.0.lock().list(limit, |(_, _, is_proven)| !is_proven);
+        let accusation = |((accused, kind, is_proven), line)| {
+            let Tallied { count, last_at, detail } = line;
+            Accusation { accused, kind, is_proven, count, last_at, detail }
+        };
+        lines.into_iter().map(accusation).collect()
     }
 }
 
@@ -110,7 +98,7 @@ mod tests {
             ("CONFLICTING_BATCH", Accused::Other, 8)
         );
         assert_eq!((list[1].accused, list[1].count), (Accused::Other, 10_000 - ENTRIES_MAX as u64));
-        assert_eq!(list[2].detail.len(), DETAIL_MAX_CHARS);
+        assert_eq!(list[2].detail.len(), 300);
         assert_eq!(accusations.list(2).len(), 2);
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;
 use parking_lot::Mutex;
 
@@ -14,8 +15,6 @@ use parking_lot::Mutex;
 const DISPERSERS_PER_ROLLUP_MAX: usize = 16;
 /// Lines of the table.
 const ENTRIES_MAX: usize = 4096;
-/// Letters of a detail.
-const DETAIL_MAX_CHARS: usize = 300;
 /// In metrics, who is not told apart.
 const OTHER: &str = "other";
 
@@ -64,7 +63,7 @@ pub struct Accusations(Mutex<Table>);
 struct Table {
     /// Dispersers that signed an order's header where the rollup had named them.
     known: BTreeMap<Address, BTreeSet<Address>>,
-    entries: BTreeMap<(Signers, &'static str, bool), Accusation>,
+    lines: Tally<(Signers, &'static str, bool), ENTRIES_MAX>,
 }
 
 impl Accusations {
@@ -85,7 +84,7 @@ impl Accusations {
         };
         let mut signers = Signers { rollup, disperser: disperser.filter(is_known) };
         let Charge { kind, is_proven, detail } = charge;
-        if table.entries.len() >= ENTRIES_MAX && !table.entries.contains_key(&(signers, kind, is_proven)) {
+        if !table.lines.has_room_for(&(signers, kind, is_proven)) {
             signers = Signers { rollup: None, disperser: None };
         }
         let label =
@@ -96,25 +95,17 @@ impl Accusations {
             "proven" => if is_proven { "yes" } else { "no" }
         )
         .increment(1);
-        let accusation = table.entries.entry((signers, kind, is_proven)).or_insert_with(|| Accusation {
-            signers,
-            kind,
-            is_proven,
-            count: 0,
-            last_at: now,
-            detail: String::new(),
-        });
-        accusation.count += 1;
-        accusation.last_at = now;
-        accusation.detail = detail.chars().take(DETAIL_MAX_CHARS).collect();
+        table.lines.add((signers, kind, is_proven), detail, now);
     }
 
     /// What is proven first, then the most first; at most `limit`.
     pub fn list(&self, limit: usize) -> Vec<Accusation> {
-        let mut all: Vec<Accusation> = self.0.lock().entries.values().cloned().collect();
-        all.sort_by_key(|accusation| (!accusation.is_proven, std::cmp::Reverse(accusation.count)));
-        all.truncate(limit);
-        all
+        let lines = self.0.lock().lines.list(limit, |(_, _, is_proven)| !is_proven);
+        let accusation = |((signers, kind, is_proven), line)| {
+            let Tallied { count, last_at, detail } = line;
+            Accusation { signers, kind, is_proven, count, last_at, detail }
+        };
+        lines.into_iter().map(accusation).collect()
     }
 }
 

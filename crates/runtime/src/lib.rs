@@ -1,4 +1,4 @@
-//! What the programs share: configuration, telemetry, TLS, bounded gRPC servers, shutdown, the clock and worker threads.
+//! What the programs share: configuration, telemetry, TLS, bounded gRPC servers, shutdown, the clock, worker threads and tallies.
 
 pub mod clock;
 pub mod config;
@@ -6,6 +6,7 @@ pub mod failpoint;
 pub mod grpc;
 pub mod monitor;
 pub mod shutdown;
+pub mod tally;
 pub mod telemetry;
 pub mod tls;
 pub mod workers;

@@ -1,13 +1,10 @@
 //! Who gave this member something false, or nothing, when it repaired.
 
-use std::collections::HashMap;
-
+use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;
 
 /// Operators and kinds told apart; a committee has 256 seats and there are some twenty kinds.
 const ENTRIES_MAX: usize = 8192;
-/// Letters of a detail.
-const DETAIL_MAX_CHARS: usize = 300;
 
 /// Faults of one operator and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,36 +23,26 @@ pub struct Fault {
 
 /// A bounded table of them.
 #[derive(Debug, Default)]
-pub(super) struct Faults(HashMap<(Address, &'static str), Fault>);
+pub(super) struct Faults(Tally<(Address, &'static str), ENTRIES_MAX>);
 
 impl Faults {
     /// One more.
     pub(super) fn add(&mut self, operator: Address, kind: &'static str, now: u64, detail: &str) {
         metrics::counter!("dac_node_peer_faults_total", "operator" => operator.to_string(), "kind" => kind)
             .increment(1);
-        if self.0.len() >= ENTRIES_MAX && !self.0.contains_key(&(operator, kind)) {
-            return;
+        if self.0.has_room_for(&(operator, kind)) {
+            self.0.add((operator, kind), detail, now);
         }
-        let fault = self.0.entry((operator, kind)).or_insert_with(|| Fault {
-            operator,
-            kind,
-            count: 0,
-            last_at: now,
-            detail: String::new(),
-        });
-        fault.count += 1;
-        fault.last_at = now;
-        fault.detail = detail.chars().take(DETAIL_MAX_CHARS).collect();
     }
 
     /// The most first, at most `limit`.
     pub(super) fn list(&self, limit: usize) -> Vec<Fault> {
-        let mut faults: Vec<Fault> = self.0.values().cloned().collect();
-        faults.sort_unstable_by(|a, b| {
-            b.count.cmp(&a.count).then((a.operator, a.kind).cmp(&(b.operator, b.kind)))
-        });
-        faults.truncate(limit);
-        faults
+        let lines = self.0.list(limit, |_| ());
+        let fault = |((operator, kind), line)| {
+            let Tallied { count, last_at, detail } = line;
+            Fault { operator, kind, count, last_at, detail }
+        };
+        lines.into_iter().map(fault).collect()
     }
 }
 
@@ -76,6 +63,6 @@ mod tests {
             Fault { operator: a, kind: "BAD_SHARD", count: 2, last_at: 12, detail: "second".to_owned() };
         assert_eq!((list.len(), &list[0]), (2, &expected));
         assert_eq!((list[1].kind, faults.list(10).len()), ("JUNK", 3));
-        assert_eq!(faults.list(10)[2].detail.len(), DETAIL_MAX_CHARS);
+        assert_eq!(faults.list(10)[2].detail.len(), 300);
     }
 }
