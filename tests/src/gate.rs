@@ -2,8 +2,9 @@
 //! What passes an open gate passes in its weather: late, in fits, cut off, or in one direction alone.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -13,8 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Result};
 
+/// Below those that Linux gives to outgoing connections (`net.ipv4.ip_local_port_range`).
+const SERVER_PORTS: Range<u16> = 18_000..32_000;
 /// Bytes that pass at once.
 const PIECE_BYTES: usize = 16 << 10;
 
@@ -114,8 +117,7 @@ impl Gate {
     /// No gate at all, but a port of this machine that was free a moment ago: the server itself is to listen there, and nothing can be
     /// done to its network. For measurements, in which a gate would take part.
     pub async fn bare() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
-        let address = listener.local_addr().context("the port")?;
+        let address = port_of_a_server().await?;
         let (mode, weather) = (watch::Sender::new(Mode::Open(address)), watch::Sender::new(Weather::CALM));
         Ok(Self { address, mode, weather, server: Mutex::default(), connections: Arc::default(), task: None })
     }
@@ -155,6 +157,20 @@ impl Gate {
     pub fn set_weather(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
+}
+
+/// A port that nobody listens on, and that no outgoing connection of this machine will take before somebody does: with hundreds of
+/// them, one that the system chose is soon taken again.
+async fn port_of_a_server() -> Result<SocketAddr> {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random()));
+    for _ in SERVER_PORTS {
+        let place = NEXT.fetch_add(1, Ordering::Relaxed) % (SERVER_PORTS.end - SERVER_PORTS.start);
+        let address = SocketAddr::from(([127, 0, 0, 1], SERVER_PORTS.start + place));
+        if TcpListener::bind(address).await.is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(Failure::new(format!("all of the ports {SERVER_PORTS:?} are taken")))
 }
 
 impl Drop for Gate {
