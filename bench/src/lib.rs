@@ -1,6 +1,7 @@
 //! What the benchmarks share: repeated timing, and the figures that the report collects.
 
 pub mod allocations;
+pub mod excluded;
 pub mod machine;
 pub mod page;
 pub mod peers;

@@ -5,7 +5,7 @@ use std::fs;
 /// Processor, how many of them, memory, kernel. What cannot be read is left out.
 pub fn describe() -> String {
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = cores();
     let flags = field("/proc/cpuinfo", "flags").unwrap_or_default();
     let has: Vec<&str> = ["avx2", "avx512bw", "gfni", "sha_ni"]
         .into_iter()
@@ -23,6 +23,11 @@ pub fn describe() -> String {
         },
     );
     format!("{count} processors {processor} ({}){memory}{kernel}", has.join(", "))
+}
+
+/// Processors that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn field(file: &str, name: &str) -> Option<String> {

@@ -28,6 +28,9 @@ pub struct Figure {
     pub goal: Option<String>,
     /// Whether it was.
     pub met: Option<bool>,
+    /// What it rests on: how long, how many.
+    #[serde(default)]
+    pub basis: Option<String>,
 }
 
 /// What a goal is about.
@@ -66,6 +69,7 @@ impl Figure {
             ratio_to_peer: None,
             goal: None,
             met: None,
+            basis: None,
         }
     }
 
@@ -87,6 +91,18 @@ impl Figure {
             Kind::Cost => value / self.value,
             Kind::Rate => self.value / value,
         });
+        self
+    }
+
+    /// With what it rests on.
+    pub fn with_basis(mut self, basis: &str) -> Self {
+        self.basis = Some(basis.to_owned());
+        self
+    }
+
+    /// Whatever the value, its goal was not reached.
+    pub fn not_met(mut self) -> Self {
+        self.met = self.goal.is_some().then_some(false);
         self
     }
 
@@ -114,9 +130,65 @@ pub fn folder() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench"), PathBuf::from)
 }
 
-/// Writes one benchmark's figures where the report finds them.
-pub fn write(benchmark: &str, figures: &[Figure]) -> io::Result<()> {
+/// The folder of parts, made where it is not there.
+fn parts() -> io::Result<PathBuf> {
     let folder = folder().join("parts");
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join(benchmark).with_extension("json"), serde_json::to_vec_pretty(figures)?)
+    Ok(folder)
+}
+
+/// Forgets what failed in an earlier run of this benchmark.
+pub fn forget_failures(benchmark: &str) -> io::Result<()> {
+    match fs::remove_file(parts()?.join(benchmark).with_extension("failures")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Notes that a part of a benchmark failed: the others go on, and the report tells of it.
+pub fn note_failure(benchmark: &str, what: &str) -> io::Result<()> {
+    let file = parts()?.join(benchmark).with_extension("failures");
+    let line = format!("{}\n", what.split_whitespace().collect::<Vec<_>>().join(" "));
+    io::Write::write_all(&mut fs::File::options().append(true).create(true).open(file)?, line.as_bytes())
+}
+
+/// Figures of all benchmarks that have run, and what failed of them or never ran.
+///
+/// # Errors
+/// If no benchmark has run, or a file of figures is none.
+pub fn collect(expected: &[&str]) -> io::Result<(Vec<Figure>, Vec<String>)> {
+    let folder = folder().join("parts");
+    let named = |error: io::Error, path: &Path| io::Error::other(format!("{}: {error}", path.display()));
+    let entries = fs::read_dir(&folder).map_err(|error| named(error, &folder))?;
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
+    files.sort();
+    let (mut figures, mut failures) = (Vec::new(), Vec::new());
+    for file in &files {
+        let benchmark = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => {
+                let read: Vec<Figure> =
+                    serde_json::from_slice(&fs::read(file)?).map_err(|error| named(error.into(), file))?;
+                figures.extend(read);
+            }
+            Some("failures") => {
+                let text = fs::read_to_string(file)?;
+                failures.extend(text.lines().map(|line| format!("{benchmark}: {line}")));
+            }
+            _ => {}
+        }
+    }
+    for benchmark in expected {
+        let has = |extension: &str| files.contains(&folder.join(benchmark).with_extension(extension));
+        if !has("json") && !has("failures") {
+            failures.push(format!("{benchmark}: was not run"));
+        }
+    }
+    Ok((figures, failures))
+}
+
+/// Writes one benchmark's figures where the report finds them.
+pub fn write(benchmark: &str, figures: &[Figure]) -> io::Result<()> {
+    fs::write(parts()?.join(benchmark).with_extension("json"), serde_json::to_vec_pretty(figures)?)
 }

@@ -4,34 +4,42 @@
 //! cargo build --release -p dac-node -p dac-aggregator
 //! tools/with-postgres cargo run --release -p dac-bench --bin dac-bench-system -- [--full]
 //! ```
+//!
+//! What fails stops nothing: the other parts are measured, the report tells of it, and the exit code says so in the end.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use dac_bench::excluded;
 use dac_bench::report::{self, Figure};
-use dac_bench::system::rates::Times;
+use dac_bench::system::arena::Arena;
+use dac_bench::system::plan::{self, Cell, Times};
 use dac_bench::system::setting::{Setting, show_bytes};
-use dac_bench::system::{arena::Arena, rates, repair, retrieval};
+use dac_bench::system::{capacity, latency, repair, retrieval};
 use dac_database::Backend;
-use dac_tests::{Context, Result};
+use dac_tests::{Context, Failure, Result};
+use futures::FutureExt as _;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-
-/// Committees of the goals: seats, and shards that rebuild a batch.
-const COMMITTEES: [(u16, u16); 4] = [(4, 2), (7, 3), (16, 6), (64, 22)];
-/// Payloads of the full form.
-const PAYLOADS: [usize; 4] = [16 * KIB, MIB, 8 * MIB, 32 * MIB];
+/// What is written, and where failures are noted.
+const BENCHMARK: &str = "system";
+/// One cell may take so long before it is given up: the others must have their turn.
+const CELL_LIMIT: Duration = Duration::from_secs(20 * 60);
+/// The same for the repair.
+const REPAIR_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[derive(Debug, Parser)]
 #[command(version, about = "The whole system under load, on this machine")]
 struct Arguments {
-    /// Every committee, payload and store, with TLS and without, for longer: an hour or two. Without it the settings of the goals and
-    /// one of each kind, in some minutes.
+    /// Every committee, payload and store, with TLS and without, for longer: some hours. Without it the settings of the goals and
+    /// one of each kind, in less than half an hour.
     #[arg(long)]
     full: bool,
-    /// Only settings whose name contains this, as `n=4,k=2/SQLite/plain`.
+    /// Only settings whose name contains this, as `n=4,k=2/SQLite/plain`; the repair has `repair` before it.
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// Only this payload, in KiB.
@@ -50,43 +58,38 @@ struct Arguments {
 
 impl Arguments {
     /// What is measured, in order.
-    fn cells(&self) -> Vec<(Setting, Vec<usize>)> {
-        use Backend::{Postgres, Sqlite};
-        let mut cells = Vec::new();
-        if self.full {
-            for (n, k) in COMMITTEES {
-                for backend in [Sqlite, Postgres] {
-                    for tls in [false, true] {
-                        cells.push((Setting::new(n, k, backend, tls), PAYLOADS.to_vec()));
-                    }
-                }
-            }
-        } else {
-            cells = vec![
-                (Setting::new(4, 2, Sqlite, false), vec![16 * KIB, 64 * KIB, MIB, 8 * MIB]),
-                (Setting::new(4, 2, Sqlite, true), vec![MIB]),
-                (Setting::new(4, 2, Postgres, false), vec![64 * KIB, MIB]),
-                (Setting::new(7, 3, Sqlite, false), vec![MIB]),
-                (Setting::new(16, 6, Sqlite, false), vec![MIB, 8 * MIB]),
-            ];
-        }
-        cells.retain(|(setting, _)| setting.to_string().contains(&self.only));
+    fn cells(&self) -> Vec<Cell> {
+        let mut cells = if self.full { plan::full() } else { plan::short() };
+        cells.retain(|cell| cell.setting.to_string().contains(&self.only));
         if let Some(kib) = self.payload {
-            for (_, payloads) in &mut cells {
-                *payloads = vec![kib * KIB];
+            cells.dedup_by_key(|cell| cell.setting);
+            for cell in &mut cells {
+                *cell = Cell { bytes: kib * KIB, latency: true, retrieval: true, ..*cell };
+            }
+        }
+        if self.capacity_only {
+            for cell in &mut cells {
+                *cell = Cell { latency: false, retrieval: false, ..*cell };
             }
         }
         cells
     }
 
-    fn times(&self) -> Times {
-        let seconds = Duration::from_secs(self.seconds.unwrap_or(if self.full { 20 } else { 5 }));
-        Times {
-            warm_up: Duration::from_secs(2),
-            capacity: seconds,
-            latency: if self.capacity_only { Duration::ZERO } else { seconds },
-        }
+    fn times(&self, bytes: usize) -> Times {
+        let seconds = self.seconds.map(Duration::from_secs);
+        seconds.map_or_else(|| Times::of(self.full, bytes), Times::all)
     }
+
+    /// Bytes that a member loses, if any.
+    fn repair(&self) -> Option<usize> {
+        let mib = self.repair.unwrap_or(if self.full { 1024 } else { 256 });
+        let is_wanted = format!("repair {}", repair_setting()).contains(&self.only);
+        (mib > 0 && is_wanted && self.payload.is_none()).then_some(mib * MIB)
+    }
+}
+
+fn repair_setting() -> Setting {
+    Setting::new(4, 2, Backend::Sqlite, false)
 }
 
 fn main() -> ExitCode {
@@ -100,7 +103,11 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("{failed} parts failed");
+            ExitCode::FAILURE
+        }
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::FAILURE
@@ -108,40 +115,88 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<()> {
-    println!(
-        "Included: submission over gRPC, durable storage by aggregator and members, encoding, checks, signatures, certificates back to \
-         members. The sender of the load runs on the same machine and takes its share.\n\
-         Excluded: L1 (nothing is posted, but for repair), real networks, hash kinds that send members the whole payload; of a PostgreSQL \
-         store what the server uses up.\n\
-         Floor: encoding with commitment, each member's check of its shard, one signature each and the verification of their sum, on all cores.\n"
-    );
-    let mut figures = Vec::new();
-    for (setting, payloads) in arguments.cells() {
-        for bytes in payloads {
-            let start = Instant::now();
-            let mut arena = Arena::start(setting).await?;
-            println!("{setting}, {}", show_bytes(bytes));
-            let mut measured = rates::measure(&mut arena, bytes, arguments.times()).await?;
-            if !arguments.capacity_only {
-                measured.extend(retrieval::measure(&mut arena, bytes).await?);
-            }
-            measured.iter().for_each(show);
-            println!("  ({:.0} s)", start.elapsed().as_secs_f64());
-            figures.extend(measured);
-            // After each: a run that is broken off has measured something.
-            report::write("system", &figures).context("the figures")?;
-        }
+/// The number of parts that failed.
+async fn run(arguments: &Arguments) -> Result<usize> {
+    println!("{}\n", excluded::SYSTEM);
+    report::forget_failures(BENCHMARK)?;
+    let mut results = Results::default();
+    for cell in arguments.cells() {
+        let name = format!("{}, {}", cell.setting, show_bytes(cell.bytes));
+        results.part(&name, CELL_LIMIT, Box::pin(measure(cell, arguments.times(cell.bytes)))).await?;
     }
-    let repair_mib = arguments.repair.unwrap_or(if arguments.full { 1024 } else { 64 });
-    let setting = Setting::new(4, 2, Backend::Sqlite, false);
-    if repair_mib > 0 && setting.to_string().contains(&arguments.only) {
-        let measured = repair::measure(Arena::start(setting).await?, repair_mib * MIB).await?;
-        measured.iter().for_each(show);
-        figures.extend(measured);
-        report::write("system", &figures).context("the figures")?;
+    if let Some(bytes) = arguments.repair() {
+        let name = format!("repair of {} by {}", show_bytes(bytes), repair_setting());
+        let measured = Box::pin(async {
+            let measured = repair::measure(Arena::start(repair_setting()).await?, bytes).await?;
+            Ok((measured, None))
+        });
+        results.part(&name, REPAIR_LIMIT, measured).await?;
+    }
+    Ok(results.failed)
+}
+
+/// One cell: what was measured, and what kept the rest from being measured.
+async fn measure(cell: Cell, times: Times) -> Result<(Vec<Figure>, Option<Failure>)> {
+    let mut arena = Arena::start(cell.setting).await.context("starting")?;
+    let mut figures = Vec::new();
+    let measured = measure_in(&mut arena, cell, times, &mut figures).await;
+    let finished = arena.finish().await.context("clearing up");
+    Ok((figures, measured.err().or(finished.err())))
+}
+
+async fn measure_in(arena: &mut Arena, cell: Cell, times: Times, figures: &mut Vec<Figure>) -> Result<()> {
+    let (closed_loop, measured) = capacity::saturate(arena, cell.bytes, times).await.context("capacity")?;
+    figures.extend(measured);
+    if cell.latency {
+        let sustained = capacity::sustain(arena, cell.bytes, times, closed_loop).await;
+        let (rate, figure) = sustained.context("a rate that is kept up with")?;
+        figures.push(figure);
+        figures.extend(latency::measure(arena, cell.bytes, times, rate).await.context("latencies")?);
+    }
+    if cell.retrieval {
+        figures.extend(retrieval::measure(arena, cell.bytes).await.context("retrieval")?);
     }
     Ok(())
+}
+
+/// What came of all parts so far.
+#[derive(Default)]
+struct Results {
+    figures: Vec<Figure>,
+    failed: usize,
+}
+
+impl Results {
+    /// Runs one part; that it fails is noted, and an error only where that cannot be.
+    async fn part(
+        &mut self,
+        name: &str,
+        limit: Duration,
+        part: impl Future<Output = Result<(Vec<Figure>, Option<Failure>)>>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        println!("{name}");
+        // The harness panics where it cannot go on, and that is one part's end, too.
+        let part = AssertUnwindSafe(part).catch_unwind();
+        let failure = match tokio::time::timeout(limit, part).await {
+            Ok(Ok(Ok((figures, failure)))) => {
+                figures.iter().for_each(show);
+                self.figures.extend(figures);
+                failure
+            }
+            Ok(Ok(Err(failure))) => Some(failure),
+            Ok(Err(_)) => Some(Failure::new("a panic, told above")),
+            Err(_) => Some(Failure::new(format!("given up after {} s", limit.as_secs()))),
+        };
+        if let Some(failure) = failure {
+            eprintln!("  FAILED: {failure}");
+            self.failed += 1;
+            report::note_failure(BENCHMARK, &format!("{name}: {failure}"))?;
+        }
+        println!("  ({:.0} s)", start.elapsed().as_secs_f64());
+        // After each: a run that is broken off has measured something.
+        report::write(BENCHMARK, &self.figures).context("the figures")
+    }
 }
 
 fn show(figure: &Figure) {
@@ -150,6 +205,7 @@ fn show(figure: &Figure) {
     let goal = figure.goal.as_ref().map_or_else(String::new, |goal| {
         format!("   goal {goal}: {}", if figure.met == Some(true) { "met" } else { "NOT met" })
     });
+    let basis = figure.basis.as_ref().map_or_else(String::new, |basis| format!("   ({basis})"));
     let short = figure.name.split('/').nth(1).unwrap_or(&figure.name);
-    println!("  {short:<34} {:10.2} {}{floor}{goal}", figure.value, figure.unit);
+    println!("  {short:<34} {:10.2} {}{floor}{goal}{basis}", figure.value, figure.unit);
 }

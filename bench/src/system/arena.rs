@@ -3,31 +3,48 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use dac_chain::{RegistryReader as _, RpcRegistryReader};
 use dac_client::load::{self, LoadPlan, Rate, Sizes, Summary, Target};
 use dac_client::{
-    AggregatorClient, BatchSelector, BatchState, Dialer, Directory, EndpointPolicy, SubmissionBuilder,
-    SubmitOptions,
+    AggregatorClient, BatchSelector, BatchState, Dialer, Directory, EndpointPolicy, MemberClient, Patience,
+    SubmissionBuilder, SubmitOptions,
 };
+use dac_database::Backend;
 use dac_runtime::tls::ClientTls;
 use dac_tests::configuration::{self, Tls};
 use dac_tests::network::{Network, NetworkTls, Plan};
 use dac_tests::pki::Authority;
 use dac_tests::process::program;
-use dac_tests::{Context, Failure, Result};
-use dac_types::{B256, BatchDigest, HashKind, PostingMode};
+use dac_tests::rollup::Rollup;
+use dac_tests::{Context, Failure, Result, wait};
+use dac_types::{Address, AdmittedRollup, B256, BatchDigest, HashKind, PostingMode, Seat};
 use rand::RngCore as _;
 use tempfile::TempDir;
 use toml::{Table, Value};
 
+use super::cold;
+use super::postgres::{self, Server};
 use super::setting::Setting;
 use super::usage::{Usage, peak_memory_bytes};
 
 /// Batches are kept for so long; nothing here lasts longer.
 const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
+/// The rollup's settlement contract: an address that the service needs nothing but the name of.
+const ROLLUP: Address = Address::repeat_byte(0x22);
+/// More than any machine takes in a day.
+const DAILY_PAYLOAD_BYTES: u64 = 1 << 50;
+/// How often each process looks at L1.
+const POLL_INTERVAL: &str = "1s";
+/// Members that are started at the same time: all 64 of them would wait for one another's key derivations.
+const STARTED_AT_ONCE: usize = 8;
+/// How long one looks whether processes are at rest, and what they may use more than at rest.
+const LOOK: Duration = Duration::from_millis(500);
+const SETTLED_CPU: Duration = Duration::from_millis(40);
+/// Afterwards they must be within.
+const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// One batch may take so long.
 const BATCH_LIMIT: Duration = Duration::from_secs(120);
 
@@ -39,8 +56,11 @@ pub struct Arena {
     pub setting: Setting,
     client: AggregatorClient,
     dialer: Dialer,
+    server: Option<Server>,
+    /// CPU of one look at it when nothing is asked of it.
+    idle: Duration,
     _tls: Option<TempDir>,
-    _store: TempDir,
+    store: TempDir,
 }
 
 impl Arena {
@@ -53,19 +73,31 @@ impl Arena {
         fs::create_dir_all(&folder).context(folder.display())?;
         let store = TempDir::with_prefix_in("system-", &folder).context("a folder for stores")?;
         let (tls, authority, tls_folder) = if setting.tls { encrypted()? } else { Default::default() };
+        let connections: Value = i64::from(setting.connections()).into();
         let plan = Plan {
             tls,
             folder: Some(store.path().to_owned()),
-            // As many connections as a configuration without a number has; repair as fast as it can.
+            // Repair is as fast as it can be; L1 is looked at more often than in earnest, but not all the time.
             node: tables([
-                ("store", [("max_connections", 8.into())].to_vec()),
-                ("repair", [("bytes_per_second", "16GiB".into())].to_vec()),
+                ("store", vec![("max_connections", connections.clone())]),
+                ("repair", vec![("bytes_per_second", "16GiB".into())]),
+                ("chain", vec![("poll_interval", POLL_INTERVAL.into())]),
             ]),
-            aggregator: tables([("store", [("max_connections", 8.into())].to_vec())]),
+            aggregator: tables([
+                ("store", vec![("max_connections", connections)]),
+                ("chain", vec![("poll_interval", POLL_INTERVAL.into())]),
+            ]),
             is_bare: true,
             ..Plan::default()
         };
-        let network = Network::start_as(setting.shape(), &plan).await?;
+        let mut network = Network::prepare_as(setting.shape(), &plan).await?;
+        admit(&mut network).await?;
+        start_members(&mut network, |_| true).await?;
+        network.aggregator.start().await?;
+        let server = match setting.backend {
+            Backend::Sqlite => None,
+            Backend::Postgres => Some(Server::behind(&network.aggregator).await?),
+        };
         let mut dialer = Dialer::new(EndpointPolicy::AllowPrivate);
         let mut url = network.aggregator.gate(configuration::API).url();
         if let Some(authority) = authority {
@@ -75,17 +107,83 @@ impl Arena {
             url = format!("https://localhost:{port}");
         }
         let client = AggregatorClient::new(url.parse().context("a URL")?, dialer.clone());
-        Ok(Self { network, setting, client, dialer, _tls: tls_folder, _store: store })
+        let mut this =
+            Self { network, setting, client, dialer, server, idle: Duration::ZERO, _tls: tls_folder, store };
+        this.idle = this.cpu_of_a_look().await?;
+        Ok(this)
     }
 
-    /// Puts load on it.
+    /// Waits until processes do no more than when nothing was asked of them yet: members beyond the quorum get their shards, and all
+    /// of them their certificates, after whoever submitted a batch is content.
+    pub async fn settle(&mut self) -> Result<()> {
+        let deadline = Instant::now() + SETTLE_LIMIT;
+        while self.cpu_of_a_look().await? > self.idle * 2 + SETTLED_CPU {
+            if Instant::now() >= deadline {
+                return Err(Failure::new(format!("still busy {} s after a load", SETTLE_LIMIT.as_secs())));
+            }
+        }
+        Ok(())
+    }
+
+    /// CPU time of all processes of the system while one looks.
+    async fn cpu_of_a_look(&mut self) -> Result<Duration> {
+        let before = self.aggregator_usage()?.cpu + self.members_usage()?.cpu;
+        tokio::time::sleep(LOOK).await;
+        Ok((self.aggregator_usage()?.cpu + self.members_usage()?.cpu).saturating_sub(before))
+    }
+
+    /// Ends it and all that it stored: a PostgreSQL server keeps what nobody drops.
+    pub async fn finish(mut self) -> Result<()> {
+        self.network.aggregator.kill();
+        for member in &mut self.network.members {
+            member.service.kill();
+        }
+        if self.server.is_some() {
+            let members = self.network.members.iter().map(|member| &member.service);
+            for service in members.chain([&self.network.aggregator]) {
+                postgres::drop_all(service).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts members again after their stores' files are out of the kernel's cache, and so out of every cache of this machine but the
+    /// disk's own. A PostgreSQL server keeps its caches.
+    pub async fn cool_down(&mut self) -> Result<()> {
+        for member in &mut self.network.members {
+            member.service.stop().await?;
+        }
+        cold::drop_cached(self.store.path())?;
+        start_members(&mut self.network, |_| true).await
+    }
+
+    /// Where stores of SQLite are.
+    pub fn stores(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// What the database server used up, where there is one and it tells.
+    pub async fn server_usage(&self) -> Result<Option<Usage>> {
+        self.server.as_ref().map_or(Ok(None), |server| Ok(server.usage()))
+    }
+
+    /// Puts load on it, with random pauses.
     pub async fn load(&self, load: Load) -> Result<Summary> {
+        self.load_with(load, true).await
+    }
+
+    /// Puts load on it, with equal pauses.
+    pub async fn load_evenly(&self, load: Load) -> Result<Summary> {
+        self.load_with(load, false).await
+    }
+
+    async fn load_with(&self, load: Load, random_pauses: bool) -> Result<Summary> {
         let rollup = &self.network.rollup;
         let target =
             Target { rollup: rollup.address, poster: rollup.poster.clone(), disperser: rollup.disperser };
         let plan = LoadPlan {
             rate: load.rate,
-            random_pauses: true,
+            random_pauses,
             sizes: Sizes::of(load.bytes),
             duration: load.warm_up + load.measured,
             warm_up: load.warm_up,
@@ -100,14 +198,7 @@ impl Arena {
             seed: rand::random(),
         };
         let summary = load::run(&self.client, rollup.domain, vec![target], &plan, seconds, |_| {});
-        let summary = summary.await.context("a load")?;
-        if !summary.failed.is_empty() || !summary.refused.is_empty() || summary.unfinished > 0 {
-            eprintln!(
-                "  a load met {:?} {:?} {} unfinished",
-                summary.refused, summary.failed, summary.unfinished
-            );
-        }
-        Ok(summary)
+        summary.await.context("a load")
     }
 
     /// Submits one batch of random bytes and waits until it has come so far.
@@ -129,6 +220,24 @@ impl Arena {
         let selector = BatchSelector::Submission(status.context("a submission")?.submission_digest);
         let status = self.client.wait(selector, goal, BATCH_LIMIT, |_| {}).await.context("a batch")?;
         Ok((status.digest.context("a certified batch's digest")?, payload))
+    }
+
+    /// Waits until every member stores these batches and their certificates, those beyond the quorum too.
+    pub async fn held_by_all(&self, digests: &[BatchDigest]) -> Result<()> {
+        for member in &self.network.committee.members {
+            let url = &member.retrieval_url;
+            let mut client =
+                MemberClient::connect(&self.dialer, url, Patience::default()).await.context(url)?;
+            for digest in digests {
+                let what = format!("{url} to hold {digest} and its certificate");
+                wait::until(&what, BATCH_LIMIT, async || {
+                    let (record, _) = client.record(*digest).await.ok()?;
+                    record.certificate.map(drop)
+                })
+                .await?;
+            }
+        }
+        Ok(())
     }
 
     /// Everybody's seats and keys, by L1.
@@ -168,6 +277,35 @@ impl Arena {
         }
         Ok((aggregator, member))
     }
+}
+
+/// A rollup of its own, that may submit more in a day than the harness's.
+async fn admit(network: &mut Network) -> Result<()> {
+    let rollup = Rollup { address: ROLLUP, ..network.rollup.clone() };
+    let terms = AdmittedRollup {
+        rollup: rollup.address,
+        poster: rollup.poster.address(),
+        retention_max_seconds: 30 * LIFETIME_SECONDS,
+        daily_payload_bytes: DAILY_PAYLOAD_BYTES,
+    };
+    let admin = network.committee.admin(&network.anvil);
+    admin.admit_rollup(&terms).await.context("admitting the rollup")?;
+    network.rollup = rollup;
+    Ok(())
+}
+
+/// Starts those members, some at a time.
+pub async fn start_members(network: &mut Network, which: impl Fn(Seat) -> bool) -> Result<()> {
+    let mut members: Vec<_> = network.members.iter_mut().filter(|member| which(member.seat)).collect();
+    for group in members.chunks_mut(STARTED_AT_ONCE) {
+        for member in &mut *group {
+            member.service.launch()?;
+        }
+        for member in group {
+            member.service.await_ready().await?;
+        }
+    }
+    Ok(())
 }
 
 /// One load, all of one size.

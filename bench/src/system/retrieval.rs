@@ -12,27 +12,39 @@ use super::setting::show_bytes;
 use crate::report::Figure;
 
 /// Payload bytes retrieved, about.
-const TOTAL_BYTES: usize = 48 << 20;
+const TOTAL_BYTES: usize = 64 << 20;
+/// Batches retrieved, at least and at most.
+const BATCHES: (usize, usize) = (2, 32);
 
 /// Measures it, and then stops the members with systematic shards for good.
 pub async fn measure(arena: &mut Arena, bytes: usize) -> Result<Vec<Figure>> {
-    let batches = (TOTAL_BYTES / bytes).clamp(2, 64);
-    let mut stored = Vec::with_capacity(batches);
-    for number in (microseconds()..).take(batches) {
+    let batches = (TOTAL_BYTES / bytes).clamp(BATCHES.0, BATCHES.1);
+    // One more opens the connections.
+    let count = 2 * batches + 1;
+    let mut stored = Vec::with_capacity(count);
+    for number in (microseconds()..).take(count) {
         stored.push(arena.submit(number, bytes, BatchState::Certified).await?);
     }
+    // A quorum without its systematic members is less than k where n is large.
+    let digests: Vec<BatchDigest> = stored.iter().map(|(digest, _)| *digest).collect();
+    arena.held_by_all(&digests).await?;
+    let (opening, stored) = stored.split_at(1);
+    let (first, second) = stored.split_at(batches);
+    arena.cool_down().await?;
     let retriever = Retriever::new(arena.directory().await?, arena.dialer(), RetrieveOptions::default());
     let setting = arena.setting;
-    let name = |what: &str| format!("system/retrieval, {what}/{setting}/{}", show_bytes(bytes));
-    let all = retrieve(&retriever, &stored).await?;
+    let basis = format!("{batches} batches, one after the other, each read for the first time");
+    let figure = |what: &str, rate: f64| {
+        let name = format!("system/retrieval, {what}/{setting}/{}", show_bytes(bytes));
+        Figure::new(name, rate, "MB/s").with_basis(&basis)
+    };
+    retrieve(&retriever, opening).await?;
+    let all = retrieve(&retriever, first).await?;
     for seat in setting.systematic() {
         arena.network.members[seat.index()].service.kill();
     }
-    let without = retrieve(&retriever, &stored).await?;
-    Ok(vec![
-        Figure::new(name("all members"), all, "MB/s"),
-        Figure::new(name("systematic members down"), without, "MB/s"),
-    ])
+    let without = retrieve(&retriever, second).await?;
+    Ok(vec![figure("all members", all), figure("systematic members down", without)])
 }
 
 /// MB/s.

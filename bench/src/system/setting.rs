@@ -6,6 +6,11 @@ use dac_database::Backend;
 use dac_tests::network::Shape;
 use dac_types::{Geometry, Quorum, Seat};
 
+/// Connections of a process to its database, as services have it by default.
+const CONNECTIONS: u16 = 8;
+/// Connections that the server of `tools/with-postgres` takes, less some that it keeps for itself and for looking on.
+const SERVER_CONNECTIONS: u16 = 280;
+
 /// One system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -31,6 +36,20 @@ impl Setting {
         Shape { n, k, q, backend: self.backend, confirmations: 1 }
     }
 
+    /// SQLite without TLS: the system that goals, curves and the model speak of.
+    pub fn is_plain(&self) -> bool {
+        self.backend == Backend::Sqlite && !self.tls
+    }
+
+    /// Connections of each process to its database: as many as a configuration without a number has, but where all of them together
+    /// would be too many for one PostgreSQL server.
+    pub fn connections(&self) -> u16 {
+        match self.backend {
+            Backend::Sqlite => CONNECTIONS,
+            Backend::Postgres => CONNECTIONS.min(SERVER_CONNECTIONS / (self.geometry.n() + 1)).max(1),
+        }
+    }
+
     /// Seats whose shards are the payload itself.
     pub fn systematic(&self) -> impl Iterator<Item = Seat> {
         Seat::all(self.geometry.k())
@@ -54,5 +73,19 @@ pub fn show_bytes(bytes: usize) -> String {
         format!("{} MiB", bytes >> 20)
     } else {
         format!("{} KiB", bytes >> 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_the_server() {
+        for (n, k) in [(4, 2), (7, 3), (16, 6), (64, 22), (256, 86)] {
+            let connections = Setting::new(n, k, Backend::Postgres, false).connections();
+            assert!(connections * (n + 1) <= SERVER_CONNECTIONS, "{n} seats have {connections} each");
+            assert!(Setting::new(n, k, Backend::Sqlite, false).connections() == CONNECTIONS);
+        }
     }
 }

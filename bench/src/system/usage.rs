@@ -8,6 +8,11 @@ use dac_tests::{Context, Result};
 /// Of `/proc/PID/stat`: clock ticks a second towards programs, on every architecture.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// Where a process's own ticks are in `/proc/PID/stat`, behind the program's name: in the program, and in the kernel for it.
+const OWN_TICKS: [usize; 2] = [11, 12];
+/// The same of children that have ended.
+const CHILDREN_TICKS: [usize; 2] = [13, 14];
+
 /// Counters of a process, or of several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -20,15 +25,24 @@ pub struct Usage {
 impl Usage {
     /// Of a running process.
     pub fn of(process: u32) -> Result<Self> {
-        let stat = read(process, "stat")?;
-        // The second field is the program's name in parentheses, and may contain anything.
-        let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
-        let field = |index: usize| -> Result<u64> {
-            Ok(fields.split_whitespace().nth(index).context("/proc/PID/stat")?.parse()?)
-        };
-        let ticks = field(11)? + field(12)?;
+        let ticks = stat(process, OWN_TICKS)?;
         let written_bytes = value(&read(process, "io")?, "write_bytes:")?;
         Ok(Self { cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND), written_bytes })
+    }
+
+    /// Of a process, its children, and those of them that have ended: a server that has a process for each connection.
+    pub fn of_family(process: u32) -> Result<Self> {
+        let mut sum = Self::of(process)?;
+        let ended = stat(process, CHILDREN_TICKS)?;
+        sum.cpu += Duration::from_millis(ended * 1000 / TICKS_PER_SECOND);
+        for child in read(process, &format!("task/{process}/children"))?.split_whitespace() {
+            // One that ends this very moment is counted with those that have.
+            if let Ok(usage) = Self::of(child.parse()?) {
+                sum.cpu += usage.cpu;
+                sum.written_bytes += usage.written_bytes;
+            }
+        }
+        Ok(sum)
     }
 
     /// Since an earlier reading.
@@ -44,6 +58,26 @@ impl Usage {
 /// Most bytes of memory that a process ever had resident.
 pub fn peak_memory_bytes(process: u32) -> Result<u64> {
     Ok(value(&read(process, "status")?, "VmHWM:")? << 10)
+}
+
+/// Bytes that all processes of this machine sent to one another over the loopback device.
+pub fn loopback_bytes() -> Result<u64> {
+    let text = fs::read_to_string("/proc/net/dev").context("/proc/net/dev")?;
+    let counters = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:"));
+    // Eight counters of what was received, then what was sent, bytes first: on this device the same.
+    Ok(counters.and_then(|line| line.split_whitespace().nth(8)).context("/proc/net/dev: lo")?.parse()?)
+}
+
+/// The sum of some fields.
+fn stat(process: u32, fields: [usize; 2]) -> Result<u64> {
+    let stat = read(process, "stat")?;
+    // The second field is the program's name in parentheses, and may contain anything.
+    let (_, rest) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+    let mut sum = 0;
+    for field in fields {
+        sum += rest.split_whitespace().nth(field).context("/proc/PID/stat")?.parse::<u64>()?;
+    }
+    Ok(sum)
 }
 
 fn read(process: u32, name: &str) -> Result<String> {
@@ -73,5 +107,24 @@ mod tests {
         }
         assert!(peak_memory_bytes(own).unwrap() > 1 << 20);
         assert!(Usage::of(0).is_err());
+        let family = Usage::of_family(own).unwrap();
+        assert!(family.cpu >= Duration::from_millis(30), "{family:?}");
+    }
+
+    #[test]
+    fn bytes_over_the_loopback_device_show() {
+        use std::io::{Read, Write};
+        use std::net::{TcpListener, TcpStream};
+
+        const BYTES: usize = 1 << 20;
+        let before = loopback_bytes().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut receiver, _) = listener.accept().unwrap();
+        let reading = std::thread::spawn(move || receiver.read_to_end(&mut Vec::new()).unwrap());
+        sender.write_all(&vec![7; BYTES]).unwrap();
+        drop(sender);
+        assert_eq!(reading.join().unwrap(), BYTES);
+        assert!(loopback_bytes().unwrap() - before >= BYTES as u64);
     }
 }

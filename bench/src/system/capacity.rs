@@ -1,0 +1,233 @@
+//! What the system can do at most, and what a payload byte costs then.
+//!
+//! Twice over: with always the same number of batches in flight, which gives the rate of certificates when nobody waits for work, and
+//! what it costs; and in open loop, at rates one below the other, until one is kept up with: shares of that one are what latencies are
+//! measured at. A share of the first would be above what a queue bears.
+
+use std::time::Duration;
+
+use dac_client::load::{Rate, Summary};
+use dac_database::Backend;
+use dac_tests::Result;
+
+use super::arena::{Arena, Load};
+use super::floor::Floor;
+use super::plan::Times;
+use super::setting::show_bytes;
+use super::usage::{Usage, loopback_bytes};
+use crate::machine;
+use crate::report::{Figure, Goal, Kind};
+
+/// A mebibyte.
+const MIB: f64 = 1_048_576.0;
+/// Memory of a process that is not there for payloads, in MiB.
+const BASE_MIB: f64 = 64.0;
+/// Memory for a payload in flight, in payloads: arriving, encoded, on its way.
+const TIMES_PAYLOAD: f64 = 3.0;
+/// Deliveries at once to one member, as the aggregator has it by default.
+const DELIVERIES_PER_MEMBER: usize = 8;
+/// Shares of the closed-loop rate that are tried in open loop, in percent.
+const STEPS_PERCENT: [u32; 6] = [100, 90, 80, 70, 60, 50];
+/// Certificates that may be missing at the end of a step, of those due in it: those in flight, and the clock's granularity.
+const KEPT_UP_SHARE: f64 = 0.97;
+/// Batches in flight that one step may leave behind whatever its length.
+const KEPT_UP_BATCHES: f64 = 2.0;
+
+/// Batches kept in flight to find the capacity: enough that nobody waits for work, bounded in bytes.
+pub fn in_flight(bytes: usize) -> usize {
+    ((96 << 20) / bytes).clamp(3, 48)
+}
+
+/// What saturating it gives: bytes a second, and the figures.
+#[allow(clippy::cast_precision_loss)] // Sizes and counts far below 2^52.
+pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(f64, Vec<Figure>)> {
+    let (setting, cores) = (arena.setting, machine::cores());
+    let name = |what: &str| format!("system/{what}/{setting}/{}", show_bytes(bytes));
+    let (n, k) = (setting.geometry.n(), setting.geometry.k());
+    let floor = Floor::measure(setting.geometry, bytes);
+    let in_flight = in_flight(bytes);
+
+    let load =
+        Load { rate: Rate::Saturate, bytes, warm_up: times.warm_up, measured: times.capacity, in_flight };
+    let before = (arena.aggregator_usage()?, arena.members_usage()?, arena.server_usage().await?);
+    let (sender, loopback) = (Usage::of(std::process::id())?, loopback_bytes()?);
+    let summary = arena.load(load).await?;
+    let sender = Usage::of(std::process::id())?.since(sender);
+    // What comes after the certificate is the system's work, too.
+    arena.settle().await?;
+    let loopback = loopback_bytes()?.saturating_sub(loopback);
+    let aggregator = arena.aggregator_usage()?.since(before.0);
+    let members = arena.members_usage()?.since(before.1);
+    let server = arena.server_usage().await?.zip(before.2).map(|(now, before)| now.since(before));
+    refuse_faults(&summary)?;
+
+    let basis = format!(
+        "{} batches in {} s, always {in_flight} in flight",
+        (summary.certificates_per_second * summary.window.as_secs_f64()).round(),
+        summary.window.as_secs()
+    );
+    let mut figures = Vec::new();
+    let mut note = |figure: Figure| figures.push(figure.with_basis(&basis));
+    let floor_rate = floor.batches_per_second(cores) * bytes as f64 / 1e6;
+    let capacity = Figure::new(name("capacity"), summary.bytes_per_second / 1e6, "MB/s")
+        .with_floor(Kind::Rate, floor_rate);
+    // The goals are the plain system's.
+    let is_plain = setting.is_plain();
+    note(match (n, bytes) {
+        (4, 1_048_576..) if is_plain => capacity.with_goal(Goal::AtLeast(50.0)),
+        (16, 1_048_576..) if is_plain => capacity.with_goal(Goal::AtLeast(20.0)),
+        _ => capacity,
+    });
+    let certificates = Figure::new(name("certificates"), summary.certificates_per_second, "1/s")
+        .with_floor(Kind::Rate, floor.batches_per_second(cores));
+    let is_small = is_plain && n == 4 && bytes <= 64 << 10;
+    note(if is_small { certificates.with_goal(Goal::AtLeast(150.0)) } else { certificates });
+
+    let payload_mib = summary.all_bytes as f64 / MIB;
+    let cpu = |what: &str, cpu: Duration| {
+        Figure::new(name(what), cpu.as_secs_f64() * 1e3 / payload_mib, "CPU ms/MiB")
+    };
+    let of_floor = |floor: Duration| floor.as_secs_f64() * 1e3 / (bytes as f64 / MIB);
+    note(cpu("aggregator CPU", aggregator.cpu).with_floor(Kind::Cost, of_floor(floor.aggregator)));
+    note(cpu("node CPU", members.cpu / u32::from(n)).with_floor(Kind::Cost, of_floor(floor.member)));
+    note(cpu("load sender CPU", sender.cpu));
+    let per_mib =
+        |what: &str, bytes: u64| Figure::new(name(what), bytes as f64 / MIB / payload_mib, "MiB/MiB");
+    match setting.backend {
+        Backend::Sqlite => {
+            // Once for the aggregator; a k-th for a member.
+            let node = members.written_bytes / u64::from(n);
+            note(per_mib("aggregator writes", aggregator.written_bytes).with_floor(Kind::Cost, 1.0));
+            note(per_mib("node writes", node).with_floor(Kind::Cost, 1.0 / f64::from(k)));
+        }
+        // The server writes for all of them: in what it wrote the aggregator's part cannot be told from members'.
+        Backend::Postgres => {
+            if let Some(server) = server {
+                let all = 1.0 + f64::from(n) / f64::from(k);
+                note(cpu("PostgreSQL CPU", server.cpu));
+                note(per_mib("PostgreSQL writes", server.written_bytes).with_floor(Kind::Cost, all));
+            }
+        }
+    }
+    let sent = 1.0 + f64::from(n) / f64::from(k);
+    note(per_mib("loopback bytes", loopback).with_floor(Kind::Cost, sent));
+
+    let (aggregator, member) = arena.peak_memory_bytes()?;
+    let memory = |what: &str, peak: u64, in_flight_bytes: f64| {
+        let limit = (BASE_MIB + TIMES_PAYLOAD * in_flight_bytes / MIB).ceil();
+        Figure::new(name(what), peak as f64 / MIB, "MiB").with_goal(Goal::AtMost(limit))
+    };
+    note(memory("aggregator memory", aggregator, (in_flight * bytes) as f64));
+    let shards = in_flight.min(DELIVERIES_PER_MEMBER) * bytes / usize::from(k);
+    note(memory("node memory", member, shards as f64));
+    Ok((summary.bytes_per_second, figures))
+}
+
+/// The largest share of `bytes_per_second` that is kept up with in open loop, as a rate, and its figure.
+pub async fn sustain(
+    arena: &mut Arena,
+    bytes: usize,
+    times: Times,
+    bytes_per_second: f64,
+) -> Result<(f64, Figure)> {
+    let name = format!("system/sustained rate/{}/{}", arena.setting, show_bytes(bytes));
+    let mut tried = Vec::new();
+    for percent in STEPS_PERCENT {
+        let rate = bytes_per_second.max(1.0) * f64::from(percent) / 100.0;
+        let load = Load {
+            rate: Rate::Bytes(rate),
+            bytes,
+            warm_up: times.warm_up,
+            measured: times.step,
+            in_flight: super::latency::in_flight_max(bytes),
+        };
+        let summary = arena.load_evenly(load).await?;
+        arena.settle().await?;
+        tried.push(format!("{percent} %"));
+        if keeps_up(&summary) {
+            let basis = format!(
+                "open loop, equal pauses, {} s at each of {} of the closed-loop rate; the last was kept up with",
+                summary.window.as_secs(),
+                tried.join(", ")
+            );
+            return Ok((rate, Figure::new(name, rate / 1e6, "MB/s").with_basis(&basis)));
+        }
+    }
+    let tried = tried.join(", ");
+    Err(dac_tests::Failure::new(format!("none of {tried} of the closed-loop rate was kept up with")))
+}
+
+/// Whether as many certificates came within the window as batches were due in it, but for a few in flight, and nothing was turned away.
+#[allow(clippy::cast_precision_loss)] // Counts far below 2^52.
+fn keeps_up(summary: &Summary) -> bool {
+    let certified = summary.certificates_per_second * summary.window.as_secs_f64();
+    let due = summary.due as f64;
+    turned_away(summary) == 0 && certified + KEPT_UP_BATCHES >= due * KEPT_UP_SHARE
+}
+
+/// Batches without a certificate, for whatever reason.
+pub(super) fn turned_away(summary: &Summary) -> u64 {
+    let counted = |counts: &std::collections::BTreeMap<String, u64>| counts.values().sum::<u64>();
+    summary.dropped + counted(&summary.refused) + counted(&summary.failed) + summary.unfinished
+}
+
+/// A capacity of batches some of which came to nothing is none.
+fn refuse_faults(summary: &Summary) -> Result<()> {
+    if turned_away(summary) == 0 && summary.certified > 0 {
+        return Ok(());
+    }
+    Err(dac_tests::Failure::new(format!(
+        "{} certified, {} dropped, refused {:?}, failed {:?}, {} unfinished",
+        summary.certified, summary.dropped, summary.refused, summary.failed, summary.unfinished
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn summary(due: u64, certificates_per_second: f64) -> Summary {
+        Summary {
+            window: Duration::from_secs(10),
+            due,
+            due_bytes: due,
+            certified: due,
+            certificates_per_second,
+            bytes_per_second: certificates_per_second,
+            all_bytes: due,
+            certificate_latency: dac_client::load::Latencies::default(),
+            receipt_latency: dac_client::load::Latencies::default(),
+            sender_lateness: dac_client::load::Latencies::default(),
+            dropped: 0,
+            refused: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            unfinished: 0,
+        }
+    }
+
+    #[test]
+    fn a_rate_is_kept_up_with_when_certificates_come_as_fast_as_batches() {
+        assert!(keeps_up(&summary(1000, 100.0)));
+        assert!(keeps_up(&summary(1000, 97.0)));
+        assert!(!keeps_up(&summary(1000, 90.0)), "a queue grows by a tenth");
+        assert!(keeps_up(&summary(4, 0.2)), "two of four are in flight");
+        assert!(!keeps_up(&summary(8, 0.2)));
+        let dropping = Summary { dropped: 1, ..summary(1000, 100.0) };
+        assert!(!keeps_up(&dropping), "what is dropped is not kept up with");
+    }
+
+    #[test]
+    fn faults_are_no_capacity() {
+        assert!(refuse_faults(&summary(10, 1.0)).is_ok());
+        assert!(refuse_faults(&summary(0, 0.0)).is_err(), "nothing was certified");
+        let refused = BTreeMap::from([("BUSY".to_owned(), 2)]);
+        assert!(refuse_faults(&Summary { refused, ..summary(10, 1.0) }).is_err());
+    }
+
+    #[test]
+    fn in_flight_is_bounded_in_bytes_and_number() {
+        assert_eq!([16 << 10, 1 << 20, 8 << 20, 64 << 20].map(in_flight), [48, 48, 12, 3]);
+    }
+}

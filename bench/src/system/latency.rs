@@ -1,0 +1,120 @@
+//! Latencies to the certificate, in open loop, below what is kept up with.
+//!
+//! Batches are due by the clock with random pauses, as those of many independent rollups are, and a latency counts from when its batch
+//! was due: who stands still is charged for it.
+
+use std::time::Duration;
+
+use dac_client::load::{Rate, Summary};
+use dac_tests::Result;
+
+use super::arena::{Arena, Load};
+use super::capacity::turned_away;
+use super::plan::Times;
+use super::setting::show_bytes;
+use crate::report::{Figure, Goal};
+
+/// Shares of the rate that is kept up with, in percent.
+const LOADS_PERCENT: [u32; 3] = [10, 50, 90];
+/// A share is measured until so many batches were due, unless that takes too long: fewer say nothing of a percentile.
+const BATCHES_WANTED: f64 = 100.0;
+/// Nor does it take longer than so many times the usual window.
+const WINDOWS_MAX: u32 = 3;
+/// Bytes of batches in flight above which the sender gives up on the next: the aggregator refuses not far above.
+const IN_FLIGHT_MAX_BYTES: usize = 384 << 20;
+
+/// Batches in flight above which the next one is dropped and counted; a rate that is kept up with stays far below.
+pub(super) fn in_flight_max(bytes: usize) -> usize {
+    (IN_FLIGHT_MAX_BYTES / bytes).clamp(8, 512)
+}
+
+/// Measures them for payloads of one size, at shares of `bytes_per_second`.
+#[allow(clippy::cast_precision_loss)] // Sizes far below 2^52.
+pub async fn measure(
+    arena: &mut Arena,
+    bytes: usize,
+    times: Times,
+    bytes_per_second: f64,
+) -> Result<Vec<Figure>> {
+    let setting = arena.setting;
+    let mut figures = Vec::new();
+    for percent in LOADS_PERCENT {
+        let of_goal = setting.is_plain() && setting.geometry.n() == 7 && bytes == 1 << 20 && percent == 50;
+        let rate = bytes_per_second.max(1.0) * f64::from(percent) / 100.0;
+        let least = if of_goal { times.latency_of_goal } else { times.latency };
+        let measured = window(least, rate / bytes as f64);
+        let load = Load {
+            rate: Rate::Bytes(rate),
+            bytes,
+            warm_up: times.warm_up,
+            measured,
+            in_flight: in_flight_max(bytes),
+        };
+        let summary = arena.load(load).await?;
+        arena.settle().await?;
+        let name = |what: &str| {
+            format!("system/certificate latency {what} at {percent} %/{setting}/{}", show_bytes(bytes))
+        };
+        figures.extend(latencies(&summary, rate, name, of_goal));
+    }
+    Ok(figures)
+}
+
+/// Long enough for the batches that are wanted, within bounds.
+fn window(least: Duration, batches_per_second: f64) -> Duration {
+    let wanted = BATCHES_WANTED / batches_per_second.max(f64::MIN_POSITIVE);
+    let longest = least * WINDOWS_MAX;
+    Duration::try_from_secs_f64(wanted.ceil()).unwrap_or(longest).clamp(least, longest)
+}
+
+fn latencies(
+    summary: &Summary,
+    bytes_per_second: f64,
+    name: impl Fn(&str) -> String,
+    of_goal: bool,
+) -> Vec<Figure> {
+    let (latency, lost) = (summary.certificate_latency, turned_away(summary));
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let lost_how = if lost == 0 {
+        "all certified".to_owned()
+    } else {
+        let Summary { dropped, refused, failed, unfinished, .. } = summary;
+        format!(
+            "{lost} without a certificate ({dropped} dropped, {refused:?}, {failed:?}, {unfinished} unfinished)"
+        )
+    };
+    let basis = format!(
+        "{} batches in {} s at {:.2} MB/s, {lost_how}; sender late by {:.0} ms at p99",
+        summary.due,
+        summary.window.as_secs(),
+        bytes_per_second / 1e6,
+        ms(summary.sender_lateness.p99),
+    );
+    let p99 = Figure::new(name("p99"), ms(latency.p99), "ms");
+    let p99 = match of_goal {
+        // Who has no certificate has no latency either.
+        true if lost > 0 => p99.with_goal(Goal::AtMost(250.0)).not_met(),
+        true => p99.with_goal(Goal::AtMost(250.0)),
+        false => p99,
+    };
+    let figures = [
+        Figure::new(name("p50"), ms(latency.p50), "ms"),
+        p99,
+        Figure::new(name("p99.9"), ms(latency.p999), "ms"),
+    ];
+    figures.map(|figure| figure.with_basis(&basis)).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_long_enough_for_a_percentile_and_end() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(window(ten, 100.0), ten);
+        assert_eq!(window(ten, 5.0), ten * 2);
+        assert_eq!(window(ten, 0.1), ten * 3);
+        assert_eq!(window(ten, 0.0), ten * 3);
+    }
+}
