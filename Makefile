@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench bench-peers bench-report clean
+.PHONY: help setup build demo test test-rust test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench bench-system bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -104,18 +104,27 @@ deny: ## licences, sources and banned crates
 # `make bench BENCH=full` measures every committee, payload and store: hours. BENCH_DOCUMENT= leaves the document alone.
 BENCH ?= short
 BENCH_DOCUMENT ?= docs/performance.md
+BENCH_PARTS := target/bench/parts
 ifeq ($(BENCH),full)
 BENCH_SYSTEM_OPTIONS ?= --full
 endif
 
-bench: setup bench-peers ## every benchmark, beside peers: target/bench/report.json and docs/performance.md; an hour or so
+# $(call bench_part,NAME,COMMAND): that one fails stops nothing; the report tells of it, and only then the command fails.
+bench_part = { $(2); } || [ -s $(BENCH_PARTS)/$(1).failures ] || echo "ended with an error, told on the terminal" >$(BENCH_PARTS)/$(1).failures
+
+bench: setup ## every benchmark, beside peers: target/bench/report.json and docs/performance.md; an hour or so
 	rm -rf target/bench
-	$(CARGO) bench --locked -p dac-bench --bench coding
-	$(CARGO) bench --locked -p dac-bench --bench signatures
-	$(CARGO) bench --locked -p dac-bench --bench proving
+	mkdir -p $(BENCH_PARTS)
+	$(call bench_part,peers,$(MAKE) --no-print-directory bench-peers)
+	$(call bench_part,coding,$(CARGO) bench --locked -p dac-bench --bench coding)
+	$(call bench_part,signatures,$(CARGO) bench --locked -p dac-bench --bench signatures)
+	$(call bench_part,proving,$(CARGO) bench --locked -p dac-bench --bench proving)
+	$(call bench_part,system,$(MAKE) --no-print-directory bench-system)
+	@$(MAKE) --no-print-directory bench-report
+
+bench-system: setup ## the whole system alone, less than half an hour; BENCH_SYSTEM_OPTIONS=--help tells what else there is
 	$(CARGO) build --locked --release -p dac-node -p dac-aggregator
 	tools/with-postgres $(CARGO) run --locked --release -p dac-bench --bin dac-bench-system -- $(BENCH_SYSTEM_OPTIONS)
-	@$(MAKE) --no-print-directory bench-report
 
 bench-peers: ## peers' released crates, in programs of their own
 	for peer in bench/peers/commonware-*; do \

@@ -1,8 +1,12 @@
 //! What the benchmarks share: repeated timing, and the figures that the report collects.
 
 pub mod allocations;
+pub mod curves;
 pub mod excluded;
+pub mod gas;
 pub mod machine;
+pub mod model;
+pub mod named;
 pub mod page;
 pub mod peers;
 pub mod plot;

@@ -1,4 +1,6 @@
 //! `dac-bench-report`: from what the benchmarks left in `target/bench/parts` to `target/bench/report.json`, the page and its plots.
+//!
+//! Ends with an error where a part of the run failed or is missing, after everything else is written.
 
 use std::error::Error;
 use std::fs;
@@ -6,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use dac_bench::plot::{self, Curve};
+use dac_bench::model::{self, Model, scale};
+use dac_bench::page::{self, Material};
 use dac_bench::report::{self, Figure};
-use dac_bench::{machine, page};
+use dac_bench::{curves, excluded, gas, machine, plot};
 use serde::Serialize;
+
+/// What a whole run consists of.
+const BENCHMARKS: [&str; 3] = ["coding", "signatures", "system"];
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Collects what the benchmarks measured")]
@@ -25,11 +31,17 @@ struct Line<'a> {
     #[serde(flatten)]
     figure: &'a Figure,
     machine: &'a str,
+    excluded: &'static str,
 }
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
+        Ok(failures) => {
+            eprintln!("dac-bench-report: everything is written, but the run is not whole:");
+            failures.iter().for_each(|failure| eprintln!("  {failure}"));
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("dac-bench-report: {error}");
             ExitCode::FAILURE
@@ -37,22 +49,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let folder = report::folder();
-    let mut parts: Vec<PathBuf> = fs::read_dir(folder.join("parts"))
-        .map_err(|error| format!("{}: {error}: no benchmark has run yet", folder.join("parts").display()))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    parts.sort();
-    let mut figures: Vec<Figure> = Vec::new();
-    for part in parts.iter().filter(|part| part.extension().is_some_and(|extension| extension == "json")) {
-        let read: Vec<Figure> = serde_json::from_slice(&fs::read(part)?)
-            .map_err(|error| format!("{}: {error}", part.display()))?;
-        figures.extend(read);
+/// What failed in the run that is reported.
+fn run(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
+    let (mut figures, mut failures) = report::collect(&BENCHMARKS)?;
+    match gas::read(&gas::folder()) {
+        Ok(gas) => figures.extend(gas),
+        Err(error) => failures.push(format!("gas: {error}")),
     }
+    let points = model::points(&figures);
+    let record_gas = gas::of_record(&figures, scale::N, scale::ABSENT);
+    if let Some((model, gas)) = Model::fit(points.iter()).zip(record_gas) {
+        figures.extend(scale::figures(&scale::lines(&model, gas)));
+    }
+
     let machine = machine::describe();
-    let lines: Vec<_> = figures.iter().map(|figure| Line { figure, machine: &machine }).collect();
-    let file = folder.join("report.json");
+    let lines: Vec<_> = figures
+        .iter()
+        .map(|figure| Line { figure, machine: &machine, excluded: excluded::of(&figure.name) })
+        .collect();
+    let file = report::folder().join("report.json");
     fs::write(&file, serde_json::to_vec_pretty(&lines)?)?;
     println!("{} figures in {}", figures.len(), file.display());
     for figure in figures.iter().filter(|figure| figure.met == Some(false)) {
@@ -60,57 +75,33 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         println!("not met: {}: {} {}, {goal}", figure.name, page::short(figure.value), figure.unit);
     }
     if let Some(document) = &arguments.document {
-        let plots = draw(document, &figures)?;
         let text = fs::read_to_string(document)?;
-        let made = page::page(&machine, &figures, &plots);
+        let made = page::page(&Material {
+            machine: &machine,
+            cores: machine::cores(),
+            figures: &figures,
+            plots: &draw(document, &figures)?,
+            failures: &failures,
+            points: &points,
+            record_gas,
+        });
         let text = page::replace(&text, &made)
             .ok_or_else(|| format!("{}: the marks of the made part are missing", document.display()))?;
         fs::write(document, text)?;
     }
-    Ok(())
+    Ok(failures)
 }
 
-/// Cost of encoding and of a shard's check against seats, ours and others'.
+/// Title and file of each plot that there is something for.
 fn draw(document: &Path, figures: &[Figure]) -> Result<Vec<(String, String)>, Box<dyn Error>> {
-    let plots = document.parent().unwrap_or(Path::new(".")).join("plots");
-    fs::create_dir_all(&plots)?;
+    let folder = document.parent().unwrap_or(Path::new(".")).join("plots");
+    fs::create_dir_all(&folder)?;
     let mut drawn = Vec::new();
-    for (operation, title, name) in [
-        ("encode", "Encode and commit 22 MiB, one thread", "encode.svg"),
-        ("check of a shard", "A member's check of its shard, 22 MiB, one thread", "check.svg"),
-        ("decode from the last k", "Decode 22 MiB from the last k shards, one thread", "decode.svg"),
-    ] {
-        let curves = curves(operation, figures);
-        if plot::draw(&plots.join(name), title, "seats n", "ms", &curves)? {
-            drawn.push((title.to_owned(), format!("plots/{name}")));
+    for plot in curves::all(figures) {
+        let file = format!("{}.svg", plot.file);
+        if plot::draw(&folder.join(&file), plot.title, plot.x, plot.y, &plot.curves)? {
+            drawn.push((plot.title.to_owned(), format!("plots/{file}")));
         }
     }
     Ok(drawn)
-}
-
-/// Seats of a committee that stores at about three times the payload; others would make a curve of two things.
-fn seats(name: &str) -> Option<f64> {
-    let group = name.split('/').nth(2)?;
-    let n = group.strip_prefix("n=")?.split(' ').next()?.parse().ok()?;
-    (!group.contains("k=11") && group.ends_with("22 MiB")).then_some(n)
-}
-
-fn curves(operation: &str, figures: &[Figure]) -> Vec<Curve> {
-    let prefix = format!("coding/{operation}/");
-    let of_operation: Vec<&Figure> =
-        figures.iter().filter(|figure| figure.name.starts_with(&prefix)).collect();
-    let curve = |name: &str, value: &dyn Fn(&Figure) -> Option<f64>| {
-        let points = of_operation.iter().filter_map(|figure| Some((seats(&figure.name)?, value(figure)?)));
-        Curve { name: name.to_owned(), points: points.collect() }
-    };
-    let ours = curve("this", &|figure| figure.peer.is_none().then_some(figure.value));
-    let floor = curve("floor", &|figure| figure.floor);
-    let mut curves = vec![ours, floor];
-    let mut peers: Vec<&str> = of_operation.iter().filter_map(|figure| figure.peer.as_deref()).collect();
-    peers.sort_unstable();
-    peers.dedup();
-    curves.extend(peers.into_iter().filter(|peer| !peer.contains("published")).map(|peer| {
-        curve(peer, &|figure| figure.peer_value.filter(|_| figure.peer.as_deref() == Some(peer)))
-    }));
-    curves
 }

@@ -1,8 +1,13 @@
 //! The page that people read: tables and plots of the figures, between two marks of a document.
 
+mod gas;
+mod scale;
+mod system;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::model::Point;
 use crate::report::Figure;
 
 /// Where the made part of the document begins and ends.
@@ -16,17 +21,47 @@ pub fn replace(document: &str, made: &str) -> Option<String> {
     Some(format!("{before}{BEGIN}\n{made}{END}{after}"))
 }
 
+/// What the page is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'a> {
+    /// What it was measured on.
+    pub machine: &'a str,
+    /// Its processors.
+    pub cores: usize,
+    /// Everything measured.
+    pub figures: &'a [Figure],
+    /// Title and file of each plot.
+    pub plots: &'a [(String, String)],
+    /// What could not be measured.
+    pub failures: &'a [String],
+    /// Systems that the model is fitted on and checked against.
+    pub points: &'a [Point],
+    /// Gas of one record in the committee that the model is asked about.
+    pub record_gas: Option<f64>,
+}
+
 /// Everything that is made.
-pub fn page(machine: &str, figures: &[Figure], plots: &[(String, String)]) -> String {
+#[allow(clippy::cast_precision_loss)] // Cores.
+pub fn page(material: &Material<'_>) -> String {
+    let Material { machine, cores, figures, plots, failures, points, record_gas } = *material;
     let mut page = format!("Measured on {machine}.\n\n");
+    if !failures.is_empty() {
+        let _ = writeln!(page, "**This run is not whole.** What failed is not below:\n");
+        for failure in failures {
+            let _ = writeln!(page, "* {failure}");
+        }
+        page.push('\n');
+    }
     goals(&mut page, figures);
     for (title, file) in plots {
         let _ = writeln!(page, "![{title}]({file})\n");
     }
     coding(&mut page, figures);
     peers(&mut page, figures);
-    others(&mut page, "Signatures", "signatures/", figures);
-    others(&mut page, "The whole system", "system/", figures);
+    signatures(&mut page, figures);
+    system::write(&mut page, figures);
+    gas::write(&mut page, figures);
+    scale::write(&mut page, points, cores as f64, record_gas);
     page
 }
 
@@ -38,6 +73,17 @@ pub fn short(value: f64) -> String {
     #[allow(clippy::cast_possible_truncation)] // Of a logarithm.
     let digits = (2 - value.abs().log10().floor() as i32).clamp(0, 6);
     format!("{value:.*}", usize::try_from(digits).unwrap_or(0))
+}
+
+/// A whole number with commas.
+#[allow(clippy::cast_possible_truncation)] // Gas, bytes, money: far below 2^53.
+fn thousands(value: f64) -> String {
+    let digits = (value.round() as i64).to_string();
+    let first = digits.len() % 3;
+    let groups =
+        digits.as_bytes()[first..].chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
+    let head = (first > 0).then(|| digits[..first].to_owned());
+    head.into_iter().chain(groups).collect::<Vec<_>>().join(",")
 }
 
 fn times(ratio: Option<f64>) -> String {
@@ -145,19 +191,19 @@ fn peers(page: &mut String, figures: &[Figure]) {
     page.push('\n');
 }
 
-/// Figures whose names end in what they were measured of: one line for each of these, one column for each operation.
-fn others(page: &mut String, title: &str, prefix: &str, figures: &[Figure]) {
+/// One table for each number of seats, one line for each operation.
+fn signatures(page: &mut String, figures: &[Figure]) {
     let rows: Vec<(&str, &str, &Figure)> = figures
         .iter()
         .filter_map(|figure| {
-            let (operation, of) = figure.name.strip_prefix(prefix)?.split_once('/')?;
+            let (operation, of) = figure.name.strip_prefix("signatures/")?.split_once('/')?;
             figure.peer.is_none().then_some((operation, of, figure))
         })
         .collect();
     if rows.is_empty() {
         return;
     }
-    let _ = writeln!(page, "### {title}\n");
+    page.push_str("### Signatures\n\nBLS over BLS12-381, medians on one thread. *Excluded*: parsing messages, network.\n\n");
     for of in distinct(rows.iter().map(|(_, of, _)| *of)) {
         let _ = writeln!(page, "| {of} | | floor | of floor | goal |\n|---|--:|--:|--:|---|");
         for (operation, _, figure) in rows.iter().filter(|(_, o, _)| *o == of) {
@@ -198,6 +244,11 @@ mod tests {
     }
 
     #[test]
+    fn numbers_have_commas() {
+        assert_eq!([0.0, 999.0, 1_000.0, 1_234_567.6].map(thousands), ["0", "999", "1,000", "1,234,568"]);
+    }
+
+    #[test]
     fn every_figure_has_its_place() {
         let figures = [
             Figure::new("coding/encode/n=16 k=6 22 MiB", 30.0, "ms")
@@ -208,14 +259,31 @@ mod tests {
                 "X",
                 300.0,
             ),
-            Figure::new("system/p99/n=4,k=2/SQLite/1 MiB", 300.0, "ms").with_goal(Goal::AtMost(250.0)),
+            Figure::new("system/capacity/n=4,k=2/SQLite/plain/1 MiB", 40.0, "MB/s")
+                .with_goal(Goal::AtLeast(50.0)),
+            Figure::new("signatures/sign/one", 0.4, "ms"),
+            Figure::new("gas/rollup: freeze/osaka", 55_666.0, "gas"),
         ];
-        let page = page("a machine", &figures, &[("Cost".to_owned(), "cost.svg".to_owned())]);
+        let material = Material {
+            machine: "a machine",
+            cores: 2,
+            figures: &figures,
+            plots: &[("Cost".to_owned(), "cost.svg".to_owned())],
+            failures: &["n=64 on PostgreSQL: no room".to_owned()],
+            points: &[],
+            record_gas: None,
+        };
+        let page = page(&material);
         for line in [
+            "Measured on a machine.",
+            "* n=64 on PostgreSQL: no room",
             "1 of 2 are met",
             "| encode | 30.0 (0.750) |",
             "| encode/n=16 k=6 22 MiB | X | 300 ms | 30.0 ms | 10.0 × |",
-            "| p99 | 300 ms |  |  | ≤ 250 ms ✗ |",
+            "| 4, k 2 | SQLite | plain | 1 MiB | 40.0 ≥ 50 MB/s ✗ |",
+            "| sign | 0.400 ms |",
+            "| rollup: freeze | 55,666 |",
+            "### Scale",
             "![Cost](cost.svg)",
         ] {
             assert!(page.contains(line), "{line} in\n{page}");

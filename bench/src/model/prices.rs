@@ -1,0 +1,28 @@
+//! What things cost in money. None of it was measured: these are assumptions, in one place, for whoever has better ones.
+
+/// An assumed price or habit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Assumption {
+    /// What it is of.
+    pub what: &'static str,
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: &'static str,
+}
+
+/// One core of a rented server.
+pub const CORE: Assumption = Assumption { what: "a core", value: 0.03, unit: "USD an hour" };
+/// Bytes that leave a provider's network; those that arrive cost nothing.
+pub const TRAFFIC: Assumption = Assumption { what: "traffic that leaves", value: 0.01, unit: "USD a GB" };
+/// Solid-state storage.
+pub const STORAGE: Assumption = Assumption { what: "storage", value: 0.08, unit: "USD a GB and month" };
+/// How long members keep a batch.
+pub const RETENTION: Assumption = Assumption { what: "retention", value: 14.0, unit: "days" };
+/// A unit of gas.
+pub const GAS: Assumption = Assumption { what: "gas", value: 1.0, unit: "gwei" };
+/// What gas is paid in.
+pub const ETHER: Assumption = Assumption { what: "an ether", value: 3_000.0, unit: "USD" };
+
+/// All of them, in the order of the page.
+pub const ALL: [Assumption; 6] = [CORE, TRAFFIC, STORAGE, RETENTION, GAS, ETHER];

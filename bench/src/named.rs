@@ -1,0 +1,76 @@
+//! Names of the whole system's figures, read back: `system/capacity/n=4,k=2/SQLite/plain/1 MiB`.
+
+use crate::report::Figure;
+
+/// Which figure it is, of which system, with which payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// What was measured.
+    pub what: &'a str,
+    /// Seats.
+    pub n: u16,
+    /// Shards that rebuild a batch.
+    pub k: u16,
+    /// `SQLite`, `PostgreSQL`.
+    pub store: &'a str,
+    /// `TLS`, `plain`.
+    pub wire: &'a str,
+    /// Bytes of a payload, or of what was lost.
+    pub bytes: usize,
+}
+
+impl<'a> Named<'a> {
+    /// Nothing where it is the name of something else.
+    pub fn read(name: &'a str) -> Option<Self> {
+        let mut parts = name.strip_prefix("system/")?.split('/');
+        let what = parts.next()?;
+        let (n, k) = parts.next()?.strip_prefix("n=")?.split_once(",k=")?;
+        let (store, wire, size) = (parts.next()?, parts.next()?, parts.next()?);
+        let (n, k) = (n.parse().ok()?, k.parse().ok()?);
+        parts.next().is_none().then_some(Self { what, n, k, store, wire, bytes: bytes(size)? })
+    }
+
+    /// On SQLite without TLS.
+    pub fn is_plain(&self) -> bool {
+        (self.store, self.wire) == ("SQLite", "plain")
+    }
+}
+
+/// Figures of the whole system with their names, in the order in which they were measured.
+pub fn all(figures: &[Figure]) -> impl Iterator<Item = (Named<'_>, &Figure)> {
+    figures.iter().filter_map(|figure| Some((Named::read(&figure.name)?, figure)))
+}
+
+/// Of `16 KiB`, `1 MiB`.
+pub fn bytes(size: &str) -> Option<usize> {
+    let (number, unit) = size.split_once(' ')?;
+    let unit = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use dac_database::Backend;
+
+    use super::*;
+    use crate::system::setting::{Setting, show_bytes};
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let setting = Setting::new(16, 6, Backend::Postgres, true);
+        for size in [16 << 10, 1 << 20, 32 << 20] {
+            let name = format!("system/certificate latency p99.9 at 50 %/{setting}/{}", show_bytes(size));
+            let read = Named::read(&name).unwrap();
+            assert_eq!((read.what, read.n, read.k), ("certificate latency p99.9 at 50 %", 16, 6));
+            assert_eq!((read.store, read.wire, read.bytes), ("PostgreSQL", "TLS", size));
+            assert!(!read.is_plain());
+        }
+        for other in ["coding/encode/n=4 k=2 1 MiB", "system/x", "system/x/n=4,k=2/SQLite/plain/1 MB", ""] {
+            assert_eq!(Named::read(other), None, "{other}");
+        }
+    }
+}
