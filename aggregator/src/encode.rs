@@ -1,4 +1,5 @@
-//! From the stored payload to what is sent: read and checked, encoded off the async threads, header made and signed.
+//! From the stored payload to what is sent: read and checked, encoded off the async threads, header made and signed. A payload that has
+//! just been received is encoded as it came, without being read back.
 //!
 //! Encoded payloads are the bulk of this process's memory. They are shared by all deliveries of a batch, counted
 //! against a bound, and dropped as soon as the certificate is there; stragglers load them again.
@@ -108,11 +109,10 @@ impl Encoders {
         done.await.map_err(|_| EncodeError::Worker)?
     }
 
-    /// Reads, checks and encodes a payload.
+    /// Encodes a payload: the one that is given, or that of the store, read and checked.
     async fn load(
         &self,
-        store: &dyn Store,
-        upload: UploadId,
+        source: Source<'_>,
         submission: &SignedSubmission,
         geometry: Geometry,
         urgency: Urgency,
@@ -121,7 +121,10 @@ impl Encoders {
         let length = order.payload_length;
         let expansion = u64::from(geometry.n()).div_ceil(u64::from(geometry.k()));
         let memory = self.memory(length * expansion, urgency).await;
-        let payload = store.read_payload(upload, length).await?;
+        let payload = match source {
+            Source::Received(payload) => payload,
+            Source::Stored(store, upload) => store.read_payload(upload, length).await?,
+        };
         // Members of a checked kind get the payload itself; only the header needs it encoded.
         if order.hash_kind.is_checked() && urgency == Urgency::Straggler {
             return Ok((Loaded { payload, encoded: None, _memory: memory }, None));
@@ -140,6 +143,14 @@ impl Encoders {
     }
 }
 
+/// Where a payload comes from.
+enum Source<'a> {
+    /// From the rollup, just now.
+    Received(Bytes),
+    /// From the store.
+    Stored(&'a dyn Store, UploadId),
+}
+
 /// Where a batch's payload is found by all who deliver it.
 #[derive(Debug)]
 pub struct Cargo {
@@ -147,6 +158,8 @@ pub struct Cargo {
     encoders: Arc<Encoders>,
     upload: UploadId,
     submission: SignedSubmission,
+    /// As it came from the rollup, until it is encoded or not needed any more.
+    received: Mutex<Option<Bytes>>,
     state: Mutex<CargoState>,
     /// One loads, the others wait for it.
     loading: tokio::sync::Mutex<()>,
@@ -161,15 +174,21 @@ struct CargoState {
 }
 
 impl Cargo {
-    /// Nothing is loaded yet.
+    /// Nothing is loaded yet. `received` is the payload, if it has just come from the rollup: its bytes are those of a batch in flight.
     pub fn new(
         store: Arc<dyn Store>,
         encoders: Arc<Encoders>,
         upload: UploadId,
         submission: SignedSubmission,
+        received: Option<Bytes>,
     ) -> Self {
         let state = Mutex::new(CargoState { pinning: true, pinned: None, last: Weak::new() });
-        Self { store, encoders, upload, submission, state, loading: tokio::sync::Mutex::default() }
+        let received = Mutex::new(received);
+        Self { store, encoders, upload, submission, received, state, loading: tokio::sync::Mutex::default() }
+    }
+
+    fn stored(&self) -> Source<'_> {
+        Source::Stored(&*self.store, self.upload)
     }
 
     /// The payload, loaded if it is not in memory. It stays there until [`Cargo::unpin`].
@@ -178,8 +197,7 @@ impl Cargo {
         if let Some(loaded) = self.state.lock().last.upgrade() {
             return Ok(loaded);
         }
-        let (loaded, _) =
-            self.encoders.load(&*self.store, self.upload, &self.submission, geometry, urgency).await?;
+        let (loaded, _) = self.encoders.load(self.stored(), &self.submission, geometry, urgency).await?;
         Ok(self.keep(loaded))
     }
 
@@ -195,6 +213,7 @@ impl Cargo {
     pub fn unpin(&self) {
         let mut state = self.state.lock();
         (state.pinning, state.pinned) = (false, None);
+        *self.received.lock() = None;
     }
 
     /// Encodes for a committee, makes the header and signs it.
@@ -206,8 +225,10 @@ impl Cargo {
     ) -> Result<Dispersal, EncodeError> {
         let _one = self.loading.lock().await;
         let geometry = committee.quorum().geometry();
+        let received = self.received.lock().take();
+        let source = received.map_or_else(|| self.stored(), Source::Received);
         let (loaded, encoded) =
-            self.encoders.load(&*self.store, self.upload, &self.submission, geometry, Urgency::Fresh).await?;
+            self.encoders.load(source, &self.submission, geometry, Urgency::Fresh).await?;
         let commitment = encoded.ok_or(EncodeError::Worker)?.commitment().clone();
         let (submission, signer, epoch, quorum) =
             (self.submission.clone(), Arc::clone(signer), committee.epoch(), committee.quorum());

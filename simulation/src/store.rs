@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dac_aggregator::batch::{Batch, Event, Failure, FailureReason, Phase, ProofState, SubmissionDigest};
 use dac_aggregator::store::{
-    Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, Store, StoreError, UploadId, Versioned,
+    Arrived, Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, Store, StoreError, UploadId, Versioned,
 };
 use dac_aggregator::submit::may_take_number;
 use dac_chain::PosterStore;
@@ -87,7 +87,8 @@ impl Tables {
         })
     }
 
-    fn create(&mut self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError> {
+    fn create(&mut self, batch: Batch, payload: Arrived) -> Result<Creation, StoreError> {
+        let Arrived { upload, staged_rows, rest } = payload;
         if self.batches.contains_key(&batch.id) {
             return Ok(Creation::Exists);
         }
@@ -97,7 +98,7 @@ impl Tables {
             Ok(replaced) => replaced,
             Err(taken) => return Ok(Creation::Refused(taken)),
         };
-        if !self.staged.contains_key(&upload) {
+        if staged_rows > 0 && self.staged.remove(&upload).is_none() {
             return Err(StoreError::CorruptPayload { problem: "the upload is no longer staged".to_owned() });
         }
         if let Some(former) = replaced.and_then(|former| self.batches.get_mut(&former)) {
@@ -108,7 +109,7 @@ impl Tables {
             former.version += 1;
             self.payloads.remove(&former.upload);
         }
-        self.staged.remove(&upload);
+        self.payloads.entry(upload).or_default().extend((staged_rows..).zip(rest));
         let line = Line { version: FIRST_VERSION, upload, digests: Vec::new(), batch };
         self.batches.insert(line.batch.id, line);
         Ok(Creation::Created { replaced })
@@ -143,8 +144,8 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn create(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError> {
-        self.commit(move |tables| tables.create(batch, upload)).await?
+    async fn create(&self, batch: Batch, payload: Arrived) -> Result<Creation, StoreError> {
+        self.commit(move |tables| tables.create(batch, payload)).await?
     }
 
     async fn read_payload(&self, upload: UploadId, length: u64) -> Result<Bytes, StoreError> {

@@ -1,4 +1,4 @@
-//! Receives one payload: checks before bytes, bytes to the store as they come, an answer only after the commit.
+//! Receives one payload: checks before bytes, bytes that are many to the store as they come, an answer only after the commit.
 
 use std::time::Duration;
 
@@ -116,8 +116,7 @@ async fn receive_within(
         Reason::Busy.status_with_retry(message, BUSY_RETRY)
     })?;
 
-    let mut upload =
-        Upload::begin(Arc::clone(&ctx.store), ctx.now_ms()).await.map_err(|error| store_status(&error))?;
+    let mut upload = Upload::begin(Arc::clone(&ctx.store), ctx.now_ms(), order.payload_length);
     let mut check = PayloadCheck::new(&submission);
     while let Some(piece) = pieces.piece().await? {
         check.push(&piece)?;

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dac_runtime::failpoint;
 use dac_types::{B256, Seat, SignatureBytes};
 use tokio::sync::{Notify, mpsc, watch};
@@ -85,6 +86,7 @@ impl Actor {
         ctx: Arc<Context>,
         versioned: Versioned,
         reservation: Option<Reservation>,
+        payload: Option<Bytes>,
     ) -> (Self, Live) {
         let Versioned { batch, version, upload } = versioned;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
@@ -95,6 +97,7 @@ impl Actor {
             Arc::clone(&ctx.encoders),
             upload,
             batch.submission.clone(),
+            payload,
         ));
         let (scope, reload) = (ctx.stopping.child_token(), Arc::new(Notify::new()));
         let actor = Self {

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dac_types::{BatchDigest, PostingMode, SignedSubmission};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -105,10 +106,15 @@ impl Batches {
         &self.budget
     }
 
-    /// Begins to work on a batch, unless somebody does already.
-    fn start(&self, versioned: Versioned, reservation: Option<Reservation>) -> Arc<Batch> {
+    /// Begins to work on a batch, unless somebody does already. What is not given of its payload is read from the store.
+    fn start(
+        &self,
+        versioned: Versioned,
+        reservation: Option<Reservation>,
+        payload: Option<Bytes>,
+    ) -> Arc<Batch> {
         let id = versioned.batch.id;
-        let (actor, new) = Actor::new(Arc::clone(&self.ctx), versioned, reservation);
+        let (actor, new) = Actor::new(Arc::clone(&self.ctx), versioned, reservation, payload);
         let batch = Arc::clone(&new.view.borrow());
         {
             let mut live = self.live.lock();
@@ -178,7 +184,7 @@ impl Batches {
         let waits = matches!(versioned.batch.phase, Phase::Received | Phase::Dispersing);
         let length = versioned.batch.submission.submission.payload_length;
         let reservation = waits.then(|| self.budget.reserve_anyway(length));
-        self.start(versioned, reservation)
+        self.start(versioned, reservation, None)
     }
 
     /// The batch of a submission that was taken before. A commit may have taken place although it was reported as failed:
@@ -204,7 +210,8 @@ impl Batches {
     ) -> Result<Submitted, StoreError> {
         let batch = Batch::received(id, submission, self.ctx.now_ms()).posted_by(posting);
         let upload_id = upload.id();
-        match upload.create(batch.clone()).await? {
+        let (creation, payload) = upload.create(batch.clone()).await?;
+        match creation {
             Creation::Refused(taken) => Ok(Submitted::Refused(taken)),
             Creation::Exists => self.taken(id).await?.map(Submitted::Batch).ok_or(StoreError::Missing { id }),
             Creation::Created { replaced } => {
@@ -213,7 +220,7 @@ impl Batches {
                     self.tell_replaced(former).await;
                 }
                 let versioned = Versioned { batch, version: FIRST_VERSION, upload: upload_id };
-                Ok(Submitted::Batch(self.start(versioned, Some(reservation))))
+                Ok(Submitted::Batch(self.start(versioned, Some(reservation), payload)))
             }
         }
     }

@@ -1,8 +1,9 @@
 //! What the aggregator keeps: batches and what members said to them, payloads until all have their shard, and the
 //! poster's books.
 //!
-//! [`Store`] is what the service needs; [`SqlStore`] keeps it in SQLite or PostgreSQL, through `dac-database`. A payload
-//! is staged row by row in an [`Upload`]; it becomes a batch in one transaction, or is removed. Every later change of a
+//! [`Store`] is what the service needs; [`SqlStore`] keeps it in SQLite or PostgreSQL, through `dac-database`. A small payload
+//! is held in an [`Upload`] and written together with its batch; of a large one rows are staged as they come. Either becomes a batch in one
+//! transaction, or nothing of it is left. Every later change of a
 //! batch carries the version it was made from, so that two writers never overwrite one another.
 //!
 //! Several processes may share one PostgreSQL database (`docs/adr/0002-several-aggregators.md`): a batch is worked on by
@@ -26,7 +27,7 @@ use thiserror::Error;
 pub use sharing::{Claim, Claimed, Lead};
 pub use sql::{Owner, SqlStore};
 pub use types::{Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, Versioned};
-pub use upload::{Upload, UploadId};
+pub use upload::{Arrived, Upload, UploadId};
 
 use crate::batch::{Batch, SubmissionDigest};
 
@@ -83,7 +84,7 @@ impl From<dac_database::sqlx::Error> for StoreError {
 /// A caller that goes away neither stops a change half-way nor undoes it.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Begins to stage a payload under a new name.
+    /// Begins to stage a payload under a new name. One that is not staged is not begun.
     async fn begin_upload(&self, upload: UploadId, now_ms: u64) -> Result<(), StoreError>;
 
     /// Adds rows to a staged payload: each of `STORED_ROW_BYTES`, only the payload's last one shorter.
@@ -92,8 +93,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes a staged payload. One that became a batch's meanwhile stays.
     async fn abandon_upload(&self, upload: UploadId) -> Result<(), StoreError>;
 
-    /// Makes a staged payload a batch: durable, and visible to all, when this returns.
-    async fn create(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError>;
+    /// Makes a payload a batch, and stores what is not staged of it: durable, and visible to all, when this returns.
+    async fn create(&self, batch: Batch, payload: Arrived) -> Result<Creation, StoreError>;
 
     /// A whole payload of `length` bytes, checked to be what was staged.
     async fn read_payload(&self, upload: UploadId, length: u64) -> Result<Bytes, StoreError>;

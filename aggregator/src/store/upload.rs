@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use dac_types::limits::STORED_ROW_BYTES;
 
 use super::{Creation, Store, StoreError};
 use crate::batch::Batch;
 
-/// Rows written at once: what an upload holds in memory at most.
+/// Rows written at once.
 const ROWS_PER_WRITE: usize = 8;
+/// What an upload holds in memory at most. A payload that is no larger is written with its batch, in one transaction.
+const HELD_MAX_BYTES: usize = ROWS_PER_WRITE * STORED_ROW_BYTES;
 
 /// Names a stored payload; drawn at random for every upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,26 +23,46 @@ impl UploadId {
     }
 }
 
+/// A payload that is all there.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// Its name.
+    pub upload: UploadId,
+    /// Rows that were staged before; where there are none the store has not heard of the upload yet.
+    pub staged_rows: u32,
+    /// Those that follow, not stored yet: each of `STORED_ROW_BYTES`, only the last one shorter.
+    pub rest: Vec<Bytes>,
+}
+
 /// A payload that is arriving. Dropped before it became a batch, it removes what it wrote.
 #[derive(Debug)]
 pub struct Upload {
     id: UploadId,
     store: Arc<dyn Store>,
-    /// Whole rows that are not written yet, and the beginning of the next one.
+    began_at_ms: u64,
+    /// What is not written yet.
     pending: BytesMut,
+    /// Whether the store may have heard of it.
+    staging: bool,
     rows_written: u32,
     bytes: u64,
     adopted: bool,
 }
 
 impl Upload {
-    /// Begins to stage a payload.
-    pub async fn begin(store: Arc<dyn Store>, now_ms: u64) -> Result<Self, StoreError> {
-        let id = UploadId::random();
-        // Before the store is asked: whoever goes away meanwhile must not leave it staged.
-        let upload = Self { id, store, pending: BytesMut::new(), rows_written: 0, bytes: 0, adopted: false };
-        upload.store.begin_upload(id, now_ms).await?;
-        Ok(upload)
+    /// Begins to receive a payload of so many bytes.
+    pub fn begin(store: Arc<dyn Store>, now_ms: u64, length: u64) -> Self {
+        let held = usize::try_from(length).map_or(HELD_MAX_BYTES, |length| length.min(HELD_MAX_BYTES));
+        Self {
+            id: UploadId::random(),
+            store,
+            began_at_ms: now_ms,
+            pending: BytesMut::with_capacity(held),
+            staging: false,
+            rows_written: 0,
+            bytes: 0,
+            adopted: false,
+        }
     }
 
     /// Which payload this is.
@@ -53,49 +75,55 @@ impl Upload {
         self.bytes
     }
 
-    /// Adds the next piece; now and then rows are written.
-    pub async fn push(&mut self, piece: &[u8]) -> Result<(), StoreError> {
-        self.pending.extend_from_slice(piece);
+    /// Adds the next piece; where more has come than is held, rows are staged.
+    pub async fn push(&mut self, mut piece: &[u8]) -> Result<(), StoreError> {
         self.bytes += piece.len() as u64;
-        if self.pending.len() >= ROWS_PER_WRITE * STORED_ROW_BYTES {
-            let whole = self.pending.len() - self.pending.len() % STORED_ROW_BYTES;
-            self.write(whole).await?;
+        while self.pending.len() + piece.len() > HELD_MAX_BYTES {
+            let (fits, rest) = piece.split_at(HELD_MAX_BYTES - self.pending.len());
+            self.pending.extend_from_slice(fits);
+            self.stage().await?;
+            piece = rest;
         }
+        self.pending.extend_from_slice(piece);
         Ok(())
     }
 
-    /// Writes what is left. The payload counts only once it was made a batch.
-    pub async fn finish(&mut self) -> Result<(), StoreError> {
-        let rest = self.pending.len();
-        self.write(rest).await
-    }
-
-    /// Makes it a batch: durable, and visible to all, when this returns.
-    pub async fn create(mut self, batch: Batch) -> Result<Creation, StoreError> {
-        self.finish().await?;
-        let creation = self.store.create(batch, self.id).await?;
+    /// Makes it a batch: durable, and visible to all, when this returns. All of the payload comes back where it was held, so that nobody
+    /// needs to read it.
+    pub async fn create(mut self, batch: Batch) -> Result<(Creation, Option<Bytes>), StoreError> {
+        let rest = self.pending.split().freeze();
+        let whole = (!self.staging).then(|| rest.clone());
+        let arrived = Arrived { upload: self.id, staged_rows: self.rows_written, rest: rows_of(rest) };
+        let creation = self.store.create(batch, arrived).await?;
         self.adopted = matches!(creation, Creation::Created { .. });
-        Ok(creation)
+        Ok((creation, whole))
     }
 
-    async fn write(&mut self, length: usize) -> Result<(), StoreError> {
-        if length == 0 {
-            return Ok(());
+    /// Writes what is held: whole rows.
+    async fn stage(&mut self) -> Result<(), StoreError> {
+        if !self.staging {
+            // Before the store is asked: whoever goes away meanwhile must not leave it staged.
+            self.staging = true;
+            self.store.begin_upload(self.id, self.began_at_ms).await?;
         }
-        let mut data = self.pending.split_to(length).freeze();
-        let mut rows = Vec::new();
-        while !data.is_empty() {
-            rows.push(data.split_to(data.len().min(STORED_ROW_BYTES)));
-        }
+        let rows = rows_of(self.pending.split().freeze());
         let first = self.rows_written;
         self.rows_written += u32::try_from(rows.len()).expect("a payload has at most 256 rows");
         self.store.stage(self.id, first, rows).await
     }
 }
 
+fn rows_of(mut data: Bytes) -> Vec<Bytes> {
+    let mut rows = Vec::with_capacity(data.len().div_ceil(STORED_ROW_BYTES));
+    while !data.is_empty() {
+        rows.push(data.split_to(data.len().min(STORED_ROW_BYTES)));
+    }
+    rows
+}
+
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.adopted {
+        if self.adopted || !self.staging {
             return;
         }
         // Without a runtime (the process is ending) the next start removes it.

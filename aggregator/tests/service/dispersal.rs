@@ -453,3 +453,30 @@ async fn a_corrupt_payload_is_never_dispersed() {
     assert_eq!(before, after);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_payload_that_was_held_is_dispersed_as_it_came() {
+    let world = World::small().await;
+    let store = world.store().await;
+    let spoiling: Result<(), dac_aggregator::store::StoreError> = store
+        .database()
+        .transaction(|connection| {
+            Box::pin(async move {
+                let statement = "CREATE TRIGGER spoiling AFTER INSERT ON payload_rows BEGIN
+                    UPDATE payload_rows SET data = hash WHERE upload_id = NEW.upload_id; END";
+                sqlx::query(statement).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .await;
+    spoiling.unwrap();
+    store.close().await;
+    let running = world.start().await;
+    let small = running.submit_new(1, 2 << 20).await;
+    let large = running.submit_new(2, (2 << 20) + 1).await;
+    running.until_state(small, v1::BatchState::Posted).await;
+    // What is staged is read again, and checked.
+    let failed = running.until_state(large, v1::BatchState::Failed).await;
+    assert!(failed.failure.starts_with("CORRUPT_PAYLOAD"), "{}", failed.failure);
+    running.stop().await;
+}

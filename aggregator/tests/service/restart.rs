@@ -17,7 +17,7 @@ async fn a_batch_whose_creation_seemed_to_fail_goes_on_when_it_is_submitted_agai
     let bytes = payload(100_000, 1);
     let submission = sign(order(1, HashKind::Opaque, &bytes));
     // As if the connection had broken between the commit and its answer: the store has the batch, nobody works on it.
-    let mut upload = Upload::begin(Arc::clone(running.store()), 1).await.unwrap();
+    let mut upload = Upload::begin(Arc::clone(running.store()), 1, 100_000);
     for piece in bytes.chunks(10_000) {
         upload.push(piece).await.unwrap();
     }
@@ -41,7 +41,7 @@ async fn received_batches_are_encoded_after_a_restart() {
     let submission = sign(order(1, HashKind::Opaque, &bytes));
     running.stop().await;
     let store: Arc<dyn Store> = Arc::new(world.store().await);
-    let mut upload = Upload::begin(Arc::clone(&store), 1).await.unwrap();
+    let mut upload = Upload::begin(Arc::clone(&store), 1, 100_000);
     for piece in bytes.chunks(10_000) {
         upload.push(piece).await.unwrap();
     }

@@ -25,12 +25,10 @@ const TERM: std::time::Duration = std::time::Duration::from_secs(3);
 const OWNER: Owner = Owner { domain: DOMAIN, disperser: Address::repeat_byte(8) };
 
 mod settlements;
+mod uploads;
 
 on_both_backends!(
     batches_come_back_as_they_were_saved,
-    payloads_come_back_and_corruption_is_found,
-    unfinished_uploads_leave_nothing,
-    an_upload_that_was_removed_takes_no_more_rows,
     the_same_submission_is_created_once,
     one_number_has_one_holder_in_any_race,
     replacing_fails_the_former_and_drops_its_payload,
@@ -74,16 +72,24 @@ fn received(submission: SignedSubmission, at_ms: u64) -> Batch {
     Batch::received(SubmissionDigest(submission.submission.digest(&DOMAIN)), submission, at_ms)
 }
 
-fn payload() -> Bytes {
-    (0..700_000u32).map(|i| (i.wrapping_mul(i) >> 3) as u8).collect()
+fn bytes(length: u32) -> Bytes {
+    (0..length).map(|i| (i.wrapping_mul(i) >> 3) as u8).collect()
 }
 
-async fn upload(store: &SqlStore) -> Upload {
-    let mut upload = Upload::begin(Arc::new(store.clone()), 5).await.unwrap();
-    for piece in payload().chunks(100_001) {
+fn payload() -> Bytes {
+    bytes(700_000)
+}
+
+async fn upload(store: &SqlStore, payload: &[u8]) -> Upload {
+    let mut upload = Upload::begin(Arc::new(store.clone()), 5, payload.len() as u64);
+    for piece in payload.chunks(100_001) {
         upload.push(piece).await.unwrap();
     }
     upload
+}
+
+async fn create(store: &SqlStore, batch: Batch) -> Creation {
+    upload(store, &payload()).await.create(batch).await.unwrap().0
 }
 
 fn dispersal(batch: &Batch, epoch: u64) -> Dispersal {
@@ -151,10 +157,7 @@ async fn batches_come_back_as_they_were_saved(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let mut store = open(&database).await;
     let first = received(submission(1, 1, B256::ZERO), u64::MAX);
-    assert_eq!(
-        upload(&store).await.create(first.clone()).await.unwrap(),
-        Creation::Created { replaced: None }
-    );
+    assert_eq!(create(&store, first.clone()).await, Creation::Created { replaced: None });
     let stored = store.batch(first.id).await.unwrap().unwrap();
     let (mut batch, mut version) = (stored.batch, stored.version);
     assert_eq!(batch, first);
@@ -215,45 +218,6 @@ async fn batches_come_back_as_they_were_saved(backend: Backend) {
     assert_eq!(store.count_by_phase().await.unwrap(), [("posted".to_owned(), 1)]);
 }
 
-async fn payloads_come_back_and_corruption_is_found(backend: Backend) {
-    let database = TestDatabase::new(backend).await;
-    let store = open(&database).await;
-    let batch = received(submission(1, 1, B256::ZERO), 1);
-    upload(&store).await.create(batch.clone()).await.unwrap();
-    let id = store.batch(batch.id).await.unwrap().unwrap().upload;
-    assert_eq!(store.read_payload(id, 700_000).await.unwrap(), payload());
-    assert!(matches!(store.read_payload(id, 699_999).await, Err(StoreError::CorruptPayload { .. })));
-    let spoil = async |statement: &'static str| {
-        let spoiled: Result<(), StoreError> = store
-            .database()
-            .transaction(move |connection| {
-                Box::pin(async move {
-                    sqlx::query(statement).execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .await;
-        spoiled.unwrap();
-    };
-    let problem = async || match store.read_payload(id, 700_000).await {
-        Err(StoreError::CorruptPayload { problem }) => problem,
-        other => panic!("{other:?}"),
-    };
-    // Rows that change places, a row of another batch, a row that is missing.
-    spoil("UPDATE payload_rows SET row_index = row_index + 10").await;
-    spoil("UPDATE payload_rows SET row_index = 11 - row_index WHERE row_index < 12").await;
-    assert_eq!(problem().await, "row 0 of 3 does not match its hash");
-    spoil("UPDATE payload_rows SET row_index = 21 - row_index WHERE row_index < 2").await;
-    spoil("UPDATE payload_rows SET row_index = row_index - 20 WHERE row_index > 19").await;
-    spoil("UPDATE payload_rows SET row_index = 2 WHERE row_index = 12").await;
-    assert_eq!(store.read_payload(id, 700_000).await.unwrap(), payload());
-    spoil("DELETE FROM payload_rows WHERE row_index = 1").await;
-    assert_eq!(problem().await, "row 1 of 3 is missing");
-    store.drop_payload(id).await.unwrap();
-    store.drop_payload(id).await.unwrap();
-    assert_eq!(problem().await, "row 0 of 3 is missing");
-}
-
 async fn rows(store: &SqlStore, table: &'static str) -> i64 {
     sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
         .fetch_one(store.database().reads())
@@ -261,65 +225,14 @@ async fn rows(store: &SqlStore, table: &'static str) -> i64 {
         .unwrap()
 }
 
-async fn unfinished_uploads_leave_nothing(backend: Backend) {
-    let database = TestDatabase::new(backend).await;
-    let store = open(&database).await;
-    let mut whole = upload(&store).await;
-    whole.finish().await.unwrap();
-    assert_eq!(rows(&store, "payload_rows").await, 3);
-    drop(whole);
-    tokio::time::timeout(std::time::Duration::from_secs(60), async {
-        while rows(&store, "payload_rows").await + rows(&store, "uploads").await > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("a dropped upload is removed");
-    // One whose process was killed goes at the next start.
-    let mut killed = upload(&store).await;
-    killed.finish().await.unwrap();
-    Box::leak(Box::new(killed));
-    assert_eq!(rows(&store, "uploads").await, 1);
-    store.close().await;
-    let store = open(&database).await;
-    assert_eq!(rows(&store, "payload_rows").await + rows(&store, "uploads").await, 0);
-}
-
-async fn an_upload_that_was_removed_takes_no_more_rows(backend: Backend) {
-    let database = TestDatabase::new(backend).await;
-    let store = open(&database).await;
-    let mut paused = upload(&store).await;
-    // What another process does with the uploads of one whose lease ran out.
-    let removed: Result<(), StoreError> = store
-        .database()
-        .transaction(|connection| {
-            Box::pin(async move {
-                sqlx::query("DELETE FROM uploads").execute(connection).await?;
-                Ok(())
-            })
-        })
-        .await;
-    removed.unwrap();
-    let error = paused.finish().await.unwrap_err();
-    assert!(matches!(error, StoreError::CorruptPayload { .. }), "{error}");
-    assert_eq!(rows(&store, "payload_rows").await, 0);
-}
-
 async fn the_same_submission_is_created_once(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let batch = received(submission(1, 1, B256::ZERO), 1);
-    upload(&store).await.create(batch.clone()).await.unwrap();
-    assert_eq!(upload(&store).await.create(batch.clone()).await.unwrap(), Creation::Exists);
+    create(&store, batch.clone()).await;
+    assert_eq!(create(&store, batch.clone()).await, Creation::Exists);
     assert!(store.batch(batch.id).await.unwrap().is_some());
-    // Of an earlier upload nothing remains but the batch's own.
-    tokio::time::timeout(std::time::Duration::from_secs(60), async {
-        while rows(&store, "payload_rows").await != 3 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("the second upload is removed");
+    assert_eq!(rows(&store, "payload_rows").await, 3, "of the second upload nothing was written");
 }
 
 async fn one_number_has_one_holder_in_any_race(backend: Backend) {
@@ -333,7 +246,7 @@ async fn one_number_has_one_holder_in_any_race(backend: Backend) {
     let mut racers = Vec::new();
     for seed in 0..6 {
         let store = if seed % 2 == 0 { store.clone() } else { second.clone() };
-        let upload = upload(&store).await;
+        let upload = upload(&store, &payload()).await;
         racers.push((upload, received(submission(1, seed, B256::ZERO), 1)));
     }
     let racers: Vec<_> = racers
@@ -342,7 +255,7 @@ async fn one_number_has_one_holder_in_any_race(backend: Backend) {
         .collect();
     let mut created = 0;
     for racer in racers {
-        match racer.await.unwrap().unwrap() {
+        match racer.await.unwrap().unwrap().0 {
             Creation::Created { .. } => created += 1,
             Creation::Refused(NumberTaken::Conflict { .. }) => {}
             other => panic!("{other:?}"),
@@ -374,7 +287,7 @@ async fn replacing_fails_the_former_and_drops_its_payload(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let former = received(submission(1, 1, B256::ZERO), 1);
-    upload(&store).await.create(former.clone()).await.unwrap();
+    create(&store, former.clone()).await;
     let (mut batch, mut version) = (former.clone(), 1);
     let old = dispersal(&batch, 1);
     let digest = old.digest;
@@ -382,14 +295,14 @@ async fn replacing_fails_the_former_and_drops_its_payload(backend: Backend) {
 
     let plain = received(submission(1, 2, B256::ZERO), 2);
     let conflict = NumberTaken::Conflict { holder: former.id };
-    assert_eq!(upload(&store).await.create(plain).await.unwrap(), Creation::Refused(conflict));
+    assert_eq!(create(&store, plain).await, Creation::Refused(conflict));
     let stranger = BatchDigest(B256::repeat_byte(3));
     let other = received(submission(1, 3, stranger.0), 3);
     let mismatch = NumberTaken::OtherReplaced { holder: former.id, named: stranger };
-    assert_eq!(upload(&store).await.create(other).await.unwrap(), Creation::Refused(mismatch));
+    assert_eq!(create(&store, other).await, Creation::Refused(mismatch));
 
     let named = received(submission(1, 4, digest.0), 4);
-    let created = upload(&store).await.create(named.clone()).await.unwrap();
+    let created = create(&store, named.clone()).await;
     assert_eq!(created, Creation::Created { replaced: Some(former.id) });
     let failed = store.batch(former.id).await.unwrap().unwrap().batch;
     assert!(matches!(&failed.phase, Phase::Failed(failure) if failure.reason == FailureReason::Replaced));
@@ -406,7 +319,7 @@ async fn two_writers_do_not_overwrite_one_another(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let batch = received(submission(1, 1, B256::ZERO), 1);
-    upload(&store).await.create(batch.clone()).await.unwrap();
+    create(&store, batch.clone()).await;
     let (mut one, mut two) = (batch.clone(), batch.clone());
     one.apply(Event::Encoded(Box::new(dispersal(&batch, 1))));
     two.apply(Event::Encoded(Box::new(dispersal(&batch, 2))));
@@ -429,7 +342,7 @@ async fn pages_are_complete_and_ordered(backend: Backend) {
         // Several in one millisecond, one from before the epoch of signed numbers.
         let at_ms = if number == 6 { u64::MAX } else { u64::from(number / 3) };
         let batch = received(submission(number.into(), number, B256::ZERO), at_ms);
-        upload(&store).await.create(batch).await.unwrap();
+        create(&store, batch).await;
     }
     let mut listed = Vec::new();
     let mut from: Option<PageToken> = None;
@@ -529,7 +442,7 @@ async fn corrupt_rows_are_named(backend: Backend) {
         let database = TestDatabase::new(backend).await;
         let store = open(&database).await;
         let mut batch = received(submission(1, 1, B256::ZERO), 1);
-        upload(&store).await.create(batch.clone()).await.unwrap();
+        create(&store, batch.clone()).await;
         let dispersal = dispersal(&batch, 1);
         let digest = dispersal.digest;
         let mut version = 1;

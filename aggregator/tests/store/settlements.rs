@@ -9,8 +9,8 @@ use dac_types::{
 };
 
 use crate::{
-    SqlStore, Store as _, apply, dispersal, offered, open, proof, received, reopen, rows, run, submission,
-    upload,
+    SqlStore, Store as _, apply, create, dispersal, offered, open, proof, received, reopen, rows, run,
+    submission,
 };
 
 on_both_backends!(
@@ -22,7 +22,7 @@ on_both_backends!(
 /// A batch that is to settle, certified.
 async fn certified(store: &SqlStore, batch_number: u64) -> (Batch, i64, BatchDigest) {
     let mut batch = received(submission(batch_number, 1, B256::ZERO), 1).posted_by(PostingMode::Settle);
-    upload(store).await.create(batch.clone()).await.unwrap();
+    create(store, batch.clone()).await;
     let (dispersal, mut version) = (dispersal(&batch, 3), 1);
     let digest = dispersal.digest;
     apply(store, &mut batch, &mut version, Event::Encoded(Box::new(dispersal))).await;
@@ -89,7 +89,7 @@ async fn rows_from_before_settlements_are_recorded(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let batch = received(submission(1, 1, B256::ZERO), 1);
-    upload(&store).await.create(batch.clone()).await.unwrap();
+    create(&store, batch.clone()).await;
     run(&store, "DELETE FROM settlements".to_owned()).await;
     let stored = store.batch(batch.id).await.unwrap().unwrap();
     assert_eq!(stored.batch, batch);

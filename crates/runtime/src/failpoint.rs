@@ -25,7 +25,7 @@ pub struct FailPoint {
 pub enum Passed {
     /// Every batch.
     EachBatch,
-    /// Each batch whose shard is larger than what one transaction takes.
+    /// Each batch whose shard, or for the aggregator whose payload, is larger than what one transaction takes.
     EachLargeBatch,
     /// Every start of the process.
     EachStart,
@@ -66,8 +66,8 @@ pub const ALL: &[FailPoint] = &[
     at("node.store.delete_before_commit", Passed::EachExpiry),
     at("node.store.delete_after_commit", Passed::EachExpiry),
     // dac-aggregator
-    at("aggregator.upload.begun", Passed::EachBatch),
-    at("aggregator.upload.staged", Passed::EachBatch),
+    at("aggregator.upload.begun", Passed::EachLargeBatch),
+    at("aggregator.upload.staged", Passed::EachLargeBatch),
     at("aggregator.batch.before_create", Passed::EachBatch),
     at("aggregator.batch.created", Passed::EachBatch),
     at("aggregator.batch.before_save", Passed::EachBatch),

@@ -7,7 +7,7 @@ use dac_runtime::failpoint;
 use dac_types::{Address, BatchDigest, Seat};
 use prost::Message;
 
-use super::payload::remove_rows;
+use super::payload::{Rows, remove_rows};
 use super::rows::{
     BATCH_COLUMNS, BatchRow, Changing, batch_from_row, corrupt, delivery_to_columns, dispersal_from_row,
     member_from_row, optional,
@@ -18,7 +18,7 @@ use crate::batch::{
     Batch, Dispersal, Failure, FailureReason, MemberOutcome, Phase, ProofState, SubmissionDigest,
 };
 use crate::store::{
-    Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, StoreError, UploadId, Versioned,
+    Arrived, Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, StoreError, UploadId, Versioned,
 };
 use crate::submit::may_take_number;
 
@@ -47,11 +47,14 @@ fn key(id: SubmissionDigest) -> Vec<u8> {
 }
 
 impl SqlStore {
-    pub(super) async fn create_batch(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError> {
+    pub(super) async fn create_batch(&self, batch: Batch, payload: Arrived) -> Result<Creation, StoreError> {
+        let Arrived { upload, staged_rows, rest } = payload;
+        let payload =
+            Payload { upload, is_staged: staged_rows > 0, rest: Rows::new(upload, staged_rows, rest) };
         let owner = self.process.name();
         let creation = self
             .database
-            .transaction(move |connection| Box::pin(create(connection, batch, upload, owner)))
+            .transaction(move |connection| Box::pin(create(connection, batch, payload, owner)))
             .await?;
         failpoint!("aggregator.batch.created");
         Ok(creation)
@@ -183,10 +186,17 @@ fn changed_members(before: &Batch, after: &Batch) -> Vec<(u64, Seat, MemberOutco
         .collect()
 }
 
+/// What is to be a batch's.
+struct Payload {
+    upload: UploadId,
+    is_staged: bool,
+    rest: Rows,
+}
+
 async fn create(
     connection: &mut AnyConnection,
     batch: Batch,
-    upload: UploadId,
+    payload: Payload,
     owner: String,
 ) -> Result<Creation, StoreError> {
     let id = batch.id;
@@ -206,13 +216,17 @@ async fn create(
     if let Some(former) = replaced {
         replace(connection, former, id).await?;
     }
-    let staged = sqlx::query("DELETE FROM uploads WHERE upload_id = $1")
-        .bind(upload.0.to_vec())
-        .execute(&mut *connection)
-        .await?;
-    if staged.rows_affected() != 1 {
-        return Err(StoreError::CorruptPayload { problem: "the upload is no longer staged".to_owned() });
+    let Payload { upload, is_staged, rest } = payload;
+    if is_staged {
+        let staged = sqlx::query("DELETE FROM uploads WHERE upload_id = $1")
+            .bind(upload.0.to_vec())
+            .execute(&mut *connection)
+            .await?;
+        if staged.rows_affected() != 1 {
+            return Err(StoreError::CorruptPayload { problem: "the upload is no longer staged".to_owned() });
+        }
     }
+    rest.insert(connection).await?;
     insert(connection, &batch, upload, owner).await?;
     settlements::write(connection, &batch).await?;
     failpoint!("aggregator.batch.before_create");

@@ -20,7 +20,7 @@ use self::batches::Writer;
 use self::postings::Books;
 use self::sharing::Process;
 use super::{
-    Claim, Claimed, Creation, Holder, Lead, Page, PageToken, Store, StoreError, UploadId, Versioned,
+    Arrived, Claim, Claimed, Creation, Holder, Lead, Page, PageToken, Store, StoreError, UploadId, Versioned,
 };
 use crate::batch::{Batch, SubmissionDigest};
 
@@ -95,8 +95,8 @@ impl Store for SqlStore {
         self.abandon(upload).await
     }
 
-    async fn create(&self, batch: Batch, upload: UploadId) -> Result<Creation, StoreError> {
-        self.create_batch(batch, upload).await
+    async fn create(&self, batch: Batch, payload: Arrived) -> Result<Creation, StoreError> {
+        self.create_batch(batch, payload).await
     }
 
     async fn read_payload(&self, upload: UploadId, length: u64) -> Result<Bytes, StoreError> {

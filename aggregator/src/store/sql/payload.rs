@@ -31,6 +31,34 @@ pub(super) async fn remove_rows(connection: &mut AnyConnection, id: UploadId) ->
     Ok(())
 }
 
+/// Rows with their places and hashes, before they are written: while a transaction is under way, other writers wait.
+pub(super) struct Rows {
+    upload: UploadId,
+    rows: Vec<(i64, [u8; 32], Bytes)>,
+}
+
+impl Rows {
+    pub(super) fn new(upload: UploadId, first: u32, rows: Vec<Bytes>) -> Self {
+        let place = |(index, data): (i64, Bytes)| (index, row_hash(upload, index, &data), data);
+        Self { upload, rows: (i64::from(first)..).zip(rows).map(place).collect() }
+    }
+
+    pub(super) async fn insert(self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        for (index, hash, data) in self.rows {
+            sqlx::query(
+                "INSERT INTO payload_rows (upload_id, row_index, hash, data) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(&self.upload.0[..])
+            .bind(index)
+            .bind(&hash[..])
+            .bind(&data[..])
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(())
+    }
+}
+
 /// Binds a row to its payload and its place in it.
 fn row_hash(id: UploadId, index: i64, data: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(id.0).chain_update(index.to_be_bytes()).chain_update(data).finalize().into()
@@ -62,7 +90,7 @@ impl SqlStore {
         first: u32,
         rows: Vec<Bytes>,
     ) -> Result<(), StoreError> {
-        let owner = self.process.name();
+        let (owner, rows) = (self.process.name(), Rows::new(id, first, rows));
         self.database
             .append(move |connection| {
                 Box::pin(async move {
@@ -78,18 +106,7 @@ impl SqlStore {
                     if staged.rows_affected() == 0 {
                         return Err(corrupt("the upload is no longer staged".to_owned()));
                     }
-                    for (index, data) in (i64::from(first)..).zip(rows) {
-                        sqlx::query(
-                            "INSERT INTO payload_rows (upload_id, row_index, hash, data) VALUES ($1, $2, $3, $4)",
-                        )
-                        .bind(id.0.to_vec())
-                        .bind(index)
-                        .bind(row_hash(id, index, &data).to_vec())
-                        .bind(data.to_vec())
-                        .execute(&mut *connection)
-                        .await?;
-                    }
-                    Ok::<_, StoreError>(())
+                    rows.insert(connection).await
                 })
             })
             .await?;
