@@ -154,6 +154,13 @@ fn system(figures: &[Figure]) -> Vec<Plot> {
             by_seats("aggregator, ", "aggregator CPU").chain(by_seats("one member, ", "node CPU")).collect(),
         ),
         plot(
+            "cpu-sizes",
+            "CPU for a MiB of payload, all processes on one machine",
+            PAYLOAD,
+            "CPU ms a MiB",
+            by_size("aggregator, ", "aggregator CPU").chain(by_size("one member, ", "node CPU")).collect(),
+        ),
+        plot(
             "rate-seats",
             "Payload certified, all processes on one machine",
             SEATS,

@@ -4,7 +4,7 @@
 pub const SYSTEM: &str = "\
 Included: submission over gRPC, durable storage by aggregator and members (each commit synchronised), encoding, checks, signatures, \
 certificates back to members. The sender of the load, a local chain and all processes run on the same machine and share its cores.\n\
-Excluded: L1 (nothing is posted, but for the repair), networks (all is loopback), machines of their own for members, hash kinds that send \
+Excluded: L1 (nothing is posted, but for the repair, and it is looked at once a minute), networks (all is loopback), machines of their own for members, hash kinds that send \
 members the whole payload, payloads that repeat themselves (all are random).\n\
 Floor: encoding with commitment, each member's check of its shard, one signature each and the verification of their sum, on all cores; \
 no byte is moved, stored or parsed in it.";
@@ -22,7 +22,10 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("system/aggregator writes", "what a database server writes for it, the file system's own blocks"),
     ("system/node writes", "what a database server writes for it, the file system's own blocks"),
     ("system/PostgreSQL", "nothing of the server: its checkpoints, log and vacuum are in it"),
-    ("system/loopback", "connections to a database server, which are Unix sockets"),
+    (
+        "system/loopback",
+        "connections to a database server, which are Unix sockets; included: whatever else this machine says to itself",
+    ),
     ("system/aggregator memory", "pages of files that the kernel caches"),
     ("system/node memory", "pages of files that the kernel caches"),
     ("system/certificate latency", "L1, the way over a network, making and signing the payload"),

@@ -33,6 +33,18 @@ pub struct Figure {
     pub basis: Option<String>,
 }
 
+/// A figure as `report.json` has it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Line<'a> {
+    /// What was measured.
+    #[serde(flatten)]
+    pub figure: &'a Figure,
+    /// On what.
+    pub machine: &'a str,
+    /// What it leaves out.
+    pub excluded: &'static str,
+}
+
 /// What a goal is about.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub enum Goal {
@@ -152,12 +164,12 @@ pub fn note_failure(benchmark: &str, what: &str) -> io::Result<()> {
     io::Write::write_all(&mut fs::File::options().append(true).create(true).open(file)?, line.as_bytes())
 }
 
-/// Figures of all benchmarks that have run, and what failed of them or never ran.
+/// Figures of all benchmarks that have run with their results in [`folder`], and what failed of them or never ran.
 ///
 /// # Errors
 /// If no benchmark has run, or a file of figures is none.
-pub fn collect(expected: &[&str]) -> io::Result<(Vec<Figure>, Vec<String>)> {
-    let folder = folder().join("parts");
+pub fn collect(folder: &Path, expected: &[&str]) -> io::Result<(Vec<Figure>, Vec<String>)> {
+    let folder = folder.join("parts");
     let named = |error: io::Error, path: &Path| io::Error::other(format!("{}: {error}", path.display()));
     let entries = fs::read_dir(&folder).map_err(|error| named(error, &folder))?;
     let mut files: Vec<PathBuf> =
@@ -191,4 +203,73 @@ pub fn collect(expected: &[&str]) -> io::Result<(Vec<Figure>, Vec<String>)> {
 /// Writes one benchmark's figures where the report finds them.
 pub fn write(benchmark: &str, figures: &[Figure]) -> io::Result<()> {
     fs::write(parts()?.join(benchmark).with_extension("json"), serde_json::to_vec_pretty(figures)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_say_how_far_from_the_floor_and_how_much_better_than_the_peer() {
+        let cost =
+            Figure::new("a", 30.0, "ms").with_floor(Kind::Cost, 20.0).with_peer(Kind::Cost, "X", 300.0);
+        assert_eq!((cost.ratio_to_floor, cost.ratio_to_peer), (Some(1.5), Some(10.0)));
+        let rate =
+            Figure::new("a", 50.0, "MB/s").with_floor(Kind::Rate, 400.0).with_peer(Kind::Rate, "X", 25.0);
+        assert_eq!((rate.ratio_to_floor, rate.ratio_to_peer), (Some(8.0), Some(2.0)));
+    }
+
+    #[test]
+    fn goals_are_met_or_not() {
+        let cost =
+            Figure::new("a", 30.0, "ms").with_floor(Kind::Cost, 20.0).with_peer(Kind::Cost, "X", 300.0);
+        for (goal, met, words) in [
+            (Goal::AtMost(30.0), true, "≤ 30 ms"),
+            (Goal::AtMost(29.0), false, "≤ 29 ms"),
+            (Goal::AtLeast(31.0), false, "≥ 31 ms"),
+            (Goal::TimesFloorAtMost(1.35), false, "≤ 1.35 × floor"),
+            (Goal::TimesPeerAtLeast(6.0), true, "≥ 6 × peer"),
+        ] {
+            let figure = cost.clone().with_goal(goal);
+            assert_eq!((figure.met, figure.goal.as_deref()), (Some(met), Some(words)));
+            assert_eq!(figure.not_met().met, Some(false));
+        }
+        let bare = Figure::new("a", 1.0, "ms");
+        assert_eq!(bare.clone().with_goal(Goal::TimesFloorAtMost(9.0)).met, Some(false), "there is no floor");
+        assert_eq!(bare.not_met().met, None, "nor a goal");
+    }
+
+    #[test]
+    fn the_report_has_the_fields_that_readers_were_told_of() {
+        let figure = Figure::new("a", 1.0, "ms").with_basis("3 runs");
+        let line = Line { figure: &figure, machine: "a machine", excluded: "network" };
+        let line = serde_json::to_value(line).unwrap();
+        let mut fields: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        fields.sort_unstable();
+        let mut told = "name value unit floor ratio_to_floor peer peer_value ratio_to_peer goal met machine basis excluded"
+            .split(' ')
+            .collect::<Vec<_>>();
+        told.sort_unstable();
+        assert_eq!(fields, told);
+        assert_eq!((&line["value"], &line["floor"]), (&1.0.into(), &serde_json::Value::Null));
+    }
+
+    #[test]
+    fn what_failed_and_what_never_ran_is_told_beside_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = folder.path().join("parts");
+        assert!(collect(folder.path(), &[]).is_err(), "no benchmark has run");
+        fs::create_dir(&parts).unwrap();
+        let figure = Figure::new("coding/encode/n=4 k=2 1 MiB", 1.0, "ms");
+        fs::write(parts.join("coding.json"), serde_json::to_vec(&[figure]).unwrap()).unwrap();
+        fs::write(parts.join("system.json"), "[]").unwrap();
+        fs::write(parts.join("system.failures"), "n=64: no room\n").unwrap();
+        fs::write(parts.join("peers.failures"), "ended with an error\n").unwrap();
+        let (figures, failures) = collect(folder.path(), &["coding", "signatures", "system"]).unwrap();
+        assert_eq!(figures.len(), 1);
+        let told = ["peers: ended with an error", "system: n=64: no room", "signatures: was not run"];
+        assert_eq!(failures, told);
+        fs::write(parts.join("coding.json"), "{").unwrap();
+        assert!(collect(folder.path(), &[]).unwrap_err().to_string().contains("coding.json"));
+    }
 }

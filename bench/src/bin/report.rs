@@ -10,9 +10,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use dac_bench::model::{self, Model, scale};
 use dac_bench::page::{self, Material};
-use dac_bench::report::{self, Figure};
+use dac_bench::report::{self, Figure, Line};
 use dac_bench::{curves, excluded, gas, machine, plot};
-use serde::Serialize;
 
 /// What a whole run consists of.
 const BENCHMARKS: [&str; 3] = ["coding", "signatures", "system"];
@@ -23,15 +22,6 @@ struct Arguments {
     /// The document whose made part is replaced; plots go beside it, into `plots/`.
     #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
-}
-
-/// A figure as the report has it.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    figure: &'a Figure,
-    machine: &'a str,
-    excluded: &'static str,
 }
 
 fn main() -> ExitCode {
@@ -51,7 +41,7 @@ fn main() -> ExitCode {
 
 /// What failed in the run that is reported.
 fn run(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
-    let (mut figures, mut failures) = report::collect(&BENCHMARKS)?;
+    let (mut figures, mut failures) = report::collect(&report::folder(), &BENCHMARKS)?;
     match gas::read(&gas::folder()) {
         Ok(gas) => figures.extend(gas),
         Err(error) => failures.push(format!("gas: {error}")),

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use dac_bench::excluded;
 use dac_bench::report::{self, Figure};
-use dac_bench::system::arena::Arena;
+use dac_bench::system::arena::{self, Arena};
 use dac_bench::system::plan::{self, Cell, Times};
 use dac_bench::system::setting::{Setting, show_bytes};
 use dac_bench::system::{capacity, latency, repair, retrieval};
@@ -127,7 +127,8 @@ async fn run(arguments: &Arguments) -> Result<usize> {
     if let Some(bytes) = arguments.repair() {
         let name = format!("repair of {} by {}", show_bytes(bytes), repair_setting());
         let measured = Box::pin(async {
-            let measured = repair::measure(Arena::start(repair_setting()).await?, bytes).await?;
+            let measured =
+                repair::measure(Arena::start(repair_setting(), arena::OFTEN).await?, bytes).await?;
             Ok((measured, None))
         });
         results.part(&name, REPAIR_LIMIT, measured).await?;
@@ -137,7 +138,7 @@ async fn run(arguments: &Arguments) -> Result<usize> {
 
 /// One cell: what was measured, and what kept the rest from being measured.
 async fn measure(cell: Cell, times: Times) -> Result<(Vec<Figure>, Option<Failure>)> {
-    let mut arena = Arena::start(cell.setting).await.context("starting")?;
+    let mut arena = Arena::start(cell.setting, arena::SELDOM).await.context("starting")?;
     let mut figures = Vec::new();
     let measured = measure_in(&mut arena, cell, times, &mut figures).await;
     let finished = arena.finish().await.context("clearing up");

@@ -36,8 +36,11 @@ const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 const ROLLUP: Address = Address::repeat_byte(0x22);
 /// More than any machine takes in a day.
 const DAILY_PAYLOAD_BYTES: u64 = 1 << 50;
-/// How often each process looks at L1.
-const POLL_INTERVAL: &str = "1s";
+/// How often each process looks at L1 where nothing on it changes: 65 of them would keep a chain on the same machine busy, as real
+/// ones have no machine in common.
+pub const SELDOM: &str = "60s";
+/// The same where what is recorded is waited for.
+pub const OFTEN: &str = "1s";
 /// Members that are started at the same time: all 64 of them would wait for one another's key derivations.
 const STARTED_AT_ONCE: usize = 8;
 /// How long one looks whether processes are at rest, and what they may use more than at rest.
@@ -64,8 +67,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Starts it; SQLite's files go to a folder below `target/bench`, on a disk.
-    pub async fn start(setting: Setting) -> Result<Self> {
+    /// Starts it, looking at L1 [`SELDOM`] or [`OFTEN`]; SQLite's files go to a folder below `target/bench`, on a disk.
+    pub async fn start(setting: Setting, poll_interval: &str) -> Result<Self> {
         for name in ["dac-node", "dac-aggregator"] {
             refuse_fail_points(&program(name)?)?;
         }
@@ -77,15 +80,15 @@ impl Arena {
         let plan = Plan {
             tls,
             folder: Some(store.path().to_owned()),
-            // Repair is as fast as it can be; L1 is looked at more often than in earnest, but not all the time.
+            // Repair is as fast as it can be.
             node: tables([
                 ("store", vec![("max_connections", connections.clone())]),
                 ("repair", vec![("bytes_per_second", "16GiB".into())]),
-                ("chain", vec![("poll_interval", POLL_INTERVAL.into())]),
+                ("chain", vec![("poll_interval", poll_interval.into())]),
             ]),
             aggregator: tables([
                 ("store", vec![("max_connections", connections)]),
-                ("chain", vec![("poll_interval", POLL_INTERVAL.into())]),
+                ("chain", vec![("poll_interval", poll_interval.into())]),
             ]),
             is_bare: true,
             ..Plan::default()
