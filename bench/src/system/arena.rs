@@ -36,11 +36,13 @@ const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 const ROLLUP: Address = Address::repeat_byte(0x22);
 /// More than any machine takes in a day.
 const DAILY_PAYLOAD_BYTES: u64 = 1 << 50;
-/// How often each process looks at L1 where nothing on it changes: 65 of them would keep a chain on the same machine busy, as real
-/// ones have no machine in common.
-pub const SELDOM: &str = "60s";
+/// How often each process looks at L1 where nothing on it changes: 65 of them, and an aggregator that looks for each certified batch
+/// whether it has been settled, would keep a chain on the same machine busy.
+pub const SELDOM: &str = "1h";
 /// The same where what is recorded is waited for.
 pub const OFTEN: &str = "1s";
+/// Age up to which what was read of L1 is good.
+const STALENESS_MAX: &str = "24h";
 /// Members that are started at the same time: all 64 of them would wait for one another's key derivations.
 const STARTED_AT_ONCE: usize = 8;
 /// How long one looks whether processes are at rest, and what they may use more than at rest.
@@ -84,17 +86,14 @@ impl Arena {
             node: tables([
                 ("store", vec![("max_connections", connections.clone())]),
                 ("repair", vec![("bytes_per_second", "16GiB".into())]),
-                ("chain", vec![("poll_interval", poll_interval.into())]),
             ]),
-            aggregator: tables([
-                ("store", vec![("max_connections", connections)]),
-                ("chain", vec![("poll_interval", poll_interval.into())]),
-            ]),
+            aggregator: tables([("store", vec![("max_connections", connections)])]),
             is_bare: true,
             ..Plan::default()
         };
         let mut network = Network::prepare_as(setting.shape(), &plan).await?;
         admit(&mut network).await?;
+        look_at_l1(&network, poll_interval)?;
         start_members(&mut network, |_| true).await?;
         network.aggregator.start().await?;
         let server = match setting.backend {
@@ -295,6 +294,22 @@ async fn admit(network: &mut Network) -> Result<()> {
     admin.admit_rollup(&terms).await.context("admitting the rollup")?;
     network.rollup = rollup;
     Ok(())
+}
+
+/// Has each process look at the chain itself, not through the harness's gate, and so often.
+fn look_at_l1(network: &Network, poll_interval: &str) -> Result<()> {
+    let chain = tables([(
+        "chain",
+        vec![
+            ("rpc", Value::Array(vec![network.anvil.url().into()])),
+            ("poll_interval", poll_interval.into()),
+            ("max_staleness", STALENESS_MAX.into()),
+        ],
+    )]);
+    let members = network.members.iter().map(|member| &member.service);
+    members
+        .chain([&network.aggregator])
+        .try_for_each(|service| configuration::change(service.config(), &chain))
 }
 
 /// Starts those members, some at a time.
