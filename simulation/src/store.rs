@@ -161,10 +161,6 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn drop_payload(&self, upload: UploadId) -> Result<(), StoreError> {
-        self.commit(move |tables| drop(tables.payloads.remove(&upload))).await
-    }
-
     async fn holder(&self, rollup: Address, batch_number: u64) -> Result<Option<Holder>, StoreError> {
         Ok(self.tables.lock().holder(rollup, batch_number))
     }
@@ -233,7 +229,11 @@ impl Store for MemoryStore {
             }
             line.batch = after;
             line.version += 1;
-            Ok(line.version)
+            let (upload, version, goes) = (line.upload, line.version, line.batch.payload_dropped);
+            if goes {
+                tables.payloads.remove(&upload);
+            }
+            Ok(version)
         })
         .await?
     }

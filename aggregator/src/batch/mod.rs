@@ -124,7 +124,8 @@ pub struct MemberOutcome {
 }
 
 impl MemberOutcome {
-    const NEW: Self = Self {
+    /// Nothing is known yet.
+    pub(crate) const NEW: Self = Self {
         delivery: Delivery::Pending,
         attempts: 0,
         reason: String::new(),
@@ -227,7 +228,7 @@ pub struct Batch {
     pub settlement: Option<L1Record>,
     /// Why posting waits, or what it last met; empty when all is well.
     pub l1_problem: String,
-    /// Nobody needs the stored payload any more.
+    /// Nobody needs the stored payload any more: it goes from the store with the change that says so.
     pub payload_dropped: bool,
     /// Nothing is left to do: no delivery, no posting.
     pub finished: bool,
@@ -464,6 +465,4 @@ pub enum Action {
     WatchSettlement,
     /// No more calls to members for the header so far.
     StopDelivery,
-    /// Remove the payload from the store.
-    DropPayload,
 }

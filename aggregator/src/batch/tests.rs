@@ -183,7 +183,8 @@ fn stragglers_are_served_after_quorum_until_all_have_their_shard() {
     batch.apply(failed(3, DeliveryFailure::Retryable));
     assert_eq!(batch.apply(answered(3)), [Action::CheckSignature { seat: Seat(3), signature: signature(3) }]);
     let actions = batch.apply(Event::SignatureChecked { digest: digest(1), seat: Seat(3), good: true });
-    assert_eq!(actions, [Action::DeliverCertificate { seat: Seat(3) }, Action::DropPayload]);
+    assert_eq!(actions, [Action::DeliverCertificate { seat: Seat(3) }]);
+    assert!(batch.payload_dropped);
     assert!(!batch.finished);
     for seat in 0..4 {
         batch.apply(Event::CertificateDelivered { digest: digest(1), seat: Seat(seat) });
@@ -239,10 +240,7 @@ fn expiry_includes_its_second() {
     let mut batch = certified();
     batch.apply(Event::TimePassed { now: EXPIRES_AT });
     assert_eq!(batch.phase, Phase::Certified);
-    assert_eq!(
-        batch.apply(Event::TimePassed { now: EXPIRES_AT + 1 }),
-        [Action::StopDelivery, Action::DropPayload]
-    );
+    assert_eq!(batch.apply(Event::TimePassed { now: EXPIRES_AT + 1 }), [Action::StopDelivery]);
     assert_eq!(batch.phase, Phase::Expired);
 }
 

@@ -431,18 +431,15 @@ impl Batch {
             return Vec::new();
         }
         self.finished = self.is_over() && self.certificate_deliveries().is_empty();
-        if self.payload_dropped {
-            return Vec::new();
-        }
         self.payload_dropped = true;
-        vec![Action::DropPayload]
+        Vec::new()
     }
 
     /// Nothing is owed to anybody any more.
     fn end(&mut self) -> Vec<Action> {
         (self.finished, self.payload_dropped) = (true, true);
         self.drop_proof();
-        vec![Action::StopDelivery, Action::DropPayload]
+        vec![Action::StopDelivery]
     }
 }
 

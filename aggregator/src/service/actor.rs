@@ -23,7 +23,7 @@ use crate::budget::Reservation;
 use crate::collect::{Collected, collect, is_good};
 use crate::context::Context;
 use crate::encode::{Cargo, EncodeError};
-use crate::store::{StoreError, UploadId, Versioned};
+use crate::store::{StoreError, Versioned};
 
 /// Events that are not read yet.
 const EVENTS_MAX: usize = 1024;
@@ -42,7 +42,6 @@ pub(super) struct Actor {
     ctx: Arc<Context>,
     batch: Batch,
     version: i64,
-    upload: UploadId,
     cargo: Arc<Cargo>,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
@@ -104,7 +103,6 @@ impl Actor {
             ctx,
             batch,
             version,
-            upload,
             cargo,
             sender: sender.clone(),
             events,
@@ -418,13 +416,6 @@ impl Actor {
             Action::Settle => self.settle(),
             Action::WatchSettlement => self.watch(),
             Action::StopDelivery => self.call_off(),
-            Action::DropPayload => {
-                self.cargo.unpin();
-                // What is not removed now is removed at the next start.
-                if let Err(error) = self.ctx.store.drop_payload(self.upload).await {
-                    warn!(batch = %self.batch.id, %error, "a payload that nobody needs could not be removed");
-                }
-            }
         }
     }
 
@@ -539,8 +530,8 @@ async fn encode(ctx: &Context, cargo: &Cargo) -> Event {
                 metrics::histogram!("dac_aggregator_encode_seconds").record(started.elapsed().as_secs_f64());
                 return Event::Encoded(Box::new(dispersal));
             }
+            // Of a batch that is over by now the payload is gone; of any other one it is told that the batch failed.
             Err(EncodeError::Store(StoreError::CorruptPayload { problem })) => {
-                error!(problem, "a stored payload does not pass its check and is not dispersed");
                 return Event::PayloadCorrupt { detail: problem };
             }
             Err(EncodeError::Store(error)) => {

@@ -99,9 +99,6 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A whole payload of `length` bytes, checked to be what was staged.
     async fn read_payload(&self, upload: UploadId, length: u64) -> Result<Bytes, StoreError>;
 
-    /// Removes a payload that nobody needs any more. Again changes nothing.
-    async fn drop_payload(&self, upload: UploadId) -> Result<(), StoreError>;
-
     /// Who holds a batch number.
     async fn holder(&self, rollup: Address, batch_number: u64) -> Result<Option<Holder>, StoreError>;
 
@@ -122,7 +119,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         entries: u32,
     ) -> Result<Page, StoreError>;
 
-    /// Persists what changed from `before` to `after`. The new version comes back; where another writer was faster
+    /// Persists what changed from `before`, which is stored, to `after`; a payload that nobody needs any more is removed. The new version comes back; where another writer was faster
     /// nothing is changed, and the error is [`StoreError::Superseded`].
     async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError>;
 

@@ -29,6 +29,7 @@ mod uploads;
 
 on_both_backends!(
     batches_come_back_as_they_were_saved,
+    what_many_members_say_is_kept,
     the_same_submission_is_created_once,
     one_number_has_one_holder_in_any_race,
     replacing_fails_the_former_and_drops_its_payload,
@@ -93,8 +94,11 @@ async fn create(store: &SqlStore, batch: Batch) -> Creation {
 }
 
 fn dispersal(batch: &Batch, epoch: u64) -> Dispersal {
-    let quorum = Quorum::new(4, 2, 3).unwrap();
-    let order = &batch.submission.submission;
+    dispersal_to(Quorum::new(4, 2, 3).unwrap(), batch, epoch)
+}
+
+fn dispersal_to(quorum: Quorum, batch: &Batch, epoch: u64) -> Dispersal {
+    let (geometry, order) = (quorum.geometry(), &batch.submission.submission);
     let header = BatchHeader {
         rollup: order.rollup,
         batch_number: order.batch_number,
@@ -105,13 +109,14 @@ fn dispersal(batch: &Batch, epoch: u64) -> Dispersal {
         batch_hash: order.batch_hash,
         shard_root: B256::repeat_byte(4),
         fingerprints_hash: B256::repeat_byte(5),
-        payload_fingerprint: vec![6; 32],
+        payload_fingerprint: vec![6; geometry.fingerprint_bytes()],
     };
     let digest = header.digest(&DOMAIN);
+    let fingerprints = vec![8; usize::from(geometry.k()) * geometry.fingerprint_bytes()];
     let record = Record {
         header,
-        shard_hashes: vec![B256::repeat_byte(7); 4],
-        row_fingerprints: RowFingerprints::new(quorum.geometry(), vec![8; 64]).unwrap(),
+        shard_hashes: vec![B256::repeat_byte(7); geometry.n().into()],
+        row_fingerprints: RowFingerprints::new(geometry, fingerprints).unwrap(),
         submission: batch.submission.clone(),
         disperser_signature: batch.submission.signature,
         certificate: None,
@@ -153,6 +158,37 @@ fn offered(digest: BatchDigest, byte: u8) -> Event {
     Event::ProofOffered { digest, proof: Box::new(proof(byte)) }
 }
 
+fn answered(digest: BatchDigest, seat: u8) -> Event {
+    Event::Answered {
+        digest,
+        seat: Seat(seat),
+        signature: SignatureBytes([seat; 48]),
+        at_ms: 77,
+        with_certificate: false,
+    }
+}
+
+/// A number of members that takes statements of several lengths.
+async fn what_many_members_say_is_kept(backend: Backend) {
+    let database = TestDatabase::new(backend).await;
+    let store = open(&database).await;
+    let (mut batch, mut version) = (received(submission(1, 1, B256::ZERO), 1), 1);
+    create(&store, batch.clone()).await;
+    let dispersal = dispersal_to(Quorum::new(255, 86, 171).unwrap(), &batch, 1);
+    let digest = dispersal.digest;
+    apply(&store, &mut batch, &mut version, Event::Encoded(Box::new(dispersal))).await;
+    assert_eq!(rows(&store, "members").await, 0, "nothing is known of anybody");
+    for seats in [0..3, 2..170] {
+        let before = batch.clone();
+        for seat in seats {
+            batch.apply(answered(digest, seat));
+        }
+        version = store.save(&before, &batch, version).await.unwrap();
+        assert_eq!(store.batch(batch.id).await.unwrap().unwrap().batch.dispersal, batch.dispersal);
+    }
+    assert_eq!(rows(&store, "members").await, 170);
+}
+
 async fn batches_come_back_as_they_were_saved(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let mut store = open(&database).await;
@@ -163,13 +199,6 @@ async fn batches_come_back_as_they_were_saved(backend: Backend) {
     assert_eq!(batch, first);
     let dispersal = dispersal(&batch, 3);
     let digest = dispersal.digest;
-    let answered = |seat: u8| Event::Answered {
-        digest,
-        seat: Seat(seat),
-        signature: SignatureBytes([seat; 48]),
-        at_ms: 77,
-        with_certificate: false,
-    };
     let refused = Event::DeliveryFailed {
         digest,
         seat: Seat(3),
@@ -179,10 +208,10 @@ async fn batches_come_back_as_they_were_saved(backend: Backend) {
     };
     let events = [
         Event::Encoded(Box::new(dispersal)),
-        answered(0),
+        answered(digest, 0),
         refused,
-        answered(1),
-        answered(2),
+        answered(digest, 1),
+        answered(digest, 2),
         Event::Aggregated {
             digest,
             aggregate: AggregateAttestation {
@@ -430,7 +459,7 @@ async fn corrupt_rows_are_named(backend: Backend) {
         ("UPDATE dispersals SET quorum = 1", "the committee's numbers"),
         ("UPDATE dispersals SET seats = 5", "the record"),
         ("UPDATE members SET seat = 9 WHERE seat = 1", "a member's seat"),
-        ("UPDATE members SET delivery = 'attested' WHERE seat = 1", "a member's outcome"),
+        ("UPDATE members SET signature = submission_digest WHERE seat = 1", "a member's outcome"),
         ("DELETE FROM dispersals", "the dispersal"),
         ("UPDATE settlements SET posting = 'floating'", "the posting mode"),
         ("UPDATE settlements SET proof_state = 'floating'", "the proof"),
@@ -447,6 +476,7 @@ async fn corrupt_rows_are_named(backend: Backend) {
         let digest = dispersal.digest;
         let mut version = 1;
         apply(&store, &mut batch, &mut version, Event::Encoded(Box::new(dispersal))).await;
+        apply(&store, &mut batch, &mut version, answered(digest, 1)).await;
         apply(&store, &mut batch, &mut version, offered(digest, 1)).await;
         run(&store, statement.clone()).await;
         match store.batch(batch.id).await {

@@ -7,7 +7,9 @@ use dac_database::testing::TestDatabase;
 use dac_database::{Backend, on_both_backends};
 use dac_types::B256;
 
-use super::{bytes, create, open, payload, received, rows, run, submission, upload};
+use dac_aggregator::batch::{Event, Failure, FailureReason};
+
+use super::{apply, bytes, create, open, payload, received, rows, run, submission, upload};
 
 /// The largest payload that is held.
 const HELD_MAX_BYTES: u32 = 8 * 256 * 1024;
@@ -20,12 +22,17 @@ on_both_backends!(
     an_upload_that_was_removed_takes_no_more_rows,
 );
 
+fn failed() -> Event {
+    Event::Failed(Failure { reason: FailureReason::Internal, detail: String::new() })
+}
+
 async fn small_payloads_are_held_and_large_ones_staged(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     let cases = [(1, 0), (HELD_MAX_BYTES, 0), (HELD_MAX_BYTES + 1, 8), (3 * HELD_MAX_BYTES + 100_000, 24)];
     for (number, (length, staged)) in (1..).zip(cases) {
         let payload = bytes(length);
+        run(&store, "DELETE FROM payload_rows".to_owned()).await;
         let upload = upload(&store, &payload).await;
         assert_eq!(rows(&store, "uploads").await, i64::from(staged > 0), "{length}");
         assert_eq!(rows(&store, "payload_rows").await, staged, "{length}");
@@ -35,7 +42,6 @@ async fn small_payloads_are_held_and_large_ones_staged(backend: Backend) {
         assert_eq!(held, (staged == 0).then(|| payload.clone()), "{length}");
         assert_eq!(store.read_payload(id, length.into()).await.unwrap(), payload);
         assert_eq!(rows(&store, "uploads").await, 0);
-        store.drop_payload(id).await.unwrap();
     }
 }
 
@@ -62,9 +68,14 @@ async fn payloads_come_back_and_corruption_is_found(backend: Backend) {
     assert_eq!(store.read_payload(id, 700_000).await.unwrap(), payload());
     spoil("DELETE FROM payload_rows WHERE row_index = 1").await;
     assert_eq!(problem().await, "row 1 of 3 is missing");
-    store.drop_payload(id).await.unwrap();
-    store.drop_payload(id).await.unwrap();
+    // With the change that says so it goes, and no other one's does.
+    let other = received(submission(2, 1, B256::ZERO), 1);
+    create(&store, other.clone()).await;
+    let (mut ended, mut version) = (batch, 1);
+    apply(&store, &mut ended, &mut version, failed()).await;
+    assert!(ended.payload_dropped);
     assert_eq!(problem().await, "row 0 of 3 is missing");
+    assert_eq!(rows(&store, "payload_rows").await, 3);
 }
 
 async fn is_removed(store: &SqlStore, rows_left: i64) {

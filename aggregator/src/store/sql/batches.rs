@@ -4,19 +4,17 @@ use dac_database::sqlx::{self, AssertSqlSafe, Row};
 use dac_database::{AnyConnection, u64_to_sql};
 use dac_proto::v1;
 use dac_runtime::failpoint;
-use dac_types::{Address, BatchDigest, Seat};
+use dac_types::{Address, BatchDigest, PostingMode};
 use prost::Message;
 
-use super::payload::{Rows, remove_rows};
+use super::members::{self, Changed};
+use super::payload::{Rows, remove_rows, remove_rows_of};
 use super::rows::{
-    BATCH_COLUMNS, BatchRow, Changing, batch_from_row, corrupt, delivery_to_columns, dispersal_from_row,
-    member_from_row, optional,
+    BATCH_COLUMNS, BatchRow, Changing, batch_from_row, corrupt, dispersal_from_row, member_from_row, optional,
 };
 use super::settlements::{self, SETTLEMENT_COLUMNS};
 use super::{SqlStore, b256, batch_digest};
-use crate::batch::{
-    Batch, Dispersal, Failure, FailureReason, MemberOutcome, Phase, ProofState, SubmissionDigest,
-};
+use crate::batch::{Batch, Dispersal, Failure, FailureReason, Phase, ProofState, SubmissionDigest};
 use crate::store::{
     Arrived, Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, StoreError, UploadId, Versioned,
 };
@@ -143,10 +141,12 @@ impl SqlStore {
         writer: Writer,
     ) -> Result<i64, StoreError> {
         let new_dispersal = after.dispersal.clone().filter(|new| before.digest() != Some(new.digest));
-        let members = changed_members(before, after);
+        let members = Changed::of(before, after);
+        let payload_goes = after.payload_dropped && !before.payload_dropped;
         let (id, columns) = (after.id, Changing::of(after));
         let settlement = settlements::differs(before, after).then(|| after.clone());
-        self.database
+        let saved = self
+            .database
             .append(move |connection| {
                 Box::pin(async move {
                     update(connection, id, version, columns, writer).await?;
@@ -156,14 +156,22 @@ impl SqlStore {
                     if let Some(batch) = settlement {
                         settlements::write(connection, &batch).await?;
                     }
-                    for (epoch, seat, member) in members {
-                        save_member(connection, id, epoch, seat, &member).await?;
+                    if let Some(members) = members {
+                        members.write(connection).await?;
+                    }
+                    if payload_goes {
+                        failpoint!("aggregator.payload.before_drop");
+                        remove_rows_of(connection, id).await?;
                     }
                     failpoint!("aggregator.batch.before_save");
-                    Ok(version + 1)
+                    Ok::<_, StoreError>(version + 1)
                 })
             })
-            .await
+            .await?;
+        if payload_goes {
+            failpoint!("aggregator.payload.dropped");
+        }
+        Ok(saved)
     }
 
     pub(super) async fn phases(&self) -> Result<Vec<(String, u64)>, StoreError> {
@@ -174,16 +182,6 @@ impl SqlStore {
             .map(|row| Ok((row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)?.max(0).cast_unsigned())))
             .collect()
     }
-}
-
-fn changed_members(before: &Batch, after: &Batch) -> Vec<(u64, Seat, MemberOutcome)> {
-    let Some(new) = &after.dispersal else { return Vec::new() };
-    let old = before.dispersal.as_ref().filter(|old| old.digest == new.digest);
-    Seat::all(new.quorum.geometry().n())
-        .zip(&new.members)
-        .filter(|(seat, member)| old.and_then(|old| old.members.get(seat.index())) != Some(*member))
-        .map(|(seat, member)| (new.epoch(), seat, member.clone()))
-        .collect()
 }
 
 /// What is to be a batch's.
@@ -228,7 +226,9 @@ async fn create(
     }
     rest.insert(connection).await?;
     insert(connection, &batch, upload, owner).await?;
-    settlements::write(connection, &batch).await?;
+    if batch.posting != PostingMode::Record {
+        settlements::write(connection, &batch).await?;
+    }
     failpoint!("aggregator.batch.before_create");
     Ok(Creation::Created { replaced })
 }
@@ -308,7 +308,7 @@ async fn insert_dispersal(
     dispersal: &Dispersal,
 ) -> Result<(), StoreError> {
     let geometry = dispersal.quorum.geometry();
-    sqlx::query(
+    let inserted = sqlx::query(
         "INSERT INTO dispersals (submission_digest, epoch, digest, seats, threshold, quorum, record)
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (submission_digest, epoch) DO NOTHING",
     )
@@ -319,41 +319,11 @@ async fn insert_dispersal(
     .bind(i64::from(geometry.k()))
     .bind(i64::from(dispersal.quorum.q()))
     .bind(v1::Record::from(&*dispersal.record).encode_to_vec())
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
-}
-
-async fn save_member(
-    connection: &mut AnyConnection,
-    id: SubmissionDigest,
-    epoch: u64,
-    seat: Seat,
-    member: &MemberOutcome,
-) -> Result<(), StoreError> {
-    let (delivery, signature) = delivery_to_columns(member.delivery);
-    sqlx::query(
-        "INSERT INTO members (submission_digest, epoch, seat, delivery, signature, attempts, reason, detail,
-            attested_at_ms, in_certificate, certificate_done)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-         ON CONFLICT (submission_digest, epoch, seat) DO UPDATE SET delivery = excluded.delivery,
-            signature = excluded.signature, attempts = excluded.attempts, reason = excluded.reason,
-            detail = excluded.detail, attested_at_ms = excluded.attested_at_ms,
-            in_certificate = excluded.in_certificate, certificate_done = excluded.certificate_done",
-    )
-    .bind(key(id))
-    .bind(u64_to_sql(epoch))
-    .bind(i64::from(seat.0))
-    .bind(delivery)
-    .bind(signature)
-    .bind(i64::from(member.attempts))
-    .bind(member.reason.clone())
-    .bind(member.detail.clone())
-    .bind(u64_to_sql(member.attested_at_ms))
-    .bind(i64::from(member.in_certificate))
-    .bind(i64::from(member.certificate_done))
-    .execute(connection)
-    .await?;
+    if inserted.rows_affected() == 0 {
+        members::forget(connection, id, dispersal.epoch()).await?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The store in SQLite or PostgreSQL.
 
 mod batches;
+mod members;
 mod payload;
 mod postings;
 mod rows;
@@ -101,10 +102,6 @@ impl Store for SqlStore {
 
     async fn read_payload(&self, upload: UploadId, length: u64) -> Result<Bytes, StoreError> {
         self.read_rows(upload, length).await
-    }
-
-    async fn drop_payload(&self, upload: UploadId) -> Result<(), StoreError> {
-        self.drop_rows(upload).await
     }
 
     async fn holder(&self, rollup: Address, batch_number: u64) -> Result<Option<Holder>, StoreError> {

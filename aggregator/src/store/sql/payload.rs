@@ -8,6 +8,7 @@ use dac_types::limits::STORED_ROW_BYTES;
 use sha2::{Digest, Sha256};
 
 use super::SqlStore;
+use crate::batch::SubmissionDigest;
 use crate::store::{StoreError, UploadId};
 
 /// Rows read at once.
@@ -28,6 +29,20 @@ pub(super) async fn remove_rows(connection: &mut AnyConnection, id: UploadId) ->
         .bind(id.0.to_vec())
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Those of a batch's payload.
+pub(super) async fn remove_rows_of(
+    connection: &mut AnyConnection,
+    batch: SubmissionDigest,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM payload_rows WHERE upload_id = (SELECT upload_id FROM batches WHERE submission_digest = $1)",
+    )
+    .bind(&batch.0[..])
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -154,13 +169,6 @@ impl SqlStore {
             return Err(corrupt(format!("{} bytes are stored, {length} were received", payload.len())));
         }
         Ok(payload.freeze())
-    }
-
-    pub(super) async fn drop_rows(&self, id: UploadId) -> Result<(), StoreError> {
-        failpoint!("aggregator.payload.before_drop");
-        self.database.append(move |connection| Box::pin(remove_rows(connection, id))).await?;
-        failpoint!("aggregator.payload.dropped");
-        Ok(())
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn join(database: &dac_database::Database, term: Duration) -> R
 }
 
 impl SqlStore {
-    /// Removes what unfinished uploads of processes that are gone, and finished batches, left behind.
+    /// Removes what unfinished uploads of processes that are gone left behind, and finished batches of former versions.
     pub(super) async fn remove_leftovers(&self) -> Result<(), StoreError> {
         let alive = alive(self.database.backend());
         let remove = format!("DELETE FROM uploads WHERE owner NOT IN {alive} RETURNING upload_id");
