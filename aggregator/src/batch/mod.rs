@@ -280,6 +280,18 @@ impl Batch {
         self.dispersal.as_ref().map(|dispersal| dispersal.digest)
     }
 
+    /// Whether nothing has changed since `saved` but what members said to the header that is saved. It need not be stored at once: a member
+    /// that is asked again says the same again, for it signs what it has stored. A process that ends before it is stored loses the time of
+    /// these calls; what follows from them (certificate, failure, the payload's end) is no such change.
+    pub fn may_wait(&self, saved: &Self) -> bool {
+        let (Some(now), Some(before)) = (&self.dispersal, &saved.dispersal) else { return false };
+        if now.digest != before.digest {
+            return false;
+        }
+        let said = Dispersal { members: now.members.clone(), ..before.clone() };
+        *self == Self { dispersal: Some(said), collection: self.collection, ..saved.clone() }
+    }
+
     /// The certificate, once there is one.
     pub fn certificate(&self) -> Option<Certificate> {
         let dispersal = self.dispersal.as_ref()?;

@@ -175,6 +175,48 @@ fn two_liars_of_four_leave_no_quorum() {
 }
 
 #[test]
+fn only_what_members_said_to_a_saved_header_may_wait() {
+    // Each event, and whether what it changes may wait to be saved.
+    let retryable = failed(2, DeliveryFailure::Retryable);
+    let delivered = |seat: u8| Event::CertificateDelivered { digest: digest(1), seat: Seat(seat) };
+    let events = [
+        (Event::Encoded(dispersal(1)), false),
+        (answered(0), true),
+        (retryable, true),
+        (answered(1), true),
+        (answered(3), true),
+        (Event::GraceEnded { digest: digest(1) }, true),
+        (aggregated(&[0, 1, 3]), false),
+        (answered(2), true),
+        (delivered(0), true),
+        (recorded(), false),
+        // The last one that was waited for: the payload goes.
+        (Event::SignatureChecked { digest: digest(1), seat: Seat(2), good: true }, false),
+        (delivered(1), true),
+        (delivered(3), true),
+        // Finished.
+        (delivered(2), false),
+    ];
+    let mut batch = received();
+    let mut saved = batch.clone();
+    for (event, may_wait) in events {
+        batch.apply(event.clone());
+        assert_eq!(batch.may_wait(&saved), may_wait, "{event:?}");
+        if !may_wait {
+            saved.clone_from(&batch);
+        }
+    }
+    assert!(batch.finished);
+
+    let mut batch = dispersing();
+    let saved = batch.clone();
+    batch.apply(failed(0, DeliveryFailure::Refused));
+    assert!(batch.may_wait(&saved));
+    batch.apply(failed(1, DeliveryFailure::Refused));
+    assert!(matches!(batch.phase, Phase::Failed(_)) && !batch.may_wait(&saved));
+}
+
+#[test]
 fn stragglers_are_served_after_quorum_until_all_have_their_shard() {
     let mut batch = certified();
     batch.apply(recorded());

@@ -1,4 +1,5 @@
-//! The task of one batch: takes events, applies them to the state machine, persists, and only then acts.
+//! The task of one batch: takes events, applies them to the state machine, persists, and only then acts. What members said is persisted
+//! with the next change that follows from it, or with the next look at the clock.
 
 mod settling;
 
@@ -41,6 +42,8 @@ const SLOW_TICKS: u32 = 10;
 pub(super) struct Actor {
     ctx: Arc<Context>,
     batch: Batch,
+    /// As it stands in the store.
+    saved: Batch,
     version: i64,
     cargo: Arc<Cargo>,
     sender: mpsc::Sender<Event>,
@@ -101,6 +104,7 @@ impl Actor {
         let (scope, reload) = (ctx.stopping.child_token(), Arc::new(Notify::new()));
         let actor = Self {
             ctx,
+            saved: batch.clone(),
             batch,
             version,
             cargo,
@@ -150,7 +154,11 @@ impl Actor {
                 Ok(()) = leading.changed() => continue,
                 () = tokio::time::sleep_until(looked_at + tick) => {
                     looked_at = Instant::now();
-                    self.look_at_the_clock()
+                    let mut events = self.look_at_the_clock();
+                    if self.save_what_waits().await {
+                        events.push(Event::Resumed);
+                    }
+                    events
                 }
                 event = self.events.recv() => {
                     let mut events: Vec<Event> = event.into_iter().collect();
@@ -164,6 +172,7 @@ impl Actor {
         }
         self.scope.cancel();
         self.call_off();
+        self.save_what_waits().await;
         if self.taken_over || stopping.is_cancelled() {
             return End::Here;
         }
@@ -213,7 +222,7 @@ impl Actor {
         }
         self.taken_over = !self.ctx.store.owns(id).await?;
         info!(batch = %id, phase = batch.phase.name(), elsewhere = self.taken_over, "the batch was changed in the store");
-        (self.batch, self.version) = (batch, version);
+        (self.saved, self.batch, self.version) = (batch.clone(), batch, version);
         Ok(true)
     }
 
@@ -243,7 +252,8 @@ impl Actor {
             actions.extend(self.batch.apply(event));
         }
         if self.batch != before {
-            match self.persist(&before).await {
+            let may_wait = self.batch.may_wait(&self.saved);
+            match if may_wait { Persisted::Saved } else { self.persist().await } {
                 Persisted::Saved => {}
                 Persisted::Reloaded => actions = self.batch.apply(Event::Resumed),
                 Persisted::Stopped => {
@@ -298,12 +308,27 @@ impl Actor {
         }
     }
 
-    async fn persist(&mut self, before: &Batch) -> Persisted {
+    /// What members said since the last change was saved. Whether another process had changed the batch, which is gone on with instead.
+    async fn save_what_waits(&mut self) -> bool {
+        if self.taken_over || self.batch == self.saved {
+            return false;
+        }
+        let before = self.batch.clone();
+        let is_reloaded = matches!(self.persist().await, Persisted::Reloaded);
+        if is_reloaded {
+            self.report_changes(&before);
+            self.view.send_replace(Arc::new(self.batch.clone()));
+        }
+        is_reloaded
+    }
+
+    async fn persist(&mut self) -> Persisted {
         loop {
-            match self.ctx.store.save(before, &self.batch, self.version).await {
+            match self.ctx.store.save(&self.saved, &self.batch, self.version).await {
                 Ok(version) => {
                     self.version = version;
-                    persisted(before, &self.batch);
+                    persisted(&self.saved, &self.batch);
+                    self.saved.clone_from(&self.batch);
                     return Persisted::Saved;
                 }
                 // A later submission replaced it; another process took it over or was given its proof; or an earlier
@@ -315,7 +340,7 @@ impl Actor {
                 },
                 Err(error) => {
                     metrics::counter!("dac_aggregator_store_failures_total").increment(1);
-                    warn!(batch = %before.id, %error, "saving the batch; trying again");
+                    warn!(batch = %self.batch.id, %error, "saving the batch; trying again");
                 }
             }
             tokio::select! {
