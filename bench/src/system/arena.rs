@@ -341,6 +341,18 @@ pub struct Load {
     pub in_flight: usize,
 }
 
+impl Load {
+    /// Payload bytes a second, where they are given.
+    #[allow(clippy::cast_precision_loss)] // Sizes far below 2^52.
+    pub fn bytes_per_second(&self) -> Option<f64> {
+        match self.rate {
+            Rate::Bytes(rate) => Some(rate),
+            Rate::Batches(rate) => Some(rate * self.bytes as f64),
+            Rate::Saturate => None,
+        }
+    }
+}
+
 /// What can be killed at any point by its environment is not what anybody runs.
 fn refuse_fail_points(program: &Path) -> Result<()> {
     let bytes = fs::read(program).context(program.display())?;

@@ -13,6 +13,7 @@ use dac_tests::Result;
 use super::arena::{Arena, Load};
 use super::floor::Floor;
 use super::plan::Times;
+use super::room::make_room;
 use super::setting::show_bytes;
 use super::usage::{Usage, loopback_bytes};
 use crate::machine;
@@ -49,6 +50,7 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
 
     let load =
         Load { rate: Rate::Saturate, bytes, warm_up: times.warm_up, measured: times.capacity, in_flight };
+    make_room(arena, &load).await?;
     let before = (arena.aggregator_usage()?, arena.members_usage()?, arena.server_usage().await?);
     let (sender, loopback) = (Usage::of(std::process::id())?, loopback_bytes()?);
     let summary = arena.load(load).await?;
@@ -141,6 +143,7 @@ pub async fn sustain(
             measured: times.step,
             in_flight: super::latency::in_flight_max(bytes),
         };
+        make_room(arena, &load).await?;
         let summary = arena.load_evenly(load).await?;
         arena.settle().await?;
         tried.push(format!("{percent} %"));

@@ -12,6 +12,7 @@
 //! | [`capacity`] | what it can do at most, and what that costs |
 //! | [`latency`] | to the certificate, below capacity |
 //! | [`retrieval`] | payloads back from members, with systematic ones and without |
+//! | [`room`] | on the disk, for what a load stores |
 //! | [`repair`] | one member loses its disk |
 
 pub mod arena;
@@ -23,5 +24,6 @@ pub mod plan;
 pub mod postgres;
 pub mod repair;
 pub mod retrieval;
+pub mod room;
 pub mod setting;
 pub mod usage;

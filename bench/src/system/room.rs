@@ -1,0 +1,58 @@
+//! Room on the disk for what a load stores.
+
+use dac_database::Backend;
+use dac_tests::{Context, Failure, Result};
+use rustix::fs::statvfs;
+
+use super::arena::{Arena, Load, start_members};
+
+/// Bytes stored for each byte of payload and of shards: SQLite's log holds a part of them twice.
+const STORED_TIMES: f64 = 1.5;
+/// More payload bytes a second than any committee on one machine certifies.
+const BYTES_PER_SECOND_MAX: f64 = 100e6;
+/// What must stay free: members take nothing any more when their disk is nearly full.
+const RESERVE_BYTES: f64 = 3e9;
+
+/// Makes sure that what a load stores fits the disk. Where it might not, SQLite's stores begin anew, empty.
+pub async fn make_room(arena: &mut Arena, load: &Load) -> Result<()> {
+    let needed = needed_bytes(arena, load);
+    if free_bytes(arena)? >= needed {
+        return Ok(());
+    }
+    if arena.setting.backend == Backend::Sqlite {
+        let network = &mut arena.network;
+        network.aggregator.kill();
+        network.aggregator.lose_database()?;
+        for member in &mut network.members {
+            member.service.kill();
+            member.service.lose_database()?;
+        }
+        start_members(network, |_| true).await?;
+        network.aggregator.start().await?;
+    }
+    let free = free_bytes(arena)?;
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{} has {:.0} GB free, this load may take {:.0} GB: free some, or set DAC_BENCH_DIR to a folder on another disk",
+        arena.stores().display(),
+        free / 1e9,
+        needed / 1e9
+    )))
+}
+
+fn needed_bytes(arena: &Arena, load: &Load) -> f64 {
+    let (n, k) = (f64::from(arena.setting.geometry.n()), f64::from(arena.setting.geometry.k()));
+    let payload = load.bytes_per_second().unwrap_or(BYTES_PER_SECOND_MAX).min(BYTES_PER_SECOND_MAX)
+        * (load.warm_up + load.measured).as_secs_f64();
+    RESERVE_BYTES + payload * (1.0 + n / k) * STORED_TIMES
+}
+
+/// Where stores of SQLite are. A PostgreSQL server is most likely on the same disk.
+#[allow(clippy::cast_precision_loss)] // Gigabytes.
+fn free_bytes(arena: &Arena) -> Result<f64> {
+    let folder = arena.stores();
+    let disk = statvfs(folder).context(folder.display())?;
+    Ok(disk.f_bavail as f64 * disk.f_frsize as f64)
+}
