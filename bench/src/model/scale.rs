@@ -12,8 +12,8 @@ pub const N: u16 = 256;
 pub const K: u16 = 86;
 /// Seats that do not sign, in what L1 is charged for: as many as may be silent.
 pub const ABSENT: u16 = 85;
-/// Payloads, in MiB: small ones cost more of everything.
-pub const PAYLOADS_MIB: [f64; 4] = [0.25, 1.0, 8.0, 32.0];
+/// Payloads, in MiB, up to the largest that there are: small ones cost more of everything.
+pub const PAYLOADS_MIB: [f64; 4] = [1.0, 8.0, 32.0, 64.0];
 
 const HOURS_A_MONTH: f64 = 730.0;
 const SECONDS_AN_HOUR: f64 = 3_600.0;
@@ -142,7 +142,7 @@ mod tests {
         };
         near("batches, and commits of each member at most", batches);
         let shard = 8.0 / 86.0;
-        near("each member: cores", batches * (1.0 + 2.56 + 5.0 * shard) / 1e3);
+        near("each member: cores", batches * (1.0 + 5.0 * shard) / 1e3);
         near("aggregator: cores", batches * (2.0 + 76.8 + 32.0 + 1.5 * shard * 256.0) / 1e3);
         near("all members: keep, an hour of retention", 100e6 * 256.0 / 86.0 * 3600.0 / 1e9);
         near("L1, each batch recorded", batches * 0.3);

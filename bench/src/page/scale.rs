@@ -117,7 +117,7 @@ mod tests {
             "The largest error of a cost is 0 %.",
             "| aggregator CPU, ms | 2.00 · each batch + 0.300 · n + 4.00 · payload MiB + 1.50 · payload MiB · n / k |",
             "341,670 gas each with 85 absent",
-            "| payloads of | 256 KiB | 1 MiB | 8 MiB | 32 MiB |",
+            "| payloads of | 1 MiB | 8 MiB | 32 MiB | 64 MiB |",
             "| each member: keeps, an hour of retention, GB | 4.19 | 4.19 | 4.19 | 4.19 |",
             "an ether 3000 USD",
         ] {
