@@ -1,5 +1,4 @@
-//! From members' signatures to a certificate: one check of the sum, single ones only where it fails; then the whole
-//! certificate is verified as L1 will verify it.
+//! From members' signatures to a certificate: summed up, and verified as L1 will verify it; single ones are looked at only where it does not.
 
 use std::sync::Arc;
 
@@ -53,9 +52,8 @@ pub fn collect(
     if !liars.is_empty() {
         return Ok(Collected::Liars(liars));
     }
-    let aggregate = match keys.aggregate(&digest, &points) {
+    let aggregate = match keys.sum_unverified(&points) {
         Ok(aggregate) => aggregate,
-        Err(AggregateError::Liars { seats }) => return Ok(Collected::Liars(seats)),
         // Signatures of colluders can cancel out in the sum: one by one they are found.
         Err(AggregateError::Sum(point)) => {
             let liars: Vec<Seat> = signatures
@@ -72,8 +70,15 @@ pub fn collect(
         Err(error) => return Err(error.into()),
     };
     let certificate = Certificate { header: header.clone(), aggregate };
-    let checked = keys.verify_certificate(&certificate, domain)?;
-    Ok(Collected::Certificate(checked.into_certificate().aggregate))
+    match keys.verify_certificate(&certificate, domain) {
+        Ok(checked) => Ok(Collected::Certificate(checked.into_certificate().aggregate)),
+        Err(CertificateError::Forged) => {
+            let liars = keys.find_liars(&digest, &points);
+            // A sum that does not verify has somebody who spoils it.
+            if liars.is_empty() { Err(CertificateError::Forged.into()) } else { Ok(Collected::Liars(liars)) }
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// One signature, by itself.

@@ -250,6 +250,23 @@ impl CommitteeKeys {
         digest: &impl SignedDigest,
         signatures: &[(Seat, Signature)],
     ) -> Result<AggregateAttestation, AggregateError> {
+        let absent = self.absent_from(signatures)?;
+        let liars = self.find_liars(digest, signatures);
+        if !liars.is_empty() {
+            return Err(AggregateError::Liars { seats: liars });
+        }
+        add_up(absent, signatures)
+    }
+
+    /// Adds a quorum's signatures up, whatever they are worth: for who verifies the certificate that they make.
+    pub fn sum_unverified(
+        &self,
+        signatures: &[(Seat, Signature)],
+    ) -> Result<AggregateAttestation, AggregateError> {
+        add_up(self.absent_from(signatures)?, signatures)
+    }
+
+    fn absent_from(&self, signatures: &[(Seat, Signature)]) -> Result<AbsentSeats, AggregateError> {
         let n = self.quorum.geometry().n();
         let mut seats: Vec<Seat> = signatures.iter().map(|(seat, _)| *seat).collect();
         seats.sort_unstable();
@@ -261,13 +278,7 @@ impl CommitteeKeys {
         }
         let absent = AbsentSeats::from_signers(n, &seats);
         absent.check_quorum(self.quorum)?;
-        let liars = self.find_liars(digest, signatures);
-        if !liars.is_empty() {
-            return Err(AggregateError::Liars { seats: liars });
-        }
-        let points: Vec<Signature> = signatures.iter().map(|(_, signature)| *signature).collect();
-        let sum = aggregate_signatures(&points).map_err(AggregateError::Sum)?;
-        Ok(AggregateAttestation { absent, signature: sum.to_compressed() })
+        Ok(absent)
     }
 
     /// The seats whose signatures spoil the sum, in ascending order; seats that do not exist are among them.
@@ -360,6 +371,15 @@ impl CommitteeKeys {
         }
         PublicKey::from_unchecked(sum.to_public_key())
     }
+}
+
+fn add_up(
+    absent: AbsentSeats,
+    signatures: &[(Seat, Signature)],
+) -> Result<AggregateAttestation, AggregateError> {
+    let points: Vec<Signature> = signatures.iter().map(|(_, signature)| *signature).collect();
+    let sum = aggregate_signatures(&points).map_err(AggregateError::Sum)?;
+    Ok(AggregateAttestation { absent, signature: sum.to_compressed() })
 }
 
 fn bisect(digest: &impl SignedDigest, signatures: &[(Seat, PublicKey, Signature)], liars: &mut Vec<Seat>) {
