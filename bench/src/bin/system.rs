@@ -45,9 +45,9 @@ struct Arguments {
     /// Only this payload, in KiB.
     #[arg(long, value_name = "KIB")]
     payload: Option<usize>,
-    /// MiB that a member loses and repairs; 0: none. 1024 in the full form.
-    #[arg(long, value_name = "MIB")]
-    repair: Option<usize>,
+    /// MiB that a member loses and repairs; 0: none.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    repair: usize,
     /// No latencies and no retrieval, only the capacity.
     #[arg(long)]
     capacity_only: bool,
@@ -82,9 +82,8 @@ impl Arguments {
 
     /// Bytes that a member loses, if any.
     fn repair(&self) -> Option<usize> {
-        let mib = self.repair.unwrap_or(if self.full { 1024 } else { 256 });
         let is_wanted = format!("repair {}", repair_setting()).contains(&self.only);
-        (mib > 0 && is_wanted && self.payload.is_none()).then_some(mib * MIB)
+        (self.repair > 0 && is_wanted && self.payload.is_none()).then_some(self.repair * MIB)
     }
 }
 

@@ -203,7 +203,7 @@ mod tests {
             Figure::new(name("certificate latency p99 at 10 %"), 99.0, "ms").with_goal(Goal::AtMost(250.0)),
             Figure::new(name("retrieval, all members"), 120.0, "MB/s"),
             Figure::new(name("retrieval, systematic members down"), 80.0, "MB/s"),
-            Figure::new(name("repair time"), 12.5, "s").with_basis("not the 1024 MiB of the full form"),
+            Figure::new(name("repair time"), 12.5, "s").with_basis("not the 1024 MiB of the goal"),
             Figure::new("coding/encode/n=7 k=3 1 MiB", 1.0, "ms"),
         ];
         let mut page = String::new();
@@ -214,7 +214,7 @@ mod tests {
             "| 7, k 3 | SQLite | plain | 1 MiB | 36.0 | 10 % | 43.0 | 99.0 ≤ 250 ms ✓ |  | open loop |",
             "| 7, k 3 | SQLite | plain | 1 MiB | 120 | 80.0 |  |",
             "**12.5 s**",
-            "not the 1024 MiB of the full form",
+            "not the 1024 MiB of the goal",
             "Excluded: L1",
         ] {
             assert!(page.contains(line), "{line} in\n{page}");

@@ -15,10 +15,10 @@ use crate::report::Figure;
 /// Bytes of a payload.
 const BATCH_BYTES: usize = 8 << 20;
 /// Batches submitted at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 12;
 /// Repair may take so long.
 const LIMIT: Duration = Duration::from_secs(3600);
-/// What a member is to lose: less is said to be less.
+/// What a member is to lose by the goal: less is said to be less.
 const WHOLE_BYTES: usize = 1 << 30;
 
 /// Measures how long the loss of `bytes` of shards takes to mend.
@@ -64,7 +64,7 @@ pub async fn measure(mut arena: Arena, bytes: usize) -> Result<Vec<Figure>> {
 
     let lost = batches * BATCH_BYTES / k;
     let less = if lost < WHOLE_BYTES {
-        format!(", not the {} of the full form", show_bytes(WHOLE_BYTES))
+        format!(", not the {} of the goal", show_bytes(WHOLE_BYTES))
     } else {
         String::new()
     };
