@@ -35,7 +35,9 @@ pub fn draw(file: &Path, title: &str, x: &str, y: &str, curves: &[Curve]) -> Res
         .x_label_area_size(44)
         .y_label_area_size(72)
         .build_cartesian_2d(span(|(x, _)| x).log_scale(), span(|(_, y)| y).log_scale())?;
-    chart.configure_mesh().x_desc(x).y_desc(y).draw()?;
+    let label = |value: &f64| if *value < 1.0 { format!("{value}") } else { format!("{value:.0}") };
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc(x).y_desc(y).x_label_formatter(&label).y_label_formatter(&label).draw()?;
     for (index, curve) in curves.iter().enumerate().filter(|(_, curve)| !curve.points.is_empty()) {
         let color = Palette99::pick(index).to_rgba();
         chart
