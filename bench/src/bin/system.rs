@@ -147,15 +147,26 @@ async fn measure(cell: Cell, times: Times) -> Result<(Vec<Figure>, Option<Failur
 async fn measure_in(arena: &mut Arena, cell: Cell, times: Times, figures: &mut Vec<Figure>) -> Result<()> {
     let (closed_loop, measured) = capacity::saturate(arena, cell.bytes, times).await.context("capacity")?;
     figures.extend(measured);
-    if cell.latency {
-        let sustained = capacity::sustain(arena, cell.bytes, times, closed_loop).await;
-        let (rate, figure) = sustained.context("a rate that is kept up with")?;
-        figures.push(figure);
-        figures.extend(latency::measure(arena, cell.bytes, times, rate).await.context("latencies")?);
-    }
+    // Without latencies there is retrieval all the same.
+    let latencies = if cell.latency { below(arena, cell, times, closed_loop, figures).await } else { Ok(()) };
     if cell.retrieval {
         figures.extend(retrieval::measure(arena, cell.bytes).await.context("retrieval")?);
     }
+    latencies
+}
+
+/// Latencies below a rate that is kept up with.
+async fn below(
+    arena: &mut Arena,
+    cell: Cell,
+    times: Times,
+    closed_loop: f64,
+    figures: &mut Vec<Figure>,
+) -> Result<()> {
+    let sustained = capacity::sustain(arena, cell.bytes, times, closed_loop).await;
+    let (rate, figure) = sustained.context("a rate that is kept up with")?;
+    figures.push(figure);
+    figures.extend(latency::measure(arena, cell.bytes, times, rate).await.context("latencies")?);
     Ok(())
 }
 

