@@ -157,7 +157,7 @@ impl MemberLink {
 
     /// Connects, if it is not connected yet.
     pub async fn connect(&self) -> Result<(), CallFailure> {
-        self.channel().await.map(drop)
+        Box::pin(self.channel()).await.map(drop)
     }
 
     /// Is anybody there, after such a failure? The next call connects first, before a payload is loaded for it.
@@ -302,6 +302,9 @@ impl Members {
     }
 
     /// One call. The permit says that it is its turn.
+    ///
+    /// What a call needs is put aside for its time only: whoever waits for a turn, as deliveries of certificates do by the thousand, is
+    /// small.
     pub async fn call(
         &self,
         link: &MemberLink,
@@ -309,7 +312,7 @@ impl Members {
         consignment: Consignment,
     ) -> Result<SignatureBytes, CallFailure> {
         let started = Instant::now();
-        let result = link.store_shard(consignment, self.settings.call_timeout).await;
+        let result = Box::pin(link.store_shard(consignment, self.settings.call_timeout)).await;
         metrics::histogram!("dac_aggregator_store_shard_seconds").record(started.elapsed().as_secs_f64());
         result
     }

@@ -63,7 +63,7 @@ pub(super) struct Actor {
     /// Ends looking for somebody else's settlement.
     watching: Option<CancellationToken>,
     /// Proofs that are handed in.
-    offers: mpsc::Receiver<Offer>,
+    offers: mpsc::Receiver<Box<Offer>>,
     /// Ends what is not part of a shipment.
     scope: CancellationToken,
     /// Another process changed the batch.
@@ -144,7 +144,7 @@ impl Actor {
                 biased;
                 () = stopping.cancelled() => break,
                 Some(offer) = self.offers.recv() => {
-                    self.weigh(offer).await;
+                    self.weigh(*offer).await;
                     continue;
                 }
                 () = self.reload.notified() => {

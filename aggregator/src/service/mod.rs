@@ -57,7 +57,8 @@ pub enum Submitted {
 
 struct Live {
     events: tokio::sync::mpsc::Sender<Event>,
-    offers: tokio::sync::mpsc::Sender<offer::Offer>,
+    /// Boxed: a channel has room for many from its beginning, and most batches get one proof.
+    offers: tokio::sync::mpsc::Sender<Box<offer::Offer>>,
     view: watch::Receiver<Arc<Batch>>,
     /// Another process changed it.
     reload: Arc<Notify>,

@@ -43,7 +43,7 @@ impl Batches {
             let live = self.live.lock().get(&id).map(|live| live.offers.clone());
             if let Some(offers) = live {
                 let (reply, answer) = oneshot::channel();
-                let offer = Offer { digest, proof: proof.clone(), reply };
+                let offer = Box::new(Offer { digest, proof: proof.clone(), reply });
                 if offers.send(offer).await.is_ok()
                     && let Ok(outcome) = answer.await
                 {

@@ -22,6 +22,9 @@ use crate::store::StoreError;
 /// Pause after the store failed under a delivery.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a task may take while it waits for its turn: there may be several for each member and batch.
+const TASK_MAX_BYTES: usize = 2 << 10;
+
 /// What the deliveries of one header share.
 pub(super) struct Shipment {
     pub(super) ctx: Arc<Context>,
@@ -56,6 +59,7 @@ impl Shipment {
 
     /// Runs in the background until it is done or the shipment is called off.
     pub(super) fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        debug_assert!(size_of_val(&work) <= TASK_MAX_BYTES, "{} bytes", size_of_val(&work));
         let scope = self.scope.clone();
         self.ctx.tasks.spawn(async move { scope.run_until_cancelled(work).await });
     }
@@ -136,13 +140,13 @@ impl Shipment {
         let (turn, loaded) = match urgency {
             Urgency::Fresh => {
                 link.connect().await?;
-                let loaded = self.cargo.get(self.quorum.geometry(), urgency).await?;
+                let loaded = Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?;
                 (members.turn(&link, urgency).await, loaded)
             }
             Urgency::Straggler => {
                 let turn = members.turn(&link, urgency).await;
                 link.connect().await?;
-                (turn, self.cargo.get(self.quorum.geometry(), urgency).await?)
+                (turn, Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?)
             }
         };
         let (consignment, with_certificate) = self.consignment(seat, loaded.body(seat));
