@@ -361,14 +361,18 @@ impl Network {
     }
 
     /// All processes of the aggregator.
+    pub fn aggregators(&self) -> impl Iterator<Item = &Service> {
+        std::iter::once(&self.aggregator).chain(&self.more_aggregators)
+    }
+
+    /// All processes of the aggregator.
     pub fn aggregators_mut(&mut self) -> impl Iterator<Item = &mut Service> {
         std::iter::once(&mut self.aggregator).chain(&mut self.more_aggregators)
     }
 
     /// Channels to all processes of the aggregator.
     pub fn apis(&self) -> Result<Vec<Channel>> {
-        let services = std::iter::once(&self.aggregator).chain(&self.more_aggregators);
-        services.map(|service| service.channel(configuration::API)).collect()
+        self.aggregators().map(|service| service.channel(configuration::API)).collect()
     }
 
     /// One more rollup that the registry admits, with a poster of its own.

@@ -33,7 +33,7 @@ async fn start(processes: usize, seed: u64) -> Result<(Network, [Traffic; 2])> {
     let plan = Plan { more_aggregators: processes - 1, ..Plan::default() };
     let network = Network::start_as(Shape { backend: Backend::Postgres, ..Shape::SMALL }, &plan).await?;
     let other = network.admit(Address::repeat_byte(0x22)).await;
-    let plan = TrafficPlan { large_every: 9, large_bytes: 1_500_000, ..TrafficPlan::small(seed) };
+    let plan = TrafficPlan { large_every: 9, large_bytes: 2_700_000, ..TrafficPlan::small(seed) };
     let first = Traffic::start(&network, 1, plan)?;
     let plan = TrafficPlan { seed: !seed, ..plan };
     let second = Traffic::start_as(other, network.apis()?, OTHER_NUMBERS, plan)?;
@@ -77,11 +77,19 @@ async fn recorded(network: &Network) -> Result<usize> {
 async fn work_goes_on(network: &Network) -> Result<()> {
     let before = recorded(network).await?;
     let probe = async || recorded(network).await.is_ok_and(|now| now > before).then_some(());
-    if let Err(failure) = wait::until("more to be recorded", wait::LIMIT, probe).await {
+    let waited = wait::until("more to be recorded", wait::LIMIT, probe).await;
+    explained(network, waited).await
+}
+
+/// What failed, with what all processes were at.
+async fn explained(network: &Network, result: Result<()>) -> Result<()> {
+    if result.is_err() {
         eprintln!("{}", standstill(network).await?.join("\n"));
-        return Err(failure);
+        for service in network.aggregators() {
+            eprintln!("{}\n{}", service.name(), service.log_end());
+        }
     }
-    Ok(())
+    result
 }
 
 /// Who has which lease for how long, and where batches stand.
@@ -165,7 +173,7 @@ async fn one_of_two_dies_at_every_fail_point_and_the_other_goes_on() -> Result<(
     let (mut measure, seed) = (Measure::begin(Promise::SharedDatabase, name), measure::seed(name));
     let mut dice = StdRng::seed_from_u64(seed ^ 1);
     let (mut network, traffic) = start(2, seed).await?;
-    let mut points = death::points("aggregator.", &[Passed::EachBatch]);
+    let mut points = death::points("aggregator.", &[Passed::EachBatch, Passed::EachLargeBatch]);
     let mut victim = 0;
     for _ in 0..measure::scale() {
         points.shuffle(&mut dice);
@@ -178,7 +186,8 @@ async fn one_of_two_dies_at_every_fail_point_and_the_other_goes_on() -> Result<(
             if POSTING.iter().any(|posting| point.name.starts_with(posting)) {
                 becomes_poster(&mut network, victim).await?;
             }
-            death::died_at(process(&mut network, victim)?, point.name, pass).await?;
+            let died = death::died_at(process(&mut network, victim)?, point.name, pass).await;
+            explained(&network, died).await?;
             work_goes_on(&network).await?;
             let service = process(&mut network, victim)?;
             service.set_environment(&[]);

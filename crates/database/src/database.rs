@@ -64,6 +64,7 @@ pub(crate) struct Inner {
     connect: AnyConnectOptions,
     durability: Durability,
     pub(crate) transaction_timeout: Duration,
+    silence_timeout: Duration,
     /// Who waits to write, where writers share transactions.
     pub(crate) queue: Queue,
     /// Where it is a file.
@@ -89,9 +90,9 @@ impl Database {
         // On a connection of its own, so that errors keep their type and the migrator's lock ends with it.
         let migrations = migrations.to_vec();
         let first = connect.clone();
-        let limit = options.transaction_timeout;
+        let (limit, silence) = (options.transaction_timeout, options.silence_timeout);
         let prepared = tokio::spawn(
-            async move { tokio::time::timeout(limit, prepare(first, backend, &migrations)).await }
+            async move { tokio::time::timeout(limit, prepare(first, backend, silence, &migrations)).await }
                 .in_current_span(),
         );
         let durability = prepared
@@ -110,6 +111,7 @@ impl Database {
                 connect,
                 durability,
                 transaction_timeout: limit,
+                silence_timeout: silence,
                 queue: Queue::default(),
                 path: match &options.url {
                     DatabaseUrl::Sqlite(path) => Some(path.clone()),
@@ -193,7 +195,7 @@ impl Database {
         let limit = inner.transaction_timeout;
         let whole = async move {
             let mut connection = inner.connect.connect().await.map_err(DatabaseError::from)?;
-            configure(&mut connection, inner.backend, Access::Snapshot).await?;
+            configure(&mut connection, inner.backend, Access::Snapshot, inner.silence_timeout).await?;
             let mut transaction = begin(&mut connection, inner.backend, Access::Snapshot).await?;
             let value = work(&mut transaction).await?;
             transaction.rollback().await.map_err(DatabaseError::from)?;
@@ -408,10 +410,11 @@ pub(crate) async fn begin(
 async fn prepare(
     options: AnyConnectOptions,
     backend: Backend,
+    silence_timeout: Duration,
     migrations: &[Migration],
 ) -> Result<Durability, DatabaseError> {
     let mut connection = options.connect().await?;
-    configure(&mut connection, backend, Access::Exclusive).await?;
+    configure(&mut connection, backend, Access::Exclusive, silence_timeout).await?;
     let durability = match backend {
         Backend::Sqlite => Durability::OneServer,
         Backend::Postgres => durability::tell(&mut connection).await?,
@@ -425,16 +428,20 @@ async fn configure(
     connection: &mut AnyConnection,
     backend: Backend,
     access: Access,
+    silence_timeout: Duration,
 ) -> Result<(), DatabaseError> {
     match (backend, access) {
         (Backend::Sqlite, Access::Snapshot) => sqlite::configure_reader(connection).await,
         (Backend::Sqlite, _) => sqlite::configure_writer(connection).await,
-        (Backend::Postgres, Access::Snapshot) => postgres::configure_reader(connection).await,
-        (Backend::Postgres, _) => postgres::configure_writer(connection).await,
+        (Backend::Postgres, Access::Snapshot) => {
+            postgres::configure_reader(connection, silence_timeout).await
+        }
+        (Backend::Postgres, _) => postgres::configure_writer(connection, silence_timeout).await,
     }
 }
 
 fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: Access) -> AnyPoolOptions {
+    let silence = options.silence_timeout;
     let pool = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(options.acquire_timeout)
@@ -442,7 +449,7 @@ fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: A
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                configure(connection, backend, access).await.map_err(|error| match error {
+                configure(connection, backend, access, silence).await.map_err(|error| match error {
                     DatabaseError::Sql(error) => error,
                     other => sqlx::Error::Configuration(Box::new(other)),
                 })

@@ -507,6 +507,40 @@ async fn a_server_whose_standbys_would_lose_data_is_refused() {
     assert_eq!(open().await.unwrap().durability(), Durability::SynchronousStandby);
 }
 
+/// As a process would be that is stopped, or a machine without power, in the midst of a transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_falls_silent_does_not_hold_up_the_others() {
+    let _counted = dac_measure::counted!(SharedDatabase, 1);
+    let mut test = TestDatabase::postgres().await;
+    test.options_mut().silence_timeout = Duration::from_millis(300);
+    let (silent, other) = (test.open(&[NUMBERS]).await, test.open(&[NUMBERS]).await);
+    let (tell, has_written) = tokio::sync::oneshot::channel();
+    let (resume, wait) = tokio::sync::oneshot::channel::<()>();
+    let first = tokio::spawn(async move {
+        let work = silent.transaction(move |connection| {
+            Box::pin(async move {
+                insert(connection, 1).await?;
+                let _ = tell.send(());
+                let _ = tokio::time::timeout(Duration::from_secs(20), wait).await;
+                insert(connection, 2).await
+            })
+        });
+        work.await
+    });
+    has_written.await.unwrap();
+    // It would wait until the first one speaks again.
+    let second = other.transaction(|connection| Box::pin(insert(connection, 3)));
+    tokio::time::timeout(Duration::from_secs(15), second)
+        .await
+        .expect("the first one's lock is let go")
+        .unwrap();
+    let stored: i64 = sqlx::query_scalar("SELECT n FROM numbers").fetch_one(other.reads()).await.unwrap();
+    assert_eq!(stored, 3);
+    drop(resume);
+    let error = first.await.unwrap().unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Retryable, "{error}");
+}
+
 #[tokio::test]
 async fn a_database_tells_its_size_where_its_disk_is_out_of_sight() {
     let bytes = TestDatabase::postgres().await.open(&[]).await.size_on_server().await.unwrap();

@@ -102,6 +102,10 @@ pub struct DatabaseOptions {
     /// How long a transaction may take before its connection is closed.
     #[serde(skip, default = "default_transaction_timeout")]
     pub transaction_timeout: Duration,
+    /// How long a PostgreSQL server keeps a transaction, with all that waits for it, whose process says nothing more: one that stands still,
+    /// or whose machine is gone without a word.
+    #[serde(skip, default = "default_silence_timeout")]
+    pub silence_timeout: Duration,
 }
 
 const fn default_max_connections() -> NonZeroU32 {
@@ -116,6 +120,10 @@ const fn default_transaction_timeout() -> Duration {
     Duration::from_secs(60)
 }
 
+const fn default_silence_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
 impl DatabaseOptions {
     /// Defaults for all but the URL.
     pub const fn new(url: DatabaseUrl) -> Self {
@@ -125,6 +133,7 @@ impl DatabaseOptions {
             max_connections: default_max_connections(),
             acquire_timeout: default_acquire_timeout(),
             transaction_timeout: default_transaction_timeout(),
+            silence_timeout: default_silence_timeout(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! PostgreSQL: refused where it would acknowledge what a crash can take away.
 
+use std::time::Duration;
+
 use dac_secrets::Password;
-use sqlx::AnyConnection;
-use sqlx::ConnectOptions;
 use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions};
 use tracing::warn;
 use url::Url;
 
@@ -25,17 +26,36 @@ pub(crate) fn connect_options(
 }
 
 /// Settings of a connection that writes.
-pub(crate) async fn configure_writer(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+pub(crate) async fn configure_writer(
+    connection: &mut AnyConnection,
+    silence_timeout: Duration,
+) -> Result<(), DatabaseError> {
     // A ROLLBACK outside of a transaction, which the pool sends before each use, would be warned about each time.
     sqlx::raw_sql("SET client_min_messages TO error").execute(&mut *connection).await?;
+    limit_silence(connection, silence_timeout).await?;
     durability::check(connection).await.map(drop)
 }
 
 /// Settings of a connection that reads.
-pub(crate) async fn configure_reader(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
+pub(crate) async fn configure_reader(
+    connection: &mut AnyConnection,
+    silence_timeout: Duration,
+) -> Result<(), DatabaseError> {
     sqlx::raw_sql("SET client_min_messages TO error; SET default_transaction_read_only TO on")
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    limit_silence(connection, silence_timeout).await
+}
+
+/// Between two statements of a transaction. A process that stands still, or a machine that is gone without a word, would else keep the
+/// only writer's lock, and with it every other process, until it comes back or the server's TCP gives it up, hours later.
+async fn limit_silence(
+    connection: &mut AnyConnection,
+    silence_timeout: Duration,
+) -> Result<(), DatabaseError> {
+    let milliseconds = silence_timeout.as_millis();
+    let statement = format!("SET idle_in_transaction_session_timeout TO {milliseconds}");
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
     Ok(())
 }
 
