@@ -110,7 +110,9 @@ impl Traffic {
         let shared = Arc::<Shared>::default();
         let (stop, stopped) = watch::channel(false);
         let (counted, count) = watch::channel(0);
-        let sender = Sender { rollup, apis, calls: 0, plan, shared: Arc::clone(&shared), counted, stopped };
+        let shared_too = Arc::clone(&shared);
+        let sender =
+            Sender { rollup, apis, submits: 0, looks: 0, plan, shared: shared_too, counted, stopped };
         Ok(Self { shared, count, stop, task: tokio::spawn(sender.run(first_number)) })
     }
 
@@ -175,8 +177,10 @@ fn is_final(status: &Status) -> bool {
 struct Sender {
     rollup: Rollup,
     apis: Vec<Channel>,
-    /// Each goes to the next process.
-    calls: usize,
+    /// Each goes to the next process. Counted apart from looks: where one look comes on each submission, every other call would go to one
+    /// process, and all submissions to the other.
+    submits: usize,
+    looks: usize,
     plan: TrafficPlan,
     shared: Arc<Shared>,
     counted: watch::Sender<u64>,
@@ -190,7 +194,8 @@ impl Sender {
         for number in first_number.. {
             // Not more than can be followed: kills are to hit batches, not queues.
             while under_way.len() >= UNDER_WAY_MAX {
-                if let Ok(state) = state(self.api(), under_way[0]).await
+                self.looks += 1;
+                if let Ok(state) = state(self.api(self.looks), under_way[0]).await
                     && is_over(state)
                 {
                     under_way.remove(0);
@@ -210,9 +215,8 @@ impl Sender {
         Ok(())
     }
 
-    fn api(&mut self) -> Channel {
-        self.calls += 1;
-        self.apis[self.calls % self.apis.len()].clone()
+    fn api(&self, turn: usize) -> Channel {
+        self.apis[turn % self.apis.len()].clone()
     }
 
     /// Whether it was told to stop meanwhile.
@@ -245,7 +249,8 @@ impl Sender {
         let signed = self.rollup.signed(order);
         loop {
             let pieces = stream::iter(rpc::pieces(&payload));
-            let call = rpc::submit(self.api(), rpc::submit_open(&domain, &signed), pieces);
+            self.submits += 1;
+            let call = rpc::submit(self.api(self.submits), rpc::submit_open(&domain, &signed), pieces);
             let answer: Result<v1::Batch, Status> = tokio::time::timeout(CALL_LIMIT, call)
                 .await
                 .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
