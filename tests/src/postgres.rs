@@ -172,14 +172,24 @@ impl Cluster {
         Ok(kill_process(backends[dice.random_range(0..backends.len())], Signal::KILL).is_ok())
     }
 
-    /// Waits until it takes connections again after a backend's death.
-    pub async fn recovered(&self) -> Result<()> {
+    /// Waits until it takes connections again after a backend's death. A blow that hits while it still recovers from the one before, and then its
+    /// startup process, ends all of it: then it is started again, as a service manager would.
+    pub async fn recovered(&mut self) -> Result<()> {
         let url = self.url();
-        wait::until("PostgreSQL to recover", START_LIMIT, async || {
+        let server = self.server.as_mut().context("a running server")?;
+        let answers = wait::until("PostgreSQL to recover or to end", START_LIMIT, async || {
+            if server.exited().is_some() {
+                return Some(false);
+            }
             let connection = sqlx::AnyConnection::connect(url.as_str()).await.ok()?;
-            connection.close().await.ok()
-        })
-        .await
+            connection.close().await.ok().map(|()| true)
+        });
+        let answers = answers.await;
+        if answers.map_err(|failure| Failure::new(format!("{failure}\n{}", server.log_end())))? {
+            return Ok(());
+        }
+        self.server = None;
+        self.launch().await
     }
 
     /// Its log, for failures.
