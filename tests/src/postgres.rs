@@ -102,15 +102,7 @@ impl Cluster {
             }
             let log = self.folder.path().join("server.log");
             let mut server = Process::spawn("postgres", command, &log)?;
-            let url = self.url();
-            let answers = wait::until("PostgreSQL to take connections or to end", START_LIMIT, async || {
-                if server.exited().is_some() {
-                    return Some(false);
-                }
-                let connection = sqlx::AnyConnection::connect(url.as_str()).await.ok()?;
-                connection.close().await.ok().map(|()| true)
-            });
-            if answers.await? {
+            if answers(&mut server, &self.url()).await? {
                 self.server = Some(server);
                 return Ok(());
             }
@@ -176,16 +168,7 @@ impl Cluster {
     /// startup process, ends all of it: then it is started again, as a service manager would.
     pub async fn recovered(&mut self) -> Result<()> {
         let url = self.url();
-        let server = self.server.as_mut().context("a running server")?;
-        let answers = wait::until("PostgreSQL to recover or to end", START_LIMIT, async || {
-            if server.exited().is_some() {
-                return Some(false);
-            }
-            let connection = sqlx::AnyConnection::connect(url.as_str()).await.ok()?;
-            connection.close().await.ok().map(|()| true)
-        });
-        let answers = answers.await;
-        if answers.map_err(|failure| Failure::new(format!("{failure}\n{}", server.log_end())))? {
+        if answers(self.server.as_mut().context("a running server")?, &url).await? {
             return Ok(());
         }
         self.server = None;
@@ -205,6 +188,19 @@ impl Cluster {
         }
         command
     }
+}
+
+/// Waits until it takes connections; false where it ends before that.
+async fn answers(server: &mut Process, url: &Url) -> Result<bool> {
+    let answers = wait::until("PostgreSQL to take connections or to end", START_LIMIT, async || {
+        if server.exited().is_some() {
+            return Some(false);
+        }
+        let connection = sqlx::AnyConnection::connect(url.as_str()).await.ok()?;
+        connection.close().await.ok().map(|()| true)
+    });
+    let answers = answers.await;
+    answers.map_err(|failure| Failure::new(format!("{failure}\n{}", server.log_end())))
 }
 
 impl Drop for Cluster {

@@ -110,9 +110,16 @@ impl Traffic {
         let shared = Arc::<Shared>::default();
         let (stop, stopped) = watch::channel(false);
         let (counted, count) = watch::channel(0);
-        let shared_too = Arc::clone(&shared);
-        let sender =
-            Sender { rollup, apis, submits: 0, looks: 0, plan, shared: shared_too, counted, stopped };
+        let sender = Sender {
+            rollup,
+            apis,
+            submits: 0,
+            looks: 0,
+            plan,
+            shared: Arc::clone(&shared),
+            counted,
+            stopped,
+        };
         Ok(Self { shared, count, stop, task: tokio::spawn(sender.run(first_number)) })
     }
 

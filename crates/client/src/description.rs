@@ -188,12 +188,7 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             public_key: wire::public_key_bytes("public_key", &wire.public_key)?,
             seats: seats.collect::<Result<_, WireError>>()?,
             version: printable(&wire.version),
-            protocols: wire
-                .protocols
-                .iter()
-                .take(PROTOCOLS_MAX)
-                .map(|protocol| printable(protocol))
-                .collect(),
+            protocols: protocols(&wire.protocols),
             stored_batches: wire.stored_batches,
             stored_bytes: wire.stored_bytes,
             capacity_bytes: (wire.capacity_bytes != 0).then_some(wire.capacity_bytes),
@@ -247,12 +242,7 @@ impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
             registry: wire::address("registry", &wire.registry)?,
             disperser: wire::address("disperser", &wire.disperser)?,
             version: printable(&wire.version),
-            protocols: wire
-                .protocols
-                .iter()
-                .take(PROTOCOLS_MAX)
-                .map(|protocol| printable(protocol))
-                .collect(),
+            protocols: protocols(&wire.protocols),
             posts: wire.posts,
             l1_block: wire.l1_block,
             l1_age_seconds: wire.l1_age_seconds,
@@ -260,6 +250,10 @@ impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
             accusations: accusations(&wire.accusations)?,
         })
     }
+}
+
+fn protocols(protocols: &[String]) -> Vec<String> {
+    protocols.iter().take(PROTOCOLS_MAX).map(|protocol| printable(protocol)).collect()
 }
 
 fn faults(faults: &[v1::AttributedFault]) -> Result<Vec<ReportedFault>, WireError> {
