@@ -22,6 +22,7 @@ pub mod rollup;
 pub mod rot;
 pub mod rpc;
 pub mod settlement;
+pub mod standstill;
 pub mod traffic;
 pub mod wait;
 

@@ -20,6 +20,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::network::Network;
 use crate::rollup::{self, Rollup};
 use crate::rpc;
+use crate::standstill::explained;
 use crate::wait;
 
 /// Pause after a batch was not taken.
@@ -142,6 +143,10 @@ impl Traffic {
 
     /// Ends it, and waits until all that was taken is recorded on L1, or has expired where that was to be expected.
     pub async fn finish(self, network: &Network) -> Result<Vec<Accepted>> {
+        explained(network, self.recorded(network).await).await
+    }
+
+    async fn recorded(self, network: &Network) -> Result<Vec<Accepted>> {
         self.stop.send_replace(true);
         self.task.await.context("the rollup's task")??;
         let accepted = self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -10,6 +10,7 @@ use dac_runtime::failpoint::Passed;
 use dac_tests::gate::Mode;
 use dac_tests::measure::{self, Measure, Promise};
 use dac_tests::network::{Network, Plan, Service, Shape};
+use dac_tests::standstill::explained;
 use dac_tests::traffic::{Accepted, Traffic, TrafficPlan};
 use dac_tests::{Context, Failure, Result, configuration, database, death, history, wait};
 use dac_types::Address;
@@ -79,28 +80,6 @@ async fn work_goes_on(network: &Network) -> Result<()> {
     let probe = async || recorded(network).await.is_ok_and(|now| now > before).then_some(());
     let waited = wait::until("more to be recorded", wait::LIMIT, probe).await;
     explained(network, waited).await
-}
-
-/// What failed, with what all processes were at.
-async fn explained(network: &Network, result: Result<()>) -> Result<()> {
-    if result.is_err() {
-        eprintln!("{}", standstill(network).await?.join("\n"));
-        for service in network.aggregators() {
-            eprintln!("{}\n{}", service.name(), service.log_end());
-        }
-    }
-    result
-}
-
-/// Who has which lease for how long, and where batches stand.
-async fn standstill(network: &Network) -> Result<Vec<String>> {
-    let mut connection = database::look(&network.aggregator).await?;
-    let leases = "SELECT name || ' of ' || holder || ', ms: ' || CAST(expires_at_ms - \
-                  CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) AS TEXT) FROM leases";
-    let batches = "SELECT phase || ': ' || CAST(count(*) AS TEXT) FROM batches GROUP BY phase";
-    let mut lines: Vec<String> = sqlx::query_scalar(leases).fetch_all(&mut connection).await?;
-    lines.extend(sqlx::query_scalar::<_, String>(batches).fetch_all(&mut connection).await?);
-    Ok(lines)
 }
 
 fn process(network: &mut Network, place: usize) -> Result<&mut Service> {

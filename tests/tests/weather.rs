@@ -238,6 +238,8 @@ async fn l1_takes_back_drops_and_stalls_and_everything_is_recorded_once() -> Res
     let (mut measure, seed) = (Measure::begin(Promise::UnreliableL1, name), measure::seed(name));
     let mut dice = StdRng::seed_from_u64(seed);
     let mut network = Network::start(Shape { confirmations: 4, ..Shape::SMALL }).await?;
+    // Deeper than any of these reorganisations: the committee itself, and the rollup's admission, are not to be undone.
+    network.anvil.mine(4).await;
     let traffic = Traffic::start(&network, 1, TrafficPlan::small(seed))?;
     for _ in 0..L1_FAULTS * measure::scale() {
         let trouble = Trouble::choose(&mut dice);
