@@ -15,7 +15,7 @@ use dac_types::limits::STREAM_PIECE_MAX_BYTES;
 use dac_types::{Attestation, BatchDigest, RenewalDigest, Seat, SignatureBytes};
 use parking_lot::Mutex;
 use rand::Rng;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -25,8 +25,10 @@ use crate::batch::DeliveryFailure;
 
 /// An answer holds one attestation, and is refused where it is larger.
 const ANSWER_MAX_BYTES: usize = 4 << 10;
-/// Calls to one member at once for batches that have their certificate already.
+/// Deliveries to one member at once for batches that have their certificate already.
 const STRAGGLER_CALLS_PER_MEMBER: usize = 1;
+/// Calls to one member at once that bring a certificate and nothing else: the member verifies and stores together what comes together.
+const CERTIFICATE_CALLS_PER_MEMBER: usize = 8;
 
 /// The reason where the transport, a proxy or a fault of the member's ended a call.
 const TRANSPORT: &str = "TRANSPORT";
@@ -127,8 +129,9 @@ pub struct MemberLink {
     url: String,
     dialer: Dialer,
     channel: tokio::sync::Mutex<Option<Channel>>,
-    calls: Arc<Semaphore>,
+    calls: Semaphore,
     straggler_calls: Semaphore,
+    certificate_calls: Semaphore,
     /// After a failed connection: until when only batches that wait for their certificate try again.
     down_until: Mutex<Option<Instant>>,
     straggler_pause: Duration,
@@ -229,14 +232,16 @@ pub enum Urgency {
     Fresh,
     /// It has it.
     Straggler,
+    /// It has it, and the member has its shard: only the certificate is new.
+    Certificate,
 }
 
 /// Permission to make one call.
 #[derive(Debug)]
 pub struct CallPermit<'a> {
     _all: OwnedSemaphorePermit,
-    _member: OwnedSemaphorePermit,
-    _straggler: Option<tokio::sync::SemaphorePermit<'a>>,
+    _member: Option<SemaphorePermit<'a>>,
+    _certified: Option<SemaphorePermit<'a>>,
 }
 
 /// All members' endpoints.
@@ -274,8 +279,9 @@ impl Members {
             url: url.to_owned(),
             dialer: self.dialer.clone(),
             channel: tokio::sync::Mutex::new(None),
-            calls: Arc::new(Semaphore::new(self.settings.calls_per_member)),
+            calls: Semaphore::new(self.settings.calls_per_member),
             straggler_calls: Semaphore::new(STRAGGLER_CALLS_PER_MEMBER),
+            certificate_calls: Semaphore::new(CERTIFICATE_CALLS_PER_MEMBER),
             down_until: Mutex::new(None),
             straggler_pause: self.settings.straggler_retry_max,
         });
@@ -283,22 +289,31 @@ impl Members {
         link
     }
 
-    /// Waits for a turn. Stragglers wait while the member is known to be down, one at a time, and never keep fresh
-    /// batches waiting for long.
+    /// Waits for a turn. Certified batches wait while the member is known to be down, a few at a time, and never keep fresh ones waiting
+    /// for long.
     pub async fn turn<'a>(&self, link: &'a MemberLink, urgency: Urgency) -> CallPermit<'a> {
-        let straggler = match urgency {
+        let certified = match urgency {
             Urgency::Fresh => None,
-            Urgency::Straggler => {
-                let permit = link.straggler_calls.acquire().await.expect("never closed");
+            Urgency::Straggler => Some(&link.straggler_calls),
+            Urgency::Certificate => Some(&link.certificate_calls),
+        };
+        let certified = match certified {
+            None => None,
+            Some(turns) => {
+                let turn = turns.acquire().await.expect("never closed");
                 if let Some(until) = link.down() {
                     tokio::time::sleep_until(until).await;
                 }
-                Some(permit)
+                Some(turn)
             }
         };
-        let member = Arc::clone(&link.calls).acquire_owned().await.expect("never closed");
+        // A certificate alone is small: it takes no turn of a delivery.
+        let member = match urgency {
+            Urgency::Certificate => None,
+            Urgency::Fresh | Urgency::Straggler => Some(link.calls.acquire().await.expect("never closed")),
+        };
         let all = Arc::clone(&self.calls).acquire_owned().await.expect("never closed");
-        CallPermit { _all: all, _member: member, _straggler: straggler }
+        CallPermit { _all: all, _member: member, _certified: certified }
     }
 
     /// One call. The permit says that it is its turn.
@@ -358,7 +373,7 @@ impl Members {
     pub fn pause(&self, failures: u32, asked_for: Option<Duration>, urgency: Urgency) -> Duration {
         let longest = match urgency {
             Urgency::Fresh => self.settings.retry_max,
-            Urgency::Straggler => self.settings.straggler_retry_max,
+            Urgency::Straggler | Urgency::Certificate => self.settings.straggler_retry_max,
         };
         let doubled = self.settings.retry_initial.saturating_mul(1 << failures.saturating_sub(1).min(16));
         let pause = doubled.max(asked_for.unwrap_or_default()).min(longest);

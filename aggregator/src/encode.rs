@@ -91,7 +91,7 @@ impl Encoders {
     async fn memory(&self, bytes: u64, urgency: Urgency) -> OwnedSemaphorePermit {
         let (semaphore, all) = match urgency {
             Urgency::Fresh => (&self.fresh, self.fresh_kib),
-            Urgency::Straggler => (&self.stragglers, self.straggler_kib),
+            Urgency::Straggler | Urgency::Certificate => (&self.stragglers, self.straggler_kib),
         };
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, all);
         Arc::clone(semaphore).acquire_many_owned(kib).await.expect("never closed")
@@ -126,7 +126,7 @@ impl Encoders {
             Source::Stored(store, upload) => store.read_payload(upload, length).await?,
         };
         // Members of a checked kind get the payload itself; only the header needs it encoded.
-        if order.hash_kind.is_checked() && urgency == Urgency::Straggler {
+        if order.hash_kind.is_checked() && urgency != Urgency::Fresh {
             return Ok((Loaded { payload, encoded: None, _memory: memory }, None));
         }
         let (bytes, batch_hash) = (payload.clone(), order.batch_hash);

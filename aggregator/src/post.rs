@@ -2,6 +2,7 @@
 //! meanwhile.
 
 mod settle;
+mod settlements;
 mod witness;
 
 use std::collections::HashMap;
@@ -16,14 +17,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use settle::{SettlementTarget, consequence};
+pub use settlements::Seen;
 pub use witness::Witness;
 
+use self::settlements::Settlements;
 use crate::batch::L1Record;
 
 /// How often the state of a posting under way is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Batches without a proof look for their settlement once in so many of the poster's rounds.
+/// What rollups have settled is looked at once in so many of the poster's rounds.
 const WATCH_ROUNDS: u32 = 4;
 
 /// How long posting takes before it is called a problem, and how long after a refusal it is tried again.
@@ -48,6 +51,7 @@ pub struct Posting {
     /// Between two looks for what somebody else settled.
     watch_interval: Duration,
     waiting: Arc<Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>>,
+    settlements: Settlements,
     /// Cancelled once a poster ended that nobody stopped.
     lost: CancellationToken,
 }
@@ -63,6 +67,7 @@ impl Posting {
             confirmations: config.confirmations,
             watch_interval: config.poll_interval * WATCH_ROUNDS,
             waiting: Arc::default(),
+            settlements: Settlements::default(),
             lost: CancellationToken::new(),
         }
     }

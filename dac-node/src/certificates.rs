@@ -1,4 +1,5 @@
-//! Verifies the certificates that come with records; keeps the checked keys of the committees used last.
+//! Verifies the certificates that come with records: those that come while others are verified, together. Keeps the checked keys of the
+//! committees used last.
 
 use std::sync::Arc;
 
@@ -7,14 +8,17 @@ use dac_proto::reason::Reason;
 use dac_types::{AggregateAttestation, BatchHeader, Certificate, Committee, Domain};
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 use dac_runtime::workers::{WorkLost, Workers};
 
 /// Committees whose keys are kept: checking 256 keys takes tens of milliseconds.
 const COMMITTEES_KEPT: usize = 8;
+/// Certificates verified together, at most: more save little, and one bad one costs each of the others a check of its own.
+const TOGETHER_MAX: usize = 32;
 
 /// Why a record's certificate is worth nothing.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecordCertificateError {
     /// It does not verify.
     #[error(transparent)]
@@ -37,21 +41,36 @@ impl RecordCertificateError {
     }
 }
 
-type Kept = (Arc<Committee>, Arc<CommitteeKeys>);
+type Verdict = Result<CheckedCertificate, RecordCertificateError>;
 
-/// Verifies certificates.
-#[derive(Debug)]
+/// Verifies certificates. Clones are the same.
+#[derive(Clone, Debug)]
 pub struct CertificateChecker {
     domain: Domain,
     workers: Workers,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// The one used last at the end.
-    kept: Mutex<Vec<Kept>>,
+    kept: Vec<(Arc<Committee>, Arc<CommitteeKeys>)>,
+    waiting: Vec<Asked>,
+    /// Whether a task looks after those that wait.
+    is_served: bool,
+}
+
+#[derive(Debug)]
+struct Asked {
+    committee: Arc<Committee>,
+    certificate: Certificate,
+    reply: oneshot::Sender<Verdict>,
 }
 
 impl CertificateChecker {
     /// Of one domain.
-    pub const fn new(domain: Domain, workers: Workers) -> Self {
-        Self { domain, workers, kept: Mutex::new(Vec::new()) }
+    pub fn new(domain: Domain, workers: Workers) -> Self {
+        Self { domain, workers, state: Arc::default() }
     }
 
     /// Checks that a quorum of `committee` signed this header.
@@ -60,35 +79,109 @@ impl CertificateChecker {
         committee: &Arc<Committee>,
         header: &BatchHeader,
         aggregate: &AggregateAttestation,
-    ) -> Result<CheckedCertificate, RecordCertificateError> {
-        let (known, committee, domain) = (self.kept(committee), Arc::clone(committee), self.domain);
+    ) -> Verdict {
+        let (reply, verdict) = oneshot::channel();
         let certificate = Certificate { header: header.clone(), aggregate: aggregate.clone() };
-        let (keys, checked) = self
-            .workers
-            .run(move || {
-                let keys = match known {
-                    Some(keys) => keys,
-                    None => Arc::new(CommitteeKeys::new(&committee)?),
-                };
-                let checked = keys.verify_certificate(&certificate, &domain);
-                Ok::<_, SeatKeyError>(((committee, keys), checked))
-            })
-            .await??;
-        self.keep(keys);
-        Ok(checked?)
-    }
-
-    fn kept(&self, committee: &Arc<Committee>) -> Option<Arc<CommitteeKeys>> {
-        let kept = self.kept.lock();
-        kept.iter().find(|(of, _)| Arc::ptr_eq(of, committee)).map(|(_, keys)| Arc::clone(keys))
-    }
-
-    fn keep(&self, entry: Kept) {
-        let mut kept = self.kept.lock();
-        kept.retain(|(committee, _)| committee.epoch() != entry.0.epoch());
-        if kept.len() >= COMMITTEES_KEPT {
-            kept.remove(0);
+        let is_served = {
+            let mut state = self.state.lock();
+            state.waiting.push(Asked { committee: Arc::clone(committee), certificate, reply });
+            std::mem::replace(&mut state.is_served, true)
+        };
+        // A task of its own: whoever asked first may go away before the others have their verdicts.
+        if !is_served {
+            tokio::spawn(self.clone().serve());
         }
-        kept.push(entry);
+        verdict.await.unwrap_or(Err(RecordCertificateError::Work(WorkLost)))
+    }
+
+    async fn serve(self) {
+        while let Some(asked) = self.next() {
+            let (this, committee) = (self.clone(), Arc::clone(&asked[0].committee));
+            // Where the computation is lost, so are their ways to reply, which tells them.
+            let _ = self.workers.run(move || this.reply(&committee, asked)).await;
+        }
+    }
+
+    /// Those that wait longest and are of one committee; none ends the task.
+    fn next(&self) -> Option<Vec<Asked>> {
+        let mut state = self.state.lock();
+        let Some(first) = state.waiting.first() else {
+            state.is_served = false;
+            return None;
+        };
+        let committee = Arc::clone(&first.committee);
+        let alike = state.waiting.iter().take_while(|asked| Arc::ptr_eq(&asked.committee, &committee));
+        let count = alike.take(TOGETHER_MAX).count();
+        Some(state.waiting.drain(..count).collect())
+    }
+
+    fn reply(&self, committee: &Arc<Committee>, asked: Vec<Asked>) {
+        let (certificates, replies): (Vec<_>, Vec<_>) =
+            asked.into_iter().map(|asked| (asked.certificate, asked.reply)).unzip();
+        let verdicts: Vec<Verdict> = match self.keys(committee) {
+            Ok(keys) => {
+                let verdicts = keys.verify_certificates(&certificates, &self.domain).into_iter();
+                verdicts.map(|verdict| verdict.map_err(RecordCertificateError::from)).collect()
+            }
+            Err(error) => certificates.iter().map(|_| Err(error.into())).collect(),
+        };
+        for (reply, verdict) in replies.into_iter().zip(verdicts) {
+            // Who asked may have gone away.
+            let _ = reply.send(verdict);
+        }
+    }
+
+    fn keys(&self, committee: &Arc<Committee>) -> Result<Arc<CommitteeKeys>, SeatKeyError> {
+        let known = |state: &State| {
+            state.kept.iter().find(|(of, _)| Arc::ptr_eq(of, committee)).map(|(_, keys)| Arc::clone(keys))
+        };
+        let found = known(&self.state.lock());
+        if let Some(keys) = found {
+            return Ok(keys);
+        }
+        let keys = Arc::new(CommitteeKeys::new(committee)?);
+        let mut state = self.state.lock();
+        state.kept.retain(|(committee_kept, _)| committee_kept.epoch() != committee.epoch());
+        if state.kept.len() >= COMMITTEES_KEPT {
+            state.kept.remove(0);
+        }
+        state.kept.push((Arc::clone(committee), Arc::clone(&keys)));
+        Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{EPOCH, World};
+
+    #[tokio::test]
+    async fn each_of_many_at_once_gets_its_own_verdict() {
+        let world = World::new();
+        let committee = Arc::new(world.committee(EPOCH, 0, u64::MAX));
+        let checker = CertificateChecker::new(world.domain, Workers::threads());
+        let checks = (0..3 * TOGETHER_MAX).map(|place| {
+            let (world, checker, committee) = (&world, checker.clone(), &committee);
+            async move {
+                let mut batch = world.batch(place as u64, 100);
+                let aggregate = world.certify(&batch);
+                let is_bad = place % 40 == 7;
+                batch.header.expires_at += u64::from(is_bad);
+                let verdict = checker.check(committee, &batch.header, &aggregate).await;
+                match verdict {
+                    Ok(checked) => {
+                        assert!(!is_bad, "{place}");
+                        assert_eq!(checked.header(), &batch.header);
+                    }
+                    Err(error) => {
+                        assert!(is_bad, "{place}: {error}");
+                        assert_eq!(error, CertificateError::Forged.into());
+                    }
+                }
+            }
+        });
+        futures::future::join_all(checks).await;
+        let state = checker.state.lock();
+        assert_eq!((state.waiting.len(), state.kept.len()), (0, 1));
     }
 }

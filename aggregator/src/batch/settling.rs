@@ -31,6 +31,14 @@ impl Batch {
         }
     }
 
+    /// Whether nothing is left to do before a proof is handed in: every member has its shard and the certificate, or takes neither.
+    pub fn waits_for_proof_alone(&self) -> bool {
+        matches!((&self.phase, self.posting), (Phase::Certified, PostingMode::Settle))
+            && self.live_proof().is_none()
+            && self.payload_dropped
+            && self.certificate_deliveries().is_empty()
+    }
+
     /// The proof of this hash, while it is the one under way.
     fn proof_under_way(&mut self, hash: B256) -> Option<&mut Proof> {
         if !matches!(self.phase, Phase::Proved | Phase::Posted) {

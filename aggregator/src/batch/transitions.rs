@@ -109,7 +109,7 @@ impl Batch {
             .collect()
     }
 
-    fn certificate_deliveries(&self) -> Vec<Action> {
+    pub(super) fn certificate_deliveries(&self) -> Vec<Action> {
         self.seats_where(|member| {
             matches!(member.delivery, Delivery::Attested(_)) && !member.certificate_done
         })

@@ -1,11 +1,13 @@
 //! Has rollups settle batches through the durable poster, and notices what others settled.
 
+use std::fmt;
+
 use dac_chain::poster::{FailureReason as PostingFailure, Progress};
 use dac_chain::{L1, Outcome, Revert, Searched, SettleOrder, SettledBatch, SettlementRefusal};
 use dac_types::{Address, B256, BatchDigest, keccak256};
 use tokio::sync::{mpsc, watch};
 
-use super::{Forget, LOOK_INTERVAL, Posting};
+use super::{Forget, LOOK_INTERVAL, Posting, Seen};
 use crate::batch::{Event, Failure, FailureReason, L1Record};
 
 /// A batch as its rollup's contract knows it.
@@ -156,9 +158,30 @@ impl Posting {
         }
     }
 
-    /// Looks until the rollup has settled a batch of this number, this one or another.
-    pub async fn watch(&self, target: SettlementTarget, events: &mpsc::Sender<Event>) {
+    /// Looks until the rollup has settled a batch of this number, this one or another. `seen` is of its contract.
+    pub async fn watch(
+        &self,
+        target: SettlementTarget,
+        mut seen: watch::Receiver<Seen>,
+        events: &mpsc::Sender<Event>,
+    ) {
         let mut reported = String::new();
+        // One look at the contract serves all of its batches; the event is looked for once there must be one.
+        loop {
+            let Seen { count, problem } = seen.borrow_and_update().clone();
+            if count >= target.batch_number {
+                break;
+            }
+            let problem = if problem.is_empty() { problem } else { looking(problem) };
+            if problem != reported {
+                let _ = events.send(Event::PostingProblem(problem.clone())).await;
+                reported = problem;
+            }
+            if seen.changed().await.is_err() {
+                // Nobody looks any more: the process is ending.
+                std::future::pending::<()>().await;
+            }
+        }
         let mut searched = Searched::default();
         loop {
             let problem = match self.settled(target, &mut searched).await {
@@ -176,7 +199,7 @@ impl Posting {
                     format!("batch {} is settled, but its event was not found", target.batch_number)
                 }
                 Ok(None) => String::new(),
-                Err(error) => format!("looking for its settlement: {error}"),
+                Err(error) => looking(error),
             };
             if problem != reported {
                 let _ = events.send(Event::PostingProblem(problem.clone())).await;
@@ -193,8 +216,7 @@ impl Posting {
         searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, dac_chain::ChainError> {
         let l1: &dyn L1 = &*self.witness;
-        let head = l1.head().await?.block;
-        let confirmed = head.number.saturating_sub(self.confirmations.saturating_sub(1));
+        let confirmed = self.confirmed(l1.head().await?.block.number);
         let Some(block) = l1.block_at(confirmed).await? else { return Ok(None) };
         if l1.settled_count(target.settlement, block.hash).await? < target.batch_number {
             return Ok(None);
@@ -220,6 +242,10 @@ pub(super) async fn outcome_of(receiver: &mut watch::Receiver<Option<Outcome>>) 
         Some(outcome) => outcome,
         None => std::future::pending().await,
     }
+}
+
+fn looking(problem: impl fmt::Display) -> String {
+    format!("looking for its settlement: {problem}")
 }
 
 fn waits_for(revert: &Revert) -> String {

@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::Live;
 use super::offer::Offer;
+use super::resting::Rest;
 use super::shipment::Shipment;
 use crate::accusations::{Accused, Charge};
 use crate::batch::{Action, Batch, Delivery, DeliveryFailure, Event, Failure, FailureReason, Phase};
@@ -61,7 +62,7 @@ pub(super) struct Actor {
     /// The hash of the proof that is being settled with.
     settling: Option<B256>,
     /// Ends looking for somebody else's settlement.
-    watching: Option<CancellationToken>,
+    watching: Option<settling::Watching>,
     /// Proofs that are handed in.
     offers: mpsc::Receiver<Box<Offer>>,
     /// Ends what is not part of a shipment.
@@ -81,6 +82,8 @@ pub(super) enum End {
         /// The batch's version.
         version: i64,
     },
+    /// It waits for a proof, which needs no task.
+    Rests(Rest),
 }
 
 impl Actor {
@@ -136,10 +139,16 @@ impl Actor {
         // the batch's own from being seen.
         let mut looked_at = Instant::now();
         while !self.batch.finished && !self.taken_over && !self.is_for_another() {
-            let tick = match self.batch.certificate {
-                None => self.ctx.settings.tick,
-                Some(_) => self.ctx.settings.tick * SLOW_TICKS,
-            };
+            if self.may_rest() {
+                if !self.save_what_waits().await {
+                    break;
+                }
+                self.step(vec![Event::Resumed]).await;
+                continue;
+            }
+            // Of one that may rest once nobody watches it, nothing else tells.
+            let is_slow = self.batch.certificate.is_some() && !self.batch.waits_for_proof_alone();
+            let tick = self.ctx.settings.tick * if is_slow { SLOW_TICKS } else { 1 };
             let events = tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
@@ -176,6 +185,9 @@ impl Actor {
         if self.taken_over || stopping.is_cancelled() {
             return End::Here;
         }
+        if !self.batch.finished && self.may_rest() && !self.is_for_another() {
+            return End::Rests(Rest::of(&self.batch, self.version));
+        }
         if !self.batch.finished {
             return End::GivenUp { version: self.version };
         }
@@ -185,6 +197,24 @@ impl Actor {
             self.ctx.posting.withdraw(digest).await;
         }
         End::Here
+    }
+
+    /// Whether it waits for a proof and for nothing else, and nobody watches it.
+    fn may_rest(&self) -> bool {
+        self.batch.waits_for_proof_alone()
+            && self.delivering.is_empty()
+            && self.certifying.is_empty()
+            && self.settling.is_none()
+            && self.offers.is_empty()
+            && self.events.is_empty()
+            && self.view.receiver_count() == 1
+            && self.is_not_settled()
+    }
+
+    /// As far as is known: what the rollup settled under its number is to be looked for.
+    fn is_not_settled(&self) -> bool {
+        let number = self.batch.submission.submission.batch_number;
+        self.watching.as_ref().is_some_and(|watching| watching.seen.borrow().count < number)
     }
 
     /// A certified batch is worked on where it is posted.

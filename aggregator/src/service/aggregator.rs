@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,12 +231,16 @@ impl Aggregator {
         let mut sharing = Sharing::new(batches.clone(), poster);
         sharing.look().await?;
         let sharing = tokio::spawn(sharing.run());
+        let spawn = |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let stopping = context.stopping.clone();
+            context.tasks.spawn(async move { _ = stopping.run_until_cancelled(task).await })
+        };
+        let (ctx, all) = (Arc::clone(&context), batches.clone());
+        let settlements = spawn(Box::pin(async move { ctx.posting.watch_settlements().await }));
         let renewing = parts.renewal.map(|Renewal { source, settings }| {
-            let (ctx, stopping) = (Arc::clone(&context), context.stopping.clone());
-            context.tasks.spawn(async move {
-                stopping.run_until_cancelled(renew::run(ctx, source, settings)).await;
-            })
+            spawn(Box::pin(renew::run(Arc::clone(&context), source, settings)))
         });
+        let resting = spawn(Box::pin(async move { all.watch_over_resting().await }));
 
         let (health, healthz) = (HealthReporter::new(), Health::default());
         let router = grpc::server(&parts.grpc.limits, parts.grpc.tls)?
@@ -249,7 +254,12 @@ impl Aggregator {
         let incoming = Incoming::new(parts.grpc.tcp, &parts.grpc.limits);
         let server = tokio::spawn(grpc::serve(router, incoming, draining.clone(), grace));
         let watcher = watch_health(Arc::clone(&context), health.clone(), healthz.clone(), draining.clone());
-        let mut rest = vec![("health", tokio::spawn(watcher)), ("sharing", sharing)];
+        let mut rest = vec![
+            ("health", tokio::spawn(watcher)),
+            ("sharing", sharing),
+            ("settlements", settlements),
+            ("resting", resting),
+        ];
         rest.extend(renewing.map(|task| ("renewal", task)));
         if let Some(listener) = parts.monitor {
             let server = monitor::serve(listener, monitor::metrics(), healthz.clone(), stop_rest.clone());
@@ -286,7 +296,7 @@ impl Aggregator {
         &self.batches
     }
 
-    /// Returns when the server or a task in the background (posting, health, sharing, renewal, metrics) ended by itself, which none should:
+    /// Returns when the server or a task in the background (posting, health, sharing, settlements, resting, renewal, metrics) ended by itself, which none should:
     /// what it did is done by nobody, so the process is to be stopped, and started again.
     pub async fn failed(&mut self) -> AggregatorError {
         loop {

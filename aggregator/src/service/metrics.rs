@@ -8,6 +8,10 @@ use crate::batch::{Delivery, L1Record, Phase};
 pub(super) fn describe() {
     describe_gauge!("dac_aggregator_batches", "Batches by state");
     describe_gauge!(
+        "dac_aggregator_batches_resting",
+        "Certified batches that wait for a proof and for nothing else"
+    );
+    describe_gauge!(
         "dac_aggregator_bytes_in_flight",
         "Payload bytes arriving or waiting for their certificate"
     );

@@ -1,9 +1,11 @@
-//! All batches: those that this process works on have an actor each, the others are read from the store.
+//! All batches: those that this process works on have an actor each, but for those that rest until they have a proof; the others are read
+//! from the store.
 
 mod actor;
 pub mod aggregator;
 mod metrics;
 mod offer;
+mod resting;
 mod sharing;
 mod shipment;
 
@@ -21,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 use self::actor::{Actor, End};
+use self::resting::Resting;
 use crate::batch::{Batch, Event, Phase, SubmissionDigest};
 use crate::budget::{ByteBudget, Reservation};
 use crate::context::Context;
@@ -77,6 +80,7 @@ pub struct Batches {
     budget: ByteBudget,
     live: Arc<Mutex<HashMap<SubmissionDigest, Live>>>,
     foreign: Arc<Mutex<HashMap<SubmissionDigest, Foreign>>>,
+    resting: Resting,
     /// There may be a batch that nobody works on.
     something_is_free: Arc<Notify>,
 }
@@ -93,6 +97,7 @@ impl Batches {
             budget,
             live: Arc::default(),
             foreign: Arc::default(),
+            resting: Resting::default(),
             something_is_free: Arc::default(),
         })
     }
@@ -100,6 +105,11 @@ impl Batches {
     /// What they share.
     pub fn context(&self) -> &Arc<Context> {
         &self.ctx
+    }
+
+    /// Certified batches that wait for a proof and for nothing else.
+    pub fn resting(&self) -> usize {
+        self.resting.count()
     }
 
     /// Bytes in flight.
@@ -127,10 +137,20 @@ impl Batches {
         let batches = self.clone();
         self.ctx.tasks.spawn(async move {
             let end = actor.run().await;
-            // Whoever claims it from now on, this process too, finds nobody at work on it.
-            batches.live.lock().remove(&id);
-            if let End::GivenUp { version } = end {
-                batches.give_up(id, version).await;
+            {
+                let mut live = batches.live.lock();
+                if let End::Rests(rest) = end {
+                    batches.resting.insert(id, rest);
+                }
+                // Whoever claims it from now on, this process too, finds nobody at work on it.
+                live.remove(&id);
+            }
+            match end {
+                End::Here => {}
+                End::GivenUp { version } => batches.give_up(id, version).await,
+                // What rested before that was given up already.
+                End::Rests(_) if !batches.ctx.posting.is_leading() => batches.give_up_resting().await,
+                End::Rests(_) => {}
             }
         });
         batch
@@ -148,15 +168,18 @@ impl Batches {
         self.something_is_free.notify_one();
     }
 
-    fn is_live(&self, id: SubmissionDigest) -> bool {
-        self.live.lock().contains_key(&id)
+    /// Whether it is worked on here, or rests here.
+    fn is_at_home(&self, id: SubmissionDigest) -> bool {
+        self.live.lock().contains_key(&id) || self.resting.contains(id)
     }
 
     /// Another process changed a batch of this one.
-    fn tell_changed(&self, id: SubmissionDigest) {
+    async fn tell_changed(&self, id: SubmissionDigest) -> Result<(), StoreError> {
         if let Some(live) = self.live.lock().get(&id) {
             live.changed();
+            return Ok(());
         }
+        self.wake(id).await
     }
 
     /// Batches of others that are watched here, with the versions last shown. Those that nobody watches are forgotten.
@@ -196,7 +219,8 @@ impl Batches {
             return Ok(live);
         }
         let Some(stored) = self.ctx.store.batch(id).await? else { return Ok(None) };
-        let ours = !stored.batch.finished && self.ctx.store.owns(id).await?;
+        let is_left = !stored.batch.finished && !self.resting.contains(id);
+        let ours = is_left && self.ctx.store.owns(id).await?;
         Ok(Some(if ours { self.resume(stored) } else { Arc::new(stored.batch) }))
     }
 
@@ -249,6 +273,7 @@ impl Batches {
 
     /// A batch as it stands, and its changes.
     pub async fn watch(&self, id: SubmissionDigest) -> Result<Option<Watched>, StoreError> {
+        self.wake(id).await?;
         let live = self.live.lock().get(&id).map(|live| live.view.clone());
         if let Some(mut changes) = live {
             let batch = Arc::clone(&changes.borrow_and_update());

@@ -40,6 +40,7 @@ impl Batches {
         proof: Proof,
     ) -> Result<OfferOutcome, StoreError> {
         for _ in 0..ATTEMPTS_MAX {
+            self.wake(id).await?;
             let live = self.live.lock().get(&id).map(|live| live.offers.clone());
             if let Some(offers) = live {
                 let (reply, answer) = oneshot::channel();

@@ -83,6 +83,7 @@ impl Sharing {
     pub(super) async fn look(&mut self) -> Result<(), AggregatorError> {
         if self.lead.as_ref().is_some_and(|leading| leading.lead.is_lost()) {
             self.resign();
+            self.batches.give_up_resting().await;
         }
         if self.lead.is_none()
             && let Some(lead) = self.ctx().store.lead().await?
@@ -94,7 +95,7 @@ impl Sharing {
         let claim = Claim { posting: self.lead.is_some(), all };
         let Claimed { work, touched } = self.ctx().store.claim(claim).await?;
         for id in touched {
-            self.batches.tell_changed(id);
+            self.batches.tell_changed(id).await?;
         }
         for id in work {
             self.take(id).await?;
@@ -135,7 +136,7 @@ impl Sharing {
     }
 
     async fn take(&mut self, id: SubmissionDigest) -> Result<(), StoreError> {
-        if self.batches.is_live(id) {
+        if self.batches.is_at_home(id) {
             return Ok(());
         }
         match self.ctx().store.batch(id).await {

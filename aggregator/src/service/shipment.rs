@@ -143,7 +143,7 @@ impl Shipment {
                 let loaded = Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?;
                 (members.turn(&link, urgency).await, loaded)
             }
-            Urgency::Straggler => {
+            Urgency::Straggler | Urgency::Certificate => {
                 let turn = members.turn(&link, urgency).await;
                 link.connect().await?;
                 (turn, Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?)
@@ -173,7 +173,7 @@ impl Shipment {
                     tokio::time::sleep(self.ctx.members.pause(
                         failures,
                         failure.retry_after,
-                        Urgency::Straggler,
+                        Urgency::Certificate,
                     ))
                     .await;
                 }
@@ -193,7 +193,7 @@ impl Shipment {
             });
         };
         let link = members.link(&url);
-        let turn = members.turn(&link, Urgency::Straggler).await;
+        let turn = members.turn(&link, Urgency::Certificate).await;
         let (consignment, _) = self.consignment(seat, Bytes::new());
         members.call(&link, &turn, consignment).await?;
         failpoint!("aggregator.certificate.delivered");

@@ -10,6 +10,7 @@ mod proofs;
 mod queries;
 mod renewing;
 mod restart;
+mod resting;
 mod settling;
 mod sharing;
 mod submit;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use dac_aggregator::store::StoreError;
-use dac_database::sqlx;
 use dac_database::testing::TestDatabase;
 use dac_proto::v1;
 use dac_types::B256;
@@ -175,30 +173,7 @@ async fn a_poster_that_lost_its_lease_while_it_slept_posts_nothing_more() {
     first.until_state(submission, v1::BatchState::Certified).await;
     let books = first.store().lead().await.unwrap();
     assert!(books.is_none(), "one has it");
-    // As if the first had slept beyond its term.
-    let run_out = async || {
-        let done: Result<(), StoreError> = world
-            .opened()
-            .database()
-            .append(|connection| {
-                Box::pin(async move {
-                    sqlx::query("UPDATE leases SET expires_at_ms = 1 WHERE name = 'poster' AND token = 1")
-                        .execute(connection)
-                        .await?;
-                    Ok(())
-                })
-            })
-            .await;
-        done.unwrap();
-    };
-    tokio::time::timeout(PATIENCE, async {
-        while !second.aggregator.batches().context().posting.is_leading() {
-            run_out().await;
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("the other takes it");
+    world.pass_the_lead_to(&second).await;
     world.l1.set_down(false);
     for running in [&first, &second] {
         running.until_state(submission, v1::BatchState::Posted).await;

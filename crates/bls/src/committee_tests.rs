@@ -274,3 +274,64 @@ proptest! {
         prop_assert_eq!(keys.find_liars(&DIGEST, &signatures), expected);
     }
 }
+
+/// Certificates of batches with these numbers, by these seats.
+fn several(keys: &CommitteeKeys, signers: &[&[u8]]) -> Vec<Certificate> {
+    let numbered = (1..).zip(signers).map(|(batch_number, seats)| {
+        let header = BatchHeader { batch_number, ..header() };
+        let digest = header.digest(&DOMAIN);
+        let aggregate = keys.aggregate(&digest, &sign(&digest, seats.iter().copied())).unwrap();
+        Certificate { header, aggregate }
+    });
+    numbered.collect()
+}
+
+#[test]
+fn several_certificates_are_verified_as_each_is_alone() {
+    let keys = committee(4, 2, 3);
+    let good = several(&keys, &[&[0, 1, 2, 3], &[0, 1, 2], &[1, 2, 3], &[0, 1, 2]]);
+    let alone = |certificates: &[Certificate]| -> Vec<_> {
+        certificates.iter().map(|certificate| keys.verify_certificate(certificate, &DOMAIN)).collect()
+    };
+    for count in 0..=good.len() {
+        let checked = keys.verify_certificates(&good[..count], &DOMAIN);
+        assert!(checked.iter().all(Result::is_ok));
+        assert_eq!(checked, alone(&good[..count]));
+    }
+    let spoil: [fn(&mut Certificate); 4] = [
+        |certificate| certificate.header.expires_at += 1,
+        |certificate| certificate.header.epoch += 1,
+        |certificate| certificate.header.payload_fingerprint.clear(),
+        |certificate| certificate.aggregate.signature = SignatureBytes([0; 48]),
+    ];
+    for spoil in spoil {
+        for place in 0..good.len() {
+            let mut bad = good.clone();
+            spoil(&mut bad[place]);
+            let checked = keys.verify_certificates(&bad, &DOMAIN);
+            assert_eq!(checked, alone(&bad));
+            for (index, checked) in checked.iter().enumerate() {
+                assert_eq!(checked.is_err(), index == place, "{checked:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn signatures_that_cancel_out_do_not_pass_together() {
+    let keys = committee(4, 2, 3);
+    let mut certificates = several(&keys, &[&[0, 1, 2, 3], &[0, 1, 2, 3]]);
+    // What one lacks the other has too much: their sum is the right one.
+    let points: Vec<Signature> = certificates
+        .iter()
+        .map(|certificate| Signature::from_compressed(&certificate.aggregate.signature).unwrap())
+        .collect();
+    let twice = aggregate_signatures(&[points[0], points[0]]).unwrap();
+    let mut minus = points[0].to_compressed();
+    minus.0[0] ^= 0x20;
+    let minus = Signature::from_compressed(&minus).unwrap();
+    certificates[0].aggregate.signature = twice.to_compressed();
+    certificates[1].aggregate.signature = aggregate_signatures(&[points[1], minus]).unwrap().to_compressed();
+    let checked = keys.verify_certificates(&certificates, &DOMAIN);
+    assert_eq!(checked, [Err(CertificateError::Forged), Err(CertificateError::Forged)]);
+}

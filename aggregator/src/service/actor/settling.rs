@@ -4,11 +4,20 @@ use std::sync::Arc;
 
 use dac_chain::SettleOrder;
 use dac_types::PostingMode;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::super::offer::{Offer, OfferOutcome};
 use super::Actor;
 use crate::batch::{Event, Failure, FailureReason, ProofVerdict};
-use crate::post::SettlementTarget;
+use crate::post::{Seen, SettlementTarget};
+
+/// Looking for somebody else's settlement.
+pub(super) struct Watching {
+    scope: CancellationToken,
+    /// Of the rollup's contract.
+    pub(super) seen: watch::Receiver<Seen>,
+}
 
 impl Actor {
     /// Takes a proof or not; says so once that is persisted.
@@ -74,16 +83,17 @@ impl Actor {
             batch_number: header.batch_number,
         };
         let scope = self.scope.child_token();
-        self.watching = Some(scope.clone());
+        let seen = self.ctx.posting.settled_count(target.settlement);
+        self.watching = Some(Watching { scope: scope.clone(), seen: seen.clone() });
         let (ctx, events) = (Arc::clone(&self.ctx), self.sender.clone());
         self.ctx.tasks.spawn(async move {
-            scope.run_until_cancelled(ctx.posting.watch(target, &events)).await;
+            scope.run_until_cancelled(ctx.posting.watch(target, seen, &events)).await;
         });
     }
 
     pub(super) fn stop_watching(&mut self) {
         if let Some(watching) = self.watching.take() {
-            watching.cancel();
+            watching.scope.cancel();
         }
     }
 }

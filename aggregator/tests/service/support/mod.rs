@@ -14,11 +14,11 @@ use dac_aggregator::disperse::CallSettings;
 use dac_aggregator::grpc::ServiceLimits;
 use dac_aggregator::post::PostSettings;
 use dac_aggregator::service::aggregator::{Aggregator, Capacity, Listener, Parts};
-use dac_aggregator::store::{Owner, SqlStore, Store};
+use dac_aggregator::store::{Owner, SqlStore, Store, StoreError};
 use dac_chain::{BlockRef, PosterConfig, PrivateKeySigner, RegistryPublisher, RegistryView, RegistryWatch};
 use dac_client::{Dialer, EndpointPolicy};
-use dac_database::DatabaseOptions;
 use dac_database::testing::TestDatabase;
+use dac_database::{DatabaseOptions, sqlx};
 use dac_proto::v1;
 use dac_proto::v1::batch_service_client::BatchServiceClient;
 use dac_runtime::clock::ManualClock;
@@ -190,6 +190,35 @@ impl World {
     /// The store that was opened last. Opening the database once more would clean it up.
     pub(crate) fn opened(&self) -> SqlStore {
         self.opened.lock().clone().unwrap()
+    }
+
+    /// As if the first process that posted had slept beyond its term: until another one posts.
+    pub(crate) async fn pass_the_lead_to(&self, other: &Running) {
+        let run_out = async || {
+            let done: Result<(), StoreError> = self
+                .opened()
+                .database()
+                .append(|connection| {
+                    Box::pin(async move {
+                        sqlx::query(
+                            "UPDATE leases SET expires_at_ms = 1 WHERE name = 'poster' AND token = 1",
+                        )
+                        .execute(connection)
+                        .await?;
+                        Ok(())
+                    })
+                })
+                .await;
+            done.unwrap();
+        };
+        tokio::time::timeout(PATIENCE, async {
+            while !other.aggregator.batches().context().posting.is_leading() {
+                run_out().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("the other takes it");
     }
 
     /// An aggregator on this world's database.
