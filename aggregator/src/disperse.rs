@@ -103,7 +103,7 @@ impl CallFailure {
 pub struct Consignment {
     /// Chain, registry, seat and record.
     pub open: v1::StoreShardOpen,
-    /// The shard or the whole payload; nothing where the member has it and only the record is new.
+    /// The shard or the whole payload; nothing where the member has it and only the certificate is new.
     pub body: Bytes,
     /// Of the record's header.
     pub digest: BatchDigest,
@@ -175,13 +175,12 @@ impl MemberLink {
         self.down_until.lock().filter(|until| *until > Instant::now())
     }
 
-    /// Sends one consignment; the member's signature is a point of the right group, and not verified beyond that.
+    /// Sends one consignment.
     async fn store_shard(
         &self,
         consignment: Consignment,
         timeout: Duration,
-    ) -> Result<SignatureBytes, CallFailure> {
-        let (digest, seat) = (consignment.digest, consignment.seat);
+    ) -> Result<v1::StoreShardResponse, CallFailure> {
         let call = async {
             let mut client = DispersalServiceClient::new(self.channel().await?)
                 .max_decoding_message_size(ANSWER_MAX_BYTES);
@@ -192,7 +191,7 @@ impl MemberLink {
             Err(CallFailure::retryable(NO_ANSWER, format!("no answer within {timeout:?}")))
         });
         match answer {
-            Ok(answer) => check_answer(answer.into_inner(), digest, seat),
+            Ok(answer) => Ok(answer.into_inner()),
             Err(failure) => {
                 self.doubt(&failure).await;
                 Err(failure)
@@ -316,16 +315,35 @@ impl Members {
         CallPermit { _all: all, _member: member, _certified: certified }
     }
 
-    /// One call. The permit says that it is its turn.
-    ///
+    /// One call; the member's signature is a point of the right group, and not verified beyond that. The permit says that it is its turn.
+    pub async fn call(
+        &self,
+        link: &MemberLink,
+        permit: &CallPermit<'_>,
+        consignment: Consignment,
+    ) -> Result<SignatureBytes, CallFailure> {
+        let (digest, seat) = (consignment.digest, consignment.seat);
+        check_answer(self.send(link, permit, consignment).await?, digest, seat)
+    }
+
+    /// One call to a member that has attested before: what it says beside yes or no is not looked at.
+    pub async fn bring_certificate(
+        &self,
+        link: &MemberLink,
+        permit: &CallPermit<'_>,
+        consignment: Consignment,
+    ) -> Result<(), CallFailure> {
+        self.send(link, permit, consignment).await.map(drop)
+    }
+
     /// What a call needs is put aside for its time only: whoever waits for a turn, as deliveries of certificates do by the thousand, is
     /// small.
-    pub async fn call(
+    async fn send(
         &self,
         link: &MemberLink,
         _permit: &CallPermit<'_>,
         consignment: Consignment,
-    ) -> Result<SignatureBytes, CallFailure> {
+    ) -> Result<v1::StoreShardResponse, CallFailure> {
         let started = Instant::now();
         let result = Box::pin(link.store_shard(consignment, self.settings.call_timeout)).await;
         metrics::histogram!("dac_aggregator_store_shard_seconds").record(started.elapsed().as_secs_f64());

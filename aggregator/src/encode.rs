@@ -97,6 +97,12 @@ impl Encoders {
         Arc::clone(semaphore).acquire_many_owned(kib).await.expect("never closed")
     }
 
+    /// The same for a straggler, if there is room now.
+    fn try_memory(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.straggler_kib);
+        Arc::clone(&self.stragglers).try_acquire_many_owned(kib).ok()
+    }
+
     async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, EncodeError> + Send + 'static,
@@ -119,8 +125,7 @@ impl Encoders {
     ) -> Result<(Loaded, Option<EncodedBatch>), EncodeError> {
         let order = &submission.submission;
         let length = order.payload_length;
-        let expansion = u64::from(geometry.n()).div_ceil(u64::from(geometry.k()));
-        let memory = self.memory(length * expansion, urgency).await;
+        let memory = self.memory(encoded_bytes(length, geometry), urgency).await;
         let payload = match source {
             Source::Received(payload) => payload,
             Source::Stored(store, upload) => store.read_payload(upload, length).await?,
@@ -141,6 +146,11 @@ impl Encoders {
             (Loaded { payload, encoded: Some(encoded), _memory: memory }, Some(commitment))
         })
     }
+}
+
+/// Bytes of a payload of this length with its parity.
+fn encoded_bytes(length: u64, geometry: Geometry) -> u64 {
+    length * u64::from(geometry.n()).div_ceil(u64::from(geometry.k()))
 }
 
 /// Where a payload comes from.
@@ -199,6 +209,14 @@ impl Cargo {
         }
         let (loaded, _) = self.encoders.load(self.stored(), &self.submission, geometry, urgency).await?;
         Ok(self.keep(loaded))
+    }
+
+    /// Gives a fresh batch's memory back, for a call that goes on with a part of it: what that keeps is counted as a straggler's, if
+    /// there is room for that.
+    pub fn becomes_straggler(&self, loaded: Arc<Loaded>, geometry: Geometry) -> Option<OwnedSemaphorePermit> {
+        drop(loaded);
+        let length = self.submission.submission.payload_length;
+        self.encoders.try_memory(encoded_bytes(length, geometry))
     }
 
     fn keep(&self, loaded: Loaded) -> Arc<Loaded> {

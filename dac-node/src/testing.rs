@@ -229,6 +229,7 @@ impl Batch {
             registry: Bytes::copy_from_slice(world.domain.registry.as_slice()),
             seat: seat.0.into(),
             record: Some((&self.record(seat)).into()),
+            certificate_only: false,
         }
     }
 }

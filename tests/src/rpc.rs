@@ -99,6 +99,7 @@ pub fn store_open(domain: &Domain, seat: Seat, record: v1::Record) -> v1::StoreS
         registry: Bytes::copy_from_slice(domain.registry.as_slice()),
         seat: seat.0.into(),
         record: Some(record),
+        certificate_only: false,
     }
 }
 

@@ -8,8 +8,7 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_runtime::failpoint;
 use dac_types::{AggregateAttestation, BatchDigest, Quorum, Record, Seat};
-use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -35,7 +34,7 @@ pub(super) struct Shipment {
     pub(super) events: mpsc::Sender<Event>,
     /// Cancelled when nothing of this header shall be delivered any more.
     pub(super) scope: CancellationToken,
-    certificate: Mutex<Option<AggregateAttestation>>,
+    certificate: watch::Sender<Option<AggregateAttestation>>,
 }
 
 impl Shipment {
@@ -48,12 +47,12 @@ impl Shipment {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let scope = ctx.stopping.child_token();
-        Self { ctx, digest, quorum, record, cargo, events, scope, certificate: Mutex::default() }
+        Self { ctx, digest, quorum, record, cargo, events, scope, certificate: watch::Sender::new(None) }
     }
 
     /// From now on calls carry the certificate, and the payload stays in memory only while it is sent.
     pub(super) fn certified(&self, aggregate: AggregateAttestation) {
-        *self.certificate.lock() = Some(aggregate);
+        self.certificate.send_replace(Some(aggregate));
         self.cargo.unpin();
     }
 
@@ -70,20 +69,29 @@ impl Shipment {
     }
 
     fn urgency(&self) -> Urgency {
-        if self.certificate.lock().is_some() { Urgency::Straggler } else { Urgency::Fresh }
+        if self.certificate.borrow().is_some() { Urgency::Straggler } else { Urgency::Fresh }
     }
 
-    fn consignment(&self, seat: Seat, body: Bytes) -> (Consignment, bool) {
+    /// Returns once there is a certificate.
+    async fn is_certified(&self) {
+        // The sender is ours: it is not gone while this waits.
+        let _ = self.certificate.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Without a body only the certificate is brought.
+    fn consignment(&self, seat: Seat, body: Option<Bytes>) -> (Consignment, bool) {
         let domain = self.ctx.identity.domain;
         let mut record = v1::Record::from(&*self.record);
-        record.certificate = self.certificate.lock().as_ref().map(Into::into);
-        let with_certificate = record.certificate.is_some();
+        record.certificate = self.certificate.borrow().as_ref().map(Into::into);
+        let (with_certificate, certificate_only) = (record.certificate.is_some(), body.is_none());
         let open = v1::StoreShardOpen {
             chain_id: domain.chain_id,
             registry: Bytes::copy_from_slice(domain.registry.as_slice()),
             seat: seat.0.into(),
             record: Some(record),
+            certificate_only,
         };
+        let body = body.unwrap_or_default();
         (Consignment { open, body, digest: self.digest, seat }, with_certificate)
     }
 
@@ -118,6 +126,8 @@ impl Shipment {
                     self.tell(Event::PayloadCorrupt { detail: problem }).await;
                     return;
                 }
+                // As a straggler from now on.
+                Err(Obstacle::Overtaken) => {}
                 Err(Obstacle::Own(problem)) => {
                     warn!(digest = %self.digest, %seat, %problem, "a delivery waits for this process");
                     tokio::time::sleep(STORE_PAUSE).await;
@@ -136,12 +146,18 @@ impl Shipment {
             self.url(seat).ok_or(Obstacle::Own("the registry does not show the committee".to_owned()))?;
         let link = members.link(&url);
         // Whoever is not there costs no memory. A fresh batch keeps its memory until it is certified: it must have that
-        // before its turn, or turns would wait for memory and memory for turns. A straggler has both for one call only.
+        // before its turn, or turns would wait for memory and memory for turns. A straggler has both for one call only. Who still waits, or
+        // is being called, when the others have made the certificate, is a straggler from then on: members that are slow to answer, or
+        // never do, must not keep the memory of fresh batches.
         let (turn, loaded) = match urgency {
             Urgency::Fresh => {
                 link.connect().await?;
                 let loaded = Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?;
-                (members.turn(&link, urgency).await, loaded)
+                let turn = tokio::select! {
+                    turn = members.turn(&link, urgency) => turn,
+                    () = self.is_certified() => return Err(Obstacle::Overtaken),
+                };
+                (turn, loaded)
             }
             Urgency::Straggler | Urgency::Certificate => {
                 let turn = members.turn(&link, urgency).await;
@@ -149,9 +165,20 @@ impl Shipment {
                 (turn, Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?)
             }
         };
-        let (consignment, with_certificate) = self.consignment(seat, loaded.body(seat));
+        let (consignment, with_certificate) = self.consignment(seat, Some(loaded.body(seat)));
         failpoint!("aggregator.shard.before_send");
-        let signature = members.call(&link, &turn, consignment).await?;
+        let mut call = Box::pin(members.call(&link, &turn, consignment));
+        let called = match urgency {
+            Urgency::Straggler | Urgency::Certificate => call.await,
+            Urgency::Fresh => tokio::select! {
+                called = &mut call => called,
+                () = self.is_certified() => {
+                    let _memory = self.cargo.becomes_straggler(loaded, self.quorum.geometry()).ok_or(Obstacle::Overtaken)?;
+                    call.await
+                }
+            },
+        };
+        let signature = called?;
         failpoint!("aggregator.shard.delivered");
         Ok((signature, with_certificate))
     }
@@ -194,8 +221,8 @@ impl Shipment {
         };
         let link = members.link(&url);
         let turn = members.turn(&link, Urgency::Certificate).await;
-        let (consignment, _) = self.consignment(seat, Bytes::new());
-        members.call(&link, &turn, consignment).await?;
+        let (consignment, _) = self.consignment(seat, None);
+        members.bring_certificate(&link, &turn, consignment).await?;
         failpoint!("aggregator.certificate.delivered");
         Ok(())
     }
@@ -214,6 +241,8 @@ enum Obstacle {
     Call(CallFailure),
     /// The stored payload does not pass its check.
     Payload(String),
+    /// The certificate was there first.
+    Overtaken,
     /// Something here, for now.
     Own(String),
 }

@@ -480,3 +480,22 @@ async fn a_payload_that_was_held_is_dispersed_as_it_came() {
     assert!(failed.failure.starts_with("CORRUPT_PAYLOAD"), "{}", failed.failure);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_member_that_never_answers_keeps_no_memory_of_fresh_batches() {
+    let mut world = World::small().await;
+    // Room for two fresh batches; every call would keep what it has for as long as the test lasts.
+    world.options.encoded_bytes = 2 * 2 * 100_000;
+    world.options.call_timeout = 10 * PATIENCE;
+    world.behave(3, Behaviour::Silent);
+    let running = world.start().await;
+    let mut submissions = Vec::new();
+    for number in 1..=20 {
+        submissions.push(running.submit_new(number, 100_000).await);
+    }
+    for submission in submissions {
+        running.until_state(submission, v1::BatchState::Posted).await;
+    }
+    assert!(world.member(3).calls() >= 8, "it was called for as many as are called at once");
+    running.stop().await;
+}

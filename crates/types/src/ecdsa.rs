@@ -2,9 +2,13 @@
 
 use core::fmt;
 
+#[cfg(feature = "std")]
+use alloy_primitives::Address;
 use alloy_primitives::B256;
 #[cfg(feature = "std")]
-use alloy_primitives::{Address, Signature};
+use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
+#[cfg(feature = "std")]
+use secp256k1::{Message, SECP256K1};
 use thiserror::Error;
 
 /// Half the order of secp256k1, big-endian: the largest s that is not malleable.
@@ -46,14 +50,14 @@ impl EcdsaSignature {
         &self.0
     }
 
-    /// The address whose key signed `digest`.
+    /// The address whose key signed `digest`, by libsecp256k1: members recover two for each batch.
     #[cfg(feature = "std")]
     pub fn recover(&self, digest: B256) -> Result<Address, EcdsaSignatureError> {
-        let r = alloy_primitives::U256::from_be_slice(&self.0[..32]);
-        let s = alloy_primitives::U256::from_be_slice(&self.0[32..64]);
-        Signature::new(r, s, self.0[64] == 28)
-            .recover_address_from_prehash(&digest)
-            .map_err(|_| EcdsaSignatureError::Unrecoverable)
+        let id = if self.0[64] == 28 { RecoveryId::One } else { RecoveryId::Zero };
+        let key = RecoverableSignature::from_compact(&self.0[..64], id)
+            .and_then(|signature| SECP256K1.recover_ecdsa(Message::from_digest(digest.0), &signature))
+            .map_err(|_| EcdsaSignatureError::Unrecoverable)?;
+        Ok(Address::from_raw_public_key(&key.serialize_uncompressed()[1..]))
     }
 }
 
@@ -79,5 +83,57 @@ impl TryFrom<&[u8]> for EcdsaSignature {
 impl fmt::Debug for EcdsaSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EcdsaSignature({})", alloy_primitives::hex::encode(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{Signature, U256};
+    use alloy::signers::SignerSync;
+    use alloy::signers::local::PrivateKeySigner;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same by another implementation.
+    fn recovered(bytes: &[u8; 65], digest: B256) -> Option<Address> {
+        let number = |bytes: &[u8]| U256::from_be_slice(bytes);
+        let signature = Signature::new(number(&bytes[..32]), number(&bytes[32..64]), bytes[64] == 28);
+        signature.recover_address_from_prehash(&digest).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn the_signer_is_recovered(key in any::<[u8; 32]>(), digest in any::<[u8; 32]>(), bit in 0_usize..520) {
+            let digest = B256::from(digest);
+            let Ok(signer) = PrivateKeySigner::from_bytes(&B256::from(key)) else { return Ok(()) };
+            let mut bytes = signer.sign_hash_sync(&digest).unwrap().as_bytes();
+            let signature = EcdsaSignature::try_from(&bytes[..]).unwrap();
+            prop_assert_eq!(signature.recover(digest), Ok(signer.address()));
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(other) = EcdsaSignature::try_from(&bytes[..]) {
+                prop_assert_eq!(other.recover(digest).ok(), recovered(&bytes, digest));
+                prop_assert_ne!(other.recover(digest), Ok(signer.address()));
+            }
+        }
+
+        #[test]
+        fn any_bytes_mean_the_same_to_both(mut bytes in any::<[[u8; 13]; 5]>(), digest in any::<[u8; 32]>(), v in 27_u8..=28) {
+            let bytes: &mut [u8; 65] = bytes.as_flattened_mut().try_into().unwrap();
+            bytes[32] &= 0x7f;
+            bytes[64] = v;
+            if let Ok(signature) = EcdsaSignature::try_from(&bytes[..]) {
+                prop_assert_eq!(signature.recover(B256::from(digest)).ok(), recovered(bytes, B256::from(digest)));
+            }
+        }
+    }
+
+    #[test]
+    fn r_beyond_the_order_is_nobodys() {
+        let mut bytes = [0xff; 65];
+        (bytes[32], bytes[64]) = (0x01, 27);
+        let signature = EcdsaSignature::try_from(&bytes[..]).unwrap();
+        assert_eq!(signature.recover(B256::ZERO), Err(EcdsaSignatureError::Unrecoverable));
+        assert_eq!(recovered(&bytes, B256::ZERO), None);
     }
 }

@@ -78,7 +78,11 @@ impl Dispersal {
             return Err(Reason::ShuttingDown.status("this member is stopping"));
         }
         let open = first_message(stream, context.settings.piece_timeout).await?;
+        let certificate_only = open.certificate_only;
         let stored = match self.admit(open).await? {
+            Admitted::Stored(_) if certificate_only => {
+                return Ok(v1::StoreShardResponse { attestation: None });
+            }
             Admitted::Stored(stored) => stored,
             Admitted::Upload(upload) => self.store(*upload, stream).await?,
         };
@@ -92,6 +96,7 @@ impl Dispersal {
     /// Everything that can be decided before the first byte of the shard.
     async fn admit(&self, open: v1::StoreShardOpen) -> Result<Admitted, Status> {
         let context = &*self.0;
+        let certificate_only = open.certificate_only;
         let addressed = admit::check_domain(open, &context.identity.domain).map_err(refused)?;
         let view = context.registry()?;
         let located = admit::locate(addressed, &view, &context.identity).map_err(refused)?;
@@ -104,6 +109,10 @@ impl Dispersal {
             Ok(held) => held.filter(|held| !held.is_corrupt),
             Err(error) => return Err(context.store_failed(&error).await),
         };
+        if certificate_only && held.is_none() {
+            let message = format!("this member does not hold {}", located.digest);
+            return Err(Reason::UnknownBatch.status(message));
+        }
         let lacks_certificate = held.as_ref().is_none_or(|held| held.record.record().certificate.is_none());
         let certificate = match &located.record.certificate {
             Some(aggregate) if lacks_certificate => {

@@ -77,6 +77,7 @@ pub(crate) struct World {
 #[derive(Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) in_flight_bytes: u64,
+    pub(crate) encoded_bytes: u64,
     pub(crate) call_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) tick: Duration,
@@ -93,6 +94,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             in_flight_bytes: 256 << 20,
+            encoded_bytes: 256 << 20,
             call_timeout: Duration::from_secs(30),
             grace: Duration::from_millis(100),
             tick: Duration::from_millis(20),
@@ -264,7 +266,7 @@ impl World {
             renewal: None,
             capacity: Capacity {
                 in_flight_bytes: options.in_flight_bytes,
-                encoded_bytes: 256 << 20,
+                encoded_bytes: options.encoded_bytes,
                 straggler_bytes: 64 << 20,
                 encoders: 2,
             },
