@@ -241,7 +241,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             in_flight: ByteSize(512 << 20),
-            encoded: ByteSize(128 << 20),
+            encoded: ByteSize(96 << 20),
             straggler: ByteSize(256 << 20),
             encoders: 0,
             uploads: 64,

@@ -12,6 +12,7 @@ use dac_aggregator::service::aggregator::{Addresses, Aggregator, Listener, Parts
 use dac_aggregator::store::{Owner, SqlStore};
 use dac_chain::{CertificateLogReader, Endpoints, Follower, RpcL1, RpcRegistryReader, TransactionSigner};
 use dac_client::Dialer;
+use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::SystemClock;
 use dac_runtime::config::ConfigArgs;
 use dac_runtime::workers::Workers;
@@ -33,6 +34,9 @@ struct Args {
 
 /// A process that was not heard of for so long is counted as gone by those that share its database.
 const LEASE_TERM: Duration = Duration::from_secs(5);
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

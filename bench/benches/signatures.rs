@@ -3,22 +3,24 @@
 //! `cargo bench -p dac-bench --bench signatures`. On one thread. Excluded: parsing messages, network.
 
 use dac_bench::Timing;
+use dac_bench::committee::{DOMAIN, Signers};
 use dac_bench::report::{self, Figure, Kind};
-use dac_bls::{CommitteeKeys, SecretKey, Signature};
-use dac_types::{Address, B256, BatchDigest, Committee, Member, Quorum, Seat};
+use dac_bls::Signature;
+use dac_types::{B256, BatchDigest, Geometry, Seat};
 
 const RUNS: usize = 7;
+/// Certificates verified together.
+const TOGETHER: usize = 32;
 const SEATS: [(u16, u16); 7] = [(4, 2), (7, 3), (16, 6), (32, 11), (64, 22), (128, 43), (256, 86)];
 
 fn main() {
     let mut figures = Vec::new();
     let digest = BatchDigest(B256::repeat_byte(7));
     for (n, k) in SEATS {
-        let secrets: Vec<SecretKey> = (0..n).map(secret).collect();
-        let committee = committee(&secrets, k);
-        let keys = CommitteeKeys::new(&committee).expect("honest keys");
+        let signers = Signers::new(Geometry::new(n, k).expect("valid"));
+        let Signers { secrets, keys } = &signers;
         let signatures: Vec<(Seat, Signature)> =
-            Seat::all(n).zip(&secrets).map(|(seat, secret)| (seat, secret.sign_digest(&digest))).collect();
+            Seat::all(n).zip(secrets).map(|(seat, secret)| (seat, secret.sign_digest(&digest))).collect();
         if n == 4 {
             let signing = Timing::of(RUNS * 20, || secrets[0].sign_digest(&digest));
             let key = secrets[0].public_key();
@@ -38,6 +40,14 @@ fn main() {
         let honest = Timing::of(RUNS, || keys.aggregate(&digest, &signatures).expect("all are honest"));
         let figure = Figure::new(name("aggregate and check"), honest.median_ms(), "ms");
         figures.push(figure.with_peer(Kind::Cost, "each signature on its own", one_by_one.median_ms()));
+        let certificates = signers.certificates(TOGETHER as u64);
+        let verified = |count: usize| {
+            Timing::of(RUNS, || keys.verify_certificates(&certificates[..count], &DOMAIN)).median_ms()
+        };
+        let (alone, together) = (verified(1), verified(TOGETHER) / TOGETHER as f64);
+        figures.push(Figure::new(name("verify a certificate"), alone, "ms"));
+        let figure = Figure::new(name("verify a certificate, one of 32 together"), together, "ms");
+        figures.push(figure.with_peer(Kind::Cost, "each certificate on its own", alone));
         let liar = usize::from(n) / 2;
         let mut lied = signatures.clone();
         lied[liar].1 = secrets[liar].sign_digest(&BatchDigest(B256::repeat_byte(8)));
@@ -50,22 +60,4 @@ fn main() {
         println!("{:<40} {:>9.3} {}", figure.name, figure.value, figure.unit);
     }
     report::write("signatures", &figures).expect("the figures are written");
-}
-
-fn secret(seat: u16) -> SecretKey {
-    let mut material = [9; 32];
-    material[..2].copy_from_slice(&seat.to_be_bytes());
-    SecretKey::derive(&material)
-}
-
-fn committee(secrets: &[SecretKey], k: u16) -> Committee {
-    let n = u16::try_from(secrets.len()).expect("at most 256");
-    let quorum = Quorum::new(n, k, n - k + 1).expect("valid");
-    let members = secrets.iter().zip(1_u64..).map(|(secret, number)| Member {
-        operator: Address::left_padding_from(&number.to_be_bytes()),
-        public_key: secret.public_key().to_compressed(),
-        dispersal_url: String::new(),
-        retrieval_url: String::new(),
-    });
-    Committee::new(1, quorum, members.collect(), 0, u64::MAX, u64::MAX).expect("a valid committee")
 }

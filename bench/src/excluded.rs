@@ -4,9 +4,10 @@
 pub const SYSTEM: &str = "\
 Included: submission over gRPC, durable storage by aggregator and members (each commit synchronised), encoding, checks, signatures, \
 certificates back to members. The sender of the load, a local chain and all processes run on the same machine and share its cores.\n\
-Excluded: L1 (nothing is posted, but for the repair, and it is looked at at the start and once for each certified batch), networks (all is loopback), machines of their own for members, hash kinds that send \
+Excluded: L1 (nothing is posted, but for the repair, and it is looked at at the start), networks (all is loopback), machines of their own for members, hash kinds that send \
 members the whole payload, payloads that repeat themselves (all are random).\n\
-Floor: encoding with commitment, each member's check of its shard, one signature each and the verification of their sum, on all cores; \
+Floor: of the aggregator recovering the order's signer, encoding with commitment, signing the header and verifying the sum of signatures; of \
+each member recovering both signers, checking its shard, signing, and verifying the certificate together with 31 others; on all cores; \
 no byte is moved, stored or parsed in it.";
 
 /// What the rest leaves out, by the beginning of a figure's name; the longest that fits counts.

@@ -1,6 +1,7 @@
 //! What the benchmarks share: repeated timing, and the figures that the report collects.
 
 pub mod allocations;
+pub mod committee;
 pub mod curves;
 pub mod excluded;
 pub mod gas;

@@ -13,6 +13,7 @@ use dac_node::config::{NodeConfig, RoleConfig, explain};
 use dac_node::disk::{Disk, FolderDisk};
 use dac_node::node::{Addresses, Listener, Node, Parts, ReaderParts};
 use dac_node::store::SqlStore;
+use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::SystemClock;
 use dac_runtime::config::{ConfigArgs, ListenerConfig, load};
 use dac_runtime::workers::Workers;
@@ -36,6 +37,9 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

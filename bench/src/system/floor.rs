@@ -1,19 +1,24 @@
-//! The CPU work of one batch that nobody can do without: it is encoded and committed to, each member checks its shard and signs, and
-//! the signatures are verified as one. No bytes are moved or stored, nothing is encrypted, no message is parsed.
+//! The CPU work of one batch that nobody can do without: the aggregator recovers who ordered it, encodes and commits to it, signs the header
+//! and verifies the signatures as one; each member recovers who signed order and header, checks its shard, signs, and verifies the
+//! certificate. No bytes are moved or stored, nothing is encrypted, no message is parsed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dac_bls::{SecretKey, aggregate_keys, aggregate_signatures};
+use dac_bls::aggregate_signatures;
+use dac_chain::{PrivateKeySigner, TransactionSigner as _};
 use dac_coding::testing::{honest, noise};
 use dac_coding::{CheckedRecord, CheckedShard, encode};
-use dac_types::{B256, BatchDigest, Geometry, Seat};
+use dac_types::{B256, BatchDigest, EcdsaSignature, Geometry, Seat};
 
 use crate::Timing;
+use crate::committee::{DOMAIN, Signers};
 
 /// Runs of everything; the best counts.
 const RUNS: usize = 5;
+/// Certificates that a busy member verifies together.
+const TOGETHER: u32 = 32;
 
 /// Seconds of one core.
 #[derive(Clone, Copy, Debug)]
@@ -44,19 +49,28 @@ impl Floor {
         let checks = check(Seat(0)) * k + check(last) * (n - k);
 
         let digest = BatchDigest(hash);
-        let keys: Vec<_> = (0..geometry.n()).map(secret).collect();
-        let public: Vec<_> = keys.iter().map(SecretKey::public_key).collect();
-        let signing = Timing::of(RUNS, || keys[0].sign_digest(&digest)).best;
-        let signatures: Vec<_> = keys.iter().map(|key| key.sign_digest(&digest)).collect();
-        // The sum of all keys is the same for every batch that all sign.
-        let key = aggregate_keys(&public).expect("honest keys");
+        let signers = Signers::new(geometry);
+        let Signers { secrets, keys } = &signers;
+        let signing = Timing::of(RUNS, || secrets[0].sign_digest(&digest)).best;
+        let signatures: Vec<_> = secrets.iter().map(|key| key.sign_digest(&digest)).collect();
         let verifying = Timing::of(RUNS, || {
             let sum = aggregate_signatures(&signatures).expect("honest signatures");
-            key.verify(&digest, &sum).expect("an honest sum");
+            // The sum of all keys is the same for every batch that all sign.
+            keys.sum().verify(&digest, &sum).expect("an honest sum");
         })
         .best;
+        let certificates = signers.certificates(TOGETHER.into());
+        let verify = || assert!(keys.verify_certificates(&certificates, &DOMAIN).iter().all(Result::is_ok));
+        let certified = Timing::of(RUNS, verify).best / TOGETHER;
 
-        let (aggregator, member) = (encoding + verifying, checks / n + signing);
+        let signer = PrivateKeySigner::random();
+        let sign = || signer.sign_hash(&hash).expect("a key in memory signs");
+        let signing_header = Timing::of(RUNS, sign).best;
+        let signature = EcdsaSignature::try_from(&sign().as_bytes()[..]).expect("well-formed");
+        let recovering = Timing::of(RUNS, || signature.recover(hash).expect("a signer")).best;
+
+        let aggregator = recovering + encoding + signing_header + verifying;
+        let member = recovering * 2 + checks / n + signing + certified;
         Self { aggregator, member, total: aggregator + member * n }
     }
 
@@ -65,10 +79,4 @@ impl Floor {
     pub fn batches_per_second(&self, cores: usize) -> f64 {
         cores as f64 / self.total.as_secs_f64()
     }
-}
-
-fn secret(seat: u16) -> SecretKey {
-    let mut material = [1; 32];
-    material[..2].copy_from_slice(&seat.to_be_bytes());
-    SecretKey::derive(&material)
 }

@@ -366,13 +366,26 @@ on_both! {
 
     several_processes_may_open_at_once(test) {
         let _counted = dac_measure::counted!(Schema, 4);
-        let opened = (0..4).map(|_| {
-            let options = test.options().clone();
-            tokio::spawn(async move { Database::open(&options, &[NUMBERS]).await })
-        });
-        for database in opened.collect::<Vec<_>>() {
-            database.await.unwrap().unwrap();
-        }
+        open_at_once(test.options()).await;
+    }
+}
+
+/// The first to open a database, four at once.
+async fn open_at_once(options: &DatabaseOptions) {
+    let opened = (0..4).map(|_| {
+        let options = options.clone();
+        tokio::spawn(async move { Database::open(&options, &[NUMBERS]).await })
+    });
+    for database in opened.collect::<Vec<_>>() {
+        database.await.unwrap().unwrap();
+    }
+}
+
+/// Which lock of SQLite's is met depends on who is how fast.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_may_be_opened_by_many_at_once() {
+    for _ in 0..30 {
+        open_at_once(TestDatabase::sqlite().options()).await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, AssertSqlSafe};
@@ -33,6 +34,12 @@ const READER: &[(&str, &str, &str)] = &[
     ("trusted_schema", "OFF", "0"),
     ("query_only", "ON", "1"),
 ];
+
+/// The result code.
+const SQLITE_BUSY: &str = "5";
+/// Together as long as `busy_timeout`.
+const BUSY_ATTEMPTS: u32 = 400;
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Creates the file where it does not exist, readable for its owner alone, and names it in the driver's language.
 pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, DatabaseError> {
@@ -104,7 +111,7 @@ async fn configure(
     pragmas: &'static [(&'static str, &'static str, &'static str)],
 ) -> Result<(), DatabaseError> {
     for &(pragma, wanted, expected) in pragmas {
-        sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {pragma} = {wanted}"))).execute(&mut *connection).await?;
+        set(connection, pragma, wanted).await?;
         let row = sqlx::query(AssertSqlSafe(format!("PRAGMA {pragma}"))).fetch_one(&mut *connection).await?;
         let got = text_or_number(&row)?;
         if got != expected {
@@ -112,6 +119,23 @@ async fn configure(
         }
     }
     Ok(())
+}
+
+/// A file that several processes open for the first time becomes one with a write-ahead log under a lock that SQLite does not wait for,
+/// whatever its `busy_timeout`: that is done here.
+async fn set(connection: &mut AnyConnection, pragma: &str, wanted: &str) -> Result<(), DatabaseError> {
+    for attempt in 1.. {
+        let set = sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {pragma} = {wanted}")));
+        match set.execute(&mut *connection).await {
+            Err(error) if is_busy(&error) && attempt < BUSY_ATTEMPTS => tokio::time::sleep(BUSY_PAUSE).await,
+            done => return Ok(done.map(drop)?),
+        }
+    }
+    Ok(())
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_BUSY)
 }
 
 fn text_or_number(row: &sqlx::any::AnyRow) -> Result<String, sqlx::Error> {

@@ -1,5 +1,6 @@
 //! What the programs share: configuration, telemetry, TLS, bounded gRPC servers, shutdown, the clock, worker threads and tallies.
 
+pub mod allocator;
 pub mod clock;
 pub mod config;
 pub mod failpoint;
