@@ -128,7 +128,7 @@ bench-system: setup ## the whole system alone, less than half an hour; BENCH_SYS
 
 bench-peers: ## peers' released crates, in programs of their own
 	for peer in bench/peers/commonware-*; do \
-		$(CARGO) build --locked --release --manifest-path $$peer/Cargo.toml --target-dir target/peers; \
+		$(CARGO) build --locked --release --manifest-path $$peer/Cargo.toml --target-dir target/peers || exit; \
 	done
 
 bench-report: ## the report and the page again, of what was measured last

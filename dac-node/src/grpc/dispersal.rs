@@ -109,6 +109,9 @@ impl Dispersal {
             Ok(held) => held.filter(|held| !held.is_corrupt),
             Err(error) => return Err(context.store_failed(&error).await),
         };
+        if certificate_only && located.record.certificate.is_none() {
+            return Err(malformed("only a certificate is announced, and there is none"));
+        }
         if certificate_only && held.is_none() {
             let message = format!("this member does not hold {}", located.digest);
             return Err(Reason::UnknownBatch.status(message));

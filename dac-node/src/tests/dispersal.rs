@@ -144,6 +144,35 @@ async fn a_certificate_lets_a_straggler_in_and_is_served() {
 }
 
 #[tokio::test]
+async fn a_certificate_alone_is_taken_without_a_signature() {
+    let member = Member::start().await;
+    let mut batch = member.world.batch(1, 1000);
+    let bring = async |batch: &Batch| {
+        let open = v1::StoreShardOpen { certificate_only: true, ..batch.open(&member.world, member.seat) };
+        let response =
+            member.dispersal().await.store_shard(stream::iter(messages(open, &bytes::Bytes::new()))).await?;
+        Ok::<_, tonic::Status>(response.into_inner().attestation)
+    };
+    assert_reason(bring(&batch).await, Reason::MalformedRequest);
+    batch.certificate = Some(member.world.certify(&batch));
+    assert_reason(bring(&batch).await, Reason::UnknownBatch);
+    member.assert_not_stored(&batch).await;
+    let certificate = batch.certificate.take();
+    member.put(&batch).await.unwrap();
+    // One that is no certificate of this batch.
+    let other = member.world.batch(2, 1000);
+    batch.certificate = Some(member.world.certify(&other));
+    assert_reason(bring(&batch).await, Reason::BadCertificate);
+    batch.certificate = certificate;
+    for _ in 0..2 {
+        assert_eq!(bring(&batch).await.unwrap(), None);
+    }
+    let request = v1::GetBatchRecordRequest { digest: digest(&batch) };
+    let response = member.retrieval().await.get_batch_record(request).await.unwrap().into_inner();
+    assert_eq!(response.record.unwrap().certificate, batch.certificate.as_ref().map(Into::into));
+}
+
+#[tokio::test]
 async fn nothing_is_signed_that_was_not_committed() {
     let member = Member::start().await;
     let batch = member.world.batch(1, LARGE);
