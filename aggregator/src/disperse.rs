@@ -238,7 +238,7 @@ pub enum Urgency {
 /// Permission to make one call.
 #[derive(Debug)]
 pub struct CallPermit<'a> {
-    _all: OwnedSemaphorePermit,
+    _all: Option<OwnedSemaphorePermit>,
     _member: Option<SemaphorePermit<'a>>,
     _certified: Option<SemaphorePermit<'a>>,
 }
@@ -306,13 +306,13 @@ impl Members {
                 Some(turn)
             }
         };
-        // A certificate alone is small: it takes no turn of a delivery.
-        let member = match urgency {
-            Urgency::Certificate => None,
-            Urgency::Fresh | Urgency::Straggler => Some(link.calls.acquire().await.expect("never closed")),
-        };
+        // A certificate alone is small: it takes no turn of a delivery, of which members that are slow to answer would soon have all.
+        if urgency == Urgency::Certificate {
+            return CallPermit { _all: None, _member: None, _certified: certified };
+        }
+        let member = link.calls.acquire().await.expect("never closed");
         let all = Arc::clone(&self.calls).acquire_owned().await.expect("never closed");
-        CallPermit { _all: all, _member: member, _certified: certified }
+        CallPermit { _all: Some(all), _member: Some(member), _certified: certified }
     }
 
     /// One call; the member's signature is a point of the right group, and not verified beyond that. The permit says that it is its turn.

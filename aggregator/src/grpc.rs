@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::error;
 
 use crate::accusations::{Accused, Charge};
-use crate::batch::SubmissionDigest;
+use crate::batch::{Batch, SubmissionDigest};
 use crate::convert;
 use crate::service::{Batches, Selector, Watched};
 use crate::store::StoreError;
@@ -62,16 +62,24 @@ impl Grpc {
         }
     }
 
-    async fn find(&self, selector: Option<v1::BatchSelector>) -> Result<Watched, Status> {
+    async fn find(&self, selector: Option<v1::BatchSelector>) -> Result<Arc<Batch>, Status> {
         self.find_batch(convert::selector(selector)?).await
     }
 
-    async fn find_batch(&self, selector: Selector) -> Result<Watched, Status> {
-        let found = match self.batches.resolve(selector).await.map_err(|error| store_status(&error))? {
-            Some(id) => self.batches.watch(id).await.map_err(|error| store_status(&error))?,
-            None => None,
-        };
-        found.ok_or_else(|| Reason::UnknownBatch.status("this aggregator has no such batch"))
+    /// As it stands: a batch that rests is not woken by who asks for it.
+    async fn find_batch(&self, selector: Selector) -> Result<Arc<Batch>, Status> {
+        let id = self.resolve(selector).await?;
+        self.batches.get(id).await.map_err(|error| store_status(&error))?.ok_or_else(unknown_batch)
+    }
+
+    async fn find_to_watch(&self, selector: Option<v1::BatchSelector>) -> Result<Watched, Status> {
+        let id = self.resolve(convert::selector(selector)?).await?;
+        self.batches.watch(id).await.map_err(|error| store_status(&error))?.ok_or_else(unknown_batch)
+    }
+
+    async fn resolve(&self, selector: Selector) -> Result<SubmissionDigest, Status> {
+        let found = self.batches.resolve(selector).await.map_err(|error| store_status(&error))?;
+        found.ok_or_else(unknown_batch)
     }
 
     /// Counts a refused submission by the rollup in whose name it came, and holds it against that rollup where no honest one is refused.
@@ -108,6 +116,10 @@ impl Grpc {
         let batch = self.batches.taken(id).await.map_err(|error| store_status(&error))?;
         Ok(batch.map(|batch| convert::batch_to_wire(&batch)))
     }
+}
+
+fn unknown_batch() -> Status {
+    Reason::UnknownBatch.status("this aggregator has no such batch")
 }
 
 /// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here and only here.
@@ -152,7 +164,7 @@ impl BatchService for Grpc {
         request: Request<v1::GetBatchRequest>,
     ) -> Result<Response<v1::GetBatchResponse>, Status> {
         let found = self.find(request.into_inner().batch).await?;
-        Ok(Response::new(v1::GetBatchResponse { batch: Some(convert::batch_to_wire(&found.batch)) }))
+        Ok(Response::new(v1::GetBatchResponse { batch: Some(convert::batch_to_wire(&found)) }))
     }
 
     type WatchBatchStream = WatchStream;
@@ -164,7 +176,7 @@ impl BatchService for Grpc {
         let permit = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| Reason::Busy.status("at the limit of watchers"))?;
-        let watched = self.find(request.into_inner().batch).await?;
+        let watched = self.find_to_watch(request.into_inner().batch).await?;
         Ok(Response::new(Box::pin(watch(watched, self.batches.clone(), permit, self.draining.clone()))))
     }
 
@@ -189,9 +201,9 @@ impl BatchService for Grpc {
         request: Request<v1::GetCertificateRequest>,
     ) -> Result<Response<v1::GetCertificateResponse>, Status> {
         let found = self.find(request.into_inner().batch).await?;
-        let certificate = found.batch.certificate().ok_or_else(|| {
-            Reason::NotCertified.status(format!("the batch is {}", found.batch.phase.name()))
-        })?;
+        let certificate = found
+            .certificate()
+            .ok_or_else(|| Reason::NotCertified.status(format!("the batch is {}", found.phase.name())))?;
         Ok(Response::new(v1::GetCertificateResponse { certificate: Some((&certificate).into()) }))
     }
 }
@@ -204,10 +216,10 @@ fn watch(
     draining: CancellationToken,
 ) -> impl Stream<Item = Result<v1::WatchBatchResponse, Status>> + Send {
     struct Watcher {
-        next: Option<Arc<crate::batch::Batch>>,
+        next: Option<Arc<Batch>>,
         id: SubmissionDigest,
         batches: Batches,
-        changes: Option<tokio::sync::watch::Receiver<Arc<crate::batch::Batch>>>,
+        changes: Option<tokio::sync::watch::Receiver<Arc<Batch>>>,
         draining: CancellationToken,
         _permit: OwnedSemaphorePermit,
     }

@@ -7,6 +7,7 @@ use std::fs;
 use std::time::Instant;
 
 use dac_bench::Timing;
+use dac_bench::report::{self, Figure, Goal};
 use dac_types::{Address, Geometry};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -21,6 +22,9 @@ use reference_rollup::shape::TRANSACTION_SLOTS;
 use reference_rollup::transaction::{Destination, Transaction};
 
 const RUNS: usize = 5;
+/// Goals.
+const PROOF_MAX_SECONDS: f64 = 30.0;
+const MEMORY_MAX_MIB: f64 = 4096.0;
 const USERS: u8 = 3;
 
 /// Three users, two of whom are there already; a deposit, an exit request, transfers in a circle, and a withdrawal at the end.
@@ -60,36 +64,36 @@ fn full_batch() -> Sealed {
     sequencer.seal(batch, geometry).expect("sealed")
 }
 
+/// What a part of the circuit weighs.
 #[allow(clippy::cast_precision_loss)] // far below 2^52
-fn row(name: &str, weight: Weight, total: Weight) {
-    println!(
-        "  {name:24} {:>9} constraints {:>5.1} %   {:>9} entries {:>5.1} %",
-        weight.constraints,
-        100.0 * weight.constraints as f64 / total.constraints as f64,
-        weight.entries,
-        100.0 * weight.entries as f64 / total.entries as f64,
-    );
+fn weights(name: &str, weight: Weight) -> [Figure; 2] {
+    [("constraints", weight.constraints), ("entries of the matrices", weight.entries)]
+        .map(|(unit, count)| Figure::new(format!("proving/{name}: {unit}"), count as f64, unit))
 }
 
 /// The most memory that this process has had, in MiB.
-fn peak_memory_mib() -> Option<u64> {
+fn peak_memory_mib() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
 }
 
 fn main() {
-    let report = prover::report();
-    println!("The circuit: {} variables", report.total.variables);
-    row("all", report.total, report.total);
-    row("fingerprints, 2 points", report.fingerprints, report.total);
-    row("hash of the payload", report.batch_hash, report.total);
-    row("18 transactions", report.transactions, report.total);
-    row("2 inbox entries", report.inbox, report.total);
+    let weight = prover::report();
+    let mut figures: Vec<Figure> = [
+        ("the circuit", weight.total),
+        ("fingerprints at 2 points", weight.fingerprints),
+        ("hash of the payload", weight.batch_hash),
+        ("18 transactions", weight.transactions),
+        ("2 inbox entries", weight.inbox),
+    ]
+    .into_iter()
+    .flat_map(|(name, weight)| weights(name, weight))
+    .collect();
 
     let started = Instant::now();
     let keys = Keys::development().expect("keys");
-    println!("Setup (DEV ONLY)            {:>8.2} s", started.elapsed().as_secs_f64());
+    figures.push(Figure::new("proving/setup (DEV ONLY)", started.elapsed().as_secs_f64(), "s"));
     let sealed = full_batch();
     let inputs = public_inputs(&sealed.claim).expect("inputs");
     let witness = Timing::of(RUNS, || statement(&sealed.batch, &sealed.claim, &inputs));
@@ -97,19 +101,16 @@ fn main() {
     let proof = Timing::of(RUNS, || keys.prove(&sealed.batch, &sealed.claim, &mut rng).expect("proved"));
     let last = keys.prove(&sealed.batch, &sealed.claim, &mut rng).expect("proved");
     let verified = Timing::of(RUNS, || assert!(keys.verifies(&sealed.claim, &last)));
-    println!(
-        "Witness and constraints     {:>8.2} s   (median {:.2})",
-        witness.best_ms() / 1e3,
-        witness.median_ms() / 1e3
-    );
-    println!(
-        "Proof, all of it            {:>8.2} s   (median {:.2})",
-        proof.best_ms() / 1e3,
-        proof.median_ms() / 1e3
-    );
-    println!("Verification                {:>8.2} ms", verified.best_ms());
-    match peak_memory_mib() {
-        Some(mib) => println!("Peak memory                 {mib:>8} MiB"),
-        None => println!("Peak memory                 not known on this system"),
+    figures.push(Figure::new("proving/witness and constraints", witness.median_ms() / 1e3, "s"));
+    let figure = Figure::new("proving/proof, all of it", proof.median_ms() / 1e3, "s");
+    figures.push(figure.with_goal(Goal::AtMost(PROOF_MAX_SECONDS)));
+    figures.push(Figure::new("proving/verification", verified.median_ms(), "ms"));
+    if let Some(mib) = peak_memory_mib() {
+        let figure = Figure::new("proving/peak memory, keys included", mib, "MiB");
+        figures.push(figure.with_goal(Goal::AtMost(MEMORY_MAX_MIB)));
     }
+    for figure in &figures {
+        println!("{:<45} {:>12.2} {}", figure.name, figure.value, figure.unit);
+    }
+    report::write("proving", &figures).expect("the figures are written");
 }

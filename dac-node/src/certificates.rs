@@ -102,17 +102,23 @@ impl CertificateChecker {
         }
     }
 
-    /// Those that wait longest and are of one committee; none ends the task.
+    /// The one that waits longest, and others of its committee; none ends the task.
     fn next(&self) -> Option<Vec<Asked>> {
         let mut state = self.state.lock();
+        // Nothing is verified for who has gone away.
+        state.waiting.retain(|asked| !asked.reply.is_closed());
         let Some(first) = state.waiting.first() else {
             state.is_served = false;
             return None;
         };
         let committee = Arc::clone(&first.committee);
-        let alike = state.waiting.iter().take_while(|asked| Arc::ptr_eq(&asked.committee, &committee));
-        let count = alike.take(TOGETHER_MAX).count();
-        Some(state.waiting.drain(..count).collect())
+        let mut room = TOGETHER_MAX;
+        let together = |asked: &mut Asked| {
+            let is_one = room > 0 && Arc::ptr_eq(&asked.committee, &committee);
+            room -= usize::from(is_one);
+            is_one
+        };
+        Some(state.waiting.extract_if(.., together).collect())
     }
 
     fn reply(&self, committee: &Arc<Committee>, asked: Vec<Asked>) {
@@ -132,14 +138,14 @@ impl CertificateChecker {
     }
 
     fn keys(&self, committee: &Arc<Committee>) -> Result<Arc<CommitteeKeys>, SeatKeyError> {
-        let known = |state: &State| {
+        let found = {
+            let state = self.state.lock();
             state.kept.iter().find(|(of, _)| Arc::ptr_eq(of, committee)).map(|(_, keys)| Arc::clone(keys))
         };
-        let found = known(&self.state.lock());
-        if let Some(keys) = found {
-            return Ok(keys);
-        }
-        let keys = Arc::new(CommitteeKeys::new(committee)?);
+        let keys = match found {
+            Some(keys) => keys,
+            None => Arc::new(CommitteeKeys::new(committee)?),
+        };
         let mut state = self.state.lock();
         state.kept.retain(|(committee_kept, _)| committee_kept.epoch() != committee.epoch());
         if state.kept.len() >= COMMITTEES_KEPT {
@@ -181,6 +187,15 @@ mod tests {
             }
         });
         futures::future::join_all(checks).await;
+        // Whoever goes away before its turn is not waited for.
+        let batch = world.batch(1, 100);
+        let aggregate = world.certify(&batch);
+        for _ in 0..3 {
+            let asked = checker.check(&committee, &batch.header, &aggregate);
+            assert!(tokio::time::timeout(std::time::Duration::ZERO, asked).await.is_err());
+        }
+        let checked = checker.check(&committee, &batch.header, &aggregate).await;
+        assert_eq!(checked.unwrap().digest(), batch.digest);
         let state = checker.state.lock();
         assert_eq!((state.waiting.len(), state.kept.len()), (0, 1));
     }

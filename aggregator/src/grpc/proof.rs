@@ -47,7 +47,7 @@ async fn receive_within(grpc: &Grpc, request: v1::SubmitValidityProofRequest) ->
     let ctx = grpc.batches.context();
     let selector: Selector = convert::selector(request.batch.clone())?;
     let received = ReceivedProof::try_from(request)?;
-    let batch = grpc.find_batch(selector).await?.batch;
+    let batch = grpc.find_batch(selector).await?;
     let digest = Batches::proved_digest(&batch, selector)?;
     let order = &batch.submission.submission;
     let view = ctx.registry().map_err(|stale| Reason::L1Stale.status(stale.to_string()))?;

@@ -37,7 +37,7 @@ const EVENTS_AT_ONCE: usize = 64;
 const PAUSE: Duration = Duration::from_millis(500);
 /// An epoch counts as over so long after its end, for members whose clocks lag.
 const EPOCH_SLACK_SECONDS: u64 = 2;
-/// Ticks are rarer by this factor once the certificate is there.
+/// Ticks are rarer by this factor once the certificate is there, but for batches that may rest.
 const SLOW_TICKS: u32 = 10;
 
 pub(super) struct Actor {
@@ -138,13 +138,20 @@ impl Actor {
         // Counted from the last look, not from the last event: members that refuse again and again must not keep an epoch's end or
         // the batch's own from being seen.
         let mut looked_at = Instant::now();
+        let mut rests = false;
         while !self.batch.finished && !self.taken_over && !self.is_for_another() {
             if self.may_rest() {
-                if !self.save_what_waits().await {
+                // What was met while it was looked for is not looked at any more.
+                self.batch.apply(Event::PostingProblem(String::new()));
+                if self.save_what_waits().await {
+                    self.step(vec![Event::Resumed]).await;
+                    continue;
+                }
+                // Somebody may have come while it was saved.
+                rests = self.batch == self.saved && self.may_rest();
+                if rests {
                     break;
                 }
-                self.step(vec![Event::Resumed]).await;
-                continue;
             }
             // Of one that may rest once nobody watches it, nothing else tells.
             let is_slow = self.batch.certificate.is_some() && !self.batch.waits_for_proof_alone();
@@ -185,7 +192,7 @@ impl Actor {
         if self.taken_over || stopping.is_cancelled() {
             return End::Here;
         }
-        if !self.batch.finished && self.may_rest() && !self.is_for_another() {
+        if rests {
             return End::Rests(Rest::of(&self.batch, self.version));
         }
         if !self.batch.finished {

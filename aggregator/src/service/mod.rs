@@ -149,7 +149,7 @@ impl Batches {
                 End::Here => {}
                 End::GivenUp { version } => batches.give_up(id, version).await,
                 // What rested before that was given up already.
-                End::Rests(_) if !batches.ctx.posting.is_leading() => batches.give_up_resting().await,
+                End::Rests(_) if !batches.ctx.posting.is_leading() => batches.give_up_resting(),
                 End::Rests(_) => {}
             }
         });
@@ -170,16 +170,18 @@ impl Batches {
 
     /// Whether it is worked on here, or rests here.
     fn is_at_home(&self, id: SubmissionDigest) -> bool {
-        self.live.lock().contains_key(&id) || self.resting.contains(id)
+        self.is_live(id) || self.resting.contains(id)
     }
 
-    /// Another process changed a batch of this one.
-    async fn tell_changed(&self, id: SubmissionDigest) -> Result<(), StoreError> {
+    fn is_live(&self, id: SubmissionDigest) -> bool {
+        self.live.lock().contains_key(&id)
+    }
+
+    /// Has the batch read again, if somebody works on it here.
+    fn reload(&self, id: SubmissionDigest) {
         if let Some(live) = self.live.lock().get(&id) {
             live.changed();
-            return Ok(());
         }
-        self.wake(id).await
     }
 
     /// Batches of others that are watched here, with the versions last shown. Those that nobody watches are forgotten.

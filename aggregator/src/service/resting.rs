@@ -1,18 +1,22 @@
 //! Batches that wait for a proof and for nothing else. They take no task and hardly any memory: a rollup may have certified thousands of them
 //! before it proves the first. What concerns one of them wakes it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use dac_types::Address;
+use futures::StreamExt as _;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::Batches;
-use crate::batch::{Batch, SubmissionDigest};
+use super::{Batches, metrics};
+use crate::batch::{Batch, Phase, SubmissionDigest};
 use crate::post::Seen;
-use crate::store::StoreError;
+use crate::store::{StoreError, Versioned};
+
+/// Batches left to another process at the same time.
+const GIVEN_UP_AT_ONCE: usize = 16;
 
 /// What is to be known of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +73,8 @@ impl Resting {
         all
     }
 
-    fn contracts(&self) -> Vec<Address> {
-        let mut contracts: Vec<Address> = self.0.lock().values().map(|rest| rest.settlement).collect();
-        contracts.sort_unstable();
-        contracts.dedup();
-        contracts
+    fn contracts(&self) -> HashSet<Address> {
+        self.0.lock().values().map(|rest| rest.settlement).collect()
     }
 
     /// Those whose time is over, and those under whose number the rollup has settled a batch.
@@ -85,32 +86,60 @@ impl Resting {
 
     #[allow(clippy::cast_precision_loss, reason = "a gauge")]
     fn report(&self) {
-        metrics::gauge!("dac_aggregator_batches_resting").set(self.count() as f64);
+        ::metrics::gauge!("dac_aggregator_batches_resting").set(self.count() as f64);
     }
 }
 
 impl Batches {
-    /// Goes on with a batch that rests, if it does. Where the store fails, it rests on.
+    /// Goes on with a batch that rests, if it does. It rests until it was read: a caller that goes away, or a store that fails, leaves it
+    /// where it was.
     pub(super) async fn wake(&self, id: SubmissionDigest) -> Result<(), StoreError> {
-        let Some(rest) = self.resting.remove(id) else { return Ok(()) };
-        match self.ctx.store.batch(id).await {
-            Ok(Some(stored)) if !stored.batch.finished => {
-                self.resume(stored);
-                Ok(())
+        if !self.resting.contains(id) {
+            return Ok(());
+        }
+        let stored = self.ctx.store.batch(id).await?;
+        // A process that slept beyond its lease may have lost the batch.
+        let is_ours = self.ctx.store.owns(id).await?;
+        if self.resting.remove(id).is_some()
+            && let Some(stored) = stored.filter(|_| is_ours)
+        {
+            self.go_on(stored, true);
+        }
+        Ok(())
+    }
+
+    /// Another process changed a batch of this one: who works on it reads it again, and where nobody does, that begins. Where the store
+    /// fails the batch does not rest any more, so that the next full look finds it.
+    pub(super) async fn tell_changed(&self, id: SubmissionDigest) -> Result<(), StoreError> {
+        if !self.is_live(id) {
+            let rested = self.resting.remove(id).is_some();
+            if let Some(stored) = self.ctx.store.batch(id).await? {
+                self.go_on(stored, rested);
             }
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.resting.insert(id, rest);
-                Err(error)
-            }
+        }
+        // Whoever began meanwhile may have read it before it was changed.
+        self.reload(id);
+        Ok(())
+    }
+
+    fn go_on(&self, stored: Versioned, rested: bool) {
+        // What changed while it rested was counted by nobody.
+        if rested && stored.batch.phase != Phase::Certified {
+            metrics::phase_changed(&Phase::Certified, &stored.batch.phase);
+        }
+        if !stored.batch.finished {
+            self.resume(stored);
         }
     }
 
-    /// Leaves all that rest to the process that posts.
-    pub(super) async fn give_up_resting(&self) {
-        for (id, rest) in self.resting.drain() {
-            self.give_up(id, rest.version).await;
-        }
+    /// Leaves all that rest to the process that posts, in the background.
+    pub(super) fn give_up_resting(&self) {
+        let batches = self.clone();
+        self.ctx.tasks.spawn(async move {
+            let all = futures::stream::iter(batches.resting.drain());
+            let leave = |(id, rest): (SubmissionDigest, Rest)| batches.give_up(id, rest.version);
+            all.for_each_concurrent(GIVEN_UP_AT_ONCE, leave).await;
+        });
     }
 
     /// Wakes what is due, again and again.
@@ -124,9 +153,14 @@ impl Batches {
             }
             let settled = |contract| contracts.get(&contract).map_or(0, |seen| seen.borrow().count);
             for id in self.resting.due(self.ctx.now(), settled) {
-                if let Err(error) = self.wake(id).await {
-                    warn!(batch = %id, %error, "going on with a batch; trying again");
-                    break;
+                match self.wake(id).await {
+                    Ok(()) => {}
+                    // One unreadable batch does not keep the others waiting. The next full look says what it is.
+                    Err(StoreError::Corrupt { .. }) => drop(self.resting.remove(id)),
+                    Err(error) => {
+                        warn!(batch = %id, %error, "going on with a batch; trying again");
+                        break;
+                    }
                 }
             }
             tokio::time::sleep(self.ctx.settings.tick).await;
@@ -164,7 +198,7 @@ mod tests {
         assert_eq!(due(101, 0), [id(1)]);
         assert_eq!(due(0, 1), [id(1)]);
         assert_eq!(due(0, 2), [id(1), id(2)]);
-        assert_eq!(resting.contracts(), [CONTRACT]);
+        assert_eq!(resting.contracts(), HashSet::from([CONTRACT]));
         assert!(resting.contains(id(1)));
         assert_eq!(resting.drain().len(), 2);
         assert_eq!((due(1000, 9), resting.remove(id(1))), (vec![], None));

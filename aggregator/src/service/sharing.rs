@@ -83,7 +83,7 @@ impl Sharing {
     pub(super) async fn look(&mut self) -> Result<(), AggregatorError> {
         if self.lead.as_ref().is_some_and(|leading| leading.lead.is_lost()) {
             self.resign();
-            self.batches.give_up_resting().await;
+            self.batches.give_up_resting();
         }
         if self.lead.is_none()
             && let Some(lead) = self.ctx().store.lead().await?
@@ -95,7 +95,10 @@ impl Sharing {
         let claim = Claim { posting: self.lead.is_some(), all };
         let Claimed { work, touched } = self.ctx().store.claim(claim).await?;
         for id in touched {
-            self.batches.tell_changed(id).await?;
+            if let Err(error) = self.batches.tell_changed(id).await {
+                warn!(batch = %id, %error, "reading a batch that was changed; the next look is for all of them");
+                self.looks = 0;
+            }
         }
         for id in work {
             self.take(id).await?;

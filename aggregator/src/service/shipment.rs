@@ -151,13 +151,15 @@ impl Shipment {
         // never do, must not keep the memory of fresh batches.
         let (turn, loaded) = match urgency {
             Urgency::Fresh => {
-                link.connect().await?;
-                let loaded = Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?;
-                let turn = tokio::select! {
-                    turn = members.turn(&link, urgency) => turn,
-                    () = self.is_certified() => return Err(Obstacle::Overtaken),
+                let ready = async {
+                    link.connect().await?;
+                    let loaded = Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?;
+                    Ok::<_, Obstacle>((members.turn(&link, urgency).await, loaded))
                 };
-                (turn, loaded)
+                tokio::select! {
+                    ready = ready => ready?,
+                    () = self.is_certified() => return Err(Obstacle::Overtaken),
+                }
             }
             Urgency::Straggler | Urgency::Certificate => {
                 let turn = members.turn(&link, urgency).await;

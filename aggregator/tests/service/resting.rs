@@ -49,6 +49,7 @@ async fn a_proof_wakes_a_batch() {
     let batch = running.get(submission).await;
     assert_eq!(batch.state(), BatchState::Certified);
     assert!(batch.members.iter().all(|member| member.attested_at_ms > 0), "what members said is stored");
+    assert_eq!(running.aggregator.batches().resting(), 1, "who asks does not wake it");
     running.prove(submission, good_proof(1)).await.unwrap();
     running.until_state(submission, BatchState::Settled).await;
     assert_eq!(running.aggregator.batches().resting(), 0);

@@ -317,7 +317,7 @@ impl CommitteeKeys {
         Ok(CheckedCertificate { certificate: certificate.clone(), digest, signature })
     }
 
-    /// The same of several, for little more than half of what each of them costs alone; where some are bad, each is looked at alone.
+    /// The same of several, for two fifths of what each of them costs alone; where some are bad, each is looked at alone.
     pub fn verify_certificates(
         &self,
         certificates: &[Certificate],

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, AssertSqlSafe};
@@ -36,9 +36,9 @@ const READER: &[(&str, &str, &str)] = &[
 ];
 
 /// The result code.
-const SQLITE_BUSY: &str = "5";
-/// Together as long as `busy_timeout`.
-const BUSY_ATTEMPTS: u32 = 400;
+const SQLITE_BUSY: u32 = 5;
+/// As `busy_timeout`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Creates the file where it does not exist, readable for its owner alone, and names it in the driver's language.
@@ -124,18 +124,22 @@ async fn configure(
 /// A file that several processes open for the first time becomes one with a write-ahead log under a lock that SQLite does not wait for,
 /// whatever its `busy_timeout`: that is done here.
 async fn set(connection: &mut AnyConnection, pragma: &str, wanted: &str) -> Result<(), DatabaseError> {
-    for attempt in 1.. {
+    let began = Instant::now();
+    loop {
         let set = sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {pragma} = {wanted}")));
         match set.execute(&mut *connection).await {
-            Err(error) if is_busy(&error) && attempt < BUSY_ATTEMPTS => tokio::time::sleep(BUSY_PAUSE).await,
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY_TIMEOUT => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
             done => return Ok(done.map(drop)?),
         }
     }
-    Ok(())
 }
 
+/// The code is an extended one: what it extends is in its last byte.
 fn is_busy(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_BUSY)
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 fn text_or_number(row: &sqlx::any::AnyRow) -> Result<String, sqlx::Error> {
