@@ -158,6 +158,8 @@ impl CertificateChecker {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
     use crate::testing::{EPOCH, World};
 
@@ -192,7 +194,7 @@ mod tests {
         let aggregate = world.certify(&batch);
         for _ in 0..3 {
             let asked = checker.check(&committee, &batch.header, &aggregate);
-            assert!(tokio::time::timeout(std::time::Duration::ZERO, asked).await.is_err());
+            assert!(asked.now_or_never().is_none(), "it is asked once, and dropped");
         }
         let checked = checker.check(&committee, &batch.header, &aggregate).await;
         assert_eq!(checked.unwrap().digest(), batch.digest);
