@@ -93,14 +93,12 @@ impl Encoders {
             Urgency::Fresh => (&self.fresh, self.fresh_kib),
             Urgency::Straggler | Urgency::Certificate => (&self.stragglers, self.straggler_kib),
         };
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, all);
-        Arc::clone(semaphore).acquire_many_owned(kib).await.expect("never closed")
+        Arc::clone(semaphore).acquire_many_owned(permits(bytes, all)).await.expect("never closed")
     }
 
     /// The same for a straggler, if there is room now.
     fn try_memory(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.straggler_kib);
-        Arc::clone(&self.stragglers).try_acquire_many_owned(kib).ok()
+        Arc::clone(&self.stragglers).try_acquire_many_owned(permits(bytes, self.straggler_kib)).ok()
     }
 
     async fn work<T: Send + 'static>(
@@ -146,6 +144,11 @@ impl Encoders {
             (Loaded { payload, encoded: Some(encoded), _memory: memory }, Some(commitment))
         })
     }
+}
+
+/// One for each KiB. What is larger than all of them takes all.
+fn permits(bytes: u64, all_kib: u32) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, all_kib)
 }
 
 /// Bytes of a payload of this length with its parity.
