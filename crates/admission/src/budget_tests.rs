@@ -1,0 +1,286 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const QUEUE: QueueLimits = QueueLimits { total: 64, per_party: 32 };
+
+fn budget(capacity: u64) -> Budget<u8> {
+    Budget::new(capacity, QUEUE)
+}
+
+fn met(budget: &mut Budget<u8>) -> Vec<Ticket> {
+    std::iter::from_fn(|| budget.meet_next().map(|(ticket, _)| ticket)).collect()
+}
+
+#[test]
+fn no_party_holds_more_than_its_share() {
+    let mut budget = budget(100);
+    let first = budget.take(Claim::new(20, 1, 25)).unwrap();
+    let refused = budget.take(Claim::new(6, 1, 25)).unwrap_err();
+    assert_eq!(refused, Refused { limit: Limit::Share(1), held: 20, most: 25 });
+    budget.take(Claim::new(25, 2, 25)).unwrap();
+    budget.give_back(&first);
+    budget.take(Claim::new(25, 1, 25)).unwrap();
+    assert_eq!((budget.used(), budget.held_by(&1), budget.parties()), (50, 25, 2));
+}
+
+#[test]
+fn every_party_of_a_claim_counts() {
+    // Addresses of one network, each within its own share, meet the share of the network.
+    let mut budget = budget(100);
+    for address in 0..4 {
+        budget.take(Claim::new(5, address, 5).and(200, 20)).unwrap();
+    }
+    let refused = budget.take(Claim::new(5, 4, 5).and(200, 20)).unwrap_err();
+    assert_eq!(refused.limit, Limit::Share(200));
+    budget.take(Claim::new(5, 4, 5).and(201, 20)).unwrap();
+}
+
+#[test]
+fn what_is_larger_than_its_share_goes_alone_in_it() {
+    let mut budget = budget(100);
+    let small = budget.take(Claim::new(1, 1, 75)).unwrap();
+    assert_eq!(budget.take(Claim::new(1000, 1, 75)).unwrap_err().limit, Limit::Share(1));
+    budget.give_back(&small);
+    let large = budget.take(Claim::new(1000, 1, 75)).unwrap();
+    assert_eq!((large.amount(), budget.used()), (75, 75));
+    // The others have what is left.
+    budget.take(Claim::new(25, 2, 75)).unwrap();
+    assert_eq!(budget.take(Claim::new(1, 2, 75)).unwrap_err().limit, Limit::Capacity);
+    budget.give_back(&large);
+    assert_eq!(budget.used(), 25);
+}
+
+#[test]
+fn what_was_taken_on_before_is_held_whatever_there_is() {
+    let mut budget = budget(10);
+    let (first, second) =
+        (budget.take_anyway(Claim::new(8, 1, 10)), budget.take_anyway(Claim::new(8, 1, 10)));
+    assert_eq!(budget.used(), 16);
+    assert_eq!(budget.take(Claim::new(1, 2, 10)).unwrap_err().limit, Limit::Capacity);
+    budget.give_back(&first);
+    budget.give_back(&second);
+    assert_eq!((budget.used(), budget.parties()), (0, 0));
+}
+
+#[test]
+fn small_claims_pass_a_large_one_until_as_much_as_all_has_passed() {
+    let mut budget = budget(10);
+    let mut held = budget.take(Claim::new(2, 1, 10)).unwrap();
+    let large = budget.wait(Claim::new(9, 2, 9)).unwrap();
+    assert_eq!(met(&mut budget), []);
+    let mut passed = 0;
+    while let Ok(small) = budget.take(Claim::new(2, 3, 10)) {
+        passed += small.amount();
+        // There is always something held, so that the large one never fits by chance.
+        budget.give_back(&std::mem::replace(&mut held, small));
+        assert_eq!(met(&mut budget), []);
+    }
+    assert_eq!(passed, 10);
+    budget.give_back(&held);
+    assert_eq!(met(&mut budget), [large]);
+}
+
+#[test]
+fn a_claim_that_waits_for_its_own_party_keeps_nothing_from_others() {
+    let mut budget = budget(10);
+    let _held = budget.take(Claim::new(4, 1, 5)).unwrap();
+    let own = budget.wait(Claim::new(4, 1, 5)).unwrap();
+    for _ in 0..100 {
+        let other = budget.take(Claim::new(6, 2, 6)).unwrap();
+        assert_eq!(met(&mut budget), []);
+        budget.give_back(&other);
+    }
+    assert!(budget.cancel(own));
+    assert!(!budget.cancel(own));
+}
+
+#[test]
+fn the_party_that_holds_least_comes_first() {
+    let mut budget = budget(10);
+    let _first = budget.take(Claim::new(2, 1, 10)).unwrap();
+    let second = budget.take(Claim::new(8, 9, 10)).unwrap();
+    let holder = budget.wait(Claim::new(1, 1, 10)).unwrap();
+    let (newcomer, its_next) =
+        (budget.wait(Claim::new(1, 2, 10)).unwrap(), budget.wait(Claim::new(1, 2, 10)).unwrap());
+    budget.give_back(&second);
+    assert_eq!(met(&mut budget), [newcomer, its_next, holder]);
+}
+
+#[test]
+fn a_queue_is_bounded_in_all_and_by_party() {
+    let mut budget = Budget::new(1, QueueLimits { total: 3, per_party: 2 });
+    let _all = budget.take(Claim::new(1, 0, 1)).unwrap();
+    let first = budget.wait(Claim::new(1, 1, 1)).unwrap();
+    budget.wait(Claim::new(1, 1, 1)).unwrap();
+    let refused = budget.wait(Claim::new(1, 1, 1)).unwrap_err();
+    assert_eq!(refused, Refused { limit: Limit::Queue, held: 2, most: 2 });
+    budget.wait(Claim::new(1, 2, 1)).unwrap();
+    assert_eq!(budget.wait(Claim::new(1, 3, 1)).unwrap_err().most, 3);
+    budget.cancel(first);
+    budget.wait(Claim::new(1, 3, 1)).unwrap();
+}
+
+#[test]
+fn a_claim_grows_by_what_has_come() {
+    let mut budget = budget(10);
+    let mut upload = budget.take(Claim::new(1, 1, 6)).unwrap();
+    budget.resize(&mut upload, 6).unwrap();
+    let refused = budget.resize(&mut upload, 7).unwrap_err();
+    assert_eq!((upload.amount(), refused.limit), (6, Limit::Share(1)));
+    let other = budget.take(Claim::new(4, 2, 6)).unwrap();
+    budget.resize(&mut upload, 3).unwrap();
+    assert_eq!((budget.used(), budget.held_by(&1)), (7, 3));
+    budget.give_back(&other);
+    budget.give_back(&upload);
+    assert_eq!(budget.used(), 0);
+}
+
+/// What an adversary may do in one step.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Take { party: u8, amount: u64 },
+    Wait { party: u8, amount: u64 },
+    Cancel { nth: usize },
+    GiveBack { nth: usize },
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        (1_u8..5, 0_u64..40).prop_map(|(party, amount)| Move::Take { party, amount }),
+        (1_u8..5, 0_u64..40).prop_map(|(party, amount)| Move::Wait { party, amount }),
+        (0_usize..8).prop_map(|nth| Move::Cancel { nth }),
+        (0_usize..8).prop_map(|nth| Move::GiveBack { nth }),
+    ];
+    proptest::collection::vec(one, 1..400)
+}
+
+const CAPACITY: u64 = 32;
+const MOST: u64 = 24;
+/// Steps after which what the adversary holds is taken from it: the bound on a piece of work.
+const HELD_FOR: usize = 8;
+
+/// Plays an adversary's moves. What it holds is given back after a while at the latest, as deadlines have it.
+struct Game {
+    budget: Budget<u8>,
+    held: Vec<(usize, Claim<u8>)>,
+    waiting: Vec<Ticket>,
+    step: usize,
+}
+
+impl Game {
+    fn new() -> Self {
+        let (held, waiting) = (Vec::new(), Vec::new());
+        Self { budget: budget(CAPACITY), held, waiting, step: 0 }
+    }
+
+    /// One move and what follows from it. Says whether the ticket was met.
+    fn play(&mut self, next: Move, honest: Option<Ticket>) -> bool {
+        self.step += 1;
+        match next {
+            Move::Take { party, amount } => {
+                let taken = self.budget.take(Claim::new(amount, party, MOST));
+                self.held.extend(taken.ok().map(|claim| (self.step, claim)));
+            }
+            Move::Wait { party, amount } => {
+                self.waiting.extend(self.budget.wait(Claim::new(amount, party, MOST)));
+            }
+            Move::Cancel { nth } => {
+                if nth < self.waiting.len() {
+                    self.budget.cancel(self.waiting.swap_remove(nth));
+                }
+            }
+            Move::GiveBack { nth } => {
+                if nth < self.held.len() {
+                    let (_, claim) = self.held.swap_remove(nth);
+                    self.budget.give_back(&claim);
+                }
+            }
+        }
+        let over = self.step.saturating_sub(HELD_FOR);
+        let (ended, held) = self.held.drain(..).partition(|(since, _)| *since <= over);
+        self.held = held;
+        for (_, claim) in &ended as &Vec<(usize, Claim<u8>)> {
+            self.budget.give_back(claim);
+        }
+        let mut is_met = false;
+        while let Some((ticket, claim)) = self.budget.meet_next() {
+            if Some(ticket) == honest {
+                is_met = true;
+                self.budget.give_back(&claim);
+            } else {
+                self.waiting.retain(|waiting| *waiting != ticket);
+                self.held.push((self.step, claim));
+            }
+        }
+        is_met
+    }
+}
+
+proptest! {
+    #[test]
+    fn books_are_right_after_any_moves(moves in moves()) {
+        let mut game = Game::new();
+        for next in moves {
+            game.play(next, None);
+            let held: u64 = game.held.iter().map(|(_, claim)| claim.amount()).sum();
+            prop_assert_eq!(game.budget.used(), held);
+            prop_assert!(held <= CAPACITY);
+            prop_assert_eq!(game.budget.waiting(), game.waiting.len());
+            for party in 1..5 {
+                prop_assert!(game.budget.held_by(&party) <= MOST);
+            }
+        }
+        for (_, claim) in std::mem::take(&mut game.held) {
+            game.budget.give_back(&claim);
+        }
+        prop_assert_eq!((game.budget.used(), game.budget.parties()), (0, 0));
+    }
+
+    /// What is held ends after HELD_FOR steps. Before an honest claim is due, at most as much as the capacity passes it;
+    /// from then on nothing does, and what is held ends.
+    #[test]
+    fn no_party_starves_whatever_the_others_do(before in moves(), amount in 1_u64..=MOST, after in moves()) {
+        let mut game = Game::new();
+        for next in before {
+            game.play(next, None);
+        }
+        let Ok(honest) = game.budget.wait(Claim::new(amount, 0, MOST)) else {
+            // As many wait as may. A queue with a share a party is what keeps a place.
+            return Ok(());
+        };
+        // An adversary that plays for ever: its moves are repeated.
+        let mut waited = 0;
+        for next in after.iter().cycle() {
+            if game.play(*next, Some(honest)) {
+                break;
+            }
+            waited += 1;
+            // Claims that came before it and are due go first, each at most as often as there are places to wait.
+            let bound = (usize::try_from(CAPACITY).unwrap() + QUEUE.total + 1) * (HELD_FOR + 1);
+            prop_assert!(waited <= bound, "waited for {waited} steps");
+        }
+    }
+
+    #[test]
+    fn a_party_within_its_share_is_served_at_once_while_there_is_room(moves in moves(), amount in 1_u64..=8) {
+        // Three adversaries of a quarter each leave a quarter, whatever they do.
+        let mut budget: Budget<u8> = budget(CAPACITY);
+        let mut held: Vec<Claim<u8>> = Vec::new();
+        for next in moves {
+            match next {
+                Move::Take { party, amount } | Move::Wait { party, amount } => {
+                    held.extend(budget.take(Claim::new(amount, party % 3 + 1, CAPACITY / 4)));
+                }
+                Move::Cancel { nth } | Move::GiveBack { nth } => {
+                    if nth < held.len() {
+                        budget.give_back(&held.swap_remove(nth));
+                    }
+                }
+            }
+            let honest = budget.take(Claim::new(amount, 0, CAPACITY / 4));
+            prop_assert!(honest.is_ok());
+            budget.give_back(&honest.unwrap());
+        }
+    }
+}

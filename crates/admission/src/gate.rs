@@ -1,0 +1,247 @@
+//! A budget for async tasks: permits that give back when they are dropped, and futures that may be dropped.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::budget::{Budget, Claim, Party, QueueLimits, Refused, Ticket};
+
+#[derive(Debug)]
+struct State<P> {
+    budget: Budget<P>,
+    /// How the claims that wait are told that they are met.
+    replies: HashMap<Ticket, oneshot::Sender<Claim<P>>>,
+}
+
+impl<P: Party> State<P> {
+    /// Tells all claims that are met now. One that nobody waits for any more gives back at once.
+    fn settle(&mut self) {
+        while let Some((ticket, claim)) = self.budget.meet_next() {
+            let told = self.replies.remove(&ticket).map_or(Err(claim.clone()), |reply| reply.send(claim));
+            if let Err(claim) = told {
+                self.budget.give_back(&claim);
+            }
+        }
+    }
+}
+
+/// A shared budget. Clones are the same one.
+pub struct Admission<P: Party>(Arc<Mutex<State<P>>>);
+
+impl<P: Party> Clone for Admission<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P: Party> fmt::Debug for Admission<P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.lock();
+        formatter
+            .debug_struct("Admission")
+            .field("used", &state.budget.used())
+            .field("capacity", &state.budget.capacity())
+            .field("waiting", &state.budget.waiting())
+            .finish()
+    }
+}
+
+impl<P: Party> Admission<P> {
+    /// A budget of which nothing is given out.
+    pub fn new(capacity: u64, queue: QueueLimits) -> Self {
+        let budget = Budget::new(capacity, queue);
+        Self(Arc::new(Mutex::new(State { budget, replies: HashMap::new() })))
+    }
+
+    /// A budget for which nobody waits: claims are met at once or refused.
+    pub fn without_queue(capacity: u64) -> Self {
+        Self::new(capacity, QueueLimits { total: 0, per_party: 0 })
+    }
+
+    /// Meets a claim now or refuses it.
+    ///
+    /// # Errors
+    /// Says which bound the claim met.
+    pub fn try_admit(&self, claim: Claim<P>) -> Result<Permit<P>, Refused<P>> {
+        let claim = self.0.lock().budget.take(claim)?;
+        Ok(self.permit(claim))
+    }
+
+    /// Meets a claim whether there is room or not: of work that was taken on before a restart.
+    pub fn admit_anyway(&self, claim: Claim<P>) -> Permit<P> {
+        let claim = self.0.lock().budget.take_anyway(claim);
+        self.permit(claim)
+    }
+
+    /// Waits until a claim is met. A future that is dropped waits no more.
+    ///
+    /// # Errors
+    /// Where too many wait already.
+    pub async fn admit(&self, claim: Claim<P>) -> Result<Permit<P>, Refused<P>> {
+        let mut waiting = {
+            let mut state = self.0.lock();
+            let ticket = state.budget.wait(claim)?;
+            let (reply, met) = oneshot::channel();
+            state.replies.insert(ticket, reply);
+            state.settle();
+            Waits { admission: self.clone(), ticket, met }
+        };
+        match (&mut waiting.met).await {
+            Ok(claim) => Ok(self.permit(claim)),
+            // The sender lives in the state, which this future keeps alive, until it has sent.
+            Err(_) => unreachable!("a claim that waits is told when it is met"),
+        }
+    }
+
+    /// The whole of it.
+    pub fn capacity(&self) -> u64 {
+        self.0.lock().budget.capacity()
+    }
+
+    /// How much is given out.
+    pub fn used(&self) -> u64 {
+        self.0.lock().budget.used()
+    }
+
+    /// How much a party holds.
+    pub fn held_by(&self, party: &P) -> u64 {
+        self.0.lock().budget.held_by(party)
+    }
+
+    /// How many claims wait.
+    pub fn waiting(&self) -> usize {
+        self.0.lock().budget.waiting()
+    }
+
+    fn permit(&self, claim: Claim<P>) -> Permit<P> {
+        Permit { admission: self.clone(), claim }
+    }
+
+    fn give_back(&self, claim: &Claim<P>) {
+        let mut state = self.0.lock();
+        state.budget.give_back(claim);
+        state.settle();
+    }
+}
+
+/// Leaves the queue when it is dropped, with what it got in the meantime.
+struct Waits<P: Party> {
+    admission: Admission<P>,
+    ticket: Ticket,
+    met: oneshot::Receiver<Claim<P>>,
+}
+
+impl<P: Party> Drop for Waits<P> {
+    fn drop(&mut self) {
+        let mut state = self.admission.0.lock();
+        state.replies.remove(&self.ticket);
+        if state.budget.cancel(self.ticket) {
+            // What it kept others from may be met now.
+            state.settle();
+        } else if let Ok(claim) = self.met.try_recv() {
+            state.budget.give_back(&claim);
+            state.settle();
+        }
+    }
+}
+
+/// What a claim got, until it is dropped.
+#[must_use = "a permit that is dropped gives back at once"]
+pub struct Permit<P: Party> {
+    admission: Admission<P>,
+    claim: Claim<P>,
+}
+
+impl<P: Party> Permit<P> {
+    /// How much it holds.
+    pub const fn amount(&self) -> u64 {
+        self.claim.amount()
+    }
+
+    /// Holds less, or more if there is room: of an upload that is counted by the bytes that have come.
+    ///
+    /// # Errors
+    /// Says which bound was met; it holds then what it held before.
+    pub fn resize(&mut self, amount: u64) -> Result<(), Refused<P>> {
+        let mut state = self.admission.0.lock();
+        state.budget.resize(&mut self.claim, amount)?;
+        state.settle();
+        Ok(())
+    }
+}
+
+impl<P: Party> fmt::Debug for Permit<P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Permit").field(&self.claim).finish()
+    }
+}
+
+impl<P: Party> Drop for Permit<P> {
+    fn drop(&mut self) {
+        self.admission.give_back(&self.claim);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const QUEUE: QueueLimits = QueueLimits { total: 8, per_party: 4 };
+
+    fn claim(amount: u64, party: char) -> Claim<char> {
+        Claim::new(amount, party, 6)
+    }
+
+    #[tokio::test]
+    async fn a_permit_gives_back_to_the_claim_that_waits() {
+        let admission = Admission::new(10, QUEUE);
+        let first = admission.try_admit(claim(6, 'a')).unwrap();
+        let mut second = Box::pin(admission.admit(claim(5, 'b')));
+        assert!((&mut second).now_or_never().is_none());
+        drop(first);
+        let second = tokio::time::timeout(Duration::from_secs(5), second).await.unwrap().unwrap();
+        assert_eq!((second.amount(), admission.used(), admission.held_by(&'b')), (5, 5, 5));
+        drop(second);
+        assert_eq!((admission.used(), admission.waiting()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_future_that_is_dropped_leaves_nothing_behind() {
+        let admission = Admission::new(10, QUEUE);
+        let all = admission.try_admit(Claim::new(10, 'a', 10)).unwrap();
+        let mut dropped_in_the_queue = Box::pin(admission.admit(claim(5, 'b')));
+        assert!((&mut dropped_in_the_queue).now_or_never().is_none());
+        drop(dropped_in_the_queue);
+        assert_eq!(admission.waiting(), 0);
+
+        let mut dropped_when_met = Box::pin(admission.admit(claim(5, 'b')));
+        assert!((&mut dropped_when_met).now_or_never().is_none());
+        drop(all);
+        assert_eq!(admission.used(), 5, "it is met although nobody polled it");
+        drop(dropped_when_met);
+        assert_eq!((admission.used(), admission.0.lock().replies.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_permit_grows_and_shrinks_within_its_share() {
+        let admission = Admission::new(10, QUEUE);
+        let mut upload = admission.try_admit(claim(1, 'a')).unwrap();
+        upload.resize(6).unwrap();
+        assert!(upload.resize(7).is_err(), "beyond the share");
+        let other = admission.try_admit(claim(4, 'b')).unwrap();
+        let waiting = admission.admit(claim(2, 'c'));
+        tokio::pin!(waiting);
+        assert!((&mut waiting).now_or_never().is_none());
+        upload.resize(2).unwrap();
+        assert!(waiting.now_or_never().unwrap().is_ok());
+        drop((upload, other));
+        assert_eq!(admission.used(), 0);
+    }
+}
