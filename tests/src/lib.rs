@@ -1,5 +1,6 @@
 //! The harness under the whole-system tests and the demo: real processes, waited for, and stopped whatever happens.
 
+pub mod attacker;
 pub mod command;
 pub mod configuration;
 pub mod database;

@@ -1,0 +1,1 @@
+//! Attacks on the aggregator by rollups and by strangers.

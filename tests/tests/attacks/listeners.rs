@@ -1,0 +1,1 @@
+//! Attacks on listeners, by clients that are nobody.

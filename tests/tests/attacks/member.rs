@@ -1,0 +1,1 @@
+//! Attacks on a member by rollups and by strangers.
