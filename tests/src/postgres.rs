@@ -75,8 +75,77 @@ impl Cluster {
 
     /// How programs reach it.
     pub fn url(&self) -> Url {
-        let url = format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display());
-        url.parse().expect("a path without special characters")
+        url_at(self.folder.path())
+    }
+
+    /// A second server that has all that this one has and follows it. From now on commits here wait for it.
+    pub async fn standby(&self) -> Result<Self> {
+        let folder = TempDir::with_prefix_in("dac-cluster-", "/tmp").context("a folder in /tmp")?;
+        if let Some(owner) = self.owner {
+            chown(folder.path(), Some(owner.user), Some(owner.group)).context("the standby's folder")?;
+        }
+        let data = folder.path().join("data");
+        let mut copy = self.command("pg_basebackup");
+        copy.arg("-D").arg(&data).arg("-h").arg(self.folder.path());
+        copy.args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync"]);
+        let output = tokio::task::spawn_blocking(move || copy.output()).await.context("pg_basebackup")??;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure::new(format!("pg_basebackup: {said}")));
+        }
+        let (programs, owner) = (self.programs.clone(), self.owner);
+        let mut standby = Self { programs, folder, data, owner, server: None, file_bytes_max: None };
+        standby.launch().await?;
+        self.run("ALTER SYSTEM SET synchronous_standby_names = '*'").await?;
+        self.run("SELECT pg_reload_conf()").await?;
+        let follows = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        wait::until("the standby to follow synchronously", START_LIMIT, async || {
+            let mut connection = sqlx::AnyConnection::connect(self.url().as_str()).await.ok()?;
+            let count: i64 = sqlx::query_scalar(follows).fetch_one(&mut connection).await.ok()?;
+            (count > 0).then_some(())
+        })
+        .await?;
+        Ok(standby)
+    }
+
+    /// Stops it as an operator does who fails over: what was committed has reached the standby.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("a running server")?;
+        server.signal(Signal::INT)?;
+        wait::until("PostgreSQL to stop", START_LIMIT, async || server.exited()).await?;
+        Ok(())
+    }
+
+    /// Makes a standby the primary, and waits until it takes writes.
+    pub async fn promote(&self) -> Result<()> {
+        self.run("SELECT pg_promote(true, 60)").await
+    }
+
+    /// A former primary, which was stopped, comes back as a standby of the one that was promoted.
+    pub async fn follow(&mut self, primary: &Self) -> Result<()> {
+        let settings =
+            format!("primary_conninfo = 'host={} user=postgres'\n", primary.folder.path().display());
+        let configuration = self.data.join("postgresql.auto.conf");
+        let before = fs::read_to_string(&configuration).context("the settings")?;
+        let kept: String = before
+            .lines()
+            .filter(|line| !line.starts_with("synchronous_standby_names"))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        fs::write(&configuration, kept + &settings).context("the settings")?;
+        let signal = self.data.join("standby.signal");
+        fs::write(&signal, "").context("the standby's mark")?;
+        if let Some(owner) = self.owner {
+            chown(&signal, Some(owner.user), Some(owner.group)).context("the standby's mark")?;
+        }
+        self.launch().await
+    }
+
+    async fn run(&self, statement: &'static str) -> Result<()> {
+        let mut connection = sqlx::AnyConnection::connect(self.url().as_str()).await.context(statement)?;
+        sqlx::raw_sql(statement).execute(&mut connection).await.context(statement)?;
+        connection.close().await.context(statement)?;
+        Ok(())
     }
 
     /// From the next start on its files cannot grow beyond so many bytes.
@@ -188,6 +257,43 @@ impl Cluster {
         }
         command
     }
+}
+
+/// The address of a database that fails over: it leads to one server, and later to another one.
+pub struct Address {
+    folder: TempDir,
+}
+
+impl Address {
+    /// Leads to this server.
+    pub fn of(cluster: &Cluster) -> Result<Self> {
+        let this =
+            Self { folder: TempDir::with_prefix_in("dac-address-", "/tmp").context("a folder in /tmp")? };
+        this.lead_to(cluster)?;
+        Ok(this)
+    }
+
+    /// New connections reach this server. Those that are open stay where they are.
+    pub fn lead_to(&self, cluster: &Cluster) -> Result<()> {
+        let next = self.folder.path().join("next");
+        std::os::unix::fs::symlink(cluster.folder.path(), &next).context("a link to the server's folder")?;
+        fs::rename(&next, self.path()).context("a link to the server's folder")
+    }
+
+    /// How programs reach the server that it leads to.
+    pub fn url(&self) -> Url {
+        url_at(&self.path())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("current")
+    }
+}
+
+/// How a server is reached by the socket in this folder.
+fn url_at(folder: &Path) -> Url {
+    let url = format!("postgres://postgres@localhost/postgres?host={}", folder.display());
+    url.parse().expect("a path without special characters")
 }
 
 /// Waits until it takes connections; false where it ends before that.

@@ -167,7 +167,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         Ok(versions)
     }
 
-    /// Whether it answers.
+    /// Asks the database whether it works and takes writes, for health checks.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Waits for changes under way and closes.

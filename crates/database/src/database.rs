@@ -11,6 +11,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tracing::{Instrument, log};
 
 use crate::durability::{self, Durability};
@@ -22,6 +23,13 @@ use crate::{postgres, sqlite};
 
 /// A statement that takes longer is logged.
 const SLOW_STATEMENT: Duration = Duration::from_secs(5);
+
+/// How long a pooled connection may take to say that it is alive.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
+/// A commit as recent as this shows that the database takes writes.
+const COMMIT_IS_RECENT: Duration = Duration::from_secs(5);
+/// How long a write that is made to see whether the database takes any may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a process that is about to end is waited for where it has the file.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -67,6 +75,8 @@ pub(crate) struct Inner {
     silence_timeout: Duration,
     /// Who waits to write, where writers share transactions.
     pub(crate) queue: Queue,
+    /// When something was committed last.
+    committed: Mutex<Option<Instant>>,
     /// Where it is a file.
     path: Option<PathBuf>,
     /// The file is this process's alone while this is there.
@@ -113,6 +123,7 @@ impl Database {
                 transaction_timeout: limit,
                 silence_timeout: silence,
                 queue: Queue::default(),
+                committed: Mutex::default(),
                 path: match &options.url {
                     DatabaseUrl::Sqlite(path) => Some(path.clone()),
                     DatabaseUrl::Postgres(_) => None,
@@ -217,7 +228,7 @@ impl Database {
     /// [`DatabaseError::FileInUse`] where another process has the file and does not end within a short time.
     pub async fn be_the_only_process(&self, holder: &str) -> Result<(), DatabaseError> {
         let Some(path) = &self.inner.path else { return Ok(()) };
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let file = loop {
             match sqlite::lock(path, holder) {
                 Err(DatabaseError::FileInUse { .. }) if started.elapsed() < LOCK_PATIENCE => {
@@ -240,6 +251,30 @@ impl Database {
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         let _: i64 = sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(&self.inner.readers).await?;
         Ok(())
+    }
+
+    /// Whether it takes writes, for health checks: a row is changed and committed, unless something was committed within
+    /// the last five seconds.
+    ///
+    /// # Errors
+    /// What the write met, or [`DatabaseError::NoWrite`] where it took too long.
+    pub async fn probe(&self) -> Result<(), DatabaseError> {
+        let committed = *self.inner.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        if committed.is_some_and(|committed| committed.elapsed() < COMMIT_IS_RECENT) {
+            return self.ping().await;
+        }
+        // A lease that nobody holds or asks for.
+        let write = self.append(|connection| {
+            Box::pin(async move {
+                let statement =
+                    "INSERT INTO leases (name, holder, token, expires_at_ms) VALUES ('probe', '', 1, 0)
+                     ON CONFLICT (name) DO UPDATE SET token = leases.token + 1";
+                sqlx::query(statement).execute(connection).await?;
+                Ok(())
+            })
+        });
+        let limit = PROBE_LIMIT;
+        tokio::time::timeout(limit, write).await.unwrap_or(Err(DatabaseError::NoWrite { limit }))
     }
 
     /// Waits for transactions under way and closes all connections.
@@ -314,6 +349,11 @@ impl Drop for Held {
 }
 
 impl Inner {
+    /// Something was committed just now.
+    pub(crate) fn note_commit(&self) {
+        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// A connection that is in no transaction.
     pub(crate) async fn acquire<E: From<DatabaseError>>(&self, access: Access) -> Result<Held, E> {
         let pool = if matches!(access, Access::Snapshot) { &self.readers } else { &self.writers };
@@ -361,6 +401,9 @@ impl Inner {
             Ok(value) => {
                 transaction.commit().await.map_err(DatabaseError::from)?;
                 held.give_back();
+                if !matches!(access, Access::Snapshot) {
+                    self.note_commit();
+                }
                 Ok(Some(value))
             }
             Err(error) => {
@@ -459,14 +502,21 @@ fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: A
         // Each transaction begins with a BEGIN that tells of a forgotten one.
         Backend::Sqlite => pool.max_lifetime(None).idle_timeout(None),
         Backend::Postgres => {
-            pool.before_acquire(move |connection, _| Box::pin(end_forgotten_transaction(connection)))
+            pool.before_acquire(move |connection, _| Box::pin(is_worth_keeping(connection, access)))
         }
     }
 }
 
-/// What the next user of a connection writes would vanish with a forgotten transaction. One that cannot answer is thrown away.
-async fn end_forgotten_transaction(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
-    Ok(sqlx::raw_sql("ROLLBACK").execute(connection).await.is_ok())
+/// Whether a pooled connection may be used once more: it is in no transaction, and its server is the primary. One that
+/// does not answer at once is thrown away, so that the connections to a server that has gone cost a failover seconds.
+async fn is_worth_keeping(connection: &mut AnyConnection, access: Access) -> Result<bool, sqlx::Error> {
+    let look = async {
+        match access {
+            Access::Snapshot => postgres::is_no_standby(connection).await,
+            Access::Exclusive | Access::Append => postgres::takes_writes(connection).await,
+        }
+    };
+    Ok(matches!(tokio::time::timeout(LOOK_LIMIT, look).await, Ok(Ok(true))))
 }
 
 #[cfg(test)]

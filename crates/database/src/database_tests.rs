@@ -554,6 +554,78 @@ async fn a_writer_that_falls_silent_does_not_hold_up_the_others() {
     assert_eq!(error.class(), ErrorClass::Retryable, "{error}");
 }
 
+/// As after a failover: the server that was the primary comes back as one that only reads, and its address with it. Later the
+/// address leads to a server that writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_a_server_that_was_demoted_are_left_at_once() {
+    let _counted = dac_measure::counted!(SafeDatabase, 1);
+    let server = crate::testing::TestServer::start();
+    let mut test = TestDatabase::postgres_at(server.url().clone()).await;
+    test.options_mut().acquire_timeout = Duration::from_secs(2);
+    let database = test.open(&[NUMBERS]).await;
+    let write = async |n: i64| database.transaction(move |connection| Box::pin(insert(connection, n))).await;
+    write(1).await.unwrap();
+    database.probe().await.unwrap();
+
+    server.set("default_transaction_read_only", "on").await;
+    // Connections that were open stay as they are, as they do behind an address that has not moved yet.
+    server.end_all_others().await;
+    let refused = write(2).await.unwrap_err();
+    assert_eq!(refused.class(), ErrorClass::Retryable, "{refused}");
+    *database.inner.committed.lock().unwrap() = None;
+    let refused = database.probe().await.unwrap_err();
+    assert_eq!(refused.class(), ErrorClass::Retryable, "{refused}");
+    let error = Database::open(test.options(), &[NUMBERS]).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::ReadOnly), "{error}");
+
+    server.set("default_transaction_read_only", "off").await;
+    let since = std::time::Instant::now();
+    write(2).await.unwrap();
+    database.probe().await.unwrap();
+    assert!(since.elapsed() < Duration::from_secs(10), "it took {:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_what_to_run() {
+    let test = TestDatabase::postgres().await;
+    let database = test.open(&[]).await;
+    let role = format!("r{}", std::process::id());
+    let DatabaseUrl::Postgres(url) = &test.options().url else { panic!("a server's URL") };
+    let mut url = url.clone();
+    url.set_username(&role).unwrap();
+    let query = url.query().unwrap_or_default().replace("search_path", "application_name");
+    url.set_query(Some(&format!("{query}&options[search_path]=forbidden_{role}")));
+    let make = format!(
+        "CREATE ROLE {role} LOGIN; CREATE SCHEMA forbidden_{role}; GRANT USAGE ON SCHEMA forbidden_{role} TO {role}"
+    );
+    let mut connection = database.inner.connect.connect().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut connection).await.unwrap();
+    let error = Database::open(&DatabaseOptions::new(DatabaseUrl::Postgres(url)), &[]).await.unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("permission denied") && said.contains("GRANT") && !said.contains("at line"),
+        "{said}"
+    );
+    let drop = format!("DROP SCHEMA forbidden_{role}; DROP ROLE {role}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_probe_writes_only_where_nothing_was_written_lately() {
+    let test = TestDatabase::sqlite();
+    let database = test.open(&[NUMBERS]).await;
+    let probes = async || {
+        let token = "SELECT COALESCE(max(token), 0) FROM leases WHERE name = 'probe'";
+        sqlx::query_scalar::<_, i64>(token).fetch_one(database.reads()).await.unwrap()
+    };
+    database.probe().await.unwrap();
+    database.probe().await.unwrap();
+    assert_eq!(probes().await, 1);
+    *database.inner.committed.lock().unwrap() = None;
+    database.probe().await.unwrap();
+    assert_eq!(probes().await, 2);
+}
+
 #[tokio::test]
 async fn a_database_tells_its_size_where_its_disk_is_out_of_sight() {
     let bytes = TestDatabase::postgres().await.open(&[]).await.size_on_server().await.unwrap();

@@ -19,7 +19,7 @@ pub enum ErrorClass {
 #[derive(Debug, Error)]
 pub enum DatabaseError {
     /// The driver or the server said so.
-    #[error("database: {0}")]
+    #[error("database: {}", said(.0))]
     Sql(#[from] sqlx::Error),
     /// A transaction took too long and its connection was closed. Whether a commit under way took place is not known.
     #[error("database: a transaction took more than {limit:?} and was abandoned")]
@@ -70,6 +70,18 @@ pub enum DatabaseError {
         /// Of synchronous_standby_names.
         standbys: String,
     },
+    /// The server answers, and takes no writes: after a failover it is the one that was demoted.
+    #[error(
+        "the PostgreSQL server takes no writes: it is a standby, or default_transaction_read_only is on for this role; \
+         the database's URL must name the server that is the primary"
+    )]
+    ReadOnly,
+    /// The database has answered reads, and taken no write within this time.
+    #[error("the database took no write within {limit:?}")]
+    NoWrite {
+        /// The bound.
+        limit: Duration,
+    },
     /// SQLite did not take a pragma.
     #[error("SQLite answered {got} to PRAGMA {pragma} = {wanted}")]
     Pragma {
@@ -99,8 +111,17 @@ pub enum DatabaseError {
         problem: &'static str,
     },
     /// A migration did not run.
-    #[error("migrating the database: {0}")]
+    #[error("migrating the database: {}", of_migration(.0))]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// This role may not make tables: since PostgreSQL 15 only a database's owner may in its schema `public`.
+    #[error(
+        "migrating the database: {said}: as the database's owner, run `GRANT USAGE, CREATE ON SCHEMA public TO ROLE`, or \
+         `CREATE SCHEMA NAME AUTHORIZATION ROLE` and add `?options[search_path]=NAME` to the database's URL"
+    )]
+    NoRights {
+        /// What the server said.
+        said: String,
+    },
     /// The data belongs to somebody or somewhere else.
     #[error("this database belongs to {name} {stored}, the configuration says {given}")]
     Identity {
@@ -151,9 +172,11 @@ impl DatabaseError {
         match self {
             Self::Group { class, .. } => *class,
             DatabaseError::Sql(error) => class_of(error),
-            DatabaseError::Timeout { .. } | DatabaseError::Closed | DatabaseError::LeaseHeld { .. } => {
-                ErrorClass::Retryable
-            }
+            DatabaseError::Timeout { .. }
+            | DatabaseError::Closed
+            | DatabaseError::LeaseHeld { .. }
+            | DatabaseError::ReadOnly
+            | DatabaseError::NoWrite { .. } => ErrorClass::Retryable,
             DatabaseError::Migration(sqlx::migrate::MigrateError::Execute(error)) => class_of(error),
             DatabaseError::Corrupt { .. } => ErrorClass::Corrupt,
             _ => ErrorClass::Fatal,
@@ -175,6 +198,22 @@ impl DatabaseError {
         matches!(self, DatabaseError::Sql(sqlx::Error::Database(error)) if matches!(
             error.kind(), UniqueViolation | ForeignKeyViolation | NotNullViolation | CheckViolation
         ))
+    }
+}
+
+/// What a server said, without the line of its own source that the driver adds.
+pub(crate) fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn of_migration(error: &sqlx::migrate::MigrateError) -> String {
+    match error {
+        sqlx::migrate::MigrateError::Execute(error)
+        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => said(error),
+        other => other.to_string(),
     }
 }
 
@@ -214,7 +253,8 @@ fn class_of_code(code: &str) -> ErrorClass {
             // Connection, transaction rollback, insufficient resources, operator intervention, system error, locks.
             Some("08" | "40" | "53" | "57" | "58") => ErrorClass::Retryable,
             Some("55") if code == "55P03" => ErrorClass::Retryable,
-            Some("25") if code == "25P03" => ErrorClass::Retryable,
+            // A transaction that fell silent; a server that was demoted, which its next user finds out and leaves.
+            Some("25") if matches!(code, "25P03" | "25006") => ErrorClass::Retryable,
             Some("XX") if code != "XX000" => ErrorClass::Corrupt,
             _ => ErrorClass::Fatal,
         },
@@ -250,6 +290,7 @@ mod tests {
             ("40P01", Retryable), // deadlock
             ("53100", Retryable), // disk full
             ("57P01", Retryable), // admin shutdown
+            ("25006", Retryable), // the server was demoted
             ("08006", Retryable), // connection failure
             ("XX001", Corrupt),   // data corrupted
             ("23505", Fatal),     // unique violation

@@ -213,6 +213,7 @@ async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
     match transaction.commit().await {
         Ok(()) => {
             held.give_back();
+            inner.note_commit();
             waiting.into_iter().for_each(|end| tell(end, End::Told));
         }
         Err(error) => {

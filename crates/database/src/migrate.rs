@@ -6,7 +6,7 @@ use sqlx::migrate::{MigrateError, MigrationType, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe, SqlSafeStr};
 
 use crate::database::{Backend, begin_exclusive as begin};
-use crate::error::DatabaseError;
+use crate::error::{DatabaseError, said};
 
 /// One step of a schema, never changed once released.
 ///
@@ -79,6 +79,14 @@ pub(crate) async fn run(
         MigrateError::VersionMismatch(version) => {
             DatabaseError::SchemaForeign { version, problem: "was another text when it ran" }
         }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_refused(&error) => {
+            DatabaseError::NoRights { said: said(&error) }
+        }
         other => DatabaseError::Migration(other),
     })
+}
+
+/// Whether the role lacks a right.
+fn is_refused(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("42501"))
 }

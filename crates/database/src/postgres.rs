@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dac_secrets::Password;
 use sqlx::any::AnyConnectOptions;
-use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions};
+use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Row};
 use tracing::warn;
 use url::Url;
 
@@ -33,7 +33,24 @@ pub(crate) async fn configure_writer(
     // A ROLLBACK outside of a transaction, which the pool sends before each use, would be warned about each time.
     sqlx::raw_sql("SET client_min_messages TO error").execute(&mut *connection).await?;
     limit_silence(connection, silence_timeout).await?;
+    if !takes_writes(connection).await? {
+        return Err(DatabaseError::ReadOnly);
+    }
     durability::check(connection).await.map(drop)
+}
+
+/// Ends a transaction that the driver has forgotten, in which the next user's writes would vanish, and says whether the
+/// server takes writes. A server that was demoted by a failover answers reads for ever: its connections must not stay.
+pub(crate) async fn takes_writes(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    // All rows of both statements: for one row alone the driver looks at the first statement only.
+    let rows = sqlx::raw_sql("ROLLBACK; SHOW transaction_read_only").fetch_all(connection).await?;
+    let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(row.try_get::<String, _>(0)? == "off")
+}
+
+/// The same for a connection that reads, whose own transactions are read-only: a standby begins none that writes.
+pub(crate) async fn is_no_standby(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    Ok(sqlx::raw_sql("ROLLBACK; BEGIN READ WRITE; ROLLBACK").execute(connection).await.is_ok())
 }
 
 /// Settings of a connection that reads.
@@ -44,6 +61,9 @@ pub(crate) async fn configure_reader(
     sqlx::raw_sql("SET client_min_messages TO error; SET default_transaction_read_only TO on")
         .execute(&mut *connection)
         .await?;
+    if !is_no_standby(connection).await? {
+        return Err(DatabaseError::ReadOnly);
+    }
     limit_silence(connection, silence_timeout).await
 }
 

@@ -168,6 +168,7 @@ impl TestServer {
         for statement in
             [format!("ALTER SYSTEM SET {setting} = '{value}'"), "SELECT pg_reload_conf()".to_owned()]
         {
+            // Also where the setting is that sessions only read.
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a known setting");
         }
         connection.close().await.expect("a connection closes");
@@ -186,6 +187,15 @@ impl TestServer {
             assert!(started.elapsed() < SETTING_LIMIT, "{setting} is still {now}");
             tokio::time::sleep(SETTING_PAUSE).await;
         }
+    }
+
+    /// Ends all sessions but the one that asks for it.
+    pub async fn end_all_others(&self) {
+        let mut connection = self.connect().await;
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        let _: i64 = sqlx::query_scalar(end).fetch_one(&mut connection).await.expect("a superuser may");
+        connection.close().await.expect("a connection closes");
     }
 
     async fn connect(&self) -> sqlx::AnyConnection {

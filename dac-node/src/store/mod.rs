@@ -291,7 +291,7 @@ pub trait Store: Ledger {
     /// Waits for transactions under way and closes the connections.
     async fn close(&self);
 
-    /// A cheap question to the database, for health checks.
+    /// Asks the database whether it works, for health checks. A store that signs sees that it takes writes, too.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Bytes of the database's files, where they are on a disk that is not this machine's to look at.

@@ -170,7 +170,7 @@ impl Store for SqlStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.database.ping().await?)
+        Ok(self.database.probe().await?)
     }
 
     async fn close(&self) {

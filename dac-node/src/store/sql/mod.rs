@@ -424,7 +424,11 @@ impl Store for SqlStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.shared.database.ping().await?)
+        // Only a signer writes.
+        Ok(match self.shared.signership {
+            Some(_) => self.shared.database.probe().await?,
+            None => self.shared.database.ping().await?,
+        })
     }
 
     async fn size_on_server(&self) -> Result<Option<u64>, StoreError> {
