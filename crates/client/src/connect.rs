@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dac_types::limits::MESSAGE_MAX_BYTES;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -21,6 +23,13 @@ use crate::text::printable;
 const HEADERS_MAX_BYTES: u32 = 16 << 10;
 /// Bytes in flight on one stream: two pieces.
 const STREAM_WINDOW_BYTES: u32 = 512 << 10;
+
+/// Pause after which the next address of a name is tried beside those that have not answered: RFC
+/// 8305, section 5.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// Addresses of one name that are tried, at most. All of them have had their turn before the usual
+/// deadline.
+const ADDRESSES_MAX: usize = 16;
 
 /// Bytes in both directions.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -152,7 +161,11 @@ pub(crate) const fn message_limit() -> usize {
     MESSAGE_MAX_BYTES
 }
 
-/// Resolves, and connects to the first address that policy and network allow.
+/// Resolves a name, and connects to the first of its allowed addresses that answers.
+///
+/// A name often has an IPv6 address whose route is dead, or two addresses of which one is down. An
+/// address that does not answer soon is therefore not waited for: the next one is tried beside it
+/// (RFC 8305).
 async fn dial(
     network: &dyn Network,
     host: &str,
@@ -160,17 +173,54 @@ async fn dial(
     policy: EndpointPolicy,
 ) -> io::Result<Box<dyn Connection>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut allowed = Vec::new();
     for address in network.lookup(host, port).await? {
-        if let Err(error) = policy.check_address(host, address.ip()) {
-            last = io::Error::new(io::ErrorKind::PermissionDenied, error);
-            continue;
-        }
-        match network.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+        match policy.check_address(host, address.ip()) {
+            Ok(()) => allowed.push(address),
+            Err(error) => last = io::Error::new(io::ErrorKind::PermissionDenied, error),
         }
     }
-    Err(last)
+    let mut untried = by_turns(&allowed).into_iter();
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        match untried.next() {
+            Some(address) => attempts.push(network.connect(address)),
+            None if attempts.is_empty() => return Err(last),
+            None => {}
+        }
+        let ended = if untried.len() == 0 {
+            attempts.next().await
+        } else {
+            match tokio::time::timeout(NEXT_ADDRESS_AFTER, attempts.next()).await {
+                Ok(ended) => ended,
+                Err(_) => continue,
+            }
+        };
+        match ended {
+            Some(Ok(connection)) => return Ok(connection),
+            Some(Err(error)) => last = error,
+            None => {}
+        }
+    }
+}
+
+/// The addresses in the order in which they are tried: the resolver's, with the two families by
+/// turns, since what breaks mostly breaks for a whole family.
+fn by_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first() else { return Vec::new() };
+    let is_of_first = |address: &&SocketAddr| address.is_ipv4() == first.is_ipv4();
+    let mut same = addresses.iter().filter(is_of_first);
+    let mut other = addresses.iter().filter(|address| !is_of_first(address));
+    let mut ordered = Vec::with_capacity(addresses.len().min(ADDRESSES_MAX));
+    while ordered.len() < ADDRESSES_MAX {
+        let before = ordered.len();
+        ordered.extend(same.next());
+        ordered.extend(other.next());
+        if ordered.len() == before {
+            break;
+        }
+    }
+    ordered
 }
 
 /// The policy's refusal at the bottom of a transport error, if that is what it is.
@@ -189,6 +239,8 @@ fn refused_endpoint(error: &(dyn std::error::Error + 'static)) -> Option<Endpoin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
+    use std::time::Instant;
 
     #[tokio::test]
     async fn names_that_resolve_to_this_machine_are_refused() {
@@ -224,6 +276,98 @@ mod tests {
         let fault = dialer(EndpointPolicy::AllowPrivate).connect("http://member.test:7").await.unwrap_err();
         let MemberFault::Unreachable { problem } = fault else { panic!("{fault:?}") };
         assert!(problem.contains("nobody at 10.0.0.1:7"), "{problem}");
+    }
+
+    /// A name with several addresses, some of which never answer.
+    struct Several {
+        addresses: Vec<SocketAddr>,
+        silent: Vec<SocketAddr>,
+        tried: Mutex<Vec<SocketAddr>>,
+    }
+
+    impl Several {
+        fn new(addresses: &[SocketAddr], silent: &[SocketAddr]) -> Self {
+            Self { addresses: addresses.to_vec(), silent: silent.to_vec(), tried: Mutex::default() }
+        }
+
+        fn tried(&self) -> Vec<SocketAddr> {
+            self.tried.lock().unwrap().clone()
+        }
+    }
+
+    #[async_trait]
+    impl Network for Several {
+        async fn lookup(&self, _host: &str, _port: u16) -> io::Result<Vec<SocketAddr>> {
+            Ok(self.addresses.clone())
+        }
+
+        async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Connection>> {
+            self.tried.lock().unwrap().push(address);
+            if self.silent.contains(&address) {
+                std::future::pending::<()>().await;
+            }
+            SystemNetwork.connect(address).await
+        }
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    /// A port that takes connections, and one that refuses them.
+    fn ports() -> (std::net::TcpListener, SocketAddr, SocketAddr) {
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (open, closed) = (bind(), bind().local_addr().unwrap());
+        let at = open.local_addr().unwrap();
+        (open, at, closed)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_never_answers_does_not_use_up_the_deadline() {
+        let (_listener, open, closed) = ports();
+        let dead = address("[2001:db8::1]:7");
+        let network = Arc::new(Several::new(&[dead, closed, open], &[dead]));
+        let dialer = Dialer::new(EndpointPolicy::AllowPrivate)
+            .network(Arc::clone(&network) as Arc<dyn Network>)
+            .connect_timeout(Duration::from_secs(60));
+        let start = Instant::now();
+        dialer.connect("http://member.test:7").await.unwrap();
+        // Far below the deadline, and with the pause: the dead address had its chance.
+        assert!((NEXT_ADDRESS_AFTER..Duration::from_secs(30)).contains(&start.elapsed()));
+        assert_eq!(network.tried(), [dead, closed, open]);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_followed_by_the_next_at_once_and_no_answer_starts_no_other() {
+        let (_listener, open, closed) = ports();
+        let network = Several::new(&[closed, open, closed], &[]);
+        dial(&network, "member.test", 7, EndpointPolicy::AllowPrivate).await.unwrap();
+        assert_eq!(network.tried(), [closed, open]);
+    }
+
+    #[tokio::test]
+    async fn forbidden_addresses_are_passed_over_and_named_where_no_other_is_left() {
+        let (_listener, open, closed) = ports();
+        let network = Several::new(&[open, closed], &[]);
+        let refused = dial(&network, "member.test", 7, EndpointPolicy::PublicOnly).await.err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        assert!(network.tried().is_empty());
+        let none = dial(&Several::new(&[], &[]), "member.test", 7, EndpointPolicy::AllowPrivate).await;
+        assert_eq!(none.err().unwrap().kind(), io::ErrorKind::NotFound);
+        let all_closed = Several::new(&[closed, closed], &[]);
+        let error = dial(&all_closed, "member.test", 7, EndpointPolicy::AllowPrivate).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn families_take_turns_and_their_number_is_bounded() {
+        let six = |n: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, n], 1));
+        let four = |n: u8| SocketAddr::from(([192, 0, 2, n], 1));
+        assert_eq!(by_turns(&[six(1), six(2), six(3), four(1)]), [six(1), four(1), six(2), six(3)]);
+        assert_eq!(by_turns(&[four(1), six(1), four(2)]), [four(1), six(1), four(2)]);
+        assert_eq!(by_turns(&[]), []);
+        let many: Vec<SocketAddr> = (0..200).map(four).collect();
+        assert_eq!(by_turns(&many), many[..ADDRESSES_MAX]);
     }
 
     #[tokio::test]
