@@ -24,6 +24,7 @@ use crate::connect::Dialer;
 use crate::directory::Directory;
 use crate::fault::MemberFault;
 use crate::member::Patience;
+use crate::text::printable;
 use crate::work::work;
 
 /// How it is known that a quorum signed the batch.
@@ -173,7 +174,15 @@ impl RetrieveError {
 }
 
 fn list(faults: &[RecordFault]) -> String {
-    faults.iter().map(|fault| format!("\n  {} ({}): {}", fault.operator, fault.url, fault.fault)).collect()
+    faults
+        .iter()
+        .map(|fault| format!("\n  {} ({}): {}", fault.operator, printable(&fault.url), fault.fault))
+        .collect()
+}
+
+/// How often a member was asked, where that was more than once.
+fn tries(attempts: u32) -> String {
+    if attempts > 1 { format!(", asked {attempts} times") } else { String::new() }
 }
 
 /// What one member did in a retrieval.
@@ -185,9 +194,11 @@ pub struct MemberReport {
     pub operator: Address,
     /// Where it was asked.
     pub url: String,
-    /// What came of it.
+    /// What came of the last attempt.
     pub outcome: ShardOutcome,
-    /// How long that took.
+    /// How often it was asked.
+    pub attempts: u32,
+    /// How long the last attempt took.
     pub latency: Duration,
 }
 
@@ -208,7 +219,7 @@ pub enum ShardOutcome {
 /// What every member that was asked did.
 #[derive(Clone, Debug, Default)]
 pub struct RetrievalReport {
-    /// In the order in which they came to an end.
+    /// Each member once, in the order in which their last attempts came to an end.
     pub members: Vec<MemberReport>,
     /// Members that did not serve the record.
     pub record_faults: Vec<RecordFault>,
@@ -229,9 +240,13 @@ impl RetrievalReport {
         self.members
             .iter()
             .filter_map(|member| match &member.outcome {
-                ShardOutcome::Failed(fault) => {
-                    Some(format!("\n  seat {} {} ({}): {fault}", member.seat, member.operator, member.url))
-                }
+                ShardOutcome::Failed(fault) => Some(format!(
+                    "\n  seat {} {} ({}): {fault}{}",
+                    member.seat,
+                    member.operator,
+                    printable(&member.url),
+                    tries(member.attempts)
+                )),
                 _ => None,
             })
             .collect()

@@ -111,7 +111,7 @@ impl Race<'_> {
                     } else if let Some(again) = self.again(runner.candidate, &finish.reports) {
                         queue.push_back(again);
                     }
-                    reports.extend(finish.reports);
+                    note(&mut reports, finish.reports);
                 }
                 _ = tick.tick() => {
                     for runner in running.values_mut() {
@@ -136,7 +136,11 @@ impl Race<'_> {
         }
         for runner in running.into_values() {
             runner.abort.abort();
-            reports.push(self.overtaken(&runner));
+            let overtaken = self.overtaken(&runner);
+            // What is known of an earlier attempt says more.
+            if !reports.iter().any(|former| is_same_member(former, &overtaken)) {
+                reports.push(overtaken);
+            }
         }
         tasks.abort_all();
         (shards, reports)
@@ -228,6 +232,7 @@ impl Race<'_> {
             operator: holder.as_ref().map(|holder| holder.operator).unwrap_or_default(),
             url: holder.map(|holder| holder.url).unwrap_or_default(),
             outcome: ShardOutcome::Overtaken,
+            attempts: 1,
             latency: runner.started_at.elapsed(),
         }
     }
@@ -247,6 +252,21 @@ impl Race<'_> {
         let checked = u16::try_from(shards.len()).unwrap_or(u16::MAX);
         progress(Progress::Shards { bytes, checked });
     }
+}
+
+/// Adds what members did. One that was asked again has one entry: its last attempt, with their
+/// number.
+fn note(reports: &mut Vec<MemberReport>, finished: Vec<MemberReport>) {
+    for mut report in finished {
+        if let Some(place) = reports.iter().position(|former| is_same_member(former, &report)) {
+            report.attempts += reports.remove(place).attempts;
+        }
+        reports.push(report);
+    }
+}
+
+fn is_same_member(one: &MemberReport, other: &MemberReport) -> bool {
+    (one.seat, one.operator) == (other.seat, other.operator)
 }
 
 impl Runner {
@@ -295,6 +315,7 @@ impl Job {
                 operator: holder.operator,
                 url: holder.url.clone(),
                 outcome,
+                attempts: 1,
                 latency: start.elapsed(),
             });
             if let Ok(shard) = answer {

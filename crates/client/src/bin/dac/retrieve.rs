@@ -152,6 +152,7 @@ fn document(digest: BatchDigest, out: &Path, retrieved: &Retrieved) -> Value {
                 "outcome": outcome,
                 "reason": fault.map(dac_client::MemberFault::code),
                 "detail": fault.map(ToString::to_string),
+                "attempts": member.attempts,
                 "latency_ms": millis(member.latency),
             })
         })
