@@ -24,6 +24,9 @@ pub enum Readiness {
     Repairing,
     /// It holds everything that it owes.
     Ready,
+    /// It holds everything that it owed when it last read L1, which is too long ago: it signs
+    /// nothing.
+    Stale,
 }
 
 impl Readiness {
@@ -34,14 +37,16 @@ impl Readiness {
             Self::Starting => "starting",
             Self::Repairing => "repairing",
             Self::Ready => "ready",
+            Self::Stale => "stale",
         }
     }
 
-    fn from_wire(value: i32) -> Result<Self, WireError> {
+    fn from_wire(value: i32, l1_stale: bool) -> Result<Self, WireError> {
         match v1::MemberState::try_from(value) {
             Ok(v1::MemberState::Unspecified) => Ok(Self::Untold),
             Ok(v1::MemberState::Starting) => Ok(Self::Starting),
             Ok(v1::MemberState::Repairing) => Ok(Self::Repairing),
+            Ok(v1::MemberState::Ready) if l1_stale => Ok(Self::Stale),
             Ok(v1::MemberState::Ready) => Ok(Self::Ready),
             Err(_) => Err(WireError::UnknownEnum { field: "member.state", got: value }),
         }
@@ -131,6 +136,10 @@ pub struct MemberDescription {
     pub l1_block: u64,
     /// Seconds since it read it.
     pub l1_age_seconds: u64,
+    /// Whether that is longer than it may be, or it has read none yet: it signs nothing then.
+    pub l1_stale: bool,
+    /// Seconds that it may be; none where it does not say.
+    pub l1_max_age_seconds: Option<u64>,
     /// Whether it holds what it owes.
     pub readiness: Readiness,
     /// What it owes and holds; zeros where it does not say.
@@ -194,7 +203,9 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             capacity_bytes: (wire.capacity_bytes != 0).then_some(wire.capacity_bytes),
             l1_block: wire.l1_block,
             l1_age_seconds: wire.l1_age_seconds,
-            readiness: Readiness::from_wire(wire.state)?,
+            l1_stale: wire.l1_stale,
+            l1_max_age_seconds: (wire.l1_max_age_seconds != 0).then_some(wire.l1_max_age_seconds),
+            readiness: Readiness::from_wire(wire.state, wire.l1_stale)?,
             duties: wire.duties.unwrap_or_default(),
             repair,
             repairing,
@@ -305,6 +316,17 @@ mod tests {
         assert_eq!(MemberDescription::try_from(answer()).unwrap().readiness, Readiness::Untold);
         let error = MemberDescription::try_from(v1::GetMemberResponse { state: 9, ..answer() }).unwrap_err();
         assert_eq!(error, WireError::UnknownEnum { field: "member.state", got: 9 });
+    }
+
+    #[test]
+    fn who_holds_all_by_an_old_view_of_l1_is_not_ready() {
+        let readiness = |state: v1::MemberState, l1_stale| {
+            let told = v1::GetMemberResponse { state: state.into(), l1_stale, ..answer() };
+            MemberDescription::try_from(told).unwrap().readiness
+        };
+        assert_eq!(readiness(v1::MemberState::Ready, false), Readiness::Ready);
+        assert_eq!(readiness(v1::MemberState::Ready, true), Readiness::Stale);
+        assert_eq!(readiness(v1::MemberState::Repairing, true), Readiness::Repairing);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl MemberService for Members {
         context.clients.take(client_of(&request)).map_err(limited)?;
         let totals = context.store.totals().await.map_err(|error| store_status(&error))?;
         let bad_seats = context.store.bad_seats(BAD_SEATS_MAX).await.map_err(|error| store_status(&error))?;
-        let identity = &context.identity;
+        let (identity, max_age) = (&context.identity, context.settings.registry_max_age);
         let (view, now) = (context.registry.latest(), context.clock.now_unix_seconds());
         // The newest epoch first.
         let held: Vec<_> = view
@@ -72,6 +72,8 @@ impl MemberService for Members {
             capacity_bytes: context.settings.capacity_bytes.unwrap_or(0),
             l1_block: view.map_or(0, |view| view.head.number),
             l1_age_seconds: context.registry.last_success().map_or(0, |read| read.elapsed().as_secs()),
+            l1_stale: context.registry.fresh(max_age).is_err(),
+            l1_max_age_seconds: max_age.as_secs().max(1),
             state: state(context).into(),
             duties: Some(duties(context)),
             repair: Some(repair(context)),

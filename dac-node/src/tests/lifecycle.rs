@@ -58,6 +58,8 @@ async fn health_and_metrics_tell_the_truth() {
         }
     };
     tokio::time::timeout(PATIENCE, healthy).await.unwrap();
+    let told = member.describe().await;
+    assert_eq!((told.l1_stale, told.l1_max_age_seconds), (false, (PATIENCE * 10).as_secs()));
     let page = http(&member, "/metrics").await;
     assert!(page.contains("dac_node_store_shard_total{outcome=\"OK\"}"), "{page}");
 
@@ -71,6 +73,9 @@ async fn health_and_metrics_tell_the_truth() {
         let told = async { while watch.message().await.unwrap().unwrap().status != expected {} };
         tokio::time::timeout(PATIENCE, told).await.expect("without L1 it serves, but takes nothing");
     }
+    // Its own word and its health agree.
+    assert!(member.describe().await.l1_stale);
+    assert!(http(&member, "/healthz").await.starts_with("HTTP/1.1 503"));
 }
 
 #[tokio::test]

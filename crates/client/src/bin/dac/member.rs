@@ -64,7 +64,24 @@ pub(crate) fn identity(endpoint: &EndpointUrl, member: &MemberDescription) -> Va
         "capacity_bytes": member.capacity_bytes,
         "l1_block": member.l1_block,
         "l1_age_seconds": member.l1_age_seconds,
+        "l1_stale": member.l1_stale,
+        "l1_max_age_seconds": member.l1_max_age_seconds,
     })
+}
+
+/// How far the node has read L1, and whether that is enough for signing.
+fn view_of_l1(member: &MemberDescription) -> String {
+    if member.l1_block == 0 {
+        return "not read yet: it signs nothing".to_owned();
+    }
+    let (block, age) = (member.l1_block, member.l1_age_seconds);
+    match (member.l1_stale, member.l1_max_age_seconds) {
+        (true, Some(limit)) => {
+            format!("block {block}, read {age} s ago, more than the {limit} s allowed: it signs nothing")
+        }
+        (true, None) => format!("block {block}, read {age} s ago, too long: it signs nothing"),
+        (false, _) => format!("block {block}, read {age} s ago"),
+    }
 }
 
 /// The same for people.
@@ -78,7 +95,7 @@ pub(crate) fn identity_rows(member: &MemberDescription) -> Vec<Vec<String>> {
         ("chain, registry", format!("{}, {}", member.chain_id, member.registry.to_checksum(None))),
         ("version", format!("{} ({})", member.version, member.protocols.join(", "))),
         ("stored", format!("{} batches, {} bytes", member.stored_batches, member.stored_bytes)),
-        ("L1", format!("block {}, read {} s ago", member.l1_block, member.l1_age_seconds)),
+        ("L1", view_of_l1(member)),
     ]
     .into_iter()
     .map(|(name, value)| vec![name.to_owned(), value])

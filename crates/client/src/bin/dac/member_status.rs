@@ -18,18 +18,20 @@ use crate::output::{show_time, table};
 
 /// Ask a node whether it holds everything it owes: duties by L1, repair, scrubbing, faults of others, bad seats.
 ///
-/// A node is ready once it has read L1 and holds each shard that its seats owe. Until then it signs new batches, and no
-/// renewal of a rollup that is concerned. What it says is its own word: `dac audit` has it proved.
+/// A node is ready once it has read L1 and holds each shard that its seats owe. Until then it signs
+/// new batches, and no renewal of a rollup that is concerned. It is stale, and signs nothing, while
+/// its view of L1 is older than its chain.max_staleness; its /healthz fails then too. What it says
+/// is its own word: `dac audit` has it proved.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 ready, 3 not ready yet, 4 it cannot be asked. With --watch: 0 once it is ready.
+Exit codes: 0 ready, 3 not ready yet or stale, 4 it cannot be asked. With --watch: 0 once it is ready.
 
 Example:
   dac member status https://member.example.org:7002 --watch")]
 pub(crate) struct ShowStatus {
     /// The node's retrieval URL.
     endpoint: EndpointUrl,
-    /// Ask again and again until it is ready, and tell rate and estimate.
+    /// Ask until it is ready, and tell rate and estimate.
     #[arg(long)]
     watch: bool,
     /// Pause between two questions.
