@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::Args;
 use dac_chain::{CertificateLogReader, Endpoints, RegistryReader as _, RegistryView, RpcRegistryReader};
 use dac_cli::Failure;
-use dac_client::files::Deployment;
+use dac_client::files::{Deployment, read_bounded};
 use dac_client::{AggregatorClient, Dialer, Directory, EndpointPolicy, EndpointUrl};
 use dac_runtime::tls::{ClientTls, IdentityFiles};
 use dac_types::{Address, Domain};
+use tonic::transport::Certificate;
 
 use crate::exit::CliError;
 
@@ -18,6 +19,9 @@ use crate::exit::CliError;
 const RPC_TIMEOUT: Duration = Duration::from_secs(20);
 /// Deadline of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a file of certificate authorities, at most.
+const AUTHORITY_MAX_BYTES: u64 = 1 << 20;
 
 /// Where the committee lives on L1.
 #[derive(Clone, Debug, Args)]
@@ -45,9 +49,11 @@ pub(crate) struct DialArgs {
     /// they must not send you around in it. Implied when L1 itself is reached over loopback.
     #[arg(long, env = "DAC_ALLOW_PRIVATE_ENDPOINTS")]
     pub(crate) allow_private_endpoints: bool,
-    /// Certificate authority to trust for https, PEM; without it those of the operating system.
+    /// Certificate authorities to trust for https, PEM, in place of those of the operating system.
+    /// May be repeated, and a file may hold several: members with authorities of their own are
+    /// asked by one command then.
     #[arg(long, env = "DAC_TLS_CA", value_name = "FILE")]
-    pub(crate) tls_ca: Option<PathBuf>,
+    pub(crate) tls_ca: Vec<PathBuf>,
     /// Client certificate for servers that ask for one, PEM.
     #[arg(long, env = "DAC_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_certificate: Option<PathBuf>,
@@ -167,9 +173,14 @@ impl DialArgs {
             .clone()
             .zip(self.tls_key.clone())
             .map(|(certificate, key)| IdentityFiles { certificate, key });
-        let tls = ClientTls { ca: self.tls_ca.clone(), identity }
-            .load(HANDSHAKE_TIMEOUT)
-            .map_err(Failure::usage)?;
+        let (first, more) = match self.tls_ca.split_first() {
+            Some((first, more)) => (Some(first.clone()), more),
+            None => (None, &[][..]),
+        };
+        let mut tls = ClientTls { ca: first, identity }.load(HANDSHAKE_TIMEOUT).map_err(Failure::usage)?;
+        for file in more {
+            tls = tls.ca_certificate(Certificate::from_pem(read_bounded(file, AUTHORITY_MAX_BYTES)?));
+        }
         Ok(Dialer::new(policy).tls(tls))
     }
 }
