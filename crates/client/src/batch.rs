@@ -304,7 +304,7 @@ impl AggregatorClient {
         Ok(None)
     }
 
-    async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         what: &'static str,
         call: impl Future<Output = Result<T, AggregatorError>>,

@@ -26,6 +26,7 @@ mod endpoint;
 mod fault;
 pub mod files;
 mod hexadecimal;
+mod list;
 #[cfg(feature = "load")]
 pub mod load;
 mod member;
@@ -52,6 +53,7 @@ pub use description::{
 pub use directory::{Directory, EpochCommittee, Holder};
 pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};
 pub use fault::{FaultClass, MemberFault};
+pub use list::{ListQuery, Page, StoredBatch};
 pub use member::{MemberClient, Patience, ReceivedChunk};
 pub use pace::{Pace, Throttle};
 pub use proof::SignedProof;

@@ -88,6 +88,15 @@ impl MemberClient {
         Ok(self.patience.within("its answer to GetMember", call).await?.into_inner().try_into()?)
     }
 
+    /// One page of what it stores, as it came.
+    pub(crate) async fn list_page(
+        &mut self,
+        request: v1::ListStoredBatchesRequest,
+    ) -> Result<v1::ListStoredBatchesResponse, MemberFault> {
+        let call = self.retrieval.list_batches(request);
+        Ok(self.patience.within("its answer to ListBatches", call).await?.into_inner())
+    }
+
     /// The batch's record and the seat that it answers for.
     pub async fn record(&mut self, digest: BatchDigest) -> Result<(v1::Record, Seat), MemberFault> {
         let request = v1::GetBatchRecordRequest { digest: digest_bytes(digest) };

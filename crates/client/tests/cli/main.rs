@@ -103,6 +103,7 @@ fn help_teaches() {
         "retrieve",
         "verify",
         "audit",
+        "batches",
         "coverage",
         "load",
     ] {
@@ -232,6 +233,30 @@ async fn batches_come_back_offline_with_a_committee_file() {
     let member = expect(path, 0, &["member", &scene.urls[1]]);
     compare_shape("member.json", &member);
     assert!(!member["version"].as_str().unwrap().contains('\x1b'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_member_stores_is_listed_page_by_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let scene = Plan::new(4, 2, 3).play(&honest(4, 2), &[]);
+    let list = |more: &[&str]| expect(path, 0, &[&["batches", "--member", &scene.urls[0]], more].concat());
+    let all = list(&[]);
+    compare_shape("batches-member.json", &all);
+    let numbers = |document: &Value| -> Vec<u64> {
+        let batches = document["batches"].as_array().unwrap();
+        batches.iter().map(|batch| batch["batch_number"].as_u64().unwrap()).collect()
+    };
+    assert_eq!((numbers(&all), &all["next_page_token"]), (vec![1, 2, support::LISTED], &Value::Null));
+    let some = list(&["--limit", "2"]);
+    assert_eq!((numbers(&some), &some["next_page_token"]), (vec![1, 2], &"3".into()));
+    assert_eq!(numbers(&list(&["--page", "3"])), [3]);
+    let text = String::from_utf8(dac(path, &["batches", "--member", &scene.urls[0], "--limit", "1"]).stdout);
+    assert!(text.unwrap().ends_with("there are more: --page 2\n"));
+    expect(path, 4, &["batches", "--member", "http://127.0.0.1:1"]);
+    expect(path, 4, &["batches", "--aggregator", "http://127.0.0.1:1"]);
+    let unnamed = dac(path, &["batches"]);
+    assert_eq!(unnamed.status.code(), Some(2));
 }
 
 /// What a node says of its duties decides the exit code, and all of it is in the document.

@@ -69,6 +69,9 @@ pub enum Vice {
     Impostor,
 }
 
+/// Batches that a member says it stores, numbered from 1 on.
+pub const LISTED: u64 = 3;
+
 /// What a member serves.
 pub struct FakeMember {
     pub seat: Seat,
@@ -198,9 +201,25 @@ impl RetrievalService for FakeMember {
 
     async fn list_batches(
         &self,
-        _: Request<v1::ListStoredBatchesRequest>,
+        request: Request<v1::ListStoredBatchesRequest>,
     ) -> Result<Response<v1::ListStoredBatchesResponse>, Status> {
-        Ok(Response::new(v1::ListStoredBatchesResponse::default()))
+        let v1::ListStoredBatchesRequest { page_size, page_token, .. } = request.into_inner();
+        let first: u64 = if page_token.is_empty() { 1 } else { page_token.parse().unwrap() };
+        let last = LISTED.min(first + u64::from(page_size) - 1);
+        let header = &self.record.header;
+        let stored = |batch_number| v1::StoredBatch {
+            digest: header.digest(&self.domain).0.to_vec().into(),
+            rollup: header.rollup.to_vec().into(),
+            batch_number,
+            epoch: header.epoch,
+            seat: self.seat.0.into(),
+            expires_at: header.expires_at,
+            payload_length: header.payload_length,
+        };
+        Ok(Response::new(v1::ListStoredBatchesResponse {
+            batches: (first..=last).map(stored).collect(),
+            next_page_token: if last < LISTED { (last + 1).to_string() } else { String::new() },
+        }))
     }
 }
 

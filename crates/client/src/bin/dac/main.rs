@@ -3,6 +3,7 @@
 mod admin;
 mod aggregator;
 mod audit;
+mod batches;
 mod certificate;
 mod committee;
 mod context;
@@ -86,6 +87,7 @@ enum Command {
     Retrieve(Box<retrieve::Retrieve>),
     Verify(verify::Verify),
     Audit(audit::Audit),
+    Batches(batches::ListBatches),
     Load(Box<load::Load>),
     Coverage(coverage::ShowCoverage),
 }
@@ -114,6 +116,7 @@ async fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Retrieve(command) => command.run(output).await,
         Command::Verify(command) => command.run(output).await,
         Command::Audit(command) => command.run(output).await,
+        Command::Batches(command) => command.run(output).await,
         Command::Load(command) => command.run(output).await,
         Command::Coverage(command) => command.run(output).await,
     }
