@@ -265,14 +265,18 @@ async fn a_members_status_tells_scripts_whether_it_is_ready() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let mut answer = member_answer();
-    for (state, code) in [
-        (v1::MemberState::Starting, 3),
-        (v1::MemberState::Repairing, 3),
-        (v1::MemberState::Ready, 0),
+    for (state, l1_stale, code) in [
+        (v1::MemberState::Starting, true, 3),
+        (v1::MemberState::Repairing, false, 3),
+        (v1::MemberState::Ready, false, 0),
+        // It holds all of what it owed, and has not heard of L1 for too long: its /healthz says so
+        // too.
+        (v1::MemberState::Ready, true, 3),
         // From before members knew.
-        (v1::MemberState::Unspecified, 3),
+        (v1::MemberState::Unspecified, false, 3),
     ] {
         answer.state = state.into();
+        answer.l1_stale = l1_stale;
         let (url, server) = serve_identity(answer.clone());
         let status = expect(path, code, &["member", "status", &url]);
         assert_eq!(status["ready"], code == 0);
@@ -290,6 +294,11 @@ async fn a_members_status_tells_scripts_whether_it_is_ready() {
                 &["member", "status", &url, "--watch", "--interval", "50ms", "--timeout", "300ms"],
             );
             assert_eq!(watched["repair"]["bytes_per_second"], 0.0);
+        }
+        if (state, l1_stale) == (v1::MemberState::Ready, true) {
+            assert_eq!((&status["state"], &status["l1_stale"]), (&"stale".into(), &true.into()));
+            let text = String::from_utf8(dac(path, &["member", "status", &url]).stdout).unwrap();
+            assert!(text.contains("STALE") && text.contains("more than the 60 s allowed"), "{text}");
         }
         server.abort();
     }
@@ -313,6 +322,7 @@ fn member_answer() -> v1::GetMemberResponse {
         stored_bytes: 9_000,
         l1_block: 100,
         l1_age_seconds: 1,
+        l1_max_age_seconds: 60,
         duties: Some(v1::Duties {
             owed: 10,
             held: 7,
