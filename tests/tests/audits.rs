@@ -14,6 +14,7 @@ fn auditor(network: &Network) -> Result<CommandLine> {
     let deployment = network.committee.deployment;
     let dac = CommandLine::new("dac", network.folder())?
         .with("DAC_RPC_URL", network.l1.url())
+        .with("DAC_AGGREGATOR", network.aggregator.gate(configuration::API).url())
         .with("DAC_REGISTRY", deployment.registry.to_string())
         .with("DAC_CERTIFICATE_LOG", deployment.log.to_string());
     Ok(dac)
@@ -65,12 +66,15 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     let all_well = dac.expect(["audit", "--whole-shards"]).await?;
     assert_eq!(number(&all_well, "/summary/chunks_ok")?, 4 * 8);
     assert_eq!(number(&all_well, "/summary/shards_ok")?, 4);
+    let known = dac.expect(["batches"]).await?;
+    assert_eq!((number(&known, "/batches/0/batch_number")?, &known["next_page_token"]), (1, &Value::Null));
 
     // Away: nothing is known, so nobody is accused unless that is asked for.
     network.members[0].service.kill();
     let (code, audit) = dac.document(["audit"]).await?;
-    assert_eq!(code, Some(0), "{audit}");
+    assert_eq!((code, &audit["verdict"]), (Some(0), &"passed".into()), "{audit}");
     assert!(results(&audit, 0)?.iter().all(|result| result == "unreachable"), "{audit}");
+    assert_eq!(audit["seats_unreachable"], serde_json::json!([0]));
     let (code, _) = dac.document(["audit", "--strict"]).await?;
     assert_eq!(code, Some(1));
     network.members[0].service.start().await?;
@@ -96,6 +100,18 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     network.members[1].waits_for(digest).await?;
     let healed = dac.expect(["audit", "--whole-shards"]).await?;
     assert_eq!(number(&healed, "/summary/shards_ok")?, 4);
+
+    // One of four is left where two rebuild a batch, then none: nothing is known, which is no pass.
+    for (left, stopped) in [(1, 1..4), (0, 0..1)] {
+        for member in &mut network.members[stopped] {
+            member.service.kill();
+        }
+        let (code, audit) = dac.document(["audit"]).await?;
+        assert_eq!((code, &audit["verdict"]), (Some(4), &"nothing_to_say".into()), "{audit}");
+        assert_eq!(audit["passed"], false);
+        let gone: Vec<u64> = (left..4).collect();
+        assert_eq!(audit["seats_unreachable"], serde_json::json!(gone), "{audit}");
+    }
     Ok(())
 }
 

@@ -23,6 +23,16 @@ impl Output {
         Self { json, quiet, is_terminal: std::io::stderr().is_terminal() }
     }
 
+    /// Whether the result is a document for machines.
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether nothing is wanted that is not asked for.
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// The result: the document for machines, the text for people.
     pub fn result(&self, document: Value, text: impl FnOnce() -> String) {
         let text = if self.json { pretty(&document) } else { text() };

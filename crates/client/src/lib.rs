@@ -41,8 +41,9 @@ pub mod verify;
 mod work;
 
 pub use audit::{
-    AuditOptions, AuditReport, AuditRow, AuditSummary, AuditTarget, Auditor, CheckKind, CheckResult,
-    UnauditedBatch,
+    AuditOptions, AuditPlan, AuditReport, AuditRow, AuditSummary, AuditTarget, AuditVerdict, AuditedBatch,
+    Auditor, CheckKind, CheckResult, Findings, SeatContact, SeatsChecked, UnauditedBatch, is_owed,
+    sample_owed,
 };
 pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
 pub use connect::{Connection, Dialer, Network, SystemNetwork};

@@ -67,6 +67,8 @@ pub enum Vice {
     Stalls,
     /// Answers for another seat.
     Impostor,
+    /// Says that its disperser committed no shard of the code for it.
+    SeatBad,
 }
 
 /// Batches that a member says it stores, numbered from 1 on.
@@ -99,12 +101,13 @@ impl FakeMember {
         shard.into()
     }
 
-    async fn enter(&self) -> Result<(), Status> {
+    async fn enter(&self, for_record: bool) -> Result<(), Status> {
         let before = self.calls.fetch_add(1, Ordering::Relaxed);
         match self.vice {
             Vice::Silent => std::future::pending().await,
             Vice::Forgetful => Err(Reason::UnknownBatch.status("never heard of it")),
             Vice::Corrupt => Err(Reason::Corrupt.status("the disk ate it")),
+            Vice::SeatBad if !for_record => Err(Reason::SeatBad.status("no shard of the code")),
             Vice::BusyFirst(times) if before < times => Err(Reason::Busy.status("later")),
             _ => Ok(()),
         }
@@ -119,7 +122,7 @@ impl RetrievalService for FakeMember {
         &self,
         _: Request<v1::GetBatchRecordRequest>,
     ) -> Result<Response<v1::GetBatchRecordResponse>, Status> {
-        self.enter().await?;
+        self.enter(true).await?;
         let mut record = v1::Record::from(&self.record);
         match self.vice {
             Vice::Garbage => {
@@ -147,7 +150,7 @@ impl RetrievalService for FakeMember {
         &self,
         _: Request<v1::GetShardRequest>,
     ) -> Result<Response<Self::GetShardStream>, Status> {
-        self.enter().await?;
+        self.enter(false).await?;
         let shard = self.shard();
         let piece = |piece: Bytes| Ok(v1::GetShardResponse { piece });
         let pieces: Vec<Bytes> = (0..shard.len())
@@ -170,7 +173,7 @@ impl RetrievalService for FakeMember {
         &self,
         request: Request<v1::GetChunksRequest>,
     ) -> Result<Response<v1::GetChunksResponse>, Status> {
-        self.enter().await?;
+        self.enter(false).await?;
         let shard = self.shard();
         let tree = ShardTree::of_shard(&self.shards[self.seat.index()]);
         let count = Geometry::chunk_count(self.shards[self.seat.index()].len());

@@ -12,6 +12,7 @@ mod exit;
 mod keygen;
 mod keys;
 mod load;
+mod log_search;
 mod member;
 mod member_status;
 mod output;
@@ -86,7 +87,7 @@ enum Command {
     Certificate(certificate::FetchCertificate),
     Retrieve(Box<retrieve::Retrieve>),
     Verify(verify::Verify),
-    Audit(audit::Audit),
+    Audit(Box<audit::Audit>),
     Batches(batches::ListBatches),
     Load(Box<load::Load>),
     Coverage(coverage::ShowCoverage),

@@ -49,7 +49,7 @@ impl RollupTask<'_> {
         options: RetrieveOptions,
         output: &Output,
     ) -> Result<ExitCode, CliError> {
-        let (state, batches) = self.settled(chain, output).await?;
+        let (state, batches) = settled_batches(chain, self.rollup, self.from_block, output).await?;
         let view = chain.view().await?;
         let retriever = Retriever::new(directory(&view)?, dial.for_members(&chain.rpc_url)?, options);
         std::fs::create_dir_all(self.folder)
@@ -75,47 +75,6 @@ impl RollupTask<'_> {
         }
         bar.finish_and_clear();
         self.end(&state, lines, output)
-    }
-
-    /// The contract's state, and its batches without a gap from the first one on.
-    async fn settled(
-        &self,
-        chain: &Chain,
-        output: &Output,
-    ) -> Result<(SettlementState, Vec<SettledBatch>), CliError> {
-        let reader = SettlementReader::new(chain.endpoints.clone(), self.rollup);
-        let state = reader.state().await?;
-        if state.registry != chain.registry {
-            let message = format!(
-                "rollup {} belongs to the committee of registry {}, not to {}",
-                self.rollup.to_checksum(None),
-                state.registry.to_checksum(None),
-                chain.registry.to_checksum(None)
-            );
-            return Err(Failure::usage(message).into());
-        }
-        let head = reader.head().await?.number;
-        let from = self.from_block.unwrap_or(chain.deployed_at_block).min(head);
-        let reading = output.spinner("reading what has settled");
-        let progress = |next: u64, found: usize| {
-            reading.set_message(format!("block {next} of {head}: {found} batches"));
-        };
-        let batches = reader.settled_events(from, head, progress).await;
-        reading.finish_and_clear();
-        let batches = batches?;
-        // What settled after the state was read is of no harm.
-        let gap = (1..).zip(&batches).find(|(number, batch)| batch.batch_number != *number);
-        let found = batches.len() as u64;
-        if gap.is_some() || found < state.batch_count {
-            let message = format!(
-                "the rollup has settled {} batches, from block {from} on the events of {found} were found",
-                state.batch_count
-            );
-            return Err(Failure::new(Exit::Unavailable, message)
-                .hint("--from-block, not later than the contract's deployment; or another --rpc-url")
-                .into());
-        }
-        Ok((state, batches))
     }
 
     async fn fetch(
@@ -178,6 +137,48 @@ impl RollupTask<'_> {
             format!("{failed} of {all} batches could not be retrieved; batch {number}: {}", error.0.message);
         Err(Failure { message, ..error.0 }.into())
     }
+}
+
+/// The contract's state, and its batches without a gap from the first one on.
+pub(crate) async fn settled_batches(
+    chain: &Chain,
+    rollup: Address,
+    from_block: Option<u64>,
+    output: &Output,
+) -> Result<(SettlementState, Vec<SettledBatch>), CliError> {
+    let reader = SettlementReader::new(chain.endpoints.clone(), rollup);
+    let state = reader.state().await?;
+    if state.registry != chain.registry {
+        let message = format!(
+            "rollup {} belongs to the committee of registry {}, not to {}",
+            rollup.to_checksum(None),
+            state.registry.to_checksum(None),
+            chain.registry.to_checksum(None)
+        );
+        return Err(Failure::usage(message).into());
+    }
+    let head = reader.head().await?.number;
+    let from = from_block.unwrap_or(chain.deployed_at_block).min(head);
+    let reading = output.spinner("reading what has settled");
+    let progress = |next: u64, found: usize| {
+        reading.set_message(format!("block {next} of {head}: {found} batches"));
+    };
+    let batches = reader.settled_events(from, head, progress).await;
+    reading.finish_and_clear();
+    let batches = batches?;
+    // What settled after the state was read is of no harm.
+    let gap = (1..).zip(&batches).find(|(number, batch)| batch.batch_number != *number);
+    let found = batches.len() as u64;
+    if gap.is_some() || found < state.batch_count {
+        let message = format!(
+            "the rollup has settled {} batches, from block {from} on the events of {found} were found",
+            state.batch_count
+        );
+        return Err(Failure::new(Exit::Unavailable, message)
+            .hint("--from-block, not later than the contract's deployment; or another --rpc-url")
+            .into());
+    }
+    Ok((state, batches))
 }
 
 fn document(line: &Line) -> Value {
