@@ -1,15 +1,23 @@
 //! What the registry says apart from its epochs: who is registered with which key, and how long its owner's changes take.
 
+use std::collections::BTreeSet;
+
 use alloy::primitives::Address;
-use alloy::sol_types::SolCall;
+use alloy::sol_types::{SolCall, SolEvent};
 use dac_bls::PublicKey;
 use dac_types::PublicKeyBytes;
 use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
 
 use crate::bindings::CommitteeRegistry;
+use crate::bindings::CommitteeRegistry::OperatorRegistered;
 use crate::error::ChainError;
+use crate::events::{self, BLOCKS_PER_PAGE, Filter};
 use crate::registry::RpcRegistryReader;
 use crate::rpc::{At, Call};
+
+/// Operators that [`RpcRegistryReader::registered_operators`] collects: anyone may register, so
+/// their number is bounded.
+const OPERATORS_MAX: usize = 10_000;
 
 /// An operator as it registered: the next epoch that seats it takes this key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +84,36 @@ impl RpcRegistryReader {
             dispersal_url: record.dispersalUrl,
             retrieval_url: record.retrievalUrl,
         }))
+    }
+
+    /// Who has registered since `from_block`. `progress` is told the next block to read, and the
+    /// last one.
+    pub async fn registered_operators(
+        &self,
+        from_block: u64,
+        progress: impl Fn(u64, u64),
+    ) -> Result<BTreeSet<Address>, ChainError> {
+        let to_block = self.endpoints().head().await?.block.number;
+        let topics = [Some(OperatorRegistered::SIGNATURE_HASH)];
+        let filter = Filter { contract: self.domain().registry, topics: &topics };
+        let mut operators = BTreeSet::new();
+        let mut next = from_block;
+        while next <= to_block {
+            progress(next, to_block);
+            let (found, after) =
+                events::page::<OperatorRegistered>(self.endpoints(), filter, next, to_block, BLOCKS_PER_PAGE)
+                    .await?;
+            operators.extend(found.into_iter().map(|found| found.event.operator));
+            if operators.len() > OPERATORS_MAX {
+                return Err(ChainError::TooManyEvents {
+                    from: from_block,
+                    to: to_block,
+                    limit: OPERATORS_MAX,
+                });
+            }
+            next = after;
+        }
+        Ok(operators)
     }
 
     async fn ask<C: SolCall>(&self, call: C) -> Result<C::Return, ChainError> {

@@ -72,6 +72,9 @@ async fn a_committee_lives_on_a_chain() {
     assert_eq!(deployment.rpc_url.as_ref(), Some(&url));
     let at = ["--deployment", "deployment.json"];
     assert_eq!(expect(path, 2, &[&["committee"][..], &at].concat())["error"]["exit_code"], 2);
+    // No epoch, no batch, nobody asked: that is no pass.
+    let nothing = expect(path, 4, &[&["audit"][..], &at].concat());
+    assert_eq!((&nothing["verdict"], &nothing["passed"]), (&"nothing_to_say".into(), &false.into()));
 
     let mut operators = Vec::new();
     for name in ["a", "b", "c"] {
@@ -113,6 +116,12 @@ async fn a_committee_lives_on_a_chain() {
     let rollup = format!("0x{}", "11".repeat(20));
     let admit = [&["admin", "admit-rollup", "--rollup", &rollup, "--poster", &owner][..], &key, &at].concat();
     compare_shape("admit-rollup.json", &expect(path, 0, &admit));
+    let shown = expect(path, 0, &[&["committee", "--use", "--operators"][..], &at].concat());
+    compare_shape("committee-rollups.json", &shown["rollups"]);
+    let admitted = &shown["rollups"][0];
+    assert_eq!((&admitted["rollup"], &admitted["recorded_today_bytes"]), (&rollup.clone().into(), &0.into()));
+    assert_eq!(admitted["poster"].as_str().unwrap().to_lowercase(), owner.to_lowercase());
+    assert_eq!(shown["unseated_operators"], serde_json::json!([]), "all three sit in a seat");
     for action in ["pause", "unpause"] {
         expect(path, 0, &[&["admin", action][..], &key, &at].concat());
     }
@@ -141,11 +150,20 @@ async fn a_seat_is_given_to_a_newcomer() {
     let stranded = committee.register(&anvil, "http://127.0.0.1:1".into(), "http://127.0.0.1:1".into()).await;
     let stranded = stranded.operator.address().to_string();
 
+    let unseated = |path: &Path| -> Vec<String> {
+        let shown = expect(path, 0, &["committee", "--operators", "--deployment", "deployment.json"]);
+        let operators = shown["unseated_operators"].as_array().unwrap();
+        operators.iter().map(|operator| operator["operator"].as_str().unwrap().to_lowercase()).collect()
+    };
     write_deployment(path, &anvil, &committee);
     let password = dac_keys::create_password_file(&path.join("password")).unwrap();
     for (name, key) in [("owner.json", &committee.owner), ("other.json", &newcomer.operator)] {
         dac_keys::create_ecdsa_keystore(&path.join(name), key, &password, dac_keys::KdfCost::Light).unwrap();
     }
+    let mut registered = [&newcomer.operator, &committee.members[5].operator]
+        .map(|operator| operator.address().to_string().to_lowercase());
+    registered.sort();
+    assert_eq!(unseated(path), registered);
     let at = ["--deployment", "deployment.json", "--password-file", "password"];
     let rotate = |code, key: &str, more: &[&str]| {
         expect(path, code, &[&["rotate", "--key", key][..], &at, more].concat())
@@ -243,11 +261,36 @@ async fn recorded_batches_are_retrieved_verified_and_audited() {
     assert_eq!(audit["summary"]["chunks_failed"], 4);
     assert_eq!(audit["summary"]["shards_failed"], 1);
     assert_eq!(audit["summary"]["unreachable"], 1);
+    assert_eq!((&audit["verdict"], &audit["batches_owed"]), (&"failed".into(), &1.into()));
+    assert_eq!((&audit["seats_asked"], &audit["seats_unreachable"]), (&4.into(), &serde_json::json!([3])));
     let by_digest = run(1, &["audit", "--batch", &digest]);
     assert_eq!(by_digest["batches"], 1);
+    // A line a member; what is wrong; the verdict. With --quiet no table, with --rows each check.
+    let text = |more: &[&str]| {
+        let output =
+            dac(path, &[&["audit", "--batch", &digest, "--whole-shard-one-in", "0"], more, &at].concat());
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (usual, quiet, rows) = (text(&[]), text(&["--quiet"]), text(&["--rows"]));
+    assert!(usual.starts_with("seat  member") && usual.contains("\nFAILED: "), "{usual}");
+    assert!(!usual.contains("unreachable: unreachable"), "{usual}");
+    assert_eq!(quiet.lines().count(), 3, "one chunk of seat 2, seat 3 out of reach, the verdict: {quiet}");
+    assert!(rows.starts_with("batch ") && rows.lines().count() > usual.lines().count(), "{rows}");
+    // Blocks that are still to come have no batch.
+    let future = run(4, &["audit", "--from-block", "99999999"]);
+    assert_eq!((&future["verdict"], &future["batches"]), (&"nothing_to_say".into(), &0.into()));
     // A batch of the right length that nobody knows.
     let unknown = BatchDigest(dac_types::B256::repeat_byte(3)).to_string();
     assert_eq!(run(4, &["retrieve", &unknown, "--out", "y"])["error"]["code"], "UNAVAILABLE");
+
+    // All members are gone: that says nothing about what they hold, and fails only where that is
+    // asked for.
+    drop(scene);
+    let gone = run(4, &["audit"]);
+    assert_eq!((&gone["verdict"], &gone["passed"]), (&"nothing_to_say".into(), &false.into()));
+    assert_eq!(gone["seats_unreachable"], serde_json::json!([0, 1, 2, 3]));
+    assert_eq!(run(1, &["audit", "--strict"])["verdict"], "failed");
 }
 
 /// Nothing settles for a freeze delay: anyone may freeze, and `dac coverage` says so in its exit code.
@@ -315,6 +358,14 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
         assert_eq!(std::fs::read(&file).unwrap(), payload[..]);
     }
     assert_eq!(counts(&run(0, &["--force"])), [1, 1, 0]);
+    // Its batches are not in the log, so an audit of the log has nothing to say of them.
+    let audit = |code, more: &[&str]| {
+        expect(path, code, &[&["audit", "--deployment", "deployment.json"], more].concat())
+    };
+    assert_eq!(audit(4, &[])["batches_owed"], 0);
+    let audited = audit(1, &["--rollup", &address]);
+    assert_eq!((&audited["batches_owed"], &audited["verdict"]), (&1.into(), &"failed".into()));
+    assert_eq!(audited["batches_audited"][0]["seats_checked"], 2, "one is down, one sends a wrong byte");
 
     let late = anvil.head().await.number.to_string();
     anvil.mine(1).await;

@@ -1,4 +1,7 @@
-//! `dac committee`: who sits where, and what the numbers are worth.
+//! `dac committee`: who sits where, what the numbers are worth, which rollups are admitted, and who
+//! has registered.
+
+mod registered;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -16,15 +19,21 @@ use crate::context::ChainArgs;
 use crate::exit::CliError;
 use crate::output::{show_time, table};
 
-/// Show an epoch's committee: seats, operators, endpoints, and what its numbers are worth.
+/// Show an epoch's committee: seats, operators, endpoints, what its numbers are worth, and the
+/// admitted rollups.
 ///
 /// n members, any k of them rebuild a batch, q signatures make a certificate. A certified batch stays retrievable while at
 /// most q − k of its signers withhold; certificates form while at most n − q members are silent. Erasure coding has a price:
 /// q − k + 1 colluders can withhold, where full copies would need q.
+///
+/// Of each rollup: who posts for it, for how long it may have batches stored, and how many bytes a
+/// UTC day. Members count that quota by what they take; --use shows what of it the certificate log
+/// has recorded today.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   dac committee --deployment deployment.json
+  dac committee --deployment deployment.json --operators --use
   dac committee --deployment deployment.json --epoch 3 --out committee-3.json
   dac verify certificate.json --committee committee-3.json        (offline)")]
 pub(crate) struct ShowCommittee {
@@ -37,6 +46,15 @@ pub(crate) struct ShowCommittee {
     /// Overwrite that file.
     #[arg(long, requires = "out")]
     force: bool,
+    /// Also list the operators that have registered and sit in no seat of this epoch. Reads the
+    /// registry's events from its deployment on, and anyone may register: an operator there is no
+    /// member.
+    #[arg(long)]
+    operators: bool,
+    /// Also add up what each rollup has recorded today (UTC). Reads the certificate log's events of
+    /// today.
+    #[arg(long = "use")]
+    used: bool,
     #[command(flatten)]
     chain: ChainArgs,
 }
@@ -63,6 +81,15 @@ impl ShowCommittee {
             output.warn(warning);
         }
         let is_active = committee.is_active(unix_now());
+        let recorded_today = match self.used {
+            true => Some(registered::recorded_today(&chain, output).await?),
+            false => None,
+        };
+        let rollups = registered::rollups(&view, recorded_today.as_ref());
+        let operators = match self.operators {
+            true => Some(registered::unseated(&chain, committee, output).await?),
+            false => None,
+        };
         let document = json!({
             "committee": file.to_value(),
             "active": is_active,
@@ -70,6 +97,10 @@ impl ShowCommittee {
             "newest_epoch": newest,
             "paused": view.paused,
             "admitted_rollups": view.rollups.len(),
+            "rollups": rollups.iter().map(registered::rollup_document).collect::<Vec<_>>(),
+            "unseated_operators": operators.as_ref().map(|operators| {
+                operators.iter().map(registered::operator_document).collect::<Vec<_>>()
+            }),
             "safety": safety_document(&assessment),
             "warnings": assessment.warnings,
             "l2beat": assessment.l2beat.iter().map(|criterion| json!({
@@ -79,7 +110,14 @@ impl ShowCommittee {
                 "finding": criterion.finding,
             })).collect::<Vec<_>>(),
         });
-        output.result(document, || text(committee, &assessment, is_active, view.paused));
+        output.result(document, || {
+            let mut text = text(committee, &assessment, is_active, view.paused);
+            text.push_str(&registered::text(&rollups, operators.as_deref()));
+            for warning in &assessment.warnings {
+                let _ = writeln!(text, "\nWARNING: {warning}");
+            }
+            text
+        });
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -154,9 +192,6 @@ fn text(committee: &Committee, assessment: &Assessment, is_active: bool, paused:
             Verdict::Unknown => "unknown",
         };
         let _ = writeln!(text, "  {mark:>8}  {}\n            {}", criterion.rule, criterion.finding);
-    }
-    for warning in &assessment.warnings {
-        let _ = writeln!(text, "\nWARNING: {warning}");
     }
     text
 }
