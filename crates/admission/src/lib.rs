@@ -10,13 +10,17 @@
 //! So no claim waits for ever as long as what is held is given back in bounded time, which is what [`Pace`] is for: it
 //! demands a rate of bytes instead of believing what a client announced.
 //!
+//! Where turns are given out instead of amounts, a [`FairQueue`] has them go round between the parties.
+//!
 //! [`Budget`] is the pure state machine. [`Admission`] is the same for async tasks: it hands out [`Permit`]s, which give
 //! back when they are dropped.
 
 mod budget;
+mod fair;
 mod gate;
 mod pace;
 
 pub use budget::{Budget, Claim, Limit, Party, QueueLimits, Refused, Share, Ticket};
+pub use fair::{FairQueue, Full};
 pub use gate::{Admission, Permit};
 pub use pace::{Pace, Rate, TooSlow};
