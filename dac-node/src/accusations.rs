@@ -1,9 +1,9 @@
 //! What dispersers and rollups did that an honest one does not: counted by who signed for it, for metrics and for whoever asks.
 //!
-//! Whoever delivers is not known; known is whose signatures the delivery bears. Of a header and an order both signers answer for what they
-//! signed: two headers for one order, a shard that is none of the code. What else came with them somebody on the way may have garbled, so
-//! that is not *proven*. Names come from registry and signatures only, and few of each rollup: nobody fills the table with names that they
-//! make up.
+//! Who delivers is not known; whose signatures the delivery bears is. Of a header and an order both signers answer for what they signed:
+//! two headers for one order. What else came with them may have been garbled on the way, so it is not *proven*. A delivery without the
+//! signatures of those whom it names is counted against nobody: strangers can send it in anyone's name. Names come from registry and
+//! verified signatures only, and few of each rollup: nobody fills the table with names that they make up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +18,10 @@ const ENTRIES_MAX: usize = 4096;
 /// In metrics, who is not told apart.
 const OTHER: &str = "other";
 
-/// Whose signatures something bears, or is said to bear.
+/// Whose verified signatures something bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signers {
-    /// The rollup; none: not an admitted one.
+    /// The rollup; none: no signature of an admitted one shows it.
     pub rollup: Option<Address>,
     /// The disperser; none: not one that a rollup is known to have named.
     pub disperser: Option<Address>,

@@ -1,8 +1,9 @@
 //! Whether this member takes a batch: pure verdicts, the cheap ones first, each refusal with its reason.
 //!
-//! The steps are apart because the store is asked between them: [`locate`] finds the seat and the batch's digest, so that a
-//! repeated delivery is answered at once; [`authorise`] weighs times and signatures; [`check_facts`] weighs what the
-//! store knows of the submission.
+//! The steps are apart because store and certificates are asked between them: [`locate`] finds the seat and the batch's
+//! digest, so that a repeated delivery is answered at once; [`check_l1`] weighs times; [`Signed::recover`] finds out who
+//! signed, before anything dear is done; [`authorise`] weighs who may; [`check_facts`] weighs what the store knows of the
+//! submission.
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
 use dac_types::limits::QUOTA_DAY_SECONDS;
 use dac_types::{
-    Address, BatchDigest, Committee, Disagreement, Domain, EcdsaSignatureError, PublicKeyBytes, Record, Seat,
-    TimesError,
+    Address, B256, BatchDigest, Committee, Disagreement, Domain, EcdsaSignatureError, PublicKeyBytes, Record,
+    Seat, TimesError,
 };
 use thiserror::Error;
 
@@ -202,48 +203,76 @@ pub fn locate(addressed: Addressed, view: &RegistryView, identity: &Identity) ->
     Ok(Located { committee: Arc::clone(committee), seat, record, digest })
 }
 
-/// Weighs times and signatures of a batch that is not stored yet.
-///
-/// `certified` says that the record's certificate was verified: then a quorum made the other checks before, and what has
-/// changed since (pause, epoch, poster, terms, quota) must not keep a straggler from storing its shard.
+/// Weighs what L1 says of a batch that is not stored yet and comes without a certificate: the pause, the epoch, the
+/// rollup's terms and the times of the order. A quorum made these checks of a batch with a certificate, and what has
+/// changed since must not keep a straggler from storing its shard.
+pub fn check_l1(located: &Located, view: &RegistryView, now: u64) -> Result<(), Refusal> {
+    let Located { committee, record, .. } = located;
+    let header = &record.header;
+    if view.paused {
+        return Err(Refusal::Paused);
+    }
+    if !committee.is_active(now) {
+        let (from, until) = (committee.active_from(), committee.active_until());
+        return Err(Refusal::EpochNotActive { epoch: header.epoch, from, until, now });
+    }
+    let terms = view.rollup(header.rollup).ok_or(Refusal::UnknownRollup { rollup: header.rollup })?;
+    terms.check_times(&record.submission.submission, now)?;
+    Ok(())
+}
+
+/// Who signed a record. The header fits the order, and the disperser is the one that the order names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// EIP-712 digest of the order.
+    pub submission: B256,
+    /// Who signed the order; whether that is the rollup's poster is another matter.
+    pub poster: Address,
+    /// Who signed the header, as the order wants it.
+    pub disperser: Address,
+}
+
+impl Signed {
+    /// Recovers both signers.
+    pub fn recover(located: &Located, domain: &Domain) -> Result<Self, Refusal> {
+        let record = &located.record;
+        let order = &record.submission.submission;
+        order.check_agrees(&record.header)?;
+        let submission = order.digest(domain);
+        let poster = record.submission.signature.recover(submission).map_err(Refusal::SubmissionSignature)?;
+        let disperser =
+            record.disperser_signature.recover(located.digest.0).map_err(Refusal::DisperserSignature)?;
+        if disperser != order.disperser {
+            return Err(Refusal::WrongDisperser { expected: order.disperser, got: disperser });
+        }
+        Ok(Self { submission, poster, disperser })
+    }
+
+    /// Whether the registry admits the rollup, and the order is its poster's.
+    pub fn is_of_the_poster(&self, rollup: Address, view: &RegistryView) -> bool {
+        view.rollup(rollup).is_some_and(|terms| terms.poster == self.poster)
+    }
+}
+
+/// On whose authority the batch is stored: a certificate that was verified, or the signature of the rollup's poster.
 pub fn authorise(
     located: &Located,
+    signed: &Signed,
     view: &RegistryView,
-    domain: &Domain,
     certified: bool,
     now: u64,
 ) -> Result<Authority, Refusal> {
-    let Located { committee, record, digest, .. } = located;
-    let (header, order) = (&record.header, &record.submission.submission);
-    let terms = if certified {
-        TimesError::check_expiry(header.expires_at, now)?;
-        None
-    } else {
-        if view.paused {
-            return Err(Refusal::Paused);
-        }
-        if !committee.is_active(now) {
-            let (from, until) = (committee.active_from(), committee.active_until());
-            return Err(Refusal::EpochNotActive { epoch: header.epoch, from, until, now });
-        }
-        let terms = view.rollup(header.rollup).ok_or(Refusal::UnknownRollup { rollup: header.rollup })?;
-        terms.check_times(order, now)?;
-        Some(terms)
-    };
-    order.check_agrees(header)?;
-    let submission = order.digest(domain);
-    let poster = record.submission.signature.recover(submission).map_err(Refusal::SubmissionSignature)?;
-    let disperser = record.disperser_signature.recover(digest.0).map_err(Refusal::DisperserSignature)?;
-    if disperser != order.disperser {
-        return Err(Refusal::WrongDisperser { expected: order.disperser, got: disperser });
+    let (rollup, submission) = (located.record.header.rollup, signed.submission);
+    if certified {
+        return Ok(Authority::Certificate { submission });
     }
-    let Some(terms) = terms else { return Ok(Authority::Certificate { submission }) };
-    if poster != terms.poster {
-        return Err(Refusal::WrongPoster { expected: terms.poster, got: poster });
+    let terms = view.rollup(rollup).ok_or(Refusal::UnknownRollup { rollup })?;
+    if signed.poster != terms.poster {
+        return Err(Refusal::WrongPoster { expected: terms.poster, got: signed.poster });
     }
     Ok(Authority::Submission {
         submission,
-        quota: QuotaDay { rollup: header.rollup, day: now / QUOTA_DAY_SECONDS },
+        quota: QuotaDay { rollup, day: now / QUOTA_DAY_SECONDS },
         daily_payload_bytes: terms.daily_payload_bytes,
     })
 }

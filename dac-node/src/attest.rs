@@ -10,7 +10,7 @@ use dac_types::{Attestation, BatchDigest, Domain, RenewalDigest, SignatureBytes,
 use thiserror::Error;
 
 use crate::store::{Covered, Stored};
-use dac_runtime::workers::Workers;
+use dac_runtime::workers::{Lane, Workers};
 
 /// The key could not be used.
 #[derive(Debug, Error)]
@@ -40,7 +40,7 @@ pub struct LocalSigner {
 impl LocalSigner {
     /// Signs on `workers`.
     pub fn new(key: SecretKey, workers: Workers) -> Self {
-        Self { public_key: key.public_key(), key: Arc::new(key), workers }
+        Self { public_key: key.public_key(), key: Arc::new(key), workers: workers.lane(Lane::Signing) }
     }
 }
 

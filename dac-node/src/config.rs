@@ -282,7 +282,7 @@ pub fn explain(config: &NodeConfig) -> String {
          dispersal:  {dispersal}\n\
          retrieval:  {} ({})\n\
          metrics:    {metrics}\n\
-         uploads:    {} in flight, {} a rollup\n",
+         uploads:    {} in flight; a quarter of that, and {} uploads, a rollup\n",
         config.chain.chain_id,
         rpc.join(", "),
         config.chain.registry,

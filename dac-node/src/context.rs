@@ -16,7 +16,7 @@ use crate::admit::Identity;
 use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
 use crate::disk::Disk;
-use crate::limits::{ClientLimits, Renewals, Uploads};
+use crate::limits::{ClientLimits, Deliverers, Renewals, Uploads};
 use crate::repair::RepairStatus;
 use crate::scrub::ScrubStatus;
 use crate::store::{ShardId, Store, StoreError};
@@ -58,12 +58,16 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// The file system under the store, where there is one of ours.
     pub disk: Option<Arc<dyn Disk>>,
-    /// Where hashing and signing run.
+    /// Where the checks of what comes in run.
     pub workers: Workers,
+    /// Where the checks of what is served run.
+    pub serving: Workers,
     /// Uploads in flight.
     pub uploads: Uploads,
     /// Shares of retrieval.
     pub clients: ClientLimits,
+    /// Which clients deliver.
+    pub deliverers: Deliverers,
     /// What dispersers and rollups did.
     pub accusations: Arc<Accusations>,
     /// Keys of the committees.

@@ -28,14 +28,14 @@ use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
 use crate::context::{Context, Settings};
 use crate::disk::Disk;
-use crate::limits::{ClientLimits, ClientRates, Renewals, UploadLimits, Uploads};
+use crate::limits::{ClientLimits, ClientRates, Deliverers, Renewals, UploadLimits, Uploads};
 use crate::repair::{RepairSettings, Repairer};
 use crate::retain::{self, Retention, Times};
 use crate::scrub::{ScrubSettings, Scrubber};
 use crate::store::Store;
 use crate::sync::{L1Sync, SyncSettings};
 use dac_runtime::shutdown;
-use dac_runtime::workers::Workers;
+use dac_runtime::workers::{Lane, Workers};
 
 /// How often the health of the whole is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -163,8 +163,9 @@ impl Shared {
             registry,
             clock,
             disk,
-            certificates: CertificateChecker::new(domain, workers.clone()),
-            workers,
+            certificates: CertificateChecker::new(domain, &workers),
+            serving: workers.lane(Lane::Serving),
+            workers: workers.lane(Lane::Intake),
             uploads: Uploads::new(uploads),
             clients: ClientLimits::new(clients),
             settings,
@@ -174,6 +175,7 @@ impl Shared {
             repair: Arc::default(),
             scrub: Arc::default(),
             renewals: Renewals::default(),
+            deliverers: Deliverers::default(),
             accusations: Arc::default(),
             draining: CancellationToken::new(),
         })
@@ -290,7 +292,7 @@ fn repairer(context: &Context, settings: RepairSettings) -> Repairer {
         registry: context.registry.clone(),
         clock: Arc::clone(&context.clock),
         identity: context.identity,
-        workers: context.workers.clone(),
+        workers: context.workers.lane(Lane::Background),
         settings,
         accusations: Arc::clone(&context.accusations),
         status: Arc::clone(&context.repair),
@@ -303,7 +305,7 @@ fn scrubber(context: &Context, settings: ScrubSettings) -> Scrubber {
     Scrubber {
         store: Arc::clone(&context.store),
         clock: Arc::clone(&context.clock),
-        workers: context.workers.clone(),
+        workers: context.workers.lane(Lane::Background),
         settings,
         status: Arc::clone(&context.scrub),
         repair_wanted: Arc::clone(&context.repair_wanted),

@@ -16,7 +16,7 @@ use dac_types::{B256, BatchDigest, Geometry, Seat};
 use thiserror::Error;
 
 use crate::store::{Authority, CHUNKS_PER_ROW, Commit, Entry, Store, StoreError, Upload, VerifiedShard};
-use dac_runtime::workers::{WorkLost, Workers};
+use dac_runtime::workers::{WorkError, Workers};
 
 /// Why an upload came to nothing.
 #[derive(Debug, Error)]
@@ -52,9 +52,9 @@ pub enum IntakeError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A computation was lost.
+    /// A computation was not done.
     #[error(transparent)]
-    Work(#[from] WorkLost),
+    Work(#[from] WorkError),
 }
 
 impl IntakeError {
@@ -66,14 +66,18 @@ impl IntakeError {
             | Self::Shard(ShardError::TooLong { .. } | ShardError::TooShort { .. })
             | Self::Payload(PayloadError::Length { .. }) => Reason::LengthMismatch,
             Self::Shard(_) => Reason::BadShard,
-            Self::Payload(PayloadError::OwnShard(_) | PayloadError::Coding(_)) | Self::Work(_) => {
-                Reason::Internal
-            }
+            Self::Payload(PayloadError::OwnShard(_) | PayloadError::Coding(_)) => Reason::Internal,
+            Self::Work(error) => work_reason(*error),
             Self::Payload(_) => Reason::BadPayload,
             Self::Memory { .. } => Reason::Busy,
             Self::Store(_) => Reason::StorageFailed,
         }
     }
+}
+
+/// The reason that a caller learns for work that was not done.
+pub const fn work_reason(error: WorkError) -> Reason {
+    if error.is_retryable() { Reason::Busy } else { Reason::Internal }
 }
 
 /// One upload on its way in. Dropped at any point before [`Intake::finish`] it leaves nothing.
@@ -188,7 +192,7 @@ struct RowChecker {
 
 impl RowChecker {
     async fn update(&mut self, row: Bytes) -> Result<(), IntakeError> {
-        let mut checker = self.checker.take().ok_or(WorkLost)?;
+        let mut checker = self.checker.take().ok_or(WorkError::Lost)?;
         let work = move || {
             let verdict = checker.update(&row);
             (checker, verdict)
@@ -199,7 +203,7 @@ impl RowChecker {
     }
 
     async fn finish(self: Box<Self>) -> Result<VerifiedShard, IntakeError> {
-        let checker = self.checker.ok_or(WorkLost)?;
+        let checker = self.checker.ok_or(WorkError::Lost)?;
         Ok(self.workers.run(move || checker.finish()).await??.into())
     }
 }

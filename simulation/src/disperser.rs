@@ -67,7 +67,7 @@ impl Disperser {
                 ..PosterConfig::new(DOMAIN, LOG)
             },
             clock: Arc::new(self.clock),
-            workers: Workers::Inline,
+            workers: Workers::inline(),
             dialer: dialer(),
             calls: CallSettings {
                 calls_max: 256,

@@ -56,7 +56,7 @@ impl Member {
     /// Runs until the host is killed.
     pub(crate) async fn run(self) -> turmoil::Result {
         let key = self.cast.members[self.seat.index()].clone();
-        let workers = Workers::Inline;
+        let workers = Workers::inline();
         let signer = WatchedSigner {
             signer: LocalSigner::new(key, workers.clone()),
             seat: self.seat,

@@ -27,13 +27,14 @@ pub struct LimitsConfig {
     pub database_size: Option<ByteSize>,
     /// Bytes that stay free on the file system of a SQLite store: below that no new batch is taken.
     pub disk_reserve: ByteSize,
-    /// Bytes of shards and payloads being received.
+    /// Bytes of shards and payloads being received. One rollup may hold a quarter of them and one disperser half of them,
+    /// each at least one payload.
     pub uploads: ByteSize,
-    /// Uploads of one rollup at a time.
+    /// Uploads of one rollup at a time, half of them by clients that have not delivered for it.
     pub uploads_per_rollup: u32,
     /// Longest pause between two messages of an upload.
     pub piece_timeout: Period,
-    /// Longest upload.
+    /// Longest upload. Its bytes must come at the rate at which it ends in time, after `piece_timeout` at the latest.
     pub upload_timeout: Period,
     /// Longest other call, its request included; where a stream is the answer, until it begins.
     pub call_timeout: Period,
@@ -45,7 +46,7 @@ pub struct LimitsConfig {
     pub client_bytes_per_second: ByteSize,
     /// Bytes served to one client at once.
     pub client_byte_burst: ByteSize,
-    /// Shards that one client reads at a time.
+    /// Shards that one client reads, and answers with chunks that are made for it, at a time.
     pub client_streams: u32,
     /// Clients that are told apart.
     pub clients: usize,

@@ -4,24 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dac_admission::{Pace, Rate};
+use dac_bls::CheckedCertificate;
 use dac_coding::CheckedRecord;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_server::DispersalService;
 use dac_proto::v1::store_shard_request::Message;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
-use dac_types::{Address, Record, TimesError};
+use dac_types::{Address, AggregateAttestation, BatchDigest, Record, TimesError};
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::outcome;
+use super::{caller_of, outcome, work_status};
 use crate::accusations::Charge;
-use crate::admit::{self, Located, Refusal};
+use crate::admit::{self, Located, Refusal, Signed};
 use crate::attest::attest;
-use crate::context::{Context, store_status};
-use crate::limits::UploadPermit;
-use crate::store::{Authority, Commit, Stored};
+use crate::context::{Context, Settings, store_status};
+use crate::limits::{Busy, Caller, Group, Order, UploadPermit, UploadTurn};
+use crate::store::{Authority, Commit, Holding, Stored};
 use crate::verify::{Intake, IntakeError, announced_bytes};
 
 /// The service over a shared context.
@@ -46,8 +48,8 @@ impl DispersalService for Dispersal {
         request: Request<Streaming<v1::StoreShardRequest>>,
     ) -> Result<Response<v1::StoreShardResponse>, Status> {
         let (began, limit) = (Instant::now(), self.0.settings.upload_timeout);
-        let mut stream = request.into_inner();
-        let result = timeout_at(began + limit, self.receive(&mut stream))
+        let (caller, mut stream) = (caller_of(&request), request.into_inner());
+        let result = timeout_at(began + limit, self.receive(caller, &mut stream))
             .await
             .unwrap_or_else(|_| Err(Reason::TimedOut.status(format!("an upload may take {limit:?}"))));
         metrics::counter!("dac_node_store_shard_total", "outcome" => outcome(&result)).increment(1);
@@ -60,7 +62,8 @@ impl DispersalService for Dispersal {
         request: Request<v1::SignRenewalRequest>,
     ) -> Result<Response<v1::SignRenewalResponse>, Status> {
         let limit = self.0.settings.upload_timeout;
-        let result = tokio::time::timeout(limit, self.renew(request.into_inner()))
+        let caller = caller_of(&request);
+        let result = tokio::time::timeout(limit, self.renew(caller, request.into_inner()))
             .await
             .unwrap_or_else(|_| Err(Reason::TimedOut.status(format!("a renewal may take {limit:?}"))));
         metrics::counter!("dac_node_sign_renewal_total", "outcome" => outcome(&result)).increment(1);
@@ -69,7 +72,7 @@ impl DispersalService for Dispersal {
 }
 
 impl Dispersal {
-    async fn receive<S>(&self, stream: &mut S) -> Result<v1::StoreShardResponse, Status>
+    async fn receive<S>(&self, caller: Caller, stream: &mut S) -> Result<v1::StoreShardResponse, Status>
     where
         S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
     {
@@ -79,7 +82,7 @@ impl Dispersal {
         }
         let open = first_message(stream, context.settings.piece_timeout).await?;
         let certificate_only = open.certificate_only;
-        let stored = match self.admit(open).await? {
+        let stored = match self.admit(caller, open).await? {
             Admitted::Stored(_) if certificate_only => {
                 return Ok(v1::StoreShardResponse { attestation: None });
             }
@@ -93,88 +96,152 @@ impl Dispersal {
         Ok(v1::StoreShardResponse { attestation: Some((&attestation).into()) })
     }
 
-    /// Everything that can be decided before the first byte of the shard.
-    async fn admit(&self, open: v1::StoreShardOpen) -> Result<Admitted, Status> {
+    /// Everything that can be decided before the first byte of the shard; what is cheap first.
+    async fn admit(&self, caller: Caller, open: v1::StoreShardOpen) -> Result<Admitted, Status> {
         let context = &*self.0;
         let certificate_only = open.certificate_only;
         let addressed = admit::check_domain(open, &context.identity.domain).map_err(refused)?;
         let view = context.registry()?;
         let located = admit::locate(addressed, &view, &context.identity).map_err(refused)?;
-        let (now, named) = (context.clock.now_unix_seconds(), Named::in_record(&located.record));
+        let now = context.clock.now_unix_seconds();
         TimesError::check_expiry(located.record.header.expires_at, now)
             .map_err(|error| refused(error.into()))?;
 
-        let held = match context.store.find(located.digest).await {
-            // What waits for repair is taken like a new one, and replaced.
-            Ok(held) => held.filter(|held| !held.is_corrupt),
-            Err(error) => return Err(context.store_failed(&error).await),
-        };
+        let held = self.held(located.digest).await?;
         if certificate_only && located.record.certificate.is_none() {
             return Err(malformed("only a certificate is announced, and there is none"));
         }
-        if certificate_only && held.is_none() {
-            let message = format!("this member does not hold {}", located.digest);
-            return Err(Reason::UnknownBatch.status(message));
-        }
-        let lacks_certificate = held.as_ref().is_none_or(|held| held.record.record().certificate.is_none());
-        let certificate = match &located.record.certificate {
-            Some(aggregate) if lacks_certificate => {
-                let checked =
-                    context.certificates.check(&located.committee, &located.record.header, aggregate).await;
-                Some(checked.map_err(|error| {
-                    self.accuse(named, error.reason(), &error);
-                    error.reason().status(error.to_string())
-                })?)
-            }
-            _ => None,
-        };
+        let rollup = located.record.header.rollup;
         if let Some(held) = held {
-            if let Some(certificate) = certificate {
+            if let Some(aggregate) =
+                located.record.certificate.as_ref().filter(|_| held.record.record().certificate.is_none())
+            {
+                // Its signatures were verified before it was stored.
+                let whose = Whose::of(&located.record, context.deliverers.group(rollup, caller));
+                let certificate = self.check_certificate(&located, aggregate, whose, caller).await?;
                 context.store.attach_certificate(&certificate).await.map_err(|error| store_status(&error))?;
             }
             return Ok(Admitted::Stored(held.stored));
         }
-
-        let domain = &context.identity.domain;
-        let authority =
-            admit::authorise(&located, &view, domain, certificate.is_some(), now).map_err(|refusal| {
-                self.accuse(named, refusal.reason(), &refusal);
-                refused(refusal)
-            })?;
+        if certificate_only {
+            let message = format!("this member does not hold {}", located.digest);
+            return Err(Reason::UnknownBatch.status(message));
+        }
+        if located.record.certificate.is_none() {
+            admit::check_l1(&located, &view, now).map_err(refused)?;
+        }
+        // Two signatures cost a tenth of the pairings of a certificate.
+        let signed = Signed::recover(&located, &context.identity.domain)
+            .map_err(|refusal| self.refused(Whose::NOBODYS, refusal))?;
+        let whose = match signed.is_of_the_poster(rollup, &view) {
+            true => Whose::of(&located.record, context.deliverers.group(rollup, caller)),
+            false => Whose::NOBODYS,
+        };
+        if let Some(aggregate) = &located.record.certificate {
+            self.check_certificate(&located, aggregate, whose, caller).await?;
+        }
+        let certified = located.record.certificate.is_some();
+        let authority = admit::authorise(&located, &signed, &view, certified, now)
+            .map_err(|refusal| self.refused(whose, refusal))?;
         // Whoever named whom is known from here on: both signatures are good.
-        context.accusations.know(named.rollup, named.disperser);
-        self.check_submission(&located, &authority, named).await?;
+        context.accusations.know(rollup, signed.disperser);
+        self.check_submission(&located, &authority, whose).await?;
+        let order = Order {
+            rollup,
+            disperser: signed.disperser,
+            submission: signed.submission,
+            client: caller.client,
+            group: whose.group,
+        };
+        self.begin(located, authority, whose, order).await
+    }
+
+    /// Finds room for an upload that may come.
+    async fn begin(
+        &self,
+        located: Located,
+        authority: Authority,
+        whose: Whose,
+        order: Order,
+    ) -> Result<Admitted, Status> {
+        let context = &*self.0;
         let Located { committee, seat, record, digest } = located;
+        let turn = context.uploads.turn(&order).await.map_err(busy)?;
+        if turn.waited
+            && let Some(held) = self.held(digest).await?
+        {
+            return Ok(Admitted::Stored(held.stored));
+        }
         let geometry = committee.quorum().geometry();
         let record = context
             .workers
             .run(move || CheckedRecord::check(record, geometry))
             .await
-            .map_err(|error| Reason::Internal.status(error.to_string()))?
+            .map_err(work_status)?
             .map_err(|error| {
-                self.accuse(named, Reason::BadRecord, &error);
+                self.accuse(whose, Reason::BadRecord, &error);
                 Reason::BadRecord.status(error.to_string())
             })?;
         let bytes = announced_bytes(&record) as u64;
-        let permit = context
-            .uploads
-            .admit(record.header().rollup, bytes)
-            .map_err(|busy| Reason::Busy.status_with_retry(busy.to_string(), busy.retry_after))?;
-        self.check_capacity(record.shard_length() as u64).await?;
-        self.check_disk(record.shard_length() as u64).await?;
-        self.check_server(record.shard_length() as u64).await?;
+        let permit = context.uploads.admit(&order, bytes).map_err(busy)?;
+        self.check_room(record.shard_length() as u64).await?;
         let intake =
             Intake::begin(Arc::new(record), seat, Arc::clone(&context.store), context.workers.clone())
                 .await
                 .map_err(|error| intake_status(&error))?;
-        Ok(Admitted::Upload(Box::new(Upload { intake, digest, authority, named, _permit: permit })))
+        let pace = Pace::new(self.rate(bytes), Instant::now());
+        Ok(Admitted::Upload(Box::new(Upload {
+            intake,
+            digest,
+            authority,
+            whose,
+            pace,
+            order,
+            permit,
+            _turn: turn,
+        })))
+    }
+
+    /// An upload must come at the rate at which it ends in time: what it announced is kept free for it.
+    fn rate(&self, bytes: u64) -> Rate {
+        let Settings { upload_timeout, piece_timeout, .. } = self.0.settings;
+        let bytes_per_second = bytes.div_ceil(upload_timeout.as_secs().max(1));
+        Rate { bytes_per_second, grace: piece_timeout }
+    }
+
+    /// The batch, if it is held whole: what waits for repair is taken like a new one, and replaced.
+    async fn held(&self, digest: BatchDigest) -> Result<Option<Holding>, Status> {
+        match self.0.store.find(digest).await {
+            Ok(held) => Ok(held.filter(|held| !held.is_corrupt)),
+            Err(error) => Err(self.0.store_failed(&error).await),
+        }
+    }
+
+    async fn check_certificate(
+        &self,
+        located: &Located,
+        aggregate: &AggregateAttestation,
+        whose: Whose,
+        caller: Caller,
+    ) -> Result<CheckedCertificate, Status> {
+        let Located { committee, record, .. } = located;
+        let checking =
+            self.0.certificates.check(whose.group, caller.client, committee, &record.header, aggregate);
+        checking.await.map_err(|error| {
+            // Certificates are added to a record by anybody: neither poster nor disperser signed this one.
+            self.accuse(Whose::NOBODYS, error.reason(), &error);
+            match error.retry_after() {
+                Some(retry_after) => error.reason().status_with_retry(error.to_string(), retry_after),
+                None => error.reason().status(error.to_string()),
+            }
+        })
     }
 
     async fn check_submission(
         &self,
         located: &Located,
         authority: &Authority,
-        named: Named,
+        whose: Whose,
     ) -> Result<(), Status> {
         let Authority::Submission { submission, quota, daily_payload_bytes } = authority else {
             return Ok(());
@@ -186,16 +253,18 @@ impl Dispersal {
             .submission_facts(*submission, header.epoch, *quota)
             .await
             .map_err(|error| store_status(&error))?;
-        admit::check_facts(&facts, located.digest, header.payload_length, *daily_payload_bytes).map_err(
-            |refusal| {
-                self.accuse(named, refusal.reason(), &refusal);
-                refused(refusal)
-            },
-        )
+        admit::check_facts(&facts, located.digest, header.payload_length, *daily_payload_bytes)
+            .map_err(|refusal| self.refused(whose, refusal))
     }
 
-    /// Counts a refusal that no honest delivery meets against whose signatures it bears.
-    fn accuse(&self, named: Named, reason: Reason, detail: &dyn std::fmt::Display) {
+    fn refused(&self, whose: Whose, refusal: Refusal) -> Status {
+        self.accuse(whose, refusal.reason(), &refusal);
+        refused(refusal)
+    }
+
+    /// Counts a refusal that no honest delivery meets against those whose signatures it bears, and against nobody where it
+    /// bears none: strangers can send anything in the name of others.
+    fn accuse(&self, whose: Whose, reason: Reason, detail: &dyn std::fmt::Display) {
         let is_proven = match reason {
             // Shown by the signatures of two headers of one order, and of the orders of one day.
             Reason::ConflictingHeader | Reason::QuotaExceeded => true,
@@ -211,66 +280,11 @@ impl Dispersal {
             // Clocks differ, connections break, disks are full.
             _ => return,
         };
-        let context = &*self.0;
-        let is_admitted = context.registry.latest().is_some_and(|view| view.rollup(named.rollup).is_some());
         // A day's quota is the rollup's to keep: whoever disperses knows nothing of it.
-        let disperser = (reason != Reason::QuotaExceeded).then_some(named.disperser);
+        let disperser = whose.disperser.filter(|_| reason != Reason::QuotaExceeded);
         let charge = Charge { kind: reason.as_str(), is_proven, detail: &detail.to_string() };
-        let now = context.clock.now_unix_seconds();
-        context.accusations.add(is_admitted.then_some(named.rollup), disperser, charge, now);
-    }
-
-    async fn check_capacity(&self, shard_length: u64) -> Result<(), Status> {
-        let Some(capacity) = self.0.settings.capacity_bytes else { return Ok(()) };
-        let totals = self.0.store.totals().await.map_err(|error| store_status(&error))?;
-        // Uploads in flight, this one among them, count as stored.
-        let bytes = totals.bytes.saturating_add(self.0.uploads.bytes().max(shard_length));
-        if bytes > capacity {
-            tracing::error!(stored = totals.bytes, capacity, "the configured capacity is used up");
-            metrics::counter!("dac_node_storage_refusals_total", "cause" => "capacity").increment(1);
-            return Err(Reason::StorageFailed.status("this member's capacity is used up"));
-        }
-        Ok(())
-    }
-
-    /// Whether the file system keeps its reserve.
-    async fn check_disk(&self, shard_length: u64) -> Result<(), Status> {
-        let context = &*self.0;
-        let Some(disk) = context.disk.clone() else { return Ok(()) };
-        let free = context
-            .workers
-            .run(move || disk.free_bytes())
-            .await
-            .map_err(|error| Reason::Internal.status(error.to_string()))?
-            .map_err(|error| {
-                tracing::error!(%error, "the store's file system does not say how much room it has");
-                Reason::StorageFailed.status("the store failed; try again")
-            })?;
-        let reserve = context.settings.disk_reserve_bytes;
-        if free < reserve.saturating_add(context.uploads.bytes().max(shard_length)) {
-            tracing::error!(free, reserve, "the disk is full but for its reserve: new batches are refused");
-            metrics::counter!("dac_node_storage_refusals_total", "cause" => "disk").increment(1);
-            return Err(Reason::StorageFailed.status("this member's disk is full"));
-        }
-        Ok(())
-    }
-
-    /// Whether a database on a server stays within its size.
-    async fn check_server(&self, shard_length: u64) -> Result<(), Status> {
-        let context = &*self.0;
-        let Some(limit) = context.settings.database_size_max_bytes else { return Ok(()) };
-        let size = context.store.size_on_server().await.map_err(|error| store_status(&error))?;
-        let Some(size) = size else { return Ok(()) };
-        if size.saturating_add(context.uploads.bytes().max(shard_length)) > limit {
-            tracing::error!(
-                size,
-                limit,
-                "the database has the size that it may have: new batches are refused"
-            );
-            metrics::counter!("dac_node_storage_refusals_total", "cause" => "database").increment(1);
-            return Err(Reason::StorageFailed.status("this member's database is full"));
-        }
-        Ok(())
+        let now = self.0.clock.now_unix_seconds();
+        self.0.accusations.add(whose.group.rollup, disperser, charge, now);
     }
 
     /// Reads the pieces to the end, commits, and only then has a receipt.
@@ -278,38 +292,52 @@ impl Dispersal {
     where
         S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
     {
-        let Upload { mut intake, digest, authority, named, _permit } = upload;
+        let Upload { mut intake, digest, authority, whose, mut pace, order, permit, _turn } = upload;
         let failed = |error: IntakeError| {
-            self.accuse(named, error.reason(), &error);
+            self.accuse(whose, error.reason(), &error);
             intake_status(&error)
         };
-        while let Some(piece) = next_piece(stream, self.0.settings.piece_timeout).await? {
+        // While a piece is checked and stored, the sender waits for this member, which is not held against it.
+        let mut own = Duration::ZERO;
+        while let Some(piece) = next_piece(stream, self.0.settings.piece_timeout, &pace, own).await? {
             metrics::counter!("dac_node_received_bytes_total").increment(piece.len() as u64);
+            pace.received(piece.len() as u64);
+            let began = Instant::now();
             intake.push(piece).await.map_err(failed)?;
+            own += began.elapsed();
         }
         let refusal = match intake.finish(digest, authority).await.map_err(failed)? {
             Commit::Stored(stored) => {
                 tracing::debug!(%digest, seat = %stored.seat(), "stored");
+                permit.stored();
+                if let Authority::Submission { .. } = authority {
+                    self.0.deliverers.delivered(order.rollup, order.client);
+                }
                 return Ok(stored);
             }
             Commit::ConflictingHeader { existing } => Refusal::ConflictingHeader { existing },
             Commit::QuotaExceeded { spent, limit, asked } => Refusal::QuotaExceeded { spent, limit, asked },
         };
-        self.accuse(named, refusal.reason(), &refusal);
-        Err(refused(refusal))
+        Err(self.refused(whose, refusal))
     }
 }
 
-/// Whom a record names: its rollup, and who is to sign its header.
+/// Whose signatures a delivery bears, as far as they were verified.
 #[derive(Clone, Copy)]
-struct Named {
-    rollup: Address,
-    disperser: Address,
+struct Whose {
+    /// The rollup whose poster signed the order, and whether who delivers is known.
+    group: Group,
+    /// Who signed the header, as that order wants it.
+    disperser: Option<Address>,
 }
 
-impl Named {
-    fn in_record(record: &Record) -> Self {
-        Self { rollup: record.header.rollup, disperser: record.submission.submission.disperser }
+impl Whose {
+    /// Nothing shows that those who are named have anything to do with it.
+    const NOBODYS: Self = Self { group: Group::STRANGERS, disperser: None };
+
+    /// Both signatures of the record were verified.
+    fn of(record: &Record, group: Group) -> Self {
+        Self { group, disperser: Some(record.submission.submission.disperser) }
     }
 }
 
@@ -320,14 +348,21 @@ enum Admitted {
 
 struct Upload {
     intake: Intake,
-    digest: dac_types::BatchDigest,
+    digest: BatchDigest,
     authority: Authority,
-    named: Named,
-    _permit: UploadPermit,
+    whose: Whose,
+    pace: Pace,
+    order: Order,
+    permit: UploadPermit,
+    _turn: UploadTurn,
 }
 
 pub(super) fn refused(refusal: Refusal) -> Status {
     refusal.reason().status(refusal.to_string())
+}
+
+pub(super) fn busy(busy: Busy) -> Status {
+    Reason::Busy.status_with_retry(busy.to_string(), busy.retry_after)
 }
 
 fn intake_status(error: &IntakeError) -> Status {
@@ -369,11 +404,21 @@ where
     }
 }
 
-async fn next_piece<S>(stream: &mut S, limit: Duration) -> Result<Option<Bytes>, Status>
+async fn next_piece<S>(
+    stream: &mut S,
+    limit: Duration,
+    pace: &Pace,
+    own: Duration,
+) -> Result<Option<Bytes>, Status>
 where
     S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
 {
-    match next_message(stream, limit).await? {
+    let until_too_slow = (pace.deadline() + own).saturating_duration_since(Instant::now());
+    let message = next_message(stream, limit.min(until_too_slow)).await.map_err(|status| {
+        let slow = Instant::now().checked_sub(own).and_then(|now| pace.check(now).err());
+        slow.map_or(status, |slow| Reason::TimedOut.status(slow.to_string()))
+    })?;
+    match message {
         None => Ok(None),
         Some(Message::Open(_)) => Err(malformed("`open` came twice")),
         Some(Message::Piece(piece)) if piece.is_empty() => Err(malformed("a piece is empty")),

@@ -7,9 +7,12 @@ use dac_proto::{v1, wire};
 use dac_types::{Committee, CoverageRenewal, TimesError};
 use tonic::Status;
 
-use super::dispersal::{Dispersal, refused};
+use super::dispersal::{Dispersal, busy, refused};
+use super::limited;
 use crate::admit::Refusal;
 use crate::attest;
+use crate::context::store_status;
+use crate::limits::Caller;
 use crate::store::{Cover, RenewalAsked};
 
 /// So often within its longest retention a rollup's batches are looked at for renewals, at most.
@@ -19,6 +22,7 @@ impl Dispersal {
     /// Checks in the order of the refusals' worth: the request, L1, what is held; then the promise is made durable, and signed.
     pub(super) async fn renew(
         &self,
+        caller: Caller,
         request: v1::SignRenewalRequest,
     ) -> Result<v1::SignRenewalResponse, Status> {
         let context = self.context();
@@ -55,20 +59,22 @@ impl Dispersal {
         if !context.progress.is_current(Origin::Settlement(rollup), context.settings.registry_max_age) {
             return Err(Reason::L1Stale.status("what settled on L1 has not been read up to its head yet"));
         }
-        let _turn = context
-            .renewals
-            .turn(rollup)
-            .await
-            .map_err(|busy| Reason::Busy.status_with_retry(busy.to_string(), busy.retry_after))?;
+        let group = context.deliverers.group(rollup, caller);
+        if !group.is_known {
+            context.clients.take(caller.client).map_err(limited)?;
+        }
+        // What cannot be promised takes no turn from what can.
+        let last = context.store.last_settled(rollup).await.map_err(|error| store_status(&error))?;
+        if last < renewal.last_batch {
+            return Err(not_settled(last, &renewal));
+        }
+        let _turn = context.renewals.turn(group, caller.client).await.map_err(busy)?;
         let since_epoch = lineage_since(&view, epoch);
         let keep_until = keep_until(renewal.expires_at, terms.retention_max_seconds, now);
         let asked = RenewalAsked { renewal, seat, since_epoch, keep_until };
         let covered = match context.store.cover(asked).await {
             Ok(Cover::Covered(covered)) => covered,
-            Ok(Cover::NotSettled { last }) => {
-                let message = format!("L1 shows {last} settled batches, not {}", renewal.last_batch);
-                return Err(Reason::NotSettled.status(message));
-            }
+            Ok(Cover::NotSettled { last }) => return Err(not_settled(last, &renewal)),
             Ok(Cover::NotHeld { missing, first }) => {
                 context.repair_wanted.notify_one();
                 let message = format!(
@@ -90,6 +96,10 @@ impl Dispersal {
             signature: bytes::Bytes::copy_from_slice(&signature.0),
         })
     }
+}
+
+fn not_settled(last: u64, renewal: &CoverageRenewal) -> Status {
+    Reason::NotSettled.status(format!("L1 shows {last} settled batches, not {}", renewal.last_batch))
 }
 
 /// The first epoch from which on seats are what they are in `epoch`.

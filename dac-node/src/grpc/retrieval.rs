@@ -14,7 +14,7 @@ use futures::stream::{BoxStream, StreamExt, try_unfold};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{client_of, limited, outcome};
+use super::{client_of, limited, outcome, work_status};
 use crate::context::{Context, store_status};
 use crate::limits::{ClientKey, StreamPermit};
 use crate::store::{Holding, Listed, StoreError};
@@ -123,7 +123,8 @@ impl Retrieval {
         client: ClientKey,
         request: v1::GetChunksRequest,
     ) -> Result<v1::GetChunksResponse, Status> {
-        self.0.clients.take(client).map_err(limited)?;
+        // While the answer is made, which may wait for the disk. What is made is counted by the listener until it is read.
+        let _making = self.0.clients.open_stream(client).map_err(limited)?;
         let digest = wire::digest("digest", &request.digest)?;
         let asked = request.indices.len();
         if asked > CHUNKS_PER_CALL_MAX {
@@ -132,6 +133,12 @@ impl Retrieval {
         }
         if asked == 0 {
             return Err(Reason::MalformedRequest.status("no chunk was asked for"));
+        }
+        let mut sorted = request.indices.clone();
+        sorted.sort_unstable();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            let message = format!("chunk {} was asked for twice in one call", twice[0]);
+            return Err(Reason::MalformedRequest.status(message));
         }
         let holding = self.find(digest).await?;
         let count = Geometry::chunk_count(holding.record.shard_length());
@@ -151,14 +158,14 @@ impl Retrieval {
         let positions: Vec<usize> = indices.iter().map(|(_, position)| *position).collect();
         let (tree, paths, shard_path) = self
             .0
-            .workers
+            .serving
             .run(move || {
                 let paths = paths(&tree, &positions);
                 let shard_path = merkle::shard_path(&shard_hashes, seat.index());
                 (tree, paths, shard_path)
             })
             .await
-            .map_err(|error| Reason::Internal.status(error.to_string()))?;
+            .map_err(work_status)?;
         let shard_path = shard_path.map_err(|error| Reason::Internal.status(error.to_string()))?;
         let shard_path = wire::hashes_to_wire(&shard_path);
         let mut chunks = Vec::with_capacity(indices.len());
@@ -232,12 +239,8 @@ impl Retrieval {
         let hashes = self.0.store.leaf_hashes(holding.shard).await.map_err(|error| store_status(&error))?;
         let Some(hashes) = hashes else { return Err(self.missing(holding, "the shard's tree").await) };
         let (record, seat) = (Arc::clone(&holding.record), holding.stored.seat());
-        let tree = self
-            .0
-            .workers
-            .run(move || intact_tree(&record, seat, hashes))
-            .await
-            .map_err(|error| Reason::Internal.status(error.to_string()))?;
+        let tree =
+            self.0.serving.run(move || intact_tree(&record, seat, hashes)).await.map_err(work_status)?;
         match tree {
             Some(tree) => Ok(tree),
             None => Err(self.corrupt(holding, "the shard's tree").await),
@@ -290,10 +293,10 @@ impl Rows {
         let Some(row) = row else { return Err(self.retrieval.missing(&self.holding, "a row").await) };
         let (tree, checked) = (Arc::clone(&self.tree), row.clone());
         let intact = context
-            .workers
+            .serving
             .run(move || row_is_intact(&tree, length, index, &checked))
             .await
-            .map_err(|error| Reason::Internal.status(error.to_string()))?;
+            .map_err(work_status)?;
         if !intact {
             return Err(self.retrieval.corrupt(&self.holding, "a row").await);
         }

@@ -1,10 +1,12 @@
 //! What protects this process from its callers: bytes of uploads in flight, turns of
 //! renewals, and each client's share of retrieval.
 
+mod callers;
 mod clients;
 mod renewals;
 mod uploads;
 
+pub use callers::{Caller, Deliverers, Group};
 pub use clients::{ClientKey, ClientLimits, ClientRates, RateLimited, StreamPermit};
 pub use renewals::{RenewalTurn, Renewals};
-pub use uploads::{Busy, UploadLimits, UploadPermit, Uploads};
+pub use uploads::{Busy, Order, UploadLimits, UploadPermit, UploadTurn, Uploads};

@@ -1,118 +1,111 @@
-//! Renewals being looked at. Whoever asks is not known, and looking is work for the disk: each rollup has one turn at a time and a short
-//! queue of its own, so that nobody's requests keep those for another rollup waiting for long.
+//! Renewals being looked at. Whoever asks is not known, and looking is work for the disk: each rollup has one turn at a
+//! time, and turns go round between rollups, between those who deliver for a rollup and strangers, and between the
+//! clients of each. So a request waits for one look of each of the others at most, whoever asks without end.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dac_admission::FairQueue;
 use dac_types::Address;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
-use super::Busy;
+use super::{Busy, ClientKey, Group};
 
 /// Looked at side by side, of different rollups.
 const TURNS: usize = 2;
-/// Requests for one rollup: the one that is being looked at and those behind it.
-const REQUESTS_PER_ROLLUP_MAX: u32 = 8;
+/// Requests that wait, of all rollups.
+const WAITING_MAX: usize = 128;
 /// Longest wait for a turn.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 /// When it is worth asking again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// The queues. Rollups with nothing in them are not remembered.
 #[derive(Debug)]
-pub struct Renewals {
-    turns: Arc<Semaphore>,
-    queues: Arc<Mutex<HashMap<Address, Queue>>>,
+struct State {
+    waiting: FairQueue<Group, ClientKey, oneshot::Sender<RenewalTurn>>,
+    /// Rollups that are being looked at.
+    looked_at: HashSet<Address>,
 }
 
-#[derive(Debug)]
-struct Queue {
-    requests: u32,
-    turn: Arc<Semaphore>,
-}
+/// The turns. Rollups and clients with nothing in it are not remembered.
+#[derive(Clone, Debug)]
+pub struct Renewals(Arc<Mutex<State>>);
 
 /// A turn, over when dropped.
 #[derive(Debug)]
 pub struct RenewalTurn {
-    // In this order: the next of the rollup finds its place when this one's is free.
-    _turns: OwnedSemaphorePermit,
-    _turn: OwnedSemaphorePermit,
-    _place: Place,
-}
-
-/// A place in a rollup's queue, given up when dropped: also by a caller that went away.
-#[derive(Debug)]
-struct Place {
-    queues: Arc<Mutex<HashMap<Address, Queue>>>,
+    renewals: Renewals,
     rollup: Address,
 }
 
-impl Drop for Place {
+impl Drop for RenewalTurn {
     fn drop(&mut self) {
-        let mut queues = self.queues.lock();
-        if let Some(queue) = queues.get_mut(&self.rollup) {
-            queue.requests -= 1;
-            if queue.requests == 0 {
-                queues.remove(&self.rollup);
-            }
-        }
+        self.renewals.0.lock().looked_at.remove(&self.rollup);
+        self.renewals.give_out();
     }
 }
 
 impl Default for Renewals {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(TURNS)), queues: Arc::default() }
+        let state = State { waiting: FairQueue::new(WAITING_MAX), looked_at: HashSet::new() };
+        Self(Arc::new(Mutex::new(state)))
     }
 }
 
 impl Renewals {
-    /// Waits for the turn of a request for an admitted rollup.
+    /// Waits for the turn of a request of `group`, which names an admitted rollup.
     ///
     /// # Errors
-    /// Where that rollup's queue is full, or the turn does not come in time.
-    pub async fn turn(&self, rollup: Address) -> Result<RenewalTurn, Busy> {
-        let (place, turn) = self.enter(rollup)?;
-        let in_order = async {
-            // The rollup's own turn first: so only one of its requests at a time competes with other rollups'.
-            let turn = turn.acquire_owned().await.ok()?;
-            let turns = Arc::clone(&self.turns).acquire_owned().await.ok()?;
-            Some((turn, turns))
-        };
-        match tokio::time::timeout(WAIT_MAX, in_order).await {
-            Ok(Some((turn, turns))) => Ok(RenewalTurn { _turns: turns, _turn: turn, _place: place }),
-            Ok(None) | Err(_) => Err(busy(self.requests(rollup))),
+    /// Where the queue is full and this client's share of it is the longest, or the turn does not come in time.
+    pub async fn turn(&self, group: Group, client: ClientKey) -> Result<RenewalTurn, Busy> {
+        let (reply, turn) = oneshot::channel();
+        self.0.lock().waiting.push(group, client, reply).map_err(|full| busy(full.waiting))?;
+        self.give_out();
+        match tokio::time::timeout(WAIT_MAX, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // It made room for another one, or its turn did not come.
+            Ok(Err(_)) | Err(_) => Err(busy(self.waiting())),
         }
     }
 
-    fn enter(&self, rollup: Address) -> Result<(Place, Arc<Semaphore>), Busy> {
-        let mut queues = self.queues.lock();
-        let queue =
-            queues.entry(rollup).or_insert_with(|| Queue { requests: 0, turn: Arc::new(Semaphore::new(1)) });
-        if queue.requests >= REQUESTS_PER_ROLLUP_MAX {
-            return Err(busy(queue.requests));
+    /// Gives free turns to those whose turn it is.
+    fn give_out(&self) {
+        loop {
+            let mut state = self.0.lock();
+            // A caller that went away has no turn.
+            state.waiting.retain(|reply| !reply.is_closed());
+            let State { waiting, looked_at } = &mut *state;
+            if looked_at.len() >= TURNS {
+                return;
+            }
+            let is_free = |group: Group| group.rollup.is_some_and(|rollup| !looked_at.contains(&rollup));
+            let Some((Group { rollup: Some(rollup), .. }, _, reply)) = waiting.pop(is_free) else { return };
+            looked_at.insert(rollup);
+            drop(state);
+            // Where the caller went away just now, the turn comes back and ends, without the lock.
+            let _ = reply.send(RenewalTurn { renewals: self.clone(), rollup });
         }
-        queue.requests += 1;
-        Ok((Place { queues: Arc::clone(&self.queues), rollup }, Arc::clone(&queue.turn)))
     }
 
-    fn requests(&self, rollup: Address) -> u32 {
-        self.queues.lock().get(&rollup).map_or(0, |queue| queue.requests)
+    fn waiting(&self) -> usize {
+        self.0.lock().waiting.len()
     }
 }
 
-fn busy(in_flight: u32) -> Busy {
+fn busy(waiting: usize) -> Busy {
     Busy {
-        what: "renewals of this rollup",
-        in_flight: in_flight.into(),
-        limit: REQUESTS_PER_ROLLUP_MAX.into(),
+        what: "requests for renewals",
+        in_flight: waiting as u64,
+        limit: WAITING_MAX as u64,
         retry_after: RETRY_AFTER,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use futures::future::join_all;
 
     use super::*;
@@ -120,24 +113,49 @@ mod tests {
     const ROLLUP: Address = Address::repeat_byte(1);
     const OTHER: Address = Address::repeat_byte(2);
 
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_for_one_rollup_keeps_no_other_waiting() {
+    fn known(rollup: Address) -> Group {
+        Group { rollup: Some(rollup), is_known: true }
+    }
+
+    fn strangers(rollup: Address) -> Group {
+        Group { is_known: false, ..known(rollup) }
+    }
+
+    fn client(last: u8) -> ClientKey {
+        ClientKey::V4([10, 0, 0, last])
+    }
+
+    #[tokio::test]
+    async fn a_flood_for_one_rollup_keeps_nobody_waiting_for_more_than_a_turn() {
         let renewals = Renewals::default();
-        let first = renewals.turn(ROLLUP).await.unwrap();
-        let waiting: Vec<_> = (1..REQUESTS_PER_ROLLUP_MAX).map(|_| renewals.enter(ROLLUP).unwrap()).collect();
-        let refused = renewals.turn(ROLLUP).await.unwrap_err();
-        assert_eq!((refused.in_flight, refused.limit), (8, 8));
-        // Without waiting: time stands still here.
-        let other = tokio::time::timeout(Duration::ZERO, renewals.turn(OTHER)).await.unwrap().unwrap();
-        drop((first, other, waiting));
-        assert!(renewals.queues.lock().is_empty(), "nothing is remembered of rollups that are done");
+        let first = renewals.turn(strangers(ROLLUP), client(1)).await.unwrap();
+        let requests = (0..=u8::MAX).map(|number| renewals.turn(strangers(ROLLUP), client(number)));
+        let mut flood: Vec<_> = requests.map(Box::pin).collect();
+        flood.retain_mut(|turn| turn.now_or_never().is_none());
+        assert_eq!(renewals.waiting(), WAITING_MAX, "the queue is bounded");
+        // Another rollup does not wait at all, and who delivers for this one waits for one turn.
+        drop(renewals.turn(known(OTHER), client(200)).now_or_never().unwrap().unwrap());
+        let mut honest = Box::pin(renewals.turn(known(ROLLUP), client(201)));
+        assert!((&mut honest).now_or_never().is_none());
+        drop(first);
+        let taken = flood.iter_mut().find_map(|turn| turn.now_or_never()?.ok());
+        let honest = match (&mut honest).now_or_never() {
+            Some(turn) => turn.unwrap(),
+            None => {
+                drop(taken.expect("a stranger has the turn"));
+                honest.now_or_never().expect("the next one").unwrap()
+            }
+        };
+        drop((honest, flood));
+        let state = renewals.0.lock();
+        assert!(state.looked_at.is_empty(), "{state:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_gets_a_turn_or_is_told() {
         let renewals = Renewals::default();
-        let all = (0..REQUESTS_PER_ROLLUP_MAX).map(async |_| {
-            let turn = renewals.turn(ROLLUP).await?;
+        let all = (0..8).map(async |number| {
+            let turn = renewals.turn(known(ROLLUP), client(number)).await?;
             tokio::time::sleep(WAIT_MAX / 4).await;
             drop(turn);
             Ok::<_, Busy>(())
@@ -145,7 +163,20 @@ mod tests {
         let (done, told): (Vec<_>, Vec<_>) = join_all(all).await.into_iter().partition(Result::is_ok);
         // Those whose turn comes within the wait, the last of them just so or not.
         assert!((4..=5).contains(&done.len()) && done.len() + told.len() == 8, "{}", done.len());
-        assert!(renewals.queues.lock().is_empty());
-        renewals.turn(ROLLUP).await.unwrap();
+        renewals.turn(known(ROLLUP), client(1)).await.unwrap();
+        let state = renewals.0.lock();
+        assert!(state.looked_at.is_empty() && state.waiting.is_empty(), "nothing is remembered");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_goes_away_takes_no_turn() {
+        let renewals = Renewals::default();
+        let first = renewals.turn(known(ROLLUP), client(1)).await.unwrap();
+        let mut gone = Box::pin(renewals.turn(known(ROLLUP), client(2)));
+        assert!((&mut gone).now_or_never().is_none());
+        drop(gone);
+        drop(first);
+        let _next = renewals.turn(known(ROLLUP), client(3)).now_or_never().unwrap().unwrap();
+        assert!(renewals.turn(known(OTHER), client(3)).now_or_never().unwrap().is_ok());
     }
 }

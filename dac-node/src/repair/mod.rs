@@ -36,7 +36,7 @@ use crate::accusations::{Accusations, Charge};
 use crate::admit::Identity;
 use crate::store::{Authority, BadSeat, BatchOnL1, Commit, L1Evidence, Store, StoreError, Wanted};
 use crate::verify::{IntakeError, store_shard};
-use dac_runtime::workers::{WorkLost, Workers};
+use dac_runtime::workers::{WorkError, Workers};
 
 /// Longest time without a look, whatever is said to be missing.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -130,7 +130,7 @@ enum RepairError {
     Commit(Commit),
     /// A computation was lost.
     #[error(transparent)]
-    Work(#[from] WorkLost),
+    Work(#[from] WorkError),
 }
 
 /// What came of a repair.

@@ -233,6 +233,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// The newest outcomes BAD.
     async fn bad_seats(&self, limit: u32) -> Result<Vec<BadSeatLine>, StoreError>;
 
+    /// The last batch of a rollup that L1 shows as settled; 0 for none. A cheap question, unlike [`Ledger::cover`].
+    async fn last_settled(&self, rollup: Address) -> Result<u64, StoreError>;
+
     /// Looks at every settled batch that the renewal speaks of; if all are held, keeps them until its expiry, durably. What was looked at
     /// for an earlier one and is kept for long enough by it is not looked at again.
     async fn cover(&self, asked: RenewalAsked) -> Result<Cover, StoreError>;

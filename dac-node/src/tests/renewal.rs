@@ -1,5 +1,7 @@
 //! SignRenewal: given when everything is held, and for nothing else.
 
+use std::net::IpAddr;
+
 use dac_types::{CoverageRenewal, RenewalDigest};
 
 use super::committee::{Members, settled};
@@ -140,4 +142,47 @@ async fn without_l1_nothing_is_renewed() {
     let member = Member::start_with(config).await;
     assert_reason(sign(&member, 1, NOW + 5000).await, Reason::L1Stale);
     assert_eq!(member.describe().await.state(), v1::MemberState::Starting);
+}
+
+/// Clients of an address that ask one after the other, without end, for longer and longer promises.
+async fn ask_without_end(member: &Member, address: IpAddr, asked: Arc<AtomicU64>, first: u64) {
+    let target = format!("http://{}", member.node.addresses().dispersal.unwrap());
+    let endpoint = Endpoint::from_shared(target).unwrap().local_address(Some(address));
+    let client = DispersalServiceClient::new(endpoint.connect().await.unwrap());
+    let one = |place: u64| {
+        let (mut client, asked) = (client.clone(), Arc::clone(&asked));
+        async move {
+            for number in 0.. {
+                let expires_at = NOW + 5000 + first + 1000 * place + number;
+                // Most are BUSY.
+                let _ = client.sign_renewal(request(member, 2, expires_at)).await;
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    futures::future::join_all((0..16).map(one)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_delivers_is_served_while_strangers_ask_without_end() {
+    const STRANGERS: u8 = 8;
+    let (members, _) = holding().await;
+    let member = members.member(SEAT);
+    let asked = Arc::new(AtomicU64::new(0));
+    let flood = (0..STRANGERS).map(|number| {
+        let address = IpAddr::from([127, 9, number, 1]);
+        ask_without_end(member, address, Arc::clone(&asked), 100_000 * u64::from(number))
+    });
+    let honest = async {
+        while asked.load(Ordering::Relaxed) < 500 {
+            tokio::task::yield_now().await;
+        }
+        for number in 0..10 {
+            sign(member, 2, NOW + RETENTION - number).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = honest => {}
+        _ = futures::future::join_all(flood) => panic!("the flood ended"),
+    }
 }

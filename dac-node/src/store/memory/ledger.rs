@@ -311,6 +311,13 @@ impl Ledger for MemoryStore {
         Ok(lines)
     }
 
+    async fn last_settled(&self, rollup: Address) -> Result<u64, StoreError> {
+        let tables = self.tables.lock();
+        let settled =
+            tables.duties.values().filter(|duty| duty.batch.rollup == rollup && duty.settled.is_some());
+        Ok(settled.map(|duty| duty.batch.batch_number).max().unwrap_or(0))
+    }
+
     async fn cover(&self, asked: RenewalAsked) -> Result<Cover, StoreError> {
         self.commit(move |tables| tables.cover(asked)).await
     }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use dac_chain::feed::{Cursor, Fact};
 use dac_database::sqlx::{query, query_as};
+use dac_database::u64_from_sql;
 use dac_runtime::failpoint;
 use dac_types::{Address, BatchDigest, Seat};
 
@@ -126,6 +127,16 @@ impl Ledger for SqlStore {
 
     async fn bad_seats(&self, limit: u32) -> Result<Vec<BadSeatLine>, StoreError> {
         bad_seats::list(&self.shared.database, limit).await
+    }
+
+    async fn last_settled(&self, rollup: Address) -> Result<u64, StoreError> {
+        let last: Option<(i64,)> = query_as(
+            "SELECT batch_number FROM duties WHERE rollup = $1 AND settled_block >= 0 ORDER BY batch_number DESC LIMIT 1",
+        )
+        .bind(rollup.to_vec())
+        .fetch_optional(self.reads())
+        .await?;
+        Ok(last.map_or(0, |(number,)| u64_from_sql(number)))
     }
 
     async fn cover(&self, asked: RenewalAsked) -> Result<Cover, StoreError> {
