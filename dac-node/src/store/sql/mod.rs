@@ -425,10 +425,11 @@ impl Store for SqlStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         // Only a signer writes.
-        Ok(match self.shared.signership {
+        match self.shared.signership {
             Some(_) => self.shared.database.probe().await?,
             None => self.shared.database.ping().await?,
-        })
+        }
+        Ok(())
     }
 
     async fn size_on_server(&self) -> Result<Option<u64>, StoreError> {
