@@ -7,9 +7,11 @@ use dac_chain::PosterConfig;
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, Period, ShutdownConfig};
+use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
+use dac_runtime::monitor;
 use dac_runtime::telemetry::LogConfig;
 use dac_runtime::tls::ClientTls;
-use dac_types::limits::PAYLOAD_MAX_BYTES;
+use dac_types::limits::{COMMITTEE_MAX_SEATS, PAYLOAD_MAX_BYTES};
 use dac_types::{Address, Domain};
 use serde::{Deserialize, Deserializer, de};
 
@@ -348,6 +350,19 @@ impl AggregatorConfig {
             ));
         }
         Ok(())
+    }
+}
+
+impl AggregatorConfig {
+    /// File descriptors that this configuration may use.
+    pub fn descriptors(&self) -> Descriptors {
+        let mut uses = Descriptors::default().and("grpc.limits.connections", self.grpc.limits.connections);
+        if self.metrics.is_some() {
+            uses = uses.and("metrics", monitor::CONNECTIONS);
+        }
+        uses.and("store.max_connections", self.store.descriptors())
+            .and("chain.rpc", endpoint_descriptors(self.chain.rpc.len()))
+            .and("members", COMMITTEE_MAX_SEATS)
     }
 }
 

@@ -15,8 +15,9 @@ use dac_client::Dialer;
 use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::SystemClock;
 use dac_runtime::config::ConfigArgs;
+use dac_runtime::monitor::{self, Monitor};
 use dac_runtime::workers::Workers;
-use dac_runtime::{config, monitor, shutdown, telemetry, tls};
+use dac_runtime::{config, shutdown, telemetry, tls};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     if args.config.check_config {
         check(&config)?;
         print!("{}", explain(&config));
+        println!("files:      {}", config.descriptors().check()?);
         return Ok(());
     }
     telemetry::init(&config.log)?;
@@ -88,6 +90,8 @@ async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<()
             _ => {}
         }
     }
+    let descriptors = config.descriptors().check()?;
+    tracing::info!(%descriptors, "file descriptors that may be used");
     let follower_stop = CancellationToken::new();
     let grace = *config.shutdown.grace;
     let parts = tokio::select! {
@@ -110,6 +114,11 @@ async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<()
 }
 
 async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> Result<Parts, Failure> {
+    // First of all, so that its probes answer while L1 is away.
+    let monitor = Monitor::bind(config.metrics.as_ref()).await?;
+    if let Some(monitor) = &monitor {
+        monitor.health().set_unhealthy("starting: the registry has not been read from L1 yet");
+    }
     let keys = config.keys.clone();
     // Deriving a key from its password takes a second: off the async threads.
     let (signer, l1_signer) = tokio::task::spawn_blocking(move || load_keys(&keys)).await??;
@@ -129,10 +138,6 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
     dialer = dialer.tls(config.dispersal.tls.load(*config.dispersal.connect_timeout)?);
     let grpc = TcpListener::bind(config.grpc.listen).await?;
     tls::warn_if_exposed("grpc", grpc.local_addr()?, config.grpc.tls.is_some());
-    let monitor = match &config.metrics {
-        Some(metrics) => Some(TcpListener::bind(metrics.listen).await?),
-        None => None,
-    };
     let handshake = *config.grpc.limits.handshake_timeout;
     let tls = config.grpc.tls.as_ref().map(|tls| tls.load(handshake)).transpose()?;
     Ok(Parts {

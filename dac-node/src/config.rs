@@ -10,7 +10,10 @@ use dac_bls::PublicKey;
 use dac_chain::feed::FeedConfig;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, Period, ShutdownConfig};
+use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
+use dac_runtime::monitor;
 use dac_runtime::telemetry::LogConfig;
+use dac_types::limits::COMMITTEE_MAX_SEATS;
 use dac_types::{Address, Domain, PUBLIC_KEY_BYTES, PublicKeyBytes};
 use serde::{Deserialize, Deserializer, de};
 
@@ -190,6 +193,25 @@ impl NodeConfig {
             clock_difference_max_seconds: CLOCK_DIFFERENCE_MAX_SECONDS
                 .saturating_add(self.chain.confirmations.saturating_mul(L1_SLOT_SECONDS)),
         }
+    }
+}
+
+impl NodeConfig {
+    /// File descriptors that this configuration may use.
+    pub fn descriptors(&self) -> Descriptors {
+        let listeners = [("dispersal", self.dispersal.as_ref()), ("retrieval", Some(&self.retrieval))];
+        let mut uses = Descriptors::default();
+        for (name, listener) in listeners {
+            if let Some(listener) = listener {
+                uses = uses.and(format!("{name}.limits.connections"), listener.limits.connections);
+            }
+        }
+        if self.metrics.is_some() {
+            uses = uses.and("metrics", monitor::CONNECTIONS);
+        }
+        uses.and("store.max_connections", self.store.descriptors())
+            .and("chain.rpc", endpoint_descriptors(self.chain.rpc.len()))
+            .and("peers", COMMITTEE_MAX_SEATS)
     }
 }
 

@@ -16,8 +16,9 @@ use dac_node::store::SqlStore;
 use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::SystemClock;
 use dac_runtime::config::{ConfigArgs, ListenerConfig, load};
+use dac_runtime::monitor::{self, Monitor};
 use dac_runtime::workers::Workers;
-use dac_runtime::{monitor, shutdown, telemetry, tls};
+use dac_runtime::{shutdown, telemetry, tls};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +60,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.config.check_config {
         check(&config)?;
         print!("{}", explain(&config));
+        println!("files:      {}", config.descriptors().check()?);
         return Ok(());
     }
     telemetry::init(&config.log)?;
@@ -95,6 +97,8 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
     }
     // Before anything is recorded.
     monitor::metrics();
+    let descriptors = config.descriptors().check()?;
+    tracing::info!(%descriptors, "file descriptors that may be used");
 
     if let DatabaseUrl::Sqlite(path) = &config.store.url
         && let Some(folder) = path.parent()
@@ -146,11 +150,9 @@ async fn start(
         let reader = Arc::new(RpcRegistryReader::new(endpoints, domain.registry));
         Follower::spawn(reader, interval, confirmations, following)
     };
+    // First of all, so that its probes answer while this process waits for another one to end.
+    let monitor = Monitor::bind(config.metrics.as_ref()).await?;
     let retrieval = bind("retrieval", &config.retrieval).await?;
-    let monitor = match &config.metrics {
-        Some(metrics) => Some(TcpListener::bind(metrics.listen).await?),
-        None => None,
-    };
     let clock = Arc::new(SystemClock);
     match config.role()? {
         RoleConfig::Member { keys, dispersal } => {

@@ -12,10 +12,10 @@ use dac_chain::RegistryWatch;
 use dac_chain::feed::L1Events;
 use dac_runtime::clock::Clock;
 use dac_runtime::grpc::{Acceptor, ListenerLimits, ServeError, tonic_health};
+use dac_runtime::monitor::Monitor;
 use dac_types::Domain;
 use serde::Serialize;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
@@ -123,8 +123,8 @@ pub struct Parts {
     pub dispersal: Listener,
     /// Where anyone retrieves.
     pub retrieval: Listener,
-    /// `/metrics` and `/healthz`.
-    pub monitor: Option<TcpListener>,
+    /// `/metrics` and the probes.
+    pub monitor: Option<Monitor>,
 }
 
 /// Where a running member listens.
@@ -206,11 +206,13 @@ impl Node {
         let l1 = l1_sync(&context, parts.events, parts.sync);
         let (repairer, scrubber) = (repairer(&context, parts.repair), scrubber(&context, parts.scrub));
 
-        let mut assembly = Assembly::new(context, &["", DISPERSAL, RETRIEVAL, MEMBERS], grace).await;
+        let metrics = parts.monitor.as_ref().map(Monitor::address);
+        let services = &["", DISPERSAL, RETRIEVAL, MEMBERS];
+        let mut assembly = Assembly::new(context, services, grace, parts.monitor).await;
         let addresses = Addresses {
             dispersal: Some(assembly.dispersal(parts.dispersal)?),
             retrieval: assembly.retrieval(parts.retrieval)?,
-            metrics: assembly.monitor(parts.monitor)?,
+            metrics,
         };
         assembly.spawn("retention", |stop| retain::run(store, times, retention, stop));
         assembly.spawn("L1", |stop| l1.run(stop));

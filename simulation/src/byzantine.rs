@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_server::{DispersalService, DispersalServiceServer};
 use dac_proto::v1::retrieval_service_server::{RetrievalService, RetrievalServiceServer};
-use dac_runtime::grpc::{self, Incoming, ListenerLimits};
+use dac_runtime::grpc::{self, CallTimes, Incoming, ListenerLimits, Port};
 use dac_types::limits::MESSAGE_MAX_BYTES;
 use dac_types::{Attestation, B256, BatchDigest, Seat};
 use futures::{Stream, StreamExt};
@@ -63,16 +63,24 @@ impl Liar {
     /// Runs until the host is killed.
     pub(crate) async fn run(self) -> turmoil::Result {
         let limits = ListenerLimits::default();
-        let serve = async |port, router| {
-            let incoming = Incoming::new(listen(port).await?, &limits);
-            grpc::serve(router, incoming, CancellationToken::new(), Duration::from_secs(1)).await?;
+        let serve = async |number, port: &Port, router| {
+            let incoming = Incoming::new(listen(number).await?, port);
+            grpc::serve(router, incoming, Duration::from_secs(1)).await?;
             turmoil::Result::Ok(())
         };
+        let port = |name, services| {
+            Port::new(name, services, &limits, CallTimes::default(), CancellationToken::new())
+        };
+        let dispersal_port = port("dispersal", &["dac.v1.DispersalService"]);
+        let retrieval_port = port("retrieval", &["dac.v1.RetrievalService"]);
         let dispersal =
             DispersalServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX_BYTES);
-        let dispersal = grpc::server(&limits, None)?.add_service(dispersal);
-        let retrieval = grpc::server(&limits, None)?.add_service(RetrievalServiceServer::new(self));
-        futures::try_join!(serve(DISPERSAL_PORT, dispersal), serve(RETRIEVAL_PORT, retrieval))?;
+        let dispersal = grpc::server(&dispersal_port, None)?.add_service(dispersal);
+        let retrieval = grpc::server(&retrieval_port, None)?.add_service(RetrievalServiceServer::new(self));
+        futures::try_join!(
+            serve(DISPERSAL_PORT, &dispersal_port, dispersal),
+            serve(RETRIEVAL_PORT, &retrieval_port, retrieval)
+        )?;
         Ok(())
     }
 

@@ -12,15 +12,17 @@ use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::aggregator_service_server::AggregatorServiceServer;
 use dac_proto::v1::batch_service_server::BatchServiceServer;
 use dac_runtime::clock::Clock;
-use dac_runtime::grpc::{self, Acceptor, Incoming, ListenerLimits, ServeError, tonic_health};
-use dac_runtime::monitor::{self, Health};
+use dac_runtime::grpc::{
+    self, Acceptor, CallTimes, Incoming, ListenerLimits, Port, SMALL_REQUEST_MAX_BYTES, ServeError,
+    tonic_health,
+};
+use dac_runtime::monitor::{Health, Monitor};
 use dac_runtime::shutdown;
 use dac_runtime::workers::Workers;
 use dac_types::Domain;
 use dac_types::limits::MESSAGE_MAX_BYTES;
 use serde::Serialize;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,6 +49,8 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 const GRPC: &str = "gRPC server";
 /// Names under which health is asked for; the empty one is the process.
 const SERVICES: [&str; 2] = ["", "dac.v1.BatchService"];
+/// What its port has.
+const PORT_SERVICES: &[&str] = &["dac.v1.BatchService", "dac.v1.AggregatorService"];
 
 /// Why an aggregator does not run.
 #[derive(Debug, Error)]
@@ -163,8 +167,8 @@ pub struct Parts {
     pub service: ServiceLimits,
     /// BatchService.
     pub grpc: Listener,
-    /// `/metrics` and `/healthz`.
-    pub monitor: Option<TcpListener>,
+    /// `/metrics` and the probes.
+    pub monitor: Option<Monitor>,
 }
 
 /// Where a running aggregator listens.
@@ -199,7 +203,7 @@ impl Aggregator {
         };
         let addresses = Addresses {
             grpc: local("grpc", parts.grpc.tcp.local_addr())?,
-            metrics: parts.monitor.as_ref().map(|tcp| local("metrics", tcp.local_addr())).transpose()?,
+            metrics: parts.monitor.as_ref().map(Monitor::address),
         };
         let (draining, stopping, stop_rest) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -242,17 +246,24 @@ impl Aggregator {
         });
         let resting = spawn(Box::pin(async move { all.watch_over_resting().await }));
 
-        let (health, healthz) = (HealthReporter::new(), Health::default());
-        let router = grpc::server(&parts.grpc.limits, parts.grpc.tls)?
+        let health = HealthReporter::new();
+        let healthz = parts.monitor.as_ref().map(|monitor| monitor.health().clone()).unwrap_or_default();
+        let times = CallTimes { upload: context.settings.upload_timeout, ..CallTimes::default() };
+        let port = Port::new("grpc", PORT_SERVICES, &parts.grpc.limits, times, draining.clone());
+        let router = grpc::server(&port, parts.grpc.tls)?
             .add_service(
                 BatchServiceServer::new(Grpc::new(batches.clone(), parts.service, draining.clone()))
                     .max_decoding_message_size(MESSAGE_MAX_BYTES),
             )
-            .add_service(AggregatorServiceServer::new(Description::new(Arc::clone(&context))))
+            .add_service(
+                AggregatorServiceServer::new(Description::new(Arc::clone(&context)))
+                    .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES),
+            )
             .add_service(grpc::health(&health))
-            .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
-        let incoming = Incoming::new(parts.grpc.tcp, &parts.grpc.limits);
-        let server = tokio::spawn(grpc::serve(router, incoming, draining.clone(), grace));
+            .add_service(grpc::reflection(&port, &[FILE_DESCRIPTOR_SET]))
+            .add_service(grpc::reflection_alpha(&port, &[FILE_DESCRIPTOR_SET]));
+        let incoming = Incoming::new(parts.grpc.tcp, &port);
+        let server = tokio::spawn(grpc::serve(router, incoming, grace));
         let watcher = watch_health(Arc::clone(&context), health.clone(), healthz.clone(), draining.clone());
         let mut rest = vec![
             ("health", tokio::spawn(watcher)),
@@ -261,14 +272,8 @@ impl Aggregator {
             ("resting", resting),
         ];
         rest.extend(renewing.map(|task| ("renewal", task)));
-        if let Some(listener) = parts.monitor {
-            let server = monitor::serve(listener, monitor::metrics(), healthz.clone(), stop_rest.clone());
-            let serving = async move {
-                if let Err(error) = server.await {
-                    tracing::error!(%error, "the metrics server ended");
-                }
-            };
-            rest.push(("metrics", tokio::spawn(serving)));
+        if let Some(monitor) = parts.monitor {
+            rest.push(("metrics", tokio::spawn(monitor.run(stop_rest.clone()))));
         }
         tracing::info!(
             grpc = %addresses.grpc, metrics = ?addresses.metrics, disperser = %context.identity.disperser, "serving"
@@ -360,17 +365,15 @@ async fn watch_health(
         if draining.is_cancelled() {
             return;
         }
-        let problem = match (&store, &l1) {
-            (Err(_), _) => Some("the store does not answer".to_owned()),
-            (Ok(()), Err(stale)) => Some(stale.to_string()),
-            (Ok(()), Ok(_)) => None,
-        };
+        let serving = store.is_ok() && l1.is_ok();
         for service in SERVICES {
-            health.set_service_status(service, if problem.is_none() { Serving } else { NotServing }).await;
+            health.set_service_status(service, if serving { Serving } else { NotServing }).await;
         }
-        match problem {
-            Some(problem) => healthz.set_unhealthy(problem),
-            None => healthz.set_healthy(),
+        match (&store, &l1) {
+            (Err(_), _) => healthz.set_unhealthy("the store does not answer"),
+            // What it knows of batches it tells whatever L1 does.
+            (Ok(()), Err(stale)) => healthz.set_degraded(stale.to_string()),
+            (Ok(()), Ok(_)) => healthz.set_healthy(),
         }
         let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());
         metrics::gauge!("dac_aggregator_l1_age_seconds").set(age);

@@ -125,6 +125,17 @@ const fn default_silence_timeout() -> Duration {
 }
 
 impl DatabaseOptions {
+    /// File descriptors that its connections may use.
+    pub fn descriptors(&self) -> u64 {
+        let connections = u64::from(self.max_connections.get());
+        match self.url {
+            // Each has the database, its log and the log's index open; one more connection writes.
+            DatabaseUrl::Sqlite(_) => 3 * (connections + 1),
+            // As many for writing.
+            DatabaseUrl::Postgres(_) => 2 * connections,
+        }
+    }
+
     /// Defaults for all but the URL.
     pub const fn new(url: DatabaseUrl) -> Self {
         Self {

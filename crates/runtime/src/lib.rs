@@ -1,8 +1,10 @@
 //! What the programs share: configuration, telemetry, TLS, bounded gRPC servers, shutdown, the clock, worker threads and tallies.
 
+pub mod alarm;
 pub mod allocator;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod failpoint;
 pub mod grpc;
 pub mod monitor;

@@ -1,20 +1,36 @@
-//! The monitoring port: `/metrics` for Prometheus and `/healthz` for whoever restarts processes.
+//! The monitoring port: `/metrics` for Prometheus, and three probes.
+//!
+//! * `/livez` answers as long as the process can answer: an orchestrator restarts a process that does not.
+//! * `/readyz` says whether the process serves: an orchestrator sends no clients to one that does not.
+//! * `/healthz` says whether a person should look: it fails for all that makes `/readyz` fail, and for what a restart or
+//!   another process does not mend, such as an L1 endpoint that is away.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{MetricsConfig, Period};
+use crate::grpc::{CallTimes, Incoming, LimitedStream, ListenerLimits, Port};
+use crate::shutdown::panic_message;
+
+/// Connections of the monitoring port, and of one client: scrapers and probes need one each, for one request.
+pub const CONNECTIONS: u32 = 16;
+const CONNECTIONS_PER_CLIENT: u32 = 8;
+/// How long a connection may take for its request and its answer together.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(10);
 /// How often counters are swept into histograms when nobody reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Buckets of every histogram named `…_seconds`.
@@ -37,41 +53,161 @@ pub fn metrics() -> PrometheusHandle {
         .clone()
 }
 
-/// What `/healthz` says. Clones are the same; it starts as "starting", which is not healthy.
+/// How a process is, as its probes tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Condition {
+    Healthy,
+    /// It serves, and a person should look.
+    Degraded(String),
+    /// It does not serve.
+    Unhealthy(String),
+}
+
+/// What the probes say. Clones are the same; it starts as "starting", which is not healthy.
 #[derive(Clone, Debug)]
-pub struct Health(Arc<Mutex<Option<String>>>);
+pub struct Health(Arc<Mutex<Condition>>);
 
 impl Default for Health {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Some("starting".into()))))
+        Self(Arc::new(Mutex::new(Condition::Unhealthy("starting".into()))))
     }
 }
 
 impl Health {
     /// All is well.
     pub fn set_healthy(&self) {
-        *self.0.lock() = None;
+        *self.0.lock() = Condition::Healthy;
     }
 
-    /// Something is not; anybody may read the reason.
+    /// Something is not, but the process serves: `/readyz` goes on saying so. Anybody may read the reason.
+    pub fn set_degraded(&self, reason: impl Into<String>) {
+        *self.0.lock() = Condition::Degraded(reason.into());
+    }
+
+    /// The process does not serve. Anybody may read the reason.
     pub fn set_unhealthy(&self, reason: impl Into<String>) {
-        *self.0.lock() = Some(reason.into());
+        *self.0.lock() = Condition::Unhealthy(reason.into());
     }
 
-    /// The reason, where it is unhealthy.
+    /// The reason, where it is not healthy.
     pub fn problem(&self) -> Option<String> {
-        self.0.lock().clone()
+        match &*self.0.lock() {
+            Condition::Healthy => None,
+            Condition::Degraded(reason) | Condition::Unhealthy(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// The reason, where it does not serve.
+    pub fn unready(&self) -> Option<String> {
+        match &*self.0.lock() {
+            Condition::Healthy | Condition::Degraded(_) => None,
+            Condition::Unhealthy(reason) => Some(reason.clone()),
+        }
     }
 }
 
-/// Serves both until `stop` is cancelled.
-pub fn serve(
+impl axum::serve::Listener for Incoming {
+    type Io = LimitedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (LimitedStream, SocketAddr) {
+        let stream = poll_fn(|context| self.poll_accept(context)).await;
+        let peer = stream.peer();
+        (stream, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+}
+
+fn limits() -> ListenerLimits {
+    ListenerLimits {
+        connections: CONNECTIONS,
+        connections_per_client: CONNECTIONS_PER_CLIENT,
+        handshake_timeout: Period(CONNECTION_AGE_MAX),
+        write_timeout: Period(CONNECTION_AGE_MAX),
+        ..ListenerLimits::default()
+    }
+}
+
+/// An answer of a probe.
+fn probe(problem: Option<String>) -> Response {
+    match problem {
+        None => (StatusCode::OK, "ok\n".to_owned()).into_response(),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response(),
+    }
+}
+
+/// One request a connection: so that all connections have the same short life.
+async fn close_after(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The monitoring port of a process, which answers from the start: also while the process waits for L1 or for another
+/// process to end.
+#[derive(Debug)]
+pub struct Monitor {
+    address: SocketAddr,
+    health: Health,
+    stop: CancellationToken,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Monitor {
+    /// Listens and serves where the configuration says so.
+    pub async fn bind(config: Option<&MetricsConfig>) -> io::Result<Option<Self>> {
+        match config {
+            Some(config) => Ok(Some(Self::start(TcpListener::bind(config.listen).await?)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Serves from now on.
+    pub fn start(listener: TcpListener) -> io::Result<Self> {
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(serve(listener, metrics(), health.clone(), stop.clone()));
+        Ok(Self { address, health, stop, server })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its probes say.
+    pub const fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Goes on until `stop` is cancelled, or it fails.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let ended = tokio::select! {
+            ended = &mut self.server => ended,
+            () = stop.cancelled() => {
+                self.stop.cancel();
+                (&mut self.server).await
+            }
+        };
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the monitoring port failed"),
+            Err(lost) => tracing::error!(error = panic_message(lost), "the monitoring port failed"),
+        }
+    }
+}
+
+/// Serves all of it until `stop` is cancelled.
+fn serve(
     listener: TcpListener,
     metrics: PrometheusHandle,
     health: Health,
     stop: CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + Send {
     let page = metrics.clone();
+    let ready = health.clone();
     let router = Router::new()
         .route(
             "/metrics",
@@ -79,21 +215,16 @@ pub fn serve(
                 ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.render())
             }),
         )
-        .route(
-            "/healthz",
-            get(move || async move {
-                match health.problem() {
-                    None => (StatusCode::OK, "ok\n".to_owned()).into_response(),
-                    Some(problem) => {
-                        (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response()
-                    }
-                }
-            }),
-        );
+        .route("/livez", get(|| async { probe(None) }))
+        .route("/readyz", get(move || async move { probe(ready.unready()) }))
+        .route("/healthz", get(move || async move { probe(health.problem()) }))
+        .layer(axum::middleware::map_response(close_after));
+    let port = Port::new("metrics", &[], &limits(), CallTimes::default(), stop.clone());
+    let incoming = Incoming::new(listener, &port).with_age_max(CONNECTION_AGE_MAX);
     async move {
         let stopped = stop.clone();
         let server =
-            axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
+            axum::serve(incoming, router).with_graceful_shutdown(async move { stopped.cancelled().await });
         let upkeep = async {
             let mut ticks = tokio::time::interval(UPKEEP);
             loop {
@@ -127,16 +258,27 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_and_health_are_served_until_stopped() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (health, stop) = (Health::default(), CancellationToken::new());
-        let server = tokio::spawn(serve(listener, metrics(), health.clone(), stop.clone()));
+        let monitor = Monitor::start(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
+        let (address, health) = (monitor.address(), monitor.health().clone());
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(monitor.run(stop.clone()));
 
-        assert!(fetch(address, "/healthz").await.starts_with("HTTP/1.1 503"));
+        let probes = async || {
+            let mut codes = Vec::new();
+            for path in ["/livez", "/readyz", "/healthz"] {
+                codes.push(fetch(address, path).await[9..12].parse::<u16>().unwrap());
+            }
+            codes
+        };
+        assert_eq!(probes().await, [200, 503, 503], "starting");
         health.set_healthy();
-        assert!(fetch(address, "/healthz").await.starts_with("HTTP/1.1 200"));
-        health.set_unhealthy("L1 is 40 blocks behind");
+        assert_eq!(probes().await, [200, 200, 200]);
+        health.set_degraded("L1 is 40 blocks behind");
+        assert_eq!(probes().await, [200, 200, 503]);
         assert!(fetch(address, "/healthz").await.ends_with("L1 is 40 blocks behind\n"));
+        health.set_unhealthy("the store does not answer");
+        assert_eq!(probes().await, [200, 503, 503]);
+        assert!(fetch(address, "/readyz").await.ends_with("the store does not answer\n"));
 
         metrics::counter!("dac_test_total").increment(3);
         metrics::histogram!("dac_test_seconds").record(0.3);
@@ -145,9 +287,21 @@ mod tests {
         assert!(page.contains("dac_test_seconds_bucket{le=\"0.5\"} 1"), "{page}");
         assert!(fetch(address, "/else").await.starts_with("HTTP/1.1 404"));
 
+        // Connections that ask nothing do not keep others out, and one that asks gets one answer.
+        let mut idle = Vec::new();
+        for _ in 0..4 * CONNECTIONS {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert!(fetch(address, "/livez").await.starts_with("HTTP/1.1 200"));
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        kept.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        kept.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+
         // A client that stays connected does not keep it up.
         let _idle = TcpStream::connect(address).await.unwrap();
         stop.cancel();
-        server.await.unwrap().unwrap();
+        server.await.unwrap();
     }
 }

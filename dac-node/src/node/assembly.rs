@@ -9,17 +9,17 @@ use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::dispersal_service_server::DispersalServiceServer;
 use dac_proto::v1::member_service_server::MemberServiceServer;
 use dac_proto::v1::retrieval_service_server::RetrievalServiceServer;
-use dac_runtime::grpc::{self, Acceptor, Incoming, ListenerLimits, ServeError, tonic_health};
-use dac_runtime::monitor::{self, Health};
+use dac_runtime::grpc::{
+    self, Acceptor, BoundedRouter, CallTimes, Incoming, ListenerLimits, Port, ServeError, tonic_health,
+};
+use dac_runtime::monitor::{Health, Monitor};
 use dac_types::limits::MESSAGE_MAX_BYTES;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
 use super::health::watch_health;
-use super::{Addresses, Listener, Node, NodeError};
+use super::{Addresses, DISPERSAL, Listener, MEMBERS, Node, NodeError, RETRIEVAL};
 use crate::context::Context;
 use crate::grpc::{Dispersal, Members, Retrieval};
 
@@ -43,14 +43,16 @@ impl Assembly {
         context: Arc<Context>,
         services: &'static [&'static str],
         grace: Duration,
+        monitor: Option<Monitor>,
     ) -> Self {
-        let (health, healthz) = (HealthReporter::new(), Health::default());
+        let health = HealthReporter::new();
+        let healthz = monitor.as_ref().map(|monitor| monitor.health().clone()).unwrap_or_default();
         for service in services {
             // Known from the first moment, and serving once somebody has looked.
             health.set_service_status(*service, tonic_health::ServingStatus::NotServing).await;
         }
         let watching = watch_health(Arc::clone(&context), services, health.clone(), healthz.clone());
-        Self {
+        let mut assembly = Self {
             context,
             services,
             health,
@@ -60,65 +62,60 @@ impl Assembly {
             stop_rest: CancellationToken::new(),
             servers: Vec::new(),
             rest: vec![("health", tokio::spawn(watching))],
+        };
+        if let Some(monitor) = monitor {
+            assembly.monitor(monitor);
         }
+        assembly
     }
 
     /// Serves DispersalService.
     pub(super) fn dispersal(&mut self, listener: Listener) -> Result<SocketAddr, NodeError> {
-        let settings = self.context.settings;
-        // StoreShard keeps its own, shorter time, and has a reason for it.
-        let router = grpc::server(&listener.limits, listener.tls)?
-            .timeout(settings.upload_timeout.saturating_add(settings.call_timeout))
+        let port = self.port("dispersal", &[DISPERSAL, MEMBERS], &listener.limits);
+        let router = grpc::server(&port, listener.tls)?
             .add_service(
                 DispersalServiceServer::new(Dispersal::new(Arc::clone(&self.context)))
                     .max_decoding_message_size(MESSAGE_MAX_BYTES),
             )
             .add_service(self.members())
             .add_service(grpc::health(&self.health))
-            .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
-        self.serve("dispersal", router, listener.tcp, &listener.limits)
+            .add_service(grpc::reflection(&port, &[FILE_DESCRIPTOR_SET]))
+            .add_service(grpc::reflection_alpha(&port, &[FILE_DESCRIPTOR_SET]));
+        self.serve(&port, router, listener.tcp)
     }
 
     /// Serves RetrievalService.
     pub(super) fn retrieval(&mut self, listener: Listener) -> Result<SocketAddr, NodeError> {
-        let router = grpc::server(&listener.limits, listener.tls)?
-            .timeout(self.context.settings.call_timeout)
+        let port = self.port("retrieval", &[RETRIEVAL, MEMBERS], &listener.limits);
+        let router = grpc::server(&port, listener.tls)?
             .add_service(
                 RetrievalServiceServer::new(Retrieval::new(Arc::clone(&self.context)))
                     .max_decoding_message_size(grpc::SMALL_REQUEST_MAX_BYTES),
             )
             .add_service(self.members())
             .add_service(grpc::health(&self.health))
-            .add_service(grpc::reflection(&[FILE_DESCRIPTOR_SET]));
-        self.serve("retrieval", router, listener.tcp, &listener.limits)
+            .add_service(grpc::reflection(&port, &[FILE_DESCRIPTOR_SET]))
+            .add_service(grpc::reflection_alpha(&port, &[FILE_DESCRIPTOR_SET]));
+        self.serve(&port, router, listener.tcp)
     }
 
-    fn serve(
-        &mut self,
-        name: &'static str,
-        router: Router,
-        tcp: Acceptor,
-        limits: &ListenerLimits,
-    ) -> Result<SocketAddr, NodeError> {
-        let address = local(name, tcp.local_addr())?;
-        let incoming = Incoming::new(tcp, limits);
-        let server = tokio::spawn(grpc::serve(router, incoming, self.stop_calls.clone(), self.grace));
-        self.servers.push((name, server));
+    fn port(&self, name: &'static str, services: &'static [&'static str], limits: &ListenerLimits) -> Port {
+        let settings = self.context.settings;
+        // StoreShard and SignRenewal keep shorter times of their own, and have reasons for them.
+        let times = CallTimes { call: settings.call_timeout, upload: settings.upload_timeout };
+        Port::new(name, services, limits, times, self.stop_calls.clone())
+    }
+
+    fn serve(&mut self, port: &Port, router: BoundedRouter, tcp: Acceptor) -> Result<SocketAddr, NodeError> {
+        let address = local(port.name(), tcp.local_addr())?;
+        let server = tokio::spawn(grpc::serve(router, Incoming::new(tcp, port), self.grace));
+        self.servers.push((port.name(), server));
         Ok(address)
     }
 
-    /// Serves `/metrics` and `/healthz`, where there is a listener for them.
-    pub(super) fn monitor(&mut self, listener: Option<TcpListener>) -> Result<Option<SocketAddr>, NodeError> {
-        let Some(listener) = listener else { return Ok(None) };
-        let address = local("metrics", listener.local_addr())?;
-        let (healthz, stop) = (self.healthz.clone(), self.stop_rest.clone());
-        let serving = async move {
-            if let Err(error) = monitor::serve(listener, monitor::metrics(), healthz, stop).await {
-                tracing::error!(%error, "the metrics server ended");
-            }
-        };
-        self.rest.push(("metrics", tokio::spawn(serving)));
-        Ok(Some(address))
+    /// Goes on serving `/metrics` and the probes.
+    fn monitor(&mut self, monitor: Monitor) {
+        self.rest.push(("metrics", tokio::spawn(monitor.run(self.stop_rest.clone()))));
     }
 
     /// Runs a task until the node stops.

@@ -32,7 +32,7 @@ pub(super) async fn watch_health(
         match (&store, &l1) {
             (Err(_), _) => healthz.set_unhealthy("the store does not answer"),
             // What is stored is served whatever L1 does: only what signs needs it.
-            (Ok(()), Err(stale)) if services.contains(&DISPERSAL) => healthz.set_unhealthy(stale.to_string()),
+            (Ok(()), Err(stale)) if services.contains(&DISPERSAL) => healthz.set_degraded(stale.to_string()),
             (Ok(()), _) => healthz.set_healthy(),
         }
         let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use dac_bls::{PublicKey, Signature};
 use dac_chain::RegistryWatch;
 use dac_runtime::clock::Clock;
+use dac_runtime::monitor::Monitor;
 use dac_runtime::workers::Workers;
 use dac_types::{BatchDigest, Domain, RenewalDigest};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Addresses, Assembly, Listener, MEMBERS, Node, NodeError, RETRIEVAL, Shared};
@@ -42,8 +42,8 @@ pub struct ReaderParts {
     pub interval: Duration,
     /// Where anyone retrieves.
     pub retrieval: Listener,
-    /// `/metrics` and `/healthz`.
-    pub monitor: Option<TcpListener>,
+    /// `/metrics` and the probes.
+    pub monitor: Option<Monitor>,
 }
 
 impl Node {
@@ -75,9 +75,9 @@ impl Node {
             clients,
         }
         .context();
-        let mut assembly = Assembly::new(context, &["", RETRIEVAL, MEMBERS], grace).await;
+        let metrics = parts.monitor.as_ref().map(Monitor::address);
+        let mut assembly = Assembly::new(context, &["", RETRIEVAL, MEMBERS], grace, parts.monitor).await;
         let retrieval = assembly.retrieval(parts.retrieval)?;
-        let metrics = assembly.monitor(parts.monitor)?;
         let context = Arc::clone(&assembly.context);
         assembly.spawn("observation", |stop: CancellationToken| {
             observe(

@@ -192,7 +192,7 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
             limits: ListenerLimits::default(),
             tls: None,
         },
-        monitor: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
+        monitor: Some(Monitor::start(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap()),
     };
     let reader = Node::start_reader(parts, Duration::from_secs(5)).await.unwrap();
     assert_eq!(reader.addresses().dispersal, None);

@@ -28,6 +28,7 @@ use dac_proto::v1::retrieval_service_client::RetrievalServiceClient;
 use dac_proto::v1::store_shard_request::Message;
 use dac_runtime::clock::ManualClock;
 use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::monitor::Monitor;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
 use dac_types::{Address, Attestation, Seat};
 use futures::{Stream, stream};
@@ -182,7 +183,7 @@ impl Member {
             scrub: config.scrub,
             dispersal: listener().await,
             retrieval: listener().await,
-            monitor: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
+            monitor: Some(Monitor::start(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap()),
         };
         let node = Node::start(parts, Duration::from_secs(5)).await.unwrap();
         Self { world, node, store, clock, registry, folder, seat, key, l1 }

@@ -1,61 +1,96 @@
-//! Accepting connections within bounds: so many in all, so many of one client, and none that stays mute.
+//! Accepting connections within a port's bounds, and closing those that stay mute, take nothing, or lost their place.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval, sleep, sleep_until};
 use tokio_stream::Stream;
-use tokio_util::sync::PollSemaphore;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::{Connected, TcpConnectInfo};
-use tracing::debug;
 
-use super::ListenerLimits;
 use super::accept::{Acceptor, Connection};
+use super::port::{Cause, Place, Port};
 
-/// Bytes with which every HTTP/2 client begins, under TLS or not: who sent as many is no mute.
+/// Bytes with which every HTTP/2 client begins, under TLS or not: a client that sent as many is not mute.
 const PREFACE_BYTES: usize = 24;
 /// How long to wait after the system refused to accept, for want of file descriptors mostly.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// Connections of each client.
-type PerClient = Arc<Mutex<HashMap<IpAddr, u32>>>;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often connections are looked at whose clients do not read.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Connections that are refused in a row before other tasks have their turn.
+const REFUSALS_IN_A_ROW: u32 = 64;
 
 /// The stream of accepted connections, for [`super::serve`].
 #[derive(Debug)]
 pub struct Incoming {
     listener: Acceptor,
-    limits: ListenerLimits,
-    permits: PollSemaphore,
-    permit: Option<OwnedSemaphorePermit>,
-    per_client: PerClient,
+    port: Port,
+    /// How long a connection may live, where that is bounded.
+    age_max: Option<Duration>,
     pause: Option<Pin<Box<Sleep>>>,
+    looks: Option<Interval>,
 }
 
 impl Incoming {
     /// Accepts from a listener that is bound already.
-    pub fn new(listener: impl Into<Acceptor>, limits: &ListenerLimits) -> Self {
-        let permits = Arc::new(Semaphore::new(limits.connections as usize));
-        Self {
-            listener: listener.into(),
-            limits: *limits,
-            permits: PollSemaphore::new(permits),
-            permit: None,
-            per_client: PerClient::default(),
-            pause: None,
-        }
+    pub fn new(listener: impl Into<Acceptor>, port: &Port) -> Self {
+        Self { listener: listener.into(), port: port.clone(), age_max: None, pause: None, looks: None }
+    }
+
+    /// Connections end after a time, whatever happens on them: for protocols whose requests have no bounds of their own.
+    #[must_use]
+    pub fn with_age_max(mut self, age_max: Duration) -> Self {
+        self.age_max = Some(age_max);
+        self
+    }
+
+    pub(super) const fn port(&self) -> &Port {
+        &self.port
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The next connection that has a place.
+    pub(crate) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<LimitedStream> {
+        let looks = self.looks.get_or_insert_with(|| {
+            let mut looks = interval(LOOK_INTERVAL);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            looks
+        });
+        while looks.poll_tick(context).is_ready() {
+            self.port.look_after();
+        }
+        for _ in 0..REFUSALS_IN_A_ROW {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(context));
+                self.pause = None;
+            }
+            let (stream, peer) = match ready!(self.listener.poll_accept(context)) {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // The listener itself is fine: the connection went away, or the process is out of descriptors.
+                    self.port.accept_failed(&error);
+                    self.pause = Some(Box::pin(sleep(ACCEPT_PAUSE)));
+                    continue;
+                }
+            };
+            if let Some(place) = self.port.enter(peer) {
+                let ends =
+                    TcpConnectInfo { local_addr: self.listener.local_addr().ok(), remote_addr: Some(peer) };
+                return Poll::Ready(LimitedStream::new(stream, ends, place, self.age_max));
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -63,80 +98,7 @@ impl Stream for Incoming {
     type Item = io::Result<LimitedStream>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        loop {
-            if let Some(pause) = &mut this.pause {
-                ready!(pause.as_mut().poll(context));
-                this.pause = None;
-            }
-            if this.permit.is_none() {
-                this.permit = ready!(this.permits.poll_acquire(context));
-            }
-            let (stream, peer) = match ready!(this.listener.poll_accept(context)) {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // The listener itself is fine: the connection went away, or the process is out of descriptors.
-                    debug!(%error, "accepting a connection");
-                    this.pause = Some(Box::pin(tokio::time::sleep(ACCEPT_PAUSE)));
-                    continue;
-                }
-            };
-            let Some(place) =
-                Place::take(&this.per_client, client_of(peer.ip()), this.limits.connections_per_client)
-            else {
-                debug!(%peer, limit = this.limits.connections_per_client, "too many connections of one client");
-                continue;
-            };
-            let deadline = Instant::now() + *this.limits.handshake_timeout;
-            let ends =
-                TcpConnectInfo { local_addr: this.listener.local_addr().ok(), remote_addr: Some(peer) };
-            return Poll::Ready(Some(Ok(LimitedStream {
-                stream,
-                ends,
-                mute: Some(Mute { received: 0, deadline: Box::pin(tokio::time::sleep_until(deadline)) }),
-                _place: place,
-                _permit: this.permit.take(),
-            })));
-        }
-    }
-}
-
-/// Who counts as one client: an IPv4 address, or the /64 that one IPv6 subscriber has to himself.
-fn client_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-        address => address,
-    }
-}
-
-/// One of a client's places, given back when dropped.
-#[derive(Debug)]
-struct Place {
-    client: IpAddr,
-    per_client: PerClient,
-}
-
-impl Place {
-    fn take(per_client: &PerClient, client: IpAddr, limit: u32) -> Option<Self> {
-        let mut counts = per_client.lock();
-        let count = counts.entry(client).or_insert(0);
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(Self { client, per_client: Arc::clone(per_client) })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.per_client.lock();
-        if let Some(count) = counts.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.client);
-            }
-        }
+        self.poll_accept(context).map(|stream| Some(Ok(stream)))
     }
 }
 
@@ -146,14 +108,81 @@ struct Mute {
     deadline: Pin<Box<Sleep>>,
 }
 
-/// An accepted connection that keeps its places until it ends.
+/// An accepted connection that keeps its place until it ends.
 pub struct LimitedStream {
     stream: Box<dyn Connection>,
     ends: TcpConnectInfo,
     /// Until the client said something.
     mute: Option<Mute>,
-    _place: Place,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// While the client's side takes no bytes.
+    stalled: Option<Pin<Box<Sleep>>>,
+    old: Option<Pin<Box<Sleep>>>,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    place: Place,
+}
+
+impl LimitedStream {
+    fn new(
+        stream: Box<dyn Connection>,
+        ends: TcpConnectInfo,
+        place: Place,
+        age_max: Option<Duration>,
+    ) -> Self {
+        let deadline = Instant::now() + *place.port().limits().handshake_timeout;
+        Self {
+            stream,
+            ends,
+            mute: Some(Mute { received: 0, deadline: Box::pin(sleep_until(deadline)) }),
+            stalled: None,
+            old: age_max.map(|age| Box::pin(sleep(age))),
+            closed: Box::pin(place.close().clone().cancelled_owned()),
+            place,
+        }
+    }
+
+    /// Who opened it.
+    pub(crate) const fn peer(&self) -> SocketAddr {
+        self.place.peer()
+    }
+
+    /// Whether it is to go on.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.closed.as_mut().poll(context).is_ready() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection lost its place"));
+        }
+        if self.old.as_mut().is_some_and(|old| old.as_mut().poll(context).is_ready()) {
+            self.old = None;
+            return Err(self.gives_up(Cause::Age, "the connection lived as long as it may"));
+        }
+        Ok(())
+    }
+
+    fn gives_up(&self, cause: Cause, why: &'static str) -> io::Error {
+        self.place.port().gave_up(cause, self.place.peer());
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    }
+
+    /// Looks at how long the client's side has taken nothing.
+    fn watch_write<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = *self.place.port().limits().write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(self.gives_up(Cause::Unread, "the client takes no bytes")))
+    }
+}
+
+impl fmt::Debug for LimitedStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("LimitedStream").field(&self.place.peer()).finish()
+    }
 }
 
 impl Connected for LimitedStream {
@@ -171,6 +200,7 @@ impl AsyncRead for LimitedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.check(context)?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         if let Some(mute) = &mut this.mute {
@@ -178,10 +208,8 @@ impl AsyncRead for LimitedStream {
             if mute.received >= PREFACE_BYTES {
                 this.mute = None;
             } else if mute.deadline.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the client did not begin to speak",
-                )));
+                this.mute = None;
+                return Poll::Ready(Err(this.gives_up(Cause::Mute, "the client did not begin to speak")));
             }
         }
         read
@@ -194,7 +222,9 @@ impl AsyncWrite for LimitedStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.check(context)?;
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch_write(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -210,38 +240,12 @@ impl AsyncWrite for LimitedStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        self.check(context)?;
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.watch_write(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ipv6_subscriber_is_one_client() {
-        let client = |text: &str| client_of(text.parse().unwrap());
-        assert_eq!(client("2001:db8:1:2:3:4:5:6"), client("2001:db8:1:2:ffff::1"));
-        assert_ne!(client("2001:db8:1:2::1"), client("2001:db8:1:3::1"));
-        assert_eq!(client("::ffff:10.0.0.1"), client("10.0.0.1"));
-        assert_ne!(client("10.0.0.1"), client("10.0.0.2"));
-    }
-
-    #[test]
-    fn places_are_given_back() {
-        let per_client = PerClient::default();
-        let client = IpAddr::from([10, 0, 0, 1]);
-        let first = Place::take(&per_client, client, 2).unwrap();
-        let _second = Place::take(&per_client, client, 2).unwrap();
-        assert!(Place::take(&per_client, client, 2).is_none());
-        assert!(Place::take(&per_client, IpAddr::from([10, 0, 0, 2]), 2).is_some());
-        drop(first);
-        assert!(Place::take(&per_client, client, 2).is_some());
-        drop(_second);
-        assert!(per_client.lock().is_empty());
     }
 }

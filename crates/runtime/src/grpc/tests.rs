@@ -1,13 +1,21 @@
-//! A real server with the health service, and clients that behave and that do not.
+//! A real server with a service of large answers, and clients that behave and that do not.
 
 use std::net::SocketAddr;
 
+use bytes::{BufMut as _, Bytes, BytesMut};
+use dac_proto::v1;
+use dac_proto::v1::member_service_client::MemberServiceClient;
+use dac_proto::v1::member_service_server::{MemberService, MemberServiceServer};
+use h2::client::{ResponseFuture, SendRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::http;
 use tonic::transport::{ClientTlsConfig, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb;
 
 use super::testing::{Authority, authority};
 use super::*;
@@ -21,14 +29,97 @@ struct Running {
     server: JoinHandle<Result<(), ServeError>>,
 }
 
+/// Answers with so many bytes.
+struct Large(usize);
+
+#[tonic::async_trait]
+impl MemberService for Large {
+    async fn get_member(
+        &self,
+        _: tonic::Request<v1::GetMemberRequest>,
+    ) -> Result<tonic::Response<v1::GetMemberResponse>, tonic::Status> {
+        let version = "x".repeat(self.0);
+        Ok(tonic::Response::new(v1::GetMemberResponse { version, ..v1::GetMemberResponse::default() }))
+    }
+}
+
+const MEMBERS: &str = "dac.v1.MemberService";
+const GET_MEMBER: &str = "/dac.v1.MemberService/GetMember";
+/// Bytes of an answer: several make up a client's share of memory.
+const ANSWER_BYTES: usize = 300 << 10;
+
 async fn start(limits: ListenerLimits, tls: Option<ServerTlsConfig>) -> Running {
-    let incoming = Incoming::new(TcpListener::bind("127.0.0.1:0").await.unwrap(), &limits);
+    let stop = CancellationToken::new();
+    let port = Port::new("test", &[MEMBERS], &limits, CallTimes::default(), stop.clone());
+    let incoming = Incoming::new(TcpListener::bind("127.0.0.1:0").await.unwrap(), &port);
     let address = incoming.local_addr().unwrap();
     let (_, health) = tonic_health::server::health_reporter();
-    let router = server(&limits, tls).unwrap().add_service(health).add_service(reflection(&[]));
-    let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(router, incoming, stop.clone(), Duration::from_millis(300)));
+    let router = server(&port, tls)
+        .unwrap()
+        .add_service(MemberServiceServer::new(Large(ANSWER_BYTES)))
+        .add_service(health)
+        .add_service(reflection(&port, &[dac_proto::FILE_DESCRIPTOR_SET]))
+        .add_service(reflection_alpha(&port, &[dac_proto::FILE_DESCRIPTOR_SET]));
+    let server = tokio::spawn(serve(router, incoming, Duration::from_millis(300)));
     Running { address, stop, server }
+}
+
+/// A client of HTTP/2 that says what it likes.
+struct Rude {
+    requests: SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Rude {
+    async fn connect(address: SocketAddr, window: u32) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (requests, connection) =
+            h2::client::Builder::new().initial_window_size(window).handshake(stream).await.unwrap();
+        Self { requests, connection: tokio::spawn(connection) }
+    }
+
+    async fn call(
+        &mut self,
+        path: &str,
+        body: Bytes,
+        is_whole: bool,
+    ) -> (ResponseFuture, h2::SendStream<Bytes>) {
+        let request = http::Request::post(format!("http://test{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())
+            .unwrap();
+        let mut requests = self.requests.clone().ready().await.unwrap();
+        let (answer, mut stream) = requests.send_request(request, false).unwrap();
+        stream.send_data(body, is_whole).unwrap();
+        (answer, stream)
+    }
+
+    /// Waits until the server closes the connection.
+    async fn closed(self) {
+        tokio::time::timeout(PATIENCE, self.connection).await.expect("the server closes it").unwrap().ok();
+    }
+}
+
+/// The head of a message, and so much of it.
+fn message(announced: u32, sent: usize) -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_u8(0);
+    body.put_u32(announced);
+    body.put_bytes(0, sent);
+    body.freeze()
+}
+
+async fn status(answer: ResponseFuture) -> tonic::Code {
+    let response = tokio::time::timeout(PATIENCE, answer).await.expect("an answer").unwrap();
+    let header = response.headers().get("grpc-status").expect("an answer without a body").clone();
+    tonic::Code::from_bytes(header.as_bytes())
+}
+
+async fn get_member(address: SocketAddr) -> Result<usize, tonic::Status> {
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let answer = MemberServiceClient::new(channel).get_member(v1::GetMemberRequest {}).await?;
+    Ok(answer.into_inner().version.len())
 }
 
 async fn check(address: SocketAddr, tls: Option<ClientTlsConfig>) -> Result<(), String> {
@@ -108,40 +199,166 @@ async fn mute_connections_are_closed() {
 }
 
 #[tokio::test]
-async fn one_client_cannot_take_all_connections() {
+async fn a_client_replaces_its_own_idle_connections() {
     let limits = ListenerLimits { connections_per_client: 2, ..ListenerLimits::default() };
     let running = start(limits, None).await;
     let first = TcpStream::connect(running.address).await.unwrap();
     let _second = TcpStream::connect(running.address).await.unwrap();
-    closed(TcpStream::connect(running.address).await.unwrap()).await;
-    // A place that becomes free is given again.
-    drop(first);
-    let again = async {
-        while check(running.address, None).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, again).await.expect("the freed place is given again");
+    check(running.address, None).await.unwrap();
+    closed(first).await;
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_their_turn() {
-    let limits = ListenerLimits { connections: 1, ..ListenerLimits::default() };
+async fn idle_connections_close_no_port() {
+    let limits = ListenerLimits { connections: 4, connections_per_client: 4, ..ListenerLimits::default() };
     let running = start(limits, None).await;
-    let first = TcpStream::connect(running.address).await.unwrap();
-    let waiting = tokio::spawn(check(running.address, None));
-    drop(first);
-    tokio::time::timeout(PATIENCE, waiting).await.expect("its turn comes").unwrap().unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(Rude::connect(running.address, 65_535).await);
+    }
+    // Half a request is no reason to stay.
+    let mut halves = Vec::new();
+    for rude in &mut idle {
+        halves.push(rude.call(GET_MEMBER, message(100, 1), false).await);
+    }
+    check(running.address, None).await.unwrap();
+    idle.remove(0).closed().await;
 }
 
 #[tokio::test]
-async fn stopping_cuts_off_calls_that_do_not_end() {
+async fn half_a_request_ends_in_time() {
+    let limits =
+        ListenerLimits { request_timeout: Period(Duration::from_millis(200)), ..ListenerLimits::default() };
+    let running = start(limits, None).await;
+    let mut rude = Rude::connect(running.address, 65_535).await;
+    let (answer, _body) = rude.call(GET_MEMBER, message(100, 1), false).await;
+    assert_eq!(status(answer).await, tonic::Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_request_has_the_size_that_its_method_has() {
+    let running = start(ListenerLimits::default(), None).await;
+    let mut rude = Rude::connect(running.address, 65_535).await;
+    let large = u32::try_from(SMALL_REQUEST_MAX_BYTES).unwrap() + 1;
+    let (answer, _body) = rude.call(GET_MEMBER, message(large, 0), false).await;
+    assert_eq!(status(answer).await, tonic::Code::OutOfRange);
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded_and_close_their_connection() {
+    let limits = ListenerLimits {
+        write_timeout: Period::from_secs(2),
+        memory_per_client: MEMORY_PER_CLIENT_MIN,
+        ..ListenerLimits::default()
+    };
+    let running = start(limits, None).await;
+    // Windows of nothing and of one byte: the answer waits in the server's task, and in HTTP/2's own buffers.
+    for window in [0, 1] {
+        let mut rude = Rude::connect(running.address, window).await;
+        let mut answers = Vec::new();
+        for _ in 0..10 {
+            answers.push(rude.call(GET_MEMBER, message(0, 0), true).await);
+        }
+        let mut refused = 0;
+        let mut unread = Vec::new();
+        for (answer, _body) in answers {
+            let response = tokio::time::timeout(PATIENCE, answer).await.expect("a head").unwrap();
+            refused += usize::from(response.headers().contains_key("grpc-status"));
+            // An answer that is dropped is given up, and costs nothing any more.
+            unread.push(response);
+        }
+        // Of 1 MiB, three answers of 300 KiB; the fourth was let in while there was room for its head.
+        assert!((6..=7).contains(&refused), "window {window}: {refused} of 10 refused");
+        rude.closed().await;
+        // What was held is given back, and who reads is served.
+        assert_eq!(get_member(running.address).await.unwrap(), ANSWER_BYTES);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_its_answer() {
+    let limits = ListenerLimits { write_timeout: Period::from_secs(2), ..ListenerLimits::default() };
+    let running = start(limits, None).await;
+    let mut slow = Rude::connect(running.address, 64 << 10).await;
+    let (answer, _body) = slow.call(GET_MEMBER, message(0, 0), true).await;
+    let mut body = answer.await.unwrap().into_body();
+    let mut received = 0;
+    while let Some(data) = body.data().await {
+        let data = data.unwrap();
+        received += data.len();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    assert!(received > ANSWER_BYTES, "{received}");
+}
+
+#[tokio::test]
+async fn who_asks_at_the_wrong_port_is_told() {
+    let running = start(ListenerLimits::default(), None).await;
+    let channel =
+        Endpoint::from_shared(format!("http://{}", running.address)).unwrap().connect().await.unwrap();
+    let mut client = v1::batch_service_client::BatchServiceClient::new(channel);
+    let status = client.get_batch(v1::GetBatchRequest { batch: None }).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unimplemented);
+    assert_eq!(status.message(), "this port does not have dac.v1.BatchService, but dac.v1.MemberService");
+}
+
+#[tokio::test]
+async fn reflection_names_the_services_that_the_port_has() {
+    let running = start(ListenerLimits::default(), None).await;
+    let channel =
+        Endpoint::from_shared(format!("http://{}", running.address)).unwrap().connect().await.unwrap();
+    macro_rules! listed {
+        ($version:ident) => {{
+            use pb::$version::server_reflection_client::ServerReflectionClient;
+            use pb::$version::server_reflection_request::MessageRequest;
+            use pb::$version::server_reflection_response::MessageResponse;
+            let request = pb::$version::ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(MessageRequest::ListServices(String::new())),
+            };
+            let requests = tokio_stream::iter([request]);
+            let mut answers = ServerReflectionClient::new(channel.clone())
+                .server_reflection_info(requests)
+                .await
+                .unwrap()
+                .into_inner();
+            let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+            let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+            list.service.into_iter().map(|service| service.name).collect::<Vec<_>>()
+        }};
+    }
+    for (listed, own) in [
+        (listed!(v1), "grpc.reflection.v1.ServerReflection"),
+        (listed!(v1alpha), "grpc.reflection.v1alpha.ServerReflection"),
+    ] {
+        let mut listed = listed;
+        listed.sort();
+        assert_eq!(listed, [MEMBERS, "grpc.health.v1.Health", own]);
+    }
+}
+
+#[tokio::test]
+async fn stopping_ends_what_has_no_end_at_once() {
     let running = start(ListenerLimits::default(), None).await;
     let channel =
         Endpoint::from_shared(format!("http://{}", running.address)).unwrap().connect().await.unwrap();
     let request = HealthCheckRequest { service: String::new() };
     let mut watch = HealthClient::new(channel).watch(request).await.unwrap().into_inner();
     watch.message().await.unwrap().expect("the present state");
+    running.stop.cancel();
+    let ended = tokio::time::timeout(PATIENCE, watch.message()).await.expect("it ends").unwrap_err();
+    assert_eq!(ended.code(), tonic::Code::Unavailable);
+    tokio::time::timeout(PATIENCE, running.server).await.expect("nothing is left").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn stopping_cuts_off_calls_that_do_not_end() {
+    let running = start(ListenerLimits::default(), None).await;
+    let mut rude = Rude::connect(running.address, 65_535).await;
+    let _call = rude.call(GET_MEMBER, message(100, 1), false).await;
+    // The server has seen the call once it answers a later one.
+    rude.call(GET_MEMBER, message(0, 0), true).await.0.await.unwrap();
     running.stop.cancel();
     tokio::time::timeout(PATIENCE, running.server).await.expect("the grace ends").unwrap().unwrap();
 }
@@ -154,4 +371,13 @@ fn limits_of_zero_are_refused() {
     let limits: ListenerLimits = toml::from_str("keepalive_timeout = '0s'").unwrap();
     assert!(limits.check().is_err());
     assert!(toml::from_str::<ListenerLimits>("conections = 1").is_err());
+    for absurd in [
+        "memory = '1MiB'",
+        "memory_per_client = '1KiB'",
+        "memory = '20000TiB'",
+        "write_timeout = '99999999999999s'",
+        "connections = 4000000000",
+    ] {
+        assert!(toml::from_str::<ListenerLimits>(absurd).unwrap().check().is_err(), "{absurd}");
+    }
 }

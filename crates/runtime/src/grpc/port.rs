@@ -1,0 +1,436 @@
+//! What one port gives out, and to whom: connections, and the memory of requests and answers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dac_admission::{Admission, Limit, Permit, Refused};
+use dac_proto::reason::Reason;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::ListenerLimits;
+use super::methods::{Method, has_uploads};
+use super::network::Network;
+use super::places::{ConnectionId, Entry, PieceId, Places};
+use crate::alarm::Alarm;
+
+/// When a client that is over its share may try again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long calls may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallTimes {
+    /// A call with one request, from its headers to its answer's beginning.
+    pub call: Duration,
+    /// An upload, or a request that looks at much, beside that.
+    pub upload: Duration,
+}
+
+impl Default for CallTimes {
+    fn default() -> Self {
+        Self { call: Duration::from_secs(30), upload: Duration::from_secs(120) }
+    }
+}
+
+/// Why a connection was not accepted, or was closed by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// All places are in use.
+    Full,
+    /// The client or a network around it has its share.
+    Share,
+    /// Another client took its place.
+    Replaced,
+    /// It did not begin to speak.
+    Mute,
+    /// It did not read what it asked for.
+    Unread,
+    /// It held most of what has not been read, when that was too much.
+    Memory,
+    /// The system did not give out a connection.
+    Accept,
+    /// It lived as long as it may.
+    Age,
+}
+
+impl Cause {
+    const ALL: [Self; 8] = [
+        Self::Full,
+        Self::Share,
+        Self::Replaced,
+        Self::Mute,
+        Self::Unread,
+        Self::Memory,
+        Self::Accept,
+        Self::Age,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Share => "share",
+            Self::Replaced => "replaced",
+            Self::Mute => "mute",
+            Self::Unread => "unread",
+            Self::Memory => "memory",
+            Self::Accept => "accept",
+            Self::Age => "age",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Table {
+    places: Places,
+    /// Where a call came from names its connection.
+    by_peer: HashMap<SocketAddr, ConnectionId>,
+    alarms: HashMap<Cause, Alarm>,
+    calls_alarm: Alarm,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: &'static str,
+    services: &'static [&'static str],
+    limits: ListenerLimits,
+    times: CallTimes,
+    stop: CancellationToken,
+    table: Mutex<Table>,
+    /// Bytes of requests that have come and of answers that have not been read.
+    memory: Admission<Network>,
+}
+
+/// The bounds of one port, shared by its connections and its calls. Clones are the same port.
+#[derive(Clone)]
+pub struct Port(Arc<Inner>);
+
+impl fmt::Debug for Port {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Port").field(&self.0.name).finish()
+    }
+}
+
+impl Port {
+    /// A port without connections. Its name stands in metrics and in the log; `services` are those that it has, beside
+    /// health and reflection; `stop` is cancelled when it is to stop.
+    pub fn new(
+        name: &'static str,
+        services: &'static [&'static str],
+        limits: &ListenerLimits,
+        times: CallTimes,
+        stop: CancellationToken,
+    ) -> Self {
+        let places = Places::new(limits.connections, limits.connections_per_client, *limits.write_timeout);
+        let table =
+            Table { places, by_peer: HashMap::new(), alarms: HashMap::new(), calls_alarm: Alarm::default() };
+        describe(name);
+        Self(Arc::new(Inner {
+            name,
+            services,
+            limits: *limits,
+            times,
+            stop,
+            table: Mutex::new(table),
+            memory: Admission::without_queue(limits.memory.bytes()),
+        }))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    /// Its services, beside health and reflection.
+    pub fn services(&self) -> &'static [&'static str] {
+        self.0.services
+    }
+
+    /// Whether pieces are uploaded to it.
+    pub(super) fn has_uploads(&self) -> bool {
+        self.0.services.iter().any(|service| has_uploads(service))
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> &ListenerLimits {
+        &self.0.limits
+    }
+
+    pub(super) fn times(&self) -> CallTimes {
+        self.0.times
+    }
+
+    /// Cancelled when it is to stop.
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    /// Gives a new connection a place, or says why not.
+    pub(super) fn enter(&self, peer: SocketAddr) -> Option<Place> {
+        let close = CancellationToken::new();
+        let mut table = self.0.table.lock();
+        let cause = match table.places.enter(peer.ip(), close.clone(), Instant::now()) {
+            Entry::Admitted { id, is_instead } => {
+                table.by_peer.insert(peer, id);
+                self.show(&table);
+                if is_instead {
+                    self.tell(&mut table, Cause::Replaced, &peer.ip());
+                }
+                drop(table);
+                return Some(Place { port: self.clone(), id, peer, close });
+            }
+            Entry::Full => Cause::Full,
+            Entry::Share(_) => Cause::Share,
+        };
+        self.tell(&mut table, cause, &peer.ip());
+        None
+    }
+
+    /// Closes what has not been read for too long.
+    pub(super) fn look_after(&self) {
+        let mut table = self.0.table.lock();
+        for _ in 0..table.places.close_stalled(Instant::now()) {
+            self.tell(&mut table, Cause::Unread, &"a client");
+        }
+        self.show(&table);
+    }
+
+    /// The system did not give out a connection.
+    pub(super) fn accept_failed(&self, error: &io::Error) {
+        self.tell(&mut self.0.table.lock(), Cause::Accept, error);
+    }
+
+    /// A connection was closed by itself.
+    pub(super) fn gave_up(&self, cause: Cause, peer: SocketAddr) {
+        self.tell(&mut self.0.table.lock(), cause, &peer.ip());
+    }
+
+    /// Begins a call, whose answer's memory it reserves.
+    pub(super) fn begin(&self, peer: Option<SocketAddr>, method: Method) -> Result<Call, Status> {
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let permit = self.admit(address, method.answer_bytes as u64)?;
+        let connection = peer.and_then(|peer| {
+            let mut table = self.0.table.lock();
+            let id = table.by_peer.get(&peer).copied()?;
+            table.places.call_began(id);
+            Some(id)
+        });
+        let state = Mutex::new(CallState { permit, has_arrived: false, is_answered: false });
+        Ok(Call { port: self.clone(), address, connection, method, state })
+    }
+
+    fn admit(&self, address: IpAddr, bytes: u64) -> Result<Permit<Network>, Status> {
+        let share = self.0.limits.memory_per_client.bytes();
+        let claim = Network::claim(address, bytes, share);
+        self.0.memory.try_admit(claim).map_err(|refused| self.refused(address, refused))
+    }
+
+    fn refused(&self, address: IpAddr, refused: Refused<Network>) -> Status {
+        let mut table = self.0.table.lock();
+        let reason = match refused.limit {
+            Limit::Share(_) => "share",
+            Limit::Capacity | Limit::Queue => {
+                if table.places.close_fullest() {
+                    self.tell(&mut table, Cause::Memory, &"a client");
+                }
+                "memory"
+            }
+        };
+        metrics::counter!("dac_listener_calls_refused_total", "listener" => self.0.name, "reason" => reason)
+            .increment(1);
+        if let Some(times) = table.calls_alarm.ring(Instant::now()) {
+            tracing::warn!(
+                listener = self.0.name, client = %address, times, %refused,
+                "calls are refused: limits.memory or limits.memory_per_client of this listener is in use"
+            );
+        }
+        let message = format!("the bytes of calls under way are at their limit: {refused}; try again");
+        Reason::Busy.status_with_retry(message, RETRY)
+    }
+
+    fn show(&self, table: &Table) {
+        let connections = u32::try_from(table.places.len()).unwrap_or(u32::MAX);
+        metrics::gauge!("dac_listener_connections", "listener" => self.0.name).set(connections);
+    }
+
+    /// Counts a connection that was not accepted, or was closed, and warns at most once a minute for each cause.
+    fn tell(&self, table: &mut Table, cause: Cause, about: &dyn fmt::Display) {
+        metrics::counter!(
+            "dac_listener_connections_refused_total", "listener" => self.0.name, "reason" => cause.as_str()
+        )
+        .increment(1);
+        // What has lived its time is no news.
+        if cause == Cause::Age {
+            return;
+        }
+        if let Some(times) = table.alarms.entry(cause).or_default().ring(Instant::now()) {
+            tracing::warn!(
+                listener = self.0.name, reason = cause.as_str(), times, last = %about,
+                connections = table.places.len(), "connections are refused or closed"
+            );
+        }
+    }
+}
+
+fn describe(name: &'static str) {
+    metrics::describe_gauge!("dac_listener_connections", "Connections that a listener has.");
+    metrics::describe_counter!(
+        "dac_listener_connections_refused_total",
+        "Connections that a listener did not accept, or closed itself, by reason."
+    );
+    metrics::describe_counter!(
+        "dac_listener_calls_refused_total",
+        "Calls that a listener refused because the memory of calls was in use, by whose."
+    );
+    metrics::gauge!("dac_listener_connections", "listener" => name).set(0);
+    for cause in Cause::ALL {
+        metrics::counter!(
+            "dac_listener_connections_refused_total", "listener" => name, "reason" => cause.as_str()
+        )
+        .increment(0);
+    }
+    for reason in ["share", "memory"] {
+        metrics::counter!("dac_listener_calls_refused_total", "listener" => name, "reason" => reason)
+            .increment(0);
+    }
+}
+
+/// A connection's place, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    port: Port,
+    id: ConnectionId,
+    peer: SocketAddr,
+    close: CancellationToken,
+}
+
+impl Place {
+    /// Cancelled when the connection is to be closed.
+    pub(super) const fn close(&self) -> &CancellationToken {
+        &self.close
+    }
+
+    pub(super) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(super) const fn port(&self) -> &Port {
+        &self.port
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.port.0.table.lock();
+        table.places.left(self.id);
+        if table.by_peer.get(&self.peer) == Some(&self.id) {
+            table.by_peer.remove(&self.peer);
+        }
+        self.port.show(&table);
+    }
+}
+
+#[derive(Debug)]
+struct CallState {
+    permit: Permit<Network>,
+    has_arrived: bool,
+    is_answered: bool,
+}
+
+/// A call under way. It ends when it is dropped: with its handler and its answer's last piece handed over.
+#[derive(Debug)]
+pub(super) struct Call {
+    port: Port,
+    address: IpAddr,
+    connection: Option<ConnectionId>,
+    method: Method,
+    state: Mutex<CallState>,
+}
+
+impl Call {
+    pub(super) const fn port(&self) -> &Port {
+        &self.port
+    }
+
+    pub(super) const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Bytes of the request have come, so many in all. No more than one message of it is kept at a time.
+    pub(super) fn received(&self, bytes: usize) -> Result<(), Status> {
+        let kept = self.method.answer_bytes + bytes.min(self.method.request_max_bytes);
+        let resized = self.state.lock().permit.resize(kept as u64);
+        resized.map_err(|refused| self.port.refused(self.address, refused))
+    }
+
+    /// Its first message is here.
+    pub(super) fn arrived(&self) {
+        self.state.lock().has_arrived = true;
+        if let Some(id) = self.connection {
+            self.port.0.table.lock().places.call_arrived(id, Instant::now());
+        }
+    }
+
+    pub(super) fn has_arrived(&self) -> bool {
+        self.state.lock().has_arrived
+    }
+
+    /// Its answer begins: from here on its pieces are counted themselves.
+    pub(super) fn answered(&self, reserved: usize) {
+        let mut state = self.state.lock();
+        let reserved = (reserved as u64).min(state.permit.amount());
+        if let Err(refused) = state.permit.resize(reserved) {
+            tracing::debug!(%refused, "a permit that shrinks");
+        }
+        self.end_work(&mut state);
+    }
+
+    fn end_work(&self, state: &mut CallState) {
+        let was_working = state.has_arrived && !state.is_answered;
+        state.is_answered = true;
+        if was_working && let Some(id) = self.connection {
+            self.port.0.table.lock().places.call_answered(id, Instant::now());
+        }
+    }
+
+    /// A piece of the answer is the transport's from now on.
+    pub(super) fn hand_over(&self, bytes: usize) -> Unread {
+        let share = self.port.0.limits.memory_per_client.bytes();
+        let claim = Network::claim(self.address, bytes as u64, share);
+        let permit = self.port.0.memory.admit_anyway(claim);
+        let piece = self
+            .connection
+            .map(|id| (id, self.port.0.table.lock().places.handed_over(id, bytes as u64, Instant::now())));
+        Unread { port: self.port.clone(), piece, _permit: permit }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.end_work(&mut self.state.lock());
+        if let Some(id) = self.connection {
+            self.port.0.table.lock().places.call_ended(id, Instant::now());
+        }
+    }
+}
+
+/// A piece of an answer that the client has not taken. It is dropped when it was written, or never will be.
+#[derive(Debug)]
+pub(super) struct Unread {
+    port: Port,
+    piece: Option<(ConnectionId, PieceId)>,
+    _permit: Permit<Network>,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some((id, piece)) = self.piece {
+            self.port.0.table.lock().places.taken(id, piece, Instant::now());
+        }
+    }
+}
