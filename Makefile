@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench bench-system bench-peers bench-report clean
+.PHONY: help setup build demo test test-rust test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench bench-document bench-system bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -112,7 +112,14 @@ endif
 # $(call bench_part,NAME,COMMAND): that one fails stops nothing; the report tells of it, and only then the command fails.
 bench_part = { $(2); } || [ -s $(BENCH_PARTS)/$(1).failures ] || echo "ended with an error, told on the terminal" >$(BENCH_PARTS)/$(1).failures
 
-bench: setup ## every benchmark, beside peers: target/bench/report.json and docs/performance.md; an hour or so
+# Before an hour of measuring: the document that gets the page is there, with its marks.
+bench-document:
+	@for document in $(BENCH_DOCUMENT); do \
+		grep -q 'made by `make bench`: begin' "$$document" || \
+		{ echo "BENCH_DOCUMENT=$$document: no document with the marks of the made part" >&2; exit 1; }; \
+	done
+
+bench: bench-document setup ## every benchmark, beside peers: target/bench/report.json and docs/performance.md; an hour or so
 	rm -rf target/bench
 	mkdir -p $(BENCH_PARTS)
 	$(call bench_part,peers,$(MAKE) --no-print-directory bench-peers)
@@ -131,7 +138,7 @@ bench-peers: ## peers' released crates, in programs of their own
 		$(CARGO) build --locked --release --manifest-path $$peer/Cargo.toml --target-dir target/peers || exit; \
 	done
 
-bench-report: ## the report and the page again, of what was measured last
+bench-report: bench-document ## the report and the page again, of what was measured last
 	$(CARGO) run --locked --release -p dac-bench --bin dac-bench-report -- $(BENCH_DOCUMENT:%=--document %)
 
 clean: ## remove everything that was built or installed here

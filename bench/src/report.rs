@@ -24,9 +24,10 @@ pub struct Figure {
     pub peer_value: Option<f64>,
     /// How many times better than the peer.
     pub ratio_to_peer: Option<f64>,
-    /// What was to be reached, in words that begin with a comparison: `≤ 1.35 × floor`.
+    /// What was to be reached, in words that begin with a comparison: `≤ 1.35 × floor`. An absolute figure says nothing on another machine
+    /// and stands behind it, or alone, for information.
     pub goal: Option<String>,
-    /// Whether it was.
+    /// Whether it was; nothing where all that is told is for information.
     pub met: Option<bool>,
     /// What it rests on: how long, how many.
     #[serde(default)]
@@ -45,13 +46,9 @@ pub struct Line<'a> {
     pub excluded: &'static str,
 }
 
-/// What a goal is about.
+/// What a goal is about: ratios of values of the same run, which another machine changes little.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub enum Goal {
-    /// The value is at most this.
-    AtMost(f64),
-    /// The value is at least this.
-    AtLeast(f64),
     /// At most so many times the floor.
     TimesFloorAtMost(f64),
     /// At least so many times better than the peer.
@@ -114,15 +111,20 @@ impl Figure {
 
     /// Whatever the value, its goal was not reached.
     pub fn not_met(mut self) -> Self {
-        self.met = self.goal.is_some().then_some(false);
+        self.met = self.met.map(|_| false);
+        self
+    }
+
+    /// With a bound in its own unit, which is told and not held against it: `≥ 50`.
+    pub fn with_information(mut self, comparison: char, bound: f64) -> Self {
+        let words = format!("for information {comparison} {bound} {}", self.unit);
+        self.goal = Some(self.goal.map_or_else(|| words.clone(), |goal| format!("{goal}, {words}")));
         self
     }
 
     /// Held against a goal. One that speaks of a floor or peer that is not there is not met.
     pub fn with_goal(mut self, goal: Goal) -> Self {
         let (words, met) = match goal {
-            Goal::AtMost(limit) => (format!("≤ {limit} {}", self.unit), self.value <= limit),
-            Goal::AtLeast(limit) => (format!("≥ {limit} {}", self.unit), self.value >= limit),
             Goal::TimesFloorAtMost(limit) => {
                 (format!("≤ {limit} × floor"), self.ratio_to_floor.is_some_and(|ratio| ratio <= limit))
             }
@@ -224,9 +226,7 @@ mod tests {
         let cost =
             Figure::new("a", 30.0, "ms").with_floor(Kind::Cost, 20.0).with_peer(Kind::Cost, "X", 300.0);
         for (goal, met, words) in [
-            (Goal::AtMost(30.0), true, "≤ 30 ms"),
-            (Goal::AtMost(29.0), false, "≤ 29 ms"),
-            (Goal::AtLeast(31.0), false, "≥ 31 ms"),
+            (Goal::TimesFloorAtMost(1.5), true, "≤ 1.5 × floor"),
             (Goal::TimesFloorAtMost(1.35), false, "≤ 1.35 × floor"),
             (Goal::TimesPeerAtLeast(6.0), true, "≥ 6 × peer"),
         ] {
@@ -236,7 +236,15 @@ mod tests {
         }
         let bare = Figure::new("a", 1.0, "ms");
         assert_eq!(bare.clone().with_goal(Goal::TimesFloorAtMost(9.0)).met, Some(false), "there is no floor");
-        assert_eq!(bare.not_met().met, None, "nor a goal");
+        assert_eq!(bare.clone().not_met().met, None, "nor a goal");
+        let told = bare.with_information('≤', 0.5);
+        assert_eq!((told.met, told.goal.as_deref()), (None, Some("for information ≤ 0.5 ms")));
+        assert_eq!(told.not_met().met, None, "an absolute figure is no goal");
+        let both = cost.with_goal(Goal::TimesFloorAtMost(2.0)).with_information('≤', 20.0);
+        assert_eq!(
+            (both.met, both.goal.as_deref()),
+            (Some(true), Some("≤ 2 × floor, for information ≤ 20 ms"))
+        );
     }
 
     #[test]

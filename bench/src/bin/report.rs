@@ -65,7 +65,8 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
         println!("not met: {}: {} {}, {goal}", figure.name, page::short(figure.value), figure.unit);
     }
     if let Some(document) = &arguments.document {
-        let text = fs::read_to_string(document)?;
+        let text =
+            fs::read_to_string(document).map_err(|error| format!("{}: {error}", document.display()))?;
         let made = page::page(&Material {
             machine: &machine,
             cores: machine::cores(),
@@ -94,4 +95,27 @@ fn draw(document: &Path, figures: &[Figure]) -> Result<Vec<(String, String)>, Bo
         }
     }
     Ok(drawn)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// Before anything is measured: an hour later is too late.
+    #[test]
+    fn a_document_that_is_not_there_is_refused_at_once() {
+        let top = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let make = |document: &str| {
+            let mut command = Command::new("make");
+            command.current_dir(top).args(["bench-document", &format!("BENCH_DOCUMENT={document}")]);
+            command.env_remove("MAKEFLAGS").output().unwrap()
+        };
+        assert!(make("docs/performance.md").status.success());
+        assert!(make("").status.success(), "no document is wanted");
+        for missing in ["docs/none.md", "docs/glossary.md"] {
+            let refused = make(missing);
+            let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(!refused.status.success() && stderr.contains(missing), "{missing}: {stderr}");
+        }
+    }
 }

@@ -91,13 +91,22 @@ fn times(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{} ×", short(ratio)))
 }
 
+/// A goal, with a mark where it is one that can be met.
+fn goal(figure: &Figure) -> String {
+    match (&figure.goal, figure.met) {
+        (Some(goal), Some(met)) => format!("{goal} {}", if met { '✓' } else { '✗' }),
+        (Some(goal), None) => goal.clone(),
+        (None, _) => String::new(),
+    }
+}
+
 /// Name without its section.
 fn rest(name: &str) -> &str {
     name.split_once('/').map_or(name, |(_, rest)| rest)
 }
 
 fn goals(page: &mut String, figures: &[Figure]) {
-    let with_goal: Vec<&Figure> = figures.iter().filter(|figure| figure.goal.is_some()).collect();
+    let with_goal: Vec<&Figure> = figures.iter().filter(|figure| figure.met.is_some()).collect();
     let met = with_goal.iter().filter(|figure| figure.met == Some(true)).count();
     let _ = writeln!(page, "### Goals\n\n{met} of {} are met.\n", with_goal.len());
     if met == with_goal.len() {
@@ -212,11 +221,7 @@ fn signatures(page: &mut String, figures: &[Figure]) {
     for of in distinct(rows.iter().map(|(_, of, _)| *of)) {
         let _ = writeln!(page, "| {of} | | floor | of floor | goal |\n|---|--:|--:|--:|---|");
         for (operation, _, figure) in rows.iter().filter(|(_, o, _)| *o == of) {
-            let goal = match (&figure.goal, figure.met) {
-                (Some(goal), Some(true)) => format!("{goal} ✓"),
-                (Some(goal), _) => format!("{goal} ✗"),
-                _ => String::new(),
-            };
+            let goal = goal(figure);
             let floor = figure.floor.map_or_else(String::new, short);
             let ratio = figure.ratio_to_floor.map_or_else(String::new, |ratio| times(Some(ratio)));
             let _ = writeln!(
@@ -241,11 +246,7 @@ fn proving(page: &mut String, figures: &[Figure]) {
     );
     for figure in rows {
         let value = if figure.value >= 1000.0 { thousands(figure.value) } else { short(figure.value) };
-        let goal = match (&figure.goal, figure.met) {
-            (Some(goal), Some(true)) => format!("{goal} ✓"),
-            (Some(goal), _) => format!("{goal} ✗"),
-            _ => String::new(),
-        };
+        let goal = goal(figure);
         let _ = writeln!(page, "| {} | {value} {} | {goal} |", rest(&figure.name), figure.unit);
     }
     page.push('\n');
@@ -286,7 +287,10 @@ mod tests {
                 300.0,
             ),
             Figure::new("system/capacity/n=4,k=2/SQLite/plain/1 MiB", 40.0, "MB/s")
-                .with_goal(Goal::AtLeast(50.0)),
+                .with_floor(Kind::Rate, 400.0)
+                .with_goal(Goal::TimesFloorAtMost(8.0))
+                .with_information('≥', 50.0),
+            Figure::new("proving/proof, all of it", 40.0, "s").with_information('≤', 30.0),
             Figure::new("signatures/sign/one", 0.4, "ms"),
             Figure::new("gas/rollup: freeze/osaka", 55_666.0, "gas"),
         ];
@@ -306,7 +310,8 @@ mod tests {
             "1 of 2 are met",
             "| encode | 30.0 (0.750) |",
             "| encode/n=16 k=6 22 MiB | X | 300 ms | 30.0 ms | 10.0 × |",
-            "| 4, k 2 | SQLite | plain | 1 MiB | 40.0 ≥ 50 MB/s ✗ |",
+            "| 4, k 2 | SQLite | plain | 1 MiB | 40.0 (10.0) ≤ 8 × floor, for information ≥ 50 MB/s ✗ |",
+            "| proof, all of it | 40.0 s | for information ≤ 30 s |",
             "| sign | 0.400 ms |",
             "| rollup: freeze | 55,666 |",
             "### Scale",

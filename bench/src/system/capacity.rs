@@ -21,10 +21,13 @@ use crate::report::{Figure, Goal, Kind};
 
 /// A mebibyte.
 const MIB: f64 = 1_048_576.0;
-/// Memory of a process that is not there for payloads, in MiB.
-const BASE_MIB: f64 = 64.0;
-/// Memory for a payload in flight, in payloads: arriving, encoded, on its way.
-const TIMES_PAYLOAD: f64 = 3.0;
+/// The goals of the rate, in times below what the processors could do if they did nothing else than the work that nobody can do
+/// without: of payload bytes in large batches, and of certificates of small ones, where the work of a call weighs more.
+const CAPACITY_TIMES_FLOOR: f64 = 12.0;
+/// The same of certificates of small batches.
+const CERTIFICATES_TIMES_FLOOR: f64 = 6.5;
+/// The goal of memory, in times of the process before the load and the payloads in flight: arriving, encoded, on its way.
+const MEMORY_TIMES_FLOOR: f64 = 3.0;
 /// Deliveries at once to one member, as the aggregator has it by default.
 const DELIVERIES_PER_MEMBER: usize = 8;
 /// Shares of the closed-loop rate that are tried in open loop, in percent.
@@ -53,6 +56,7 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
     let load =
         Load { rate: Rate::Saturate, bytes, warm_up: times.warm_up, measured: times.capacity, in_flight };
     make_room(arena, &load).await?;
+    let idle_memory = arena.peak_memory_bytes()?;
     let before = (arena.aggregator_usage()?, arena.members_usage()?, arena.server_usage().await?);
     let (sender, loopback) = (Usage::of(std::process::id())?, loopback_bytes()?);
     let summary = arena.load(load).await?;
@@ -77,15 +81,17 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
         .with_floor(Kind::Rate, floor_rate);
     // The goals are the plain system's.
     let is_plain = setting.is_plain();
+    let goal = Goal::TimesFloorAtMost(CAPACITY_TIMES_FLOOR);
     note(match (n, bytes) {
-        (4, 1_048_576..) if is_plain => capacity.with_goal(Goal::AtLeast(50.0)),
-        (16, 1_048_576..) if is_plain => capacity.with_goal(Goal::AtLeast(20.0)),
+        (4, 1_048_576..) if is_plain => capacity.with_goal(goal).with_information('≥', 50.0),
+        (16, 1_048_576..) if is_plain => capacity.with_goal(goal).with_information('≥', 20.0),
         _ => capacity,
     });
     let certificates = Figure::new(name("certificates"), summary.certificates_per_second, "1/s")
         .with_floor(Kind::Rate, floor.batches_per_second(cores));
     let is_small = is_plain && n == 4 && bytes <= 64 << 10;
-    note(if is_small { certificates.with_goal(Goal::AtLeast(150.0)) } else { certificates });
+    let goal = Goal::TimesFloorAtMost(CERTIFICATES_TIMES_FLOOR);
+    note(if is_small { certificates.with_goal(goal).with_information('≥', 150.0) } else { certificates });
 
     let payload_mib = summary.all_bytes as f64 / MIB;
     let cpu = |what: &str, cpu: Duration| {
@@ -117,13 +123,14 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
     note(per_mib("loopback bytes", loopback).with_floor(Kind::Cost, sent));
 
     let (aggregator, member) = arena.peak_memory_bytes()?;
-    let memory = |what: &str, peak: u64, in_flight_bytes: f64| {
-        let limit = (BASE_MIB + TIMES_PAYLOAD * in_flight_bytes / MIB).ceil();
-        Figure::new(name(what), peak as f64 / MIB, "MiB").with_goal(Goal::AtMost(limit))
+    let memory = |what: &str, peak: u64, idle: u64, in_flight_bytes: usize| {
+        let floor = (idle as f64 + in_flight_bytes as f64) / MIB;
+        let goal = Goal::TimesFloorAtMost(MEMORY_TIMES_FLOOR);
+        Figure::new(name(what), peak as f64 / MIB, "MiB").with_floor(Kind::Cost, floor).with_goal(goal)
     };
-    note(memory("aggregator memory", aggregator, (in_flight * bytes) as f64));
+    note(memory("aggregator memory", aggregator, idle_memory.0, in_flight * bytes));
     let shards = in_flight.min(DELIVERIES_PER_MEMBER) * bytes / usize::from(k);
-    note(memory("node memory", member, shards as f64));
+    note(memory("node memory", member, idle_memory.1, shards));
     Ok((summary.bytes_per_second, figures))
 }
 

@@ -10,10 +10,11 @@ use dac_tests::Result;
 
 use super::arena::{Arena, Load};
 use super::capacity::turned_away;
+use super::floor::Floor;
 use super::plan::Times;
 use super::room::make_room;
 use super::setting::show_bytes;
-use crate::report::{Figure, Goal};
+use crate::report::{Figure, Goal, Kind};
 
 /// Shares of the rate that is kept up with, in percent.
 const LOADS_PERCENT: [u32; 3] = [10, 50, 90];
@@ -21,6 +22,8 @@ const LOADS_PERCENT: [u32; 3] = [10, 50, 90];
 const BATCHES_WANTED: f64 = 100.0;
 /// Nor does it take longer than so many times the usual window.
 const WINDOWS_MAX: u32 = 2;
+/// The goal of the 99th percentile, in times of the CPU work of one batch by all processes together, one after the other.
+const P99_TIMES_FLOOR: f64 = 50.0;
 /// Bytes of batches in flight above which the sender gives up on the next: the aggregator refuses not far above.
 const IN_FLIGHT_MAX_BYTES: usize = 384 << 20;
 
@@ -57,7 +60,8 @@ pub async fn measure(
         let name = |what: &str| {
             format!("system/certificate latency {what} at {percent} %/{setting}/{}", show_bytes(bytes))
         };
-        figures.extend(latencies(&summary, rate, name, of_goal));
+        let floor = of_goal.then(|| Floor::measure(setting.geometry, bytes).total);
+        figures.extend(latencies(&summary, rate, name, floor));
     }
     Ok(figures)
 }
@@ -73,7 +77,7 @@ fn latencies(
     summary: &Summary,
     bytes_per_second: f64,
     name: impl Fn(&str) -> String,
-    of_goal: bool,
+    floor: Option<Duration>,
 ) -> Vec<Figure> {
     let (latency, lost) = (summary.certificate_latency, turned_away(summary));
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
@@ -93,11 +97,14 @@ fn latencies(
         ms(summary.sender_lateness.p99),
     );
     let p99 = Figure::new(name("p99"), ms(latency.p99), "ms");
-    let p99 = match of_goal {
-        // Who has no certificate has no latency either.
-        true if lost > 0 => p99.with_goal(Goal::AtMost(250.0)).not_met(),
-        true => p99.with_goal(Goal::AtMost(250.0)),
-        false => p99,
+    let p99 = match floor {
+        Some(floor) => {
+            let p99 =
+                p99.with_floor(Kind::Cost, ms(floor)).with_goal(Goal::TimesFloorAtMost(P99_TIMES_FLOOR));
+            // A batch without a certificate has no latency either.
+            if lost > 0 { p99.not_met() } else { p99 }.with_information('≤', 250.0)
+        }
+        None => p99,
     };
     let figures = [
         Figure::new(name("p50"), ms(latency.p50), "ms"),
