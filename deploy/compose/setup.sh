@@ -17,26 +17,32 @@ if [ -e deployment.json ] && [ -e done ]; then
     exit 0
 fi
 
-# JSON-RPC by bash alone: method, parameters.
-call() {
-    local body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$1\",\"params\":$2}" address=${rpc#http://}
-    exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
+# JSON-RPC by bash alone: method, parameters. Fails unless the answer is a result. In a subshell, so that the connection is closed
+# whatever happens.
+call() (
+    body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$1\",\"params\":$2}" address=${rpc#http://}
+    exec 3<>"/dev/tcp/${address%:*}/${address##*:}" || exit
     printf 'POST / HTTP/1.0\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' \
-        "$address" "${#body}" "$body" >&3
-    cat <&3
-    exec 3>&-
-}
+        "$address" "${#body}" "$body" >&3 || exit
+    answer=$(timeout 10 cat <&3)
+    [[ $answer == *'"result"'* ]]
+)
 # The public value (address or key) that `dac keygen` printed.
 keygen() {
     dac --json keygen "$1" --out "$2.json" --password-file "$2.password" --new-password-file --kdf light |
         sed -nE 's/^ *"(address|public_key)": "(0x[0-9a-fA-F]+)".*/\2/p'
 }
 fund() {
-    call anvil_setBalance "[\"$1\", \"0x3635c9adc5dea00000\"]" >/dev/null
+    call anvil_setBalance "[\"$1\", \"0x3635c9adc5dea00000\"]"
 }
 
-for _ in $(seq 60); do
-    (call eth_chainId '[]') >/dev/null 2>&1 && break
+waited=0
+until call eth_chainId '[]' 2>/dev/null; do
+    if ((SECONDS >= ${L1_PATIENCE:-60})); then
+        echo "L1 at $rpc does not answer" >&2
+        exit 1
+    fi
+    ((waited++)) || echo "waiting for L1 at $rpc" >&2
     sleep 1
 done
 
