@@ -6,7 +6,9 @@ use std::time::Duration;
 use dac_chain::PosterConfig;
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
-use dac_runtime::config::{self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, Period, ShutdownConfig};
+use dac_runtime::config::{
+    self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig,
+};
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
 use dac_runtime::telemetry::LogConfig;
@@ -340,6 +342,9 @@ impl AggregatorConfig {
                 return Err(format!("chain.{name}: not the zero address"));
             }
         }
+        if chain.registry == chain.certificate_log {
+            return Err("chain.certificate_log: not the registry's address".to_owned());
+        }
         if chain.poll_interval.is_zero() || chain.request_timeout.is_zero() {
             return Err("chain.poll_interval and chain.request_timeout: must be above zero".to_owned());
         }
@@ -417,6 +422,24 @@ impl config::Config for AggregatorConfig {
             }
         }
         self.log.check().map_err(|error| format!("log.filter: {error}"))
+    }
+
+    fn files(&self) -> Vec<NamedFile<'_>> {
+        let keys = &self.keys;
+        let mut files: Vec<NamedFile<'_>> = vec![
+            ("keys.disperser_keystore".to_owned(), &keys.disperser_keystore),
+            ("keys.password_file".to_owned(), &keys.password_file),
+        ];
+        if let Some(l1) = &keys.l1 {
+            files.push(("keys.l1.keystore".to_owned(), &l1.keystore));
+            files.push(("keys.l1.password_file".to_owned(), &l1.password_file));
+        }
+        files.extend(
+            self.store.password_file.iter().map(|path| ("store.password_file".to_owned(), path.as_path())),
+        );
+        files.extend(self.grpc.files("grpc"));
+        files.extend(config::client_tls_files(&self.dispersal.tls, "dispersal.tls"));
+        files
     }
 }
 
@@ -534,6 +557,11 @@ mod tests {
                 "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512",
                 "0x0000000000000000000000000000000000000000",
                 "zero",
+            ),
+            (
+                "0x5FbDB2315678afecb367f032d93F642f64180aa3",
+                "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512",
+                "not the registry's",
             ),
             ("chain_id = 31337", "chain_id = 31337\nmax_staleness = '1s'", "max_staleness"),
         ] {

@@ -14,7 +14,7 @@ use dac_chain::{CertificateLogReader, Endpoints, Follower, RpcL1, RpcRegistryRea
 use dac_client::Dialer;
 use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::SystemClock;
-use dac_runtime::config::ConfigArgs;
+use dac_runtime::config::{ConfigArgs, ConfigError};
 use dac_runtime::monitor::{self, Monitor};
 use dac_runtime::workers::Workers;
 use dac_runtime::{config, shutdown, telemetry, tls};
@@ -47,15 +47,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dac-aggregator: {error}");
-            ExitCode::FAILURE
+            config::exit_code(&*error)
         }
     }
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
-    let config: AggregatorConfig = config::load(&args.config.config)?;
+    let path = &args.config.config;
+    let config: AggregatorConfig = config::load(path)?;
+    config::check_files(&config, path)?;
     if args.config.check_config {
-        check(&config)?;
+        check(&config).map_err(|problem| ConfigError::invalid(path, problem))?;
         print!("{}", explain(&config));
         println!("files:      {}", config.descriptors().check()?);
         return Ok(());
@@ -120,7 +122,8 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         monitor.health().set_unhealthy("starting: the registry has not been read from L1 yet");
     }
     let keys = config.keys.clone();
-    // Deriving a key from its password takes a second: off the async threads.
+    // Deriving a key from its password takes a second or more: off the async threads, and told.
+    tracing::info!("opening the keystores");
     let (signer, l1_signer) = tokio::task::spawn_blocking(move || load_keys(&keys)).await??;
     let chain = &config.chain;
     let urls: Vec<&str> = chain.rpc.iter().map(|url| url.expose().as_str()).collect();

@@ -9,7 +9,9 @@ use std::time::Duration;
 use dac_bls::PublicKey;
 use dac_chain::feed::FeedConfig;
 use dac_database::{DatabaseOptions, DatabaseUrl};
-use dac_runtime::config::{self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, Period, ShutdownConfig};
+use dac_runtime::config::{
+    self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig,
+};
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
 use dac_runtime::telemetry::LogConfig;
@@ -171,6 +173,12 @@ impl NodeConfig {
         }
     }
 
+    /// The listeners by name.
+    fn listeners(&self) -> impl Iterator<Item = (&'static str, &ListenerConfig)> {
+        let dispersal = self.dispersal.iter().map(|listener| ("dispersal", listener));
+        dispersal.chain([("retrieval", &self.retrieval)])
+    }
+
     /// What is followed on L1.
     pub fn sync(&self) -> SyncSettings {
         SyncSettings {
@@ -240,6 +248,9 @@ impl config::Config for NodeConfig {
                 return Err(format!("chain.{name}: not the zero address"));
             }
         }
+        if chain.registry == chain.certificate_log {
+            return Err("chain.certificate_log: not the registry's address".to_owned());
+        }
         if chain.poll_interval.is_zero() || chain.request_timeout.is_zero() {
             return Err("chain.poll_interval and chain.request_timeout: must be above zero".to_owned());
         }
@@ -250,8 +261,7 @@ impl config::Config for NodeConfig {
             ));
         }
         self.role()?;
-        let dispersal = self.dispersal.iter().map(|listener| ("dispersal", listener));
-        for (name, listener) in dispersal.chain([("retrieval", &self.retrieval)]) {
+        for (name, listener) in self.listeners() {
             listener.limits.check().map_err(|problem| format!("{name}.limits.{problem}"))?;
         }
         let taken = |address: SocketAddr| address.port() != 0;
@@ -276,6 +286,22 @@ impl config::Config for NodeConfig {
                 .to_owned());
         }
         self.log.check().map_err(|error| format!("log.filter: {error}"))
+    }
+
+    fn files(&self) -> Vec<NamedFile<'_>> {
+        let mut files: Vec<NamedFile<'_>> = Vec::new();
+        if let Some(keys) = &self.keys {
+            files.push(("keys.bls_keystore".to_owned(), &keys.bls_keystore));
+            files.push(("keys.password_file".to_owned(), &keys.password_file));
+        }
+        files.extend(
+            self.store.password_file.iter().map(|path| ("store.password_file".to_owned(), path.as_path())),
+        );
+        for (name, listener) in self.listeners() {
+            files.extend(listener.files(name));
+        }
+        files.extend(self.repair.tls.iter().flat_map(|tls| config::client_tls_files(tls, "repair.tls")));
+        files
     }
 }
 
@@ -454,6 +480,11 @@ mod tests {
                 "0x5FbDB2315678afecb367f032d93F642f64180aa3",
                 "0x0000000000000000000000000000000000000000",
                 "zero",
+            ),
+            (
+                "0x5FbDB2315678afecb367f032d93F642f64180aa3",
+                "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512",
+                "not the registry's",
             ),
             ("chain_id = 31337", "chain_id = 31337\nmax_staleness = '1s'", "max_staleness"),
             ("127.0.0.1:0", "127.0.0.1:7000", "must differ"),

@@ -15,7 +15,7 @@ use dac_node::node::{Addresses, Listener, Node, Parts, ReaderParts};
 use dac_node::store::SqlStore;
 use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::SystemClock;
-use dac_runtime::config::{ConfigArgs, ListenerConfig, load};
+use dac_runtime::config::{ConfigArgs, ConfigError, ListenerConfig, check_files, exit_code, load};
 use dac_runtime::monitor::{self, Monitor};
 use dac_runtime::workers::Workers;
 use dac_runtime::{shutdown, telemetry, tls};
@@ -50,15 +50,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dac-node: {error}");
-            ExitCode::FAILURE
+            exit_code(&*error)
         }
     }
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config: NodeConfig = load(&arguments.config.config)?;
+    let path = &arguments.config.config;
+    let config: NodeConfig = load(path)?;
+    check_files(&config, path)?;
     if arguments.config.check_config {
-        check(&config)?;
+        check(&config).map_err(|problem| ConfigError::invalid(path, problem))?;
         print!("{}", explain(&config));
         println!("files:      {}", config.descriptors().check()?);
         return Ok(());
@@ -157,6 +159,8 @@ async fn start(
     match config.role()? {
         RoleConfig::Member { keys, dispersal } => {
             let keys = keys.clone();
+            // It takes a second or more.
+            tracing::info!("opening the keystore");
             let key = tokio::task::spawn_blocking(move || {
                 dac_keys::load_bls_keystore(&keys.bls_keystore, &keys.password_file)
             })

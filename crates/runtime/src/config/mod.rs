@@ -1,5 +1,6 @@
 //! Configuration files: TOML, unknown keys refused, durations and sizes with units, paths relative to the file.
 
+mod files;
 mod sections;
 mod units;
 mod url;
@@ -7,10 +8,12 @@ mod url;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+pub use self::files::{NamedFile, client_tls_files};
 pub use self::sections::{ListenerConfig, MetricsConfig, ShutdownConfig};
 pub use self::units::{ByteSize, Period, UnitError};
 pub use self::url::{HttpUrl, HttpUrlError};
@@ -55,6 +58,18 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Something else that is wrong with what a configuration names.
+    pub fn invalid(path: &Path, problem: impl std::fmt::Display) -> Self {
+        Self::Invalid { path: path.to_owned(), problem: problem.to_string() }
+    }
+}
+
+/// The code that a service ends with: 2 for a configuration, which a restart does not mend, and 1 for everything else.
+pub fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
 /// A program's configuration. Its tables carry `#[serde(deny_unknown_fields)]`.
 pub trait Config: DeserializeOwned {
     /// Reads relative paths as relative to the configuration file's folder.
@@ -62,6 +77,11 @@ pub trait Config: DeserializeOwned {
 
     /// What a single value's type cannot say. A person reads the problem: name the key, the value and what is allowed.
     fn check(&self) -> Result<(), String>;
+
+    /// The files that it names, with their keys: keys, passwords, certificates.
+    fn files(&self) -> Vec<NamedFile<'_>> {
+        Vec::new()
+    }
 }
 
 /// `--config` and `--check-config`, for programs' command lines.
@@ -98,6 +118,11 @@ fn parse<C: Config>(text: &str, path: &Path, folder: &Path) -> Result<C, ConfigE
     config.resolve_paths(folder);
     config.check().map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })?;
     Ok(config)
+}
+
+/// Whether all files that a configuration names can be read. Takes no time, unlike opening keys.
+pub fn check_files<C: Config>(config: &C, path: &Path) -> Result<(), ConfigError> {
+    files::check(path, config.files())
 }
 
 /// Makes a path absolute, where it is not.
