@@ -77,3 +77,103 @@ async fn a_misspelt_key_is_named_with_its_line() -> Result<()> {
     }
     Ok(())
 }
+
+/// One run names everything that is missing, so that one look at the file mends it.
+#[tokio::test]
+async fn missing_files_are_named_at_once_by_their_keys() -> Result<()> {
+    let folder = TempDir::new()?;
+    for (example, executable, keys) in [
+        (
+            "node.toml",
+            "dac-node",
+            &["keys.bls_keystore", "keys.password_file", "dispersal.tls.client_ca", "retrieval.tls.key"][..],
+        ),
+        (
+            "aggregator.toml",
+            "dac-aggregator",
+            &[
+                "keys.disperser_keystore",
+                "keys.l1.password_file",
+                "grpc.tls.key",
+                "dispersal.tls.identity.key",
+            ],
+        ),
+    ] {
+        let from = source_root().join("deploy/examples").join(example);
+        let file = folder.path().join(example);
+        fs::copy(&from, &file)?;
+        for arguments in [&["--check-config"][..], &[]] {
+            let mut command = Command::new(program(executable)?);
+            let output = command.arg("--config").arg(&file).args(arguments).output().await?;
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{executable} {arguments:?}: {text}");
+            for key in keys {
+                assert!(text.contains(&format!("{key}: ")), "{key} in {text}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What `deploy/README.md` tells an operator to do makes everything that the units need.
+#[test]
+fn the_units_need_nothing_that_no_step_makes() -> Result<()> {
+    let deploy = source_root().join("deploy");
+    let readme = fs::read_to_string(deploy.join("README.md"))?;
+    for entry in fs::read_dir(deploy.join("systemd"))? {
+        let path = entry?.path();
+        let unit = fs::read_to_string(&path)?;
+        let value = |name: &str| {
+            let line = unit.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("{}: {name}", path.display())).to_owned()
+        };
+        let user = value("User=");
+        assert!(readme.contains(&format!("/usr/sbin/nologin {user}\n")), "nobody makes the user {user}");
+        let document = value("Documentation=file:");
+        let (folder, name) = document.rsplit_once('/').context("a path")?;
+        let installs = format!("docs/{name} {folder}/");
+        assert!(readme.contains(&installs), "{} is installed by no step", document);
+        assert!(!unit.contains("ExecStartPre"), "the key is opened twice");
+        assert!(unit.contains("RestartPreventExitStatus=2"), "a wrong configuration is tried for ever");
+    }
+    Ok(())
+}
+
+/// One set of ports in all examples, as the table of `deploy/README.md` has it.
+#[test]
+fn all_examples_use_the_same_ports() -> Result<()> {
+    let root = source_root();
+    let mut files = vec![root.join("README.md")];
+    for folder in ["docs", "deploy", "deploy/examples", "deploy/compose", "crates/client/tests/snapshots"] {
+        for entry in fs::read_dir(root.join(folder))? {
+            files.push(entry?.path());
+        }
+    }
+    let mut found = 0;
+    for file in files.iter().filter(|file| file.is_file()) {
+        let text = fs::read_to_string(file)?;
+        for (host, ports) in
+            [("aggregator.example.org:", &["7000"][..]), ("member.example.org:", &["7001", "7002"])]
+        {
+            for (_, rest) in text.match_indices(host).map(|(start, _)| text.split_at(start + host.len())) {
+                let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                assert!(ports.contains(&port.as_str()), "{}: {host}{port}", file.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 10, "the examples have gone elsewhere");
+    for (example, ports) in [
+        ("aggregator.toml", &["7000", "9100"][..]),
+        ("node.toml", &["7001", "7002", "9101"]),
+        ("reader.toml", &["7002", "9102"]),
+    ] {
+        let text = fs::read_to_string(root.join("deploy/examples").join(example))?;
+        let listens: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("listen = ")?.trim_matches('"').rsplit(':').next())
+            .collect();
+        assert_eq!(listens, ports, "{example}");
+    }
+    Ok(())
+}
