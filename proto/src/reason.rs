@@ -176,6 +176,7 @@ impl Reason {
                 | Reason::EpochNotActive
                 | Reason::UnknownRollup
                 | Reason::NotEncoded
+                | Reason::NotCertified
                 | Reason::Paused
                 | Reason::QuotaExceeded
                 | Reason::NotSettled

@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 use crate::connect::{Dialer, message_limit};
 use crate::description::AggregatorDescription;
 use crate::endpoint::EndpointUrl;
-use crate::fault::MemberFault;
+use crate::fault::{MemberFault, refusal};
 use crate::status::{BatchState, BatchStatus, ProofState};
 use crate::submit::SubmissionError;
 
@@ -42,7 +42,7 @@ pub enum AggregatorError {
         limit: Duration,
     },
     /// It refused.
-    #[error("the aggregator refused with {}: {message}", reason.map_or_else(|| format!("{code:?}"), |reason| reason.to_string()))]
+    #[error("the aggregator refused with {}", refusal(*reason, *code, message))]
     Refused {
         /// The machine-readable reason, if it gave one.
         reason: Option<Reason>,
@@ -77,7 +77,12 @@ pub enum AggregatorError {
         reason: String,
     },
     /// What was waited for did not happen in time.
-    #[error("the batch is {} after {limit:?}, not yet {}", state.map_or("unknown", BatchState::name), goal.name())]
+    #[error(
+        "the batch is {} after {limit:?}, not yet {}{}",
+        state.map_or("unknown", BatchState::name),
+        goal.name(),
+        if reason.is_empty() { String::new() } else { format!(": {reason}") }
+    )]
     Waiting {
         /// Its last known state.
         state: Option<BatchState>,
@@ -85,6 +90,8 @@ pub enum AggregatorError {
         goal: BatchState,
         /// The deadline.
         limit: Duration,
+        /// What held it up last; empty where that is not known.
+        reason: String,
     },
 }
 
@@ -246,11 +253,15 @@ impl AggregatorClient {
     ) -> Result<BatchStatus, AggregatorError> {
         let end = Instant::now() + limit;
         let mut last: Option<BatchStatus> = None;
+        let mut problem = String::new();
         loop {
             let remaining = end.saturating_duration_since(Instant::now());
-            let state = last.as_ref().map(|status| status.state);
             if remaining.is_zero() {
-                return Err(AggregatorError::Waiting { state, goal, limit });
+                let state = last.as_ref().map(|status| status.state);
+                let reason = last.map_or(problem, |status| {
+                    status.obstacles().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                });
+                return Err(AggregatorError::Waiting { state, goal, limit, reason });
             }
             let mut take = |status: BatchStatus| {
                 if last.as_ref() != Some(&status) {
@@ -272,7 +283,8 @@ impl AggregatorClient {
                         }
                     }
                     Ok(Err(error)) if is_lasting(&error) => return Err(error),
-                    Ok(Err(_)) | Err(_) => {}
+                    Ok(Err(error)) => problem = error.to_string(),
+                    Err(_) => {}
                 },
             }
             tokio::time::sleep(POLL_INTERVAL.min(end.saturating_duration_since(Instant::now()))).await;

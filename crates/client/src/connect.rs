@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 
 use crate::endpoint::{EndpointError, EndpointPolicy, EndpointUrl};
-use crate::fault::{MemberFault, chain_text};
+use crate::fault::MemberFault;
 use crate::text::printable;
 
 /// Bytes of response headers and trailers that are read, at most.
@@ -134,9 +134,7 @@ impl Dialer {
             .http2_max_header_list_size(HEADERS_MAX_BYTES);
         if url.is_tls() {
             let tls = self.tls.clone().unwrap_or_else(|| ClientTlsConfig::new().with_enabled_roots());
-            endpoint = endpoint
-                .tls_config(tls)
-                .map_err(|error| MemberFault::Unreachable { problem: printable(&chain_text(&error)) })?;
+            endpoint = endpoint.tls_config(tls).map_err(|error| MemberFault::unreachable(&error))?;
         }
         let (host, port, policy) = (url.host().to_owned(), url.port(), self.policy);
         let network = Arc::clone(&self.network);
@@ -147,10 +145,8 @@ impl Dialer {
         let limit = self.connect_timeout;
         match tokio::time::timeout(limit, endpoint.connect_with_connector(connector)).await {
             Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => Err(refused_endpoint(&error).map_or_else(
-                || MemberFault::Unreachable { problem: printable(&chain_text(&error)) },
-                MemberFault::Endpoint,
-            )),
+            Ok(Err(error)) => Err(refused_endpoint(&error)
+                .map_or_else(|| MemberFault::unreachable(&error), MemberFault::Endpoint)),
             Err(_) => Err(MemberFault::TimedOut { what: "connecting", limit }),
         }
     }

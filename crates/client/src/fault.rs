@@ -43,7 +43,7 @@ pub enum MemberFault {
         limit: Duration,
     },
     /// It answered with a status.
-    #[error("it answered {}: {message}", reason.map_or_else(|| format!("{code:?}"), |reason| reason.to_string()))]
+    #[error("it answered {}", refusal(*reason, *code, message))]
     Status {
         /// The machine-readable reason, if it gave one.
         reason: Option<Reason>,
@@ -119,9 +119,19 @@ impl MemberFault {
         let reason = Reason::of(status);
         // Statuses without one of our reasons and with these codes are made by the transport on this side as well.
         if reason.is_none() && matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) {
-            return Self::Unreachable { problem: printable(&chain_text(status)) };
+            return Self::unreachable(status);
         }
         Self::Status { reason, code: status.code(), message: printable(status.message()) }
+    }
+
+    /// From an error of the transport.
+    pub(crate) fn unreachable(error: &dyn std::error::Error) -> Self {
+        let text = chain_text(error);
+        let problem = match tls_remedy(&text) {
+            Some(remedy) => format!("{remedy} ({text})"),
+            None => text,
+        };
+        Self::Unreachable { problem: printable(&problem) }
     }
 
     /// What it says about the member.
@@ -178,6 +188,28 @@ impl MemberFault {
     }
 }
 
+/// A status in one line: what it is called, and what it says, if it says anything.
+pub(crate) fn refusal(reason: Option<Reason>, code: Code, message: &str) -> String {
+    let name = reason.map_or_else(|| format!("{code:?}"), |reason| reason.to_string());
+    if message.is_empty() { name } else { format!("{name}: {message}") }
+}
+
+/// What a TLS failure means, where rustls's words for it are known. The alerts are RFC 8446's, section 6.
+fn tls_remedy(text: &str) -> Option<&'static str> {
+    let meanings = [
+        ("CertificateRequired", "the server demands a client certificate, and none was shown"),
+        ("fatal alert: UnknownCA", "the server does not trust the authority of our client certificate"),
+        ("fatal alert: BadCertificate", "the server does not take our client certificate"),
+        ("fatal alert: CertificateUnknown", "the server does not take our client certificate"),
+        ("fatal alert: CertificateExpired", "our client certificate has expired"),
+        ("UnknownIssuer", "the server's certificate is of an authority that is not trusted here"),
+        ("certificate expired", "the server's certificate has expired"),
+        ("NotValidForName", "the server's certificate is for another name"),
+        ("InvalidContentType", "the server does not speak TLS, or expects it: http and https are mixed up"),
+    ];
+    meanings.into_iter().find_map(|(word, meaning)| text.contains(word).then_some(meaning))
+}
+
 /// An error and its causes in one line.
 pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -208,6 +240,24 @@ mod tests {
         assert_eq!(MemberFault::from_status(&Status::unavailable("x")).class(), FaultClass::Unreachable);
         assert_eq!(MemberFault::from_status(&Status::out_of_range("x")).class(), FaultClass::Failed);
         assert!(!MemberFault::Endpoint(EndpointError::TooLong { got: 300 }).is_retryable());
+    }
+
+    #[test]
+    fn tls_failures_say_what_is_missing() {
+        let fault =
+            |text: &str| MemberFault::unreachable(&std::io::Error::other(text.to_owned())).to_string();
+        let told = fault("received fatal alert: CertificateRequired");
+        assert!(told.starts_with("unreachable: the server demands a client certificate"), "{told}");
+        assert!(told.ends_with("(received fatal alert: CertificateRequired)"), "{told}");
+        assert!(fault("invalid peer certificate: UnknownIssuer").contains("not trusted here"));
+        assert_eq!(fault("connection refused"), "unreachable: connection refused");
+    }
+
+    #[test]
+    fn an_empty_message_leaves_no_colon() {
+        let fault = |message: &str| MemberFault::from_status(&Status::unimplemented(message)).to_string();
+        assert_eq!(fault(""), "it answered Unimplemented");
+        assert_eq!(fault("no such call"), "it answered Unimplemented: no such call");
     }
 
     #[test]

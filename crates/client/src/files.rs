@@ -25,6 +25,9 @@ pub use submission::SubmissionFile;
 
 use crate::hexadecimal::Hex;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Why a file is not used.
 #[derive(Debug, Error)]
 pub enum FileError {
@@ -51,13 +54,27 @@ pub enum FileError {
         path: PathBuf,
     },
     /// Not the document that it should be.
-    #[error("{what}: {problem}")]
+    #[error("{what}{}: {problem}", file.as_ref().map_or_else(String::new, |file| format!(" {}", file.display())))]
     Malformed {
         /// Which document.
         what: &'static str,
+        /// Where it was read from, once that is known.
+        file: Option<PathBuf>,
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl FileError {
+    /// The same, with the file that was read.
+    fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Malformed { what, problem, .. } => {
+                Self::Malformed { what, file: Some(path.to_owned()), problem }
+            }
+            error => error,
+        }
+    }
 }
 
 /// What is wrong inside a document, before it is known which file it came from.
@@ -89,7 +106,7 @@ enum Problem {
 
 impl Problem {
     fn of(self, what: &'static str) -> FileError {
-        FileError::Malformed { what, problem: self.to_string() }
+        FileError::Malformed { what, file: None, problem: self.to_string() }
     }
 }
 
@@ -141,21 +158,60 @@ fn public_key(json: PublicKeyHex) -> PublicKeyBytes {
     PublicKeyBytes(json.0)
 }
 
-/// Reads a whole file of at most `limit` bytes.
+/// Whether a path stands for standard input or output: `-`, as in other command lines.
+pub fn is_standard_stream(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Refuses a file that is there already; standard output never is.
+pub fn refuse_existing(path: &Path) -> Result<(), FileError> {
+    if !is_standard_stream(path) && path.exists() {
+        return Err(FileError::Exists { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// Reads a whole file, or standard input, of at most `limit` bytes.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let io = |source| FileError::Io { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(io)?.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    if is_standard_stream(path) {
+        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    } else {
+        std::fs::File::open(path).map_err(io)?.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    }
     if bytes.len() as u64 > limit {
         return Err(FileError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
 }
 
+/// Reads a text. The byte-order mark that some editors write before it is left out.
+pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let mut text = read_bounded(path, limit)?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(text)
+}
+
+/// Reads a document. Where it is none, the error names the file.
+pub fn read_document<T>(
+    path: &Path,
+    limit: u64,
+    parse: impl FnOnce(&[u8]) -> Result<T, FileError>,
+) -> Result<T, FileError> {
+    parse(&read_text(path, limit)?).map_err(|error| error.in_file(path))
+}
+
 /// Writes a file so that it is there whole or not at all, also after a power loss. Refuses to replace one unless
-/// `overwrite` is set.
+/// `overwrite` is set. Standard output is written to as it is.
 pub fn write_atomically(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), FileError> {
     let io = |source| FileError::Io { path: path.to_owned(), source };
+    if is_standard_stream(path) {
+        let mut stdout = std::io::stdout().lock();
+        return stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(io);
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -201,6 +257,27 @@ mod tests {
         write_atomically(&path, b"two", true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "temporary files are left");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_document_and_a_bad_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deployment.json");
+        let deployment = Deployment {
+            rpc_url: None,
+            chain_id: 1,
+            registry: Address::repeat_byte(1),
+            certificate_log: Address::repeat_byte(2),
+            deployed_at_block: 3,
+        };
+        std::fs::write(&path, format!("\u{feff}{}", deployment.to_json())).unwrap();
+        assert_eq!(Deployment::read(&path).unwrap(), deployment);
+        std::fs::write(&path, "no").unwrap();
+        let error = Deployment::read(&path).unwrap_err().to_string();
+        assert!(
+            error.starts_with("deployment file") && error.contains("deployment.json: expected"),
+            "{error}"
+        );
     }
 
     #[test]

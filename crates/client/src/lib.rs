@@ -17,6 +17,7 @@
 //! Members' URLs come from whoever registered them: [`EndpointPolicy`] says which addresses are connected to.
 
 pub mod assessment;
+mod attempts;
 mod audit;
 mod batch;
 mod connect;
@@ -30,6 +31,7 @@ mod list;
 #[cfg(feature = "load")]
 pub mod load;
 mod member;
+mod obstacles;
 mod pace;
 mod proof;
 mod retrieve;
@@ -56,6 +58,7 @@ pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};
 pub use fault::{FaultClass, MemberFault};
 pub use list::{ListQuery, Page, StoredBatch};
 pub use member::{MemberClient, Patience, ReceivedChunk};
+pub use obstacles::{Obstacle, ToldObstacles};
 pub use pace::{Pace, Throttle};
 pub use proof::SignedProof;
 pub use retrieve::{
@@ -67,6 +70,6 @@ pub use rotation::{Change, Rotation, RotationError};
 pub use status::{BatchState, BatchStatus, DeliveryState, L1Status, MemberStatus, ProofState, ProofStatus};
 pub use submit::{
     CertifiedPayloadError, SubmissionBuilder, SubmissionError, SubmitOptions, SubmitProgress,
-    check_certified_payload, check_payload, check_payload_of_header,
+    check_certified_payload, check_payload, check_payload_length, check_payload_of_header,
 };
 pub use text::printable;

@@ -1,16 +1,14 @@
 //! A rollup's validity proof: signed by its poster, handed to the aggregator that has the batch.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use dac_proto::proof::ReceivedProof;
 use dac_types::limits::PROOF_MAX_BYTES;
 use dac_types::{B256, BatchDigest, Domain, EcdsaSignature, Transition, ValidityProof};
-use tokio::time::Instant;
 
+use crate::attempts::Attempts;
 use crate::batch::{AggregatorClient, AggregatorError, BatchSelector};
 use crate::status::BatchStatus;
-use crate::submit::{SubmissionError, SubmitOptions, patience_for};
+use crate::submit::{SubmissionError, SubmitOptions};
 
 /// A proof of one batch, with its poster's signature. Handing it in again is safe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,36 +54,23 @@ impl AggregatorClient {
         proof: &SignedProof,
         options: SubmitOptions,
     ) -> Result<BatchStatus, AggregatorError> {
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(250);
+        let mut attempts = Attempts::new("SubmitValidityProof", options);
         loop {
-            let error = match self.submit_proof_once(proof, options.answer).await {
+            let error = match attempts.one(options.answer, self.submit_proof_once(proof)).await? {
                 Ok(status) => return Ok(status),
                 Err(error) => error,
             };
-            if start.elapsed() + pause >= patience_for(&error, options.retry_for) {
-                return Err(error);
-            }
-            tokio::time::sleep(pause.mul_f64(rand::random_range(0.75..1.25))).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            let (pause, _) = attempts.again(error)?;
+            tokio::time::sleep(pause).await;
         }
     }
 
-    async fn submit_proof_once(
-        &self,
-        proof: &SignedProof,
-        limit: Duration,
-    ) -> Result<BatchStatus, AggregatorError> {
+    async fn submit_proof_once(&self, proof: &SignedProof) -> Result<BatchStatus, AggregatorError> {
         let selector = BatchSelector::Batch(proof.digest);
-        let attempt = async {
-            let request = proof.signed.to_wire(selector.to_wire());
-            let answer = self.connect().await?.submit_validity_proof(request).await;
-            let batch = answer.map_err(|status| AggregatorError::from_status(&status))?.into_inner().batch;
-            selector.check(BatchStatus::from_wire(batch)?)
-        };
-        tokio::time::timeout(limit, attempt)
-            .await
-            .unwrap_or(Err(AggregatorError::TimedOut { what: "SubmitValidityProof", limit }))
+        let request = proof.signed.to_wire(selector.to_wire());
+        let answer = self.connect().await?.submit_validity_proof(request).await;
+        let batch = answer.map_err(|status| AggregatorError::from_status(&status))?.into_inner().batch;
+        selector.check(BatchStatus::from_wire(batch)?)
     }
 }
 

@@ -297,6 +297,41 @@ fn l1_status(wire: v1::L1Record) -> Result<L1Status, WireError> {
 }
 
 #[cfg(test)]
+impl BatchStatus {
+    /// Of some batch, in this state, of which nothing else is known.
+    pub(crate) fn example(state: BatchState) -> Self {
+        use dac_types::{Address, HashKind};
+        let submission = BatchSubmission {
+            rollup: Address::repeat_byte(1),
+            batch_number: 2,
+            payload_length: 3,
+            expires_at: 4,
+            hash_kind: HashKind::Opaque,
+            batch_hash: B256::repeat_byte(5),
+            replaces: B256::ZERO,
+            disperser: Address::repeat_byte(6),
+            submit_before: 7,
+        };
+        Self {
+            submission_digest: B256::repeat_byte(8),
+            digest: None,
+            submission,
+            epoch: None,
+            state,
+            failure: String::new(),
+            members: Vec::new(),
+            posting: PostingMode::Record,
+            proof: None,
+            l1: None,
+            settlement: None,
+            received_at_ms: 0,
+            certified_at_ms: 0,
+            l1_problem: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use dac_coding::payload_hash;
 use dac_proto::proof::posting_mode_to_wire;
-use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_types::limits::{PAYLOAD_MAX_BYTES, STREAM_PIECE_MAX_BYTES};
 use dac_types::{
@@ -16,9 +15,8 @@ use dac_types::{
     PostingMode, SignedSubmission,
 };
 use thiserror::Error;
-use tokio::time::Instant;
-use tonic::Code;
 
+use crate::attempts::Attempts;
 use crate::batch::{AggregatorClient, AggregatorError};
 use crate::status::BatchStatus;
 
@@ -137,9 +135,7 @@ impl SubmissionBuilder {
         sign: impl FnOnce(B256) -> Result<[u8; 65], E>,
     ) -> Result<SignedSubmission, SubmissionError> {
         let length = payload.len() as u64;
-        if length == 0 || length > PAYLOAD_MAX_BYTES {
-            return Err(SubmissionError::PayloadLength { got: length });
-        }
+        check_payload_length(length)?;
         self.submission.payload_length = length;
         let kind = self.submission.hash_kind;
         self.submission.batch_hash = match (payload_hash(kind, payload), self.batch_hash) {
@@ -156,6 +152,14 @@ impl SubmissionBuilder {
             signature: EcdsaSignature::try_from(&signature[..])?,
         })
     }
+}
+
+/// Refuses a payload of a length that none has.
+pub const fn check_payload_length(length: u64) -> Result<(), SubmissionError> {
+    if length == 0 || length > PAYLOAD_MAX_BYTES {
+        return Err(SubmissionError::PayloadLength { got: length });
+    }
+    Ok(())
 }
 
 /// Refuses a submission that was signed for another payload.
@@ -245,10 +249,14 @@ pub enum CertifiedPayloadError {
 pub struct SubmitOptions {
     /// How the batch shall come to L1. What it was first submitted with counts.
     pub posting: PostingMode,
-    /// In all, from the first attempt.
+    /// For how long attempts are repeated, from the first one on.
     pub retry_for: Duration,
     /// For one attempt: its connection, its upload at 64 KiB a second or more, its answer.
     pub answer: Duration,
+    /// For all of it: an attempt that is under way then is given up.
+    pub limit: Duration,
+    /// L1 says that the rollup is admitted. An aggregator that does not know it has not read that yet, and is asked again.
+    pub is_admitted: bool,
 }
 
 impl Default for SubmitOptions {
@@ -257,12 +265,11 @@ impl Default for SubmitOptions {
             posting: PostingMode::Record,
             retry_for: Duration::from_secs(60),
             answer: Duration::from_secs(60),
+            limit: Duration::from_secs(60 * 60),
+            is_admitted: false,
         }
     }
 }
-
-/// How long an aggregator may lag behind what L1 already says: a rollup admitted, an epoch begun a moment ago.
-const LAG_MAX: Duration = Duration::from_secs(20);
 
 /// What a submission tells while it runs.
 #[derive(Clone, Debug)]
@@ -289,20 +296,17 @@ impl AggregatorClient {
         mut progress: impl FnMut(SubmitProgress<'_>) + Send,
     ) -> Result<BatchStatus, AggregatorError> {
         check_payload(signed, payload)?;
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(250);
+        let mut attempts = Attempts::new("SubmitBatch", options);
+        let limit = options.answer + Duration::from_secs(payload.len() as u64 / (64 << 10));
         loop {
-            let error = match self.submit_once(domain, signed, payload, options, &mut progress).await {
+            let attempt = self.submit_once(domain, signed, payload, options.posting, &mut progress);
+            let error = match attempts.one(limit, attempt).await? {
                 Ok(status) => return Ok(status),
                 Err(error) => error,
             };
-            let patience = patience_for(&error, options.retry_for);
-            if start.elapsed() + pause >= patience {
-                return Err(error);
-            }
-            progress(SubmitProgress::Retrying { error: &error, pause });
-            tokio::time::sleep(pause.mul_f64(rand::random_range(0.75..1.25))).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            let (pause, error) = attempts.again(error)?;
+            progress(SubmitProgress::Retrying { error, pause });
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -311,35 +315,29 @@ impl AggregatorClient {
         domain: &Domain,
         signed: &SignedSubmission,
         payload: &Bytes,
-        options: SubmitOptions,
+        posting: PostingMode,
         progress: &mut (impl FnMut(SubmitProgress<'_>) + Send),
     ) -> Result<BatchStatus, AggregatorError> {
-        let limit = options.answer + Duration::from_secs(payload.len() as u64 / (64 << 10));
-        let attempt = async {
-            let mut client = self.connect().await?;
-            // Two pieces wait for the connection at most: the payload is shared, not copied.
-            let (sender, receiver) = tokio::sync::mpsc::channel(2);
-            let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
-            let call = client.submit_batch(requests);
-            tokio::pin!(call);
-            let feed = feed(sender, open_message(domain, signed, options.posting), payload, progress);
-            tokio::pin!(feed);
-            let answer = tokio::select! {
-                // An aggregator that knows the batch answers before it has read everything.
-                answer = &mut call => answer,
-                () = &mut feed => call.await,
-            };
-            let batch = answer.map_err(|status| AggregatorError::from_status(&status))?.into_inner().batch;
-            let status = BatchStatus::from_wire(batch)?;
-            let expected = signed.submission.digest(domain);
-            if status.submission_digest != expected {
-                return Err(AggregatorError::OtherBatch { expected, got: status.submission_digest });
-            }
-            Ok(status)
+        let mut client = self.connect().await?;
+        // Two pieces wait for the connection at most: the payload is shared, not copied.
+        let (sender, receiver) = tokio::sync::mpsc::channel(2);
+        let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let call = client.submit_batch(requests);
+        tokio::pin!(call);
+        let feed = feed(sender, open_message(domain, signed, posting), payload, progress);
+        tokio::pin!(feed);
+        let answer = tokio::select! {
+            // An aggregator that knows the batch answers before it has read everything.
+            answer = &mut call => answer,
+            () = &mut feed => call.await,
         };
-        tokio::time::timeout(limit, attempt)
-            .await
-            .unwrap_or(Err(AggregatorError::TimedOut { what: "SubmitBatch", limit }))
+        let batch = answer.map_err(|status| AggregatorError::from_status(&status))?.into_inner().batch;
+        let status = BatchStatus::from_wire(batch)?;
+        let expected = signed.submission.digest(domain);
+        if status.submission_digest != expected {
+            return Err(AggregatorError::OtherBatch { expected, got: status.submission_digest });
+        }
+        Ok(status)
     }
 }
 
@@ -372,25 +370,6 @@ async fn feed(
         }
         sent = end;
         progress(SubmitProgress::Sent(sent as u64));
-    }
-}
-
-/// How long an error is worth retrying, from the first attempt on.
-pub(crate) fn patience_for(error: &AggregatorError, retry_for: Duration) -> Duration {
-    match error {
-        AggregatorError::Unreachable(_) | AggregatorError::TimedOut { .. } => retry_for,
-        AggregatorError::Refused { reason: Some(reason), .. } => match reason {
-            Reason::UnknownRollup
-            | Reason::UnknownEpoch
-            | Reason::EpochNotActive
-            | Reason::NoActiveCommittee => retry_for.min(LAG_MAX),
-            // Worth trying again, but not within a minute.
-            Reason::Paused | Reason::QuotaExceeded => Duration::ZERO,
-            reason if reason.is_retryable() => retry_for,
-            _ => Duration::ZERO,
-        },
-        AggregatorError::Refused { reason: None, code: Code::ResourceExhausted, .. } => retry_for,
-        _ => Duration::ZERO,
     }
 }
 
@@ -440,17 +419,5 @@ mod tests {
         assert!(matches!(malleable, Err(SubmissionError::Signature(_))));
         let refused = builder().sign(b"p", |_| Err("locked".to_owned()));
         assert_eq!(refused, Err(SubmissionError::Signing("locked".to_owned())));
-    }
-
-    #[test]
-    fn only_what_may_pass_is_retried() {
-        let hour = Duration::from_secs(3600);
-        let refused = |reason: Reason| AggregatorError::from_status(&reason.status("why"));
-        assert_eq!(patience_for(&refused(Reason::Busy), hour), hour);
-        assert_eq!(patience_for(&refused(Reason::UnknownRollup), hour), LAG_MAX);
-        for lasting in [Reason::ConflictingBatch, Reason::WrongPoster, Reason::Paused, Reason::QuotaExceeded]
-        {
-            assert_eq!(patience_for(&refused(lasting), hour), Duration::ZERO, "{lasting}");
-        }
     }
 }

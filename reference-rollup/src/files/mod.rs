@@ -8,7 +8,7 @@ mod withdrawals;
 
 use std::path::Path;
 
-use dac_client::files::{FileError, read_bounded};
+use dac_client::files::{FileError, read_document};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -70,7 +70,7 @@ fn to_json<D: Document>(document: &D) -> String {
 }
 
 fn from_json<D: Document>(text: &[u8]) -> Result<D, FileError> {
-    let malformed = |problem| FileError::Malformed { what: D::WHAT, problem };
+    let malformed = |problem| FileError::Malformed { what: D::WHAT, file: None, problem };
     let document: D = serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))?;
     if document.format() != D::FORMAT {
         return Err(malformed(format!("expected format {:?}, got another", D::FORMAT)));
@@ -79,5 +79,5 @@ fn from_json<D: Document>(text: &[u8]) -> Result<D, FileError> {
 }
 
 fn read<D: Document>(path: &Path) -> Result<D, FileError> {
-    from_json(&read_bounded(path, FILE_MAX_BYTES)?)
+    read_document(path, FILE_MAX_BYTES, from_json)
 }

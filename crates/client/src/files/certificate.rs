@@ -31,7 +31,7 @@ use dac_types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{DomainJson, FileError, Problem, check_format, hash_kind, parse, pretty, read_bounded};
+use super::{DomainJson, FileError, Problem, check_format, hash_kind, parse, pretty, read_document};
 use crate::hexadecimal::{Hex, HexBytes};
 
 const FORMAT: &str = "dac-certificate/v1";
@@ -110,7 +110,7 @@ impl CertificateFile {
 
     /// From a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Self::from_json(&read_bounded(path, FILE_MAX_BYTES)?)
+        read_document(path, FILE_MAX_BYTES, Self::from_json)
     }
 
     fn parse(text: &[u8]) -> Result<Self, Problem> {

@@ -30,7 +30,7 @@ use dac_types::{Address, Committee, Domain, Member, Quorum};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DomainJson, FileError, Problem, PublicKeyHex, check_format, parse, pretty, public_key, read_bounded,
+    DomainJson, FileError, Problem, PublicKeyHex, check_format, parse, pretty, public_key, read_document,
 };
 use crate::hexadecimal::Hex;
 
@@ -118,7 +118,7 @@ impl CommitteeFile {
 
     /// From a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Self::from_json(&read_bounded(path, FILE_MAX_BYTES)?)
+        read_document(path, FILE_MAX_BYTES, Self::from_json)
     }
 
     fn parse(text: &[u8]) -> Result<Self, Problem> {

@@ -18,7 +18,7 @@ use std::path::Path;
 use dac_types::{Address, Domain};
 use serde::{Deserialize, Serialize};
 
-use super::{FileError, Problem, check_format, parse, pretty, read_bounded};
+use super::{FileError, Problem, check_format, parse, pretty, read_document};
 use crate::hexadecimal::Hex;
 
 const FORMAT: &str = "dac-deployment/v1";
@@ -88,7 +88,7 @@ impl Deployment {
 
     /// From a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Self::from_json(&read_bounded(path, FILE_MAX_BYTES)?)
+        read_document(path, FILE_MAX_BYTES, Self::from_json)
     }
 }
 

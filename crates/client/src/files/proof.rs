@@ -16,7 +16,7 @@ use dac_types::limits::PROOF_MAX_BYTES;
 use dac_types::{B256, Transition};
 use serde::{Deserialize, Serialize};
 
-use super::{FileError, Problem, parse, pretty, read_bounded};
+use super::{FileError, Problem, parse, pretty, read_document};
 use crate::hexadecimal::{Hex, HexBytes};
 
 const WHAT: &str = "proof file";
@@ -58,7 +58,7 @@ impl ProofFile {
 
     /// From a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Self::from_json(&read_bounded(path, FILE_MAX_BYTES)?)
+        read_document(path, FILE_MAX_BYTES, Self::from_json)
     }
 
     fn parse(text: &[u8]) -> Result<Self, Problem> {

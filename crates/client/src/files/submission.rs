@@ -25,7 +25,7 @@ use std::path::Path;
 use dac_types::{Address, B256, BatchSubmission, Domain, EcdsaSignature, SignedSubmission};
 use serde::{Deserialize, Serialize};
 
-use super::{DomainJson, FileError, Problem, check_format, hash_kind, parse, pretty, read_bounded};
+use super::{DomainJson, FileError, Problem, check_format, hash_kind, parse, pretty, read_document};
 use crate::hexadecimal::Hex;
 
 const FORMAT: &str = "dac-submission/v1";
@@ -93,7 +93,7 @@ impl SubmissionFile {
 
     /// From a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Self::from_json(&read_bounded(path, FILE_MAX_BYTES)?)
+        read_document(path, FILE_MAX_BYTES, Self::from_json)
     }
 
     fn parse(text: &[u8]) -> Result<Self, Problem> {

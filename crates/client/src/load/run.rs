@@ -100,7 +100,13 @@ pub async fn run(
                     let client = clients[index].clone();
                     let (posting, timeout) = (plan.posting, plan.timeout);
                     in_flight.spawn(async move {
-                        let options = SubmitOptions { posting, retry_for: Duration::ZERO, answer: timeout };
+                        let options = SubmitOptions {
+                            posting,
+                            retry_for: Duration::ZERO,
+                            answer: timeout,
+                            limit: timeout,
+                            ..SubmitOptions::default()
+                        };
                         let outcome = submit(&client, &domain, &signed, &payload, options, due_at).await;
                         Ended { arrival, due, outcome, at: Instant::now() }
                     });

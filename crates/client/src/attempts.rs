@@ -1,0 +1,155 @@
+//! When something is handed to an aggregator once more: what may pass is tried again, with growing pauses, within bounds of time.
+
+use std::time::Duration;
+
+use dac_proto::reason::Reason;
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::batch::AggregatorError;
+use crate::submit::SubmitOptions;
+
+/// How long an aggregator may lag behind what L1 already says: a rollup admitted, an epoch begun a moment ago.
+const LAG_MAX: Duration = Duration::from_secs(20);
+/// The pause after a first failure; it doubles with each.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// The attempts at one call.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    what: &'static str,
+    options: SubmitOptions,
+    start: Instant,
+    pause: Duration,
+    last: Option<AggregatorError>,
+}
+
+impl Attempts {
+    pub(crate) fn new(what: &'static str, options: SubmitOptions) -> Self {
+        Self { what, options, start: Instant::now(), pause: PAUSE_MIN, last: None }
+    }
+
+    /// One attempt, with `limit` for itself and no more than is left for all. The outer error ends the attempts: it is the failure of
+    /// the one before, if there was one, which says more than that time is up.
+    pub(crate) async fn one<T>(
+        &mut self,
+        limit: Duration,
+        attempt: impl Future<Output = Result<T, AggregatorError>>,
+    ) -> Result<Result<T, AggregatorError>, AggregatorError> {
+        let left = self.left();
+        match tokio::time::timeout(limit.min(left), attempt).await {
+            Ok(outcome) => Ok(outcome),
+            Err(_) if limit < left => Ok(Err(AggregatorError::TimedOut { what: self.what, limit })),
+            Err(_) => {
+                let limit = self.options.limit;
+                Err(self.last.take().unwrap_or(AggregatorError::TimedOut { what: self.what, limit }))
+            }
+        }
+    }
+
+    /// The pause before the next attempt; the error itself where there is none.
+    pub(crate) fn again(
+        &mut self,
+        error: AggregatorError,
+    ) -> Result<(Duration, &AggregatorError), AggregatorError> {
+        let patience = patience_for(&error, &self.options).min(self.options.limit);
+        let pause = self.pause;
+        if self.start.elapsed() + pause >= patience {
+            return Err(error);
+        }
+        self.pause = (pause * 2).min(PAUSE_MAX);
+        Ok((pause.mul_f64(rand::random_range(0.75..1.25)), self.last.insert(error)))
+    }
+
+    fn left(&self) -> Duration {
+        self.options.limit.saturating_sub(self.start.elapsed())
+    }
+}
+
+/// How long an error is worth retrying, from the first attempt on. Each reason that an aggregator gives is looked at here.
+fn patience_for(error: &AggregatorError, options: &SubmitOptions) -> Duration {
+    match error {
+        AggregatorError::Unreachable(fault) if fault.is_retryable() => options.retry_for,
+        AggregatorError::TimedOut { .. } => options.retry_for,
+        AggregatorError::Refused { reason: Some(reason), .. } => match reason {
+            // A mistake in the address, unless L1 says otherwise and the aggregator has not read it yet.
+            Reason::UnknownRollup if options.is_admitted => options.retry_for.min(LAG_MAX),
+            Reason::UnknownRollup => Duration::ZERO,
+            Reason::UnknownEpoch | Reason::EpochNotActive | Reason::NoActiveCommittee => {
+                options.retry_for.min(LAG_MAX)
+            }
+            // Worth trying again, but not within a minute.
+            Reason::Paused | Reason::QuotaExceeded => Duration::ZERO,
+            reason if reason.is_retryable() => options.retry_for,
+            _ => Duration::ZERO,
+        },
+        AggregatorError::Refused { reason: None, code: Code::ResourceExhausted, .. } => options.retry_for,
+        _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn refused(reason: Reason) -> AggregatorError {
+        AggregatorError::from_status(&reason.status("why"))
+    }
+
+    /// Every reason: the list of those that are tried again is short, and each other one is final at once.
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let options = SubmitOptions { retry_for: HOUR, ..SubmitOptions::default() };
+        for reason in Reason::ALL.iter().copied() {
+            let expected = match reason {
+                Reason::Busy
+                | Reason::RateLimited
+                | Reason::StorageFailed
+                | Reason::ShuttingDown
+                | Reason::TimedOut
+                | Reason::L1Stale
+                | Reason::NotEncoded
+                | Reason::NotCertified
+                | Reason::NotSettled
+                | Reason::NotHeld
+                | Reason::Internal => HOUR,
+                Reason::UnknownEpoch | Reason::EpochNotActive | Reason::NoActiveCommittee => LAG_MAX,
+                _ => Duration::ZERO,
+            };
+            assert_eq!(patience_for(&refused(reason), &options), expected, "{reason}");
+        }
+        let admitted = SubmitOptions { is_admitted: true, ..options };
+        assert_eq!(patience_for(&refused(Reason::UnknownRollup), &admitted), LAG_MAX);
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_for_all_of_it_and_the_last_failure_says_why() {
+        let limit = Duration::from_millis(400);
+        let options = SubmitOptions { retry_for: HOUR, limit, ..SubmitOptions::default() };
+        let mut attempts = Attempts::new("SubmitBatch", options);
+        let error = loop {
+            let attempt = async {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                Err::<(), _>(refused(Reason::StorageFailed))
+            };
+            match attempts.one(HOUR, attempt).await {
+                Err(error) => break error,
+                Ok(outcome) => match attempts.again(outcome.unwrap_err()) {
+                    Err(error) => break error,
+                    Ok((pause, _)) => tokio::time::sleep(pause).await,
+                },
+            }
+        };
+        assert_eq!(error.reason(), Some(Reason::StorageFailed));
+        let mut attempts = Attempts::new("SubmitBatch", options);
+        let silence = attempts.one(HOUR, std::future::pending::<Result<(), _>>()).await.unwrap_err();
+        assert!(
+            matches!(silence, AggregatorError::TimedOut { limit: told, .. } if told == limit),
+            "{silence}"
+        );
+    }
+}

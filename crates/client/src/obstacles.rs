@@ -1,0 +1,159 @@
+//! What holds a batch up, by its aggregator's word, and which of it is news to those who wait.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use dac_types::Seat;
+
+use crate::status::{BatchStatus, DeliveryState};
+
+/// Obstacles that are remembered as told. An aggregator that invents more of them is not listened to any more.
+const TOLD_MAX: usize = 4096;
+
+/// One reason why a batch does not get on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Members that give this reason; none where L1 is the obstacle.
+    pub seats: Vec<Seat>,
+    /// For machines.
+    pub reason: String,
+    /// The same for people, in the first member's words.
+    pub detail: String,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.seats[..] {
+            [] => {}
+            [seat] => write!(f, "seat {seat}: ")?,
+            [first, .., last] if usize::from(last.0.saturating_sub(first.0)) + 1 == self.seats.len() => {
+                write!(f, "seats {first} to {last}: ")?;
+            }
+            [first, rest @ ..] => {
+                write!(f, "seats {first}")?;
+                rest.iter().try_for_each(|seat| write!(f, ", {seat}"))?;
+                f.write_str(": ")?;
+            }
+        }
+        f.write_str(&self.reason)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
+    }
+}
+
+impl BatchStatus {
+    /// What holds the batch up right now: what members answered, by reason, and what L1 did.
+    pub fn obstacles(&self) -> Vec<Obstacle> {
+        let mut obstacles: Vec<Obstacle> = Vec::new();
+        let failing = |state| !matches!(state, DeliveryState::Attested);
+        for member in &self.members {
+            if !failing(member.state) || member.reason.is_empty() {
+                continue;
+            }
+            match obstacles.iter_mut().find(|obstacle| obstacle.reason == member.reason) {
+                Some(obstacle) => obstacle.seats.push(member.seat),
+                None => obstacles.push(Obstacle {
+                    seats: vec![member.seat],
+                    reason: member.reason.clone(),
+                    detail: member.detail.clone(),
+                }),
+            }
+        }
+        if !self.l1_problem.is_empty() {
+            // The aggregator's text begins with the same word.
+            let detail = self.l1_problem.trim_start_matches("L1: ").to_owned();
+            obstacles.push(Obstacle { seats: Vec::new(), reason: "L1".to_owned(), detail });
+        }
+        obstacles
+    }
+}
+
+/// What was told already: each obstacle of each member is news once, however often it comes and goes.
+#[derive(Debug, Default)]
+pub struct ToldObstacles(HashSet<(Option<Seat>, String)>);
+
+impl ToldObstacles {
+    /// The obstacles that were not told before, which they are now.
+    pub fn news(&mut self, status: &BatchStatus) -> Vec<Obstacle> {
+        let mut news = status.obstacles();
+        news.retain_mut(|obstacle| {
+            let text = without_numbers(&format!("{}: {}", obstacle.reason, obstacle.detail));
+            if obstacle.seats.is_empty() {
+                return self.note(None, &text);
+            }
+            obstacle.seats.retain(|seat| self.note(Some(*seat), &text));
+            !obstacle.seats.is_empty()
+        });
+        news
+    }
+
+    fn note(&mut self, seat: Option<Seat>, text: &str) -> bool {
+        self.0.len() < TOLD_MAX && self.0.insert((seat, text.to_owned()))
+    }
+}
+
+/// Amounts and times change with every attempt, and are no news.
+fn without_numbers(text: &str) -> String {
+    text.chars().filter(|character| !character.is_ascii_digit()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{BatchState, MemberStatus};
+
+    fn status(members: &[(DeliveryState, &str, &str)], l1_problem: &str) -> BatchStatus {
+        let member = |(seat, (state, reason, detail)): (usize, &(DeliveryState, &str, &str))| MemberStatus {
+            seat: Seat(u8::try_from(seat).unwrap()),
+            state: *state,
+            attempts: 1,
+            reason: (*reason).to_owned(),
+            detail: (*detail).to_owned(),
+            attested_at_ms: 0,
+            in_certificate: false,
+        };
+        BatchStatus {
+            members: members.iter().enumerate().map(member).collect(),
+            l1_problem: l1_problem.to_owned(),
+            ..BatchStatus::example(BatchState::Dispersing)
+        }
+    }
+
+    const QUOTA: (DeliveryState, &str, &str) =
+        (DeliveryState::Retrying, "QUOTA_EXCEEDED", "the rollup has spent 186 of 209 bytes of this day");
+    const DOWN: (DeliveryState, &str, &str) = (DeliveryState::Retrying, "UNREACHABLE", "");
+    const SIGNED: (DeliveryState, &str, &str) = (DeliveryState::Attested, "BUSY", "once");
+
+    fn lines(obstacles: &[Obstacle]) -> Vec<String> {
+        obstacles.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn members_of_one_reason_are_named_together() {
+        let held_up = status(&[QUOTA, DOWN, QUOTA, SIGNED, QUOTA], "L1: L1: no funds").obstacles();
+        let quota = "seats 0, 2, 4: QUOTA_EXCEEDED: the rollup has spent 186 of 209 bytes of this day";
+        assert_eq!(lines(&held_up), [quota, "seat 1: UNREACHABLE", "L1: no funds"]);
+        let all = status(&[QUOTA, QUOTA, QUOTA], "").obstacles();
+        assert!(lines(&all)[0].starts_with("seats 0 to 2: QUOTA_EXCEEDED: "), "{all:?}");
+        assert!(status(&[SIGNED], "").obstacles().is_empty());
+    }
+
+    #[test]
+    fn each_obstacle_is_news_once() {
+        let mut told = ToldObstacles::default();
+        let mut news = |members: &[_], l1| lines(&told.news(&status(members, l1)));
+        assert!(news(&[SIGNED, (DeliveryState::Pending, "", "")], "").is_empty());
+        assert_eq!(news(&[DOWN, SIGNED], ""), ["seat 0: UNREACHABLE"]);
+        let later =
+            (DeliveryState::Retrying, "QUOTA_EXCEEDED", "the rollup has spent 7 of 9 bytes of this day");
+        assert_eq!(news(&[QUOTA, QUOTA], "").len(), 1, "another reason");
+        assert!(news(&[DOWN, later], "").is_empty(), "the same ones again, with other amounts");
+        assert_eq!(
+            news(&[QUOTA, QUOTA, QUOTA], "L1: no funds"),
+            ["seat 2: QUOTA_EXCEEDED: the rollup has spent 186 of 209 bytes of this day", "L1: no funds",]
+        );
+        assert!(news(&[QUOTA], "").is_empty());
+        assert!(news(&[QUOTA], "L1: no funds").is_empty(), "it flickers");
+        let tls = (DeliveryState::Retrying, "UNREACHABLE", "TLS: it demands a client certificate");
+        assert_eq!(news(&[tls], "").len(), 1, "in other words");
+    }
+}
