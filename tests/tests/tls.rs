@@ -77,6 +77,11 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
         let status = call.expect_err("nothing was sent that could be stored");
         assert_eq!(dac_proto::reason::Reason::of(&status).is_some(), welcome, "{what}: {status:?}");
     }
+    // Who forgot the certificate is told so.
+    let member = format!("https://localhost:{port}");
+    let output = dac.run(["member", member.as_str()]).await?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("client certificate"), "{told}");
     // Without TLS nobody gets anywhere.
     let plain = rpc::channel(&format!("http://localhost:{port}"))?;
     let call =

@@ -1,16 +1,22 @@
-//! What the command lines share: how a command ends, what it prints, and running it to its end.
+//! What the command lines share: arguments, how a command ends, what it prints, and running it to its end.
 //!
 //! Each program has an error of its own, so that it can say how its libraries' errors read; all that is asked of it is to become a
 //! [`Failure`].
 
 mod failure;
+mod help;
 mod output;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod words;
 
 use std::process::{ExitCode, Termination};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use failure::{Exit, Failure};
+pub use help::{address, keep_examples, parse};
 pub use output::Output;
+pub use words::{count, distance, span};
 
 /// Runs a command until it ends or the user stops it. A failure is printed.
 pub fn run<T: Termination, E: Into<Failure>>(

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,18 +10,28 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 
+/// Work that takes no longer than this is done without a word.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     json: bool,
     quiet: bool,
     is_terminal: bool,
+    is_stdout_taken: bool,
 }
 
 impl Output {
     /// By what `--json` and `--quiet` say.
     pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, is_terminal: std::io::stderr().is_terminal() }
+        Self { json, quiet, is_terminal: std::io::stderr().is_terminal(), is_stdout_taken: false }
+    }
+
+    /// The same where a command's data go to standard output: its result then goes to standard error.
+    #[must_use]
+    pub const fn beside_data(self) -> Self {
+        Self { is_stdout_taken: true, ..self }
     }
 
     /// Whether the result is a document for machines.
@@ -37,7 +48,16 @@ impl Output {
     pub fn result(&self, document: Value, text: impl FnOnce() -> String) {
         let text = if self.json { pretty(&document) } else { text() };
         // A reader that went away (`| head`) is no failure of the command.
-        let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+        let _ = if self.is_stdout_taken {
+            writeln!(std::io::stderr(), "{}", text.trim_end())
+        } else {
+            writeln!(std::io::stdout(), "{}", text.trim_end())
+        };
+    }
+
+    /// Does some work on this thread. Where it takes longer than a second, people are told what they wait for.
+    pub fn while_slow<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
+        tell_when_slow(SLOW, || self.note(what), work)
     }
 
     /// Something worth knowing that is not the result.
@@ -114,4 +134,33 @@ impl Output {
 
 fn pretty(document: &Value) -> String {
     serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string())
+}
+
+fn tell_when_slow<T>(limit: Duration, tell: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+    let (working, done) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                tell();
+            }
+        });
+        let result = work();
+        drop(working);
+        result
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_slow_work_is_told_of() {
+        let (sender, told) = mpsc::channel();
+        let tell = || sender.send(()).unwrap();
+        tell_when_slow(Duration::from_secs(3600), tell, || ());
+        assert!(told.try_recv().is_err());
+        // The work goes on until it was told of.
+        tell_when_slow(Duration::ZERO, tell, || told.recv().unwrap());
+    }
 }

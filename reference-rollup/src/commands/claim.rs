@@ -31,7 +31,7 @@ impl Claim {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
         let file = WithdrawalsFile::read(&self.withdrawals)?;
         let (all, batch) = (file.withdrawals(), file.batch_number);
-        let (rollup, account) = self.sender.connect().await?;
+        let (rollup, account) = self.sender.connect(output).await?;
         let reader = rollup.reader();
         let mut chosen = Vec::new();
         match self.which {

@@ -8,7 +8,7 @@ use alloy_primitives::Address;
 use clap::Args;
 use dac_chain::admin::Account;
 use dac_chain::{Endpoints, PrivateKeySigner};
-use dac_cli::Failure;
+use dac_cli::{Failure, Output};
 use reference_rollup::files::RollupFile;
 use reference_rollup::l1::{RollupAccount, RollupReader};
 
@@ -16,6 +16,11 @@ use super::failure::CliError;
 
 /// Deadline of one call to L1.
 pub(crate) const RPC_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An argument that is an address.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    dac_cli::address(text)
+}
 
 /// Where the rollup lives on L1.
 #[derive(Clone, Debug, Args)]
@@ -42,8 +47,9 @@ pub(crate) struct EthereumKeyArgs {
 }
 
 impl EthereumKeyArgs {
-    pub(crate) fn open(&self) -> Result<PrivateKeySigner, CliError> {
-        Ok(dac_keys::load_ecdsa_keystore(&self.key, &self.password_file)?)
+    pub(crate) fn open(&self, output: &Output) -> Result<PrivateKeySigner, CliError> {
+        let what = format!("opening the keystore {} …", self.key.display());
+        Ok(output.while_slow(&what, || dac_keys::load_ecdsa_keystore(&self.key, &self.password_file))?)
     }
 }
 
@@ -95,11 +101,10 @@ pub(crate) struct SenderArgs {
 }
 
 impl SenderArgs {
-    pub(crate) async fn connect(&self) -> Result<(Rollup, RollupAccount), CliError> {
-        // Before anybody is asked: a wrong password needs no network.
-        let key = self.key.open()?;
+    pub(crate) async fn connect(&self, output: &Output) -> Result<(Rollup, RollupAccount), CliError> {
+        // L1 is asked first: opening the key takes seconds.
         let rollup = self.rollup.connect().await?;
-        let account = rollup.account(key);
+        let account = rollup.account(self.key.open(output)?);
         Ok((rollup, account))
     }
 }

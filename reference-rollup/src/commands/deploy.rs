@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 use clap::Args;
-use dac_chain::Endpoints;
 use dac_chain::admin::Account;
-use dac_cli::{Failure, Output};
-use dac_client::files::{Deployment, FileError, write_atomically};
+use dac_chain::{Endpoints, RpcRegistryReader};
+use dac_cli::{Exit, Failure, Output};
+use dac_client::files::{Deployment, refuse_existing, write_atomically};
 use dac_runtime::config::Period;
 use reference_rollup::files::RollupFile;
 use reference_rollup::l1::{self, Terms};
 use serde_json::json;
 
-use super::context::{EthereumKeyArgs, RPC_TIMEOUT};
+use super::context::{EthereumKeyArgs, RPC_TIMEOUT, address};
 use super::failure::CliError;
 use super::output::fields;
 use super::setup;
@@ -42,7 +42,7 @@ pub(crate) struct Deploy {
     #[arg(long, value_name = "DIR")]
     keys_dir: PathBuf,
     /// The contract's owner, a timelock for choice; the sender if not given.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     owner: Option<Address>,
     /// Without service for so long, anyone may freeze the rollup.
     #[arg(long, default_value = "2d", value_name = "TIME")]
@@ -63,22 +63,25 @@ pub(crate) struct Deploy {
 
 impl Deploy {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
-        if self.out.exists() && !self.force {
-            // Before any gas is spent.
-            return Err(FileError::Exists { path: self.out }.into());
+        // Before any gas is spent.
+        if !self.force {
+            refuse_existing(&self.out)?;
         }
         let committee = Deployment::read(&self.deployment)?;
         let rpc_url = self.rpc_url.or_else(|| committee.rpc_url.clone()).ok_or_else(|| {
             Failure::usage("no JSON-RPC endpoint of L1 is given").hint("--rpc-url URL or DAC_RPC_URL")
         })?;
-        let key = self.key.open()?;
-        let owner = self.owner.unwrap_or(key.address());
         let endpoints = Endpoints::discover(&[&rpc_url], RPC_TIMEOUT).await?;
         let (chain_id, expected) = (endpoints.chain_id(), committee.chain_id);
         if chain_id != expected {
             let message = format!("the committee is on chain {expected}, the RPC endpoint serves {chain_id}");
             return Err(Failure::usage(message).into());
         }
+        let registry = RpcRegistryReader::new(endpoints.clone(), committee.registry).terms().await?;
+        let leaving = self.freeze_delay.0.as_secs().saturating_add(self.exit_window.0.as_secs());
+        check_delays(registry.activation_delay, self.verifier_delay.0.as_secs(), leaving)?;
+        let key = self.key.open(output)?;
+        let owner = self.owner.unwrap_or(key.address());
         let keys = setup::keys(self.keys_dir, output).await?;
 
         let terms = Terms {
@@ -115,5 +118,41 @@ impl Deploy {
             ])
         });
         Ok(())
+    }
+}
+
+/// What the contract's constructor would refuse, before minutes are spent on keys.
+fn check_delays(activation_delay: u64, verifier_delay: u64, leaving: u64) -> Result<(), Failure> {
+    let delays = [
+        (
+            "the committee's activation delay",
+            activation_delay,
+            "another committee, or shorter delays of the rollup",
+        ),
+        ("--verifier-delay", verifier_delay, "a longer one, or shorter --freeze-delay and --exit-window"),
+    ];
+    match delays.iter().find(|(_, delay, _)| *delay <= leaving) {
+        Some((name, delay, hint)) => Err(Failure::new(
+            Exit::Refused,
+            format!(
+                "{name} must be longer than freeze delay and exit window: {delay} s is not above {leaving} s"
+            ),
+        )
+        .hint(*hint)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_too_short_to_leave_in_are_named() {
+        assert!(check_delays(11, 11, 10).is_ok());
+        let refused = check_delays(20, 600, 518_400).unwrap_err();
+        assert!(refused.message.starts_with("the committee's activation delay"), "{}", refused.message);
+        assert!(refused.message.ends_with("20 s is not above 518400 s"), "{}", refused.message);
+        assert!(check_delays(11, 10, 10).unwrap_err().message.starts_with("--verifier-delay"));
     }
 }

@@ -54,7 +54,7 @@ impl Whose {
 impl Deposit {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
         let id = self.whose.id()?;
-        let (_, account) = self.sender.connect().await?;
+        let (_, account) = self.sender.connect(output).await?;
         let receipt = account.deposit(id, self.gwei).await?;
         let id = field::to_b256(id.0);
         let document = json!({ "account_id": id, "gwei": self.gwei });

@@ -15,7 +15,8 @@ use super::output::sent;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  reference-rollup exit --proof exit.json --rollup-file rollup.json --key eth.json --password-file eth.password")]
+  reference-rollup exit --proof exit.json --rollup-file rollup.json \\
+      --key eth.json --password-file eth.password")]
 pub(crate) struct Exit {
     /// The proof, written by `reference-rollup rebuild`.
     #[arg(long, value_name = "FILE")]
@@ -29,7 +30,7 @@ impl Exit {
         let file = ExitFile::read(&self.proof)?;
         // Damaged on its way here: no need to ask L1.
         file.proof.check(file.state_root)?;
-        let (rollup, account) = self.sender.connect().await?;
+        let (rollup, account) = self.sender.connect(output).await?;
         let here = (rollup.file.chain_id, rollup.settlement());
         if (file.chain_id, file.settlement) != here {
             return Err(Failure::usage(format!(

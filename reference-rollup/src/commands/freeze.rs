@@ -11,8 +11,9 @@ use super::output::sent;
 /// Freeze the rollup, if there is a reason to. Nothing settles any more, and users can leave with the last state.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reasons: nothing settled for longer than the freeze delay; an L1 input was not served for longer than that; the data is
-promised for less than the exit window and half of the freeze delay. `reference-rollup status` tells whether one holds.")]
+Reasons: nothing settled for longer than the freeze delay; an L1 input was not served for longer
+than that; the data is promised for less than the exit window and half of the freeze delay.
+`reference-rollup status` tells whether one holds.")]
 pub(crate) struct Freeze {
     #[command(flatten)]
     sender: SenderArgs,
@@ -20,7 +21,7 @@ pub(crate) struct Freeze {
 
 impl Freeze {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
-        let (rollup, account) = self.sender.connect().await?;
+        let (rollup, account) = self.sender.connect(output).await?;
         let receipt = account.freeze().await?;
         let status = rollup.reader().status().await?;
         let reason = status.frozen_for;

@@ -12,6 +12,7 @@ use reference_rollup::files::AccountFile;
 use reference_rollup::keys::SecretKey;
 use serde_json::json;
 
+use super::context::address;
 use super::failure::CliError;
 
 /// Make a key of the rollup and keep it in a file that only you can read.
@@ -21,13 +22,13 @@ use super::failure::CliError;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  reference-rollup keygen --out alice.json --recipient 0x<your address on L1>")]
+  reference-rollup keygen --out alice.json --recipient $RECIPIENT")]
 pub(crate) struct Keygen {
     /// The file to create, readable for its owner alone. Never overwritten.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// The L1 address that exits of this account pay.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     recipient: Address,
 }
 

@@ -52,13 +52,17 @@ Exit codes:
   5   refused by the contract
   70  a fault of this program or machine
   130 interrupted
-With --json, a failure prints {\"error\": {\"code\", \"exit_code\", \"message\", \"hint\"}}.
+With --json, a failure prints an object `error` of `code`, `exit_code`, `message` and `hint`.
 
-Leaving, when everyone is gone:
-  reference-rollup freeze  --rollup-file rollup.json --key eth.json --password-file eth.password
-  dac retrieve --rollup 0x<settlement> --out-dir batches --deployment deployment.json
-  reference-rollup rebuild batches --rollup-file rollup.json --account-key alice.json --proof-out exit.json
-  reference-rollup exit --proof exit.json --rollup-file rollup.json --key eth.json --password-file eth.password";
+In examples, words like $ROLLUP stand for values of yours.
+
+Example, leaving when everyone is gone:
+  reference-rollup freeze --rollup-file rollup.json --key eth.json --password-file eth.password
+  dac retrieve --rollup $ROLLUP --out-dir batches --deployment deployment.json
+  reference-rollup rebuild batches --rollup-file rollup.json \\
+      --account-key alice.json --proof-out exit.json
+  reference-rollup exit --proof exit.json --rollup-file rollup.json \\
+      --key eth.json --password-file eth.password";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -77,7 +81,7 @@ enum Command {
 
 /// The program.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = dac_cli::parse();
     let output = Output::new(cli.json, cli.quiet);
     dac_runtime::tls::install_provider();
     dac_cli::run(&output, run(cli.command, &output))
@@ -106,5 +110,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_can_be_copied_into_a_shell() {
+        let address = format!("0x{}", "5f".repeat(20));
+        let variables = [("ROLLUP", address.as_str()), ("RECIPIENT", &address)];
+        let programs = ["reference-rollup", "dac"];
+        dac_cli::testing::check_examples(&super::Cli::command(), &programs, &variables);
     }
 }

@@ -1,4 +1,4 @@
-//! How results read: receipts, fields, times.
+//! How results read: receipts, fields.
 
 use dac_chain::Receipt;
 use dac_cli::Output;
@@ -25,20 +25,6 @@ pub(crate) fn fields(rows: &[(&str, String)]) -> String {
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
-/// A Unix time for people: how far it is from another one.
-pub(crate) fn distance(time: u64, now: u64) -> String {
-    let span = |seconds: u64| {
-        let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-        match (days, hours, minutes) {
-            (0, 0, 0) => format!("{seconds} s"),
-            (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
-            (0, _, _) => format!("{hours} h {minutes} min"),
-            _ => format!("{days} d {hours} h"),
-        }
-    };
-    if time >= now { format!("in {}", span(time - now)) } else { format!("{} ago", span(now - time)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,12 +32,5 @@ mod tests {
     #[test]
     fn fields_are_aligned() {
         assert_eq!(fields(&[("a", "1".into()), ("bcd", "2".into())]), "a    1\nbcd  2\n");
-    }
-
-    #[test]
-    fn times_of_any_size_are_shown() {
-        assert_eq!(distance(1_061, 1_000), "in 1 min 1 s");
-        assert_eq!(distance(0, 59), "59 s ago");
-        assert_eq!(distance(u64::MAX, 0), "in 213503982334601 d 7 h");
     }
 }

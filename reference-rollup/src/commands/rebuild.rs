@@ -30,8 +30,9 @@ const ACCOUNTS_SHOWN: usize = 20;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  dac retrieve --rollup 0x<settlement> --out-dir batches --deployment deployment.json
-  reference-rollup rebuild batches --rollup-file rollup.json --account-key alice.json --proof-out exit.json")]
+  dac retrieve --rollup $ROLLUP --out-dir batches --deployment deployment.json
+  reference-rollup rebuild batches --rollup-file rollup.json \\
+      --account-key alice.json --proof-out exit.json")]
 pub(crate) struct Rebuild {
     /// The folder with the payloads.
     #[arg(value_name = "PAYLOAD_DIR")]

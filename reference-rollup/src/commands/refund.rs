@@ -19,7 +19,7 @@ pub(crate) struct Refund {
 
 impl Refund {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
-        let (rollup, account) = self.sender.connect().await?;
+        let (rollup, account) = self.sender.connect(output).await?;
         let reader = rollup.reader();
         let mut chosen = Vec::new();
         if let Some(number) = self.number {

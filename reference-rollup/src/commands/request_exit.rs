@@ -35,7 +35,7 @@ pub(crate) struct RequestExit {
 impl RequestExit {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
         let owner = AccountFile::read(&self.account_key)?.owner();
-        let (_, account) = self.sender.connect().await?;
+        let (_, account) = self.sender.connect(output).await?;
         let sender = account.address();
         if sender != owner.recipient {
             // The contract would take it as a request of another account, without effect.

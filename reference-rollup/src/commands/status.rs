@@ -1,13 +1,13 @@
 //! `reference-rollup status`: what L1 says of the rollup.
 
 use clap::Args;
-use dac_cli::{Output, unix_now};
+use dac_cli::{Output, distance, unix_now};
 use reference_rollup::l1::FreezeReason;
 use serde_json::json;
 
 use super::context::RollupArgs;
 use super::failure::CliError;
-use super::output::{distance, fields};
+use super::output::fields;
 
 /// What L1 says of the rollup: its state root, how far it has come, and whether users can, or should, leave.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ impl ShowStatus {
             "inbox_length": status.inbox_length,
             "inputs_consumed": status.inputs_consumed,
             "last_settled_at": status.last_settled_at,
-            "coverage_until": status.coverage_until,
+            "coverage_until": (status.batch_count > 0).then_some(status.coverage_until),
             "paused": status.paused,
             "frozen": status.frozen_for.is_some(),
             "frozen_for": status.frozen_for.map(FreezeReason::name),

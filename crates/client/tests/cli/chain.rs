@@ -86,11 +86,14 @@ async fn a_committee_lives_on_a_chain() {
         let arguments = [
             &["register", "--key", &key, "--password-file", &password][..],
             &["--bls-key", &bls, "--bls-password-file", &bls_password],
-            &["--dispersal-url", "https://d.example", "--retrieval-url", "https://r.example"],
+            &["--dispersal-url", "http://127.0.0.1:1", "--retrieval-url", "http://127.0.0.1:1"],
             &at,
         ]
         .concat();
-        compare_shape("register.json", &expect(path, 0, &arguments));
+        let registered = expect(path, 0, &arguments);
+        compare_shape("register.json", &registered);
+        // Nobody listens there: it is told, and no reason not to register.
+        assert_eq!(registered["warnings"].as_array().unwrap().len(), 2, "{registered}");
         operators.push(operator);
     }
     let seats = operators.join(",");
@@ -122,10 +125,53 @@ async fn a_committee_lives_on_a_chain() {
     assert_eq!((&admitted["rollup"], &admitted["recorded_today_bytes"]), (&rollup.clone().into(), &0.into()));
     assert_eq!(admitted["poster"].as_str().unwrap().to_lowercase(), owner.to_lowercase());
     assert_eq!(shown["unseated_operators"], serde_json::json!([]), "all three sit in a seat");
+    submissions_are_checked_first(path, &rollup, &owner).await;
     for action in ["pause", "unpause"] {
         expect(path, 0, &[&["admin", action][..], &key, &at].concat());
     }
     expect(path, 0, &[&["admin", "remove-rollup", "--rollup", &rollup][..], &key, &at].concat());
+}
+
+/// What L1 says against an order is told before the poster's key is opened, which is not there.
+async fn submissions_are_checked_first(path: &Path, rollup: &str, disperser: &str) {
+    std::fs::write(path.join("payload"), "payload").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    let submit = |rollup: &str, more: &[&str]| {
+        let order = [
+            &["submit", "payload", "--rollup", rollup, "--disperser", disperser, "--batch-number", "1"][..],
+            &["--aggregator", &silent, "--deployment", "deployment.json"],
+            more,
+        ];
+        order.concat().iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()
+    };
+    let run = |code, arguments: Vec<String>| {
+        expect(path, code, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let nobody = ["--poster", "none.json", "--poster-password-file", "none"];
+    let stranger = format!("0x{}", "22".repeat(20));
+    for (rollup, option, value, expected) in [
+        (stranger.as_str(), "--wait", "received", "does not admit rollup 0x2222"),
+        (
+            rollup,
+            "--expires-in",
+            "60d",
+            "--expires-in: 60 d 0 h is longer than the rollup's retention of 30 d 0 h",
+        ),
+        (rollup, "--posting", "settle", "there is no settlement contract at 0x1111"),
+    ] {
+        let refused = run(5, submit(rollup, &[&nobody[..], &[option, value]].concat()));
+        assert!(refused["error"]["message"].as_str().unwrap().contains(expected), "{refused}");
+    }
+    let other = ["--poster", "a.json", "--poster-password-file", "a.password"];
+    let refused = run(5, submit(rollup, &other));
+    assert!(refused["error"]["message"].as_str().unwrap().contains("the poster of rollup"), "{refused}");
+    // An aggregator that says nothing: the time is for all of it.
+    let own = ["--poster", "owner.json", "--poster-password-file", "owner.password", "--timeout", "5s"];
+    let start = std::time::Instant::now();
+    let given_up = run(4, submit(rollup, &own));
+    assert!(given_up["error"]["message"].as_str().unwrap().contains("SubmitBatch within 4."), "{given_up}");
+    assert!(start.elapsed() < std::time::Duration::from_secs(45), "one attempt alone may take a minute");
 }
 
 /// A seat changes hands: what cannot be is refused before anything is sent, and `--wait` ends when the newcomer is ready.

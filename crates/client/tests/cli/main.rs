@@ -5,6 +5,7 @@
 mod chain;
 #[path = "../support/mod.rs"]
 mod support;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,13 +19,18 @@ use serde_json::Value;
 use support::{Plan, Scene, Vice, honest};
 use tokio_stream::wrappers::TcpListenerStream;
 
-/// Runs `dac` without anything of this process's environment that it would look at.
-fn dac(folder: &Path, arguments: &[&str]) -> Output {
+/// `dac` without anything of this process's environment that it would look at.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dac"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DAC_")) {
         command.env_remove(name);
     }
-    command.current_dir(folder).env("COLUMNS", "100").args(arguments).output().unwrap()
+    command.current_dir(folder).env("COLUMNS", "100").args(arguments);
+    command
+}
+
+fn dac(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
 }
 
 fn document(output: &Output) -> Value {
@@ -145,6 +151,14 @@ fn keys_are_made_once_and_shown_never() {
 #[test]
 fn wrong_arguments_are_explained() {
     let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bad.json"), "bad").unwrap();
+    std::fs::write(folder.path().join("empty"), "").unwrap();
+    let address = format!("0x{}", "11".repeat(20));
+    let order = [
+        ["--aggregator", "http://127.0.0.1:1", "--disperser", &address, "--rollup", &address],
+        ["--batch-number", "1", "--poster", "k", "--poster-password-file", "p"],
+    ]
+    .concat();
     for (arguments, expected) in [
         (&["committee"][..], "--rpc-url"),
         (&["committee", "--rpc-url", "http://127.0.0.1:1"], "--registry"),
@@ -157,6 +171,28 @@ fn wrong_arguments_are_explained() {
         (&["retrieve"], "--rollup"),
         (&["retrieve", "--rollup", &format!("0x{}", "11".repeat(20))], "--out-dir"),
         (&["retrieve", "--out-dir", "x"], "--rollup"),
+        (&["coverage", "0xbb"], "40 hexadecimal digits, got 2"),
+        (&["committee", "--deployment", "bad.json"], "deployment file bad.json: "),
+        (&["aggregator", "status"], "--aggregator URL or DAC_AGGREGATOR"),
+        (&["keygen", "bls", "--out", "-", "--password-file", "x", "--new-password-file"], "standard output"),
+        // Before a key is opened, which takes seconds: none of these files is there.
+        (
+            &[
+                "admin",
+                "pause",
+                "--rpc-url",
+                "ws://127.0.0.1:1",
+                "--registry",
+                &address,
+                "--key",
+                "k",
+                "--password-file",
+                "p",
+            ],
+            "ws://127.0.0.1:1",
+        ),
+        (&[&["submit", "empty"][..], &order].concat(), "1 to 67108864 bytes, got 0"),
+        (&[&["submit", "bad.json", "--submission", "-"][..], &order].concat(), "--submission"),
         (
             &[
                 "submit-proof",
@@ -185,6 +221,9 @@ fn wrong_arguments_are_explained() {
     );
     assert_eq!(unreachable["error"]["code"], "UNAVAILABLE");
     expect(folder.path(), 4, &["member", "http://127.0.0.1:1"]);
+    let empty = command(folder.path(), &["committee"]).env("DAC_DEPLOYMENT", "").output().unwrap();
+    let stderr = String::from_utf8_lossy(&empty.stderr);
+    assert!(stderr.contains("DAC_DEPLOYMENT is set and empty"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,6 +252,19 @@ async fn batches_come_back_offline_with_a_committee_file() {
     expect(path, 2, &allowed);
     assert_eq!(std::fs::read(path.join(out)).unwrap(), b"mine");
     expect(path, 0, &[&allowed[..], &["--force"]].concat());
+
+    // The same over standard output, and nothing else on it.
+    let streamed =
+        [&retrieve[..3], &["-", "--committee", "committee.json", "--allow-private-endpoints"]].concat();
+    let streamed = dac(path, &streamed);
+    assert!(streamed.status.success(), "{}", String::from_utf8_lossy(&streamed.stderr));
+    assert_eq!(Some(&streamed.stdout[..]), scene.payload.as_deref());
+    assert!(String::from_utf8_lossy(&streamed.stderr).contains("served"), "the report goes beside it");
+    assert!(!path.join("-").exists());
+    let certificate = std::fs::File::open(path.join("certificate.json")).unwrap();
+    let verified = ["verify", "-", "--committee", "committee.json"];
+    let verified = command(path, &verified).stdin(certificate).output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 
     let verified = expect(path, 0, &["verify", "certificate.json", "--committee", "committee.json"]);
     compare_shape("verify-offline.json", &verified);
@@ -402,6 +454,11 @@ async fn an_aggregators_status_names_who_lied() {
     let status = expect(path, 0, &["aggregator", "status", &url]);
     compare_shape("aggregator-status.json", &status);
     assert_eq!(status["accusations"][0]["proven"], true);
+    // The URL as other commands take it.
+    expect(path, 0, &["aggregator", "status", "--aggregator", &url]);
+    let by_environment =
+        command(path, &["aggregator", "status"]).env("DAC_AGGREGATOR", &url).output().unwrap();
+    assert!(by_environment.status.success());
     let text = String::from_utf8(dac(path, &["aggregator", "status", &url]).stdout).unwrap();
     compare_snapshot("aggregator-status.txt", &text.replace(&url, "http://aggregator"));
     expect(path, 4, &["aggregator", "status", "http://127.0.0.1:1"]);

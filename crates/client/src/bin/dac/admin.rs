@@ -8,14 +8,16 @@ use dac_chain::admin::{Account, RegistryAdmin};
 use dac_chain::{Endpoints, Receipt};
 use dac_cli::{Failure, Output};
 use dac_client::assessment::Assessment;
-use dac_client::files::{Deployment, write_atomically};
+use dac_client::files::{Deployment, refuse_existing, write_atomically};
 use dac_runtime::config::{ByteSize, Period};
 use dac_types::{Address, AdmittedRollup, Quorum};
 use serde_json::{Value, json};
 
-use crate::context::ChainArgs;
+use crate::context::{ChainArgs, RPC_TIMEOUT, address};
 use crate::exit::CliError;
 use crate::keys::{self, EthereumKeyArgs};
+use crate::output::stdout_taken_by;
+use crate::terms;
 
 /// Deploy the contracts, admit rollups, open epochs, pause: the owner's part.
 ///
@@ -45,7 +47,7 @@ impl Admin {
             Action::RemoveRollup(action) => action.run(output).await?,
             Action::OpenEpoch(action) => action.run(output).await?,
             Action::Pause(Pause { owner }) => {
-                let receipt = owner.registry().await?.pause().await?;
+                let receipt = owner.registry(output).await?.pause().await?;
                 tell(
                     output,
                     "paused: members take no new batches, what was signed is served on",
@@ -54,7 +56,7 @@ impl Admin {
                 );
             }
             Action::Unpause(Unpause { owner }) => {
-                let receipt = owner.registry().await?.unpause().await?;
+                let receipt = owner.registry(output).await?.unpause().await?;
                 tell(output, "unpaused", &receipt, json!({}));
             }
         }
@@ -72,10 +74,10 @@ struct Owner {
 }
 
 impl Owner {
-    async fn registry(&self) -> Result<RegistryAdmin, CliError> {
-        let key = self.key.open()?;
+    /// L1 is asked first: opening the key takes seconds.
+    async fn registry(&self, output: &Output) -> Result<RegistryAdmin, CliError> {
         let chain = self.chain.connect().await?;
-        Ok(keys::registry_admin(&chain, key).registry)
+        Ok(keys::registry_admin(&chain, self.key.open(output)?).registry)
     }
 }
 
@@ -83,7 +85,8 @@ impl Owner {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  dac admin deploy --rpc-url http://127.0.0.1:8545 --key owner.json --password-file owner.password \\
+  dac admin deploy --rpc-url http://127.0.0.1:8545 \\
+      --key owner.json --password-file owner.password \\
       --activation-delay 7d --grace 3d --out deployment.json")]
 struct Deploy {
     #[command(flatten)]
@@ -92,7 +95,7 @@ struct Deploy {
     #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
     rpc_url: String,
     /// The registry's owner, a timelock for choice; the sender if not given.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     registry_owner: Option<Address>,
     /// Time between opening an epoch and its beginning: how long users have to leave before a committee they do not trust.
     #[arg(long, default_value = "7d", value_name = "TIME")]
@@ -110,15 +113,13 @@ struct Deploy {
 
 impl Deploy {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        if let Some(out) = self.out.as_ref().filter(|out| out.exists() && !self.force) {
-            // Before any gas is spent.
-            return Err(Failure::usage(format!("{} exists; nothing was deployed", out.display()))
-                .hint("name another file, or add --force")
-                .into());
+        // Before any gas is spent.
+        if let Some(out) = self.out.as_ref().filter(|_| !self.force) {
+            refuse_existing(out)?;
         }
-        let key = self.key.open()?;
+        let endpoints = Endpoints::discover(&[&self.rpc_url], RPC_TIMEOUT).await?;
+        let key = self.key.open(output)?;
         let sender = key.address();
-        let endpoints = Endpoints::discover(&[&self.rpc_url], std::time::Duration::from_secs(20)).await?;
         let chain_id = endpoints.chain_id();
         let owner = self.registry_owner.unwrap_or(sender);
         let account = Account::new(endpoints, std::sync::Arc::new(key));
@@ -135,6 +136,7 @@ impl Deploy {
         };
         let document = deployment.to_json();
         let value = serde_json::from_str(&document).unwrap_or(Value::Null);
+        let output = &self.out.as_deref().map_or(*output, |out| stdout_taken_by(out, *output));
         if let Some(out) = &self.out {
             write_atomically(out, document.as_bytes(), self.force)?;
         }
@@ -160,14 +162,15 @@ impl Deploy {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  dac admin admit-rollup --deployment deployment.json --key owner.json --password-file owner.password \\
-      --rollup 0x<settlement contract> --poster 0x<poster> --retention 30d --daily-bytes 2GiB")]
+  dac admin admit-rollup --deployment deployment.json \\
+      --key owner.json --password-file owner.password \\
+      --rollup $ROLLUP --poster $POSTER --retention 30d --daily-bytes 2GiB")]
 struct AdmitRollup {
     /// The rollup's settlement contract.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     rollup: Address,
     /// The account whose signature authorises the rollup's batches.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     poster: Address,
     /// The longest time for which members promise to keep a batch.
     #[arg(long, default_value = "30d", value_name = "TIME")]
@@ -187,7 +190,14 @@ impl AdmitRollup {
             retention_max_seconds: self.retention.0.as_secs(),
             daily_payload_bytes: self.daily_bytes.0,
         };
-        let receipt = self.owner.registry().await?.admit_rollup(&rollup).await?;
+        let chain = self.owner.chain.connect().await?;
+        if matches!(terms::is_contract(&chain, self.rollup).await, Ok(false)) {
+            output.note(format!(
+                "note: there is no settlement contract at {}: its batches can be recorded, none of them settles",
+                self.rollup
+            ));
+        }
+        let receipt = self.owner.registry(output).await?.admit_rollup(&rollup).await?;
         let document = json!({
             "rollup": rollup.rollup,
             "poster": rollup.poster,
@@ -203,7 +213,7 @@ impl AdmitRollup {
 #[derive(Debug, Args)]
 struct RemoveRollup {
     /// The rollup's settlement contract.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     rollup: Address,
     #[command(flatten)]
     owner: Owner,
@@ -211,7 +221,7 @@ struct RemoveRollup {
 
 impl RemoveRollup {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        let receipt = self.owner.registry().await?.remove_rollup(self.rollup).await?;
+        let receipt = self.owner.registry(output).await?.remove_rollup(self.rollup).await?;
         tell(
             output,
             &format!("rollup {} is removed", self.rollup),
@@ -228,9 +238,10 @@ impl RemoveRollup {
 /// hands from one epoch to the next (one at least), so that batches stay retrievable while newcomers repair.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example: 7 members, any 3 rebuild, 5 signatures certify
-  dac admin open-epoch --deployment deployment.json --key owner.json --password-file owner.password \\
-      --k 3 --q 5 --operators 0x…,0x…,0x…,0x…,0x…,0x…,0x…")]
+Example: 4 members, any 2 rebuild, 3 signatures certify
+  dac admin open-epoch --deployment deployment.json \\
+      --key owner.json --password-file owner.password \\
+      --k 2 --q 3 --operators $A,$B,$C,$D")]
 struct OpenEpoch {
     /// Shards that rebuild a batch.
     #[arg(long)]
@@ -239,7 +250,7 @@ struct OpenEpoch {
     #[arg(long)]
     q: u16,
     /// The operators in seat order, registered before.
-    #[arg(long, value_delimiter = ',', required = true, num_args = 1.., value_name = "ADDRESS")]
+    #[arg(long, value_delimiter = ',', required = true, num_args = 1.., value_name = "ADDRESS", value_parser = address)]
     operators: Vec<Address>,
     #[command(flatten)]
     owner: Owner,
@@ -254,7 +265,7 @@ impl OpenEpoch {
             output.warn(warning);
         }
         let (epoch, receipt) =
-            self.owner.registry().await?.open_epoch(&self.operators, self.k, self.q).await?;
+            self.owner.registry(output).await?.open_epoch(&self.operators, self.k, self.q).await?;
         let document =
             json!({ "epoch": epoch, "n": n, "k": self.k, "q": self.q, "warnings": assessment.warnings });
         let safety = &assessment.safety;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use dac_cli::Output;
+use dac_cli::{Failure, Output};
 use dac_client::{AggregatorDescription, EndpointUrl};
 use serde_json::{Value, json};
 
@@ -32,17 +32,24 @@ enum Action {
 Exit codes: 0 it answered, 4 it cannot be asked.
 
 Example:
-  dac aggregator status https://aggregator.example.org:7100 --json")]
+  dac aggregator status https://aggregator.example.org:7000 --json")]
 struct ShowStatus {
     /// The aggregator's URL.
-    endpoint: EndpointUrl,
+    #[arg(value_name = "URL")]
+    endpoint: Option<EndpointUrl>,
+    /// The same, as other commands take it.
+    #[arg(long, env = "DAC_AGGREGATOR", value_name = "URL")]
+    aggregator: Option<EndpointUrl>,
     #[command(flatten)]
     dial: DialArgs,
 }
 
 impl Aggregator {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
-        let Action::Status(ShowStatus { endpoint, dial }) = self.action;
+        let Action::Status(ShowStatus { endpoint, aggregator, dial }) = self.action;
+        let endpoint = endpoint.or(aggregator).ok_or_else(|| {
+            Failure::usage("no aggregator is named").hint("--aggregator URL or DAC_AGGREGATOR")
+        })?;
         let aggregator = dial.aggregator(&endpoint)?.describe().await?;
         output.result(document(&endpoint, &aggregator), || text(&endpoint, &aggregator));
         Ok(ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ use dac_client::{
 use dac_types::{Address, BatchDigest};
 use serde_json::{Value, json};
 
-use crate::context::{ChainArgs, DialArgs, directory};
+use crate::context::{ChainArgs, DialArgs, address, directory};
 use crate::exit::CliError;
 use crate::output::millis;
 use targets::Chosen;
@@ -41,16 +41,16 @@ Examples:
   dac audit --deployment deployment.json
   dac audit --deployment deployment.json --sample 200 --chunks 32
   dac audit --deployment deployment.json --last 20 --rows
-  dac audit --deployment deployment.json --rollup 0x<settlement contract>
+  dac audit --deployment deployment.json --rollup $ROLLUP
   dac audit --deployment deployment.json --from-block 21000000 --to-block 21010000
-  dac audit --deployment deployment.json --batch 0x<digest> --whole-shards --strict")]
+  dac audit --deployment deployment.json --batch $DIGEST --whole-shards --strict")]
 pub(crate) struct Audit {
     /// Audit these batches; may be repeated.
     #[arg(long = "batch", value_name = "DIGEST", conflicts_with_all = ["sample", "last", "from_block", "to_block"])]
     batches: Vec<BatchDigest>,
     /// Audit what this rollup's contract has settled. Batches that settle with their certificate
     /// are not in the log. The contract's word is taken for it that members owe them.
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["batches", "last", "to_block"])]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, conflicts_with_all = ["batches", "last", "to_block"])]
     rollup: Option<Address>,
     /// Audit so many of the batches that are owed, old and new ones; 20 where nothing else is
     /// chosen.

@@ -11,7 +11,7 @@ use dac_types::Address;
 use dac_types::limits::PAGE_MAX_ENTRIES;
 use serde_json::{Value, json};
 
-use crate::context::DialArgs;
+use crate::context::{DialArgs, address};
 use crate::exit::CliError;
 use crate::output::{show_time, table};
 
@@ -25,11 +25,11 @@ use crate::output::{show_time, table};
 Where there are more, the last line names the --page that goes on; in JSON it is next_page_token.
 
 Examples:
-  dac batches --rollup 0x<settlement contract> --aggregator https://aggregator.example.org:7100
+  dac batches --rollup $ROLLUP --aggregator https://aggregator.example.org:7000
   dac batches --member https://member.example.org:7002 --limit 500 --json")]
 pub(crate) struct ListBatches {
     /// Only this rollup's batches.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     rollup: Option<Address>,
     /// Ask this aggregator.
     #[arg(long, env = "DAC_AGGREGATOR", value_name = "URL", required_unless_present = "member")]

@@ -13,12 +13,13 @@ use serde_json::json;
 
 use crate::context::{ChainArgs, DialArgs, directory};
 use crate::exit::CliError;
+use crate::output::stdout_taken_by;
 
 /// Fetch a batch's certificate and verify it. From the members, or from an aggregator if one is given.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  dac certificate 0x<digest> --out certificate.json --deployment deployment.json")]
+  dac certificate $DIGEST --out certificate.json --deployment deployment.json")]
 pub(crate) struct FetchCertificate {
     /// The batch's digest.
     #[arg(value_name = "DIGEST")]
@@ -66,6 +67,7 @@ impl FetchCertificate {
             return Err(Failure::new(Exit::Failed, message).into());
         }
         let verified = verify_in_registry(&file, &view, unix_now())?;
+        let output = &self.out.as_deref().map_or(*output, |out| stdout_taken_by(out, *output));
         if let Some(out) = &self.out {
             write_atomically(out, file.to_json().as_bytes(), self.force)?;
         }

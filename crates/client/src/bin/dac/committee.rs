@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::context::ChainArgs;
 use crate::exit::CliError;
-use crate::output::{show_time, table};
+use crate::output::{show_time, stdout_taken_by, table};
 
 /// Show an epoch's committee: seats, operators, endpoints, what its numbers are worth, and the
 /// admitted rollups.
@@ -35,7 +35,7 @@ Examples:
   dac committee --deployment deployment.json
   dac committee --deployment deployment.json --operators --use
   dac committee --deployment deployment.json --epoch 3 --out committee-3.json
-  dac verify certificate.json --committee committee-3.json        (offline)")]
+  dac verify certificate.json --committee committee-3.json   # offline")]
 pub(crate) struct ShowCommittee {
     /// Which epoch; the one that signs now, or else the newest, if not given.
     #[arg(long, value_name = "NUMBER")]
@@ -73,6 +73,7 @@ impl ShowCommittee {
         })?;
         let assessment = Assessment::of(committee.quorum());
         let file = CommitteeFile { domain: view.domain(), committee: Committee::clone(committee) };
+        let output = &self.out.as_deref().map_or(*output, |out| stdout_taken_by(out, *output));
         if let Some(out) = &self.out {
             write_atomically(out, file.to_json().as_bytes(), self.force)?;
             output.note(format!("committee file: {}", out.display()));

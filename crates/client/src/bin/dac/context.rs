@@ -16,12 +16,17 @@ use tonic::transport::Certificate;
 use crate::exit::CliError;
 
 /// Deadline of one call to L1.
-const RPC_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const RPC_TIMEOUT: Duration = Duration::from_secs(20);
 /// Deadline of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a file of certificate authorities, at most.
 const AUTHORITY_MAX_BYTES: u64 = 1 << 20;
+
+/// An argument that is an address.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    dac_cli::address(text)
+}
 
 /// Where the committee lives on L1.
 #[derive(Clone, Debug, Args)]
@@ -34,10 +39,10 @@ pub(crate) struct ChainArgs {
     #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) rpc_url: Option<String>,
     /// Address of the committee registry.
-    #[arg(long, env = "DAC_REGISTRY", value_name = "ADDRESS")]
+    #[arg(long, env = "DAC_REGISTRY", value_name = "ADDRESS", value_parser = address)]
     pub(crate) registry: Option<Address>,
     /// Address of the certificate log.
-    #[arg(long, env = "DAC_CERTIFICATE_LOG", value_name = "ADDRESS")]
+    #[arg(long, env = "DAC_CERTIFICATE_LOG", value_name = "ADDRESS", value_parser = address)]
     pub(crate) certificate_log: Option<Address>,
 }
 

@@ -9,7 +9,7 @@ use dac_cli::{Exit, Failure, Output};
 use dac_types::Address;
 use serde_json::json;
 
-use crate::context::ChainArgs;
+use crate::context::{ChainArgs, address};
 use crate::exit::CliError;
 use crate::output::{show_time, table};
 
@@ -23,9 +23,10 @@ use crate::output::{show_time, table};
 Exit codes: 0 settling; 1 coverage is too short to settle, or the rollup is frozen or may be.
 
 Example:
-  dac coverage 0x<settlement contract> --deployment deployment.json")]
+  dac coverage $ROLLUP --deployment deployment.json")]
 pub(crate) struct ShowCoverage {
     /// The rollup's settlement contract.
+    #[arg(value_parser = address)]
     rollup: Address,
     #[command(flatten)]
     chain: ChainArgs,

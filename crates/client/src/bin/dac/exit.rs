@@ -5,6 +5,8 @@ use dac_cli::{Exit, Failure};
 use dac_client::files::FileError;
 use dac_client::verify::VerifyError;
 use dac_client::{AggregatorError, MemberFault, RetrieveError, SubmissionError};
+use dac_proto::reason::Reason;
+use tonic::Code;
 
 /// A failure, as this program tells it.
 #[derive(Debug)]
@@ -59,9 +61,18 @@ impl From<AggregatorError> for CliError {
             }
             AggregatorError::Waiting { .. } => Failure::new(Exit::Unavailable, error)
                 .hint("`dac watch` goes on waiting; the aggregator goes on working"),
-            AggregatorError::Refused { reason: Some(reason), .. } if reason.is_retryable() => {
-                Failure::new(Exit::Unavailable, error).hint("try again later")
+            AggregatorError::Refused { reason: Some(reason), .. } => {
+                // What is admitted on L1 and unknown here may pass, and is most often a wrong address.
+                let is_passing = reason.is_retryable() && *reason != Reason::UnknownRollup;
+                let exit = if is_passing { Exit::Unavailable } else { Exit::Refused };
+                match remedy(*reason) {
+                    Some(remedy) => Failure::new(exit, error).hint(remedy),
+                    None if is_passing => Failure::new(exit, error).hint("try again later"),
+                    None => Failure::new(exit, error),
+                }
             }
+            AggregatorError::Refused { code: Code::Unimplemented, .. } => Failure::new(Exit::Refused, error)
+                .hint("is that an aggregator's URL? A member does not know this call"),
             AggregatorError::Refused { .. } => Failure::new(Exit::Refused, error),
             AggregatorError::Junk(_) | AggregatorError::OtherBatch { .. } => {
                 Failure::new(Exit::Refused, error).hint("is that an aggregator of this committee?")
@@ -72,6 +83,39 @@ impl From<AggregatorError> for CliError {
             AggregatorError::Ended { .. } => Failure::new(Exit::Failed, error),
         })
     }
+}
+
+/// What to do about a refusal, where it is known.
+const fn remedy(reason: Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::ConflictingBatch => {
+            "the first run's --submission file where it is the same batch; the next --batch-number; or \
+             --replaces with the digest of the batch that holds the number"
+        }
+        Reason::ReplacesMismatch => "`dac status` shows the digest of the batch that holds the number",
+        Reason::ExpiresTooLate => {
+            "a shorter --expires-in: at most the retention that `dac admin admit-rollup` gave the rollup"
+        }
+        Reason::ExpiresTooSoon => {
+            "a longer --expires-in; an order in an old --submission file is signed anew in another file"
+        }
+        Reason::SubmitBeforePassed => "another file for --submission: the order in this one is too old",
+        Reason::SubmitBeforeTooFar => "--submit-within of at most 1d; is this machine's clock right?",
+        Reason::UnknownRollup => {
+            "check --rollup; a rollup that was admitted a moment ago is known once the aggregator has read L1"
+        }
+        Reason::WrongPoster | Reason::BadSubmissionSignature => {
+            "check --poster, --rollup and --deployment; an order with any other value has another signer"
+        }
+        Reason::WrongDisperser => "check --disperser: `dac aggregator status` shows the aggregator's address",
+        Reason::WrongDomain => "check --deployment: the aggregator serves another registry or chain",
+        Reason::QuotaExceeded => {
+            "try again after 00:00 UTC, when the next day's quota begins; the committee's owner can raise it"
+        }
+        Reason::Paused => "try again when the committee's owner has unpaused it",
+        Reason::NotCertified => "`dac watch` waits for the certificate",
+        _ => return None,
+    })
 }
 
 impl From<SubmissionError> for CliError {
@@ -114,6 +158,36 @@ impl From<VerifyError> for CliError {
         match error {
             VerifyError::Chain(error) => error.into(),
             error => Self(Failure::usage(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(reason: Reason) -> Failure {
+        let error =
+            AggregatorError::Refused { reason: Some(reason), code: reason.code(), message: "why".into() };
+        CliError::from(error).0
+    }
+
+    #[test]
+    fn refusals_say_what_to_do_and_only_what_passes_is_worth_another_try() {
+        for reason in Reason::ALL.iter().copied() {
+            let failure = told(reason);
+            let is_passing = reason.is_retryable() && reason != Reason::UnknownRollup;
+            let expected = if is_passing { Exit::Unavailable } else { Exit::Refused };
+            assert_eq!(failure.exit, expected, "{reason}");
+            let advises = failure.hint.as_deref().is_some_and(|hint| hint.contains("try again"));
+            assert!(is_passing || !advises, "{reason}: {failure:?}");
+        }
+        for (reason, word) in [
+            (Reason::ConflictingBatch, "--replaces"),
+            (Reason::ExpiresTooLate, "--expires-in"),
+            (Reason::WrongDisperser, "dac aggregator status"),
+        ] {
+            assert!(told(reason).hint.unwrap().contains(word), "{reason}");
         }
     }
 }

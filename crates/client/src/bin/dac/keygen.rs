@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use dac_cli::{Failure, Output};
+use dac_client::files::is_standard_stream;
 use serde_json::json;
 
 use crate::exit::CliError;
@@ -57,6 +58,9 @@ impl Keygen {
             Kind::Bls(files) => ("bls", files),
             Kind::Ethereum(files) => ("ethereum", files),
         };
+        if is_standard_stream(&files.out) {
+            return Err(Failure::usage("a keystore is not written to standard output: give a file").into());
+        }
         if files.out.exists() {
             return Err(Failure::usage(format!(
                 "{} exists; keystores are never overwritten",

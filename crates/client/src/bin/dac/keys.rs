@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use dac_bls::SecretKey;
 use dac_chain::admin::{Account, RegistryAdmin};
 use dac_chain::{PrivateKeySigner, TransactionSigner as _};
-use dac_cli::Failure;
+use dac_cli::{Failure, Output};
 use dac_keys::{KdfCost, KeystoreError, Password};
 use dac_types::{Address, B256, Domain, PublicKeyBytes};
 
@@ -31,8 +31,8 @@ impl EthereumKeyArgs {
         Self { key: key.to_owned(), password_file: password_file.to_owned() }
     }
 
-    pub(crate) fn open(&self) -> Result<PrivateKeySigner, Failure> {
-        open_ethereum(&self.key, &self.password_file)
+    pub(crate) fn open(&self, output: &Output) -> Result<PrivateKeySigner, Failure> {
+        open_ethereum(&self.key, &self.password_file, output)
     }
 }
 
@@ -80,12 +80,27 @@ pub(crate) fn create_ethereum(path: &Path, password: &Password, kdf: Kdf) -> Res
     Ok(key.address())
 }
 
-pub(crate) fn open_bls(path: &Path, password_file: &Path) -> Result<SecretKey, Failure> {
-    dac_keys::load_bls_keystore(path, password_file).map_err(|error| keystore_error(path, &error))
+/// Opening takes seconds: everything else that may be wrong is found out before.
+pub(crate) fn open_bls(path: &Path, password_file: &Path, output: &Output) -> Result<SecretKey, Failure> {
+    opening(path, output, || dac_keys::load_bls_keystore(path, password_file))
 }
 
-pub(crate) fn open_ethereum(path: &Path, password_file: &Path) -> Result<PrivateKeySigner, Failure> {
-    dac_keys::load_ecdsa_keystore(path, password_file).map_err(|error| keystore_error(path, &error))
+/// The same for the key of an L1 account.
+pub(crate) fn open_ethereum(
+    path: &Path,
+    password_file: &Path,
+    output: &Output,
+) -> Result<PrivateKeySigner, Failure> {
+    opening(path, output, || dac_keys::load_ecdsa_keystore(path, password_file))
+}
+
+fn opening<T>(
+    path: &Path,
+    output: &Output,
+    open: impl FnOnce() -> Result<T, KeystoreError>,
+) -> Result<T, Failure> {
+    let what = format!("opening the keystore {} …", path.display());
+    output.while_slow(&what, open).map_err(|error| keystore_error(path, &error))
 }
 
 fn keystore_error(path: &Path, error: &KeystoreError) -> Failure {

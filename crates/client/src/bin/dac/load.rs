@@ -13,7 +13,7 @@ use dac_runtime::config::Period;
 use dac_types::Address;
 use serde_json::{Value, json};
 
-use crate::context::{ChainArgs, DialArgs};
+use crate::context::{ChainArgs, DialArgs, address};
 use crate::exit::CliError;
 use crate::keys;
 use crate::output::table;
@@ -28,25 +28,26 @@ use crate::submit::{Kind, Posting};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dac load --deployment deployment.json --aggregator https://aggregator.example.org:7100 \\
-      --disperser 0x<aggregator's address> --rollup 0x<settlement contract> \\
+  dac load --deployment deployment.json --aggregator https://aggregator.example.org:7000 \\
+      --disperser $DISPERSER --rollup $ROLLUP \\
       --poster poster.json --poster-password-file poster.password \\
       --rate 20/s --size 64KiB..1MiB --duration 1m
 
-  Several rollups take turns; their keys are given in the same order:
-  dac load … --rollup 0x<first> --poster first.json --poster-password-file first.password \\
-             --rollup 0x<second> --poster second.json --poster-password-file second.password
-
-  --rate 50MB/s counts bytes; --rate max keeps --in-flight batches under way, to find the capacity.")]
+  # Several rollups take turns; their keys are given in the same order.
+  # --rate 50MB/s counts bytes; --rate max keeps --in-flight batches under way, to find the capacity.
+  dac load --deployment deployment.json --aggregator https://aggregator.example.org:7000 \\
+      --disperser $DISPERSER --rate max --in-flight 32 \\
+      --rollup $ROLLUP --poster first.json --poster-password-file first.password \\
+      --rollup $ANOTHER_ROLLUP --poster second.json --poster-password-file second.password")]
 pub(crate) struct Load {
     /// URL of the aggregator.
     #[arg(long, env = "DAC_AGGREGATOR", value_name = "URL")]
     aggregator: EndpointUrl,
     /// The aggregator's signing address.
-    #[arg(long, env = "DAC_DISPERSER", value_name = "ADDRESS")]
+    #[arg(long, env = "DAC_DISPERSER", value_name = "ADDRESS", value_parser = address)]
     disperser: Address,
     /// A rollup's settlement contract; several take turns.
-    #[arg(long, env = "DAC_ROLLUP", value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    #[arg(long, env = "DAC_ROLLUP", value_name = "ADDRESS", value_parser = address, required = true, value_delimiter = ',')]
     rollup: Vec<Address>,
     /// Web3 keystore of the rollup's poster, one for each rollup.
     #[arg(long, env = "DAC_POSTER", value_name = "FILE", required = true, value_delimiter = ',')]
@@ -109,9 +110,9 @@ impl Load {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
         let plan = self.plan();
         plan.check().map_err(Failure::usage)?;
-        let targets = self.targets()?;
         let domain = self.chain.connect().await?.domain();
         let client = self.dial.aggregator(&self.aggregator)?;
+        let targets = self.targets(output)?;
         output.note(format!(
             "{} of {} for {}, seed {}, batch numbers from {}",
             plan.rate,
@@ -157,7 +158,7 @@ impl Load {
         }
     }
 
-    fn targets(&self) -> Result<Vec<Target>, CliError> {
+    fn targets(&self, output: &Output) -> Result<Vec<Target>, CliError> {
         let (rollups, keys, passwords) =
             (self.rollup.len(), self.poster.len(), self.poster_password_file.len());
         if keys != rollups || passwords != rollups {
@@ -168,7 +169,7 @@ impl Load {
         }
         let files = self.poster.iter().zip(&self.poster_password_file);
         let targets = self.rollup.iter().zip(files).map(|(rollup, (key, password))| {
-            let poster = keys::open_ethereum(key, password)?;
+            let poster = keys::open_ethereum(key, password, output)?;
             Ok(Target { rollup: *rollup, poster, disperser: self.disperser })
         });
         targets.collect()

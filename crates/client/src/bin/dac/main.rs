@@ -8,6 +8,7 @@ mod certificate;
 mod committee;
 mod context;
 mod coverage;
+mod deadline;
 mod exit;
 mod keygen;
 mod keys;
@@ -15,6 +16,7 @@ mod load;
 mod log_search;
 mod member;
 mod member_status;
+mod nodes;
 mod output;
 mod register;
 mod retrieve;
@@ -23,6 +25,7 @@ mod rotate;
 mod status;
 mod submit;
 mod submit_proof;
+mod terms;
 mod verify;
 
 use std::process::ExitCode;
@@ -64,12 +67,15 @@ Exit codes:
   5   refused: by a contract or by the aggregator
   70  a fault of this program or machine
   130 interrupted
-With --json, a failure prints {\"error\": {\"code\", \"exit_code\", \"message\", \"hint\"}}.
+With --json, a failure prints an object `error` of `code`, `exit_code`, `message` and `hint`.
+
+For FILE, `-` is standard input or output; what is told beside the data then goes to standard error.
+In examples, words like $ROLLUP stand for values of yours.
 
 Try:
   dac keygen bls --out bls.json --password-file bls.password --new-password-file
   dac committee --deployment deployment.json
-  dac retrieve 0x<digest> --out payload.bin --deployment deployment.json";
+  dac retrieve $DIGEST --out payload.bin --deployment deployment.json";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -94,7 +100,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = dac_cli::parse();
     let output = Output::new(cli.json, cli.quiet);
     dac_runtime::tls::install_provider();
     dac_cli::run(&output, run(cli.command, &output))
@@ -130,5 +136,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_can_be_copied_into_a_shell() {
+        let address = format!("0x{}", "5f".repeat(20));
+        let hash = format!("0x{}", "a7".repeat(32));
+        let variables = [
+            ("ROLLUP", &address),
+            ("ANOTHER_ROLLUP", &address),
+            ("DISPERSER", &address),
+            ("POSTER", &address),
+            ("OPERATOR", &address),
+            ("A", &address),
+            ("B", &address),
+            ("C", &address),
+            ("D", &address),
+            ("DIGEST", &hash),
+            ("COMMITMENT", &hash),
+        ];
+        let variables = variables.map(|(name, value)| (name, value.as_str()));
+        dac_cli::testing::check_examples(&super::Cli::command(), &["dac"], &variables);
     }
 }

@@ -1,8 +1,10 @@
 //! How results read: tables, times.
 
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use dac_cli::unix_now;
+use dac_cli::{Output, distance, unix_now};
+use dac_client::files::is_standard_stream;
 
 /// Columns as wide as their widest cell.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -32,21 +34,17 @@ pub(crate) fn show_time(time: u64) -> String {
     if time == u64::MAX {
         return "open end".to_owned();
     }
-    let now = unix_now();
-    let distance = |seconds: u64| {
-        let rounded = if seconds > 7200 { seconds - seconds % 60 } else { seconds };
-        humantime::format_duration(Duration::from_secs(rounded)).to_string()
-    };
     // Years beyond what the formatter knows are shown as numbers.
     let stamp = match UNIX_EPOCH.checked_add(Duration::from_secs(time)) {
         Some(moment) if time < 253_402_300_800 => humantime::format_rfc3339_seconds(moment).to_string(),
         _ => return time.to_string(),
     };
-    if time >= now {
-        format!("{stamp} (in {})", distance(time - now))
-    } else {
-        format!("{stamp} ({} ago)", distance(now - time))
-    }
+    format!("{stamp} ({})", distance(time, unix_now()))
+}
+
+/// Where the result is printed beside data that go to `path`, which may be standard output.
+pub(crate) fn stdout_taken_by(path: &Path, output: Output) -> Output {
+    if is_standard_stream(path) { output.beside_data() } else { output }
 }
 
 /// Milliseconds for people.

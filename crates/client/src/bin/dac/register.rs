@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use dac_cli::Output;
-use dac_client::{EndpointPolicy, EndpointUrl};
+use dac_client::{Dialer, EndpointPolicy, EndpointUrl};
+use dac_types::{Domain, PublicKeyBytes};
 use serde_json::json;
 
-use crate::context::ChainArgs;
+use crate::context::{ChainArgs, DialArgs};
 use crate::exit::CliError;
 use crate::keys::{self, EthereumKeyArgs};
+use crate::nodes;
 
 /// Register as an operator: your BLS key with a proof that you hold it, and where your node answers.
 ///
@@ -22,7 +24,8 @@ Example:
   dac register --deployment deployment.json \\
       --key operator.json --password-file operator.password \\
       --bls-key bls.json --bls-password-file bls.password \\
-      --dispersal-url https://member.example.org:7001 --retrieval-url https://member.example.org:7002")]
+      --dispersal-url https://member.example.org:7001 \\
+      --retrieval-url https://member.example.org:7002")]
 pub(crate) struct Register {
     #[command(flatten)]
     operator: EthereumKeyArgs,
@@ -40,13 +43,14 @@ pub(crate) struct Register {
     retrieval_url: EndpointUrl,
     #[command(flatten)]
     chain: ChainArgs,
+    #[command(flatten)]
+    dial: DialArgs,
 }
 
 impl Register {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
-        let operator = self.operator.open()?;
-        let bls_key = keys::open_bls(&self.bls_key, &self.bls_password_file)?;
         let chain = self.chain.connect().await?;
+        let dialer = self.dial.for_members(&chain.rpc_url)?;
         for url in [&self.dispersal_url, &self.retrieval_url] {
             if let Err(error) = url.check_literal(EndpointPolicy::PublicOnly) {
                 output.note(format!("note: {error}: clients elsewhere will refuse to connect to it"));
@@ -55,8 +59,14 @@ impl Register {
                 output.note(format!("note: {url} goes without TLS"));
             }
         }
+        let operator = self.operator.open(output)?;
+        let bls_key = keys::open_bls(&self.bls_key, &self.bls_password_file, output)?;
         let admin = keys::registry_admin(&chain, operator);
         let public_key = bls_key.public_key();
+        let warnings = self.try_urls(&dialer, admin.domain(), &public_key.to_compressed()).await;
+        for warning in &warnings {
+            output.note(format!("note: {warning}"));
+        }
         let possession = bls_key.prove_possession(&admin.domain(), admin.address());
         let receipt = admin
             .registry
@@ -67,6 +77,7 @@ impl Register {
             "public_key": public_key.to_compressed().to_string(),
             "dispersal_url": self.dispersal_url.as_str(),
             "retrieval_url": self.retrieval_url.as_str(),
+            "warnings": warnings,
             "transaction": receipt.tx_hash,
             "block": receipt.block,
             "gas_used": receipt.gas_used,
@@ -81,5 +92,19 @@ impl Register {
             )
         });
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What is wrong at the URLs from here. The node may be started later, so it is no reason not to register.
+    async fn try_urls(&self, dialer: &Dialer, domain: Domain, key: &PublicKeyBytes) -> Vec<String> {
+        let dispersal = async {
+            let connected = dialer.connect_url(&self.dispersal_url).await;
+            connected
+                .map(|_| ())
+                .map_err(|fault| format!("nobody takes shards at {}: {fault}", self.dispersal_url))
+        };
+        let retrieval =
+            async { nodes::look(dialer, domain, self.retrieval_url.as_str(), key).await.map(|_| ()) };
+        let (dispersal, retrieval) = tokio::join!(dispersal, retrieval);
+        [dispersal, retrieval].into_iter().filter_map(Result::err).collect()
     }
 }

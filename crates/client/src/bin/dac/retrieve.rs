@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use dac_cli::{Failure, Output};
-use dac_client::files::{CommitteeFile, FileError, write_atomically};
+use dac_client::files::{CommitteeFile, refuse_existing, write_atomically};
 use dac_client::{
     Dialer, Directory, Evidence, Hint, Progress, RetrieveOptions, Retrieved, Retriever, ShardOutcome,
 };
@@ -13,9 +13,9 @@ use dac_runtime::config::Period;
 use dac_types::{Address, BatchDigest};
 use serde_json::{Value, json};
 
-use crate::context::{ChainArgs, DialArgs, directory};
+use crate::context::{ChainArgs, DialArgs, address, directory};
 use crate::exit::CliError;
-use crate::output::{millis, show_latency, table};
+use crate::output::{millis, show_latency, stdout_taken_by, table};
 use crate::retrieve_rollup::RollupTask;
 
 /// Get a batch's payload back from any k members. No aggregator is needed, and no single member is trusted.
@@ -29,22 +29,22 @@ use crate::retrieve_rollup::RollupTask;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dac retrieve 0x<digest> --out payload.bin --deployment deployment.json
-  dac retrieve 0x<digest> --out payload.bin --committee committee.json      (without L1)
-  dac retrieve --rollup 0x<settlement contract> --out-dir batches --deployment deployment.json
-      writes batches/000001.bin, 000002.bin, …; run it again and it goes on where it was")]
+  dac retrieve $DIGEST --out payload.bin --deployment deployment.json
+  dac retrieve $DIGEST --out payload.bin --committee committee.json   # without L1
+  # writes batches/000001.bin, 000002.bin and so on; run it again and it goes on where it was
+  dac retrieve --rollup $ROLLUP --out-dir batches --deployment deployment.json")]
 pub(crate) struct Retrieve {
     /// The batch's digest.
     #[arg(value_name = "DIGEST", requires = "out")]
     digest: Option<BatchDigest>,
-    /// The file to write. It appears whole or not at all.
+    /// The file to write; `-` is standard output. A file appears whole or not at all.
     #[arg(long, value_name = "FILE", conflicts_with = "rollup")]
     out: Option<PathBuf>,
     /// Overwrite that file; or fetch what is in the folder once more.
     #[arg(long)]
     force: bool,
     /// All settled batches of the rollup with this settlement contract.
-    #[arg(long, value_name = "ADDRESS", requires = "out_dir", conflicts_with_all = ["digest", "committee", "epoch"])]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "out_dir", conflicts_with_all = ["digest", "committee", "epoch"])]
     rollup: Option<Address>,
     /// The folder to write them to, one file a batch, named by its number. Made if it is not there; files that are there are
     /// checked and kept.
@@ -81,10 +81,11 @@ impl Retrieve {
                 Failure::usage("a batch's digest and a file for it, or --rollup and --out-dir").into()
             );
         };
-        if out.exists() && !self.force {
-            // Before anybody is asked.
-            return Err(FileError::Exists { path: out.clone() }.into());
+        // Before anybody is asked.
+        if !self.force {
+            refuse_existing(out)?;
         }
+        let output = &stdout_taken_by(out, *output);
         let (directory, dialer, recorded_at) = self.committee(digest).await?;
         let retriever = Retriever::new(directory, dialer, options);
         let hint = Hint { epoch: self.epoch, recorded_at, ..Hint::default() };

@@ -2,24 +2,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::Args;
 use dac_chain::{Registration, RpcRegistryReader};
 use dac_cli::{Exit, Failure, Output, unix_now};
-use dac_client::{
-    Change, Dialer, EndpointUrl, MemberClient, MemberDescription, MemberFault, Patience, Readiness, Rotation,
-};
+use dac_client::{Change, Dialer, MemberDescription, Readiness, Rotation};
 use dac_runtime::config::Period;
 use dac_types::{Address, Committee, Seat};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::context::{Chain, ChainArgs, DialArgs};
+use crate::context::{Chain, ChainArgs, DialArgs, address};
 use crate::exit::CliError;
 use crate::keys::{self, EthereumKeyArgs};
+use crate::nodes;
 use crate::output::{show_time, table};
 
 /// Registrations asked for at the same time.
@@ -35,9 +33,10 @@ const ASKED_AT_ONCE: usize = 16;
 #[command(after_help = "\
 Examples:
   dac rotate --deployment deployment.json --key owner.json --password-file owner.password \\
-      --seat 3 --operator 0x<newcomer> --wait
-  dac rotate … --seat 3 --operator 0x<who sits there>      (it registered a new key)
-  dac rotate … --seat 3 --operator 0x… --dry-run           (says what would happen)
+      --seat 3 --operator $OPERATOR --wait
+  # The operator that sits there registered a new key. This says what would happen.
+  dac rotate --deployment deployment.json --key owner.json --password-file owner.password \\
+      --seat 3 --operator $OPERATOR --dry-run
 
 Exit codes: 0 done; 3 with --wait: not active, or a newcomer not ready, when the time was over.")]
 pub(crate) struct Rotate {
@@ -45,7 +44,7 @@ pub(crate) struct Rotate {
     #[arg(long, required = true, value_name = "SEAT")]
     seat: Vec<u8>,
     /// Who gets it.
-    #[arg(long = "operator", required = true, value_name = "ADDRESS")]
+    #[arg(long = "operator", required = true, value_name = "ADDRESS", value_parser = address)]
     operators: Vec<Address>,
     /// Check everything and send nothing.
     #[arg(long, conflicts_with = "wait")]
@@ -87,7 +86,6 @@ impl Rotate {
                 .hint("one --operator for each --seat, in the same order")
                 .into());
         }
-        let key = EthereumKeyArgs::of(&self.owner.key, &self.owner.password_file).open()?;
         let chain = self.chain.connect().await?;
         let view = chain.view().await?;
         let former = view.committees.values().next_back().cloned().ok_or_else(|| {
@@ -127,6 +125,7 @@ impl Rotate {
             "grace_seconds": terms.grace,
             "warnings": warnings,
         });
+        let key = EthereumKeyArgs::of(&self.owner.key, &self.owner.password_file).open(output)?;
         if self.dry_run {
             let admin = keys::registry_admin(&chain, key);
             if admin.address() != terms.owner {
@@ -217,26 +216,10 @@ impl Rotate {
     }
 }
 
-/// Asks whoever gets a seat.
-async fn ask(dialer: &Dialer, url: &str) -> Result<MemberDescription, MemberFault> {
-    let url = EndpointUrl::from_str(url)?;
-    MemberClient::connect(dialer, url.as_str(), Patience::default()).await?.describe().await
-}
-
 /// What is wrong with a newcomer's node, as far as its own word goes.
 async fn look(dialer: &Dialer, chain: &Chain, change: &Change) -> Result<(), String> {
     let url = &change.to.retrieval_url;
-    let member = ask(dialer, url).await.map_err(|fault| format!("its node at {url}: {fault}"))?;
-    if (member.chain_id, member.registry) != (chain.endpoints.chain_id(), chain.registry) {
-        return Err(format!("the node at {url} belongs to another committee"));
-    }
-    if member.public_key != change.to.public_key {
-        // The same operator's old node answers there until the switch.
-        return Err(format!(
-            "the node at {url} has key {}, registered is {}: have the right one there when the epoch begins",
-            member.public_key, change.to.public_key
-        ));
-    }
+    let member = nodes::look(dialer, chain.domain(), url, &change.to.public_key).await?;
     if member.readiness != Readiness::Ready {
         return Err(format!("the node at {url} is {}, not ready", member.readiness.name()));
     }
@@ -281,7 +264,7 @@ impl Wait<'_> {
             let mut lines = Vec::new();
             for change in changes {
                 let (seat, url) = (change.seat, &change.to.retrieval_url);
-                match ask(self.dialer, url).await {
+                match nodes::ask(self.dialer, url).await {
                     Ok(member) if member.public_key == change.to.public_key && sits(&member, epoch, seat) => {
                         let duties = &member.duties;
                         let state = member.readiness;

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use dac_cli::{Failure, Output};
-use dac_client::files::{SubmissionFile, read_bounded};
+use dac_cli::{Failure, Output, count};
+use dac_client::files::{SubmissionFile, read_text};
 use dac_client::{
-    AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, EndpointUrl, L1Status,
+    AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, DeliveryState, EndpointUrl,
+    L1Status, ToldObstacles,
 };
 use dac_proto::reason::Reason;
 use dac_runtime::config::Period;
@@ -16,6 +18,7 @@ use dac_types::{B256, BatchDigest};
 use serde_json::{Value, json};
 
 use crate::context::DialArgs;
+use crate::deadline::Deadline;
 use crate::exit::CliError;
 use crate::output::{show_time, table};
 
@@ -62,7 +65,7 @@ impl BatchArgs {
 
 /// From a submission file or from what `dac submit --json` printed.
 fn submission_of(path: &Path) -> Result<BatchSelector, Failure> {
-    let text = read_bounded(path, 1 << 20).map_err(|error| {
+    let text = read_text(path, 1 << 20).map_err(|error| {
         Failure::usage(format!("expected 32 bytes as 0x… or a file, got {}: {error}", path.display()))
     })?;
     if let Ok(file) = SubmissionFile::from_json(&text) {
@@ -84,8 +87,8 @@ fn submission_of(path: &Path) -> Result<BatchSelector, Failure> {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dac status 0x<digest> --aggregator https://aggregator.example.org:7100
-  dac status submission.json --aggregator https://aggregator.example.org:7100 --json")]
+  dac status $DIGEST --aggregator https://aggregator.example.org:7000
+  dac status submission.json --aggregator https://aggregator.example.org:7000 --json")]
 pub(crate) struct Status {
     #[command(flatten)]
     batch: BatchArgs,
@@ -128,7 +131,7 @@ impl From<Goal> for BatchState {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  dac watch 0x<digest> --until posted --timeout 10m --aggregator https://aggregator.example.org:7100")]
+  dac watch $DIGEST --until posted --timeout 10m --aggregator https://aggregator.example.org:7000")]
 pub(crate) struct Watch {
     #[command(flatten)]
     batch: BatchArgs,
@@ -142,30 +145,35 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        let deadline = Deadline::new(self.timeout);
         let client = self.batch.client()?;
-        let (selector, _) = self.batch.find(&client).await?;
-        let status = wait(output, &client, selector, self.until, self.timeout).await?;
+        let (selector, _) = deadline.of("finding the batch", self.batch.find(&client)).await?;
+        let status = wait(output, &client, selector, self.until, deadline.left()).await?;
         output.result(document(&status), || text(&status));
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Waits with a line for every change of state.
+/// Waits with a line for every change of state, and one for everything that holds the batch up, when it shows first.
 pub(crate) async fn wait(
     output: &Output,
     client: &AggregatorClient,
     selector: BatchSelector,
     goal: Goal,
-    timeout: Period,
+    limit: Duration,
 ) -> Result<BatchStatus, AggregatorError> {
     let waiting = output.spinner("waiting");
     let mut told = None;
+    let mut told_obstacles = ToldObstacles::default();
     let outcome = client
-        .wait(selector, goal.into(), timeout.0, |status| {
+        .wait(selector, goal.into(), limit, |status| {
             let line = summary(status);
             if told.as_ref() != Some(&line) {
                 waiting.suspend(|| output.note(&line));
                 told = Some(line);
+            }
+            for obstacle in told_obstacles.news(status) {
+                waiting.suspend(|| output.note(format!("  {obstacle}")));
             }
         })
         .await;
@@ -174,7 +182,8 @@ pub(crate) async fn wait(
 }
 
 fn summary(status: &BatchStatus) -> String {
-    let signed = status.members.iter().filter(|member| member.attested_at_ms != 0).count();
+    let has_signed = |state| matches!(state, DeliveryState::Attested);
+    let signed = status.members.iter().filter(|member| has_signed(member.state)).count();
     let mut line = status.state.name().to_owned();
     if !status.members.is_empty() {
         let _ = write!(line, ", {signed} of {} members signed", status.members.len());
@@ -187,9 +196,6 @@ fn summary(status: &BatchStatus) -> String {
     }
     if !status.failure.is_empty() {
         let _ = write!(line, ": {}", status.failure);
-    }
-    if !status.l1_problem.is_empty() {
-        let _ = write!(line, " (L1: {})", status.l1_problem);
     }
     line
 }
@@ -219,6 +225,11 @@ pub(crate) fn document(status: &BatchStatus) -> Value {
             "detail": (!member.detail.is_empty()).then_some(&member.detail),
             "attested_at_ms": (member.attested_at_ms != 0).then_some(member.attested_at_ms),
             "in_certificate": member.in_certificate,
+        })).collect::<Vec<_>>(),
+        "held_up_by": status.obstacles().iter().map(|obstacle| json!({
+            "seats": obstacle.seats.iter().map(|seat| seat.0).collect::<Vec<_>>(),
+            "reason": obstacle.reason,
+            "detail": (!obstacle.detail.is_empty()).then_some(&obstacle.detail),
         })).collect::<Vec<_>>(),
         "posting": status.posting.name(),
         "proof": status.proof.as_ref().map(|proof| json!({
@@ -258,6 +269,9 @@ pub(crate) fn text(status: &BatchStatus) -> String {
     let _ =
         writeln!(text, "batch {} of rollup {}", submission.batch_number, submission.rollup.to_checksum(None));
     let _ = writeln!(text, "state              {}", summary(status));
+    for obstacle in status.obstacles() {
+        let _ = writeln!(text, "held up by         {obstacle}");
+    }
     let _ = writeln!(
         text,
         "digest             {}",
@@ -266,8 +280,8 @@ pub(crate) fn text(status: &BatchStatus) -> String {
     let _ = writeln!(text, "submission digest  {}", status.submission_digest);
     let _ = writeln!(
         text,
-        "payload            {} bytes, {} {}",
-        submission.payload_length,
+        "payload            {}, {} {}",
+        count(submission.payload_length, "byte"),
         submission.hash_kind.name(),
         submission.batch_hash
     );

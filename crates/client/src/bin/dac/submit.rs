@@ -7,20 +7,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use dac_cli::{Exit, Failure, Output, unix_now};
-use dac_client::files::{CertificateFile, SubmissionFile, read_bounded, write_atomically};
+use dac_client::files::{
+    CertificateFile, SubmissionFile, is_standard_stream, read_bounded, write_atomically,
+};
 use dac_client::verify::verify_in_registry;
 use dac_client::{
     BatchSelector, EndpointUrl, SubmissionBuilder, SubmitOptions, SubmitProgress, check_certified_payload,
+    check_payload_length,
 };
 use dac_runtime::config::Period;
 use dac_types::limits::PAYLOAD_MAX_BYTES;
-use dac_types::{Address, B256, BatchDigest, HashKind, PostingMode};
+use dac_types::{Address, AdmittedRollup, B256, BatchDigest, HashKind, PostingMode};
 use serde_json::{Value, json};
 
-use crate::context::{Chain, ChainArgs, DialArgs};
+use crate::context::{Chain, ChainArgs, DialArgs, address};
+use crate::deadline::Deadline;
 use crate::exit::CliError;
 use crate::keys;
+use crate::output::stdout_taken_by;
 use crate::status::{self, Goal};
+use crate::terms::Wish;
+
+/// A batch with a shorter life is gone before anything can go wrong with it.
+const SHORT_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// What the batch hash is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,25 +93,29 @@ impl From<Posting> for PostingMode {
 #[command(after_help = "\
 Examples:
   dac submit payload.bin --deployment deployment.json \\
-      --aggregator https://aggregator.example.org:7100 --disperser 0x<aggregator's address> \\
-      --rollup 0x<settlement contract> --batch-number 7 \\
+      --aggregator https://aggregator.example.org:7000 --disperser $DISPERSER \\
+      --rollup $ROLLUP --batch-number 7 \\
       --poster poster.json --poster-password-file poster.password \\
       --submission batch-7.json --wait certified --certificate batch-7.certificate.json
 
-  A rollup whose proof binds the payload itself (hash kind OPAQUE) gives its own commitment:
-  dac submit … --hash-kind opaque --batch-hash 0x<commitment>")]
+  # A rollup whose proof binds the payload itself (hash kind OPAQUE) gives its own commitment.
+  dac submit payload.bin --deployment deployment.json \\
+      --aggregator https://aggregator.example.org:7000 --disperser $DISPERSER \\
+      --rollup $ROLLUP --batch-number 8 \\
+      --poster poster.json --poster-password-file poster.password \\
+      --hash-kind opaque --batch-hash $COMMITMENT --posting settle")]
 pub(crate) struct Submit {
-    /// The payload, 1 byte to 64 MiB.
+    /// The payload, 1 byte to 64 MiB; `-` is standard input.
     #[arg(value_name = "FILE")]
     payload: PathBuf,
     /// URL of the aggregator.
     #[arg(long, env = "DAC_AGGREGATOR", value_name = "URL")]
     aggregator: EndpointUrl,
     /// The aggregator's signing address: only it may disperse this submission.
-    #[arg(long, env = "DAC_DISPERSER", value_name = "ADDRESS")]
+    #[arg(long, env = "DAC_DISPERSER", value_name = "ADDRESS", value_parser = address)]
     disperser: Address,
     /// The rollup's settlement contract.
-    #[arg(long, env = "DAC_ROLLUP", value_name = "ADDRESS")]
+    #[arg(long, env = "DAC_ROLLUP", value_name = "ADDRESS", value_parser = address)]
     rollup: Address,
     /// The rollup's number of this batch.
     #[arg(long, value_name = "NUMBER")]
@@ -137,13 +150,13 @@ pub(crate) struct Submit {
     /// How far to wait.
     #[arg(long, value_enum, default_value = "certified")]
     wait: WaitFor,
-    /// How long to wait.
+    /// How long to wait, everything counted: asking L1, handing the payload in, waiting.
     #[arg(long, default_value = "10m", value_name = "TIME")]
     timeout: Period,
     /// How long to repeat a submission that fails for a passing reason.
     #[arg(long, default_value = "1m", value_name = "TIME")]
     retry_for: Period,
-    /// Write the certificate to this file; waits for it at least.
+    /// Write the certificate to this file; waits for it at least. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
     #[command(flatten)]
@@ -154,23 +167,40 @@ pub(crate) struct Submit {
 
 impl Submit {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        let deadline = Deadline::new(self.timeout);
+        self.check_streams()?;
+        let output = &self.certificate.as_deref().map_or(*output, |path| stdout_taken_by(path, *output));
         let payload = Bytes::from(read_bounded(&self.payload, PAYLOAD_MAX_BYTES)?);
-        let chain = self.chain.connect().await?;
-        let file = self.signed(&chain, &payload, output)?;
+        check_payload_length(payload.len() as u64)?;
         let client = self.dial.aggregator(&self.aggregator)?;
+        let chain = deadline.of("asking L1", self.chain.connect()).await?;
+        let (file, is_admitted) = match self.kept_order(&chain, &payload, output)? {
+            Some(file) => (file, false),
+            None => {
+                let terms = deadline.of("asking L1", self.wish(&payload).check(&chain)).await?;
+                (self.sign(&chain, &terms, &payload, output)?, true)
+            }
+        };
 
         let bar = output.bytes_bar(payload.len() as u64, "submitting");
         let options = SubmitOptions {
             posting: self.posting.into(),
             retry_for: self.retry_for.0,
+            limit: deadline.left(),
+            is_admitted,
             ..SubmitOptions::default()
         };
+        let mut told = None;
         let received = client
             .submit(&file.domain, &file.signed, &payload, options, |progress| match progress {
                 SubmitProgress::Sent(bytes) => bar.set_position(bytes),
-                SubmitProgress::Retrying { error, pause } => bar.suspend(|| {
-                    output.note(format!("{error}; once more in {} ms", pause.as_millis()));
-                }),
+                SubmitProgress::Retrying { error, .. } => {
+                    let error = error.to_string();
+                    if told.as_ref() != Some(&error) {
+                        bar.suspend(|| output.note(format!("{error}; trying again")));
+                        told = Some(error);
+                    }
+                }
             })
             .await;
         bar.finish_and_clear();
@@ -187,9 +217,10 @@ impl Submit {
         };
         let mut document = status::document(&status);
         if let Some(goal) = goal {
-            status = status::wait(output, &client, selector, goal, self.timeout).await?;
+            status = status::wait(output, &client, selector, goal, deadline.left()).await?;
             document = status::document(&status);
-            let certificate = self.certified(&chain, &client, selector, &file, &payload).await?;
+            let certificate = self.certified(&chain, &client, selector, &file, &payload);
+            let certificate = deadline.of("verifying the certificate", certificate).await?;
             document["certificate"] = serde_json::from_str(&certificate.to_json()).unwrap_or(Value::Null);
             if let Some(path) = &self.certificate {
                 // A repeated run writes the same certificate, or another one that is as good.
@@ -201,27 +232,68 @@ impl Submit {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The signed order: from its file, or made now and kept there.
-    fn signed(&self, chain: &Chain, payload: &Bytes, output: &Output) -> Result<SubmissionFile, CliError> {
-        if let Some(path) = self.submission.as_deref().filter(|path| path.exists()) {
-            let file = SubmissionFile::read(path)?;
-            let submission = &file.signed.submission;
-            let differs = [
-                (file.domain != chain.domain(), "chain or registry"),
-                (submission.rollup != self.rollup, "rollup"),
-                (submission.batch_number != self.batch_number, "batch number"),
-                (submission.disperser != self.disperser, "disperser"),
-            ];
-            if let Some((_, field)) = differs.iter().find(|(differs, _)| *differs) {
-                let message =
-                    format!("{} is the submission of another batch: {field} differs", path.display());
-                return Err(Failure::usage(message).hint("name another file for --submission").into());
+    /// Files that must be files.
+    fn check_streams(&self) -> Result<(), Failure> {
+        match &self.submission {
+            Some(path) if is_standard_stream(path) => {
+                Err(Failure::usage("--submission: a run after a failure reads it again: give a file"))
             }
-            dac_client::check_payload(&file.signed, payload)?;
-            output.note(format!("using the submission in {}", path.display()));
-            return Ok(file);
+            _ => Ok(()),
         }
-        let poster = self.poster_key()?;
+    }
+
+    fn wish(&self, payload: &Bytes) -> Wish {
+        Wish {
+            rollup: self.rollup,
+            payload_length: payload.len() as u64,
+            lifetime_seconds: self.expires_in.0.as_secs(),
+            posting: self.posting.into(),
+        }
+    }
+
+    /// The signed order of a former run, from its file.
+    fn kept_order(
+        &self,
+        chain: &Chain,
+        payload: &Bytes,
+        output: &Output,
+    ) -> Result<Option<SubmissionFile>, CliError> {
+        let Some(path) = self.submission.as_deref().filter(|path| path.exists()) else { return Ok(None) };
+        let file = SubmissionFile::read(path)?;
+        let submission = &file.signed.submission;
+        let differs = [
+            (file.domain != chain.domain(), "chain or registry"),
+            (submission.rollup != self.rollup, "rollup"),
+            (submission.batch_number != self.batch_number, "batch number"),
+            (submission.disperser != self.disperser, "disperser"),
+        ];
+        if let Some((_, field)) = differs.iter().find(|(differs, _)| *differs) {
+            let message = format!("{} is the submission of another batch: {field} differs", path.display());
+            return Err(Failure::usage(message).hint("name another file for --submission").into());
+        }
+        dac_client::check_payload(&file.signed, payload)?;
+        output.note(format!("using the submission in {}", path.display()));
+        Ok(Some(file))
+    }
+
+    /// Signs the order, and keeps it in its file.
+    fn sign(
+        &self,
+        chain: &Chain,
+        terms: &AdmittedRollup,
+        payload: &Bytes,
+        output: &Output,
+    ) -> Result<SubmissionFile, CliError> {
+        let poster = self.poster_key(output)?;
+        if poster.address() != terms.poster {
+            let (key, wanted) = (poster.address(), terms.poster);
+            let message =
+                format!("--poster is the key of {key}, the poster of rollup {} is {wanted}", self.rollup);
+            return Err(Failure::new(Exit::Refused, message).hint("check --poster and --rollup").into());
+        }
+        if self.expires_in.0 < SHORT_LIFETIME {
+            output.warn(format!("members keep this batch for {} only", self.expires_in));
+        }
         let now = unix_now();
         let mut builder =
             SubmissionBuilder::new(chain.domain(), self.rollup, self.batch_number, self.disperser, now)
@@ -242,9 +314,9 @@ impl Submit {
         Ok(file)
     }
 
-    fn poster_key(&self) -> Result<dac_chain::PrivateKeySigner, Failure> {
+    fn poster_key(&self, output: &Output) -> Result<dac_chain::PrivateKeySigner, Failure> {
         match (&self.poster, &self.poster_password_file) {
-            (Some(poster), Some(password)) => keys::open_ethereum(poster, password),
+            (Some(poster), Some(password)) => keys::open_ethereum(poster, password, output),
             _ => Err(Failure::usage("no poster's key is given, and no signed submission exists")
                 .hint("--poster KEYSTORE --poster-password-file FILE")),
         }

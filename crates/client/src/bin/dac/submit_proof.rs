@@ -10,6 +10,7 @@ use dac_client::{BatchSelector, BatchState, SignedProof, SubmitOptions};
 use dac_runtime::config::Period;
 
 use crate::context::ChainArgs;
+use crate::deadline::Deadline;
 use crate::exit::CliError;
 use crate::keys;
 use crate::status::{self, BatchArgs, Goal};
@@ -33,11 +34,12 @@ enum WaitFor {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The proof is a JSON file, as a prover writes it:
-  { \"new_state_root\": \"0x<32 bytes>\", \"inputs_consumed\": 12, \"outputs\": \"0x<32 bytes>\", \"proof\": \"0x…\" }
+  { \"new_state_root\": \"0x<32 bytes>\", \"inputs_consumed\": 12,
+    \"outputs\": \"0x<32 bytes>\", \"proof\": \"0x…\" }
 
 Example:
-  dac submit-proof 0x<digest> --proof batch-7.proof.json --deployment deployment.json \\
-      --aggregator https://aggregator.example.org:7100 \\
+  dac submit-proof $DIGEST --proof batch-7.proof.json --deployment deployment.json \\
+      --aggregator https://aggregator.example.org:7000 \\
       --poster poster.json --poster-password-file poster.password --wait settled")]
 pub(crate) struct SubmitProof {
     #[command(flatten)]
@@ -54,7 +56,7 @@ pub(crate) struct SubmitProof {
     /// How far to wait.
     #[arg(long, value_enum, default_value = "received")]
     wait: WaitFor,
-    /// How long to wait.
+    /// How long to wait, everything counted.
     #[arg(long, default_value = "10m", value_name = "TIME")]
     timeout: Period,
     /// How long to repeat what fails for a passing reason.
@@ -66,19 +68,21 @@ pub(crate) struct SubmitProof {
 
 impl SubmitProof {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
+        let deadline = Deadline::new(self.timeout);
         let file = ProofFile::read(&self.proof)?;
-        let poster = keys::open_ethereum(&self.poster, &self.poster_password_file)?;
-        let domain = self.chain.connect().await?.domain();
+        let domain = deadline.of("asking L1", self.chain.connect()).await?.domain();
         let client = self.batch.client()?;
-        let (selector, mut found) = self.batch.find(&client).await?;
+        let (selector, mut found) = deadline.of("finding the batch", self.batch.find(&client)).await?;
         if found.digest.is_none() {
-            found = client.wait(selector, BatchState::Dispersing, self.timeout.0, |_| {}).await?;
+            found = client.wait(selector, BatchState::Dispersing, deadline.left(), |_| {}).await?;
         }
+        let poster = keys::open_ethereum(&self.poster, &self.poster_password_file, output)?;
         let digest = found.digest.ok_or_else(|| Failure::usage("the batch has no digest yet"))?;
         let signed = SignedProof::sign(&domain, digest, file.transition, file.proof, |hash| {
             keys::sign(&poster, hash)
         })?;
-        let options = SubmitOptions { retry_for: self.retry_for.0, ..SubmitOptions::default() };
+        let options =
+            SubmitOptions { retry_for: self.retry_for.0, limit: deadline.left(), ..SubmitOptions::default() };
         let mut status = client.submit_proof(&signed, options).await?;
         output.note(format!("received, proof hash {}", signed.proof_hash()));
         let goal = match self.wait {
@@ -87,7 +91,8 @@ impl SubmitProof {
             WaitFor::Settled => Some(Goal::Settled),
         };
         if let Some(goal) = goal {
-            status = status::wait(output, &client, BatchSelector::Batch(digest), goal, self.timeout).await?;
+            status =
+                status::wait(output, &client, BatchSelector::Batch(digest), goal, deadline.left()).await?;
         }
         output.result(status::document(&status), || status::text(&status));
         Ok(ExitCode::SUCCESS)

@@ -22,7 +22,7 @@ use crate::output::show_time;
 #[command(after_help = "\
 Examples:
   dac verify certificate.json --deployment deployment.json
-  dac verify certificate.json --committee committee.json          (offline)")]
+  dac verify certificate.json --committee committee.json   # offline")]
 pub(crate) struct Verify {
     /// The certificate file.
     #[arg(value_name = "FILE")]
