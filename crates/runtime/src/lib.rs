@@ -1,7 +1,8 @@
-//! What the programs share: configuration, telemetry, TLS, bounded gRPC servers, shutdown, the clock, worker threads and tallies.
+//! What the programs share: configuration, telemetry, TLS, clients' shares, bounded gRPC servers, shutdown, the clock, worker threads and tallies.
 
 pub mod alarm;
 pub mod allocator;
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod descriptors;

@@ -8,9 +8,10 @@ use dac_proto::v1::member_service_server::MemberService;
 use dac_types::Address;
 use tonic::{Request, Response, Status};
 
-use super::{client_of, limited};
+use super::limited;
 use crate::accusations::Accusation;
 use crate::context::{Context, store_status};
+use crate::limits::ClientKey;
 use crate::repair::Fault;
 use crate::store::BadSeatLine;
 
@@ -39,7 +40,7 @@ impl MemberService for Members {
         request: Request<v1::GetMemberRequest>,
     ) -> Result<Response<v1::GetMemberResponse>, Status> {
         let context = &*self.0;
-        context.clients.take(client_of(&request)).map_err(limited)?;
+        context.clients.take(ClientKey::of(&request)).map_err(limited)?;
         let totals = context.store.totals().await.map_err(|error| store_status(&error))?;
         let bad_seats = context.store.bad_seats(BAD_SEATS_MAX).await.map_err(|error| store_status(&error))?;
         let (identity, max_age) = (&context.identity, context.settings.registry_max_age);

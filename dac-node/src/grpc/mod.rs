@@ -10,8 +10,6 @@ pub use dispersal::Dispersal;
 pub use member::Members;
 pub use retrieval::Retrieval;
 
-use std::net::IpAddr;
-
 use dac_proto::reason::Reason;
 use tonic::{Request, Status};
 
@@ -36,7 +34,7 @@ fn limited(error: RateLimited) -> Status {
 
 /// Who calls, and whether it showed a client certificate, which listeners demand or do not ask for.
 fn caller_of<T>(request: &Request<T>) -> Caller {
-    Caller { client: client_of(request), has_certificate: request.peer_certs().is_some() }
+    Caller { client: ClientKey::of(request), has_certificate: request.peer_certs().is_some() }
 }
 
 /// What a caller learns of work that was not done.
@@ -46,10 +44,4 @@ fn work_status(error: WorkError) -> Status {
         true => reason.status_with_retry(error.to_string(), WORK_RETRY),
         false => reason.status(error.to_string()),
     }
-}
-
-/// Whom a request comes from: TLS or not, the transport knows.
-fn client_of<T>(request: &Request<T>) -> ClientKey {
-    let address: Option<IpAddr> = request.remote_addr().map(|address| address.ip());
-    ClientKey::from(address)
 }

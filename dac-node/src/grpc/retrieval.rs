@@ -14,7 +14,7 @@ use futures::stream::{BoxStream, StreamExt, try_unfold};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{client_of, limited, outcome, work_status};
+use super::{limited, outcome, work_status};
 use crate::context::{Context, store_status};
 use crate::limits::{ClientKey, StreamPermit};
 use crate::store::{Holding, Listed, StoreError};
@@ -40,7 +40,7 @@ impl RetrievalService for Retrieval {
         &self,
         request: Request<v1::GetBatchRecordRequest>,
     ) -> Result<Response<v1::GetBatchRecordResponse>, Status> {
-        let client = client_of(&request);
+        let client = ClientKey::of(&request);
         let result = self.batch_record(client, request.into_inner()).await;
         count("GetBatchRecord", &result);
         result.map(Response::new)
@@ -52,7 +52,7 @@ impl RetrievalService for Retrieval {
         &self,
         request: Request<v1::GetShardRequest>,
     ) -> Result<Response<Self::GetShardStream>, Status> {
-        let client = client_of(&request);
+        let client = ClientKey::of(&request);
         let result = self.shard(client, request.into_inner()).await;
         count("GetShard", &result);
         result.map(Response::new)
@@ -62,7 +62,7 @@ impl RetrievalService for Retrieval {
         &self,
         request: Request<v1::GetChunksRequest>,
     ) -> Result<Response<v1::GetChunksResponse>, Status> {
-        let client = client_of(&request);
+        let client = ClientKey::of(&request);
         let result = self.chunks(client, request.into_inner()).await;
         count("GetChunks", &result);
         result.map(Response::new)
@@ -72,7 +72,7 @@ impl RetrievalService for Retrieval {
         &self,
         request: Request<v1::ListStoredBatchesRequest>,
     ) -> Result<Response<v1::ListStoredBatchesResponse>, Status> {
-        let client = client_of(&request);
+        let client = ClientKey::of(&request);
         let result = self.batches(client, request.into_inner()).await;
         count("ListBatches", &result);
         result.map(Response::new)

@@ -2,11 +2,10 @@
 //! renewals, and each client's share of retrieval.
 
 mod callers;
-mod clients;
 mod renewals;
 mod uploads;
 
 pub use callers::{Caller, Deliverers, Group};
-pub use clients::{ClientKey, ClientLimits, ClientRates, RateLimited, StreamPermit};
+pub use dac_runtime::clients::{ClientKey, ClientLimits, ClientRates, RateLimited, StreamPermit};
 pub use renewals::{RenewalTurn, Renewals};
 pub use uploads::{Busy, Order, UploadLimits, UploadPermit, UploadTurn, Uploads};

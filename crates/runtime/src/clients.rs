@@ -1,4 +1,4 @@
-//! Each client's share of retrieval: a bucket of requests and one of bytes, refilled at a steady rate.
+//! Each client's share of a server: a bucket of requests and one of bytes, refilled at a steady rate.
 //!
 //! A request passes when both buckets hold anything at all, and may then overdraw them: so even a small bucket serves a
 //! large shard, and the client pays for it by waiting afterwards. The table of clients is bounded; when it is full of
@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
+use tonic::Request;
 
 /// How often a full table is searched for clients that are idle.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -58,6 +59,13 @@ impl From<Option<IpAddr>> for ClientKey {
                 Self::V6([a, b, c, d, e, f, g, h])
             }
         }
+    }
+}
+
+impl ClientKey {
+    /// Whom a request comes from: the transport knows it, with TLS or without.
+    pub fn of<T>(request: &Request<T>) -> Self {
+        Self::from(request.remote_addr().map(|address| address.ip()))
     }
 }
 
