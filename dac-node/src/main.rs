@@ -88,6 +88,7 @@ fn check(config: &NodeConfig) -> Result<(), Failure> {
         }
     }
     config.repair.settings()?;
+    config.store.check_file()?;
     println!("key:        {}", public_key.to_compressed());
     Ok(())
 }
@@ -102,11 +103,6 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
     let descriptors = config.descriptors().check()?;
     tracing::info!(%descriptors, "file descriptors that may be used");
 
-    if let DatabaseUrl::Sqlite(path) = &config.store.url
-        && let Some(folder) = path.parent()
-    {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    }
     let following = CancellationToken::new();
     let starting = start(config, following.clone());
     let (mut node, store, registry) = tokio::select! {

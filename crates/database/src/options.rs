@@ -11,6 +11,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
 
+use crate::error::DatabaseError;
+
 /// Why a text names no database.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DatabaseUrlError {
@@ -151,6 +153,15 @@ impl DatabaseOptions {
     /// A SQLite file.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self::new(DatabaseUrl::Sqlite(path.into()))
+    }
+
+    /// Whether the file of SQLite could be created or written, where it is one; nothing of it is kept. Not to be called by a process
+    /// that has it open.
+    pub fn check_file(&self) -> Result<(), DatabaseError> {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => crate::sqlite::check(path),
+            DatabaseUrl::Postgres(_) => Ok(()),
+        }
     }
 
     /// Reads relative paths as relative to `folder`, that of the configuration file.

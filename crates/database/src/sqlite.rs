@@ -1,8 +1,8 @@
 //! SQLite: one file, write-ahead log, every commit on the disk before it is acknowledged.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,9 +41,16 @@ const SQLITE_BUSY: u32 = 5;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Creates the file where it does not exist, readable for its owner alone, and names it in the driver's language.
+/// Creates the file and its folder where they do not exist, for their owner alone, and names it in the driver's language.
 pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, DatabaseError> {
     let failed = |source| DatabaseError::File { path: path.to_owned(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| DatabaseError::File { path: folder.to_owned(), source })?;
+    }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {
             let absolute = fs::canonicalize(path).map_err(failed)?;
@@ -61,6 +68,40 @@ pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, Database
     // The driver reads a URL: what would end or decode the path is encoded.
     let url = format!("sqlite:{}", text.replace('%', "%25").replace('?', "%3F").replace('#', "%23"));
     Ok(url.parse()?)
+}
+
+/// Whether [`connect_options`] could create the file, or could write it where it is there. A process that has the file open must not
+/// call this: closing a file ends the locks that SQLite has on it.
+pub(crate) fn check(path: &Path) -> Result<(), DatabaseError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DatabaseError::File { path, source }
+    };
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened.map(drop).map_err(failed(path)),
+    }
+    let here = Path::new(".");
+    let folders =
+        path.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { here } else { folder });
+    for folder in folders {
+        match fs::metadata(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(folder)(error)),
+            Ok(found) if !found.is_dir() => return Err(failed(folder)(io::ErrorKind::NotADirectory.into())),
+            Ok(_) => {
+                let probe = folder.join(format!(".dac-check-{}", std::process::id()));
+                OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&probe)
+                    .map_err(failed(folder))?;
+                return fs::remove_file(&probe).map_err(failed(&probe));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes the file for this process, or says who has it. The operating system gives it back when the process ends.
@@ -145,4 +186,28 @@ fn is_busy(error: &sqlx::Error) -> bool {
 fn text_or_number(row: &sqlx::any::AnyRow) -> Result<String, sqlx::Error> {
     use sqlx::Row;
     row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_missing_is_made_and_one_that_cannot_be_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        sqlx::any::install_default_drivers();
+        let path = folder.path().join("data/more/dac.db");
+        check(&path).unwrap();
+        assert!(!path.parent().unwrap().exists(), "a check makes nothing");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        connect_options(&path).unwrap();
+        assert!(path.exists());
+        check(&path).unwrap();
+
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = check(&file.join("data/dac.db")).unwrap_err().to_string();
+        assert!(error.contains("file"), "{error}");
+        assert!(check(folder.path()).is_err(), "a folder is no database");
+    }
 }
