@@ -1,71 +1,87 @@
-//! Bytes in flight: payloads that are arriving, or that wait for their certificate.
+//! Budgets that rollups share: of each, no rollup has more than a part, so that the others always find something left.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use dac_admission::{Admission, Claim, Permit, QueueLimits, Refused};
+use dac_types::Address;
 
-/// A bound on bytes, given out in reservations.
+/// The part of a budget that one rollup may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// One half: of what is held for as long as others please, members or clients.
+    Half,
+    /// Three quarters: of what is held for the time of a call or an encoding.
+    ThreeQuarters,
+}
+
+impl Part {
+    fn of(self, capacity: u64) -> u64 {
+        match self {
+            Self::Half => capacity.div_ceil(2),
+            Self::ThreeQuarters => capacity - capacity / 4,
+        }
+    }
+}
+
+/// What one batch or upload holds, until it is dropped.
+pub type Held = Permit<Address>;
+
+/// Bytes or places. Clones are the same budget.
 #[derive(Clone, Debug)]
-pub struct ByteBudget(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    limit: u64,
-    used: AtomicU64,
+pub struct Budget {
+    admission: Admission<Address>,
+    share: u64,
 }
 
-/// Bytes given out until it is dropped.
-#[derive(Debug)]
-pub struct Reservation {
-    budget: ByteBudget,
-    bytes: u64,
-}
-
-impl ByteBudget {
-    /// So many bytes.
-    pub fn new(limit: u64) -> Self {
-        Self(Arc::new(Inner { limit, used: AtomicU64::new(0) }))
+impl Budget {
+    /// A budget for which nobody waits.
+    pub fn new(capacity: u64, part: Part) -> Self {
+        Self { admission: Admission::without_queue(capacity), share: part.of(capacity) }
     }
 
-    /// The bound.
-    pub fn limit(&self) -> u64 {
-        self.0.limit
+    /// A budget for which so many may wait.
+    pub fn with_queue(capacity: u64, part: Part, queue: QueueLimits) -> Self {
+        Self { admission: Admission::new(capacity, queue), share: part.of(capacity) }
     }
 
-    /// Bytes given out.
+    /// Some of it now, or the bound that was met. An amount above the rollup's share counts as the whole share.
+    pub fn try_take(&self, rollup: Address, amount: u64) -> Result<Held, Refused<Address>> {
+        self.admission.try_admit(self.claim(rollup, amount))
+    }
+
+    /// Some of it, as soon as it is this rollup's turn.
+    ///
+    /// # Errors
+    /// Where too many wait.
+    pub async fn take(&self, rollup: Address, amount: u64) -> Result<Held, Refused<Address>> {
+        self.admission.admit(self.claim(rollup, amount)).await
+    }
+
+    /// Some of it, whether it is there or not: for a batch that was taken before a restart.
+    pub fn take_anyway(&self, rollup: Address, amount: u64) -> Held {
+        self.admission.admit_anyway(self.claim(rollup, amount))
+    }
+
+    /// What is held becomes so much.
+    pub fn resize(&self, held: &mut Held, amount: u64) -> Result<(), Refused<Address>> {
+        held.resize(amount.min(self.share))
+    }
+
+    /// How much there is.
+    pub fn capacity(&self) -> u64 {
+        self.admission.capacity()
+    }
+
+    /// How much is given out.
     pub fn used(&self) -> u64 {
-        self.0.used.load(Ordering::Relaxed)
+        self.admission.used()
     }
 
-    /// Some bytes, if they are left. A payload larger than the whole budget may go alone.
-    pub fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
-        let fits = |used: u64| {
-            (used == 0 || used.saturating_add(bytes) <= self.0.limit).then(|| used.saturating_add(bytes))
-        };
-        self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(self.reservation(bytes))
+    /// How many wait for some.
+    pub fn waiting(&self) -> usize {
+        self.admission.waiting()
     }
 
-    /// Some bytes, whether they are left or not: of a batch that was taken before a restart.
-    pub fn reserve_anyway(&self, bytes: u64) -> Reservation {
-        self.0.used.fetch_add(bytes, Ordering::Relaxed);
-        self.reservation(bytes)
-    }
-
-    fn reservation(&self, bytes: u64) -> Reservation {
-        self.report();
-        Reservation { budget: self.clone(), bytes }
-    }
-
-    #[allow(clippy::cast_precision_loss, reason = "a gauge")]
-    fn report(&self) {
-        metrics::gauge!("dac_aggregator_bytes_in_flight").set(self.used() as f64);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.budget.report();
+    fn claim(&self, rollup: Address, amount: u64) -> Claim<Address> {
+        Claim::new(amount, rollup, self.share)
     }
 }
 
@@ -73,18 +89,38 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
+    const ONE: Address = Address::repeat_byte(1);
+    const OTHER: Address = Address::repeat_byte(2);
+
     #[test]
-    fn what_is_given_out_comes_back() {
-        let budget = ByteBudget::new(100);
-        let first = budget.try_reserve(60).unwrap();
-        assert!(budget.try_reserve(41).is_none());
-        let second = budget.try_reserve(40).unwrap();
-        drop((first, second));
+    fn one_rollup_leaves_something_to_the_others() {
+        for part in [Part::Half, Part::ThreeQuarters] {
+            let budget = Budget::new(100, part);
+            let _all = budget.try_take(ONE, 1000).unwrap();
+            assert!(budget.try_take(ONE, 1).is_err());
+            let rest = 100 - budget.used();
+            assert!(rest >= 25);
+            drop(budget.try_take(OTHER, rest).unwrap());
+        }
+        // The smallest budgets have room for one at least.
+        let _place = Budget::new(1, Part::Half).try_take(ONE, 1).unwrap();
+    }
+
+    #[test]
+    fn what_comes_is_counted_up_to_the_share() {
+        let budget = Budget::new(100, Part::Half);
+        let mut upload = budget.try_take(ONE, 0).unwrap();
+        budget.resize(&mut upload, 40).unwrap();
+        let small = budget.try_take(ONE, 10).unwrap();
+        assert!(budget.resize(&mut upload, 41).is_err());
+        drop(small);
+        budget.resize(&mut upload, 80).unwrap();
+        assert_eq!(
+            budget.used(),
+            50,
+            "a payload above the share is taken where its rollup holds nothing else"
+        );
+        drop(upload);
         assert_eq!(budget.used(), 0);
-        let _alone = budget.try_reserve(1000).unwrap();
-        assert!(budget.try_reserve(1).is_none());
-        let recovered = budget.reserve_anyway(5);
-        assert_eq!(budget.used(), 1005);
-        drop(recovered);
     }
 }

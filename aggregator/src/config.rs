@@ -6,16 +6,16 @@ use std::time::Duration;
 use dac_chain::PosterConfig;
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
-use dac_runtime::config::{
-    self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig,
-};
+use dac_runtime::config::{self, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig};
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
 use dac_runtime::telemetry::LogConfig;
 use dac_runtime::tls::ClientTls;
-use dac_types::limits::{COMMITTEE_MAX_SEATS, PAYLOAD_MAX_BYTES};
+use dac_types::limits::COMMITTEE_MAX_SEATS;
 use dac_types::{Address, Domain};
 use serde::{Deserialize, Deserializer, de};
+
+pub use self::limits::LimitsConfig;
 
 use crate::context::Settings;
 use crate::disperse::CallSettings;
@@ -25,6 +25,12 @@ use crate::renew::RenewSettings;
 use crate::service::SHARE_INTERVAL;
 use crate::service::aggregator::Capacity;
 
+mod limits;
+
+/// Calls at once that anybody could want.
+const CALLS_MAX: usize = 65_536;
+/// How long a batch that no quorum takes keeps its memory: members that are busy for a moment soon take it.
+const HOLD_UP: Duration = Duration::from_secs(1);
 /// Wei in a gwei.
 const GWEI: u128 = 1_000_000_000;
 
@@ -219,43 +225,6 @@ impl Default for RenewalConfig {
     }
 }
 
-/// The `[limits]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsConfig {
-    /// Payload bytes arriving or waiting for their certificate; beyond that submissions are answered BUSY.
-    pub in_flight: ByteSize,
-    /// Bytes of encoded payloads of such batches; beyond that they wait.
-    pub encoded: ByteSize,
-    /// Bytes of payloads loaded again for slow members.
-    pub straggler: ByteSize,
-    /// Encodings at once; 0 takes the number of processors.
-    pub encoders: usize,
-    /// Uploads at once.
-    pub uploads: usize,
-    /// Watchers at once.
-    pub watchers: usize,
-    /// Longest pause between two messages of an upload.
-    pub piece_timeout: Period,
-    /// Longest upload.
-    pub upload_timeout: Period,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self {
-            in_flight: ByteSize(512 << 20),
-            encoded: ByteSize(96 << 20),
-            straggler: ByteSize(256 << 20),
-            encoders: 0,
-            uploads: 64,
-            watchers: 1024,
-            piece_timeout: Period::from_secs(10),
-            upload_timeout: Period::from_secs(120),
-        }
-    }
-}
-
 impl AggregatorConfig {
     /// Times that batches go by.
     pub fn settings(&self) -> Settings {
@@ -264,7 +233,9 @@ impl AggregatorConfig {
             grace: *self.dispersal.grace,
             tick: Duration::from_secs(1),
             piece_timeout: *self.limits.piece_timeout,
+            upload_rate: self.limits.upload_rate.bytes(),
             upload_timeout: *self.limits.upload_timeout,
+            hold_up: HOLD_UP,
             share_interval: SHARE_INTERVAL,
         }
     }
@@ -279,6 +250,7 @@ impl AggregatorConfig {
             retry_initial: *dispersal.retry_initial,
             retry_max: *dispersal.retry_max,
             straggler_retry_max: *dispersal.straggler_retry_max,
+            shows_certificate: dispersal.tls.identity.is_some(),
         }
     }
 
@@ -321,6 +293,7 @@ impl AggregatorConfig {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Capacity {
             in_flight_bytes: self.limits.in_flight.bytes(),
+            parked_bytes: self.limits.parked.bytes(),
             encoded_bytes: self.limits.encoded.bytes(),
             straggler_bytes: self.limits.straggler.bytes(),
             encoders: if self.limits.encoders == 0 { processors } else { self.limits.encoders },
@@ -329,7 +302,8 @@ impl AggregatorConfig {
 
     /// Bounds of the service.
     pub const fn service(&self) -> ServiceLimits {
-        ServiceLimits { uploads: self.limits.uploads, watchers: self.limits.watchers }
+        let limits = &self.limits;
+        ServiceLimits { uploads: limits.uploads, watchers: limits.watchers, reads: limits.reads() }
     }
 
     fn check_chain(&self) -> Result<(), String> {
@@ -387,7 +361,7 @@ impl config::Config for AggregatorConfig {
     fn check(&self) -> Result<(), String> {
         self.check_chain()?;
         self.grpc.limits.check().map_err(|problem| format!("grpc.limits.{problem}"))?;
-        let (dispersal, posting, limits) = (&self.dispersal, &self.posting, &self.limits);
+        let (dispersal, posting) = (&self.dispersal, &self.posting);
         for (name, zero) in [
             ("dispersal.connect_timeout", dispersal.connect_timeout.is_zero()),
             ("dispersal.call_timeout", dispersal.call_timeout.is_zero()),
@@ -404,23 +378,17 @@ impl config::Config for AggregatorConfig {
             ("posting.gas_limit_max", posting.gas_limit_max == 0),
             ("posting.retry", posting.retry.is_zero()),
             ("renewal.interval", self.renewal.interval.is_zero()),
-            ("limits.uploads", limits.uploads == 0),
-            ("limits.watchers", limits.watchers == 0),
-            ("limits.piece_timeout", limits.piece_timeout.is_zero()),
-            ("limits.upload_timeout", limits.upload_timeout.is_zero()),
         ] {
             if zero {
                 return Err(format!("{name}: must be above zero"));
             }
         }
-        for (name, size) in
-            [("in_flight", limits.in_flight), ("encoded", limits.encoded), ("straggler", limits.straggler)]
-        {
-            if size.bytes() < PAYLOAD_MAX_BYTES {
-                let least = ByteSize(PAYLOAD_MAX_BYTES);
-                return Err(format!("limits.{name} = \"{size}\": at least one payload, {least}"));
+        for (name, calls) in [("calls", dispersal.calls), ("calls_per_member", dispersal.calls_per_member)] {
+            if calls > CALLS_MAX {
+                return Err(format!("dispersal.{name} = {calls}: at most {CALLS_MAX}"));
             }
         }
+        self.limits.check()?;
         self.log.check().map_err(|error| format!("log.filter: {error}"))
     }
 
@@ -540,6 +508,13 @@ mod tests {
             ("[limits]\nin_fligth = '1GiB'", "unknown field"),
             ("[limits]\nin_flight = '1MiB'", "at least one payload"),
             ("[limits]\nuploads = 0", "limits.uploads"),
+            ("[limits]\nwatchers = 2305843009213693952", "limits.watchers"),
+            ("[limits]\nencoders = 2305843009213693952", "limits.encoders"),
+            ("[limits]\nparked = '18446744073709551615B'", "limits.parked"),
+            ("[limits]\nupload_rate = '0B'", "limits.upload_rate"),
+            ("[limits]\nclient_requests_per_second = 1e308", "limits.client_requests_per_second"),
+            ("[limits]\npiece_timeout = '99999999s'", "limits.piece_timeout"),
+            ("[dispersal]\ncalls = 2305843009213693952", "dispersal.calls"),
             ("[dispersal]\ncalls = 0", "dispersal.calls"),
             ("[dispersal]\nretry_max = '0s'", "dispersal.retry_max"),
             ("[posting]\nconfirmations = 0", "posting.confirmations"),

@@ -14,6 +14,7 @@ use crate::collect::KeyRing;
 use crate::disperse::Members;
 use crate::encode::Encoders;
 use crate::post::Posting;
+use crate::quota::Quotas;
 use crate::store::Store;
 use crate::submit::Identity;
 
@@ -28,8 +29,12 @@ pub struct Settings {
     pub tick: Duration,
     /// Longest pause between two messages of an upload.
     pub piece_timeout: Duration,
+    /// Bytes a second at which a payload must come, in the long run.
+    pub upload_rate: u64,
     /// Longest upload.
     pub upload_timeout: Duration,
+    /// After this time a batch that no quorum takes for now waits without memory.
+    pub hold_up: Duration,
     /// How often it is looked what other processes left or changed.
     pub share_interval: Duration,
 }
@@ -56,6 +61,8 @@ pub struct Context {
     pub encoders: Arc<Encoders>,
     /// The way to L1.
     pub posting: Posting,
+    /// What each rollup spends of its day.
+    pub quotas: Quotas,
     /// Who did what an honest one does not.
     pub accusations: Accusations,
     /// Times.

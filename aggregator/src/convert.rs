@@ -7,7 +7,7 @@ use dac_proto::wire;
 use dac_types::{B256, Seat};
 
 use crate::batch::{
-    Batch, Delivery, Dispersal, L1Record, MemberOutcome, Phase, Proof, ProofState, SubmissionDigest,
+    Batch, Delivery, Dispersal, L1Record, MemberOutcome, Phase, Proof, ProofState, SubmissionDigest, Waiting,
 };
 use crate::service::Selector;
 use crate::store::{Listed, PageToken};
@@ -53,6 +53,29 @@ fn summary_to_wire(batch: &Batch) -> v1::Batch {
         posting: posting_mode_to_wire(batch.posting).into(),
         proof: batch.proof.as_ref().map(proof_to_wire),
         settlement: batch.settlement.as_ref().map(l1_to_wire),
+        waiting: batch.waiting().map(waiting_to_wire),
+    }
+}
+
+fn waiting_to_wire(waiting: &Waiting) -> v1::Waiting {
+    let Waiting { obstruction, since_ms } = waiting;
+    v1::Waiting {
+        reason: obstruction.reason.clone(),
+        detail: obstruction.detail.clone(),
+        since_ms: *since_ms,
+    }
+}
+
+/// A batch without a certificate, in short.
+pub fn waiting_batch_to_wire(batch: &Batch) -> v1::WaitingBatch {
+    let order = &batch.submission.submission;
+    v1::WaitingBatch {
+        submission_digest: Bytes::copy_from_slice(batch.id.0.as_slice()),
+        rollup: Bytes::copy_from_slice(order.rollup.as_slice()),
+        batch_number: order.batch_number,
+        state: state_to_wire(&batch.phase).into(),
+        received_at_ms: batch.received_at_ms,
+        waiting: batch.waiting().map(waiting_to_wire),
     }
 }
 

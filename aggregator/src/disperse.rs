@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -30,8 +31,17 @@ const STRAGGLER_CALLS_PER_MEMBER: usize = 1;
 /// Calls to one member at once that bring a certificate and nothing else: the member verifies and stores together what comes together.
 const CERTIFICATE_CALLS_PER_MEMBER: usize = 8;
 
+/// Calls to one member at once that only ask whether it would take a batch.
+const QUESTIONS_PER_MEMBER: usize = 4;
+/// How long a member that refused before has to refuse once more before its shard is sent, at least and at most: four times as long as
+/// it took the last time.
+const QUESTION_MIN: Duration = Duration::from_millis(50);
+const QUESTION_MAX: Duration = Duration::from_secs(1);
+
 /// The reason where the transport, a proxy or a fault of the member's ended a call.
 const TRANSPORT: &str = "TRANSPORT";
+/// The reason where TLS, or the lack of a certificate, ended it.
+const TLS: &str = "TLS";
 /// The reason where a call took too long.
 const NO_ANSWER: &str = Reason::TimedOut.as_str();
 
@@ -50,6 +60,8 @@ pub struct CallSettings {
     pub retry_max: Duration,
     /// Longest pause once it has its certificate.
     pub straggler_retry_max: Duration,
+    /// Whether members that ask for a client certificate are shown one.
+    pub shows_certificate: bool,
 }
 
 /// A failed call.
@@ -84,7 +96,7 @@ impl CallFailure {
         let detail = printable(status.message());
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let failure = match Reason::of(status) {
-            Some(reason) if !reason.is_retryable() => Self {
+            Some(reason) if !may_pass(reason) => Self {
                 kind: DeliveryFailure::Refused,
                 reason: reason.as_str().to_owned(),
                 detail,
@@ -92,10 +104,60 @@ impl CallFailure {
             },
             Some(reason) => Self::retryable(reason.as_str(), detail),
             None if status.code() == Code::DeadlineExceeded => Self::retryable(NO_ANSWER, detail),
-            None => Self::retryable(TRANSPORT, format!("{:?}: {detail}", status.code())),
+            None => Self::retryable(TRANSPORT, format!("{:?}: {}", status.code(), with_causes(status))),
         };
         Self { retry_after, ..failure }
     }
+
+    /// Whether the member itself said no, to what it was told first.
+    pub fn is_refusal(&self) -> bool {
+        self.kind == DeliveryFailure::Retryable
+            && Reason::ALL.iter().any(|reason| reason.as_str() == self.reason && *reason != Reason::TimedOut)
+    }
+
+    /// Names TLS where that is what failed, and what is missing on this side.
+    fn explain_tls(self, is_tls: bool, shows_certificate: bool) -> Self {
+        if !is_tls || (self.reason != TRANSPORT && self.reason != "UNREACHABLE") {
+            return self;
+        }
+        let text = self.detail.to_ascii_lowercase();
+        let names_tls = ["certificate", "tls", "handshake", "unknownissuer", "unknownca"];
+        let is_cut_off = ["broken pipe", "brokenpipe", "connection reset", "closed"];
+        let detail = if names_tls.iter().any(|word| text.contains(word)) {
+            self.detail
+        } else if self.reason == TRANSPORT && is_cut_off.iter().any(|word| text.contains(word)) {
+            format!("the member ended the connection after the TLS handshake ({})", self.detail)
+        } else {
+            return self;
+        };
+        let missing = match shows_certificate {
+            false => {
+                "; no client certificate is shown, as [dispersal.tls.identity] is not set: the member may ask for one"
+            }
+            true => "; the member may not trust the certificate of [dispersal.tls.identity]",
+        };
+        Self { reason: TLS.to_owned(), detail: detail + missing, ..self }
+    }
+}
+
+/// Whether a member that refuses for this reason may take the same batch later. One that has not read the newest blocks yet does not
+/// know a rollup that was admitted a moment ago, which is final where the order is handed in.
+fn may_pass(reason: Reason) -> bool {
+    reason.is_retryable() || reason == Reason::UnknownRollup
+}
+
+/// A status of the transport says what happened in the errors below it.
+fn with_causes(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = text + ": " + &next;
+        }
+        cause = error.source();
+    }
+    printable(&text)
 }
 
 /// What is sent to one seat.
@@ -132,6 +194,10 @@ pub struct MemberLink {
     calls: Semaphore,
     straggler_calls: Semaphore,
     certificate_calls: Semaphore,
+    questions: Semaphore,
+    /// How long its last refusal took.
+    refused_in: Mutex<Duration>,
+    shows_certificate: bool,
     /// After a failed connection: until when only batches that wait for their certificate try again.
     down_until: Mutex<Option<Instant>>,
     straggler_pause: Duration,
@@ -153,7 +219,8 @@ impl MemberLink {
             }
             Err(fault) => {
                 *self.down_until.lock() = Some(Instant::now() + self.straggler_pause);
-                Err(CallFailure::retryable("UNREACHABLE", fault.to_string()))
+                let failure = CallFailure::retryable("UNREACHABLE", fault.to_string());
+                Err(failure.explain_tls(self.is_tls(), self.shows_certificate))
             }
         }
     }
@@ -165,7 +232,7 @@ impl MemberLink {
 
     /// Is anybody there, after such a failure? The next call connects first, before a payload is loaded for it.
     async fn doubt(&self, failure: &CallFailure) {
-        if failure.reason == TRANSPORT || failure.reason == NO_ANSWER {
+        if [TRANSPORT, TLS, NO_ANSWER].contains(&&failure.reason[..]) {
             *self.channel.lock().await = None;
         }
     }
@@ -175,17 +242,25 @@ impl MemberLink {
         self.down_until.lock().filter(|until| *until > Instant::now())
     }
 
+    fn is_tls(&self) -> bool {
+        self.url.parse::<EndpointUrl>().is_ok_and(|url| url.is_tls())
+    }
+
+    fn failure(&self, status: &Status) -> CallFailure {
+        CallFailure::from_status(status).explain_tls(self.is_tls(), self.shows_certificate)
+    }
+
     /// Sends one consignment.
     async fn store_shard(
         &self,
-        consignment: Consignment,
+        messages: impl Stream<Item = v1::StoreShardRequest> + Send + 'static,
         timeout: Duration,
     ) -> Result<v1::StoreShardResponse, CallFailure> {
+        let began = Instant::now();
         let call = async {
             let mut client = DispersalServiceClient::new(self.channel().await?)
                 .max_decoding_message_size(ANSWER_MAX_BYTES);
-            let stream = tokio_stream::iter(messages(consignment));
-            client.store_shard(stream).await.map_err(|status| CallFailure::from_status(&status))
+            client.store_shard(messages).await.map_err(|status| self.failure(&status))
         };
         let answer = tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
             Err(CallFailure::retryable(NO_ANSWER, format!("no answer within {timeout:?}")))
@@ -193,10 +268,18 @@ impl MemberLink {
         match answer {
             Ok(answer) => Ok(answer.into_inner()),
             Err(failure) => {
+                if failure.is_refusal() {
+                    *self.refused_in.lock() = began.elapsed();
+                }
                 self.doubt(&failure).await;
                 Err(failure)
             }
         }
+    }
+
+    /// How long a question waits for a refusal.
+    fn patience(&self) -> Duration {
+        self.refused_in.lock().saturating_mul(4).clamp(QUESTION_MIN, QUESTION_MAX)
     }
 }
 
@@ -281,6 +364,9 @@ impl Members {
             calls: Semaphore::new(self.settings.calls_per_member),
             straggler_calls: Semaphore::new(STRAGGLER_CALLS_PER_MEMBER),
             certificate_calls: Semaphore::new(CERTIFICATE_CALLS_PER_MEMBER),
+            questions: Semaphore::new(QUESTIONS_PER_MEMBER),
+            refused_in: Mutex::new(QUESTION_MAX),
+            shows_certificate: self.settings.shows_certificate,
             down_until: Mutex::new(None),
             straggler_pause: self.settings.straggler_retry_max,
         });
@@ -326,6 +412,23 @@ impl Members {
         check_answer(self.send(link, permit, consignment).await?, digest, seat)
     }
 
+    /// Asks a member that refused before whether it would take the batch now, without its shard: whoever holds no memory for it needs
+    /// none to be refused. A member that has it already attests at once; none is what one says that waits for the shard.
+    pub async fn would_take(
+        &self,
+        link: &MemberLink,
+        consignment: Consignment,
+    ) -> Result<Option<SignatureBytes>, CallFailure> {
+        let _turn = link.questions.acquire().await.expect("never closed");
+        let (digest, seat) = (consignment.digest, consignment.seat);
+        let only_open = tokio_stream::iter(messages(consignment)).take(1).chain(tokio_stream::pending());
+        let asked = Box::pin(link.store_shard(only_open, self.settings.call_timeout));
+        match tokio::time::timeout(link.patience(), asked).await {
+            Ok(answer) => check_answer(answer?, digest, seat).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// One call to a member that has attested before: what it says beside yes or no is not looked at.
     pub async fn bring_certificate(
         &self,
@@ -345,7 +448,8 @@ impl Members {
         consignment: Consignment,
     ) -> Result<v1::StoreShardResponse, CallFailure> {
         let started = Instant::now();
-        let result = Box::pin(link.store_shard(consignment, self.settings.call_timeout)).await;
+        let stream = tokio_stream::iter(messages(consignment));
+        let result = Box::pin(link.store_shard(stream, self.settings.call_timeout)).await;
         metrics::histogram!("dac_aggregator_store_shard_seconds").record(started.elapsed().as_secs_f64());
         result
     }
@@ -363,7 +467,7 @@ impl Members {
             let _permit = self.turn(&link, Urgency::Fresh).await;
             let mut client = DispersalServiceClient::new(link.channel().await?)
                 .max_decoding_message_size(ANSWER_MAX_BYTES);
-            client.sign_renewal(request).await.map_err(|status| CallFailure::from_status(&status))
+            client.sign_renewal(request).await.map_err(|status| link.failure(&status))
         };
         let answer = tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
             Err(CallFailure::retryable(NO_ANSWER, format!("no answer within {timeout:?}")))

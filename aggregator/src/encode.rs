@@ -1,24 +1,27 @@
 //! From the stored payload to what is sent: read and checked, encoded off the async threads, header made and signed. A payload that has
 //! just been received is encoded as it came, without being read back.
 //!
-//! Encoded payloads are the bulk of this process's memory. They are shared by all deliveries of a batch, counted
-//! against a bound, and dropped as soon as the certificate is there; stragglers load them again.
+//! Encoded payloads are the bulk of this process's memory. They are shared by all deliveries of a batch and counted
+//! against a budget of which no rollup has more than its share. They are dropped as soon as the certificate is there, or
+//! as soon as the members will not have them: slow members and later attempts load them again.
 
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use dac_admission::{QueueLimits, Refused};
 use dac_chain::TransactionSigner;
 use dac_coding::{CodingError, EncodedBatch};
 use dac_runtime::workers::Workers;
 use dac_types::{
-    BatchHeader, Committee, Domain, EcdsaSignature, EcdsaSignatureError, Geometry, Record, Seat,
-    SignedSubmission,
+    Address, BatchHeader, BatchSubmission, Committee, Domain, EcdsaSignature, EcdsaSignatureError, Geometry,
+    Record, Seat, SignedSubmission,
 };
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::batch::Dispersal;
+use crate::budget::{Budget, Held, Part};
 use crate::disperse::Urgency;
 use crate::store::{Store, StoreError, UploadId};
 
@@ -40,6 +43,9 @@ pub enum EncodeError {
     /// The encoder's own commitment does not fit the committee.
     #[error("the encoder: {0}")]
     Shape(#[from] dac_types::RecordShapeError),
+    /// Too many wait for memory already.
+    #[error("memory for an encoded payload: {0}")]
+    Crowded(#[from] Refused<Address>),
     /// A worker panicked or the process is stopping.
     #[error("the encoding worker ended early")]
     Worker,
@@ -50,7 +56,7 @@ pub enum EncodeError {
 pub struct Loaded {
     payload: Bytes,
     encoded: Option<EncodedBatch>,
-    _memory: OwnedSemaphorePermit,
+    _memory: Held,
 }
 
 impl Loaded {
@@ -60,45 +66,41 @@ impl Loaded {
     }
 }
 
+/// A batch counts as so many bytes at least: its tasks and its record take memory as well.
+const BATCH_MIN_BYTES: u64 = 16 << 10;
+/// Batches that wait for memory. Those that find no room in the queue ask again.
+const QUEUE: QueueLimits = QueueLimits { total: 4096, per_party: 1024 };
+
 /// The bounds of encoding: how many at once, and bytes of encoded payloads.
 #[derive(Debug)]
 pub struct Encoders {
     workers: Workers,
     turns: Arc<Semaphore>,
-    fresh: Arc<Semaphore>,
-    stragglers: Arc<Semaphore>,
-    fresh_kib: u32,
-    straggler_kib: u32,
+    fresh: Budget,
+    stragglers: Budget,
 }
 
 impl Encoders {
-    /// So many encodings at once, and bytes. Batches that wait for their certificate and stragglers have separate shares.
+    /// So many encodings at once, and bytes. Batches that wait for their certificate and stragglers have separate budgets.
     pub fn new(workers: Workers, at_once: usize, fresh_bytes: u64, straggler_bytes: u64) -> Self {
-        let kib = |bytes: u64| u32::try_from((bytes >> 10).clamp(1, 1 << 28)).expect("clamped");
-        let (fresh_kib, straggler_kib) = (kib(fresh_bytes), kib(straggler_bytes));
-        let semaphore = |permits: u32| Arc::new(Semaphore::new(permits as usize));
         Self {
             workers,
-            turns: Arc::new(Semaphore::new(at_once)),
-            fresh: semaphore(fresh_kib),
-            stragglers: semaphore(straggler_kib),
-            fresh_kib,
-            straggler_kib,
+            turns: Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS))),
+            fresh: Budget::with_queue(fresh_bytes, Part::ThreeQuarters, QUEUE),
+            stragglers: Budget::with_queue(straggler_bytes, Part::ThreeQuarters, QUEUE),
         }
     }
 
-    /// Waits for memory. What is larger than all of it goes alone.
-    async fn memory(&self, bytes: u64, urgency: Urgency) -> OwnedSemaphorePermit {
-        let (semaphore, all) = match urgency {
-            Urgency::Fresh => (&self.fresh, self.fresh_kib),
-            Urgency::Straggler | Urgency::Certificate => (&self.stragglers, self.straggler_kib),
-        };
-        Arc::clone(semaphore).acquire_many_owned(permits(bytes, all)).await.expect("never closed")
+    const fn memory(&self, urgency: Urgency) -> &Budget {
+        match urgency {
+            Urgency::Fresh => &self.fresh,
+            Urgency::Straggler | Urgency::Certificate => &self.stragglers,
+        }
     }
 
-    /// The same for a straggler, if there is room now.
-    fn try_memory(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.stragglers).try_acquire_many_owned(permits(bytes, self.straggler_kib)).ok()
+    /// Bytes of encoded payloads of batches that wait for their certificate, and how many batches wait for such memory.
+    pub fn fresh_use(&self) -> (u64, usize) {
+        (self.fresh.used(), self.fresh.waiting())
     }
 
     async fn work<T: Send + 'static>(
@@ -113,42 +115,32 @@ impl Encoders {
         done.await.map_err(|_| EncodeError::Worker)?
     }
 
-    /// Encodes a payload: the one that is given, or that of the store, read and checked.
-    async fn load(
+    /// Reads and checks a payload, unless it is given, once there is memory for so many bytes.
+    async fn fetch(
         &self,
         source: Source<'_>,
-        submission: &SignedSubmission,
-        geometry: Geometry,
+        order: &BatchSubmission,
+        bytes: u64,
         urgency: Urgency,
-    ) -> Result<(Loaded, Option<EncodedBatch>), EncodeError> {
-        let order = &submission.submission;
-        let length = order.payload_length;
-        let memory = self.memory(encoded_bytes(length, geometry), urgency).await;
+    ) -> Result<(Bytes, Held), EncodeError> {
+        let memory = self.memory(urgency).take(order.rollup, bytes.max(BATCH_MIN_BYTES)).await?;
         let payload = match source {
             Source::Received(payload) => payload,
-            Source::Stored(store, upload) => store.read_payload(upload, length).await?,
+            Source::Stored(store, upload) => store.read_payload(upload, order.payload_length).await?,
         };
-        // Members of a checked kind get the payload itself; only the header needs it encoded.
-        if order.hash_kind.is_checked() && urgency != Urgency::Fresh {
-            return Ok((Loaded { payload, encoded: None, _memory: memory }, None));
-        }
-        let (bytes, batch_hash) = (payload.clone(), order.batch_hash);
-        // A batch alone is encoded by all processors, many at once by one each.
-        let threads = self.workers.idle();
-        let encode = move || Ok(dac_coding::encode_on(threads, geometry, bytes, batch_hash)?);
-        let encoded = self.work(encode).await?;
-        Ok(if order.hash_kind.is_checked() {
-            (Loaded { payload, encoded: None, _memory: memory }, Some(encoded))
-        } else {
-            let commitment = encoded.clone();
-            (Loaded { payload, encoded: Some(encoded), _memory: memory }, Some(commitment))
-        })
+        Ok((payload, memory))
     }
-}
 
-/// One for each KiB. What is larger than all of them takes all.
-fn permits(bytes: u64, all_kib: u32) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, all_kib)
+    async fn encode(
+        &self,
+        payload: Bytes,
+        order: &BatchSubmission,
+        geometry: Geometry,
+    ) -> Result<EncodedBatch, EncodeError> {
+        // A batch alone is encoded by all processors, many at once by one each.
+        let (threads, batch_hash) = (self.workers.idle(), order.batch_hash);
+        self.work(move || Ok(dac_coding::encode_on(threads, geometry, payload, batch_hash)?)).await
+    }
 }
 
 /// Bytes of a payload of this length with its parity.
@@ -210,16 +202,36 @@ impl Cargo {
         if let Some(loaded) = self.state.lock().last.upgrade() {
             return Ok(loaded);
         }
-        let (loaded, _) = self.encoders.load(self.stored(), &self.submission, geometry, urgency).await?;
-        Ok(self.keep(loaded))
+        let (order, encoders) = (&self.submission.submission, &self.encoders);
+        // Members of a checked kind get the payload itself.
+        let is_encoded = !order.hash_kind.is_checked();
+        let bytes = self.bytes(is_encoded, geometry);
+        let (payload, memory) = encoders.fetch(self.stored(), order, bytes, urgency).await?;
+        let encoded = match is_encoded {
+            true => Some(encoders.encode(payload.clone(), order, geometry).await?),
+            false => None,
+        };
+        Ok(self.keep(Loaded { payload, encoded, _memory: memory }))
+    }
+
+    /// What it takes in memory, encoded or as it is.
+    fn bytes(&self, is_encoded: bool, geometry: Geometry) -> u64 {
+        let length = self.submission.submission.payload_length;
+        if is_encoded { encoded_bytes(length, geometry) } else { length }
+    }
+
+    /// Whether a call would find it in memory.
+    pub fn is_in_memory(&self) -> bool {
+        self.state.lock().last.strong_count() > 0
     }
 
     /// Gives a fresh batch's memory back, for a call that goes on with a part of it: what that keeps is counted as a straggler's, if
     /// there is room for that.
-    pub fn becomes_straggler(&self, loaded: Arc<Loaded>, geometry: Geometry) -> Option<OwnedSemaphorePermit> {
+    pub fn becomes_straggler(&self, loaded: Arc<Loaded>, geometry: Geometry) -> Option<Held> {
+        let is_encoded = loaded.encoded.is_some();
         drop(loaded);
-        let length = self.submission.submission.payload_length;
-        self.encoders.try_memory(encoded_bytes(length, geometry))
+        let bytes = self.bytes(is_encoded, geometry).max(BATCH_MIN_BYTES);
+        self.encoders.stragglers.try_take(self.submission.submission.rollup, bytes).ok()
     }
 
     fn keep(&self, loaded: Loaded) -> Arc<Loaded> {
@@ -230,7 +242,7 @@ impl Cargo {
         loaded
     }
 
-    /// From now on it is held only while somebody sends it.
+    /// From now on it is held only while somebody sends it: it is certified, or no member will have it for now.
     pub fn unpin(&self) {
         let mut state = self.state.lock();
         (state.pinning, state.pinned) = (false, None);
@@ -246,11 +258,23 @@ impl Cargo {
     ) -> Result<Dispersal, EncodeError> {
         let _one = self.loading.lock().await;
         let geometry = committee.quorum().geometry();
-        let received = self.received.lock().take();
+        let (order, encoders) = (&self.submission.submission, &self.encoders);
+        // It stays where it is until there is memory: who gives up waiting loses nothing.
+        let received = self.received.lock().clone();
         let source = received.map_or_else(|| self.stored(), Source::Received);
-        let (loaded, encoded) =
-            self.encoders.load(source, &self.submission, geometry, Urgency::Fresh).await?;
-        let commitment = encoded.ok_or(EncodeError::Worker)?.commitment().clone();
+        let bytes = self.bytes(true, geometry);
+        let (payload, mut memory) = encoders.fetch(source, order, bytes, Urgency::Fresh).await?;
+        let encoded = encoders.encode(payload.clone(), order, geometry).await?;
+        *self.received.lock() = None;
+        let commitment = encoded.commitment().clone();
+        let loaded = if order.hash_kind.is_checked() {
+            drop(encoded);
+            // A part is always given back.
+            let _ = memory.resize(memory.amount().min(self.bytes(false, geometry).max(BATCH_MIN_BYTES)));
+            Loaded { payload, encoded: None, _memory: memory }
+        } else {
+            Loaded { payload, encoded: Some(encoded), _memory: memory }
+        };
         let (submission, signer, epoch, quorum) =
             (self.submission.clone(), Arc::clone(signer), committee.epoch(), committee.quorum());
         let dispersal = self

@@ -2,20 +2,24 @@
 
 mod description;
 mod proof;
+mod readers;
 mod upload;
 
 pub use self::description::Description;
+use self::readers::{Readers, WatchPlace};
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use dac_admission::{Admission, QueueLimits};
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::batch_service_server::BatchService;
 use dac_proto::wire;
+use dac_runtime::clients::{ClientKey, ClientRates};
 use dac_types::Address;
 use dac_types::limits::PAGE_MAX_ENTRIES;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,29 +27,46 @@ use tracing::error;
 
 use crate::accusations::{Accused, Charge};
 use crate::batch::{Batch, SubmissionDigest};
+use crate::budget::{Budget, Part};
 use crate::convert;
 use crate::service::{Batches, Selector, Watched};
 use crate::store::StoreError;
 
+/// Uploads of one submission that wait for the one that runs.
+const TWINS_MAX: usize = 4;
+/// When a busy aggregator may have room again.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// Entries of a page where the caller does not say.
 const PAGE_DEFAULT_ENTRIES: u32 = 50;
 
 /// Bounds of the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServiceLimits {
-    /// Uploads at once; and as many proofs.
+    /// Uploads at once; and as many proofs. One rollup has half of them at most.
     pub uploads: usize,
-    /// Watchers at once.
+    /// Watchers at once. One client has a quarter of them at most.
     pub watchers: usize,
+    /// What one client may read.
+    pub reads: ClientRates,
+}
+
+/// In whose name a submission comes.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    rollup: Address,
+    /// Whether its poster signed the order.
+    is_signed: bool,
 }
 
 /// The service.
 #[derive(Clone)]
 pub struct Grpc {
     batches: Batches,
-    uploads: Arc<Semaphore>,
-    watchers: Arc<Semaphore>,
-    proofs: Arc<Semaphore>,
+    uploads: Budget,
+    proofs: Budget,
+    /// Uploads by submission: one at a time of each.
+    uploading: Admission<SubmissionDigest>,
+    readers: Readers,
     /// Cancelled when nothing new is taken.
     draining: CancellationToken,
 }
@@ -55,9 +76,10 @@ impl Grpc {
     pub fn new(batches: Batches, limits: ServiceLimits, draining: CancellationToken) -> Self {
         Self {
             batches,
-            uploads: Arc::new(Semaphore::new(limits.uploads)),
-            watchers: Arc::new(Semaphore::new(limits.watchers)),
-            proofs: Arc::new(Semaphore::new(limits.uploads)),
+            uploads: Budget::new(limits.uploads as u64, Part::Half),
+            proofs: Budget::new(limits.uploads as u64, Part::Half),
+            uploading: Admission::new(u64::MAX, QueueLimits { total: limits.uploads, per_party: TWINS_MAX }),
+            readers: Readers::new(&limits),
             draining,
         }
     }
@@ -83,10 +105,12 @@ impl Grpc {
     }
 
     /// Counts a refused submission by the rollup in whose name it came, and holds it against that rollup where no honest one is refused.
-    fn note_refusal(&self, named: Option<Address>, status: &Status) {
+    fn note_refusal(&self, named: Option<Named>, status: &Status) {
         let ctx = self.batches.context();
-        let rollup =
-            named.filter(|named| ctx.registry.latest().is_some_and(|view| view.rollup(*named).is_some()));
+        let is_admitted =
+            |named: &Named| ctx.registry.latest().is_some_and(|view| view.rollup(named.rollup).is_some());
+        let named = named.filter(is_admitted);
+        let rollup = named.map(|named| named.rollup);
         let reason = Reason::of(status);
         let label = rollup.map_or("other".to_owned(), |rollup| rollup.to_string());
         metrics::counter!(
@@ -109,7 +133,9 @@ impl Grpc {
             _ => return,
         };
         let charge = Charge { kind: kind.as_str(), is_proven, detail: status.message() };
-        ctx.accusations.add(rollup.map_or(Accused::Other, Accused::Rollup), charge, ctx.now());
+        // A rollup answers for what its poster signed, not for what strangers send in its name.
+        let accused = named.filter(|named| named.is_signed).map(|named| Accused::Rollup(named.rollup));
+        ctx.accusations.add(accused.unwrap_or(Accused::Other), charge, ctx.now());
     }
 
     async fn existing(&self, id: SubmissionDigest) -> Result<Option<v1::Batch>, Status> {
@@ -163,8 +189,12 @@ impl BatchService for Grpc {
         &self,
         request: Request<v1::GetBatchRequest>,
     ) -> Result<Response<v1::GetBatchResponse>, Status> {
+        let client = self.readers.read(&request)?;
         let found = self.find(request.into_inner().batch).await?;
-        Ok(Response::new(v1::GetBatchResponse { batch: Some(convert::batch_to_wire(&found)) }))
+        self.readers.answer(
+            client,
+            Response::new(v1::GetBatchResponse { batch: Some(convert::batch_to_wire(&found)) }),
+        )
     }
 
     type WatchBatchStream = WatchStream;
@@ -173,9 +203,8 @@ impl BatchService for Grpc {
         &self,
         request: Request<v1::WatchBatchRequest>,
     ) -> Result<Response<WatchStream>, Status> {
-        let permit = Arc::clone(&self.watchers)
-            .try_acquire_owned()
-            .map_err(|_| Reason::Busy.status("at the limit of watchers"))?;
+        self.readers.read(&request)?;
+        let permit = self.readers.watch(ClientKey::of(&request))?;
         let watched = self.find_to_watch(request.into_inner().batch).await?;
         Ok(Response::new(Box::pin(watch(watched, self.batches.clone(), permit, self.draining.clone()))))
     }
@@ -184,27 +213,34 @@ impl BatchService for Grpc {
         &self,
         request: Request<v1::ListBatchesRequest>,
     ) -> Result<Response<v1::ListBatchesResponse>, Status> {
+        let client = self.readers.read(&request)?;
         let v1::ListBatchesRequest { rollup, page_size, page_token } = request.into_inner();
         let rollup = wire::optional_address("rollup", &rollup)?;
         let from = convert::page_token(&page_token)?;
         let entries = if page_size == 0 { PAGE_DEFAULT_ENTRIES } else { page_size.min(PAGE_MAX_ENTRIES) };
+        let _turn = self.readers.list(client).await?;
         let store = &self.batches.context().store;
         let page = store.list(rollup, from, entries).await.map_err(|error| store_status(&error))?;
-        Ok(Response::new(v1::ListBatchesResponse {
-            batches: page.batches.iter().map(convert::listed_to_wire).collect(),
-            next_page_token: page.next.map(convert::page_token_to_wire).unwrap_or_default(),
-        }))
+        self.readers.answer(
+            client,
+            Response::new(v1::ListBatchesResponse {
+                batches: page.batches.iter().map(convert::listed_to_wire).collect(),
+                next_page_token: page.next.map(convert::page_token_to_wire).unwrap_or_default(),
+            }),
+        )
     }
 
     async fn get_certificate(
         &self,
         request: Request<v1::GetCertificateRequest>,
     ) -> Result<Response<v1::GetCertificateResponse>, Status> {
+        let client = self.readers.read(&request)?;
         let found = self.find(request.into_inner().batch).await?;
         let certificate = found
             .certificate()
             .ok_or_else(|| Reason::NotCertified.status(format!("the batch is {}", found.phase.name())))?;
-        Ok(Response::new(v1::GetCertificateResponse { certificate: Some((&certificate).into()) }))
+        let answer = v1::GetCertificateResponse { certificate: Some((&certificate).into()) };
+        self.readers.answer(client, Response::new(answer))
     }
 }
 
@@ -212,7 +248,7 @@ impl BatchService for Grpc {
 fn watch(
     watched: Watched,
     batches: Batches,
-    permit: OwnedSemaphorePermit,
+    permit: WatchPlace,
     draining: CancellationToken,
 ) -> impl Stream<Item = Result<v1::WatchBatchResponse, Status>> + Send {
     struct Watcher {
@@ -221,7 +257,7 @@ fn watch(
         batches: Batches,
         changes: Option<tokio::sync::watch::Receiver<Arc<Batch>>>,
         draining: CancellationToken,
-        _permit: OwnedSemaphorePermit,
+        _permit: WatchPlace,
     }
     let Watched { batch, changes } = watched;
     let id = batch.id;

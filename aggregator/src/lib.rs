@@ -11,8 +11,10 @@
 //! | [`encode`], [`disperse`] | payload to shards and header; calls to members |
 //! | [`collect`] | signatures to certificate |
 //! | [`post`] | certificates and settlements to L1 |
+//! | [`quota`] | what each rollup spends of its day |
 //! | [`renew`] | coverage of settled batches, renewed in time |
 //! | [`accusations`] | who did what an honest one does not |
+//! | [`budget`] | shares of memory and places, by rollup |
 //! | [`store`] | what survives |
 
 pub mod accusations;
@@ -26,6 +28,7 @@ pub mod disperse;
 pub mod encode;
 pub mod grpc;
 pub mod post;
+pub mod quota;
 pub mod renew;
 pub mod service;
 pub mod store;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Parser;
@@ -10,7 +11,9 @@ use dac_aggregator::config::{AggregatorConfig, KeysConfig, explain};
 use dac_aggregator::renew::RpcCoverage;
 use dac_aggregator::service::aggregator::{Addresses, Aggregator, Listener, Parts, Renewal};
 use dac_aggregator::store::{Owner, SqlStore};
-use dac_chain::{CertificateLogReader, Endpoints, Follower, RpcL1, RpcRegistryReader, TransactionSigner};
+use dac_chain::{
+    CertificateLogReader, ChainError, Endpoints, Follower, RpcL1, RpcRegistryReader, TransactionSigner,
+};
 use dac_client::Dialer;
 use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::SystemClock;
@@ -18,6 +21,7 @@ use dac_runtime::config::{ConfigArgs, ConfigError};
 use dac_runtime::monitor::{self, Monitor};
 use dac_runtime::workers::Workers;
 use dac_runtime::{config, shutdown, telemetry, tls};
+use dac_types::Address;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +39,8 @@ struct Args {
 
 /// A process that was not heard of for so long is counted as gone by those that share its database.
 const LEASE_TERM: Duration = Duration::from_secs(5);
+/// Between two attempts to read whose the certificate log is.
+const LOG_CHECK_PAUSE: Duration = Duration::from_secs(2);
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -78,6 +84,7 @@ fn check(config: &AggregatorConfig) -> Result<(), Failure> {
         tls.load(*config.grpc.limits.handshake_timeout)?;
     }
     config.dispersal.tls.load(*config.dispersal.connect_timeout)?;
+    config.store.check_file()?;
     println!("disperser:  {}", disperser.address());
     println!("pays:       {}", l1.address());
     Ok(())
@@ -100,22 +107,53 @@ async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<()
         () = stop.cancelled() => return Ok(()),
         started = build(&config, follower_stop.clone()) => started?,
     };
-    let registry = parts.registry.clone();
+    let (parts, log) = parts;
+    let (registry, may_post) = (parts.registry.clone(), Arc::clone(&parts.may_post));
+    // What the store holds is told and served while L1 is away; nothing is taken and nothing is posted before L1 was seen.
     let mut aggregator = Aggregator::start(parts, grace).await?;
-    if let Some(path) = ready_file {
-        write_ready_file(path, &aggregator.addresses())?;
-    }
+    let addresses = aggregator.addresses();
+    let ready = async {
+        registry.wait_ready().await?;
+        check_log(&log, config.chain.registry).await?;
+        may_post.store(true, Ordering::Relaxed);
+        if let Some(path) = ready_file {
+            write_ready_file(path, &addresses)?;
+        }
+        std::future::pending::<Result<(), Failure>>().await
+    };
     let result = tokio::select! {
         () = stop.cancelled() => Ok(()),
         error = aggregator.failed() => Err(error.into()),
         () = registry.ended() => Err("the task that reads the registry ended by itself".into()),
+        failed = ready => failed,
     };
     aggregator.stop().await;
     follower_stop.cancel();
     result
 }
 
-async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> Result<Parts, Failure> {
+/// Waits until L1 says that the log is this registry's.
+async fn check_log(log: &CertificateLogReader, registry: Address) -> Result<(), Failure> {
+    let mut is_first = true;
+    loop {
+        match log.check_registry(registry).await {
+            Ok(()) => return Ok(()),
+            Err(error @ (ChainError::WrongRegistry { .. } | ChainError::NoContract { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) if std::mem::take(&mut is_first) => {
+                tracing::warn!(%error, "whose certificate log this is cannot be read; nothing is posted until it is");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(LOG_CHECK_PAUSE).await;
+    }
+}
+
+async fn build(
+    config: &AggregatorConfig,
+    follower_stop: CancellationToken,
+) -> Result<(Parts, CertificateLogReader), Failure> {
     // First of all, so that its probes answer while L1 is away.
     let monitor = Monitor::bind(config.metrics.as_ref()).await?;
     if let Some(monitor) = &monitor {
@@ -130,10 +168,7 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
     let endpoints = Endpoints::new(&urls, chain.chain_id, *chain.request_timeout)?;
     let reader = Arc::new(RpcRegistryReader::new(endpoints.clone(), chain.registry));
     let registry = Follower::spawn(reader, *chain.poll_interval, chain.confirmations, follower_stop);
-    registry.wait_ready().await?;
-    CertificateLogReader::new(endpoints.clone(), chain.certificate_log)
-        .check_registry(chain.registry)
-        .await?;
+    let log = CertificateLogReader::new(endpoints.clone(), chain.certificate_log);
 
     let owner = Owner { domain: chain.domain(), disperser: signer.address() };
     let store = SqlStore::open(&config.store, owner, LEASE_TERM).await?;
@@ -143,8 +178,9 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
     tls::warn_if_exposed("grpc", grpc.local_addr()?, config.grpc.tls.is_some());
     let handshake = *config.grpc.limits.handshake_timeout;
     let tls = config.grpc.tls.as_ref().map(|tls| tls.load(handshake)).transpose()?;
-    Ok(Parts {
+    let parts = Parts {
         domain: chain.domain(),
+        may_post: Arc::default(),
         signer,
         l1_signer,
         store: Arc::new(store),
@@ -169,7 +205,8 @@ async fn build(config: &AggregatorConfig, follower_stop: CancellationToken) -> R
         service: config.service(),
         grpc: Listener { tcp: grpc.into(), limits: config.grpc.limits, tls },
         monitor,
-    })
+    };
+    Ok((parts, log))
 }
 
 type Signer = Arc<dyn TransactionSigner>;

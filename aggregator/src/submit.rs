@@ -4,6 +4,9 @@
 //! repeated submission is answered at once; [`authorise`] weighs rollup, times and signature; [`may_take_number`]
 //! weighs what holds the number, early and again in the transaction that decides.
 
+use std::fmt;
+use std::time::Duration;
+
 use dac_chain::RegistryView;
 use dac_proto::proof;
 use dac_proto::reason::Reason;
@@ -11,13 +14,14 @@ use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use dac_types::{
-    Address, B256, BatchDigest, Domain, EcdsaSignatureError, HashKind, PostingMode, SignedSubmission,
-    TimesError,
+    Address, B256, BatchDigest, BatchSubmission, Domain, EcdsaSignatureError, HashKind, PostingMode,
+    SignedSubmission, TimesError,
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::batch::SubmissionDigest;
+use crate::quota::Spent;
 use crate::store::Holder;
 
 /// Why a submission is not taken.
@@ -76,16 +80,27 @@ pub enum Refusal {
         /// Granted.
         limit: u64,
     },
+    /// The rollup has spent its day, so members will refuse the payload until the next one.
+    #[error(
+        "the rollup has spent {} of {} bytes of this UTC day, {} more are asked for; the next day begins in {} s",
+        .0.spent, .0.limit, .0.asked, .0.next_day_in
+    )]
+    QuotaSpent(Spent),
     /// The submission's signature recovers to nobody.
     #[error("the submission's signature: {0}")]
     Signature(EcdsaSignatureError),
     /// Signed by somebody else.
-    #[error("the submission was signed by {got}, the rollup's poster is {expected}")]
+    #[error(
+        "the submission was signed by {got}, the rollup's poster is {expected}; a field that differs from what was signed \
+         looks like this, too: {signed}"
+    )]
     WrongPoster {
         /// Admitted.
         expected: Address,
         /// Recovered.
         got: Address,
+        /// What the signature was taken for.
+        signed: Box<Understood>,
     },
     /// The registry is paused.
     #[error("the registry is paused: no new batches")]
@@ -160,7 +175,7 @@ impl Refusal {
             Refusal::WrongDisperser { .. } => Reason::WrongDisperser,
             Refusal::PayloadLength { .. } | Refusal::BatchHash { .. } => Reason::BadPayload,
             Refusal::Times(error) => (*error).into(),
-            Refusal::OverDailyBytes { .. } => Reason::QuotaExceeded,
+            Refusal::OverDailyBytes { .. } | Refusal::QuotaSpent(_) => Reason::QuotaExceeded,
             Refusal::Signature(_) => Reason::BadSubmissionSignature,
             Refusal::WrongPoster { .. } => Reason::WrongPoster,
             Refusal::Paused => Reason::Paused,
@@ -169,6 +184,40 @@ impl Refusal {
             Refusal::NumberTaken(_) => Reason::ReplacesMismatch,
             Refusal::Length { .. } => Reason::LengthMismatch,
         }
+    }
+
+    /// When the same submission may be taken.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Refusal::QuotaSpent(spent) => Some(Duration::from_secs(spent.next_day_in)),
+            _ => None,
+        }
+    }
+}
+
+/// A submission as it was understood, and the digest that follows from that: for an integrator to compare field by field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Understood {
+    domain: Domain,
+    digest: B256,
+    order: BatchSubmission,
+}
+
+impl fmt::Display for Understood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { domain: Domain { chain_id, registry }, digest, order } = self;
+        let (kind, short) = (order.hash_kind.name(), |hash: &B256| hash.to_string()[..10].to_owned());
+        write!(
+            f,
+            "digest {digest} of chain {chain_id}, registry {registry}, hash kind {kind}, batch hash {}…, batch {}, {} bytes, \
+             expires {}, submit before {}, replaces {}…",
+            short(&order.batch_hash),
+            order.batch_number,
+            order.payload_length,
+            order.expires_at,
+            order.submit_before,
+            short(&order.replaces),
+        )
     }
 }
 
@@ -237,7 +286,12 @@ pub fn authorise(
     }
     let signer = signed.signature.recover(id.0).map_err(Refusal::Signature)?;
     if signer != admitted.poster {
-        return Err(Refusal::WrongPoster { expected: admitted.poster, got: signer });
+        let signed = Understood { domain: identity.domain, digest: id.0, order: order.clone() };
+        return Err(Refusal::WrongPoster {
+            expected: admitted.poster,
+            got: signer,
+            signed: Box::new(signed),
+        });
     }
     Ok(())
 }

@@ -69,6 +69,56 @@ fn the_configuration_is_explained_or_refused() {
     assert!(problem.contains("unknown field `quorum`") && problem.contains("line"), "{problem}");
 }
 
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_l1_it_says_so_and_tells_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    write_key(folder.path(), &PrivateKeySigner::random());
+    let (registry, log) =
+        ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512");
+    write_config(folder.path(), &format!("http://127.0.0.1:{}", free_port()), registry, log, "");
+    let path = folder.path().join("aggregator.toml");
+    let (grpc, metrics) = (free_port(), free_port());
+    let mut ports = [grpc, metrics].into_iter();
+    let config: Vec<String> = std::fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|line| match line {
+            "listen = \"127.0.0.1:0\"" => format!("listen = \"127.0.0.1:{}\"", ports.next().unwrap()),
+            // Into a folder that is not there yet.
+            line => line.replace("sqlite:aggregator.db", "sqlite:data/aggregator.db"),
+        })
+        .collect();
+    std::fs::write(&path, config.join("\n")).unwrap();
+    std::fs::write(folder.path().join("data"), "").unwrap();
+    let said = program(folder.path()).arg("--check-config").output().unwrap();
+    assert!(!said.status.success(), "a folder that cannot be made is found out");
+    std::fs::remove_file(folder.path().join("data")).unwrap();
+
+    let mut process = Process(program(folder.path()).stderr(Stdio::inherit()).spawn().unwrap());
+    let told = async {
+        loop {
+            if let Ok(answer) = try_fetch(&format!("127.0.0.1:{metrics}"), "/healthz").await
+                && answer.contains("was not read yet")
+            {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, told).await.expect("its monitoring port is served");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let mut client = BatchServiceClient::connect(format!("http://127.0.0.1:{grpc}")).await.unwrap();
+    let request =
+        v1::ListBatchesRequest { rollup: Vec::new().into(), page_size: 0, page_token: String::new() };
+    assert!(client.list_batches(request).await.unwrap().into_inner().batches.is_empty());
+    assert!(process.0.try_wait().unwrap().is_none());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_becomes_ready_and_stops_when_told_to() {
     let anvil = Anvil::start().await;
@@ -125,11 +175,15 @@ async fn it_becomes_ready_and_stops_when_told_to() {
 }
 
 async fn fetch(address: &str, path: &str) -> String {
+    try_fetch(address, path).await.unwrap()
+}
+
+async fn try_fetch(address: &str, path: &str) -> std::io::Result<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }

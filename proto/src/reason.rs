@@ -174,7 +174,6 @@ impl Reason {
                 | Reason::NoActiveCommittee
                 | Reason::UnknownEpoch
                 | Reason::EpochNotActive
-                | Reason::UnknownRollup
                 | Reason::NotEncoded
                 | Reason::NotCertified
                 | Reason::Paused

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dac_aggregator::config::LimitsConfig;
 use dac_aggregator::context::Settings;
 use dac_aggregator::disperse::CallSettings;
 use dac_aggregator::grpc::ServiceLimits;
@@ -57,6 +58,7 @@ impl Disperser {
             domain: DOMAIN,
             signer: Arc::new(self.cast.disperser.clone()),
             l1_signer: Arc::new(self.cast.payer.clone()),
+            may_post: Arc::new(true.into()),
             store: Arc::new(self.store),
             registry,
             l1: Arc::new(self.l1),
@@ -76,6 +78,7 @@ impl Disperser {
                 retry_initial: Duration::from_millis(50),
                 retry_max: Duration::from_millis(400),
                 straggler_retry_max: Duration::from_millis(800),
+                shows_certificate: false,
             },
             posting: PostSettings { deadline: Duration::from_secs(5), retry: Duration::from_millis(300) },
             settings: Settings {
@@ -83,17 +86,20 @@ impl Disperser {
                 grace: Duration::from_millis(150),
                 tick: Duration::from_millis(250),
                 piece_timeout: Duration::from_secs(1),
+                upload_rate: 1 << 10,
                 upload_timeout: Duration::from_secs(2),
+                hold_up: Duration::from_secs(1),
                 share_interval: Duration::from_millis(500),
             },
             renewal: None,
             capacity: Capacity {
                 in_flight_bytes: 1 << 24,
+                parked_bytes: 1 << 26,
                 encoded_bytes: 1 << 26,
                 straggler_bytes: 1 << 24,
                 encoders: 2,
             },
-            service: ServiceLimits { uploads: 16, watchers: 16 },
+            service: ServiceLimits { uploads: 16, watchers: 64, reads: LimitsConfig::default().reads() },
             grpc: Listener { tcp: listen(SUBMIT_PORT).await?, limits: ListenerLimits::default(), tls: None },
             monitor: None,
         };

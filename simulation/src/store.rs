@@ -238,6 +238,12 @@ impl Store for MemoryStore {
         .await?
     }
 
+    async fn quota_spent(&self, rollup: Address, day: u64) -> Result<u64, StoreError> {
+        let counts = |batch: &Batch| batch.submission.submission.rollup == rollup && batch.quota_day == day;
+        let spent = self.batches().into_iter().filter(counts);
+        Ok(spent.map(|batch| batch.submission.submission.payload_length).sum())
+    }
+
     async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError> {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for batch in self.batches() {

@@ -203,18 +203,17 @@ async fn a_quota_that_is_spent_is_named_and_counts_each_order_once() -> Result<(
 
     let first = network.submit(1, HashKind::Opaque, &small).await?;
     network.certified(&first).await?;
-    let second = network.submit(2, HashKind::Opaque, &small).await?;
-    let digest = dac_proto::wire::hash("submission_digest", &second.submission_digest)?;
-    let all_refuse = async || {
-        let batch = rpc::batch(network.api().ok()?, rpc::by_submission(digest)).await.ok()?;
-        let refuses = |member: &v1::MemberOutcome| member.reason == Reason::QuotaExceeded.as_str();
-        (!batch.members.is_empty() && batch.members.iter().all(refuses)).then_some(batch)
-    };
-    let batch = wait::until("every member to say that the quota is spent", wait::LIMIT, all_refuse).await?;
-    assert_eq!(batch.certified_at_ms, 0);
-    // With a higher quota the same batch goes through: nothing was lost by waiting.
+    // What the members would refuse until the day ends, the aggregator refuses at once.
+    let order = network.rollup.signed(network.rollup.order(2, HashKind::Opaque, &small));
+    let status = submit(&network, &order, stream::pending()).await.expect_err("the day is spent");
+    assert_eq!(rpc::reason(&status), Reason::QuotaExceeded, "{status}");
+    assert!(status.message().contains("30000 of 50000 bytes"), "{status}");
+    is_unknown(&network, &order).await?;
+    // With a higher quota the same order goes through.
     let terms = AdmittedRollup { daily_payload_bytes: 1 << 20, ..terms };
     network.committee.admin(&network.anvil).admit_rollup(&terms).await?;
+    let taken = async || submit(&network, &order, stream::iter(rpc::pieces(&small))).await.ok();
+    let second = wait::until("the aggregator to read the new terms", wait::LIMIT, taken).await?;
     network.certified(&second).await?;
     Ok(())
 }

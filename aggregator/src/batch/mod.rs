@@ -8,15 +8,19 @@ mod failure;
 mod proof;
 mod settling;
 mod transitions;
+mod waiting;
 
 #[cfg(test)]
 mod settling_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+#[cfg(test)]
+mod waiting_tests;
 
 use std::fmt;
 use std::sync::Arc;
 
+use dac_types::limits::QUOTA_DAY_SECONDS;
 use dac_types::{
     AggregateAttestation, B256, BatchDigest, Certificate, PostingMode, Quorum, Record, Seat, SignatureBytes,
     SignedSubmission,
@@ -24,6 +28,7 @@ use dac_types::{
 
 pub use self::failure::{Failure, FailureReason};
 pub use self::proof::{Proof, ProofRefusal, ProofState, ProofVerdict};
+pub use self::waiting::{Obstruction, Waiting};
 
 /// After `submitBefore` no member signs what is not certified yet; so much longer the aggregator waits for answers that
 /// are under way before it gives the batch up.
@@ -228,12 +233,17 @@ pub struct Batch {
     pub settlement: Option<L1Record>,
     /// Why posting waits, or what it last met; empty when all is well.
     pub l1_problem: String,
+    /// The UTC day, in days since 1970, of whose quota the rollup spends this payload; 0 where it spends none. A batch without a
+    /// certificate counts towards the day on which it would get one.
+    pub quota_day: u64,
     /// Nobody needs the stored payload any more: it goes from the store with the change that says so.
     pub payload_dropped: bool,
     /// Nothing is left to do: no delivery, no posting.
     pub finished: bool,
     /// Not persisted: how far the collection of signatures is.
     collection: Collection,
+    /// Not persisted: what it waits for on its way to the certificate.
+    waiting: Option<Waiting>,
 }
 
 /// How far the collection of a quorum's signatures is.
@@ -246,6 +256,11 @@ enum Collection {
     Grace,
     /// A sum is being made.
     Aggregating,
+}
+
+/// The day of quotas, counted from 1970, in which this Unix second lies.
+const fn quota_day(now: u64) -> u64 {
+    now / QUOTA_DAY_SECONDS
 }
 
 impl Batch {
@@ -263,9 +278,11 @@ impl Batch {
             l1: None,
             settlement: None,
             l1_problem: String::new(),
+            quota_day: quota_day(received_at_ms / 1000),
             payload_dropped: false,
             finished: false,
             collection: Collection::Open,
+            waiting: None,
         }
     }
 
@@ -284,12 +301,19 @@ impl Batch {
     /// that is asked again says the same again, for it signs what it has stored. A process that ends before it is stored loses the time of
     /// these calls; what follows from them (certificate, failure, the payload's end) is no such change.
     pub fn may_wait(&self, saved: &Self) -> bool {
-        let (Some(now), Some(before)) = (&self.dispersal, &saved.dispersal) else { return false };
+        let (Some(now), Some(before)) = (&self.dispersal, &saved.dispersal) else {
+            return self.is_stored_as(saved);
+        };
         if now.digest != before.digest {
             return false;
         }
         let said = Dispersal { members: now.members.clone(), ..before.clone() };
-        *self == Self { dispersal: Some(said), collection: self.collection, ..saved.clone() }
+        self.is_stored_as(&Self { dispersal: Some(said), ..saved.clone() })
+    }
+
+    /// Whether the store would hold the same of both: what is not persisted may differ.
+    pub fn is_stored_as(&self, saved: &Self) -> bool {
+        *self == Self { collection: self.collection, waiting: self.waiting.clone(), ..saved.clone() }
     }
 
     /// The certificate, once there is one.
@@ -370,6 +394,8 @@ pub enum Event {
         /// It is this member's over this digest.
         good: bool,
     },
+    /// The payload cannot be encoded yet.
+    EncodingWaits(Obstruction),
     /// The epoch of the header is over: its members sign nothing new any more.
     EpochOver {
         /// Which.

@@ -433,3 +433,24 @@ proptest! {
         }
     }
 }
+
+/// Not encoded yet.
+pub(crate) fn received_at(ms: u64) -> Batch {
+    Batch::received(SubmissionDigest(B256::repeat_byte(9)), submission(), ms)
+}
+
+/// Encoded, and refused by all members for now.
+pub(crate) fn held_up(reason: &str, received_at_ms: u64) -> Batch {
+    let mut batch = Batch { received_at_ms, ..dispersing() };
+    for seat in 0..N {
+        let seat = u8::try_from(seat).unwrap();
+        let Event::DeliveryFailed { digest, seat, kind, detail, .. } =
+            failed(seat, DeliveryFailure::Retryable)
+        else {
+            unreachable!()
+        };
+        batch.apply(Event::DeliveryFailed { digest, seat, kind, reason: reason.to_owned(), detail });
+    }
+    assert!(batch.is_held_up());
+    batch
+}

@@ -6,7 +6,7 @@ use dac_types::{
 
 use super::{
     Action, Batch, Certified, Collection, Delivery, DeliveryFailure, Dispersal, Event, Failure,
-    FailureReason, L1Record, MemberOutcome, Phase, SUBMIT_BEFORE_SLACK_SECONDS,
+    FailureReason, L1Record, MemberOutcome, Phase, SUBMIT_BEFORE_SLACK_SECONDS, quota_day,
 };
 
 impl Batch {
@@ -16,6 +16,12 @@ impl Batch {
         if self.finished && !matches!(event, Event::ProofOffered { .. }) {
             return Vec::new();
         }
+        let actions = self.transition(event);
+        self.note_waiting();
+        actions
+    }
+
+    fn transition(&mut self, event: Event) -> Vec<Action> {
         match event {
             Event::Resumed => self.resumed(),
             Event::Encoded(dispersal) => self.encoded(*dispersal),
@@ -30,6 +36,7 @@ impl Batch {
             Event::Aggregated { digest, aggregate, at_ms } => self.aggregated(digest, aggregate, at_ms),
             Event::LiarsFound { digest, seats } => self.liars_found(digest, &seats),
             Event::SignatureChecked { digest, seat, good } => self.signature_checked(digest, seat, good),
+            Event::EncodingWaits(obstruction) => self.encoding_waits(obstruction),
             Event::EpochOver { epoch } => self.epoch_over(epoch),
             Event::Recorded(record) => self.recorded(record),
             Event::ProofOffered { digest, proof } => self.proof_offered(digest, *proof),
@@ -335,6 +342,7 @@ impl Batch {
         // The members of that epoch sign nothing new, and too few have signed: the next epoch's committee is asked.
         self.phase = Phase::Received;
         self.dispersal = None;
+        self.waiting = None;
         self.reject_proof("the batch is dispersed anew, under another digest".to_owned());
         vec![Action::StopDelivery, Action::Encode]
     }
@@ -413,6 +421,10 @@ impl Batch {
             let detail = format!("no quorum had signed by {}", submission.submit_before);
             return self.fail(Failure { reason: FailureReason::SubmitBeforePassed, detail });
         }
+        if matches!(self.phase, Phase::Received | Phase::Dispersing) {
+            // Members charge it on the day on which they store it.
+            self.quota_day = self.quota_day.max(quota_day(now));
+        }
         Vec::new()
     }
 
@@ -438,6 +450,9 @@ impl Batch {
     /// Nothing is owed to anybody any more.
     fn end(&mut self) -> Vec<Action> {
         (self.finished, self.payload_dropped) = (true, true);
+        if self.certificate.is_none() {
+            self.quota_day = 0;
+        }
         self.drop_proof();
         vec![Action::StopDelivery]
     }

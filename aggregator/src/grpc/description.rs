@@ -7,20 +7,27 @@ use dac_proto::v1;
 use dac_proto::v1::aggregator_service_server::AggregatorService;
 use tonic::{Request, Response, Status};
 
+use super::Grpc;
+use super::readers::Readers;
 use crate::accusations::Accused;
-use crate::context::Context;
+use crate::batch::Batch;
+use crate::convert;
+use crate::service::Batches;
 
 /// Members' faults and accusations of rollups that one answer lists, each.
 const ENTRIES_MAX: usize = 64;
 
 /// The service over a shared context.
 #[derive(Clone)]
-pub struct Description(Arc<Context>);
+pub struct Description {
+    batches: Batches,
+    readers: Readers,
+}
 
 impl Description {
-    /// Of whoever this context is.
-    pub const fn new(context: Arc<Context>) -> Self {
-        Self(context)
+    /// Of the aggregator whose batches `service` serves, to the same clients.
+    pub fn of(service: &Grpc) -> Self {
+        Self { batches: service.batches.clone(), readers: service.readers.clone() }
     }
 }
 
@@ -28,9 +35,12 @@ impl Description {
 impl AggregatorService for Description {
     async fn get_aggregator(
         &self,
-        _: Request<v1::GetAggregatorRequest>,
+        request: Request<v1::GetAggregatorRequest>,
     ) -> Result<Response<v1::GetAggregatorResponse>, Status> {
-        let ctx = &*self.0;
+        let client = self.readers.read(&request)?;
+        let ctx = self.batches.context();
+        let standing = self.batches.standing();
+        let waiting = |batch: &Option<Arc<Batch>>| batch.as_deref().map(convert::waiting_batch_to_wire);
         let (mut faults, mut accusations) = (Vec::new(), Vec::new());
         for line in ctx.accusations.list(usize::MAX) {
             let rollup = match line.accused {
@@ -60,7 +70,7 @@ impl AggregatorService for Description {
         faults.truncate(ENTRIES_MAX);
         accusations.truncate(ENTRIES_MAX);
         let identity = &ctx.identity;
-        Ok(Response::new(v1::GetAggregatorResponse {
+        let answer = v1::GetAggregatorResponse {
             chain_id: identity.domain.chain_id,
             registry: Bytes::copy_from_slice(identity.domain.registry.as_slice()),
             disperser: Bytes::copy_from_slice(identity.disperser.as_slice()),
@@ -71,6 +81,10 @@ impl AggregatorService for Description {
             l1_age_seconds: ctx.registry.last_success().map_or(0, |read| read.elapsed().as_secs()),
             faults,
             accusations,
-        }))
+            uncertified_batches: standing.uncertified,
+            oldest_unencoded: waiting(&standing.unencoded),
+            oldest_undelivered: waiting(&standing.undelivered),
+        };
+        self.readers.answer(client, Response::new(answer))
     }
 }

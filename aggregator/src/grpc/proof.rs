@@ -1,6 +1,5 @@
 //! Takes one validity proof: whose it is, then to the batch's task, which answers after the commit.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use dac_proto::proof::ReceivedProof;
@@ -63,9 +62,9 @@ async fn receive_within(grpc: &Grpc, request: v1::SubmitValidityProofRequest) ->
         let message = format!("the proof was signed by {signer}, the rollup's poster is {expected}");
         return Err(Reason::WrongPoster.status(message));
     }
-    let place = Arc::clone(&grpc.proofs)
-        .try_acquire_owned()
-        .map_err(|_| Reason::Busy.status_with_retry("at the limit of proofs; try again", RETRY))?;
+    let place = grpc.proofs.try_take(order.rollup, 1).map_err(|full| {
+        Reason::Busy.status_with_retry(format!("at the limit of proofs: {full}; try again"), RETRY)
+    })?;
 
     // From here on a caller that goes away changes nothing: the proof is stored and worked on.
     let (batches, id) = (grpc.batches.clone(), batch.id);

@@ -3,27 +3,29 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dac_admission::{Claim, Pace, Rate};
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::submit_batch_request::Message;
-use dac_types::Address;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 use tracing::Instrument;
 
-use super::{Grpc, store_status};
+use super::{BUSY_RETRY, Grpc, Named, store_status};
 use crate::convert;
 use crate::service::Submitted;
 use crate::store::Upload;
 use crate::submit::{self, Identified, PayloadCheck, Refusal};
 
-/// When a busy aggregator may have room again.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
-
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        refusal.reason().status(refusal.to_string())
+        let (reason, message) = (refusal.reason(), refusal.to_string());
+        match refusal.retry_after() {
+            Some(pause) => reason.status_with_retry(message, pause),
+            None => reason.status(message),
+        }
     }
 }
 
@@ -31,13 +33,20 @@ impl From<Refusal> for Status {
 struct Pieces {
     stream: Streaming<v1::SubmitBatchRequest>,
     timeout: Duration,
+    /// How fast the payload must come, once it may come at all.
+    pace: Option<Pace>,
 }
 
 impl Pieces {
     async fn next(&mut self) -> Result<Option<Message>, Status> {
-        let message = tokio::time::timeout(self.timeout, self.stream.message())
-            .await
-            .map_err(|_| Reason::TimedOut.status(format!("nothing came for {:?}", self.timeout)))?;
+        let pause = Instant::now() + self.timeout;
+        let deadline = self.pace.map_or(pause, |pace| pace.deadline().min(pause));
+        let message = tokio::time::timeout_at(deadline, self.stream.message()).await.map_err(|_| {
+            let slow = self.pace.and_then(|pace| pace.check(Instant::now()).err());
+            Reason::TimedOut.status(
+                slow.map_or_else(|| format!("nothing came for {:?}", self.timeout), |slow| slow.to_string()),
+            )
+        })?;
         match message {
             Ok(Some(request)) => Ok(Some(request.message.ok_or(Refusal::Stream("a message was empty"))?)),
             Ok(None) => Ok(None),
@@ -61,20 +70,29 @@ impl Pieces {
             Some(Message::Piece(piece)) if piece.is_empty() || piece.len() > STREAM_PIECE_MAX_BYTES => {
                 Err(Refusal::Piece { got: piece.len(), limit: STREAM_PIECE_MAX_BYTES }.into())
             }
-            Some(Message::Piece(piece)) => Ok(Some(piece)),
+            Some(Message::Piece(piece)) => {
+                if let Some(pace) = &mut self.pace {
+                    pace.received(piece.len() as u64);
+                }
+                Ok(Some(piece))
+            }
         }
     }
+}
+
+fn busy(message: &str) -> Status {
+    Reason::Busy.status_with_retry(format!("{message}; try again"), BUSY_RETRY)
 }
 
 /// Takes one submission and its payload. `named` becomes the rollup in whose name it comes.
 pub(super) async fn receive(
     grpc: &Grpc,
     stream: Streaming<v1::SubmitBatchRequest>,
-    named: &mut Option<Address>,
+    named: &mut Option<Named>,
 ) -> Result<v1::Batch, Status> {
     let settings = grpc.batches.context().settings;
     let limit = settings.upload_timeout;
-    let whole = receive_within(grpc, Pieces { stream, timeout: settings.piece_timeout }, named);
+    let whole = receive_within(grpc, Pieces { stream, timeout: settings.piece_timeout, pace: None }, named);
     tokio::select! {
         () = grpc.draining.cancelled() => Err(Reason::ShuttingDown.status("this aggregator is stopping")),
         result = tokio::time::timeout(limit, whole) => {
@@ -86,19 +104,26 @@ pub(super) async fn receive(
 async fn receive_within(
     grpc: &Grpc,
     mut pieces: Pieces,
-    named: &mut Option<Address>,
+    named: &mut Option<Named>,
 ) -> Result<v1::Batch, Status> {
     let ctx = grpc.batches.context();
     let Identified { id, submission, posting } = submit::identify(pieces.open().await?, &ctx.identity)?;
-    *named = Some(submission.submission.rollup);
+    *named = Some(Named { rollup: submission.submission.rollup, is_signed: false });
     if let Some(batch) = grpc.existing(id).await? {
         return Ok(batch);
     }
     let view = ctx.registry().map_err(|stale| Reason::L1Stale.status(stale.to_string()))?;
     submit::authorise(&submission, id, &view, &ctx.identity, ctx.now())?;
+    *named = Some(Named { rollup: submission.submission.rollup, is_signed: true });
     let order = &submission.submission;
-    let holder =
-        ctx.store.holder(order.rollup, order.batch_number).await.map_err(|error| store_status(&error))?;
+    let (rollup, length) = (order.rollup, order.payload_length);
+    // One upload of an order at a time: others wait for what becomes of it.
+    let turn = grpc.uploading.admit(Claim::new(1, id, 1));
+    let _turn = tokio::time::timeout(ctx.settings.piece_timeout, turn)
+        .await
+        .map_err(|_| busy("this submission is being uploaded already"))?
+        .map_err(|_| busy("this submission is being uploaded already, more than once"))?;
+    let holder = ctx.store.holder(rollup, order.batch_number).await.map_err(|error| store_status(&error))?;
     if holder.as_ref().is_some_and(|holder| holder.id == id)
         && let Some(batch) = grpc.existing(id).await?
     {
@@ -106,27 +131,35 @@ async fn receive_within(
         return Ok(batch);
     }
     submit::may_take_number(holder.as_ref(), order.replaced()).map_err(Refusal::from)?;
+    let daily = view.rollup(rollup).map_or(0, |admitted| admitted.daily_payload_bytes);
+    let admitted = ctx.quotas.admit(rollup, length, daily, ctx.now()).await;
+    let arriving = admitted.map_err(|error| store_status(&error))?.map_err(Refusal::QuotaSpent)?;
     // Only now: places are for those who may submit, not for whoever opens a stream and says nothing.
-    let _place = Arc::clone(&grpc.uploads)
-        .try_acquire_owned()
-        .map_err(|_| Reason::Busy.status_with_retry("at the limit of uploads; try again", BUSY_RETRY))?;
-    let budget = grpc.batches.budget();
-    let reservation = budget.try_reserve(order.payload_length).ok_or_else(|| {
-        let message = format!("at the limit of {} bytes in flight; try again", budget.limit());
-        Reason::Busy.status_with_retry(message, BUSY_RETRY)
-    })?;
+    let _place =
+        grpc.uploads.try_take(rollup, 1).map_err(|full| busy(&format!("at the limit of uploads: {full}")))?;
+    let in_flight = &grpc.batches.budgets().in_flight;
+    let full = |full| busy(&format!("at the limit of bytes in flight: {full}"));
+    // There is room for all of it now; what it holds is what has come, not what was announced.
+    let mut held = in_flight.try_take(rollup, length).map_err(full)?;
+    in_flight.resize(&mut held, 0).map_err(full)?;
 
-    let mut upload = Upload::begin(Arc::clone(&ctx.store), ctx.now_ms(), order.payload_length);
+    let mut upload = Upload::begin(Arc::clone(&ctx.store), ctx.now_ms(), length);
     let mut check = PayloadCheck::new(&submission);
+    let rate = Rate { bytes_per_second: ctx.settings.upload_rate, grace: ctx.settings.piece_timeout };
+    pieces.pace = Some(Pace::new(rate, Instant::now()));
     while let Some(piece) = pieces.piece().await? {
         check.push(&piece)?;
+        in_flight.resize(&mut held, upload.bytes() + piece.len() as u64).map_err(full)?;
         upload.push(&piece).await.map_err(|error| store_status(&error))?;
     }
     check.finish()?;
 
     // From here on a caller that goes away changes nothing: the batch is made and worked on.
     let batches = grpc.batches.clone();
-    let create = async move { batches.create(id, submission, posting, upload, reservation).await };
+    let create = async move {
+        let _arriving = arriving;
+        batches.create(id, submission, posting, upload, held).await
+    };
     let submitted = tokio::spawn(create.in_current_span())
         .await
         .map_err(|_| Reason::Internal.status("a fault that the log explains"))?

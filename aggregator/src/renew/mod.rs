@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use dac_bls::{CheckedRenewal, CommitteeKeys, Signature};
 use dac_chain::settlement::CoverageState;
 use dac_chain::{ChainError, Endpoints, Outcome, RenewOrder, SettlementReader};
+use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_types::{
     Address, AdmittedRollup, Committee, CoverageRenewal, Domain, RenewalCertificate, RenewalDigest, Seat,
@@ -28,11 +29,14 @@ use crate::accusations::{Accused, Charge};
 use crate::batch::DeliveryFailure;
 use crate::collect::is_renewal_good;
 use crate::context::Context;
-use crate::disperse::CallFailure;
+use crate::disperse::{CallFailure, Urgency};
 
 /// How long one rollup's renewal may take to reach L1 before the others have their turn: a contract may refuse "for now" for ever, and
 /// a process that posts no more is told nothing of what it handed over.
 const POSTING_WAIT: Duration = Duration::from_secs(120);
+
+/// How long a member that is busy is asked again within one look.
+const ASKED_FOR: Duration = Duration::from_secs(30);
 
 /// Where it is read how long rollups' batches are kept.
 #[async_trait]
@@ -203,7 +207,7 @@ async fn ask(
                 renewal: Some(renewal.into()),
             };
             Some(async move {
-                let answer = ctx.members.sign_renewal(&url, request, digest, seat).await;
+                let answer = ask_one(ctx, &url, request, digest, seat).await;
                 (seat, verify(ctx, Arc::clone(keys), digest, seat, answer).await)
             })
         })
@@ -224,6 +228,36 @@ async fn ask(
             grace_ends = Some(Instant::now() + ctx.settings.grace);
         }
     }
+}
+
+/// One member. One that is busy is asked again when it says that it may have room: requests of others must not be able to put a rollup's
+/// renewal off from look to look.
+async fn ask_one(
+    ctx: &Context,
+    url: &str,
+    request: v1::SignRenewalRequest,
+    digest: RenewalDigest,
+    seat: Seat,
+) -> Result<SignatureBytes, CallFailure> {
+    let give_up = Instant::now() + ASKED_FOR;
+    let mut failures = 0;
+    loop {
+        let failure = match ctx.members.sign_renewal(url, request.clone(), digest, seat).await {
+            Ok(signature) => return Ok(signature),
+            Err(failure) => failure,
+        };
+        failures += 1;
+        let pause = ctx.members.pause(failures, failure.retry_after, Urgency::Fresh);
+        if !is_busy(&failure) || Instant::now() + pause >= give_up {
+            return Err(failure);
+        }
+        debug!(%seat, reason = failure.reason, ?pause, "a member is too busy to sign a renewal; asking it again");
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn is_busy(failure: &CallFailure) -> bool {
+    [Reason::Busy, Reason::RateLimited].iter().any(|reason| reason.as_str() == failure.reason)
 }
 
 /// A signature that is the seat's own over the digest, or a lie.

@@ -1,7 +1,10 @@
 //! The task of one batch: takes events, applies them to the state machine, persists, and only then acts. What members said is persisted
 //! with the next change that follows from it, or with the next look at the clock.
 
+mod encoding;
+mod reports;
 mod settling;
+mod signatures;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,22 +12,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_runtime::failpoint;
-use dac_types::{B256, Seat, SignatureBytes};
+use dac_types::{B256, Seat};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Live;
+use super::budgets::Budgets;
 use super::offer::Offer;
 use super::resting::Rest;
 use super::shipment::Shipment;
-use crate::accusations::{Accused, Charge};
-use crate::batch::{Action, Batch, Delivery, DeliveryFailure, Event, Failure, FailureReason, Phase};
-use crate::budget::Reservation;
-use crate::collect::{Collected, collect, is_good};
+use crate::batch::{Action, Batch, Delivery, DeliveryFailure, Event, Phase};
+use crate::budget::Held;
 use crate::context::Context;
-use crate::encode::{Cargo, EncodeError};
+use crate::encode::Cargo;
 use crate::store::{StoreError, Versioned};
 
 /// Events that are not read yet.
@@ -50,7 +52,10 @@ pub(super) struct Actor {
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     view: watch::Sender<Arc<Batch>>,
-    reservation: Option<Reservation>,
+    /// Its part of the payloads in flight, or of those that no member takes for now.
+    held: Option<Held>,
+    is_parked: bool,
+    budgets: Budgets,
     /// The header under way.
     shipment: Option<Arc<Shipment>>,
     /// Seats with a task that delivers shards.
@@ -90,8 +95,9 @@ impl Actor {
     pub(super) fn new(
         ctx: Arc<Context>,
         versioned: Versioned,
-        reservation: Option<Reservation>,
+        held: Option<Held>,
         payload: Option<Bytes>,
+        budgets: Budgets,
     ) -> (Self, Live) {
         let Versioned { batch, version, upload } = versioned;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
@@ -114,7 +120,9 @@ impl Actor {
             sender: sender.clone(),
             events,
             view,
-            reservation,
+            held,
+            is_parked: false,
+            budgets,
             shipment: None,
             delivering: HashSet::new(),
             certifying: HashSet::new(),
@@ -148,7 +156,7 @@ impl Actor {
                     continue;
                 }
                 // Somebody may have come while it was saved.
-                rests = self.batch == self.saved && self.may_rest();
+                rests = self.batch.is_stored_as(&self.saved) && self.may_rest();
                 if rests {
                     break;
                 }
@@ -170,6 +178,7 @@ impl Actor {
                 Ok(()) = leading.changed() => continue,
                 () = tokio::time::sleep_until(looked_at + tick) => {
                     looked_at = Instant::now();
+                    self.park();
                     let mut events = self.look_at_the_clock();
                     if self.save_what_waits().await {
                         events.push(Event::Resumed);
@@ -263,6 +272,21 @@ impl Actor {
         Ok(true)
     }
 
+    /// What no member takes for now waits on the disk: whoever else needs the memory has it. A later attempt encodes it again.
+    fn park(&mut self) {
+        let Some(waiting) = self.batch.waiting().filter(|_| self.batch.is_held_up()) else { return };
+        let held_up_for = Duration::from_millis(self.ctx.now_ms().saturating_sub(waiting.since_ms));
+        if held_up_for < self.ctx.settings.hold_up {
+            return;
+        }
+        self.cargo.unpin();
+        if !self.is_parked
+            && let Some(place) = self.budgets.park(&self.batch)
+        {
+            (self.held, self.is_parked) = (Some(place), true);
+        }
+    }
+
     fn look_at_the_clock(&self) -> Vec<Event> {
         let now = self.ctx.now();
         let mut events = vec![Event::TimePassed { now }];
@@ -288,6 +312,7 @@ impl Actor {
             self.note_ended(&event);
             actions.extend(self.batch.apply(event));
         }
+        self.batch.date_waiting(self.ctx.now_ms());
         if self.batch != before {
             let may_wait = self.batch.may_wait(&self.saved);
             match if may_wait { Persisted::Saved } else { self.persist().await } {
@@ -302,7 +327,7 @@ impl Actor {
             self.view.send_replace(Arc::new(self.batch.clone()));
         }
         if !matches!(self.batch.phase, Phase::Received | Phase::Dispersing) {
-            self.reservation = None;
+            self.held = None;
         }
         if let (Some(certified), Some(shipment)) = (&self.batch.certificate, &self.shipment)
             && before.certificate.is_none()
@@ -347,7 +372,7 @@ impl Actor {
 
     /// What members said since the last change was saved. Whether another process had changed the batch, which is gone on with instead.
     async fn save_what_waits(&mut self) -> bool {
-        if self.taken_over || self.batch == self.saved {
+        if self.taken_over || self.batch.is_stored_as(&self.saved) {
             return false;
         }
         let before = self.batch.clone();
@@ -387,64 +412,15 @@ impl Actor {
         }
     }
 
-    fn report_changes(&self, before: &Batch) {
-        let (id, batch) = (self.batch.id, &self.batch);
-        if before.phase != batch.phase {
-            super::metrics::phase_changed(&before.phase, &batch.phase);
-            let digest = batch.digest().map(tracing::field::display);
-            match &batch.phase {
-                Phase::Failed(failure) => warn!(batch = %id, digest, %failure, "batch failed"),
-                phase => info!(batch = %id, digest, phase = phase.name(), "batch"),
-            }
-        }
-        if let (None, Some(certified)) = (&before.certificate, &batch.certificate) {
-            super::metrics::certified(batch.received_at_ms, certified.at_ms);
-        }
-        if let (None, Some(l1)) = (&before.l1, &batch.l1) {
-            super::metrics::recorded(l1);
-        }
-        if let (true, Some(l1)) =
-            (before.phase != batch.phase && batch.phase == Phase::Settled, &batch.settlement)
-        {
-            super::metrics::settled(l1);
-        }
-        let state = |batch: &Batch| batch.proof.as_ref().map(|proof| (proof.hash, proof.state.clone()));
-        if state(before) != state(batch)
-            && let Some(proof) = &batch.proof
-        {
-            info!(batch = %id, proof = %proof.hash, state = ?proof.state, "validity proof");
-        }
-        let Some(new) = &batch.dispersal else { return };
-        let old = before.dispersal.as_ref().filter(|old| old.digest == new.digest);
-        for (seat, member) in Seat::all(new.quorum.geometry().n()).zip(&new.members) {
-            let former = old.and_then(|old| old.members.get(seat.index())).map(|member| member.delivery);
-            if former == Some(member.delivery) {
-                continue;
-            }
-            super::metrics::member_outcome(member.delivery);
-            if member.delivery == Delivery::Lied {
-                let view = self.ctx.registry.latest();
-                let operator =
-                    view.and_then(|view| Some(view.committee(new.epoch())?.member(seat)?.operator));
-                if let Some(operator) = operator {
-                    let charge = Charge { kind: &member.reason, is_proven: false, detail: &member.detail };
-                    self.ctx.accusations.add(Accused::Member(operator), charge, self.ctx.now());
-                }
-                super::metrics::lie(operator.map(|operator| operator.to_string()), &member.reason);
-                warn!(digest = %new.digest, %seat, reason = member.reason, detail = member.detail,
-                      "a member's attestation is not its own over this digest");
-            }
-        }
-    }
-
     async fn act(&mut self, action: Action) {
         match action {
             Action::Encode => self.encode(),
             Action::Deliver { seat } => {
+                let refused = self.batch.is_retrying(seat);
                 if let Some(shipment) = self.shipment()
                     && self.delivering.insert(seat)
                 {
-                    shipment.spawn(Arc::clone(&shipment).deliver(seat));
+                    shipment.spawn(Arc::clone(&shipment).deliver(seat, refused));
                 }
             }
             Action::DeliverCertificate { seat } => {
@@ -466,12 +442,12 @@ impl Actor {
             }
             Action::Aggregate { signatures } => {
                 if let Some(shipment) = self.shipment() {
-                    shipment.spawn(aggregate(Arc::clone(&shipment), signatures));
+                    shipment.spawn(signatures::aggregate(Arc::clone(&shipment), signatures));
                 }
             }
             Action::CheckSignature { seat, signature } => {
                 if let Some(shipment) = self.shipment() {
-                    shipment.spawn(check_signature(Arc::clone(&shipment), seat, signature));
+                    shipment.spawn(signatures::check(Arc::clone(&shipment), seat, signature));
                 }
             }
             Action::Post => self.post(),
@@ -523,7 +499,7 @@ impl Actor {
         }
         let (ctx, cargo, events) = (Arc::clone(&self.ctx), Arc::clone(&self.cargo), self.sender.clone());
         self.spawn(async move {
-            let event = encode(&ctx, &cargo).await;
+            let event = encoding::encode(&ctx, &cargo, &events).await;
             let _ = events.send(event).await;
         });
     }
@@ -576,88 +552,4 @@ enum Persisted {
     Saved,
     Reloaded,
     Stopped,
-}
-
-/// Waits for an active committee, and encodes for it.
-async fn encode(ctx: &Context, cargo: &Cargo) -> Event {
-    loop {
-        let committee = ctx.registry().ok().and_then(|view| view.active_committee(ctx.now()).cloned());
-        let Some(committee) = committee else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        let started = Instant::now();
-        match cargo.prepare(&committee, ctx.identity.domain, &ctx.signer).await {
-            Ok(dispersal) => {
-                metrics::histogram!("dac_aggregator_encode_seconds").record(started.elapsed().as_secs_f64());
-                return Event::Encoded(Box::new(dispersal));
-            }
-            // Of a batch that is over by now the payload is gone; of any other one it is told that the batch failed.
-            Err(EncodeError::Store(StoreError::CorruptPayload { problem })) => {
-                return Event::PayloadCorrupt { detail: problem };
-            }
-            Err(EncodeError::Store(error)) => {
-                warn!(%error, "reading a payload; trying again");
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => {
-                error!(%error, "encoding");
-                return Event::Failed(Failure { reason: FailureReason::Internal, detail: error.to_string() });
-            }
-        }
-    }
-}
-
-/// The committee of the header, from the registry's last snapshot, however old: what an epoch's record says stays.
-async fn committee_keys(shipment: &Shipment) -> Result<Arc<dac_bls::CommitteeKeys>, String> {
-    let ctx = Arc::clone(&shipment.ctx);
-    let epoch = shipment.record.header.epoch;
-    let view =
-        ctx.registry.wait_for(|view| view.committee(epoch).is_some()).await.map_err(|e| e.to_string())?;
-    let committee = view.committee(epoch).cloned().ok_or("the epoch is gone")?;
-    let workers = ctx.workers.clone();
-    let keys = workers.run(move || ctx.keys.keys(&committee));
-    keys.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
-}
-
-async fn aggregate(shipment: Arc<Shipment>, signatures: Vec<(Seat, SignatureBytes)>) {
-    let ctx = Arc::clone(&shipment.ctx);
-    let digest = shipment.digest;
-    let collected = match committee_keys(&shipment).await {
-        Ok(keys) => {
-            let (record, domain) = (Arc::clone(&shipment.record), ctx.identity.domain);
-            ctx.workers
-                .run(move || collect(&keys, &domain, &record.header, &signatures))
-                .await
-                .map_err(|error| error.to_string())
-                .and_then(|collected| collected.map_err(|error| error.to_string()))
-        }
-        Err(problem) => Err(problem),
-    };
-    let event = match collected {
-        Ok(Collected::Certificate(aggregate)) => Event::Aggregated { digest, aggregate, at_ms: ctx.now_ms() },
-        Ok(Collected::Liars(seats)) => Event::LiarsFound { digest, seats },
-        Err(problem) => {
-            error!(%digest, problem, "a quorum's signatures make no certificate");
-            Event::Failed(Failure { reason: FailureReason::Internal, detail: problem })
-        }
-    };
-    let _ = shipment.events.send(event).await;
-}
-
-async fn check_signature(shipment: Arc<Shipment>, seat: Seat, signature: SignatureBytes) {
-    let digest = shipment.digest;
-    let keys = loop {
-        match committee_keys(&shipment).await {
-            Ok(keys) => break keys,
-            Err(problem) => {
-                warn!(%digest, problem, "a late signature waits to be checked");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    };
-    let workers = shipment.ctx.workers.clone();
-    if let Ok(good) = workers.run(move || is_good(&keys, digest, seat, signature)).await {
-        let _ = shipment.events.send(Event::SignatureChecked { digest, seat, good }).await;
-    }
 }

@@ -1,9 +1,11 @@
 //! Builds an aggregator of its parts and runs it. All that touches the world is given: listeners, clock, L1, store, keys.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dac_chain::{ChainError, L1, PosterConfig, RegistryWatch, TransactionSigner};
@@ -29,16 +31,16 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::ServerTlsConfig;
 use tonic_health::server::HealthReporter;
 
-use super::Batches;
 use super::sharing::{PosterParts, Sharing};
+use super::{Batches, Budgets};
 use crate::accusations::Accusations;
-use crate::budget::ByteBudget;
 use crate::collect::KeyRing;
 use crate::context::{Context, Settings};
 use crate::disperse::{CallSettings, Members};
 use crate::encode::Encoders;
 use crate::grpc::{Description, Grpc, ServiceLimits};
 use crate::post::{PostSettings, Posting, Witness};
+use crate::quota::Quotas;
 use crate::renew::{self, CoverageSource, RenewSettings};
 use crate::store::{Store, StoreError};
 use crate::submit::Identity;
@@ -114,6 +116,8 @@ pub struct Listener {
 pub struct Capacity {
     /// Payload bytes arriving or waiting for their certificate.
     pub in_flight_bytes: u64,
+    /// Payload bytes on the disk of batches that no quorum takes for now.
+    pub parked_bytes: u64,
     /// Bytes of encoded payloads of such batches.
     pub encoded_bytes: u64,
     /// Bytes of payloads loaded again for slow members.
@@ -145,6 +149,8 @@ pub struct Parts {
     pub registry: RegistryWatch,
     /// Where certificates are recorded.
     pub l1: Arc<dyn L1>,
+    /// Whether it may post: not before L1 has said that the log is this registry's.
+    pub may_post: Arc<AtomicBool>,
     /// How they are recorded.
     pub poster: PosterConfig,
     /// What time it is.
@@ -208,10 +214,12 @@ impl Aggregator {
         let (draining, stopping, stop_rest) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let witness = Arc::new(Witness::new(parts.l1));
-        let Capacity { in_flight_bytes, encoded_bytes, straggler_bytes, encoders } = parts.capacity;
+        let Capacity { in_flight_bytes, parked_bytes, encoded_bytes, straggler_bytes, encoders } =
+            parts.capacity;
         let context = Arc::new(Context {
             identity: Identity { domain: parts.domain, disperser: parts.signer.address() },
             signer: parts.signer,
+            quotas: Quotas::new(Arc::clone(&parts.store)),
             store: parts.store,
             registry: parts.registry,
             clock: parts.clock,
@@ -230,8 +238,9 @@ impl Aggregator {
             tasks: TaskTracker::new(),
             stopping,
         });
-        let batches = Batches::new(Arc::clone(&context), ByteBudget::new(in_flight_bytes)).await?;
-        let poster = PosterParts { config: parts.poster, witness, signer: parts.l1_signer };
+        let batches = Batches::new(Arc::clone(&context), Budgets::new(in_flight_bytes, parked_bytes)).await?;
+        let poster =
+            PosterParts { config: parts.poster, witness, signer: parts.l1_signer, may_post: parts.may_post };
         let mut sharing = Sharing::new(batches.clone(), poster);
         sharing.look().await?;
         let sharing = tokio::spawn(sharing.run());
@@ -250,13 +259,13 @@ impl Aggregator {
         let healthz = parts.monitor.as_ref().map(|monitor| monitor.health().clone()).unwrap_or_default();
         let times = CallTimes { upload: context.settings.upload_timeout, ..CallTimes::default() };
         let port = Port::new("grpc", PORT_SERVICES, &parts.grpc.limits, times, draining.clone());
+        let service = Grpc::new(batches.clone(), parts.service, draining.clone());
         let router = grpc::server(&port, parts.grpc.tls)?
             .add_service(
-                BatchServiceServer::new(Grpc::new(batches.clone(), parts.service, draining.clone()))
-                    .max_decoding_message_size(MESSAGE_MAX_BYTES),
+                BatchServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_MAX_BYTES),
             )
             .add_service(
-                AggregatorServiceServer::new(Description::new(Arc::clone(&context)))
+                AggregatorServiceServer::new(Description::of(&service))
                     .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES),
             )
             .add_service(grpc::health(&health))
@@ -264,7 +273,7 @@ impl Aggregator {
             .add_service(grpc::reflection_alpha(&port, &[FILE_DESCRIPTOR_SET]));
         let incoming = Incoming::new(parts.grpc.tcp, &port);
         let server = tokio::spawn(grpc::serve(router, incoming, grace));
-        let watcher = watch_health(Arc::clone(&context), health.clone(), healthz.clone(), draining.clone());
+        let watcher = watch_health(batches.clone(), health.clone(), healthz.clone(), draining.clone());
         let mut rest = vec![
             ("health", tokio::spawn(watcher)),
             ("sharing", sharing),
@@ -353,12 +362,14 @@ impl Aggregator {
 
 /// Submissions need a fresh view of L1, everything needs the store.
 async fn watch_health(
-    context: Arc<Context>,
+    batches: Batches,
     health: HealthReporter,
     healthz: Health,
     draining: CancellationToken,
 ) {
     use tonic_health::ServingStatus::{NotServing, Serving};
+    let context = Arc::clone(batches.context());
+    let mut reasons = BTreeSet::new();
     loop {
         let store = context.store.ping().await;
         let l1 = context.registry();
@@ -369,11 +380,18 @@ async fn watch_health(
         for service in SERVICES {
             health.set_service_status(service, if serving { Serving } else { NotServing }).await;
         }
+        let standing = batches.standing();
+        super::metrics::standing(&standing, &mut reasons, context.now_ms());
+        batches.budgets().report();
         match (&store, &l1) {
             (Err(_), _) => healthz.set_unhealthy("the store does not answer"),
             // What it knows of batches it tells whatever L1 does.
             (Ok(()), Err(stale)) => healthz.set_degraded(stale.to_string()),
-            (Ok(()), Ok(_)) => healthz.set_healthy(),
+            // What waits says so to whoever looks after the process; callers are served all the same.
+            (Ok(()), Ok(_)) => match standing.problem(context.now_ms()) {
+                Some(problem) => healthz.set_degraded(problem),
+                None => healthz.set_healthy(),
+            },
         }
         let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());
         metrics::gauge!("dac_aggregator_l1_age_seconds").set(age);

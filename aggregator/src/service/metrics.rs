@@ -1,8 +1,12 @@
 //! What Prometheus is told.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::batch::{Delivery, L1Record, Phase};
+use super::standing::Standing;
+use crate::batch::{Batch, Delivery, L1Record, Phase};
 
 /// Names and meanings, once at start.
 pub(super) fn describe() {
@@ -14,6 +18,23 @@ pub(super) fn describe() {
     describe_gauge!(
         "dac_aggregator_bytes_in_flight",
         "Payload bytes arriving or waiting for their certificate"
+    );
+    describe_gauge!(
+        "dac_aggregator_bytes_parked",
+        "Payload bytes on the disk of batches that no quorum takes for now"
+    );
+    describe_gauge!(
+        "dac_aggregator_oldest_unencoded_seconds",
+        "Age of the oldest batch that is not encoded; 0 where there is none"
+    );
+    describe_gauge!(
+        "dac_aggregator_oldest_undelivered_seconds",
+        "Age of the oldest batch that is encoded and has no certificate; 0 where there is none"
+    );
+    describe_gauge!("dac_aggregator_batches_waiting", "Batches without a certificate by what they wait for");
+    describe_counter!(
+        "dac_aggregator_waits_total",
+        "How often a batch began to wait on its way to its certificate, by reason"
     );
     describe_histogram!("dac_aggregator_certificate_seconds", "From the stored payload to the certificate");
     describe_histogram!("dac_aggregator_encode_seconds", "From the stored payload to the signed header");
@@ -53,6 +74,27 @@ pub(super) fn received() {
 pub(super) fn phase_changed(from: &Phase, to: &Phase) {
     gauge!("dac_aggregator_batches", "state" => from.name()).decrement(1.0);
     gauge!("dac_aggregator_batches", "state" => to.name()).increment(1.0);
+}
+
+/// Reasons are those of the protocol and this program's own.
+pub(super) fn waits(reason: &str) {
+    counter!("dac_aggregator_waits_total", "reason" => reason.to_owned()).increment(1);
+}
+
+/// Reasons that nothing waits for any more become 0.
+#[allow(clippy::cast_precision_loss, reason = "gauges")]
+pub(super) fn standing(standing: &Standing, former: &mut BTreeSet<String>, now_ms: u64) {
+    let age = |batch: &Option<Arc<Batch>>| {
+        let age_ms = batch.as_ref().map_or(0, |batch| now_ms.saturating_sub(batch.received_at_ms));
+        age_ms as f64 / 1000.0
+    };
+    gauge!("dac_aggregator_oldest_unencoded_seconds").set(age(&standing.unencoded));
+    gauge!("dac_aggregator_oldest_undelivered_seconds").set(age(&standing.undelivered));
+    former.extend(standing.by_reason.keys().cloned());
+    for reason in &*former {
+        let count = standing.by_reason.get(reason).copied().unwrap_or(0);
+        gauge!("dac_aggregator_batches_waiting", "reason" => reason.clone()).set(count as f64);
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "milliseconds of a latency")]

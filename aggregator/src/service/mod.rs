@@ -3,12 +3,15 @@
 
 mod actor;
 pub mod aggregator;
+mod budgets;
 mod metrics;
 mod offer;
 mod resting;
 mod sharing;
 mod shipment;
+mod standing;
 
+pub use self::budgets::Budgets;
 pub use self::offer::OfferOutcome;
 pub use self::sharing::SHARE_INTERVAL;
 
@@ -25,7 +28,7 @@ use tracing::warn;
 use self::actor::{Actor, End};
 use self::resting::Resting;
 use crate::batch::{Batch, Event, Phase, SubmissionDigest};
-use crate::budget::{ByteBudget, Reservation};
+use crate::budget::Held;
 use crate::context::Context;
 use crate::store::{Creation, FIRST_VERSION, StoreError, Upload, Versioned};
 use crate::submit::NumberTaken;
@@ -77,7 +80,7 @@ struct Foreign {
 #[derive(Clone)]
 pub struct Batches {
     ctx: Arc<Context>,
-    budget: ByteBudget,
+    budgets: Budgets,
     live: Arc<Mutex<HashMap<SubmissionDigest, Live>>>,
     foreign: Arc<Mutex<HashMap<SubmissionDigest, Foreign>>>,
     resting: Resting,
@@ -87,14 +90,14 @@ pub struct Batches {
 
 impl Batches {
     /// Nothing is worked on before it is claimed.
-    pub async fn new(ctx: Arc<Context>, budget: ByteBudget) -> Result<Self, StoreError> {
+    pub async fn new(ctx: Arc<Context>, budgets: Budgets) -> Result<Self, StoreError> {
         metrics::describe();
         for (phase, count) in ctx.store.count_by_phase().await? {
             metrics::batches(&phase, count);
         }
         Ok(Self {
             ctx,
-            budget,
+            budgets,
             live: Arc::default(),
             foreign: Arc::default(),
             resting: Resting::default(),
@@ -112,20 +115,15 @@ impl Batches {
         self.resting.count()
     }
 
-    /// Bytes in flight.
-    pub const fn budget(&self) -> &ByteBudget {
-        &self.budget
+    /// What their payloads hold.
+    pub const fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Begins to work on a batch, unless somebody does already. What is not given of its payload is read from the store.
-    fn start(
-        &self,
-        versioned: Versioned,
-        reservation: Option<Reservation>,
-        payload: Option<Bytes>,
-    ) -> Arc<Batch> {
+    fn start(&self, versioned: Versioned, held: Option<Held>, payload: Option<Bytes>) -> Arc<Batch> {
         let id = versioned.batch.id;
-        let (actor, new) = Actor::new(Arc::clone(&self.ctx), versioned, reservation, payload);
+        let (actor, new) = Actor::new(Arc::clone(&self.ctx), versioned, held, payload, self.budgets.clone());
         let batch = Arc::clone(&new.view.borrow());
         {
             let mut live = self.live.lock();
@@ -208,9 +206,9 @@ impl Batches {
     /// Goes on with a batch that was taken before.
     fn resume(&self, versioned: Versioned) -> Arc<Batch> {
         let waits = matches!(versioned.batch.phase, Phase::Received | Phase::Dispersing);
-        let length = versioned.batch.submission.submission.payload_length;
-        let reservation = waits.then(|| self.budget.reserve_anyway(length));
-        self.start(versioned, reservation, None)
+        let order = &versioned.batch.submission.submission;
+        let held = waits.then(|| self.budgets.in_flight.take_anyway(order.rollup, order.payload_length));
+        self.start(versioned, held, None)
     }
 
     /// The batch of a submission that was taken before. A commit may have taken place although it was reported as failed:
@@ -233,7 +231,7 @@ impl Batches {
         submission: SignedSubmission,
         posting: PostingMode,
         upload: Upload,
-        reservation: Reservation,
+        held: Held,
     ) -> Result<Submitted, StoreError> {
         let batch = Batch::received(id, submission, self.ctx.now_ms()).posted_by(posting);
         let upload_id = upload.id();
@@ -243,11 +241,12 @@ impl Batches {
             Creation::Exists => self.taken(id).await?.map(Submitted::Batch).ok_or(StoreError::Missing { id }),
             Creation::Created { replaced } => {
                 metrics::received();
+                self.ctx.quotas.moved(&batch, 0, batch.quota_day);
                 if let Some(former) = replaced {
                     self.tell_replaced(former).await;
                 }
                 let versioned = Versioned { batch, version: FIRST_VERSION, upload: upload_id };
-                Ok(Submitted::Batch(self.start(versioned, Some(reservation), payload)))
+                Ok(Submitted::Batch(self.start(versioned, Some(held), payload)))
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dac_chain::{L1, Poster, PosterConfig, TransactionSigner};
@@ -26,6 +27,7 @@ pub(super) struct PosterParts {
     pub(super) config: PosterConfig,
     pub(super) witness: Arc<Witness>,
     pub(super) signer: Arc<dyn TransactionSigner>,
+    pub(super) may_post: Arc<AtomicBool>,
 }
 
 /// The process among those that share the store.
@@ -86,6 +88,7 @@ impl Sharing {
             self.batches.give_up_resting();
         }
         if self.lead.is_none()
+            && self.poster.may_post.load(Ordering::Relaxed)
             && let Some(lead) = self.ctx().store.lead().await?
         {
             self.post_by(lead).await?;

@@ -14,8 +14,8 @@ use tracing::{debug, warn};
 
 use crate::batch::{DeliveryFailure, Event};
 use crate::context::Context;
-use crate::disperse::{CallFailure, Consignment, Urgency};
-use crate::encode::{Cargo, EncodeError};
+use crate::disperse::{CallFailure, CallPermit, Consignment, Urgency};
+use crate::encode::{Cargo, EncodeError, Loaded};
 use crate::store::StoreError;
 
 /// Pause after the store failed under a delivery.
@@ -101,12 +101,12 @@ impl Shipment {
         Some(view.committee(self.record.header.epoch)?.member(seat)?.dispersal_url.clone())
     }
 
-    /// Delivers the shard, again and again.
-    pub(super) async fn deliver(self: Arc<Self>, seat: Seat) {
+    /// Delivers the shard until the member has it or refuses for good. `refused` says that it refused before, for now.
+    pub(super) async fn deliver(self: Arc<Self>, seat: Seat, mut refused: bool) {
         let mut failures = 0;
         loop {
             let urgency = self.urgency();
-            match self.deliver_once(seat, urgency).await {
+            match self.deliver_once(seat, urgency, refused).await {
                 Ok((signature, with_certificate)) => {
                     let (digest, at_ms) = (self.digest, self.ctx.now_ms());
                     self.tell(Event::Answered { digest, seat, signature, at_ms, with_certificate }).await;
@@ -116,6 +116,7 @@ impl Shipment {
                     let last = failure.kind != DeliveryFailure::Retryable;
                     let retry_after = failure.retry_after;
                     failures += 1;
+                    refused = failure.is_refusal();
                     self.report(seat, failure).await;
                     if last {
                         return;
@@ -128,6 +129,7 @@ impl Shipment {
                 }
                 // As a straggler from now on.
                 Err(Obstacle::Overtaken) => {}
+                Err(Obstacle::Crowded) => tokio::time::sleep(STORE_PAUSE).await,
                 Err(Obstacle::Own(problem)) => {
                     warn!(digest = %self.digest, %seat, %problem, "a delivery waits for this process");
                     tokio::time::sleep(STORE_PAUSE).await;
@@ -140,6 +142,7 @@ impl Shipment {
         &self,
         seat: Seat,
         urgency: Urgency,
+        refused: bool,
     ) -> Result<(dac_types::SignatureBytes, bool), Obstacle> {
         let members = &self.ctx.members;
         let url =
@@ -153,12 +156,24 @@ impl Shipment {
             Urgency::Fresh => {
                 let ready = async {
                     link.connect().await?;
+                    // A member that will not have it, because its rollup's day is spent or the registry is paused, is not worth
+                    // the memory that others wait for.
+                    if refused && !self.cargo.is_in_memory() {
+                        let (question, _) = self.consignment(seat, Some(Bytes::new()));
+                        if let Some(signature) = Box::pin(members.would_take(&link, question)).await? {
+                            return Ok(Ready::Attested(signature));
+                        }
+                    }
                     let loaded = Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?;
-                    Ok::<_, Obstacle>((members.turn(&link, urgency).await, loaded))
+                    Ok::<_, Obstacle>(Ready::Loaded(members.turn(&link, urgency).await, loaded))
                 };
-                tokio::select! {
+                let ready = tokio::select! {
                     ready = ready => ready?,
                     () = self.is_certified() => return Err(Obstacle::Overtaken),
+                };
+                match ready {
+                    Ready::Attested(signature) => return Ok((signature, false)),
+                    Ready::Loaded(turn, loaded) => (turn, loaded),
                 }
             }
             Urgency::Straggler | Urgency::Certificate => {
@@ -237,6 +252,12 @@ impl Shipment {
     }
 }
 
+/// A fresh batch's call may begin, or need not.
+enum Ready<'a> {
+    Loaded(CallPermit<'a>, Arc<Loaded>),
+    Attested(dac_types::SignatureBytes),
+}
+
 /// What kept a shard from its member.
 enum Obstacle {
     /// The member, or the way there.
@@ -245,6 +266,8 @@ enum Obstacle {
     Payload(String),
     /// The certificate was there first.
     Overtaken,
+    /// Too many wait for memory.
+    Crowded,
     /// Something here, for now.
     Own(String),
 }
@@ -259,6 +282,7 @@ impl From<EncodeError> for Obstacle {
     fn from(error: EncodeError) -> Self {
         match error {
             EncodeError::Store(StoreError::CorruptPayload { problem }) => Obstacle::Payload(problem),
+            EncodeError::Crowded(_) => Obstacle::Crowded,
             other => Obstacle::Own(other.to_string()),
         }
     }

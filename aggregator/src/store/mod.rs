@@ -123,6 +123,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// nothing is changed, and the error is [`StoreError::Superseded`].
     async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError>;
 
+    /// Payload bytes of a rollup's batches that count towards a UTC day, in days since 1970.
+    async fn quota_spent(&self, rollup: Address, day: u64) -> Result<u64, StoreError>;
+
     /// How many batches stand in each phase, by [`crate::batch::Phase::name`].
     async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError>;
 

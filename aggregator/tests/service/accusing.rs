@@ -7,8 +7,8 @@ use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
 use dac_runtime::monitor;
 use dac_types::{Address, HashKind};
 
-use crate::support::rollup::{order, payload, sign};
-use crate::support::{Behaviour, ROLLUP, Running, World, disperser};
+use crate::support::rollup::{order, payload, sign, sign_by};
+use crate::support::{Behaviour, ROLLUP, Running, World, disperser, key};
 
 fn accusations(running: &Running) -> Vec<Accusation> {
     running.aggregator.batches().context().accusations.list(100)
@@ -44,8 +44,12 @@ async fn members_and_rollups_that_lie_are_named() {
     let mut stranger = order(3, HashKind::Opaque, &bytes);
     stranger.rollup = Address::repeat_byte(0x99);
     assert_eq!(reason(running.submit(&sign(stranger), &bytes).await), Some(Reason::UnknownRollup));
+    // A stranger's order in a rollup's name says nothing of the rollup.
+    let forged = sign_by(order(4, HashKind::Opaque, &bytes), &key(0x55));
+    assert_eq!(reason(running.submit(&forged, &bytes).await), Some(Reason::WrongPoster));
     let list = accusations(&running);
-    assert_eq!(list.len(), 2, "{list:?}");
+    assert_eq!(list.len(), 3, "{list:?}");
+    assert!(has(&list, Accused::Other, "WRONG_POSTER", false), "{list:?}");
     assert_eq!((list[0].accused, list[0].kind.as_str()), (Accused::Rollup(ROLLUP), "CONFLICTING_BATCH"));
     assert!(list[0].is_proven);
     let url = format!("http://{}", running.aggregator.addresses().grpc);
@@ -56,7 +60,7 @@ async fn members_and_rollups_that_lie_are_named() {
     assert_eq!(faults, [(&[2; 20][..], "OTHER_DIGEST")]);
     let told: Vec<_> =
         said.accusations.iter().map(|line| (&line.rollup[..], &*line.kind, line.proven)).collect();
-    assert_eq!(told, [(ROLLUP.as_slice(), "CONFLICTING_BATCH", true)]);
+    assert_eq!(told, [(ROLLUP.as_slice(), "CONFLICTING_BATCH", true), (&[][..], "WRONG_POSTER", false)]);
     let told = metrics.render();
     let name = "dac_aggregator_submissions_refused_total";
     for labels in [

@@ -171,7 +171,7 @@ async fn stragglers_get_their_shard_and_the_certificate_after_quorum() {
         .await;
     let digest = batch_digest(&batch);
     assert_eq!(certificate(&running, submission).await.aggregate.absent.as_bytes(), [3]);
-    assert_eq!(running.aggregator.batches().budget().used(), 0, "it holds up nobody else");
+    assert_eq!(running.aggregator.batches().budgets().in_flight.used(), 0, "it holds up nobody else");
     world.behave(3, Behaviour::Honest);
     let batch = running.until(submission, |batch| attested(batch) == 4).await;
     assert!(!batch.members[3].in_certificate);
@@ -396,7 +396,7 @@ async fn orders_that_nobody_signs_in_time_fail_and_batches_expire() {
     world.clock.set(NOW + 3600 + 31);
     let failed = running.until_state(late, v1::BatchState::Failed).await;
     assert!(failed.failure.starts_with("SUBMIT_BEFORE_PASSED"), "{}", failed.failure);
-    assert_eq!(running.aggregator.batches().budget().used(), 0);
+    assert_eq!(running.aggregator.batches().budgets().in_flight.used(), 0);
     running.stop().await;
 
     let world = World::small().await;

@@ -5,6 +5,7 @@
 mod accusing;
 mod dispersal;
 mod evm;
+mod fairness;
 mod posting;
 mod proofs;
 mod queries;

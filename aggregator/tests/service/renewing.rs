@@ -84,6 +84,22 @@ async fn nothing_is_posted_before_a_quorum_signs() {
 }
 
 #[tokio::test]
+async fn a_member_that_is_busy_is_asked_again_within_the_look() {
+    let _counted = dac_measure::counted!(Renewal, 1);
+    let world = World::small().await;
+    // With one silent member all others are needed: each is busy for others' requests most of the time.
+    world.behave(0, Behaviour::Silent);
+    for (seat, times) in [(1, 3), (2, 1), (3, 5)] {
+        world.behave(seat, Behaviour::RefuseFirst(times, Reason::Busy));
+    }
+    let (running, _contract) = start(&world, NOW + RETENTION / 4).await;
+    until_renewed(&world).await;
+    // One look was enough.
+    assert_eq!([1, 2, 3].map(|seat: usize| world.members[seat].calls()), [4, 2, 6]);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn coverage_that_is_long_enough_costs_nothing() {
     let world = World::small().await;
     let (running, contract) = start(&world, NOW + RETENTION - 3600).await;

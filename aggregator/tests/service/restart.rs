@@ -28,7 +28,7 @@ async fn a_batch_whose_creation_seemed_to_fail_goes_on_when_it_is_submitted_agai
         tokio::join!(running.submit(&submission, &bytes), running.submit(&submission, &bytes));
     assert_eq!(first.unwrap().received_at_ms, second.unwrap().received_at_ms);
     running.until_state(digest(&submission), v1::BatchState::Posted).await;
-    assert_eq!(running.aggregator.batches().budget().used(), 0);
+    assert_eq!(running.aggregator.batches().budgets().in_flight.used(), 0);
     running.stop().await;
 }
 

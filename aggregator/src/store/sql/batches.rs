@@ -10,7 +10,8 @@ use prost::Message;
 use super::members::{self, Changed};
 use super::payload::{Rows, remove_rows, remove_rows_of};
 use super::rows::{
-    BATCH_COLUMNS, BatchRow, Changing, batch_from_row, corrupt, dispersal_from_row, member_from_row, optional,
+    BATCH_COLUMNS, BatchRow, Changing, batch_from_row, corrupt, dispersal_from_row, member_from_row,
+    optional, summable,
 };
 use super::settlements::{self, SETTLEMENT_COLUMNS};
 use super::{SqlStore, b256, batch_digest};
@@ -174,6 +175,19 @@ impl SqlStore {
         Ok(saved)
     }
 
+    pub(super) async fn spent(&self, rollup: Address, day: u64) -> Result<u64, StoreError> {
+        // `quota_day > 0` is what the index holds.
+        let bytes: i64 = sqlx::query_scalar(
+            "SELECT CAST(COALESCE(SUM(payload_bytes), 0) AS BIGINT) FROM batches
+             WHERE rollup = $1 AND quota_day = $2 AND quota_day > 0",
+        )
+        .bind(rollup.to_vec())
+        .bind(summable(day))
+        .fetch_one(self.database.reads())
+        .await?;
+        Ok(bytes.max(0).cast_unsigned())
+    }
+
     pub(super) async fn phases(&self) -> Result<Vec<(String, u64)>, StoreError> {
         let rows = sqlx::query("SELECT phase, count(*) FROM batches GROUP BY phase")
             .fetch_all(self.database.reads())
@@ -242,9 +256,10 @@ async fn insert(
     let order = &batch.submission.submission;
     let statement = sqlx::query(
         "INSERT INTO batches (phase, failure_reason, failure_detail, holds_number, epoch, certificate, certified_at_ms,
-            l1_transaction, l1_block, l1_gas_used, l1_by_us, l1_problem, payload_dropped, finished, submission_digest,
-            rollup, batch_number, submission, upload_id, received_at_ms, version, owner)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+            l1_transaction, l1_block, l1_gas_used, l1_by_us, l1_problem, payload_dropped, finished, quota_day,
+            payload_bytes, submission_digest, rollup, batch_number, submission, upload_id, received_at_ms, version, owner)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+            $23, $24)",
     );
     Changing::of(batch)
         .bind(statement)
@@ -271,9 +286,9 @@ async fn update(
     let statement = format!(
         "UPDATE batches SET phase = $1, failure_reason = $2, failure_detail = $3, holds_number = $4, epoch = $5,
             certificate = $6, certified_at_ms = $7, l1_transaction = $8, l1_block = $9, l1_gas_used = $10,
-            l1_by_us = $11, l1_problem = $12, payload_dropped = $13, finished = $14, version = version + 1,
-            {}
-         WHERE submission_digest = $15 AND version = $16",
+            l1_by_us = $11, l1_problem = $12, payload_dropped = $13, finished = $14, quota_day = $15,
+            payload_bytes = $16, version = version + 1, {}
+         WHERE submission_digest = $17 AND version = $18",
         writer.also()
     );
     let updated = columns

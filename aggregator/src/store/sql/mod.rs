@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../../migrations/0003_settlements.sql"),
     },
     Migration { version: 4, name: "sharing", sql: include_str!("../../../migrations/0004_sharing.sql") },
+    Migration { version: 5, name: "quotas", sql: include_str!("../../../migrations/0005_quotas.sql") },
 ];
 
 /// Whose data a database holds. It refuses to open under another name.
@@ -131,6 +132,10 @@ impl Store for SqlStore {
 
     async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
         self.save_changes(before, after, version, Writer::Owner).await
+    }
+
+    async fn quota_spent(&self, rollup: Address, day: u64) -> Result<u64, StoreError> {
+        self.spent(rollup, day).await
     }
 
     async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError> {

@@ -18,7 +18,7 @@ use crate::store::StoreError;
 
 pub(super) const BATCH_COLUMNS: &str = "b.submission_digest, b.submission, b.received_at_ms, b.phase, \
     b.failure_reason, b.failure_detail, b.epoch, b.certificate, b.certified_at_ms, b.l1_transaction, b.l1_block, \
-    b.l1_gas_used, b.l1_by_us, b.l1_problem, b.payload_dropped, b.finished, b.version, b.upload_id";
+    b.l1_gas_used, b.l1_by_us, b.l1_problem, b.payload_dropped, b.finished, b.quota_day, b.version, b.upload_id";
 
 /// A batch's own row, without what other tables hold.
 pub(super) struct BatchRow {
@@ -80,6 +80,7 @@ pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
     batch.l1_problem = row.try_get("l1_problem")?;
     batch.payload_dropped = row.try_get::<i64, _>("payload_dropped")? != 0;
     batch.finished = row.try_get::<i64, _>("finished")? != 0;
+    batch.quota_day = row.try_get::<i64, _>("quota_day")?.max(0).cast_unsigned();
     Ok(BatchRow {
         batch,
         epoch: u64_from_sql(row.try_get("epoch")?),
@@ -117,6 +118,11 @@ fn failure_reason(name: &str) -> FailureReason {
     FailureReason::ALL.into_iter().find(|reason| reason.as_str() == name).unwrap_or(FailureReason::Internal)
 }
 
+/// A number that the database adds up or compares with 0, which the usual encoding of `u64` does not allow. These are small.
+pub(super) fn summable(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 /// The values of a batch's row that change with its state.
 pub(super) struct Changing {
     phase: &'static str,
@@ -133,6 +139,9 @@ pub(super) struct Changing {
     l1_problem: String,
     payload_dropped: i64,
     finished: i64,
+    quota_day: i64,
+    /// It does not change; batches from before the column was there get it with their next change.
+    payload_bytes: i64,
 }
 
 impl Changing {
@@ -162,10 +171,12 @@ impl Changing {
             l1_problem: batch.l1_problem.clone(),
             payload_dropped: batch.payload_dropped.into(),
             finished: batch.finished.into(),
+            quota_day: summable(batch.quota_day),
+            payload_bytes: summable(batch.submission.submission.payload_length),
         }
     }
 
-    /// As the first parameters of a statement, $1 to $14, in this order.
+    /// As the first parameters of a statement, $1 to $16, in this order.
     pub(super) fn bind<'q>(
         self,
         statement: Query<'q, sqlx::Any, AnyArguments>,
@@ -185,6 +196,8 @@ impl Changing {
             .bind(self.l1_problem)
             .bind(self.payload_dropped)
             .bind(self.finished)
+            .bind(self.quota_day)
+            .bind(self.payload_bytes)
     }
 }
 

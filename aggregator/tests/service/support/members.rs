@@ -13,7 +13,9 @@ use dac_proto::v1;
 use dac_proto::v1::dispersal_service_server::{DispersalService, DispersalServiceServer};
 use dac_proto::v1::store_shard_request::Message;
 use dac_proto::wire;
-use dac_types::{B256, BatchDigest, CoverageRenewal, Domain, Geometry, PublicKeyBytes, Seat, SignatureBytes};
+use dac_types::{
+    Address, B256, BatchDigest, CoverageRenewal, Domain, Geometry, PublicKeyBytes, Seat, SignatureBytes,
+};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -30,6 +32,8 @@ pub(crate) enum Behaviour {
     /// Honest once so many calls were refused.
     RefuseFirst(usize, Reason),
     Refuse(Reason),
+    /// Honest, but to batches of this rollup.
+    RefuseRollup(Address, Reason),
     /// A status without a reason of ours.
     Fail(tonic::Code),
     /// Signed by somebody else.
@@ -177,10 +181,13 @@ impl DispersalService for Service {
         request: Request<v1::SignRenewalRequest>,
     ) -> Result<Response<v1::SignRenewalResponse>, Status> {
         let inner = &self.0;
-        inner.calls.fetch_add(1, Ordering::SeqCst);
+        let call = inner.calls.fetch_add(1, Ordering::SeqCst);
         let behaviour = inner.behaviour.lock().clone();
         match &behaviour {
             Behaviour::Refuse(reason) => return Err(reason.status("as told")),
+            Behaviour::RefuseFirst(times, reason) if call < *times => {
+                return Err(reason.status_with_retry("not yet", std::time::Duration::from_millis(5)));
+            }
             Behaviour::Silent => std::future::pending().await,
             _ => {}
         }
@@ -220,6 +227,11 @@ impl Inner {
         assert_eq!(open.chain_id, self.domain().chain_id);
         assert_eq!(open.seat, u32::from(self.seat.0), "delivered to the wrong member");
         let record = wire::record(open.record.unwrap(), self.geometry)?;
+        if let Behaviour::RefuseRollup(rollup, reason) = &*self.behaviour.lock()
+            && *rollup == record.header.rollup
+        {
+            return Err(reason.status_with_retry("as told", std::time::Duration::from_millis(5)));
+        }
         let digest = record.header.digest(&self.domain());
         let with_certificate = record.certificate.is_some();
         assert_eq!(record.disperser_signature.recover(digest.0), Ok(disperser().address()));

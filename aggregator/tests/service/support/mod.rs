@@ -21,6 +21,7 @@ use dac_database::testing::TestDatabase;
 use dac_database::{DatabaseOptions, sqlx};
 use dac_proto::v1;
 use dac_proto::v1::batch_service_client::BatchServiceClient;
+use dac_runtime::clients::ClientRates;
 use dac_runtime::clock::ManualClock;
 use dac_runtime::grpc::ListenerLimits;
 use dac_runtime::workers::Workers;
@@ -87,6 +88,9 @@ pub(crate) struct Options {
     pub(crate) policy: EndpointPolicy,
     pub(crate) uploads: usize,
     pub(crate) watchers: usize,
+    pub(crate) parked_bytes: u64,
+    pub(crate) upload_rate: u64,
+    pub(crate) reads: ClientRates,
     pub(crate) confirmations: u64,
 }
 
@@ -104,6 +108,16 @@ impl Default for Options {
             policy: EndpointPolicy::AllowPrivate,
             uploads: 64,
             watchers: 64,
+            parked_bytes: 256 << 20,
+            upload_rate: 1,
+            reads: ClientRates {
+                requests_per_second: 1e6,
+                request_burst: 1e6,
+                bytes_per_second: 1e9,
+                byte_burst: 1e9,
+                streams: u32::MAX,
+                clients: 100,
+            },
             confirmations: 1,
         }
     }
@@ -235,6 +249,7 @@ impl World {
             domain: DOMAIN,
             signer: Arc::new(disperser()),
             l1_signer: Arc::new(key(0x41)),
+            may_post: Arc::new(true.into()),
             store: Arc::new(self.store().await),
             registry: self.registry.clone(),
             l1: Arc::clone(&self.l1) as Arc<dyn dac_chain::L1>,
@@ -253,6 +268,7 @@ impl World {
                 retry_initial: Duration::from_millis(10),
                 retry_max: Duration::from_millis(50),
                 straggler_retry_max: Duration::from_millis(50),
+                shows_certificate: false,
             },
             posting: PostSettings { deadline: Duration::from_secs(120), retry: Duration::from_millis(50) },
             settings: Settings {
@@ -260,17 +276,24 @@ impl World {
                 grace: options.grace,
                 tick: options.tick,
                 piece_timeout: options.piece_timeout,
+                upload_rate: options.upload_rate,
                 upload_timeout: options.upload_timeout,
+                hold_up: Duration::ZERO,
                 share_interval: Duration::from_millis(20),
             },
             renewal: None,
             capacity: Capacity {
                 in_flight_bytes: options.in_flight_bytes,
+                parked_bytes: options.parked_bytes,
                 encoded_bytes: options.encoded_bytes,
                 straggler_bytes: 64 << 20,
                 encoders: 2,
             },
-            service: ServiceLimits { uploads: options.uploads, watchers: options.watchers },
+            service: ServiceLimits {
+                uploads: options.uploads,
+                watchers: options.watchers,
+                reads: options.reads,
+            },
             grpc: Listener {
                 tcp: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
                 limits: ListenerLimits::default(),

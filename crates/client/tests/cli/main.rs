@@ -444,6 +444,7 @@ async fn an_aggregators_status_names_who_lied() {
         l1_age_seconds: 1,
         faults,
         accusations,
+        ..v1::GetAggregatorResponse::default()
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

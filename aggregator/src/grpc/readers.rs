@@ -1,0 +1,116 @@
+//! Those who read: each client has a rate, and a share of the watchers and of the looks at the database's listing.
+
+use dac_admission::{Admission, Claim, Party, Permit, QueueLimits, Refused};
+use dac_proto::reason::Reason;
+use dac_runtime::clients::{ClientKey, ClientLimits};
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::{BUSY_RETRY, ServiceLimits};
+
+/// Listings that are looked up at once, and of those one client's. A page is the dearest thing to read.
+const LISTINGS: u64 = 4;
+const LISTINGS_PER_CLIENT: u64 = 2;
+/// Listings that wait for their turn.
+const LISTING_QUEUE: QueueLimits = QueueLimits { total: 256, per_party: 16 };
+
+/// A watcher's place, until it is dropped.
+pub(super) type WatchPlace = Permit<Watcher>;
+
+/// Under which names a watcher counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Watcher {
+    Client(ClientKey),
+    /// The /48 of an IPv6 address: a subscriber may have as many clients as that has networks.
+    Network([u8; 6]),
+}
+
+/// The shares of all clients.
+#[derive(Clone, Debug)]
+pub(super) struct Readers {
+    rates: ClientLimits,
+    listings: Admission<ClientKey>,
+    watchers: Admission<Watcher>,
+}
+
+impl Readers {
+    pub(super) fn new(limits: &ServiceLimits) -> Self {
+        Self {
+            rates: ClientLimits::new(limits.reads),
+            listings: Admission::new(LISTINGS, LISTING_QUEUE),
+            watchers: Admission::without_queue(limits.watchers as u64),
+        }
+    }
+
+    /// Takes one request from its client's share.
+    pub(super) fn read<T>(&self, request: &Request<T>) -> Result<ClientKey, Status> {
+        let client = ClientKey::of(request);
+        self.rates.take(client).map_err(|limited| {
+            Reason::RateLimited.status_with_retry(limited.to_string(), limited.retry_after)
+        })?;
+        Ok(client)
+    }
+
+    /// Takes an answer's bytes from its client's share.
+    pub(super) fn answer<T: Message>(
+        &self,
+        client: ClientKey,
+        answer: Response<T>,
+    ) -> Result<Response<T>, Status> {
+        self.rates.charge(client, answer.get_ref().encoded_len());
+        Ok(answer)
+    }
+
+    /// Waits for a turn to look at the listing.
+    pub(super) async fn list(&self, client: ClientKey) -> Result<Permit<ClientKey>, Status> {
+        let claim = Claim::new(1, client, LISTINGS_PER_CLIENT);
+        self.listings.admit(claim).await.map_err(|refused| busy("listings", &refused))
+    }
+
+    /// A place to watch from.
+    pub(super) fn watch(&self, client: ClientKey) -> Result<WatchPlace, Status> {
+        let all = self.watchers.capacity();
+        let mut claim = Claim::new(1, Watcher::Client(client), all.div_ceil(4));
+        if let ClientKey::V6([a, b, c, d, e, f, ..]) = client {
+            claim = claim.and(Watcher::Network([a, b, c, d, e, f]), all.div_ceil(2));
+        }
+        self.watchers.try_admit(claim).map_err(|refused| busy("watchers", &refused))
+    }
+}
+
+fn busy<P: Party>(what: &str, refused: &Refused<P>) -> Status {
+    Reason::Busy.status_with_retry(format!("at the limit of {what}: {refused}; try again"), BUSY_RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::config::LimitsConfig;
+
+    fn client(address: &str) -> ClientKey {
+        ClientKey::from(Some(address.parse::<IpAddr>().unwrap()))
+    }
+
+    #[test]
+    fn no_address_and_no_network_takes_all_watchers() {
+        let reads = LimitsConfig::default().reads();
+        let readers = Readers::new(&ServiceLimits { uploads: 1, watchers: 8, reads });
+        let take = |address: &str| -> Vec<WatchPlace> {
+            std::iter::from_fn(|| readers.watch(client(address)).ok()).take(100).collect()
+        };
+        let one = take("10.0.0.1");
+        assert_eq!(one.len(), 2, "a quarter");
+        let networks: Vec<_> = (0..8).map(|subnet| take(&format!("2001:db8:1:{subnet}::1"))).collect();
+        assert_eq!(
+            networks.iter().map(Vec::len).sum::<usize>(),
+            4,
+            "a half of all, with however many networks"
+        );
+        let honest = take("10.0.0.2");
+        assert_eq!(honest.len(), 2);
+        drop(one);
+        assert_eq!(take("10.0.0.1").len(), 2);
+    }
+}

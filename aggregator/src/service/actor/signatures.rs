@@ -1,0 +1,65 @@
+//! From a quorum's signatures to the certificate, and what a late one is worth.
+
+use std::sync::Arc;
+
+use dac_types::{Seat, SignatureBytes};
+use tracing::{error, warn};
+
+use super::super::shipment::Shipment;
+use super::PAUSE;
+use crate::batch::{Event, Failure, FailureReason};
+use crate::collect::{Collected, collect, is_good};
+
+/// The committee of the header, from the registry's last snapshot, however old: what an epoch's record says stays.
+async fn committee_keys(shipment: &Shipment) -> Result<Arc<dac_bls::CommitteeKeys>, String> {
+    let ctx = Arc::clone(&shipment.ctx);
+    let epoch = shipment.record.header.epoch;
+    let view =
+        ctx.registry.wait_for(|view| view.committee(epoch).is_some()).await.map_err(|e| e.to_string())?;
+    let committee = view.committee(epoch).cloned().ok_or("the epoch is gone")?;
+    let workers = ctx.workers.clone();
+    let keys = workers.run(move || ctx.keys.keys(&committee));
+    keys.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+pub(super) async fn aggregate(shipment: Arc<Shipment>, signatures: Vec<(Seat, SignatureBytes)>) {
+    let ctx = Arc::clone(&shipment.ctx);
+    let digest = shipment.digest;
+    let collected = match committee_keys(&shipment).await {
+        Ok(keys) => {
+            let (record, domain) = (Arc::clone(&shipment.record), ctx.identity.domain);
+            ctx.workers
+                .run(move || collect(&keys, &domain, &record.header, &signatures))
+                .await
+                .map_err(|error| error.to_string())
+                .and_then(|collected| collected.map_err(|error| error.to_string()))
+        }
+        Err(problem) => Err(problem),
+    };
+    let event = match collected {
+        Ok(Collected::Certificate(aggregate)) => Event::Aggregated { digest, aggregate, at_ms: ctx.now_ms() },
+        Ok(Collected::Liars(seats)) => Event::LiarsFound { digest, seats },
+        Err(problem) => {
+            error!(%digest, problem, "a quorum's signatures make no certificate");
+            Event::Failed(Failure { reason: FailureReason::Internal, detail: problem })
+        }
+    };
+    let _ = shipment.events.send(event).await;
+}
+
+pub(super) async fn check(shipment: Arc<Shipment>, seat: Seat, signature: SignatureBytes) {
+    let digest = shipment.digest;
+    let keys = loop {
+        match committee_keys(&shipment).await {
+            Ok(keys) => break keys,
+            Err(problem) => {
+                warn!(%digest, problem, "a late signature waits to be checked");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    };
+    let workers = shipment.ctx.workers.clone();
+    if let Ok(good) = workers.run(move || is_good(&keys, digest, seat, signature)).await {
+        let _ = shipment.events.send(Event::SignatureChecked { digest, seat, good }).await;
+    }
+}
