@@ -66,6 +66,8 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     let all_well = dac.expect(["audit", "--whole-shards"]).await?;
     assert_eq!(number(&all_well, "/summary/chunks_ok")?, 4 * 8);
     assert_eq!(number(&all_well, "/summary/shards_ok")?, 4);
+    let quiet = dac.run(["audit", "--quiet"]).await?;
+    assert!(quiet.status.success() && quiet.stdout.is_empty(), "{quiet:?}");
     let known = dac.expect(["batches"]).await?;
     assert_eq!((number(&known, "/batches/0/batch_number")?, &known["next_page_token"]), (1, &Value::Null));
 
