@@ -194,6 +194,9 @@ pub(crate) fn refusal(reason: Option<Reason>, code: Code, message: &str) -> Stri
     if message.is_empty() { name } else { format!("{name}: {message}") }
 }
 
+/// What a connection may mean that was made and then ended by the other side.
+const BROKEN_OFF: &str = "the server broke the connection off: over TLS it may demand a client certificate";
+
 /// What a TLS failure means, where rustls's words for it are known. The alerts are RFC 8446's, section 6.
 fn tls_remedy(text: &str) -> Option<&'static str> {
     let meanings = [
@@ -206,6 +209,10 @@ fn tls_remedy(text: &str) -> Option<&'static str> {
         ("certificate expired", "the server's certificate has expired"),
         ("NotValidForName", "the server's certificate is for another name"),
         ("InvalidContentType", "the server does not speak TLS, or expects it: http and https are mixed up"),
+        // The alert of TLS 1.3 comes after the handshake, and is often lost with the connection.
+        ("broken pipe", BROKEN_OFF),
+        ("Broken pipe", BROKEN_OFF),
+        ("reset by peer", BROKEN_OFF),
     ];
     meanings.into_iter().find_map(|(word, meaning)| text.contains(word).then_some(meaning))
 }
@@ -250,6 +257,7 @@ mod tests {
         assert!(told.starts_with("unreachable: the server demands a client certificate"), "{told}");
         assert!(told.ends_with("(received fatal alert: CertificateRequired)"), "{told}");
         assert!(fault("invalid peer certificate: UnknownIssuer").contains("not trusted here"));
+        assert!(fault("stream closed because of a broken pipe").contains("client certificate"));
         assert_eq!(fault("connection refused"), "unreachable: connection refused");
     }
 
