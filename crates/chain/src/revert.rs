@@ -1,5 +1,6 @@
 //! Why a contract refused: every custom error of registry, log, settlement and verifier, by name and with its values.
 
+mod found;
 mod named;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -7,6 +8,7 @@ use alloy::sol_types::{Panic, Revert as RevertString, SolError, SolInterface};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use self::found::find_data;
 use crate::bindings::CertificateLog::CertificateLogErrors;
 use crate::bindings::CommitteeRegistry::CommitteeRegistryErrors;
 use crate::settlement;
@@ -467,7 +469,12 @@ impl Revert {
 
     /// Whether a rule of the contract was broken that no passing of time mends: only then is a certificate given up.
     pub fn is_final(&self) -> bool {
-        let unclear = matches!(
+        !self.is_unclear() && !self.may_pass()
+    }
+
+    /// Whether it names no rule of the contract: what it refused, and for how long, is not known.
+    pub const fn is_unclear(&self) -> bool {
+        matches!(
             self,
             Self::PrecompileFailed { .. }
                 | Self::NoCode { .. }
@@ -475,8 +482,7 @@ impl Revert {
                 | Self::Panic { .. }
                 | Self::Halted { .. }
                 | Self::Unexplained { .. }
-        );
-        !unclear && !self.may_pass()
+        )
     }
 
     /// Whether the same call may succeed later, without anybody changing it.

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::rest::{LIMITED_DEFAULT, LIMITED_MAX};
 use crate::error::ChainError;
+use crate::revert::find_data;
 
 /// Bytes of one answer, at most. The largest one asked for, a page of logs, stays far below.
 const ANSWER_MAX_BYTES: usize = 8 << 20;
@@ -82,11 +83,9 @@ pub(super) struct ErrorObject {
 }
 
 impl ErrorObject {
-    /// The revert data, wherever the node puts it: `data` itself, or `data.data`.
+    /// The revert data, wherever the node puts it.
     pub(super) fn revert_data(&self) -> Option<Bytes> {
-        let data = self.data.as_ref()?;
-        let text = data.as_str().or_else(|| data.get("data")?.as_str())?;
-        text.parse().ok()
+        find_data(&self.message, self.data.as_ref())
     }
 
     /// Code 3 is the answer to a revert by common consent; some nodes only say so.
