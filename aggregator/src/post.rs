@@ -1,24 +1,26 @@
 //! Has certificates recorded and batches settled on L1 through `dac-chain`'s durable poster, and says what they wait for
 //! meanwhile.
 
+mod payer;
+mod probed;
 mod settle;
 mod settlements;
-mod witness;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::poster::{Outcomes, PostingDigest};
-use dac_chain::{Outcome, Poster, PosterConfig, RenewOrder, record_calldata};
-use dac_types::{B256, Certificate, Domain, keccak256};
+use dac_chain::poster::{Outcomes, Payer, PostingDigest, Progress};
+use dac_chain::{L1, Outcome, Poster, PosterConfig, RenewOrder};
+use dac_types::{Certificate, Domain};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use payer::describe_metrics;
+pub use probed::Probed;
 pub use settle::{SettlementTarget, consequence};
 pub use settlements::Seen;
-pub use witness::Witness;
 
 use self::settlements::Settlements;
 use crate::batch::L1Record;
@@ -39,12 +41,11 @@ pub struct PostSettings {
 }
 
 /// Hands certificates to the poster and waits for what becomes of them.
-#[derive(Debug)]
 pub struct Posting {
     /// None while another process posts.
     poster: watch::Sender<Option<Poster>>,
     domain: Domain,
-    witness: Arc<Witness>,
+    l1: Arc<dyn L1>,
     settings: PostSettings,
     /// Blocks, the including one counted, after which what is seen is final.
     confirmations: u64,
@@ -56,13 +57,19 @@ pub struct Posting {
     lost: CancellationToken,
 }
 
+impl std::fmt::Debug for Posting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Posting").field("is_leading", &self.is_leading()).finish_non_exhaustive()
+    }
+}
+
 impl Posting {
     /// Nothing is posted before [`Posting::lead`].
-    pub fn new(config: &PosterConfig, witness: Arc<Witness>, settings: PostSettings) -> Self {
+    pub fn new(config: &PosterConfig, l1: Arc<dyn L1>, settings: PostSettings) -> Self {
         Self {
             poster: watch::Sender::new(None),
             domain: config.domain,
-            witness,
+            l1,
             settings,
             confirmations: config.confirmations,
             watch_interval: config.poll_interval * WATCH_ROUNDS,
@@ -76,6 +83,7 @@ impl Posting {
     /// `stop` is what stops it: where it ends without, posting is lost.
     pub fn lead(&self, poster: Poster, mut outcomes: Outcomes, stop: CancellationToken) {
         let (readers, lost) = (Arc::clone(&self.waiting), self.lost.clone());
+        tokio::spawn(payer::measure(poster.payer()));
         tokio::spawn(async move {
             while let Some((digest, outcome)) = outcomes.next().await {
                 if let Some(waiting) = readers.lock().get(&digest) {
@@ -109,6 +117,18 @@ impl Posting {
         self.poster.borrow().is_some()
     }
 
+    /// The account that pays, where this process posts.
+    pub fn payer(&self) -> Option<Payer> {
+        let poster = self.poster.borrow();
+        poster.as_ref().map(|poster| poster.payer().borrow().clone())
+    }
+
+    /// Why nothing can be posted for want of ether; none where it can, or another process posts.
+    pub fn unpaid(&self) -> Option<String> {
+        let trouble = self.payer()?.trouble?;
+        trouble.is_unfunded().then(|| trouble.to_string())
+    }
+
     /// The poster, once this process posts.
     async fn poster(&self) -> Poster {
         let mut leading = self.poster.subscribe();
@@ -122,15 +142,15 @@ impl Posting {
     /// that is over. Cancelling loses nothing: the poster's books go on, and the next call asks them.
     pub async fn record(&self, certificate: &Certificate, report: impl Fn(String) + Send + Sync) -> L1Record {
         let digest = certificate.header.digest(&self.domain);
-        let call = record_calldata(certificate).map(|data| keccak256(&data)).unwrap_or_default();
         let _forget = Forget { waiting: &self.waiting, digest: digest.into() };
         loop {
             let (sender, receiver) = watch::channel(None);
             self.waiting.lock().insert(digest.into(), sender);
-            let outcome = match self.poster().await.enqueue(certificate).await {
+            let poster = self.poster().await;
+            let outcome = match poster.enqueue(certificate).await {
                 Ok(enqueued) => match enqueued.outcome {
                     Some(outcome) => outcome,
-                    None => self.wait(call, receiver, &report).await,
+                    None => self.wait(&poster, digest.into(), receiver, &report).await,
                 },
                 Err(error) => {
                     report(format!("the poster did not take it: {error}"));
@@ -140,7 +160,6 @@ impl Posting {
             };
             match outcome {
                 Outcome::Recorded { tx_hash, block, gas_used, by_us } => {
-                    self.witness.forget(call);
                     return L1Record {
                         transaction: tx_hash,
                         block: block.unwrap_or(0),
@@ -179,11 +198,13 @@ impl Posting {
     /// Waits for the outcome, and reports what stands in its way.
     async fn wait(
         &self,
-        call: B256,
+        poster: &Poster,
+        digest: PostingDigest,
         mut receiver: watch::Receiver<Option<Outcome>>,
         report: &(impl Fn(String) + Send + Sync),
     ) -> Outcome {
         let started = tokio::time::Instant::now();
+        let (progress, payer) = (poster.progress(), poster.payer());
         let mut reported = None;
         loop {
             let seen = tokio::time::timeout(LOOK_INTERVAL, receiver.wait_for(Option::is_some))
@@ -196,8 +217,8 @@ impl Posting {
                 Ok(Ok(None)) | Err(_) => {}
             }
             let late = started.elapsed() >= self.settings.deadline;
-            let problem = match self.witness.problem(call) {
-                Some(problem) => problem,
+            let problem = match obstacle(progress.borrow().get(&digest), &payer.borrow()) {
+                Some(obstacle) => obstacle,
                 None if late => format!("not recorded after {:?}", self.settings.deadline),
                 None => String::new(),
             };
@@ -206,6 +227,18 @@ impl Posting {
                 reported = Some(problem);
             }
         }
+    }
+}
+
+/// What stands in the way of a posting, in words that stay the same while it does; none where nothing does, as far as is known.
+fn obstacle(progress: Option<&Progress>, payer: &Payer) -> Option<String> {
+    match (progress, &payer.trouble) {
+        // The account's trouble is over for it.
+        (Some(Progress::Included { .. }), _) => None,
+        (Some(Progress::Troubled(problem)), _) => Some(problem.clone()),
+        (_, Some(trouble)) => Some(trouble.to_string()),
+        (Some(Progress::Waiting(Some(revert))), None) => Some(format!("L1 refuses it for now: {revert}")),
+        (Some(Progress::Waiting(None) | Progress::Accepted) | None, None) => None,
     }
 }
 

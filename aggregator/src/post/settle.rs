@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use dac_chain::poster::{FailureReason as PostingFailure, Progress};
-use dac_chain::{L1, Outcome, Revert, Searched, SettleOrder, SettledBatch, SettlementRefusal};
-use dac_types::{Address, B256, BatchDigest, keccak256};
+use dac_chain::poster::{FailureReason as PostingFailure, Payer, Progress};
+use dac_chain::{L1, Outcome, Searched, SettleOrder, SettledBatch, SettlementRefusal};
+use dac_types::{Address, B256, BatchDigest};
 use tokio::sync::{mpsc, watch};
 
-use super::{Forget, LOOK_INTERVAL, Posting, Seen};
+use super::{Forget, LOOK_INTERVAL, Posting, Seen, obstacle};
 use crate::batch::{Event, Failure, FailureReason, L1Record};
 
 /// A batch as its rollup's contract knows it.
@@ -53,7 +53,6 @@ impl Posting {
     /// Sends events until the batch is settled, by whomever, or will not be with this proof. Cancelling loses nothing: the
     /// poster's books go on, and the next call asks them.
     pub async fn settle(&self, order: &SettleOrder, proof: B256, events: &mpsc::Sender<Event>) {
-        let call = keccak256(&order.calldata);
         let digest = order.digest;
         let _forget = Forget { waiting: &self.waiting, digest: digest.into() };
         let mut told = Told::default();
@@ -63,7 +62,7 @@ impl Posting {
             match self.poster().await.enqueue_settlement(order).await {
                 Ok(enqueued) => match enqueued.outcome {
                     Some(outcome) => break outcome,
-                    None => break self.follow(order, call, proof, receiver, &mut told, events).await,
+                    None => break self.follow(order, proof, receiver, &mut told, events).await,
                 },
                 Err(error) => {
                     let problem = format!("the poster did not take it: {error}");
@@ -72,7 +71,6 @@ impl Posting {
                 }
             }
         };
-        self.witness.forget(call);
         let event = match outcome {
             Outcome::Recorded { tx_hash, block, gas_used, by_us } => Event::Settled(L1Record {
                 transaction: tx_hash,
@@ -89,17 +87,18 @@ impl Posting {
     async fn follow(
         &self,
         order: &SettleOrder,
-        call: B256,
         proof: B256,
         mut receiver: watch::Receiver<Option<Outcome>>,
         told: &mut Told,
         events: &mpsc::Sender<Event>,
     ) -> Outcome {
         let started = tokio::time::Instant::now();
-        let mut progress = self.poster().await.progress();
+        let poster = self.poster().await;
+        let (mut progress, payer) = (poster.progress(), poster.payer());
         loop {
             let seen = progress.borrow_and_update().get(&order.digest.into()).cloned();
-            self.tell(order, call, proof, seen, started, told, events).await;
+            let problem = self.problem(order, seen.as_ref(), &payer.borrow(), started);
+            tell(proof, seen, problem, told, events).await;
             tokio::select! {
                 biased;
                 outcome = outcome_of(&mut receiver) => return outcome,
@@ -110,51 +109,24 @@ impl Posting {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what one look consists of")]
-    async fn tell(
+    /// What stands in the way of a settlement; empty where nothing does.
+    fn problem(
         &self,
         order: &SettleOrder,
-        call: B256,
-        proof: B256,
-        seen: Option<Progress>,
+        seen: Option<&Progress>,
+        payer: &Payer,
         started: tokio::time::Instant,
-        told: &mut Told,
-        events: &mpsc::Sender<Event>,
-    ) {
-        // Not looked at yet: nothing is known that was not known before.
-        if let Some(seen) = &seen
-            && told.progress.as_ref() != Some(seen)
-        {
-            let event = match *seen {
-                Progress::Waiting(_) | Progress::Troubled(_) => Event::SettlementWaits { hash: proof },
-                Progress::Accepted => Event::ProofAccepted { hash: proof },
-                Progress::Included { tx_hash, block, gas_used } => Event::SettlementIncluded {
-                    hash: proof,
-                    record: L1Record { transaction: Some(tx_hash), block, gas_used, by_us: true },
-                },
-            };
-            let _ = events.send(event).await;
-            // A change clears what was shown before.
-            *told = Told { progress: Some(seen.clone()), problem: None };
-        }
+    ) -> String {
         let late = started.elapsed() >= self.settings.deadline;
-        let problem = match (&seen, self.witness.failure()) {
-            (_, Some(failure)) => failure,
-            (Some(Progress::Troubled(problem)), None) => problem.clone(),
-            (Some(Progress::Waiting(Some(revert))), None) => waits_for(revert),
-            (Some(Progress::Waiting(None)), None) => {
+        match (obstacle(seen, payer), seen) {
+            (Some(obstacle), _) => obstacle,
+            (None, Some(Progress::Waiting(None))) => {
                 format!("batch {} waits for its turn to settle", order.batch_number)
             }
-            (Some(Progress::Included { .. }), None) => String::new(),
-            (Some(Progress::Accepted) | None, None) => match self.witness.problem(call) {
-                Some(problem) => problem,
-                None if late => format!("not settled after {:?}", self.settings.deadline),
-                None => String::new(),
-            },
-        };
-        if told.problem.as_ref() != Some(&problem) && (told.problem.is_some() || !problem.is_empty()) {
-            let _ = events.send(Event::PostingProblem(problem.clone())).await;
-            told.problem = Some(problem);
+            (None, Some(Progress::Accepted) | None) if late => {
+                format!("not settled after {:?}", self.settings.deadline)
+            }
+            (None, _) => String::new(),
         }
     }
 
@@ -215,7 +187,7 @@ impl Posting {
         target: SettlementTarget,
         searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, dac_chain::ChainError> {
-        let l1: &dyn L1 = &*self.witness;
+        let l1: &dyn L1 = &*self.l1;
         let confirmed = self.confirmed(l1.head().await?.block.number);
         let Some(block) = l1.block_at(confirmed).await? else { return Ok(None) };
         if l1.settled_count(target.settlement, block.hash).await? < target.batch_number {
@@ -235,6 +207,36 @@ impl Posting {
     }
 }
 
+/// Tells what is new of a settlement.
+async fn tell(
+    proof: B256,
+    seen: Option<Progress>,
+    problem: String,
+    told: &mut Told,
+    events: &mpsc::Sender<Event>,
+) {
+    // Not looked at yet: nothing is known that was not known before.
+    if let Some(seen) = &seen
+        && told.progress.as_ref() != Some(seen)
+    {
+        let event = match *seen {
+            Progress::Waiting(_) | Progress::Troubled(_) => Event::SettlementWaits { hash: proof },
+            Progress::Accepted => Event::ProofAccepted { hash: proof },
+            Progress::Included { tx_hash, block, gas_used } => Event::SettlementIncluded {
+                hash: proof,
+                record: L1Record { transaction: Some(tx_hash), block, gas_used, by_us: true },
+            },
+        };
+        let _ = events.send(event).await;
+        // A change clears what was shown before.
+        *told = Told { progress: Some(seen.clone()), problem: None };
+    }
+    if told.problem.as_ref() != Some(&problem) && (told.problem.is_some() || !problem.is_empty()) {
+        let _ = events.send(Event::PostingProblem(problem.clone())).await;
+        told.problem = Some(problem);
+    }
+}
+
 /// Never, once the poster has stopped: then the process is ending.
 pub(super) async fn outcome_of(receiver: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
     let outcome = receiver.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
@@ -248,12 +250,10 @@ fn looking(problem: impl fmt::Display) -> String {
     format!("looking for its settlement: {problem}")
 }
 
-fn waits_for(revert: &Revert) -> String {
-    format!("L1 refuses it for now: {revert}")
-}
-
 #[cfg(test)]
 mod tests {
+    use dac_chain::Revert;
+
     use super::*;
 
     #[test]

@@ -95,7 +95,7 @@ impl Posting {
 
     /// One look at each, all in the same block.
     async fn look_at(&self, contracts: &[Address]) -> Result<(), ChainError> {
-        let l1: &dyn L1 = &*self.witness;
+        let l1: &dyn L1 = &*self.l1;
         let confirmed = self.confirmed(l1.head().await?.block.number);
         let Some(block) = l1.block_at(confirmed).await? else { return Ok(()) };
         for contract in contracts {

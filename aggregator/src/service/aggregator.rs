@@ -39,7 +39,7 @@ use crate::context::{Context, Settings};
 use crate::disperse::{CallSettings, Members};
 use crate::encode::Encoders;
 use crate::grpc::{Description, Grpc, ServiceLimits};
-use crate::post::{PostSettings, Posting, Witness};
+use crate::post::{PostSettings, Posting, Probed};
 use crate::quota::Quotas;
 use crate::renew::{self, CoverageSource, RenewSettings};
 use crate::store::{Store, StoreError};
@@ -213,7 +213,7 @@ impl Aggregator {
         };
         let (draining, stopping, stop_rest) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let witness = Arc::new(Witness::new(parts.l1));
+        let l1: Arc<dyn L1> = Arc::new(Probed::new(parts.l1));
         let Capacity { in_flight_bytes, parked_bytes, encoded_bytes, straggler_bytes, encoders } =
             parts.capacity;
         let context = Arc::new(Context {
@@ -232,7 +232,7 @@ impl Aggregator {
                 straggler_bytes,
             )),
             workers: parts.workers,
-            posting: Posting::new(&parts.poster, Arc::clone(&witness), parts.posting),
+            posting: Posting::new(&parts.poster, Arc::clone(&l1), parts.posting),
             accusations: Accusations::default(),
             settings: parts.settings,
             tasks: TaskTracker::new(),
@@ -240,7 +240,7 @@ impl Aggregator {
         });
         let batches = Batches::new(Arc::clone(&context), Budgets::new(in_flight_bytes, parked_bytes)).await?;
         let poster =
-            PosterParts { config: parts.poster, witness, signer: parts.l1_signer, may_post: parts.may_post };
+            PosterParts { config: parts.poster, l1, signer: parts.l1_signer, may_post: parts.may_post };
         let mut sharing = Sharing::new(batches.clone(), poster);
         sharing.look().await?;
         let sharing = tokio::spawn(sharing.run());
@@ -388,7 +388,7 @@ async fn watch_health(
             // What it knows of batches it tells whatever L1 does.
             (Ok(()), Err(stale)) => healthz.set_degraded(stale.to_string()),
             // What waits says so to whoever looks after the process; callers are served all the same.
-            (Ok(()), Ok(_)) => match standing.problem(context.now_ms()) {
+            (Ok(()), Ok(_)) => match standing.problem(context.now_ms()).or_else(|| context.posting.unpaid()) {
                 Some(problem) => healthz.set_degraded(problem),
                 None => healthz.set_healthy(),
             },

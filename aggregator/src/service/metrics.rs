@@ -10,6 +10,7 @@ use crate::batch::{Batch, Delivery, L1Record, Phase};
 
 /// Names and meanings, once at start.
 pub(super) fn describe() {
+    crate::post::describe_metrics();
     describe_gauge!("dac_aggregator_batches", "Batches by state");
     describe_gauge!(
         "dac_aggregator_batches_resting",

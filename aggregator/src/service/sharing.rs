@@ -13,7 +13,6 @@ use tracing::{error, info, warn};
 use super::{Batches, Live};
 use crate::batch::SubmissionDigest;
 use crate::context::Context;
-use crate::post::Witness;
 use crate::service::aggregator::AggregatorError;
 use crate::store::{Claim, Claimed, Lead, StoreError};
 
@@ -25,7 +24,7 @@ const WATCHED_AT_ONCE: usize = 256;
 /// What it takes to post.
 pub(super) struct PosterParts {
     pub(super) config: PosterConfig,
-    pub(super) witness: Arc<Witness>,
+    pub(super) l1: Arc<dyn L1>,
     pub(super) signer: Arc<dyn TransactionSigner>,
     pub(super) may_post: Arc<AtomicBool>,
 }
@@ -115,7 +114,7 @@ impl Sharing {
         let stop = self.ctx().stopping.child_token();
         let (poster, outcomes) = Poster::start(
             self.poster.config.clone(),
-            Arc::clone(&self.poster.witness) as Arc<dyn L1>,
+            Arc::clone(&self.poster.l1),
             lead.books(),
             Arc::clone(&self.poster.signer),
             stop.clone(),

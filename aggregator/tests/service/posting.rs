@@ -1,7 +1,10 @@
 //! From the certificate to L1, whatever L1 does.
 
+use std::time::Duration;
+
 use dac_chain::{Revert, record_calldata};
 use dac_proto::v1;
+use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
 use dac_types::{B256, Certificate};
 
 use crate::support::{Running, World, by_submission};
@@ -68,5 +71,36 @@ async fn a_refusal_that_passes_is_shown_and_outlived() {
     assert!(batch.l1_problem.contains("L1 refuses it"), "{}", batch.l1_problem);
     world.l1.set_refusal(None);
     running.until_state(submission, v1::BatchState::Posted).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_pay_is_told_once_everywhere() {
+    let world = World::small().await;
+    world.l1.set_balance(Some(1));
+    let running = world.start().await;
+    let submission = running.submit_new(1, 1000).await;
+    let batch = running.until(submission, |batch| !batch.l1_problem.is_empty()).await;
+    let told = batch.l1_problem.clone();
+    assert!(told.contains("owns 0.000000000000000001 ether, the next transaction may cost"), "{told}");
+    assert_eq!(running.aggregator.batches().context().posting.unpaid().as_ref(), Some(&told));
+    let url = format!("http://{}", running.aggregator.addresses().grpc);
+    let mut client = AggregatorServiceClient::connect(url).await.unwrap();
+    let said = client.get_aggregator(v1::GetAggregatorRequest {}).await.unwrap().into_inner();
+    let payer = said.payer.unwrap();
+    assert_eq!((payer.problem.as_str(), payer.balance_gwei, payer.low), (told.as_str(), Some(0), true));
+    assert!(payer.next_gwei > 0, "{payer:?}");
+
+    // It stays the same while it lasts, however often L1 is looked at.
+    let another = tokio::time::timeout(
+        Duration::from_secs(2),
+        running.until(submission, |batch| batch.l1_problem != told),
+    );
+    assert!(another.await.is_err());
+    assert_eq!(world.l1.included(), 0);
+    world.l1.set_balance(None);
+    let batch = running.until_state(submission, v1::BatchState::Posted).await;
+    assert_eq!(batch.l1_problem, "");
+    assert_eq!(running.aggregator.batches().context().posting.unpaid(), None);
     running.stop().await;
 }

@@ -392,13 +392,13 @@ async fn pages_are_complete_and_ordered(backend: Backend) {
 async fn the_posters_books_are_kept(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
-    let posting = |byte: u8, sequence: u64| Posting {
-        digest: BatchDigest(B256::repeat_byte(byte)).into(),
-        sequence,
-        task: Task::Record,
-        calldata: vec![byte; 500].into(),
-        reverts: 0,
-        outcome: None,
+    let posting = |byte: u8, sequence: u64| {
+        let digest = BatchDigest(B256::repeat_byte(byte)).into();
+        Posting {
+            attempts: 2,
+            lost: 1,
+            ..Posting::new(digest, sequence, Task::Record, vec![byte; 500].into())
+        }
     };
     let slot =
         NonceSlot { nonce: 7, digest: Some(BatchDigest(B256::repeat_byte(1)).into()), variants: vec![] };

@@ -114,14 +114,7 @@ async fn settlements_of_ended_batches_are_found(backend: Backend) {
         (3, true, Task::Record),
     ] {
         let (mut batch, mut version, digest) = certified(&store, number).await;
-        let posting = Posting {
-            digest: digest.into(),
-            sequence: number,
-            task,
-            calldata: vec![1].into(),
-            reverts: 0,
-            outcome: None,
-        };
+        let posting = Posting::new(digest.into(), number, task, vec![1].into());
         store.books().commit(&[Change::SavePosting(posting)]).await.unwrap();
         if ended {
             let failure = Failure { reason: FailureReason::RollupFrozen, detail: String::new() };

@@ -12,12 +12,13 @@ use dac_bls::{PublicKey, Signature};
 use dac_types::{AdmittedRollup, Certificate, Domain};
 use tracing::debug;
 
+use crate::amount::GWEI;
 use crate::bindings::{CertificateLog, CommitteeRegistry};
 use crate::calls::record_calldata;
 use crate::error::ChainError;
-use crate::rpc::{At, Call, Endpoints, Receipt, SendAnswer};
+use crate::rpc::{At, Call, Endpoint, Endpoints, Receipt, SendAnswer};
 use crate::settlement::SettleOrder;
-use crate::transaction::{Draft, Fees, TransactionSigner};
+use crate::transaction::{Draft, FeeBounds, Market, Signed, TransactionSigner, USUAL_TIP};
 
 /// Bounds on what one transaction may take.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +27,8 @@ pub struct SendLimits {
     pub receipt_deadline: Duration,
     /// How often to look.
     pub poll_interval: Duration,
-    /// Wei per gas, at most.
-    pub fee_cap: u128,
+    /// Wei per gas, tip included, and of tip alone.
+    pub fees: FeeBounds,
     /// Gas, at most: what L1 takes in one transaction since Osaka.
     pub gas_limit_max: u64,
 }
@@ -37,7 +38,7 @@ impl Default for SendLimits {
         Self {
             receipt_deadline: Duration::from_secs(180),
             poll_interval: Duration::from_millis(500),
-            fee_cap: 200_000_000_000,
+            fees: FeeBounds { fee_cap: 200 * GWEI, tip_cap: 5 * GWEI, tip_floor: GWEI / 100 },
             gas_limit_max: 16_777_216,
         }
     }
@@ -58,6 +59,15 @@ impl std::fmt::Debug for Account {
             .field("endpoints", &self.endpoints)
             .finish()
     }
+}
+
+/// What is known before a transaction is made.
+struct Prepared {
+    gas: u64,
+    /// In wei.
+    balance: U256,
+    nonce: u64,
+    market: Market,
 }
 
 /// Where a committee lives.
@@ -136,48 +146,98 @@ impl Account {
         self.send(Some(to), value, data).await
     }
 
-    /// Simulates, sends, waits. A refusal by the contract is [`ChainError::Reverted`], before any gas is spent.
+    /// Simulates, sends, waits. A refusal by the contract is [`ChainError::Reverted`], and too little ether
+    /// [`ChainError::Unfunded`], before any gas is spent.
     async fn send(&self, to: Option<Address>, value: U256, data: Bytes) -> Result<Receipt, ChainError> {
         let call = Call { from: Some(self.address()), to, value, data: data.clone() };
-        let prepare = self.endpoints.first(|endpoint| {
+        let prepared = self.endpoints.first(|endpoint| {
             let call = &call;
-            async move {
-                if let Some(address) = call.to
-                    && endpoint.code(address).await?.is_empty()
-                {
-                    return Err(ChainError::NoContract { contract: "contract", address });
-                }
-                // Simulated apart from the estimate, whose refusals some nodes explain less well.
-                endpoint.call(call, At::Latest).await?.map_err(ChainError::Reverted)?;
-                let gas = endpoint.estimate_gas(call, At::Latest).await?.map_err(ChainError::Reverted)?;
-                let head = endpoint.head().await?;
-                let fees = Fees::initial(head.base_fee, endpoint.priority_fee().await?, self.limits.fee_cap)?;
-                Ok((fees, gas, endpoint.nonce(self.address(), At::Pending).await?))
-            }
+            async move { self.prepare(&endpoint, call).await }
         });
-        let (fees, gas, nonce) = prepare.await?;
+        let Prepared { gas, balance, nonce, mut market } = prepared.await?;
         if gas > self.limits.gas_limit_max {
             return Err(ChainError::GasLimit { needed: gas, limit: self.limits.gas_limit_max });
         }
-        let draft = Draft {
-            chain_id: self.endpoints.chain_id(),
-            nonce,
-            gas_limit: gas.saturating_add(gas / 5).min(self.limits.gas_limit_max),
-            fees,
-            to,
-            value,
-            data,
+        let gas_limit = gas.saturating_add(gas / 5).min(self.limits.gas_limit_max);
+        let hash = loop {
+            let fees = market.first()?;
+            let needed = value.saturating_add(U256::from(fees.cost_max(gas_limit)));
+            let unfunded = ChainError::Unfunded { account: self.address(), balance, needed };
+            if balance < needed {
+                return Err(unfunded);
+            }
+            let draft = Draft {
+                chain_id: self.endpoints.chain_id(),
+                nonce,
+                gas_limit,
+                fees,
+                to,
+                value,
+                data: data.clone(),
+            };
+            let Signed { hash, raw } = draft.sign(&*self.signer)?;
+            debug!(tx = %hash, nonce, gas, "sending");
+            let raw = &raw;
+            match self.endpoints.first(|endpoint| async move { endpoint.send_raw(raw).await }).await? {
+                SendAnswer::Accepted => break hash,
+                // No pool has it: it is made anew with the tip that they ask for, within the bounds.
+                SendAnswer::TipTooLow { needed } => {
+                    let tip = fees.priority_fee;
+                    let asked = needed.unwrap_or(tip.saturating_mul(2));
+                    if asked <= tip {
+                        return Err(ChainError::TipCap { needed: asked, cap: tip });
+                    }
+                    market.asked_tip = asked;
+                }
+                SendAnswer::Unfunded => return Err(unfunded),
+                // An endpoint that took it and failed to say so makes the next one find the nonce used: by this very transaction.
+                SendAnswer::NonceUsed | SendAnswer::Underpriced => match self.receipt(hash).await? {
+                    Some(_) => break hash,
+                    None => return Err(ChainError::NonceTaken { nonce }),
+                },
+            }
         };
-        let signed = draft.sign(&*self.signer)?;
-        debug!(tx = %signed.hash, nonce, gas, "sending");
-        let raw = &signed.raw;
-        let answer = self.endpoints.first(|endpoint| async move { endpoint.send_raw(raw).await }).await?;
-        // An endpoint that took it and failed to say so makes the next one find the nonce used: by this very transaction.
-        if answer != SendAnswer::Accepted && self.receipt(signed.hash).await?.is_none() {
-            return Err(ChainError::NonceTaken { nonce });
-        }
-        let receipt = self.wait(signed.hash).await?;
+        let receipt = self.wait(hash).await?;
         if receipt.success { Ok(receipt) } else { Err(self.explain(&call, &receipt).await) }
+    }
+
+    /// All that one endpoint says before a transaction is made.
+    async fn prepare(&self, endpoint: &Endpoint, call: &Call) -> Result<Prepared, ChainError> {
+        if let Some(address) = call.to
+            && endpoint.code(address).await?.is_empty()
+        {
+            return Err(ChainError::NoContract { contract: "contract", address });
+        }
+        let balance = endpoint.balance(self.address()).await?;
+        let head = endpoint.head().await?;
+        let suggested_tip = match endpoint.priority_fee().await {
+            Err(ChainError::Refused { .. }) => USUAL_TIP,
+            tip => tip?,
+        };
+        let (base_fee, bounds) = (head.base_fee, self.limits.fees);
+        let market = Market { base_fee, suggested_tip, asked_tip: 0, bounds };
+        let gas = match self.try_call(endpoint, call).await {
+            // Some nodes run calls only of accounts that could pay for them. What it would cost, they say of nobody's call.
+            Err(ChainError::Refused { message, .. })
+                if SendAnswer::of(&message) == Some(SendAnswer::Unfunded) =>
+            {
+                let anybody = Call { from: None, ..call.clone() };
+                let gas = self.try_call(endpoint, &anybody).await.unwrap_or(self.limits.gas_limit_max);
+                let (cost, account) = (market.first()?.cost_max(gas), self.address());
+                let needed = call.value.saturating_add(U256::from(cost));
+                return Err(ChainError::Unfunded { account, balance, needed });
+            }
+            gas => gas?,
+        };
+        let nonce = endpoint.nonce(self.address(), At::Pending).await?;
+        Ok(Prepared { gas, balance, nonce, market })
+    }
+
+    /// The gas that a call takes.
+    async fn try_call(&self, endpoint: &Endpoint, call: &Call) -> Result<u64, ChainError> {
+        // Simulated apart from the estimate, whose refusals some nodes explain less well.
+        endpoint.call(call, At::Latest).await?.map_err(ChainError::Reverted)?;
+        endpoint.estimate_gas(call, At::Latest).await?.map_err(ChainError::Reverted)
     }
 
     async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use dac_bls::PointError;
 use dac_types::{CommitteeError, GeometryError};
 use thiserror::Error;
 
+use crate::amount::{Ether, Gwei};
 use crate::poster::{PostingDigest, StoreError};
 use crate::revert::Revert;
 
@@ -249,12 +250,33 @@ pub enum ChainError {
         nonce: u64,
     },
     /// Gas costs more than allowed.
-    #[error("a gas price of {needed} wei is needed, the cap is {cap}")]
+    #[error("a gas price of {} gwei is needed, the cap is {} gwei", Gwei(*needed), Gwei(*cap))]
     FeeCap {
         /// Wei per gas that L1 asks for.
         needed: u128,
         /// Wei per gas allowed.
         cap: u128,
+    },
+    /// To replace a transaction, or to get it into the pools, takes a higher tip than allowed.
+    #[error("a tip of {} gwei is needed, at most {} gwei are allowed", Gwei(*needed), Gwei(*cap))]
+    TipCap {
+        /// Wei per gas that are needed.
+        needed: u128,
+        /// Wei per gas allowed.
+        cap: u128,
+    },
+    /// The account owns less than the transaction may cost.
+    #[error(
+        "the account {account} owns {} ether, the transaction may cost {} ether: send more to it",
+        Ether(*balance), Ether(*needed)
+    )]
+    Unfunded {
+        /// The account.
+        account: Address,
+        /// What it owns, in wei.
+        balance: U256,
+        /// What the transaction may cost, in wei.
+        needed: U256,
     },
     /// A transaction needs more gas than allowed.
     #[error("{needed} gas is needed, the limit is {limit}")]
@@ -350,6 +372,7 @@ impl ChainError {
             Self::CertificateSignature(_)
             | Self::TransactionFailed { .. }
             | Self::GasLimit { .. }
+            | Self::Unfunded { .. }
             | Self::BlockRange { .. }
             | Self::TooManyEvents { .. } => ErrorClass::Sender,
             Self::Reverted(revert) if revert.may_pass() => ErrorClass::Retryable,
@@ -367,6 +390,7 @@ impl ChainError {
             | Self::ReceiptDeadline { .. }
             | Self::NonceTaken { .. }
             | Self::FeeCap { .. }
+            | Self::TipCap { .. }
             | Self::QueueFull { .. }
             | Self::SettlementsQueued { .. }
             | Self::RenewalsQueued { .. }

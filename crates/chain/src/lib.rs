@@ -10,6 +10,7 @@
 //! * [`ChainError`] says what went wrong, [`Revert`] why a contract refused.
 
 pub mod admin;
+pub mod amount;
 mod bindings;
 mod calls;
 mod contract;
@@ -44,4 +45,4 @@ pub use rpc::{BlockRef, Endpoints, Head, Receipt, SendAnswer};
 pub use settlement::{
     RenewOrder, RenewalRefusal, Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal,
 };
-pub use transaction::{Fees, TransactionSigner};
+pub use transaction::{FeeBounds, Fees, TransactionSigner};

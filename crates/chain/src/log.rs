@@ -121,6 +121,12 @@ impl CertificateLogReader {
         Ok((timestamp != 0).then_some(timestamp))
     }
 
+    /// Whether the batch was recorded as of the block with this hash.
+    pub(crate) async fn is_recorded_at(&self, digest: BatchDigest, block: B256) -> Result<bool, ChainError> {
+        let call = CertificateLog::recordedAtCall { digest: digest.0 };
+        Ok(self.view(call, At::Hash(block)).await? != 0)
+    }
+
     /// Has L1 check a certificate as it would before recording it: the rule it breaks is [`ChainError::Reverted`].
     pub async fn check(&self, certificate: &Certificate) -> Result<BatchDigest, ChainError> {
         let data = calls::check_calldata(certificate)?;

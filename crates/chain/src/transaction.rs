@@ -1,11 +1,17 @@
 //! Making and signing the EIP-1559 transactions that this crate sends.
 
+mod answer;
+mod market;
+
 use alloy::consensus::transaction::RlpEcdsaEncodableTx;
 use alloy::consensus::{SignableTransaction, TxEip1559};
 use alloy::primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::signers::{Signer, SignerSync};
 
+pub use self::answer::SendAnswer;
+pub use self::market::FeeBounds;
+pub(crate) use self::market::{Market, USUAL_TIP};
 use crate::error::ChainError;
 
 /// Gas of a plain transfer.
@@ -49,16 +55,30 @@ impl Fees {
     }
 
     /// What replaces a transaction with these fees: an eighth more of both, or what the market asks if that is more.
-    pub fn bumped(self, base_fee: u128, priority_fee: u128, cap: u128) -> Result<Self, ChainError> {
+    pub(crate) fn bumped(
+        self,
+        base_fee: u128,
+        priority_fee: u128,
+        cap: u128,
+        tip_cap: u128,
+    ) -> Result<Self, ChainError> {
         let raise = |fee: u128| fee.saturating_add(fee.div_ceil(8).max(1));
         let priority_needed = raise(self.priority_fee);
+        if priority_needed > tip_cap {
+            return Err(ChainError::TipCap { needed: priority_needed, cap: tip_cap });
+        }
         let needed = raise(self.max_fee).max(priority_needed);
         if needed > cap {
             return Err(ChainError::FeeCap { needed, cap });
         }
         let market = base_fee.saturating_mul(2).saturating_add(priority_fee).min(cap);
         let max_fee = needed.max(market);
-        Ok(Self { max_fee, priority_fee: priority_needed.max(priority_fee).min(max_fee) })
+        Ok(Self { max_fee, priority_fee: priority_needed.max(priority_fee).min(max_fee).min(tip_cap) })
+    }
+
+    /// What a transaction costs at most, in wei.
+    pub(crate) fn cost_max(self, gas_limit: u64) -> u128 {
+        self.max_fee.saturating_mul(u128::from(gas_limit))
     }
 }
 
@@ -113,13 +133,13 @@ mod tests {
             [(0, 0), (1, 1), (7, 3), (8, 8), (1_000_000_007, 1), (30_000_000_000, 2_000_000_000)]
         {
             let fees = Fees { max_fee, priority_fee };
-            let bumped = fees.bumped(0, 0, u128::MAX).unwrap();
+            let bumped = fees.bumped(0, 0, u128::MAX, u128::MAX).unwrap();
             assert!(bumped.max_fee * 8 >= max_fee * 9 && bumped.max_fee > max_fee);
             assert!(bumped.priority_fee * 8 >= priority_fee * 9 && bumped.priority_fee > priority_fee);
             assert!(bumped.priority_fee <= bumped.max_fee);
             let cap = max_fee + max_fee.div_ceil(8).max(1);
-            assert_eq!(fees.bumped(u128::MAX, 0, cap).unwrap().max_fee, cap);
-            assert!(matches!(fees.bumped(0, 0, cap - 1), Err(ChainError::FeeCap { .. })));
+            assert_eq!(fees.bumped(u128::MAX, 0, cap, u128::MAX).unwrap().max_fee, cap);
+            assert!(matches!(fees.bumped(0, 0, cap - 1, u128::MAX), Err(ChainError::FeeCap { .. })));
         }
     }
 

@@ -404,8 +404,9 @@ async fn transactions_that_failed_are_counted_whatever_the_proof() {
     let order = setup.order(1).await;
     let task = Task::Settle { settlement: order.settlement, batch_number: 1, expires_at: order.expires_at };
     let reason = FailureReason::Refused { revert: Revert::InvalidProof };
-    let (outcome, digest) = (Some(Outcome::Failed { reason }), order.digest.into());
-    let spent = Posting { digest, sequence: 1, task, calldata: Default::default(), reverts: 5, outcome };
+    let outcome = Some(Outcome::Failed { reason });
+    let ended = Posting::new(order.digest.into(), 1, task, Default::default());
+    let spent = Posting { reverts: 5, outcome, ..ended };
     setup.store.commit(&[Change::SavePosting(spent)]).await.unwrap();
     let running = setup.start().await;
     let enqueued = running.poster.enqueue_settlement(&order).await.unwrap();

@@ -9,7 +9,7 @@ use dac_chain::feed::{Fact, L1View, Origin};
 use dac_chain::poster::ContractCall;
 use dac_chain::{
     Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, RegistryReader, RegistryView,
-    Revert, Searched, SendAnswer, SettledBatch,
+    Revert, Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{B256, BatchDigest};
 
@@ -84,6 +84,10 @@ impl L1 for ChainView {
             .ok_or_else(|| transport("nonce", "no such block"))
     }
 
+    async fn balance(&self, _account: Address) -> Result<U256, ChainError> {
+        self.call("balance", |_| U256::MAX).await
+    }
+
     async fn priority_fee(&self) -> Result<u128, ChainError> {
         self.call("fee", |_| BASE_FEE).await
     }
@@ -124,6 +128,12 @@ impl L1 for ChainView {
             })
         })
         .await
+    }
+
+    async fn is_recorded(&self, _log: Address, digest: BatchDigest, block: B256) -> Result<bool, ChainError> {
+        self.call("call", |state| state.up_to(block).map(|blocks| super::is_recorded(blocks, digest)))
+            .await?
+            .ok_or_else(|| transport("call", "no such block"))
     }
 
     async fn find_recorded(

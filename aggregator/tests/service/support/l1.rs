@@ -7,7 +7,7 @@ use dac_chain::poster::ContractCall;
 use dac_chain::testing::SettleCall;
 use dac_chain::{
     Address, BlockRef, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, Searched,
-    SendAnswer, SettledBatch,
+    SendAnswer, SettledBatch, U256,
 };
 use dac_types::{B256, BatchDigest, BatchHeader, Transition, keccak256};
 use parking_lot::Mutex;
@@ -39,6 +39,8 @@ struct State {
     settlements_simulated: u64,
     /// Simulating the settlement of this number is an error, of whatever kind.
     troubled: Option<u64>,
+    /// What the account owns; more than it can spend where nothing is said.
+    balance: Option<U256>,
 }
 
 /// The proof that every rollup here accepts begins with this byte.
@@ -48,6 +50,11 @@ impl FakeL1 {
     /// Whether it answers.
     pub(crate) fn set_down(&self, down: bool) {
         self.0.lock().down = down;
+    }
+
+    /// What the poster's account owns, in wei; none for more than it can spend.
+    pub(crate) fn set_balance(&self, balance: Option<u64>) {
+        self.0.lock().balance = balance.map(U256::from);
     }
 
     /// Whether it includes transactions.
@@ -250,6 +257,10 @@ impl L1 for FakeL1 {
         })
     }
 
+    async fn balance(&self, _account: Address) -> Result<U256, ChainError> {
+        self.answer("balance", |state| state.balance.unwrap_or(U256::MAX))
+    }
+
     async fn priority_fee(&self) -> Result<u128, ChainError> {
         self.answer("fee", |_| 1_000_000_000)
     }
@@ -289,6 +300,15 @@ impl L1 for FakeL1 {
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
         self.answer("receipt", |state| state.receipts.get(&tx_hash).cloned())
+    }
+
+    async fn is_recorded(
+        &self,
+        _log: Address,
+        _digest: BatchDigest,
+        _block: B256,
+    ) -> Result<bool, ChainError> {
+        Ok(false)
     }
 
     async fn find_recorded(

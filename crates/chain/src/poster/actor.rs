@@ -1,31 +1,32 @@
 //! The task around the plan: looks at L1, plans, signs, commits, then sends.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use alloy::primitives::{B256, Bytes, U256};
-use tokio::sync::{mpsc, oneshot, watch};
+use alloy::primitives::{Bytes, U256};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::handle::{Enqueued, Progress, ProgressMap};
-use super::look::Eyes;
-use super::plan::{Observation, Order, State, Verdict, plan};
+use super::handle::Enqueued;
+use super::look::{Eyes, Purse};
+use super::plan::{Means, Observation, Order, plan};
+use super::report::Report;
+use super::sending::Sending;
+use super::spending::Spending;
+use super::state::State;
+use super::trouble::Trouble;
 use super::{
-    Change, FailureReason, NonceSlot, Outcome, PosterConfig, PosterStore, Posting, PostingDigest, Purpose,
-    SentVariant, Task,
+    Change, NonceSlot, Outcome, PosterConfig, PosterStore, Posting, PostingDigest, Purpose, SentVariant, Task,
 };
 use crate::error::ChainError;
 use crate::follower::backoff;
-use crate::revert::Revert;
-use crate::rpc::{BlockRef, Receipt, SendAnswer};
+use crate::rpc::BlockRef;
 use crate::transaction::{Draft, TransactionSigner};
 
-/// Settlements of one contract that are waiting or under way, at most: a batch's call may have 130 KiB.
-const SETTLEMENTS_PER_CONTRACT_MAX: usize = 256;
-
-/// Renewals of one contract that are waiting or under way, at most. They have this room beside the queue, however full it is.
-const RENEWALS_PER_CONTRACT_MAX: usize = 4;
+/// How often the account is looked at while nothing is to be posted.
+const PURSE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What is asked of the actor.
 #[derive(Debug)]
@@ -41,51 +42,62 @@ pub(super) enum What {
     Withdraw,
 }
 
-/// Where the actor tells what it did.
-pub(super) struct Tell {
-    pub(super) outcomes: mpsc::UnboundedSender<(PostingDigest, Outcome)>,
-    pub(super) progress: watch::Sender<ProgressMap>,
+/// What one look showed.
+enum Seen {
+    Chain(Box<Observation>),
+    /// Nothing is to be posted.
+    Purse(Purse),
 }
 
 pub(super) struct Actor {
-    config: Arc<PosterConfig>,
+    pub(super) config: Arc<PosterConfig>,
     eyes: Eyes,
-    store: Arc<dyn PosterStore>,
+    pub(super) store: Arc<dyn PosterStore>,
     signer: Arc<dyn TransactionSigner>,
-    tell: Tell,
-    state: State,
-    /// By nonce: which variant was last handed over, and at which head.
-    broadcast: HashMap<u64, (B256, B256)>,
+    outcomes: mpsc::Sender<(PostingDigest, Outcome)>,
+    report: Report,
+    pub(super) state: State,
+    sending: Sending,
+    spending: Spending,
+    started: Instant,
     failures: u32,
-    too_dear: bool,
-    /// Refusals that may pass, so that each is logged once.
-    refusals: HashMap<PostingDigest, Revert>,
+    cancellation: CancellationToken,
 }
 
 impl Actor {
     pub(super) fn new(
-        config: Arc<PosterConfig>,
         eyes: Eyes,
         store: Arc<dyn PosterStore>,
         signer: Arc<dyn TransactionSigner>,
-        tell: Tell,
+        outcomes: mpsc::Sender<(PostingDigest, Outcome)>,
+        report: Report,
         state: State,
+        cancellation: CancellationToken,
     ) -> Self {
+        let config = Arc::clone(&eyes.config);
+        let mut spending = Spending::new(config.hourly_max);
+        // Of what a former process spent, only what is under way is known.
+        let due = state.slots().map(|slot| slot.cost_max(&config)).fold(0, u128::saturating_add);
+        spending.spend(Duration::ZERO, due);
         Self {
             config,
             eyes,
             store,
             signer,
-            tell,
+            outcomes,
+            report,
             state,
-            broadcast: HashMap::new(),
+            sending: Sending::default(),
+            spending,
+            started: Instant::now(),
             failures: 0,
-            too_dear: false,
-            refusals: HashMap::new(),
+            cancellation,
         }
     }
 
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>, cancellation: CancellationToken) {
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let cancellation = self.cancellation.clone();
+        let mut purse_pause = Duration::ZERO;
         loop {
             // Looking at L1 may take long; requests are taken meanwhile.
             let eyes = self.eyes.clone();
@@ -96,9 +108,10 @@ impl Actor {
             };
             let look = async move {
                 if state.is_idle() {
-                    std::future::pending::<()>().await;
+                    tokio::time::sleep(purse_pause).await;
+                    return eyes.purse().await.map(Seen::Purse);
                 }
-                eyes.look(&state).await
+                eyes.look(&state).await.map(|seen| Seen::Chain(Box::new(seen)))
             };
             tokio::pin!(look);
             let seen = loop {
@@ -116,25 +129,8 @@ impl Actor {
                 }
             };
             let Some(seen) = seen else { continue };
-            let result = match seen {
-                Ok(seen) => self.act(&seen).await,
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(()) if self.failures > 0 => {
-                    info!(failures = self.failures, "posting goes on");
-                    self.failures = 0;
-                }
-                Ok(()) => {}
-                Err(error) => {
-                    if self.failures == 0 {
-                        warn!(%error, "posting is held up, it will be tried again");
-                    } else {
-                        debug!(%error, failures = self.failures, "posting is still held up");
-                    }
-                    self.failures = self.failures.saturating_add(1);
-                }
-            }
+            purse_pause = PURSE_INTERVAL;
+            self.follow(seen).await;
             let sleep = tokio::time::sleep(pause);
             tokio::pin!(sleep);
             loop {
@@ -150,6 +146,39 @@ impl Actor {
         }
     }
 
+    /// Does what follows from a look, and tells how it went.
+    async fn follow(&mut self, seen: Result<Seen, ChainError>) {
+        let result = match seen {
+            Ok(Seen::Chain(seen)) => self.act(&seen).await,
+            Ok(Seen::Purse(purse)) => {
+                self.look_into(purse);
+                return;
+            }
+            Err(error) if self.state.is_idle() => {
+                debug!(%error, "the L1 account cannot be looked at");
+                return;
+            }
+            Err(error) => Err(error),
+        };
+        self.failures = if result.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        let trouble = result.unwrap_or_else(|error| {
+            debug!(%error, failures = self.failures, "a round of posting failed");
+            Some(Trouble::of(&error))
+        });
+        self.tell_payer(trouble);
+    }
+
+    fn look_into(&mut self, Purse { balance, needed }: Purse) {
+        let (account, needed) = (self.signer.address(), U256::from(needed));
+        self.report.purse(Some(balance), needed);
+        self.tell_payer((balance < needed).then_some(Trouble::Unfunded { account, balance, needed }));
+    }
+
+    fn tell_payer(&mut self, trouble: Option<Trouble>) {
+        let spent = self.spending.spent(self.started.elapsed());
+        self.report.payer(&self.config, trouble, spent, self.sending.sent);
+    }
+
     async fn accept(&mut self, command: Command) {
         let Command { digest, what, reply } = command;
         let result = match what {
@@ -160,87 +189,7 @@ impl Actor {
         let _ = reply.send(result);
     }
 
-    async fn enqueue(
-        &mut self,
-        digest: PostingDigest,
-        task: Task,
-        calldata: Bytes,
-    ) -> Result<Enqueued, ChainError> {
-        if let Some(posting) = self.state.posting(digest) {
-            // A batch may settle with one proof or another; what is recorded or renewed is the same, whoever signed it.
-            let any_call = !matches!(task, Task::Settle { .. });
-            return match posting.task == task && (any_call || posting.calldata == calldata) {
-                true => Ok(Enqueued { digest, outcome: None }),
-                false => Err(ChainError::OtherPosting { digest }),
-            };
-        }
-        let former = self.store.posting(digest).await?;
-        if let Some(Posting { outcome: Some(outcome @ Outcome::Recorded { .. }), task: done, .. }) = &former
-            && *done == task
-        {
-            return Ok(Enqueued { digest, outcome: Some(outcome.clone()) });
-        }
-        // What failed in blocks was paid for: another proof of the same batch does not begin to count anew.
-        let reverts = match (former, task) {
-            (Some(Posting { task: Task::Settle { .. }, reverts, .. }), Task::Settle { .. }) => reverts,
-            _ => 0,
-        };
-        if reverts >= self.config.reverts_max {
-            let reason = FailureReason::FailedRepeatedly { times: reverts };
-            return Ok(Enqueued { digest, outcome: Some(Outcome::Failed { reason }) });
-        }
-        let renews = matches!(task, Task::Renew { .. });
-        if !renews && self.state.pending() >= self.config.queue_max {
-            return Err(ChainError::QueueFull { limit: self.config.queue_max });
-        }
-        self.room_for(task)?;
-        let sequence = self.state.take_sequence();
-        let posting = Posting { digest, sequence, task, calldata, reverts, outcome: None };
-        self.commit(vec![Change::SavePosting(posting)]).await?;
-        Ok(Enqueued { digest, outcome: None })
-    }
-
-    /// No rollup's batches take the room of another's. What the others wait for has room of its own.
-    fn room_for(&self, task: Task) -> Result<(), ChainError> {
-        let (settlement, batch_number) = match task {
-            Task::Record => return Ok(()),
-            Task::Settle { settlement, batch_number, .. } => (settlement, batch_number),
-            Task::Renew { settlement, .. } => {
-                let same = |posting: &&Posting| matches!(posting.task, Task::Renew { settlement: other, .. } if other == settlement);
-                let limit = RENEWALS_PER_CONTRACT_MAX;
-                return match self.state.postings().filter(same).count() < limit {
-                    true => Ok(()),
-                    false => Err(ChainError::RenewalsQueued { settlement, limit }),
-                };
-            }
-        };
-        let numbers = self.state.postings().filter_map(|posting| match posting.task {
-            Task::Settle { settlement: other, batch_number, .. } if other == settlement => Some(batch_number),
-            _ => None,
-        });
-        let (queued, least) =
-            numbers.fold((0, u64::MAX), |(queued, least), number| (queued + 1, least.min(number)));
-        let limit = match batch_number < least {
-            true => 2 * SETTLEMENTS_PER_CONTRACT_MAX,
-            false => SETTLEMENTS_PER_CONTRACT_MAX,
-        };
-        if queued >= limit { Err(ChainError::SettlementsQueued { settlement, limit }) } else { Ok(()) }
-    }
-
-    /// Its nonce, if it has one, is used up by whatever is sent for it next.
-    async fn withdraw(&mut self, digest: PostingDigest) -> Result<Enqueued, ChainError> {
-        let Some(posting) = self.state.posting(digest).cloned() else {
-            return Ok(Enqueued { digest, outcome: None });
-        };
-        let outcome = Outcome::Failed { reason: FailureReason::Withdrawn };
-        let mut changes = vec![Change::SavePosting(posting.ended(outcome.clone()))];
-        let slot = self.state.slots().find(|slot| slot.digest == Some(digest)).cloned();
-        changes.extend(slot.map(|slot| Change::SaveSlot(NonceSlot { digest: None, ..slot })));
-        self.commit(changes).await?;
-        Ok(Enqueued { digest, outcome: Some(outcome) })
-    }
-
-    async fn commit(&mut self, changes: Vec<Change>) -> Result<(), ChainError> {
+    pub(super) async fn commit(&mut self, changes: Vec<Change>) -> Result<(), ChainError> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -251,17 +200,20 @@ impl Actor {
                 Change::SavePosting(Posting { digest, outcome: Some(outcome), .. }) => {
                     match outcome {
                         Outcome::Recorded { tx_hash, block, by_us, .. } => {
-                            info!(%digest, ?tx_hash, block, by_us, "posted");
+                            let tx = tx_hash.map(tracing::field::display);
+                            info!(%digest, tx, block, by_us, "posted");
                         }
                         Outcome::Failed { reason } => {
                             warn!(%digest, %reason, "it cannot be posted")
                         }
                     }
-                    self.refusals.remove(digest);
-                    let _ = self.tell.outcomes.send((*digest, outcome.clone()));
+                    self.report.forget(*digest);
+                    // Where nobody reads any more, the store has it.
+                    let told = self.outcomes.send((*digest, outcome.clone()));
+                    let _ = self.cancellation.run_until_cancelled(told).await;
                 }
                 Change::ForgetSlot { nonce } => {
-                    self.broadcast.remove(nonce);
+                    self.sending.forget(*nonce);
                 }
                 _ => {}
             }
@@ -269,9 +221,16 @@ impl Actor {
         Ok(())
     }
 
-    async fn act(&mut self, seen: &Observation) -> Result<(), ChainError> {
-        let plan = plan(&self.config, &self.state, seen);
-        self.report(seen, plan.too_dear.as_ref());
+    /// Plans, commits and sends; what keeps it from going on is told once it did what it could.
+    async fn act(&mut self, seen: &Observation) -> Result<Option<Trouble>, ChainError> {
+        let now = self.started.elapsed();
+        let means = Means {
+            account: self.signer.address(),
+            allowance: self.spending.left(now),
+            asked_tip: self.sending.asked_tip(),
+            refused_tips: self.sending.refused_tips(&self.state),
+        };
+        let plan = plan(&self.config, &self.state, seen, &means);
         let mut changes = plan.changes;
         let mut planned = self.state.clone();
         for change in &changes {
@@ -280,74 +239,13 @@ impl Actor {
         for order in plan.orders {
             changes.push(Change::SaveSlot(self.sign(&planned, order, seen.head.block)?));
         }
+        // Counted before it is known to be stored: it may be, though the store says that it is not.
+        self.spending.spend(now, plan.cost);
         self.commit(changes).await?;
-        self.tell_progress(seen);
-        self.send(seen).await
-    }
-
-    /// Shows how far settlements and renewals are, once it is persisted what follows from the look.
-    fn tell_progress(&self, seen: &Observation) {
-        let settling = self.state.postings().filter(|posting| posting.task != Task::Record);
-        let map: HashMap<PostingDigest, Progress> =
-            settling.map(|posting| (posting.digest, self.progress_of(posting, seen))).collect();
-        self.tell.progress.send_if_modified(|former| {
-            let changed = **former != map;
-            if changed {
-                *former = Arc::new(map);
-            }
-            changed
-        });
-    }
-
-    fn progress_of(&self, posting: &Posting, seen: &Observation) -> Progress {
-        let slot = self.state.slots().find(|slot| slot.digest == Some(posting.digest));
-        let included = slot.into_iter().flat_map(|slot| &slot.variants).find_map(|variant| {
-            let receipt = seen.receipts.get(&variant.hash)?;
-            (receipt.success && variant.purpose == Purpose::Record).then_some(receipt)
-        });
-        if let Some(receipt) = included {
-            let (tx_hash, block, gas_used) = (receipt.tx_hash, receipt.block, receipt.gas_used);
-            return Progress::Included { tx_hash, block, gas_used };
-        }
-        let failed = slot.into_iter().flat_map(|slot| &slot.variants).find_map(|variant| {
-            let receipt = seen.receipts.get(&variant.hash)?;
-            (!receipt.success && variant.purpose == Purpose::Record).then_some(receipt)
-        });
-        if let Some(Receipt { tx_hash, block, .. }) = failed {
-            let text =
-                format!("transaction {tx_hash} failed in block {block}, although it was simulated before");
-            return Progress::Troubled(text);
-        }
-        if let Some(problem) = seen.problems.get(&posting.digest) {
-            return Progress::Troubled(problem.clone());
-        }
-        match seen.verdicts.get(&posting.digest) {
-            Some(Verdict::Recordable { .. }) => Progress::Accepted,
-            Some(Verdict::Refused { revert, .. }) => Progress::Waiting(Some(revert.clone())),
-            // Not looked at in this round: what was seen before stands.
-            None => match self.tell.progress.borrow().get(&posting.digest) {
-                Some(Progress::Included { .. }) | None => Progress::Waiting(None),
-                Some(former) => former.clone(),
-            },
-            _ => Progress::Waiting(None),
-        }
-    }
-
-    fn report(&mut self, seen: &Observation, too_dear: Option<&ChainError>) {
-        match (self.too_dear, too_dear) {
-            (false, Some(error)) => warn!(%error, "posting waits for cheaper gas"),
-            (true, None) => info!("gas is cheap enough again"),
-            _ => {}
-        }
-        self.too_dear = too_dear.is_some();
-        for (digest, verdict) in &seen.verdicts {
-            if let Verdict::Refused { revert, .. } = verdict
-                && self.refusals.get(digest) != Some(revert)
-            {
-                warn!(%digest, reason = %revert, "L1 refuses it for now");
-                self.refusals.insert(*digest, revert.clone());
-            }
-        }
+        self.report.progress(&self.config, &self.state, seen);
+        self.report.purse(seen.balance, U256::from(plan.needed));
+        let sent = self.sending.send(&*self.eyes.l1, means.account, &self.state, seen).await;
+        Ok(plan.trouble.or(sent?).or_else(|| seen.lost_on_the_way()))
     }
 
     fn sign(&self, state: &State, order: Order, head: BlockRef) -> Result<NonceSlot, ChainError> {
@@ -378,37 +276,10 @@ impl Actor {
             hash: signed.hash,
             raw: signed.raw,
             fees: order.fees,
+            gas_limit: Some(order.gas_limit),
             purpose: order.purpose,
             signed_at_block: head.number,
         });
         Ok(slot)
-    }
-
-    /// Hands over the newest variant of every slot that is not included, once for every head: a node may have
-    /// dropped it, restarted, or seen it reorganised out.
-    async fn send(&mut self, seen: &Observation) -> Result<(), ChainError> {
-        let head = seen.head.block.hash;
-        let due: Vec<(u64, SentVariant)> = self
-            .state
-            .slots()
-            .filter(|slot| !slot.variants.iter().any(|variant| seen.receipts.contains_key(&variant.hash)))
-            .filter_map(|slot| Some((slot.nonce, slot.variants.last()?.clone())))
-            .filter(|(nonce, variant)| self.broadcast.get(nonce) != Some(&(variant.hash, head)))
-            .collect();
-        for (nonce, variant) in due {
-            let answer = self.eyes.l1.send_raw(&variant.raw).await?;
-            match answer {
-                SendAnswer::Accepted => {
-                    debug!(nonce, tx = %variant.hash, purpose = ?variant.purpose, "transaction sent")
-                }
-                // Included between the look and now, or an older variant pays more than this node wants doubled:
-                // the next look tells.
-                SendAnswer::NonceUsed | SendAnswer::Underpriced => {
-                    debug!(nonce, tx = %variant.hash, ?answer, "not taken")
-                }
-            }
-            self.broadcast.insert(nonce, (variant.hash, head));
-        }
-        Ok(())
     }
 }

@@ -8,11 +8,13 @@ use dac_types::Certificate;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, Command, Tell, What};
+use super::actor::{Actor, Command, What};
+use super::again::Again;
 use super::l1::L1;
 use super::look::Eyes;
-use super::plan::State;
-use super::{Outcome, PosterConfig, PosterStore, PostingDigest, Task};
+use super::report::Report;
+use super::state::State;
+use super::{Outcome, Payer, PosterConfig, PosterStore, PostingDigest, Task};
 use crate::calls::record_calldata;
 use crate::error::ChainError;
 use crate::revert::Revert;
@@ -22,7 +24,10 @@ use crate::transaction::TransactionSigner;
 /// Requests to the actor that are not read yet.
 const COMMANDS_MAX: usize = 64;
 
-/// How far a settlement or a renewal has come, as of the last look at L1.
+/// Outcomes that are not read yet. Beyond that the poster waits for its reader.
+const OUTCOMES_MAX: usize = 1024;
+
+/// How far a posting has come, as of the last look at L1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// L1 refuses it for now; none while its turn has not come.
@@ -42,7 +47,7 @@ pub enum Progress {
     },
 }
 
-/// The progress of every settlement and renewal that was looked at.
+/// The progress of every settlement and renewal that was looked at, and of certificates that something stands in the way of.
 pub type ProgressMap = Arc<HashMap<PostingDigest, Progress>>;
 
 /// What became of a request to post something.
@@ -56,7 +61,7 @@ pub struct Enqueued {
 
 /// Outcomes as they come. Each was committed to the store before; one missed because of a crash is there.
 #[derive(Debug)]
-pub struct Outcomes(mpsc::UnboundedReceiver<(PostingDigest, Outcome)>);
+pub struct Outcomes(mpsc::Receiver<(PostingDigest, Outcome)>);
 
 impl Outcomes {
     /// The next outcome; none once the poster has stopped.
@@ -71,6 +76,7 @@ pub struct Poster {
     commands: mpsc::Sender<Command>,
     config: Arc<PosterConfig>,
     progress: watch::Receiver<ProgressMap>,
+    payer: watch::Receiver<Payer>,
 }
 
 impl Poster {
@@ -84,18 +90,26 @@ impl Poster {
     ) -> Result<(Self, Outcomes), ChainError> {
         let state = State::from(store.load().await?);
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let (outcomes, outbox) = mpsc::unbounded_channel();
+        let (outcomes, outbox) = mpsc::channel(OUTCOMES_MAX);
         let (progress, watched) = watch::channel(ProgressMap::default());
+        let (payer, payer_watched) = watch::channel(Payer::new(signer.address(), config.hourly_max));
         let config = Arc::new(config);
+        let l1 = Arc::new(Again(l1));
         let eyes = Eyes { config: config.clone(), l1, account: signer.address(), memory: Arc::default() };
-        let actor = Actor::new(config.clone(), eyes, store, signer, Tell { outcomes, progress }, state);
-        tokio::spawn(actor.run(inbox, cancellation));
-        Ok((Self { commands, config, progress: watched }, Outcomes(outbox)))
+        let report = Report::new(progress, payer);
+        let actor = Actor::new(eyes, store, signer, outcomes, report, state, cancellation);
+        tokio::spawn(actor.run(inbox));
+        Ok((Self { commands, config, progress: watched, payer: payer_watched }, Outcomes(outbox)))
     }
 
-    /// How far settlements and renewals have come.
+    /// How far postings have come.
     pub fn progress(&self) -> watch::Receiver<ProgressMap> {
         self.progress.clone()
+    }
+
+    /// The account that pays, and what keeps it from posting.
+    pub fn payer(&self) -> watch::Receiver<Payer> {
+        self.payer.clone()
     }
 
     /// Takes a certificate. When this returns the store holds it, and it will be posted whatever happens.

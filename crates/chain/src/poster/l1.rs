@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use dac_types::BatchDigest;
 
@@ -11,9 +11,7 @@ use crate::log::{CertificateLogReader, RecordedCertificate};
 use crate::revert::Revert;
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints, Head, Receipt, SendAnswer};
 use crate::settlement::{Searched, SettledBatch, SettlementReader};
-
-/// Tip offered where a node does not say what is usual.
-const DEFAULT_PRIORITY_FEE: u128 = 1_000_000_000;
+use crate::transaction::USUAL_TIP;
 
 /// A call to a contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +35,8 @@ pub trait L1: Send + Sync {
     async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError>;
     /// Nonces that `account` had used up as of a block.
     async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError>;
+    /// What `account` owns as of the newest block, in wei.
+    async fn balance(&self, account: Address) -> Result<U256, ChainError>;
     /// The tip that gets a transaction included soon, in wei per gas.
     async fn priority_fee(&self) -> Result<u128, ChainError>;
     /// Runs a call as of a block, changing nothing.
@@ -48,6 +48,8 @@ pub trait L1: Send + Sync {
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError>;
     /// What became of a transaction, if it is included.
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError>;
+    /// Whether the log had a digest as of a block, by its own books.
+    async fn is_recorded(&self, log: Address, digest: BatchDigest, block: B256) -> Result<bool, ChainError>;
     /// The recording of a digest by whomever, if it lies not too far back.
     async fn find_recorded(
         &self,
@@ -100,9 +102,13 @@ impl L1 for RpcL1 {
         self.endpoints.first(|endpoint| async move { endpoint.nonce(account, At::Hash(block)).await }).await
     }
 
+    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
+        self.endpoints.first(|endpoint| async move { endpoint.balance(account).await }).await
+    }
+
     async fn priority_fee(&self) -> Result<u128, ChainError> {
         match self.endpoints.first(|endpoint| async move { endpoint.priority_fee().await }).await {
-            Err(ChainError::Refused { .. }) => Ok(DEFAULT_PRIORITY_FEE),
+            Err(ChainError::Refused { .. }) => Ok(USUAL_TIP),
             fee => fee,
         }
     }
@@ -142,6 +148,10 @@ impl L1 for RpcL1 {
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
         self.endpoints.first(|endpoint| async move { endpoint.receipt(tx_hash).await }).await
+    }
+
+    async fn is_recorded(&self, log: Address, digest: BatchDigest, block: B256) -> Result<bool, ChainError> {
+        CertificateLogReader::new(self.endpoints.clone(), log).is_recorded_at(digest, block).await
     }
 
     async fn find_recorded(

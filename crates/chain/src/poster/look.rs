@@ -1,20 +1,26 @@
 //! Looking at L1: what the plan decides by, gathered as of one head.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, U256};
+use dac_types::BatchDigest;
 
 use super::l1::{ContractCall, L1};
-use super::plan::{Observation, State, Verdict};
+use super::plan::{Observation, Verdict, usual_cost};
+use super::state::State;
 use super::{NonceSlot, PosterConfig, Posting, PostingDigest, Task};
 use crate::error::ChainError;
 use crate::revert::Revert;
 use crate::rpc::{BlockRef, Head, Receipt};
 use crate::settlement::{RenewalRefusal, Searched, SettledBatch};
+use crate::transaction::{Market, USUAL_TIP};
 
 /// Waiting postings looked at in one round beyond those that could start: enough to notice that some expired.
 const WAITING_LOOKED_AT: usize = 32;
+
+/// Postings in a row that could not be asked about, after which the others have the next look: the endpoint is gone.
+const UNASKED_IN_A_ROW_MAX: usize = 3;
 
 /// Looks at L1.
 #[derive(Clone)]
@@ -34,9 +40,39 @@ pub(super) struct Memory {
     looks: usize,
     /// The last one that was looked at, where there are more than are looked at in one round.
     after: u64,
+    /// The tip suggested last.
+    tip: Option<u128>,
+}
+
+/// What the account owns, and what a posting costs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purse {
+    pub(super) balance: U256,
+    pub(super) needed: u128,
 }
 
 impl Eyes {
+    /// Looks at the account alone, where nothing is to be posted.
+    pub(super) async fn purse(&self) -> Result<Purse, ChainError> {
+        let head = self.l1.head().await?;
+        let market = Market {
+            base_fee: head.base_fee,
+            suggested_tip: self.tip().await,
+            asked_tip: 0,
+            bounds: self.config.fee_bounds(),
+        };
+        let balance = self.l1.balance(self.account).await?;
+        Ok(Purse { balance, needed: usual_cost(&self.config, &market) })
+    }
+
+    /// As an endpoint suggests it: no reason to post nothing where it does not, since it is bounded anyway.
+    async fn tip(&self) -> u128 {
+        let suggested = self.l1.priority_fee().await.ok();
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.tip = suggested.or(memory.tip);
+        memory.tip.unwrap_or(USUAL_TIP)
+    }
+
     pub(super) async fn look(&self, state: &State) -> Result<Observation, ChainError> {
         let head = self.l1.head().await?;
         let confirmed = self.confirmed(head).await?;
@@ -45,11 +81,12 @@ impl Eyes {
             true => nonce,
             false => self.l1.nonce(self.account, confirmed.hash).await?,
         };
-        let priority_fee = self.l1.priority_fee().await?;
+        let priority_fee = self.tip().await;
+        let balance = self.l1.balance(self.account).await.ok();
 
-        let mut receipts = HashMap::new();
+        let (mut receipts, mut unseen) = (HashMap::new(), HashSet::new());
         for slot in state.slots() {
-            self.receipts(slot, &mut receipts).await?;
+            self.receipts(slot, &mut receipts, &mut unseen).await;
         }
         let is_included = |slot: &NonceSlot, receipts: &HashMap<B256, Receipt>| {
             slot.variants.iter().any(|variant| receipts.contains_key(&variant.hash))
@@ -60,19 +97,28 @@ impl Eyes {
             .filter_map(|slot| slot.digest)
             .collect();
 
-        let (mut verdicts, mut problems) = (HashMap::new(), HashMap::new());
+        let (mut verdicts, mut problems, mut unasked) = (HashMap::new(), HashMap::new(), HashSet::new());
         let looked_at = self.config.window + WAITING_LOOKED_AT;
         let under_way = state.under_way().filter(|posting| !included.contains(&posting.digest));
+        let mut in_a_row = 0;
         for posting in under_way.chain(self.candidates(state, looked_at)) {
-            match (self.verdict(posting, head.block, confirmed).await, posting.task) {
-                (Ok((verdict, problem)), _) => {
-                    problems.extend(problem.map(|problem| (posting.digest, problem)));
-                    verdicts.insert(posting.digest, verdict);
+            let digest = posting.digest;
+            match self.verdict(posting, head.block, confirmed).await {
+                Ok((verdict, problem)) => {
+                    problems.extend(problem.map(|problem| (digest, problem)));
+                    verdicts.insert(digest, verdict);
+                    in_a_row = 0;
                 }
-                (Err(error), Task::Record) => return Err(error),
-                // The code that ran is the rollup's own: whatever it makes of the node is nobody else's trouble.
-                (Err(error), Task::Settle { .. } | Task::Renew { .. }) => {
-                    problems.insert(posting.digest, error.to_string());
+                Err(error) => {
+                    // The code of a settlement is the rollup's own: whatever it makes of the node is nobody else's trouble.
+                    if posting.task == Task::Record && is_lost_on_the_way(&error) {
+                        unasked.insert(digest);
+                    }
+                    problems.insert(digest, error.to_string());
+                    in_a_row += 1;
+                    if in_a_row >= UNASKED_IN_A_ROW_MAX && is_lost_on_the_way(&error) {
+                        break;
+                    }
                 }
             }
         }
@@ -81,7 +127,7 @@ impl Eyes {
         for slot in state.slots() {
             let verdict = slot.digest.and_then(|digest| verdicts.get(&digest));
             if !matches!(verdict, None | Some(Verdict::Recordable { .. })) {
-                self.receipts(slot, &mut receipts).await?;
+                self.receipts(slot, &mut receipts, &mut unseen).await;
             }
         }
         Ok(Observation {
@@ -90,9 +136,12 @@ impl Eyes {
             nonce,
             confirmed_nonce,
             priority_fee,
+            balance,
             receipts,
+            unseen,
             verdicts,
             problems,
+            unasked,
         })
     }
 
@@ -112,17 +161,25 @@ impl Eyes {
         all
     }
 
+    /// A slot of which one cannot be asked for is left as it is, and keeps nothing else from being seen.
     async fn receipts(
         &self,
         slot: &NonceSlot,
         receipts: &mut HashMap<B256, Receipt>,
-    ) -> Result<(), ChainError> {
+        unseen: &mut HashSet<u64>,
+    ) {
         for variant in &slot.variants {
-            if let Some(receipt) = self.l1.receipt(variant.hash).await? {
-                receipts.insert(variant.hash, receipt);
+            match self.l1.receipt(variant.hash).await {
+                Ok(Some(receipt)) => {
+                    receipts.insert(variant.hash, receipt);
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    unseen.insert(slot.nonce);
+                    return;
+                }
             }
         }
-        Ok(())
     }
 
     /// The newest block with the confirmations asked for, itself counted.
@@ -146,16 +203,18 @@ impl Eyes {
             Some(settlement) => (settlement, false),
         };
         let call = ContractCall { from: self.account, to, data: posting.calldata.clone(), returns };
-        let revert = match self.l1.simulate(&call, head.hash).await? {
-            Ok(()) => match self.l1.estimate_gas(&call).await? {
-                Ok(gas) => return Ok((Verdict::Recordable { gas }, None)),
-                // More gas than the node allows, whichever block: as with our own limit.
-                Err(revert @ Revert::Halted { .. }) => {
-                    return Ok((Verdict::Refused { revert, confirmed: true }, None));
-                }
-                Err(revert) => revert,
-            },
-            Err(revert) => revert,
+        let ran = self.run(&call, head).await;
+        if posting.task == Task::Record
+            && names_no_rule(&ran)
+            && let Some(digest) = posting.digest.batch()
+            && let Some(verdict) = self.by_the_books(digest, head, confirmed).await
+        {
+            return Ok((verdict, None));
+        }
+        let revert = match ran? {
+            Ran::Well { gas } => return Ok((Verdict::Recordable { gas }, None)),
+            Ran::TooLong(revert) => return Ok((Verdict::Refused { revert, confirmed: true }, None)),
+            Ran::Refused(revert) => revert,
         };
         let at_confirmed = match confirmed == head {
             true => Err(revert.clone()),
@@ -200,14 +259,73 @@ impl Eyes {
             return Ok((Verdict::Refused { revert, confirmed: same }, None));
         }
         let found = match posting.digest.batch() {
-            // A courtesy to the reader; not finding it, or not being allowed to look, must not hold anything up.
-            Some(digest) if same => {
-                self.l1.find_recorded(self.config.log, digest, head.number).await.ok().flatten()
-            }
+            Some(digest) if same => self.find_recorded(digest, head).await,
             // Which transaction covers as much, nobody needs to know.
             _ => None,
         };
-        let found = found.map(|recorded| (recorded.block, recorded.tx));
         Ok((Verdict::Recorded { confirmed: same, found }, None))
     }
+
+    /// Runs a call at the head without sending it.
+    async fn run(&self, call: &ContractCall, head: BlockRef) -> Result<Ran, ChainError> {
+        if let Err(revert) = self.l1.simulate(call, head.hash).await? {
+            return Ok(Ran::Refused(revert));
+        }
+        Ok(match self.l1.estimate_gas(call).await? {
+            Ok(gas) => Ran::Well { gas },
+            // More gas than the node allows, whichever block: as with our own limit.
+            Err(revert @ Revert::Halted { .. }) => Ran::TooLong(revert),
+            Err(revert) => Ran::Refused(revert),
+        })
+    }
+
+    /// Nodes word refusals in their own ways, and some give no reason: what the log has recorded, its books tell. None where they do
+    /// not have the digest, or cannot be read.
+    async fn by_the_books(
+        &self,
+        digest: BatchDigest,
+        head: BlockRef,
+        confirmed: BlockRef,
+    ) -> Option<Verdict> {
+        let has = async |block: BlockRef| {
+            self.l1.is_recorded(self.config.log, digest, block.hash).await.unwrap_or(false)
+        };
+        if !has(head).await {
+            return None;
+        }
+        let confirmed = confirmed == head || has(confirmed).await;
+        let found = if confirmed { self.find_recorded(digest, head).await } else { None };
+        Some(Verdict::Recorded { confirmed, found })
+    }
+
+    /// A courtesy to the reader; not finding it, or not being allowed to look, must not hold anything up.
+    async fn find_recorded(&self, digest: BatchDigest, head: BlockRef) -> Option<(u64, B256)> {
+        let found = self.l1.find_recorded(self.config.log, digest, head.number).await.ok().flatten();
+        found.map(|recorded| (recorded.block, recorded.tx))
+    }
+}
+
+/// How a call went that was only tried.
+#[derive(Debug)]
+enum Ran {
+    /// It would do what it is for.
+    Well { gas: u64 },
+    /// It takes more gas than the node allows.
+    TooLong(Revert),
+    /// The contract refuses it.
+    Refused(Revert),
+}
+
+/// Whether the contract's rule is not known by which it refused, if it did.
+fn names_no_rule(ran: &Result<Ran, ChainError>) -> bool {
+    match ran {
+        Ok(Ran::Well { .. }) => false,
+        Ok(Ran::TooLong(revert) | Ran::Refused(revert)) => revert.is_unclear(),
+        Err(error) => matches!(error, ChainError::Refused { .. }),
+    }
+}
+
+/// Whether nothing was learned of the question itself: no answer came, or none that is one.
+const fn is_lost_on_the_way(error: &ChainError) -> bool {
+    !matches!(error, ChainError::Refused { .. } | ChainError::NoContract { .. })
 }

@@ -9,11 +9,18 @@
 //! The poster's account must be used by nobody else. If it is all the same, gas is lost, but no certificate.
 
 mod actor;
+mod again;
 mod handle;
 mod key;
 mod l1;
 mod look;
 mod plan;
+mod queue;
+mod report;
+mod sending;
+mod spending;
+mod state;
+mod trouble;
 
 use std::time::Duration;
 
@@ -26,9 +33,16 @@ use thiserror::Error;
 pub use self::handle::{Enqueued, Outcomes, Poster, Progress, ProgressMap};
 pub use self::key::PostingDigest;
 pub use self::l1::{ContractCall, L1, RpcL1};
+pub use self::trouble::{Payer, Trouble};
+use crate::amount::GWEI;
 use crate::revert::Revert;
 use crate::settlement::{RenewalRefusal, SettlementRefusal};
-use crate::transaction::Fees;
+use crate::transaction::{FeeBounds, Fees};
+
+/// Gas of one posting, as a rule: recording takes some 200,000.
+const USUAL_GAS: u64 = 250_000;
+/// Postings an hour that the usual bound on what an hour may cost leaves room for at the highest price: one in each block of 12 s.
+const USUAL_POSTINGS_PER_HOUR: u128 = 300;
 
 /// How the poster works.
 #[derive(Clone, Debug)]
@@ -49,10 +63,22 @@ pub struct PosterConfig {
     pub bump_after_blocks: u64,
     /// Wei per gas that no transaction exceeds.
     pub fee_cap: u128,
+    /// Wei per gas of tip that no transaction exceeds; one that replaces another may offer twice as much.
+    pub tip_cap: u128,
+    /// Wei per gas of tip that each transaction offers, whatever an endpoint suggests.
+    pub tip_floor: u128,
     /// Gas that no transaction exceeds.
     pub gas_limit_max: u64,
     /// Transactions for one batch that may fail on L1 although they were simulated before.
     pub reverts_max: u32,
+    /// Nonces given to one posting that may be used without an endpoint showing the transaction.
+    pub lost_max: u32,
+    /// Nonces that one posting is given, whatever became of them.
+    pub attempts_max: u32,
+    /// Wei that the transactions signed in an hour may cost, at most.
+    pub hourly_max: u128,
+    /// Wei of the account below which it is warned of.
+    pub balance_floor: u128,
 }
 
 impl PosterConfig {
@@ -66,10 +92,26 @@ impl PosterConfig {
             queue_max: 10_000,
             poll_interval: Duration::from_secs(3),
             bump_after_blocks: 5,
-            fee_cap: 200_000_000_000,
+            fee_cap: 200 * GWEI,
+            tip_cap: 5 * GWEI,
+            tip_floor: GWEI / 100,
             gas_limit_max: 3_000_000,
             reverts_max: 5,
+            lost_max: 3,
+            attempts_max: 10,
+            hourly_max: Self::usual_hourly_max(200 * GWEI),
+            balance_floor: GWEI * GWEI / 20,
         }
+    }
+
+    /// What an hour may cost where nothing else is said: room for a posting in each block of 12 s at the fee cap.
+    pub const fn usual_hourly_max(fee_cap: u128) -> u128 {
+        fee_cap.saturating_mul(USUAL_GAS as u128).saturating_mul(USUAL_POSTINGS_PER_HOUR)
+    }
+
+    /// Bounds of what is offered for gas.
+    pub(super) const fn fee_bounds(&self) -> FeeBounds {
+        FeeBounds { fee_cap: self.fee_cap, tip_cap: self.tip_cap, tip_floor: self.tip_floor }
     }
 }
 
@@ -171,6 +213,15 @@ impl Task {
         }
     }
 
+    /// What the log calls it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Settle { .. } => "settle",
+            Self::Renew { .. } => "renew",
+        }
+    }
+
     /// The rollup's contract that is called; none for the certificate log.
     const fn settlement(&self) -> Option<Address> {
         match *self {
@@ -203,11 +254,27 @@ pub struct Posting {
     pub calldata: Bytes,
     /// Transactions for it that failed on L1, with whatever proof.
     pub reverts: u32,
+    /// Nonces that were given to it. Rows from before this was counted have none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// Of those, the ones that were used without an endpoint showing the transaction.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u32,
     /// Once it ended.
     pub outcome: Option<Outcome>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 impl Posting {
+    /// One for which nothing was done yet.
+    pub const fn new(digest: PostingDigest, sequence: u64, task: Task, calldata: Bytes) -> Self {
+        Self { digest, sequence, task, calldata, reverts: 0, attempts: 0, lost: 0, outcome: None }
+    }
+
     /// What is kept of it once it ended: all but the call, which nobody needs any more.
     fn ended(self, outcome: Outcome) -> Self {
         Self { calldata: Bytes::new(), outcome: Some(outcome), ..self }
@@ -225,6 +292,15 @@ pub struct NonceSlot {
     pub variants: Vec<SentVariant>,
 }
 
+impl NonceSlot {
+    /// What the nonce costs at most, in wei: a chain includes one transaction of those with the same nonce.
+    fn cost_max(&self, config: &PosterConfig) -> u128 {
+        let cost =
+            |variant: &SentVariant| variant.fees.cost_max(variant.gas_limit.unwrap_or(config.gas_limit_max));
+        self.variants.iter().map(cost).max().unwrap_or(0)
+    }
+}
+
 /// A signed transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentVariant {
@@ -234,6 +310,9 @@ pub struct SentVariant {
     pub raw: Bytes,
     /// What it pays.
     pub fees: Fees,
+    /// Gas that it may take. Rows from before this was written down have none.
+    #[serde(default)]
+    pub gas_limit: Option<u64>,
     /// Whether it does what the slot's posting asks for, or only uses the nonce up.
     pub purpose: Purpose,
     /// The head when it was signed.

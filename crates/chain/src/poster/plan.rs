@@ -1,139 +1,18 @@
 //! What to do next, decided from what is stored and what L1 shows: no clock, no I/O.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256, U256};
 use dac_types::BatchDigest;
 
+use super::state::State;
+use super::trouble::{Stopped, Trouble};
 use super::{
-    Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, PostingDigest, Purpose, Task,
-    Unfinished,
+    Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, PostingDigest, Purpose, Task, USUAL_GAS,
 };
-use crate::error::ChainError;
 use crate::revert::Revert;
 use crate::rpc::{BlockRef, Head, Receipt};
-use crate::transaction::{Fees, TRANSFER_GAS};
-
-/// What is not done, as the store holds it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
-    /// Postings without an outcome, by sequence.
-    postings: BTreeMap<u64, Posting>,
-    sequences: HashMap<PostingDigest, u64>,
-    slots: BTreeMap<u64, NonceSlot>,
-    last_sequence: u64,
-}
-
-impl From<Unfinished> for State {
-    fn from(unfinished: Unfinished) -> Self {
-        let mut state = Self { last_sequence: unfinished.last_sequence, ..Self::default() };
-        for posting in unfinished.postings {
-            state.apply(&Change::SavePosting(posting));
-        }
-        for slot in unfinished.slots {
-            state.apply(&Change::SaveSlot(slot));
-        }
-        state
-    }
-}
-
-impl State {
-    /// Follows a change that the store has committed.
-    pub(super) fn apply(&mut self, change: &Change) {
-        match change {
-            Change::SavePosting(posting) => {
-                self.last_sequence = self.last_sequence.max(posting.sequence);
-                if let Some(former) = self.sequences.remove(&posting.digest) {
-                    self.postings.remove(&former);
-                }
-                if posting.outcome.is_none() {
-                    self.sequences.insert(posting.digest, posting.sequence);
-                    self.postings.insert(posting.sequence, posting.clone());
-                }
-            }
-            Change::SaveSlot(slot) => {
-                self.slots.insert(slot.nonce, slot.clone());
-            }
-            Change::ForgetSlot { nonce } => {
-                self.slots.remove(nonce);
-            }
-        }
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.postings.is_empty() && self.slots.is_empty()
-    }
-
-    /// Used up even where the commit that was to use it seems to fail: it may be in the store all the same.
-    pub(super) fn take_sequence(&mut self) -> u64 {
-        self.last_sequence += 1;
-        self.last_sequence
-    }
-
-    pub(super) fn posting(&self, digest: PostingDigest) -> Option<&Posting> {
-        self.postings.get(self.sequences.get(&digest)?)
-    }
-
-    /// All without an outcome, in order of arrival.
-    pub(super) fn postings(&self) -> impl Iterator<Item = &Posting> {
-        self.postings.values()
-    }
-
-    pub(super) fn pending(&self) -> usize {
-        self.postings.len()
-    }
-
-    pub(super) fn slots(&self) -> impl Iterator<Item = &NonceSlot> {
-        self.slots.values()
-    }
-
-    pub(super) fn slot(&self, nonce: u64) -> Option<&NonceSlot> {
-        self.slots.get(&nonce)
-    }
-
-    /// Postings under way, by their slot's digest.
-    pub(super) fn under_way(&self) -> impl Iterator<Item = &Posting> {
-        self.slots.values().filter_map(|slot| self.posting(slot.digest?))
-    }
-
-    /// Postings without a nonce, in order of arrival.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &Posting> {
-        let assigned: HashSet<_> = self.slots.values().filter_map(|slot| slot.digest).collect();
-        self.postings.values().filter(move |posting| !assigned.contains(&posting.digest))
-    }
-
-    /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle, the one with the least
-    /// number. The others wait for it whatever L1 says, and must not keep anybody else from being looked at. Those whose
-    /// number is settled already are waited for by nobody; of each rollup's, one is looked at in each round.
-    pub(super) fn candidates(
-        &self,
-        round: usize,
-        is_settled: impl Fn(PostingDigest) -> bool,
-    ) -> Vec<&Posting> {
-        let mut least: HashMap<_, (u64, u64)> = HashMap::new();
-        let mut settled: HashMap<_, Vec<u64>> = HashMap::new();
-        for posting in self.waiting() {
-            match posting.task {
-                Task::Settle { settlement, .. } if is_settled(posting.digest) => {
-                    settled.entry(settlement).or_default().push(posting.sequence);
-                }
-                Task::Settle { settlement, batch_number, .. } => {
-                    let first = least.entry(settlement).or_insert((u64::MAX, u64::MAX));
-                    *first = (*first).min((batch_number, posting.sequence));
-                }
-                Task::Record | Task::Renew { .. } => {}
-            }
-        }
-        let of_settled = settled.values().filter_map(|all| all.get(round % all.len()));
-        let chosen: HashSet<u64> =
-            least.values().map(|(_, sequence)| *sequence).chain(of_settled.copied()).collect();
-        self.waiting()
-            .filter(|posting| {
-                !matches!(posting.task, Task::Settle { .. }) || chosen.contains(&posting.sequence)
-            })
-            .collect()
-    }
-}
+use crate::transaction::{Fees, Market, TRANSFER_GAS};
 
 /// What L1 says about a posting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,12 +51,39 @@ pub(super) struct Observation {
     /// Nonces used up as of the confirmed block.
     pub(super) confirmed_nonce: u64,
     pub(super) priority_fee: u128,
+    /// What the account owns, in wei, where L1 said so.
+    pub(super) balance: Option<U256>,
     /// Of all variants of all slots: those that are included.
     pub(super) receipts: HashMap<B256, Receipt>,
+    /// Nonces of slots whose receipts could not be asked for: nothing is known of them.
+    pub(super) unseen: HashSet<u64>,
     /// Of some postings.
     pub(super) verdicts: HashMap<PostingDigest, Verdict>,
-    /// Of calls to rollups' contracts: what is wrong beside the verdict, or why there is none.
+    /// What is wrong beside the verdict, or why there is none.
     pub(super) problems: HashMap<PostingDigest, String>,
+    /// Of those without a verdict, the ones whose question was lost on the way: the next look asks it again.
+    pub(super) unasked: HashSet<PostingDigest>,
+}
+
+impl Observation {
+    /// L1 answered, but not one question about a certificate: that concerns all of them.
+    pub(super) fn lost_on_the_way(&self) -> Option<Trouble> {
+        let lost = self.unasked.iter().filter(|_| self.verdicts.is_empty()).min()?;
+        self.problems.get(lost).map(|problem| Trouble::L1(problem.clone()))
+    }
+}
+
+/// What this process knows beside what it saw of L1.
+#[derive(Clone, Debug)]
+pub(super) struct Means {
+    /// Who pays.
+    pub(super) account: Address,
+    /// Wei that may still be spent in this hour.
+    pub(super) allowance: u128,
+    /// The least tip that pools take, as their refusals say; 0 where none said so.
+    pub(super) asked_tip: u128,
+    /// Nonces whose newest transaction no pool took, for its tip.
+    pub(super) refused_tips: HashSet<u64>,
 }
 
 /// A transaction to sign.
@@ -195,13 +101,35 @@ pub(super) struct Order {
 pub(super) struct Plan {
     pub(super) changes: Vec<Change>,
     pub(super) orders: Vec<Order>,
-    /// Gas costs more than allowed: something waits for that.
-    pub(super) too_dear: Option<ChainError>,
+    /// Wei that the orders may cost beyond what their nonces might before.
+    pub(super) cost: u128,
+    /// What something waits for that concerns all.
+    pub(super) trouble: Option<Trouble>,
+    /// What the next transaction may cost, in wei.
+    pub(super) needed: u128,
 }
 
 /// Decides. Applied to the state it leaves, with the same observation, it decides nothing more.
-pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation) -> Plan {
-    let mut planner = Planner { config, state: state.clone(), seen, plan: Plan::default() };
+///
+/// What is spent is bounded whatever the observation says: each posting is given so many nonces and no more, an order's fees and
+/// gas are within the configuration's bounds, and all orders together cost no more than the allowance.
+pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation, means: &Means) -> Plan {
+    let market = Market {
+        base_fee: seen.head.base_fee,
+        suggested_tip: seen.priority_fee,
+        asked_tip: means.asked_tip,
+        bounds: config.fee_bounds(),
+    };
+    let mut planner = Planner {
+        config,
+        state: state.clone(),
+        seen,
+        means,
+        market,
+        purse: None,
+        plan: Plan { needed: usual_cost(config, &market), ..Plan::default() },
+    };
+    planner.purse = planner.purse();
     planner.settle_included();
     planner.settle_verdicts();
     planner.forget_unreachable();
@@ -211,10 +139,20 @@ pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation) -> 
     planner.plan
 }
 
+/// What a posting may cost at the present price, in wei, or at the highest where that is exceeded.
+pub(super) fn usual_cost(config: &PosterConfig, market: &Market) -> u128 {
+    let dearest = Fees { max_fee: config.fee_cap, priority_fee: 0 };
+    market.first().unwrap_or(dearest).cost_max(USUAL_GAS)
+}
+
 struct Planner<'a> {
     config: &'a PosterConfig,
     state: State,
     seen: &'a Observation,
+    means: &'a Means,
+    market: Market,
+    /// What the account owns beyond what its transactions under way may cost, where L1 said so.
+    purse: Option<U256>,
     plan: Plan,
 }
 
@@ -226,6 +164,41 @@ impl Planner<'_> {
 
     fn finish(&mut self, posting: &Posting, outcome: Outcome) {
         self.change(Change::SavePosting(posting.clone().ended(outcome)));
+    }
+
+    fn purse(&self) -> Option<U256> {
+        let is_due = |slot: &&NonceSlot| slot.nonce >= self.seen.nonce && self.receipt(slot).is_none();
+        let due = self.state.slots().filter(is_due).map(|slot| slot.cost_max(self.config));
+        let due = due.fold(0_u128, u128::saturating_add);
+        Some(self.seen.balance?.saturating_sub(U256::from(due)))
+    }
+
+    /// Orders a transaction, unless hour or account have no room for what it adds to what its nonce may cost.
+    fn order(&mut self, order: Order) -> bool {
+        let before = self.state.slot(order.nonce).map_or(0, |slot| slot.cost_max(self.config));
+        let more = order.fees.cost_max(order.gas_limit).saturating_sub(before);
+        if before == 0 && order.purpose == Purpose::Record {
+            self.plan.needed = more;
+        }
+        if self.plan.cost.saturating_add(more) > self.means.allowance {
+            return self.trouble(Trouble::HourSpent { limit: self.config.hourly_max });
+        }
+        if let Some(balance) = self.purse {
+            let (account, needed) = (self.means.account, U256::from(more));
+            let Some(rest) = balance.checked_sub(needed) else {
+                return self.trouble(Trouble::Unfunded { account, balance, needed });
+            };
+            self.purse = Some(rest);
+        }
+        self.plan.cost = self.plan.cost.saturating_add(more);
+        self.plan.orders.push(order);
+        true
+    }
+
+    /// The first is told.
+    fn trouble(&mut self, trouble: Trouble) -> bool {
+        self.plan.trouble.get_or_insert(trouble);
+        false
     }
 
     fn receipt(&self, slot: &NonceSlot) -> Option<(Receipt, Purpose)> {
@@ -248,12 +221,23 @@ impl Planner<'_> {
                     }
                     self.change(Change::ForgetSlot { nonce: slot.nonce });
                 }
-                // The posting waits again; whether it still needs recording, its next verdict tells.
-                None if slot.nonce < self.seen.confirmed_nonce => {
-                    self.change(Change::ForgetSlot { nonce: slot.nonce })
+                None if slot.nonce < self.seen.confirmed_nonce && !self.seen.unseen.contains(&slot.nonce) => {
+                    if let Some(posting) = posting {
+                        self.lose(posting, &slot);
+                    }
+                    self.change(Change::ForgetSlot { nonce: slot.nonce });
                 }
                 None => {}
             }
+        }
+    }
+
+    /// The posting waits again; whether it still needs recording, its next verdict tells. What used its nonce may have been its own
+    /// transaction, and an endpoint hide that: it is paid for a few times and not for ever.
+    fn lose(&mut self, posting: Posting, slot: &NonceSlot) {
+        if slot.variants.iter().any(|variant| variant.purpose == Purpose::Record) {
+            let lost = posting.lost.saturating_add(1);
+            self.change(Change::SavePosting(Posting { lost, ..posting }));
         }
     }
 
@@ -281,7 +265,9 @@ impl Planner<'_> {
     fn settle_verdicts(&mut self) {
         for posting in self.state.postings.values().cloned().collect::<Vec<_>>() {
             let slot = self.state.slots.values().find(|slot| slot.digest == Some(posting.digest)).cloned();
-            if slot.as_ref().is_some_and(|slot| self.receipt(slot).is_some()) {
+            let is_unclear =
+                |slot: &NonceSlot| self.receipt(slot).is_some() || self.seen.unseen.contains(&slot.nonce);
+            if slot.as_ref().is_some_and(is_unclear) {
                 continue;
             }
             let is_ours = |tx_hash: B256| {
@@ -339,7 +325,9 @@ impl Planner<'_> {
             .state
             .slots
             .range(reach..)
-            .filter(|(_, slot)| is_due(slot) && self.receipt(slot).is_none())
+            .filter(|(nonce, slot)| {
+                is_due(slot) && !self.seen.unseen.contains(nonce) && self.receipt(slot).is_none()
+            })
             .map(|(nonce, _)| *nonce)
             .collect();
         for nonce in beyond {
@@ -352,36 +340,49 @@ impl Planner<'_> {
         self.state.slots.range(..self.reach()).next_back().map(|(nonce, _)| *nonce)
     }
 
-    /// Only the next nonce can be stuck; the others wait for it, whatever they pay.
+    /// Only the next nonce can be stuck; the others wait for it, whatever they pay. What no pool took for its tip lies nowhere, and is
+    /// replaced at once.
     fn replace_stuck(&mut self) {
-        let Some(slot) = self.state.slots.get(&self.seen.nonce).cloned() else { return };
+        let refused = self.means.refused_tips.iter().copied().filter(|nonce| *nonce > self.seen.nonce);
+        let mut nonces: Vec<u64> = refused.chain([self.seen.nonce]).collect();
+        nonces.sort_unstable();
+        for nonce in nonces {
+            self.replace(nonce);
+        }
+    }
+
+    fn replace(&mut self, nonce: u64) {
+        let Some(slot) = self.state.slots.get(&nonce).cloned() else { return };
         let Some(last) = slot.variants.last() else { return };
         let due = last.signed_at_block.saturating_add(self.config.bump_after_blocks);
-        if self.receipt(&slot).is_some() || self.seen.head.block.number < due {
+        let is_due = self.seen.head.block.number >= due || self.means.refused_tips.contains(&nonce);
+        if self.receipt(&slot).is_some() || self.seen.unseen.contains(&nonce) || !is_due {
             return;
         }
-        let fees =
-            match last.fees.bumped(self.seen.head.base_fee, self.seen.priority_fee, self.config.fee_cap) {
-                Ok(fees) => fees,
-                Err(error) => {
-                    self.plan.too_dear = Some(error);
-                    return;
-                }
-            };
+        let fees = match self.market.replacement(last.fees) {
+            Ok(fees) => fees,
+            Err(error) => {
+                self.trouble(Trouble::of(&error));
+                return;
+            }
+        };
         let verdict = slot.digest.and_then(|digest| self.seen.verdicts.get(&digest));
-        let (purpose, gas_limit) = match verdict {
-            Some(Verdict::Recordable { gas }) if slot.digest.is_some() => {
+        let (purpose, gas_limit) = match (verdict, slot.digest) {
+            (Some(Verdict::Recordable { gas }), Some(_)) if *gas <= self.config.gas_limit_max => {
                 (Purpose::Record, self.gas_limit(*gas))
             }
-            // Recorded or refused: not worth more than a transfer. Not looked at: leave it until it is.
-            Some(_) => (Purpose::Cancel, TRANSFER_GAS),
-            None if slot.digest.is_none_or(|digest| self.seen.problems.contains_key(&digest)) => {
-                // What cannot be looked at must not keep its nonce from those behind it; it waits again.
+            // Recorded, refused, or over the limit by now: not worth more than a transfer.
+            (Some(_), _) | (None, None) => (Purpose::Cancel, TRANSFER_GAS),
+            // What cannot be looked at must not keep its nonce from those behind it; it waits again.
+            (None, Some(digest))
+                if self.seen.problems.contains_key(&digest) && !self.seen.unasked.contains(&digest) =>
+            {
                 (Purpose::Cancel, TRANSFER_GAS)
             }
-            None => return,
+            // Not looked at: it is left alone until it is.
+            (None, Some(_)) => return,
         };
-        self.plan.orders.push(Order { nonce: slot.nonce, digest: slot.digest, purpose, gas_limit, fees });
+        self.order(Order { nonce, digest: slot.digest, purpose, gas_limit, fees });
     }
 
     /// A nonce below one under way that nobody holds would hold up all after it. It can only come of a
@@ -395,7 +396,7 @@ impl Planner<'_> {
         for nonce in gaps {
             if let Some(fees) = self.initial_fees() {
                 let (purpose, gas_limit) = (Purpose::Cancel, TRANSFER_GAS);
-                self.plan.orders.push(Order { nonce, digest: None, purpose, gas_limit, fees });
+                self.order(Order { nonce, digest: None, purpose, gas_limit, fees });
             }
         }
     }
@@ -413,27 +414,24 @@ impl Planner<'_> {
             if free == 0 || nonce >= self.reach() {
                 return;
             }
+            if Stopped::of(self.config, &posting).is_some() {
+                continue;
+            }
             let Some(fees) = self.initial_fees() else { return };
-            self.plan.orders.push(Order {
-                nonce,
-                digest: Some(posting.digest),
-                purpose: Purpose::Record,
-                gas_limit: self.gas_limit(*gas),
-                fees,
-            });
+            let (digest, purpose, gas_limit) = (Some(posting.digest), Purpose::Record, self.gas_limit(*gas));
+            if !self.order(Order { nonce, digest, purpose, gas_limit, fees }) {
+                return;
+            }
+            let attempts = posting.attempts.saturating_add(1);
+            self.change(Change::SavePosting(Posting { attempts, ..posting }));
             nonce += 1;
             free -= 1;
         }
     }
 
     fn initial_fees(&mut self) -> Option<Fees> {
-        match Fees::initial(self.seen.head.base_fee, self.seen.priority_fee, self.config.fee_cap) {
-            Ok(fees) => Some(fees),
-            Err(error) => {
-                self.plan.too_dear = Some(error);
-                None
-            }
-        }
+        let fees = self.market.first();
+        fees.map_err(|error| self.trouble(Trouble::of(&error))).ok()
     }
 
     /// A quarter more than estimated: the block that includes it is another one.
@@ -449,3 +447,7 @@ mod tests;
 #[cfg(test)]
 #[path = "plan_ending_tests.rs"]
 mod ending_tests;
+
+#[cfg(test)]
+#[path = "plan_lies_tests.rs"]
+mod lies_tests;

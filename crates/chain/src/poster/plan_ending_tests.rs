@@ -3,18 +3,16 @@
 use alloy::primitives::{Address, Bytes};
 use dac_types::RenewalDigest;
 
-use super::tests::{WINDOW, config};
+use super::super::Unfinished;
+use super::tests::{WINDOW, config, means};
 use super::*;
 
 /// Batches that are to settle: rollup, number, in order of arrival.
 fn settling(batches: &[(u8, u64)]) -> State {
-    let postings = (1..).zip(batches).map(|(sequence, &(rollup, batch_number))| Posting {
-        digest: digest_of(sequence).into(),
-        sequence,
-        task: Task::Settle { settlement: Address::repeat_byte(rollup), batch_number, expires_at: 1_000 },
-        calldata: Bytes::new(),
-        reverts: 0,
-        outcome: None,
+    let postings = (1..).zip(batches).map(|(sequence, &(rollup, batch_number))| {
+        let settlement = Address::repeat_byte(rollup);
+        let task = Task::Settle { settlement, batch_number, expires_at: 1_000 };
+        Posting::new(digest_of(sequence).into(), sequence, task, Bytes::new())
     });
     State::from(Unfinished { postings: postings.collect(), slots: Vec::new(), last_sequence: 99 })
 }
@@ -31,8 +29,11 @@ fn seen(timestamp: u64, verdicts: impl IntoIterator<Item = (u64, Verdict)>) -> O
         nonce: 0,
         confirmed_nonce: 0,
         priority_fee: 1,
+        balance: Some(U256::MAX),
         receipts: HashMap::new(),
+        unseen: HashSet::new(),
         problems: HashMap::new(),
+        unasked: HashSet::new(),
         verdicts: verdicts
             .into_iter()
             .map(|(sequence, verdict)| (digest_of(sequence).into(), verdict))
@@ -52,7 +53,7 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
     let config = config(1);
     let refused = |revert| Verdict::Refused { revert, confirmed: true };
     let failed = |verdict: Verdict, timestamp: u64| {
-        let plan = plan(&config, &settling(&[(1, 1)]), &seen(timestamp, [(1, verdict)]));
+        let plan = plan(&config, &settling(&[(1, 1)]), &seen(timestamp, [(1, verdict)]), &means());
         assert!(plan.orders.is_empty(), "nothing is sent");
         match plan.changes.into_iter().next() {
             Some(Change::SavePosting(Posting { outcome: Some(Outcome::Failed { reason }), .. })) => {
@@ -78,7 +79,7 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
     );
 
     let accepted = Verdict::Recordable { gas: 400_000 };
-    let plan = plan(&config, &settling(&[(1, 1)]), &seen(1, [(1, accepted)]));
+    let plan = plan(&config, &settling(&[(1, 1)]), &seen(1, [(1, accepted)]), &means());
     assert_eq!(plan.orders.len(), 1);
     assert_eq!(plan.orders[0].gas_limit, 500_000);
 }
@@ -86,7 +87,7 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
 fn renewing(expires_at: u64) -> Posting {
     let digest = RenewalDigest(B256::repeat_byte(0xee)).into();
     let task = Task::Renew { settlement: Address::repeat_byte(1), last_batch: 9, expires_at };
-    Posting { digest, sequence: 50, task, calldata: Bytes::new(), reverts: 0, outcome: None }
+    Posting::new(digest, 50, task, Bytes::new())
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn a_renewal_goes_before_what_came_before_it() {
     let accepted = Verdict::Recordable { gas: 400_000 };
     let mut seen = seen(1, (1..=4).map(|sequence| (sequence, accepted.clone())));
     seen.verdicts.insert(renewal.digest, accepted);
-    let plan = plan(&config, &state, &seen);
+    let plan = plan(&config, &state, &seen, &means());
     let chosen: Vec<_> = plan.orders.iter().map(|order| order.digest.unwrap()).collect();
     assert_eq!(chosen.len(), WINDOW);
     assert_eq!(chosen[..2], [renewal.digest, digest_of(1).into()]);
@@ -114,7 +115,7 @@ fn renewals_end_as_l1_says() {
         state.apply(&Change::SavePosting(renewal.clone()));
         let mut seen = seen(timestamp, []);
         seen.verdicts.insert(renewal.digest, verdict);
-        let plan = plan(&config, &state, &seen);
+        let plan = plan(&config, &state, &seen, &means());
         assert!(plan.orders.is_empty(), "nothing is sent");
         plan.changes.into_iter().next().map(|change| match change {
             Change::SavePosting(Posting { outcome: Some(outcome), .. }) => outcome,

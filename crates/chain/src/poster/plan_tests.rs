@@ -19,9 +19,18 @@ pub(super) fn config(confirmations: u64) -> PosterConfig {
         window: WINDOW,
         bump_after_blocks: 2,
         fee_cap: 10_000,
+        tip_cap: 10_000,
+        tip_floor: 0,
         reverts_max: 1_000,
+        lost_max: 1_000,
+        attempts_max: 1_000,
         ..PosterConfig::new(domain, Address::repeat_byte(2))
     }
+}
+
+/// Of one that may spend anything and whose transactions were never refused.
+pub(super) fn means() -> Means {
+    Means { account: Address::ZERO, allowance: u128::MAX, asked_tip: 0, refused_tips: HashSet::new() }
 }
 
 #[derive(Clone, Debug)]
@@ -147,9 +156,12 @@ impl Chain {
             nonce: self.false_nonce.unwrap_or(self.nonce_at(height)),
             confirmed_nonce: self.false_nonce.unwrap_or(self.nonce_at(confirmed)),
             priority_fee: 1,
+            balance: Some(U256::MAX),
             receipts,
+            unseen: HashSet::new(),
             verdicts,
             problems: HashMap::new(),
+            unasked: HashSet::new(),
         }
     }
 }
@@ -183,15 +195,14 @@ impl World {
         if self.store.posting(digest).is_none() && !self.outcomes.contains_key(&digest) {
             let sequence = self.store.take_sequence();
             let task = Task::Record;
-            let posting =
-                Posting { digest, sequence, task, calldata: Bytes::new(), reverts: 0, outcome: None };
+            let posting = Posting::new(digest, sequence, task, Bytes::new());
             self.store.apply(&Change::SavePosting(posting));
         }
     }
 
     fn round(&mut self, until: Until) {
         let seen = self.chain.observe(&self.config, &self.store);
-        let plan = plan(&self.config, &self.store, &seen);
+        let plan = plan(&self.config, &self.store, &seen, &means());
         if matches!(until, Until::Planned) {
             return;
         }
@@ -218,6 +229,7 @@ impl World {
                 hash,
                 raw: Bytes::new(),
                 fees: order.fees,
+                gas_limit: Some(order.gas_limit),
                 purpose: order.purpose,
                 signed_at_block: seen.head.block.number,
             });
@@ -262,7 +274,7 @@ impl World {
     }
 }
 
-fn digest(number: u8) -> PostingDigest {
+pub(super) fn digest(number: u8) -> PostingDigest {
     BatchDigest(B256::repeat_byte(number)).into()
 }
 
@@ -419,9 +431,9 @@ fn gas_dearer_than_the_cap_is_waited_for_and_said() {
     world.enqueue(1);
     world.chain.base_fee = 20_000;
     let seen = world.chain.observe(&world.config, &world.store);
-    let plan = plan(&world.config, &world.store, &seen);
+    let plan = plan(&world.config, &world.store, &seen, &means());
     assert!(plan.orders.is_empty() && plan.changes.is_empty());
-    assert!(matches!(plan.too_dear, Some(ChainError::FeeCap { needed: 20_001, cap: 10_000 })));
+    assert_eq!(plan.trouble, Some(Trouble::FeeCap { cap: 10_000 }));
     world.calm_down();
 }
 

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, Bytes, U64, U128, U256};
+use alloy::primitives::{Address, B256, Bytes, U64, U128, U256, keccak256};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Http};
 use super::rest::{Rest, Turn};
-use super::types::{At, BlockRef, Call, Head, Log, Receipt, SendAnswer};
+use super::types::{At, BlockRef, Call, Head, Log, Receipt};
 use crate::error::ChainError;
 use crate::revert::Revert;
+use crate::transaction::SendAnswer;
 
 /// One L1 node.
 #[derive(Clone)]
@@ -219,26 +220,23 @@ impl Endpoint {
         let params = json!([alloy::primitives::hex::encode_prefixed(raw)]);
         match self.http.exchange::<B256>(METHOD, params).await? {
             Answer::Value(_) => Ok(SendAnswer::Accepted),
-            Answer::Error(error) => {
-                let text = error.message.to_ascii_lowercase();
-                // Geth, Nethermind, Besu, Erigon, Reth and anvil word these differently.
-                if ["already known", "already imported", "known transaction", "alreadyknown", "already in"]
-                    .iter()
-                    .any(|known| text.contains(known))
-                {
-                    Ok(SendAnswer::Accepted)
-                } else if text.contains("nonce too low")
-                    || text.contains("oldnonce")
-                    || text.contains("nonce is too low")
-                {
-                    Ok(SendAnswer::NonceUsed)
-                } else if text.contains("underpriced") || text.contains("fee too low") {
-                    Ok(SendAnswer::Underpriced)
-                } else {
-                    Err(self.http.refused(METHOD, error))
-                }
-            }
+            Answer::Error(error) => match SendAnswer::of(&error.message) {
+                Some(answer) => Ok(answer),
+                // Whatever the words are: a node that has the transaction took it.
+                None if self.has_transaction(keccak256(raw)).await => Ok(SendAnswer::Accepted),
+                None => Err(self.http.refused(METHOD, error)),
+            },
         }
+    }
+
+    /// Whether the node says that it has this transaction, in a block or for one.
+    async fn has_transaction(&self, hash: B256) -> bool {
+        #[derive(Deserialize)]
+        struct Transaction {
+            hash: B256,
+        }
+        let known = self.request::<Option<Transaction>>("eth_getTransactionByHash", json!([hash])).await;
+        known.is_ok_and(|known| known.is_some_and(|transaction| transaction.hash == hash))
     }
 
     /// Any method, for tests that steer a local chain.

@@ -19,8 +19,9 @@ use tokio::sync::mpsc;
 pub(crate) use self::endpoint::Endpoint;
 use self::rest::Turn;
 pub(crate) use self::types::{At, Call, Log};
-pub use self::types::{BlockRef, Head, Receipt, SendAnswer};
+pub use self::types::{BlockRef, Head, Receipt};
 use crate::error::ChainError;
+pub use crate::transaction::SendAnswer;
 
 /// A pause that an endpoint asks for is waited for within a call up to this; longer ones are the caller's to wait for.
 const PAUSE_WAITED_FOR_MAX: Duration = Duration::from_secs(2);

@@ -145,7 +145,8 @@ async fn what_nodes_say_to_a_transaction_is_understood() {
         ("nonce too low: next nonce 5, tx nonce 4", Some(SendAnswer::NonceUsed)),
         ("OldNonce, Current nonce: 5, nonce of rejected tx: 4", Some(SendAnswer::NonceUsed)),
         ("replacement transaction underpriced", Some(SendAnswer::Underpriced)),
-        ("insufficient funds for gas * price + value", None),
+        ("insufficient funds for gas * price + value", Some(SendAnswer::Unfunded)),
+        ("exceeds block gas limit", None),
     ];
     for (message, expected) in cases {
         let endpoint = endpoint(move |_, _| Say::Error(json!({ "code": -32000, "message": message }))).await;

@@ -103,14 +103,3 @@ pub(crate) struct Log {
     #[serde(default)]
     pub(crate) removed: bool,
 }
-
-/// What a node says to a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendAnswer {
-    /// It has it.
-    Accepted,
-    /// A transaction with this nonce was included already: perhaps this very one.
-    NonceUsed,
-    /// It has another one with this nonce, and this one does not pay enough to replace it.
-    Underpriced,
-}

@@ -1,6 +1,8 @@
 //! The poster against a real chain: what it does with certificates, and what L1 may answer.
 
 mod kills;
+mod lies;
+mod money;
 mod nonces;
 mod renewals;
 mod reorganisations;

@@ -1,15 +1,19 @@
 //! A poster on a real chain, with switches on the way there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use alloy::consensus::{Transaction, TxEnvelope};
+use alloy::eips::eip2718::Decodable2718;
+use alloy::primitives::keccak256;
 use async_trait::async_trait;
+use dac_chain::amount::GWEI;
 use dac_chain::poster::{ContractCall, Outcomes, PostingDigest};
 use dac_chain::testing::{Anvil, CommitteeSpec, MemoryPosterStore, TestCommittee, deploy_committee};
 use dac_chain::{
-    Address, B256, BlockRef, CertificateLogReader, ChainError, Head, L1, Outcome, Poster, PosterConfig,
-    Receipt, RecordedCertificate, Revert, RpcL1, Searched, SendAnswer, SettledBatch,
+    Address, B256, BlockRef, Bytes, CertificateLogReader, ChainError, Head, L1, Outcome, Poster,
+    PosterConfig, Receipt, RecordedCertificate, Revert, RpcL1, Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{BatchDigest, Certificate};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,6 +28,15 @@ pub(crate) struct SteeredL1 {
     pub(crate) swallow: AtomicBool,
     /// Nothing answers.
     pub(crate) down: AtomicBool,
+    /// Of a hundred requests so many are not answered.
+    pub(crate) failing: AtomicU64,
+    asked: AtomicU64,
+    /// From this block on, transactions are hidden and simulations run as of it, a tip of 190 gwei is suggested.
+    lying_since: Mutex<Option<B256>>,
+    /// Pools take no transaction with a lower tip.
+    pub(crate) pool_floor: AtomicU64,
+    /// Refusals come without data.
+    pub(crate) wordless: AtomicBool,
     pub(crate) sent: AtomicUsize,
     pub(crate) looks: AtomicUsize,
 }
@@ -34,16 +47,37 @@ impl SteeredL1 {
             inner: RpcL1::new(anvil.endpoints()),
             swallow: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            failing: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            lying_since: Mutex::new(None),
+            pool_floor: AtomicU64::new(0),
+            wordless: AtomicBool::new(false),
             sent: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
         })
     }
 
     pub(crate) fn up(&self) -> Result<&RpcL1, ChainError> {
-        match self.down.load(Ordering::SeqCst) {
-            true => Err(ChainError::NoEndpoint),
-            false => Ok(&self.inner),
+        if self.down.load(Ordering::SeqCst) {
+            return Err(ChainError::NoEndpoint);
         }
+        // The same requests fail in each run, as far as they come in the same order.
+        let number = self.asked.fetch_add(1, Ordering::SeqCst);
+        let lot = u64::from_be_bytes(keccak256(number.to_be_bytes())[..8].try_into().unwrap()) % 100;
+        if lot < self.failing.load(Ordering::SeqCst) {
+            let (endpoint, method) = ("steered".to_owned(), "any");
+            return Err(ChainError::Transport { endpoint, method, reason: "HTTP status 502".to_owned() });
+        }
+        Ok(&self.inner)
+    }
+
+    /// Lies as of a block, or tells the truth again.
+    pub(crate) fn lie(&self, since: Option<B256>) {
+        *self.lying_since.lock().unwrap() = since;
+    }
+
+    fn lying_since(&self) -> Option<B256> {
+        *self.lying_since.lock().unwrap()
     }
 }
 
@@ -59,24 +93,42 @@ impl L1 for SteeredL1 {
     async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError> {
         self.up()?.nonce(account, block).await
     }
+    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
+        self.up()?.balance(account).await
+    }
     async fn priority_fee(&self) -> Result<u128, ChainError> {
-        self.up()?.priority_fee().await
+        let tip = self.up()?.priority_fee().await?;
+        Ok(if self.lying_since().is_some() { 190 * GWEI } else { tip })
     }
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
-        self.up()?.simulate(call, block).await
+        let result = self.up()?.simulate(call, self.lying_since().unwrap_or(block)).await?;
+        Ok(match result {
+            Err(_) if self.wordless.load(Ordering::SeqCst) => Err(Revert::Unexplained { data: Bytes::new() }),
+            result => result,
+        })
     }
     async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
-        self.up()?.estimate_gas(call).await
+        let result = self.up()?.estimate_gas(call).await?;
+        Ok(if self.lying_since().is_some() { Ok(result.unwrap_or(200_000)) } else { result })
     }
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
         self.sent.fetch_add(1, Ordering::SeqCst);
         if self.swallow.load(Ordering::SeqCst) {
             return Ok(SendAnswer::Accepted);
         }
+        let transaction = TxEnvelope::decode_2718(&mut &raw[..]).expect("a transaction");
+        let needed = u128::from(self.pool_floor.load(Ordering::SeqCst));
+        if transaction.max_priority_fee_per_gas().is_some_and(|tip| tip < needed) {
+            return Ok(SendAnswer::TipTooLow { needed: Some(needed) });
+        }
         self.up()?.send_raw(raw).await
     }
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
-        self.up()?.receipt(tx_hash).await
+        let receipt = self.up()?.receipt(tx_hash).await?;
+        Ok(receipt.filter(|_| self.lying_since().is_none()))
+    }
+    async fn is_recorded(&self, log: Address, digest: BatchDigest, block: B256) -> Result<bool, ChainError> {
+        self.up()?.is_recorded(log, digest, self.lying_since().unwrap_or(block)).await
     }
     async fn find_recorded(
         &self,
@@ -84,7 +136,8 @@ impl L1 for SteeredL1 {
         digest: BatchDigest,
         to_block: u64,
     ) -> Result<Option<RecordedCertificate>, ChainError> {
-        self.up()?.find_recorded(log, digest, to_block).await
+        let found = self.up()?.find_recorded(log, digest, to_block).await?;
+        Ok(found.filter(|_| self.lying_since().is_none()))
     }
     async fn settled_count(&self, settlement: Address, block: B256) -> Result<u64, ChainError> {
         self.up()?.settled_count(settlement, block).await

@@ -1,0 +1,126 @@
+//! What is not done, as the store holds it, and whose turn it may be.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{Change, NonceSlot, Posting, PostingDigest, Task, Unfinished};
+
+/// What is not done, as the store holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// Postings without an outcome, by sequence.
+    pub(super) postings: BTreeMap<u64, Posting>,
+    sequences: HashMap<PostingDigest, u64>,
+    pub(super) slots: BTreeMap<u64, NonceSlot>,
+    last_sequence: u64,
+}
+
+impl From<Unfinished> for State {
+    fn from(unfinished: Unfinished) -> Self {
+        let mut state = Self { last_sequence: unfinished.last_sequence, ..Self::default() };
+        for posting in unfinished.postings {
+            state.apply(&Change::SavePosting(posting));
+        }
+        for slot in unfinished.slots {
+            state.apply(&Change::SaveSlot(slot));
+        }
+        state
+    }
+}
+
+impl State {
+    /// Follows a change that the store has committed.
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::SavePosting(posting) => {
+                self.last_sequence = self.last_sequence.max(posting.sequence);
+                if let Some(former) = self.sequences.remove(&posting.digest) {
+                    self.postings.remove(&former);
+                }
+                if posting.outcome.is_none() {
+                    self.sequences.insert(posting.digest, posting.sequence);
+                    self.postings.insert(posting.sequence, posting.clone());
+                }
+            }
+            Change::SaveSlot(slot) => {
+                self.slots.insert(slot.nonce, slot.clone());
+            }
+            Change::ForgetSlot { nonce } => {
+                self.slots.remove(nonce);
+            }
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.postings.is_empty() && self.slots.is_empty()
+    }
+
+    /// Used up even where the commit that was to use it seems to fail: it may be in the store all the same.
+    pub(super) fn take_sequence(&mut self) -> u64 {
+        self.last_sequence += 1;
+        self.last_sequence
+    }
+
+    pub(super) fn posting(&self, digest: PostingDigest) -> Option<&Posting> {
+        self.postings.get(self.sequences.get(&digest)?)
+    }
+
+    /// All without an outcome, in order of arrival.
+    pub(super) fn postings(&self) -> impl Iterator<Item = &Posting> {
+        self.postings.values()
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.postings.len()
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = &NonceSlot> {
+        self.slots.values()
+    }
+
+    pub(super) fn slot(&self, nonce: u64) -> Option<&NonceSlot> {
+        self.slots.get(&nonce)
+    }
+
+    /// Postings under way, by their slot's digest.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = &Posting> {
+        self.slots.values().filter_map(|slot| self.posting(slot.digest?))
+    }
+
+    /// Postings without a nonce, in order of arrival.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Posting> {
+        let assigned: HashSet<_> = self.slots.values().filter_map(|slot| slot.digest).collect();
+        self.postings.values().filter(move |posting| !assigned.contains(&posting.digest))
+    }
+
+    /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle, the one with the least
+    /// number. The others wait for it whatever L1 says, and must not keep anybody else from being looked at. Those whose
+    /// number is settled already are waited for by nobody; of each rollup's, one is looked at in each round.
+    pub(super) fn candidates(
+        &self,
+        round: usize,
+        is_settled: impl Fn(PostingDigest) -> bool,
+    ) -> Vec<&Posting> {
+        let mut least: HashMap<_, (u64, u64)> = HashMap::new();
+        let mut settled: HashMap<_, Vec<u64>> = HashMap::new();
+        for posting in self.waiting() {
+            match posting.task {
+                Task::Settle { settlement, .. } if is_settled(posting.digest) => {
+                    settled.entry(settlement).or_default().push(posting.sequence);
+                }
+                Task::Settle { settlement, batch_number, .. } => {
+                    let first = least.entry(settlement).or_insert((u64::MAX, u64::MAX));
+                    *first = (*first).min((batch_number, posting.sequence));
+                }
+                Task::Record | Task::Renew { .. } => {}
+            }
+        }
+        let of_settled = settled.values().filter_map(|all| all.get(round % all.len()));
+        let chosen: HashSet<u64> =
+            least.values().map(|(_, sequence)| *sequence).chain(of_settled.copied()).collect();
+        self.waiting()
+            .filter(|posting| {
+                !matches!(posting.task, Task::Settle { .. }) || chosen.contains(&posting.sequence)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,109 @@
+//! What a transaction offers for gas: what L1 asks for, within bounds that no endpoint's word moves.
+
+use super::Fees;
+use crate::amount::GWEI;
+use crate::error::ChainError;
+
+/// A replacement may offer so many times the tip that a first transaction may: pools want an eighth more for each.
+const REPLACEMENT_TIP: u128 = 2;
+
+/// The tip where no node says what is usual, in wei per gas.
+pub(crate) const USUAL_TIP: u128 = GWEI;
+
+/// Bounds of what is offered, in wei per gas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeeBounds {
+    /// Base fee and tip together, at most.
+    pub fee_cap: u128,
+    /// The tip, at most; a replacement may offer twice as much.
+    pub tip_cap: u128,
+    /// The tip, at least, whatever an endpoint suggests.
+    pub tip_floor: u128,
+}
+
+/// The price of gas as L1 says it, and the bounds of what is offered for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Market {
+    /// Of the newest block.
+    pub(crate) base_fee: u128,
+    /// As an endpoint suggests it.
+    pub(crate) suggested_tip: u128,
+    /// The least tip that pools take, as their refusals say; 0 where none said so.
+    pub(crate) asked_tip: u128,
+    /// Bounds of the answer.
+    pub(crate) bounds: FeeBounds,
+}
+
+impl Market {
+    fn tip(&self) -> u128 {
+        let FeeBounds { tip_cap, tip_floor, .. } = self.bounds;
+        self.suggested_tip.max(self.asked_tip).max(tip_floor).min(tip_cap)
+    }
+
+    /// What a transaction offers that replaces none. Nothing where the cap is less than is asked for.
+    pub(crate) fn first(&self) -> Result<Fees, ChainError> {
+        let FeeBounds { fee_cap, tip_cap, .. } = self.bounds;
+        if self.asked_tip > tip_cap {
+            return Err(ChainError::TipCap { needed: self.asked_tip, cap: tip_cap });
+        }
+        Fees::initial(self.base_fee, self.tip(), fee_cap)
+    }
+
+    /// What replaces a transaction that offers `last`.
+    pub(crate) fn replacement(&self, last: Fees) -> Result<Fees, ChainError> {
+        let FeeBounds { fee_cap, tip_cap, .. } = self.bounds;
+        let tip_cap = tip_cap.saturating_mul(REPLACEMENT_TIP);
+        if self.asked_tip > tip_cap {
+            return Err(ChainError::TipCap { needed: self.asked_tip, cap: tip_cap });
+        }
+        last.bumped(self.base_fee, self.tip().max(self.asked_tip), fee_cap, tip_cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: FeeBounds = FeeBounds { fee_cap: 200, tip_cap: 10, tip_floor: 2 };
+
+    fn market(base_fee: u128, suggested_tip: u128, asked_tip: u128) -> Market {
+        Market { base_fee, suggested_tip, asked_tip, bounds: BOUNDS }
+    }
+
+    #[test]
+    fn a_tip_is_what_is_suggested_within_its_own_bounds() {
+        for (suggested, offered) in [(0, 2), (5, 5), (190, 10), (u128::MAX, 10)] {
+            assert_eq!(market(20, suggested, 0).first().unwrap().priority_fee, offered, "{suggested}");
+        }
+        assert_eq!(market(20, 0, 7).first().unwrap().priority_fee, 7, "a pool asks for more");
+    }
+
+    #[test]
+    fn what_pools_ask_for_beyond_the_cap_is_said_and_not_paid() {
+        assert!(matches!(market(20, 0, 11).first(), Err(ChainError::TipCap { needed: 11, cap: 10 })));
+        let last = Fees { max_fee: 50, priority_fee: 10 };
+        assert_eq!(market(20, 0, 20).replacement(last).unwrap().priority_fee, 20);
+        assert!(matches!(
+            market(20, 0, 21).replacement(last),
+            Err(ChainError::TipCap { needed: 21, cap: 20 })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_of_an_endpoint_moves_the_bounds(
+            base_fee in any::<u128>(), suggested in any::<u128>(), asked in any::<u128>(), replacements in 0usize..100,
+        ) {
+            let market = |base_fee| market(base_fee, suggested, asked);
+            let mut next = market(base_fee).first().or_else(|_| market(1).first());
+            for _ in 0..replacements {
+                let Ok(fees) = next else { break };
+                prop_assert!(fees.max_fee <= BOUNDS.fee_cap && fees.priority_fee <= 2 * BOUNDS.tip_cap);
+                prop_assert!(fees.priority_fee >= BOUNDS.tip_floor && fees.priority_fee <= fees.max_fee);
+                next = market(base_fee).replacement(fees);
+            }
+        }
+    }
+}
