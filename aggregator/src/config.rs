@@ -16,7 +16,7 @@ use dac_types::{Address, Domain};
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::limits::LimitsConfig;
-
+pub use self::posting::PostingConfig;
 use crate::context::Settings;
 use crate::disperse::CallSettings;
 use crate::grpc::ServiceLimits;
@@ -26,13 +26,12 @@ use crate::service::SHARE_INTERVAL;
 use crate::service::aggregator::Capacity;
 
 mod limits;
+mod posting;
 
 /// Calls at once that anybody could want.
 const CALLS_MAX: usize = 65_536;
 /// How long a batch that no quorum takes keeps its memory: members that are busy for a moment soon take it.
 const HOLD_UP: Duration = Duration::from_secs(1);
-/// Wei in a gwei.
-const GWEI: u128 = 1_000_000_000;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -170,43 +169,6 @@ impl Default for DispersalConfig {
     }
 }
 
-/// The `[posting]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PostingConfig {
-    /// Blocks, the including one counted, after which a record is final.
-    pub confirmations: u64,
-    /// Transactions under way at once.
-    pub window: usize,
-    /// Certificates waiting or under way.
-    pub queue: usize,
-    /// Blocks without inclusion after which a transaction is replaced by a dearer one.
-    pub bump_after_blocks: u64,
-    /// Gwei per gas that no transaction exceeds.
-    pub fee_cap_gwei: u64,
-    /// Gas that no transaction exceeds.
-    pub gas_limit_max: u64,
-    /// A certificate that is not recorded after this time is reported as late.
-    pub deadline: Period,
-    /// Pause after L1 refused a certificate.
-    pub retry: Period,
-}
-
-impl Default for PostingConfig {
-    fn default() -> Self {
-        Self {
-            confirmations: 2,
-            window: 8,
-            queue: 10_000,
-            bump_after_blocks: 5,
-            fee_cap_gwei: 200,
-            gas_limit_max: 3_000_000,
-            deadline: Period::from_secs(120),
-            retry: Period::from_secs(30),
-        }
-    }
-}
-
 /// The `[renewal]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -265,17 +227,10 @@ impl AggregatorConfig {
 
     /// How certificates are recorded.
     pub fn poster(&self) -> PosterConfig {
-        let posting = &self.posting;
-        PosterConfig {
-            confirmations: posting.confirmations,
-            window: posting.window,
-            queue_max: posting.queue,
+        self.posting.apply_to(PosterConfig {
             poll_interval: *self.chain.poll_interval,
-            bump_after_blocks: posting.bump_after_blocks,
-            fee_cap: u128::from(posting.fee_cap_gwei) * GWEI,
-            gas_limit_max: posting.gas_limit_max,
             ..PosterConfig::new(self.chain.domain(), self.chain.certificate_log)
-        }
+        })
     }
 
     /// When posting counts as late, and when it is tried again.
@@ -361,7 +316,8 @@ impl config::Config for AggregatorConfig {
     fn check(&self) -> Result<(), String> {
         self.check_chain()?;
         self.grpc.limits.check().map_err(|problem| format!("grpc.limits.{problem}"))?;
-        let (dispersal, posting) = (&self.dispersal, &self.posting);
+        self.posting.check()?;
+        let dispersal = &self.dispersal;
         for (name, zero) in [
             ("dispersal.connect_timeout", dispersal.connect_timeout.is_zero()),
             ("dispersal.call_timeout", dispersal.call_timeout.is_zero()),
@@ -370,13 +326,6 @@ impl config::Config for AggregatorConfig {
             ("dispersal.retry_initial", dispersal.retry_initial.is_zero()),
             ("dispersal.retry_max", dispersal.retry_max.is_zero()),
             ("dispersal.straggler_retry_max", dispersal.straggler_retry_max.is_zero()),
-            ("posting.confirmations", posting.confirmations == 0),
-            ("posting.window", posting.window == 0),
-            ("posting.queue", posting.queue == 0),
-            ("posting.bump_after_blocks", posting.bump_after_blocks == 0),
-            ("posting.fee_cap_gwei", posting.fee_cap_gwei == 0),
-            ("posting.gas_limit_max", posting.gas_limit_max == 0),
-            ("posting.retry", posting.retry.is_zero()),
             ("renewal.interval", self.renewal.interval.is_zero()),
         ] {
             if zero {
@@ -462,6 +411,8 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Err
 
 #[cfg(test)]
 mod tests {
+    use dac_chain::amount::GWEI;
+
     use super::*;
 
     const MINIMAL: &str = r#"
