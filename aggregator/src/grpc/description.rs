@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dac_chain::U256;
+use dac_chain::amount::GWEI;
+use dac_chain::poster::Payer;
 use dac_proto::v1;
 use dac_proto::v1::aggregator_service_server::AggregatorService;
 use tonic::{Request, Response, Status};
@@ -84,7 +87,23 @@ impl AggregatorService for Description {
             uncertified_batches: standing.uncertified,
             oldest_unencoded: waiting(&standing.unencoded),
             oldest_undelivered: waiting(&standing.undelivered),
+            payer: ctx.posting.payer().map(|payer| payer_of(&payer)),
         };
         self.readers.answer(client, Response::new(answer))
+    }
+}
+
+/// Whole gwei: rounded down, and far more than there are.
+fn payer_of(payer: &Payer) -> v1::Payer {
+    let gwei = |wei: U256| (wei / U256::from(GWEI)).saturating_to::<u64>();
+    v1::Payer {
+        account: Bytes::copy_from_slice(payer.account.as_slice()),
+        balance_gwei: payer.balance.map(gwei),
+        next_gwei: gwei(payer.needed),
+        hour_gwei: gwei(U256::from(payer.spent)),
+        hour_max_gwei: gwei(U256::from(payer.limit)),
+        problem: payer.trouble.as_ref().map(ToString::to_string).unwrap_or_default(),
+        low: payer.is_low,
+        stopped: payer.stopped as u64,
     }
 }

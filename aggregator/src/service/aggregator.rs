@@ -388,10 +388,12 @@ async fn watch_health(
             // What it knows of batches it tells whatever L1 does.
             (Ok(()), Err(stale)) => healthz.set_degraded(stale.to_string()),
             // What waits says so to whoever looks after the process; callers are served all the same.
-            (Ok(()), Ok(_)) => match standing.problem(context.now_ms()).or_else(|| context.posting.unpaid()) {
-                Some(problem) => healthz.set_degraded(problem),
-                None => healthz.set_healthy(),
-            },
+            (Ok(()), Ok(_)) => {
+                match standing.problem(context.now_ms()).or_else(|| context.posting.unpaid()) {
+                    Some(problem) => healthz.set_degraded(problem),
+                    None => healthz.set_healthy(),
+                }
+            }
         }
         let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());
         metrics::gauge!("dac_aggregator_l1_age_seconds").set(age);

@@ -242,6 +242,46 @@ pub struct AggregatorDescription {
     pub faults: Vec<ReportedFault>,
     /// What rollups did; what is proven first.
     pub accusations: Vec<ReportedAccusation>,
+    /// Who pays for what it posts; none where it does not post, or does not say.
+    pub payer: Option<ReportedPayer>,
+}
+
+/// The L1 account that pays for an aggregator's transactions, as the aggregator says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedPayer {
+    /// The account.
+    pub account: Address,
+    /// What it owns; none where L1 has not said so yet.
+    pub balance_gwei: Option<u64>,
+    /// What the next transaction may cost.
+    pub next_gwei: u64,
+    /// What the transactions of the last hour may cost.
+    pub hour_gwei: u64,
+    /// What an hour may cost.
+    pub hour_max_gwei: u64,
+    /// What keeps it from posting; empty when nothing does.
+    pub problem: String,
+    /// Whether it owns less than its operator wants it to.
+    pub is_low: bool,
+    /// Postings on which no more is spent, since what was spent had no effect.
+    pub stopped: u64,
+}
+
+impl TryFrom<v1::Payer> for ReportedPayer {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Payer) -> Result<Self, WireError> {
+        Ok(Self {
+            account: wire::address("payer.account", &wire.account)?,
+            balance_gwei: wire.balance_gwei,
+            next_gwei: wire.next_gwei,
+            hour_gwei: wire.hour_gwei,
+            hour_max_gwei: wire.hour_max_gwei,
+            problem: printable(&wire.problem),
+            is_low: wire.low,
+            stopped: wire.stopped,
+        })
+    }
 }
 
 impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
@@ -259,6 +299,7 @@ impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
             l1_age_seconds: wire.l1_age_seconds,
             faults: faults(&wire.faults)?,
             accusations: accusations(&wire.accusations)?,
+            payer: wire.payer.map(ReportedPayer::try_from).transpose()?,
         })
     }
 }

@@ -51,7 +51,7 @@ pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
 pub use connect::{Connection, Dialer, Network, SystemNetwork};
 pub use description::{
     AggregatorDescription, ClaimedSeat, MemberDescription, Readiness, ReportedAccusation, ReportedBadSeat,
-    ReportedFault,
+    ReportedFault, ReportedPayer,
 };
 pub use directory::{Directory, EpochCommittee, Holder};
 pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};

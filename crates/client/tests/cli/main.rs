@@ -444,6 +444,16 @@ async fn an_aggregators_status_names_who_lied() {
         l1_age_seconds: 1,
         faults,
         accusations,
+        payer: Some(v1::Payer {
+            account: vec![0xBB; 20].into(),
+            balance_gwei: Some(40_000_000),
+            next_gwei: 750_000,
+            hour_gwei: 1_500_000,
+            hour_max_gwei: 2_000_000_000,
+            problem: "gas costs more than the cap of 200 gwei: posting waits for cheaper gas".to_owned(),
+            low: true,
+            stopped: 1,
+        }),
         ..v1::GetAggregatorResponse::default()
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,10 +1,12 @@
 //! `dac aggregator status`: who an aggregator is, and who did at it what an honest one does not.
 
+use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use dac_chain::amount::{Ether, GWEI};
 use dac_cli::{Failure, Output};
-use dac_client::{AggregatorDescription, EndpointUrl};
+use dac_client::{AggregatorDescription, EndpointUrl, ReportedPayer};
 use serde_json::{Value, json};
 
 use crate::context::DialArgs;
@@ -69,12 +71,49 @@ fn document(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> Value
         "l1_age_seconds": aggregator.l1_age_seconds,
         "faults": faults(&aggregator.faults),
         "accusations": accusations(&aggregator.accusations),
+        "payer": aggregator.payer.as_ref().map(payer_document),
     })
+}
+
+fn payer_document(payer: &ReportedPayer) -> Value {
+    json!({
+        "account": payer.account,
+        "balance_gwei": payer.balance_gwei,
+        "next_gwei": payer.next_gwei,
+        "hour_gwei": payer.hour_gwei,
+        "hour_max_gwei": payer.hour_max_gwei,
+        "problem": (!payer.problem.is_empty()).then_some(&payer.problem),
+        "low": payer.is_low,
+        "stopped": payer.stopped,
+    })
+}
+
+fn payer_text(payer: &ReportedPayer) -> String {
+    let ether = |gwei: u64| Ether::from(u128::from(gwei) * GWEI);
+    let balance =
+        payer.balance_gwei.map_or("not known yet".to_owned(), |gwei| format!("{} ether", ether(gwei)));
+    let low = if payer.is_low { ", which is little" } else { "" };
+    let mut text = format!(
+        "{} with {balance}{low}; the next transaction may cost {} ether, those of the last hour {} of {} ether",
+        payer.account.to_checksum(None),
+        ether(payer.next_gwei),
+        ether(payer.hour_gwei),
+        ether(payer.hour_max_gwei),
+    );
+    if payer.stopped != 0 {
+        let _ =
+            write!(text, "; stopped, since what was spent on them had no effect: {} postings", payer.stopped);
+    }
+    if !payer.problem.is_empty() {
+        let _ = write!(text, "; HELD UP: {}", payer.problem);
+    }
+    text
 }
 
 fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
     let posts =
         if aggregator.posts { "this one" } else { "another one that shares its database, or nobody yet" };
+    let payer = aggregator.payer.as_ref().map(|payer| ("pays", payer_text(payer)));
     let rows: Vec<Vec<String>> = [
         ("disperser", aggregator.disperser.to_checksum(None)),
         ("chain, registry", format!("{}, {}", aggregator.chain_id, aggregator.registry.to_checksum(None))),
@@ -83,6 +122,7 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
         ("L1", format!("block {}, read {} s ago", aggregator.l1_block, aggregator.l1_age_seconds)),
     ]
     .into_iter()
+    .chain(payer)
     .map(|(name, value)| vec![name.to_owned(), value])
     .collect();
     table(&[endpoint.as_str(), ""], &rows) + &what_others_did(&aggregator.faults, &aggregator.accusations)
