@@ -5,7 +5,8 @@ use alloy::sol_types::{SolCall, SolEvent};
 
 use crate::error::ChainError;
 use crate::events::{self, BLOCKS_PER_PAGE, Filter};
-use crate::rpc::{At, BlockRef, Call, Endpoints};
+use crate::rpc::{At, BlockRef, Endpoints};
+use crate::view::view;
 
 /// An event, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,24 +54,7 @@ impl ContractReader {
 
     /// What a view says as of the block with this hash.
     pub async fn view<C: SolCall>(&self, call: C, block: B256) -> Result<C::Return, ChainError> {
-        let request = Call::view(self.address, call.abi_encode());
-        self.endpoints
-            .first(|endpoint| {
-                let request = &request;
-                async move {
-                    let data =
-                        endpoint.call(request, At::Hash(block)).await?.map_err(ChainError::Reverted)?;
-                    if data.is_empty() {
-                        return Err(ChainError::NoContract { contract: self.name, address: self.address });
-                    }
-                    C::abi_decode_returns_validate(&data).map_err(|error| ChainError::Malformed {
-                        endpoint: endpoint.name().into(),
-                        method: "eth_call",
-                        reason: format!("{}: {error}", C::SIGNATURE),
-                    })
-                }
-            })
-            .await
+        view(&self.endpoints, self.name, self.address, call, At::Hash(block)).await
     }
 
     /// Events of one kind from `from_block`, in a bounded number of blocks, up to `to_block` included.

@@ -179,6 +179,18 @@ pub enum ChainError {
         /// What it said, shortened.
         message: String,
     },
+    /// The endpoint, or a proxy before it, answered with a status of HTTP and nothing else that is understood.
+    #[error("{endpoint}: {method} failed with HTTP status {status}: {said}")]
+    HttpStatus {
+        /// Host and port.
+        endpoint: String,
+        /// JSON-RPC method.
+        method: &'static str,
+        /// The status.
+        status: u16,
+        /// What it said, shortened.
+        said: String,
+    },
     /// The endpoint serves another chain.
     #[error("{endpoint}: chain {expected} is configured, the endpoint serves {got}")]
     WrongChain {
@@ -297,11 +309,39 @@ pub enum ChainError {
         /// Last.
         to: u64,
     },
+    /// An endpoint has no block of a number that was there before.
+    #[error("L1's block {block} is not known any more: an endpoint is behind, or the chain was reorganised")]
+    BlockUnknown {
+        /// Its number.
+        block: u64,
+    },
     /// A block was replaced by another one while it was read.
     #[error("block {block} was replaced while it was read")]
     Replaced {
         /// Its number.
         block: u64,
+    },
+    /// Endpoints answered, and no answer came from as many as must agree.
+    #[error("L1's endpoints do not agree about {what}, {agree} must: {endpoints}")]
+    Disagree {
+        /// What was asked.
+        what: &'static str,
+        /// How many must answer alike.
+        agree: usize,
+        /// Hosts and ports, by what they answered.
+        endpoints: String,
+    },
+    /// Fewer endpoints answered than must agree.
+    #[error("{agree} L1 endpoints must agree about {what}, {answered} answered: {reason}")]
+    TooFewAgree {
+        /// What was asked.
+        what: &'static str,
+        /// How many must answer alike.
+        agree: usize,
+        /// How many answered.
+        answered: usize,
+        /// Why another one did not.
+        reason: String,
     },
     /// An endpoint left out events that must have been.
     #[error("{contract} settled batch {got} after batch {after}, says the endpoint: others are missing")]
@@ -383,9 +423,13 @@ impl ChainError {
             | Self::AnswerTooLong { .. }
             | Self::Malformed { .. }
             | Self::Refused { .. }
+            | Self::HttpStatus { .. }
             | Self::SnapshotDeadline { .. }
             | Self::Registry { .. }
+            | Self::BlockUnknown { .. }
             | Self::Replaced { .. }
+            | Self::Disagree { .. }
+            | Self::TooFewAgree { .. }
             | Self::EventsMissing { .. }
             | Self::ReceiptDeadline { .. }
             | Self::NonceTaken { .. }

@@ -9,6 +9,9 @@ use crate::rpc::{Endpoint, Endpoints, Log};
 /// Blocks of one query: what public endpoints grant.
 pub(crate) const BLOCKS_PER_PAGE: u64 = 1_000;
 
+/// Queries for one page that several endpoints give alike: as many as the one that grants least needs.
+const AGREED_QUERIES_MAX: u64 = 16;
+
 /// An event, and where it stands.
 pub(crate) struct Found<E> {
     pub(crate) event: E,
@@ -23,7 +26,8 @@ pub(crate) struct Filter<'a> {
     pub(crate) topics: &'a [Option<B256>],
 }
 
-/// Events from `from` on in at most `width` blocks, up to `to` included; and the first block not looked at.
+/// Events from `from` on in at most `width` blocks, up to `to` included; and the first block not looked at. Fewer blocks are looked
+/// at where an endpoint grants no more; a range that has no answer is made narrower until it has, or is one block.
 pub(crate) async fn page<E: SolEvent>(
     endpoints: &Endpoints,
     filter: Filter<'_>,
@@ -35,24 +39,71 @@ pub(crate) async fn page<E: SolEvent>(
         return Err(ChainError::BlockRange { from, to });
     }
     let mut last = to.min(from.saturating_add(width.saturating_sub(1)));
+    if endpoints.agree() > 1 {
+        let found = agreed_page(endpoints, filter, from, &mut last).await?;
+        return Ok((found, last.saturating_add(1)));
+    }
     loop {
         let result = endpoints
             .first(|endpoint| async move {
+                let last = from + (endpoint.page_width(last - from + 1) - 1);
                 let logs = endpoint.logs(filter.contract, filter.topics, from, last).await?;
-                logs.iter()
+                let found: Result<Vec<_>, _> = logs
+                    .iter()
                     .filter(|log| !log.removed)
                     .map(|log| decode::<E>(&endpoint, filter.contract, log, from, last))
-                    .collect()
+                    .collect();
+                Ok((found?, last.saturating_add(1)))
             })
             .await;
         match result {
-            Ok(found) => return Ok((found, last.saturating_add(1))),
-            Err(error) if error.is_crowded() && last > from => {
+            // What failed is remembered by the endpoints: as long as one of them may grant less, that is tried.
+            Err(error) if error.may_be_crowded() && endpoints.page_width(last - from + 1) > 1 => {
                 last = from + (last - from) / 2;
             }
-            Err(error) => return Err(error),
+            result => return result,
         }
     }
+}
+
+/// What as many endpoints as must agree say alike of the blocks up to `last`, which is lowered to what all of them grant. That they
+/// speak of one chain is seen from the last block's hash, before and after.
+async fn agreed_page<E: SolEvent>(
+    endpoints: &Endpoints,
+    filter: Filter<'_>,
+    from: u64,
+    last: &mut u64,
+) -> Result<Vec<Found<E>>, ChainError> {
+    let blocks = *last - from + 1;
+    *last = from + (endpoints.narrowest_page(blocks).saturating_mul(AGREED_QUERIES_MAX).min(blocks) - 1);
+    let last = *last;
+    let read = |endpoint: Endpoint| async move {
+        let block = endpoint.known_block(last).await?;
+        let (mut logs, mut next) = (Vec::new(), from);
+        let mut cap = last - from + 1;
+        while next <= last {
+            let width = endpoint.page_width(cap.min(last - next + 1));
+            match endpoint.logs(filter.contract, filter.topics, next, next + (width - 1)).await {
+                Ok(more) => {
+                    logs.extend(more.into_iter().filter(|log| !log.removed));
+                    next += width;
+                }
+                Err(error) if error.may_be_crowded() && width > 1 => cap = width / 2,
+                Err(error) => return Err(error),
+            }
+        }
+        // In order, whatever order an endpoint has.
+        logs.sort_by_key(|log| (log.block, log.index));
+        if endpoint.known_block(last).await? != block {
+            return Err(ChainError::Replaced { block: last });
+        }
+        let found: Result<Vec<_>, _> =
+            logs.iter().map(|log| decode::<E>(&endpoint, filter.contract, log, from, last)).collect();
+        Ok((block, logs, found?))
+    };
+    let (_, _, found) =
+        endpoints.agreed_by("a contract's events", read, |a, b| (&a.0, &a.1) == (&b.0, &b.1)).await?;
+    Ok(found)
 }
 
 /// One log as the event that it must be.

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::ChainError;
 use crate::registry::{RegistryReader, RegistryView};
+use crate::rpc::{Endpoints, EndpointsStatus};
 
 /// Longest pause between two attempts while L1 is out of reach, as a multiple of the usual interval.
 const BACKOFF_MAX_INTERVALS: u32 = 8;
@@ -53,6 +54,7 @@ impl Follower {
         cancellation: CancellationToken,
     ) -> RegistryWatch {
         let (publisher, watch) = RegistryPublisher::new();
+        publisher.0.send_modify(|published| published.sources = reader.sources());
         tokio::spawn(follow(reader, interval, confirmations, cancellation, publisher));
         watch
     }
@@ -138,6 +140,8 @@ fn log_changes(former: Option<&RegistryView>, view: &RegistryView) {
 struct Published {
     view: Option<Arc<RegistryView>>,
     read_at: Option<Instant>,
+    /// Where it is read.
+    sources: Option<Endpoints>,
 }
 
 /// The writing end of a [`RegistryWatch`]: the follower's, or a test's that needs no L1.
@@ -159,7 +163,7 @@ impl RegistryPublisher {
                 Some(former) if *former == view => former,
                 _ => Arc::new(view),
             };
-            *published = Published { view: Some(view), read_at };
+            (published.view, published.read_at) = (Some(view), read_at);
         });
     }
 
@@ -184,6 +188,11 @@ impl RegistryWatch {
     /// The last snapshot, however old.
     pub fn latest(&self) -> Option<Arc<RegistryView>> {
         self.0.borrow().view.clone()
+    }
+
+    /// How the endpoints stand that L1 is read from; of other sources nothing is known.
+    pub fn endpoints(&self) -> EndpointsStatus {
+        self.0.borrow().sources.as_ref().map(Endpoints::status).unwrap_or_default()
     }
 
     /// When the registry was last read.

@@ -28,6 +28,7 @@ pub mod settlement;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
+mod view;
 
 pub use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 pub use alloy::signers::local::PrivateKeySigner;
@@ -41,7 +42,7 @@ pub use poster::{L1, Outcome, Poster, PosterConfig, PosterStore, RpcL1};
 pub use registration::{Registration, RegistryTerms};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
 pub use revert::Revert;
-pub use rpc::{BlockRef, Endpoints, Head, Receipt, SendAnswer};
+pub use rpc::{BlockRef, Endpoints, EndpointsStatus, Head, Receipt, SendAnswer, checked_agree};
 pub use settlement::{
     RenewOrder, RenewalRefusal, Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal,
 };

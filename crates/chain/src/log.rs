@@ -10,7 +10,10 @@ use crate::calls;
 use crate::error::ChainError;
 use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
+use crate::view::view;
 
+/// What the contract is in errors.
+const NAME: &str = "certificate log";
 /// Certificates that [`CertificateLogReader::recorded_events`] collects.
 const EVENTS_MAX: usize = 100_000;
 /// How many pages back from the head the recording of one digest is looked for.
@@ -203,22 +206,13 @@ impl CertificateLogReader {
     }
 
     async fn view<C: SolCall>(&self, call: C, at: At) -> Result<C::Return, ChainError> {
-        let request = Call::view(self.log, call.abi_encode());
-        self.endpoints
-            .first(|endpoint| {
-                let request = &request;
-                async move {
-                    let data = endpoint.call(request, at).await?.map_err(ChainError::Reverted)?;
-                    decode::<C>(&endpoint, self.log, &data)
-                }
-            })
-            .await
+        view(&self.endpoints, NAME, self.log, call, at).await
     }
 }
 
 fn decode<C: SolCall>(endpoint: &Endpoint, log: Address, data: &[u8]) -> Result<C::Return, ChainError> {
     if data.is_empty() {
-        return Err(ChainError::NoContract { contract: "certificate log", address: log });
+        return Err(ChainError::NoContract { contract: NAME, address: log });
     }
     C::abi_decode_returns_validate(data).map_err(|error| ChainError::Malformed {
         endpoint: endpoint.name().into(),

@@ -1,4 +1,5 @@
-//! What the committee registry says at one block: a consistent snapshot, read from one endpoint at one block hash.
+//! What the committee registry says at one block: a consistent snapshot, read at one block hash from one endpoint, or alike from as
+//! many as must agree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -64,6 +65,32 @@ impl RegistryView {
     pub fn domain(&self) -> Domain {
         Domain { chain_id: self.chain_id, registry: self.registry }
     }
+
+    /// Whether the same follows from both, read at the same block. Where members of epochs answer that nobody can post any more is read
+    /// now and then, so that may differ.
+    fn decides_like(&self, other: &Self) -> bool {
+        let like = |(a, b): (&Arc<Committee>, &Arc<Committee>)| {
+            let is_retired = a.postable_until() < self.head.timestamp;
+            let members = a.members().iter().zip(b.members());
+            a == b
+                || (is_retired
+                    && a.epoch() == b.epoch()
+                    && a.quorum() == b.quorum()
+                    && (a.active_from(), a.active_until(), a.postable_until())
+                        == (b.active_from(), b.active_until(), b.postable_until())
+                    && a.members().len() == b.members().len()
+                    && members
+                        .into_iter()
+                        .all(|(a, b)| (a.operator, a.public_key) == (b.operator, b.public_key)))
+        };
+        self.head == other.head
+            && (self.chain_id, self.registry) == (other.chain_id, other.registry)
+            && self.committees.len() == other.committees.len()
+            && self.committees.values().zip(other.committees.values()).all(like)
+            && self.current_epoch == other.current_epoch
+            && self.rollups == other.rollups
+            && self.paused == other.paused
+    }
 }
 
 /// Reads snapshots of the registry. The follower asks it again and again.
@@ -71,6 +98,10 @@ impl RegistryView {
 pub trait RegistryReader: Send + Sync {
     /// The registry as of the newest block that has `confirmations` blocks on top of it.
     async fn read(&self, confirmations: u64) -> Result<RegistryView, ChainError>;
+    /// Where it reads, for status; none where that is no JSON-RPC.
+    fn sources(&self) -> Option<Endpoints> {
+        None
+    }
 }
 
 /// Reads the registry over JSON-RPC.
@@ -78,13 +109,15 @@ pub trait RegistryReader: Send + Sync {
 pub struct RpcRegistryReader {
     endpoints: Endpoints,
     registry: Address,
-    cache: Mutex<Cache>,
+    /// One for each endpoint: what one of them said is not what another one would.
+    caches: Vec<Mutex<Cache>>,
 }
 
 impl RpcRegistryReader {
     /// A reader of the registry at `registry`.
     pub fn new(endpoints: Endpoints, registry: Address) -> Self {
-        Self { endpoints, registry, cache: Mutex::default() }
+        let caches = std::iter::repeat_with(Mutex::default).take(endpoints.len()).collect();
+        Self { endpoints, registry, caches }
     }
 
     /// The domain that the configuration names; reading checks that L1 agrees.
@@ -100,19 +133,32 @@ impl RpcRegistryReader {
 #[async_trait]
 impl RegistryReader for RpcRegistryReader {
     async fn read(&self, confirmations: u64) -> Result<RegistryView, ChainError> {
-        self.endpoints.put_behind_who_lags().await?;
+        let pinned = self.endpoints.pinned(confirmations).await?;
+        if pinned.is_none() {
+            self.endpoints.put_behind_who_lags().await?;
+        }
         // One endpoint for the whole snapshot: another one may not know the block.
-        self.endpoints
-            .first(|endpoint| async move {
-                let mut cache = self.cache.lock().await;
-                let name = endpoint.name().to_owned();
-                let snapshot =
-                    Snapshot { endpoint, registry: self.registry, chain_id: self.endpoints.chain_id() };
-                tokio::time::timeout(SNAPSHOT_DEADLINE, snapshot.read(&mut cache, confirmations))
-                    .await
-                    .unwrap_or(Err(ChainError::SnapshotDeadline { endpoint: name, limit: SNAPSHOT_DEADLINE }))
-            })
-            .await
+        let snapshot = |endpoint: Endpoint| async move {
+            let mut cache = self.caches[endpoint.index()].lock().await;
+            let name = endpoint.name().to_owned();
+            let snapshot =
+                Snapshot { endpoint, registry: self.registry, chain_id: self.endpoints.chain_id() };
+            let read = async {
+                let head = match pinned {
+                    Some(head) => head,
+                    None => snapshot.endpoint.confirmed(confirmations).await?,
+                };
+                snapshot.read(&mut cache, head).await
+            };
+            tokio::time::timeout(SNAPSHOT_DEADLINE, read)
+                .await
+                .unwrap_or(Err(ChainError::SnapshotDeadline { endpoint: name, limit: SNAPSHOT_DEADLINE }))
+        };
+        self.endpoints.agreed_by("the committee registry", snapshot, RegistryView::decides_like).await
+    }
+
+    fn sources(&self) -> Option<Endpoints> {
+        Some(self.endpoints.clone())
     }
 }
 
@@ -140,7 +186,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    async fn read(&self, cache: &mut Cache, confirmations: u64) -> Result<RegistryView, ChainError> {
+    async fn read(&self, cache: &mut Cache, head: BlockRef) -> Result<RegistryView, ChainError> {
         // Cached by `Endpoints` between failures; a snapshot is rare enough to ask again.
         let got = self.endpoint.chain_id().await?;
         if got != self.chain_id {
@@ -150,7 +196,6 @@ impl Snapshot {
                 got,
             });
         }
-        let head = self.head(confirmations).await?;
         self.drop_reorganised(cache, head).await?;
         // Before anything is cached, so that a reading given up half-way leaves nothing whose block is unknown.
         cache.head = Some(head);
@@ -178,19 +223,6 @@ impl Snapshot {
             rollups: self.rollups(head).await?,
             paused: self.call(head, CommitteeRegistry::pausedCall {}).await?,
         })
-    }
-
-    async fn head(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
-        let latest = self.endpoint.head().await?.block;
-        if confirmations == 0 {
-            return Ok(latest);
-        }
-        let number = latest.number.saturating_sub(confirmations);
-        match self.endpoint.block_at(number).await? {
-            Some(head) => Ok(head.block),
-            // Reorganised between the two calls: the next attempt will see one chain.
-            None => Err(self.malformed("eth_getBlockByNumber", format!("there is no block {number}"))),
-        }
     }
 
     async fn drop_reorganised(&self, cache: &mut Cache, head: BlockRef) -> Result<(), ChainError> {

@@ -21,6 +21,9 @@ struct Lies {
     members: Vec<CommitteeRegistry::Member>,
     rollup_count: U256,
     rollups: Vec<CommitteeRegistry::RollupRecord>,
+    paused: bool,
+    block: B256,
+    timestamp: u64,
 }
 
 fn member(seat: u8) -> CommitteeRegistry::Member {
@@ -52,17 +55,20 @@ impl Lies {
             members: (0..3).map(member).collect(),
             rollup_count: U256::from(1),
             rollups: vec![rollup(1)],
+            paused: false,
+            block: B256::repeat_byte(5),
+            timestamp: 0x64,
         }
     }
 
     fn answer(&self, method: &str, params: &Value) -> Say {
         match method {
             "eth_chainId" => Say::Result(json!("0x1")),
-            "eth_getBlockByNumber" => {
-                Say::Result(json!({ "number": "0x5", "hash": B256::repeat_byte(5), "timestamp": "0x64" }))
-            }
+            "eth_getBlockByNumber" => Say::Result(
+                json!({ "number": "0x5", "hash": self.block, "timestamp": format!("{:#x}", self.timestamp) }),
+            ),
             _ => {
-                assert_eq!(params[1], json!({ "blockHash": B256::repeat_byte(5) }), "all at one block");
+                assert_eq!(params[1], json!({ "blockHash": self.block }), "all at one block");
                 let input = hex::decode(params[0]["input"].as_str().unwrap()).unwrap();
                 Say::Result(json!(Bytes::from(self.call(&input))))
             }
@@ -77,7 +83,7 @@ impl Lies {
             R::members_1Call::SELECTOR => R::members_1Call::abi_encode_returns(&self.members),
             R::rollupCountCall::SELECTOR => R::rollupCountCall::abi_encode_returns(&self.rollup_count),
             R::rollupsCall::SELECTOR => R::rollupsCall::abi_encode_returns(&self.rollups),
-            R::pausedCall::SELECTOR => R::pausedCall::abi_encode_returns(&false),
+            R::pausedCall::SELECTOR => R::pausedCall::abi_encode_returns(&self.paused),
             other => panic!("{other:?}"),
         }
     }
@@ -219,6 +225,45 @@ async fn junk_instead_of_abi_is_refused() {
             Err(ChainError::Malformed { .. } | ChainError::Registry { .. }) => {}
             Ok(view) => assert!(view.committees.is_empty() && view.rollups.is_empty()),
             Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_liar_of_three_changes_neither_committee_nor_rollups_nor_pauses_nor_time() {
+    type Lie = (&'static str, fn(&mut Lies));
+    let lies: &[Lie] = &[
+        ("a member's key", |lies| lies.members[1] = member(9)),
+        ("another operator", |lies| lies.members[1].operator = Address::repeat_byte(0x77)),
+        ("a member's URL", |lies| lies.members[1].retrievalUrl = "http://evil.example".into()),
+        ("a smaller quorum", |lies| lies.record.q = 1),
+        ("an older epoch", |lies| lies.record.activeUntil = 50),
+        ("no epoch", |lies| lies.epoch_count = 0),
+        ("another rollup", |lies| lies.rollups = vec![rollup(7)]),
+        ("no rollup", |lies| (lies.rollup_count, lies.rollups) = (U256::ZERO, vec![])),
+        ("paused", |lies| lies.paused = true),
+        ("another time", |lies| lies.timestamp = 0x1_0000),
+        ("another block", |lies| lies.block = B256::repeat_byte(6)),
+    ];
+    for (name, lie) in lies {
+        for place in 0..3 {
+            let mut nodes = vec![Lies::none(); 3];
+            lie(&mut nodes[place]);
+            let mut urls = Vec::new();
+            for node in nodes {
+                urls.push(serve(move |method, params| node.answer(method, params)).await);
+            }
+            let endpoints = Endpoints::new(&urls, 1, Duration::from_secs(20)).unwrap().agreeing(2);
+            let view = RpcRegistryReader::new(endpoints.clone(), REGISTRY).read(0).await.unwrap();
+            assert_eq!(view, Lies::none().read().await.unwrap(), "{name} of endpoint {place}");
+            // The last one is not asked where the first two decide; else it is named.
+            let problems = endpoints.status().problems;
+            let named = problems.iter().any(|problem| {
+                problem.contains(&format!("endpoint {} of chain.rpc", place + 1))
+                    && problem.contains("differs")
+            });
+            assert!(named || place == 2, "{name} of endpoint {place}: {problems:?}");
+            assert!(problems.len() <= 1, "{name} of endpoint {place}: {problems:?}");
         }
     }
 }

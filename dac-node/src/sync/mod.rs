@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::feed::{Cursor, Fact, FeedConfig, L1Events, Origin, Step};
+use dac_chain::feed::{Cursor, Fact, FeedConfig, L1Events, Origin, SecondReading, Step};
 use dac_chain::{RegistryView, RegistryWatch};
 use dac_runtime::clock::Clock;
 use dac_types::{Address, PublicKeyBytes, Seat};
@@ -24,6 +24,8 @@ use crate::store::{DutyCounts, Store, StoreError};
 const STEPS_PER_ROUND: u32 = 32;
 /// Longest pause before a contract that could not be read is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Pause before blocks are read a second time again that could not be.
+const SECOND_READING_PAUSE: Duration = Duration::from_secs(60);
 /// Longest time for which a count of what is held is believed where nothing is known to have changed.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(15);
 
@@ -69,6 +71,8 @@ struct Memory {
     assigned: Option<Vec<(u64, Seat)>>,
     cursors: HashMap<Origin, Cursor>,
     failures: HashMap<Origin, (u32, Instant)>,
+    /// Until when a contract is not read a second time, since that failed.
+    second_failures: HashMap<Origin, Instant>,
     /// The longest retention that was seen of each admitted rollup.
     retentions: HashMap<Address, u64>,
     /// Whether something was learned since what is held was counted.
@@ -80,6 +84,8 @@ impl L1Sync {
     /// Reads again and again until stopped.
     pub async fn run(self, stop: CancellationToken) {
         let mut memory = Memory::default();
+        // It exists from the start, so that its first rise is seen as one.
+        metrics::counter!("dac_node_l1_missed_facts_total").increment(0);
         loop {
             let more = match self.round(&mut memory, &stop).await {
                 Ok(more) => more,
@@ -122,6 +128,9 @@ impl L1Sync {
         metrics::gauge!("dac_node_l1_unread_blocks").set(crate::node::to_gauge(unread));
         let unreadable = self.progress.unreadable_rollups().len() as u64;
         metrics::gauge!("dac_node_l1_unreadable_rollups").set(crate::node::to_gauge(unreadable));
+        let endpoints = self.registry.endpoints();
+        metrics::counter!("dac_node_l1_disagreements_total").absolute(endpoints.disagreements);
+        metrics::gauge!("dac_node_l1_undecided").set(f64::from(u8::from(endpoints.undecided.is_some())));
         Ok(more)
     }
 
@@ -235,10 +244,56 @@ impl L1Sync {
             }
             memory.cursors.insert(origin, cursor.clone());
             if is_complete {
-                return Ok(false);
+                return self.read_again(memory, origin, cursor, view).await;
             }
         }
         Ok(true)
+    }
+
+    /// Reads blocks a second time where that is due, one page in a round, and learns what the first reading missed. Returns whether there
+    /// is more to read at once. That it fails keeps nobody waiting: it is tried again later.
+    async fn read_again(
+        &self,
+        memory: &mut Memory,
+        origin: Origin,
+        cursor: Cursor,
+        view: &RegistryView,
+    ) -> Result<bool, StoreError> {
+        let head = last_read(&cursor);
+        let rests = memory.second_failures.get(&origin).is_some_and(|until| *until > Instant::now());
+        if rests || !cursor.is_second_reading_due(head) {
+            return Ok(false);
+        }
+        let SecondReading { mut facts, missed, cursor } = match self
+            .events
+            .read_again(&cursor, head, &self.settings.feed)
+            .await
+        {
+            Ok(Some(reading)) => reading,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                tracing::debug!(?origin, %error, "a contract on L1 could not be read a second time; later again");
+                memory.second_failures.insert(origin, Instant::now() + SECOND_READING_PAUSE);
+                return Ok(false);
+            }
+        };
+        if let Some(missed) = missed.filter(|missed| *missed > 0) {
+            tracing::warn!(
+                ?origin,
+                missed,
+                "a second reading of L1 found events that the first one did not: an endpoint was behind, or left them out"
+            );
+            metrics::counter!("dac_node_l1_missed_facts_total").increment(missed);
+        }
+        self.cap(memory, &mut facts, view);
+        memory.changed |= missed != Some(0) && !facts.is_empty();
+        if let Err(error) = self.store.learn(facts, cursor.clone()).await {
+            self.failed(memory, origin, &error);
+            return Ok(false);
+        }
+        let more = cursor.is_second_reading_due(head);
+        memory.cursors.insert(origin, cursor);
+        Ok(more)
     }
 
     /// A rollup's contract may claim any times. Nobody signs beyond the longest retention, so nothing is kept for longer than that from

@@ -4,6 +4,7 @@ use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::second::{DEPTHS, Mark};
 use super::{Fact, Origin};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
@@ -22,6 +23,9 @@ pub struct Checkpoint {
     pub hash: B256,
     /// The last batch that had settled by then; 0 for none, and for a log.
     pub settled: u64,
+    /// Facts that were read by then, from anywhere; none where they were not counted, as by former versions.
+    #[serde(default)]
+    pub facts: Option<u64>,
 }
 
 /// A text that is no cursor.
@@ -46,6 +50,14 @@ pub enum CursorError {
         /// Allowed.
         limit: usize,
     },
+    /// Too many marks of second readings.
+    #[error("a cursor has at most {limit} marks of second readings, got {got}")]
+    TooManyMarks {
+        /// How many.
+        got: usize,
+        /// Allowed.
+        limit: usize,
+    },
     /// Checkpoints out of order.
     #[error("the cursor's checkpoint {position} does not lie above the one before it")]
     NotAscending {
@@ -61,14 +73,17 @@ pub struct Cursor {
     /// Nothing happened before that time, in Unix seconds.
     since: u64,
     /// Ascending. The first is the block before the first one that is read, and is kept for good; none while it was not looked for.
-    checkpoints: Vec<Checkpoint>,
+    pub(super) checkpoints: Vec<Checkpoint>,
+    /// How far blocks were read a second time, for each depth at which they are; empty in what former versions stored.
+    #[serde(default)]
+    pub(super) marks: Vec<Mark>,
 }
 
 impl Cursor {
     /// Nothing was read yet. What is older than `since`, in Unix seconds, will not be: the time at which the first epoch became
     /// active, before which nothing can be recorded or settled; 0 where that is not known.
     pub const fn new(origin: Origin, since: u64) -> Self {
-        Self { origin, since, checkpoints: Vec::new() }
+        Self { origin, since, checkpoints: Vec::new(), marks: Vec::new() }
     }
 
     /// The contract.
@@ -116,6 +131,9 @@ impl Cursor {
         if got > CHECKPOINTS_MAX {
             return Err(CursorError::TooMany { got, limit: CHECKPOINTS_MAX });
         }
+        if cursor.marks.len() > DEPTHS.len() {
+            return Err(CursorError::TooManyMarks { got: cursor.marks.len(), limit: DEPTHS.len() });
+        }
         let misplaced = cursor.checkpoints.windows(2).position(|pair| pair[1].number <= pair[0].number);
         match misplaced {
             Some(before) => Err(CursorError::NotAscending { position: before + 1 }),
@@ -125,28 +143,37 @@ impl Cursor {
 
     /// Reading begins after this block.
     pub(super) fn located(&self, anchor: BlockRef) -> Self {
-        let anchor = Checkpoint { number: anchor.number, hash: anchor.hash, settled: 0 };
-        Self { checkpoints: vec![anchor], ..*self }
+        let anchor = Checkpoint { number: anchor.number, hash: anchor.hash, settled: 0, facts: Some(0) };
+        Self { checkpoints: vec![anchor], marks: vec![Mark::at(&anchor); DEPTHS.len()], ..*self }
     }
 
-    /// Everything up to `last` was read, and that is what was in it. Fails where a batch that settled is missing from it.
-    pub(super) fn advanced(&self, last: BlockRef, facts: &[Fact]) -> Result<Self, ChainError> {
-        let mut settled = self.settled();
-        for fact in facts {
-            if let Fact::Settled { rollup, batch } = fact {
-                check_next(*rollup, settled, batch.batch_number)?;
-                settled = batch.batch_number;
-            }
-        }
-        let mut next = self.clone();
-        next.checkpoints.push(Checkpoint { number: last.number, hash: last.hash, settled });
+    /// Everything up to `last` was read while the chain's head was at `head`, and `facts` is what was in it. Fails where a batch that
+    /// settled is missing from it.
+    pub(super) fn advanced(&self, last: BlockRef, head: u64, facts: &[Fact]) -> Result<Self, ChainError> {
+        let settled = settled_after(self.settled(), facts)?;
+        let counted = self.newest().and_then(|newest| newest.facts).unwrap_or(0);
+        let facts = Some(counted.saturating_add(facts.len() as u64));
+        let newest = Checkpoint { number: last.number, hash: last.hash, settled, facts };
+        let mut next = Self { marks: self.marks_after(&newest, head), ..self.clone() };
+        next.checkpoints.push(newest);
         next.thin_out();
         Ok(next)
     }
 
     /// Only the first `kept` checkpoints are still on the chain; with none of them, nothing was read.
     pub(super) fn rewound(&self, kept: usize) -> Self {
-        Self { checkpoints: self.checkpoints[..kept].to_vec(), ..*self }
+        let checkpoints = self.checkpoints[..kept].to_vec();
+        let marks = checkpoints
+            .last()
+            .map_or_else(Vec::new, |newest| self.marks.iter().map(|mark| mark.rewound(newest)).collect());
+        Self { checkpoints, marks, ..*self }
+    }
+
+    /// A batch is known to have settled in a block that was read before, where that was missed.
+    pub(super) fn settled_before(&mut self, batch_number: u64, block: u64) {
+        for checkpoint in self.checkpoints.iter_mut().filter(|checkpoint| checkpoint.number >= block) {
+            checkpoint.settled = checkpoint.settled.max(batch_number);
+        }
     }
 
     /// The further behind the newest, the fewer: between two neighbours lies at most the distance of the younger one from the
@@ -167,6 +194,16 @@ impl Cursor {
             self.checkpoints.remove(1);
         }
     }
+}
+
+/// The last batch that settled, where `settled` was the last one before these facts.
+pub(super) fn settled_after(settled: u64, facts: &[Fact]) -> Result<u64, ChainError> {
+    facts.iter().try_fold(settled, |settled, fact| match fact {
+        Fact::Settled { rollup, batch } => {
+            check_next(*rollup, settled, batch.batch_number).map(|()| batch.batch_number)
+        }
+        _ => Ok(settled),
+    })
 }
 
 /// Batches settle one after the other: a number left out is an event left out.
@@ -204,7 +241,7 @@ mod tests {
             for page in pages {
                 head += page;
                 all.push(head);
-                cursor = cursor.advanced(block(head), &[]).unwrap();
+                cursor = cursor.advanced(block(head), head, &[]).unwrap();
             }
             prop_assert!(cursor.checkpoints().len() <= 70, "{}", cursor.checkpoints().len());
             prop_assert_eq!(cursor.checkpoints()[0].number, 7);
@@ -221,16 +258,33 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_cursor_is_refused() {
-        let cursor = Cursor::new(origin(), 5).located(block(3)).advanced(block(4), &[]).unwrap();
+        let cursor = Cursor::new(origin(), 5).located(block(3)).advanced(block(4), 4, &[]).unwrap();
         let mut swapped = cursor.clone();
         swapped.checkpoints.swap(0, 1);
         let refused = Cursor::from_text(&swapped.to_text());
         assert!(matches!(refused, Err(CursorError::NotAscending { position: 1 })), "{refused:?}");
         let mut many = cursor.clone();
         many.checkpoints =
-            (0..100).map(|number| Checkpoint { number, hash: B256::ZERO, settled: 0 }).collect();
+            (0..100).map(|number| Checkpoint { number, hash: B256::ZERO, settled: 0, facts: None }).collect();
         assert!(matches!(Cursor::from_text(&many.to_text()), Err(CursorError::TooMany { got: 100, .. })));
+        let mut marked = cursor.clone();
+        marked.marks = vec![marked.marks[0]; 3];
+        let refused = Cursor::from_text(&marked.to_text());
+        assert!(matches!(refused, Err(CursorError::TooManyMarks { got: 3, .. })), "{refused:?}");
         assert!(matches!(Cursor::from_text("{}"), Err(CursorError::Text(_))));
         assert!(matches!(Cursor::from_text(&" ".repeat(70_000)), Err(CursorError::Length { .. })));
+    }
+
+    #[test]
+    fn what_a_former_version_stored_is_read() {
+        let origin = format!("{{\"Log\":\"{}\"}}", Address::repeat_byte(1));
+        let hash = B256::ZERO;
+        let text = format!(
+            "{{\"origin\":{origin},\"since\":5,\"checkpoints\":[{{\"number\":3,\"hash\":\"{hash}\",\"settled\":0}}]}}"
+        );
+        let cursor = Cursor::from_text(&text).unwrap();
+        assert_eq!((cursor.next_block(), cursor.marks.len(), cursor.checkpoints[0].facts), (4, 0, None));
+        let next = cursor.advanced(block(4), 4, &[]).unwrap();
+        assert_eq!(Cursor::from_text(&next.to_text()).unwrap(), next);
     }
 }

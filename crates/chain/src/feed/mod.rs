@@ -3,7 +3,8 @@
 //!
 //! * [`Cursor`] is all that is remembered of one contract. Whoever keeps what was learned stores it in the same transaction.
 //! * [`step`] makes one bounded step from a cursor over one [`L1View`]; it holds nothing else, so it may be repeated at any time.
-//! * [`RpcEvents`] makes it over JSON-RPC: all of one step from one endpoint, and from the next one where that fails.
+//! * [`read_again`] reads what was read once more when it lies deeper: what a node did not have yet is found then.
+//! * [`RpcEvents`] does both over JSON-RPC: all of one step from one endpoint, and from the next one where that fails.
 //!
 //! **Reorganisations.** A cursor has the hashes of blocks that were read, dense near the newest and ever sparser behind it. Where
 //! one is no longer on the chain, the step is [`Step::Rewind`]: to the newest that is. When none is, reading begins anew.
@@ -12,9 +13,13 @@
 //! the same blocks, because an endpoint is behind, is [`Step::Behind`]: nothing is taken back, nothing is learned.
 
 mod cursor;
+mod pages;
 mod rpc;
 #[cfg(test)]
 mod rpc_tests;
+mod second;
+#[cfg(test)]
+mod second_tests;
 mod step;
 #[cfg(test)]
 mod step_tests;
@@ -26,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::cursor::{Checkpoint, Cursor, CursorError};
 pub use self::rpc::RpcEvents;
+pub use self::second::{SecondReading, read_again};
 pub use self::step::{head, step};
 use crate::error::ChainError;
 use crate::log::RecordedCertificate;
@@ -164,8 +170,13 @@ pub trait L1View: Send + Sync {
     async fn latest(&self) -> Result<BlockRef, ChainError>;
     /// The block of this number; none if the node has none.
     async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError>;
-    /// What a contract says in blocks `from` to `to`, both included, in order. [`ChainError::is_crowded`] where that is too much at once.
+    /// What a contract says in blocks `from` to `to`, both included, in order. [`ChainError::may_be_crowded`] where that may be too
+    /// much at once.
     async fn facts(&self, origin: Origin, from: u64, to: u64) -> Result<Vec<Fact>, ChainError>;
+    /// How many of so many blocks should be asked for at once, at least 1, by what the node granted before.
+    fn page_width(&self, blocks: u64) -> u64 {
+        blocks
+    }
 }
 
 /// L1 as those see it who follow it: one node, or several of which one answers.
@@ -176,6 +187,14 @@ pub trait L1Events: Send + Sync {
     /// One bounded step. Errors leave nothing behind: the same step may be made again, after a pause that grows with every
     /// failure.
     async fn step(&self, cursor: &Cursor, config: &FeedConfig) -> Result<Step, ChainError>;
+    /// Reads a page of blocks a second time where that is due, elsewhere where there are several nodes; none where nothing is due.
+    /// Errors leave nothing behind.
+    async fn read_again(
+        &self,
+        cursor: &Cursor,
+        head: u64,
+        config: &FeedConfig,
+    ) -> Result<Option<SecondReading>, ChainError>;
 }
 
 #[async_trait]
@@ -186,5 +205,14 @@ impl<V: L1View> L1Events for V {
 
     async fn step(&self, cursor: &Cursor, config: &FeedConfig) -> Result<Step, ChainError> {
         step(self, cursor, config).await
+    }
+
+    async fn read_again(
+        &self,
+        cursor: &Cursor,
+        head: u64,
+        config: &FeedConfig,
+    ) -> Result<Option<SecondReading>, ChainError> {
+        read_again(self, cursor, head, config).await
     }
 }

@@ -1,11 +1,17 @@
-//! The same over JSON-RPC, from the first endpoint that has it.
+//! The same over JSON-RPC, from the first endpoint that has it, or alike from as many as must agree.
 
 use alloy::primitives::{B256, U64};
 use alloy::sol_types::SolEvent;
 use async_trait::async_trait;
 use dac_types::RenewalDigest;
 
-use super::{Cursor, Fact, FeedConfig, L1Events, L1View, Origin, RenewedCoverage, Step, head, step};
+use super::pages::{Need, QUERIES_MAX};
+use super::second::read_again_at;
+use super::step::step_at;
+use super::{
+    Cursor, Fact, FeedConfig, L1Events, L1View, Origin, RenewedCoverage, SecondReading, Step, head,
+    read_again, step,
+};
 use crate::bindings::CertificateLog::CertificateRecorded;
 use crate::error::ChainError;
 use crate::events::{self, Found};
@@ -13,7 +19,8 @@ use crate::rpc::{BlockRef, Endpoint, Endpoints, Log};
 use crate::settlement::{BatchSettled, CoverageRenewed};
 
 /// Reads L1 over JSON-RPC. All of a step comes from one endpoint; from the next one where that fails, leaves out a batch that
-/// settled, or is behind what was read before. Later steps begin with the first one again.
+/// settled, or is behind what was read before. Later steps begin with the first one again. Where several must agree, each makes the
+/// whole step, up to a block that all of them have, and the step counts that as many made.
 #[derive(Clone, Debug)]
 pub struct RpcEvents {
     endpoints: Endpoints,
@@ -24,16 +31,30 @@ impl RpcEvents {
     pub const fn new(endpoints: Endpoints) -> Self {
         Self { endpoints }
     }
+
+    /// Blocks of a step that several endpoints make alike: what all of them grant in a few queries.
+    fn agreed_width(&self, blocks: u64) -> u64 {
+        self.endpoints.narrowest_page(blocks).saturating_mul(QUERIES_MAX).min(blocks)
+    }
 }
 
 #[async_trait]
 impl L1Events for RpcEvents {
     async fn head(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
+        if let Some(head) = self.endpoints.pinned(confirmations).await? {
+            return Ok(head);
+        }
         self.endpoints.put_behind_who_lags().await?;
         self.endpoints.first(|endpoint| async move { head(&View(endpoint), confirmations).await }).await
     }
 
     async fn step(&self, cursor: &Cursor, config: &FeedConfig) -> Result<Step, ChainError> {
+        if let Some(head) = self.endpoints.pinned(config.confirmations).await? {
+            let blocks = self.agreed_width(config.page_blocks);
+            let work =
+                |endpoint| async move { step_at(&View(endpoint), cursor, head, blocks, Need::All).await };
+            return self.endpoints.agreed("a contract's events", work).await;
+        }
         self.endpoints.put_behind_who_lags().await?;
         let mut behind = None;
         let result = self
@@ -55,6 +76,27 @@ impl L1Events for RpcEvents {
             (Err(error), None) => Err(error),
             (Ok(None), None) => Err(ChainError::NoEndpoint),
         }
+    }
+
+    async fn read_again(
+        &self,
+        cursor: &Cursor,
+        head: u64,
+        config: &FeedConfig,
+    ) -> Result<Option<SecondReading>, ChainError> {
+        if !cursor.is_second_reading_due(head) {
+            return Ok(None);
+        }
+        if self.endpoints.agree() > 1 {
+            let blocks = self.agreed_width(config.page_blocks);
+            let work = |endpoint| async move {
+                read_again_at(&View(endpoint), cursor, head, blocks, Need::All).await
+            };
+            return self.endpoints.agreed("a contract's events", work).await;
+        }
+        self.endpoints
+            .elsewhere(|endpoint| async move { read_again(&View(endpoint), cursor, head, config).await })
+            .await
     }
 }
 
@@ -84,6 +126,10 @@ impl L1View for View {
             return Err(self.malformed("the same log twice, or logs without a place"));
         }
         logs.iter().map(|log| self.fact(origin, log, from, to)).collect()
+    }
+
+    fn page_width(&self, blocks: u64) -> u64 {
+        self.0.page_width(blocks)
     }
 }
 

@@ -51,22 +51,44 @@ struct Node {
     asked: Arc<AtomicUsize>,
     /// Leaves out the last batch but one of every answer.
     forgetful: Arc<AtomicBool>,
+    /// Queries for logs that had an answer, and that had none.
+    logs: Arc<[AtomicUsize; 2]>,
 }
 
 impl Node {
     async fn of(chain: &FakeEvents) -> Self {
+        Self::granting(chain, u64::MAX, || panic!("granted")).await
+    }
+
+    /// One that grants so many blocks at once, and says this to queries over more.
+    async fn granting(
+        chain: &FakeEvents,
+        blocks: u64,
+        refusal: impl Fn() -> Say + Send + Sync + 'static,
+    ) -> Self {
         let (asked, forgetful) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let (chain, counter, forgets) = (chain.clone(), asked.clone(), forgetful.clone());
+        let logs = Arc::<[AtomicUsize; 2]>::default();
+        let counts = logs.clone();
         let url = serve(move |method, params| {
             if method == "eth_chainId" {
                 return Say::Result(json!("0x1"));
             }
             counter.fetch_add(1, Ordering::SeqCst);
+            if method == "eth_getLogs" {
+                let number =
+                    |name: &str| params[0][name].as_str().unwrap().parse::<U64>().unwrap().to::<u64>();
+                let is_wide = number("toBlock") - number("fromBlock") >= blocks;
+                counts[usize::from(is_wide)].fetch_add(1, Ordering::SeqCst);
+                if is_wide {
+                    return refusal();
+                }
+            }
             answer(&chain, method, params, forgets.load(Ordering::SeqCst))
                 .map_or(Say::Body(502, Vec::new()), Say::Result)
         })
         .await;
-        Self { url, asked, forgetful }
+        Self { url, asked, forgetful, logs }
     }
 
     fn asked(&self) -> usize {
@@ -189,6 +211,113 @@ async fn one_that_leaves_out_a_batch_is_passed_over() {
     cursor = next;
     let error = alone.step(&cursor, &CONFIG).await.unwrap_err();
     assert!(matches!(error, ChainError::EventsMissing { after: 8, got: 10, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn whatever_an_endpoint_says_to_a_wide_range_it_is_read_in_narrower_ones() {
+    const BLOCKS: usize = 250;
+    let chain = chain(BLOCKS as u64, 0);
+    let refusals: [fn() -> Say; 9] = [
+        || Say::Error(json!({ "code": -32005, "message": "query returned more than 10000 results" })),
+        || Say::Body(502, b"<html>bad gateway</html>".to_vec()),
+        || Say::Body(503, Vec::new()),
+        || Say::Body(504, b"timeout".to_vec()),
+        || Say::Body(413, b"<html>".to_vec()),
+        || Say::Body(200, Vec::new()),
+        || Say::Body(200, br#"{"error":"too many blocks"}"#.to_vec()),
+        || Say::Body(200, br#"[{"error":{"code":"-32005"}}]"#.to_vec()),
+        || Say::Silence,
+    ];
+    for (case, refusal) in refusals.into_iter().enumerate() {
+        let narrow = Node::granting(&chain, 10, refusal).await;
+        // As long as a busy machine needs to answer, and no longer than is waited for some eight times.
+        let endpoints = Endpoints::new(&[&narrow.url], 1, Duration::from_secs(2)).unwrap();
+        let l1 = RpcEvents::new(endpoints);
+        let config = FeedConfig { confirmations: 0, page_blocks: 1_000 };
+        let (mut cursor, mut facts, mut failures) =
+            (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new(), 0);
+        while facts.len() < BLOCKS {
+            match l1.step(&cursor, &config).await {
+                Ok(Step::Facts { facts: more, cursor: next, .. }) => {
+                    facts.extend(more);
+                    cursor = next;
+                }
+                Err(error) => {
+                    assert!(error.may_be_crowded(), "{case}: {error}");
+                    failures += 1;
+                    assert!(failures < 4, "{case}: {error}");
+                }
+                other => panic!("{case}: {other:?}"),
+            }
+        }
+        assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP)), "{case}");
+        let [granted, refused] = [0, 1].map(|which| narrow.logs[which].load(Ordering::SeqCst));
+        assert!(granted <= 40 && refused <= 14, "{case}: {granted} granted, {refused} refused");
+        let others = narrow.asked() - granted - refused;
+        assert!(others <= 60, "{case}: {others} requests beside those for logs");
+    }
+}
+
+#[tokio::test]
+async fn one_liar_of_three_changes_no_event() {
+    let chain = chain(30, 0);
+    for place in 0..3 {
+        let nodes = [Node::of(&chain).await, Node::of(&chain).await, Node::of(&chain.lagging(1)).await];
+        nodes[place].forgetful.store(true, Ordering::SeqCst);
+        let urls: Vec<_> = nodes.iter().map(|node| node.url.clone()).collect();
+        let endpoints = Endpoints::new(&urls, 1, Duration::from_secs(10)).unwrap().agreeing(2);
+        let l1 = RpcEvents::new(endpoints.clone());
+        let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
+        followed(&l1, &mut cursor, &mut facts).await;
+        // All have all but the last block.
+        assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP))[..29], "{place}");
+        assert_eq!(cursor.newest().unwrap().number, 29);
+    }
+}
+
+#[tokio::test]
+async fn a_liar_that_withholds_the_newest_event_is_named() {
+    let chain = chain(3, 0);
+    let (honest, liar) = (Node::of(&chain).await, Node::of(&chain).await);
+    let urls = [liar.url.clone(), honest.url.clone(), Node::of(&chain).await.url];
+    let endpoints = Endpoints::new(&urls, 1, Duration::from_secs(10)).unwrap().agreeing(2);
+    let l1 = RpcEvents::new(endpoints.clone());
+    let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
+    followed(&l1, &mut cursor, &mut facts).await;
+    assert_eq!(endpoints.status().problem(), None);
+    liar.forgetful.store(true, Ordering::SeqCst);
+    for number in 4..=6 {
+        chain.mine(vec![settled(number)]);
+    }
+    followed(&l1, &mut cursor, &mut facts).await;
+    assert_eq!(facts.len(), 6);
+    let status = endpoints.status();
+    assert!(
+        status.problems[0].starts_with("endpoint 1 of chain.rpc: a contract's events differs"),
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn blocks_are_read_a_second_time_from_another_endpoint() {
+    let chain = chain(1, 0);
+    let (withholds, honest) = (Node::of(&chain).await, Node::of(&chain).await);
+    withholds.forgetful.store(true, Ordering::SeqCst);
+    let l1 = l1(&[&withholds, &honest]);
+    let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
+    followed(&l1, &mut cursor, &mut facts).await;
+    honest.asked();
+    for _ in 0..100 {
+        chain.mine_empty(1);
+        followed(&l1, &mut cursor, &mut facts).await;
+    }
+    assert!(honest.asked() <= 2, "the first endpoint answers");
+    let head = cursor.next_block() - 1;
+    assert!(cursor.is_second_reading_due(head));
+    withholds.asked();
+    let reading = l1.read_again(&cursor, head, &FeedConfig::new(0)).await.unwrap().unwrap();
+    assert_eq!((honest.asked(), withholds.asked()), (3, 0));
+    assert_eq!(reading.missed, Some(0));
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! One step over what one node shows.
 
-use super::{Checkpoint, Cursor, FeedConfig, L1View, Step};
+use super::pages::{self, Need};
+use super::{Checkpoint, Cursor, Fact, FeedConfig, L1View, Step};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
+
+/// Blocks that are read again where a batch is left out. What was missed further back, a second reading finds.
+const MISSED_WITHIN_BLOCKS: u64 = 2_048;
 
 /// The newest block that has `confirmations` blocks on top.
 pub async fn head<V: L1View + ?Sized>(view: &V, confirmations: u64) -> Result<BlockRef, ChainError> {
@@ -13,8 +17,8 @@ pub async fn head<V: L1View + ?Sized>(view: &V, confirmations: u64) -> Result<Bl
     block(view, latest.number.saturating_sub(confirmations)).await
 }
 
-/// One bounded step: at most `page_blocks` blocks are read, at most one contract's events of them asked for (again in halves where
-/// they are too many), and some 10 blocks looked at; some 40 more when the first block is looked for.
+/// One bounded step: at most `page_blocks` blocks are read, in as many queries for one contract's events as [`pages::read`] makes, and
+/// some 5 blocks looked at; some 10 where the chain was reorganised, and some 40 when the first block is looked for.
 ///
 /// That the answers are of one chain is seen from hashes: the last block of the page is asked for before and after its events, and
 /// the last block read before is looked for in between. [`ChainError::Replaced`] where the chain changed meanwhile.
@@ -24,6 +28,17 @@ pub async fn step<V: L1View + ?Sized>(
     config: &FeedConfig,
 ) -> Result<Step, ChainError> {
     let head = head(view, config.confirmations).await?;
+    step_at(view, cursor, head, config.page_blocks, Need::Some).await
+}
+
+/// The same where the head is known, which must be on the node's chain.
+pub(super) async fn step_at<V: L1View + ?Sized>(
+    view: &V,
+    cursor: &Cursor,
+    head: BlockRef,
+    page_blocks: u64,
+    need: Need,
+) -> Result<Step, ChainError> {
     let Some(newest) = cursor.newest() else { return locate(view, cursor, head).await };
     if head.number <= newest.number {
         if head.number == newest.number && head.hash == newest.hash {
@@ -32,24 +47,51 @@ pub async fn step<V: L1View + ?Sized>(
         return look_back(view, cursor, head).await;
     }
     let from = cursor.next_block();
-    let mut to = head.number.min(from.saturating_add(config.page_blocks.max(1) - 1));
-    loop {
-        let last = if to == head.number { head } else { block(view, to).await? };
-        if !matches!(place(view, newest).await?, Place::Same) {
-            return look_back(view, cursor, head).await;
-        }
-        let facts = match view.facts(cursor.origin(), from, to).await {
-            Err(error) if error.is_crowded() && to > from => {
-                to = from + (to - from) / 2;
-                continue;
-            }
-            facts => facts?,
-        };
-        if block(view, to).await? != last {
-            return Err(ChainError::Replaced { block: to });
-        }
-        return Ok(Step::Facts { cursor: cursor.advanced(last, &facts)?, facts, head });
+    let blocks = page_blocks.min(head.number - from + 1).max(1);
+    let to = from + (if need == Need::All { blocks } else { pages::widest(view, blocks) } - 1);
+    let last = if to == head.number { head } else { block(view, to).await? };
+    if !matches!(place(view, newest).await?, Place::Same) {
+        return look_back(view, cursor, head).await;
     }
+    let (facts, read_to) = pages::read(view, cursor.origin(), from, to, need).await?;
+    let read_last = if read_to == to { last } else { block(view, read_to).await? };
+    if block(view, to).await? != last {
+        return Err(ChainError::Replaced { block: to });
+    }
+    let error = match cursor.advanced(read_last, head.number, &facts) {
+        Ok(cursor) => return Ok(Step::Facts { cursor, facts, head }),
+        Err(error) => error,
+    };
+    // A batch that is left out may have settled in blocks that were read from a node without their events.
+    let Some((cursor, facts)) = missed_before(view, cursor, facts).await? else { return Err(error) };
+    if block(view, to).await? != last {
+        return Err(ChainError::Replaced { block: to });
+    }
+    Ok(Step::Facts { cursor: cursor.advanced(read_last, head.number, &facts)?, facts, head })
+}
+
+/// The last blocks that were read, again, and what follows them: the cursor before them, and all facts from there on. None where that
+/// is no further back than where reading stands.
+async fn missed_before<V: L1View + ?Sized>(
+    view: &V,
+    cursor: &Cursor,
+    facts: Vec<Fact>,
+) -> Result<Option<(Cursor, Vec<Fact>)>, ChainError> {
+    let (next_block, checkpoints) = (cursor.next_block(), cursor.checkpoints());
+    let is_near = |checkpoint: &Checkpoint| checkpoint.number + MISSED_WITHIN_BLOCKS >= next_block;
+    let has_last = |checkpoint: &Checkpoint| checkpoint.settled == cursor.settled();
+    let (near, last) = (checkpoints.iter().position(is_near), checkpoints.iter().position(has_last));
+    let (Some(near), Some(last)) = (near, last) else { return Ok(None) };
+    // The checkpoint before the last batch that is known: the one after it may lie behind what was missed.
+    let position = last.saturating_sub(1).max(near);
+    let before = cursor.rewound(position + 1);
+    if before.next_block() == next_block {
+        return Ok(None);
+    }
+    let from = before.next_block();
+    let (mut all, _) = pages::read(view, cursor.origin(), from, next_block - 1, Need::All).await?;
+    all.extend(facts);
+    Ok(Some((before, all)))
 }
 
 /// Where to begin: at the first block that is not older than the cursor's time.
@@ -72,7 +114,7 @@ async fn locate<V: L1View + ?Sized>(view: &V, cursor: &Cursor, head: BlockRef) -
 }
 
 /// Where a block that was read is today.
-enum Place {
+pub(super) enum Place {
     /// There.
     Same,
     /// Another one has its number.
@@ -81,7 +123,10 @@ enum Place {
     Unknown,
 }
 
-async fn place<V: L1View + ?Sized>(view: &V, checkpoint: &Checkpoint) -> Result<Place, ChainError> {
+pub(super) async fn place<V: L1View + ?Sized>(
+    view: &V,
+    checkpoint: &Checkpoint,
+) -> Result<Place, ChainError> {
     Ok(match view.block_at(checkpoint.number).await? {
         Some(block) if block.hash == checkpoint.hash => Place::Same,
         Some(_) => Place::Replaced,
@@ -115,5 +160,5 @@ async fn look_back<V: L1View + ?Sized>(
 
 /// A block that was there a moment ago.
 async fn block<V: L1View + ?Sized>(view: &V, number: u64) -> Result<BlockRef, ChainError> {
-    view.block_at(number).await?.ok_or(ChainError::Replaced { block: number })
+    view.block_at(number).await?.ok_or(ChainError::BlockUnknown { block: number })
 }

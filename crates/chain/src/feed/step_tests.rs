@@ -235,7 +235,10 @@ proptest! {
             while !restless.changes.lock().unwrap().is_empty() {
                 match restless.step(&consumer.cursor, &config).await {
                     Ok(step) => { consumer.take(step); }
-                    Err(error) => assert!(matches!(error, ChainError::Replaced { .. }), "{error}"),
+                    Err(error) => assert!(
+                        matches!(error, ChainError::Replaced { .. } | ChainError::BlockUnknown { .. }),
+                        "{error}"
+                    ),
                 }
                 steps += 1;
                 assert!(steps < 10_000);

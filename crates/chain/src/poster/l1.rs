@@ -94,12 +94,14 @@ impl L1 for RpcL1 {
     }
 
     async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
-        let head = self.endpoints.first(|endpoint| async move { endpoint.block_at(number).await }).await?;
+        let work = |endpoint: Endpoint| async move { endpoint.block_at(number).await };
+        let head = self.endpoints.agreed("a block", work).await?;
         Ok(head.map(|head| head.block))
     }
 
     async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError> {
-        self.endpoints.first(|endpoint| async move { endpoint.nonce(account, At::Hash(block)).await }).await
+        let work = |endpoint: Endpoint| async move { endpoint.nonce(account, At::Hash(block)).await };
+        self.endpoints.agreed("the poster's nonce", work).await
     }
 
     async fn balance(&self, account: Address) -> Result<U256, ChainError> {
@@ -147,7 +149,8 @@ impl L1 for RpcL1 {
     }
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
-        self.endpoints.first(|endpoint| async move { endpoint.receipt(tx_hash).await }).await
+        let work = |endpoint: Endpoint| async move { endpoint.receipt(tx_hash).await };
+        self.endpoints.agreed("a receipt", work).await
     }
 
     async fn is_recorded(&self, log: Address, digest: BatchDigest, block: B256) -> Result<bool, ChainError> {

@@ -189,7 +189,7 @@ impl Eyes {
             return Ok(head.block);
         }
         let number = head.block.number.saturating_sub(deeper);
-        self.l1.block_at(number).await?.ok_or(ChainError::BlockRange { from: number, to: head.block.number })
+        self.l1.block_at(number).await?.ok_or(ChainError::BlockUnknown { block: number })
     }
 
     async fn verdict(

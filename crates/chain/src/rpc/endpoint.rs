@@ -1,27 +1,37 @@
 //! The JSON-RPC methods that are used, typed.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes, U64, U128, U256, keccak256};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::http::{Answer, Http};
 use super::rest::{Rest, Turn};
+use super::standing::Standing;
 use super::types::{At, BlockRef, Call, Head, Log, Receipt};
+use super::width::{Failure, PageWidth};
 use crate::error::ChainError;
 use crate::revert::Revert;
 use crate::transaction::SendAnswer;
+
+/// How long an endpoint is taken for one of the right chain before it is asked again: a provider may change what is behind a URL.
+const CHAIN_CHECK_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// One L1 node.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     http: Arc<Http>,
-    chain_checked: Arc<AtomicBool>,
+    /// When it last said that it serves the right chain.
+    chain_checked: Arc<Mutex<Option<Instant>>>,
     rest: Arc<Rest>,
+    width: Arc<Mutex<PageWidth>>,
+    standing: Arc<Standing>,
+    /// Its place among those that are configured.
+    index: usize,
 }
 
 impl Endpoint {
@@ -30,7 +40,24 @@ impl Endpoint {
             http: Arc::new(Http::new(url, timeout)?),
             chain_checked: Arc::default(),
             rest: Arc::default(),
+            width: Arc::default(),
+            standing: Arc::default(),
+            index: 0,
         })
+    }
+
+    /// The same with its place among others.
+    pub(super) fn at(self, index: usize) -> Self {
+        Self { index, ..self }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// What operators are told of it.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -38,14 +65,15 @@ impl Endpoint {
     }
 
     pub(crate) async fn check_chain(&self, expected: u64) -> Result<(), ChainError> {
-        if self.chain_checked.load(Ordering::Relaxed) {
+        let checked = *lock(&self.chain_checked);
+        if checked.is_some_and(|at| at.elapsed() < CHAIN_CHECK_AGE_MAX) {
             return Ok(());
         }
         let got = self.chain_id().await?;
         if got != expected {
             return Err(ChainError::WrongChain { endpoint: self.name().into(), expected, got });
         }
-        self.chain_checked.store(true, Ordering::Relaxed);
+        *lock(&self.chain_checked) = Some(Instant::now());
         Ok(())
     }
 
@@ -61,9 +89,17 @@ impl Endpoint {
 
     /// After a failure it rests, and may come back as another one.
     pub(super) fn failed(&self, error: &ChainError) {
-        self.chain_checked.store(false, Ordering::Relaxed);
+        self.standing.failed(error);
+        if matches!(error, ChainError::BlockUnknown { .. }) {
+            return;
+        }
+        *lock(&self.chain_checked) = None;
         match error {
-            ChainError::Timeout { .. } | ChainError::Transport { .. } => self.rest.failed(),
+            // It is there; the next question may not be too large.
+            ChainError::HttpStatus { status: 413, .. } => {}
+            ChainError::Timeout { .. } | ChainError::Transport { .. } | ChainError::HttpStatus { .. } => {
+                self.rest.failed();
+            }
             ChainError::RateLimited { retry_after, .. } => self.rest.limited(*retry_after),
             // An answer, if a bad one: the next question may suit it better.
             _ => {}
@@ -94,8 +130,7 @@ impl Endpoint {
         }
         let number = latest.number.saturating_sub(confirmations);
         // None where the chain became shorter between the two calls: the next attempt will see one chain.
-        let deeper = self.block_at(number).await?;
-        deeper.map(|head| head.block).ok_or(ChainError::Replaced { block: number })
+        self.known_block(number).await
     }
 
     pub(crate) async fn block_at(&self, number: u64) -> Result<Option<Head>, ChainError> {
@@ -106,6 +141,12 @@ impl Endpoint {
             }
             head => Ok(head),
         }
+    }
+
+    /// A block that was there a moment ago.
+    pub(crate) async fn known_block(&self, number: u64) -> Result<BlockRef, ChainError> {
+        let block = self.block_at(number).await?;
+        block.map(|head| head.block).ok_or(ChainError::BlockUnknown { block: number })
     }
 
     async fn block(&self, which: Value) -> Result<Option<Head>, ChainError> {
@@ -146,8 +187,18 @@ impl Endpoint {
         Ok(self.request::<U64>("eth_getTransactionCount", json!([address, at.to_json()])).await?.to())
     }
 
+    /// The tip that the node suggests; [`ChainError::Refused`] where it does not have the method, or must not tell.
     pub(crate) async fn priority_fee(&self) -> Result<u128, ChainError> {
-        Ok(self.request::<U128>("eth_maxPriorityFeePerGas", json!([])).await?.to())
+        match self.request::<U128>("eth_maxPriorityFeePerGas", json!([])).await {
+            Ok(tip) => Ok(tip.to()),
+            // Proxies that forbid a method say so by a status alone. It concerns this method, so the endpoint need not rest.
+            Err(ChainError::HttpStatus { endpoint, method, status, said })
+                if (400..500).contains(&status) && status != 408 =>
+            {
+                Err(ChainError::Refused { endpoint, method, code: status.into(), message: said })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
@@ -211,7 +262,20 @@ impl Endpoint {
             "fromBlock": U64::from(from),
             "toBlock": U64::from(to),
         });
-        self.request("eth_getLogs", json!([filter])).await
+        let result = self.request("eth_getLogs", json!([filter])).await;
+        let blocks = (to - from).saturating_add(1);
+        match &result {
+            Ok(_) => lock(&self.width).answered(blocks),
+            Err(error) if error.is_crowded() => lock(&self.width).failed(blocks, Failure::Refused),
+            Err(error) if error.may_be_crowded() => lock(&self.width).failed(blocks, Failure::Broken),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// How many of so many blocks should be asked for logs at once, by what it granted before.
+    pub(crate) fn page_width(&self, blocks: u64) -> u64 {
+        lock(&self.width).of(blocks)
     }
 
     /// Hands over a signed transaction. A node that has it already has accepted it.
@@ -277,4 +341,8 @@ impl Endpoint {
             },
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -67,19 +67,50 @@ struct Request<'a> {
 
 #[derive(Deserialize)]
 struct Response<'a> {
-    id: Option<u64>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
+    #[serde(default)]
     error: Option<ErrorObject>,
 }
 
+impl<'a> Response<'a> {
+    /// Some proxies answer a single request as if it had been a list of one.
+    fn parse(body: &'a [u8]) -> serde_json::Result<Self> {
+        let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        if is_list {
+            serde_json::from_slice::<[Self; 1]>(body).map(|[response]| response)
+        } else {
+            serde_json::from_slice(body)
+        }
+    }
+
+    fn answers(&self, id: u64) -> bool {
+        self.id.is_some_and(|got| got.get().parse() == Ok(id))
+    }
+}
+
+/// What a node, or a proxy before it, says went wrong.
 #[derive(Deserialize)]
+#[serde(from = "Value")]
 pub(super) struct ErrorObject {
     code: i64,
-    #[serde(default)]
     pub(super) message: String,
-    #[serde(default)]
     data: Option<Value>,
+}
+
+impl From<Value> for ErrorObject {
+    /// Proxies have errors of their own: a text alone, a code in quotes or none, no message. A code that is none is 0.
+    fn from(value: Value) -> Self {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let code = match value.get("code") {
+            Some(Value::String(code)) => code.trim().parse().ok(),
+            code => code.and_then(Value::as_i64),
+        };
+        let message = value.get("message").filter(|message| !message.is_null()).unwrap_or(&value);
+        Self { code: code.unwrap_or(0), message: text(message), data: value.get("data").cloned() }
+    }
 }
 
 impl ErrorObject {
@@ -189,12 +220,10 @@ impl Http {
         if let Some(retry_after) = retry_after {
             return Err(ChainError::RateLimited { endpoint: self.name.clone(), method, retry_after });
         }
-        let response: Response<'_> = match serde_json::from_slice(&answer) {
+        let response = match Response::parse(&answer) {
+            Ok(response) if status.is_success() || response.error.is_some() => response,
+            _ if !status.is_success() => return Err(self.http_status(method, status, &answer)),
             Ok(response) => response,
-            Err(_) if !status.is_success() => {
-                let reason = format!("HTTP status {}", status.as_u16());
-                return Err(ChainError::Transport { endpoint: self.name.clone(), method, reason });
-            }
             Err(error) => return Err(self.malformed(method, &error.to_string())),
         };
         if let Some(error) = response.error {
@@ -204,7 +233,7 @@ impl Http {
             }
             return Ok(Answer::Error(error));
         }
-        if response.id != Some(id) {
+        if !response.answers(id) {
             return Err(self.malformed(method, "the answer to another request"));
         }
         let raw = response.result.map_or("null", RawValue::get);
@@ -240,6 +269,18 @@ impl Http {
         }
         let status = response.status();
         Ok(Received { status, retry_after: pause_asked_for(status, response.headers()), answer })
+    }
+
+    /// A status with something that is no answer of JSON-RPC; a page of HTML is not repeated.
+    fn http_status(&self, method: &'static str, status: reqwest::StatusCode, body: &[u8]) -> ChainError {
+        let text = String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_MAX_CHARS)]);
+        let text = text.trim();
+        let said = if text.is_empty() || text.starts_with('<') {
+            status.canonical_reason().unwrap_or("no reason is given").to_owned()
+        } else {
+            shorten(text)
+        };
+        ChainError::HttpStatus { endpoint: self.name.clone(), method, status: status.as_u16(), said }
     }
 
     pub(super) fn malformed(&self, method: &'static str, reason: &str) -> ChainError {

@@ -1,21 +1,28 @@
 //! JSON-RPC to L1 over HTTP: every call has a deadline, every answer a bound, and what an endpoint says is only parsed.
 
+mod agreed;
+#[cfg(test)]
+mod agreed_tests;
 mod endpoint;
 #[cfg(test)]
 pub(crate) mod fake;
 mod http;
 mod rest;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod types;
+mod width;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
+pub use self::agreed::{EndpointsStatus, checked_agree};
 pub(crate) use self::endpoint::Endpoint;
 use self::rest::Turn;
 pub(crate) use self::types::{At, Call, Log};
@@ -36,28 +43,34 @@ const BLOCKS_BEHIND_MAX: u64 = 3;
 pub struct Endpoints {
     all: Arc<[Endpoint]>,
     chain_id: u64,
+    /// How many must answer alike where something is decided.
+    agree: usize,
     /// The highest block that was taken for the newest one.
     highest: Arc<AtomicU64>,
+    /// What was not decided when it was last asked, and why.
+    undecided: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
 
 impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoints")
             .field("chain_id", &self.chain_id)
+            .field("agree", &self.agree)
             .field("hosts", &self.all.iter().map(Endpoint::name).collect::<Vec<_>>())
             .finish()
     }
 }
 
 impl Endpoints {
-    /// Endpoints of the chain `chain_id`; each call to each of them may take `timeout`.
+    /// Endpoints of the chain `chain_id`; each call to each of them may take `timeout`. Each is believed alone, unless
+    /// [`Endpoints::agreeing`] says otherwise.
     pub fn new<S: AsRef<str>>(urls: &[S], chain_id: u64, timeout: Duration) -> Result<Self, ChainError> {
         if urls.is_empty() {
             return Err(ChainError::NoEndpoint);
         }
-        let all =
-            urls.iter().map(|url| Endpoint::new(url.as_ref(), timeout)).collect::<Result<Arc<[_]>, _>>()?;
-        Ok(Self { all, chain_id, highest: Arc::default() })
+        let endpoint = |(index, url): (usize, &S)| Ok(Endpoint::new(url.as_ref(), timeout)?.at(index));
+        let all = urls.iter().enumerate().map(endpoint).collect::<Result<Arc<[_]>, ChainError>>()?;
+        Ok(Self { all, chain_id, agree: 1, highest: Arc::default(), undecided: Arc::default() })
     }
 
     /// Asks the first endpoint which chain it serves, for tools that are told no chain id.
@@ -83,7 +96,12 @@ impl Endpoints {
 
     /// The newest block, from the first endpoint that keeps up. One that is behind what was seen before, or whose newest block is old,
     /// is compared with the others; where those have more, it goes behind them for a while, whatever is asked.
+    ///
+    /// Where several must agree, it is the newest one that so many have.
     pub(crate) async fn head(&self) -> Result<Head, ChainError> {
+        if self.agree > 1 {
+            return self.agreed_head(0).await;
+        }
         let highest = self.highest.load(Ordering::Relaxed);
         let mut slow: Vec<(Endpoint, Head)> = Vec::new();
         let look = |endpoint: Endpoint| async move {
@@ -113,6 +131,45 @@ impl Endpoints {
             (Err(error), None) => Err(error),
             (Ok(None), None) => Err(ChainError::NoEndpoint),
         }
+    }
+
+    /// How many endpoints there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// How many must answer alike.
+    pub(crate) fn agree(&self) -> usize {
+        self.agree
+    }
+
+    /// How many of so many blocks any endpoint should be asked for logs at once, by what they granted before.
+    pub(crate) fn page_width(&self, blocks: u64) -> u64 {
+        self.all.iter().map(|endpoint| endpoint.page_width(blocks)).max().unwrap_or(1)
+    }
+
+    /// The same of the endpoint that grants least.
+    pub(crate) fn narrowest_page(&self, blocks: u64) -> u64 {
+        self.all.iter().map(|endpoint| endpoint.page_width(blocks)).min().unwrap_or(1)
+    }
+
+    /// The block that decides, where several endpoints must agree: the newest one with `confirmations` blocks on top that so many have.
+    /// None where one is enough, which then has a head of its own.
+    pub(crate) async fn pinned(&self, confirmations: u64) -> Result<Option<BlockRef>, ChainError> {
+        if self.agree > 1 { Ok(Some(self.agreed_head(confirmations).await?.block)) } else { Ok(None) }
+    }
+
+    /// The newest block that has `confirmations` blocks on top: of one endpoint that keeps up, or of as many as must agree.
+    pub(crate) async fn confirmed(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
+        if let Some(block) = self.pinned(confirmations).await? {
+            return Ok(block);
+        }
+        self.put_behind_who_lags().await?;
+        self.first(|endpoint| async move { endpoint.confirmed(confirmations).await }).await
+    }
+
+    fn lock_undecided(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.undecided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts endpoints that are behind others after them, where there are several.
@@ -146,13 +203,23 @@ impl Endpoints {
         F: Fn(Endpoint) -> W,
         W: Future<Output = Result<T, ChainError>>,
     {
-        match self.round(&work, &mut good).await {
+        match self.round(self.all.iter(), &work, &mut good).await {
             Err(ChainError::RateLimited { retry_after, .. }) if retry_after <= PAUSE_WAITED_FOR_MAX => {
                 tokio::time::sleep(retry_after).await;
-                self.round(&work, &mut good).await
+                self.round(self.all.iter(), &work, &mut good).await
             }
             result => result,
         }
+    }
+
+    /// Does `work` with the last endpoint that serves the right chain and answers: where there are several, with another one than
+    /// [`Endpoints::first`].
+    pub(crate) async fn elsewhere<T, F, W>(&self, work: F) -> Result<T, ChainError>
+    where
+        F: Fn(Endpoint) -> W,
+        W: Future<Output = Result<T, ChainError>>,
+    {
+        self.round(self.all.iter().rev(), &work, &mut |_| true).await?.ok_or(ChainError::NoEndpoint)
     }
 
     /// Does `work` with all endpoints at once and answers with the first good answer, else with whatever was answered; the others are
@@ -189,8 +256,9 @@ impl Endpoints {
         answer.ok_or_else(|| failure.unwrap_or(ChainError::NoEndpoint))
     }
 
-    async fn round<T, F, W>(
-        &self,
+    async fn round<'a, T, F, W>(
+        &'a self,
+        order: impl Iterator<Item = &'a Endpoint>,
         work: &F,
         good: &mut impl FnMut(&T) -> bool,
     ) -> Result<Option<T>, ChainError>
@@ -199,8 +267,7 @@ impl Endpoints {
         W: Future<Output = Result<T, ChainError>>,
     {
         let (mut failure, mut poor) = (None, Vec::new());
-        let (now, later): (Vec<_>, Vec<_>) =
-            self.all.iter().partition(|endpoint| endpoint.turn() == Turn::Now);
+        let (now, later): (Vec<_>, Vec<_>) = order.partition(|endpoint| endpoint.turn() == Turn::Now);
         for endpoint in now.into_iter().chain(later) {
             let result = match endpoint.turn() {
                 Turn::Not(pause) => Err(endpoint.rate_limited("any request", pause)),
@@ -235,10 +302,9 @@ async fn asked_one<T>(
         Ok(()) => work.await,
         Err(error) => Err(error),
     };
-    if let Err(error) = &result
-        && error.is_of_endpoint()
-    {
-        endpoint.failed(error);
+    match &result {
+        Err(error) if error.is_of_endpoint() => endpoint.failed(error),
+        _ => endpoint.standing().answered(),
     }
     result
 }
@@ -280,17 +346,35 @@ impl ChainError {
                 | Self::AnswerTooLong { .. }
                 | Self::Malformed { .. }
                 | Self::Refused { .. }
+                | Self::HttpStatus { .. }
                 | Self::WrongChain { .. }
                 | Self::NoContract { .. }
                 | Self::SnapshotDeadline { .. }
                 | Self::Registry { .. }
+                | Self::BlockUnknown { .. }
                 | Self::EventsMissing { .. }
         )
     }
 
-    /// Whether a shorter range of blocks may be answered: endpoints refuse crowded ranges in words of their own, or the answer is
-    /// over our bound.
+    /// Whether a shorter range of blocks is likely to be answered: endpoints refuse crowded ranges in words of their own, or the
+    /// answer is over our bound.
     pub fn is_crowded(&self) -> bool {
-        matches!(self, Self::AnswerTooLong { .. } | Self::Refused { .. })
+        matches!(
+            self,
+            Self::AnswerTooLong { .. } | Self::Refused { .. } | Self::HttpStatus { status: 413, .. }
+        )
+    }
+
+    /// Whether a shorter range of blocks may be answered: a wide one may also end in a timeout, a broken connection, a status of a
+    /// proxy or an empty answer.
+    pub fn may_be_crowded(&self) -> bool {
+        self.is_crowded()
+            || matches!(
+                self,
+                Self::Timeout { .. }
+                    | Self::Transport { .. }
+                    | Self::HttpStatus { .. }
+                    | Self::Malformed { .. }
+            )
     }
 }

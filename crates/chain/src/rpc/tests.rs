@@ -35,9 +35,17 @@ async fn answers_that_are_none_are_named_errors() {
         (Say::Body(200, b"[".repeat(100_000)), |error| matches!(error, ChainError::Malformed { .. })),
         (
             Say::Body(503, b"busy".to_vec()),
-            |error| matches!(error, ChainError::Transport { reason, .. } if reason.contains("503")),
+            |error| matches!(error, ChainError::HttpStatus { status: 503, said, .. } if said == "busy"),
         ),
-        (Say::Body(302, b"".to_vec()), |error| matches!(error, ChainError::Transport { .. })),
+        (
+            Say::Body(413, b"<html>too much</html>".to_vec()),
+            |error| matches!(error, ChainError::HttpStatus { status: 413, said, .. } if said == "Payload Too Large"),
+        ),
+        (
+            Say::Body(403, b"{\"message\":\"Forbidden\"}".to_vec()),
+            |error| matches!(error, ChainError::HttpStatus { status: 403, said, .. } if said.contains("Forbidden")),
+        ),
+        (Say::Body(302, b"".to_vec()), |error| matches!(error, ChainError::HttpStatus { .. })),
         (Say::Result(Value::Null), |error| matches!(error, ChainError::Malformed { .. })),
         (Say::Error(json!({ "code": -32005, "message": "\u{1b}[31mlimit\n".repeat(1_000) })), |error| {
             matches!(error, ChainError::Refused { code: -32005, message, .. }
@@ -54,6 +62,45 @@ async fn answers_that_are_none_are_named_errors() {
         assert!(expected(&error), "case {number}: {error:?}");
         assert_eq!(error.class(), ErrorClass::Retryable, "case {number}");
     }
+}
+
+#[tokio::test]
+async fn errors_are_read_in_all_forms_that_proxies_have() {
+    for (body, expected_code, expected) in [
+        (r#"{"id":0,"error":"rpc method is not whitelisted"}"#, 0, "rpc method is not whitelisted"),
+        (r#"{"id":0,"error":{"message":"range is too wide"}}"#, 0, "range is too wide"),
+        (r#"{"id":0,"error":{"code":"-32005","message":"too much"}}"#, -32_005, "too much"),
+        (r#"{"id":0,"error":{"code":"limit","message":"too much"}}"#, 0, "too much"),
+        (r#"{"id":0,"error":{"code":-32005,"message":null}}"#, -32_005, r#"{"code":-32005,"message":null}"#),
+        (r#"{"id":0,"error":{"code":-32005,"message":{"a":1}}}"#, -32_005, r#"{"a":1}"#),
+        (r#" [{"id":0,"error":{"code":-32005,"message":"in a list"}}]"#, -32_005, "in a list"),
+        (r#"{"id":"zero","error":{"code":-32005,"message":"of whom"}}"#, -32_005, "of whom"),
+    ] {
+        let endpoint = endpoint(move |_, _| Say::Body(200, body.as_bytes().to_vec())).await;
+        let error = endpoint.chain_id().await.unwrap_err();
+        let ChainError::Refused { code, message, .. } = &error else { panic!("{body}: {error:?}") };
+        assert_eq!((*code, message.as_str()), (expected_code, expected), "{body}");
+        assert!(error.is_crowded(), "{body}");
+    }
+    let list = endpoint(|_, _| Say::Body(200, br#"[{"id":0,"result":"0x7"}]"#.to_vec())).await;
+    assert_eq!(list.chain_id().await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn a_tip_that_must_not_be_asked_for_is_refused_whatever_says_so() {
+    for (status, body) in [
+        (403, "forbidden"),
+        (403, "<html>"),
+        (405, ""),
+        (200, r#"{"id":0,"error":"rpc method is not whitelisted"}"#),
+        (400, r#"{"id":0,"error":{"code":-32601,"message":"no such method"}}"#),
+    ] {
+        let endpoint = endpoint(move |_, _| Say::Body(status, body.as_bytes().to_vec())).await;
+        let error = endpoint.priority_fee().await.unwrap_err();
+        assert!(matches!(error, ChainError::Refused { .. }), "{status} {body}: {error:?}");
+    }
+    let down = endpoint(|_, _| Say::Body(502, Vec::new())).await;
+    assert!(matches!(down.priority_fee().await, Err(ChainError::HttpStatus { status: 502, .. })));
 }
 
 #[tokio::test]
@@ -292,7 +339,7 @@ async fn a_transaction_goes_to_all_and_one_good_answer_is_enough() {
     };
     assert_eq!(send(&[&deaf, &used, &down, &taken]).await.unwrap(), SendAnswer::Accepted);
     assert_eq!(send(&[&down, &used]).await.unwrap(), SendAnswer::NonceUsed);
-    assert!(matches!(send(&[&down]).await, Err(ChainError::Transport { .. })));
+    assert!(matches!(send(&[&down]).await, Err(ChainError::HttpStatus { .. })));
     assert_eq!(heard.load(std::sync::atomic::Ordering::SeqCst), 1);
     assert!(heard_too.load(std::sync::atomic::Ordering::SeqCst) >= 1);
 }

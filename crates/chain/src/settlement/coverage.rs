@@ -114,9 +114,7 @@ impl SettlementReader {
 
     /// The same as of the newest block that has `confirmations` blocks on top.
     pub async fn coverage_at(&self, confirmations: u64) -> Result<CoverageState, ChainError> {
-        self.endpoints.put_behind_who_lags().await?;
-        let block =
-            self.endpoints.first(|endpoint| async move { endpoint.confirmed(confirmations).await }).await?;
+        let block = self.endpoints.confirmed(confirmations).await?;
         let at = At::Hash(block.hash);
         let until = self.view(Settlement::coverageUntilCall {}, at).await?;
         Ok(CoverageState {

@@ -8,7 +8,8 @@ use super::abi::Settlement;
 use super::abi::Settlement::BatchSettled;
 use crate::error::ChainError;
 use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
-use crate::rpc::{At, BlockRef, Call, Endpoints};
+use crate::rpc::{At, BlockRef, Endpoint, Endpoints};
+use crate::view::view;
 
 /// Batches that [`SettlementReader::settled_events`] collects.
 const EVENTS_MAX: usize = 1_000_000;
@@ -253,27 +254,11 @@ impl SettlementReader {
     /// Whether there is a contract at all, as of the newest block: a rollup may be admitted before it is deployed, or settle nowhere.
     pub async fn has_code(&self) -> Result<bool, ChainError> {
         let address = self.settlement;
-        self.endpoints.first(|endpoint| async move { Ok(!endpoint.code(address).await?.is_empty()) }).await
+        let work = |endpoint: Endpoint| async move { Ok(!endpoint.code(address).await?.is_empty()) };
+        self.endpoints.agreed("whether there is a contract", work).await
     }
 
     pub(super) async fn view<C: SolCall>(&self, call: C, at: At) -> Result<C::Return, ChainError> {
-        let request = Call::view(self.settlement, call.abi_encode());
-        self.endpoints
-            .first(|endpoint| {
-                let request = &request;
-                async move {
-                    let data = endpoint.call(request, at).await?.map_err(ChainError::Reverted)?;
-                    if data.is_empty() {
-                        let (contract, address) = ("settlement contract", self.settlement);
-                        return Err(ChainError::NoContract { contract, address });
-                    }
-                    C::abi_decode_returns_validate(&data).map_err(|error| ChainError::Malformed {
-                        endpoint: endpoint.name().into(),
-                        method: "eth_call",
-                        reason: format!("{}: {error}", C::SIGNATURE),
-                    })
-                }
-            })
-            .await
+        view(&self.endpoints, "settlement contract", self.settlement, call, at).await
     }
 }

@@ -32,6 +32,8 @@ struct Chain {
     unreadable: Vec<Origin>,
     /// Blocks of one query, at most.
     query_blocks_max: u64,
+    /// Events are left out of every answer.
+    withheld: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ impl FakeEvents {
             down: false,
             unreadable: Vec::new(),
             query_blocks_max: u64::MAX,
+            withheld: false,
         };
         Self { chain: Arc::new(Mutex::new(chain)), log, lag: 0 }
     }
@@ -149,6 +152,12 @@ impl FakeEvents {
         self.lock().query_blocks_max = blocks;
     }
 
+    /// From now on every range of blocks is said to have no events, or again what it has: as a node that is behind says of blocks that
+    /// it does not have yet.
+    pub fn set_withheld(&self, withheld: bool) {
+        self.lock().withheld = withheld;
+    }
+
     /// The newest block of the chain, seen by this view or not.
     pub fn newest(&self) -> BlockRef {
         let chain = self.lock();
@@ -236,6 +245,9 @@ impl FakeEvents {
         if to - from >= chain.query_blocks_max {
             let (endpoint, message) = ("fake".into(), "too many blocks".into());
             return Err(ChainError::Refused { endpoint, method: "facts", code: -32_005, message });
+        }
+        if chain.withheld {
+            return Ok(Vec::new());
         }
         let all = chain.blocks[..seen].iter().flat_map(|block| &block.facts);
         let wanted = |fact: &&Fact| self.origin(fact) == origin && (from..=to).contains(&fact.block());

@@ -1,0 +1,54 @@
+//! A range of blocks, in as many queries as a node wants.
+
+use super::{Fact, L1View, Origin};
+use crate::error::ChainError;
+
+/// Queries of one step that are granted, at most: a node that grants few blocks at once does not hold up the other contracts.
+pub(super) const QUERIES_MAX: u64 = 16;
+/// Times in one step that a query without an answer is made narrower at once, where the node may just be away.
+const NARROWED_MAX: u32 = 3;
+
+/// How many of so many blocks one step reads, at least 1.
+pub(super) fn widest<V: L1View + ?Sized>(view: &V, blocks: u64) -> u64 {
+    view.page_width(blocks.max(1)).saturating_mul(QUERIES_MAX).min(blocks).max(1)
+}
+
+/// How much of a range must be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// What the node gives before it fails counts, and the rest is for the next step.
+    Some,
+    /// All of it, so that it can be compared with what other nodes give.
+    All,
+}
+
+/// What a contract says in blocks `from` to `to`, and the last block that was read.
+pub(super) async fn read<V: L1View + ?Sized>(
+    view: &V,
+    origin: Origin,
+    from: u64,
+    to: u64,
+    need: Need,
+) -> Result<(Vec<Fact>, u64), ChainError> {
+    let (mut facts, mut next, mut queries, mut narrowed) = (Vec::new(), from, 0, 0);
+    // What failed in this step is not tried again in it, whether or not the node remembers.
+    let mut cap = to - from + 1;
+    while next <= to && (queries < QUERIES_MAX || need == Need::All) {
+        let width = view.page_width(cap.min(to - next + 1));
+        match view.facts(origin, next, next + (width - 1)).await {
+            Ok(more) => {
+                facts.extend(more);
+                next += width;
+                queries += 1;
+            }
+            Err(error) if error.is_crowded() && width > 1 => cap = width / 2,
+            Err(error) if error.may_be_crowded() && width > 1 && narrowed < NARROWED_MAX => {
+                cap = width / 2;
+                narrowed += 1;
+            }
+            Err(_) if next > from && need == Need::Some => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((facts, next - 1))
+}

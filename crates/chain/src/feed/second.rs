@@ -1,0 +1,228 @@
+//! The second reading of what was read: blocks near the head may have been read from a node that did not have their events yet, or
+//! withheld them. When they lie deeper they are read once more, from another endpoint where there is one, and what the first
+//! reading missed is learned then.
+//!
+//! It is cheap: in whole pages, and only blocks that lay near the head when they were first read. What is already deep then, a
+//! history that is caught up with, is read once.
+
+use serde::{Deserialize, Serialize};
+
+use super::cursor::settled_after;
+use super::pages::{self, Need};
+use super::step::{Place, place};
+use super::{Checkpoint, Cursor, Fact, FeedConfig, L1View};
+use crate::error::ChainError;
+
+/// When blocks are read again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Depth {
+    /// Blocks that lie on top.
+    blocks: u64,
+    /// Blocks that are read at once, at least: a reading costs three requests.
+    at_least: u64,
+}
+
+/// Nodes lag by a few blocks, and some of a provider's by hours.
+pub(super) const DEPTHS: [Depth; 2] =
+    [Depth { blocks: 64, at_least: 32 }, Depth { blocks: 2_048, at_least: 512 }];
+/// Blocks that are read again where a former version did not note how far that was done: a day of mainnet.
+const UNMARKED_BLOCKS: u64 = 7_200;
+
+/// What was known up to a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    block: u64,
+    /// Facts of the first reading; none where they were not counted.
+    facts: Option<u64>,
+    /// The last batch that had settled; none where that is not known.
+    settled: Option<u64>,
+}
+
+impl Known {
+    fn at(checkpoint: &Checkpoint) -> Self {
+        Self { block: checkpoint.number, facts: checkpoint.facts, settled: Some(checkpoint.settled) }
+    }
+
+    const fn nothing_at(block: u64) -> Self {
+        Self { block, facts: None, settled: None }
+    }
+}
+
+/// How far blocks were read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    done: Known,
+    /// After this block come some that were deep when they were first read: they are passed over, up to what is known there.
+    passed_over: Option<(u64, Known)>,
+}
+
+impl Mark {
+    pub(super) fn at(checkpoint: &Checkpoint) -> Self {
+        Self { done: Known::at(checkpoint), passed_over: None }
+    }
+
+    /// The same where nothing is known above this block any more.
+    pub(super) fn rewound(self, newest: &Checkpoint) -> Self {
+        if self.done.block > newest.number {
+            return Self::at(newest);
+        }
+        Self { passed_over: self.passed_over.filter(|(_, to)| to.block <= newest.number), ..self }
+    }
+
+    /// Everything up to `newest`, after `read`, was deep when it was first read.
+    fn passing_over(self, read: u64, newest: &Checkpoint) -> Self {
+        let to = Known::at(newest);
+        match self.passed_over {
+            None if self.done.block == read => Self { done: to, passed_over: None },
+            None => Self { passed_over: Some((read, to)), ..self },
+            Some((after, end)) if end.block == read => Self { passed_over: Some((after, to)), ..self },
+            // A second piece is read again: that is rare, and does no harm.
+            Some(_) => self,
+        }
+    }
+
+    /// Read again up to here.
+    fn after(self, done: Known) -> Self {
+        match self.passed_over {
+            Some((after, end)) if done.block >= after => Self { done: end, passed_over: None },
+            _ => Self { done, ..self },
+        }
+    }
+}
+
+/// Blocks that are to be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Due {
+    /// The depth's place in [`DEPTHS`].
+    depth: usize,
+    mark: Mark,
+    to: u64,
+    /// A block at or above `to` that must be on the node's chain.
+    anchor: Checkpoint,
+}
+
+/// What a second reading gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecondReading {
+    /// All that is in those blocks, known or not. To learn what is known changes nothing.
+    pub facts: Vec<Fact>,
+    /// Facts that the first reading missed; none where it did not count.
+    pub missed: Option<u64>,
+    /// Remembers that it was done; reading goes on from where it was.
+    pub cursor: Cursor,
+}
+
+impl Cursor {
+    /// Whether blocks are to be read a second time, with the chain's head at `head`.
+    pub fn is_second_reading_due(&self, head: u64) -> bool {
+        self.due(head).is_some()
+    }
+
+    fn due(&self, head: u64) -> Option<Due> {
+        let (first, newest) = (self.checkpoints().first()?, self.newest()?);
+        let unmarked = first.number.max(newest.number.saturating_sub(UNMARKED_BLOCKS));
+        let unmarked = Mark { done: Known::nothing_at(unmarked), passed_over: None };
+        DEPTHS.iter().enumerate().find_map(|(depth, Depth { blocks, at_least })| {
+            let mark = self.marks.get(depth).copied().unwrap_or(unmarked);
+            let deep = |checkpoint: &&Checkpoint| checkpoint.number.saturating_add(*blocks) <= head;
+            let anchor = self.checkpoints().iter().rev().find(deep)?;
+            let done = mark.done.block;
+            let (to, at_least) = match mark.passed_over {
+                // The rest before what is passed over is read however little it is.
+                Some((after, _)) if after <= anchor.number => (after, 1),
+                _ => (anchor.number, *at_least),
+            };
+            (to >= done.saturating_add(at_least)).then_some(Due { depth, mark, to, anchor: *anchor })
+        })
+    }
+
+    /// The marks once blocks up to `newest` are read: what is deep already when it is read first is not read again.
+    pub(super) fn marks_after(&self, newest: &Checkpoint, head: u64) -> Vec<Mark> {
+        let read = self.newest().map_or(0, |newest| newest.number);
+        let marks = self.marks.iter().zip(&DEPTHS).map(|(mark, depth)| {
+            let is_deep = newest.number.saturating_add(depth.blocks) <= head;
+            if is_deep { mark.passing_over(read, newest) } else { *mark }
+        });
+        marks.collect()
+    }
+
+    /// These facts were found up to a block by a second reading.
+    fn read_again(&self, due: &Due, read_to: u64, facts: &[Fact]) -> Result<(Self, Option<u64>), ChainError> {
+        let first_settled = facts.iter().find_map(|fact| match fact {
+            Fact::Settled { batch, .. } => Some(batch.batch_number.saturating_sub(1)),
+            _ => None,
+        });
+        let before = due.mark.done.settled.or(first_settled);
+        let settled = before.map(|before| settled_after(before, facts)).transpose()?;
+        let mut next = self.clone();
+        for fact in facts {
+            if let Fact::Settled { batch, .. } = fact {
+                next.settled_before(batch.batch_number, batch.block);
+            }
+        }
+        let exact = self.checkpoints().iter().find(|checkpoint| checkpoint.number == read_to);
+        let counted = exact.and_then(|checkpoint| checkpoint.facts);
+        let missed = counted
+            .zip(due.mark.done.facts)
+            .map(|(after, before)| (facts.len() as u64).saturating_sub(after.saturating_sub(before)));
+        // From now on they are counted, so that a third reading does not find them again.
+        next.count_before(read_to, missed.unwrap_or(0));
+        let unmarked = Mark { passed_over: None, ..due.mark };
+        while next.marks.len() < DEPTHS.len() {
+            next.marks.push(unmarked);
+        }
+        let facts = counted.map(|counted| counted.saturating_add(missed.unwrap_or(0)));
+        next.marks[due.depth] = due.mark.after(Known { block: read_to, facts, settled });
+        Ok((next, missed))
+    }
+
+    /// So many facts more are known of blocks up to `block`.
+    fn count_before(&mut self, block: u64, missed: u64) {
+        let checkpoints =
+            self.checkpoints.iter_mut().map(|checkpoint| (checkpoint.number, &mut checkpoint.facts));
+        let known = self.marks.iter_mut().flat_map(|Mark { done, passed_over }| {
+            [Some(done), passed_over.as_mut().map(|(_, end)| end)].into_iter().flatten()
+        });
+        let known = known.map(|known| (known.block, &mut known.facts));
+        for (_, facts) in checkpoints.chain(known).filter(|(number, _)| *number >= block) {
+            *facts = facts.map(|facts| facts.saturating_add(missed));
+        }
+    }
+}
+
+/// Reads blocks again, at most a page of them, where they are due with the chain's head at `head`: a query for a contract's events, and
+/// a look at one block before and after it, which shows that they are of the chain that was read first.
+pub async fn read_again<V: L1View + ?Sized>(
+    view: &V,
+    cursor: &Cursor,
+    head: u64,
+    config: &FeedConfig,
+) -> Result<Option<SecondReading>, ChainError> {
+    read_again_at(view, cursor, head, config.page_blocks, Need::Some).await
+}
+
+pub(super) async fn read_again_at<V: L1View + ?Sized>(
+    view: &V,
+    cursor: &Cursor,
+    head: u64,
+    page_blocks: u64,
+    need: Need,
+) -> Result<Option<SecondReading>, ChainError> {
+    let Some(due) = cursor.due(head) else { return Ok(None) };
+    let done = due.mark.done.block;
+    let (from, blocks) = (done + 1, page_blocks.min(due.to - done).max(1));
+    let to = from + (if need == Need::All { blocks } else { pages::widest(view, blocks) } - 1);
+    check_anchor(view, &due.anchor).await?;
+    let (facts, read_to) = pages::read(view, cursor.origin(), from, to, need).await?;
+    check_anchor(view, &due.anchor).await?;
+    let (cursor, missed) = cursor.read_again(&due, read_to, &facts)?;
+    Ok(Some(SecondReading { facts, missed, cursor }))
+}
+
+async fn check_anchor<V: L1View + ?Sized>(view: &V, anchor: &Checkpoint) -> Result<(), ChainError> {
+    match place(view, anchor).await? {
+        Place::Same => Ok(()),
+        Place::Replaced => Err(ChainError::Replaced { block: anchor.number }),
+        Place::Unknown => Err(ChainError::BlockUnknown { block: anchor.number }),
+    }
+}

@@ -1,0 +1,361 @@
+//! Answers that several endpoints give alike: what decides something is not taken from one alone.
+//!
+//! All of them are asked about one block, named by its hash, so that honest ones cannot differ. The first answer that as many give as
+//! must agree is taken; who said something else is named. Where too few answer, or no answer has enough voices, nothing is decided:
+//! what was known stays, and gets old.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::rest::Turn;
+use super::standing::shorten;
+use super::types::Head;
+use super::{Endpoint, Endpoints, PAUSE_WAITED_FOR_MAX, asked_one, more_useful};
+use crate::error::ChainError;
+
+/// After so long without a decision one more endpoint is asked beside those that have not answered yet.
+const HEDGE: Duration = Duration::from_secs(1);
+/// How long the head of further endpoints is waited for once enough have told theirs.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Blocks by which an endpoint may be behind the head that decides, so that an older one is taken that it has.
+const HEADS_APART_MAX: u64 = 2;
+/// Endpoints whose problems are told, at most.
+const PROBLEMS_MAX: usize = 16;
+
+/// How endpoints stand, for everyone: an endpoint is named by its place in the configuration, since its host is nobody else's business.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointsStatus {
+    /// Endpoints that are configured.
+    pub configured: u64,
+    /// How many of them must answer alike.
+    pub agree: u64,
+    /// Answers that differed from what the others said, since the process started.
+    pub disagreements: u64,
+    /// Why nothing is decided at present; none where there was a decision the last time.
+    pub undecided: Option<String>,
+    /// Endpoints that fail, or that differed from the others in the last ten minutes, with what is wrong.
+    pub problems: Vec<String>,
+}
+
+impl EndpointsStatus {
+    /// The worst of it, in one line.
+    pub fn problem(&self) -> Option<&str> {
+        self.undecided.as_deref().or_else(|| self.problems.first().map(String::as_str))
+    }
+}
+
+/// How many endpoints must answer alike, by the setting `chain.agree`: where it is left out, 2 of three or more. Of two, one that is down
+/// or lies could stop everything, so one is believed.
+pub fn checked_agree(setting: Option<usize>, endpoints: usize) -> Result<usize, String> {
+    match setting {
+        None if endpoints >= 3 => Ok(2),
+        None => Ok(1),
+        Some(agree) if (1..=endpoints).contains(&agree) => Ok(agree),
+        Some(agree) => {
+            Err(format!("chain.agree = {agree}: at least 1 and at most the {endpoints} URLs of chain.rpc"))
+        }
+    }
+}
+
+/// Requests under way, by endpoint.
+struct Running<W>(Vec<(usize, Pin<Box<W>>)>);
+
+impl<W: Future> Running<W> {
+    /// The next one that ends; none where there is none. What was not waited for to the end goes on the next time.
+    async fn next(&mut self) -> Option<(usize, W::Output)> {
+        poll_fn(|context| {
+            if self.0.is_empty() {
+                return Poll::Ready(None);
+            }
+            let mut ended = None;
+            for (place, (_, work)) in self.0.iter_mut().enumerate() {
+                if let Poll::Ready(output) = work.as_mut().poll(context) {
+                    ended = Some((place, output));
+                    break;
+                }
+            }
+            match ended {
+                Some((place, output)) => Poll::Ready(Some((self.0.swap_remove(place).0, output))),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// Answers and who gave them.
+struct Votes<T> {
+    answers: Vec<(T, Vec<usize>)>,
+    /// What endpoints said that is neither an answer nor their own failure.
+    refusals: Vec<(ChainError, usize)>,
+    /// Those whose answer cannot be true.
+    untrue: Vec<usize>,
+    failure: Option<ChainError>,
+}
+
+impl<T> Votes<T> {
+    const fn new() -> Self {
+        Self { answers: Vec::new(), refusals: Vec::new(), untrue: Vec::new(), failure: None }
+    }
+
+    fn count(&mut self, endpoint: usize, result: Result<T, ChainError>, same: &impl Fn(&T, &T) -> bool) {
+        match result {
+            Ok(answer) => match self.answers.iter_mut().find(|(other, _)| same(other, &answer)) {
+                Some((_, voices)) => voices.push(endpoint),
+                None => self.answers.push((answer, vec![endpoint])),
+            },
+            Err(error) if error.is_of_endpoint() => {
+                if matches!(error, ChainError::EventsMissing { .. }) {
+                    self.untrue.push(endpoint);
+                }
+                self.failure = Some(match self.failure.take() {
+                    Some(former) => more_useful(former, error),
+                    None => error,
+                });
+            }
+            Err(error) => {
+                let text = error.to_string();
+                match self.refusals.iter_mut().find(|(other, _)| other.to_string() == text) {
+                    Some((_, voices)) => *voices += 1,
+                    None => self.refusals.push((error, 1)),
+                }
+            }
+        }
+    }
+
+    /// Voices of the answer that has most.
+    fn most(&self) -> usize {
+        let answers = self.answers.iter().map(|(_, voices)| voices.len());
+        answers.chain(self.refusals.iter().map(|(_, voices)| *voices)).max().unwrap_or(0)
+    }
+}
+
+impl Endpoints {
+    /// The same endpoints, of which so many must answer alike; at least one, at most all.
+    #[must_use]
+    pub fn agreeing(self, agree: usize) -> Self {
+        Self { agree: agree.clamp(1, self.all.len()), ..self }
+    }
+
+    /// How they stand.
+    pub fn status(&self) -> EndpointsStatus {
+        let problems = self.all.iter().filter_map(|endpoint| endpoint.standing().problem(endpoint.name()));
+        let problems = problems.take(PROBLEMS_MAX).map(|problem| self.without_hosts(problem));
+        let undecided = self.lock_undecided().first_key_value().map(|(_, why)| why.clone());
+        EndpointsStatus {
+            configured: self.all.len() as u64,
+            agree: self.agree as u64,
+            disagreements: self.all.iter().map(|endpoint| endpoint.standing().disagreements()).sum(),
+            undecided: undecided.map(|why| self.without_hosts(why)),
+            problems: problems.collect(),
+        }
+    }
+
+    /// A text that names endpoints by their places.
+    fn without_hosts(&self, text: String) -> String {
+        self.all.iter().enumerate().fold(text, |text, (index, endpoint)| {
+            text.replace(endpoint.name(), &format!("endpoint {} of chain.rpc", index + 1))
+        })
+    }
+
+    /// What as many endpoints as must agree answer alike; the first one's answer where one is enough. `what` names it to operators.
+    pub(crate) async fn agreed<T, F, W>(&self, what: &'static str, work: F) -> Result<T, ChainError>
+    where
+        T: PartialEq,
+        F: Fn(Endpoint) -> W,
+        W: Future<Output = Result<T, ChainError>>,
+    {
+        self.agreed_by(what, work, T::eq).await
+    }
+
+    /// The same where answers are alike that are the `same`.
+    pub(crate) async fn agreed_by<T, F, W>(
+        &self,
+        what: &'static str,
+        work: F,
+        same: impl Fn(&T, &T) -> bool,
+    ) -> Result<T, ChainError>
+    where
+        F: Fn(Endpoint) -> W,
+        W: Future<Output = Result<T, ChainError>>,
+    {
+        if self.agree <= 1 {
+            return self.first(work).await;
+        }
+        self.await_turns().await;
+        let ask = |index: usize| {
+            let endpoint = &self.all[index];
+            (index, Box::pin(asked_one(endpoint, self.chain_id, work(endpoint.clone()))))
+        };
+        let mut votes = Votes::new();
+        let (order, resting) = self.order();
+        for index in resting {
+            let Turn::Not(pause) = self.all[index].turn() else { continue };
+            votes.count(index, Err(self.all[index].rate_limited("any request", pause)), &same);
+        }
+        let mut waiting = order.into_iter();
+        let mut running = Running(waiting.by_ref().take(self.agree).map(ask).collect());
+        loop {
+            let ended = tokio::select! {
+                ended = running.next() => ended,
+                () = tokio::time::sleep(HEDGE), if waiting.len() > 0 => {
+                    running.0.extend(waiting.next().map(ask));
+                    continue;
+                }
+            };
+            let Some((index, result)) = ended else { break };
+            votes.count(index, result, &same);
+            if votes.most() >= self.agree {
+                break;
+            }
+            // Where those that are asked cannot decide it any more, others are.
+            while votes.most() + running.0.len() < self.agree {
+                let Some(index) = waiting.next() else { break };
+                running.0.push(ask(index));
+            }
+        }
+        self.decide(what, votes)
+    }
+
+    /// The block that decides: one that as many endpoints have as must agree, and that has `confirmations` blocks on top of it. It is at
+    /// most a little older than the newest one of that kind. An endpoint that is far ahead of the others, or behind, does not matter as
+    /// long as enough of them are left.
+    pub(super) async fn agreed_head(&self, confirmations: u64) -> Result<Head, ChainError> {
+        const WHAT: &str = "the newest block";
+        let heads = self.heads().await?;
+        let mut numbers: Vec<u64> = heads.iter().map(|(_, head)| head.block.number).collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        // One that is just a little behind would be missed if another one lies: the block is one that it has, too.
+        let newest = numbers[self.agree - 1];
+        numbers.retain(|number| *number <= newest);
+        numbers.dedup();
+        let near = numbers.iter().filter(|number| **number + HEADS_APART_MAX >= newest).count();
+        numbers.drain(..near - 1);
+        let mut undecided = None;
+        for newest in numbers {
+            let number = newest.saturating_sub(confirmations);
+            let found = self
+                .agreed(WHAT, |endpoint| {
+                    let told = heads.iter().find(|(index, _)| *index == endpoint.index());
+                    let told = told.map(|(_, head)| *head).filter(|head| head.block.number == number);
+                    async move {
+                        match told {
+                            Some(head) => Ok(head),
+                            None => endpoint
+                                .block_at(number)
+                                .await?
+                                .ok_or(ChainError::BlockUnknown { block: number }),
+                        }
+                    }
+                })
+                .await;
+            match found {
+                Ok(head) => return Ok(head),
+                Err(error) => undecided = undecided.or(Some(error)),
+            }
+        }
+        Err(undecided.unwrap_or(ChainError::NoEndpoint))
+    }
+
+    /// The newest blocks of as many endpoints as must agree, and of those that are not much slower.
+    async fn heads(&self) -> Result<Vec<(usize, Head)>, ChainError> {
+        self.await_turns().await;
+        let ask = |index: usize| {
+            let endpoint = &self.all[index];
+            (index, Box::pin(asked_one(endpoint, self.chain_id, endpoint.head())))
+        };
+        let (order, _) = self.order();
+        let (mut heads, mut failure) = (Vec::new(), None);
+        let mut running = Running(order.into_iter().map(ask).collect());
+        loop {
+            let ended = tokio::select! {
+                ended = running.next() => ended,
+                () = tokio::time::sleep(GRACE), if heads.len() >= self.agree => break,
+            };
+            match ended {
+                Some((index, Ok(head))) => heads.push((index, head)),
+                Some((_, Err(error))) => failure = failure.or(Some(error)),
+                None => break,
+            }
+        }
+        if heads.len() >= self.agree {
+            return Ok(heads);
+        }
+        let votes = Votes::<()> { failure, ..Votes::new() };
+        Err(self.decide("the newest block", votes).err().unwrap_or(ChainError::NoEndpoint))
+    }
+
+    /// Where too many asked for a pause, waits until enough may be asked, if that is soon.
+    async fn await_turns(&self) {
+        let mut pauses: Vec<Duration> = self
+            .all
+            .iter()
+            .filter_map(|endpoint| match endpoint.turn() {
+                Turn::Not(pause) => Some(pause),
+                Turn::Now | Turn::Last => None,
+            })
+            .collect();
+        pauses.sort_unstable();
+        let lacking = self.agree.saturating_sub(self.all.len() - pauses.len());
+        let pause = lacking.checked_sub(1).and_then(|last| pauses.get(last));
+        if let Some(pause) = pause.filter(|pause| **pause <= PAUSE_WAITED_FOR_MAX) {
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    /// Endpoints in the order in which they are asked, and those that are not.
+    fn order(&self) -> (Vec<usize>, Vec<usize>) {
+        let of = |wanted: fn(Turn) -> bool| {
+            (0..self.all.len()).filter(move |index| wanted(self.all[*index].turn()))
+        };
+        let asked = of(|turn| turn == Turn::Now).chain(of(|turn| turn == Turn::Last)).collect();
+        (asked, of(|turn| matches!(turn, Turn::Not(_))).collect())
+    }
+
+    fn decide<T>(&self, what: &'static str, votes: Votes<T>) -> Result<T, ChainError> {
+        let Votes { mut answers, refusals, untrue, failure } = votes;
+        if let Some(place) = answers.iter().position(|(_, voices)| voices.len() >= self.agree) {
+            let (answer, _) = answers.swap_remove(place);
+            let others: Vec<usize> =
+                answers.into_iter().flat_map(|(_, voices)| voices).chain(untrue).collect();
+            self.disagreed(what, &others);
+            self.lock_undecided().remove(what);
+            return Ok(answer);
+        }
+        if let Some((refusal, _)) = refusals.into_iter().find(|(_, voices)| *voices >= self.agree) {
+            self.lock_undecided().remove(what);
+            return Err(refusal);
+        }
+        let names = |voices: &[usize]| {
+            voices.iter().map(|index| self.all[*index].name()).collect::<Vec<_>>().join(" and ")
+        };
+        let error = if answers.len() > 1 {
+            // Which of them is wrong nobody knows: none is blamed.
+            let endpoints: Vec<String> = answers.iter().map(|(_, voices)| names(voices)).collect();
+            ChainError::Disagree { what, agree: self.agree, endpoints: endpoints.join(" against ") }
+        } else {
+            let answered = answers.first().map_or(0, |(_, voices)| voices.len());
+            let reason = failure.map_or_else(|| "no other answered".to_owned(), |error| error.to_string());
+            ChainError::TooFewAgree { what, agree: self.agree, answered, reason: shorten(&reason) }
+        };
+        self.lock_undecided().insert(what, error.to_string());
+        Err(error)
+    }
+
+    /// These endpoints said something else than others: it is told once, and then in status.
+    fn disagreed(&self, what: &'static str, endpoints: &[usize]) {
+        for index in endpoints {
+            let endpoint = &self.all[*index];
+            if endpoint.standing().disagreed(what) {
+                tracing::warn!(
+                    endpoint = endpoint.name(),
+                    what,
+                    "an L1 endpoint says something else than others do: it lies, is broken or follows another chain"
+                );
+            }
+        }
+    }
+}

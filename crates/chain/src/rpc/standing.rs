@@ -1,0 +1,99 @@
+//! What an operator is told of one endpoint: whether it fails, and whether it said something else than the others.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a disagreement is told about. An endpoint that leaves out events agrees about all blocks that have none, so that it agrees
+/// now does not mean that it will.
+const TOLD_FOR: Duration = Duration::from_secs(600);
+/// Longest text of a problem.
+const TEXT_MAX_CHARS: usize = 240;
+
+/// What is remembered of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Standing(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What it said otherwise than the others, and when.
+    disagreed: Option<(Instant, &'static str)>,
+    disagreements: u64,
+    /// Why it did not answer when it was last asked.
+    failure: Option<String>,
+}
+
+impl Standing {
+    /// It answered.
+    pub(super) fn answered(&self) {
+        self.state(|state| state.failure = None);
+    }
+
+    /// It did not answer.
+    pub(super) fn failed(&self, why: &dyn std::fmt::Display) {
+        self.state(|state| state.failure = Some(shorten(&why.to_string())));
+    }
+
+    /// It said something else than the others. Returns whether that is news.
+    pub(super) fn disagreed(&self, what: &'static str) -> bool {
+        self.disagreed_at(what, Instant::now())
+    }
+
+    fn disagreed_at(&self, what: &'static str, now: Instant) -> bool {
+        self.state(|state| {
+            let former = state.disagreed.replace((now, what));
+            state.disagreements = state.disagreements.saturating_add(1);
+            former.is_none_or(|(at, _)| now.duration_since(at) > TOLD_FOR)
+        })
+    }
+
+    pub(super) fn disagreements(&self) -> u64 {
+        self.state(|state| state.disagreements)
+    }
+
+    /// What is wrong with it at present.
+    pub(super) fn problem(&self, name: &str) -> Option<String> {
+        self.problem_at(name, Instant::now())
+    }
+
+    fn problem_at(&self, name: &str, now: Instant) -> Option<String> {
+        self.state(|state| match (&state.disagreed, &state.failure) {
+            (Some((at, what)), _) if now.duration_since(*at) <= TOLD_FOR => {
+                let ago = now.duration_since(*at).as_secs();
+                Some(format!("{name}: {what} differs from what the other endpoints say, last {ago}s ago"))
+            }
+            (_, Some(failure)) if failure.contains(name) => Some(failure.clone()),
+            (_, failure) => failure.as_ref().map(|failure| format!("{name}: {failure}")),
+        })
+    }
+
+    fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub(super) fn shorten(text: &str) -> String {
+    text.chars().take(TEXT_MAX_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disagreement_is_told_for_a_while_and_a_failure_until_it_answers() {
+        let (standing, now) = (Standing::default(), Instant::now());
+        let problem = |at| standing.problem_at("a:1", at);
+        assert_eq!(problem(now), None);
+        standing.failed(&"a:1: no answer");
+        assert_eq!(problem(now).unwrap(), "a:1: no answer");
+        assert!(standing.disagreed_at("the head", now) && !standing.disagreed_at("the head", now));
+        standing.answered();
+        let told = problem(now + TOLD_FOR).unwrap();
+        assert_eq!(told, "a:1: the head differs from what the other endpoints say, last 600s ago");
+        let later = now + TOLD_FOR + Duration::from_secs(1);
+        assert_eq!((problem(later), standing.disagreements()), (None, 2));
+        assert!(standing.disagreed_at("the head", later), "it is news again");
+    }
+}
