@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dac_chain::PosterConfig;
+use dac_chain::{Endpoints, PosterConfig};
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{self, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig};
@@ -74,6 +74,9 @@ pub struct AggregatorConfig {
 pub struct ChainConfig {
     /// JSON-RPC endpoints, the preferred one first.
     pub rpc: Vec<HttpUrl>,
+    /// How many of them must answer alike where L1 decides something. Left out: 2 of three or more, else 1.
+    #[serde(default)]
+    pub agree: Option<usize>,
     /// EIP-155 chain id that all of them must serve.
     pub chain_id: u64,
     /// The committee registry.
@@ -100,6 +103,23 @@ impl ChainConfig {
     /// Chain and registry.
     pub const fn domain(&self) -> Domain {
         Domain { chain_id: self.chain_id, registry: self.registry }
+    }
+
+    /// The endpoints of L1, so many of which must agree.
+    pub fn endpoints(&self) -> Result<Endpoints, String> {
+        let urls: Vec<&str> = self.rpc.iter().map(|url| url.expose().as_str()).collect();
+        let agree = dac_chain::checked_agree(self.agree, urls.len())?;
+        let endpoints = Endpoints::new(&urls, self.chain_id, *self.request_timeout);
+        Ok(endpoints.map_err(|error| format!("chain.rpc: {error}"))?.agreeing(agree))
+    }
+
+    /// In words, for people.
+    fn explain_rpc(&self) -> String {
+        let urls = self.rpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match dac_chain::checked_agree(self.agree, self.rpc.len()) {
+            Ok(agree) if agree > 1 => format!("{urls} ({agree} must agree)"),
+            _ => format!("{urls} (each is believed)"),
+        }
     }
 }
 
@@ -266,6 +286,7 @@ impl AggregatorConfig {
         if chain.rpc.is_empty() {
             return Err("chain.rpc: at least one URL".to_owned());
         }
+        dac_chain::checked_agree(chain.agree, chain.rpc.len())?;
         for (name, address) in [("registry", chain.registry), ("certificate_log", chain.certificate_log)] {
             if address.is_zero() {
                 return Err(format!("chain.{name}: not the zero address"));
@@ -362,7 +383,6 @@ impl config::Config for AggregatorConfig {
 
 /// Says in a few lines what would run.
 pub fn explain(config: &AggregatorConfig) -> String {
-    let rpc: Vec<String> = config.chain.rpc.iter().map(ToString::to_string).collect();
     let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
     let store = match &config.store.url {
         DatabaseUrl::Sqlite(path) => format!("SQLite in {}", path.display()),
@@ -382,7 +402,7 @@ pub fn explain(config: &AggregatorConfig) -> String {
          members:    {members}\n\
          in flight:  {} of payloads\n",
         config.chain.chain_id,
-        rpc.join(", "),
+        config.chain.explain_rpc(),
         config.chain.registry,
         config.chain.certificate_log,
         config.posting.fee_cap_gwei,
@@ -490,6 +510,12 @@ mod tests {
                 "not the registry's",
             ),
             ("chain_id = 31337", "chain_id = 31337\nmax_staleness = '1s'", "max_staleness"),
+            (
+                "chain_id = 31337",
+                "chain_id = 31337\nagree = 2",
+                "chain.agree = 2: at least 1 and at most the 1",
+            ),
+            ("chain_id = 31337", "chain_id = 31337\nagree = 0", "chain.agree = 0"),
         ] {
             let error = load(&MINIMAL.replace(from, to)).unwrap_err();
             assert!(error.contains(problem), "{to}: {error}");

@@ -11,9 +11,7 @@ use dac_aggregator::config::{AggregatorConfig, KeysConfig, explain};
 use dac_aggregator::renew::RpcCoverage;
 use dac_aggregator::service::aggregator::{Addresses, Aggregator, Listener, Parts, Renewal};
 use dac_aggregator::store::{Owner, SqlStore};
-use dac_chain::{
-    CertificateLogReader, ChainError, Endpoints, Follower, RpcL1, RpcRegistryReader, TransactionSigner,
-};
+use dac_chain::{CertificateLogReader, ChainError, Follower, RpcL1, RpcRegistryReader, TransactionSigner};
 use dac_client::Dialer;
 use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::SystemClock;
@@ -164,8 +162,7 @@ async fn build(
     tracing::info!("opening the keystores");
     let (signer, l1_signer) = tokio::task::spawn_blocking(move || load_keys(&keys)).await??;
     let chain = &config.chain;
-    let urls: Vec<&str> = chain.rpc.iter().map(|url| url.expose().as_str()).collect();
-    let endpoints = Endpoints::new(&urls, chain.chain_id, *chain.request_timeout)?;
+    let endpoints = chain.endpoints()?;
     let reader = Arc::new(RpcRegistryReader::new(endpoints.clone(), chain.registry));
     let registry = Follower::spawn(reader, *chain.poll_interval, chain.confirmations, follower_stop);
     let log = CertificateLogReader::new(endpoints.clone(), chain.certificate_log);

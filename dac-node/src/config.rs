@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dac_bls::PublicKey;
+use dac_chain::Endpoints;
 use dac_chain::feed::FeedConfig;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{
@@ -107,6 +108,9 @@ pub enum RoleConfig<'a> {
 pub struct ChainConfig {
     /// JSON-RPC endpoints, the preferred one first.
     pub rpc: Vec<HttpUrl>,
+    /// How many of them must answer alike where L1 decides something. Left out: 2 of three or more, else 1.
+    #[serde(default)]
+    pub agree: Option<usize>,
     /// EIP-155 chain id that all of them must serve.
     pub chain_id: u64,
     /// The committee registry.
@@ -133,6 +137,23 @@ impl ChainConfig {
     /// Where this member's signatures are valid.
     pub const fn domain(&self) -> Domain {
         Domain { chain_id: self.chain_id, registry: self.registry }
+    }
+
+    /// The endpoints of L1, so many of which must agree.
+    pub fn endpoints(&self) -> Result<Endpoints, String> {
+        let urls: Vec<&str> = self.rpc.iter().map(|url| url.expose().as_str()).collect();
+        let agree = dac_chain::checked_agree(self.agree, urls.len())?;
+        let endpoints = Endpoints::new(&urls, self.chain_id, *self.request_timeout);
+        Ok(endpoints.map_err(|error| format!("chain.rpc: {error}"))?.agreeing(agree))
+    }
+
+    /// In words, for people.
+    fn explain_rpc(&self) -> String {
+        let urls = self.rpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match dac_chain::checked_agree(self.agree, self.rpc.len()) {
+            Ok(agree) if agree > 1 => format!("{urls} ({agree} must agree)"),
+            _ => format!("{urls} (each is believed)"),
+        }
     }
 }
 
@@ -243,6 +264,7 @@ impl config::Config for NodeConfig {
         if chain.rpc.is_empty() {
             return Err("chain.rpc: at least one URL".to_owned());
         }
+        dac_chain::checked_agree(chain.agree, chain.rpc.len())?;
         for (name, address) in [("registry", chain.registry), ("certificate_log", chain.certificate_log)] {
             if address.is_zero() {
                 return Err(format!("chain.{name}: not the zero address"));
@@ -307,7 +329,6 @@ impl config::Config for NodeConfig {
 
 /// Says in a few lines what would run.
 pub fn explain(config: &NodeConfig) -> String {
-    let rpc: Vec<String> = config.chain.rpc.iter().map(ToString::to_string).collect();
     let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
     let store = match &config.store.url {
         DatabaseUrl::Sqlite(path) => {
@@ -332,7 +353,7 @@ pub fn explain(config: &NodeConfig) -> String {
          metrics:    {metrics}\n\
          uploads:    {} in flight; a quarter of that, and {} uploads, a rollup\n",
         config.chain.chain_id,
-        rpc.join(", "),
+        config.chain.explain_rpc(),
         config.chain.registry,
         config.chain.certificate_log,
         config.retrieval.listen,

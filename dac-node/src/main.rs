@@ -141,8 +141,7 @@ async fn start(
     following: CancellationToken,
 ) -> Result<(Node, SqlStore, RegistryWatch), Failure> {
     let (domain, workers) = (config.chain.domain(), Workers::threads());
-    let urls: Vec<&str> = config.chain.rpc.iter().map(|url| url.expose().as_str()).collect();
-    let endpoints = Endpoints::new(&urls, domain.chain_id, *config.chain.request_timeout)?;
+    let endpoints = config.chain.endpoints()?;
     let (interval, confirmations) = (*config.chain.poll_interval, config.chain.confirmations);
     let follow = |endpoints: Endpoints| {
         let reader = Arc::new(RpcRegistryReader::new(endpoints, domain.registry));

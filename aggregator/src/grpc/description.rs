@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dac_chain::U256;
+use dac_chain::{EndpointsStatus, U256};
 use dac_chain::amount::GWEI;
 use dac_chain::poster::Payer;
 use dac_proto::v1;
@@ -84,6 +84,7 @@ impl AggregatorService for Description {
             l1_age_seconds: ctx.registry.last_success().map_or(0, |read| read.elapsed().as_secs()),
             faults,
             accusations,
+            l1_endpoints: Some(l1_endpoints(ctx.registry.endpoints())),
             uncertified_batches: standing.uncertified,
             oldest_unencoded: waiting(&standing.unencoded),
             oldest_undelivered: waiting(&standing.undelivered),
@@ -106,4 +107,9 @@ fn payer_of(payer: &Payer) -> v1::Payer {
         low: payer.is_low,
         stopped: payer.stopped as u64,
     }
+}
+
+fn l1_endpoints(status: EndpointsStatus) -> v1::L1Endpoints {
+    let EndpointsStatus { configured, agree, disagreements, undecided, problems } = status;
+    v1::L1Endpoints { configured, agree, disagreements, undecided: undecided.unwrap_or_default(), problems }
 }

@@ -160,6 +160,8 @@ pub struct MemberDescription {
     pub flooding_rollups: Vec<Address>,
     /// What dispersers and rollups did; what is proven first.
     pub accusations: Vec<ReportedAccusation>,
+    /// Where it reads L1; zeros where it does not say.
+    pub l1_endpoints: v1::L1Endpoints,
 }
 
 impl MemberDescription {
@@ -215,6 +217,7 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             unreadable_rollups: rollups("unreadable_rollups", &wire.unreadable_rollups)?,
             flooding_rollups: rollups("flooding_rollups", &wire.flooding_rollups)?,
             accusations: accusations(&wire.accusations)?,
+            l1_endpoints: l1_endpoints(wire.l1_endpoints),
         })
     }
 }
@@ -244,6 +247,8 @@ pub struct AggregatorDescription {
     pub accusations: Vec<ReportedAccusation>,
     /// Who pays for what it posts; none where it does not post, or does not say.
     pub payer: Option<ReportedPayer>,
+    /// Where it reads L1; zeros where it does not say.
+    pub l1_endpoints: v1::L1Endpoints,
 }
 
 /// The L1 account that pays for an aggregator's transactions, as the aggregator says.
@@ -300,6 +305,7 @@ impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
             faults: faults(&wire.faults)?,
             accusations: accusations(&wire.accusations)?,
             payer: wire.payer.map(ReportedPayer::try_from).transpose()?,
+            l1_endpoints: l1_endpoints(wire.l1_endpoints),
         })
     }
 }
@@ -334,6 +340,15 @@ fn accusations(accusations: &[v1::Accusation]) -> Result<Vec<ReportedAccusation>
         })
     };
     accusations.iter().take(ENTRIES_MAX).map(read).collect()
+}
+
+fn l1_endpoints(wire: Option<v1::L1Endpoints>) -> v1::L1Endpoints {
+    let wire = wire.unwrap_or_default();
+    v1::L1Endpoints {
+        undecided: printable(&wire.undecided),
+        problems: wire.problems.iter().take(ENTRIES_MAX).map(|problem| printable(problem)).collect(),
+        ..wire
+    }
 }
 
 fn rollups(field: &'static str, rollups: &[bytes::Bytes]) -> Result<Vec<Address>, WireError> {

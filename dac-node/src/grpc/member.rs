@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dac_chain::EndpointsStatus;
 use dac_proto::v1;
 use dac_proto::v1::member_service_server::MemberService;
 use dac_types::Address;
@@ -84,6 +85,7 @@ impl MemberService for Members {
             unreadable_rollups: rollups(context.progress.unreadable_rollups()),
             flooding_rollups: rollups(context.progress.flooding_rollups()),
             accusations: context.accusations.list(FAULTS_MAX).into_iter().map(accusation).collect(),
+            l1_endpoints: Some(l1_endpoints(context.registry.endpoints())),
         }))
     }
 }
@@ -95,6 +97,11 @@ fn state(context: &Context) -> v1::MemberState {
         Some(counts) if counts.is_whole() => v1::MemberState::Ready,
         Some(_) => v1::MemberState::Repairing,
     }
+}
+
+fn l1_endpoints(status: EndpointsStatus) -> v1::L1Endpoints {
+    let EndpointsStatus { configured, agree, disagreements, undecided, problems } = status;
+    v1::L1Endpoints { configured, agree, disagreements, undecided: undecided.unwrap_or_default(), problems }
 }
 
 fn duties(context: &Context) -> v1::Duties {

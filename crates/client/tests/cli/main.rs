@@ -454,6 +454,13 @@ async fn an_aggregators_status_names_who_lied() {
             low: true,
             stopped: 1,
         }),
+        l1_endpoints: Some(v1::L1Endpoints {
+            configured: 3,
+            agree: 2,
+            disagreements: 1,
+            undecided: String::new(),
+            problems: vec!["endpoint 1 of chain.rpc: a receipt differs".to_owned()],
+        }),
         ..v1::GetAggregatorResponse::default()
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::context::DialArgs;
 use crate::exit::CliError;
+use crate::member::{l1_endpoint_rows, l1_endpoints};
 use crate::member_status::{accusations, faults, what_others_did};
 use crate::output::table;
 
@@ -69,6 +70,7 @@ fn document(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> Value
         "posts": aggregator.posts,
         "l1_block": aggregator.l1_block,
         "l1_age_seconds": aggregator.l1_age_seconds,
+        "l1_endpoints": l1_endpoints(&aggregator.l1_endpoints),
         "faults": faults(&aggregator.faults),
         "accusations": accusations(&aggregator.accusations),
         "payer": aggregator.payer.as_ref().map(payer_document),
@@ -114,7 +116,7 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
     let posts =
         if aggregator.posts { "this one" } else { "another one that shares its database, or nobody yet" };
     let payer = aggregator.payer.as_ref().map(|payer| ("pays", payer_text(payer)));
-    let rows: Vec<Vec<String>> = [
+    let mut rows: Vec<Vec<String>> = [
         ("disperser", aggregator.disperser.to_checksum(None)),
         ("chain, registry", format!("{}, {}", aggregator.chain_id, aggregator.registry.to_checksum(None))),
         ("posts to L1", posts.to_owned()),
@@ -125,5 +127,6 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
     .chain(payer)
     .map(|(name, value)| vec![name.to_owned(), value])
     .collect();
+    rows.extend(l1_endpoint_rows(&aggregator.l1_endpoints));
     table(&[endpoint.as_str(), ""], &rows) + &what_others_did(&aggregator.faults, &aggregator.accusations)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use dac_cli::{Exit, Failure, Output};
 use dac_client::{EndpointUrl, MemberClient, MemberDescription, MemberFault, Patience};
+use dac_proto::v1;
 use serde_json::{Value, json};
 
 use crate::context::DialArgs;
@@ -66,7 +67,31 @@ pub(crate) fn identity(endpoint: &EndpointUrl, member: &MemberDescription) -> Va
         "l1_age_seconds": member.l1_age_seconds,
         "l1_stale": member.l1_stale,
         "l1_max_age_seconds": member.l1_max_age_seconds,
+        "l1_endpoints": l1_endpoints(&member.l1_endpoints),
     })
+}
+
+/// Where a member or an aggregator reads L1.
+pub(crate) fn l1_endpoints(told: &v1::L1Endpoints) -> Value {
+    json!({
+        "configured": told.configured,
+        "agree": told.agree,
+        "disagreements": told.disagreements,
+        "undecided": (!told.undecided.is_empty()).then_some(&told.undecided),
+        "problems": told.problems,
+    })
+}
+
+/// The same for people: how many there are, and each problem.
+pub(crate) fn l1_endpoint_rows(told: &v1::L1Endpoints) -> Vec<Vec<String>> {
+    // Older ones do not say.
+    let configured = (told.configured > 0).then(|| match told.agree {
+        0 | 1 => format!("{} configured, each is believed", told.configured),
+        agree => format!("{} configured, {agree} must agree", told.configured),
+    });
+    let undecided = (!told.undecided.is_empty()).then(|| format!("UNDECIDED: {}", told.undecided));
+    let lines = configured.into_iter().chain(undecided).chain(told.problems.iter().cloned());
+    lines.map(|line| vec!["L1 endpoints".to_owned(), line]).collect()
 }
 
 /// How far the node has read L1, and whether that is enough for signing.
@@ -100,6 +125,7 @@ pub(crate) fn identity_rows(member: &MemberDescription) -> Vec<Vec<String>> {
     .into_iter()
     .map(|(name, value)| vec![name.to_owned(), value])
     .collect();
+    rows.extend(l1_endpoint_rows(&member.l1_endpoints));
     for seat in &member.seats {
         let state = if seat.active { "active" } else { "not active" };
         rows.push(vec!["seat".to_owned(), format!("{} of epoch {} ({state})", seat.seat, seat.epoch)]);
