@@ -11,6 +11,7 @@ pub mod failure;
 pub mod gate;
 pub mod history;
 pub mod keys;
+pub mod l1_proxy;
 pub mod later;
 pub mod liar;
 pub mod measure;

@@ -1,0 +1,117 @@
+//! A JSON-RPC endpoint of L1 that passes on what an honest one says, but for what a test makes it say.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::failure::{Context, Result};
+
+/// What it answers to a method with these parameters, given the honest answer; none to pass that on.
+type Lie = dyn Fn(&str, &Value, &Value) -> Option<Value> + Send + Sync;
+
+/// A proxy; it ends when it is dropped.
+#[derive(Debug)]
+pub struct L1Proxy {
+    address: SocketAddr,
+    lies: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl L1Proxy {
+    /// A proxy on a free port of this machine, before the server at `server`.
+    pub async fn start(
+        server: SocketAddr,
+        lie: impl Fn(&str, &Value, &Value) -> Option<Value> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
+        let address = listener.local_addr().context("the port")?;
+        let lies = Arc::<AtomicU64>::default();
+        let (lie, told): (Arc<Lie>, _) = (Arc::new(lie), Arc::clone(&lies));
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (lie, told) = (Arc::clone(&lie), Arc::clone(&told));
+                // A client that goes away is its own affair.
+                tokio::spawn(async move { serve(client, server, &*lie, &told).await.ok() });
+            }
+        });
+        Ok(Self { address, lies, task })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Answers so far that were not the honest ones.
+    pub fn lies(&self) -> u64 {
+        self.lies.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for L1Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    mut client: TcpStream,
+    server: SocketAddr,
+    lie: &Lie,
+    lies: &AtomicU64,
+) -> std::io::Result<()> {
+    let request = read_request(&mut client).await?;
+    let mut upstream = TcpStream::connect(server).await?;
+    write(&mut upstream, &format!("POST / HTTP/1.1\r\nhost: {server}\r\n"), &request).await?;
+    let mut answer = Vec::new();
+    upstream.read_to_end(&mut answer).await?;
+    let body = body(&answer).ok_or(std::io::ErrorKind::InvalidData)?;
+    let mut answer: Value = serde_json::from_slice(body)?;
+    let request: Value = serde_json::from_slice(&request)?;
+    let method = request["method"].as_str().unwrap_or_default();
+    if let Some(result) = lie(method, &request["params"], &answer["result"]) {
+        if result != answer["result"] {
+            lies.fetch_add(1, Ordering::SeqCst);
+        }
+        answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
+    }
+    write(&mut client, "HTTP/1.1 200 OK\r\n", &serde_json::to_vec(&answer)?).await
+}
+
+async fn write(stream: &mut TcpStream, head: &str, body: &[u8]) -> std::io::Result<()> {
+    let length = body.len();
+    let head = format!(
+        "{head}content-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await?;
+    stream.flush().await
+}
+
+fn body(message: &[u8]) -> Option<&[u8]> {
+    let end = message.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some(&message[end + 4..])
+}
+
+/// A request's body, which is one document of JSON.
+async fn read_request(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut piece = [0; 16 << 10];
+        let length = stream.read(&mut piece).await?;
+        bytes.extend_from_slice(&piece[..length]);
+        if let Some(body) = body(&bytes)
+            && serde_json::from_slice::<Value>(body).is_ok()
+        {
+            return Ok(body.to_vec());
+        }
+        if length == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}

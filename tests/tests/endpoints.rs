@@ -1,0 +1,80 @@
+//! Endpoints of L1 that lie: one of three changes nothing, and is named.
+
+use std::net::SocketAddr;
+
+use dac_proto::v1;
+use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
+use dac_tests::l1_proxy::L1Proxy;
+use dac_tests::network::{Network, Shape, real_payload};
+use dac_tests::{Context, Result, configuration, rpc, wait};
+use dac_types::HashKind;
+use serde_json::{Value, json};
+
+/// The first bytes of a call of this function.
+fn selector(signature: &str) -> String {
+    alloy::primitives::hex::encode_prefixed(&alloy::primitives::keccak256(signature)[..4])
+}
+
+/// What an endpoint says that would have members refuse every batch and owe nothing, and the aggregator pay again and again.
+fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
+    let word = |number: u8| Some(json!(format!("0x{number:064x}")));
+    let calls = |signature: &str| {
+        params[0]["input"].as_str().is_some_and(|input| input.starts_with(&selector(signature)))
+    };
+    match method {
+        "eth_getLogs" => Some(json!([])),
+        "eth_getTransactionReceipt" => Some(Value::Null),
+        "eth_call" if calls("paused()") => word(1),
+        "eth_call" if calls("rollupCount()") => word(0),
+        _ => Some(honest.clone()).filter(|honest| !honest.is_null()),
+    }
+}
+
+/// The liar is the endpoint that is preferred, so that it is asked whenever one is.
+fn is_named(status: Option<v1::L1Endpoints>) -> bool {
+    let status = status.unwrap_or_default();
+    assert_eq!((status.configured, status.agree), (3, 2));
+    assert!(
+        status.problems.iter().all(|problem| problem.starts_with("endpoint 1 of chain.rpc")),
+        "{status:?}"
+    );
+    !status.problems.is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_liar_of_three_changes_nothing_and_is_named() -> Result<()> {
+    let mut network = Network::prepare(Shape::SMALL).await?;
+    let url = network.anvil.url();
+    let server: SocketAddr = url.trim_start_matches("http://").parse().context("anvil's address")?;
+    let liar = L1Proxy::start(server, lie).await?;
+    let urls = [liar.url(), network.l1.url(), url];
+    let chain = toml::Table::from_iter([("rpc".to_owned(), urls.to_vec().into())]);
+    let changes = toml::Table::from_iter([("chain".to_owned(), chain.into())]);
+    for member in &mut network.members {
+        configuration::change(member.service.config(), &changes)?;
+        member.service.start().await?;
+    }
+    configuration::change(network.aggregator.config(), &changes)?;
+    network.aggregator.start().await?;
+
+    // It is certified though "the committee is paused" and "no rollup is admitted", and recorded once though "nothing is".
+    let payload = real_payload(40_000);
+    let batch = network.submit(1, HashKind::Opaque, &payload).await?;
+    let digest = network.certified(&batch).await?;
+    network.posted(&batch).await?;
+    assert!(network.retrieve(digest).await? == payload);
+    for member in &network.members {
+        let channel = member.retrieval()?;
+        let owes = async || {
+            let told = rpc::member(channel.clone()).await.ok()?;
+            let owed = told.duties.as_ref().is_some_and(|duties| duties.owed == 1);
+            (owed && is_named(told.l1_endpoints)).then_some(())
+        };
+        wait::until(&format!("seat {} to owe the batch", member.seat), wait::LIMIT, owes).await?;
+    }
+    let mut aggregator = AggregatorServiceClient::new(network.api()?);
+    let told = aggregator.get_aggregator(v1::GetAggregatorRequest {}).await.context("GetAggregator")?;
+    assert!(is_named(told.into_inner().l1_endpoints));
+    assert!(liar.lies() > 0);
+    Ok(())
+}
