@@ -3,6 +3,8 @@
 //! A request passes when both buckets hold anything at all, and may then overdraw them: so even a small bucket serves a
 //! large shard, and the client pays for it by waiting afterwards. The table of clients is bounded; when it is full of
 //! active ones, newcomers share one bucket.
+//!
+//! An IPv6 subscriber may have a /56 or a /48: those have buckets of several clients, in which all their /64 count.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -43,6 +45,10 @@ pub enum ClientKey {
     V4([u8; 4]),
     /// The 64-bit network of an IPv6 address, which one client usually has for itself.
     V6([u8; 8]),
+    /// The 56-bit network around it.
+    V6Site([u8; 7]),
+    /// The 48-bit network around that.
+    V6Block([u8; 6]),
     /// A transport without addresses.
     Unknown,
     /// All those for whom there was no room in the table.
@@ -66,6 +72,42 @@ impl ClientKey {
     /// Whom a request comes from: the transport knows it, with TLS or without.
     pub fn of<T>(request: &Request<T>) -> Self {
         Self::from(request.remote_addr().map(|address| address.ip()))
+    }
+
+    /// Those whose buckets a request takes from: the widest network first, so that one that is used up makes no entries
+    /// for the clients in it.
+    fn all(self) -> impl Iterator<Item = Self> {
+        let networks = match self {
+            Self::V6([a, b, c, d, e, f, g, _]) => {
+                [Some(Self::V6Block([a, b, c, d, e, f])), Some(Self::V6Site([a, b, c, d, e, f, g]))]
+            }
+            _ => [None, None],
+        };
+        networks.into_iter().flatten().chain([self])
+    }
+
+    /// How many clients' shares it has.
+    const fn shares(self) -> u32 {
+        match self {
+            Self::V6Site(_) => 4,
+            Self::V6Block(_) => 16,
+            Self::V4(_) | Self::V6(_) | Self::Unknown | Self::Others => 1,
+        }
+    }
+}
+
+impl ClientRates {
+    /// What so many clients may ask for together.
+    fn times(&self, shares: u32) -> Self {
+        let factor = f64::from(shares);
+        Self {
+            requests_per_second: self.requests_per_second * factor,
+            request_burst: self.request_burst * factor,
+            bytes_per_second: self.bytes_per_second * factor,
+            byte_burst: self.byte_burst * factor,
+            streams: self.streams.saturating_mul(shares),
+            clients: self.clients,
+        }
     }
 }
 
@@ -111,21 +153,61 @@ struct Table {
 }
 
 impl Table {
-    /// The client's bucket, or the shared one where there is no room for it.
-    fn bucket(&mut self, client: ClientKey, rates: &ClientRates, now: Instant) -> (ClientKey, &mut Bucket) {
+    /// The client's bucket with its rates, or the shared one where there is no room for it.
+    fn bucket(
+        &mut self,
+        client: ClientKey,
+        rates: &ClientRates,
+        now: Instant,
+    ) -> (ClientKey, &mut Bucket, ClientRates) {
         let full = self.buckets.len() >= rates.clients && !self.buckets.contains_key(&client);
         if full && self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_INTERVAL) {
             self.swept = Some(now);
-            self.buckets.retain(|_, bucket| {
-                bucket.refill(rates, now);
-                !bucket.is_idle(rates)
+            self.buckets.retain(|key, bucket| {
+                let rates = rates.times(key.shares());
+                bucket.refill(&rates, now);
+                !bucket.is_idle(&rates)
             });
         }
         let fits = self.buckets.len() < rates.clients || self.buckets.contains_key(&client);
         let key = if fits { client } else { ClientKey::Others };
-        let bucket = self.buckets.entry(key).or_insert_with(|| Bucket::full(rates, now));
-        bucket.refill(rates, now);
-        (key, bucket)
+        let rates = rates.times(key.shares());
+        let bucket = self.buckets.entry(key).or_insert_with(|| Bucket::full(&rates, now));
+        bucket.refill(&rates, now);
+        (key, bucket, rates)
+    }
+
+    /// Takes one request, and so many streams, from all buckets that the client's count in, or from none.
+    fn take(
+        &mut self,
+        client: ClientKey,
+        rates: &ClientRates,
+        now: Instant,
+        streams: u32,
+    ) -> Result<Vec<ClientKey>, RateLimited> {
+        let mut keys = Vec::with_capacity(3);
+        for key in client.all() {
+            let (key, bucket, rates) = self.bucket(key, rates, now);
+            if bucket.streams.saturating_add(streams) > rates.streams {
+                return Err(RateLimited { what: "open streams", retry_after: Duration::from_secs(1) });
+            }
+            if bucket.requests < 1.0 {
+                return Err(limited("requests", 1.0 - bucket.requests, rates.requests_per_second));
+            }
+            if bucket.bytes <= 0.0 {
+                return Err(limited("bytes", 1.0 - bucket.bytes, rates.bytes_per_second));
+            }
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        for key in &keys {
+            if let Some(bucket) = self.buckets.get_mut(key) {
+                bucket.requests -= 1.0;
+                bucket.streams += streams;
+            }
+        }
+        Ok(keys)
     }
 }
 
@@ -145,39 +227,22 @@ impl ClientLimits {
 
     /// Takes one request from the client's share.
     pub fn take(&self, client: ClientKey) -> Result<(), RateLimited> {
-        let mut table = self.table.lock();
-        let (_, bucket) = table.bucket(client, &self.rates, Instant::now());
-        self.take_from(bucket)
+        self.table.lock().take(client, &self.rates, Instant::now(), 0).map(|_| ())
     }
 
     /// Charges the bytes of an answer, known only after the request was let in.
     pub fn charge(&self, client: ClientKey, bytes: usize) {
         let mut table = self.table.lock();
-        let (_, bucket) = table.bucket(client, &self.rates, Instant::now());
-        bucket.bytes -= f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
+        for key in client.all() {
+            let (_, bucket, _) = table.bucket(key, &self.rates, Instant::now());
+            bucket.bytes -= f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
     }
 
     /// As [`ClientLimits::take`], for an answer that streams: also counts it until the permit is dropped.
     pub fn open_stream(&self, client: ClientKey) -> Result<StreamPermit, RateLimited> {
-        let mut table = self.table.lock();
-        let (key, bucket) = table.bucket(client, &self.rates, Instant::now());
-        if bucket.streams >= self.rates.streams {
-            return Err(RateLimited { what: "open streams", retry_after: Duration::from_secs(1) });
-        }
-        self.take_from(bucket)?;
-        bucket.streams += 1;
-        Ok(StreamPermit { key, table: Arc::clone(&self.table) })
-    }
-
-    fn take_from(&self, bucket: &mut Bucket) -> Result<(), RateLimited> {
-        if bucket.requests < 1.0 {
-            return Err(limited("requests", 1.0 - bucket.requests, self.rates.requests_per_second));
-        }
-        if bucket.bytes <= 0.0 {
-            return Err(limited("bytes", 1.0 - bucket.bytes, self.rates.bytes_per_second));
-        }
-        bucket.requests -= 1.0;
-        Ok(())
+        let keys = self.table.lock().take(client, &self.rates, Instant::now(), 1)?;
+        Ok(StreamPermit { keys, table: Arc::clone(&self.table) })
     }
 }
 
@@ -190,14 +255,17 @@ fn limited(what: &'static str, missing: f64, per_second: f64) -> RateLimited {
 /// One open stream of a client, given back when dropped.
 #[derive(Debug)]
 pub struct StreamPermit {
-    key: ClientKey,
+    keys: Vec<ClientKey>,
     table: Arc<Mutex<Table>>,
 }
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        if let Some(bucket) = self.table.lock().buckets.get_mut(&self.key) {
-            bucket.streams = bucket.streams.saturating_sub(1);
+        let mut table = self.table.lock();
+        for key in &self.keys {
+            if let Some(bucket) = table.buckets.get_mut(key) {
+                bucket.streams = bucket.streams.saturating_sub(1);
+            }
         }
     }
 }
@@ -269,6 +337,28 @@ mod tests {
         tokio::time::advance(Duration::from_secs(20)).await;
         limits.take(client(201)).unwrap();
         assert!(limits.table.lock().buckets.contains_key(&client(201)), "idle clients make room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_networks_of_one_ipv6_subscriber_have_shares_as_well() {
+        let limits = ClientLimits::new(ClientRates { clients: 1000, ..rates() });
+        let block = |site: u8, network: u8| ClientKey::V6([0x20, 1, 0xd, 0xb8, 0, 1, site, network]);
+        let mut served = 0;
+        for site in 0..=255 {
+            for network in 0..8 {
+                served += u32::from(limits.take(block(site, network)).is_ok());
+            }
+        }
+        assert_eq!(served, 3 * 16, "a /48 has the share of sixteen clients");
+        assert!(limits.table.lock().buckets.len() < 3 * 16 + 10, "who is refused makes no entry");
+        limits.take(ClientKey::V6([0x20, 1, 0xd, 0xb8, 0, 2, 0, 0])).unwrap();
+
+        let limits = ClientLimits::new(ClientRates { clients: 1000, ..rates() });
+        let held: Vec<_> =
+            (0..=255).filter_map(|network| limits.open_stream(block(1, network)).ok()).collect();
+        assert_eq!(held.len(), 2 * 4, "a /56 has that of four");
+        drop(held);
+        assert!(limits.table.lock().buckets.values().all(|bucket| bucket.streams == 0));
     }
 
     #[test]
