@@ -102,7 +102,7 @@ fn body(message: &[u8]) -> Option<&[u8]> {
 async fn read_request(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
-        let mut piece = [0; 16 << 10];
+        let mut piece = vec![0; 16 << 10];
         let length = stream.read(&mut piece).await?;
         bytes.extend_from_slice(&piece[..length]);
         if let Some(body) = body(&bytes)

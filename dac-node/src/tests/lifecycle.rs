@@ -1,6 +1,6 @@
 //! The member as a process: who it says it is, how it feels, and how it stops.
 
-use dac_chain::feed::{Cursor, Step};
+use dac_chain::feed::{Cursor, SecondReading, Step};
 use dac_chain::{BlockRef, ChainError};
 use dac_runtime::grpc::tonic_health::pb::HealthCheckRequest;
 use dac_runtime::grpc::tonic_health::pb::health_client::HealthClient;
@@ -128,6 +128,15 @@ impl L1Events for Broken {
     }
 
     async fn step(&self, _: &Cursor, _: &FeedConfig) -> Result<Step, ChainError> {
+        panic!("told to fail")
+    }
+
+    async fn read_again(
+        &self,
+        _: &Cursor,
+        _: u64,
+        _: &FeedConfig,
+    ) -> Result<Option<SecondReading>, ChainError> {
         panic!("told to fail")
     }
 }
