@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
@@ -62,6 +64,7 @@ pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, Database
         Err(error) => return Err(failed(error)),
     }
     let absolute = fs::canonicalize(path).map_err(failed)?;
+    check_access(&absolute)?;
     let text = absolute
         .to_str()
         .ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8")))?;
@@ -99,6 +102,22 @@ pub(crate) fn check(path: &Path) -> Result<(), DatabaseError> {
                     .map_err(failed(folder))?;
                 return fs::remove_file(&probe).map_err(failed(&probe));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Names the file that another user owns: SQLite says only that it cannot open something. Nothing is opened here, since closing a
+/// file ends the locks that SQLite has on it.
+fn check_access(path: &Path) -> Result<(), DatabaseError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.to_owned().into_os_string();
+        name.push(suffix);
+        let access = Access::READ_OK | Access::WRITE_OK;
+        match rustix::fs::accessat(CWD, &name, access, AtFlags::EACCESS) {
+            Ok(()) => {}
+            Err(Errno::NOENT) if !suffix.is_empty() => {}
+            Err(errno) => return Err(DatabaseError::File { path: name.into(), source: errno.into() }),
         }
     }
     Ok(())

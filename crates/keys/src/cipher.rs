@@ -15,23 +15,41 @@ pub(crate) const CIPHER: &str = "aes-128-ctr";
 /// Bytes of a secret key of either kind.
 pub(crate) const SECRET_BYTES: usize = 32;
 
-/// Encrypts or decrypts: the same in counter mode.
+/// Bytes of an initialisation vector.
+const IV_BYTES: usize = 16;
+const BAD_IV: KeystoreError = KeystoreError::Parameter { name: "iv", problem: "must have 16 bytes" };
+/// Initialisation vectors of at least so many bytes are read. Old tools wrote the vector as a number and so dropped the zero bytes that it
+/// began with: one byte of one file in 256, two of one in 65,536.
+const IV_MIN_BYTES: usize = 14;
+
+/// Encrypts or decrypts a whole key: the same in counter mode.
 pub(crate) fn apply(
     derived: &[u8; DERIVED_BYTES],
     iv: &HexBytes,
     bytes: &[u8],
 ) -> Result<Zeroizing<[u8; SECRET_BYTES]>, KeystoreError> {
-    let iv: &[u8; 16] =
-        iv.0.as_slice()
-            .try_into()
-            .map_err(|_| KeystoreError::Parameter { name: "iv", problem: "must have 16 bytes" })?;
+    match (iv.0.len(), bytes.len()) {
+        (IV_BYTES, SECRET_BYTES) => apply_padded(derived, iv, bytes),
+        (IV_BYTES, _) => Err(KeystoreError::NotAKey),
+        _ => Err(BAD_IV),
+    }
+}
+
+/// Decrypts a key that its writer took for a number, and wrote without the zero bytes that it begins with.
+pub(crate) fn apply_padded(
+    derived: &[u8; DERIVED_BYTES],
+    iv: &HexBytes,
+    bytes: &[u8],
+) -> Result<Zeroizing<[u8; SECRET_BYTES]>, KeystoreError> {
+    let missing = IV_BYTES.checked_sub(iv.0.len()).filter(|_| iv.0.len() >= IV_MIN_BYTES).ok_or(BAD_IV)?;
+    let mut whole = [0; IV_BYTES];
+    whole[missing..].copy_from_slice(&iv.0);
+    let zeros = SECRET_BYTES.checked_sub(bytes.len()).filter(|_| !bytes.is_empty());
+    let zeros = zeros.ok_or(KeystoreError::NotAKey)?;
     let key: &[u8; 16] = derived.first_chunk().expect("the derived key has 32 bytes");
     let mut output = Zeroizing::new([0; SECRET_BYTES]);
-    if bytes.len() != SECRET_BYTES {
-        return Err(KeystoreError::NotAKey);
-    }
-    output.copy_from_slice(bytes);
-    ctr::Ctr128BE::<aes::Aes128>::new(key.into(), iv.into()).apply_keystream(output.as_mut());
+    output[zeros..].copy_from_slice(bytes);
+    ctr::Ctr128BE::<aes::Aes128>::new(key.into(), &whole.into()).apply_keystream(&mut output[zeros..]);
     Ok(output)
 }
 

@@ -1,23 +1,12 @@
 //! Why a keystore cannot be used. Nothing here repeats a secret.
 
-use std::io;
-use std::path::PathBuf;
-
 use dac_secrets::SecretFileError;
 use thiserror::Error;
 
 /// Why a keystore cannot be used.
 #[derive(Debug, Error)]
 pub enum KeystoreError {
-    /// The keystore cannot be read.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The password file cannot be used, or the new file not be written.
+    /// The keystore or the password file cannot be used, or the new file not be written.
     #[error(transparent)]
     File(#[from] SecretFileError),
     /// Not JSON of this format.

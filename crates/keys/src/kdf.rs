@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::cipher::HexBytes;
 use crate::error::KeystoreError;
+use crate::scrypt_narrow;
 
 /// Bytes of a derived key: half for the cipher, half for the checksum.
 pub(crate) const DERIVED_BYTES: usize = 32;
@@ -95,20 +96,29 @@ impl Kdf {
                 let blocks = n.saturating_mul(u64::from(r));
                 if blocks > SCRYPT_MAX_BYTES / 128 || blocks.saturating_mul(u64::from(p)) > SCRYPT_MAX_BLOCKS
                 {
-                    return refuse("n·r·p", "would take too long or too much memory");
+                    return refuse(
+                        "n·r·p",
+                        "would take too long or too much memory: encrypt the key anew, with n = 262144, r = 8, p = 1",
+                    );
+                }
+                if r == 0 || p == 0 {
+                    return refuse("r, p", "must be above 0");
                 }
                 let log_n = u8::try_from(n.ilog2()).expect("below 64");
-                let Ok(params) = scrypt::Params::new(log_n, r, p, DERIVED_BYTES) else {
-                    return refuse("n, r, p", "scrypt does not know this combination");
-                };
-                scrypt::scrypt(password, salt, &params, key.as_mut()).expect("32 bytes can be derived");
+                match scrypt::Params::new(log_n, r, p, DERIVED_BYTES) {
+                    Ok(params) => {
+                        scrypt::scrypt(password, salt, &params, key.as_mut())
+                            .expect("32 bytes can be derived");
+                    }
+                    Err(_) => scrypt_narrow::scrypt(password, salt, n, r, p, key.as_mut()),
+                }
             }
             Kdf::Pbkdf2(params) => {
                 if params.prf != "hmac-sha256" {
                     return refuse("prf", "must be hmac-sha256");
                 }
                 if params.c == 0 || params.c > PBKDF2_MAX_ROUNDS {
-                    return refuse("c", "must be 1 to 10,000,000");
+                    return refuse("c", "must be 1 to 10,000,000: encrypt the key anew, with fewer rounds");
                 }
                 pbkdf2::pbkdf2::<Hmac<Sha256>>(password, salt, params.c, key.as_mut())
                     .expect("HMAC takes keys of any length");

@@ -8,10 +8,9 @@ mod cipher;
 mod eip2335;
 mod error;
 mod kdf;
+mod scrypt_narrow;
 mod web3;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use alloy::signers::local::PrivateKeySigner;
@@ -23,7 +22,7 @@ pub use error::KeystoreError;
 pub use kdf::KdfCost;
 
 /// Bytes of a keystore file, at most.
-const FILE_MAX_BYTES: u64 = 64 << 10;
+const FILE_MAX_BYTES: usize = 64 << 10;
 
 /// Encrypts a BLS key into a new file, which only its owner may read. A file of that name is left alone.
 pub fn create_bls_keystore(
@@ -68,15 +67,15 @@ pub fn create_password_file(path: &Path) -> Result<Password, KeystoreError> {
     Ok(password)
 }
 
-fn read(path: &Path) -> Result<String, KeystoreError> {
-    let io = |source| KeystoreError::Io { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = File::open(path).map_err(io)?;
-    let length = file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map_err(io)?;
-    if length as u64 > FILE_MAX_BYTES {
-        return Err(KeystoreError::Parameter { name: "file length", problem: "over 64 KiB" });
+/// A keystore is encrypted, but whoever has a copy may guess its password for ever: it is judged as passwords are.
+fn read(path: &Path) -> Result<Zeroizing<String>, KeystoreError> {
+    let bytes = dac_secrets::read(path, FILE_MAX_BYTES)?;
+    // Some editors begin a file with a byte-order mark.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    match std::str::from_utf8(text) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(SecretFileError::NotText { path: path.to_owned() }.into()),
     }
-    Ok(text)
 }
 
 /// A random UUID, which both formats carry.

@@ -85,7 +85,7 @@ pub(crate) fn decrypt(json: &str, password: &Password) -> Result<PrivateKeySigne
     if mac(cipher::checksum_half(&derived), &ciphertext.0) != sum.0 {
         return Err(KeystoreError::WrongPassword);
     }
-    let secret = cipher::apply(&derived, &cipherparams.iv, &ciphertext.0)?;
+    let secret = cipher::apply_padded(&derived, &cipherparams.iv, &ciphertext.0)?;
     let key = PrivateKeySigner::from_slice(secret.as_slice()).map_err(|_| KeystoreError::NotAKey)?;
     let said = keystore.address.trim_start_matches("0x").to_lowercase();
     if !said.is_empty() && said != hex::encode(key.address()) {

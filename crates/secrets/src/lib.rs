@@ -1,4 +1,6 @@
-//! Files that hold secrets: read only where nobody else can read them, created whole and never overwritten.
+//! Files that hold secrets: read only where no other user can read them, created whole and never overwritten.
+
+mod access;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -15,8 +17,6 @@ pub const PASSWORD_MAX_BYTES: usize = 4096;
 
 /// Read and write for the owner alone.
 const OWNER_ONLY: u32 = 0o600;
-/// Any permission bit of group or world.
-const NOT_OWNER: u32 = 0o077;
 
 /// Why a secret file cannot be used.
 #[derive(Debug, Error)]
@@ -30,12 +30,21 @@ pub enum SecretFileError {
         source: io::Error,
     },
     /// Others on this machine may read or change it.
-    #[error("{path} has mode {mode:03o}: others may read or change this secret; run `chmod 600 {path}`", path = path.display())]
+    #[error(
+        "{path} has mode {mode:03o}: others may read or change this secret; run `chmod 600 {path}`, or give the file to \
+         root, with mode 640 or 440 and a group that this process is in", path = path.display()
+    )]
     TooOpen {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// A folder, a pipe or a device, from which nothing is read.
+    #[error("{path} is not a regular file", path = path.display())]
+    NotAFile {
+        /// What stands there.
+        path: PathBuf,
     },
     /// More than such a file holds.
     #[error("{path} has more than {limit} bytes", path = path.display())]
@@ -99,25 +108,46 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The bytes of a secret file of at most `limit` bytes that only its owner may read.
+/// The bytes of a secret file of at most `limit` bytes that no other user may read or change. What root owns may be readable for
+/// a group of this process, which is how Kubernetes and Debian hand out keys.
 pub fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
-    let io = |source| SecretFileError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-    }
-    let mode = metadata.mode() & 0o777;
-    if mode & NOT_OWNER != 0 {
-        return Err(SecretFileError::TooOpen { path: path.to_owned(), mode });
+    let (file, metadata) = open(path)?;
+    if !access::is_private(&access::Owner::of(&metadata), &access::Process::this()) {
+        return Err(SecretFileError::TooOpen { path: path.to_owned(), mode: metadata.mode() & 0o777 });
     }
     // Room for all of it at once: a vector that grows leaves copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
-    Read::by_ref(&mut file).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
+    read_into(file, path, limit, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes of a file of at most `limit` bytes that everybody may read, such as a certificate.
+pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, SecretFileError> {
+    let (file, _) = open(path)?;
+    let mut bytes = Vec::new();
+    read_into(file, path, limit, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a regular file. A pipe is not waited for. Links are followed: Kubernetes' volumes and certbot consist of them, and
+/// folders of keys belong to the operator, where nobody else can put one.
+fn open(path: &Path) -> Result<(File, fs::Metadata), SecretFileError> {
+    let io = |source| SecretFileError::Io { path: path.to_owned(), source };
+    let file = OpenOptions::new().read(true).custom_flags(access::NO_WAITING).open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(SecretFileError::NotAFile { path: path.to_owned() });
+    }
+    Ok((file, metadata))
+}
+
+fn read_into(file: File, path: &Path, limit: usize, bytes: &mut Vec<u8>) -> Result<(), SecretFileError> {
+    let io = |source| SecretFileError::Io { path: path.to_owned(), source };
+    file.take(limit as u64 + 1).read_to_end(bytes).map_err(io)?;
     if bytes.len() > limit {
         return Err(SecretFileError::TooLong { path: path.to_owned(), limit });
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Creates a file that only its owner may read. It appears whole or not at all, survives a power cut once this
@@ -194,7 +224,7 @@ mod tests {
             Password::read(&path),
             Err(SecretFileError::TooLong { limit: PASSWORD_MAX_BYTES, .. })
         ));
-        assert!(matches!(Password::read(folder.path()), Err(SecretFileError::Io { .. })));
+        assert!(matches!(Password::read(folder.path()), Err(SecretFileError::NotAFile { .. })));
         assert!(matches!(Password::read(&folder.path().join("none")), Err(SecretFileError::Io { .. })));
     }
 
@@ -208,6 +238,32 @@ mod tests {
                 other => panic!("{other}"),
             }
         }
+    }
+
+    /// A reader of a pipe waits until a writer comes, which is never.
+    #[test]
+    fn pipes_and_devices_are_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(
+            std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success()
+        );
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            assert!(matches!(read(path, 10), Err(SecretFileError::NotAFile { .. })));
+            assert!(matches!(read_public(path, 10), Err(SecretFileError::NotAFile { .. })));
+        }
+    }
+
+    #[test]
+    fn links_are_followed_and_what_they_point_to_is_judged() {
+        let (folder, path) = file(b"pass");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(Password::read(&link).unwrap().expose(), "pass");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Password::read(&link), Err(SecretFileError::TooOpen { .. })));
+        assert_eq!(read_public(&link, 4).unwrap(), b"pass");
+        assert!(matches!(read_public(&link, 3), Err(SecretFileError::TooLong { .. })));
     }
 
     #[test]
