@@ -6,7 +6,9 @@ use std::time::Duration;
 use dac_chain::{Endpoints, PosterConfig};
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
-use dac_runtime::config::{self, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig};
+use dac_runtime::config::{
+    self, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig, within,
+};
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
 use dac_runtime::telemetry::LogConfig;
@@ -295,9 +297,10 @@ impl AggregatorConfig {
         if chain.registry == chain.certificate_log {
             return Err("chain.certificate_log: not the registry's address".to_owned());
         }
-        if chain.poll_interval.is_zero() || chain.request_timeout.is_zero() {
-            return Err("chain.poll_interval and chain.request_timeout: must be above zero".to_owned());
-        }
+        within("chain.poll_interval", chain.poll_interval, Period::SHORTEST, Period::HOUR)?;
+        within("chain.request_timeout", chain.request_timeout, Period::SHORTEST, Period::HOUR)?;
+        within("chain.max_staleness", chain.max_staleness, Period::SHORTEST, Period::DAY)?;
+        within("chain.confirmations", chain.confirmations, 0, 10_000)?;
         if *chain.max_staleness < *chain.poll_interval {
             return Err(format!(
                 "chain.max_staleness = \"{}\": shorter than chain.poll_interval = \"{}\"",
@@ -319,6 +322,18 @@ impl AggregatorConfig {
             .and("chain.rpc", endpoint_descriptors(self.chain.rpc.len()))
             .and("members", COMMITTEE_MAX_SEATS)
     }
+
+    fn check_dispersal(&self) -> Result<(), String> {
+        let (dispersal, shortest) = (&self.dispersal, Period::SHORTEST);
+        within("dispersal.connect_timeout", dispersal.connect_timeout, shortest, Period::HOUR)?;
+        within("dispersal.call_timeout", dispersal.call_timeout, shortest, Period::HOUR)?;
+        within("dispersal.calls", dispersal.calls, 1, CALLS_MAX)?;
+        within("dispersal.calls_per_member", dispersal.calls_per_member, 1, CALLS_MAX)?;
+        within("dispersal.grace", dispersal.grace, Period::from_secs(0), Period::HOUR)?;
+        within("dispersal.retry_initial", dispersal.retry_initial, shortest, Period::HOUR)?;
+        within("dispersal.retry_max", dispersal.retry_max, shortest, Period::HOUR)?;
+        within("dispersal.straggler_retry_max", dispersal.straggler_retry_max, shortest, Period::DAY)
+    }
 }
 
 impl config::Config for AggregatorConfig {
@@ -338,26 +353,9 @@ impl config::Config for AggregatorConfig {
         self.check_chain()?;
         self.grpc.limits.check().map_err(|problem| format!("grpc.limits.{problem}"))?;
         self.posting.check()?;
-        let dispersal = &self.dispersal;
-        for (name, zero) in [
-            ("dispersal.connect_timeout", dispersal.connect_timeout.is_zero()),
-            ("dispersal.call_timeout", dispersal.call_timeout.is_zero()),
-            ("dispersal.calls", dispersal.calls == 0),
-            ("dispersal.calls_per_member", dispersal.calls_per_member == 0),
-            ("dispersal.retry_initial", dispersal.retry_initial.is_zero()),
-            ("dispersal.retry_max", dispersal.retry_max.is_zero()),
-            ("dispersal.straggler_retry_max", dispersal.straggler_retry_max.is_zero()),
-            ("renewal.interval", self.renewal.interval.is_zero()),
-        ] {
-            if zero {
-                return Err(format!("{name}: must be above zero"));
-            }
-        }
-        for (name, calls) in [("calls", dispersal.calls), ("calls_per_member", dispersal.calls_per_member)] {
-            if calls > CALLS_MAX {
-                return Err(format!("dispersal.{name} = {calls}: at most {CALLS_MAX}"));
-            }
-        }
+        self.check_dispersal()?;
+        within("renewal.interval", self.renewal.interval, Period::SHORTEST, Period::DAY)?;
+        self.shutdown.check()?;
         self.limits.check()?;
         self.log.check().map_err(|error| format!("log.filter: {error}"))
     }
@@ -487,6 +485,8 @@ mod tests {
             ("[limits]\npiece_timeout = '99999999s'", "limits.piece_timeout"),
             ("[dispersal]\ncalls = 2305843009213693952", "dispersal.calls"),
             ("[dispersal]\ncalls = 0", "dispersal.calls"),
+            ("[dispersal]\ncalls_per_member = 4611686018427387904", "dispersal.calls_per_member"),
+            ("[renewal]\ninterval = '2days'", "renewal.interval"),
             ("[dispersal]\nretry_max = '0s'", "dispersal.retry_max"),
             ("[posting]\nconfirmations = 0", "posting.confirmations"),
             ("[grpc.limits]\nconnections = 0", "grpc.limits.connections"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_bls::Signature;
-use dac_client::{Dialer, EndpointUrl, printable};
+use dac_client::{Dialer, EndpointUrl, Generation, printable};
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
@@ -190,7 +190,7 @@ fn messages(consignment: Consignment) -> impl Iterator<Item = v1::StoreShardRequ
 pub struct MemberLink {
     url: String,
     dialer: Dialer,
-    channel: tokio::sync::Mutex<Option<Channel>>,
+    channel: tokio::sync::Mutex<Option<(Generation, Channel)>>,
     calls: Semaphore,
     straggler_calls: Semaphore,
     certificate_calls: Semaphore,
@@ -204,10 +204,12 @@ pub struct MemberLink {
 }
 
 impl MemberLink {
-    /// Connected, or why not. Channels reconnect by themselves.
+    /// Connected, or why not. Channels reconnect by themselves, with the certificate that they began with: after its renewal calls
+    /// go over a new one, and those under way end on the former.
     async fn channel(&self) -> Result<Channel, CallFailure> {
         let mut channel = self.channel.lock().await;
-        if let Some(channel) = &*channel {
+        let generation = self.dialer.generation();
+        if let Some((_, channel)) = channel.as_ref().filter(|(former, _)| *former == generation) {
             return Ok(channel.clone());
         }
         let url: EndpointUrl =
@@ -215,7 +217,7 @@ impl MemberLink {
         match self.dialer.connect_url(&url).await {
             Ok(connected) => {
                 *self.down_until.lock() = None;
-                Ok(channel.insert(connected).clone())
+                Ok(channel.insert((generation, connected)).1.clone())
             }
             Err(fault) => {
                 *self.down_until.lock() = Some(Instant::now() + self.straggler_pause);

@@ -1,5 +1,6 @@
 //! `dac-aggregator`: parse, load, build, run, drain on a signal.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use dac_aggregator::store::{Owner, SqlStore};
 use dac_chain::{CertificateLogReader, ChainError, Follower, RpcL1, RpcRegistryReader, TransactionSigner};
 use dac_client::Dialer;
 use dac_runtime::allocator::Allocator;
-use dac_runtime::clock::SystemClock;
+use dac_runtime::clock::{Clock, SystemClock};
 use dac_runtime::config::{ConfigArgs, ConfigError};
 use dac_runtime::monitor::{self, Monitor};
+use dac_runtime::tls::Renewals;
 use dac_runtime::workers::Workers;
 use dac_runtime::{config, shutdown, telemetry, tls};
 use dac_types::Address;
@@ -46,14 +48,7 @@ static ALLOCATOR: Allocator = Allocator;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("dac-aggregator: {error}");
-            config::exit_code(&*error)
-        }
-    }
+    telemetry::finish("dac-aggregator", run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
@@ -61,31 +56,32 @@ fn run(args: &Args) -> Result<(), Failure> {
     let config: AggregatorConfig = config::load(path)?;
     config::check_files(&config, path)?;
     if args.config.check_config {
-        check(&config).map_err(|problem| ConfigError::invalid(path, problem))?;
-        print!("{}", explain(&config));
-        println!("files:      {}", config.descriptors().check()?);
-        return Ok(());
+        let mut text = check(&config).map_err(|problem| ConfigError::invalid(path, problem))?;
+        text += &explain(&config);
+        text += &format!("files:      {}\n", config.descriptors().check()?);
+        return Ok(std::io::stdout().write_all(text.as_bytes())?);
     }
     telemetry::init(&config.log)?;
     tls::install_provider();
     monitor::metrics();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(serve(config, args.ready_file.as_deref()))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(config, args.ready_file.as_deref()));
+    // What was cut off ends here.
+    runtime.shutdown_background();
+    result
 }
 
-/// Everything that can be checked without starting: files exist, the passwords open the keystores, TLS fits together.
-fn check(config: &AggregatorConfig) -> Result<(), Failure> {
+/// Everything that can be checked without starting: files exist, the passwords open the keystores, TLS fits together and is valid.
+fn check(config: &AggregatorConfig) -> Result<String, Failure> {
     let (disperser, l1) = load_keys(&config.keys)?;
-    if let Some(tls) = &config.grpc.tls {
-        tls.load(*config.grpc.limits.handshake_timeout)?;
-    }
-    config.dispersal.tls.load(*config.dispersal.connect_timeout)?;
+    let mut renewals = Renewals::default();
+    config.grpc.load_tls("grpc", &mut renewals)?;
+    renewals.client("members", &config.dispersal.tls, *config.dispersal.connect_timeout)?;
     config.store.check_file()?;
-    println!("disperser:  {}", disperser.address());
-    println!("pays:       {}", l1.address());
-    Ok(())
+    let warnings = renewals.check(SystemClock.now_unix_seconds())?;
+    let mut text: String = warnings.iter().map(|warning| format!("WARNING:    {warning}\n")).collect();
+    text += &format!("disperser:  {}\npays:       {}\n", disperser.address(), l1.address());
+    Ok(text)
 }
 
 async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<(), Failure> {
@@ -101,14 +97,16 @@ async fn serve(config: AggregatorConfig, ready_file: Option<&Path>) -> Result<()
     tracing::info!(%descriptors, "file descriptors that may be used");
     let follower_stop = CancellationToken::new();
     let grace = *config.shutdown.grace;
+    let mut renewals = Renewals::default();
     let parts = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        started = build(&config, follower_stop.clone()) => started?,
+        started = build(&config, follower_stop.clone(), &mut renewals) => started?,
     };
     let (parts, log) = parts;
     let (registry, may_post) = (parts.registry.clone(), Arc::clone(&parts.may_post));
     // What the store holds is told and served while L1 is away; nothing is taken and nothing is posted before L1 was seen.
     let mut aggregator = Aggregator::start(parts, grace).await?;
+    tokio::spawn(renewals.run(Arc::new(SystemClock)));
     let addresses = aggregator.addresses();
     let ready = async {
         registry.wait_ready().await?;
@@ -151,6 +149,7 @@ async fn check_log(log: &CertificateLogReader, registry: Address) -> Result<(), 
 async fn build(
     config: &AggregatorConfig,
     follower_stop: CancellationToken,
+    renewals: &mut Renewals,
 ) -> Result<(Parts, CertificateLogReader), Failure> {
     // First of all, so that its probes answer while L1 is away.
     let monitor = Monitor::bind(config.metrics.as_ref()).await?;
@@ -170,11 +169,11 @@ async fn build(
     let owner = Owner { domain: chain.domain(), disperser: signer.address() };
     let store = SqlStore::open(&config.store, owner, LEASE_TERM).await?;
     let mut dialer = Dialer::new(config.endpoint_policy()).connect_timeout(*config.dispersal.connect_timeout);
-    dialer = dialer.tls(config.dispersal.tls.load(*config.dispersal.connect_timeout)?);
+    let tls = renewals.client("members", &config.dispersal.tls, *config.dispersal.connect_timeout)?;
+    dialer = dialer.renewed_tls(tls);
     let grpc = TcpListener::bind(config.grpc.listen).await?;
     tls::warn_if_exposed("grpc", grpc.local_addr()?, config.grpc.tls.is_some());
-    let handshake = *config.grpc.limits.handshake_timeout;
-    let tls = config.grpc.tls.as_ref().map(|tls| tls.load(handshake)).transpose()?;
+    let tls = config.grpc.load_tls("grpc", renewals)?;
     let parts = Parts {
         domain: chain.domain(),
         may_post: Arc::default(),

@@ -11,7 +11,7 @@ use dac_chain::Endpoints;
 use dac_chain::feed::FeedConfig;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{
-    self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig,
+    self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig, within,
 };
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
@@ -273,9 +273,6 @@ impl config::Config for NodeConfig {
         if chain.registry == chain.certificate_log {
             return Err("chain.certificate_log: not the registry's address".to_owned());
         }
-        if chain.poll_interval.is_zero() || chain.request_timeout.is_zero() {
-            return Err("chain.poll_interval and chain.request_timeout: must be above zero".to_owned());
-        }
         if *chain.max_staleness < *chain.poll_interval {
             return Err(format!(
                 "chain.max_staleness = \"{}\": shorter than chain.poll_interval = \"{}\"",
@@ -291,17 +288,16 @@ impl config::Config for NodeConfig {
         if listen.is_some_and(|listen| taken(listen) && listen == self.retrieval.listen) {
             return Err("dispersal.listen and retrieval.listen: must differ".to_owned());
         }
-        for (name, zero) in [
-            ("retention.interval", self.retention.interval.is_zero()),
-            ("repair.bytes_per_second", self.repair.bytes_per_second.bytes() == 0),
-            ("repair.concurrency", self.repair.concurrency == 0),
-            ("scrub.period", self.scrub.period.is_zero()),
-            ("scrub.bytes_per_second", self.scrub.bytes_per_second.bytes() == 0),
-        ] {
-            if zero {
-                return Err(format!("{name}: must be above zero"));
-            }
-        }
+        within("chain.poll_interval", chain.poll_interval, Period::SHORTEST, Period::HOUR)?;
+        within("chain.request_timeout", chain.request_timeout, Period::SHORTEST, Period::HOUR)?;
+        within("chain.max_staleness", chain.max_staleness, Period::SHORTEST, Period::DAY)?;
+        within("chain.confirmations", chain.confirmations, 0, 10_000)?;
+        within("retention.interval", self.retention.interval, Period::SHORTEST, Period::DAY)?;
+        within("repair.bytes_per_second", self.repair.bytes_per_second, ByteSize(1), ByteSize::MEMORY)?;
+        within("repair.concurrency", self.repair.concurrency, 1, 1024)?;
+        within("scrub.period", self.scrub.period, Period::SHORTEST, Period::from_secs(3650 * 86_400))?;
+        within("scrub.bytes_per_second", self.scrub.bytes_per_second, ByteSize(1), ByteSize::MEMORY)?;
+        self.shutdown.check()?;
         self.limits.check()?;
         if self.limits.database_size.is_some() && matches!(self.store.url, DatabaseUrl::Sqlite(_)) {
             return Err("limits.database_size: for PostgreSQL; a SQLite file's disk has limits.disk_reserve"
@@ -383,6 +379,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Err
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dac_runtime::tls::Renewals;
 
     const MINIMAL: &str = r#"
         [chain]
@@ -420,13 +417,13 @@ mod tests {
 
     #[test]
     fn peers_may_have_an_authority_of_their_own() {
-        assert!(load(MINIMAL).unwrap().repair.settings().is_ok());
+        assert!(load(MINIMAL).unwrap().repair.settings(&mut Renewals::default()).is_ok());
         let tls =
             "[repair]\ntls = { ca = 'ca.pem', identity = { certificate = 'own.pem', key = 'own.key' } }";
         let config = load(&format!("{MINIMAL}\n{tls}")).unwrap();
         assert!(config.repair.tls.as_ref().unwrap().ca.as_ref().unwrap().is_absolute());
         // None of them is there.
-        assert!(config.repair.settings().unwrap_err().to_string().contains("ca.pem"));
+        assert!(config.repair.settings(&mut Renewals::default()).unwrap_err().to_string().contains("ca.pem"));
         assert!(
             load(&format!("{MINIMAL}\n[repair]\ntls = {{ root = 'x' }}"))
                 .unwrap_err()
@@ -480,8 +477,20 @@ mod tests {
         for (more, problem) in [
             ("[limits]\nuplods = '1GiB'", "unknown field"),
             ("[limits]\nuploads = '1MiB'", "at least one payload"),
-            ("[limits]\nclients = 0", "clients"),
-            ("[limits]\nclient_requests_per_second = nan", "above zero"),
+            ("[limits]\nclients = 0", "limits.clients = 0: must be from 1"),
+            ("[limits]\nclients = 9223372036854775807", "limits.clients"),
+            ("[limits]\nclient_requests_per_second = nan", "limits.client_requests_per_second"),
+            ("[limits]\nclient_requests_per_second = 1e308", "limits.client_requests_per_second"),
+            ("[limits]\nclient_request_burst = 0", "limits.client_request_burst"),
+            ("[limits]\nuploads = '18446744073709551615B'", "at most"),
+            ("[limits]\nuploads = '2TiB'", "limits.uploads = 2TiB: must be from 64MiB to 1TiB"),
+            ("[limits]\nuploads_per_rollup = 4294967295", "limits.uploads_per_rollup"),
+            ("[limits]\npiece_timeout = '99999999999999999s'", "at most"),
+            ("[limits]\ncall_timeout = '2h'", "limits.call_timeout = 2h: must be from 1ms to 1h"),
+            ("[retrieval.limits]\nconnections = 4294967295", "retrieval.limits.connections"),
+            ("[retrieval.limits]\nkeepalive_timeout = '1day'", "retrieval.limits.keepalive_timeout"),
+            ("[shutdown]\ngrace = '2h'", "shutdown.grace"),
+            ("[scrub]\nbytes_per_second = '2TiB'", "scrub.bytes_per_second"),
             ("[retrieval.limits]\nconnections = 0", "retrieval.limits.connections"),
             ("[retention]\ninterval = '0s'", "retention.interval"),
             ("[limits]\ndatabase_size = '1GiB'", "for PostgreSQL"),
@@ -508,6 +517,12 @@ mod tests {
                 "not the registry's",
             ),
             ("chain_id = 31337", "chain_id = 31337\nmax_staleness = '1s'", "max_staleness"),
+            (
+                "chain_id = 31337",
+                "chain_id = 31337\nconfirmations = 18446744073709551615",
+                "chain.confirmations",
+            ),
+            ("chain_id = 31337", "chain_id = 31337\npoll_interval = '0s'", "chain.poll_interval"),
             ("127.0.0.1:0", "127.0.0.1:7000", "must differ"),
         ] {
             let error = load(&MINIMAL.replace(from, to)).unwrap_err();

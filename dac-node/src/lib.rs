@@ -31,6 +31,7 @@ pub mod disk;
 pub mod duties;
 pub mod grpc;
 pub mod limits;
+mod metrics;
 pub mod node;
 pub mod repair;
 pub mod retain;

@@ -1,5 +1,6 @@
 //! `dac-node`: parse, load, build, run, drain.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use dac_node::disk::{Disk, FolderDisk};
 use dac_node::node::{Addresses, Listener, Node, Parts, ReaderParts};
 use dac_node::store::SqlStore;
 use dac_runtime::allocator::Allocator;
-use dac_runtime::clock::SystemClock;
-use dac_runtime::config::{ConfigArgs, ConfigError, ListenerConfig, check_files, exit_code, load};
+use dac_runtime::clock::{Clock, SystemClock};
+use dac_runtime::config::{ConfigArgs, ConfigError, ListenerConfig, check_files, load};
 use dac_runtime::monitor::{self, Monitor};
+use dac_runtime::tls::Renewals;
 use dac_runtime::workers::Workers;
 use dac_runtime::{shutdown, telemetry, tls};
 use tokio::net::TcpListener;
@@ -45,14 +47,7 @@ static ALLOCATOR: Allocator = Allocator;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("dac-node: {error}");
-            exit_code(&*error)
-        }
-    }
+    telemetry::finish("dac-node", run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -60,10 +55,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config: NodeConfig = load(path)?;
     check_files(&config, path)?;
     if arguments.config.check_config {
-        check(&config).map_err(|problem| ConfigError::invalid(path, problem))?;
-        print!("{}", explain(&config));
-        println!("files:      {}", config.descriptors().check()?);
-        return Ok(());
+        let mut text = check(&config).map_err(|problem| ConfigError::invalid(path, problem))?;
+        text += &explain(&config);
+        text += &format!("files:      {}\n", config.descriptors().check()?);
+        return Ok(std::io::stdout().write_all(text.as_bytes())?);
     }
     telemetry::init(&config.log)?;
     tls::install_provider();
@@ -74,23 +69,25 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     result
 }
 
-/// Everything that can be checked without starting: files exist, the password opens the keystore, TLS fits together.
-fn check(config: &NodeConfig) -> Result<(), Failure> {
+/// Everything that can be checked without starting: files exist, the password opens the keystore, TLS fits together and is valid.
+fn check(config: &NodeConfig) -> Result<String, Failure> {
     let public_key = match config.role()? {
         RoleConfig::Member { keys, .. } => {
             dac_keys::load_bls_keystore(&keys.bls_keystore, &keys.password_file)?.public_key()
         }
         RoleConfig::Reader { public_key } => public_key,
     };
-    for listener in config.dispersal.iter().chain([&config.retrieval]) {
-        if let Some(tls) = &listener.tls {
-            tls.load(listener.limits.handshake_timeout.into())?;
-        }
+    let mut renewals = Renewals::default();
+    if let Some(dispersal) = &config.dispersal {
+        dispersal.load_tls("dispersal", &mut renewals)?;
     }
-    config.repair.settings()?;
+    config.retrieval.load_tls("retrieval", &mut renewals)?;
+    config.repair.settings(&mut renewals)?;
     config.store.check_file()?;
-    println!("key:        {}", public_key.to_compressed());
-    Ok(())
+    let warnings = renewals.check(SystemClock.now_unix_seconds())?;
+    let mut text: String = warnings.iter().map(|warning| format!("WARNING:    {warning}\n")).collect();
+    text += &format!("key:        {}\n", public_key.to_compressed());
+    Ok(text)
 }
 
 async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Failure> {
@@ -104,12 +101,14 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
     tracing::info!(%descriptors, "file descriptors that may be used");
 
     let following = CancellationToken::new();
-    let starting = start(config, following.clone());
+    let mut renewals = Renewals::default();
+    let starting = start(config, following.clone(), &mut renewals);
     let (mut node, store, registry) = tokio::select! {
         started = starting => started?,
         // It may be waiting for another process to end.
         () = signal.cancelled() => return Ok(()),
     };
+    tokio::spawn(renewals.run(Arc::new(SystemClock)));
     let addresses = node.addresses();
     let ready = async {
         if registry.wait_ready().await.is_ok()
@@ -139,6 +138,7 @@ async fn serve(config: &NodeConfig, ready_file: Option<&Path>) -> Result<(), Fai
 async fn start(
     config: &NodeConfig,
     following: CancellationToken,
+    renewals: &mut Renewals,
 ) -> Result<(Node, SqlStore, RegistryWatch), Failure> {
     let (domain, workers) = (config.chain.domain(), Workers::threads());
     let endpoints = config.chain.endpoints()?;
@@ -149,7 +149,7 @@ async fn start(
     };
     // First of all, so that its probes answer while this process waits for another one to end.
     let monitor = Monitor::bind(config.metrics.as_ref()).await?;
-    let retrieval = bind("retrieval", &config.retrieval).await?;
+    let retrieval = bind("retrieval", &config.retrieval, renewals).await?;
     let clock = Arc::new(SystemClock);
     match config.role()? {
         RoleConfig::Member { keys, dispersal } => {
@@ -179,9 +179,9 @@ async fn start(
                 retention: config.retention.retention(),
                 events: Arc::new(RpcEvents::new(endpoints)),
                 sync: config.sync(),
-                repair: config.repair.settings()?,
+                repair: config.repair.settings(renewals)?,
                 scrub: config.scrub.settings(),
-                dispersal: bind("dispersal", dispersal).await?,
+                dispersal: bind("dispersal", dispersal, renewals).await?,
                 retrieval,
                 monitor,
             };
@@ -236,15 +236,16 @@ fn warn_where_nothing_is_bounded(config: &NodeConfig) {
     }
 }
 
-async fn bind(name: &str, config: &ListenerConfig) -> Result<Listener, Failure> {
+async fn bind(
+    name: &'static str,
+    config: &ListenerConfig,
+    renewals: &mut Renewals,
+) -> Result<Listener, Failure> {
     let tcp = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("{name} {}: {error}", config.listen))?;
     tls::warn_if_exposed(name, config.listen, config.tls.is_some());
-    let tls = match &config.tls {
-        Some(tls) => Some(tls.load(config.limits.handshake_timeout.into())?),
-        None => None,
-    };
+    let tls = config.load_tls(name, renewals)?;
     Ok(Listener { tcp: tcp.into(), limits: config.limits, tls })
 }
 

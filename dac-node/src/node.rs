@@ -18,7 +18,6 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::ServerTlsConfig;
 
 pub use self::reader::ReaderParts;
 
@@ -35,6 +34,7 @@ use crate::scrub::{ScrubSettings, Scrubber};
 use crate::store::Store;
 use crate::sync::{L1Sync, SyncSettings};
 use dac_runtime::shutdown;
+use dac_runtime::tls::ListenerTls;
 use dac_runtime::workers::{Lane, Workers};
 
 /// How often the health of the whole is looked at.
@@ -84,7 +84,7 @@ pub struct Listener {
     /// Bounds of its connections.
     pub limits: ListenerLimits,
     /// TLS.
-    pub tls: Option<ServerTlsConfig>,
+    pub tls: Option<ListenerTls>,
 }
 
 /// What a member is made of.
@@ -191,6 +191,7 @@ pub struct Node {
 impl Node {
     /// Starts serving. Calls under way have `grace` to finish once it is stopped.
     pub async fn start(parts: Parts, grace: Duration) -> Result<Self, NodeError> {
+        crate::metrics::describe_member();
         let Parts {
             domain, store, signer, registry, clock, disk, workers, settings, uploads, clients, ..
         } = parts;

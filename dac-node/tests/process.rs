@@ -1,13 +1,18 @@
 //! The program itself: what it says of its configuration, that it serves without L1, and how it ends.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use dac_bls::SecretKey;
 use dac_keys::{KdfCost, create_bls_keystore, create_password_file};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with everything that a member needs but L1.
 fn folder() -> TempDir {
@@ -36,6 +41,8 @@ fn write_config(folder: &Path, rpc: &str) {
         [dispersal]
         listen = "127.0.0.1:0"
         [retrieval]
+        listen = "127.0.0.1:0"
+        [metrics]
         listen = "127.0.0.1:0"
         [shutdown]
         grace = "5s"
@@ -119,4 +126,151 @@ fn it_serves_without_l1_and_ends_on_sigterm() {
         assert!(rest.iter().any(|line| line.contains("\"message\":\"stopped\"")), "{rest:#?}");
         assert!(!rest.iter().any(|line| line.contains("secret-access-key")), "{rest:#?}");
     }
+}
+
+/// Port of the program's monitoring page. Where its log cannot be read, the kernel says where it listens.
+fn monitoring_port(pid: u32) -> u16 {
+    let since = Instant::now();
+    loop {
+        if let Some(port) = listening(pid).into_iter().find(|port| fetch(*port, "/healthz").is_some()) {
+            return port;
+        }
+        assert!(since.elapsed() < PATIENCE, "it does not serve");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ports of the program's listening sockets.
+fn listening(pid: u32) -> Vec<u16> {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let sockets: HashSet<String> = files
+        .filter_map(|file| Some(std::fs::read_link(file.ok()?.path()).ok()?.to_str()?.to_owned()))
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    // Address, state (0A: listening) and inode.
+    let port = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let is_ours = fields.get(3) == Some(&"0A") && sockets.contains(*fields.get(9)?);
+        let (_, port) = fields.get(1)?.split_once(':')?;
+        is_ours.then(|| u16::from_str_radix(port, 16).unwrap())
+    };
+    table.lines().filter_map(port).collect()
+}
+
+/// What a page says; none where this is no port of pages.
+fn fetch(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    String::from_utf8(answer).ok().filter(|answer| answer.starts_with("HTTP/1.1"))
+}
+
+fn signal(process: &Running, name: &str) {
+    let pid = process.0.id().to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+}
+
+fn ended(process: &mut Running) -> Option<i32> {
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE {
+        if let Some(status) = process.0.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it does not end");
+}
+
+/// An attack on nobody: a collector that restarts, a full partition, a collector that stands still.
+#[test]
+fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let closed = || {
+        let (_, writer) = std::io::pipe().unwrap();
+        Stdio::from(writer)
+    };
+    let (_unread, writer) = std::io::pipe().unwrap();
+    let mut filler = writer.try_clone().unwrap();
+    // It stands still itself once the pipe is full, and keeps it so.
+    std::thread::spawn(move || _ = filler.write_all(&vec![b'x'; 8 << 20]));
+    for (what, stderr, is_counted) in
+        [("closed", closed(), true), ("full", full(), true), ("unread", Stdio::from(writer), false)]
+    {
+        let folder = folder();
+        let child = program(folder.path()).env("DAC_LOG", "debug").stderr(stderr).spawn().unwrap();
+        let mut running = Running(child);
+        let port = monitoring_port(running.0.id());
+        let page = fetch(port, "/metrics").unwrap();
+        let lost = page.lines().find_map(|line| line.strip_prefix("dac_log_lines_lost_total "));
+        let lost: u64 = lost.unwrap_or_else(|| panic!("{page}")).parse().unwrap();
+        assert_eq!(lost > 0, is_counted, "{what}: {lost}");
+        signal(&running, "-TERM");
+        assert_eq!(ended(&mut running), Some(0), "{what}");
+    }
+}
+
+#[test]
+fn what_ends_the_program_is_a_line_of_its_log() {
+    let folder = folder();
+    // The store is in the way of itself.
+    std::fs::write(folder.path().join("data"), "no folder").unwrap();
+    let output = program(folder.path()).output().unwrap();
+    let (_, stderr) = text(&output);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<serde_json::Value> =
+        stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let last = lines.last().unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(last["error"].as_str().unwrap().contains("data"), "{last}");
+}
+
+/// Certificates of 90 days are renewed many times before a member is restarted.
+#[test]
+fn tls_files_are_read_again_at_sighup() {
+    let folder = folder();
+    let issue = |days: u64| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        params.not_after = date_time_ymd(1970, 1, 1) + now() + Duration::from_secs(days * 86_400);
+        std::fs::write(folder.path().join("tls.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let path = folder.path().join("tls.key");
+        let _ = std::fs::remove_file(&path);
+        dac_secrets::create(&path, key.serialize_pem().as_bytes()).unwrap();
+    };
+    let config = folder.path().join("node.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let tls = "[retrieval.tls]\ncertificate = 'tls.pem'\nkey = 'tls.key'\n";
+    std::fs::write(&config, format!("{text}\n{tls}")).unwrap();
+    issue(3);
+    let check = program(folder.path()).arg("--check-config").output().unwrap();
+    let warning = String::from_utf8(check.stdout).unwrap();
+    assert!(check.status.success() && warning.contains("expires in 2 days"), "{warning}");
+
+    let child = program(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running = Running(child);
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut find = |text: &str| lines.find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}"));
+    find("\"message\":\"serving\"");
+    assert!(find("expires in 2 days").contains("WARN"));
+    issue(90);
+    signal(&running, "-HUP");
+    let line: serde_json::Value = serde_json::from_str(&find("TLS files were read again")).unwrap();
+    assert_eq!(line["part"], "retrieval");
+    std::fs::write(folder.path().join("tls.pem"), "no certificate").unwrap();
+    signal(&running, "-HUP");
+    assert!(find("the former ones stay in use").contains("ERROR"));
+    let page = fetch(monitoring_port(running.0.id()), "/metrics").unwrap();
+    let series = "dac_tls_certificate_expiry_timestamp_seconds{part=\"retrieval\",file=\"certificate\"} ";
+    let until = page.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("{page}"));
+    assert!(until.parse::<f64>().unwrap() > (now().as_secs() + 80 * 86_400) as f64, "{until}");
+    signal(&running, "-TERM");
+    assert!(find("\"message\":\"stopped\"").contains("INFO"));
+    assert_eq!(ended(&mut running), Some(0));
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }

@@ -65,7 +65,7 @@ impl Liar {
         let limits = ListenerLimits::default();
         let serve = async |number, port: &Port, router| {
             let incoming = Incoming::new(listen(number).await?, port);
-            grpc::serve(router, incoming, Duration::from_secs(1)).await?;
+            grpc::serve(router, incoming, None, Duration::from_secs(1)).await?;
             turmoil::Result::Ok(())
         };
         let port = |name, services| {
@@ -75,8 +75,8 @@ impl Liar {
         let retrieval_port = port("retrieval", &["dac.v1.RetrievalService"]);
         let dispersal =
             DispersalServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_MAX_BYTES);
-        let dispersal = grpc::server(&dispersal_port, None)?.add_service(dispersal);
-        let retrieval = grpc::server(&retrieval_port, None)?.add_service(RetrievalServiceServer::new(self));
+        let dispersal = grpc::server(&dispersal_port).add_service(dispersal);
+        let retrieval = grpc::server(&retrieval_port).add_service(RetrievalServiceServer::new(self));
         futures::try_join!(
             serve(DISPERSAL_PORT, &dispersal_port, dispersal),
             serve(RETRIEVAL_PORT, &retrieval_port, retrieval)

@@ -77,6 +77,10 @@ impl Phase {
         !matches!(self, Phase::Failed(_) | Phase::Expired)
     }
 
+    /// All that [`Self::name`] says.
+    pub const NAMES: [&'static str; 8] =
+        ["received", "dispersing", "certified", "proved", "settled", "posted", "failed", "expired"];
+
     /// Short name, for logs, metrics and the store.
     pub const fn name(&self) -> &'static str {
         match self {

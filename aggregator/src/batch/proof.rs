@@ -1,5 +1,7 @@
 //! A batch's validity proof, and which proofs a batch takes.
 
+use std::fmt;
+
 use bytes::Bytes;
 use dac_types::{B256, BatchDigest, PostingMode, Transition, keccak256};
 use thiserror::Error;
@@ -18,6 +20,16 @@ pub enum ProofState {
         /// Why, for people.
         reason: String,
     },
+}
+
+impl fmt::Display for ProofState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Received => formatter.write_str("received"),
+            Self::Accepted => formatter.write_str("accepted"),
+            Self::Rejected { reason } => write!(formatter, "rejected: {reason}"),
+        }
+    }
 }
 
 /// A proof that the rollup's poster handed in.

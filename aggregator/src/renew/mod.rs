@@ -19,7 +19,6 @@ use dac_types::{
 };
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use metrics::describe_counter;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -78,26 +77,8 @@ pub struct RenewSettings {
     pub ahead: Option<Duration>,
 }
 
-/// Names and meanings, once at start.
-fn describe() {
-    describe_counter!("dac_aggregator_renewals_total", "Renewals by outcome");
-    describe_counter!(
-        "dac_aggregator_renewals_held_back_total",
-        "Renewals put off because the contract did not count the one before, by rollup"
-    );
-    describe_counter!(
-        "dac_aggregator_renewal_refusals_total",
-        "Members that did not sign a renewal, by reason"
-    );
-    describe_counter!(
-        "dac_aggregator_renewal_liars_total",
-        "Answers to a renewal that are not the member's own signature over it, by operator and reason"
-    );
-}
-
 /// Looks at all rollups again and again while this process posts, until the process stops.
 pub async fn run(ctx: Arc<Context>, source: Arc<dyn CoverageSource>, settings: RenewSettings) {
-    describe();
     let mut renewed = HashMap::new();
     loop {
         if ctx.posting.is_leading() {

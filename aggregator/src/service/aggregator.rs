@@ -20,6 +20,7 @@ use dac_runtime::grpc::{
 };
 use dac_runtime::monitor::{Health, Monitor};
 use dac_runtime::shutdown;
+use dac_runtime::tls::ListenerTls;
 use dac_runtime::workers::Workers;
 use dac_types::Domain;
 use dac_types::limits::MESSAGE_MAX_BYTES;
@@ -28,7 +29,6 @@ use thiserror::Error;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::ServerTlsConfig;
 use tonic_health::server::HealthReporter;
 
 use super::sharing::{PosterParts, Sharing};
@@ -108,7 +108,7 @@ pub struct Listener {
     /// Bounds of its connections.
     pub limits: ListenerLimits,
     /// TLS.
-    pub tls: Option<ServerTlsConfig>,
+    pub tls: Option<ListenerTls>,
 }
 
 /// How much may be in flight.
@@ -260,7 +260,7 @@ impl Aggregator {
         let times = CallTimes { upload: context.settings.upload_timeout, ..CallTimes::default() };
         let port = Port::new("grpc", PORT_SERVICES, &parts.grpc.limits, times, draining.clone());
         let service = Grpc::new(batches.clone(), parts.service, draining.clone());
-        let router = grpc::server(&port, parts.grpc.tls)?
+        let router = grpc::server(&port)
             .add_service(
                 BatchServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_MAX_BYTES),
             )
@@ -272,7 +272,7 @@ impl Aggregator {
             .add_service(grpc::reflection(&port, &[FILE_DESCRIPTOR_SET]))
             .add_service(grpc::reflection_alpha(&port, &[FILE_DESCRIPTOR_SET]));
         let incoming = Incoming::new(parts.grpc.tcp, &port);
-        let server = tokio::spawn(grpc::serve(router, incoming, grace));
+        let server = tokio::spawn(grpc::serve(router, incoming, parts.grpc.tls, grace));
         let watcher = watch_health(batches.clone(), health.clone(), healthz.clone(), draining.clone());
         let mut rest = vec![
             ("health", tokio::spawn(watcher)),
@@ -285,7 +285,7 @@ impl Aggregator {
             rest.push(("metrics", tokio::spawn(monitor.run(stop_rest.clone()))));
         }
         tracing::info!(
-            grpc = %addresses.grpc, metrics = ?addresses.metrics, disperser = %context.identity.disperser, "serving"
+            grpc = %addresses.grpc, metrics = addresses.metrics.map(tracing::field::display), disperser = %context.identity.disperser, "serving"
         );
         Ok(Self {
             batches,

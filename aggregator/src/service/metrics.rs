@@ -1,66 +1,160 @@
-//! What Prometheus is told.
+//! What Prometheus is told: every metric of an aggregator with its meaning, there from the start. `docs/operations.md` has the same
+//! table.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use dac_proto::reason::Reason;
+use dac_runtime::monitor;
+use metrics::{counter, describe_counter, describe_gauge, gauge, histogram};
 
 use super::standing::Standing;
 use crate::batch::{Batch, Delivery, L1Record, Phase};
+
+/// Reasons for which a delivery fails that no member gave.
+const OWN_REASONS: [&str; 3] = ["BAD_ENDPOINT", "TRANSPORT", "UNREACHABLE"];
+/// What is wrong with an attestation that is not a member's own.
+const LIES: [&str; 4] = ["BAD_SIGNATURE", "MALFORMED_ATTESTATION", "OTHER_DIGEST", "OTHER_SEAT"];
+/// Who is none of the registry's.
+const UNKNOWN: &str = "unknown";
+const OTHER: &str = "other";
+/// A refusal without a reason of the protocol.
+const UNNAMED: &str = "UNNAMED";
 
 /// Names and meanings, once at start.
 pub(super) fn describe() {
     crate::post::describe_metrics();
     describe_gauge!("dac_aggregator_batches", "Batches by state");
-    describe_gauge!(
+    for phase in Phase::NAMES {
+        gauge!("dac_aggregator_batches", "state" => phase).increment(0.0);
+    }
+    monitor::gauge(
         "dac_aggregator_batches_resting",
-        "Certified batches that wait for a proof and for nothing else"
+        "Certified batches that wait for a proof and for nothing else",
     );
-    describe_gauge!(
+    monitor::gauge(
         "dac_aggregator_bytes_in_flight",
-        "Payload bytes arriving or waiting for their certificate"
+        "Payload bytes arriving or waiting for their certificate",
     );
+    describe_waiting();
     describe_gauge!(
+        "dac_aggregator_l1_age_seconds",
+        "Seconds since the committee registry was last read from L1"
+    );
+    gauge!("dac_aggregator_l1_age_seconds").set(f64::INFINITY);
+    monitor::gauge("dac_aggregator_posting", "1 where this process is the one that posts to L1, else 0");
+    monitor::histogram("dac_aggregator_certificate_seconds", "From the stored payload to the certificate");
+    monitor::histogram("dac_aggregator_encode_seconds", "From the stored payload to the signed header");
+    monitor::histogram("dac_aggregator_store_shard_seconds", "One call to a member");
+    monitor::counter_by(
+        "dac_aggregator_member_outcomes_total",
+        "Members' outcomes, one for each batch and change",
+        "outcome",
+        ["attested", "retrying", "refused", "lied"],
+    );
+    describe_counter!(
+        "dac_aggregator_lies_total",
+        "Attestations that are not the member's own over the digest it was asked for, by operator and reason"
+    );
+    for reason in LIES {
+        counter!("dac_aggregator_lies_total", "operator" => UNKNOWN, "reason" => reason).increment(0);
+    }
+    let reasons = || Reason::ALL.iter().map(|reason| reason.as_str());
+    monitor::counter_by(
+        "dac_aggregator_delivery_failures_total",
+        "Failed calls to members by reason",
+        "reason",
+        reasons().chain(OWN_REASONS),
+    );
+    describe_submissions();
+    describe_l1();
+    describe_renewals();
+    monitor::counter("dac_aggregator_store_failures_total", "Failures of the store");
+}
+
+fn describe_waiting() {
+    monitor::gauge(
         "dac_aggregator_bytes_parked",
-        "Payload bytes on the disk of batches that no quorum takes for now"
+        "Payload bytes on the disk of batches that no quorum takes for now",
     );
-    describe_gauge!(
+    monitor::gauge(
         "dac_aggregator_oldest_unencoded_seconds",
-        "Age of the oldest batch that is not encoded; 0 where there is none"
+        "Age of the oldest batch that is not encoded; 0 where there is none",
     );
-    describe_gauge!(
+    monitor::gauge(
         "dac_aggregator_oldest_undelivered_seconds",
-        "Age of the oldest batch that is encoded and has no certificate; 0 where there is none"
+        "Age of the oldest batch that is encoded and has no certificate; 0 where there is none",
     );
     describe_gauge!("dac_aggregator_batches_waiting", "Batches without a certificate by what they wait for");
     describe_counter!(
         "dac_aggregator_waits_total",
         "How often a batch began to wait on its way to its certificate, by reason"
     );
-    describe_histogram!("dac_aggregator_certificate_seconds", "From the stored payload to the certificate");
-    describe_histogram!("dac_aggregator_encode_seconds", "From the stored payload to the signed header");
-    describe_histogram!("dac_aggregator_store_shard_seconds", "One call to a member");
-    describe_counter!(
-        "dac_aggregator_member_outcomes_total",
-        "Members' outcomes, one for each batch and change"
-    );
-    describe_counter!(
-        "dac_aggregator_lies_total",
-        "Attestations that are not the member's own over the digest it was asked for, by operator and reason"
-    );
-    describe_counter!("dac_aggregator_delivery_failures_total", "Failed calls to members by reason");
-    describe_counter!(
-        "dac_aggregator_gas_used_total",
-        "Gas used for recording certificates and settling batches"
-    );
-    describe_counter!("dac_aggregator_settled_total", "Batches settled on L1");
-    describe_counter!("dac_aggregator_proofs_refused_total", "Validity proofs not taken, by reason");
-    describe_counter!("dac_aggregator_recorded_total", "Certificates recorded on L1");
+}
+
+fn describe_submissions() {
+    let reasons = || Reason::ALL.iter().map(|reason| reason.as_str()).chain([UNNAMED]);
     describe_counter!(
         "dac_aggregator_submissions_refused_total",
         "Submissions refused by reason and rollup; rollup \"other\": none that the registry admits"
     );
-    describe_counter!("dac_aggregator_store_failures_total", "Failures of the store");
+    for reason in reasons() {
+        counter!("dac_aggregator_submissions_refused_total", "reason" => reason, "rollup" => OTHER)
+            .increment(0);
+    }
+    monitor::counter_by(
+        "dac_aggregator_proofs_refused_total",
+        "Validity proofs not taken, by reason",
+        "reason",
+        reasons(),
+    );
+}
+
+fn describe_l1() {
+    let by_us = ["true", "false"];
+    monitor::counter(
+        "dac_aggregator_gas_used_total",
+        "Gas used for recording certificates and settling batches",
+    );
+    monitor::counter_by(
+        "dac_aggregator_settled_total",
+        "Batches settled on L1, by whether this aggregator's transaction did it",
+        "by_us",
+        by_us,
+    );
+    monitor::counter_by(
+        "dac_aggregator_recorded_total",
+        "Certificates recorded on L1, by whether this aggregator's transaction did it",
+        "by_us",
+        by_us,
+    );
+}
+
+fn describe_renewals() {
+    monitor::counter_by(
+        "dac_aggregator_renewals_total",
+        "Renewals of a rollup's coverage by outcome",
+        "outcome",
+        ["renewed", "failed"],
+    );
+    describe_counter!(
+        "dac_aggregator_renewals_held_back_total",
+        "Renewals put off because the contract did not count the one before, by rollup"
+    );
+    monitor::counter_by(
+        "dac_aggregator_renewal_refusals_total",
+        "Members that did not sign a renewal, by reason",
+        "reason",
+        Reason::ALL.iter().map(|reason| reason.as_str()).chain(OWN_REASONS),
+    );
+    describe_counter!(
+        "dac_aggregator_renewal_liars_total",
+        "Answers to a renewal that are not the member's own signature over it, by operator and reason"
+    );
+    for reason in LIES {
+        counter!("dac_aggregator_renewal_liars_total", "operator" => UNKNOWN, "reason" => reason)
+            .increment(0);
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a gauge")]
@@ -116,7 +210,7 @@ pub(super) fn settled(record: &L1Record) {
 
 /// Operators are as many as the registry seats; reasons are this program's own.
 pub(super) fn lie(operator: Option<String>, reason: &str) {
-    let operator = operator.unwrap_or_else(|| "unknown".to_owned());
+    let operator = operator.unwrap_or_else(|| UNKNOWN.to_owned());
     counter!("dac_aggregator_lies_total", "operator" => operator, "reason" => reason.to_owned()).increment(1);
 }
 

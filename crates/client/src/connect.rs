@@ -13,6 +13,7 @@ use futures::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 
 use crate::endpoint::{EndpointError, EndpointPolicy, EndpointUrl};
@@ -68,8 +69,27 @@ impl Network for SystemNetwork {
 pub struct Dialer {
     policy: EndpointPolicy,
     connect_timeout: Duration,
-    tls: Option<ClientTlsConfig>,
+    tls: Option<watch::Receiver<Arc<ClientTlsConfig>>>,
     network: Arc<dyn Network>,
+}
+
+/// Tells apart the TLS configurations that a [`Dialer`] had.
+#[derive(Clone)]
+pub struct Generation(Option<Arc<ClientTlsConfig>>);
+
+impl PartialEq for Generation {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Generation").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Dialer {
@@ -104,9 +124,20 @@ impl Dialer {
 
     /// Another TLS configuration for `https` URLs: own roots, a client certificate.
     #[must_use]
-    pub fn tls(mut self, tls: ClientTlsConfig) -> Self {
+    pub fn tls(self, tls: ClientTlsConfig) -> Self {
+        self.renewed_tls(watch::channel(Arc::new(tls)).1)
+    }
+
+    /// The same of a process that lives longer than its certificates: each new connection takes the newest configuration.
+    #[must_use]
+    pub fn renewed_tls(mut self, tls: watch::Receiver<Arc<ClientTlsConfig>>) -> Self {
         self.tls = Some(tls);
         self
+    }
+
+    /// What connections are made with now. One that is kept is made anew, once this is another.
+    pub fn generation(&self) -> Generation {
+        Generation(self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow())))
     }
 
     /// Which addresses are connected to.
@@ -133,7 +164,10 @@ impl Dialer {
             .initial_connection_window_size(2 * STREAM_WINDOW_BYTES)
             .http2_max_header_list_size(HEADERS_MAX_BYTES);
         if url.is_tls() {
-            let tls = self.tls.clone().unwrap_or_else(|| ClientTlsConfig::new().with_enabled_roots());
+            let tls = match self.generation().0 {
+                Some(tls) => (*tls).clone(),
+                None => ClientTlsConfig::new().with_enabled_roots(),
+            };
             endpoint = endpoint.tls_config(tls).map_err(|error| MemberFault::unreachable(&error))?;
         }
         let (host, port, policy) = (url.host().to_owned(), url.port(), self.policy);
@@ -364,6 +398,19 @@ mod tests {
         assert_eq!(by_turns(&[]), []);
         let many: Vec<SocketAddr> = (0..200).map(four).collect();
         assert_eq!(by_turns(&many), many[..ADDRESSES_MAX]);
+    }
+
+    #[test]
+    fn a_new_tls_configuration_is_another_generation() {
+        let config = || Arc::new(ClientTlsConfig::new());
+        let (sender, receiver) = watch::channel(config());
+        let dialer = Dialer::new(EndpointPolicy::PublicOnly).renewed_tls(receiver);
+        let former = dialer.generation();
+        assert_eq!(former, dialer.clone().generation());
+        sender.send_replace(config());
+        assert_ne!(former, dialer.generation());
+        let without = Dialer::new(EndpointPolicy::PublicOnly);
+        assert!(without.generation() == without.generation() && without.generation() != former);
     }
 
     #[tokio::test]

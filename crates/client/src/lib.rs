@@ -48,7 +48,7 @@ pub use audit::{
     sample_owed,
 };
 pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
-pub use connect::{Connection, Dialer, Network, SystemNetwork};
+pub use connect::{Connection, Dialer, Generation, Network, SystemNetwork};
 pub use description::{
     AggregatorDescription, ClaimedSeat, MemberDescription, Readiness, ReportedAccusation, ReportedBadSeat,
     ReportedFault, ReportedPayer,

@@ -151,6 +151,7 @@ pub use enabled::pass;
 #[cfg(all(feature = "failpoints", debug_assertions))]
 mod enabled {
     use std::collections::HashMap;
+    use std::io::Write;
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
@@ -212,8 +213,9 @@ mod enabled {
                 false
             }
             Action::Kill => {
-                // Tests read this line; nothing that follows it happens.
-                eprintln!("fail point {name}: killed at pass {pass}");
+                // Tests read this line; nothing that follows it happens. What was logged before stands before it.
+                crate::telemetry::flush(std::time::Duration::from_secs(1));
+                let _ = writeln!(std::io::stderr(), "fail point {name}: killed at pass {pass}");
                 kill_self();
             }
         }

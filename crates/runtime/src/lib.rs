@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod failpoint;
 pub mod grpc;
 pub mod monitor;
+mod process;
 pub mod shutdown;
 pub mod tally;
 pub mod telemetry;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{MetricsConfig, Period};
 use crate::grpc::{CallTimes, Incoming, LimitedStream, ListenerLimits, Port};
 use crate::shutdown::panic_message;
+use crate::{process, tls};
 
 /// Connections of the monitoring port, and of one client: scrapers and probes need one each, for one request.
 pub const CONNECTIONS: u32 = 16;
@@ -39,18 +40,67 @@ const SECONDS: &[f64] =
 /// Buckets of every histogram named `…_bytes`.
 const BYTES: &[f64] = &[4096.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 
+/// The process's metrics. Clones are the same.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// The page that Prometheus reads: what was recorded, and what the process itself uses.
+    pub fn render(&self) -> String {
+        self.0.render() + &process::page()
+    }
+
+    /// Sweeps what was recorded into histograms, so that it does not grow while nobody reads them.
+    pub fn run_upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
 /// Collects the process's metrics from now on: `metrics::counter!` and its like. Calling it again returns the same.
-pub fn metrics() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+pub fn metrics() -> Metrics {
+    static HANDLE: OnceLock<Metrics> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            PrometheusBuilder::new()
+            let handle = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)
                 .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_bytes".into()), BYTES))
                 .and_then(PrometheusBuilder::install_recorder)
-                .expect("buckets are not empty and no other recorder is installed")
+                .expect("buckets are not empty and no other recorder is installed");
+            tls::describe_metrics();
+            Metrics(handle)
         })
         .clone()
+}
+
+/// A counter that exists from now on, at 0: an alert on its increase sees the first event too.
+pub fn counter(name: &'static str, help: &'static str) {
+    metrics::describe_counter!(name, help);
+    metrics::counter!(name).increment(0);
+}
+
+/// The same of a counter with one label, for each of the values that are known beforehand.
+pub fn counter_by<'a>(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    values: impl IntoIterator<Item = &'a str>,
+) {
+    metrics::describe_counter!(name, help);
+    for value in values {
+        metrics::counter!(name, label => value.to_owned()).increment(0);
+    }
+}
+
+/// A gauge that exists from now on, at 0.
+pub fn gauge(name: &'static str, help: &'static str) {
+    metrics::describe_gauge!(name, help);
+    metrics::gauge!(name).increment(0.0);
+}
+
+/// A histogram that exists from now on, empty.
+pub fn histogram(name: &'static str, help: &'static str) {
+    metrics::describe_histogram!(name, help);
+    let _ = metrics::histogram!(name);
 }
 
 /// How a process is, as its probes tell it.
@@ -202,7 +252,7 @@ impl Monitor {
 /// Serves all of it until `stop` is cancelled.
 fn serve(
     listener: TcpListener,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     health: Health,
     stop: CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + Send {

@@ -9,8 +9,13 @@ pub use tokio_util::sync::CancellationToken;
 pub use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once.
+/// How long a process that is to end at once waits for the reader of its log.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once; SIGHUP does not, from now on.
 pub fn on_signal() -> io::Result<CancellationToken> {
+    // Once it is waited for, it ends no process any more. Who acts on it is `tls::Renewals`.
+    drop(signal(SignalKind::hangup())?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let token = CancellationToken::new();
@@ -27,6 +32,7 @@ pub fn on_signal() -> io::Result<CancellationToken> {
         stopping.cancel();
         let (name, code) = next().await;
         warn!(signal = name, "ending at once");
+        crate::telemetry::flush(LAST_WORDS);
         std::process::exit(code);
     });
     Ok(token)

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use dac_client::EndpointPolicy;
-use dac_runtime::config::{ByteSize, Period};
-use dac_runtime::tls::{ClientTls, TlsError};
+use dac_runtime::config::{ByteSize, Period, within};
+use dac_runtime::tls::{ClientTls, Renewals, TlsError};
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use serde::Deserialize;
 
@@ -100,28 +100,21 @@ impl LimitsConfig {
                 ByteSize(PAYLOAD_MAX_BYTES)
             ));
         }
-        for (name, value) in [
-            ("client_requests_per_second", self.client_requests_per_second),
-            ("client_request_burst", self.client_request_burst),
-        ] {
-            if !value.is_finite() || value <= 0.0 {
-                return Err(format!("limits.{name} = {value}: must be above zero"));
-            }
-        }
-        for (name, zero) in [
-            ("uploads_per_rollup", self.uploads_per_rollup == 0),
-            ("piece_timeout", self.piece_timeout.is_zero()),
-            ("upload_timeout", self.upload_timeout.is_zero()),
-            ("call_timeout", self.call_timeout.is_zero()),
-            ("client_bytes_per_second", self.client_bytes_per_second.bytes() == 0),
-            ("client_byte_burst", self.client_byte_burst.bytes() == 0),
-            ("client_streams", self.client_streams == 0),
-            ("clients", self.clients == 0),
-            ("capacity", self.capacity.is_some_and(|capacity| capacity.bytes() == 0)),
-            ("database_size", self.database_size.is_some_and(|size| size.bytes() == 0)),
-        ] {
-            if zero {
-                return Err(format!("limits.{name}: must be above zero"));
+        let (rate, period) = (ByteSize(1), Period::SHORTEST);
+        within("limits.uploads", self.uploads, ByteSize(PAYLOAD_MAX_BYTES), ByteSize::MEMORY)?;
+        within("limits.uploads_per_rollup", self.uploads_per_rollup, 1, 65_536)?;
+        within("limits.piece_timeout", self.piece_timeout, period, Period::HOUR)?;
+        within("limits.upload_timeout", self.upload_timeout, period, Period::DAY)?;
+        within("limits.call_timeout", self.call_timeout, period, Period::HOUR)?;
+        within("limits.client_requests_per_second", self.client_requests_per_second, 0.001, 1e6)?;
+        within("limits.client_request_burst", self.client_request_burst, 0.001, 1e7)?;
+        within("limits.client_bytes_per_second", self.client_bytes_per_second, rate, ByteSize::MEMORY)?;
+        within("limits.client_byte_burst", self.client_byte_burst, rate, ByteSize::MEMORY)?;
+        within("limits.client_streams", self.client_streams, 1, 65_536)?;
+        within("limits.clients", self.clients, 1, 1_000_000)?;
+        for (name, size) in [("capacity", self.capacity), ("database_size", self.database_size)] {
+            if let Some(size) = size {
+                within(&format!("limits.{name}"), size, rate, ByteSize::DISK)?;
             }
         }
         Ok(())
@@ -178,18 +171,19 @@ impl Default for RepairConfig {
 }
 
 impl RepairConfig {
-    /// As the task wants it.
+    /// As the task wants it; its TLS is kept fresh by `renewals`.
     ///
     /// # Errors
     /// Where the files of `tls` cannot be used.
-    pub fn settings(&self) -> Result<RepairSettings, TlsError> {
+    pub fn settings(&self, renewals: &mut Renewals) -> Result<RepairSettings, TlsError> {
         let policy = match self.private_endpoints {
             true => EndpointPolicy::AllowPrivate,
             false => EndpointPolicy::PublicOnly,
         };
         let mut settings = RepairSettings::new(at_least_one(self.bytes_per_second), self.concurrency, policy);
         if let Some(tls) = &self.tls {
-            settings.dialer = settings.dialer.tls(tls.load(HANDSHAKE_TIMEOUT)?);
+            settings.dialer =
+                settings.dialer.renewed_tls(renewals.client("peers", tls, HANDSHAKE_TIMEOUT)?);
         }
         Ok(settings)
     }

@@ -10,7 +10,7 @@ use dac_proto::v1::dispersal_service_server::DispersalServiceServer;
 use dac_proto::v1::member_service_server::MemberServiceServer;
 use dac_proto::v1::retrieval_service_server::RetrievalServiceServer;
 use dac_runtime::grpc::{
-    self, Acceptor, BoundedRouter, CallTimes, Incoming, ListenerLimits, Port, ServeError, tonic_health,
+    self, BoundedRouter, CallTimes, Incoming, ListenerLimits, Port, ServeError, tonic_health,
 };
 use dac_runtime::monitor::{Health, Monitor};
 use dac_types::limits::MESSAGE_MAX_BYTES;
@@ -72,7 +72,7 @@ impl Assembly {
     /// Serves DispersalService.
     pub(super) fn dispersal(&mut self, listener: Listener) -> Result<SocketAddr, NodeError> {
         let port = self.port("dispersal", &[DISPERSAL, MEMBERS], &listener.limits);
-        let router = grpc::server(&port, listener.tls)?
+        let router = grpc::server(&port)
             .add_service(
                 DispersalServiceServer::new(Dispersal::new(Arc::clone(&self.context)))
                     .max_decoding_message_size(MESSAGE_MAX_BYTES),
@@ -81,13 +81,13 @@ impl Assembly {
             .add_service(grpc::health(&self.health))
             .add_service(grpc::reflection(&port, &[FILE_DESCRIPTOR_SET]))
             .add_service(grpc::reflection_alpha(&port, &[FILE_DESCRIPTOR_SET]));
-        self.serve(&port, router, listener.tcp)
+        self.serve(&port, router, listener)
     }
 
     /// Serves RetrievalService.
     pub(super) fn retrieval(&mut self, listener: Listener) -> Result<SocketAddr, NodeError> {
         let port = self.port("retrieval", &[RETRIEVAL, MEMBERS], &listener.limits);
-        let router = grpc::server(&port, listener.tls)?
+        let router = grpc::server(&port)
             .add_service(
                 RetrievalServiceServer::new(Retrieval::new(Arc::clone(&self.context)))
                     .max_decoding_message_size(grpc::SMALL_REQUEST_MAX_BYTES),
@@ -96,7 +96,7 @@ impl Assembly {
             .add_service(grpc::health(&self.health))
             .add_service(grpc::reflection(&port, &[FILE_DESCRIPTOR_SET]))
             .add_service(grpc::reflection_alpha(&port, &[FILE_DESCRIPTOR_SET]));
-        self.serve(&port, router, listener.tcp)
+        self.serve(&port, router, listener)
     }
 
     fn port(&self, name: &'static str, services: &'static [&'static str], limits: &ListenerLimits) -> Port {
@@ -106,9 +106,15 @@ impl Assembly {
         Port::new(name, services, limits, times, self.stop_calls.clone())
     }
 
-    fn serve(&mut self, port: &Port, router: BoundedRouter, tcp: Acceptor) -> Result<SocketAddr, NodeError> {
-        let address = local(port.name(), tcp.local_addr())?;
-        let server = tokio::spawn(grpc::serve(router, Incoming::new(tcp, port), self.grace));
+    fn serve(
+        &mut self,
+        port: &Port,
+        router: BoundedRouter,
+        listener: Listener,
+    ) -> Result<SocketAddr, NodeError> {
+        let address = local(port.name(), listener.tcp.local_addr())?;
+        let incoming = Incoming::new(listener.tcp, port);
+        let server = tokio::spawn(grpc::serve(router, incoming, listener.tls, self.grace));
         self.servers.push((port.name(), server));
         Ok(address)
     }
@@ -148,7 +154,7 @@ impl Assembly {
     pub(super) fn finish(self, addresses: Addresses) -> Node {
         tracing::info!(
             dispersal = addresses.dispersal.map(tracing::field::display), retrieval = %addresses.retrieval,
-            metrics = ?addresses.metrics, key = %self.context.identity.public_key, "serving"
+            metrics = addresses.metrics.map(tracing::field::display), key = %self.context.identity.public_key, "serving"
         );
         Node { assembly: self, addresses }
     }

@@ -49,6 +49,7 @@ pub struct ReaderParts {
 impl Node {
     /// Starts a read-only server. Calls under way have `grace` to finish once it is stopped.
     pub async fn start_reader(parts: ReaderParts, grace: Duration) -> Result<Self, NodeError> {
+        crate::metrics::describe();
         let ReaderParts {
             domain,
             public_key,

@@ -208,7 +208,7 @@ impl L1Sync {
             let is_complete = step.is_caught_up();
             match step {
                 Step::Rewind { to_block, cursor: back } => {
-                    tracing::warn!(?origin, to_block, "L1 was reorganised: what came later is taken back");
+                    tracing::warn!(contract = %origin.address(), to_block, "L1 was reorganised: what came later is taken back");
                     metrics::counter!("dac_node_l1_reorganisations_total").increment(1);
                     if let Err(error) = self.store.unlearn(to_block, back.clone()).await {
                         self.failed(memory, origin, &error);
@@ -341,9 +341,9 @@ impl L1Sync {
         self.progress.failed(origin);
         metrics::counter!("dac_node_l1_read_failures_total").increment(1);
         if attempts == 0 {
-            tracing::warn!(?origin, %error, "a contract on L1 could not be read; trying again");
+            tracing::warn!(contract = %origin.address(), %error, "a contract on L1 could not be read; trying again");
         } else {
-            tracing::debug!(?origin, %error, attempts, "a contract on L1 could not be read; trying again");
+            tracing::debug!(contract = %origin.address(), %error, attempts, "a contract on L1 could not be read; trying again");
         }
     }
 }

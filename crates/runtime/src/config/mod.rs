@@ -15,7 +15,7 @@ use thiserror::Error;
 
 pub use self::files::{NamedFile, client_tls_files};
 pub use self::sections::{ListenerConfig, MetricsConfig, ShutdownConfig};
-pub use self::units::{ByteSize, Period, UnitError};
+pub use self::units::{ByteSize, Period, UnitError, within};
 pub use self::url::{HttpUrl, HttpUrlError};
 
 /// Bytes of a configuration file, at most.

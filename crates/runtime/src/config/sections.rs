@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::Period;
+use super::{Period, within};
 use crate::grpc::ListenerLimits;
-use crate::tls::ServerTls;
+use crate::tls::{ListenerTls, Renewals, ServerTls, TlsError};
 
 /// A gRPC listener.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,6 +29,19 @@ impl ListenerConfig {
         if let Some(tls) = &mut self.tls {
             tls.resolve_paths(folder);
         }
+    }
+
+    /// Its TLS, where it has any, which `renewals` keep fresh.
+    ///
+    /// # Errors
+    /// Where the files cannot be used.
+    pub fn load_tls(
+        &self,
+        name: &'static str,
+        renewals: &mut Renewals,
+    ) -> Result<Option<ListenerTls>, TlsError> {
+        let load = |tls| renewals.listener(name, tls, *self.limits.handshake_timeout);
+        self.tls.as_ref().map(load).transpose()
     }
 
     /// How the listener is protected, in a few words.
@@ -60,5 +73,12 @@ pub struct ShutdownConfig {
 impl Default for ShutdownConfig {
     fn default() -> Self {
         Self { grace: Period::from_secs(30) }
+    }
+}
+
+impl ShutdownConfig {
+    /// Bounds.
+    pub fn check(&self) -> Result<(), String> {
+        within("shutdown.grace", self.grace, Period::from_secs(0), Period::HOUR)
     }
 }

@@ -17,6 +17,29 @@ pub enum UnitError {
     /// Not a size.
     #[error("expected a size with its unit, such as \"4KiB\", \"64MiB\" or \"2GB\"")]
     Size,
+    /// Longer than anything here is configured for; clocks and timers would overflow.
+    #[error("expected a duration of at most \"3650d\"")]
+    TooLong,
+    /// Larger than any disk; sums would overflow.
+    #[error("expected a size of at most \"1024TiB\"")]
+    TooLarge,
+}
+
+/// The longest duration: ten years.
+const PERIOD_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+/// The largest size.
+const SIZE_MAX_BYTES: u64 = 1 << 50;
+
+/// Refuses a setting outside its bounds. What is not a number is outside of all.
+///
+/// # Errors
+/// Names the setting, its value and the bounds, for the operator.
+pub fn within<T: PartialOrd + fmt::Display>(name: &str, value: T, least: T, most: T) -> Result<(), String> {
+    if value >= least && value <= most {
+        Ok(())
+    } else {
+        Err(format!("{name} = {value}: must be from {least} to {most}"))
+    }
 }
 
 /// A length of time: `"30s"`, `"5m"`, `"1h 30m"`, `"14d"`.
@@ -24,6 +47,13 @@ pub enum UnitError {
 pub struct Period(pub Duration);
 
 impl Period {
+    /// The shortest that a setting may have which must not be zero.
+    pub const SHORTEST: Self = Self(Duration::from_millis(1));
+    /// A bound of settings.
+    pub const HOUR: Self = Self::from_secs(60 * 60);
+    /// A bound of settings.
+    pub const DAY: Self = Self::from_secs(24 * 60 * 60);
+
     /// Whole seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -52,7 +82,8 @@ impl FromStr for Period {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(UnitError::Duration);
         }
-        humantime::parse_duration(text).map(Self).map_err(|_| UnitError::Duration)
+        let period = humantime::parse_duration(text).map_err(|_| UnitError::Duration)?;
+        if period > PERIOD_MAX { Err(UnitError::TooLong) } else { Ok(Self(period)) }
     }
 }
 
@@ -80,6 +111,11 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 ];
 
 impl ByteSize {
+    /// A bound of settings that are about memory: more than a machine has.
+    pub const MEMORY: Self = Self(1 << 40);
+    /// A bound of settings that are about disks: the largest size of all.
+    pub const DISK: Self = Self(SIZE_MAX_BYTES);
+
     /// The number.
     pub const fn bytes(self) -> u64 {
         self.0
@@ -95,7 +131,8 @@ impl FromStr for ByteSize {
         let number: u64 = number.parse().map_err(|_| UnitError::Size)?;
         let &(_, factor) =
             SIZE_UNITS.iter().find(|(name, _)| *name == unit.trim_start()).ok_or(UnitError::Size)?;
-        number.checked_mul(factor).map(Self).ok_or(UnitError::Size)
+        let bytes = number.checked_mul(factor).ok_or(UnitError::TooLarge)?;
+        if bytes > SIZE_MAX_BYTES { Err(UnitError::TooLarge) } else { Ok(Self(bytes)) }
     }
 }
 
@@ -166,7 +203,7 @@ mod tests {
         for (text, bytes) in [("0B", 0), ("4KiB", 4096), ("64 MiB", 64 << 20), ("2GB", 2_000_000_000)] {
             assert_eq!(text.parse::<ByteSize>().unwrap().bytes(), bytes);
         }
-        for bad in ["", "64", "MiB", "-1B", "1.5GB", "64mib", "20000000TiB", "99999999999999999999B"] {
+        for bad in ["", "64", "MiB", "-1B", "1.5GB", "64mib", "99999999999999999999B"] {
             assert_eq!(bad.parse::<ByteSize>(), Err(UnitError::Size), "{bad}");
         }
         assert_eq!(ByteSize(64 << 20).to_string(), "64MiB");
@@ -174,10 +211,37 @@ mod tests {
         assert_eq!(ByteSize(0).to_string(), "0B");
     }
 
+    /// A limit that nothing reaches is switched off, which nobody asked for.
+    #[test]
+    fn nothing_is_without_bounds() {
+        for long in ["3651d", "99999999999999999s", "11years"] {
+            assert_eq!(long.parse::<Period>(), Err(UnitError::TooLong), "{long}");
+        }
+        assert!("3650d".parse::<Period>().is_ok());
+        for large in ["18446744073709551615B", "1025TiB", "20000000TiB", "20000000000TiB"] {
+            assert_eq!(large.parse::<ByteSize>(), Err(UnitError::TooLarge), "{large}");
+        }
+        assert_eq!("1024TiB".parse::<ByteSize>(), Ok(ByteSize::DISK));
+        assert_eq!(
+            UnitError::TooLarge.to_string(),
+            format!("expected a size of at most \"{}\"", ByteSize::DISK)
+        );
+        assert_eq!(UnitError::TooLong.to_string(), "expected a duration of at most \"3650d\"");
+
+        assert_eq!(within("limits.uploads", 1_u32, 1, 10), Ok(()));
+        let error = within("limits.uploads", 11_u32, 1, 10).unwrap_err();
+        assert_eq!(error, "limits.uploads = 11: must be from 1 to 10");
+        let error = within("x.y", Period::from_secs(0), Period::SHORTEST, Period::HOUR).unwrap_err();
+        assert_eq!(error, "x.y = 0s: must be from 1ms to 1h");
+        for number in [f64::NAN, f64::INFINITY, 0.0, 1e308] {
+            assert!(within("rate", number, 0.001, 1e6).is_err());
+        }
+    }
+
     proptest! {
         #[test]
-        fn sizes_round_trip(bytes in any::<u64>(), shift in 0_u32..64) {
-            let size = ByteSize(bytes >> shift << (shift / 2));
+        fn sizes_round_trip(bytes in 0..=SIZE_MAX_BYTES, shift in 0_u32..64) {
+            let size = ByteSize((bytes >> shift << (shift / 2)).min(SIZE_MAX_BYTES));
             prop_assert_eq!(size.to_string().parse::<ByteSize>(), Ok(size));
         }
 

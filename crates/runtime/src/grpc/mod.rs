@@ -21,8 +21,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use thiserror::Error;
+use tokio_stream::StreamExt;
+use tonic::transport::Server;
 use tonic::transport::server::Router;
-use tonic::transport::{Server, ServerTlsConfig};
 use tower::layer::util::{Identity, Stack};
 use tracing::warn;
 
@@ -36,7 +37,8 @@ pub use tonic_health;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::config::{ByteSize, Period};
+use crate::config::{ByteSize, Period, within};
+use crate::tls::{ListenerTls, Secured};
 
 /// Bytes of a request's headers, at most.
 const HEADERS_MAX_BYTES: u32 = 16 << 10;
@@ -47,10 +49,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Bytes that one connection may have in flight at a port to which nothing is uploaded.
 const SMALL_WINDOW_BYTES: u32 = 64 << 10;
 
-/// Longest of a listener's periods.
-const PERIOD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most of the memory that a listener's calls may have.
-const MEMORY_MAX: ByteSize = ByteSize(1 << 40);
+const MEMORY_MAX: ByteSize = ByteSize::MEMORY;
 /// Least of the memory that a client's calls may have: one call of any method.
 const MEMORY_PER_CLIENT_MIN: ByteSize = ByteSize(1 << 20);
 /// Most connections: what the search for an idle one is fast enough for.
@@ -109,9 +109,7 @@ impl ListenerLimits {
             ("connections_per_client", connections_per_client),
             ("streams_per_connection", streams_per_connection),
         ] {
-            if value == 0 {
-                return Err(format!("{name} = 0: at least 1"));
-            }
+            within(name, value, 1, CONNECTIONS_MAX)?;
         }
         for (name, period) in [
             ("handshake_timeout", self.handshake_timeout),
@@ -120,12 +118,7 @@ impl ListenerLimits {
             ("request_timeout", self.request_timeout),
             ("write_timeout", self.write_timeout),
         ] {
-            if period.is_zero() {
-                return Err(format!("{name} = \"{period}\": must be longer"));
-            }
-            if *period > PERIOD_MAX {
-                return Err(format!("{name} = \"{period}\": at most {}", Period(PERIOD_MAX)));
-            }
+            within(name, period, Period::SHORTEST, Period::DAY)?;
         }
         if self.memory_per_client < MEMORY_PER_CLIENT_MIN {
             return Err(format!(
@@ -138,9 +131,6 @@ impl ListenerLimits {
                 "memory = \"{}\": at least memory_per_client, and at most {MEMORY_MAX}",
                 self.memory
             ));
-        }
-        if connections > CONNECTIONS_MAX {
-            return Err(format!("connections = {connections}: at most {CONNECTIONS_MAX}"));
         }
         Ok(())
     }
@@ -160,24 +150,20 @@ pub type BoundedServer = Server<Stack<CallsLayer, Identity>>;
 pub type BoundedRouter = Router<Stack<CallsLayer, Identity>>;
 
 /// A tonic server within a port's bounds, to add services to.
-pub fn server(port: &Port, tls: Option<ServerTlsConfig>) -> Result<BoundedServer, ServeError> {
+pub fn server(port: &Port) -> BoundedServer {
     let limits = port.limits();
     let (stream_window, connection_window) = match port.has_uploads() {
         true => (STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES),
         false => (SMALL_WINDOW_BYTES, SMALL_WINDOW_BYTES),
     };
-    let server = Server::builder()
+    Server::builder()
         .max_concurrent_streams(limits.streams_per_connection)
         .http2_keepalive_interval(Some(limits.keepalive_interval.into()))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout.into()))
         .http2_max_header_list_size(HEADERS_MAX_BYTES)
         .initial_stream_window_size(stream_window)
         .initial_connection_window_size(connection_window)
-        .layer(CallsLayer(port.clone()));
-    Ok(match tls {
-        Some(tls) => server.tls_config(tls.timeout(limits.handshake_timeout.into()))?,
-        None => server,
-    })
+        .layer(CallsLayer(port.clone()))
 }
 
 /// Answers health checks, of small requests only: the generated server would take megabytes from anyone.
@@ -186,14 +172,16 @@ pub fn health(reporter: &HealthReporter) -> HealthServer<HealthService> {
         .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES)
 }
 
-/// Serves a port until it is to stop, then lets calls under way finish for `grace` at most.
+/// Serves a port, under TLS where it is given, until it is to stop, then lets calls under way finish for `grace` at most.
 pub fn serve(
     router: BoundedRouter,
     incoming: Incoming,
+    tls: Option<ListenerTls>,
     grace: Duration,
 ) -> impl Future<Output = Result<(), ServeError>> + Send {
     let stop = incoming.port().stop().clone();
     let stopped = stop.clone();
+    let incoming = incoming.map(move |stream| stream.map(|stream| Secured::new(stream, tls.as_ref())));
     let server = router.serve_with_incoming_shutdown(incoming, async move { stopped.cancelled().await });
     async move {
         tokio::select! {

@@ -12,14 +12,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::http;
-use tonic::transport::{ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb;
 
 use super::testing::{Authority, authority};
 use super::*;
-use crate::tls::{ClientTls, IdentityFiles, ServerTls};
+use crate::clock::{Clock, SystemClock};
+use crate::monitor;
+use crate::tls::{ClientTls, IdentityFiles, ListenerTls, Renewals, ServerTls};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -48,19 +50,18 @@ const GET_MEMBER: &str = "/dac.v1.MemberService/GetMember";
 /// Bytes of an answer: several make up a client's share of memory.
 const ANSWER_BYTES: usize = 300 << 10;
 
-async fn start(limits: ListenerLimits, tls: Option<ServerTlsConfig>) -> Running {
+async fn start(limits: ListenerLimits, tls: Option<ListenerTls>) -> Running {
     let stop = CancellationToken::new();
     let port = Port::new("test", &[MEMBERS], &limits, CallTimes::default(), stop.clone());
     let incoming = Incoming::new(TcpListener::bind("127.0.0.1:0").await.unwrap(), &port);
     let address = incoming.local_addr().unwrap();
     let (_, health) = tonic_health::server::health_reporter();
-    let router = server(&port, tls)
-        .unwrap()
+    let router = server(&port)
         .add_service(MemberServiceServer::new(Large(ANSWER_BYTES)))
         .add_service(health)
         .add_service(reflection(&port, &[dac_proto::FILE_DESCRIPTOR_SET]))
         .add_service(reflection_alpha(&port, &[dac_proto::FILE_DESCRIPTOR_SET]));
-    let server = tokio::spawn(serve(router, incoming, Duration::from_millis(300)));
+    let server = tokio::spawn(serve(router, incoming, tls, Duration::from_millis(300)));
     Running { address, stop, server }
 }
 
@@ -122,13 +123,21 @@ async fn get_member(address: SocketAddr) -> Result<usize, tonic::Status> {
     Ok(answer.into_inner().version.len())
 }
 
+/// TLS of a listener that nobody renews.
+fn listener(tls: &ServerTls) -> ListenerTls {
+    Renewals::default().listener("test", tls, PATIENCE).unwrap()
+}
+
 async fn check(address: SocketAddr, tls: Option<ClientTlsConfig>) -> Result<(), String> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://localhost:{}", address.port())).unwrap();
     if let Some(tls) = tls {
         endpoint = endpoint.tls_config(tls).unwrap();
     }
-    let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
+    ask(endpoint.connect().await.map_err(|error| error.to_string())?).await
+}
+
+async fn ask(channel: Channel) -> Result<(), String> {
     let request = HealthCheckRequest { service: String::new() };
     HealthClient::new(channel).check(request).await.map(drop).map_err(|status| status.to_string())
 }
@@ -153,7 +162,7 @@ async fn tls_is_served_to_those_who_trust_the_authority() {
     let Authority { folder } = authority();
     let path = |name: &str| folder.path().join(name);
     let tls = ServerTls { certificate: path("server.pem"), key: path("server.key"), client_ca: None };
-    let running = start(ListenerLimits::default(), Some(tls.load(PATIENCE).unwrap())).await;
+    let running = start(ListenerLimits::default(), Some(listener(&tls))).await;
     let trusting = |ca: &str| ClientTls { ca: Some(path(ca)), identity: None }.load(PATIENCE).unwrap();
     check(running.address, Some(trusting("ca.pem"))).await.unwrap();
     check(running.address, Some(trusting("other-ca.pem"))).await.unwrap_err();
@@ -169,12 +178,75 @@ async fn mutual_tls_keeps_strangers_out() {
         key: path("server.key"),
         client_ca: Some(path("ca.pem")),
     };
-    let running = start(ListenerLimits::default(), Some(tls.load(PATIENCE).unwrap())).await;
+    let running = start(ListenerLimits::default(), Some(listener(&tls))).await;
     let identity = IdentityFiles { certificate: path("client.pem"), key: path("client.key") };
     let known = ClientTls { ca: Some(path("ca.pem")), identity: Some(identity) };
     check(running.address, Some(known.load(PATIENCE).unwrap())).await.unwrap();
     let stranger = ClientTls { ca: Some(path("ca.pem")), identity: None };
     check(running.address, Some(stranger.load(PATIENCE).unwrap())).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_and_open_connections_stay() {
+    let (old, new) = (authority(), authority());
+    let path = |authority: &Authority, name: &str| authority.folder.path().join(name);
+    let tls =
+        ServerTls { certificate: path(&old, "server.pem"), key: path(&old, "server.key"), client_ca: None };
+    let mut renewals = Renewals::default();
+    let tls = renewals.listener("renewed", &tls, PATIENCE).unwrap();
+    let running = start(ListenerLimits::default(), Some(tls)).await;
+    let trusting = |authority: &Authority| {
+        ClientTls { ca: Some(path(authority, "ca.pem")), identity: None }.load(PATIENCE).unwrap()
+    };
+    let url = format!("https://localhost:{}", running.address.port());
+    let endpoint = Endpoint::from_shared(url).unwrap().tls_config(trusting(&old)).unwrap();
+    let open = endpoint.connect().await.unwrap();
+    ask(open.clone()).await.unwrap();
+    for name in ["server.pem", "server.key"] {
+        std::fs::copy(path(&new, name), path(&old, name)).unwrap();
+    }
+    renewals.look(SystemClock.now_unix_seconds(), false);
+    check(running.address, Some(trusting(&new))).await.unwrap();
+    check(running.address, Some(trusting(&old))).await.unwrap_err();
+    ask(open).await.unwrap();
+}
+
+#[tokio::test]
+async fn failed_handshakes_are_counted_by_what_is_missing() {
+    let metrics = monitor::metrics();
+    let Authority { folder } = authority();
+    let path = |name: &str| folder.path().join(name);
+    let tls = ServerTls {
+        certificate: path("server.pem"),
+        key: path("server.key"),
+        client_ca: Some(path("ca.pem")),
+    };
+    let tls = Renewals::default().listener("counted", &tls, PATIENCE).unwrap();
+    let running = start(ListenerLimits::default(), Some(tls)).await;
+    let count = |kind: &str| -> u64 {
+        let page = metrics.render();
+        let series = format!("dac_tls_handshake_failures_total{{listener=\"counted\",kind=\"{kind}\"}} ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&series));
+        line.unwrap_or_else(|| panic!("{series} in {page}")).parse().unwrap()
+    };
+    for kind in ["no_client_certificate", "client_certificate_refused", "refused_by_client", "not_tls"] {
+        assert_eq!(count(kind), 0, "{kind} is there from the start");
+    }
+    let client = |ca: &str| ClientTls { ca: Some(path(ca)), identity: None }.load(PATIENCE).unwrap();
+    let counted = async |kind: &str| {
+        let waiting = async {
+            while count(kind) == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{kind} is counted"));
+    };
+    check(running.address, Some(client("ca.pem"))).await.unwrap_err();
+    counted("no_client_certificate").await;
+    check(running.address, Some(client("other-ca.pem"))).await.unwrap_err();
+    counted("refused_by_client").await;
+    check(running.address, None).await.unwrap_err();
+    counted("not_tls").await;
 }
 
 #[tokio::test]
@@ -190,7 +262,7 @@ async fn mute_connections_are_closed() {
     let Authority { folder } = authority();
     let path = |name: &str| folder.path().join(name);
     let tls = ServerTls { certificate: path("server.pem"), key: path("server.key"), client_ca: None };
-    let encrypted = start(limits, Some(tls.load(PATIENCE).unwrap())).await;
+    let encrypted = start(limits, Some(listener(&tls))).await;
     closed(TcpStream::connect(encrypted.address).await.unwrap()).await;
     // Enough bytes not to be mute, and a handshake that never ends.
     let mut endless = TcpStream::connect(encrypted.address).await.unwrap();

@@ -1,0 +1,147 @@
+//! From when until when a certificate is valid: two fields of its DER, read without the rest of X.509.
+
+/// Unix seconds from which, and until which, a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: u64,
+    /// The last second.
+    pub not_after: u64,
+}
+
+const SEQUENCE: u8 = 0x30;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+/// The optional version, `[0]`.
+const VERSION: u8 = 0xa0;
+
+impl Validity {
+    /// Of a certificate in DER; none where it is no certificate.
+    pub(super) fn of(certificate: &[u8]) -> Option<Self> {
+        let mut outer = Reader(certificate).expect(SEQUENCE)?;
+        let mut fields = outer.expect(SEQUENCE)?;
+        if fields.0.first() == Some(&VERSION) {
+            fields.next()?;
+        }
+        // Serial number, algorithm of the signature and issuer stand before it.
+        for _ in 0..3 {
+            fields.next()?;
+        }
+        let mut times = fields.expect(SEQUENCE)?;
+        Some(Self { not_before: times.time()?, not_after: times.time()? })
+    }
+
+    /// Whether it is valid at this time.
+    pub const fn holds_at(self, now: u64) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+}
+
+/// Values of DER, one after the other.
+#[derive(Clone, Copy)]
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// Tag and content of the next value.
+    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+        let (&[tag, first], mut rest) = self.0.split_first_chunk::<2>()?;
+        let mut length = usize::from(first);
+        if first >= 0x80 {
+            // The long form: so many bytes of length follow.
+            let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            if bytes.is_empty() || bytes.len() > 4 {
+                return None;
+            }
+            length = bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+            rest = after;
+        }
+        let (content, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some((tag, content))
+    }
+
+    /// The content of the next value, which has this tag.
+    fn expect(&mut self, tag: u8) -> Option<Self> {
+        self.next().filter(|(got, _)| *got == tag).map(|(_, content)| Self(content))
+    }
+
+    /// A time in one of the two forms that RFC 5280 allows, as Unix seconds; a time before 1970 is 0.
+    fn time(&mut self) -> Option<u64> {
+        let (tag, text) = self.next()?;
+        let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let (year, rest) = match (tag, text.len()) {
+            (UTC_TIME, 12) => {
+                let year: i64 = text[..2].parse().ok()?;
+                (if year < 50 { 2000 + year } else { 1900 + year }, &text[2..])
+            }
+            (GENERALIZED_TIME, 14) => (text[..4].parse().ok()?, &text[4..]),
+            _ => return None,
+        };
+        let part = |place: usize| rest[2 * place..2 * place + 2].parse::<i64>().ok();
+        let (month, day) = (part(0)?, part(1)?);
+        let (hour, minute, second) = (part(2)?, part(3)?, part(4)?);
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+        Some(u64::try_from(seconds).unwrap_or(0))
+    }
+}
+
+/// Days from 1970 to a date of the Gregorian calendar. Years begin in March here, so that a leap day is a year's last.
+const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, month) = (year.div_euclid(400), (month + 9) % 12);
+    let year_of_era = year - era * 400;
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    fn certificate(from: (i32, u8, u8), until: (i32, u8, u8)) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        params.not_before = date_time_ymd(from.0, from.1, from.2);
+        params.not_after = date_time_ymd(until.0, until.1, until.2);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn both_forms_of_a_time_are_read() {
+        let validity = Validity::of(&certificate((2024, 2, 29), (2026, 11, 30))).unwrap();
+        assert_eq!(validity, Validity { not_before: 1_709_164_800, not_after: 1_795_996_800 });
+        assert!(validity.holds_at(1_709_164_800) && validity.holds_at(1_795_996_800));
+        assert!(!validity.holds_at(1_709_164_799) && !validity.holds_at(1_795_996_801));
+        // From 2050 on a time has four digits of a year.
+        let validity = Validity::of(&certificate((1975, 1, 1), (4096, 1, 1))).unwrap();
+        assert_eq!(validity, Validity { not_before: 157_766_400, not_after: 67_090_032_000 });
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_certificate() {
+        let whole = certificate((2024, 1, 1), (2025, 1, 1));
+        for length in 0..whole.len() {
+            assert_eq!(Validity::of(&whole[..length]), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), place in any::<usize>()) {
+            let _ = Validity::of(&bytes);
+            let mut changed = certificate((2024, 1, 1), (2025, 1, 1));
+            for (offset, byte) in bytes.iter().take(4).enumerate() {
+                let place = place.wrapping_add(offset) % changed.len();
+                changed[place] = *byte;
+            }
+            let _ = Validity::of(&changed);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What Prometheus is told: every metric of a node with its meaning, there from the start. `docs/operations.md` has the same table.
+
+use dac_proto::reason::Reason;
+use dac_runtime::monitor::{counter, counter_by, gauge, histogram};
+use metrics::{describe_counter, describe_gauge};
+
+/// Labels of an outcome that is no reason.
+const NO_REASON: [&str; 2] = ["OK", "OTHER"];
+/// Methods that are counted, and the reasons for which they refuse.
+const RETRIEVAL: [&str; 4] = ["GetBatchRecord", "GetShard", "GetChunks", "ListBatches"];
+const RETRIEVAL_REASONS: [Reason; 9] = [
+    Reason::Busy,
+    Reason::Corrupt,
+    Reason::Internal,
+    Reason::MalformedRequest,
+    Reason::NoSuchChunk,
+    Reason::RateLimited,
+    Reason::SeatBad,
+    Reason::TooManyChunks,
+    Reason::UnknownBatch,
+];
+
+/// Metrics of every node, those of a read-only server.
+pub(crate) fn describe() {
+    describe_gauge!("dac_node_l1_age_seconds", "Seconds since the committee registry was last read from L1");
+    metrics::gauge!("dac_node_l1_age_seconds").set(f64::INFINITY);
+    gauge(
+        "dac_node_clock_ahead_of_l1_seconds",
+        "Seconds by which this machine's clock is ahead of L1's newest block; negative where it is behind",
+    );
+    gauge("dac_node_stored_batches", "Batches in the store");
+    gauge("dac_node_stored_bytes", "Bytes of shards in the store");
+    describe_gauge!("dac_node_database_bytes", "Bytes of the PostgreSQL database's files");
+    counter("dac_node_served_bytes_total", "Bytes of shards served");
+    describe_counter!("dac_node_retrieval_total", "Calls of RetrievalService by method and outcome");
+    for method in RETRIEVAL {
+        let reasons = RETRIEVAL_REASONS.into_iter().map(Reason::as_str);
+        for outcome in NO_REASON.into_iter().chain(reasons) {
+            metrics::counter!("dac_node_retrieval_total", "method" => method, "outcome" => outcome)
+                .increment(0);
+        }
+    }
+    counter("dac_node_corrupt_total", "Stored shards and records that did not pass their check");
+    counter("dac_node_unreadable_total", "Rows that the database could not read");
+    counter("dac_node_store_failures_total", "Failures of the store");
+}
+
+/// Metrics of a node that signs, beside those of [`describe`].
+pub(crate) fn describe_member() {
+    describe();
+    describe_gauge!("dac_node_disk_free_bytes", "Free bytes on the file system of a SQLite store");
+    let outcomes = || NO_REASON.into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()));
+    counter_by("dac_node_store_shard_total", "Deliveries by outcome", "outcome", outcomes());
+    histogram("dac_node_store_shard_seconds", "One delivery, from its first message to the answer");
+    counter_by("dac_node_sign_renewal_total", "Renewals asked for, by outcome", "outcome", outcomes());
+    let causes = ["capacity", "disk", "database"];
+    counter_by(
+        "dac_node_storage_refusals_total",
+        "Deliveries refused for want of room, by what is full",
+        "cause",
+        causes,
+    );
+    counter("dac_node_received_bytes_total", "Bytes of shards and payloads received");
+    gauge("dac_node_upload_bytes_in_flight", "Bytes of uploads under way");
+    counter("dac_node_deleted_batches_total", "Batches deleted because they had expired");
+    describe_counter!(
+        "dac_node_accusations_total",
+        "What dispersers and rollups did that an honest one does not, by both, by kind and by whether signatures prove it"
+    );
+    describe_l1();
+    describe_repair();
+}
+
+fn describe_l1() {
+    gauge("dac_node_l1_read_block", "Block up to which the contracts' events were read");
+    gauge("dac_node_l1_unread_blocks", "Blocks whose events have still to be read");
+    gauge("dac_node_l1_unreadable_rollups", "Rollups whose settlement contract cannot be read");
+    counter("dac_node_l1_reorganisations_total", "Times that L1 took blocks back");
+    counter("dac_node_l1_facts_total", "Records, settlements and other facts read from L1");
+    counter("dac_node_l1_read_failures_total", "Failed attempts to read L1's events");
+    describe_counter!(
+        "dac_node_l1_claims_capped_total",
+        "Times that a rollup's contract claimed more batches than a member looks for, by rollup"
+    );
+    describe_counter!(
+        "dac_node_l1_claims_left_out_total",
+        "Batches that a rollup's contract claims and that are not looked for, by rollup"
+    );
+    describe_gauge!("dac_node_duties", "Shards that this member owes, by state");
+    for state in ["owed", "held", "missing", "doubted", "bad", "corrupt"] {
+        metrics::gauge!("dac_node_duties", "state" => state).increment(0.0);
+    }
+}
+
+fn describe_repair() {
+    let outcomes = ["repaired", "held", "bad", "failed"];
+    counter_by("dac_node_repairs_total", "Shards that were to be repaired, by outcome", "outcome", outcomes);
+    counter("dac_node_repaired_bytes_total", "Bytes of shards brought back");
+    counter(
+        "dac_node_doubted_duties_total",
+        "Duties that only a rollup's contract claims and that peers do not know",
+    );
+    counter("dac_node_refuted_duties_total", "Duties that a rollup's contract claims falsely");
+    counter(
+        "dac_node_bad_seats_total",
+        "Batches whose disperser committed no shard of the code for this seat",
+    );
+    describe_counter!(
+        "dac_node_peer_faults_total",
+        "Peers that gave something false or nothing, by operator and kind"
+    );
+    counter("dac_node_scrub_rounds_total", "Times that everything stored was verified again");
+    counter("dac_node_scrubbed_shards_total", "Shards verified again");
+    counter("dac_node_scrubbed_bytes_total", "Bytes of shards verified again");
+}
