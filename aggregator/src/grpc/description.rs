@@ -8,6 +8,7 @@ use dac_chain::poster::Payer;
 use dac_chain::{EndpointsStatus, U256};
 use dac_proto::v1;
 use dac_proto::v1::aggregator_service_server::AggregatorService;
+use dac_runtime::tls;
 use tonic::{Request, Response, Status};
 
 use super::Grpc;
@@ -89,6 +90,7 @@ impl AggregatorService for Description {
             oldest_unencoded: waiting(&standing.unencoded),
             oldest_undelivered: waiting(&standing.undelivered),
             payer: ctx.posting.payer().map(|payer| payer_of(&payer)),
+            tls_certificate_expires_at: tls::first_to_expire().unwrap_or(0),
         };
         self.readers.answer(client, Response::new(answer))
     }

@@ -162,6 +162,8 @@ pub struct MemberDescription {
     pub accusations: Vec<ReportedAccusation>,
     /// Where it reads L1; zeros where it does not say.
     pub l1_endpoints: v1::L1Endpoints,
+    /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or does not say.
+    pub tls_certificate_expires_at: Option<u64>,
 }
 
 impl MemberDescription {
@@ -218,6 +220,7 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
             flooding_rollups: rollups("flooding_rollups", &wire.flooding_rollups)?,
             accusations: accusations(&wire.accusations)?,
             l1_endpoints: l1_endpoints(wire.l1_endpoints),
+            tls_certificate_expires_at: expiry(wire.tls_certificate_expires_at),
         })
     }
 }
@@ -249,6 +252,8 @@ pub struct AggregatorDescription {
     pub payer: Option<ReportedPayer>,
     /// Where it reads L1; zeros where it does not say.
     pub l1_endpoints: v1::L1Endpoints,
+    /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or does not say.
+    pub tls_certificate_expires_at: Option<u64>,
 }
 
 /// The L1 account that pays for an aggregator's transactions, as the aggregator says.
@@ -306,8 +311,13 @@ impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
             accusations: accusations(&wire.accusations)?,
             payer: wire.payer.map(ReportedPayer::try_from).transpose()?,
             l1_endpoints: l1_endpoints(wire.l1_endpoints),
+            tls_certificate_expires_at: expiry(wire.tls_certificate_expires_at),
         })
     }
+}
+
+fn expiry(at: u64) -> Option<u64> {
+    (at != 0).then_some(at)
 }
 
 fn protocols(protocols: &[String]) -> Vec<String> {

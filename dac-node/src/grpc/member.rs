@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dac_chain::EndpointsStatus;
 use dac_proto::v1;
 use dac_proto::v1::member_service_server::MemberService;
+use dac_runtime::tls;
 use dac_types::Address;
 use tonic::{Request, Response, Status};
 
@@ -86,6 +87,7 @@ impl MemberService for Members {
             flooding_rollups: rollups(context.progress.flooding_rollups()),
             accusations: context.accusations.list(FAULTS_MAX).into_iter().map(accusation).collect(),
             l1_endpoints: Some(l1_endpoints(context.registry.endpoints())),
+            tls_certificate_expires_at: tls::first_to_expire().unwrap_or(0),
         }))
     }
 }

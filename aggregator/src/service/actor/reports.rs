@@ -36,7 +36,7 @@ impl Actor {
         if state(before) != state(batch)
             && let Some(proof) = &batch.proof
         {
-            info!(batch = %id, proof = %proof.hash, state = ?proof.state, "validity proof");
+            info!(batch = %id, proof = %proof.hash, state = %proof.state, "validity proof");
         }
         let Some(new) = &batch.dispersal else { return };
         let old = before.dispersal.as_ref().filter(|old| old.digest == new.digest);

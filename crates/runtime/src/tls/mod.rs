@@ -15,7 +15,7 @@ use tracing::warn;
 pub use self::files::{CertificateFile, ClientTls, FileRole, IdentityFiles, ServerTls};
 pub use self::handshake::ListenerTls;
 pub(crate) use self::handshake::Secured;
-pub use self::renewal::{ClientTlsNow, Expiry, Renewals};
+pub use self::renewal::{ClientTlsNow, Expiry, Renewals, first_to_expire};
 pub use self::validity::Validity;
 
 /// Why TLS cannot be set up.

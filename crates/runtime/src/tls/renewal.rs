@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -30,6 +31,14 @@ const WARNING_SECONDS: u64 = 14 * DAY;
 
 /// TLS towards servers, as it is now.
 pub type ClientTlsNow = watch::Receiver<Arc<ClientTlsConfig>>;
+
+/// Unix seconds in which the first of the process's own certificates expires; 0 where there is none.
+static FIRST_TO_EXPIRE: AtomicU64 = AtomicU64::new(0);
+
+/// Unix seconds in which the first of the process's own certificates expires; none where it has none.
+pub fn first_to_expire() -> Option<u64> {
+    Some(FIRST_TO_EXPIRE.load(Ordering::Relaxed)).filter(|at| *at != 0)
+}
 
 /// Everything in a process that came from TLS files.
 #[derive(Default)]
@@ -182,6 +191,7 @@ impl Renewals {
             if let Err(lost) = tokio::task::spawn_blocking(move || looked.look(now, forced)).await {
                 error!(error = %lost, "looking at TLS files failed");
             }
+            FIRST_TO_EXPIRE.store(subjects.first_to_expire().unwrap_or(0), Ordering::Relaxed);
             if last_told.is_none_or(|day| day != now / DAY) {
                 last_told = Some(now / DAY);
                 subjects.tell(now);

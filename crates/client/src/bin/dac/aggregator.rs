@@ -13,7 +13,7 @@ use crate::context::DialArgs;
 use crate::exit::CliError;
 use crate::member::{l1_endpoint_rows, l1_endpoints};
 use crate::member_status::{accusations, faults, what_others_did};
-use crate::output::table;
+use crate::output::{show_time, table};
 
 /// Ask an aggregator about itself.
 #[derive(Debug, Args)]
@@ -71,6 +71,7 @@ fn document(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> Value
         "l1_block": aggregator.l1_block,
         "l1_age_seconds": aggregator.l1_age_seconds,
         "l1_endpoints": l1_endpoints(&aggregator.l1_endpoints),
+        "tls_certificate_expires_at": aggregator.tls_certificate_expires_at,
         "faults": faults(&aggregator.faults),
         "accusations": accusations(&aggregator.accusations),
         "payer": aggregator.payer.as_ref().map(payer_document),
@@ -116,6 +117,9 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
     let posts =
         if aggregator.posts { "this one" } else { "another one that shares its database, or nobody yet" };
     let payer = aggregator.payer.as_ref().map(|payer| ("pays", payer_text(payer)));
+    let expiry = aggregator
+        .tls_certificate_expires_at
+        .map(|at| ("TLS certificate", format!("expires {}", show_time(at))));
     let mut rows: Vec<Vec<String>> = [
         ("disperser", aggregator.disperser.to_checksum(None)),
         ("chain, registry", format!("{}, {}", aggregator.chain_id, aggregator.registry.to_checksum(None))),
@@ -125,6 +129,7 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
     ]
     .into_iter()
     .chain(payer)
+    .chain(expiry)
     .map(|(name, value)| vec![name.to_owned(), value])
     .collect();
     rows.extend(l1_endpoint_rows(&aggregator.l1_endpoints));

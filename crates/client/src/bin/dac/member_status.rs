@@ -186,6 +186,7 @@ fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<Rep
         "unreadable_rollups": member.unreadable_rollups,
         "flooding_rollups": member.flooding_rollups,
         "storage": (!member.storage.is_empty()).then_some(&member.storage),
+        "tls_certificate_expires_at": member.tls_certificate_expires_at,
         "faults": faults(&member.faults),
         "accusations": accusations(&member.accusations),
         "bad_seats": member.bad_seats.iter().map(|bad| json!({
@@ -259,6 +260,9 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
     }
     if !member.storage.is_empty() {
         row("storage", member.storage.clone());
+    }
+    if let Some(at) = member.tls_certificate_expires_at {
+        row("TLS certificate", format!("expires {}", show_time(at)));
     }
     rows.extend(member::identity_rows(member));
     let mut text = table(&[endpoint.as_str(), ""], &rows);
