@@ -189,7 +189,7 @@ fn wrong_arguments_are_explained() {
                 "--password-file",
                 "p",
             ],
-            "ws://127.0.0.1:1",
+            "the scheme must be http or https, got ws",
         ),
         (&[&["submit", "empty"][..], &order].concat(), "1 to 67108864 bytes, got 0"),
         (&[&["submit", "bad.json", "--submission", "-"][..], &order].concat(), "--submission"),

@@ -24,7 +24,8 @@ use crate::output::{show_time, table};
 /// is its own word: `dac audit` has it proved.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 ready, 3 not ready yet or stale, 4 it cannot be asked. With --watch: 0 once it is ready.
+Exit codes: 0 ready, 3 not ready yet or stale, 4 it cannot be asked. With --watch: 0 once it is
+ready.
 
 Example:
   dac member status https://member.example.org:7002 --watch")]
