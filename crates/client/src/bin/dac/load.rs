@@ -34,7 +34,7 @@ Examples:
       --rate 20/s --size 64KiB..1MiB --duration 1m
 
   # Several rollups take turns; their keys are given in the same order.
-  # --rate 50MB/s counts bytes; --rate max keeps --in-flight batches under way, to find the capacity.
+  # --rate 50MB/s counts bytes; --rate max keeps --in-flight batches under way: the capacity.
   dac load --deployment deployment.json --aggregator https://aggregator.example.org:7000 \\
       --disperser $DISPERSER --rate max --in-flight 32 \\
       --rollup $ROLLUP --poster first.json --poster-password-file first.password \\
