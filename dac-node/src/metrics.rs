@@ -78,6 +78,9 @@ fn describe_l1() {
     counter("dac_node_l1_reorganisations_total", "Times that L1 took blocks back");
     counter("dac_node_l1_facts_total", "Records, settlements and other facts read from L1");
     counter("dac_node_l1_read_failures_total", "Failed attempts to read L1's events");
+    counter("dac_node_l1_missed_facts_total", "Facts that only a second reading of L1's blocks found");
+    counter("dac_node_l1_disagreements_total", "Answers in which L1 endpoints differed");
+    gauge("dac_node_l1_undecided", "1 while fewer L1 endpoints agree than must");
     describe_counter!(
         "dac_node_l1_claims_capped_total",
         "Times that a rollup's contract claimed more batches than a member looks for, by rollup"
