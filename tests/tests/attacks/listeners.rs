@@ -126,7 +126,7 @@ async fn unread_answers(network: &mut Network, digest: BatchDigest) -> Result<()
     let to = address(&network.members[0].service, RETRIEVAL);
     let request = v1::GetChunksRequest {
         digest: Bytes::copy_from_slice(digest.as_bytes()),
-        indices: vec![0; CHUNKS_PER_CALL_MAX],
+        indices: (0..u32::try_from(CHUNKS_PER_CALL_MAX)?).collect(),
     };
     for (window, from) in [(0, loopback(30, 0)), (1, loopback(31, 0))] {
         let before = both(network)?;
@@ -140,9 +140,8 @@ async fn unread_answers(network: &mut Network, digest: BatchDigest) -> Result<()
             attackers.push(attacker);
         }
         let slowest = honest(network).await?;
-        for attacker in &mut attackers {
-            attacker.closed(wait::LIMIT).await?;
-        }
+        // The first one has filled the address's share, so the others may hold nothing but refusals.
+        attackers[0].closed(wait::LIMIT).await?;
         let what = format!("480 answers of 280 KiB, window {window}");
         costs(&what, before, both(network)?, 96 * MIB, slowest);
     }
@@ -172,8 +171,9 @@ async fn idle_scrapers(network: &mut Network) -> Result<()> {
         line.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0)
     };
     assert!(closed("metrics", "replaced") >= 1_900, "{page}");
-    assert!(closed("retrieval", "replaced") >= 10, "{page}");
-    assert!(closed("retrieval", "unread") >= 8, "{page}");
+    // A place that an honest call has given back is free for the next one.
+    assert!(closed("retrieval", "replaced") >= 1, "{page}");
+    assert!(closed("retrieval", "unread") >= 2, "{page}");
     // Told once, not each time.
     let log = network.members[0].service.process()?.log();
     let told = log.lines().filter(|line| line.contains("connections are refused or closed")).count();
