@@ -488,7 +488,7 @@ mod tests {
             ("[limits]\npiece_timeout = '99999999999999999s'", "at most"),
             ("[limits]\ncall_timeout = '2h'", "limits.call_timeout = 2h: must be from 1ms to 1h"),
             ("[retrieval.limits]\nconnections = 4294967295", "retrieval.limits.connections"),
-            ("[retrieval.limits]\nkeepalive_timeout = '1day'", "retrieval.limits.keepalive_timeout"),
+            ("[retrieval.limits]\nkeepalive_timeout = '2days'", "retrieval.limits.keepalive_timeout"),
             ("[shutdown]\ngrace = '2h'", "shutdown.grace"),
             ("[scrub]\nbytes_per_second = '2TiB'", "scrub.bytes_per_second"),
             ("[retrieval.limits]\nconnections = 0", "retrieval.limits.connections"),

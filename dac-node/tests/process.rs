@@ -90,7 +90,7 @@ fn mistakes_end_the_program_with_a_message() {
     std::fs::write(folder.path().join("node.toml"), "[chain]\nrcp = []").unwrap();
     let output = program(folder.path()).output().unwrap();
     let (_, stderr) = text(&output);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2), "as for wrong arguments");
     assert!(stderr.contains("line 2") && stderr.contains("rcp"), "{stderr}");
 }
 

@@ -421,8 +421,11 @@ async fn strange_file_names_are_taken_as_they_are() {
         Database::open(&DatabaseOptions::new(url), &[NUMBERS]).await.unwrap().close().await;
         assert!(std::fs::metadata(&path).unwrap().len() > 0, "{name}");
     }
+    // A folder that is missing is made; one that cannot be is named.
     let missing = DatabaseOptions::sqlite(folder.path().join("no/such.db"));
-    assert!(matches!(Database::open(&missing, &[]).await, Err(DatabaseError::File { .. })));
+    Database::open(&missing, &[NUMBERS]).await.unwrap().close().await;
+    let below_a_file = DatabaseOptions::sqlite(folder.path().join("no/such.db/file.db"));
+    assert!(matches!(Database::open(&below_a_file, &[]).await, Err(DatabaseError::File { .. })));
 }
 
 #[tokio::test]

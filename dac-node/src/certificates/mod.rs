@@ -408,7 +408,7 @@ mod tests {
             attack(&checker, &world, group, client, numbers)
         });
         let honest = async {
-            while checker.state.lock().waiting.len() < WAITING_MAX {
+            while checker.state.lock().waiting.len() < WAITING_MAX / 2 {
                 tokio::task::yield_now().await;
             }
             let checks = (1..=8).map(|number| {

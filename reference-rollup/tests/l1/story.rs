@@ -82,10 +82,10 @@ async fn users_leave_with_payloads_and_l1_alone() {
     let anyone = world.rollup(8);
     assert!(matches!(refused(anyone.exit(&stale).await), Refusal::StateMismatch { .. }));
     forgeries(&world, &alices).await;
-    assert_eq!(world.paid(alice.recipient, anyone.exit(&alices)).await, alices.balance);
+    assert_eq!(Box::pin(world.paid(alice.recipient, anyone.exit(&alices))).await, alices.balance);
     assert_eq!(refused(anyone.exit(&alices).await), Refusal::AlreadyExited { account_index: 1 });
     assert!(reader.exited(1).await.unwrap() && !reader.exited(3).await.unwrap());
-    assert_eq!(world.paid(carol.recipient, anyone.exit(&carols)).await, carols.balance);
+    assert_eq!(Box::pin(world.paid(carol.recipient, anyone.exit(&carols))).await, carols.balance);
     let bobs = exit_proof(&state, AccountIndex(2), &owner(&bob)).unwrap();
     assert_eq!(bobs.balance, 0, "he left before");
 

@@ -66,6 +66,8 @@ impl Failure {
                 | AlertDescription::CertificateExpired
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::UnknownCA
+                // It knows an authority of this name, with another key.
+                | AlertDescription::DecryptError
         )
     }
 

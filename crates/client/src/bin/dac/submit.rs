@@ -220,7 +220,7 @@ impl Submit {
             status = status::wait(output, &client, selector, goal, deadline.left()).await?;
             document = status::document(&status);
             let certificate = self.certified(&chain, &client, selector, &file, &payload);
-            let certificate = deadline.of("verifying the certificate", certificate).await?;
+            let certificate = Box::pin(deadline.of("verifying the certificate", certificate)).await?;
             document["certificate"] = serde_json::from_str(&certificate.to_json()).unwrap_or(Value::Null);
             if let Some(path) = &self.certificate {
                 // A repeated run writes the same certificate, or another one that is as good.
