@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dac_runtime::failpoint;
 use dac_types::BatchDigest;
 use tokio::sync::oneshot;
 
@@ -64,6 +65,7 @@ impl Batches {
                     after.apply(Event::ProofOffered { digest, proof: Box::new(proof.clone()) });
                     match self.ctx.store.save_foreign(&before, &after, stored.version).await {
                         Ok(_) => {
+                            failpoint!("aggregator.proof.persisted");
                             self.something_is_free.notify_one();
                             return Ok(OfferOutcome::Batch(Arc::new(after)));
                         }
