@@ -175,15 +175,17 @@ async fn state(api: Channel, submission: B256) -> Result<BatchState, Status> {
     Ok(answer.map_err(|_| Status::deadline_exceeded("no answer"))??.state())
 }
 
-/// Whether submitting again is in vain. What only a wrong clock refuses is not: clocks are set right.
+/// Whether submitting again is in vain. What only a wrong clock refuses is not: clocks are set right. Nor is a rollup that is
+/// not known: it was admitted a moment ago, and a process knows it with its next look at L1.
 fn is_final(status: &Status) -> bool {
-    let of_time = [
+    let passes = [
         Reason::ExpiresTooSoon,
         Reason::ExpiresTooLate,
         Reason::SubmitBeforePassed,
         Reason::SubmitBeforeTooFar,
+        Reason::UnknownRollup,
     ];
-    Reason::of(status).is_some_and(|reason| !reason.is_retryable() && !of_time.contains(&reason))
+    Reason::of(status).is_some_and(|reason| !reason.is_retryable() && !passes.contains(&reason))
 }
 
 struct Sender {

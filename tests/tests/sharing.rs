@@ -27,7 +27,7 @@ const POINTS: usize = 8;
 /// Numbers of the second rollup begin here, so that every number is of one batch.
 const OTHER_NUMBERS: u64 = 1_000_000;
 /// What only the process that posts passes.
-const POSTING: [&str; 2] = ["aggregator.poster.", "aggregator.record."];
+const POSTING: [&str; 3] = ["aggregator.poster.", "aggregator.record.", "aggregator.certificate.delivered"];
 
 /// So many processes, and two rollups that go from one to the next.
 async fn start(processes: usize, seed: u64) -> Result<(Network, [Traffic; 2])> {

@@ -447,8 +447,8 @@ fn limits_of_zero_are_refused() {
     for absurd in [
         "memory = '1MiB'",
         "memory_per_client = '1KiB'",
-        "memory = '20000TiB'",
-        "write_timeout = '99999999999999s'",
+        "memory = '1024TiB'",
+        "write_timeout = '3650d'",
         "connections = 4000000000",
     ] {
         assert!(toml::from_str::<ListenerLimits>(absurd).unwrap().check().is_err(), "{absurd}");
