@@ -414,7 +414,7 @@ impl Members {
         check_answer(self.send(link, permit, consignment).await?, digest, seat)
     }
 
-    /// Asks a member that refused before whether it would take the batch now, without its shard: whoever holds no memory for it needs
+    /// Asks a member that refused before whether it would take the batch now, without its shard: a batch that holds no memory needs
     /// none to be refused. A member that has it already attests at once; none is what one says that waits for the shard.
     pub async fn would_take(
         &self,

@@ -242,7 +242,7 @@ impl Cargo {
         loaded
     }
 
-    /// From now on it is held only while somebody sends it: it is certified, or no member will have it for now.
+    /// From now on it is held only while a call sends it: it is certified, or no member will have it for now.
     pub fn unpin(&self) {
         let mut state = self.state.lock();
         (state.pinning, state.pinned) = (false, None);

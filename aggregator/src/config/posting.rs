@@ -28,7 +28,7 @@ pub struct PostingConfig {
     pub bump_after_blocks: u64,
     /// Gwei per gas that no transaction exceeds.
     pub fee_cap_gwei: u64,
-    /// Gwei per gas of tip that a transaction offers at most, whatever an endpoint suggests; a replacement may offer twice as much.
+    /// Gwei per gas of tip that a transaction offers at most, also where an endpoint suggests more; a replacement may offer twice as much.
     pub tip_cap_gwei: f64,
     /// Gwei per gas of tip that a transaction offers at least: pools take none that offers less than they ask for.
     pub tip_floor_gwei: f64,
@@ -39,7 +39,7 @@ pub struct PostingConfig {
     pub ether_per_hour: Option<f64>,
     /// Ether of the account below which it is warned of.
     pub balance_floor_ether: f64,
-    /// Nonces that one posting is given at most, whatever L1 says became of them.
+    /// Nonces that one posting is given at most, also where L1 hides what became of them.
     pub attempts: u32,
     /// Of those, the ones that may be used without an endpoint showing the transaction.
     pub lost: u32,

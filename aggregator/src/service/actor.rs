@@ -272,7 +272,7 @@ impl Actor {
         Ok(true)
     }
 
-    /// What no member takes for now waits on the disk: whoever else needs the memory has it. A later attempt encodes it again.
+    /// What no member takes for now waits on the disk, so that other batches have the memory. A later attempt encodes it again.
     fn park(&mut self) {
         let Some(waiting) = self.batch.waiting().filter(|_| self.batch.is_held_up()) else { return };
         let held_up_for = Duration::from_millis(self.ctx.now_ms().saturating_sub(waiting.since_ms));

@@ -385,9 +385,9 @@ async fn watch_health(
         batches.budgets().report();
         match (&store, &l1) {
             (Err(_), _) => healthz.set_unhealthy("the store does not answer"),
-            // What it knows of batches it tells whatever L1 does.
+            // It tells what it knows of batches also while L1 is away.
             (Ok(()), Err(stale)) => healthz.set_degraded(stale.to_string()),
-            // What waits says so to whoever looks after the process; callers are served all the same.
+            // What waits is told to the operator; callers are served all the same.
             (Ok(()), Ok(_)) => {
                 match standing.problem(context.now_ms()).or_else(|| context.posting.unpaid()) {
                     Some(problem) => healthz.set_degraded(problem),

@@ -264,7 +264,7 @@ proptest! {
 
     #[test]
     fn a_party_within_its_share_is_served_at_once_while_there_is_room(moves in moves(), amount in 1_u64..=8) {
-        // Three adversaries of a quarter each leave a quarter, whatever they do.
+        // Three adversaries of a quarter each leave a quarter for the honest party.
         let mut budget: Budget<u8> = budget(CAPACITY);
         let mut held: Vec<Claim<u8>> = Vec::new();
         for next in moves {

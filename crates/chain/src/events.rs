@@ -92,7 +92,7 @@ async fn agreed_page<E: SolEvent>(
                 Err(error) => return Err(error),
             }
         }
-        // In order, whatever order an endpoint has.
+        // In order, since endpoints may answer in another one.
         logs.sort_by_key(|log| (log.block, log.index));
         if endpoint.known_block(last).await? != block {
             return Err(ChainError::Replaced { block: last });

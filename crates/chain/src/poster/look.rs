@@ -110,7 +110,7 @@ impl Eyes {
                     in_a_row = 0;
                 }
                 Err(error) => {
-                    // The code of a settlement is the rollup's own: whatever it makes of the node is nobody else's trouble.
+                    // The code of a settlement is the rollup's own, and what the node makes of it is that rollup's trouble alone.
                     if posting.task == Task::Record && is_lost_on_the_way(&error) {
                         unasked.insert(digest);
                     }
