@@ -65,7 +65,7 @@ pub struct PosterConfig {
     pub fee_cap: u128,
     /// Wei per gas of tip that no transaction exceeds; one that replaces another may offer twice as much.
     pub tip_cap: u128,
-    /// Wei per gas of tip that each transaction offers, whatever an endpoint suggests.
+    /// Wei per gas of tip that each transaction offers at least, also where an endpoint suggests less.
     pub tip_floor: u128,
     /// Gas that no transaction exceeds.
     pub gas_limit_max: u64,
@@ -73,7 +73,7 @@ pub struct PosterConfig {
     pub reverts_max: u32,
     /// Nonces given to one posting that may be used without an endpoint showing the transaction.
     pub lost_max: u32,
-    /// Nonces that one posting is given, whatever became of them.
+    /// Nonces that one posting is given, also where L1 hides what became of them.
     pub attempts_max: u32,
     /// Wei that the transactions signed in an hour may cost, at most.
     pub hourly_max: u128,

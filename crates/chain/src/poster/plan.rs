@@ -111,7 +111,7 @@ pub(super) struct Plan {
 
 /// Decides. Applied to the state it leaves, with the same observation, it decides nothing more.
 ///
-/// What is spent is bounded whatever the observation says: each posting is given so many nonces and no more, an order's fees and
+/// What is spent is bounded, also where the observation lies: each posting is given so many nonces and no more, an order's fees and
 /// gas are within the configuration's bounds, and all orders together cost no more than the allowance.
 pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation, means: &Means) -> Plan {
     let market = Market {
@@ -340,7 +340,7 @@ impl Planner<'_> {
         self.state.slots.range(..self.reach()).next_back().map(|(nonce, _)| *nonce)
     }
 
-    /// Only the next nonce can be stuck; the others wait for it, whatever they pay. What no pool took for its tip lies nowhere, and is
+    /// Only the next nonce can be stuck; the others wait for it, however much they pay. What no pool took for its tip lies nowhere, and is
     /// replaced at once.
     fn replace_stuck(&mut self) {
         let refused = self.means.refused_tips.iter().copied().filter(|nonce| *nonce > self.seen.nonce);
