@@ -107,11 +107,26 @@ impl Files {
         Log::read(path, bytes)
     }
 
+    /// Changes the statement that made the first table, which SQLite keeps in the file's first pages
+    /// as text: nobody can open such a database.
+    pub fn spoil_schema(&self) -> Result<()> {
+        let (path, mut bytes) = self.main()?;
+        let statement = b"CREATE TABLE";
+        let at = bytes.windows(statement.len()).position(|window| window == statement);
+        let at = at.context("a table's statement in the database's file")?;
+        bytes[at..at + statement.len()].fill(b'?');
+        fs::write(path, bytes).context(path.display())
+    }
+
+    /// The database's own file and a copy of its bytes.
+    fn main(&self) -> Result<(&Path, Vec<u8>)> {
+        let main = self.files.iter().find(|(path, _)| path.extension().is_some_and(|end| end == "db"));
+        main.map(|(path, bytes)| (path.as_path(), bytes.clone())).context("the database's file")
+    }
+
     /// Some byte of the database's own file, changed.
     pub fn flip(&self, dice: &mut impl Rng) -> Result<usize> {
-        let main = self.files.iter().find(|(path, _)| path.extension().is_some_and(|end| end == "db"));
-        let (path, bytes) = main.context("the database's file")?;
-        let mut bytes = bytes.clone();
+        let (path, mut bytes) = self.main()?;
         let at = dice.random_range(0..bytes.len());
         bytes[at] ^= 1 << dice.random_range(0..8);
         fs::write(path, bytes).context(path.display())?;
