@@ -24,8 +24,8 @@ contracts/node_modules/.package-lock.json: contracts/package.json contracts/pack
 	@touch $@
 
 build: ## the programs: dac-node, dac-aggregator, dac, reference-rollup
-	@# With --tests, so that dependencies get the same features as under `cargo test`: demo and tests compile once.
-	$(CARGO) build --locked --workspace --bins --tests
+	@# Of the whole workspace, whose tests choose no other features: what is built here, the tests do not build again.
+	$(CARGO) build --locked --workspace --bins
 
 demo: setup build ## 7 members and a payments rollup on this machine: settle with real proofs, kill nearly everyone, leave
 	target/debug/dac-demo --payload "$(PAYLOAD)"
@@ -95,7 +95,7 @@ fmt-check:
 	$(CARGO) fmt --manifest-path guest/bare/Cargo.toml --check
 
 lint: fmt-check ## format and clippy, warnings denied
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features dac-bench/micro -- -D warnings
 	$(CARGO) clippy --locked --release --manifest-path guest/bare/Cargo.toml --target-dir target/guest-bare -- -D warnings
 
 deny: ## licences, sources and banned crates
@@ -123,9 +123,9 @@ bench: bench-document setup ## every benchmark, beside peers: target/bench/repor
 	rm -rf target/bench
 	mkdir -p $(BENCH_PARTS)
 	$(call bench_part,peers,$(MAKE) --no-print-directory bench-peers)
-	$(call bench_part,coding,$(CARGO) bench --locked -p dac-bench --bench coding)
-	$(call bench_part,signatures,$(CARGO) bench --locked -p dac-bench --bench signatures)
-	$(call bench_part,proving,$(CARGO) bench --locked -p dac-bench --bench proving)
+	$(call bench_part,coding,$(CARGO) bench --locked -p dac-bench --features micro --bench coding)
+	$(call bench_part,signatures,$(CARGO) bench --locked -p dac-bench --features micro --bench signatures)
+	$(call bench_part,proving,$(CARGO) bench --locked -p dac-bench --features micro --bench proving)
 	$(call bench_part,system,$(MAKE) --no-print-directory bench-system)
 	@$(MAKE) --no-print-directory bench-report
 

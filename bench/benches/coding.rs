@@ -1,6 +1,6 @@
 //! Encoding, checking, decoding and repair, beside the floor and beside peers, all in one run.
 //!
-//! `cargo bench -p dac-bench --bench coding`; after `--` criterion's own options. `DAC_BENCH_QUICK=1` measures fewer sizes.
+//! `cargo bench -p dac-bench --features micro --bench coding`; after `--` criterion's own options. `DAC_BENCH_QUICK=1` measures fewer sizes.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

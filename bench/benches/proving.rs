@@ -1,7 +1,7 @@
 //! The reference rollup's proof of a full batch: what the circuit and its parts weigh, how long setup, witness and proof take on all cores,
 //! and the most memory that this process ever had. Peak memory includes the keys.
 //!
-//! `cargo bench -p dac-bench --bench proving`
+//! `cargo bench -p dac-bench --features micro --bench proving`
 
 use std::fs;
 use std::time::Instant;
