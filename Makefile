@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint deny bench bench-document bench-system bench-peers bench-report clean
+.PHONY: help setup build demo test test-rust test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint structure deny bench bench-document bench-system bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -97,6 +97,11 @@ fmt-check:
 lint: fmt-check ## format and clippy, warnings denied
 	$(CARGO) clippy --locked --workspace --all-targets --features dac-bench/micro -- -D warnings
 	$(CARGO) clippy --locked --release --manifest-path guest/bare/Cargo.toml --target-dir target/guest-bare -- -D warnings
+
+structure: ## the picture of the crates is true, no new loop of imports, tests compile nothing again
+	tools/crate-graph
+	tools/import-loops
+	tools/compiled-once
 
 deny: ## licences, sources and banned crates
 	tools/cargo-deny check bans licenses sources
