@@ -1,4 +1,5 @@
-//! Attestations and certificates as they travel: shapes are checked here, signatures in `dac-bls`.
+//! Attestations and certificates in the form in which they travel. This crate checks their shapes;
+//! `dac-bls` checks their signatures.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,9 +10,9 @@ use crate::geometry::Quorum;
 use crate::header::{BatchHeader, CoverageRenewal};
 use crate::ids::{BatchDigest, Seat};
 
-/// A compressed G1 point.
+/// Length of a BLS signature in bytes: one compressed G1 point.
 pub const SIGNATURE_BYTES: usize = 48;
-/// A compressed G2 point.
+/// Length of a BLS public key in bytes: one compressed G2 point.
 pub const PUBLIC_KEY_BYTES: usize = 96;
 
 macro_rules! point_bytes {
@@ -21,7 +22,7 @@ macro_rules! point_bytes {
         pub struct $name(pub [u8; $length]);
 
         impl $name {
-            /// The bytes; nothing is known of them but their number.
+            /// Returns the bytes. Only their number has been checked.
             pub const fn as_bytes(&self) -> &[u8; $length] {
                 &self.0
             }
@@ -42,12 +43,14 @@ macro_rules! point_bytes {
 }
 
 point_bytes!(
-    /// What claims to be a BLS signature: 48 bytes, compressed G1, not yet known to be a point.
+    /// Bytes that may be a BLS signature: 48 bytes, a G1 point in compressed form if they are
+    /// valid.
     SignatureBytes,
     SIGNATURE_BYTES
 );
 point_bytes!(
-    /// What claims to be a BLS public key: 96 bytes, compressed G2, not yet known to be a point.
+    /// Bytes that may be a BLS public key: 96 bytes, a G2 point in compressed form if they are
+    /// valid.
     PublicKeyBytes,
     PUBLIC_KEY_BYTES
 );
@@ -55,81 +58,82 @@ point_bytes!(
 /// One member's signature over a batch's digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attestation {
-    /// The batch.
+    /// Digest of the batch that the member signed.
     pub digest: BatchDigest,
-    /// Who signed.
+    /// The seat of the member that signed.
     pub seat: Seat,
-    /// Over the 32 bytes of the digest; unverified.
+    /// The signature over the 32 bytes of the digest. It is not verified yet.
     pub signature: SignatureBytes,
 }
 
-/// Why bytes are not a list of absent seats.
+/// The reasons why bytes are not a valid list of absent seats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AbsentSeatsError {
-    /// A seat is not above the one before it: unsorted or named twice.
+    /// A seat is not above the one before it: the list is unsorted or names a seat twice.
     #[error("absent seats must ascend strictly: seat {seat} at position {position}")]
     NotAscending {
-        /// The offending seat.
+        /// The seat that is not above its predecessor.
         seat: u8,
-        /// Its position in the list.
+        /// Index of that seat in the list, from 0.
         position: usize,
     },
-    /// No such seat in the committee.
+    /// The list names a seat that the committee does not have.
     #[error("absent seat {seat} does not exist in a committee of {n}")]
     OutOfRange {
-        /// The offending seat.
+        /// The named seat, which is n or more.
         seat: u8,
-        /// Seats of the committee.
+        /// Number n of seats of the committee.
         n: u16,
     },
-    /// Fewer signers than the quorum.
+    /// So many seats are absent that fewer than q signatures are left.
     #[error("{signers} of {n} signed, the quorum is {q}")]
     TooFewSigners {
-        /// Seats that signed.
+        /// Number of seats that signed.
         signers: u16,
-        /// Seats of the committee.
+        /// Number n of seats of the committee.
         n: u16,
-        /// Signatures needed.
+        /// Number q of signatures that a certificate needs.
         q: u16,
     },
 }
 
-/// Seats that did not sign: strictly ascending, one byte each.
+/// The seats that did not sign, one byte each, in strictly ascending order.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct AbsentSeats(Vec<u8>);
 
 impl AbsentSeats {
-    /// The absent seats among `n`, given those that signed (in any order).
+    /// Makes the list from the seats that signed, which may come in any order, in a committee of
+    /// `n`.
     pub fn from_signers(n: u16, signers: &[Seat]) -> Self {
         Self(Seat::all(n).filter(|seat| !signers.contains(seat)).map(|seat| seat.0).collect())
     }
 
-    /// The bytes as they stand in a certificate.
+    /// Returns the list in the encoding that a certificate carries: one byte for each absent seat.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Absent seats in order.
+    /// Iterates over the absent seats in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Seat> + '_ {
         self.0.iter().map(|&seat| Seat(seat))
     }
 
-    /// How many are absent: at most 256.
+    /// Returns the number of absent seats, which is at most 256.
     pub fn count(&self) -> u16 {
         u16::try_from(self.0.len()).expect("strictly ascending bytes are at most 256")
     }
 
-    /// Whether `seat` is among them.
+    /// Returns whether `seat` is absent.
     pub fn contains(&self, seat: Seat) -> bool {
         self.0.binary_search(&seat.0).is_ok()
     }
 
-    /// Seats of a committee of `n` that are not absent, in order.
+    /// Iterates over the seats of a committee of `n` that signed, in ascending order.
     pub fn signers(&self, n: u16) -> impl Iterator<Item = Seat> + '_ {
         Seat::all(n).filter(|seat| !self.contains(*seat))
     }
 
-    /// All named seats exist, and enough are left to make a certificate.
+    /// Checks that every named seat exists in the committee and that at least q seats signed.
     pub fn check_quorum(&self, quorum: Quorum) -> Result<(), AbsentSeatsError> {
         let n = quorum.geometry().n();
         if let Some(&seat) = self.0.last()
@@ -164,30 +168,33 @@ impl fmt::Debug for AbsentSeats {
     }
 }
 
-/// The sum of a quorum's signatures and who is missing from it; unverified.
+/// The sum of a quorum's signatures, with the seats that are missing from it. It is not verified
+/// yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AggregateAttestation {
     /// Seats whose signature is not in the sum.
     pub absent: AbsentSeats,
-    /// The sum.
+    /// The sum of the signatures of all other seats.
     pub signature: SignatureBytes,
 }
 
-/// Proof that a quorum stored, checked and serves a batch; unverified until `dac-bls` checked it against a committee.
+/// A statement by a quorum that it stored and checked a batch and serves it. It proves nothing
+/// until `dac-bls` has verified it against a committee.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Certificate {
-    /// The batch.
+    /// The header of the batch, whose digest the members signed.
     pub header: BatchHeader,
-    /// Who signed it.
+    /// The signatures, and the seats that did not sign.
     pub aggregate: AggregateAttestation,
 }
 
-/// Proof that a quorum holds all settled batches of a rollup and serves them for longer; unverified like [`Certificate`].
+/// A statement by a quorum that it holds all settled batches of a rollup and serves them for
+/// longer. It is unverified, like [`Certificate`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RenewalCertificate {
-    /// What was promised.
+    /// The promise that the members signed.
     pub renewal: CoverageRenewal,
-    /// Who signed it.
+    /// The signatures, and the seats that did not sign.
     pub aggregate: AggregateAttestation,
 }
 

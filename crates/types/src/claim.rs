@@ -1,4 +1,5 @@
-//! What a validity proof is about: the public claim that L1 puts together and that a prover must have shown. Section 5.
+//! The public claim: the statement that a validity proof must prove. L1 assembles the same claim
+//! from its own storage. See section 5.
 
 use alloc::vec::Vec;
 
@@ -10,82 +11,87 @@ use crate::header::{HashKind, UnknownHashKind};
 use crate::limits::{BLOCK_BYTES, FINGERPRINT_MAX_POINTS, FINGERPRINT_MIN_POINTS};
 use crate::signing_domain::{ROLLUP_LABEL, StructHash};
 
-/// Bytes of the canonical encoding before the points, with their number.
+/// Length of the part of the canonical encoding before the points, including the byte for their
+/// number.
 const FIXED_BYTES: usize = 5 * 32 + 3 * 8 + 20 + 1 + 1;
-/// Bytes of one packed input: as many as are below the order of BN254's scalar field whatever they are.
+/// Bytes in one packed input. Any 31 bytes, read as an integer, are below the order of BN254's
+/// scalar field.
 const PIECE_BYTES: usize = 31;
-/// Bytes of the domain in the packed context.
+/// Length of the domain in the packed context, in bytes.
 const DOMAIN_BYTES: usize = 16;
-/// Order of BN254's scalar field, big-endian.
+/// The order of BN254's scalar field, big-endian.
 pub const BN254_ORDER: B256 = b256!("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001");
 
-/// Why fields do not make a public claim, or bytes are not the encoding of one.
+/// The reasons why fields are not a valid public claim, or bytes not the encoding of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ClaimError {
-    /// Payload length out of bounds.
+    /// The payload length is not between 1 byte and 64 MiB.
     #[error(transparent)]
     PayloadLength(#[from] GeometryError),
-    /// No such hash kind.
+    /// The hash kind is unknown.
     #[error(transparent)]
     HashKind(#[from] UnknownHashKind),
-    /// No committee has so many points, or they are not whole elements.
+    /// The length of the points is not a multiple of 16 bytes, or no committee has this number of
+    /// points.
     #[error(
         "points have 16t bytes with t from {FINGERPRINT_MIN_POINTS} to {FINGERPRINT_MAX_POINTS}, got {got}"
     )]
     PointsLength {
-        /// Bytes received.
+        /// Length of the points that were received, in bytes.
         got: usize,
     },
-    /// Not one value for each point.
+    /// The fingerprint does not have one value of 16 bytes for each point.
     #[error("payloadFingerprint must have {expected} bytes, as many as the points, got {got}")]
     FingerprintLength {
-        /// Bytes of the points.
+        /// Length of the points in bytes, which the fingerprint must have too.
         expected: usize,
-        /// Bytes received.
+        /// Length of the fingerprint that was received, in bytes.
         got: usize,
     },
-    /// Cut short, or followed by something.
+    /// The encoding is cut short, or further bytes follow it.
     #[error("the encoding of such a claim has {expected} bytes, got {got}")]
     EncodingLength {
-        /// Bytes that it must have.
+        /// Length that the encoding must have, in bytes.
         expected: usize,
-        /// Bytes received.
+        /// Length that was received, in bytes.
         got: usize,
     },
 }
 
-/// A Groth16 input that has another meaning as an element of the field.
+/// A Groth16 input that is not below the field's order, so that the field would reduce it to a
+/// different number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("input {index} of the proof must be below the field's order, got {value}")]
 pub struct InputNotInField {
-    /// Position among the inputs.
+    /// Index among the inputs, from 0.
     pub index: usize,
-    /// As a big-endian integer.
+    /// The input as a big-endian integer.
     pub value: B256,
 }
 
-/// The fields of a public claim, as anybody may fill them in.
+/// The fields of a public claim, before their lengths are checked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimFields {
-    /// The state before the batch; on L1 it comes from storage.
+    /// State root before the batch. L1 takes it from its own storage.
     pub old_state_root: B256,
-    /// The state after it.
+    /// State root after the batch.
     pub new_state_root: B256,
     /// EIP-155 chain id of L1.
     pub chain_id: u64,
     /// The rollup's settlement contract.
     pub settlement: Address,
-    /// The rollup's number of the batch; on L1 it comes from storage.
+    /// The rollup's own number of the batch. L1 takes it from its own storage.
     pub batch_number: u64,
     /// Length L of the payload in bytes.
     pub payload_length: u64,
-    /// What `batch_hash` is.
+    /// How `batch_hash` commits to the payload.
     pub hash_kind: HashKind,
     /// The rollup's commitment to the payload.
     pub batch_hash: B256,
-    /// Commitment to all L1 inputs (deposits, exit requests) consumed up to and with this batch.
+    /// Commitment to all L1 inputs (deposits, exit requests) that were consumed by this batch and
+    /// those before it.
     pub l1_inputs: B256,
-    /// Commitment to what the batch grants on L1 (withdrawals).
+    /// Commitment to what the batch pays out on L1 (withdrawals).
     pub l1_outputs: B256,
     /// α_0 ‖ … ‖ α_{t−1}: 16t bytes, which L1 derives from the certified header.
     pub points: Vec<u8>,
@@ -93,12 +99,12 @@ pub struct ClaimFields {
     pub payload_fingerprint: Vec<u8>,
 }
 
-/// A public claim whose lengths are in bounds: it has exactly one encoding.
+/// A public claim whose lengths have been checked. Each claim has exactly one encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PublicClaim(ClaimFields);
 
 impl PublicClaim {
-    /// Checks payload length, number of points and number of values.
+    /// Checks the payload length, the number of points and the number of values.
     pub fn new(fields: ClaimFields) -> Result<Self, ClaimError> {
         check_payload_length(fields.payload_length)?;
         let got = fields.points.len();
@@ -115,26 +121,28 @@ impl PublicClaim {
         Ok(Self(fields))
     }
 
-    /// What is claimed.
+    /// Returns the fields of the claim.
     pub const fn fields(&self) -> &ClaimFields {
         &self.0
     }
 
-    /// What was claimed, to claim something else.
+    /// Returns the fields, for example to build a different claim from them.
     pub fn into_fields(self) -> ClaimFields {
         self.0
     }
 
-    /// Number t of points.
+    /// Returns the number t of points.
     pub fn point_count(&self) -> usize {
         self.0.points.len() / BLOCK_BYTES
     }
 
-    /// The canonical encoding: public values of an SP1 guest, journal of a RISC Zero guest. Big-endian;
+    /// Returns the canonical encoding, which is the public values of an SP1 guest and the journal
+    /// of a RISC Zero guest. Integers are big-endian; numbers below are lengths in bytes.
     ///
     /// ```text
-    /// oldStateRoot 32 | newStateRoot 32 | chainId 8 | settlement 20 | batchNumber 8 | payloadLength 8 | hashKind 1
-    /// | batchHash 32 | l1Inputs 32 | l1Outputs 32 | t 1 | points 16t | payloadFingerprint 16t
+    /// oldStateRoot 32 | newStateRoot 32 | chainId 8 | settlement 20 | batchNumber 8
+    /// | payloadLength 8 | hashKind 1 | batchHash 32 | l1Inputs 32 | l1Outputs 32
+    /// | t 1 | points 16t | payloadFingerprint 16t
     /// ```
     pub fn encode(&self) -> Vec<u8> {
         let fields = &self.0;
@@ -155,7 +163,7 @@ impl PublicClaim {
         bytes
     }
 
-    /// From its canonical encoding, and nothing but that.
+    /// Decodes the canonical encoding. Bytes that are missing or left over are an error.
     pub fn decode(bytes: &[u8]) -> Result<Self, ClaimError> {
         let mut reader = Reader(bytes);
         Self::read(&mut reader).unwrap_or(Err(ClaimError::EncodingLength {
@@ -164,7 +172,7 @@ impl PublicClaim {
         }))
     }
 
-    /// `None` where the bytes end before the number of points.
+    /// Reads a claim. The result is `None` if the bytes end before the number of points.
     fn read(reader: &mut Reader<'_>) -> Option<Result<Self, ClaimError>> {
         let got = reader.0.len();
         let old_state_root = B256::new(reader.array()?);
@@ -208,20 +216,22 @@ impl PublicClaim {
         }))
     }
 
-    /// What ties a proof to one rollup on one chain: the first 16 bytes of
+    /// Returns the domain, which ties a proof to one rollup on one chain: the first 16 bytes of
     /// keccak256(abi.encode(keccak256("dac/v1/rollup"), chainId, settlement)).
     pub fn domain(&self) -> [u8; DOMAIN_BYTES] {
         Self::domain_of(self.0.chain_id, self.0.settlement)
     }
 
-    /// The same before there is a claim, for what users of a rollup sign.
+    /// Returns the domain of a rollup without a claim. Users of a rollup sign it.
     pub fn domain_of(chain_id: u64, settlement: Address) -> [u8; DOMAIN_BYTES] {
         let hash = StructHash::new(ROLLUP_LABEL).number(chain_id).address(settlement).finish();
         *hash.first_chunk().expect("a hash is longer than the domain")
     }
 
-    /// The packed context, points ‖ payloadFingerprint ‖ u64 batchNumber ‖ u32 payloadLength ‖ domain, in pieces of 31
-    /// bytes: each a little-endian integer, below the field's order as its last byte is zero. Three at t = 2.
+    /// Returns the packed context: points ‖ payloadFingerprint ‖ u64 batchNumber ‖ u32
+    /// payloadLength ‖ domain, cut into pieces of 31 bytes. Each piece is a little-endian integer
+    /// of 32 bytes whose last byte is zero, so it is below the field's order. At t = 2 there are
+    /// three pieces.
     pub fn groth16_context(&self) -> Vec<[u8; 32]> {
         let fields = &self.0;
         let payload_length = u32::try_from(fields.payload_length).expect("at most 64 MiB");
@@ -239,8 +249,9 @@ impl PublicClaim {
         pieces.collect()
     }
 
-    /// All inputs of a Groth16 proof over BN254 as little-endian integers: both roots, batchHash, l1Inputs, l1Outputs (on
-    /// L1 big-endian words), then the packed context.
+    /// Returns all inputs of a Groth16 proof over BN254 as little-endian integers: the old and the
+    /// new state root, batchHash, l1Inputs and l1Outputs (which are big-endian words on L1), then
+    /// the packed context. A word that is not below the field's order is an error.
     pub fn groth16_inputs(&self) -> Result<Vec<[u8; 32]>, InputNotInField> {
         let ClaimFields { old_state_root, new_state_root, batch_hash, l1_inputs, l1_outputs, .. } = self.0;
         let words = [old_state_root, new_state_root, batch_hash, l1_inputs, l1_outputs];
@@ -262,7 +273,7 @@ const fn encoded_bytes(point_count: usize) -> usize {
     FIXED_BYTES + 2 * point_count * BLOCK_BYTES
 }
 
-/// What is left to read.
+/// The bytes that are still to be read.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -305,7 +316,7 @@ mod tests {
         .unwrap()
     }
 
-    /// The claim with one thing changed.
+    /// Returns the claim with one change made to its fields.
     fn changed(change: impl FnOnce(&mut ClaimFields)) -> Result<PublicClaim, ClaimError> {
         let mut fields = claim(2).into_fields();
         change(&mut fields);
@@ -338,7 +349,8 @@ mod tests {
             let bytes = claim.encode();
             assert_eq!(PublicClaim::decode(&bytes), Ok(claim));
             for got in 0..bytes.len() {
-                // Where the number of points is cut off too, the shortest claim is what is missed.
+                // If the number of points is cut off too, the error names the length of the
+                // shortest claim.
                 let expected = if got < FIXED_BYTES { 270 } else { bytes.len() };
                 let error = ClaimError::EncodingLength { expected, got };
                 assert_eq!(PublicClaim::decode(&bytes[..got]), Err(error));

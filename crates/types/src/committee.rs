@@ -1,4 +1,4 @@
-//! The committee of one epoch as the registry on L1 records it.
+//! The committee of one epoch, as the registry on L1 records it.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,48 +10,48 @@ use crate::certificate::PublicKeyBytes;
 use crate::geometry::{GeometryError, Quorum};
 use crate::ids::Seat;
 
-/// Why the registry's answer is not a committee.
+/// The reasons why the registry's answer is not a valid committee.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommitteeError {
-    /// n, k or q impossible.
+    /// The numbers n, k and q do not fit together.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
-    /// Fewer or more members than n.
+    /// The number of members differs from n.
     #[error("epoch {epoch} has {n} seats but {got} members were given")]
     MemberCount {
-        /// The epoch.
+        /// The epoch that the registry was asked for.
         epoch: u64,
-        /// Seats.
+        /// Number n of seats.
         n: u16,
-        /// Members given.
+        /// Number of members that the registry returned.
         got: usize,
     },
-    /// One operator or key sits twice.
+    /// Two seats have the same operator or the same key.
     #[error("epoch {epoch}: seats {first} and {second} share an operator or a key")]
     Duplicate {
-        /// The epoch.
+        /// The epoch that the registry was asked for.
         epoch: u64,
-        /// One seat.
+        /// The lower of the two seats.
         first: Seat,
-        /// The other.
+        /// The higher of the two seats.
         second: Seat,
     },
 }
 
-/// Who sits in a seat.
+/// The member that sits in a seat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// L1 address of the operator.
     pub operator: Address,
-    /// BLS key, compressed.
+    /// The member's BLS public key, compressed.
     pub public_key: PublicKeyBytes,
-    /// Where aggregators deliver shards.
+    /// The URL to which aggregators deliver shards.
     pub dispersal_url: String,
-    /// Where anyone retrieves.
+    /// The URL from which anyone retrieves shards and records.
     pub retrieval_url: String,
 }
 
-/// The members of one epoch in seat order, and when they may sign and post.
+/// The members of one epoch in seat order, with the times in which they may sign and post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committee {
     epoch: u64,
@@ -63,7 +63,11 @@ pub struct Committee {
 }
 
 impl Committee {
-    /// `active_until` is exclusive (`u64::MAX` while no later epoch is known), `postable_until` includes the grace.
+    /// Makes a committee and checks that it has n members, of which no two share an operator or a
+    /// key.
+    ///
+    /// All times are Unix seconds. `active_until` is exclusive (`u64::MAX` while no later epoch is
+    /// known); `postable_until` is inclusive and contains the grace period.
     pub fn new(
         epoch: u64,
         quorum: Quorum,
@@ -87,38 +91,39 @@ impl Committee {
         Ok(Self { epoch, quorum, members, active_from, active_until, postable_until })
     }
 
-    /// The epoch's number, from 1.
+    /// Returns the number of the epoch. The first epoch is 1.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// n, k and q.
+    /// Returns n, k and q.
     pub const fn quorum(&self) -> Quorum {
         self.quorum
     }
 
-    /// All members in seat order.
+    /// Returns all members in seat order.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// All members with their seats.
+    /// Iterates over all members with their seats, in seat order.
     pub fn seats(&self) -> impl Iterator<Item = (Seat, &Member)> {
         Seat::all(self.quorum.geometry().n()).zip(&self.members)
     }
 
-    /// Who sits in `seat`.
+    /// Returns the member that sits in `seat`, or `None` if there is no such seat.
     pub fn member(&self, seat: Seat) -> Option<&Member> {
         self.members.get(seat.index())
     }
 
-    /// The seat of a BLS key.
+    /// Returns the seat of the member with this BLS key.
     pub fn seat_of(&self, public_key: &PublicKeyBytes) -> Option<Seat> {
         self.seats().find(|(_, member)| member.public_key == *public_key).map(|(seat, _)| seat)
     }
 
-    /// The first of these committees, which ascend by epoch without a gap, and those that follow it with the same n and k: among them
-    /// seats outlive operators. Section 9.
+    /// Returns the leading committees of `epochs` that have the n and k of the first one. `epochs`
+    /// must ascend without a gap. Within such a lineage a seat keeps its shards when its operator
+    /// changes; see section 9.
     pub fn lineage<'a>(epochs: impl IntoIterator<Item = &'a Self>) -> impl Iterator<Item = &'a Self> {
         let mut geometry = None;
         epochs.into_iter().take_while(move |committee| {
@@ -127,27 +132,28 @@ impl Committee {
         })
     }
 
-    /// From when members sign.
+    /// Returns the Unix second from which members sign.
     pub const fn active_from(&self) -> u64 {
         self.active_from
     }
 
-    /// Until when members sign, exclusive.
+    /// Returns the Unix second until which members sign, exclusive.
     pub const fn active_until(&self) -> u64 {
         self.active_until
     }
 
-    /// Until when certificates of this epoch may be posted.
+    /// Returns the last Unix second in which certificates of this epoch may be posted.
     pub const fn postable_until(&self) -> u64 {
         self.postable_until
     }
 
-    /// Whether members of this epoch sign new batches at `now`.
+    /// Returns whether members of this epoch sign new batches at `now` (Unix seconds).
     pub const fn is_active(&self, now: u64) -> bool {
         self.active_from <= now && now < self.active_until
     }
 
-    /// Whether L1 takes certificates of this epoch at `now`: while active, and within the grace after.
+    /// Returns whether L1 accepts certificates of this epoch at `now` (Unix seconds): while the
+    /// epoch is active, and during the grace period after it.
     pub const fn is_postable(&self, now: u64) -> bool {
         self.active_from <= now && now <= self.postable_until
     }

@@ -1,4 +1,4 @@
-//! secp256k1 signatures as this protocol accepts them: 65 bytes r‖s‖v, low s, v 27 or 28.
+//! secp256k1 signatures in the form that this protocol accepts: 65 bytes r‖s‖v, low s, v 27 or 28.
 
 use core::fmt;
 
@@ -11,46 +11,48 @@ use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, SECP256K1};
 use thiserror::Error;
 
-/// Half the order of secp256k1, big-endian: the largest s that is not malleable.
+/// Half the order of secp256k1, big-endian: the largest s for which a signature is not malleable.
 const HALF_ORDER: [u8; 32] = [
     0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x5d,
     0x57, 0x6e, 0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
 ];
 
-/// Why 65 bytes are not a signature, or not one of anybody.
+/// The reasons why bytes are not an acceptable signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EcdsaSignatureError {
-    /// Not 65 bytes.
+    /// The signature does not have 65 bytes.
     #[error("a secp256k1 signature has 65 bytes (r, s, v), got {got}")]
     Length {
-        /// Length received.
+        /// Length that was received, in bytes.
         got: usize,
     },
-    /// v is neither 27 nor 28.
+    /// The last byte, v, is neither 27 nor 28.
     #[error("v must be 27 or 28, got {got}")]
     RecoveryId {
-        /// v received.
+        /// The value of v that was received.
         got: u8,
     },
-    /// s above half the order: the malleable twin of a signature.
+    /// s is above half the order. Every signature has such a malleable twin, and only one of the
+    /// two is accepted.
     #[error("s lies above half the group order: a malleable signature")]
     HighS,
-    /// r or s is zero or not below the order, or no public key recovers.
+    /// r or s is zero or not below the order, or no public key recovers from them.
     #[error("no public key recovers from this signature")]
     Unrecoverable,
 }
 
-/// A well-formed, non-malleable signature. Whose it is tells [`EcdsaSignature::recover`].
+/// A well-formed, non-malleable signature. [`EcdsaSignature::recover`] tells whose it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EcdsaSignature([u8; 65]);
 
 impl EcdsaSignature {
-    /// The 65 bytes.
+    /// Returns the 65 bytes r‖s‖v.
     pub const fn as_bytes(&self) -> &[u8; 65] {
         &self.0
     }
 
-    /// The address whose key signed `digest`, by libsecp256k1: members recover two for each batch.
+    /// Returns the address whose key signed `digest`. This uses libsecp256k1 because it is fast:
+    /// members recover two signatures for each batch.
     #[cfg(feature = "std")]
     pub fn recover(&self, digest: B256) -> Result<Address, EcdsaSignatureError> {
         let id = if self.0[64] == 28 { RecoveryId::One } else { RecoveryId::Zero };
@@ -95,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// The same by another implementation.
+    /// Recovers the address with another implementation.
     fn recovered(bytes: &[u8; 65], digest: B256) -> Option<Address> {
         let number = |bytes: &[u8]| U256::from_be_slice(bytes);
         let signature = Signature::new(number(&bytes[..32]), number(&bytes[32..64]), bytes[64] == 28);

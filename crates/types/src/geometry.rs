@@ -1,40 +1,41 @@
-//! The arithmetic of a committee, once: seats n, rebuilding threshold k, quorum q, points t, lengths of shards and chunks.
+//! The arithmetic of a committee: seats n, rebuilding threshold k, quorum q, points t, and the
+//! lengths of shards and chunks.
 
 use thiserror::Error;
 
 use crate::limits::{BLOCK_BYTES, CHUNK_BYTES, COMMITTEE_MAX_SEATS, COMMITTEE_MIN_SEATS, PAYLOAD_MAX_BYTES};
 
-/// Why three numbers do not make a committee.
+/// The reasons why numbers do not make a committee, or a length not a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum GeometryError {
-    /// n outside 2..=256.
+    /// n is not between 2 and 256.
     #[error("a committee has {COMMITTEE_MIN_SEATS} to {COMMITTEE_MAX_SEATS} seats, got n = {n}")]
     Seats {
-        /// Seats asked for.
+        /// The number of seats that was asked for.
         n: u16,
     },
-    /// k outside 1..n.
+    /// k is not between 1 and n − 1.
     #[error("the rebuilding threshold must satisfy 1 ≤ k < n, got k = {k}, n = {n}")]
     Threshold {
-        /// Threshold asked for.
+        /// The threshold that was asked for.
         k: u16,
-        /// Seats.
+        /// Number of seats.
         n: u16,
     },
-    /// q outside k..=n.
+    /// q is not between k and n.
     #[error("the quorum must satisfy k ≤ q ≤ n, got q = {q}, k = {k}, n = {n}")]
     Quorum {
-        /// Quorum asked for.
+        /// The quorum that was asked for.
         q: u16,
-        /// Threshold.
+        /// The rebuilding threshold.
         k: u16,
-        /// Seats.
+        /// Number of seats.
         n: u16,
     },
-    /// Payload empty or over the limit.
+    /// The payload is empty or longer than 64 MiB.
     #[error("a payload has 1 to {PAYLOAD_MAX_BYTES} bytes, got {got}")]
     PayloadLength {
-        /// Length asked for.
+        /// The length that was asked for, in bytes.
         got: u64,
     },
 }
@@ -47,7 +48,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// 2 ≤ n ≤ 256 and 1 ≤ k < n.
+    /// Makes a geometry. It must satisfy 2 ≤ n ≤ 256 and 1 ≤ k < n.
     pub const fn new(n: u16, k: u16) -> Result<Self, GeometryError> {
         if n < COMMITTEE_MIN_SEATS || n > COMMITTEE_MAX_SEATS {
             return Err(GeometryError::Seats { n });
@@ -58,46 +59,48 @@ impl Geometry {
         Ok(Self { n, k })
     }
 
-    /// Seats.
+    /// Returns the number of seats.
     pub const fn n(self) -> u16 {
         self.n
     }
 
-    /// Shards that rebuild a batch.
+    /// Returns the number of shards that rebuild a batch.
     pub const fn k(self) -> u16 {
         self.k
     }
 
-    /// Number t of fingerprint points: ⌈(128 + n) / 106⌉, that is 2, 3 or 4.
+    /// Returns the number t of fingerprint points: ⌈(128 + n) / 106⌉, which is 2, 3 or 4.
     pub const fn points(self) -> usize {
         (128 + self.n as usize).div_ceil(106)
     }
 
-    /// Bytes of one fingerprint: 16t.
+    /// Returns the length of one fingerprint in bytes: 16t.
     pub const fn fingerprint_bytes(self) -> usize {
         self.points() * BLOCK_BYTES
     }
 
-    /// Bytes m of every shard of a payload of `payload_length` bytes: 16·⌈L / 16k⌉.
+    /// Returns the length m of every shard of a payload of `payload_length` bytes: 16·⌈L / 16k⌉
+    /// bytes.
     pub fn shard_length(self, payload_length: u64) -> Result<usize, GeometryError> {
         check_payload_length(payload_length)?;
         let row_blocks = payload_length.div_ceil(BLOCK_BYTES as u64 * u64::from(self.k));
         Ok(usize::try_from(row_blocks).expect("at most 2^22 blocks") * BLOCK_BYTES)
     }
 
-    /// Chunks of a shard of `shard_length` bytes.
+    /// Returns the number of chunks of a shard of `shard_length` bytes.
     pub const fn chunk_count(shard_length: usize) -> usize {
         shard_length.div_ceil(CHUNK_BYTES)
     }
 
-    /// Bytes of chunk `index` of a shard of `shard_length` bytes; `None` where there is no such chunk.
+    /// Returns the length in bytes of chunk `index` of a shard of `shard_length` bytes, or `None`
+    /// if there is no such chunk.
     pub fn chunk_length(shard_length: usize, index: usize) -> Option<usize> {
         let start = index.checked_mul(CHUNK_BYTES)?;
         (start < shard_length).then(|| (shard_length - start).min(CHUNK_BYTES))
     }
 }
 
-/// 1 ≤ L ≤ 64 MiB.
+/// Checks that a payload length L is in bounds: 1 ≤ L ≤ 64 MiB.
 pub(crate) const fn check_payload_length(payload_length: u64) -> Result<(), GeometryError> {
     if payload_length == 0 || payload_length > PAYLOAD_MAX_BYTES {
         return Err(GeometryError::PayloadLength { got: payload_length });
@@ -105,7 +108,7 @@ pub(crate) const fn check_payload_length(payload_length: u64) -> Result<(), Geom
     Ok(())
 }
 
-/// A geometry and the number of signatures that make a certificate.
+/// A geometry and the number q of signatures that make a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quorum {
     geometry: Geometry,
@@ -113,7 +116,7 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// k ≤ q ≤ n beside the rules of [`Geometry::new`].
+    /// Makes a quorum. It must satisfy k ≤ q ≤ n and the rules of [`Geometry::new`].
     pub const fn new(n: u16, k: u16, q: u16) -> Result<Self, GeometryError> {
         let geometry = match Geometry::new(n, k) {
             Ok(geometry) => geometry,
@@ -125,22 +128,22 @@ impl Quorum {
         Ok(Self { geometry, q })
     }
 
-    /// n and k.
+    /// Returns n and k.
     pub const fn geometry(self) -> Geometry {
         self.geometry
     }
 
-    /// Signatures that make a certificate.
+    /// Returns the number of signatures that make a certificate.
     pub const fn q(self) -> u16 {
         self.q
     }
 
-    /// Most seats that a certificate may name as absent: n − q.
+    /// Returns the largest number of seats that a certificate may name as absent: n − q.
     pub const fn absent_max(self) -> u16 {
         self.geometry.n - self.q
     }
 
-    /// What these numbers promise and what they cost.
+    /// Returns how many faulty members these numbers tolerate.
     pub const fn safety(self) -> Safety {
         Safety {
             withholders_tolerated: self.q - self.geometry.k,
@@ -150,14 +153,16 @@ impl Quorum {
     }
 }
 
-/// The safety and liveness of a committee, in members. Section 1.
+/// The numbers of faulty members that a committee tolerates. See section 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Safety {
-    /// Signers of a certificate who may withhold while the batch stays retrievable: q − k.
+    /// The number of a certificate's signers that may withhold while the batch stays retrievable:
+    /// q − k.
     pub withholders_tolerated: u16,
-    /// Members who may be silent while certificates still form: n − q.
+    /// The number of members that may be silent while certificates still form: n − q.
     pub silent_tolerated: u16,
-    /// What full copies at every member would tolerate in place of the first figure: q − 1. The price of erasure coding.
+    /// The number of signers that could withhold if every member stored a full copy: q − 1. The
+    /// difference from the first figure is the price of erasure coding.
     pub withholders_tolerated_by_full_copies: u16,
 }
 

@@ -1,4 +1,4 @@
-//! What members sign: the header of a batch, and the renewal of a rollup's coverage.
+//! The messages that members sign: the header of a batch, and the renewal of a rollup's coverage.
 
 use alloc::vec::Vec;
 
@@ -9,15 +9,17 @@ use crate::geometry::{Geometry, GeometryError, check_payload_length};
 use crate::ids::{BatchDigest, RenewalDigest};
 use crate::signing_domain::{BATCH_HEADER_TYPE, COVERAGE_RENEWAL_TYPE, Domain, StructHash};
 
-/// How `batchHash` commits to the payload, and so what a signer must have held. Section 5.
+/// How `batchHash` commits to the payload, which decides what a signer must have held. See
+/// section 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum HashKind {
-    /// Any collision-resistant hash: signers hold a shard, the proof binds by the payload's fingerprint.
+    /// Any collision-resistant hash. Signers held a shard; the validity proof is bound to the
+    /// payload by the payload's fingerprint.
     Opaque = 0,
-    /// keccak256 of the payload: signers held the payload and recomputed it.
+    /// keccak256 of the payload. Signers held the payload and recomputed the hash.
     Keccak256 = 1,
-    /// SHA-256 of the payload: signers held the payload and recomputed it.
+    /// SHA-256 of the payload. Signers held the payload and recomputed the hash.
     Sha256 = 2,
 }
 
@@ -27,12 +29,12 @@ pub enum HashKind {
 pub struct UnknownHashKind(pub u64);
 
 impl HashKind {
-    /// Whether signers must have held the whole payload.
+    /// Returns whether signers must have held the whole payload.
     pub const fn is_checked(self) -> bool {
         !matches!(self, HashKind::Opaque)
     }
 
-    /// The name used in the API and on command lines.
+    /// Returns the name that the API and command lines use.
     pub const fn name(self) -> &'static str {
         match self {
             HashKind::Opaque => "OPAQUE",
@@ -55,49 +57,49 @@ impl TryFrom<u64> for HashKind {
     }
 }
 
-/// Why a header cannot be one of an epoch with a given geometry.
+/// The reasons why a header does not fit an epoch with a given geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
-    /// Payload length out of bounds.
+    /// The payload length is out of bounds.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
-    /// The payload's fingerprint is not t field elements long.
+    /// The payload's fingerprint does not have t values of 16 bytes.
     #[error("payloadFingerprint must have {expected} bytes for this committee, got {got}")]
     FingerprintLength {
-        /// 16t.
+        /// Length that it must have in bytes: 16t.
         expected: usize,
-        /// Length received.
+        /// Length that was received, in bytes.
         got: usize,
     },
 }
 
-/// The header of a batch; its digest is the batch's identity. Section 6.
+/// The header of a batch. Its digest is the batch's identity. See section 6.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BatchHeader {
     /// The rollup's settlement contract.
     pub rollup: Address,
     /// The rollup's number of this batch.
     pub batch_number: u64,
-    /// The committee's epoch.
+    /// The epoch of the committee that signs the batch.
     pub epoch: u64,
-    /// Members serve the batch until this Unix second, included.
+    /// The last Unix second until which members serve the batch.
     pub expires_at: u64,
     /// Length L of the payload in bytes.
     pub payload_length: u64,
-    /// What `batch_hash` is.
+    /// How `batch_hash` commits to the payload.
     pub hash_kind: HashKind,
     /// The rollup's commitment to the payload.
     pub batch_hash: B256,
     /// Merkle root over the n shard hashes.
     pub shard_root: B256,
-    /// Hash over the fingerprints of the k rows.
+    /// Hash over the fingerprints of the k rows of the padded payload.
     pub fingerprints_hash: B256,
     /// Fingerprint of the whole payload at every point: 16t bytes.
     pub payload_fingerprint: Vec<u8>,
 }
 
 impl BatchHeader {
-    /// The EIP-712 digest.
+    /// Returns the EIP-712 digest of the header.
     pub fn digest(&self, domain: &Domain) -> BatchDigest {
         BatchDigest(
             domain.digest(
@@ -117,7 +119,7 @@ impl BatchHeader {
         )
     }
 
-    /// Whether lengths fit a committee of this geometry.
+    /// Checks that the lengths fit a committee of this geometry.
     pub fn check_shape(&self, geometry: Geometry) -> Result<(), HeaderError> {
         check_payload_length(self.payload_length)?;
         let expected = geometry.fingerprint_bytes();
@@ -126,21 +128,22 @@ impl BatchHeader {
     }
 }
 
-/// "I hold, checked, my shard of every settled batch of this rollup up to `last_batch`, and serve them until `expires_at`." Section 7.
+/// A member's promise: "I hold and have checked my shard of every settled batch of this rollup up
+/// to `last_batch`, and I serve them until `expires_at`." See section 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CoverageRenewal {
     /// The rollup's settlement contract.
     pub rollup: Address,
-    /// The last settled batch that is covered.
+    /// Number of the last settled batch that is covered.
     pub last_batch: u64,
-    /// The new time until which all of them are served.
+    /// The last Unix second until which all of them are served.
     pub expires_at: u64,
-    /// The committee's epoch.
+    /// The epoch of the committee that signs the renewal.
     pub epoch: u64,
 }
 
 impl CoverageRenewal {
-    /// The EIP-712 digest.
+    /// Returns the EIP-712 digest of the renewal.
     pub fn digest(&self, domain: &Domain) -> RenewalDigest {
         RenewalDigest(
             domain.digest(

@@ -1,20 +1,20 @@
-//! Names of things: a seat in a committee, and a batch by its digest.
+//! Identifiers: a seat in a committee, and the digests of what members sign.
 
 use core::fmt;
 
 use alloy_primitives::B256;
 
-/// A seat of a committee, 0 ≤ seat < n ≤ 256.
+/// A seat of a committee: 0 ≤ seat < n ≤ 256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seat(pub u8);
 
 impl Seat {
-    /// The seat as an index into seat-ordered lists.
+    /// Returns the seat as an index into lists in seat order.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// All seats of a committee of `n`, in order.
+    /// Iterates over all seats of a committee of `n`, in ascending order.
     pub fn all(n: u16) -> impl DoubleEndedIterator<Item = Seat> + Clone {
         (0..n).map(|seat| Seat(u8::try_from(seat).expect("n is at most 256, so a seat fits one byte")))
     }
@@ -32,9 +32,9 @@ impl fmt::Debug for Seat {
     }
 }
 
-/// What members' BLS keys sign: 32 bytes that are the EIP-712 digest of one thing and of no other.
+/// A message that a member's BLS key signs: 32 bytes, the EIP-712 digest of exactly one structure.
 pub trait SignedDigest {
-    /// The message.
+    /// Returns the 32 bytes that are signed.
     fn message(&self) -> &[u8; 32];
 }
 
@@ -45,7 +45,7 @@ macro_rules! digest {
         pub struct $name(pub B256);
 
         impl $name {
-            /// The 32 bytes that members sign.
+            /// Returns the 32 bytes that members sign.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0.0
             }
@@ -80,10 +80,11 @@ macro_rules! digest {
 }
 
 digest!(
-    /// A batch's identity everywhere: the EIP-712 digest of its header, and the message that members sign.
+    /// The EIP-712 digest of a batch's header. It identifies the batch everywhere, and members sign
+    /// it.
     BatchDigest
 );
 digest!(
-    /// The EIP-712 digest of a coverage renewal, and the message that members sign.
+    /// The EIP-712 digest of a coverage renewal. Members sign it.
     RenewalDigest
 );

@@ -1,7 +1,8 @@
-//! The vocabulary of the committee: what is signed, who sits where, and the arithmetic of n, k and q.
+//! The types of the protocol: signed structures, committees, and the arithmetic of n, k and q.
 //!
-//! Nothing here does I/O. Every other crate speaks in these types; values that come from a wire become one of them
-//! only after their shape was checked. Section numbers refer to `docs/protocol.md`.
+//! This crate does no I/O. All other crates use its types; a value that comes from the network
+//! becomes one of them only after its shape has been checked. Section numbers refer to
+//! `docs/protocol.md`.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

@@ -1,41 +1,44 @@
-//! Every bound of the protocol and of its services, by name, units last.
+//! The bounds of the protocol and of its services. Each name ends in the unit.
 //!
-//! A bound that only one process knows (how much memory it may use, how many clients it serves) belongs to that
-//! process's configuration; what two parties must agree on, or what protects a decoder, stands here.
+//! A bound that concerns only one process (how much memory it may use, how many clients it serves)
+//! belongs to that process's configuration. A bound on which two parties must agree, or which
+//! protects a decoder, belongs here.
 
-/// Largest payload of one batch.
+/// Largest payload of one batch: 64 MiB.
 pub const PAYLOAD_MAX_BYTES: u64 = 64 << 20;
-/// A block: one element of the field K, the unit in which a shard's length is counted.
+/// A block is one element of the field K; a shard's length is a whole number of blocks.
 pub const BLOCK_BYTES: usize = 16;
-/// A chunk: the unit of sampling and of Merkle proof.
+/// A chunk is the unit of sampling and of Merkle proofs.
 pub const CHUNK_BYTES: usize = 4096;
-/// Seats of a committee, at least.
+/// Smallest number of seats of a committee.
 pub const COMMITTEE_MIN_SEATS: u16 = 2;
-/// Seats of a committee, at most: the code's field has 256 elements.
+/// Largest number of seats of a committee. The field of the erasure code has 256 elements.
 pub const COMMITTEE_MAX_SEATS: u16 = 256;
-/// Points at which shards are fingerprinted, at least.
+/// Smallest number of points at which shards are fingerprinted.
 pub const FINGERPRINT_MIN_POINTS: usize = 2;
-/// Points at which shards are fingerprinted, at most (n = 256).
+/// Largest number of points at which shards are fingerprinted (from n = 191 on).
 pub const FINGERPRINT_MAX_POINTS: usize = 4;
-/// Nodes on a Merkle path in one tree, at most: 64 MiB / 4 KiB = 2^14 chunks, 2^8 seats.
+/// Longest Merkle path in one tree: 64 MiB / 4 KiB = 2^14 chunks in a shard, 2^8 seats in the top
+/// tree.
 pub const MERKLE_PATH_MAX_NODES: usize = 14;
-/// Piece of a payload or shard in one stream message.
+/// Largest piece of a payload or shard in one message of a stream.
 pub const STREAM_PIECE_MAX_BYTES: usize = 256 << 10;
-/// One protobuf message on the wire, of any kind: a piece or a whole record (256 hashes and 256 fingerprints) and its frame.
+/// Largest protobuf message on the wire. It holds a piece or a whole record (256 hashes and 256
+/// fingerprints), and its framing.
 pub const MESSAGE_MAX_BYTES: usize = STREAM_PIECE_MAX_BYTES + (128 << 10);
-/// A validity proof: room for proof systems whose proofs are not a few points.
+/// Largest validity proof. The bound leaves room for proof systems with proofs of many kilobytes.
 pub const PROOF_MAX_BYTES: usize = 64 << 10;
-/// Chunks asked for in one GetChunks call.
+/// Largest number of chunks in one GetChunks call.
 pub const CHUNKS_PER_CALL_MAX: usize = 64;
-/// Entries of one page of a listing.
+/// Largest number of entries on one page of a listing.
 pub const PAGE_MAX_ENTRIES: u32 = 500;
-/// How far ahead `submitBefore` may lie.
+/// How far ahead of the present `submitBefore` may lie: one day.
 pub const SUBMIT_AHEAD_MAX_SECONDS: u64 = 24 * 60 * 60;
-/// The quota of a rollup counts payload bytes of one UTC day.
+/// The period of a rollup's quota: it counts the payload bytes of one UTC day.
 pub const QUOTA_DAY_SECONDS: u64 = 24 * 60 * 60;
-/// A row of a stored shard or payload: 64 chunks.
+/// Length of a row in which a database stores a part of a shard or payload: 64 chunks.
 pub const STORED_ROW_BYTES: usize = 64 * CHUNK_BYTES;
-/// Bytes of a member's URL in the registry.
+/// Longest URL of a member in the registry.
 pub const ENDPOINT_URL_MAX_BYTES: usize = 256;
-/// Text that came from a peer and is repeated in an error or stored as a reason.
+/// Longest text from a peer that is repeated in an error or stored as a reason.
 pub const REASON_MAX_BYTES: usize = 256;

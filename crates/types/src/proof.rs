@@ -1,4 +1,5 @@
-//! What a rollup's poster signs when it hands in a validity proof, and how a batch comes to L1.
+//! The message that a rollup's poster signs when it submits a validity proof, and the ways in which
+//! a batch reaches L1.
 
 #[cfg(feature = "std")]
 use alloy_primitives::Address;
@@ -9,18 +10,19 @@ use crate::signing_domain::{Domain, StructHash, VALIDITY_PROOF_TYPE};
 #[cfg(feature = "std")]
 use crate::{EcdsaSignature, EcdsaSignatureError};
 
-/// What a certified batch's way to L1 is.
+/// How a certified batch reaches L1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PostingMode {
-    /// Its certificate is recorded in the log; the rollup settles by itself, or hands in a proof later.
+    /// The certificate is recorded in the log. The rollup settles the batch itself, or submits a
+    /// proof later.
     #[default]
     Record,
-    /// Certificate and validity proof go to the rollup's settlement contract, in one transaction.
+    /// Certificate and validity proof go to the rollup's settlement contract in one transaction.
     Settle,
 }
 
 impl PostingMode {
-    /// As in the API.
+    /// Returns the name that the API uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Record => "RECORD",
@@ -29,35 +31,37 @@ impl PostingMode {
     }
 }
 
-/// The state transition that a batch makes, as its settlement contract is told it. Old root and number it knows itself.
+/// The part of a state transition that the settlement contract is told. It knows the old state root
+/// and the batch number from its own storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Transition {
-    /// The state after the batch.
+    /// State root after the batch.
     pub new_state_root: B256,
-    /// L1 inputs consumed in all, up to and with this batch.
+    /// Number of L1 inputs consumed in total, by this batch and those before it.
     pub inputs_consumed: u64,
-    /// Commitment to what the batch grants on L1.
+    /// Commitment to what the batch pays out on L1.
     pub outputs: B256,
 }
 
-/// A rollup's word that a proof is its own, for one batch: only then an aggregator keeps and simulates it.
+/// The statement, signed by a rollup's poster, that a proof of one batch is its own. An aggregator
+/// keeps and simulates only proofs that come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ValidityProof {
-    /// The batch.
+    /// Digest of the batch.
     pub digest: BatchDigest,
-    /// What is proved.
+    /// The state transition that is proved.
     pub transition: Transition,
-    /// keccak256 of the proof's bytes.
+    /// The keccak256 hash of the proof's bytes.
     pub proof_hash: B256,
 }
 
 impl ValidityProof {
-    /// For the bytes of a proof.
+    /// Makes the statement for the bytes of a proof.
     pub fn new(digest: BatchDigest, transition: Transition, proof: &[u8]) -> Self {
         Self { digest, transition, proof_hash: keccak256(proof) }
     }
 
-    /// The EIP-712 digest that the poster signs.
+    /// Returns the EIP-712 digest that the poster signs.
     pub fn signing_digest(&self, domain: &Domain) -> B256 {
         domain.digest(
             StructHash::new(VALIDITY_PROOF_TYPE)
@@ -70,7 +74,8 @@ impl ValidityProof {
         )
     }
 
-    /// The address that signed it: to be compared with the poster that the registry admits.
+    /// Returns the address that signed the statement. The caller compares it with the poster that
+    /// the registry admits.
     #[cfg(feature = "std")]
     pub fn signer(
         &self,

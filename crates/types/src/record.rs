@@ -1,4 +1,4 @@
-//! A batch's record: what every member stores and serves whole beside its shard.
+//! The record of a batch, which every member stores and serves whole, beside its shard.
 
 use alloc::vec::Vec;
 
@@ -11,36 +11,36 @@ use crate::geometry::Geometry;
 use crate::header::{BatchHeader, HeaderError};
 use crate::submission::SignedSubmission;
 
-/// Why a record cannot belong to a committee of a given geometry.
+/// The reasons why a record does not fit a committee of a given geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RecordShapeError {
-    /// The header's own lengths.
+    /// A length in the header does not fit.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// Not n shard hashes.
+    /// The number of shard hashes differs from n.
     #[error("a record of this committee has {expected} shard hashes, got {got}")]
     ShardHashCount {
-        /// n.
+        /// The number n of seats.
         expected: usize,
-        /// Number received.
+        /// Number that was received.
         got: usize,
     },
-    /// Not k fingerprints of 16t bytes.
+    /// The row fingerprints are not k times 16t bytes long.
     #[error("a record of this committee has {expected} bytes of row fingerprints (k × 16t), got {got}")]
     FingerprintBytes {
-        /// k × 16t.
+        /// Length that they must have in bytes: k × 16t.
         expected: usize,
-        /// Length received.
+        /// Length that was received, in bytes.
         got: usize,
     },
 }
 
-/// z: the fingerprints of the k rows, each t field elements of 16 bytes, one after the other.
+/// z: the concatenated fingerprints of the k rows. Each has t field elements of 16 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RowFingerprints(Vec<u8>);
 
 impl RowFingerprints {
-    /// k × 16t bytes for the given geometry.
+    /// Checks that there are k × 16t bytes, as the geometry demands.
     pub fn new(geometry: Geometry, bytes: Vec<u8>) -> Result<Self, RecordShapeError> {
         let expected = usize::from(geometry.k()) * geometry.fingerprint_bytes();
         let got = bytes.len();
@@ -51,31 +51,32 @@ impl RowFingerprints {
         }
     }
 
-    /// All bytes z_0 ‖ … ‖ z_{k−1}.
+    /// Returns all bytes z_0 ‖ … ‖ z_{k−1}.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// A record as received: its lengths fit its committee, nothing else is known. `dac-coding` makes a checked one of it.
+/// A record as it was received. Only its lengths have been checked against its committee;
+/// `dac-coding` checks the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What members sign.
+    /// The header, whose digest members sign.
     pub header: BatchHeader,
-    /// Hashes of all n shards in seat order.
+    /// Hashes of all n shards, in seat order.
     pub shard_hashes: Vec<B256>,
-    /// z.
+    /// z, the fingerprints of the k rows.
     pub row_fingerprints: RowFingerprints,
-    /// The rollup's order.
+    /// The rollup's signed order to disperse the batch.
     pub submission: SignedSubmission,
     /// The disperser's signature over the header's digest.
     pub disperser_signature: EcdsaSignature,
-    /// Once there is one.
+    /// The quorum's signatures, once the batch is certified.
     pub certificate: Option<AggregateAttestation>,
 }
 
 impl Record {
-    /// All lengths fit a committee of this geometry.
+    /// Checks that all lengths fit a committee of this geometry.
     pub fn check_shape(&self, geometry: Geometry) -> Result<(), RecordShapeError> {
         self.header.check_shape(geometry)?;
         let expected = usize::from(geometry.n());

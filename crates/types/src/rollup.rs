@@ -1,4 +1,5 @@
-//! What the registry's owner granted to a rollup, and the times that an order of its must keep. Section 6.
+//! The rights that the registry's owner granted to a rollup, and the times that its orders must
+//! keep. See section 6.
 
 use alloy_primitives::Address;
 use thiserror::Error;
@@ -6,67 +7,69 @@ use thiserror::Error;
 use crate::limits::SUBMIT_AHEAD_MAX_SECONDS;
 use crate::submission::BatchSubmission;
 
-/// An admitted rollup.
+/// A rollup that the registry admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AdmittedRollup {
-    /// Its settlement contract.
+    /// Address of its settlement contract.
     pub rollup: Address,
-    /// Whose signature authorises its submissions.
+    /// Address of the key that signs the rollup's submissions.
     pub poster: Address,
-    /// How far ahead `expiresAt` may lie, in seconds.
+    /// How far ahead of the present `expiresAt` may lie, in seconds.
     pub retention_max_seconds: u64,
-    /// Payload bytes it may submit in one UTC day.
+    /// Largest number of payload bytes that it may submit in one UTC day.
     pub daily_payload_bytes: u64,
 }
 
-/// Which time of an order is out of bounds. All are Unix seconds; `now` is the clock of who checks.
+/// The time of an order that is out of bounds. All values are Unix seconds; `now` is the clock of
+/// the process that checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TimesError {
-    /// The batch has expired.
+    /// The batch has expired already.
     #[error("expiresAt {expires_at} is not after {now}")]
     ExpiresTooSoon {
-        /// The order's.
+        /// Expiry time that the order names.
         expires_at: u64,
-        /// The clock.
+        /// Time of the check.
         now: u64,
     },
-    /// Longer than the rollup may ask for.
+    /// The order asks for a longer retention than the rollup may have.
     #[error("expiresAt {expires_at} lies more than {retention} s after {now}")]
     ExpiresTooLate {
-        /// The order's.
+        /// Expiry time that the order names.
         expires_at: u64,
-        /// The rollup's longest retention.
+        /// Longest retention of the rollup in seconds.
         retention: u64,
-        /// The clock.
+        /// Time of the check.
         now: u64,
     },
-    /// The order is void.
+    /// The time until which the order could be submitted has passed.
     #[error("submitBefore {submit_before} has passed: it is {now}")]
     SubmitBeforePassed {
-        /// The order's.
+        /// Submission deadline that the order names.
         submit_before: u64,
-        /// The clock.
+        /// Time of the check.
         now: u64,
     },
-    /// The order would be good for too long.
+    /// The order would stay valid for longer than a day.
     #[error("submitBefore {submit_before} lies more than {SUBMIT_AHEAD_MAX_SECONDS} s after {now}")]
     SubmitBeforeTooFar {
-        /// The order's.
+        /// Submission deadline that the order names.
         submit_before: u64,
-        /// The clock.
+        /// Time of the check.
         now: u64,
     },
 }
 
 impl TimesError {
-    /// Nothing is promised or repeated of a batch that has expired: `expiresAt` lies ahead.
+    /// Checks that `expires_at` lies after `now`. Nothing is promised about an expired batch, and
+    /// no earlier promise is repeated.
     pub const fn check_expiry(expires_at: u64, now: u64) -> Result<(), Self> {
         if expires_at > now { Ok(()) } else { Err(TimesError::ExpiresTooSoon { expires_at, now }) }
     }
 }
 
 impl AdmittedRollup {
-    /// Whether a new order of this rollup keeps all its times.
+    /// Checks that all times of a new order of this rollup are in bounds.
     pub const fn check_times(&self, order: &BatchSubmission, now: u64) -> Result<(), TimesError> {
         let BatchSubmission { expires_at, submit_before, .. } = *order;
         if let Err(error) = TimesError::check_expiry(expires_at, now) {

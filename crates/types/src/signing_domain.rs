@@ -1,6 +1,8 @@
-//! Everything that separates one signed message from another: EIP-712 domain and type strings, BLS ciphersuites, hash prefixes.
+//! The strings that separate one signed message from another: EIP-712 domain and type strings, BLS
+//! ciphersuites, and hash prefixes.
 //!
-//! The same strings stand in `contracts/src` and in `docs/protocol.md`; the shared vectors hold all three together.
+//! The same strings are in `contracts/src` and in `docs/protocol.md`; shared test vectors keep all
+//! three equal.
 
 use alloc::vec::Vec;
 
@@ -10,15 +12,16 @@ use alloy_primitives::{Address, B256, keccak256};
 pub const ATTESTATION_DST: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
 /// BLS ciphersuite under which members prove possession of their key.
 pub const POSSESSION_DST: &[u8] = b"BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
-/// Hashed into the message of a proof of possession.
+/// Label that is hashed into the message of a proof of possession.
 pub const POSSESSION_LABEL: &[u8] = b"dac/v1/possession";
-/// Prefix of the seed from which a batch's points are drawn.
+/// Prefix of the hash that gives the seed of a batch's points.
 pub const POINTS_LABEL: &[u8] = b"dac/v1/points";
-/// Prefix of one point.
+/// Prefix of the hash that gives one point.
 pub const POINT_LABEL: &[u8] = b"dac/v1/point";
 /// Prefix of the hash over all row fingerprints.
 pub const FINGERPRINTS_LABEL: &[u8] = b"dac/v1/fingerprints";
-/// Hashed with chain and settlement contract into the domain of a validity proof.
+/// Label that is hashed with the chain id and the settlement contract into the domain of a validity
+/// proof.
 pub const ROLLUP_LABEL: &[u8] = b"dac/v1/rollup";
 
 pub(crate) const DOMAIN_TYPE: &[u8] =
@@ -32,17 +35,17 @@ pub(crate) const COVERAGE_RENEWAL_TYPE: &[u8] =
 pub(crate) const VALIDITY_PROOF_TYPE: &[u8] =
     b"ValidityProof(bytes32 digest,bytes32 newStateRoot,uint64 inputsConsumed,bytes32 outputs,bytes32 proofHash)";
 
-/// Where a signature is valid: one chain, one committee registry.
+/// The place where a signature is valid: one chain and one committee registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Domain {
     /// EIP-155 chain id of L1.
     pub chain_id: u64,
-    /// The committee registry's address.
+    /// Address of the committee registry.
     pub registry: Address,
 }
 
 impl Domain {
-    /// The EIP-712 domain separator.
+    /// Returns the EIP-712 domain separator.
     pub fn separator(&self) -> B256 {
         StructHash::new(DOMAIN_TYPE)
             .word(keccak256(DOMAIN_NAME))
@@ -52,7 +55,7 @@ impl Domain {
             .finish()
     }
 
-    /// keccak256(0x1901 ‖ separator ‖ struct hash).
+    /// Returns the digest keccak256(0x1901 ‖ separator ‖ struct hash).
     pub(crate) fn digest(&self, struct_hash: B256) -> B256 {
         let mut preimage = [0; 66];
         preimage[..2].copy_from_slice(&[0x19, 0x01]);
@@ -61,7 +64,8 @@ impl Domain {
         keccak256(preimage)
     }
 
-    /// The 32 bytes an operator signs with its BLS key to prove possession of it (section 6).
+    /// Returns the 32 bytes that an operator signs with its BLS key to prove possession of it. See
+    /// section 6.
     ///
     /// `public_key` is the key in EIP-2537 encoding.
     pub fn possession_message(&self, operator: Address, public_key: &[u8; 256]) -> B256 {
@@ -74,7 +78,8 @@ impl Domain {
     }
 }
 
-/// Hashes 32-byte words behind the hash of a type string: EIP-712's hashStruct, which is also abi.encode's layout.
+/// Hashes the hash of a type string and 32-byte words behind it. This is EIP-712's hashStruct, and
+/// also the layout of abi.encode.
 pub(crate) struct StructHash(Vec<u8>);
 
 impl StructHash {

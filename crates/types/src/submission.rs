@@ -1,4 +1,4 @@
-//! What a rollup's poster signs so that its batch, and no other, is dispersed by the aggregator it names.
+//! The order that a rollup's poster signs. It lets one named aggregator disperse one batch.
 
 #[cfg(feature = "std")]
 use crate::ecdsa::EcdsaSignatureError;
@@ -18,7 +18,7 @@ pub struct Disagreement {
     pub field: &'static str,
 }
 
-/// A rollup's order to disperse one payload. Section 6.
+/// A rollup's order to disperse one payload. See section 6.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BatchSubmission {
     /// The rollup's settlement contract.
@@ -27,22 +27,22 @@ pub struct BatchSubmission {
     pub batch_number: u64,
     /// Length L of the payload in bytes.
     pub payload_length: u64,
-    /// Until when members shall serve it.
+    /// The last Unix second until which members must serve the batch.
     pub expires_at: u64,
-    /// What `batch_hash` is.
+    /// How `batch_hash` commits to the payload.
     pub hash_kind: HashKind,
     /// The rollup's commitment to the payload.
     pub batch_hash: B256,
-    /// Zero, or the digest of the former batch of this number that this one replaces.
+    /// Zero, or the digest of the earlier batch of the same number that this one replaces.
     pub replaces: B256,
-    /// The aggregator's secp256k1 address: only it may disperse this submission.
+    /// The aggregator's secp256k1 address. Only this aggregator may disperse the submission.
     pub disperser: Address,
     /// The order is void after this Unix second.
     pub submit_before: u64,
 }
 
 impl BatchSubmission {
-    /// The EIP-712 digest that the poster signs.
+    /// Returns the EIP-712 digest that the poster signs.
     pub fn digest(&self, domain: &Domain) -> B256 {
         domain.digest(
             StructHash::new(BATCH_SUBMISSION_TYPE)
@@ -59,12 +59,13 @@ impl BatchSubmission {
         )
     }
 
-    /// The batch that this one replaces, if it names one.
+    /// Returns the digest of the batch that this one replaces, if it names one.
     pub fn replaced(&self) -> Option<BatchDigest> {
         (!self.replaces.is_zero()).then_some(BatchDigest(self.replaces))
     }
 
-    /// Header and submission must agree field by field, so that one submission yields one header an epoch.
+    /// Checks that header and submission agree field by field, so that one submission yields one
+    /// header in each epoch.
     pub fn check_agrees(&self, header: &BatchHeader) -> Result<(), Disagreement> {
         let field = if self.rollup != header.rollup {
             "rollup"
@@ -88,14 +89,15 @@ impl BatchSubmission {
 /// A submission and the poster's signature over it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SignedSubmission {
-    /// What was signed.
+    /// The order that was signed.
     pub submission: BatchSubmission,
-    /// By whom, once recovered.
+    /// The poster's signature. [`SignedSubmission::signer`] recovers its address.
     pub signature: EcdsaSignature,
 }
 
 impl SignedSubmission {
-    /// The address that signed it: to be compared with the poster that the registry admits.
+    /// Returns the address that signed the order. The caller compares it with the poster that the
+    /// registry admits.
     #[cfg(feature = "std")]
     pub fn signer(&self, domain: &Domain) -> Result<Address, EcdsaSignatureError> {
         self.signature.recover(self.submission.digest(domain))

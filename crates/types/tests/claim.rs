@@ -1,4 +1,5 @@
-//! The public claim's encoding and its Groth16 inputs against vectors made by an independent implementation.
+//! Checks the public claim's encoding and its Groth16 inputs against vectors that an independent
+//! implementation made.
 #![allow(missing_docs, reason = "a test")]
 
 use dac_types::{Address, B256, ClaimFields, HashKind, PublicClaim};
@@ -16,7 +17,7 @@ struct Vector {
     claim: Claim,
     domain: String,
     encoded: String,
-    /// Big-endian, as on L1.
+    /// Inputs as big-endian integers, as L1 has them.
     groth16_inputs: Vec<B256>,
 }
 

@@ -1,4 +1,4 @@
-//! Our hashing of signed structures against alloy's independent EIP-712 implementation.
+//! Checks the hashing of signed structures against alloy's independent EIP-712 implementation.
 #![allow(missing_docs, reason = "a test")]
 
 use alloy::sol_types::{SolStruct, eip712_domain};
