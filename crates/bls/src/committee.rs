@@ -1,4 +1,5 @@
-//! The keys of a committee: single attestations, their sum, and certificates.
+//! The keys of a committee, and what they verify: single attestations, sums of attestations, and
+//! certificates.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,112 +15,112 @@ use crate::error::{BadSignature, PointError};
 use crate::public_key::{PublicKey, aggregate_keys, all_verify};
 use crate::signature::{Signature, aggregate_signatures};
 
-/// A committee whose registered key is no usable point.
+/// The reasons why the keys that are registered for a committee cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SeatKeyError {
-    /// One key.
+    /// The key of one seat is not a valid point.
     #[error("epoch {epoch}: the key of seat {seat}: {error}")]
     Key {
-        /// The committee's epoch.
+        /// The epoch whose committee has the keys.
         epoch: u64,
-        /// Whose key.
+        /// The seat that has the bad key.
         seat: Seat,
-        /// What is wrong with it.
+        /// The reason why the key is not valid.
         error: PointError,
     },
-    /// All keys are good and cancel out in the sum.
+    /// Each key is valid, but their sum is the point at infinity.
     #[error("epoch {epoch}: the keys sum to infinity")]
     SumIsInfinity {
-        /// The committee's epoch.
+        /// The epoch whose committee has the keys.
         epoch: u64,
     },
 }
 
-/// Why signatures do not make an aggregate attestation.
+/// The reasons why signatures do not make an aggregate attestation.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AggregateError {
-    /// No such seat.
+    /// A signature names a seat that the committee does not have.
     #[error("seat {seat} does not exist in a committee of {n}")]
     UnknownSeat {
-        /// The seat named.
+        /// The seat that was named.
         seat: Seat,
-        /// Seats of the committee.
+        /// Number of seats of the committee.
         n: u16,
     },
-    /// One seat gave two signatures.
+    /// Two signatures name the same seat.
     #[error("seat {seat} occurs twice")]
     DuplicateSeat {
-        /// The seat named.
+        /// The seat that was named twice.
         seat: Seat,
     },
-    /// Fewer signers than the quorum.
+    /// Fewer seats signed than the quorum demands.
     #[error(transparent)]
     Quorum(#[from] AbsentSeatsError),
-    /// These seats did not sign this digest.
+    /// The signatures of these seats do not verify over this digest.
     #[error("seats {seats:?} gave signatures that are not theirs over this digest")]
     Liars {
-        /// In ascending order.
+        /// The seats, in ascending order.
         seats: Vec<Seat>,
     },
-    /// Good signatures cannot do this; colluding bad ones can.
+    /// The sum is not a valid point. Correct signatures cannot cause this; members who collude can.
     #[error("the sum: {0}")]
     Sum(PointError),
 }
 
-/// Why a certificate is refused. Times are another matter: [`TimeError`].
+/// The reasons why a certificate is refused. Its times are checked separately; see [`TimeError`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CertificateError {
-    /// Made by the committee of another epoch.
+    /// The certificate was made by the committee of another epoch.
     #[error("the certificate is of epoch {got}, this committee of epoch {expected}")]
     Epoch {
-        /// The committee's.
+        /// The epoch of this committee.
         expected: u64,
-        /// The header's.
+        /// The epoch in the certificate.
         got: u64,
     },
-    /// The header cannot be one of this committee.
+    /// The lengths in the header do not fit this committee.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// Absent seats out of range, or too many.
+    /// An absent seat does not exist, or too many seats are absent.
     #[error(transparent)]
     Absent(#[from] AbsentSeatsError),
-    /// The signature is no usable point.
+    /// The signature is not a valid point.
     #[error("the signature: {0}")]
     Signature(PointError),
-    /// The signers' keys cancel out.
+    /// The sum of the signers' keys is not a valid point, because the keys cancel out.
     #[error("the sum of the signers' keys: {0}")]
     KeySum(PointError),
-    /// Not the sum of these members' signatures over this header.
+    /// The signature is not the sum of these members' signatures over this message.
     #[error("the signature is not the sum of the signers' over this header")]
     Forged,
 }
 
-/// Why a good certificate cannot be posted at this time.
+/// The reasons why a valid certificate cannot be posted at a given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TimeError {
-    /// Nobody serves the batch any more.
+    /// The batch has expired, so that members no longer serve it.
     #[error("the batch expired at {expires_at}, it is {now}")]
     Expired {
-        /// The header's.
+        /// Expiry time in the header, in Unix seconds.
         expires_at: u64,
-        /// The time of the check.
+        /// Time of the check, in Unix seconds.
         now: u64,
     },
-    /// The epoch has not begun, or its grace is over.
+    /// The epoch is not active yet, or its grace period is over.
     #[error("epoch {epoch} may post from {from} until {until}, it is {now}")]
     EpochNotPostable {
-        /// The epoch.
+        /// The epoch of this committee.
         epoch: u64,
-        /// Activation.
+        /// First Unix second in which the epoch may post.
         from: u64,
-        /// End of the grace.
+        /// Last Unix second in which the epoch may post: the end of its grace period.
         until: u64,
-        /// The time of the check.
+        /// Time of the check, in Unix seconds.
         now: u64,
     },
 }
 
-/// A certificate that a quorum of this committee signed.
+/// A certificate with a verified signature: a quorum of this committee signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedCertificate {
     certificate: Certificate,
@@ -128,33 +129,33 @@ pub struct CheckedCertificate {
 }
 
 impl CheckedCertificate {
-    /// As it travels.
+    /// Returns the certificate in the form in which it travels.
     pub const fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// As it travels.
+    /// Returns the certificate in the form in which it travels.
     pub fn into_certificate(self) -> Certificate {
         self.certificate
     }
 
-    /// The batch's header.
+    /// Returns the header of the batch.
     pub const fn header(&self) -> &BatchHeader {
         &self.certificate.header
     }
 
-    /// The batch.
+    /// Returns the digest of the batch.
     pub const fn digest(&self) -> BatchDigest {
         self.digest
     }
 
-    /// The sum of the signatures.
+    /// Returns the sum of the signatures as a valid point.
     pub const fn signature(&self) -> &Signature {
         &self.signature
     }
 }
 
-/// A renewal of coverage that a quorum of this committee signed.
+/// A renewal of coverage with a verified signature: a quorum of this committee signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedRenewal {
     certificate: RenewalCertificate,
@@ -163,23 +164,23 @@ pub struct CheckedRenewal {
 }
 
 impl CheckedRenewal {
-    /// As it travels.
+    /// Returns the certificate in the form in which it travels.
     pub const fn certificate(&self) -> &RenewalCertificate {
         &self.certificate
     }
 
-    /// What was signed.
+    /// Returns the digest that the members signed.
     pub const fn digest(&self) -> RenewalDigest {
         self.digest
     }
 
-    /// The sum of the signatures.
+    /// Returns the sum of the signatures as a valid point.
     pub const fn signature(&self) -> &Signature {
         &self.signature
     }
 }
 
-/// The checked keys of one epoch's committee.
+/// The validated public keys of one epoch's committee.
 #[derive(Clone, Debug)]
 pub struct CommitteeKeys {
     epoch: u64,
@@ -191,7 +192,7 @@ pub struct CommitteeKeys {
 }
 
 impl CommitteeKeys {
-    /// Checks every key: a fraction of a millisecond each.
+    /// Validates the key of every seat. This takes a fraction of a millisecond for each.
     pub fn new(committee: &Committee) -> Result<Self, SeatKeyError> {
         let epoch = committee.epoch();
         let keys = committee
@@ -215,27 +216,28 @@ impl CommitteeKeys {
         })
     }
 
-    /// The committee's epoch.
+    /// Returns the epoch of the committee.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// n, k and q.
+    /// Returns n, k and q.
     pub const fn quorum(&self) -> Quorum {
         self.quorum
     }
 
-    /// The key of a seat.
+    /// Returns the key of a seat, or `None` if there is no such seat.
     pub fn key(&self, seat: Seat) -> Option<&PublicKey> {
         self.keys.get(seat.index())
     }
 
-    /// The sum of all keys.
+    /// Returns the sum of all keys.
     pub const fn sum(&self) -> &PublicKey {
         &self.sum
     }
 
-    /// One member's signature over its digest. The point is handed back for a later sum.
+    /// Verifies one member's signature over its digest. Returns the signature as a point, which can
+    /// be summed later.
     pub fn verify_attestation(&self, attestation: &Attestation) -> Result<Signature, CertificateError> {
         let key = self.key(attestation.seat).ok_or(AbsentSeatsError::OutOfRange {
             seat: attestation.seat.0,
@@ -247,7 +249,8 @@ impl CommitteeKeys {
         Ok(signature)
     }
 
-    /// Adds a quorum's signatures up and verifies the sum: one pairing check where all are honest.
+    /// Verifies a quorum's signatures and returns their sum. If all are correct, this takes one
+    /// pairing check.
     pub fn aggregate(
         &self,
         digest: &impl SignedDigest,
@@ -261,7 +264,8 @@ impl CommitteeKeys {
         add_up(absent, signatures)
     }
 
-    /// Adds a quorum's signatures up, whatever they are worth: for who verifies the certificate that they make.
+    /// Returns the sum of a quorum's signatures without verifying them. The caller verifies the
+    /// certificate that the sum makes.
     pub fn sum_unverified(
         &self,
         signatures: &[(Seat, Signature)],
@@ -284,11 +288,13 @@ impl CommitteeKeys {
         Ok(absent)
     }
 
-    /// The seats whose signatures spoil the sum, in ascending order; seats that do not exist are among them.
+    /// Returns the seats whose signatures make the sum invalid, in ascending order. Seats that do
+    /// not exist are among them.
     ///
-    /// One check of the whole, then bisection: 1 check for no liar, about 2·log2(n) for one. What is left after removing
-    /// the liars verifies as a sum. Members who collude can give single signatures that are wrong and cancel out; such a
-    /// sum is a good one all the same.
+    /// The sum of all signatures is checked first; if it fails, each half is checked, and so on.
+    /// This takes 1 check if no signature is bad and about 2·log2(n) if one is. The signatures that
+    /// are left after the bad ones are removed verify as a sum. Members who collude can give wrong
+    /// single signatures that cancel each other out; their sum verifies, and none of them is found.
     pub fn find_liars(&self, digest: &impl SignedDigest, signatures: &[(Seat, Signature)]) -> Vec<Seat> {
         let mut liars = Vec::new();
         let mut known = Vec::with_capacity(signatures.len());
@@ -304,7 +310,8 @@ impl CommitteeKeys {
         liars
     }
 
-    /// All that makes a certificate good but the time.
+    /// Verifies a certificate: its epoch, its lengths, its quorum and its signature, but not its
+    /// times.
     pub fn verify_certificate(
         &self,
         certificate: &Certificate,
@@ -317,7 +324,8 @@ impl CommitteeKeys {
         Ok(CheckedCertificate { certificate: certificate.clone(), digest, signature })
     }
 
-    /// The same of several, for two fifths of what each of them costs alone; where some are bad, each is looked at alone.
+    /// Verifies several certificates, as [`Self::verify_certificate`] does. Each costs two fifths
+    /// of what it costs alone. If any is bad, each is verified alone.
     pub fn verify_certificates(
         &self,
         certificates: &[Certificate],
@@ -355,7 +363,7 @@ impl CommitteeKeys {
         checked.collect()
     }
 
-    /// The same of a renewal of coverage.
+    /// Verifies a renewal of coverage, as [`Self::verify_certificate`] does a certificate.
     pub fn verify_renewal(
         &self,
         certificate: &RenewalCertificate,
@@ -367,7 +375,7 @@ impl CommitteeKeys {
         Ok(CheckedRenewal { certificate: certificate.clone(), digest, signature })
     }
 
-    /// A quorum of this epoch signed `digest`.
+    /// Verifies that a quorum of this epoch signed `digest`.
     fn verify_quorum(
         &self,
         epoch: u64,
@@ -380,7 +388,8 @@ impl CommitteeKeys {
         Ok(signature)
     }
 
-    /// All but the pairings: a point, claimed to be a quorum's sum.
+    /// Checks everything but the signature itself. Returns the point that is claimed to be a
+    /// quorum's sum.
     fn check_quorum(
         &self,
         epoch: u64,
@@ -393,7 +402,8 @@ impl CommitteeKeys {
         Signature::from_compressed(&aggregate.signature).map_err(CertificateError::Signature)
     }
 
-    /// Whether L1 would take a certificate with this header at `now`, as far as times go.
+    /// Checks whether L1 accepts the times of a certificate with this header at `now` (Unix
+    /// seconds).
     pub fn check_times(&self, header: &BatchHeader, now: u64) -> Result<(), TimeError> {
         if header.expires_at <= now {
             return Err(TimeError::Expired { expires_at: header.expires_at, now });
@@ -409,7 +419,7 @@ impl CommitteeKeys {
         Ok(())
     }
 
-    /// The sum of all keys but those of the absent seats, which must exist.
+    /// Returns the sum of all keys but those of the absent seats, which must exist.
     fn signers_key(&self, absent: &AbsentSeats) -> Result<PublicKey, PointError> {
         if absent.count() == 0 {
             return Ok(self.sum);

@@ -1,4 +1,4 @@
-//! Sums, liars and forged certificates.
+//! Tests of sums, wrong signatures and forged certificates.
 
 use dac_types::{Address, B256, HashKind, Member, SignatureBytes};
 use proptest::prelude::*;
@@ -275,7 +275,7 @@ proptest! {
     }
 }
 
-/// Certificates of batches with these numbers, by these seats.
+/// Makes one certificate for each list of signers, with batch numbers from 1.
 fn several(keys: &CommitteeKeys, signers: &[&[u8]]) -> Vec<Certificate> {
     let numbered = (1..).zip(signers).map(|(batch_number, seats)| {
         let header = BatchHeader { batch_number, ..header() };
@@ -321,7 +321,7 @@ fn several_certificates_are_verified_as_each_is_alone() {
 fn signatures_that_cancel_out_do_not_pass_together() {
     let keys = committee(4, 2, 3);
     let mut certificates = several(&keys, &[&[0, 1, 2, 3], &[0, 1, 2, 3]]);
-    // What one lacks the other has too much: their sum is the right one.
+    // What one signature lacks, the other has in excess, so that the sum of both is correct.
     let points: Vec<Signature> = certificates
         .iter()
         .map(|certificate| Signature::from_compressed(&certificate.aggregate.signature).unwrap())

@@ -1,10 +1,11 @@
-//! EIP-2537 field elements: 16 zero bytes, then 48 bytes big-endian below the modulus.
+//! Field elements in the encoding of EIP-2537: 16 zero bytes, then 48 bytes big-endian below the
+//! modulus.
 
 use crate::error::PointError;
 
-/// Bytes of a field element as EIP-2537 pads it.
+/// Length of a field element with its padding, in bytes.
 pub(crate) const PADDED_BYTES: usize = 64;
-/// Bytes of a field element without padding.
+/// Length of a field element without padding, in bytes.
 pub(crate) const FIELD_BYTES: usize = 48;
 
 /// The modulus of the base field, big-endian.
@@ -14,9 +15,11 @@ const MODULUS: [u8; FIELD_BYTES] = [
     0xff, 0xfe, 0xb1, 0x53, 0xff, 0xff, 0xb9, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xaa, 0xab,
 ];
 
-/// Strips the padding of `COUNT` elements and writes them in the order of `order`, an index for each output position.
+/// Removes the padding of `COUNT` elements and writes them in a different order: output position i
+/// gets element `order[i]`.
 ///
-/// blst serialises c1 before c0 where EIP-2537 has c0 first, so decoding and encoding swap by the same `order`.
+/// An error means that padding is not zero or an element not below the modulus. blst serialises c1
+/// before c0 where EIP-2537 has c0 first; decoding and encoding use the same `order` to swap them.
 pub(crate) fn unpad<const COUNT: usize, const OUT: usize>(
     padded: &[u8],
     order: [usize; COUNT],
@@ -34,7 +37,7 @@ pub(crate) fn unpad<const COUNT: usize, const OUT: usize>(
     Ok(out)
 }
 
-/// The reverse of [`unpad`].
+/// Adds the padding of `COUNT` elements and reverses the order of [`unpad`].
 pub(crate) fn pad<const COUNT: usize, const OUT: usize>(bare: &[u8], order: [usize; COUNT]) -> [u8; OUT] {
     debug_assert_eq!((bare.len(), OUT), (COUNT * FIELD_BYTES, COUNT * PADDED_BYTES));
     let mut out = [0; OUT];

@@ -1,21 +1,22 @@
-//! Why bytes are not a key or a point, and why a signature is refused.
+//! The errors of keys, points and signatures.
 
 use blst::BLST_ERROR;
 use thiserror::Error;
 
-/// Why bytes are not a point that may be used.
+/// The reasons why bytes are not a point that may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PointError {
-    /// Flag bits that contradict each other or the bytes, padding that is not zero, or a coordinate beyond the field's modulus.
+    /// The flag bits contradict each other or the bytes, the padding is not zero, or a coordinate
+    /// is not below the field's modulus.
     #[error("not a canonical encoding of a point")]
     Encoding,
-    /// The coordinates satisfy no curve equation.
+    /// The coordinates do not satisfy the curve equation.
     #[error("the point is not on the curve")]
     NotOnCurve,
-    /// On the curve, outside the prime-order subgroup.
+    /// The point is on the curve but not in the subgroup of prime order.
     #[error("the point is not in the prime-order subgroup")]
     NotInSubgroup,
-    /// The neutral element, which would make a pairing check say yes to everything.
+    /// The point is the neutral element. A pairing check with it would accept everything.
     #[error("the point at infinity is refused")]
     Infinity,
 }
@@ -31,21 +32,21 @@ impl PointError {
     }
 }
 
-/// Why bytes are not a secret key.
+/// The reasons why bytes are not a secret key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SecretKeyError {
-    /// Zero, or not below the order of the group.
+    /// The number is zero or not below the order of the group.
     #[error("a secret key is above 0 and below the order of the group")]
     OutOfRange,
-    /// A wrong number of bytes.
+    /// The key does not have 32 bytes.
     #[error("a secret key has 32 bytes, got {got}")]
     Length {
-        /// Bytes given.
+        /// Number of bytes that were given.
         got: usize,
     },
 }
 
-/// The signature is a good point but not this key's over this message.
+/// The signature is a valid point, but this key did not make it over this message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the signature is not this key's over this message")]
 pub struct BadSignature;

@@ -1,8 +1,9 @@
-//! BLS12-381 with signatures in G1 and keys in G2: the only crate that names blst. Sections 6 and 7 of `docs/protocol.md`.
+//! BLS12-381 with signatures in G1 and keys in G2. This is the only crate that calls blst. See
+//! sections 6 and 7 of `docs/protocol.md`.
 //!
-//! [`PublicKey`] and [`Signature`] are checked points: canonically encoded, on the curve, in the subgroup and not at
-//! infinity, whatever they were made from. Bytes that claim to be points are `PublicKeyBytes` and `SignatureBytes` of
-//! `dac-types`.
+//! [`PublicKey`] and [`Signature`] are always valid points: canonically encoded, on the curve, in
+//! the subgroup of prime order and not at infinity. Bytes that have not been checked are
+//! `PublicKeyBytes` and `SignatureBytes` of `dac-types`.
 
 mod committee;
 mod eip2537;

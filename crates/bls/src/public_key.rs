@@ -1,4 +1,4 @@
-//! Public keys: checked points of G2.
+//! Public keys, which are valid points of G2.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ use crate::eip2537::{pad, unpad};
 use crate::error::{BadSignature, PointError};
 use crate::signature::Signature;
 
-/// Bytes of a G2 point in EIP-2537 encoding.
+/// Length of a G2 point in EIP-2537 encoding, in bytes.
 pub const G2_EIP2537_BYTES: usize = 256;
 
-/// blst's order x.c1, x.c0, y.c1, y.c0 against EIP-2537's x.c0, x.c1, y.c0, y.c1.
+/// Maps blst's order x.c1, x.c0, y.c1, y.c0 to EIP-2537's x.c0, x.c1, y.c0, y.c1 and back.
 const COORDINATES: [usize; 4] = [1, 0, 3, 2];
 
-/// A member's public key: in the subgroup of G2, not at infinity.
+/// A member's public key. It is in the subgroup of G2 and not at infinity.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey(blst_sig::PublicKey);
 
 impl PublicKey {
-    /// From the 96 bytes of the usual compressed serialisation.
+    /// Decodes and validates the 96 bytes of the usual compressed encoding.
     pub fn from_compressed(bytes: &PublicKeyBytes) -> Result<Self, PointError> {
         let point = blst_sig::PublicKey::uncompress(&bytes.0).map_err(PointError::from_blst)?;
         let key = Self::from_unchecked(point)?;
         if key.to_compressed() == *bytes { Ok(key) } else { Err(PointError::Encoding) }
     }
 
-    /// From the 256 bytes that L1 uses.
+    /// Decodes and validates the 256 bytes of the EIP-2537 encoding, which L1 uses.
     pub fn from_eip2537(bytes: &[u8; G2_EIP2537_BYTES]) -> Result<Self, PointError> {
         if bytes.iter().all(|&byte| byte == 0) {
             return Err(PointError::Infinity);
@@ -43,22 +43,23 @@ impl PublicKey {
         Ok(Self(point))
     }
 
-    /// The usual compressed serialisation.
+    /// Returns the usual compressed encoding.
     pub fn to_compressed(&self) -> PublicKeyBytes {
         PublicKeyBytes(self.0.compress())
     }
 
-    /// As L1 wants it.
+    /// Returns the EIP-2537 encoding, which L1 uses.
     pub fn to_eip2537(&self) -> [u8; G2_EIP2537_BYTES] {
         pad(&self.0.serialize(), COORDINATES)
     }
 
-    /// Whether `signature` is this key's (or, for a sum of keys, all of theirs) over a batch's or a renewal's digest.
+    /// Verifies that `signature` is this key's signature over the digest of a batch or a renewal.
+    /// For a sum of keys, it must be the sum of the signatures of all of them.
     pub fn verify(&self, digest: &impl SignedDigest, signature: &Signature) -> Result<(), BadSignature> {
         self.verify_message(digest.message(), ATTESTATION_DST, signature)
     }
 
-    /// Whether `signature` proves that `operator` knows this key's secret, in this domain.
+    /// Verifies that `signature` proves that `operator` knows this key's secret, in this domain.
     pub fn verify_possession(
         &self,
         domain: &Domain,
@@ -72,7 +73,8 @@ impl PublicKey {
     fn verify_message(&self, message: &[u8], dst: &[u8], signature: &Signature) -> Result<(), BadSignature> {
         let key: &blst_p2_affine = (&self.0).into();
         let point: &blst_p1_affine = signature.as_blst().into();
-        // Both points were checked when they were made; blst's own `verify` would hand this one pairing to a thread pool.
+        // Both points were validated when they were made. blst's own `verify` would start this
+        // single pairing on a thread pool.
         let mut pairing = Pairing::new(true, dst);
         if pairing.aggregate(key, false, point, false, message, &[]) != BLST_ERROR::BLST_SUCCESS {
             return Err(BadSignature);
@@ -86,9 +88,12 @@ impl PublicKey {
     }
 }
 
-/// Whether each signature is its key's over its digest: one product of pairings for all of them, each with a random factor of 64 bits, so
-/// that wrong ones cancel out with a probability of 2^−64 (M. Bellare, J. Garay, T. Rabin, "Fast Batch Verification for Modular Exponentiation
-/// and Digital Signatures", EUROCRYPT 1998). It does not tell which one is wrong.
+/// Returns whether each signature is its key's signature over its digest, with one product of
+/// pairings for all. It does not tell which one is wrong.
+///
+/// Each signature gets a random factor of 64 bits, so that wrong ones cancel out with a probability
+/// of 2^−64 (M. Bellare, J. Garay, T. Rabin, "Fast Batch Verification for Modular Exponentiation
+/// and Digital Signatures", EUROCRYPT 1998).
 pub(crate) fn all_verify<'a, D: SignedDigest + 'a>(
     signatures: impl IntoIterator<Item = (&'a PublicKey, &'a D, &'a Signature)>,
 ) -> bool {
@@ -96,7 +101,7 @@ pub(crate) fn all_verify<'a, D: SignedDigest + 'a>(
     for (key, digest, signature) in signatures {
         let key: &blst_p2_affine = (&key.0).into();
         let point: &blst_p1_affine = signature.as_blst().into();
-        // Zero would leave a signature out.
+        // A factor of zero would leave the signature out.
         let factor = rand::random_range(1..=u64::MAX).to_le_bytes();
         let (bits, message) = (8 * factor.len(), digest.message());
         let added = pairing.mul_n_aggregate(key, false, point, false, &factor, bits, message, &[]);
@@ -108,9 +113,10 @@ pub(crate) fn all_verify<'a, D: SignedDigest + 'a>(
     pairing.finalverify(None)
 }
 
-/// The sum of keys: what verifies the sum of their signatures over one message. Infinity where there are none or they cancel out.
+/// Returns the sum of keys, which verifies the sum of their signatures over one message. The error
+/// is infinity if there are no keys or they cancel out.
 ///
-/// Only keys whose possession was proved may be summed, else a rogue key can cancel the others.
+/// Sum only keys whose possession was proved; otherwise a rogue key can cancel the others.
 pub fn aggregate_keys(keys: &[PublicKey]) -> Result<PublicKey, PointError> {
     let points: Vec<_> = keys.iter().map(PublicKey::as_blst).collect();
     let sum = blst_sig::AggregatePublicKey::aggregate(&points, false).map_err(|_| PointError::Infinity)?;
@@ -135,7 +141,7 @@ mod tests {
         SecretKey::derive(&[seed; 32]).public_key()
     }
 
-    /// x-coordinates counted upwards until blst takes one for a point that `validate` then refuses.
+    /// Returns the first x-coordinate that blst decodes to a point which `validate` refuses.
     fn compressed_outside_subgroup() -> PublicKeyBytes {
         (1..=u8::MAX)
             .map(|x| {
@@ -230,11 +236,11 @@ mod tests {
         let negated = PublicKey::from_compressed(&negated).unwrap();
         let rogue = aggregate_keys(&[attacker.public_key(), negated]).unwrap();
 
-        // It would work in a sum: the attacker alone signs for both.
+        // In a sum the rogue key would work: the attacker alone could sign for both.
         let digest = BatchDigest([3; 32].into());
         let sum = aggregate_keys(&[honest, rogue]).unwrap();
         assert_eq!(sum.verify(&digest, &attacker.sign_digest(&digest)), Ok(()));
-        // So no such key may be registered.
+        // Therefore the registry must refuse to register such a key.
         let message = domain.possession_message(operator, &rogue.to_eip2537());
         let forged = attacker.sign_message(message.as_slice(), POSSESSION_DST);
         assert_eq!(rogue.verify_possession(&domain, operator, &forged), Err(BadSignature));

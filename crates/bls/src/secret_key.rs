@@ -1,4 +1,4 @@
-//! Secret keys: never shown, zeroised when dropped.
+//! Secret keys, which are never printed and are overwritten with zeros when they are dropped.
 
 use std::fmt;
 
@@ -12,15 +12,17 @@ use crate::error::SecretKeyError;
 use crate::public_key::PublicKey;
 use crate::signature::Signature;
 
-/// Bytes of a secret key.
+/// Length of a secret key in bytes.
 pub const SECRET_KEY_BYTES: usize = 32;
 
-/// A member's secret key. blst's own type, which this wraps, zeroises itself but shows the key in `Debug`.
+/// A member's secret key. It wraps blst's type, which overwrites itself but prints the key in
+/// `Debug`.
 #[derive(Clone)]
 pub struct SecretKey(blst_sig::SecretKey);
 
 impl SecretKey {
-    /// From 32 bytes big-endian: above zero and below the order of the group.
+    /// Decodes 32 bytes as a big-endian number, which must be above zero and below the order of the
+    /// group.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SecretKeyError> {
         if bytes.len() != SECRET_KEY_BYTES {
             return Err(SecretKeyError::Length { got: bytes.len() });
@@ -28,36 +30,37 @@ impl SecretKey {
         blst_sig::SecretKey::from_bytes(bytes).map(Self).map_err(|_| SecretKeyError::OutOfRange)
     }
 
-    /// A new key from a cryptographic generator.
+    /// Draws a new key from a cryptographic random generator.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut material = Zeroizing::new([0; SECRET_KEY_BYTES]);
         rng.fill_bytes(material.as_mut());
         Self::derive(&material)
     }
 
-    /// The key that follows from secret material (KeyGen of the BLS signature draft); tests give it constants.
+    /// Derives a key from secret material with KeyGen of the BLS signature draft. Tests give it
+    /// constants.
     pub fn derive(material: &[u8; SECRET_KEY_BYTES]) -> Self {
         Self(blst_sig::SecretKey::key_gen(material, &[]).expect("32 bytes of material are enough"))
     }
 
-    /// For a keystore, and for nothing else.
+    /// Returns the key as 32 bytes big-endian. Only code that writes a keystore should call this.
     pub fn to_bytes(&self) -> Zeroizing<[u8; SECRET_KEY_BYTES]> {
         Zeroizing::new(self.0.to_bytes())
     }
 
-    /// The public key.
+    /// Returns the public key.
     pub fn public_key(&self) -> PublicKey {
         PublicKey::from_unchecked(self.0.sk_to_pk())
             .expect("a secret key in range has a public key in the subgroup")
     }
 
-    /// Signs the digest of a batch or a renewal, which promises that shards are stored and served: only what holds a
-    /// receipt of the store may call this.
+    /// Signs the digest of a batch or a renewal. The signature promises that shards are stored and
+    /// served, so only code that holds a receipt of the store may call this.
     pub fn sign_digest(&self, digest: &impl SignedDigest) -> Signature {
         self.sign_message(digest.message(), ATTESTATION_DST)
     }
 
-    /// Proves to the registry that `operator` knows this key.
+    /// Signs a proof for the registry that `operator` knows this key.
     pub fn prove_possession(&self, domain: &Domain, operator: Address) -> Signature {
         let message = domain.possession_message(operator, &self.public_key().to_eip2537());
         self.sign_message(message.as_slice(), POSSESSION_DST)

@@ -1,4 +1,4 @@
-//! Signatures and their sums: checked points of G1.
+//! Signatures and sums of signatures, which are valid points of G1.
 
 use std::fmt;
 
@@ -8,24 +8,25 @@ use dac_types::SignatureBytes;
 use crate::eip2537::{pad, unpad};
 use crate::error::PointError;
 
-/// Bytes of a G1 point in EIP-2537 encoding.
+/// Length of a G1 point in EIP-2537 encoding, in bytes.
 pub const G1_EIP2537_BYTES: usize = 128;
 
 const COORDINATES: [usize; 2] = [0, 1];
 
-/// A signature, or a sum of signatures: in the subgroup of G1, not at infinity. It says nothing yet about who signed what.
+/// A signature, or a sum of signatures. It is in the subgroup of G1 and not at infinity; who signed
+/// what is not known until it is verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature(blst_sig::Signature);
 
 impl Signature {
-    /// From the 48 bytes of the usual compressed serialisation.
+    /// Decodes and validates the 48 bytes of the usual compressed encoding.
     pub fn from_compressed(bytes: &SignatureBytes) -> Result<Self, PointError> {
         let point = blst_sig::Signature::uncompress(&bytes.0).map_err(PointError::from_blst)?;
         let signature = Self::from_unchecked(point)?;
         if signature.to_compressed() == *bytes { Ok(signature) } else { Err(PointError::Encoding) }
     }
 
-    /// From the 128 bytes that L1 uses.
+    /// Decodes and validates the 128 bytes of the EIP-2537 encoding, which L1 uses.
     pub fn from_eip2537(bytes: &[u8; G1_EIP2537_BYTES]) -> Result<Self, PointError> {
         if bytes.iter().all(|&byte| byte == 0) {
             return Err(PointError::Infinity);
@@ -39,12 +40,12 @@ impl Signature {
         Ok(Self(point))
     }
 
-    /// The usual compressed serialisation.
+    /// Returns the usual compressed encoding.
     pub fn to_compressed(&self) -> SignatureBytes {
         SignatureBytes(self.0.compress())
     }
 
-    /// As L1 wants it.
+    /// Returns the EIP-2537 encoding, which L1 uses.
     pub fn to_eip2537(&self) -> [u8; G1_EIP2537_BYTES] {
         pad(&self.0.serialize(), COORDINATES)
     }
@@ -54,7 +55,8 @@ impl Signature {
     }
 }
 
-/// The sum of signatures over one message. Infinity where there are none or they cancel out.
+/// Returns the sum of signatures over one message. The error is infinity if there are none or they
+/// cancel out.
 pub fn aggregate_signatures(signatures: &[Signature]) -> Result<Signature, PointError> {
     let points: Vec<_> = signatures.iter().map(Signature::as_blst).collect();
     let sum = blst_sig::AggregateSignature::aggregate(&points, false).map_err(|_| PointError::Infinity)?;
