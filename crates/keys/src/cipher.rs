@@ -1,4 +1,4 @@
-//! AES-128 in counter mode over one key, and hexadecimal fields.
+//! AES-128 in counter mode, as both keystore formats use it, and hexadecimal fields.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use zeroize::Zeroizing;
 use crate::error::KeystoreError;
 use crate::kdf::DERIVED_BYTES;
 
-/// The one cipher of both formats.
+/// Name of the only cipher that both formats allow.
 pub(crate) const CIPHER: &str = "aes-128-ctr";
-/// Bytes of a secret key of either kind.
+/// Length of a secret key of either kind, in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
 
-/// Bytes of an initialisation vector.
+/// Length of an initialisation vector, in bytes.
 const IV_BYTES: usize = 16;
 const BAD_IV: KeystoreError = KeystoreError::Parameter { name: "iv", problem: "must have 16 bytes" };
-/// Initialisation vectors of at least so many bytes are read. Old tools wrote the vector as a number and so dropped the zero bytes that it
-/// began with: one byte of one file in 256, two of one in 65,536.
+/// Shortest initialisation vector that is read, in bytes. Old tools wrote the vector as a number
+/// and so dropped its leading zero bytes: one byte in one of 256 files, two in one of 65,536.
 const IV_MIN_BYTES: usize = 14;
 
-/// Encrypts or decrypts a whole key: the same in counter mode.
+/// Encrypts or decrypts a whole key. In counter mode both are the same operation.
 pub(crate) fn apply(
     derived: &[u8; DERIVED_BYTES],
     iv: &HexBytes,
@@ -35,7 +35,8 @@ pub(crate) fn apply(
     }
 }
 
-/// Decrypts a key that its writer took for a number, and wrote without the zero bytes that it begins with.
+/// Decrypts a key of which the writer dropped the leading zero bytes because it treated the key as
+/// a number. Such a key, or initialisation vector, is too short in the file.
 pub(crate) fn apply_padded(
     derived: &[u8; DERIVED_BYTES],
     iv: &HexBytes,
@@ -53,17 +54,17 @@ pub(crate) fn apply_padded(
     Ok(output)
 }
 
-/// A fresh initialisation vector.
+/// Returns a random initialisation vector.
 pub(crate) fn random_iv() -> HexBytes {
     HexBytes(rand::random::<[u8; 16]>().to_vec())
 }
 
-/// The half of a derived key that goes into the checksum.
+/// Returns the half of a derived key that is hashed into the checksum.
 pub(crate) fn checksum_half(derived: &[u8; DERIVED_BYTES]) -> &[u8] {
     &derived[16..]
 }
 
-/// Bytes in hexadecimal, with or without 0x when read, without when written.
+/// Bytes that a file holds in hexadecimal. They are read with or without 0x and written without.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct HexBytes(pub(crate) Vec<u8>);
 

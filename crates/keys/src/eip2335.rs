@@ -1,4 +1,4 @@
-//! EIP-2335, version 4: keystores of BLS keys.
+//! Keystores of BLS keys in the format EIP-2335, version 4.
 
 use alloy_primitives::hex;
 use dac_bls::SecretKey;
@@ -109,7 +109,8 @@ pub(crate) fn decrypt(json: &str, password: &Password) -> Result<SecretKey, Keys
     }
     let secret = cipher::apply(&derived, &encrypted.params.iv, &encrypted.message.0)?;
     let key = SecretKey::from_bytes(secret.as_slice()).map_err(|_| KeystoreError::NotAKey)?;
-    // Ethereum's validators have keys in G1, half as long; such a keystore may serve for its secret.
+    // A keystore of an Ethereum validator names a public key in G1, half as long as ours. Its
+    // secret can be used all the same, so a name of another length is not compared.
     let said = keystore.pubkey.trim_start_matches("0x").to_lowercase();
     let own = public_key_of(&key);
     if said.len() == own.len() && said != own {
@@ -126,9 +127,11 @@ fn checksum(half: &[u8], encrypted: &[u8]) -> Vec<u8> {
     Sha256::new().chain_update(half).chain_update(encrypted).finalize().to_vec()
 }
 
-/// NFKD, without control characters, in UTF-8.
+/// Returns the password as EIP-2335 wants it: NFKD-normalised, without control characters, in
+/// UTF-8.
 fn password_bytes(password: &Password) -> Zeroizing<Vec<u8>> {
-    // Compatibility decomposition makes of one character at most 18, of at most 4 bytes each.
+    // NFKD turns one character into at most 18, of at most 4 bytes each. With enough capacity from
+    // the start, no copy of the password is left behind by a reallocation.
     let mut bytes = Zeroizing::new(Vec::with_capacity(password.expose().len() * 18 * 4));
     for character in password.expose().nfkd().filter(|character| !character.is_control()) {
         bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());

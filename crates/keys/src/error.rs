@@ -1,43 +1,43 @@
-//! Why a keystore cannot be used. Nothing here repeats a secret.
+//! The errors of keystores. No message repeats a secret.
 
 use dac_secrets::SecretFileError;
 use thiserror::Error;
 
-/// Why a keystore cannot be used.
+/// The reasons why a keystore cannot be used.
 #[derive(Debug, Error)]
 pub enum KeystoreError {
-    /// The keystore or the password file cannot be used, or the new file not be written.
+    /// The keystore or the password file cannot be used, or the new file cannot be written.
     #[error(transparent)]
     File(#[from] SecretFileError),
-    /// Not JSON of this format.
+    /// The text is not JSON of this format.
     #[error("not a keystore of this format: {0}")]
     Format(#[from] serde_json::Error),
-    /// Another version of the format.
+    /// The keystore has another version of the format.
     #[error("keystore version {got}, expected {expected}")]
     Version {
-        /// The file's.
+        /// The version in the file.
         got: u64,
-        /// This format's.
+        /// The version that this format has.
         expected: u64,
     },
-    /// A parameter that is unknown, or that would cost too much.
+    /// A parameter is unknown, or its value would cost too much time or memory.
     #[error("keystore parameter {name}: {problem}")]
     Parameter {
-        /// Its name in the file.
+        /// The parameter's name in the file.
         name: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value, and what to do.
         problem: &'static str,
     },
     /// The checksum does not match.
     #[error("wrong password, or the keystore is damaged")]
     WrongPassword,
-    /// It decrypted to something that is no key.
+    /// The decrypted bytes are not a key of this kind.
     #[error("the keystore holds no key of this kind")]
     NotAKey,
-    /// The key inside is another than the file says outside.
+    /// The decrypted key is not the one that the file names.
     #[error("the keystore says {said} but holds another key")]
     OtherKey {
-        /// Public key or address in the file.
+        /// Public key or address that the file names.
         said: String,
     },
 }

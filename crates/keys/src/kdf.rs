@@ -1,4 +1,4 @@
-//! From password to key: scrypt or PBKDF2, within bounds.
+//! Derivation of a key from a password with scrypt or PBKDF2, whose cost is bounded.
 
 use hmac::Hmac;
 use serde::{Deserialize, Serialize};
@@ -9,29 +9,29 @@ use crate::cipher::HexBytes;
 use crate::error::KeystoreError;
 use crate::scrypt_narrow;
 
-/// Bytes of a derived key: half for the cipher, half for the checksum.
+/// Length of a derived key in bytes. Half is the cipher's key, half goes into the checksum.
 pub(crate) const DERIVED_BYTES: usize = 32;
 
-/// Memory that scrypt may take: 128·n·r.
+/// Largest memory for scrypt in bytes: 128·n·r.
 const SCRYPT_MAX_BYTES: u64 = 1 << 30;
-/// Work that scrypt may take, in blocks of 128 bytes mixed: n·r·p. Four times standard cost.
+/// Largest work for scrypt, in blocks of 128 bytes: n·r·p. This is four times standard cost.
 const SCRYPT_MAX_BLOCKS: u64 = 1 << 23;
-/// Rounds of PBKDF2.
+/// Largest number of rounds of PBKDF2.
 const PBKDF2_MAX_ROUNDS: u32 = 10_000_000;
-/// Bytes of a salt.
+/// Longest salt in bytes.
 const SALT_MAX_BYTES: usize = 256;
 
-/// How hard guessing the password is made, and so how long loading takes.
+/// How expensive it is to guess the password, and so how long loading the key takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KdfCost {
-    /// What both formats' specifications use: 256 MiB, about a second.
+    /// The cost in both formats' specifications: 256 MiB and about a second.
     #[default]
     Standard,
-    /// For throw-away keys of tests and demonstrations: milliseconds.
+    /// A cost of milliseconds, for throw-away keys of tests and demonstrations.
     Light,
 }
 
-/// Parameters as they stand in a file.
+/// Parameters of scrypt as a file holds them. They are unchecked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct ScryptParams {
     dklen: u64,
@@ -41,7 +41,7 @@ pub(crate) struct ScryptParams {
     salt: HexBytes,
 }
 
-/// Parameters as they stand in a file.
+/// Parameters of PBKDF2 as a file holds them. They are unchecked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Pbkdf2Params {
     dklen: u64,
@@ -57,7 +57,7 @@ pub(crate) enum Kdf {
 }
 
 impl ScryptParams {
-    /// Fresh parameters of this cost.
+    /// Makes parameters of this cost with a random salt.
     pub(crate) fn new(cost: KdfCost) -> Self {
         let log_n = match cost {
             KdfCost::Standard => 18,
@@ -74,7 +74,7 @@ impl ScryptParams {
 }
 
 impl Kdf {
-    /// Checks the parameters, then spends what they cost.
+    /// Checks the parameters and then derives the key, which takes as long as they demand.
     pub(crate) fn derive(&self, password: &[u8]) -> Result<Zeroizing<[u8; DERIVED_BYTES]>, KeystoreError> {
         let refuse = |name, problem| Err(KeystoreError::Parameter { name, problem });
         let (dklen, salt) = match self {

@@ -1,8 +1,10 @@
-//! Keys on disk: EIP-2335 keystores for BLS keys, Web3 Secret Storage for secp256k1 keys, passwords in files.
+//! Keys on disk: EIP-2335 keystores for BLS keys, Web3 Secret Storage for secp256k1 keys, and
+//! passwords in files.
 //!
-//! The two formats share key derivation and cipher ([`kdf`], [`cipher`]) and differ in JSON, in the checksum's hash and in
-//! how a password becomes bytes. Deriving a key takes about a second and 256 MiB at standard cost: load keys before
-//! serving, or on a blocking thread. The parameters in a file are bounded before any of it is spent.
+//! The two formats share key derivation and cipher (`kdf`, `cipher`). They differ in their
+//! JSON, in the hash of the checksum and in how a password becomes bytes. Deriving a key takes
+//! about a second and 256 MiB at standard cost, so load keys before serving, or on a blocking
+//! thread. The parameters in a file are checked against bounds before any time or memory is spent.
 
 mod cipher;
 mod eip2335;
@@ -21,10 +23,11 @@ pub use dac_secrets::{Password, SecretFileError};
 pub use error::KeystoreError;
 pub use kdf::KdfCost;
 
-/// Bytes of a keystore file, at most.
+/// Largest size of a keystore file in bytes.
 const FILE_MAX_BYTES: usize = 64 << 10;
 
-/// Encrypts a BLS key into a new file, which only its owner may read. A file of that name is left alone.
+/// Encrypts a BLS key into a new file that only its owner may read. A file that exists is an error
+/// and stays unchanged.
 pub fn create_bls_keystore(
     path: &Path,
     key: &SecretKey,
@@ -35,13 +38,14 @@ pub fn create_bls_keystore(
     Ok(dac_secrets::create(path, json.as_bytes())?)
 }
 
-/// Decrypts an EIP-2335 keystore with the password in a file.
+/// Decrypts an EIP-2335 keystore with the password that `password_file` holds.
 pub fn load_bls_keystore(path: &Path, password_file: &Path) -> Result<SecretKey, KeystoreError> {
     let json = read(path)?;
     eip2335::decrypt(&json, &Password::read(password_file)?)
 }
 
-/// Encrypts a secp256k1 key into a new file, which only its owner may read. A file of that name is left alone.
+/// Encrypts a secp256k1 key into a new file that only its owner may read. A file that exists is an
+/// error and stays unchanged.
 pub fn create_ecdsa_keystore(
     path: &Path,
     key: &PrivateKeySigner,
@@ -52,13 +56,13 @@ pub fn create_ecdsa_keystore(
     Ok(dac_secrets::create(path, json.as_bytes())?)
 }
 
-/// Decrypts a Web3 keystore with the password in a file.
+/// Decrypts a Web3 keystore with the password that `password_file` holds.
 pub fn load_ecdsa_keystore(path: &Path, password_file: &Path) -> Result<PrivateKeySigner, KeystoreError> {
     let json = read(path)?;
     web3::decrypt(&json, &Password::read(password_file)?)
 }
 
-/// Writes a new random password into a file of its own.
+/// Writes a new random password into a new file and returns it.
 pub fn create_password_file(path: &Path) -> Result<Password, KeystoreError> {
     let mut random = Zeroizing::new([0; 24]);
     rand::Rng::fill(&mut rand::rng(), random.as_mut());
@@ -67,10 +71,11 @@ pub fn create_password_file(path: &Path) -> Result<Password, KeystoreError> {
     Ok(password)
 }
 
-/// A keystore is encrypted, but whoever has a copy may guess its password for ever: it is judged as passwords are.
+/// Reads a keystore. The file's permissions must be as strict as those of a password file: the
+/// keystore is encrypted, but a person with a copy may guess its password without limit.
 fn read(path: &Path) -> Result<Zeroizing<String>, KeystoreError> {
     let bytes = dac_secrets::read(path, FILE_MAX_BYTES)?;
-    // Some editors begin a file with a byte-order mark.
+    // Some editors put a byte-order mark at the start of a file.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     match std::str::from_utf8(text) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
@@ -78,7 +83,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeystoreError> {
     }
 }
 
-/// A random UUID, which both formats carry.
+/// Returns a random UUID (version 4). Both formats carry one.
 fn uuid() -> String {
     let mut bytes: [u8; 16] = rand::random();
     bytes[6] = bytes[6] & 0x0f | 0x40;

@@ -1,17 +1,19 @@
 //! scrypt for parameters that the library refuses.
 //!
-//! RFC 7914 asks for n < 2^(128·r/8), and the library takes it at its word. The bound is an erratum of the RFC (2^(128·r) was
-//! meant): keystores with n = 2^18, r = 1, p = 8 are what eth-account wrote for years, and the vector of the format itself.
+//! RFC 7914 demands n < 2^(128·r/8), and the library enforces it. The bound is an erratum of the
+//! RFC; it should be 2^(128·r). eth-account wrote keystores with n = 2^18, r = 1, p = 8 for years,
+//! and the test vector of the format itself has these parameters.
 
 use hmac::Hmac;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// Words of one block of Salsa20.
+/// Number of 32-bit words in a block of Salsa20.
 const WORDS: usize = 16;
 type Block = [u32; WORDS];
 
-/// Derives a key. The caller has bounded `n`, a power of two, and `n`·`r`·`p`; none of them is zero.
+/// Derives a key. The caller must have bounded `n`, which must be a power of two, and `n`·`r`·`p`.
+/// None of them may be zero.
 pub(crate) fn scrypt(password: &[u8], salt: &[u8], n: u64, r: u32, p: u32, key: &mut [u8]) {
     let (n, r, p) = (as_index(n), as_index(u64::from(r)), as_index(u64::from(p)));
     let mut lanes = Zeroizing::new(vec![0; 128 * r * p]);
@@ -41,7 +43,7 @@ fn words(bytes: &[u8]) -> Block {
     std::array::from_fn(|place| u32::from_le_bytes(words[place]))
 }
 
-/// ROMix of the RFC, section 5.
+/// ROMix, section 5 of the RFC.
 fn mix(blocks: &mut Vec<Block>, n: usize) {
     let width = blocks.len();
     let mut memory = Vec::with_capacity(width * n);
@@ -52,7 +54,7 @@ fn mix(blocks: &mut Vec<Block>, n: usize) {
         std::mem::swap(blocks, &mut mixed);
     }
     for _ in 0..n {
-        // n is a power of two.
+        // The mask takes the word modulo n, because n is a power of two.
         let place = (blocks[width - 1][0] as usize & (n - 1)) * width;
         for (block, remembered) in blocks.iter_mut().zip(&memory[place..place + width]) {
             xor(block, remembered);
@@ -62,7 +64,7 @@ fn mix(blocks: &mut Vec<Block>, n: usize) {
     }
 }
 
-/// BlockMix of the RFC, section 4.
+/// BlockMix, section 4 of the RFC.
 fn mix_blocks(input: &[Block], output: &mut [Block]) {
     let half = input.len() / 2;
     let mut state = input[input.len() - 1];
@@ -79,7 +81,7 @@ fn xor(block: &mut Block, other: &Block) {
     }
 }
 
-/// Salsa20 reduced to 8 rounds, section 3 of the RFC.
+/// Salsa20 with 8 rounds, section 3 of the RFC.
 fn salsa20_8(block: &mut Block) {
     const COLUMNS: [[usize; 4]; 4] = [[0, 4, 8, 12], [5, 9, 13, 1], [10, 14, 2, 6], [15, 3, 7, 11]];
     const ROWS: [[usize; 4]; 4] = [[0, 1, 2, 3], [5, 6, 7, 4], [10, 11, 8, 9], [15, 12, 13, 14]];

@@ -1,11 +1,11 @@
-//! The specifications' own vectors, files on disk, and hostile keystores.
+//! Tests with the specifications' own vectors, with files on disk, and with hostile keystores.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 
-/// Of both formats' specifications.
+/// The secrets and passwords of the vectors in both formats' specifications.
 const BLS_SECRET: &str = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f";
 const BLS_PASSWORD: &str = "𝔱𝔢𝔰𝔱𝔭𝔞𝔰𝔰𝔴𝔬𝔯𝔡🔑";
 const ECDSA_SECRET: &str = "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d";
@@ -56,7 +56,7 @@ fn eip2335_pbkdf2() -> Value {
     )
 }
 
-/// Written by geth, with an empty password.
+/// A keystore that geth wrote, with an empty password.
 fn web3_scrypt() -> Value {
     json!({
         "address": "45dea0fb0bba44f4fcf290bba71fd57d7117cbb8",
@@ -127,7 +127,7 @@ fn keys_come_back_from_files() {
     let loaded = load_ecdsa_keystore(&path("ecdsa.json"), &path("password")).unwrap();
     assert_eq!(loaded.address(), ecdsa.address());
 
-    // Neither overwrites, and one is not taken for the other.
+    // A file that exists is not overwritten, and a keystore of one format is not read as the other.
     let again = create_bls_keystore(&path("ecdsa.json"), &bls, &password, KdfCost::Light);
     assert!(matches!(again, Err(KeystoreError::File(SecretFileError::Exists { .. }))));
     assert!(matches!(
@@ -167,7 +167,7 @@ fn damage_is_noticed() {
     let mut flipped = good.clone();
     flipped["crypto"]["cipher"]["message"] = json!("00".repeat(32));
     assert!(matches!(decrypt(&flipped), Err(KeystoreError::WrongPassword)));
-    // The checksum does not cover the initialisation vector: the public key tells.
+    // The checksum does not cover the initialisation vector; the public key shows the damage.
     let mut vector = good.clone();
     vector["crypto"]["cipher"]["params"]["iv"] = json!("00".repeat(16));
     assert!(matches!(decrypt(&vector), Err(KeystoreError::OtherKey { .. } | KeystoreError::NotAKey)));
@@ -260,7 +260,7 @@ fn ciphertexts_of_other_lengths_are_no_keys() {
     }
 }
 
-/// Keystores that other programs wrote and that others read.
+/// These keystores were written by other programs, and other programs can read them.
 #[test]
 fn web3_keystores_of_common_tools_decrypt() {
     let vectors: Vec<Value> = serde_json::from_str(include_str!("../vectors/web3.json")).unwrap();
@@ -307,7 +307,7 @@ fn keystores_are_judged_as_passwords_are() {
         load_bls_keystore(&path("bls.json"), &path("password")),
         Err(KeystoreError::File(SecretFileError::TooOpen { mode: 0o644, .. }))
     ));
-    // A pipe is not waited for.
+    // Opening a pipe does not block.
     assert!(
         std::process::Command::new("mkfifo")
             .args(["-m", "600"])

@@ -1,4 +1,5 @@
-//! Web3 Secret Storage, version 3: keystores of secp256k1 keys, as geth and others write them.
+//! Keystores of secp256k1 keys in the format Web3 Secret Storage, version 3, as geth and others
+//! write them.
 
 use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{hex, keccak256};
