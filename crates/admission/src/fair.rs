@@ -1,18 +1,18 @@
 //! A bounded queue that is fair at two levels: between groups, and between the members of a group.
 //!
-//! Turns go round: each group that waits has one, then each member of it. Where the queue is full, the last of the
-//! longest share makes room. So a group, or a member of one, that asks without end waits behind itself, and everyone
-//! else waits for one turn of each of the others at most.
+//! Groups take turns, and within a group its members take turns. If the queue is full, the last
+//! item of the longest share makes room. So a group or member that pushes items without end delays
+//! only itself; any other waits for at most one turn of each of the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// The queue is full, and nobody's share of it is longer than the one that this item would join.
+/// The error that the queue is full and no share is longer than the one that the item would join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full<T> {
-    /// What was not taken.
+    /// The item that was refused.
     pub item: T,
-    /// Items that wait.
+    /// Number of items that wait.
     pub waiting: usize,
 }
 
@@ -23,38 +23,39 @@ struct Waiting<G, M, T> {
     item: T,
 }
 
-/// The queue. Nothing is remembered of groups and members with nothing in it.
+/// The queue. It keeps no state about groups and members without waiting items.
 #[derive(Debug)]
 pub struct FairQueue<G, M, T> {
     capacity: usize,
-    /// In the order in which they came.
+    /// The waiting items in the order in which they came.
     waiting: Vec<Waiting<G, M, T>>,
-    /// Those with something waiting; the one whose turn is next at the front.
+    /// The groups that have waiting items. The group at the front has the next turn.
     groups: VecDeque<G>,
-    /// The same of members, of all groups together.
+    /// The members of all groups that have waiting items, in the order of their turns.
     members: VecDeque<M>,
 }
 
 impl<G: Copy + Eq + Hash, M: Copy + Eq + Hash, T> FairQueue<G, M, T> {
-    /// Holds so many items at most.
+    /// Makes a queue for at most `capacity` items.
     pub const fn new(capacity: usize) -> Self {
         Self { capacity, waiting: Vec::new(), groups: VecDeque::new(), members: VecDeque::new() }
     }
 
-    /// Items that wait.
+    /// Returns the number of items that wait.
     pub const fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether nothing waits.
+    /// Returns whether no item waits.
     pub const fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Takes an item in, and returns the one that had to make room for it.
+    /// Adds an item. If another item had to make room for it, returns that one.
     ///
     /// # Errors
-    /// Where the item itself is the last of the longest share.
+    /// It fails if the queue is full and the new item would itself be the last of the longest
+    /// share.
     pub fn push(&mut self, group: G, member: M, item: T) -> Result<Option<T>, Full<T>> {
         let displaced = match self.waiting.len() < self.capacity {
             true => None,
@@ -74,14 +75,15 @@ impl<G: Copy + Eq + Hash, M: Copy + Eq + Hash, T> FairQueue<G, M, T> {
         Ok(displaced)
     }
 
-    /// The item that makes room for one more of this group and member; none where the newcomer itself would be the last
-    /// of the longest share.
+    /// Returns the index of the item that makes room for one more item of this group and member.
+    /// Returns `None` if the new item itself would be the last of the longest share.
     fn last_of_the_longest(&self, group: G, member: M) -> Option<usize> {
         let newcomer = std::iter::once((group, member));
         let all = self.waiting.iter().map(|waiting| (waiting.group, waiting.member)).chain(newcomer);
         let groups = counts(all.clone().map(|(group, _)| group));
         let most = groups.values().copied().max()?;
-        // Of shares that are as long, the one that grew last. A newcomer grew last.
+        // Among shares of the same length, the one that grew last loses an item. The new item
+        // counts as the last growth.
         let (longest, _) = all.clone().rfind(|(group, _)| groups.get(group) == Some(&most))?;
         let members = counts(all.clone().filter(|(group, _)| *group == longest).map(|(_, member)| member));
         let most = members.values().copied().max()?;
@@ -90,7 +92,7 @@ impl<G: Copy + Eq + Hash, M: Copy + Eq + Hash, T> FairQueue<G, M, T> {
         (place < self.waiting.len()).then_some(place)
     }
 
-    /// The item whose turn it is, of the groups that `may` have one now.
+    /// Removes and returns the item whose turn it is, from the groups for which `may` returns true.
     pub fn pop(&mut self, mut may: impl FnMut(G) -> bool) -> Option<(G, M, T)> {
         let group = *self.groups.iter().find(|group| may(**group))?;
         let is_next = |member: &M| {
@@ -104,7 +106,8 @@ impl<G: Copy + Eq + Hash, M: Copy + Eq + Hash, T> FairQueue<G, M, T> {
         Some((group, member, item))
     }
 
-    /// Takes out more items of one member, those of whichever group that `fit`, in the order in which they came.
+    /// Removes up to `limit` more items of one member, from any group, for which `fit` returns
+    /// true. They are returned in the order in which they came.
     pub fn pop_more(&mut self, member: M, limit: usize, mut fit: impl FnMut(G, &T) -> bool) -> Vec<T> {
         let mut room = limit;
         let taken = self.waiting.extract_if(.., |waiting| {
@@ -117,13 +120,13 @@ impl<G: Copy + Eq + Hash, M: Copy + Eq + Hash, T> FairQueue<G, M, T> {
         items
     }
 
-    /// Drops the items that are not wanted any more.
+    /// Removes the items for which `keep` returns false.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.waiting.retain(|waiting| keep(&waiting.item));
         self.forget();
     }
 
-    /// Items of one group.
+    /// Returns the number of waiting items of one group.
     pub fn count(&self, group: G) -> usize {
         self.waiting.iter().filter(|waiting| waiting.group == group).count()
     }
@@ -186,7 +189,8 @@ mod tests {
         assert_eq!(queue.push(1, 2, 5), Ok(Some(3)), "another member of the same group");
         assert_eq!(queue.push(2, 1, 6), Ok(Some(2)), "another group, by the same member");
         assert_eq!(queue.push(2, 2, 7), Ok(Some(1)));
-        // Two and two: one more of either group is refused, but another member of a group with room is not.
+        // The shares are two and two. One more item of either group is refused, but another member
+        // of a group with room is accepted.
         assert_eq!(queue.push(1, 1, 8), Err(Full { item: 8, waiting: 4 }));
         assert_eq!(queue.push(3, 9, 9).map(|displaced| displaced.is_some()), Ok(true));
         assert_eq!(queue.len(), 4);
@@ -203,11 +207,12 @@ mod tests {
         assert_eq!(queue.pop(|_| false), None);
         assert_eq!(queue.pop_more(1, 3, |_, item| item % 2 == 0 || *item > 4), [0, 2, 5]);
         queue.retain(|item| *item != 1);
-        // The first member had its turn.
+        // The first member has had its turn.
         assert_eq!(drain(&mut queue), [(0, 2, 6), (0, 1, 3)]);
     }
 
-    /// Pushes an item in the name of `honest` among those of an adversary, and returns the turns until it was served.
+    /// Pushes an item of `honest` among those of an adversary. Returns the turns until it was
+    /// served.
     fn turns_until_served(
         honest: (u8, u8),
         before: Vec<(u8, u8)>,

@@ -1,19 +1,23 @@
-//! Shares of what is scarce: memory, places, calls, watchers.
+//! Fair shares of scarce resources: memory, places, calls, watchers.
 //!
-//! Every server of this project is used by parties that do not trust each other: rollups, dispersers, clients of an
-//! address. A [`Budget`] is given out to them such that
+//! The servers of this project are used by parties that do not trust each other: rollups,
+//! dispersers, and clients at an address. A [`Budget`] is given out to them under these rules:
 //!
-//! * no party holds more than the share that its claim names, so the others find something left;
-//! * small claims pass a large one that waits, but only until as much as the whole budget has passed it;
-//! * where a claim waits, the party that holds least comes first, and within a party the claim that came first.
+//! * No party holds more than the share that its claim names, so that some of the budget is left
+//!   for others.
+//! * Small claims pass a large one that waits, but only until they have passed it by as much as the
+//!   whole budget.
+//! * Among waiting claims, the party that holds least comes first; within a party, the claim that
+//!   came first.
 //!
-//! So no claim waits for ever as long as what is held is given back in bounded time, which is what [`Pace`] is for: it
-//! demands a rate of bytes instead of believing what a client announced.
+//! Therefore no claim waits for ever as long as everything that is held is given back in bounded
+//! time. [`Pace`] ensures this for transfers: it demands a rate of bytes and does not rely on what
+//! a client announced.
 //!
-//! Where turns are given out instead of amounts, a [`FairQueue`] has them go round between the parties.
+//! A [`FairQueue`] gives out turns instead of amounts: its parties take turns.
 //!
-//! [`Budget`] is the pure state machine. [`Admission`] is the same for async tasks: it hands out [`Permit`]s, which give
-//! back when they are dropped.
+//! [`Budget`] is the pure state machine. [`Admission`] wraps it for async tasks: it hands out
+//! [`Permit`]s, which give their amount back when they are dropped.
 
 mod budget;
 mod fair;

@@ -1,36 +1,36 @@
-//! A demanded rate: a transfer may hold memory only while its bytes keep coming.
+//! A minimum rate for transfers: a transfer may hold memory only while its bytes keep arriving.
 
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::Instant;
 
-/// How fast bytes must come.
+/// The rate at which the bytes of a transfer must arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Bytes a second, in the long run. At least 1.
+    /// Bytes per second in the long run. It is at least 1.
     pub bytes_per_second: u64,
-    /// How long a transfer may be behind that rate: for its start, and for networks that stall.
+    /// How far a transfer may lag behind that rate, which covers its start and networks that stall.
     pub grace: Duration,
 }
 
-/// A transfer is behind its rate.
+/// The error that a transfer lags behind its rate by more than the grace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "{received} bytes came in {elapsed:?}; at least {bytes_per_second} bytes a second are asked for after {grace:?}"
 )]
 pub struct TooSlow {
-    /// Bytes that came.
+    /// Number of bytes that arrived.
     pub received: u64,
-    /// Since the transfer began.
+    /// Time since the transfer began.
     pub elapsed: Duration,
-    /// The rate that is asked for.
+    /// The rate that is demanded.
     pub bytes_per_second: u64,
-    /// The time that a transfer may be behind.
+    /// How far a transfer may lag behind the rate.
     pub grace: Duration,
 }
 
-/// How one transfer keeps its rate.
+/// The progress of one transfer, measured against its rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,
@@ -39,17 +39,18 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A transfer that begins now.
+    /// Starts to measure a transfer that begins now.
     pub const fn new(rate: Rate, now: Instant) -> Self {
         Self { rate, began: now, received: 0 }
     }
 
-    /// Bytes came.
+    /// Records that this number of bytes arrived.
     pub const fn received(&mut self, bytes: u64) {
         self.received = self.received.saturating_add(bytes);
     }
 
-    /// When the transfer is behind its rate unless more bytes come: the end of a wait for the next ones.
+    /// Returns the time at which the transfer is too slow unless more bytes arrive. A wait for the
+    /// next bytes should end there.
     pub fn deadline(&self) -> Instant {
         let due = self.received / self.rate.bytes_per_second.max(1);
         let rest = self.received % self.rate.bytes_per_second.max(1);
@@ -57,10 +58,10 @@ impl Pace {
         self.began + self.rate.grace + Duration::from_secs(due.min(u64::from(u32::MAX))) + part
     }
 
-    /// Whether the transfer keeps its rate.
+    /// Checks that the transfer keeps its rate.
     ///
     /// # Errors
-    /// Says by what it does not.
+    /// It fails if the transfer is too slow; the error has the figures.
     pub fn check(&self, now: Instant) -> Result<(), TooSlow> {
         if now < self.deadline() {
             return Ok(());
