@@ -1,4 +1,5 @@
-//! Files that hold secrets: read only where no other user can read them, created whole and never overwritten.
+//! Files that hold secrets. They are read only if no other user can read them; they are created
+//! whole and never overwritten.
 
 mod access;
 
@@ -12,79 +13,80 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Bytes of a password file, at most.
+/// Largest size of a password file in bytes.
 pub const PASSWORD_MAX_BYTES: usize = 4096;
 
-/// Read and write for the owner alone.
+/// Permission bits with which only the owner may read and write.
 const OWNER_ONLY: u32 = 0o600;
 
-/// Why a secret file cannot be used.
+/// The reasons why a secret file cannot be used.
 #[derive(Debug, Error)]
 pub enum SecretFileError {
     /// Reading or writing failed.
     #[error("{path}: {source}")]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Others on this machine may read or change it.
+    /// Other users of this machine may read or change the file.
     #[error(
         "{path} has mode {mode:03o}: others may read or change this secret; run `chmod 600 {path}`, or give the file to \
          root, with mode 640 or 440 and a group that this process is in", path = path.display()
     )]
     TooOpen {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// A folder, a pipe or a device, from which nothing is read.
+    /// The path is a folder, a pipe or a device, which is never read.
     #[error("{path} is not a regular file", path = path.display())]
     NotAFile {
-        /// What stands there.
+        /// Path that was given.
         path: PathBuf,
     },
-    /// More than such a file holds.
+    /// The file is larger than a file of its kind may be.
     #[error("{path} has more than {limit} bytes", path = path.display())]
     TooLong {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The bound.
+        /// Largest size in bytes.
         limit: usize,
     },
-    /// A password file without a password.
+    /// The password file contains no password.
     #[error("{path} is empty", path = path.display())]
     Empty {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A password is text.
+    /// The file is not UTF-8, but its content must be text.
     #[error("{path} is not UTF-8", path = path.display())]
     NotText {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Secrets are never overwritten.
+    /// The file exists already, and secrets are never overwritten.
     #[error("{path} exists already and is not overwritten", path = path.display())]
     Exists {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
 }
 
-/// A password: shown nowhere, zeroised when dropped.
+/// A password. `Debug` does not show it, and it is overwritten with zeros when it is dropped.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Password(String);
 
 impl Password {
-    /// A password from elsewhere than a file.
+    /// Makes a password from text that does not come from a file.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The first of a file's lines, which is all of it: one newline at the end is taken off, and nothing else.
+    /// Reads the password that a file contains. One newline at its end is removed, and nothing
+    /// else.
     pub fn read(path: &Path) -> Result<Self, SecretFileError> {
         let bytes = read(path, PASSWORD_MAX_BYTES)?;
         let text =
@@ -96,7 +98,7 @@ impl Password {
         Ok(Self(text.to_owned()))
     }
 
-    /// The secret text.
+    /// Returns the secret text.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -108,20 +110,22 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The bytes of a secret file of at most `limit` bytes that no other user may read or change. What root owns may be readable for
-/// a group of this process, which is how Kubernetes and Debian hand out keys.
+/// Reads a secret file of at most `limit` bytes, which no other user may read or change. If root
+/// owns the file, a group of this process may read it; Kubernetes and Debian hand out keys in this
+/// way.
 pub fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     let (file, metadata) = open(path)?;
     if !access::is_private(&access::Owner::of(&metadata), &access::Process::this()) {
         return Err(SecretFileError::TooOpen { path: path.to_owned(), mode: metadata.mode() & 0o777 });
     }
-    // Room for all of it at once: a vector that grows leaves copies of the secret behind.
+    // The capacity is large enough from the start: a vector that grows leaves copies of the secret
+    // in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
     read_into(file, path, limit, &mut bytes)?;
     Ok(bytes)
 }
 
-/// The bytes of a file of at most `limit` bytes that everybody may read, such as a certificate.
+/// Reads a file of at most `limit` bytes that everybody may read, such as a certificate.
 pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, SecretFileError> {
     let (file, _) = open(path)?;
     let mut bytes = Vec::new();
@@ -129,8 +133,9 @@ pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, SecretFileError
     Ok(bytes)
 }
 
-/// Opens a regular file. A pipe is not waited for. Links are followed: Kubernetes' volumes and certbot consist of them, and
-/// folders of keys belong to the operator, where nobody else can put one.
+/// Opens a regular file, and does not wait for a pipe. Links are followed, because the volumes of
+/// Kubernetes and of certbot consist of them. Only the operator can create a link in a folder of
+/// keys.
 fn open(path: &Path) -> Result<(File, fs::Metadata), SecretFileError> {
     let io = |source| SecretFileError::Io { path: path.to_owned(), source };
     let file = OpenOptions::new().read(true).custom_flags(access::NO_WAITING).open(path).map_err(io)?;
@@ -150,8 +155,8 @@ fn read_into(file: File, path: &Path, limit: usize, bytes: &mut Vec<u8>) -> Resu
     Ok(())
 }
 
-/// Creates a file that only its owner may read. It appears whole or not at all, survives a power cut once this
-/// returned, and a file of that name is left alone.
+/// Creates a file that only its owner may read. The file appears whole or not at all, and it
+/// survives a power cut after this returned. A file that exists is an error and stays unchanged.
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
     static SEQUENCE: AtomicU32 = AtomicU32::new(0);
 
@@ -175,7 +180,7 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
                 file.sync_all()
             },
         );
-    // A link, unlike a rename, fails where the name is taken.
+    // Creating a link fails if the name is taken; renaming would overwrite the other file.
     let result = match written.and_then(|()| fs::hard_link(&unfinished, path)) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -240,7 +245,7 @@ mod tests {
         }
     }
 
-    /// A reader of a pipe waits until a writer comes, which is never.
+    /// An open that waits for a writer of the pipe would never return.
     #[test]
     fn pipes_and_devices_are_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
