@@ -1,5 +1,7 @@
-//! What tests measured of the service's promises, for the table of `docs/reliability.md`: each test appends a line to a folder, and
-//! `dac-reliability` makes the report of all lines. A crate of its own, since tests of every kind and crate write such lines.
+//! Results of the tests of the service's promises, for the table of `docs/reliability.md`.
+//!
+//! Each test appends a line to a file, and `dac-reliability` makes a report of all lines. This is a
+//! crate of its own because tests of every kind and crate write such lines.
 
 mod promise;
 
@@ -12,29 +14,30 @@ use serde::{Deserialize, Serialize};
 
 pub use promise::Promise;
 
-/// The folder that lines go to; without it nothing is written.
+/// Environment variable with the folder for the lines. If it is not set, nothing is written.
 pub const FOLDER_VARIABLE: &str = "DAC_RELIABILITY_DIR";
-/// The file in it.
+/// Name of the file in that folder.
 pub const LINES_FILE: &str = "lines.jsonl";
-/// How many times as much is tried as in CI's run.
+/// Environment variable with a factor: how many times as much is tried as in CI's run.
 pub const SCALE_VARIABLE: &str = "DAC_RELIABILITY_SCALE";
 
-/// What one test found.
+/// The result of one test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// What was put to the test.
+    /// The promise that was tested.
     pub promise: Promise,
-    /// By what, as `cargo test` names it.
+    /// The test's name, as `cargo test` prints it.
     pub test: String,
-    /// How many times.
+    /// Number of tries.
     pub tries: u64,
-    /// How many of them broke it.
+    /// Number of tries that broke the promise.
     pub failures: u64,
-    /// How long it took.
+    /// Duration of the test in seconds.
     pub seconds: f64,
 }
 
-/// A test that measures itself. Dropped before [`Measure::passed`], it tells of a failure.
+/// A test that reports its result. If it is dropped before [`Measure::passed`], it reports one
+/// failure.
 #[derive(Debug)]
 pub struct Measure {
     promise: Promise,
@@ -45,25 +48,26 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// Begins.
+    /// Starts the test `test`, as `cargo test` names it.
     pub fn begin(promise: Promise, test: &'static str) -> Self {
         Self { promise, test, began: Instant::now(), tries: 0, told: false }
     }
 
-    /// One more thing was done to the service.
+    /// Adds `times` tries.
     pub fn tried(&mut self, times: u64) {
         self.tries += times;
     }
 
-    /// How many times, so far.
+    /// Returns the number of tries so far.
     pub fn tries(&self) -> u64 {
         self.tries
     }
 
-    /// All went well.
+    /// Reports that all tries passed.
     ///
     /// # Panics
-    /// Where its line cannot be written: a test of which no report tells has not passed.
+    /// It panics if the line cannot be written: a test that is missing in the report has not
+    /// passed.
     pub fn passed(mut self) {
         self.told = true;
         println!("{}: {} tries, {:.1} s", self.test, self.tries, self.began.elapsed().as_secs_f64());
@@ -93,13 +97,16 @@ impl Drop for Measure {
     }
 }
 
-/// A test that tells by its end alone how its tries went: `let _counted = counted!(Retention, 4);`. For tests that panic where they
-/// fail: of an error that is returned a guard sees nothing.
+/// A guard that reports the test's result by how the test ends: `let _counted = counted!(Retention,
+/// 4);`.
+///
+/// It suits tests that panic when they fail. The guard does not notice an error that is returned.
 #[derive(Debug)]
 pub struct Counted(Option<Measure>);
 
 impl Counted {
-    /// Begins; `place` is the type's name of an item in the test's own body. Use [`counted!`](crate::counted!).
+    /// Starts the guard. `place` is the type name of an item in the test's own body. Use
+    /// [`counted!`](crate::counted!) instead of calling this.
     pub fn begin(promise: Promise, place: &'static str, tries: u64) -> Self {
         let mut measure = Measure::begin(promise, test_around(place));
         measure.tried(tries);
@@ -117,7 +124,8 @@ impl Drop for Counted {
     }
 }
 
-/// The function in whose body an item of this path stands: `a::test::{{closure}}::here` is in `a::test`.
+/// Returns the path of the function whose body contains an item with this path, for example
+/// `a::test` for `a::test::{{closure}}::here`.
 fn test_around(place: &'static str) -> &'static str {
     let mut path = place;
     for end in ["::here", "::{{closure}}", "::body"] {
@@ -128,7 +136,7 @@ fn test_around(place: &'static str) -> &'static str {
     path
 }
 
-/// Counts the tries of the test that it stands in for a promise; how the test ends says how they went.
+/// Counts tries of the surrounding test for a promise. They have failed if the test panics.
 #[macro_export]
 macro_rules! counted {
     ($promise:ident, $tries:expr) => {{
@@ -137,10 +145,11 @@ macro_rules! counted {
     }};
 }
 
-/// Appends a line to the folder's file. Lines are short: each is one write, so those of several processes do not mix.
+/// Appends a line to the folder's file. A line is short enough for a single write, so lines of
+/// several processes do not mix.
 ///
 /// # Errors
-/// Where the folder cannot be made or the file not be written.
+/// It fails if the folder cannot be created or the file cannot be written.
 pub fn append(folder: &Path, line: &Line) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut file = File::options().create(true).append(true).open(folder.join(LINES_FILE))?;
@@ -148,7 +157,8 @@ pub fn append(folder: &Path, line: &Line) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// How much is tried: once in CI's run, more often where `DAC_RELIABILITY_SCALE` says so.
+/// Returns how many times as much is tried as in CI's run: the value of `DAC_RELIABILITY_SCALE`, or
+/// 1.
 pub fn scale() -> u64 {
     std::env::var(SCALE_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
 }

@@ -1,65 +1,65 @@
-//! What the service promises, and a report shows tried.
+//! The promises of the service that tests check and the report lists.
 
 use serde::{Deserialize, Serialize};
 
-/// One promise.
+/// One promise of the service. [`Promise::words`] has its full text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Promise {
     /// A killed process loses nothing.
     SurvivesKills,
-    /// Every place where a process may die was tried.
+    /// A process that is killed at any of its durable steps loses nothing.
     EveryFailPoint,
-    /// The same of a killed database server.
+    /// A killed database server loses nothing.
     SurvivesDatabaseKills,
-    /// Several aggregators over one PostgreSQL.
+    /// Several aggregators can share one PostgreSQL.
     SharedDatabase,
-    /// The history checker sees what it is there for.
+    /// The history checker notices every fault that it is there for.
     CheckerSees,
-    /// Calls that are given up.
+    /// Calls that are cancelled lose nothing that was acknowledged.
     Cancelled,
-    /// A commit of which nobody heard the end.
+    /// A commit whose outcome is unknown is looked up before anything is signed.
     UnknownOutcome,
-    /// Settings with which a database may lose what it acknowledged.
+    /// Database settings that can lose acknowledged data are refused.
     SafeDatabase,
-    /// What rots on a disk is found, never served, and repaired.
+    /// Data that changes on a disk is found, never served, and repaired.
     RotIsFound,
-    /// A torn write-ahead log takes nothing that was signed.
+    /// A torn write-ahead log loses nothing that was signed.
     TornLog,
-    /// A full disk is told, and takes nothing.
+    /// A full disk is reported and loses nothing.
     FullDisk,
-    /// After a restored backup, or with an empty folder, a member knows what it owes and has it again.
+    /// A member with a restored backup or an empty folder knows what it owes and repairs it.
     HealsAfterRestore,
-    /// Deletion in time and not before.
+    /// Data is deleted when its time is over, and not before.
     Retention,
     /// Coverage is renewed by members that hold everything.
     Renewal,
-    /// Keys and operators change.
+    /// Keys and operators can be changed under load.
     Rotation,
-    /// What docs/operations.md says.
+    /// The commands of docs/operations.md do what the page says.
     Runbook,
-    /// Read-only servers of a member.
+    /// Read-only servers serve a member's shards.
     Readers,
-    /// Migrations.
+    /// Databases of earlier versions are migrated.
     Schema,
-    /// Fields and values of later versions on the wire.
+    /// Fields and values of later versions are handled on the wire.
     LaterVersions,
-    /// Loss, delay and one-way cuts.
+    /// Loss, delay and one-way cuts of the network lose no batch.
     BadNetwork,
-    /// Clocks that are a day wrong.
+    /// A clock that is a day wrong does no harm.
     WrongClock,
-    /// L1 takes blocks back, a nonce is stuck, transactions are dropped.
+    /// L1 may take blocks back, block a nonce and drop transactions.
     UnreliableL1,
-    /// Aggregator and members in the deterministic simulation.
+    /// Aggregator and members keep their promises in the deterministic simulation.
     Simulation,
-    /// A seed is the whole history.
+    /// A seed determines the whole history of a simulation.
     SameTrace,
-    /// Lying members, aggregators and rollups.
+    /// Lying members, aggregators and rollups do no harm.
     Byzantine,
 }
 
 impl Promise {
-    /// All of them, in the report's order.
+    /// All promises in the order of the report.
     pub const ALL: [Self; 25] = [
         Self::SurvivesKills,
         Self::EveryFailPoint,
@@ -88,7 +88,7 @@ impl Promise {
         Self::Byzantine,
     ];
 
-    /// In words.
+    /// Returns the promise in words, as the report shows it.
     pub const fn words(self) -> &'static str {
         match self {
             Self::SurvivesKills => {
