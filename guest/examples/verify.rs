@@ -1,10 +1,12 @@
-//! Runs the guest's function on this machine: encodes a payload for a committee of 7, claims it, and has it verified.
+//! Runs the guest's function on this machine: it encodes a payload for a committee of 7, makes a
+//! claim about it, and verifies the claim.
 //!
 //! ```text
 //! cargo run -p dac-guest --example verify -- [PAYLOAD [BYTES [INPUT]]]
 //! ```
 //!
-//! Of the file PAYLOAD, the first BYTES; INPUT is where to write what `dac-guest-bare` reads (see `bare/src/main.rs`).
+//! The first BYTES of the file PAYLOAD are used. INPUT is a path to which the input of
+//! `dac-guest-bare` is written (see `bare/src/main.rs`).
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! The guest's function on real batches: what the committee encoded is what the guest says yes to, and nothing else.
+//! Tests the guest's function on real batches: it accepts exactly what the committee encoded.
 
 use bytes::Bytes;
 use dac_coding::BindingError;
@@ -62,7 +62,7 @@ fn another_payload_or_claim_is_refused() {
         assert!(matches!(refused, Refusal::Payload(BindingError::PayloadFingerprint { .. })), "{refused}");
     }
 
-    // The points of another batch.
+    // These points belong to another batch.
     let other = claim::of(&batches().nth(1).unwrap(), claim.fields().batch_hash).unwrap();
     let other_points = changed(&claim, |fields| fields.points.clone_from(&other.fields().points));
     let refused = verify(&payload, &other_points).unwrap_err();

@@ -1,11 +1,14 @@
-//! The guest's function as a program without the standard library, as it is in a zkVM, but for this machine.
+//! The guest's function as a program without the standard library, as in a zkVM, but compiled for
+//! this machine.
 //!
-//! It is the test that `dac-types` and `dac-coding` need no `std`: this crate defines the panic handler and the allocator,
-//! which `std` would define too, so the build fails as soon as any dependency brings it in ("found duplicate lang item
-//! `panic_impl`"). And it is what `tools/guest-instructions` counts.
+//! It tests that `dac-types` and `dac-coding` need no `std`: this crate defines the panic handler
+//! and the allocator, which `std` would define too, so the build fails as soon as any dependency
+//! uses it ("found duplicate lang item `panic_impl`"). `tools/guest-instructions` counts the
+//! instructions of this program.
 //!
-//! Standard input: length of claim and length of payload (u32, little-endian), claim, payload. Standard output: what a
-//! guest commits to. Exit status 0 means yes, 1 no, 2 that the input is not of this form.
+//! Standard input has the length of the claim and the length of the payload (u32, little-endian),
+//! the claim, and the payload. Standard output gets the bytes that a guest commits to. The exit
+//! status is 0 for yes, 1 for no, and 2 for input that does not have this form.
 #![no_std]
 #![no_main]
 
@@ -26,10 +29,10 @@ unsafe extern "C" {
     fn abort() -> !;
 }
 
-/// Room for the largest payload and for everything else.
+/// Memory for the largest payload and for everything else, in bytes.
 const ARENA_BYTES: usize = 80 << 20;
 
-/// As in a zkVM: memory is handed out once, in order, and nothing is freed.
+/// An allocator like that of a zkVM: it hands out memory once, in order, and frees nothing.
 struct Bump {
     arena: UnsafeCell<[u8; ARENA_BYTES]>,
     used: AtomicUsize,
@@ -38,7 +41,7 @@ struct Bump {
 // SAFETY: this program has one thread.
 unsafe impl Sync for Bump {}
 
-// SAFETY: pieces lie within the arena, are aligned, and never overlap, as `used` only grows.
+// SAFETY: pieces lie within the arena, are aligned, and never overlap, because `used` only grows.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let start = self.arena.get().addr();
@@ -53,7 +56,8 @@ unsafe impl GlobalAlloc for Bump {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: under the caller's promises. The arena is zero where it was not handed out yet.
+        // SAFETY: the caller keeps the contract of `alloc`. Memory that was never handed out is
+        // zero.
         unsafe { self.alloc(layout) }
     }
 
@@ -65,7 +69,7 @@ static MEMORY: Bump = Bump { arena: UnsafeCell::new([0; ARENA_BYTES]), used: Ato
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    // SAFETY: always.
+    // SAFETY: `abort` has no preconditions.
     unsafe { abort() }
 }
 
@@ -94,7 +98,7 @@ fn read_input() -> Option<(Vec<u8>, Vec<u8>)> {
 
 fn read_exactly(mut buffer: &mut [u8]) -> Option<()> {
     while !buffer.is_empty() {
-        // SAFETY: the buffer has as many bytes.
+        // SAFETY: the buffer has `buffer.len()` writable bytes.
         let count = unsafe { read(0, buffer.as_mut_ptr().cast(), buffer.len()) };
         let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
         buffer = &mut buffer[count..];
@@ -104,7 +108,7 @@ fn read_exactly(mut buffer: &mut [u8]) -> Option<()> {
 
 fn write_all(mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
-        // SAFETY: the buffer has as many bytes.
+        // SAFETY: the buffer has `bytes.len()` readable bytes.
         let count = unsafe { write(1, bytes.as_ptr().cast(), bytes.len()) };
         match usize::try_from(count) {
             Ok(count) if count > 0 => bytes = &bytes[count..],

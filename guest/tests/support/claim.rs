@@ -1,13 +1,14 @@
-//! A claim as L1 puts it together for a certified batch.
+//! A claim as L1 assembles it for a certified batch.
 
 use bytes::Bytes;
 use dac_coding::{CodingError, Points, encode};
 use dac_types::{Address, B256, ClaimFields, Geometry, HashKind, PublicClaim};
 
-/// Seats and threshold of the committee.
+/// Number of seats and rebuilding threshold of the committee.
 const COMMITTEE: (u16, u16) = (7, 3);
 
-/// Of a payload with a hash of kind OPAQUE; fingerprint and points are those that a disperser commits to.
+/// Returns the claim about a payload with a hash of kind OPAQUE. Fingerprint and points are those
+/// to which a disperser commits.
 pub(crate) fn of(payload: &Bytes, batch_hash: B256) -> Result<PublicClaim, CodingError> {
     let (n, k) = COMMITTEE;
     let geometry = Geometry::new(n, k)?;
