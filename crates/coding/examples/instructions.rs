@@ -1,4 +1,5 @@
-//! One operation on fixed bytes, for `tools/instruction-counts`, which counts what the function `measured` takes.
+//! Runs one operation on fixed bytes. `tools/instruction-counts` counts the instructions of the
+//! function `measured`.
 //!
 //! `instructions OPERATION N K BYTES`
 
@@ -9,7 +10,7 @@ use dac_coding::testing::{honest, noise};
 use dac_coding::{CheckedRecord, CheckedShard, decode, encode, rebuild_shard};
 use dac_types::{B256, Geometry, Seat};
 
-/// Everything that is counted, and nothing else.
+/// Runs the part that is counted.
 #[inline(never)]
 fn measured<T>(operation: impl FnOnce() -> T) -> T {
     black_box(operation())

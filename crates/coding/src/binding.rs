@@ -1,8 +1,9 @@
-//! The prover's half of section 5: the payload in hand is the one that a public claim speaks of, and so the one that the
-//! committee's shards decode to.
+//! The prover's part of section 5: a check that a payload is the one that a public claim names, and
+//! therefore the one that the committee's shards decode to.
 //!
-//! Meant for zkVM guests: no `std`, no Reed–Solomon code, no SIMD, no branch on the payload. The points are public inputs
-//! that L1 derives from the certified header, so a guest takes them from the claim as they are.
+//! It is meant for zkVM guests: it uses no `std`, no Reed–Solomon code and no SIMD, and does not
+//! branch on the payload. The points are public inputs that L1 derives from the certified header,
+//! so a guest takes them from the claim unchecked.
 
 use dac_types::limits::BLOCK_BYTES;
 use dac_types::{B256, HashKind, PublicClaim, keccak256};
@@ -13,44 +14,47 @@ use crate::field::Element;
 use crate::fingerprint::Fingerprint;
 use crate::kernels::horner::Horner;
 
-/// Why a payload is not the one of a public claim.
+/// The reasons why a payload is not the one of a public claim.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BindingError {
-    /// Longer or shorter than claimed. Zeros at the end leave the fingerprint as it is: only this tells them.
+    /// The payload does not have the claimed length. Zeros at the end leave the fingerprint
+    /// unchanged, so only this check notices them.
     #[error("the payload has {got} bytes, the claim says {expected}")]
     Length {
-        /// In the claim.
+        /// Length in the claim, in bytes.
         expected: u64,
-        /// Of the payload.
+        /// Length of the payload, in bytes.
         got: u64,
     },
-    /// Another value at some point.
+    /// The payload has another value at some point.
     #[error("the payload's fingerprint is {got}, the claim says {expected}")]
     PayloadFingerprint {
-        /// In the claim.
+        /// Fingerprint in the claim.
         expected: Fingerprint,
-        /// Of the payload.
+        /// Fingerprint of the payload.
         got: Fingerprint,
     },
-    /// The claim's hash is the rollup's own, and the caller has not computed it.
+    /// The claim's hash is the rollup's own, and the caller did not compute it.
     #[error("the claim's hash is of kind OPAQUE: only the rollup's own program can compute it")]
     OpaqueHashMissing,
-    /// Another hash.
+    /// The payload has another hash.
     #[error("the payload's {kind} hash is {got}, the claim says {expected}", kind = .kind.name())]
     BatchHash {
-        /// Which hash.
+        /// The kind of the hash.
         kind: HashKind,
-        /// In the claim.
+        /// Hash in the claim.
         expected: B256,
-        /// Of the payload.
+        /// Hash of the payload.
         got: B256,
     },
 }
 
-/// All that section 5 asks of a prover about its payload: length, value at every point, and hash.
+/// Checks all that section 5 demands of a prover about its payload: length, value at every point,
+/// and hash.
 ///
-/// For a claim of kind OPAQUE, `opaque_hash` is the rollup's hash of *this payload's* exact bytes, computed by the caller:
-/// never a copy of the claim's. The other kinds are hashed here and leave it unread.
+/// For a claim of kind OPAQUE, the caller passes in `opaque_hash` the rollup's hash of *this
+/// payload's* exact bytes, which it must compute and not copy from the claim. The other kinds are
+/// hashed here and ignore `opaque_hash`.
 pub fn check_binding(
     payload: &[u8],
     claim: &PublicClaim,
@@ -60,8 +64,8 @@ pub fn check_binding(
     check_batch_hash(payload, claim, opaque_hash)
 }
 
-/// Length, and value at every point, without the hash.
-// A function of its own in every build, so that its instructions can be counted.
+/// Checks the length and the value at every point, but not the hash.
+// This is a separate function in every build, so that its instructions can be counted.
 #[inline(never)]
 pub fn check_payload_fingerprint(payload: &[u8], claim: &PublicClaim) -> Result<(), BindingError> {
     let fields = claim.fields();
@@ -92,7 +96,8 @@ fn check_batch_hash(
     if got == expected { Ok(()) } else { Err(BindingError::BatchHash { kind, expected, got }) }
 }
 
-/// The hash that a checked kind names; `None` for [`HashKind::Opaque`], which only the rollup can compute.
+/// Returns the hash of the payload for a checked kind, or `None` for [`HashKind::Opaque`], which
+/// only the rollup can compute.
 pub fn payload_hash(kind: HashKind, payload: &[u8]) -> Option<B256> {
     match kind {
         HashKind::Opaque => None,
@@ -114,7 +119,7 @@ mod tests {
 
     const KINDS: [HashKind; 3] = [HashKind::Opaque, HashKind::Keccak256, HashKind::Sha256];
 
-    /// Stands for a rollup's own hash: of the exact bytes, with their length.
+    /// Takes the place of a rollup's own hash. It covers the exact bytes with their length.
     fn own_hash(payload: &[u8]) -> B256 {
         keccak256([&payload.len().to_be_bytes(), payload].concat())
     }
@@ -143,7 +148,7 @@ mod tests {
         }
     }
 
-    /// As a guest would: with its own hash where there is need of one.
+    /// Checks the payload as a guest does, with its own hash if the kind is OPAQUE.
     fn check(payload: &[u8], fields: ClaimFields) -> Result<(), BindingError> {
         check_binding(payload, &PublicClaim::new(fields).unwrap(), Some(own_hash(payload)))
     }
@@ -173,7 +178,7 @@ mod tests {
         assert_eq!(check_payload_fingerprint(&payload, &claim(HashKind::Opaque)), Ok(()));
         for kind in [HashKind::Keccak256, HashKind::Sha256] {
             assert_eq!(check_binding(&payload, &claim(kind), None), Ok(()));
-            // What the caller says of a checked kind counts for nothing.
+            // For a checked kind, the hash that the caller passes is ignored.
             let claim = PublicClaim::new(ClaimFields { batch_hash: B256::ZERO, ..fields(7, kind, &payload) });
             let said = check_binding(&payload, &claim.unwrap(), Some(B256::ZERO));
             let got = hash(kind, &payload);
@@ -218,7 +223,7 @@ mod tests {
                     let value = error(&|fields| fields.payload_fingerprint[byte] ^= 1);
                     assert!(matches!(value, BindingError::PayloadFingerprint { .. }), "byte {byte}");
                 }
-                // Points and values belong together in their order.
+                // Points and values must correspond, in their order.
                 assert!(matches!(
                     error(&|fields| fields.payload_fingerprint.rotate_left(16)),
                     BindingError::PayloadFingerprint { .. }
@@ -260,7 +265,7 @@ mod tests {
                 let (expected, got) = lengths;
                 assert_eq!(check(&long, honest.clone()), Err(BindingError::Length { expected, got }));
 
-                // The fingerprints are the same, so that the hash has to tell them apart.
+                // The fingerprints are equal, so only the hash tells the payloads apart.
                 let longer = ClaimFields { payload_length: got, ..honest.clone() };
                 let (got, expected) = (hash(kind, &long), hash(kind, &short));
                 assert_eq!(

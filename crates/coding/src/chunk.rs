@@ -1,4 +1,4 @@
-//! Proofs of single chunks: what an auditor checks without having the shard.
+//! Proofs of single chunks, with which an auditor checks a chunk without having the shard.
 
 use alloc::vec::Vec;
 
@@ -8,70 +8,72 @@ use thiserror::Error;
 
 use crate::merkle::{MerkleError, ShardTree, leaf_hash, root_of_path, shard_path, verify_path};
 
-/// Why bytes are not a chunk of a committed shard.
+/// The reasons why bytes are not a chunk of a committed shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ChunkError {
-    /// The header's payload length is impossible.
+    /// The payload length in the header is out of bounds.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
-    /// No such seat in the committee.
+    /// The committee has no such seat.
     #[error("seat {seat} does not exist in a committee of {n}")]
     Seat {
-        /// Seat asked for.
+        /// The seat that was asked for.
         seat: Seat,
-        /// Seats of the committee.
+        /// Number of seats of the committee.
         n: u16,
     },
-    /// No such chunk in a shard of this batch.
+    /// A shard of this batch has no such chunk.
     #[error("a shard of this batch has {count} chunks, there is none at {index}")]
     Index {
-        /// Chunk asked for.
+        /// Index of the chunk that was asked for, from 0.
         index: usize,
-        /// Chunks of a shard.
+        /// Number of chunks of a shard.
         count: usize,
     },
-    /// The chunk at this place has another length.
+    /// The chunk at this index has another length.
     #[error("chunk {index} has {expected} bytes, got {got}")]
     Length {
-        /// The chunk.
+        /// Index of the chunk.
         index: usize,
-        /// Its length.
+        /// Length that the chunk must have, in bytes.
         expected: usize,
-        /// Bytes received.
+        /// Length that was received, in bytes.
         got: usize,
     },
-    /// The path in the shard's tree is of no use.
+    /// The path in the shard's tree has the wrong number of nodes.
     #[error("path in the shard: {0}")]
     ChunkPath(#[source] MerkleError),
-    /// The path in the top tree is of no use, or one of both holds a wrong node, or the chunk is wrong.
+    /// The path in the top tree has the wrong number of nodes, or the chunk or a node of either
+    /// path is wrong.
     #[error("path in the top tree: {0}")]
     ShardPath(#[source] MerkleError),
 }
 
-/// The path of a chunk in its shard's tree and that of the shard in the top tree, each from the leaf upwards.
+/// The path of a chunk in its shard's tree, and the path of the shard in the top tree. Each goes
+/// from the leaf upwards.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ChunkProof {
-    /// In the shard's tree.
+    /// The path in the tree over the shard's chunks.
     pub chunk_path: Vec<B256>,
-    /// In the tree over the shard hashes.
+    /// The path in the tree over the shard hashes.
     pub shard_path: Vec<B256>,
 }
 
-/// A chunk that is proved to stand where it should.
+/// A chunk with proof that it is at this index of this seat's shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckedChunk<'a> {
-    /// Whose shard.
+    /// The seat whose shard contains the chunk.
     pub seat: Seat,
-    /// Which chunk of it.
+    /// Index of the chunk in the shard, from 0.
     pub index: usize,
-    /// Its bytes.
+    /// The bytes of the chunk.
     pub bytes: &'a [u8],
-    /// The shard's hash, as it follows from the chunk.
+    /// The hash of the shard, computed from the chunk and its path.
     pub shard_hash: B256,
 }
 
 impl ChunkProof {
-    /// Most nodes of either path: longer ones need not be read from a wire.
+    /// Largest number of nodes of either path. A decoder can refuse longer paths unread.
     pub const MAX_NODES: usize = MERKLE_PATH_MAX_NODES;
 
     /// Proves chunk `index` of a shard with this tree, under the batch's shard hashes.
@@ -84,8 +86,9 @@ impl ChunkProof {
         Ok(Self { chunk_path: tree.path(index)?, shard_path: shard_path(shard_hashes, seat.index())? })
     }
 
-    /// The chunk stands at `index` in the shard of `seat` under the header's shard root. Positions, counts and lengths
-    /// follow from header and geometry; nothing of them is taken from the prover.
+    /// Checks that the chunk is at `index` in the shard of `seat` under the header's shard root.
+    /// Positions, counts and lengths follow from header and geometry; none of them is taken from
+    /// the prover.
     pub fn check<'a>(
         &self,
         header: &BatchHeader,

@@ -1,9 +1,9 @@
-//! The Reed–Solomon code of section 2, seen as interpolation.
+//! The Reed–Solomon code of section 2, computed by interpolation.
 //!
-//! A column of k data bytes is the values of a polynomial of degree below k at the points 0, …, k − 1 of GF(2^8), and
-//! shard i is its value at i. That is exactly G = V·(top of V)^−1: the inverse takes values to coefficients, V takes
-//! coefficients to values. So the coefficients by which any k shards give any other are Lagrange's, and no matrix is
-//! ever inverted.
+//! A column of k data bytes is the values of a polynomial of degree below k at the points 0, …,
+//! k − 1 of GF(2^8), and shard i is its value at i. That is exactly G = V·(top of V)^−1: the
+//! inverse turns values into coefficients, V turns coefficients into values. So the coefficients
+//! with which any k shards give any other shard are Lagrange's, and no matrix has to be inverted.
 
 use alloc::vec::Vec;
 
@@ -11,16 +11,16 @@ use dac_types::{Geometry, Seat};
 
 use crate::field::gf8;
 
-/// Any k distinct shards, from which every shard of the batch follows.
+/// Any k distinct shards, from which every shard of the batch can be computed.
 #[derive(Clone, Debug)]
 pub struct Interpolation {
     sources: Vec<Seat>,
-    /// log of ∏_{s' ≠ s} (s − s') for each source s.
+    /// For each source s, the logarithm of ∏_{s' ≠ s} (s − s').
     denominator_logs: Vec<usize>,
 }
 
 impl Interpolation {
-    /// From these shards. Seats must be distinct; their number is the code's k.
+    /// Prepares to compute other shards from those of `sources`, which must be k distinct seats.
     pub(crate) fn from_sources(sources: Vec<Seat>) -> Self {
         let denominator_logs = sources
             .iter()
@@ -29,17 +29,18 @@ impl Interpolation {
         Self { sources, denominator_logs }
     }
 
-    /// From the k data rows.
+    /// Prepares to compute other shards from the k data rows.
     pub fn from_rows(geometry: Geometry) -> Self {
         Self::from_sources(Seat::all(geometry.k()).collect())
     }
 
-    /// The shards it starts from.
+    /// Returns the seats of the shards from which others are computed.
     pub fn sources(&self) -> &[Seat] {
         &self.sources
     }
 
-    /// shard(target) = Σ coefficient_s · shard(s) over the sources s, in their order.
+    /// Returns the coefficients of a shard: shard(target) = Σ coefficient_s · shard(s) over the
+    /// sources s, in their order.
     pub fn coefficients(&self, target: Seat) -> Vec<u8> {
         if self.sources.contains(&target) {
             return self.sources.iter().map(|s| u8::from(*s == target)).collect();
@@ -63,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    /// Column `column` of the generator matrix, as the reference implementation encodes it.
+    /// Encodes column `column` of the generator matrix with the reference implementation.
     fn reference_column(code: &ReedSolomon, k: usize, n: usize, column: usize) -> Vec<u8> {
         let mut shards: Vec<[u8; 1]> = (0..n).map(|row| [u8::from(row == column)]).collect();
         assert!(column < k);

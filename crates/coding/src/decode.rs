@@ -1,4 +1,5 @@
-//! The retriever: checked shards to payload, with a verdict that is the same whichever shards were used; and repair.
+//! Decoding and repair of checked shards. The verdict on a batch does not depend on which shards
+//! are used.
 
 use bytes::Bytes;
 use dac_types::limits::{BLOCK_BYTES, CHUNK_BYTES};
@@ -12,95 +13,99 @@ use crate::kernels::combine::Combiner;
 use crate::record::CheckedRecord;
 use crate::shard::{CheckedShard, ShardError};
 
-/// The disperser committed to something that is no payload. Everybody who decodes this batch, from whichever shards that
-/// pass the member's check, comes to this verdict.
+/// The verdict that the disperser committed to something that is not a payload. Everybody who
+/// decodes the batch comes to this verdict, from any shards that pass the member's check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// Bytes beyond the payload's length are not zero.
     #[error("the decoded byte at {offset} lies beyond the payload's {length} bytes and is not zero")]
     Padding {
-        /// First such byte, counted in the padded payload.
+        /// Offset of the first such byte in the padded payload.
         offset: usize,
-        /// The payload's length.
+        /// Length of the payload in bytes.
         length: usize,
     },
-    /// The payload is not the one that the batch hash names (checked kinds only).
+    /// The payload does not have the batch hash. Only checked hash kinds can fail in this way.
     #[error("the decoded payload hashes to {got}, the header says {expected}")]
     BatchHash {
-        /// In the header.
+        /// Hash in the header.
         expected: B256,
-        /// Of the decoded payload.
+        /// Hash of the decoded payload.
         got: B256,
     },
 }
 
-/// Why there is no payload.
+/// The reasons why shards do not decode to a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// Fewer than k distinct shards.
+    /// Fewer than k distinct shards were given.
     #[error("{needed} shards rebuild this batch, got {got}")]
     TooFewShards {
-        /// k.
+        /// Number k of shards that are needed.
         needed: usize,
-        /// Shards given.
+        /// Number of shards that were given.
         got: usize,
     },
-    /// Two shards of one seat.
+    /// Two shards belong to the same seat.
     #[error("two shards of seat {seat}")]
     DuplicateSeat {
-        /// The seat.
+        /// The seat that was given twice.
         seat: Seat,
     },
-    /// A shard that was checked against another batch.
+    /// A shard was checked against another batch.
     #[error("the shard of seat {seat} was checked against another batch")]
     OtherBatch {
-        /// The seat.
+        /// The seat of that shard.
         seat: Seat,
     },
-    /// The verdict on the batch itself.
+    /// The batch itself is malformed.
     #[error("MALFORMED: {0}")]
     Malformed(#[from] Malformed),
-    /// Decoded row and fingerprint differ although every shard passed: impossible but by a fault of this machine.
+    /// A decoded row has the wrong fingerprint although every shard passed. Only a fault of this
+    /// machine can cause this.
     #[error("row {row} was decoded wrongly: a fault of this machine")]
     Computation {
-        /// The row.
+        /// The row that was decoded wrongly.
         row: Seat,
     },
 }
 
-/// Why a shard cannot be rebuilt.
+/// The reasons why a shard cannot be rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RebuildError {
-    /// The shards to start from will not do.
+    /// The shards to start from are not usable.
     #[error(transparent)]
     Sources(DecodeError),
-    /// No such seat.
+    /// The committee has no such seat.
     #[error("seat {seat} does not exist in a committee of {n}")]
     Seat {
-        /// Seat asked for.
+        /// The seat that was asked for.
         seat: Seat,
-        /// Seats of the committee.
+        /// Number of seats of the committee.
         n: u16,
     },
-    /// The verdict BAD: the disperser committed something else to this seat, and nobody can ever have its shard.
+    /// The verdict BAD: the disperser committed to something else for this seat, so its shard
+    /// cannot exist.
     #[error("BAD: the shard of seat {seat} is rebuilt as {got}, the record commits to {expected}")]
     BadSeat {
-        /// The seat.
+        /// The seat without a shard.
         seat: Seat,
-        /// In the record.
+        /// Shard hash in the record.
         expected: B256,
-        /// Of the rebuilt shard.
+        /// Hash of the rebuilt shard.
         got: B256,
     },
-    /// The verdict MALFORMED: the rebuilt shard is the committed one and holds non-zero padding.
+    /// The verdict MALFORMED: the rebuilt shard is the committed one, and its padding is not zero.
     #[error("MALFORMED: {0}")]
     Malformed(#[from] Malformed),
-    /// The rebuilt shard fails for a reason that the code excludes: a fault of this machine.
+    /// The rebuilt shard fails a check that the code guarantees. Only a fault of this machine can
+    /// cause this.
     #[error("the shard was rebuilt wrongly, a fault of this machine: {0}")]
     Computation(ShardError),
 }
 
-/// k of the shards, in seat order, which prefers data rows.
+/// Returns k of the shards in seat order, so that data rows are preferred. Checks that the shards
+/// are usable.
 fn choose<'a>(
     record: &CheckedRecord,
     shards: &'a [CheckedShard],
@@ -125,7 +130,8 @@ fn interpolation(sources: &[&CheckedShard]) -> Interpolation {
     Interpolation::from_sources(sources.iter().map(|shard| shard.seat()).collect())
 }
 
-/// Chunk by chunk, so that the sources stay in the cache while every output takes its part of them.
+/// Computes the outputs chunk by chunk, so that the sources stay in the cache while every output
+/// uses them.
 fn combine(combiner: &Combiner, sources: &[&CheckedShard], outputs: &mut [&mut [u8]], length: usize) {
     for start in (0..length).step_by(CHUNK_BYTES) {
         let range = start..(start + CHUNK_BYTES).min(length);
@@ -136,7 +142,8 @@ fn combine(combiner: &Combiner, sources: &[&CheckedShard], outputs: &mut [&mut [
     }
 }
 
-/// The payload, from any k checked shards (more may be given), after the retriever's check of what was decoded.
+/// Decodes the payload from any k checked shards (more may be given), and checks the decoded
+/// payload.
 pub fn decode(record: &CheckedRecord, shards: &[CheckedShard]) -> Result<Bytes, DecodeError> {
     let sources = choose(record, shards)?;
     let (k, shard_length) = (record.geometry().k(), record.shard_length());
@@ -155,7 +162,7 @@ pub fn decode(record: &CheckedRecord, shards: &[CheckedShard]) -> Result<Bytes, 
     let interpolation = interpolation(&sources);
     let combiner = Combiner::new(missing.iter().map(|seat| interpolation.coefficients(*seat)).collect());
     combine(&combiner, &sources, &mut outputs, shard_length);
-    // Rows that were given passed this check already.
+    // Rows that were given as shards passed this check already.
     let fingerprint_bytes = record.points().count() * BLOCK_BYTES;
     let z = record.record().row_fingerprints.as_bytes();
     for (row, bytes) in missing.into_iter().zip(outputs) {
@@ -178,7 +185,7 @@ pub fn decode(record: &CheckedRecord, shards: &[CheckedShard]) -> Result<Bytes, 
     }
 }
 
-/// The shard of one seat, from any k checked shards of others. Encodes that one row and nothing else.
+/// Rebuilds the shard of one seat from any k checked shards of others. It computes only that shard.
 pub fn rebuild_shard(
     record: &CheckedRecord,
     shards: &[CheckedShard],
@@ -196,7 +203,7 @@ pub fn rebuild_shard(
     CheckedShard::check(record, seat, shard.into()).map_err(|error| rebuild_verdict(record, error))
 }
 
-/// What it means that a rebuilt shard fails the member's check.
+/// Returns the verdict that follows when a rebuilt shard fails the member's check.
 pub fn rebuild_verdict(record: &CheckedRecord, error: ShardError) -> RebuildError {
     match error {
         ShardError::Hash { seat, expected, got } => RebuildError::BadSeat { seat, expected, got },
@@ -209,9 +216,10 @@ pub fn rebuild_verdict(record: &CheckedRecord, error: ShardError) -> RebuildErro
     }
 }
 
-/// Rebuilds a shard piece by piece, for a member that holds none of the sources whole: pieces of k checked shards at one
-/// offset give the piece of the missing shard there. Feed them to a [`crate::ShardChecker`], and its error, if there is
-/// one, to [`rebuild_verdict`].
+/// Rebuilds a shard piece by piece, for a member that holds none of the sources whole. Pieces of k
+/// checked shards at one offset give the piece of the missing shard at that offset. The caller
+/// feeds them to a [`crate::ShardChecker`] and turns its error, if any, into a verdict with
+/// [`rebuild_verdict`].
 #[derive(Debug)]
 pub struct Rebuilder {
     combiner: Combiner,
@@ -219,7 +227,7 @@ pub struct Rebuilder {
 }
 
 impl Rebuilder {
-    /// From these k distinct seats to `target`.
+    /// Prepares to rebuild the shard of `target` from the shards of these k distinct seats.
     pub fn new(record: &CheckedRecord, sources: &[Seat], target: Seat) -> Result<Self, RebuildError> {
         let (n, k) = (record.geometry().n(), record.geometry().k());
         if let Some(seat) = sources.iter().chain([&target]).find(|seat| seat.index() >= usize::from(n)) {
@@ -236,8 +244,8 @@ impl Rebuilder {
         Ok(Self { combiner: Combiner::new(vec![coefficients]), sources: got })
     }
 
-    /// The missing shard's piece, from the sources' pieces at the same offset in the order of `sources`; `None` unless
-    /// there are k of them, of one length.
+    /// Returns the missing shard's piece, computed from the sources' pieces at the same offset, in
+    /// the order of `sources`. Returns `None` unless there are k pieces of equal length.
     pub fn rebuild(&self, pieces: &[&[u8]]) -> Option<Vec<u8>> {
         let length = pieces.first()?.len();
         if pieces.len() != self.sources || pieces.iter().any(|piece| piece.len() != length) {

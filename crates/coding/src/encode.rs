@@ -1,5 +1,5 @@
-//! The disperser: payload to shards and commitment, in stripes that stay in the cache; and the check of a whole payload
-//! by a member that was sent one.
+//! Encoding of a payload to shards and commitment, in stripes that stay in the cache; and the check
+//! of a whole payload by a member that received one.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -17,81 +17,83 @@ use crate::merkle::{ShardTree, shard_root};
 use crate::record::CheckedRecord;
 use crate::shard::{CheckedShard, ShardError};
 
-/// Why a payload cannot be encoded.
+/// The reasons why a payload cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CodingError {
-    /// Empty, or over the limit.
+    /// The payload is empty or longer than 64 MiB.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
-    /// A length that the encoder itself made does not fit: a fault of this program.
+    /// A length that the encoder itself made does not fit. Only a fault of this program can cause
+    /// this.
     #[error("encoder: {0}")]
     Shape(#[from] RecordShapeError),
 }
 
-/// Why a payload is not the one that a record commits to.
+/// The reasons why a payload is not the one that a record commits to.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PayloadError {
-    /// Longer or shorter than the header says.
+    /// The payload does not have the length in the header.
     #[error("the payload has {got} bytes, the header says {expected}")]
     Length {
-        /// In the header.
+        /// Length in the header, in bytes.
         expected: u64,
-        /// Received.
+        /// Length that was received, in bytes.
         got: u64,
     },
-    /// Not the payload that the rollup committed to.
+    /// The payload does not have the hash to which the rollup committed.
     #[error("the payload's {kind} is {got}, the header says {expected}", kind = .kind.name())]
     BatchHash {
-        /// Which hash.
+        /// The kind of the hash.
         kind: HashKind,
-        /// In the header.
+        /// Hash in the header.
         expected: B256,
-        /// Of the payload received.
+        /// Hash of the received payload.
         got: B256,
     },
-    /// The disperser committed another shard to this seat.
+    /// The disperser committed to a different shard for this seat.
     #[error("encoded from the payload, the shard of seat {seat} hashes to {got}, the record says {expected}")]
     ShardHash {
-        /// First such seat.
+        /// The lowest such seat.
         seat: Seat,
-        /// In the record.
+        /// Shard hash in the record.
         expected: B256,
-        /// Encoded.
+        /// Hash of the shard that was encoded from the payload.
         got: B256,
     },
-    /// The disperser committed other row fingerprints.
+    /// The disperser committed to different row fingerprints.
     #[error("the payload's row fingerprints hash to {got}, the header says {expected}")]
     FingerprintsHash {
-        /// In the header.
+        /// Hash in the header.
         expected: B256,
-        /// Of the payload.
+        /// Hash of the payload's row fingerprints.
         got: B256,
     },
-    /// The payload's length cannot be encoded at all.
+    /// The payload's length cannot be encoded.
     #[error(transparent)]
     Coding(#[from] CodingError),
-    /// The encoded shard of this member fails its own check: a fault of this program or machine.
+    /// The encoded shard of this member fails its own check. Only a fault of this program or
+    /// machine can cause this, or a seat that does not exist.
     #[error("the encoded shard fails the member's check: {0}")]
     OwnShard(#[from] ShardError),
 }
 
-/// What a record says of a payload: sections 2 to 4.
+/// The values in a record that commit to a payload. See sections 2 to 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commitment {
     /// Hashes of all n shards in seat order.
     pub shard_hashes: Vec<B256>,
-    /// The root over them.
+    /// Merkle root over the shard hashes.
     pub shard_root: B256,
-    /// z.
+    /// z, the fingerprints of the k rows.
     pub row_fingerprints: RowFingerprints,
-    /// The hash over z.
+    /// Hash over z.
     pub fingerprints_hash: B256,
-    /// Of the whole payload, 16t bytes.
+    /// Fingerprint of the whole payload, 16t bytes.
     pub payload_fingerprint: Vec<u8>,
 }
 
 impl Commitment {
-    /// Hashes z and adds it up, for shards and fingerprints given.
+    /// Computes the rest of a commitment from the shard hashes and the row fingerprints z.
     pub(crate) fn new(
         geometry: Geometry,
         payload_length: u64,
@@ -114,7 +116,7 @@ impl Commitment {
     }
 }
 
-/// A payload's shards and what commits to them. Data shards are slices of the payload.
+/// A payload's shards and the commitment to them. Data shards are slices of the payload.
 #[derive(Clone, Debug)]
 pub struct EncodedBatch {
     geometry: Geometry,
@@ -126,26 +128,26 @@ pub struct EncodedBatch {
 }
 
 impl EncodedBatch {
-    /// n and k.
+    /// Returns n and k.
     pub const fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    /// Bytes of each shard.
+    /// Returns the length of each shard in bytes.
     pub const fn shard_length(&self) -> usize {
         self.shard_length
     }
 
-    /// What goes into header and record.
+    /// Returns the values for the header and the record.
     pub const fn commitment(&self) -> &Commitment {
         &self.commitment
     }
 
-    /// The shard of a seat, shared.
+    /// Returns the shard of a seat, without copying it.
     ///
     /// # Panics
     ///
-    /// If there is no such seat.
+    /// It panics if there is no such seat.
     pub fn shard(&self, seat: Seat) -> Bytes {
         if let Some(row) = self.rows.get(seat.index()) {
             return row.clone();
@@ -154,22 +156,23 @@ impl EncodedBatch {
         self.parity.slice(start..start + self.shard_length)
     }
 
-    /// The tree over the chunks of a seat's shard.
+    /// Returns the tree over the chunks of a seat's shard.
     ///
     /// # Panics
     ///
-    /// If there is no such seat.
+    /// It panics if there is no such seat.
     pub fn tree(&self, seat: Seat) -> &ShardTree {
         &self.trees[seat.index()]
     }
 }
 
-/// Encodes a payload and commits to it, on this thread.
+/// Encodes a payload and commits to it, on the calling thread.
 pub fn encode(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Result<EncodedBatch, CodingError> {
     encode_on(NonZeroUsize::MIN, geometry, payload, batch_hash)
 }
 
-/// As [`encode`], on at most so many threads: this one and others that end with the call. Small payloads use fewer.
+/// Does what [`encode`] does, on at most `threads` threads: the calling one, and others that end
+/// before this returns. Small payloads use fewer.
 pub fn encode_on(
     threads: NonZeroUsize,
     geometry: Geometry,
@@ -183,7 +186,7 @@ pub fn encode_on(
     let stripes = Stripes::new(geometry, shard_length, &rows);
     let mut parity = vec![0; shard_length * usize::from(geometry.n() - geometry.k())];
     let mut outputs: Vec<&mut [u8]> = parity.chunks_exact_mut(shard_length).collect();
-    // Each part is the same columns of all shards.
+    // Each part has the same columns of all shards.
     let work = stripes.parts(parts).map(|columns| {
         let part: Vec<&mut [u8]> = outputs
             .iter_mut()
@@ -214,10 +217,10 @@ pub fn encode_on(
     Ok(EncodedBatch { geometry, shard_length, rows, parity: parity.into(), trees, commitment })
 }
 
-/// Payload bytes that are worth a thread of their own.
+/// Smallest number of payload bytes for which a further thread is worth its cost.
 const THREAD_MIN_BYTES: usize = 512 << 10;
 
-/// Does each piece of work on a thread of its own, the first on this one.
+/// Does the first piece of work on this thread and each other on a thread of its own.
 fn on_threads<W: Send, R: Send>(work: Vec<W>, each: impl Fn(W) -> R + Sync) -> Vec<R> {
     let mut work = work.into_iter();
     let Some(first) = work.next() else { return Vec::new() };
@@ -234,7 +237,7 @@ fn on_threads<W: Send, R: Send>(work: Vec<W>, each: impl Fn(W) -> R + Sync) -> V
     })
 }
 
-/// The trees of whole shards, from those of their parts in order.
+/// Joins the trees of parts, in order, to the trees of whole shards.
 fn join_trees(geometry: Geometry, shard_length: usize, parts: Vec<Vec<ShardTree>>) -> Vec<ShardTree> {
     let mut trees = vec![ShardTree::with_shard_length(shard_length); usize::from(geometry.n())];
     for (tree, part) in parts.into_iter().flat_map(|part| part.into_iter().enumerate()) {
@@ -243,7 +246,8 @@ fn join_trees(geometry: Geometry, shard_length: usize, parts: Vec<Vec<ShardTree>
     trees
 }
 
-/// Data rows as slices of the payload; the row in which it ends is a padded copy, and rows beyond share their zeros.
+/// Returns the data rows as slices of the payload. The row in which the payload ends is a padded
+/// copy, and the rows after it share one row of zeros.
 fn split_rows(geometry: Geometry, shard_length: usize, payload: &Bytes) -> Vec<Bytes> {
     let mut zeros = None;
     (0..usize::from(geometry.k()))
@@ -263,7 +267,8 @@ fn split_rows(geometry: Geometry, shard_length: usize, payload: &Bytes) -> Vec<B
         .collect()
 }
 
-/// So many chunks are hashed at once that their number is no matter: a stripe is that many chunks of all shards together.
+/// Smallest number of chunks of all shards together in a stripe. It is large enough that hashing
+/// them costs the same for each, however many there are.
 const STRIPE_MIN_CHUNKS: usize = 64;
 
 fn hash_stripe(trees: &mut [ShardTree], data: &[&[u8]], parity: &[&mut [u8]]) {
@@ -271,12 +276,13 @@ fn hash_stripe(trees: &mut [ShardTree], data: &[&[u8]], parity: &[&mut [u8]]) {
     ShardTree::push_stripe(trees, &stripe);
 }
 
-/// The rows of a batch, cut into stripes: so many bytes of each shard that a stripe of all shards stays in the second cache.
+/// The rows of a batch, cut into stripes. A stripe of all shards together is small enough for the
+/// L2 cache.
 struct Stripes<'a> {
     geometry: Geometry,
     shard_length: usize,
     rows: &'a [Bytes],
-    /// From the rows to the parity shards.
+    /// The matrix that turns the rows into the parity shards.
     combiner: Combiner,
     /// Bytes of each shard in a stripe.
     width_bytes: usize,
@@ -291,14 +297,15 @@ impl<'a> Stripes<'a> {
         Self { geometry, shard_length, rows, combiner, width_bytes }
     }
 
-    /// The columns of the shards in at most so many parts of whole stripes, in order.
+    /// Divides the columns of the shards into at most `parts` ranges of whole stripes, in order.
     fn parts(&self, parts: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let stripes = self.shard_length.div_ceil(self.width_bytes);
         let (length, part_bytes) = (self.shard_length, self.width_bytes * stripes.div_ceil(parts));
         (0..length).step_by(part_bytes).map(move |start| start..(start + part_bytes).min(length))
     }
 
-    /// Goes through these columns stripe by stripe, and lets `encode` encode and hash each.
+    /// Calls `encode` for each stripe of these columns, to encode and hash it. Returns the trees of
+    /// all shards.
     fn each(
         &self,
         columns: Range<usize>,
@@ -314,7 +321,7 @@ impl<'a> Stripes<'a> {
     }
 }
 
-/// Length and, for the checked kinds, hash.
+/// Checks the length and, for checked hash kinds, the hash.
 fn check_length_and_hash(record: &CheckedRecord, payload: &[u8]) -> Result<(), PayloadError> {
     let header = record.header();
     let (expected, got) = (header.payload_length, payload.len() as u64);
@@ -328,7 +335,7 @@ fn check_length_and_hash(record: &CheckedRecord, payload: &[u8]) -> Result<(), P
     }
 }
 
-/// What was encoded from the payload is what the record commits to.
+/// Checks that the record commits to what was encoded from the payload.
 fn check_commitment(record: &CheckedRecord, encoded: &Commitment) -> Result<(), PayloadError> {
     let committed = record.record();
     for ((seat, expected), got) in
@@ -338,7 +345,7 @@ fn check_commitment(record: &CheckedRecord, encoded: &Commitment) -> Result<(), 
             return Err(PayloadError::ShardHash { seat, expected: *expected, got: *got });
         }
     }
-    // Of equal root and z, everything else that the record was checked for follows.
+    // If root and z are equal, all other values that were checked in the record are equal too.
     if encoded.row_fingerprints != committed.row_fingerprints {
         let expected = committed.header.fingerprints_hash;
         return Err(PayloadError::FingerprintsHash { expected, got: encoded.fingerprints_hash });
@@ -346,8 +353,8 @@ fn check_commitment(record: &CheckedRecord, encoded: &Commitment) -> Result<(), 
     Ok(())
 }
 
-/// The check of a member that was sent the whole payload: length, batch hash of the checked kinds, and everything that
-/// the record commits to, encoded again and compared.
+/// Checks a whole payload that a member received: its length, its hash for checked kinds, and all
+/// values that the record commits to. They are computed from the payload and compared.
 pub fn check_payload(record: &CheckedRecord, payload: Bytes) -> Result<EncodedBatch, PayloadError> {
     check_length_and_hash(record, &payload)?;
     let encoded = encode(record.geometry(), payload, record.header().batch_hash)?;
@@ -355,7 +362,8 @@ pub fn check_payload(record: &CheckedRecord, payload: Bytes) -> Result<EncodedBa
     Ok(encoded)
 }
 
-/// As [`check_payload`], for a member that keeps one shard only: of the others it holds a stripe at a time.
+/// Does what [`check_payload`] does, for a member that keeps only one shard. It holds only one
+/// stripe of the other shards at a time.
 pub fn check_payload_for_seat(
     record: &CheckedRecord,
     payload: Bytes,
@@ -385,7 +393,7 @@ pub fn check_payload_for_seat(
             fingerprints_of_rows(points, shard_length, rows.iter().map(|row| &**row))
         })?;
     check_commitment(record, &commitment)?;
-    // A data row is copied, so that one shard does not keep the payload in memory.
+    // A data row is copied so that the shard does not keep the whole payload in memory.
     let own = if own_parity.is_some() { own } else { rows[seat.index()].to_vec() };
     Ok(CheckedShard::check(record, seat, own.into())?)
 }

@@ -1,4 +1,5 @@
-//! Homomorphic fingerprints: values of a row, seen as a polynomial over K, at points drawn from the batch. Section 4.
+//! Homomorphic fingerprints: values of a row, read as a polynomial over K, at points that are
+//! derived from the batch. See section 4.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -15,7 +16,7 @@ use crate::code::Interpolation;
 use crate::field::{Element, gf8};
 use crate::kernels::evaluate::{Evaluator, GROUP_BYTES, Group, Lanes};
 
-/// The seed from which a batch's points are drawn.
+/// Returns the seed from which a batch's points are derived.
 pub fn points_seed(shard_root: B256, batch_hash: B256, payload_length: u64, geometry: Geometry) -> B256 {
     let hash = Sha256::new()
         .chain_update(POINTS_LABEL)
@@ -45,7 +46,7 @@ impl Point {
 }
 
 impl Points {
-    /// The points of the batch with this root, hash, length and geometry.
+    /// Derives the points of the batch with this root, hash, length and geometry.
     pub fn from_record(shard_root: B256, batch_hash: B256, payload_length: u64, geometry: Geometry) -> Self {
         let seed = points_seed(shard_root, batch_hash, payload_length, geometry);
         let points = (0_u8..).take(geometry.points()).map(|j| {
@@ -61,19 +62,19 @@ impl Points {
         Self { points: points.collect() }
     }
 
-    /// The points that a public claim names, which has checked their number. Whether they are those of a record is for
-    /// whoever has the record to say.
+    /// Takes the points that a public claim names; their number was checked. A caller that has the
+    /// record must itself check that they are the record's points.
     pub fn from_claim(claim: &PublicClaim) -> Self {
         let (points, _) = claim.fields().points.as_chunks();
         Self { points: points.iter().map(|alpha| Point::new(Element::from_bytes(*alpha))).collect() }
     }
 
-    /// How many: t.
+    /// Returns the number t of points.
     pub fn count(&self) -> usize {
         self.points.len()
     }
 
-    /// The points themselves.
+    /// Iterates over the points.
     pub fn elements(&self) -> impl Iterator<Item = Element> + '_ {
         self.points.iter().map(|point| point.alpha)
     }
@@ -85,7 +86,7 @@ impl fmt::Debug for Points {
     }
 }
 
-/// Values at all points of a batch: 16t bytes.
+/// The values of a polynomial at all points of a batch: 16t bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Fingerprint(Box<[u8]>);
 
@@ -94,7 +95,7 @@ impl Fingerprint {
         Self(elements.into_iter().flat_map(Element::to_bytes).collect())
     }
 
-    /// Value at α_0 ‖ value at α_1 ‖ …
+    /// Returns the bytes: value at α_0 ‖ value at α_1 ‖ …
     pub const fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -113,27 +114,27 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Evaluates consecutive pieces of any sizes.
+/// Computes a fingerprint from consecutive pieces of any sizes.
 #[derive(Clone)]
 pub struct Fingerprinter {
     points: Points,
     lanes: Vec<Lanes>,
-    /// Groups that the lanes have absorbed.
+    /// Number of groups of blocks that the lanes have absorbed.
     groups: u64,
-    /// Less than a group that waits for more.
+    /// Bytes that do not fill a group yet.
     pending: Vec<u8>,
-    /// The value at a point that is zero.
+    /// The lowest block, which is the value at the point zero.
     lowest_block: Option<Element>,
 }
 
 impl Fingerprinter {
-    /// Nothing evaluated yet.
+    /// Starts a fingerprint at these points.
     pub fn new(points: &Points) -> Self {
         let lanes = (0..points.count()).map(|_| Lanes::new()).collect();
         Self { points: points.clone(), lanes, groups: 0, pending: Vec::new(), lowest_block: None }
     }
 
-    /// The next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, mut piece: &[u8]) {
         if !self.pending.is_empty() {
             let (head, rest) = piece.split_at(piece.len().min(GROUP_BYTES - self.pending.len()));
@@ -156,7 +157,8 @@ impl Fingerprinter {
             self.lowest_block = block.map(|block| Element::from_bytes(*block));
         }
         self.groups += groups.len() as u64;
-        // A few groups at all points, so that they are still in the first cache at the last point.
+        // A few groups are absorbed at all points in turn, so that they are still in the L1 cache
+        // at the last point.
         for groups in groups.chunks(4) {
             for (point, lanes) in self.points.points.iter().zip(&mut self.lanes) {
                 point.evaluator.absorb(lanes, groups);
@@ -164,17 +166,18 @@ impl Fingerprinter {
         }
     }
 
-    /// The fingerprint of all pieces, zero-padded to whole blocks.
+    /// Returns the fingerprint of all pieces together, zero-padded to whole blocks.
     pub fn finish(mut self) -> Fingerprint {
         let mut rest = core::mem::take(&mut self.pending);
         if !rest.is_empty() {
-            // Zeros above the highest block add nothing.
+            // Zeros above the highest block do not change the value.
             rest.resize(GROUP_BYTES, 0);
             self.absorb(rest.as_chunks().0);
         }
         let lowest_block = self.lowest_block.unwrap_or(Element::ZERO);
         Fingerprint::from_elements(self.points.points.iter().zip(&self.lanes).map(|(point, lanes)| {
-            // A hash gives this point once in 2^128 batches; the evaluator divides by it.
+            // A hash yields this point once in 2^128 batches. The evaluator cannot be used because
+            // it divides by it.
             if point.alpha == Element::ZERO {
                 lowest_block
             } else {
@@ -190,14 +193,15 @@ impl fmt::Debug for Fingerprinter {
     }
 }
 
-/// The fingerprint of a row, shard or payload, zero-padded to whole blocks.
+/// Returns the fingerprint of a row, shard or payload, zero-padded to whole blocks.
 pub fn fingerprint(points: &Points, bytes: &[u8]) -> Fingerprint {
     let mut fingerprinter = Fingerprinter::new(points);
     fingerprinter.update(bytes);
     fingerprinter.finish()
 }
 
-/// The fingerprints of rows of one length, one after the other: as [`fingerprint`] of each, with what all rows share done once.
+/// Returns the concatenated fingerprints of rows of one length, each as [`fingerprint`] computes
+/// it. Work that all rows share is done once.
 #[cfg(feature = "reed-solomon")]
 pub(crate) fn fingerprints_of_rows<'a>(
     points: &Points,
@@ -212,7 +216,8 @@ pub(crate) fn fingerprints_of_rows<'a>(
         let places = fingerprints.as_chunks_mut::<BLOCK_BYTES>().0.iter_mut().skip(j).step_by(points.count());
         for (place, row) in places.zip(rows.clone()) {
             debug_assert_eq!(row.len(), row_bytes);
-            // A hash gives this point once in 2^128 batches; the evaluator divides by it.
+            // A hash yields this point once in 2^128 batches. The evaluator cannot be used because
+            // it divides by it.
             if *alpha == Element::ZERO {
                 place.copy_from_slice(&row[..BLOCK_BYTES]);
                 continue;
@@ -221,7 +226,7 @@ pub(crate) fn fingerprints_of_rows<'a>(
             let (whole, rest) = row.as_chunks();
             evaluator.absorb(&mut lanes, whole);
             if !rest.is_empty() {
-                // Zeros above the highest block add nothing.
+                // Zeros above the highest block do not change the value.
                 let mut last = [0; GROUP_BYTES];
                 last[..rest.len()].copy_from_slice(rest);
                 evaluator.absorb(&mut lanes, &[last]);
@@ -232,12 +237,14 @@ pub(crate) fn fingerprints_of_rows<'a>(
     fingerprints
 }
 
-/// payloadFingerprint from the payload itself: what a validity proof shows.
+/// Returns payloadFingerprint, computed from the payload itself. A validity proof proves this
+/// value.
 pub fn payload_fingerprint(points: &Points, payload: &[u8]) -> Fingerprint {
     fingerprint(points, payload)
 }
 
-/// payloadFingerprint from the k rows' fingerprints z, laid one after the other, of rows of `shard_length` bytes.
+/// Returns payloadFingerprint, computed from the concatenated fingerprints z of the k rows of
+/// `shard_length` bytes.
 pub fn payload_fingerprint_of_rows(
     points: &Points,
     shard_length: usize,
@@ -254,12 +261,13 @@ pub fn payload_fingerprint_of_rows(
     }))
 }
 
-/// fingerprintsHash: over the k rows' fingerprints z.
+/// Returns fingerprintsHash, the hash over the fingerprints z of the k rows.
 pub fn fingerprints_hash(row_fingerprints: &[u8]) -> B256 {
     B256::new(Sha256::new().chain_update(FINGERPRINTS_LABEL).chain_update(row_fingerprints).finalize().into())
 }
 
-/// The fingerprint that the shard of `seat` must have: encoding commutes with fingerprinting.
+/// Returns the fingerprint that the shard of `seat` must have. It is encoded from z, because
+/// encoding commutes with fingerprinting.
 pub(crate) fn encode_fingerprint(
     rows: &Interpolation,
     points: usize,

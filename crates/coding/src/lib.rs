@@ -1,19 +1,21 @@
-//! Payload to shards and back, and every check in between: sections 2 to 4 of `docs/protocol.md`.
+//! Encoding of payloads to shards, decoding, and all checks in between: sections 2 to 4 of
+//! `docs/protocol.md`.
 //!
-//! | room | what |
+//! | module | contents |
 //! |---|---|
 //! | [`field`] | GF(2^8), and K, the field of fingerprints |
 //! | [`merkle`] | RFC 9162 trees over a shard's chunks and over the shards |
-//! | [`fingerprint`] | points and fingerprints, whole or piece by piece |
-//! | [`code`] | the Reed–Solomon code as interpolation: which combination of shards gives which shard |
-//! | [`binding`] | the prover's check: this payload is the one of a public claim |
+//! | [`fingerprint`](mod@fingerprint) | points and fingerprints, whole or piece by piece |
+//! | [`code`] | the Reed–Solomon code: which combination of shards gives which shard |
+//! | [`binding`] | the prover's check that a payload is the one of a public claim |
 //! | [`record`] | a batch's record, checked against its header |
 //! | [`shard`] | the member's check of its shard, whole or piece by piece |
 //! | [`chunk`] | proofs of single chunks, for auditors |
-//! | [`encode`](mod@encode) | the disperser: payload to shards and commitment; and the check of whole payloads |
-//! | [`decode`](mod@decode) | the retriever: checked shards to payload; and repair of one shard |
+//! | [`encode`](mod@encode) | encoding for dispersers; the check of whole payloads |
+//! | [`decode`](mod@decode) | decoding for retrievers; repair of one shard |
 //!
-//! Without the feature `reed-solomon` there is no encoding or decoding, and without `std` the rest serves zkVM guests.
+//! The feature `reed-solomon` enables encoding and decoding. Without `std` the rest serves zkVM
+//! guests.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

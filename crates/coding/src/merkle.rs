@@ -1,7 +1,8 @@
-//! RFC 9162 Merkle trees: over the chunks of a shard, and over the shard hashes of a batch. Section 3.
+//! RFC 9162 Merkle trees: over the chunks of a shard, and over the shard hashes of a batch. See
+//! section 3.
 //!
-//! Levels are built pairwise, the odd last node rising unchanged; that is the same tree as splitting at the largest
-//! power of two below the count, without recursion.
+//! Levels are built from pairs, and an odd last node goes to the next level unchanged. This gives
+//! the same tree as splitting at the largest power of two below the count, without recursion.
 
 use alloc::vec::Vec;
 
@@ -12,55 +13,55 @@ use thiserror::Error;
 
 use crate::kernels::hash::{hash_each, hash_one};
 
-/// Why a path does not lead from a leaf to a root.
+/// The reasons why a path does not lead from a leaf to a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum MerkleError {
-    /// No such leaf.
+    /// The tree has no such leaf.
     #[error("leaf {index} of a tree of {count}")]
     Index {
-        /// Leaf asked for.
+        /// Index of the leaf that was asked for, from 0.
         index: usize,
-        /// Leaves of the tree.
+        /// Number of leaves of the tree.
         count: usize,
     },
-    /// A path of this leaf has another number of nodes.
+    /// The path has the wrong number of nodes for this leaf.
     #[error("the path of leaf {index} of {count} has {expected} nodes, got {got}")]
     PathLength {
-        /// The leaf.
+        /// Index of the leaf.
         index: usize,
-        /// Leaves of the tree.
+        /// Number of leaves of the tree.
         count: usize,
-        /// Nodes that its path has.
+        /// Number of nodes that the path must have.
         expected: usize,
-        /// Nodes received.
+        /// Number of nodes that were received.
         got: usize,
     },
-    /// The path ends elsewhere.
+    /// The path leads to a different root.
     #[error("the path leads to {got}, the root is {expected}")]
     Root {
-        /// The committed root.
+        /// The root that was committed to.
         expected: B256,
-        /// Where the path leads.
+        /// The root to which the path leads.
         got: B256,
     },
 }
 
-/// What goes before the data of a leaf.
+/// The byte before the data of a leaf.
 const LEAF_PREFIX: u8 = 0x00;
-/// What goes before the two children of a node.
+/// The byte before the two children of a node.
 const NODE_PREFIX: u8 = 0x01;
 
-/// H(0x00 ‖ data).
+/// Returns H(0x00 ‖ data).
 pub fn leaf_hash(data: &[u8]) -> B256 {
     hash_one(LEAF_PREFIX, data)
 }
 
-/// H(0x01 ‖ left ‖ right).
+/// Returns H(0x01 ‖ left ‖ right).
 pub fn node_hash(left: &B256, right: &B256) -> B256 {
     hash_one(NODE_PREFIX, left.concat_const::<32, 64>(*right).as_slice())
 }
 
-/// The level above. An odd last node rises.
+/// Returns the level above. An odd last node is taken over unchanged.
 fn parents(level: &[B256]) -> Vec<B256> {
     let mut parents = Vec::with_capacity(level.len().div_ceil(2));
     let (pairs, odd) = level.as_chunks::<2>();
@@ -70,7 +71,8 @@ fn parents(level: &[B256]) -> Vec<B256> {
     parents
 }
 
-/// The root over leaves given by their hashes. A tree without leaves has the hash of nothing, as in the RFC.
+/// Returns the root over leaves with these hashes. A tree without leaves has the hash of the empty
+/// string, as in the RFC.
 pub fn root_of_leaf_hashes(leaf_hashes: &[B256]) -> B256 {
     match leaf_hashes {
         [] => B256::new(Sha256::digest([]).into()),
@@ -85,7 +87,7 @@ pub fn root_of_leaf_hashes(leaf_hashes: &[B256]) -> B256 {
     }
 }
 
-/// The path of a leaf, from the leaf upwards; empty for a single leaf.
+/// Returns the path of a leaf, from the leaf upwards. It is empty for a single leaf.
 pub fn path(leaf_hashes: &[B256], index: usize) -> Result<Vec<B256>, MerkleError> {
     let count = leaf_hashes.len();
     if index >= count {
@@ -101,7 +103,8 @@ pub fn path(leaf_hashes: &[B256], index: usize) -> Result<Vec<B256>, MerkleError
     Ok(path)
 }
 
-/// Which side the sibling is on, level by level; levels on which the node has none are left out.
+/// Returns the side of the sibling on each level. Levels on which the node has no sibling are left
+/// out.
 fn sides(index: usize, count: usize) -> impl Iterator<Item = Side> {
     let (mut position, mut width) = (index, count);
     core::iter::from_fn(move || {
@@ -125,7 +128,8 @@ enum Side {
     Right,
 }
 
-/// Where the path of a leaf leads. Positions come from `index` and `count` alone; the length must be exact.
+/// Returns the root to which the path of a leaf leads. Positions depend only on `index` and
+/// `count`, and the path must have the exact number of nodes.
 pub fn root_of_path(leaf_hash: B256, index: usize, count: usize, path: &[B256]) -> Result<B256, MerkleError> {
     if index >= count {
         return Err(MerkleError::Index { index, count });
@@ -140,7 +144,7 @@ pub fn root_of_path(leaf_hash: B256, index: usize, count: usize, path: &[B256]) 
     }))
 }
 
-/// The leaf stands at `index` among `count` leaves under `root`.
+/// Checks that the leaf is at `index` among `count` leaves under `root`.
 pub fn verify_path(
     leaf_hash: B256,
     index: usize,
@@ -152,58 +156,62 @@ pub fn verify_path(
     if got == root { Ok(()) } else { Err(MerkleError::Root { expected: root, got }) }
 }
 
-/// Leaf hashes of the top tree, whose leaf data are the shard hashes.
+/// Returns the leaf hashes of the top tree, whose leaf data are the shard hashes.
 fn top_leaves(shard_hashes: &[B256]) -> Vec<B256> {
     let mut leaves = Vec::with_capacity(shard_hashes.len());
     hash_each(LEAF_PREFIX, shard_hashes.iter().map(B256::as_slice), |hash| leaves.push(hash));
     leaves
 }
 
-/// The root over all shard hashes in seat order.
+/// Returns the root over all shard hashes in seat order.
 pub fn shard_root(shard_hashes: &[B256]) -> B256 {
     root_of_leaf_hashes(&top_leaves(shard_hashes))
 }
 
-/// The path of one shard hash in the top tree.
+/// Returns the path of one shard hash in the top tree, from the leaf upwards.
 pub fn shard_path(shard_hashes: &[B256], seat: usize) -> Result<Vec<B256>, MerkleError> {
     path(&top_leaves(shard_hashes), seat)
 }
 
-/// The tree over the chunks of one shard: what a member keeps beside the shard to prove single chunks.
+/// The tree over the chunks of one shard. A member keeps it beside the shard to prove single
+/// chunks.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ShardTree {
     leaf_hashes: Vec<B256>,
 }
 
 impl ShardTree {
-    /// No chunk yet.
+    /// Makes a tree without chunks.
     pub const fn new() -> Self {
         Self { leaf_hashes: Vec::new() }
     }
 
-    /// No chunk yet, with room for the chunks of a shard of this length.
+    /// Makes a tree without chunks, with capacity for the chunks of a shard of `shard_length`
+    /// bytes.
     pub fn with_shard_length(shard_length: usize) -> Self {
         Self { leaf_hashes: Vec::with_capacity(shard_length.div_ceil(CHUNK_BYTES)) }
     }
 
-    /// From leaf hashes computed before, for example those stored beside a shard.
+    /// Makes a tree from leaf hashes that were computed earlier, for example those stored beside a
+    /// shard.
     pub const fn from_leaf_hashes(leaf_hashes: Vec<B256>) -> Self {
         Self { leaf_hashes }
     }
 
-    /// Of a whole shard.
+    /// Makes the tree of a whole shard.
     pub fn of_shard(shard: &[u8]) -> Self {
         let mut tree = Self::with_shard_length(shard.len());
         tree.push_chunks(shard);
         tree
     }
 
-    /// The next chunks, whole but for the shard's last one.
+    /// Adds the next chunks. All must be whole, except the shard's last one.
     pub fn push_chunks(&mut self, chunks: &[u8]) {
         hash_each(LEAF_PREFIX, chunks.chunks(CHUNK_BYTES), |hash| self.leaf_hashes.push(hash));
     }
 
-    /// The next chunks of several shards, of equal length. Chunks that stand at one place are hashed beside each other.
+    /// Adds the next chunks of several shards, of equal length. Chunks at the same position are
+    /// hashed in parallel.
     #[cfg(feature = "reed-solomon")]
     pub(crate) fn push_stripe(trees: &mut [Self], stripe: &[&[u8]]) {
         debug_assert_eq!(trees.len(), stripe.len());
@@ -219,23 +227,23 @@ impl ShardTree {
         });
     }
 
-    /// The chunks that another tree of the same shard has, after its own.
+    /// Appends the chunks of another tree, which continues the same shard.
     #[cfg(feature = "reed-solomon")]
     pub(crate) fn append(&mut self, mut later: Self) {
         self.leaf_hashes.append(&mut later.leaf_hashes);
     }
 
-    /// Hashes of the chunks in order.
+    /// Returns the hashes of the chunks in order.
     pub fn leaf_hashes(&self) -> &[B256] {
         &self.leaf_hashes
     }
 
-    /// The shard hash.
+    /// Returns the shard hash.
     pub fn root(&self) -> B256 {
         root_of_leaf_hashes(&self.leaf_hashes)
     }
 
-    /// The path of one chunk, from the leaf upwards.
+    /// Returns the path of one chunk, from the leaf upwards.
     pub fn path(&self, index: usize) -> Result<Vec<B256>, MerkleError> {
         path(&self.leaf_hashes, index)
     }
@@ -249,7 +257,7 @@ mod tests {
         (0..count).map(|i| leaf_hash(&i.to_le_bytes())).collect()
     }
 
-    /// MTH as the RFC writes it.
+    /// Computes MTH as the RFC defines it.
     fn recursive_root(leaves: &[B256]) -> B256 {
         if let [only] = leaves {
             return *only;
@@ -314,7 +322,8 @@ mod tests {
         let leaves = leaves(4);
         let inner = node_hash(&leaves[0], &leaves[1]);
         let upper = node_hash(&leaves[2], &leaves[3]);
-        // A path shortened by one level would pass inner nodes off as chunks, were positions not taken from the count.
+        // Positions are taken from the count. If they were not, a path that is shortened by one
+        // level would make an inner node pass as a chunk.
         assert!(verify_path(inner, 0, 4, &[upper], root_of_leaf_hashes(&leaves)).is_err());
     }
 

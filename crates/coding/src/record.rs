@@ -1,6 +1,7 @@
-//! A batch's record, checked: shard hashes, z and header belong together.
+//! The check of a batch's record: its shard hashes and z must match its header.
 //!
-//! Signatures, the submission's agreement with the header, expiry and certificate are not looked at here.
+//! Signatures, the submission's agreement with the header, expiry and certificate are checked
+//! elsewhere.
 
 use alloc::string::String;
 use alloc::string::ToString;
@@ -15,39 +16,40 @@ use crate::fingerprint::{
 };
 use crate::merkle::shard_root;
 
-/// Why a record is not one of its header.
+/// The reasons why a record does not match its header.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecordError {
-    /// Lengths do not fit the committee.
+    /// A length does not fit the committee.
     #[error(transparent)]
     Shape(#[from] RecordShapeError),
-    /// The shard hashes have another root.
+    /// The shard hashes have a different root.
     #[error("the shard hashes have root {got}, the header says {expected}")]
     ShardRoot {
-        /// In the header.
+        /// Root in the header.
         expected: B256,
-        /// Of the shard hashes received.
+        /// Root of the shard hashes that were received.
         got: B256,
     },
-    /// The row fingerprints have another hash: for one, because this member was sent other ones.
+    /// The row fingerprints have a different hash, for example because the disperser sent this
+    /// member other ones than the rest.
     #[error("the row fingerprints hash to {got}, the header says {expected}")]
     FingerprintsHash {
-        /// In the header.
+        /// Hash in the header.
         expected: B256,
-        /// Of the fingerprints received.
+        /// Hash of the fingerprints that were received.
         got: B256,
     },
-    /// The row fingerprints do not add up to the payload's.
+    /// The payload fingerprint that follows from the row fingerprints is not the one in the header.
     #[error("the row fingerprints add up to {got}, the header says {expected}")]
     PayloadFingerprint {
-        /// In the header, in hexadecimal.
+        /// Payload fingerprint in the header, in hexadecimal.
         expected: String,
-        /// Of the fingerprints received, in hexadecimal.
+        /// Payload fingerprint of the received row fingerprints, in hexadecimal.
         got: String,
     },
 }
 
-/// A record whose shard hashes and row fingerprints are those that its header commits to.
+/// A record whose shard hashes and row fingerprints are those to which its header commits.
 #[derive(Clone, Debug)]
 pub struct CheckedRecord {
     record: Record,
@@ -60,7 +62,7 @@ pub struct CheckedRecord {
 }
 
 impl CheckedRecord {
-    /// Checks everything that follows from header and geometry alone: O(n + k·t).
+    /// Checks everything that follows from header and geometry alone. This takes O(n + k·t) time.
     pub fn check(record: Record, geometry: Geometry) -> Result<Self, RecordError> {
         record.check_shape(geometry)?;
         let header = &record.header;
@@ -96,37 +98,38 @@ impl CheckedRecord {
         })
     }
 
-    /// The record.
+    /// Returns the record.
     pub const fn record(&self) -> &Record {
         &self.record
     }
 
-    /// Its header.
+    /// Returns the header of the record.
     pub const fn header(&self) -> &BatchHeader {
         &self.record.header
     }
 
-    /// n and k of its committee.
+    /// Returns n and k of the committee.
     pub const fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    /// Bytes of each shard.
+    /// Returns the length of each shard in bytes.
     pub const fn shard_length(&self) -> usize {
         self.shard_length
     }
 
-    /// The points of the batch.
+    /// Returns the points of the batch.
     pub const fn points(&self) -> &Points {
         &self.points
     }
 
-    /// The committed hash of a seat's shard; `None` where there is no such seat.
+    /// Returns the committed hash of a seat's shard, or `None` if there is no such seat.
     pub fn shard_hash(&self, seat: Seat) -> Option<B256> {
         self.record.shard_hashes.get(seat.index()).copied()
     }
 
-    /// The fingerprint that the shard of a seat must have: encode(z)\[seat\]; `None` where there is no such seat.
+    /// Returns the fingerprint that the shard of a seat must have, encode(z)\[seat\], or `None` if
+    /// there is no such seat.
     pub fn expected_fingerprint(&self, seat: Seat) -> Option<Fingerprint> {
         let exists = seat.index() < usize::from(self.geometry.n());
         exists.then(|| {
@@ -134,26 +137,27 @@ impl CheckedRecord {
         })
     }
 
-    /// The same record with its certificate, which is not checked here.
+    /// Returns the same record with its certificate, which is not checked here.
     #[must_use]
     pub fn with_certificate(mut self, certificate: AggregateAttestation) -> Self {
         self.record.certificate = Some(certificate);
         self
     }
 
-    /// The record itself, unchecked again.
+    /// Returns the record as an unchecked value.
     pub fn into_record(self) -> Record {
         self.record
     }
 
-    /// Names all that a shard was checked against, so that it is not taken for one of another batch.
+    /// Returns a hash of all values against which a shard is checked. It keeps a shard from being
+    /// taken for one of another batch.
     #[cfg_attr(not(feature = "reed-solomon"), allow(dead_code, reason = "for whole shards"))]
     pub(crate) const fn identity(&self) -> B256 {
         self.identity
     }
 }
 
-/// Root, batch hash, length, n, k and z: what the member's check of a shard depends on.
+/// Hashes the root, batch hash, length, n, k and z, on which the member's check of a shard depends.
 fn identity(header: &BatchHeader, geometry: Geometry) -> B256 {
     let seed = points_seed(header.shard_root, header.batch_hash, header.payload_length, geometry);
     B256::new(Sha256::new().chain_update(seed).chain_update(header.fingerprints_hash).finalize().into())

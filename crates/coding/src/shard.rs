@@ -1,4 +1,5 @@
-//! The member's check of its shard: Merkle hash, fingerprint, length and zero padding. Section 4.
+//! The member's check of its shard: Merkle hash, fingerprint, length and zero padding. See
+//! section 4.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,65 +14,66 @@ use crate::fingerprint::{Fingerprint, Fingerprinter};
 use crate::merkle::ShardTree;
 use crate::record::CheckedRecord;
 
-/// Why bytes are not a seat's shard. Only [`ShardError::Fingerprint`] and [`ShardError::Padding`] accuse the disperser:
-/// those bytes are what it committed to.
+/// The reasons why bytes are not a seat's shard. Only [`ShardError::Fingerprint`] and
+/// [`ShardError::Padding`] accuse the disperser, because those bytes have the hash to which it
+/// committed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ShardError {
-    /// No such seat in the committee.
+    /// The committee has no such seat.
     #[error("seat {seat} does not exist in a committee of {n}")]
     Seat {
-        /// Seat asked for.
+        /// The seat that was asked for.
         seat: Seat,
-        /// Seats of the committee.
+        /// Number of seats of the committee.
         n: u16,
     },
-    /// More bytes than a shard has; refused before the rest is read.
+    /// There are more bytes than a shard has. They are refused before the rest is read.
     #[error("a shard of this batch has {expected} bytes, got at least {got}")]
     TooLong {
-        /// Bytes of a shard.
+        /// Length of a shard of this batch, in bytes.
         expected: usize,
-        /// Bytes received so far.
+        /// Number of bytes received so far.
         got: usize,
     },
-    /// Fewer bytes than a shard has.
+    /// There are fewer bytes than a shard has.
     #[error("a shard of this batch has {expected} bytes, got {got}")]
     TooShort {
-        /// Bytes of a shard.
+        /// Length of a shard of this batch, in bytes.
         expected: usize,
-        /// Bytes received.
+        /// Number of bytes received.
         got: usize,
     },
-    /// Not the bytes that the record commits to for this seat.
+    /// The bytes are not those to which the record commits for this seat.
     #[error("seat {seat}: the shard hashes to {got}, the record says {expected}")]
     Hash {
-        /// The seat.
+        /// The seat whose shard was checked.
         seat: Seat,
-        /// In the record.
+        /// Shard hash in the record.
         expected: B256,
-        /// Of the bytes received.
+        /// Hash of the bytes that were received.
         got: B256,
     },
-    /// The committed bytes are not the code's: no codeword with these row fingerprints has them here.
+    /// The committed bytes are not part of a codeword with these row fingerprints.
     #[error("seat {seat}: the shard's fingerprint is {got}, the row fingerprints ask for {expected}")]
     Fingerprint {
-        /// The seat.
+        /// The seat whose shard was checked.
         seat: Seat,
-        /// Encoded from z.
+        /// Fingerprint that is encoded from z.
         expected: Fingerprint,
-        /// Of the bytes received.
+        /// Fingerprint of the bytes that were received.
         got: Fingerprint,
     },
     /// The committed bytes beyond the payload's length are not zero.
     #[error("seat {seat}: the byte at offset {offset} lies beyond the payload and is not zero")]
     Padding {
-        /// The seat.
+        /// The seat whose shard was checked.
         seat: Seat,
-        /// First such byte, counted in the shard.
+        /// Offset in the shard of the first byte that is not zero.
         offset: usize,
     },
 }
 
-/// What is known of a shard that passed the member's check.
+/// The results of the member's check of a shard that passed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedShardSummary {
     seat: Seat,
@@ -80,33 +82,33 @@ pub struct CheckedShardSummary {
 }
 
 impl CheckedShardSummary {
-    /// Whose shard.
+    /// Returns the seat of the shard.
     pub const fn seat(&self) -> Seat {
         self.seat
     }
 
-    /// Its bytes.
+    /// Returns the length of the shard in bytes.
     pub const fn length(&self) -> usize {
         self.length
     }
 
-    /// The tree over its chunks.
+    /// Returns the tree over the chunks of the shard.
     pub const fn tree(&self) -> &ShardTree {
         &self.tree
     }
 
-    /// Hashes of its chunks.
+    /// Returns the hashes of the chunks in order.
     pub fn leaf_hashes(&self) -> &[B256] {
         self.tree.leaf_hashes()
     }
 
-    /// The tree, taken out.
+    /// Returns the tree over the chunks as an owned value.
     pub fn into_tree(self) -> ShardTree {
         self.tree
     }
 }
 
-/// The member's check, piece by piece: holds a chunk, never the shard.
+/// Runs the member's check piece by piece. It holds at most a chunk of the shard.
 #[derive(Debug)]
 pub struct ShardChecker {
     record: Arc<CheckedRecord>,
@@ -114,46 +116,48 @@ pub struct ShardChecker {
 }
 
 impl ShardChecker {
-    /// Of the shard that the record commits to for `seat`.
+    /// Starts the check of the shard to which the record commits for `seat`.
     pub fn new(record: Arc<CheckedRecord>, seat: Seat) -> Result<Self, ShardError> {
         let check = RunningCheck::new(&record, seat)?;
         Ok(Self { record, check })
     }
 
-    /// The next bytes, in pieces of any sizes. Too many are refused at once.
+    /// Checks the next bytes, in pieces of any sizes. More bytes than a shard has are refused at
+    /// once.
     pub fn update(&mut self, piece: &[u8]) -> Result<(), ShardError> {
         self.check.update(piece)
     }
 
-    /// Bytes received.
+    /// Returns the number of bytes received.
     pub const fn received(&self) -> usize {
         self.check.received
     }
 
-    /// Bytes still missing.
+    /// Returns the number of bytes that are still missing.
     pub const fn missing(&self) -> usize {
         self.check.expected - self.check.received
     }
 
-    /// The verdict.
+    /// Returns the result of the check, after all bytes were received.
     pub fn finish(self) -> Result<CheckedShardSummary, ShardError> {
         self.check.finish(&self.record)
     }
 }
 
-/// Chunks that are hashed and fingerprinted at once.
+/// Number of chunks that are hashed and fingerprinted at once.
 const CHECK_CHUNKS: usize = 16;
 
-/// The check's state, without the record that it is made against.
+/// The state of the check, without the record that it is made against.
 #[derive(Debug)]
 struct RunningCheck {
     seat: Seat,
     expected: usize,
     received: usize,
-    /// Where the payload ends in this shard: bytes from here on must be zero. The shard's length for parity seats.
+    /// Offset in this shard where the payload ends; bytes from here on must be zero. For parity
+    /// seats it is the shard's length.
     payload_end: usize,
     first_dirty: Option<usize>,
-    /// Less than a chunk that waits for more.
+    /// Bytes that do not fill a chunk yet.
     pending: Vec<u8>,
     tree: ShardTree,
     fingerprinter: Fingerprinter,
@@ -202,7 +206,8 @@ impl RunningCheck {
             self.absorb(&chunk);
         }
         let (whole, rest) = piece.split_at(piece.len() - piece.len() % CHUNK_BYTES);
-        // So many that hashes have company, so few that fingerprints find them in the cache.
+        // These are enough chunks to hash in parallel, and few enough that fingerprinting finds
+        // them in the cache.
         for chunks in whole.chunks(CHECK_CHUNKS * CHUNK_BYTES) {
             self.absorb(chunks);
         }
@@ -210,7 +215,7 @@ impl RunningCheck {
         Ok(())
     }
 
-    /// Hash and fingerprint while the chunks are warm.
+    /// Hashes and fingerprints the chunks while they are in the cache.
     fn absorb(&mut self, chunks: &[u8]) {
         self.tree.push_chunks(chunks);
         self.fingerprinter.update(chunks);
@@ -251,7 +256,8 @@ impl RunningCheck {
     }
 }
 
-/// A whole shard that passed the member's check against one record. Only such shards are decoded.
+/// A whole shard that passed the member's check against one record. Only such shards can be
+/// decoded.
 #[cfg(feature = "reed-solomon")]
 #[derive(Clone, Debug)]
 pub struct CheckedShard {
@@ -263,7 +269,7 @@ pub struct CheckedShard {
 
 #[cfg(feature = "reed-solomon")]
 impl CheckedShard {
-    /// The member's check of a shard at hand.
+    /// Runs the member's check of a whole shard.
     pub fn check(record: &CheckedRecord, seat: Seat, bytes: Bytes) -> Result<Self, ShardError> {
         let mut check = RunningCheck::new(record, seat)?;
         check.update(&bytes)?;
@@ -271,27 +277,28 @@ impl CheckedShard {
         Ok(Self { seat, bytes, tree: summary.tree, record_identity: record.identity() })
     }
 
-    /// Whose shard.
+    /// Returns the seat of the shard.
     pub const fn seat(&self) -> Seat {
         self.seat
     }
 
-    /// The bytes.
+    /// Returns the bytes of the shard.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The bytes, taken out.
+    /// Returns the bytes of the shard as an owned value.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
 
-    /// The tree over its chunks.
+    /// Returns the tree over the chunks of the shard.
     pub const fn tree(&self) -> &ShardTree {
         &self.tree
     }
 
-    /// Whether it was checked against this record, or one with another certificate.
+    /// Returns whether the shard was checked against this record, or against the same record with a
+    /// different certificate.
     pub fn belongs_to(&self, record: &CheckedRecord) -> bool {
         self.record_identity == record.identity()
     }

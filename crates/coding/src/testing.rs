@@ -1,6 +1,8 @@
-//! Malicious dispersers, for tests: what each commits to, what it sends to every seat, and what must come of it.
+//! Malicious dispersers for tests: what each commits to, what it sends to every seat, and what must
+//! follow.
 //!
-//! A [`Dispersal`] is complete: fill a header from it, sign that as any disperser would, and send it to live members.
+//! A [`Dispersal`] is complete: a test fills a header from it, signs the header as any disperser
+//! would, and sends it to live members.
 
 use bytes::Bytes;
 use dac_types::{
@@ -13,26 +15,28 @@ use crate::encode::{CodingError, Commitment, encode};
 use crate::fingerprint::{Points, fingerprint, fingerprints_hash, payload_fingerprint_of_rows};
 use crate::merkle::ShardTree;
 
-/// What a disperser, honest or not, sends around.
+/// Everything that an honest or malicious disperser sends.
 #[derive(Clone, Debug)]
 pub struct Dispersal {
-    /// What it is called in the vectors and in reports.
+    /// The name of the attack in the vectors and in reports.
     pub name: &'static str,
-    /// The committee's.
+    /// n and k of the committee.
     pub geometry: Geometry,
-    /// In the header.
+    /// Length in the header, in bytes.
     pub payload_length: u64,
-    /// In the header.
+    /// Batch hash in the header.
     pub batch_hash: B256,
-    /// In header and record.
+    /// The commitment in header and record.
     pub commitment: Commitment,
-    /// What each seat is sent as its shard.
+    /// The bytes that each seat is sent as its shard.
     pub shards: Vec<Bytes>,
-    /// What each seat is sent as z: the committed one, unless the attack is that it is not.
+    /// The bytes that each seat is sent as z. They are the committed z except in the attack that
+    /// varies them.
     pub row_fingerprints: Vec<RowFingerprints>,
     /// Exactly the seats whose member's check succeeds.
     pub seats_that_pass: Vec<Seat>,
-    /// What any k passing shards decode to; `None` where the verdict is MALFORMED or where fewer than k pass.
+    /// The payload that any k passing shards decode to. `None` if the verdict is MALFORMED or if
+    /// fewer than k shards pass.
     pub payload: Option<Bytes>,
 }
 
@@ -66,7 +70,7 @@ impl Dispersal {
         Points::from_record(self.commitment.shard_root, self.batch_hash, self.payload_length, self.geometry)
     }
 
-    /// The committed z becomes another one, and everything that is computed from it.
+    /// Replaces the committed z, and everything that is computed from it.
     fn commit_to_row_fingerprints(&mut self, z: Vec<u8>) -> Result<(), CodingError> {
         let shard_length = self.geometry.shard_length(self.payload_length)?;
         let sum = payload_fingerprint_of_rows(&self.points(), shard_length, &z);
@@ -78,7 +82,7 @@ impl Dispersal {
         Ok(())
     }
 
-    /// Puts length, hash and commitment into a header; the rest of it is the caller's.
+    /// Writes length, hash and commitment into a header. The caller sets the other fields.
     pub fn fill(&self, header: &mut BatchHeader) {
         header.payload_length = self.payload_length;
         header.batch_hash = self.batch_hash;
@@ -87,7 +91,7 @@ impl Dispersal {
         header.payload_fingerprint.clone_from(&self.commitment.payload_fingerprint);
     }
 
-    /// The record as `seat` gets it, under a header that was filled from this dispersal.
+    /// Returns the record as `seat` gets it, under a header that was filled from this dispersal.
     pub fn record(
         &self,
         seat: Seat,
@@ -105,7 +109,8 @@ impl Dispersal {
         }
     }
 
-    /// The same with a header, submission and signatures that only fill their places, for checks that look at none.
+    /// Returns the record with placeholders for the rest of the header, the submission and the
+    /// signatures, for checks that look at none of them.
     pub fn unsigned_record(&self, seat: Seat) -> Record {
         let mut header = BatchHeader {
             rollup: Address::repeat_byte(0x11),
@@ -138,7 +143,7 @@ impl Dispersal {
     }
 }
 
-/// Bytes that look random and are the same in every run.
+/// Returns bytes that look random and are the same in every run.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     (0_u64..)
         .flat_map(|block| {
@@ -158,7 +163,7 @@ fn all_shards(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Result<Ve
     Ok(Seat::all(geometry.n()).map(|seat| encoded.shard(seat)).collect())
 }
 
-/// No malice at all: everybody passes, and the payload comes back.
+/// Makes an honest dispersal: every seat passes, and the shards decode to the payload.
 pub fn honest(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Result<Dispersal, CodingError> {
     let shards = all_shards(geometry, payload.clone(), batch_hash)?;
     let mut dispersal = Dispersal::new("honest", geometry, payload.len() as u64, batch_hash, shards)?;
@@ -166,11 +171,12 @@ pub fn honest(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Result<Di
     Ok(dispersal)
 }
 
-/// Commits garbage to one parity seat. The others pass and decode to the payload; that seat can never be repaired.
+/// Commits to garbage for one parity seat. The other seats pass and decode to the payload; that
+/// seat can never be repaired.
 ///
 /// # Panics
 ///
-/// If the seat holds a data row or does not exist.
+/// It panics if the seat holds a data row or does not exist.
 pub fn bad_seat(
     geometry: Geometry,
     payload: Bytes,
@@ -187,11 +193,12 @@ pub fn bad_seat(
     Ok(dispersal)
 }
 
-/// Fills the padding with garbage. The seats that hold some of it refuse; whoever decodes says MALFORMED.
+/// Fills the padding with garbage. The seats that hold some of it refuse, and decoding gives the
+/// verdict MALFORMED.
 ///
 /// # Panics
 ///
-/// If the payload fills its rows exactly.
+/// It panics if the payload fills its rows exactly.
 pub fn dirty_padding(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Result<Dispersal, CodingError> {
     let shard_length = geometry.shard_length(payload.len() as u64)?;
     let (length, padded_length) = (payload.len(), usize::from(geometry.k()) * shard_length);
@@ -207,7 +214,7 @@ pub fn dirty_padding(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Re
     Ok(dispersal)
 }
 
-/// Random shards, and the fingerprints of the first k: no parity seat passes.
+/// Makes random shards, with the fingerprints of the first k. No parity seat passes.
 pub fn not_a_codeword(
     geometry: Geometry,
     payload_length: u64,
@@ -229,11 +236,12 @@ pub fn not_a_codeword(
     Ok(dispersal)
 }
 
-/// Seats below `split` get shards of one payload, the others of another one, with the fingerprints of the first.
+/// Gives seats below `split` the shards of one payload and the others those of another payload,
+/// with the fingerprints of the first.
 ///
 /// # Panics
 ///
-/// If the payloads differ in length, or `split` is below k or above n.
+/// It panics if the payloads differ in length, or if `split` is below k or above n.
 pub fn two_codewords(
     geometry: Geometry,
     payload: Bytes,
@@ -256,12 +264,13 @@ pub fn two_codewords(
     Ok(dispersal)
 }
 
-/// As [`two_codewords`], but every seat is sent the z of its own payload. Only one z has the hash in the header, so the
-/// seats with the other one refuse the record: were each member's z its own, all of them would sign.
+/// Does what [`two_codewords`] does, but sends every seat the z of its own payload. Only one z has
+/// the hash in the header, so the seats with the other one refuse the record. If the header did not
+/// commit to z, all of them would sign.
 ///
 /// # Panics
 ///
-/// As [`two_codewords`].
+/// It panics under the conditions of [`two_codewords`].
 pub fn per_member_fingerprints(
     geometry: Geometry,
     payload: Bytes,
@@ -280,11 +289,12 @@ pub fn per_member_fingerprints(
     Ok(dispersal)
 }
 
-/// An honest codeword under a z that is wrong for `row` and hashed correctly: only the other data rows pass.
+/// Makes an honest codeword with a z that is wrong for `row` and hashed correctly. Only the other
+/// data rows pass.
 ///
 /// # Panics
 ///
-/// If there is no such row.
+/// It panics if there is no such row.
 pub fn wrong_row_fingerprint(
     geometry: Geometry,
     payload: Bytes,
@@ -302,7 +312,7 @@ pub fn wrong_row_fingerprint(
     Ok(dispersal)
 }
 
-/// An honest batch with something wrong in its commitment, so that no seat accepts the record.
+/// Makes an honest batch and spoils its commitment, so that no seat accepts the record.
 fn refused_record(
     name: &'static str,
     geometry: Geometry,
@@ -318,7 +328,7 @@ fn refused_record(
     Ok(dispersal)
 }
 
-/// A z that has not the hash in the header: nobody accepts the record.
+/// Makes a z that does not have the hash in the header. No seat accepts the record.
 pub fn wrong_fingerprints_hash(
     geometry: Geometry,
     payload: Bytes,
@@ -329,8 +339,8 @@ pub fn wrong_fingerprints_hash(
     })
 }
 
-/// A payload fingerprint to which z does not add up, so that a validity proof could speak of another payload: nobody
-/// accepts the record.
+/// Makes a payload fingerprint that does not follow from z, so that a validity proof could be about
+/// a different payload. No seat accepts the record.
 pub fn wrong_payload_fingerprint(
     geometry: Geometry,
     payload: Bytes,
@@ -341,7 +351,7 @@ pub fn wrong_payload_fingerprint(
     })
 }
 
-/// Shard hashes that have not the root in the header: nobody accepts the record.
+/// Makes shard hashes that do not have the root in the header. No seat accepts the record.
 pub fn wrong_shard_root(
     geometry: Geometry,
     payload: Bytes,
@@ -352,7 +362,7 @@ pub fn wrong_shard_root(
     })
 }
 
-/// Commits honestly and sends to every seat the shard of the next one: nobody passes.
+/// Commits honestly and sends every seat the shard of the next one. No seat passes.
 pub fn misdelivered(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Result<Dispersal, CodingError> {
     let mut dispersal = honest(geometry, payload, batch_hash)?;
     dispersal.name = "misdelivered";
@@ -362,11 +372,12 @@ pub fn misdelivered(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Res
     Ok(dispersal)
 }
 
-/// Every disperser of this module, with noise for payloads: a length with padding, k ≥ 2, and shards that differ.
+/// Makes every dispersal of this module, with noise as payloads. The length leaves padding, k ≥ 2,
+/// and the shards differ.
 ///
 /// # Panics
 ///
-/// If the geometry has k = 1, where all shards are equal and there is nothing to get wrong.
+/// It panics if k = 1. Then all shards are equal, so that most attacks have no effect.
 pub fn all(geometry: Geometry) -> Result<Vec<Dispersal>, CodingError> {
     assert!(geometry.k() > 1, "with k = 1 every shard is the payload");
     let length = usize::from(geometry.k()) * 5008 - 21;

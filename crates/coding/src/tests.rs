@@ -1,4 +1,5 @@
-//! The rooms together: what was encoded is checked, decoded and repaired; and what is not, is refused by its own error.
+//! Tests of the modules together: encoded payloads are checked, decoded and repaired, and each
+//! fault is refused with its own error.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ fn all_checked(record: &CheckedRecord, payload: &Bytes) -> Vec<CheckedShard> {
         .collect()
 }
 
-/// A geometry, a payload, and an order of all seats.
+/// Generates a geometry, a payload, and an order of all seats.
 fn batch() -> impl Strategy<Value = (Geometry, Bytes, Vec<Seat>)> {
     let around_chunks = prop_oneof![1_usize..200, 4000_usize..4200, 8100_usize..8300, 1_usize..30_000];
     (2_u16..24)
@@ -316,7 +317,8 @@ fn every_committed_field_is_checked() {
     z[95] ^= 1;
     record.row_fingerprints = RowFingerprints::new(geometry(7, 3), z).unwrap();
     assert!(matches!(error(record), RecordError::FingerprintsHash { .. }));
-    // Another length or batch hash moves the points, at which the old z does not add up.
+    // A different length or batch hash moves the points, and the old z does not add up at the new
+    // ones.
     let mut record = good();
     record.header.payload_length -= 1;
     assert!(matches!(error(record), RecordError::PayloadFingerprint { .. }));

@@ -1,8 +1,10 @@
-//! Linear combinations of rows over GF(2^8): where encoding and decoding spend their time.
+//! Linear combinations of rows over GF(2^8), in which encoding and decoding spend most of their
+//! time.
 //!
-//! The products are `reed-solomon-erasure`'s, which defines the code. Its C code is compiled for AVX2 and its
-//! contemporaries and does not ask the processor, so this asks before; and for the large matrices of large committees there
-//! is a kernel that keeps its sums in registers. docs/adr/0001 has the reasons and figures.
+//! The products are those of `reed-solomon-erasure`, which defines the code. Its C code is compiled
+//! for AVX2 and the extensions of that time and does not check the processor, so this module checks
+//! it first. For the large matrices of large committees there is a kernel that keeps its sums in
+//! registers. docs/adr/0001 has the reasons and figures.
 
 use std::vec::Vec;
 
@@ -14,11 +16,11 @@ use crate::field::gf8;
 #[cfg(target_arch = "x86_64")]
 use super::{combine_avx2, combine_gfni};
 
-/// From so many outputs on, sums in registers win over products that go through memory.
+/// Smallest number of outputs for which sums in registers are faster than sums in memory.
 #[cfg(target_arch = "x86_64")]
 const TILED_MIN_OUTPUTS: usize = 32;
 
-/// A matrix over GF(2^8) that turns some rows into others.
+/// A matrix over GF(2^8) that computes some rows from others.
 #[derive(Debug)]
 pub(crate) struct Combiner {
     /// One row of coefficients for each output.
@@ -27,18 +29,19 @@ pub(crate) struct Combiner {
     engine: Engine,
 }
 
-/// Who does the products.
+/// The code that computes the products.
 #[derive(Debug)]
 enum Engine {
-    /// `reed-solomon-erasure` with its `simd-accel`.
+    /// `reed-solomon-erasure` with its feature `simd-accel`.
     Library,
-    /// Eight outputs at a time, one instruction a product.
+    /// The GFNI kernel, which computes eight outputs at a time with one instruction for each
+    /// product.
     #[cfg(target_arch = "x86_64")]
     Gfni(combine_gfni::Kernel),
-    /// Four outputs at a time.
+    /// The AVX2 kernel, which computes four outputs at a time.
     #[cfg(target_arch = "x86_64")]
     Tiled(combine_avx2::Kernel),
-    /// Tables, on processors for which neither was compiled.
+    /// Look-up tables, for processors that support none of the others.
     #[cfg(target_arch = "x86_64")]
     Tables,
 }
@@ -62,7 +65,8 @@ impl Engine {
     }
 }
 
-/// Whether this processor has what `-march=haswell` lets a C compiler use.
+/// Returns whether this processor has all extensions that a C compiler may use under
+/// `-march=haswell`.
 #[cfg(target_arch = "x86_64")]
 fn library_runs_here() -> bool {
     use std::arch::is_x86_feature_detected as has;
@@ -76,14 +80,16 @@ fn library_runs_here() -> bool {
 }
 
 impl Combiner {
-    /// From one row of coefficients for each output; a row has one coefficient for each input.
+    /// Makes a combiner from one row of coefficients for each output. A row has one coefficient for
+    /// each input.
     pub(crate) fn new(coefficients: Vec<Vec<u8>>) -> Self {
         let inputs = coefficients.first().map_or(0, Vec::len);
         assert!(coefficients.iter().all(|row| row.len() == inputs), "a matrix has rows of one length");
         Self { engine: Engine::choose(&coefficients), coefficients, inputs }
     }
 
-    /// Overwrites each output with its combination of the inputs. All slices have one length; short ones stay in the cache.
+    /// Overwrites each output with its combination of the inputs. All slices must have the same
+    /// length; short ones stay in the cache.
     pub(crate) fn apply(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
         assert_eq!(outputs.len(), self.coefficients.len(), "one output for each row of the matrix");
         let Some(length) = outputs.first().map(|output| output.len()) else { return };
@@ -132,7 +138,7 @@ fn combine_by_library(coefficients: &[u8], inputs: &[&[u8]], output: &mut [u8]) 
     }
 }
 
-/// What it all means, byte by byte.
+/// The definition of the combination, computed byte by byte.
 #[cfg(target_arch = "x86_64")]
 fn combine_by_tables(coefficients: &[u8], inputs: &[&[u8]], output: &mut [u8]) {
     output.fill(0);
@@ -157,7 +163,7 @@ mod tests {
         proptest::collection::vec(proptest::collection::vec(any::<u8>(), length), count)
     }
 
-    /// Every engine that can run here.
+    /// Returns every engine that can run on this processor.
     fn engines(matrix: &[Vec<u8>]) -> Vec<Engine> {
         #[cfg(target_arch = "x86_64")]
         {

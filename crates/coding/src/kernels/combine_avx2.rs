@@ -1,5 +1,5 @@
-//! The AVX2 twin of the combination: 64 bytes of four outputs are summed up in registers over all inputs, so that what an
-//! input byte is split into serves four products and no sum goes through memory.
+//! The combination with AVX2. For 64 bytes of four outputs, the sums over all inputs stay in
+//! registers, so that an input byte is split once for four products and no sum is stored in memory.
 #![allow(unsafe_code)]
 
 use std::arch::is_x86_feature_detected;
@@ -10,21 +10,21 @@ use std::arch::x86_64::{
 
 use crate::field::gf8;
 
-/// Bytes of a register.
+/// Length of a register in bytes.
 const WIDTH: usize = 32;
-/// Bytes of every row that are worked on at once.
+/// Number of bytes of every row that are processed at once.
 const COLUMNS: usize = 2 * WIDTH;
-/// Outputs that are worked on at once.
+/// Number of outputs that are processed at once.
 const TILE: usize = 4;
 
-/// Multiples of a coefficient by the low half bytes, then by the high ones.
+/// Multiples of a coefficient by the low half bytes and then by the high ones.
 type Multiples = [[u8; 16]; 2];
 
-/// The matrix as multiples of its coefficients. Exists only on processors that have AVX2.
+/// The matrix as multiples of its coefficients. It can exist only on processors that have AVX2.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// For each tile of outputs, each input: the multiples for the outputs of the tile. A last tile that is not full has
-    /// zeros.
+    /// For each tile of outputs and each input, the multiples for the outputs of the tile. A last
+    /// tile that is not full is filled up with zeros.
     tiles: Vec<Vec<[Multiples; TILE]>>,
 }
 
@@ -48,7 +48,7 @@ impl Kernel {
         Some(Self { tiles })
     }
 
-    /// Combines as many whole columns as there are, and says how many bytes that is.
+    /// Combines all whole columns of 64 bytes. Returns the number of bytes done in each row.
     pub(super) fn apply(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) -> usize {
         let mut done = 0;
         for (outputs, multiples) in outputs.chunks_mut(TILE).zip(&self.tiles) {

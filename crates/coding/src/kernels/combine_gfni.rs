@@ -1,5 +1,5 @@
-//! The GFNI twin of the combination: a product by a constant byte is one instruction, and the sums of eight outputs stay
-//! in registers over all inputs.
+//! The combination with GFNI. A product by a constant byte is one instruction, and the sums of
+//! eight outputs over all inputs stay in registers.
 #![allow(unsafe_code)]
 
 use std::arch::is_x86_feature_detected;
@@ -10,19 +10,21 @@ use std::arch::x86_64::{
 
 use crate::field::gf8;
 
-/// Bytes of a register.
+/// Length of a register in bytes.
 const WIDTH: usize = 64;
-/// Registers of every row that are worked on at once.
+/// Number of registers of every row that are processed at once.
 const REGISTERS: usize = 2;
-/// Bytes of every row that are worked on at once.
+/// Number of bytes of every row that are processed at once.
 const COLUMNS: usize = REGISTERS * WIDTH;
-/// Outputs that are worked on at once.
+/// Number of outputs that are processed at once.
 const TILE: usize = 8;
 
-/// The matrix, each coefficient as the bits by which it multiplies. Exists only on processors that have what it takes.
+/// The matrix, with each coefficient as a bit matrix. It can exist only on processors that have
+/// GFNI and AVX-512.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// For each tile of outputs, each input: the coefficients of the tile's outputs. A last tile that is not full has zeros.
+    /// For each tile of outputs and each input, the coefficients of the tile's outputs. A last tile
+    /// that is not full is filled up with zeros.
     tiles: Vec<Vec<[u64; TILE]>>,
 }
 
@@ -42,7 +44,7 @@ impl Kernel {
         })
     }
 
-    /// Combines all columns.
+    /// Combines rows of any length.
     pub(super) fn apply(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
         for (outputs, coefficients) in outputs.chunks_mut(TILE).zip(&self.tiles) {
             // SAFETY: a kernel exists only where `new` found these features.
@@ -63,7 +65,7 @@ impl Kernel {
     }
 }
 
-/// Whole columns, then what is left with masks.
+/// Combines whole columns, and the rest with masks.
 #[target_feature(enable = "gfni,avx512f,avx512bw")]
 fn combine<const OUTPUTS: usize>(
     mut outputs: [&mut [u8]; OUTPUTS],
@@ -89,7 +91,7 @@ fn combine<const OUTPUTS: usize>(
     }
 }
 
-/// The first `length` of a register's bytes.
+/// Returns a mask of the first `length` bytes of a register.
 #[inline]
 fn first(length: usize) -> __mmask64 {
     if length >= WIDTH { !0 } else { (1 << length) - 1 }
@@ -99,7 +101,7 @@ fn first(length: usize) -> __mmask64 {
 #[target_feature(enable = "gfni,avx512f,avx512bw")]
 fn load(bytes: &[u8]) -> [__m512i; REGISTERS] {
     let (low, high) = bytes.split_at(bytes.len().min(WIDTH));
-    // SAFETY: what the masks leave out is not read, and they leave out what lies beyond the slices.
+    // SAFETY: bytes outside the masks are not read, and the masks cover only the slices.
     unsafe {
         [
             _mm512_maskz_loadu_epi8(first(low.len()), low.as_ptr().cast()),
@@ -113,7 +115,7 @@ fn load(bytes: &[u8]) -> [__m512i; REGISTERS] {
 fn store(registers: [__m512i; REGISTERS], bytes: &mut [u8]) {
     let (low, high) = bytes.split_at_mut(bytes.len().min(WIDTH));
     for (register, part) in registers.into_iter().zip([low, high]) {
-        // SAFETY: what the mask leaves out is not written, and it leaves out what lies beyond the slice.
+        // SAFETY: bytes outside the mask are not written, and the mask covers only the slice.
         unsafe { _mm512_mask_storeu_epi8(part.as_mut_ptr().cast(), first(part.len()), register) }
     }
 }

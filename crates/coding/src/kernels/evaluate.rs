@@ -1,7 +1,8 @@
-//! Evaluation of a polynomial over K at a fixed point, coefficients coming lowest first.
+//! Evaluation of a polynomial over K at a fixed point. Its coefficients arrive lowest first.
 //!
-//! Blocks are dealt to 64 lanes, block b to lane b mod 64, so that the lanes run beside each other. Horner's rule wants
-//! the highest coefficient first; with γ = α^−64 it runs the other way. After G groups of 64 blocks lane l holds
+//! Block b goes to lane b mod 64, so that 64 lanes are computed in parallel. Horner's rule needs
+//! the highest coefficient first; with γ = α^−64 the order is reversed. After G groups of 64
+//! blocks, lane l holds
 //!
 //! ```text
 //! Σ_g block(64g + l) · γ^(G−1−g),   and the value is   α^(64(G−1)) · Σ_l α^l · lane_l.
@@ -16,32 +17,32 @@ use super::multiples::Multiples;
 use super::{evaluate_avx2, evaluate_gfni};
 use crate::field::Element;
 
-/// Lanes that run beside each other.
+/// Number of lanes that are computed in parallel.
 pub(super) const LANES: usize = 64;
-/// One block for each lane.
+/// Bytes of a group: one block for each lane.
 pub(crate) const GROUP_BYTES: usize = LANES * BLOCK_BYTES;
 
-/// One group: the unit in which bytes are absorbed.
+/// One group of blocks. Bytes are absorbed in whole groups.
 pub(crate) type Group = [u8; GROUP_BYTES];
 
-/// The lanes of a running evaluation, in an order that only the kernel knows which fills them.
+/// The lanes of a running evaluation. Only the kernel that fills them knows their order in memory.
 #[derive(Clone)]
 pub(crate) struct Lanes(pub(super) Box<Group>);
 
 impl Lanes {
-    /// Nothing absorbed.
+    /// Makes lanes that have absorbed nothing.
     pub(crate) fn new() -> Self {
         Self(Box::new([0; GROUP_BYTES]))
     }
 
-    /// Nothing absorbed again.
+    /// Resets the lanes, as if they had absorbed nothing.
     #[cfg(feature = "reed-solomon")]
     pub(crate) fn clear(&mut self) {
         self.0.fill(0);
     }
 }
 
-/// What evaluation at one point needs, precomputed.
+/// The precomputed tables for evaluation at one point.
 pub(crate) struct Evaluator {
     alpha: Element,
     kernel: Kernel,
@@ -76,7 +77,7 @@ impl Kernel {
         Self::Portable { times_alpha: Multiples::new(alpha), times_gamma: Multiples::new(gamma) }
     }
 
-    /// Σ_l α^l · lane_l.
+    /// Returns Σ_l α^l · lane_l.
     fn sum(&self, lanes: &Lanes) -> Element {
         match self {
             Self::Portable { times_alpha, .. } => sum(times_alpha, |lane| *lane_in_order(&lanes.0, lane)),
@@ -89,12 +90,12 @@ impl Kernel {
 }
 
 impl Evaluator {
-    /// At a point other than zero, which has no γ.
+    /// Prepares evaluation at a point. The point must not be zero, which has no γ.
     pub(crate) fn new(alpha: Element) -> Self {
         Self { alpha, kernel: Kernel::new(alpha, gamma(alpha)) }
     }
 
-    /// Every lane becomes itself times γ, plus its block, group after group.
+    /// For each group, multiplies every lane by γ and adds the lane's block.
     pub(crate) fn absorb(&self, lanes: &mut Lanes, groups: &[Group]) {
         match &self.kernel {
             Kernel::Portable { times_gamma, .. } => absorb_portably(times_gamma, lanes, groups),
@@ -105,12 +106,14 @@ impl Evaluator {
         }
     }
 
-    /// The value of what the lanes absorbed, given the [`Self::power`] of how many groups that were.
+    /// Returns the value of the polynomial that the lanes absorbed. `power` is the [`Self::power`]
+    /// of the number of groups.
     pub(crate) fn finish(&self, lanes: &Lanes, power: Element) -> Element {
         self.kernel.sum(lanes) * power
     }
 
-    /// What puts lanes that absorbed so many groups in their place.
+    /// Returns the power of α by which [`Self::finish`] multiplies the lanes' sum after this number
+    /// of groups.
     pub(crate) fn power(&self, groups: u64) -> Element {
         self.alpha.pow(LANES as u64 * groups.saturating_sub(1))
     }
@@ -129,7 +132,7 @@ fn lane_in_order(lanes: &Group, lane: usize) -> &[u8; BLOCK_BYTES] {
     &lanes.as_chunks().0[lane]
 }
 
-/// What it all means: the lanes lie in their order.
+/// The definition of absorbing. The lanes are in their natural order.
 fn absorb_portably(times_gamma: &Multiples, lanes: &mut Lanes, groups: &[Group]) {
     let (lanes, _) = lanes.0.as_chunks_mut::<BLOCK_BYTES>();
     for group in groups {
@@ -162,7 +165,7 @@ mod tests {
         proptest::collection::vec(group, 1..7)
     }
 
-    /// Every kernel that can run here.
+    /// Returns every kernel that can run on this processor.
     fn kernels(alpha: Element) -> Vec<Kernel> {
         let gamma = gamma(alpha);
         let mut kernels = vec![Kernel::portable(alpha, gamma)];

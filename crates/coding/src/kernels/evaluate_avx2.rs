@@ -1,7 +1,8 @@
-//! The AVX2 twin of the evaluation: 32 lanes to a register, one register for each coefficient of x.
+//! The evaluation with AVX2. A register holds one coefficient of x of 32 lanes.
 //!
-//! Multiplying all lanes by γ is then a 16 × 16 matrix over GF(2^8) that is the same for every lane, and a product by a
-//! constant byte is two shuffles, of the multiples of the constant by low and by high half bytes.
+//! Multiplication of all lanes by γ is then a 16 × 16 matrix over GF(2^8) that is the same for
+//! every lane. A product by a constant byte takes two shuffles, which look up the multiples of the
+//! constant by the low and by the high half bytes.
 #![allow(unsafe_code)]
 
 use std::arch::is_x86_feature_detected;
@@ -16,20 +17,21 @@ use dac_types::limits::BLOCK_BYTES;
 use super::evaluate::{Group, Lanes};
 use crate::field::{Element, gf8};
 
-/// Bytes of a register.
+/// Length of a register in bytes.
 const WIDTH: usize = 32;
-/// Registers that hold one coefficient of all 64 lanes.
+/// Number of registers that hold one coefficient of all 64 lanes.
 const HALVES: usize = 2;
-/// Coefficients of the product that are summed up in registers at once.
+/// Number of coefficients of the product whose sums are in registers at once.
 const TILE: usize = 4;
 
-/// Lanes or blocks turned round: register `HALVES * i + h` holds coefficient i of half h.
+/// Lanes or blocks in transposed order: register `HALVES * i + h` holds coefficient i of half h.
 type Transposed = [[u8; WIDTH]; HALVES * BLOCK_BYTES];
 
-/// For each input coefficient: the multiples of a tile's bytes of the matrix by low and by high half bytes.
+/// For each input coefficient, the multiples of a tile's bytes of the matrix by the low and by the
+/// high half bytes.
 type MatrixTile = [[[[u8; 16]; 2]; TILE]; BLOCK_BYTES];
 
-/// Multiplication by γ. Exists only on processors that have AVX2.
+/// Multiplication by γ. It can exist only on processors that have AVX2.
 pub(super) struct Kernel {
     /// One tile for every four output coefficients.
     multiples: Box<[MatrixTile; BLOCK_BYTES / TILE]>,
@@ -95,16 +97,17 @@ impl Kernel {
     }
 }
 
-/// Where [`transpose`] puts block `lane` of a group, byte by byte.
+/// Returns lane `lane`, which is at the place where [`transpose`] puts block `lane` of a group.
 pub(super) fn lane(lanes: &Lanes, lane: usize) -> [u8; BLOCK_BYTES] {
     let (half, within) = (lane / WIDTH, lane % WIDTH);
-    // Even blocks stand in the lower half of a register, odd ones in the upper.
+    // Even blocks are in the lower half of a register, odd ones in the upper half.
     let position = within / 2 + within % 2 * (WIDTH / 2);
     core::array::from_fn(|i| lanes.0[(HALVES * i + half) * WIDTH + position])
 }
 
-/// Turns a group round. Four perfect shuffles of 16 registers rotate the eight bits of a byte's address (register,
-/// column) by four, which exchanges register and column; it happens in both halves of the registers at once.
+/// Transposes a group. Four perfect shuffles of 16 registers rotate the eight bits of a byte's
+/// address (register, column) by four, which exchanges register and column. This happens in both
+/// halves of the registers at once.
 #[target_feature(enable = "avx2")]
 fn transpose(group: &Group, transposed: &mut Transposed) {
     let (pairs, _) = group.as_chunks::<WIDTH>();

@@ -1,8 +1,9 @@
-//! The GFNI twin of the evaluation: 64 lanes to a register, one register for each coefficient of x.
+//! The evaluation with GFNI. A register holds one coefficient of x of 64 lanes.
 //!
-//! Multiplying all lanes by γ is then a 16 × 16 matrix over GF(2^8) that is the same for every lane, and a product by a
-//! constant byte is one instruction. K is no field of bit polynomials, so carry-less multiplication would want every
-//! block in another basis first; that change of basis is itself as large a matrix as γ.
+//! Multiplication of all lanes by γ is then a 16 × 16 matrix over GF(2^8) that is the same for
+//! every lane, and a product by a constant byte is one instruction. K is not a field of bit
+//! polynomials, so carry-less multiplication would need every block in another basis; that change
+//! of basis is itself a matrix as large as that of γ.
 #![allow(unsafe_code)]
 
 use std::arch::is_x86_feature_detected;
@@ -17,17 +18,17 @@ use dac_types::limits::BLOCK_BYTES;
 use super::evaluate::{Group, LANES, Lanes};
 use crate::field::{Element, gf8};
 
-/// Bytes of a register.
+/// Length of a register in bytes.
 const WIDTH: usize = 64;
-/// Coefficients of the product that are summed up in registers at once.
+/// Number of coefficients of the product whose sums are in registers at once.
 const TILE: usize = 8;
 
-/// Lanes turned round: register i holds coefficient i of all lanes.
+/// Lanes in transposed order: register i holds coefficient i of all lanes.
 type Transposed = [[u8; WIDTH]; BLOCK_BYTES];
 type Registers = [__m512i; BLOCK_BYTES];
 
-/// Multiplication by a fixed factor: for each tile of output coefficients, each input coefficient, one constant byte for each of
-/// the tile's, as the bits by which it multiplies.
+/// Multiplication by a fixed factor. For each tile of output coefficients and each input
+/// coefficient, it has one constant byte for each output of the tile, as a bit matrix.
 struct Matrix([[[u64; TILE]; BLOCK_BYTES]; BLOCK_BYTES / TILE]);
 
 impl Matrix {
@@ -44,7 +45,7 @@ impl Matrix {
         Self(tiles)
     }
 
-    /// Adds every lane, times the factor, to the sum that stands in its place.
+    /// Multiplies every lane by the factor and adds it to the sum at the same position.
     #[inline]
     #[target_feature(enable = "gfni,avx512f,avx512bw")]
     fn add_product(&self, sums: &mut Registers, lanes: &Registers) {
@@ -61,12 +62,12 @@ impl Matrix {
     }
 }
 
-/// Evaluation at one point. Exists only on processors that have what it takes.
+/// Evaluation at one point. It can exist only on processors that have GFNI and AVX-512.
 pub(super) struct Kernel(Box<Matrices>);
 
 struct Matrices {
     gamma: Matrix,
-    /// α^1, α^2, α^4, … α^32: by them the lanes are folded together.
+    /// Multiplication by α^1, α^2, α^4, …, α^32, with which the lanes are added up.
     folds: [Matrix; LANES.ilog2() as usize],
 }
 
@@ -106,7 +107,7 @@ impl Kernel {
         }
     }
 
-    /// Σ_l α^l · lane_l.
+    /// Returns Σ_l α^l · lane_l.
     pub(super) fn sum(&self, lanes: &Lanes) -> Element {
         let (registers, _) = lanes.0.as_chunks::<WIDTH>();
         let lanes: &Transposed = registers.try_into().expect("64 lanes of 16 bytes");
@@ -114,8 +115,9 @@ impl Kernel {
         unsafe { self.fold(lanes) }
     }
 
-    /// Half of the lanes that are left is added to the other half, times the power of α by which they are apart, until one is
-    /// left. Lane 4r + q stands in quarter q, place r: see [`transpose`].
+    /// Adds up the lanes. In each step, one half of the remaining lanes is multiplied by the power
+    /// of α that lies between the halves and added to the other half, until one lane is left. Lane
+    /// 4r + q is in quarter q at place r; see [`transpose`].
     #[target_feature(enable = "gfni,avx512f,avx512bw")]
     fn fold(&self, lanes: &Transposed) -> Element {
         let [one, two, four, eight, sixteen, thirty_two] = &self.0.folds;
@@ -140,8 +142,10 @@ impl Kernel {
     }
 }
 
-/// What stands so many places further on in each quarter. In loops here, not by closures: those are compiled without the
-/// processor's features unless they happen to be inlined.
+/// Returns the bytes that are `PLACES` further on in each quarter.
+///
+/// These are loops and not closures, because closures are compiled without the processor's features
+/// unless they happen to be inlined.
 #[inline]
 #[target_feature(enable = "gfni,avx512f,avx512bw")]
 fn shifted<const PLACES: i32>(registers: &Registers) -> Registers {
@@ -152,7 +156,7 @@ fn shifted<const PLACES: i32>(registers: &Registers) -> Registers {
     shifted
 }
 
-/// Quarters in another order.
+/// Returns the registers with their quarters in the order `ORDER`.
 #[inline]
 #[target_feature(enable = "gfni,avx512f,avx512bw")]
 fn quarters<const ORDER: i32>(registers: &Registers) -> Registers {
@@ -173,9 +177,10 @@ fn read(lanes: &Transposed) -> Registers {
     registers
 }
 
-/// Turns a group round. Four perfect shuffles of 16 registers rotate the eight bits of a byte's address (register,
-/// column) by four, which exchanges register and column; it happens in all quarters of the registers at once. Block 4r + q is
-/// quarter q of register r, and stays in its quarter, in place r.
+/// Transposes a group. Four perfect shuffles of 16 registers rotate the eight bits of a byte's
+/// address (register, column) by four, which exchanges register and column. This happens in all
+/// quarters of the registers at once. Block 4r + q is quarter q of register r, and stays in its
+/// quarter, at place r.
 #[inline]
 #[target_feature(enable = "gfni,avx512f,avx512bw")]
 fn transpose(group: &Group) -> Registers {

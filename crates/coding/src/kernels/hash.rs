@@ -1,12 +1,13 @@
-//! SHA-256 of many messages: the chunks of a stripe or a shard, the nodes of a tree's level.
+//! SHA-256 of many messages: the chunks of a stripe or a shard, or the nodes of a level of a tree.
 //!
-//! One SHA-256 waits for itself at every step. Several that have nothing to do with each other fill the waits, so whoever
-//! has many messages gives them all at once, and those of one length are hashed beside each other.
+//! Each step of one SHA-256 waits for the step before. Several independent hashes can use this
+//! time, so a caller with many messages passes them all at once, and consecutive messages of one
+//! length are hashed in parallel.
 
 use dac_types::B256;
 use sha2::{Digest, Sha256};
 
-/// Gives `hashes` the hash of `prefix ‖ message` for each message, in their order.
+/// Calls `hashes` with the hash of `prefix ‖ message` for each message, in their order.
 pub(crate) fn hash_each<'a>(
     prefix: u8,
     messages: impl IntoIterator<Item = &'a [u8]>,
@@ -18,12 +19,12 @@ pub(crate) fn hash_each<'a>(
     messages.into_iter().for_each(|message| hashes(hash_one(prefix, message)));
 }
 
-/// The hash of `prefix ‖ message`: what it all means.
+/// Returns the hash of `prefix ‖ message`. This is the definition that the kernels must match.
 pub(crate) fn hash_one(prefix: u8, message: &[u8]) -> B256 {
     B256::new(Sha256::new().chain_update([prefix]).chain_update(message).finalize().into())
 }
 
-/// The twins for this family of processors, and what they share.
+/// The kernels for x86-64 processors, and the code that they share.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86_64 {
     use std::sync::OnceLock;
@@ -34,17 +35,18 @@ mod x86_64 {
     use super::super::{hash_avx512, hash_sha_ni};
     use super::hash_one;
 
-    /// From so many messages on, sixteen at once are worth it even if some of the sixteen are not there.
+    /// Smallest number of messages for which hashing sixteen at once is faster, even if fewer are
+    /// there.
     const WIDE_MIN_MESSAGES: usize = 7;
 
-    /// What the processor has.
+    /// The kernels that this processor supports.
     #[derive(Clone, Copy, Debug)]
     pub(super) struct Engine {
         pub(super) wide: Option<hash_avx512::Kernel>,
         pub(super) pairs: Option<hash_sha_ni::Kernel>,
     }
 
-    /// Asked once.
+    /// Returns the kernels. The processor is asked only once.
     pub(super) fn engine() -> Engine {
         static ENGINE: OnceLock<Engine> = OnceLock::new();
         *ENGINE.get_or_init(|| Engine { wide: hash_avx512::Kernel::new(), pairs: hash_sha_ni::Kernel::new() })
@@ -69,7 +71,7 @@ mod x86_64 {
             self.hash_waiting(prefix, &waiting, hashes);
         }
 
-        /// At most sixteen messages of one length.
+        /// Hashes at most sixteen messages of one length.
         fn hash_waiting(self, prefix: u8, messages: &[&[u8]], hashes: &mut impl FnMut(B256)) {
             let Some(&first) = messages.first() else { return };
             if let Some(wide) = self.wide.filter(|_| messages.len() >= WIDE_MIN_MESSAGES) {
@@ -91,15 +93,15 @@ mod x86_64 {
         }
     }
 
-    /// Bytes of a block.
+    /// Length of a block of SHA-256 in bytes.
     pub(in super::super) const BLOCK_BYTES: usize = 64;
-    /// Bytes of the first block that are the message's.
+    /// Number of bytes of the message in the first block, after the prefix.
     const FIRST_BYTES: usize = BLOCK_BYTES - 1;
-    /// Bytes that the padding needs at least: a bit and the length.
+    /// Smallest number of padding bytes: a byte with one bit set, and the length.
     const PADDING_MIN_BYTES: usize = 9;
 
-    /// A message as the blocks that SHA-256 takes: the first with the prefix, those that lie in the message as they are,
-    /// and one or two with the end and the padding.
+    /// A message as the blocks that SHA-256 processes: the first block with the prefix, blocks that
+    /// lie in the message unchanged, and one or two blocks with the end and the padding.
     pub(in super::super) struct Message<'a> {
         first: Option<[u8; BLOCK_BYTES]>,
         body: &'a [[u8; BLOCK_BYTES]],
@@ -135,12 +137,12 @@ mod x86_64 {
             Self { first, body, last, blocks }
         }
 
-        /// How many blocks: the same for all messages of one length.
+        /// Returns the number of blocks, which is the same for all messages of one length.
         pub(in super::super) const fn blocks(&self) -> usize {
             self.blocks
         }
 
-        /// One block, below [`Self::blocks`].
+        /// Returns the block at `index`, which must be below [`Self::blocks`].
         #[inline(always)]
         pub(in super::super) fn block(&self, index: usize) -> &[u8; BLOCK_BYTES] {
             let index = match &self.first {
@@ -152,13 +154,13 @@ mod x86_64 {
         }
     }
 
-    /// FIPS 180-4, 5.3.3.
+    /// The initial hash value of FIPS 180-4, section 5.3.3.
     #[rustfmt::skip]
     pub(in super::super) const INITIAL_STATE: [u32; 8] = [
         0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
     ];
 
-    /// FIPS 180-4, 4.2.2.
+    /// The constants of FIPS 180-4, section 4.2.2.
     #[rustfmt::skip]
     pub(in super::super) const ROUND_CONSTANTS: [u32; 64] = [
         0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
@@ -207,7 +209,7 @@ mod tests {
         }
     }
 
-    /// As on processors that lack one kernel, or all.
+    /// These engines are what processors have that lack one kernel, or all.
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     #[test]
     fn every_kernel_hashes() {
@@ -233,7 +235,7 @@ mod tests {
             messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..40),
             alike in 1_usize..20,
         ) {
-            // Runs of one length, as chunks come.
+            // The messages come in runs of one length, as chunks do.
             let messages: Vec<&[u8]> =
                 messages.iter().flat_map(|message| std::iter::repeat_n(message.as_slice(), alike)).collect();
             prop_assert_eq!(each(prefix, &messages), one_by_one(prefix, &messages));

@@ -1,4 +1,4 @@
-//! The AVX-512 twin of hashing: sixteen messages at once, one to a 32-bit column of the registers.
+//! Hashing with AVX-512: sixteen messages at once, each in one 32-bit column of the registers.
 #![allow(unsafe_code)]
 
 use std::arch::is_x86_feature_detected;
@@ -11,15 +11,15 @@ use std::arch::x86_64::{
 
 use super::hash::{BLOCK_BYTES, INITIAL_STATE, Message, ROUND_CONSTANTS};
 
-/// Messages that are hashed at once.
+/// Number of messages that are hashed at once.
 pub(super) const LANES: usize = 16;
 
-/// Truth tables of three-operand logic: a ^ b ^ c, (a & b) ^ (!a & c), majority.
+/// Truth tables of operations with three operands: a ^ b ^ c, (a & b) ^ (!a & c), majority.
 const XOR3: i32 = 0x96;
 const CHOOSE: i32 = 0xCA;
 const MAJORITY: i32 = 0xE8;
 
-/// Exists only on processors that have AVX-512 with its byte instructions.
+/// The kernel. It can exist only on processors that have AVX-512 with its byte instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel(());
 
@@ -28,7 +28,7 @@ impl Kernel {
         (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")).then_some(Self(()))
     }
 
-    /// The hashes of sixteen messages of one length.
+    /// Returns the hashes of sixteen messages, which must have the same length.
     pub(super) fn hash(self, messages: &[Message<'_>; LANES]) -> [[u8; 32]; LANES] {
         // SAFETY: a kernel exists only where `new` found these features.
         unsafe { hash(messages) }
@@ -37,7 +37,8 @@ impl Kernel {
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn hash(messages: &[Message<'_>; LANES]) -> [[u8; 32]; LANES] {
-    // Loops, not closures: those are compiled without the processor's features unless they happen to be inlined.
+    // These are loops and not closures, because closures are compiled without the processor's
+    // features unless they happen to be inlined.
     let mut state = [_mm512_setzero_si512(); 8];
     for (state, word) in state.iter_mut().zip(INITIAL_STATE) {
         *state = _mm512_set1_epi32(word.cast_signed());
@@ -88,11 +89,12 @@ fn compress(state: &mut [__m512i; 8], mut schedule: [__m512i; 16]) {
     }
 }
 
-/// From one block in each register to one word of all blocks in each, in this machine's byte order.
+/// Takes one block in each register, and returns one word of all blocks in each register, in this
+/// machine's byte order.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn columns(blocks: [__m512i; LANES]) -> [__m512i; 16] {
-    // Within four words of four blocks…
+    // First, four words of four blocks are transposed,
     let mut quads = blocks;
     for i in (0..LANES).step_by(4) {
         let [a, b, c, d] = [blocks[i], blocks[i + 1], blocks[i + 2], blocks[i + 3]];
@@ -103,7 +105,7 @@ fn columns(blocks: [__m512i; LANES]) -> [__m512i; 16] {
         quads[i + 2] = _mm512_unpacklo_epi64(high_ab, high_cd);
         quads[i + 3] = _mm512_unpackhi_epi64(high_ab, high_cd);
     }
-    // …and then those fours: register i of each four holds words i, 4 + i, 8 + i, 12 + i.
+    // and then those fours. Register i of each four holds words i, 4 + i, 8 + i, 12 + i.
     let mut words = blocks;
     for i in 0..4 {
         let [a, b, c, d] = [quads[i], quads[4 + i], quads[8 + i], quads[12 + i]];
@@ -123,7 +125,7 @@ fn columns(blocks: [__m512i; LANES]) -> [__m512i; 16] {
     words
 }
 
-/// The bytes of each word in reverse.
+/// Returns a shuffle that reverses the bytes of each word.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[rustfmt::skip]

@@ -1,5 +1,5 @@
-//! The twin of hashing for processors with SHA instructions: a round waits for the one before it, so two messages take
-//! turns.
+//! Hashing with SHA instructions. A round waits for the one before, so two messages are processed
+//! alternately.
 #![allow(unsafe_code)]
 
 use std::arch::is_x86_feature_detected;
@@ -11,10 +11,10 @@ use std::arch::x86_64::{
 
 use super::hash::{BLOCK_BYTES, INITIAL_STATE, Message, ROUND_CONSTANTS};
 
-/// Messages that are hashed at once.
+/// Number of messages that are hashed at once.
 pub(super) const LANES: usize = 2;
 
-/// Exists only on processors that have the SHA instructions.
+/// The kernel. It can exist only on processors that have the SHA instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel(());
 
@@ -26,14 +26,14 @@ impl Kernel {
         has_all.then_some(Self(()))
     }
 
-    /// The hashes of two messages of one length.
+    /// Returns the hashes of two messages, which must have the same length.
     pub(super) fn hash(self, messages: &[Message<'_>; LANES]) -> [[u8; 32]; LANES] {
         // SAFETY: a kernel exists only where `new` found these features.
         unsafe { hash(messages) }
     }
 }
 
-/// As the instructions want it: words (a, b, e, f) and (c, d, g, h), highest first.
+/// The state in the order of the instructions: words (a, b, e, f) and (c, d, g, h), highest first.
 type State = [__m128i; 2];
 
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
@@ -59,7 +59,8 @@ fn hash(messages: &[Message<'_>; LANES]) -> [[u8; 32]; LANES] {
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn compress(states: &mut [State; LANES], blocks: [&[u8; BLOCK_BYTES]; LANES]) {
     let before = *states;
-    // Loops, not closures: those are compiled without the processor's features unless they happen to be inlined.
+    // These are loops and not closures, because closures are compiled without the processor's
+    // features unless they happen to be inlined.
     let mut schedules = [[_mm_setzero_si128(); 4]; LANES];
     for (schedule, block) in schedules.iter_mut().zip(blocks) {
         for (words, quarter) in schedule.iter_mut().zip(block.as_chunks().0) {
@@ -88,7 +89,7 @@ fn compress(states: &mut [State; LANES], blocks: [&[u8; BLOCK_BYTES]; LANES]) {
     }
 }
 
-/// From (a, b, c, d) and (e, f, g, h), lowest first.
+/// Makes the state of (a, b, c, d) and (e, f, g, h), lowest first.
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn pack(abcd: __m128i, efgh: __m128i) -> State {
@@ -97,7 +98,7 @@ fn pack(abcd: __m128i, efgh: __m128i) -> State {
     [_mm_alignr_epi8::<8>(cdab, efgh), _mm_blend_epi16::<0xF0>(efgh, cdab)]
 }
 
-/// To (a, b, c, d) and (e, f, g, h), lowest first.
+/// Returns (a, b, c, d) and (e, f, g, h), lowest first.
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn unpack([abef, cdgh]: State) -> [__m128i; 2] {
@@ -106,7 +107,7 @@ fn unpack([abef, cdgh]: State) -> [__m128i; 2] {
     [_mm_blend_epi16::<0xF0>(feba, dchg), _mm_alignr_epi8::<8>(dchg, feba)]
 }
 
-/// The bytes of each word in reverse.
+/// Returns a shuffle that reverses the bytes of each word.
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn byte_swap() -> __m128i {

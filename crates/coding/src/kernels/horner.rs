@@ -1,8 +1,10 @@
-//! Evaluation of a whole polynomial over K at once, highest coefficient first: for zkVM guests, where every instruction is
-//! proved, nothing runs beside anything else, and memory that was touched has to be paid for too.
+//! Evaluation of a whole polynomial over K at once, highest coefficient first. It is for zkVM
+//! guests, in which every instruction is proved, nothing runs in parallel, and touched memory has a
+//! cost too.
 //!
-//! Everything is in words of the target and, where a table is asked, at a fixed distance from an address that one digit
-//! gives: what a small RISC processor does in a load. The integers of 128 bits of [`Element`] cost it twice as much.
+//! It works on machine words, and each table look-up is at a fixed offset from an address that one
+//! digit gives, which a small RISC processor does in one load. The 128-bit integers of [`Element`]
+//! cost twice as much there.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -14,30 +16,32 @@ use crate::field::Element;
 const WORD_BYTES: usize = size_of::<usize>();
 const WORDS: usize = BLOCK_BYTES / WORD_BYTES;
 
-/// An element, lowest word first.
+/// An element as machine words, lowest first.
 type Words = [usize; WORDS];
 
-/// Up to so many bytes the large table costs more than it saves: instructions to fill it, and memory touched.
+/// Largest length for which the small table is cheaper. The large one takes more instructions to
+/// fill and touches more memory.
 const SMALL_BYTES: usize = 8192;
 
-/// Evaluates the same bytes at one point after the other.
+/// Evaluates the same bytes at one point after another.
 pub(crate) struct Horner<'a> {
     blocks: &'a [[u8; BLOCK_BYTES]],
-    /// What is left above the blocks, zero-padded.
+    /// The bytes after the last whole block, zero-padded.
     highest: Words,
     table: Table,
 }
 
-/// Made once and filled for each point again, as a guest's allocator frees nothing.
+/// The table of multiples. It is allocated once and filled again for each point, because a guest's
+/// allocator frees nothing.
 enum Table {
-    /// Half bytes: 8 KiB.
+    /// The table by half bytes: 8 KiB.
     Small(Multiples<16, { 2 * BLOCK_BYTES }>),
-    /// Bytes: 64 KiB, and half the look-ups.
+    /// The table by bytes: 64 KiB, but half the look-ups.
     Large(Multiples<256, BLOCK_BYTES>),
 }
 
 impl<'a> Horner<'a> {
-    /// Of these bytes, zero-padded to whole blocks.
+    /// Prepares the evaluation of these bytes, zero-padded to whole blocks.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         if bytes.len() <= SMALL_BYTES {
             Self::with_table(bytes, Table::Small(Multiples::zero()))
@@ -53,7 +57,7 @@ impl<'a> Horner<'a> {
         Self { blocks, highest: words(&highest), table }
     }
 
-    /// The value at a point.
+    /// Returns the value at a point.
     pub(crate) fn at(&mut self, alpha: Element) -> Element {
         match &mut self.table {
             Table::Small(table) => table.evaluate(self.blocks, self.highest, alpha),
@@ -62,14 +66,15 @@ impl<'a> Horner<'a> {
     }
 }
 
-/// The multiples of a factor that each of an element's digits can ask for: by value, then by the digit's position.
+/// The multiples of a factor by each digit of an element. The indices are the digit's value and
+/// then its position.
 struct Multiples<const VALUES: usize, const DIGITS: usize>(Box<[[Words; DIGITS]; VALUES]>);
 
 impl<const VALUES: usize, const DIGITS: usize> Multiples<VALUES, DIGITS> {
     const DIGIT_BITS: usize = VALUES.ilog2() as usize;
     const DIGITS_OF_A_WORD: usize = DIGITS / WORDS;
 
-    /// The multiples of zero.
+    /// Makes the table of the multiples of zero.
     fn zero() -> Self {
         let table = vec![[[0; WORDS]; DIGITS]; VALUES].into_boxed_slice();
         Self(table.try_into().expect("the vector has this length"))
@@ -85,7 +90,7 @@ impl<const VALUES: usize, const DIGITS: usize> Multiples<VALUES, DIGITS> {
         Element::from_bytes(bytes)
     }
 
-    /// The multiples of another factor.
+    /// Fills the table with the multiples of `factor`.
     fn set(&mut self, factor: Element) {
         let mut shifted = factor;
         let mut multiple = factor;
@@ -108,7 +113,7 @@ impl<const VALUES: usize, const DIGITS: usize> Multiples<VALUES, DIGITS> {
         }
     }
 
-    /// The element times the factor, plus the addend.
+    /// Returns the element times the factor, plus the addend.
     #[inline(always)]
     fn times_plus(&self, element: Words, addend: Words) -> Words {
         let mut sum = addend;

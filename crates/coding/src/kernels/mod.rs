@@ -1,8 +1,10 @@
-//! The inner loops: evaluation of polynomials over K, linear combinations of rows over GF(2^8), SHA-256 of many messages.
+//! The inner loops: evaluation of polynomials over K, linear combinations of rows over GF(2^8), and
+//! SHA-256 of many messages.
 //!
-//! Each has a portable form, which is what it means, and faster twins for some processors, chosen when the program runs
-//! and tested against it. Only here is `unsafe` allowed: to call a twin once the processor was asked, and to move bytes
-//! between arrays and vector registers.
+//! Each has a portable form, which defines its result, and faster kernels for some processors,
+//! which are chosen at run time and tested against the portable form. Only these modules may use
+//! `unsafe`: to call a kernel after checking the processor, and to move bytes between arrays and
+//! vector registers.
 
 #[cfg(feature = "reed-solomon")]
 pub(crate) mod combine;

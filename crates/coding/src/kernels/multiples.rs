@@ -1,4 +1,4 @@
-//! Multiplication in K by a fixed factor, through a table of its multiples.
+//! Multiplication in K by a fixed factor, with a table of its multiples.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -7,10 +7,10 @@ use dac_types::limits::BLOCK_BYTES;
 
 use crate::field::Element;
 
-/// Half bytes of an element.
+/// Number of half bytes of an element.
 const NIBBLES: usize = 2 * BLOCK_BYTES;
 
-/// All multiples of a factor that a half byte at any position can ask for: 8 KiB, so that it stays in the first cache.
+/// All multiples of a factor by a half byte at each position: 8 KiB, which stays in the L1 cache.
 pub(super) struct Multiples(Box<[[u128; 16]; NIBBLES]>);
 
 impl Multiples {
@@ -33,7 +33,7 @@ impl Multiples {
         Self(table)
     }
 
-    /// The element times the factor.
+    /// Returns the element times the factor.
     #[inline(always)]
     pub(super) fn times(&self, element: Element) -> Element {
         let (low, high) = halves(element.bits());
@@ -47,7 +47,7 @@ impl Multiples {
 }
 
 #[inline(always)]
-#[allow(clippy::cast_possible_truncation)] // The halves of 128 bits.
+#[allow(clippy::cast_possible_truncation)] // These are the halves of 128 bits.
 const fn halves(element: u128) -> (u64, u64) {
     (element as u64, (element >> 64) as u64)
 }
