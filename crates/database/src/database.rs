@@ -1,4 +1,4 @@
-//! The handle: opening, reading, and transactions that outlive whoever asked for them.
+//! The database handle: opening, reading, and transactions that outlive their cancelled callers.
 
 use std::fs::File;
 use std::future::Future;
@@ -21,44 +21,44 @@ use crate::migrate::{self, Migration};
 use crate::options::{DatabaseOptions, DatabaseUrl};
 use crate::{postgres, sqlite};
 
-/// A statement that takes longer is logged.
+/// A statement that takes longer than this is logged.
 const SLOW_STATEMENT: Duration = Duration::from_secs(5);
 
-/// How long a pooled connection may take to say that it is alive.
+/// How long a pooled connection may take to answer before it is discarded.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
-/// A commit as recent as this shows that the database takes writes.
+/// If a commit is younger than this, a probe need not write.
 const COMMIT_IS_RECENT: Duration = Duration::from_secs(5);
-/// How long a write that is made to see whether the database takes any may take.
+/// How long a probe's write may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a process that is about to end is waited for where it has the file.
+/// How long opening waits for another process that has the file and may be about to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-/// Between two tries.
+/// The pause between two attempts to lock the file.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a transaction's closure returns: `Box::pin(async move { … })`.
+/// The future that a transaction's closure returns: `Box::pin(async move { … })`.
 pub type TransactionFuture<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
 
-/// Which database stands behind the handle.
+/// The kind of database behind the handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// An embedded file.
+    /// SQLite in an embedded file.
     Sqlite,
-    /// A server.
+    /// A PostgreSQL server.
     Postgres,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum Access {
-    /// Alone among writers.
+    /// The transaction runs alone among writers.
     Exclusive,
-    /// Beside other writers, where the backend can.
+    /// The transaction runs beside other writers, if the backend can do that.
     Append,
-    /// Reading one state.
+    /// The transaction reads one state of the database.
     Snapshot,
 }
 
-/// A database. Clones share its connections.
+/// A handle to a database. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Database {
     inner: Arc<Inner>,
@@ -73,18 +73,19 @@ pub(crate) struct Inner {
     durability: Durability,
     pub(crate) transaction_timeout: Duration,
     silence_timeout: Duration,
-    /// Who waits to write, where writers share transactions.
+    /// Writers that wait to share a transaction. Only SQLite uses it.
     pub(crate) queue: Queue,
-    /// When something was committed last.
+    /// Time of the last commit that wrote.
     committed: Mutex<Option<Instant>>,
-    /// Where it is a file.
+    /// Path of the SQLite file.
     path: Option<PathBuf>,
-    /// The file is this process's alone while this is there.
+    /// The lock that reserves the file for this process, while it has one.
     lock: Mutex<Option<File>>,
 }
 
 impl Database {
-    /// Opens it, refuses settings under which data could be lost, and brings its schema up to date.
+    /// Opens a database, refuses settings under which data could be lost, and brings its schema up
+    /// to date.
     pub async fn open(options: &DatabaseOptions, migrations: &[Migration]) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let (backend, connect) = match &options.url {
@@ -97,7 +98,8 @@ impl Database {
             .log_statements(log::LevelFilter::Off)
             .log_slow_statements(log::LevelFilter::Warn, SLOW_STATEMENT);
 
-        // On a connection of its own, so that errors keep their type and the migrator's lock ends with it.
+        // This uses a connection of its own, so that errors keep their type and the migrator's lock
+        // ends with it.
         let migrations = migrations.to_vec();
         let first = connect.clone();
         let (limit, silence) = (options.transaction_timeout, options.silence_timeout);
@@ -133,17 +135,19 @@ impl Database {
         })
     }
 
-    /// SQLite or PostgreSQL.
+    /// Returns whether this is SQLite or PostgreSQL.
     pub fn backend(&self) -> Backend {
         self.inner.backend
     }
 
-    /// Where a commit was once it was acknowledged, as of when this was opened.
+    /// Returns which failures an acknowledged commit survives, as it was when the database was
+    /// opened.
     pub fn durability(&self) -> Durability {
         self.inner.durability
     }
 
-    /// Bytes of the database's files, free space in them included. Of a SQLite file nothing is told: its disk can be looked at.
+    /// Returns the size of the database's files in bytes, including free space in them. For a
+    /// SQLite file it returns `None`, because the caller can look at the disk itself.
     pub async fn size_on_server(&self) -> Result<Option<u64>, DatabaseError> {
         if self.inner.backend == Backend::Sqlite {
             return Ok(None);
@@ -154,16 +158,18 @@ impl Database {
         Ok(Some(bytes.max(0).cast_unsigned()))
     }
 
-    /// Connections for single SELECTs. They refuse to write.
+    /// Returns the connections for single SELECT statements. They refuse to write.
     pub fn reads(&self) -> &AnyPool {
         &self.inner.readers
     }
 
-    /// Runs `work` as the only writer and commits what it did, or nothing of it where it fails. On SQLite writers that wait at the same
-    /// time share one commit; none is told of success before.
+    /// Runs `work` as the only writer. Commits its changes if it succeeds, and none of them if it
+    /// fails. On SQLite, writers that wait at the same time share one commit, and none is told of
+    /// success before it.
     ///
-    /// It runs in a task of its own: a caller that goes away neither stops it half-way nor leaves its connection in a
-    /// transaction, in which later writes would be acknowledged and then lost. So it may commit after its caller has gone.
+    /// The work runs in a task of its own: if the caller is cancelled, the work is neither stopped
+    /// half-way nor is its connection left in a transaction, in which later writes would be
+    /// acknowledged and then lost. Therefore it may still commit after its caller is gone.
     pub async fn transaction<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
@@ -173,8 +179,9 @@ impl Database {
         self.run(Access::Exclusive, work).await
     }
 
-    /// Like [`Database::transaction`], beside other writers on PostgreSQL: for work whose result does not depend on rows
-    /// that others may write meanwhile, such as adding rows under a new key.
+    /// Does what [`Database::transaction`] does, but on PostgreSQL beside other writers. It is for
+    /// work whose result does not depend on rows that others may write meanwhile, such as adding
+    /// rows under a new key.
     pub async fn append<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
@@ -184,7 +191,7 @@ impl Database {
         self.run(Access::Append, work).await
     }
 
-    /// Several SELECTs of one state of the database.
+    /// Runs several SELECT statements on one state of the database.
     pub async fn snapshot<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
@@ -194,8 +201,9 @@ impl Database {
         self.run(Access::Snapshot, work).await
     }
 
-    /// Several SELECTs of one state of the database over a connection that is opened for them and closed again: what a transaction
-    /// whose outcome is not known came to is not to be learnt from pooled connections, which may have seen the server fail.
+    /// Runs several SELECT statements on one state of the database, over a new connection that is
+    /// then closed. Use it to learn the outcome of a transaction that is unknown: pooled
+    /// connections may be affected by the failure that made it unknown.
     pub async fn reread<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
@@ -221,11 +229,13 @@ impl Database {
         }
     }
 
-    /// On SQLite: keeps other processes that ask for the same from this file until it is closed, and ends the leases of
-    /// former ones. `holder` is what they are told. On PostgreSQL nothing: processes share it by leases.
+    /// On SQLite, reserves the file for this process until it is closed, and ends the leases of
+    /// earlier processes. Other processes that try the same get an error with `holder`. On
+    /// PostgreSQL it does nothing, because processes share a server by leases.
     ///
     /// # Errors
-    /// [`DatabaseError::FileInUse`] where another process has the file and does not end within a short time.
+    /// It fails with [`DatabaseError::FileInUse`] if another process has the file and does not end
+    /// within 2 s.
     pub async fn be_the_only_process(&self, holder: &str) -> Result<(), DatabaseError> {
         let Some(path) = &self.inner.path else { return Ok(()) };
         let started = Instant::now();
@@ -247,23 +257,24 @@ impl Database {
         .await
     }
 
-    /// Whether it answers, for health checks.
+    /// Checks that the database answers. Health checks call it.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         let _: i64 = sqlx::query_scalar("SELECT CAST(1 AS BIGINT)").fetch_one(&self.inner.readers).await?;
         Ok(())
     }
 
-    /// Whether it takes writes, for health checks: a row is changed and committed, unless something was committed within
-    /// the last five seconds.
+    /// Checks that the database accepts writes. Health checks call it. The call changes and commits
+    /// a row, unless something was committed within the last 5 s.
     ///
     /// # Errors
-    /// What the write met, or [`DatabaseError::NoWrite`] where it took too long.
+    /// It returns the error of the write, or [`DatabaseError::NoWrite`] if the write took more than
+    /// 10 s.
     pub async fn probe(&self) -> Result<(), DatabaseError> {
         let committed = *self.inner.committed.lock().unwrap_or_else(PoisonError::into_inner);
         if committed.is_some_and(|committed| committed.elapsed() < COMMIT_IS_RECENT) {
             return self.ping().await;
         }
-        // A lease that nobody holds or asks for.
+        // The row is a lease that no process holds or asks for.
         let write = self.append(|connection| {
             Box::pin(async move {
                 let statement =
@@ -277,20 +288,20 @@ impl Database {
         tokio::time::timeout(limit, write).await.unwrap_or(Err(DatabaseError::NoWrite { limit }))
     }
 
-    /// Waits for transactions under way and closes all connections.
+    /// Waits for running transactions and closes all connections.
     pub async fn close(&self) {
         self.inner.readers.close().await;
         self.inner.writers.close().await;
         self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Writers that wait in the queue of a SQLite file.
+    /// Returns the number of writers that wait in the queue of a SQLite file.
     #[cfg(test)]
     pub(crate) fn waiting_writers(&self) -> usize {
         self.inner.queue.len()
     }
 
-    /// Whether somebody serves that queue.
+    /// Returns whether a thread serves that queue.
     #[cfg(test)]
     pub(crate) fn is_writing(&self) -> bool {
         self.inner.queue.is_served()
@@ -310,8 +321,9 @@ impl Database {
         let whole = async move { inner.run(connection, access, work).await }.in_current_span();
         let task = match self.inner.backend {
             Backend::Postgres => tokio::spawn(whole),
-            // Its statements are done by another thread, one after the other: handing them over and back costs a thread of our own much
-            // less than a task of the runtime, which is woken for each through the runtime's queues.
+            // The driver runs the statements on a thread of its own, one after the other. Passing
+            // them from a blocking thread costs much less than from a task of the runtime, which is
+            // woken through the runtime's queues for each statement.
             Backend::Sqlite => {
                 let runtime = Handle::current();
                 tokio::task::spawn_blocking(move || runtime.block_on(whole))
@@ -325,7 +337,8 @@ impl Database {
     }
 }
 
-/// A pooled connection that is closed when it is dropped, unless [`Held::give_back`] says that it is in no transaction.
+/// A pooled connection. Dropping it closes the connection, unless [`Held::give_back`] was called,
+/// which says that it is in no transaction.
 pub(crate) struct Held(Option<PoolConnection<Any>>);
 
 impl Held {
@@ -341,20 +354,21 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
-            // Whether it is still in a transaction, neither it nor the driver knows: SQLite ends one by itself when the disk is full,
-            // and the driver would begin none any more. What was not committed ends with the connection.
+            // Neither this code nor the driver knows whether the connection is still in a
+            // transaction: SQLite ends one by itself if the disk is full, and the driver could then
+            // begin no other. Closing the connection discards everything that was not committed.
             drop(connection.detach());
         }
     }
 }
 
 impl Inner {
-    /// Something was committed just now.
+    /// Records that a commit happened just now.
     pub(crate) fn note_commit(&self) {
         *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// A connection that is in no transaction.
+    /// Takes a connection that is in no transaction from a pool.
     pub(crate) async fn acquire<E: From<DatabaseError>>(&self, access: Access) -> Result<Held, E> {
         let pool = if matches!(access, Access::Snapshot) { &self.readers } else { &self.writers };
         let connection = pool.acquire().await.map_err(|error| E::from(error.into()))?;
@@ -381,7 +395,8 @@ impl Inner {
             .unwrap_or_else(|_| Err(DatabaseError::Timeout { limit }.into()))
     }
 
-    /// Does the work, unless the connection turns out to be in a transaction already: then nothing, and it is closed.
+    /// Does the work. If the connection turns out to be in a transaction already, does nothing,
+    /// returns `None` and closes the connection.
     async fn attempt<T, E, F>(
         &self,
         mut held: Held,
@@ -416,13 +431,14 @@ impl Inner {
     }
 }
 
-/// The driver forgets a transaction whose BEGIN was cancelled under way (sqlx issue 4385); the next BEGIN tells.
+/// Returns whether the error of a BEGIN shows that the connection is in a transaction already. The
+/// driver forgets a transaction whose BEGIN was cancelled on the way (sqlx issue 4385).
 pub(crate) fn is_in_transaction(error: &DatabaseError) -> bool {
     let DatabaseError::Sql(sqlx::Error::Database(error)) = error else { return false };
     error.message().contains("within a transaction")
 }
 
-/// Opens a transaction that no other writer runs beside.
+/// Opens a transaction during which no other writer runs.
 pub(crate) async fn begin_exclusive(
     connection: &mut AnyConnection,
     backend: Backend,
@@ -436,10 +452,12 @@ pub(crate) async fn begin(
     access: Access,
 ) -> Result<Transaction<'_, Any>, DatabaseError> {
     let statement = match (backend, access) {
-        // A deferred transaction that reads and then writes fails where another process wrote in between.
+        // A deferred transaction that first reads and then writes fails if another process wrote in
+        // between.
         (Backend::Sqlite, Access::Exclusive | Access::Append) => "BEGIN IMMEDIATE",
         (Backend::Sqlite, Access::Snapshot) => "BEGIN DEFERRED",
-        // Read committed: the lock comes first, and each statement after it sees what was committed before it.
+        // At this isolation level each statement after the lock sees everything that was committed
+        // before the lock.
         (Backend::Postgres, Access::Exclusive | Access::Append) => "BEGIN ISOLATION LEVEL READ COMMITTED",
         (Backend::Postgres, Access::Snapshot) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     };
@@ -488,7 +506,7 @@ fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: A
     let pool = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(options.acquire_timeout)
-        // A file does not go away, and with a server `before_acquire` talks.
+        // A file does not go away, and for a server `before_acquire` tests the connection.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move {
@@ -499,7 +517,8 @@ fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: A
             })
         });
     match backend {
-        // Each transaction begins with a BEGIN that tells of a forgotten one.
+        // Each transaction starts with a BEGIN, which fails if the connection is in a forgotten
+        // transaction.
         Backend::Sqlite => pool.max_lifetime(None).idle_timeout(None),
         Backend::Postgres => {
             pool.before_acquire(move |connection, _| Box::pin(is_worth_keeping(connection, access)))
@@ -507,8 +526,9 @@ fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: A
     }
 }
 
-/// Whether a pooled connection may be used once more: it is in no transaction, and its server is the primary. One that
-/// does not answer at once is thrown away, so that the connections to a server that has gone cost a failover seconds.
+/// Returns whether a pooled connection may be used again: it is in no transaction, and its server
+/// is the primary. A connection that does not answer within 3 s is discarded, so that old
+/// connections to a dead server delay a failover only by seconds.
 async fn is_worth_keeping(connection: &mut AnyConnection, access: Access) -> Result<bool, sqlx::Error> {
     let look = async {
         match access {

@@ -1,4 +1,4 @@
-//! One suite for both backends.
+//! Tests of the handle. Most run on both backends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,7 +15,7 @@ const NUMBERS: Migration = Migration {
     sql: "CREATE TABLE numbers (\n    n BIGINT PRIMARY KEY,\n    data BYTEA NOT NULL,\n    note TEXT\n);",
 };
 
-/// Makes `NAME::sqlite` and `NAME::postgres` of one body.
+/// Makes the tests `NAME::sqlite` and `NAME::postgres` of one body.
 macro_rules! on_both {
     ($($name:ident($test:ident) $body:block)*) => {$(
         mod $name {
@@ -50,7 +50,8 @@ async fn count(connection: &mut AnyConnection) -> Result<i64, DatabaseError> {
     Ok(sqlx::query_scalar("SELECT count(*) FROM numbers").fetch_one(connection).await?)
 }
 
-/// Polls a call so many times and then drops it, as a server does with the call of a client that hung up.
+/// Polls a call this number of times and then drops it, as a server does with the call of a client
+/// that hung up.
 async fn give_up_after<T>(polls: u32, call: impl Future<Output = T>) -> Option<T> {
     let mut call = std::pin::pin!(call);
     let mut left = polls;
@@ -101,7 +102,7 @@ on_both! {
         let _counted = dac_measure::counted!(UnknownOutcome, 1);
         let database = test.open(&[NUMBERS]).await;
         database.transaction(|connection| Box::pin(insert(connection, 1))).await.unwrap();
-        // The pools are gone, as they may be after the failure that made the outcome unknown.
+        // The pools are closed, as they may be after the failure that made the outcome unknown.
         database.close().await;
         assert!(database.snapshot(|connection| Box::pin(count(connection))).await.is_err());
         assert_eq!(database.reread(|connection| Box::pin(count(connection))).await.unwrap(), 1);
@@ -186,7 +187,7 @@ on_both! {
         assert_eq!(numbers(&database).await, [1]);
     }
 
-    // Each transaction reads the greatest number and adds the next: two at a time would collide.
+    // Each transaction reads the greatest number and adds the next; two at a time would collide.
     transactions_are_alone(test) {
         let database = test.open(&[NUMBERS]).await;
         let tasks: Vec<_> = (0..40)
@@ -210,8 +211,8 @@ on_both! {
         assert_eq!(numbers(&database).await, (0..40).collect::<Vec<_>>());
     }
 
-    // Callers go away after any number of polls. What was acknowledged must be seen by the next reader, on whichever
-    // connection, and be there after a restart.
+    // Callers are cancelled after different numbers of polls. The next reader must see what was
+    // acknowledged, on any connection and after a restart.
     cancelled_callers_lose_nothing_that_was_acknowledged(test) {
         let _counted = dac_measure::counted!(Cancelled, 360 * dac_measure::scale());
         test.options_mut().max_connections = std::num::NonZeroU32::new(3).unwrap();
@@ -257,7 +258,8 @@ on_both! {
         assert!(acknowledged.is_empty(), "acknowledged and lost: {acknowledged:?}");
     }
 
-    // What sqlx issue 4385 leaves behind: a pooled connection in a transaction that the driver does not know of.
+    // sqlx issue 4385 leaves a pooled connection in a transaction that the driver does not know
+    // about.
     a_forgotten_transaction_swallows_no_later_write(test) {
         let _counted = dac_measure::counted!(Cancelled, 3);
         test.options_mut().max_connections = std::num::NonZeroU32::MIN;
@@ -301,14 +303,15 @@ on_both! {
             .bind_identity(&[("new", "x"), ("registry", "0xdef")]).await.unwrap_err();
         assert_eq!(error.to_string(), "this database belongs to registry 0xabc, the configuration says 0xdef");
         assert_eq!(error.class(), ErrorClass::Fatal);
-        // The refused call bound nothing.
+        // The refused call stored nothing.
         reopened.bind_identity(&[("new", "y")]).await.unwrap();
     }
 
     a_database_from_before_there_were_leases_gets_them(test) {
         let former = test.open(&[NUMBERS]).await;
         former.bind_identity(&[("registry", "0xabc")]).await.unwrap();
-        // What a program without leases left: their table is not there, nor is the migration in the books.
+        // A program without leases leaves a database without their table and without their
+        // migration.
         let undone = former.append(|connection| {
             Box::pin(async move {
                 insert(connection, 7).await?;
@@ -329,7 +332,8 @@ on_both! {
             lease.release().await.unwrap();
             database.close().await;
         }
-        // A program that does not know what a later one keeps beside its tables does not write to it.
+        // A program refuses to write to a database if it does not know the tables that a later one
+        // added.
         let later = test.open(&[NUMBERS]).await;
         let noted = later.append(|connection| {
             Box::pin(async move {
@@ -359,7 +363,7 @@ on_both! {
         assert!(matches!(refused(&[NUMBERS, NUMBERS]).await, DatabaseError::SchemaForeign { version: 1, .. }));
         let broken = Migration { version: 3, name: "broken", sql: "CREATE TABLE extra (n BIGINT); CREATE TABLE" };
         assert!(matches!(refused(&[NUMBERS, second, broken]).await, DatabaseError::Migration(_)));
-        // The broken one left nothing.
+        // The broken migration changed nothing.
         let mended = Migration { sql: "CREATE TABLE extra (n BIGINT)", ..broken };
         test.open(&[NUMBERS, second, mended]).await;
     }
@@ -370,7 +374,7 @@ on_both! {
     }
 }
 
-/// The first to open a database, four at once.
+/// Opens a database for the first time, four times at once.
 async fn open_at_once(options: &DatabaseOptions) {
     let opened = (0..4).map(|_| {
         let options = options.clone();
@@ -381,7 +385,7 @@ async fn open_at_once(options: &DatabaseOptions) {
     }
 }
 
-/// Which lock of SQLite's is met depends on who is how fast.
+/// Which of SQLite's locks the processes meet depends on their timing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_file_may_be_opened_by_many_at_once() {
     for _ in 0..30 {
@@ -389,7 +393,8 @@ async fn a_new_file_may_be_opened_by_many_at_once() {
     }
 }
 
-/// Keeps the compiler from seeing that what follows a panic is never reached.
+/// Returns true in a way that keeps the compiler from knowing that code after a panic is
+/// unreachable.
 fn numbers_are_odd() -> bool {
     std::hint::black_box(true)
 }
@@ -421,7 +426,7 @@ async fn strange_file_names_are_taken_as_they_are() {
         Database::open(&DatabaseOptions::new(url), &[NUMBERS]).await.unwrap().close().await;
         assert!(std::fs::metadata(&path).unwrap().len() > 0, "{name}");
     }
-    // A folder that is missing is made; one that cannot be is named.
+    // A missing folder is created; the error names a folder that cannot be.
     let missing = DatabaseOptions::sqlite(folder.path().join("no/such.db"));
     Database::open(&missing, &[NUMBERS]).await.unwrap().close().await;
     let below_a_file = DatabaseOptions::sqlite(folder.path().join("no/such.db/file.db"));
@@ -445,7 +450,7 @@ async fn a_full_disk_costs_one_transaction() {
             })
         })
     };
-    // SQLite may end the transaction itself; then it cannot be rolled back.
+    // SQLite may end the transaction itself; a rollback then fails.
     assert!(transaction("PRAGMA max_page_count = 20", 1 << 20).await.is_err());
     assert_eq!(numbers(&database).await, Vec::<i64>::new());
     transaction("PRAGMA max_page_count = 100000", 1 << 20).await.unwrap();
@@ -496,7 +501,7 @@ async fn a_server_that_may_lose_data_is_refused() {
         server.set(setting, "on").await;
         open().await.unwrap();
     }
-    // Nobody follows: these are all on this server's disk.
+    // There are no standbys, so all these settings mean that data is on this server's disk.
     for value in ["local", "remote_write", "remote_apply"] {
         server.set("synchronous_commit", value).await;
         assert_eq!(open().await.unwrap().durability(), Durability::OneServer, "{value}");
@@ -510,7 +515,7 @@ async fn a_server_whose_standbys_would_lose_data_is_refused() {
     let test = TestDatabase::postgres_at(server.url().clone()).await;
     test.open(&[NUMBERS]).await;
     let open = || Database::open(test.options(), &[NUMBERS]);
-    // Nobody of that name follows, so nothing could be committed; opening commits nothing that is new.
+    // No standby has one of these names, so no commit could succeed; opening commits nothing new.
     server.set("synchronous_standby_names", "ANY 1 (a, b)").await;
     assert_eq!(open().await.unwrap().durability(), Durability::SynchronousStandby);
     for value in ["local", "remote_write"] {
@@ -523,7 +528,8 @@ async fn a_server_whose_standbys_would_lose_data_is_refused() {
     assert_eq!(open().await.unwrap().durability(), Durability::SynchronousStandby);
 }
 
-/// As a process would be that is stopped, or a machine without power, in the midst of a transaction.
+/// The writer behaves like a process that is stopped, or a machine that loses power, during a
+/// transaction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_falls_silent_does_not_hold_up_the_others() {
     let _counted = dac_measure::counted!(SharedDatabase, 1);
@@ -544,7 +550,7 @@ async fn a_writer_that_falls_silent_does_not_hold_up_the_others() {
         work.await
     });
     has_written.await.unwrap();
-    // It would wait until the first one speaks again.
+    // Without the timeout, this writer would wait until the first one continues.
     let second = other.transaction(|connection| Box::pin(insert(connection, 3)));
     tokio::time::timeout(Duration::from_secs(15), second)
         .await
@@ -557,8 +563,8 @@ async fn a_writer_that_falls_silent_does_not_hold_up_the_others() {
     assert_eq!(error.class(), ErrorClass::Retryable, "{error}");
 }
 
-/// As after a failover: the server that was the primary comes back as one that only reads, and its address with it. Later the
-/// address leads to a server that writes.
+/// This is what a failover looks like: the former primary comes back read-only, and the address
+/// still leads to it. Later the address leads to a server that accepts writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_to_a_server_that_was_demoted_are_left_at_once() {
     let _counted = dac_measure::counted!(SafeDatabase, 1);
@@ -571,7 +577,7 @@ async fn connections_to_a_server_that_was_demoted_are_left_at_once() {
     database.probe().await.unwrap();
 
     server.set("default_transaction_read_only", "on").await;
-    // Connections that were open stay as they are, as they do behind an address that has not moved yet.
+    // Connections that were open stay open, as they do behind an address that has not moved yet.
     server.end_all_others().await;
     let refused = write(2).await.unwrap_err();
     assert_eq!(refused.class(), ErrorClass::Retryable, "{refused}");

@@ -1,4 +1,4 @@
-//! What a commit that a server acknowledges has survived.
+//! Which failures a commit survives that a server has acknowledged.
 
 use std::fmt;
 
@@ -7,14 +7,16 @@ use tracing::{info, warn};
 
 use crate::error::DatabaseError;
 
-/// Where a commit is once it is acknowledged, by the server's settings.
+/// The places where an acknowledged commit is stored, according to the server's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// On the disk of one machine; no other follows it that is known of.
+    /// A commit is on the disk of one machine, and no standby is known.
     OneServer,
-    /// On the disk of one machine; others follow it some time later, so that a failover may lose the latest.
+    /// A commit is on the disk of one machine. Standbys get it later, so a failover may lose the
+    /// latest commits.
     AsynchronousStandby,
-    /// On the disks of the server and of as many standbys as it is set to wait for.
+    /// A commit is on the disks of the server and of as many standbys as it is configured to wait
+    /// for.
     SynchronousStandby,
 }
 
@@ -28,8 +30,8 @@ impl fmt::Display for Durability {
     }
 }
 
-/// Refuses a server that would acknowledge what a crash can take away, or a failover to a standby that commits are to wait for. Returns
-/// whether it has such standbys.
+/// Checks the server's settings. Refuses a server that could lose acknowledged commits in a crash,
+/// or in a failover to a synchronous standby. Returns whether synchronous standbys are configured.
 pub(crate) async fn check(connection: &mut AnyConnection) -> Result<bool, DatabaseError> {
     let mut synchronous_commit = String::new();
     for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
@@ -42,26 +44,28 @@ pub(crate) async fn check(connection: &mut AnyConnection) -> Result<bool, Databa
         }
         synchronous_commit = value;
     }
-    // Compatible servers may not know it.
+    // Servers that are only compatible with PostgreSQL may not have this setting.
     let standbys: Option<String> =
         sqlx::query_scalar("SELECT current_setting('synchronous_standby_names', true)")
             .fetch_one(&mut *connection)
             .await?;
     let standbys = standbys.unwrap_or_default();
-    // Without standbys all forms of "on" are the same: on this server's disk. With them these two answer before a standby has it on its.
+    // Without standbys, all values other than "off" mean that a commit is on this server's disk.
+    // With standbys, these two values acknowledge a commit before a standby has it on disk.
     if !standbys.is_empty() && matches!(synchronous_commit.as_str(), "local" | "remote_write") {
         return Err(DatabaseError::NotOnStandby { value: synchronous_commit, standbys });
     }
     Ok(!standbys.is_empty())
 }
 
-/// Says once what a failover would mean.
+/// Checks the settings and logs once what a failover would do to commits.
 pub(crate) async fn tell(connection: &mut AnyConnection) -> Result<Durability, DatabaseError> {
     if check(connection).await? {
         info!("PostgreSQL: a commit waits until a synchronous standby has it, too");
         return Ok(Durability::SynchronousStandby);
     }
-    // What follows is seen by anybody, its name not. Compatible servers may not have this view.
+    // All roles can see that there are standbys, but not their names. Servers that are only
+    // compatible with PostgreSQL may not have this view.
     let followers =
         sqlx::query_scalar("SELECT count(*) FROM pg_stat_replication").fetch_one(connection).await;
     match followers {

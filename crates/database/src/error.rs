@@ -1,173 +1,176 @@
-//! What can go wrong with a database, and what to do about it.
+//! The errors of a database, with a class that says how to react.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// What a failure calls for.
+/// The reaction that a failure calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Trying again later may help: busy, disconnected, out of space or of time.
+    /// A later attempt may succeed: the database is busy, disconnected, or out of space or time.
     Retryable,
-    /// Trying again will not help: configuration, schema, a fault in a statement.
+    /// Another attempt will fail too: the configuration, the schema or a statement is wrong.
     Fatal,
-    /// What stands in the database is not what was written.
+    /// The content of the database is not what was written.
     Corrupt,
 }
 
-/// A failure of the database.
+/// An error of the database.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
-    /// The driver or the server said so.
+    /// The driver or the server reported an error.
     #[error("database: {}", said(.0))]
     Sql(#[from] sqlx::Error),
-    /// A transaction took too long and its connection was closed. Whether a commit under way took place is not known.
+    /// A transaction took too long and its connection was closed. If its commit had begun, its
+    /// outcome is unknown.
     #[error("database: a transaction took more than {limit:?} and was abandoned")]
     Timeout {
-        /// The bound.
+        /// The longest time that a transaction may take.
         limit: Duration,
     },
-    /// Writers that shared a transaction lost it.
+    /// A transaction that several writers shared was lost.
     #[error("database: a transaction that several writers shared was lost: {}", problem.as_deref().unwrap_or("one of them broke it"))]
     Group {
-        /// What follows from it.
+        /// The class of the cause.
         class: ErrorClass,
-        /// What its commit met, where it came so far.
+        /// The error of its commit, if it got that far.
         problem: Option<String>,
     },
     /// The process is stopping.
     #[error("database: closed")]
     Closed,
-    /// The password file, or the SQLite file, cannot be used.
+    /// The password file or the SQLite file cannot be used.
     #[error("database: {0}")]
     Secret(#[from] dac_secrets::SecretFileError),
     /// The SQLite file cannot be created or opened.
     #[error("database file {path}: {source}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: std::path::PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// What was acknowledged would not survive a power cut.
+    /// The server's settings allow acknowledged data to be lost in a power cut.
     #[error(
         "the PostgreSQL server runs with {setting} = {value}: acknowledged data would not survive a crash; set it to on"
     )]
     NotDurable {
-        /// A server setting.
+        /// Name of the server setting.
         setting: &'static str,
-        /// Its value.
+        /// Value of the setting.
         value: String,
     },
-    /// What was acknowledged would not survive a failover to the standbys that are configured.
+    /// The server's settings allow acknowledged data to be lost in a failover to a configured
+    /// standby.
     #[error(
         "the PostgreSQL server has synchronous_standby_names = '{standbys}' but synchronous_commit = {value}: a failover could \
          lose acknowledged data; set it to on, for this user: ALTER ROLE … SET synchronous_commit = on"
     )]
     NotOnStandby {
-        /// Of synchronous_commit.
+        /// Value of synchronous_commit.
         value: String,
-        /// Of synchronous_standby_names.
+        /// Value of synchronous_standby_names.
         standbys: String,
     },
-    /// The server answers, and takes no writes: after a failover it is the one that was demoted.
+    /// The server answers but accepts no writes, as a former primary does after a failover.
     #[error(
         "the PostgreSQL server takes no writes: it is a standby, or default_transaction_read_only is on for this role; \
          the database's URL must name the server that is the primary"
     )]
     ReadOnly,
-    /// The database has answered reads, and taken no write within this time.
+    /// The database answers reads but accepted no write in time.
     #[error("the database took no write within {limit:?}")]
     NoWrite {
-        /// The bound.
+        /// The longest time that the write may take.
         limit: Duration,
     },
-    /// SQLite did not take a pragma.
+    /// SQLite did not accept a pragma.
     #[error("SQLite answered {got} to PRAGMA {pragma} = {wanted}")]
     Pragma {
-        /// The pragma.
+        /// Name of the pragma.
         pragma: &'static str,
-        /// Value set.
+        /// Value that was set.
         wanted: &'static str,
-        /// Value read back.
+        /// Value that was read back.
         got: String,
     },
-    /// Written by a later version of this program.
+    /// The database was written by a later version of this program.
     #[error(
         "the database has schema version {found}, this program knows up to {known}: it was opened by a newer version"
     )]
     SchemaTooNew {
-        /// Version in the database.
+        /// Schema version of the database.
         found: i64,
-        /// Last version of this program.
+        /// Latest schema version that this program knows.
         known: i64,
     },
-    /// Not this program's database.
+    /// The database's schema belongs to a different program.
     #[error("the database's schema is not this program's: migration {version} {problem}")]
     SchemaForeign {
-        /// A migration.
+        /// Version of the migration that does not match.
         version: i64,
-        /// What is the matter with it.
+        /// How the migration differs.
         problem: &'static str,
     },
-    /// A migration did not run.
+    /// A migration failed.
     #[error("migrating the database: {}", of_migration(.0))]
     Migration(#[source] sqlx::migrate::MigrateError),
-    /// This role may not make tables: since PostgreSQL 15 only a database's owner may in its schema `public`.
+    /// The role may not create tables. Since PostgreSQL 15, only the owner of a database may do so
+    /// in its schema `public`.
     #[error(
         "migrating the database: {said}: as the database's owner, run `GRANT USAGE, CREATE ON SCHEMA public TO ROLE`, or \
          `CREATE SCHEMA NAME AUTHORIZATION ROLE` and add `?options[search_path]=NAME` to the database's URL"
     )]
     NoRights {
-        /// What the server said.
+        /// The message of the server.
         said: String,
     },
-    /// The data belongs to somebody or somewhere else.
+    /// The data belongs to a different chain, registry or key than the configured one.
     #[error("this database belongs to {name} {stored}, the configuration says {given}")]
     Identity {
-        /// What was bound.
+        /// Name of the value that differs, for example "registry".
         name: String,
-        /// To what.
+        /// Value that the database is bound to.
         stored: String,
-        /// What was to be bound now.
+        /// Value in the configuration.
         given: String,
     },
-    /// The SQLite file is in use.
+    /// Another process uses the SQLite file.
     #[error("database file {path} is in use by {holder}: one file serves one process at a time")]
     FileInUse {
-        /// The file.
+        /// Path of the file.
         path: std::path::PathBuf,
-        /// Who has it.
+        /// The name that the other process gave.
         holder: String,
     },
-    /// Somebody holds the lease.
+    /// The lease is held.
     #[error("lease {name} is held by {holder}, for {left:?} unless it is renewed")]
     LeaseHeld {
-        /// What it is for.
+        /// Name of the lease.
         name: String,
-        /// Who has it.
+        /// The name that the holder gave.
         holder: String,
-        /// Until it runs out.
+        /// Time until the lease runs out.
         left: Duration,
     },
-    /// The lease is somebody else's now, or nobody's.
+    /// The lease was released, or another holder took it.
     #[error("lease {name} is no longer held by {holder}")]
     LeaseLost {
-        /// What it is for.
+        /// Name of the lease.
         name: String,
-        /// Who had it.
+        /// The name of the holder that lost it.
         holder: String,
     },
-    /// A value that no writer of ours writes.
+    /// A row has a value that this program never writes.
     #[error("corrupt row: {what}")]
     Corrupt {
-        /// Which, and why.
+        /// Which value is wrong, and why.
         what: String,
     },
 }
 
 impl DatabaseError {
-    /// What to do about it.
+    /// Returns the reaction that this error calls for.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Group { class, .. } => *class,
@@ -183,14 +186,14 @@ impl DatabaseError {
         }
     }
 
-    /// Whether the statement met something that the database cannot read, be it that the disk has lost it or that it makes no sense:
-    /// other rows may well be readable.
+    /// Returns whether the statement met data that the database cannot read, because the disk lost
+    /// or damaged it. Other rows may still be readable.
     pub fn is_unreadable(&self) -> bool {
         let DatabaseError::Sql(sqlx::Error::Database(error)) = self else { return false };
         error.code().is_some_and(|code| is_code_of_unreadable(&code))
     }
 
-    /// A uniqueness or other constraint was violated by the statement.
+    /// Returns whether the statement violated a uniqueness or other constraint.
     pub fn is_constraint_violation(&self) -> bool {
         use sqlx::error::ErrorKind::{
             CheckViolation, ForeignKeyViolation, NotNullViolation, UniqueViolation,
@@ -201,7 +204,7 @@ impl DatabaseError {
     }
 }
 
-/// What a server said, without the line of its own source that the driver adds.
+/// Returns a server's message without the line of its source code that the driver adds.
 pub(crate) fn said(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
@@ -232,28 +235,31 @@ fn class_of(error: &sqlx::Error) -> ErrorClass {
 
 fn is_code_of_unreadable(code: &str) -> bool {
     match code.parse::<i64>() {
-        // IOERR_READ, IOERR_SHORT_READ, IOERR_DATA, IOERR_CORRUPTFS; all kinds of CORRUPT
+        // IOERR_READ, IOERR_SHORT_READ, IOERR_DATA, IOERR_CORRUPTFS; all kinds of CORRUPT.
         Ok(number) if code.len() < 5 => matches!(number, 266 | 522 | 8202 | 8458) || number & 0xff == 11,
-        // Data or an index is corrupted; a read failed.
+        // Data or an index is corrupted, or a read failed.
         _ => matches!(code, "XX001" | "XX002" | "58030"),
     }
 }
 
-/// PostgreSQL's codes have five characters, SQLite's are numbers whose low byte is the primary code.
+/// Classifies an error code. PostgreSQL's codes have five characters; SQLite's are numbers whose
+/// low byte is the primary code.
 fn class_of_code(code: &str) -> ErrorClass {
     match code.parse::<i64>() {
         Ok(number) if code.len() < 5 => match number & 0xff {
-            // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL
+            // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL.
             5 | 6 | 7 | 9 | 10 | 13 => ErrorClass::Retryable,
-            // CORRUPT, NOTADB
+            // CORRUPT, NOTADB.
             11 | 26 => ErrorClass::Corrupt,
             _ => ErrorClass::Fatal,
         },
         _ => match code.get(..2) {
-            // Connection, transaction rollback, insufficient resources, operator intervention, system error, locks.
+            // Connection, transaction rollback, insufficient resources, operator intervention,
+            // system error, locks.
             Some("08" | "40" | "53" | "57" | "58") => ErrorClass::Retryable,
             Some("55") if code == "55P03" => ErrorClass::Retryable,
-            // A transaction that fell silent; a server that was demoted, which its next user finds out and leaves.
+            // A transaction was silent for too long, or the server was demoted. The pool discards
+            // connections to a demoted server when they are next used.
             Some("25") if matches!(code, "25P03" | "25006") => ErrorClass::Retryable,
             Some("XX") if code != "XX000" => ErrorClass::Corrupt,
             _ => ErrorClass::Fatal,

@@ -1,9 +1,12 @@
-//! Group commit on SQLite: writers that wait for one another anyway share a transaction, and its way to the disk.
+//! Group commit on SQLite: writers that wait for each other share one transaction and one write to
+//! disk.
 //!
-//! A file has one writer, and each commit costs the disk's time. Whoever comes while another one writes waits in a queue; all that
-//! wait go into one transaction, one after the other, each from its second on behind a savepoint: one that fails takes back its own
-//! and nothing else. Nobody is told of success before the commit of all is on the disk. Where that fails, or a piece of work breaks the
-//! connection (it hangs, panics, or the disk is full), everybody in the group is told of failure, and nothing of the group is stored.
+//! A file has one writer at a time, and each commit waits for the disk. Writers that arrive while
+//! another one writes wait in a queue. All that wait are put into one transaction, one after the
+//! other; from the second on, each works behind a savepoint, so that a writer that fails undoes
+//! only its own changes. No writer is told of success before the commit of all is on the disk. If
+//! that commit fails, or if one writer's work breaks the connection (it hangs, panics, or fills the
+//! disk), all writers of the group are told of failure, and nothing of the group is stored.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -20,17 +23,18 @@ use tracing::{Instrument, Span};
 use crate::database::{Access, Backend, Held, Inner, TransactionFuture, begin, is_in_transaction};
 use crate::error::{DatabaseError, ErrorClass};
 
-/// Pieces of work in one transaction, at most: the first one's answer waits for the last one's work.
+/// Largest number of pieces of work in one transaction. The first one's answer waits for the last
+/// one.
 const GROUP_MAX: usize = 64;
 
-/// Work whose result is kept elsewhere: whether it shall stay.
+/// Work whose result is stored elsewhere. It returns whether its changes shall be kept.
 type Work = Box<dyn for<'t> FnOnce(&'t mut AnyConnection) -> BoxFuture<'t, bool> + Send>;
 
 /// How a piece of work ended.
 enum End {
-    /// Committed; or failed by itself and taken back.
+    /// It was committed, or it failed by itself and its changes were undone.
     Told,
-    /// It was not, or is not known to be.
+    /// It was not committed, or its outcome is unknown.
     Failed(DatabaseError),
     /// It panicked.
     Panicked(Box<dyn std::any::Any + Send>),
@@ -42,7 +46,7 @@ struct Job {
     end: oneshot::Sender<End>,
 }
 
-/// Who waits to write.
+/// The writers that wait.
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -51,7 +55,7 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// Somebody takes them.
+    /// Whether a thread takes jobs from the queue.
     is_served: bool,
 }
 
@@ -62,7 +66,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// Whether somebody must be found to serve the queue.
+    /// Adds a job. Returns whether the caller must start a thread that serves the queue.
     fn push(&self, job: Job) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.jobs.push_back(job);
@@ -79,12 +83,12 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).is_served
     }
 
-    /// The next one in a group that has begun.
+    /// Takes the next job of a group that has begun.
     fn next(&self) -> Option<Job> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).jobs.pop_front()
     }
 
-    /// The first one of a group; without one the queue is served no more.
+    /// Takes the first job of a group. If there is none, marks the queue as no longer served.
     fn first(&self) -> Option<Job> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let job = state.jobs.pop_front();
@@ -93,8 +97,8 @@ impl Queue {
     }
 }
 
-/// Does the work in a transaction that it may share, and returns once it is on the disk. Whether the caller waits for it or goes away, it
-/// is done.
+/// Does the work in a transaction that it may share with others, and returns once it is on the
+/// disk. The work is done even if the caller is cancelled.
 pub(crate) async fn write<T, E, F>(inner: &Arc<Inner>, work: F) -> Result<T, E>
 where
     F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
@@ -134,8 +138,9 @@ where
     })
 }
 
-/// Takes all that wait, group after group, on a thread of its own: statements are done by the driver's thread, one after the other, and
-/// handing them over and back costs a thread of our own much less than a task of the runtime.
+/// Does all waiting work, group after group, on a thread of its own. The driver runs statements on
+/// its own thread one after the other, and passing them from a blocking thread costs much less than
+/// from a task of the runtime.
 fn serve(inner: Arc<Inner>) {
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
@@ -147,13 +152,13 @@ fn serve(inner: Arc<Inner>) {
     });
 }
 
-/// What came of a piece of work, before anything is committed.
+/// The result of a piece of work before anything is committed.
 enum Performed {
-    /// It shall stay.
+    /// Its changes shall be kept.
     Stays,
-    /// It shall be taken back.
+    /// Its changes shall be undone.
     Fails,
-    /// What its connection is worth now is not known.
+    /// The state of its connection is unknown.
     Breaks(End),
 }
 
@@ -170,7 +175,8 @@ async fn group(inner: &Inner, mut first: Job) {
     }
 }
 
-/// One transaction. The first piece of work comes back where the connection turns out to be in one already: it is closed.
+/// Runs one transaction. Returns the first job if the connection turns out to be in a transaction
+/// already; that connection is closed.
 async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
     let limit = inner.transaction_timeout;
     let mut transaction = match begin(held.connection(), Backend::Sqlite, Access::Exclusive).await {
@@ -181,7 +187,8 @@ async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
             return None;
         }
     };
-    // What it does is taken back with the transaction, in which nobody else has done anything yet.
+    // If the first piece of work fails, the whole transaction is rolled back: no other has done
+    // anything in it.
     match perform(first.work, &mut transaction, limit, first.span).await {
         Performed::Stays => {}
         Performed::Fails => {
@@ -197,7 +204,8 @@ async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
         }
     }
 
-    // Also those that failed: what they saw of the others' work counts only once that is stored.
+    // Writers that failed wait too: what they saw of the others' work counts only once it is
+    // stored.
     let mut waiting = vec![first.end];
     while waiting.len() < GROUP_MAX
         && let Some(job) = inner.queue.next()
@@ -218,7 +226,7 @@ async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
         }
         Err(error) => {
             let error = DatabaseError::from(error);
-            // Alone it is told what the driver said: there is more in it than its class.
+            // A writer that is alone gets the driver's error, which says more than its class.
             if waiting.len() == 1
                 && let Some(end) = waiting.pop()
             {
@@ -239,7 +247,8 @@ async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
     None
 }
 
-/// Work behind a savepoint. An error says that the connection is of no more use; whose fault it is knows already.
+/// Does work behind a savepoint. An error means that the connection is unusable; the writer that
+/// caused it was told already.
 async fn join(
     transaction: &mut Transaction<'_, Any>,
     job: Job,
@@ -285,7 +294,7 @@ const fn lost() -> DatabaseError {
 }
 
 fn tell(waiting: oneshot::Sender<End>, end: End) {
-    // Who went away needs no answer.
+    // A cancelled caller needs no answer.
     let _ = waiting.send(end);
 }
 

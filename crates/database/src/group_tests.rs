@@ -1,4 +1,5 @@
-//! Writers that share a transaction: all of them or none, and each fails alone.
+//! Tests of writers that share a transaction: all are stored or none, and a failure affects only
+//! its writer.
 
 use std::sync::Arc;
 
@@ -14,13 +15,13 @@ use crate::testing::TestDatabase;
 const NUMBERS: Migration =
     Migration { version: 1, name: "numbers", sql: "CREATE TABLE numbers (n BIGINT PRIMARY KEY);" };
 
-/// What a writer does once it has written its number.
+/// What a writer does after it has written its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Succeed,
     Fail,
     Panic,
-    /// Ends the transaction behind everybody's back.
+    /// Ends the transaction without the knowledge of the driver.
     RollBack,
 }
 
@@ -58,18 +59,19 @@ async fn numbers(database: &Database) -> Vec<i64> {
     sqlx::query_scalar("SELECT n FROM numbers ORDER BY n").fetch_all(database.reads()).await.unwrap()
 }
 
-/// Writers in one group, numbered from 1, behind one that writes 0 and holds the group open until it has them all.
+/// Makes writers, numbered from 1, that share a transaction. A writer before them writes 0 and
+/// keeps the transaction open until all are in the queue.
 async fn together(database: &Database, writers: &[Then]) -> (Written, Vec<Written>, Arc<Semaphore>) {
     let (first_gate, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let first = write(database, 0, Then::Succeed, Arc::clone(&first_gate));
-    // It is no longer in the queue, and has not ended.
+    // The first writer has left the queue and has not ended.
     while !database.is_writing() || database.waiting_writers() > 0 {
         tokio::task::yield_now().await;
     }
     let mut written = Vec::new();
     for (n, then) in (1..).zip(writers) {
         written.push(write(database, n, *then, Arc::clone(&gate)));
-        // In this order.
+        // The writers enter the queue in this order.
         while database.waiting_writers() < written.len() {
             tokio::task::yield_now().await;
         }
@@ -91,7 +93,8 @@ async fn nobody_is_told_of_success_before_the_commit_of_all() {
     while database.waiting_writers() == 10 {
         tokio::task::yield_now().await;
     }
-    // The first is done, and the second has written its number: neither is stored, and nobody says so.
+    // The first writer is done, and the second has written its number. Neither is stored, and none
+    // is told of success.
     assert!(!first.is_finished());
     assert_eq!(numbers(&database).await, Vec::<i64>::new());
     gate.add_permits(10);
@@ -128,7 +131,7 @@ async fn one_that_breaks_the_connection_leaves_nothing_of_its_group_and_all_are_
         assert!(matches!(next().await.unwrap(), Err(DatabaseError::Group { .. })));
         let broke = next().await;
         assert!(if breaks == Then::Panic { broke.is_err() } else { broke.unwrap().is_err() });
-        // Whoever had not begun is in the next group.
+        // A writer that had not begun is in the next group.
         next().await.unwrap().unwrap();
         assert_eq!(numbers(&database).await, [3], "{breaks:?}");
     }

@@ -1,4 +1,4 @@
-//! A database remembers whose it is.
+//! The identity of a database: the chain, registry and key that its data belongs to.
 
 use sqlx::AnyConnection;
 
@@ -6,8 +6,8 @@ use crate::database::Database;
 use crate::error::DatabaseError;
 
 impl Database {
-    /// Binds the data to these names and values (chain id, registry, member key) when they are new, and refuses to go on
-    /// when they were bound to others.
+    /// Binds the data to these names and values (chain id, registry, member key). Names that are
+    /// new are stored; a name that is bound to a different value is an error.
     pub async fn bind_identity(&self, identity: &[(&str, &str)]) -> Result<(), DatabaseError> {
         let identity: Vec<(String, String)> =
             identity.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

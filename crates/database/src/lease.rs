@@ -1,8 +1,10 @@
-//! Leases: what only one process at a time may do, by the database's own clock and not by that of any process.
+//! Leases: rights that only one process has at a time. They are timed by the database's clock and
+//! not by that of any process.
 //!
-//! A lease is a row with a holder, an expiry and a fencing token that grows with each holder. A process that was paused
-//! does not know that its lease is over: so whatever depends on a lease asks for it in the very transaction that changes
-//! something, by [`Lease::guard`], which also keeps others from taking the lease before that transaction has ended.
+//! A lease is a row with a holder, an expiry time and a fencing token that grows with each holder.
+//! A process that was paused does not know that its lease is over. Therefore each transaction that
+//! depends on a lease checks it with [`Lease::guard`], which also keeps others from taking the
+//! lease before that transaction has ended.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,10 +18,10 @@ use tracing::{Instrument, info, warn};
 use crate::database::{Backend, Database};
 use crate::error::DatabaseError;
 
-/// A kept lease is renewed so many times before it would run out.
+/// A kept lease is renewed this many times in each term.
 const RENEWALS_PER_TERM: u32 = 4;
 
-/// A lease as it was taken. It is not renewed by itself: see [`Lease::keep`].
+/// A lease that was taken. It is not renewed by itself; see [`Lease::keep`].
 #[derive(Debug)]
 pub struct Lease {
     database: Database,
@@ -30,10 +32,11 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes a lease that nobody holds, for `term`. `holder` is for people who ask who has it.
+    /// Takes a lease that is not held, for `term`. `holder` is a name for people who ask who has
+    /// it.
     ///
     /// # Errors
-    /// [`DatabaseError::LeaseHeld`] while somebody has it, this process included.
+    /// It fails with [`DatabaseError::LeaseHeld`] while the lease is held, even by this process.
     pub async fn acquire(
         database: &Database,
         name: &str,
@@ -72,20 +75,21 @@ impl Lease {
         Ok(Self { database: database.clone(), name, holder, token, term })
     }
 
-    /// What it is for.
+    /// Returns the name of the lease.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Larger than that of every former holder.
+    /// Returns the fencing token, which is larger than that of every earlier holder.
     pub const fn token(&self) -> u64 {
         self.token.cast_unsigned()
     }
 
-    /// Holds it for another term from now on; also where it had run out and nobody else took it.
+    /// Holds the lease for another term from now on. This works even if it has run out, unless it
+    /// was taken since.
     ///
     /// # Errors
-    /// [`DatabaseError::LeaseLost`] where somebody else took it or it was released.
+    /// It fails with [`DatabaseError::LeaseLost`] if another holder took it or it was released.
     pub async fn renew(&self) -> Result<(), DatabaseError> {
         let clock = now_ms(self.database.backend());
         let statement = format!(
@@ -94,7 +98,7 @@ impl Lease {
         self.update(statement, Some(milliseconds(self.term))).await
     }
 
-    /// Gives it back: the next one has not to wait.
+    /// Releases the lease, so that the next holder need not wait.
     pub async fn release(&self) -> Result<(), DatabaseError> {
         let statement = "UPDATE leases SET holder = '', expires_at_ms = 0 WHERE name = $1 AND token = $2";
         match self.update(statement.to_owned(), None).await {
@@ -103,14 +107,15 @@ impl Lease {
         }
     }
 
-    /// Within a transaction: nobody else has taken the lease, and nobody will before the transaction ends.
+    /// Checks within a transaction that no other holder has taken the lease, and keeps others from
+    /// taking it until the transaction ends.
     ///
     /// # Errors
-    /// [`DatabaseError::LeaseLost`] where somebody else took it or it was released.
+    /// It fails with [`DatabaseError::LeaseLost`] if another holder took it or it was released.
     pub async fn guard(&self, connection: &mut AnyConnection) -> Result<(), DatabaseError> {
         let lock = match self.database.backend() {
             Backend::Postgres => " FOR SHARE",
-            // Its transactions that write run alone.
+            // SQLite's transactions that write run alone, so no row lock is needed.
             Backend::Sqlite => "",
         };
         let statement =
@@ -123,7 +128,7 @@ impl Lease {
         ours.map(drop).ok_or_else(|| self.lost())
     }
 
-    /// Renews it in the background until it is lost, released or dropped.
+    /// Renews the lease in the background until it is lost, released or dropped.
     pub fn keep(self) -> KeptLease {
         let (lease, lost) = (Arc::new(self), Arc::new(watch::Sender::new(false)));
         let renewing = Mutex::new(renew_in_background(&lease, &lost));
@@ -162,7 +167,7 @@ async fn renew_again(lease: Arc<Lease>, tell: Arc<watch::Sender<bool>>) {
     loop {
         tokio::time::sleep(lease.term / RENEWALS_PER_TERM).await;
         let asked_at = Instant::now();
-        // No answer is none: the term runs on whether the database answers or not.
+        // If the database does not answer, the term runs on.
         let answer = tokio::time::timeout(lease.term, lease.renew()).await;
         match answer {
             Ok(Ok(())) => {
@@ -181,7 +186,8 @@ async fn renew_again(lease: Arc<Lease>, tell: Arc<watch::Sender<bool>>) {
     }
 }
 
-/// A lease that is renewed until it is lost. Dropped, it is given back, if there is time left for that.
+/// A lease that is renewed until it is lost. Dropping it releases the lease, if there is time left
+/// for that.
 #[derive(Debug)]
 pub struct KeptLease {
     lease: Arc<Lease>,
@@ -190,28 +196,29 @@ pub struct KeptLease {
 }
 
 impl KeptLease {
-    /// For guards.
+    /// Returns the lease, for [`Lease::guard`].
     pub const fn lease(&self) -> &Arc<Lease> {
         &self.lease
     }
 
-    /// Whether it is known to be lost. Only a guard knows that it is not.
+    /// Returns whether the lease is known to be lost. Only a guard can tell that it is not.
     pub fn is_lost(&self) -> bool {
         *self.lost.borrow()
     }
 
-    /// Returns once it is known to be lost.
+    /// Waits until the lease is known to be lost.
     pub async fn lost(&self) {
         let mut lost = self.lost.subscribe();
-        // The sender is this one's own.
+        // The wait cannot fail, because this value owns the sender.
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
-    /// Goes on keeping a lease that ran out while the database did not answer, where nobody took it meanwhile: also where a renewal that
-    /// was given up came to pass after all.
+    /// Continues to keep a lease that ran out while the database did not answer, unless another
+    /// holder took it. It also works if a renewal that was given up took effect after all.
     ///
     /// # Errors
-    /// [`DatabaseError::LeaseLost`] where somebody else took it or it was released; others while the database does not answer.
+    /// It fails with [`DatabaseError::LeaseLost`] if another holder took it or it was released, and
+    /// with other errors while the database does not answer.
     pub async fn resume(&self) -> Result<(), DatabaseError> {
         self.lease.renew().await?;
         let mut renewing = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,7 +228,7 @@ impl KeptLease {
         Ok(())
     }
 
-    /// Gives it back.
+    /// Stops renewing and releases the lease.
     pub async fn release(&self) -> Result<(), DatabaseError> {
         self.stop_renewing();
         self.lease.release().await
@@ -235,7 +242,8 @@ impl KeptLease {
 impl Drop for KeptLease {
     fn drop(&mut self) {
         self.stop_renewing();
-        // Without a runtime (the process is ending) the next one waits until it runs out.
+        // If the process is ending and there is no runtime, the next holder waits until the lease
+        // runs out.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let lease = Arc::clone(&self.lease);
             runtime.spawn(async move {
@@ -251,7 +259,8 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
-/// The database's clock in Unix milliseconds, as an expression. SQLite's is that of its only process.
+/// Returns an SQL expression for the database's clock in Unix milliseconds. SQLite's clock is that
+/// of its only process.
 pub const fn now_ms(backend: Backend) -> &'static str {
     match backend {
         Backend::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",

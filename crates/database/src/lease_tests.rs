@@ -24,7 +24,7 @@ on_both_backends!(
     a_kept_lease_that_is_taken_is_known_to_be_lost,
 );
 
-/// As if its term had passed: no test waits for a clock.
+/// Lets a lease run out at once, so that no test waits for a clock.
 async fn let_run_out(database: &Database, name: &str) {
     let statement = format!("UPDATE leases SET expires_at_ms = 1 WHERE name = '{name}'");
     let done: Result<u64, DatabaseError> = database
@@ -85,7 +85,7 @@ async fn one_of_many_gets_it(backend: Backend) {
     }
     assert_eq!(winners.len(), 1);
     assert!(told.iter().all(|holder| *holder == winners[0].holder), "{told:?}");
-    // Another name is another lease.
+    // A lease with a different name is independent.
     Lease::acquire(&database, "signer", "somebody", LONG).await.unwrap();
 }
 
@@ -107,7 +107,7 @@ async fn it_is_waited_for_until_it_runs_out(backend: Backend) {
     assert_eq!((first.token(), second.token()), (1, 2));
     assert!(matches!(first.renew().await, Err(DatabaseError::LeaseLost { .. })));
     second.renew().await.unwrap();
-    // What the former holder gives back is not the lease of the present one.
+    // Releasing the former lease does not release the present one.
     first.release().await.unwrap();
     second.renew().await.unwrap();
     second.release().await.unwrap();
@@ -120,7 +120,7 @@ async fn a_paused_holder_is_refused_by_the_guard(backend: Backend) {
     let database = test.open(&[TABLE]).await;
     let first = Arc::new(Lease::acquire(&database, "poster", "first", LONG).await.unwrap());
     write(&database, &first, 1).await.unwrap();
-    // Paused beyond its term, and nobody took it: nothing happened meanwhile, and it goes on.
+    // The holder was paused beyond its term and the lease was not taken, so it may continue.
     let_run_out(&database, "poster").await;
     write(&database, &first, 2).await.unwrap();
     let second = Arc::new(Lease::acquire(&database, "poster", "second", LONG).await.unwrap());
@@ -201,7 +201,7 @@ async fn a_kept_lease_that_is_taken_is_known_to_be_lost(backend: Backend) {
     let test = TestDatabase::new(backend).await;
     let database = test.open(&[]).await;
     let kept = Lease::acquire(&database, "poster", "first", Duration::from_millis(200)).await.unwrap().keep();
-    // It may be renewed between the two.
+    // The lease may be renewed between the two statements.
     while Lease::acquire(&database, "poster", "second", LONG).await.is_err() {
         let_run_out(&database, "poster").await;
     }
@@ -209,7 +209,7 @@ async fn a_kept_lease_that_is_taken_is_known_to_be_lost(backend: Backend) {
     assert!(kept.is_lost());
 }
 
-/// Keeps everybody from the leases until dropped, as a server that does not answer.
+/// Locks the table of leases until the connection is dropped, like a server that does not answer.
 async fn stall(test: &TestDatabase) -> sqlx::AnyConnection {
     let DatabaseUrl::Postgres(url) = &test.options().url else { unreachable!() };
     let mut connection = sqlx::AnyConnection::connect(url.as_str()).await.unwrap();
@@ -230,7 +230,8 @@ async fn a_lease_that_ran_out_during_a_stall_is_gone_on_with() {
         let stalled = stall(&test).await;
         tokio::time::timeout(Duration::from_secs(60), kept.lost()).await.expect("no answer within the term");
         stalled.close().await.unwrap();
-        // The row may name us for another term: a renewal that was given up takes place now.
+        // The row may name this holder for another term, because a renewal that was given up takes
+        // effect now.
         kept.resume().await.unwrap();
         assert!(!kept.is_lost());
     }
@@ -241,7 +242,7 @@ async fn a_lease_that_ran_out_during_a_stall_is_gone_on_with() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(token, 1, "nobody else had it");
-    // Taken by somebody else during a stall, it is lost.
+    // If another holder takes the lease during a stall, it is lost.
     while Lease::acquire(&database, "poster", "second", LONG).await.is_err() {
         let_run_out(&database, "poster").await;
     }
@@ -268,7 +269,7 @@ async fn one_sqlite_file_has_one_process_and_its_leases_end_with_it() {
         other => panic!("{other:?}"),
     }
     assert!(refused.unwrap_err().to_string().contains("aggregator, process 7"));
-    // As when the process is killed: the lock goes with it, the lease's row stays.
+    // This is what happens when a process is killed: the file lock ends, and the lease's row stays.
     first.close().await;
     second.be_the_only_process("another").await.unwrap();
     assert_eq!(Lease::acquire(&second, "poster", "second", LONG).await.unwrap().token(), 2);

@@ -1,14 +1,17 @@
-//! One database handle for node and aggregator: SQLite embedded, or PostgreSQL by URL.
+//! One database handle for node and aggregator: embedded SQLite, or PostgreSQL by URL.
 //!
-//! Stores write one SQL text for both. It is PostgreSQL's dialect with `$1` placeholders and four types: `BIGINT`,
-//! `BYTEA`, `TEXT` and, for conditions, whatever a comparison yields. What else to mind:
+//! Stores write one SQL text for both. It is PostgreSQL's dialect with `$1` placeholders and the
+//! types `BIGINT`, `BYTEA` and `TEXT`; conditions may have any type that a comparison returns. Some
+//! rules:
 //!
-//! * `sum(…)` of BIGINT is NUMERIC in PostgreSQL, which the driver does not read: `CAST(sum(…) AS BIGINT)`.
-//! * Unsigned 64-bit numbers go through [`u64_to_sql`], which keeps their order.
+//! * `sum(…)` of BIGINT is NUMERIC in PostgreSQL, which the driver does not read. Write
+//!   `CAST(sum(…) AS BIGINT)`.
+//! * Convert unsigned 64-bit numbers with [`u64_to_sql`], which keeps their order.
 //! * `INSERT … ON CONFLICT (…) DO …`, `RETURNING` and `UPDATE … FROM` work in both.
 //!
-//! Writing happens in [`Database::transaction`] or [`Database::append`] only, reading in [`Database::reads`] or
-//! [`Database::snapshot`], whose connections refuse to write. What only one process at a time may do has a [`Lease`].
+//! Writes happen only in [`Database::transaction`] or [`Database::append`], reads in
+//! [`Database::reads`] or [`Database::snapshot`], whose connections refuse to write. A [`Lease`]
+//! protects what only one process at a time may do.
 
 mod database;
 mod durability;
@@ -32,12 +35,12 @@ pub use options::{DatabaseOptions, DatabaseUrl, DatabaseUrlError};
 pub use sqlx;
 pub use sqlx::AnyConnection;
 
-/// An unsigned number as a signed one of the same order: 0 is the least.
+/// Converts an unsigned number to a signed one so that the order is kept: 0 becomes the least.
 pub const fn u64_to_sql(value: u64) -> i64 {
     (value ^ (1 << 63)).cast_signed()
 }
 
-/// The reverse of [`u64_to_sql`].
+/// Reverses [`u64_to_sql`].
 pub const fn u64_from_sql(value: i64) -> u64 {
     value.cast_unsigned() ^ (1 << 63)
 }

@@ -1,4 +1,5 @@
-//! Schema versions. sqlx's migrator keeps the books; this translates the text and the errors.
+//! Schema versions. sqlx's migrator keeps track of them; this module translates the text and the
+//! errors.
 
 use std::borrow::Cow;
 
@@ -8,21 +9,22 @@ use sqlx::{AnyConnection, AssertSqlSafe, SqlSafeStr};
 use crate::database::{Backend, begin_exclusive as begin};
 use crate::error::{DatabaseError, said};
 
-/// One step of a schema, never changed once released.
+/// One step of a schema. It is never changed after its release.
 ///
-/// The text is PostgreSQL's. For SQLite `BIGINT` reads INTEGER, `BYTEA` reads BLOB, and tables whose definition ends with
-/// `);` on a line of its own are STRICT, so that both backends refuse values of the wrong type.
+/// The text is PostgreSQL's. For SQLite, `BIGINT` becomes INTEGER, `BYTEA` becomes BLOB, and tables
+/// whose definition ends with `);` on a separate line become STRICT, so that both backends refuse
+/// values of the wrong type.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
-    /// From 1 upwards; lists of several crates in one database use separate ranges.
+    /// The version, from 1 upwards. Lists of several crates in one database use separate ranges.
     pub version: i64,
-    /// A few words.
+    /// A description of a few words.
     pub name: &'static str,
-    /// Statements, run in one transaction.
+    /// The statements. All migrations that are due run in one transaction.
     pub sql: &'static str,
 }
 
-/// What this crate itself keeps: from 0 downwards.
+/// The tables of this crate itself. Their versions go from 0 downwards.
 const OWN: [Migration; 2] = [
     Migration { version: 0, name: "identity", sql: include_str!("../migrations/0000_identity.sql") },
     Migration { version: -1, name: "leases", sql: include_str!("../migrations/leases.sql") },
@@ -39,7 +41,7 @@ impl Migration {
     }
 }
 
-/// Brings the schema up to date, or says why it cannot be.
+/// Brings the schema up to date, or returns the reason why it cannot.
 pub(crate) async fn run(
     connection: &mut AnyConnection,
     backend: Backend,
@@ -63,7 +65,8 @@ pub(crate) async fn run(
             )
         })
         .collect();
-    // All of them in one transaction, alone: a program that starts beside this one waits and then finds nothing to do.
+    // All run in one exclusive transaction: a program that starts at the same time waits and then
+    // finds nothing to do.
     let mut transaction = begin(connection, backend).await?;
     let mut migrator = Migrator::with_migrations(migrations);
     migrator.set_locking(false);
@@ -86,7 +89,7 @@ pub(crate) async fn run(
     })
 }
 
-/// Whether the role lacks a right.
+/// Returns whether the role lacks a right.
 fn is_refused(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("42501"))
 }

@@ -1,4 +1,4 @@
-//! Which database, and how many connections to it.
+//! The settings of a database: its URL, and the number and timeouts of its connections.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -13,24 +13,25 @@ use url::Url;
 
 use crate::error::DatabaseError;
 
-/// Why a text names no database.
+/// The reasons why a text is not the URL of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DatabaseUrlError {
-    /// Neither backend.
+    /// The scheme is neither `sqlite` nor `postgres`.
     #[error("a database is `sqlite:PATH` or `postgres://USER@HOST/DATABASE`")]
     Scheme,
-    /// `sqlite:` alone, or a database in memory.
+    /// There is no path behind `sqlite:`, or it names a database in memory.
     #[error("`sqlite:` must be followed by the path of a file")]
     NoPath,
-    /// What stands behind `postgres:` is no URL.
+    /// A text that starts with `postgres:` is not a URL.
     #[error("not a URL: {0}")]
     Malformed(String),
 }
 
-/// `sqlite:PATH` or `postgres://…`. Shown without password and parameters.
+/// `sqlite:PATH` or `postgres://…`. `Display` omits user, password and parameters.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
-    /// A file, created where it does not exist. All that follows `sqlite:` is its path, as it stands.
+    /// A file, which is created if it does not exist. Everything after `sqlite:` is its path,
+    /// without decoding.
     Sqlite(PathBuf),
     /// A server, in libpq's URL syntax.
     Postgres(Box<Url>),
@@ -81,21 +82,23 @@ impl fmt::Debug for DatabaseUrl {
 
 impl<'de> Deserialize<'de> for DatabaseUrl {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The text is no part of the error: it may hold a password.
+        // The text is not part of the error, because it may contain a password.
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
-/// A database to open: also the `[database]` table of a configuration file.
+/// The settings of a database. This is also the `[database]` table of a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseOptions {
-    /// Which.
+    /// URL of the database.
     pub url: DatabaseUrl,
-    /// A file with the password of a PostgreSQL user, so that the URL need not hold it.
+    /// Path of a file with the password of the PostgreSQL user, so that the URL need not contain
+    /// it.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
-    /// Connections for reading, and for PostgreSQL as many again for writing. SQLite has one writer.
+    /// Number of connections for reading; for PostgreSQL, this number again for writing. SQLite has
+    /// one writer.
     #[serde(default = "default_max_connections")]
     pub max_connections: NonZeroU32,
     /// How long to wait for a connection.
@@ -104,8 +107,8 @@ pub struct DatabaseOptions {
     /// How long a transaction may take before its connection is closed.
     #[serde(skip, default = "default_transaction_timeout")]
     pub transaction_timeout: Duration,
-    /// How long a PostgreSQL server keeps a transaction, with all that waits for it, whose process says nothing more: one that stands still,
-    /// or whose machine is gone without a word.
+    /// How long a PostgreSQL server keeps a transaction whose process sends nothing. It limits the
+    /// wait of others for a process that is stopped or a machine that disappeared.
     #[serde(skip, default = "default_silence_timeout")]
     pub silence_timeout: Duration,
 }
@@ -127,18 +130,19 @@ const fn default_silence_timeout() -> Duration {
 }
 
 impl DatabaseOptions {
-    /// File descriptors that its connections may use.
+    /// Returns the number of file descriptors that the connections may use.
     pub fn descriptors(&self) -> u64 {
         let connections = u64::from(self.max_connections.get());
         match self.url {
-            // Each has the database, its log and the log's index open; one more connection writes.
+            // Each connection opens the database, its log and the log's index. One more connection
+            // writes.
             DatabaseUrl::Sqlite(_) => 3 * (connections + 1),
-            // As many for writing.
+            // The same number of connections is used for writing.
             DatabaseUrl::Postgres(_) => 2 * connections,
         }
     }
 
-    /// Defaults for all but the URL.
+    /// Makes options with defaults for everything but the URL.
     pub const fn new(url: DatabaseUrl) -> Self {
         Self {
             url,
@@ -150,13 +154,13 @@ impl DatabaseOptions {
         }
     }
 
-    /// A SQLite file.
+    /// Makes options for a SQLite file.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self::new(DatabaseUrl::Sqlite(path.into()))
     }
 
-    /// Whether the file of SQLite could be created or written, where it is one; nothing of it is kept. Not to be called by a process
-    /// that has it open.
+    /// Checks that the SQLite file, if this is one, could be created or written. The check leaves
+    /// no file behind. A process that has the file open must not call it.
     pub fn check_file(&self) -> Result<(), DatabaseError> {
         match &self.url {
             DatabaseUrl::Sqlite(path) => crate::sqlite::check(path),
@@ -164,7 +168,7 @@ impl DatabaseOptions {
         }
     }
 
-    /// Reads relative paths as relative to `folder`, that of the configuration file.
+    /// Makes relative paths relative to `folder`, which is that of the configuration file.
     pub fn resolve_paths(&mut self, folder: &Path) {
         if let DatabaseUrl::Sqlite(path) = &mut self.url {
             *path = folder.join(&*path);
@@ -174,7 +178,7 @@ impl DatabaseOptions {
         }
     }
 
-    /// The password, where there is a file for it.
+    /// Reads the password from its file, if one is configured.
     pub(crate) fn password(&self) -> Result<Option<Password>, dac_secrets::SecretFileError> {
         self.password_file.as_deref().map(Password::read).transpose()
     }

@@ -1,4 +1,5 @@
-//! PostgreSQL: refused where it would acknowledge what a crash can take away.
+//! Connections to PostgreSQL, which are refused if the server could lose acknowledged data in a
+//! crash.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use url::Url;
 use crate::durability;
 use crate::error::DatabaseError;
 
-/// The URL with its password, for the driver.
+/// Makes the driver's options from the URL and the password.
 pub(crate) fn connect_options(
     url: &Url,
     password: Option<&Password>,
@@ -25,12 +26,13 @@ pub(crate) fn connect_options(
     Ok(AnyConnectOptions::from_url(&url)?)
 }
 
-/// Settings of a connection that writes.
+/// Prepares a connection that writes.
 pub(crate) async fn configure_writer(
     connection: &mut AnyConnection,
     silence_timeout: Duration,
 ) -> Result<(), DatabaseError> {
-    // A ROLLBACK outside of a transaction, which the pool sends before each use, would be warned about each time.
+    // The pool sends a ROLLBACK outside of a transaction before each use. Without this setting,
+    // each causes a warning.
     sqlx::raw_sql("SET client_min_messages TO error").execute(&mut *connection).await?;
     limit_silence(connection, silence_timeout).await?;
     if !takes_writes(connection).await? {
@@ -39,21 +41,24 @@ pub(crate) async fn configure_writer(
     durability::check(connection).await.map(drop)
 }
 
-/// Ends a transaction that the driver has forgotten, in which the next user's writes would vanish, and says whether the
-/// server takes writes. A server that was demoted by a failover answers reads for ever: its connections must not stay.
+/// Ends a transaction that the driver has forgotten, in which later writes would be lost. Returns
+/// whether the server accepts writes. A server that was demoted by a failover still answers reads,
+/// so its connections must be discarded.
 pub(crate) async fn takes_writes(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
-    // All rows of both statements: for one row alone the driver looks at the first statement only.
+    // This fetches all rows of both statements; for a single row the driver looks only at the first
+    // statement.
     let rows = sqlx::raw_sql("ROLLBACK; SHOW transaction_read_only").fetch_all(connection).await?;
     let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
     Ok(row.try_get::<String, _>(0)? == "off")
 }
 
-/// The same for a connection that reads, whose own transactions are read-only: a standby begins none that writes.
+/// Does the same for a connection that reads. Its own transactions are read-only, so this tries to
+/// begin one that writes, which a standby refuses.
 pub(crate) async fn is_no_standby(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
     Ok(sqlx::raw_sql("ROLLBACK; BEGIN READ WRITE; ROLLBACK").execute(connection).await.is_ok())
 }
 
-/// Settings of a connection that reads.
+/// Prepares a connection that reads.
 pub(crate) async fn configure_reader(
     connection: &mut AnyConnection,
     silence_timeout: Duration,
@@ -67,8 +72,9 @@ pub(crate) async fn configure_reader(
     limit_silence(connection, silence_timeout).await
 }
 
-/// Between two statements of a transaction. A process that stands still, or a machine that is gone without a word, would else keep the
-/// only writer's lock, and with it every other process, until it comes back or the server's TCP gives it up, hours later.
+/// Limits the time between two statements of a transaction. Otherwise a process that is stopped, or
+/// a machine that disappeared, would keep the only writer's lock and block every other process
+/// until it comes back or the server's TCP connection times out, hours later.
 async fn limit_silence(
     connection: &mut AnyConnection,
     silence_timeout: Duration,
@@ -81,7 +87,8 @@ async fn limit_silence(
 
 /// Waits until no other transaction of [`crate::Database::transaction`] runs in this schema.
 pub(crate) async fn become_only_writer(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    // 0x646163 is "dac"; schemas of one database do not wait for each other.
+    // 6578531 is 0x646163, "dac". The schema is part of the key, so that schemas do not wait for
+    // each other.
     sqlx::raw_sql("SELECT pg_advisory_xact_lock(6578531, hashtext(current_schema()))")
         .execute(connection)
         .await?;

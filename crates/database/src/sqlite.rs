@@ -1,4 +1,5 @@
-//! SQLite: one file, write-ahead log, every commit on the disk before it is acknowledged.
+//! SQLite with one file and a write-ahead log. Every commit is on the disk before it is
+//! acknowledged.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -13,13 +14,14 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::error::DatabaseError;
 
-/// Bytes of what a lock file says about its holder.
+/// Largest number of bytes that are read from a lock file about its holder.
 const HOLDER_MAX_BYTES: u64 = 512;
 
-/// Pragmas, the value set and the value read back.
+/// Name of each pragma, the value to set, and the value that is read back.
 const WRITER: &[(&str, &str, &str)] = &[
     ("busy_timeout", "20000", "20000"),
-    // Before anything is written: what was deleted can be given back to the file system.
+    // This must be set before anything is written. It lets deleted space be returned to the file
+    // system.
     ("auto_vacuum", "INCREMENTAL", "2"),
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", "2"),
@@ -27,7 +29,7 @@ const WRITER: &[(&str, &str, &str)] = &[
     ("checkpoint_fullfsync", "ON", "1"),
     ("foreign_keys", "ON", "1"),
     ("trusted_schema", "OFF", "0"),
-    // After a burst the log is cut back to this.
+    // After a burst of writes the log is truncated to this many bytes.
     ("journal_size_limit", "67108864", "67108864"),
 ];
 const READER: &[(&str, &str, &str)] = &[
@@ -37,13 +39,14 @@ const READER: &[(&str, &str, &str)] = &[
     ("query_only", "ON", "1"),
 ];
 
-/// The result code.
+/// The primary result code of SQLite for a locked file.
 const SQLITE_BUSY: u32 = 5;
-/// As `busy_timeout`.
+/// The same time as `busy_timeout`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Creates the file and its folder where they do not exist, for their owner alone, and names it in the driver's language.
+/// Creates the file and its folder for their owner alone if they do not exist, and returns the
+/// driver's options.
 pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, DatabaseError> {
     let failed = |source| DatabaseError::File { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -56,7 +59,8 @@ pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, Database
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {
             let absolute = fs::canonicalize(path).map_err(failed)?;
-            // The file's name must survive a power cut as well as its contents; SQLite sees to its log's name.
+            // The file's name must survive a power cut, like its contents. SQLite does this for its
+            // log's name.
             let folder = absolute.parent().unwrap_or(Path::new("/"));
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         }
@@ -68,13 +72,14 @@ pub(crate) fn connect_options(path: &Path) -> Result<AnyConnectOptions, Database
     let text = absolute
         .to_str()
         .ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8")))?;
-    // The driver reads a URL: what would end or decode the path is encoded.
+    // The driver reads a URL, so characters that would end or decode the path are encoded.
     let url = format!("sqlite:{}", text.replace('%', "%25").replace('?', "%3F").replace('#', "%23"));
     Ok(url.parse()?)
 }
 
-/// Whether [`connect_options`] could create the file, or could write it where it is there. A process that has the file open must not
-/// call this: closing a file ends the locks that SQLite has on it.
+/// Checks that [`connect_options`] could create the file, or could write it if it exists. A process
+/// that has the file open must not call this, because closing a file ends the locks that SQLite has
+/// on it.
 pub(crate) fn check(path: &Path) -> Result<(), DatabaseError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -107,8 +112,8 @@ pub(crate) fn check(path: &Path) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Names the file that another user owns: SQLite says only that it cannot open something. Nothing is opened here, since closing a
-/// file ends the locks that SQLite has on it.
+/// Returns an error that names the file that this user cannot access; SQLite would only say that it
+/// cannot open something. No file is opened, because closing it would end SQLite's locks on it.
 fn check_access(path: &Path) -> Result<(), DatabaseError> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.to_owned().into_os_string();
@@ -123,9 +128,11 @@ fn check_access(path: &Path) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Takes the file for this process, or says who has it. The operating system gives it back when the process ends.
+/// Locks the file for this process, or returns an error with its holder. The operating system
+/// releases the lock when the process ends.
 ///
-/// The lock is on a file beside it: SQLite locks the database file itself, and closing that would end its locks.
+/// The lock is on a separate file: SQLite locks the database file itself, and closing that would
+/// end its locks.
 pub(crate) fn lock(path: &Path, holder: &str) -> Result<File, DatabaseError> {
     let path =
         fs::canonicalize(path).map_err(|source| DatabaseError::File { path: path.to_owned(), source })?;
@@ -156,12 +163,12 @@ pub(crate) fn lock(path: &Path, holder: &str) -> Result<File, DatabaseError> {
     Ok(file)
 }
 
-/// Settings of a connection that writes.
+/// Prepares a connection that writes.
 pub(crate) async fn configure_writer(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
     configure(connection, WRITER).await
 }
 
-/// Settings of a connection that reads.
+/// Prepares a connection that reads.
 pub(crate) async fn configure_reader(connection: &mut AnyConnection) -> Result<(), DatabaseError> {
     configure(connection, READER).await
 }
@@ -181,8 +188,9 @@ async fn configure(
     Ok(())
 }
 
-/// A file that several processes open for the first time becomes one with a write-ahead log under a lock that SQLite does not wait for,
-/// whatever its `busy_timeout`: that is done here.
+/// Sets a pragma, and tries again while the file is busy. When several processes open a new file,
+/// SQLite switches it to a write-ahead log under a lock for which it does not wait, regardless of
+/// `busy_timeout`.
 async fn set(connection: &mut AnyConnection, pragma: &str, wanted: &str) -> Result<(), DatabaseError> {
     let began = Instant::now();
     loop {
@@ -196,7 +204,8 @@ async fn set(connection: &mut AnyConnection, pragma: &str, wanted: &str) -> Resu
     }
 }
 
-/// The code is an extended one: what it extends is in its last byte.
+/// Returns whether an error means that the file is busy. The low byte of an extended code is the
+/// primary code.
 fn is_busy(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| code & 0xff == SQLITE_BUSY)

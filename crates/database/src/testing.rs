@@ -1,8 +1,9 @@
-//! Fresh databases for tests, on both backends.
+//! New databases for tests, on both backends.
 //!
-//! PostgreSQL is the server named by `DAC_TEST_POSTGRES_URL`, where every test gets a schema of its own; without the
-//! variable each test process starts a throw-away server (`tools/with-postgres`), which ends with the process. A machine
-//! without PostgreSQL fails these tests: they are never skipped.
+//! PostgreSQL is the server in `DAC_TEST_POSTGRES_URL`, on which every test gets a schema of its
+//! own. Without that variable, each test process starts a temporary server (`tools/with-postgres`),
+//! which ends with the process. On a machine without PostgreSQL these tests fail; they are never
+//! skipped.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -20,14 +21,15 @@ use crate::database::{Backend, Database};
 use crate::migrate::Migration;
 use crate::options::{DatabaseOptions, DatabaseUrl};
 
-/// Names a server whose databases tests may write to.
+/// Environment variable with the URL of a server on which tests may create schemas.
 pub const POSTGRES_URL_VARIABLE: &str = "DAC_TEST_POSTGRES_URL";
 
-/// How long a server may take to read its settings again, and a pause between two looks.
+/// How long a server may take to reload its settings, and the pause between two checks.
 const SETTING_LIMIT: Duration = Duration::from_secs(60);
 const SETTING_PAUSE: Duration = Duration::from_millis(20);
 
-/// Makes `sqlite::NAME` and `postgres::NAME` of each `async fn NAME(backend: Backend)` beside it.
+/// Makes the tests `sqlite::NAME` and `postgres::NAME` of each `async fn NAME(backend: Backend)`
+/// beside it.
 #[macro_export]
 macro_rules! on_both_backends {
     ($($name:ident),* $(,)?) => {
@@ -46,16 +48,16 @@ macro_rules! on_both_backends {
     };
 }
 
-/// An empty database of one test, gone when dropped.
+/// An empty database for one test. A SQLite file is removed when this is dropped.
 #[derive(Debug)]
 pub struct TestDatabase {
     options: DatabaseOptions,
-    /// Where its file is, and goes with it.
+    /// The folder of the SQLite file, which is removed when this is dropped.
     _folder: Option<TempDir>,
 }
 
 impl TestDatabase {
-    /// An empty one on either backend.
+    /// Makes an empty database on the given backend.
     pub async fn new(backend: Backend) -> Self {
         match backend {
             Backend::Sqlite => Self::sqlite(),
@@ -63,23 +65,23 @@ impl TestDatabase {
         }
     }
 
-    /// A file in a folder of its own.
+    /// Makes a SQLite file in a folder of its own.
     pub fn sqlite() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         Self { options: DatabaseOptions::sqlite(folder.path().join("test.db")), _folder: Some(folder) }
     }
 
-    /// A file in this folder, which is the caller's and stays.
+    /// Makes a SQLite file in a folder that belongs to the caller and is not removed.
     pub fn sqlite_in(folder: &Path) -> Self {
         Self { options: DatabaseOptions::sqlite(folder.join("test.db")), _folder: None }
     }
 
-    /// A schema of its own on a throw-away server.
+    /// Makes a schema on the PostgreSQL server for tests.
     pub async fn postgres() -> Self {
         Self::postgres_at(postgres_url().parse().expect("a URL of the PostgreSQL server for tests")).await
     }
 
-    /// A schema of its own on this server.
+    /// Makes a schema on this server.
     pub async fn postgres_at(mut url: Url) -> Self {
         sqlx::any::install_default_drivers();
         let schema = unique_name();
@@ -95,22 +97,23 @@ impl TestDatabase {
         Self { options: DatabaseOptions::new(DatabaseUrl::Postgres(Box::new(url))), _folder: None }
     }
 
-    /// How to open it; as often as a test likes, as a restarted process would.
+    /// Returns the options to open the database. A test may open it several times, like a restarted
+    /// process.
     pub const fn options(&self) -> &DatabaseOptions {
         &self.options
     }
 
-    /// The options, to be changed.
+    /// Returns the options for changes.
     pub const fn options_mut(&mut self) -> &mut DatabaseOptions {
         &mut self.options
     }
 
-    /// Opens it with these migrations.
+    /// Opens the database with these migrations.
     pub async fn open(&self, migrations: &[Migration]) -> Database {
         Database::open(&self.options, migrations).await.expect("a fresh database opens")
     }
 
-    /// The file, where it is one: for tests that damage it.
+    /// Returns the path of a SQLite file, for tests that damage it.
     pub fn file(&self) -> Option<PathBuf> {
         match &self.options.url {
             DatabaseUrl::Sqlite(path) => Some(path.clone()),
@@ -119,7 +122,7 @@ impl TestDatabase {
     }
 }
 
-/// The server's URL. Starts one where nobody did, once a process.
+/// Returns the server's URL. If none is configured, starts one server for this process.
 fn postgres_url() -> String {
     static SERVER: OnceLock<(String, Option<TestServer>)> = OnceLock::new();
     let (url, _server) = SERVER.get_or_init(|| match std::env::var(POSTGRES_URL_VARIABLE) {
@@ -132,7 +135,8 @@ fn postgres_url() -> String {
     url.clone()
 }
 
-/// A PostgreSQL server of one test's own, whose settings it may change; stopped when dropped.
+/// A PostgreSQL server for one test, which may change its settings. It is stopped when this is
+/// dropped.
 #[derive(Debug)]
 pub struct TestServer {
     url: Url,
@@ -140,18 +144,18 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Sets one up and starts it.
+    /// Creates a server and starts it.
     pub fn start() -> Self {
         let (url, script) = start_server();
         Self { url: url.parse().expect("the script's URL"), script }
     }
 
-    /// How it is reached, as a user who may do anything.
+    /// Returns the server's URL, with a superuser as its user.
     pub const fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The server's main process.
+    /// Returns the id of the server's main process.
     pub async fn process_id(&self) -> i32 {
         let mut connection = self.connect().await;
         let line: String = sqlx::query_scalar("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")
@@ -162,13 +166,13 @@ impl TestServer {
         line.trim().parse().expect("a number")
     }
 
-    /// Gives a setting of the whole server a value, and waits until new connections have it.
+    /// Sets a setting of the whole server, and waits until new connections have it.
     pub async fn set(&self, setting: &'static str, value: &str) {
         let mut connection = self.connect().await;
         for statement in
             [format!("ALTER SYSTEM SET {setting} = '{value}'"), "SELECT pg_reload_conf()".to_owned()]
         {
-            // Also where the setting is that sessions only read.
+            // This also works if the setting makes sessions read-only.
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a known setting");
         }
         connection.close().await.expect("a connection closes");
@@ -189,7 +193,7 @@ impl TestServer {
         }
     }
 
-    /// Ends all sessions but the one that asks for it.
+    /// Ends all sessions except the one that does this.
     pub async fn end_all_others(&self) {
         let mut connection = self.connect().await;
         let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -206,24 +210,25 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        // The end of its input is the end of the script.
+        // The script ends when its input does.
         drop(self.script.stdin.take());
         let _ = self.script.wait();
     }
 }
 
-/// The script's command prints the URL and waits for the end of its input, which is the end of this process, however it
-/// comes about. Then the script stops the server.
+/// Starts the script that runs a server. The script's command prints the URL and waits for the end
+/// of its input, which comes when this process ends in any way. Then the script stops the server.
 fn start_server() -> (String, Child) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/with-postgres");
     let mut server = Command::new(&script)
-        // Whatever server others share, this one is another.
+        // This server must be a different one from the server that other tests share.
         .env_remove(POSTGRES_URL_VARIABLE)
         .args(["sh", "-c", "echo \"$DAC_TEST_POSTGRES_URL\"; exec >/dev/null 2>&1; cat"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // A test runner that kills the group of a test must not kill what cleans up after it.
+        // A test runner that kills the process group of a test must not kill the script that cleans
+        // up.
         .process_group(0)
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
