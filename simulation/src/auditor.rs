@@ -1,4 +1,4 @@
-//! Somebody who retrieves a batch with the production client, when asked to.
+//! The auditor: a host that retrieves a batch with the production client when the world asks it to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use crate::cast::{Cast, DOMAIN};
 use crate::disperser::dialer;
 
-/// How often it looks whether it was asked.
+/// How often it looks for a request.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The payload of a batch and its submission's digest, or why there is none.
+/// The payload of a batch and the digest of its submission, or the reason why it was not retrieved.
 pub(crate) type Answer = Result<(B256, Bytes), String>;
 
-/// Patience with members that are near, if they are there.
+/// Returns options for members that answer fast if they are there.
 pub(crate) fn retrieve_options() -> RetrieveOptions {
     RetrieveOptions {
         patience: Patience { answer: Duration::from_secs(1), ..Patience::default() },
@@ -28,7 +28,7 @@ pub(crate) fn retrieve_options() -> RetrieveOptions {
     }
 }
 
-/// The auditor. Clones are the same one.
+/// The auditor. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Auditor {
     cast: Arc<Cast>,
@@ -40,17 +40,17 @@ impl Auditor {
         Self { cast, state: Arc::default() }
     }
 
-    /// Retrieve this batch.
+    /// Asks the auditor to retrieve this batch.
     pub(crate) fn ask(&self, digest: BatchDigest) {
         *self.state.lock() = (Some(digest), None);
     }
 
-    /// What came of it.
+    /// Takes the answer to the last request, if there is one.
     pub(crate) fn answer(&self) -> Option<Answer> {
         self.state.lock().1.take()
     }
 
-    /// Runs for good.
+    /// Answers requests until the host is killed.
     pub(crate) async fn run(self) -> turmoil::Result {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;

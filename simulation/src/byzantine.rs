@@ -1,4 +1,4 @@
-//! Members that lie: they speak the protocol, and that is all.
+//! Members that speak the protocol and lie.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -22,21 +22,21 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::cast::{Cast, DISPERSAL_PORT, DOMAIN, RETRIEVAL_PORT};
 use crate::network::listen;
 
-/// Bytes of garbage, at most.
+/// Largest number of bytes of garbage.
 const GARBAGE_MAX_BYTES: usize = 8 << 10;
 
 /// How a member lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lie {
-    /// It takes everything and answers nothing.
+    /// It accepts everything and answers nothing.
     Silence,
-    /// A good signature, of another digest, under the right one.
+    /// It returns its valid signature of a different digest under the right digest.
     WrongSignature,
-    /// An attestation of another digest.
+    /// It returns an attestation of a different digest.
     OtherDigest,
-    /// Bytes that are no attestation.
+    /// It returns bytes that are not an attestation.
     Junk,
-    /// It signs at once, keeps the record and nothing else, and serves garbage for its shard.
+    /// It signs at once, keeps only the record, and serves garbage as its shard.
     SignsAndForgets,
 }
 
@@ -44,7 +44,7 @@ impl Lie {
     const ALL: [Self; 5] =
         [Self::Silence, Self::WrongSignature, Self::OtherDigest, Self::Junk, Self::SignsAndForgets];
 
-    /// One of them.
+    /// Draws one of the lies.
     pub(crate) fn draw(chance: &mut impl Rng) -> Self {
         *Self::ALL.choose(chance).expect("there are some")
     }

@@ -1,4 +1,5 @@
-//! Who takes part, all from the seed: the committee's keys, the rollup, the aggregator, and what the registry says of them.
+//! The participants, all derived from the seed: the committee's keys, the rollup, the aggregator,
+//! and the content of the registry.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,37 +8,37 @@ use dac_bls::{CommitteeKeys, SecretKey};
 use dac_chain::{BlockRef, PrivateKeySigner, RegistryView};
 use dac_types::{Address, AdmittedRollup, Committee, Domain, Member, Quorum, Seat, keccak256};
 
-/// When the simulation begins, in Unix seconds.
+/// Start of the simulation in Unix seconds.
 pub(crate) const NOW: u64 = 1_800_000_000;
-/// Chain and registry.
+/// Chain id and registry address of the simulation.
 pub(crate) const DOMAIN: Domain = Domain { chain_id: 31337, registry: Address::repeat_byte(0xaa) };
-/// The certificate log.
+/// Address of the certificate log.
 pub(crate) const LOG: Address = Address::repeat_byte(0xbb);
-/// The rollup's settlement contract.
+/// Address of the rollup's settlement contract.
 pub(crate) const ROLLUP: Address = Address::repeat_byte(0x11);
-/// Seconds for which the rollup may have its batches kept.
+/// The rollup's longest retention in seconds.
 const RETENTION_SECONDS: u64 = 30 * 24 * 3600;
-/// The epoch in which all takes place.
+/// The only epoch of a simulation.
 const EPOCH: u64 = 1;
-/// Where aggregators deliver.
+/// Port on which members accept shards from aggregators.
 pub(crate) const DISPERSAL_PORT: u16 = 7001;
-/// Where anyone retrieves.
+/// Port on which members serve shards and records to everyone.
 pub(crate) const RETRIEVAL_PORT: u16 = 7002;
-/// Where rollups submit.
+/// Port on which the aggregator accepts batches from rollups.
 pub(crate) const SUBMIT_PORT: u16 = 7003;
-/// The aggregator's host.
+/// Name of the aggregator's host.
 pub(crate) const AGGREGATOR: &str = "aggregator";
-/// The host of somebody who retrieves.
+/// Name of the host that retrieves batches.
 pub(crate) const AUDITOR: &str = "auditor";
-/// The rollup's host.
+/// Name of the rollup's host.
 pub(crate) const SEQUENCER: &str = "sequencer";
 
-/// A member's host.
+/// Returns the name of a member's host.
 pub(crate) fn host(seat: Seat) -> String {
     format!("member{}", seat.0)
 }
 
-/// Everybody.
+/// The keys of all participants, and the committee.
 pub(crate) struct Cast {
     pub(crate) quorum: Quorum,
     pub(crate) members: Vec<SecretKey>,
@@ -49,7 +50,7 @@ pub(crate) struct Cast {
 }
 
 impl Cast {
-    /// The seed's.
+    /// Derives the participants from the seed.
     pub(crate) fn new(seed: u64, quorum: Quorum) -> Self {
         let draw =
             |role: &str, index: u8| keccak256([role.as_bytes(), &[index], &seed.to_be_bytes()].concat());
@@ -81,7 +82,7 @@ impl Cast {
         }
     }
 
-    /// What the registry says as of a block.
+    /// Returns the content of the registry as of a block.
     pub(crate) fn view(&self, head: BlockRef) -> RegistryView {
         let rollup = AdmittedRollup {
             rollup: ROLLUP,

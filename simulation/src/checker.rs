@@ -1,4 +1,5 @@
-//! What must hold of every history, whatever went wrong in it. Each breach is a line of text.
+//! The rules that every history must keep in spite of the faults in it. Each breach is a line of
+//! text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,29 +15,29 @@ use crate::cast::{Cast, DOMAIN};
 use crate::l1::Recorded;
 use crate::witness::Signature;
 
-/// Sets of signers that are left out, of each batch.
+/// Number of sets of signers that are left out in turn, for each batch.
 const SUBSETS: usize = 3;
 
-/// All that is left of a history.
+/// Everything that is known at the end of a history.
 pub(crate) struct History<'a> {
     pub(crate) cast: &'a Cast,
-    /// Members that lie; nothing is expected of them.
+    /// The members that lie. The rules do not apply to them.
     pub(crate) liars: &'a BTreeSet<Seat>,
-    /// The members' surviving stores.
+    /// Content of the members' stores at the end.
     pub(crate) stores: &'a BTreeMap<Seat, Vec<Held>>,
     /// Every use of an honest member's key.
     pub(crate) signatures: &'a [Signature],
-    /// Payloads that the aggregator said it has, by submission.
+    /// Payloads that the aggregator acknowledged, by the digest of their submission.
     pub(crate) accepted: &'a BTreeMap<B256, Bytes>,
-    /// The aggregator's surviving store.
+    /// Content of the aggregator's store at the end.
     pub(crate) batches: &'a [Batch],
-    /// Certificates on L1, in order, as deep as confirmations ask for.
+    /// Certificates on L1 in order, without blocks that do not have the required confirmations.
     pub(crate) recorded: &'a [Recorded],
-    /// Transactions to the log that were included and did nothing.
+    /// Number of transactions to the log that were included and failed.
     pub(crate) reverted: usize,
 }
 
-/// What a history breaks.
+/// Returns the breaches of all rules in a history.
 pub(crate) fn check(history: &History<'_>, chance: &mut impl Rng) -> Vec<String> {
     let mut breaches = Vec::new();
     stored_before_signed(history, &mut breaches);
@@ -53,7 +54,7 @@ fn held<'a>(history: &'a History<'_>, seat: Seat, digest: BatchDigest) -> Option
     history.stores.get(&seat)?.iter().find(|held| held.digest == digest)
 }
 
-/// No signature without a stored row, then and at the end.
+/// Checks that each signed shard was stored when the member signed, and is stored at the end.
 fn stored_before_signed(history: &History<'_>, breaches: &mut Vec<String>) {
     for Signature { seat, digest, is_stored } in history.signatures {
         if !is_stored {
@@ -73,7 +74,7 @@ fn stored_before_signed(history: &History<'_>, breaches: &mut Vec<String>) {
     }
 }
 
-/// An honest member signs one header of a submission and epoch.
+/// Checks that an honest member signed only one header for each submission and epoch.
 fn one_header_a_submission(history: &History<'_>, breaches: &mut Vec<String>) {
     let mut headers: BTreeMap<(Seat, B256, u64), BatchDigest> = BTreeMap::new();
     for Signature { seat, digest, .. } in history.signatures {
@@ -102,7 +103,7 @@ fn posted_once(history: &History<'_>, breaches: &mut Vec<String>) {
     }
 }
 
-/// What the aggregator took is on L1, and the aggregator knows.
+/// Checks that every batch that the aggregator accepted is on L1 and that the aggregator knows it.
 fn all_posted(history: &History<'_>, breaches: &mut Vec<String>) {
     for submission in history.accepted.keys() {
         let batch = history.batches.iter().find(|batch| batch.id.0 == *submission);
@@ -125,7 +126,8 @@ fn all_posted(history: &History<'_>, breaches: &mut Vec<String>) {
     }
 }
 
-/// With any q − k of its signers removed, the others have the payload, to the last byte. The liars are among those removed.
+/// Checks that the payload can be decoded without any q − k of the batch's signers. The liars are
+/// among those that are left out.
 fn retrievable(
     history: &History<'_>,
     recorded: &Recorded,

@@ -1,10 +1,10 @@
-//! The simulated time as production code asks for it.
+//! The simulated time behind the trait with which production code reads the clock.
 
 use dac_runtime::clock::Clock;
 
 use crate::cast::NOW;
 
-/// Simulated time, and how wrong this host's clock is.
+/// A host's clock: the simulated time, plus the milliseconds by which the clock is wrong.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SimulatedClock {
     pub(crate) ahead_ms: u64,

@@ -25,21 +25,22 @@ use crate::network::{Simulated, listen};
 use crate::store::MemoryStore;
 use crate::witness::Witness;
 
-/// Blocks, the including one counted, after which a record is final for the aggregator.
+/// Number of blocks, including the one with a record, after which the record is final for the
+/// aggregator.
 pub(crate) const CONFIRMATIONS: u8 = 4;
-/// Calls under way when the aggregator is stopped. None is: it is killed.
+/// How long a stop waits for running calls. It has no effect, because the aggregator is killed.
 const GRACE: Duration = Duration::from_secs(1);
-/// Seconds for which batches are kept.
+/// How long members must keep the batches, in seconds.
 const KEPT_SECONDS: u64 = 24 * 3600;
 
-/// Connects over the simulated network.
+/// Returns a dialer that connects over the simulated network.
 pub(crate) fn dialer() -> Dialer {
     Dialer::new(EndpointPolicy::AllowPrivate)
         .connect_timeout(Duration::from_millis(700))
         .network(Arc::new(Simulated))
 }
 
-/// What outlives the aggregator's process.
+/// The parts of the aggregator that outlive its process.
 #[derive(Clone)]
 pub(crate) struct Disperser {
     pub(crate) cast: Arc<Cast>,
@@ -49,7 +50,7 @@ pub(crate) struct Disperser {
 }
 
 impl Disperser {
-    /// Runs until the host is killed.
+    /// Runs the aggregator until the host is killed.
     pub(crate) async fn run(self) -> turmoil::Result {
         self.store.open();
         let registry = Follower::spawn(Arc::new(self.l1.clone()), POLL_INTERVAL, 0, CancellationToken::new());
@@ -108,10 +109,10 @@ impl Disperser {
     }
 }
 
-/// A batch to be submitted.
+/// A batch that the rollup will submit.
 #[derive(Clone)]
 pub(crate) struct Order {
-    /// When, from the beginning.
+    /// Time of the submission since the start.
     pub(crate) at: Duration,
     pub(crate) number: u64,
     pub(crate) payload: Bytes,
@@ -119,7 +120,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Signed by the rollup's poster; the same every time.
+    /// Returns the order, signed by the rollup's poster. It is the same each time.
     pub(crate) fn sign(&self, cast: &Cast) -> SignedSubmission {
         let kind = if self.is_checked { HashKind::Keccak256 } else { HashKind::Opaque };
         let sign = |digest| {
@@ -135,7 +136,7 @@ impl Order {
     }
 }
 
-/// The rollup's sequencer: submits every batch until it is taken.
+/// Runs the rollup's sequencer, which submits each batch until it is accepted.
 pub(crate) async fn sequence(cast: Arc<Cast>, orders: Arc<Vec<Order>>, witness: Witness) -> turmoil::Result {
     let url = format!("http://{AGGREGATOR}:{SUBMIT_PORT}");
     let client = Arc::new(AggregatorClient::new(url.parse()?, dialer()));

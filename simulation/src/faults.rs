@@ -1,4 +1,4 @@
-//! What goes wrong, and when: drawn from the seed before anything happens.
+//! The faults of a history and their times, all drawn from the seed before the start.
 
 use std::time::Duration;
 
@@ -9,47 +9,48 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use crate::cast::{AGGREGATOR, SEQUENCER, host};
 use crate::disperser::CONFIRMATIONS;
 
-/// Nothing goes wrong any more from then on: what is pending has to come to its end.
+/// Time since the start after which there are no more faults, so that pending work can finish.
 pub(crate) const FAULTS_END: Duration = Duration::from_secs(7);
-/// Longest time that one fault lasts.
+/// Longest duration of one fault, in milliseconds.
 const FAULT_MAX_MS: u64 = 2000;
 
-/// Blocks replaced at once: one more, and what counts as final would not be.
+/// Largest number of blocks that are replaced at once. One more would replace a final block.
 const REORGANISED_MAX: usize = (CONFIRMATIONS - 1) as usize;
 
-/// Stores that are lost in one seed.
+/// Largest number of stores that are lost in one history.
 const LOSSES_MAX: usize = 2;
 
-/// One event.
+/// One fault, or the end of one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fault {
     /// A host loses power.
     Kill(String),
-    /// A host loses power, and its disk with it.
+    /// A host loses power and the content of its store.
     Lose(String),
-    /// It starts again.
+    /// A host starts again.
     Start(String),
-    /// No message passes between the two, either way; those under way are lost.
+    /// No message passes between the two hosts. Messages on the way are lost.
     Cut(String, String),
-    /// Messages pass again.
+    /// Messages between the two hosts pass again.
     Mend(String, String),
-    /// No message passes from the first to the second.
+    /// No message passes from the first host to the second.
     CutOneWay(String, String),
-    /// Messages pass again.
+    /// Messages from the first host to the second pass again.
     MendOneWay(String, String),
-    /// Messages between the two wait.
+    /// Messages between the two hosts are held back.
     Hold(String, String),
-    /// They arrive, all at once.
+    /// Messages that were held back arrive, all at once.
     Release(String, String),
-    /// The newest blocks are replaced.
+    /// This number of the newest blocks is replaced.
     Reorganise(usize),
-    /// Blocks drop this share of waiting transactions for good.
+    /// From now on, each block drops this share of the waiting transactions for good.
     DropTransactions(f64),
-    /// L1 does not answer a host, or does again.
+    /// L1 stops answering a host if the flag is true, and answers again if it is false.
     L1Down(String, bool),
 }
 
-/// The events in their order. Of these members so many may lose their stores.
+/// Draws the faults in the order of their times. At most `losses_max` of the honest members lose
+/// their stores.
 pub(crate) fn draw(
     chance: &mut impl Rng,
     n: u16,
@@ -59,7 +60,7 @@ pub(crate) fn draw(
     let mut faults = Schedule { chance, events: Vec::new() };
     let mut members: Vec<Seat> = Seat::all(n).collect();
     members.shuffle(faults.chance);
-    // How rough it gets: from a quiet day to a bad one.
+    // The share of members with a fault, from a quiet day to a bad one.
     let share = faults.chance.random_range(0.0..0.8);
     for seat in members {
         if !faults.chance.random_bool(share) {
@@ -113,7 +114,7 @@ pub(crate) fn draw(
         faults.events.push((at, Fault::Reorganise(depth)));
     }
     let mut events = faults.events;
-    // In a stable order: of two at the same moment the one drawn first.
+    // The sort is stable: of two events at the same time, the one that was drawn first comes first.
     events.sort_by_key(|(at, _)| *at);
     events
 }

@@ -1,20 +1,22 @@
-//! The production aggregator and a committee of production members in a simulated world: every host a runtime of its own on one
-//! thread, network, disks, clocks and L1 simulated, chance drawn from the seed alone.
+//! The production aggregator and a committee of production members in a simulated world. Every host
+//! has its own runtime, and all run on one thread. Network, disks, clocks and L1 are simulated, and
+//! all randomness comes from the seed.
 //!
-//! [`run`] lives through one seed: batches are submitted, hosts are killed and started again, the network fails, L1 is
-//! reorganised, some members lie; then all of that stops, what is pending has to come to its end, and the history is checked.
+//! [`run`] runs the history of one seed. Batches are submitted while hosts are killed and started
+//! again, the network fails, L1 is reorganised, and some members lie. Then the faults end, pending
+//! work must finish, and the history is checked.
 //!
-//! | room | what |
+//! | module | contents |
 //! |---|---|
-//! | `world` | one seed from its beginning to its end |
+//! | `world` | the history of one seed |
 //! | `cast` | keys, committee, registry |
-//! | `network`, `clock`, `store` | what production code sees of network, time and disk |
+//! | `network`, `clock`, `store` | network, time and disk for production code |
 //! | `l1` | one chain, and each host's view of it |
-//! | `member`, `disperser`, `auditor` | production code on hosts |
+//! | `member`, `disperser`, `auditor` | production code on simulated hosts |
 //! | `byzantine` | members that lie |
-//! | `faults` | what goes wrong, and when |
-//! | `witness`, `checker` | what happened, and what must hold of it |
-//! | `trace` | the hash of all of it |
+//! | `faults` | the faults and their times |
+//! | `witness`, `checker` | what happened, and the rules that it must keep |
+//! | `trace` | the hash of everything that happened |
 
 mod auditor;
 mod byzantine;

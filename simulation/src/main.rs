@@ -1,7 +1,8 @@
-//! Runs seeds, each in a process of its own, and says which fail.
+//! Runs seeds, each in a process of its own, and reports which fail.
 //!
-//! A process that runs one seed draws from it all that the C library has of chance and time; hash keys and the like are then the
-//! seed's, too. Nothing of that is left for a second seed.
+//! A process that runs a seed derives from it everything that the C library returns as randomness
+//! and time, so that hash keys, for example, depend on the seed too. This works for only one seed
+//! in a process.
 
 mod seeds;
 
@@ -12,7 +13,8 @@ use dac_simulation::{Flaw, Shape};
 use rand_of_libc::SeedableRng;
 use rand_of_libc::rngs::StdRng;
 
-/// Lives through seeds in a simulated world, with the production aggregator and production members in it.
+/// Lives through seeds in a simulated world, with the production aggregator and production members
+/// in it.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -31,13 +33,15 @@ struct Arguments {
     /// Runs every seed twice: the traces have to be the same.
     #[arg(long)]
     twice: bool,
-    /// Prints a summary as JSON: {n, from, seeds, failures, seconds, posted, signatures, lying_members, faults}.
+    /// Prints a summary as JSON: {n, from, seeds, failures, seconds, posted, signatures,
+    /// lying_members, faults}.
     #[arg(long)]
     json: bool,
     /// What is wrong with one member's store, on purpose: the check has to find it.
     #[arg(long, value_enum)]
     flaw: Option<PlantedFlaw>,
-    /// Runs this one seed, in this process, and prints its report. `RUST_LOG=simulation=info` tells the story.
+    /// Runs this one seed, in this process, and prints its report. `RUST_LOG=simulation=info` tells
+    /// the story.
     #[arg(long, value_name = "SEED")]
     one: Option<u64>,
 }
@@ -72,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn one(seed: u64, shape: Shape) -> ExitCode {
-    // Before anything draws on it.
+    // This must happen before any code draws random numbers.
     mad_turmoil::rand::set_rng(StdRng::seed_from_u64(seed));
     let _clocks = mad_turmoil::time::SimClocksGuard::init();
     if let Ok(filter) = std::env::var("RUST_LOG") {

@@ -32,16 +32,17 @@ use crate::network::listen;
 use crate::trace;
 use crate::witness::{Signature, Witness};
 
-/// Between two readings of the registry.
+/// The time between two reads of the registry.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// Blocks on top of one before a member reads what it says: fewer than are replaced at times, so that it has to take things back.
+/// Number of blocks on top of a block before a member reads it. It is smaller than the deepest
+/// reorganisation, so that members have to undo what they read.
 const FEED_CONFIRMATIONS: u64 = 1;
-/// More than it needs.
+/// The limit of repair in bytes per second, which is more than a simulation needs.
 const REPAIR_BYTES_PER_SECOND: NonZeroU64 = NonZeroU64::new(1 << 20).expect("not zero");
-/// Calls under way when a member is stopped. None is: members are killed.
+/// How long a stop waits for running calls. It has no effect, because members are killed.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What outlives a member's process.
+/// The parts of a member that outlive its process.
 #[derive(Clone)]
 pub(crate) struct Member {
     pub(crate) seat: Seat,
@@ -53,7 +54,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Runs until the host is killed.
+    /// Runs the member until the host is killed.
     pub(crate) async fn run(self) -> turmoil::Result {
         let key = self.cast.members[self.seat.index()].clone();
         let workers = Workers::inline();
@@ -123,7 +124,7 @@ impl Member {
     }
 }
 
-/// The production signer, with somebody who looks over its shoulder.
+/// The production signer. It reports each use of the key to the witness.
 struct WatchedSigner {
     signer: LocalSigner,
     seat: Seat,

@@ -1,4 +1,4 @@
-//! turmoil's network behind the traits by which production code accepts and opens connections.
+//! turmoil's network behind the traits with which production code accepts and opens connections.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::trace;
 
 type Accepting = Pin<Box<dyn Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send>>;
 
-/// A listener on the host that asks for it.
+/// Opens a listener on the host whose code calls this.
 pub(crate) async fn listen(port: u16) -> io::Result<Acceptor> {
     let listener = TcpListener::bind((IpAddr::from([0, 0, 0, 0]), port)).await?;
     Ok(Acceptor::new(Listener { listener: Arc::new(listener), accepting: None }))
@@ -24,7 +24,7 @@ pub(crate) async fn listen(port: u16) -> io::Result<Acceptor> {
 
 struct Listener {
     listener: Arc<TcpListener>,
-    /// turmoil has no poll of its own for that.
+    /// The pending accept. turmoil has no poll function for it.
     accepting: Option<Accepting>,
 }
 
@@ -48,7 +48,7 @@ impl Accept for Listener {
     }
 }
 
-/// The way from one simulated host to the others.
+/// The network from one simulated host to the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Simulated;
 
@@ -63,7 +63,7 @@ impl Network for Simulated {
     }
 }
 
-/// A connection all of whose arriving bytes are part of the trace.
+/// A connection that adds all arriving bytes to the trace.
 struct Traced(TcpStream);
 
 impl AsyncRead for Traced {

@@ -1,11 +1,11 @@
-//! A task that panics takes nothing with it but itself: here it is a breach.
+//! Panics count as breaches. Without this a panic would end only its own task and stay unnoticed.
 
 use std::sync::{LazyLock, Mutex, Once};
 
 static SEEN: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
 static HOOK: Once = Once::new();
 
-/// From now on every panic is written down.
+/// Forgets earlier panics and records every panic from now on.
 pub(crate) fn watch() {
     HOOK.call_once(|| {
         let former = std::panic::take_hook();
@@ -19,7 +19,7 @@ pub(crate) fn watch() {
     drop(seen());
 }
 
-/// What was written down since.
+/// Takes the panics that were recorded.
 pub(crate) fn seen() -> Vec<String> {
     SEEN.lock().map(|mut seen| std::mem::take(&mut *seen)).unwrap_or_default()
 }

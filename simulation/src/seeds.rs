@@ -1,4 +1,4 @@
-//! Many seeds: a process each, some at a time.
+//! Runs many seeds, each in a process of its own and several at once.
 
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode, Stdio};
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Arguments;
 
-/// A seed that takes longer hangs.
+/// A seed that takes longer than this is reported as hanging.
 const SEED_MAX_SECONDS: f64 = 180.0;
-/// How often a process is looked at.
+/// How often a process is checked for its end.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What is read of a seed's report.
+/// The fields of a seed's report that are read.
 #[derive(Clone, Debug, Deserialize)]
 struct Report {
     breaches: Vec<String>,
@@ -26,7 +26,7 @@ struct Report {
     faults: BTreeMap<String, u64>,
 }
 
-/// Of all seeds.
+/// The sums over all seeds.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     n: u16,
@@ -40,7 +40,7 @@ struct Summary {
     faults: BTreeMap<String, u64>,
 }
 
-/// Runs them and prints what came of it.
+/// Runs the seeds and prints a summary.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let (began, next) = (uptime_seconds(), AtomicU64::new(arguments.from));
     let end = arguments.from.saturating_add(arguments.seeds);
@@ -153,7 +153,8 @@ fn live_once(arguments: &Arguments, seed: u64) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// This program's own clock stands still: the seeds have it.
+/// Returns the machine's uptime in seconds. This program's own clock is simulated and does not
+/// advance.
 fn uptime_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     text.split_whitespace().next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0)

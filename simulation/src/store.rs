@@ -1,6 +1,7 @@
-//! The aggregator's store in memory: what was committed survives the aggregator, what was not is lost with it.
+//! The aggregator's store in memory. Committed changes survive the aggregator; others are lost with
+//! it.
 //!
-//! Every change takes its simulated time and runs in a task of its own, as in the SQL store.
+//! Every change takes simulated time and runs in a task of its own, as in the SQL store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +20,7 @@ use dac_node::store::disk;
 use dac_types::{Address, BatchDigest};
 use parking_lot::Mutex;
 
-/// The store. Clones are the same one.
+/// The store. Clones share its content.
 #[derive(Clone, Default)]
 pub(crate) struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
@@ -36,14 +37,14 @@ struct Line {
     batch: Batch,
     version: i64,
     upload: UploadId,
-    /// Of all its headers.
+    /// Digests of all headers that the batch has had.
     digests: Vec<BatchDigest>,
 }
 
 #[derive(Default)]
 struct Tables {
     batches: BTreeMap<SubmissionDigest, Line>,
-    /// Staged payloads, and those of batches.
+    /// Rows of staged payloads and of batches' payloads.
     payloads: BTreeMap<UploadId, BTreeMap<u32, Bytes>>,
     staged: BTreeMap<UploadId, u64>,
     postings: BTreeMap<PostingDigest, Posting>,
@@ -51,7 +52,7 @@ struct Tables {
 }
 
 impl MemoryStore {
-    /// What opening does: uploads that nobody works on any more are gone.
+    /// Opens the store. Staged uploads are removed, because the process that received them is gone.
     pub(crate) fn open(&self) {
         let mut tables = self.tables.lock();
         for upload in std::mem::take(&mut tables.staged).into_keys() {
@@ -59,7 +60,7 @@ impl MemoryStore {
         }
     }
 
-    /// All batches.
+    /// Returns all batches.
     pub(crate) fn batches(&self) -> Vec<Batch> {
         self.tables.lock().batches.values().map(|line| line.batch.clone()).collect()
     }
@@ -253,7 +254,7 @@ impl Store for MemoryStore {
     }
 
     async fn orphaned_settlements(&self) -> Result<Vec<BatchDigest>, StoreError> {
-        // Nothing here settles.
+        // No simulation settles batches.
         Ok(Vec::new())
     }
 

@@ -1,4 +1,5 @@
-//! The hash of all that happened: every byte that arrived at a socket, every commit, every block, with its simulated time.
+//! The hash of everything that happens: every byte that arrives at a socket, every commit and every
+//! block, with its simulated time.
 //!
 //! Two runs with the same hash did the same things in the same order.
 
@@ -7,7 +8,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use serde::Serialize;
 
-/// What is hashed so far, on this thread. A simulation has one thread.
+/// The hash so far, on this thread. A simulation has one thread.
 #[derive(Default)]
 struct Trace {
     hasher: DefaultHasher,
@@ -21,18 +22,18 @@ thread_local! {
 /// A finished trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TraceHash {
-    /// Of all events in their order.
+    /// Hash of all events in their order.
     pub hash: u64,
-    /// How many there were.
+    /// Number of events.
     pub events: u64,
 }
 
-/// Forgets what was traced before.
+/// Starts a new trace.
 pub(crate) fn begin() {
     TRACE.replace(Trace::default());
 }
 
-/// An event: what kind, and whatever tells it from others.
+/// Adds an event: its kind, and the bytes that distinguish it from others.
 pub(crate) fn event(kind: &str, parts: &[&[u8]]) {
     let now = turmoil::sim_elapsed().unwrap_or_default().as_nanos();
     TRACE.with_borrow_mut(|trace| {
@@ -50,7 +51,7 @@ pub(crate) fn event(kind: &str, parts: &[&[u8]]) {
     }
 }
 
-/// What was traced since the beginning.
+/// Returns the trace since its start.
 pub(crate) fn finish() -> TraceHash {
     TRACE.with_borrow(|trace| TraceHash { hash: trace.hasher.finish(), events: trace.events })
 }

@@ -1,4 +1,5 @@
-//! What is written down while it happens, for the check at the end. It is no part of the simulated world: nothing of it is ever lost.
+//! Records what happens, for the check at the end. It is not part of the simulated world: no fault
+//! affects it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,34 +9,35 @@ use dac_node::store::MemoryStore;
 use dac_types::{B256, BatchDigest, Seat};
 use parking_lot::Mutex;
 
-/// What was seen. Clones write into the same book.
+/// The record of a history. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Witness(Arc<Mutex<Book>>);
 
-/// A signature of an honest member.
+/// A signature by an honest member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signature {
     pub(crate) seat: Seat,
     pub(crate) digest: BatchDigest,
-    /// Whether the member's store held the batch when its key was used.
+    /// Whether the member's store had the batch when the key was used.
     pub(crate) is_stored: bool,
 }
 
 #[derive(Default)]
 struct Book {
     signatures: Vec<Signature>,
-    /// Payloads by their submissions' digests.
+    /// Payloads by the digest of their submission.
     accepted: BTreeMap<B256, Bytes>,
     broken: Vec<String>,
 }
 
 impl Witness {
-    /// A member's key was used.
+    /// Records the use of a member's key.
     pub(crate) fn signed(&self, signature: Signature) {
         self.0.lock().signatures.push(signature);
     }
 
-    /// An honest member was killed: what it signed must have survived.
+    /// Checks that the store of an honest member that was killed has everything that the member
+    /// signed.
     pub(crate) fn killed(&self, seat: Seat, store: &MemoryStore) {
         let mut book = self.0.lock();
         let signed = book.signatures.iter().filter(|signature| signature.seat == seat);
@@ -46,12 +48,12 @@ impl Witness {
         );
     }
 
-    /// The aggregator said that it has this payload.
+    /// Records that the aggregator acknowledged this payload.
     pub(crate) fn accepted(&self, submission: B256, payload: Bytes) {
         self.0.lock().accepted.insert(submission, payload);
     }
 
-    /// Something happened that never may.
+    /// Records an event that must never happen.
     pub(crate) fn broken(&self, what: String) {
         self.0.lock().broken.push(what);
     }

@@ -1,4 +1,4 @@
-//! One seed's world from its beginning to its end.
+//! The world of one seed, from its start to its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,30 +26,30 @@ use crate::trace::{self, TraceHash};
 use crate::witness::Witness;
 use crate::{panics, store};
 
-/// One step of everything.
+/// One step of the simulation.
 const TICK: Duration = Duration::from_millis(10);
-/// A healthy end comes before that; without lost stores long before.
+/// Latest end of a healthy history. Without lost stores it ends much earlier.
 const DEADLINE: Duration = Duration::from_secs(45);
-/// After the last fault, at least: what is said then is part of the history, too.
+/// Shortest time that the simulation runs after the last fault, so that its consequences are seen.
 const QUIET: Duration = Duration::from_secs(2);
-/// How long a retrieval over the network may take.
+/// Longest duration of a retrieval over the network.
 const AUDIT_MAX: Duration = Duration::from_secs(10);
-/// Breaches that are told of one seed.
+/// Largest number of breaches that are reported for one seed.
 const BREACHES_MAX: usize = 40;
-/// Messages take at least that long.
+/// Shortest latency of a message.
 const LATENCY_MIN: Duration = Duration::from_millis(1);
 
-/// What kind of world.
+/// The parameters of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// n, k and q.
     pub quorum: Quorum,
-    /// What is wrong with one member's store, on purpose.
+    /// The fault of one member's store, which the check must find.
     pub flaw: Option<Flaw>,
 }
 
 impl Shape {
-    /// The protocol's sizes: 16 or 64 members.
+    /// Returns the shape with n members, of which there are three: 7, 16 and 64.
     pub fn of(n: u16) -> Option<Self> {
         let (k, q) = match n {
             7 => (3, 5),
@@ -61,32 +61,33 @@ impl Shape {
     }
 }
 
-/// What came of a seed.
+/// The result of a seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The seed.
+    /// The seed that was run.
     pub seed: u64,
-    /// Members.
+    /// Number n of members.
     pub n: u16,
-    /// All that happened.
+    /// Hash of everything that happened.
     pub trace: TraceHash,
-    /// What must hold and did not; empty where all is well.
+    /// The rules that were broken. It is empty if all is well.
     pub breaches: Vec<String>,
-    /// Batches on L1.
+    /// Number of batches on L1.
     pub posted: usize,
-    /// Signatures of honest members.
+    /// Number of signatures by honest members.
     pub signatures: usize,
-    /// Members that lied.
+    /// Number of members that lied.
     pub liars: usize,
-    /// Faults, by kind.
+    /// Number of faults by kind.
     pub faults: BTreeMap<&'static str, usize>,
-    /// Simulated time.
+    /// Length of the history in simulated milliseconds.
     pub simulated_ms: u64,
 }
 
-/// Lives through one seed.
+/// Runs the history of one seed.
 ///
-/// The same again only in a process that draws its chance from [`mad_turmoil`] and has run nothing before: see `main.rs`.
+/// A second run is the same only in a process that takes its randomness from [`mad_turmoil`] and
+/// has run nothing before; see `main.rs`.
 pub fn run(seed: u64, shape: Shape) -> Report {
     trace::begin();
     panics::watch();
@@ -101,10 +102,10 @@ struct World {
     witness: Witness,
     chain: Chain,
     sim: turmoil::Sim<'static>,
-    /// Of honest members.
+    /// Stores of the honest members.
     stores: BTreeMap<Seat, MemoryStore>,
     liars: BTreeSet<Seat>,
-    /// Whose stores were lost.
+    /// Members whose stores were lost.
     lost: BTreeSet<Seat>,
     views: BTreeMap<String, ChainView>,
     books: store::MemoryStore,
@@ -168,7 +169,7 @@ impl World {
         let n = quorum.geometry().n();
         let mut seats: Vec<Seat> = Seat::all(n).collect();
         seats.shuffle(&mut self.chance);
-        // With a flawed store nobody else may be at fault.
+        // With a flawed store, no other member may be at fault.
         let liars = match self.shape.flaw {
             None if self.chance.random_bool(0.6) => self.chance.random_range(1..=quorum.absent_max()),
             _ => 0,
@@ -208,7 +209,7 @@ impl World {
     fn run(mut self) -> Report {
         let quorum = self.shape.quorum;
         let honest: Vec<Seat> = self.stores.keys().copied().collect();
-        // What is lost must be there elsewhere: with all that lie among the signers, k are left.
+        // Lost shards must exist elsewhere: even if all liars are signers, k honest ones are left.
         let losses_max = match self.shape.flaw {
             None => usize::from(quorum.q() - quorum.geometry().k()).saturating_sub(self.liars.len()),
             Some(_) => 0,
@@ -242,7 +243,7 @@ impl World {
         }
     }
 
-    /// Whether everything submitted is where it belongs.
+    /// Returns whether all batches are on L1 and all members have repaired what they lost.
     fn is_done(&self) -> bool {
         let batches = self.books.batches();
         let posted = batches.iter().filter(|batch| batch.phase == Phase::Posted);
@@ -251,7 +252,7 @@ impl World {
             && self.is_healed()
     }
 
-    /// Whether members that lost their stores have again what they signed.
+    /// Returns whether members that lost their stores have everything again that they signed.
     fn is_healed(&self) -> bool {
         let signatures = self.witness.signatures();
         signatures.iter().filter(|signature| self.lost.contains(&signature.seat)).all(|signature| {
@@ -270,7 +271,8 @@ impl World {
                 self.sim.crash(name.as_str());
                 for (seat, store) in self.stores.iter().filter(|(seat, _)| host(**seat) == *name) {
                     store.killed();
-                    // What lost its store once is looked at in the end, when it has had time to heal.
+                    // A member that lost its store is checked at the end, when it has had time to
+                    // repair.
                     if !self.lost.contains(seat) {
                         self.witness.killed(*seat, store);
                     }
@@ -341,7 +343,8 @@ impl World {
         *self.counts.entry(kind).or_default() += 1;
     }
 
-    /// One batch is retrieved with the production client, from the members that are left when as many signers as may be are gone.
+    /// Retrieves one batch with the production client, after as many of its signers as the protocol
+    /// tolerates were removed.
     fn audit(&mut self) {
         let recorded = self.chain.recorded(confirmed());
         if recorded.is_empty() {
@@ -421,7 +424,7 @@ impl World {
     }
 }
 
-/// Blocks on top of the one that must have a record.
+/// Returns the number of blocks that must be on top of the one with a record.
 fn confirmed() -> usize {
     usize::from(CONFIRMATIONS) - 1
 }
@@ -443,7 +446,7 @@ fn orders(chance: &mut impl Rng, n: u16) -> Vec<Order> {
         .collect()
 }
 
-/// Kills the member with the flawed store now and then, whatever else happens.
+/// Draws times at which the member with the flawed store is killed and started again.
 fn kill_the_flawed(stores: &BTreeMap<Seat, MemoryStore>, chance: &mut impl Rng) -> Vec<(Duration, Fault)> {
     let Some(seat) = stores.keys().next() else { return Vec::new() };
     let name = host(*seat);

@@ -1,4 +1,5 @@
-//! Some seeds, each twice in processes of their own; and worlds with something wrong in them, which the check has to find.
+//! Runs some seeds, each twice in a process of its own, and worlds with a planted flaw, which the
+//! check must find.
 
 use std::process::Command;
 
@@ -41,7 +42,7 @@ fn seeds_differ() {
     assert_ne!(live_through(7, 1, None), live_through(7, 2, None));
 }
 
-/// Among a few seeds, at least one shows it.
+/// Checks that at least one of a few seeds reports this breach.
 fn is_found(flaw: &str, breach: &str) {
     let found = (1..=10).any(|seed| live_through(16, seed, Some(flaw)).contains(breach));
     assert!(found, "{flaw}: no seed shows that a member {breach}");

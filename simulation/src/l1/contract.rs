@@ -1,4 +1,4 @@
-//! The rules of the certificate log.
+//! The rules of the certificate log contract.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ mod abi {
     alloy::sol!(CertificateLog, "../contracts/abi/CertificateLog.json");
 }
 
-/// Checks calls, and remembers which pass the pairing.
+/// Checks calls to the log. It caches the result of the signature check, which is expensive.
 pub(super) struct CertificateLog {
     cast: Arc<Cast>,
-    /// By the hash of the call: all that does not depend on the time.
+    /// The results of all checks that do not depend on the time, by the hash of the call data.
     checked: HashMap<B256, Result<Recorded, Revert>>,
 }
 
@@ -31,12 +31,12 @@ impl CertificateLog {
         Self { cast, checked: HashMap::new() }
     }
 
-    /// The batch that a call is about.
+    /// Returns the digest of the batch that a call is about.
     pub(super) fn digest(&self, calldata: &[u8]) -> Option<BatchDigest> {
         decode(calldata).ok().map(|certificate| certificate.header.digest(&DOMAIN))
     }
 
-    /// What the call would record at a time, unless that is recorded already.
+    /// Returns the record that the call would make at `timestamp`, unless it exists already.
     pub(super) fn check(&mut self, calldata: &[u8], timestamp: u64) -> Result<Recorded, Revert> {
         let cast = &self.cast;
         let checked = self.checked.entry(keccak256(calldata)).or_insert_with(|| {

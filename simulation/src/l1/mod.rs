@@ -1,5 +1,5 @@
-//! One simulated chain: blocks at regular times, a mempool with nonce rules, and the certificate log's rules, which verify
-//! every certificate for real before it counts.
+//! A simulated chain with blocks at regular times, a mempool with nonce rules, and the rules of the
+//! certificate log, which verifies every certificate's signature.
 
 mod contract;
 mod view;
@@ -22,14 +22,14 @@ pub(crate) use self::view::ChainView;
 use crate::cast::{Cast, DOMAIN, LOG, NOW};
 use crate::trace;
 
-/// Between two blocks.
+/// The time between two blocks.
 pub(crate) const BLOCK_TIME: Duration = Duration::from_millis(250);
-/// Gas of recording a certificate.
+/// Gas that recording a certificate takes.
 const RECORD_GAS: u64 = 161_000;
-/// Gas of a transfer.
+/// Gas that a transfer of ether takes.
 const TRANSFER_GAS: u64 = 21_000;
 
-/// A transaction that waits, or that was included.
+/// A transaction, waiting or included.
 #[derive(Clone, Debug)]
 struct Sent {
     hash: B256,
@@ -45,7 +45,7 @@ struct Sent {
 struct Included {
     sent: Sent,
     success: bool,
-    /// The certificate that it recorded.
+    /// The certificate that the transaction recorded.
     recorded: Option<Recorded>,
 }
 
@@ -64,15 +64,15 @@ struct Block {
 
 struct State {
     blocks: Vec<Block>,
-    /// Waiting, by account and nonce.
+    /// Waiting transactions by account and nonce.
     mempool: BTreeMap<(Address, u64), Sent>,
     log: CertificateLog,
     chance: StdRng,
-    /// Share of waiting transactions that a block drops for good.
+    /// The share of waiting transactions that each block drops for good.
     drop_rate: f64,
 }
 
-/// The chain. Clones are the same one.
+/// The chain. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct Chain {
     state: Arc<Mutex<State>>,
@@ -92,12 +92,13 @@ impl Chain {
         Self { state: Arc::new(Mutex::new(state)), cast }
     }
 
-    /// The next block, at so many seconds since the beginning.
+    /// Adds a block at this time since the start.
     pub(crate) fn mine(&self, elapsed: Duration) {
         self.state.lock().mine(NOW + elapsed.as_secs());
     }
 
-    /// Replaces the newest blocks by one more than they were. What was in them waits again, unless it is lost.
+    /// Replaces the newest `depth` blocks by one more than that. Their transactions wait again, and
+    /// some may be dropped.
     pub(crate) fn reorganise(&self, depth: usize, elapsed: Duration) {
         let mut state = self.state.lock();
         let depth = depth.min(state.blocks.len() - 1);
@@ -113,13 +114,13 @@ impl Chain {
         }
     }
 
-    /// Share of waiting transactions that every block drops.
+    /// Sets the share of waiting transactions that each block drops for good.
     pub(crate) fn set_drop_rate(&self, rate: f64) {
         self.state.lock().drop_rate = rate;
     }
 
-    /// Certificates recorded in all but the newest `confirmations` blocks, in order, with transactions that were included for each
-    /// and did or did not record it.
+    /// Returns the certificates that were recorded in all but the newest `confirmations` blocks, in
+    /// order.
     pub(crate) fn recorded(&self, confirmations: usize) -> Vec<Recorded> {
         let state = self.state.lock();
         let end = state.blocks.len().saturating_sub(confirmations);
@@ -129,7 +130,7 @@ impl Chain {
             .collect()
     }
 
-    /// Transactions to the log that were included and did nothing.
+    /// Returns the number of transactions that were included and failed.
     pub(crate) fn reverted(&self) -> usize {
         let state = self.state.lock();
         let included = state.blocks.iter().flat_map(|block| &block.included);
@@ -146,7 +147,7 @@ impl State {
         self.blocks.get(usize::try_from(number).ok()?)
     }
 
-    /// Blocks up to one of this hash; none where it is not on the chain.
+    /// Returns the blocks up to the one with this hash, or `None` if it is not on the chain.
     fn up_to(&self, hash: B256) -> Option<&[Block]> {
         let position = self.blocks.iter().position(|block| block.reference.hash == hash)?;
         Some(&self.blocks[..=position])
@@ -198,7 +199,7 @@ impl State {
         }
     }
 
-    /// What a call to the log would come to after these blocks.
+    /// Returns the result of a call after the block `after`, or `None` if that is not on the chain.
     fn call(&mut self, to: Address, data: &[u8], after: B256) -> Option<Result<(), Revert>> {
         let (timestamp, known) = {
             let blocks = self.up_to(after)?;

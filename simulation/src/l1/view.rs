@@ -1,4 +1,4 @@
-//! The chain behind the production traits, as one host sees it: late, and at times not at all.
+//! The chain behind the production traits, as one host sees it: with delays and with outages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +16,12 @@ use dac_types::{B256, BatchDigest};
 use super::{Chain, RECORD_GAS, State, TRANSFER_GAS};
 use crate::cast::LOG;
 
-/// Longest time of one call.
+/// Longest duration of one call, in milliseconds.
 const CALL_MAX_MS: u64 = 30;
-/// Wei per gas.
+/// Base fee in wei per gas.
 const BASE_FEE: u128 = 1_000_000_000;
 
-/// One host's way to the chain. Clones share the outage.
+/// One host's access to the chain. Clones share an outage.
 #[derive(Clone)]
 pub(crate) struct ChainView {
     chain: Chain,
@@ -33,7 +33,7 @@ impl ChainView {
         Self { chain, down: Arc::default() }
     }
 
-    /// Whether calls fail.
+    /// Starts or ends an outage, in which all calls fail.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
@@ -186,7 +186,7 @@ impl L1View for ChainView {
     }
 }
 
-/// The log's events of one block.
+/// Returns the records that the log made in a block.
 fn recorded_in(block: &super::Block) -> impl Iterator<Item = RecordedCertificate> + '_ {
     block.included.iter().filter_map(|included| {
         let recorded = included.recorded.as_ref()?;
