@@ -1,4 +1,4 @@
-//! Compiles `dac/v1/*.proto` without protoc: protox parses, tonic generates.
+//! Compiles `dac/v1/*.proto` without protoc: protox parses the files, tonic generates the code.
 
 use std::path::PathBuf;
 

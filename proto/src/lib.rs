@@ -1,14 +1,15 @@
-//! The gRPC interface `dac.v1`: generated messages and services, and the door between wire and domain.
+//! The gRPC interface `dac.v1`: generated messages and services, and the conversion between wire
+//! and domain types.
 //!
-//! Junk is refused here: [`wire`] turns a message into a domain value of `dac-types` or says which field is wrong; [`proof`]
-//! does so for validity proofs. The
-//! machine-readable reasons that statuses carry are in [`reason`].
+//! Malformed messages are refused here. [`wire`] turns a message into a value of `dac-types` or
+//! returns an error that names the wrong field; [`proof`] does this for validity proofs. [`reason`]
+//! has the machine-readable reasons that statuses carry.
 
 pub mod proof;
 pub mod reason;
 pub mod wire;
 
-/// Generated from `dac/v1/*.proto`.
+/// The code that is generated from `dac/v1/*.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::cast_possible_truncation)]
 pub mod v1 {
     tonic::include_proto!("dac.v1");

@@ -1,4 +1,4 @@
-//! Posting modes and validity proofs: wire ⇄ domain.
+//! Conversion of posting modes and validity proofs between wire and domain types.
 
 use bytes::Bytes;
 use dac_types::limits::PROOF_MAX_BYTES;
@@ -7,7 +7,8 @@ use dac_types::{BatchDigest, EcdsaSignature, PostingMode, Transition, ValidityPr
 use crate::v1;
 use crate::wire::{WireError, ecdsa_signature, hash};
 
-/// A posting mode; unspecified is RECORD, unknown ones are refused by name.
+/// Converts a posting mode. Unspecified means RECORD; an unknown value is an error that names the
+/// field.
 pub fn posting_mode(field: &'static str, value: i32) -> Result<PostingMode, WireError> {
     match v1::PostingMode::try_from(value) {
         Ok(v1::PostingMode::Unspecified | v1::PostingMode::Record) => Ok(PostingMode::Record),
@@ -16,7 +17,7 @@ pub fn posting_mode(field: &'static str, value: i32) -> Result<PostingMode, Wire
     }
 }
 
-/// A posting mode on the wire.
+/// Converts a posting mode to its wire value.
 pub const fn posting_mode_to_wire(mode: PostingMode) -> v1::PostingMode {
     match mode {
         PostingMode::Record => v1::PostingMode::Record,
@@ -24,24 +25,24 @@ pub const fn posting_mode_to_wire(mode: PostingMode) -> v1::PostingMode {
     }
 }
 
-/// A proof as received: of the right shape, nothing else is known of it.
+/// A proof as it was received. Only its lengths have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedProof {
-    /// What it is said to prove.
+    /// The state transition that it claims to prove.
     pub transition: Transition,
-    /// Its bytes.
+    /// The bytes of the proof, 1 byte to 64 KiB.
     pub proof: Bytes,
-    /// By whom, once recovered.
+    /// The poster's signature, whose address is not recovered yet.
     pub signature: EcdsaSignature,
 }
 
 impl ReceivedProof {
-    /// What was signed, if it was signed for this batch.
+    /// Returns the statement that was signed, provided that it was signed for this batch.
     pub fn signed(&self, digest: BatchDigest) -> ValidityProof {
         ValidityProof::new(digest, self.transition, &self.proof)
     }
 
-    /// The request that hands it in.
+    /// Returns the request that submits the proof.
     pub fn to_wire(&self, batch: v1::BatchSelector) -> v1::SubmitValidityProofRequest {
         v1::SubmitValidityProofRequest {
             batch: Some(batch),
@@ -54,7 +55,7 @@ impl ReceivedProof {
     }
 }
 
-/// Without the batch that is meant, which is converted where it is looked up.
+/// Converts everything but the batch selector, which is converted where the batch is looked up.
 impl TryFrom<v1::SubmitValidityProofRequest> for ReceivedProof {
     type Error = WireError;
 

@@ -1,4 +1,5 @@
-//! Machine-readable reasons of failed calls: `google.rpc.ErrorInfo` with domain `dac.v1`, one list for all services.
+//! Machine-readable reasons of failed calls: `google.rpc.ErrorInfo` with domain `dac.v1`. All
+//! services share one list.
 
 use std::time::Duration;
 
@@ -6,15 +7,15 @@ use dac_types::TimesError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// The domain of every `ErrorInfo` made here.
+/// The domain of every `ErrorInfo` that is made here.
 pub const DOMAIN: &str = "dac.v1";
 
-/// Longest text that a status of ours carries; huge ones make HTTP/2 peers hang.
+/// Longest message of a status, in bytes. With very long ones, HTTP/2 peers hang.
 const MESSAGE_MAX_BYTES: usize = 512;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $code:ident;)*) => {
-        /// Why a call failed. The text is stable: machines may compare it.
+        /// The reason why a call failed. Its text is stable, so that programs may compare it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
             $($(#[$doc])* $variant,)*
@@ -24,12 +25,12 @@ macro_rules! reasons {
             /// All reasons.
             pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
 
-            /// The stable text.
+            /// Returns the stable text.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Reason::$variant => $text,)* }
             }
 
-            /// The gRPC code it travels with.
+            /// Returns the gRPC code that the reason is sent with.
             pub const fn code(self) -> Code {
                 match self { $(Reason::$variant => Code::$code,)* }
             }
@@ -38,13 +39,13 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A field is missing, of the wrong length, or unknown.
+    /// A field is missing, has the wrong length, or has an unknown value.
     MalformedRequest = "MALFORMED_REQUEST", InvalidArgument;
-    /// Other chain id or registry than ours.
+    /// The caller's chain id or registry differs from ours.
     WrongDomain = "WRONG_DOMAIN", FailedPrecondition;
-    /// No such epoch in the registry.
+    /// The registry has no such epoch.
     UnknownEpoch = "UNKNOWN_EPOCH", FailedPrecondition;
-    /// The epoch is over or not yet begun.
+    /// The epoch is over or has not begun.
     EpochNotActive = "EPOCH_NOT_ACTIVE", FailedPrecondition;
     /// No epoch is active.
     NoActiveCommittee = "NO_ACTIVE_COMMITTEE", Unavailable;
@@ -52,93 +53,98 @@ reasons! {
     WrongSeat = "WRONG_SEAT", FailedPrecondition;
     /// The registry does not admit this rollup.
     UnknownRollup = "UNKNOWN_ROLLUP", PermissionDenied;
-    /// The submission's signature is malformed, malleable or recovers to nobody.
+    /// The submission's signature is malformed or malleable, or no key recovers from it.
     BadSubmissionSignature = "BAD_SUBMISSION_SIGNATURE", Unauthenticated;
-    /// The submission was signed by somebody else than the rollup's poster.
+    /// The signer of the submission is not the rollup's poster.
     WrongPoster = "WRONG_POSTER", PermissionDenied;
-    /// The header's signature is malformed, malleable or recovers to nobody.
+    /// The header's signature is malformed or malleable, or no key recovers from it.
     BadDisperserSignature = "BAD_DISPERSER_SIGNATURE", Unauthenticated;
-    /// Signed by, or addressed to, another disperser than the submission names.
+    /// The header was signed by, or the submission sent to, a disperser that the submission does
+    /// not name.
     WrongDisperser = "WRONG_DISPERSER", PermissionDenied;
     /// Header and submission disagree in a field.
     SubmissionMismatch = "SUBMISSION_MISMATCH", InvalidArgument;
-    /// expiresAt is past.
+    /// expiresAt has passed.
     ExpiresTooSoon = "EXPIRES_TOO_SOON", FailedPrecondition;
-    /// expiresAt lies beyond the rollup's retention.
+    /// expiresAt lies beyond the rollup's longest retention.
     ExpiresTooLate = "EXPIRES_TOO_LATE", FailedPrecondition;
-    /// submitBefore is past.
+    /// submitBefore has passed.
     SubmitBeforePassed = "SUBMIT_BEFORE_PASSED", FailedPrecondition;
-    /// submitBefore lies over a day ahead.
+    /// submitBefore lies more than a day ahead.
     SubmitBeforeTooFar = "SUBMIT_BEFORE_TOO_FAR", FailedPrecondition;
-    /// The rollup's bytes of this UTC day are spent.
+    /// The rollup has used up its bytes for this UTC day.
     QuotaExceeded = "QUOTA_EXCEEDED", ResourceExhausted;
     /// Another header was already signed for this submission and epoch.
     ConflictingHeader = "CONFLICTING_HEADER", AlreadyExists;
-    /// Another payload holds this batch number.
+    /// Another payload has this batch number.
     ConflictingBatch = "CONFLICTING_BATCH", AlreadyExists;
-    /// `replaces` does not name the batch that holds this number, or that batch is posted or on its way to L1.
+    /// `replaces` does not name the batch that has this number, or that batch is posted or on its
+    /// way to L1.
     ReplacesMismatch = "REPLACES_MISMATCH", FailedPrecondition;
-    /// Shard hashes, fingerprints and header do not fit one another.
+    /// Shard hashes, fingerprints and header do not match each other.
     BadRecord = "BAD_RECORD", InvalidArgument;
     /// The certificate in the record does not verify.
     BadCertificate = "BAD_CERTIFICATE", InvalidArgument;
     /// The shard does not pass the member's check.
     BadShard = "BAD_SHARD", InvalidArgument;
-    /// The payload does not fit the header.
+    /// The payload does not match the header.
     BadPayload = "BAD_PAYLOAD", InvalidArgument;
-    /// More or fewer bytes than announced.
+    /// More or fewer bytes came than were announced.
     LengthMismatch = "LENGTH_MISMATCH", InvalidArgument;
-    /// The registry is paused: no new batches.
+    /// The registry is paused and accepts no new batches.
     Paused = "PAUSED", FailedPrecondition;
-    /// L1 was not reachable for too long to know who sits where.
+    /// L1 has been unreachable for so long that the committee is not known reliably.
     L1Stale = "L1_STALE", Unavailable;
-    /// At the limit of work in flight; try again.
+    /// The limit of concurrent work is reached. Try again.
     Busy = "BUSY", ResourceExhausted;
-    /// This client asks for more than its share; try again later.
+    /// This client asks for more than its share. Try again later.
     RateLimited = "RATE_LIMITED", ResourceExhausted;
-    /// The store failed; nothing was signed; try again.
+    /// The store failed, and nothing was signed. Try again.
     StorageFailed = "STORAGE_FAILED", Unavailable;
-    /// The process is stopping; try again elsewhere or later.
+    /// The process is stopping. Try again elsewhere or later.
     ShuttingDown = "SHUTTING_DOWN", Unavailable;
     /// The caller did not finish in time.
     TimedOut = "TIMED_OUT", DeadlineExceeded;
-    /// No such batch here.
+    /// The batch is not known here.
     UnknownBatch = "UNKNOWN_BATCH", NotFound;
-    /// No certificate yet.
+    /// The batch has no certificate yet.
     NotCertified = "NOT_CERTIFIED", FailedPrecondition;
-    /// The batch has no digest yet: no proof can be about it. Try again soon.
+    /// The batch has no digest yet, so no proof can be about it. Try again soon.
     NotEncoded = "NOT_ENCODED", FailedPrecondition;
-    /// A proof has 1 byte to 64 KiB.
+    /// The proof does not have 1 byte to 64 KiB.
     ProofLength = "PROOF_LENGTH", InvalidArgument;
-    /// The proof's signature is malformed, malleable or recovers to nobody.
+    /// The proof's signature is malformed or malleable, or no key recovers from it.
     BadProofSignature = "BAD_PROOF_SIGNATURE", Unauthenticated;
-    /// Another proof of this batch is under way.
+    /// A different proof of this batch is being processed.
     ConflictingProof = "CONFLICTING_PROOF", AlreadyExists;
-    /// The batch is settled, failed or expired: nothing is left to prove.
+    /// The batch is settled, failed or expired, so nothing is left to prove.
     BatchEnded = "BATCH_ENDED", FailedPrecondition;
-    /// What is stored here fails its check and is not served.
+    /// The data that is stored here fails its check and is not served.
     Corrupt = "CORRUPT", DataLoss;
-    /// The disperser committed a shard for this seat that is none of the code: nobody can have it. The other seats' are good.
+    /// The disperser committed to a shard for this seat that is not part of a codeword, so it
+    /// cannot exist. The shards of the other seats are good.
     SeatBad = "SEAT_BAD", DataLoss;
-    /// L1 does not show, as far as this member has read it, that so many batches of the rollup are settled. Try again later.
+    /// As far as this member has read L1, fewer batches of the rollup are settled. Try again later.
     NotSettled = "NOT_SETTLED", Unavailable;
-    /// Settled batches are missing here, corrupt, or not of this member's committee. Repair goes on; try again later.
+    /// Settled batches are missing here, corrupt, or not of this member's committee. Repair
+    /// continues; try again later.
     NotHeld = "NOT_HELD", Unavailable;
-    /// The shard has no chunk of this index.
+    /// The shard has no chunk with this index.
     NoSuchChunk = "NO_SUCH_CHUNK", OutOfRange;
-    /// More chunks than one call serves.
+    /// More chunks were requested than one call serves.
     TooManyChunks = "TOO_MANY_CHUNKS", InvalidArgument;
-    /// A fault of ours that the log explains.
+    /// An internal error happened; this server's log has the details.
     Internal = "INTERNAL", Internal;
 }
 
 impl Reason {
-    /// A status with this reason and a message for people (cut where it is too long).
+    /// Makes a status with this reason and a message for people, which is cut if it is too long.
     pub fn status(self, message: impl Into<String>) -> Status {
         self.status_with_details(message.into(), ErrorDetails::new())
     }
 
-    /// As [`Reason::status`], with an estimate of when to try again (`google.rpc.RetryInfo`).
+    /// Does what [`Reason::status`] does, and adds an estimate of when to try again
+    /// (`google.rpc.RetryInfo`).
     pub fn status_with_retry(self, message: impl Into<String>, retry_after: Duration) -> Status {
         self.status_with_details(message.into(), ErrorDetails::with_retry_info(Some(retry_after)))
     }
@@ -152,7 +158,7 @@ impl Reason {
         Status::with_error_details(self.code(), message, details)
     }
 
-    /// The reason that a status carries, if it is one of ours.
+    /// Returns the reason that a status carries, or `None` if it has none of this list.
     pub fn of(status: &Status) -> Option<Reason> {
         let info = status.get_details_error_info()?;
         if info.domain != DOMAIN {
@@ -161,7 +167,7 @@ impl Reason {
         Reason::ALL.iter().copied().find(|reason| reason.as_str() == info.reason)
     }
 
-    /// Whether the same call may succeed later, unchanged.
+    /// Returns whether the same call may succeed later without changes.
     pub const fn is_retryable(self) -> bool {
         matches!(
             self,

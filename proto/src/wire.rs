@@ -1,4 +1,5 @@
-//! Wire ⇄ domain. A message becomes a domain value only here, and only when every field has its exact length.
+//! Conversion between wire and domain types. A message becomes a domain value only here, and only
+//! if every field has its exact length.
 
 use bytes::Bytes;
 use dac_types::{
@@ -12,85 +13,85 @@ use thiserror::Error;
 use crate::reason::Reason;
 use crate::v1;
 
-/// Which field of a message is wrong, and how.
+/// A field of a message that is wrong, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
-    /// A message field that must be there is not.
+    /// A required field is missing.
     #[error("{field} is missing")]
     Missing {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
     },
-    /// Bytes of the wrong length.
+    /// The field has the wrong number of bytes.
     #[error("{field} must have {expected} bytes, got {got}")]
     Length {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// Length required.
+        /// Number of bytes that it must have.
         expected: usize,
-        /// Length received.
+        /// Number of bytes that were received.
         got: usize,
     },
-    /// Bytes that are not a whole number of hashes, or too many of them.
+    /// The bytes are not a whole number of hashes, or there are too many hashes.
     #[error("{field} must be at most {max} hashes of 32 bytes, got {got} bytes")]
     Hashes {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// Hashes allowed.
+        /// Largest number of hashes.
         max: usize,
-        /// Bytes received.
+        /// Number of bytes that were received.
         got: usize,
     },
-    /// An enum value that this version does not know, or the unspecified one.
+    /// The enum value is unspecified or not known to this version.
     #[error("{field} has the unknown value {got}")]
     UnknownEnum {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// Value received.
+        /// Value that was received.
         got: i32,
     },
-    /// A seat over 255.
+    /// The seat is above 255.
     #[error("{field} must be 0 to 255, got {got}")]
     Seat {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// Value received.
+        /// Value that was received.
         got: u32,
     },
-    /// No proof, or more than any is long.
+    /// The validity proof is empty or too long.
     #[error("a validity proof has 1 to {max} bytes, got {got}")]
     ProofLength {
-        /// Length received.
+        /// Length that was received, in bytes.
         got: usize,
-        /// Longest allowed.
+        /// Largest length, in bytes.
         max: usize,
     },
-    /// Not a strict secp256k1 signature.
+    /// The bytes are not an acceptable secp256k1 signature.
     #[error("{field}: {source}")]
     Ecdsa {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The reason why they are not.
         source: EcdsaSignatureError,
     },
-    /// Not a list of absent seats.
+    /// The bytes are not a valid list of absent seats.
     #[error(transparent)]
     AbsentSeats(#[from] AbsentSeatsError),
-    /// Lengths that do not fit the committee.
+    /// Lengths in the record do not fit the committee.
     #[error(transparent)]
     RecordShape(#[from] RecordShapeError),
-    /// A text that is too long or not what it should be.
+    /// A text is too long or has the wrong form.
     #[error("{field}: {problem}")]
     Text {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the text.
         problem: &'static str,
     },
 }
 
 impl WireError {
-    /// The reason a status for this error carries.
+    /// Returns the reason for a status with this error.
     pub fn reason(&self) -> Reason {
         match self {
             WireError::Ecdsa { field: "disperser_signature", .. } => Reason::BadDisperserSignature,
@@ -110,42 +111,42 @@ impl From<WireError> for tonic::Status {
     }
 }
 
-/// A message field that must be there.
+/// Returns the value of a required field.
 pub fn required<T>(field: &'static str, value: Option<T>) -> Result<T, WireError> {
     value.ok_or(WireError::Missing { field })
 }
 
-/// Exactly N bytes.
+/// Converts bytes of which there must be exactly N.
 pub fn fixed<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], WireError> {
     bytes.try_into().map_err(|_| WireError::Length { field, expected: N, got: bytes.len() })
 }
 
-/// A 20-byte address.
+/// Converts an address of 20 bytes.
 pub fn address(field: &'static str, bytes: &[u8]) -> Result<Address, WireError> {
     fixed::<20>(field, bytes).map(Address::from)
 }
 
-/// A 20-byte address, or nothing where there are no bytes.
+/// Converts an address of 20 bytes, or returns `None` if there are no bytes.
 pub fn optional_address(field: &'static str, bytes: &[u8]) -> Result<Option<Address>, WireError> {
     if bytes.is_empty() { Ok(None) } else { address(field, bytes).map(Some) }
 }
 
-/// A 32-byte hash.
+/// Converts a hash of 32 bytes.
 pub fn hash(field: &'static str, bytes: &[u8]) -> Result<B256, WireError> {
     fixed::<32>(field, bytes).map(B256::from)
 }
 
-/// A batch's digest.
+/// Converts a batch's digest of 32 bytes.
 pub fn digest(field: &'static str, bytes: &[u8]) -> Result<BatchDigest, WireError> {
     hash(field, bytes).map(BatchDigest)
 }
 
-/// A seat.
+/// Converts a seat, 0 to 255.
 pub fn seat(field: &'static str, value: u32) -> Result<Seat, WireError> {
     u8::try_from(value).map(Seat).map_err(|_| WireError::Seat { field, got: value })
 }
 
-/// At most `max` hashes, one after the other.
+/// Converts concatenated hashes, of which there may be at most `max`.
 pub fn hashes(field: &'static str, bytes: &[u8], max: usize) -> Result<Vec<B256>, WireError> {
     if !bytes.len().is_multiple_of(32) || bytes.len() / 32 > max {
         return Err(WireError::Hashes { field, max, got: bytes.len() });
@@ -153,27 +154,27 @@ pub fn hashes(field: &'static str, bytes: &[u8], max: usize) -> Result<Vec<B256>
     Ok(bytes.chunks_exact(32).map(B256::from_slice).collect())
 }
 
-/// Hashes, one after the other.
+/// Concatenates hashes.
 pub fn hashes_to_wire(hashes: &[B256]) -> Bytes {
     hashes.iter().flat_map(|hash| hash.0).collect()
 }
 
-/// A BLS signature's bytes.
+/// Converts the bytes of a BLS signature, without checking that they are a point.
 pub fn signature_bytes(field: &'static str, bytes: &[u8]) -> Result<SignatureBytes, WireError> {
     fixed::<SIGNATURE_BYTES>(field, bytes).map(SignatureBytes)
 }
 
-/// A BLS key's bytes.
+/// Converts the bytes of a BLS public key, without checking that they are a point.
 pub fn public_key_bytes(field: &'static str, bytes: &[u8]) -> Result<PublicKeyBytes, WireError> {
     fixed::<PUBLIC_KEY_BYTES>(field, bytes).map(PublicKeyBytes)
 }
 
-/// A strict secp256k1 signature.
+/// Converts a secp256k1 signature, which must be well-formed and not malleable.
 pub fn ecdsa_signature(field: &'static str, bytes: &[u8]) -> Result<EcdsaSignature, WireError> {
     EcdsaSignature::try_from(bytes).map_err(|source| WireError::Ecdsa { field, source })
 }
 
-/// A hash kind; unspecified and unknown ones are refused by name.
+/// Converts a hash kind. An unspecified or unknown value is an error that names the field.
 pub fn hash_kind(field: &'static str, value: i32) -> Result<HashKind, WireError> {
     match v1::HashKind::try_from(value) {
         Ok(v1::HashKind::Opaque) => Ok(HashKind::Opaque),
@@ -191,7 +192,7 @@ fn hash_kind_to_wire(kind: HashKind) -> i32 {
     }
 }
 
-/// Bytes of a `payload_fingerprint`, bounded before the committee is known.
+/// Largest length of a `payload_fingerprint`, for a check before the committee is known.
 const PAYLOAD_FINGERPRINT_MAX_BYTES: usize = limits::FINGERPRINT_MAX_POINTS * limits::BLOCK_BYTES;
 
 impl TryFrom<v1::BatchHeader> for BatchHeader {
@@ -380,12 +381,13 @@ impl From<&CoverageRenewal> for v1::CoverageRenewal {
     }
 }
 
-/// The epoch that a record's header names, so that its committee can be looked up before the record is converted.
+/// Returns the epoch that a record's header names, so that its committee can be looked up before
+/// the record is converted.
 pub fn epoch_of(record: &v1::Record) -> Result<u64, WireError> {
     record.header.as_ref().map(|header| header.epoch).ok_or(WireError::Missing { field: "record.header" })
 }
 
-/// A record for a committee of the given geometry.
+/// Converts a record for a committee of the given geometry.
 pub fn record(wire: v1::Record, geometry: Geometry) -> Result<Record, WireError> {
     let record = Record {
         header: required("record.header", wire.header)?.try_into()?,

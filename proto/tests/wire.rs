@@ -1,4 +1,5 @@
-//! The door between wire and domain: what is whole goes through unchanged, everything else is refused by name.
+//! Tests of the conversion between wire and domain: valid messages pass unchanged, and each
+//! malformed one is refused with its own error.
 #![allow(missing_docs, reason = "a test")]
 
 use bytes::Bytes;
@@ -81,7 +82,8 @@ proptest! {
         prop_assert_eq!(Attestation::try_from(v1::Attestation::from(&attestation)).unwrap(), attestation);
     }
 
-    /// Any bytes whatever, and a valid message with any one byte changed: an answer or an error, never a panic.
+    /// Any bytes, and a valid message with any one byte changed, give a value or an error but never
+    /// a panic.
     #[test]
     fn hostile_bytes_never_panic(junk in proptest::collection::vec(any::<u8>(), 0..512), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
         let mut mutated = example().encode_to_vec();
@@ -108,7 +110,7 @@ proptest! {
     }
 }
 
-/// One wrong field of an otherwise valid record, and the reason with which it must be refused.
+/// Checks that an otherwise valid record with one wrong field is refused with the right reason.
 #[test]
 fn each_wrong_field_is_refused_with_its_reason() {
     type Break = fn(&mut v1::Record);
