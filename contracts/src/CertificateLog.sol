@@ -26,7 +26,8 @@ contract CertificateLog is ICertificateLog {
         bytes calldata signature = certificate.signature;
         if (registry.paused()) revert RecordingPaused();
         checkCalldata(header.payloadFingerprint, absent, signature);
-        // Before the costly part: whoever comes second has paid for little more than the transaction.
+        // This check comes before the expensive part, so that a sender who comes second pays little
+        // more than the cost of the transaction.
         digest = SignatureDomain.digest(header, address(registry));
         if (recordedAt[digest] != 0) revert AlreadyRecorded(digest);
         CertificateLib.check(registry, header, digest, absent, signature);
@@ -49,16 +50,19 @@ contract CertificateLog is ICertificateLog {
         return CertificateLib.check(registry, certificate);
     }
 
-    /// @dev ABI decoding ignores bytes that no offset points to. Nothing here depends on them, but a certificate has
-    /// one encoding only, so that whatever is compared by its bytes is compared by its meaning.
+    /// @dev Checks that the call is the canonical encoding. ABI decoding ignores bytes that no
+    /// offset points to. Nothing here depends on such bytes. The check gives each certificate
+    /// exactly one encoding, so that code which compares calls by their bytes compares their
+    /// meaning.
     function checkCalldata(bytes calldata fingerprint, bytes calldata absent, bytes calldata signature) private pure {
-        // Selector and the certificate's offset; its 3 heads; the header's 10; then the lengths of three byte strings.
+        // Selector and the certificate's offset; its 3 heads; the header's 10; then the lengths of
+        // three byte strings.
         uint256 expected =
             4 + 32 * (1 + 3 + 10 + 3) + padded(fingerprint.length) + padded(absent.length) + padded(signature.length);
         if (msg.data.length != expected) revert CalldataLength(msg.data.length, expected);
     }
 
-    /// @dev To whole words. A length that calldata could hold is far from overflowing.
+    /// @dev Rounds up to whole words. A length that calldata can hold is far from overflow.
     function padded(uint256 length) private pure returns (uint256) {
         unchecked {
             return (length + 31) & ~uint256(31);

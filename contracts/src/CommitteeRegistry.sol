@@ -24,10 +24,10 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
 
     uint256 public constant MAX_SEATS = 256;
     uint256 public constant MAX_URL_LENGTH = 256;
-    /// @notice Longest activation delay and longest grace: a year, in seconds.
+    /// @notice The longest activation delay and the longest grace: a year, in seconds.
     uint64 public constant MAX_DELAY = 365 days;
 
-    /// @param keyContract data contract of the packed key, from which every epoch copies
+    /// @param keyContract data contract of the packed key, from which every epoch copies it
     struct Operator {
         address keyContract;
         string dispersalUrl;
@@ -35,14 +35,15 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     }
 
     /// @param operatorsContract data contract of abi.encode(address[]), in seat order
-    /// @param keys head of the data contracts of the seats' keys, as CommitteeKeys.write made it
+    /// @param keys first of the data contracts of the seats' keys, written by CommitteeKeys.write
     struct Epoch {
         EpochRecord record;
         address operatorsContract;
         address keys;
     }
 
-    /// @dev Transient: the number of the epoch that an operator, or a key, was last seated in by this transaction.
+    /// @dev Transient storage: the number of the epoch in which this transaction last seated an
+    /// operator or a key.
     bytes32 private constant SEATED = keccak256("dac.CommitteeRegistry.seated");
 
     /// @inheritdoc ICommitteeRegistry
@@ -163,7 +164,7 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     /// @inheritdoc ICommitteeRegistry
     function currentEpoch() external view returns (uint64) {
         uint64 last = epochCount;
-        // At most the last one is pending. Of the first this never holds.
+        // At most the last epoch is pending. The first one never is.
         return block.timestamp < epochs[last].record.activeFrom ? last - 1 : last;
     }
 
@@ -260,7 +261,8 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
 
     // Internals
 
-    /// @dev The seats' packed keys, after an empty place for their sum. Refuses strangers and duplicates.
+    /// @dev Returns the seats' packed keys, after an empty place for their sum. Reverts for an
+    /// operator that is not registered and for duplicates.
     function collect(uint64 number, address[] calldata seats) private returns (bytes memory points) {
         points = new bytes((seats.length + 1) * CommitteeKeys.PACKED_LENGTH);
         for (uint256 seat = 0; seat < seats.length; ++seat) {
@@ -274,14 +276,15 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
         }
     }
 
-    /// @dev Whether an operator or key was seated in this epoch before; from now on it is.
+    /// @dev Marks an operator or key as seated in this epoch. Returns whether it was marked before.
     function seated(uint64 number, bytes32 who) private returns (bool before) {
         TransientSlot.Uint256Slot slot = SEATED.deriveMapping(who).asUint256();
         before = slot.tload() == number;
         slot.tstore(number);
     }
 
-    /// @dev With unchanged (n, k), seats that change hands are limited by the former epoch's margin q − k.
+    /// @dev If (n, k) is unchanged, limits the number of seats that change hands by the former
+    /// epoch's margin q − k.
     function checkReplaced(Epoch storage former, address[] calldata seats, bytes memory points, uint16 k) private view {
         EpochRecord memory record = former.record;
         if (record.n != seats.length || record.k != k) return;

@@ -3,6 +3,6 @@ pragma solidity 0.8.37;
 
 /// @title SP1's verifier, or its gateway
 interface ISP1Verifier {
-    /// @notice Reverts unless the proof is good.
+    /// @notice Reverts unless the proof is valid.
     function verifyProof(bytes32 programVKey, bytes calldata publicValues, bytes calldata proofBytes) external view;
 }

@@ -8,14 +8,15 @@ import {ICommitteeRegistry} from "./ICommitteeRegistry.sol";
 import {IValidityVerifier} from "./IValidityVerifier.sol";
 
 /// @title Where a rollup's batches become final: certificate and validity proof in one transaction
-/// @notice One contract a rollup. Old state root and batch number come from storage, never from the caller, who may be
-/// anybody. A batch that settled is final. When the rollup stops being served, anyone freezes it for good, and users leave
-/// with what its last state says. Times are Unix seconds, delays seconds.
+/// @notice Each rollup has one contract. The old state root and the batch number come from storage,
+/// never from the caller, who may be anyone. A settled batch is final. If the rollup is no longer
+/// served, anyone can freeze it permanently, and users then leave with their balances in its last
+/// state. Times are Unix seconds; delays are in seconds.
 interface ISettlement {
-    /// @notice A rollup began, in this state.
+    /// @notice A rollup started in this state.
     event Started(bytes32 stateRoot);
-    /// @param inputsConsumed total of L1 inputs ever consumed, after this batch
-    /// @param outputs commitment to what the batch grants on L1; zero for nothing
+    /// @param inputsConsumed total of L1 inputs consumed, including this batch
+    /// @param outputs commitment to what the batch pays out on L1; zero if it pays nothing
     event BatchSettled(
         bytes32 indexed digest,
         uint64 indexed batchNumber,
@@ -25,7 +26,7 @@ interface ISettlement {
         uint64 inputsConsumed,
         bytes32 outputs
     );
-    /// @param coverageUntil what all settled batches together are covered until now
+    /// @param coverageUntil time until which all settled batches together are now covered
     event CoverageRenewed(
         bytes32 indexed digest, uint64 indexed lastBatch, uint64 epoch, uint64 expiresAt, uint64 coverageUntil
     );
@@ -38,7 +39,8 @@ interface ISettlement {
 
     /// @notice freezeDelay and exitWindow must not be zero.
     error ZeroDelay();
-    /// @notice A change of committee or verifier must wait longer than users take to request, freeze and exit.
+    /// @notice A change of committee or verifier must take longer than users need to request,
+    /// freeze and exit.
     error DelayTooShort(uint64 got, uint64 mustExceed);
     error DelayTooLong(uint64 got, uint64 limit);
     /// @notice A verifier must be a contract.
@@ -47,29 +49,30 @@ interface ISettlement {
     // Settling
 
     error WrongRollup(address got, address expected);
-    /// @notice A batch of this number is final already.
+    /// @notice A batch with this number is final already.
     error BatchAlreadySettled(uint64 got, uint64 batchCount);
     error BatchNumberSkipped(uint64 got, uint64 expected);
     /// @notice The digest is not in the certificate log.
     error NotRecorded(bytes32 digest);
-    /// @notice The batch's data must be kept for freezeDelay and exitWindow from now.
+    /// @notice The batch's data must be kept for at least freezeDelay and exitWindow from now.
     error LifetimeTooShort(uint64 expiresAt, uint64 needed);
-    /// @notice The same of all former batches: members have to renew first.
+    /// @notice The data of all former batches must be kept for as long. Members have to renew
+    /// coverage first.
     error CoverageTooShort(uint64 coverageUntil, uint64 needed);
-    /// @notice Consumed inputs are never given back.
+    /// @notice The number of consumed inputs must not decrease.
     error InputsGoBack(uint64 got, uint64 consumed);
-    /// @notice There are not so many L1 inputs.
+    /// @notice There are fewer L1 inputs.
     error InputsNotThere(uint64 got, uint64 limit);
-    /// @notice The rollup is frozen for good.
+    /// @notice The rollup is frozen permanently.
     error IsFrozen(FreezeReason reason);
 
     // Renewing
 
-    /// @notice The renewal speaks of batches that did not settle.
+    /// @notice The renewal covers batches that have not settled.
     error RenewalAhead(uint64 lastBatch, uint64 batchCount);
-    /// @notice The renewal leaves out batches up to `mark`, which are no longer told apart.
+    /// @notice The renewal leaves out batches up to `mark`, whose times are no longer kept apart.
     error RenewalTooOld(uint64 lastBatch, uint64 mark);
-    /// @notice Everything that the renewal speaks of is covered for as long already.
+    /// @notice All batches of the renewal are already covered for as long.
     error NothingRenewed(uint64 coverageUntil);
 
     // Freezing
@@ -82,33 +85,39 @@ interface ISettlement {
     error NoProposal();
     error ProposalNotDue(uint64 acceptableFrom, uint256 timestamp);
 
-    /// @notice Settle the next batch with its certificate and its validity proof. By anyone.
+    /// @notice Settles the next batch with its certificate and its validity proof. Anyone may call
+    /// it.
     function settle(Certificate calldata certificate, Transition calldata transition, bytes calldata proof) external;
 
-    /// @notice The same for a batch whose certificate the log has recorded: checked then, and not again.
+    /// @notice Settles the next batch if the log has its certificate. The log checked the
+    /// certificate, so it is not checked again.
     function settleRecorded(BatchHeader calldata header, Transition calldata transition, bytes calldata proof) external;
 
-    /// @notice Extend the time for which members keep the settled batches. By anyone, frozen or not.
+    /// @notice Extends the time for which members keep the settled batches. Anyone may call it,
+    /// even when the rollup is frozen.
     function renewCoverage(RenewalCertificate calldata certificate) external;
 
-    /// @notice Stop settling for good, for the reason that holds. By anyone, paused or not. Coverage is short while it is less
-    /// than exitWindow and half of freezeDelay from now: settling needs all of freezeDelay.
+    /// @notice Stops settlement permanently if there is a reason. Anyone may call it, even while
+    /// paused. Coverage is short if it lasts less than exitWindow and half of freezeDelay from now;
+    /// settling needs exitWindow and all of freezeDelay.
     function freeze() external;
 
-    /// @notice The reason for which `freeze` would freeze now; where several hold, the one that leaves users least time or
-    /// says most. Settling stops half of freezeDelay before coverage is short, so coverage that is short means that nothing
-    /// settled either.
+    /// @notice The reason for which `freeze` would freeze now. If there are several, it is the one
+    /// that leaves users the least time or says the most. Settlement stops half of freezeDelay
+    /// before coverage is short, so short coverage implies that nothing settled either.
     function freezeReason() external view returns (FreezeReason);
 
-    /// @notice Propose the next verifier, in place of any other proposal. Owner only.
+    /// @notice Proposes the next verifier, and replaces any other proposal. Owner only.
     function proposeVerifier(IValidityVerifier next) external;
-    /// @notice Owner only.
+    /// @notice Withdraws the proposal. Owner only.
     function cancelVerifier() external;
-    /// @notice Make the proposed verifier the verifier, from verifierDelay after its proposal. Owner only.
+    /// @notice Makes the proposed verifier the verifier, at the earliest verifierDelay after its
+    /// proposal. Owner only.
     function acceptVerifier() external;
 
-    /// @notice While paused, nothing settles and no deposit is taken. Requests, renewals, freezing, exits, claims and
-    /// refunds go on; and since nothing settles, a pause leads to a freeze. Owner only.
+    /// @notice While paused, nothing settles and no deposit is accepted. Requests, renewals,
+    /// freezing, exits, claims and refunds continue. Because nothing settles, a long pause leads to
+    /// a freeze. Owner only.
     function pause() external;
     function unpause() external;
 
@@ -117,31 +126,32 @@ interface ISettlement {
     function verifier() external view returns (IValidityVerifier);
     function verifierProposal() external view returns (VerifierProposal memory);
 
-    /// @notice The state that users can leave with.
+    /// @notice The state with which users can leave.
     function stateRoot() external view returns (bytes32);
-    /// @notice Batches settled so far. The next one's number is one more.
+    /// @notice Number of settled batches. The next batch has the number after it.
     function batchCount() external view returns (uint64);
-    /// @notice L1 inputs consumed so far.
+    /// @notice Number of consumed L1 inputs.
     function inputsConsumed() external view returns (uint64);
-    /// @notice Commitment to the first `count` L1 inputs. Reverts where there are not so many.
+    /// @notice Commitment to the first `count` L1 inputs. Reverts if there are fewer.
     function inputsCommitment(uint64 count) external view returns (bytes32);
-    /// @notice What a batch grants on L1; zero for nothing.
+    /// @notice Commitment to what a batch pays out on L1; zero if it pays nothing.
     function outputs(uint64 batchNumber) external view returns (bytes32);
-    /// @notice Time of the last settlement, or of deployment before the first.
+    /// @notice Time of the last settlement, or of deployment before the first one.
     function lastSettledAt() external view returns (uint64);
-    /// @notice Until when all settled batches are kept; 2^40 − 1 while there is none.
+    /// @notice Time until which all settled batches are kept; 2^40 − 1 if there is none.
     function coverageUntil() external view returns (uint64);
-    /// @notice The least lastBatch with which a renewal is of use.
+    /// @notice The smallest lastBatch with which a renewal has an effect.
     function coverageMark() external view returns (uint64);
 
     function frozen() external view returns (bool);
-    /// @notice Why it was frozen; None while it is not.
+    /// @notice The reason for the freeze; None if the rollup is not frozen.
     function frozenFor() external view returns (FreezeReason);
 
-    /// @notice For how long nothing may settle, or an input stay unserved, before anyone may freeze.
+    /// @notice How long no batch may settle, or an input may wait, before anyone may freeze.
     function freezeDelay() external view returns (uint64);
-    /// @notice For how long the data must stay available after a freeze.
+    /// @notice How long the data must stay available after a freeze.
     function exitWindow() external view returns (uint64);
-    /// @notice Between proposing a verifier and accepting it; longer than freezeDelay and exitWindow together.
+    /// @notice Time between proposing a verifier and accepting it. It is longer than freezeDelay
+    /// and exitWindow together.
     function verifierDelay() external view returns (uint64);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice A point of G1: two field elements, each as its high 128 and low 256 bits. As memory, the 128 bytes of the
-/// EIP-2537 encoding. Infinity is all zeros.
+/// @notice A point of G1: two field elements, each as its high 128 and low 256 bits. In memory
+/// these are the 128 bytes of the EIP-2537 encoding. Infinity is all zeros.
 struct G1Point {
     uint256 xHi;
     uint256 xLo;
@@ -10,7 +10,8 @@ struct G1Point {
     uint256 yLo;
 }
 
-/// @notice A point of G2, coordinates c0 + c1·u. As memory, the 256 bytes of the EIP-2537 encoding, c0 before c1.
+/// @notice A point of G2 with coordinates c0 + c1·u. In memory these are the 256 bytes of the
+/// EIP-2537 encoding, c0 before c1.
 struct G2Point {
     uint256 x0Hi;
     uint256 x0Lo;
@@ -23,11 +24,13 @@ struct G2Point {
 }
 
 /// @title BLS signatures over BLS12-381 with signatures in G1 and keys in G2
-/// @notice Thin wrappers of the precompiles of EIP-2537, and hash-to-curve of RFC 9380 on top of them.
-/// @dev All gas is passed on to the precompiles, because their prices change between forks and this code does not.
-/// A precompile refuses a bad point by burning what it was given, which leaves the caller 1/64 to report it.
+/// @notice Thin wrappers of the precompiles of EIP-2537, and hash-to-curve of RFC 9380 with them.
+/// @dev All gas is passed on to the precompiles, because their prices change between forks and this
+/// code does not. A precompile refuses a bad point by burning the gas that it was given, which
+/// leaves the caller 1/64 to report it.
 library BLS12381 {
-    /// @notice A precompile refused its input: not canonical, not on the curve, or not in the subgroup.
+    /// @notice A precompile refused its input: it is not canonical, not on the curve, or not in the
+    /// subgroup.
     error PrecompileFailed(uint256 precompile);
 
     uint256 internal constant G1_LENGTH = 128;
@@ -44,10 +47,12 @@ library BLS12381 {
     uint256 private constant P_HI = 0x1a0111ea397fe69a4b1ba7b6434bacd7;
     uint256 private constant P_LO = 0x64774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab;
 
-    /// @notice Check a signature over a 32-byte message: e(signature, −g2) · e(H(message), key) = 1.
-    /// @dev Key and signature must not be infinity, which the caller refuses: infinity for both passes any message.
-    /// The precompile checks that both points are canonical, on the curve and in their subgroups.
-    /// @return decided false where the precompile refused a point
+    /// @notice Checks a signature over a 32-byte message:
+    /// e(signature, −g2) · e(H(message), key) = 1.
+    /// @dev The caller must refuse a key or signature at infinity, because infinity for both passes
+    /// any message. The precompile checks that both points are canonical, on the curve and in their
+    /// subgroups.
+    /// @return decided false if the precompile refused a point
     /// @return valid whether the signature was made by the key
     function verify(G1Point memory signature, bytes32 message, bytes memory dst, G2Point memory key)
         internal
@@ -68,12 +73,14 @@ library BLS12381 {
         }
     }
 
-    /// @notice hash_to_curve of RFC 9380 for the suite BLS12381G1_XMD:SHA-256_SSWU_RO_, message of 32 bytes.
-    /// @dev expand_message_xmd gives 128 uniform bytes b_1 ‖ … ‖ b_4, two field elements of 64 bytes each to reduce
-    /// modulo p; G1 has no cofactor left to clear after MAP_FP_TO_G1, which does that itself.
+    /// @notice hash_to_curve of RFC 9380 for the suite BLS12381G1_XMD:SHA-256_SSWU_RO_ and a
+    /// message of 32 bytes.
+    /// @dev expand_message_xmd gives 128 uniform bytes b_1 ‖ … ‖ b_4: two field elements of
+    /// 64 bytes each, to be reduced modulo p. MAP_FP_TO_G1 clears the cofactor of G1 itself.
     function hashToG1(bytes32 message, bytes memory dst) internal view returns (G1Point memory point) {
         bytes memory dstPrime = bytes.concat(dst, bytes1(uint8(dst.length)));
-        // Z_pad is one 64-byte block of zeros; then the message, the output length 128 and a zero.
+        // Z_pad is one 64-byte block of zeros. Then come the message, the output length 128 and a
+        // zero.
         bytes32 b0 = sha256(bytes.concat(bytes32(0), bytes32(0), message, hex"008000", dstPrime));
         bytes memory chain = bytes.concat(bytes32(0), bytes1(0), dstPrime);
         bytes32 b1 = chained(chain, b0, 1);
@@ -84,7 +91,7 @@ library BLS12381 {
         addTo(point, mapToG1(b3, b4));
     }
 
-    /// @notice acc := acc + point, in place.
+    /// @notice Sets acc to acc + point, in place.
     function addTo(G1Point memory acc, G1Point memory point) internal view {
         bool ok;
         assembly ("memory-safe") {
@@ -97,8 +104,10 @@ library BLS12381 {
         if (!ok) revert PrecompileFailed(G1ADD);
     }
 
-    /// @notice acc := acc + point, in place, since a certificate adds up to 256 of them.
-    /// @dev The precompile checks the curve, not the subgroup: `point` comes from a key that was checked before.
+    /// @notice Sets acc to acc + point. This is done in place because a certificate adds up to 256
+    /// points.
+    /// @dev The precompile checks the curve but not the subgroup: `point` comes from a key that was
+    /// checked before.
     function addTo(G2Point memory acc, G2Point memory point) internal view {
         bool ok;
         assembly ("memory-safe") {
@@ -111,7 +120,8 @@ library BLS12381 {
         if (!ok) revert PrecompileFailed(G2ADD);
     }
 
-    /// @notice point := −point, in place. The coordinates must be canonical, as the precompiles' outputs are.
+    /// @notice Sets point to −point, in place. The coordinates must be canonical, as the
+    /// precompiles' outputs are.
     function negate(G2Point memory point) internal pure {
         (point.y0Hi, point.y0Lo) = negateElement(point.y0Hi, point.y0Lo);
         (point.y1Hi, point.y1Lo) = negateElement(point.y1Hi, point.y1Lo);
@@ -126,7 +136,7 @@ library BLS12381 {
             (point.x0Hi | point.x0Lo | point.x1Hi | point.x1Lo | point.y0Hi | point.y0Lo | point.y1Hi | point.y1Lo) == 0;
     }
 
-    /// @dev −g2, g2 being the generator of the subgroup in every implementation of the curve.
+    /// @dev Returns −g2, where g2 is the standard generator of the subgroup.
     function negatedG2Generator() internal pure returns (G2Point memory) {
         return G2Point({
             x0Hi: 0x024aa2b2f08f0a91260805272dc51051,
@@ -140,7 +150,7 @@ library BLS12381 {
         });
     }
 
-    /// @dev y -> p − y, and 0 -> 0.
+    /// @dev Returns p − y for y, and 0 for 0.
     function negateElement(uint256 hi, uint256 lo) private pure returns (uint256, uint256) {
         if ((hi | lo) == 0) return (0, 0);
         unchecked {
@@ -149,8 +159,8 @@ library BLS12381 {
         }
     }
 
-    /// @dev One step of expand_message_xmd: SHA-256(value ‖ index ‖ DST_prime).
-    /// @param chain 33 bytes to be written here, then DST_prime
+    /// @dev Computes one step of expand_message_xmd: SHA-256(value ‖ index ‖ DST_prime).
+    /// @param chain 33 bytes that are overwritten here, then DST_prime
     function chained(bytes memory chain, bytes32 value, uint8 index) private view returns (bytes32 hash) {
         bool ok;
         assembly ("memory-safe") {
@@ -162,7 +172,7 @@ library BLS12381 {
         if (!ok) revert PrecompileFailed(SHA256);
     }
 
-    /// @dev 64 uniform bytes, modulo p (as x^1 mod p), mapped to the curve.
+    /// @dev Reduces 64 uniform bytes modulo p (as x^1 mod p) and maps the result to the curve.
     function mapToG1(bytes32 high, bytes32 low) private view returns (G1Point memory point) {
         bool ok;
         assembly ("memory-safe") {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// @title The curve BN254, by the precompiles of EIP-196 and EIP-197
-/// @dev All gas is passed on: a precompile refuses a bad point by burning what it was given, which leaves the caller 1/64
-/// to report it.
+/// @title The curve BN254 with the precompiles of EIP-196 and EIP-197
+/// @dev All gas is passed on: a precompile refuses a bad point by burning the gas that it was
+/// given, which leaves the caller 1/64 to report it.
 library BN254 {
     /// @notice Order of the base field.
     uint256 internal constant P = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;
@@ -17,11 +17,11 @@ library BN254 {
     uint256 private constant MUL = 0x07;
     uint256 private constant PAIRING_CHECK = 0x08;
 
-    /// @notice Whether it is the canonical encoding of a point of G1 that is not infinity.
+    /// @notice Whether this is the canonical encoding of a point of G1 that is not infinity.
     function isG1(uint256[2] memory point) internal view returns (bool ok) {
         if ((point[0] | point[1]) == 0) return false;
         assembly ("memory-safe") {
-            // point + infinity: refused where the point is off the curve.
+            // point + infinity is refused if the point is off the curve.
             let input := mload(0x40)
             mcopy(input, point, 0x40)
             calldatacopy(add(input, 0x40), calldatasize(), 0x40)
@@ -30,11 +30,11 @@ library BN254 {
         }
     }
 
-    /// @notice Whether it is the canonical encoding of a point of G2 that is not infinity.
+    /// @notice Whether this is the canonical encoding of a point of G2 that is not infinity.
     function isG2(uint256[4] memory point) internal view returns (bool ok) {
         if ((point[0] | point[1] | point[2] | point[3]) == 0) return false;
         assembly ("memory-safe") {
-            // e(infinity, point): refused where the point is off the curve or not in the subgroup.
+            // e(infinity, point) is refused if the point is off the curve or not in the subgroup.
             let input := mload(0x40)
             calldatacopy(input, calldatasize(), 0x40)
             mcopy(add(input, 0x40), point, 0x80)
@@ -43,25 +43,26 @@ library BN254 {
         }
     }
 
-    /// @notice −point, for canonical coordinates.
+    /// @notice Returns −point. The coordinates must be canonical.
     function negated(uint256[2] memory point) internal pure returns (uint256[2] memory) {
         return [point[0], negatedElement(point[1])];
     }
 
-    /// @notice −point, for canonical coordinates.
+    /// @notice Returns −point. The coordinates must be canonical.
     function negated(uint256[4] memory point) internal pure returns (uint256[4] memory) {
         return [point[0], point[1], negatedElement(point[2]), negatedElement(point[3])];
     }
 
-    /// @notice Writes table[0] + Σ scalars[i] · table[i + 1] to memory, where `target` points.
-    /// @param table pointer to scalars.length + 1 canonical points; it is used up
+    /// @notice Writes table[0] + Σ scalars[i] · table[i + 1] to the memory at `target`.
+    /// @param table pointer to scalars.length + 1 canonical points, which are overwritten
     function combine(uint256 target, uint256 table, uint256[] memory scalars) internal view returns (bool ok) {
         assembly ("memory-safe") {
             mcopy(target, table, 0x40)
             let scalar := add(scalars, 0x20)
             ok := 1
             for { let end := add(scalar, shl(5, mload(scalars))) } lt(scalar, end) { scalar := add(scalar, 0x20) } {
-                // The scalar takes the place of the next point's x, which is put back; the product that of the point.
+                // The scalar temporarily replaces the next point's x; the product replaces the
+                // point.
                 let point := add(table, 0x40)
                 let next := add(point, 0x40)
                 let kept := mload(next)
@@ -75,7 +76,7 @@ library BN254 {
         }
     }
 
-    /// @notice Whether the product of the pairings is one. False, too, where a point is refused.
+    /// @notice Whether the product of the pairings is one. It is also false if a point is refused.
     /// @param input pointer to `pairs` times a point of G1 and one of G2
     function pairing(uint256 input, uint256 pairs) internal view returns (bool ok) {
         assembly ("memory-safe") {

@@ -9,26 +9,26 @@ import {CommitteeKeys} from "./CommitteeKeys.sol";
 import {SignatureDomain} from "./SignatureDomain.sol";
 
 /// @title The certificate check of protocol section 7
-/// @notice Shared by everything on L1 that relies on a certificate. Each rule has its own error; cheap rules come
-/// first. n, k and q come from the registry, never from the message.
+/// @notice All code on L1 that relies on a certificate uses this check. Each rule has its own
+/// error, and cheap rules come first. n, k and q come from the registry, never from the message.
 library CertificateLib {
     error UnknownHashKind(uint8 got);
-    /// @notice A payload is 1 byte to `limit` bytes.
+    /// @notice A payload must have 1 to `limit` bytes.
     error PayloadLength(uint64 got, uint64 limit);
     error PayloadFingerprintLength(uint256 got, uint256 expected);
-    /// @notice `expiresAt` must lie ahead.
+    /// @notice `expiresAt` must lie in the future.
     error Expired(uint64 expiresAt, uint256 timestamp);
     error EpochNotYetActive(uint64 epoch, uint64 activeFrom);
     /// @notice The epoch was replaced and its grace is over.
     error EpochNoLongerPostable(uint64 epoch, uint64 postableUntil);
     error TooFewSigners(uint256 got, uint256 quorum);
     error AbsentSeatOutOfRange(uint256 seat, uint256 n);
-    /// @notice Absent seats must be strictly ascending: `seat` is not above the one before it.
+    /// @notice Absent seats must be strictly ascending, but `seat` is not above the one before it.
     error AbsentSeatsNotAscending(uint256 seat, uint256 previous);
     error SignatureLength(uint256 got, uint256 expected);
-    /// @notice The point at infinity signs nothing.
+    /// @notice The signature is the point at infinity.
     error SignatureIsInfinity();
-    /// @notice The signers' keys add up to infinity.
+    /// @notice The signers' keys add up to the point at infinity.
     error SignersKeyIsInfinity();
     /// @notice The signature is not a canonically encoded point of the subgroup.
     error InvalidSignaturePoint();
@@ -38,7 +38,8 @@ library CertificateLib {
     uint8 internal constant MAX_HASH_KIND = 2;
     uint64 internal constant MAX_PAYLOAD_LENGTH = 64 << 20;
 
-    /// @notice Check a batch's certificate at this block's time. Reverts with the rule it breaks.
+    /// @notice Checks a batch's certificate at this block's time. Reverts with the error of the
+    /// rule that it breaks.
     /// @return digest the batch's identity
     function check(ICommitteeRegistry registry, Certificate calldata certificate)
         internal
@@ -50,8 +51,8 @@ library CertificateLib {
         check(registry, header, digest, certificate.absent, certificate.signature);
     }
 
-    /// @notice The same in parts, for a caller that needs them earlier.
-    /// @param digest of the header
+    /// @notice Checks a batch's certificate from its parts, for a caller that needs them earlier.
+    /// @param digest digest of the header
     /// @return the terms of the header's epoch
     function check(
         ICommitteeRegistry registry,
@@ -75,7 +76,7 @@ library CertificateLib {
         return epoch;
     }
 
-    /// @notice Check a renewal's certificate at this block's time, by the same rules.
+    /// @notice Checks a renewal's certificate at this block's time, by the same rules.
     /// @return digest the renewal's identity
     function check(ICommitteeRegistry registry, RenewalCertificate calldata certificate)
         internal
@@ -88,7 +89,8 @@ library CertificateLib {
         checkSignature(epoch, keys, digest, certificate.absent, certificate.signature);
     }
 
-    /// @notice Bytes of a fingerprint at t points in an n-seat epoch: 16t, t = ⌈(128 + n) / 106⌉.
+    /// @notice Length in bytes of a fingerprint at t points in an n-seat epoch: 16t,
+    /// t = ⌈(128 + n) / 106⌉.
     function fingerprintLength(uint256 n) internal pure returns (uint256) {
         return 16 * ((128 + n + 105) / 106);
     }
@@ -97,7 +99,7 @@ library CertificateLib {
         if (expiresAt <= block.timestamp) revert Expired(expiresAt, block.timestamp);
     }
 
-    /// @dev The epoch must be active or in its grace.
+    /// @dev Reads an epoch and checks that it is active or in its grace.
     function committee(ICommitteeRegistry registry, uint64 number)
         private
         view
@@ -126,7 +128,8 @@ library CertificateLib {
         if (!valid) revert SignatureMismatch(digest);
     }
 
-    /// @dev Strictly ascending, below n, and few enough that a quorum signed.
+    /// @dev Checks that the seats are strictly ascending, below n, and few enough that a quorum
+    /// signed.
     function checkAbsent(bytes calldata absent, uint256 n, uint256 q) private pure {
         uint256 signers = absent.length < n ? n - absent.length : 0;
         if (signers < q) revert TooFewSigners(signers, q);
@@ -136,7 +139,7 @@ library CertificateLib {
             if (seat < next) revert AbsentSeatsNotAscending(seat, next - 1);
             next = seat + 1;
         }
-        // Ascending, so the last one is the greatest.
+        // They ascend, so the last one is the greatest.
         if (next > n) revert AbsentSeatOutOfRange(next - 1, n);
     }
 }

@@ -5,33 +5,35 @@ import {IValidityVerifier} from "../interfaces/IValidityVerifier.sol";
 import {PublicClaim} from "../types/PublicClaim.sol";
 
 /// @title A public claim as bytes, for zkVM guests, and as field elements, for circuits
-/// @notice Both name every field of the claim; vectors/claim-v1.json pins them.
+/// @notice Both encodings contain every field of the claim; vectors/claim-v1.json has test vectors.
 library ClaimEncoding {
-    /// @notice The length has no room in the packed context.
+    /// @notice The length does not fit into the packed context.
     error PayloadLengthNotPacked(uint64 got);
 
     bytes32 internal constant ROLLUP_TAG = keccak256("dac/v1/rollup");
 
-    /// @dev State roots, batchHash, inputs and outputs: one field element each.
+    /// @dev Number of field elements for state roots, batchHash, inputs and outputs, one each.
     uint256 internal constant WHOLE_INPUTS = 5;
-    /// @dev Bytes of context in one field element, whatever they are.
+    /// @dev Bytes of context in one field element. Any 31 bytes are below the field's order.
     uint256 internal constant PIECE = 31;
-    /// @dev Of the context: batch number, payload length, domain.
+    /// @dev Bytes of batch number, payload length and domain at the end of the context.
     uint256 internal constant CONTEXT_TAIL = 8 + 4 + 16;
 
-    /// @notice t, the number of points that the claim is about.
+    /// @notice Number t of points of the claim.
     function pointCount(PublicClaim calldata claim) internal pure returns (uint256) {
         uint256 length = claim.points.length;
-        // t is one byte of the encoding, and no committee needs more than four.
+        // The encoding has one byte for t, and no committee needs more than four points.
         if (length % 16 != 0 || length > 16 * 255 || claim.payloadFingerprint.length != length) {
             revert IValidityVerifier.ClaimLengths(length, claim.payloadFingerprint.length);
         }
         return length / 16;
     }
 
-    /// @notice The canonical encoding: public values of SP1, journal of RISC Zero. Integers are big-endian.
-    /// @dev oldStateRoot 32 ‖ newStateRoot 32 ‖ chainId 8 ‖ settlement 20 ‖ batchNumber 8 ‖ payloadLength 8 ‖ hashKind 1 ‖
-    /// batchHash 32 ‖ l1Inputs 32 ‖ l1Outputs 32 ‖ t 1 ‖ points 16t ‖ payloadFingerprint 16t
+    /// @notice The canonical encoding: public values of SP1 and journal of RISC Zero. Integers are
+    /// big-endian.
+    /// @dev oldStateRoot 32 ‖ newStateRoot 32 ‖ chainId 8 ‖ settlement 20 ‖ batchNumber 8
+    /// ‖ payloadLength 8 ‖ hashKind 1 ‖ batchHash 32 ‖ l1Inputs 32 ‖ l1Outputs 32 ‖ t 1
+    /// ‖ points 16t ‖ payloadFingerprint 16t (lengths in bytes)
     function encode(PublicClaim calldata claim) internal pure returns (bytes memory) {
         uint256 t = pointCount(claim);
         return bytes.concat(
@@ -50,8 +52,8 @@ library ClaimEncoding {
         );
     }
 
-    /// @notice What separates one rollup from another inside a circuit: 16 bytes, for which nobody can find a second
-    /// rollup.
+    /// @notice The value that separates rollups inside a circuit. It has 16 bytes, and it is
+    /// infeasible to find a second rollup with the same value.
     function domain(uint64 chainId, address settlement) internal pure returns (bytes16) {
         return bytes16(keccak256(abi.encode(ROLLUP_TAG, chainId, settlement)));
     }
@@ -61,10 +63,11 @@ library ClaimEncoding {
         return WHOLE_INPUTS + (32 * t + CONTEXT_TAIL + PIECE - 1) / PIECE;
     }
 
-    /// @notice The claim as a circuit's public inputs: oldStateRoot, newStateRoot, batchHash, l1Inputs, l1Outputs, then the
-    /// context in pieces of 31 bytes, the last padded with zeros, each read as a little-endian integer.
-    /// @dev context = points ‖ payloadFingerprint ‖ u64 batchNumber ‖ u32 payloadLength ‖ domain. hashKind is not among
-    /// them: for a circuit it is a constant of the adapter.
+    /// @notice The claim as a circuit's public inputs: oldStateRoot, newStateRoot, batchHash,
+    /// l1Inputs, l1Outputs, then the context in pieces of 31 bytes, each read as a little-endian
+    /// integer. The last piece is padded with zeros.
+    /// @dev context = points ‖ payloadFingerprint ‖ u64 batchNumber ‖ u32 payloadLength ‖ domain.
+    /// hashKind is not part of it, because for a circuit it is a constant of the adapter.
     /// @param t pointCount(claim)
     function fields(PublicClaim calldata claim, uint256 t) internal pure returns (uint256[] memory values) {
         if (claim.payloadLength > type(uint32).max) revert PayloadLengthNotPacked(claim.payloadLength);
@@ -81,7 +84,7 @@ library ClaimEncoding {
                 claim.batchNumber,
                 uint32(claim.payloadLength),
                 domain(claim.chainId, claim.settlement),
-                // At least as much padding as the last piece's word reads beyond the context.
+                // The padding covers what the last piece's word reads beyond the context.
                 bytes32(0)
             )
         );
@@ -90,12 +93,12 @@ library ClaimEncoding {
             assembly ("memory-safe") {
                 word := mload(add(add(context, 0x20), mul(PIECE, sub(i, WHOLE_INPUTS))))
             }
-            // Without the 32nd byte, which belongs to the next piece.
+            // The 32nd byte is cleared, because it belongs to the next piece.
             values[i] = reversed(word & ~uint256(0xff));
         }
     }
 
-    /// @dev The word's bytes in the opposite order.
+    /// @dev Returns the word's bytes in reverse order.
     function reversed(uint256 word) private pure returns (uint256) {
         uint256 mask = 0x00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff;
         word = ((word >> 8) & mask) | ((word & mask) << 8);

@@ -5,27 +5,28 @@ import {BLS12381, G2Point} from "./BLS12381.sol";
 import {DataContract} from "./DataContract.sol";
 
 /// @title An epoch's keys as contract code
-/// @notice A list of packed G2 points in data contracts of 127 points each: first the *negated* sum of all keys, then
-/// the keys in seat order. A packed point is its four coordinates of 48 bytes, 192 bytes in all. The first contract,
-/// the head, starts with the addresses of the second and third, zero where there is none.
-/// @dev Starting from −Σ(all) and adding the absent keys gives −Σ(signers), so nothing is ever subtracted; and while
-/// nobody is absent, one data contract is touched, whatever n is.
+/// @notice A list of packed G2 points in data contracts of 127 points each: first the *negated* sum
+/// of all keys, then the keys in seat order. A packed point is its four coordinates of 48 bytes,
+/// 192 bytes in total. The first contract, the head, starts with the addresses of the second and
+/// third, which are zero if there is none.
+/// @dev Adding the absent keys to −Σ(all) gives −Σ(signers), so no subtraction is needed. If no
+/// seat is absent, only one data contract is read, for any n.
 library CommitteeKeys {
     uint256 internal constant PACKED_LENGTH = 192;
     uint256 private constant POINTS_PER_CONTRACT = 127;
     uint256 private constant STRIDE = POINTS_PER_CONTRACT * PACKED_LENGTH;
     uint256 private constant LINKS_LENGTH = 40;
 
-    /// @notice Sum of the keys of all seats but the absent ones.
-    /// @param absent distinct seats of the epoch, one byte each, checked by the caller
+    /// @notice Sum of the keys of all seats except the absent ones.
+    /// @param absent distinct seats of the epoch, one byte each, which the caller must have checked
     function signersKey(address head, bytes calldata absent) internal view returns (G2Point memory sum) {
         load(head, LINKS_LENGTH, sum);
         if (absent.length > 0) addAbsent(sum, head, absent);
         BLS12381.negate(sum);
     }
 
-    /// @notice Write an epoch's data contracts.
-    /// @param points n + 1 packed points, of which the first is still empty and is filled in here
+    /// @notice Writes an epoch's data contracts.
+    /// @param points n + 1 packed points, of which the first is empty and is filled in here
     function write(bytes memory points) internal returns (address head) {
         G2Point memory sum;
         G2Point memory key;
@@ -41,7 +42,7 @@ library CommitteeKeys {
         return writePart(points, 0, abi.encodePacked(second, third));
     }
 
-    /// @notice All of an epoch's points as `write` got them, the first being the negated sum.
+    /// @notice All of an epoch's points, of which the first is the negated sum.
     function read(address head, uint256 n) internal view returns (bytes memory points) {
         points = new bytes((n + 1) * PACKED_LENGTH);
         address[3] memory parts = linked(head);
@@ -51,7 +52,8 @@ library CommitteeKeys {
         }
     }
 
-    /// @notice Four coordinates of 64 bytes, the first 16 of which are zero, to four of 48.
+    /// @notice Packs four coordinates of 64 bytes, of which the first 16 are zero, into 48 bytes
+    /// each.
     function pack(G2Point memory point) internal pure returns (bytes memory) {
         return abi.encodePacked(
             uint128(point.x0Hi),
@@ -65,7 +67,7 @@ library CommitteeKeys {
         );
     }
 
-    /// @notice The packed point that starts at byte `start` of `packed`, into `point`.
+    /// @notice Writes the packed point that starts at byte `start` of `packed` to `point`.
     function unpack(bytes memory packed, uint256 start, G2Point memory point) internal pure {
         uint256 source;
         assembly ("memory-safe") {
@@ -74,7 +76,7 @@ library CommitteeKeys {
         unpackFrom(source, point);
     }
 
-    /// @notice What identifies a packed key: its hash.
+    /// @notice Returns the hash of a packed key, which identifies it.
     function id(bytes memory points, uint256 start) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
             hash := keccak256(add(add(points, 0x20), start), PACKED_LENGTH)
@@ -95,7 +97,7 @@ library CommitteeKeys {
         }
     }
 
-    /// @dev The head and what it links to.
+    /// @dev Returns the head and the contracts that it links to.
     function linked(address head) private view returns (address[3] memory parts) {
         bytes memory links = new bytes(LINKS_LENGTH);
         DataContract.readTo(links, 0, head, 0, LINKS_LENGTH);
@@ -119,7 +121,8 @@ library CommitteeKeys {
         return points.length - from < STRIDE ? points.length - from : STRIDE;
     }
 
-    /// @dev The point at byte `from` of a data contract, into `point`, by way of memory that is not kept.
+    /// @dev Writes the point at byte `from` of a data contract to `point`, through temporary
+    /// memory.
     function load(address dataContract, uint256 from, G2Point memory point) private view {
         uint256 source;
         assembly ("memory-safe") {
@@ -129,7 +132,7 @@ library CommitteeKeys {
         unpackFrom(source, point);
     }
 
-    /// @dev Each coordinate: 16 bytes to the low half of a word, 32 to the next.
+    /// @dev Unpacks each coordinate: 16 bytes to the low half of a word, 32 to the next word.
     function unpackFrom(uint256 source, G2Point memory point) private pure {
         assembly ("memory-safe") {
             mstore(point, shr(128, mload(source)))

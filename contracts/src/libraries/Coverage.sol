@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice Until when members keep the settled batches: three groups of batches by age, of each the least time. One slot.
-/// @dev An empty group's time is the greatest there is.
-/// @param mark the last batch of the oldest group
-/// @param next the last batch of the middle group; whatever settled after it is the newest group
-/// @param movedAt when the marks moved last
+/// @notice The times until which members keep the settled batches: the earliest time in each of
+/// three groups of batches by age. This takes one storage slot.
+/// @dev The time of an empty group is the greatest value.
+/// @param mark number of the last batch of the oldest group
+/// @param next number of the last batch of the middle group; later batches are the newest group
+/// @param movedAt time at which the marks last moved
 struct CoverageState {
     uint48 mark;
     uint48 next;
@@ -16,18 +17,21 @@ struct CoverageState {
 }
 
 /// @title Coverage of settled batches, with renewals: protocol section 7
-/// @notice Members renew "every batch up to lastBatch"; but while that renewal is being signed and sent, more batches
-/// settle, and the times of single batches would cost a slot each. So batches are told apart by age alone:
+/// @notice Members renew "every batch up to lastBatch". More batches settle while that renewal is
+/// being signed and sent, and a time for each batch would cost a slot each. Therefore batches are
+/// grouped by age:
 ///
-/// * a renewal raises the time of each group that lies within 1 … lastBatch, and lowers and moves nothing. So renewals may
-///   come in any order, twice, or not at all, from anyone, and none makes another less useful.
-/// * marks move only when a batch settles, and at most once a period: the middle group then joins the oldest, and the
-///   newest becomes the middle. So `mark` is what had settled at least one whole period ago, and **a renewal for all
-///   batches of its time raises the oldest group for at least a period**, however many batches settle meanwhile. Nobody
-///   can shorten that by settling faster.
-/// * the groups behind it consist of batches of the last two periods or so, with their own lifetimes before them. Where
-///   those are too short to go on settling, then nothing settles, batchCount stands still, and a renewal for
-///   all batches raises every group.
+/// * A renewal raises the time of each group that lies within 1 … lastBatch. It lowers and moves
+///   nothing. Renewals may therefore come in any order, twice, or not at all, from anyone, and none
+///   makes another less useful.
+/// * Marks move only when a batch settles, and at most once a period: the middle group then joins
+///   the oldest, and the newest becomes the middle. So all batches up to `mark` settled at least
+///   one whole period ago, and **a renewal for all batches of its time raises the oldest group for
+///   at least a period**, even if many batches settle meanwhile. Settling faster cannot shorten
+///   that.
+/// * The groups behind `mark` consist of the batches of about the last two periods, which still
+///   have their own lifetimes. If those are too short for further settlement, nothing settles,
+///   batchCount stays the same, and a renewal for all batches raises every group.
 library Coverage {
     uint40 internal constant NOTHING = type(uint40).max;
 
@@ -37,14 +41,14 @@ library Coverage {
         });
     }
 
-    /// @notice The least time of all batches; NOTHING while there is none.
+    /// @notice The earliest time of all batches; NOTHING if there is none.
     function until(CoverageState memory state) internal pure returns (uint40) {
         return least(state.oldest, least(state.middle, state.newest));
     }
 
-    /// @notice A batch settles. `state` changes in place.
-    /// @param before batches that had settled before it
-    /// @param period seconds between two moves of the marks, at least
+    /// @notice Adds a batch that settles. `state` changes in place.
+    /// @param before number of batches that had settled before it
+    /// @param period shortest time between two moves of the marks, in seconds
     function add(CoverageState memory state, uint64 expiresAt, uint64 before, uint256 timestamp, uint64 period)
         internal
         pure
@@ -60,9 +64,10 @@ library Coverage {
         state.newest = least(state.newest, clamped(expiresAt));
     }
 
-    /// @notice Members keep all batches up to `lastBatch`, of `count`, until `expiresAt` at least. `state` changes in place.
+    /// @notice Records that members keep all batches up to `lastBatch`, of `count`, at least until
+    /// `expiresAt`. `state` changes in place.
     /// @param lastBatch not below the mark, not above `count`
-    /// @return raised whether any group's time is later now
+    /// @return raised whether the time of any group is later now
     function renew(CoverageState memory state, uint64 lastBatch, uint64 expiresAt, uint64 count)
         internal
         pure
@@ -83,7 +88,7 @@ library Coverage {
         }
     }
 
-    /// @dev To 40 bits: later times, 34,000 years ahead, are all the same.
+    /// @dev Limits a time to 40 bits. All later times, 34,000 years ahead, count as the same.
     function clamped(uint64 time) private pure returns (uint40) {
         return time < NOTHING ? uint40(time) : NOTHING;
     }

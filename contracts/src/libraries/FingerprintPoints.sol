@@ -6,9 +6,9 @@ import {CertificateLib} from "./CertificateLib.sol";
 
 /// @title The points at which a batch is fingerprinted: protocol section 4
 library FingerprintPoints {
-    /// @notice α_0 ‖ … ‖ α_{t−1}, 16 bytes each.
-    /// @param n seats of the header's epoch, as the registry says
-    /// @param k shards that rebuild, likewise
+    /// @notice Returns α_0 ‖ … ‖ α_{t−1}, 16 bytes each.
+    /// @param n seats of the header's epoch, from the registry
+    /// @param k rebuilding threshold of the header's epoch, from the registry
     function derive(BatchHeader calldata header, uint16 n, uint16 k) internal pure returns (bytes memory points) {
         bytes32 seed =
             sha256(abi.encodePacked("dac/v1/points", header.shardRoot, header.batchHash, header.payloadLength, n, k));

@@ -3,8 +3,9 @@ pragma solidity 0.8.37;
 
 import {BatchHeader, CoverageRenewal} from "../types/Certificate.sol";
 
-/// @title Everything that separates one signed message from another
-/// @notice EIP-712 domain and type strings, hash-to-curve tags and the possession message: protocol section 6.
+/// @title The strings and hashes that separate one signed message from another
+/// @notice EIP-712 domain and type strings, hash-to-curve tags and the possession message: protocol
+/// section 6.
 library SignatureDomain {
     bytes32 internal constant DOMAIN_TYPEHASH =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -20,7 +21,8 @@ library SignatureDomain {
 
     bytes32 internal constant POSSESSION_TAG = keccak256("dac/v1/possession");
 
-    /// @dev Tags of draft-irtf-cfrg-bls-signature, proof-of-possession scheme, signatures in G1.
+    /// @dev Tags of draft-irtf-cfrg-bls-signature for the proof-of-possession scheme with
+    /// signatures in G1.
     bytes internal constant SIGNATURE_DST = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
     bytes internal constant POSSESSION_DST = "BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
 
@@ -29,7 +31,7 @@ library SignatureDomain {
         return keccak256(abi.encode(DOMAIN_TYPEHASH, NAME_HASH, VERSION_HASH, block.chainid, registry));
     }
 
-    /// @notice The 32-byte identity of a batch, which is also the message its members sign.
+    /// @notice The 32-byte identity of a batch, which is also the message that its members sign.
     function digest(BatchHeader calldata header, address registry) internal view returns (bytes32) {
         bytes32 structHash = keccak256(
             abi.encode(
@@ -49,7 +51,8 @@ library SignatureDomain {
         return typed(registry, structHash);
     }
 
-    /// @notice The message that members sign to renew their promise over a rollup's settled batches.
+    /// @notice The message that members sign to renew their promise over a rollup's settled
+    /// batches.
     function digest(CoverageRenewal calldata renewal, address registry) internal view returns (bytes32) {
         bytes32 structHash = keccak256(
             abi.encode(COVERAGE_RENEWAL_TYPEHASH, renewal.rollup, renewal.lastBatch, renewal.expiresAt, renewal.epoch)
@@ -57,7 +60,7 @@ library SignatureDomain {
         return typed(registry, structHash);
     }
 
-    /// @notice The message that proves possession of the secret of `key` by `operator`.
+    /// @notice The message with which `operator` proves possession of the secret of `key`.
     /// @param key 256 bytes, EIP-2537 encoding
     function possession(address registry, address operator, bytes calldata key) internal view returns (bytes32) {
         return keccak256(abi.encode(POSSESSION_TAG, block.chainid, registry, operator, keccak256(key)));

@@ -3,16 +3,17 @@ pragma solidity 0.8.37;
 
 import {Poseidon} from "./Poseidon.sol";
 
-/// @title The reference rollup's state: accounts in a 4-ary Poseidon tree, and the inbox consumed
+/// @title The reference rollup's state: accounts in a 4-ary Poseidon tree, and the consumed part of
+/// the inbox
 abstract contract AccountTree is Poseidon {
     uint256 internal constant DEPTH = 8;
-    /// @dev Accounts that there is room for. Index 0 is never used.
+    /// @dev Number of places for accounts. Index 0 is never used.
     uint256 internal constant CAPACITY = 4 ** DEPTH;
 
-    /// @notice The state without accounts, before any input.
+    /// @notice The state without accounts and before any input.
     bytes32 internal constant GENESIS = 0x1892bc781e7bf3a640f3b60813cef79eaf4307084fd4199a114421576e85d515;
 
-    /// @notice Who an account belongs to: a key on L2, and an address on L1, which its exit pays.
+    /// @notice Identity of an account: a key on L2, and an address on L1 to which its exit pays.
     function accountId(uint256 keyX, uint256 keyY, address recipient) internal view returns (uint256) {
         return hash(keyX, keyY, uint256(uint160(recipient)));
     }
@@ -21,9 +22,11 @@ abstract contract AccountTree is Poseidon {
         return hash(id, uint256(balance) | (uint256(nonce) << 64));
     }
 
-    /// @notice Root that a leaf and its siblings lead to.
-    /// @param index below CAPACITY; its digits in base 4, the lowest first, are the places from the leaf upwards
-    /// @param siblings from the leaf upwards, each three in ascending position without the own one
+    /// @notice Returns the root to which a leaf and its siblings lead.
+    /// @param index below CAPACITY; its digits in base 4, lowest first, are the places from the
+    /// leaf upwards
+    /// @param siblings from the leaf upwards; at each level three in ascending position, without
+    /// the own node
     function accountsRoot(uint256 leaf, uint256 index, uint256[3][DEPTH] calldata siblings)
         internal
         view

@@ -14,8 +14,9 @@ import {Hashers, Poseidon} from "./Poseidon.sol";
 import {Withdrawal, Withdrawals} from "./Withdrawals.sol";
 
 /// @title The L1 side of the reference rollup: ether in, ether out
-/// @notice See IPaymentsRollup. What the contract holds is at least: balances of the last state, withdrawals granted and
-/// not claimed, deposits not consumed. Each is marked as paid before it is paid.
+/// @notice See IPaymentsRollup. The contract always holds at least the balances of the last state,
+/// the withdrawals that were granted and not claimed, and the deposits that were not consumed. Each
+/// payment is marked as paid before it is made.
 contract PaymentsRollup is IPaymentsRollup, AccountTree, Inbox, Withdrawals, Settlement {
     using BitMaps for BitMaps.BitMap;
 
@@ -104,7 +105,7 @@ contract PaymentsRollup is IPaymentsRollup, AccountTree, Inbox, Withdrawals, Set
     /// @inheritdoc Settlement
     function inputsCommitment(uint64 count) public view override returns (bytes32 head) {
         head = inboxHeads[count];
-        // No input leads to a head of zero, but by chance of one in the field's order.
+        // A head of zero with inputs is a collision with probability of one in the field's order.
         if (head == 0 && count != 0) revert InputsNotThere(count, inboxLength);
     }
 
@@ -115,7 +116,8 @@ contract PaymentsRollup is IPaymentsRollup, AccountTree, Inbox, Withdrawals, Set
         return inboxEntries[consumed + 1].time;
     }
 
-    /// @dev Refuses what could stand for another account: an index beyond the tree would lead to the same leaf.
+    /// @dev Refuses values that could mean a second account: an index beyond the tree, for example,
+    /// would lead to the same leaf.
     function checkedId(uint256 keyX, uint256 keyY, address recipient, uint32 index) private view returns (uint256) {
         if (index == 0 || index >= CAPACITY) revert AccountIndex(index, CAPACITY - 1);
         if (keyX >= BN254.R) revert NotInField(keyX);
@@ -123,8 +125,8 @@ contract PaymentsRollup is IPaymentsRollup, AccountTree, Inbox, Withdrawals, Set
         return accountId(keyX, keyY, recipient);
     }
 
-    /// @dev To whoever it is, with all gas: the payment is marked as made, and a recipient who refuses it, or returns
-    /// megabytes, stops nobody else's.
+    /// @dev Pays any recipient with all gas. The payment is marked as made already, so a recipient
+    /// that refuses it, or returns megabytes, does not block other payments.
     function pay(address recipient, uint64 amount) private {
         uint256 value = uint256(amount) * 1 gwei;
         bool ok;

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IPoseidonT3, IPoseidonT4, IPoseidonT5} from "../interfaces/IPoseidon.sol";
 
-/// @notice Where the libraries of poseidon-solidity are deployed: for two, three and four inputs.
+/// @notice Addresses of the libraries of poseidon-solidity for two, three and four inputs.
 struct Hashers {
     IPoseidonT3 t3;
     IPoseidonT4 t4;
@@ -11,17 +11,18 @@ struct Hashers {
 }
 
 /// @title Poseidon over BN254's scalar field, with circomlib's constants
-/// @notice The libraries reduce inputs that are not below the field's order; so callers refuse such inputs where it
-/// matters that a value has one representation.
+/// @notice The libraries reduce inputs that are not below the field's order. Callers must refuse
+/// such inputs if each value should have only one representation.
 abstract contract Poseidon {
-    /// @notice The library does not hash zeros to what Poseidon does.
+    /// @notice The library's hash of zeros is not that of Poseidon.
     error WrongHasher(address hasher);
 
     IPoseidonT3 public immutable poseidonT3;
     IPoseidonT4 public immutable poseidonT4;
     IPoseidonT5 public immutable poseidonT5;
 
-    /// @dev A wrong library could not be told later from a wrong proof, and would keep everyone's money.
+    /// @dev The hashers are checked here, because a wrong library would later look like a wrong
+    /// proof, and would lock all funds.
     constructor(Hashers memory hashers) {
         uint256 of2 = 0x2098f5fb9e239eab3ceac3f27b81e481dc3124d55ffed523a839ee8446b64864;
         uint256 of3 = 0x0bc188d27dcceadc1dcfb6af0a7af08fe2864eecec96c5ae7cee6db31ba599aa;

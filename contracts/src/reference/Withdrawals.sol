@@ -12,7 +12,8 @@ struct Withdrawal {
 
 /// @title A batch's commitment to its withdrawals
 abstract contract Withdrawals is Poseidon {
-    /// @notice w_0 = 0, w_{i+1} = Poseidon(w_i, recipient, amount); the last one commits to all, in order.
+    /// @notice w_0 = 0, w_{i+1} = Poseidon(w_i, recipient, amount). The last value commits to all,
+    /// in order.
     function withdrawalsCommitment(Withdrawal[] calldata all) internal view returns (bytes32) {
         uint256 chain = 0;
         for (uint256 i = 0; i < all.length; ++i) {

@@ -19,12 +19,12 @@ import {PublicClaim} from "../types/PublicClaim.sol";
 import {FreezeReason, Progress, Transition, VerifierProposal} from "../types/Settlement.sol";
 
 /// @title Where a rollup's batches become final: certificate and validity proof in one transaction
-/// @notice See ISettlement. A rollup adds what its L1 inputs are (inputsCommitment, waitingSince), what its outputs mean,
-/// and how users leave once it is frozen.
+/// @notice See ISettlement. A rollup's contract adds its L1 inputs (inputsCommitment,
+/// waitingSince), the meaning of its outputs, and the way in which users leave once it is frozen.
 abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     using Coverage for CoverageState;
 
-    /// @notice Longest verifier delay: a year, in seconds, like the registry's delays.
+    /// @notice The longest verifier delay: a year, in seconds, like the registry's delays.
     uint64 public constant MAX_DELAY = 365 days;
 
     /// @inheritdoc ISettlement
@@ -39,7 +39,8 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     uint64 public immutable verifierDelay;
 
     /// @inheritdoc ISettlement
-    /// @dev First, so that it lies in the slot of `paused`, which is read along with it.
+    /// @dev This is the first variable, so that it shares the slot of `paused`, which is read with
+    /// it.
     FreezeReason public frozenFor;
     /// @inheritdoc ISettlement
     IValidityVerifier public verifier;
@@ -51,7 +52,7 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     /// @inheritdoc ISettlement
     mapping(uint64 batchNumber => bytes32) public outputs;
 
-    /// @param log_ the certificate log; its registry is the committee's
+    /// @param log_ the certificate log, which also determines the registry
     /// @param genesis state root before the first batch
     constructor(
         address owner_,
@@ -110,14 +111,15 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     {
         (Progress memory current, CoverageState memory covered) = beginBatch(header);
         bytes32 digest = SignatureDomain.digest(header, address(registry));
-        // Recorded means that a quorum signed and that its epoch was postable, when it was recorded.
+        // A record means that a quorum signed and that its epoch was postable when it was recorded.
         if (log.recordedAt(digest) == 0) revert NotRecorded(digest);
         finishBatch(header, digest, registry.epoch(header.epoch), transition, proof, current, covered);
     }
 
-    /// @dev What costs little, first: is it this rollup's next batch, and do all data live long enough?
+    /// @dev Checks what is cheap: that this is the rollup's next batch, and that all data live long
+    /// enough.
     /// @return current progress before the batch
-    /// @return covered coverage with it
+    /// @return covered coverage including the batch
     function beginBatch(BatchHeader calldata header)
         private
         view
@@ -138,7 +140,7 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
         if (covered.until() < needed) revert CoverageTooShort(covered.until(), needed);
     }
 
-    /// @dev The batch is certified: check its proof and make it final.
+    /// @dev Checks the proof of a certified batch and makes the batch final.
     function finishBatch(
         BatchHeader calldata header,
         bytes32 digest,
@@ -304,7 +306,7 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     /// @inheritdoc ISettlement
     function inputsCommitment(uint64 count) public view virtual returns (bytes32);
 
-    /// @notice Time of the first L1 input after the first `consumed`; 0 if there is none.
+    /// @notice Time of the first L1 input after the first `consumed`, or 0 if there is none.
     function waitingSince(uint64 consumed) internal view virtual returns (uint256);
 
     // Internals

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice What the members sign: protocol section 6. Its EIP-712 digest is the batch's identity.
+/// @notice The structure that members sign; see protocol section 6. Its EIP-712 digest is the
+/// batch's identity.
 /// @param rollup the rollup's settlement contract
 /// @param expiresAt last Unix second until which the signers keep and serve the batch
 /// @param payloadLength bytes, 1 to 64 MiB
-/// @param hashKind how batchHash binds the payload: 0 OPAQUE, 1 KECCAK256, 2 SHA256
+/// @param hashKind how batchHash commits to the payload: 0 OPAQUE, 1 KECCAK256, 2 SHA256
 /// @param shardRoot root of the Merkle tree over the n shard hashes
 /// @param fingerprintsHash hash of the k rows' fingerprints
 /// @param payloadFingerprint fingerprint of the whole payload, 16 bytes for each of the t points
@@ -22,7 +23,7 @@ struct BatchHeader {
     bytes payloadFingerprint;
 }
 
-/// @notice A header and the proof that a quorum of its epoch's members signed it.
+/// @notice A header, and the proof that a quorum of its epoch's members signed it.
 /// @param absent the seats that did not sign, strictly ascending, one byte each
 /// @param signature sum of the signatures: a G1 point, 128 bytes in EIP-2537 encoding
 struct Certificate {
@@ -31,7 +32,8 @@ struct Certificate {
     bytes signature;
 }
 
-/// @notice "I hold, checked, my shard of every settled batch of this rollup up to lastBatch, and serve them until expiresAt."
+/// @notice A member's promise: "I hold and have checked my shard of every settled batch of this
+/// rollup up to lastBatch, and I serve them until expiresAt."
 struct CoverageRenewal {
     address rollup;
     uint64 lastBatch;
@@ -39,7 +41,7 @@ struct CoverageRenewal {
     uint64 epoch;
 }
 
-/// @notice A renewal with the same kind of proof as a batch.
+/// @notice A renewal, and the proof that a quorum of its epoch's members signed it.
 struct RenewalCertificate {
     CoverageRenewal renewal;
     bytes absent;

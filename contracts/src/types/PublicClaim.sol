@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice What a validity proof is about. The settlement contract fills in every field from its storage, the certified
-/// header and the registry; of these, whoever calls chooses nothing but the transition, which the proof must show.
+/// @notice The statement that a validity proof must prove. The settlement contract fills in every
+/// field from its storage, the certified header and the registry. The caller chooses only the
+/// transition, which the proof must prove.
 /// @param settlement the rollup's settlement contract, which the header names as `rollup`
-/// @param l1Inputs commitment to all L1 inputs (deposits, exit requests) consumed up to and with this batch
-/// @param l1Outputs commitment to what the batch grants on L1 (withdrawals)
+/// @param l1Inputs commitment to all L1 inputs (deposits, exit requests) consumed including this
+/// batch
+/// @param l1Outputs commitment to what the batch pays out on L1 (withdrawals)
 /// @param points α_0 ‖ … ‖ α_{t−1}, 16t bytes
-/// @param payloadFingerprint the payload at every point, 16t bytes
+/// @param payloadFingerprint the payload's value at every point, 16t bytes
 struct PublicClaim {
     bytes32 oldStateRoot;
     bytes32 newStateRoot;

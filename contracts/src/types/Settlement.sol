@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice What a batch changes, as its validity proof shows.
-/// @param inputsConsumed total of L1 inputs ever consumed, after this batch
-/// @param outputs commitment to what the batch grants on L1; zero for nothing
+/// @notice The change that a batch makes, as its validity proof proves.
+/// @param inputsConsumed total of L1 inputs consumed, including this batch
+/// @param outputs commitment to what the batch pays out on L1; zero if it pays nothing
 struct Transition {
     bytes32 newStateRoot;
     uint64 inputsConsumed;
     bytes32 outputs;
 }
 
-/// @notice Why a rollup may be, or was, frozen.
+/// @notice The reason for which a rollup may be, or was, frozen.
 enum FreezeReason {
     None,
     NothingSettled,
@@ -18,7 +18,7 @@ enum FreezeReason {
     CoverageShort
 }
 
-/// @notice How far the rollup has come: one slot.
+/// @notice The rollup's progress, in one slot.
 /// @param lastSettledAt time of the last settlement, or of deployment
 struct Progress {
     uint64 batchCount;
@@ -26,7 +26,8 @@ struct Progress {
     uint64 lastSettledAt;
 }
 
-/// @notice A verifier that waits for its time. `verifier` is zero while none does.
+/// @notice A proposed verifier that is not accepted yet. `verifier` is zero if there is no
+/// proposal.
 struct VerifierProposal {
     address verifier;
     uint64 acceptableFrom;

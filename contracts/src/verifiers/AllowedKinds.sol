@@ -3,12 +3,12 @@ pragma solidity 0.8.37;
 
 import {IValidityVerifier} from "../interfaces/IValidityVerifier.sol";
 
-/// @title The kinds of batch hash that an adapter allows, as a constant of its deployment
+/// @title The kinds of batch hash that an adapter allows, fixed at deployment
 abstract contract AllowedKinds is IValidityVerifier {
-    /// @notice A set of kinds is not empty and has no other members than 0, 1 and 2.
+    /// @notice A set of kinds must not be empty and must contain only 0, 1 and 2.
     error KindSet(uint8 got);
 
-    /// @notice Bit i stands for kind i: 1 is OPAQUE alone.
+    /// @notice Bit i stands for kind i. The value 1 allows only OPAQUE.
     uint8 public immutable kinds;
 
     constructor(uint8 kinds_) {

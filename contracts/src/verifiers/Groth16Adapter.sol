@@ -9,25 +9,27 @@ import {VerifyingKey} from "../types/Groth16.sol";
 import {PublicClaim} from "../types/PublicClaim.sol";
 import {AllowedKinds} from "./AllowedKinds.sol";
 
-/// @title Validity proofs of Groth16 over BN254
-/// @notice A circuit is made for one number of points t, so there is a verifying key for each t that is supported, in a
-/// data contract of its own. Public inputs are ClaimEncoding.fields; a proof is A ‖ B ‖ C, 256 bytes, encoded as EIP-197
-/// has it.
-/// @dev Checks e(A, B) · e(−α, β) · e(−Σ, γ) · e(C, −δ) = 1 in the form e(A, B) · e(−α, β) · e(Σ, −γ) · e(C, −δ), where Σ is
-/// the combination of the ic points by the inputs: whatever is negated was negated once, at deployment.
+/// @title Verification of Groth16 proofs over BN254
+/// @notice A circuit is made for one number of points t, so there is a verifying key for each
+/// supported t, in a data contract of its own. Public inputs are ClaimEncoding.fields. A proof is
+/// A ‖ B ‖ C, 256 bytes, encoded as in EIP-197.
+/// @dev Checks e(A, B) · e(−α, β) · e(−Σ, γ) · e(C, −δ) = 1 in the form e(A, B) · e(−α, β) · e(Σ,
+/// −γ) · e(C, −δ), where Σ is the combination of the ic points by the inputs. All negations are
+/// done once, at deployment.
 contract Groth16Adapter is AllowedKinds {
-    /// @notice A key's t must be 2, 3 or 4, and be that of no other key.
+    /// @notice A key's t must be 2, 3 or 4, and each t may have only one key.
     error KeyPoints(uint256 t);
     error NoKeys();
     /// @notice A key for t points must have `expected` ic points.
     error KeyLength(uint256 t, uint256 got, uint256 expected);
-    /// @notice A key's point is not a canonical point of its group, or is infinity: then it would bind nothing.
+    /// @notice A point of a key is not a canonical point of its group, or it is infinity, which
+    /// binds nothing.
     error KeyPoint(uint256 t);
 
     uint256 private constant PROOF_LENGTH = 2 * BN254.G1_LENGTH + BN254.G2_LENGTH;
-    /// @dev A pair: a point of G1 and one of G2.
+    /// @dev Length of a pair: a point of G1 and one of G2.
     uint256 private constant PAIR = BN254.G1_LENGTH + BN254.G2_LENGTH;
-    /// @dev In a data contract: −α, β, −γ, −δ, ic.
+    /// @dev Offsets in a data contract, which contains −α, β, −γ, −δ, ic.
     uint256 private constant GAMMA_AT = PAIR;
     uint256 private constant DELTA_AT = GAMMA_AT + BN254.G2_LENGTH;
     uint256 private constant IC_AT = DELTA_AT + BN254.G2_LENGTH;
@@ -36,8 +38,8 @@ contract Groth16Adapter is AllowedKinds {
     address private immutable keyFor3;
     address private immutable keyFor4;
 
-    /// @param kinds_ allowed kinds of batch hash, bit i for kind i; 1, OPAQUE alone, for a circuit whose batchHash is its
-    /// own hash. The circuit does not see the kind.
+    /// @param kinds_ allowed kinds of batch hash, bit i for kind i. Use 1, only OPAQUE, for a
+    /// circuit whose batchHash is its own hash. The circuit does not see the kind.
     constructor(VerifyingKey[] memory keys, uint8 kinds_) AllowedKinds(kinds_) {
         if (keys.length == 0) revert NoKeys();
         address[3] memory written;
@@ -72,13 +74,13 @@ contract Groth16Adapter is AllowedKinds {
 
     function check(address key, uint256[] memory inputs, bytes calldata proof) private view returns (bool) {
         uint256 icLength = (inputs.length + 1) * BN254.G1_LENGTH;
-        // Four pairs; then the ic points and a word more, which `combine` works in.
+        // Room for four pairs, the ic points, and one more word that `combine` uses.
         bytes memory room = new bytes(4 * PAIR + icLength + 32);
         uint256 start;
         uint256 pair = PAIR;
         assembly ("memory-safe") {
             start := add(room, 0x20)
-            // A and B are the first pair, C begins the last.
+            // A and B are the first pair; C is the G1 point of the last pair.
             calldatacopy(start, proof.offset, pair)
             calldatacopy(add(start, mul(3, pair)), add(proof.offset, pair), 0x40)
         }

@@ -7,12 +7,12 @@ import {PublicClaim} from "../types/PublicClaim.sol";
 import {AllowedKinds} from "./AllowedKinds.sol";
 import {ZkvmAdapter} from "./ZkvmAdapter.sol";
 
-/// @title Validity proofs of RISC Zero
-/// @notice The claim's encoding is the journal, of which the verifier gets the SHA-256. What RISC Zero's verifier refuses,
-/// it refuses with its own error.
+/// @title Verification of RISC Zero proofs
+/// @notice The claim's encoding is the journal, whose SHA-256 the verifier gets. RISC Zero's
+/// verifier reverts with its own errors.
 contract RiscZeroAdapter is ZkvmAdapter {
     IRiscZeroVerifier public immutable riscZero;
-    /// @notice The guest program's image.
+    /// @notice Image id of the guest program.
     bytes32 public immutable imageId;
 
     constructor(IRiscZeroVerifier riscZero_, bytes32 imageId_, uint8 kinds_)

@@ -7,11 +7,11 @@ import {PublicClaim} from "../types/PublicClaim.sol";
 import {AllowedKinds} from "./AllowedKinds.sol";
 import {ZkvmAdapter} from "./ZkvmAdapter.sol";
 
-/// @title Validity proofs of SP1
-/// @notice The claim's encoding is the public values. What SP1's verifier refuses, it refuses with its own error.
+/// @title Verification of SP1 proofs
+/// @notice The claim's encoding is the public values. SP1's verifier reverts with its own errors.
 contract Sp1Adapter is ZkvmAdapter {
     ISP1Verifier public immutable sp1;
-    /// @notice The guest program's verifying key.
+    /// @notice Verifying key of the guest program.
     bytes32 public immutable programVKey;
 
     constructor(ISP1Verifier sp1_, bytes32 programVKey_, uint8 kinds_)

@@ -6,12 +6,13 @@ import {ClaimEncoding} from "../libraries/ClaimEncoding.sol";
 import {PublicClaim} from "../types/PublicClaim.sol";
 import {AllowedKinds} from "./AllowedKinds.sol";
 
-/// @title What the adapters of zkVMs have in common: one guest program, for any number of points
-/// @notice The guest commits exactly ClaimEncoding.encode(claim), and nothing else, as its public output.
+/// @title The common part of the zkVM adapters: one guest program for any number of points
+/// @notice The guest commits exactly ClaimEncoding.encode(claim), and nothing else, as its public
+/// output.
 abstract contract ZkvmAdapter is AllowedKinds {
     /// @notice The zkVM's verifier must be a contract.
     error NoZkvmVerifier(address got);
-    /// @notice A program's identity is not zero.
+    /// @notice The identity of a guest program must not be zero.
     error NoProgram();
 
     constructor(address zkvm, bytes32 program) {
