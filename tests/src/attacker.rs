@@ -9,10 +9,13 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use prost::Message;
+use rustix::process::setpriority_process;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::codegen::http::{HeaderMap, Request, Response};
+use tonic::transport::{Channel, Endpoint};
 
 use crate::failure::{Context, Failure, Result};
 use crate::wait;
@@ -21,6 +24,61 @@ use crate::wait;
 const STREAMS: usize = 128;
 /// HTTP/2's own window, for attackers that read.
 pub const USUAL_WINDOW: u32 = 65_535;
+
+/// How much nicer attackers are to the processors than the servers and honest clients that share them: what the
+/// attackers themselves compute is to be no part of what is measured.
+pub const NICENESS: i32 = 10;
+
+/// Threads of attackers, of a low priority. What runs on them ends with this value.
+pub struct Attackers(Option<Runtime>);
+
+impl Attackers {
+    /// Starts the threads, of which there are two.
+    pub fn new() -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("attacker")
+            .on_thread_start(|| {
+                setpriority_process(None, NICENESS).expect("a thread may lower its own priority");
+            })
+            .enable_all()
+            .build()
+            .context("the attackers' threads")?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Begins an attack that goes on beside the others until they all end.
+    pub fn spawn(&self, attack: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(attack);
+        }
+    }
+
+    /// Ends all attacks. Their connections are closed when this returns.
+    pub async fn end(mut self) -> Result<()> {
+        let runtime = self.0.take();
+        let stopping = tokio::task::spawn_blocking(move || {
+            if let Some(runtime) = runtime {
+                runtime.shutdown_timeout(wait::LIMIT);
+            }
+        });
+        stopping.await.context("the end of the attackers")
+    }
+}
+
+impl Drop for Attackers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A gRPC channel from a chosen loopback address, for attackers with manners. It belongs to the threads that make it.
+pub fn channel(from: IpAddr, url: &str) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).context(url)?;
+    Ok(endpoint.local_address(Some(from)).connect_lazy())
+}
 
 /// The loopback address 127.`network`.`host`.1: each `network` is a /16, each pair a /24 of its own.
 pub fn loopback(network: u8, host: u8) -> IpAddr {
@@ -158,9 +216,24 @@ pub fn announced(bytes: u32) -> BytesMut {
 
 /// Bytes of memory that a process has.
 pub fn resident_bytes(process: u32) -> Result<u64> {
+    memory(process, "VmRSS:")
+}
+
+/// The most memory that a process has had since [`forget_peak`].
+pub fn peak_bytes(process: u32) -> Result<u64> {
+    memory(process, "VmHWM:")
+}
+
+/// From now on a process's peak is counted anew.
+pub fn forget_peak(process: u32) -> Result<()> {
+    let path = format!("/proc/{process}/clear_refs");
+    fs::write(&path, "5").context(&path)
+}
+
+fn memory(process: u32, entry: &str) -> Result<u64> {
     let path = format!("/proc/{process}/status");
     let status = fs::read_to_string(&path).context(&path)?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(entry)).context(entry)?;
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().context(line)?;
     Ok(kibibytes << 10)
 }

@@ -268,6 +268,16 @@ impl Service {
         self.process.as_mut().context(&self.name)
     }
 
+    /// The running process's id.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context(&self.name)?.id())
+    }
+
+    /// What the running process wrote so far.
+    pub fn log(&self) -> Result<String> {
+        Ok(self.process.as_ref().context(&self.name)?.log())
+    }
+
     /// The end of its log.
     pub fn log_end(&self) -> String {
         self.process.as_ref().map(Process::log_end).unwrap_or_default()

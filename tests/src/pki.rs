@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::configuration::Tls;
 use crate::failure::{Context, Result};
@@ -52,6 +53,16 @@ impl Authority {
         fs::write(certificate, signed.pem()).context(certificate.display())?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(key);
         file.and_then(|mut file| file.write_all(pair.serialize_pem().as_bytes())).context(key.display())
+    }
+
+    /// A channel to a listener that this authority vouches for, with a client certificate or without.
+    pub fn channel(&self, port: u16, shown: Option<&(PathBuf, PathBuf)>) -> Result<Channel> {
+        let trusted = fs::read(self.certificate()).context(self.certificate().display())?;
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted));
+        if let Some((certificate, key)) = shown {
+            tls = tls.identity(Identity::from_pem(fs::read(certificate)?, fs::read(key)?));
+        }
+        Ok(Endpoint::from_shared(format!("https://localhost:{port}"))?.tls_config(tls)?.connect_lazy())
     }
 
     /// TLS of a listener that demands certificates of `clients`, where given.

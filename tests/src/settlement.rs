@@ -22,7 +22,7 @@ use reference_rollup::transaction::{Destination, SignedTransaction};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::failure::{Context, Result};
-use crate::network::{Network, Shape};
+use crate::network::{Network, Plan, Shape};
 use crate::operator::{Operator, Wallet, keys};
 use crate::rollup::sign;
 use crate::{configuration, rpc, wait};
@@ -78,7 +78,12 @@ pub struct RollupNetwork {
 impl RollupNetwork {
     /// Deploys, deposits, proves so many batches, one or two, and then starts the processes, so that nothing waits for the prover.
     pub async fn start(batches: usize) -> Result<Self> {
-        let mut network = Network::prepare(Shape::SMALL).await?;
+        Self::start_as(batches, &Plan::default()).await
+    }
+
+    /// The same, with processes that differ from the usual ones as the plan says.
+    pub async fn start_as(batches: usize, plan: &Plan) -> Result<Self> {
+        let mut network = Network::prepare_as(Shape::SMALL, plan).await?;
         let keys = Arc::clone(KEYS.get_or_try_init(keys).await?);
         let owner = network.anvil.account(network.committee.owner.clone());
         let terms = Terms {

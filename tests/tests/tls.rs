@@ -1,6 +1,6 @@
 //! TLS and mutual TLS on real processes: who has no certificate of the right authority does not get in.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dac_proto::v1::DeliveryState;
 use dac_tests::command::CommandLine;
@@ -10,17 +10,6 @@ use dac_tests::pki::Authority;
 use dac_tests::{Context, Result, rpc};
 use dac_types::HashKind;
 use tempfile::TempDir;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-
-/// A channel over TLS, with a client certificate or without.
-fn channel(port: u16, trusted: &Authority, shown: Option<&(PathBuf, PathBuf)>) -> Result<Channel> {
-    let trusted = std::fs::read(trusted.certificate())?;
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted));
-    if let Some((certificate, key)) = shown {
-        tls = tls.identity(Identity::from_pem(std::fs::read(certificate)?, std::fs::read(key)?));
-    }
-    Ok(Endpoint::from_shared(format!("https://localhost:{port}"))?.tls_config(tls)?.connect_lazy())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Result<()> {
@@ -73,7 +62,7 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
         ("an aggregator's", Some(&client), true),
     ] {
         let open = dac_proto::v1::StoreShardOpen::default();
-        let call = rpc::store_shard(channel(port, &servers, shown)?, open, futures::stream::empty()).await;
+        let call = rpc::store_shard(servers.channel(port, shown)?, open, futures::stream::empty()).await;
         let status = call.expect_err("nothing was sent that could be stored");
         assert_eq!(dac_proto::reason::Reason::of(&status).is_some(), welcome, "{what}: {status:?}");
     }
