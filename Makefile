@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint structure deny bench bench-document bench-system bench-peers bench-report clean
+.PHONY: help setup build demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint structure deny bench bench-document bench-system bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -30,11 +30,16 @@ build: ## the programs: dac-node, dac-aggregator, dac, reference-rollup
 demo: setup build ## 7 members and a payments rollup on this machine: settle with real proofs, kill nearly everyone, leave
 	target/debug/dac-demo --payload "$(PAYLOAD)"
 
-test: test-rust test-guest test-instructions test-contracts ## every test: Rust, whole system on real processes, guest without std, Solidity
+test: test-rust test-guest test-instructions test-contracts ## every test but the slow ones: Rust, whole system on real processes, guest without std, Solidity
 
 test-rust: setup build
 	@tools/test-prerequisites
 	tools/with-postgres $(CARGO) test --locked --workspace
+
+# They are marked `#[ignore = "slow: make slow"]`, so `make test` compiles them with the others, and no list names them. What
+# attacks cost is told on the terminal.
+slow: setup build ## the tests of the whole system that `make test` leaves out: every attack, with its figures; a database that fails over
+	tools/with-postgres $(CARGO) test --locked --workspace --test '*' -- --ignored --nocapture
 
 # The tests that break things and write lines for the report: whole files of tests/, and elsewhere by their names.
 FAULT_TESTS := kills histories storage weather dispersers byzantine runbook renewals versions rotation backups sharing

@@ -18,6 +18,7 @@ const RECOVERY_MAX: Duration = Duration::from_secs(20);
 /// A number that the traffic does not reach.
 const NUMBER: u64 = 1_000_000;
 
+#[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_is_over_within_seconds_of_the_address_being_right() -> Result<()> {
     let name = "failover::a_failover_is_over_within_seconds_of_the_address_being_right";

@@ -1,26 +1,38 @@
-//! Attacks on live processes. Each test asserts that an honest client is served while its attack runs, and what memory
-//! the attack costs the server.
+//! Attacks on live processes. Each test asserts that an honest client is served while its attack runs, how much longer
+//! its calls take than without the attack, and what memory the attack costs the servers.
+//!
+//! The cheapest attack on each kind of server is part of every run of the tests; the others are run by `make slow`.
 
 mod aggregator;
+mod honest;
 mod listeners;
+mod listings;
 mod member;
+mod renewals;
+mod tls;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use dac_tests::attacker::resident_bytes;
-use dac_tests::failure::Context;
+use dac_tests::Result;
 use dac_tests::network::{Network, Plan, Service, Shape};
-use dac_tests::{Failure, Result};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, MutexGuard};
 
-/// An honest call that takes longer was not served.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Who attacks has the machine alone: attacks beside each other would be part of each other's figures.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+/// Waits until no other attack of this program runs.
+async fn alone() -> MutexGuard<'static, ()> {
+    MACHINE.lock().await
+}
 
 /// A system whose processes listen themselves: behind a gate every client would have one address.
-async fn network(mut plan: Plan) -> Result<Network> {
+async fn network(plan: Plan) -> Result<Network> {
+    network_of(Shape::SMALL, plan).await
+}
+
+async fn network_of(shape: Shape, mut plan: Plan) -> Result<Network> {
     plan.is_bare = true;
-    Network::start_as(Shape::SMALL, &plan).await
+    Network::start_as(shape, &plan).await
 }
 
 /// Where one of a service's listeners is.
@@ -28,16 +40,4 @@ fn address(service: &Service, listener: &str) -> SocketAddr {
     service.gate(listener).address()
 }
 
-/// Awaits an honest call, which must succeed soon.
-async fn served<T, E>(what: &str, call: impl Future<Output = Result<T, E>>) -> Result<T>
-where
-    Failure: From<E>,
-{
-    let answer = timeout(PATIENCE, call).await.context(format!("{what}: no answer in {PATIENCE:?}"))?;
-    answer.map_err(|error| Failure::new(format!("{what}: {}", Failure::from(error))))
-}
-
-/// The memory of a service's process, and how much more it has than before.
-fn memory(service: &mut Service) -> Result<u64> {
-    resident_bytes(service.process()?.id())
-}
+const MIB: u64 = 1 << 20;

@@ -1,9 +1,9 @@
 //! Attacks on a member by rollups and by strangers.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dac_bls::SecretKey;
@@ -11,7 +11,7 @@ use dac_chain::PrivateKeySigner;
 use dac_coding::testing;
 use dac_proto::v1;
 use dac_proto::v1::store_shard_request::Message;
-use dac_tests::attacker::{Attacker, framed, loopback};
+use dac_tests::attacker::{Attacker, Attackers, framed, loopback};
 use dac_tests::disperser::Delivery;
 use dac_tests::failure::Context;
 use dac_tests::network::{Network, Plan, real_payload};
@@ -20,14 +20,23 @@ use dac_tests::{Result, configuration, rpc, wait};
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use dac_types::{AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, Geometry, HashKind, Seat};
 use futures::future::join_all;
+use tokio::time::sleep;
 
-use super::{address, memory, network, served};
+use super::honest::{Honest, Memory, certify, served};
+use super::listeners::under_way;
+use super::{MIB, address, alone, network};
 
+/// Between two bytes of an upload.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Calls of one connection at a time.
+const STREAMS: usize = 64;
+/// A batch that no honest call before it has numbered.
+const LAST_NUMBER: u64 = 1_000_000;
 const STORE_SHARD: &str = "/dac.v1.DispersalService/StoreShard";
 /// A rollup that the registry admits and that attacks the others.
 const HOSTILE: Address = Address::repeat_byte(0x66);
 /// What an attack may cost a member: a small part of what is announced, or asked for, in it.
-const MEMORY_MAX_BYTES: u64 = 64 << 20;
+const MEMORY_MAX: u64 = 64 * MIB;
 
 fn geometry(network: &Network) -> Geometry {
     network.committee.quorum.geometry()
@@ -50,57 +59,36 @@ async fn until_admitted(network: &Network, rollup: &Rollup) -> Result<()> {
     Ok(())
 }
 
-/// Submits as the honest rollup does, and waits for the certificate.
-async fn certified(network: &Network, number: u64) -> Result<BatchDigest> {
-    let submitted = network
-        .submit(
-            number,
-            HashKind::Keccak256,
-            &real_payload(20_000 + usize::try_from(number).unwrap_or_default()),
-        )
-        .await?;
-    network.certified(&submitted).await
-}
-
 /// One admitted rollup opens uploads of the largest payloads, with junk in them, and sends next to nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()> {
     const UPLOADS: u64 = 8;
-    let mut network = network(Plan::default()).await?;
+    let _alone = alone().await;
+    let network = network(Plan::default()).await?;
     let hostile = network.admit(HOSTILE).await;
     until_admitted(&network, &hostile).await?;
-    served("a batch before the attack", certified(&network, 1)).await?;
-    let before: Vec<u64> =
-        network.members.iter_mut().map(|member| memory(&mut member.service)).collect::<Result<_>>()?;
+    let mut honest = Honest::rollup("a batch of 1 KB, from its submission to its certificate,");
+    honest.without(async |number| certify(&network, number).await.map(|_| ())).await?;
+    let memory = Memory::of(network.members.iter().map(|member| &member.service))?;
 
     let payload = Bytes::from(vec![7; usize::try_from(PAYLOAD_MAX_BYTES).context("a payload")?]);
     let hash = batch_hash(HashKind::Keccak256, &payload);
     let dispersal = testing::honest(geometry(&network), payload, hash)?;
     let disperser = PrivateKeySigner::random();
-    let mut attacks = Vec::new();
+    let attackers = Attackers::new()?;
     for number in 0..UPLOADS {
         let delivery =
             Delivery::new(&hostile, &disperser, 100 + number, HashKind::Keccak256, dispersal.clone());
         for member in &network.members {
             let to = address(&member.service, configuration::DISPERSAL);
-            let mut attacker = Attacker::connect(IpAddr::from([127, 0, 0, 1]), to).await?;
             let open = message(Message::Open(delivery.open(member.seat)));
-            // From the aggregator's own address: that is not what tells them apart. What is ended is begun anew.
-            attacks.push(tokio::spawn(async move {
-                let byte = message(Message::Piece(Bytes::from_static(b"7")));
-                let mut refused = 0_u64;
-                while let Ok(mut call) = attacker.begin(STORE_SHARD).await {
-                    let mut sent = call.send(open.clone(), false);
-                    while sent.is_ok() {
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                        sent = call.send(byte.clone(), false);
-                    }
-                    refused += 1;
-                    if refused > 1_000 {
-                        break;
-                    }
+            // What is ended is begun anew.
+            attackers.spawn(async move {
+                loop {
+                    let _ = upload_next_to_nothing(to, &open).await;
+                    sleep(PAUSE).await;
                 }
-            }));
+            });
         }
     }
     // The member's own figure says when the attack holds what it may.
@@ -115,101 +103,129 @@ async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()>
         };
         wait::until("the hostile rollup to hold its share", wait::LIMIT, busy).await?;
     }
-    for number in 2..12 {
-        let digest = served("a batch during the attack", certified(&network, number)).await?;
-        for member in &network.members {
-            served("its shard", member.waits_for(digest)).await?;
+    honest.under(async |number| certify(&network, number).await.map(|_| ())).await?;
+    // It is not only a quorum that is served.
+    let digest = certify(&network, LAST_NUMBER).await?;
+    for member in &network.members {
+        member.waits_for(digest).await?;
+    }
+    let grown = memory.grown()?;
+    attackers.end().await?;
+    honest.without(async |number| certify(&network, number).await.map(|_| ())).await?;
+    honest.verdict("8 uploads of 64 MiB held open at each of 4 members", grown, MEMORY_MAX);
+    Ok(())
+}
+
+/// From the aggregator's own address: that is not what tells them apart.
+async fn upload_next_to_nothing(to: SocketAddr, open: &Bytes) -> Result<()> {
+    let byte = message(Message::Piece(Bytes::from_static(b"7")));
+    let mut attacker = Attacker::connect(IpAddr::from([127, 0, 0, 1]), to).await?;
+    loop {
+        let mut call = attacker.begin(STORE_SHARD).await?;
+        let mut sent = call.send(open.clone(), false);
+        while sent.is_ok() {
+            sleep(PAUSE).await;
+            sent = call.send(byte.clone(), false);
         }
     }
-    for (member, before) in network.members.iter_mut().zip(before) {
-        let grown = memory(&mut member.service)?.saturating_sub(before);
-        println!("uploads held open: seat {} grew by {} KiB", member.seat, grown >> 10);
-        assert!(grown < MEMORY_MAX_BYTES, "seat {}: {grown} bytes", member.seat);
-    }
-    for attack in attacks {
-        attack.abort();
-    }
-    Ok(())
 }
 
 /// Certificates that are points of the curve and nobody's signature, each another one: under headers of strangers, and
 /// under orders of an admitted rollup.
+#[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn false_certificates_keep_true_ones_waiting_for_no_one() -> Result<()> {
     const ADDRESSES: u8 = 8;
     const AT_ONCE: u8 = 2;
-    const STREAMS: usize = 64;
     // More than a member remembers, made beforehand: the attacker's own work is not to be what slows the members down.
     const SIGNATURES: usize = 1200;
-    let mut network = network(Plan::default()).await?;
+    let _alone = alone().await;
+    let network = network(Plan::default()).await?;
     let hostile = network.admit(HOSTILE).await;
     until_admitted(&network, &hostile).await?;
-    served("a batch before the attack", certified(&network, 1)).await?;
     let seat = Seat(0);
-    let to = address(&network.members[0].service, configuration::DISPERSAL);
-    let before = memory(&mut network.members[0].service)?;
+    let certified = Mutex::new(Vec::new());
+    let call = async |number: u64| {
+        let digest = certify(&network, number).await?;
+        certified.lock().unwrap_or_else(PoisonError::into_inner).push(digest);
+        Ok(())
+    };
+    let mut honest = Honest::rollup("a batch of 1 KB, from its submission to its certificate,");
+    honest.without(&call).await?;
+    let memory = Memory::of([&network.members[seat.index()].service])?;
 
+    let to = address(&network.members[seat.index()].service, configuration::DISPERSAL);
     let payload = real_payload(1000);
     let hash = batch_hash(HashKind::Opaque, &payload);
     let dispersal = testing::honest(geometry(&network), payload, hash)?;
     let stranger = Rollup { poster: PrivateKeySigner::random(), ..network.rollup.clone() };
-    let sent = Arc::new(AtomicU64::new(0));
     let signatures = (0..SIGNATURES).map(|number| {
         let mut seed = [1; 32];
         seed[..8].copy_from_slice(&number.to_be_bytes());
         SecretKey::derive(&seed).sign_digest(&BatchDigest(B256::ZERO)).to_compressed()
     });
     let signatures: Arc<[_]> = signatures.collect();
-    let mut attacks = Vec::new();
+    let (attackers, answered) = (Attackers::new()?, Arc::new(AtomicU64::new(0)));
     for number in 0..ADDRESSES {
-        let rollup = if number % 2 == 0 { stranger.clone() } else { hostile.clone() };
+        let rollup = if number % 2 == 0 { &stranger } else { &hostile };
         for place in 0..AT_ONCE {
-            let (rollup, dispersal, sent) = (rollup.clone(), dispersal.clone(), Arc::clone(&sent));
-            let signatures = Arc::clone(&signatures);
-            let mut attacker = Attacker::connect(loopback(30, number), to).await?;
-            attacks.push(tokio::spawn(async move {
-                let disperser = PrivateKeySigner::random();
-                let kind = HashKind::Opaque;
-                let delivery = Delivery::new(&rollup, &disperser, 1000 + u64::from(place), kind, dispersal);
-                let first = usize::from(number) * STREAMS;
-                for round in 0.. {
-                    let mut calls = Vec::new();
-                    for stream in 0..STREAMS {
-                        let signature = signatures[(first + round * STREAMS + stream) % SIGNATURES];
-                        let aggregate = AggregateAttestation { absent: AbsentSeats::default(), signature };
-                        let mut open = delivery.open(seat);
-                        if let Some(record) = &mut open.record {
-                            record.certificate = Some((&aggregate).into());
-                        }
-                        let Ok(mut call) = attacker.begin(STORE_SHARD).await else { return };
-                        if call.send(message(Message::Open(open)), true).is_ok() {
-                            calls.push(call.status());
-                        }
+            let disperser = PrivateKeySigner::random();
+            let batch_number = 1000 + u64::from(place);
+            let delivery =
+                Delivery::new(rollup, &disperser, batch_number, HashKind::Opaque, dispersal.clone());
+            let (signatures, answered) = (Arc::clone(&signatures), Arc::clone(&answered));
+            attackers.spawn(async move {
+                let opens = signatures.iter().cycle().skip(usize::from(number) * STREAMS).map(|signature| {
+                    let aggregate =
+                        AggregateAttestation { absent: AbsentSeats::default(), signature: *signature };
+                    let mut open = delivery.open(seat);
+                    if let Some(record) = &mut open.record {
+                        record.certificate = Some((&aggregate).into());
                     }
-                    let answered = join_all(calls).await.into_iter().filter(Result::is_ok).count();
-                    sent.fetch_add(answered as u64, Ordering::Relaxed);
-                }
-            }));
+                    message(Message::Open(open))
+                });
+                // It ends with the member alone.
+                let _ = certify_falsely(loopback(30, number), to, opens, &answered).await;
+            });
         }
     }
-    let under_way = async || (sent.load(Ordering::Relaxed) > 200).then_some(());
-    wait::until("the attack to be under way", wait::LIMIT, under_way).await?;
-    for number in 2..12 {
-        let digest = served("a batch during the attack", certified(&network, number)).await?;
-        // Its certificate comes alone, and is checked by the member that is attacked.
-        let retrieval = network.members[0].retrieval()?;
-        let has_certificate = async || {
-            let record = rpc::record(retrieval.clone(), digest).await.ok()?;
-            record.certificate.map(|_| ())
-        };
+    under_way(&answered, 200).await?;
+    honest.under(&call).await?;
+    // Certificates come to members alone, and the member that is attacked checks each of them.
+    let retrieval = network.members[seat.index()].retrieval()?;
+    let began = Instant::now();
+    let digests = std::mem::take(&mut *certified.lock().unwrap_or_else(PoisonError::into_inner));
+    for digest in digests {
+        let has_certificate =
+            async || rpc::record(retrieval.clone(), digest).await.ok()?.certificate.map(|_| ());
         served("its certificate", wait::until("a certificate", wait::LIMIT, has_certificate)).await?;
     }
-    let grown = memory(&mut network.members[0].service)?.saturating_sub(before);
-    println!("false certificates: {} answered, {} KiB", sent.load(Ordering::Relaxed), grown >> 10);
-    assert!(grown < MEMORY_MAX_BYTES, "{grown} bytes");
-    for attack in &attacks {
-        attack.abort();
-    }
-    join_all(attacks).await;
+    println!("the member had all certificates {:?} after the last one was made", began.elapsed());
+    let grown = memory.grown()?;
+    attackers.end().await?;
+    honest.without(&call).await?;
+    println!("{} false certificates were answered", answered.load(Ordering::Relaxed));
+    honest.verdict("false certificates from 8 addresses", grown, MEMORY_MAX);
     Ok(())
+}
+
+/// Delivers all that it is given, many at a time, and waits for each answer.
+async fn certify_falsely(
+    from: IpAddr,
+    to: SocketAddr,
+    mut opens: impl Iterator<Item = Bytes>,
+    answered: &AtomicU64,
+) -> Result<()> {
+    let mut attacker = Attacker::connect(from, to).await?;
+    loop {
+        let mut calls = Vec::new();
+        for open in opens.by_ref().take(STREAMS) {
+            let mut call = attacker.begin(STORE_SHARD).await?;
+            if call.send(open, true).is_ok() {
+                calls.push(call.status());
+            }
+        }
+        let count = join_all(calls).await.into_iter().filter(Result::is_ok).count();
+        answered.fetch_add(count as u64, Ordering::Relaxed);
+    }
 }
