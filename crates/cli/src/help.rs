@@ -1,9 +1,6 @@
-//! Help texts and arguments: examples are printed as they were written, and an empty environment variable is named.
+//! Help texts: examples are printed as they were written.
 
-use std::io::Write as _;
-use std::str::FromStr;
-
-use clap::{Command, Parser};
+use clap::Command;
 
 /// A help text up to its examples, as clap has it by default.
 const TEMPLATE: &str = "\
@@ -26,61 +23,6 @@ pub fn keep_examples(command: Command) -> Command {
         }
         None => command,
     }
-}
-
-/// The program's arguments. Help, version and mistakes are printed, and end the process.
-pub fn parse<C: Parser>() -> C {
-    let mut command = keep_examples(C::command());
-    let parsed = command.try_get_matches_from_mut(std::env::args_os());
-    let parsed = parsed.and_then(|mut matches| {
-        C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
-    });
-    parsed.unwrap_or_else(|error| {
-        let _ = error.print();
-        if error.use_stderr() {
-            for name in empty_variables(&command, &error.to_string(), |name| std::env::var(name).ok()) {
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "note: the environment variable {name} is set and empty: unset it, or give it a value"
-                );
-            }
-        }
-        std::process::exit(error.exit_code())
-    })
-}
-
-/// Variables that are set and empty, of options that an error speaks of.
-fn empty_variables(
-    command: &Command,
-    error: &str,
-    value: impl Fn(&str) -> Option<String> + Copy,
-) -> Vec<String> {
-    let mut names: Vec<String> = command
-        .get_arguments()
-        .filter(|argument| argument.get_long().is_some_and(|long| error.contains(&format!("--{long} "))))
-        .filter_map(|argument| argument.get_env()?.to_str())
-        .filter(|name| value(name).is_some_and(|value| value.is_empty()))
-        .map(str::to_owned)
-        .collect();
-    for subcommand in command.get_subcommands() {
-        names.extend(empty_variables(subcommand, error, value));
-    }
-    names.sort();
-    names.dedup();
-    names
-}
-
-/// An argument that is an address, with an error that says what one looks like.
-pub fn address<A: FromStr>(text: &str) -> Result<A, String> {
-    const EXPECTED: &str = "expected an address: 0x and 40 hexadecimal digits";
-    text.parse().map_err(|_| {
-        let digits = text.strip_prefix("0x").unwrap_or(text);
-        if digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
-            format!("{EXPECTED}, got {}", digits.len())
-        } else {
-            EXPECTED.to_owned()
-        }
-    })
 }
 
 #[cfg(test)]
@@ -106,21 +48,5 @@ mod tests {
             "  a child --deployment a-file-with-a-long-name.json --url https://member.example.org:7001\n";
         assert!(!render(wrapped).contains(example), "clap wraps no more: this is of no use any more");
         assert!(render(kept).contains(example));
-    }
-
-    #[test]
-    fn a_wrong_address_is_told_by_its_length() {
-        let told = |text| address::<u8>(text).unwrap_err();
-        assert!(told("0xbb").ends_with("40 hexadecimal digits, got 2"), "{}", told("0xbb"));
-        assert!(told("0xzz").ends_with("40 hexadecimal digits"), "{}", told("0xzz"));
-    }
-
-    #[test]
-    fn an_empty_variable_is_named_where_its_option_is_at_fault() {
-        let error = "error: a value is required for '--deployment <FILE>' but none was supplied";
-        let empty = |_: &str| Some(String::new());
-        assert_eq!(empty_variables(&command(), error, empty), ["A_DEPLOYMENT"]);
-        assert!(empty_variables(&command(), error, |_| None).is_empty());
-        assert!(empty_variables(&command(), error, |_| Some("x".to_owned())).is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! Each program has an error of its own, so that it can say how its libraries' errors read; all that is asked of it is to become a
 //! [`Failure`].
 
+mod arguments;
 mod failure;
 mod help;
 mod output;
@@ -13,8 +14,9 @@ mod words;
 use std::process::{ExitCode, Termination};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use arguments::{address, parse};
 pub use failure::{Exit, Failure};
-pub use help::{address, keep_examples, parse};
+pub use help::keep_examples;
 pub use output::Output;
 pub use words::{count, distance, span};
 

@@ -20,18 +20,31 @@ pub struct Output {
     quiet: bool,
     is_terminal: bool,
     is_stdout_taken: bool,
+    in_lines: bool,
 }
 
 impl Output {
     /// By what `--json` and `--quiet` say.
     pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, is_terminal: std::io::stderr().is_terminal(), is_stdout_taken: false }
+        Self {
+            json,
+            quiet,
+            is_terminal: std::io::stderr().is_terminal(),
+            is_stdout_taken: false,
+            in_lines: false,
+        }
     }
 
     /// The same where a command's data go to standard output: its result then goes to standard error.
     #[must_use]
     pub const fn beside_data(self) -> Self {
         Self { is_stdout_taken: true, ..self }
+    }
+
+    /// The same for a command of many results: each document is one line.
+    #[must_use]
+    pub const fn in_lines(self) -> Self {
+        Self { in_lines: true, ..self }
     }
 
     /// Whether the result is a document for machines.
@@ -46,7 +59,7 @@ impl Output {
 
     /// The result: the document for machines, the text for people.
     pub fn result(&self, document: Value, text: impl FnOnce() -> String) {
-        let text = if self.json { pretty(&document) } else { text() };
+        let text = if self.json { self.show(&document) } else { text() };
         // A reader that went away (`| head`) is no failure of the command.
         let _ = if self.is_stdout_taken {
             writeln!(std::io::stderr(), "{}", text.trim_end())
@@ -74,6 +87,17 @@ impl Output {
 
     /// The end of a command that failed.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
+        self.fail_document(failure);
+        let mut stderr = std::io::stderr();
+        let _ = writeln!(stderr, "error: {}", failure.message);
+        if let Some(hint) = &failure.hint {
+            let _ = writeln!(stderr, "  try: {hint}");
+        }
+        failure.exit.into()
+    }
+
+    /// The failure for machines, where they read the output.
+    pub(crate) fn fail_document(&self, failure: &Failure) {
         if self.json {
             let document = json!({ "error": {
                 "code": failure.exit.name(),
@@ -81,14 +105,8 @@ impl Output {
                 "message": failure.message,
                 "hint": failure.hint,
             }});
-            let _ = writeln!(std::io::stdout(), "{}", pretty(&document));
+            let _ = writeln!(std::io::stdout(), "{}", self.show(&document));
         }
-        let mut stderr = std::io::stderr();
-        let _ = writeln!(stderr, "error: {}", failure.message);
-        if let Some(hint) = &failure.hint {
-            let _ = writeln!(stderr, "  try: {hint}");
-        }
-        failure.exit.into()
     }
 
     /// A bar that counts bytes; shown on a terminal only, as all bars are.
@@ -112,6 +130,11 @@ impl Output {
         self.turning("{spinner} {msg} {elapsed}", what)
     }
 
+    fn show(&self, document: &Value) -> String {
+        let line = || document.to_string();
+        if self.in_lines { line() } else { serde_json::to_string_pretty(document).unwrap_or_else(|_| line()) }
+    }
+
     fn turning(&self, template: &str, what: &str) -> ProgressBar {
         let bar = self.bar(ProgressBar::new_spinner(), template, what);
         if !bar.is_hidden() {
@@ -130,10 +153,6 @@ impl Output {
         bar.set_message(what.to_owned());
         bar
     }
-}
-
-fn pretty(document: &Value) -> String {
-    serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string())
 }
 
 fn tell_when_slow<T>(limit: Duration, tell: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {

@@ -3,6 +3,7 @@
 //! Help texts are compared with `tests/snapshots`; `DAC_UPDATE_SNAPSHOTS=1` writes them anew.
 
 mod chain;
+mod mistakes;
 #[path = "../support/mod.rs"]
 mod support;
 mod waiting;
@@ -146,84 +147,6 @@ fn keys_are_made_once_and_shown_never() {
     assert!(!folder.path().join("other.json").exists());
     // The same password may open several keystores.
     keygen(0, "ethereum", "other.json", "eth.password", &[]);
-}
-
-#[test]
-fn wrong_arguments_are_explained() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("bad.json"), "bad").unwrap();
-    std::fs::write(folder.path().join("empty"), "").unwrap();
-    let address = format!("0x{}", "11".repeat(20));
-    let order = [
-        ["--aggregator", "http://127.0.0.1:1", "--disperser", &address, "--rollup", &address],
-        ["--batch-number", "1", "--poster", "k", "--poster-password-file", "p"],
-    ]
-    .concat();
-    for (arguments, expected) in [
-        (&["committee"][..], "--rpc-url"),
-        (&["committee", "--rpc-url", "http://127.0.0.1:1"], "--registry"),
-        (&["verify", "none.json"], "none.json"),
-        (&["retrieve", "0x12", "--out", "x"], "invalid value '0x12'"),
-        (&["audit", "--chunks", "65"], "65 is not in 1..=64"),
-        (&["submit", "x", "--hash-kind", "opaque"], "--batch-hash"),
-        (&["status", "nothing", "--aggregator", "http://127.0.0.1:1"], "expected 32 bytes as 0x"),
-        (&["member", "ftp://a"], "scheme must be http or https"),
-        (&["retrieve"], "--rollup"),
-        (&["retrieve", "--rollup", &format!("0x{}", "11".repeat(20))], "--out-dir"),
-        (&["retrieve", "--out-dir", "x"], "--rollup"),
-        (&["coverage", "0xbb"], "40 hexadecimal digits, got 2"),
-        (&["committee", "--deployment", "bad.json"], "deployment file bad.json: "),
-        (&["aggregator", "status"], "--aggregator URL or DAC_AGGREGATOR"),
-        (&["keygen", "bls", "--out", "-", "--password-file", "x", "--new-password-file"], "standard output"),
-        // Before a key is opened, which takes seconds: none of these files is there.
-        (
-            &[
-                "admin",
-                "pause",
-                "--rpc-url",
-                "ws://127.0.0.1:1",
-                "--registry",
-                &address,
-                "--key",
-                "k",
-                "--password-file",
-                "p",
-            ],
-            "the scheme must be http or https, got ws",
-        ),
-        (&[&["submit", "empty"][..], &order].concat(), "1 to 67108864 bytes, got 0"),
-        (&[&["submit", "bad.json", "--submission", "-"][..], &order].concat(), "--submission"),
-        (
-            &[
-                "submit-proof",
-                "x",
-                "--proof",
-                "none.json",
-                "--aggregator",
-                "http://127.0.0.1:1",
-                "--poster",
-                "x",
-                "--poster-password-file",
-                "x",
-            ],
-            "none.json",
-        ),
-    ] {
-        let output = dac(folder.path(), arguments);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
-    }
-    let unreachable = expect(
-        folder.path(),
-        4,
-        &["committee", "--rpc-url", "http://127.0.0.1:1", "--registry", &format!("0x{}", "11".repeat(20))],
-    );
-    assert_eq!(unreachable["error"]["code"], "UNAVAILABLE");
-    expect(folder.path(), 4, &["member", "http://127.0.0.1:1"]);
-    let empty = command(folder.path(), &["committee"]).env("DAC_DEPLOYMENT", "").output().unwrap();
-    let stderr = String::from_utf8_lossy(&empty.stderr);
-    assert!(stderr.contains("DAC_DEPLOYMENT is set and empty"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
