@@ -1,8 +1,16 @@
 //! Numbers and times in words.
 
-/// `1 byte`, `2 bytes`.
-pub fn count(number: u64, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+/// `1 byte`, `2 bytes`, `3 batches`, `4 retries`.
+pub fn count(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    if number == 1 {
+        return format!("1 {what}");
+    }
+    match what.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
+        _ if ["s", "x", "ch", "sh"].iter().any(|end| what.ends_with(end)) => format!("{number} {what}es"),
+        _ => format!("{number} {what}s"),
+    }
 }
 
 /// A span of time in its two largest units.
@@ -32,6 +40,8 @@ mod tests {
     #[test]
     fn one_is_not_many() {
         assert_eq!([0, 1, 2].map(|number| count(number, "byte")), ["0 bytes", "1 byte", "2 bytes"]);
+        let words = ["batch", "address", "retry", "key"].map(|what| (count(1, what), count(2, what)));
+        assert_eq!(words.map(|(_, many)| many), ["2 batches", "2 addresses", "2 retries", "2 keys"]);
     }
 
     #[test]

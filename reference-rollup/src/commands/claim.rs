@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dac_cli::{Failure, Output};
+use dac_cli::{Failure, Output, count};
 use reference_rollup::files::WithdrawalsFile;
 use serde_json::{Value, json};
 
@@ -36,9 +36,11 @@ impl Claim {
         let mut chosen = Vec::new();
         match self.which {
             Some(which) if which >= all.len() => {
-                return Err(
-                    Failure::usage(format!("the file has {} withdrawals, no {which}", all.len())).into()
-                );
+                return Err(Failure::usage(format!(
+                    "the file has {}, no {which}",
+                    count(all.len(), "withdrawal")
+                ))
+                .into());
             }
             Some(which) => chosen.push(which),
             None => {

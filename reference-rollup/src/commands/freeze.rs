@@ -1,7 +1,7 @@
 //! `reference-rollup freeze`: stop the rollup for good.
 
 use clap::Args;
-use dac_cli::Output;
+use dac_cli::{Output, count};
 use serde_json::json;
 
 use super::context::SenderArgs;
@@ -31,8 +31,11 @@ impl Freeze {
             "state_root": status.state_root,
         });
         let why = reason.map_or("", |reason| reason.describe());
-        let text =
-            format!("frozen: {why}\nlast state {} after {} batches", status.state_root, status.batch_count);
+        let text = format!(
+            "frozen: {why}\nlast state {} after {}",
+            status.state_root,
+            count(status.batch_count, "batch")
+        );
         sent(output, document, &receipt, &text);
         Ok(())
     }

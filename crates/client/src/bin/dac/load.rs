@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use dac_cli::{Exit, Failure, Output, unix_now};
+use dac_cli::{Exit, Failure, Output, count, unix_now};
 use dac_client::EndpointUrl;
 use dac_client::load::{self, Latencies, LoadPlan, Rate, Sizes, Snapshot, Summary, Target};
 use dac_runtime::config::Period;
@@ -162,7 +162,12 @@ impl Load {
         let (rollups, keys, passwords) =
             (self.rollup.len(), self.poster.len(), self.poster_password_file.len());
         if keys != rollups || passwords != rollups {
-            let problem = format!("{rollups} rollups have {keys} posters' keys with {passwords} passwords");
+            let problem = format!(
+                "{} have {} of posters with {}",
+                count(rollups, "rollup"),
+                count(keys, "key"),
+                count(passwords, "password")
+            );
             return Err(Failure::usage(problem)
                 .hint("one --poster and one --poster-password-file for each --rollup, in the same order")
                 .into());
@@ -216,8 +221,8 @@ fn text(summary: &Summary) -> String {
         [name.to_owned(), count.to_string()].into_iter().chain(times).collect::<Vec<_>>()
     };
     let mut text = format!(
-        "{} batches, {:.1} MB were due in {:.1} s; {} certified\n{:.1} certificates/s, {:.2} MB/s\n\n",
-        summary.due,
+        "{} with {:.1} MB, due in {:.1} s; {} certified\n{:.1} certificates/s, {:.2} MB/s\n\n",
+        count(summary.due, "batch"),
         megabytes(summary.due_bytes),
         summary.window.as_secs_f64(),
         summary.certified,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use dac_cli::{Exit, Output};
+use dac_cli::{Exit, Output, count};
 use dac_client::{EndpointUrl, MemberDescription, Readiness, ReportedAccusation, ReportedFault};
 use dac_runtime::config::Period;
 use dac_types::Address;
@@ -234,7 +234,7 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
         0 => "no full round yet".to_owned(),
         at => format!("last full round {}", show_time(at)),
     };
-    row("scrubbed", format!("{scrubbed}; {} shards since it started", duties.scrubbed_shards));
+    row("scrubbed", format!("{scrubbed}; {} since it started", count(duties.scrubbed_shards, "shard")));
     row(
         "L1 duties",
         format!(

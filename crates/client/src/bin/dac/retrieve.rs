@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use dac_cli::{Failure, Output};
+use dac_cli::{Failure, Output, count};
 use dac_client::files::{CommitteeFile, refuse_existing, write_atomically};
 use dac_client::{
     Dialer, Directory, Evidence, Hint, Progress, RetrieveOptions, Retrieved, Retriever, ShardOutcome,
@@ -189,7 +189,7 @@ fn text(out: &Path, retrieved: &Retrieved) -> String {
         .iter()
         .map(|member| {
             let outcome = match &member.outcome {
-                ShardOutcome::Served { bytes } => format!("served {bytes} bytes"),
+                ShardOutcome::Served { bytes } => format!("served {}", count(*bytes, "byte")),
                 ShardOutcome::Failed(fault) => format!("FAILED: {fault}"),
                 ShardOutcome::Overtaken => "overtaken by faster ones".to_owned(),
             };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use dac_chain::settlement::SettlementState;
 use dac_chain::{SettledBatch, SettlementReader};
-use dac_cli::{Exit, Failure, Output};
+use dac_cli::{Exit, Failure, Output, count};
 use dac_client::files::{FileError, read_bounded, write_atomically};
 use dac_client::{RetrieveOptions, Retriever, Settled, check_payload_of_header};
 use dac_types::Address;
@@ -161,7 +161,7 @@ pub(crate) async fn settled_batches(
     let from = from_block.unwrap_or(chain.deployed_at_block).min(head);
     let reading = output.spinner("reading what has settled");
     let progress = |next: u64, found: usize| {
-        reading.set_message(format!("block {next} of {head}: {found} batches"));
+        reading.set_message(format!("block {next} of {head}: {}", count(found, "batch")));
     };
     let batches = reader.settled_events(from, head, progress).await;
     reading.finish_and_clear();
@@ -171,8 +171,8 @@ pub(crate) async fn settled_batches(
     let found = batches.len() as u64;
     if gap.is_some() || found < state.batch_count {
         let message = format!(
-            "the rollup has settled {} batches, from block {from} on the events of {found} were found",
-            state.batch_count
+            "the rollup has settled {}, from block {from} on the events of {found} were found",
+            count(state.batch_count, "batch")
         );
         return Err(Failure::new(Exit::Unavailable, message)
             .hint("--from-block, not later than the contract's deployment; or another --rpc-url")

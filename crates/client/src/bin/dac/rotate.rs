@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dac_chain::{Registration, RpcRegistryReader};
-use dac_cli::{Exit, Failure, Output, unix_now};
+use dac_cli::{Exit, Failure, Output, count, unix_now};
 use dac_client::{Change, Dialer, MemberDescription, Readiness, Rotation};
 use dac_runtime::config::Period;
 use dac_types::{Address, Committee, Seat};
@@ -82,9 +82,13 @@ impl Rotate {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
         if self.seat.len() != self.operators.len() {
             let (seats, operators) = (self.seat.len(), self.operators.len());
-            return Err(Failure::usage(format!("{seats} seats and {operators} operators are named"))
-                .hint("one --operator for each --seat, in the same order")
-                .into());
+            return Err(Failure::usage(format!(
+                "{} and {} are named",
+                count(seats, "seat"),
+                count(operators, "operator")
+            ))
+            .hint("one --operator for each --seat, in the same order")
+            .into());
         }
         let chain = self.chain.connect().await?;
         let view = chain.view().await?;

@@ -296,10 +296,10 @@ pub(crate) fn text(status: &BatchStatus) -> String {
     if let Some(proof) = &status.proof {
         let _ = writeln!(
             text,
-            "validity proof     {} to state root {}, {} inputs in all",
+            "validity proof     {} to state root {}, {} in all",
             proof.state.name(),
             proof.transition.new_state_root,
-            proof.transition.inputs_consumed
+            count(proof.transition.inputs_consumed, "input")
         );
     }
     if let Some(l1) = &status.settlement {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use dac_cli::count;
 use dac_client::{AuditRow, AuditVerdict, CheckKind, CheckResult, MemberFault, SeatContact, printable};
 use dac_types::{Address, BatchDigest};
 
@@ -23,13 +24,15 @@ impl Outcome {
                 let checks =
                     self.report.rows.iter().filter(|row| matches!(row.result, CheckResult::Failed(_)));
                 let members: BTreeSet<Address> = checks.clone().map(|row| row.operator).collect();
+                let failed = format!(
+                    "{} failed, of {}",
+                    count(checks.count(), "check"),
+                    count(members.len(), "member")
+                );
                 match summary.batches_failed {
-                    0 => format!("{} checks failed, of {} members", checks.count(), members.len()),
-                    lost => format!(
-                        "{} checks failed, of {} members; {lost} batches are with nobody",
-                        checks.count(),
-                        members.len()
-                    ),
+                    0 => failed,
+                    1 => format!("{failed}; 1 batch is with nobody"),
+                    lost => format!("{failed}; {lost} batches are with nobody"),
                 }
             }
             AuditVerdict::Failed => "members are out of reach, and --strict was given".to_owned(),
@@ -38,16 +41,17 @@ impl Outcome {
                 "there is no batch that is owed".to_owned()
             }
             AuditVerdict::NothingToSay => format!(
-                "of {} of {} batches fewer than k seats could be checked",
+                "of {} of {} fewer than k seats could be checked",
                 findings.batches_short(),
-                findings.batches.len()
+                count(findings.batches.len(), "batch")
             ),
             AuditVerdict::Passed => {
                 let fewest = findings.batches.iter().map(|batch| batch.checked).min().unwrap_or(0);
                 format!(
-                    "{} batches, at least {fewest} seats of each checked, {} seats asked",
-                    findings.batches.len(),
-                    findings.seats_asked
+                    "{}, at least {} of each checked, {} asked",
+                    count(findings.batches.len(), "batch"),
+                    count(fewest, "seat"),
+                    count(findings.seats_asked, "seat")
                 )
             }
         }
@@ -106,18 +110,22 @@ impl Outcome {
         let looked_at = self.report.batches.len() + self.report.unaudited.len();
         let of_owed = chosen.owed.map_or(String::new(), |owed| format!(" of {owed} that are owed"));
         let seed = chosen.seed.map_or(String::new(), |seed| format!(", --seed {seed}"));
-        let _ =
-            writeln!(text, "{looked_at} batches{of_owed}{seed}; {} expired ones left out", chosen.expired);
         let _ = writeln!(
             text,
-            "chunks {} ok, {} failed; shards {} ok, {} failed; records {} ok, {} failed; {} checks not made, {} not owed",
+            "{}{of_owed}{seed}; expired and left out: {}",
+            count(looked_at, "batch"),
+            chosen.expired
+        );
+        let _ = writeln!(
+            text,
+            "chunks {} ok, {} failed; shards {} ok, {} failed; records {} ok, {} failed; {} not made, {} not owed",
             summary.chunks_ok,
             summary.chunks_failed,
             summary.shards_ok,
             summary.shards_failed,
             summary.records_ok,
             summary.records_failed,
-            summary.unreachable,
+            count(summary.unreachable, "check"),
             summary.not_owed
         );
     }
@@ -167,10 +175,10 @@ impl MemberLine<'_> {
             of_kind.map(|row| if let CheckResult::Ok { proved } = row.result { proved } else { 0 }).sum()
         };
         let proof = format!(
-            "{} batches: {} chunks, {} shards",
-            self.batches(|result| matches!(result, CheckResult::Ok { .. })),
-            proved(CheckKind::Chunks),
-            proved(CheckKind::Shard)
+            "{}: {}, {}",
+            count(self.batches(|result| matches!(result, CheckResult::Ok { .. })), "batch"),
+            count(proved(CheckKind::Chunks), "chunk"),
+            count(proved(CheckKind::Shard), "shard")
         );
         vec![self.label.clone(), printable(self.url), proof, self.result()]
     }
@@ -184,9 +192,9 @@ impl MemberLine<'_> {
 
     fn result(&self) -> String {
         let mut parts = Vec::new();
-        let mut say = |count: usize, what: &str| {
-            if count > 0 {
-                parts.push(format!("{what} ({count} batches)"));
+        let mut say = |batches: usize, what: &str| {
+            if batches > 0 {
+                parts.push(format!("{what} ({})", count(batches, "batch")));
             }
         };
         say(self.batches(|result| matches!(result, CheckResult::Failed(_))), "FAILED");
