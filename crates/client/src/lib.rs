@@ -40,6 +40,7 @@ mod status;
 mod submit;
 mod text;
 pub mod verify;
+mod waiting;
 mod work;
 
 pub use audit::{
@@ -73,3 +74,4 @@ pub use submit::{
     check_certified_payload, check_payload, check_payload_length, check_payload_of_header,
 };
 pub use text::printable;
+pub use waiting::Waiting;

@@ -13,11 +13,12 @@ const TOLD_MAX: usize = 4096;
 /// One reason why a batch does not get on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// Members that give this reason; none where L1 is the obstacle.
+    /// Members that give this reason; none where L1 is the obstacle, or where the aggregator speaks
+    /// of the batch as a whole.
     pub seats: Vec<Seat>,
     /// For machines.
     pub reason: String,
-    /// The same for people, in the first member's words.
+    /// The same for people, in the aggregator's words or the first member's.
     pub detail: String,
 }
 
@@ -41,12 +42,19 @@ impl fmt::Display for Obstacle {
 }
 
 impl BatchStatus {
-    /// What holds the batch up right now: what members answered, by reason, and what L1 did.
+    /// What holds the batch up right now: the aggregator's reason, where it gives one; what members
+    /// answered beside it, by reason; and what L1 did.
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles: Vec<Obstacle> = Vec::new();
+        let stated = self.waiting.as_ref().map(|waiting| Obstacle {
+            seats: Vec::new(),
+            reason: waiting.reason.clone(),
+            detail: waiting.detail.clone(),
+        });
+        let is_stated = |reason: &str| stated.as_ref().is_some_and(|stated| stated.reason == reason);
         let failing = |state| !matches!(state, DeliveryState::Attested);
         for member in &self.members {
-            if !failing(member.state) || member.reason.is_empty() {
+            if !failing(member.state) || member.reason.is_empty() || is_stated(&member.reason) {
                 continue;
             }
             match obstacles.iter_mut().find(|obstacle| obstacle.reason == member.reason) {
@@ -63,7 +71,7 @@ impl BatchStatus {
             let detail = self.l1_problem.trim_start_matches("L1: ").to_owned();
             obstacles.push(Obstacle { seats: Vec::new(), reason: "L1".to_owned(), detail });
         }
-        obstacles
+        stated.into_iter().chain(obstacles).collect()
     }
 }
 
@@ -100,6 +108,7 @@ fn without_numbers(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::status::{BatchState, MemberStatus};
+    use crate::waiting::Waiting;
 
     fn status(members: &[(DeliveryState, &str, &str)], l1_problem: &str) -> BatchStatus {
         let member = |(seat, (state, reason, detail)): (usize, &(DeliveryState, &str, &str))| MemberStatus {
@@ -135,6 +144,27 @@ mod tests {
         let all = status(&[QUOTA, QUOTA, QUOTA], "").obstacles();
         assert!(lines(&all)[0].starts_with("seats 0 to 2: QUOTA_EXCEEDED: "), "{all:?}");
         assert!(status(&[SIGNED], "").obstacles().is_empty());
+    }
+
+    #[test]
+    fn the_aggregators_reason_goes_first_and_for_the_members_that_give_it() {
+        let waits = |reason: &str, detail: &str| {
+            let waiting = Waiting { reason: reason.to_owned(), detail: detail.to_owned(), since_ms: 1 };
+            BatchStatus { waiting: Some(waiting), ..status(&[QUOTA, DOWN, QUOTA, SIGNED], "") }
+        };
+        let quota = "2 of 4 members say: the rollup has spent 186 of 209 bytes of this day";
+        let held_up = waits("QUOTA_EXCEEDED", quota);
+        let expected = [format!("QUOTA_EXCEEDED: {quota}"), "seat 1: UNREACHABLE".to_owned()];
+        assert_eq!(lines(&held_up.obstacles()), expected);
+        let mut told = ToldObstacles::default();
+        assert_eq!(lines(&told.news(&held_up)), expected);
+        let later = waits("QUOTA_EXCEEDED", &quota.replace("186", "187"));
+        assert!(told.news(&later).is_empty(), "the same reason");
+        let stale = waits("L1_STALE", "");
+        assert_eq!(lines(&stale.obstacles())[0], "L1_STALE");
+        let news = lines(&told.news(&stale));
+        assert!(news[0] == "L1_STALE" && news.len() == 2, "what members say beside it: {news:?}");
+        assert!(told.news(&held_up).is_empty() && told.news(&stale).is_empty(), "it flickers");
     }
 
     #[test]

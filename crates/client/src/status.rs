@@ -6,6 +6,7 @@ use dac_proto::{v1, wire::fixed};
 use dac_types::{B256, BatchDigest, BatchSubmission, PostingMode, Seat, Transition, limits};
 
 use crate::text::printable;
+use crate::waiting::Waiting;
 
 /// Where a batch is in its life. Section 8 of `docs/protocol.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +66,7 @@ impl BatchState {
         }
     }
 
-    fn from_wire(value: i32) -> Result<Self, WireError> {
+    pub(crate) fn from_wire(value: i32) -> Result<Self, WireError> {
         match v1::BatchState::try_from(value) {
             Ok(v1::BatchState::Received) => Ok(Self::Received),
             Ok(v1::BatchState::Dispersing) => Ok(Self::Dispersing),
@@ -210,6 +211,8 @@ pub struct BatchStatus {
     pub certified_at_ms: u64,
     /// What posting waits for, if for anything.
     pub l1_problem: String,
+    /// Why it has no certificate yet; none while it moves, and from aggregators that do not say.
+    pub waiting: Option<Waiting>,
 }
 
 impl BatchStatus {
@@ -240,6 +243,7 @@ impl BatchStatus {
             received_at_ms: wire.received_at_ms,
             certified_at_ms: wire.certified_at_ms,
             l1_problem: printable(&wire.l1_problem),
+            waiting: wire.waiting.map(Waiting::from),
         })
     }
 }
@@ -327,6 +331,7 @@ impl BatchStatus {
             received_at_ms: 0,
             certified_at_ms: 0,
             l1_problem: String::new(),
+            waiting: None,
         }
     }
 }

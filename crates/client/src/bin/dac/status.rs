@@ -10,7 +10,7 @@ use dac_cli::{Failure, Output, count};
 use dac_client::files::{SubmissionFile, read_text};
 use dac_client::{
     AggregatorClient, AggregatorError, BatchSelector, BatchState, BatchStatus, DeliveryState, EndpointUrl,
-    L1Status, ToldObstacles,
+    L1Status, ToldObstacles, Waiting,
 };
 use dac_proto::reason::Reason;
 use dac_runtime::config::Period;
@@ -226,6 +226,7 @@ pub(crate) fn document(status: &BatchStatus) -> Value {
             "attested_at_ms": (member.attested_at_ms != 0).then_some(member.attested_at_ms),
             "in_certificate": member.in_certificate,
         })).collect::<Vec<_>>(),
+        "waiting": status.waiting.as_ref().map(waiting_document),
         "held_up_by": status.obstacles().iter().map(|obstacle| json!({
             "seats": obstacle.seats.iter().map(|seat| seat.0).collect::<Vec<_>>(),
             "reason": obstacle.reason,
@@ -244,6 +245,15 @@ pub(crate) fn document(status: &BatchStatus) -> Value {
         "l1": status.l1.as_ref().map(l1_document),
         "settlement": status.settlement.as_ref().map(l1_document),
         "l1_problem": (!status.l1_problem.is_empty()).then_some(&status.l1_problem),
+    })
+}
+
+/// Why a batch does not move, for machines.
+pub(crate) fn waiting_document(waiting: &Waiting) -> Value {
+    json!({
+        "reason": waiting.reason,
+        "detail": (!waiting.detail.is_empty()).then_some(&waiting.detail),
+        "since_ms": (waiting.since_ms != 0).then_some(waiting.since_ms),
     })
 }
 
@@ -271,6 +281,10 @@ pub(crate) fn text(status: &BatchStatus) -> String {
     let _ = writeln!(text, "state              {}", summary(status));
     for obstacle in status.obstacles() {
         let _ = writeln!(text, "held up by         {obstacle}");
+    }
+    if let Some(since) = status.waiting.as_ref().map(|waiting| waiting.since_ms / 1000).filter(|at| *at != 0)
+    {
+        let _ = writeln!(text, "waits since        {}", show_time(since));
     }
     let _ = writeln!(
         text,
