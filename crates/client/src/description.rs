@@ -2,9 +2,11 @@
 
 use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
-use dac_types::{Address, BatchDigest, PublicKeyBytes, Seat};
+use dac_types::{Address, B256, BatchDigest, PublicKeyBytes, Seat};
 
+use crate::status::BatchState;
 use crate::text::printable;
+use crate::waiting::Waiting;
 
 /// Faults and bad seats that are read of one answer, each.
 const ENTRIES_MAX: usize = 64;
@@ -250,10 +252,48 @@ pub struct AggregatorDescription {
     pub accusations: Vec<ReportedAccusation>,
     /// Who pays for what it posts; none where it does not post, or does not say.
     pub payer: Option<ReportedPayer>,
+    /// Batches that it works on and that have no certificate yet.
+    pub uncertified_batches: u64,
+    /// The oldest of them that is not encoded.
+    pub oldest_unencoded: Option<WaitingBatch>,
+    /// The oldest of them that is encoded and has no quorum.
+    pub oldest_undelivered: Option<WaitingBatch>,
     /// Where it reads L1; zeros where it does not say.
     pub l1_endpoints: v1::L1Endpoints,
     /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or does not say.
     pub tls_certificate_expires_at: Option<u64>,
+}
+
+/// A batch that has no certificate yet, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingBatch {
+    /// Its order's digest.
+    pub submission_digest: B256,
+    /// Whose batch it is.
+    pub rollup: Address,
+    /// The rollup's number of it.
+    pub batch_number: u64,
+    /// Where it is in its life.
+    pub state: BatchState,
+    /// In Unix milliseconds.
+    pub received_at_ms: u64,
+    /// Why it does not move; none while it moves.
+    pub waiting: Option<Waiting>,
+}
+
+impl TryFrom<v1::WaitingBatch> for WaitingBatch {
+    type Error = WireError;
+
+    fn try_from(wire: v1::WaitingBatch) -> Result<Self, WireError> {
+        Ok(Self {
+            submission_digest: wire::hash("waiting.submission_digest", &wire.submission_digest)?,
+            rollup: wire::address("waiting.rollup", &wire.rollup)?,
+            batch_number: wire.batch_number,
+            state: BatchState::from_wire(wire.state)?,
+            received_at_ms: wire.received_at_ms,
+            waiting: wire.waiting.map(Waiting::from),
+        })
+    }
 }
 
 /// The L1 account that pays for an aggregator's transactions, as the aggregator says.
@@ -310,6 +350,9 @@ impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
             faults: faults(&wire.faults)?,
             accusations: accusations(&wire.accusations)?,
             payer: wire.payer.map(ReportedPayer::try_from).transpose()?,
+            uncertified_batches: wire.uncertified_batches,
+            oldest_unencoded: wire.oldest_unencoded.map(WaitingBatch::try_from).transpose()?,
+            oldest_undelivered: wire.oldest_undelivered.map(WaitingBatch::try_from).transpose()?,
             l1_endpoints: l1_endpoints(wire.l1_endpoints),
             tls_certificate_expires_at: expiry(wire.tls_certificate_expires_at),
         })

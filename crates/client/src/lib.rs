@@ -52,7 +52,7 @@ pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
 pub use connect::{Connection, Dialer, Generation, Network, SystemNetwork};
 pub use description::{
     AggregatorDescription, ClaimedSeat, MemberDescription, Readiness, ReportedAccusation, ReportedBadSeat,
-    ReportedFault, ReportedPayer,
+    ReportedFault, ReportedPayer, WaitingBatch,
 };
 pub use directory::{Directory, EpochCommittee, Holder};
 pub use endpoint::{EndpointError, EndpointPolicy, EndpointUrl, is_loopback_url};

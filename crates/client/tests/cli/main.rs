@@ -356,6 +356,16 @@ async fn an_aggregators_status_names_who_lied() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let v1::GetMemberResponse { faults, accusations, .. } = member_answer();
+    // Half an hour from the next hour: ages stay the same while the test runs.
+    let ago = |hours: u64| (dac_cli::unix_now() - hours * 3600 - 1800) * 1000;
+    let waiting = |number, state: v1::BatchState, received_at_ms| v1::WaitingBatch {
+        submission_digest: vec![0x22; 32].into(),
+        rollup: vec![0x11; 20].into(),
+        batch_number: number,
+        state: state.into(),
+        received_at_ms,
+        waiting: None,
+    };
     let answer = v1::GetAggregatorResponse {
         chain_id: 1,
         registry: vec![0xAA; 20].into(),
@@ -367,6 +377,16 @@ async fn an_aggregators_status_names_who_lied() {
         l1_age_seconds: 1,
         faults,
         accusations,
+        uncertified_batches: 2,
+        oldest_unencoded: Some(waiting(8, v1::BatchState::Received, ago(26))),
+        oldest_undelivered: Some(v1::WaitingBatch {
+            waiting: Some(v1::Waiting {
+                reason: "UNREACHABLE".to_owned(),
+                detail: "2 of 4 members say: connection refused; 2 of 3 signatures are there".to_owned(),
+                since_ms: ago(49),
+            }),
+            ..waiting(7, v1::BatchState::Dispersing, ago(73))
+        }),
         payer: Some(v1::Payer {
             account: vec![0xBB; 20].into(),
             balance_gwei: Some(40_000_000),
@@ -395,6 +415,10 @@ async fn an_aggregators_status_names_who_lied() {
     let status = expect(path, 0, &["aggregator", "status", &url]);
     compare_shape("aggregator-status.json", &status);
     assert_eq!(status["accusations"][0]["proven"], true);
+    let (moving, held_up) = (&status["oldest_unencoded"], &status["oldest_undelivered"]);
+    assert_eq!((&moving["moves"], &moving["waiting"]), (&true.into(), &Value::Null));
+    assert_eq!((&held_up["moves"], &held_up["waiting"]["reason"]), (&false.into(), &"UNREACHABLE".into()));
+    assert!((73 * 3600..74 * 3600).contains(&held_up["age_seconds"].as_u64().unwrap()), "{held_up}");
     // The URL as other commands take it.
     expect(path, 0, &["aggregator", "status", "--aggregator", &url]);
     let by_environment =

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use dac_chain::amount::{Ether, GWEI};
-use dac_cli::{Failure, Output};
-use dac_client::{AggregatorDescription, EndpointUrl, ReportedPayer};
+use dac_cli::{Failure, Output, count, span, unix_now};
+use dac_client::{AggregatorDescription, EndpointUrl, ReportedPayer, WaitingBatch};
 use serde_json::{Value, json};
 
 use crate::context::DialArgs;
@@ -14,6 +14,7 @@ use crate::exit::CliError;
 use crate::member::{l1_endpoint_rows, l1_endpoints};
 use crate::member_status::{accusations, faults, what_others_did};
 use crate::output::{show_time, table};
+use crate::status::waiting_document;
 
 /// Ask an aggregator about itself.
 #[derive(Debug, Args)]
@@ -27,7 +28,8 @@ enum Action {
     Status(ShowStatus),
 }
 
-/// Show who an aggregator is, whether it posts to L1, and which members and rollups did what an honest one does not.
+/// Show who an aggregator is, whether it posts to L1, which of its batches does not move, and which
+/// members and rollups did what an honest one does not.
 ///
 /// What it says is its own word, since its process started; `proven` is what the signatures of a rollup's poster show.
 #[derive(Debug, Args)]
@@ -75,7 +77,45 @@ fn document(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> Value
         "faults": faults(&aggregator.faults),
         "accusations": accusations(&aggregator.accusations),
         "payer": aggregator.payer.as_ref().map(payer_document),
+        "uncertified_batches": aggregator.uncertified_batches,
+        "oldest_unencoded": aggregator.oldest_unencoded.as_ref().map(waiting_batch_document),
+        "oldest_undelivered": aggregator.oldest_undelivered.as_ref().map(waiting_batch_document),
     })
+}
+
+fn waiting_batch_document(batch: &WaitingBatch) -> Value {
+    json!({
+        "submission_digest": batch.submission_digest,
+        "rollup": batch.rollup,
+        "batch_number": batch.batch_number,
+        "state": batch.state.name(),
+        "received_at_ms": batch.received_at_ms,
+        "age_seconds": unix_now().saturating_sub(batch.received_at_ms / 1000),
+        "moves": batch.waiting.is_none(),
+        "waiting": batch.waiting.as_ref().map(waiting_document),
+    })
+}
+
+/// Which batch, how old it is, and whether it moves.
+fn waiting_batch_text(batch: &WaitingBatch, now: u64) -> String {
+    let age = |since_ms: u64| span(now.saturating_sub(since_ms / 1000));
+    let mut text = format!(
+        "batch {} of rollup {}, submission {}, received {} ago",
+        batch.batch_number,
+        batch.rollup.to_checksum(None),
+        batch.submission_digest,
+        age(batch.received_at_ms)
+    );
+    let Some(waiting) = &batch.waiting else { return text + ", moves" };
+    let _ = write!(text, "; DOES NOT MOVE");
+    if waiting.since_ms != 0 {
+        let _ = write!(text, " for {}", age(waiting.since_ms));
+    }
+    let _ = write!(text, ": {}", waiting.reason);
+    if !waiting.detail.is_empty() {
+        let _ = write!(text, ": {}", waiting.detail);
+    }
+    text
 }
 
 fn payer_document(payer: &ReportedPayer) -> Value {
@@ -104,8 +144,11 @@ fn payer_text(payer: &ReportedPayer) -> String {
         ether(payer.hour_max_gwei),
     );
     if payer.stopped != 0 {
-        let _ =
-            write!(text, "; stopped, since what was spent on them had no effect: {} postings", payer.stopped);
+        let _ = write!(
+            text,
+            "; stopped, since what was spent on them had no effect: {}",
+            count(payer.stopped, "posting")
+        );
     }
     if !payer.problem.is_empty() {
         let _ = write!(text, "; HELD UP: {}", payer.problem);
@@ -117,6 +160,13 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
     let posts =
         if aggregator.posts { "this one" } else { "another one that shares its database, or nobody yet" };
     let payer = aggregator.payer.as_ref().map(|payer| ("pays", payer_text(payer)));
+    let now = unix_now();
+    let oldest = [
+        ("oldest not encoded", &aggregator.oldest_unencoded),
+        ("oldest without quorum", &aggregator.oldest_undelivered),
+    ];
+    let oldest = oldest.into_iter().filter_map(|(name, batch)| Some((name, batch.as_ref()?)));
+    let uncertified = ("not certified yet", count(aggregator.uncertified_batches, "batch"));
     let expiry = aggregator
         .tls_certificate_expires_at
         .map(|at| ("TLS certificate", format!("expires {}", show_time(at))));
@@ -128,6 +178,8 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
         ("L1", format!("block {}, read {} s ago", aggregator.l1_block, aggregator.l1_age_seconds)),
     ]
     .into_iter()
+    .chain([uncertified])
+    .chain(oldest.map(|(name, batch)| (name, waiting_batch_text(batch, now))))
     .chain(payer)
     .chain(expiry)
     .map(|(name, value)| vec![name.to_owned(), value])
