@@ -74,6 +74,11 @@ impl From<L1Error> for CliError {
     fn from(error: L1Error) -> Self {
         Self(match error {
             L1Error::Refused(refusal) => refused(&refusal),
+            L1Error::Chain(ChainError::Unfunded { account, .. }) => {
+                let hint =
+                    format!("fund {account} and run the command again, or name another account by --key");
+                Failure::new(Exit::Refused, format!("L1: {error}")).hint(hint)
+            }
             L1Error::Chain(error) => match error.class() {
                 ErrorClass::Sender => Failure::new(Exit::Refused, error),
                 ErrorClass::Retryable => Failure::new(Exit::Unavailable, format!("L1: {error}"))

@@ -49,7 +49,7 @@ Exit codes:
   1   checked and found wanting: payloads or a proof that do not lead to the settled root
   2   wrong arguments or files
   4   out of reach: L1; try again
-  5   refused by the contract
+  5   refused: by the contract, or by L1 because the account cannot pay
   70  a fault of this program or machine
   130 interrupted
 With --json, a failure prints an object `error` of `code`, `exit_code`, `message` and `hint`.

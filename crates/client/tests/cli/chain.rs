@@ -12,7 +12,7 @@ use crate::support::{Plan, Vice, honest};
 use crate::{compare_shape, dac, expect, member_answer, serve_identity_on};
 
 /// The deployment's file, as `dac admin deploy` writes it.
-fn write_deployment(path: &Path, anvil: &Anvil, committee: &TestCommittee) {
+pub(crate) fn write_deployment(path: &Path, anvil: &Anvil, committee: &TestCommittee) {
     let deployment = Deployment {
         rpc_url: Some(anvil.url()),
         chain_id: committee.domain.chain_id,

@@ -6,6 +6,7 @@ mod chain;
 mod mistakes;
 #[path = "../support/mod.rs"]
 mod support;
+mod unfunded;
 mod waiting;
 
 use std::path::{Path, PathBuf};

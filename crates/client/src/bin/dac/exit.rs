@@ -39,6 +39,10 @@ impl From<ChainError> for CliError {
         if let ChainError::Reverted(_) = error {
             return Self(Failure::new(Exit::Refused, format!("the contract refused: {error}")));
         }
+        if let ChainError::Unfunded { account, .. } = error {
+            let hint = format!("fund {account} and run the command again, or name another account by --key");
+            return Self(Failure::new(Exit::Refused, format!("L1: {error}")).hint(hint));
+        }
         Self(match error.class() {
             ErrorClass::Sender => Failure::new(Exit::Refused, error),
             ErrorClass::Retryable => {

@@ -64,7 +64,7 @@ Exit codes:
   3   MALFORMED: the batch is there, but what its disperser committed to is no payload;
       or not ready: a member that does not hold yet all that it owes
   4   out of reach: L1, the aggregator, or too many members; try again
-  5   refused: by a contract or by the aggregator
+  5   refused: by a contract, by the aggregator, or by L1 because the account cannot pay
   70  a fault of this program or machine
   130 interrupted
 With --json, a failure prints an object `error` of `code`, `exit_code`, `message` and `hint`.
