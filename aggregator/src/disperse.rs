@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_bls::Signature;
-use dac_client::{Dialer, EndpointUrl, Generation, printable};
+use dac_client::{ConnectionCause, Dialer, EndpointUrl, Generation, MemberFault, printable};
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
@@ -92,7 +92,7 @@ impl CallFailure {
     }
 
     /// What a member's status says. Without a reason of ours it is the transport's, a proxy's or a fault's: it may pass.
-    fn from_status(status: &Status) -> Self {
+    fn from_status(status: &Status, link: &MemberLink) -> Self {
         let detail = printable(status.message());
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let failure = match Reason::of(status) {
@@ -104,7 +104,7 @@ impl CallFailure {
             },
             Some(reason) => Self::retryable(reason.as_str(), detail),
             None if status.code() == Code::DeadlineExceeded => Self::retryable(NO_ANSWER, detail),
-            None => Self::retryable(TRANSPORT, format!("{:?}: {}", status.code(), with_causes(status))),
+            None => Self::unreachable(TRANSPORT, &MemberFault::from_status(status), link),
         };
         Self { retry_after, ..failure }
     }
@@ -115,28 +115,34 @@ impl CallFailure {
             && Reason::ALL.iter().any(|reason| reason.as_str() == self.reason && *reason != Reason::TimedOut)
     }
 
-    /// Names TLS where that is what failed, and what is missing on this side.
-    fn explain_tls(self, is_tls: bool, shows_certificate: bool) -> Self {
-        if !is_tls || (self.reason != TRANSPORT && self.reason != "UNREACHABLE") {
-            return self;
-        }
-        let text = self.detail.to_ascii_lowercase();
-        let names_tls = ["certificate", "tls", "handshake", "unknownissuer", "unknownca"];
-        let is_cut_off = ["broken pipe", "brokenpipe", "connection reset", "closed"];
-        let detail = if names_tls.iter().any(|word| text.contains(word)) {
-            self.detail
-        } else if self.reason == TRANSPORT && is_cut_off.iter().any(|word| text.contains(word)) {
-            format!("the member ended the connection after the TLS handshake ({})", self.detail)
-        } else {
-            return self;
+    /// A connection that was not made, or that broke. TLS is named where it is what failed, with
+    /// what this side has to do with it.
+    fn unreachable(reason: &str, fault: &MemberFault, link: &MemberLink) -> Self {
+        let of_tls = |cause: &ConnectionCause| {
+            cause.is_tls() || (*cause == ConnectionCause::BrokenOff && reason == TRANSPORT && link.is_tls())
         };
-        let missing = match shows_certificate {
-            false => {
-                "; no client certificate is shown, as [dispersal.tls.identity] is not set: the member may ask for one"
+        match fault.cause().filter(of_tls) {
+            Some(cause) => {
+                Self::retryable(TLS, format!("{fault}{}", own_part(cause, link.shows_certificate)))
             }
-            true => "; the member may not trust the certificate of [dispersal.tls.identity]",
-        };
-        Self { reason: TLS.to_owned(), detail: detail + missing, ..self }
+            None => Self::retryable(reason, fault.to_string()),
+        }
+    }
+}
+
+/// What of this side's configuration a failure of TLS may have to do with.
+const fn own_part(cause: ConnectionCause, shows_certificate: bool) -> &'static str {
+    match (cause, shows_certificate) {
+        (ConnectionCause::ServerAuthority, _) => {
+            "; [dispersal.tls] ca names the authorities that are trusted"
+        }
+        (cause, false) if cause.concerns_client_certificate() => {
+            "; [dispersal.tls.identity] is not set, so no client certificate is shown"
+        }
+        (cause, true) if cause.concerns_client_certificate() => {
+            "; the certificate shown is that of [dispersal.tls.identity]"
+        }
+        _ => "",
     }
 }
 
@@ -144,20 +150,6 @@ impl CallFailure {
 /// know a rollup that was admitted a moment ago, which is final where the order is handed in.
 fn may_pass(reason: Reason) -> bool {
     reason.is_retryable() || reason == Reason::UnknownRollup
-}
-
-/// A status of the transport says what happened in the errors below it.
-fn with_causes(status: &Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = text + ": " + &next;
-        }
-        cause = error.source();
-    }
-    printable(&text)
 }
 
 /// What is sent to one seat.
@@ -221,8 +213,7 @@ impl MemberLink {
             }
             Err(fault) => {
                 *self.down_until.lock() = Some(Instant::now() + self.straggler_pause);
-                let failure = CallFailure::retryable("UNREACHABLE", fault.to_string());
-                Err(failure.explain_tls(self.is_tls(), self.shows_certificate))
+                Err(CallFailure::unreachable("UNREACHABLE", &fault, self))
             }
         }
     }
@@ -249,7 +240,7 @@ impl MemberLink {
     }
 
     fn failure(&self, status: &Status) -> CallFailure {
-        CallFailure::from_status(status).explain_tls(self.is_tls(), self.shows_certificate)
+        CallFailure::from_status(status, self)
     }
 
     /// Sends one consignment.

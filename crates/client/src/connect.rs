@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 
+use crate::cause::causes;
 use crate::endpoint::{EndpointError, EndpointPolicy, EndpointUrl};
 use crate::fault::MemberFault;
 use crate::text::printable;
@@ -255,15 +256,7 @@ fn by_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 
 /// The policy's refusal at the bottom of a transport error, if that is what it is.
 fn refused_endpoint(error: &(dyn std::error::Error + 'static)) -> Option<EndpointError> {
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
-        let refusal = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(refusal) = refusal.and_then(|refusal| refusal.downcast_ref::<EndpointError>()) {
-            return Some(refusal.clone());
-        }
-        cause = inner.source();
-    }
-    None
+    causes(error).find_map(|cause| cause.downcast_ref::<EndpointError>().cloned())
 }
 
 #[cfg(test)]
@@ -304,7 +297,7 @@ mod tests {
         let fault = dialer(EndpointPolicy::PublicOnly).connect("http://member.test:7").await.unwrap_err();
         assert!(matches!(fault, MemberFault::Endpoint(EndpointError::NotPublic { .. })), "{fault:?}");
         let fault = dialer(EndpointPolicy::AllowPrivate).connect("http://member.test:7").await.unwrap_err();
-        let MemberFault::Unreachable { problem } = fault else { panic!("{fault:?}") };
+        let MemberFault::Unreachable { problem, .. } = fault else { panic!("{fault:?}") };
         assert!(problem.contains("nobody at 10.0.0.1:7"), "{problem}");
     }
 
@@ -419,6 +412,6 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
         let fault = Dialer::new(EndpointPolicy::AllowPrivate).connect(&url).await.unwrap_err();
-        assert!(matches!(fault, MemberFault::Unreachable { .. }), "{fault:?}");
+        assert_eq!(fault.cause(), Some(crate::ConnectionCause::Refused), "{fault:?}");
     }
 }

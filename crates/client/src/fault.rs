@@ -10,6 +10,7 @@ use dac_types::{BatchDigest, Seat};
 use thiserror::Error;
 use tonic::{Code, Status};
 
+use crate::cause::{ConnectionCause, in_one_line};
 use crate::endpoint::EndpointError;
 use crate::text::printable;
 
@@ -31,8 +32,10 @@ pub enum MemberFault {
     /// No connection, or a broken one.
     #[error("unreachable: {problem}")]
     Unreachable {
-        /// What the transport says.
+        /// What it means, where that is known, and what the transport says.
         problem: String,
+        /// What ended the connection, where that is known.
+        cause: Option<ConnectionCause>,
     },
     /// Too slow.
     #[error("{what} took longer than {limit:?}")]
@@ -118,20 +121,30 @@ impl MemberFault {
     pub fn from_status(status: &Status) -> Self {
         let reason = Reason::of(status);
         // Statuses without one of our reasons and with these codes are made by the transport on this side as well.
-        if reason.is_none() && matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) {
+        let is_of_transport = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
+            || ConnectionCause::of(status).is_some();
+        if reason.is_none() && is_of_transport {
             return Self::unreachable(status);
         }
         Self::Status { reason, code: status.code(), message: printable(status.message()) }
     }
 
     /// From an error of the transport.
-    pub(crate) fn unreachable(error: &dyn std::error::Error) -> Self {
-        let text = chain_text(error);
-        let problem = match tls_remedy(&text) {
-            Some(remedy) => format!("{remedy} ({text})"),
+    pub(crate) fn unreachable(error: &(dyn std::error::Error + 'static)) -> Self {
+        let (text, cause) = (in_one_line(error), ConnectionCause::of(error));
+        let problem = match cause {
+            Some(cause) => format!("{cause} ({text})"),
             None => text,
         };
-        Self::Unreachable { problem: printable(&problem) }
+        Self::Unreachable { problem: printable(&problem), cause }
+    }
+
+    /// What ended the connection, where that is known.
+    pub const fn cause(&self) -> Option<ConnectionCause> {
+        match self {
+            Self::Unreachable { cause, .. } => *cause,
+            _ => None,
+        }
     }
 
     /// What it says about the member.
@@ -194,44 +207,6 @@ pub(crate) fn refusal(reason: Option<Reason>, code: Code, message: &str) -> Stri
     if message.is_empty() { name } else { format!("{name}: {message}") }
 }
 
-/// What a connection may mean that was made and then ended by the other side.
-const BROKEN_OFF: &str = "the server broke the connection off: over TLS it may demand a client certificate";
-
-/// What a TLS failure means, where rustls's words for it are known. The alerts are RFC 8446's, section 6.
-fn tls_remedy(text: &str) -> Option<&'static str> {
-    let meanings = [
-        ("CertificateRequired", "the server demands a client certificate, and none was shown"),
-        ("fatal alert: UnknownCA", "the server does not trust the authority of our client certificate"),
-        ("fatal alert: BadCertificate", "the server does not take our client certificate"),
-        ("fatal alert: CertificateUnknown", "the server does not take our client certificate"),
-        ("fatal alert: CertificateExpired", "our client certificate has expired"),
-        ("UnknownIssuer", "the server's certificate is of an authority that is not trusted here"),
-        ("certificate expired", "the server's certificate has expired"),
-        ("NotValidForName", "the server's certificate is for another name"),
-        ("InvalidContentType", "the server does not speak TLS, or expects it: http and https are mixed up"),
-        // The alert of TLS 1.3 comes after the handshake, and is often lost with the connection.
-        ("broken pipe", BROKEN_OFF),
-        ("Broken pipe", BROKEN_OFF),
-        ("reset by peer", BROKEN_OFF),
-    ];
-    meanings.into_iter().find_map(|(word, meaning)| text.contains(word).then_some(meaning))
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,15 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn tls_failures_say_what_is_missing() {
-        let fault =
-            |text: &str| MemberFault::unreachable(&std::io::Error::other(text.to_owned())).to_string();
-        let told = fault("received fatal alert: CertificateRequired");
-        assert!(told.starts_with("unreachable: the server demands a client certificate"), "{told}");
-        assert!(told.ends_with("(received fatal alert: CertificateRequired)"), "{told}");
-        assert!(fault("invalid peer certificate: UnknownIssuer").contains("not trusted here"));
-        assert!(fault("stream closed because of a broken pipe").contains("client certificate"));
-        assert_eq!(fault("connection refused"), "unreachable: connection refused");
+    fn a_known_cause_goes_before_what_the_transport_says() {
+        let fault = |kind, text: &str| {
+            let fault = MemberFault::unreachable(&std::io::Error::new(kind, text.to_owned()));
+            (fault.cause(), fault.to_string())
+        };
+        let (cause, told) = fault(std::io::ErrorKind::BrokenPipe, "stream closed");
+        assert_eq!(cause, Some(ConnectionCause::BrokenOff));
+        assert!(told.starts_with("unreachable: the server broke the connection off"), "{told}");
+        assert!(told.ends_with("(stream closed)"), "{told}");
+        let (cause, told) = fault(std::io::ErrorKind::Other, "something else");
+        assert_eq!((cause, &told[..]), (None, "unreachable: something else"));
     }
 
     #[test]

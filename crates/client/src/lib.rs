@@ -20,6 +20,7 @@ pub mod assessment;
 mod attempts;
 mod audit;
 mod batch;
+mod cause;
 mod connect;
 mod description;
 mod directory;
@@ -49,6 +50,7 @@ pub use audit::{
     sample_owed,
 };
 pub use batch::{AggregatorClient, AggregatorError, BatchSelector};
+pub use cause::ConnectionCause;
 pub use connect::{Connection, Dialer, Generation, Network, SystemNetwork};
 pub use description::{
     AggregatorDescription, ClaimedSeat, MemberDescription, Readiness, ReportedAccusation, ReportedBadSeat,

@@ -254,7 +254,7 @@ impl Auditor {
             "the node there has key {}, the registry gives the seat to {}",
             answer.public_key, member.public_key
         );
-        Err(MemberFault::Unreachable { problem })
+        Err(MemberFault::Unreachable { problem, cause: None })
     }
 
     async fn audit_holder(&self, subject: &Subject, seat: Seat, holder: &Holder) -> Vec<AuditRow> {

@@ -332,7 +332,10 @@ impl Job {
         let (record, seat) = (self.record.clone(), self.candidate.seat);
         match work(move || CheckedShard::check(&record, seat, bytes)).await {
             Some(checked) => Ok(checked?),
-            None => Err(MemberFault::Unreachable { problem: "the check was interrupted".to_owned() }),
+            None => {
+                let problem = "the check was interrupted".to_owned();
+                Err(MemberFault::Unreachable { problem, cause: None })
+            }
         }
     }
 }

@@ -1,0 +1,219 @@
+//! Why a connection is not made, or breaks: read off the types of errors, and told in one place.
+
+use std::error::Error;
+use std::{fmt, io};
+
+use rustls::{AlertDescription, CertificateError};
+
+/// What ended a connection, as the side that opened it sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectionCause {
+    /// Nothing listens there.
+    Refused,
+    /// The server demands a client certificate, and none was shown.
+    NoClientCertificate,
+    /// The server does not trust the authority of the client certificate.
+    ClientAuthority,
+    /// The client certificate has expired.
+    ClientExpired,
+    /// The server does not take the client certificate for another reason.
+    ClientCertificate,
+    /// The server's certificate is of an authority that is not trusted here.
+    ServerAuthority,
+    /// The server's certificate has expired, or is not valid yet.
+    ServerExpired,
+    /// The server's certificate is for another name.
+    ServerName,
+    /// The server's certificate is not valid for another reason.
+    ServerCertificate,
+    /// `https` was spoken, and the answer is no TLS.
+    NotTls,
+    /// The answer is no HTTP/2; where `http` was spoken, it may be TLS.
+    NotHttp2,
+    /// Another failure of TLS.
+    Tls,
+    /// The server broke the connection off after it was made.
+    BrokenOff,
+}
+
+/// Alerts of RFC 8446, section 6, that servers answer a client certificate with.
+const ALERTS: [(AlertDescription, ConnectionCause); 10] = [
+    (AlertDescription::CertificateRequired, ConnectionCause::NoClientCertificate),
+    // Before TLS 1.3 there is no alert of its own for a certificate that is missing.
+    (AlertDescription::NoCertificate, ConnectionCause::NoClientCertificate),
+    (AlertDescription::UnknownCA, ConnectionCause::ClientAuthority),
+    // The server knows an authority of this name, with another key.
+    (AlertDescription::DecryptError, ConnectionCause::ClientAuthority),
+    (AlertDescription::CertificateExpired, ConnectionCause::ClientExpired),
+    (AlertDescription::BadCertificate, ConnectionCause::ClientCertificate),
+    (AlertDescription::UnsupportedCertificate, ConnectionCause::ClientCertificate),
+    (AlertDescription::CertificateRevoked, ConnectionCause::ClientCertificate),
+    (AlertDescription::CertificateUnknown, ConnectionCause::ClientCertificate),
+    (AlertDescription::AccessDenied, ConnectionCause::ClientCertificate),
+];
+
+impl ConnectionCause {
+    /// The cause at the bottom of an error of the transport, where there is one that is known.
+    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        causes(error).filter_map(Self::of_one).last()
+    }
+
+    fn of_one(error: &(dyn Error + 'static)) -> Option<Self> {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return Some(Self::of_tls(error));
+        }
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let is_no_frame = error.is_library() && error.reason() == Some(h2::Reason::FRAME_SIZE_ERROR);
+            return is_no_frame.then_some(Self::NotHttp2);
+        }
+        let error = error.downcast_ref::<io::Error>()?;
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Some(Self::Refused),
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof => Some(Self::BrokenOff),
+            _ => Self::of_told_alert(error),
+        }
+    }
+
+    /// HTTP/2 keeps the text of an error that ends its connection, and drops its type. The alert
+    /// with which TLS 1.3 refuses a client comes after the handshake, and this way.
+    fn of_told_alert(error: &io::Error) -> Option<Self> {
+        let told = error.to_string();
+        let is_told = |alert| rustls::Error::AlertReceived(alert).to_string() == told;
+        ALERTS.into_iter().find_map(|(alert, cause)| is_told(alert).then_some(cause))
+    }
+
+    fn of_tls(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::AlertReceived(alert) => ALERTS
+                .into_iter()
+                .find_map(|(known, cause)| (known == *alert).then_some(cause))
+                .unwrap_or(Self::Tls),
+            rustls::Error::InvalidCertificate(error) => match error {
+                // An authority of this name is trusted, with another key.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::ServerAuthority,
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => Self::ServerExpired,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    Self::ServerName
+                }
+                _ => Self::ServerCertificate,
+            },
+            rustls::Error::InvalidMessage(_) => Self::NotTls,
+            _ => Self::Tls,
+        }
+    }
+
+    /// Whether TLS ended the connection.
+    pub const fn is_tls(self) -> bool {
+        !matches!(self, Self::Refused | Self::NotHttp2 | Self::BrokenOff)
+    }
+
+    /// Whether the client certificate, or the lack of one, may be at fault. The alert that says so
+    /// is often lost with the connection.
+    pub const fn concerns_client_certificate(self) -> bool {
+        matches!(
+            self,
+            Self::NoClientCertificate
+                | Self::ClientAuthority
+                | Self::ClientExpired
+                | Self::ClientCertificate
+                | Self::BrokenOff
+        )
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Refused => "nothing listens at this address and port",
+            Self::NoClientCertificate => "the server demands a client certificate, and none was shown",
+            Self::ClientAuthority => "the server does not trust the authority of our client certificate",
+            Self::ClientExpired => "our client certificate has expired",
+            Self::ClientCertificate => "the server does not take our client certificate",
+            Self::ServerAuthority => "the server's certificate is of an authority that is not trusted here",
+            Self::ServerExpired => "the server's certificate has expired, or is not valid yet",
+            Self::ServerName => "the server's certificate is for another name",
+            Self::ServerCertificate => "the server's certificate is not valid",
+            Self::NotTls => "the server does not answer in TLS: is it served over http?",
+            Self::NotHttp2 => "the server does not answer in HTTP/2: is it served over https?",
+            Self::Tls => "TLS failed",
+            Self::BrokenOff => {
+                "the server broke the connection off: over TLS it may demand a client certificate"
+            }
+        }
+    }
+}
+
+impl fmt::Display for ConnectionCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.meaning())
+    }
+}
+
+/// An error and those below it, with those that the errors of I/O and HTTP/2 hold and do not call
+/// their sources.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
+        let error = *error;
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(inner) = inner {
+            return Some(inner as &(dyn Error + 'static));
+        }
+        if let Some(inner) = error.downcast_ref::<h2::Error>().and_then(h2::Error::get_io) {
+            return Some(inner as &(dyn Error + 'static));
+        }
+        error.source()
+    })
+}
+
+/// An error and its causes in one line.
+pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
+    let mut line = String::new();
+    for cause in causes(error) {
+        let text = cause.to_string();
+        if line.is_empty() {
+            line = text;
+        } else if !line.contains(&text) {
+            line = line + ": " + &text;
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inside_io(kind: io::ErrorKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+        io::Error::new(kind, error)
+    }
+
+    #[test]
+    fn causes_are_found_below_other_errors() {
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let wrapped = inside_io(io::ErrorKind::Other, inside_io(io::ErrorKind::InvalidData, unknown));
+        assert_eq!(ConnectionCause::of(&wrapped), Some(ConnectionCause::ServerAuthority));
+        assert_eq!(in_one_line(&wrapped), "invalid peer certificate: UnknownIssuer");
+        let refused = inside_io(io::ErrorKind::ConnectionRefused, "nobody at 10.0.0.1:7");
+        assert_eq!(ConnectionCause::of(&refused), Some(ConnectionCause::Refused));
+        assert_eq!(ConnectionCause::of(&io::Error::other("something else")), None);
+    }
+
+    /// What says of itself that it is about certificates is no proof that it is.
+    #[test]
+    fn alerts_are_known_by_their_whole_text_where_their_type_is_lost() {
+        for (alert, cause) in ALERTS {
+            let typed = rustls::Error::AlertReceived(alert);
+            let told = io::Error::new(io::ErrorKind::InvalidData, typed.to_string());
+            assert_eq!(ConnectionCause::of(&told), Some(cause), "{typed}");
+            assert_eq!(ConnectionCause::of(&typed), Some(cause), "{typed}");
+        }
+        let words = "a text about a certificate, TLS, CertificateRequired and a broken pipe";
+        assert_eq!(ConnectionCause::of(&io::Error::new(io::ErrorKind::InvalidData, words)), None);
+    }
+}
