@@ -4,6 +4,7 @@
 
 mod chain;
 mod mistakes;
+mod several;
 #[path = "../support/mod.rs"]
 mod support;
 mod unfunded;

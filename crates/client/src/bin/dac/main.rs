@@ -99,9 +99,19 @@ enum Command {
     Coverage(coverage::ShowCoverage),
 }
 
+impl Command {
+    fn has_several_results(&self) -> bool {
+        match self {
+            Self::Submit(command) => command.has_several_results(),
+            _ => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli: Cli = dac_cli::parse();
     let output = Output::new(cli.json, cli.quiet);
+    let output = if cli.command.has_several_results() { output.in_lines() } else { output };
     dac_runtime::tls::install_provider();
     dac_cli::run(&output, run(cli.command, &output))
 }

@@ -1,4 +1,6 @@
-//! `dac submit`: a rollup's payload to an aggregator.
+//! `dac submit`: a rollup's payloads to an aggregator.
+
+mod payloads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,17 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
+use dac_chain::PrivateKeySigner;
 use dac_cli::{Exit, Failure, Output, unix_now};
-use dac_client::files::{
-    CertificateFile, SubmissionFile, is_standard_stream, read_bounded, write_atomically,
-};
+use dac_client::files::{CertificateFile, SubmissionFile, is_standard_stream, write_atomically};
 use dac_client::verify::verify_in_registry;
 use dac_client::{
-    BatchSelector, EndpointUrl, SubmissionBuilder, SubmitOptions, SubmitProgress, check_certified_payload,
-    check_payload_length,
+    AggregatorClient, BatchSelector, BatchStatus, EndpointUrl, SubmissionBuilder, SubmitOptions,
+    SubmitProgress, check_certified_payload,
 };
 use dac_runtime::config::Period;
-use dac_types::limits::PAYLOAD_MAX_BYTES;
 use dac_types::{Address, AdmittedRollup, B256, BatchDigest, HashKind, PostingMode};
 use serde_json::{Value, json};
 
@@ -26,6 +26,7 @@ use crate::exit::CliError;
 use crate::keys;
 use crate::output::stdout_taken_by;
 use crate::status::{self, Goal};
+use crate::submit::payloads::PayloadFile;
 use crate::terms::Wish;
 
 /// A batch with a shorter life is gone before anything can go wrong with it.
@@ -89,6 +90,11 @@ impl From<Posting> for PostingMode {
 ///
 /// Sending the same submission twice gives the same batch. With --submission the signed order is kept in a file before the
 /// first byte is sent: run the same command again after any failure and it goes on where it was.
+///
+/// Several files go one after the other under numbers that rise from --batch-number, and the key is
+/// opened once. Each waits until the one before is where --wait says. The first that fails ends the
+/// command with its exit code: a rollup's batches build on one another, so those behind one that is
+/// refused are not submitted. With --json each prints its document in one line.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -103,11 +109,19 @@ Examples:
       --aggregator https://aggregator.example.org:7000 --disperser $DISPERSER \\
       --rollup $ROLLUP --batch-number 8 \\
       --poster poster.json --poster-password-file poster.password \\
-      --hash-kind opaque --batch-hash $COMMITMENT --posting settle")]
+      --hash-kind opaque --batch-hash $COMMITMENT --posting settle
+
+  # Three batches, numbered 9 to 11.
+  dac submit 9.bin 10.bin 11.bin --deployment deployment.json \\
+      --aggregator https://aggregator.example.org:7000 --disperser $DISPERSER \\
+      --rollup $ROLLUP --batch-number 9 \\
+      --poster poster.json --poster-password-file poster.password \\
+      --submission 'batch-{}.json' --certificate 'batch-{}.certificate.json'")]
 pub(crate) struct Submit {
-    /// The payload, 1 byte to 64 MiB; `-` is standard input.
-    #[arg(value_name = "FILE")]
-    payload: PathBuf,
+    /// The payload, 1 byte to 64 MiB; `-` is standard input. Several files are batches of rising
+    /// numbers.
+    #[arg(value_name = "FILE", required = true)]
+    payloads: Vec<PathBuf>,
     /// URL of the aggregator.
     #[arg(long, env = "DAC_AGGREGATOR", value_name = "URL")]
     aggregator: EndpointUrl,
@@ -117,7 +131,7 @@ pub(crate) struct Submit {
     /// The rollup's settlement contract.
     #[arg(long, env = "DAC_ROLLUP", value_name = "ADDRESS", value_parser = address)]
     rollup: Address,
-    /// The rollup's number of this batch.
+    /// The rollup's number of this batch; of several, of the first.
     #[arg(long, value_name = "NUMBER")]
     batch_number: u64,
     /// Web3 keystore of the rollup's poster.
@@ -141,7 +155,8 @@ pub(crate) struct Submit {
     /// Digest of the former batch of this number that this one replaces.
     #[arg(long, value_name = "DIGEST")]
     replaces: Option<BatchDigest>,
-    /// File of the signed submission: used if it exists, written first if it does not.
+    /// File of the signed submission: used if it exists, written first if it does not. `{}` in its
+    /// name stands for the batch number.
     #[arg(long, value_name = "FILE")]
     submission: Option<PathBuf>,
     /// How the certified batch comes to L1.
@@ -150,13 +165,14 @@ pub(crate) struct Submit {
     /// How far to wait.
     #[arg(long, value_enum, default_value = "certified")]
     wait: WaitFor,
-    /// How long to wait, everything counted: asking L1, handing the payload in, waiting.
+    /// How long to wait for each payload, everything counted: asking L1, handing it in, waiting.
     #[arg(long, default_value = "10m", value_name = "TIME")]
     timeout: Period,
     /// How long to repeat a submission that fails for a passing reason.
     #[arg(long, default_value = "1m", value_name = "TIME")]
     retry_for: Period,
-    /// Write the certificate to this file; waits for it at least. `-` is standard output.
+    /// Write the certificate to this file; waits for it at least. `-` is standard output, `{}` in
+    /// the name stands for the batch number.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
     #[command(flatten)]
@@ -165,22 +181,114 @@ pub(crate) struct Submit {
     dial: DialArgs,
 }
 
+/// What all payloads of one command share.
+struct Session {
+    chain: Chain,
+    client: AggregatorClient,
+    /// The rollup's terms and its poster's key, where an order is still to be signed.
+    signer: Option<Signer>,
+}
+
+struct Signer {
+    terms: AdmittedRollup,
+    /// Opened for the first order that is signed, once.
+    poster: Option<PrivateKeySigner>,
+}
+
 impl Submit {
+    /// Whether more than one result is printed.
+    pub(crate) const fn has_several_results(&self) -> bool {
+        self.payloads.len() > 1
+    }
+
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
-        let deadline = Deadline::new(self.timeout);
-        self.check_streams()?;
-        let output = &self.certificate.as_deref().map_or(*output, |path| stdout_taken_by(path, *output));
-        let payload = Bytes::from(read_bounded(&self.payload, PAYLOAD_MAX_BYTES)?);
-        check_payload_length(payload.len() as u64)?;
+        let mut deadline = Deadline::new(self.timeout);
+        self.check_arguments()?;
+        let (submission, certificate) = (self.submission.as_deref(), self.certificate.as_deref());
+        let files = payloads::numbered(&self.payloads, self.batch_number, submission, certificate)?;
+        let output = &certificate.map_or(*output, |path| stdout_taken_by(path, *output));
+        let first = files[0].read().map_err(|error| self.about(&files[0], error))?;
+        let lengths = self.lengths(&files, first.len() as u64)?;
+        let mut read = Some(first);
         let client = self.dial.aggregator(&self.aggregator)?;
         let chain = deadline.of("asking L1", self.chain.connect()).await?;
-        let (file, is_admitted) = match self.kept_order(&chain, &payload, output)? {
-            Some(file) => (file, false),
-            None => {
-                let terms = deadline.of("asking L1", self.wish(&payload).check(&chain)).await?;
-                (self.sign(&chain, &terms, &payload, output)?, true)
-            }
+        let signer = if files.iter().all(PayloadFile::is_signed) {
+            None
+        } else {
+            // The longest payload may be refused where all others are not.
+            let longest = (0..files.len()).max_by_key(|place| lengths[*place]).unwrap_or_default();
+            let wish = self.wish(lengths[longest]);
+            let terms = deadline.of("asking L1", wish.check(&chain)).await;
+            let terms = terms.map_err(|error| self.about(&files[longest], error))?;
+            Some(Signer { terms, poster: None })
         };
+        let mut session = Session { chain, client, signer };
+        for (place, file) in files.iter().enumerate() {
+            if place > 0 {
+                deadline = Deadline::new(self.timeout);
+            }
+            let payload = match read.take() {
+                Some(payload) => Ok(payload),
+                None => file.read(),
+            };
+            let done = match payload {
+                Ok(payload) => Box::pin(self.submit(&mut session, file, &payload, deadline, output)).await,
+                Err(error) => Err(error),
+            };
+            done.map_err(|error| self.behind_others(&files, place, error))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Of several payloads, which one a failure is about.
+    fn about(&self, file: &PayloadFile, error: CliError) -> CliError {
+        let mut failure = error.0;
+        let path = file.path.display().to_string();
+        if self.has_several_results() && !failure.message.starts_with(&format!("{path}: ")) {
+            failure.message = format!("{path}, batch {}: {}", file.number, failure.message);
+        }
+        failure.into()
+    }
+
+    /// The same where those before it are done: a run that goes on begins with this one.
+    fn behind_others(&self, files: &[PayloadFile], place: usize, error: CliError) -> CliError {
+        let file = &files[place];
+        let mut failure = self.about(file, error).0;
+        if place > 0 {
+            let go_on = format!(
+                "{place} of {} payloads are done: go on from {} with --batch-number {}",
+                files.len(),
+                file.path.display(),
+                file.number
+            );
+            failure.hint = Some(failure.hint.map_or(go_on.clone(), |hint| format!("{hint}; {go_on}")));
+        }
+        failure.into()
+    }
+
+    /// The lengths of all payloads, as far as they are known: nothing is sent before each can be.
+    fn lengths(&self, files: &[PayloadFile], first: u64) -> Result<Vec<u64>, CliError> {
+        let later = files.iter().skip(1).map(|file| {
+            let length = file.length().map_err(|error| self.about(file, error))?;
+            Ok(length.unwrap_or_default())
+        });
+        std::iter::once(Ok(first)).chain(later).collect()
+    }
+
+    /// One payload, as far as it is waited for.
+    async fn submit(
+        &self,
+        session: &mut Session,
+        file: &PayloadFile,
+        payload: &Bytes,
+        deadline: Deadline,
+        output: &Output,
+    ) -> Result<(), CliError> {
+        let (order, is_admitted) = match self.kept_order(&session.chain, file, payload, output)? {
+            Some(order) => (order, false),
+            None => (self.sign(session, file, payload, output)?, true),
+        };
+        let (chain, client) = (&session.chain, &session.client);
 
         let bar = output.bytes_bar(payload.len() as u64, "submitting");
         let options = SubmitOptions {
@@ -192,7 +300,7 @@ impl Submit {
         };
         let mut told = None;
         let received = client
-            .submit(&file.domain, &file.signed, &payload, options, |progress| match progress {
+            .submit(&order.domain, &order.signed, payload, options, |progress| match progress {
                 SubmitProgress::Sent(bytes) => bar.set_position(bytes),
                 SubmitProgress::Retrying { error, .. } => {
                     let error = error.to_string();
@@ -208,44 +316,52 @@ impl Submit {
         let selector = BatchSelector::Submission(status.submission_digest);
         output.note(format!("received, submission digest {}", status.submission_digest));
 
-        let goal = match (self.wait, &self.certificate) {
-            (WaitFor::Received, None) => None,
-            (WaitFor::Received, Some(_)) | (WaitFor::Certified, _) => Some(Goal::Certified),
-            (WaitFor::Proved, _) => Some(Goal::Proved),
-            (WaitFor::Posted, _) => Some(Goal::Posted),
-            (WaitFor::Settled, _) => Some(Goal::Settled),
-        };
         let mut document = status::document(&status);
-        if let Some(goal) = goal {
-            status = status::wait(output, &client, selector, goal, deadline.left()).await?;
+        if let Some(goal) = self.goal() {
+            status = status::wait(output, client, selector, goal, deadline.left()).await?;
             document = status::document(&status);
-            let certificate = self.certified(&chain, &client, selector, &file, &payload);
+            let certificate = self.certified(chain, client, selector, &order, payload);
             let certificate = Box::pin(deadline.of("verifying the certificate", certificate)).await?;
             document["certificate"] = serde_json::from_str(&certificate.to_json()).unwrap_or(Value::Null);
-            if let Some(path) = &self.certificate {
+            if let Some(path) = &file.certificate {
                 // A repeated run writes the same certificate, or another one that is as good.
                 write_atomically(path, certificate.to_json().as_bytes(), true)?;
                 document["certificate_file"] = json!(path);
             }
         }
-        output.result(document, || status::text(&status));
-        Ok(ExitCode::SUCCESS)
+        document["file"] = json!(file.path);
+        output.result(document, || {
+            if self.has_several_results() { line(file, &status) } else { status::text(&status) }
+        });
+        Ok(())
     }
 
-    /// Files that must be files.
-    fn check_streams(&self) -> Result<(), Failure> {
-        match &self.submission {
-            Some(path) if is_standard_stream(path) => {
-                Err(Failure::usage("--submission: a run after a failure reads it again: give a file"))
-            }
-            _ => Ok(()),
+    fn goal(&self) -> Option<Goal> {
+        match (self.wait, &self.certificate) {
+            (WaitFor::Received, None) => None,
+            (WaitFor::Received, Some(_)) | (WaitFor::Certified, _) => Some(Goal::Certified),
+            (WaitFor::Proved, _) => Some(Goal::Proved),
+            (WaitFor::Posted, _) => Some(Goal::Posted),
+            (WaitFor::Settled, _) => Some(Goal::Settled),
         }
     }
 
-    fn wish(&self, payload: &Bytes) -> Wish {
+    /// Files that must be files, and options that are of one batch.
+    fn check_arguments(&self) -> Result<(), Failure> {
+        if self.submission.as_deref().is_some_and(is_standard_stream) {
+            return Err(Failure::usage("--submission: a run after a failure reads it again: give a file"));
+        }
+        let of_one = [("--batch-hash", self.batch_hash.is_some()), ("--replaces", self.replaces.is_some())];
+        match of_one.iter().find(|(_, is_given)| *is_given && self.has_several_results()) {
+            Some((option, _)) => Err(Failure::usage(format!("{option} is of one batch: give one FILE"))),
+            None => Ok(()),
+        }
+    }
+
+    fn wish(&self, payload_length: u64) -> Wish {
         Wish {
             rollup: self.rollup,
-            payload_length: payload.len() as u64,
+            payload_length,
             lifetime_seconds: self.expires_in.0.as_secs(),
             posting: self.posting.into(),
         }
@@ -255,38 +371,74 @@ impl Submit {
     fn kept_order(
         &self,
         chain: &Chain,
+        file: &PayloadFile,
         payload: &Bytes,
         output: &Output,
     ) -> Result<Option<SubmissionFile>, CliError> {
-        let Some(path) = self.submission.as_deref().filter(|path| path.exists()) else { return Ok(None) };
-        let file = SubmissionFile::read(path)?;
-        let submission = &file.signed.submission;
+        let Some(path) = file.submission.as_deref().filter(|path| path.exists()) else { return Ok(None) };
+        let order = SubmissionFile::read(path)?;
+        let submission = &order.signed.submission;
         let differs = [
-            (file.domain != chain.domain(), "chain or registry"),
+            (order.domain != chain.domain(), "chain or registry"),
             (submission.rollup != self.rollup, "rollup"),
-            (submission.batch_number != self.batch_number, "batch number"),
+            (submission.batch_number != file.number, "batch number"),
             (submission.disperser != self.disperser, "disperser"),
         ];
         if let Some((_, field)) = differs.iter().find(|(differs, _)| *differs) {
             let message = format!("{} is the submission of another batch: {field} differs", path.display());
             return Err(Failure::usage(message).hint("name another file for --submission").into());
         }
-        dac_client::check_payload(&file.signed, payload)?;
+        dac_client::check_payload(&order.signed, payload)?;
         output.note(format!("using the submission in {}", path.display()));
-        Ok(Some(file))
+        Ok(Some(order))
     }
 
     /// Signs the order, and keeps it in its file.
     fn sign(
         &self,
-        chain: &Chain,
-        terms: &AdmittedRollup,
+        session: &mut Session,
+        file: &PayloadFile,
         payload: &Bytes,
         output: &Output,
     ) -> Result<SubmissionFile, CliError> {
+        let domain = session.chain.domain();
+        let poster = match &mut session.signer {
+            Some(signer) => self.open(signer, output)?,
+            None => return Err(Failure::usage("the kept submission is gone").into()),
+        };
+        let now = unix_now();
+        let mut builder = SubmissionBuilder::new(domain, self.rollup, file.number, self.disperser, now)
+            .hash_kind(self.hash_kind.into())
+            .expires_at(now.saturating_add(self.expires_in.0.as_secs()))
+            .submit_before(now.saturating_add(self.submit_within.0.as_secs()));
+        if let Some(hash) = self.batch_hash {
+            builder = builder.batch_hash(hash);
+        }
+        if let Some(former) = self.replaces {
+            builder = builder.replaces(former);
+        }
+        let signed = builder.sign(payload, |digest| keys::sign(poster, digest))?;
+        let order = SubmissionFile { domain, signed };
+        if let Some(path) = &file.submission {
+            write_atomically(path, order.to_json().as_bytes(), false)?;
+        }
+        Ok(order)
+    }
+
+    /// The poster's key, opened at the first need.
+    fn open<'a>(&self, signer: &'a mut Signer, output: &Output) -> Result<&'a PrivateKeySigner, CliError> {
+        let poster = match signer.poster.take() {
+            Some(poster) => poster,
+            None => self.poster_of(&signer.terms, output)?,
+        };
+        Ok(signer.poster.insert(poster))
+    }
+
+    /// The poster's key, of which the rollup's terms say that it is the right one.
+    fn poster_of(&self, terms: &AdmittedRollup, output: &Output) -> Result<PrivateKeySigner, CliError> {
         let poster = self.poster_key(output)?;
-        if poster.address() != terms.poster {
-            let (key, wanted) = (poster.address(), terms.poster);
+        let (key, wanted) = (poster.address(), terms.poster);
+        if key != wanted {
             let message =
                 format!("--poster is the key of {key}, the poster of rollup {} is {wanted}", self.rollup);
             return Err(Failure::new(Exit::Refused, message).hint("check --poster and --rollup").into());
@@ -294,27 +446,10 @@ impl Submit {
         if self.expires_in.0 < SHORT_LIFETIME {
             output.warn(format!("members keep this batch for {} only", self.expires_in));
         }
-        let now = unix_now();
-        let mut builder =
-            SubmissionBuilder::new(chain.domain(), self.rollup, self.batch_number, self.disperser, now)
-                .hash_kind(self.hash_kind.into())
-                .expires_at(now.saturating_add(self.expires_in.0.as_secs()))
-                .submit_before(now.saturating_add(self.submit_within.0.as_secs()));
-        if let Some(hash) = self.batch_hash {
-            builder = builder.batch_hash(hash);
-        }
-        if let Some(former) = self.replaces {
-            builder = builder.replaces(former);
-        }
-        let signed = builder.sign(payload, |digest| keys::sign(&poster, digest))?;
-        let file = SubmissionFile { domain: chain.domain(), signed };
-        if let Some(path) = &self.submission {
-            write_atomically(path, file.to_json().as_bytes(), false)?;
-        }
-        Ok(file)
+        Ok(poster)
     }
 
-    fn poster_key(&self, output: &Output) -> Result<dac_chain::PrivateKeySigner, Failure> {
+    fn poster_key(&self, output: &Output) -> Result<PrivateKeySigner, Failure> {
         match (&self.poster, &self.poster_password_file) {
             (Some(poster), Some(password)) => keys::open_ethereum(poster, password, output),
             _ => Err(Failure::usage("no poster's key is given, and no signed submission exists")
@@ -326,13 +461,13 @@ impl Submit {
     async fn certified(
         &self,
         chain: &Chain,
-        client: &dac_client::AggregatorClient,
+        client: &AggregatorClient,
         selector: BatchSelector,
-        file: &SubmissionFile,
+        order: &SubmissionFile,
         payload: &Bytes,
     ) -> Result<CertificateFile, CliError> {
         let certificate =
-            CertificateFile { domain: file.domain, certificate: client.certificate(selector).await? };
+            CertificateFile { domain: order.domain, certificate: client.certificate(selector).await? };
         let mut view = chain.view().await?;
         // The epoch may have begun in a block that the endpoint had not seen a moment ago.
         for _ in 0..5 {
@@ -349,8 +484,14 @@ impl Submit {
         verify_in_registry(&certificate, &view, unix_now()).map_err(|error| failed(error.to_string()))?;
         let header = &certificate.certificate.header;
         let committee = view.committee(header.epoch).ok_or_else(|| failed("unknown epoch".to_owned()))?;
-        check_certified_payload(header, committee.quorum().geometry(), &file.signed.submission, payload)
+        check_certified_payload(header, committee.quorum().geometry(), &order.signed.submission, payload)
             .map_err(|error| failed(error.to_string()))?;
         Ok(certificate)
     }
+}
+
+/// One of several batches for people.
+fn line(file: &PayloadFile, status: &BatchStatus) -> String {
+    let digest = status.digest.map_or("not encoded yet".to_owned(), |digest| format!("digest {digest}"));
+    format!("{}: batch {} {}, {digest}", file.path.display(), file.number, status.state.name())
 }
