@@ -226,3 +226,13 @@ fn write_ready_file(path: &Path, addresses: &Addresses) -> Result<(), Failure> {
     std::fs::rename(&temporary, path)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn commands_of_the_pages_can_be_copied_into_a_shell() {
+        dac_cli::testing::check_pages(&super::Args::command());
+    }
+}

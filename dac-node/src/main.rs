@@ -264,3 +264,13 @@ fn remove(path: &Path) -> Result<(), Failure> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn commands_of_the_pages_can_be_copied_into_a_shell() {
+        dac_cli::testing::check_pages(&super::Arguments::command());
+    }
+}

@@ -168,4 +168,9 @@ mod tests {
         let variables = variables.map(|(name, value)| (name, value.as_str()));
         dac_cli::testing::check_examples(&super::Cli::command(), &["dac"], &variables);
     }
+
+    #[test]
+    fn commands_of_the_pages_can_be_copied_into_a_shell() {
+        dac_cli::testing::check_pages(&super::Cli::command());
+    }
 }
