@@ -112,6 +112,6 @@ fn payer_of(payer: &Payer) -> v1::Payer {
 }
 
 fn l1_endpoints(status: EndpointsStatus) -> v1::L1Endpoints {
-    let EndpointsStatus { configured, agree, disagreements, undecided, problems } = status;
+    let EndpointsStatus { configured, agree, disagreements, undecided, problems, lasting: _ } = status;
     v1::L1Endpoints { configured, agree, disagreements, undecided: undecided.unwrap_or_default(), problems }
 }

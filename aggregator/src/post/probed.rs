@@ -43,8 +43,8 @@ impl L1 for Probed {
         self.inner.nonce(account, block).await
     }
 
-    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
-        self.inner.balance(account).await
+    async fn balance(&self, account: Address, block: B256) -> Result<U256, ChainError> {
+        self.inner.balance(account, block).await
     }
 
     async fn priority_fee(&self) -> Result<u128, ChainError> {
@@ -55,8 +55,12 @@ impl L1 for Probed {
         self.inner.simulate(call, block).await
     }
 
-    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
-        self.inner.estimate_gas(call).await
+    async fn estimate_gas(
+        &self,
+        call: &ContractCall,
+        block: BlockRef,
+    ) -> Result<Result<u64, Revert>, ChainError> {
+        self.inner.estimate_gas(call, block).await
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {

@@ -102,7 +102,7 @@ impl Account {
     /// What it owns, in wei.
     pub async fn balance(&self) -> Result<U256, ChainError> {
         let address = self.address();
-        self.endpoints.first(|endpoint| async move { endpoint.balance(address).await }).await
+        self.endpoints.first(|endpoint| async move { endpoint.balance(address, At::Latest).await }).await
     }
 
     /// Deploys a registry owned by `owner` and a log of its certificates. Delay and grace are in seconds.
@@ -208,7 +208,7 @@ impl Account {
         {
             return Err(ChainError::NoContract { contract: "contract", address });
         }
-        let balance = endpoint.balance(self.address()).await?;
+        let balance = endpoint.balance(self.address(), At::Latest).await?;
         let head = endpoint.head().await?;
         let suggested_tip = match endpoint.priority_fee().await {
             Err(ChainError::Refused { .. }) => USUAL_TIP,

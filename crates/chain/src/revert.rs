@@ -485,6 +485,16 @@ impl Revert {
         )
     }
 
+    /// Whether both name the same rule, though its values may differ: an expiry names the block's time, and nodes have their own words.
+    pub(crate) fn is_same_rule(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unexplained { data }, Self::Unexplained { data: other }) => {
+                data.get(..4) == other.get(..4)
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
     /// Whether the same call may succeed later, without anybody changing it.
     ///
     /// An endpoint that lags behind may not know an epoch yet, or find its first second not reached.

@@ -84,7 +84,7 @@ impl L1 for ChainView {
             .ok_or_else(|| transport("nonce", "no such block"))
     }
 
-    async fn balance(&self, _account: Address) -> Result<U256, ChainError> {
+    async fn balance(&self, _account: Address, _block: B256) -> Result<U256, ChainError> {
         self.call("balance", |_| U256::MAX).await
     }
 
@@ -98,11 +98,14 @@ impl L1 for ChainView {
             .ok_or_else(|| transport("call", "no such block"))
     }
 
-    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
+    async fn estimate_gas(
+        &self,
+        call: &ContractCall,
+        block: BlockRef,
+    ) -> Result<Result<u64, Revert>, ChainError> {
         let gas = if call.data.is_empty() { TRANSFER_GAS } else { RECORD_GAS };
         self.call("estimate", |state| {
-            let head = state.head().hash;
-            if call.data.is_empty() { Some(Ok(())) } else { state.call(call.to, &call.data, head) }
+            if call.data.is_empty() { Some(Ok(())) } else { state.call(call.to, &call.data, block.hash) }
         })
         .await?
         .map(|result| result.map(|()| gas))

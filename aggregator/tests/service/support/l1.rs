@@ -257,7 +257,7 @@ impl L1 for FakeL1 {
         })
     }
 
-    async fn balance(&self, _account: Address) -> Result<U256, ChainError> {
+    async fn balance(&self, _account: Address, _block: B256) -> Result<U256, ChainError> {
         self.answer("balance", |state| state.balance.unwrap_or(U256::MAX))
     }
 
@@ -279,8 +279,12 @@ impl L1 for FakeL1 {
         self.answer("call", |state| state.run(call, number_of(block)))
     }
 
-    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
-        self.answer("estimate", |state| state.run(call, state.block).map(|()| 161_000))
+    async fn estimate_gas(
+        &self,
+        call: &ContractCall,
+        block: BlockRef,
+    ) -> Result<Result<u64, Revert>, ChainError> {
+        self.answer("estimate", |state| state.run(call, block.number).map(|()| 161_000))
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {

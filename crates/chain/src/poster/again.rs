@@ -51,8 +51,8 @@ impl L1 for Again {
         again!(self.0.nonce(account, block))
     }
 
-    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
-        again!(self.0.balance(account))
+    async fn balance(&self, account: Address, block: B256) -> Result<U256, ChainError> {
+        again!(self.0.balance(account, block))
     }
 
     async fn priority_fee(&self) -> Result<u128, ChainError> {
@@ -63,8 +63,12 @@ impl L1 for Again {
         again!(self.0.simulate(call, block))
     }
 
-    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
-        again!(self.0.estimate_gas(call))
+    async fn estimate_gas(
+        &self,
+        call: &ContractCall,
+        block: BlockRef,
+    ) -> Result<Result<u64, Revert>, ChainError> {
+        again!(self.0.estimate_gas(call, block))
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {

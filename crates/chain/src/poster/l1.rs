@@ -11,7 +11,9 @@ use crate::log::{CertificateLogReader, RecordedCertificate};
 use crate::revert::Revert;
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints, Head, Receipt, SendAnswer};
 use crate::settlement::{Searched, SettledBatch, SettlementReader};
-use crate::transaction::USUAL_TIP;
+
+/// Estimates of the same call differ by at most the lower one divided by this.
+const ESTIMATES_APART: u64 = 4;
 
 /// A call to a contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +37,18 @@ pub trait L1: Send + Sync {
     async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError>;
     /// Nonces that `account` had used up as of a block.
     async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError>;
-    /// What `account` owns as of the newest block, in wei.
-    async fn balance(&self, account: Address) -> Result<U256, ChainError>;
+    /// What `account` owns as of a block, in wei.
+    async fn balance(&self, account: Address, block: B256) -> Result<U256, ChainError>;
     /// The tip that gets a transaction included soon, in wei per gas.
     async fn priority_fee(&self) -> Result<u128, ChainError>;
     /// Runs a call as of a block, changing nothing.
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError>;
-    /// Gas that a call takes as of the newest block; never as of the pending one, where our own transaction may lie
-    /// already.
-    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError>;
+    /// Gas that a call takes as of a block; never as of the pending one, where our own transaction may lie already.
+    async fn estimate_gas(
+        &self,
+        call: &ContractCall,
+        block: BlockRef,
+    ) -> Result<Result<u64, Revert>, ChainError>;
     /// Hands over a signed transaction.
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError>;
     /// What became of a transaction, if it is included.
@@ -87,6 +92,33 @@ fn rpc_call(call: &ContractCall) -> Call {
     Call { from: Some(call.from), ..Call::view(call.to, call.data.to_vec()) }
 }
 
+/// Whether a call goes the same way: it runs, or the contract refuses it by the same rule. The values of a refusal may differ, since nodes
+/// run a call in a block whose time they choose.
+fn ends_alike<T>(a: &Result<T, Revert>, b: &Result<T, Revert>) -> bool {
+    match (a, b) {
+        (Ok(_), Ok(_)) => true,
+        (Err(a), Err(b)) => a.is_same_rule(b),
+        (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+    }
+}
+
+/// Estimates agree that are apart by no more than a quarter of the lower one, since nodes search for the least gas and stop at different
+/// places. The larger one is kept: too little gas costs a transaction that fails, too much is given back. So a liar can neither have too
+/// little gas given, nor a call called too long by more than that.
+fn join_estimates(kept: &mut Result<u64, Revert>, other: &Result<u64, Revert>) -> bool {
+    match (&mut *kept, other) {
+        (Ok(kept), Ok(other)) => {
+            let (low, high) = ((*kept).min(*other), (*kept).max(*other));
+            let is_near = high - low <= low / ESTIMATES_APART;
+            if is_near {
+                *kept = high;
+            }
+            is_near
+        }
+        _ => ends_alike(kept, other),
+    }
+}
+
 #[async_trait]
 impl L1 for RpcL1 {
     async fn head(&self) -> Result<Head, ChainError> {
@@ -104,38 +136,44 @@ impl L1 for RpcL1 {
         self.endpoints.agreed("the poster's nonce", work).await
     }
 
-    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
-        self.endpoints.first(|endpoint| async move { endpoint.balance(account).await }).await
+    /// Honest endpoints cannot differ about a block named by its hash, so as many as must agree have to say the same number: a liar can
+    /// neither hide ether, which would stop all postings, nor invent it, which would have transactions refused one by one.
+    async fn balance(&self, account: Address, block: B256) -> Result<U256, ChainError> {
+        let work = |endpoint: Endpoint| async move { endpoint.balance(account, At::Hash(block)).await };
+        self.endpoints.agreed("the poster's balance", work).await
     }
 
     async fn priority_fee(&self) -> Result<u128, ChainError> {
-        match self.endpoints.first(|endpoint| async move { endpoint.priority_fee().await }).await {
-            Err(ChainError::Refused { .. }) => Ok(USUAL_TIP),
-            fee => fee,
-        }
+        self.endpoints.tip().await
     }
 
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
         let request = &rpc_call(call);
         let (returns, address) = (call.returns, call.to);
-        self.endpoints
-            .first(|endpoint| async move {
-                Ok(match endpoint.call(request, At::Hash(block)).await? {
-                    // An address without code takes every call: nothing would be recorded there.
-                    Ok(data) if data.is_empty() && returns => Err(Revert::Unexplained { data }),
-                    Ok(data) if data.is_empty() && endpoint.code(address).await?.is_empty() => {
-                        Err(Revert::NoCode { address })
-                    }
-                    Ok(_) => Ok(()),
-                    Err(revert) => Err(revert),
-                })
+        let work = |endpoint: Endpoint| async move {
+            Ok(match endpoint.call(request, At::Hash(block)).await? {
+                // An address without code takes every call: nothing would be recorded there.
+                Ok(data) if data.is_empty() && returns => Err(Revert::Unexplained { data }),
+                Ok(data) if data.is_empty() && endpoint.code(address).await?.is_empty() => {
+                    Err(Revert::NoCode { address })
+                }
+                Ok(_) => Ok(()),
+                Err(revert) => Err(revert),
             })
-            .await
+        };
+        self.endpoints.agreed_by("a simulation", work, ends_alike).await
     }
 
-    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
+    /// The block is named by its number: not all nodes take its hash here.
+    async fn estimate_gas(
+        &self,
+        call: &ContractCall,
+        block: BlockRef,
+    ) -> Result<Result<u64, Revert>, ChainError> {
         let call = &rpc_call(call);
-        self.endpoints.first(|endpoint| async move { endpoint.estimate_gas(call, At::Latest).await }).await
+        let work =
+            |endpoint: Endpoint| async move { endpoint.estimate_gas(call, At::Number(block.number)).await };
+        self.endpoints.agreed_with("the gas of a call", work, join_estimates).await
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
@@ -182,3 +220,7 @@ impl L1 for RpcL1 {
             .await
     }
 }
+
+#[cfg(test)]
+#[path = "l1_tests.rs"]
+mod tests;

@@ -61,7 +61,7 @@ impl Eyes {
             asked_tip: 0,
             bounds: self.config.fee_bounds(),
         };
-        let balance = self.l1.balance(self.account).await?;
+        let balance = self.l1.balance(self.account, head.block.hash).await?;
         Ok(Purse { balance, needed: usual_cost(&self.config, &market) })
     }
 
@@ -82,7 +82,7 @@ impl Eyes {
             false => self.l1.nonce(self.account, confirmed.hash).await?,
         };
         let priority_fee = self.tip().await;
-        let balance = self.l1.balance(self.account).await.ok();
+        let balance = self.l1.balance(self.account, head.block.hash).await.ok();
 
         let (mut receipts, mut unseen) = (HashMap::new(), HashSet::new());
         for slot in state.slots() {
@@ -248,9 +248,7 @@ impl Eyes {
             };
             return Ok((Verdict::Refused { revert, confirmed: false }, Some(problem)));
         }
-        // The same rule, though its values may differ: an expiry names the block's time.
-        let same = at_confirmed
-            .is_err_and(|earlier| std::mem::discriminant(&earlier) == std::mem::discriminant(&revert));
+        let same = at_confirmed.is_err_and(|earlier| earlier.is_same_rule(&revert));
         let is_done = match posting.task {
             Task::Renew { .. } => RenewalRefusal::of(&revert) == RenewalRefusal::Covered,
             Task::Record | Task::Settle { .. } => matches!(revert, Revert::AlreadyRecorded { .. }),
@@ -271,7 +269,7 @@ impl Eyes {
         if let Err(revert) = self.l1.simulate(call, head.hash).await? {
             return Ok(Ran::Refused(revert));
         }
-        Ok(match self.l1.estimate_gas(call).await? {
+        Ok(match self.l1.estimate_gas(call, head).await? {
             Ok(gas) => Ran::Well { gas },
             // More gas than the node allows, whichever block: as with our own limit.
             Err(revert @ Revert::Halted { .. }) => Ran::TooLong(revert),
@@ -316,12 +314,15 @@ enum Ran {
     Refused(Revert),
 }
 
-/// Whether the contract's rule is not known by which it refused, if it did.
+/// Whether the contract's rule is not known by which it refused, if it did. Where endpoints do not agree, one may have no words for it.
 fn names_no_rule(ran: &Result<Ran, ChainError>) -> bool {
     match ran {
         Ok(Ran::Well { .. }) => false,
         Ok(Ran::TooLong(revert) | Ran::Refused(revert)) => revert.is_unclear(),
-        Err(error) => matches!(error, ChainError::Refused { .. }),
+        Err(error) => matches!(
+            error,
+            ChainError::Refused { .. } | ChainError::Disagree { .. } | ChainError::TooFewAgree { .. }
+        ),
     }
 }
 

@@ -9,8 +9,10 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::rest::Turn;
-use super::standing::shorten;
+use super::standing::{Standing, shorten};
 use super::types::Head;
 use super::{Endpoint, Endpoints, PAUSE_WAITED_FOR_MAX, asked_one, more_useful};
 use crate::error::ChainError;
@@ -38,12 +40,16 @@ pub struct EndpointsStatus {
     pub undecided: Option<String>,
     /// Endpoints that fail, or that differed from the others in the last ten minutes, with what is wrong.
     pub problems: Vec<String>,
+    /// Those of the problems that a person should look at: an endpoint that fails once in a while is not among them.
+    pub lasting: Vec<String>,
 }
 
 impl EndpointsStatus {
-    /// The worst of it, in one line.
-    pub fn problem(&self) -> Option<&str> {
-        self.undecided.as_deref().or_else(|| self.problems.first().map(String::as_str))
+    /// What a person should look at, in one line; none where there is nothing. That endpoints differ, or fail, does not keep a service
+    /// from serving.
+    pub fn problem(&self) -> Option<String> {
+        let problems: Vec<&str> = self.undecided.iter().chain(&self.lasting).map(String::as_str).collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
     }
 }
 
@@ -93,21 +99,24 @@ struct Votes<T> {
     refusals: Vec<(ChainError, usize)>,
     /// Those whose answer cannot be true.
     untrue: Vec<usize>,
+    /// How many refused the question.
+    refused: usize,
     failure: Option<ChainError>,
 }
 
 impl<T> Votes<T> {
     const fn new() -> Self {
-        Self { answers: Vec::new(), refusals: Vec::new(), untrue: Vec::new(), failure: None }
+        Self { answers: Vec::new(), refusals: Vec::new(), untrue: Vec::new(), refused: 0, failure: None }
     }
 
-    fn count(&mut self, endpoint: usize, result: Result<T, ChainError>, same: &impl Fn(&T, &T) -> bool) {
+    fn count(&mut self, endpoint: usize, result: Result<T, ChainError>, join: &impl Fn(&mut T, &T) -> bool) {
         match result {
-            Ok(answer) => match self.answers.iter_mut().find(|(other, _)| same(other, &answer)) {
-                Some((_, voices)) => voices.push(endpoint),
+            Ok(answer) => match self.answers.iter_mut().position(|(kept, _)| join(kept, &answer)) {
+                Some(place) => self.answers[place].1.push(endpoint),
                 None => self.answers.push((answer, vec![endpoint])),
             },
             Err(error) if error.is_of_endpoint() => {
+                self.refused += usize::from(matches!(error, ChainError::Refused { .. }));
                 if matches!(error, ChainError::EventsMissing { .. }) {
                     self.untrue.push(endpoint);
                 }
@@ -142,15 +151,17 @@ impl Endpoints {
 
     /// How they stand.
     pub fn status(&self) -> EndpointsStatus {
-        let problems = self.all.iter().filter_map(|endpoint| endpoint.standing().problem(endpoint.name()));
-        let problems = problems.take(PROBLEMS_MAX).map(|problem| self.without_hosts(problem));
-        let undecided = self.lock_undecided().first_key_value().map(|(_, why)| why.clone());
+        let problems = |of: fn(&Standing, &str) -> Option<String>| -> Vec<String> {
+            let problems = self.all.iter().filter_map(|endpoint| of(endpoint.standing(), endpoint.name()));
+            problems.take(PROBLEMS_MAX).map(|problem| self.without_hosts(problem)).collect()
+        };
         EndpointsStatus {
             configured: self.all.len() as u64,
             agree: self.agree as u64,
             disagreements: self.all.iter().map(|endpoint| endpoint.standing().disagreements()).sum(),
-            undecided: undecided.map(|why| self.without_hosts(why)),
-            problems: problems.collect(),
+            undecided: self.why_undecided().map(|why| self.without_hosts(why)),
+            problems: problems(Standing::problem),
+            lasting: problems(Standing::lasting_problem),
         }
     }
 
@@ -182,6 +193,20 @@ impl Endpoints {
         F: Fn(Endpoint) -> W,
         W: Future<Output = Result<T, ChainError>>,
     {
+        self.agreed_with(what, work, |kept, other| same(kept, other)).await
+    }
+
+    /// The same where `join` says whether an answer is alike to the one that is kept, which it may make more careful by it.
+    pub(crate) async fn agreed_with<T, F, W>(
+        &self,
+        what: &'static str,
+        work: F,
+        join: impl Fn(&mut T, &T) -> bool,
+    ) -> Result<T, ChainError>
+    where
+        F: Fn(Endpoint) -> W,
+        W: Future<Output = Result<T, ChainError>>,
+    {
         if self.agree <= 1 {
             return self.first(work).await;
         }
@@ -194,7 +219,7 @@ impl Endpoints {
         let (order, resting) = self.order();
         for index in resting {
             let Turn::Not(pause) = self.all[index].turn() else { continue };
-            votes.count(index, Err(self.all[index].rate_limited("any request", pause)), &same);
+            votes.count(index, Err(self.all[index].rate_limited("any request", pause)), &join);
         }
         let mut waiting = order.into_iter();
         let mut running = Running(waiting.by_ref().take(self.agree).map(ask).collect());
@@ -207,7 +232,7 @@ impl Endpoints {
                 }
             };
             let Some((index, result)) = ended else { break };
-            votes.count(index, result, &same);
+            votes.count(index, result, &join);
             if votes.most() >= self.agree {
                 break;
             }
@@ -225,7 +250,7 @@ impl Endpoints {
     /// long as enough of them are left.
     pub(super) async fn agreed_head(&self, confirmations: u64) -> Result<Head, ChainError> {
         const WHAT: &str = "the newest block";
-        let heads = self.heads().await?;
+        let heads = self.gathered(WHAT, |endpoint| async move { endpoint.head().await }).await?;
         let mut numbers: Vec<u64> = heads.iter().map(|(_, head)| head.block.number).collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         // One that is just a little behind would be missed if another one lies: the block is one that it has, too.
@@ -260,32 +285,40 @@ impl Endpoints {
         Err(undecided.unwrap_or(ChainError::NoEndpoint))
     }
 
-    /// The newest blocks of as many endpoints as must agree, and of those that are not much slower.
-    async fn heads(&self) -> Result<Vec<(usize, Head)>, ChainError> {
+    /// What at least as many endpoints say as must agree, and those that are not much slower. What follows from different answers is
+    /// the caller's to say.
+    pub(super) async fn gathered<T, F, W>(
+        &self,
+        what: &'static str,
+        work: F,
+    ) -> Result<Vec<(usize, T)>, ChainError>
+    where
+        F: Fn(Endpoint) -> W,
+        W: Future<Output = Result<T, ChainError>>,
+    {
         self.await_turns().await;
         let ask = |index: usize| {
             let endpoint = &self.all[index];
-            (index, Box::pin(asked_one(endpoint, self.chain_id, endpoint.head())))
+            (index, Box::pin(asked_one(endpoint, self.chain_id, work(endpoint.clone()))))
         };
         let (order, _) = self.order();
-        let (mut heads, mut failure) = (Vec::new(), None);
+        let (mut answers, mut failure) = (Vec::new(), None);
         let mut running = Running(order.into_iter().map(ask).collect());
         loop {
             let ended = tokio::select! {
                 ended = running.next() => ended,
-                () = tokio::time::sleep(GRACE), if heads.len() >= self.agree => break,
+                () = tokio::time::sleep(GRACE), if answers.len() >= self.agree => break,
             };
             match ended {
-                Some((index, Ok(head))) => heads.push((index, head)),
+                Some((index, Ok(answer))) => answers.push((index, answer)),
                 Some((_, Err(error))) => failure = failure.or(Some(error)),
                 None => break,
             }
         }
-        if heads.len() >= self.agree {
-            return Ok(heads);
+        if answers.len() >= self.agree {
+            return Ok(answers);
         }
-        let votes = Votes::<()> { failure, ..Votes::new() };
-        Err(self.decide("the newest block", votes).err().unwrap_or(ChainError::NoEndpoint))
+        Err(self.undecided(what, self.too_few(what, answers.len(), failure)))
     }
 
     /// Where too many asked for a pause, waits until enough may be asked, if that is soon.
@@ -316,17 +349,17 @@ impl Endpoints {
     }
 
     fn decide<T>(&self, what: &'static str, votes: Votes<T>) -> Result<T, ChainError> {
-        let Votes { mut answers, refusals, untrue, failure } = votes;
+        let Votes { mut answers, refusals, untrue, refused, failure } = votes;
         if let Some(place) = answers.iter().position(|(_, voices)| voices.len() >= self.agree) {
             let (answer, _) = answers.swap_remove(place);
             let others: Vec<usize> =
                 answers.into_iter().flat_map(|(_, voices)| voices).chain(untrue).collect();
             self.disagreed(what, &others);
-            self.lock_undecided().remove(what);
+            self.decided(what);
             return Ok(answer);
         }
         if let Some((refusal, _)) = refusals.into_iter().find(|(_, voices)| *voices >= self.agree) {
-            self.lock_undecided().remove(what);
+            self.decided(what);
             return Err(refusal);
         }
         let names = |voices: &[usize]| {
@@ -338,15 +371,32 @@ impl Endpoints {
             ChainError::Disagree { what, agree: self.agree, endpoints: endpoints.join(" against ") }
         } else {
             let answered = answers.first().map_or(0, |(_, voices)| voices.len());
-            let reason = failure.map_or_else(|| "no other answered".to_owned(), |error| error.to_string());
-            ChainError::TooFewAgree { what, agree: self.agree, answered, reason: shorten(&reason) }
+            match failure {
+                // So many refuse the question that their refusal is the answer.
+                Some(error @ ChainError::Refused { .. }) if refused >= self.agree => error,
+                failure => self.too_few(what, answered, failure),
+            }
         };
-        self.lock_undecided().insert(what, error.to_string());
-        Err(error)
+        Err(self.undecided(what, error))
+    }
+
+    fn too_few(&self, what: &'static str, answered: usize, failure: Option<ChainError>) -> ChainError {
+        let reason = failure.map_or_else(|| "no other answered".to_owned(), |error| error.to_string());
+        ChainError::TooFewAgree { what, agree: self.agree, answered, reason: shorten(&reason) }
+    }
+
+    /// Remembers for status why nothing was decided.
+    fn undecided(&self, what: &'static str, error: ChainError) -> ChainError {
+        self.lock_undecided().insert(what, (Instant::now(), error.to_string()));
+        error
+    }
+
+    pub(super) fn decided(&self, what: &'static str) {
+        self.lock_undecided().remove(what);
     }
 
     /// These endpoints said something else than others: it is told once, and then in status.
-    fn disagreed(&self, what: &'static str, endpoints: &[usize]) {
+    pub(super) fn disagreed(&self, what: &'static str, endpoints: &[usize]) {
         for index in endpoints {
             let endpoint = &self.all[*index];
             if endpoint.standing().disagreed(what) {

@@ -179,8 +179,8 @@ impl Endpoint {
         self.request("eth_getCode", json!([address, "latest"])).await
     }
 
-    pub(crate) async fn balance(&self, address: Address) -> Result<U256, ChainError> {
-        self.request("eth_getBalance", json!([address, "latest"])).await
+    pub(crate) async fn balance(&self, address: Address, at: At) -> Result<U256, ChainError> {
+        self.request("eth_getBalance", json!([address, at.to_json()])).await
     }
 
     pub(crate) async fn nonce(&self, address: Address, at: At) -> Result<u64, ChainError> {

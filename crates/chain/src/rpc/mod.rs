@@ -11,6 +11,7 @@ mod rest;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod tip;
 mod types;
 mod width;
 
@@ -21,10 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 pub use self::agreed::{EndpointsStatus, checked_agree};
 pub(crate) use self::endpoint::Endpoint;
 use self::rest::Turn;
+use self::standing::TOLD_FOR;
 pub(crate) use self::types::{At, Call, Log};
 pub use self::types::{BlockRef, Head, Receipt};
 use crate::error::ChainError;
@@ -47,8 +50,8 @@ pub struct Endpoints {
     agree: usize,
     /// The highest block that was taken for the newest one.
     highest: Arc<AtomicU64>,
-    /// What was not decided when it was last asked, and why.
-    undecided: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    /// What was not decided when it was last asked, when that was, and why.
+    undecided: Arc<Mutex<BTreeMap<&'static str, (Instant, String)>>>,
 }
 
 impl fmt::Debug for Endpoints {
@@ -168,8 +171,15 @@ impl Endpoints {
         self.first(|endpoint| async move { endpoint.confirmed(confirmations).await }).await
     }
 
-    fn lock_undecided(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
+    fn lock_undecided(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, (Instant, String)>> {
         self.undecided.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why something is not decided at present. What is asked no more is forgotten after a while.
+    fn why_undecided(&self) -> Option<String> {
+        let mut undecided = self.lock_undecided();
+        undecided.retain(|_, (at, _)| at.elapsed() <= TOLD_FOR);
+        undecided.first_key_value().map(|(_, (_, why))| why.clone())
     }
 
     /// Puts endpoints that are behind others after them, where there are several.

@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 /// How long a disagreement is told about. An endpoint that leaves out events agrees about all blocks that have none, so that it agrees
 /// now does not mean that it will.
-const TOLD_FOR: Duration = Duration::from_secs(600);
+pub(super) const TOLD_FOR: Duration = Duration::from_secs(600);
+/// An endpoint that has failed for so long needs a person. Shorter failures are usual, and others are asked meanwhile.
+const LASTING_AFTER: Duration = Duration::from_secs(60);
 /// Longest text of a problem.
 const TEXT_MAX_CHARS: usize = 240;
 
@@ -21,7 +23,23 @@ struct State {
     disagreed: Option<(Instant, &'static str)>,
     disagreements: u64,
     /// Why it did not answer when it was last asked.
-    failure: Option<String>,
+    failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    /// The first time since it last answered.
+    since: Instant,
+    /// The last time.
+    last: Instant,
+    why: String,
+}
+
+impl Failure {
+    /// Whether it has failed for long and not only long ago: one that is a reserve may not have been asked again.
+    fn is_lasting(&self, now: Instant) -> bool {
+        self.last.duration_since(self.since) >= LASTING_AFTER && now.duration_since(self.last) <= TOLD_FOR
+    }
 }
 
 impl Standing {
@@ -32,7 +50,15 @@ impl Standing {
 
     /// It did not answer.
     pub(super) fn failed(&self, why: &dyn std::fmt::Display) {
-        self.state(|state| state.failure = Some(shorten(&why.to_string())));
+        self.failed_at(why, Instant::now());
+    }
+
+    fn failed_at(&self, why: &dyn std::fmt::Display, now: Instant) {
+        let why = shorten(&why.to_string());
+        self.state(|state| {
+            let since = state.failure.as_ref().map_or(now, |failure| failure.since);
+            state.failure = Some(Failure { since, last: now, why });
+        });
     }
 
     /// It said something else than the others. Returns whether that is news.
@@ -63,9 +89,22 @@ impl Standing {
                 let ago = now.duration_since(*at).as_secs();
                 Some(format!("{name}: {what} differs from what the other endpoints say, last {ago}s ago"))
             }
-            (_, Some(failure)) if failure.contains(name) => Some(failure.clone()),
-            (_, failure) => failure.as_ref().map(|failure| format!("{name}: {failure}")),
+            (_, Some(Failure { why, .. })) if why.contains(name) => Some(why.clone()),
+            (_, failure) => failure.as_ref().map(|failure| format!("{name}: {}", failure.why)),
         })
+    }
+
+    /// The same where it is something that a person should look at.
+    pub(super) fn lasting_problem(&self, name: &str) -> Option<String> {
+        self.lasting_problem_at(name, Instant::now())
+    }
+
+    fn lasting_problem_at(&self, name: &str, now: Instant) -> Option<String> {
+        let is_lasting = self.state(|state| {
+            let disagreed = state.disagreed.is_some_and(|(at, _)| now.duration_since(at) <= TOLD_FOR);
+            disagreed || state.failure.as_ref().is_some_and(|failure| failure.is_lasting(now))
+        });
+        if is_lasting { self.problem_at(name, now) } else { None }
     }
 
     fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -95,5 +134,26 @@ mod tests {
         let later = now + TOLD_FOR + Duration::from_secs(1);
         assert_eq!((problem(later), standing.disagreements()), (None, 2));
         assert!(standing.disagreed_at("the head", later), "it is news again");
+        assert_eq!(standing.lasting_problem_at("a:1", later), problem(later));
+    }
+
+    #[test]
+    fn a_failure_needs_a_person_once_it_has_lasted_and_while_it_is_not_long_ago() {
+        let (standing, begun) = (Standing::default(), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let lasting = |seconds| standing.lasting_problem_at("a:1", at(seconds));
+        standing.failed_at(&"no answer", at(0));
+        assert_eq!(lasting(300), None, "once");
+        standing.failed_at(&"no answer", at(30));
+        standing.answered();
+        standing.failed_at(&"no answer", at(61));
+        assert_eq!(lasting(61), None, "it answered meanwhile");
+        standing.failed_at(&"status 503", at(121));
+        assert_eq!(lasting(121).unwrap(), "a:1: status 503");
+        assert_eq!(lasting(721).unwrap(), "a:1: status 503");
+        assert_eq!(lasting(722), None, "it was not asked again");
+        assert_eq!(standing.problem_at("a:1", at(722)).unwrap(), "a:1: status 503");
+        standing.answered();
+        assert_eq!((lasting(122), standing.problem_at("a:1", at(122))), (None, None));
     }
 }

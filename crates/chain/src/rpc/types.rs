@@ -45,6 +45,7 @@ pub struct Receipt {
 pub(crate) enum At {
     Latest,
     Pending,
+    Number(u64),
     Hash(B256),
 }
 
@@ -53,6 +54,7 @@ impl At {
         match self {
             Self::Latest => json!("latest"),
             Self::Pending => json!("pending"),
+            Self::Number(number) => json!(U64::from(number)),
             Self::Hash(hash) => json!({ "blockHash": hash }),
         }
     }

@@ -93,8 +93,8 @@ impl L1 for SteeredL1 {
     async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError> {
         self.up()?.nonce(account, block).await
     }
-    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
-        self.up()?.balance(account).await
+    async fn balance(&self, account: Address, block: B256) -> Result<U256, ChainError> {
+        self.up()?.balance(account, block).await
     }
     async fn priority_fee(&self) -> Result<u128, ChainError> {
         let tip = self.up()?.priority_fee().await?;
@@ -107,8 +107,12 @@ impl L1 for SteeredL1 {
             result => result,
         })
     }
-    async fn estimate_gas(&self, call: &ContractCall) -> Result<Result<u64, Revert>, ChainError> {
-        let result = self.up()?.estimate_gas(call).await?;
+    async fn estimate_gas(
+        &self,
+        call: &ContractCall,
+        block: BlockRef,
+    ) -> Result<Result<u64, Revert>, ChainError> {
+        let result = self.up()?.estimate_gas(call, block).await?;
         Ok(if self.lying_since().is_some() { Ok(result.unwrap_or(200_000)) } else { result })
     }
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
