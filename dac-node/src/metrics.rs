@@ -1,5 +1,6 @@
 //! What Prometheus is told: every metric of a node with its meaning, there from the start. `docs/operations.md` has the same table.
 
+use dac_chain::{EndpointMetrics, News};
 use dac_proto::reason::Reason;
 use dac_runtime::monitor::{counter, counter_by, gauge, histogram};
 use metrics::{describe_counter, describe_gauge};
@@ -20,10 +21,58 @@ const RETRIEVAL_REASONS: [Reason; 9] = [
     Reason::UnknownBatch,
 ];
 
+/// Counters by rollup or operator.
+const CLAIMS_CAPPED: &str = "dac_node_l1_claims_capped_total";
+const CLAIMS_LEFT_OUT: &str = "dac_node_l1_claims_left_out_total";
+const ACCUSATIONS: &str = "dac_node_accusations_total";
+const PEER_FAULTS: &str = "dac_node_peer_faults_total";
+/// Who has no name in a label.
+const OTHER: &str = "other";
+/// What dispersers and rollups are accused of, and whether signatures or L1 prove it.
+const ACCUSED_OF: [(&str, &str); 14] = [
+    (Reason::ConflictingHeader.as_str(), "yes"),
+    (Reason::QuotaExceeded.as_str(), "yes"),
+    (Reason::BadSubmissionSignature.as_str(), "no"),
+    (Reason::WrongPoster.as_str(), "no"),
+    (Reason::BadDisperserSignature.as_str(), "no"),
+    (Reason::WrongDisperser.as_str(), "no"),
+    (Reason::SubmissionMismatch.as_str(), "no"),
+    (Reason::BadCertificate.as_str(), "no"),
+    (Reason::BadRecord.as_str(), "no"),
+    (Reason::BadShard.as_str(), "no"),
+    (Reason::BadPayload.as_str(), "no"),
+    ("BAD_SEAT", "yes"),
+    ("FALSE_CLAIM", "yes"),
+    ("DOUBTED_CLAIM", "no"),
+];
+/// What peers did wrong, beside the reasons that they gave themselves.
+const PEER_KINDS: [&str; 15] = [
+    "ENDPOINT_REFUSED",
+    "UNREACHABLE",
+    "TIMED_OUT",
+    "STATUS",
+    "JUNK",
+    "OTHER_BATCH",
+    "UNKNOWN_EPOCH",
+    "CONTRADICTION",
+    "BAD_RECORD",
+    "BAD_CERTIFICATE",
+    "BAD_SHARD",
+    "BAD_PIECE",
+    "BAD_CHUNK",
+    "WRONG_CHUNKS",
+    "OTHER_SEAT",
+];
+
+/// How the endpoints stand that L1 is read from.
+pub(crate) const ENDPOINTS: EndpointMetrics =
+    EndpointMetrics { disagreements: "dac_node_l1_disagreements_total", undecided: "dac_node_l1_undecided" };
+
 /// Metrics of every node, those of a read-only server.
 pub(crate) fn describe() {
     describe_gauge!("dac_node_l1_age_seconds", "Seconds since the committee registry was last read from L1");
     metrics::gauge!("dac_node_l1_age_seconds").set(f64::INFINITY);
+    ENDPOINTS.describe();
     gauge(
         "dac_node_clock_ahead_of_l1_seconds",
         "Seconds by which this machine's clock is ahead of L1's newest block; negative where it is behind",
@@ -64,11 +113,37 @@ pub(crate) fn describe_member() {
     gauge("dac_node_upload_bytes_in_flight", "Bytes of uploads under way");
     counter("dac_node_deleted_batches_total", "Batches deleted because they had expired");
     describe_counter!(
-        "dac_node_accusations_total",
+        ACCUSATIONS,
         "What dispersers and rollups did that an honest one does not, by both, by kind and by whether signatures prove it"
     );
     describe_l1();
     describe_repair();
+    name_rollup(OTHER);
+    name_operator(OTHER);
+}
+
+/// Lets the counters of rollups and operators exist that the registry has just named.
+pub(crate) fn name(news: &News) {
+    news.rollups.iter().for_each(|rollup| name_rollup(&rollup.to_string()));
+    news.operators.iter().for_each(|operator| name_operator(&operator.to_string()));
+}
+
+fn name_rollup(rollup: &str) {
+    for name in [CLAIMS_CAPPED, CLAIMS_LEFT_OUT] {
+        metrics::counter!(name, "rollup" => rollup.to_owned()).increment(0);
+    }
+    for (kind, proven) in ACCUSED_OF {
+        metrics::counter!(
+            ACCUSATIONS, "rollup" => rollup.to_owned(), "disperser" => OTHER, "kind" => kind, "proven" => proven
+        )
+        .increment(0);
+    }
+}
+
+fn name_operator(operator: &str) {
+    for kind in PEER_KINDS.into_iter().chain(RETRIEVAL_REASONS.map(Reason::as_str)) {
+        metrics::counter!(PEER_FAULTS, "operator" => operator.to_owned(), "kind" => kind).increment(0);
+    }
 }
 
 fn describe_l1() {
@@ -79,14 +154,12 @@ fn describe_l1() {
     counter("dac_node_l1_facts_total", "Records, settlements and other facts read from L1");
     counter("dac_node_l1_read_failures_total", "Failed attempts to read L1's events");
     counter("dac_node_l1_missed_facts_total", "Facts that only a second reading of L1's blocks found");
-    counter("dac_node_l1_disagreements_total", "Answers in which L1 endpoints differed");
-    gauge("dac_node_l1_undecided", "1 while fewer L1 endpoints agree than must");
     describe_counter!(
-        "dac_node_l1_claims_capped_total",
+        CLAIMS_CAPPED,
         "Times that a rollup's contract claimed more batches than a member looks for, by rollup"
     );
     describe_counter!(
-        "dac_node_l1_claims_left_out_total",
+        CLAIMS_LEFT_OUT,
         "Batches that a rollup's contract claims and that are not looked for, by rollup"
     );
     describe_gauge!("dac_node_duties", "Shards that this member owes, by state");
@@ -108,10 +181,7 @@ fn describe_repair() {
         "dac_node_bad_seats_total",
         "Batches whose disperser committed no shard of the code for this seat",
     );
-    describe_counter!(
-        "dac_node_peer_faults_total",
-        "Peers that gave something false or nothing, by operator and kind"
-    );
+    describe_counter!(PEER_FAULTS, "Peers that gave something false or nothing, by operator and kind");
     counter("dac_node_scrub_rounds_total", "Times that everything stored was verified again");
     counter("dac_node_scrubbed_shards_total", "Shards verified again");
     counter("dac_node_scrubbed_bytes_total", "Bytes of shards verified again");

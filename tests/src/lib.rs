@@ -15,6 +15,7 @@ pub mod l1_proxy;
 pub mod later;
 pub mod liar;
 pub mod measure;
+pub mod monitoring;
 pub mod network;
 pub mod operator;
 pub mod pki;

@@ -6,7 +6,7 @@ use dac_proto::v1;
 use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
 use dac_tests::l1_proxy::L1Proxy;
 use dac_tests::network::{Network, Shape, real_payload};
-use dac_tests::{Context, Result, configuration, rpc, wait};
+use dac_tests::{Context, Result, configuration, monitoring, rpc, wait};
 use dac_types::HashKind;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn selector(signature: &str) -> String {
     alloy::primitives::hex::encode_prefixed(&alloy::primitives::keccak256(signature)[..4])
 }
 
-/// What an endpoint says that would have members refuse every batch and owe nothing, and the aggregator pay again and again.
+/// What an endpoint says that would have members refuse every batch and owe nothing, and the aggregator pay nothing, or again and again.
 fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
     let word = |number: u8| Some(json!(format!("0x{number:064x}")));
     let calls = |signature: &str| {
@@ -26,6 +26,11 @@ fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
         "eth_getTransactionReceipt" => Some(Value::Null),
         "eth_call" if calls("paused()") => word(1),
         "eth_call" if calls("rollupCount()") => word(0),
+        // What a contract refuses runs well.
+        "eth_call" if honest.is_null() => word(1),
+        "eth_estimateGas" => Some(json!("0xffffffffffff")),
+        "eth_getBalance" => Some(json!("0x0")),
+        "eth_maxPriorityFeePerGas" => Some(json!("0xffffffffffffffff")),
         _ => Some(honest.clone()).filter(|honest| !honest.is_null()),
     }
 }
@@ -48,7 +53,8 @@ async fn one_liar_of_three_changes_nothing_and_is_named() -> Result<()> {
     let liar = L1Proxy::start(server, lie).await?;
     let urls = [liar.url(), network.l1.url(), url];
     let chain = toml::Table::from_iter([("rpc".to_owned(), urls.to_vec().into())]);
-    let changes = toml::Table::from_iter([("chain".to_owned(), chain.into())]);
+    let mut changes = monitoring::settings();
+    changes.insert("chain".to_owned(), chain.into());
     for member in &mut network.members {
         configuration::change(member.service.config(), &changes)?;
         member.service.start().await?;
@@ -75,5 +81,24 @@ async fn one_liar_of_three_changes_nothing_and_is_named() -> Result<()> {
     let told = aggregator.get_aggregator(v1::GetAggregatorRequest {}).await.context("GetAggregator")?;
     assert!(is_named(told.into_inner().l1_endpoints));
     assert!(liar.lies() > 0);
+    assert_eq!(network.recordings(digest).await, 1);
+
+    // A person is told, and everybody served.
+    for (service, counter) in [
+        (&network.members[0].service, "dac_node_l1_disagreements_total"),
+        (&network.aggregator, "dac_aggregator_l1_disagreements_total"),
+    ] {
+        let address = monitoring::address(service)?;
+        let told = async || {
+            let (status, text) = monitoring::get(address, "/healthz").await.ok()?;
+            (status == 503 && text.starts_with("endpoint 1 of chain.rpc: ")).then_some(())
+        };
+        wait::until(&format!("{} to name the endpoint", service.name()), wait::LIMIT, told).await?;
+        assert_eq!(monitoring::get(address, "/readyz").await?, (200, "ok\n".to_owned()));
+        let page = monitoring::metrics(address).await?;
+        assert!(monitoring::value(&page, counter) > Some(0.0), "{page}");
+    }
+    let page = monitoring::metrics(monitoring::address(&network.aggregator)?).await?;
+    assert_eq!(monitoring::value(&page, "dac_aggregator_transactions_total"), Some(1.0), "{page}");
     Ok(())
 }

@@ -8,36 +8,14 @@ use std::process::{Command, Stdio};
 
 use dac_database::Backend;
 use dac_tests::failure::{Context, Failure};
-use dac_tests::network::{Network, Plan, Service, Shape, real_payload};
+use dac_tests::monitoring::{LISTENER, address, metrics as page};
+use dac_tests::network::{Network, Plan, Shape, real_payload};
 use dac_tests::process::{Process, program, source_root};
-use dac_tests::{Result, configuration};
+use dac_tests::{Result, configuration, monitoring, wait};
 use dac_types::HashKind;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Set where the check may not be left out.
 const DEMAND: &str = "DAC_DEMAND_PROMTOOL";
-const LISTENER: &str = "metrics";
-
-/// The monitoring page of a service that was started with one.
-fn address(service: &Service) -> Result<SocketAddr> {
-    let ready = service.config().with_file_name("ready.json");
-    let addresses: serde_json::Value = serde_json::from_slice(&fs::read(&ready).context(ready.display())?)?;
-    let address = addresses[LISTENER].as_str().context("a monitoring page")?;
-    address.parse().context(address)
-}
-
-async fn page(address: SocketAddr) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await.context(address)?;
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await
-        .context("asking")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.context("reading")?;
-    let (_, page) = answer.split_once("\r\n\r\n").context("a page")?;
-    Ok(page.to_owned())
-}
 
 /// Starts a read-only server over the first member's database.
 async fn start_reader(network: &Network) -> Result<(Process, SocketAddr)> {
@@ -92,8 +70,7 @@ fn check(what: &str, page: &str) -> Result<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_as_prometheus_wants_them_and_documented() -> Result<()> {
-    let listener = toml::Table::from_iter([("listen".to_owned(), "127.0.0.1:0".into())]);
-    let settings = toml::Table::from_iter([(LISTENER.to_owned(), listener.into())]);
+    let settings = monitoring::settings();
     let plan = Plan { node: settings.clone(), aggregator: settings, ..Plan::default() };
     let network = Network::start_as(Shape { backend: Backend::Postgres, ..Shape::SMALL }, &plan).await?;
     let (_reader, reader) = start_reader(&network).await?;
@@ -110,9 +87,45 @@ async fn pages_are_as_prometheus_wants_them_and_documented() -> Result<()> {
         (1, "dac_node_corrupt_total 0"),
         (2, "dac_aggregator_lies_total{operator=\"unknown\",reason=\"BAD_SIGNATURE\"} 0"),
         (2, "dac_aggregator_batches{state=\"failed\"} 0"),
+        (0, "dac_node_l1_disagreements_total 0"),
+        (0, "dac_node_l1_claims_capped_total{rollup=\"other\"} 0"),
+        (0, "dac_node_peer_faults_total{operator=\"other\",kind=\"BAD_SHARD\"} 0"),
+        (1, "dac_node_l1_undecided 0"),
+        (2, "dac_aggregator_l1_disagreements_total 0"),
+        (2, "dac_aggregator_l1_undecided 0"),
+        (2, "dac_aggregator_batches_waiting{reason=\"UNREACHABLE\"} 0"),
+        (2, "dac_aggregator_waits_total{reason=\"TLS\"} 0"),
+        (2, "dac_aggregator_renewals_held_back_total{rollup=\"other\"} 0"),
     ] {
         let (what, page) = &fresh[page];
         assert!(page.lines().any(|line| line == watched), "{watched} on the page of the {what}: {page}");
+    }
+    // What is counted by rollup or operator is there for those that the registry names.
+    let (rollup, operator) = (network.rollup.address, network.committee.members[1].operator.address());
+    for (service, series) in [
+        (
+            &network.members[0].service,
+            [
+                format!("dac_node_l1_claims_left_out_total{{rollup=\"{rollup}\"}}"),
+                format!("dac_node_peer_faults_total{{operator=\"{operator}\",kind=\"UNREACHABLE\"}}"),
+            ],
+        ),
+        (
+            &network.aggregator,
+            [
+                format!(
+                    "dac_aggregator_submissions_refused_total{{reason=\"BAD_PAYLOAD\",rollup=\"{rollup}\"}}"
+                ),
+                format!("dac_aggregator_lies_total{{operator=\"{operator}\",reason=\"OTHER_SEAT\"}}"),
+            ],
+        ),
+    ] {
+        let address = address(service)?;
+        for series in series {
+            let exists =
+                async || (monitoring::value(&page(address).await.ok()?, &series)? == 0.0).then_some(());
+            wait::until(&series, wait::LIMIT, exists).await?;
+        }
     }
     // A batch leaves its traces on the pages.
     let batch = network.submit(1, HashKind::Opaque, &real_payload(1_000)).await?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use dac_chain::{ChainError, L1, PosterConfig, RegistryWatch, TransactionSigner};
+use dac_chain::{ChainError, L1, Named, PosterConfig, RegistryWatch, TransactionSigner};
 use dac_client::Dialer;
 use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::aggregator_service_server::AggregatorServiceServer;
@@ -360,7 +360,8 @@ impl Aggregator {
     }
 }
 
-/// Submissions need a fresh view of L1, everything needs the store.
+/// Submissions need a fresh view of L1, everything needs the store. What a person should look at is told beside that, and keeps nobody
+/// from being served: batches that wait, an account that cannot pay, L1 endpoints that differ or fail.
 async fn watch_health(
     batches: Batches,
     health: HealthReporter,
@@ -369,7 +370,7 @@ async fn watch_health(
 ) {
     use tonic_health::ServingStatus::{NotServing, Serving};
     let context = Arc::clone(batches.context());
-    let mut reasons = BTreeSet::new();
+    let (mut reasons, mut named) = (BTreeSet::new(), Named::default());
     loop {
         let store = context.store.ping().await;
         let l1 = context.registry();
@@ -383,16 +384,23 @@ async fn watch_health(
         let standing = batches.standing();
         super::metrics::standing(&standing, &mut reasons, context.now_ms());
         batches.budgets().report();
-        match (&store, &l1) {
-            (Err(_), _) => healthz.set_unhealthy("the store does not answer"),
+        let endpoints = context.registry.endpoints();
+        super::metrics::ENDPOINTS.show(&endpoints);
+        if let Some(view) = context.registry.latest() {
+            super::metrics::name(&named.news(&view));
+        }
+        match &store {
+            Err(_) => healthz.set_unhealthy("the store does not answer"),
             // It tells what it knows of batches also while L1 is away.
-            (Ok(()), Err(stale)) => healthz.set_degraded(stale.to_string()),
-            // What waits is told to the operator; callers are served all the same.
-            (Ok(()), Ok(_)) => {
-                match standing.problem(context.now_ms()).or_else(|| context.posting.unpaid()) {
-                    Some(problem) => healthz.set_degraded(problem),
-                    None => healthz.set_healthy(),
-                }
+            Ok(()) => {
+                let stale = l1.err().map(|stale| stale.to_string());
+                let problems = [
+                    stale,
+                    standing.problem(context.now_ms()),
+                    context.posting.unpaid(),
+                    endpoints.problem(),
+                ];
+                healthz.set_serving(problems.into_iter().flatten());
             }
         }
         let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use dac_chain::{EndpointMetrics, News};
 use dac_proto::reason::Reason;
 use dac_runtime::monitor;
 use metrics::{counter, describe_counter, describe_gauge, gauge, histogram};
@@ -12,7 +13,7 @@ use super::standing::Standing;
 use crate::batch::{Batch, Delivery, L1Record, Phase};
 
 /// Reasons for which a delivery fails that no member gave.
-const OWN_REASONS: [&str; 3] = ["BAD_ENDPOINT", "TRANSPORT", "UNREACHABLE"];
+const OWN_REASONS: [&str; 4] = ["BAD_ENDPOINT", "TLS", "TRANSPORT", "UNREACHABLE"];
 /// What is wrong with an attestation that is not a member's own.
 const LIES: [&str; 4] = ["BAD_SIGNATURE", "MALFORMED_ATTESTATION", "OTHER_DIGEST", "OTHER_SEAT"];
 /// Who is none of the registry's.
@@ -20,6 +21,23 @@ const UNKNOWN: &str = "unknown";
 const OTHER: &str = "other";
 /// A refusal without a reason of the protocol.
 const UNNAMED: &str = "UNNAMED";
+
+/// Counters by rollup or operator.
+const LIES_TOTAL: &str = "dac_aggregator_lies_total";
+const SUBMISSIONS_REFUSED: &str = "dac_aggregator_submissions_refused_total";
+const RENEWALS_HELD_BACK: &str = "dac_aggregator_renewals_held_back_total";
+const RENEWAL_LIARS: &str = "dac_aggregator_renewal_liars_total";
+
+/// How the endpoints stand that L1 is read from.
+pub(super) const ENDPOINTS: EndpointMetrics = EndpointMetrics {
+    disagreements: "dac_aggregator_l1_disagreements_total",
+    undecided: "dac_aggregator_l1_undecided",
+};
+
+/// All reasons that a member's answer, or the lack of one, has.
+fn reasons() -> impl Iterator<Item = &'static str> {
+    Reason::ALL.iter().map(|reason| reason.as_str()).chain(OWN_REASONS)
+}
 
 /// Names and meanings, once at start.
 pub(super) fn describe() {
@@ -53,23 +71,42 @@ pub(super) fn describe() {
         ["attested", "retrying", "refused", "lied"],
     );
     describe_counter!(
-        "dac_aggregator_lies_total",
+        LIES_TOTAL,
         "Attestations that are not the member's own over the digest it was asked for, by operator and reason"
     );
-    for reason in LIES {
-        counter!("dac_aggregator_lies_total", "operator" => UNKNOWN, "reason" => reason).increment(0);
-    }
-    let reasons = || Reason::ALL.iter().map(|reason| reason.as_str());
     monitor::counter_by(
         "dac_aggregator_delivery_failures_total",
         "Failed calls to members by reason",
         "reason",
-        reasons().chain(OWN_REASONS),
+        reasons(),
     );
     describe_submissions();
     describe_l1();
     describe_renewals();
     monitor::counter("dac_aggregator_store_failures_total", "Failures of the store");
+    name_rollup(OTHER);
+    name_operator(UNKNOWN);
+}
+
+/// Lets the counters of rollups and operators exist that the registry has just named.
+pub(super) fn name(news: &News) {
+    news.rollups.iter().for_each(|rollup| name_rollup(&rollup.to_string()));
+    news.operators.iter().for_each(|operator| name_operator(&operator.to_string()));
+}
+
+fn name_rollup(rollup: &str) {
+    counter!(RENEWALS_HELD_BACK, "rollup" => rollup.to_owned()).increment(0);
+    for reason in Reason::ALL.iter().map(|reason| reason.as_str()).chain([UNNAMED]) {
+        counter!(SUBMISSIONS_REFUSED, "reason" => reason, "rollup" => rollup.to_owned()).increment(0);
+    }
+}
+
+fn name_operator(operator: &str) {
+    for name in [LIES_TOTAL, RENEWAL_LIARS] {
+        for reason in LIES {
+            counter!(name, "operator" => operator.to_owned(), "reason" => reason).increment(0);
+        }
+    }
 }
 
 fn describe_waiting() {
@@ -86,31 +123,32 @@ fn describe_waiting() {
         "Age of the oldest batch that is encoded and has no certificate; 0 where there is none",
     );
     describe_gauge!("dac_aggregator_batches_waiting", "Batches without a certificate by what they wait for");
-    describe_counter!(
-        "dac_aggregator_waits_total",
-        "How often a batch began to wait on its way to its certificate, by reason"
-    );
-}
-
-fn describe_submissions() {
-    let reasons = || Reason::ALL.iter().map(|reason| reason.as_str()).chain([UNNAMED]);
-    describe_counter!(
-        "dac_aggregator_submissions_refused_total",
-        "Submissions refused by reason and rollup; rollup \"other\": none that the registry admits"
-    );
     for reason in reasons() {
-        counter!("dac_aggregator_submissions_refused_total", "reason" => reason, "rollup" => OTHER)
-            .increment(0);
+        gauge!("dac_aggregator_batches_waiting", "reason" => reason).set(0.0);
     }
     monitor::counter_by(
-        "dac_aggregator_proofs_refused_total",
-        "Validity proofs not taken, by reason",
+        "dac_aggregator_waits_total",
+        "How often a batch began to wait on its way to its certificate, by reason",
         "reason",
         reasons(),
     );
 }
 
+fn describe_submissions() {
+    describe_counter!(
+        SUBMISSIONS_REFUSED,
+        "Submissions refused by reason and rollup; rollup \"other\": none that the registry admits"
+    );
+    monitor::counter_by(
+        "dac_aggregator_proofs_refused_total",
+        "Validity proofs not taken, by reason",
+        "reason",
+        Reason::ALL.iter().map(|reason| reason.as_str()).chain([UNNAMED]),
+    );
+}
+
 fn describe_l1() {
+    ENDPOINTS.describe();
     let by_us = ["true", "false"];
     monitor::counter(
         "dac_aggregator_gas_used_total",
@@ -138,23 +176,19 @@ fn describe_renewals() {
         ["renewed", "failed"],
     );
     describe_counter!(
-        "dac_aggregator_renewals_held_back_total",
+        RENEWALS_HELD_BACK,
         "Renewals put off because the contract did not count the one before, by rollup"
     );
     monitor::counter_by(
         "dac_aggregator_renewal_refusals_total",
         "Members that did not sign a renewal, by reason",
         "reason",
-        Reason::ALL.iter().map(|reason| reason.as_str()).chain(OWN_REASONS),
+        reasons(),
     );
     describe_counter!(
-        "dac_aggregator_renewal_liars_total",
+        RENEWAL_LIARS,
         "Answers to a renewal that are not the member's own signature over it, by operator and reason"
     );
-    for reason in LIES {
-        counter!("dac_aggregator_renewal_liars_total", "operator" => UNKNOWN, "reason" => reason)
-            .increment(0);
-    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a gauge")]
@@ -211,7 +245,7 @@ pub(super) fn settled(record: &L1Record) {
 /// Operators are as many as the registry seats; reasons are this program's own.
 pub(super) fn lie(operator: Option<String>, reason: &str) {
     let operator = operator.unwrap_or_else(|| UNKNOWN.to_owned());
-    counter!("dac_aggregator_lies_total", "operator" => operator, "reason" => reason.to_owned()).increment(1);
+    counter!(LIES_TOTAL, "operator" => operator, "reason" => reason.to_owned()).increment(1);
 }
 
 pub(super) fn member_outcome(delivery: Delivery) {

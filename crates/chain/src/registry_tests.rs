@@ -103,6 +103,19 @@ async fn without_a_lie_it_is_read() {
 }
 
 #[tokio::test]
+async fn rollups_and_operators_are_news_once() {
+    let view = Lies::none().read().await.unwrap();
+    let mut named = crate::metrics::Named::default();
+    let news = named.news(&view);
+    assert_eq!(news.rollups, [Address::repeat_byte(1)]);
+    assert_eq!(news.operators, [1, 2, 3].map(Address::repeat_byte));
+    assert_eq!(named.news(&view), crate::metrics::News::default());
+    let admits = Lies { rollup_count: U256::from(2), rollups: vec![rollup(1), rollup(2)], ..Lies::none() };
+    let news = named.news(&admits.read().await.unwrap());
+    assert_eq!((news.rollups, news.operators), (vec![Address::repeat_byte(2)], vec![]));
+}
+
+#[tokio::test]
 async fn each_lie_has_a_name() {
     type Case = (&'static str, fn(&mut Lies), fn(&RegistryFault) -> bool);
     let cases: &[Case] = &[

@@ -134,6 +134,12 @@ impl Health {
         *self.0.lock() = Condition::Degraded(reason.into());
     }
 
+    /// The process serves. All is well where there is no problem; else all problems are told.
+    pub fn set_serving(&self, problems: impl IntoIterator<Item = String>) {
+        let problems: Vec<String> = problems.into_iter().collect();
+        if problems.is_empty() { self.set_healthy() } else { self.set_degraded(problems.join("; ")) }
+    }
+
     /// The process does not serve. Anybody may read the reason.
     pub fn set_unhealthy(&self, reason: impl Into<String>) {
         *self.0.lock() = Condition::Unhealthy(reason.into());
@@ -326,6 +332,11 @@ mod tests {
         health.set_degraded("L1 is 40 blocks behind");
         assert_eq!(probes().await, [200, 200, 503]);
         assert!(fetch(address, "/healthz").await.ends_with("L1 is 40 blocks behind\n"));
+        health.set_serving(["L1 lies".to_owned(), "a batch waits".to_owned()]);
+        assert_eq!(probes().await, [200, 200, 503]);
+        assert!(fetch(address, "/healthz").await.ends_with("L1 lies; a batch waits\n"));
+        health.set_serving(None);
+        assert_eq!(probes().await, [200, 200, 200]);
         health.set_unhealthy("the store does not answer");
         assert_eq!(probes().await, [200, 503, 503]);
         assert!(fetch(address, "/readyz").await.ends_with("the store does not answer\n"));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dac_chain::Named;
 use dac_runtime::grpc::tonic_health;
 use dac_runtime::monitor::Health;
 use tonic_health::server::HealthReporter;
@@ -10,7 +11,8 @@ use super::{DISPERSAL, HEALTH_INTERVAL, to_gauge};
 use crate::context::Context;
 use crate::skew::{ClockNews, ClockWatch, seconds_ahead};
 
-/// Dispersal needs a fresh view of L1, everything needs the store.
+/// Dispersal needs a fresh view of L1, everything needs the store. L1 endpoints that differ or fail are told to a person, where this
+/// node signs by what they say, and keep it from nothing: enough others agree, or the view gets old.
 pub(super) async fn watch_health(
     context: Arc<Context>,
     services: &'static [&'static str],
@@ -18,6 +20,7 @@ pub(super) async fn watch_health(
     healthz: Health,
 ) {
     use tonic_health::ServingStatus::{NotServing, Serving};
+    let mut named = Named::default();
     let mut skew = ClockWatch::new(context.settings.clock_difference_max_seconds);
     loop {
         let store = context.store.ping().await;
@@ -29,11 +32,18 @@ pub(super) async fn watch_health(
             let serving = store.is_ok() && (*service != DISPERSAL || l1.is_ok());
             health.set_service_status(*service, if serving { Serving } else { NotServing }).await;
         }
-        match (&store, &l1) {
-            (Err(_), _) => healthz.set_unhealthy("the store does not answer"),
-            // What is stored is served whatever L1 does: only what signs needs it.
-            (Ok(()), Err(stale)) if services.contains(&DISPERSAL) => healthz.set_degraded(stale.to_string()),
-            (Ok(()), _) => healthz.set_healthy(),
+        let endpoints = context.registry.endpoints();
+        // What is stored is served whatever L1 does: only what signs needs it.
+        let of_l1 = l1.err().map(|stale| stale.to_string()).into_iter().chain(endpoints.problem());
+        match &store {
+            Err(_) => healthz.set_unhealthy("the store does not answer"),
+            Ok(()) => healthz.set_serving(of_l1.filter(|_| services.contains(&DISPERSAL))),
+        }
+        crate::metrics::ENDPOINTS.show(&endpoints);
+        if let Some(view) = context.registry.latest()
+            && services.contains(&DISPERSAL)
+        {
+            crate::metrics::name(&named.news(&view));
         }
         let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());
         metrics::gauge!("dac_node_l1_age_seconds").set(age);

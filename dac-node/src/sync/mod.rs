@@ -84,8 +84,6 @@ impl L1Sync {
     /// Reads again and again until stopped.
     pub async fn run(self, stop: CancellationToken) {
         let mut memory = Memory::default();
-        // It exists from the start, so that its first rise is seen as one.
-        metrics::counter!("dac_node_l1_missed_facts_total").increment(0);
         loop {
             let more = match self.round(&mut memory, &stop).await {
                 Ok(more) => more,
@@ -128,9 +126,6 @@ impl L1Sync {
         metrics::gauge!("dac_node_l1_unread_blocks").set(crate::node::to_gauge(unread));
         let unreadable = self.progress.unreadable_rollups().len() as u64;
         metrics::gauge!("dac_node_l1_unreadable_rollups").set(crate::node::to_gauge(unreadable));
-        let endpoints = self.registry.endpoints();
-        metrics::counter!("dac_node_l1_disagreements_total").absolute(endpoints.disagreements);
-        metrics::gauge!("dac_node_l1_undecided").set(f64::from(u8::from(endpoints.undecided.is_some())));
         Ok(more)
     }
 
