@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use dac_chain::{ChainError, L1, Named, PosterConfig, RegistryWatch, TransactionSigner};
+use dac_chain::{Chain, ChainError, L1, Named, PosterConfig, RegistryWatch, TransactionSigner};
 use dac_client::Dialer;
 use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::aggregator_service_server::AggregatorServiceServer;
@@ -148,7 +148,7 @@ pub struct Parts {
     /// What the registry says.
     pub registry: RegistryWatch,
     /// Where certificates are recorded.
-    pub l1: Arc<dyn L1>,
+    pub l1: Arc<dyn Chain>,
     /// Whether it may post: not before L1 has said that the log is this registry's.
     pub may_post: Arc<AtomicBool>,
     /// How they are recorded.
@@ -213,7 +213,8 @@ impl Aggregator {
         };
         let (draining, stopping, stop_rest) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let l1: Arc<dyn L1> = Arc::new(Probed::new(parts.l1));
+        let l1: Arc<dyn L1> = Arc::clone(&parts.l1) as _;
+        let broadcast = Arc::new(Probed::new(parts.l1));
         let Capacity { in_flight_bytes, parked_bytes, encoded_bytes, straggler_bytes, encoders } =
             parts.capacity;
         let context = Arc::new(Context {
@@ -239,8 +240,13 @@ impl Aggregator {
             stopping,
         });
         let batches = Batches::new(Arc::clone(&context), Budgets::new(in_flight_bytes, parked_bytes)).await?;
-        let poster =
-            PosterParts { config: parts.poster, l1, signer: parts.l1_signer, may_post: parts.may_post };
+        let poster = PosterParts {
+            config: parts.poster,
+            l1,
+            broadcast,
+            signer: parts.l1_signer,
+            may_post: parts.may_post,
+        };
         let mut sharing = Sharing::new(batches.clone(), poster);
         sharing.look().await?;
         let sharing = tokio::spawn(sharing.run());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dac_chain::{L1, Poster, PosterConfig, TransactionSigner};
+use dac_chain::{Broadcast, L1, Poster, PosterConfig, TransactionSigner};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,6 +25,7 @@ const WATCHED_AT_ONCE: usize = 256;
 pub(super) struct PosterParts {
     pub(super) config: PosterConfig,
     pub(super) l1: Arc<dyn L1>,
+    pub(super) broadcast: Arc<dyn Broadcast>,
     pub(super) signer: Arc<dyn TransactionSigner>,
     pub(super) may_post: Arc<AtomicBool>,
 }
@@ -115,6 +116,7 @@ impl Sharing {
         let (poster, outcomes) = Poster::start(
             self.poster.config.clone(),
             Arc::clone(&self.poster.l1),
+            Arc::clone(&self.poster.broadcast),
             lead.books(),
             Arc::clone(&self.poster.signer),
             stop.clone(),

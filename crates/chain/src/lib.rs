@@ -40,7 +40,7 @@ pub use error::{ChainError, ErrorClass, RegistryFault};
 pub use follower::{Follower, RegistryPublisher, RegistryWatch, Stale};
 pub use log::{CertificateLogReader, RecordedCertificate, RecordedPage};
 pub use metrics::{EndpointMetrics, Named, News};
-pub use poster::{L1, Outcome, Poster, PosterConfig, PosterStore, RpcL1};
+pub use poster::{Broadcast, Chain, L1, Outcome, Poster, PosterConfig, PosterStore, RpcL1};
 pub use registration::{Registration, RegistryTerms};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
 pub use revert::Revert;

@@ -84,7 +84,9 @@ impl Setup {
         let (l1, signer) = (Arc::new(RpcL1::new(self.anvil.endpoints())), Arc::new(self.anvil.key(2)));
         let cancellation = CancellationToken::new();
         let (poster, outcomes) =
-            Poster::start(config, l1, self.store.clone(), signer, cancellation.clone()).await.unwrap();
+            Poster::start(config, l1.clone(), l1, self.store.clone(), signer, cancellation.clone())
+                .await
+                .unwrap();
         Running { poster, outcomes, _stop: cancellation.drop_guard() }
     }
 }

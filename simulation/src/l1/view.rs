@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use dac_chain::feed::{Fact, L1View, Origin};
 use dac_chain::poster::ContractCall;
 use dac_chain::{
-    Address, BlockRef, ChainError, Head, L1, Receipt, RecordedCertificate, RegistryReader, RegistryView,
-    Revert, Searched, SendAnswer, SettledBatch, U256,
+    Address, BlockRef, Broadcast, ChainError, Head, L1, Receipt, RecordedCertificate, RegistryReader,
+    RegistryView, Revert, Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{B256, BatchDigest};
 
@@ -69,6 +69,13 @@ impl RegistryReader for ChainView {
 }
 
 #[async_trait]
+impl Broadcast for ChainView {
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        self.call("send", |state| state.send(raw)).await?.map_err(|problem| transport("send", &problem))
+    }
+}
+
+#[async_trait]
 impl L1 for ChainView {
     async fn head(&self) -> Result<Head, ChainError> {
         self.call("head", |state| Head { block: state.head(), base_fee: BASE_FEE }).await
@@ -110,10 +117,6 @@ impl L1 for ChainView {
         .await?
         .map(|result| result.map(|()| gas))
         .ok_or_else(|| transport("estimate", "no such block"))
-    }
-
-    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        self.call("send", |state| state.send(raw)).await?.map_err(|problem| transport("send", &problem))
     }
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {

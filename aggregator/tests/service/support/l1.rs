@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use dac_chain::poster::ContractCall;
 use dac_chain::testing::SettleCall;
 use dac_chain::{
-    Address, BlockRef, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Revert, Searched,
-    SendAnswer, SettledBatch, U256,
+    Address, BlockRef, Broadcast, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Revert,
+    Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{B256, BatchDigest, BatchHeader, Transition, keccak256};
 use parking_lot::Mutex;
@@ -238,6 +238,24 @@ fn block_ref(number: u64) -> BlockRef {
 }
 
 #[async_trait]
+impl Broadcast for FakeL1 {
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        self.answer("send", |state| {
+            if state.receipts.contains_key(&keccak256(raw)) {
+                return SendAnswer::NonceUsed;
+            }
+            // A dearer one of the same nonce replaces the former.
+            let call = state.calls.iter().find(|call| contains(raw, call)).cloned();
+            state.waiting.retain(|waiting| {
+                waiting != raw && !call.as_ref().is_some_and(|call| contains(waiting, call))
+            });
+            state.waiting.push(raw.to_vec());
+            SendAnswer::Accepted
+        })
+    }
+}
+
+#[async_trait]
 impl L1 for FakeL1 {
     async fn head(&self) -> Result<Head, ChainError> {
         self.answer("head", |state| {
@@ -285,21 +303,6 @@ impl L1 for FakeL1 {
         block: BlockRef,
     ) -> Result<Result<u64, Revert>, ChainError> {
         self.answer("estimate", |state| state.run(call, block.number).map(|()| 161_000))
-    }
-
-    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        self.answer("send", |state| {
-            if state.receipts.contains_key(&keccak256(raw)) {
-                return SendAnswer::NonceUsed;
-            }
-            // A dearer one of the same nonce replaces the former.
-            let call = state.calls.iter().find(|call| contains(raw, call)).cloned();
-            state.waiting.retain(|waiting| {
-                waiting != raw && !call.as_ref().is_some_and(|call| contains(waiting, call))
-            });
-            state.waiting.push(raw.to_vec());
-            SendAnswer::Accepted
-        })
     }
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {

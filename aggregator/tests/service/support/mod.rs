@@ -252,7 +252,7 @@ impl World {
             may_post: Arc::new(true.into()),
             store: Arc::new(self.store().await),
             registry: self.registry.clone(),
-            l1: Arc::clone(&self.l1) as Arc<dyn dac_chain::L1>,
+            l1: Arc::clone(&self.l1) as Arc<dyn dac_chain::Chain>,
             poster: PosterConfig {
                 confirmations: options.confirmations,
                 poll_interval: Duration::from_millis(20),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::handle::Enqueued;
+use super::l1::Broadcast;
 use super::look::{Eyes, Purse};
 use super::plan::{Means, Observation, Order, plan};
 use super::report::Report;
@@ -49,11 +50,17 @@ enum Seen {
     Purse(Purse),
 }
 
+/// Signs transactions and hands them over.
+pub(super) struct Hands {
+    pub(super) signer: Arc<dyn TransactionSigner>,
+    pub(super) broadcast: Arc<dyn Broadcast>,
+}
+
 pub(super) struct Actor {
     pub(super) config: Arc<PosterConfig>,
     eyes: Eyes,
+    hands: Hands,
     pub(super) store: Arc<dyn PosterStore>,
-    signer: Arc<dyn TransactionSigner>,
     outcomes: mpsc::Sender<(PostingDigest, Outcome)>,
     report: Report,
     pub(super) state: State,
@@ -67,8 +74,8 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(
         eyes: Eyes,
+        hands: Hands,
         store: Arc<dyn PosterStore>,
-        signer: Arc<dyn TransactionSigner>,
         outcomes: mpsc::Sender<(PostingDigest, Outcome)>,
         report: Report,
         state: State,
@@ -82,8 +89,8 @@ impl Actor {
         Self {
             config,
             eyes,
+            hands,
             store,
-            signer,
             outcomes,
             report,
             state,
@@ -169,7 +176,7 @@ impl Actor {
     }
 
     fn look_into(&mut self, Purse { balance, needed }: Purse) {
-        let (account, needed) = (self.signer.address(), U256::from(needed));
+        let (account, needed) = (self.hands.signer.address(), U256::from(needed));
         self.report.purse(Some(balance), needed);
         self.tell_payer((balance < needed).then_some(Trouble::Unfunded { account, balance, needed }));
     }
@@ -225,7 +232,7 @@ impl Actor {
     async fn act(&mut self, seen: &Observation) -> Result<Option<Trouble>, ChainError> {
         let now = self.started.elapsed();
         let means = Means {
-            account: self.signer.address(),
+            account: self.hands.signer.address(),
             allowance: self.spending.left(now),
             asked_tip: self.sending.asked_tip(),
             refused_tips: self.sending.refused_tips(&self.state),
@@ -244,7 +251,7 @@ impl Actor {
         self.commit(changes).await?;
         self.report.progress(&self.config, &self.state, seen);
         self.report.purse(seen.balance, U256::from(plan.needed));
-        let sent = self.sending.send(&*self.eyes.l1, means.account, &self.state, seen).await;
+        let sent = self.sending.send(&*self.hands.broadcast, means.account, &self.state, seen).await;
         Ok(plan.trouble.or(sent?).or_else(|| seen.lost_on_the_way()))
     }
 
@@ -255,7 +262,7 @@ impl Actor {
                 let to = posting.task.settlement().unwrap_or(self.config.log);
                 (to, posting.calldata.clone())
             }
-            _ => (self.signer.address(), Bytes::new()),
+            _ => (self.hands.signer.address(), Bytes::new()),
         };
         let draft = Draft {
             chain_id: self.config.domain.chain_id,
@@ -266,7 +273,7 @@ impl Actor {
             value: U256::ZERO,
             data,
         };
-        let signed = draft.sign(&*self.signer)?;
+        let signed = draft.sign(&*self.hands.signer)?;
         let mut slot = state.slot(order.nonce).cloned().unwrap_or(NonceSlot {
             nonce: order.nonce,
             digest: order.digest,

@@ -6,7 +6,7 @@ use alloy::primitives::{Address, B256, U256};
 use async_trait::async_trait;
 use dac_types::BatchDigest;
 
-use super::l1::{ContractCall, L1};
+use super::l1::{Broadcast, ContractCall, L1};
 use crate::error::ChainError;
 use crate::log::RecordedCertificate;
 use crate::revert::Revert;
@@ -14,7 +14,7 @@ use crate::rpc::{BlockRef, Head, Receipt, SendAnswer};
 use crate::settlement::{Searched, SettledBatch};
 
 /// L1, asked a second time where the first answer was none. Every request may be repeated, handing over a transaction as well.
-pub(super) struct Again(pub(super) Arc<dyn L1>);
+pub(super) struct Again<T: ?Sized>(pub(super) Arc<T>);
 
 /// Whether the same request may be answered at once. One that waited for all of its time in vain would only do so again, and an
 /// endpoint that asks for a pause gets it.
@@ -38,7 +38,14 @@ macro_rules! again {
 }
 
 #[async_trait]
-impl L1 for Again {
+impl Broadcast for Again<dyn Broadcast> {
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        again!(self.0.send_raw(raw))
+    }
+}
+
+#[async_trait]
+impl L1 for Again<dyn L1> {
     async fn head(&self) -> Result<Head, ChainError> {
         again!(self.0.head())
     }
@@ -69,10 +76,6 @@ impl L1 for Again {
         block: BlockRef,
     ) -> Result<Result<u64, Revert>, ChainError> {
         again!(self.0.estimate_gas(call, block))
-    }
-
-    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        again!(self.0.send_raw(raw))
     }
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {

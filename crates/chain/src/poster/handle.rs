@@ -8,9 +8,9 @@ use dac_types::Certificate;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, Command, What};
+use super::actor::{Actor, Command, Hands, What};
 use super::again::Again;
-use super::l1::L1;
+use super::l1::{Broadcast, L1};
 use super::look::Eyes;
 use super::report::Report;
 use super::state::State;
@@ -80,10 +80,11 @@ pub struct Poster {
 }
 
 impl Poster {
-    /// Loads what is not done and goes on with it, until cancelled.
+    /// Loads what is not done and goes on with it, until cancelled. It reads `l1` and hands transactions to `broadcast`.
     pub async fn start(
         config: PosterConfig,
         l1: Arc<dyn L1>,
+        broadcast: Arc<dyn Broadcast>,
         store: Arc<dyn PosterStore>,
         signer: Arc<dyn TransactionSigner>,
         cancellation: CancellationToken,
@@ -94,10 +95,11 @@ impl Poster {
         let (progress, watched) = watch::channel(ProgressMap::default());
         let (payer, payer_watched) = watch::channel(Payer::new(signer.address(), config.hourly_max));
         let config = Arc::new(config);
-        let l1 = Arc::new(Again(l1));
+        let (l1, broadcast) = (Arc::new(Again(l1)), Arc::new(Again(broadcast)));
         let eyes = Eyes { config: config.clone(), l1, account: signer.address(), memory: Arc::default() };
+        let hands = Hands { signer, broadcast };
         let report = Report::new(progress, payer);
-        let actor = Actor::new(eyes, store, signer, outcomes, report, state, cancellation);
+        let actor = Actor::new(eyes, hands, store, outcomes, report, state, cancellation);
         tokio::spawn(actor.run(inbox));
         Ok((Self { commands, config, progress: watched, payer: payer_watched }, Outcomes(outbox)))
     }

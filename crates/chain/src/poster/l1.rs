@@ -28,7 +28,14 @@ pub struct ContractCall {
     pub returns: bool,
 }
 
-/// What the poster needs of L1. A contract's refusal is an answer, not an error.
+/// Where the poster hands over transactions.
+#[async_trait]
+pub trait Broadcast: Send + Sync {
+    /// Hands over a signed transaction.
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError>;
+}
+
+/// What the poster reads of L1. A contract's refusal is an answer, not an error.
 #[async_trait]
 pub trait L1: Send + Sync {
     /// The newest block.
@@ -49,8 +56,6 @@ pub trait L1: Send + Sync {
         call: &ContractCall,
         block: BlockRef,
     ) -> Result<Result<u64, Revert>, ChainError>;
-    /// Hands over a signed transaction.
-    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError>;
     /// What became of a transaction, if it is included.
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError>;
     /// Whether the log had a digest as of a block, by its own books.
@@ -74,6 +79,11 @@ pub trait L1: Send + Sync {
         searched: &mut Searched,
     ) -> Result<Option<SettledBatch>, ChainError>;
 }
+
+/// All that the poster needs of L1.
+pub trait Chain: L1 + Broadcast {}
+
+impl<T: L1 + Broadcast> Chain for T {}
 
 /// L1 over JSON-RPC.
 #[derive(Clone, Debug)]
@@ -116,6 +126,19 @@ fn join_estimates(kept: &mut Result<u64, Revert>, other: &Result<u64, Revert>) -
             is_near
         }
         _ => ends_alike(kept, other),
+    }
+}
+
+#[async_trait]
+impl Broadcast for RpcL1 {
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        // To all: one that is cut off, or keeps to itself what it takes, must not be the only one that has it.
+        let raw: Arc<[u8]> = raw.into();
+        let send = |endpoint: Endpoint| {
+            let raw = raw.clone();
+            async move { endpoint.send_raw(&raw).await }
+        };
+        self.endpoints.every(send, |answer| *answer == SendAnswer::Accepted).await
     }
 }
 
@@ -174,16 +197,6 @@ impl L1 for RpcL1 {
         let work =
             |endpoint: Endpoint| async move { endpoint.estimate_gas(call, At::Number(block.number)).await };
         self.endpoints.agreed_with("the gas of a call", work, join_estimates).await
-    }
-
-    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        // To all: one that is cut off, or keeps to itself what it takes, must not be the only one that has it.
-        let raw: Arc<[u8]> = raw.into();
-        let send = |endpoint: Endpoint| {
-            let raw = raw.clone();
-            async move { endpoint.send_raw(&raw).await }
-        };
-        self.endpoints.every(send, |answer| *answer == SendAnswer::Accepted).await
     }
 
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {

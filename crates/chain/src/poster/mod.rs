@@ -4,7 +4,7 @@
 //! * [`plan`](self::plan) is pure: from what is stored and what was observed on L1 it decides what to store, sign and
 //!   send. Nothing about inclusion is remembered, it is observed anew each time, so a reorganisation needs no special care.
 //! * The actor observes, plans, signs, commits all of it to the [`PosterStore`] and only then sends.
-//! * [`L1`] is what it sees of the chain.
+//! * [`L1`] is what it sees of the chain, [`Broadcast`] where it hands over transactions.
 //!
 //! The poster's account must be used by nobody else. If it is all the same, gas is lost, but no certificate.
 
@@ -32,7 +32,7 @@ use thiserror::Error;
 
 pub use self::handle::{Enqueued, Outcomes, Poster, Progress, ProgressMap};
 pub use self::key::PostingDigest;
-pub use self::l1::{ContractCall, L1, RpcL1};
+pub use self::l1::{Broadcast, Chain, ContractCall, L1, RpcL1};
 pub use self::trouble::{Payer, Trouble};
 use crate::amount::GWEI;
 use crate::revert::Revert;

@@ -7,7 +7,7 @@ use alloy::primitives::{Address, B256};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::l1::L1;
+use super::l1::Broadcast;
 use super::plan::Observation;
 use super::state::State;
 use super::trouble::Trouble;
@@ -60,7 +60,7 @@ impl Sending {
     /// dropped it, restarted, or seen it reorganised out. One that is refused does not keep the others.
     pub(super) async fn send(
         &mut self,
-        l1: &dyn L1,
+        broadcast: &dyn Broadcast,
         account: Address,
         state: &State,
         seen: &Observation,
@@ -75,7 +75,7 @@ impl Sending {
             if self.broadcast.get(&nonce) == Some(&(newest.hash, head)) {
                 continue;
             }
-            let answer = l1.send_raw(&newest.raw).await;
+            let answer = broadcast.send_raw(&newest.raw).await;
             self.log(state, slot, newest, &answer);
             match answer {
                 Ok(answer) => {

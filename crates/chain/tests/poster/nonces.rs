@@ -142,15 +142,11 @@ async fn a_chain_with_a_block_a_second_and_a_window_of_many() {
         ..PosterConfig::new(committee.domain, committee.deployment.log)
     };
     let stop = CancellationToken::new();
-    let (poster, outcomes) = Poster::start(
-        config,
-        Arc::new(RpcL1::new(endpoints)),
-        store.clone(),
-        Arc::new(anvil.key(3)),
-        stop.clone(),
-    )
-    .await
-    .unwrap();
+    let l1 = Arc::new(RpcL1::new(endpoints));
+    let (poster, outcomes) =
+        Poster::start(config, l1.clone(), l1, store.clone(), Arc::new(anvil.key(3)), stop.clone())
+            .await
+            .unwrap();
     let expires_at = anvil.head().await.timestamp + 1_000_000;
     for number in 1..=10 {
         poster.enqueue(&committee.certify(committee.header(number, expires_at), &[])).await.unwrap();

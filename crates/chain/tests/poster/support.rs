@@ -12,7 +12,7 @@ use dac_chain::amount::GWEI;
 use dac_chain::poster::{ContractCall, Outcomes, PostingDigest};
 use dac_chain::testing::{Anvil, CommitteeSpec, MemoryPosterStore, TestCommittee, deploy_committee};
 use dac_chain::{
-    Address, B256, BlockRef, Bytes, CertificateLogReader, ChainError, Head, L1, Outcome, Poster,
+    Address, B256, BlockRef, Broadcast, Bytes, CertificateLogReader, ChainError, Head, L1, Outcome, Poster,
     PosterConfig, Receipt, RecordedCertificate, Revert, RpcL1, Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{BatchDigest, Certificate};
@@ -82,6 +82,22 @@ impl SteeredL1 {
 }
 
 #[async_trait]
+impl Broadcast for SteeredL1 {
+    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        if self.swallow.load(Ordering::SeqCst) {
+            return Ok(SendAnswer::Accepted);
+        }
+        let transaction = TxEnvelope::decode_2718(&mut &raw[..]).expect("a transaction");
+        let needed = u128::from(self.pool_floor.load(Ordering::SeqCst));
+        if transaction.max_priority_fee_per_gas().is_some_and(|tip| tip < needed) {
+            return Ok(SendAnswer::TipTooLow { needed: Some(needed) });
+        }
+        self.up()?.send_raw(raw).await
+    }
+}
+
+#[async_trait]
 impl L1 for SteeredL1 {
     async fn head(&self) -> Result<Head, ChainError> {
         self.looks.fetch_add(1, Ordering::SeqCst);
@@ -114,18 +130,6 @@ impl L1 for SteeredL1 {
     ) -> Result<Result<u64, Revert>, ChainError> {
         let result = self.up()?.estimate_gas(call, block).await?;
         Ok(if self.lying_since().is_some() { Ok(result.unwrap_or(200_000)) } else { result })
-    }
-    async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        self.sent.fetch_add(1, Ordering::SeqCst);
-        if self.swallow.load(Ordering::SeqCst) {
-            return Ok(SendAnswer::Accepted);
-        }
-        let transaction = TxEnvelope::decode_2718(&mut &raw[..]).expect("a transaction");
-        let needed = u128::from(self.pool_floor.load(Ordering::SeqCst));
-        if transaction.max_priority_fee_per_gas().is_some_and(|tip| tip < needed) {
-            return Ok(SendAnswer::TipTooLow { needed: Some(needed) });
-        }
-        self.up()?.send_raw(raw).await
     }
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError> {
         let receipt = self.up()?.receipt(tx_hash).await?;
@@ -196,6 +200,7 @@ impl Setup {
         let signer = Arc::new(self.anvil.key(2));
         let (poster, outcomes) = Poster::start(
             self.config.clone(),
+            self.l1.clone(),
             self.l1.clone(),
             self.store.clone(),
             signer,
