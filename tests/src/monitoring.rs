@@ -12,7 +12,8 @@ use crate::network::Service;
 /// The section of a configuration that has it, and what the ready file calls it.
 pub const LISTENER: &str = "metrics";
 
-/// A change of a configuration by which a service has a monitoring port, on a free port of this machine.
+/// A change of a configuration by which a service has a monitoring port, on a free port of this
+/// machine.
 pub fn settings() -> toml::Table {
     let listener = toml::Table::from_iter([("listen".to_owned(), "127.0.0.1:0".into())]);
     toml::Table::from_iter([(LISTENER.to_owned(), listener.into())])

@@ -15,7 +15,8 @@ fn selector(signature: &str) -> String {
     alloy::primitives::hex::encode_prefixed(&alloy::primitives::keccak256(signature)[..4])
 }
 
-/// What an endpoint says that would have members refuse every batch and owe nothing, and the aggregator pay nothing, or again and again.
+/// What an endpoint says that would have members refuse every batch and owe nothing, and the
+/// aggregator pay nothing, or again and again.
 fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
     let word = |number: u8| Some(json!(format!("0x{number:064x}")));
     let calls = |signature: &str| {

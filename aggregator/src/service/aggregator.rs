@@ -366,8 +366,9 @@ impl Aggregator {
     }
 }
 
-/// Submissions need a fresh view of L1, everything needs the store. What a person should look at is told beside that, and keeps nobody
-/// from being served: batches that wait, an account that cannot pay, L1 endpoints that differ or fail.
+/// Submissions need a fresh view of L1, everything needs the store. What a person should look at is
+/// told beside that, and keeps nobody from being served: batches that wait, an account that cannot
+/// pay, L1 endpoints that differ or fail.
 async fn watch_health(
     batches: Batches,
     health: HealthReporter,

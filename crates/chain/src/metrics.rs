@@ -1,5 +1,6 @@
-//! What every service that reads L1 tells Prometheus: how its endpoints stand, and the names that the registry knows, so that counters by
-//! rollup or operator exist before the first event that they count.
+//! What every service that reads L1 tells Prometheus: how its endpoints stand, and the names that
+//! the registry knows, so that counters by rollup or operator exist before the first event that
+//! they count.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,8 @@ use alloy::primitives::Address;
 use crate::registry::RegistryView;
 use crate::rpc::EndpointsStatus;
 
-/// Rollups that have counters of their own before anything happened to them. Each of them takes some fifty lines of a page, and a
-/// registry may admit thousands.
+/// Rollups that have counters of their own before anything happened to them. Each of them takes
+/// some fifty lines of a page, and a registry may admit thousands.
 const ROLLUPS_MAX: usize = 64;
 /// The same of operators: the seats of the largest committee.
 const OPERATORS_MAX: usize = 256;

@@ -485,7 +485,8 @@ impl Revert {
         )
     }
 
-    /// Whether both name the same rule, though its values may differ: an expiry names the block's time, and nodes have their own words.
+    /// Whether both name the same rule, though its values may differ: an expiry names the block's
+    /// time, and nodes have their own words.
     pub(crate) fn is_same_rule(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unexplained { data }, Self::Unexplained { data: other }) => {

@@ -11,8 +11,9 @@ use super::{DISPERSAL, HEALTH_INTERVAL, to_gauge};
 use crate::context::Context;
 use crate::skew::{ClockNews, ClockWatch, seconds_ahead};
 
-/// Dispersal needs a fresh view of L1, everything needs the store. L1 endpoints that differ or fail are told to a person, where this
-/// node signs by what they say, and keep it from nothing: enough others agree, or the view gets old.
+/// Dispersal needs a fresh view of L1, everything needs the store. L1 endpoints that differ or fail
+/// are told to a person, where this node signs by what they say, and keep it from nothing: enough
+/// others agree, or the view gets old.
 pub(super) async fn watch_health(
     context: Arc<Context>,
     services: &'static [&'static str],

@@ -80,7 +80,8 @@ pub struct Poster {
 }
 
 impl Poster {
-    /// Loads what is not done and goes on with it, until cancelled. It reads `l1` and hands transactions to `broadcast`.
+    /// Loads what is not done and goes on with it, until cancelled. It reads `l1` and hands
+    /// transactions to `broadcast`.
     pub async fn start(
         config: PosterConfig,
         l1: Arc<dyn L1>,

@@ -50,7 +50,8 @@ pub trait L1: Send + Sync {
     async fn priority_fee(&self) -> Result<u128, ChainError>;
     /// Runs a call as of a block, changing nothing.
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError>;
-    /// Gas that a call takes as of a block; never as of the pending one, where our own transaction may lie already.
+    /// Gas that a call takes as of a block; never as of the pending one, where our own transaction
+    /// may lie already.
     async fn estimate_gas(
         &self,
         call: &ContractCall,
@@ -102,8 +103,8 @@ fn rpc_call(call: &ContractCall) -> Call {
     Call { from: Some(call.from), ..Call::view(call.to, call.data.to_vec()) }
 }
 
-/// Whether a call goes the same way: it runs, or the contract refuses it by the same rule. The values of a refusal may differ, since nodes
-/// run a call in a block whose time they choose.
+/// Whether a call goes the same way: it runs, or the contract refuses it by the same rule. The
+/// values of a refusal may differ, since nodes run a call in a block whose time they choose.
 fn ends_alike<T>(a: &Result<T, Revert>, b: &Result<T, Revert>) -> bool {
     match (a, b) {
         (Ok(_), Ok(_)) => true,
@@ -112,9 +113,10 @@ fn ends_alike<T>(a: &Result<T, Revert>, b: &Result<T, Revert>) -> bool {
     }
 }
 
-/// Estimates agree that are apart by no more than a quarter of the lower one, since nodes search for the least gas and stop at different
-/// places. The larger one is kept: too little gas costs a transaction that fails, too much is given back. So a liar can neither have too
-/// little gas given, nor a call called too long by more than that.
+/// Estimates agree that are apart by no more than a quarter of the lower one, since nodes search
+/// for the least gas and stop at different places. The larger one is kept: too little gas costs a
+/// transaction that fails, too much is given back. So a liar can neither have too little gas given,
+/// nor a call called too long by more than that.
 fn join_estimates(kept: &mut Result<u64, Revert>, other: &Result<u64, Revert>) -> bool {
     match (&mut *kept, other) {
         (Ok(kept), Ok(other)) => {
@@ -132,7 +134,8 @@ fn join_estimates(kept: &mut Result<u64, Revert>, other: &Result<u64, Revert>) -
 #[async_trait]
 impl Broadcast for RpcL1 {
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        // To all: one that is cut off, or keeps to itself what it takes, must not be the only one that has it.
+        // To all: one that is cut off, or keeps to itself what it takes, must not be the only one
+        // that has it.
         let raw: Arc<[u8]> = raw.into();
         let send = |endpoint: Endpoint| {
             let raw = raw.clone();
@@ -159,8 +162,9 @@ impl L1 for RpcL1 {
         self.endpoints.agreed("the poster's nonce", work).await
     }
 
-    /// Honest endpoints cannot differ about a block named by its hash, so as many as must agree have to say the same number: a liar can
-    /// neither hide ether, which would stop all postings, nor invent it, which would have transactions refused one by one.
+    /// Honest endpoints cannot differ about a block named by its hash, so as many as must agree
+    /// have to say the same number: a liar can neither hide ether, which would stop all postings,
+    /// nor invent it, which would have transactions refused one by one.
     async fn balance(&self, account: Address, block: B256) -> Result<U256, ChainError> {
         let work = |endpoint: Endpoint| async move { endpoint.balance(account, At::Hash(block)).await };
         self.endpoints.agreed("the poster's balance", work).await

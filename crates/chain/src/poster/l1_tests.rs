@@ -1,4 +1,5 @@
-//! What the poster reads through three endpoints of which one lies: nothing changes, and the liar is named.
+//! What the poster reads through three endpoints of which one lies: nothing changes, and the liar
+//! is named.
 
 use std::fmt::Debug;
 use std::time::Duration;

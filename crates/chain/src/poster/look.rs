@@ -314,7 +314,8 @@ enum Ran {
     Refused(Revert),
 }
 
-/// Whether the contract's rule is not known by which it refused, if it did. Where endpoints do not agree, one may have no words for it.
+/// Whether the contract's rule is not known by which it refused, if it did. Where endpoints do not
+/// agree, one may have no words for it.
 fn names_no_rule(ran: &Result<Ran, ChainError>) -> bool {
     match ran {
         Ok(Ran::Well { .. }) => false,

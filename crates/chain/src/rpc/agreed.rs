@@ -40,13 +40,14 @@ pub struct EndpointsStatus {
     pub undecided: Option<String>,
     /// Endpoints that fail, or that differed from the others in the last ten minutes, with what is wrong.
     pub problems: Vec<String>,
-    /// Those of the problems that a person should look at: an endpoint that fails once in a while is not among them.
+    /// Those of the problems that a person should look at: an endpoint that fails once in a while
+    /// is not among them.
     pub lasting: Vec<String>,
 }
 
 impl EndpointsStatus {
-    /// What a person should look at, in one line; none where there is nothing. That endpoints differ, or fail, does not keep a service
-    /// from serving.
+    /// What a person should look at, in one line; none where there is nothing. That endpoints
+    /// differ, or fail, does not keep a service from serving.
     pub fn problem(&self) -> Option<String> {
         let problems: Vec<&str> = self.undecided.iter().chain(&self.lasting).map(String::as_str).collect();
         (!problems.is_empty()).then(|| problems.join("; "))
@@ -196,7 +197,8 @@ impl Endpoints {
         self.agreed_with(what, work, |kept, other| same(kept, other)).await
     }
 
-    /// The same where `join` says whether an answer is alike to the one that is kept, which it may make more careful by it.
+    /// The same where `join` says whether an answer is alike to the one that is kept, which it may
+    /// make more careful by it.
     pub(crate) async fn agreed_with<T, F, W>(
         &self,
         what: &'static str,
@@ -285,8 +287,8 @@ impl Endpoints {
         Err(undecided.unwrap_or(ChainError::NoEndpoint))
     }
 
-    /// What at least as many endpoints say as must agree, and those that are not much slower. What follows from different answers is
-    /// the caller's to say.
+    /// What at least as many endpoints say as must agree, and those that are not much slower. What
+    /// follows from different answers is the caller's to say.
     pub(super) async fn gathered<T, F, W>(
         &self,
         what: &'static str,

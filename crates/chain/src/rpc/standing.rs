@@ -8,7 +8,8 @@ use tokio::time::Instant;
 /// How long a disagreement is told about. An endpoint that leaves out events agrees about all blocks that have none, so that it agrees
 /// now does not mean that it will.
 pub(super) const TOLD_FOR: Duration = Duration::from_secs(600);
-/// An endpoint that has failed for so long needs a person. Shorter failures are usual, and others are asked meanwhile.
+/// An endpoint that has failed for so long needs a person. Shorter failures are usual, and others
+/// are asked meanwhile.
 const LASTING_AFTER: Duration = Duration::from_secs(60);
 /// Longest text of a problem.
 const TEXT_MAX_CHARS: usize = 240;
@@ -36,7 +37,8 @@ struct Failure {
 }
 
 impl Failure {
-    /// Whether it has failed for long and not only long ago: one that is a reserve may not have been asked again.
+    /// Whether it has failed for long and not only long ago: one that is a reserve may not have
+    /// been asked again.
     fn is_lasting(&self, now: Instant) -> bool {
         self.last.duration_since(self.since) >= LASTING_AFTER && now.duration_since(self.last) <= TOLD_FOR
     }

@@ -1,5 +1,5 @@
-//! The tip that endpoints suggest. Honest ones do not suggest the same, each has a rule of its own: so none is taken for being said twice,
-//! and none is believed alone.
+//! The tip that endpoints suggest. Honest ones do not suggest the same, each has a rule of its own:
+//! so none is taken for being said twice, and none is believed alone.
 
 use super::Endpoints;
 use crate::error::ChainError;
@@ -7,17 +7,18 @@ use crate::transaction::USUAL_TIP;
 
 /// What the question is called.
 const TIP: &str = "the tip";
-/// An endpoint is named whose suggestion is so many times the one that is taken, and so many times what is usual: rules differ, but not by
-/// so much.
+/// An endpoint is named whose suggestion is so many times the one that is taken, and so many times
+/// what is usual: rules differ, but not by so much.
 const FAR_TIMES: u128 = 16;
 
 impl Endpoints {
-    /// The tip that gets a transaction included soon, in wei per gas: of the suggestions of as many endpoints as must agree, and of those
-    /// that are not much slower, the median, and of the two in the middle the lower one. Those that do not have the method suggest what is
-    /// usual.
+    /// The tip that gets a transaction included soon, in wei per gas: of the suggestions of as many
+    /// endpoints as must agree, and of those that are not much slower, the median, and of the two
+    /// in the middle the lower one. Those that do not have the method suggest what is usual.
     ///
-    /// A liar of three moves the median no further than to what an honest one suggests. Of two the lower one is taken, since a low tip costs
-    /// time, until the transaction is replaced by a dearer one, and a high one costs ether. Either way the configuration's bounds hold.
+    /// A liar of three moves the median no further than to what an honest one suggests. Of two the
+    /// lower one is taken, since a low tip costs time, until the transaction is replaced by a
+    /// dearer one, and a high one costs ether. Either way the configuration's bounds hold.
     pub(crate) async fn tip(&self) -> Result<u128, ChainError> {
         if self.agree <= 1 {
             return match self.first(|endpoint| async move { endpoint.priority_fee().await }).await {
