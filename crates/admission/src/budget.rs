@@ -24,7 +24,7 @@ pub struct Share<P> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim<P> {
     amount: u64,
-    /// The first one decides whose turn it is among claims that wait.
+    /// The first one decides whose turn it is among claims that wait, and who leaves a full queue.
     shares: Vec<Share<P>>,
 }
 
@@ -89,10 +89,19 @@ pub struct Refused<P: fmt::Debug> {
 /// How many claims may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// All together.
+    /// All together. Where so many wait, the party that waits most often makes room for one that waits less often.
     pub total: usize,
     /// In the name of one party.
     pub per_party: usize,
+}
+
+/// A claim that was taken into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// By which it is known.
+    pub ticket: Ticket,
+    /// The claim that had to leave the full queue for it, and is never met.
+    pub displaced: Option<Ticket>,
 }
 
 /// A claim that waits.
@@ -187,30 +196,42 @@ impl<P: Party> Budget<P> {
         claim
     }
 
-    /// Has a claim wait; [`Budget::meet_next`] says when it is met.
+    /// Has a claim wait; [`Budget::meet_next`] says when it is met. Where the queue is full, the last claim of the party
+    /// that waits most often leaves it. So a party that does not wait yet finds a place, unless every other party waits
+    /// once alone.
     ///
     /// # Errors
-    /// Where as many wait as may, in all or in the name of one of its parties.
-    pub fn wait(&mut self, claim: Claim<P>) -> Result<Ticket, Refused<P>> {
+    /// Where as many wait as may in the name of one of its parties, or where the queue is full and no party waits more
+    /// often than this one would.
+    pub fn wait(&mut self, claim: Claim<P>) -> Result<Queued, Refused<P>> {
         let queue = self.queue;
         let full =
             |held: usize, most: usize| Refused { limit: Limit::Queue, held: held as u64, most: most as u64 };
-        if self.waiting.len() >= queue.total {
-            return Err(full(self.waiting.len(), queue.total));
-        }
         for share in &claim.shares {
-            let waiting = self.waiting_by_party.get(&share.party).copied().unwrap_or(0);
+            let waiting = self.waiting_by(&share.party);
             if waiting >= queue.per_party {
                 return Err(full(waiting, queue.per_party));
             }
         }
+        let displaced = if self.waiting.len() < queue.total {
+            None
+        } else {
+            let Some(last) = self.last_of_the_longest(&claim) else { return Err(self.queue_is_full()) };
+            self.leave_queue(last);
+            Some(last)
+        };
         for share in &claim.shares {
             *self.waiting_by_party.entry(share.party.clone()).or_insert(0) += 1;
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.waiting.insert(ticket, Waiting { claim: claim.clamped(self.capacity), passed: 0 });
-        Ok(ticket)
+        Ok(Queued { ticket, displaced })
+    }
+
+    /// What a claim is told that finds no place in the queue, or loses it.
+    pub fn queue_is_full(&self) -> Refused<P> {
+        Refused { limit: Limit::Queue, held: self.waiting.len() as u64, most: self.queue.total as u64 }
     }
 
     /// A claim waits no more. Says whether it did.
@@ -266,6 +287,19 @@ impl<P: Party> Budget<P> {
                 *self.held.entry(share.party.clone()).or_insert(0) += claim.amount;
             }
         }
+    }
+
+    fn waiting_by(&self, party: &P) -> usize {
+        self.waiting_by_party.get(party).copied().unwrap_or(0)
+    }
+
+    /// The last claim of the party that waits most often, if that is more often than the newcomer's party would wait.
+    fn last_of_the_longest(&self, newcomer: &Claim<P>) -> Option<Ticket> {
+        let waiting =
+            |claim: &Claim<P>| claim.shares.first().map_or(0, |share| self.waiting_by(&share.party));
+        let (ticket, longest) =
+            self.waiting.iter().max_by_key(|(ticket, other)| (waiting(&other.claim), **ticket))?;
+        (waiting(&longest.claim) > waiting(newcomer) + 1).then_some(*ticket)
     }
 
     fn leave_queue(&mut self, ticket: Ticket) -> Option<Claim<P>> {

@@ -67,7 +67,7 @@ fn what_was_taken_on_before_is_held_whatever_there_is() {
 fn small_claims_pass_a_large_one_until_as_much_as_all_has_passed() {
     let mut budget = budget(10);
     let mut held = budget.take(Claim::new(2, 1, 10)).unwrap();
-    let large = budget.wait(Claim::new(9, 2, 9)).unwrap();
+    let large = budget.wait(Claim::new(9, 2, 9)).unwrap().ticket;
     assert_eq!(met(&mut budget), []);
     let mut passed = 0;
     while let Ok(small) = budget.take(Claim::new(2, 3, 10)) {
@@ -85,7 +85,7 @@ fn small_claims_pass_a_large_one_until_as_much_as_all_has_passed() {
 fn a_claim_that_waits_for_its_own_party_keeps_nothing_from_others() {
     let mut budget = budget(10);
     let _held = budget.take(Claim::new(4, 1, 5)).unwrap();
-    let own = budget.wait(Claim::new(4, 1, 5)).unwrap();
+    let own = budget.wait(Claim::new(4, 1, 5)).unwrap().ticket;
     for _ in 0..100 {
         let other = budget.take(Claim::new(6, 2, 6)).unwrap();
         assert_eq!(met(&mut budget), []);
@@ -100,9 +100,11 @@ fn the_party_that_holds_least_comes_first() {
     let mut budget = budget(10);
     let _first = budget.take(Claim::new(2, 1, 10)).unwrap();
     let second = budget.take(Claim::new(8, 9, 10)).unwrap();
-    let holder = budget.wait(Claim::new(1, 1, 10)).unwrap();
-    let (newcomer, its_next) =
-        (budget.wait(Claim::new(1, 2, 10)).unwrap(), budget.wait(Claim::new(1, 2, 10)).unwrap());
+    let holder = budget.wait(Claim::new(1, 1, 10)).unwrap().ticket;
+    let (newcomer, its_next) = (
+        budget.wait(Claim::new(1, 2, 10)).unwrap().ticket,
+        budget.wait(Claim::new(1, 2, 10)).unwrap().ticket,
+    );
     budget.give_back(&second);
     assert_eq!(met(&mut budget), [newcomer, its_next, holder]);
 }
@@ -111,14 +113,34 @@ fn the_party_that_holds_least_comes_first() {
 fn a_queue_is_bounded_in_all_and_by_party() {
     let mut budget = Budget::new(1, QueueLimits { total: 3, per_party: 2 });
     let _all = budget.take(Claim::new(1, 0, 1)).unwrap();
-    let first = budget.wait(Claim::new(1, 1, 1)).unwrap();
+    let first = budget.wait(Claim::new(1, 1, 1)).unwrap().ticket;
     budget.wait(Claim::new(1, 1, 1)).unwrap();
     let refused = budget.wait(Claim::new(1, 1, 1)).unwrap_err();
     assert_eq!(refused, Refused { limit: Limit::Queue, held: 2, most: 2 });
     budget.wait(Claim::new(1, 2, 1)).unwrap();
-    assert_eq!(budget.wait(Claim::new(1, 3, 1)).unwrap_err().most, 3);
+    assert_eq!(budget.wait(Claim::new(1, 2, 1)).unwrap_err().most, 3, "two wait for the longest, too");
     budget.cancel(first);
     budget.wait(Claim::new(1, 3, 1)).unwrap();
+    assert_eq!(budget.wait(Claim::new(1, 4, 1)).unwrap_err().most, 3, "nobody waits more than once");
+}
+
+#[test]
+fn the_last_of_who_waits_most_often_leaves_a_full_queue() {
+    let mut budget = Budget::new(1, QueueLimits { total: 4, per_party: 4 });
+    let held = budget.take(Claim::new(1, 0, 1)).unwrap();
+    let crowd = [(); 3].map(|()| budget.wait(Claim::new(1, 1, 1)).unwrap().ticket);
+    let other = budget.wait(Claim::new(1, 2, 1)).unwrap().ticket;
+    let newcomer = budget.wait(Claim::new(1, 3, 1)).unwrap();
+    assert_eq!(newcomer.displaced, Some(crowd[2]));
+    assert!(!budget.cancel(crowd[2]), "it waits no more");
+    assert_eq!(budget.wait(Claim::new(1, 2, 1)).unwrap_err().limit, Limit::Queue, "two would be as many");
+    let second = budget.wait(Claim::new(1, 4, 1)).unwrap();
+    assert_eq!(second.displaced, Some(crowd[1]));
+    assert_eq!(budget.wait(Claim::new(1, 5, 1)).unwrap_err().limit, Limit::Queue, "each waits once");
+    budget.give_back(&held);
+    let (met, _) = budget.meet_next().unwrap();
+    assert_eq!(met, crowd[0]);
+    assert!([other, newcomer.ticket, second.ticket].into_iter().all(|ticket| budget.cancel(ticket)));
 }
 
 #[test]
@@ -183,7 +205,11 @@ impl Game {
                 self.held.extend(taken.ok().map(|claim| (self.step, claim)));
             }
             Move::Wait { party, amount } => {
-                self.waiting.extend(self.budget.wait(Claim::new(amount, party, MOST)));
+                if let Ok(Queued { ticket, displaced }) = self.budget.wait(Claim::new(amount, party, MOST)) {
+                    assert!(honest.is_none() || displaced != honest, "an honest claim lost its place");
+                    self.waiting.retain(|waiting| Some(*waiting) != displaced);
+                    self.waiting.push(ticket);
+                }
             }
             Move::Cancel { nth } => {
                 if nth < self.waiting.len() {
@@ -245,10 +271,10 @@ proptest! {
         for next in before {
             game.play(next, None);
         }
-        let Ok(honest) = game.budget.wait(Claim::new(amount, 0, MOST)) else {
-            // As many wait as may. A queue with a share a party is what keeps a place.
-            return Ok(());
-        };
+        let queued = game.budget.wait(Claim::new(amount, 0, MOST));
+        prop_assert!(queued.is_ok(), "a party that does not wait yet found no place in the queue");
+        let Queued { ticket: honest, displaced } = queued.unwrap();
+        game.waiting.retain(|waiting| Some(*waiting) != displaced);
         // An adversary that plays for ever: its moves are repeated.
         let mut waited = 0;
         for next in after.iter().cycle() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::budget::{Budget, Claim, Party, QueueLimits, Refused, Ticket};
+use crate::budget::{Budget, Claim, Party, QueueLimits, Queued, Refused, Ticket};
 
 #[derive(Debug)]
 struct State<P> {
@@ -76,23 +76,28 @@ impl<P: Party> Admission<P> {
         self.permit(claim)
     }
 
-    /// Waits until a claim is met. A future that is dropped waits no more.
+    /// Meets a claim now where there is room for it, else waits until there is. A future that is dropped waits no more.
     ///
     /// # Errors
-    /// Where too many wait already.
+    /// Where too many wait already, or come while this claim waits, of parties that wait less often.
     pub async fn admit(&self, claim: Claim<P>) -> Result<Permit<P>, Refused<P>> {
         let mut waiting = {
             let mut state = self.0.lock();
-            let ticket = state.budget.wait(claim)?;
+            // What needs no place in the queue is not refused for want of one.
+            if let Ok(claim) = state.budget.take(claim.clone()) {
+                return Ok(self.permit(claim));
+            }
+            let Queued { ticket, displaced } = state.budget.wait(claim)?;
             let (reply, met) = oneshot::channel();
             state.replies.insert(ticket, reply);
+            // The future of a claim without a reply to come learns that it lost its place.
+            displaced.map(|displaced| state.replies.remove(&displaced));
             state.settle();
             Waits { admission: self.clone(), ticket, met }
         };
         match (&mut waiting.met).await {
             Ok(claim) => Ok(self.permit(claim)),
-            // The sender lives in the state, which this future keeps alive, until it has sent.
-            Err(_) => unreachable!("a claim that waits is told when it is met"),
+            Err(_) => Err(self.0.lock().budget.queue_is_full()),
         }
     }
 
@@ -192,6 +197,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::budget::Limit;
 
     const QUEUE: QueueLimits = QueueLimits { total: 8, per_party: 4 };
 
@@ -227,6 +233,33 @@ mod tests {
         assert_eq!(admission.used(), 5, "it is met although nobody polled it");
         drop(dropped_when_met);
         assert_eq!((admission.used(), admission.0.lock().replies.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_there_is_room_for_needs_no_place_in_a_full_queue() {
+        let admission = Admission::new(10, QueueLimits { total: 1, per_party: 1 });
+        let _most = admission.try_admit(claim(6, 'a')).unwrap();
+        let waits = admission.admit(claim(1, 'a'));
+        tokio::pin!(waits);
+        assert!((&mut waits).now_or_never().is_none(), "its party holds its share");
+        let small = admission.admit(claim(4, 'b')).now_or_never();
+        assert!(small.is_some_and(|admitted| admitted.is_ok()), "there is room for it");
+    }
+
+    #[tokio::test]
+    async fn who_waits_most_often_makes_room_and_is_told() {
+        let admission = Admission::new(10, QueueLimits { total: 3, per_party: 3 });
+        let all = admission.try_admit(Claim::new(10, 'a', 10)).unwrap();
+        let mut crowd: Vec<_> = (0..3).map(|_| Box::pin(admission.admit(claim(1, 'b')))).collect();
+        assert!(crowd.iter_mut().all(|waits| waits.now_or_never().is_none()));
+        let newcomer = admission.admit(claim(1, 'c'));
+        tokio::pin!(newcomer);
+        assert!((&mut newcomer).now_or_never().is_none());
+        let displaced = crowd.pop().unwrap().now_or_never().expect("the last of the crowd is told at once");
+        assert_eq!(displaced.unwrap_err(), Refused { limit: Limit::Queue, held: 3, most: 3 });
+        drop(all);
+        assert!(newcomer.now_or_never().is_some_and(|admitted| admitted.is_ok()));
+        assert!(crowd.into_iter().all(|waits| waits.now_or_never().is_some_and(|admitted| admitted.is_ok())));
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ mod fair;
 mod gate;
 mod pace;
 
-pub use budget::{Budget, Claim, Limit, Party, QueueLimits, Refused, Share, Ticket};
+pub use budget::{Budget, Claim, Limit, Party, QueueLimits, Queued, Refused, Share, Ticket};
 pub use fair::{FairQueue, Full};
 pub use gate::{Admission, Permit};
 pub use pace::{Pace, Rate, TooSlow};
