@@ -32,8 +32,6 @@ use crate::convert;
 use crate::service::{Batches, Selector, Watched};
 use crate::store::StoreError;
 
-/// Uploads of one submission that wait for the one that runs.
-const TWINS_MAX: usize = 4;
 /// When a busy aggregator may have room again.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// Entries of a page where the caller does not say.
@@ -50,6 +48,15 @@ pub struct ServiceLimits {
     pub reads: ClientRates,
 }
 
+/// In whose name uploads wait for one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Uploader {
+    /// One rollup's uploads fill no more than half of the queue.
+    Rollup(Address),
+    /// An order is public where there is no TLS: a client that copied it does not keep its owner waiting.
+    Order(SubmissionDigest, ClientKey),
+}
+
 /// In whose name a submission comes.
 #[derive(Clone, Copy, Debug)]
 struct Named {
@@ -64,8 +71,8 @@ pub struct Grpc {
     batches: Batches,
     uploads: Budget,
     proofs: Budget,
-    /// Uploads by submission: one at a time of each.
-    uploading: Admission<SubmissionDigest>,
+    /// One upload of an order at a time by each client.
+    uploading: Admission<Uploader>,
     readers: Readers,
     /// Cancelled when nothing new is taken.
     draining: CancellationToken,
@@ -78,7 +85,10 @@ impl Grpc {
             batches,
             uploads: Budget::new(limits.uploads as u64, Part::Half),
             proofs: Budget::new(limits.uploads as u64, Part::Half),
-            uploading: Admission::new(u64::MAX, QueueLimits { total: limits.uploads, per_party: TWINS_MAX }),
+            uploading: Admission::new(
+                u64::MAX,
+                QueueLimits { total: limits.uploads, per_party: limits.uploads.div_ceil(2) },
+            ),
             readers: Readers::new(&limits),
             draining,
         }
@@ -168,8 +178,8 @@ impl BatchService for Grpc {
         &self,
         request: Request<Streaming<v1::SubmitBatchRequest>>,
     ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
-        let mut named = None;
-        let batch = upload::receive(self, request.into_inner(), &mut named).await;
+        let (mut named, client) = (None, ClientKey::of(&request));
+        let batch = upload::receive(self, client, request.into_inner(), &mut named).await;
         let batch = batch.inspect_err(|status| self.note_refusal(named, status))?;
         Ok(Response::new(v1::SubmitBatchResponse { batch: Some(batch) }))
     }

@@ -7,13 +7,14 @@ use dac_admission::{Claim, Pace, Rate};
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::submit_batch_request::Message;
+use dac_runtime::clients::ClientKey;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 use tracing::Instrument;
 
-use super::{BUSY_RETRY, Grpc, Named, store_status};
+use super::{BUSY_RETRY, Grpc, Named, Uploader, store_status};
 use crate::convert;
 use crate::service::Submitted;
 use crate::store::Upload;
@@ -87,12 +88,14 @@ fn busy(message: &str) -> Status {
 /// Takes one submission and its payload. `named` becomes the rollup in whose name it comes.
 pub(super) async fn receive(
     grpc: &Grpc,
+    client: ClientKey,
     stream: Streaming<v1::SubmitBatchRequest>,
     named: &mut Option<Named>,
 ) -> Result<v1::Batch, Status> {
     let settings = grpc.batches.context().settings;
     let limit = settings.upload_timeout;
-    let whole = receive_within(grpc, Pieces { stream, timeout: settings.piece_timeout, pace: None }, named);
+    let pieces = Pieces { stream, timeout: settings.piece_timeout, pace: None };
+    let whole = receive_within(grpc, client, pieces, named);
     tokio::select! {
         () = grpc.draining.cancelled() => Err(Reason::ShuttingDown.status("this aggregator is stopping")),
         result = tokio::time::timeout(limit, whole) => {
@@ -103,6 +106,7 @@ pub(super) async fn receive(
 
 async fn receive_within(
     grpc: &Grpc,
+    client: ClientKey,
     mut pieces: Pieces,
     named: &mut Option<Named>,
 ) -> Result<v1::Batch, Status> {
@@ -117,12 +121,13 @@ async fn receive_within(
     *named = Some(Named { rollup: submission.submission.rollup, is_signed: true });
     let order = &submission.submission;
     let (rollup, length) = (order.rollup, order.payload_length);
-    // One upload of an order at a time: others wait for what becomes of it.
-    let turn = grpc.uploading.admit(Claim::new(1, id, 1));
+    // A client's second upload of an order waits for what becomes of its first.
+    let turn = Claim::new(1, Uploader::Rollup(rollup), u64::MAX).and(Uploader::Order(id, client), 1);
+    let turn = grpc.uploading.admit(turn);
     let _turn = tokio::time::timeout(ctx.settings.piece_timeout, turn)
         .await
         .map_err(|_| busy("this submission is being uploaded already"))?
-        .map_err(|_| busy("this submission is being uploaded already, more than once"))?;
+        .map_err(|_| busy("too many submissions of this rollup wait that are being uploaded already"))?;
     let holder = ctx.store.holder(rollup, order.batch_number).await.map_err(|error| store_status(&error))?;
     if holder.as_ref().is_some_and(|holder| holder.id == id)
         && let Some(batch) = grpc.existing(id).await?

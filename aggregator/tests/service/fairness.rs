@@ -219,8 +219,12 @@ async fn one_rollup_has_half_of_the_uploads_and_each_order_one() {
     }
     let budgets = running.aggregator.batches().budgets().clone();
     until("both have begun", || budgets.in_flight.used() == 2).await;
-    // The same order beside them waits for the first one, without a place.
-    let twin = begin(&running, &others(order(1, HashKind::Opaque, &bytes))).await;
+    // The same orders beside them wait for the first ones, without a place: as many as half of the queue holds.
+    let mut crowd = Vec::new();
+    for number in [1, 1, 1, 1, 2, 2, 2] {
+        crowd.push(begin(&running, &others(order(number, HashKind::Opaque, &bytes))).await.1);
+    }
+    until("two wait", || crowd.iter().filter(|call| call.is_finished()).count() == 5).await;
     let third = others(order(3, HashKind::Opaque, &bytes));
     assert_eq!(reason(running.submit(&third, &bytes).await), Reason::Busy);
     running.submit_new(1, 100).await;
@@ -232,8 +236,15 @@ async fn one_rollup_has_half_of_the_uploads_and_each_order_one() {
         drop(sender);
         tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap().unwrap();
     }
-    // What the first one became is the answer to the second.
-    tokio::time::timeout(PATIENCE, twin.1).await.unwrap().unwrap().unwrap();
+    // What the first ones became is the answer to those that waited.
+    let mut answered = 0;
+    for call in crowd {
+        match tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap() {
+            Ok(()) => answered += 1,
+            Err(status) => assert_eq!(Reason::of(&status), Some(Reason::Busy), "{status}"),
+        }
+    }
+    assert_eq!(answered, 2);
     running.submit(&third, &bytes).await.unwrap();
     running.stop().await;
 }
