@@ -1,4 +1,5 @@
-//! The pure state machine: what is held by which party, who waits, and who comes next.
+//! The pure state machine of a budget: what each party holds, which claims wait, and which is met
+//! next.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -6,42 +7,45 @@ use std::hash::Hash;
 
 use thiserror::Error;
 
-/// A name under which a budget counts what is held: a rollup, a client's address, the network around that address.
+/// A party in whose name a budget is used: a rollup, a client's address, or the network around an
+/// address.
 pub trait Party: Clone + Eq + Hash + fmt::Debug {}
 
 impl<T: Clone + Eq + Hash + fmt::Debug> Party for T {}
 
-/// The most that one party may hold of a budget.
+/// The largest amount of a budget that one party may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share<P> {
-    /// The party.
+    /// The party that the share limits.
     pub party: P,
-    /// The most that it may hold at a time.
+    /// The largest amount that it may hold at a time, in units of the budget.
     pub most: u64,
 }
 
-/// What is asked for: an amount, in the units of the budget, in the name of one or more parties.
+/// A request for an amount, in units of the budget, in the name of one or more parties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim<P> {
     amount: u64,
-    /// The first one decides whose turn it is among claims that wait, and who leaves a full queue.
+    /// The parties that the amount counts for. Among waiting claims, the first party decides whose
+    /// turn it is, and which claim leaves a full queue.
     shares: Vec<Share<P>>,
 }
 
 impl<P: Party> Claim<P> {
-    /// An amount that counts for a party, which may hold `most` of the budget.
+    /// Makes a claim that counts for one party, which may hold at most `most` of the budget.
     pub fn new(amount: u64, party: P, most: u64) -> Self {
         Self { amount, shares: vec![Share { party, most }] }
     }
 
-    /// The amount counts for a further party as well: a client beside a rollup, or the network around an address.
+    /// Lets the amount count for a further party too, for example for a client beside its rollup,
+    /// or for the network around an address.
     #[must_use]
     pub fn and(mut self, party: P, most: u64) -> Self {
         self.shares.push(Share { party, most });
         self
     }
 
-    /// The amount, as far as it counts. See [`Budget`] for amounts above a share.
+    /// Returns the amount. An amount above a share is lowered to the share; see [`Budget`].
     pub const fn amount(&self) -> u64 {
         self.amount
     }
@@ -53,14 +57,14 @@ impl<P: Party> Claim<P> {
     }
 }
 
-/// Which bound a claim met.
+/// The bound that a claim met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit<P> {
-    /// The whole budget is given out, or what is left is kept for a claim that has waited long.
+    /// The whole budget is given out, or the rest is reserved for a claim that has waited long.
     Capacity,
-    /// This party holds its share.
+    /// This party holds its whole share.
     Share(P),
-    /// As many claims wait as may.
+    /// The queue is full.
     Queue,
 }
 
@@ -74,66 +78,68 @@ impl<P: fmt::Debug> fmt::Display for Limit<P> {
     }
 }
 
-/// A claim that is not met now.
+/// The error that a claim cannot be met now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{limit} has {held} of {most} in use")]
 pub struct Refused<P: fmt::Debug> {
-    /// The bound that it met.
+    /// The bound that the claim met.
     pub limit: Limit<P>,
-    /// How much of that is in use.
+    /// The amount that is in use: units of the budget, or waiting claims.
     pub held: u64,
-    /// How much there is.
+    /// The largest amount that the bound allows, in the same units.
     pub most: u64,
 }
 
-/// How many claims may wait.
+/// The bounds of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// All together. Where so many wait, the party that waits most often makes room for one that waits less often.
+    /// Largest number of claims that wait in total. If this number waits, the party that has the
+    /// most waiting claims makes room for one that has fewer.
     pub total: usize,
-    /// In the name of one party.
+    /// Largest number of claims that wait in the name of one party.
     pub per_party: usize,
 }
 
-/// A claim that was taken into the queue.
+/// A claim that was put into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
-    /// By which it is known.
+    /// The ticket of the claim.
     pub ticket: Ticket,
-    /// The claim that had to leave the full queue for it, and is never met.
+    /// The ticket of the claim that had to leave the full queue for it. That claim is never met.
     pub displaced: Option<Ticket>,
 }
 
-/// A claim that waits.
+/// Identifies a claim that waits. Later claims have larger tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
 #[derive(Debug)]
 struct Waiting<P> {
     claim: Claim<P>,
-    /// What was given out since this claim began to wait, to claims that came later.
+    /// Sum of the amounts that later claims got while this claim waited and its parties had room.
     passed: u64,
 }
 
-/// An amount that is given out in shares.
+/// An amount that is given out to parties in shares.
 ///
-/// An amount above the share of its party counts as the whole share: such a claim is met when the party holds nothing
-/// else. So a budget that is smaller than the largest piece of work slows that work down, and never ends it.
+/// An amount above the share of its party counts as the whole share. Such a claim is met when the
+/// party holds nothing else. Therefore a budget that is smaller than the largest piece of work
+/// slows that work down but never blocks it for good.
 #[derive(Debug)]
 pub struct Budget<P> {
     capacity: u64,
     used: u64,
-    /// Parties that hold nothing have no entry.
+    /// The amount that each party holds. A party that holds nothing has no entry.
     held: HashMap<P, u64>,
     queue: QueueLimits,
-    /// By arrival.
+    /// The waiting claims in the order in which they came.
     waiting: BTreeMap<Ticket, Waiting<P>>,
     waiting_by_party: HashMap<P, usize>,
     next_ticket: u64,
 }
 
 impl<P: Party> Budget<P> {
-    /// A budget of which nothing is given out.
+    /// Makes a budget of which nothing is given out.
     pub fn new(capacity: u64, queue: QueueLimits) -> Self {
         Self {
             capacity,
@@ -146,37 +152,39 @@ impl<P: Party> Budget<P> {
         }
     }
 
-    /// The whole of it.
+    /// Returns the size of the budget.
     pub const fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// How much is given out. It may exceed the capacity by what [`Budget::take_anyway`] gave.
+    /// Returns the amount that is given out. [`Budget::take_anyway`] can raise it above the
+    /// capacity.
     pub const fn used(&self) -> u64 {
         self.used
     }
 
-    /// How much a party holds.
+    /// Returns the amount that a party holds.
     pub fn held_by(&self, party: &P) -> u64 {
         self.held.get(party).copied().unwrap_or(0)
     }
 
-    /// How many parties hold anything.
+    /// Returns the number of parties that hold a part of the budget.
     pub fn parties(&self) -> usize {
         self.held.len()
     }
 
-    /// How many claims wait.
+    /// Returns the number of claims that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Meets a claim now or refuses it. It may pass claims that wait, unless one of them was passed too often.
+    /// Meets a claim now, or refuses it. The claim may pass waiting claims, unless one of them was
+    /// passed too often.
     ///
-    /// The claim that comes back is what is to be given to [`Budget::give_back`].
+    /// The caller must later hand the claim that is returned to [`Budget::give_back`].
     ///
     /// # Errors
-    /// Says which bound the claim met.
+    /// The error names the bound that the claim met.
     pub fn take(&mut self, claim: Claim<P>) -> Result<Claim<P>, Refused<P>> {
         let claim = claim.clamped(self.capacity);
         self.check_shares(&claim)?;
@@ -189,20 +197,21 @@ impl<P: Party> Budget<P> {
         Ok(claim)
     }
 
-    /// Meets a claim whether there is room or not: of work that was taken on before a restart.
+    /// Meets a claim even if there is no room, for work that was accepted before a restart.
     pub fn take_anyway(&mut self, claim: Claim<P>) -> Claim<P> {
         let claim = claim.clamped(self.capacity);
         self.hold(&claim);
         claim
     }
 
-    /// Has a claim wait; [`Budget::meet_next`] says when it is met. Where the queue is full, the last claim of the party
-    /// that waits most often leaves it. So a party that does not wait yet finds a place, unless every other party waits
-    /// once alone.
+    /// Puts a claim into the queue. [`Budget::meet_next`] returns it when it is met.
+    ///
+    /// If the queue is full, the last claim of the party that has the most waiting claims leaves
+    /// it. So a party without waiting claims finds a place, unless every other party has only one.
     ///
     /// # Errors
-    /// Where as many wait as may in the name of one of its parties, or where the queue is full and no party waits more
-    /// often than this one would.
+    /// It fails if one of the claim's parties may have no more waiting claims, or if the queue is
+    /// full and no party has more waiting claims than this one would have.
     pub fn wait(&mut self, claim: Claim<P>) -> Result<Queued, Refused<P>> {
         let queue = self.queue;
         let full =
@@ -229,22 +238,23 @@ impl<P: Party> Budget<P> {
         Ok(Queued { ticket, displaced })
     }
 
-    /// What a claim is told that finds no place in the queue, or loses it.
+    /// Returns the error for a claim that finds no place in the queue or loses its place.
     pub fn queue_is_full(&self) -> Refused<P> {
         Refused { limit: Limit::Queue, held: self.waiting.len() as u64, most: self.queue.total as u64 }
     }
 
-    /// A claim waits no more. Says whether it did.
+    /// Removes a claim from the queue. Returns whether it was still waiting.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
         self.leave_queue(ticket).is_some()
     }
 
-    /// Gives back what a claim got.
+    /// Returns the amount of a claim to the budget.
     pub fn give_back(&mut self, claim: &Claim<P>) {
         self.give_back_part(claim, claim.amount);
     }
 
-    /// The next claim that is met, with what it got. To be called until there is none, after each change.
+    /// Meets the next waiting claim that can be met and returns it. After each change of the
+    /// budget, call this until it returns `None`.
     pub fn meet_next(&mut self) -> Option<(Ticket, Claim<P>)> {
         let ticket = self.choose()?;
         let claim = self.leave_queue(ticket)?;
@@ -253,10 +263,10 @@ impl<P: Party> Budget<P> {
         Some((ticket, claim))
     }
 
-    /// Changes what a claim holds. Where it grows, that is refused as a claim of its own would be.
+    /// Changes the amount that a claim holds. Growth is refused on the same grounds as a new claim.
     ///
     /// # Errors
-    /// Says which bound the claim met; it holds then what it held before.
+    /// The error names the bound that the claim met. The claim then holds what it held before.
     pub fn resize(&mut self, claim: &mut Claim<P>, amount: u64) -> Result<(), Refused<P>> {
         if amount <= claim.amount {
             self.give_back_part(claim, claim.amount - amount);
@@ -293,7 +303,8 @@ impl<P: Party> Budget<P> {
         self.waiting_by_party.get(party).copied().unwrap_or(0)
     }
 
-    /// The last claim of the party that waits most often, if that is more often than the newcomer's party would wait.
+    /// Returns the last claim of the party that has the most waiting claims, if it has more than
+    /// the party of `newcomer` would have.
     fn last_of_the_longest(&self, newcomer: &Claim<P>) -> Option<Ticket> {
         let waiting =
             |claim: &Claim<P>| claim.shares.first().map_or(0, |share| self.waiting_by(&share.party));
@@ -334,13 +345,14 @@ impl<P: Party> Budget<P> {
         self.used.saturating_add(amount) <= self.capacity
     }
 
-    /// Whether a claim was passed by as much as the whole budget: from then on nothing passes it.
+    /// Returns whether claims of as much as the whole budget have passed this claim. From then on
+    /// none does.
     const fn is_due(&self, waiting: &Waiting<P>) -> bool {
         waiting.passed >= self.capacity
     }
 
-    /// What is kept free for the first claim that is due. One whose own party has used up its share keeps nothing free:
-    /// it waits for itself.
+    /// Returns the amount that is reserved for the first claim that is due. Nothing is reserved for
+    /// a claim whose own party has used up its share, because it waits for its own party.
     fn kept_for_the_due(&self) -> u64 {
         let due = self
             .waiting
@@ -349,7 +361,7 @@ impl<P: Party> Budget<P> {
         due.map_or(0, |waiting| waiting.claim.amount)
     }
 
-    /// Which claim is met next, if any can be.
+    /// Returns the claim that is met next, or `None` if none can be met.
     fn choose(&self) -> Option<Ticket> {
         let may = |waiting: &Waiting<P>| self.check_shares(&waiting.claim).is_ok();
         let due = self.waiting.iter().find(|(_, waiting)| self.is_due(waiting) && may(waiting));
@@ -365,10 +377,10 @@ impl<P: Party> Budget<P> {
             .map(|(ticket, _)| *ticket)
     }
 
-    /// Charges what was given out to the claims that it passed: those that came before it and did not wait for their
-    /// own party.
+    /// Adds an amount that was given out to the counters of the claims that it passed. These are
+    /// the claims that came earlier and did not wait for their own party.
     fn count_as_passing(&mut self, amount: u64, ticket: Option<Ticket>) {
-        // An amount of nothing passes as one unit: so nothing passes for ever.
+        // An amount of zero counts as one unit; otherwise claims of zero could pass for ever.
         let amount = amount.max(1);
         let held = &self.held;
         let before = match ticket {

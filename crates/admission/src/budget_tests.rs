@@ -26,7 +26,7 @@ fn no_party_holds_more_than_its_share() {
 
 #[test]
 fn every_party_of_a_claim_counts() {
-    // Addresses of one network, each within its own share, meet the share of the network.
+    // Addresses of one network stay within their own shares but exceed the share of the network.
     let mut budget = budget(100);
     for address in 0..4 {
         budget.take(Claim::new(5, address, 5).and(200, 20)).unwrap();
@@ -44,7 +44,7 @@ fn what_is_larger_than_its_share_goes_alone_in_it() {
     budget.give_back(&small);
     let large = budget.take(Claim::new(1000, 1, 75)).unwrap();
     assert_eq!((large.amount(), budget.used()), (75, 75));
-    // The others have what is left.
+    // The other party gets the rest of the budget.
     budget.take(Claim::new(25, 2, 75)).unwrap();
     assert_eq!(budget.take(Claim::new(1, 2, 75)).unwrap_err().limit, Limit::Capacity);
     budget.give_back(&large);
@@ -72,7 +72,8 @@ fn small_claims_pass_a_large_one_until_as_much_as_all_has_passed() {
     let mut passed = 0;
     while let Ok(small) = budget.take(Claim::new(2, 3, 10)) {
         passed += small.amount();
-        // There is always something held, so that the large one never fits by chance.
+        // The next small claim is taken before the last is given back, so that the large claim
+        // never fits.
         budget.give_back(&std::mem::replace(&mut held, small));
         assert_eq!(met(&mut budget), []);
     }
@@ -158,7 +159,7 @@ fn a_claim_grows_by_what_has_come() {
     assert_eq!(budget.used(), 0);
 }
 
-/// What an adversary may do in one step.
+/// The moves that an adversary can make in one step.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Take { party: u8, amount: u64 },
@@ -179,10 +180,12 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 
 const CAPACITY: u64 = 32;
 const MOST: u64 = 24;
-/// Steps after which what the adversary holds is taken from it: the bound on a piece of work.
+/// After this number of steps, the adversary loses what it holds, as a deadline on each piece of
+/// work ensures.
 const HELD_FOR: usize = 8;
 
-/// Plays an adversary's moves. What it holds is given back after a while at the latest, as deadlines have it.
+/// Plays an adversary's moves. Each claim that it holds is given back after at most `HELD_FOR`
+/// steps.
 struct Game {
     budget: Budget<u8>,
     held: Vec<(usize, Claim<u8>)>,
@@ -196,7 +199,7 @@ impl Game {
         Self { budget: budget(CAPACITY), held, waiting, step: 0 }
     }
 
-    /// One move and what follows from it. Says whether the ticket was met.
+    /// Plays one move and its consequences. Returns whether the honest ticket was met.
     fn play(&mut self, next: Move, honest: Option<Ticket>) -> bool {
         self.step += 1;
         match next {
@@ -263,8 +266,8 @@ proptest! {
         prop_assert_eq!((game.budget.used(), game.budget.parties()), (0, 0));
     }
 
-    /// What is held ends after HELD_FOR steps. Before an honest claim is due, at most as much as the capacity passes it;
-    /// from then on nothing does, and what is held ends.
+    /// Each claim is held for at most HELD_FOR steps. Before an honest claim is due, claims of at
+    /// most the capacity pass it; afterwards none does, and what is held is given back.
     #[test]
     fn no_party_starves_whatever_the_others_do(before in moves(), amount in 1_u64..=MOST, after in moves()) {
         let mut game = Game::new();
@@ -275,14 +278,14 @@ proptest! {
         prop_assert!(queued.is_ok(), "a party that does not wait yet found no place in the queue");
         let Queued { ticket: honest, displaced } = queued.unwrap();
         game.waiting.retain(|waiting| Some(*waiting) != displaced);
-        // An adversary that plays for ever: its moves are repeated.
+        // The moves are repeated without end, as by an adversary that never stops.
         let mut waited = 0;
         for next in after.iter().cycle() {
             if game.play(*next, Some(honest)) {
                 break;
             }
             waited += 1;
-            // Claims that came before it and are due go first, each at most as often as there are places to wait.
+            // Earlier claims that are due go first, each at most once for each place in the queue.
             let bound = (usize::try_from(CAPACITY).unwrap() + QUEUE.total + 1) * (HELD_FOR + 1);
             prop_assert!(waited <= bound, "waited for {waited} steps");
         }
@@ -290,7 +293,7 @@ proptest! {
 
     #[test]
     fn a_party_within_its_share_is_served_at_once_while_there_is_room(moves in moves(), amount in 1_u64..=8) {
-        // Three adversaries of a quarter each leave a quarter for the honest party.
+        // Three adversaries with a share of a quarter each leave a quarter for the honest party.
         let mut budget: Budget<u8> = budget(CAPACITY);
         let mut held: Vec<Claim<u8>> = Vec::new();
         for next in moves {

@@ -1,4 +1,5 @@
-//! A budget for async tasks: permits that give back when they are dropped, and futures that may be dropped.
+//! A budget for async tasks. Permits return their amount when they are dropped; futures that wait
+//! may be dropped.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +13,13 @@ use crate::budget::{Budget, Claim, Party, QueueLimits, Queued, Refused, Ticket};
 #[derive(Debug)]
 struct State<P> {
     budget: Budget<P>,
-    /// How the claims that wait are told that they are met.
+    /// The channels on which waiting claims learn that they are met.
     replies: HashMap<Ticket, oneshot::Sender<Claim<P>>>,
 }
 
 impl<P: Party> State<P> {
-    /// Tells all claims that are met now. One that nobody waits for any more gives back at once.
+    /// Notifies all claims that are met now. If the future of one was dropped, its amount is given
+    /// back at once.
     fn settle(&mut self) {
         while let Some((ticket, claim)) = self.budget.meet_next() {
             let told = self.replies.remove(&ticket).map_or(Err(claim.clone()), |reply| reply.send(claim));
@@ -28,7 +30,7 @@ impl<P: Party> State<P> {
     }
 }
 
-/// A shared budget. Clones are the same one.
+/// A budget that tasks share. Clones refer to the same budget.
 pub struct Admission<P: Party>(Arc<Mutex<State<P>>>);
 
 impl<P: Party> Clone for Admission<P> {
@@ -50,47 +52,50 @@ impl<P: Party> fmt::Debug for Admission<P> {
 }
 
 impl<P: Party> Admission<P> {
-    /// A budget of which nothing is given out.
+    /// Makes a budget of which nothing is given out.
     pub fn new(capacity: u64, queue: QueueLimits) -> Self {
         let budget = Budget::new(capacity, queue);
         Self(Arc::new(Mutex::new(State { budget, replies: HashMap::new() })))
     }
 
-    /// A budget for which nobody waits: claims are met at once or refused.
+    /// Makes a budget without a queue: claims are met at once or refused.
     pub fn without_queue(capacity: u64) -> Self {
         Self::new(capacity, QueueLimits { total: 0, per_party: 0 })
     }
 
-    /// Meets a claim now or refuses it.
+    /// Meets a claim now, or refuses it.
     ///
     /// # Errors
-    /// Says which bound the claim met.
+    /// The error names the bound that the claim met.
     pub fn try_admit(&self, claim: Claim<P>) -> Result<Permit<P>, Refused<P>> {
         let claim = self.0.lock().budget.take(claim)?;
         Ok(self.permit(claim))
     }
 
-    /// Meets a claim whether there is room or not: of work that was taken on before a restart.
+    /// Meets a claim even if there is no room, for work that was accepted before a restart.
     pub fn admit_anyway(&self, claim: Claim<P>) -> Permit<P> {
         let claim = self.0.lock().budget.take_anyway(claim);
         self.permit(claim)
     }
 
-    /// Meets a claim now where there is room for it, else waits until there is. A future that is dropped waits no more.
+    /// Meets a claim now if there is room for it, and otherwise waits until there is. Dropping the
+    /// future removes the claim from the queue.
     ///
     /// # Errors
-    /// Where too many wait already, or come while this claim waits, of parties that wait less often.
+    /// It fails if the queue is full. It also fails while the claim waits, if the claim has to make
+    /// room for one of a party with fewer waiting claims.
     pub async fn admit(&self, claim: Claim<P>) -> Result<Permit<P>, Refused<P>> {
         let mut waiting = {
             let mut state = self.0.lock();
-            // What needs no place in the queue is not refused for want of one.
+            // A claim that is met at once needs no place in the queue, so a full queue is no reason
+            // to refuse it.
             if let Ok(claim) = state.budget.take(claim.clone()) {
                 return Ok(self.permit(claim));
             }
             let Queued { ticket, displaced } = state.budget.wait(claim)?;
             let (reply, met) = oneshot::channel();
             state.replies.insert(ticket, reply);
-            // The future of a claim without a reply to come learns that it lost its place.
+            // Without its sender, the future of the displaced claim ends with an error.
             displaced.map(|displaced| state.replies.remove(&displaced));
             state.settle();
             Waits { admission: self.clone(), ticket, met }
@@ -101,22 +106,22 @@ impl<P: Party> Admission<P> {
         }
     }
 
-    /// The whole of it.
+    /// Returns the size of the budget.
     pub fn capacity(&self) -> u64 {
         self.0.lock().budget.capacity()
     }
 
-    /// How much is given out.
+    /// Returns the amount that is given out.
     pub fn used(&self) -> u64 {
         self.0.lock().budget.used()
     }
 
-    /// How much a party holds.
+    /// Returns the amount that a party holds.
     pub fn held_by(&self, party: &P) -> u64 {
         self.0.lock().budget.held_by(party)
     }
 
-    /// How many claims wait.
+    /// Returns the number of claims that wait.
     pub fn waiting(&self) -> usize {
         self.0.lock().budget.waiting()
     }
@@ -132,7 +137,8 @@ impl<P: Party> Admission<P> {
     }
 }
 
-/// Leaves the queue when it is dropped, with what it got in the meantime.
+/// A place in the queue. When it is dropped, the claim leaves the queue, and an amount that it got
+/// meanwhile is given back.
 struct Waits<P: Party> {
     admission: Admission<P>,
     ticket: Ticket,
@@ -144,7 +150,7 @@ impl<P: Party> Drop for Waits<P> {
         let mut state = self.admission.0.lock();
         state.replies.remove(&self.ticket);
         if state.budget.cancel(self.ticket) {
-            // What it kept others from may be met now.
+            // Claims that this one held up may be met now.
             state.settle();
         } else if let Ok(claim) = self.met.try_recv() {
             state.budget.give_back(&claim);
@@ -153,7 +159,7 @@ impl<P: Party> Drop for Waits<P> {
     }
 }
 
-/// What a claim got, until it is dropped.
+/// The amount that a claim got. It is given back when the permit is dropped.
 #[must_use = "a permit that is dropped gives back at once"]
 pub struct Permit<P: Party> {
     admission: Admission<P>,
@@ -161,15 +167,16 @@ pub struct Permit<P: Party> {
 }
 
 impl<P: Party> Permit<P> {
-    /// How much it holds.
+    /// Returns the amount that the permit holds.
     pub const fn amount(&self) -> u64 {
         self.claim.amount()
     }
 
-    /// Holds less, or more if there is room: of an upload that is counted by the bytes that have come.
+    /// Changes the amount. It grows only if there is room. An upload uses this to be counted by the
+    /// bytes that have arrived.
     ///
     /// # Errors
-    /// Says which bound was met; it holds then what it held before.
+    /// The error names the bound that was met. The permit then holds what it held before.
     pub fn resize(&mut self, amount: u64) -> Result<(), Refused<P>> {
         let mut state = self.admission.0.lock();
         state.budget.resize(&mut self.claim, amount)?;
