@@ -1,9 +1,11 @@
-//! How batches without a certificate stand: how many there are, what they wait for, and which of them is the oldest.
+//! How batches stand that have no certificate, or are not recorded: how many there are, what they wait for, and which of
+//! them is the oldest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dac_proto::reason::Reason;
+use dac_types::PostingMode;
 
 use super::Batches;
 use crate::batch::{Batch, Phase};
@@ -12,11 +14,14 @@ use crate::batch::{Batch, Phase};
 const ENCODED_WITHIN_MS: u64 = 60_000;
 /// A batch that has no certificate after this time has the aggregator called unhealthy, unless that is its rollup's own doing.
 const CERTIFIED_WITHIN_MS: u64 = 300_000;
+/// A certificate that is not recorded on L1 after this time has the aggregator called unhealthy. That is long after
+/// `posting.deadline`, and time for 64 confirmations.
+const RECORDED_WITHIN_MS: u64 = 900_000;
 
-/// Batches of this process that have no certificate yet.
+/// Batches of this process that have no certificate yet, and the oldest certificate that L1 has not recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// All of them.
+    /// All that have no certificate.
     pub uncertified: u64,
     /// How many wait for what.
     pub by_reason: BTreeMap<String, u64>,
@@ -26,47 +31,75 @@ pub struct Standing {
     pub undelivered: Option<Arc<Batch>>,
     /// The oldest that is encoded and waits for something that is not its rollup's own doing.
     held_up: Option<Arc<Batch>>,
+    /// The oldest that has a certificate which this program is to have recorded. What settles instead waits for its rollup's proof and
+    /// contract, and is left out.
+    unrecorded: Option<Arc<Batch>>,
 }
 
 impl Standing {
     fn add(&mut self, batch: &Arc<Batch>) {
+        if batch.phase == Phase::Certified && batch.posting == PostingMode::Record {
+            keep_oldest(&mut self.unrecorded, batch, certified_at_ms);
+            return;
+        }
         let oldest = match batch.phase {
             Phase::Received => &mut self.unencoded,
             Phase::Dispersing => &mut self.undelivered,
             _ => return,
         };
-        keep_oldest(oldest, batch);
+        keep_oldest(oldest, batch, received_at_ms);
         self.uncertified += 1;
         if let Some(waiting) = batch.waiting() {
             let reason = &waiting.obstruction.reason;
             *self.by_reason.entry(reason.clone()).or_insert(0) += 1;
             if batch.is_held_up() && !is_the_rollups_doing(reason) {
-                keep_oldest(&mut self.held_up, batch);
+                keep_oldest(&mut self.held_up, batch, received_at_ms);
             }
         }
     }
 
-    /// What a person should look at, if anything.
+    /// What a person should look at, if anything: of several the one that is earliest in a batch's life.
     pub fn problem(&self, now_ms: u64) -> Option<String> {
-        let tell = |batch: &Arc<Batch>, within_ms: u64, what: &str| {
-            let age = now_ms.saturating_sub(batch.received_at_ms);
+        let waits = |batch: &Arc<Batch>, since_ms: u64, within_ms: u64, what: &str, why: &str| {
+            let age_ms = now_ms.saturating_sub(since_ms);
             let order = &batch.submission.submission;
-            let reason = batch.waiting().map_or_else(String::new, |waiting| {
+            let (number, rollup, age) = (order.batch_number, order.rollup, age_ms / 1000);
+            (age_ms > within_ms)
+                .then(|| format!("batch {number} of rollup {rollup} is {what} after {age} s{why}"))
+        };
+        let uncertified = |batch: &Option<Arc<Batch>>, within_ms: u64, what: &str| {
+            let batch = batch.as_ref()?;
+            let why = batch.waiting().map_or_else(String::new, |waiting| {
                 format!(": {} ({})", waiting.obstruction.reason, waiting.obstruction.detail)
             });
-            (age > within_ms).then(|| {
-                let (number, rollup, age) = (order.batch_number, order.rollup, age / 1000);
-                format!("batch {number} of rollup {rollup} is {what} after {age} s{reason}")
-            })
+            waits(batch, received_at_ms(batch), within_ms, what, &why)
         };
-        let unencoded =
-            self.unencoded.as_ref().and_then(|batch| tell(batch, ENCODED_WITHIN_MS, "not encoded"));
-        unencoded.or_else(|| tell(self.held_up.as_ref()?, CERTIFIED_WITHIN_MS, "not certified"))
+        let unrecorded = || {
+            let batch = self.unrecorded.as_ref()?;
+            let why = match batch.l1_problem.as_str() {
+                "" => String::new(),
+                problem => format!(": {problem}"),
+            };
+            let what = "certified and not recorded on L1";
+            waits(batch, certified_at_ms(batch), RECORDED_WITHIN_MS, what, &why)
+        };
+        uncertified(&self.unencoded, ENCODED_WITHIN_MS, "not encoded")
+            .or_else(|| uncertified(&self.held_up, CERTIFIED_WITHIN_MS, "not certified"))
+            .or_else(unrecorded)
     }
 }
 
-fn keep_oldest(oldest: &mut Option<Arc<Batch>>, batch: &Arc<Batch>) {
-    if oldest.as_ref().is_none_or(|oldest| batch.received_at_ms < oldest.received_at_ms) {
+const fn received_at_ms(batch: &Batch) -> u64 {
+    batch.received_at_ms
+}
+
+/// What has no certificate counts from its reception.
+fn certified_at_ms(batch: &Batch) -> u64 {
+    batch.certificate.as_ref().map_or(batch.received_at_ms, |certified| certified.at_ms)
+}
+
+fn keep_oldest(oldest: &mut Option<Arc<Batch>>, batch: &Arc<Batch>, since_ms: fn(&Batch) -> u64) {
+    if oldest.as_ref().is_none_or(|oldest| since_ms(batch) < since_ms(oldest)) {
         *oldest = Some(Arc::clone(batch));
     }
 }
@@ -90,7 +123,8 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::tests::{held_up, received_at};
+    use crate::batch::Event;
+    use crate::batch::tests::{certified, held_up, received_at};
 
     #[test]
     fn the_oldest_is_named_and_a_rollups_own_doing_is_nobodys_illness() {
@@ -112,5 +146,25 @@ mod tests {
         standing.add(&Arc::new(held_up("UNREACHABLE", 2_000)));
         let problem = standing.problem(2_001 + CERTIFIED_WITHIN_MS).unwrap();
         assert!(problem.contains("not certified after 300 s: UNREACHABLE"), "{problem}");
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_records_is_told_and_a_proof_that_is_missing_is_not() {
+        let mut standing = Standing::default();
+        let mut batch = certified();
+        let certified_at_ms = batch.certificate.as_ref().unwrap().at_ms;
+        standing.add(&Arc::new(batch.clone().posted_by(PostingMode::Settle)));
+        assert_eq!(standing.problem(u64::MAX), None, "its rollup's proof is missing");
+        standing.add(&Arc::new(batch.clone()));
+        assert_eq!(standing.uncertified, 0);
+        assert_eq!(standing.problem(certified_at_ms + RECORDED_WITHIN_MS), None);
+        let problem = standing.problem(certified_at_ms + RECORDED_WITHIN_MS + 1).unwrap();
+        assert!(problem.ends_with("is certified and not recorded on L1 after 900 s"), "{problem}");
+
+        batch.apply(Event::PostingProblem("fees are above the cap".to_owned()));
+        let mut standing = Standing::default();
+        standing.add(&Arc::new(batch));
+        let problem = standing.problem(u64::MAX).unwrap();
+        assert!(problem.ends_with(" s: fees are above the cap"), "{problem}");
     }
 }
