@@ -114,13 +114,14 @@ impl Grpc {
         found.ok_or_else(unknown_batch)
     }
 
-    /// Counts a refused submission by the rollup in whose name it came, and holds it against that rollup where no honest one is refused.
+    /// Counts a refused submission by the rollup whose poster signed it, and holds it against that rollup where no honest one
+    /// is refused.
     fn note_refusal(&self, named: Option<Named>, status: &Status) {
         let ctx = self.batches.context();
         let is_admitted =
             |named: &Named| ctx.registry.latest().is_some_and(|view| view.rollup(named.rollup).is_some());
-        let named = named.filter(is_admitted);
-        let rollup = named.map(|named| named.rollup);
+        // A rollup answers for what its poster signed, not for what strangers send in its name.
+        let rollup = named.filter(|named| named.is_signed && is_admitted(named)).map(|named| named.rollup);
         let reason = Reason::of(status);
         let label = rollup.map_or("other".to_owned(), |rollup| rollup.to_string());
         metrics::counter!(
@@ -143,9 +144,8 @@ impl Grpc {
             _ => return,
         };
         let charge = Charge { kind: kind.as_str(), is_proven, detail: status.message() };
-        // A rollup answers for what its poster signed, not for what strangers send in its name.
-        let accused = named.filter(|named| named.is_signed).map(|named| Accused::Rollup(named.rollup));
-        ctx.accusations.add(accused.unwrap_or(Accused::Other), charge, ctx.now());
+        let accused = rollup.map_or(Accused::Other, Accused::Rollup);
+        ctx.accusations.add(accused, charge, ctx.now());
     }
 
     async fn existing(&self, id: SubmissionDigest) -> Result<Option<v1::Batch>, Status> {

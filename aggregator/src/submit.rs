@@ -296,6 +296,12 @@ pub fn authorise(
     Ok(())
 }
 
+/// Whether the rollup's poster signed this order, as the registry knows that poster: it answers for a refusal then.
+pub fn is_by_poster(signed: &SignedSubmission, id: SubmissionDigest, view: &RegistryView) -> bool {
+    let poster = view.rollup(signed.submission.rollup).map(|admitted| admitted.poster);
+    poster.is_some_and(|poster| signed.signature.recover(id.0).is_ok_and(|signer| signer == poster))
+}
+
 /// Section 8: while a batch holds its number, another payload is refused unless it names that batch in `replaces` and
 /// that batch is neither posted nor on its way to L1. Returns the batch that is replaced.
 ///

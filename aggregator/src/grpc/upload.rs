@@ -117,8 +117,15 @@ async fn receive_within(
         return Ok(batch);
     }
     let view = ctx.registry().map_err(|stale| Reason::L1Stale.status(stale.to_string()))?;
-    submit::authorise(&submission, id, &view, &ctx.identity, ctx.now())?;
-    *named = Some(Named { rollup: submission.submission.rollup, is_signed: true });
+    let authorised = submit::authorise(&submission, id, &view, &ctx.identity, ctx.now());
+    // An order for another aggregator may be brought here by anyone; of what else is refused, its signature says whose it is.
+    let is_signed = match &authorised {
+        Ok(()) => true,
+        Err(Refusal::WrongDisperser { .. }) => false,
+        Err(_) => submit::is_by_poster(&submission, id, &view),
+    };
+    *named = Some(Named { rollup: submission.submission.rollup, is_signed });
+    authorised?;
     let order = &submission.submission;
     let (rollup, length) = (order.rollup, order.payload_length);
     // A client's second upload of an order waits for what becomes of its first.

@@ -137,7 +137,7 @@ fn describe_waiting() {
 fn describe_submissions() {
     describe_counter!(
         SUBMISSIONS_REFUSED,
-        "Submissions refused by reason and rollup; rollup \"other\": none that the registry admits"
+        "Submissions refused by reason and rollup; rollup \"other\": no admitted rollup's poster signed them"
     );
     monitor::counter_by(
         "dac_aggregator_proofs_refused_total",

@@ -47,6 +47,14 @@ async fn members_and_rollups_that_lie_are_named() {
     // A stranger's order in a rollup's name says nothing of the rollup.
     let forged = sign_by(order(4, HashKind::Opaque, &bytes), &key(0x55));
     assert_eq!(reason(running.submit(&forged, &bytes).await), Some(Reason::WrongPoster));
+    // What its own poster signed is its own, also where it is refused before the signature is looked at.
+    let mut too_late = order(5, HashKind::Opaque, &bytes);
+    too_late.expires_at = u64::MAX >> 24;
+    assert_eq!(reason(running.submit(&sign(too_late.clone()), &bytes).await), Some(Reason::ExpiresTooLate));
+    assert_eq!(
+        reason(running.submit(&sign_by(too_late, &key(0x55)), &bytes).await),
+        Some(Reason::ExpiresTooLate)
+    );
     let list = accusations(&running);
     assert_eq!(list.len(), 3, "{list:?}");
     assert!(has(&list, Accused::Other, "WRONG_POSTER", false), "{list:?}");
@@ -65,9 +73,16 @@ async fn members_and_rollups_that_lie_are_named() {
     let name = "dac_aggregator_submissions_refused_total";
     for labels in [
         format!("reason=\"CONFLICTING_BATCH\",rollup=\"{ROLLUP}\""),
+        format!("reason=\"EXPIRES_TOO_LATE\",rollup=\"{ROLLUP}\""),
+        "reason=\"EXPIRES_TOO_LATE\",rollup=\"other\"".to_owned(),
         "reason=\"UNKNOWN_ROLLUP\",rollup=\"other\"".to_owned(),
+        "reason=\"WRONG_POSTER\",rollup=\"other\"".to_owned(),
     ] {
-        assert!(told.contains(&format!("{name}{{{labels}}}")), "{told}");
+        let series = format!("{name}{{{labels}}} ");
+        let counted = told.lines().find_map(|line| line.strip_prefix(&series));
+        assert!(counted.is_some_and(|count| count != "0"), "{series}: {told}");
     }
+    let counted = format!("{name}{{reason=\"WRONG_POSTER\",rollup=\"{ROLLUP}\"}}");
+    assert!(told.lines().all(|line| !line.starts_with(&counted) || line.ends_with(" 0")), "{told}");
     running.stop().await;
 }
