@@ -118,7 +118,7 @@ pub enum Delivery {
 pub struct MemberOutcome {
     /// How far it is.
     pub delivery: Delivery,
-    /// Calls made.
+    /// Calls that ended until it signed, and those that failed since: 1 for a member that signed at once.
     pub attempts: u32,
     /// Of the last failure, machine-readable; empty where there was none.
     pub reason: String,

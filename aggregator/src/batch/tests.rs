@@ -108,7 +108,7 @@ pub(super) fn aggregated(signers: &[u8]) -> Event {
     Event::Aggregated { digest: digest(1), aggregate: aggregate(signers), at_ms: 200 }
 }
 
-pub(super) fn certified() -> Batch {
+pub(crate) fn certified() -> Batch {
     let mut batch = dispersing();
     for seat in 0..3 {
         batch.apply(answered(seat));
@@ -232,6 +232,9 @@ fn stragglers_are_served_after_quorum_until_all_have_their_shard() {
         batch.apply(Event::CertificateDelivered { digest: digest(1), seat: Seat(seat) });
     }
     assert!(batch.finished);
+    // A member that signed at once was asked once, though the certificate was a call of its own.
+    let attempts: Vec<u32> = batch.dispersal.iter().flat_map(|d| &d.members).map(|m| m.attempts).collect();
+    assert_eq!(attempts, [1, 1, 1, 2]);
 }
 
 #[test]

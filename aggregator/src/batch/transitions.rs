@@ -248,7 +248,6 @@ impl Batch {
     fn certificate_delivered(&mut self, digest: BatchDigest, seat: Seat) -> Vec<Action> {
         if let Some(member) = self.member(digest, seat) {
             member.certificate_done = true;
-            member.attempts = member.attempts.saturating_add(1);
         }
         self.tidy()
     }
