@@ -220,6 +220,9 @@ fn special_kind_v4(address: Ipv4Addr) -> Option<&'static str> {
         || (a == 192 && b == 0 && c == 0)
     {
         Some("a documentation or test")
+    } else if (a, b, c) == (192, 88, 99) {
+        // Relays of 6to4, which RFC 7526 withdrew: nobody's server is there.
+        Some("a withdrawn relay")
     } else {
         None
     }
@@ -239,8 +242,13 @@ fn special_kind_v6(address: Ipv6Addr) -> Option<&'static str> {
         Some("a multicast")
     } else if first & 0xe000 != 0x2000 {
         Some("a reserved")
-    } else if first == 0x2001 && address.segments()[1] == 0x0db8 {
+    } else if (first == 0x2001 && address.segments()[1] == 0x0db8)
+        || (first == 0x3fff && address.segments()[1] < 0x1000)
+    {
         Some("a documentation")
+    } else if first == 0x2001 && address.segments()[1] < 0x0200 {
+        // 2001::/23: Teredo's tunnels, benchmarks, identifiers that are no addresses. No server is there.
+        Some("an IETF protocol's")
     } else {
         None
     }
@@ -304,12 +312,32 @@ mod tests {
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
             "ff02::1",
+            "192.88.99.1",
+            "2002:c058:6301::",
+            "2001::1",
+            "2001:0:7f00:1::",
+            "2001:2::1",
+            "2001:1ff::1",
+            "2001:db8::1",
+            "3fff::1",
+            "3fff:fff::1",
         ] {
             let address: IpAddr = special.parse().unwrap();
             assert!(EndpointPolicy::PublicOnly.check_address("x", address).is_err(), "{special} passed");
             assert!(EndpointPolicy::AllowPrivate.check_address("x", address).is_ok());
         }
-        for public in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::101:101"] {
+        for public in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "192.88.98.1",
+            "192.88.100.1",
+            "2606:4700::1111",
+            "64:ff9b::101:101",
+            "2001:200::1",
+            "2001:4860:4860::8888",
+            "3fff:1000::1",
+        ] {
             let address: IpAddr = public.parse().unwrap();
             assert_eq!(EndpointPolicy::PublicOnly.check_address("x", address), Ok(()), "{public}");
         }
