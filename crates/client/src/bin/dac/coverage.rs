@@ -10,7 +10,7 @@ use dac_types::Address;
 use serde_json::json;
 
 use crate::context::{ChainArgs, address};
-use crate::exit::CliError;
+use crate::exit::{CliError, of_settlement};
 use crate::output::{show_time, table};
 
 /// Show until when a rollup's settled batches are kept, when settling stops for want of it, and when anyone may freeze.
@@ -35,7 +35,8 @@ pub(crate) struct ShowCoverage {
 impl ShowCoverage {
     pub(crate) async fn run(self, output: &Output) -> Result<ExitCode, CliError> {
         let chain = self.chain.connect().await?;
-        let state = SettlementReader::new(chain.endpoints.clone(), self.rollup).coverage().await?;
+        let reader = SettlementReader::new(chain.endpoints.clone(), self.rollup);
+        let state = reader.coverage().await.map_err(of_settlement)?;
         if state.registry != chain.registry {
             return Err(Failure::usage(format!(
                 "rollup {} belongs to the committee of registry {}, not {}",

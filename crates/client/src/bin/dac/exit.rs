@@ -54,6 +54,17 @@ impl From<ChainError> for CliError {
     }
 }
 
+/// Reading a settlement contract failed: where none is there, the rollup's address is what to look at, not the committee's.
+pub(crate) fn of_settlement(error: ChainError) -> CliError {
+    match error {
+        ChainError::NoContract { .. } => CliError(Failure::usage(format!("L1: {error}")).hint(
+            "check the rollup's address; a rollup without such a contract has its batches recorded, not settled: \
+             `dac retrieve DIGEST` fetches one, `dac batches` lists them",
+        )),
+        error => error.into(),
+    }
+}
+
 impl From<AggregatorError> for CliError {
     fn from(error: AggregatorError) -> Self {
         Self(match &error {
@@ -169,11 +180,24 @@ impl From<VerifyError> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dac_types::Address;
 
     fn told(reason: Reason) -> Failure {
         let error =
             AggregatorError::Refused { reason: Some(reason), code: reason.code(), message: "why".into() };
         CliError::from(error).0
+    }
+
+    #[test]
+    fn an_address_without_a_settlement_contract_is_no_wrong_endpoint() {
+        let nothing =
+            || ChainError::NoContract { contract: "settlement contract", address: Address::repeat_byte(7) };
+        let failure = of_settlement(nothing()).0;
+        assert_eq!(failure.exit, Exit::Usage);
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains("the rollup's address") && !hint.contains("--rpc-url"), "{hint}");
+        let other = CliError::from(nothing()).0.hint.unwrap();
+        assert!(other.contains("--registry"), "{other}");
     }
 
     #[test]

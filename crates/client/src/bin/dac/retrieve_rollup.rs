@@ -13,7 +13,7 @@ use dac_types::limits::PAYLOAD_MAX_BYTES;
 use serde_json::{Value, json};
 
 use crate::context::{Chain, DialArgs, directory};
-use crate::exit::CliError;
+use crate::exit::{CliError, of_settlement};
 
 /// What is to be fetched.
 pub(crate) struct RollupTask<'a> {
@@ -147,7 +147,7 @@ pub(crate) async fn settled_batches(
     output: &Output,
 ) -> Result<(SettlementState, Vec<SettledBatch>), CliError> {
     let reader = SettlementReader::new(chain.endpoints.clone(), rollup);
-    let state = reader.state().await?;
+    let state = reader.state().await.map_err(of_settlement)?;
     if state.registry != chain.registry {
         let message = format!(
             "rollup {} belongs to the committee of registry {}, not to {}",

@@ -185,8 +185,12 @@ fn summary(status: &BatchStatus) -> String {
     let has_signed = |state| matches!(state, DeliveryState::Attested);
     let signed = status.members.iter().filter(|member| has_signed(member.state)).count();
     let mut line = status.state.name().to_owned();
-    if !status.members.is_empty() {
-        let _ = write!(line, ", {signed} of {} members signed", status.members.len());
+    // What a certificate rests on stays as it is; members that sign after it are in `dac status`.
+    let in_certificate = status.members.iter().filter(|member| member.in_certificate).count();
+    match (in_certificate, status.members.len()) {
+        (0, 0) => {}
+        (0, all) => _ = write!(line, ", {signed} of {all} members signed"),
+        (some, all) => _ = write!(line, ", certificate of {some} of {all} members"),
     }
     if let Some(proof) = &status.proof {
         let _ = write!(line, ", proof {}", proof.state.name());
@@ -338,4 +342,63 @@ pub(crate) fn text(status: &BatchStatus) -> String {
         text.push_str(&table(&["seat", "state", "in certificate", "attempts", "last failure"], &rows));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use dac_client::MemberStatus;
+    use dac_types::{Address, BatchSubmission, HashKind, PostingMode, Seat};
+
+    use super::*;
+
+    fn batch(state: BatchState, members: [(DeliveryState, bool); 4]) -> BatchStatus {
+        let member = |(seat, (state, in_certificate)): (u8, (DeliveryState, bool))| MemberStatus {
+            seat: Seat(seat),
+            state,
+            attempts: 1,
+            reason: String::new(),
+            detail: String::new(),
+            attested_at_ms: 0,
+            in_certificate,
+        };
+        BatchStatus {
+            submission_digest: B256::repeat_byte(8),
+            digest: None,
+            submission: BatchSubmission {
+                rollup: Address::repeat_byte(1),
+                batch_number: 2,
+                payload_length: 3,
+                expires_at: 4,
+                hash_kind: HashKind::Opaque,
+                batch_hash: B256::ZERO,
+                replaces: B256::ZERO,
+                disperser: Address::repeat_byte(6),
+                submit_before: 7,
+            },
+            epoch: None,
+            state,
+            failure: String::new(),
+            members: (0..).zip(members).map(member).collect(),
+            posting: PostingMode::Record,
+            proof: None,
+            l1: None,
+            settlement: None,
+            received_at_ms: 0,
+            certified_at_ms: 0,
+            l1_problem: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_line_of_progress_stays_true() {
+        let (signed, pending) = (DeliveryState::Attested, DeliveryState::Pending);
+        let members = [(signed, false), (signed, false), (pending, false), (pending, false)];
+        assert_eq!(summary(&batch(BatchState::Dispersing, members)), "DISPERSING, 2 of 4 members signed");
+        let mut members = [(signed, true), (signed, true), (signed, true), (pending, false)];
+        let told = summary(&batch(BatchState::Posted, members));
+        assert_eq!(told, "POSTED, certificate of 3 of 4 members");
+        // The fourth signs after the last line was printed.
+        members[3].0 = signed;
+        assert_eq!(summary(&batch(BatchState::Posted, members)), told);
+    }
 }
