@@ -9,8 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use dac_bls::SecretKey;
 use dac_keys::{KdfCost, create_bls_keystore, create_password_file};
+use dac_proto::v1;
+use dac_proto::v1::member_service_client::MemberServiceClient;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -227,6 +230,20 @@ fn what_ends_the_program_is_a_line_of_its_log() {
     assert!(last["error"].as_str().unwrap().contains("data"), "{last}");
 }
 
+#[test]
+fn a_configuration_that_needs_more_descriptors_than_there_are_is_refused() {
+    let folder = folder();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 256 && exec \"$0\" --config \"$1\" --check-config"])
+        .arg(env!("CARGO_BIN_EXE_dac-node"))
+        .arg(folder.path().join("node.toml"))
+        .output()
+        .unwrap();
+    let (_, stderr) = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("256") && stderr.contains("retrieval.limits.connections"), "{stderr}");
+}
+
 /// Certificates of 90 days are renewed many times before a member is restarted.
 #[test]
 fn tls_files_are_read_again_at_sighup() {
@@ -237,10 +254,12 @@ fn tls_files_are_read_again_at_sighup() {
         // Half a day more: the days that are left do not change while the test runs.
         let left = Duration::from_secs(days * 86_400 + 43_200);
         params.not_after = date_time_ymd(1970, 1, 1) + now() + left;
-        std::fs::write(folder.path().join("tls.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        std::fs::write(folder.path().join("tls.pem"), &certificate).unwrap();
         let path = folder.path().join("tls.key");
         let _ = std::fs::remove_file(&path);
         dac_secrets::create(&path, key.serialize_pem().as_bytes()).unwrap();
+        certificate
     };
     let config = folder.path().join("node.toml");
     let text = std::fs::read_to_string(&config).unwrap();
@@ -255,9 +274,13 @@ fn tls_files_are_read_again_at_sighup() {
     let mut running = Running(child);
     let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     let mut find = |text: &str| lines.find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}"));
-    find("\"message\":\"serving\"");
+    let serving: serde_json::Value = serde_json::from_str(&find("\"message\":\"serving\"")).unwrap();
+    for listener in ["retrieval", "metrics"] {
+        let address = serving[listener].as_str().unwrap_or_else(|| panic!("{serving}"));
+        assert!(address.parse::<SocketAddr>().is_ok(), "{serving}");
+    }
     assert!(find("expires in 3 days").contains("WARN"));
-    issue(90);
+    let renewed = issue(90);
     signal(&running, "-HUP");
     let line: serde_json::Value = serde_json::from_str(&find("TLS files were read again")).unwrap();
     assert_eq!(line["part"], "retrieval");
@@ -268,9 +291,23 @@ fn tls_files_are_read_again_at_sighup() {
     let series = "dac_tls_certificate_expiry_timestamp_seconds{part=\"retrieval\",file=\"certificate\"} ";
     let until = page.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("{page}"));
     assert!(until.parse::<f64>().unwrap() > (now().as_secs() + 80 * 86_400) as f64, "{until}");
+    // The same in its own answer, which the new certificate protects.
+    let told = ask(serving["retrieval"].as_str().unwrap(), &renewed).tls_certificate_expires_at;
+    assert!(told > now().as_secs() + 80 * 86_400, "{told}");
+    assert_eq!(told, until.parse::<f64>().unwrap() as u64);
     signal(&running, "-TERM");
     assert!(find("\"message\":\"stopped\"").contains("INFO"));
     assert_eq!(ended(&mut running), Some(0));
+}
+
+/// What a member says of itself over TLS to one that trusts this certificate.
+fn ask(address: &str, trusted: &str) -> v1::GetMemberResponse {
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted)).domain_name("localhost");
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut client = MemberServiceClient::new(endpoint.connect().await.unwrap());
+        client.get_member(v1::GetMemberRequest::default()).await.unwrap().into_inner()
+    })
 }
 
 fn now() -> Duration {

@@ -59,6 +59,7 @@ fn waits_for(batch: &v1::Batch, reason: &str) -> bool {
 
 #[tokio::test]
 async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
+    let metrics = dac_runtime::monitor::metrics();
     let mut world = World::small().await;
     // Either batch takes a rollup's whole share of the memory for encoded ones.
     world.options.encoded_bytes = 128 << 10;
@@ -73,6 +74,10 @@ async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
     running.submit(&stuck, &bytes).await.unwrap();
     let batch = running.until(digest(&stuck), |batch| waits_for(batch, "QUOTA_EXCEEDED")).await;
     assert!(batch.waiting.unwrap().detail.contains("4 members"));
+    let page = metrics.render();
+    let series = "dac_aggregator_waits_total{reason=\"QUOTA_EXCEEDED\"} ";
+    let counted = page.lines().find_map(|line| line.strip_prefix(series));
+    assert!(counted.is_some_and(|count| count != "0"), "{page}");
     let budgets = running.aggregator.batches().budgets().clone();
     until("it gives back what it held in flight", || budgets.in_flight.used() == 0).await;
     assert_eq!(budgets.parked.used(), 1 << 20);

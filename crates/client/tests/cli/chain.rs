@@ -9,7 +9,7 @@ use dac_types::{BatchDigest, Seat};
 use serde_json::Value;
 
 use crate::support::{Plan, Vice, honest};
-use crate::{compare_shape, dac, expect, member_answer, serve_identity_on};
+use crate::{command, compare_shape, dac, document, expect, member_answer, serve_identity_on};
 
 /// The deployment's file, as `dac admin deploy` writes it.
 pub(crate) fn write_deployment(path: &Path, anvil: &Anvil, committee: &TestCommittee) {
@@ -118,7 +118,13 @@ async fn a_committee_lives_on_a_chain() {
 
     let rollup = format!("0x{}", "11".repeat(20));
     let admit = [&["admin", "admit-rollup", "--rollup", &rollup, "--poster", &owner][..], &key, &at].concat();
-    compare_shape("admit-rollup.json", &expect(path, 0, &admit));
+    let admitted = dac(path, &[&["--json"][..], &admit].concat());
+    compare_shape("admit-rollup.json", &document(&admitted));
+    let told = String::from_utf8_lossy(&admitted.stderr);
+    assert!(told.contains("note: there is no settlement contract at 0x1111"), "{told}");
+    // Nor does anything settle there: the address is what to look at, not L1.
+    let nothing = expect(path, 2, &[&["coverage", &rollup][..], &at].concat());
+    assert!(nothing["error"]["hint"].as_str().unwrap().contains("the rollup's address"), "{nothing}");
     let shown = expect(path, 0, &[&["committee", "--use", "--operators"][..], &at].concat());
     compare_shape("committee-rollups.json", &shown["rollups"]);
     let admitted = &shown["rollups"][0];
@@ -172,6 +178,19 @@ async fn submissions_are_checked_first(path: &Path, rollup: &str, disperser: &st
     let given_up = run(4, submit(rollup, &own));
     assert!(given_up["error"]["message"].as_str().unwrap().contains("SubmitBatch within 4."), "{given_up}");
     assert!(start.elapsed() < std::time::Duration::from_secs(45), "one attempt alone may take a minute");
+    // The payload comes over standard input; the order that is kept says how long it was.
+    let more = [&own[..], &["--submission", "kept.json", "--expires-in", "59m"]].concat();
+    let mut streamed = submit(rollup, &more);
+    streamed[1] = "-".to_owned();
+    let streamed = command(path, &streamed.iter().map(String::as_str).collect::<Vec<_>>())
+        .stdin(std::fs::File::open(path.join("payload")).unwrap())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&streamed.stderr);
+    assert_eq!(streamed.status.code(), Some(4), "{told}");
+    assert!(told.contains("WARNING: members keep this batch for 59m only"), "{told}");
+    let kept: Value = serde_json::from_slice(&std::fs::read(path.join("kept.json")).unwrap()).unwrap();
+    assert_eq!(kept["submission"]["payload_length"], 7, "{kept}");
 }
 
 /// A seat changes hands: what cannot be is refused before anything is sent, and `--wait` ends when the newcomer is ready.

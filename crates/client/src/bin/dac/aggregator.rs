@@ -187,3 +187,33 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
     rows.extend(l1_endpoint_rows(&aggregator.l1_endpoints));
     table(&[endpoint.as_str(), ""], &rows) + &what_others_did(&aggregator.faults, &aggregator.accusations)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dac_proto::v1;
+
+    #[test]
+    fn the_expiry_of_the_certificate_is_shown_where_there_is_one() {
+        let endpoint: EndpointUrl = "https://aggregator.example.org".parse().unwrap();
+        let told = |expires_at| -> AggregatorDescription {
+            v1::GetAggregatorResponse {
+                registry: vec![1; 20].into(),
+                disperser: vec![2; 20].into(),
+                tls_certificate_expires_at: expires_at,
+                ..v1::GetAggregatorResponse::default()
+            }
+            .try_into()
+            .unwrap()
+        };
+        assert!(!text(&endpoint, &told(0)).contains("TLS certificate"));
+        assert!(document(&endpoint, &told(0))["tls_certificate_expires_at"].is_null());
+        let shown = text(&endpoint, &told(4_000_000_000));
+        let line = shown.lines().find(|line| line.contains("TLS certificate")).unwrap();
+        assert!(line.contains(&format!("expires {}", show_time(4_000_000_000))), "{line}");
+        assert_eq!(
+            document(&endpoint, &told(4_000_000_000))["tls_certificate_expires_at"],
+            4_000_000_000_u64
+        );
+    }
+}

@@ -383,4 +383,17 @@ mod tests {
         assert_eq!(pace(&member(9, 5, 0), &member(9, 0, 0)), None);
         assert_eq!(RepairPace::between(&member(1, 0, 0), &member(0, 1, 9), Duration::ZERO), None);
     }
+
+    #[test]
+    fn the_expiry_of_the_certificate_is_shown_where_there_is_one() {
+        let endpoint: EndpointUrl = "https://member.example.org".parse().unwrap();
+        let mut told = member(0, 0, 0);
+        assert!(!text(&endpoint, &told, None).contains("TLS certificate"));
+        assert!(document(&endpoint, &told, None)["tls_certificate_expires_at"].is_null());
+        told.tls_certificate_expires_at = Some(4_000_000_000);
+        let shown = text(&endpoint, &told, None);
+        let line = shown.lines().find(|line| line.contains("TLS certificate")).unwrap();
+        assert!(line.contains(&format!("expires {}", show_time(4_000_000_000))), "{line}");
+        assert_eq!(document(&endpoint, &told, None)["tls_certificate_expires_at"], 4_000_000_000_u64);
+    }
 }
