@@ -42,7 +42,7 @@ slow: setup build ## the tests of the whole system that `make test` leaves out: 
 	tools/with-postgres $(CARGO) test --locked --workspace --test '*' -- --ignored --nocapture
 
 # The tests that break things and write lines for the report: whole files of tests/, and elsewhere by their names.
-FAULT_TESTS := kills histories storage weather dispersers byzantine runbook renewals versions rotation backups sharing
+FAULT_TESTS := kills failover histories storage weather dispersers byzantine runbook renewals versions rotation backups sharing
 FAULT_UNITS := database::tests:: store::tests:: tests::repair:: tests::renewal:: tests::retrieval:: tests::lifecycle:: cancelled \
 	sharing:: renewing:: members_live_through is_found
 # Lines of what they measure, the simulation's summaries, the report.
