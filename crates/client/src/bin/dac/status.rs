@@ -386,6 +386,7 @@ mod tests {
             received_at_ms: 0,
             certified_at_ms: 0,
             l1_problem: String::new(),
+            waiting: None,
         }
     }
 
