@@ -64,7 +64,7 @@ reliability: setup build ## break everything, count, and write docs/reliability.
 	rm -rf $(RELIABILITY_DIR)
 	failed=; export DAC_RELIABILITY_DIR=$(RELIABILITY_DIR) DAC_RELIABILITY_SCALE=$(RELIABILITY_SCALE); \
 	tools/with-postgres bash -c 'failed=0; \
-		$(CARGO) test --locked --workspace --no-fail-fast $(FAULT_TESTS:%=--test %) -- --nocapture || failed=1; \
+		$(CARGO) test --locked --workspace --no-fail-fast $(FAULT_TESTS:%=--test %) -- --nocapture --include-ignored || failed=1; \
 		$(CARGO) test --locked --workspace --no-fail-fast --lib --test service --test seeds -- $(FAULT_UNITS) || failed=1; \
 		exit $$failed' || failed="$$failed tests"; \
 	$(MAKE) --no-print-directory simulation || failed="$$failed simulation"; \
