@@ -88,7 +88,8 @@ impl Node {
 
 async fn endpoints(nodes: &[Node], agree: usize) -> Endpoints {
     let mut urls = Vec::new();
-    for node in nodes.iter().cloned() {
+    for node in nodes {
+        let node = node.clone();
         urls.push(serve(move |method, params| node.answer(method, params)).await);
     }
     Endpoints::new(&urls, 1, Duration::from_secs(20)).unwrap().agreeing(agree)

@@ -19,11 +19,14 @@ use crate::dac;
 
 const TAKEN: u64 = 9;
 
+/// A batch number and the payload that came under it.
+type Received = (u64, Vec<u8>);
+
 /// An aggregator that takes every order but one: that batch number is held by another batch.
 #[derive(Clone)]
 struct Taking {
     domain: Domain,
-    received: Arc<Mutex<Vec<(u64, Vec<u8>)>>>,
+    received: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Taking {
@@ -37,7 +40,7 @@ impl Taking {
         url
     }
 
-    fn received(&self) -> Vec<(u64, Vec<u8>)> {
+    fn received(&self) -> Vec<Received> {
         std::mem::take(&mut self.received.lock().unwrap())
     }
 }
