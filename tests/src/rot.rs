@@ -107,15 +107,20 @@ impl Files {
         Log::read(path, bytes)
     }
 
-    /// Changes the statement that made the first table, which SQLite keeps in the file's first pages
-    /// as text: nobody can open such a database.
+    /// Changes every statement that made a table, wherever the files have it: SQLite keeps the schema
+    /// as text and cannot open such a database.
     pub fn spoil_schema(&self) -> Result<()> {
-        let (path, mut bytes) = self.main()?;
         let statement = b"CREATE TABLE";
-        let at = bytes.windows(statement.len()).position(|window| window == statement);
-        let at = at.context("a table's statement in the database's file")?;
-        bytes[at..at + statement.len()].fill(b'?');
-        fs::write(path, bytes).context(path.display())
+        for (path, bytes) in &self.files {
+            let mut bytes = bytes.clone();
+            for at in 0..bytes.len().saturating_sub(statement.len()) {
+                if bytes[at..].starts_with(statement) {
+                    bytes[at..at + statement.len()].fill(b'?');
+                }
+            }
+            fs::write(path, bytes).context(path.display())?;
+        }
+        Ok(())
     }
 
     /// The database's own file and a copy of its bytes.
