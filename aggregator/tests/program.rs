@@ -74,6 +74,68 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Has the program listen for calls and for monitoring on ports that are known before it starts.
+fn set_ports(folder: &Path) -> (u16, u16) {
+    let path = folder.join("aggregator.toml");
+    let (grpc, metrics) = (free_port(), free_port());
+    let listens = |port: u16| format!("listen = \"127.0.0.1:{port}\"");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let config = config.replacen(&listens(0), &listens(grpc), 1).replacen(&listens(0), &listens(metrics), 1);
+    std::fs::write(&path, config).unwrap();
+    (grpc, metrics)
+}
+
+fn signal(process: &Process, signal: &str) {
+    assert!(Command::new("kill").arg(signal).arg(process.0.id().to_string()).status().unwrap().success());
+}
+
+/// A collector of logs that is gone, a full partition, a collector that stands still; and a rotation of files that nobody
+/// configured, which sends SIGHUP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
+    let full = Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let closed = Stdio::from(std::io::pipe().unwrap().1);
+    let (_unread, writer) = std::io::pipe().unwrap();
+    let mut filler = writer.try_clone().unwrap();
+    // It stands still itself once the pipe is full, and keeps it so.
+    std::thread::spawn(move || _ = std::io::Write::write_all(&mut filler, &vec![b'x'; 8 << 20]));
+    for (what, stderr, is_counted) in
+        [("closed", closed, true), ("full", full, true), ("unread", Stdio::from(writer), false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        write_key(folder.path(), &PrivateKeySigner::random());
+        let (registry, log) =
+            ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512");
+        write_config(folder.path(), "http://127.0.0.1:1", registry, log, "");
+        let monitoring = format!("127.0.0.1:{}", set_ports(folder.path()).1);
+        let child = program(folder.path()).env("DAC_LOG", "debug").stderr(stderr).spawn().unwrap();
+        let mut process = Process(child);
+        let lost = async {
+            loop {
+                let page = try_fetch(&monitoring, "/metrics").await.unwrap_or_default();
+                let lost = page.lines().find_map(|line| line.strip_prefix("dac_log_lines_lost_total "));
+                match lost.map(|lost| lost.parse::<u64>().unwrap()) {
+                    Some(lost) if (lost > 0) == is_counted => return,
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, lost).await.unwrap_or_else(|_| panic!("{what}: no page, or lines"));
+        signal(&process, "-HUP");
+        assert!(try_fetch(&monitoring, "/livez").await.unwrap().starts_with("HTTP/1.1 200"), "{what}");
+        signal(&process, "-TERM");
+        let begin = Instant::now();
+        let status = loop {
+            if let Some(status) = process.0.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{what}: it does not stop");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(status.success(), "{what}: {status}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_l1_it_says_so_and_tells_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
@@ -82,18 +144,10 @@ async fn without_l1_it_says_so_and_tells_what_it_holds() {
         ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512");
     write_config(folder.path(), &format!("http://127.0.0.1:{}", free_port()), registry, log, "");
     let path = folder.path().join("aggregator.toml");
-    let (grpc, metrics) = (free_port(), free_port());
-    let mut ports = [grpc, metrics].into_iter();
-    let config: Vec<String> = std::fs::read_to_string(&path)
-        .unwrap()
-        .lines()
-        .map(|line| match line {
-            "listen = \"127.0.0.1:0\"" => format!("listen = \"127.0.0.1:{}\"", ports.next().unwrap()),
-            // Into a folder that is not there yet.
-            line => line.replace("sqlite:aggregator.db", "sqlite:data/aggregator.db"),
-        })
-        .collect();
-    std::fs::write(&path, config.join("\n")).unwrap();
+    let (grpc, metrics) = set_ports(folder.path());
+    let config = std::fs::read_to_string(&path).unwrap();
+    // Into a folder that is not there yet.
+    std::fs::write(&path, config.replace("sqlite:aggregator.db", "sqlite:data/aggregator.db")).unwrap();
     std::fs::write(folder.path().join("data"), "").unwrap();
     let said = program(folder.path()).arg("--check-config").output().unwrap();
     assert!(!said.status.success(), "a folder that cannot be made is found out");
@@ -161,8 +215,7 @@ async fn it_becomes_ready_and_stops_when_told_to() {
     tokio::time::timeout(PATIENCE, healthy).await.expect("it is healthy");
     assert!(fetch(&address("metrics"), "/metrics").await.contains("dac_aggregator_l1_age_seconds"));
 
-    let told = Command::new("kill").arg("-TERM").arg(process.0.id().to_string()).status().unwrap();
-    assert!(told.success());
+    signal(&process, "-TERM");
     let begin = Instant::now();
     let status = loop {
         if let Some(status) = process.0.try_wait().unwrap() {

@@ -346,3 +346,26 @@ impl Endpoint {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::super::fake::{Say, serve};
+    use super::*;
+
+    #[tokio::test]
+    async fn the_chain_behind_a_url_is_asked_for_again_after_a_minute() {
+        let chain = Arc::new(AtomicU64::new(1));
+        let served = Arc::clone(&chain);
+        let answer = move || json!(format!("{:#x}", served.load(Ordering::Relaxed)));
+        let url = serve(move |_, _| Say::Result(answer())).await;
+        let endpoint = Endpoint::new(&url, Duration::from_secs(5)).unwrap();
+        endpoint.check_chain(1).await.unwrap();
+        chain.store(2, Ordering::Relaxed);
+        endpoint.check_chain(1).await.expect("it was asked a moment ago");
+        *lock(&endpoint.chain_checked) = Instant::now().checked_sub(CHAIN_CHECK_AGE_MAX);
+        let wrong = endpoint.check_chain(1).await.unwrap_err();
+        assert!(matches!(wrong, ChainError::WrongChain { expected: 1, got: 2, .. }), "{wrong}");
+    }
+}
