@@ -154,6 +154,9 @@ impl Cursor {
         });
         let before = due.mark.done.settled.or(first_settled);
         let settled = before.map(|before| settled_after(before, facts)).transpose()?;
+        // This reading may have met a node that withholds what the first one saw: the next blocks follow on what is known.
+        let seen = self.checkpoints().iter().rev().find(|checkpoint| checkpoint.number <= read_to);
+        let settled = settled.max(seen.map(|checkpoint| checkpoint.settled));
         let mut next = self.clone();
         for fact in facts {
             if let Fact::Settled { batch, .. } = fact {

@@ -260,9 +260,6 @@ async fn it_costs_a_few_percent_more_requests() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    // A fault that is known and not mended: where a second reading falls among blocks that are withheld, the last settled
-    // batches before it may stay unknown. One run in two finds such a history.
-    #[ignore = "a known fault of second readings of settlement contracts"]
     #[test]
     fn what_was_withheld_for_a_while_is_known_in_the_end(
         blocks in prop::collection::vec((0_u64..3, any::<bool>()), 1..120),
