@@ -16,7 +16,7 @@ fn selector(signature: &str) -> String {
 }
 
 /// What an endpoint says that would have members refuse every batch and owe nothing, and the
-/// aggregator pay nothing, or again and again.
+/// aggregator pay nothing, or pay for the same batch many times.
 fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
     let word = |number: u8| Some(json!(format!("0x{number:064x}")));
     let calls = |signature: &str| {

@@ -34,7 +34,7 @@ pub(super) async fn watch_health(
             health.set_service_status(*service, if serving { Serving } else { NotServing }).await;
         }
         let endpoints = context.registry.endpoints();
-        // What is stored is served whatever L1 does: only what signs needs it.
+        // A member serves what it stores while L1 is away. Only signing needs L1.
         let of_l1 = l1.err().map(|stale| stale.to_string()).into_iter().chain(endpoints.problem());
         match &store {
             Err(_) => healthz.set_unhealthy("the store does not answer"),
