@@ -1,11 +1,12 @@
 //! How far one contract was read, and how to notice that the chain below was replaced: no I/O.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::second::{DEPTHS, Mark};
-use super::{Fact, Origin};
+use super::checkpoint::Checkpoint;
+use super::fact::{Fact, Origin};
+use super::mark::{DEPTHS, Mark};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
 
@@ -13,20 +14,6 @@ use crate::rpc::BlockRef;
 const CHECKPOINTS_MAX: usize = 96;
 /// A stored cursor, at most: what is longer was not written here.
 const TEXT_MAX_BYTES: usize = 64 << 10;
-
-/// A block up to which was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// Its number.
-    pub number: u64,
-    /// Its hash.
-    pub hash: B256,
-    /// The last batch that had settled by then; 0 for none, and for a log.
-    pub settled: u64,
-    /// Facts that were read by then, from anywhere; none where they were not counted, as by former versions.
-    #[serde(default)]
-    pub facts: Option<u64>,
-}
 
 /// A text that is no cursor.
 #[derive(Debug, Error)]
@@ -147,6 +134,16 @@ impl Cursor {
         Self { checkpoints: vec![anchor], marks: vec![Mark::at(&anchor); DEPTHS.len()], ..*self }
     }
 
+    /// The marks once blocks up to `newest` are read: what is deep already when it is read first is not read again.
+    fn marks_after(&self, newest: &Checkpoint, head: u64) -> Vec<Mark> {
+        let read = self.newest().map_or(0, |newest| newest.number);
+        let marks = self.marks.iter().zip(&DEPTHS).map(|(mark, depth)| {
+            let is_deep = newest.number.saturating_add(depth.blocks) <= head;
+            if is_deep { mark.passing_over(read, newest) } else { *mark }
+        });
+        marks.collect()
+    }
+
     /// Everything up to `last` was read while the chain's head was at `head`, and `facts` is what was in it. Fails where a batch that
     /// settled is missing from it.
     pub(super) fn advanced(&self, last: BlockRef, head: u64, facts: &[Fact]) -> Result<Self, ChainError> {
@@ -217,7 +214,7 @@ fn check_next(contract: Address, after: u64, got: u64) -> Result<(), ChainError>
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::U256;
+    use alloy::primitives::{B256, U256};
     use proptest::prelude::*;
 
     use super::*;

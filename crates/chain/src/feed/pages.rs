@@ -1,6 +1,7 @@
 //! A range of blocks, in as many queries as a node wants.
 
-use super::{Fact, L1View, Origin};
+use super::fact::{Fact, Origin};
+use super::view::L1View;
 use crate::error::ChainError;
 
 /// Queries of one step that are granted, at most: a node that grants few blocks at once does not hold up the other contracts.

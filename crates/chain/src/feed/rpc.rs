@@ -5,18 +5,18 @@ use alloy::sol_types::SolEvent;
 use async_trait::async_trait;
 use dac_types::RenewalDigest;
 
+use super::cursor::Cursor;
+use super::events::L1Events;
+use super::fact::{Fact, Origin, RenewedCoverage};
 use super::pages::{Need, QUERIES_MAX};
-use super::second::read_again_at;
-use super::step::step_at;
-use super::{
-    Cursor, Fact, FeedConfig, L1Events, L1View, Origin, RenewedCoverage, SecondReading, Step, head,
-    read_again, step,
-};
-use crate::bindings::CertificateLog::CertificateRecorded;
+use super::second::{SecondReading, read_again, read_again_at};
+use super::step::{Step, head, step, step_at};
+use super::view::{FeedConfig, L1View};
+use crate::contracts::CertificateLog::CertificateRecorded;
+use crate::contracts::Settlement::{BatchSettled, CoverageRenewed};
 use crate::error::ChainError;
 use crate::events::{self, Found};
 use crate::rpc::{BlockRef, Endpoint, Endpoints, Log};
-use crate::settlement::{BatchSettled, CoverageRenewed};
 
 /// Reads L1 over JSON-RPC. All of a step comes from one endpoint; from the next one where that fails, leaves out a batch that
 /// settled, or is behind what was read before. Later steps begin with the first one again. Where several must agree, each makes the

@@ -5,90 +5,17 @@
 //! It is cheap: in whole pages, and only blocks that lay near the head when they were first read. What is already deep then, a
 //! history that is caught up with, is read once.
 
-use serde::{Deserialize, Serialize};
-
-use super::cursor::settled_after;
+use super::checkpoint::Checkpoint;
+use super::cursor::{Cursor, settled_after};
+use super::fact::Fact;
+use super::mark::{DEPTHS, Depth, Known, Mark};
 use super::pages::{self, Need};
 use super::step::{Place, place};
-use super::{Checkpoint, Cursor, Fact, FeedConfig, L1View};
+use super::view::{FeedConfig, L1View};
 use crate::error::ChainError;
 
-/// When blocks are read again.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Depth {
-    /// Blocks that lie on top.
-    blocks: u64,
-    /// Blocks that are read at once, at least: a reading costs three requests.
-    at_least: u64,
-}
-
-/// Nodes lag by a few blocks, and some of a provider's by hours.
-pub(super) const DEPTHS: [Depth; 2] =
-    [Depth { blocks: 64, at_least: 32 }, Depth { blocks: 2_048, at_least: 512 }];
 /// Blocks that are read again where a former version did not note how far that was done: a day of mainnet.
 const UNMARKED_BLOCKS: u64 = 7_200;
-
-/// What was known up to a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Known {
-    block: u64,
-    /// Facts of the first reading; none where they were not counted.
-    facts: Option<u64>,
-    /// The last batch that had settled; none where that is not known.
-    settled: Option<u64>,
-}
-
-impl Known {
-    fn at(checkpoint: &Checkpoint) -> Self {
-        Self { block: checkpoint.number, facts: checkpoint.facts, settled: Some(checkpoint.settled) }
-    }
-
-    const fn nothing_at(block: u64) -> Self {
-        Self { block, facts: None, settled: None }
-    }
-}
-
-/// How far blocks were read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
-    done: Known,
-    /// After this block come some that were deep when they were first read: they are passed over, up to what is known there.
-    passed_over: Option<(u64, Known)>,
-}
-
-impl Mark {
-    pub(super) fn at(checkpoint: &Checkpoint) -> Self {
-        Self { done: Known::at(checkpoint), passed_over: None }
-    }
-
-    /// The same where nothing is known above this block any more.
-    pub(super) fn rewound(self, newest: &Checkpoint) -> Self {
-        if self.done.block > newest.number {
-            return Self::at(newest);
-        }
-        Self { passed_over: self.passed_over.filter(|(_, to)| to.block <= newest.number), ..self }
-    }
-
-    /// Everything up to `newest`, after `read`, was deep when it was first read.
-    fn passing_over(self, read: u64, newest: &Checkpoint) -> Self {
-        let to = Known::at(newest);
-        match self.passed_over {
-            None if self.done.block == read => Self { done: to, passed_over: None },
-            None => Self { passed_over: Some((read, to)), ..self },
-            Some((after, end)) if end.block == read => Self { passed_over: Some((after, to)), ..self },
-            // A second piece is read again: that is rare, and does no harm.
-            Some(_) => self,
-        }
-    }
-
-    /// Read again up to here.
-    fn after(self, done: Known) -> Self {
-        match self.passed_over {
-            Some((after, end)) if done.block >= after => Self { done: end, passed_over: None },
-            _ => Self { done, ..self },
-        }
-    }
-}
 
 /// Blocks that are to be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,16 +61,6 @@ impl Cursor {
             };
             (to >= done.saturating_add(at_least)).then_some(Due { depth, mark, to, anchor: *anchor })
         })
-    }
-
-    /// The marks once blocks up to `newest` are read: what is deep already when it is read first is not read again.
-    pub(super) fn marks_after(&self, newest: &Checkpoint, head: u64) -> Vec<Mark> {
-        let read = self.newest().map_or(0, |newest| newest.number);
-        let marks = self.marks.iter().zip(&DEPTHS).map(|(mark, depth)| {
-            let is_deep = newest.number.saturating_add(depth.blocks) <= head;
-            if is_deep { mark.passing_over(read, newest) } else { *mark }
-        });
-        marks.collect()
     }
 
     /// These facts were found up to a block by a second reading.

@@ -1,12 +1,58 @@
 //! One step over what one node shows.
 
+use super::checkpoint::Checkpoint;
+use super::cursor::Cursor;
+use super::fact::Fact;
 use super::pages::{self, Need};
-use super::{Checkpoint, Cursor, Fact, FeedConfig, L1View, Step};
+use super::view::{FeedConfig, L1View};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
 
 /// Blocks that are read again where a batch is left out. What was missed further back, a second reading finds.
 const MISSED_WITHIN_BLOCKS: u64 = 2_048;
+
+/// How far one step brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The chain was reorganised: what came from blocks above `to_block` is no longer so. Undo it, store the cursor, go on.
+    Rewind {
+        /// The newest block that still counts; 0 when reading begins anew.
+        to_block: u64,
+        /// From where to go on.
+        cursor: Cursor,
+    },
+    /// Some more blocks were read. There may be no facts in them; the cursor is to be stored all the same.
+    Facts {
+        /// In the order in which they happened.
+        facts: Vec<Fact>,
+        /// From where to go on.
+        cursor: Cursor,
+        /// The newest block with the confirmations asked for. All was read when the cursor has come to it.
+        head: BlockRef,
+    },
+    /// Everything up to the head was read before.
+    UpToDate {
+        /// The newest block with the confirmations asked for.
+        head: BlockRef,
+    },
+    /// The endpoint has less of the chain than was read before, and nothing that contradicts it: it lags, or a reorganisation
+    /// is still shorter than what it replaces. What was learned stays; ask again later.
+    Behind {
+        /// Its newest block with the confirmations asked for.
+        head: BlockRef,
+    },
+}
+
+impl Step {
+    /// Whether all is read that has the confirmations asked for.
+    pub fn is_caught_up(&self) -> bool {
+        match self {
+            Self::Rewind { .. } | Self::Behind { .. } => false,
+            Self::Facts { cursor, head, .. } => cursor.next_block() > head.number,
+            Self::UpToDate { .. } => true,
+        }
+    }
+}
 
 /// The newest block that has `confirmations` blocks on top.
 pub async fn head<V: L1View + ?Sized>(view: &V, confirmations: u64) -> Result<BlockRef, ChainError> {
