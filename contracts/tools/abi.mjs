@@ -1,5 +1,5 @@
 // Writes what the Rust side embeds: abi/<Contract>.json, interface and creation bytecode, so that building Rust needs no
-// Solidity compiler. `node tools/abi.mjs --check` fails instead when a file differs from what the sources compile to.
+// Solidity compiler; of an interface, the interface alone. `node tools/abi.mjs --check` fails instead when a file differs from what the sources compile to.
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { dirname, join } from "node:path";
@@ -13,13 +13,17 @@ const contracts = [
   "PoseidonT3",
   "PoseidonT4",
   "PoseidonT5",
+  "ISettlement",
+  "IValidityVerifier",
 ];
 const check = process.argv.includes("--check");
 let stale = 0;
 
 for (const name of contracts) {
   const artifact = JSON.parse(readFileSync(join(root, "out", `${name}.sol`, `${name}.json`), "utf8"));
-  const text = JSON.stringify({ abi: artifact.abi, bytecode: artifact.bytecode.object }, null, 2) + "\n";
+  const isInterface = artifact.bytecode.object === "0x";
+  const shown = isInterface ? { abi: artifact.abi } : { abi: artifact.abi, bytecode: artifact.bytecode.object };
+  const text = JSON.stringify(shown, null, 2) + "\n";
   const file = join(root, "abi", `${name}.json`);
   if (!check) {
     writeFileSync(file, text);

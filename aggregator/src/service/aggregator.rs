@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use dac_chain::{Chain, ChainError, L1, Named, PosterConfig, RegistryWatch, TransactionSigner};
+use dac_chain::{Chain, L1, Named, PosterConfig, PosterError, RegistryWatch, TransactionSigner};
 use dac_client::Dialer;
 use dac_proto::FILE_DESCRIPTOR_SET;
 use dac_proto::v1::aggregator_service_server::AggregatorServiceServer;
@@ -70,7 +70,7 @@ pub enum AggregatorError {
     Store(#[from] StoreError),
     /// The poster.
     #[error("the poster: {0}")]
-    Poster(#[from] ChainError),
+    Poster(#[from] PosterError),
     /// The gRPC server.
     #[error(transparent)]
     Serve(#[from] ServeError),

@@ -13,8 +13,8 @@ use dac_types::{AdmittedRollup, Certificate, Domain};
 use tracing::debug;
 
 use crate::amount::GWEI;
-use crate::bindings::{CertificateLog, CommitteeRegistry};
-use crate::calls::record_calldata;
+use crate::contracts::calls::record_calldata;
+use crate::contracts::{CertificateLog, CommitteeRegistry};
 use crate::error::ChainError;
 use crate::rpc::{At, Call, Endpoint, Endpoints, Receipt, SendAnswer};
 use crate::settlement::SettleOrder;

@@ -8,7 +8,6 @@ use dac_types::{CommitteeError, GeometryError};
 use thiserror::Error;
 
 use crate::amount::{Ether, Gwei};
-use crate::poster::{PostingDigest, StoreError};
 use crate::revert::Revert;
 
 /// Whose fault an error is, and so what to do about it.
@@ -240,7 +239,7 @@ pub enum ChainError {
     Reverted(Revert),
     /// A certificate cannot be written in the contract's form.
     #[error("the certificate's signature is no point: {0}")]
-    CertificateSignature(PointError),
+    CertificateSignature(#[from] PointError),
     /// A transaction was included and failed without a reason that could be found out.
     #[error("transaction {hash} failed on L1")]
     TransactionFailed {
@@ -363,37 +362,6 @@ pub enum ChainError {
         /// Events collected at most.
         limit: usize,
     },
-    /// The poster's queue is full.
-    #[error("{limit} batches are waiting to be posted already")]
-    QueueFull {
-        /// Certificates waiting at most.
-        limit: usize,
-    },
-    /// One rollup has all the room in the poster's queue that it may have.
-    #[error("{limit} batches of {settlement} are waiting to settle already")]
-    SettlementsQueued {
-        /// The settlement contract.
-        settlement: Address,
-        /// Settlements waiting at most.
-        limit: usize,
-    },
-    /// One rollup's renewals have all the room that they may have.
-    #[error("{limit} renewals of {settlement} are waiting already")]
-    RenewalsQueued {
-        /// The settlement contract.
-        settlement: Address,
-        /// Renewals waiting at most.
-        limit: usize,
-    },
-    /// The poster has another order for the batch under way.
-    #[error("another posting of {digest} is under way")]
-    OtherPosting {
-        /// What is posted.
-        digest: PostingDigest,
-    },
-    /// The poster's store failed.
-    #[error("the poster's store failed: {0}")]
-    Store(#[from] StoreError),
     /// The task that would answer has ended.
     #[error("the task has stopped")]
     Stopped,
@@ -435,11 +403,6 @@ impl ChainError {
             | Self::NonceTaken { .. }
             | Self::FeeCap { .. }
             | Self::TipCap { .. }
-            | Self::QueueFull { .. }
-            | Self::SettlementsQueued { .. }
-            | Self::RenewalsQueued { .. }
-            | Self::OtherPosting { .. }
-            | Self::Store(_)
             | Self::Stopped => ErrorClass::Retryable,
         }
     }

@@ -11,9 +11,8 @@
 
 pub mod admin;
 pub mod amount;
-mod bindings;
-mod calls;
 mod contract;
+mod contracts;
 mod error;
 mod events;
 pub mod feed;
@@ -21,6 +20,7 @@ mod follower;
 mod log;
 mod metrics;
 pub mod poster;
+mod records;
 mod registration;
 mod registry;
 mod revert;
@@ -34,13 +34,13 @@ mod view;
 pub use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 pub use alloy::signers::local::PrivateKeySigner;
 
-pub use calls::record_calldata;
 pub use contract::{ContractEvent, ContractReader, EventPage};
+pub use contracts::calls::record_calldata;
 pub use error::{ChainError, ErrorClass, RegistryFault};
 pub use follower::{Follower, RegistryPublisher, RegistryWatch, Stale};
 pub use log::{CertificateLogReader, RecordedCertificate, RecordedPage};
 pub use metrics::{EndpointMetrics, Named, News};
-pub use poster::{Broadcast, Chain, L1, Outcome, Poster, PosterConfig, PosterStore, RpcL1};
+pub use poster::{Broadcast, Chain, L1, Outcome, Poster, PosterConfig, PosterError, PosterStore, RpcL1};
 pub use registration::{Registration, RegistryTerms};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
 pub use revert::Revert;

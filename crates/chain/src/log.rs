@@ -4,9 +4,9 @@ use alloy::primitives::{Address, B256};
 use alloy::sol_types::{SolCall, SolEvent};
 use dac_types::{BatchDigest, BatchHeader, Certificate};
 
-use crate::bindings::CertificateLog;
-use crate::bindings::CertificateLog::CertificateRecorded;
-use crate::calls;
+use crate::contracts::CertificateLog;
+use crate::contracts::CertificateLog::CertificateRecorded;
+use crate::contracts::calls;
 use crate::error::ChainError;
 use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};

@@ -8,8 +8,8 @@ use dac_bls::PublicKey;
 use dac_types::PublicKeyBytes;
 use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
 
-use crate::bindings::CommitteeRegistry;
-use crate::bindings::CommitteeRegistry::OperatorRegistered;
+use crate::contracts::CommitteeRegistry;
+use crate::contracts::CommitteeRegistry::OperatorRegistered;
 use crate::error::ChainError;
 use crate::events::{self, BLOCKS_PER_PAGE, Filter};
 use crate::registry::RpcRegistryReader;

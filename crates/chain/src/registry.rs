@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use dac_types::{AdmittedRollup, Committee, Domain};
 use tokio::sync::Mutex;
 
-use crate::bindings::{self, CommitteeRegistry, EpochTerms, RawKey};
+use crate::contracts::CommitteeRegistry;
 use crate::error::{ChainError, RegistryFault};
+use crate::records::{self, EpochTerms, RawKey};
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
 
 /// Members of one page of a committee.
@@ -415,14 +416,14 @@ fn build_committee(
     let mut keys = Vec::with_capacity(raw.len());
     let mut members = Vec::with_capacity(raw.len());
     for (seat, member) in raw.into_iter().enumerate() {
-        let key = bindings::raw_key(epoch, seat, &member)?;
+        let key = records::raw_key(epoch, seat, &member)?;
         let known = former.filter(|former| former.keys.get(seat) == Some(&key));
         let public_key = match known.and_then(|former| former.committee.members().get(seat)) {
             Some(known) => known.public_key,
-            None => bindings::public_key(epoch, seat, &key)?,
+            None => records::public_key(epoch, seat, &key)?,
         };
         keys.push(key);
-        members.push(bindings::member(epoch, seat, member, public_key)?);
+        members.push(records::member(epoch, seat, member, public_key)?);
     }
     let committee = Committee::new(
         epoch,

@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use self::found::find_data;
-use crate::bindings::CertificateLog::CertificateLogErrors;
-use crate::bindings::CommitteeRegistry::CommitteeRegistryErrors;
-use crate::settlement;
+use crate::contracts::CertificateLog::CertificateLogErrors;
+use crate::contracts::CommitteeRegistry::CommitteeRegistryErrors;
 
 /// Text of a revert that is repeated, and bytes of one that is not understood.
 const UNEXPLAINED_MAX_BYTES: usize = 256;
@@ -453,7 +452,7 @@ impl Revert {
         if let Ok(error) = CommitteeRegistryErrors::abi_decode(data) {
             return error.into();
         }
-        if let Some(revert) = settlement::decode_revert(data) {
+        if let Some(revert) = named::of_settlement(data) {
             return revert;
         }
         if let Ok(RevertString { reason }) = RevertString::abi_decode(data) {

@@ -12,7 +12,7 @@ use dac_chain::testing::{
     deploy_committee, deploy_rollup,
 };
 use dac_chain::{
-    ChainError, Outcome, Poster, PosterConfig, Revert, RpcL1, SettleOrder, SettlementReader,
+    ChainError, Outcome, Poster, PosterConfig, PosterError, Revert, RpcL1, SettleOrder, SettlementReader,
     SettlementRefusal,
 };
 use dac_types::{BatchDigest, Certificate};
@@ -194,7 +194,7 @@ async fn batches_settle_in_order_whatever_order_they_come_in() {
         running.poster.enqueue_settlement(&order).await.unwrap();
         let other = SettleOrder { calldata: vec![1].into(), ..order.clone() };
         let refused = running.poster.enqueue_settlement(&other).await.unwrap_err();
-        assert!(matches!(refused, ChainError::OtherPosting { .. }), "{refused}");
+        assert!(matches!(refused, PosterError::OtherPosting { .. }), "{refused}");
         expected.insert(0, order.digest);
     }
     for digest in &expected {
@@ -375,7 +375,7 @@ async fn one_rollup_does_not_fill_the_queue() {
     }
     let more = SettleOrder { batch_number: 400, ..order.clone() };
     let refused = running.poster.enqueue_settlement(&more).await.unwrap_err();
-    assert!(matches!(refused, ChainError::SettlementsQueued { limit: 256, .. }), "{refused}");
+    assert!(matches!(refused, PosterError::SettlementsQueued { limit: 256, .. }), "{refused}");
     let next = setup.order(2).await;
     running.poster.enqueue_settlement(&next).await.unwrap();
     assert!(matches!(running.outcome().await, (digest, Outcome::Recorded { .. }) if digest == next.digest));

@@ -10,10 +10,10 @@ use dac_types::{BatchDigest, BatchHeader, HashKind};
 use serde_json::{Value, json};
 
 use super::{Cursor, Fact, FeedConfig, L1Events, Origin, RpcEvents, Step};
+use crate::contracts::Settlement::BatchSettled;
 use crate::error::ChainError;
 use crate::rpc::Endpoints;
 use crate::rpc::fake::{Say, serve};
-use crate::settlement::BatchSettled;
 use crate::testing::FakeEvents;
 
 const ROLLUP: Address = Address::repeat_byte(0x22);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::{Bytes, U256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::handle::Enqueued;
+use super::command::{Command, What};
+use super::error::PosterError;
 use super::l1::Broadcast;
 use super::look::{Eyes, Purse};
 use super::plan::{Means, Observation, Order, plan};
@@ -19,7 +20,7 @@ use super::spending::Spending;
 use super::state::State;
 use super::trouble::Trouble;
 use super::{
-    Change, NonceSlot, Outcome, PosterConfig, PosterStore, Posting, PostingDigest, Purpose, SentVariant, Task,
+    Change, NonceSlot, Outcome, PosterConfig, PosterStore, Posting, PostingDigest, Purpose, SentVariant,
 };
 use crate::error::ChainError;
 use crate::follower::backoff;
@@ -28,20 +29,6 @@ use crate::transaction::{Draft, TransactionSigner};
 
 /// How often the account is looked at while nothing is to be posted.
 const PURSE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// What is asked of the actor.
-#[derive(Debug)]
-pub(super) struct Command {
-    pub(super) digest: PostingDigest,
-    pub(super) what: What,
-    pub(super) reply: oneshot::Sender<Result<Enqueued, ChainError>>,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    Post { task: Task, calldata: Bytes },
-    Withdraw,
-}
 
 /// What one look showed.
 enum Seen {
@@ -165,12 +152,12 @@ impl Actor {
                 debug!(%error, "the L1 account cannot be looked at");
                 return;
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         self.failures = if result.is_ok() { 0 } else { self.failures.saturating_add(1) };
         let trouble = result.unwrap_or_else(|error| {
             debug!(%error, failures = self.failures, "a round of posting failed");
-            Some(Trouble::of(&error))
+            Some(Trouble::of_round(&error))
         });
         self.tell_payer(trouble);
     }
@@ -196,7 +183,7 @@ impl Actor {
         let _ = reply.send(result);
     }
 
-    pub(super) async fn commit(&mut self, changes: Vec<Change>) -> Result<(), ChainError> {
+    pub(super) async fn commit(&mut self, changes: Vec<Change>) -> Result<(), PosterError> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -229,7 +216,7 @@ impl Actor {
     }
 
     /// Plans, commits and sends; what keeps it from going on is told once it did what it could.
-    async fn act(&mut self, seen: &Observation) -> Result<Option<Trouble>, ChainError> {
+    async fn act(&mut self, seen: &Observation) -> Result<Option<Trouble>, PosterError> {
         let now = self.started.elapsed();
         let means = Means {
             account: self.hands.signer.address(),

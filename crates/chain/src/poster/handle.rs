@@ -1,23 +1,25 @@
 //! What the rest of the process holds of the poster: a way to ask, and to be told.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use alloy::primitives::B256;
 use dac_types::Certificate;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, Command, Hands, What};
+use super::actor::{Actor, Hands};
 use super::again::Again;
+use super::command::{Command, Enqueued, What};
+use super::error::PosterError;
+use super::key::PostingDigest;
 use super::l1::{Broadcast, L1};
 use super::look::Eyes;
+use super::progress::ProgressMap;
 use super::report::Report;
 use super::state::State;
-use super::{Outcome, Payer, PosterConfig, PosterStore, PostingDigest, Task};
-use crate::calls::record_calldata;
+use super::trouble::Payer;
+use super::{Outcome, PosterConfig, PosterStore, Task};
+use crate::contracts::calls::record_calldata;
 use crate::error::ChainError;
-use crate::revert::Revert;
 use crate::settlement::{RenewOrder, SettleOrder};
 use crate::transaction::TransactionSigner;
 
@@ -26,38 +28,6 @@ const COMMANDS_MAX: usize = 64;
 
 /// Outcomes that are not read yet. Beyond that the poster waits for its reader.
 const OUTCOMES_MAX: usize = 1024;
-
-/// How far a posting has come, as of the last look at L1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// L1 refuses it for now; none while its turn has not come.
-    Waiting(Option<Revert>),
-    /// It could not be looked at, or not wholly: why.
-    Troubled(String),
-    /// L1 would take it: a simulation says so.
-    Accepted,
-    /// Our transaction has done it, in a block that is not deep enough yet.
-    Included {
-        /// The transaction.
-        tx_hash: B256,
-        /// Its block.
-        block: u64,
-        /// What it cost.
-        gas_used: u64,
-    },
-}
-
-/// The progress of every settlement and renewal that was looked at, and of certificates that something stands in the way of.
-pub type ProgressMap = Arc<HashMap<PostingDigest, Progress>>;
-
-/// What became of a request to post something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Enqueued {
-    /// The batch or the renewal.
-    pub digest: PostingDigest,
-    /// How it ended, if it was posted before.
-    pub outcome: Option<Outcome>,
-}
 
 /// Outcomes as they come. Each was committed to the store before; one missed because of a crash is there.
 #[derive(Debug)]
@@ -89,7 +59,7 @@ impl Poster {
         store: Arc<dyn PosterStore>,
         signer: Arc<dyn TransactionSigner>,
         cancellation: CancellationToken,
-    ) -> Result<(Self, Outcomes), ChainError> {
+    ) -> Result<(Self, Outcomes), PosterError> {
         let state = State::from(store.load().await?);
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (outcomes, outbox) = mpsc::channel(OUTCOMES_MAX);
@@ -118,16 +88,16 @@ impl Poster {
     /// Takes a certificate. When this returns the store holds it, and it will be posted whatever happens.
     ///
     /// The same digest again changes nothing, unless it failed before: then it is tried anew.
-    pub async fn enqueue(&self, certificate: &Certificate) -> Result<Enqueued, ChainError> {
+    pub async fn enqueue(&self, certificate: &Certificate) -> Result<Enqueued, PosterError> {
         let digest = certificate.header.digest(&self.config.domain);
-        let calldata = record_calldata(certificate)?;
+        let calldata = record_calldata(certificate).map_err(ChainError::from)?;
         self.ask(digest.into(), What::Post { task: Task::Record, calldata }).await
     }
 
     /// Takes a batch that is to settle, in the same way. It is sent when its turn has come and a simulation succeeds.
     ///
     /// One that failed, or that was recorded before, is settled by the newer order.
-    pub async fn enqueue_settlement(&self, order: &SettleOrder) -> Result<Enqueued, ChainError> {
+    pub async fn enqueue_settlement(&self, order: &SettleOrder) -> Result<Enqueued, PosterError> {
         let SettleOrder { digest, settlement, batch_number, expires_at, ref calldata } = *order;
         let task = Task::Settle { settlement, batch_number, expires_at };
         self.ask(digest.into(), What::Post { task, calldata: calldata.clone() }).await
@@ -135,21 +105,21 @@ impl Poster {
 
     /// Takes a renewal of coverage, in the same way. Somebody else's that covers as much counts as its own, and it goes before what
     /// else is waiting.
-    pub async fn enqueue_renewal(&self, order: &RenewOrder) -> Result<Enqueued, ChainError> {
+    pub async fn enqueue_renewal(&self, order: &RenewOrder) -> Result<Enqueued, PosterError> {
         let RenewOrder { digest, settlement, last_batch, expires_at, ref calldata } = *order;
         let task = Task::Renew { settlement, last_batch, expires_at };
         self.ask(digest.into(), What::Post { task, calldata: calldata.clone() }).await
     }
 
     /// Gives up what nobody wants posted any more. A transaction that is on its way may be included all the same.
-    pub async fn withdraw(&self, digest: impl Into<PostingDigest>) -> Result<(), ChainError> {
+    pub async fn withdraw(&self, digest: impl Into<PostingDigest>) -> Result<(), PosterError> {
         self.ask(digest.into(), What::Withdraw).await.map(|_| ())
     }
 
-    async fn ask(&self, digest: PostingDigest, what: What) -> Result<Enqueued, ChainError> {
+    async fn ask(&self, digest: PostingDigest, what: What) -> Result<Enqueued, PosterError> {
         let (reply, answer) = oneshot::channel();
         let command = Command { digest, what, reply };
-        self.commands.send(command).await.map_err(|_| ChainError::Stopped)?;
-        answer.await.map_err(|_| ChainError::Stopped)?
+        self.commands.send(command).await.map_err(|_| PosterError::Stopped)?;
+        answer.await.map_err(|_| PosterError::Stopped)?
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{ContractCall, L1, RpcL1};
 use crate::amount::GWEI;
-use crate::bindings::CertificateLog::{AlreadyRecorded, Expired};
+use crate::contracts::CertificateLog::{AlreadyRecorded, Expired};
 use crate::error::{ChainError, ErrorClass};
 use crate::revert::Revert;
 use crate::rpc::fake::{Say, serve};

@@ -10,11 +10,14 @@
 
 mod actor;
 mod again;
+mod command;
+mod error;
 mod handle;
 mod key;
 mod l1;
 mod look;
 mod plan;
+mod progress;
 mod queue;
 mod report;
 mod sending;
@@ -30,9 +33,12 @@ use dac_types::{BatchDigest, Domain};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::handle::{Enqueued, Outcomes, Poster, Progress, ProgressMap};
+pub use self::command::Enqueued;
+pub use self::error::{PosterError, StoreError};
+pub use self::handle::{Outcomes, Poster};
 pub use self::key::PostingDigest;
 pub use self::l1::{Broadcast, Chain, ContractCall, L1, RpcL1};
+pub use self::progress::{Progress, ProgressMap};
 pub use self::trouble::{Payer, Trouble};
 use crate::amount::GWEI;
 use crate::revert::Revert;
@@ -352,11 +358,6 @@ pub struct Unfinished {
     /// The highest sequence ever given out; 0 if none.
     pub last_sequence: u64,
 }
-
-/// The store failed. What it says is for the log.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
 
 /// Where the poster keeps what must survive: two tables of the aggregator's database.
 #[async_trait]

@@ -3,9 +3,9 @@
 use alloy::primitives::Bytes;
 
 use super::actor::Actor;
-use super::handle::Enqueued;
+use super::command::Enqueued;
+use super::error::PosterError;
 use super::{Change, FailureReason, NonceSlot, Outcome, Posting, PostingDigest, Task};
-use crate::error::ChainError;
 
 /// Settlements of one contract that are waiting or under way, at most: a batch's call may have 130 KiB.
 const SETTLEMENTS_PER_CONTRACT_MAX: usize = 256;
@@ -19,13 +19,13 @@ impl Actor {
         digest: PostingDigest,
         task: Task,
         calldata: Bytes,
-    ) -> Result<Enqueued, ChainError> {
+    ) -> Result<Enqueued, PosterError> {
         if let Some(posting) = self.state.posting(digest) {
             // A batch may settle with one proof or another; what is recorded or renewed is the same, whoever signed it.
             let any_call = !matches!(task, Task::Settle { .. });
             return match posting.task == task && (any_call || posting.calldata == calldata) {
                 true => Ok(Enqueued { digest, outcome: None }),
-                false => Err(ChainError::OtherPosting { digest }),
+                false => Err(PosterError::OtherPosting { digest }),
             };
         }
         let former = self.store.posting(digest).await?;
@@ -44,7 +44,7 @@ impl Actor {
         }
         let renews = matches!(task, Task::Renew { .. });
         if !renews && self.state.pending() >= self.config.queue_max {
-            return Err(ChainError::QueueFull { limit: self.config.queue_max });
+            return Err(PosterError::QueueFull { limit: self.config.queue_max });
         }
         self.room_for(task)?;
         let sequence = self.state.take_sequence();
@@ -54,7 +54,7 @@ impl Actor {
     }
 
     /// No rollup's batches take the room of another's. What the others wait for has room of its own.
-    fn room_for(&self, task: Task) -> Result<(), ChainError> {
+    fn room_for(&self, task: Task) -> Result<(), PosterError> {
         let (settlement, batch_number) = match task {
             Task::Record => return Ok(()),
             Task::Settle { settlement, batch_number, .. } => (settlement, batch_number),
@@ -63,7 +63,7 @@ impl Actor {
                 let limit = RENEWALS_PER_CONTRACT_MAX;
                 return match self.state.postings().filter(same).count() < limit {
                     true => Ok(()),
-                    false => Err(ChainError::RenewalsQueued { settlement, limit }),
+                    false => Err(PosterError::RenewalsQueued { settlement, limit }),
                 };
             }
         };
@@ -77,11 +77,11 @@ impl Actor {
             true => 2 * SETTLEMENTS_PER_CONTRACT_MAX,
             false => SETTLEMENTS_PER_CONTRACT_MAX,
         };
-        if queued >= limit { Err(ChainError::SettlementsQueued { settlement, limit }) } else { Ok(()) }
+        if queued >= limit { Err(PosterError::SettlementsQueued { settlement, limit }) } else { Ok(()) }
     }
 
     /// Its nonce, if it has one, is used up by whatever is sent for it next.
-    pub(super) async fn withdraw(&mut self, digest: PostingDigest) -> Result<Enqueued, ChainError> {
+    pub(super) async fn withdraw(&mut self, digest: PostingDigest) -> Result<Enqueued, PosterError> {
         let Some(posting) = self.state.posting(digest).cloned() else {
             return Ok(Enqueued { digest, outcome: None });
         };

@@ -7,8 +7,8 @@ use alloy::primitives::U256;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::handle::{Progress, ProgressMap};
 use super::plan::{Observation, Verdict};
+use super::progress::{Progress, ProgressMap};
 use super::state::State;
 use super::trouble::{Payer, Stopped, Trouble};
 use super::{PosterConfig, Posting, PostingDigest, Purpose, Task};

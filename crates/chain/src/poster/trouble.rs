@@ -3,6 +3,7 @@
 use alloy::primitives::{Address, U256};
 use thiserror::Error;
 
+use super::error::PosterError;
 use super::{PosterConfig, Posting};
 use crate::amount::{Ether, Gwei};
 use crate::error::ChainError;
@@ -74,6 +75,14 @@ impl Trouble {
             ChainError::FeeCap { cap, .. } => Self::FeeCap { cap },
             ChainError::TipCap { needed, cap } => Self::TipCap { needed, cap },
             _ => Self::L1(error.to_string()),
+        }
+    }
+
+    /// The trouble that a failed round of the poster is told as.
+    pub(super) fn of_round(error: &PosterError) -> Self {
+        match error {
+            PosterError::Chain(error) => Self::of(error),
+            error => Self::L1(error.to_string()),
         }
     }
 

@@ -77,7 +77,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::bindings::CertificateLog::AlreadyRecorded;
+    use crate::contracts::CertificateLog::AlreadyRecorded;
     use crate::revert::Revert;
 
     #[test]

@@ -1,8 +1,13 @@
 //! The errors of registry and log, as their ABI has them.
 
+use alloy::sol_types::{SolError as _, SolInterface as _};
+
 use super::Revert;
-use crate::bindings::CertificateLog::CertificateLogErrors;
-use crate::bindings::CommitteeRegistry::CommitteeRegistryErrors;
+use crate::contracts::CertificateLog::CertificateLogErrors;
+use crate::contracts::CommitteeRegistry::CommitteeRegistryErrors;
+use crate::contracts::PayloadLengthNotPacked;
+use crate::contracts::Settlement::ISettlementErrors;
+use crate::contracts::Verifier::IValidityVerifierErrors;
 
 impl From<CertificateLogErrors> for Revert {
     fn from(error: CertificateLogErrors) -> Self {
@@ -66,4 +71,43 @@ impl From<CommitteeRegistryErrors> for Revert {
             E::WriteFailed(_) => Self::WriteFailed,
         }
     }
+}
+
+/// The settlement's or its verifier's own error, if the data of a revert is one.
+pub(super) fn of_settlement(data: &[u8]) -> Option<Revert> {
+    if let Ok(error) = ISettlementErrors::abi_decode(data) {
+        use ISettlementErrors as E;
+        return Some(match error {
+            E::WrongRollup(e) => Revert::WrongRollup { got: e.got, expected: e.expected },
+            E::BatchAlreadySettled(e) => {
+                Revert::BatchAlreadySettled { got: e.got, batch_count: e.batchCount }
+            }
+            E::BatchNumberSkipped(e) => Revert::BatchNumberSkipped { got: e.got, expected: e.expected },
+            E::NotRecorded(e) => Revert::NotRecorded { digest: e.digest },
+            E::LifetimeTooShort(e) => Revert::LifetimeTooShort { expires_at: e.expiresAt, needed: e.needed },
+            E::CoverageTooShort(e) => {
+                Revert::CoverageTooShort { coverage_until: e.coverageUntil, needed: e.needed }
+            }
+            E::InputsGoBack(e) => Revert::InputsGoBack { got: e.got, consumed: e.consumed },
+            E::InputsNotThere(e) => Revert::InputsNotThere { got: e.got, limit: e.limit },
+            E::IsFrozen(e) => Revert::IsFrozen { reason: e.reason },
+            E::RenewalAhead(e) => Revert::RenewalAhead { last_batch: e.lastBatch, batch_count: e.batchCount },
+            E::RenewalTooOld(e) => Revert::RenewalTooOld { last_batch: e.lastBatch, mark: e.mark },
+            E::NothingRenewed(e) => Revert::NothingRenewed { coverage_until: e.coverageUntil },
+            _ => return None,
+        });
+    }
+    if let Ok(e) = PayloadLengthNotPacked::abi_decode(data) {
+        return Some(Revert::PayloadLengthNotPacked { got: e.got });
+    }
+    let error = IValidityVerifierErrors::abi_decode(data).ok()?;
+    use IValidityVerifierErrors as E;
+    Some(match error {
+        E::HashKindNotAllowed(e) => Revert::HashKindNotAllowed { got: e.got },
+        E::PointsNotSupported(e) => Revert::PointsNotSupported { t: e.t },
+        E::ClaimLengths(e) => Revert::ClaimLengths { points: e.points, fingerprint: e.fingerprint },
+        E::ProofLength(e) => Revert::ProofLength { got: e.got, expected: e.expected },
+        E::InputNotInField(e) => Revert::InputNotInField { index: e.index, value: e.value },
+        E::InvalidProof(_) => Revert::InvalidProof,
+    })
 }

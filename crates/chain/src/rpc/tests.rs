@@ -136,7 +136,7 @@ async fn an_answer_about_something_else_is_not_taken() {
 async fn reverts_are_found_wherever_nodes_put_them() {
     // RecordingPaused(), as geth, as a node that nests, as one that gives no data.
     let data = "0xd8bf90ae";
-    let paused = <crate::bindings::CertificateLog::RecordingPaused as alloy::sol_types::SolError>::SELECTOR;
+    let paused = <crate::contracts::CertificateLog::RecordingPaused as alloy::sol_types::SolError>::SELECTOR;
     let data = data.replace("d8bf90ae", &alloy::primitives::hex::encode(paused));
     let halted = |reason: &str| Some(Revert::Halted { reason: reason.into() });
     let cases = [

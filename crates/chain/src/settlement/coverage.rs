@@ -2,8 +2,8 @@
 
 use dac_types::Address;
 
-use super::abi::Settlement;
 use super::reader::SettlementReader;
+use crate::contracts::Settlement;
 use crate::error::ChainError;
 use crate::rpc::{At, BlockRef};
 

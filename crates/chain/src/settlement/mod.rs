@@ -1,6 +1,5 @@
 //! A rollup's settlement contract: the calls that settle a batch and renew coverage, what a refusal means, and what has settled.
 
-mod abi;
 mod coverage;
 mod reader;
 mod refusal;
@@ -9,13 +8,11 @@ mod renewal;
 use alloy::primitives::{Address, Bytes};
 use dac_types::{BatchDigest, BatchHeader, Certificate, Domain, Transition};
 
-pub(crate) use self::abi::Settlement::{BatchSettled, CoverageRenewed};
-pub(crate) use self::abi::decode_revert;
 pub use self::coverage::{CoverageState, FreezeReason};
 pub use self::reader::{Searched, SettledBatch, SettledPage, SettlementReader, SettlementState};
 pub use self::refusal::SettlementRefusal;
 pub use self::renewal::{RenewOrder, RenewalRefusal};
-use crate::calls;
+use crate::contracts::calls;
 use crate::error::ChainError;
 
 /// A batch on its way to its rollup's settlement contract.

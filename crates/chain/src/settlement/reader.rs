@@ -4,8 +4,8 @@ use alloy::primitives::{Address, B256, U256};
 use alloy::sol_types::{SolCall, SolEvent};
 use dac_types::{BatchDigest, Transition};
 
-use super::abi::Settlement;
-use super::abi::Settlement::BatchSettled;
+use crate::contracts::Settlement;
+use crate::contracts::Settlement::BatchSettled;
 use crate::error::ChainError;
 use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
 use crate::rpc::{At, BlockRef, Endpoint, Endpoints};

@@ -60,8 +60,8 @@ mod tests {
     use alloy::primitives::{Address, B256, U256};
     use alloy::sol_types::SolError;
 
-    use super::super::abi::Settlement;
     use super::*;
+    use crate::contracts::Settlement;
 
     #[test]
     fn each_revert_has_its_consequence() {

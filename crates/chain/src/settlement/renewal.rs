@@ -4,7 +4,7 @@ use alloy::primitives::{Address, Bytes};
 use dac_bls::CheckedRenewal;
 use dac_types::RenewalDigest;
 
-use crate::calls;
+use crate::contracts::calls;
 use crate::revert::Revert;
 
 /// A renewal on its way to L1.
@@ -71,8 +71,8 @@ mod tests {
     use alloy::primitives::{B256, U256};
     use alloy::sol_types::SolError;
 
-    use super::super::abi::Settlement;
     use super::*;
+    use crate::contracts::Settlement;
 
     #[test]
     fn each_revert_has_its_consequence() {

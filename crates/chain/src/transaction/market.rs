@@ -1,6 +1,6 @@
 //! What a transaction offers for gas: what L1 asks for, within bounds that no endpoint's word moves.
 
-use super::Fees;
+use super::fees::Fees;
 use crate::amount::GWEI;
 use crate::error::ChainError;
 

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use dac_chain::poster::FailureReason;
 use dac_chain::testing::{CommitteeSpec, deploy_committee};
-use dac_chain::{ChainError, Outcome, Revert};
+use dac_chain::{Outcome, PosterError, Revert};
 
 use crate::support::{Setup, by_us};
 
@@ -158,7 +158,7 @@ async fn the_queue_and_the_gas_are_bounded() {
     let mut running = setup.start().await;
     running.poster.enqueue(&setup.certificate(1)).await.unwrap();
     let full = running.poster.enqueue(&setup.certificate(2)).await.unwrap_err();
-    assert!(matches!(full, ChainError::QueueFull { limit: 1 }));
+    assert!(matches!(full, PosterError::QueueFull { limit: 1 }));
     setup.l1.down.store(false, Ordering::SeqCst);
     let (_, outcome) = running.outcome().await;
     let Outcome::Failed { reason: FailureReason::GasLimit { needed, limit: 50_000 } } = outcome else {

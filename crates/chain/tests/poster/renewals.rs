@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use dac_chain::poster::{FailureReason, Progress};
 use dac_chain::testing::{CommitteeSpec, RollupSpec, TestRollup, deploy_rollup};
-use dac_chain::{Address, ChainError, Outcome, RenewOrder, Revert};
+use dac_chain::{Address, Outcome, PosterError, RenewOrder, Revert};
 use dac_types::CoverageRenewal;
 
 use crate::support::{DEADLINE, Running, Setup, by_us};
@@ -173,7 +173,7 @@ async fn renewals_have_room_of_their_own_and_no_more_than_that() {
     }
     let fifth = renewal(&setup, &rollup, 1, setup.expires_at + 4);
     let full = running.poster.enqueue_renewal(&fifth).await.unwrap_err();
-    assert!(matches!(full, ChainError::RenewalsQueued { limit: 4, .. }), "{full}");
+    assert!(matches!(full, PosterError::RenewalsQueued { limit: 4, .. }), "{full}");
     // Whatever came first.
     setup.l1.down.store(false, Ordering::SeqCst);
     let (digest, outcome) = running.outcome().await;

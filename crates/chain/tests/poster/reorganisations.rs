@@ -50,7 +50,7 @@ async fn no_reorganisation_up_to_the_confirmations_loses_or_doubles_anything() {
                 match running.poster.enqueue_renewal(&order).await {
                     Ok(_) => "renewed",
                     // Those before it wait for batches that wait.
-                    Err(dac_chain::ChainError::RenewalsQueued { .. }) => "not renewed",
+                    Err(dac_chain::PosterError::RenewalsQueued { .. }) => "not renewed",
                     Err(other) => panic!("{other}"),
                 }
             }

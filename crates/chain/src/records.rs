@@ -1,27 +1,13 @@
-//! The ABI of registry and log, and the way from its structures to the vocabulary of `dac-types`.
+//! The way from the registry's structures to the vocabulary of `dac-types`.
 //!
-//! Whatever comes from L1 is bounded and checked here: an endpoint may lie, and a registry may be somebody else's.
+//! All that comes from L1 is bounded and checked here: an endpoint may lie, and a registry may be another committee's.
 
 use dac_bls::PublicKey;
 use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
 use dac_types::{AdmittedRollup, Member, PublicKeyBytes, Quorum};
 
+use crate::contracts::CommitteeRegistry;
 use crate::error::RegistryFault;
-
-/// The registry's ABI and bytecode.
-mod registry_abi {
-    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-    alloy::sol!(CommitteeRegistry, "../../contracts/abi/CommitteeRegistry.json");
-}
-
-/// The certificate log's ABI and bytecode.
-mod log_abi {
-    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-    alloy::sol!(CertificateLog, "../../contracts/abi/CertificateLog.json");
-}
-
-pub(crate) use log_abi::CertificateLog;
-pub(crate) use registry_abi::CommitteeRegistry;
 
 /// The terms of an epoch, with its end exclusive as in `dac_types::Committee`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

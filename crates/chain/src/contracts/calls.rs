@@ -1,0 +1,177 @@
+//! Calls that carry a certificate: what log and settlement contract take alike stands here once.
+
+use alloy::primitives::Bytes;
+use alloy::sol_types::SolCall;
+use dac_bls::{CheckedRenewal, PointError, Signature};
+use dac_types::{BatchHeader, Certificate, Transition};
+
+use super::{CertificateLog, Settlement};
+
+/// Writes certificates in one contract's types: the compiler's ABI gives each contract its own.
+macro_rules! certificates {
+    ($abi:ident) => {
+        /// Points go uncompressed, in EIP-2537 encoding.
+        pub(super) fn certificate(certificate: &Certificate) -> Result<$abi::Certificate, PointError> {
+            let signature = Signature::from_compressed(&certificate.aggregate.signature)?;
+            Ok($abi::Certificate {
+                header: header(&certificate.header),
+                absent: certificate.aggregate.absent.as_bytes().to_vec().into(),
+                signature: signature.to_eip2537().to_vec().into(),
+            })
+        }
+
+        pub(super) fn header(header: &BatchHeader) -> $abi::BatchHeader {
+            $abi::BatchHeader {
+                rollup: header.rollup,
+                batchNumber: header.batch_number,
+                epoch: header.epoch,
+                expiresAt: header.expires_at,
+                payloadLength: header.payload_length,
+                hashKind: header.hash_kind as u8,
+                batchHash: header.batch_hash,
+                shardRoot: header.shard_root,
+                fingerprintsHash: header.fingerprints_hash,
+                payloadFingerprint: header.payload_fingerprint.clone().into(),
+            }
+        }
+    };
+}
+
+/// As the certificate log takes them.
+mod for_log {
+    use super::*;
+    certificates!(CertificateLog);
+}
+
+/// As settlement contracts take them.
+mod for_settlement {
+    use super::*;
+    certificates!(Settlement);
+}
+
+fn transition(transition: &Transition) -> Settlement::Transition {
+    Settlement::Transition {
+        newStateRoot: transition.new_state_root,
+        inputsConsumed: transition.inputs_consumed,
+        outputs: transition.outputs,
+    }
+}
+
+/// The calldata of `CertificateLog.record(certificate)`.
+pub fn record_calldata(recorded: &Certificate) -> Result<Bytes, PointError> {
+    Ok(CertificateLog::recordCall { certificate: for_log::certificate(recorded)? }.abi_encode().into())
+}
+
+/// The calldata of `CertificateLog.check(certificate)`.
+pub(crate) fn check_calldata(checked: &Certificate) -> Result<Bytes, PointError> {
+    Ok(CertificateLog::checkCall { certificate: for_log::certificate(checked)? }.abi_encode().into())
+}
+
+/// The calldata of `settle(certificate, transition, proof)`.
+pub(crate) fn settle(settled: &Certificate, change: &Transition, proof: &[u8]) -> Result<Bytes, PointError> {
+    let call = Settlement::settleCall {
+        certificate: for_settlement::certificate(settled)?,
+        transition: transition(change),
+        proof: proof.to_vec().into(),
+    };
+    Ok(call.abi_encode().into())
+}
+
+/// The calldata of `settleRecorded(header, transition, proof)`.
+pub(crate) fn settle_recorded(batch: &BatchHeader, change: &Transition, proof: &[u8]) -> Bytes {
+    let (header, transition) = (for_settlement::header(batch), transition(change));
+    Settlement::settleRecordedCall { header, transition, proof: proof.to_vec().into() }.abi_encode().into()
+}
+
+/// The calldata of `renewCoverage(certificate)`.
+pub(crate) fn renew_coverage(checked: &CheckedRenewal) -> Bytes {
+    let renewed = checked.certificate();
+    let certificate = Settlement::RenewalCertificate {
+        renewal: Settlement::CoverageRenewal {
+            rollup: renewed.renewal.rollup,
+            lastBatch: renewed.renewal.last_batch,
+            expiresAt: renewed.renewal.expires_at,
+            epoch: renewed.renewal.epoch,
+        },
+        absent: renewed.aggregate.absent.as_bytes().to_vec().into(),
+        signature: checked.signature().to_eip2537().to_vec().into(),
+    };
+    Settlement::renewCoverageCall { certificate }.abi_encode().into()
+}
+
+/// Calls read back, for an L1 that is made up.
+#[cfg(feature = "testing")]
+mod decoded {
+    use dac_types::{CoverageRenewal, HashKind};
+
+    use super::*;
+
+    fn batch(header: &Settlement::BatchHeader) -> Option<BatchHeader> {
+        Some(BatchHeader {
+            rollup: header.rollup,
+            batch_number: header.batchNumber,
+            epoch: header.epoch,
+            expires_at: header.expiresAt,
+            payload_length: header.payloadLength,
+            hash_kind: HashKind::try_from(u64::from(header.hashKind)).ok()?,
+            batch_hash: header.batchHash,
+            shard_root: header.shardRoot,
+            fingerprints_hash: header.fingerprintsHash,
+            payload_fingerprint: header.payloadFingerprint.to_vec(),
+        })
+    }
+
+    fn change(change: &Settlement::Transition) -> Transition {
+        Transition {
+            new_state_root: change.newStateRoot,
+            inputs_consumed: change.inputsConsumed,
+            outputs: change.outputs,
+        }
+    }
+
+    /// A settlement as it is asked for.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct SettleCall {
+        /// The batch's header.
+        pub header: BatchHeader,
+        /// What the batch is said to change.
+        pub transition: Transition,
+        /// Its proof.
+        pub proof: Bytes,
+        /// Whether the call is `settleRecorded`, and not `settle`.
+        pub recorded: bool,
+    }
+
+    impl SettleCall {
+        /// Reads calldata; none if it settles nothing.
+        pub fn decode(calldata: &[u8]) -> Option<Self> {
+            settle_call(calldata)
+        }
+    }
+
+    fn settle_call(calldata: &[u8]) -> Option<SettleCall> {
+        if let Ok(call) = Settlement::settleCall::abi_decode_validate(calldata) {
+            let header = batch(&call.certificate.header)?;
+            let transition = change(&call.transition);
+            return Some(SettleCall { header, transition, proof: call.proof, recorded: false });
+        }
+        let call = Settlement::settleRecordedCall::abi_decode_validate(calldata).ok()?;
+        let (header, transition) = (batch(&call.header)?, change(&call.transition));
+        Some(SettleCall { header, transition, proof: call.proof, recorded: true })
+    }
+
+    /// A renewal as it is asked for, read from calldata; none if it renews nothing.
+    pub fn decode_renewal(calldata: &[u8]) -> Option<CoverageRenewal> {
+        let call = Settlement::renewCoverageCall::abi_decode_validate(calldata).ok()?;
+        let renewal = call.certificate.renewal;
+        Some(CoverageRenewal {
+            rollup: renewal.rollup,
+            last_batch: renewal.lastBatch,
+            expires_at: renewal.expiresAt,
+            epoch: renewal.epoch,
+        })
+    }
+}
+
+#[cfg(feature = "testing")]
+pub use self::decoded::{SettleCall, decode_renewal};

@@ -1,0 +1,15 @@
+//! The ABI of the verifiers of validity proofs.
+
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+
+alloy::sol! {
+    #[derive(Debug)]
+    IValidityVerifier,
+    "../../contracts/abi/IValidityVerifier.json"
+}
+
+alloy::sol! {
+    /// A rule of the adapters' library that the interface does not name.
+    #[derive(Debug)]
+    error PayloadLengthNotPacked(uint64 got);
+}
