@@ -181,6 +181,53 @@ impl CheckedRenewal {
 }
 
 /// The validated public keys of one epoch's committee.
+///
+/// # Example
+///
+/// ```
+/// use dac_bls::{CommitteeKeys, SecretKey};
+/// use dac_types::{
+///     Address, B256, BatchHeader, Certificate, Committee, Domain, HashKind, Member, Quorum, Seat,
+/// };
+///
+/// // Four seats, of which two rebuild a batch and three certify it.
+/// let quorum = Quorum::new(4, 2, 3)?;
+/// let secret: Vec<SecretKey> = (0..4).map(|_| SecretKey::generate(&mut rand::rng())).collect();
+/// let members = secret.iter().zip(1..).map(|(key, number)| Member {
+///     operator: Address::repeat_byte(number),
+///     public_key: key.public_key().to_compressed(),
+///     dispersal_url: format!("https://member-{number}.example.org:7001"),
+///     retrieval_url: format!("https://member-{number}.example.org:7002"),
+/// });
+/// let committee = Committee::new(1, quorum, members.collect(), 0, u64::MAX, u64::MAX)?;
+/// let keys = CommitteeKeys::new(&committee)?;
+///
+/// // Seats 0, 1 and 3 sign the digest of a header.
+/// let header = BatchHeader {
+///     rollup: Address::repeat_byte(9),
+///     batch_number: 1,
+///     epoch: 1,
+///     expires_at: 2_000_000_000,
+///     payload_length: 1_000,
+///     hash_kind: HashKind::Opaque,
+///     batch_hash: B256::repeat_byte(7),
+///     shard_root: B256::repeat_byte(8),
+///     fingerprints_hash: B256::repeat_byte(9),
+///     payload_fingerprint: vec![1; quorum.geometry().fingerprint_bytes()],
+/// };
+/// let domain = Domain { chain_id: 1, registry: Address::repeat_byte(10) };
+/// let digest = header.digest(&domain);
+/// let signatures = [0, 1, 3].map(|seat: u8| (Seat(seat), secret[usize::from(seat)].sign_digest(&digest)));
+///
+/// // An aggregator sums the signatures. Anyone who knows the committee verifies the certificate.
+/// let certificate = Certificate { header, aggregate: keys.aggregate(&digest, &signatures)? };
+/// let checked = keys.verify_certificate(&certificate, &domain)?;
+/// assert_eq!(checked.digest(), digest);
+///
+/// // Two signatures are no quorum.
+/// assert!(keys.aggregate(&digest, &signatures[..2]).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CommitteeKeys {
     epoch: u64,

@@ -18,6 +18,20 @@ pub const G2_EIP2537_BYTES: usize = 256;
 const COORDINATES: [usize; 4] = [1, 0, 3, 2];
 
 /// A member's public key. It is in the subgroup of G2 and not at infinity.
+///
+/// # Example
+///
+/// ```
+/// use dac_bls::{PublicKey, SecretKey};
+/// use dac_types::PublicKeyBytes;
+///
+/// let key = SecretKey::generate(&mut rand::rng()).public_key();
+/// // Bytes from a file, a wire or L1 become a key only if they are the encoding of a valid point.
+/// let bytes: PublicKeyBytes = key.to_compressed();
+/// assert_eq!(PublicKey::from_compressed(&bytes)?, key);
+/// assert!(PublicKey::from_compressed(&PublicKeyBytes([0; 96])).is_err());
+/// # Ok::<(), dac_bls::PointError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey(blst_sig::PublicKey);
 

@@ -17,6 +17,21 @@ pub const SECRET_KEY_BYTES: usize = 32;
 
 /// A member's secret key. It wraps blst's type, which overwrites itself but prints the key in
 /// `Debug`.
+///
+/// # Example
+///
+/// ```
+/// use dac_bls::SecretKey;
+/// use dac_types::{B256, BatchDigest};
+///
+/// let key = SecretKey::generate(&mut rand::rng());
+/// let digest = BatchDigest(B256::repeat_byte(1));
+/// let signature = key.sign_digest(&digest);
+///
+/// assert!(key.public_key().verify(&digest, &signature).is_ok());
+/// let other = BatchDigest(B256::repeat_byte(2));
+/// assert!(key.public_key().verify(&other, &signature).is_err());
+/// ```
 #[derive(Clone)]
 pub struct SecretKey(blst_sig::SecretKey);
 
@@ -61,6 +76,21 @@ impl SecretKey {
     }
 
     /// Signs a proof for the registry that `operator` knows this key.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use dac_bls::SecretKey;
+    /// use dac_types::{Address, Domain};
+    ///
+    /// let domain = Domain { chain_id: 1, registry: Address::repeat_byte(1) };
+    /// let (operator, thief) = (Address::repeat_byte(2), Address::repeat_byte(3));
+    /// let key = SecretKey::generate(&mut rand::rng());
+    /// let proof = key.prove_possession(&domain, operator);
+    ///
+    /// assert!(key.public_key().verify_possession(&domain, operator, &proof).is_ok());
+    /// assert!(key.public_key().verify_possession(&domain, thief, &proof).is_err());
+    /// ```
     pub fn prove_possession(&self, domain: &Domain, operator: Address) -> Signature {
         let message = domain.possession_message(operator, &self.public_key().to_eip2537());
         self.sign_message(message.as_slice(), POSSESSION_DST)

@@ -55,6 +55,42 @@ pub enum BindingError {
 /// For a claim of kind OPAQUE, the caller passes in `opaque_hash` the rollup's hash of *this
 /// payload's* exact bytes, which it must compute and not copy from the claim. The other kinds are
 /// hashed here and ignore `opaque_hash`.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use dac_coding::{Points, check_binding, encode, payload_hash};
+/// use dac_types::{Address, B256, ClaimFields, Geometry, HashKind, PublicClaim};
+///
+/// let geometry = Geometry::new(7, 3)?;
+/// let payload = Bytes::from_static(b"transactions of a rollup");
+/// let (payload_length, hash_kind) = (payload.len() as u64, HashKind::Sha256);
+/// let batch_hash = payload_hash(hash_kind, &payload).ok_or("a checked kind")?;
+///
+/// // The committee certifies the commitment. The settlement contract makes the claim of it.
+/// let batch = encode(geometry, payload.clone(), batch_hash)?;
+/// let committed = batch.commitment();
+/// let points = Points::from_record(committed.shard_root, batch_hash, payload_length, geometry);
+/// let claim = PublicClaim::new(ClaimFields {
+///     old_state_root: B256::repeat_byte(1),
+///     new_state_root: B256::repeat_byte(2),
+///     chain_id: 1,
+///     settlement: Address::repeat_byte(3),
+///     batch_number: 1,
+///     payload_length,
+///     hash_kind,
+///     batch_hash,
+///     l1_inputs: B256::ZERO,
+///     l1_outputs: B256::ZERO,
+///     points: points.elements().flat_map(|alpha| alpha.to_bytes()).collect(),
+///     payload_fingerprint: committed.payload_fingerprint.clone(),
+/// })?;
+///
+/// assert!(check_binding(&payload, &claim, None).is_ok());
+/// assert!(check_binding(b"transactions of another.", &claim, None).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn check_binding(
     payload: &[u8],
     claim: &PublicClaim,
@@ -98,6 +134,16 @@ fn check_batch_hash(
 
 /// Returns the hash of the payload for a checked kind, or `None` for [`HashKind::Opaque`], which
 /// only the rollup can compute.
+///
+/// # Example
+///
+/// ```
+/// use dac_coding::payload_hash;
+/// use dac_types::{HashKind, keccak256};
+///
+/// assert_eq!(payload_hash(HashKind::Keccak256, b"payload"), Some(keccak256(b"payload")));
+/// assert_eq!(payload_hash(HashKind::Opaque, b"payload"), None);
+/// ```
 pub fn payload_hash(kind: HashKind, payload: &[u8]) -> Option<B256> {
     match kind {
         HashKind::Opaque => None,

@@ -51,6 +51,29 @@ pub enum ChunkError {
 
 /// The path of a chunk in its shard's tree, and the path of the shard in the top tree. Each goes
 /// from the leaf upwards.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use dac_coding::{ChunkProof, encode};
+/// use dac_types::{B256, Geometry, Seat};
+///
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/record.rs")); }
+/// # use support::record_of;
+/// let geometry = Geometry::new(7, 3)?;
+/// let payload = Bytes::from_iter((0..=250).cycle().take(30_000));
+/// let batch = encode(geometry, payload.clone(), B256::repeat_byte(7))?;
+/// let header = record_of(&batch, payload.len() as u64).header;
+///
+/// // A member proves chunk 1 of its shard; an auditor needs nothing but the header.
+/// let (seat, shard) = (Seat(5), batch.shard(Seat(5)));
+/// let proof = ChunkProof::new(&batch.commitment().shard_hashes, seat, batch.tree(seat), 1)?;
+/// let chunk = &shard[4_096..8_192];
+/// assert!(proof.check(&header, geometry, seat, 1, chunk).is_ok());
+/// assert!(proof.check(&header, geometry, seat, 0, chunk).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ChunkProof {
     /// The path in the tree over the shard's chunks.

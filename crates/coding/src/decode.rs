@@ -144,6 +144,33 @@ fn combine(combiner: &Combiner, sources: &[&CheckedShard], outputs: &mut [&mut [
 
 /// Decodes the payload from any k checked shards (more may be given), and checks the decoded
 /// payload.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use dac_coding::{CheckedRecord, CheckedShard, decode, encode};
+/// use dac_types::{B256, Geometry, Seat};
+///
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/record.rs")); }
+/// # use support::record_of;
+/// let geometry = Geometry::new(7, 3)?;
+/// let payload = Bytes::from_static(b"transactions of a rollup");
+/// let batch = encode(geometry, payload.clone(), B256::repeat_byte(7))?;
+///
+/// // A reader has a record and some shards from members, and believes neither.
+/// let record = CheckedRecord::check(record_of(&batch, payload.len() as u64), geometry)?;
+/// let mut shards = Vec::new();
+/// for seat in [Seat(1), Seat(4), Seat(6)] {
+///     shards.push(CheckedShard::check(&record, seat, batch.shard(seat))?);
+/// }
+/// assert_eq!(decode(&record, &shards)?, payload);
+///
+/// // Two shards are too few, and a shard of another seat does not pass its check.
+/// assert!(decode(&record, &shards[..2]).is_err());
+/// assert!(CheckedShard::check(&record, Seat(5), batch.shard(Seat(4))).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode(record: &CheckedRecord, shards: &[CheckedShard]) -> Result<Bytes, DecodeError> {
     let sources = choose(record, shards)?;
     let (k, shard_length) = (record.geometry().k(), record.shard_length());
@@ -186,6 +213,27 @@ pub fn decode(record: &CheckedRecord, shards: &[CheckedShard]) -> Result<Bytes, 
 }
 
 /// Rebuilds the shard of one seat from any k checked shards of others. It computes only that shard.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use dac_coding::{CheckedRecord, CheckedShard, encode, rebuild_shard};
+/// use dac_types::{B256, Geometry, Seat};
+///
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/record.rs")); }
+/// # use support::record_of;
+/// let geometry = Geometry::new(7, 3)?;
+/// let payload = Bytes::from_static(b"transactions of a rollup");
+/// let batch = encode(geometry, payload.clone(), B256::repeat_byte(7))?;
+/// let record = CheckedRecord::check(record_of(&batch, payload.len() as u64), geometry)?;
+/// let check = |seat| CheckedShard::check(&record, seat, batch.shard(seat));
+///
+/// let sources = [check(Seat(0))?, check(Seat(2))?, check(Seat(5))?];
+/// let rebuilt = rebuild_shard(&record, &sources, Seat(3))?;
+/// assert_eq!(rebuilt.bytes(), &batch.shard(Seat(3)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn rebuild_shard(
     record: &CheckedRecord,
     shards: &[CheckedShard],

@@ -167,6 +167,26 @@ impl EncodedBatch {
 }
 
 /// Encodes a payload and commits to it, on the calling thread.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use dac_coding::encode;
+/// use dac_types::{B256, Geometry, Seat};
+///
+/// // Any 3 of 7 shards give the payload back.
+/// let geometry = Geometry::new(7, 3)?;
+/// let payload = Bytes::from_static(b"transactions of a rollup, as bytes of its own format");
+/// let batch_hash = B256::repeat_byte(7); // the rollup's own hash of the payload
+/// let batch = encode(geometry, payload.clone(), batch_hash)?;
+///
+/// // The code is systematic: the first three shards are the payload itself, padded with zeros.
+/// assert_eq!(batch.shard(Seat(0)), payload[..batch.shard_length()]);
+/// // The commitment is what a header says of the shards, and what members sign.
+/// assert_eq!(batch.commitment().shard_hashes.len(), 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn encode(geometry: Geometry, payload: Bytes, batch_hash: B256) -> Result<EncodedBatch, CodingError> {
     encode_on(NonZeroUsize::MIN, geometry, payload, batch_hash)
 }
@@ -355,6 +375,26 @@ fn check_commitment(record: &CheckedRecord, encoded: &Commitment) -> Result<(), 
 
 /// Checks a whole payload that a member received: its length, its hash for checked kinds, and all
 /// values that the record commits to. They are computed from the payload and compared.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use dac_coding::{CheckedRecord, PayloadError, check_payload, encode};
+/// use dac_types::{B256, Geometry};
+///
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/record.rs")); }
+/// # use support::record_of;
+/// let geometry = Geometry::new(7, 3)?;
+/// let payload = Bytes::from_static(b"transactions of a rollup");
+/// let batch = encode(geometry, payload.clone(), B256::repeat_byte(7))?;
+/// let record = CheckedRecord::check(record_of(&batch, payload.len() as u64), geometry)?;
+///
+/// assert!(check_payload(&record, payload).is_ok());
+/// let other = Bytes::from_static(b"transactions of another.");
+/// assert!(matches!(check_payload(&record, other), Err(PayloadError::ShardHash { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn check_payload(record: &CheckedRecord, payload: Bytes) -> Result<EncodedBatch, PayloadError> {
     check_length_and_hash(record, &payload)?;
     let encoded = encode(record.geometry(), payload, record.header().batch_hash)?;

@@ -109,6 +109,30 @@ impl CheckedShardSummary {
 }
 
 /// Runs the member's check piece by piece. It holds at most a chunk of the shard.
+///
+/// # Example
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use bytes::Bytes;
+/// use dac_coding::{CheckedRecord, ShardChecker, encode};
+/// use dac_types::{B256, Geometry, Seat};
+///
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/record.rs")); }
+/// # use support::record_of;
+/// let geometry = Geometry::new(7, 3)?;
+/// let payload = Bytes::from(vec![1; 30_000]);
+/// let batch = encode(geometry, payload.clone(), B256::repeat_byte(7))?;
+/// let record = Arc::new(CheckedRecord::check(record_of(&batch, payload.len() as u64), geometry)?);
+///
+/// let mut checker = ShardChecker::new(record, Seat(5))?;
+/// for piece in batch.shard(Seat(5)).chunks(1_000) {
+///     checker.update(piece)?;
+/// }
+/// assert_eq!(checker.finish()?.seat(), Seat(5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ShardChecker {
     record: Arc<CheckedRecord>,
