@@ -123,7 +123,7 @@ const fn equal(left: &[u8], right: &[u8]) -> bool {
 }
 
 /// A place where a test may end the process: `failpoint!("node.store.before_commit")`. With a second argument it may also
-/// return that error from the function around it. See [`failpoint`](crate::failpoint).
+/// return that error from the function around it. See [`failpoint`](mod@crate::failpoint).
 #[macro_export]
 macro_rules! failpoint {
     ($name:literal) => {{

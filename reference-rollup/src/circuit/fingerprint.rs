@@ -10,7 +10,7 @@
 //! coefficients. These are split into bits, whose lowest ones are the coefficients modulo 2; y^8 and above fold down as exclusive ors.
 //! The number of bits of each coefficient follows from how large it can be.
 //!
-//! **How often.** Only sums of [`GROUP`] blocks are reduced: with α … α^8 known, a group's value is Σ c_b·α^b + value of the groups above·α^8.
+//! **How often.** Only sums of `GROUP` blocks are reduced: with α … α^8 known, a group's value is Σ c_b·α^b + value of the groups above·α^8.
 //! Even powers are squares, which are linear over GF(2) and need no products.
 
 use std::sync::LazyLock;

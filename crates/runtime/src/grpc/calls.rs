@@ -27,7 +27,7 @@ const COMMON_SERVICES: &[&str] = &[
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// Puts [`Calls`] around services.
+/// Puts `Calls` around services.
 #[derive(Clone, Debug)]
 pub struct CallsLayer(pub(super) Port);
 
