@@ -1,4 +1,4 @@
-//! What the benchmarks share: repeated timing, and the figures that the report collects.
+#![doc = include_str!("../README.md")]
 
 pub mod allocations;
 pub mod committee;

@@ -1,5 +1,6 @@
-//! An example of the guest program of a rollup on this committee, for SP1 and RISC Zero: the
-//! function that accepts or refuses a payload for a public claim.
+#![doc = include_str!("../README.md")]
+//!
+//! ## What a guest reads and writes
 //!
 //! L1 assembles the public claim itself: the old root and the batch number come from its storage,
 //! the rest from the certificate and the transition. It encodes the claim canonically and accepts a

@@ -1,9 +1,4 @@
-//! The gRPC interface `dac.v1`: generated messages and services, and the conversion between wire
-//! and domain types.
-//!
-//! Malformed messages are refused here. [`wire`] turns a message into a value of `dac-types` or
-//! returns an error that names the wrong field; [`proof`] does this for validity proofs. [`reason`]
-//! has the machine-readable reasons that statuses carry.
+#![doc = include_str!("../README.md")]
 
 pub mod proof;
 pub mod reason;

@@ -1,10 +1,8 @@
-//! The production aggregator and a committee of production members in a simulated world. Every host
-//! has its own runtime, and all run on one thread. Network, disks, clocks and L1 are simulated, and
-//! all randomness comes from the seed.
+#![doc = include_str!("../README.md")]
 //!
-//! [`run`] runs the history of one seed. Batches are submitted while hosts are killed and started
-//! again, the network fails, L1 is reorganised, and some members lie. Then the faults end, pending
-//! work must finish, and the history is checked.
+//! ## Modules
+//!
+//! [`run`] runs the history of one seed.
 //!
 //! | module | contents |
 //! |---|---|

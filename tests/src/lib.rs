@@ -1,4 +1,4 @@
-//! The harness under the whole-system tests and the demo: real processes, waited for, and stopped whatever happens.
+#![doc = include_str!("../README.md")]
 
 pub mod attacker;
 pub mod command;

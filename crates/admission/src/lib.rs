@@ -1,23 +1,19 @@
-//! Fair shares of scarce resources: memory, places, calls, watchers.
+#![doc = include_str!("../README.md")]
 //!
-//! The servers of this project are used by parties that do not trust each other: rollups,
-//! dispersers, and clients at an address. A [`Budget`] is given out to them under these rules:
+//! ## Rules
 //!
-//! * No party holds more than the share that its claim names, so that some of the budget is left
-//!   for others.
+//! A [`Budget`] is given out under these rules:
+//!
+//! * No party holds more than the share that its claim names, so that some of the budget is left for
+//!   others.
 //! * Small claims pass a large one that waits, but only until they have passed it by as much as the
 //!   whole budget.
-//! * Among waiting claims, the party that holds least comes first; within a party, the claim that
-//!   came first.
+//! * Among waiting claims, the party that holds least comes first; within a party, the claim that came
+//!   first.
 //!
-//! Therefore no claim waits for ever as long as everything that is held is given back in bounded
-//! time. [`Pace`] ensures this for transfers: it demands a rate of bytes and does not rely on what
-//! a client announced.
-//!
-//! A [`FairQueue`] gives out turns instead of amounts: its parties take turns.
-//!
-//! [`Budget`] is the pure state machine. [`Admission`] wraps it for async tasks: it hands out
-//! [`Permit`]s, which give their amount back when they are dropped.
+//! Therefore no claim waits for ever as long as everything that is held is given back in bounded time.
+//! [`Pace`] ensures this for transfers: it demands a rate of bytes and does not rely on what a client
+//! announced.
 
 mod budget;
 mod fair;

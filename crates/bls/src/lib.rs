@@ -1,9 +1,4 @@
-//! BLS12-381 with signatures in G1 and keys in G2. This is the only crate that calls blst. See
-//! sections 6 and 7 of `docs/protocol.md`.
-//!
-//! [`PublicKey`] and [`Signature`] are always valid points: canonically encoded, on the curve, in
-//! the subgroup of prime order and not at infinity. Bytes that have not been checked are
-//! `PublicKeyBytes` and `SignatureBytes` of `dac-types`.
+#![doc = include_str!("../README.md")]
 
 mod committee;
 mod eip2537;

@@ -1,7 +1,4 @@
-//! What the command lines share: arguments, how a command ends, what it prints, and running it to its end.
-//!
-//! Each program has an error of its own, so that it can say how its libraries' errors read; all that is asked of it is to become a
-//! [`Failure`].
+#![doc = include_str!("../README.md")]
 
 mod arguments;
 mod failure;

@@ -1,7 +1,8 @@
-//! SDK for rollups and auditors of the data-availability committee. Nothing that an aggregator or a member says is believed
-//! beyond what hashes and signatures prove.
+#![doc = include_str!("../README.md")]
 //!
-//! | room | what |
+//! ## Where to find what
+//!
+//! | item | meaning |
 //! |---|---|
 //! | [`SubmissionBuilder`], [`AggregatorClient`] | a rollup submits a payload, waits, and fetches its certificate |
 //! | [`SignedProof`] | its validity proof, signed and handed to the aggregator |
@@ -14,7 +15,8 @@
 //! | [`assessment`] | what a committee's numbers are worth |
 //! | [`files`] | certificates, committees, deployments and submissions as JSON files |
 //!
-//! Members' URLs come from whoever registered them: [`EndpointPolicy`] says which addresses are connected to.
+//! The URLs of members come from the operators that registered them. [`EndpointPolicy`] says which
+//! addresses are connected to.
 
 pub mod assessment;
 mod attempts;

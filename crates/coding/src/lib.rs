@@ -1,5 +1,6 @@
-//! Encoding of payloads to shards, decoding, and all checks in between: sections 2 to 4 of
-//! `docs/protocol.md`.
+#![doc = include_str!("../README.md")]
+//!
+//! ## Modules
 //!
 //! | module | contents |
 //! |---|---|
@@ -13,9 +14,6 @@
 //! | [`chunk`] | proofs of single chunks, for auditors |
 //! | [`encode`](mod@encode) | encoding for dispersers; the check of whole payloads |
 //! | [`decode`](mod@decode) | decoding for retrievers; repair of one shard |
-//!
-//! The feature `reed-solomon` enables encoding and decoding. Without `std` the rest serves zkVM
-//! guests.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

@@ -1,8 +1,9 @@
-//! One database handle for node and aggregator: embedded SQLite, or PostgreSQL by URL.
+#![doc = include_str!("../README.md")]
 //!
-//! Stores write one SQL text for both. It is PostgreSQL's dialect with `$1` placeholders and the
-//! types `BIGINT`, `BYTEA` and `TEXT`; conditions may have any type that a comparison returns. Some
-//! rules:
+//! ## SQL for both backends
+//!
+//! The text is PostgreSQL's dialect with `$1` placeholders and the types `BIGINT`, `BYTEA` and `TEXT`;
+//! conditions may have any type that a comparison returns. Some rules:
 //!
 //! * `sum(…)` of BIGINT is NUMERIC in PostgreSQL, which the driver does not read. Write
 //!   `CAST(sum(…) AS BIGINT)`.

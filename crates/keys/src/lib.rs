@@ -1,10 +1,4 @@
-//! Keys on disk: EIP-2335 keystores for BLS keys, Web3 Secret Storage for secp256k1 keys, and
-//! passwords in files.
-//!
-//! The two formats share key derivation and cipher (`kdf`, `cipher`). They differ in their
-//! JSON, in the hash of the checksum and in how a password becomes bytes. Deriving a key takes
-//! about a second and 256 MiB at standard cost, so load keys before serving, or on a blocking
-//! thread. The parameters in a file are checked against bounds before any time or memory is spent.
+#![doc = include_str!("../README.md")]
 
 mod cipher;
 mod eip2335;

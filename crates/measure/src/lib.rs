@@ -1,7 +1,4 @@
-//! Results of the tests of the service's promises, for the table of `docs/reliability.md`.
-//!
-//! Each test appends a line to a file, and `dac-reliability` makes a report of all lines. This is a
-//! crate of its own because tests of every kind and crate write such lines.
+#![doc = include_str!("../README.md")]
 
 mod promise;
 

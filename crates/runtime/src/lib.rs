@@ -1,4 +1,4 @@
-//! What the programs share: configuration, telemetry, TLS, clients' shares, bounded gRPC servers, shutdown, the clock, worker threads and tallies.
+#![doc = include_str!("../README.md")]
 
 pub mod alarm;
 pub mod allocator;

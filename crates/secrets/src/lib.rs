@@ -1,5 +1,4 @@
-//! Files that hold secrets. They are read only if no other user can read them; they are created
-//! whole and never overwritten.
+#![doc = include_str!("../README.md")]
 
 mod access;
 

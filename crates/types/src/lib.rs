@@ -1,8 +1,4 @@
-//! The types of the protocol: signed structures, committees, and the arithmetic of n, k and q.
-//!
-//! This crate does no I/O. All other crates use its types; a value that comes from the network
-//! becomes one of them only after its shape has been checked. Section numbers refer to
-//! `docs/protocol.md`.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
