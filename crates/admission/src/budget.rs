@@ -1,7 +1,7 @@
 //! The pure state machine of a budget: what each party holds, which claims wait, and which is met
 //! next.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 
@@ -116,7 +116,7 @@ pub struct Ticket(u64);
 #[derive(Debug)]
 struct Waiting<P> {
     claim: Claim<P>,
-    /// Sum of the amounts that later claims got while this claim waited and its parties had room.
+    /// Sum of the amounts that later, smaller claims got while this one waited for room.
     passed: u64,
 }
 
@@ -135,6 +135,11 @@ pub struct Budget<P> {
     /// The waiting claims in the order in which they came.
     waiting: BTreeMap<Ticket, Waiting<P>>,
     waiting_by_party: HashMap<P, usize>,
+    /// How many claims had been met when each party got its last turn, or when it came. A party
+    /// that neither holds nor waits for anything has no entry.
+    last_turn: HashMap<P, u64>,
+    /// How many claims have been met.
+    met: u64,
     next_ticket: u64,
 }
 
@@ -148,6 +153,8 @@ impl<P: Party> Budget<P> {
             queue,
             waiting: BTreeMap::new(),
             waiting_by_party: HashMap::new(),
+            last_turn: HashMap::new(),
+            met: 0,
             next_ticket: 0,
         }
     }
@@ -232,6 +239,9 @@ impl<P: Party> Budget<P> {
         for share in &claim.shares {
             *self.waiting_by_party.entry(share.party.clone()).or_insert(0) += 1;
         }
+        if let Some(first) = claim.shares.first() {
+            self.last_turn.entry(first.party.clone()).or_insert(self.met);
+        }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.waiting.insert(ticket, Waiting { claim: claim.clamped(self.capacity), passed: 0 });
@@ -287,11 +297,24 @@ impl<P: Party> Budget<P> {
                     self.held.remove(&share.party);
                 }
             }
+            self.forget_if_absent(&share.party);
+        }
+    }
+
+    /// Forgets when a party had its last turn once it neither holds nor waits for anything, so that
+    /// the table stays as small as the number of parties that are there.
+    fn forget_if_absent(&mut self, party: &P) {
+        if !self.held.contains_key(party) && !self.waiting_by_party.contains_key(party) {
+            self.last_turn.remove(party);
         }
     }
 
     fn hold(&mut self, claim: &Claim<P>) {
         self.used = self.used.saturating_add(claim.amount);
+        self.met += 1;
+        if let Some(first) = claim.shares.first() {
+            self.last_turn.insert(first.party.clone(), self.met);
+        }
         if claim.amount > 0 {
             for share in &claim.shares {
                 *self.held.entry(share.party.clone()).or_insert(0) += claim.amount;
@@ -322,6 +345,7 @@ impl<P: Party> Budget<P> {
                     self.waiting_by_party.remove(&share.party);
                 }
             }
+            self.forget_if_absent(&share.party);
         }
         Some(claim)
     }
@@ -368,31 +392,45 @@ impl<P: Party> Budget<P> {
         if let Some((ticket, waiting)) = due {
             return self.fits(waiting.claim.amount).then_some(*ticket);
         }
-        let held =
-            |waiting: &Waiting<P>| waiting.claim.shares.first().map_or(0, |share| self.held_by(&share.party));
+        // Where parties hold equally little, the one comes first whose last turn is longest ago. For
+        // a newcomer that is when it came, so that new parties do not pass those that wait.
+        let standing = |waiting: &Waiting<P>| {
+            waiting.claim.shares.first().map_or((0, 0), |share| {
+                let last_turn = self.last_turn.get(&share.party).copied().unwrap_or(self.met);
+                (self.held_by(&share.party), last_turn)
+            })
+        };
         self.waiting
             .iter()
             .filter(|(_, waiting)| self.fits(waiting.claim.amount) && may(waiting))
-            .min_by_key(|(ticket, waiting)| (held(waiting), **ticket))
+            .min_by_key(|(ticket, waiting)| (standing(waiting), **ticket))
             .map(|(ticket, _)| *ticket)
     }
 
-    /// Adds an amount that was given out to the counters of the claims that it passed. These are
-    /// the claims that came earlier and did not wait for their own party.
+    /// Adds an amount that was just given out to the counters of the claims that it passed. These
+    /// are claims that came earlier, did not wait for their own party, and were too large for the
+    /// room that there was. Only the first claim of each party is counted: otherwise a party with
+    /// many claims would get as many turns in a row once they are due.
     fn count_as_passing(&mut self, amount: u64, ticket: Option<Ticket>) {
         // An amount of zero counts as one unit; otherwise claims of zero could pass for ever.
+        let room = self.capacity.saturating_sub(self.used.saturating_sub(amount));
         let amount = amount.max(1);
         let held = &self.held;
         let before = match ticket {
             Some(ticket) => self.waiting.range_mut(..ticket),
             None => self.waiting.range_mut(..),
         };
+        let mut parties = HashSet::new();
         for (_, waiting) in before {
+            let is_first = waiting.claim.shares.first().is_none_or(|share| parties.insert(&share.party));
+            if !is_first {
+                continue;
+            }
             let has_share = waiting.claim.shares.iter().all(|share| {
                 let held = held.get(&share.party).copied().unwrap_or(0);
                 held.saturating_add(waiting.claim.amount) <= share.most
             });
-            if has_share {
+            if has_share && waiting.claim.amount > room {
                 waiting.passed = waiting.passed.saturating_add(amount);
             }
         }

@@ -111,6 +111,24 @@ fn the_party_that_holds_least_comes_first() {
 }
 
 #[test]
+fn parties_take_turns_at_a_single_place() {
+    let mut budget = Budget::new(1, QueueLimits { total: 300, per_party: 200 });
+    let mut held = budget.take(Claim::new(1, 1, 1)).unwrap();
+    let crowd: Vec<Ticket> = (0..200).map(|_| budget.wait(Claim::new(1, 1, 1)).unwrap().ticket).collect();
+    let others: Vec<Ticket> = (0..4).map(|_| budget.wait(Claim::new(1, 2, 1)).unwrap().ticket).collect();
+    let order: Vec<Ticket> = std::iter::from_fn(|| {
+        budget.give_back(&held);
+        let (ticket, claim) = budget.meet_next()?;
+        held = claim;
+        Some(ticket)
+    })
+    .collect();
+    let expected = (0..4).flat_map(|turn| [crowd[turn], others[turn]]).chain(crowd[4..].iter().copied());
+    assert!(order.iter().copied().eq(expected), "{order:?}");
+    assert!(budget.last_turn.is_empty(), "the parties that left are forgotten");
+}
+
+#[test]
 fn a_queue_is_bounded_in_all_and_by_party() {
     let mut budget = Budget::new(1, QueueLimits { total: 3, per_party: 2 });
     let _all = budget.take(Claim::new(1, 0, 1)).unwrap();
@@ -169,9 +187,11 @@ enum Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
+    // A few parties that come again, or as many new ones as an adversary has addresses.
+    let party = || prop_oneof![1_u8..5, 1_u8..250];
     let one = prop_oneof![
-        (1_u8..5, 0_u64..40).prop_map(|(party, amount)| Move::Take { party, amount }),
-        (1_u8..5, 0_u64..40).prop_map(|(party, amount)| Move::Wait { party, amount }),
+        (party(), 0_u64..40).prop_map(|(party, amount)| Move::Take { party, amount }),
+        (party(), 0_u64..40).prop_map(|(party, amount)| Move::Wait { party, amount }),
         (0_usize..8).prop_map(|nth| Move::Cancel { nth }),
         (0_usize..8).prop_map(|nth| Move::GiveBack { nth }),
     ];
@@ -256,7 +276,7 @@ proptest! {
             prop_assert_eq!(game.budget.used(), held);
             prop_assert!(held <= CAPACITY);
             prop_assert_eq!(game.budget.waiting(), game.waiting.len());
-            for party in 1..5 {
+            for party in 1..250 {
                 prop_assert!(game.budget.held_by(&party) <= MOST);
             }
         }
@@ -264,6 +284,37 @@ proptest! {
             game.budget.give_back(&claim);
         }
         prop_assert_eq!((game.budget.used(), game.budget.parties()), (0, 0));
+        while !game.waiting.is_empty() {
+            game.budget.cancel(game.waiting.remove(0));
+        }
+        prop_assert!(game.budget.last_turn.is_empty(), "a party that is gone is remembered");
+    }
+
+    /// An adversary has any number of claims at a place for one. The honest party is never passed
+    /// twice by the same party.
+    #[test]
+    fn turns_go_round(crowd in proptest::collection::vec(1_u8..5, 1..60), honest in 1_usize..4) {
+        let mut budget = Budget::new(1, QueueLimits { total: 64, per_party: 64 });
+        let mut held = budget.take(Claim::new(1, 9, 1)).unwrap();
+        for party in crowd {
+            budget.wait(Claim::new(1, party, 1)).unwrap();
+        }
+        for _ in 0..honest {
+            budget.wait(Claim::new(1, 0, 1)).unwrap();
+        }
+        let mut since = Vec::new();
+        let mut left = honest;
+        while left > 0 {
+            budget.give_back(&held);
+            held = budget.meet_next().unwrap().1;
+            let party = held.shares[0].party;
+            if party == 0 {
+                (left, since) = (left - 1, Vec::new());
+            } else {
+                prop_assert!(!since.contains(&party), "{party} had two turns while the honest party waited");
+                since.push(party);
+            }
+        }
     }
 
     /// Each claim is held for at most HELD_FOR steps. Before an honest claim is due, claims of at

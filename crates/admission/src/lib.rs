@@ -8,7 +8,8 @@
 //!   others.
 //! * Small claims pass a large one that waits, but only until they have passed it by as much as the
 //!   whole budget.
-//! * Among waiting claims, the party that holds least comes first; within a party, the claim that came
+//! * Among waiting claims, the party that holds least comes first; among those that hold equally
+//!   little, the one that has waited longest since its last turn; within a party, the claim that came
 //!   first.
 //!
 //! Therefore no claim waits for ever as long as everything that is held is given back in bounded time.
