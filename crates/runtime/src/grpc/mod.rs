@@ -5,6 +5,7 @@
 //! purpose: the two together can lock a connection up for good (hyper issue 3559).
 
 mod accept;
+mod arrivals;
 mod body;
 mod calls;
 mod incoming;
@@ -65,6 +66,9 @@ pub struct ListenerLimits {
     /// Connections at a time of one address (of one /64 for IPv6). A /56 may have twice as many, a /48 and an IPv4 /24
     /// four times as many.
     pub connections_per_client: u32,
+    /// Connections that one client may open a second in the long run, and four times as many at once. The networks
+    /// around it may open as many times that as they may hold.
+    pub connections_per_second: u32,
     /// Calls at a time of one connection.
     pub streams_per_connection: u32,
     /// How long a connection may take to speak HTTP/2, TLS handshake included.
@@ -88,6 +92,7 @@ impl Default for ListenerLimits {
         Self {
             connections: 512,
             connections_per_client: 64,
+            connections_per_second: 64,
             streams_per_connection: 128,
             handshake_timeout: Period::from_secs(10),
             keepalive_interval: Period::from_secs(30),
@@ -103,10 +108,13 @@ impl Default for ListenerLimits {
 impl ListenerLimits {
     /// Nothing may be zero, and one client's memory must be enough for a call.
     pub fn check(&self) -> Result<(), String> {
-        let Self { connections, connections_per_client, streams_per_connection, .. } = *self;
+        let Self {
+            connections, connections_per_client, connections_per_second, streams_per_connection, ..
+        } = *self;
         for (name, value) in [
             ("connections", connections),
             ("connections_per_client", connections_per_client),
+            ("connections_per_second", connections_per_second),
             ("streams_per_connection", streams_per_connection),
         ] {
             within(name, value, 1, CONNECTIONS_MAX)?;

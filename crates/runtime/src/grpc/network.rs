@@ -42,14 +42,26 @@ impl Network {
         Self { first, bits }
     }
 
-    /// Claims an amount in the name of an address's client, whose share it is, and of the networks around it.
-    pub(crate) fn claim(address: IpAddr, amount: u64, share: u64) -> Claim<Self> {
+    /// Returns the network of all addresses of the same kind.
+    pub(crate) fn everyone(address: IpAddr) -> Self {
+        Self::of(address.to_canonical(), 0)
+    }
+
+    /// Returns the client that an address belongs to and the networks around it, each with what it
+    /// may hold as a multiple of a client's share.
+    pub(crate) fn around(address: IpAddr) -> impl Iterator<Item = (Self, u64)> {
         let address = address.to_canonical();
         let around = if address.is_ipv4() { AROUND_V4 } else { AROUND_V6 };
+        let networks = around.iter().map(move |(bits, multiple)| (Self::of(address, *bits), *multiple));
+        std::iter::once((Self::client(address), 1)).chain(networks)
+    }
+
+    /// Claims an amount in the name of an address's client, whose share it is, and of the networks around it.
+    pub(crate) fn claim(address: IpAddr, amount: u64, share: u64) -> Claim<Self> {
         let claim = Claim::new(amount, Self::client(address), share);
-        around.iter().fold(claim, |claim, (bits, multiple)| {
-            claim.and(Self::of(address, *bits), share.saturating_mul(*multiple))
-        })
+        Self::around(address)
+            .skip(1)
+            .fold(claim, |claim, (network, multiple)| claim.and(network, share.saturating_mul(multiple)))
     }
 
     /// Whether an address belongs to it.

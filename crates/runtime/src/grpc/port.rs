@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::ListenerLimits;
+use super::arrivals::Arrivals;
 use super::methods::{Method, has_uploads};
 use super::network::Network;
 use super::places::{ConnectionId, Entry, PieceId, Places};
@@ -45,6 +46,8 @@ pub(super) enum Cause {
     Full,
     /// The client or a network around it has its share.
     Share,
+    /// The client or a network around it opens too many a second.
+    Rate,
     /// Another client took its place.
     Replaced,
     /// It did not begin to speak.
@@ -60,9 +63,10 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Full,
         Self::Share,
+        Self::Rate,
         Self::Replaced,
         Self::Mute,
         Self::Unread,
@@ -75,6 +79,7 @@ impl Cause {
         match self {
             Self::Full => "full",
             Self::Share => "share",
+            Self::Rate => "rate",
             Self::Replaced => "replaced",
             Self::Mute => "mute",
             Self::Unread => "unread",
@@ -87,6 +92,7 @@ impl Cause {
 
 #[derive(Debug)]
 struct Table {
+    arrivals: Arrivals,
     places: Places,
     /// Where a call came from names its connection.
     by_peer: HashMap<SocketAddr, ConnectionId>,
@@ -127,8 +133,13 @@ impl Port {
         stop: CancellationToken,
     ) -> Self {
         let places = Places::new(limits.connections, limits.connections_per_client, *limits.write_timeout);
-        let table =
-            Table { places, by_peer: HashMap::new(), alarms: HashMap::new(), calls_alarm: Alarm::default() };
+        let table = Table {
+            arrivals: Arrivals::new(limits.connections_per_second),
+            places,
+            by_peer: HashMap::new(),
+            alarms: HashMap::new(),
+            calls_alarm: Alarm::default(),
+        };
         describe(name);
         Self(Arc::new(Inner {
             name,
@@ -172,9 +183,13 @@ impl Port {
 
     /// Gives a new connection a place, or says why not.
     pub(super) fn enter(&self, peer: SocketAddr) -> Option<Place> {
-        let close = CancellationToken::new();
+        let (close, now) = (CancellationToken::new(), Instant::now());
         let mut table = self.0.table.lock();
-        let cause = match table.places.enter(peer.ip(), close.clone(), Instant::now()) {
+        if let Err(network) = table.arrivals.arrive(peer.ip(), now) {
+            self.tell(&mut table, Cause::Rate, &network);
+            return None;
+        }
+        let cause = match table.places.enter(peer.ip(), close.clone(), now) {
             Entry::Admitted { id, is_instead } => {
                 table.by_peer.insert(peer, id);
                 self.show(&table);

@@ -282,6 +282,20 @@ async fn a_client_replaces_its_own_idle_connections() {
 }
 
 #[tokio::test]
+async fn connections_come_at_a_bounded_rate() {
+    let limits = ListenerLimits { connections_per_second: 1, ..ListenerLimits::default() };
+    let running = start(limits, None).await;
+    let mut opened = Vec::new();
+    for _ in 0..4 {
+        opened.push(Rude::connect(running.address, 65_535).await);
+    }
+    closed(TcpStream::connect(running.address).await.unwrap()).await;
+    let (answer, _body) = opened[0].call(GET_MEMBER, message(0, 0), true).await;
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("those that were let in are served");
+    assert_eq!(answer.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn idle_connections_close_no_port() {
     let limits = ListenerLimits { connections: 4, connections_per_client: 4, ..ListenerLimits::default() };
     let running = start(limits, None).await;
