@@ -10,6 +10,8 @@ pub enum Part {
     Half,
     /// Three quarters: of what is held for the time of a call or an encoding.
     ThreeQuarters,
+    /// All of it: of what is held only while this process computes. Rollups take turns at it.
+    Whole,
 }
 
 impl Part {
@@ -17,6 +19,7 @@ impl Part {
         match self {
             Self::Half => capacity.div_ceil(2),
             Self::ThreeQuarters => capacity - capacity / 4,
+            Self::Whole => capacity,
         }
     }
 }
@@ -85,8 +88,30 @@ impl Budget {
     }
 }
 
+/// Turns to do something, of which several may be under way at once. Clones are the same turns.
+///
+/// Each batch asks for few turns at a time and the batches under way are bounded, so the queue is
+/// not.
+#[derive(Clone, Debug)]
+pub struct Turns(Budget);
+
+impl Turns {
+    /// Makes turns of which so many may be under way at once, and one rollup may have this part.
+    pub fn new(at_once: usize, part: Part) -> Self {
+        let everyone = QueueLimits { total: usize::MAX, per_party: usize::MAX };
+        Self(Budget::with_queue(at_once as u64, part, everyone))
+    }
+
+    /// Waits until it is this rollup's turn. The turn ends when the permit is dropped.
+    pub async fn take(&self, rollup: Address) -> Held {
+        self.0.take(rollup, 1).await.expect("a queue without bounds refuses nobody")
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     const ONE: Address = Address::repeat_byte(1);
@@ -104,6 +129,31 @@ mod tests {
         }
         // The smallest budgets have room for one at least.
         let _place = Budget::new(1, Part::Half).try_take(ONE, 1).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_rollup_whose_turns_never_end_holds_up_no_other() {
+        let turns = Turns::new(4, Part::ThreeQuarters);
+        let mut crowd: Vec<_> = (0..100).map(|_| Box::pin(turns.take(ONE))).collect();
+        let hung: Vec<_> = crowd.iter_mut().filter_map(|turn| turn.now_or_never()).collect();
+        assert_eq!(hung.len(), 3);
+        for _ in 0..10 {
+            drop(turns.take(OTHER).now_or_never().expect("the fourth turn is left to the others"));
+        }
+    }
+
+    #[tokio::test]
+    async fn rollups_take_turns_at_what_one_may_have_whole() {
+        let turns = Turns::new(1, Part::Whole);
+        let first = turns.take(ONE).await;
+        let mut crowd: Vec<_> = (0..100).map(|_| Box::pin(turns.take(ONE))).collect();
+        assert!(crowd.iter_mut().all(|turn| turn.now_or_never().is_none()));
+        let mut other = Box::pin(turns.take(OTHER));
+        assert!((&mut other).now_or_never().is_none());
+        drop(first);
+        let next = crowd.remove(0).now_or_never().expect("it waited longest");
+        drop(next);
+        assert!(other.now_or_never().is_some(), "a hundred of one rollup do not come before one of another");
     }
 
     #[test]

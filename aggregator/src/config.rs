@@ -160,9 +160,9 @@ pub struct DispersalConfig {
     pub connect_timeout: Period,
     /// One delivery, from connecting to the attestation.
     pub call_timeout: Period,
-    /// Deliveries at once, in all.
+    /// Deliveries at once, in all. One rollup has three quarters of them at most.
     pub calls: usize,
-    /// Deliveries at once to one member.
+    /// Deliveries at once to one member. One rollup has three quarters of them at most.
     pub calls_per_member: usize,
     /// How long more signatures than a quorum are waited for.
     pub grace: Period,
@@ -181,8 +181,8 @@ impl Default for DispersalConfig {
             tls: ClientTls::default(),
             connect_timeout: Period::from_secs(5),
             call_timeout: Period::from_secs(60),
-            calls: 512,
-            calls_per_member: 8,
+            calls: 684,
+            calls_per_member: 11,
             grace: Period(Duration::from_millis(200)),
             retry_initial: Period(Duration::from_millis(200)),
             retry_max: Period::from_secs(5),

@@ -12,10 +12,9 @@ use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
-use dac_types::{Attestation, BatchDigest, RenewalDigest, Seat, SignatureBytes};
+use dac_types::{Address, Attestation, BatchDigest, RenewalDigest, Seat, SignatureBytes};
 use parking_lot::Mutex;
 use rand::Rng;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::Channel;
@@ -23,16 +22,19 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::batch::DeliveryFailure;
+use crate::budget::{Held, Part, Turns};
 
 /// An answer holds one attestation, and is refused where it is larger.
 const ANSWER_MAX_BYTES: usize = 4 << 10;
-/// Deliveries to one member at once for batches that have their certificate already.
-const STRAGGLER_CALLS_PER_MEMBER: usize = 1;
-/// Calls to one member at once that bring a certificate and nothing else: the member verifies and stores together what comes together.
-const CERTIFICATE_CALLS_PER_MEMBER: usize = 8;
-
+/// Deliveries to one member at once for batches that have their certificate already. One rollup has
+/// one of them at a time.
+const STRAGGLER_CALLS_PER_MEMBER: usize = 2;
+/// Calls to one member at once that bring a certificate and nothing else. The member verifies and
+/// stores together what comes together.
+const CERTIFICATE_CALLS_PER_MEMBER: usize = 12;
 /// Calls to one member at once that only ask whether it would take a batch.
-const QUESTIONS_PER_MEMBER: usize = 4;
+const QUESTIONS_PER_MEMBER: usize = 5;
+
 /// How long a member that refused before has to refuse once more before its shard is sent, at least and at most: four times as long as
 /// it took the last time.
 const QUESTION_MIN: Duration = Duration::from_millis(50);
@@ -183,10 +185,10 @@ pub struct MemberLink {
     url: String,
     dialer: Dialer,
     channel: tokio::sync::Mutex<Option<(Generation, Channel)>>,
-    calls: Semaphore,
-    straggler_calls: Semaphore,
-    certificate_calls: Semaphore,
-    questions: Semaphore,
+    calls: Turns,
+    straggler_calls: Turns,
+    certificate_calls: Turns,
+    questions: Turns,
     /// How long its last refusal took.
     refused_in: Mutex<Duration>,
     shows_certificate: bool,
@@ -313,10 +315,10 @@ pub enum Urgency {
 
 /// Permission to make one call.
 #[derive(Debug)]
-pub struct CallPermit<'a> {
-    _all: Option<OwnedSemaphorePermit>,
-    _member: Option<SemaphorePermit<'a>>,
-    _certified: Option<SemaphorePermit<'a>>,
+pub struct CallPermit {
+    _all: Option<Held>,
+    _member: Option<Held>,
+    _certified: Option<Held>,
 }
 
 /// All members' endpoints.
@@ -324,14 +326,14 @@ pub struct CallPermit<'a> {
 pub struct Members {
     dialer: Dialer,
     settings: CallSettings,
-    calls: Arc<Semaphore>,
+    calls: Turns,
     links: Mutex<HashMap<String, Arc<MemberLink>>>,
 }
 
 impl Members {
     /// Nothing is connected before it is called.
     pub fn new(dialer: Dialer, settings: CallSettings) -> Self {
-        let calls = Arc::new(Semaphore::new(settings.calls_max));
+        let calls = Turns::new(settings.calls_max, Part::ThreeQuarters);
         Self { dialer, settings, calls, links: Mutex::default() }
     }
 
@@ -354,10 +356,10 @@ impl Members {
             url: url.to_owned(),
             dialer: self.dialer.clone(),
             channel: tokio::sync::Mutex::new(None),
-            calls: Semaphore::new(self.settings.calls_per_member),
-            straggler_calls: Semaphore::new(STRAGGLER_CALLS_PER_MEMBER),
-            certificate_calls: Semaphore::new(CERTIFICATE_CALLS_PER_MEMBER),
-            questions: Semaphore::new(QUESTIONS_PER_MEMBER),
+            calls: Turns::new(self.settings.calls_per_member, Part::ThreeQuarters),
+            straggler_calls: Turns::new(STRAGGLER_CALLS_PER_MEMBER, Part::Half),
+            certificate_calls: Turns::new(CERTIFICATE_CALLS_PER_MEMBER, Part::ThreeQuarters),
+            questions: Turns::new(QUESTIONS_PER_MEMBER, Part::ThreeQuarters),
             refused_in: Mutex::new(QUESTION_MAX),
             shows_certificate: self.settings.shows_certificate,
             down_until: Mutex::new(None),
@@ -367,9 +369,12 @@ impl Members {
         link
     }
 
-    /// Waits for a turn. Certified batches wait while the member is known to be down, a few at a time, and never keep fresh ones waiting
-    /// for long.
-    pub async fn turn<'a>(&self, link: &'a MemberLink, urgency: Urgency) -> CallPermit<'a> {
+    /// Waits for a turn at a member. Rollups take turns, and none has more than its share of them,
+    /// so that one whose calls hang holds up no other.
+    ///
+    /// Certified batches wait while the member is known to be down. They have few turns at a time,
+    /// so that fresh batches never wait long for them.
+    pub async fn turn(&self, link: &MemberLink, rollup: Address, urgency: Urgency) -> CallPermit {
         let certified = match urgency {
             Urgency::Fresh => None,
             Urgency::Straggler => Some(&link.straggler_calls),
@@ -378,19 +383,20 @@ impl Members {
         let certified = match certified {
             None => None,
             Some(turns) => {
-                let turn = turns.acquire().await.expect("never closed");
+                let turn = turns.take(rollup).await;
                 if let Some(until) = link.down() {
                     tokio::time::sleep_until(until).await;
                 }
                 Some(turn)
             }
         };
-        // A certificate alone is small: it takes no turn of a delivery, of which members that are slow to answer would soon have all.
+        // A certificate alone is small. It takes no turn of a delivery, because members that are
+        // slow to answer would soon have all of those.
         if urgency == Urgency::Certificate {
             return CallPermit { _all: None, _member: None, _certified: certified };
         }
-        let member = link.calls.acquire().await.expect("never closed");
-        let all = Arc::clone(&self.calls).acquire_owned().await.expect("never closed");
+        let member = link.calls.take(rollup).await;
+        let all = self.calls.take(rollup).await;
         CallPermit { _all: Some(all), _member: Some(member), _certified: certified }
     }
 
@@ -398,7 +404,7 @@ impl Members {
     pub async fn call(
         &self,
         link: &MemberLink,
-        permit: &CallPermit<'_>,
+        permit: &CallPermit,
         consignment: Consignment,
     ) -> Result<SignatureBytes, CallFailure> {
         let (digest, seat) = (consignment.digest, consignment.seat);
@@ -410,9 +416,10 @@ impl Members {
     pub async fn would_take(
         &self,
         link: &MemberLink,
+        rollup: Address,
         consignment: Consignment,
     ) -> Result<Option<SignatureBytes>, CallFailure> {
-        let _turn = link.questions.acquire().await.expect("never closed");
+        let _turn = link.questions.take(rollup).await;
         let (digest, seat) = (consignment.digest, consignment.seat);
         let only_open = tokio_stream::iter(messages(consignment)).take(1).chain(tokio_stream::pending());
         let asked = Box::pin(link.store_shard(only_open, self.settings.call_timeout));
@@ -426,7 +433,7 @@ impl Members {
     pub async fn bring_certificate(
         &self,
         link: &MemberLink,
-        permit: &CallPermit<'_>,
+        permit: &CallPermit,
         consignment: Consignment,
     ) -> Result<(), CallFailure> {
         self.send(link, permit, consignment).await.map(drop)
@@ -437,7 +444,7 @@ impl Members {
     async fn send(
         &self,
         link: &MemberLink,
-        _permit: &CallPermit<'_>,
+        _permit: &CallPermit,
         consignment: Consignment,
     ) -> Result<v1::StoreShardResponse, CallFailure> {
         let started = Instant::now();
@@ -451,13 +458,14 @@ impl Members {
     pub async fn sign_renewal(
         &self,
         url: &str,
+        rollup: Address,
         request: v1::SignRenewalRequest,
         digest: RenewalDigest,
         seat: Seat,
     ) -> Result<SignatureBytes, CallFailure> {
         let (link, timeout) = (self.link(url), self.settings.call_timeout);
         let call = async {
-            let _permit = self.turn(&link, Urgency::Fresh).await;
+            let _permit = self.turn(&link, rollup, Urgency::Fresh).await;
             let mut client = DispersalServiceClient::new(link.channel().await?)
                 .max_decoding_message_size(ANSWER_MAX_BYTES);
             client.sign_renewal(request).await.map_err(|status| link.failure(&status))

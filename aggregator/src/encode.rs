@@ -18,10 +18,9 @@ use dac_types::{
 };
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
 use crate::batch::Dispersal;
-use crate::budget::{Budget, Held, Part};
+use crate::budget::{Budget, Held, Part, Turns};
 use crate::disperse::Urgency;
 use crate::store::{Store, StoreError, UploadId};
 
@@ -75,7 +74,7 @@ const QUEUE: QueueLimits = QueueLimits { total: 4096, per_party: 1024 };
 #[derive(Debug)]
 pub struct Encoders {
     workers: Workers,
-    turns: Arc<Semaphore>,
+    turns: Turns,
     fresh: Budget,
     stragglers: Budget,
 }
@@ -85,7 +84,7 @@ impl Encoders {
     pub fn new(workers: Workers, at_once: usize, fresh_bytes: u64, straggler_bytes: u64) -> Self {
         Self {
             workers,
-            turns: Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS))),
+            turns: Turns::new(at_once, Part::Whole),
             fresh: Budget::with_queue(fresh_bytes, Part::ThreeQuarters, QUEUE),
             stragglers: Budget::with_queue(straggler_bytes, Part::ThreeQuarters, QUEUE),
         }
@@ -105,9 +104,10 @@ impl Encoders {
 
     async fn work<T: Send + 'static>(
         &self,
+        rollup: Address,
         work: impl FnOnce() -> Result<T, EncodeError> + Send + 'static,
     ) -> Result<T, EncodeError> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("never closed");
+        let turn = self.turns.take(rollup).await;
         let done = self.workers.run(move || {
             let _turn = turn;
             work()
@@ -139,7 +139,8 @@ impl Encoders {
     ) -> Result<EncodedBatch, EncodeError> {
         // A batch alone is encoded by all processors, many at once by one each.
         let (threads, batch_hash) = (self.workers.idle(), order.batch_hash);
-        self.work(move || Ok(dac_coding::encode_on(threads, geometry, payload, batch_hash)?)).await
+        self.work(order.rollup, move || Ok(dac_coding::encode_on(threads, geometry, payload, batch_hash)?))
+            .await
     }
 }
 
@@ -279,7 +280,7 @@ impl Cargo {
             (self.submission.clone(), Arc::clone(signer), committee.epoch(), committee.quorum());
         let dispersal = self
             .encoders
-            .work(move || {
+            .work(order.rollup, move || {
                 let order = &submission.submission;
                 let header = BatchHeader {
                     rollup: order.rollup,

@@ -188,7 +188,7 @@ async fn ask(
                 renewal: Some(renewal.into()),
             };
             Some(async move {
-                let answer = ask_one(ctx, &url, request, digest, seat).await;
+                let answer = ask_one(ctx, &url, renewal.rollup, request, digest, seat).await;
                 (seat, verify(ctx, Arc::clone(keys), digest, seat, answer).await)
             })
         })
@@ -216,6 +216,7 @@ async fn ask(
 async fn ask_one(
     ctx: &Context,
     url: &str,
+    rollup: Address,
     request: v1::SignRenewalRequest,
     digest: RenewalDigest,
     seat: Seat,
@@ -223,7 +224,7 @@ async fn ask_one(
     let give_up = Instant::now() + ASKED_FOR;
     let mut failures = 0;
     loop {
-        let failure = match ctx.members.sign_renewal(url, request.clone(), digest, seat).await {
+        let failure = match ctx.members.sign_renewal(url, rollup, request.clone(), digest, seat).await {
             Ok(signature) => return Ok(signature),
             Err(failure) => failure,
         };

@@ -144,7 +144,7 @@ impl Shipment {
         urgency: Urgency,
         refused: bool,
     ) -> Result<(dac_types::SignatureBytes, bool), Obstacle> {
-        let members = &self.ctx.members;
+        let (members, rollup) = (&self.ctx.members, self.record.header.rollup);
         let url =
             self.url(seat).ok_or(Obstacle::Own("the registry does not show the committee".to_owned()))?;
         let link = members.link(&url);
@@ -160,12 +160,13 @@ impl Shipment {
                     // the memory that others wait for.
                     if refused && !self.cargo.is_in_memory() {
                         let (question, _) = self.consignment(seat, Some(Bytes::new()));
-                        if let Some(signature) = Box::pin(members.would_take(&link, question)).await? {
+                        if let Some(signature) = Box::pin(members.would_take(&link, rollup, question)).await?
+                        {
                             return Ok(Ready::Attested(signature));
                         }
                     }
                     let loaded = Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?;
-                    Ok::<_, Obstacle>(Ready::Loaded(members.turn(&link, urgency).await, loaded))
+                    Ok::<_, Obstacle>(Ready::Loaded(members.turn(&link, rollup, urgency).await, loaded))
                 };
                 let ready = tokio::select! {
                     ready = ready => ready?,
@@ -177,7 +178,7 @@ impl Shipment {
                 }
             }
             Urgency::Straggler | Urgency::Certificate => {
-                let turn = members.turn(&link, urgency).await;
+                let turn = members.turn(&link, rollup, urgency).await;
                 link.connect().await?;
                 (turn, Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?)
             }
@@ -237,7 +238,7 @@ impl Shipment {
             });
         };
         let link = members.link(&url);
-        let turn = members.turn(&link, Urgency::Certificate).await;
+        let turn = members.turn(&link, self.record.header.rollup, Urgency::Certificate).await;
         let (consignment, _) = self.consignment(seat, None);
         members.bring_certificate(&link, &turn, consignment).await?;
         failpoint!("aggregator.certificate.delivered");
@@ -253,8 +254,8 @@ impl Shipment {
 }
 
 /// A fresh batch's call may begin, or need not.
-enum Ready<'a> {
-    Loaded(CallPermit<'a>, Arc<Loaded>),
+enum Ready {
+    Loaded(CallPermit, Arc<Loaded>),
     Attested(dac_types::SignatureBytes),
 }
 

@@ -113,6 +113,34 @@ async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
+async fn calls_that_hang_are_never_all_of_one_rollup() {
+    /// More than an aggregator calls one member at once, whoever's they are.
+    const BATCHES: u64 = 12;
+    let mut world = World::small().await;
+    world.options.call_timeout = 2 * PATIENCE;
+    admit_other(&world, 1 << 40);
+    for seat in 0..4 {
+        world.behave(seat, Behaviour::SilentTo(OTHER));
+    }
+    let running = world.start().await;
+    for number in 1..=BATCHES {
+        let bytes = payload(1000, u8::try_from(number).unwrap());
+        running.submit(&others(order(number, HashKind::Opaque, &bytes)), &bytes).await.unwrap();
+    }
+    // Three quarters of 11, rounded up.
+    until("its share of the turns is held", || {
+        world.members.iter().all(|member| member.unanswered() == 9)
+    })
+    .await;
+    for number in 1..=3 {
+        let honest = running.submit_new(number, 1000).await;
+        running.until_state(honest, v1::BatchState::Posted).await;
+    }
+    assert!(world.members.iter().all(|member| member.unanswered() == 9), "no further turn was given");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn members_that_are_away_are_named_and_hold_nothing() {
     let world = World::small().await;
     for seat in 0..2 {

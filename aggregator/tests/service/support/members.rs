@@ -53,6 +53,8 @@ pub(crate) enum Behaviour {
     Oversized,
     /// Never answers.
     Silent,
+    /// Honest, but never answers where the batch is this rollup's.
+    SilentTo(Address),
 }
 
 /// A delivery as it arrived.
@@ -69,6 +71,7 @@ struct Inner {
     identity: Mutex<(Domain, SecretKey)>,
     behaviour: Mutex<Behaviour>,
     calls: AtomicUsize,
+    unanswered: AtomicUsize,
     stored: Mutex<HashMap<BatchDigest, Bytes>>,
     delivered: Mutex<Vec<Delivered>>,
 }
@@ -95,6 +98,7 @@ impl FakeMember {
             identity: Mutex::new((DOMAIN, SecretKey::derive(&[seat + 1; 32]))),
             behaviour: Mutex::new(Behaviour::Honest),
             calls: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
             stored: Mutex::default(),
             delivered: Mutex::default(),
         });
@@ -135,6 +139,11 @@ impl FakeMember {
     /// Deliveries that were read to their end.
     pub(crate) fn delivered(&self) -> Vec<Delivered> {
         self.inner.delivered.lock().clone()
+    }
+
+    /// How many calls it left without an answer, as [`Behaviour::SilentTo`] tells it to.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.inner.unanswered.load(Ordering::SeqCst)
     }
 
     /// Whether it holds its shard of a batch.
@@ -231,6 +240,12 @@ impl Inner {
             && *rollup == record.header.rollup
         {
             return Err(reason.status_with_retry("as told", std::time::Duration::from_millis(5)));
+        }
+        let is_silent =
+            matches!(&*self.behaviour.lock(), Behaviour::SilentTo(rollup) if *rollup == record.header.rollup);
+        if is_silent {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
         }
         let digest = record.header.digest(&self.domain());
         let with_certificate = record.certificate.is_some();

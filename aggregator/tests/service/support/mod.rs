@@ -263,7 +263,7 @@ impl World {
             dialer: Dialer::new(options.policy).connect_timeout(Duration::from_secs(10)),
             calls: CallSettings {
                 calls_max: 64,
-                calls_per_member: 8,
+                calls_per_member: 11,
                 call_timeout: options.call_timeout,
                 retry_initial: Duration::from_millis(10),
                 retry_max: Duration::from_millis(50),
