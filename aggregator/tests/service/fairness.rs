@@ -128,10 +128,8 @@ async fn calls_that_hang_are_never_all_of_one_rollup() {
         running.submit(&others(order(number, HashKind::Opaque, &bytes)), &bytes).await.unwrap();
     }
     // Three quarters of 11, rounded up.
-    until("its share of the turns is held", || {
-        world.members.iter().all(|member| member.unanswered() == 9)
-    })
-    .await;
+    until("its share of the turns is held", || world.members.iter().all(|member| member.unanswered() == 9))
+        .await;
     for number in 1..=3 {
         let honest = running.submit_new(number, 1000).await;
         running.until_state(honest, v1::BatchState::Posted).await;

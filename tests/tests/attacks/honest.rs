@@ -16,8 +16,11 @@ use tonic::transport::Channel;
 
 /// An honest call that takes longer was not served.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A client begins its next call no sooner than this after it began the last one: it leaves its own share unspent.
-const PACE: Duration = Duration::from_millis(10);
+/// A client begins its next call no sooner than this after it began the last one: it leaves its own share unspent, of
+/// which 64 new connections a second are a part.
+const PACE: Duration = Duration::from_millis(20);
+/// A rollup has several batches under way, with two or three connections each.
+const ROLLUP_PACE: Duration = Duration::from_millis(200);
 /// So many times as long as without an attack may the slowest of a hundred calls take under it.
 const SLOWER_MAX: u32 = 5;
 /// Shorter than this no 99th percentile is believed. Servers, clients and attackers have more threads than this machine
@@ -59,7 +62,7 @@ impl Honest {
 
     /// A rollup whose batches take a while, so that it has several under way.
     pub(crate) fn rollup(what: &'static str) -> Self {
-        Self { calls: 200, at_once: 4, ..Self::caller(what) }
+        Self { calls: 200, at_once: 4, pace: ROLLUP_PACE, ..Self::caller(what) }
     }
 
     /// Calls while nobody attacks. It is done twice, before the attack and after it, so that what else the machine does

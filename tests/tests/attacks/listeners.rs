@@ -241,7 +241,9 @@ async fn idle_scrapers_keep_no_probe_waiting() -> Result<()> {
     let healthy =
         async || get(loopback(41, 0), to, "/healthz").await.ok()?.starts_with("HTTP/1.1 200").then_some(());
     wait::until("the member to be healthy", wait::LIMIT, healthy).await?;
-    let mut honest = Honest::caller("the four pages of a probe, GetMember and GetAggregator");
+    // Each page takes a connection of the monitoring port.
+    let mut honest = Honest::caller("the four pages of a probe, GetMember and GetAggregator")
+        .paced(Duration::from_millis(80));
     honest.without(&call).await?;
     let memory = memory(&network)?;
     let (attackers, begun) = (Attackers::new()?, Arc::new(AtomicU64::new(0)));

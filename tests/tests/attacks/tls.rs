@@ -21,9 +21,9 @@ use super::honest::{Honest, Memory, ask_both};
 use super::listeners::under_way;
 use super::{MIB, address, alone, network};
 
-/// A client whose connection was closed comes again after this: handshakes are to be held, and a flood of new ones, each of
-/// which costs the server a signature, is volume.
-const AGAIN: Duration = Duration::from_secs(5);
+/// A client whose connection was closed comes again after this: beside the handshakes that are held there is a flood of new
+/// ones, each of which would cost the server a signature.
+const AGAIN: Duration = Duration::from_millis(500);
 /// With what every HTTP/2 connection begins, where there is no TLS.
 const PLAIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
