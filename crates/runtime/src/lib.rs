@@ -10,6 +10,7 @@ pub mod failpoint;
 pub mod grpc;
 pub mod monitor;
 mod process;
+pub mod service;
 pub mod shutdown;
 pub mod tally;
 pub mod telemetry;

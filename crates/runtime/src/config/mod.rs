@@ -1,5 +1,6 @@
 //! Configuration files: TOML, unknown keys refused, durations and sizes with units, paths relative to the file.
 
+mod chain;
 mod files;
 mod sections;
 mod units;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+pub use self::chain::ChainConfig;
 pub use self::files::{NamedFile, client_tls_files};
 pub use self::sections::{ListenerConfig, MetricsConfig, ShutdownConfig};
 pub use self::units::{ByteSize, Period, UnitError, within};
