@@ -3,29 +3,28 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dac_chain::{Endpoints, PosterConfig};
+use dac_chain::PosterConfig;
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{
-    self, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig, within,
+    self, ChainConfig, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig, within,
 };
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
 use dac_runtime::telemetry::LogConfig;
 use dac_runtime::tls::ClientTls;
 use dac_types::limits::COMMITTEE_MAX_SEATS;
-use dac_types::{Address, Domain};
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
 pub use self::limits::LimitsConfig;
 pub use self::posting::PostingConfig;
+use crate::aggregator::Capacity;
+use crate::batches::SHARE_INTERVAL;
 use crate::context::Settings;
-use crate::disperse::CallSettings;
 use crate::grpc::ServiceLimits;
+use crate::members::CallSettings;
 use crate::post::PostSettings;
 use crate::renew::RenewSettings;
-use crate::service::SHARE_INTERVAL;
-use crate::service::aggregator::Capacity;
 
 mod limits;
 mod posting;
@@ -68,61 +67,6 @@ pub struct AggregatorConfig {
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,
-}
-
-/// The `[chain]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChainConfig {
-    /// JSON-RPC endpoints, the preferred one first.
-    pub rpc: Vec<HttpUrl>,
-    /// How many of them must answer alike where L1 decides something. Left out: 2 of three or more, else 1.
-    #[serde(default)]
-    pub agree: Option<usize>,
-    /// EIP-155 chain id that all of them must serve.
-    pub chain_id: u64,
-    /// The committee registry.
-    #[serde(deserialize_with = "address")]
-    pub registry: Address,
-    /// The certificate log.
-    #[serde(deserialize_with = "address")]
-    pub certificate_log: Address,
-    /// How often the registry is read, and L1 looked at while something is posted.
-    #[serde(default = "default_poll_interval")]
-    pub poll_interval: Period,
-    /// Blocks that must lie on top of the one at which the registry is read.
-    #[serde(default)]
-    pub confirmations: u64,
-    /// Age up to which a reading is good for decisions.
-    #[serde(default = "default_max_staleness")]
-    pub max_staleness: Period,
-    /// Longest wait for one answer.
-    #[serde(default = "default_request_timeout")]
-    pub request_timeout: Period,
-}
-
-impl ChainConfig {
-    /// Chain and registry.
-    pub const fn domain(&self) -> Domain {
-        Domain { chain_id: self.chain_id, registry: self.registry }
-    }
-
-    /// The endpoints of L1, so many of which must agree.
-    pub fn endpoints(&self) -> Result<Endpoints, String> {
-        let urls: Vec<&str> = self.rpc.iter().map(|url| url.expose().as_str()).collect();
-        let agree = dac_chain::checked_agree(self.agree, urls.len())?;
-        let endpoints = Endpoints::new(&urls, self.chain_id, *self.request_timeout);
-        Ok(endpoints.map_err(|error| format!("chain.rpc: {error}"))?.agreeing(agree))
-    }
-
-    /// In words, for people.
-    fn explain_rpc(&self) -> String {
-        let urls = self.rpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match dac_chain::checked_agree(self.agree, self.rpc.len()) {
-            Ok(agree) if agree > 1 => format!("{urls} ({agree} must agree)"),
-            _ => format!("{urls} (each is believed)"),
-        }
-    }
 }
 
 /// The `[keys]` table.
@@ -282,33 +226,6 @@ impl AggregatorConfig {
         let limits = &self.limits;
         ServiceLimits { uploads: limits.uploads, watchers: limits.watchers, reads: limits.reads() }
     }
-
-    fn check_chain(&self) -> Result<(), String> {
-        let chain = &self.chain;
-        if chain.rpc.is_empty() {
-            return Err("chain.rpc: at least one URL".to_owned());
-        }
-        dac_chain::checked_agree(chain.agree, chain.rpc.len())?;
-        for (name, address) in [("registry", chain.registry), ("certificate_log", chain.certificate_log)] {
-            if address.is_zero() {
-                return Err(format!("chain.{name}: not the zero address"));
-            }
-        }
-        if chain.registry == chain.certificate_log {
-            return Err("chain.certificate_log: not the registry's address".to_owned());
-        }
-        within("chain.poll_interval", chain.poll_interval, Period::SHORTEST, Period::HOUR)?;
-        within("chain.request_timeout", chain.request_timeout, Period::SHORTEST, Period::HOUR)?;
-        within("chain.max_staleness", chain.max_staleness, Period::SHORTEST, Period::DAY)?;
-        within("chain.confirmations", chain.confirmations, 0, 10_000)?;
-        if *chain.max_staleness < *chain.poll_interval {
-            return Err(format!(
-                "chain.max_staleness = \"{}\": shorter than chain.poll_interval = \"{}\"",
-                chain.max_staleness, chain.poll_interval
-            ));
-        }
-        Ok(())
-    }
 }
 
 impl AggregatorConfig {
@@ -350,7 +267,7 @@ impl config::Config for AggregatorConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.check_chain()?;
+        self.chain.check()?;
         self.grpc.limits.check().map_err(|problem| format!("grpc.limits.{problem}"))?;
         self.posting.check()?;
         self.check_dispersal()?;
@@ -408,23 +325,6 @@ pub fn explain(config: &AggregatorConfig) -> String {
         config.grpc.protection(),
         config.limits.in_flight,
     )
-}
-
-const fn default_poll_interval() -> Period {
-    Period::from_secs(4)
-}
-
-const fn default_max_staleness() -> Period {
-    Period::from_secs(120)
-}
-
-const fn default_request_timeout() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| de::Error::custom("expected an address: 0x and 40 hexadecimal digits"))
 }
 
 #[cfg(test)]

@@ -11,12 +11,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::accusations::Accusations;
 use crate::collect::KeyRing;
-use crate::disperse::Members;
 use crate::encode::Encoders;
+use crate::members::Members;
 use crate::post::Posting;
 use crate::quota::Quotas;
 use crate::store::Store;
 use crate::submit::Identity;
+
+/// How long to wait after the store or L1 could not do what was asked.
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Times that batches go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +70,8 @@ pub struct Context {
     pub accusations: Accusations,
     /// Times.
     pub settings: Settings,
-    /// All tasks, so that stopping can wait for them.
-    pub tasks: TaskTracker,
+    /// All tasks that end by themselves, so that stopping can wait for them.
+    pub jobs: TaskTracker,
     /// Cancelled when batches shall rest where they are.
     pub stopping: CancellationToken,
 }

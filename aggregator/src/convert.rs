@@ -9,7 +9,7 @@ use dac_types::{B256, Seat};
 use crate::batch::{
     Batch, Delivery, Dispersal, L1Record, MemberOutcome, Phase, Proof, ProofState, SubmissionDigest, Waiting,
 };
-use crate::service::Selector;
+use crate::batches::Selector;
 use crate::store::{Listed, PageToken};
 
 /// A batch with every member's outcome.

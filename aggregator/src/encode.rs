@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::batch::Dispersal;
 use crate::budget::{Budget, Held, Part, Turns};
-use crate::disperse::Urgency;
+use crate::members::Urgency;
 use crate::store::{Store, StoreError, UploadId};
 
 /// Why a payload could not be loaded or encoded, or a header not be made.
@@ -159,27 +159,27 @@ enum Source<'a> {
 
 /// Where a batch's payload is found by all who deliver it.
 #[derive(Debug)]
-pub struct Cargo {
+pub struct EncodedPayload {
     store: Arc<dyn Store>,
     encoders: Arc<Encoders>,
     upload: UploadId,
     submission: SignedSubmission,
     /// As it came from the rollup, until it is encoded or not needed any more.
     received: Mutex<Option<Bytes>>,
-    state: Mutex<CargoState>,
+    state: Mutex<PayloadState>,
     /// One loads, the others wait for it.
     loading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
-struct CargoState {
+struct PayloadState {
     /// Whether what is loaded stays in memory between deliveries.
     pinning: bool,
     pinned: Option<Arc<Loaded>>,
     last: Weak<Loaded>,
 }
 
-impl Cargo {
+impl EncodedPayload {
     /// Nothing is loaded yet. `received` is the payload, if it has just come from the rollup: its bytes are those of a batch in flight.
     pub fn new(
         store: Arc<dyn Store>,
@@ -188,7 +188,7 @@ impl Cargo {
         submission: SignedSubmission,
         received: Option<Bytes>,
     ) -> Self {
-        let state = Mutex::new(CargoState { pinning: true, pinned: None, last: Weak::new() });
+        let state = Mutex::new(PayloadState { pinning: true, pinned: None, last: Weak::new() });
         let received = Mutex::new(received);
         Self { store, encoders, upload, submission, received, state, loading: tokio::sync::Mutex::default() }
     }
@@ -197,7 +197,7 @@ impl Cargo {
         Source::Stored(&*self.store, self.upload)
     }
 
-    /// The payload, loaded if it is not in memory. It stays there until [`Cargo::unpin`].
+    /// The payload, loaded if it is not in memory. It stays there until [`EncodedPayload::unpin`].
     pub async fn get(&self, geometry: Geometry, urgency: Urgency) -> Result<Arc<Loaded>, EncodeError> {
         let _one = self.loading.lock().await;
         if let Some(loaded) = self.state.lock().last.upgrade() {

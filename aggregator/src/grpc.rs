@@ -27,9 +27,9 @@ use tracing::error;
 
 use crate::accusations::{Accused, Charge};
 use crate::batch::{Batch, SubmissionDigest};
+use crate::batches::{Batches, Selector, Watched};
 use crate::budget::{Budget, Part};
 use crate::convert;
-use crate::service::{Batches, Selector, Watched};
 use crate::store::StoreError;
 
 /// When a busy aggregator may have room again.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dac_aggregator::aggregator::{Aggregator, Capacity, Parts};
 use dac_aggregator::config::LimitsConfig;
 use dac_aggregator::context::Settings;
-use dac_aggregator::disperse::CallSettings;
 use dac_aggregator::grpc::ServiceLimits;
+use dac_aggregator::members::CallSettings;
 use dac_aggregator::post::PostSettings;
-use dac_aggregator::service::aggregator::{Aggregator, Capacity, Listener, Parts};
 use dac_chain::{Follower, PosterConfig, PrivateKeySigner, TransactionSigner};
 use dac_client::{AggregatorClient, Dialer, EndpointPolicy, SubmissionBuilder, SubmitOptions};
 use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::service::Listener;
 use dac_runtime::workers::Workers;
 use dac_types::{HashKind, SignedSubmission, keccak256};
 use tokio_util::sync::CancellationToken;
@@ -101,7 +102,11 @@ impl Disperser {
                 encoders: 2,
             },
             service: ServiceLimits { uploads: 16, watchers: 64, reads: LimitsConfig::default().reads() },
-            grpc: Listener { tcp: listen(SUBMIT_PORT).await?, limits: ListenerLimits::default(), tls: None },
+            grpc: Listener {
+                socket: listen(SUBMIT_PORT).await?,
+                limits: ListenerLimits::default(),
+                tls: None,
+            },
             monitor: None,
         };
         let mut aggregator = Aggregator::start(parts, GRACE).await?;

@@ -15,8 +15,8 @@ use super::Grpc;
 use super::readers::Readers;
 use crate::accusations::Accused;
 use crate::batch::Batch;
+use crate::batches::Batches;
 use crate::convert;
-use crate::service::Batches;
 
 /// Members' faults and accusations of rollups that one answer lists, each.
 const ENTRIES_MAX: usize = 64;

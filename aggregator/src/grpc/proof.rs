@@ -10,8 +10,8 @@ use tracing::Instrument;
 
 use super::{Grpc, store_status};
 use crate::batch::{Proof, ProofRefusal};
+use crate::batches::{Batches, ProofOutcome, Selector};
 use crate::convert;
-use crate::service::{Batches, OfferOutcome, Selector};
 
 /// When a busy aggregator may have room again, and a batch be encoded.
 const RETRY: Duration = Duration::from_secs(1);
@@ -71,15 +71,15 @@ async fn receive_within(grpc: &Grpc, request: v1::SubmitValidityProofRequest) ->
     let proof = Proof::received(received.transition, received.proof, ctx.now_ms());
     let offer = async move {
         let _place = place;
-        batches.offer_proof(id, digest, proof).await
+        batches.submit_proof(id, digest, proof).await
     };
     let outcome = tokio::spawn(offer.in_current_span())
         .await
         .map_err(|_| Reason::Internal.status("a fault that the log explains"))?
         .map_err(|error| store_status(&error))?;
     match outcome {
-        OfferOutcome::Batch(batch) => Ok(convert::batch_to_wire(&batch)),
-        OfferOutcome::Refused(refusal) => Err(refusal.into()),
-        OfferOutcome::Lost => Err(Reason::Busy.status_with_retry("the batch is changing; try again", RETRY)),
+        ProofOutcome::Batch(batch) => Ok(convert::batch_to_wire(&batch)),
+        ProofOutcome::Refused(refusal) => Err(refusal.into()),
+        ProofOutcome::Lost => Err(Reason::Busy.status_with_retry("the batch is changing; try again", RETRY)),
     }
 }

@@ -15,8 +15,8 @@ use tonic::{Status, Streaming};
 use tracing::Instrument;
 
 use super::{BUSY_RETRY, Grpc, Named, Uploader, store_status};
+use crate::batches::Submitted;
 use crate::convert;
-use crate::service::Submitted;
 use crate::store::Upload;
 use crate::submit::{self, Identified, PayloadCheck, Refusal};
 

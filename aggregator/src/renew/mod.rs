@@ -28,7 +28,7 @@ use crate::accusations::{Accused, Charge};
 use crate::batch::DeliveryFailure;
 use crate::collect::is_renewal_good;
 use crate::context::Context;
-use crate::disperse::{CallFailure, Urgency};
+use crate::members::{CallFailure, Urgency};
 
 /// How long one rollup's renewal may take to reach L1 before the others have their turn: a contract may refuse "for now" for ever, and
 /// a process that posts no more is told nothing of what it handed over.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_aggregator::service::aggregator::Parts;
+use dac_aggregator::aggregator::Parts;
 use dac_aggregator::store::{Owner, SqlStore};
 use dac_chain::testing::{
     Anvil, CommitteeSpec, RollupSpec, TestCommittee, TestRollup, deploy_committee, deploy_rollup,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dac_aggregator::aggregator::Renewal;
 use dac_aggregator::renew::{CoverageSource, Covered, RenewSettings};
-use dac_aggregator::service::aggregator::{AggregatorError, Renewal};
 use dac_chain::ChainError;
 use dac_proto::reason::Reason;
 use dac_runtime::monitor;
+use dac_runtime::service::ServiceError;
 use dac_types::Address;
 use parking_lot::Mutex;
 
@@ -194,7 +195,7 @@ async fn a_task_that_panics_stops_the_aggregator() {
     let error = tokio::time::timeout(PATIENCE, running.aggregator.failed()).await.expect("it is noticed");
     let expected = "told to fail";
     assert!(
-        matches!(&error, AggregatorError::Panicked { task: "renewal", message } if message == expected),
+        matches!(&error, ServiceError::Panicked { task: "renewal", message } if message == expected),
         "{error}"
     );
     // It stops as always.

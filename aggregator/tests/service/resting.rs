@@ -10,12 +10,12 @@ use crate::support::{Behaviour, PATIENCE, Running, World, by_submission};
 /// Waits until so many rest.
 async fn rest(running: &Running, count: usize) {
     let resting = async {
-        while running.aggregator.batches().resting() != count {
+        while running.aggregator.batches().dormant() != count {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
     let waited = tokio::time::timeout(PATIENCE, resting).await;
-    waited.unwrap_or_else(|_| panic!("{} rest, not {count}", running.aggregator.batches().resting()));
+    waited.unwrap_or_else(|_| panic!("{} rest, not {count}", running.aggregator.batches().dormant()));
 }
 
 async fn certified(running: &Running, number: u64) -> B256 {
@@ -49,10 +49,10 @@ async fn a_proof_wakes_a_batch() {
     let batch = running.get(submission).await;
     assert_eq!(batch.state(), BatchState::Certified);
     assert!(batch.members.iter().all(|member| member.attested_at_ms > 0), "what members said is stored");
-    assert_eq!(running.aggregator.batches().resting(), 1, "who asks does not wake it");
+    assert_eq!(running.aggregator.batches().dormant(), 1, "who asks does not wake it");
     running.prove(submission, good_proof(1)).await.unwrap();
     running.until_state(submission, BatchState::Settled).await;
-    assert_eq!(running.aggregator.batches().resting(), 0);
+    assert_eq!(running.aggregator.batches().dormant(), 0);
     running.stop().await;
 }
 
@@ -85,7 +85,7 @@ async fn a_batch_that_rests_expires() {
     rest(&running, 1).await;
     world.clock.set(running.header(submission).await.expires_at + 1);
     running.until_state(submission, BatchState::Expired).await;
-    assert_eq!(running.aggregator.batches().resting(), 0);
+    assert_eq!(running.aggregator.batches().dormant(), 0);
     running.stop().await;
 }
 
@@ -98,7 +98,7 @@ async fn nothing_rests_while_somebody_watches_or_a_member_lacks_something() {
     // Many looks at the clock later its deliveries still go on.
     let calls = world.member(3).calls();
     running.until(submission, |_| world.member(3).calls() > calls + 3).await;
-    assert_eq!(running.aggregator.batches().resting(), 0);
+    assert_eq!(running.aggregator.batches().dormant(), 0);
     world.behave(3, Behaviour::Honest);
     rest(&running, 1).await;
     assert!(
@@ -165,7 +165,7 @@ async fn who_does_not_post_any_more_leaves_what_rests() {
     let other = world.start().await;
     world.pass_the_lead_to(&other).await;
     rest(&other, 1).await;
-    assert_eq!(posting.aggregator.batches().resting(), 0);
+    assert_eq!(posting.aggregator.batches().dormant(), 0);
     other.prove(submission, good_proof(1)).await.unwrap();
     other.until_state(submission, BatchState::Settled).await;
     assert_eq!((world.l1.settled().len(), world.l1.included()), (1, 1));

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dac_aggregator::aggregator::{Aggregator, Capacity, Parts};
 use dac_aggregator::context::Settings;
-use dac_aggregator::disperse::CallSettings;
 use dac_aggregator::grpc::ServiceLimits;
+use dac_aggregator::members::CallSettings;
 use dac_aggregator::post::PostSettings;
-use dac_aggregator::service::aggregator::{Aggregator, Capacity, Listener, Parts};
 use dac_aggregator::store::{Owner, SqlStore, Store, StoreError};
 use dac_chain::{BlockRef, PosterConfig, PrivateKeySigner, RegistryPublisher, RegistryView, RegistryWatch};
 use dac_client::{Dialer, EndpointPolicy};
@@ -24,6 +24,7 @@ use dac_proto::v1::batch_service_client::BatchServiceClient;
 use dac_runtime::clients::ClientRates;
 use dac_runtime::clock::ManualClock;
 use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::service::Listener;
 use dac_runtime::workers::Workers;
 use dac_types::{Address, AdmittedRollup, B256, Committee, Domain, Member, Quorum};
 use parking_lot::Mutex;
@@ -295,7 +296,7 @@ impl World {
                 reads: options.reads,
             },
             grpc: Listener {
-                tcp: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
+                socket: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
                 limits: ListenerLimits::default(),
                 tls: None,
             },

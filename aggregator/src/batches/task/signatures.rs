@@ -5,15 +5,15 @@ use std::sync::Arc;
 use dac_types::{Seat, SignatureBytes};
 use tracing::{error, warn};
 
-use super::super::shipment::Shipment;
-use super::PAUSE;
+use super::super::delivery::Deliveries;
 use crate::batch::{Event, Failure, FailureReason};
 use crate::collect::{Collected, collect, is_good};
+use crate::context::PAUSE;
 
 /// The committee of the header, from the registry's last snapshot, however old: what an epoch's record says stays.
-async fn committee_keys(shipment: &Shipment) -> Result<Arc<dac_bls::CommitteeKeys>, String> {
-    let ctx = Arc::clone(&shipment.ctx);
-    let epoch = shipment.record.header.epoch;
+async fn committee_keys(deliveries: &Deliveries) -> Result<Arc<dac_bls::CommitteeKeys>, String> {
+    let ctx = Arc::clone(&deliveries.ctx);
+    let epoch = deliveries.record.header.epoch;
     let view =
         ctx.registry.wait_for(|view| view.committee(epoch).is_some()).await.map_err(|e| e.to_string())?;
     let committee = view.committee(epoch).cloned().ok_or("the epoch is gone")?;
@@ -22,12 +22,12 @@ async fn committee_keys(shipment: &Shipment) -> Result<Arc<dac_bls::CommitteeKey
     keys.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-pub(super) async fn aggregate(shipment: Arc<Shipment>, signatures: Vec<(Seat, SignatureBytes)>) {
-    let ctx = Arc::clone(&shipment.ctx);
-    let digest = shipment.digest;
-    let collected = match committee_keys(&shipment).await {
+pub(super) async fn aggregate(deliveries: Arc<Deliveries>, signatures: Vec<(Seat, SignatureBytes)>) {
+    let ctx = Arc::clone(&deliveries.ctx);
+    let digest = deliveries.digest;
+    let collected = match committee_keys(&deliveries).await {
         Ok(keys) => {
-            let (record, domain) = (Arc::clone(&shipment.record), ctx.identity.domain);
+            let (record, domain) = (Arc::clone(&deliveries.record), ctx.identity.domain);
             ctx.workers
                 .run(move || collect(&keys, &domain, &record.header, &signatures))
                 .await
@@ -44,13 +44,13 @@ pub(super) async fn aggregate(shipment: Arc<Shipment>, signatures: Vec<(Seat, Si
             Event::Failed(Failure { reason: FailureReason::Internal, detail: problem })
         }
     };
-    let _ = shipment.events.send(event).await;
+    let _ = deliveries.events.send(event).await;
 }
 
-pub(super) async fn check(shipment: Arc<Shipment>, seat: Seat, signature: SignatureBytes) {
-    let digest = shipment.digest;
+pub(super) async fn check(deliveries: Arc<Deliveries>, seat: Seat, signature: SignatureBytes) {
+    let digest = deliveries.digest;
     let keys = loop {
-        match committee_keys(&shipment).await {
+        match committee_keys(&deliveries).await {
             Ok(keys) => break keys,
             Err(problem) => {
                 warn!(%digest, problem, "a late signature waits to be checked");
@@ -58,8 +58,8 @@ pub(super) async fn check(shipment: Arc<Shipment>, seat: Seat, signature: Signat
             }
         }
     };
-    let workers = shipment.ctx.workers.clone();
+    let workers = deliveries.ctx.workers.clone();
     if let Ok(good) = workers.run(move || is_good(&keys, digest, seat, signature)).await {
-        let _ = shipment.events.send(Event::SignatureChecked { digest, seat, good }).await;
+        let _ = deliveries.events.send(Event::SignatureChecked { digest, seat, good }).await;
     }
 }

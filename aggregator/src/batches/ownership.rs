@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dac_chain::{Broadcast, L1, Poster, PosterConfig, TransactionSigner};
+use dac_chain::{Broadcast, L1, Poster, PosterConfig, PosterError, TransactionSigner};
+use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Batches, Live};
+use super::registry::{Batches, Live};
 use crate::batch::SubmissionDigest;
 use crate::context::Context;
-use crate::service::aggregator::AggregatorError;
 use crate::store::{Claim, Claimed, Lead, StoreError};
 
 /// Once in so many looks a process compares what it works on with what it owns.
@@ -21,17 +21,29 @@ const FULL_EVERY_LOOKS: u32 = 20;
 /// Batches of other processes whose versions are looked at together.
 const WATCHED_AT_ONCE: usize = 256;
 
+/// Why a process cannot take over what others left.
+#[derive(Debug, Error)]
+pub enum OwnershipError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The poster cannot start.
+    #[error("the poster: {0}")]
+    Poster(#[from] PosterError),
+}
+
 /// What it takes to post.
-pub(super) struct PosterParts {
-    pub(super) config: PosterConfig,
-    pub(super) l1: Arc<dyn L1>,
-    pub(super) broadcast: Arc<dyn Broadcast>,
-    pub(super) signer: Arc<dyn TransactionSigner>,
-    pub(super) may_post: Arc<AtomicBool>,
+pub(crate) struct PosterParts {
+    pub(crate) config: PosterConfig,
+    pub(crate) l1: Arc<dyn L1>,
+    pub(crate) broadcast: Arc<dyn Broadcast>,
+    pub(crate) signer: Arc<dyn TransactionSigner>,
+    /// Whether it may post: not before L1 has said that the log is this registry's.
+    pub(crate) may_post: Arc<AtomicBool>,
 }
 
 /// The process among those that share the store.
-pub(super) struct Sharing {
+pub(crate) struct Ownership {
     batches: Batches,
     poster: PosterParts,
     lead: Option<Leading>,
@@ -45,8 +57,8 @@ struct Leading {
     stop: CancellationToken,
 }
 
-impl Sharing {
-    pub(super) fn new(batches: Batches, poster: PosterParts) -> Self {
+impl Ownership {
+    pub(crate) fn new(batches: Batches, poster: PosterParts) -> Self {
         Self { batches, poster, lead: None, looks: 0, left_alone: HashSet::new() }
     }
 
@@ -55,7 +67,7 @@ impl Sharing {
     }
 
     /// Looks, again and again, until the process stops. Then others need not wait for its lease to run out.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let ctx = Arc::clone(self.ctx());
         loop {
             let lost = async {
@@ -82,10 +94,10 @@ impl Sharing {
     }
 
     /// One look.
-    pub(super) async fn look(&mut self) -> Result<(), AggregatorError> {
+    pub(crate) async fn look(&mut self) -> Result<(), OwnershipError> {
         if self.lead.as_ref().is_some_and(|leading| leading.lead.is_lost()) {
             self.resign();
-            self.batches.give_up_resting();
+            self.batches.give_up_dormant();
         }
         if self.lead.is_none()
             && self.poster.may_post.load(Ordering::Relaxed)
@@ -111,7 +123,7 @@ impl Sharing {
     }
 
     /// From now on this process posts.
-    async fn post_by(&mut self, lead: Lead) -> Result<(), AggregatorError> {
+    async fn post_by(&mut self, lead: Lead) -> Result<(), OwnershipError> {
         let stop = self.ctx().stopping.child_token();
         let (poster, outcomes) = Poster::start(
             self.poster.config.clone(),

@@ -4,35 +4,26 @@ use std::sync::Arc;
 
 use dac_chain::SettleOrder;
 use dac_types::PostingMode;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use super::super::offer::{Offer, OfferOutcome};
-use super::Actor;
+use super::super::proofs::{ProofOutcome, ProofSubmission};
+use super::{BatchTask, Watching};
 use crate::batch::{Event, Failure, FailureReason, ProofVerdict};
-use crate::post::{Seen, SettlementTarget};
+use crate::post::SettlementTarget;
 
-/// Looking for somebody else's settlement.
-pub(super) struct Watching {
-    scope: CancellationToken,
-    /// Of the rollup's contract.
-    pub(super) seen: watch::Receiver<Seen>,
-}
-
-impl Actor {
+impl BatchTask {
     /// Takes a proof or not; says so once that is persisted.
-    pub(super) async fn weigh(&mut self, offer: Offer) {
-        let Offer { digest, proof, reply } = offer;
+    pub(super) async fn weigh(&mut self, offer: ProofSubmission) {
+        let ProofSubmission { digest, proof, reply } = offer;
         let outcome = match self.batch.weigh_proof(digest, &proof, self.ctx.now()) {
-            Err(refusal) => OfferOutcome::Refused(refusal),
-            Ok(ProofVerdict::Known) => OfferOutcome::Batch(Arc::new(self.batch.clone())),
+            Err(refusal) => ProofOutcome::Refused(refusal),
+            Ok(ProofVerdict::Known) => ProofOutcome::Batch(Arc::new(self.batch.clone())),
             Ok(ProofVerdict::Taken) => {
                 let hash = proof.hash;
                 self.step(vec![Event::ProofOffered { digest, proof: Box::new(proof) }]).await;
                 match &self.batch.proof {
-                    Some(proof) if proof.hash == hash => OfferOutcome::Batch(Arc::new(self.batch.clone())),
+                    Some(proof) if proof.hash == hash => ProofOutcome::Batch(Arc::new(self.batch.clone())),
                     // Another writer was faster, or the process is stopping.
-                    _ => OfferOutcome::Lost,
+                    _ => ProofOutcome::Lost,
                 }
             }
         };
@@ -86,7 +77,7 @@ impl Actor {
         let seen = self.ctx.posting.settled_count(target.settlement);
         self.watching = Some(Watching { scope: scope.clone(), seen: seen.clone() });
         let (ctx, events) = (Arc::clone(&self.ctx), self.sender.clone());
-        self.ctx.tasks.spawn(async move {
+        self.ctx.jobs.spawn(async move {
             scope.run_until_cancelled(ctx.posting.watch(target, seen, &events)).await;
         });
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use dac_proto::reason::Reason;
 use dac_types::PostingMode;
 
-use super::Batches;
 use crate::batch::{Batch, Phase};
 
 /// A payload that is not encoded after this time has the aggregator called unhealthy.
@@ -37,7 +36,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    fn add(&mut self, batch: &Arc<Batch>) {
+    pub(super) fn add(&mut self, batch: &Arc<Batch>) {
         if batch.phase == Phase::Certified && batch.posting == PostingMode::Record {
             keep_oldest(&mut self.unrecorded, batch, certified_at_ms);
             return;
@@ -107,17 +106,6 @@ fn keep_oldest(oldest: &mut Option<Arc<Batch>>, batch: &Arc<Batch>, since_ms: fn
 /// A rollup must not be able to have an aggregator called unhealthy.
 fn is_the_rollups_doing(reason: &str) -> bool {
     [Reason::QuotaExceeded, Reason::UnknownRollup].iter().any(|own| own.as_str() == reason)
-}
-
-impl Batches {
-    /// How those stand that this process works on.
-    pub fn standing(&self) -> Standing {
-        let mut standing = Standing::default();
-        for live in self.live.lock().values() {
-            standing.add(&live.view.borrow());
-        }
-        standing
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use dac_proto::reason::Reason;
 use dac_runtime::monitor;
 use metrics::{counter, describe_counter, describe_gauge, gauge, histogram};
 
-use super::standing::Standing;
+use super::oldest::Standing;
 use crate::batch::{Batch, Delivery, L1Record, Phase};
 
 /// Reasons for which a delivery fails that no member gave.
@@ -29,7 +29,7 @@ const RENEWALS_HELD_BACK: &str = "dac_aggregator_renewals_held_back_total";
 const RENEWAL_LIARS: &str = "dac_aggregator_renewal_liars_total";
 
 /// How the endpoints stand that L1 is read from.
-pub(super) const ENDPOINTS: EndpointMetrics = EndpointMetrics {
+pub(crate) const ENDPOINTS: EndpointMetrics = EndpointMetrics {
     disagreements: "dac_aggregator_l1_disagreements_total",
     undecided: "dac_aggregator_l1_undecided",
 };
@@ -89,7 +89,7 @@ pub(super) fn describe() {
 }
 
 /// Lets the counters of rollups and operators exist that the registry has just named.
-pub(super) fn name(news: &News) {
+pub(crate) fn name(news: &News) {
     news.rollups.iter().for_each(|rollup| name_rollup(&rollup.to_string()));
     news.operators.iter().for_each(|operator| name_operator(&operator.to_string()));
 }
@@ -212,7 +212,7 @@ pub(super) fn waits(reason: &str) {
 
 /// Reasons that nothing waits for any more become 0.
 #[allow(clippy::cast_precision_loss, reason = "gauges")]
-pub(super) fn standing(standing: &Standing, former: &mut BTreeSet<String>, now_ms: u64) {
+pub(crate) fn standing(standing: &Standing, former: &mut BTreeSet<String>, now_ms: u64) {
     let age = |batch: &Option<Arc<Batch>>| {
         let age_ms = batch.as_ref().map_or(0, |batch| now_ms.saturating_sub(batch.received_at_ms));
         age_ms as f64 / 1000.0

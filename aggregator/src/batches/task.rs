@@ -3,6 +3,7 @@
 
 mod encoding;
 mod reports;
+mod saving;
 mod settling;
 mod signatures;
 
@@ -11,44 +12,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dac_runtime::failpoint;
 use dac_types::{B256, Seat};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
-use super::Live;
 use super::budgets::Budgets;
-use super::offer::Offer;
-use super::resting::Rest;
-use super::shipment::Shipment;
-use crate::batch::{Action, Batch, Delivery, DeliveryFailure, Event, Phase};
+use super::delivery::Deliveries;
+use super::dormant::Dormant;
+use super::proofs::ProofSubmission;
+use super::registry::Live;
+use crate::batch::{Action, Batch, DeliveryFailure, Event, Phase};
 use crate::budget::Held;
 use crate::context::Context;
-use crate::encode::Cargo;
-use crate::store::{StoreError, Versioned};
+use crate::encode::EncodedPayload;
+use crate::post::Seen;
+use crate::store::Versioned;
 
 /// Events that are not read yet.
 const EVENTS_MAX: usize = 1024;
 /// Proofs handed in that are not looked at yet.
-const OFFERS_MAX: usize = 4;
+const PROOFS_MAX: usize = 4;
 /// Events persisted together.
 const EVENTS_AT_ONCE: usize = 64;
-/// Pause after the store or L1 could not do what was asked.
-const PAUSE: Duration = Duration::from_millis(500);
 /// An epoch counts as over so long after its end, for members whose clocks lag.
 const EPOCH_SLACK_SECONDS: u64 = 2;
 /// Ticks are rarer by this factor once the certificate is there, but for batches that may rest.
 const SLOW_TICKS: u32 = 10;
 
-pub(super) struct Actor {
+pub(super) struct BatchTask {
     ctx: Arc<Context>,
     batch: Batch,
     /// As it stands in the store.
     saved: Batch,
     version: i64,
-    cargo: Arc<Cargo>,
+    payload: Arc<EncodedPayload>,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     view: watch::Sender<Arc<Batch>>,
@@ -57,7 +55,7 @@ pub(super) struct Actor {
     is_parked: bool,
     budgets: Budgets,
     /// The header under way.
-    shipment: Option<Arc<Shipment>>,
+    deliveries: Option<Arc<Deliveries>>,
     /// Seats with a task that delivers shards.
     delivering: HashSet<Seat>,
     /// Seats with a task that delivers the certificate.
@@ -67,10 +65,10 @@ pub(super) struct Actor {
     /// The hash of the proof that is being settled with.
     settling: Option<B256>,
     /// Ends looking for somebody else's settlement.
-    watching: Option<settling::Watching>,
+    watching: Option<Watching>,
     /// Proofs that are handed in.
-    offers: mpsc::Receiver<Box<Offer>>,
-    /// Ends what is not part of a shipment.
+    proofs: mpsc::Receiver<Box<ProofSubmission>>,
+    /// Ends what is not part of a deliveries.
     scope: CancellationToken,
     /// Another process changed the batch.
     reload: Arc<Notify>,
@@ -88,27 +86,27 @@ pub(super) enum End {
         version: i64,
     },
     /// It waits for a proof, which needs no task.
-    Rests(Rest),
+    Dormant(Dormant),
 }
 
-impl Actor {
+impl BatchTask {
     pub(super) fn new(
         ctx: Arc<Context>,
         versioned: Versioned,
         held: Option<Held>,
-        payload: Option<Bytes>,
+        received: Option<Bytes>,
         budgets: Budgets,
     ) -> (Self, Live) {
         let Versioned { batch, version, upload } = versioned;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let (offer, offers) = mpsc::channel(OFFERS_MAX);
+        let (proof, proofs) = mpsc::channel(PROOFS_MAX);
         let (view, watch) = watch::channel(Arc::new(batch.clone()));
-        let cargo = Arc::new(Cargo::new(
+        let payload = Arc::new(EncodedPayload::new(
             Arc::clone(&ctx.store),
             Arc::clone(&ctx.encoders),
             upload,
             batch.submission.clone(),
-            payload,
+            received,
         ));
         let (scope, reload) = (ctx.stopping.child_token(), Arc::new(Notify::new()));
         let actor = Self {
@@ -116,26 +114,26 @@ impl Actor {
             saved: batch.clone(),
             batch,
             version,
-            cargo,
+            payload,
             sender: sender.clone(),
             events,
             view,
             held,
             is_parked: false,
             budgets,
-            shipment: None,
+            deliveries: None,
             delivering: HashSet::new(),
             certifying: HashSet::new(),
             encoding: false,
             posting: false,
             settling: None,
             watching: None,
-            offers,
+            proofs,
             scope,
             reload: Arc::clone(&reload),
             taken_over: false,
         };
-        (actor, Live { events: sender, offers: offer, view: watch, reload })
+        (actor, Live { events: sender, proofs: proof, view: watch, reload })
     }
 
     pub(super) async fn run(mut self) -> End {
@@ -148,7 +146,7 @@ impl Actor {
         let mut looked_at = Instant::now();
         let mut rests = false;
         while !self.batch.finished && !self.taken_over && !self.is_for_another() {
-            if self.may_rest() {
+            if self.may_be_dormant() {
                 // What was met while it was looked for is not looked at any more.
                 self.batch.apply(Event::PostingProblem(String::new()));
                 if self.save_what_waits().await {
@@ -156,7 +154,7 @@ impl Actor {
                     continue;
                 }
                 // Somebody may have come while it was saved.
-                rests = self.batch.is_stored_as(&self.saved) && self.may_rest();
+                rests = self.batch.is_stored_as(&self.saved) && self.may_be_dormant();
                 if rests {
                     break;
                 }
@@ -167,7 +165,7 @@ impl Actor {
             let events = tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                Some(offer) = self.offers.recv() => {
+                Some(offer) = self.proofs.recv() => {
                     self.weigh(*offer).await;
                     continue;
                 }
@@ -202,7 +200,7 @@ impl Actor {
             return End::Here;
         }
         if rests {
-            return End::Rests(Rest::of(&self.batch, self.version));
+            return End::Dormant(Dormant::of(&self.batch, self.version));
         }
         if !self.batch.finished {
             return End::GivenUp { version: self.version };
@@ -216,12 +214,12 @@ impl Actor {
     }
 
     /// Whether it waits for a proof and for nothing else, and nobody watches it.
-    fn may_rest(&self) -> bool {
+    fn may_be_dormant(&self) -> bool {
         self.batch.waits_for_proof_alone()
             && self.delivering.is_empty()
             && self.certifying.is_empty()
             && self.settling.is_none()
-            && self.offers.is_empty()
+            && self.proofs.is_empty()
             && self.events.is_empty()
             && self.view.receiver_count() == 1
             && self.is_not_settled()
@@ -238,40 +236,6 @@ impl Actor {
         self.batch.certificate.is_some() && !self.batch.finished && !self.ctx.posting.is_leading()
     }
 
-    /// Goes on with what another process made of the batch.
-    async fn read_again(&mut self) {
-        let before = self.batch.clone();
-        match self.reload().await {
-            Ok(true) => {
-                self.report_changes(&before);
-                self.view.send_replace(Arc::new(self.batch.clone()));
-                self.step(vec![Event::Resumed]).await;
-            }
-            Ok(false) => {}
-            Err(error) => {
-                warn!(batch = %before.id, %error, "reading the batch; trying again");
-                tokio::time::sleep(PAUSE).await;
-                self.reload.notify_one();
-            }
-        }
-    }
-
-    /// Reads the batch from the store, unless it is the one that was saved last.
-    async fn reload(&mut self) -> Result<bool, StoreError> {
-        let id = self.batch.id;
-        let Some(Versioned { batch, version, .. }) = self.ctx.store.batch(id).await? else {
-            error!(batch = %id, "the batch is gone from the store");
-            return Ok(false);
-        };
-        if version == self.version {
-            return Ok(false);
-        }
-        self.taken_over = !self.ctx.store.owns(id).await?;
-        info!(batch = %id, phase = batch.phase.name(), elsewhere = self.taken_over, "the batch was changed in the store");
-        (self.saved, self.batch, self.version) = (batch.clone(), batch, version);
-        Ok(true)
-    }
-
     /// What no member takes for now waits on the disk, so that other batches have the memory. A later attempt encodes it again.
     fn park(&mut self) {
         let Some(waiting) = self.batch.waiting().filter(|_| self.batch.is_held_up()) else { return };
@@ -279,7 +243,7 @@ impl Actor {
         if held_up_for < self.ctx.settings.hold_up {
             return;
         }
-        self.cargo.unpin();
+        self.payload.unpin();
         if !self.is_parked
             && let Some(place) = self.budgets.park(&self.batch)
         {
@@ -329,10 +293,10 @@ impl Actor {
         if !matches!(self.batch.phase, Phase::Received | Phase::Dispersing) {
             self.held = None;
         }
-        if let (Some(certified), Some(shipment)) = (&self.batch.certificate, &self.shipment)
+        if let (Some(certified), Some(deliveries)) = (&self.batch.certificate, &self.deliveries)
             && before.certificate.is_none()
         {
-            shipment.certified(certified.aggregate.clone());
+            deliveries.certified(certified.aggregate.clone());
         }
         if self.taken_over {
             return;
@@ -344,7 +308,7 @@ impl Actor {
 
     /// A task's last event says that it has ended. Tasks of a former header were ended before.
     fn note_ended(&mut self, event: &Event) {
-        let current = self.shipment.as_ref().map(|shipment| shipment.digest);
+        let current = self.deliveries.as_ref().map(|deliveries| deliveries.digest);
         match event {
             Event::Answered { digest, seat, .. } if current == Some(*digest) => {
                 self.delivering.remove(seat);
@@ -370,84 +334,42 @@ impl Actor {
         }
     }
 
-    /// What members said since the last change was saved. Whether another process had changed the batch, which is gone on with instead.
-    async fn save_what_waits(&mut self) -> bool {
-        if self.taken_over || self.batch.is_stored_as(&self.saved) {
-            return false;
-        }
-        let before = self.batch.clone();
-        let is_reloaded = matches!(self.persist().await, Persisted::Reloaded);
-        if is_reloaded {
-            self.report_changes(&before);
-            self.view.send_replace(Arc::new(self.batch.clone()));
-        }
-        is_reloaded
-    }
-
-    async fn persist(&mut self) -> Persisted {
-        loop {
-            match self.ctx.store.save(&self.saved, &self.batch, self.version).await {
-                Ok(version) => {
-                    self.version = version;
-                    persisted(&self.saved, &self.batch);
-                    self.saved.clone_from(&self.batch);
-                    return Persisted::Saved;
-                }
-                // A later submission replaced it; another process took it over or was given its proof; or an earlier
-                // attempt to save took effect although it seemed to fail.
-                Err(StoreError::Superseded { id }) => match self.reload().await {
-                    Ok(true) => return Persisted::Reloaded,
-                    Ok(false) => {}
-                    Err(error) => error!(batch = %id, %error, "reading the batch"),
-                },
-                Err(error) => {
-                    metrics::counter!("dac_aggregator_store_failures_total").increment(1);
-                    warn!(batch = %self.batch.id, %error, "saving the batch; trying again");
-                }
-            }
-            tokio::select! {
-                () = self.ctx.stopping.cancelled() => return Persisted::Stopped,
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
-    }
-
     async fn act(&mut self, action: Action) {
         match action {
             Action::Encode => self.encode(),
             Action::Deliver { seat } => {
                 let refused = self.batch.is_retrying(seat);
-                if let Some(shipment) = self.shipment()
+                if let Some(deliveries) = self.deliveries()
                     && self.delivering.insert(seat)
                 {
-                    shipment.spawn(Arc::clone(&shipment).deliver(seat, refused));
+                    deliveries.spawn(Arc::clone(&deliveries).deliver(seat, refused));
                 }
             }
             Action::DeliverCertificate { seat } => {
-                if let Some(shipment) = self.shipment()
+                if let Some(deliveries) = self.deliveries()
                     && self.certifying.insert(seat)
                 {
-                    shipment.spawn(Arc::clone(&shipment).deliver_certificate(seat));
+                    deliveries.spawn(Arc::clone(&deliveries).deliver_certificate(seat));
                 }
             }
             Action::StartGrace => {
-                if let Some(shipment) = self.shipment() {
+                if let Some(deliveries) = self.deliveries() {
                     let (grace, digest, events) =
-                        (self.ctx.settings.grace, shipment.digest, self.sender.clone());
-                    shipment.spawn(async move {
+                        (self.ctx.settings.grace, deliveries.digest, self.sender.clone());
+                    deliveries.spawn(async move {
                         tokio::time::sleep(grace).await;
                         let _ = events.send(Event::GraceEnded { digest }).await;
                     });
                 }
             }
             Action::Aggregate { signatures } => {
-                if let Some(shipment) = self.shipment() {
-                    shipment.spawn(signatures::aggregate(Arc::clone(&shipment), signatures));
+                if let Some(deliveries) = self.deliveries() {
+                    deliveries.spawn(signatures::aggregate(Arc::clone(&deliveries), signatures));
                 }
             }
             Action::CheckSignature { seat, signature } => {
-                if let Some(shipment) = self.shipment() {
-                    shipment.spawn(signatures::check(Arc::clone(&shipment), seat, signature));
+                if let Some(deliveries) = self.deliveries() {
+                    deliveries.spawn(signatures::check(Arc::clone(&deliveries), seat, signature));
                 }
             }
             Action::Post => self.post(),
@@ -458,48 +380,49 @@ impl Actor {
     }
 
     fn call_off(&mut self) {
-        if let Some(shipment) = self.shipment.take() {
-            shipment.scope.cancel();
+        if let Some(deliveries) = self.deliveries.take() {
+            deliveries.scope.cancel();
         }
         self.delivering.clear();
         self.certifying.clear();
-        self.cargo.unpin();
+        self.payload.unpin();
     }
 
-    /// The shipment of the header that the batch has now.
-    fn shipment(&mut self) -> Option<Arc<Shipment>> {
+    /// The deliveries of the header that the batch has now.
+    fn deliveries(&mut self) -> Option<Arc<Deliveries>> {
         let dispersal = self.batch.dispersal.as_ref()?;
-        if let Some(shipment) = self.shipment.as_ref().filter(|shipment| shipment.digest == dispersal.digest)
+        if let Some(deliveries) =
+            self.deliveries.as_ref().filter(|deliveries| deliveries.digest == dispersal.digest)
         {
-            return Some(Arc::clone(shipment));
+            return Some(Arc::clone(deliveries));
         }
-        let shipment = Arc::new(Shipment::new(
+        let deliveries = Arc::new(Deliveries::new(
             Arc::clone(&self.ctx),
             dispersal.digest,
             dispersal.quorum,
             Arc::clone(&dispersal.record),
-            Arc::clone(&self.cargo),
+            Arc::clone(&self.payload),
             self.sender.clone(),
         ));
         if let Some(certified) = &self.batch.certificate {
-            shipment.certified(certified.aggregate.clone());
+            deliveries.certified(certified.aggregate.clone());
         }
-        self.shipment = Some(Arc::clone(&shipment));
-        Some(shipment)
+        self.deliveries = Some(Arc::clone(&deliveries));
+        Some(deliveries)
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let scope = self.scope.clone();
-        self.ctx.tasks.spawn(async move { scope.run_until_cancelled(work).await });
+        self.ctx.jobs.spawn(async move { scope.run_until_cancelled(work).await });
     }
 
     fn encode(&mut self) {
         if std::mem::replace(&mut self.encoding, true) {
             return;
         }
-        let (ctx, cargo, events) = (Arc::clone(&self.ctx), Arc::clone(&self.cargo), self.sender.clone());
+        let (ctx, payload, events) = (Arc::clone(&self.ctx), Arc::clone(&self.payload), self.sender.clone());
         self.spawn(async move {
-            let event = encoding::encode(&ctx, &cargo, &events).await;
+            let event = encoding::encode(&ctx, &payload, &events).await;
             let _ = events.send(event).await;
         });
     }
@@ -519,37 +442,19 @@ impl Actor {
     }
 }
 
-/// Where tests end the process: what was just persisted is durable, and nothing has followed from it yet.
-fn persisted(before: &Batch, after: &Batch) {
-    failpoint!("aggregator.batch.saved");
-    if before.digest() != after.digest() {
-        failpoint!("aggregator.header.persisted");
-    }
-    if before.certificate.is_none() && after.certificate.is_some() {
-        failpoint!("aggregator.certificate.persisted");
-    }
-    if before.l1.is_none() && after.l1.is_some() {
-        failpoint!("aggregator.record.persisted");
-    }
-    if before.proof.is_none() && after.proof.is_some() {
-        failpoint!("aggregator.proof.persisted");
-    }
-    if before.settlement.is_none() && after.settlement.is_some() {
-        failpoint!("aggregator.settlement.persisted");
-    }
-    let delivered = |batch: &Batch| {
-        let members = batch.dispersal.iter().flat_map(|dispersal| &dispersal.members);
-        members
-            .filter(|member| matches!(member.delivery, Delivery::Claimed(_) | Delivery::Attested(_)))
-            .count()
-    };
-    if delivered(before) < delivered(after) {
-        failpoint!("aggregator.signatures.persisted");
-    }
+/// What came of saving a batch.
+enum Persisted {
+    /// The store has it.
+    Saved,
+    /// Another process had changed it; this task goes on with what that one saved.
+    Reloaded,
+    /// The process is stopping.
+    Stopped,
 }
 
-enum Persisted {
-    Saved,
-    Reloaded,
-    Stopped,
+/// A search for a settlement that this process did not post.
+struct Watching {
+    scope: CancellationToken,
+    /// Of the rollup's contract.
+    seen: watch::Receiver<Seen>,
 }

@@ -4,11 +4,11 @@ use dac_types::Seat;
 use tracing::{info, warn};
 
 use super::super::metrics;
-use super::Actor;
+use super::BatchTask;
 use crate::accusations::{Accused, Charge};
 use crate::batch::{Batch, Delivery, Obstruction, Phase};
 
-impl Actor {
+impl BatchTask {
     pub(super) fn report_changes(&self, before: &Batch) {
         let (id, batch) = (self.batch.id, &self.batch);
         if before.phase != batch.phase {

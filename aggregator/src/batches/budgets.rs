@@ -27,7 +27,7 @@ impl Budgets {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges")]
-    pub(super) fn report(&self) {
+    pub(crate) fn report(&self) {
         metrics::gauge!("dac_aggregator_bytes_in_flight").set(self.in_flight.used() as f64);
         metrics::gauge!("dac_aggregator_bytes_parked").set(self.parked.used() as f64);
     }

@@ -14,8 +14,8 @@ use tracing::{debug, warn};
 
 use crate::batch::{DeliveryFailure, Event};
 use crate::context::Context;
-use crate::disperse::{CallFailure, CallPermit, Consignment, Urgency};
-use crate::encode::{Cargo, EncodeError, Loaded};
+use crate::encode::{EncodeError, EncodedPayload, Loaded};
+use crate::members::{CallFailure, CallPermit, StoreShard, Urgency};
 use crate::store::StoreError;
 
 /// Pause after the store failed under a delivery.
@@ -25,42 +25,42 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const TASK_MAX_BYTES: usize = 2 << 10;
 
 /// What the deliveries of one header share.
-pub(super) struct Shipment {
+pub(super) struct Deliveries {
     pub(super) ctx: Arc<Context>,
     pub(super) digest: BatchDigest,
     pub(super) quorum: Quorum,
     pub(super) record: Arc<Record>,
-    pub(super) cargo: Arc<Cargo>,
+    pub(super) payload: Arc<EncodedPayload>,
     pub(super) events: mpsc::Sender<Event>,
     /// Cancelled when nothing of this header shall be delivered any more.
     pub(super) scope: CancellationToken,
     certificate: watch::Sender<Option<AggregateAttestation>>,
 }
 
-impl Shipment {
+impl Deliveries {
     pub(super) fn new(
         ctx: Arc<Context>,
         digest: BatchDigest,
         quorum: Quorum,
         record: Arc<Record>,
-        cargo: Arc<Cargo>,
+        payload: Arc<EncodedPayload>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let scope = ctx.stopping.child_token();
-        Self { ctx, digest, quorum, record, cargo, events, scope, certificate: watch::Sender::new(None) }
+        Self { ctx, digest, quorum, record, payload, events, scope, certificate: watch::Sender::new(None) }
     }
 
     /// From now on calls carry the certificate, and the payload stays in memory only while it is sent.
     pub(super) fn certified(&self, aggregate: AggregateAttestation) {
         self.certificate.send_replace(Some(aggregate));
-        self.cargo.unpin();
+        self.payload.unpin();
     }
 
-    /// Runs in the background until it is done or the shipment is called off.
+    /// Runs in the background until it is done or the deliveries is called off.
     pub(super) fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         debug_assert!(size_of_val(&work) <= TASK_MAX_BYTES, "{} bytes", size_of_val(&work));
         let scope = self.scope.clone();
-        self.ctx.tasks.spawn(async move { scope.run_until_cancelled(work).await });
+        self.ctx.jobs.spawn(async move { scope.run_until_cancelled(work).await });
     }
 
     async fn tell(&self, event: Event) {
@@ -79,7 +79,7 @@ impl Shipment {
     }
 
     /// Without a body only the certificate is brought.
-    fn consignment(&self, seat: Seat, body: Option<Bytes>) -> (Consignment, bool) {
+    fn store_shard(&self, seat: Seat, body: Option<Bytes>) -> (StoreShard, bool) {
         let domain = self.ctx.identity.domain;
         let mut record = v1::Record::from(&*self.record);
         record.certificate = self.certificate.borrow().as_ref().map(Into::into);
@@ -92,7 +92,7 @@ impl Shipment {
             certificate_only,
         };
         let body = body.unwrap_or_default();
-        (Consignment { open, body, digest: self.digest, seat }, with_certificate)
+        (StoreShard { open, body, digest: self.digest, seat }, with_certificate)
     }
 
     /// Where the seat's member answers today: operators move.
@@ -112,7 +112,7 @@ impl Shipment {
                     self.tell(Event::Answered { digest, seat, signature, at_ms, with_certificate }).await;
                     return;
                 }
-                Err(Obstacle::Call(failure)) => {
+                Err(DeliveryError::Call(failure)) => {
                     let last = failure.kind != DeliveryFailure::Retryable;
                     let retry_after = failure.retry_after;
                     failures += 1;
@@ -123,14 +123,14 @@ impl Shipment {
                     }
                     tokio::time::sleep(self.ctx.members.pause(failures, retry_after, self.urgency())).await;
                 }
-                Err(Obstacle::Payload(problem)) => {
+                Err(DeliveryError::Payload(problem)) => {
                     self.tell(Event::PayloadCorrupt { detail: problem }).await;
                     return;
                 }
                 // As a straggler from now on.
-                Err(Obstacle::Overtaken) => {}
-                Err(Obstacle::Crowded) => tokio::time::sleep(STORE_PAUSE).await,
-                Err(Obstacle::Own(problem)) => {
+                Err(DeliveryError::Overtaken) => {}
+                Err(DeliveryError::Crowded) => tokio::time::sleep(STORE_PAUSE).await,
+                Err(DeliveryError::Own(problem)) => {
                     warn!(digest = %self.digest, %seat, %problem, "a delivery waits for this process");
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
@@ -143,10 +143,11 @@ impl Shipment {
         seat: Seat,
         urgency: Urgency,
         refused: bool,
-    ) -> Result<(dac_types::SignatureBytes, bool), Obstacle> {
+    ) -> Result<(dac_types::SignatureBytes, bool), DeliveryError> {
         let (members, rollup) = (&self.ctx.members, self.record.header.rollup);
-        let url =
-            self.url(seat).ok_or(Obstacle::Own("the registry does not show the committee".to_owned()))?;
+        let url = self
+            .url(seat)
+            .ok_or(DeliveryError::Own("the registry does not show the committee".to_owned()))?;
         let link = members.link(&url);
         // Whoever is not there costs no memory. A fresh batch keeps its memory until it is certified: it must have that
         // before its turn, or turns would wait for memory and memory for turns. A straggler has both for one call only. Who still waits, or
@@ -158,19 +159,19 @@ impl Shipment {
                     link.connect().await?;
                     // A member that will not have it, because its rollup's day is spent or the registry is paused, is not worth
                     // the memory that others wait for.
-                    if refused && !self.cargo.is_in_memory() {
-                        let (question, _) = self.consignment(seat, Some(Bytes::new()));
+                    if refused && !self.payload.is_in_memory() {
+                        let (question, _) = self.store_shard(seat, Some(Bytes::new()));
                         if let Some(signature) = Box::pin(members.would_take(&link, rollup, question)).await?
                         {
                             return Ok(Ready::Attested(signature));
                         }
                     }
-                    let loaded = Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?;
-                    Ok::<_, Obstacle>(Ready::Loaded(members.turn(&link, rollup, urgency).await, loaded))
+                    let loaded = Box::pin(self.payload.get(self.quorum.geometry(), urgency)).await?;
+                    Ok::<_, DeliveryError>(Ready::Loaded(members.turn(&link, rollup, urgency).await, loaded))
                 };
                 let ready = tokio::select! {
                     ready = ready => ready?,
-                    () = self.is_certified() => return Err(Obstacle::Overtaken),
+                    () = self.is_certified() => return Err(DeliveryError::Overtaken),
                 };
                 match ready {
                     Ready::Attested(signature) => return Ok((signature, false)),
@@ -180,18 +181,18 @@ impl Shipment {
             Urgency::Straggler | Urgency::Certificate => {
                 let turn = members.turn(&link, rollup, urgency).await;
                 link.connect().await?;
-                (turn, Box::pin(self.cargo.get(self.quorum.geometry(), urgency)).await?)
+                (turn, Box::pin(self.payload.get(self.quorum.geometry(), urgency)).await?)
             }
         };
-        let (consignment, with_certificate) = self.consignment(seat, Some(loaded.body(seat)));
+        let (store_shard, with_certificate) = self.store_shard(seat, Some(loaded.body(seat)));
         failpoint!("aggregator.shard.before_send");
-        let mut call = Box::pin(members.call(&link, &turn, consignment));
+        let mut call = Box::pin(members.call(&link, &turn, store_shard));
         let called = match urgency {
             Urgency::Straggler | Urgency::Certificate => call.await,
             Urgency::Fresh => tokio::select! {
                 called = &mut call => called,
                 () = self.is_certified() => {
-                    let _memory = self.cargo.becomes_straggler(loaded, self.quorum.geometry()).ok_or(Obstacle::Overtaken)?;
+                    let _memory = self.payload.becomes_straggler(loaded, self.quorum.geometry()).ok_or(DeliveryError::Overtaken)?;
                     call.await
                 }
             },
@@ -239,8 +240,8 @@ impl Shipment {
         };
         let link = members.link(&url);
         let turn = members.turn(&link, self.record.header.rollup, Urgency::Certificate).await;
-        let (consignment, _) = self.consignment(seat, None);
-        members.bring_certificate(&link, &turn, consignment).await?;
+        let (store_shard, _) = self.store_shard(seat, None);
+        members.bring_certificate(&link, &turn, store_shard).await?;
         failpoint!("aggregator.certificate.delivered");
         Ok(())
     }
@@ -260,7 +261,7 @@ enum Ready {
 }
 
 /// What kept a shard from its member.
-enum Obstacle {
+enum DeliveryError {
     /// The member, or the way there.
     Call(CallFailure),
     /// The stored payload does not pass its check.
@@ -273,18 +274,18 @@ enum Obstacle {
     Own(String),
 }
 
-impl From<CallFailure> for Obstacle {
+impl From<CallFailure> for DeliveryError {
     fn from(failure: CallFailure) -> Self {
-        Obstacle::Call(failure)
+        DeliveryError::Call(failure)
     }
 }
 
-impl From<EncodeError> for Obstacle {
+impl From<EncodeError> for DeliveryError {
     fn from(error: EncodeError) -> Self {
         match error {
-            EncodeError::Store(StoreError::CorruptPayload { problem }) => Obstacle::Payload(problem),
-            EncodeError::Crowded(_) => Obstacle::Crowded,
-            other => Obstacle::Own(other.to_string()),
+            EncodeError::Store(StoreError::CorruptPayload { problem }) => DeliveryError::Payload(problem),
+            EncodeError::Crowded(_) => DeliveryError::Crowded,
+            other => DeliveryError::Own(other.to_string()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A proof that is handed in: weighed by the batch's own task, so that nothing else changes the batch meanwhile.
+//! Handing a proof to its batch.
 
 use std::sync::Arc;
 
@@ -6,46 +6,28 @@ use dac_runtime::failpoint;
 use dac_types::BatchDigest;
 use tokio::sync::oneshot;
 
-use super::{Batches, Selector};
+use super::proofs::{ProofOutcome, ProofSubmission};
+use super::registry::{Batches, Selector};
 use crate::batch::{Batch, Event, Proof, ProofRefusal, ProofVerdict, SubmissionDigest};
 use crate::store::StoreError;
 
 /// How often a batch is looked up again whose task ended in between.
 const ATTEMPTS_MAX: usize = 8;
 
-/// What came of a proof.
-#[derive(Clone, Debug)]
-pub enum OfferOutcome {
-    /// It is stored, now or before: the batch as it stands.
-    Batch(Arc<Batch>),
-    /// The batch does not take it.
-    Refused(ProofRefusal),
-    /// Nobody can say: to be handed in again.
-    Lost,
-}
-
-/// A proof for the batch's task.
-pub(super) struct Offer {
-    /// The header that it was signed for.
-    pub(super) digest: BatchDigest,
-    pub(super) proof: Proof,
-    pub(super) reply: oneshot::Sender<OfferOutcome>,
-}
-
 impl Batches {
     /// Hands a proof to its batch. When this returns a batch, the store holds the proof.
-    pub async fn offer_proof(
+    pub async fn submit_proof(
         &self,
         id: SubmissionDigest,
         digest: BatchDigest,
         proof: Proof,
-    ) -> Result<OfferOutcome, StoreError> {
+    ) -> Result<ProofOutcome, StoreError> {
         for _ in 0..ATTEMPTS_MAX {
             self.wake(id).await?;
-            let live = self.live.lock().get(&id).map(|live| live.offers.clone());
+            let live = self.live.lock().get(&id).map(|live| live.proofs.clone());
             if let Some(offers) = live {
                 let (reply, answer) = oneshot::channel();
-                let offer = Box::new(Offer { digest, proof: proof.clone(), reply });
+                let offer = Box::new(ProofSubmission { digest, proof: proof.clone(), reply });
                 if offers.send(offer).await.is_ok()
                     && let Ok(outcome) = answer.await
                 {
@@ -57,8 +39,8 @@ impl Batches {
             }
             let stored = self.ctx.store.batch(id).await?.ok_or(StoreError::Missing { id })?;
             match stored.batch.weigh_proof(digest, &proof, self.ctx.now()) {
-                Err(refusal) => return Ok(OfferOutcome::Refused(refusal)),
-                Ok(ProofVerdict::Known) => return Ok(OfferOutcome::Batch(Arc::new(stored.batch))),
+                Err(refusal) => return Ok(ProofOutcome::Refused(refusal)),
+                Ok(ProofVerdict::Known) => return Ok(ProofOutcome::Batch(Arc::new(stored.batch))),
                 // Another process works on it, or nobody: whoever does, or will, reads it from the store.
                 Ok(ProofVerdict::Taken) => {
                     let (before, mut after) = (stored.batch.clone(), stored.batch);
@@ -67,7 +49,7 @@ impl Batches {
                         Ok(_) => {
                             failpoint!("aggregator.proof.persisted");
                             self.something_is_free.notify_one();
-                            return Ok(OfferOutcome::Batch(Arc::new(after)));
+                            return Ok(ProofOutcome::Batch(Arc::new(after)));
                         }
                         Err(StoreError::Superseded { .. }) => {}
                         Err(error) => return Err(error),
@@ -75,7 +57,7 @@ impl Batches {
                 }
             }
         }
-        Ok(OfferOutcome::Lost)
+        Ok(ProofOutcome::Lost)
     }
 
     /// The digest that a proof must be for: the one that is named, or the batch's present one.

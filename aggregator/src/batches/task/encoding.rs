@@ -7,17 +7,16 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::PAUSE;
 use crate::batch::{Event, Failure, FailureReason, Obstruction};
-use crate::context::Context;
-use crate::encode::{Cargo, EncodeError};
+use crate::context::{Context, PAUSE};
+use crate::encode::{EncodeError, EncodedPayload};
 use crate::store::StoreError;
 
 /// An encoding that takes longer says that it waits.
 const ENCODING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Waits for an active committee and for memory, and encodes for it; says so where that takes long.
-pub(super) async fn encode(ctx: &Context, cargo: &Cargo, events: &mpsc::Sender<Event>) -> Event {
+pub(super) async fn encode(ctx: &Context, payload: &EncodedPayload, events: &mpsc::Sender<Event>) -> Event {
     let mut told = None;
     let mut waits = async |reason: Reason, detail: &str| {
         if told.replace(reason) != Some(reason) {
@@ -40,7 +39,7 @@ pub(super) async fn encode(ctx: &Context, cargo: &Cargo, events: &mpsc::Sender<E
             }
         };
         let started = Instant::now();
-        let preparing = cargo.prepare(&committee, ctx.identity.domain, &ctx.signer);
+        let preparing = payload.prepare(&committee, ctx.identity.domain, &ctx.signer);
         tokio::pin!(preparing);
         let prepared = tokio::select! {
             prepared = &mut preparing => prepared,

@@ -1,0 +1,202 @@
+//! The program `dac-aggregator`: what its configuration asks for, opened and started.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dac_chain::{CertificateLogReader, ChainError, RegistryWatch, RpcL1, TransactionSigner};
+use dac_client::Dialer;
+use dac_keys::KeystoreError;
+use dac_runtime::clock::SystemClock;
+use dac_runtime::descriptors::Descriptors;
+use dac_runtime::monitor::Monitor;
+use dac_runtime::service::{Failure, Listener, Program, Run};
+use dac_runtime::telemetry::LogConfig;
+use dac_runtime::tls::Renewals;
+use dac_runtime::workers::Workers;
+use dac_types::Address;
+use tokio_util::sync::CancellationToken;
+
+use crate::aggregator::{Addresses, Aggregator, Parts, Renewal};
+use crate::config::{AggregatorConfig, KeysConfig, explain};
+use crate::renew::RpcCoverage;
+use crate::store::{Owner, SqlStore};
+
+/// A process that was not heard of for so long counts as gone for those that share its database.
+const LEASE_TERM: Duration = Duration::from_secs(5);
+/// The time between two attempts to read whose the certificate log is.
+const LOG_CHECK_PAUSE: Duration = Duration::from_secs(2);
+
+type Signer = Arc<dyn TransactionSigner>;
+
+/// The program.
+#[derive(Debug)]
+pub struct AggregatorProgram;
+
+impl Program for AggregatorProgram {
+    const NAME: &'static str = "dac-aggregator";
+    type Config = AggregatorConfig;
+    type Running = RunningAggregator;
+
+    fn log(config: &AggregatorConfig) -> &LogConfig {
+        &config.log
+    }
+
+    fn descriptors(config: &AggregatorConfig) -> Descriptors {
+        config.descriptors()
+    }
+
+    fn check(config: &AggregatorConfig, renewals: &mut Renewals) -> Result<String, Failure> {
+        let (disperser, l1) = load_keys(&config.keys)?;
+        config.grpc.load_tls("grpc", renewals)?;
+        renewals.client("members", &config.dispersal.tls, *config.dispersal.connect_timeout)?;
+        config.store.check_file()?;
+        Ok(format!("disperser:  {}\npays:       {}\n", disperser.address(), l1.address()))
+    }
+
+    fn explain(config: &AggregatorConfig) -> String {
+        explain(config)
+    }
+
+    async fn start(config: &AggregatorConfig, renewals: &mut Renewals) -> Result<RunningAggregator, Failure> {
+        // The monitoring port is first, so that its probes answer while L1 is away.
+        let monitor = Monitor::bind(config.metrics.as_ref()).await?;
+        if let Some(monitor) = &monitor {
+            monitor.health().set_unhealthy("starting: the registry has not been read from L1 yet");
+        }
+        let following = CancellationToken::new();
+        let parts = parts(config, monitor, following.clone(), renewals).await?;
+        let (registry, may_post) = (parts.registry.clone(), Arc::clone(&parts.may_post));
+        let log = CertificateLogReader::new(config.chain.endpoints()?, config.chain.certificate_log);
+        // What the store holds is told and served while L1 is away. Nothing is taken and nothing is
+        // posted before L1 was seen.
+        let aggregator = Aggregator::start(parts, *config.shutdown.grace).await?;
+        let ready = Ready { registry, log: Arc::new(log), log_registry: config.chain.registry, may_post };
+        Ok(RunningAggregator { aggregator, ready, following })
+    }
+}
+
+/// The program while it runs.
+pub struct RunningAggregator {
+    aggregator: Aggregator,
+    ready: Ready,
+    /// Cancelled to end the reading of the registry.
+    following: CancellationToken,
+}
+
+/// What must have been seen on L1 before anything is posted.
+#[derive(Clone)]
+struct Ready {
+    registry: RegistryWatch,
+    log: Arc<CertificateLogReader>,
+    /// The registry that the log must be of.
+    log_registry: Address,
+    may_post: Arc<AtomicBool>,
+}
+
+impl Run for RunningAggregator {
+    type Addresses = Addresses;
+
+    fn addresses(&self) -> Addresses {
+        self.aggregator.addresses()
+    }
+
+    fn ready(&self) -> impl Future<Output = Result<(), Failure>> + 'static {
+        let Ready { registry, log, log_registry, may_post } = self.ready.clone();
+        async move {
+            registry.wait_ready().await?;
+            check_log(&log, log_registry).await?;
+            may_post.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    async fn failed(&mut self) -> Failure {
+        tokio::select! {
+            error = self.aggregator.failed() => error.into(),
+            () = self.ready.registry.ended() => "the task that reads the registry ended by itself".into(),
+        }
+    }
+
+    async fn stop(self) {
+        self.aggregator.stop().await;
+        self.following.cancel();
+    }
+}
+
+/// Waits until L1 says that the log is this registry's.
+async fn check_log(log: &CertificateLogReader, registry: Address) -> Result<(), Failure> {
+    let mut is_first = true;
+    loop {
+        match log.check_registry(registry).await {
+            Ok(()) => return Ok(()),
+            Err(error @ (ChainError::WrongRegistry { .. } | ChainError::NoContract { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) if std::mem::take(&mut is_first) => {
+                tracing::warn!(%error, "whose certificate log this is cannot be read; nothing is posted until it is");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(LOG_CHECK_PAUSE).await;
+    }
+}
+
+async fn parts(
+    config: &AggregatorConfig,
+    monitor: Option<Monitor>,
+    following: CancellationToken,
+    renewals: &mut Renewals,
+) -> Result<Parts, Failure> {
+    let keys = config.keys.clone();
+    // Deriving a key from its password takes a second or more, so it runs off the async threads.
+    tracing::info!("opening the keystores");
+    let (signer, l1_signer) = tokio::task::spawn_blocking(move || load_keys(&keys)).await??;
+    let chain = &config.chain;
+    let endpoints = chain.endpoints()?;
+    let registry = chain.follow(endpoints.clone(), following);
+    let owner = Owner { domain: chain.domain(), disperser: signer.address() };
+    let store = SqlStore::open(&config.store, owner, LEASE_TERM).await?;
+    let connect_timeout = *config.dispersal.connect_timeout;
+    let tls = renewals.client("members", &config.dispersal.tls, connect_timeout)?;
+    let dialer = Dialer::new(config.endpoint_policy()).connect_timeout(connect_timeout).renewed_tls(tls);
+    Ok(Parts {
+        domain: chain.domain(),
+        may_post: Arc::default(),
+        signer,
+        l1_signer,
+        store: Arc::new(store),
+        registry,
+        l1: Arc::new(RpcL1::new(endpoints.clone())),
+        poster: config.poster(),
+        clock: Arc::new(SystemClock),
+        workers: Workers::threads(),
+        dialer,
+        calls: config.calls(),
+        posting: config.posting(),
+        settings: config.settings(),
+        renewal: config.renewal.enabled.then(|| Renewal {
+            // Of a posting's confirmations the including block is the first.
+            source: Arc::new(RpcCoverage::new(endpoints, config.posting.confirmations.saturating_sub(1))),
+            settings: config.renewals(),
+        }),
+        capacity: config.capacity(),
+        service: config.service(),
+        grpc: Listener::bind("grpc", &config.grpc, renewals).await?,
+        monitor,
+    })
+}
+
+/// Loads the disperser's key and that of the account which pays.
+fn load_keys(keys: &KeysConfig) -> Result<(Signer, Signer), KeystoreError> {
+    let load = |keystore: &Path, password: &Path| -> Result<Signer, KeystoreError> {
+        Ok(Arc::new(dac_keys::load_ecdsa_keystore(keystore, password)?))
+    };
+    let disperser = load(&keys.disperser_keystore, &keys.password_file)?;
+    let l1 = match &keys.l1 {
+        Some(files) => load(&files.keystore, &files.password_file)?,
+        None => Arc::clone(&disperser),
+    };
+    Ok((disperser, l1))
+}
