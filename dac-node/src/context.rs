@@ -19,7 +19,7 @@ use crate::disk::Disk;
 use crate::limits::{ClientLimits, Deliverers, Renewals, Uploads};
 use crate::repair::RepairStatus;
 use crate::scrub::ScrubStatus;
-use crate::store::{ShardId, Store, StoreError};
+use crate::store::{MemberStore, ShardId, StoreError};
 use crate::sync::Progress;
 use dac_runtime::workers::Workers;
 
@@ -49,7 +49,7 @@ pub struct Context {
     /// Who we are.
     pub identity: Identity,
     /// What we keep.
-    pub store: Arc<dyn Store>,
+    pub store: MemberStore,
     /// Our key.
     pub signer: Arc<dyn Signer>,
     /// What L1 says.
@@ -108,7 +108,7 @@ impl Context {
 
     /// What a caller learns of a batch that fails its check here. It is marked and will be repaired.
     pub async fn corrupt(&self, digest: BatchDigest, shard: Option<ShardId>, what: &'static str) -> Status {
-        match self.store.mark_corrupt(digest, shard).await {
+        match self.store.catalog.mark_corrupt(digest, shard).await {
             Ok(true) => {
                 self.repair_wanted.notify_one();
                 self.recount.notify_one();

@@ -13,7 +13,7 @@ use dac_node::attest::{LocalSigner, Signer};
 use dac_node::config::{NodeConfig, RoleConfig, explain};
 use dac_node::disk::{Disk, FolderDisk};
 use dac_node::node::{Addresses, Listener, Node, Parts, ReaderParts};
-use dac_node::store::SqlStore;
+use dac_node::store::{MemberStore, SqlStore};
 use dac_runtime::allocator::Allocator;
 use dac_runtime::clock::{Clock, SystemClock};
 use dac_runtime::config::{ConfigArgs, ConfigError, ListenerConfig, check_files, load};
@@ -167,7 +167,7 @@ async fn start(
             let registry = follow(endpoints.clone());
             let parts = Parts {
                 domain,
-                store: Arc::new(store.clone()),
+                store: MemberStore::of(store.clone()),
                 signer: Arc::new(signer),
                 registry: registry.clone(),
                 clock,
@@ -193,7 +193,7 @@ async fn start(
             let parts = ReaderParts {
                 domain,
                 public_key,
-                store: Arc::new(store.clone()),
+                store: MemberStore::of(store.clone()),
                 registry: registry.clone(),
                 clock,
                 workers,

@@ -31,7 +31,7 @@ use crate::limits::{ClientLimits, ClientRates, Deliverers, Renewals, UploadLimit
 use crate::repair::{RepairSettings, Repairer};
 use crate::retain::{self, Retention, Times};
 use crate::scrub::{ScrubSettings, Scrubber};
-use crate::store::Store;
+use crate::store::MemberStore;
 use crate::sync::{L1Sync, SyncSettings};
 use dac_runtime::shutdown;
 use dac_runtime::tls::ListenerTls;
@@ -92,7 +92,7 @@ pub struct Parts {
     /// Where its signatures are valid.
     pub domain: Domain,
     /// What it keeps.
-    pub store: Arc<dyn Store>,
+    pub store: MemberStore,
     /// Its key.
     pub signer: Arc<dyn Signer>,
     /// What L1 says.
@@ -142,7 +142,7 @@ pub struct Addresses {
 /// What the context of a member, or of one of its read-only servers, is made of.
 struct Shared {
     domain: Domain,
-    store: Arc<dyn Store>,
+    store: MemberStore,
     signer: Arc<dyn Signer>,
     registry: RegistryWatch,
     clock: Arc<dyn Clock>,
@@ -203,7 +203,7 @@ impl Node {
             registry: context.registry.clone(),
             progress: Arc::clone(&context.progress),
         };
-        let (store, retention) = (Arc::clone(&context.store), parts.retention);
+        let (store, retention) = (context.store.clone(), parts.retention);
         let l1 = l1_sync(&context, parts.events, parts.sync);
         let (repairer, scrubber) = (repairer(&context, parts.repair), scrubber(&context, parts.scrub));
 
@@ -268,7 +268,7 @@ impl Node {
             }
         }
         // Calls that were cut off may hold connections for as long as they like.
-        if tokio::time::timeout(running.grace, running.context.store.close()).await.is_err() {
+        if tokio::time::timeout(running.grace, running.context.store.upkeep.close()).await.is_err() {
             tracing::warn!("the store did not close in time; what was acknowledged is on disk");
         }
         tracing::info!("stopped");
@@ -277,7 +277,7 @@ impl Node {
 
 fn l1_sync(context: &Context, events: Arc<dyn L1Events>, settings: SyncSettings) -> L1Sync {
     L1Sync {
-        store: Arc::clone(&context.store),
+        duties: Arc::clone(&context.store.duties),
         events,
         registry: context.registry.clone(),
         clock: Arc::clone(&context.clock),
@@ -291,7 +291,9 @@ fn l1_sync(context: &Context, events: Arc<dyn L1Events>, settings: SyncSettings)
 
 fn repairer(context: &Context, settings: RepairSettings) -> Repairer {
     Repairer {
-        store: Arc::clone(&context.store),
+        catalog: Arc::clone(&context.store.catalog),
+        duties: Arc::clone(&context.store.duties),
+        writer: context.store.writer.clone(),
         registry: context.registry.clone(),
         clock: Arc::clone(&context.clock),
         identity: context.identity,
@@ -306,7 +308,9 @@ fn repairer(context: &Context, settings: RepairSettings) -> Repairer {
 
 fn scrubber(context: &Context, settings: ScrubSettings) -> Scrubber {
     Scrubber {
-        store: Arc::clone(&context.store),
+        shards: Arc::clone(&context.store.shards),
+        catalog: Arc::clone(&context.store.catalog),
+        rounds: Arc::clone(&context.store.rounds),
         clock: Arc::clone(&context.clock),
         workers: context.workers.lane(Lane::Background),
         settings,

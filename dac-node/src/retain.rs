@@ -10,7 +10,7 @@ use dac_chain::RegistryWatch;
 use dac_runtime::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Store, StoreError};
+use crate::store::{MemberStore, StoreError};
 use crate::sync::Progress;
 
 /// Batches of one round; the next round follows at once while there are more.
@@ -50,13 +50,13 @@ impl Times {
 }
 
 /// Looks again and again until stopped.
-pub async fn run(store: Arc<dyn Store>, times: Times, retention: Retention, stop: CancellationToken) {
+pub async fn run(store: MemberStore, times: Times, retention: Retention, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(retention.interval) => {}
         }
-        match round(&*store, &times, &retention, &stop).await {
+        match round(&store, &times, &retention, &stop).await {
             Ok(0) => {}
             Ok(deleted) => tracing::info!(deleted, "deleted expired batches"),
             Err(error) => tracing::warn!(%error, "expired batches could not be deleted; trying again later"),
@@ -66,12 +66,12 @@ pub async fn run(store: Arc<dyn Store>, times: Times, retention: Retention, stop
 
 /// Deletes everything that is due and gives its space back. Returns how many batches went.
 pub async fn round(
-    store: &dyn Store,
+    store: &MemberStore,
     times: &Times,
     retention: &Retention,
     stop: &CancellationToken,
 ) -> Result<u64, StoreError> {
-    store.sweep().await?;
+    store.writer.sweep().await?;
     let Some(now) = times.earlier().filter(|_| retention.delete_expired) else { return Ok(0) };
     // Kept until its time, that second included; the slack comes after.
     let before = now.saturating_sub(retention.slack.as_secs());
@@ -79,13 +79,13 @@ pub async fn round(
     let spared = times.progress.unread_rollups(before);
     let mut deleted = 0;
     while !stop.is_cancelled() {
-        let now = store.delete_expired(before, &spared, BATCHES_PER_ROUND).await?;
+        let now = store.catalog.delete_expired(before, &spared, BATCHES_PER_ROUND).await?;
         deleted += now;
         if now < u64::from(BATCHES_PER_ROUND) {
             break;
         }
     }
     metrics::counter!("dac_node_deleted_batches_total").increment(deleted);
-    store.give_back().await?;
+    store.upkeep.give_back().await?;
     Ok(deleted)
 }

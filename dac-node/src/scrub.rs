@@ -12,7 +12,7 @@ use dac_types::limits::STORED_ROW_BYTES;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Holding, Scrub, ShardId, Store, StoreError};
+use crate::store::{Catalog, Holding, Piece, Rounds, Scrub, ShardId, ShardStore, StoreError};
 use crate::verify::{intact_tree, row_is_intact};
 use dac_runtime::workers::Workers;
 
@@ -53,8 +53,12 @@ impl ScrubStatus {
 
 /// The scrubber.
 pub struct Scrubber {
-    /// What is looked at.
-    pub store: Arc<dyn Store>,
+    /// The bytes that are looked at.
+    pub shards: Arc<dyn ShardStore>,
+    /// The books of what is held.
+    pub catalog: Arc<dyn Catalog>,
+    /// Where the round stands.
+    pub rounds: Arc<dyn Rounds>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where hashing runs.
@@ -95,7 +99,7 @@ impl Scrubber {
     /// Looks at some batches. Returns whether the round goes on.
     async fn page(&self, pace: &Throttle) -> Result<bool, StoreError> {
         let now = self.clock.now_unix_seconds();
-        let Scrub { mut after, mut began_at, ended_at } = self.store.scrub().await?;
+        let Scrub { mut after, mut began_at, ended_at } = self.rounds.scrub().await?;
         self.status.ended_at.store(ended_at, Ordering::Relaxed);
         if ended_at >= began_at {
             if began_at > 0 && now < began_at.saturating_add(self.settings.period.as_secs()) {
@@ -116,13 +120,13 @@ impl Scrubber {
         }
         if page.is_empty() {
             let ended_at = self.clock.now_unix_seconds().max(began_at);
-            self.store.set_scrub(Scrub { after: 0, began_at, ended_at }).await?;
+            self.rounds.set_scrub(Scrub { after: 0, began_at, ended_at }).await?;
             self.status.ended_at.store(ended_at, Ordering::Relaxed);
             metrics::counter!("dac_node_scrub_rounds_total").increment(1);
             tracing::info!("everything that is stored was looked at again");
             return Ok(false);
         }
-        self.store.set_scrub(Scrub { after, began_at, ended_at }).await?;
+        self.rounds.set_scrub(Scrub { after, began_at, ended_at }).await?;
         Ok(true)
     }
 
@@ -130,7 +134,7 @@ impl Scrubber {
     async fn page_after(&self, after: &mut u64) -> Result<Vec<(u64, BatchDigest)>, StoreError> {
         let mut limit = BATCHES_PER_PAGE;
         for passed_over in 0_u32.. {
-            match self.store.stored_after(*after, limit).await {
+            match self.rounds.stored_after(*after, limit).await {
                 Err(error) if error.is_unreadable() && passed_over < UNREADABLE_MAX_PLACES => {
                     // One by one from here on, and beyond the first place only where that one cannot be read by itself.
                     if limit == 1 {
@@ -148,7 +152,7 @@ impl Scrubber {
 
     /// Looks at one batch, and marks it where it is not whole.
     async fn look(&self, digest: BatchDigest, pace: &Throttle) -> Result<(), StoreError> {
-        let held = match self.store.find(digest).await {
+        let held = match self.catalog.find(digest).await {
             // Gone, or known to be corrupt.
             Ok(None) => return Ok(()),
             Ok(Some(held)) if held.is_corrupt => return Ok(()),
@@ -167,8 +171,8 @@ impl Scrubber {
 
     /// What of a stored shard fails its check.
     async fn problem(&self, held: &Holding, pace: &Throttle) -> Result<Option<&'static str>, StoreError> {
-        let (record, seat, length) = (&held.record, held.stored.seat(), held.record.shard_length());
-        let Some(hashes) = self.store.leaf_hashes(held.shard).await? else {
+        let (record, seat, length) = (&held.record, held.seat, held.record.shard_length());
+        let Some(hashes) = self.catalog.leaf_hashes(held.shard).await? else {
             return Ok(Some("the shard's tree"));
         };
         let of_record = Arc::clone(record);
@@ -178,7 +182,9 @@ impl Scrubber {
         };
         let Some(tree) = tree.map(Arc::new) else { return Ok(Some("the shard's tree")) };
         for index in 0..length.div_ceil(STORED_ROW_BYTES) {
-            let Some(row) = self.store.row(held.shard, index).await? else { return Ok(Some("a row")) };
+            let Some(row) = self.shards.read(held.shard, Piece::Row(index)).await? else {
+                return Ok(Some("a row"));
+            };
             let (tree, bytes) = (Arc::clone(&tree), row.len());
             let intact = self.workers.run(move || row_is_intact(&tree, length, index, &row)).await;
             if intact == Ok(false) {
@@ -197,7 +203,7 @@ impl Scrubber {
         what: &'static str,
     ) -> Result<(), StoreError> {
         // Rows of a batch that was repaired or deleted meanwhile are gone with good reason: the mark is for the shard looked at.
-        if self.store.mark_corrupt(digest, shard).await? {
+        if self.catalog.mark_corrupt(digest, shard).await? {
             metrics::counter!("dac_node_corrupt_total").increment(1);
             tracing::error!(%digest, what, "what is stored fails its check: found by looking again");
             self.repair_wanted.notify_one();

@@ -15,7 +15,9 @@ use dac_types::limits::{CHUNK_BYTES, STORED_ROW_BYTES};
 use dac_types::{B256, BatchDigest, Geometry, Seat};
 use thiserror::Error;
 
-use crate::store::{Authority, CHUNKS_PER_ROW, Commit, Entry, Store, StoreError, Upload, VerifiedShard};
+use crate::store::{
+    Authority, CHUNKS_PER_ROW, Commit, Draft, Entry, StoreError, Stored, VerifiedShard, Writer,
+};
 use dac_runtime::workers::{WorkError, Workers};
 
 /// Why an upload came to nothing.
@@ -84,7 +86,7 @@ pub const fn work_reason(error: WorkError) -> Reason {
 pub struct Intake {
     record: Arc<CheckedRecord>,
     seat: Seat,
-    store: Arc<dyn Store>,
+    writer: Writer,
     workers: Workers,
     expected: usize,
     received: usize,
@@ -92,16 +94,16 @@ pub struct Intake {
 }
 
 enum Mode {
-    Shard { checker: Box<RowChecker>, upload: Box<dyn Upload>, pending: BytesMut },
+    Shard { checker: Box<RowChecker>, draft: Draft, pending: BytesMut },
     Payload { pending: Vec<u8> },
 }
 
 impl Intake {
     /// Of the shard or payload of a checked record, whichever its hash kind asks for.
-    pub async fn begin(
+    pub fn begin(
         record: Arc<CheckedRecord>,
         seat: Seat,
-        store: Arc<dyn Store>,
+        writer: Writer,
         workers: Workers,
     ) -> Result<Self, IntakeError> {
         let (expected, mode) = if record.header().hash_kind.is_checked() {
@@ -111,10 +113,10 @@ impl Intake {
             let checker = ShardChecker::new(Arc::clone(&record), seat)?;
             let checker = Box::new(RowChecker { checker: Some(checker), workers: workers.clone() });
             let expected = record.shard_length();
-            let upload = store.begin(expected).await?;
-            (expected, Mode::Shard { checker, upload, pending: BytesMut::new() })
+            let draft = writer.begin(expected);
+            (expected, Mode::Shard { checker, draft, pending: BytesMut::new() })
         };
-        Ok(Self { record, seat, store, workers, expected, received: 0, mode })
+        Ok(Self { record, seat, writer, workers, expected, received: 0, mode })
     }
 
     /// Bytes still to come.
@@ -137,7 +139,7 @@ impl Intake {
                 }
                 pending.extend_from_slice(&piece);
             }
-            Mode::Shard { checker, upload, pending } => {
+            Mode::Shard { checker, draft, pending } => {
                 pending.extend_from_slice(&piece);
                 // The last row waits for the commit, even when it is full.
                 while pending.len() > STORED_ROW_BYTES
@@ -145,7 +147,7 @@ impl Intake {
                 {
                     let row = pending.split_to(STORED_ROW_BYTES).freeze();
                     checker.update(row.clone()).await?;
-                    upload.stage(row).await?;
+                    draft.put(row).await?;
                 }
             }
         }
@@ -153,22 +155,26 @@ impl Intake {
     }
 
     /// All bytes have come: the verdict, and the commit.
-    pub async fn finish(self, digest: BatchDigest, authority: Authority) -> Result<Commit, IntakeError> {
-        let Self { record, seat, store, workers, expected, received, mode } = self;
+    pub async fn finish(
+        self,
+        digest: BatchDigest,
+        authority: Authority,
+    ) -> Result<Commit<Stored>, IntakeError> {
+        let Self { record, seat, writer, workers, expected, received, mode } = self;
         if received < expected {
             return Err(IntakeError::TooShort { expected, got: received });
         }
         match mode {
-            Mode::Shard { mut checker, upload, pending } => {
+            Mode::Shard { mut checker, draft, pending } => {
                 let last = pending.freeze();
                 checker.update(last.clone()).await?;
                 let shard = checker.finish().await?;
-                Ok(upload.commit(last, Entry { digest, record, shard, authority }).await?)
+                Ok(draft.commit(last, Entry { digest, record, shard, authority }).await?)
             }
             Mode::Payload { pending } => {
                 let (payload, checked) = (Bytes::from(pending), Arc::clone(&record));
                 let shard = workers.run(move || check_payload_for_seat(&checked, payload, seat)).await??;
-                store_shard(&*store, shard, digest, record, authority).await
+                store_shard(&writer, shard, digest, record, authority).await
             }
         }
     }
@@ -210,19 +216,19 @@ impl RowChecker {
 
 /// Stores a shard that is at hand as a whole.
 pub async fn store_shard(
-    store: &dyn Store,
+    writer: &Writer,
     shard: CheckedShard,
     digest: BatchDigest,
     record: Arc<CheckedRecord>,
     authority: Authority,
-) -> Result<Commit, IntakeError> {
+) -> Result<Commit<Stored>, IntakeError> {
     let verified = VerifiedShard::from(&shard);
     let mut rest = shard.into_bytes();
-    let mut upload = store.begin(rest.len()).await?;
+    let mut draft = writer.begin(rest.len());
     while rest.len() > STORED_ROW_BYTES {
-        upload.stage(rest.split_to(STORED_ROW_BYTES)).await?;
+        draft.put(rest.split_to(STORED_ROW_BYTES)).await?;
     }
-    Ok(upload.commit(rest, Entry { digest, record, shard: verified, authority }).await?)
+    Ok(draft.commit(rest, Entry { digest, record, shard: verified, authority }).await?)
 }
 
 /// The tree over a shard's chunks as it was read, if it is the one that the record commits to.

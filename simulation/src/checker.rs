@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use dac_aggregator::batch::{Batch, Phase};
 use dac_coding::{CheckedRecord, CheckedShard};
-use dac_node::store::Held;
 use dac_types::{B256, BatchDigest, Seat};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
 use crate::cast::{Cast, DOMAIN};
 use crate::l1::Recorded;
+use crate::store::Held;
 use crate::witness::Signature;
 
 /// Number of sets of signers that are left out in turn, for each batch.

@@ -23,7 +23,7 @@ use crate::clock::SimulatedClock;
 use crate::l1::{BLOCK_TIME, ChainView};
 use crate::member::POLL_INTERVAL;
 use crate::network::{Simulated, listen};
-use crate::store::MemoryStore;
+use crate::store::AggregatorMemory;
 use crate::witness::Witness;
 
 /// Number of blocks, including the one with a record, after which the record is final for the
@@ -45,7 +45,7 @@ pub(crate) fn dialer() -> Dialer {
 #[derive(Clone)]
 pub(crate) struct Disperser {
     pub(crate) cast: Arc<Cast>,
-    pub(crate) store: MemoryStore,
+    pub(crate) store: AggregatorMemory,
     pub(crate) l1: ChainView,
     pub(crate) clock: SimulatedClock,
 }

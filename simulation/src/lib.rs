@@ -32,6 +32,6 @@ mod trace;
 mod witness;
 mod world;
 
-pub use dac_node::store::Flaw;
+pub use store::Flaw;
 pub use trace::TraceHash;
 pub use world::{Report, Shape, run};

@@ -16,7 +16,7 @@ use dac_node::node::{Listener, Node, Parts};
 use dac_node::repair::RepairSettings;
 use dac_node::retain::Retention;
 use dac_node::scrub::ScrubSettings;
-use dac_node::store::MemoryStore;
+use dac_node::store::MemberStore;
 use dac_node::sync::SyncSettings;
 use dac_runtime::grpc::ListenerLimits;
 use dac_runtime::workers::Workers;
@@ -29,6 +29,7 @@ use crate::clock::SimulatedClock;
 use crate::disperser::dialer;
 use crate::l1::ChainView;
 use crate::network::listen;
+use crate::store::MemberMemory;
 use crate::trace;
 use crate::witness::{Signature, Witness};
 
@@ -47,7 +48,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Member {
     pub(crate) seat: Seat,
     pub(crate) cast: Arc<Cast>,
-    pub(crate) store: MemoryStore,
+    pub(crate) store: MemberMemory,
     pub(crate) l1: ChainView,
     pub(crate) witness: Witness,
     pub(crate) clock: SimulatedClock,
@@ -70,7 +71,7 @@ impl Member {
         let limits = ListenerLimits::default();
         let parts = Parts {
             domain: DOMAIN,
-            store: Arc::new(self.store),
+            store: MemberStore::of(self.store),
             signer: Arc::new(signer),
             registry,
             clock: Arc::new(self.clock),
@@ -128,7 +129,7 @@ impl Member {
 struct WatchedSigner {
     signer: LocalSigner,
     seat: Seat,
-    store: MemoryStore,
+    store: MemberMemory,
     witness: Witness,
 }
 

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dac_node::store::MemoryStore;
 use dac_types::{B256, BatchDigest, Seat};
 use parking_lot::Mutex;
+
+use crate::store::MemberMemory;
 
 /// The record of a history. Clones share it.
 #[derive(Clone, Default)]
@@ -38,7 +39,7 @@ impl Witness {
 
     /// Checks that the store of an honest member that was killed has everything that the member
     /// signed.
-    pub(crate) fn killed(&self, seat: Seat, store: &MemoryStore) {
+    pub(crate) fn killed(&self, seat: Seat, store: &MemberMemory) {
         let mut book = self.0.lock();
         let signed = book.signatures.iter().filter(|signature| signature.seat == seat);
         let lost: BTreeSet<BatchDigest> =

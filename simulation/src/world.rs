@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_aggregator::batch::Phase;
-use dac_node::store::{Flaw, MemoryStore};
 use dac_types::{Quorum, Seat};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -22,9 +21,10 @@ use crate::disperser::{CONFIRMATIONS, Disperser, Order, sequence};
 use crate::faults::{self, FAULTS_END, Fault};
 use crate::l1::{BLOCK_TIME, Chain, ChainView};
 use crate::member::Member;
+use crate::panics;
+use crate::store::{AggregatorMemory, Flaw, MemberMemory};
 use crate::trace::{self, TraceHash};
 use crate::witness::Witness;
-use crate::{panics, store};
 
 /// One step of the simulation.
 const TICK: Duration = Duration::from_millis(10);
@@ -103,12 +103,12 @@ struct World {
     chain: Chain,
     sim: turmoil::Sim<'static>,
     /// Stores of the honest members.
-    stores: BTreeMap<Seat, MemoryStore>,
+    stores: BTreeMap<Seat, MemberMemory>,
     liars: BTreeSet<Seat>,
     /// Members whose stores were lost.
     lost: BTreeSet<Seat>,
     views: BTreeMap<String, ChainView>,
-    books: store::MemoryStore,
+    books: AggregatorMemory,
     orders: Arc<Vec<Order>>,
     running: BTreeMap<String, bool>,
     auditor: Auditor,
@@ -143,7 +143,7 @@ impl World {
             liars: BTreeSet::new(),
             lost: BTreeSet::new(),
             views: BTreeMap::new(),
-            books: store::MemoryStore::default(),
+            books: AggregatorMemory::default(),
             orders,
             running: BTreeMap::new(),
             auditor,
@@ -186,7 +186,7 @@ impl World {
                 self.sim.host(name.as_str(), move || liar.clone().run());
                 continue;
             }
-            let store = MemoryStore::new(flaw.take());
+            let store = MemberMemory::new(flaw.take());
             self.stores.insert(seat, store.clone());
             let (l1, clock, witness) = (self.view(&name), self.clock(), self.witness.clone());
             let member = Member { seat, cast, store, l1, witness, clock };
@@ -447,7 +447,7 @@ fn orders(chance: &mut impl Rng, n: u16) -> Vec<Order> {
 }
 
 /// Draws times at which the member with the flawed store is killed and started again.
-fn kill_the_flawed(stores: &BTreeMap<Seat, MemoryStore>, chance: &mut impl Rng) -> Vec<(Duration, Fault)> {
+fn kill_the_flawed(stores: &BTreeMap<Seat, MemberMemory>, chance: &mut impl Rng) -> Vec<(Duration, Fault)> {
     let Some(seat) = stores.keys().next() else { return Vec::new() };
     let name = host(*seat);
     (1..7)

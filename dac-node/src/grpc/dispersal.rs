@@ -112,16 +112,21 @@ impl Dispersal {
             return Err(malformed("only a certificate is announced, and there is none"));
         }
         let rollup = located.record.header.rollup;
-        if let Some(held) = held {
+        if let Some((stored, held)) = held {
             if let Some(aggregate) =
                 located.record.certificate.as_ref().filter(|_| held.record.record().certificate.is_none())
             {
                 // Its signatures were verified before it was stored.
                 let whose = Whose::of(&located.record, context.deliverers.group(rollup, caller));
                 let certificate = self.check_certificate(&located, aggregate, whose, caller).await?;
-                context.store.attach_certificate(&certificate).await.map_err(|error| store_status(&error))?;
+                context
+                    .store
+                    .catalog
+                    .attach_certificate(&certificate)
+                    .await
+                    .map_err(|error| store_status(&error))?;
             }
-            return Ok(Admitted::Stored(held.stored));
+            return Ok(Admitted::Stored(stored));
         }
         if certificate_only {
             let message = format!("this member does not hold {}", located.digest);
@@ -168,9 +173,9 @@ impl Dispersal {
         let Located { committee, seat, record, digest } = located;
         let turn = context.uploads.turn(&order).await.map_err(busy)?;
         if turn.waited
-            && let Some(held) = self.held(digest).await?
+            && let Some((stored, _)) = self.held(digest).await?
         {
-            return Ok(Admitted::Stored(held.stored));
+            return Ok(Admitted::Stored(stored));
         }
         let geometry = committee.quorum().geometry();
         let record = context
@@ -186,8 +191,7 @@ impl Dispersal {
         let permit = context.uploads.admit(&order, bytes).map_err(busy)?;
         self.check_room(record.shard_length() as u64).await?;
         let intake =
-            Intake::begin(Arc::new(record), seat, Arc::clone(&context.store), context.workers.clone())
-                .await
+            Intake::begin(Arc::new(record), seat, context.store.writer.clone(), context.workers.clone())
                 .map_err(|error| intake_status(&error))?;
         let pace = Pace::new(self.rate(bytes), Instant::now());
         Ok(Admitted::Upload(Box::new(Upload {
@@ -209,10 +213,11 @@ impl Dispersal {
         Rate { bytes_per_second, grace: piece_timeout }
     }
 
-    /// The batch, if it is held whole: what waits for repair is taken like a new one, and replaced.
-    async fn held(&self, digest: BatchDigest) -> Result<Option<Holding>, Status> {
-        match self.0.store.find(digest).await {
-            Ok(held) => Ok(held.filter(|held| !held.is_corrupt)),
+    /// Returns the receipt of a batch that is held intact. One that waits for repair is taken like a
+    /// new one, and replaced.
+    async fn held(&self, digest: BatchDigest) -> Result<Option<(Stored, Holding)>, Status> {
+        match Stored::recall(&*self.0.store.catalog, digest).await {
+            Ok(held) => Ok(held),
             Err(error) => Err(self.0.store_failed(&error).await),
         }
     }
@@ -250,6 +255,7 @@ impl Dispersal {
         let facts = self
             .0
             .store
+            .catalog
             .submission_facts(*submission, header.epoch, *quota)
             .await
             .map_err(|error| store_status(&error))?;

@@ -43,8 +43,9 @@ impl MemberService for Members {
     ) -> Result<Response<v1::GetMemberResponse>, Status> {
         let context = &*self.0;
         context.clients.take(ClientKey::of(&request)).map_err(limited)?;
-        let totals = context.store.totals().await.map_err(|error| store_status(&error))?;
-        let bad_seats = context.store.bad_seats(BAD_SEATS_MAX).await.map_err(|error| store_status(&error))?;
+        let totals = context.store.catalog.totals().await.map_err(|error| store_status(&error))?;
+        let bad_seats =
+            context.store.catalog.bad_seats(BAD_SEATS_MAX).await.map_err(|error| store_status(&error))?;
         let (identity, max_age) = (&context.identity, context.settings.registry_max_age);
         let (view, now) = (context.registry.latest(), context.clock.now_unix_seconds());
         // The newest epoch first.
@@ -82,7 +83,7 @@ impl MemberService for Members {
             repair: Some(repair(context)),
             faults: context.repair.faults(FAULTS_MAX).into_iter().map(fault).collect(),
             bad_seats: bad_seats.iter().map(bad_seat).collect(),
-            storage: context.store.storage(),
+            storage: context.store.upkeep.storage(),
             unreadable_rollups: rollups(context.progress.unreadable_rollups()),
             flooding_rollups: rollups(context.progress.flooding_rollups()),
             accusations: context.accusations.list(FAULTS_MAX).into_iter().map(accusation).collect(),

@@ -13,7 +13,7 @@ use crate::admit::Refusal;
 use crate::attest;
 use crate::context::store_status;
 use crate::limits::Caller;
-use crate::store::{Cover, RenewalAsked};
+use crate::store::{Covered, Lacking, RenewalAsked};
 
 /// So often within its longest retention a rollup's batches are looked at for renewals, at most.
 const STEPS_PER_RETENTION: u64 = 20;
@@ -64,7 +64,7 @@ impl Dispersal {
             context.clients.take(caller.client).map_err(limited)?;
         }
         // What cannot be promised takes no turn from what can.
-        let last = context.store.last_settled(rollup).await.map_err(|error| store_status(&error))?;
+        let last = context.store.renewals.last_settled(rollup).await.map_err(|error| store_status(&error))?;
         if last < renewal.last_batch {
             return Err(not_settled(last, &renewal));
         }
@@ -72,10 +72,11 @@ impl Dispersal {
         let since_epoch = lineage_since(&view, epoch);
         let keep_until = keep_until(renewal.expires_at, terms.retention_max_seconds, now);
         let asked = RenewalAsked { renewal, seat, since_epoch, keep_until };
-        let covered = match context.store.cover(asked).await {
-            Ok(Cover::Covered(covered)) => covered,
-            Ok(Cover::NotSettled { last }) => return Err(not_settled(last, &renewal)),
-            Ok(Cover::NotHeld { missing, first }) => {
+        let store = &context.store;
+        let covered = match Covered::obtain(&*store.renewals, &*store.shards, asked).await {
+            Ok(Ok(covered)) => covered,
+            Ok(Err(Lacking::Settlements { last })) => return Err(not_settled(last, &renewal)),
+            Ok(Err(Lacking::Shards { missing, first })) => {
                 context.repair_wanted.notify_one();
                 let message = format!(
                     "seat {seat}'s shards of {missing} settled batches are not held, the first of them batch {first}"

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use super::{limited, outcome, work_status};
 use crate::context::{Context, store_status};
 use crate::limits::{ClientKey, StreamPermit};
-use crate::store::{Holding, Listed, StoreError};
+use crate::store::{Holding, Listed, Piece, StoreError};
 use crate::verify::{intact_tree, row_is_intact};
 
 /// Entries of a page where the caller leaves it to us.
@@ -88,8 +88,8 @@ impl Retrieval {
         self.0.clients.take(client).map_err(limited)?;
         let digest = wire::digest("digest", &request.digest)?;
         let (record, seat) = match self.look_up(digest).await? {
-            Some(holding) => (Arc::clone(&holding.record), holding.stored.seat()),
-            None => match self.0.store.bad_seat(digest).await {
+            Some(holding) => (Arc::clone(&holding.record), holding.seat),
+            None => match self.0.store.catalog.bad_seat(digest).await {
                 Ok(Some(bad)) => (bad.record, bad.seat),
                 Ok(None) => return Err(unknown(digest)),
                 Err(error) => return Err(self.0.store_failed(&error).await),
@@ -154,7 +154,7 @@ impl Retrieval {
         }
         let tree = self.tree(&holding).await?;
         let shard_hashes = holding.record.record().shard_hashes.clone();
-        let seat = holding.stored.seat();
+        let seat = holding.seat;
         let positions: Vec<usize> = indices.iter().map(|(_, position)| *position).collect();
         let (tree, paths, shard_path) = self
             .0
@@ -194,6 +194,7 @@ impl Retrieval {
         let mut listed = self
             .0
             .store
+            .catalog
             .list(rollup, after, size.saturating_add(1))
             .await
             .map_err(|error| store_status(&error))?;
@@ -214,7 +215,7 @@ impl Retrieval {
     }
 
     async fn look_up(&self, digest: BatchDigest) -> Result<Option<Holding>, Status> {
-        match self.0.store.find(digest).await {
+        match self.0.store.catalog.find(digest).await {
             Ok(found) => Ok(found),
             Err(error) => Err(self.0.store_failed(&error).await),
         }
@@ -225,7 +226,7 @@ impl Retrieval {
         if let Some(found) = self.look_up(digest).await? {
             return Ok(found);
         }
-        match self.0.store.bad_seat(digest).await {
+        match self.0.store.catalog.bad_seat(digest).await {
             Ok(None) => Err(unknown(digest)),
             // Whether or not its record can still be read.
             Ok(Some(_)) | Err(StoreError::Corrupt { .. }) => Err(Reason::SeatBad
@@ -236,9 +237,10 @@ impl Retrieval {
 
     /// The shard's tree, checked against the record.
     async fn tree(&self, holding: &Holding) -> Result<ShardTree, Status> {
-        let hashes = self.0.store.leaf_hashes(holding.shard).await.map_err(|error| store_status(&error))?;
+        let hashes =
+            self.0.store.catalog.leaf_hashes(holding.shard).await.map_err(|error| store_status(&error))?;
         let Some(hashes) = hashes else { return Err(self.missing(holding, "the shard's tree").await) };
-        let (record, seat) = (Arc::clone(&holding.record), holding.stored.seat());
+        let (record, seat) = (Arc::clone(&holding.record), holding.seat);
         let tree =
             self.0.serving.run(move || intact_tree(&record, seat, hashes)).await.map_err(work_status)?;
         match tree {
@@ -248,7 +250,13 @@ impl Retrieval {
     }
 
     async fn chunk(&self, holding: &Holding, tree: &ShardTree, index: usize) -> Result<Bytes, Status> {
-        let data = self.0.store.chunk(holding.shard, index).await.map_err(|error| store_status(&error))?;
+        let data = self
+            .0
+            .store
+            .shards
+            .read(holding.shard, Piece::Chunk(index))
+            .await
+            .map_err(|error| store_status(&error))?;
         let Some(data) = data else { return Err(self.missing(holding, "a chunk").await) };
         let intact = Geometry::chunk_length(holding.record.shard_length(), index) == Some(data.len())
             && tree.leaf_hashes().get(index) == Some(&merkle::leaf_hash(&data));
@@ -257,8 +265,8 @@ impl Retrieval {
 
     /// What was there a moment ago and is not: the batch expired and was deleted, was repaired in between, or a part of it is lost.
     async fn missing(&self, holding: &Holding, what: &'static str) -> Status {
-        let digest = holding.stored.digest();
-        match self.0.store.find(digest).await {
+        let digest = holding.digest;
+        match self.0.store.catalog.find(digest).await {
             Ok(None) => unknown(digest),
             Ok(Some(now)) if now.shard != holding.shard => {
                 Reason::Busy.status("this batch was repaired a moment ago; try again")
@@ -269,7 +277,7 @@ impl Retrieval {
     }
 
     async fn corrupt(&self, holding: &Holding, what: &'static str) -> Status {
-        self.0.corrupt(holding.stored.digest(), Some(holding.shard), what).await
+        self.0.corrupt(holding.digest, Some(holding.shard), what).await
     }
 }
 
@@ -289,7 +297,12 @@ impl Rows {
             return Ok(None);
         }
         let context = &self.retrieval.0;
-        let row = context.store.row(self.holding.shard, index).await.map_err(|error| store_status(&error))?;
+        let row = context
+            .store
+            .shards
+            .read(self.holding.shard, Piece::Row(index))
+            .await
+            .map_err(|error| store_status(&error))?;
         let Some(row) = row else { return Err(self.retrieval.missing(&self.holding, "a row").await) };
         let (tree, checked) = (Arc::clone(&self.tree), row.clone());
         let intact = context

@@ -18,7 +18,7 @@ impl Dispersal {
     async fn check_capacity(&self, shard_length: u64) -> Result<(), Status> {
         let context = self.context();
         let Some(capacity) = context.settings.capacity_bytes else { return Ok(()) };
-        let totals = context.store.totals().await.map_err(|error| store_status(&error))?;
+        let totals = context.store.catalog.totals().await.map_err(|error| store_status(&error))?;
         let bytes = totals.bytes.saturating_add(context.uploads.bytes().max(shard_length));
         if bytes > capacity {
             tracing::error!(stored = totals.bytes, capacity, "the configured capacity is used up");
@@ -50,7 +50,7 @@ impl Dispersal {
     async fn check_server(&self, shard_length: u64) -> Result<(), Status> {
         let context = self.context();
         let Some(limit) = context.settings.database_size_max_bytes else { return Ok(()) };
-        let size = context.store.size_on_server().await.map_err(|error| store_status(&error))?;
+        let size = context.store.upkeep.size_on_server().await.map_err(|error| store_status(&error))?;
         let Some(size) = size else { return Ok(()) };
         if size.saturating_add(context.uploads.bytes().max(shard_length)) > limit {
             tracing::error!(

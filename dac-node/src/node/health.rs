@@ -24,7 +24,7 @@ pub(super) async fn watch_health(
     let mut named = Named::default();
     let mut skew = ClockWatch::new(context.settings.clock_difference_max_seconds);
     loop {
-        let store = context.store.ping().await;
+        let store = context.store.upkeep.ping().await;
         let l1 = context.registry.fresh(context.settings.registry_max_age);
         if context.draining.is_cancelled() {
             return;
@@ -48,14 +48,14 @@ pub(super) async fn watch_health(
         }
         let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());
         metrics::gauge!("dac_node_l1_age_seconds").set(age);
-        if let Ok(totals) = context.store.totals().await {
+        if let Ok(totals) = context.store.catalog.totals().await {
             metrics::gauge!("dac_node_stored_batches").set(to_gauge(totals.batches));
             metrics::gauge!("dac_node_stored_bytes").set(to_gauge(totals.bytes));
         }
         if let Some(free) = context.disk.as_ref().and_then(|disk| disk.free_bytes().ok()) {
             metrics::gauge!("dac_node_disk_free_bytes").set(to_gauge(free));
         }
-        if let Ok(Some(bytes)) = context.store.size_on_server().await {
+        if let Ok(Some(bytes)) = context.store.upkeep.size_on_server().await {
             metrics::gauge!("dac_node_database_bytes").set(to_gauge(bytes));
         }
         look_at_clock(&context, &mut skew);

@@ -17,7 +17,7 @@ use super::{Addresses, Assembly, Listener, MEMBERS, Node, NodeError, RETRIEVAL, 
 use crate::attest::{Signer, SignerError};
 use crate::context::Settings;
 use crate::limits::{ClientRates, UploadLimits};
-use crate::store::Store;
+use crate::store::MemberStore;
 use crate::sync::observe;
 
 /// What a read-only server is made of.
@@ -27,7 +27,7 @@ pub struct ReaderParts {
     /// The member's key: whose store it is.
     pub public_key: PublicKey,
     /// What the member keeps.
-    pub store: Arc<dyn Store>,
+    pub store: MemberStore,
     /// What L1 says.
     pub registry: RegistryWatch,
     /// What time it is.
@@ -82,7 +82,7 @@ impl Node {
         let context = Arc::clone(&assembly.context);
         assembly.spawn("observation", |stop: CancellationToken| {
             observe(
-                Arc::clone(&context.store),
+                Arc::clone(&context.store.duties),
                 context.registry.clone(),
                 Arc::clone(&context.clock),
                 Arc::clone(&context.progress),

@@ -34,7 +34,9 @@ use self::faults::Faults;
 use self::turns::{Turns, WANTED_PER_TURN, in_turn};
 use crate::accusations::{Accusations, Charge};
 use crate::admit::Identity;
-use crate::store::{Authority, BadSeat, BatchOnL1, Commit, L1Evidence, Store, StoreError, Wanted};
+use crate::store::{
+    Authority, BadSeat, BatchOnL1, Catalog, Commit, Duties, L1Evidence, StoreError, Stored, Wanted, Writer,
+};
 use crate::verify::{IntakeError, store_shard};
 use dac_runtime::workers::{WorkError, Workers};
 
@@ -127,7 +129,7 @@ enum RepairError {
     Intake(#[from] IntakeError),
     /// A commit that makes no sense here.
     #[error("the store answered {0:?}")]
-    Commit(Commit),
+    Commit(Commit<Stored>),
     /// A computation was lost.
     #[error(transparent)]
     Work(#[from] WorkError),
@@ -146,8 +148,12 @@ enum Repaired {
 
 /// The repairer.
 pub struct Repairer {
+    /// The books of what is held.
+    pub catalog: Arc<dyn Catalog>,
+    /// What is owed.
+    pub duties: Arc<dyn Duties>,
     /// Where shards go.
-    pub store: Arc<dyn Store>,
+    pub writer: Writer,
     /// Committees and their URLs.
     pub registry: RegistryWatch,
     /// What time it is.
@@ -203,14 +209,14 @@ impl Repairer {
         turns: &mut Turns,
         pace: &Arc<Throttle>,
     ) -> Result<(), StoreError> {
-        turns.begin(self.store.wanted_rollups().await?);
+        turns.begin(self.duties.wanted_rollups().await?);
         loop {
             // By a clock that runs ahead nothing is over early.
             let Some(view) = self.registry.latest() else { return Ok(()) };
             let now = self.clock.now_unix_seconds().min(view.head.timestamp);
             let mut pages = Vec::new();
             for (rollup, after) in turns.next() {
-                let page = self.store.wanted(now, rollup, after, WANTED_PER_TURN).await?;
+                let page = self.duties.wanted(now, rollup, after, WANTED_PER_TURN).await?;
                 turns.took(rollup, page.last().map(Wanted::place));
                 pages.push(page);
             }
@@ -295,7 +301,7 @@ impl Repairer {
     ) -> Result<Repaired, RepairError> {
         let (batch, seat) = (wanted.batch, wanted.seat);
         // A record that still passes its check need not be asked for.
-        let record = match self.store.find(batch.digest).await {
+        let record = match self.catalog.find(batch.digest).await {
             Ok(Some(held)) if !held.is_corrupt => return Ok(Repaired::Held),
             Ok(held) => held.map(|held| held.record),
             Err(StoreError::Corrupt { .. }) => None,
@@ -314,7 +320,7 @@ impl Repairer {
             Ok(collected) => collected,
             Err(error) => {
                 if self.is_doubtful(wanted, &error) {
-                    if self.store.doubt(batch.digest, batch.rollup).await? {
+                    if self.duties.doubt(batch.digest, batch.rollup).await? {
                         metrics::counter!("dac_node_doubted_duties_total").increment(1);
                         self.accuse_rollup(wanted, "DOUBTED_CLAIM", false);
                         tracing::warn!(
@@ -345,7 +351,7 @@ impl Repairer {
                 let bytes = shard.bytes().len();
                 let submission = record.record().submission.submission.digest(&self.identity.domain);
                 let authority = Authority::Certificate { submission };
-                match store_shard(&*self.store, shard, batch.digest, record, authority).await? {
+                match store_shard(&self.writer, shard, batch.digest, record, authority).await? {
                     Commit::Stored(_) => Ok(Repaired::Stored(bytes)),
                     other => Err(RepairError::Commit(other)),
                 }
@@ -367,7 +373,7 @@ impl Repairer {
         self.accusations.add(Some(rollup), Some(disperser), charge, found_at);
         let bad = BadSeat { digest: wanted.batch.digest, seat: wanted.seat, found_at, record };
         metrics::counter!("dac_node_bad_seats_total").increment(1);
-        self.store.add_bad_seat(bad).await
+        self.catalog.add_bad_seat(bad).await
     }
 
     /// Whether a contract's claim is against the word of so many others that fewer than a quorum can ever have stored the batch: of
@@ -391,7 +397,7 @@ impl Repairer {
 
     async fn refute(&self, wanted: &Wanted) -> Result<RepairError, StoreError> {
         let BatchOnL1 { rollup, batch_number, epoch, .. } = wanted.batch;
-        self.store.refute(wanted.batch.digest, rollup).await?;
+        self.duties.refute(wanted.batch.digest, rollup).await?;
         self.accuse_rollup(wanted, "FALSE_CLAIM", true);
         metrics::counter!("dac_node_refuted_duties_total").increment(1);
         Ok(RepairError::Refuted { rollup, batch_number, epoch })

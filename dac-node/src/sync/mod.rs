@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use progress::Progress;
 
 use crate::duties::owed_seats;
-use crate::store::{DutyCounts, Store, StoreError};
+use crate::store::{Duties, DutyCounts, StoreError};
 
 /// Steps of one contract in one round: a long history does not keep the others waiting.
 const STEPS_PER_ROUND: u32 = 32;
@@ -45,8 +45,8 @@ pub struct SyncSettings {
 
 /// The reader of L1.
 pub struct L1Sync {
-    /// Where everything is kept.
-    pub store: Arc<dyn Store>,
+    /// What is owed.
+    pub duties: Arc<dyn Duties>,
     /// L1.
     pub events: Arc<dyn L1Events>,
     /// The committees.
@@ -132,7 +132,7 @@ impl L1Sync {
     async fn count(&self, memory: &mut Memory, view: &RegistryView) -> Result<(), StoreError> {
         // By a clock that runs ahead nothing is over early.
         let now = self.clock.now_unix_seconds().min(view.head.timestamp);
-        let counts = self.store.duty_counts(now).await?;
+        let counts = self.duties.duty_counts(now).await?;
         self.progress.count(counts);
         let former = memory.counted.replace((counts, Instant::now()));
         memory.changed = false;
@@ -158,7 +158,7 @@ impl L1Sync {
             return Ok(());
         }
         tracing::info!(epochs = seats.len(), "seats owed by the registry's epochs");
-        self.store.assign(seats.clone()).await?;
+        self.duties.assign(seats.clone()).await?;
         memory.changed = true;
         memory.assigned = Some(seats);
         Ok(())
@@ -167,7 +167,7 @@ impl L1Sync {
     /// The log, every admitted rollup's contract, and those that were admitted once.
     async fn origins(&self, memory: &mut Memory, view: &RegistryView) -> Result<Vec<Origin>, StoreError> {
         if memory.cursors.is_empty() {
-            let stored = self.store.cursors().await?;
+            let stored = self.duties.cursors().await?;
             memory.cursors = stored.into_iter().map(|cursor| (cursor.origin(), cursor)).collect();
         }
         let log = Origin::Log(self.settings.log);
@@ -205,7 +205,7 @@ impl L1Sync {
                 Step::Rewind { to_block, cursor: back } => {
                     tracing::warn!(contract = %origin.address(), to_block, "L1 was reorganised: what came later is taken back");
                     metrics::counter!("dac_node_l1_reorganisations_total").increment(1);
-                    if let Err(error) = self.store.unlearn(to_block, back.clone()).await {
+                    if let Err(error) = self.duties.unlearn(to_block, back.clone()).await {
                         self.failed(memory, origin, &error);
                         return Ok(false);
                     }
@@ -217,7 +217,7 @@ impl L1Sync {
                     metrics::counter!("dac_node_l1_facts_total").increment(facts.len() as u64);
                     memory.changed |= !facts.is_empty();
                     // Whatever this contract said, it holds up no other: both can be said again.
-                    match self.store.learn(facts, next.clone()).await {
+                    match self.duties.learn(facts, next.clone()).await {
                         Ok(0) => {}
                         Ok(left_out) => self.flooded(origin, left_out),
                         Err(error) => {
@@ -282,7 +282,7 @@ impl L1Sync {
         }
         self.cap(memory, &mut facts, view);
         memory.changed |= missed != Some(0) && !facts.is_empty();
-        if let Err(error) = self.store.learn(facts, cursor.clone()).await {
+        if let Err(error) = self.duties.learn(facts, cursor.clone()).await {
             self.failed(memory, origin, &error);
             return Ok(false);
         }
@@ -349,7 +349,7 @@ fn last_read(cursor: &Cursor) -> u64 {
 
 /// For a read-only server: looks at what the process that reads L1 has stored, until stopped.
 pub async fn observe(
-    store: Arc<dyn Store>,
+    duties: Arc<dyn Duties>,
     registry: RegistryWatch,
     clock: Arc<dyn Clock>,
     progress: Arc<Progress>,
@@ -358,10 +358,10 @@ pub async fn observe(
 ) {
     loop {
         let looked = async {
-            let cursors = store.cursors().await?;
+            let cursors = duties.cursors().await?;
             // The log's: a rollup's contract may be one that cannot be read.
             let read = cursors.iter().find(|cursor| matches!(cursor.origin(), Origin::Log(_))).map(last_read);
-            Ok::<_, StoreError>((read, store.duty_counts(clock.now_unix_seconds()).await?))
+            Ok::<_, StoreError>((read, duties.duty_counts(clock.now_unix_seconds()).await?))
         };
         match looked.await {
             Ok((Some(read), counts)) => {

@@ -189,7 +189,7 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
     let parts = ReaderParts {
         domain: member.world.domain,
         public_key,
-        store: Arc::new(store),
+        store: MemberStore::of(store),
         registry: watch,
         clock: Arc::new(member.clock.clone()),
         workers: Workers::threads(),

@@ -45,7 +45,7 @@ use crate::node::{Listener, Node, Parts};
 use crate::repair::RepairSettings;
 use crate::retain::Retention;
 use crate::scrub::ScrubSettings;
-use crate::store::{DutyCounts, Ledger, SqlStore, Store};
+use crate::store::{Catalog, Duties, DutyCounts, MemberStore, SqlStore};
 use crate::sync::SyncSettings;
 use crate::testing::{Batch, NOW, World};
 use dac_runtime::workers::Workers;
@@ -163,7 +163,7 @@ impl Member {
         };
         let parts = Parts {
             domain: world.domain,
-            store: Arc::new(store.clone()),
+            store: MemberStore::of(store.clone()),
             signer: Arc::new(LocalSigner::new(key.clone(), workers.clone())),
             registry: watch,
             clock: Arc::new(clock.clone()),

@@ -23,7 +23,7 @@ async fn a_missing_shard_is_rebuilt_from_k_peers() {
     let answer = member.until("it is repaired", |answer| answer.repair.as_ref().unwrap().repaired == 1).await;
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
     let held = member.store.find(batch.digest).await.unwrap().unwrap();
-    assert_eq!((held.stored.seat(), held.record.record()), (SEAT, &batch.record(SEAT)));
+    assert_eq!((held.seat, held.record.record()), (SEAT, &batch.record(SEAT)));
     assert_eq!(answer.repair.unwrap().repaired_bytes, batch.shard(SEAT).len() as u64);
     let answer = member.until_state(READY).await;
     let duties = answer.duties.unwrap();

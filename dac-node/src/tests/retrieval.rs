@@ -9,7 +9,7 @@ use dac_types::limits::{CHUNKS_PER_CALL_MAX, STORED_ROW_BYTES};
 use super::*;
 use crate::node::Addresses;
 use crate::retain::Times;
-use crate::store::{BadSeat, Ledger};
+use crate::store::BadSeat;
 use crate::testing::Wish;
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn batches_are_served_until_they_expire_and_then_deleted() {
         registry: context.registry.clone(),
         progress: Arc::clone(&context.progress),
     };
-    let round = async || crate::retain::round(&*context.store, &times, &retention, &stop).await.unwrap();
+    let round = async || crate::retain::round(&context.store, &times, &retention, &stop).await.unwrap();
     let l1 = |now| {
         let mut view = member.world.view();
         view.head.timestamp = now;
@@ -291,7 +291,10 @@ async fn without_l1_nothing_is_deleted() {
     let times = Times { clock, registry: silent, progress };
     let retention = Retention { delete_expired: true, slack: Duration::ZERO, interval: PATIENCE };
     let stop = tokio_util::sync::CancellationToken::new();
-    assert_eq!(crate::retain::round(&member.store, &times, &retention, &stop).await.unwrap(), 0);
+    assert_eq!(
+        crate::retain::round(&member.node.context().store, &times, &retention, &stop).await.unwrap(),
+        0
+    );
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
 }
 

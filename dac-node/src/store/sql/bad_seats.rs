@@ -6,7 +6,9 @@ use dac_database::sqlx::{query, query_scalar};
 use dac_database::{AnyConnection, Database, u64_from_sql, u64_to_sql};
 use dac_types::{BatchDigest, Seat};
 
-use super::{SqlStore, column, encode_record, seat_within, to_digest};
+use super::columns::{column, seat_within, to_digest};
+use super::records;
+use super::store::SqlStore;
 use crate::store::{BadSeat, BadSeatLine, StoreError};
 
 pub(super) async fn add(connection: &mut AnyConnection, bad: BadSeat) -> Result<(), StoreError> {
@@ -18,7 +20,7 @@ pub(super) async fn add(connection: &mut AnyConnection, bad: BadSeat) -> Result<
             .fetch_one(&mut *connection)
             .await?;
     let keep_until = header.expires_at.max(kept.map_or(0, u64_from_sql));
-    let (bytes, hash) = encode_record(&bad.record);
+    let (bytes, hash) = records::encode(&bad.record);
     query(
         "INSERT INTO bad_seats (digest, seat, found_at, keep_until, n, k, record, record_hash) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (digest) DO NOTHING",
@@ -42,7 +44,7 @@ pub(super) async fn find(store: &SqlStore, digest: BatchDigest) -> Result<Option
         .fetch_optional(store.reads())
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let record = store.record(digest, None, &row)?;
+    let record = records::decode(&store.domain(), digest, None, &row)?;
     let seat = seat_within(digest, None, &row, record.geometry())?;
     let found_at = u64_from_sql(column(&row, "found_at")?);
     Ok(Some(BadSeat { digest, seat, found_at, record: Arc::new(record) }))

@@ -2,16 +2,101 @@
 
 use std::ops::RangeInclusive;
 
+use async_trait::async_trait;
 use dac_chain::feed::{Cursor, Fact, Origin, RenewedCoverage};
 use dac_chain::{RecordedCertificate, SettledBatch};
 use dac_database::sqlx::{Row, query, query_scalar};
 use dac_database::{AnyConnection, Database, DatabaseError, u64_from_sql, u64_to_sql};
+use dac_runtime::failpoint;
 use dac_types::{Address, BatchDigest, Seat};
 
-use super::{block_from_sql, block_to_sql, column, to_address, to_digest};
-use crate::store::{BatchOnL1, DUTIES_PER_ROLLUP_MAX, DutyCounts, L1Evidence, StoreError, Wanted};
+use super::columns::{block_from_sql, block_to_sql, column, to_address, to_digest};
+use super::store::SqlStore;
+use crate::store::{BatchOnL1, DUTIES_PER_ROLLUP_MAX, Duties, DutyCounts, L1Evidence, StoreError, Wanted};
 
-pub(super) async fn cursors(database: &Database) -> Result<Vec<Cursor>, StoreError> {
+#[async_trait]
+impl Duties for SqlStore {
+    async fn cursors(&self) -> Result<Vec<Cursor>, StoreError> {
+        cursors(self.database()).await
+    }
+
+    async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<u64, StoreError> {
+        let left_out = self
+            .database()
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    let left_out = learn(connection, facts, cursor).await?;
+                    failpoint!("node.ledger.learn_before_commit");
+                    Ok::<u64, StoreError>(left_out)
+                })
+            })
+            .await?;
+        failpoint!("node.ledger.learn_after_commit");
+        Ok(left_out)
+    }
+
+    async fn unlearn(&self, block: u64, cursor: Cursor) -> Result<(), StoreError> {
+        self.database().transaction(move |connection| Box::pin(unlearn(connection, block, cursor))).await
+    }
+
+    async fn assign(&self, seats: Vec<(u64, Seat)>) -> Result<(), StoreError> {
+        self.database().transaction(move |connection| Box::pin(assign(connection, seats))).await
+    }
+
+    async fn duty_counts(&self, now: u64) -> Result<DutyCounts, StoreError> {
+        self.database().snapshot(move |connection| Box::pin(counts(connection, now))).await
+    }
+
+    async fn wanted_rollups(&self) -> Result<Vec<Address>, StoreError> {
+        wanted_rollups(self.database()).await
+    }
+
+    async fn wanted(
+        &self,
+        now: u64,
+        rollup: Address,
+        after: Option<(u64, BatchDigest)>,
+        limit: u32,
+    ) -> Result<Vec<Wanted>, StoreError> {
+        self.database()
+            .snapshot(move |connection| Box::pin(wanted(connection, now, rollup, after, limit)))
+            .await
+    }
+
+    async fn refute(&self, digest: BatchDigest, rollup: Address) -> Result<(), StoreError> {
+        self.database()
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    query("UPDATE duties SET refuted = 1 WHERE digest = $1 AND rollup = $2")
+                        .bind(digest.as_bytes().to_vec())
+                        .bind(rollup.to_vec())
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn doubt(&self, digest: BatchDigest, rollup: Address) -> Result<bool, StoreError> {
+        self.database()
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    let statement = "UPDATE duties SET doubted = 1 \
+                                     WHERE digest = $1 AND rollup = $2 AND doubted = 0 AND recorded_block < 0";
+                    let doubted = query(statement)
+                        .bind(digest.as_bytes().to_vec())
+                        .bind(rollup.to_vec())
+                        .execute(connection)
+                        .await?;
+                    Ok(doubted.rows_affected() > 0)
+                })
+            })
+            .await
+    }
+}
+
+async fn cursors(database: &Database) -> Result<Vec<Cursor>, StoreError> {
     let texts: Vec<String> = query_scalar("SELECT cursor FROM l1_cursors ORDER BY kind, contract")
         .fetch_all(database.reads())
         .await?;
@@ -40,11 +125,7 @@ async fn set_cursor(connection: &mut AnyConnection, cursor: &Cursor) -> Result<(
     Ok(())
 }
 
-pub(super) async fn learn(
-    connection: &mut AnyConnection,
-    facts: Vec<Fact>,
-    cursor: Cursor,
-) -> Result<u64, StoreError> {
+async fn learn(connection: &mut AnyConnection, facts: Vec<Fact>, cursor: Cursor) -> Result<u64, StoreError> {
     let (mut claims, mut left_out) = (Claims::default(), 0);
     for fact in facts {
         match fact {
@@ -222,11 +303,7 @@ async fn add(
     Ok(())
 }
 
-pub(super) async fn unlearn(
-    connection: &mut AnyConnection,
-    block: u64,
-    cursor: Cursor,
-) -> Result<(), StoreError> {
+async fn unlearn(connection: &mut AnyConnection, block: u64, cursor: Cursor) -> Result<(), StoreError> {
     let block = block_to_sql(Some(block));
     match cursor.origin() {
         Origin::Log(_) => {
@@ -249,10 +326,7 @@ pub(super) async fn unlearn(
     set_cursor(connection, &cursor).await
 }
 
-pub(super) async fn assign(
-    connection: &mut AnyConnection,
-    seats: Vec<(u64, Seat)>,
-) -> Result<(), StoreError> {
+async fn assign(connection: &mut AnyConnection, seats: Vec<(u64, Seat)>) -> Result<(), StoreError> {
     query("DELETE FROM owed_seats").execute(&mut *connection).await?;
     for (epoch, seat) in seats {
         query("INSERT INTO owed_seats (epoch, seat) VALUES ($1, $2)")
@@ -264,7 +338,7 @@ pub(super) async fn assign(
     Ok(())
 }
 
-pub(super) async fn counts(connection: &mut AnyConnection, now: u64) -> Result<DutyCounts, StoreError> {
+async fn counts(connection: &mut AnyConnection, now: u64) -> Result<DutyCounts, StoreError> {
     let row = query(
         "SELECT count(*) AS owed, count(CASE WHEN b.corrupt = 0 THEN 1 END) AS held, \
          count(CASE WHEN b.digest IS NULL AND x.digest IS NULL AND (d.doubted = 0 OR d.recorded_block >= 0) THEN 1 END) AS missing, \
@@ -291,7 +365,7 @@ pub(super) async fn counts(connection: &mut AnyConnection, now: u64) -> Result<D
     })
 }
 
-pub(super) async fn wanted_rollups(database: &Database) -> Result<Vec<Address>, StoreError> {
+async fn wanted_rollups(database: &Database) -> Result<Vec<Address>, StoreError> {
     let rollups: Vec<Vec<u8>> = query_scalar(
         "SELECT rollup FROM duties UNION SELECT rollup FROM batches WHERE corrupt = 1 ORDER BY 1",
     )
@@ -300,7 +374,7 @@ pub(super) async fn wanted_rollups(database: &Database) -> Result<Vec<Address>, 
     rollups.iter().map(|rollup| to_address(rollup)).collect()
 }
 
-pub(super) async fn wanted(
+async fn wanted(
     connection: &mut AnyConnection,
     now: u64,
     rollup: Address,

@@ -8,7 +8,7 @@ use dac_runtime::failpoint;
 use dac_types::Address;
 use dac_types::limits::QUOTA_DAY_SECONDS;
 
-use super::Remains;
+use super::remains::Remains;
 use crate::store::StoreError;
 
 /// Whether a batch may go: by its own line, by its header and by what L1 said of it.

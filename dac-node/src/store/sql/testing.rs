@@ -1,42 +1,36 @@
-//! What tests see and do behind the store's back.
+//! What tests see and do behind the back of the store.
 
+use dac_database::DatabaseError;
 use dac_database::sqlx::{query, query_scalar};
-use dac_database::{Database, DatabaseError};
 
-use super::SqlStore;
-use super::upload::CommitFault;
+use super::store::SqlStore;
+
+/// How the outcome of a commit is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommitFault {
+    /// It took place, and the connection broke before the answer.
+    AnswerLost,
+    /// It did not take place.
+    NotPersisted,
+}
 
 impl SqlStore {
-    pub(in crate::store) fn database(&self) -> &Database {
-        &self.shared.database
-    }
-
-    pub(in crate::store) fn uploads_under_way(&self) -> usize {
-        self.shared.live.lock().len()
-    }
-
-    /// As when the process is about to end.
-    pub(in crate::store) async fn give_up_signing(&self) {
-        self.shared.signership.as_ref().unwrap().release().await;
-    }
-
-    /// Uploads that have rows in the database.
+    /// Returns the number of drafts that have rows in the database.
     pub(crate) async fn staged_uploads(&self) -> u64 {
         let count: i64 = query_scalar("SELECT count(*) FROM uploads").fetch_one(self.reads()).await.unwrap();
         count.cast_unsigned()
     }
 
-    /// Rows of stored and of staged shards.
+    /// Returns the number of rows of stored and of staged shards.
     pub(crate) async fn stored_rows(&self) -> u64 {
         let count: i64 =
             query_scalar("SELECT count(*) FROM shard_rows").fetch_one(self.reads()).await.unwrap();
         count.cast_unsigned()
     }
 
-    /// Changes the database behind the store's back.
+    /// Changes the database behind the back of the store.
     pub(crate) async fn damage(&self, statement: &'static str) {
-        self.shared
-            .database
+        self.database()
             .transaction::<_, DatabaseError, _>(move |connection| {
                 Box::pin(async move {
                     query(statement).execute(connection).await?;
@@ -48,6 +42,6 @@ impl SqlStore {
     }
 
     pub(crate) fn fail_next_commit(&self, fault: CommitFault) {
-        *self.shared.commit_fault.lock() = Some(fault);
+        self.set_commit_fault(fault);
     }
 }

@@ -168,12 +168,9 @@ async fn a_contract_speaks_for_its_own_rollup_only(backend: Backend) {
     // Renewing the lie keeps nothing of others for longer.
     let lie = FakeEvents::renewed(liar, 1, EPOCH, u64::MAX);
     suite.learn(Origin::Settlement(liar), vec![lie]).await;
-    let cover = suite
-        .store
-        .cover(asked(dac_types::CoverageRenewal { rollup: liar, ..renewal(1, LONGER) }))
-        .await
-        .unwrap();
-    assert_eq!(cover, Cover::NotHeld { missing: 1, first: 1 });
+    let cover =
+        suite.cover(asked(dac_types::CoverageRenewal { rollup: liar, ..renewal(1, LONGER) })).await.unwrap();
+    assert_eq!(cover, Err(Lacking::Shards { missing: 1, first: 1 }));
     suite.store.refute(batch.digest, liar).await.unwrap();
     assert_eq!(suite.counts().await, DutyCounts { owed: 1, held: 1, ..DutyCounts::default() });
     assert_eq!(suite.store.delete_expired(NOW + 3601, &[], 10).await.unwrap(), 1);
@@ -255,19 +252,17 @@ async fn bad_seats_are_kept_with_their_records(backend: Backend) {
 async fn renewals_are_covered_when_everything_is_held(backend: Backend) {
     let _counted = dac_measure::counted!(Renewal, 1);
     let (mut suite, batches) = Suite::owing(backend, 3).await;
-    let cover = async |suite: &Suite, last| suite.store.cover(asked(renewal(last, LONGER))).await.unwrap();
-    assert_eq!(cover(&suite, 4).await, Cover::NotSettled { last: 3 });
-    assert_eq!(cover(&suite, 3).await, Cover::NotHeld { missing: 3, first: 1 });
+    let cover = async |suite: &Suite, last| suite.cover(asked(renewal(last, LONGER))).await.unwrap();
+    assert_eq!(cover(&suite, 4).await, Err(Lacking::Settlements { last: 3 }));
+    assert_eq!(cover(&suite, 3).await, Err(Lacking::Shards { missing: 3, first: 1 }));
     suite.hold(&batches[0]).await;
     suite.hold(&batches[2]).await;
-    assert_eq!(cover(&suite, 3).await, Cover::NotHeld { missing: 1, first: 2 });
-    assert!(
-        matches!(cover(&suite, 1).await, Cover::Covered(covered) if covered.renewal() == renewal(1, LONGER))
-    );
+    assert_eq!(cover(&suite, 3).await, Err(Lacking::Shards { missing: 1, first: 2 }));
+    assert!(matches!(cover(&suite, 1).await, Ok(covered) if covered.renewal() == renewal(1, LONGER)));
     suite.hold(&batches[1]).await;
     // The renewal of the first alone keeps nobody else.
     assert_eq!(suite.store.delete_expired(NOW + 3600, &[], 10).await.unwrap(), 0);
-    assert!(matches!(cover(&suite, 3).await, Cover::Covered(_)));
+    assert!(cover(&suite, 3).await.is_ok());
     suite.restart().await;
     assert_eq!(suite.store.delete_expired(LONGER, &[], 10).await.unwrap(), 0);
     for batch in &batches {
@@ -280,7 +275,7 @@ async fn renewals_are_covered_when_everything_is_held(backend: Backend) {
     let late = suite.world.batch(4, 1000);
     suite.learn(SETTLEMENT, vec![settled(&late, 50)]).await;
     suite.hold(&late).await;
-    assert_eq!(cover(&suite, 4).await, Cover::NotHeld { missing: 3, first: 1 });
+    assert_eq!(cover(&suite, 4).await, Err(Lacking::Shards { missing: 3, first: 1 }));
 }
 
 async fn nothing_is_covered_that_is_not_whole(backend: Backend) {
@@ -289,7 +284,7 @@ async fn nothing_is_covered_that_is_not_whole(backend: Backend) {
     for batch in &batches {
         suite.hold(batch).await;
     }
-    let not_held = |first| Cover::NotHeld { missing: 1, first };
+    let not_held = |first| Err(Lacking::Shards { missing: 1, first });
     let repair = async |batch: &Batch| suite.hold(batch).await;
     for (damage, batch) in [
         ("DELETE FROM shard_rows WHERE shard = (SELECT shard FROM batches WHERE sequence = 1)", 0),
@@ -301,17 +296,17 @@ async fn nothing_is_covered_that_is_not_whole(backend: Backend) {
     ] {
         suite.store.damage(damage).await;
         let number = batches[batch].header.batch_number;
-        assert_eq!(suite.store.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(number), "{damage}");
+        assert_eq!(suite.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(number), "{damage}");
         assert_eq!(suite.counts().await.corrupt, 1, "it is marked");
         repair(&batches[batch]).await;
         assert_eq!(suite.counts().await.corrupt, 0);
     }
     suite.store.mark_corrupt(batches[1].digest, None).await.unwrap();
-    assert_eq!(suite.store.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(2));
+    assert_eq!(suite.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(2));
     repair(&batches[1]).await;
     suite.store.refute(batches[2].digest, ROLLUP).await.unwrap();
-    assert_eq!(suite.store.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(3));
-    assert!(matches!(suite.store.cover(asked(renewal(2, LONGER))).await.unwrap(), Cover::Covered(_)));
+    assert_eq!(suite.cover(asked(renewal(3, LONGER))).await.unwrap(), not_held(3));
+    assert!(suite.cover(asked(renewal(2, LONGER))).await.unwrap().is_ok());
 }
 
 async fn the_log_is_right_where_a_contract_lied_before(backend: Backend) {
@@ -343,8 +338,8 @@ async fn what_is_doubted_is_wanted_and_not_missing(backend: Backend) {
     assert_eq!(counts, DutyCounts { owed: 2, missing: 1, doubted: 1, ..DutyCounts::default() });
     assert_eq!(suite.wanted().await.len(), 2);
     assert_eq!(
-        suite.store.cover(asked(renewal(1, LONGER))).await.unwrap(),
-        Cover::NotHeld { missing: 1, first: 1 }
+        suite.cover(asked(renewal(1, LONGER))).await.unwrap(),
+        Err(Lacking::Shards { missing: 1, first: 1 })
     );
     suite.learn(LOG, vec![recorded(&claimed, 4)]).await;
     assert_eq!((suite.counts().await.missing, suite.counts().await.doubted), (2, 0));
@@ -375,8 +370,8 @@ async fn a_contract_claims_so_many_batches_and_no_more(backend: Backend) {
     assert_eq!(learn(vec![settled(&batch, 4)]).await, 0);
     let other = dac_types::BatchHeader { rollup: Address::repeat_byte(0x66), ..header.clone() };
     assert_eq!(learn(vec![FakeEvents::settled(BatchDigest(B256::repeat_byte(3)), &other)]).await, 0);
-    let refused = suite.store.cover(asked(renewal(max + 2, LONGER))).await.unwrap();
-    assert!(matches!(refused, Cover::NotHeld { .. }), "{refused:?}");
+    let refused = suite.cover(asked(renewal(max + 2, LONGER))).await.unwrap();
+    assert!(matches!(refused, Err(Lacking::Shards { .. })), "{refused:?}");
 }
 
 async fn a_seat_promises_its_own_shards_only(backend: Backend) {
@@ -386,12 +381,12 @@ async fn a_seat_promises_its_own_shards_only(backend: Backend) {
     }
     // As of a member that moved to another seat: what it holds is what another member promises.
     let moved = RenewalAsked { seat: Seat(SEAT.0 - 1), ..asked(renewal(2, LONGER)) };
-    assert_eq!(suite.store.cover(moved).await.unwrap(), Cover::NotHeld { missing: 2, first: 1 });
+    assert_eq!(suite.cover(moved).await.unwrap(), Err(Lacking::Shards { missing: 2, first: 1 }));
     assert_eq!(suite.store.delete_expired(NOW + 3600, &[], 10).await.unwrap(), 0);
     // In batches from before n or k changed seats are others.
     let later = RenewalAsked { since_epoch: EPOCH + 1, ..moved };
-    assert!(matches!(suite.store.cover(later).await.unwrap(), Cover::Covered(_)));
-    assert!(matches!(suite.store.cover(asked(renewal(2, LONGER))).await.unwrap(), Cover::Covered(_)));
+    assert!(suite.cover(later).await.unwrap().is_ok());
+    assert!(suite.cover(asked(renewal(2, LONGER))).await.unwrap().is_ok());
 }
 
 async fn what_was_looked_at_is_promised_again_without_a_look(backend: Backend) {
@@ -400,7 +395,7 @@ async fn what_was_looked_at_is_promised_again_without_a_look(backend: Backend) {
         suite.hold(batch).await;
     }
     let ask = |last, expires_at| RenewalAsked { keep_until: LONGER, ..asked(renewal(last, expires_at)) };
-    let is_covered = async |asked| matches!(suite.store.cover(asked).await.unwrap(), Cover::Covered(_));
+    let is_covered = async |asked| suite.cover(asked).await.unwrap().is_ok();
     assert!(is_covered(ask(2, NOW + 5000)).await);
     suite
         .store
@@ -411,9 +406,9 @@ async fn what_was_looked_at_is_promised_again_without_a_look(backend: Backend) {
     assert!(is_covered(ask(3, NOW + 5001)).await);
     assert_eq!(suite.store.delete_expired(LONGER, &[], 10).await.unwrap(), 0, "kept for the whole step");
     let longer = asked(renewal(3, LONGER + 1));
-    assert_eq!(suite.store.cover(longer).await.unwrap(), Cover::NotHeld { missing: 1, first: 1 });
+    assert_eq!(suite.cover(longer).await.unwrap(), Err(Lacking::Shards { missing: 1, first: 1 }));
     // What is known to be corrupt is promised to nobody.
-    assert_eq!(suite.store.cover(ask(1, NOW + 5001)).await.unwrap(), Cover::NotHeld { missing: 1, first: 1 });
+    assert_eq!(suite.cover(ask(1, NOW + 5001)).await.unwrap(), Err(Lacking::Shards { missing: 1, first: 1 }));
 }
 
 async fn renewals_seen_on_l1_keep_what_is_stored_before_and_after(backend: Backend) {

@@ -7,7 +7,7 @@ use dac_database::sqlx::{AssertSqlSafe, query_scalar};
 use dac_database::testing::TestDatabase;
 use dac_database::{Backend, DatabaseError, on_both_backends};
 use dac_types::limits::{QUOTA_DAY_SECONDS, STORED_ROW_BYTES};
-use dac_types::{Address, Domain, Seat};
+use dac_types::{Address, B256, BatchDigest, Domain, Seat};
 use futures::future::join_all;
 
 use super::sql::CommitFault;
@@ -27,32 +27,43 @@ struct Suite {
     world: World,
     database: TestDatabase,
     store: SqlStore,
+    writer: Writer,
 }
 
 impl Suite {
     async fn new(backend: Backend) -> Self {
         let (world, database) = (World::new(), TestDatabase::new(backend).await);
         let store = open(&database, &world).await.unwrap();
-        Self { world, database, store }
+        Self::over(world, database, store)
+    }
+
+    fn over(world: World, database: TestDatabase, store: SqlStore) -> Self {
+        let writer = MemberStore::of(store.clone()).writer;
+        Self { world, database, store, writer }
     }
 
     /// As after the death of the process: nothing of it is left but the database.
     async fn restart(&mut self) {
-        self.store = open(&self.database, &self.world).await.unwrap();
+        self.reopen(open(&self.database, &self.world).await.unwrap());
     }
 
-    async fn put(&self, batch: &Batch) -> Result<Commit, IntakeError> {
+    fn reopen(&mut self, store: SqlStore) {
+        self.writer = MemberStore::of(store.clone()).writer;
+        self.store = store;
+    }
+
+    async fn put(&self, batch: &Batch) -> Result<Commit<Stored>, IntakeError> {
         self.put_with(batch, DAILY_BYTES).await
     }
 
-    async fn put_with(&self, batch: &Batch, daily_payload_bytes: u64) -> Result<Commit, IntakeError> {
+    async fn put_with(&self, batch: &Batch, daily_payload_bytes: u64) -> Result<Commit<Stored>, IntakeError> {
         let authority = self.authority(batch, daily_payload_bytes);
         self.put_as(batch, authority).await
     }
 
-    async fn put_as(&self, batch: &Batch, authority: Authority) -> Result<Commit, IntakeError> {
+    async fn put_as(&self, batch: &Batch, authority: Authority) -> Result<Commit<Stored>, IntakeError> {
         let (shard, record) = (batch.checked_shard(SEAT), batch.checked_record(SEAT));
-        store_shard(&self.store, shard, batch.digest, record, authority).await
+        store_shard(&self.writer, shard, batch.digest, record, authority).await
     }
 
     fn authority(&self, batch: &Batch, daily_payload_bytes: u64) -> Authority {
@@ -86,13 +97,17 @@ impl Suite {
         assert_eq!(self.store.totals().await.unwrap(), Totals::default());
     }
 
+    async fn cover(&self, asked: RenewalAsked) -> Result<Result<Covered, Lacking>, StoreError> {
+        Covered::obtain(&self.store, &self.store, asked).await
+    }
+
     async fn hold(&self, batch: &Batch) {
         assert_eq!(self.put(batch).await.unwrap(), stored(batch));
     }
 
     async fn assert_intact(&self, batch: &Batch) {
         let holding = self.store.find(batch.digest).await.unwrap().expect("it is stored");
-        assert_eq!((holding.stored.digest(), holding.stored.seat()), (batch.digest, SEAT));
+        assert_eq!((holding.digest, holding.seat), (batch.digest, SEAT));
         assert_eq!(holding.record.record().header, batch.header);
         assert_eq!(self.read(&holding).await, batch.shard(SEAT));
     }
@@ -100,18 +115,21 @@ impl Suite {
     async fn read(&self, holding: &Holding) -> Bytes {
         let length = holding.record.shard_length();
         let hashes = self.store.leaf_hashes(holding.shard).await.unwrap().expect("a tree");
-        let tree = intact_tree(&holding.record, holding.stored.seat(), hashes).expect("an intact tree");
+        let tree = intact_tree(&holding.record, holding.seat, hashes).expect("an intact tree");
         let mut shard = Vec::new();
         for index in 0..length.div_ceil(STORED_ROW_BYTES) {
-            let row = self.store.row(holding.shard, index).await.unwrap().expect("a row");
+            let row = self.store.read(holding.shard, Piece::Row(index)).await.unwrap().expect("a row");
             assert!(row_is_intact(&tree, length, index, &row));
             shard.extend_from_slice(&row);
         }
         for index in [0, dac_types::Geometry::chunk_count(length) - 1] {
-            let chunk = self.store.chunk(holding.shard, index).await.unwrap().expect("a chunk");
+            let chunk = self.store.read(holding.shard, Piece::Chunk(index)).await.unwrap().expect("a chunk");
             assert_eq!(dac_coding::merkle::leaf_hash(&chunk), tree.leaf_hashes()[index]);
         }
-        assert_eq!(self.store.row(holding.shard, length.div_ceil(STORED_ROW_BYTES)).await.unwrap(), None);
+        assert_eq!(
+            self.store.read(holding.shard, Piece::Row(length.div_ceil(STORED_ROW_BYTES))).await.unwrap(),
+            None
+        );
         shard.into()
     }
 }
@@ -120,7 +138,7 @@ async fn open(database: &TestDatabase, world: &World) -> Result<SqlStore, StoreE
     SqlStore::open(database.options(), world.domain, &world.public_key(SEAT)).await
 }
 
-fn stored(batch: &Batch) -> Commit {
+fn stored(batch: &Batch) -> Commit<Stored> {
     Commit::Stored(Stored::new(batch.digest, SEAT))
 }
 
@@ -187,12 +205,12 @@ async fn uploads_of_one_batch_race_and_all_get_the_receipt(backend: Backend) {
 /// Clean-ups run in tasks of their own: waits for the last of them.
 async fn wait_until_swept(suite: &Suite) {
     let swept = async {
-        while suite.store.uploads_under_way() > 0 {
+        while suite.writer.drafts() > 0 {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), swept).await.expect("clean-ups end");
-    suite.store.sweep().await.unwrap();
+    suite.writer.sweep().await.unwrap();
 }
 
 async fn a_dropped_upload_leaves_nothing(backend: Backend) {
@@ -200,13 +218,13 @@ async fn a_dropped_upload_leaves_nothing(backend: Backend) {
     let suite = Suite::new(backend).await;
     let batch = suite.world.batch(1, LARGE);
     let mut shard = batch.shard(SEAT);
-    let mut upload = suite.store.begin(shard.len()).await.unwrap();
+    let mut upload = suite.writer.begin(shard.len());
     for _ in 0..5 {
-        upload.stage(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
+        upload.put(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
     }
     assert_eq!(suite.count("shard_rows").await, 4, "a part is staged");
     assert!(suite.store.find(batch.digest).await.unwrap().is_none());
-    suite.store.sweep().await.unwrap();
+    suite.writer.sweep().await.unwrap();
     assert_eq!(suite.count("shard_rows").await, 4, "uploads under way are not swept");
     drop(upload);
     wait_until_swept(&suite).await;
@@ -217,16 +235,16 @@ async fn a_killed_process_leaves_nothing_that_the_next_one_keeps(backend: Backen
     let mut suite = Suite::new(backend).await;
     let batch = suite.world.batch(1, LARGE);
     let mut shard = batch.shard(SEAT);
-    let mut upload = suite.store.begin(shard.len()).await.unwrap();
+    let mut upload = suite.writer.begin(shard.len());
     for _ in 0..8 {
-        upload.stage(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
+        upload.put(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
     }
     // The process is gone: no destructor runs, and another one opens the database.
     let ghost = Box::leak(Box::new(upload));
     suite.restart().await;
     suite.assert_nothing_stored().await;
     // Had it only been asleep, it could not finish what was taken from it.
-    let upload = std::mem::replace(ghost, suite.store.begin(1).await.unwrap());
+    let upload = std::mem::replace(ghost, suite.writer.begin(1));
     let summary = VerifiedShard::from(&batch.checked_shard(SEAT));
     let authority = suite.authority(&batch, DAILY_BYTES);
     let entry = Entry { digest: batch.digest, record: batch.checked_record(SEAT), shard: summary, authority };
@@ -244,11 +262,11 @@ async fn rows_that_do_not_make_up_the_shard_are_refused(backend: Backend) {
         authority: suite.authority(&batch, DAILY_BYTES),
     };
     let shard = batch.shard(SEAT);
-    let mut upload = suite.store.begin(shard.len()).await.unwrap();
-    assert!(matches!(upload.stage(shard.slice(..100)).await, Err(StoreError::UploadLength { .. })));
-    let upload = suite.store.begin(shard.len()).await.unwrap();
+    let mut upload = suite.writer.begin(shard.len());
+    assert!(matches!(upload.put(shard.slice(..100)).await, Err(StoreError::UploadLength { .. })));
+    let upload = suite.writer.begin(shard.len());
     assert!(matches!(upload.commit(shard.slice(..100), entry()).await, Err(StoreError::UploadLength { .. })));
-    let upload = suite.store.begin(100).await.unwrap();
+    let upload = suite.writer.begin(100);
     assert!(matches!(upload.commit(shard.slice(..100), entry()).await, Err(StoreError::UploadLength { .. })));
     suite.assert_nothing_stored().await;
 }
@@ -388,14 +406,14 @@ async fn corrupted_lines_are_detected(backend: Backend) {
     let tree = intact_tree(&holding.record, SEAT, hashes).unwrap();
 
     suite.store.damage("UPDATE shard_rows SET data = (SELECT data FROM shard_rows WHERE row_index = 0) WHERE row_index = 2").await;
-    let row = suite.store.row(holding.shard, 2).await.unwrap().unwrap();
+    let row = suite.store.read(holding.shard, Piece::Row(2)).await.unwrap().unwrap();
     assert!(!row_is_intact(&tree, length, 2, &row));
     suite.store.damage("UPDATE shard_rows SET data = substr(data, 1, 4096) WHERE row_index = 1").await;
-    let row = suite.store.row(holding.shard, 1).await.unwrap().unwrap();
+    let row = suite.store.read(holding.shard, Piece::Row(1)).await.unwrap().unwrap();
     assert!(!row_is_intact(&tree, length, 1, &row));
     suite.store.damage("DELETE FROM shard_rows WHERE row_index = 3").await;
-    assert_eq!(suite.store.row(holding.shard, 3).await.unwrap(), None);
-    assert_eq!(suite.store.chunk(holding.shard, 3 * CHUNKS_PER_ROW).await.unwrap(), None);
+    assert_eq!(suite.store.read(holding.shard, Piece::Row(3)).await.unwrap(), None);
+    assert_eq!(suite.store.read(holding.shard, Piece::Chunk(3 * CHUNKS_PER_ROW)).await.unwrap(), None);
 
     suite.store.damage("UPDATE shard_trees SET leaf_hashes = substr(leaf_hashes, 1, 100)").await;
     let hashes = suite.store.leaf_hashes(holding.shard).await.unwrap().unwrap();

@@ -14,7 +14,7 @@ async fn one_process_signs_at_a_time(backend: Backend) {
     let _counted = dac_measure::counted!(Readers, 1);
     let mut suite = Suite::new(backend).await;
     suite.store.close().await;
-    suite.store = signer(&suite, "first").await.unwrap();
+    suite.reopen(signer(&suite, "first").await.unwrap());
     let batch = suite.world.batch(1, LARGE);
     suite.hold(&batch).await;
     if backend == Backend::Sqlite {
@@ -22,7 +22,7 @@ async fn one_process_signs_at_a_time(backend: Backend) {
         let is_refused = matches!(&second, Err(StoreError::Database(DatabaseError::FileInUse { holder, .. })) if holder == "first");
         assert!(is_refused, "{second:?}");
         suite.store.close().await;
-        suite.store = signer(&suite, "second").await.unwrap();
+        suite.reopen(signer(&suite, "second").await.unwrap());
     } else {
         // The second one waits, and begins when the first one gives up.
         let (options, domain) = (suite.database.options().clone(), suite.world.domain);
@@ -32,7 +32,7 @@ async fn one_process_signs_at_a_time(backend: Backend) {
         suite.hold(&suite.world.batch(2, 1000)).await;
         assert!(!waiting.is_finished());
         suite.store.close().await;
-        suite.store = waiting.await.unwrap().unwrap();
+        suite.reopen(waiting.await.unwrap().unwrap());
     }
     suite.assert_intact(&batch).await;
     suite.hold(&suite.world.batch(3, 1000)).await;
@@ -45,7 +45,7 @@ async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
         return;
     }
     let mut suite = Suite::new(backend).await;
-    suite.store = signer(&suite, "paused").await.unwrap();
+    suite.reopen(signer(&suite, "paused").await.unwrap());
     suite.hold(&suite.world.batch(1, 1000)).await;
     suite
         .store
@@ -61,8 +61,8 @@ async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
     let renewal =
         dac_types::CoverageRenewal { rollup: ROLLUP, last_batch: 1, expires_at: NOW + 9, epoch: EPOCH };
     let covered =
-        suite.store.cover(RenewalAsked { renewal, seat: SEAT, since_epoch: 1, keep_until: NOW + 9 }).await;
-    assert!(!matches!(covered, Ok(Cover::Covered(_))), "{covered:?}");
+        suite.cover(RenewalAsked { renewal, seat: SEAT, since_epoch: 1, keep_until: NOW + 9 }).await;
+    assert!(!matches!(covered, Ok(Ok(_))), "{covered:?}");
     tokio::time::timeout(std::time::Duration::from_secs(60), suite.store.lost()).await.expect("it finds out");
 }
 
@@ -72,7 +72,7 @@ async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
         return;
     }
     let mut suite = Suite::new(backend).await;
-    suite.store = signer(&suite, "stalled").await.unwrap();
+    suite.reopen(signer(&suite, "stalled").await.unwrap());
     let token = async |suite: &Suite| -> i64 {
         query_scalar("SELECT token FROM leases").fetch_one(suite.store.database().reads()).await.unwrap()
     };
@@ -98,8 +98,8 @@ async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
 async fn nothing_is_signed_by_what_is_stored_after_the_lease_was_given_back(backend: Backend) {
     let mut suite = Suite::new(backend).await;
     suite.store.close().await;
-    suite.store = signer(&suite, "first").await.unwrap();
-    suite.store.give_up_signing().await;
+    suite.reopen(signer(&suite, "first").await.unwrap());
+    suite.store.stop_signing().await;
     let refused = suite.put(&suite.world.batch(1, LARGE)).await;
     assert!(
         matches!(refused, Err(IntakeError::Store(StoreError::Database(DatabaseError::LeaseLost { .. })))),
@@ -117,9 +117,9 @@ async fn readers_read_beside_the_signer(backend: Backend) {
     let reader = SqlStore::open_to_read(suite.database.options(), suite.world.domain, &key).await.unwrap();
     // It sweeps nothing that the signer has under way.
     let mut shard = batch.shard(SEAT);
-    let mut upload = suite.store.begin(shard.len()).await.unwrap();
+    let mut upload = suite.writer.begin(shard.len());
     while shard.len() > STORED_ROW_BYTES {
-        upload.stage(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
+        upload.put(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
     }
     let second = SqlStore::open_to_read(suite.database.options(), suite.world.domain, &key).await.unwrap();
     let entry = Entry {
@@ -130,7 +130,7 @@ async fn readers_read_beside_the_signer(backend: Backend) {
     };
     assert_eq!(upload.commit(shard, entry).await.unwrap(), stored(&batch));
     for reader in [reader, second] {
-        let read = Suite { world: World::new(), database: TestDatabase::sqlite(), store: reader };
+        let read = Suite::over(World::new(), TestDatabase::sqlite(), reader);
         read.assert_intact(&batch).await;
         read.store.close().await;
     }

@@ -48,9 +48,9 @@ async fn rotten() -> (Suite, Vec<Batch>) {
 async fn what_cannot_be_read_is_missing_and_can_be_replaced() {
     let (mut suite, batches) = rotten().await;
     let holding = suite.store.find(batches[1].digest).await.unwrap().unwrap();
-    assert!(suite.store.row(holding.shard, 0).await.unwrap().is_some());
-    assert_eq!(suite.store.row(holding.shard, 1).await.unwrap(), None);
-    assert_eq!(suite.store.chunk(holding.shard, 2 * CHUNKS_PER_ROW - 1).await.unwrap(), None);
+    assert!(suite.store.read(holding.shard, Piece::Row(0)).await.unwrap().is_some());
+    assert_eq!(suite.store.read(holding.shard, Piece::Row(1)).await.unwrap(), None);
+    assert_eq!(suite.store.read(holding.shard, Piece::Chunk(2 * CHUNKS_PER_ROW - 1)).await.unwrap(), None);
     assert!(suite.store.mark_corrupt(batches[1].digest, Some(holding.shard)).await.unwrap());
     suite.hold(&batches[1]).await;
     for _ in 0..2 {
@@ -67,7 +67,7 @@ async fn what_cannot_be_read_is_missing_and_can_be_replaced() {
 async fn what_cannot_be_read_keeps_nothing_from_being_deleted() {
     let (mut suite, batches) = rotten().await;
     assert_eq!(suite.store.delete_expired(batches[0].header.expires_at + 1, &[], 10).await.unwrap(), 3);
-    suite.store.sweep().await.unwrap();
+    suite.writer.sweep().await.unwrap();
     suite.store.give_back().await.unwrap();
     suite.restart().await;
     assert_eq!(suite.store.totals().await.unwrap(), Totals::default());

@@ -61,7 +61,7 @@ async fn a_database_of_the_first_version_is_brought_forward(backend: Backend) {
     put_as_version_1(&first, &batch).await;
     first.close().await;
     let store = open(&database, &world).await.unwrap();
-    let mut suite = Suite { world, database, store };
+    let mut suite = Suite::over(world, database, store);
     for _ in 0..2 {
         suite.assert_intact(&batch).await;
         assert_eq!(suite.store.totals().await.unwrap().batches, 1);

@@ -1,16 +1,13 @@
-//! The ledger in memory, by the rules of the tables of the SQL store.
+//! What a member owes, by the rules of the tables of the SQL store.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use dac_chain::feed::{Cursor, Fact, Origin};
+use dac_node::store::{BatchOnL1, DUTIES_PER_ROLLUP_MAX, Duties, DutyCounts, L1Evidence, StoreError, Wanted};
 use dac_types::{Address, BatchDigest, Seat};
 
-use super::super::{
-    BadSeat, BadSeatLine, BatchOnL1, Cover, Covered, DUTIES_PER_ROLLUP_MAX, DutyCounts, L1Evidence, Ledger,
-    RenewalAsked, Scrub, ShardId, StoreError, Wanted,
-};
-use super::{Duty, Line, MemoryStore, Tables};
+use super::tables::{Duty, Line, MemberMemory, Tables};
 
 impl Tables {
     fn set_cursor(&mut self, cursor: Cursor) {
@@ -30,7 +27,7 @@ impl Tables {
         };
         let duty = self.duties.entry((batch.digest, batch.rollup)).or_insert(new);
         if recorded.is_some() {
-            // The log's word is a quorum's.
+            // What the log says was signed by a quorum.
             (duty.batch, duty.refuted) = (batch, false);
             duty.keep_until = duty.keep_until.max(batch.expires_at);
         }
@@ -56,7 +53,7 @@ impl Tables {
         }
     }
 
-    fn renew(&mut self, rollup: Address, last_batch: u64, expires_at: u64) {
+    pub(super) fn renew(&mut self, rollup: Address, last_batch: u64, expires_at: u64) {
         if !self.renewals.contains(&(rollup, last_batch, expires_at)) {
             self.renewals.push((rollup, last_batch, expires_at));
         }
@@ -126,7 +123,7 @@ impl Tables {
         self.set_cursor(cursor);
     }
 
-    /// What is owed at a time, with what is stored of it.
+    /// Returns what is owed at a time, with what is stored of it.
     fn owed(&self, now: u64) -> impl Iterator<Item = (&Duty, Seat, Option<&Line>)> {
         self.duties.values().filter(move |duty| duty.keep_until >= now && !duty.refuted).filter_map(|duty| {
             let seat = self.owed_seats.get(&duty.batch.epoch)?;
@@ -181,44 +178,12 @@ impl Tables {
         wanted.sort_unstable_by_key(Wanted::place);
         wanted
     }
-
-    fn cover(&mut self, asked: RenewalAsked) -> Cover {
-        let RenewalAsked { renewal, seat, since_epoch, keep_until } = asked;
-        let settled: Vec<&Duty> = self
-            .duties
-            .values()
-            .filter(|duty| duty.batch.rollup == renewal.rollup && duty.settled.is_some())
-            .collect();
-        let last = settled.iter().map(|duty| duty.batch.batch_number).max().unwrap_or(0);
-        if last < renewal.last_batch {
-            return Cover::NotSettled { last };
-        }
-        let meant = settled.iter().filter(|duty| duty.batch.batch_number <= renewal.last_batch);
-        let numbers: BTreeSet<u64> = meant.clone().map(|duty| duty.batch.batch_number).collect();
-        let forgotten = renewal.last_batch - numbers.len() as u64;
-        let lacking: Vec<u64> = meant
-            .filter(|duty| {
-                let line = self.batches.get(&duty.batch.digest);
-                let is_anothers =
-                    |line: &Line| line.record.header().epoch >= since_epoch && line.seat != seat;
-                duty.refuted || line.is_none_or(|line| line.corrupt || is_anothers(line))
-            })
-            .map(|duty| duty.batch.batch_number)
-            .collect();
-        let missing = forgotten + lacking.len() as u64;
-        if missing > 0 {
-            let first = if forgotten > 0 { 1 } else { lacking.iter().min().copied().unwrap_or(1) };
-            return Cover::NotHeld { missing, first };
-        }
-        self.renew(renewal.rollup, renewal.last_batch, keep_until.max(renewal.expires_at));
-        Cover::Covered(Covered::new(renewal))
-    }
 }
 
 #[async_trait]
-impl Ledger for MemoryStore {
+impl Duties for MemberMemory {
     async fn cursors(&self) -> Result<Vec<Cursor>, StoreError> {
-        Ok(self.tables.lock().cursors.clone())
+        Ok(self.tables().cursors.clone())
     }
 
     async fn learn(&self, facts: Vec<Fact>, cursor: Cursor) -> Result<u64, StoreError> {
@@ -234,11 +199,11 @@ impl Ledger for MemoryStore {
     }
 
     async fn duty_counts(&self, now: u64) -> Result<DutyCounts, StoreError> {
-        Ok(self.tables.lock().counts(now))
+        Ok(self.tables().counts(now))
     }
 
     async fn wanted_rollups(&self) -> Result<Vec<Address>, StoreError> {
-        let tables = self.tables.lock();
+        let tables = self.tables();
         let owed = tables.duties.values().map(|duty| duty.batch.rollup);
         let held =
             tables.batches.values().filter(|line| line.corrupt).map(|line| line.record.header().rollup);
@@ -252,7 +217,7 @@ impl Ledger for MemoryStore {
         after: Option<(u64, BatchDigest)>,
         limit: u32,
     ) -> Result<Vec<Wanted>, StoreError> {
-        let mut wanted = self.tables.lock().wanted(now);
+        let mut wanted = self.tables().wanted(now);
         wanted.retain(|wanted| wanted.batch.rollup == rollup);
         wanted.retain(|wanted| after.is_none_or(|after| wanted.place() > after));
         wanted.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -275,68 +240,5 @@ impl Ledger for MemoryStore {
             duty.map(|duty| duty.doubted = true).is_some()
         })
         .await
-    }
-
-    async fn mark_corrupt(&self, digest: BatchDigest, shard: Option<ShardId>) -> Result<bool, StoreError> {
-        self.commit(move |tables| {
-            let line = tables.batches.get_mut(&digest);
-            let line = line.filter(|line| !line.corrupt && shard.is_none_or(|shard| shard.0 == line.shard));
-            line.map(|line| line.corrupt = true).is_some()
-        })
-        .await
-    }
-
-    async fn add_bad_seat(&self, bad: BadSeat) -> Result<(), StoreError> {
-        self.commit(move |tables| {
-            let header = bad.record.header();
-            let keep_until = header.expires_at.max(tables.keep_until(bad.digest, header.rollup));
-            tables.bad_seats.entry(bad.digest).or_insert((bad, keep_until));
-        })
-        .await
-    }
-
-    async fn bad_seat(&self, digest: BatchDigest) -> Result<Option<BadSeat>, StoreError> {
-        Ok(self.tables.lock().bad_seats.get(&digest).map(|(bad, _)| bad.clone()))
-    }
-
-    async fn bad_seats(&self, limit: u32) -> Result<Vec<BadSeatLine>, StoreError> {
-        let tables = self.tables.lock();
-        let mut lines: Vec<BadSeatLine> = tables
-            .bad_seats
-            .values()
-            .map(|(bad, _)| BadSeatLine { digest: bad.digest, seat: bad.seat, found_at: bad.found_at })
-            .collect();
-        lines.sort_unstable_by_key(|line| (std::cmp::Reverse(line.found_at), line.digest));
-        lines.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(lines)
-    }
-
-    async fn last_settled(&self, rollup: Address) -> Result<u64, StoreError> {
-        let tables = self.tables.lock();
-        let settled =
-            tables.duties.values().filter(|duty| duty.batch.rollup == rollup && duty.settled.is_some());
-        Ok(settled.map(|duty| duty.batch.batch_number).max().unwrap_or(0))
-    }
-
-    async fn cover(&self, asked: RenewalAsked) -> Result<Cover, StoreError> {
-        self.commit(move |tables| tables.cover(asked)).await
-    }
-
-    async fn stored_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, BatchDigest)>, StoreError> {
-        let tables = self.tables.lock();
-        let mut lines: Vec<(u64, BatchDigest)> =
-            tables.batches.iter().map(|(digest, line)| (line.sequence, *digest)).collect();
-        lines.retain(|(sequence, _)| *sequence > after);
-        lines.sort_unstable();
-        lines.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(lines)
-    }
-
-    async fn scrub(&self) -> Result<Scrub, StoreError> {
-        Ok(self.tables.lock().scrub)
-    }
-
-    async fn set_scrub(&self, scrub: Scrub) -> Result<(), StoreError> {
-        self.commit(move |tables| tables.scrub = scrub).await
     }
 }

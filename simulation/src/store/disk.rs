@@ -1,16 +1,16 @@
-//! The disk of a store in memory.
+//! The disk under a store in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// Longest time before a commit takes place, and after it until its answer.
+/// The longest time before a commit takes place, and from then to its answer.
 const COMMIT_MAX_MS: u64 = 15;
 
-/// Changes tables as a database does: in its (simulated) time, and in a task of its own, which goes on without whoever waits for it.
-/// None when that task was lost.
-pub async fn commit<T: Send + 'static, R: Send + 'static>(
+/// Changes tables as a database does: it takes simulated time, and runs in a task of its own, which
+/// goes on without its caller. Returns `None` if that task was lost.
+pub(super) async fn commit<T: Send + 'static, R: Send + 'static>(
     tables: &Arc<Mutex<T>>,
     work: impl FnOnce(&mut T) -> R + Send + 'static,
 ) -> Option<R> {

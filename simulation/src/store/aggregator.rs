@@ -16,19 +16,20 @@ use dac_aggregator::store::{
 use dac_aggregator::submit::may_take_number;
 use dac_chain::PosterStore;
 use dac_chain::poster::{Change, NonceSlot, Posting, PostingDigest, StoreError as BooksError, Unfinished};
-use dac_node::store::disk;
 use dac_types::{Address, BatchDigest};
 use parking_lot::Mutex;
 
+use super::disk;
+
 /// The store. Clones share its content.
 #[derive(Clone, Default)]
-pub(crate) struct MemoryStore {
+pub(crate) struct AggregatorMemory {
     tables: Arc<Mutex<Tables>>,
 }
 
-impl fmt::Debug for MemoryStore {
+impl fmt::Debug for AggregatorMemory {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("MemoryStore")
+        formatter.write_str("AggregatorMemory")
     }
 }
 
@@ -51,7 +52,7 @@ struct Tables {
     slots: BTreeMap<u64, NonceSlot>,
 }
 
-impl MemoryStore {
+impl AggregatorMemory {
     /// Opens the store. Staged uploads are removed, because the process that received them is gone.
     pub(crate) fn open(&self) {
         let mut tables = self.tables.lock();
@@ -118,7 +119,7 @@ impl Tables {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl Store for AggregatorMemory {
     async fn begin_upload(&self, upload: UploadId, now_ms: u64) -> Result<(), StoreError> {
         self.commit(move |tables| {
             tables.staged.insert(upload, now_ms);
@@ -270,7 +271,7 @@ impl Store for MemoryStore {
 }
 
 #[async_trait]
-impl PosterStore for MemoryStore {
+impl PosterStore for AggregatorMemory {
     async fn load(&self) -> Result<Unfinished, BooksError> {
         let tables = self.tables.lock();
         Ok(Unfinished {
