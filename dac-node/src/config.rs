@@ -22,6 +22,7 @@ use serde::{Deserialize, Deserializer, de};
 
 pub use self::bounds::{LimitsConfig, RepairConfig, RetentionConfig, ScrubConfig};
 use crate::context::Settings;
+use crate::store::SpaceLimits;
 use crate::sync::SyncSettings;
 
 /// A clock that differs more than this from L1's newest block is told about.
@@ -216,9 +217,11 @@ impl NodeConfig {
             piece_timeout: *self.limits.piece_timeout,
             upload_timeout: *self.limits.upload_timeout,
             call_timeout: *self.limits.call_timeout,
-            capacity_bytes: self.limits.capacity.map(ByteSize::bytes),
-            database_size_max_bytes: self.limits.database_size.map(ByteSize::bytes),
-            disk_reserve_bytes: self.limits.disk_reserve.bytes(),
+            space: SpaceLimits {
+                capacity_bytes: self.limits.capacity.map(ByteSize::bytes),
+                database_size_max_bytes: self.limits.database_size.map(ByteSize::bytes),
+                disk_reserve_bytes: self.limits.disk_reserve.bytes(),
+            },
             clock_difference_max_seconds: CLOCK_DIFFERENCE_MAX_SECONDS
                 .saturating_add(self.chain.confirmations.saturating_mul(L1_SLOT_SECONDS)),
         }
@@ -410,7 +413,7 @@ mod tests {
         let config = load(MINIMAL).unwrap();
         let Ok(RoleConfig::Member { keys, .. }) = config.role() else { panic!("a member by default") };
         assert!(keys.bls_keystore.is_absolute());
-        assert_eq!(config.settings().capacity_bytes, None);
+        assert_eq!(config.settings().space.capacity_bytes, None);
         let text = explain(&config);
         assert!(text.contains("31337") && text.contains("no TLS"), "{text}");
     }

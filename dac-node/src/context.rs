@@ -15,11 +15,10 @@ use crate::accusations::Accusations;
 use crate::admit::Identity;
 use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
-use crate::disk::Disk;
 use crate::limits::{ClientLimits, Deliverers, Renewals, Uploads};
 use crate::repair::RepairStatus;
 use crate::scrub::ScrubStatus;
-use crate::store::{MemberStore, ShardId, StoreError};
+use crate::store::{MemberStore, ShardId, Space, SpaceLimits, StoreError};
 use crate::sync::Progress;
 use dac_runtime::workers::Workers;
 
@@ -34,12 +33,8 @@ pub struct Settings {
     pub upload_timeout: Duration,
     /// Longest other call, its request included; where a stream is the answer, until it begins.
     pub call_timeout: Duration,
-    /// Bytes of shards that may be stored; none: as many as fit.
-    pub capacity_bytes: Option<u64>,
-    /// Bytes that a database on a server may have, free space in it included: above that no new batch is taken.
-    pub database_size_max_bytes: Option<u64>,
-    /// Bytes that stay free on the store's file system: below that no new batch is taken.
-    pub disk_reserve_bytes: u64,
+    /// The space that may be used up.
+    pub space: SpaceLimits,
     /// By how many seconds the clock may differ from L1's newest block before that is told.
     pub clock_difference_max_seconds: u64,
 }
@@ -56,8 +51,8 @@ pub struct Context {
     pub registry: RegistryWatch,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// The file system under the store, where there is one of ours.
-    pub disk: Option<Arc<dyn Disk>>,
+    /// The room for more shards.
+    pub space: Space,
     /// Where the checks of what comes in run.
     pub workers: Workers,
     /// Where the checks of what is served run.

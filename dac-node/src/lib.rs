@@ -18,7 +18,6 @@
 //! | [`repair`] | brings back what is owed and not held |
 //! | [`scrub`] | looks again at what is stored |
 //! | [`retain`] | deletion of what has expired |
-//! | [`disk`] | room on the file system |
 //! | [`skew`] | this clock against L1's |
 
 pub mod accusations;
@@ -27,7 +26,6 @@ pub mod attest;
 pub mod certificates;
 pub mod config;
 pub mod context;
-pub mod disk;
 pub mod duties;
 pub mod grpc;
 pub mod limits;

@@ -26,12 +26,11 @@ use crate::admit::Identity;
 use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
 use crate::context::{Context, Settings};
-use crate::disk::Disk;
 use crate::limits::{ClientLimits, ClientRates, Deliverers, Renewals, UploadLimits, Uploads};
 use crate::repair::{RepairSettings, Repairer};
 use crate::retain::{self, Retention, Times};
 use crate::scrub::{ScrubSettings, Scrubber};
-use crate::store::MemberStore;
+use crate::store::{Disk, MemberStore, Space};
 use crate::sync::{L1Sync, SyncSettings};
 use dac_runtime::shutdown;
 use dac_runtime::tls::ListenerTls;
@@ -156,16 +155,17 @@ struct Shared {
 impl Shared {
     fn context(self) -> Arc<Context> {
         let Self { domain, store, signer, registry, clock, disk, workers, settings, uploads, clients } = self;
+        let workers = workers.lane(Lane::Intake);
         Arc::new(Context {
             identity: Identity { domain, public_key: signer.public_key().to_compressed() },
+            space: Space::new(settings.space, &store, disk, workers.clone()),
             store,
             signer,
             registry,
             clock,
-            disk,
             certificates: CertificateChecker::new(domain, &workers),
             serving: workers.lane(Lane::Serving),
-            workers: workers.lane(Lane::Intake),
+            workers,
             uploads: Uploads::new(uploads),
             clients: ClientLimits::new(clients),
             settings,

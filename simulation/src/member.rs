@@ -16,7 +16,7 @@ use dac_node::node::{Listener, Node, Parts};
 use dac_node::repair::RepairSettings;
 use dac_node::retain::Retention;
 use dac_node::scrub::ScrubSettings;
-use dac_node::store::MemberStore;
+use dac_node::store::{MemberStore, SpaceLimits};
 use dac_node::sync::SyncSettings;
 use dac_runtime::grpc::ListenerLimits;
 use dac_runtime::workers::Workers;
@@ -82,9 +82,7 @@ impl Member {
                 piece_timeout: Duration::from_secs(1),
                 upload_timeout: Duration::from_secs(2),
                 call_timeout: Duration::from_secs(2),
-                capacity_bytes: None,
-                database_size_max_bytes: None,
-                disk_reserve_bytes: 0,
+                space: SpaceLimits::default(),
                 clock_difference_max_seconds: 60,
             },
             uploads: UploadLimits { bytes: 1 << 24, per_rollup: 64 },

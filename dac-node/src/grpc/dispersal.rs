@@ -17,6 +17,7 @@ use futures::{Stream, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::room::no_room;
 use super::{caller_of, outcome, work_status};
 use crate::accusations::Charge;
 use crate::admit::{self, Located, Refusal, Signed};
@@ -189,7 +190,9 @@ impl Dispersal {
             })?;
         let bytes = announced_bytes(&record) as u64;
         let permit = context.uploads.admit(&order, bytes).map_err(busy)?;
-        self.check_room(record.shard_length() as u64).await?;
+        // Uploads in flight count as stored, and this one is among them.
+        let announced = context.uploads.bytes().max(record.shard_length() as u64);
+        context.space.room_for(announced).await.map_err(no_room)?;
         let intake =
             Intake::begin(Arc::new(record), seat, context.store.writer.clone(), context.workers.clone())
                 .map_err(|error| intake_status(&error))?;

@@ -73,7 +73,7 @@ impl MemberService for Members {
             protocols: vec!["dac.v1".to_owned()],
             stored_batches: totals.batches,
             stored_bytes: totals.bytes,
-            capacity_bytes: context.settings.capacity_bytes.unwrap_or(0),
+            capacity_bytes: context.space.capacity_bytes().unwrap_or(0),
             l1_block: view.map_or(0, |view| view.head.number),
             l1_age_seconds: context.registry.last_success().map_or(0, |read| read.elapsed().as_secs()),
             l1_stale: context.registry.fresh(max_age).is_err(),

@@ -52,7 +52,7 @@ pub(super) async fn watch_health(
             metrics::gauge!("dac_node_stored_batches").set(to_gauge(totals.batches));
             metrics::gauge!("dac_node_stored_bytes").set(to_gauge(totals.bytes));
         }
-        if let Some(free) = context.disk.as_ref().and_then(|disk| disk.free_bytes().ok()) {
+        if let Some(free) = context.space.free_bytes() {
             metrics::gauge!("dac_node_disk_free_bytes").set(to_gauge(free));
         }
         if let Ok(Some(bytes)) = context.store.upkeep.size_on_server().await {

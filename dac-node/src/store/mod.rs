@@ -8,6 +8,7 @@
 //! | `renewals` | [`Renewals`]: what is promised for longer |
 //! | `rounds` | [`Rounds`]: how far re-verification has come |
 //! | `upkeep` | [`Upkeep`]: health and size of the database under the books |
+//! | `space` | [`Space`]: whether one more shard has room |
 //! | `writer` | [`Writer`]: rows, seal, commit, receipt |
 //! | `receipt` | [`Stored`], [`Covered`]: what signatures are made of |
 //! | `member` | [`MemberStore`]: all of them together |
@@ -29,6 +30,7 @@ mod receipt;
 mod renewals;
 mod rounds;
 mod shards;
+mod space;
 mod sql;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -47,6 +49,7 @@ pub use receipt::{Covered, Stored};
 pub use renewals::{Lacking, RenewalAsked, Renewals};
 pub use rounds::{Rounds, Scrub};
 pub use shards::{CHUNKS_PER_ROW, LastRows, Piece, Seal, Sealed, ShardStore};
+pub use space::{Disk, FolderDisk, NoRoom, Space, SpaceLimits};
 #[cfg(test)]
 pub(crate) use sql::CommitFault;
 pub use sql::SqlStore;

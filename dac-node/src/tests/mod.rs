@@ -39,13 +39,12 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::attest::LocalSigner;
 use crate::context::Settings;
-use crate::disk::Disk;
 use crate::limits::{ClientRates, UploadLimits};
 use crate::node::{Listener, Node, Parts};
 use crate::repair::RepairSettings;
 use crate::retain::Retention;
 use crate::scrub::ScrubSettings;
-use crate::store::{Catalog, Duties, DutyCounts, MemberStore, SqlStore};
+use crate::store::{Catalog, Disk, Duties, DutyCounts, MemberStore, SpaceLimits, SqlStore};
 use crate::sync::SyncSettings;
 use crate::testing::{Batch, NOW, World};
 use dac_runtime::workers::Workers;
@@ -109,9 +108,7 @@ impl Default for Config {
                 piece_timeout: PATIENCE,
                 upload_timeout: PATIENCE,
                 call_timeout: PATIENCE,
-                capacity_bytes: None,
-                database_size_max_bytes: None,
-                disk_reserve_bytes: 1_000_000,
+                space: SpaceLimits { disk_reserve_bytes: 1_000_000, ..SpaceLimits::default() },
                 clock_difference_max_seconds: 60,
             },
             uploads: UploadLimits { bytes: 1 << 30, per_rollup: 64 },

@@ -528,7 +528,7 @@ async fn work_in_flight_and_space_are_bounded() {
     member.put(&second).await.unwrap();
 
     let mut config = Config::default();
-    config.settings.capacity_bytes = Some(1_500_000);
+    config.settings.space.capacity_bytes = Some(1_500_000);
     let member = Member::start_with(config).await;
     member.put(&first).await.unwrap();
     assert_reason(member.put(&second).await, Reason::StorageFailed);
@@ -547,7 +547,7 @@ async fn a_database_on_a_server_stays_within_its_size() {
     let size = database.open(&[]).await.size_on_server().await.unwrap().unwrap();
     let start = async |room: u64| {
         let mut config = Config { server: Some(database.options().clone()), ..Config::default() };
-        config.settings.database_size_max_bytes = Some(size + room);
+        config.settings.space.database_size_max_bytes = Some(size + room);
         Member::start_with(config).await
     };
     let member = start(0).await;
