@@ -37,7 +37,8 @@ pub mod scrub;
 pub mod skew;
 pub mod store;
 pub mod sync;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "a part of it is for the tests of this crate"))]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use dac_chain::{BlockRef, RegistryView};
 use dac_coding::testing::{Dispersal, honest, noise};
 use dac_coding::{CheckedRecord, CheckedShard, payload_hash};
 use dac_proto::v1;
+use dac_types::limits::STORED_ROW_BYTES;
 use dac_types::{
     Address, AdmittedRollup, AggregateAttestation, B256, BatchDigest, BatchHeader, BatchSubmission,
     Committee, Domain, EcdsaSignature, Geometry, HashKind, Member, PublicKeyBytes, Quorum, Record, Seat,
@@ -208,6 +209,11 @@ impl Batch {
 
     pub(crate) fn checked_record(&self, seat: Seat) -> Arc<CheckedRecord> {
         Arc::new(CheckedRecord::check(self.record(seat), self.dispersal.geometry).unwrap())
+    }
+
+    /// Returns the number of rows in which the shard of a seat is stored.
+    pub(crate) fn rows(&self, seat: Seat) -> u64 {
+        self.shard(seat).len().div_ceil(STORED_ROW_BYTES) as u64
     }
 
     pub(crate) fn shard(&self, seat: Seat) -> Bytes {

@@ -32,8 +32,12 @@ mod rounds;
 mod shards;
 mod space;
 mod sql;
+#[cfg(any(test, feature = "testing"))]
+pub mod suite;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(any(test, feature = "testing"))]
+mod unreliable;
 mod upkeep;
 mod writer;
 
@@ -53,5 +57,7 @@ pub use space::{Disk, FolderDisk, NoRoom, Space, SpaceLimits};
 #[cfg(test)]
 pub(crate) use sql::CommitFault;
 pub use sql::SqlStore;
+#[cfg(any(test, feature = "testing"))]
+pub use unreliable::unreliable;
 pub use upkeep::Upkeep;
 pub use writer::{Draft, Writer};

@@ -9,6 +9,8 @@ mod renewals;
 mod rounds;
 mod shards;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use tables::Flaw;
 pub(crate) use tables::{Held, MemberMemory};

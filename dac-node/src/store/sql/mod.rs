@@ -18,7 +18,7 @@ mod schema;
 mod shards;
 mod signer;
 mod store;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 mod testing;
 mod upkeep;
 

@@ -1,42 +1,46 @@
 //! One process signs, any number of others read.
 
-use dac_database::sqlx::Connection;
+use dac_database::sqlx::{Connection, query_scalar};
 
 use super::*;
 use crate::store::sql::LEASE_TERM;
+use crate::testing::EPOCH;
 
-async fn signer(suite: &Suite, holder: &str) -> Result<SqlStore, StoreError> {
+async fn signer(suite: &Suite<SqlCandidate>, holder: &str) -> Result<SqlStore, StoreError> {
     let key = suite.world.public_key(SEAT);
-    SqlStore::open_as_signer(suite.database.options(), suite.world.domain, &key, holder).await
+    SqlStore::open_as_signer(suite.candidate.database.options(), suite.world.domain, &key, holder).await
 }
 
 async fn one_process_signs_at_a_time(backend: Backend) {
     let _counted = dac_measure::counted!(Readers, 1);
-    let mut suite = Suite::new(backend).await;
-    suite.store.close().await;
-    suite.reopen(signer(&suite, "first").await.unwrap());
+    let mut suite = on(backend).await;
+    suite.store().upkeep.close().await;
+    suite.candidate.reopen(signer(&suite, "first").await.unwrap());
     let batch = suite.world.batch(1, LARGE);
     suite.hold(&batch).await;
     if backend == Backend::Sqlite {
         let second = signer(&suite, "second").await;
         let is_refused = matches!(&second, Err(StoreError::Database(DatabaseError::FileInUse { holder, .. })) if holder == "first");
         assert!(is_refused, "{second:?}");
-        suite.store.close().await;
-        suite.reopen(signer(&suite, "second").await.unwrap());
+        suite.store().upkeep.close().await;
+        suite.candidate.reopen(signer(&suite, "second").await.unwrap());
     } else {
         // The second one waits, and begins when the first one gives up.
-        let (options, domain) = (suite.database.options().clone(), suite.world.domain);
+        let (options, domain) = (suite.candidate.database.options().clone(), suite.world.domain);
         let key = suite.world.public_key(SEAT);
         let waiting =
             tokio::spawn(async move { SqlStore::open_as_signer(&options, domain, &key, "second").await });
         suite.hold(&suite.world.batch(2, 1000)).await;
         assert!(!waiting.is_finished());
-        suite.store.close().await;
-        suite.reopen(waiting.await.unwrap().unwrap());
+        suite.store().upkeep.close().await;
+        suite.candidate.reopen(waiting.await.unwrap().unwrap());
     }
     suite.assert_intact(&batch).await;
     suite.hold(&suite.world.batch(3, 1000)).await;
-    assert_eq!(suite.store.totals().await.unwrap().batches, if backend == Backend::Sqlite { 2 } else { 3 });
+    assert_eq!(
+        suite.store().catalog.totals().await.unwrap().batches,
+        if backend == Backend::Sqlite { 2 } else { 3 }
+    );
 }
 
 async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
@@ -44,11 +48,12 @@ async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
         // There the operating system keeps others out for as long as this process lives.
         return;
     }
-    let mut suite = Suite::new(backend).await;
-    suite.reopen(signer(&suite, "paused").await.unwrap());
+    let mut suite = on(backend).await;
+    suite.candidate.reopen(signer(&suite, "paused").await.unwrap());
     suite.hold(&suite.world.batch(1, 1000)).await;
     suite
-        .store
+        .candidate
+        .sql
         .damage(
             "UPDATE leases SET token = token + 1, holder = 'other', expires_at_ms = expires_at_ms + 1000000",
         )
@@ -63,7 +68,9 @@ async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
     let covered =
         suite.cover(RenewalAsked { renewal, seat: SEAT, since_epoch: 1, keep_until: NOW + 9 }).await;
     assert!(!matches!(covered, Ok(Ok(_))), "{covered:?}");
-    tokio::time::timeout(std::time::Duration::from_secs(60), suite.store.lost()).await.expect("it finds out");
+    tokio::time::timeout(std::time::Duration::from_secs(60), suite.candidate.sql.lost())
+        .await
+        .expect("it finds out");
 }
 
 async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
@@ -71,57 +78,68 @@ async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
         // Its lock is the operating system's.
         return;
     }
-    let mut suite = Suite::new(backend).await;
-    suite.reopen(signer(&suite, "stalled").await.unwrap());
-    let token = async |suite: &Suite| -> i64 {
-        query_scalar("SELECT token FROM leases").fetch_one(suite.store.database().reads()).await.unwrap()
+    let mut suite = on(backend).await;
+    suite.candidate.reopen(signer(&suite, "stalled").await.unwrap());
+    let token = async |suite: &Suite<SqlCandidate>| -> i64 {
+        query_scalar("SELECT token FROM leases")
+            .fetch_one(suite.candidate.sql.database().reads())
+            .await
+            .unwrap()
     };
     let before = token(&suite).await;
-    let dac_database::DatabaseUrl::Postgres(url) = &suite.database.options().url else { unreachable!() };
+    let dac_database::DatabaseUrl::Postgres(url) = &suite.candidate.database.options().url else {
+        unreachable!()
+    };
     let mut connection = dac_database::AnyConnection::connect(url.as_str()).await.unwrap();
     dac_database::sqlx::raw_sql("BEGIN; LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")
         .execute(&mut connection)
         .await
         .unwrap();
     // Longer than the term, by what the database does not tell: it answers nobody.
-    let lost = tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(3), suite.store.lost()).await;
+    let lost =
+        tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(3), suite.candidate.sql.lost())
+            .await;
     assert!(lost.is_err(), "nobody else can have it");
     connection.close().await.unwrap();
     suite.hold(&suite.world.batch(1, LARGE)).await;
     // Whoever comes now has to wait, and this one goes on for longer than a term.
-    let lost = tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(1), suite.store.lost()).await;
+    let lost =
+        tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(1), suite.candidate.sql.lost())
+            .await;
     assert!(lost.is_err());
     suite.hold(&suite.world.batch(2, LARGE)).await;
     assert_eq!(token(&suite).await, before, "its own lease all the time");
 }
 
 async fn nothing_is_signed_by_what_is_stored_after_the_lease_was_given_back(backend: Backend) {
-    let mut suite = Suite::new(backend).await;
-    suite.store.close().await;
-    suite.reopen(signer(&suite, "first").await.unwrap());
-    suite.store.stop_signing().await;
+    let mut suite = on(backend).await;
+    suite.store().upkeep.close().await;
+    suite.candidate.reopen(signer(&suite, "first").await.unwrap());
+    suite.candidate.sql.stop_signing().await;
     let refused = suite.put(&suite.world.batch(1, LARGE)).await;
     assert!(
         matches!(refused, Err(IntakeError::Store(StoreError::Database(DatabaseError::LeaseLost { .. })))),
         "{refused:?}"
     );
     wait_until_swept(&suite).await;
-    assert_eq!(suite.store.totals().await.unwrap().batches, 0);
+    assert_eq!(suite.store().catalog.totals().await.unwrap().batches, 0);
 }
 
 async fn readers_read_beside_the_signer(backend: Backend) {
     let _counted = dac_measure::counted!(Readers, 2);
-    let suite = Suite::new(backend).await;
+    let suite = on(backend).await;
     let batch = suite.world.batch(1, LARGE);
     let key = suite.world.public_key(SEAT);
-    let reader = SqlStore::open_to_read(suite.database.options(), suite.world.domain, &key).await.unwrap();
+    let reader =
+        SqlStore::open_to_read(suite.candidate.database.options(), suite.world.domain, &key).await.unwrap();
     // It sweeps nothing that the signer has under way.
     let mut shard = batch.shard(SEAT);
-    let mut upload = suite.writer.begin(shard.len());
+    let mut upload = suite.store().writer.begin(shard.len());
     while shard.len() > STORED_ROW_BYTES {
         upload.put(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
     }
-    let second = SqlStore::open_to_read(suite.database.options(), suite.world.domain, &key).await.unwrap();
+    let second =
+        SqlStore::open_to_read(suite.candidate.database.options(), suite.world.domain, &key).await.unwrap();
     let entry = Entry {
         digest: batch.digest,
         record: batch.checked_record(SEAT),
@@ -130,9 +148,10 @@ async fn readers_read_beside_the_signer(backend: Backend) {
     };
     assert_eq!(upload.commit(shard, entry).await.unwrap(), stored(&batch));
     for reader in [reader, second] {
-        let read = Suite::over(World::new(), TestDatabase::sqlite(), reader);
+        let candidate = SqlCandidate::over(World::new(), TestDatabase::sqlite(), reader);
+        let read = Suite { world: World::new(), candidate };
         read.assert_intact(&batch).await;
-        read.store.close().await;
+        read.store().upkeep.close().await;
     }
     suite.assert_intact(&batch).await;
 }

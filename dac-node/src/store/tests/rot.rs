@@ -31,15 +31,15 @@ pub(crate) fn break_chain(file: &Path, piece: &[u8]) {
 }
 
 /// Three batches, of which the second has a row that SQLite cannot read.
-async fn rotten() -> (Suite, Vec<Batch>) {
-    let mut suite = Suite::new(Backend::Sqlite).await;
+async fn rotten() -> (Suite<SqlCandidate>, Vec<Batch>) {
+    let mut suite = on(Backend::Sqlite).await;
     let batches: Vec<Batch> = (1..=3).map(|seed| suite.world.batch(seed, LARGE)).collect();
     for batch in &batches {
         suite.hold(batch).await;
     }
-    suite.store.close().await;
+    suite.store().upkeep.close().await;
     let at = STORED_ROW_BYTES + STORED_ROW_BYTES / 2;
-    break_chain(&suite.database.file().unwrap(), &batches[1].shard(SEAT)[at..at + 16]);
+    break_chain(&suite.candidate.database.file().unwrap(), &batches[1].shard(SEAT)[at..at + 16]);
     suite.restart().await;
     (suite, batches)
 }
@@ -47,18 +47,21 @@ async fn rotten() -> (Suite, Vec<Batch>) {
 #[tokio::test]
 async fn what_cannot_be_read_is_missing_and_can_be_replaced() {
     let (mut suite, batches) = rotten().await;
-    let holding = suite.store.find(batches[1].digest).await.unwrap().unwrap();
-    assert!(suite.store.read(holding.shard, Piece::Row(0)).await.unwrap().is_some());
-    assert_eq!(suite.store.read(holding.shard, Piece::Row(1)).await.unwrap(), None);
-    assert_eq!(suite.store.read(holding.shard, Piece::Chunk(2 * CHUNKS_PER_ROW - 1)).await.unwrap(), None);
-    assert!(suite.store.mark_corrupt(batches[1].digest, Some(holding.shard)).await.unwrap());
+    let holding = suite.store().catalog.find(batches[1].digest).await.unwrap().unwrap();
+    assert!(suite.store().shards.read(holding.shard, Piece::Row(0)).await.unwrap().is_some());
+    assert_eq!(suite.store().shards.read(holding.shard, Piece::Row(1)).await.unwrap(), None);
+    assert_eq!(
+        suite.store().shards.read(holding.shard, Piece::Chunk(2 * CHUNKS_PER_ROW - 1)).await.unwrap(),
+        None
+    );
+    assert!(suite.store().catalog.mark_corrupt(batches[1].digest, Some(holding.shard)).await.unwrap());
     suite.hold(&batches[1]).await;
     for _ in 0..2 {
         for batch in &batches {
             suite.assert_intact(batch).await;
         }
-        assert_eq!(suite.store.totals().await.unwrap().batches, 3);
-        assert_eq!(suite.count("uploads").await, 1, "what cannot be deleted is left over");
+        assert_eq!(suite.store().catalog.totals().await.unwrap().batches, 3);
+        assert_eq!(suite.census().await.unclaimed, 1, "what cannot be deleted is left over");
         suite.restart().await;
     }
 }
@@ -66,12 +69,15 @@ async fn what_cannot_be_read_is_missing_and_can_be_replaced() {
 #[tokio::test]
 async fn what_cannot_be_read_keeps_nothing_from_being_deleted() {
     let (mut suite, batches) = rotten().await;
-    assert_eq!(suite.store.delete_expired(batches[0].header.expires_at + 1, &[], 10).await.unwrap(), 3);
-    suite.writer.sweep().await.unwrap();
-    suite.store.give_back().await.unwrap();
+    assert_eq!(
+        suite.store().catalog.delete_expired(batches[0].header.expires_at + 1, &[], 10).await.unwrap(),
+        3
+    );
+    suite.store().writer.sweep().await.unwrap();
+    suite.store().upkeep.give_back().await.unwrap();
     suite.restart().await;
-    assert_eq!(suite.store.totals().await.unwrap(), Totals::default());
-    assert_eq!((suite.count("batches").await, suite.count("submission_headers").await), (0, 0));
+    assert_eq!(suite.store().catalog.totals().await.unwrap(), Totals::default());
+    assert_eq!((suite.census().await.batches, suite.census().await.headers), (0, 0));
     let batch = suite.world.batch(4, LARGE);
     suite.hold(&batch).await;
     suite.assert_intact(&batch).await;

@@ -61,26 +61,27 @@ async fn a_database_of_the_first_version_is_brought_forward(backend: Backend) {
     put_as_version_1(&first, &batch).await;
     first.close().await;
     let store = open(&database, &world).await.unwrap();
-    let mut suite = Suite::over(world, database, store);
+    let candidate = SqlCandidate::over(World::new(), database, store);
+    let mut suite = Suite { world, candidate };
     for _ in 0..2 {
         suite.assert_intact(&batch).await;
-        assert_eq!(suite.store.totals().await.unwrap().batches, 1);
-        assert_eq!(suite.store.duty_counts(NOW).await.unwrap(), DutyCounts::default());
-        assert_eq!(suite.store.scrub().await.unwrap(), Scrub::default());
+        assert_eq!(suite.store().catalog.totals().await.unwrap().batches, 1);
+        assert_eq!(suite.store().duties.duty_counts(NOW).await.unwrap(), DutyCounts::default());
+        assert_eq!(suite.store().rounds.scrub().await.unwrap(), Scrub::default());
         suite.restart().await;
     }
     // It is kept until its own expiry.
-    assert_eq!(suite.store.delete_expired(batch.header.expires_at, &[], 10).await.unwrap(), 0);
-    assert_eq!(suite.store.delete_expired(batch.header.expires_at + 1, &[], 10).await.unwrap(), 1);
+    assert_eq!(suite.store().catalog.delete_expired(batch.header.expires_at, &[], 10).await.unwrap(), 0);
+    assert_eq!(suite.store().catalog.delete_expired(batch.header.expires_at + 1, &[], 10).await.unwrap(), 1);
 }
 
 async fn a_newer_schema_is_refused(backend: Backend) {
     let _counted = dac_measure::counted!(Schema, 1);
-    let suite = Suite::new(backend).await;
+    let suite = on(backend).await;
     let next = Migration { version: 5, name: "later", sql: "CREATE TABLE later (id BIGINT PRIMARY KEY\n);" };
     let migrations: Vec<Migration> = MIGRATIONS.iter().copied().chain([next]).collect();
-    suite.database.open(&migrations).await.close().await;
-    let refused = open(&suite.database, &suite.world).await;
+    suite.candidate.database.open(&migrations).await.close().await;
+    let refused = open(&suite.candidate.database, &suite.world).await;
     assert!(
         matches!(refused, Err(StoreError::Database(DatabaseError::SchemaTooNew { found: 5, known: 4 }))),
         "{refused:?}"

@@ -25,7 +25,9 @@ impl Tables {
         let forgotten = renewal.last_batch - numbers.len() as u64;
         let lacking: Vec<u64> = meant
             .filter(|duty| {
+                // A contract speaks for its own rollup only.
                 let line = self.batches.get(&duty.batch.digest);
+                let line = line.filter(|line| line.record.header().rollup == duty.batch.rollup);
                 let is_anothers =
                     |line: &Line| line.record.header().epoch >= since_epoch && line.seat != seat;
                 duty.refuted || line.is_none_or(|line| line.corrupt || is_anothers(line))
