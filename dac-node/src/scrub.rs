@@ -1,4 +1,5 @@
-//! Looks again at everything that is stored, in rounds: disks lose what nobody reads. What fails its check is marked, and repaired.
+//! Reads everything that is stored again, in rounds, because disks lose bytes that nobody reads.
+//! Batches that fail their check are marked, and then repaired.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -16,23 +17,23 @@ use crate::store::{Catalog, Holding, Piece, Rounds, Scrub, ShardId, ShardStore, 
 use crate::verify::{intact_tree, row_is_intact};
 use dac_runtime::workers::Workers;
 
-/// Batches after which the position is stored.
+/// The number of batches after which the position is stored.
 const BATCHES_PER_PAGE: u32 = 16;
-/// Places that are passed over in a row where the database cannot read them.
+/// The number of places in a row that are passed over because the database cannot read them.
 const UNREADABLE_MAX_PLACES: u32 = 1000;
-/// Longest pause before it is looked whether a round is due.
+/// The longest pause before it checks whether a round is due.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// How often, and how fast.
+/// How often everything is read again, and how fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrubSettings {
-    /// From the beginning of one round to that of the next.
+    /// The time from the beginning of one round to that of the next.
     pub period: Duration,
-    /// Bytes read in a second.
+    /// The number of bytes that are read in a second.
     pub bytes_per_second: NonZeroU64,
 }
 
-/// What it tells since the process started.
+/// The progress since the process started.
 #[derive(Debug, Default)]
 pub struct ScrubStatus {
     shards: AtomicU64,
@@ -40,41 +41,41 @@ pub struct ScrubStatus {
 }
 
 impl ScrubStatus {
-    /// Shards looked at.
+    /// Returns the number of shards that were read again.
     pub fn shards(&self) -> u64 {
         self.shards.load(Ordering::Relaxed)
     }
 
-    /// When the last full round ended, in Unix seconds; 0 for never.
+    /// Returns the Unix time in seconds at which the last full round ended, or 0.
     pub fn ended_at(&self) -> u64 {
         self.ended_at.load(Ordering::Relaxed)
     }
 }
 
-/// The scrubber.
+/// The task that reads everything again.
 pub struct Scrubber {
-    /// The bytes that are looked at.
+    /// The bytes of shards.
     pub shards: Arc<dyn ShardStore>,
     /// The books of what is held.
     pub catalog: Arc<dyn Catalog>,
     /// Where the round stands.
     pub rounds: Arc<dyn Rounds>,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Where hashing runs.
     pub workers: Workers,
-    /// How often, and how fast.
+    /// How often it runs, and how fast.
     pub settings: ScrubSettings,
-    /// Told how it goes.
+    /// The progress, for others to read.
     pub status: Arc<ScrubStatus>,
-    /// Told when something is corrupt.
+    /// Notified when a batch is found to be corrupt.
     pub repair_wanted: Arc<Notify>,
-    /// Told when what is held has changed.
+    /// Notified when the batches that are held intact have changed.
     pub recount: Arc<Notify>,
 }
 
 impl Scrubber {
-    /// Goes round after round until stopped.
+    /// Runs round after round until it is stopped.
     pub async fn run(self, stop: CancellationToken) {
         let pace = Throttle::new(self.settings.bytes_per_second);
         loop {
@@ -96,7 +97,7 @@ impl Scrubber {
         }
     }
 
-    /// Looks at some batches. Returns whether the round goes on.
+    /// Reads some batches again. Returns whether the round goes on.
     async fn page(&self, pace: &Throttle) -> Result<bool, StoreError> {
         let now = self.clock.now_unix_seconds();
         let Scrub { mut after, mut began_at, ended_at } = self.rounds.scrub().await?;
@@ -110,7 +111,7 @@ impl Scrubber {
         let page = self.page_after(&mut after).await?;
         for (place, digest) in &page {
             match self.look(*digest, pace).await {
-                // Not even its line can be read: nothing is known of it that could be marked. What comes after it is looked at.
+                // Not even its line can be read, so there is nothing to mark. The round goes on.
                 Err(error) if error.is_unreadable() => {
                     tracing::error!(%digest, %error, "a stored batch cannot be read at all: is the disk failing?");
                 }
@@ -130,13 +131,15 @@ impl Scrubber {
         Ok(true)
     }
 
-    /// Batches after a place. Places that the database cannot read are passed over, so many in a row.
+    /// Returns batches after a place. It passes over places that the database cannot read, up to a
+    /// number in a row.
     async fn page_after(&self, after: &mut u64) -> Result<Vec<(u64, BatchDigest)>, StoreError> {
         let mut limit = BATCHES_PER_PAGE;
         for passed_over in 0_u32.. {
             match self.rounds.stored_after(*after, limit).await {
                 Err(error) if error.is_unreadable() && passed_over < UNREADABLE_MAX_PLACES => {
-                    // One by one from here on, and beyond the first place only where that one cannot be read by itself.
+                    // It goes on one by one, and passes over a place only if that one cannot be read
+                    // by itself.
                     if limit == 1 {
                         *after += 1;
                         metrics::counter!("dac_node_unreadable_total").increment(1);
@@ -150,10 +153,10 @@ impl Scrubber {
         Ok(Vec::new())
     }
 
-    /// Looks at one batch, and marks it where it is not whole.
+    /// Reads one batch again, and marks it if it is not whole.
     async fn look(&self, digest: BatchDigest, pace: &Throttle) -> Result<(), StoreError> {
         let held = match self.catalog.find(digest).await {
-            // Gone, or known to be corrupt.
+            // The batch is gone, or is known to be corrupt.
             Ok(None) => return Ok(()),
             Ok(Some(held)) if held.is_corrupt => return Ok(()),
             Ok(Some(held)) => held,
@@ -169,14 +172,14 @@ impl Scrubber {
         }
     }
 
-    /// What of a stored shard fails its check.
+    /// Returns the part of a stored shard that fails its check.
     async fn problem(&self, held: &Holding, pace: &Throttle) -> Result<Option<&'static str>, StoreError> {
         let (record, seat, length) = (&held.record, held.seat, held.record.shard_length());
         let Some(hashes) = self.catalog.leaf_hashes(held.shard).await? else {
             return Ok(Some("the shard's tree"));
         };
         let of_record = Arc::clone(record);
-        // A computation that is lost says nothing of the disk.
+        // A computation that was lost says nothing about the disk.
         let Ok(tree) = self.workers.run(move || intact_tree(&of_record, seat, hashes)).await else {
             return Ok(None);
         };
@@ -202,7 +205,8 @@ impl Scrubber {
         shard: Option<ShardId>,
         what: &'static str,
     ) -> Result<(), StoreError> {
-        // Rows of a batch that was repaired or deleted meanwhile are gone with good reason: the mark is for the shard looked at.
+        // The mark is for the shard that was read: the batch may have been repaired or deleted in the
+        // meantime.
         if self.catalog.mark_corrupt(digest, shard).await? {
             metrics::counter!("dac_node_corrupt_total").increment(1);
             tracing::error!(%digest, what, "what is stored fails its check: found by looking again");

@@ -1,4 +1,4 @@
-//! Outcomes BAD, with the records that show them.
+//! Bad seats, with the records that prove them.
 
 use std::sync::Arc;
 

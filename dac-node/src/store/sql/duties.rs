@@ -1,4 +1,5 @@
-//! What L1 said, line by line: all of it idempotent, since reading may begin again anywhere.
+//! What L1 said, line by line. Every change may be made twice, because reading may begin again
+//! anywhere.
 
 use std::ops::RangeInclusive;
 
@@ -160,12 +161,13 @@ async fn learn(connection: &mut AnyConnection, facts: Vec<Fact>, cursor: Cursor)
     Ok(left_out)
 }
 
-/// How many batches a rollup's contract claims that the log does not have, counted once for a page of facts.
+/// The number of batches that a rollup's contract claims and that the log does not have. It is
+/// counted once for a page of facts.
 #[derive(Default)]
 struct Claims(Option<(Address, u64)>);
 
 impl Claims {
-    /// Whether one more may be noted; what is known already may always be said again.
+    /// Returns whether one more may be noted. A claim that is known may always be repeated.
     async fn have_room(
         &mut self,
         connection: &mut AnyConnection,
@@ -184,7 +186,7 @@ impl Claims {
             }
         };
         if claims < DUTIES_PER_ROLLUP_MAX {
-            // One too many where it is known already: the next page counts again.
+            // This is one too many if the claim is known. The next page counts again.
             self.0 = Some((rollup, claims + 1));
             return Ok(true);
         }
@@ -199,7 +201,7 @@ impl Claims {
     }
 }
 
-/// Renewals may have been signed, or read, before the batch was seen to settle.
+/// Keeps a batch as long as renewals say that were signed, or read, before it was seen to settle.
 async fn keep_as_renewed(
     connection: &mut AnyConnection,
     rollup: Address,
@@ -212,7 +214,7 @@ async fn keep_as_renewed(
             .fetch_one(&mut *connection)
             .await?;
     match renewed {
-        // This batch alone: the others were raised when the renewal, or they, came.
+        // The other batches were raised when they came, or when the renewal came.
         Some(renewed) => keep(connection, rollup, batch_number..=batch_number, u64_from_sql(renewed)).await,
         None => Ok(()),
     }
@@ -234,7 +236,7 @@ pub(super) async fn renew(
     .bind(u64_to_sql(expires_at))
     .execute(&mut *connection)
     .await?;
-    // What others cover is not needed: a batch is kept until the latest of all.
+    // A renewal that a later one includes is not needed: a batch is kept until the latest of all.
     query("DELETE FROM renewals WHERE rollup = $1 AND last_batch <= $2 AND expires_at < $3")
         .bind(rollup.to_vec())
         .bind(u64_to_sql(last_batch))
@@ -277,8 +279,9 @@ async fn add(
     recorded: Option<u64>,
     settled: Option<u64>,
 ) -> Result<(), StoreError> {
-    // What one contract says twice of one digest is the same, or a lie that its record will show. The log has seen a quorum's signature
-    // of the header: what it says stands, whatever the rollup's contract said before or says after.
+    // If a contract says two different things of one digest, the record will show which is a lie. The
+    // log has seen a quorum's signature of the header, so what it says overrules what the rollup's
+    // contract says before or after.
     query(
         "INSERT INTO duties (digest, rollup, batch_number, epoch, expires_at, keep_until, recorded_block, settled_block, refuted) \
          VALUES ($1, $2, $3, $4, $5, $5, $6, $7, 0) ON CONFLICT (digest, rollup) DO UPDATE SET \
@@ -394,7 +397,7 @@ async fn wanted(
          AND (b.digest IS NULL OR b.corrupt = 1) \
          AND NOT EXISTS (SELECT 1 FROM bad_seats x WHERE x.digest = d.digest) \
          ORDER BY d.keep_until, d.digest LIMIT $3",
-        // Whether or not L1 knows of it, what was stored was promised.
+        // A stored batch was promised, whether or not L1 knows of it.
         "SELECT b.digest, b.rollup, b.batch_number, b.epoch, b.seat, b.expires_at, b.keep_until, \
          CAST(-1 AS BIGINT) AS recorded_block, CAST(-1 AS BIGINT) AS settled_block, b.corrupt FROM batches b \
          WHERE b.corrupt = 1 AND b.rollup = $4 AND (b.keep_until > $1 OR (b.keep_until = $1 AND b.digest > $2)) \

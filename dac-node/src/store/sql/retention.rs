@@ -1,4 +1,4 @@
-//! Deletion, and giving the space back.
+//! Deletes batches that have expired, and gives their space back.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use dac_types::limits::QUOTA_DAY_SECONDS;
 use super::remains::Remains;
 use crate::store::StoreError;
 
-/// Whether a batch may go: by its own line, by its header and by what L1 said of it.
+/// The condition under which a batch may go: its own line, its header and L1 all say that it is over.
 const IS_DUE: &str = "keep_until < $1 AND expires_at < $1 AND NOT EXISTS (SELECT 1 FROM duties \
                       WHERE duties.digest = batches.digest AND duties.rollup = batches.rollup AND duties.keep_until >= $1)";
 
-/// Places that are looked up in one go.
+/// The number of places that are looked up at once.
 const PLACES_PER_PAGE: i64 = 64;
 
-/// Gives pages back, in one transaction at most 16 MiB at SQLite's page size.
+/// Gives pages back. One transaction gives at most 16 MiB at SQLite's page size.
 const VACUUM_SOME: &str = "PRAGMA incremental_vacuum(4096)";
 
 pub(super) async fn delete_expired(
@@ -52,7 +52,8 @@ pub(super) async fn delete_expired(
     Ok(deleted)
 }
 
-/// That a line is of none of these rollups. Their addresses are written out, since there may be more than a statement has parameters.
+/// Returns the condition that a line is of none of these rollups. Their addresses are written out,
+/// because there may be more of them than a statement has parameters.
 fn others(backend: Backend, spared: &[Address]) -> String {
     if spared.is_empty() {
         return "1 = 1".to_owned();
@@ -67,7 +68,8 @@ fn others(backend: Backend, spared: &[Address]) -> String {
     format!("rollup NOT IN ({})", spared.join(", "))
 }
 
-/// Places in the order of keeping, after one, of batches that may be due: of an index alone, whatever became of the lines.
+/// Returns the places of batches that may be due, after a place in the order of keeping. It reads an
+/// index alone, so a damaged line does not matter.
 async fn over(database: &Database, before: u64, after: (i64, i64)) -> Result<Vec<(i64, i64)>, StoreError> {
     Ok(query_as(
         "SELECT keep_until, sequence FROM batches WHERE keep_until < $1 \
@@ -81,7 +83,8 @@ async fn over(database: &Database, before: u64, after: (i64, i64)) -> Result<Vec
     .await?)
 }
 
-/// Deletes a batch if it is due: in a transaction of its own, so that uploads get their turn in between.
+/// Deletes a batch if it is due. Each has a transaction of its own, so that uploads get their turn in
+/// between.
 async fn delete_one(
     database: &Database,
     before: u64,
@@ -113,7 +116,7 @@ async fn delete_one(
     Ok(deleted)
 }
 
-/// Whether it is due is asked again: a renewal may have come in between.
+/// Deletes a batch that is still due. A renewal may have come in between.
 async fn delete_batch(
     connection: &mut AnyConnection,
     sequence: i64,
@@ -137,7 +140,8 @@ async fn delete_batch(
     Ok(1)
 }
 
-/// Submissions that expired can't be stored again, quotas of former days are not asked for, and what is over is not owed.
+/// Forgets what is over: submissions that expired cannot be stored again, quotas of former days are
+/// not asked for, and expired duties are not owed.
 async fn forget_expired(
     connection: &mut AnyConnection,
     before: u64,
@@ -150,7 +154,7 @@ async fn forget_expired(
         "DELETE FROM charged_submissions WHERE expires_at < $1",
         &duties,
         &renewals,
-        // What became of a batch is remembered for as long as anything is said of it.
+        // A bad seat is remembered for as long as L1 names its batch.
         "DELETE FROM bad_seats WHERE keep_until < $1 \
          AND NOT EXISTS (SELECT 1 FROM duties WHERE duties.digest = bad_seats.digest)",
     ] {
@@ -163,8 +167,9 @@ async fn forget_expired(
     Ok(())
 }
 
-/// On SQLite, pages that are free leave the file, some at a time so that uploads get their turn, and the log is cut to nothing.
-/// PostgreSQL's autovacuum makes deleted rows' space free for new ones; its files shrink where their ends are empty.
+/// Gives free space back. On SQLite free pages leave the file, some at a time so that uploads get
+/// their turn, and the log is cut to nothing. PostgreSQL's autovacuum makes the space of deleted rows
+/// free for new ones, and its files shrink where their ends are empty.
 pub(super) async fn give_back(database: &Database) -> Result<(), StoreError> {
     if database.backend() != Backend::Sqlite {
         return Ok(());
@@ -184,7 +189,8 @@ pub(super) async fn give_back(database: &Database) -> Result<(), StoreError> {
             })
             .await;
         match vacuumed {
-            // To shorten the file, pages are moved, and one of them cannot be read. Free ones are used again all the same.
+            // To shorten the file, pages are moved, and one of them cannot be read. The free pages are
+            // used again all the same.
             Err(error) if error.is_unreadable() => {
                 tracing::warn!(%error, "the file cannot be shortened: a part of it cannot be read");
                 break;
@@ -193,12 +199,13 @@ pub(super) async fn give_back(database: &Database) -> Result<(), StoreError> {
         }
         let left = free_pages(database).await?;
         if left >= free {
-            // Others write meanwhile: the next round goes on.
+            // Others write at the same time. The next round goes on.
             break;
         }
         free = left;
     }
-    // What was cut off still stands in the log. Readers that are in the middle of something leave it for the next round.
+    // The pages that were cut off are still in the log. While it is being read, it is left for the
+    // next round.
     let row = query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(database.reads()).await?;
     if row.try_get::<i64, _>(0)? != 0 {
         tracing::debug!("the log could not be cut: it is being read");

@@ -1,5 +1,5 @@
-//! One process signs for a member: on SQLite it has the file for itself, on PostgreSQL it holds a lease, which every commit that
-//! something is signed by asks for.
+//! One process signs for a member. On SQLite it has the file for itself. On PostgreSQL it holds a
+//! lease, which every commit checks that a signature depends on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,21 +10,21 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The lease's name.
+/// The name of the lease.
 const NAME: &str = "signer";
-/// How long it outlives a process that died.
+/// How long the lease outlives a process that died.
 pub(in crate::store) const TERM: Duration = Duration::from_secs(6);
-/// Pause between two tries to take it.
+/// The pause between two attempts to take the lease.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// That this process is the one that signs.
+/// Shows that this process is the one that signs.
 #[derive(Debug)]
 pub(super) struct Signership {
-    /// Who this is, for people.
+    /// What other processes are told of this one.
     holder: String,
-    /// That it was given back: nothing is signed any more.
+    /// Whether signing was given back.
     is_over: AtomicBool,
-    /// None on SQLite, where the file is this process's.
+    /// The lease. It is `None` on SQLite, where the file belongs to this process.
     lease: Arc<Mutex<Option<Arc<KeptLease>>>>,
     lost: watch::Receiver<bool>,
     watching: Option<JoinHandle<()>>,
@@ -66,7 +66,7 @@ impl Signership {
         Self { holder: holder.to_owned(), is_over: AtomicBool::new(false), lease, lost, watching }
     }
 
-    /// Within a transaction: no other process signs, and none will before its end.
+    /// Checks within a transaction that no other process signs, and that none will before its end.
     pub(super) async fn guard(&self, connection: &mut AnyConnection) -> Result<(), DatabaseError> {
         if self.is_over.load(Ordering::SeqCst) {
             return Err(DatabaseError::LeaseLost { name: NAME.to_owned(), holder: self.holder.clone() });
@@ -86,7 +86,7 @@ impl Signership {
         }
     }
 
-    /// Gives it back.
+    /// Gives signing back.
     pub(super) async fn release(&self) {
         self.is_over.store(true, Ordering::SeqCst);
         if let Some(watching) = &self.watching {
@@ -109,7 +109,8 @@ impl Drop for Signership {
     }
 }
 
-/// A lease that ran out because the database did not answer is gone on with, or taken again, if nobody else was faster.
+/// Watches the lease. If it ran out because the database did not answer, it is resumed or taken
+/// again, unless another process was faster.
 async fn watch(
     database: Database,
     holder: String,
@@ -136,7 +137,7 @@ async fn watch(
                 tracing::info!("the signer's lease is taken again");
                 *lease.lock() = Some(Arc::new(again.keep()));
             }
-            // Ours from an attempt whose answer was lost: it runs out like any other that nobody renews.
+            // It is ours, from an attempt whose answer was lost. It runs out, because nobody renews it.
             Err(DatabaseError::LeaseHeld { holder: by, .. }) if by == holder => {
                 tokio::time::sleep(PAUSE).await;
             }

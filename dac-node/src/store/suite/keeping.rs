@@ -1,4 +1,4 @@
-//! What is stored, and what is not.
+//! Which batches are stored, and which are not.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::store::{
 use crate::testing::{Batch, DAILY_BYTES, EPOCH, NOW, ROLLUP, Wish};
 use crate::verify::{intact_tree, row_is_intact};
 
-/// Payloads whose shards have less than a row, some rows, exactly two rows, and many.
+/// The lengths of payloads whose shards have less than a row, some rows, exactly two rows, and many.
 const LENGTHS: [usize; 5] =
     [1, 100_000, 3 * 2 * STORED_ROW_BYTES, 3 * STORED_ROW_BYTES + 7, 3 * 9 * STORED_ROW_BYTES - 100];
 
@@ -61,7 +61,7 @@ pub async fn uploads_of_one_batch_race_and_all_get_the_receipt<B: Candidate>() {
     assert!(results.into_iter().all(|result| result.unwrap() == stored(&batch)));
     suite.assert_intact(&batch).await;
     assert_eq!(suite.store().catalog.totals().await.unwrap().batches, 1);
-    // The losers' rows go away by themselves.
+    // The rows of the drafts that lost are cleaned up.
     wait_until_swept(&suite).await;
     assert_eq!(suite.census().await.rows, batch.rows(SEAT));
 }
@@ -92,11 +92,11 @@ pub async fn a_killed_process_leaves_nothing_that_the_next_one_keeps<B: Candidat
     for _ in 0..8 {
         upload.put(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
     }
-    // The process is gone: no destructor runs, and another one opens the database.
+    // The process is gone: no destructor runs, and another one opens the store.
     let ghost = Box::leak(Box::new(upload));
     suite.restart().await;
     suite.assert_nothing_stored().await;
-    // Had it only been asleep, it could not finish what was taken from it.
+    // If it was only asleep, it cannot finish the draft that was swept.
     let upload = std::mem::replace(ghost, suite.store().writer.begin(1));
     let summary = VerifiedShard::from(&batch.checked_shard(SEAT));
     let authority = suite.authority(&batch, DAILY_BYTES);
@@ -134,7 +134,8 @@ pub async fn one_header_for_a_submission_in_an_epoch<B: Candidate>() {
     wait_until_swept(&suite).await;
     assert!(suite.store().catalog.find(rival.digest).await.unwrap().is_none());
     assert_eq!(suite.census().await.rows, 9);
-    // A quorum's certificate overrules it; a later epoch is another matter, and is not charged again.
+    // A quorum's certificate overrules it. In a later epoch the submission may have another header,
+    // and is not charged again.
     let certified = Authority::Certificate { submission: submission(&suite, &rival) };
     assert_eq!(suite.put_as(&rival, certified).await.unwrap(), stored(&rival));
     let facts = suite.store().catalog.submission_facts(submission(&suite, &first), EPOCH, DAY).await.unwrap();
@@ -153,7 +154,7 @@ pub async fn a_certified_header_takes_its_submission<B: Candidate>() {
     rival.submission = first.submission.clone();
     let certified = Authority::Certificate { submission: submission(&suite, &first) };
     assert_eq!(suite.put_as(&first, certified).await.unwrap(), stored(&first));
-    // What a quorum vouched for was signed all the same: another header of the order is one too many.
+    // The certified header was signed, so another header of the submission is refused.
     let conflict = Commit::ConflictingHeader { existing: first.digest };
     assert_eq!(suite.put(&rival).await.unwrap(), conflict);
     let facts = suite.store().catalog.submission_facts(submission(&suite, &first), EPOCH, DAY).await.unwrap();
@@ -193,7 +194,7 @@ pub async fn uploads_race_and_do_not_overspend<B: Candidate>() {
     assert_eq!((won, refused), (3, BTreeSet::from([30_000])));
     let census = suite.census().await;
     assert_eq!((census.batches, census.charged), (3, 3));
-    // What was stored is not charged again; what was refused is taken with a higher grant.
+    // A stored batch is not charged again. A refused one is taken with a higher limit.
     for (batch, result) in batches.iter().zip(results) {
         let limit = if matches!(result, Ok(Commit::Stored(_))) { limit } else { u64::MAX };
         assert_eq!(suite.put_with(batch, limit).await.unwrap(), stored(batch));
@@ -231,7 +232,7 @@ pub async fn listings_follow_the_order_of_storing<B: Candidate>() {
     let mut batches = Vec::new();
     for seed in 1..=5_u64 {
         let rollup = if seed == 3 { Address::repeat_byte(0x77) } else { ROLLUP };
-        // Numbers beyond SQL's own range keep their value.
+        // Numbers beyond SQL's range keep their value.
         let wish = Wish { batch_number: u64::MAX - seed, rollup, ..Wish::default() };
         let batch = suite.world.batch_with(seed, 100, &wish);
         suite.put(&batch).await.unwrap();
@@ -286,7 +287,7 @@ pub async fn what_has_expired_goes_and_the_rest_stays<B: Candidate>() {
     let tomorrow = NOW + 2 * QUOTA_DAY_SECONDS;
     assert_eq!(suite.store().catalog.delete_expired(tomorrow, &[], 10).await.unwrap(), 1);
     suite.assert_nothing_stored().await;
-    // Places in the order of storing are not given out twice.
+    // A place in the order of storing is not used twice.
     suite.put(&suite.world.batch(3, 100)).await.unwrap();
     assert_eq!(suite.store().catalog.list(None, 0, 10).await.unwrap()[0].sequence, 3);
 }

@@ -113,7 +113,7 @@ async fn on(backend: Backend) -> Suite<SqlCandidate> {
     Suite { world: World::new(), candidate: SqlCandidate::on(backend).await }
 }
 
-/// Batches numbered from 1, all of them settled and in the log.
+/// Makes batches numbered from 1, all of them settled and in the log.
 async fn owing(backend: Backend, count: u64) -> (Suite<SqlCandidate>, Vec<Batch>) {
     let suite = on(backend).await;
     let batches = suite.owe(count).await;
@@ -142,7 +142,7 @@ async fn a_failed_commit_gives_no_receipt(backend: Backend) {
         wait_until_swept(&suite).await;
         suite.assert_nothing_stored().await;
     }
-    // And trying again works.
+    // Another attempt succeeds.
     let batch = suite.world.batch(1, 1000);
     assert_eq!(suite.put(&batch).await.unwrap(), stored(&batch));
 }
@@ -218,7 +218,7 @@ async fn a_damaged_record_of_a_bad_seat_is_detected(backend: Backend) {
     assert!(matches!(found, Err(StoreError::Corrupt { .. })));
 }
 
-/// Bytes of the file and of its log.
+/// Returns the sizes of the file and of its log in bytes.
 fn sizes(suite: &Suite<SqlCandidate>) -> Option<(u64, u64)> {
     let file = suite.candidate.database.file()?;
     let log = file.with_extension("db-wal");
@@ -240,7 +240,7 @@ async fn space_goes_back_to_the_file_system(backend: Backend) {
         assert!(file > 30_000_000, "4 shards of 8 MB stood in the file: {file}");
         assert!(file_after < 1_000_000 && log_after == 0, "{file_after} and {log_after} bytes are left");
     }
-    // And it is still a store.
+    // It still works as a store.
     let batch = suite.world.batch(20, 1_000_000);
     suite.hold(&batch).await;
     suite.assert_intact(&batch).await;
@@ -276,7 +276,7 @@ async fn a_contract_claims_so_many_batches_and_no_more(backend: Backend) {
     assert_eq!(learn(claims(max..max + 3)).await, 2);
     assert_eq!(learn(claims(1..max + 1)).await, 0, "what is known may be said again");
     assert_eq!(suite.census().await.duties, max);
-    // The log's word is a quorum's, and others have room of their own.
+    // What the log says was signed by a quorum, and other rollups have room of their own.
     let batch = suite.world.batch(1000, 1000);
     suite.learn(LOG, vec![recorded(&batch, 3)]).await;
     assert_eq!(learn(vec![settled(&batch, 4)]).await, 0);
@@ -300,7 +300,7 @@ async fn what_was_looked_at_is_promised_again_without_a_look(backend: Backend) {
         .damage("DELETE FROM shard_trees WHERE shard = (SELECT shard FROM batches WHERE sequence = 1)")
         .await;
     assert!(is_covered(ask(2, NOW + 5001)).await && is_covered(ask(1, LONGER)).await);
-    // Only what comes after it; until a longer promise is asked for, for which all is looked at.
+    // Only later batches are looked at, until a longer promise is asked for, which looks at all.
     assert!(is_covered(ask(3, NOW + 5001)).await);
     assert_eq!(
         suite.store().catalog.delete_expired(LONGER, &[], 10).await.unwrap(),
@@ -309,7 +309,7 @@ async fn what_was_looked_at_is_promised_again_without_a_look(backend: Backend) {
     );
     let longer = asked(renewal(3, LONGER + 1));
     assert_eq!(suite.cover(longer).await.unwrap(), Err(Lacking::Shards { missing: 1, first: 1 }));
-    // What is known to be corrupt is promised to nobody.
+    // A batch that is known to be corrupt is not promised.
     assert_eq!(suite.cover(ask(1, NOW + 5001)).await.unwrap(), Err(Lacking::Shards { missing: 1, first: 1 }));
 }
 

@@ -1,4 +1,4 @@
-//! One process signs, any number of others read.
+//! One process signs, and any number of others read.
 
 use dac_database::sqlx::{Connection, query_scalar};
 
@@ -45,7 +45,7 @@ async fn one_process_signs_at_a_time(backend: Backend) {
 
 async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
     if backend == Backend::Sqlite {
-        // There the operating system keeps others out for as long as this process lives.
+        // The operating system keeps others out for as long as this process lives.
         return;
     }
     let mut suite = on(backend).await;
@@ -75,7 +75,7 @@ async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
 
 async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
     if backend == Backend::Sqlite {
-        // Its lock is the operating system's.
+        // The lock belongs to the operating system.
         return;
     }
     let mut suite = on(backend).await;
@@ -95,14 +95,14 @@ async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
         .execute(&mut connection)
         .await
         .unwrap();
-    // Longer than the term, by what the database does not tell: it answers nobody.
+    // The database answers nobody for longer than the term.
     let lost =
         tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(3), suite.candidate.sql.lost())
             .await;
     assert!(lost.is_err(), "nobody else can have it");
     connection.close().await.unwrap();
     suite.hold(&suite.world.batch(1, LARGE)).await;
-    // Whoever comes now has to wait, and this one goes on for longer than a term.
+    // Another process has to wait, and this one goes on for longer than a term.
     let lost =
         tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(1), suite.candidate.sql.lost())
             .await;
@@ -132,7 +132,7 @@ async fn readers_read_beside_the_signer(backend: Backend) {
     let key = suite.world.public_key(SEAT);
     let reader =
         SqlStore::open_to_read(suite.candidate.database.options(), suite.world.domain, &key).await.unwrap();
-    // It sweeps nothing that the signer has under way.
+    // A reader sweeps nothing that the signer has under way.
     let mut shard = batch.shard(SEAT);
     let mut upload = suite.store().writer.begin(shard.len());
     while shard.len() > STORED_ROW_BYTES {

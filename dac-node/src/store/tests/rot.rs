@@ -1,14 +1,15 @@
-//! What the database itself cannot read: one such place must not keep the rest from being read, repaired and deleted.
+//! Places that the database itself cannot read. One of them must not keep the others from being
+//! read, repaired and deleted.
 
 use std::path::Path;
 
 use super::*;
 
-/// SQLite's pages.
+/// The size of SQLite's pages.
 const PAGE_BYTES: usize = 4096;
 
-/// Breaks the chain of pages of a long value in a SQLite file that nobody has open: the page that holds `piece` names no next one, and
-/// the map of pages does not know what that would be.
+/// Breaks the chain of pages of a long value in a SQLite file that nobody has open. The page that
+/// holds `piece` names no next page, and the map of pages does not know it.
 pub(crate) fn break_chain(file: &Path, piece: &[u8]) {
     let mut bytes = std::fs::read(file).unwrap();
     let places: Vec<usize> = bytes
@@ -21,7 +22,8 @@ pub(crate) fn break_chain(file: &Path, piece: &[u8]) {
     for place in places {
         let page = place / PAGE_BYTES * PAGE_BYTES;
         bytes[page..page + 4].copy_from_slice(&[0xff; 4]);
-        // See "Pointer Map or Ptrmap Pages" in SQLite's file format: page 2, and one for each 819 pages that follow it.
+        // See "Pointer Map or Ptrmap Pages" in SQLite's file format: they are page 2, and one for each
+        // 819 pages that follow it.
         let next = place / PAGE_BYTES + 2;
         let map = (next - 2) / (PAGE_BYTES / 5 + 1) * (PAGE_BYTES / 5 + 1) + 2;
         let entry = (map - 1) * PAGE_BYTES + 5 * (next - map - 1);
@@ -30,7 +32,7 @@ pub(crate) fn break_chain(file: &Path, piece: &[u8]) {
     std::fs::write(file, bytes).unwrap();
 }
 
-/// Three batches, of which the second has a row that SQLite cannot read.
+/// Stores three batches, of which the second has a row that SQLite cannot read.
 async fn rotten() -> (Suite<SqlCandidate>, Vec<Batch>) {
     let mut suite = on(Backend::Sqlite).await;
     let batches: Vec<Batch> = (1..=3).map(|seed| suite.world.batch(seed, LARGE)).collect();

@@ -1,4 +1,4 @@
-//! Databases of former versions, and of later ones.
+//! Databases of earlier and of later versions.
 
 use dac_database::sqlx::query;
 use dac_database::{Database, Migration, u64_to_sql};
@@ -7,7 +7,7 @@ use prost::Message;
 use super::*;
 use crate::store::sql::MIGRATIONS;
 
-/// What the first version wrote for a batch of one row, in its own words.
+/// Writes a batch of one row as the first version did.
 async fn put_as_version_1(database: &Database, batch: &Batch) {
     let (record, shard) =
         (dac_proto::v1::Record::from(&batch.record(SEAT)).encode_to_vec(), batch.shard(SEAT));

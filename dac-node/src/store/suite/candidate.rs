@@ -1,0 +1,66 @@
+//! What a store shows of itself to the suite.
+
+use async_trait::async_trait;
+use dac_types::BatchDigest;
+
+use crate::store::MemberStore;
+
+/// A store that is put to the suite.
+#[async_trait]
+pub trait Candidate: Send + Sync + Sized + 'static {
+    /// Makes an empty one.
+    async fn new() -> Self;
+
+    /// Returns the store.
+    fn store(&self) -> &MemberStore;
+
+    /// Opens it again after the death of its process, of which nothing is left but what is durable.
+    async fn restart(&mut self);
+
+    /// Counts everything that is in it.
+    async fn census(&self) -> Census;
+
+    /// Damages a stored batch behind the back of the store. Returns whether this store can have such
+    /// a damage.
+    async fn spoil(&self, digest: BatchDigest, damage: Damage) -> bool;
+}
+
+/// The number of things of each kind in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Batches.
+    pub batches: u64,
+    /// Records of batches.
+    pub records: u64,
+    /// Rows of shards, of batches or not.
+    pub rows: u64,
+    /// Lists of the hashes of a shard.
+    pub trees: u64,
+    /// Shards that no batch has.
+    pub unclaimed: u64,
+    /// Headers of submissions.
+    pub headers: u64,
+    /// Submissions that were charged.
+    pub charged: u64,
+    /// Days on which a rollup has spent something.
+    pub quota_days: u64,
+    /// Batches on L1.
+    pub duties: u64,
+    /// Renewals on L1.
+    pub renewals: u64,
+    /// Batches with a bad seat.
+    pub bad_seats: u64,
+}
+
+/// What goes wrong with a stored batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The row at this index lacks its first byte.
+    RowCut(usize),
+    /// The row at this index is gone.
+    RowLost(usize),
+    /// The hashes of the chunks are gone.
+    TreeLost,
+    /// The record lacks its first byte.
+    RecordCut,
+}
