@@ -29,6 +29,17 @@ impl CommandLine {
         Ok(Self { name, program: program(name)?, folder: folder.to_owned(), environment: Vec::new() })
     }
 
+    /// Makes an example of the client library runnable in `folder`. `cargo test --workspace` builds
+    /// examples, `make build` does not.
+    pub fn example(name: &'static str, folder: &Path) -> Result<Self> {
+        let program = program(&format!("examples/{name}")).map_err(|_| {
+            Failure::new(format!(
+                "the example {name} is not built: run `cargo build -p dac-client --examples`"
+            ))
+        })?;
+        Ok(Self { name, program, folder: folder.to_owned(), environment: Vec::new() })
+    }
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.name
