@@ -164,8 +164,34 @@ impl BatchSelector {
     }
 }
 
-/// A client of one aggregator. Connects anew for every call, so that a restarted aggregator is found again, or keeps its
-/// connection ([`AggregatorClient::keeping_its_connection`]).
+/// A client of one aggregator. It connects anew for every call, so that a restarted aggregator is
+/// found again, or keeps its connection ([`AggregatorClient::keeping_its_connection`]).
+///
+/// # Example
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use bytes::Bytes;
+/// use dac_client::files::SubmissionFile;
+/// use dac_client::{AggregatorClient, BatchSelector, BatchState, Dialer, EndpointPolicy, SubmitOptions};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let order = SubmissionFile::read("submission.json".as_ref())?;
+/// let payload = Bytes::from(std::fs::read("payload.bin")?);
+/// let dialer = Dialer::new(EndpointPolicy::AllowPrivate);
+/// let aggregator = AggregatorClient::new("http://127.0.0.1:7000".parse()?, dialer);
+///
+/// // Sending the same order again returns the same batch.
+/// let options = SubmitOptions::default();
+/// let status = aggregator.submit(&order.domain, &order.signed, &payload, options, |_| ()).await?;
+/// let batch = BatchSelector::Submission(status.submission_digest);
+/// aggregator.wait(batch, BatchState::Posted, Duration::from_secs(600), |_| ()).await?;
+/// // This certificate is the aggregator's word until it is verified.
+/// let certificate = aggregator.certificate(batch).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AggregatorClient {
     url: EndpointUrl,

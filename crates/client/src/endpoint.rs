@@ -42,6 +42,19 @@ pub enum EndpointError {
 }
 
 /// Which addresses may be connected to.
+///
+/// # Example
+///
+/// ```
+/// use dac_client::EndpointPolicy;
+///
+/// let address = "10.0.0.7".parse()?;
+/// assert!(EndpointPolicy::PublicOnly.check_address("member.example.org", address).is_err());
+/// // A chain on this machine has its members on this machine.
+/// let policy = EndpointPolicy::for_rpc(false, "http://127.0.0.1:8545");
+/// assert!(policy.check_address("member.example.org", address).is_ok());
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum EndpointPolicy {
     /// Public addresses only.

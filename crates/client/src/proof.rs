@@ -19,6 +19,29 @@ pub struct SignedProof {
 
 impl SignedProof {
     /// Has a proof signed: `sign` gets the 32 bytes and answers with r, s and v.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+    /// use dac_client::SignedProof;
+    /// use dac_types::{Address, B256, BatchDigest, Domain, Transition};
+    ///
+    /// let domain = Domain { chain_id: 1, registry: Address::repeat_byte(1) };
+    /// let digest = BatchDigest(B256::repeat_byte(2));
+    /// let transition = Transition {
+    ///     new_state_root: B256::repeat_byte(3),
+    ///     inputs_consumed: 4,
+    ///     outputs: B256::ZERO,
+    /// };
+    /// let batch_signer = PrivateKeySigner::random();
+    /// let proof = SignedProof::sign(&domain, digest, transition, Bytes::from(vec![5; 256]), |hash| {
+    ///     batch_signer.sign_hash(&hash).map(|signature| signature.as_bytes())
+    /// })?;
+    /// assert_eq!(proof.digest(), digest);
+    /// # Ok::<(), dac_client::SubmissionError>(())
+    /// ```
     pub fn sign<E: std::fmt::Display>(
         domain: &Domain,
         digest: BatchDigest,

@@ -63,6 +63,25 @@ pub enum SubmissionError {
 }
 
 /// Describes an order; [`SubmissionBuilder::sign`] makes it one.
+///
+/// # Example
+///
+/// ```
+/// use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+/// use dac_client::SubmissionBuilder;
+/// use dac_types::{Address, Domain, keccak256};
+///
+/// let domain = Domain { chain_id: 1, registry: Address::repeat_byte(1) };
+/// let (rollup, disperser) = (Address::repeat_byte(2), Address::repeat_byte(3));
+/// let batch_signer = PrivateKeySigner::random();
+/// let now = 1_900_000_000;
+/// let signed = SubmissionBuilder::new(domain, rollup, 1, disperser, now)
+///     .expires_at(now + 24 * 60 * 60)
+///     .sign(b"payload", |digest| batch_signer.sign_hash(&digest).map(|signature| signature.as_bytes()))?;
+///
+/// assert_eq!(signed.submission.batch_hash, keccak256(b"payload"));
+/// # Ok::<(), dac_client::SubmissionError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SubmissionBuilder {
     domain: Domain,

@@ -75,7 +75,20 @@ pub struct L1Verdict {
     pub check: Result<(), ChainError>,
 }
 
-/// Against a committee file. `now` is for the times alone.
+/// Verifies a certificate against a committee file. `now` is for the times alone.
+///
+/// # Example
+///
+/// ```no_run
+/// use dac_client::files::{CertificateFile, CommitteeFile};
+/// use dac_client::verify::verify_offline;
+///
+/// let certificate = CertificateFile::read("certificate.json".as_ref())?;
+/// let committee = CommitteeFile::read("committee.json".as_ref())?;
+/// let verified = verify_offline(&certificate, &committee, 1_900_000_000)?;
+/// println!("{} of {} signatures that are needed", verified.signers.len(), verified.quorum);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn verify_offline(
     file: &CertificateFile,
     committee: &CommitteeFile,

@@ -86,6 +86,26 @@ pub struct AuditPlan {
 }
 
 /// Audits members.
+///
+/// # Example
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use dac_client::{
+///     AuditOptions, AuditPlan, AuditTarget, AuditVerdict, Auditor, Dialer, Directory, EndpointPolicy, Hint,
+/// };
+/// use dac_types::BatchDigest;
+///
+/// # async fn example(directory: Arc<Directory>, digest: BatchDigest) {
+/// // L1 says which batches are owed and until when; nobody is accused of lacking another one.
+/// let target = AuditTarget { digest, hint: Hint::default(), owed_until: Some(1_900_000_000) };
+/// let plan = AuditPlan { epoch: Some(1), targets: vec![target] };
+/// let dialer = Dialer::new(EndpointPolicy::PublicOnly);
+/// let report = Auditor::new(directory, dialer, AuditOptions::default()).audit(&plan, |_| ()).await;
+/// assert_eq!(report.findings().verdict(false), AuditVerdict::Passed);
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Auditor {
     directory: Arc<Directory>,

@@ -312,6 +312,29 @@ pub enum Progress {
 }
 
 /// Retrieves batches.
+///
+/// # Example
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use dac_chain::{Endpoints, RegistryReader as _, RpcRegistryReader};
+/// use dac_client::{Dialer, Directory, EndpointPolicy, Hint, RetrieveOptions, Retriever};
+/// use dac_types::{Address, BatchDigest};
+///
+/// # async fn example(registry: Address, digest: BatchDigest) -> Result<(), Box<dyn std::error::Error>> {
+/// let l1 = Endpoints::discover(&["https://l1.example.org"], Duration::from_secs(20)).await?;
+/// let view = RpcRegistryReader::new(l1, registry).read(0).await?;
+/// let directory = Arc::new(Directory::from_view(&view)?);
+/// let dialer = Dialer::new(EndpointPolicy::PublicOnly);
+/// let retriever = Retriever::new(directory, dialer, RetrieveOptions::default());
+///
+/// let retrieved = retriever.retrieve(digest, &Hint::default(), |_| ()).await?;
+/// println!("{} bytes, {:?}", retrieved.payload.len(), retrieved.evidence);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Retriever {
     directory: Arc<Directory>,
