@@ -67,6 +67,7 @@ pub async fn uploads_of_one_batch_race_and_all_get_the_receipt<B: Candidate>() {
 }
 
 pub async fn a_dropped_upload_leaves_nothing<B: Candidate>() {
+    #[cfg(test)]
     let _counted = dac_measure::counted!(Cancelled, 1);
     let suite = Suite::<B>::new().await;
     let batch = suite.world.batch(1, LARGE);
@@ -256,6 +257,7 @@ pub async fn listings_follow_the_order_of_storing<B: Candidate>() {
 }
 
 pub async fn what_has_expired_goes_and_the_rest_stays<B: Candidate>() {
+    #[cfg(test)]
     let _counted = dac_measure::counted!(Retention, 4);
     let suite = Suite::<B>::new().await;
     let expiring = |seed, expires_at| {

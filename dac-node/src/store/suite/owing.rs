@@ -254,6 +254,7 @@ pub async fn bad_seats_are_kept_with_their_records<B: Candidate>() {
 }
 
 pub async fn renewals_are_covered_when_everything_is_held<B: Candidate>() {
+    #[cfg(test)]
     let _counted = dac_measure::counted!(Renewal, 1);
     let (mut suite, batches) = Suite::<B>::owing(3).await;
     let cover = async |suite: &Suite<B>, last| suite.cover(asked(renewal(last, LONGER))).await.unwrap();
@@ -284,6 +285,7 @@ pub async fn renewals_are_covered_when_everything_is_held<B: Candidate>() {
 }
 
 pub async fn nothing_is_covered_that_is_not_whole<B: Candidate>() {
+    #[cfg(test)]
     let _counted = dac_measure::counted!(Renewal, 1);
     let (suite, batches) = Suite::<B>::owing(3).await;
     for batch in &batches {
@@ -364,6 +366,7 @@ pub async fn a_seat_promises_its_own_shards_only<B: Candidate>() {
 }
 
 pub async fn renewals_seen_on_l1_keep_what_is_stored_before_and_after<B: Candidate>() {
+    #[cfg(test)]
     let _counted = dac_measure::counted!(Retention, 1);
     let suite = Suite::<B>::new().await;
     let batches: Vec<Batch> = (1..=4).map(|seed| suite.world.batch(seed, 1000)).collect();
