@@ -4,21 +4,19 @@ mod bounds;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use dac_bls::PublicKey;
-use dac_chain::Endpoints;
 use dac_chain::feed::FeedConfig;
 use dac_database::{DatabaseOptions, DatabaseUrl};
 use dac_runtime::config::{
-    self, ByteSize, HttpUrl, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig, within,
+    self, ByteSize, ChainConfig, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig, within,
 };
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
 use dac_runtime::telemetry::LogConfig;
 use dac_types::limits::COMMITTEE_MAX_SEATS;
-use dac_types::{Address, Domain, PUBLIC_KEY_BYTES, PublicKeyBytes};
-use serde::{Deserialize, Deserializer, de};
+use dac_types::{PUBLIC_KEY_BYTES, PublicKeyBytes};
+use serde::Deserialize;
 
 pub use self::bounds::{LimitsConfig, RepairConfig, RetentionConfig, ScrubConfig};
 use crate::context::Settings;
@@ -101,61 +99,6 @@ pub enum RoleConfig<'a> {
         /// The member's public key.
         public_key: PublicKey,
     },
-}
-
-/// The `[chain]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChainConfig {
-    /// JSON-RPC endpoints, the preferred one first.
-    pub rpc: Vec<HttpUrl>,
-    /// How many of them must answer alike where L1 decides something. Left out: 2 of three or more, else 1.
-    #[serde(default)]
-    pub agree: Option<usize>,
-    /// EIP-155 chain id that all of them must serve.
-    pub chain_id: u64,
-    /// The committee registry.
-    #[serde(deserialize_with = "address")]
-    pub registry: Address,
-    /// The certificate log: what it records is owed.
-    #[serde(deserialize_with = "address")]
-    pub certificate_log: Address,
-    /// How often the registry is read.
-    #[serde(default = "default_poll_interval")]
-    pub poll_interval: Period,
-    /// Blocks that must lie on top of the one that is read.
-    #[serde(default)]
-    pub confirmations: u64,
-    /// Age up to which a reading is good for decisions.
-    #[serde(default = "default_max_staleness")]
-    pub max_staleness: Period,
-    /// Longest wait for one answer.
-    #[serde(default = "default_request_timeout")]
-    pub request_timeout: Period,
-}
-
-impl ChainConfig {
-    /// Where this member's signatures are valid.
-    pub const fn domain(&self) -> Domain {
-        Domain { chain_id: self.chain_id, registry: self.registry }
-    }
-
-    /// The endpoints of L1, so many of which must agree.
-    pub fn endpoints(&self) -> Result<Endpoints, String> {
-        let urls: Vec<&str> = self.rpc.iter().map(|url| url.expose().as_str()).collect();
-        let agree = dac_chain::checked_agree(self.agree, urls.len())?;
-        let endpoints = Endpoints::new(&urls, self.chain_id, *self.request_timeout);
-        Ok(endpoints.map_err(|error| format!("chain.rpc: {error}"))?.agreeing(agree))
-    }
-
-    /// In words, for people.
-    fn explain_rpc(&self) -> String {
-        let urls = self.rpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match dac_chain::checked_agree(self.agree, self.rpc.len()) {
-            Ok(agree) if agree > 1 => format!("{urls} ({agree} must agree)"),
-            _ => format!("{urls} (each is believed)"),
-        }
-    }
 }
 
 /// The `[keys]` table.
@@ -263,25 +206,7 @@ impl config::Config for NodeConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        let chain = &self.chain;
-        if chain.rpc.is_empty() {
-            return Err("chain.rpc: at least one URL".to_owned());
-        }
-        dac_chain::checked_agree(chain.agree, chain.rpc.len())?;
-        for (name, address) in [("registry", chain.registry), ("certificate_log", chain.certificate_log)] {
-            if address.is_zero() {
-                return Err(format!("chain.{name}: not the zero address"));
-            }
-        }
-        if chain.registry == chain.certificate_log {
-            return Err("chain.certificate_log: not the registry's address".to_owned());
-        }
-        if *chain.max_staleness < *chain.poll_interval {
-            return Err(format!(
-                "chain.max_staleness = \"{}\": shorter than chain.poll_interval = \"{}\"",
-                chain.max_staleness, chain.poll_interval
-            ));
-        }
+        self.chain.check()?;
         self.role()?;
         for (name, listener) in self.listeners() {
             listener.limits.check().map_err(|problem| format!("{name}.limits.{problem}"))?;
@@ -291,10 +216,6 @@ impl config::Config for NodeConfig {
         if listen.is_some_and(|listen| taken(listen) && listen == self.retrieval.listen) {
             return Err("dispersal.listen and retrieval.listen: must differ".to_owned());
         }
-        within("chain.poll_interval", chain.poll_interval, Period::SHORTEST, Period::HOUR)?;
-        within("chain.request_timeout", chain.request_timeout, Period::SHORTEST, Period::HOUR)?;
-        within("chain.max_staleness", chain.max_staleness, Period::SHORTEST, Period::DAY)?;
-        within("chain.confirmations", chain.confirmations, 0, 10_000)?;
         within("retention.interval", self.retention.interval, Period::SHORTEST, Period::DAY)?;
         within("repair.bytes_per_second", self.repair.bytes_per_second, ByteSize(1), ByteSize::MEMORY)?;
         within("repair.concurrency", self.repair.concurrency, 1, 1024)?;
@@ -360,23 +281,6 @@ pub fn explain(config: &NodeConfig) -> String {
         config.limits.uploads,
         config.limits.uploads_per_rollup,
     )
-}
-
-const fn default_poll_interval() -> Period {
-    Period::from_secs(4)
-}
-
-const fn default_max_staleness() -> Period {
-    Period::from_secs(120)
-}
-
-const fn default_request_timeout() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| de::Error::custom("expected an address: 0x and 40 hexadecimal digits"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dac_chain::{RegistryView, RegistryWatch};
 use dac_proto::reason::Reason;
 use dac_runtime::clock::Clock;
-use dac_types::BatchDigest;
+use dac_types::{BatchDigest, Domain};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -15,12 +15,12 @@ use crate::accusations::Accusations;
 use crate::admit::Identity;
 use crate::attest::Signer;
 use crate::certificates::CertificateChecker;
-use crate::limits::{ClientLimits, Deliverers, Renewals, Uploads};
+use crate::limits::{ClientLimits, ClientRates, Deliverers, Renewals, UploadLimits, Uploads};
 use crate::repair::RepairStatus;
 use crate::scrub::ScrubStatus;
-use crate::store::{MemberStore, ShardId, Space, SpaceLimits, StoreError};
+use crate::store::{Disk, MemberStore, ShardId, Space, SpaceLimits, StoreError};
 use crate::sync::Progress;
-use dac_runtime::workers::Workers;
+use dac_runtime::workers::{Lane, Workers};
 
 /// Times and sizes that the handlers go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,30 @@ pub struct Settings {
     pub space: SpaceLimits,
     /// By how many seconds the clock may differ from L1's newest block before that is told.
     pub clock_difference_max_seconds: u64,
+}
+
+/// What a member, or one of its read-only servers, is given by the process around it.
+pub struct Resources {
+    /// Where the member's signatures are valid.
+    pub domain: Domain,
+    /// What the member keeps.
+    pub store: MemberStore,
+    /// The member's key.
+    pub signer: Arc<dyn Signer>,
+    /// What L1 says.
+    pub registry: RegistryWatch,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The file system under the store, where there is one of this machine's.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// Where hashing and signing run.
+    pub workers: Workers,
+    /// Times and sizes.
+    pub settings: Settings,
+    /// Bounds of uploads.
+    pub uploads: UploadLimits,
+    /// Bounds of retrieval.
+    pub clients: ClientRates,
 }
 
 /// Shared by all services.
@@ -86,6 +110,37 @@ pub struct Context {
 }
 
 impl Context {
+    /// Makes the context of a node that has stored and done nothing yet in this process. `draining` is
+    /// cancelled when no new upload is taken any more.
+    pub fn new(resources: Resources, draining: CancellationToken) -> Arc<Self> {
+        let Resources { domain, store, signer, registry, clock, disk, workers, settings, uploads, clients } =
+            resources;
+        let (serving, intake) = (workers.lane(Lane::Serving), workers.lane(Lane::Intake));
+        Arc::new(Self {
+            identity: Identity { domain, public_key: signer.public_key().to_compressed() },
+            space: Space::new(settings.space, &store, disk, intake.clone()),
+            store,
+            signer,
+            registry,
+            clock,
+            certificates: CertificateChecker::new(domain, &workers),
+            serving,
+            workers: intake,
+            uploads: Uploads::new(uploads),
+            clients: ClientLimits::new(clients),
+            settings,
+            repair_wanted: Arc::default(),
+            recount: Arc::default(),
+            progress: Arc::default(),
+            repair: Arc::default(),
+            scrub: Arc::default(),
+            renewals: Renewals::default(),
+            deliverers: Deliverers::default(),
+            accusations: Arc::default(),
+            draining,
+        })
+    }
+
     /// The registry's snapshot, unless it is too old to decide anything by.
     pub fn registry(&self) -> Result<Arc<RegistryView>, Status> {
         self.registry

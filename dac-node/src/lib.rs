@@ -1,9 +1,10 @@
 //! A member of the committee: takes one shard of each batch, checks it, stores it, signs for it, and serves it.
 //!
-//! | room | what |
+//! | module | what |
 //! |---|---|
-//! | [`config`] | the configuration file |
-//! | [`node`] | builds the components and runs them |
+//! | [`program`], [`config`] | the process and its configuration file |
+//! | [`member`], [`reader`] | a member, and a read-only server of one, built of their parts |
+//! | [`node`] | either of them while it runs |
 //! | [`grpc`] | the services |
 //! | [`context`] | what the services share |
 //! | [`admit`] | whether a batch is taken: pure |
@@ -28,9 +29,13 @@ pub mod config;
 pub mod context;
 pub mod duties;
 pub mod grpc;
+mod health;
 pub mod limits;
+pub mod member;
 mod metrics;
 pub mod node;
+pub mod program;
+pub mod reader;
 pub mod repair;
 pub mod retain;
 pub mod scrub;

@@ -186,3 +186,8 @@ fn describe_repair() {
     counter("dac_node_scrubbed_shards_total", "Shards verified again");
     counter("dac_node_scrubbed_bytes_total", "Bytes of shards verified again");
 }
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+pub(crate) const fn to_gauge(value: u64) -> f64 {
+    value as f64
+}

@@ -10,15 +10,16 @@ use dac_chain::Follower;
 use dac_chain::feed::FeedConfig;
 use dac_client::EndpointPolicy;
 use dac_node::attest::{LocalSigner, Signer, SignerError};
-use dac_node::context::Settings;
+use dac_node::context::{Resources, Settings};
 use dac_node::limits::{ClientRates, UploadLimits};
-use dac_node::node::{Listener, Node, Parts};
+use dac_node::member::Parts;
 use dac_node::repair::RepairSettings;
 use dac_node::retain::Retention;
 use dac_node::scrub::ScrubSettings;
 use dac_node::store::{MemberStore, SpaceLimits};
 use dac_node::sync::SyncSettings;
 use dac_runtime::grpc::ListenerLimits;
+use dac_runtime::service::Listener;
 use dac_runtime::workers::Workers;
 use dac_types::{BatchDigest, RenewalDigest, Seat};
 use tokio_util::sync::CancellationToken;
@@ -69,7 +70,7 @@ impl Member {
         let registry = Follower::spawn(Arc::new(self.l1), POLL_INTERVAL, 0, CancellationToken::new());
         registry.wait_ready().await?;
         let limits = ListenerLimits::default();
-        let parts = Parts {
+        let resources = Resources {
             domain: DOMAIN,
             store: MemberStore::of(self.store),
             signer: Arc::new(signer),
@@ -94,6 +95,9 @@ impl Member {
                 streams: 64,
                 clients: 100,
             },
+        };
+        let parts = Parts {
+            resources,
             retention: Retention {
                 delete_expired: true,
                 slack: Duration::from_secs(60),
@@ -114,11 +118,11 @@ impl Member {
                 period: Duration::from_secs(7),
                 bytes_per_second: REPAIR_BYTES_PER_SECOND,
             },
-            dispersal: Listener { tcp: listen(DISPERSAL_PORT).await?, limits, tls: None },
-            retrieval: Listener { tcp: listen(RETRIEVAL_PORT).await?, limits, tls: None },
+            dispersal: Listener { socket: listen(DISPERSAL_PORT).await?, limits, tls: None },
+            retrieval: Listener { socket: listen(RETRIEVAL_PORT).await?, limits, tls: None },
             monitor: None,
         };
-        let mut node = Node::start(parts, GRACE).await?;
+        let mut node = dac_node::member::start(parts, GRACE).await?;
         Err(node.failed().await.into())
     }
 }

@@ -122,10 +122,10 @@ impl L1Sync {
             self.count(memory, &view).await?;
         }
         let (read, unread) = self.progress.blocks();
-        metrics::gauge!("dac_node_l1_read_block").set(crate::node::to_gauge(read));
-        metrics::gauge!("dac_node_l1_unread_blocks").set(crate::node::to_gauge(unread));
+        metrics::gauge!("dac_node_l1_read_block").set(crate::metrics::to_gauge(read));
+        metrics::gauge!("dac_node_l1_unread_blocks").set(crate::metrics::to_gauge(unread));
         let unreadable = self.progress.unreadable_rollups().len() as u64;
-        metrics::gauge!("dac_node_l1_unreadable_rollups").set(crate::node::to_gauge(unreadable));
+        metrics::gauge!("dac_node_l1_unreadable_rollups").set(crate::metrics::to_gauge(unreadable));
         Ok(more)
     }
 
@@ -144,7 +144,7 @@ impl L1Sync {
             ("bad", counts.bad),
             ("corrupt", counts.corrupt),
         ] {
-            metrics::gauge!("dac_node_duties", "state" => what).set(crate::node::to_gauge(number));
+            metrics::gauge!("dac_node_duties", "state" => what).set(crate::metrics::to_gauge(number));
         }
         if !counts.is_whole() && former.is_none_or(|(former, _)| former != counts) {
             self.repair_wanted.notify_one();

@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
-use crate::node::{NodeError, ReaderParts};
+use dac_runtime::service::ServiceError;
+
+use crate::reader::{NoKey, ReaderParts};
 
 #[tokio::test]
 async fn a_member_says_who_it_is() {
@@ -160,7 +162,7 @@ async fn a_task_that_panics_is_not_done_without() {
         let mut member = Member::start_with(config).await;
         let error = tokio::time::timeout(PATIENCE, member.node.failed()).await.expect("it is noticed");
         assert!(
-            matches!(&error, NodeError::Panicked { task, message } if *task == part && message == "told to fail"),
+            matches!(&error, ServiceError::Panicked { task, message } if *task == part && message == "told to fail"),
             "{error}"
         );
         // It stops as always.
@@ -186,24 +188,25 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
     let mut view = member.world.view();
     view.head.number = member.l1.newest().number;
     let (registry, watch) = RegistryWatch::with(view.clone());
-    let parts = ReaderParts {
+    let resources = Resources {
         domain: member.world.domain,
-        public_key,
         store: MemberStore::of(store),
+        signer: Arc::new(NoKey(public_key)),
         registry: watch,
         clock: Arc::new(member.clock.clone()),
+        disk: None,
         workers: Workers::threads(),
         settings: Settings { registry_max_age: Duration::from_secs(1), ..Config::default().settings },
+        uploads: UploadLimits { bytes: 0, per_rollup: 0 },
         clients: Config::default().clients,
+    };
+    let parts = ReaderParts {
+        resources,
         interval: Duration::from_millis(20),
-        retrieval: Listener {
-            tcp: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
-            limits: ListenerLimits::default(),
-            tls: None,
-        },
+        retrieval: listener().await,
         monitor: Some(Monitor::start(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap()),
     };
-    let reader = Node::start_reader(parts, Duration::from_secs(5)).await.unwrap();
+    let reader = crate::reader::start(parts, Duration::from_secs(5)).await.unwrap();
     assert_eq!(reader.addresses().dispersal, None);
     let channel = member.channel(reader.addresses().retrieval).await;
     let mut retrieval = RetrievalServiceClient::new(channel.clone());

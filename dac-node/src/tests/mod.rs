@@ -29,6 +29,7 @@ use dac_proto::v1::store_shard_request::Message;
 use dac_runtime::clock::ManualClock;
 use dac_runtime::grpc::ListenerLimits;
 use dac_runtime::monitor::Monitor;
+use dac_runtime::service::Listener;
 use dac_types::limits::STREAM_PIECE_MAX_BYTES;
 use dac_types::{Address, Attestation, Seat};
 use futures::{Stream, stream};
@@ -38,9 +39,10 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::attest::LocalSigner;
-use crate::context::Settings;
+use crate::context::{Resources, Settings};
 use crate::limits::{ClientRates, UploadLimits};
-use crate::node::{Listener, Node, Parts};
+use crate::member::Parts;
+use crate::node::Node;
 use crate::repair::RepairSettings;
 use crate::retain::Retention;
 use crate::scrub::ScrubSettings;
@@ -153,12 +155,7 @@ impl Member {
         let (registry, watch) = RegistryWatch::with(world.view());
         let clock = ManualClock::at(NOW);
         let workers = Workers::threads();
-        let listener = async || Listener {
-            tcp: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
-            limits: ListenerLimits::default(),
-            tls: None,
-        };
-        let parts = Parts {
+        let resources = Resources {
             domain: world.domain,
             store: MemberStore::of(store.clone()),
             signer: Arc::new(LocalSigner::new(key.clone(), workers.clone())),
@@ -169,6 +166,9 @@ impl Member {
             settings: config.settings,
             uploads: config.uploads,
             clients: config.clients,
+        };
+        let parts = Parts {
+            resources,
             retention: Retention { delete_expired: true, slack: Duration::from_secs(60), interval: PATIENCE },
             events: config.events.unwrap_or_else(|| Arc::new(l1.clone())),
             sync: SyncSettings {
@@ -182,7 +182,7 @@ impl Member {
             retrieval: listener().await,
             monitor: Some(Monitor::start(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap()),
         };
-        let node = Node::start(parts, Duration::from_secs(5)).await.unwrap();
+        let node = crate::member::start(parts, Duration::from_secs(5)).await.unwrap();
         Self { world, node, store, clock, registry, folder, seat, key, l1 }
     }
 
@@ -315,5 +315,14 @@ fn assert_reason<T: std::fmt::Debug>(result: Result<T, Status>, expected: Reason
     match result {
         Ok(value) => panic!("{expected} expected, got {value:?}"),
         Err(status) => assert_eq!(Reason::of(&status), Some(expected), "{status:?}"),
+    }
+}
+
+/// A listener on a free port.
+async fn listener() -> Listener {
+    Listener {
+        socket: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
+        limits: ListenerLimits::default(),
+        tls: None,
     }
 }

@@ -1,51 +1,41 @@
-//! How a node feels, told again and again.
+//! How a node looks at its own health.
 
 use std::sync::Arc;
 
 use dac_chain::Named;
-use dac_runtime::grpc::tonic_health;
-use dac_runtime::monitor::Health;
-use tonic_health::server::HealthReporter;
+use dac_runtime::service::{HealthCheck, Observed};
 
-use super::{DISPERSAL, HEALTH_INTERVAL, to_gauge};
 use crate::context::Context;
+use crate::metrics::to_gauge;
+use crate::node::DISPERSAL;
 use crate::skew::{ClockNews, ClockWatch, seconds_ahead};
 
-/// Dispersal needs a fresh view of L1, everything needs the store. L1 endpoints that differ or fail
-/// are told to a person, where this node signs by what they say, and keep it from nothing: enough
-/// others agree, or the view gets old.
-pub(super) async fn watch_health(
+/// Dispersal needs a fresh view of L1, and everything needs the store.
+///
+/// L1 endpoints that differ or fail are told to a person, where this node signs by what they say, and
+/// keep it from nothing: enough others agree, or the view gets old.
+pub(crate) struct NodeHealth {
     context: Arc<Context>,
-    services: &'static [&'static str],
-    health: HealthReporter,
-    healthz: Health,
-) {
-    use tonic_health::ServingStatus::{NotServing, Serving};
-    let mut named = Named::default();
-    let mut skew = ClockWatch::new(context.settings.clock_difference_max_seconds);
-    loop {
+    /// Whether this process signs. One that only serves needs no L1.
+    is_member: bool,
+    named: Named,
+    skew: ClockWatch,
+}
+
+impl NodeHealth {
+    pub(crate) fn new(context: Arc<Context>, is_member: bool) -> Self {
+        let skew = ClockWatch::new(context.settings.clock_difference_max_seconds);
+        Self { context, is_member, named: Named::default(), skew }
+    }
+}
+
+impl HealthCheck for NodeHealth {
+    async fn look(&mut self) -> Observed {
+        let context = &self.context;
         let store = context.store.upkeep.ping().await;
         let l1 = context.registry.fresh(context.settings.registry_max_age);
-        if context.draining.is_cancelled() {
-            return;
-        }
-        for service in services {
-            let serving = store.is_ok() && (*service != DISPERSAL || l1.is_ok());
-            health.set_service_status(*service, if serving { Serving } else { NotServing }).await;
-        }
         let endpoints = context.registry.endpoints();
-        // A member serves what it stores while L1 is away. Only signing needs L1.
-        let of_l1 = l1.err().map(|stale| stale.to_string()).into_iter().chain(endpoints.problem());
-        match &store {
-            Err(_) => healthz.set_unhealthy("the store does not answer"),
-            Ok(()) => healthz.set_serving(of_l1.filter(|_| services.contains(&DISPERSAL))),
-        }
         crate::metrics::ENDPOINTS.show(&endpoints);
-        if let Some(view) = context.registry.latest()
-            && services.contains(&DISPERSAL)
-        {
-            crate::metrics::name(&named.news(&view));
-        }
         let age = context.registry.last_success().map_or(f64::INFINITY, |read| read.elapsed().as_secs_f64());
         metrics::gauge!("dac_node_l1_age_seconds").set(age);
         if let Ok(totals) = context.store.catalog.totals().await {
@@ -58,11 +48,23 @@ pub(super) async fn watch_health(
         if let Ok(Some(bytes)) = context.store.upkeep.size_on_server().await {
             metrics::gauge!("dac_node_database_bytes").set(to_gauge(bytes));
         }
-        look_at_clock(&context, &mut skew);
-        tokio::select! {
-            () = context.draining.cancelled() => return,
-            () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+        look_at_clock(context, &mut self.skew);
+        let mut observed = Observed {
+            unready: store.err().map(|_| "the store does not answer".to_owned()),
+            ..Observed::default()
+        };
+        // A member serves what it stores while L1 is away. Only signing needs L1.
+        if self.is_member {
+            if let Some(view) = context.registry.latest() {
+                crate::metrics::name(&self.named.news(&view));
+            }
+            if l1.is_err() {
+                observed.not_serving.push(DISPERSAL);
+            }
+            let stale = l1.err().map(|stale| stale.to_string());
+            observed.problems = stale.into_iter().chain(endpoints.problem()).collect();
         }
+        observed
     }
 }
 
