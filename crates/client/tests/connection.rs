@@ -1,16 +1,19 @@
 //! What a client is told of a connection that is not made: by real servers that do, or want,
 //! something else than the client expects.
 
+#[path = "support/authority.rs"]
+mod authority;
+
 use std::net::SocketAddr;
 
+use authority::Authority;
 use dac_client::{AggregatorClient, AggregatorError, ConnectionCause, Dialer, EndpointPolicy, MemberFault};
 use dac_proto::v1;
 use dac_proto::v1::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::server::Router;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, Server, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// A service that has nothing to say: who gets so far is connected.
@@ -26,29 +29,8 @@ impl AggregatorService for Silent {
     }
 }
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.distinguished_name.push(DnType::CommonName, name);
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn certificate(&self) -> Certificate {
-        Certificate::from_pem(self.0.pem())
-    }
-
-    fn identity(&self, name: &str, expired: bool) -> Identity {
-        let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        if expired {
-            parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
-        }
-        let key = KeyPair::generate().unwrap();
-        let signed = parameters.signed_by(&key, &self.0).unwrap();
-        Identity::from_pem(signed.pem(), key.serialize_pem())
-    }
+fn certificate(authority: &Authority) -> Certificate {
+    Certificate::from_pem(authority.pem())
 }
 
 async fn serve(router: Router) -> SocketAddr {
@@ -82,7 +64,7 @@ async fn told(scheme: &str, address: SocketAddr, tls: ClientTlsConfig) -> Member
 async fn a_server_that_is_not_trusted_is_told_from_one_that_is_not_there() {
     // One was made anew: the same name with another key.
     let [ours, other, renewed] = ["ours", "other", "ours"].map(Authority::new);
-    let trusting = |authority: &Authority| ClientTlsConfig::new().ca_certificate(authority.certificate());
+    let trusting = |authority: &Authority| ClientTlsConfig::new().ca_certificate(certificate(authority));
     let server = |name, expired| tls(ServerTlsConfig::new().identity(ours.identity(name, expired)));
     for (expected, router, authority) in [
         (ConnectionCause::ServerAuthority, server("localhost", false), &other),
@@ -122,9 +104,9 @@ async fn a_client_certificate_that_is_missing_or_foreign_is_named() {
     let config = || {
         ServerTlsConfig::new()
             .identity(servers.identity("localhost", false))
-            .client_ca_root(clients.certificate())
+            .client_ca_root(certificate(&clients))
     };
-    let trusting = || ClientTlsConfig::new().ca_certificate(servers.certificate());
+    let trusting = || ClientTlsConfig::new().ca_certificate(certificate(&servers));
     for (told_apart, shown) in [
         (ConnectionCause::NoClientCertificate, trusting()),
         (ConnectionCause::ClientAuthority, trusting().identity(servers.identity("stranger", false))),

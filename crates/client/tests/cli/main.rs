@@ -2,6 +2,10 @@
 //!
 //! Help texts are compared with `tests/snapshots`; `DAC_UPDATE_SNAPSHOTS=1` writes them anew.
 
+mod authorities;
+#[path = "../support/authority.rs"]
+mod authority;
+mod batch_service;
 mod chain;
 mod mistakes;
 mod several;

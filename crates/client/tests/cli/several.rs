@@ -7,22 +7,20 @@ use bytes::Bytes;
 use dac_chain::testing::{Anvil, CommitteeSpec, deploy_committee};
 use dac_proto::reason::Reason;
 use dac_proto::v1;
-use dac_proto::v1::batch_service_server::{BatchService, BatchServiceServer};
 use dac_types::{Address, AdmittedRollup, Domain, SignedSubmission};
-use futures::stream::BoxStream;
 use serde_json::Value;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::{Status, Streaming};
 
+use crate::batch_service::{Calls, serve};
 use crate::chain::write_deployment;
 use crate::dac;
 
 const TAKEN: u64 = 9;
 
-/// A batch number and the payload that came under it.
+/// A batch's number and the payload that came under it.
 type Received = (u64, Vec<u8>);
 
-/// An aggregator that takes every order but one: that batch number is held by another batch.
+/// This aggregator takes every order but one, whose batch number another batch holds.
 #[derive(Clone)]
 struct Taking {
     domain: Domain,
@@ -30,31 +28,15 @@ struct Taking {
 }
 
 impl Taking {
-    async fn serve(self) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = tonic::transport::Server::builder()
-            .add_service(BatchServiceServer::new(self))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        tokio::spawn(server);
-        url
-    }
-
     fn received(&self) -> Vec<Received> {
         std::mem::take(&mut self.received.lock().unwrap())
     }
 }
 
 #[tonic::async_trait]
-impl BatchService for Taking {
-    type WatchBatchStream = BoxStream<'static, Result<v1::WatchBatchResponse, Status>>;
-
-    async fn submit_batch(
-        &self,
-        request: Request<tonic::Streaming<v1::SubmitBatchRequest>>,
-    ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
+impl Calls for Taking {
+    async fn submit(&self, mut stream: Streaming<v1::SubmitBatchRequest>) -> Result<v1::Batch, Status> {
         use v1::submit_batch_request::Message;
-        let mut stream = request.into_inner();
         let Some(Message::Open(open)) = stream.message().await?.and_then(|request| request.message) else {
             return Err(Status::invalid_argument("no open"));
         };
@@ -71,48 +53,12 @@ impl BatchService for Taking {
         }
         self.received.lock().unwrap().push((submission.batch_number, payload));
         let digest = submission.digest(&self.domain);
-        let batch = v1::Batch {
+        Ok(v1::Batch {
             submission_digest: Bytes::copy_from_slice(digest.as_slice()),
             submission: Some((&submission).into()),
             state: v1::BatchState::Received.into(),
             ..v1::Batch::default()
-        };
-        Ok(Response::new(v1::SubmitBatchResponse { batch: Some(batch) }))
-    }
-
-    async fn submit_validity_proof(
-        &self,
-        _: Request<v1::SubmitValidityProofRequest>,
-    ) -> Result<Response<v1::SubmitValidityProofResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn get_batch(
-        &self,
-        _: Request<v1::GetBatchRequest>,
-    ) -> Result<Response<v1::GetBatchResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn watch_batch(
-        &self,
-        _: Request<v1::WatchBatchRequest>,
-    ) -> Result<Response<Self::WatchBatchStream>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn list_batches(
-        &self,
-        _: Request<v1::ListBatchesRequest>,
-    ) -> Result<Response<v1::ListBatchesResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn get_certificate(
-        &self,
-        _: Request<v1::GetCertificateRequest>,
-    ) -> Result<Response<v1::GetCertificateResponse>, Status> {
-        Err(Status::unimplemented(""))
+        })
     }
 }
 
@@ -150,7 +96,7 @@ async fn several_payloads_are_numbered_and_the_first_refusal_ends_them() {
     std::fs::write(path.join("large"), [0; 1_001]).unwrap();
 
     let aggregator = Taking { domain: committee.domain, received: Arc::default() };
-    let (url, rollup) = (aggregator.clone().serve().await, rollup.to_string());
+    let (url, rollup) = (serve(aggregator.clone()).await, rollup.to_string());
     let order = ["--deployment", "deployment.json", "--aggregator", &url, "--rollup", &rollup];
     let disperser = ["--disperser", &rollup, "--poster", "poster.json", "--poster-password-file", "password"];
     let run = |code, more: &[&str]| submit(path, code, &[&order[..], &disperser, more].concat());

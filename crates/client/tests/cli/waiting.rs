@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dac_proto::v1;
-use dac_proto::v1::batch_service_server::{BatchService, BatchServiceServer};
 use dac_types::{Address, B256, BatchSubmission, HashKind};
 use futures::stream::{self, BoxStream, StreamExt as _};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
+use crate::batch_service::{Calls, serve};
 use crate::{dac, expect};
 
 const DIGEST: B256 = B256::repeat_byte(9);
@@ -17,7 +16,7 @@ const SPENT: &str =
     "4 of 4 members say: the rollup has spent 186 of 209 bytes of this day; 0 of 3 signatures are there";
 const QUOTA: &str = "seats 0 to 3: QUOTA_EXCEEDED: the rollup has spent 186 of 209 bytes of this day";
 
-/// An aggregator with one batch, which its members refuse for today.
+/// This aggregator has one batch, which its members refuse for today.
 struct HeldUp {
     /// Whether it says itself what the batch waits for: those of former versions do not.
     tells: bool,
@@ -33,7 +32,8 @@ fn waiting(attempts: u32) -> v1::Waiting {
     v1::Waiting { reason: reason.to_owned(), detail, since_ms: 1_700_000_000_000 }
 }
 
-fn batch(attempts: u32) -> v1::Batch {
+/// A batch in this state, of which nothing is told but what its members did.
+fn batch(state: v1::BatchState, members: Vec<v1::MemberOutcome>) -> v1::Batch {
     let submission = BatchSubmission {
         rollup: Address::repeat_byte(1),
         batch_number: 2,
@@ -45,94 +45,85 @@ fn batch(attempts: u32) -> v1::Batch {
         disperser: Address::repeat_byte(6),
         submit_before: 7,
     };
-    let member = |seat| v1::MemberOutcome {
-        seat,
-        state: v1::DeliveryState::Retrying.into(),
-        attempts,
-        reason: "QUOTA_EXCEEDED".to_owned(),
-        detail: "the rollup has spent 186 of 209 bytes of this day".to_owned(),
-        ..v1::MemberOutcome::default()
-    };
     v1::Batch {
         submission_digest: Bytes::copy_from_slice(B256::repeat_byte(8).as_slice()),
         digest: Bytes::copy_from_slice(DIGEST.as_slice()),
         submission: Some((&submission).into()),
-        state: v1::BatchState::Dispersing.into(),
-        members: (0..4).map(member).collect(),
+        state: state.into(),
+        members,
         ..v1::Batch::default()
     }
 }
 
 impl HeldUp {
-    fn batch(&self, attempts: u32) -> v1::Batch {
-        v1::Batch { waiting: self.tells.then(|| waiting(attempts)), ..batch(attempts) }
-    }
-
-    async fn serve(self) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = tonic::transport::Server::builder()
-            .add_service(BatchServiceServer::new(self))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        tokio::spawn(server);
-        url
+    fn after(&self, attempts: u32) -> v1::Batch {
+        let member = |seat| v1::MemberOutcome {
+            seat,
+            state: v1::DeliveryState::Retrying.into(),
+            attempts,
+            reason: "QUOTA_EXCEEDED".to_owned(),
+            detail: "the rollup has spent 186 of 209 bytes of this day".to_owned(),
+            ..v1::MemberOutcome::default()
+        };
+        let waiting = self.tells.then(|| waiting(attempts));
+        v1::Batch { waiting, ..batch(v1::BatchState::Dispersing, (0..4).map(member).collect()) }
     }
 }
 
-#[tonic::async_trait]
-impl BatchService for HeldUp {
-    type WatchBatchStream = BoxStream<'static, Result<v1::WatchBatchResponse, Status>>;
-
-    async fn submit_batch(
-        &self,
-        _: Request<tonic::Streaming<v1::SubmitBatchRequest>>,
-    ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
-        Err(Status::unimplemented(""))
+impl Calls for HeldUp {
+    fn batch(&self) -> Result<v1::Batch, Status> {
+        Ok(self.after(5))
     }
 
-    async fn submit_validity_proof(
-        &self,
-        _: Request<v1::SubmitValidityProofRequest>,
-    ) -> Result<Response<v1::SubmitValidityProofResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn get_batch(
-        &self,
-        _: Request<v1::GetBatchRequest>,
-    ) -> Result<Response<v1::GetBatchResponse>, Status> {
-        Ok(Response::new(v1::GetBatchResponse { batch: Some(self.batch(5)) }))
-    }
-
-    async fn watch_batch(
-        &self,
-        _: Request<v1::WatchBatchRequest>,
-    ) -> Result<Response<Self::WatchBatchStream>, Status> {
+    fn watch(&self) -> Result<BoxStream<'static, v1::Batch>, Status> {
         // Attempt after attempt, and then it waits for the next day.
-        let batches: Vec<_> = (1..20).map(|attempts| self.batch(attempts)).collect();
-        let attempts = stream::iter(batches).map(|batch| Ok(v1::WatchBatchResponse { batch: Some(batch) }));
-        Ok(Response::new(attempts.chain(stream::pending()).boxed()))
+        let attempts: Vec<_> = (1..20).map(|attempts| self.after(attempts)).collect();
+        Ok(stream::iter(attempts).chain(stream::pending()).boxed())
     }
+}
 
-    async fn list_batches(
-        &self,
-        _: Request<v1::ListBatchesRequest>,
-    ) -> Result<Response<v1::ListBatchesResponse>, Status> {
-        Err(Status::unimplemented(""))
+/// This aggregator has one batch, which stays as it is.
+struct Still(v1::Batch);
+
+impl Calls for Still {
+    fn batch(&self) -> Result<v1::Batch, Status> {
+        Ok(self.0.clone())
     }
+}
 
-    async fn get_certificate(
-        &self,
-        _: Request<v1::GetCertificateRequest>,
-    ) -> Result<Response<v1::GetCertificateResponse>, Status> {
-        Err(Status::unimplemented(""))
+/// What a certificate rests on is told as it was when the certificate was made: the line stays true
+/// though another member signs later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_progress_stays_true() {
+    let (signed, pending) = (v1::DeliveryState::Attested, v1::DeliveryState::Pending);
+    let state = async |state, members: [(v1::DeliveryState, bool); 4]| {
+        let member = |(seat, (state, in_certificate)): (u32, (v1::DeliveryState, bool))| v1::MemberOutcome {
+            seat,
+            state: state.into(),
+            attempts: 1,
+            in_certificate,
+            ..v1::MemberOutcome::default()
+        };
+        let batch = batch(state, (0..).zip(members).map(member).collect());
+        let (folder, url) = (tempfile::tempdir().unwrap(), serve(Still(batch)).await);
+        let shown = dac(folder.path(), &["status", &DIGEST.to_string(), "--aggregator", &url]);
+        let text = String::from_utf8(shown.stdout).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("state "));
+        line.unwrap_or_else(|| panic!("{text}")).trim().to_owned()
+    };
+    let members = [(signed, false), (signed, false), (pending, false), (pending, false)];
+    assert_eq!(state(v1::BatchState::Dispersing, members).await, "DISPERSING, 2 of 4 members signed");
+    let certificate = "POSTED, certificate of 3 of 4 members";
+    for fourth in [pending, signed] {
+        let members = [(signed, true), (signed, true), (signed, true), (fourth, false)];
+        assert_eq!(state(v1::BatchState::Posted, members).await, certificate);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_holds_a_batch_up_is_told_once_and_again_in_the_end() {
     let folder = tempfile::tempdir().unwrap();
-    let url = HeldUp { tells: false }.serve().await;
+    let url = serve(HeldUp { tells: false }).await;
     let digest = DIGEST.to_string();
 
     let watched = dac(folder.path(), &["watch", &digest, "--aggregator", &url, "--timeout", "3s"]);
@@ -156,7 +147,7 @@ async fn what_holds_a_batch_up_is_told_once_and_again_in_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_aggregators_own_reason_is_told_when_it_appears_and_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();
-    let url = HeldUp { tells: true }.serve().await;
+    let url = serve(HeldUp { tells: true }).await;
     let digest = DIGEST.to_string();
 
     let watched = dac(folder.path(), &["watch", &digest, "--aggregator", &url, "--timeout", "3s"]);

@@ -22,6 +22,7 @@ use dac_types::{
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// How a member behaves.
@@ -274,6 +275,8 @@ pub struct Plan {
     pub expires_at: u64,
     pub rollup: Address,
     pub batch_number: u64,
+    /// TLS of each seat's listener. Without any, all of them speak plain text.
+    pub tls: Vec<ServerTlsConfig>,
 }
 
 impl Plan {
@@ -290,6 +293,7 @@ impl Plan {
             expires_at: 4_000_000_000,
             rollup: Address::repeat_byte(0x11),
             batch_number: 7,
+            tls: Vec::new(),
         }
     }
 
@@ -314,7 +318,11 @@ impl Plan {
         dispersal: &Dispersal,
         vices: &[Vice],
     ) -> Scene {
-        let urls = Self::urls(&listeners);
+        let mut urls = Self::urls(&listeners);
+        for (url, _) in urls.iter_mut().zip(&self.tls) {
+            // Certificates are for names.
+            *url = url.replace("http://127.0.0.1", "https://localhost");
+        }
         let poster = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x51)).unwrap();
         let disperser = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x52)).unwrap();
         let sign = |key: &PrivateKeySigner, digest: B256| {
@@ -405,8 +413,12 @@ impl Plan {
             });
             listener.set_nonblocking(true).unwrap();
             let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
+            let mut server = Server::builder();
+            if let Some(tls) = self.tls.get(seat.index()) {
+                server = server.tls_config(tls.clone()).unwrap();
+            }
             servers.push(tokio::spawn(async move {
-                tonic::transport::Server::builder()
+                server
                     .add_service(RetrievalServiceServer::new(member))
                     .add_service(MemberServiceServer::new(identity))
                     .serve_with_incoming(incoming)
