@@ -76,6 +76,8 @@ pub fn waiting_batch_to_wire(batch: &Batch) -> v1::WaitingBatch {
         state: state_to_wire(&batch.phase).into(),
         received_at_ms: batch.received_at_ms,
         waiting: batch.waiting().map(waiting_to_wire),
+        certified_at_ms: batch.certificate.as_ref().map_or(0, |certified| certified.at_ms),
+        l1_problem: batch.l1_problem.clone(),
     }
 }
 

@@ -57,6 +57,12 @@ impl Standing {
         }
     }
 
+    /// Returns the oldest certificate that L1 has not recorded in time.
+    pub fn overdue(&self, now_ms: u64) -> Option<&Arc<Batch>> {
+        let batch = self.unrecorded.as_ref()?;
+        (now_ms.saturating_sub(certified_at_ms(batch)) > RECORDED_WITHIN_MS).then_some(batch)
+    }
+
     /// What a person should look at, if anything: of several the one that is earliest in a batch's life.
     pub fn problem(&self, now_ms: u64) -> Option<String> {
         let waits = |batch: &Arc<Batch>, since_ms: u64, within_ms: u64, what: &str, why: &str| {
@@ -74,7 +80,7 @@ impl Standing {
             waits(batch, received_at_ms(batch), within_ms, what, &why)
         };
         let unrecorded = || {
-            let batch = self.unrecorded.as_ref()?;
+            let batch = self.overdue(now_ms)?;
             let why = match batch.l1_problem.as_str() {
                 "" => String::new(),
                 problem => format!(": {problem}"),
@@ -146,6 +152,9 @@ mod tests {
         standing.add(&Arc::new(batch.clone()));
         assert_eq!(standing.uncertified, 0);
         assert_eq!(standing.problem(certified_at_ms + RECORDED_WITHIN_MS), None);
+        assert_eq!(standing.overdue(certified_at_ms + RECORDED_WITHIN_MS), None);
+        let overdue = standing.overdue(certified_at_ms + RECORDED_WITHIN_MS + 1);
+        assert_eq!(overdue.map(|batch| batch.id), Some(batch.id));
         let problem = standing.problem(certified_at_ms + RECORDED_WITHIN_MS + 1).unwrap();
         assert!(problem.ends_with("is certified and not recorded on L1 after 900 s"), "{problem}");
 

@@ -89,6 +89,9 @@ impl AggregatorService for Description {
             uncertified_batches: standing.uncertified,
             oldest_unencoded: waiting(&standing.unencoded),
             oldest_undelivered: waiting(&standing.undelivered),
+            oldest_unrecorded: standing
+                .overdue(ctx.now_ms())
+                .map(|batch| convert::waiting_batch_to_wire(batch)),
             payer: ctx.posting.payer().map(|payer| payer_of(&payer)),
             tls_certificate_expires_at: tls::first_to_expire().unwrap_or(0),
         };

@@ -258,13 +258,16 @@ pub struct AggregatorDescription {
     pub oldest_unencoded: Option<WaitingBatch>,
     /// The oldest of them that is encoded and has no quorum.
     pub oldest_undelivered: Option<WaitingBatch>,
+    /// The oldest certified batch that was not recorded on L1 in time; none where there is none, or
+    /// it does not say.
+    pub oldest_unrecorded: Option<WaitingBatch>,
     /// Where it reads L1; zeros where it does not say.
     pub l1_endpoints: v1::L1Endpoints,
     /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or does not say.
     pub tls_certificate_expires_at: Option<u64>,
 }
 
-/// A batch that has no certificate yet, in short.
+/// A batch that has no certificate yet, or is not recorded, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingBatch {
     /// Its order's digest.
@@ -279,6 +282,10 @@ pub struct WaitingBatch {
     pub received_at_ms: u64,
     /// Why it does not move; none while it moves.
     pub waiting: Option<Waiting>,
+    /// When it was certified, in Unix milliseconds; 0: not yet.
+    pub certified_at_ms: u64,
+    /// What posting its certificate waits for; empty if it waits for nothing.
+    pub l1_problem: String,
 }
 
 impl TryFrom<v1::WaitingBatch> for WaitingBatch {
@@ -292,6 +299,8 @@ impl TryFrom<v1::WaitingBatch> for WaitingBatch {
             state: BatchState::from_wire(wire.state)?,
             received_at_ms: wire.received_at_ms,
             waiting: wire.waiting.map(Waiting::from),
+            certified_at_ms: wire.certified_at_ms,
+            l1_problem: printable(&wire.l1_problem),
         })
     }
 }
@@ -353,6 +362,7 @@ impl TryFrom<v1::GetAggregatorResponse> for AggregatorDescription {
             uncertified_batches: wire.uncertified_batches,
             oldest_unencoded: wire.oldest_unencoded.map(WaitingBatch::try_from).transpose()?,
             oldest_undelivered: wire.oldest_undelivered.map(WaitingBatch::try_from).transpose()?,
+            oldest_unrecorded: wire.oldest_unrecorded.map(WaitingBatch::try_from).transpose()?,
             l1_endpoints: l1_endpoints(wire.l1_endpoints),
             tls_certificate_expires_at: expiry(wire.tls_certificate_expires_at),
         })

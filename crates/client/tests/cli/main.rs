@@ -371,6 +371,8 @@ async fn an_aggregators_status_names_who_lied() {
         state: state.into(),
         received_at_ms,
         waiting: None,
+        certified_at_ms: 0,
+        l1_problem: String::new(),
     };
     let answer = v1::GetAggregatorResponse {
         chain_id: 1,
@@ -392,6 +394,11 @@ async fn an_aggregators_status_names_who_lied() {
                 since_ms: ago(49),
             }),
             ..waiting(7, v1::BatchState::Dispersing, ago(73))
+        }),
+        oldest_unrecorded: Some(v1::WaitingBatch {
+            certified_at_ms: ago(49),
+            l1_problem: "gas costs more than the cap of 200 gwei: posting waits for cheaper gas".to_owned(),
+            ..waiting(6, v1::BatchState::Certified, ago(50))
         }),
         payer: Some(v1::Payer {
             account: vec![0xBB; 20].into(),
@@ -425,6 +432,9 @@ async fn an_aggregators_status_names_who_lied() {
     assert_eq!((&moving["moves"], &moving["waiting"]), (&true.into(), &Value::Null));
     assert_eq!((&held_up["moves"], &held_up["waiting"]["reason"]), (&false.into(), &"UNREACHABLE".into()));
     assert!((73 * 3600..74 * 3600).contains(&held_up["age_seconds"].as_u64().unwrap()), "{held_up}");
+    let unrecorded = &status["oldest_unrecorded"];
+    assert_eq!((&unrecorded["batch_number"], &unrecorded["state"]), (&6.into(), &"CERTIFIED".into()));
+    assert!((49 * 3600..50 * 3600).contains(&unrecorded["age_seconds"].as_u64().unwrap()), "{unrecorded}");
     // The URL as other commands take it.
     expect(path, 0, &["aggregator", "status", "--aggregator", &url]);
     let by_environment =

@@ -28,8 +28,8 @@ enum Action {
     Status(ShowStatus),
 }
 
-/// Show who an aggregator is, whether it posts to L1, which of its batches does not move, and which
-/// members and rollups did what an honest one does not.
+/// Show who an aggregator is, whether it posts to L1, which of its batches does not move or is not
+/// recorded, and which members and rollups did what an honest one does not.
 ///
 /// What it says is its own word, since its process started; `proven` is what the signatures of a rollup's poster show.
 #[derive(Debug, Args)]
@@ -80,6 +80,7 @@ fn document(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> Value
         "uncertified_batches": aggregator.uncertified_batches,
         "oldest_unencoded": aggregator.oldest_unencoded.as_ref().map(waiting_batch_document),
         "oldest_undelivered": aggregator.oldest_undelivered.as_ref().map(waiting_batch_document),
+        "oldest_unrecorded": aggregator.oldest_unrecorded.as_ref().map(unrecorded_batch_document),
     })
 }
 
@@ -96,16 +97,39 @@ fn waiting_batch_document(batch: &WaitingBatch) -> Value {
     })
 }
 
+/// A certified batch that was not recorded in time, for machines.
+fn unrecorded_batch_document(batch: &WaitingBatch) -> Value {
+    json!({
+        "submission_digest": batch.submission_digest,
+        "rollup": batch.rollup,
+        "batch_number": batch.batch_number,
+        "state": batch.state.name(),
+        "received_at_ms": batch.received_at_ms,
+        "certified_at_ms": batch.certified_at_ms,
+        "age_seconds": unix_now().saturating_sub(batch.certified_at_ms / 1000),
+        "l1_problem": (!batch.l1_problem.is_empty()).then_some(&batch.l1_problem),
+    })
+}
+
+fn batch_name(batch: &WaitingBatch) -> String {
+    let rollup = batch.rollup.to_checksum(None);
+    format!("batch {} of rollup {rollup}, submission {}", batch.batch_number, batch.submission_digest)
+}
+
+/// Which certified batch, since when it has been certified, and what posting it waits for.
+fn unrecorded_batch_text(batch: &WaitingBatch, now: u64) -> String {
+    let age = span(now.saturating_sub(batch.certified_at_ms / 1000));
+    let why = match batch.l1_problem.as_str() {
+        "" => "no reason is known",
+        problem => problem,
+    };
+    format!("{}, certified {age} ago; NOT RECORDED: {why}", batch_name(batch))
+}
+
 /// Which batch, how old it is, and whether it moves.
 fn waiting_batch_text(batch: &WaitingBatch, now: u64) -> String {
     let age = |since_ms: u64| span(now.saturating_sub(since_ms / 1000));
-    let mut text = format!(
-        "batch {} of rollup {}, submission {}, received {} ago",
-        batch.batch_number,
-        batch.rollup.to_checksum(None),
-        batch.submission_digest,
-        age(batch.received_at_ms)
-    );
+    let mut text = format!("{}, received {} ago", batch_name(batch), age(batch.received_at_ms));
     let Some(waiting) = &batch.waiting else { return text + ", moves" };
     let _ = write!(text, "; DOES NOT MOVE");
     if waiting.since_ms != 0 {
@@ -166,6 +190,8 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
         ("oldest without quorum", &aggregator.oldest_undelivered),
     ];
     let oldest = oldest.into_iter().filter_map(|(name, batch)| Some((name, batch.as_ref()?)));
+    let unrecorded = aggregator.oldest_unrecorded.as_ref();
+    let unrecorded = unrecorded.map(|batch| ("oldest not recorded", unrecorded_batch_text(batch, now)));
     let uncertified = ("not certified yet", count(aggregator.uncertified_batches, "batch"));
     let expiry = aggregator
         .tls_certificate_expires_at
@@ -180,6 +206,7 @@ fn text(endpoint: &EndpointUrl, aggregator: &AggregatorDescription) -> String {
     .into_iter()
     .chain([uncertified])
     .chain(oldest.map(|(name, batch)| (name, waiting_batch_text(batch, now))))
+    .chain(unrecorded)
     .chain(payer)
     .chain(expiry)
     .map(|(name, value)| vec![name.to_owned(), value])
