@@ -4,6 +4,7 @@ use std::error::Error;
 use std::{fmt, io};
 
 use rustls::{AlertDescription, CertificateError};
+use tonic::Status;
 
 /// What ended a connection, as the side that opened it sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,11 +172,12 @@ pub(crate) fn causes<'a>(
     })
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line. A status gives its message: all else that it shows is the
+/// code, and once more its causes, so that nothing would be left of a line that is cut.
 pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
     for cause in causes(error) {
-        let text = cause.to_string();
+        let text = said(cause);
         if line.is_empty() {
             line = text;
         } else if !line.contains(&text) {
@@ -185,9 +187,25 @@ pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
     line
 }
 
+fn said(error: &(dyn Error + 'static)) -> String {
+    let message = error.downcast_ref::<Status>().map(Status::message);
+    message.filter(|message| !message.is_empty()).map_or_else(|| error.to_string(), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_is_its_message_and_its_causes() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let status = Status::from_error(Box::new(io::Error::other(refused)));
+        let line = in_one_line(&status);
+        assert!(line.contains("connection refused"), "{line}");
+        assert!(!line.contains("source") && !line.contains("code"), "{line}");
+        assert_eq!(in_one_line(&Status::unavailable("gone for lunch")), "gone for lunch");
+        assert!(!in_one_line(&Status::unavailable("")).is_empty());
+    }
 
     fn inside_io(kind: io::ErrorKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
         io::Error::new(kind, error)
