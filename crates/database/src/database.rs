@@ -540,5 +540,5 @@ async fn is_worth_keeping(connection: &mut AnyConnection, access: Access) -> Res
 }
 
 #[cfg(test)]
-#[path = "database_tests.rs"]
+#[path = "database_tests/mod.rs"]
 mod tests;
