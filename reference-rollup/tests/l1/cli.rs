@@ -28,7 +28,7 @@ fn program(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// The document that it prints, ending with this exit code.
-fn expect(folder: &Path, code: i32, arguments: &[&str]) -> Value {
+pub(crate) fn expect(folder: &Path, code: i32, arguments: &[&str]) -> Value {
     let output = program(folder, &[&["--json"], arguments].concat());
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{stdout}{stderr}");
@@ -40,7 +40,7 @@ fn message(document: &Value) -> String {
 }
 
 /// A chain and a committee, with what their owners have on disk: `deployment.json`, keystores `<number>.json`, one password.
-async fn files(folder: &Path) -> (Anvil, TestCommittee) {
+pub(crate) async fn files(folder: &Path) -> (Anvil, TestCommittee) {
     let anvil = Anvil::start().await;
     let committee = committee(&anvil).await;
     let deployment = Deployment {
@@ -61,7 +61,7 @@ async fn files(folder: &Path) -> (Anvil, TestCommittee) {
 }
 
 /// The arguments of a command that sends something.
-fn sent<'a>(command: &[&'a str], key: &'a str) -> Vec<&'a str> {
+pub(crate) fn sent<'a>(command: &[&'a str], key: &'a str) -> Vec<&'a str> {
     [command, &["--rollup-file", "rollup.json", "--key", key, "--password-file", "password"]].concat()
 }
 

@@ -8,4 +8,5 @@ mod common;
 mod cli;
 mod settling;
 mod story;
+mod unfunded;
 mod world;
