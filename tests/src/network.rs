@@ -1,10 +1,13 @@
 //! A whole system on this machine: a chain, a committee's contracts, `dac-node` processes and a `dac-aggregator`, each
 //! behind a gate, so that its address outlives it and its network can fail.
 
+mod plan;
+mod service;
+
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +15,6 @@ use bytes::Bytes;
 use dac_bls::SecretKey;
 use dac_chain::PrivateKeySigner;
 use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};
-use dac_database::Backend;
-use dac_database::testing::TestDatabase;
 use dac_proto::v1;
 use dac_types::{Address, B256, BatchDigest, Domain, HashKind, Seat};
 use futures::stream;
@@ -21,279 +22,20 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tonic::Status;
 use tonic::transport::Channel;
-use url::Url;
 
+pub use self::plan::{NetworkTls, Plan, Shape};
+pub use self::service::Service;
 use crate::configuration::{self, Tls};
-use crate::disk;
 use crate::failure::{Context, Failure, Result};
 use crate::gate::{Gate, Mode};
 use crate::keys;
-use crate::process::{Process, program};
+use crate::process::program;
 use crate::rollup::Rollup;
 use crate::rpc;
 use crate::wait;
 
 /// The rollup's settlement contract: an address of which the service needs nothing but its name.
 const ROLLUP: Address = Address::repeat_byte(0x11);
-
-/// How often a service is started whose database is not there yet.
-const START_ATTEMPTS_MAX: u32 = 20;
-/// Between two starts.
-const START_PAUSE: Duration = Duration::from_millis(250);
-
-/// Which system to start.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// Seats.
-    pub n: u16,
-    /// Shards that rebuild a batch.
-    pub k: u16,
-    /// Signatures that make a certificate.
-    pub q: u16,
-    /// Where members and aggregator store.
-    pub backend: Backend,
-    /// Blocks, the including one counted, after which a certificate counts as recorded.
-    pub confirmations: u64,
-}
-
-impl Shape {
-    /// n = 4, k = 2, q = 3, on SQLite: one member may be silent, one signer may withhold.
-    pub const SMALL: Self = Self { n: 4, k: 2, q: 3, backend: Backend::Sqlite, confirmations: 1 };
-}
-
-/// Which connections are encrypted, and who shows a certificate.
-#[derive(Clone, Debug, Default)]
-pub struct NetworkTls {
-    /// Members' listeners for aggregators.
-    pub dispersal: Tls,
-    /// Members' listeners for everybody.
-    pub retrieval: Tls,
-    /// The aggregator's listener.
-    pub aggregator: Tls,
-    /// The aggregator as a client of members.
-    pub towards_members: Tls,
-}
-
-/// What differs from an ordinary system.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// Which connections are encrypted.
-    pub tls: NetworkTls,
-    /// The PostgreSQL server, where that is the backend and it is not the one that all tests share.
-    pub postgres: Option<Url>,
-    /// Where the files of SQLite lie, a folder each; below the temporary folder without it.
-    pub folder: Option<PathBuf>,
-    /// Settings of members that replace the usual ones.
-    pub node: toml::Table,
-    /// The same of the aggregator.
-    pub aggregator: toml::Table,
-    /// Clients reach processes without gates: for measurements.
-    pub is_bare: bool,
-    /// Aggregator processes beside the first one, over its database.
-    pub more_aggregators: usize,
-}
-
-impl Plan {
-    async fn gate(&self) -> Result<Gate> {
-        if self.is_bare { Gate::bare().await } else { Gate::new().await }
-    }
-
-    /// Where a process listens itself, unless gates do.
-    fn listen(&self, config: &Path, gates: &[(&'static str, Gate)]) -> Result<()> {
-        if !self.is_bare {
-            return Ok(());
-        }
-        let listener =
-            |gate: &Gate| toml::Table::from_iter([("listen".to_owned(), gate.address().to_string().into())]);
-        let changes = gates.iter().map(|(name, gate)| ((*name).to_owned(), listener(gate).into()));
-        configuration::change(config, &changes.collect())
-    }
-
-    async fn database(&self, backend: Backend, name: &str) -> Result<Arc<TestDatabase>> {
-        let database = match (backend, &self.postgres, &self.folder) {
-            (Backend::Postgres, Some(server), _) => TestDatabase::postgres_at(server.clone()).await,
-            (Backend::Sqlite, _, Some(folder)) => {
-                let folder = folder.join(name);
-                fs::create_dir_all(&folder).context(folder.display())?;
-                TestDatabase::sqlite_in(&folder)
-            }
-            (backend, _, _) => TestDatabase::new(backend).await,
-        };
-        Ok(Arc::new(database))
-    }
-}
-
-/// A process, its gates, and all it needs to start again.
-pub struct Service {
-    name: String,
-    program: PathBuf,
-    folder: PathBuf,
-    config: PathBuf,
-    process: Option<Process>,
-    gates: Vec<(&'static str, Gate)>,
-    /// Shared by those who share it.
-    database: Arc<TestDatabase>,
-    environment: Vec<(&'static str, String)>,
-    file_bytes_max: Option<u64>,
-}
-
-impl Service {
-    /// Starts it, waits until it says where it listens, and opens its gates.
-    pub async fn start(&mut self) -> Result<()> {
-        self.launch()?;
-        self.await_ready().await
-    }
-
-    /// Its environment at the next start, beside this process's own.
-    pub fn set_environment(&mut self, environment: &[(&'static str, String)]) {
-        self.environment = environment.to_vec();
-    }
-
-    /// From the next start on its files cannot grow beyond so many bytes.
-    pub fn limit_files(&mut self, bytes: Option<u64>) {
-        self.file_bytes_max = bytes;
-    }
-
-    /// Starts it, and again where it ended instead, as whoever runs a service does.
-    pub async fn start_until_it_stays(&mut self) -> Result<()> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.start().await {
-                Ok(()) => return Ok(()),
-                Err(_) if attempts < START_ATTEMPTS_MAX && !self.is_running() => {
-                    tokio::time::sleep(START_PAUSE).await;
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-    }
-
-    /// Starts it, and waits for nothing.
-    pub fn launch(&mut self) -> Result<()> {
-        let ready = self.ready_file();
-        match fs::remove_file(&ready) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).context(ready.display()),
-        }
-        let mut command = disk::limited(&self.program, self.file_bytes_max);
-        command.args(configuration::arguments(&self.config, &ready)).envs(self.environment.iter().cloned());
-        self.process = Some(Process::spawn(&self.name, command, &self.folder.join("log"))?);
-        Ok(())
-    }
-
-    /// Waits until what was launched says where it listens, and opens its gates.
-    pub async fn await_ready(&mut self) -> Result<()> {
-        let ready = self.ready_file();
-        let process = self.process.as_mut().context(&self.name)?;
-        let listening = configuration::wait_ready(process, &ready).await?;
-        for (listener, gate) in &self.gates {
-            let address = listening.get(*listener).context(listener)?;
-            gate.set(Mode::Open(*address));
-        }
-        Ok(())
-    }
-
-    fn ready_file(&self) -> PathBuf {
-        self.folder.join("ready.json")
-    }
-
-    /// Its name in messages.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its configuration's file.
-    pub fn config(&self) -> &Path {
-        &self.config
-    }
-
-    /// Its database.
-    pub fn database(&self) -> &TestDatabase {
-        &self.database
-    }
-
-    /// Whether its process was started and has not ended.
-    pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.exited().is_none())
-    }
-
-    /// All its gates.
-    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
-        self.gates.iter().map(|(_, gate)| gate)
-    }
-
-    /// kill −9. Its gates cut what is connected and refuse what comes.
-    pub fn kill(&mut self) {
-        for (_, gate) in &self.gates {
-            gate.set(Mode::Shut);
-        }
-        if let Some(mut process) = self.process.take() {
-            process.kill();
-        }
-    }
-
-    /// SIGTERM; a clean end is demanded.
-    pub async fn stop(&mut self) -> Result<()> {
-        let mut process = self.process.take().context(&self.name)?;
-        let status = process.terminate(wait::LIMIT).await?;
-        for (_, gate) in &self.gates {
-            gate.set(Mode::Shut);
-        }
-        if status.success() {
-            return Ok(());
-        }
-        Err(Failure::new(format!("{} ended with {status}\n{}", self.name, process.log_end())))
-    }
-
-    /// The file of its database, where it is one.
-    pub fn database_file(&self) -> Option<PathBuf> {
-        self.database.file()
-    }
-
-    /// Its disk is gone, and all that was on it.
-    pub fn lose_database(&self) -> Result<()> {
-        let file = self.database_file().context("a database that is a file")?;
-        let folder = file.parent().context("its folder")?;
-        for entry in fs::read_dir(folder).context(folder.display())? {
-            let path = entry.context(folder.display())?.path();
-            fs::remove_file(&path).context(path.display())?;
-        }
-        Ok(())
-    }
-
-    /// The running process.
-    pub fn process(&mut self) -> Result<&mut Process> {
-        self.process.as_mut().context(&self.name)
-    }
-
-    /// The running process's id.
-    pub fn id(&self) -> Result<u32> {
-        Ok(self.process.as_ref().context(&self.name)?.id())
-    }
-
-    /// What the running process wrote so far.
-    pub fn log(&self) -> Result<String> {
-        Ok(self.process.as_ref().context(&self.name)?.log())
-    }
-
-    /// The end of its log.
-    pub fn log_end(&self) -> String {
-        self.process.as_ref().map(Process::log_end).unwrap_or_default()
-    }
-
-    /// The gate of one of its listeners.
-    pub fn gate(&self, listener: &str) -> &Gate {
-        let gate = self.gates.iter().find(|(name, _)| *name == listener);
-        &gate.unwrap_or_else(|| panic!("{} has no listener {listener}", self.name)).1
-    }
-
-    /// A channel to one of its listeners, through the gate.
-    pub fn channel(&self, listener: &str) -> Result<Channel> {
-        rpc::channel(&self.gate(listener).url())
-    }
-}
 
 /// A member.
 pub struct Member {
@@ -437,17 +179,7 @@ impl Network {
             plan.listen(&config, &gates)?;
             configuration::change(&config, &plan.node)?;
             let program = program("dac-node")?;
-            let service = Service {
-                name,
-                program,
-                folder,
-                config,
-                process: None,
-                gates,
-                database,
-                environment: Vec::new(),
-                file_bytes_max: None,
-            };
+            let service = Service::new(name, program, folder, config, gates, database);
             members.push(Member { seat, service });
         }
         let database = plan.database(shape.backend, "aggregator").await?;
@@ -468,17 +200,8 @@ impl Network {
             let gates = vec![(configuration::API, plan.gate().await?)];
             plan.listen(&config, &gates)?;
             configuration::change(&config, &plan.aggregator)?;
-            aggregators.push(Service {
-                name,
-                program: program("dac-aggregator")?,
-                folder,
-                config,
-                process: None,
-                gates,
-                database: Arc::clone(&database),
-                environment: Vec::new(),
-                file_bytes_max: None,
-            });
+            let (program, database) = (program("dac-aggregator")?, Arc::clone(&database));
+            aggregators.push(Service::new(name, program, folder, config, gates, database));
         }
         let aggregator = aggregators.remove(0);
         let more_aggregators = aggregators;
@@ -516,17 +239,7 @@ impl Network {
             (configuration::DISPERSAL, Gate::new().await?),
             (configuration::RETRIEVAL, Gate::new().await?),
         ];
-        Ok(Service {
-            name: name.to_owned(),
-            program: program("dac-node")?,
-            folder,
-            config,
-            process: None,
-            gates,
-            database,
-            environment: Vec::new(),
-            file_bytes_max: None,
-        })
+        Ok(Service::new(name.to_owned(), program("dac-node")?, folder, config, gates, database))
     }
 
     /// A channel to the aggregator.
