@@ -13,7 +13,7 @@ use rustix::process::setpriority_process;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::transport::{Channel, Endpoint};
 
@@ -52,6 +52,20 @@ impl Attackers {
         if let Some(runtime) = &self.0 {
             runtime.spawn(attack);
         }
+    }
+
+    /// Begins an attack that comes back after a pause, whenever it has ended or failed.
+    pub fn come_back<A: Future + Send + 'static>(
+        &self,
+        pause: Duration,
+        attack: impl Fn() -> A + Send + 'static,
+    ) {
+        self.spawn(async move {
+            loop {
+                let _ = attack().await;
+                sleep(pause).await;
+            }
+        });
     }
 
     /// Ends all attacks. Their connections are closed when this returns.

@@ -149,13 +149,13 @@ async fn uploads_that_trickle_shut_out_nobody() -> Result<()> {
         let open = rpc::submit_open(&network.domain(), &order);
         let url = network.aggregator.gate(API).url();
         let (from, begun) = (loopback(u8::try_from(1 + place % 2)?, 0), Arc::clone(&begun));
-        attackers.spawn(async move {
-            let Ok(api) = attacker::channel(from, &url) else { return };
-            // Refused or ended, it begins again.
-            loop {
-                begun.fetch_add(1, Ordering::Relaxed);
-                let _ = rpc::submit(api.clone(), open.clone(), drops()).await;
-                sleep(Duration::from_millis(200)).await;
+        attackers.come_back(Duration::from_millis(200), move || {
+            begun.fetch_add(1, Ordering::Relaxed);
+            let (open, url) = (open.clone(), url.clone());
+            async move {
+                // A channel belongs to the threads that make it.
+                rpc::submit(attacker::channel(from, &url)?, open, drops()).await?;
+                Ok::<_, Failure>(())
             }
         });
     }

@@ -13,12 +13,11 @@ use dac_tests::attacker::{Attacker, Attackers, announced, loopback, tcp};
 use dac_tests::configuration::{API, RETRIEVAL};
 use dac_tests::failure::Context;
 use dac_tests::network::{Network, Plan, real_payload};
-use dac_tests::{Result, wait};
+use dac_tests::{Failure, Result, wait};
 use dac_types::HashKind;
 use dac_types::limits::CHUNKS_PER_CALL_MAX;
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::sleep;
 use tonic::Code;
 
 use super::honest::{Honest, Memory, ask_both, served};
@@ -82,12 +81,7 @@ async fn idle_connections_close_no_listener() -> Result<()> {
         for place in 0..512_u16 {
             let from = loopback(u8::try_from(1 + place / 64)?, 0);
             let begun = Arc::clone(&begun);
-            attackers.spawn(async move {
-                loop {
-                    let _ = hold_half_a_request(from, to, &begun).await;
-                    sleep(AGAIN).await;
-                }
-            });
+            attackers.come_back(AGAIN, move || hold_half_a_request(from, to, Arc::clone(&begun)));
         }
     }
     under_way(&begun, 1024).await?;
@@ -101,7 +95,7 @@ async fn idle_connections_close_no_listener() -> Result<()> {
     Ok(())
 }
 
-async fn hold_half_a_request(from: IpAddr, to: SocketAddr, begun: &AtomicU64) -> Result<()> {
+async fn hold_half_a_request(from: IpAddr, to: SocketAddr, begun: Arc<AtomicU64>) -> Result<()> {
     let mut attacker = Attacker::connect(from, to).await?;
     let mut call = attacker.begin("/grpc.health.v1.Health/Check").await?;
     call.send(announced(100).freeze(), false)?;
@@ -127,14 +121,18 @@ async fn requests_that_do_not_end_cost_little_and_are_ended() -> Result<()> {
     let ended = Arc::new(AtomicU64::new(0));
     for _ in 0..4 {
         let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
-        attackers.spawn(async move {
-            loop {
-                let statuses = endless_requests(to, &begun).await.unwrap_or_default();
-                let in_time = statuses.iter().filter(|status| **status == Code::DeadlineExceeded).count();
-                ended.fetch_add(in_time as u64, Ordering::Relaxed);
-                if in_time == 0 {
-                    sleep(AGAIN).await;
+        attackers.come_back(AGAIN, move || {
+            let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
+            async move {
+                // The next requests follow at once, unless the server refused these.
+                loop {
+                    let statuses = endless_requests(to, &begun).await?;
+                    let in_time = statuses.iter().filter(|status| **status == Code::DeadlineExceeded).count();
+                    ended.fetch_add(in_time as u64, Ordering::Relaxed);
+                    (in_time != 0).then_some(()).context("no request was ended at its deadline")?;
                 }
+                #[allow(unreachable_code, reason = "it says of which type the failure is")]
+                Ok::<_, Failure>(())
             }
         });
     }
@@ -188,11 +186,8 @@ async fn answers_that_nobody_reads_are_bounded_and_closed() -> Result<()> {
         let given_up = closed(&network, "retrieval", "unread").await?;
         for _ in 0..4 {
             let (request, asked) = (request.clone(), Arc::clone(&asked));
-            attackers.spawn(async move {
-                loop {
-                    let _ = leave_answers(from, to, window, &request, &asked).await;
-                    sleep(USUAL_WRITE_TIMEOUT - WRITE_TIMEOUT).await;
-                }
+            attackers.come_back(USUAL_WRITE_TIMEOUT - WRITE_TIMEOUT, move || {
+                leave_answers(from, to, window, request.clone(), Arc::clone(&asked))
             });
         }
         under_way(&asked, 1).await?;
@@ -212,13 +207,13 @@ async fn leave_answers(
     from: IpAddr,
     to: SocketAddr,
     window: u32,
-    request: &v1::GetChunksRequest,
-    asked: &AtomicU64,
+    request: v1::GetChunksRequest,
+    asked: Arc<AtomicU64>,
 ) -> Result<()> {
     let mut attacker = Attacker::connect_with_window(from, to, window).await?;
     let mut calls = Vec::new();
     for _ in 0..120 {
-        calls.push(attacker.call(GET_CHUNKS, request).await?);
+        calls.push(attacker.call(GET_CHUNKS, &request).await?);
         asked.fetch_add(1, Ordering::Relaxed);
     }
     attacker.closed(Duration::MAX).await
@@ -249,15 +244,7 @@ async fn idle_scrapers_keep_no_probe_waiting() -> Result<()> {
     let (attackers, begun) = (Attackers::new()?, Arc::new(AtomicU64::new(0)));
     for _ in 0..2_000 {
         let begun = Arc::clone(&begun);
-        attackers.spawn(async move {
-            loop {
-                if let Ok(mut stream) = tcp(loopback(40, 0), to).await {
-                    begun.fetch_add(1, Ordering::Relaxed);
-                    let _ = stream.read(&mut [0]).await;
-                }
-                sleep(AGAIN).await;
-            }
-        });
+        attackers.come_back(AGAIN, move || ask_nothing(to, Arc::clone(&begun)));
     }
     under_way(&begun, 2_000).await?;
     honest.under(&call).await?;
@@ -270,6 +257,13 @@ async fn idle_scrapers_keep_no_probe_waiting() -> Result<()> {
     let told = log.lines().filter(|line| line.contains("connections are refused or closed")).count();
     assert!((1..=16).contains(&told), "{told} lines");
     honest.verdict("2000 idle scrapers that come again", grown, 16 * MIB);
+    Ok(())
+}
+
+async fn ask_nothing(to: SocketAddr, begun: Arc<AtomicU64>) -> Result<()> {
+    let mut stream = tcp(loopback(40, 0), to).await?;
+    begun.fetch_add(1, Ordering::Relaxed);
+    stream.read(&mut [0]).await?;
     Ok(())
 }
 

@@ -67,12 +67,7 @@ async fn watchers_and_listings_of_strangers_shut_out_nobody() -> Result<()> {
     for place in 0..48 {
         let (from, asked) = (loopback(1 + place % 3, 1), Arc::clone(&asked));
         let watch = v1::WatchBatchRequest { batch: Some(selector.clone()) };
-        attackers.spawn(async move {
-            loop {
-                let _ = watch_and_list(from, to, &watch, &asked).await;
-                sleep(AGAIN).await;
-            }
-        });
+        attackers.come_back(AGAIN, move || watch_and_list(from, to, watch.clone(), Arc::clone(&asked)));
     }
     under_way(&asked, 48 * 124).await?;
     honest.under(&call).await?;
@@ -86,13 +81,13 @@ async fn watchers_and_listings_of_strangers_shut_out_nobody() -> Result<()> {
 async fn watch_and_list(
     from: IpAddr,
     to: SocketAddr,
-    watch: &v1::WatchBatchRequest,
-    asked: &AtomicU64,
+    watch: v1::WatchBatchRequest,
+    asked: Arc<AtomicU64>,
 ) -> Result<()> {
     let mut attacker = Attacker::connect_with_window(from, to, 0).await?;
     let mut calls = Vec::new();
     for _ in 0..64 {
-        calls.push(attacker.call(WATCH, watch).await?);
+        calls.push(attacker.call(WATCH, &watch).await?);
         asked.fetch_add(1, Ordering::Relaxed);
     }
     for _ in 0..60 {
@@ -133,12 +128,7 @@ async fn listings(backend: Backend) -> Result<()> {
     let (attackers, asked) = (Attackers::new()?, Arc::new(AtomicU64::new(0)));
     for _ in 0..CONNECTIONS {
         let asked = Arc::clone(&asked);
-        attackers.spawn(async move {
-            loop {
-                let _ = list_in_vain(to, CALLS, &asked).await;
-                sleep(AGAIN).await;
-            }
-        });
+        attackers.come_back(AGAIN, move || list_in_vain(to, CALLS, Arc::clone(&asked)));
     }
     under_way(&asked, CONNECTIONS * CALLS).await?;
     honest.under(&call).await?;
@@ -151,7 +141,7 @@ async fn listings(backend: Backend) -> Result<()> {
 }
 
 /// Asks until the server has enough of it, or, where it refused everything, for some seconds.
-async fn list_in_vain(to: SocketAddr, calls: u64, asked: &AtomicU64) -> Result<()> {
+async fn list_in_vain(to: SocketAddr, calls: u64, asked: Arc<AtomicU64>) -> Result<()> {
     let mut attacker = Attacker::connect_with_window(loopback(50, 0), to, 0).await?;
     let mut answers = Vec::new();
     for _ in 0..calls {

@@ -82,13 +82,7 @@ async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()>
         for member in &network.members {
             let to = address(&member.service, configuration::DISPERSAL);
             let open = message(Message::Open(delivery.open(member.seat)));
-            // What is ended is begun anew.
-            attackers.spawn(async move {
-                loop {
-                    let _ = upload_next_to_nothing(to, &open).await;
-                    sleep(PAUSE).await;
-                }
-            });
+            attackers.come_back(PAUSE, move || upload_next_to_nothing(to, open.clone()));
         }
     }
     // The member's own figure says when the attack holds what it may.
@@ -117,7 +111,7 @@ async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()>
 }
 
 /// From the aggregator's own address: that is not what tells them apart.
-async fn upload_next_to_nothing(to: SocketAddr, open: &Bytes) -> Result<()> {
+async fn upload_next_to_nothing(to: SocketAddr, open: Bytes) -> Result<()> {
     let byte = message(Message::Piece(Bytes::from_static(b"7")));
     let mut attacker = Attacker::connect(IpAddr::from([127, 0, 0, 1]), to).await?;
     loop {

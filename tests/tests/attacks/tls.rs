@@ -15,7 +15,6 @@ use dac_tests::{Context, Result, rpc};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::time::sleep;
 
 use super::honest::{Honest, Memory, ask_both};
 use super::listeners::under_way;
@@ -60,12 +59,7 @@ async fn handshakes_that_do_not_end_close_no_listener() -> Result<()> {
             for place in 0..8 * CONNECTIONS {
                 let from = loopback(70 + way, u8::try_from(place / CONNECTIONS)?);
                 let (bytes, begun) = (bytes.clone(), Arc::clone(&begun));
-                attackers.spawn(async move {
-                    loop {
-                        let _ = hold(from, to, &bytes, &begun).await;
-                        sleep(AGAIN).await;
-                    }
-                });
+                attackers.come_back(AGAIN, move || hold(from, to, bytes.clone(), Arc::clone(&begun)));
             }
         }
     }
@@ -96,9 +90,9 @@ async fn client_hello(servers: &Authority) -> Result<Bytes> {
 }
 
 /// Sends these bytes and no more, and takes what comes until the server closes the connection.
-async fn hold(from: IpAddr, to: SocketAddr, bytes: &[u8], begun: &AtomicU64) -> Result<()> {
+async fn hold(from: IpAddr, to: SocketAddr, bytes: Bytes, begun: Arc<AtomicU64>) -> Result<()> {
     let mut stream = tcp(from, to).await?;
-    stream.write_all(bytes).await?;
+    stream.write_all(&bytes).await?;
     begun.fetch_add(1, Ordering::Relaxed);
     let mut answer = [0; 4096];
     while stream.read(&mut answer).await? > 0 {}
