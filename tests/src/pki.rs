@@ -4,8 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
+};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::configuration::Tls;
@@ -37,17 +41,30 @@ impl Authority {
 
     /// A certificate for `localhost`, good for servers and clients: certificate and key file.
     pub fn identity(&self, name: &str) -> Result<(PathBuf, PathBuf)> {
-        let (certificate, key) =
-            (self.folder.join(format!("{name}.pem")), self.folder.join(format!("{name}.key")));
+        let (certificate, key) = self.files(name);
         self.write_identity(&certificate, &key)?;
         Ok((certificate, key))
     }
 
-    /// The same, into these files.
+    /// Issues the same certificate with this end of its validity, in Unix seconds.
+    pub fn identity_until(&self, name: &str, expires_at: u64) -> Result<(PathBuf, PathBuf)> {
+        let (certificate, key) = self.files(name);
+        let mut parameters = localhost()?;
+        parameters.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(expires_at);
+        self.issue(&parameters, &certificate, &key)?;
+        Ok((certificate, key))
+    }
+
+    /// Issues a certificate as [`Authority::identity`] does, into these files.
     pub fn write_identity(&self, certificate: &Path, key: &Path) -> Result<()> {
-        let mut parameters = CertificateParams::new(vec!["localhost".to_owned()])?;
-        parameters.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(&localhost()?, certificate, key)
+    }
+
+    fn files(&self, name: &str) -> (PathBuf, PathBuf) {
+        (self.folder.join(format!("{name}.pem")), self.folder.join(format!("{name}.key")))
+    }
+
+    fn issue(&self, parameters: &CertificateParams, certificate: &Path, key: &Path) -> Result<()> {
         let pair = KeyPair::generate()?;
         let signed = parameters.signed_by(&pair, &self.issuer)?;
         fs::write(certificate, signed.pem()).context(certificate.display())?;
@@ -69,4 +86,12 @@ impl Authority {
     pub fn listener(&self, name: &str, clients: Option<&Authority>) -> Result<Tls> {
         Ok(Tls { identity: Some(self.identity(name)?), authority: clients.map(Authority::certificate) })
     }
+}
+
+/// Returns what a certificate says that is good for servers and clients on this machine.
+fn localhost() -> Result<CertificateParams> {
+    let mut parameters = CertificateParams::new(vec!["localhost".to_owned()])?;
+    parameters.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(parameters)
 }
