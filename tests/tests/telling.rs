@@ -22,8 +22,8 @@ const MOVES: &str = "a batch waits no more";
 /// Attempts at a member after which a line for each of them would show.
 const ATTEMPTS: u32 = 4;
 
-/// A system whose aggregator has a monitoring port and writes its log as JSON. Its processes listen themselves, so that
-/// nothing listens where one of them is not started.
+/// A system whose aggregator has a monitoring port and writes its log as JSON. Its processes listen
+/// themselves, so that nothing listens where one of them is not started.
 fn plan() -> Plan {
     let mut aggregator = monitoring::settings();
     let log = toml::toml! { format = "json" };
@@ -38,7 +38,8 @@ fn lines(service: &Service, message: &str) -> Result<Vec<Value>> {
     Ok(lines.filter(|line: &Value| line["message"] == message).collect())
 }
 
-/// Waits until the log has so many lines with this message: they are written a little later than what they tell happens.
+/// Waits until the log has so many lines with this message: they are written a little later than
+/// what they tell happens.
 async fn has_lines(service: &Service, message: &str, count: usize) -> Result<Vec<Value>> {
     let written = async || lines(service, message).ok().filter(|lines| lines.len() >= count);
     wait::until(&format!("{count} lines \"{message}\""), wait::LIMIT, written).await
@@ -97,7 +98,8 @@ async fn each_transaction_that_is_sent_is_a_line_of_the_log() -> Result<()> {
         lines.iter().map(|line| Ok(text(line, "digest")?.to_owned())).collect::<Result<BTreeSet<_>>>()?;
     assert_eq!(named, digests);
 
-    // Gas becomes too dear for the next one: what replaces it is a transaction of its own, and a line.
+    // Gas becomes too dear for the next one: what replaces it is a transaction of its own, and a
+    // line.
     network.anvil.set_automine(false).await;
     let batch = network.submit(4, HashKind::Opaque, &real_payload(1_000)).await?;
     network.certified(&batch).await?;
@@ -115,7 +117,8 @@ async fn each_transaction_that_is_sent_is_a_line_of_the_log() -> Result<()> {
     Ok(())
 }
 
-/// Follows a batch until so many members were asked [`ATTEMPTS`] times and it says that it waits for this.
+/// Follows a batch until so many members were asked [`ATTEMPTS`] times and it says that it waits
+/// for this.
 async fn waits_for(network: &Network, batch: &v1::Batch, reason: &str, members: usize) -> Result<v1::Batch> {
     let digest = dac_proto::wire::hash("submission_digest", &batch.submission_digest)?;
     let followed = rpc::watch(network.api()?, rpc::by_submission(digest), |batch| {

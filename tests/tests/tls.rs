@@ -1,4 +1,5 @@
-//! TLS and mutual TLS on real processes: who has no certificate of the right authority does not get in.
+//! TLS and mutual TLS on real processes: who has no certificate of the right authority does not get
+//! in.
 
 use std::error::Error as _;
 use std::path::Path;
@@ -34,7 +35,8 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
     };
     let network = Network::start_with(Shape::SMALL, &tls).await?;
 
-    // The command line submits, waits, retrieves and audits, with nothing but the servers' authority.
+    // The command line submits, waits, retrieves and audits, with nothing but the servers'
+    // authority.
     let home = network.folder().to_owned();
     let payload = real_payload(200_000);
     std::fs::write(home.join("payload"), &payload)?;
@@ -61,8 +63,8 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
     assert!(std::fs::read(home.join("retrieved"))? == payload);
     dac.expect(["audit", "--chunks", "2"]).await?;
 
-    // To a member's dispersal port come only clients that the aggregators' authority vouches for. The alert with which
-    // the member says what it lacks may be lost with the connection.
+    // To a member's dispersal port come only clients that the aggregators' authority vouches for.
+    // The alert with which the member says what it lacks may be lost with the connection.
     let service = &network.members[0].service;
     let port = service.gate(configuration::DISPERSAL).address().port();
     let stranger = servers.identity("stranger")?;

@@ -1,4 +1,5 @@
-//! Which system to start: how many members, where they store, and what differs from an ordinary one.
+//! Which system to start: how many members, where they store, and what differs from an ordinary
+//! one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -36,8 +36,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Names all that a service needs, and starts nothing. `folder` is for its log and for the file that says where it
-    /// listens.
+    /// Names all that a service needs, and starts nothing. `folder` is for its log and for the file
+    /// that says where it listens.
     pub(super) fn new(
         name: String,
         program: PathBuf,

@@ -11,7 +11,7 @@ use dac_tests::attacker::{self, Attackers, loopback};
 use dac_tests::configuration::API;
 use dac_tests::network::{Network, Plan};
 use dac_tests::rollup::Rollup;
-use dac_tests::{Result, rpc, wait};
+use dac_tests::{Failure, Result, rpc, wait};
 use dac_types::{Address, AdmittedRollup, BatchSubmission, HashKind, SignedSubmission};
 use futures::{Stream, stream};
 use tokio::time::sleep;

@@ -13,7 +13,7 @@ use dac_tests::attacker::{Attacker, Attackers, announced, loopback, tcp};
 use dac_tests::configuration::{API, RETRIEVAL};
 use dac_tests::failure::Context;
 use dac_tests::network::{Network, Plan, real_payload};
-use dac_tests::{Failure, Result, wait};
+use dac_tests::{Result, wait};
 use dac_types::HashKind;
 use dac_types::limits::CHUNKS_PER_CALL_MAX;
 use futures::future::join_all;
@@ -68,7 +68,8 @@ pub(crate) async fn under_way(count: &AtomicU64, at_least: u64) -> Result<()> {
     wait::until("the attack to be under way", wait::LIMIT, enough).await
 }
 
-/// 64 connections from each of 8 addresses, which are all that a listener has, and half a request on each of them.
+/// 64 connections from each of 8 addresses, which are all that a listener has, and half a request
+/// on each of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_close_no_listener() -> Result<()> {
     let _alone = alone().await;
@@ -121,20 +122,7 @@ async fn requests_that_do_not_end_cost_little_and_are_ended() -> Result<()> {
     let ended = Arc::new(AtomicU64::new(0));
     for _ in 0..4 {
         let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
-        attackers.come_back(AGAIN, move || {
-            let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
-            async move {
-                // The next requests follow at once, unless the server refused these.
-                loop {
-                    let statuses = endless_requests(to, &begun).await?;
-                    let in_time = statuses.iter().filter(|status| **status == Code::DeadlineExceeded).count();
-                    ended.fetch_add(in_time as u64, Ordering::Relaxed);
-                    (in_time != 0).then_some(()).context("no request was ended at its deadline")?;
-                }
-                #[allow(unreachable_code, reason = "it says of which type the failure is")]
-                Ok::<_, Failure>(())
-            }
-        });
+        attackers.come_back(AGAIN, move || requests_without_end(to, Arc::clone(&begun), Arc::clone(&ended)));
     }
     under_way(&begun, 512).await?;
     honest.under(async |_| ask(&network).await).await?;
@@ -145,6 +133,17 @@ async fn requests_that_do_not_end_cost_little_and_are_ended() -> Result<()> {
     honest.without(async |_| ask(&network).await).await?;
     honest.verdict("512 requests that do not end", grown, 64 * MIB);
     Ok(())
+}
+
+/// Counts the requests that are ended at their deadline. The next ones follow at once, unless the
+/// server refuses them.
+async fn requests_without_end(to: SocketAddr, begun: Arc<AtomicU64>, ended: Arc<AtomicU64>) -> Result<()> {
+    loop {
+        let statuses = endless_requests(to, &begun).await?;
+        let in_time = statuses.iter().filter(|status| **status == Code::DeadlineExceeded).count();
+        ended.fetch_add(in_time as u64, Ordering::Relaxed);
+        (in_time != 0).then_some(()).context("no request was ended at its deadline")?;
+    }
 }
 
 /// The statuses of 128 requests of one connection, each of which lacks its last byte.
@@ -162,9 +161,10 @@ async fn endless_requests(to: SocketAddr, begun: &AtomicU64) -> Result<Vec<Code>
     join_all(calls).await.into_iter().collect()
 }
 
-/// Answers of 280 KiB to 105 bytes, for a client whose window is shut, or opens for one byte. They are made in waves: one
-/// when the attackers come, and the next one when they were given up. Those who were given up early, by the short deadline
-/// of this test, stay away for the rest of the usual one, so that waves are as far apart as they are elsewhere.
+/// Answers of 280 KiB to 105 bytes, for a client whose window is shut, or opens for one byte. They
+/// are made in waves: one when the attackers come, and the next one when they were given up. Those
+/// who were given up early, by the short deadline of this test, stay away for the rest of the usual
+/// one, so that waves are as far apart as they are elsewhere.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_reads_are_bounded_and_closed() -> Result<()> {

@@ -15,7 +15,7 @@ use dac_tests::network::{Network, Plan, Shape, real_payload};
 use dac_tests::{Context, Result, wait};
 use dac_types::HashKind;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::honest::{Honest, Memory, certify};
 use super::listeners::{AGAIN, under_way};

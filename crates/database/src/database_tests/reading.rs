@@ -1,4 +1,5 @@
-//! What is read: each type as it was written, one state at a time, and nothing that a reader may change.
+//! What is read: each type as it was written, one state at a time, and nothing that a reader may
+//! change.
 
 use sqlx::Row;
 

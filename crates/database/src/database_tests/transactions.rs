@@ -1,4 +1,5 @@
-//! Transactions: whole or not at all, one at a time, also where their callers fail, panic, hang or go away.
+//! Transactions: whole or not at all, one at a time, also where their callers fail, panic, hang or
+//! go away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
