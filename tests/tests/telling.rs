@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 
 use dac_chain::U256;
 use dac_chain::amount::GWEI;
-use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
 use dac_tests::failure::Context;
-use dac_tests::gate::{Gate, Mode};
 use dac_tests::network::{Network, Plan, Service, Shape, real_payload};
-use dac_tests::{Result, configuration, monitoring, rpc, wait};
-use dac_types::{Address, AdmittedRollup, HashKind};
+use dac_tests::{Result, monitoring, rpc, wait};
+use dac_types::{Address, HashKind};
 use serde_json::{Value, json};
 
 /// What the log says of a transaction.
@@ -132,12 +130,6 @@ async fn waits_for(network: &Network, batch: &v1::Batch, reason: &str, members: 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_batch_waits_for_is_one_line_of_the_log_and_not_one_a_retry() -> Result<()> {
     let mut network = Network::prepare_as(Shape::SMALL, &plan()).await?;
-    // The aggregator's own way to L1, which can be shut while the members read on.
-    let l1 = Gate::new().await?;
-    l1.set(Mode::Open(([127, 0, 0, 1], network.anvil.port()).into()));
-    let rpc = toml::Table::from_iter([("rpc".to_owned(), vec![l1.url()].into())]);
-    let chain = toml::Table::from_iter([("chain".to_owned(), rpc.into())]);
-    configuration::change(network.aggregator.config(), &chain)?;
     for member in &mut network.members[2..] {
         member.service.start().await?;
     }
@@ -167,37 +159,6 @@ async fn what_a_batch_waits_for_is_one_line_of_the_log_and_not_one_a_retry() -> 
     let before = self::lines(&network.aggregator, WAITS)?;
     let unreachable = before.iter().filter(|line| line["reason"] == "UNREACHABLE").count();
     assert_eq!(unreachable, 1, "{before:?}");
-
-    // Its members refuse what the aggregator, which does not see the new terms, still takes.
-    l1.set(Mode::Silent);
-    let terms = |daily_payload_bytes| AdmittedRollup {
-        rollup: network.rollup.address,
-        poster: network.rollup.poster.address(),
-        retention_max_seconds: 86_400,
-        daily_payload_bytes,
-    };
-    network.committee.admin(&network.anvil).admit_rollup(&terms(40_000)).await?;
-    let head = network.anvil.head().await.number;
-    for member in &network.members {
-        let read = async || {
-            let told = rpc::member(member.retrieval().ok()?).await.ok()?;
-            (told.l1_block >= head).then_some(())
-        };
-        wait::until("a member to read the new terms", wait::LIMIT, read).await?;
-    }
-    let batch = network.submit(2, HashKind::Opaque, &payload).await?;
-    let reason = Reason::QuotaExceeded.as_str();
-    waits_for(&network, &batch, reason, 4).await?;
-    let lines = has_lines(&network.aggregator, WAITS, before.len() + 1).await?;
-    assert_eq!(lines.len(), before.len() + 1, "{lines:?}");
-    assert_eq!((&lines[before.len()]["number"], &lines[before.len()]["reason"]), (&2.into(), &reason.into()));
-
-    network.committee.admin(&network.anvil).admit_rollup(&terms(1 << 20)).await?;
-    l1.set(Mode::Open(([127, 0, 0, 1], network.anvil.port()).into()));
-    network.certified(&batch).await?;
-    let moved = has_lines(&network.aggregator, MOVES, 2).await?;
-    assert_eq!(moved.len(), 2, "{moved:?}");
-    assert_eq!((&moved[1]["level"], &moved[1]["number"]), (&"INFO".into(), &2.into()), "{moved:?}");
     Ok(())
 }
 

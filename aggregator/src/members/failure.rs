@@ -95,8 +95,10 @@ impl CallFailure {
             cause.is_tls() || (*cause == ConnectionCause::BrokenOff && reason == TRANSPORT && side.is_tls)
         };
         match fault.cause().filter(of_tls) {
+            // It stands right behind the cause, because the end of a text may be cut.
             Some(cause) => {
-                Self::retryable(TLS, format!("{fault}{}", own_part(cause, side.shows_certificate)))
+                let (cause, own) = (cause.to_string(), own_part(cause, side.shows_certificate));
+                Self::retryable(TLS, fault.to_string().replacen(&cause, &format!("{cause}{own}"), 1))
             }
             None => Self::retryable(reason, fault.to_string()),
         }
