@@ -1,13 +1,10 @@
-//! AES-128 in counter mode, as both keystore formats use it, and hexadecimal fields.
-
-use std::fmt;
+//! AES-128 in counter mode, as both keystore formats use it.
 
 use aes::cipher::{KeyIvInit, StreamCipher};
-use alloy_primitives::hex;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use crate::error::KeystoreError;
+use crate::hexadecimal::HexBytes;
 use crate::kdf::DERIVED_BYTES;
 
 /// Name of the only cipher that both formats allow.
@@ -62,27 +59,4 @@ pub(crate) fn random_iv() -> HexBytes {
 /// Returns the half of a derived key that is hashed into the checksum.
 pub(crate) fn checksum_half(derived: &[u8; DERIVED_BYTES]) -> &[u8] {
     &derived[16..]
-}
-
-/// Bytes that a file holds in hexadecimal. They are read with or without 0x and written without.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct HexBytes(pub(crate) Vec<u8>);
-
-impl fmt::Debug for HexBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(&self.0))
-    }
-}
-
-impl Serialize for HexBytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for HexBytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        hex::decode(text).map(Self).map_err(|_| de::Error::custom("not hexadecimal"))
-    }
 }

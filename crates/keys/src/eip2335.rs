@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use crate::cipher::{self, CIPHER, HexBytes};
+use crate::cipher::{self, CIPHER};
 use crate::error::KeystoreError;
+use crate::hexadecimal::HexBytes;
 use crate::kdf::{Kdf, KdfCost, Pbkdf2Params, ScryptParams};
 
 const VERSION: u64 = 4;

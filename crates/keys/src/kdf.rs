@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::cipher::HexBytes;
 use crate::error::KeystoreError;
+use crate::hexadecimal::HexBytes;
 use crate::scrypt_narrow;
 
 /// Length of a derived key in bytes. Half is the cipher's key, half goes into the checksum.

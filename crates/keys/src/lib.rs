@@ -3,6 +3,7 @@
 mod cipher;
 mod eip2335;
 mod error;
+mod hexadecimal;
 mod kdf;
 mod scrypt_narrow;
 mod web3;

@@ -253,9 +253,9 @@ fn ciphertexts_of_other_lengths_are_no_keys() {
         assert!(matches!(cipher::apply_padded(&derived, &iv, &vec![0; length]), Err(KeystoreError::NotAKey)));
     }
     let is_bad_iv = |result| matches!(result, Err(KeystoreError::Parameter { name: "iv", .. }));
-    assert!(is_bad_iv(cipher::apply(&derived, &cipher::HexBytes(vec![0; 15]), &[0; 32]).map(drop)));
+    assert!(is_bad_iv(cipher::apply(&derived, &hexadecimal::HexBytes(vec![0; 15]), &[0; 32]).map(drop)));
     for length in [0, 13, 17] {
-        let iv = cipher::HexBytes(vec![0; length]);
+        let iv = hexadecimal::HexBytes(vec![0; length]);
         assert!(is_bad_iv(cipher::apply_padded(&derived, &iv, &[0; 32]).map(drop)));
     }
 }
@@ -285,7 +285,7 @@ fn keys_that_begin_with_zero_bytes_decrypt() {
     let mut keystore: Value = serde_json::from_str(&web3::encrypt(&key, &password, KdfCost::Light)).unwrap();
     let params: kdf::ScryptParams = serde_json::from_value(keystore["crypto"]["kdfparams"].clone()).unwrap();
     let derived = kdf::Kdf::Scrypt(params).derive(password.expose().as_bytes()).unwrap();
-    let iv: cipher::HexBytes =
+    let iv: hexadecimal::HexBytes =
         serde_json::from_value(keystore["crypto"]["cipherparams"]["iv"].clone()).unwrap();
     let short = &cipher::apply_padded(&derived, &iv, &secret[2..]).unwrap()[2..];
     keystore["crypto"]["ciphertext"] = json!(hex::encode(short));

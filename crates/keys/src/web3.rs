@@ -7,8 +7,9 @@ use dac_secrets::Password;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::cipher::{self, CIPHER, HexBytes};
+use crate::cipher::{self, CIPHER};
 use crate::error::KeystoreError;
+use crate::hexadecimal::HexBytes;
 use crate::kdf::{Kdf, KdfCost, Pbkdf2Params, ScryptParams};
 
 const VERSION: u64 = 3;
