@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use dac_proto::reason::Reason;
+use dac_types::PostingMode;
 use tokio::time::Instant;
 use tonic::Code;
 
 use crate::batch::AggregatorError;
-use crate::submit::SubmitOptions;
 
 /// How long an aggregator may lag behind what L1 already says: a rollup admitted, an epoch begun a moment ago.
 const LAG_MAX: Duration = Duration::from_secs(20);
@@ -15,6 +15,33 @@ const LAG_MAX: Duration = Duration::from_secs(20);
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How a payload or proof is submitted, and how long it is tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct SubmitOptions {
+    /// How the batch shall come to L1. What it was first submitted with counts.
+    pub posting: PostingMode,
+    /// For how long attempts are repeated, from the first one on.
+    pub retry_for: Duration,
+    /// For one attempt: its connection, its upload at 64 KiB a second or more, its answer.
+    pub answer: Duration,
+    /// For all of it: an attempt that is under way then is given up.
+    pub limit: Duration,
+    /// L1 says that the rollup is admitted. An aggregator that does not know it has not read that yet, and is asked again.
+    pub is_admitted: bool,
+}
+
+impl Default for SubmitOptions {
+    fn default() -> Self {
+        Self {
+            posting: PostingMode::Record,
+            retry_for: Duration::from_secs(60),
+            answer: Duration::from_secs(60),
+            limit: Duration::from_secs(60 * 60),
+            is_admitted: false,
+        }
+    }
+}
 
 /// The attempts at one call.
 #[derive(Debug)]

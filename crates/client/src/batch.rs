@@ -22,7 +22,7 @@ use crate::description::AggregatorDescription;
 use crate::endpoint::EndpointUrl;
 use crate::fault::{MemberFault, refusal};
 use crate::status::{BatchState, BatchStatus, ProofState};
-use crate::submit::SubmissionError;
+use crate::submission::SubmissionError;
 
 /// Why an aggregator did not do what was asked.
 #[derive(Debug, Error)]

@@ -40,12 +40,14 @@ mod proof;
 mod retrieve;
 mod rotation;
 mod status;
+mod submission;
 mod submit;
 mod text;
 pub mod verify;
 mod waiting;
 mod work;
 
+pub use attempts::SubmitOptions;
 pub use audit::{
     AuditOptions, AuditPlan, AuditReport, AuditRow, AuditSummary, AuditTarget, AuditVerdict, AuditedBatch,
     Auditor, CheckKind, CheckResult, Findings, SeatContact, SeatsChecked, UnauditedBatch, is_owed,
@@ -73,9 +75,10 @@ pub use retrieve::{
 };
 pub use rotation::{Change, Rotation, RotationError};
 pub use status::{BatchState, BatchStatus, DeliveryState, L1Status, MemberStatus, ProofState, ProofStatus};
-pub use submit::{
-    CertifiedPayloadError, SubmissionBuilder, SubmissionError, SubmitOptions, SubmitProgress,
-    check_certified_payload, check_payload, check_payload_length, check_payload_of_header,
+pub use submission::{
+    CertifiedPayloadError, SubmissionBuilder, SubmissionError, check_certified_payload, check_payload,
+    check_payload_length, check_payload_of_header,
 };
+pub use submit::SubmitProgress;
 pub use text::printable;
 pub use waiting::Waiting;

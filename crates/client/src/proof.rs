@@ -5,10 +5,10 @@ use dac_proto::proof::ReceivedProof;
 use dac_types::limits::PROOF_MAX_BYTES;
 use dac_types::{B256, BatchDigest, Domain, EcdsaSignature, Transition, ValidityProof};
 
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, SubmitOptions};
 use crate::batch::{AggregatorClient, AggregatorError, BatchSelector};
 use crate::status::BatchStatus;
-use crate::submit::{SubmissionError, SubmitOptions};
+use crate::submission::SubmissionError;
 
 /// A proof of one batch, with its poster's signature. Handing it in again is safe.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,9 +17,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::plan::{LoadPlan, Rate};
 use super::schedule::{Arrival, Schedule};
 use super::statistics::{Outcome, Snapshot, Statistics, Summary};
+use crate::attempts::SubmitOptions;
 use crate::batch::{AggregatorClient, AggregatorError, BatchSelector};
 use crate::status::BatchState;
-use crate::submit::{SubmissionBuilder, SubmissionError, SubmitOptions};
+use crate::submission::{SubmissionBuilder, SubmissionError};
 
 /// Batches made before they are due.
 const AHEAD: usize = 4;

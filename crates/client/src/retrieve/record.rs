@@ -9,7 +9,9 @@ use dac_proto::{v1, wire};
 use dac_types::{Address, BatchDigest, Certificate, Seat};
 use tokio::task::JoinSet;
 
-use super::{Evidence, RetrieveError};
+use super::error::RetrieveError;
+use super::evidence::Evidence;
+use super::report::RecordFault;
 use crate::connect::Dialer;
 use crate::directory::{Directory, EpochCommittee};
 use crate::fault::MemberFault;
@@ -46,17 +48,6 @@ pub struct FoundRecord {
     pub sources: Vec<RecordSource>,
     /// Who did not, or served something else.
     pub faults: Vec<RecordFault>,
-}
-
-/// A member that did not serve the record.
-#[derive(Clone, Debug)]
-pub struct RecordFault {
-    /// Who.
-    pub operator: Address,
-    /// Where.
-    pub url: String,
-    /// What went wrong.
-    pub fault: MemberFault,
 }
 
 /// Checks a record as received: whose digest it has, that all parts belong together, that its certificate, if it carries

@@ -13,13 +13,14 @@ use dac_types::{Address, BatchDigest, Seat};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
-use super::{MemberReport, Progress, RetrieveOptions, ShardOutcome};
+use super::options::{Progress, RetrieveOptions};
+use super::record::RecordSource;
+use super::report::{MemberReport, ShardOutcome};
 use crate::connect::Dialer;
 use crate::directory::{Directory, Holder};
 use crate::fault::MemberFault;
 use crate::member::MemberClient;
 use crate::pace::{Pace, WatchedPace};
-use crate::retrieve::RecordSource;
 use crate::work::work;
 
 /// Pause before a member that could not be reached is asked again, times the attempt.

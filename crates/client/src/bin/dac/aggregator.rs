@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::context::DialArgs;
 use crate::exit::CliError;
-use crate::member::{l1_endpoint_rows, l1_endpoints};
+use crate::member_identity::{l1_endpoint_rows, l1_endpoints};
 use crate::member_status::{accusations, faults, what_others_did};
 use crate::output::{show_time, table};
 use crate::status::waiting_document;

@@ -10,13 +10,12 @@ use dac_cli::{Exit, Output};
 use dac_client::{
     AuditOptions, AuditPlan, AuditReport, AuditVerdict, Auditor, MemberFault, SeatContact, printable,
 };
-use dac_types::{Address, BatchDigest};
 use serde_json::{Value, json};
 
-use crate::context::{ChainArgs, DialArgs, address, directory};
+use crate::context::{ChainArgs, DialArgs, directory};
 use crate::exit::CliError;
 use crate::output::millis;
-use targets::Chosen;
+use targets::{Choice, Chosen};
 
 /// Audit the members: random chunks of recorded batches from every seat with their Merkle proofs, the record, and now and
 /// then a whole shard with its fingerprint.
@@ -45,29 +44,8 @@ Examples:
   dac audit --deployment deployment.json --from-block 21000000 --to-block 21010000
   dac audit --deployment deployment.json --batch $DIGEST --whole-shards --strict")]
 pub(crate) struct Audit {
-    /// Audit these batches; may be repeated.
-    #[arg(long = "batch", value_name = "DIGEST", conflicts_with_all = ["sample", "last", "from_block", "to_block"])]
-    batches: Vec<BatchDigest>,
-    /// Audit what this rollup's contract has settled. Batches that settle with their certificate
-    /// are not in the log. The contract's word is taken for it that members owe them.
-    #[arg(long, value_name = "ADDRESS", value_parser = address, conflicts_with_all = ["batches", "last", "to_block"])]
-    rollup: Option<Address>,
-    /// Audit so many of the batches that are owed, old and new ones; 20 where nothing else is
-    /// chosen.
-    #[arg(long, value_name = "COUNT", conflicts_with = "last", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    sample: Option<u32>,
-    /// Choose the sample by this number, so that a run can be repeated; every run prints its own.
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
-    /// Audit so many of the newest recorded batches instead.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    last: Option<u32>,
-    /// Audit all that was recorded from this block on; with --sample, so many of these.
-    #[arg(long, value_name = "BLOCK", conflicts_with = "last")]
-    from_block: Option<u64>,
-    /// … up to this block, included; the newest one if not given.
-    #[arg(long, value_name = "BLOCK", requires = "from_block")]
-    to_block: Option<u64>,
+    #[command(flatten)]
+    choice: Choice,
     /// Chunks that each member must prove of each batch.
     #[arg(long, default_value_t = 8, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     chunks: u8,
@@ -101,7 +79,7 @@ impl Audit {
         let chain = self.chain.connect().await?;
         let view = chain.view().await?;
         let dialer = self.dial.for_members(&chain.rpc_url)?;
-        let mut chosen = self.choose(&chain, &view, output).await?;
+        let mut chosen = self.choice.choose(&chain, &view, output).await?;
         let options = AuditOptions {
             chunks: self.chunks.into(),
             whole_shard_one_in: if self.whole_shards { 1 } else { self.whole_shard_one_in },

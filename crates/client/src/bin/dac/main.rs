@@ -15,6 +15,7 @@ mod keys;
 mod load;
 mod log_search;
 mod member;
+mod member_identity;
 mod member_status;
 mod nodes;
 mod output;

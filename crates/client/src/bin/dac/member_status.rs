@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::context::DialArgs;
 use crate::exit::CliError;
-use crate::member;
+use crate::member_identity::{ask, identity, identity_rows};
 use crate::output::{show_time, table};
 
 /// Ask a node whether it holds everything it owes: duties by L1, repair, scrubbing, faults of others, bad seats.
@@ -82,7 +82,7 @@ impl Follow<'_> {
         let mut last_line = String::new();
         loop {
             let is_over = self.limit.is_some_and(|limit| start.elapsed() + self.interval > limit);
-            match member::ask(self.dial, self.endpoint).await {
+            match ask(self.dial, self.endpoint).await {
                 Ok(member) => {
                     let (since, before) = first.get_or_insert_with(|| (Instant::now(), member.clone()));
                     let pace = RepairPace::between(before, &member, since.elapsed());
@@ -157,7 +157,7 @@ fn progress(member: &MemberDescription, pace: Option<RepairPace>) -> String {
 }
 
 fn document(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairPace>) -> Value {
-    let mut document = member::identity(endpoint, member);
+    let mut document = identity(endpoint, member);
     let (duties, repair) = (&member.duties, &member.repair);
     let more = json!({
         "state": member.readiness.name(),
@@ -265,7 +265,7 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
     if let Some(at) = member.tls_certificate_expires_at {
         row("TLS certificate", format!("expires {}", show_time(at)));
     }
-    rows.extend(member::identity_rows(member));
+    rows.extend(identity_rows(member));
     let mut text = table(&[endpoint.as_str(), ""], &rows);
     text.push_str(&what_others_did(&member.faults, &member.accusations));
     if !member.bad_seats.is_empty() {

@@ -1,6 +1,7 @@
 //! Which batches are audited: those that were named, the newest ones, those of a range of blocks,
 //! what a rollup settled, or a sample of all that is owed.
 
+use clap::Args;
 use dac_chain::{
     CertificateLogReader, ChainError, RecordedCertificate, RegistryView, SettledBatch, SettlementReader,
 };
@@ -10,8 +11,7 @@ use dac_types::{Address, BatchDigest};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::Audit;
-use crate::context::Chain;
+use crate::context::{Chain, address};
 use crate::exit::CliError;
 use crate::log_search::{Found, Search};
 use crate::retrieve_rollup::settled_batches;
@@ -33,7 +33,35 @@ pub(super) struct Chosen {
     pub(super) seed: Option<u64>,
 }
 
-impl Audit {
+/// The options that say which batches are audited.
+#[derive(Debug, Args)]
+pub(super) struct Choice {
+    /// Audit these batches; may be repeated.
+    #[arg(long = "batch", value_name = "DIGEST", conflicts_with_all = ["sample", "last", "from_block", "to_block"])]
+    batches: Vec<BatchDigest>,
+    /// Audit what this rollup's contract has settled. Batches that settle with their certificate
+    /// are not in the log. The contract's word is taken for it that members owe them.
+    #[arg(long, value_name = "ADDRESS", value_parser = address, conflicts_with_all = ["batches", "last", "to_block"])]
+    rollup: Option<Address>,
+    /// Audit so many of the batches that are owed, old and new ones; 20 where nothing else is
+    /// chosen.
+    #[arg(long, value_name = "COUNT", conflicts_with = "last", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sample: Option<u32>,
+    /// Choose the sample by this number, so that a run can be repeated; every run prints its own.
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Audit so many of the newest recorded batches instead.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    last: Option<u32>,
+    /// Audit all that was recorded from this block on; with --sample, so many of these.
+    #[arg(long, value_name = "BLOCK", conflicts_with = "last")]
+    from_block: Option<u64>,
+    /// … up to this block, included; the newest one if not given.
+    #[arg(long, value_name = "BLOCK", requires = "from_block")]
+    to_block: Option<u64>,
+}
+
+impl Choice {
     pub(super) async fn choose(
         &self,
         chain: &Chain,
