@@ -20,8 +20,9 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 
-use crate::database::{Access, Backend, Held, Inner, TransactionFuture, begin, is_in_transaction};
+use crate::connections::{Connections, Held};
 use crate::error::{DatabaseError, ErrorClass};
+use crate::transaction::{Access, Backend, TransactionFuture, begin, is_in_transaction};
 
 /// Largest number of pieces of work in one transaction. The first one's answer waits for the last
 /// one.
@@ -99,7 +100,11 @@ impl Queue {
 
 /// Does the work in a transaction that it may share with others, and returns once it is on the
 /// disk. The work is done even if the caller is cancelled.
-pub(crate) async fn write<T, E, F>(inner: &Arc<Inner>, work: F) -> Result<T, E>
+pub(crate) async fn write<T, E, F>(
+    connections: &Arc<Connections>,
+    queue: &Arc<Queue>,
+    work: F,
+) -> Result<T, E>
 where
     F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,
     T: Send + 'static,
@@ -107,8 +112,8 @@ where
 {
     let kept = Arc::new(Mutex::new(None));
     let (end, ended) = oneshot::channel();
-    if inner.queue.push(Job { work: keeping(work, Arc::clone(&kept)), span: Span::current(), end }) {
-        serve(Arc::clone(inner));
+    if queue.push(Job { work: keeping(work, Arc::clone(&kept)), span: Span::current(), end }) {
+        serve(Arc::clone(connections), Arc::clone(queue));
     }
     match ended.await {
         Ok(End::Told) => {
@@ -141,12 +146,12 @@ where
 /// Does all waiting work, group after group, on a thread of its own. The driver runs statements on
 /// its own thread one after the other, and passing them from a blocking thread costs much less than
 /// from a task of the runtime.
-fn serve(inner: Arc<Inner>) {
+fn serve(connections: Arc<Connections>, queue: Arc<Queue>) {
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         runtime.block_on(async {
-            while let Some(first) = inner.queue.first() {
-                group(&inner, first).await;
+            while let Some(first) = queue.first() {
+                group(&connections, &queue, first).await;
             }
         });
     });
@@ -162,13 +167,13 @@ enum Performed {
     Breaks(End),
 }
 
-async fn group(inner: &Inner, mut first: Job) {
+async fn group(connections: &Connections, queue: &Queue, mut first: Job) {
     loop {
-        let held = match inner.acquire::<DatabaseError>(Access::Exclusive).await {
+        let held = match connections.acquire::<DatabaseError>(Access::Exclusive).await {
             Ok(held) => held,
             Err(error) => return tell(first.end, End::Failed(error)),
         };
-        match attempt(inner, held, first).await {
+        match attempt(connections, queue, held, first).await {
             None => return,
             Some(again) => first = again,
         }
@@ -177,8 +182,8 @@ async fn group(inner: &Inner, mut first: Job) {
 
 /// Runs one transaction. Returns the first job if the connection turns out to be in a transaction
 /// already; that connection is closed.
-async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
-    let limit = inner.transaction_timeout;
+async fn attempt(connections: &Connections, queue: &Queue, mut held: Held, first: Job) -> Option<Job> {
+    let limit = connections.transaction_timeout;
     let mut transaction = match begin(held.connection(), Backend::Sqlite, Access::Exclusive).await {
         Ok(transaction) => transaction,
         Err(error) if is_in_transaction(&error) => return Some(first),
@@ -208,7 +213,7 @@ async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
     // stored.
     let mut waiting = vec![first.end];
     while waiting.len() < GROUP_MAX
-        && let Some(job) = inner.queue.next()
+        && let Some(job) = queue.next()
     {
         match join(&mut transaction, job, limit).await {
             Ok(end) => waiting.push(end),
@@ -221,7 +226,7 @@ async fn attempt(inner: &Inner, mut held: Held, first: Job) -> Option<Job> {
     match transaction.commit().await {
         Ok(()) => {
             held.give_back();
-            inner.note_commit();
+            connections.note_commit();
             waiting.into_iter().for_each(|end| tell(end, End::Told));
         }
         Err(error) => {

@@ -7,10 +7,11 @@ use sqlx::AnyConnection;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::database::{Database, TransactionFuture};
+use crate::database::Database;
 use crate::error::{DatabaseError, ErrorClass};
 use crate::migrate::Migration;
 use crate::testing::TestDatabase;
+use crate::transaction::TransactionFuture;
 
 const NUMBERS: Migration =
     Migration { version: 1, name: "numbers", sql: "CREATE TABLE numbers (n BIGINT PRIMARY KEY);" };

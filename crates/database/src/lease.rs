@@ -15,8 +15,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
 
-use crate::database::{Backend, Database};
+use crate::database::Database;
 use crate::error::DatabaseError;
+use crate::transaction::Backend;
 
 /// A kept lease is renewed this many times in each term.
 const RENEWALS_PER_TERM: u32 = 4;

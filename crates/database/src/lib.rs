@@ -14,6 +14,7 @@
 //! [`Database::reads`] or [`Database::snapshot`], whose connections refuse to write. A [`Lease`]
 //! protects what only one process at a time may do.
 
+mod connections;
 mod database;
 mod durability;
 mod error;
@@ -26,8 +27,9 @@ mod postgres;
 mod sqlite;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod transaction;
 
-pub use database::{Backend, Database, TransactionFuture};
+pub use database::Database;
 pub use durability::Durability;
 pub use error::{DatabaseError, ErrorClass};
 pub use lease::{KeptLease, Lease, now_ms};
@@ -35,6 +37,7 @@ pub use migrate::Migration;
 pub use options::{DatabaseOptions, DatabaseUrl, DatabaseUrlError};
 pub use sqlx;
 pub use sqlx::AnyConnection;
+pub use transaction::{Backend, TransactionFuture};
 
 /// Converts an unsigned number to a signed one so that the order is kept: 0 becomes the least.
 pub const fn u64_to_sql(value: u64) -> i64 {

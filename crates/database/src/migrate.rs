@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use sqlx::migrate::{MigrateError, MigrationType, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe, SqlSafeStr};
 
-use crate::database::{Backend, begin_exclusive as begin};
 use crate::error::{DatabaseError, said};
+use crate::transaction::{Backend, begin_exclusive as begin};
 
 /// One step of a schema. It is never changed after its release.
 ///

@@ -17,9 +17,10 @@ use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::database::{Backend, Database};
+use crate::database::Database;
 use crate::migrate::Migration;
 use crate::options::{DatabaseOptions, DatabaseUrl};
+use crate::transaction::Backend;
 
 /// Environment variable with the URL of a server on which tests may create schemas.
 pub const POSTGRES_URL_VARIABLE: &str = "DAC_TEST_POSTGRES_URL";

@@ -99,7 +99,7 @@ async fn connections_to_a_server_that_was_demoted_are_left_at_once() {
     server.end_all_others().await;
     let refused = write(2).await.unwrap_err();
     assert_eq!(refused.class(), ErrorClass::Retryable, "{refused}");
-    *database.inner.committed.lock().unwrap() = None;
+    *database.inner.connections.committed.lock().unwrap() = None;
     let refused = database.probe().await.unwrap_err();
     assert_eq!(refused.class(), ErrorClass::Retryable, "{refused}");
     let error = Database::open(test.options(), &[NUMBERS]).await.unwrap_err();
@@ -125,7 +125,7 @@ async fn a_role_without_rights_is_told_what_to_run() {
     let make = format!(
         "CREATE ROLE {role} LOGIN; CREATE SCHEMA forbidden_{role}; GRANT USAGE ON SCHEMA forbidden_{role} TO {role}"
     );
-    let mut connection = database.inner.connect.connect().await.unwrap();
+    let mut connection = database.inner.connections.options.connect().await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut connection).await.unwrap();
     let error = Database::open(&DatabaseOptions::new(DatabaseUrl::Postgres(url)), &[]).await.unwrap_err();
     let said = error.to_string();

@@ -10,7 +10,7 @@ async fn sqlite_files_are_private_and_durable() {
     let database = test.open(&[]).await;
     let file = test.file().unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    let mut writer = database.inner.writers.acquire().await.unwrap();
+    let mut writer = database.inner.connections.writers.acquire().await.unwrap();
     for (pragma, expected) in [("synchronous", 2_i64), ("foreign_keys", 1), ("busy_timeout", 20000)] {
         let sql = sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"));
         let value: i64 = sqlx::query_scalar(sql).fetch_one(&mut *writer).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_probe_writes_only_where_nothing_was_written_lately() {
     database.probe().await.unwrap();
     database.probe().await.unwrap();
     assert_eq!(probes().await, 1);
-    *database.inner.committed.lock().unwrap() = None;
+    *database.inner.connections.committed.lock().unwrap() = None;
     database.probe().await.unwrap();
     assert_eq!(probes().await, 2);
 }

@@ -122,7 +122,7 @@ on_both! {
         test.options_mut().max_connections = std::num::NonZeroU32::MIN;
         let database = test.open(&[NUMBERS]).await;
         for round in 0..3 {
-            let mut connection = database.inner.writers.acquire().await.unwrap();
+            let mut connection = database.inner.connections.writers.acquire().await.unwrap();
             sqlx::raw_sql("BEGIN").execute(&mut *connection).await.unwrap();
             insert(&mut connection, 1000 + round).await.unwrap();
             drop(connection);
