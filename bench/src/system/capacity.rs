@@ -38,10 +38,18 @@ const KEPT_UP_SHARE: f64 = 0.97;
 const KEPT_UP_WAITS: u32 = 5;
 /// Batches in flight that one step may leave behind whatever its length.
 const KEPT_UP_BATCHES: f64 = 2.0;
+/// Most bytes of batches in flight in open loop. The aggregator refuses not far above.
+const IN_FLIGHT_MAX_BYTES: usize = 384 << 20;
 
 /// Batches kept in flight to find the capacity: enough that nobody waits for work, bounded in bytes.
 pub fn in_flight(bytes: usize) -> usize {
     ((96 << 20) / bytes).clamp(3, 48)
+}
+
+/// Returns how many batches may be in flight in open loop. At this number the sender drops the next
+/// one and counts it; a rate that is kept up with stays far below.
+pub(super) fn in_flight_max(bytes: usize) -> usize {
+    (IN_FLIGHT_MAX_BYTES / bytes).clamp(8, 512)
 }
 
 /// What saturating it gives: bytes a second, and the figures.
@@ -150,7 +158,7 @@ pub async fn sustain(
             bytes,
             warm_up: times.warm_up,
             measured: times.step,
-            in_flight: super::latency::in_flight_max(bytes),
+            in_flight: in_flight_max(bytes),
         };
         make_room(arena, &load).await?;
         let summary = arena.load_evenly(load).await?;

@@ -9,7 +9,7 @@ use dac_client::load::{Rate, Summary};
 use dac_tests::Result;
 
 use super::arena::{Arena, Load};
-use super::capacity::turned_away;
+use super::capacity::{in_flight_max, turned_away};
 use super::floor::Floor;
 use super::plan::Times;
 use super::room::make_room;
@@ -24,13 +24,6 @@ const BATCHES_WANTED: f64 = 100.0;
 const WINDOWS_MAX: u32 = 2;
 /// The goal of the 99th percentile, in times of the CPU work of one batch by all processes together, one after the other.
 const P99_TIMES_FLOOR: f64 = 50.0;
-/// Bytes of batches in flight above which the sender gives up on the next: the aggregator refuses not far above.
-const IN_FLIGHT_MAX_BYTES: usize = 384 << 20;
-
-/// Batches in flight above which the next one is dropped and counted; a rate that is kept up with stays far below.
-pub(super) fn in_flight_max(bytes: usize) -> usize {
-    (IN_FLIGHT_MAX_BYTES / bytes).clamp(8, 512)
-}
 
 /// Measures them for payloads of one size, at shares of `bytes_per_second`.
 #[allow(clippy::cast_precision_loss)] // Sizes far below 2^52.
