@@ -9,7 +9,7 @@ use dac_types::{B256, BatchDigest};
 use parking_lot::Mutex;
 
 use crate::cast::{Cast, DOMAIN};
-use crate::disperser::dialer;
+use crate::network::dialer;
 
 /// How often it looks for a request.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);

@@ -11,7 +11,7 @@ use dac_aggregator::grpc::ServiceLimits;
 use dac_aggregator::members::CallSettings;
 use dac_aggregator::post::PostSettings;
 use dac_chain::{Follower, PosterConfig, PrivateKeySigner, TransactionSigner};
-use dac_client::{AggregatorClient, Dialer, EndpointPolicy, SubmissionBuilder, SubmitOptions};
+use dac_client::{AggregatorClient, SubmissionBuilder, SubmitOptions};
 use dac_runtime::grpc::ListenerLimits;
 use dac_runtime::service::Listener;
 use dac_runtime::workers::Workers;
@@ -22,7 +22,7 @@ use crate::cast::{AGGREGATOR, Cast, DOMAIN, LOG, NOW, ROLLUP, SUBMIT_PORT};
 use crate::clock::SimulatedClock;
 use crate::l1::{BLOCK_TIME, ChainView};
 use crate::member::POLL_INTERVAL;
-use crate::network::{Simulated, listen};
+use crate::network::{dialer, listen};
 use crate::store::AggregatorMemory;
 use crate::witness::Witness;
 
@@ -33,13 +33,6 @@ pub(crate) const CONFIRMATIONS: u8 = 4;
 const GRACE: Duration = Duration::from_secs(1);
 /// How long members must keep the batches, in seconds.
 const KEPT_SECONDS: u64 = 24 * 3600;
-
-/// Returns a dialer that connects over the simulated network.
-pub(crate) fn dialer() -> Dialer {
-    Dialer::new(EndpointPolicy::AllowPrivate)
-        .connect_timeout(Duration::from_millis(700))
-        .network(Arc::new(Simulated))
-}
 
 /// The parts of the aggregator that outlive its process.
 #[derive(Clone)]

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use dac_client::Network;
+use dac_client::{Dialer, EndpointPolicy, Network};
 use dac_runtime::grpc::{Accept, Acceptor, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
@@ -50,7 +51,7 @@ impl Accept for Listener {
 
 /// The network from one simulated host to the others.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Simulated;
+struct Simulated;
 
 #[async_trait]
 impl Network for Simulated {
@@ -61,6 +62,13 @@ impl Network for Simulated {
     async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn dac_client::Connection>> {
         Ok(Box::new(Traced(TcpStream::connect(address).await?)))
     }
+}
+
+/// Returns a dialer that connects over the simulated network.
+pub(crate) fn dialer() -> Dialer {
+    Dialer::new(EndpointPolicy::AllowPrivate)
+        .connect_timeout(Duration::from_millis(700))
+        .network(Arc::new(Simulated))
 }
 
 /// A connection that adds all arriving bytes to the trace.

@@ -10,13 +10,19 @@ use dac_types::{
     AbsentSeats, AggregateAttestation, B256, BatchDigest, BatchHeader, Certificate, HashKind, keccak256,
 };
 
-use super::Recorded;
 use crate::cast::{Cast, DOMAIN};
 
 /// The ABI of the production contract.
 mod abi {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
     alloy::sol!(CertificateLog, "../contracts/abi/CertificateLog.json");
+}
+
+/// A certificate that the log recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) digest: BatchDigest,
+    pub(crate) certificate: Certificate,
 }
 
 /// Checks calls to the log. It caches the result of the signature check, which is expensive.

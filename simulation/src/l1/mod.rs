@@ -12,12 +12,13 @@ use alloy::consensus::transaction::SignerRecoverable;
 use alloy::consensus::{Transaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Decodable2718;
 use dac_chain::{Address, BlockRef, Bytes, Revert, SendAnswer};
-use dac_types::{B256, BatchDigest, Certificate, keccak256};
+use dac_types::{B256, BatchDigest, keccak256};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::contract::CertificateLog;
+pub(crate) use self::contract::Recorded;
 pub(crate) use self::view::ChainView;
 use crate::cast::{Cast, DOMAIN, LOG, NOW};
 use crate::trace;
@@ -47,13 +48,6 @@ struct Included {
     success: bool,
     /// The certificate that the transaction recorded.
     recorded: Option<Recorded>,
-}
-
-/// A certificate that the log recorded.
-#[derive(Clone, Debug)]
-pub(crate) struct Recorded {
-    pub(crate) digest: BatchDigest,
-    pub(crate) certificate: Certificate,
 }
 
 #[derive(Clone, Debug)]
