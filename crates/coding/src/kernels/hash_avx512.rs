@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm512_unpacklo_epi64,
 };
 
-use super::hash::{BLOCK_BYTES, INITIAL_STATE, Message, ROUND_CONSTANTS};
+use super::sha256::{BLOCK_BYTES, INITIAL_STATE, Message, ROUND_CONSTANTS};
 
 /// Number of messages that are hashed at once.
 pub(super) const LANES: usize = 16;

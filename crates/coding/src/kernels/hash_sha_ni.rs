@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm_shuffle_epi32, _mm_storeu_si128,
 };
 
-use super::hash::{BLOCK_BYTES, INITIAL_STATE, Message, ROUND_CONSTANTS};
+use super::sha256::{BLOCK_BYTES, INITIAL_STATE, Message, ROUND_CONSTANTS};
 
 /// Number of messages that are hashed at once.
 pub(super) const LANES: usize = 2;

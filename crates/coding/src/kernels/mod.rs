@@ -24,3 +24,5 @@ mod hash_avx512;
 mod hash_sha_ni;
 pub(crate) mod horner;
 mod multiples;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod sha256;
