@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::{ConfigError, ListenerConfig};
+use super::error::ConfigError;
+use super::sections::ListenerConfig;
 use crate::tls::{ClientTls, IdentityFiles};
 
 /// A file and the key that names it: `grpc.tls.certificate`.

@@ -1,71 +1,28 @@
 //! Configuration files: TOML, unknown keys refused, durations and sizes with units, paths relative to the file.
 
 mod chain;
+mod error;
 mod files;
+mod paths;
 mod sections;
 mod units;
 mod url;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 
 pub use self::chain::ChainConfig;
+pub use self::error::ConfigError;
+use self::error::FILE_MAX_BYTES;
 pub use self::files::{NamedFile, client_tls_files};
+pub use self::paths::resolve;
 pub use self::sections::{ListenerConfig, MetricsConfig, ShutdownConfig};
 pub use self::units::{ByteSize, Period, UnitError, within};
 pub use self::url::{HttpUrl, HttpUrlError};
-
-/// Bytes of a configuration file, at most.
-const FILE_MAX_BYTES: u64 = 1 << 20;
-
-/// Why a configuration cannot be used. No value of the file is repeated: it may hold a password.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Too long to be a configuration.
-    #[error("{path} has more than {FILE_MAX_BYTES} bytes", path = path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Not TOML, an unknown or missing key, or a value of the wrong kind.
-    #[error("{path}, line {line}: {problem}", path = path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong there.
-        problem: String,
-    },
-    /// Values that contradict each other or the rules.
-    #[error("{path}: {problem}", path = path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-}
-
-impl ConfigError {
-    /// Something else that is wrong with what a configuration names.
-    pub fn invalid(path: &Path, problem: impl std::fmt::Display) -> Self {
-        Self::Invalid { path: path.to_owned(), problem: problem.to_string() }
-    }
-}
 
 /// The code that a service ends with: 2 for a configuration, which a restart does not mend, and 1 for everything else.
 pub fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
@@ -125,11 +82,6 @@ fn parse<C: Config>(text: &str, path: &Path, folder: &Path) -> Result<C, ConfigE
 /// Whether all files that a configuration names can be read. Takes no time, unlike opening keys.
 pub fn check_files<C: Config>(config: &C, path: &Path) -> Result<(), ConfigError> {
     files::check(path, config.files())
-}
-
-/// Makes a path absolute, where it is not.
-pub fn resolve(path: &mut PathBuf, folder: &Path) {
-    *path = folder.join(&*path);
 }
 
 #[cfg(test)]

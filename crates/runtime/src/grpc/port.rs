@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::ListenerLimits;
 use super::arrivals::Arrivals;
+use super::limits::ListenerLimits;
 use super::methods::{Method, has_uploads};
 use super::network::Network;
 use super::places::{ConnectionId, Entry, PieceId, Places};

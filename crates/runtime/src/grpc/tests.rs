@@ -17,9 +17,11 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb;
 
+use super::limits::MEMORY_PER_CLIENT_MIN;
 use super::testing::{Authority, authority};
 use super::*;
 use crate::clock::{Clock, SystemClock};
+use crate::config::Period;
 use crate::monitor;
 use crate::tls::{ClientTls, IdentityFiles, ListenerTls, Renewals, ServerTls};
 

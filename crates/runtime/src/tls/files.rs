@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::{TlsError, Validity, install_provider};
+use crate::config::resolve;
 
 /// Bytes of a certificate, chain or key file, at most.
 const PEM_MAX_BYTES: usize = 1 << 20;
@@ -92,10 +93,10 @@ pub(super) struct Loaded<C> {
 impl ServerTls {
     /// Reads relative paths as relative to `folder`.
     pub fn resolve_paths(&mut self, folder: &Path) {
-        crate::config::resolve(&mut self.certificate, folder);
-        crate::config::resolve(&mut self.key, folder);
+        resolve(&mut self.certificate, folder);
+        resolve(&mut self.key, folder);
         if let Some(path) = &mut self.client_ca {
-            crate::config::resolve(path, folder);
+            resolve(path, folder);
         }
     }
 
@@ -139,7 +140,7 @@ impl ClientTls {
     pub fn resolve_paths(&mut self, folder: &Path) {
         let identity = self.identity.iter_mut().flat_map(|files| [&mut files.certificate, &mut files.key]);
         for path in self.ca.iter_mut().chain(identity) {
-            crate::config::resolve(path, folder);
+            resolve(path, folder);
         }
     }
 
