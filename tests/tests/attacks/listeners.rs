@@ -263,7 +263,7 @@ async fn idle_scrapers_keep_no_probe_waiting() -> Result<()> {
 async fn ask_nothing(to: SocketAddr, begun: Arc<AtomicU64>) -> Result<()> {
     let mut stream = tcp(loopback(40, 0), to).await?;
     begun.fetch_add(1, Ordering::Relaxed);
-    stream.read(&mut [0]).await?;
+    let _ = stream.read(&mut [0]).await?;
     Ok(())
 }
 
