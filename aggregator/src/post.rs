@@ -237,7 +237,7 @@ fn obstacle(progress: Option<&Progress>, payer: &Payer) -> Option<String> {
         (Some(Progress::Included { .. }), _) => None,
         (Some(Progress::Troubled(problem)), _) => Some(problem.clone()),
         (_, Some(trouble)) => Some(trouble.to_string()),
-        (Some(Progress::Waiting(Some(revert))), None) => Some(format!("L1 refuses it for now: {revert}")),
+        (Some(Progress::Waiting(Some(refusal))), None) => Some(format!("L1 refuses it for now: {refusal}")),
         (Some(Progress::Waiting(None) | Progress::Accepted) | None, None) => None,
     }
 }

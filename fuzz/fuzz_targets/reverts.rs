@@ -1,12 +1,12 @@
 //! Revert data from an L1 endpoint: anything may come back, and all of it becomes a reason of bounded length.
 #![no_main]
 
-use dac_chain::Revert;
+use dac_chain::Refusal;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let revert = Revert::decode(data);
-    let _ = (revert.is_final(), revert.may_pass());
+    let refusal = Refusal::decode(data);
+    let _ = refusal.effect();
     // 8 MiB of revert data must not become 8 MiB of log.
-    assert!(revert.to_string().len() <= 4096, "{} bytes", revert.to_string().len());
+    assert!(refusal.to_string().len() <= 4096, "{} bytes", refusal.to_string().len());
 });

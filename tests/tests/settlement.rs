@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use dac_chain::{B256, ChainError, Revert, SettledBatch, U256};
+use dac_chain::contracts::{Settlement, Verifier};
+use dac_chain::{B256, ChainError, Refusal, SettledBatch, U256};
 use dac_client::{AggregatorError, BatchState, BatchStatus, L1Status, ProofState};
 use dac_coding::{Points, encode, payload_fingerprint};
 use dac_proto::v1;
@@ -15,10 +16,10 @@ use dac_types::{BatchHeader, Certificate, Seat, Transition};
 const SETTLE_GAS_MAX: u64 = 480_000;
 
 /// A batch whose proof L1 refuses says so, and waits for another one.
-fn assert_rejected(status: &BatchStatus, revert: &Revert) {
+fn assert_rejected(status: &BatchStatus, refusal: &Refusal) {
     let proof = status.proof.as_ref().expect("a proof was handed in");
     assert_eq!((proof.state, status.state), (ProofState::Rejected, BatchState::Certified), "{status:?}");
-    assert!(proof.reason.contains(&revert.to_string()), "{:?} names {revert}", proof.reason);
+    assert!(proof.reason.contains(&refusal.to_string()), "{:?} names {refusal}", proof.reason);
 }
 
 fn settlement(status: &BatchStatus) -> &L1Status {
@@ -57,23 +58,27 @@ async fn a_wrong_proof_is_refused_unpaid_and_the_right_one_settles() -> Result<(
     let before = rollup.purse().await?;
     let mut root = truth.new_state_root;
     root.0[31] ^= 1;
-    let length = Revert::ProofLength { got: U256::from(255), expected: U256::from(256) };
+    let length = Refusal::of(&Verifier::ProofLength { got: U256::from(255), expected: U256::from(256) });
     let wrong = [
-        (Transition { new_state_root: root, ..truth }, proof.clone(), Revert::InvalidProof),
-        (Transition { outputs: B256::ZERO, ..truth }, proof.clone(), Revert::InvalidProof),
+        (
+            Transition { new_state_root: root, ..truth },
+            proof.clone(),
+            Refusal::of(&Verifier::InvalidProof {}),
+        ),
+        (Transition { outputs: B256::ZERO, ..truth }, proof.clone(), Refusal::of(&Verifier::InvalidProof {})),
         (
             Transition { inputs_consumed: 3, ..truth },
             proof.clone(),
-            Revert::InputsNotThere { got: 3, limit: 2 },
+            Refusal::of(&Settlement::InputsNotThere { got: 3, limit: 2 }),
         ),
         (truth, proof.slice(..255), length),
     ];
-    for (transition, proof, revert) in wrong {
+    for (transition, proof, refusal) in wrong {
         rollup.hand_in(digest, transition, proof).await?;
         let waited = rollup.settled(digest).await;
-        assert!(matches!(waited, Err(AggregatorError::ProofRejected { .. })), "{revert}: {waited:?}");
-        assert_rejected(&rollup.status(digest).await?, &revert);
-        assert_eq!(rollup.purse().await?, before, "{revert}: nothing is sent");
+        assert!(matches!(waited, Err(AggregatorError::ProofRejected { .. })), "{refusal}: {waited:?}");
+        assert_rejected(&rollup.status(digest).await?, &refusal);
+        assert_eq!(rollup.purse().await?, before, "{refusal}: nothing is sent");
     }
     assert_eq!(rollup.sent().await?, before.transactions, "nor waits to be mined");
 
@@ -142,7 +147,7 @@ async fn a_batch_waits_unpaid_until_the_one_before_it_has_settled() -> Result<()
     let later = rollup.submit(second).await?;
     rollup.certified(later).await?;
     rollup.hand_in_good(later, second).await?;
-    let why = Revert::BatchNumberSkipped { got: 2, expected: 1 }.to_string();
+    let why = Refusal::of(&Settlement::BatchNumberSkipped { got: 2, expected: 1 }).to_string();
     let waits = |batch: &v1::Batch| batch.l1_problem.contains(&why);
     let waiting = rollup.follow("to wait for its turn", rpc::by_digest(later), waits).await?;
     assert_eq!(waiting.state(), v1::BatchState::Proved);
@@ -217,7 +222,7 @@ async fn data_other_than_what_was_proved_never_settle_whoever_signs() -> Result<
     rollup.hand_in_good(digest, batch).await?;
     let waited = rollup.settled(digest).await;
     assert!(matches!(waited, Err(AggregatorError::ProofRejected { .. })), "{waited:?}");
-    assert_rejected(&rollup.status(digest).await?, &Revert::InvalidProof);
+    assert_rejected(&rollup.status(digest).await?, &Refusal::of(&Verifier::InvalidProof {}));
     assert_eq!(rollup.purse().await?, before);
 
     // Colluding members sign anything, here with their own keys: any mixture of the two payloads' commitments.
@@ -267,7 +272,10 @@ async fn data_other_than_what_was_proved_never_settle_whoever_signs() -> Result<
     for (what, header) in mixtures {
         let certificate = rollup.network.committee.certify(header, &[Seat(3)]);
         let refused = rollup.stranger_settles(&certificate, batch).await;
-        assert!(matches!(refused, Err(ChainError::Reverted(Revert::InvalidProof))), "{what}: {refused:?}");
+        assert!(
+            matches!(&refused, Err(ChainError::Reverted(refusal)) if refusal.is::<Verifier::InvalidProof>()),
+            "{what}: {refused:?}"
+        );
     }
 
     // The same hands settle what was proved: it was the data, and not the signatures.

@@ -26,7 +26,7 @@ pub fn consequence(reason: &PostingFailure, proof: B256) -> Event {
     let failed = |reason, detail: String| Event::SettlingFailed(Failure { reason, detail });
     let detail = reason.to_string();
     match reason {
-        PostingFailure::Refused { revert } => match SettlementRefusal::of(revert) {
+        PostingFailure::Refused { refusal } => match SettlementRefusal::of(refusal) {
             SettlementRefusal::Frozen => failed(FailureReason::RollupFrozen, detail),
             SettlementRefusal::Batch => failed(FailureReason::SettlementRefused, detail),
             _ => Event::ProofRejected { hash: proof, reason: detail },
@@ -252,21 +252,25 @@ fn looking(problem: impl fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dac_chain::Revert;
+    use dac_chain::Refusal;
+    use dac_chain::contracts::{Settlement, Verifier};
 
     use super::*;
 
     #[test]
     fn each_end_of_a_posting_has_its_consequence() {
         let proof = B256::repeat_byte(1);
-        let refused = |revert| consequence(&PostingFailure::Refused { revert }, proof);
+        let refused = |refusal| consequence(&PostingFailure::Refused { refusal }, proof);
         let rejected = |event| matches!(event, Event::ProofRejected { hash, reason } if hash == proof && !reason.is_empty());
         let failed =
             |event, wanted: FailureReason| matches!(event, Event::SettlingFailed(f) if f.reason == wanted);
-        assert!(rejected(refused(Revert::InvalidProof)));
+        assert!(rejected(refused(Refusal::of(&Verifier::InvalidProof {}))));
         assert!(rejected(consequence(&PostingFailure::GasLimit { needed: 2, limit: 1 }, proof)));
-        assert!(failed(refused(Revert::IsFrozen { reason: 1 }), FailureReason::RollupFrozen));
-        let short = Revert::LifetimeTooShort { expires_at: 1, needed: 2 };
+        assert!(failed(
+            refused(Refusal::of(&Settlement::IsFrozen { reason: 1 })),
+            FailureReason::RollupFrozen
+        ));
+        let short = Refusal::of(&Settlement::LifetimeTooShort { expiresAt: 1, needed: 2 });
         assert!(failed(refused(short), FailureReason::SettlementRefused));
         let used = PostingFailure::NumberUsed { by: BatchDigest(B256::ZERO) };
         assert!(failed(consequence(&used, proof), FailureReason::NumberUsed));

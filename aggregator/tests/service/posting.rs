@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dac_chain::{Revert, record_calldata};
+use dac_chain::contracts::CertificateLog;
+use dac_chain::{Refusal, record_calldata};
 use dac_proto::v1;
 use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
 use dac_types::{B256, Certificate};
@@ -63,7 +64,7 @@ async fn what_somebody_else_recorded_first_is_done() {
 #[tokio::test]
 async fn a_refusal_that_passes_is_shown_and_outlived() {
     let world = World::small().await;
-    world.l1.set_refusal(Some(Revert::RecordingPaused));
+    world.l1.set_refusal(Some(Refusal::of(&CertificateLog::RecordingPaused {})));
     let running = world.start().await;
     let submission = running.submit_new(1, 1000).await;
     let batch = running.until(submission, |batch| !batch.l1_problem.is_empty()).await;

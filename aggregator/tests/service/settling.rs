@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dac_chain::Revert;
+use dac_chain::Refusal;
+use dac_chain::contracts::{CommitteeRegistry, Settlement, Verifier};
 use dac_proto::v1;
 use dac_types::{B256, HashKind};
 
@@ -134,9 +135,9 @@ async fn a_number_used_by_another_batch_fails() {
 #[tokio::test]
 async fn refusals_of_the_rollup_have_their_consequence() {
     for (refusal, failure) in [
-        (Revert::IsFrozen { reason: 2 }, "ROLLUP_FROZEN"),
-        (Revert::LifetimeTooShort { expires_at: 1, needed: 2 }, "SETTLEMENT_REFUSED"),
-        (Revert::HashKindNotAllowed { got: 0 }, "SETTLEMENT_REFUSED"),
+        (Refusal::of(&Settlement::IsFrozen { reason: 2 }), "ROLLUP_FROZEN"),
+        (Refusal::of(&Settlement::LifetimeTooShort { expiresAt: 1, needed: 2 }), "SETTLEMENT_REFUSED"),
+        (Refusal::of(&Verifier::HashKindNotAllowed { got: 0 }), "SETTLEMENT_REFUSED"),
     ] {
         let world = World::small().await;
         world.l1.refuse_settling(Some(refusal));
@@ -150,9 +151,9 @@ async fn refusals_of_the_rollup_have_their_consequence() {
     }
     // What passes is waited for, and shown.
     for (refusal, text) in [
-        (Revert::CoverageTooShort { coverage_until: 1, needed: 2 }, "renew"),
-        (Revert::EnforcedPause, "paused"),
-        (Revert::NoCode { address: dac_types::Address::ZERO }, "no contract"),
+        (Refusal::of(&Settlement::CoverageTooShort { coverageUntil: 1, needed: 2 }), "renew"),
+        (Refusal::of(&CommitteeRegistry::EnforcedPause {}), "paused"),
+        (Refusal::NoCode { address: dac_types::Address::ZERO }, "no contract"),
     ] {
         let world = World::small().await;
         world.l1.refuse_settling(Some(refusal));

@@ -8,7 +8,7 @@ use dac_types::{CommitteeError, GeometryError};
 use thiserror::Error;
 
 use crate::amount::{Ether, Gwei};
-use crate::revert::Revert;
+use crate::contracts::{Effect, Refusal};
 
 /// Whose fault an error is, and so what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -236,7 +236,7 @@ pub enum ChainError {
     },
     /// A contract refused, and said why.
     #[error("{0}")]
-    Reverted(Revert),
+    Reverted(Refusal),
     /// A certificate cannot be written in the contract's form.
     #[error("the certificate's signature is no point: {0}")]
     CertificateSignature(#[from] PointError),
@@ -383,7 +383,7 @@ impl ChainError {
             | Self::Unfunded { .. }
             | Self::BlockRange { .. }
             | Self::TooManyEvents { .. } => ErrorClass::Sender,
-            Self::Reverted(revert) if revert.may_pass() => ErrorClass::Retryable,
+            Self::Reverted(refusal) if refusal.effect() == Effect::MayPass => ErrorClass::Retryable,
             Self::Reverted(_) => ErrorClass::Sender,
             Self::Timeout { .. }
             | Self::Transport { .. }

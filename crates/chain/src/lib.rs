@@ -7,12 +7,12 @@
 //! * [`Poster`] records certificates and settles batches, whatever happens to it or to L1.
 //! * [`settlement`] is the rollup's contract: what settles a batch, what a refusal means, what has settled.
 //! * [`admin`] deploys and administers the contracts.
-//! * [`ChainError`] says what went wrong, [`Revert`] why a contract refused.
+//! * [`ChainError`] says what went wrong, [`Refusal`] why a contract refused.
 
 pub mod admin;
 pub mod amount;
 mod contract;
-mod contracts;
+pub mod contracts;
 mod error;
 mod events;
 pub mod feed;
@@ -23,7 +23,6 @@ pub mod poster;
 mod records;
 mod registration;
 mod registry;
-mod revert;
 mod rpc;
 pub mod settlement;
 #[cfg(feature = "testing")]
@@ -35,6 +34,7 @@ pub use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 pub use alloy::signers::local::PrivateKeySigner;
 
 pub use contract::{ContractEvent, ContractReader, EventPage};
+pub use contracts::Refusal;
 pub use contracts::calls::record_calldata;
 pub use error::{ChainError, ErrorClass, RegistryFault};
 pub use follower::{Follower, RegistryPublisher, RegistryWatch, Stale};
@@ -43,7 +43,6 @@ pub use metrics::{EndpointMetrics, Named, News};
 pub use poster::{Broadcast, Chain, L1, Outcome, Poster, PosterConfig, PosterError, PosterStore, RpcL1};
 pub use registration::{Registration, RegistryTerms};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
-pub use revert::Revert;
 pub use rpc::{BlockRef, Endpoints, EndpointsStatus, Head, Receipt, SendAnswer, checked_agree};
 pub use settlement::{
     RenewOrder, RenewalRefusal, Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal,

@@ -1,7 +1,8 @@
 //! Reading the certificate log of a real chain.
 
+use dac_chain::contracts::{CertificateLog, CommitteeRegistry, Effect};
 use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};
-use dac_chain::{CertificateLogReader, ChainError, ErrorClass, Revert};
+use dac_chain::{CertificateLogReader, ChainError, ErrorClass, Refusal};
 use dac_types::{Seat, SignatureBytes};
 
 async fn set_up() -> (Anvil, TestCommittee, CertificateLogReader, u64) {
@@ -33,7 +34,8 @@ async fn what_was_recorded_is_found_again() {
 
         assert_eq!(log.recorded_at(digest).await.unwrap(), Some(anvil.head().await.timestamp));
         let again = sender.record(log.address(), &certificate).await.unwrap_err();
-        assert!(matches!(again, ChainError::Reverted(Revert::AlreadyRecorded { .. })), "{again}");
+        let ChainError::Reverted(again) = again else { panic!("{again}") };
+        assert!(again.is::<CertificateLog::AlreadyRecorded>(), "{again}");
         expected.push((digest, receipt));
         // Beyond a page of blocks, so that reading takes several.
         anvil.mine(600).await;
@@ -71,19 +73,23 @@ async fn a_bad_certificate_is_refused_by_name() {
     header.payload_length = 0;
     let empty = committee.certify(header, &[]);
 
-    type Expected = fn(&Revert) -> bool;
+    type Expected = fn(&Refusal) -> bool;
     let cases: [(_, Expected, bool); 5] = [
-        (few, |revert| matches!(revert, Revert::TooFewSigners { .. }), true),
-        (other, |revert| matches!(revert, Revert::SignatureMismatch { .. }), true),
-        (expired, |revert| matches!(revert, Revert::Expired { .. }), true),
-        (future, |revert| matches!(revert, Revert::UnknownEpoch { epoch: 9, epoch_count: 1 }), false),
-        (empty, |revert| matches!(revert, Revert::PayloadLength { .. }), true),
+        (few, Refusal::is::<CertificateLog::TooFewSigners>, true),
+        (other, Refusal::is::<CertificateLog::SignatureMismatch>, true),
+        (expired, Refusal::is::<CertificateLog::Expired>, true),
+        (
+            future,
+            |refusal| *refusal == Refusal::of(&CommitteeRegistry::UnknownEpoch { epoch: 9, epochCount: 1 }),
+            false,
+        ),
+        (empty, Refusal::is::<CertificateLog::PayloadLength>, true),
     ];
     for (certificate, expected, is_final) in cases {
         match log.check(&certificate).await {
-            Err(ChainError::Reverted(revert)) => {
-                assert!(expected(&revert), "{revert:?}");
-                assert_eq!(revert.is_final(), is_final);
+            Err(ChainError::Reverted(refusal)) => {
+                assert!(expected(&refusal), "{refusal:?}");
+                assert_eq!(refusal.effect() == Effect::Final, is_final);
             }
             other => panic!("{other:?}"),
         }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dac_chain::contracts::{CommitteeRegistry, Effect};
 use dac_chain::testing::{Anvil, AnvilOptions, CommitteeSpec, deploy_committee};
 use dac_chain::{
-    Address, ChainError, Endpoints, ErrorClass, Follower, RegistryReader, RegistryView, RegistryWatch,
-    Revert, RpcRegistryReader,
+    Address, ChainError, Endpoints, ErrorClass, Follower, Refusal, RegistryReader, RegistryView,
+    RegistryWatch, RpcRegistryReader,
 };
 use dac_types::Seat;
 use tokio::sync::watch;
@@ -314,33 +315,42 @@ async fn refusals_of_the_registry_have_names_and_values() {
 
     let stranger = committee.operator(&anvil, 0);
     let account = committee.members[0].operator.address();
-    assert_eq!(refused(stranger.pause().await), Revert::OwnableUnauthorizedAccount { account });
-    assert_eq!(refused(owner.unpause().await), Revert::ExpectedPause);
-    assert_eq!(refused(owner.remove_rollup(ROLLUP).await), Revert::UnknownRollup { rollup: ROLLUP });
+    assert_eq!(
+        refused(stranger.pause().await),
+        Refusal::of(&CommitteeRegistry::OwnableUnauthorizedAccount { account })
+    );
+    assert_eq!(refused(owner.unpause().await), Refusal::of(&CommitteeRegistry::ExpectedPause {}));
+    assert_eq!(
+        refused(owner.remove_rollup(ROLLUP).await),
+        Refusal::of(&CommitteeRegistry::UnknownRollup { rollup: ROLLUP })
+    );
     let url = "u".repeat(257);
-    assert!(matches!(refused(stranger.set_endpoints(&url, "x").await), Revert::UrlLength { .. }));
+    assert!(refused(stranger.set_endpoints(&url, "x").await).is::<CommitteeRegistry::UrlLength>());
     let open = |operators: Vec<Address>, k, q| {
         let owner = owner.clone();
         async move { owner.open_epoch(&operators, k, q).await.map(|(_, receipt)| receipt) }
     };
-    assert!(matches!(refused(open(operators.clone(), 0, 3).await), Revert::Geometry { .. }));
-    assert!(matches!(refused(open(operators.clone(), 2, 5).await), Revert::Geometry { .. }));
+    assert!(refused(open(operators.clone(), 0, 3).await).is::<CommitteeRegistry::Geometry>());
+    assert!(refused(open(operators.clone(), 2, 5).await).is::<CommitteeRegistry::Geometry>());
     let twice = vec![operators[0], operators[1], operators[2], operators[0]];
-    assert!(
-        matches!(refused(open(twice, 2, 3).await), Revert::DuplicateOperator { operator, .. } if operator == account)
-    );
+    let duplicate = refused(open(twice, 2, 3).await).get::<CommitteeRegistry::DuplicateOperator>();
+    assert!(duplicate.is_some_and(|duplicate| duplicate.operator == account));
     let unknown = vec![operators[0], operators[1], ROLLUP];
-    assert_eq!(refused(open(unknown, 1, 2).await), Revert::UnknownOperator { operator: ROLLUP });
+    assert_eq!(
+        refused(open(unknown, 1, 2).await),
+        Refusal::of(&CommitteeRegistry::UnknownOperator { operator: ROLLUP })
+    );
     open(operators.clone(), 2, 3).await.unwrap();
     let pending = refused(open(operators, 2, 3).await);
-    assert!(matches!(pending, Revert::EpochPending { epoch: 2, .. }), "{pending}");
-    assert!(pending.may_pass());
+    let epoch = pending.get::<CommitteeRegistry::EpochPending>().map(|pending| pending.epoch);
+    assert_eq!(epoch, Some(2), "{pending}");
+    assert_eq!(pending.effect(), Effect::MayPass);
 
     // A possession made for another operator.
     let key = &committee.members[0].secret_key;
     let possession = key.prove_possession(&committee.domain, ROLLUP);
     let result = stranger.register(&key.public_key(), &possession, "http://a", "http://a").await;
-    assert_eq!(refused(result), Revert::PossessionMismatch);
+    assert_eq!(refused(result), Refusal::of(&CommitteeRegistry::PossessionMismatch {}));
 }
 
 #[tokio::test]

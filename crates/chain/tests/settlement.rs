@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dac_chain::contracts::{CertificateLog, CommitteeRegistry, Settlement, Verifier};
 use dac_chain::poster::{
     Change, FailureReason, Outcomes, PosterStore, Posting, PostingDigest, Progress, Task,
 };
@@ -12,7 +13,7 @@ use dac_chain::testing::{
     deploy_committee, deploy_rollup,
 };
 use dac_chain::{
-    ChainError, Outcome, Poster, PosterConfig, PosterError, Revert, RpcL1, SettleOrder, SettlementReader,
+    ChainError, Outcome, Poster, PosterConfig, PosterError, Refusal, RpcL1, SettleOrder, SettlementReader,
     SettlementRefusal,
 };
 use dac_types::{BatchDigest, Certificate};
@@ -68,9 +69,9 @@ impl Setup {
         self.reader().state().await.unwrap()
     }
 
-    async fn refused(&self, order: &SettleOrder) -> Revert {
+    async fn refused(&self, order: &SettleOrder) -> Refusal {
         match self.anvil.account(self.anvil.key(4)).settle(order).await {
-            Err(ChainError::Reverted(revert)) => revert,
+            Err(ChainError::Reverted(refusal)) => refusal,
             other => panic!("{other:?}"),
         }
     }
@@ -116,40 +117,43 @@ async fn what_settled_is_read_again_and_refusals_are_told_by_name() {
     assert_eq!(before.log, setup.committee.deployment.log);
 
     let second = setup.order(2).await;
-    assert_eq!(setup.refused(&second).await, Revert::BatchNumberSkipped { got: 2, expected: 1 });
+    assert_eq!(
+        setup.refused(&second).await,
+        Refusal::of(&Settlement::BatchNumberSkipped { got: 2, expected: 1 })
+    );
     let certificate = setup.certificate(1).await;
     let wrong = setup.rollup.order_with(&certificate, &TestRollup::wrong_proof(1));
-    assert_eq!(setup.refused(&wrong).await, Revert::InvalidProof);
+    assert_eq!(setup.refused(&wrong).await, Refusal::of(&Verifier::InvalidProof {}));
     let mut inputs = TestRollup::transition(1);
     inputs.inputs_consumed = 9;
     let ahead =
         SettleOrder::with_certificate(&certificate, &setup.committee.domain, &inputs, &TestRollup::proof(1));
     let refusal = setup.refused(&ahead.unwrap()).await;
-    assert_eq!(refusal, Revert::InputsNotThere { got: 9, limit: 0 });
+    assert_eq!(refusal, Refusal::of(&Settlement::InputsNotThere { got: 9, limit: 0 }));
     let now = setup.anvil.head().await.timestamp;
     let brief = setup.committee.certify(setup.rollup.header(&setup.committee, 1, now + 2_000), &[]);
     let refusal = setup.refused(&setup.rollup.order(&brief)).await;
-    assert!(matches!(refusal, Revert::LifetimeTooShort { .. }), "{refusal}");
+    assert!(refusal.is::<Settlement::LifetimeTooShort>(), "{refusal}");
     assert_eq!(SettlementRefusal::of(&refusal), SettlementRefusal::Batch);
     let mut forged = certificate.clone();
     forged.header.payload_length += 1;
-    assert!(matches!(setup.refused(&setup.rollup.order(&forged)).await, Revert::SignatureMismatch { .. }));
+    assert!(setup.refused(&setup.rollup.order(&forged)).await.is::<CertificateLog::SignatureMismatch>());
     let recorded = SettleOrder::recorded(
         &certificate.header,
         &setup.committee.domain,
         &TestRollup::transition(3),
         &TestRollup::proof(1),
     );
-    assert!(matches!(setup.refused(&recorded).await, Revert::NotRecorded { .. }));
+    assert!(setup.refused(&recorded).await.is::<Settlement::NotRecorded>());
     setup.rollup.pause().await;
-    assert_eq!(setup.refused(&recorded).await, Revert::EnforcedPause);
+    assert_eq!(setup.refused(&recorded).await, Refusal::of(&CommitteeRegistry::EnforcedPause {}));
     setup.rollup.unpause().await;
 
     // The first from the log, the second with its certificate.
     setup.anvil.account(setup.anvil.key(3)).record(before.log, &certificate).await.unwrap();
     setup.rollup.settle(&recorded).await;
     let again = setup.refused(&setup.rollup.order(&certificate)).await;
-    assert_eq!(again, Revert::BatchAlreadySettled { got: 1, batch_count: 1 });
+    assert_eq!(again, Refusal::of(&Settlement::BatchAlreadySettled { got: 1, batchCount: 1 }));
     // Beyond a page of blocks.
     setup.anvil.mine(1_500).await;
     let second = setup.order(2).await;
@@ -175,7 +179,7 @@ async fn what_settled_is_read_again_and_refusals_are_told_by_name() {
     setup.anvil.advance(RollupSpec::default().freeze_delay + 10).await;
     setup.rollup.freeze().await;
     let refusal = setup.refused(&setup.order(3).await).await;
-    assert_eq!(refusal, Revert::IsFrozen { reason: 1 });
+    assert_eq!(refusal, Refusal::of(&Settlement::IsFrozen { reason: 1 }));
     assert!(setup.state().await.frozen);
     let nowhere = SettlementReader::new(setup.anvil.endpoints(), dac_chain::Address::repeat_byte(9));
     assert!(matches!(nowhere.state().await, Err(ChainError::NoContract { .. })));
@@ -225,13 +229,18 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
     let wrong = setup.rollup.order_with(&certificate, &TestRollup::wrong_proof(1));
     running.poster.enqueue_settlement(&wrong).await.unwrap();
     let (_, outcome) = running.outcome().await;
-    assert_eq!(outcome, Outcome::Failed { reason: FailureReason::Refused { revert: Revert::InvalidProof } });
+    assert_eq!(
+        outcome,
+        Outcome::Failed {
+            reason: FailureReason::Refused { refusal: Refusal::of(&Verifier::InvalidProof {}) }
+        }
+    );
     // A paused rollup waits, and the next proof of the same batch settles.
     setup.rollup.pause().await;
     let good = setup.rollup.order(&certificate);
     running.poster.enqueue_settlement(&good).await.unwrap();
     let waits = running.until(good.digest, |progress| matches!(progress, Progress::Waiting(Some(_)))).await;
-    assert_eq!(waits, Progress::Waiting(Some(Revert::EnforcedPause)));
+    assert_eq!(waits, Progress::Waiting(Some(Refusal::of(&CommitteeRegistry::EnforcedPause {}))));
     setup.rollup.unpause().await;
     let (digest, outcome) = running.outcome().await;
     assert!(digest == good.digest && matches!(outcome, Outcome::Recorded { by_us: true, .. }));
@@ -349,12 +358,12 @@ async fn contracts_that_halt_fail_by_themselves_and_hold_up_nobody() {
         running.poster.enqueue_settlement(&order).await.unwrap();
         let (digest, outcome) = running.outcome().await;
         assert_eq!(digest, order.digest);
-        let Outcome::Failed { reason: FailureReason::Refused { revert } } = outcome else {
+        let Outcome::Failed { reason: FailureReason::Refused { refusal } } = outcome else {
             panic!("{outcome:?}")
         };
-        assert!(matches!(revert, Revert::Halted { .. }), "{revert:?}");
+        assert!(matches!(refusal, Refusal::Halted { .. }), "{refusal:?}");
         assert!(setup.store.postings().iter().all(|ended| ended.calldata.is_empty()), "kept for nothing");
-        assert_eq!(SettlementRefusal::of(&revert), SettlementRefusal::Proof);
+        assert_eq!(SettlementRefusal::of(&refusal), SettlementRefusal::Proof);
     }
     let order = setup.order(1).await;
     running.poster.enqueue_settlement(&order).await.unwrap();
@@ -385,7 +394,7 @@ async fn one_rollup_does_not_fill_the_queue() {
 async fn a_contract_that_calls_every_number_settled_holds_up_nobody() {
     let setup = Setup::new().await;
     let mut running = setup.start().await;
-    // Copies the revert's data from behind itself.
+    // Copies the refusal's data from behind itself.
     let selector = &dac_types::keccak256("BatchAlreadySettled(uint64,uint64)")[..4];
     let data = selector.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + &"0".repeat(128);
     let settlement = hostile(&setup, 0xa4, &format!("0x6044600c60003960446000fd{data}")).await;
@@ -405,7 +414,7 @@ async fn transactions_that_failed_are_counted_whatever_the_proof() {
     let setup = Setup::new().await;
     let order = setup.order(1).await;
     let task = Task::Settle { settlement: order.settlement, batch_number: 1, expires_at: order.expires_at };
-    let reason = FailureReason::Refused { revert: Revert::InvalidProof };
+    let reason = FailureReason::Refused { refusal: Refusal::of(&Verifier::InvalidProof {}) };
     let outcome = Some(Outcome::Failed { reason });
     let ended = Posting::new(order.digest.into(), 1, task, Default::default());
     let spent = Posting { reverts: 5, outcome, ..ended };

@@ -1,13 +1,14 @@
 //! How the errors of the libraries read here: the exit code, the message, and what to do about it.
 
-use dac_chain::{ChainError, ErrorClass, Revert};
+use dac_chain::contracts::Settlement;
+use dac_chain::{ChainError, ErrorClass};
 use dac_cli::{Exit, Failure};
 use dac_client::files::FileError;
 use dac_keys::KeystoreError;
 use dac_secrets::SecretFileError;
 use reference_rollup::exit::{ExitProofFault, NoExit};
 use reference_rollup::files::AccountFileError;
-use reference_rollup::l1::{L1Error, Refusal};
+use reference_rollup::l1::{L1Error, RollupRefusal};
 use reference_rollup::prover::KeysError;
 use reference_rollup::rebuild::RebuildError;
 
@@ -95,16 +96,16 @@ impl From<L1Error> for CliError {
     }
 }
 
-fn refused(refusal: &Refusal) -> Failure {
+fn refused(refusal: &RollupRefusal) -> Failure {
     let failure = Failure::new(Exit::Refused, format!("the contract refused: {refusal}"));
     match refusal {
-        Refusal::NotFrozen => {
+        RollupRefusal::Common(common) if common.is::<Settlement::NotFrozen>() => {
             failure.hint("`reference-rollup freeze` once there is a reason; `status` says so")
         }
-        Refusal::StateMismatch { .. } => {
+        RollupRefusal::StateMismatch { .. } => {
             failure.hint("`reference-rollup rebuild` makes a proof of the last state")
         }
-        Refusal::Common(Revert::IsFrozen { .. }) => {
+        RollupRefusal::Common(common) if common.is::<Settlement::IsFrozen>() => {
             failure.hint("`reference-rollup rebuild`, then `exit`: users can leave")
         }
         _ => failure,

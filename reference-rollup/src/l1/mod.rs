@@ -8,8 +8,8 @@ mod reader;
 mod refusal;
 
 pub use account::{GWEI, RollupAccount};
-pub use dac_chain::settlement::FreezeReason;
+pub use dac_chain::contracts::FreezeReason;
 pub use deploy::{Deployed, Terms, deploy};
 pub use entry::{EntryFault, decode_entry};
 pub use reader::{Read, RollupReader, Status, Waiting};
-pub use refusal::{L1Error, Refusal};
+pub use refusal::{L1Error, RollupRefusal};

@@ -1,7 +1,7 @@
 //! What the rollup's contract says: its present state, and everything that led there.
 
 use alloy_primitives::{Address, B256};
-use dac_chain::settlement::FreezeReason;
+use dac_chain::contracts::FreezeReason;
 use dac_chain::{BlockRef, ContractReader, Endpoints};
 
 use super::abi::PaymentsRollup::{self, BatchSettled, InputAppended};

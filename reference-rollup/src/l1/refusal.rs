@@ -1,9 +1,9 @@
-//! Why a contract refused: the rollup's own errors, by name and with their values; those of every settlement contract are
-//! [`Revert`]s already.
+//! Why a contract refused: the rollup's own errors, by name and with their values. Those of every settlement contract
+//! are [`Refusal`]s already.
 
 use alloy::sol_types::SolInterface;
 use alloy_primitives::{Address, B256, U256};
-use dac_chain::{ChainError, Revert};
+use dac_chain::{ChainError, Refusal};
 use thiserror::Error;
 
 use super::abi::Groth16Adapter::Groth16AdapterErrors as AdapterErrors;
@@ -11,7 +11,7 @@ use super::abi::PaymentsRollup::PaymentsRollupErrors as Errors;
 
 /// The rule that a call to the rollup's contract broke.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum RollupRefusal {
     /// Not whole gwei, none, or too many.
     #[error("a deposit is 1 to 2^64 − 1 whole gwei, got {amount} wei")]
     DepositAmount {
@@ -96,25 +96,6 @@ pub enum Refusal {
         /// Who.
         recipient: Address,
     },
-    /// Everything is as it should be.
-    #[error("there is no reason to freeze: batches settle, inputs are served, data is covered")]
-    NoReasonToFreeze,
-    /// First somebody must freeze it.
-    #[error("the rollup is not frozen")]
-    NotFrozen,
-    /// Deployment: times that must not be zero.
-    #[error("freeze delay and exit window must not be zero")]
-    ZeroDelay,
-    /// Deployment: users would have no time to leave.
-    #[error(
-        "a committee's and a verifier's change must wait longer than freeze delay and exit window: {got} s is not above {must_exceed} s"
-    )]
-    DelayTooShort {
-        /// The registry's activation delay, or the verifier delay.
-        got: u64,
-        /// Freeze delay and exit window together.
-        must_exceed: u64,
-    },
     /// Any other of the contracts' errors: none of the calls made here meets it.
     #[error("the contract refused with {name}")]
     Other {
@@ -123,24 +104,24 @@ pub enum Refusal {
     },
     /// An error of every settlement contract, or one that nothing explains.
     #[error("{0}")]
-    Common(Revert),
+    Common(Refusal),
 }
 
-impl Refusal {
+impl RollupRefusal {
     /// Of what the chain told. Errors that other contracts have too were read there.
-    pub fn of(revert: Revert) -> Self {
-        let Revert::Unexplained { data } = &revert else { return Self::Common(revert) };
+    pub fn of(refusal: Refusal) -> Self {
+        let Refusal::Unexplained { data } = &refusal else { return Self::Common(refusal) };
         if let Ok(error) = Errors::abi_decode(data) {
             return error.into();
         }
         if let Ok(error) = AdapterErrors::abi_decode(data) {
             return Self::Other { name: format!("{error:?}") };
         }
-        Self::Common(revert)
+        Self::Common(refusal)
     }
 }
 
-impl From<Errors> for Refusal {
+impl From<Errors> for RollupRefusal {
     fn from(error: Errors) -> Self {
         use Errors as E;
         match error {
@@ -156,10 +137,6 @@ impl From<Errors> for Refusal {
             E::DepositConsumed(e) => Self::DepositConsumed { number: e.number, consumed: e.consumed },
             E::NothingToRefund(e) => Self::NothingToRefund { number: e.number },
             E::PaymentFailed(e) => Self::PaymentFailed { recipient: e.recipient },
-            E::NoReasonToFreeze(_) => Self::NoReasonToFreeze,
-            E::NotFrozen(_) => Self::NotFrozen,
-            E::ZeroDelay(_) => Self::ZeroDelay,
-            E::DelayTooShort(e) => Self::DelayTooShort { got: e.got, must_exceed: e.mustExceed },
             other => Self::Other { name: format!("{other:?}") },
         }
     }
@@ -170,7 +147,7 @@ impl From<Errors> for Refusal {
 pub enum L1Error {
     /// The contract refused, before any gas was spent.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(RollupRefusal),
     /// L1 cannot be reached, or is not what it should be.
     #[error(transparent)]
     Chain(ChainError),
@@ -209,7 +186,7 @@ pub enum L1Error {
 impl From<ChainError> for L1Error {
     fn from(error: ChainError) -> Self {
         match error {
-            ChainError::Reverted(revert) => Self::Refused(Refusal::of(revert)),
+            ChainError::Reverted(refusal) => Self::Refused(RollupRefusal::of(refusal)),
             error => Self::Chain(error),
         }
     }
@@ -222,25 +199,29 @@ mod tests {
     use super::super::abi::{Groth16Adapter, PaymentsRollup};
     use super::*;
 
-    fn refusal(data: &[u8]) -> Refusal {
-        Refusal::of(Revert::decode(data))
+    fn refusal(data: &[u8]) -> RollupRefusal {
+        RollupRefusal::of(Refusal::decode(data))
     }
 
     #[test]
     fn the_rollups_errors_are_told_by_name_and_value() {
         let data = PaymentsRollup::AlreadyExited { accountIndex: 7 }.abi_encode();
-        assert_eq!(refusal(&data), Refusal::AlreadyExited { account_index: 7 });
+        assert_eq!(refusal(&data), RollupRefusal::AlreadyExited { account_index: 7 });
         let (got, state_root) = (B256::repeat_byte(1), B256::repeat_byte(2));
         let data = PaymentsRollup::StateMismatch { got, stateRoot: state_root }.abi_encode();
-        assert_eq!(refusal(&data), Refusal::StateMismatch { got, state_root });
-        assert_eq!(refusal(&PaymentsRollup::NotFrozen {}.abi_encode()), Refusal::NotFrozen);
+        assert_eq!(refusal(&data), RollupRefusal::StateMismatch { got, state_root });
+        let thawed = PaymentsRollup::NotFrozen {};
+        assert_eq!(refusal(&thawed.abi_encode()), RollupRefusal::Common(Refusal::of(&thawed)));
     }
 
     #[test]
     fn errors_of_every_settlement_contract_stay_what_they_are() {
         let data = PaymentsRollup::IsFrozen { reason: 1 }.abi_encode();
-        assert_eq!(refusal(&data), Refusal::Common(Revert::IsFrozen { reason: 1 }));
-        assert!(matches!(refusal(&[1, 2, 3, 4]), Refusal::Common(Revert::Unexplained { .. })));
+        assert_eq!(
+            refusal(&data),
+            RollupRefusal::Common(Refusal::of(&PaymentsRollup::IsFrozen { reason: 1 }))
+        );
+        assert!(matches!(refusal(&[1, 2, 3, 4]), RollupRefusal::Common(Refusal::Unexplained { .. })));
     }
 
     #[test]

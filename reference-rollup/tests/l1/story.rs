@@ -1,11 +1,12 @@
 //! Everybody but the users disappears.
 
-use dac_chain::Revert;
+use dac_chain::Refusal;
+use dac_chain::contracts::{CommitteeRegistry, Settlement};
 use reference_rollup::account::AccountIndex;
 use reference_rollup::exit::{ExitProof, Owner, exit_proof};
 use reference_rollup::field;
 use reference_rollup::inbox::{InboxEntry, Withdrawal};
-use reference_rollup::l1::{FreezeReason, GWEI, L1Error, Refusal, RollupReader};
+use reference_rollup::l1::{FreezeReason, GWEI, L1Error, RollupReader, RollupRefusal};
 use reference_rollup::rebuild::{RebuildError, rebuild};
 use reference_rollup::shape::PAYLOAD_BYTES;
 
@@ -37,7 +38,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
 
     // Bob asks on L1 for what he has, Alice withdraws as usual, Carol comes in.
     let index_out_of_range = world.rollup(2).request_exit(bob.key.public(), AccountIndex(65_536)).await;
-    assert!(matches!(refused(index_out_of_range), Refusal::AccountIndex { got: 65_536, .. }));
+    assert!(matches!(refused(index_out_of_range), RollupRefusal::AccountIndex { got: 65_536, .. }));
     world.rollup(2).request_exit(bob.key.public(), AccountIndex(2)).await.unwrap();
     world.rollup(3).deposit(carol.id(), 77).await.unwrap();
     let transactions = [
@@ -53,11 +54,20 @@ async fn users_leave_with_payloads_and_l1_alone() {
     world.rollup(3).deposit(carol.id(), 23).await.unwrap();
     world.rollup(0).pause().await.unwrap();
     let paused = refused(world.rollup(3).deposit(carol.id(), 1).await);
-    assert_eq!(paused, Refusal::Common(Revert::EnforcedPause));
+    assert_eq!(paused, RollupRefusal::Common(Refusal::of(&CommitteeRegistry::EnforcedPause {})));
     world.rollup(1).request_exit(alice.key.public(), AccountIndex(1)).await.unwrap();
-    assert_eq!(refused(world.rollup(1).freeze().await), Refusal::NoReasonToFreeze);
-    assert_eq!(refused(world.rollup(1).exit(&stale).await), Refusal::NotFrozen);
-    assert_eq!(refused(world.rollup(3).refund_deposit(5).await), Refusal::NotFrozen);
+    assert_eq!(
+        refused(world.rollup(1).freeze().await),
+        RollupRefusal::Common(Refusal::of(&Settlement::NoReasonToFreeze {}))
+    );
+    assert_eq!(
+        refused(world.rollup(1).exit(&stale).await),
+        RollupRefusal::Common(Refusal::of(&Settlement::NotFrozen {}))
+    );
+    assert_eq!(
+        refused(world.rollup(3).refund_deposit(5).await),
+        RollupRefusal::Common(Refusal::of(&Settlement::NotFrozen {}))
+    );
     world.anvil.advance(FREEZE_DELAY + 1).await;
     let reason = reader.status().await.unwrap().freeze_reason;
     assert_eq!(reason, Some(FreezeReason::InputUnserved));
@@ -65,7 +75,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
     let status = reader.status().await.unwrap();
     assert_eq!((status.frozen_for, status.paused), (Some(FreezeReason::InputUnserved), true));
     let late = world.rollup(1).request_exit(alice.key.public(), AccountIndex(1)).await;
-    assert_eq!(refused(late), Refusal::Common(Revert::IsFrozen { reason: 2 }));
+    assert_eq!(refused(late), RollupRefusal::Common(Refusal::of(&Settlement::IsFrozen { reason: 2 })));
 
     history_is_checked(&world).await;
 
@@ -80,21 +90,28 @@ async fn users_leave_with_payloads_and_l1_alone() {
 
     // Out: whoever sends it, it pays the account's recipient.
     let anyone = world.rollup(8);
-    assert!(matches!(refused(anyone.exit(&stale).await), Refusal::StateMismatch { .. }));
+    assert!(matches!(refused(anyone.exit(&stale).await), RollupRefusal::StateMismatch { .. }));
     forgeries(&world, &alices).await;
     assert_eq!(Box::pin(world.paid(alice.recipient, anyone.exit(&alices))).await, alices.balance);
-    assert_eq!(refused(anyone.exit(&alices).await), Refusal::AlreadyExited { account_index: 1 });
+    assert_eq!(refused(anyone.exit(&alices).await), RollupRefusal::AlreadyExited { account_index: 1 });
     assert!(reader.exited(1).await.unwrap() && !reader.exited(3).await.unwrap());
     assert_eq!(Box::pin(world.paid(carol.recipient, anyone.exit(&carols))).await, carols.balance);
     let bobs = exit_proof(&state, AccountIndex(2), &owner(&bob)).unwrap();
     assert_eq!(bobs.balance, 0, "he left before");
 
     // Back: the deposit that no batch took.
-    assert_eq!(refused(anyone.refund_deposit(4).await), Refusal::DepositConsumed { number: 4, consumed: 4 });
-    assert_eq!(refused(anyone.refund_deposit(6).await), Refusal::NothingToRefund { number: 6 }, "a request");
-    assert_eq!(refused(anyone.refund_deposit(7).await), Refusal::NothingToRefund { number: 7 });
+    assert_eq!(
+        refused(anyone.refund_deposit(4).await),
+        RollupRefusal::DepositConsumed { number: 4, consumed: 4 }
+    );
+    assert_eq!(
+        refused(anyone.refund_deposit(6).await),
+        RollupRefusal::NothingToRefund { number: 6 },
+        "a request"
+    );
+    assert_eq!(refused(anyone.refund_deposit(7).await), RollupRefusal::NothingToRefund { number: 7 });
     assert_eq!(world.paid(carol.recipient, anyone.refund_deposit(5)).await, 23);
-    assert_eq!(refused(anyone.refund_deposit(5).await), Refusal::NothingToRefund { number: 5 });
+    assert_eq!(refused(anyone.refund_deposit(5).await), RollupRefusal::NothingToRefund { number: 5 });
 
     assert!(reader.status().await.unwrap().paused, "all of it while paused");
     assert!(world.balance(world.deployed.settlement).await.is_zero(), "everybody has everything");
@@ -112,15 +129,21 @@ async fn claims(world: &World, all: &[Withdrawal]) {
     for wrong in [&all[..1], &reversed, &[]] {
         assert!(matches!(
             refused(anyone.claim_withdrawal(2, wrong, 0).await),
-            Refusal::WithdrawalsMismatch { .. }
+            RollupRefusal::WithdrawalsMismatch { .. }
         ));
     }
-    assert!(matches!(refused(anyone.claim_withdrawal(1, all, 0).await), Refusal::WithdrawalsMismatch { .. }));
-    assert!(matches!(refused(anyone.claim_withdrawal(2, all, 2).await), Refusal::NoSuchWithdrawal { .. }));
+    assert!(matches!(
+        refused(anyone.claim_withdrawal(1, all, 0).await),
+        RollupRefusal::WithdrawalsMismatch { .. }
+    ));
+    assert!(matches!(
+        refused(anyone.claim_withdrawal(2, all, 2).await),
+        RollupRefusal::NoSuchWithdrawal { .. }
+    ));
     assert_eq!(world.paid(bob.recipient, anyone.claim_withdrawal(2, all, 0)).await, 600);
     assert!(matches!(
         refused(anyone.claim_withdrawal(2, all, 0).await),
-        Refusal::AlreadyClaimed { batch_number: 2, .. }
+        RollupRefusal::AlreadyClaimed { batch_number: 2, .. }
     ));
     assert_eq!(world.paid(alice.recipient, anyone.claim_withdrawal(2, all, 1)).await, 300);
     assert!(world.reader().claimed(2, 1).await.unwrap());
@@ -144,7 +167,8 @@ async fn forgeries(world: &World, good: &ExitProof) {
         mutate(&mut forged);
         let native = forged.state_root().unwrap();
         assert!(forged.check(root).is_err(), "mutation {number}");
-        let Refusal::StateMismatch { got, state_root } = refused(world.rollup(7).exit(&forged).await) else {
+        let RollupRefusal::StateMismatch { got, state_root } = refused(world.rollup(7).exit(&forged).await)
+        else {
             panic!("mutation {number}");
         };
         assert_eq!((got, state_root), (native, root), "mutation {number}: both compute the same");
@@ -153,9 +177,9 @@ async fn forgeries(world: &World, good: &ExitProof) {
     let order = alloy_primitives::U256::from_be_bytes(dac_types::BN254_ORDER.0);
     let alias = ExitProof { key_x: good.key_x + order, ..*good };
     let refusal = refused(world.rollup(7).exit(&alias).await);
-    assert_eq!(refusal, Refusal::NotInField { value: good.key_x + order });
+    assert_eq!(refusal, RollupRefusal::NotInField { value: good.key_x + order });
     let around = ExitProof { account_index: good.account_index + 65_536, ..*good };
-    assert!(matches!(refused(world.rollup(7).exit(&around).await), Refusal::AccountIndex { .. }));
+    assert!(matches!(refused(world.rollup(7).exit(&around).await), RollupRefusal::AccountIndex { .. }));
 }
 
 /// Payloads and events that do not fit are noticed.

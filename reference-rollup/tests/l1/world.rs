@@ -8,7 +8,7 @@ use std::time::Instant;
 use alloy_primitives::{Address, U256};
 use dac_chain::admin::Account;
 use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};
-use dac_chain::{ChainError, Receipt, Revert, SettleOrder};
+use dac_chain::{ChainError, Receipt, Refusal, SettleOrder};
 use dac_coding::encode;
 use dac_types::{BatchHeader, Certificate, HashKind, Seat, Transition};
 use reference_rollup::batch::{Batch, OpenBatch};
@@ -159,12 +159,12 @@ impl World {
         certificate: &Certificate,
         change: &Transition,
         proof: &[u8],
-    ) -> Revert {
+    ) -> Refusal {
         let account = self.account(9);
         let before = account.balance().await.unwrap();
         let order = self.order(certificate, change, proof);
         let refusal = match account.settle(&order).await {
-            Err(ChainError::Reverted(revert)) => revert,
+            Err(ChainError::Reverted(refusal)) => refusal,
             other => panic!("expected a refusal, got {other:?}"),
         };
         assert_eq!(account.balance().await.unwrap(), before, "no gas is spent");
@@ -202,7 +202,7 @@ impl World {
 }
 
 /// The rule that a call broke.
-pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, L1Error>) -> l1::Refusal {
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, L1Error>) -> l1::RollupRefusal {
     match result {
         Err(L1Error::Refused(refusal)) => refusal,
         other => panic!("expected a refusal, got {other:?}"),

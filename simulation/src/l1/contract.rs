@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use alloy::sol_types::SolCall;
 use dac_bls::{CertificateError, Signature};
-use dac_chain::{Revert, U256};
+use dac_chain::contracts::CertificateLog as Abi;
+use dac_chain::{Refusal, U256};
 use dac_types::{
     AbsentSeats, AggregateAttestation, B256, BatchDigest, BatchHeader, Certificate, HashKind, keccak256,
 };
@@ -29,7 +30,7 @@ pub(crate) struct Recorded {
 pub(super) struct CertificateLog {
     cast: Arc<Cast>,
     /// The results of all checks that do not depend on the time, by the hash of the call data.
-    checked: HashMap<B256, Result<Recorded, Revert>>,
+    checked: HashMap<B256, Result<Recorded, Refusal>>,
 }
 
 impl CertificateLog {
@@ -43,34 +44,40 @@ impl CertificateLog {
     }
 
     /// Returns the record that the call would make at `timestamp`, unless it exists already.
-    pub(super) fn check(&mut self, calldata: &[u8], timestamp: u64) -> Result<Recorded, Revert> {
+    pub(super) fn check(&mut self, calldata: &[u8], timestamp: u64) -> Result<Recorded, Refusal> {
         let cast = &self.cast;
         let checked = self.checked.entry(keccak256(calldata)).or_insert_with(|| {
             let certificate = decode(calldata)?;
             let digest = certificate.header.digest(&DOMAIN);
             match cast.keys.verify_certificate(&certificate, &DOMAIN) {
                 Ok(_) => Ok(Recorded { digest, certificate }),
-                Err(CertificateError::Absent(_)) => {
-                    Err(Revert::TooFewSigners { got: U256::ZERO, quorum: U256::from(cast.quorum.q()) })
-                }
-                Err(_) => Err(Revert::SignatureMismatch { digest: digest.0 }),
+                Err(CertificateError::Absent(_)) => Err(Refusal::of(&Abi::TooFewSigners {
+                    got: U256::ZERO,
+                    quorum: U256::from(cast.quorum.q()),
+                })),
+                Err(_) => Err(Refusal::of(&Abi::SignatureMismatch { digest: digest.0 })),
             }
         });
         let recorded = checked.clone()?;
         let expires_at = recorded.certificate.header.expires_at;
         if expires_at <= timestamp {
-            return Err(Revert::Expired { expires_at, timestamp: U256::from(timestamp) });
+            return Err(Refusal::of(&Abi::Expired {
+                expiresAt: expires_at,
+                timestamp: U256::from(timestamp),
+            }));
         }
         Ok(recorded)
     }
 }
 
-fn decode(calldata: &[u8]) -> Result<Certificate, Revert> {
-    let unexplained = || Revert::Unexplained { data: calldata.get(..4).unwrap_or_default().to_vec().into() };
+fn decode(calldata: &[u8]) -> Result<Certificate, Refusal> {
+    let unexplained = || Refusal::Unexplained { data: calldata.get(..4).unwrap_or_default().to_vec().into() };
     let call = abi::CertificateLog::recordCall::abi_decode(calldata).map_err(|_| unexplained())?;
     let (header, signature) = (call.certificate.header, call.certificate.signature);
-    let point: [u8; 128] = signature.as_ref().try_into().map_err(|_| Revert::InvalidSignaturePoint)?;
-    let signature = Signature::from_eip2537(&point).map_err(|_| Revert::InvalidSignaturePoint)?;
+    let point: [u8; 128] =
+        signature.as_ref().try_into().map_err(|_| Refusal::of(&Abi::InvalidSignaturePoint {}))?;
+    let signature =
+        Signature::from_eip2537(&point).map_err(|_| Refusal::of(&Abi::InvalidSignaturePoint {}))?;
     let absent = AbsentSeats::try_from(call.certificate.absent.as_ref()).map_err(|_| unexplained())?;
     Ok(Certificate {
         header: BatchHeader {

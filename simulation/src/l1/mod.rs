@@ -11,7 +11,8 @@ use std::time::Duration;
 use alloy::consensus::transaction::SignerRecoverable;
 use alloy::consensus::{Transaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Decodable2718;
-use dac_chain::{Address, BlockRef, Bytes, Revert, SendAnswer};
+use dac_chain::contracts::CertificateLog as Abi;
+use dac_chain::{Address, BlockRef, Bytes, Refusal, SendAnswer};
 use dac_types::{B256, BatchDigest, keccak256};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -194,17 +195,17 @@ impl State {
     }
 
     /// Returns the result of a call after the block `after`, or `None` if that is not on the chain.
-    fn call(&mut self, to: Address, data: &[u8], after: B256) -> Option<Result<(), Revert>> {
+    fn call(&mut self, to: Address, data: &[u8], after: B256) -> Option<Result<(), Refusal>> {
         let (timestamp, known) = {
             let blocks = self.up_to(after)?;
             let known = self.log.digest(data).filter(|digest| is_recorded(blocks, *digest));
             (blocks.last()?.reference.timestamp, known)
         };
         if to != LOG {
-            return Some(Err(Revert::NoCode { address: to }));
+            return Some(Err(Refusal::NoCode { address: to }));
         }
         if let Some(digest) = known {
-            return Some(Err(Revert::AlreadyRecorded { digest: digest.0 }));
+            return Some(Err(Refusal::of(&Abi::AlreadyRecorded { digest: digest.0 })));
         }
         Some(self.log.check(data, timestamp).map(drop))
     }

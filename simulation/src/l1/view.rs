@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use dac_chain::feed::{Fact, L1View, Origin};
 use dac_chain::poster::ContractCall;
 use dac_chain::{
-    Address, BlockRef, Broadcast, ChainError, Head, L1, Receipt, RecordedCertificate, RegistryReader,
-    RegistryView, Revert, Searched, SendAnswer, SettledBatch, U256,
+    Address, BlockRef, Broadcast, ChainError, Head, L1, Receipt, RecordedCertificate, Refusal,
+    RegistryReader, RegistryView, Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{B256, BatchDigest};
 
@@ -99,7 +99,7 @@ impl L1 for ChainView {
         self.call("fee", |_| BASE_FEE).await
     }
 
-    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Refusal>, ChainError> {
         self.call("call", |state| state.call(call.to, &call.data, block))
             .await?
             .ok_or_else(|| transport("call", "no such block"))
@@ -109,7 +109,7 @@ impl L1 for ChainView {
         &self,
         call: &ContractCall,
         block: BlockRef,
-    ) -> Result<Result<u64, Revert>, ChainError> {
+    ) -> Result<Result<u64, Refusal>, ChainError> {
         let gas = if call.data.is_empty() { TRANSFER_GAS } else { RECORD_GAS };
         self.call("estimate", |state| {
             if call.data.is_empty() { Some(Ok(())) } else { state.call(call.to, &call.data, block.hash) }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use dac_chain::contracts::{CertificateLog, Settlement, Verifier};
 use dac_chain::poster::ContractCall;
 use dac_chain::testing::SettleCall;
 use dac_chain::{
-    Address, BlockRef, Broadcast, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Revert,
+    Address, BlockRef, Broadcast, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Refusal,
     Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{B256, BatchDigest, BatchHeader, Transition, keccak256};
@@ -22,7 +23,7 @@ struct State {
     down: bool,
     /// Sent transactions stay out of blocks.
     withhold: bool,
-    refusal: Option<Revert>,
+    refusal: Option<Refusal>,
     /// Calls seen in simulations, by which transactions are recognised.
     calls: Vec<Bytes>,
     /// By the hash of the call: the block that recorded it.
@@ -34,7 +35,7 @@ struct State {
     /// Settled batches of all rollups, in order.
     settled: Vec<SettledBatch>,
     /// What every settlement is refused with.
-    settling_refusal: Option<Revert>,
+    settling_refusal: Option<Refusal>,
     /// Settlements simulated.
     settlements_simulated: u64,
     /// Simulating the settlement of this number is an error, of whatever kind.
@@ -63,12 +64,12 @@ impl FakeL1 {
     }
 
     /// What every simulation says.
-    pub(crate) fn set_refusal(&self, refusal: Option<Revert>) {
+    pub(crate) fn set_refusal(&self, refusal: Option<Refusal>) {
         self.0.lock().refusal = refusal;
     }
 
     /// What every settlement is refused with from now on, before its proof is looked at.
-    pub(crate) fn refuse_settling(&self, refusal: Option<Revert>) {
+    pub(crate) fn refuse_settling(&self, refusal: Option<Refusal>) {
         self.0.lock().settling_refusal = refusal;
     }
 
@@ -188,24 +189,30 @@ impl State {
     }
 
     /// The rules of the settlement contract, in their order.
-    fn may_settle(&self, settle: &SettleCall, block: u64) -> Result<(), Revert> {
+    fn may_settle(&self, settle: &SettleCall, block: u64) -> Result<(), Refusal> {
         if let Some(refusal) = &self.settling_refusal {
             return Err(refusal.clone());
         }
         let (got, batch_count) = (settle.header.batch_number, self.settled_count(block));
         if got <= batch_count {
-            return Err(Revert::BatchAlreadySettled { got, batch_count });
+            return Err(Refusal::of(&Settlement::BatchAlreadySettled { got, batchCount: batch_count }));
         }
         if got > batch_count + 1 {
-            return Err(Revert::BatchNumberSkipped { got, expected: batch_count + 1 });
+            return Err(Refusal::of(&Settlement::BatchNumberSkipped { got, expected: batch_count + 1 }));
         }
         if settle.recorded && !self.recorded.values().any(|recorded| *recorded <= block) {
-            return Err(Revert::NotRecorded { digest: settle.header.digest(&super::DOMAIN).0 });
+            return Err(Refusal::of(&Settlement::NotRecorded {
+                digest: settle.header.digest(&super::DOMAIN).0,
+            }));
         }
-        if settle.proof.first() == Some(&GOOD) { Ok(()) } else { Err(Revert::InvalidProof) }
+        if settle.proof.first() == Some(&GOOD) {
+            Ok(())
+        } else {
+            Err(Refusal::of(&Verifier::InvalidProof {}))
+        }
     }
 
-    fn run(&mut self, call: &ContractCall, block: u64) -> Result<(), Revert> {
+    fn run(&mut self, call: &ContractCall, block: u64) -> Result<(), Refusal> {
         if !self.calls.contains(&call.data) {
             self.calls.push(call.data.clone());
         }
@@ -215,7 +222,7 @@ impl State {
             return self.may_settle(&settle, block);
         }
         if self.recorded.get(&keccak256(&call.data)).is_some_and(|recorded| *recorded <= block) {
-            return Err(Revert::AlreadyRecorded { digest: B256::ZERO });
+            return Err(Refusal::of(&CertificateLog::AlreadyRecorded { digest: B256::ZERO }));
         }
         self.refusal.clone().map_or(Ok(()), Err)
     }
@@ -283,7 +290,7 @@ impl L1 for FakeL1 {
         self.answer("fee", |_| 1_000_000_000)
     }
 
-    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Refusal>, ChainError> {
         let number = SettleCall::decode(&call.data).map(|settle| settle.header.batch_number);
         if number.is_some() && number == self.0.lock().troubled {
             let (endpoint, method) = ("fake".to_owned(), "eth_call");
@@ -301,7 +308,7 @@ impl L1 for FakeL1 {
         &self,
         call: &ContractCall,
         block: BlockRef,
-    ) -> Result<Result<u64, Revert>, ChainError> {
+    ) -> Result<Result<u64, Refusal>, ChainError> {
         self.answer("estimate", |state| state.run(call, block.number).map(|()| 161_000))
     }
 

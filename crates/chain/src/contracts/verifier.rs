@@ -7,9 +7,3 @@ alloy::sol! {
     IValidityVerifier,
     "../../contracts/abi/IValidityVerifier.json"
 }
-
-alloy::sol! {
-    /// A rule of the adapters' library that the interface does not name.
-    #[derive(Debug)]
-    error PayloadLengthNotPacked(uint64 got);
-}

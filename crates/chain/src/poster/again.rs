@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use dac_types::BatchDigest;
 
 use super::l1::{Broadcast, ContractCall, L1};
+use crate::contracts::Refusal;
 use crate::error::ChainError;
 use crate::log::RecordedCertificate;
-use crate::revert::Revert;
 use crate::rpc::{BlockRef, Head, Receipt, SendAnswer};
 use crate::settlement::{Searched, SettledBatch};
 
@@ -66,7 +66,7 @@ impl L1 for Again<dyn L1> {
         again!(self.0.priority_fee())
     }
 
-    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Refusal>, ChainError> {
         again!(self.0.simulate(call, block))
     }
 
@@ -74,7 +74,7 @@ impl L1 for Again<dyn L1> {
         &self,
         call: &ContractCall,
         block: BlockRef,
-    ) -> Result<Result<u64, Revert>, ChainError> {
+    ) -> Result<Result<u64, Refusal>, ChainError> {
         again!(self.0.estimate_gas(call, block))
     }
 

@@ -6,9 +6,9 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use dac_types::BatchDigest;
 
+use crate::contracts::Refusal;
 use crate::error::ChainError;
 use crate::log::{CertificateLogReader, RecordedCertificate};
-use crate::revert::Revert;
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints, Head, Receipt, SendAnswer};
 use crate::settlement::{Searched, SettledBatch, SettlementReader};
 
@@ -49,14 +49,14 @@ pub trait L1: Send + Sync {
     /// The tip that gets a transaction included soon, in wei per gas.
     async fn priority_fee(&self) -> Result<u128, ChainError>;
     /// Runs a call as of a block, changing nothing.
-    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError>;
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Refusal>, ChainError>;
     /// Gas that a call takes as of a block; never as of the pending one, where our own transaction
     /// may lie already.
     async fn estimate_gas(
         &self,
         call: &ContractCall,
         block: BlockRef,
-    ) -> Result<Result<u64, Revert>, ChainError>;
+    ) -> Result<Result<u64, Refusal>, ChainError>;
     /// What became of a transaction, if it is included.
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError>;
     /// Whether the log had a digest as of a block, by its own books.
@@ -105,7 +105,7 @@ fn rpc_call(call: &ContractCall) -> Call {
 
 /// Whether a call goes the same way: it runs, or the contract refuses it by the same rule. The
 /// values of a refusal may differ, since nodes run a call in a block whose time they choose.
-fn ends_alike<T>(a: &Result<T, Revert>, b: &Result<T, Revert>) -> bool {
+fn ends_alike<T>(a: &Result<T, Refusal>, b: &Result<T, Refusal>) -> bool {
     match (a, b) {
         (Ok(_), Ok(_)) => true,
         (Err(a), Err(b)) => a.is_same_rule(b),
@@ -117,7 +117,7 @@ fn ends_alike<T>(a: &Result<T, Revert>, b: &Result<T, Revert>) -> bool {
 /// for the least gas and stop at different places. The larger one is kept: too little gas costs a
 /// transaction that fails, too much is given back. So a liar can neither have too little gas given,
 /// nor a call called too long by more than that.
-fn join_estimates(kept: &mut Result<u64, Revert>, other: &Result<u64, Revert>) -> bool {
+fn join_estimates(kept: &mut Result<u64, Refusal>, other: &Result<u64, Refusal>) -> bool {
     match (&mut *kept, other) {
         (Ok(kept), Ok(other)) => {
             let (low, high) = ((*kept).min(*other), (*kept).max(*other));
@@ -174,18 +174,18 @@ impl L1 for RpcL1 {
         self.endpoints.tip().await
     }
 
-    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Refusal>, ChainError> {
         let request = &rpc_call(call);
         let (returns, address) = (call.returns, call.to);
         let work = |endpoint: Endpoint| async move {
             Ok(match endpoint.call(request, At::Hash(block)).await? {
                 // An address without code takes every call: nothing would be recorded there.
-                Ok(data) if data.is_empty() && returns => Err(Revert::Unexplained { data }),
+                Ok(data) if data.is_empty() && returns => Err(Refusal::Unexplained { data }),
                 Ok(data) if data.is_empty() && endpoint.code(address).await?.is_empty() => {
-                    Err(Revert::NoCode { address })
+                    Err(Refusal::NoCode { address })
                 }
                 Ok(_) => Ok(()),
-                Err(revert) => Err(revert),
+                Err(refusal) => Err(refusal),
             })
         };
         self.endpoints.agreed_by("a simulation", work, ends_alike).await
@@ -196,7 +196,7 @@ impl L1 for RpcL1 {
         &self,
         call: &ContractCall,
         block: BlockRef,
-    ) -> Result<Result<u64, Revert>, ChainError> {
+    ) -> Result<Result<u64, Refusal>, ChainError> {
         let call = &rpc_call(call);
         let work =
             |endpoint: Endpoint| async move { endpoint.estimate_gas(call, At::Number(block.number)).await };

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{ContractCall, L1, RpcL1};
 use crate::amount::GWEI;
 use crate::contracts::CertificateLog::{AlreadyRecorded, Expired};
+use crate::contracts::Refusal;
 use crate::error::{ChainError, ErrorClass};
-use crate::revert::Revert;
 use crate::rpc::fake::{Say, serve};
 use crate::rpc::{BlockRef, Endpoints};
 
@@ -103,8 +103,8 @@ fn call() -> ContractCall {
 /// Everything that is read here, as one endpoint's or as many endpoints' word.
 #[derive(Debug)]
 struct Read {
-    simulated: Result<Result<(), Revert>, ChainError>,
-    gas: Result<Result<u64, Revert>, ChainError>,
+    simulated: Result<Result<(), Refusal>, ChainError>,
+    gas: Result<Result<u64, Refusal>, ChainError>,
     balance: Result<U256, ChainError>,
     tip: Result<u128, ChainError>,
 }
@@ -179,7 +179,10 @@ async fn honest_endpoints_need_not_say_the_same_to_the_letter() {
     let nodes = [node(70, 200_000, 2 * GWEI), node(82, 203_000, GWEI / 1000), node(71, 198_000, GWEI)];
     let endpoints = endpoints(&nodes, 2).await;
     let got = read(&endpoints).await;
-    assert!(matches!(got.simulated, Ok(Err(Revert::Expired { .. }))), "{got:?}");
+    assert!(
+        got.simulated.as_ref().is_ok_and(|ran| ran.as_ref().is_err_and(Refusal::is::<Expired>)),
+        "{got:?}"
+    );
     // The larger of the two: what is too little costs a transaction.
     assert_eq!(got.gas.unwrap().unwrap(), 203_000);
     assert_eq!(got.tip.unwrap(), GWEI);

@@ -10,8 +10,8 @@ use super::l1::{ContractCall, L1};
 use super::plan::{Observation, Verdict, usual_cost};
 use super::state::State;
 use super::{NonceSlot, PosterConfig, Posting, PostingDigest, Task};
+use crate::contracts::{CertificateLog, Effect, Refusal, Settlement};
 use crate::error::ChainError;
-use crate::revert::Revert;
 use crate::rpc::{BlockRef, Head, Receipt};
 use crate::settlement::{RenewalRefusal, Searched, SettledBatch};
 use crate::transaction::{Market, USUAL_TIP};
@@ -211,17 +211,17 @@ impl Eyes {
         {
             return Ok((verdict, None));
         }
-        let revert = match ran? {
+        let refusal = match ran? {
             Ran::Well { gas } => return Ok((Verdict::Recordable { gas }, None)),
-            Ran::TooLong(revert) => return Ok((Verdict::Refused { revert, confirmed: true }, None)),
-            Ran::Refused(revert) => revert,
+            Ran::TooLong(refusal) => return Ok((Verdict::Refused { refusal, confirmed: true }, None)),
+            Ran::Refused(refusal) => refusal,
         };
         let at_confirmed = match confirmed == head {
-            true => Err(revert.clone()),
+            true => Err(refusal.clone()),
             false => self.l1.simulate(&call, confirmed.hash).await?,
         };
-        if let (Task::Settle { settlement, batch_number, .. }, Revert::BatchAlreadySettled { .. }) =
-            (posting.task, &revert)
+        if let Task::Settle { settlement, batch_number, .. } = posting.task
+            && refusal.is::<Settlement::BatchAlreadySettled>()
         {
             // Whose it was, only the event tells. Meanwhile, and for ever if there is none, later numbers go on.
             let digest = posting.digest;
@@ -246,15 +246,15 @@ impl Eyes {
                     format!("batch {batch_number} is settled, but its event was not found: {error}")
                 }
             };
-            return Ok((Verdict::Refused { revert, confirmed: false }, Some(problem)));
+            return Ok((Verdict::Refused { refusal, confirmed: false }, Some(problem)));
         }
-        let same = at_confirmed.is_err_and(|earlier| earlier.is_same_rule(&revert));
+        let same = at_confirmed.is_err_and(|earlier| earlier.is_same_rule(&refusal));
         let is_done = match posting.task {
-            Task::Renew { .. } => RenewalRefusal::of(&revert) == RenewalRefusal::Covered,
-            Task::Record | Task::Settle { .. } => matches!(revert, Revert::AlreadyRecorded { .. }),
+            Task::Renew { .. } => RenewalRefusal::of(&refusal) == RenewalRefusal::Covered,
+            Task::Record | Task::Settle { .. } => refusal.is::<CertificateLog::AlreadyRecorded>(),
         };
         if !is_done {
-            return Ok((Verdict::Refused { revert, confirmed: same }, None));
+            return Ok((Verdict::Refused { refusal, confirmed: same }, None));
         }
         let found = match posting.digest.batch() {
             Some(digest) if same => self.find_recorded(digest, head).await,
@@ -266,14 +266,14 @@ impl Eyes {
 
     /// Runs a call at the head without sending it.
     async fn run(&self, call: &ContractCall, head: BlockRef) -> Result<Ran, ChainError> {
-        if let Err(revert) = self.l1.simulate(call, head.hash).await? {
-            return Ok(Ran::Refused(revert));
+        if let Err(refusal) = self.l1.simulate(call, head.hash).await? {
+            return Ok(Ran::Refused(refusal));
         }
         Ok(match self.l1.estimate_gas(call, head).await? {
             Ok(gas) => Ran::Well { gas },
             // More gas than the node allows, whichever block: as with our own limit.
-            Err(revert @ Revert::Halted { .. }) => Ran::TooLong(revert),
-            Err(revert) => Ran::Refused(revert),
+            Err(refusal @ Refusal::Halted { .. }) => Ran::TooLong(refusal),
+            Err(refusal) => Ran::Refused(refusal),
         })
     }
 
@@ -309,9 +309,9 @@ enum Ran {
     /// It would do what it is for.
     Well { gas: u64 },
     /// It takes more gas than the node allows.
-    TooLong(Revert),
+    TooLong(Refusal),
     /// The contract refuses it.
-    Refused(Revert),
+    Refused(Refusal),
 }
 
 /// Whether the contract's rule is not known by which it refused, if it did. Where endpoints do not
@@ -319,7 +319,7 @@ enum Ran {
 fn names_no_rule(ran: &Result<Ran, ChainError>) -> bool {
     match ran {
         Ok(Ran::Well { .. }) => false,
-        Ok(Ran::TooLong(revert) | Ran::Refused(revert)) => revert.is_unclear(),
+        Ok(Ran::TooLong(refusal) | Ran::Refused(refusal)) => refusal.effect() == Effect::Unclear,
         Err(error) => matches!(
             error,
             ChainError::Refused { .. } | ChainError::Disagree { .. } | ChainError::TooFewAgree { .. }

@@ -41,7 +41,7 @@ pub use self::l1::{Broadcast, Chain, ContractCall, L1, RpcL1};
 pub use self::progress::{Progress, ProgressMap};
 pub use self::trouble::{Payer, Trouble};
 use crate::amount::GWEI;
-use crate::revert::Revert;
+use crate::contracts::{Effect, Refusal};
 use crate::settlement::{RenewalRefusal, SettlementRefusal};
 use crate::transaction::{FeeBounds, Fees};
 
@@ -146,10 +146,11 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum FailureReason {
     /// The contract refuses it for good.
-    #[error("{revert}")]
+    #[error("{refusal}")]
     Refused {
-        /// The rule that it breaks.
-        revert: Revert,
+        /// The rule that it breaks, under the name that rows have for it.
+        #[serde(rename = "revert")]
+        refusal: Refusal,
     },
     /// It takes more gas than allowed.
     #[error("it takes {needed} gas, the limit is {limit}")]
@@ -211,11 +212,11 @@ pub enum Task {
 
 impl Task {
     /// Whether L1's refusal is one that no passing of time mends.
-    fn is_final(&self, revert: &Revert) -> bool {
+    fn is_final(&self, refusal: &Refusal) -> bool {
         match self {
-            Self::Record => revert.is_final(),
-            Self::Settle { .. } => SettlementRefusal::of(revert).is_final(),
-            Self::Renew { .. } => RenewalRefusal::of(revert) == RenewalRefusal::Never,
+            Self::Record => refusal.effect() == Effect::Final,
+            Self::Settle { .. } => SettlementRefusal::of(refusal).is_final(),
+            Self::Renew { .. } => RenewalRefusal::of(refusal) == RenewalRefusal::Never,
         }
     }
 

@@ -10,7 +10,7 @@ use super::trouble::{Stopped, Trouble};
 use super::{
     Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, PostingDigest, Purpose, Task, USUAL_GAS,
 };
-use crate::revert::Revert;
+use crate::contracts::Refusal;
 use crate::rpc::{BlockRef, Head, Receipt};
 use crate::transaction::{Fees, Market, TRANSFER_GAS};
 
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     },
     /// It would not.
     Refused {
-        revert: Revert,
+        refusal: Refusal,
         /// Nor as of the confirmed block.
         confirmed: bool,
     },
@@ -282,8 +282,8 @@ impl Planner<'_> {
                     gas_used: None,
                     by_us: false,
                 },
-                Some(Verdict::Refused { revert, confirmed: true }) if posting.task.is_final(revert) => {
-                    Outcome::Failed { reason: FailureReason::Refused { revert: revert.clone() } }
+                Some(Verdict::Refused { refusal, confirmed: true }) if posting.task.is_final(refusal) => {
+                    Outcome::Failed { reason: FailureReason::Refused { refusal: refusal.clone() } }
                 }
                 Some(Verdict::NumberUsed { by, confirmed: true }) => {
                     Outcome::Failed { reason: FailureReason::NumberUsed { by: *by } }

@@ -6,6 +6,7 @@ use dac_types::RenewalDigest;
 use super::super::Unfinished;
 use super::tests::{WINDOW, config, means};
 use super::*;
+use crate::contracts::{Settlement, Verifier};
 
 /// Batches that are to settle: rollup, number, in order of arrival.
 fn settling(batches: &[(u8, u64)]) -> State {
@@ -51,7 +52,7 @@ fn of_each_rollup_the_least_number_is_looked_at() {
 #[test]
 fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
     let config = config(1);
-    let refused = |revert| Verdict::Refused { revert, confirmed: true };
+    let refused = |refusal| Verdict::Refused { refusal, confirmed: true };
     let failed = |verdict: Verdict, timestamp: u64| {
         let plan = plan(&config, &settling(&[(1, 1)]), &seen(timestamp, [(1, verdict)]), &means());
         assert!(plan.orders.is_empty(), "nothing is sent");
@@ -63,11 +64,11 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
             other => panic!("{other:?}"),
         }
     };
-    let wrong = Revert::InvalidProof;
-    assert_eq!(failed(refused(wrong.clone()), 1), Some(FailureReason::Refused { revert: wrong.clone() }));
+    let wrong = Refusal::of(&Verifier::InvalidProof {});
+    assert_eq!(failed(refused(wrong.clone()), 1), Some(FailureReason::Refused { refusal: wrong.clone() }));
     // Not as deep as was asked for: former batches may be reorganised, and then it is right.
-    assert_eq!(failed(Verdict::Refused { revert: wrong, confirmed: false }, 1), None);
-    let skipped = Revert::BatchNumberSkipped { got: 3, expected: 2 };
+    assert_eq!(failed(Verdict::Refused { refusal: wrong, confirmed: false }, 1), None);
+    let skipped = Refusal::of(&Settlement::BatchNumberSkipped { got: 3, expected: 2 });
     assert_eq!(failed(refused(skipped.clone()), 1_000), None);
     let expired = Some(FailureReason::Expired { expires_at: 1_000 });
     assert_eq!(failed(refused(skipped), 1_001), expired);
@@ -122,16 +123,16 @@ fn renewals_end_as_l1_says() {
             other => panic!("{other:?}"),
         })
     };
-    let refused = |revert, confirmed| Verdict::Refused { revert, confirmed };
+    let refused = |refusal, confirmed| Verdict::Refused { refusal, confirmed };
     let failed = |reason| Some(Outcome::Failed { reason });
     let done = Outcome::Recorded { tx_hash: None, block: None, gas_used: None, by_us: false };
     assert_eq!(ended(Verdict::Recorded { confirmed: true, found: None }, 1), Some(done));
     assert_eq!(ended(Verdict::Recorded { confirmed: false, found: None }, 1), None);
-    let old = Revert::RenewalTooOld { last_batch: 9, mark: 10 };
-    assert_eq!(ended(refused(old.clone(), true), 1), failed(FailureReason::Refused { revert: old.clone() }));
+    let old = Refusal::of(&Settlement::RenewalTooOld { lastBatch: 9, mark: 10 });
+    assert_eq!(ended(refused(old.clone(), true), 1), failed(FailureReason::Refused { refusal: old.clone() }));
     // The mark may go back where blocks are reorganised.
     assert_eq!(ended(refused(old, false), 1), None);
-    let ahead = Revert::RenewalAhead { last_batch: 9, batch_count: 8 };
+    let ahead = Refusal::of(&Settlement::RenewalAhead { lastBatch: 9, batchCount: 8 });
     assert_eq!(ended(refused(ahead.clone(), true), 1_000), None);
     assert_eq!(ended(refused(ahead, true), 1_001), failed(FailureReason::Expired { expires_at: 1_000 }));
 }

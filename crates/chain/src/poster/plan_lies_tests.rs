@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::{PosterConfig, SentVariant};
 use super::tests::{config, digest, means};
 use super::*;
+use crate::contracts::CertificateLog;
 
 const POSTINGS: u8 = 6;
 const ALLOWANCE: u128 = 40_000_000;
@@ -129,10 +130,10 @@ impl Believer {
             unasked: HashSet::new(),
         };
         for (number, verdict) in (1..=POSTINGS).zip(said.verdicts) {
-            let revert = Revert::RecordingPaused;
+            let refusal = Refusal::of(&CertificateLog::RecordingPaused {});
             let verdict = match verdict % 16 {
                 0 => Verdict::Recordable { gas: u64::MAX },
-                1 => Verdict::Refused { revert, confirmed: true },
+                1 => Verdict::Refused { refusal, confirmed: true },
                 2 => Verdict::Recorded { confirmed: false, found: None },
                 3 => {
                     seen.problems.insert(digest(number), "?".to_owned());

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::super::SentVariant;
 use super::*;
+use crate::contracts::CertificateLog;
 
 pub(super) const WINDOW: usize = 3;
 
@@ -445,9 +446,10 @@ fn what_the_store_keeps_survives_being_written_down() {
     let slot = world.store.slot(0).unwrap();
     let text = serde_json::to_string(slot).unwrap();
     assert_eq!(&serde_json::from_str::<NonceSlot>(&text).unwrap(), slot);
-    let refused = Revert::Expired { expires_at: 1, timestamp: alloy::primitives::U256::from(2) };
+    let refused =
+        Refusal::of(&CertificateLog::Expired { expiresAt: 1, timestamp: alloy::primitives::U256::from(2) });
     let posting = Posting {
-        outcome: Some(Outcome::Failed { reason: FailureReason::Refused { revert: refused } }),
+        outcome: Some(Outcome::Failed { reason: FailureReason::Refused { refusal: refused } }),
         ..world.store.posting(digest(1)).unwrap().clone()
     };
     let text = serde_json::to_string(&posting).unwrap();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use alloy::primitives::B256;
 
 use super::key::PostingDigest;
-use crate::revert::Revert;
+use crate::contracts::Refusal;
 
 /// How far a posting has come, as of the last look at L1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// L1 refuses it for now; none while its turn has not come.
-    Waiting(Option<Revert>),
+    Waiting(Option<Refusal>),
     /// It could not be looked at, or not wholly: why.
     Troubled(String),
     /// L1 would take it: a simulation says so.

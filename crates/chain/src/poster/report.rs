@@ -13,7 +13,7 @@ use super::state::State;
 use super::trouble::{Payer, Stopped, Trouble};
 use super::{PosterConfig, Posting, PostingDigest, Purpose, Task};
 use crate::amount::Ether;
-use crate::revert::Revert;
+use crate::contracts::Refusal;
 use crate::rpc::Receipt;
 
 /// Where it is told.
@@ -24,7 +24,7 @@ pub(super) struct Report {
     /// What the next look at the account is told with.
     next: Payer,
     /// Refusals that may pass, so that each is logged once.
-    refusals: HashMap<PostingDigest, Revert>,
+    refusals: HashMap<PostingDigest, Refusal>,
     /// Postings that are stopped, for the same reason.
     stopped: HashSet<PostingDigest>,
 }
@@ -80,11 +80,11 @@ impl Report {
             }
         }
         for (digest, verdict) in &seen.verdicts {
-            if let Verdict::Refused { revert, .. } = verdict
-                && self.refusals.get(digest) != Some(revert)
+            if let Verdict::Refused { refusal, .. } = verdict
+                && self.refusals.get(digest) != Some(refusal)
             {
-                warn!(%digest, reason = %revert, "L1 refuses it for now");
-                self.refusals.insert(*digest, revert.clone());
+                warn!(%digest, reason = %refusal, "L1 refuses it for now");
+                self.refusals.insert(*digest, refusal.clone());
             }
         }
         let former = Arc::clone(&self.progress.borrow());
@@ -141,7 +141,7 @@ fn progress_of(
     }
     match seen.verdicts.get(&digest) {
         Some(Verdict::Recordable { .. }) => Progress::Accepted,
-        Some(Verdict::Refused { revert, .. }) => Progress::Waiting(Some(revert.clone())),
+        Some(Verdict::Refused { refusal, .. }) => Progress::Waiting(Some(refusal.clone())),
         // Not looked at in this round: what was seen before stands.
         None => match former.get(&digest) {
             Some(Progress::Included { .. }) | None => Progress::Waiting(None),

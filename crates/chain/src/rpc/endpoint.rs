@@ -14,8 +14,8 @@ use super::rest::{Rest, Turn};
 use super::standing::Standing;
 use super::types::{At, BlockRef, Call, Head, Log, Receipt};
 use super::width::{Failure, PageWidth};
+use crate::contracts::Refusal;
 use crate::error::ChainError;
-use crate::revert::Revert;
 use crate::transaction::SendAnswer;
 
 /// How long an endpoint is taken for one of the right chain before it is asked again: a provider may change what is behind a URL.
@@ -165,12 +165,12 @@ impl Endpoint {
         }))
     }
 
-    pub(crate) async fn call(&self, call: &Call, at: At) -> Result<Result<Bytes, Revert>, ChainError> {
+    pub(crate) async fn call(&self, call: &Call, at: At) -> Result<Result<Bytes, Refusal>, ChainError> {
         self.revertible("eth_call", json!([call.to_json(), at.to_json()])).await
     }
 
-    pub(crate) async fn estimate_gas(&self, call: &Call, at: At) -> Result<Result<u64, Revert>, ChainError> {
-        let gas: Result<U64, Revert> =
+    pub(crate) async fn estimate_gas(&self, call: &Call, at: At) -> Result<Result<u64, Refusal>, ChainError> {
+        let gas: Result<U64, Refusal> =
             self.revertible("eth_estimateGas", json!([call.to_json(), at.to_json()])).await?;
         Ok(gas.map(|gas| gas.to()))
     }
@@ -327,15 +327,15 @@ impl Endpoint {
         &self,
         method: &'static str,
         params: Value,
-    ) -> Result<Result<T, Revert>, ChainError> {
+    ) -> Result<Result<T, Refusal>, ChainError> {
         match self.http.exchange(method, params).await? {
             Answer::Value(value) => Ok(Ok(value)),
             Answer::Error(error) => match (error.revert_data().filter(|data| !data.is_empty()), error.halt())
             {
-                (Some(data), _) => Ok(Err(Revert::decode(&data))),
-                (None, Some(reason)) => Ok(Err(Revert::Halted { reason })),
+                (Some(data), _) => Ok(Err(Refusal::decode(&data))),
+                (None, Some(reason)) => Ok(Err(Refusal::Halted { reason })),
                 (None, None) if error.is_revert() || error.revert_data().is_some() => {
-                    Ok(Err(Revert::Unexplained { data: Bytes::new() }))
+                    Ok(Err(Refusal::Unexplained { data: Bytes::new() }))
                 }
                 (None, None) => Err(self.http.refused(method, error)),
             },

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::found::find_data;
 use super::rest::{LIMITED_DEFAULT, LIMITED_MAX};
 use crate::error::ChainError;
-use crate::revert::find_data;
 
 /// Bytes of one answer, at most. The largest one asked for, a page of logs, stays far below.
 const ANSWER_MAX_BYTES: usize = 8 << 20;

@@ -6,6 +6,7 @@ mod agreed_tests;
 mod endpoint;
 #[cfg(test)]
 pub(crate) mod fake;
+mod found;
 mod http;
 mod rest;
 mod standing;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::fake::{Say, serve};
 use super::{At, Call, Endpoint, Endpoints, SendAnswer};
+use crate::contracts::{CertificateLog, Refusal};
 use crate::error::{ChainError, ErrorClass};
-use crate::revert::Revert;
 
 /// Long enough for a busy machine to answer, short enough to wait for.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -136,15 +136,21 @@ async fn an_answer_about_something_else_is_not_taken() {
 async fn reverts_are_found_wherever_nodes_put_them() {
     // RecordingPaused(), as geth, as a node that nests, as one that gives no data.
     let data = "0xd8bf90ae";
-    let paused = <crate::contracts::CertificateLog::RecordingPaused as alloy::sol_types::SolError>::SELECTOR;
+    let paused = <CertificateLog::RecordingPaused as alloy::sol_types::SolError>::SELECTOR;
     let data = data.replace("d8bf90ae", &alloy::primitives::hex::encode(paused));
-    let halted = |reason: &str| Some(Revert::Halted { reason: reason.into() });
+    let halted = |reason: &str| Some(Refusal::Halted { reason: reason.into() });
     let cases = [
-        (json!({ "code": 3, "message": "execution reverted", "data": data }), Some(Revert::RecordingPaused)),
-        (json!({ "code": -32000, "message": "x", "data": { "data": data } }), Some(Revert::RecordingPaused)),
+        (
+            json!({ "code": 3, "message": "execution reverted", "data": data }),
+            Some(Refusal::of(&CertificateLog::RecordingPaused {})),
+        ),
+        (
+            json!({ "code": -32000, "message": "x", "data": { "data": data } }),
+            Some(Refusal::of(&CertificateLog::RecordingPaused {})),
+        ),
         (
             json!({ "code": -32000, "message": "VM Exception: revert" }),
-            Some(Revert::Unexplained { data: Default::default() }),
+            Some(Refusal::Unexplained { data: Default::default() }),
         ),
         (json!({ "code": -32000, "message": "out of gas" }), halted("out of gas")),
         (json!({ "code": -32000, "message": "out of gas", "data": "0x" }), halted("out of gas")),
@@ -177,7 +183,7 @@ async fn reverts_are_found_wherever_nodes_put_them() {
     for (error, expected) in cases {
         let endpoint = endpoint(move |_, _| Say::Error(error.clone())).await;
         match (endpoint.call(&call, At::Latest).await, expected) {
-            (Ok(Err(revert)), Some(expected)) => assert_eq!(revert, expected),
+            (Ok(Err(refusal)), Some(expected)) => assert_eq!(refusal, expected),
             (Err(ChainError::Refused { .. }), None) => {}
             (other, expected) => panic!("{other:?}, expected {expected:?}"),
         }

@@ -3,58 +3,12 @@
 use dac_types::Address;
 
 use super::reader::SettlementReader;
-use crate::contracts::Settlement;
+use crate::contracts::{FreezeReason, Settlement};
 use crate::error::ChainError;
 use crate::rpc::{At, BlockRef};
 
 /// `coverageUntil` before the first batch: nothing needs to be covered.
 const NOTHING_TO_COVER: u64 = (1 << 40) - 1;
-
-/// Why anyone may freeze a rollup, or why it is frozen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FreezeReason {
-    /// Nothing settled for a freeze delay.
-    NothingSettled,
-    /// An L1 input stayed unserved for as long.
-    InputUnserved,
-    /// Coverage is shorter than users need to leave.
-    CoverageShort,
-    /// One that this software does not know.
-    Unknown(u8),
-}
-
-impl FreezeReason {
-    /// For machines.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NothingSettled => "NOTHING_SETTLED",
-            Self::InputUnserved => "INPUT_UNSERVED",
-            Self::CoverageShort => "COVERAGE_SHORT",
-            Self::Unknown(_) => "UNKNOWN",
-        }
-    }
-
-    /// In words.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::NothingSettled => "no batch settled for longer than the freeze delay",
-            Self::InputUnserved => "an L1 input was not served for longer than the freeze delay",
-            Self::CoverageShort => "the data is promised for little more than an exit window from now",
-            Self::Unknown(_) => "for a reason unknown to this program",
-        }
-    }
-
-    /// As the contract numbers them; none for 0.
-    pub const fn of(value: u8) -> Option<Self> {
-        match value {
-            0 => None,
-            1 => Some(Self::NothingSettled),
-            2 => Some(Self::InputUnserved),
-            3 => Some(Self::CoverageShort),
-            other => Some(Self::Unknown(other)),
-        }
-    }
-}
 
 /// A rollup's coverage at one block. Times are in Unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ mod renewal;
 use alloy::primitives::{Address, Bytes};
 use dac_types::{BatchDigest, BatchHeader, Certificate, Domain, Transition};
 
-pub use self::coverage::{CoverageState, FreezeReason};
+pub use self::coverage::CoverageState;
 pub use self::reader::{Searched, SettledBatch, SettledPage, SettlementReader, SettlementState};
 pub use self::refusal::SettlementRefusal;
 pub use self::renewal::{RenewOrder, RenewalRefusal};

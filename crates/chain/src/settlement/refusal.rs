@@ -1,8 +1,8 @@
 //! What a refused settlement means: for the proof, for the batch, or for now.
 
-use crate::revert::Revert;
+use crate::contracts::{Effect, Refusal, Settlement, Verifier};
 
-/// What follows from the revert of a simulated settlement.
+/// What follows from the refusal of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SettlementRefusal {
     /// This proof does not show what it should; another one of the same batch may.
@@ -18,34 +18,24 @@ pub enum SettlementRefusal {
 }
 
 impl SettlementRefusal {
-    /// Of a revert.
-    pub const fn of(revert: &Revert) -> Self {
-        match revert {
-            Revert::BatchAlreadySettled { .. } => Self::NumberUsed,
-            Revert::IsFrozen { .. } => Self::Frozen,
-            Revert::BatchNumberSkipped { .. }
-            | Revert::CoverageTooShort { .. }
-            | Revert::EnforcedPause
-            | Revert::RecordingPaused
-            | Revert::NotRecorded { .. }
-            | Revert::EpochNotYetActive { .. }
-            | Revert::EpochPending { .. }
-            | Revert::UnknownEpoch { .. }
-            | Revert::PrecompileFailed { .. }
-            | Revert::NoCode { .. } => Self::NotYet,
-            Revert::InputsGoBack { .. }
-            | Revert::InputsNotThere { .. }
-            | Revert::ProofLength { .. }
-            | Revert::InputNotInField { .. }
-            | Revert::InvalidProof
-            // Verifiers behind an adapter have errors of their own, and malformed proofs may fail without any. The certificate's
-            // and the settlement's rules are all known by name, so what is not comes from the verifier.
-            | Revert::Text { .. }
-            | Revert::Panic { .. }
-            | Revert::Halted { .. }
-            | Revert::Unexplained { .. } => Self::Proof,
+    /// What follows for a settlement.
+    pub fn of(refusal: &Refusal) -> Self {
+        let is_of_proof = refusal.is::<Settlement::InputsGoBack>()
+            || refusal.is::<Settlement::InputsNotThere>()
+            || refusal.is::<Verifier::ProofLength>()
+            || refusal.is::<Verifier::InputNotInField>()
+            || refusal.is::<Verifier::InvalidProof>();
+        match refusal.effect() {
+            Effect::Done if refusal.is::<Settlement::BatchAlreadySettled>() => Self::NumberUsed,
+            Effect::MayPass => Self::NotYet,
+            Effect::Unclear if refusal.is_of_chain() => Self::NotYet,
+            // Verifiers behind an adapter have errors of their own, and malformed proofs may fail without any. The
+            // certificate's and the settlement's rules are all in the table, so what is not comes from the verifier.
+            Effect::Unclear => Self::Proof,
+            Effect::Final if is_of_proof => Self::Proof,
+            Effect::Final if refusal.is::<Settlement::IsFrozen>() => Self::Frozen,
             // The certificate's rules, the lifetime, the kind of hash, the size of the committee.
-            _ => Self::Batch,
+            Effect::Final | Effect::Done => Self::Batch,
         }
     }
 
@@ -58,44 +48,53 @@ impl SettlementRefusal {
 #[cfg(test)]
 mod tests {
     use alloy::primitives::{Address, B256, U256};
-    use alloy::sol_types::SolError;
 
     use super::*;
-    use crate::contracts::Settlement;
+    use crate::contracts::{CertificateLog, CommitteeRegistry};
 
     #[test]
-    fn each_revert_has_its_consequence() {
+    fn each_refusal_has_its_consequence() {
         let time = U256::from(1);
-        for (revert, expected) in [
-            (Revert::InvalidProof, SettlementRefusal::Proof),
-            (Revert::ProofLength { got: time, expected: time }, SettlementRefusal::Proof),
-            (Revert::InputNotInField { index: time, value: time }, SettlementRefusal::Proof),
-            (Revert::InputsGoBack { got: 1, consumed: 2 }, SettlementRefusal::Proof),
-            (Revert::Unexplained { data: vec![1, 2, 3, 4].into() }, SettlementRefusal::Proof),
-            (Revert::Text { text: "no".into() }, SettlementRefusal::Proof),
-            (Revert::Halted { reason: "out of gas".into() }, SettlementRefusal::Proof),
-            (Revert::BatchNumberSkipped { got: 3, expected: 1 }, SettlementRefusal::NotYet),
-            (Revert::CoverageTooShort { coverage_until: 3, needed: 9 }, SettlementRefusal::NotYet),
-            (Revert::EnforcedPause, SettlementRefusal::NotYet),
-            (Revert::NoCode { address: Address::ZERO }, SettlementRefusal::NotYet),
-            (Revert::BatchAlreadySettled { got: 1, batch_count: 3 }, SettlementRefusal::NumberUsed),
-            (Revert::IsFrozen { reason: 2 }, SettlementRefusal::Frozen),
-            (Revert::LifetimeTooShort { expires_at: 1, needed: 2 }, SettlementRefusal::Batch),
-            (Revert::Expired { expires_at: 1, timestamp: time }, SettlementRefusal::Batch),
-            (Revert::HashKindNotAllowed { got: 1 }, SettlementRefusal::Batch),
-            (Revert::PointsNotSupported { t: time }, SettlementRefusal::Batch),
-            (Revert::SignatureMismatch { digest: B256::ZERO }, SettlementRefusal::Batch),
-            (Revert::WrongRollup { got: Address::ZERO, expected: Address::ZERO }, SettlementRefusal::Batch),
+        for (refusal, expected) in [
+            (Refusal::of(&Verifier::InvalidProof {}), SettlementRefusal::Proof),
+            (Refusal::of(&Verifier::ProofLength { got: time, expected: time }), SettlementRefusal::Proof),
+            (Refusal::of(&Verifier::InputNotInField { index: time, value: time }), SettlementRefusal::Proof),
+            (Refusal::of(&Settlement::InputsGoBack { got: 1, consumed: 2 }), SettlementRefusal::Proof),
+            (Refusal::Unexplained { data: vec![1, 2, 3, 4].into() }, SettlementRefusal::Proof),
+            (Refusal::Text { text: "no".into() }, SettlementRefusal::Proof),
+            (Refusal::Halted { reason: "out of gas".into() }, SettlementRefusal::Proof),
+            (Refusal::of(&Settlement::BatchNumberSkipped { got: 3, expected: 1 }), SettlementRefusal::NotYet),
+            (
+                Refusal::of(&Settlement::CoverageTooShort { coverageUntil: 3, needed: 9 }),
+                SettlementRefusal::NotYet,
+            ),
+            (Refusal::of(&CommitteeRegistry::EnforcedPause {}), SettlementRefusal::NotYet),
+            (Refusal::NoCode { address: Address::ZERO }, SettlementRefusal::NotYet),
+            (
+                Refusal::of(&Settlement::BatchAlreadySettled { got: 1, batchCount: 3 }),
+                SettlementRefusal::NumberUsed,
+            ),
+            (Refusal::of(&Settlement::IsFrozen { reason: 2 }), SettlementRefusal::Frozen),
+            (
+                Refusal::of(&Settlement::LifetimeTooShort { expiresAt: 1, needed: 2 }),
+                SettlementRefusal::Batch,
+            ),
+            (
+                Refusal::of(&CertificateLog::Expired { expiresAt: 1, timestamp: time }),
+                SettlementRefusal::Batch,
+            ),
+            (Refusal::of(&Verifier::HashKindNotAllowed { got: 1 }), SettlementRefusal::Batch),
+            (Refusal::of(&Verifier::PointsNotSupported { t: time }), SettlementRefusal::Batch),
+            (
+                Refusal::of(&CertificateLog::SignatureMismatch { digest: B256::ZERO }),
+                SettlementRefusal::Batch,
+            ),
+            (
+                Refusal::of(&Settlement::WrongRollup { got: Address::ZERO, expected: Address::ZERO }),
+                SettlementRefusal::Batch,
+            ),
         ] {
-            assert_eq!(SettlementRefusal::of(&revert), expected, "{revert}");
+            assert_eq!(SettlementRefusal::of(&refusal), expected, "{refusal}");
         }
-    }
-
-    #[test]
-    fn errors_are_told_by_name_and_value() {
-        let data = Settlement::BatchNumberSkipped { got: 9, expected: 7 }.abi_encode();
-        assert_eq!(Revert::decode(&data), Revert::BatchNumberSkipped { got: 9, expected: 7 });
-        let data = Settlement::IsFrozen { reason: 3 }.abi_encode();
-        assert_eq!(Revert::decode(&data).to_string(), "the rollup is frozen: coverage is too short");
     }
 }

@@ -4,8 +4,7 @@ use alloy::primitives::{Address, Bytes};
 use dac_bls::CheckedRenewal;
 use dac_types::RenewalDigest;
 
-use crate::contracts::calls;
-use crate::revert::Revert;
+use crate::contracts::{Effect, Refusal, Settlement, calls};
 
 /// A renewal on its way to L1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,20 +47,14 @@ pub enum RenewalRefusal {
 }
 
 impl RenewalRefusal {
-    /// Of a revert.
-    pub const fn of(revert: &Revert) -> Self {
-        match revert {
-            Revert::NothingRenewed { .. } => Self::Covered,
-            Revert::RenewalAhead { .. }
-            | Revert::EnforcedPause
-            | Revert::RecordingPaused
-            | Revert::EpochNotYetActive { .. }
-            | Revert::EpochPending { .. }
-            | Revert::UnknownEpoch { .. }
-            | Revert::PrecompileFailed { .. }
-            | Revert::NoCode { .. } => Self::NotYet,
+    /// What follows for a renewal.
+    pub fn of(refusal: &Refusal) -> Self {
+        match refusal.effect() {
+            Effect::Done if refusal.is::<Settlement::NothingRenewed>() => Self::Covered,
+            Effect::MayPass => Self::NotYet,
+            Effect::Unclear if refusal.is_of_chain() => Self::NotYet,
             // A renewal is collected anew at little cost, so what is not understood does not wait for as long as it lasts.
-            _ => Self::Never,
+            Effect::Done | Effect::Unclear | Effect::Final => Self::Never,
         }
     }
 }
@@ -69,37 +62,38 @@ impl RenewalRefusal {
 #[cfg(test)]
 mod tests {
     use alloy::primitives::{B256, U256};
-    use alloy::sol_types::SolError;
 
     use super::*;
-    use crate::contracts::Settlement;
+    use crate::contracts::{CertificateLog, CommitteeRegistry};
 
     #[test]
     fn each_revert_has_its_consequence() {
         let address = Address::ZERO;
         for (revert, expected) in [
-            (Revert::NothingRenewed { coverage_until: 9 }, RenewalRefusal::Covered),
-            (Revert::RenewalAhead { last_batch: 3, batch_count: 2 }, RenewalRefusal::NotYet),
-            (Revert::UnknownEpoch { epoch: 3, epoch_count: 2 }, RenewalRefusal::NotYet),
-            (Revert::NoCode { address }, RenewalRefusal::NotYet),
-            (Revert::RenewalTooOld { last_batch: 3, mark: 4 }, RenewalRefusal::Never),
-            (Revert::WrongRollup { got: address, expected: address }, RenewalRefusal::Never),
-            (Revert::Expired { expires_at: 1, timestamp: U256::from(2) }, RenewalRefusal::Never),
-            (Revert::EpochNoLongerPostable { epoch: 1, postable_until: 4 }, RenewalRefusal::Never),
-            (Revert::SignatureMismatch { digest: B256::ZERO }, RenewalRefusal::Never),
-            (Revert::Unexplained { data: Bytes::new() }, RenewalRefusal::Never),
+            (Refusal::of(&Settlement::NothingRenewed { coverageUntil: 9 }), RenewalRefusal::Covered),
+            (Refusal::of(&Settlement::RenewalAhead { lastBatch: 3, batchCount: 2 }), RenewalRefusal::NotYet),
+            (
+                Refusal::of(&CommitteeRegistry::UnknownEpoch { epoch: 3, epochCount: 2 }),
+                RenewalRefusal::NotYet,
+            ),
+            (Refusal::NoCode { address }, RenewalRefusal::NotYet),
+            (Refusal::of(&Settlement::RenewalTooOld { lastBatch: 3, mark: 4 }), RenewalRefusal::Never),
+            (
+                Refusal::of(&Settlement::WrongRollup { got: address, expected: address }),
+                RenewalRefusal::Never,
+            ),
+            (
+                Refusal::of(&CertificateLog::Expired { expiresAt: 1, timestamp: U256::from(2) }),
+                RenewalRefusal::Never,
+            ),
+            (
+                Refusal::of(&CertificateLog::EpochNoLongerPostable { epoch: 1, postableUntil: 4 }),
+                RenewalRefusal::Never,
+            ),
+            (Refusal::of(&CertificateLog::SignatureMismatch { digest: B256::ZERO }), RenewalRefusal::Never),
+            (Refusal::Unexplained { data: Bytes::new() }, RenewalRefusal::Never),
         ] {
             assert_eq!(RenewalRefusal::of(&revert), expected, "{revert}");
         }
-    }
-
-    #[test]
-    fn errors_are_told_by_name_and_value() {
-        let data = Settlement::RenewalAhead { lastBatch: 9, batchCount: 7 }.abi_encode();
-        assert_eq!(Revert::decode(&data), Revert::RenewalAhead { last_batch: 9, batch_count: 7 });
-        let data = Settlement::RenewalTooOld { lastBatch: 9, mark: 10 }.abi_encode();
-        assert_eq!(Revert::decode(&data), Revert::RenewalTooOld { last_batch: 9, mark: 10 });
-        let data = Settlement::NothingRenewed { coverageUntil: 5 }.abi_encode();
-        assert_eq!(Revert::decode(&data), Revert::NothingRenewed { coverage_until: 5 });
     }
 }

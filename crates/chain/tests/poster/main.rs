@@ -10,11 +10,12 @@ mod support;
 
 use std::sync::atomic::Ordering;
 
+use dac_chain::contracts::CertificateLog;
 use dac_chain::poster::FailureReason;
 use dac_chain::testing::{CommitteeSpec, deploy_committee};
-use dac_chain::{Outcome, PosterError, Revert};
+use dac_chain::{Outcome, PosterError};
 
-use crate::support::{Setup, by_us};
+use crate::support::{Setup, by_us, refused};
 
 #[tokio::test]
 async fn certificates_are_recorded_in_order_and_once() {
@@ -79,18 +80,9 @@ async fn a_refusal_for_good_is_a_typed_failure_and_the_next_ones_go_on() {
     for _ in 0..3 {
         let (digest, outcome) = running.outcome().await;
         if digest == setup.digest(&expired) {
-            let Outcome::Failed { reason: FailureReason::Refused { revert: Revert::Expired { .. } } } =
-                outcome
-            else {
-                panic!("{outcome:?}")
-            };
+            assert!(refused::<CertificateLog::Expired>(&outcome), "{outcome:?}");
         } else if digest == setup.digest(&forged) {
-            let Outcome::Failed {
-                reason: FailureReason::Refused { revert: Revert::SignatureMismatch { .. } },
-            } = outcome
-            else {
-                panic!("{outcome:?}")
-            };
+            assert!(refused::<CertificateLog::SignatureMismatch>(&outcome), "{outcome:?}");
         } else {
             assert!(by_us(&outcome), "{outcome:?}");
         }
@@ -112,15 +104,11 @@ async fn an_epoch_past_its_grace_is_a_failure() {
     let mut running = setup.start().await;
     running.poster.enqueue(&setup.certificate(1)).await.unwrap();
     let (_, outcome) = running.outcome().await;
-    assert!(
-        matches!(
-            outcome,
-            Outcome::Failed {
-                reason: FailureReason::Refused { revert: Revert::EpochNoLongerPostable { epoch: 1, .. } }
-            }
-        ),
-        "{outcome:?}"
-    );
+    let Outcome::Failed { reason: FailureReason::Refused { refusal } } = outcome else {
+        panic!("{outcome:?}")
+    };
+    let late = refusal.get::<CertificateLog::EpochNoLongerPostable>();
+    assert!(late.is_some_and(|late| late.epoch == 1), "{refusal}");
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
+use dac_chain::contracts::{CertificateLog, Settlement};
 use dac_chain::poster::{FailureReason, Progress};
 use dac_chain::testing::{CommitteeSpec, RollupSpec, TestRollup, deploy_rollup};
-use dac_chain::{Address, Outcome, PosterError, RenewOrder, Revert};
+use dac_chain::{Address, Outcome, PosterError, Refusal, RenewOrder};
 use dac_types::CoverageRenewal;
 
-use crate::support::{DEADLINE, Running, Setup, by_us};
+use crate::support::{DEADLINE, Running, Setup, by_us, refused};
 
 /// A rollup with so many settled batches, kept for so many seconds.
 pub(crate) async fn settled(batches: u64, seconds: u64) -> (Setup, TestRollup) {
@@ -98,7 +99,7 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
     let mut running = setup.start().await;
     let ahead = renewal(&setup, &rollup, 2, setup.expires_at);
     running.poster.enqueue_renewal(&ahead).await.unwrap();
-    let wanted = Revert::RenewalAhead { last_batch: 2, batch_count: 1 };
+    let wanted = Refusal::of(&Settlement::RenewalAhead { lastBatch: 2, batchCount: 1 });
     until(&running, &ahead, |progress| *progress == Progress::Waiting(Some(wanted.clone()))).await;
     assert_eq!(setup.l1.sent.load(Ordering::SeqCst), 0, "no gas is spent on what is refused");
     settle(&setup, &rollup, 2, 9_000).await;
@@ -113,7 +114,8 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
     running.poster.enqueue_renewal(&old).await.unwrap();
     let (_, outcome) = running.outcome().await;
     let Outcome::Failed {
-        reason: FailureReason::Refused { revert: Revert::RenewalTooOld { last_batch: 1, mark } },
+        reason:
+            FailureReason::Refused { refusal: Refusal::of(&Settlement::RenewalTooOld { lastBatch: 1, mark }) },
     } = outcome
     else {
         panic!("{outcome:?}")
@@ -141,11 +143,7 @@ async fn a_forged_renewal_and_a_contract_that_halts_fail_by_name() {
     running.poster.enqueue_renewal(&forged).await.unwrap();
     let (digest, outcome) = running.outcome().await;
     assert_eq!(digest, forged.digest);
-    let Outcome::Failed { reason: FailureReason::Refused { revert: Revert::SignatureMismatch { .. } } } =
-        outcome
-    else {
-        panic!("{outcome:?}")
-    };
+    assert!(refused::<CertificateLog::SignatureMismatch>(&outcome), "{outcome:?}");
     let address = Address::repeat_byte(0xa1);
     setup.anvil.rpc("anvil_setCode", serde_json::json!([address, "0xfe"])).await;
     running.poster.enqueue_renewal(&renewal_of(&setup, address, 1, setup.expires_at)).await.unwrap();

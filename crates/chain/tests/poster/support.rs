@@ -7,13 +7,14 @@ use std::time::Duration;
 use alloy::consensus::{Transaction, TxEnvelope};
 use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::keccak256;
+use alloy::sol_types::SolError;
 use async_trait::async_trait;
 use dac_chain::amount::GWEI;
-use dac_chain::poster::{ContractCall, Outcomes, PostingDigest};
+use dac_chain::poster::{ContractCall, FailureReason, Outcomes, PostingDigest};
 use dac_chain::testing::{Anvil, CommitteeSpec, MemoryPosterStore, TestCommittee, deploy_committee};
 use dac_chain::{
     Address, B256, BlockRef, Broadcast, Bytes, CertificateLogReader, ChainError, Head, L1, Outcome, Poster,
-    PosterConfig, Receipt, RecordedCertificate, Revert, RpcL1, Searched, SendAnswer, SettledBatch, U256,
+    PosterConfig, Receipt, RecordedCertificate, Refusal, RpcL1, Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{BatchDigest, Certificate};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -116,10 +117,12 @@ impl L1 for SteeredL1 {
         let tip = self.up()?.priority_fee().await?;
         Ok(if self.lying_since().is_some() { 190 * GWEI } else { tip })
     }
-    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Revert>, ChainError> {
+    async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Refusal>, ChainError> {
         let result = self.up()?.simulate(call, self.lying_since().unwrap_or(block)).await?;
         Ok(match result {
-            Err(_) if self.wordless.load(Ordering::SeqCst) => Err(Revert::Unexplained { data: Bytes::new() }),
+            Err(_) if self.wordless.load(Ordering::SeqCst) => {
+                Err(Refusal::Unexplained { data: Bytes::new() })
+            }
             result => result,
         })
     }
@@ -127,7 +130,7 @@ impl L1 for SteeredL1 {
         &self,
         call: &ContractCall,
         block: BlockRef,
-    ) -> Result<Result<u64, Revert>, ChainError> {
+    ) -> Result<Result<u64, Refusal>, ChainError> {
         let result = self.up()?.estimate_gas(call, block).await?;
         Ok(if self.lying_since().is_some() { Ok(result.unwrap_or(200_000)) } else { result })
     }
@@ -268,4 +271,9 @@ impl Running {
 
 pub(crate) fn by_us(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Recorded { by_us: true, tx_hash: Some(_), block: Some(_), gas_used: Some(_) })
+}
+
+/// Whether the contract refused a posting for good with this error.
+pub(crate) fn refused<E: SolError>(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed { reason: FailureReason::Refused { refusal } } if refusal.is::<E>())
 }

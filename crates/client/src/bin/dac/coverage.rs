@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use dac_chain::SettlementReader;
-use dac_chain::settlement::{CoverageState, FreezeReason};
+use dac_chain::contracts::FreezeReason;
+use dac_chain::settlement::CoverageState;
 use dac_cli::{Exit, Failure, Output};
 use dac_types::Address;
 use serde_json::json;

@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::contracts::CertificateLog::AlreadyRecorded;
-    use crate::revert::Revert;
+    use crate::contracts::Refusal;
 
     #[test]
     fn nodes_write_a_revert_in_many_ways() {
@@ -100,10 +100,14 @@ mod tests {
             ("VM execution error.", json!([{ "detail": format!("Reverted {data}") }])),
         ] {
             let found = find_data(message, Some(&said)).unwrap_or_else(|| panic!("{message}: {said}"));
-            assert_eq!(Revert::decode(&found), Revert::AlreadyRecorded { digest }, "{message}: {said}");
+            assert_eq!(
+                Refusal::decode(&found),
+                Refusal::of(&AlreadyRecorded { digest }),
+                "{message}: {said}"
+            );
         }
         let found = find_data(&format!("execution reverted: {data}"), None).unwrap();
-        assert_eq!(Revert::decode(&found), Revert::AlreadyRecorded { digest });
+        assert_eq!(Refusal::decode(&found), Refusal::of(&AlreadyRecorded { digest }));
     }
 
     #[test]
