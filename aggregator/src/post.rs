@@ -1,8 +1,17 @@
-//! Has certificates recorded and batches settled on L1 through `dac-chain`'s durable poster, and says what they wait for
-//! meanwhile.
+//! Has certificates recorded, batches settled and coverage renewed on L1 through the durable poster, and says what they
+//! wait for meanwhile.
+//!
+//! * [`Posting`] is the poster of this process, as long as this process posts.
+//! * `drive` follows one order to its outcome, whatever its kind; `record`, `settle` and `renew` say what each look at
+//!   it means.
+//! * `settlements` notices what others settled.
 
+mod counts;
+mod drive;
 mod payer;
 mod probed;
+mod record;
+mod renew;
 mod settle;
 mod settlements;
 
@@ -10,23 +19,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::poster::{Outcomes, Payer, PostingDigest, Progress};
-use dac_chain::{L1, Outcome, Poster, PosterConfig, RenewOrder};
-use dac_types::{Certificate, Domain};
+use dac_chain::poster::{Outcomes, Payer, PostingDigest};
+use dac_chain::{L1, Outcome, Poster, PosterConfig};
+use dac_types::Domain;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use counts::Seen;
 pub(crate) use payer::describe_metrics;
 pub use probed::Probed;
-pub use settle::{SettlementTarget, consequence};
-pub use settlements::Seen;
+pub use settle::consequence;
+pub use settlements::SettlementTarget;
 
-use self::settlements::Settlements;
-use crate::batch::L1Record;
-
-/// How often the state of a posting under way is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+use self::counts::Settlements;
 
 /// What rollups have settled is looked at once in so many of the poster's rounds.
 const WATCH_ROUNDS: u32 = 4;
@@ -49,7 +55,7 @@ pub struct Posting {
     settings: PostSettings,
     /// Blocks, the including one counted, after which what is seen is final.
     confirmations: u64,
-    /// Between two looks for what somebody else settled.
+    /// Between two looks for what other senders settled.
     watch_interval: Duration,
     waiting: Arc<Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>>,
     settlements: Settlements,
@@ -102,7 +108,7 @@ impl Posting {
         self.lost.is_cancelled()
     }
 
-    /// Another process may post from now on. Whoever waits for an outcome here waits in vain.
+    /// Another process may post from now on. Pending waits on this instance never complete.
     pub fn resign(&self) {
         self.poster.send_replace(None);
     }
@@ -136,120 +142,5 @@ impl Posting {
             Some(poster) => poster,
             None => std::future::pending().await,
         }
-    }
-
-    /// Returns once the certificate is recorded, by whomever. `report` is told what it waits for, and an empty text when
-    /// that is over. Cancelling loses nothing: the poster's books go on, and the next call asks them.
-    pub async fn record(&self, certificate: &Certificate, report: impl Fn(String) + Send + Sync) -> L1Record {
-        let digest = certificate.header.digest(&self.domain);
-        let _forget = Forget { waiting: &self.waiting, digest: digest.into() };
-        loop {
-            let (sender, receiver) = watch::channel(None);
-            self.waiting.lock().insert(digest.into(), sender);
-            let poster = self.poster().await;
-            let outcome = match poster.enqueue(certificate).await {
-                Ok(enqueued) => match enqueued.outcome {
-                    Some(outcome) => outcome,
-                    None => self.wait(&poster, digest.into(), receiver, &report).await,
-                },
-                Err(error) => {
-                    report(format!("the poster did not take it: {error}"));
-                    tokio::time::sleep(self.settings.retry).await;
-                    continue;
-                }
-            };
-            match outcome {
-                Outcome::Recorded { tx_hash, block, gas_used, by_us } => {
-                    return L1Record {
-                        transaction: tx_hash,
-                        block: block.unwrap_or(0),
-                        gas_used: gas_used.unwrap_or(0),
-                        by_us,
-                    };
-                }
-                Outcome::Failed { reason } => {
-                    report(format!("L1 refuses it: {reason}"));
-                    tokio::time::sleep(self.settings.retry).await;
-                }
-            }
-        }
-    }
-
-    /// Returns once the renewal is on L1, by whomever, or L1 refuses it for good.
-    pub async fn renew(&self, order: &RenewOrder) -> Outcome {
-        let digest = PostingDigest::from(order.digest);
-        let _forget = Forget { waiting: &self.waiting, digest };
-        loop {
-            let (sender, mut receiver) = watch::channel(None);
-            self.waiting.lock().insert(digest, sender);
-            match self.poster().await.enqueue_renewal(order).await {
-                Ok(enqueued) => match enqueued.outcome {
-                    Some(outcome) => return outcome,
-                    None => return settle::outcome_of(&mut receiver).await,
-                },
-                Err(error) => {
-                    tracing::warn!(%error, "the poster did not take a renewal; trying again");
-                    tokio::time::sleep(self.settings.retry).await;
-                }
-            }
-        }
-    }
-
-    /// Waits for the outcome, and reports what stands in its way.
-    async fn wait(
-        &self,
-        poster: &Poster,
-        digest: PostingDigest,
-        mut receiver: watch::Receiver<Option<Outcome>>,
-        report: &(impl Fn(String) + Send + Sync),
-    ) -> Outcome {
-        let started = tokio::time::Instant::now();
-        let (progress, payer) = (poster.progress(), poster.payer());
-        let mut reported = None;
-        loop {
-            let seen = tokio::time::timeout(LOOK_INTERVAL, receiver.wait_for(Option::is_some))
-                .await
-                .map(|outcome| outcome.map(|outcome| outcome.clone()));
-            match seen {
-                Ok(Ok(Some(outcome))) => return outcome,
-                // The poster has stopped: the process is ending.
-                Ok(Err(_)) => std::future::pending().await,
-                Ok(Ok(None)) | Err(_) => {}
-            }
-            let late = started.elapsed() >= self.settings.deadline;
-            let problem = match obstacle(progress.borrow().get(&digest), &payer.borrow()) {
-                Some(obstacle) => obstacle,
-                None if late => format!("not recorded after {:?}", self.settings.deadline),
-                None => String::new(),
-            };
-            if reported.as_ref() != Some(&problem) && (reported.is_some() || !problem.is_empty()) {
-                report(problem.clone());
-                reported = Some(problem);
-            }
-        }
-    }
-}
-
-/// What stands in the way of a posting, in words that stay the same while it does; none where nothing does, as far as is known.
-fn obstacle(progress: Option<&Progress>, payer: &Payer) -> Option<String> {
-    match (progress, &payer.trouble) {
-        // The account's trouble is over for it.
-        (Some(Progress::Included { .. }), _) => None,
-        (Some(Progress::Troubled(problem)), _) => Some(problem.clone()),
-        (_, Some(trouble)) => Some(trouble.to_string()),
-        (Some(Progress::Waiting(Some(refusal))), None) => Some(format!("L1 refuses it for now: {refusal}")),
-        (Some(Progress::Waiting(None) | Progress::Accepted) | None, None) => None,
-    }
-}
-
-/// Nobody waits any more.
-struct Forget<'a> {
-    waiting: &'a Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>,
-    digest: PostingDigest,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        self.waiting.lock().remove(&self.digest);
     }
 }

@@ -1,25 +1,16 @@
-//! Has rollups settle batches through the durable poster, and notices what others settled.
+//! Has rollups settle batches, and says what that means for the batch.
 
-use std::fmt;
+use std::time::Duration;
 
-use dac_chain::poster::{FailureReason as PostingFailure, Payer, Progress};
-use dac_chain::{L1, Outcome, Searched, SettleOrder, SettledBatch, SettlementRefusal};
-use dac_types::{Address, B256, BatchDigest};
-use tokio::sync::{mpsc, watch};
+use async_trait::async_trait;
+use dac_chain::poster::{FailureReason as PostingFailure, Progress};
+use dac_chain::{Outcome, SettleOrder, SettlementRefusal};
+use dac_types::{B256, BatchDigest};
+use tokio::sync::mpsc;
 
-use super::{Forget, LOOK_INTERVAL, Posting, Seen, obstacle};
+use super::Posting;
+use super::drive::{Listener, Look};
 use crate::batch::{Event, Failure, FailureReason, L1Record};
-
-/// A batch as its rollup's contract knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SettlementTarget {
-    /// The batch.
-    pub digest: BatchDigest,
-    /// The rollup's contract.
-    pub settlement: Address,
-    /// Its number there.
-    pub batch_number: u64,
-}
 
 /// What a failed posting means for the batch.
 pub fn consequence(reason: &PostingFailure, proof: B256) -> Event {
@@ -42,36 +33,82 @@ pub fn consequence(reason: &PostingFailure, proof: B256) -> Event {
     }
 }
 
-/// What is told while a settlement is under way; each is told once until it changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Told {
+/// Tells a batch how its settlement goes; each change is told once.
+struct Teller<'a> {
+    proof: B256,
+    batch_number: u64,
+    deadline: Duration,
+    events: &'a mpsc::Sender<Event>,
     progress: Option<Progress>,
     problem: Option<String>,
 }
 
-impl Posting {
-    /// Sends events until the batch is settled, by whomever, or will not be with this proof. Cancelling loses nothing: the
-    /// poster's books go on, and the next call asks them.
-    pub async fn settle(&self, order: &SettleOrder, proof: B256, events: &mpsc::Sender<Event>) {
-        let digest = order.digest;
-        let _forget = Forget { waiting: &self.waiting, digest: digest.into() };
-        let mut told = Told::default();
-        let outcome = loop {
-            let (sender, receiver) = watch::channel(None);
-            self.waiting.lock().insert(digest.into(), sender);
-            match self.poster().await.enqueue_settlement(order).await {
-                Ok(enqueued) => match enqueued.outcome {
-                    Some(outcome) => break outcome,
-                    None => break self.follow(order, proof, receiver, &mut told, events).await,
-                },
-                Err(error) => {
-                    let problem = format!("the poster did not take it: {error}");
-                    let _ = events.send(Event::PostingProblem(problem)).await;
-                    tokio::time::sleep(self.settings.retry).await;
-                }
+#[async_trait]
+impl Listener for Teller<'_> {
+    async fn hear(&mut self, look: Look) {
+        let problem = match look {
+            Look::NotTaken(error) => format!("the poster did not take it: {error}"),
+            Look::UnderWay { progress, obstacle, is_late } => {
+                let problem = self.problem(progress.as_ref(), obstacle, is_late);
+                self.tell_progress(progress).await;
+                problem
             }
         };
-        let event = match outcome {
+        if self.problem.as_ref() != Some(&problem) && (self.problem.is_some() || !problem.is_empty()) {
+            let _ = self.events.send(Event::PostingProblem(problem.clone())).await;
+            self.problem = Some(problem);
+        }
+    }
+}
+
+impl Teller<'_> {
+    /// What stands in the way of a settlement; empty where nothing does.
+    fn problem(&self, progress: Option<&Progress>, obstacle: Option<String>, is_late: bool) -> String {
+        match (obstacle, progress) {
+            (Some(obstacle), _) => obstacle,
+            (None, Some(Progress::Waiting(None))) => {
+                format!("batch {} waits for its turn to settle", self.batch_number)
+            }
+            (None, Some(Progress::Accepted) | None) if is_late => {
+                format!("not settled after {:?}", self.deadline)
+            }
+            (None, _) => String::new(),
+        }
+    }
+
+    async fn tell_progress(&mut self, progress: Option<Progress>) {
+        // Without a look at L1, nothing is known that was not known before.
+        if progress.is_none() || progress == self.progress {
+            return;
+        }
+        let hash = self.proof;
+        let event = match progress {
+            None => return,
+            Some(Progress::Waiting(_) | Progress::Troubled(_)) => Event::SettlementWaits { hash },
+            Some(Progress::Accepted) => Event::ProofAccepted { hash },
+            Some(Progress::Included { tx_hash, block, gas_used }) => {
+                let record = L1Record { transaction: Some(tx_hash), block, gas_used, by_us: true };
+                Event::SettlementIncluded { hash, record }
+            }
+        };
+        let _ = self.events.send(event).await;
+        // A change clears what was shown before.
+        (self.progress, self.problem) = (progress, None);
+    }
+}
+
+impl Posting {
+    /// Sends events until the batch is settled, by this aggregator or by another sender, or will not be with this proof.
+    pub async fn settle(&self, order: &SettleOrder, proof: B256, events: &mpsc::Sender<Event>) {
+        let mut teller = Teller {
+            proof,
+            batch_number: order.batch_number,
+            deadline: self.settings.deadline,
+            events,
+            progress: None,
+            problem: None,
+        };
+        let event = match self.drive(order.into(), &mut teller).await {
             Outcome::Recorded { tx_hash, block, gas_used, by_us } => Event::Settled(L1Record {
                 transaction: tx_hash,
                 block: block.unwrap_or(0),
@@ -83,119 +120,6 @@ impl Posting {
         let _ = events.send(event).await;
     }
 
-    /// Waits for the outcome, and tells what is seen meanwhile.
-    async fn follow(
-        &self,
-        order: &SettleOrder,
-        proof: B256,
-        mut receiver: watch::Receiver<Option<Outcome>>,
-        told: &mut Told,
-        events: &mpsc::Sender<Event>,
-    ) -> Outcome {
-        let started = tokio::time::Instant::now();
-        let poster = self.poster().await;
-        let (mut progress, payer) = (poster.progress(), poster.payer());
-        loop {
-            let seen = progress.borrow_and_update().get(&order.digest.into()).cloned();
-            let problem = self.problem(order, seen.as_ref(), &payer.borrow(), started);
-            tell(proof, seen, problem, told, events).await;
-            tokio::select! {
-                biased;
-                outcome = outcome_of(&mut receiver) => return outcome,
-                // Where the poster has stopped, the process is ending.
-                Ok(()) = progress.changed() => {}
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
-            }
-        }
-    }
-
-    /// What stands in the way of a settlement; empty where nothing does.
-    fn problem(
-        &self,
-        order: &SettleOrder,
-        seen: Option<&Progress>,
-        payer: &Payer,
-        started: tokio::time::Instant,
-    ) -> String {
-        let late = started.elapsed() >= self.settings.deadline;
-        match (obstacle(seen, payer), seen) {
-            (Some(obstacle), _) => obstacle,
-            (None, Some(Progress::Waiting(None))) => {
-                format!("batch {} waits for its turn to settle", order.batch_number)
-            }
-            (None, Some(Progress::Accepted) | None) if late => {
-                format!("not settled after {:?}", self.settings.deadline)
-            }
-            (None, _) => String::new(),
-        }
-    }
-
-    /// Looks until the rollup has settled a batch of this number, this one or another. `seen` is of its contract.
-    pub async fn watch(
-        &self,
-        target: SettlementTarget,
-        mut seen: watch::Receiver<Seen>,
-        events: &mpsc::Sender<Event>,
-    ) {
-        let mut reported = String::new();
-        // One look at the contract serves all of its batches; the event is looked for once there must be one.
-        loop {
-            let Seen { count, problem } = seen.borrow_and_update().clone();
-            if count >= target.batch_number {
-                break;
-            }
-            let problem = if problem.is_empty() { problem } else { looking(problem) };
-            if problem != reported {
-                let _ = events.send(Event::PostingProblem(problem.clone())).await;
-                reported = problem;
-            }
-            if seen.changed().await.is_err() {
-                // Nobody looks any more: the process is ending.
-                std::future::pending::<()>().await;
-            }
-        }
-        let mut searched = Searched::default();
-        loop {
-            let problem = match self.settled(target, &mut searched).await {
-                Ok(Some(found)) => {
-                    let event = if found.digest == target.digest {
-                        let (transaction, block) = (Some(found.tx), found.block);
-                        Event::Settled(L1Record { transaction, block, gas_used: 0, by_us: false })
-                    } else {
-                        consequence(&PostingFailure::NumberUsed { by: found.digest }, B256::ZERO)
-                    };
-                    let _ = events.send(event).await;
-                    return;
-                }
-                Ok(None) if searched.is_over() => {
-                    format!("batch {} is settled, but its event was not found", target.batch_number)
-                }
-                Ok(None) => String::new(),
-                Err(error) => looking(error),
-            };
-            if problem != reported {
-                let _ = events.send(Event::PostingProblem(problem.clone())).await;
-                reported = problem;
-            }
-            tokio::time::sleep(self.watch_interval).await;
-        }
-    }
-
-    /// What the rollup settled under the batch's number, as deep as is asked for.
-    async fn settled(
-        &self,
-        target: SettlementTarget,
-        searched: &mut Searched,
-    ) -> Result<Option<SettledBatch>, dac_chain::ChainError> {
-        let l1: &dyn L1 = &*self.l1;
-        let confirmed = self.confirmed(l1.head().await?.block.number);
-        let Some(block) = l1.block_at(confirmed).await? else { return Ok(None) };
-        if l1.settled_count(target.settlement, block.hash).await? < target.batch_number {
-            return Ok(None);
-        }
-        l1.find_settled(target.settlement, target.batch_number, confirmed, searched).await
-    }
-
     /// Has the poster give up what nobody wants settled any more. Where another process posts, that is for it to do.
     pub async fn withdraw(&self, digest: BatchDigest) {
         let poster = self.poster.borrow().clone();
@@ -205,49 +129,6 @@ impl Posting {
             tracing::warn!(%digest, %error, "a posting could not be withdrawn");
         }
     }
-}
-
-/// Tells what is new of a settlement.
-async fn tell(
-    proof: B256,
-    seen: Option<Progress>,
-    problem: String,
-    told: &mut Told,
-    events: &mpsc::Sender<Event>,
-) {
-    // Not looked at yet: nothing is known that was not known before.
-    if let Some(seen) = &seen
-        && told.progress.as_ref() != Some(seen)
-    {
-        let event = match *seen {
-            Progress::Waiting(_) | Progress::Troubled(_) => Event::SettlementWaits { hash: proof },
-            Progress::Accepted => Event::ProofAccepted { hash: proof },
-            Progress::Included { tx_hash, block, gas_used } => Event::SettlementIncluded {
-                hash: proof,
-                record: L1Record { transaction: Some(tx_hash), block, gas_used, by_us: true },
-            },
-        };
-        let _ = events.send(event).await;
-        // A change clears what was shown before.
-        *told = Told { progress: Some(seen.clone()), problem: None };
-    }
-    if told.problem.as_ref() != Some(&problem) && (told.problem.is_some() || !problem.is_empty()) {
-        let _ = events.send(Event::PostingProblem(problem.clone())).await;
-        told.problem = Some(problem);
-    }
-}
-
-/// Never, once the poster has stopped: then the process is ending.
-pub(super) async fn outcome_of(receiver: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
-    let outcome = receiver.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-    match outcome {
-        Some(outcome) => outcome,
-        None => std::future::pending().await,
-    }
-}
-
-fn looking(problem: impl fmt::Display) -> String {
-    format!("looking for its settlement: {problem}")
 }
 
 #[cfg(test)]

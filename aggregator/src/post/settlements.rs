@@ -1,75 +1,26 @@
-//! How many batches rollups have settled: one look at each contract, for all batches that wait for it.
+//! Notices what rollups settle, whichever sender it came from: one look at each contract serves all batches that wait for it.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::fmt;
 
-use dac_chain::{ChainError, L1};
-use dac_types::Address;
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use dac_chain::poster::FailureReason as PostingFailure;
+use dac_chain::{ChainError, L1, Searched, SettledBatch};
+use dac_types::{Address, B256, BatchDigest};
+use tokio::sync::{mpsc, watch};
 
 use super::Posting;
+use super::counts::Seen;
+use super::settle::consequence;
+use crate::batch::{Event, L1Record};
 
-/// What was last seen of a rollup's contract.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Batches settled, as deep as is asked for; 0 before the first look.
-    pub count: u64,
-    /// Why the last look saw nothing; empty where it did.
-    pub problem: String,
-}
-
-/// The contracts that somebody waited for, which are no more than the registry admits rollups.
-#[derive(Debug, Default)]
-pub(super) struct Settlements {
-    contracts: Mutex<HashMap<Address, watch::Sender<Seen>>>,
-    /// Somebody waits for one that was not looked at before.
-    more: Notify,
-}
-
-impl Settlements {
-    fn subscribe(&self, contract: Address) -> watch::Receiver<Seen> {
-        let mut contracts = self.contracts.lock();
-        if let Some(known) = contracts.get(&contract) {
-            return known.subscribe();
-        }
-        let (sender, receiver) = watch::channel(Seen::default());
-        contracts.insert(contract, sender);
-        self.more.notify_one();
-        receiver
-    }
-
-    /// Those that somebody waits for now. Of the others it is kept what was seen.
-    fn wanted(&self) -> Vec<Address> {
-        let contracts = self.contracts.lock();
-        contracts
-            .iter()
-            .filter(|(_, sender)| sender.receiver_count() > 0)
-            .map(|(contract, _)| *contract)
-            .collect()
-    }
-
-    /// A look that failed leaves the count as it was.
-    fn tell(&self, contract: Address, looked: Result<u64, String>) {
-        let contracts = self.contracts.lock();
-        let Some(sender) = contracts.get(&contract) else { return };
-        sender.send_if_modified(|seen| {
-            let new = match looked {
-                Ok(count) => Seen { count, problem: String::new() },
-                Err(problem) => Seen { count: seen.count, problem },
-            };
-            let is_new = *seen != new;
-            *seen = new;
-            is_new
-        });
-    }
-
-    async fn wait(&self, interval: Duration) {
-        tokio::select! {
-            () = self.more.notified() => {}
-            () = tokio::time::sleep(interval) => {}
-        }
-    }
+/// A batch as its rollup's contract knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettlementTarget {
+    /// The batch.
+    pub digest: BatchDigest,
+    /// The rollup's contract.
+    pub settlement: Address,
+    /// Its number there.
+    pub batch_number: u64,
 }
 
 impl Posting {
@@ -78,7 +29,7 @@ impl Posting {
         self.settlements.subscribe(contract)
     }
 
-    /// Looks at all contracts that somebody waits for, again and again.
+    /// Looks at all contracts that batches wait for, as often as is configured, and never returns.
     pub async fn watch_settlements(&self) {
         loop {
             let contracts = self.settlements.wanted();
@@ -105,45 +56,78 @@ impl Posting {
         Ok(())
     }
 
+    /// Looks until the rollup has settled a batch of this number, this one or another. `seen` is of its contract.
+    pub async fn watch(
+        &self,
+        target: SettlementTarget,
+        mut seen: watch::Receiver<Seen>,
+        events: &mpsc::Sender<Event>,
+    ) {
+        let mut reported = String::new();
+        // One look at the contract serves all of its batches; the event is looked for once there must be one.
+        loop {
+            let Seen { count, problem } = seen.borrow_and_update().clone();
+            if count >= target.batch_number {
+                break;
+            }
+            let problem = if problem.is_empty() { problem } else { looking(problem) };
+            if problem != reported {
+                let _ = events.send(Event::PostingProblem(problem.clone())).await;
+                reported = problem;
+            }
+            if seen.changed().await.is_err() {
+                // Nobody looks any more: the process is ending.
+                std::future::pending::<()>().await;
+            }
+        }
+        let mut searched = Searched::default();
+        loop {
+            let problem = match self.settled(target, &mut searched).await {
+                Ok(Some(found)) => {
+                    let event = if found.digest == target.digest {
+                        let (transaction, block) = (Some(found.tx), found.block);
+                        Event::Settled(L1Record { transaction, block, gas_used: 0, by_us: false })
+                    } else {
+                        consequence(&PostingFailure::NumberUsed { by: found.digest }, B256::ZERO)
+                    };
+                    let _ = events.send(event).await;
+                    return;
+                }
+                Ok(None) if searched.is_over() => {
+                    format!("batch {} is settled, but its event was not found", target.batch_number)
+                }
+                Ok(None) => String::new(),
+                Err(error) => looking(error),
+            };
+            if problem != reported {
+                let _ = events.send(Event::PostingProblem(problem.clone())).await;
+                reported = problem;
+            }
+            tokio::time::sleep(self.watch_interval).await;
+        }
+    }
+
+    /// What the rollup settled under the batch's number, as deep as is asked for.
+    async fn settled(
+        &self,
+        target: SettlementTarget,
+        searched: &mut Searched,
+    ) -> Result<Option<SettledBatch>, ChainError> {
+        let l1: &dyn L1 = &*self.l1;
+        let confirmed = self.confirmed(l1.head().await?.block.number);
+        let Some(block) = l1.block_at(confirmed).await? else { return Ok(None) };
+        if l1.settled_count(target.settlement, block.hash).await? < target.batch_number {
+            return Ok(None);
+        }
+        l1.find_settled(target.settlement, target.batch_number, confirmed, searched).await
+    }
+
     /// The newest block as deep as is asked for.
-    pub(super) const fn confirmed(&self, head: u64) -> u64 {
+    const fn confirmed(&self, head: u64) -> u64 {
         head.saturating_sub(self.confirmations.saturating_sub(1))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CONTRACT: Address = Address::repeat_byte(7);
-
-    #[test]
-    fn what_is_seen_is_told_once_and_a_failure_keeps_the_count() {
-        let settlements = Settlements::default();
-        let mut receiver = settlements.subscribe(CONTRACT);
-        settlements.tell(CONTRACT, Ok(3));
-        assert!(receiver.has_changed().unwrap());
-        assert_eq!(receiver.borrow_and_update().count, 3);
-        settlements.tell(CONTRACT, Ok(3));
-        assert!(!receiver.has_changed().unwrap(), "nothing is new");
-        settlements.tell(CONTRACT, Err("down".to_owned()));
-        assert_eq!(*receiver.borrow_and_update(), Seen { count: 3, problem: "down".to_owned() });
-        // A reorganisation may undo what was seen.
-        settlements.tell(CONTRACT, Ok(2));
-        assert_eq!(*receiver.borrow_and_update(), Seen { count: 2, problem: String::new() });
-    }
-
-    #[test]
-    fn a_contract_is_looked_at_for_as_long_as_somebody_waits() {
-        let settlements = Settlements::default();
-        assert!(settlements.wanted().is_empty());
-        let (first, second) = (settlements.subscribe(CONTRACT), settlements.subscribe(CONTRACT));
-        drop(first);
-        assert_eq!(settlements.wanted(), [CONTRACT]);
-        drop(second);
-        assert!(settlements.wanted().is_empty());
-        settlements.tell(CONTRACT, Ok(1));
-        assert_eq!(settlements.subscribe(CONTRACT).borrow().count, 1);
-        assert!(settlements.wanted().is_empty());
-    }
+fn looking(problem: impl fmt::Display) -> String {
+    format!("looking for its settlement: {problem}")
 }

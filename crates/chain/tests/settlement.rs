@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dac_chain::contracts::{CertificateLog, CommitteeRegistry, Settlement, Verifier};
 use dac_chain::poster::{
-    Change, FailureReason, Outcomes, PosterStore, Posting, PostingDigest, Progress, Task,
+    Change, FailureReason, Order, Outcomes, PosterStore, Posting, PostingDigest, Progress, Task,
 };
 use dac_chain::settlement::SettlementState;
 use dac_chain::testing::{
@@ -193,11 +193,11 @@ async fn batches_settle_in_order_whatever_order_they_come_in() {
     // The first comes last, behind more than are looked at in one round.
     for number in (1..=45).rev() {
         let order = setup.order(number).await;
-        assert_eq!(running.poster.enqueue_settlement(&order).await.unwrap().outcome, None);
+        assert_eq!(running.poster.enqueue(&order).await.unwrap().outcome, None);
         // The same again changes nothing; another call does not take its place.
-        running.poster.enqueue_settlement(&order).await.unwrap();
+        running.poster.enqueue(&order).await.unwrap();
         let other = SettleOrder { calldata: vec![1].into(), ..order.clone() };
-        let refused = running.poster.enqueue_settlement(&other).await.unwrap_err();
+        let refused = running.poster.enqueue(&other).await.unwrap_err();
         assert!(matches!(refused, PosterError::OtherPosting { .. }), "{refused}");
         expected.insert(0, order.digest);
     }
@@ -227,7 +227,7 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
     let mut running = setup.start().await;
     let certificate = setup.certificate(1).await;
     let wrong = setup.rollup.order_with(&certificate, &TestRollup::wrong_proof(1));
-    running.poster.enqueue_settlement(&wrong).await.unwrap();
+    running.poster.enqueue(&wrong).await.unwrap();
     let (_, outcome) = running.outcome().await;
     assert_eq!(
         outcome,
@@ -238,7 +238,7 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
     // A paused rollup waits, and the next proof of the same batch settles.
     setup.rollup.pause().await;
     let good = setup.rollup.order(&certificate);
-    running.poster.enqueue_settlement(&good).await.unwrap();
+    running.poster.enqueue(&good).await.unwrap();
     let waits = running.until(good.digest, |progress| matches!(progress, Progress::Waiting(Some(_)))).await;
     assert_eq!(waits, Progress::Waiting(Some(Refusal::of(&CommitteeRegistry::EnforcedPause {}))));
     setup.rollup.unpause().await;
@@ -248,7 +248,7 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
     // Somebody else is faster: with this very batch, and then with another of the same number.
     let (second, other) = (setup.order(2).await, setup.certificate(3).await);
     let receipt = setup.rollup.settle(&second).await;
-    running.poster.enqueue_settlement(&second).await.unwrap();
+    running.poster.enqueue(&second).await.unwrap();
     let (_, outcome) = running.outcome().await;
     let (tx_hash, block) = (Some(receipt.tx_hash), Some(receipt.block));
     assert_eq!(outcome, Outcome::Recorded { tx_hash, block, gas_used: None, by_us: false });
@@ -256,18 +256,18 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
     twin.expires_at += 1;
     let twin = setup.rollup.order(&setup.committee.certify(twin, &[]));
     setup.rollup.settle(&twin).await;
-    running.poster.enqueue_settlement(&setup.rollup.order(&other)).await.unwrap();
+    running.poster.enqueue(&setup.rollup.order(&other)).await.unwrap();
     let (_, outcome) = running.outcome().await;
     assert_eq!(outcome, Outcome::Failed { reason: FailureReason::NumberUsed { by: twin.digest } });
 
     // What is withdrawn before its turn is not sent, and may be taken again.
     let fifth = setup.order(5).await;
-    running.poster.enqueue_settlement(&fifth).await.unwrap();
+    running.poster.enqueue(&fifth).await.unwrap();
     running.poster.withdraw(fifth.digest).await.unwrap();
     let (_, outcome) = running.outcome().await;
     assert_eq!(outcome, Outcome::Failed { reason: FailureReason::Withdrawn });
     setup.rollup.settle(&setup.order(4).await).await;
-    running.poster.enqueue_settlement(&fifth).await.unwrap();
+    running.poster.enqueue(&fifth).await.unwrap();
     let (_, outcome) = running.outcome().await;
     assert!(matches!(outcome, Outcome::Recorded { by_us: true, .. }));
     assert!(setup.store.slots().is_empty());
@@ -280,7 +280,7 @@ async fn a_reorganised_settlement_is_made_again_also_by_the_next_process() {
     setup.confirmations = 4;
     let order = setup.order(1).await;
     let running = setup.start().await;
-    running.poster.enqueue_settlement(&order).await.unwrap();
+    running.poster.enqueue(&order).await.unwrap();
     let included = |progress: &Progress| matches!(progress, Progress::Included { .. });
     running.until(order.digest, included).await;
     drop(running);
@@ -304,7 +304,8 @@ async fn a_recorded_batch_settles_from_the_log_and_an_old_one_expires() {
     let setup = Setup::new().await;
     let mut running = setup.start().await;
     let certificate = setup.certificate(1).await;
-    running.poster.enqueue(&certificate).await.unwrap();
+    let record = Order::record(&certificate, &setup.committee.domain).unwrap();
+    running.poster.enqueue(record).await.unwrap();
     running.outcome().await;
     let order = SettleOrder::recorded(
         &certificate.header,
@@ -312,14 +313,14 @@ async fn a_recorded_batch_settles_from_the_log_and_an_old_one_expires() {
         &TestRollup::transition(3),
         &TestRollup::proof(1),
     );
-    running.poster.enqueue_settlement(&order).await.unwrap();
+    running.poster.enqueue(&order).await.unwrap();
     let (_, outcome) = running.outcome().await;
     assert!(matches!(outcome, Outcome::Recorded { by_us: true, .. }), "{outcome:?}");
     assert_eq!(setup.state().await.batch_count, 1);
 
     // Its turn never comes.
     let late = setup.order(9).await;
-    running.poster.enqueue_settlement(&late).await.unwrap();
+    running.poster.enqueue(&late).await.unwrap();
     running.until(late.digest, |progress| matches!(progress, Progress::Waiting(Some(_)))).await;
     setup.anvil.advance(1_000_010).await;
     let (_, outcome) = running.outcome().await;
@@ -355,7 +356,7 @@ async fn contracts_that_halt_fail_by_themselves_and_hold_up_nobody() {
     for (seed, code) in [(0xa1, "0xfe"), (0xa2, "0x600056"), (0xa3, "0x5b600056")] {
         let settlement = hostile(&setup, seed, code).await;
         let order = hostile_order(&setup, settlement, 1).await;
-        running.poster.enqueue_settlement(&order).await.unwrap();
+        running.poster.enqueue(&order).await.unwrap();
         let (digest, outcome) = running.outcome().await;
         assert_eq!(digest, order.digest);
         let Outcome::Failed { reason: FailureReason::Refused { refusal } } = outcome else {
@@ -366,7 +367,7 @@ async fn contracts_that_halt_fail_by_themselves_and_hold_up_nobody() {
         assert_eq!(SettlementRefusal::of(&refusal), SettlementRefusal::Proof);
     }
     let order = setup.order(1).await;
-    running.poster.enqueue_settlement(&order).await.unwrap();
+    running.poster.enqueue(&order).await.unwrap();
     assert!(matches!(running.outcome().await, (digest, Outcome::Recorded { .. }) if digest == order.digest));
 }
 
@@ -380,13 +381,13 @@ async fn one_rollup_does_not_fill_the_queue() {
     for number in 0..256u64 {
         let digest = BatchDigest(dac_types::B256::left_padding_from(&(number + 1).to_be_bytes()));
         let queued = SettleOrder { digest, batch_number: number + 100, ..order.clone() };
-        running.poster.enqueue_settlement(&queued).await.unwrap();
+        running.poster.enqueue(&queued).await.unwrap();
     }
     let more = SettleOrder { batch_number: 400, ..order.clone() };
-    let refused = running.poster.enqueue_settlement(&more).await.unwrap_err();
+    let refused = running.poster.enqueue(&more).await.unwrap_err();
     assert!(matches!(refused, PosterError::SettlementsQueued { limit: 256, .. }), "{refused}");
     let next = setup.order(2).await;
-    running.poster.enqueue_settlement(&next).await.unwrap();
+    running.poster.enqueue(&next).await.unwrap();
     assert!(matches!(running.outcome().await, (digest, Outcome::Recorded { .. }) if digest == next.digest));
 }
 
@@ -400,12 +401,12 @@ async fn a_contract_that_calls_every_number_settled_holds_up_nobody() {
     let settlement = hostile(&setup, 0xa4, &format!("0x6044600c60003960446000fd{data}")).await;
     for number in 1..=2 {
         let order = hostile_order(&setup, settlement, number).await;
-        running.poster.enqueue_settlement(&order).await.unwrap();
+        running.poster.enqueue(&order).await.unwrap();
         let said = |progress: &Progress| matches!(progress, Progress::Troubled(text) if text.contains("its event was not found"));
         running.until(order.digest, said).await;
     }
     let order = setup.order(1).await;
-    running.poster.enqueue_settlement(&order).await.unwrap();
+    running.poster.enqueue(&order).await.unwrap();
     assert!(matches!(running.outcome().await, (digest, Outcome::Recorded { .. }) if digest == order.digest));
 }
 
@@ -420,7 +421,7 @@ async fn transactions_that_failed_are_counted_whatever_the_proof() {
     let spent = Posting { reverts: 5, outcome, ..ended };
     setup.store.commit(&[Change::SavePosting(spent)]).await.unwrap();
     let running = setup.start().await;
-    let enqueued = running.poster.enqueue_settlement(&order).await.unwrap();
+    let enqueued = running.poster.enqueue(&order).await.unwrap();
     let reason = FailureReason::FailedRepeatedly { times: 5 };
     assert_eq!(enqueued.outcome, Some(Outcome::Failed { reason }));
     assert!(setup.store.slots().is_empty());

@@ -13,7 +13,7 @@ use super::command::{Command, What};
 use super::error::PosterError;
 use super::l1::Broadcast;
 use super::look::{Eyes, Purse};
-use super::plan::{Means, Observation, Order, plan};
+use super::plan::{Means, Observation, Planned, plan};
 use super::report::Report;
 use super::sending::Sending;
 use super::spending::Spending;
@@ -226,12 +226,12 @@ impl Actor {
         };
         let plan = plan(&self.config, &self.state, seen, &means);
         let mut changes = plan.changes;
-        let mut planned = self.state.clone();
+        let mut after = self.state.clone();
         for change in &changes {
-            planned.apply(change);
+            after.apply(change);
         }
-        for order in plan.orders {
-            changes.push(Change::SaveSlot(self.sign(&planned, order, seen.head.block)?));
+        for planned in plan.transactions {
+            changes.push(Change::SaveSlot(self.sign(&after, planned, seen.head.block)?));
         }
         // Counted before it is known to be stored: it may be, though the store says that it is not.
         self.spending.spend(now, plan.cost);
@@ -242,9 +242,9 @@ impl Actor {
         Ok(plan.trouble.or(sent?).or_else(|| seen.lost_on_the_way()))
     }
 
-    fn sign(&self, state: &State, order: Order, head: BlockRef) -> Result<NonceSlot, ChainError> {
-        let posting = order.digest.and_then(|digest| state.posting(digest));
-        let (to, data) = match (order.purpose, posting) {
+    fn sign(&self, state: &State, planned: Planned, head: BlockRef) -> Result<NonceSlot, ChainError> {
+        let posting = planned.digest.and_then(|digest| state.posting(digest));
+        let (to, data) = match (planned.purpose, posting) {
             (Purpose::Record, Some(posting)) => {
                 let to = posting.task.settlement().unwrap_or(self.config.log);
                 (to, posting.calldata.clone())
@@ -253,25 +253,25 @@ impl Actor {
         };
         let draft = Draft {
             chain_id: self.config.domain.chain_id,
-            nonce: order.nonce,
-            gas_limit: order.gas_limit,
-            fees: order.fees,
+            nonce: planned.nonce,
+            gas_limit: planned.gas_limit,
+            fees: planned.fees,
             to: Some(to),
             value: U256::ZERO,
             data,
         };
         let signed = draft.sign(&*self.hands.signer)?;
-        let mut slot = state.slot(order.nonce).cloned().unwrap_or(NonceSlot {
-            nonce: order.nonce,
-            digest: order.digest,
+        let mut slot = state.slot(planned.nonce).cloned().unwrap_or(NonceSlot {
+            nonce: planned.nonce,
+            digest: planned.digest,
             variants: Vec::new(),
         });
         slot.variants.push(SentVariant {
             hash: signed.hash,
             raw: signed.raw,
-            fees: order.fees,
-            gas_limit: Some(order.gas_limit),
-            purpose: order.purpose,
+            fees: planned.fees,
+            gas_limit: Some(planned.gas_limit),
+            purpose: planned.purpose,
             signed_at_block: head.number,
         });
         Ok(slot)

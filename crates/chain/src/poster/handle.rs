@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use dac_types::Certificate;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -13,14 +12,12 @@ use super::error::PosterError;
 use super::key::PostingDigest;
 use super::l1::{Broadcast, L1};
 use super::look::Eyes;
+use super::order::Order;
 use super::progress::ProgressMap;
 use super::report::Report;
 use super::state::State;
 use super::trouble::Payer;
-use super::{Outcome, PosterConfig, PosterStore, Task};
-use crate::contracts::calls::record_calldata;
-use crate::error::ChainError;
-use crate::settlement::{RenewOrder, SettleOrder};
+use super::{Outcome, PosterConfig, PosterStore};
 use crate::transaction::TransactionSigner;
 
 /// Requests to the actor that are not read yet.
@@ -44,7 +41,6 @@ impl Outcomes {
 #[derive(Clone, Debug)]
 pub struct Poster {
     commands: mpsc::Sender<Command>,
-    config: Arc<PosterConfig>,
     progress: watch::Receiver<ProgressMap>,
     payer: watch::Receiver<Payer>,
 }
@@ -72,7 +68,7 @@ impl Poster {
         let report = Report::new(progress, payer);
         let actor = Actor::new(eyes, hands, store, outcomes, report, state, cancellation);
         tokio::spawn(actor.run(inbox));
-        Ok((Self { commands, config, progress: watched, payer: payer_watched }, Outcomes(outbox)))
+        Ok((Self { commands, progress: watched, payer: payer_watched }, Outcomes(outbox)))
     }
 
     /// How far postings have come.
@@ -85,30 +81,14 @@ impl Poster {
         self.payer.clone()
     }
 
-    /// Takes a certificate. When this returns the store holds it, and it will be posted whatever happens.
+    /// Takes an order. When this returns the store holds it, and it will be posted whatever happens.
     ///
-    /// The same digest again changes nothing, unless it failed before: then it is tried anew.
-    pub async fn enqueue(&self, certificate: &Certificate) -> Result<Enqueued, PosterError> {
-        let digest = certificate.header.digest(&self.config.domain);
-        let calldata = record_calldata(certificate).map_err(ChainError::from)?;
-        self.ask(digest.into(), What::Post { task: Task::Record, calldata }).await
-    }
-
-    /// Takes a batch that is to settle, in the same way. It is sent when its turn has come and a simulation succeeds.
-    ///
-    /// One that failed, or that was recorded before, is settled by the newer order.
-    pub async fn enqueue_settlement(&self, order: &SettleOrder) -> Result<Enqueued, PosterError> {
-        let SettleOrder { digest, settlement, batch_number, expires_at, ref calldata } = *order;
-        let task = Task::Settle { settlement, batch_number, expires_at };
-        self.ask(digest.into(), What::Post { task, calldata: calldata.clone() }).await
-    }
-
-    /// Takes a renewal of coverage, in the same way. Somebody else's that covers as much counts as its own, and it goes before what
-    /// else is waiting.
-    pub async fn enqueue_renewal(&self, order: &RenewOrder) -> Result<Enqueued, PosterError> {
-        let RenewOrder { digest, settlement, last_batch, expires_at, ref calldata } = *order;
-        let task = Task::Renew { settlement, last_batch, expires_at };
-        self.ask(digest.into(), What::Post { task, calldata: calldata.clone() }).await
+    /// The same order again changes nothing, unless it failed before: then it is tried anew. A batch that was recorded
+    /// before, or whose settlement failed, is settled by the newer order, once its turn has come and a simulation
+    /// succeeds. A renewal goes before what else is waiting, and another one that covers as much counts as its own.
+    pub async fn enqueue(&self, order: impl Into<Order>) -> Result<Enqueued, PosterError> {
+        let Order { digest, task, calldata } = order.into();
+        self.ask(digest, What::Post { task, calldata }).await
     }
 
     /// Gives up what nobody wants posted any more. A transaction that is on its way may be included all the same.

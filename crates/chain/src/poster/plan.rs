@@ -88,7 +88,7 @@ pub(super) struct Means {
 
 /// A transaction to sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct Planned {
     pub(super) nonce: u64,
     pub(super) digest: Option<PostingDigest>,
     pub(super) purpose: Purpose,
@@ -100,8 +100,8 @@ pub(super) struct Order {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) changes: Vec<Change>,
-    pub(super) orders: Vec<Order>,
-    /// Wei that the orders may cost beyond what their nonces might before.
+    pub(super) transactions: Vec<Planned>,
+    /// Wei that the transactions may cost beyond what their nonces might before.
     pub(super) cost: u128,
     /// What something waits for that concerns all.
     pub(super) trouble: Option<Trouble>,
@@ -111,8 +111,8 @@ pub(super) struct Plan {
 
 /// Decides. Applied to the state it leaves, with the same observation, it decides nothing more.
 ///
-/// What is spent is bounded, also where the observation lies: each posting is given so many nonces and no more, an order's fees and
-/// gas are within the configuration's bounds, and all orders together cost no more than the allowance.
+/// What is spent is bounded, also where the observation lies: each posting is given so many nonces and no more, a transaction's fees and
+/// gas are within the configuration's bounds, and all transactions together cost no more than the allowance.
 pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation, means: &Means) -> Plan {
     let market = Market {
         base_fee: seen.head.base_fee,
@@ -173,11 +173,11 @@ impl Planner<'_> {
         Some(self.seen.balance?.saturating_sub(U256::from(due)))
     }
 
-    /// Orders a transaction, unless hour or account have no room for what it adds to what its nonce may cost.
-    fn order(&mut self, order: Order) -> bool {
-        let before = self.state.slot(order.nonce).map_or(0, |slot| slot.cost_max(self.config));
-        let more = order.fees.cost_max(order.gas_limit).saturating_sub(before);
-        if before == 0 && order.purpose == Purpose::Record {
+    /// Plans a transaction, unless hour or account have no room for what it adds to what its nonce may cost.
+    fn send(&mut self, planned: Planned) -> bool {
+        let before = self.state.slot(planned.nonce).map_or(0, |slot| slot.cost_max(self.config));
+        let more = planned.fees.cost_max(planned.gas_limit).saturating_sub(before);
+        if before == 0 && planned.purpose == Purpose::Record {
             self.plan.needed = more;
         }
         if self.plan.cost.saturating_add(more) > self.means.allowance {
@@ -191,7 +191,7 @@ impl Planner<'_> {
             self.purse = Some(rest);
         }
         self.plan.cost = self.plan.cost.saturating_add(more);
-        self.plan.orders.push(order);
+        self.plan.transactions.push(planned);
         true
     }
 
@@ -382,7 +382,7 @@ impl Planner<'_> {
             // Not looked at: it is left alone until it is.
             (None, Some(_)) => return,
         };
-        self.order(Order { nonce, digest: slot.digest, purpose, gas_limit, fees });
+        self.send(Planned { nonce, digest: slot.digest, purpose, gas_limit, fees });
     }
 
     /// A nonce below one under way that nobody holds would hold up all after it. It can only come of a
@@ -396,14 +396,18 @@ impl Planner<'_> {
         for nonce in gaps {
             if let Some(fees) = self.initial_fees() {
                 let (purpose, gas_limit) = (Purpose::Cancel, TRANSFER_GAS);
-                self.order(Order { nonce, digest: None, purpose, gas_limit, fees });
+                self.send(Planned { nonce, digest: None, purpose, gas_limit, fees });
             }
         }
     }
 
     fn start_waiting(&mut self) {
-        let new =
-            self.plan.orders.iter().filter(|order| !self.state.slots.contains_key(&order.nonce)).count();
+        let new = self
+            .plan
+            .transactions
+            .iter()
+            .filter(|planned| !self.state.slots.contains_key(&planned.nonce))
+            .count();
         let mut free = self.config.window.saturating_sub(self.state.slots.len() + new);
         let mut nonce = self.highest().map_or(0, |highest| highest + 1).max(self.seen.nonce);
         let mut waiting: Vec<_> = self.state.waiting().cloned().collect();
@@ -419,7 +423,7 @@ impl Planner<'_> {
             }
             let Some(fees) = self.initial_fees() else { return };
             let (digest, purpose, gas_limit) = (Some(posting.digest), Purpose::Record, self.gas_limit(*gas));
-            if !self.order(Order { nonce, digest, purpose, gas_limit, fees }) {
+            if !self.send(Planned { nonce, digest, purpose, gas_limit, fees }) {
                 return;
             }
             let attempts = posting.attempts.saturating_add(1);

@@ -55,7 +55,7 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
     let refused = |refusal| Verdict::Refused { refusal, confirmed: true };
     let failed = |verdict: Verdict, timestamp: u64| {
         let plan = plan(&config, &settling(&[(1, 1)]), &seen(timestamp, [(1, verdict)]), &means());
-        assert!(plan.orders.is_empty(), "nothing is sent");
+        assert!(plan.transactions.is_empty(), "nothing is sent");
         match plan.changes.into_iter().next() {
             Some(Change::SavePosting(Posting { outcome: Some(Outcome::Failed { reason }), .. })) => {
                 Some(reason)
@@ -81,8 +81,8 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
 
     let accepted = Verdict::Recordable { gas: 400_000 };
     let plan = plan(&config, &settling(&[(1, 1)]), &seen(1, [(1, accepted)]), &means());
-    assert_eq!(plan.orders.len(), 1);
-    assert_eq!(plan.orders[0].gas_limit, 500_000);
+    assert_eq!(plan.transactions.len(), 1);
+    assert_eq!(plan.transactions[0].gas_limit, 500_000);
 }
 
 fn renewing(expires_at: u64) -> Posting {
@@ -102,7 +102,7 @@ fn a_renewal_goes_before_what_came_before_it() {
     let mut seen = seen(1, (1..=4).map(|sequence| (sequence, accepted.clone())));
     seen.verdicts.insert(renewal.digest, accepted);
     let plan = plan(&config, &state, &seen, &means());
-    let chosen: Vec<_> = plan.orders.iter().map(|order| order.digest.unwrap()).collect();
+    let chosen: Vec<_> = plan.transactions.iter().map(|planned| planned.digest.unwrap()).collect();
     assert_eq!(chosen.len(), WINDOW);
     assert_eq!(chosen[..2], [renewal.digest, digest_of(1).into()]);
 }
@@ -117,7 +117,7 @@ fn renewals_end_as_l1_says() {
         let mut seen = seen(timestamp, []);
         seen.verdicts.insert(renewal.digest, verdict);
         let plan = plan(&config, &state, &seen, &means());
-        assert!(plan.orders.is_empty(), "nothing is sent");
+        assert!(plan.transactions.is_empty(), "nothing is sent");
         plan.changes.into_iter().next().map(|change| match change {
             Change::SavePosting(Posting { outcome: Some(outcome), .. }) => outcome,
             other => panic!("{other:?}"),

@@ -164,27 +164,30 @@ impl Believer {
                 *self.lives.entry(*nonce).or_default() += 1;
             }
         }
-        for order in plan.orders {
-            prop_assert!(order.fees.max_fee <= self.config.fee_cap);
-            prop_assert!(order.fees.priority_fee <= 2 * self.config.tip_cap);
-            prop_assert!(order.gas_limit <= self.config.gas_limit_max.max(TRANSFER_GAS));
-            let life = self.lives.get(&order.nonce).copied().unwrap_or_default();
-            let cost = order.fees.max_fee * u128::from(order.gas_limit);
-            let counted = self.costs.entry((order.nonce, life)).or_default();
+        for planned in plan.transactions {
+            prop_assert!(planned.fees.max_fee <= self.config.fee_cap);
+            prop_assert!(planned.fees.priority_fee <= 2 * self.config.tip_cap);
+            prop_assert!(planned.gas_limit <= self.config.gas_limit_max.max(TRANSFER_GAS));
+            let life = self.lives.get(&planned.nonce).copied().unwrap_or_default();
+            let cost = planned.fees.max_fee * u128::from(planned.gas_limit);
+            let counted = self.costs.entry((planned.nonce, life)).or_default();
             *counted = cost.max(*counted);
-            let known = self.state.slot(order.nonce).cloned();
-            if let (None, Some(digest)) = (&known, order.digest) {
+            let known = self.state.slot(planned.nonce).cloned();
+            if let (None, Some(digest)) = (&known, planned.digest) {
                 *self.given.entry(digest).or_default() += 1;
             }
-            let mut slot =
-                known.unwrap_or(NonceSlot { nonce: order.nonce, digest: order.digest, variants: Vec::new() });
+            let mut slot = known.unwrap_or(NonceSlot {
+                nonce: planned.nonce,
+                digest: planned.digest,
+                variants: Vec::new(),
+            });
             self.signed += 1;
             slot.variants.push(SentVariant {
                 hash: keccak256(self.signed.to_be_bytes()),
                 raw: Bytes::new(),
-                fees: order.fees,
-                gas_limit: Some(order.gas_limit),
-                purpose: order.purpose,
+                fees: planned.fees,
+                gas_limit: Some(planned.gas_limit),
+                purpose: planned.purpose,
                 signed_at_block: said.head,
             });
             self.state.apply(&Change::SaveSlot(slot));
@@ -235,19 +238,19 @@ fn transactions_that_are_hidden_are_paid_a_few_times() {
         (seen.receipts, seen.unseen) = (HashMap::new(), HashSet::new());
         let plan = plan(&believer.config, &believer.state, &seen, &means());
         plan.changes.iter().for_each(|change| believer.state.apply(change));
-        for order in plan.orders {
-            assert!(order.fees.priority_fee <= believer.config.tip_cap, "not what the endpoint suggests");
-            nonce = nonce.max(order.nonce + 1);
-            *believer.given.entry(order.digest.unwrap()).or_default() += 1;
+        for planned in plan.transactions {
+            assert!(planned.fees.priority_fee <= believer.config.tip_cap, "not what the endpoint suggests");
+            nonce = nonce.max(planned.nonce + 1);
+            *believer.given.entry(planned.digest.unwrap()).or_default() += 1;
             let variant = SentVariant {
-                hash: keccak256(order.nonce.to_be_bytes()),
+                hash: keccak256(planned.nonce.to_be_bytes()),
                 raw: Bytes::new(),
-                fees: order.fees,
-                gas_limit: Some(order.gas_limit),
-                purpose: order.purpose,
+                fees: planned.fees,
+                gas_limit: Some(planned.gas_limit),
+                purpose: planned.purpose,
                 signed_at_block: head,
             };
-            let slot = NonceSlot { nonce: order.nonce, digest: order.digest, variants: vec![variant] };
+            let slot = NonceSlot { nonce: planned.nonce, digest: planned.digest, variants: vec![variant] };
             believer.state.apply(&Change::SaveSlot(slot));
         }
     }
@@ -285,13 +288,13 @@ fn an_hour_that_is_spent_and_an_empty_account_are_said_and_nothing_is_signed() {
     // A transaction may take 875 gas at 25 wei.
     let cost = 875 * 25;
     let plan = decide(&honest, u128::MAX);
-    assert_eq!((plan.orders.len(), plan.cost), (1, cost));
+    assert_eq!((plan.transactions.len(), plan.cost), (1, cost));
     let (balance, needed) = (U256::from(22_500 - cost), U256::from(cost));
     assert_eq!(plan.trouble, Some(Trouble::Unfunded { account: means().account, balance, needed }));
     let rich = Said { balance: None, ..honest };
     let plan = decide(&rich, 2 * cost + 1);
-    assert_eq!((plan.orders.len(), plan.cost), (2, 2 * cost));
+    assert_eq!((plan.transactions.len(), plan.cost), (2, 2 * cost));
     assert_eq!(plan.trouble, Some(Trouble::HourSpent { limit: believer.config.hourly_max }));
     let plan = decide(&rich, u128::MAX);
-    assert_eq!((plan.orders.len(), plan.trouble), (believer.config.window, None));
+    assert_eq!((plan.transactions.len(), plan.trouble), (believer.config.window, None));
 }

@@ -213,25 +213,25 @@ impl World {
                 assert!(self.outcomes.insert(*digest, outcome.clone()).is_none(), "one outcome for each");
             }
         }
-        for order in plan.orders {
-            let mut slot = self.store.slot(order.nonce).cloned().unwrap_or(NonceSlot {
-                nonce: order.nonce,
-                digest: order.digest,
+        for planned in plan.transactions {
+            let mut slot = self.store.slot(planned.nonce).cloned().unwrap_or(NonceSlot {
+                nonce: planned.nonce,
+                digest: planned.digest,
                 variants: vec![],
             });
             if let Some(last) = slot.variants.last() {
-                assert!(order.fees.max_fee * 8 >= last.fees.max_fee * 9);
-                assert!(order.fees.priority_fee * 8 >= last.fees.priority_fee * 9);
+                assert!(planned.fees.max_fee * 8 >= last.fees.max_fee * 9);
+                assert!(planned.fees.priority_fee * 8 >= last.fees.priority_fee * 9);
             }
-            assert!(order.fees.max_fee <= self.config.fee_cap);
-            let hash = keccak256(format!("{order:?}{}{}", slot.variants.len(), self.hashes.len()));
+            assert!(planned.fees.max_fee <= self.config.fee_cap);
+            let hash = keccak256(format!("{planned:?}{}{}", slot.variants.len(), self.hashes.len()));
             assert!(self.hashes.insert(hash));
             slot.variants.push(SentVariant {
                 hash,
                 raw: Bytes::new(),
-                fees: order.fees,
-                gas_limit: Some(order.gas_limit),
-                purpose: order.purpose,
+                fees: planned.fees,
+                gas_limit: Some(planned.gas_limit),
+                purpose: planned.purpose,
                 signed_at_block: seen.head.block.number,
             });
             self.store.apply(&Change::SaveSlot(slot));
@@ -433,7 +433,7 @@ fn gas_dearer_than_the_cap_is_waited_for_and_said() {
     world.chain.base_fee = 20_000;
     let seen = world.chain.observe(&world.config, &world.store);
     let plan = plan(&world.config, &world.store, &seen, &means());
-    assert!(plan.orders.is_empty() && plan.changes.is_empty());
+    assert!(plan.transactions.is_empty() && plan.changes.is_empty());
     assert_eq!(plan.trouble, Some(Trouble::FeeCap { cap: 10_000 }));
     world.calm_down();
 }

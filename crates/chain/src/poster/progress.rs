@@ -28,5 +28,5 @@ pub enum Progress {
     },
 }
 
-/// The progress of every settlement and renewal that was looked at, and of certificates that something stands in the way of.
+/// The progress of every posting that has no outcome yet.
 pub type ProgressMap = Arc<HashMap<PostingDigest, Progress>>;

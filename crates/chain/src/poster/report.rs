@@ -11,7 +11,7 @@ use super::plan::{Observation, Verdict};
 use super::progress::{Progress, ProgressMap};
 use super::state::State;
 use super::trouble::{Payer, Stopped, Trouble};
-use super::{PosterConfig, Posting, PostingDigest, Purpose, Task};
+use super::{PosterConfig, Posting, PostingDigest, Purpose};
 use crate::amount::Ether;
 use crate::contracts::Refusal;
 use crate::rpc::Receipt;
@@ -90,10 +90,7 @@ impl Report {
         let former = Arc::clone(&self.progress.borrow());
         let map: HashMap<PostingDigest, Progress> = state
             .postings()
-            .filter_map(|posting| {
-                let progress = progress_of(config, state, seen, &former, posting);
-                is_told(posting.task, &progress).then_some((posting.digest, progress))
-            })
+            .map(|posting| (posting.digest, progress_of(config, state, seen, &former, posting)))
             .collect();
         self.progress.send_if_modified(|told| {
             let changed = **told != map;
@@ -103,11 +100,6 @@ impl Report {
             changed
         });
     }
-}
-
-/// Of certificates that wait to be recorded, thousands perhaps, only what stands in their way.
-const fn is_told(task: Task, progress: &Progress) -> bool {
-    !matches!(task, Task::Record) || matches!(progress, Progress::Troubled(_) | Progress::Waiting(Some(_)))
 }
 
 fn progress_of(

@@ -11,7 +11,7 @@ async fn it_goes_on_after_being_killed_before_anything_was_sent() {
     let setup = Setup::new().await;
     setup.l1.down.store(true, Ordering::SeqCst);
     let running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     drop(running);
 
     setup.l1.down.store(false, Ordering::SeqCst);
@@ -25,8 +25,8 @@ async fn it_goes_on_after_being_killed_between_commit_and_sending() {
     let setup = Setup::new().await;
     setup.l1.swallow.store(true, Ordering::SeqCst);
     let running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
-    running.poster.enqueue(&setup.certificate(2)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(2))).await.unwrap();
     setup.until("both signed", async || setup.store.slots().len() == 2).await;
     drop(running);
     let signed = setup.store.slots();
@@ -47,7 +47,7 @@ async fn it_goes_on_after_being_killed_between_sending_and_the_receipt() {
     let setup = Setup::new().await;
     setup.anvil.set_automine(false).await;
     let running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.until("sent", async || setup.l1.sent.load(Ordering::SeqCst) > 0).await;
     drop(running);
     setup.anvil.mine(1).await;
@@ -65,7 +65,7 @@ async fn a_store_that_fails_at_any_commit_loses_and_doubles_nothing() {
     for (number, commits) in [(1, 1), (2, 2), (3, 3)] {
         setup.store.fail_after(Some(commits));
         let running = setup.start().await;
-        running.poster.enqueue(&setup.certificate(number)).await.unwrap();
+        running.poster.enqueue(setup.record(&setup.certificate(number))).await.unwrap();
         if commits < 3 {
             let before = setup.store.slots();
             setup.until("the next commit was tried", async || setup.store.refused() > 0).await;

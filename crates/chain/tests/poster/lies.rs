@@ -25,7 +25,7 @@ async fn an_endpoint_that_hides_what_was_recorded_costs_a_few_transactions_and_n
     let mut running = setup.start().await;
     let certificate = setup.certificate(1);
     let digest = setup.digest(&certificate);
-    running.poster.enqueue(&certificate).await.unwrap();
+    running.poster.enqueue(setup.record(&certificate)).await.unwrap();
 
     let progress = running.poster.progress();
     let stopped = || match progress.borrow().get(&digest) {
@@ -68,7 +68,7 @@ async fn a_backlog_is_posted_though_some_requests_fail() {
     setup.l1.failing.store(5, Ordering::SeqCst);
     let mut running = setup.start().await;
     for certificate in &certificates {
-        running.poster.enqueue(certificate).await.unwrap();
+        running.poster.enqueue(setup.record(certificate)).await.unwrap();
     }
     for _ in &certificates {
         let (_, outcome) = running.outcome().await;
@@ -87,13 +87,13 @@ async fn what_was_recorded_is_known_by_the_log_where_the_refusal_is_not_understo
     let receipt = setup.anvil.account(setup.anvil.key(5)).record(log, &certificate).await.unwrap();
     setup.l1.wordless.store(true, Ordering::SeqCst);
     let mut running = setup.start().await;
-    running.poster.enqueue(&certificate).await.unwrap();
+    running.poster.enqueue(setup.record(&certificate)).await.unwrap();
     let (_, outcome) = running.outcome().await;
     assert!(
         matches!(outcome, Outcome::Recorded { tx_hash, by_us: false, .. } if tx_hash == Some(receipt.tx_hash)),
         "{outcome:?}"
     );
     // Neither does it keep the others.
-    running.poster.enqueue(&setup.certificate(2)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(2))).await.unwrap();
     assert!(by_us(&running.outcome().await.1));
 }

@@ -23,10 +23,10 @@ async fn certificates_are_recorded_in_order_and_once() {
     let mut running = setup.start().await;
     let certificates: Vec<_> = (1..=12).map(|number| setup.certificate(number)).collect();
     for certificate in &certificates {
-        let enqueued = running.poster.enqueue(certificate).await.unwrap();
+        let enqueued = running.poster.enqueue(setup.record(certificate)).await.unwrap();
         assert_eq!(enqueued.digest, setup.digest(certificate));
         // The same again changes nothing.
-        running.poster.enqueue(certificate).await.unwrap();
+        running.poster.enqueue(setup.record(certificate)).await.unwrap();
     }
     for _ in &certificates {
         let (digest, outcome) = running.outcome().await;
@@ -39,7 +39,7 @@ async fn certificates_are_recorded_in_order_and_once() {
     assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
     assert!(setup.store.slots().is_empty());
 
-    let again = running.poster.enqueue(&certificates[0]).await.unwrap();
+    let again = running.poster.enqueue(setup.record(&certificates[0])).await.unwrap();
     assert!(again.outcome.as_ref().is_some_and(by_us), "{again:?}");
     assert_eq!(setup.recorded().await, 12);
 }
@@ -52,7 +52,7 @@ async fn what_somebody_else_recorded_counts_as_done_and_costs_nothing() {
         setup.anvil.account(setup.anvil.key(5)).record(setup.config.log, &certificate).await.unwrap();
 
     let mut running = setup.start().await;
-    running.poster.enqueue(&certificate).await.unwrap();
+    running.poster.enqueue(setup.record(&certificate)).await.unwrap();
     let (digest, outcome) = running.outcome().await;
     assert_eq!(digest, setup.digest(&certificate));
     assert_eq!(
@@ -74,9 +74,9 @@ async fn a_refusal_for_good_is_a_typed_failure_and_the_next_ones_go_on() {
     let expired = setup.committee.certify(setup.committee.header(1, setup.anvil.head().await.timestamp), &[]);
     let mut forged = setup.certificate(2);
     forged.header.batch_number = 3;
-    running.poster.enqueue(&expired).await.unwrap();
-    running.poster.enqueue(&forged).await.unwrap();
-    running.poster.enqueue(&setup.certificate(4)).await.unwrap();
+    running.poster.enqueue(setup.record(&expired)).await.unwrap();
+    running.poster.enqueue(setup.record(&forged)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(4))).await.unwrap();
     for _ in 0..3 {
         let (digest, outcome) = running.outcome().await;
         if digest == setup.digest(&expired) {
@@ -102,7 +102,7 @@ async fn an_epoch_past_its_grace_is_a_failure() {
     setup.committee.admin(&setup.anvil).open_epoch(&operators, 2, 3).await.unwrap();
     setup.anvil.advance(10).await;
     let mut running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     let (_, outcome) = running.outcome().await;
     let Outcome::Failed { reason: FailureReason::Refused { refusal } } = outcome else {
         panic!("{outcome:?}")
@@ -116,7 +116,7 @@ async fn a_pause_holds_certificates_up_and_loses_none() {
     let setup = Setup::new().await;
     setup.committee.admin(&setup.anvil).pause().await.unwrap();
     let mut running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.looked().await;
     assert!(setup.undecided());
     assert_eq!(setup.l1.sent.load(Ordering::SeqCst), 0, "no gas is spent on what is refused");
@@ -130,7 +130,7 @@ async fn while_l1_is_down_it_waits() {
     let mut running = setup.start().await;
     setup.l1.down.store(true, Ordering::SeqCst);
     // Taken and stored all the same.
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.looked().await;
     assert!(setup.undecided());
     setup.l1.down.store(false, Ordering::SeqCst);
@@ -144,8 +144,8 @@ async fn the_queue_and_the_gas_are_bounded() {
     setup.config.gas_limit_max = 50_000;
     setup.l1.down.store(true, Ordering::SeqCst);
     let mut running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
-    let full = running.poster.enqueue(&setup.certificate(2)).await.unwrap_err();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
+    let full = running.poster.enqueue(setup.record(&setup.certificate(2))).await.unwrap_err();
     assert!(matches!(full, PosterError::QueueFull { limit: 1 }));
     setup.l1.down.store(false, Ordering::SeqCst);
     let (_, outcome) = running.outcome().await;

@@ -30,7 +30,7 @@ async fn an_empty_account_is_told_before_and_while_something_waits_for_it() {
     let is_unfunded = |payer: &Payer| payer.trouble.as_ref().is_some_and(Trouble::is_unfunded);
     let idle = payer(&setup, &running, "told though nothing waits", is_unfunded).await;
     assert!(idle.is_low && idle.balance == Some(U256::ZERO) && idle.needed > U256::ZERO, "{idle:?}");
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.looked().await;
     setup.anvil.mine(3).await;
     setup.looked().await;
@@ -52,11 +52,11 @@ async fn a_tip_that_pools_refuse_is_raised_to_what_they_ask_for_within_its_bound
     setup.config.bump_after_blocks = 1_000;
     setup.l1.pool_floor.store(u64::try_from(3 * GWEI).unwrap(), Ordering::SeqCst);
     let mut running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     assert!(by_us(&running.outcome().await.1));
 
     setup.l1.pool_floor.store(u64::try_from(30 * GWEI).unwrap(), Ordering::SeqCst);
-    running.poster.enqueue(&setup.certificate(2)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(2))).await.unwrap();
     let is_capped = |payer: &Payer| matches!(payer.trouble, Some(Trouble::TipCap { .. }));
     let text = payer(&setup, &running, "capped", is_capped).await.trouble.unwrap().to_string();
     assert!(text.contains("a tip of 30 gwei is needed, at most 10 gwei"), "{text}");
@@ -74,7 +74,7 @@ async fn no_more_is_spent_in_an_hour_than_allowed() {
     setup.config.hourly_max = ETHER / 1_000;
     let mut running = setup.start().await;
     for number in 1..=20 {
-        running.poster.enqueue(&setup.certificate(number)).await.unwrap();
+        running.poster.enqueue(setup.record(&setup.certificate(number))).await.unwrap();
     }
     let is_spent = |payer: &Payer| matches!(payer.trouble, Some(Trouble::HourSpent { .. }));
     let payer = payer(&setup, &running, "spent", is_spent).await;

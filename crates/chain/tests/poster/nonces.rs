@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dac_chain::poster::Purpose;
+use dac_chain::poster::{Order, Purpose};
 use dac_chain::testing::{Anvil, AnvilOptions, CommitteeSpec, MemoryPosterStore, Mining, deploy_committee};
 use dac_chain::{Endpoints, Outcome, Poster, PosterConfig, RpcL1};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     setup.config.fee_cap = 60_000_000_000;
     setup.anvil.set_automine(false).await;
     let mut running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
     setup.until("sent", async || setup.l1.sent.load(Ordering::SeqCst) > 0).await;
     let first = setup.store.slots()[0].variants[0].clone();
@@ -41,7 +41,7 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     for slot in setup.store.slots() {
         assert!(slot.variants.iter().all(|variant| variant.fees.max_fee <= setup.config.fee_cap));
     }
-    running.poster.enqueue(&setup.certificate(2)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(2))).await.unwrap();
     setup.anvil.set_next_base_fee(1_000_000_000).await;
     setup.anvil.mine(1).await;
     setup.anvil.set_automine(true).await;
@@ -60,7 +60,7 @@ async fn somebody_elses_record_while_ours_is_under_way_leaves_no_gap_in_the_nonc
     setup.l1.swallow.store(true, Ordering::SeqCst);
     let mut running = setup.start().await;
     let certificate = setup.certificate(1);
-    running.poster.enqueue(&certificate).await.unwrap();
+    running.poster.enqueue(setup.record(&certificate)).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
     setup.anvil.account(setup.anvil.key(5)).record(setup.config.log, &certificate).await.unwrap();
 
@@ -74,7 +74,7 @@ async fn somebody_elses_record_while_ours_is_under_way_leaves_no_gap_in_the_nonc
     setup.l1.swallow.store(false, Ordering::SeqCst);
 
     // The next batch goes through, after the orphaned nonce was used.
-    running.poster.enqueue(&setup.certificate(2)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(2))).await.unwrap();
     setup.anvil.mine(1).await;
     let (_, outcome) = running.outcome().await;
     assert!(by_us(&outcome), "{outcome:?}");
@@ -88,7 +88,7 @@ async fn an_orphaned_nonce_is_cancelled_cheaply_once_it_is_due() {
     setup.l1.swallow.store(true, Ordering::SeqCst);
     let mut running = setup.start().await;
     let certificate = setup.certificate(1);
-    running.poster.enqueue(&certificate).await.unwrap();
+    running.poster.enqueue(setup.record(&certificate)).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
     setup.anvil.account(setup.anvil.key(5)).record(setup.config.log, &certificate).await.unwrap();
     running.outcome().await;
@@ -113,7 +113,7 @@ async fn a_nonce_used_by_somebody_with_the_same_key_costs_no_certificate() {
     let setup = Setup::new().await;
     setup.l1.swallow.store(true, Ordering::SeqCst);
     let mut running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
     // Against all advice, the key is used elsewhere: for an unrelated record.
     setup.anvil.account(setup.anvil.key(2)).record(setup.config.log, &setup.certificate(7)).await.unwrap();
@@ -149,7 +149,8 @@ async fn a_chain_with_a_block_a_second_and_a_window_of_many() {
             .unwrap();
     let expires_at = anvil.head().await.timestamp + 1_000_000;
     for number in 1..=10 {
-        poster.enqueue(&committee.certify(committee.header(number, expires_at), &[])).await.unwrap();
+        let certificate = committee.certify(committee.header(number, expires_at), &[]);
+        poster.enqueue(Order::record(&certificate, &committee.domain).unwrap()).await.unwrap();
     }
     let mut running = Running { poster, outcomes, _stop: stop.drop_guard() };
     let mut blocks = Vec::new();
@@ -170,7 +171,7 @@ async fn nothing_is_final_before_the_confirmations_and_what_is_reorganised_out_i
     let mut setup = Setup::new().await;
     setup.config.confirmations = 3;
     let mut running = setup.start().await;
-    running.poster.enqueue(&setup.certificate(1)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.until("included", async || setup.recorded().await == 1).await;
     let first = setup.log().recorded_events(0, setup.anvil.head().await.number).await.unwrap()[0];
 

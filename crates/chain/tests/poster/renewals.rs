@@ -55,14 +55,14 @@ async fn coverage_is_renewed_once_and_further() {
     let mut running = setup.start().await;
     for expires_at in [setup.expires_at, setup.expires_at + 1] {
         let order = renewal(&setup, &rollup, 2, expires_at);
-        assert_eq!(running.poster.enqueue_renewal(&order).await.unwrap().digest, order.digest);
-        running.poster.enqueue_renewal(&order).await.unwrap();
+        assert_eq!(running.poster.enqueue(&order).await.unwrap().digest, order.digest);
+        running.poster.enqueue(&order).await.unwrap();
         let (digest, outcome) = running.outcome().await;
         assert_eq!(digest, order.digest);
         assert!(by_us(&outcome), "{outcome:?}");
         assert_eq!(reader.state().await.unwrap().coverage_until, expires_at);
         let sent = setup.l1.sent.load(Ordering::SeqCst);
-        let again = running.poster.enqueue_renewal(&order).await.unwrap();
+        let again = running.poster.enqueue(&order).await.unwrap();
         assert_eq!((again.outcome, setup.l1.sent.load(Ordering::SeqCst)), (Some(outcome), sent));
     }
     assert!(reader.has_code().await.unwrap());
@@ -73,7 +73,7 @@ async fn somebody_elses_renewal_counts_as_done_and_costs_nothing() {
     let (setup, rollup) = settled(1, 5_000).await;
     rollup.renew(&renewal(&setup, &rollup, 1, setup.expires_at + 5)).await;
     let mut running = setup.start().await;
-    running.poster.enqueue_renewal(&renewal(&setup, &rollup, 1, setup.expires_at)).await.unwrap();
+    running.poster.enqueue(&renewal(&setup, &rollup, 1, setup.expires_at)).await.unwrap();
     let (_, outcome) = running.outcome().await;
     let done = Outcome::Recorded { tx_hash: None, block: None, gas_used: None, by_us: false };
     assert_eq!(outcome, done);
@@ -81,12 +81,12 @@ async fn somebody_elses_renewal_counts_as_done_and_costs_nothing() {
 
     // While ours is under way, too; and its nonce is used for something else.
     setup.l1.swallow.store(true, Ordering::SeqCst);
-    running.poster.enqueue_renewal(&renewal(&setup, &rollup, 1, setup.expires_at + 7)).await.unwrap();
+    running.poster.enqueue(&renewal(&setup, &rollup, 1, setup.expires_at + 7)).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
     rollup.renew(&renewal(&setup, &rollup, 1, setup.expires_at + 8)).await;
     assert_eq!(running.outcome().await.1, done);
     setup.l1.swallow.store(false, Ordering::SeqCst);
-    running.poster.enqueue(&setup.certificate(2)).await.unwrap();
+    running.poster.enqueue(setup.record(&setup.certificate(2))).await.unwrap();
     setup.anvil.mine(1).await;
     assert!(by_us(&running.outcome().await.1));
     setup.until("all nonces are used", async || setup.store.slots().is_empty()).await;
@@ -98,7 +98,7 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
     let (setup, rollup) = settled(1, 9_000).await;
     let mut running = setup.start().await;
     let ahead = renewal(&setup, &rollup, 2, setup.expires_at);
-    running.poster.enqueue_renewal(&ahead).await.unwrap();
+    running.poster.enqueue(&ahead).await.unwrap();
     let wanted = Refusal::of(&Settlement::RenewalAhead { lastBatch: 2, batchCount: 1 });
     until(&running, &ahead, |progress| *progress == Progress::Waiting(Some(wanted.clone()))).await;
     assert_eq!(setup.l1.sent.load(Ordering::SeqCst), 0, "no gas is spent on what is refused");
@@ -111,7 +111,7 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
         settle(&setup, &rollup, number, 9_000).await;
     }
     let old = renewal(&setup, &rollup, 1, setup.expires_at);
-    running.poster.enqueue_renewal(&old).await.unwrap();
+    running.poster.enqueue(&old).await.unwrap();
     let (_, outcome) = running.outcome().await;
     let Outcome::Failed {
         reason:
@@ -124,7 +124,7 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
 
     // What it promises is over before its turn came.
     let late = renewal(&setup, &rollup, 9, setup.expires_at);
-    running.poster.enqueue_renewal(&late).await.unwrap();
+    running.poster.enqueue(&late).await.unwrap();
     until(&running, &late, |progress| matches!(progress, Progress::Waiting(Some(_)))).await;
     setup.anvil.advance(1_000_010).await;
     let (_, outcome) = running.outcome().await;
@@ -140,16 +140,16 @@ async fn a_forged_renewal_and_a_contract_that_halts_fail_by_name() {
     let mut forged = renewal(&setup, &rollup, 1, setup.expires_at + 1);
     let signature = forged.calldata.len() - 128;
     forged.calldata = [&forged.calldata[..signature], &good.calldata[signature..]].concat().into();
-    running.poster.enqueue_renewal(&forged).await.unwrap();
+    running.poster.enqueue(&forged).await.unwrap();
     let (digest, outcome) = running.outcome().await;
     assert_eq!(digest, forged.digest);
     assert!(refused::<CertificateLog::SignatureMismatch>(&outcome), "{outcome:?}");
     let address = Address::repeat_byte(0xa1);
     setup.anvil.rpc("anvil_setCode", serde_json::json!([address, "0xfe"])).await;
-    running.poster.enqueue_renewal(&renewal_of(&setup, address, 1, setup.expires_at)).await.unwrap();
+    running.poster.enqueue(&renewal_of(&setup, address, 1, setup.expires_at)).await.unwrap();
     let (_, outcome) = running.outcome().await;
     assert!(matches!(outcome, Outcome::Failed { reason: FailureReason::Refused { .. } }), "{outcome:?}");
-    running.poster.enqueue_renewal(&good).await.unwrap();
+    running.poster.enqueue(&good).await.unwrap();
     assert!(by_us(&running.outcome().await.1));
     assert_eq!(rollup.reader(&setup.anvil).state().await.unwrap().coverage_until, setup.expires_at);
 }
@@ -162,15 +162,15 @@ async fn renewals_have_room_of_their_own_and_no_more_than_that() {
     setup.l1.down.store(true, Ordering::SeqCst);
     let mut running = setup.start().await;
     for number in 1..=2 {
-        running.poster.enqueue(&setup.certificate(number)).await.unwrap();
+        running.poster.enqueue(setup.record(&setup.certificate(number))).await.unwrap();
     }
-    assert!(running.poster.enqueue(&setup.certificate(3)).await.is_err(), "the queue is full");
+    assert!(running.poster.enqueue(setup.record(&setup.certificate(3))).await.is_err(), "the queue is full");
     let orders: Vec<_> = (0..4).map(|later| renewal(&setup, &rollup, 1, setup.expires_at + later)).collect();
     for order in &orders {
-        running.poster.enqueue_renewal(order).await.unwrap();
+        running.poster.enqueue(order).await.unwrap();
     }
     let fifth = renewal(&setup, &rollup, 1, setup.expires_at + 4);
-    let full = running.poster.enqueue_renewal(&fifth).await.unwrap_err();
+    let full = running.poster.enqueue(&fifth).await.unwrap_err();
     assert!(matches!(full, PosterError::RenewalsQueued { limit: 4, .. }), "{full}");
     // Whatever came first.
     setup.l1.down.store(false, Ordering::SeqCst);
@@ -186,7 +186,7 @@ async fn a_renewal_goes_on_after_a_kill_and_a_reorganisation() {
     setup.l1.swallow.store(true, Ordering::SeqCst);
     let running = setup.start().await;
     let order = renewal(&setup, &rollup, 1, setup.expires_at);
-    running.poster.enqueue_renewal(&order).await.unwrap();
+    running.poster.enqueue(&order).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
     drop(running);
     let signed = setup.store.slots()[0].variants[0].hash;

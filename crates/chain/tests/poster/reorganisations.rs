@@ -33,21 +33,21 @@ async fn no_reorganisation_up_to_the_confirmations_loses_or_doubles_anything() {
         let what = match random.random_range(0..16) {
             0..=2 => {
                 certificates += 1;
-                running.poster.enqueue(&setup.certificate(certificates)).await.unwrap();
+                running.poster.enqueue(setup.record(&setup.certificate(certificates))).await.unwrap();
                 "recorded"
             }
             3..=5 => {
                 batches += 1;
                 let header = rollup.header(&setup.committee, batches, setup.expires_at);
                 let order = rollup.order(&setup.committee.certify(header, &[]));
-                running.poster.enqueue_settlement(&order).await.unwrap();
+                running.poster.enqueue(&order).await.unwrap();
                 "settled"
             }
             6 if batches > 0 => {
                 renewals += 1;
                 // Each further than all before it, as renewals are collected.
                 let order = renewal(&setup, &rollup, batches, setup.expires_at + renewals);
-                match running.poster.enqueue_renewal(&order).await {
+                match running.poster.enqueue(&order).await {
                     Ok(_) => "renewed",
                     // Those before it wait for batches that wait.
                     Err(dac_chain::PosterError::RenewalsQueued { .. }) => "not renewed",
@@ -141,7 +141,7 @@ async fn one_deeper_than_the_confirmations_leaves_the_way_free() {
     for number in 1..=3 {
         let header = rollup.header(&setup.committee, number, setup.expires_at);
         let order = rollup.order(&setup.committee.certify(header, &[]));
-        running.poster.enqueue_settlement(&order).await.unwrap();
+        running.poster.enqueue(&order).await.unwrap();
     }
     setup.until("settled", async || count().await == 3).await;
     setup.anvil.mine(1).await;
@@ -152,7 +152,7 @@ async fn one_deeper_than_the_confirmations_leaves_the_way_free() {
     assert_eq!(count().await, 0);
     let header = rollup.header(&setup.committee, 1, setup.expires_at + 1);
     let order = rollup.order(&setup.committee.certify(header, &[]));
-    running.poster.enqueue_settlement(&order).await.unwrap();
+    running.poster.enqueue(&order).await.unwrap();
     setup.until("settled again", async || count().await == 1).await;
     setup.anvil.mine(1).await;
     let (digest, outcome) = running.outcome().await;

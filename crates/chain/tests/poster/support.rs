@@ -10,7 +10,7 @@ use alloy::primitives::keccak256;
 use alloy::sol_types::SolError;
 use async_trait::async_trait;
 use dac_chain::amount::GWEI;
-use dac_chain::poster::{ContractCall, FailureReason, Outcomes, PostingDigest};
+use dac_chain::poster::{ContractCall, FailureReason, Order, Outcomes, PostingDigest};
 use dac_chain::testing::{Anvil, CommitteeSpec, MemoryPosterStore, TestCommittee, deploy_committee};
 use dac_chain::{
     Address, B256, BlockRef, Broadcast, Bytes, CertificateLogReader, ChainError, Head, L1, Outcome, Poster,
@@ -216,6 +216,10 @@ impl Setup {
 
     pub(crate) fn certificate(&self, batch_number: u64) -> Certificate {
         self.committee.certify(self.committee.header(batch_number, self.expires_at), &[])
+    }
+
+    pub(crate) fn record(&self, certificate: &Certificate) -> Order {
+        Order::record(certificate, &self.committee.domain).unwrap()
     }
 
     pub(crate) fn digest(&self, certificate: &Certificate) -> PostingDigest {
