@@ -1,7 +1,7 @@
 //! Proofs and settlements: kept while they are needed, found again by a new process.
 
 use dac_aggregator::batch::{Batch, Event, Failure, FailureReason, L1Record, Phase, ProofState};
-use dac_chain::poster::{Change, Posting, Task};
+use dac_chain::poster::{Change, Posting, Settle, Task};
 use dac_database::testing::TestDatabase;
 use dac_database::{Backend, on_both_backends};
 use dac_types::{
@@ -109,8 +109,16 @@ async fn settlements_of_ended_batches_are_found(backend: Backend) {
     let store = open(&database).await;
     let mut orphans = Vec::new();
     for (number, ended, task) in [
-        (1, true, Task::Settle { settlement: Address::repeat_byte(1), batch_number: 1, expires_at: 9 }),
-        (2, false, Task::Settle { settlement: Address::repeat_byte(1), batch_number: 2, expires_at: 9 }),
+        (
+            1,
+            true,
+            Task::Settle(Settle { settlement: Address::repeat_byte(1), batch_number: 1, expires_at: 9 }),
+        ),
+        (
+            2,
+            false,
+            Task::Settle(Settle { settlement: Address::repeat_byte(1), batch_number: 2, expires_at: 9 }),
+        ),
         (3, true, Task::Record),
     ] {
         let (mut batch, mut version, digest) = certified(&store, number).await;

@@ -44,7 +44,5 @@ pub use poster::{Broadcast, Chain, L1, Outcome, Poster, PosterConfig, PosterErro
 pub use registration::{Registration, RegistryTerms};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
 pub use rpc::{BlockRef, Endpoints, EndpointsStatus, Head, Receipt, SendAnswer, checked_agree};
-pub use settlement::{
-    RenewOrder, RenewalRefusal, Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal,
-};
+pub use settlement::{RenewOrder, Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal};
 pub use transaction::{FeeBounds, Fees, TransactionSigner};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dac_chain::contracts::{CertificateLog, CommitteeRegistry, Settlement, Verifier};
 use dac_chain::poster::{
-    Change, FailureReason, Order, Outcomes, PosterStore, Posting, PostingDigest, Progress, Task,
+    Change, FailureReason, Order, Outcomes, PosterStore, Posting, PostingDigest, Progress, Settle, Task,
 };
 use dac_chain::settlement::SettlementState;
 use dac_chain::testing::{
@@ -414,7 +414,8 @@ async fn a_contract_that_calls_every_number_settled_holds_up_nobody() {
 async fn transactions_that_failed_are_counted_whatever_the_proof() {
     let setup = Setup::new().await;
     let order = setup.order(1).await;
-    let task = Task::Settle { settlement: order.settlement, batch_number: 1, expires_at: order.expires_at };
+    let task =
+        Task::Settle(Settle { settlement: order.settlement, batch_number: 1, expires_at: order.expires_at });
     let reason = FailureReason::Refused { refusal: Refusal::of(&Verifier::InvalidProof {}) };
     let outcome = Some(Outcome::Failed { reason });
     let ended = Posting::new(order.digest.into(), 1, task, Default::default());

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::command::{Command, What};
 use super::error::PosterError;
 use super::l1::Broadcast;
-use super::look::{Eyes, Purse};
+use super::observe::{Observer, Purse};
 use super::plan::{Means, Observation, Planned, plan};
 use super::report::Report;
 use super::sending::Sending;
@@ -45,7 +45,7 @@ pub(super) struct Hands {
 
 pub(super) struct Actor {
     pub(super) config: Arc<PosterConfig>,
-    eyes: Eyes,
+    observer: Observer,
     hands: Hands,
     pub(super) store: Arc<dyn PosterStore>,
     outcomes: mpsc::Sender<(PostingDigest, Outcome)>,
@@ -60,7 +60,7 @@ pub(super) struct Actor {
 
 impl Actor {
     pub(super) fn new(
-        eyes: Eyes,
+        observer: Observer,
         hands: Hands,
         store: Arc<dyn PosterStore>,
         outcomes: mpsc::Sender<(PostingDigest, Outcome)>,
@@ -68,14 +68,14 @@ impl Actor {
         state: State,
         cancellation: CancellationToken,
     ) -> Self {
-        let config = Arc::clone(&eyes.config);
+        let config = Arc::clone(&observer.config);
         let mut spending = Spending::new(config.hourly_max);
         // Of what a former process spent, only what is under way is known.
         let due = state.slots().map(|slot| slot.cost_max(&config)).fold(0, u128::saturating_add);
         spending.spend(Duration::ZERO, due);
         Self {
             config,
-            eyes,
+            observer,
             hands,
             store,
             outcomes,
@@ -94,7 +94,7 @@ impl Actor {
         let mut purse_pause = Duration::ZERO;
         loop {
             // Looking at L1 may take long; requests are taken meanwhile.
-            let eyes = self.eyes.clone();
+            let observer = self.observer.clone();
             let state = self.state.clone();
             let pause = match self.failures {
                 0 => self.config.poll_interval,
@@ -103,9 +103,9 @@ impl Actor {
             let look = async move {
                 if state.is_idle() {
                     tokio::time::sleep(purse_pause).await;
-                    return eyes.purse().await.map(Seen::Purse);
+                    return observer.purse().await.map(Seen::Purse);
                 }
-                eyes.look(&state).await.map(|seen| Seen::Chain(Box::new(seen)))
+                observer.look(&state).await.map(|seen| Seen::Chain(Box::new(seen)))
             };
             tokio::pin!(look);
             let seen = loop {
@@ -245,8 +245,8 @@ impl Actor {
     fn sign(&self, state: &State, planned: Planned, head: BlockRef) -> Result<NonceSlot, ChainError> {
         let posting = planned.digest.and_then(|digest| state.posting(digest));
         let (to, data) = match (planned.purpose, posting) {
-            (Purpose::Record, Some(posting)) => {
-                let to = posting.task.settlement().unwrap_or(self.config.log);
+            (Purpose::Post, Some(posting)) => {
+                let to = posting.task.kind().place().map_or(self.config.log, |place| place.contract);
                 (to, posting.calldata.clone())
             }
             _ => (self.hands.signer.address(), Bytes::new()),

@@ -11,7 +11,7 @@ use super::command::{Command, Enqueued, What};
 use super::error::PosterError;
 use super::key::PostingDigest;
 use super::l1::{Broadcast, L1};
-use super::look::Eyes;
+use super::observe::Observer;
 use super::order::Order;
 use super::progress::ProgressMap;
 use super::report::Report;
@@ -63,10 +63,10 @@ impl Poster {
         let (payer, payer_watched) = watch::channel(Payer::new(signer.address(), config.hourly_max));
         let config = Arc::new(config);
         let (l1, broadcast) = (Arc::new(Again(l1)), Arc::new(Again(broadcast)));
-        let eyes = Eyes { config: config.clone(), l1, account: signer.address(), memory: Arc::default() };
+        let observer = Observer::new(config, l1, signer.address());
         let hands = Hands { signer, broadcast };
         let report = Report::new(progress, payer);
-        let actor = Actor::new(eyes, hands, store, outcomes, report, state, cancellation);
+        let actor = Actor::new(observer, hands, store, outcomes, report, state, cancellation);
         tokio::spawn(actor.run(inbox));
         Ok((Self { commands, progress: watched, payer: payer_watched }, Outcomes(outbox)))
     }

@@ -14,17 +14,20 @@ mod command;
 mod error;
 mod handle;
 mod key;
+mod kinds;
 mod l1;
-mod look;
+mod observe;
 mod order;
 mod plan;
 mod progress;
 mod queue;
 mod report;
 mod sending;
+mod sight;
 mod spending;
 mod state;
 mod trouble;
+mod verdict;
 
 use std::time::Duration;
 
@@ -38,13 +41,13 @@ pub use self::command::Enqueued;
 pub use self::error::{PosterError, StoreError};
 pub use self::handle::{Outcomes, Poster};
 pub use self::key::PostingDigest;
+pub use self::kinds::{Renew, Settle, Task};
 pub use self::l1::{Broadcast, Chain, ContractCall, L1, RpcL1};
 pub use self::order::Order;
 pub use self::progress::{Progress, ProgressMap};
 pub use self::trouble::{Payer, Trouble};
 use crate::amount::GWEI;
-use crate::contracts::{Effect, Refusal};
-use crate::settlement::{RenewalRefusal, SettlementRefusal};
+use crate::contracts::Refusal;
 use crate::transaction::{FeeBounds, Fees};
 
 /// Gas of one posting, as a rule: recording takes some 200,000.
@@ -186,68 +189,6 @@ pub enum FailureReason {
     Withdrawn,
 }
 
-/// What is asked of L1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Task {
-    /// To record a certificate in the log.
-    #[default]
-    Record,
-    /// To settle a batch.
-    Settle {
-        /// The rollup's contract.
-        settlement: Address,
-        /// Settles after the one before it.
-        batch_number: u64,
-        /// Does not settle later.
-        expires_at: u64,
-    },
-    /// To renew a rollup's coverage.
-    Renew {
-        /// The rollup's contract.
-        settlement: Address,
-        /// Of batches 1 to this one.
-        last_batch: u64,
-        /// The time that is promised, after which the renewal is of no use.
-        expires_at: u64,
-    },
-}
-
-impl Task {
-    /// Whether L1's refusal is one that no passing of time mends.
-    fn is_final(&self, refusal: &Refusal) -> bool {
-        match self {
-            Self::Record => refusal.effect() == Effect::Final,
-            Self::Settle { .. } => SettlementRefusal::of(refusal).is_final(),
-            Self::Renew { .. } => RenewalRefusal::of(refusal) == RenewalRefusal::Never,
-        }
-    }
-
-    /// What the log calls it.
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Record => "record",
-            Self::Settle { .. } => "settle",
-            Self::Renew { .. } => "renew",
-        }
-    }
-
-    /// The rollup's contract that is called; none for the certificate log.
-    const fn settlement(&self) -> Option<Address> {
-        match *self {
-            Self::Record => None,
-            Self::Settle { settlement, .. } | Self::Renew { settlement, .. } => Some(settlement),
-        }
-    }
-
-    /// When it is of no use any more, in Unix seconds; none where the contract says so itself.
-    const fn expires_at(&self) -> Option<u64> {
-        match *self {
-            Self::Record => None,
-            Self::Settle { expires_at, .. } | Self::Renew { expires_at, .. } => Some(expires_at),
-        }
-    }
-}
-
 /// A batch or a renewal that is to be posted: one row of the store, by digest. A batch that is recorded first and settled later has the
 /// newer task alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -331,8 +272,9 @@ pub struct SentVariant {
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
-    /// Records a certificate, settles a batch or renews coverage.
-    Record,
+    /// Does what its posting asks for. Rows have the name of the first kind of posting that there was.
+    #[serde(rename = "Record")]
+    Post,
     /// Uses up a nonce that would leave a gap: nothing sent to oneself.
     Cancel,
 }

@@ -3,8 +3,8 @@
 use alloy::primitives::Bytes;
 use dac_types::{Certificate, Domain};
 
-use super::Task;
 use super::key::PostingDigest;
+use super::kinds::{Renew, Settle, Task};
 use crate::contracts::calls::record_calldata;
 use crate::error::ChainError;
 use crate::settlement::{RenewOrder, SettleOrder};
@@ -31,7 +31,7 @@ impl Order {
 impl From<&SettleOrder> for Order {
     fn from(order: &SettleOrder) -> Self {
         let SettleOrder { digest, settlement, batch_number, expires_at, ref calldata } = *order;
-        let task = Task::Settle { settlement, batch_number, expires_at };
+        let task = Task::Settle(Settle { settlement, batch_number, expires_at });
         Self { digest: digest.into(), task, calldata: calldata.clone() }
     }
 }
@@ -39,7 +39,7 @@ impl From<&SettleOrder> for Order {
 impl From<&RenewOrder> for Order {
     fn from(order: &RenewOrder) -> Self {
         let RenewOrder { digest, settlement, last_batch, expires_at, ref calldata } = *order;
-        let task = Task::Renew { settlement, last_batch, expires_at };
+        let task = Task::Renew(Renew { settlement, last_batch, expires_at });
         Self { digest: digest.into(), task, calldata: calldata.clone() }
     }
 }

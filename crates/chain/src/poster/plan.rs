@@ -3,42 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use alloy::primitives::{Address, B256, U256};
-use dac_types::BatchDigest;
 
+use super::kinds::Judgement;
 use super::state::State;
 use super::trouble::{Stopped, Trouble};
+use super::verdict::Verdict;
 use super::{
-    Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, PostingDigest, Purpose, Task, USUAL_GAS,
+    Change, FailureReason, NonceSlot, Outcome, PosterConfig, Posting, PostingDigest, Purpose, USUAL_GAS,
 };
-use crate::contracts::Refusal;
 use crate::rpc::{BlockRef, Head, Receipt};
 use crate::transaction::{Fees, Market, TRANSFER_GAS};
-
-/// What L1 says about a posting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It would, and it takes this much gas.
-    Recordable { gas: u64 },
-    /// It has it already.
-    Recorded {
-        /// As deep as was asked for.
-        confirmed: bool,
-        /// In which block and by which transaction, where known.
-        found: Option<(u64, B256)>,
-    },
-    /// It would not.
-    Refused {
-        refusal: Refusal,
-        /// Nor as of the confirmed block.
-        confirmed: bool,
-    },
-    /// The rollup settled another batch under its number.
-    NumberUsed {
-        by: BatchDigest,
-        /// As deep as was asked for.
-        confirmed: bool,
-    },
-}
 
 /// What was seen of L1 in one look. Receipts were asked for after the head, so they are at least as new.
 #[derive(Clone, Debug)]
@@ -177,7 +151,7 @@ impl Planner<'_> {
     fn send(&mut self, planned: Planned) -> bool {
         let before = self.state.slot(planned.nonce).map_or(0, |slot| slot.cost_max(self.config));
         let more = planned.fees.cost_max(planned.gas_limit).saturating_sub(before);
-        if before == 0 && planned.purpose == Purpose::Record {
+        if before == 0 && planned.purpose == Purpose::Post {
             self.plan.needed = more;
         }
         if self.plan.cost.saturating_add(more) > self.means.allowance {
@@ -216,8 +190,8 @@ impl Planner<'_> {
                     if receipt.block > self.seen.confirmed.number {
                         continue;
                     }
-                    if let (Some(posting), Purpose::Record) = (posting, purpose) {
-                        self.settle_record(&posting, receipt);
+                    if let (Some(posting), Purpose::Post) = (posting, purpose) {
+                        self.settle_posting(&posting, receipt);
                     }
                     self.change(Change::ForgetSlot { nonce: slot.nonce });
                 }
@@ -235,13 +209,13 @@ impl Planner<'_> {
     /// The posting waits again; whether it still needs recording, its next verdict tells. What used its nonce may have been its own
     /// transaction, and an endpoint hide that: it is paid for a few times and not for ever.
     fn lose(&mut self, posting: Posting, slot: &NonceSlot) {
-        if slot.variants.iter().any(|variant| variant.purpose == Purpose::Record) {
+        if slot.variants.iter().any(|variant| variant.purpose == Purpose::Post) {
             let lost = posting.lost.saturating_add(1);
             self.change(Change::SavePosting(Posting { lost, ..posting }));
         }
     }
 
-    fn settle_record(&mut self, posting: &Posting, receipt: Receipt) {
+    fn settle_posting(&mut self, posting: &Posting, receipt: Receipt) {
         if receipt.success {
             let outcome = Outcome::Recorded {
                 tx_hash: Some(receipt.tx_hash),
@@ -275,24 +249,26 @@ impl Planner<'_> {
             };
             let outcome = match self.seen.verdicts.get(&posting.digest) {
                 // Its receipt will tell.
-                Some(Verdict::Recorded { found: Some((_, tx_hash)), .. }) if is_ours(*tx_hash) => continue,
-                Some(Verdict::Recorded { confirmed: true, found }) => Outcome::Recorded {
+                Some(Verdict::Done { found: Some((_, tx_hash)), .. }) if is_ours(*tx_hash) => continue,
+                Some(Verdict::Done { confirmed: true, found }) => Outcome::Recorded {
                     tx_hash: found.map(|(_, tx_hash)| tx_hash),
                     block: found.map(|(block, _)| block),
                     gas_used: None,
                     by_us: false,
                 },
-                Some(Verdict::Refused { refusal, confirmed: true }) if posting.task.is_final(refusal) => {
+                Some(Verdict::Refused { refusal, confirmed: true })
+                    if posting.task.kind().judge(refusal) == Judgement::Never =>
+                {
                     Outcome::Failed { reason: FailureReason::Refused { refusal: refusal.clone() } }
                 }
                 Some(Verdict::NumberUsed { by, confirmed: true }) => {
                     Outcome::Failed { reason: FailureReason::NumberUsed { by: *by } }
                 }
-                Some(Verdict::Recordable { gas }) if slot.is_none() && *gas > self.config.gas_limit_max => {
+                Some(Verdict::Acceptable { gas }) if slot.is_none() && *gas > self.config.gas_limit_max => {
                     let limit = self.config.gas_limit_max;
                     Outcome::Failed { reason: FailureReason::GasLimit { needed: *gas, limit } }
                 }
-                _ => match posting.task.expires_at() {
+                _ => match posting.task.kind().expires_at() {
                     // It may never have its turn, and so no verdict, where a batch before it never came.
                     Some(expires_at) if self.seen.confirmed.timestamp > expires_at => {
                         Outcome::Failed { reason: FailureReason::Expired { expires_at } }
@@ -368,8 +344,8 @@ impl Planner<'_> {
         };
         let verdict = slot.digest.and_then(|digest| self.seen.verdicts.get(&digest));
         let (purpose, gas_limit) = match (verdict, slot.digest) {
-            (Some(Verdict::Recordable { gas }), Some(_)) if *gas <= self.config.gas_limit_max => {
-                (Purpose::Record, self.gas_limit(*gas))
+            (Some(Verdict::Acceptable { gas }), Some(_)) if *gas <= self.config.gas_limit_max => {
+                (Purpose::Post, self.gas_limit(*gas))
             }
             // Recorded, refused, or over the limit by now: not worth more than a transfer.
             (Some(_), _) | (None, None) => (Purpose::Cancel, TRANSFER_GAS),
@@ -411,10 +387,9 @@ impl Planner<'_> {
         let mut free = self.config.window.saturating_sub(self.state.slots.len() + new);
         let mut nonce = self.highest().map_or(0, |highest| highest + 1).max(self.seen.nonce);
         let mut waiting: Vec<_> = self.state.waiting().cloned().collect();
-        // Rollups stop where coverage runs short: a renewal does not wait behind whatever came before it.
-        waiting.sort_by_key(|posting| !matches!(posting.task, Task::Renew { .. }));
+        waiting.sort_by_key(|posting| !posting.task.kind().is_urgent());
         for posting in waiting {
-            let Some(Verdict::Recordable { gas }) = self.seen.verdicts.get(&posting.digest) else { continue };
+            let Some(Verdict::Acceptable { gas }) = self.seen.verdicts.get(&posting.digest) else { continue };
             if free == 0 || nonce >= self.reach() {
                 return;
             }
@@ -422,7 +397,7 @@ impl Planner<'_> {
                 continue;
             }
             let Some(fees) = self.initial_fees() else { return };
-            let (digest, purpose, gas_limit) = (Some(posting.digest), Purpose::Record, self.gas_limit(*gas));
+            let (digest, purpose, gas_limit) = (Some(posting.digest), Purpose::Post, self.gas_limit(*gas));
             if !self.send(Planned { nonce, digest, purpose, gas_limit, fees }) {
                 return;
             }

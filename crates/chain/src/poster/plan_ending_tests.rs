@@ -1,18 +1,18 @@
 //! How settlements and renewals end as L1 says, whose turn it is, and what costs nothing.
 
 use alloy::primitives::{Address, Bytes};
-use dac_types::RenewalDigest;
+use dac_types::{BatchDigest, RenewalDigest};
 
-use super::super::Unfinished;
+use super::super::{Renew, Settle, Task, Unfinished};
 use super::tests::{WINDOW, config, means};
 use super::*;
-use crate::contracts::{Settlement, Verifier};
+use crate::contracts::{Refusal, Settlement, Verifier};
 
 /// Batches that are to settle: rollup, number, in order of arrival.
 fn settling(batches: &[(u8, u64)]) -> State {
     let postings = (1..).zip(batches).map(|(sequence, &(rollup, batch_number))| {
         let settlement = Address::repeat_byte(rollup);
-        let task = Task::Settle { settlement, batch_number, expires_at: 1_000 };
+        let task = Task::Settle(Settle { settlement, batch_number, expires_at: 1_000 });
         Posting::new(digest_of(sequence).into(), sequence, task, Bytes::new())
     });
     State::from(Unfinished { postings: postings.collect(), slots: Vec::new(), last_sequence: 99 })
@@ -79,7 +79,7 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
         Some(FailureReason::NumberUsed { by })
     );
 
-    let accepted = Verdict::Recordable { gas: 400_000 };
+    let accepted = Verdict::Acceptable { gas: 400_000 };
     let plan = plan(&config, &settling(&[(1, 1)]), &seen(1, [(1, accepted)]), &means());
     assert_eq!(plan.transactions.len(), 1);
     assert_eq!(plan.transactions[0].gas_limit, 500_000);
@@ -87,7 +87,7 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
 
 fn renewing(expires_at: u64) -> Posting {
     let digest = RenewalDigest(B256::repeat_byte(0xee)).into();
-    let task = Task::Renew { settlement: Address::repeat_byte(1), last_batch: 9, expires_at };
+    let task = Task::Renew(Renew { settlement: Address::repeat_byte(1), last_batch: 9, expires_at });
     Posting::new(digest, 50, task, Bytes::new())
 }
 
@@ -98,7 +98,7 @@ fn a_renewal_goes_before_what_came_before_it() {
     let renewal = renewing(1_000);
     state.apply(&Change::SavePosting(renewal.clone()));
     assert!(state.candidates(0, |_| false).contains(&&renewal));
-    let accepted = Verdict::Recordable { gas: 400_000 };
+    let accepted = Verdict::Acceptable { gas: 400_000 };
     let mut seen = seen(1, (1..=4).map(|sequence| (sequence, accepted.clone())));
     seen.verdicts.insert(renewal.digest, accepted);
     let plan = plan(&config, &state, &seen, &means());
@@ -126,8 +126,8 @@ fn renewals_end_as_l1_says() {
     let refused = |refusal, confirmed| Verdict::Refused { refusal, confirmed };
     let failed = |reason| Some(Outcome::Failed { reason });
     let done = Outcome::Recorded { tx_hash: None, block: None, gas_used: None, by_us: false };
-    assert_eq!(ended(Verdict::Recorded { confirmed: true, found: None }, 1), Some(done));
-    assert_eq!(ended(Verdict::Recorded { confirmed: false, found: None }, 1), None);
+    assert_eq!(ended(Verdict::Done { confirmed: true, found: None }, 1), Some(done));
+    assert_eq!(ended(Verdict::Done { confirmed: false, found: None }, 1), None);
     let old = Refusal::of(&Settlement::RenewalTooOld { lastBatch: 9, mark: 10 });
     assert_eq!(ended(refused(old.clone(), true), 1), failed(FailureReason::Refused { refusal: old.clone() }));
     // The mark may go back where blocks are reorganised.

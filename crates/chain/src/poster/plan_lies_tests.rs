@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use alloy::primitives::{Bytes, keccak256};
 use proptest::prelude::*;
 
-use super::super::{PosterConfig, SentVariant};
+use super::super::{PosterConfig, SentVariant, Task};
 use super::tests::{config, digest, means};
 use super::*;
-use crate::contracts::CertificateLog;
+use crate::contracts::{CertificateLog, Refusal};
 
 const POSTINGS: u8 = 6;
 const ALLOWANCE: u128 = 40_000_000;
@@ -132,15 +132,15 @@ impl Believer {
         for (number, verdict) in (1..=POSTINGS).zip(said.verdicts) {
             let refusal = Refusal::of(&CertificateLog::RecordingPaused {});
             let verdict = match verdict % 16 {
-                0 => Verdict::Recordable { gas: u64::MAX },
+                0 => Verdict::Acceptable { gas: u64::MAX },
                 1 => Verdict::Refused { refusal, confirmed: true },
-                2 => Verdict::Recorded { confirmed: false, found: None },
+                2 => Verdict::Done { confirmed: false, found: None },
                 3 => {
                     seen.problems.insert(digest(number), "?".to_owned());
                     continue;
                 }
                 4 => continue,
-                _ => Verdict::Recordable { gas: 700 },
+                _ => Verdict::Acceptable { gas: 700 },
             };
             seen.verdicts.insert(digest(number), verdict);
         }

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, Bytes, keccak256};
-use dac_types::Domain;
+use dac_types::{BatchDigest, Domain};
 use proptest::prelude::*;
 
-use super::super::SentVariant;
+use super::super::{SentVariant, Task};
 use super::*;
-use crate::contracts::CertificateLog;
+use crate::contracts::{CertificateLog, Refusal};
 
 pub(super) const WINDOW: usize = 3;
 
@@ -78,7 +78,7 @@ impl Chain {
             if variant.fees.max_fee < self.base_fee {
                 break;
             }
-            let digest = digest.filter(|_| variant.purpose == Purpose::Record);
+            let digest = digest.filter(|_| variant.purpose == Purpose::Post);
             let fresh = digest
                 .filter(|digest| !self.is_recorded_at(*digest, height) && !block.recorded.contains(digest));
             block.recorded.extend(fresh);
@@ -145,8 +145,8 @@ impl Chain {
                 let digest = posting.digest;
                 let verdict =
                     match (self.is_recorded_at(digest, height), self.is_recorded_at(digest, confirmed)) {
-                        (true, confirmed) => Verdict::Recorded { confirmed, found: None },
-                        (false, _) => Verdict::Recordable { gas: 100 },
+                        (true, confirmed) => Verdict::Done { confirmed, found: None },
+                        (false, _) => Verdict::Acceptable { gas: 100 },
                     };
                 (digest, verdict)
             })

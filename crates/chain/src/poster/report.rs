@@ -7,10 +7,11 @@ use alloy::primitives::U256;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::plan::{Observation, Verdict};
+use super::plan::Observation;
 use super::progress::{Progress, ProgressMap};
 use super::state::State;
 use super::trouble::{Payer, Stopped, Trouble};
+use super::verdict::Verdict;
 use super::{PosterConfig, Posting, PostingDigest, Purpose};
 use crate::amount::Ether;
 use crate::contracts::Refusal;
@@ -114,7 +115,7 @@ fn progress_of(
     let included = |success: bool| {
         slot.into_iter().flat_map(|slot| &slot.variants).find_map(|variant| {
             let receipt = seen.receipts.get(&variant.hash)?;
-            (receipt.success == success && variant.purpose == Purpose::Record).then_some(*receipt)
+            (receipt.success == success && variant.purpose == Purpose::Post).then_some(*receipt)
         })
     };
     if let Some(Receipt { tx_hash, block, gas_used, .. }) = included(true) {
@@ -132,7 +133,7 @@ fn progress_of(
         return Progress::Troubled(problem.clone());
     }
     match seen.verdicts.get(&digest) {
-        Some(Verdict::Recordable { .. }) => Progress::Accepted,
+        Some(Verdict::Acceptable { .. }) => Progress::Accepted,
         Some(Verdict::Refused { refusal, .. }) => Progress::Waiting(Some(refusal.clone())),
         // Not looked at in this round: what was seen before stands.
         None => match former.get(&digest) {

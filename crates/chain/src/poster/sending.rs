@@ -137,8 +137,8 @@ impl Sending {
         self.sent += 1;
         let posting = slot.digest.and_then(|digest| state.posting(digest));
         let kind = match (variant.purpose, posting) {
-            (Purpose::Record, Some(posting)) => posting.task.name(),
-            (Purpose::Record, None) => "withdrawn",
+            (Purpose::Post, Some(posting)) => posting.task.kind().name(),
+            (Purpose::Post, None) => "withdrawn",
             (Purpose::Cancel, _) => "cancel",
         };
         info!(

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Change, NonceSlot, Posting, PostingDigest, Task, Unfinished};
+use super::key::PostingDigest;
+use super::kinds::Place;
+use super::{Change, NonceSlot, Posting, Unfinished};
 
 /// What is not done, as the store holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,24 +105,22 @@ impl State {
         let mut least: HashMap<_, (u64, u64)> = HashMap::new();
         let mut settled: HashMap<_, Vec<u64>> = HashMap::new();
         for posting in self.waiting() {
-            match posting.task {
-                Task::Settle { settlement, .. } if is_settled(posting.digest) => {
-                    settled.entry(settlement).or_default().push(posting.sequence);
-                }
-                Task::Settle { settlement, batch_number, .. } => {
-                    let first = least.entry(settlement).or_insert((u64::MAX, u64::MAX));
-                    *first = (*first).min((batch_number, posting.sequence));
-                }
-                Task::Record | Task::Renew { .. } => {}
+            let kind = posting.task.kind();
+            let Some(Place { contract, number }) = kind.place().filter(|_| kind.is_in_order()) else {
+                continue;
+            };
+            if is_settled(posting.digest) {
+                settled.entry(contract).or_default().push(posting.sequence);
+            } else {
+                let first = least.entry(contract).or_insert((u64::MAX, u64::MAX));
+                *first = (*first).min((number, posting.sequence));
             }
         }
         let of_settled = settled.values().filter_map(|all| all.get(round % all.len()));
         let chosen: HashSet<u64> =
             least.values().map(|(_, sequence)| *sequence).chain(of_settled.copied()).collect();
         self.waiting()
-            .filter(|posting| {
-                !matches!(posting.task, Task::Settle { .. }) || chosen.contains(&posting.sequence)
-            })
+            .filter(|posting| !posting.task.kind().is_in_order() || chosen.contains(&posting.sequence))
             .collect()
     }
 }

@@ -11,7 +11,7 @@ use dac_types::{BatchDigest, BatchHeader, Certificate, Domain, Transition};
 pub use self::coverage::CoverageState;
 pub use self::reader::{Searched, SettledBatch, SettledPage, SettlementReader, SettlementState};
 pub use self::refusal::SettlementRefusal;
-pub use self::renewal::{RenewOrder, RenewalRefusal};
+pub use self::renewal::RenewOrder;
 use crate::contracts::calls;
 use crate::error::ChainError;
 

@@ -28,7 +28,7 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     }
     setup.until("replaced", async || setup.store.slots()[0].variants.len() > 1).await;
     let second = setup.store.slots()[0].variants[1].clone();
-    assert_eq!(second.purpose, Purpose::Record);
+    assert_eq!(second.purpose, Purpose::Post);
     assert!(second.fees.max_fee * 8 >= first.fees.max_fee * 9);
     assert!(second.fees.priority_fee * 8 >= first.fees.priority_fee * 9);
 

@@ -113,14 +113,11 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
     let old = renewal(&setup, &rollup, 1, setup.expires_at);
     running.poster.enqueue(&old).await.unwrap();
     let (_, outcome) = running.outcome().await;
-    let Outcome::Failed {
-        reason:
-            FailureReason::Refused { refusal: Refusal::of(&Settlement::RenewalTooOld { lastBatch: 1, mark }) },
-    } = outcome
-    else {
+    let Outcome::Failed { reason: FailureReason::Refused { refusal } } = outcome else {
         panic!("{outcome:?}")
     };
-    assert_eq!(mark, rollup.reader(&setup.anvil).coverage().await.unwrap().mark);
+    let mark = rollup.reader(&setup.anvil).coverage().await.unwrap().mark;
+    assert_eq!(refusal, Refusal::of(&Settlement::RenewalTooOld { lastBatch: 1, mark }));
 
     // What it promises is over before its turn came.
     let late = renewal(&setup, &rollup, 9, setup.expires_at);

@@ -3,17 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy::primitives::{B256, U256};
-use dac_types::BatchDigest;
+use alloy::primitives::{Address, B256, U256};
 
+use super::kinds::Judgement;
 use super::l1::{ContractCall, L1};
-use super::plan::{Observation, Verdict, usual_cost};
+use super::plan::{Observation, usual_cost};
+use super::sight::{Searches, Sight};
 use super::state::State;
-use super::{NonceSlot, PosterConfig, Posting, PostingDigest, Task};
-use crate::contracts::{CertificateLog, Effect, Refusal, Settlement};
+use super::verdict::Verdict;
+use super::{NonceSlot, PosterConfig, Posting};
+use crate::contracts::{Effect, Refusal};
 use crate::error::ChainError;
 use crate::rpc::{BlockRef, Head, Receipt};
-use crate::settlement::{RenewalRefusal, Searched, SettledBatch};
 use crate::transaction::{Market, USUAL_TIP};
 
 /// Waiting postings looked at in one round beyond those that could start: enough to notice that some expired.
@@ -24,18 +25,17 @@ const UNASKED_IN_A_ROW_MAX: usize = 3;
 
 /// Looks at L1.
 #[derive(Clone)]
-pub(super) struct Eyes {
+pub(super) struct Observer {
     pub(super) config: Arc<PosterConfig>,
-    pub(super) l1: Arc<dyn L1>,
-    pub(super) account: alloy::primitives::Address,
-    pub(super) memory: Arc<Mutex<Memory>>,
+    l1: Arc<dyn L1>,
+    account: Address,
+    memory: Arc<Mutex<Memory>>,
+    searches: Arc<Searches>,
 }
 
 /// What a look remembers of those before; a new process begins anew.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    /// Batches whose number is settled already, and how far back that was looked for.
-    searches: HashMap<PostingDigest, Searched>,
+struct Memory {
     /// Looks so far.
     looks: usize,
     /// The last one that was looked at, where there are more than are looked at in one round.
@@ -51,7 +51,11 @@ pub(super) struct Purse {
     pub(super) needed: u128,
 }
 
-impl Eyes {
+impl Observer {
+    pub(super) fn new(config: Arc<PosterConfig>, l1: Arc<dyn L1>, account: Address) -> Self {
+        Self { config, l1, account, memory: Arc::default(), searches: Arc::default() }
+    }
+
     /// Looks at the account alone, where nothing is to be posted.
     pub(super) async fn purse(&self) -> Result<Purse, ChainError> {
         let head = self.l1.head().await?;
@@ -111,7 +115,7 @@ impl Eyes {
                 }
                 Err(error) => {
                     // The code of a settlement is the rollup's own, and what the node makes of it is that rollup's trouble alone.
-                    if posting.task == Task::Record && is_lost_on_the_way(&error) {
+                    if posting.task.kind().place().is_none() && is_lost_on_the_way(&error) {
                         unasked.insert(digest);
                     }
                     problems.insert(digest, error.to_string());
@@ -126,7 +130,7 @@ impl Eyes {
         // counts as somebody else's, the receipts, asked for again, must still know nothing of it.
         for slot in state.slots() {
             let verdict = slot.digest.and_then(|digest| verdicts.get(&digest));
-            if !matches!(verdict, None | Some(Verdict::Recordable { .. })) {
+            if !matches!(verdict, None | Some(Verdict::Acceptable { .. })) {
                 self.receipts(slot, &mut receipts, &mut unseen).await;
             }
         }
@@ -149,8 +153,9 @@ impl Eyes {
     fn candidates<'a>(&self, state: &'a State, most: usize) -> Vec<&'a Posting> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.looks = memory.looks.wrapping_add(1);
-        memory.searches.retain(|digest, _| state.posting(*digest).is_some());
-        let mut all = state.candidates(memory.looks, |digest| memory.searches.contains_key(&digest));
+        let mut searches = self.searches.lock().unwrap_or_else(PoisonError::into_inner);
+        searches.retain(|digest, _| state.posting(*digest).is_some());
+        let mut all = state.candidates(memory.looks, |digest| searches.contains_key(&digest));
         if all.len() > most {
             let first = all.partition_point(|posting| posting.sequence <= memory.after);
             let length = all.len();
@@ -198,70 +203,37 @@ impl Eyes {
         head: BlockRef,
         confirmed: BlockRef,
     ) -> Result<(Verdict, Option<String>), ChainError> {
-        let (to, returns) = match posting.task.settlement() {
+        let kind = posting.task.kind();
+        let (to, returns) = match kind.place() {
             None => (self.config.log, true),
-            Some(settlement) => (settlement, false),
+            Some(place) => (place.contract, false),
         };
         let call = ContractCall { from: self.account, to, data: posting.calldata.clone(), returns };
+        let sight = Sight {
+            l1: &*self.l1,
+            log: self.config.log,
+            digest: posting.digest,
+            call: &call,
+            head,
+            confirmed,
+            searches: &self.searches,
+        };
         let ran = self.run(&call, head).await;
-        if posting.task == Task::Record
-            && names_no_rule(&ran)
-            && let Some(digest) = posting.digest.batch()
-            && let Some(verdict) = self.by_the_books(digest, head, confirmed).await
+        if names_no_rule(&ran)
+            && let Some(verdict) = kind.look_up(&sight).await
         {
             return Ok((verdict, None));
         }
         let refusal = match ran? {
-            Ran::Well { gas } => return Ok((Verdict::Recordable { gas }, None)),
+            Ran::Well { gas } => return Ok((Verdict::Acceptable { gas }, None)),
             Ran::TooLong(refusal) => return Ok((Verdict::Refused { refusal, confirmed: true }, None)),
             Ran::Refused(refusal) => refusal,
         };
-        let at_confirmed = match confirmed == head {
-            true => Err(refusal.clone()),
-            false => self.l1.simulate(&call, confirmed.hash).await?,
-        };
-        if let Task::Settle { settlement, batch_number, .. } = posting.task
-            && refusal.is::<Settlement::BatchAlreadySettled>()
-        {
-            // Whose it was, only the event tells. Meanwhile, and for ever if there is none, later numbers go on.
-            let digest = posting.digest;
-            let recall = || self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut searched = recall().searches.get(&digest).copied().unwrap_or_default();
-            let found = self.l1.find_settled(settlement, batch_number, head.number, &mut searched).await;
-            recall().searches.insert(digest, searched);
-            let problem = match found {
-                Ok(Some(SettledBatch { digest: by, block, tx, .. })) => {
-                    let confirmed = block <= confirmed.number;
-                    let verdict = match PostingDigest::from(by) == digest {
-                        true => Verdict::Recorded { confirmed, found: Some((block, tx)) },
-                        false => Verdict::NumberUsed { by, confirmed },
-                    };
-                    return Ok((verdict, None));
-                }
-                Ok(None) if searched.is_over() => {
-                    format!("batch {batch_number} is settled, but its event was not found")
-                }
-                Ok(None) => format!("batch {batch_number} is settled, its event is looked for"),
-                Err(error) => {
-                    format!("batch {batch_number} is settled, but its event was not found: {error}")
-                }
-            };
-            return Ok((Verdict::Refused { refusal, confirmed: false }, Some(problem)));
+        if kind.judge(&refusal) == Judgement::Done {
+            return kind.find(&sight, refusal).await;
         }
-        let same = at_confirmed.is_err_and(|earlier| earlier.is_same_rule(&refusal));
-        let is_done = match posting.task {
-            Task::Renew { .. } => RenewalRefusal::of(&refusal) == RenewalRefusal::Covered,
-            Task::Record | Task::Settle { .. } => refusal.is::<CertificateLog::AlreadyRecorded>(),
-        };
-        if !is_done {
-            return Ok((Verdict::Refused { refusal, confirmed: same }, None));
-        }
-        let found = match posting.digest.batch() {
-            Some(digest) if same => self.find_recorded(digest, head).await,
-            // Which transaction covers as much, nobody needs to know.
-            _ => None,
-        };
-        Ok((Verdict::Recorded { confirmed: same, found }, None))
+        let confirmed = sight.is_refused_when_confirmed(&refusal).await?;
+        Ok((Verdict::Refused { refusal, confirmed }, None))
     }
 
     /// Runs a call at the head without sending it.
@@ -275,31 +247,6 @@ impl Eyes {
             Err(refusal @ Refusal::Halted { .. }) => Ran::TooLong(refusal),
             Err(refusal) => Ran::Refused(refusal),
         })
-    }
-
-    /// Nodes word refusals in their own ways, and some give no reason: what the log has recorded, its books tell. None where they do
-    /// not have the digest, or cannot be read.
-    async fn by_the_books(
-        &self,
-        digest: BatchDigest,
-        head: BlockRef,
-        confirmed: BlockRef,
-    ) -> Option<Verdict> {
-        let has = async |block: BlockRef| {
-            self.l1.is_recorded(self.config.log, digest, block.hash).await.unwrap_or(false)
-        };
-        if !has(head).await {
-            return None;
-        }
-        let confirmed = confirmed == head || has(confirmed).await;
-        let found = if confirmed { self.find_recorded(digest, head).await } else { None };
-        Some(Verdict::Recorded { confirmed, found })
-    }
-
-    /// A courtesy to the reader; not finding it, or not being allowed to look, must not hold anything up.
-    async fn find_recorded(&self, digest: BatchDigest, head: BlockRef) -> Option<(u64, B256)> {
-        let found = self.l1.find_recorded(self.config.log, digest, head.number).await.ok().flatten();
-        found.map(|recorded| (recorded.block, recorded.tx))
     }
 }
 
