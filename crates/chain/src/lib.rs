@@ -12,7 +12,6 @@
 pub mod admin;
 pub mod amount;
 mod contract;
-pub mod contracts;
 mod error;
 mod events;
 pub mod feed;
@@ -29,6 +28,8 @@ pub mod settlement;
 pub mod testing;
 mod transaction;
 mod view;
+
+pub use dac_contracts as contracts;
 
 pub use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 pub use alloy::signers::local::PrivateKeySigner;

@@ -63,12 +63,12 @@ pub fn record_calldata(recorded: &Certificate) -> Result<Bytes, PointError> {
 }
 
 /// The calldata of `CertificateLog.check(certificate)`.
-pub(crate) fn check_calldata(checked: &Certificate) -> Result<Bytes, PointError> {
+pub fn check_calldata(checked: &Certificate) -> Result<Bytes, PointError> {
     Ok(CertificateLog::checkCall { certificate: for_log::certificate(checked)? }.abi_encode().into())
 }
 
 /// The calldata of `settle(certificate, transition, proof)`.
-pub(crate) fn settle(settled: &Certificate, change: &Transition, proof: &[u8]) -> Result<Bytes, PointError> {
+pub fn settle(settled: &Certificate, change: &Transition, proof: &[u8]) -> Result<Bytes, PointError> {
     let call = Settlement::settleCall {
         certificate: for_settlement::certificate(settled)?,
         transition: transition(change),
@@ -78,13 +78,13 @@ pub(crate) fn settle(settled: &Certificate, change: &Transition, proof: &[u8]) -
 }
 
 /// The calldata of `settleRecorded(header, transition, proof)`.
-pub(crate) fn settle_recorded(batch: &BatchHeader, change: &Transition, proof: &[u8]) -> Bytes {
+pub fn settle_recorded(batch: &BatchHeader, change: &Transition, proof: &[u8]) -> Bytes {
     let (header, transition) = (for_settlement::header(batch), transition(change));
     Settlement::settleRecordedCall { header, transition, proof: proof.to_vec().into() }.abi_encode().into()
 }
 
 /// The calldata of `renewCoverage(certificate)`.
-pub(crate) fn renew_coverage(checked: &CheckedRenewal) -> Bytes {
+pub fn renew_coverage(checked: &CheckedRenewal) -> Bytes {
     let renewed = checked.certificate();
     let certificate = Settlement::RenewalCertificate {
         renewal: Settlement::CoverageRenewal {

@@ -113,7 +113,7 @@ impl Refusal {
 
     /// Whether both name the same rule, though its values may differ: an expiry names the block's
     /// time, and nodes have their own words.
-    pub(crate) fn is_same_rule(&self, other: &Self) -> bool {
+    pub fn is_same_rule(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unexplained { data }, Self::Unexplained { data: other }) => {
                 data.get(..SELECTOR_BYTES) == other.get(..SELECTOR_BYTES)

@@ -1,0 +1,24 @@
+//! What the Solidity says, without any I/O: the contracts' ABI as their compiler wrote it, the calls that carry
+//! certificates, and what a refusal means.
+//!
+//! * [`CommitteeRegistry`], [`CertificateLog`], [`Settlement`] and [`Verifier`] are made from `contracts/abi/*.json`.
+//! * [`calls`] writes the calls that take certificates and renewals.
+//! * [`Refusal`] is why a contract refused a call. One table has each error of the contracts, its [`Effect`] and its
+//!   words.
+
+pub mod calls;
+mod freeze;
+mod log;
+mod refusal;
+mod registry;
+mod rules;
+mod settlement;
+mod verifier;
+
+pub use self::freeze::FreezeReason;
+pub use self::log::CertificateLog;
+pub use self::refusal::{BrokenRule, Refusal};
+pub use self::registry::CommitteeRegistry;
+pub use self::rules::Effect;
+pub use self::settlement::ISettlement as Settlement;
+pub use self::verifier::IValidityVerifier as Verifier;
