@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use dac_chain::{Chain, L1, PosterConfig, RegistryWatch, TransactionSigner};
+use dac_chain::{Chain, L1, RegistryWatch, TransactionSigner};
 use dac_client::Dialer;
+use dac_poster::PosterConfig;
 use dac_proto::v1::aggregator_service_server::AggregatorServiceServer;
 use dac_proto::v1::batch_service_server::BatchServiceServer;
 use dac_runtime::clock::Clock;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dac_chain::PosterConfig;
 use dac_client::EndpointPolicy;
 use dac_database::{DatabaseOptions, DatabaseUrl};
+use dac_poster::PosterConfig;
 use dac_runtime::config::{
     self, ChainConfig, ListenerConfig, MetricsConfig, NamedFile, Period, ShutdownConfig, within,
 };

@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dac_chain::poster::{Outcomes, Payer, PostingDigest};
-use dac_chain::{L1, Outcome, Poster, PosterConfig};
+use dac_chain::L1;
+use dac_poster::{Outcome, Outcomes, Payer, Poster, PosterConfig, PostingDigest};
 use dac_types::Domain;
 use parking_lot::Mutex;
 use tokio::sync::watch;

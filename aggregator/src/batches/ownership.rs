@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dac_chain::{Broadcast, L1, Poster, PosterConfig, PosterError, TransactionSigner};
+use dac_chain::{Broadcast, L1, TransactionSigner};
+use dac_poster::{Poster, PosterConfig, PosterError};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};

@@ -1,7 +1,7 @@
 //! The `[posting]` table: what is recorded on L1, and what that may cost.
 
-use dac_chain::PosterConfig;
 use dac_chain::amount::GWEI;
+use dac_poster::PosterConfig;
 use dac_runtime::config::Period;
 use serde::Deserialize;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dac_chain::amount::GWEI;
-use dac_chain::poster::Payer;
 use dac_chain::{EndpointsStatus, U256};
+use dac_poster::Payer;
 use dac_proto::v1;
 use dac_proto::v1::aggregator_service_server::AggregatorService;
 use dac_runtime::tls;

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dac_chain::poster::{Enqueued, Order, Payer, PostingDigest, Progress};
-use dac_chain::{Outcome, Poster, PosterError};
+use dac_poster::{Enqueued, Order, Outcome, Payer, Poster, PosterError, PostingDigest, Progress};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -1,7 +1,7 @@
 //! The account that pays, for those who measure.
 
-use dac_chain::poster::Payer;
 use dac_chain::{U256, amount};
+use dac_poster::Payer;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use tokio::sync::watch;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dac_chain::poster::Order;
-use dac_chain::{ChainError, Outcome};
+use dac_chain::ChainError;
+use dac_poster::{Order, Outcome};
 use dac_types::Certificate;
 
 use super::Posting;

@@ -1,7 +1,8 @@
 //! Has coverage renewed.
 
 use async_trait::async_trait;
-use dac_chain::{Outcome, RenewOrder};
+use dac_chain::RenewOrder;
+use dac_poster::Outcome;
 
 use super::Posting;
 use super::drive::{Listener, Look};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dac_chain::poster::{FailureReason as PostingFailure, Progress};
-use dac_chain::{Outcome, SettleOrder, SettlementRefusal};
+use dac_chain::{SettleOrder, SettlementRefusal};
+use dac_poster::{FailureReason as PostingFailure, Outcome, Progress};
 use dac_types::{B256, BatchDigest};
 use tokio::sync::mpsc;
 

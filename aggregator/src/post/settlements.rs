@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use dac_chain::poster::FailureReason as PostingFailure;
 use dac_chain::{ChainError, L1, Searched, SettledBatch};
+use dac_poster::FailureReason as PostingFailure;
 use dac_types::{Address, B256, BatchDigest};
 use tokio::sync::{mpsc, watch};
 

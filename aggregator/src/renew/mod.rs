@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dac_bls::{CheckedRenewal, CommitteeKeys, Signature};
 use dac_chain::settlement::CoverageState;
-use dac_chain::{ChainError, Endpoints, Outcome, RenewOrder, SettlementReader};
+use dac_chain::{ChainError, Endpoints, RenewOrder, SettlementReader};
+use dac_poster::Outcome;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_types::{

@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dac_chain::PosterStore;
 use dac_database::DatabaseError;
+use dac_poster::PosterStore;
 use dac_types::{Address, BatchDigest};
 use thiserror::Error;
 

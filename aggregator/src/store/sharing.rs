@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dac_chain::PosterStore;
 use dac_database::KeptLease;
+use dac_poster::PosterStore;
 
 use crate::batch::SubmissionDigest;
 

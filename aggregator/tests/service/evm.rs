@@ -8,8 +8,9 @@ use dac_aggregator::store::{Owner, SqlStore};
 use dac_chain::testing::{
     Anvil, CommitteeSpec, RollupSpec, TestCommittee, TestRollup, deploy_committee, deploy_rollup,
 };
-use dac_chain::{CertificateLogReader, Follower, PosterConfig, RpcL1, RpcRegistryReader};
+use dac_chain::{CertificateLogReader, Follower, RpcL1, RpcRegistryReader};
 use dac_database::testing::TestDatabase;
+use dac_poster::PosterConfig;
 use dac_proto::v1;
 use dac_types::{B256, BatchDigest, HashKind};
 use tokio_util::sync::CancellationToken;

@@ -11,9 +11,9 @@ use dac_aggregator::batch::{
 };
 use dac_aggregator::store::{Creation, Owner, PageToken, SqlStore, Store, StoreError, Upload};
 use dac_aggregator::submit::NumberTaken;
-use dac_chain::poster::{Change, NonceSlot, Outcome, Posting, Task};
 use dac_database::testing::TestDatabase;
 use dac_database::{Backend, DatabaseError, on_both_backends, sqlx};
+use dac_poster::{Change, NonceSlot, Outcome, Posting, Task};
 use dac_types::{
     AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, BatchHeader, BatchSubmission, Domain,
     EcdsaSignature, HashKind, Quorum, Record, RowFingerprints, Seat, SignatureBytes, SignedSubmission,

@@ -1,9 +1,9 @@
 //! Proofs and settlements: kept while they are needed, found again by a new process.
 
 use dac_aggregator::batch::{Batch, Event, Failure, FailureReason, L1Record, Phase, ProofState};
-use dac_chain::poster::{Change, Posting, Settle, Task};
 use dac_database::testing::TestDatabase;
 use dac_database::{Backend, on_both_backends};
+use dac_poster::{Change, Posting, Settle, Task};
 use dac_types::{
     AbsentSeats, Address, AggregateAttestation, B256, BatchDigest, PostingMode, Seat, SignatureBytes,
 };

@@ -102,7 +102,7 @@ async fn follow(
 }
 
 /// Doubles with every failure up to a bound, with jitter, so that a committee does not come back all at once.
-pub(crate) fn backoff(interval: Duration, failures: u32) -> Duration {
+pub fn backoff(interval: Duration, failures: u32) -> Duration {
     let longest = interval.saturating_mul(BACKOFF_MAX_INTERVALS).min(BACKOFF_MAX).max(interval);
     let pause = interval.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
     pause.mul_f64(rand::rng().random_range(0.5..=1.0))

@@ -1,10 +1,9 @@
-//! L1 as the committee's processes see it: contract bindings, the committee follower, the certificate log and the
-//! durable poster.
+//! L1 as the committee's processes read it: the committee follower, the certificate log and settlement contracts.
 //!
-//! * [`Follower`] reads the registry again and again; everybody else looks at the last [`RegistryView`].
+//! * [`Follower`] reads the registry as often as is configured; all others look at the last [`RegistryView`].
 //! * [`CertificateLogReader`] tells what was recorded, and whether a certificate would be.
 //! * [`feed`] follows what L1 says that members owe, through reorganisations.
-//! * [`Poster`] records certificates and settles batches, whatever happens to it or to L1.
+//! * [`L1`] and [`Broadcast`] are what a sender of transactions needs of L1.
 //! * [`settlement`] is the rollup's contract: what settles a batch, what a refusal means, what has settled.
 //! * [`admin`] deploys and administers the contracts.
 //! * [`ChainError`] says what went wrong, [`Refusal`] why a contract refused.
@@ -16,9 +15,9 @@ mod error;
 mod events;
 pub mod feed;
 mod follower;
+mod l1;
 mod log;
 mod metrics;
-pub mod poster;
 mod records;
 mod registration;
 mod registry;
@@ -38,12 +37,12 @@ pub use contract::{ContractEvent, ContractReader, EventPage};
 pub use contracts::Refusal;
 pub use contracts::calls::record_calldata;
 pub use error::{ChainError, ErrorClass, RegistryFault};
-pub use follower::{Follower, RegistryPublisher, RegistryWatch, Stale};
+pub use follower::{Follower, RegistryPublisher, RegistryWatch, Stale, backoff};
+pub use l1::{Broadcast, Chain, ContractCall, L1, RpcL1};
 pub use log::{CertificateLogReader, RecordedCertificate, RecordedPage};
 pub use metrics::{EndpointMetrics, Named, News};
-pub use poster::{Broadcast, Chain, L1, Outcome, Poster, PosterConfig, PosterError, PosterStore, RpcL1};
 pub use registration::{Registration, RegistryTerms};
 pub use registry::{RegistryReader, RegistryView, RpcRegistryReader};
 pub use rpc::{BlockRef, Endpoints, EndpointsStatus, Head, Receipt, SendAnswer, checked_agree};
 pub use settlement::{RenewOrder, Searched, SettleOrder, SettledBatch, SettlementReader, SettlementRefusal};
-pub use transaction::{FeeBounds, Fees, TransactionSigner};
+pub use transaction::{Draft, FeeBounds, Fees, Market, Signed, TRANSFER_GAS, TransactionSigner, USUAL_TIP};

@@ -87,13 +87,11 @@ pub(crate) fn member(
     })
 }
 
-impl From<CommitteeRegistry::RollupRecord> for AdmittedRollup {
-    fn from(record: CommitteeRegistry::RollupRecord) -> Self {
-        Self {
-            rollup: record.rollup,
-            poster: record.poster,
-            retention_max_seconds: record.maxRetention,
-            daily_payload_bytes: record.dailyBytes,
-        }
+pub(crate) fn rollup(record: &CommitteeRegistry::RollupRecord) -> AdmittedRollup {
+    AdmittedRollup {
+        rollup: record.rollup,
+        poster: record.poster,
+        retention_max_seconds: record.maxRetention,
+        daily_payload_bytes: record.dailyBytes,
     }
 }

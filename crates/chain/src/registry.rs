@@ -312,7 +312,7 @@ impl Snapshot {
                 .await?;
             self.check_page("rollups", page.len(), expected)?;
             for record in page {
-                let rollup = AdmittedRollup::from(record);
+                let rollup = records::rollup(&record);
                 if rollups.insert(rollup.rollup, rollup).is_some() {
                     return Err(self.fault(RegistryFault::DuplicateRollup(rollup.rollup)));
                 }

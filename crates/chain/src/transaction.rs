@@ -13,11 +13,11 @@ use alloy::signers::{Signer, SignerSync};
 pub use self::answer::SendAnswer;
 pub use self::fees::Fees;
 pub use self::market::FeeBounds;
-pub(crate) use self::market::{Market, USUAL_TIP};
+pub use self::market::{Market, USUAL_TIP};
 use crate::error::ChainError;
 
 /// Gas of a plain transfer.
-pub(crate) const TRANSFER_GAS: u64 = 21_000;
+pub const TRANSFER_GAS: u64 = 21_000;
 
 /// Holds the secp256k1 key of an L1 account.
 pub trait TransactionSigner: Send + Sync {
@@ -39,27 +39,35 @@ impl TransactionSigner for PrivateKeySigner {
 
 /// A transaction before it is signed.
 #[derive(Clone, Debug)]
-pub(crate) struct Draft {
-    pub(crate) chain_id: u64,
-    pub(crate) nonce: u64,
-    pub(crate) gas_limit: u64,
-    pub(crate) fees: Fees,
-    /// None creates a contract.
-    pub(crate) to: Option<Address>,
-    /// In wei.
-    pub(crate) value: U256,
-    pub(crate) data: Bytes,
+pub struct Draft {
+    /// The chain that it is for.
+    pub chain_id: u64,
+    /// The account's number for it.
+    pub nonce: u64,
+    /// Gas that it may take.
+    pub gas_limit: u64,
+    /// What it pays for gas.
+    pub fees: Fees,
+    /// The account or contract that is called; none creates a contract.
+    pub to: Option<Address>,
+    /// Ether that goes with it, in wei.
+    pub value: U256,
+    /// The call.
+    pub data: Bytes,
 }
 
 /// A signed transaction: what is sent, and the hash by which it is found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Signed {
-    pub(crate) hash: B256,
-    pub(crate) raw: Bytes,
+pub struct Signed {
+    /// Its hash.
+    pub hash: B256,
+    /// Its bytes.
+    pub raw: Bytes,
 }
 
 impl Draft {
-    pub(crate) fn sign(self, signer: &dyn TransactionSigner) -> Result<Signed, ChainError> {
+    /// Signs it.
+    pub fn sign(self, signer: &dyn TransactionSigner) -> Result<Signed, ChainError> {
         let transaction = TxEip1559 {
             chain_id: self.chain_id,
             nonce: self.nonce,

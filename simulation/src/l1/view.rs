@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dac_chain::feed::{Fact, L1View, Origin};
-use dac_chain::poster::ContractCall;
 use dac_chain::{
-    Address, BlockRef, Broadcast, ChainError, Head, L1, Receipt, RecordedCertificate, Refusal,
+    Address, BlockRef, Broadcast, ChainError, ContractCall, Head, L1, Receipt, RecordedCertificate, Refusal,
     RegistryReader, RegistryView, Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{B256, BatchDigest};

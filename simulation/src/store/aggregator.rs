@@ -14,8 +14,9 @@ use dac_aggregator::store::{
     Arrived, Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, Store, StoreError, UploadId, Versioned,
 };
 use dac_aggregator::submit::may_take_number;
-use dac_chain::PosterStore;
-use dac_chain::poster::{Change, NonceSlot, Posting, PostingDigest, StoreError as BooksError, Unfinished};
+use dac_poster::{
+    Change, NonceSlot, PosterStore, Posting, PostingDigest, StoreError as BooksError, Unfinished,
+};
 use dac_types::{Address, BatchDigest};
 use parking_lot::Mutex;
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dac_chain::PosterStore;
 use dac_database::{Database, DatabaseOptions, Migration};
+use dac_poster::PosterStore;
 use dac_types::{Address, B256, BatchDigest, Domain};
 
 use self::batches::Writer;

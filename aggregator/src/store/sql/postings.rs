@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dac_chain::PosterStore;
-use dac_chain::poster::{Change, NonceSlot, Posting, PostingDigest, StoreError as BooksError, Unfinished};
 use dac_database::sqlx::{self, Row};
 use dac_database::{AnyConnection, Database, Lease, u64_from_sql, u64_to_sql};
+use dac_poster::{
+    Change, NonceSlot, PosterStore, Posting, PostingDigest, StoreError as BooksError, Unfinished,
+};
 use dac_runtime::failpoint;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

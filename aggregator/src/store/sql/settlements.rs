@@ -1,10 +1,10 @@
 //! A batch's way to settlement: posting mode, proof and where it settled, in a row of their own.
 
 use bytes::Bytes;
-use dac_chain::poster::{Posting, Task};
 use dac_database::sqlx::any::AnyRow;
 use dac_database::sqlx::{self, Row};
 use dac_database::{AnyConnection, u64_from_sql, u64_to_sql};
+use dac_poster::{Posting, Task};
 use dac_types::{B256, BatchDigest, PostingMode, Transition, keccak256};
 
 use super::rows::corrupt;

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use dac_chain::contracts::{CertificateLog, Settlement, Verifier};
-use dac_chain::poster::ContractCall;
 use dac_chain::testing::SettleCall;
 use dac_chain::{
-    Address, BlockRef, Broadcast, Bytes, ChainError, Head, L1, Receipt, RecordedCertificate, Refusal,
-    Searched, SendAnswer, SettledBatch, U256,
+    Address, BlockRef, Broadcast, Bytes, ChainError, ContractCall, Head, L1, Receipt, RecordedCertificate,
+    Refusal, Searched, SendAnswer, SettledBatch, U256,
 };
 use dac_types::{B256, BatchDigest, BatchHeader, Transition, keccak256};
 use parking_lot::Mutex;

@@ -5,12 +5,10 @@ mod anvil;
 mod committee;
 mod events;
 mod rollup;
-mod store;
 
 pub use anvil::{Anvil, AnvilOptions, Mining};
 pub use committee::{CommitteeSpec, TestCommittee, TestMember, deploy_committee};
 pub use events::FakeEvents;
 pub use rollup::{RollupSpec, TestRollup, deploy_rollup};
-pub use store::MemoryPosterStore;
 
 pub use crate::contracts::calls::{SettleCall, decode_renewal};

@@ -44,7 +44,7 @@ impl Fees {
     }
 
     /// What a transaction costs at most, in wei.
-    pub(crate) fn cost_max(self, gas_limit: u64) -> u128 {
+    pub fn cost_max(self, gas_limit: u64) -> u128 {
         self.max_fee.saturating_mul(u128::from(gas_limit))
     }
 }

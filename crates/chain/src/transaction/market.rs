@@ -8,7 +8,7 @@ use crate::error::ChainError;
 const REPLACEMENT_TIP: u128 = 2;
 
 /// The tip where no node says what is usual, in wei per gas.
-pub(crate) const USUAL_TIP: u128 = GWEI;
+pub const USUAL_TIP: u128 = GWEI;
 
 /// Bounds of what is offered, in wei per gas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +23,15 @@ pub struct FeeBounds {
 
 /// The price of gas as L1 says it, and the bounds of what is offered for it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Market {
+pub struct Market {
     /// Of the newest block.
-    pub(crate) base_fee: u128,
+    pub base_fee: u128,
     /// As an endpoint suggests it.
-    pub(crate) suggested_tip: u128,
+    pub suggested_tip: u128,
     /// The least tip that pools take, as their refusals say; 0 where none said so.
-    pub(crate) asked_tip: u128,
+    pub asked_tip: u128,
     /// Bounds of the answer.
-    pub(crate) bounds: FeeBounds,
+    pub bounds: FeeBounds,
 }
 
 impl Market {
@@ -41,7 +41,7 @@ impl Market {
     }
 
     /// What a transaction offers that replaces none. Nothing where the cap is less than is asked for.
-    pub(crate) fn first(&self) -> Result<Fees, ChainError> {
+    pub fn first(&self) -> Result<Fees, ChainError> {
         let FeeBounds { fee_cap, tip_cap, .. } = self.bounds;
         if self.asked_tip > tip_cap {
             return Err(ChainError::TipCap { needed: self.asked_tip, cap: tip_cap });
@@ -50,7 +50,7 @@ impl Market {
     }
 
     /// What replaces a transaction that offers `last`.
-    pub(crate) fn replacement(&self, last: Fees) -> Result<Fees, ChainError> {
+    pub fn replacement(&self, last: Fees) -> Result<Fees, ChainError> {
         let FeeBounds { fee_cap, tip_cap, .. } = self.bounds;
         let tip_cap = tip_cap.saturating_mul(REPLACEMENT_TIP);
         if self.asked_tip > tip_cap {

@@ -1,0 +1,158 @@
+//! Handing over transactions, and what is remembered of the answers.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256};
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::plan::Observation;
+use super::state::State;
+use super::trouble::Trouble;
+use super::{NonceSlot, Purpose, SentVariant};
+use dac_chain::Broadcast;
+use dac_chain::ChainError;
+use dac_chain::SendAnswer;
+use dac_chain::amount::Gwei;
+
+/// How long it is believed that pools ask for a tip.
+const ASKED_TIP_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// What was handed over, and what pools said; a new process begins anew.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    /// By nonce: which variant was last handed over, and at which head.
+    broadcast: HashMap<u64, (B256, B256)>,
+    /// By nonce: the variant that the log has last.
+    logged: HashMap<u64, B256>,
+    /// By nonce: the variant that no pool took, for its tip.
+    refused: HashMap<u64, B256>,
+    /// The least tip that pools take, and when one said so.
+    asked_tip: Option<(u128, Instant)>,
+    /// Transactions handed over, replacements included.
+    pub(super) sent: u64,
+}
+
+impl Sending {
+    pub(super) fn forget(&mut self, nonce: u64) {
+        self.broadcast.remove(&nonce);
+        self.logged.remove(&nonce);
+        self.refused.remove(&nonce);
+    }
+
+    /// The least tip that pools take; 0 where none said so lately.
+    pub(super) fn asked_tip(&self) -> u128 {
+        let asked = self.asked_tip.filter(|(_, at)| at.elapsed() < ASKED_TIP_LIFETIME);
+        asked.map_or(0, |(tip, _)| tip)
+    }
+
+    /// Nonces whose newest variant no pool took, for its tip.
+    pub(super) fn refused_tips(&self, state: &State) -> HashSet<u64> {
+        let is_newest = |nonce: &u64, hash: &B256| {
+            let slot = state.slot(*nonce);
+            slot.and_then(|slot| slot.variants.last()).is_some_and(|newest| newest.hash == *hash)
+        };
+        self.refused.iter().filter(|(nonce, hash)| is_newest(nonce, hash)).map(|(nonce, _)| *nonce).collect()
+    }
+
+    /// Hands over the newest variant of every slot that is not included, once for every head: a node may have
+    /// dropped it, restarted, or seen it reorganised out. One that is refused does not keep the others.
+    pub(super) async fn send(
+        &mut self,
+        broadcast: &dyn Broadcast,
+        account: Address,
+        state: &State,
+        seen: &Observation,
+    ) -> Result<Option<Trouble>, ChainError> {
+        let head = seen.head.block.hash;
+        let is_included =
+            |slot: &NonceSlot| slot.variants.iter().any(|variant| seen.receipts.contains_key(&variant.hash));
+        let (mut trouble, mut failure) = (None, None);
+        for slot in state.slots().filter(|slot| !is_included(slot)) {
+            let Some(newest) = slot.variants.last() else { continue };
+            let nonce = slot.nonce;
+            if self.broadcast.get(&nonce) == Some(&(newest.hash, head)) {
+                continue;
+            }
+            let answer = broadcast.send_raw(&newest.raw).await;
+            self.log(state, slot, newest, &answer);
+            match answer {
+                Ok(answer) => {
+                    if answer != SendAnswer::Unfunded {
+                        self.broadcast.insert(nonce, (newest.hash, head));
+                    }
+                    trouble = trouble.or(self.note(account, nonce, newest, answer));
+                }
+                Err(error @ ChainError::Refused { .. }) => failure = failure.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(trouble),
+        }
+    }
+
+    fn note(
+        &mut self,
+        account: Address,
+        nonce: u64,
+        variant: &SentVariant,
+        answer: SendAnswer,
+    ) -> Option<Trouble> {
+        match answer {
+            // Included between the look and now, or an older variant pays more than this node wants doubled: the next look tells.
+            SendAnswer::Accepted | SendAnswer::NonceUsed | SendAnswer::Underpriced => None,
+            SendAnswer::TipTooLow { needed } => {
+                // Where it does not say how much it wants, it is offered twice as much.
+                let asked = needed.unwrap_or(variant.fees.priority_fee.saturating_mul(2));
+                self.asked_tip = Some((asked.max(self.asked_tip()), Instant::now()));
+                self.refused.insert(nonce, variant.hash);
+                Some(Trouble::TipTooLow { needed })
+            }
+            SendAnswer::Unfunded => Some(Trouble::SaidUnfunded { account }),
+        }
+    }
+
+    /// One line for each transaction, however often it is handed over and whatever is answered: an endpoint may pass on what it
+    /// says it refused.
+    fn log(
+        &mut self,
+        state: &State,
+        slot: &NonceSlot,
+        variant: &SentVariant,
+        answer: &Result<SendAnswer, ChainError>,
+    ) {
+        let answer = match answer {
+            Ok(answer) => answer.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let (nonce, tx) = (slot.nonce, variant.hash);
+        if self.logged.get(&nonce) == Some(&tx) {
+            debug!(nonce, %tx, answer, "transaction handed over once more");
+            return;
+        }
+        self.logged.insert(nonce, tx);
+        self.sent += 1;
+        let posting = slot.digest.and_then(|digest| state.posting(digest));
+        let kind = match (variant.purpose, posting) {
+            (Purpose::Post, Some(posting)) => posting.task.kind().name(),
+            (Purpose::Post, None) => "withdrawn",
+            (Purpose::Cancel, _) => "cancel",
+        };
+        info!(
+            nonce,
+            %tx,
+            kind,
+            digest = slot.digest.map(tracing::field::display),
+            attempt = posting.map(|posting| posting.attempts),
+            max_fee_gwei = %Gwei(variant.fees.max_fee),
+            tip_gwei = %Gwei(variant.fees.priority_fee),
+            gas_limit = variant.gas_limit,
+            replaces = slot.variants.len() - 1,
+            answer,
+            "transaction sent"
+        );
+    }
+}
