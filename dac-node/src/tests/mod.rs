@@ -247,9 +247,11 @@ impl Member {
         condition: impl Fn(&v1::GetMemberResponse) -> bool,
     ) -> v1::GetMemberResponse {
         let mut last = None;
+        // One connection for all questions: new ones come at a bounded rate.
+        let mut members = self.members().await;
         let waiting = async {
             loop {
-                let answer = self.describe().await;
+                let answer = members.get_member(v1::GetMemberRequest {}).await.unwrap().into_inner();
                 if condition(&answer) {
                     return answer;
                 }
