@@ -85,7 +85,9 @@ fn database(options: &DatabaseOptions) -> Table {
 }
 
 fn listener(tls: &Tls) -> Table {
-    let mut listener = table([("listen", text("127.0.0.1:0"))]);
+    // Tests ask every member for every batch, over connections of their own and from one address.
+    let limits = table([("connections_per_second", Value::Integer(4096))]);
+    let mut listener = table([("listen", text("127.0.0.1:0")), ("limits", limits.into())]);
     if let Some((certificate, key)) = &tls.identity {
         let mut entry = table([("certificate", path(certificate)), ("key", path(key))]);
         if let Some(authority) = &tls.authority {

@@ -13,8 +13,10 @@ mod tls;
 
 use std::net::SocketAddr;
 
-use dac_tests::Result;
+use dac_runtime::grpc::ListenerLimits;
+use dac_tests::configuration::{API, DISPERSAL, RETRIEVAL};
 use dac_tests::network::{Network, Plan, Service, Shape};
+use dac_tests::{Context as _, Result};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Who attacks has the machine alone: attacks beside each other would be part of each other's figures.
@@ -32,7 +34,21 @@ async fn network(plan: Plan) -> Result<Network> {
 
 async fn network_of(shape: Shape, mut plan: Plan) -> Result<Network> {
     plan.is_bare = true;
+    limit_connections(&mut plan.node, DISPERSAL)?;
+    limit_connections(&mut plan.node, RETRIEVAL)?;
+    limit_connections(&mut plan.aggregator, API)?;
     Network::start_as(shape, &plan).await
+}
+
+/// Gives a listener the rate of new connections that it has by default. In other tests it has more.
+fn limit_connections(changes: &mut toml::Table, listener: &str) -> Result<()> {
+    let listener = changes.entry(listener).or_insert_with(|| toml::Table::new().into());
+    let limits = listener.as_table_mut().context("a listener")?.entry("limits");
+    let limits = limits.or_insert_with(|| toml::Table::new().into());
+    let limits = limits.as_table_mut().context("its limits")?;
+    let rate = ListenerLimits::default().connections_per_second;
+    limits.entry("connections_per_second").or_insert_with(|| i64::from(rate).into());
+    Ok(())
 }
 
 /// Where one of a service's listeners is.
