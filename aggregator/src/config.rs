@@ -11,6 +11,7 @@ use dac_runtime::config::{
 };
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
+use dac_runtime::service::ServiceConfig;
 use dac_runtime::telemetry::LogConfig;
 use dac_runtime::tls::ClientTls;
 use dac_types::limits::COMMITTEE_MAX_SEATS;
@@ -229,17 +230,6 @@ impl AggregatorConfig {
 }
 
 impl AggregatorConfig {
-    /// File descriptors that this configuration may use.
-    pub fn descriptors(&self) -> Descriptors {
-        let mut uses = Descriptors::default().and("grpc.limits.connections", self.grpc.limits.connections);
-        if self.metrics.is_some() {
-            uses = uses.and("metrics", monitor::CONNECTIONS);
-        }
-        uses.and("store.max_connections", self.store.descriptors())
-            .and("chain.rpc", endpoint_descriptors(self.chain.rpc.len()))
-            .and("members", COMMITTEE_MAX_SEATS)
-    }
-
     fn check_dispersal(&self) -> Result<(), String> {
         let (dispersal, shortest) = (&self.dispersal, Period::SHORTEST);
         within("dispersal.connect_timeout", dispersal.connect_timeout, shortest, Period::HOUR)?;
@@ -296,35 +286,50 @@ impl config::Config for AggregatorConfig {
     }
 }
 
-/// Says in a few lines what would run.
-pub fn explain(config: &AggregatorConfig) -> String {
-    let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
-    let store = match &config.store.url {
-        DatabaseUrl::Sqlite(path) => format!("SQLite in {}", path.display()),
-        DatabaseUrl::Postgres(_) => format!("PostgreSQL, {}", config.store.url),
-    };
-    let members = match config.endpoint_policy() {
-        EndpointPolicy::AllowPrivate => "at any address, private ones too",
-        EndpointPolicy::PublicOnly => "at public addresses only",
-    };
-    format!(
-        "L1:         chain {} through {}\n\
-         registry:   {}\n\
-         log:        {}, at most {} gwei per gas\n\
-         store:      {store}\n\
-         grpc:       {} ({})\n\
-         metrics:    {metrics}\n\
-         members:    {members}\n\
-         in flight:  {} of payloads\n",
-        config.chain.chain_id,
-        config.chain.explain_rpc(),
-        config.chain.registry,
-        config.chain.certificate_log,
-        config.posting.fee_cap_gwei,
-        config.grpc.listen,
-        config.grpc.protection(),
-        config.limits.in_flight,
-    )
+impl ServiceConfig for AggregatorConfig {
+    fn log(&self) -> &LogConfig {
+        &self.log
+    }
+
+    fn descriptors(&self) -> Descriptors {
+        let mut uses = Descriptors::default().and("grpc.limits.connections", self.grpc.limits.connections);
+        if self.metrics.is_some() {
+            uses = uses.and("metrics", monitor::CONNECTIONS);
+        }
+        uses.and("store.max_connections", self.store.descriptors())
+            .and("chain.rpc", endpoint_descriptors(self.chain.rpc.len()))
+            .and("members", COMMITTEE_MAX_SEATS)
+    }
+
+    fn explain(&self) -> String {
+        let metrics = self.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
+        let store = match &self.store.url {
+            DatabaseUrl::Sqlite(path) => format!("SQLite in {}", path.display()),
+            DatabaseUrl::Postgres(_) => format!("PostgreSQL, {}", self.store.url),
+        };
+        let members = match self.endpoint_policy() {
+            EndpointPolicy::AllowPrivate => "at any address, private ones too",
+            EndpointPolicy::PublicOnly => "at public addresses only",
+        };
+        format!(
+            "L1:         chain {} through {}\n\
+             registry:   {}\n\
+             log:        {}, at most {} gwei per gas\n\
+             store:      {store}\n\
+             grpc:       {} ({})\n\
+             metrics:    {metrics}\n\
+             members:    {members}\n\
+             in flight:  {} of payloads\n",
+            self.chain.chain_id,
+            self.chain.explain_rpc(),
+            self.chain.registry,
+            self.chain.certificate_log,
+            self.posting.fee_cap_gwei,
+            self.grpc.listen,
+            self.grpc.protection(),
+            self.limits.in_flight,
+        )
+    }
 }
 
 #[cfg(test)]
@@ -361,7 +366,7 @@ mod tests {
         assert!(config.keys.disperser_keystore.is_absolute());
         assert_eq!(config.endpoint_policy(), EndpointPolicy::PublicOnly);
         assert_eq!(config.poster().fee_cap, 200 * GWEI);
-        let text = explain(&config);
+        let text = config.explain();
         assert!(text.contains("31337") && text.contains("no TLS"), "{text}");
     }
 

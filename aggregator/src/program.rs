@@ -5,21 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dac_chain::{CertificateLogReader, ChainError, RegistryWatch, RpcL1, TransactionSigner};
+use dac_chain::{CertificateLogReader, ChainError, Endpoints, RegistryWatch, RpcL1, TransactionSigner};
 use dac_client::Dialer;
 use dac_keys::KeystoreError;
 use dac_runtime::clock::SystemClock;
-use dac_runtime::descriptors::Descriptors;
 use dac_runtime::monitor::Monitor;
 use dac_runtime::service::{Failure, Listener, Program, Run};
-use dac_runtime::telemetry::LogConfig;
 use dac_runtime::tls::Renewals;
 use dac_runtime::workers::Workers;
 use dac_types::Address;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregator::{Addresses, Aggregator, Parts, Renewal};
-use crate::config::{AggregatorConfig, KeysConfig, explain};
+use crate::config::{AggregatorConfig, KeysConfig};
 use crate::renew::RpcCoverage;
 use crate::store::{Owner, SqlStore};
 
@@ -39,24 +37,12 @@ impl Program for AggregatorProgram {
     type Config = AggregatorConfig;
     type Running = RunningAggregator;
 
-    fn log(config: &AggregatorConfig) -> &LogConfig {
-        &config.log
-    }
-
-    fn descriptors(config: &AggregatorConfig) -> Descriptors {
-        config.descriptors()
-    }
-
     fn check(config: &AggregatorConfig, renewals: &mut Renewals) -> Result<String, Failure> {
         let (disperser, l1) = load_keys(&config.keys)?;
         config.grpc.load_tls("grpc", renewals)?;
         renewals.client("members", &config.dispersal.tls, *config.dispersal.connect_timeout)?;
         config.store.check_file()?;
         Ok(format!("disperser:  {}\npays:       {}\n", disperser.address(), l1.address()))
-    }
-
-    fn explain(config: &AggregatorConfig) -> String {
-        explain(config)
     }
 
     async fn start(config: &AggregatorConfig, renewals: &mut Renewals) -> Result<RunningAggregator, Failure> {
@@ -66,9 +52,10 @@ impl Program for AggregatorProgram {
             monitor.health().set_unhealthy("starting: the registry has not been read from L1 yet");
         }
         let following = CancellationToken::new();
-        let parts = parts(config, monitor, following.clone(), renewals).await?;
+        let endpoints = config.chain.endpoints()?;
+        let log = CertificateLogReader::new(endpoints.clone(), config.chain.certificate_log);
+        let parts = parts(config, endpoints, monitor, following.clone(), renewals).await?;
         let (registry, may_post) = (parts.registry.clone(), Arc::clone(&parts.may_post));
-        let log = CertificateLogReader::new(config.chain.endpoints()?, config.chain.certificate_log);
         // What the store holds is told and served while L1 is away. Nothing is taken and nothing is
         // posted before L1 was seen.
         let aggregator = Aggregator::start(parts, *config.shutdown.grace).await?;
@@ -145,6 +132,7 @@ async fn check_log(log: &CertificateLogReader, registry: Address) -> Result<(), 
 
 async fn parts(
     config: &AggregatorConfig,
+    endpoints: Endpoints,
     monitor: Option<Monitor>,
     following: CancellationToken,
     renewals: &mut Renewals,
@@ -154,7 +142,6 @@ async fn parts(
     tracing::info!("opening the keystores");
     let (signer, l1_signer) = tokio::task::spawn_blocking(move || load_keys(&keys)).await??;
     let chain = &config.chain;
-    let endpoints = chain.endpoints()?;
     let registry = chain.follow(endpoints.clone(), following);
     let owner = Owner { domain: chain.domain(), disperser: signer.address() };
     let store = SqlStore::open(&config.store, owner, LEASE_TERM).await?;

@@ -13,6 +13,7 @@ use dac_runtime::config::{
 };
 use dac_runtime::descriptors::{Descriptors, endpoint_descriptors};
 use dac_runtime::monitor;
+use dac_runtime::service::ServiceConfig;
 use dac_runtime::telemetry::LogConfig;
 use dac_types::limits::COMMITTEE_MAX_SEATS;
 use dac_types::{PUBLIC_KEY_BYTES, PublicKeyBytes};
@@ -171,25 +172,6 @@ impl NodeConfig {
     }
 }
 
-impl NodeConfig {
-    /// File descriptors that this configuration may use.
-    pub fn descriptors(&self) -> Descriptors {
-        let listeners = [("dispersal", self.dispersal.as_ref()), ("retrieval", Some(&self.retrieval))];
-        let mut uses = Descriptors::default();
-        for (name, listener) in listeners {
-            if let Some(listener) = listener {
-                uses = uses.and(format!("{name}.limits.connections"), listener.limits.connections);
-            }
-        }
-        if self.metrics.is_some() {
-            uses = uses.and("metrics", monitor::CONNECTIONS);
-        }
-        uses.and("store.max_connections", self.store.descriptors())
-            .and("chain.rpc", endpoint_descriptors(self.chain.rpc.len()))
-            .and("peers", COMMITTEE_MAX_SEATS)
-    }
-}
-
 impl config::Config for NodeConfig {
     fn resolve_paths(&mut self, folder: &Path) {
         if let Some(keys) = &mut self.keys {
@@ -247,40 +229,61 @@ impl config::Config for NodeConfig {
     }
 }
 
-/// Says in a few lines what would run.
-pub fn explain(config: &NodeConfig) -> String {
-    let metrics = config.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
-    let store = match &config.store.url {
-        DatabaseUrl::Sqlite(path) => {
-            format!("SQLite in {}, {} of its disk left free", path.display(), config.limits.disk_reserve)
+impl ServiceConfig for NodeConfig {
+    fn log(&self) -> &LogConfig {
+        &self.log
+    }
+
+    fn descriptors(&self) -> Descriptors {
+        let listeners = [("dispersal", self.dispersal.as_ref()), ("retrieval", Some(&self.retrieval))];
+        let mut uses = Descriptors::default();
+        for (name, listener) in listeners {
+            if let Some(listener) = listener {
+                uses = uses.and(format!("{name}.limits.connections"), listener.limits.connections);
+            }
         }
-        DatabaseUrl::Postgres(_) => {
-            let size =
-                config.limits.database_size.map_or("any size".to_owned(), |size| format!("up to {size}"));
-            format!("PostgreSQL, {}, {size} on its disk", config.store.url)
+        if self.metrics.is_some() {
+            uses = uses.and("metrics", monitor::CONNECTIONS);
         }
-    };
-    let dispersal = config.dispersal.as_ref().map_or("none: a read-only server".to_owned(), |listener| {
-        format!("{} ({})", listener.listen, listener.protection())
-    });
-    let capacity =
-        config.limits.capacity.map_or("as much as fits".to_owned(), |capacity| capacity.to_string());
-    format!(
-        "L1:         chain {} through {}, registry {}, log {}\n\
-         store:      {store}, {capacity}\n\
-         dispersal:  {dispersal}\n\
-         retrieval:  {} ({})\n\
-         metrics:    {metrics}\n\
-         uploads:    {} in flight; a quarter of that, and {} uploads, a rollup\n",
-        config.chain.chain_id,
-        config.chain.explain_rpc(),
-        config.chain.registry,
-        config.chain.certificate_log,
-        config.retrieval.listen,
-        config.retrieval.protection(),
-        config.limits.uploads,
-        config.limits.uploads_per_rollup,
-    )
+        uses.and("store.max_connections", self.store.descriptors())
+            .and("chain.rpc", endpoint_descriptors(self.chain.rpc.len()))
+            .and("peers", COMMITTEE_MAX_SEATS)
+    }
+
+    fn explain(&self) -> String {
+        let metrics = self.metrics.as_ref().map_or("off".to_owned(), |metrics| metrics.listen.to_string());
+        let store = match &self.store.url {
+            DatabaseUrl::Sqlite(path) => {
+                format!("SQLite in {}, {} of its disk left free", path.display(), self.limits.disk_reserve)
+            }
+            DatabaseUrl::Postgres(_) => {
+                let size =
+                    self.limits.database_size.map_or("any size".to_owned(), |size| format!("up to {size}"));
+                format!("PostgreSQL, {}, {size} on its disk", self.store.url)
+            }
+        };
+        let dispersal = self.dispersal.as_ref().map_or("none: a read-only server".to_owned(), |listener| {
+            format!("{} ({})", listener.listen, listener.protection())
+        });
+        let capacity =
+            self.limits.capacity.map_or("as much as fits".to_owned(), |capacity| capacity.to_string());
+        format!(
+            "L1:         chain {} through {}, registry {}, log {}\n\
+             store:      {store}, {capacity}\n\
+             dispersal:  {dispersal}\n\
+             retrieval:  {} ({})\n\
+             metrics:    {metrics}\n\
+             uploads:    {} in flight; a quarter of that, and {} uploads, a rollup\n",
+            self.chain.chain_id,
+            self.chain.explain_rpc(),
+            self.chain.registry,
+            self.chain.certificate_log,
+            self.retrieval.listen,
+            self.retrieval.protection(),
+            self.limits.uploads,
+            self.limits.uploads_per_rollup,
+        )
+    }
 }
 
 #[cfg(test)]
@@ -318,7 +321,7 @@ mod tests {
         let Ok(RoleConfig::Member { keys, .. }) = config.role() else { panic!("a member by default") };
         assert!(keys.bls_keystore.is_absolute());
         assert_eq!(config.settings().space.capacity_bytes, None);
-        let text = explain(&config);
+        let text = config.explain();
         assert!(text.contains("31337") && text.contains("no TLS"), "{text}");
     }
 
@@ -342,7 +345,7 @@ mod tests {
     fn the_example_is_a_configuration() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/node.toml");
         let config: NodeConfig = config::load(&path).unwrap();
-        let text = explain(&config);
+        let text = config.explain();
         assert!(text.contains("client certificates demanded") && text.contains("500GiB"), "{text}");
     }
 
@@ -365,7 +368,7 @@ mod tests {
         let text = reader(&key.to_compressed().to_string());
         let config = load(&text).unwrap();
         assert!(matches!(config.role(), Ok(RoleConfig::Reader { public_key }) if public_key == key));
-        assert!(explain(&config).contains("read-only"));
+        assert!(config.explain().contains("read-only"));
         for (from, to, problem) in [
             ("postgres://dac@db/node", "sqlite:node.db", "PostgreSQL"),
             ("role = 'reader'", "role = 'writer'", "unknown variant"),

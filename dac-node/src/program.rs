@@ -8,16 +8,14 @@ use dac_chain::feed::RpcEvents;
 use dac_database::DatabaseUrl;
 use dac_runtime::clock::SystemClock;
 use dac_runtime::config::ListenerConfig;
-use dac_runtime::descriptors::Descriptors;
 use dac_runtime::monitor::Monitor;
 use dac_runtime::service::{Failure, Listener, Program, Run};
-use dac_runtime::telemetry::LogConfig;
 use dac_runtime::tls::Renewals;
 use dac_runtime::workers::Workers;
 use tokio_util::sync::CancellationToken;
 
 use crate::attest::{LocalSigner, Signer};
-use crate::config::{KeysConfig, NodeConfig, RoleConfig, explain};
+use crate::config::{KeysConfig, NodeConfig, RoleConfig};
 use crate::context::Resources;
 use crate::limits::UploadLimits;
 use crate::member;
@@ -33,14 +31,6 @@ impl Program for NodeProgram {
     const NAME: &'static str = "dac-node";
     type Config = NodeConfig;
     type Running = RunningNode;
-
-    fn log(config: &NodeConfig) -> &LogConfig {
-        &config.log
-    }
-
-    fn descriptors(config: &NodeConfig) -> Descriptors {
-        config.descriptors()
-    }
 
     fn check(config: &NodeConfig, renewals: &mut Renewals) -> Result<String, Failure> {
         let public_key = match config.role()? {
@@ -58,10 +48,6 @@ impl Program for NodeProgram {
         Ok(format!("key:        {}\n", public_key.to_compressed()))
     }
 
-    fn explain(config: &NodeConfig) -> String {
-        explain(config)
-    }
-
     async fn start(config: &NodeConfig, renewals: &mut Renewals) -> Result<RunningNode, Failure> {
         // The monitoring port is first, so that its probes answer while this process waits for
         // another one to end.
@@ -77,7 +63,8 @@ impl Program for NodeProgram {
                     SqlStore::open_to_read(&config.store, domain, &public_key.to_compressed()).await?;
                 let following = CancellationToken::new();
                 let registry = config.chain.follow(config.chain.endpoints()?, following.clone());
-                let mut resources = resources(config, &store, registry.clone(), Arc::new(NoKey(public_key)));
+                let signer = Arc::new(NoKey(public_key));
+                let mut resources = resources(config, &store, registry.clone(), signer, Workers::threads());
                 resources.uploads = UploadLimits { bytes: 0, per_rollup: 0 };
                 let interval = *config.chain.poll_interval;
                 let parts = reader::ReaderParts { resources, interval, retrieval, monitor };
@@ -109,9 +96,8 @@ async fn start_member(
     warn_where_nothing_is_bounded(config);
     let (endpoints, following) = (config.chain.endpoints()?, CancellationToken::new());
     let registry = config.chain.follow(endpoints.clone(), following.clone());
-    let mut resources = resources(config, &store, registry.clone(), Arc::new(signer));
+    let mut resources = resources(config, &store, registry.clone(), Arc::new(signer), workers);
     resources.disk = disk(config);
-    resources.workers = workers;
     let parts = member::Parts {
         resources,
         retention: config.retention.retention(),
@@ -133,6 +119,7 @@ fn resources(
     store: &SqlStore,
     registry: RegistryWatch,
     signer: Arc<dyn Signer>,
+    workers: Workers,
 ) -> Resources {
     Resources {
         domain: config.chain.domain(),
@@ -141,7 +128,7 @@ fn resources(
         registry,
         clock: Arc::new(SystemClock),
         disk: None,
-        workers: Workers::threads(),
+        workers,
         settings: config.settings(),
         uploads: config.limits.uploads(),
         clients: config.limits.clients(),

@@ -24,7 +24,7 @@ use tonic_health::server::HealthReporter;
 pub use self::error::ServiceError;
 pub use self::health::{HealthCheck, Observed};
 pub use self::listener::Listener;
-pub use self::program::{Failure, Program, Run, ServiceArgs, run};
+pub use self::program::{Failure, Program, Run, ServiceArgs, ServiceConfig, run};
 
 use crate::grpc::{self, BoundedRouter, BoundedServer, CallTimes, Incoming, Port, tonic_health};
 use crate::monitor::{Health, Monitor};

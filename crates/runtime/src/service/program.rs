@@ -30,20 +30,26 @@ pub struct ServiceArgs {
     ready_file: Option<PathBuf>,
 }
 
+/// The configuration of a service.
+pub trait ServiceConfig: Config {
+    /// Returns the `[log]` table.
+    fn log(&self) -> &LogConfig;
+
+    /// Returns the file descriptors that the service may use.
+    fn descriptors(&self) -> Descriptors;
+
+    /// Says in a few lines what would run.
+    fn explain(&self) -> String;
+}
+
 /// A service as [`run`] needs it.
 pub trait Program {
     /// The name of the program, for its last line of the log.
     const NAME: &'static str;
     /// Its configuration file.
-    type Config: Config;
+    type Config: ServiceConfig;
     /// The service while it runs.
     type Running: Run;
-
-    /// Returns the `[log]` table.
-    fn log(config: &Self::Config) -> &LogConfig;
-
-    /// Returns the file descriptors that the service may use.
-    fn descriptors(config: &Self::Config) -> Descriptors;
 
     /// Checks everything that can be checked without starting: keystores open, TLS fits together.
     /// TLS is loaded into `renewals`, whose own warnings are added by the caller. Returns what to
@@ -52,9 +58,6 @@ pub trait Program {
     /// # Errors
     /// The error says which value of the configuration is wrong.
     fn check(config: &Self::Config, renewals: &mut Renewals) -> Result<String, Failure>;
-
-    /// Says in words what would run.
-    fn explain(config: &Self::Config) -> String;
 
     /// Starts the service. It may be dropped at any time before it returns.
     fn start(
@@ -93,11 +96,11 @@ fn load_and_run<P: Program>(args: ServiceArgs) -> Result<(), Failure> {
     config::check_files(&config, &path)?;
     if check_config {
         let text = check::<P>(&config).map_err(|problem| ConfigError::invalid(&path, problem))?;
-        let descriptors = P::descriptors(&config).check()?;
-        let text = format!("{text}{}files:      {descriptors}\n", P::explain(&config));
+        let descriptors = config.descriptors().check()?;
+        let text = format!("{text}{}files:      {descriptors}\n", config.explain());
         return Ok(std::io::stdout().write_all(text.as_bytes())?);
     }
-    telemetry::init(P::log(&config))?;
+    telemetry::init(config.log())?;
     tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve::<P>(config, ready_file));
@@ -119,7 +122,7 @@ async fn serve<P: Program>(config: P::Config, ready_file: Option<PathBuf>) -> Re
     let ready_file = ReadyFile::new(ready_file)?;
     // Metrics exist before anything is recorded.
     monitor::metrics();
-    let descriptors = P::descriptors(&config).check()?;
+    let descriptors = config.descriptors().check()?;
     tracing::info!(%descriptors, "file descriptors that may be used");
     let mut renewals = Renewals::default();
     let mut running = tokio::select! {
