@@ -11,6 +11,8 @@ use super::network::Network;
 
 /// A client may open as many connections at once as it may open in this time.
 const BURST: Duration = Duration::from_secs(4);
+/// How often a full table is searched for networks whose connections are paid for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Largest number of networks that are remembered. Clients beyond them count as one client.
 const NETWORKS_MAX: usize = 16 << 10;
 
@@ -23,18 +25,21 @@ pub(super) struct Arrivals {
     /// The time between two connections of one client in the long run.
     interval: Duration,
     paid_until: HashMap<Network, Instant>,
+    swept: Option<Instant>,
 }
 
 impl Arrivals {
     /// Lets each client open so many connections a second, at least one.
     pub(super) fn new(per_second: u32) -> Self {
-        Self { interval: Duration::from_secs(1) / per_second.max(1), paid_until: HashMap::new() }
+        Self { interval: Duration::from_secs(1) / per_second.max(1), paid_until: HashMap::new(), swept: None }
     }
 
     /// Counts a new connection and returns `Ok`. If the client or a network around it has opened too
     /// many, returns that network and counts nothing.
     pub(super) fn arrive(&mut self, address: IpAddr, now: Instant) -> Result<(), Network> {
-        if self.paid_until.len() >= NETWORKS_MAX {
+        let may_sweep = self.swept.is_none_or(|swept| now - swept >= SWEEP_INTERVAL);
+        if self.paid_until.len() >= NETWORKS_MAX && may_sweep {
+            self.swept = Some(now);
             self.paid_until.retain(|_, until| *until > now);
         }
         let is_full = self.paid_until.len() >= NETWORKS_MAX;
