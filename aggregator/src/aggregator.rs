@@ -27,7 +27,7 @@ use crate::collect::KeyRing;
 use crate::context::{Context, Settings};
 use crate::encode::Encoders;
 use crate::grpc::{Description, Grpc, ServiceLimits};
-use crate::health::AggregatorHealth;
+use crate::health::{AggregatorHealth, BATCHES};
 use crate::members::{CallSettings, Members};
 use crate::post::{PostSettings, Posting, Probed};
 use crate::quota::Quotas;
@@ -35,12 +35,8 @@ use crate::renew::{self, CoverageSource, RenewSettings};
 use crate::store::{Store, StoreError};
 use crate::submit::Identity;
 
-/// The names under which health is asked for.
-const NAMES: &[&str] = &["dac.v1.BatchService"];
 /// The services of the port.
-const SERVICES: &[&str] = &["dac.v1.BatchService", "dac.v1.AggregatorService"];
-/// How often it is looked whether the poster still runs.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const SERVICES: &[&str] = &[BATCHES, "dac.v1.AggregatorService"];
 
 /// Why an aggregator does not run.
 #[derive(Debug, Error)]
@@ -142,7 +138,7 @@ impl Aggregator {
     /// Goes on with what is in the store and starts serving. Calls and tasks under way have `grace` to finish once it is
     /// stopped.
     pub async fn start(parts: Parts, grace: Duration) -> Result<Self, AggregatorError> {
-        let mut service = Service::new(NAMES, grace, parts.monitor).await;
+        let mut service = Service::new(&[BATCHES], grace, parts.monitor).await;
         let l1: Arc<dyn L1> = Arc::clone(&parts.l1) as _;
         let broadcast = Arc::new(Probed::new(parts.l1));
         let Capacity { in_flight_bytes, parked_bytes, encoded_bytes, straggler_bytes, encoders } =
@@ -229,14 +225,9 @@ impl Aggregator {
     /// the process is to be stopped and started again.
     pub async fn failed(&mut self) -> ServiceError {
         let posting = &self.batches.context().posting;
-        let poster_lost = async {
-            while !posting.is_lost() {
-                tokio::time::sleep(LOOK_INTERVAL).await;
-            }
-        };
         tokio::select! {
             error = self.service.failed() => error,
-            () = poster_lost => ServiceError::Ended { task: "posting" },
+            () = posting.lost() => ServiceError::Ended { task: "posting" },
         }
     }
 

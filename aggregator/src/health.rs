@@ -7,6 +7,9 @@ use dac_runtime::service::{HealthCheck, Observed};
 
 use crate::batches::{Batches, metrics};
 
+/// The service whose health is shown beside that of the whole process.
+pub(crate) const BATCHES: &str = "dac.v1.BatchService";
+
 /// Submissions need a fresh view of L1, and everything needs the store.
 ///
 /// What a person should look at is told beside that and keeps nobody from being served: batches that
@@ -49,7 +52,7 @@ impl HealthCheck for AggregatorHealth {
         Observed {
             unready: store.err().map(|_| "the store does not answer".to_owned()),
             // It tells what it knows of batches also while L1 is away, so the process is ready.
-            not_serving: if is_stale { vec!["", "dac.v1.BatchService"] } else { Vec::new() },
+            not_serving: if is_stale { vec!["", BATCHES] } else { Vec::new() },
             problems: problems.into_iter().flatten().collect(),
         }
     }

@@ -103,9 +103,9 @@ impl Posting {
         self.poster.send_replace(Some(poster));
     }
 
-    /// Whether a poster of this process ended that nobody stopped.
-    pub fn is_lost(&self) -> bool {
-        self.lost.is_cancelled()
+    /// Returns once a poster of this process has ended that nobody stopped.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
     }
 
     /// Another process may post from now on. Pending waits on this instance never complete.
