@@ -15,6 +15,7 @@ use bytes::Bytes;
 use dac_bls::SecretKey;
 use dac_chain::PrivateKeySigner;
 use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};
+use dac_client::files::Deployment;
 use dac_proto::v1;
 use dac_types::{Address, B256, BatchDigest, Domain, HashKind, Seat};
 use futures::stream;
@@ -211,6 +212,18 @@ impl Network {
     /// Its shape.
     pub fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Returns the file that tells programs of this network: its contracts and where L1 answers.
+    pub fn deployment(&self) -> Deployment {
+        let contracts = &self.committee.deployment;
+        Deployment {
+            rpc_url: Some(self.l1.url()),
+            chain_id: self.domain().chain_id,
+            registry: contracts.registry,
+            certificate_log: contracts.log,
+            deployed_at_block: contracts.block,
+        }
     }
 
     /// Chain and registry.

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use dac_client::files::Deployment;
 use dac_tests::command::CommandLine;
 use dac_tests::failure::Context;
 use dac_tests::network::{Network, Shape, real_payload};
@@ -42,13 +41,7 @@ async fn examples_submit_watch_verify_retrieve_and_audit() -> Result<()> {
     let folder = network.folder();
     let payload = real_payload(50_000);
     fs::write(folder.join("payload.bin"), &payload).context("the payload")?;
-    let deployment = Deployment {
-        rpc_url: Some(network.l1.url()),
-        chain_id: network.domain().chain_id,
-        registry: network.committee.deployment.registry,
-        certificate_log: network.committee.deployment.log,
-        deployed_at_block: network.committee.deployment.block,
-    };
+    let deployment = network.deployment();
     fs::write(folder.join("deployment.json"), deployment.to_json()).context("the deployment")?;
     let key = keys::ethereum(&folder.join("batch-signer"), &network.rollup.poster)?;
     let (key, password) = (key.keystore.display().to_string(), key.password.display().to_string());

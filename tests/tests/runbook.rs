@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_chain::PrivateKeySigner;
-use dac_client::files::Deployment;
 use dac_coding::testing;
 use dac_database::Backend;
 use dac_proto::reason::Reason;
@@ -79,13 +78,7 @@ impl Machine {
                       while [ ! -e \"$request.answer\" ]; do sleep 0.05; done\nexit \"$(cat \"$request.answer\")\"\n";
         fs::write(&shim, script).context(shim.display())?;
         fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).context(shim.display())?;
-        let deployment = Deployment {
-            rpc_url: Some(network.l1.url()),
-            chain_id: network.domain().chain_id,
-            registry: network.committee.deployment.registry,
-            certificate_log: network.committee.deployment.log,
-            deployed_at_block: network.committee.deployment.block,
-        };
+        let deployment = network.deployment();
         let file = folder.join("deployment.json");
         fs::write(&file, deployment.to_json()).context(file.display())?;
         let programs = program("dac")?.parent().context("the programs' folder")?.to_owned();

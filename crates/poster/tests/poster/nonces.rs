@@ -54,16 +54,22 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     assert_eq!(setup.recorded().await, 2);
 }
 
-#[tokio::test]
-async fn somebody_elses_record_while_ours_is_under_way_leaves_no_gap_in_the_nonces() {
-    let setup = Setup::new().await;
-    // Ours is signed, its nonce is given out, but the transaction never reaches the chain.
+/// Starts a poster whose transaction is signed, with a nonce given out for it, and never reaches the
+/// chain. Another account records the same certificate meanwhile.
+async fn start_with_an_orphan(setup: &Setup) -> Running {
     setup.l1.swallow.store(true, Ordering::SeqCst);
-    let mut running = setup.start().await;
+    let running = setup.start().await;
     let certificate = setup.certificate(1);
     running.poster.enqueue(setup.record(&certificate)).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
     setup.anvil.account(setup.anvil.key(5)).record(setup.config.log, &certificate).await.unwrap();
+    running
+}
+
+#[tokio::test]
+async fn somebody_elses_record_while_ours_is_under_way_leaves_no_gap_in_the_nonces() {
+    let setup = Setup::new().await;
+    let mut running = start_with_an_orphan(&setup).await;
 
     let (_, outcome) = running.outcome().await;
     assert!(matches!(outcome, Outcome::Recorded { by_us: false, .. }), "{outcome:?}");
@@ -86,12 +92,7 @@ async fn somebody_elses_record_while_ours_is_under_way_leaves_no_gap_in_the_nonc
 #[tokio::test]
 async fn an_orphaned_nonce_is_cancelled_cheaply_once_it_is_due() {
     let setup = Setup::new().await;
-    setup.l1.swallow.store(true, Ordering::SeqCst);
-    let mut running = setup.start().await;
-    let certificate = setup.certificate(1);
-    running.poster.enqueue(setup.record(&certificate)).await.unwrap();
-    setup.until("signed", async || setup.store.slots().len() == 1).await;
-    setup.anvil.account(setup.anvil.key(5)).record(setup.config.log, &certificate).await.unwrap();
+    let mut running = start_with_an_orphan(&setup).await;
     running.outcome().await;
     setup.anvil.mine(4).await;
     setup
