@@ -41,7 +41,8 @@ impl Batches {
             match stored.batch.weigh_proof(digest, &proof, self.ctx.now()) {
                 Err(refusal) => return Ok(ProofOutcome::Refused(refusal)),
                 Ok(ProofVerdict::Known) => return Ok(ProofOutcome::Batch(Arc::new(stored.batch))),
-                // Another process works on it, or nobody: whoever does, or will, reads it from the store.
+                // Another process works on it, or none does. The one that does, or will, reads the
+                // proof from the store.
                 Ok(ProofVerdict::Taken) => {
                     let (before, mut after) = (stored.batch.clone(), stored.batch);
                     after.apply(Event::ProofOffered { digest, proof: Box::new(proof.clone()) });

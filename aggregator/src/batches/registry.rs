@@ -42,7 +42,7 @@ pub(super) struct Live {
     pub(super) reload: Arc<Notify>,
 }
 
-/// A batch that another process works on, and that somebody here watches.
+/// A batch that another process works on, and that a client of this one watches.
 pub(super) struct Foreign {
     version: i64,
     view: watch::Sender<Arc<Batch>>,
@@ -101,21 +101,23 @@ impl Batches {
         self.live.lock().contains_key(&id)
     }
 
-    /// Has the batch read again, if somebody works on it here.
+    /// Has the batch's task read it again, if it has a task here.
     pub(super) fn reload(&self, id: SubmissionDigest) {
         if let Some(live) = self.live.lock().get(&id) {
             live.changed();
         }
     }
 
-    /// Batches of others that are watched here, with the versions last shown. Those that nobody watches are forgotten.
+    /// Returns the batches of other processes that are watched here, with the versions last shown.
+    /// Those that no client watches any more are forgotten.
     pub(super) fn watched_elsewhere(&self) -> Vec<(SubmissionDigest, i64)> {
         let mut foreign = self.foreign.lock();
         foreign.retain(|_, foreign| foreign.view.receiver_count() > 0);
         foreign.iter().map(|(id, foreign)| (*id, foreign.version)).collect()
     }
 
-    /// Shows a batch of another process to those who watch it. The last state of all ends their watching.
+    /// Shows a batch of another process to the clients that watch it. Its last state ends their
+    /// watching.
     pub(super) fn show_foreign(&self, found: Versioned) {
         let mut foreign = self.foreign.lock();
         let over = found.batch.finished;

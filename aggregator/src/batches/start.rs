@@ -27,7 +27,8 @@ pub enum Submitted {
 }
 
 impl Batches {
-    /// Begins to work on a batch, unless somebody does already. What is not given of its payload is read from the store.
+    /// Begins to work on a batch, unless this process does already. A payload that is not given is
+    /// read from the store.
     pub(super) fn start(
         &self,
         versioned: Versioned,
@@ -53,7 +54,7 @@ impl Batches {
                 if let End::Dormant(rest) = end {
                     batches.dormant.insert(id, rest);
                 }
-                // Whoever claims it from now on, this process too, finds nobody at work on it.
+                // A process that claims it from now on, which may be this one, finds none at work on it.
                 live.remove(&id);
             }
             match end {
@@ -100,7 +101,8 @@ impl Batches {
         Ok(Some(if ours { self.resume(stored) } else { Arc::new(stored.batch) }))
     }
 
-    /// Makes a finished upload a batch and begins to work on it. Not to be cancelled: run it in a task.
+    /// Makes a finished upload a batch and begins to work on it. The call must not be cancelled, so
+    /// run it in a task.
     pub async fn create(
         &self,
         id: SubmissionDigest,
@@ -127,7 +129,7 @@ impl Batches {
         }
     }
 
-    /// The store says already that the former batch failed; its actor finds that out with its next change.
+    /// Tells the former batch's task that it failed. The store says so already.
     async fn tell_replaced(&self, former: SubmissionDigest) {
         let events = self.live.lock().get(&former).map(|live| live.events.clone());
         if let Some(events) = events {

@@ -64,7 +64,7 @@ pub(super) struct BatchTask {
     posting: bool,
     /// The hash of the proof that is being settled with.
     settling: Option<B256>,
-    /// Ends looking for somebody else's settlement.
+    /// The search for a settlement by another sender.
     watching: Option<Watching>,
     /// Proofs that are handed in.
     proofs: mpsc::Receiver<Box<ProofSubmission>>,
@@ -153,7 +153,7 @@ impl BatchTask {
                     self.step(vec![Event::Resumed]).await;
                     continue;
                 }
-                // Somebody may have come while it was saved.
+                // A client may have come while it was saved.
                 rests = self.batch.is_stored_as(&self.saved) && self.may_be_dormant();
                 if rests {
                     break;

@@ -18,8 +18,8 @@ use crate::store::{StoreError, Versioned};
 const GIVEN_UP_AT_ONCE: usize = 16;
 
 impl Batches {
-    /// Goes on with a batch that rests, if it does. It rests until it was read: a caller that goes away, or a store that fails, leaves it
-    /// where it was.
+    /// Goes on with a batch that is dormant, if it is. It stays dormant until it was read, so that a
+    /// caller that goes away, or a store that fails, leaves it where it was.
     pub(super) async fn wake(&self, id: SubmissionDigest) -> Result<(), StoreError> {
         if !self.dormant.contains(id) {
             return Ok(());
@@ -35,8 +35,9 @@ impl Batches {
         Ok(())
     }
 
-    /// Another process changed a batch of this one: who works on it reads it again, and where nobody does, that begins. Where the store
-    /// fails the batch does not rest any more, so that the next full look finds it.
+    /// Has a batch of this process read again that another process changed, or begins to work on it if
+    /// it has no task. If the store fails, the batch is dormant no more, so that the next full look
+    /// finds it.
     pub(super) async fn tell_changed(&self, id: SubmissionDigest) -> Result<(), StoreError> {
         if !self.is_live(id) {
             let rested = self.dormant.remove(id).is_some();
@@ -44,7 +45,7 @@ impl Batches {
                 self.go_on(stored, rested);
             }
         }
-        // Whoever began meanwhile may have read it before it was changed.
+        // A task that began meanwhile may have read the batch before it was changed.
         self.reload(id);
         Ok(())
     }

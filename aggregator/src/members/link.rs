@@ -98,7 +98,8 @@ impl MemberLink {
         Box::pin(self.channel()).await.map(drop)
     }
 
-    /// Is anybody there, after such a failure? The next call connects first, before a payload is loaded for it.
+    /// Drops the connection after a failure that leaves in doubt whether the member is there. The next
+    /// call then connects first, before a payload is loaded for it.
     async fn doubt(&self, failure: &CallFailure) {
         if failure.is_of_connection() {
             *self.channel.lock().await = None;

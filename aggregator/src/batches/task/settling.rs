@@ -62,7 +62,7 @@ impl BatchTask {
         self.spawn(async move { ctx.posting.settle(&order, hash, &events).await });
     }
 
-    /// Looks for the settlement by somebody else, until a proof is there.
+    /// Looks for a settlement by another sender, until a proof is there.
     pub(super) fn watch(&mut self) {
         let Some(dispersal) = self.batch.dispersal.as_ref().filter(|_| self.watching.is_none()) else {
             return;
