@@ -67,6 +67,11 @@ impl ConnectionCause {
             let is_no_frame = error.is_library() && error.reason() == Some(h2::Reason::FRAME_SIZE_ERROR);
             return is_no_frame.then_some(Self::NotHttp2);
         }
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            // A request that waited for its connection while this ended, or that was on its way.
+            let is_over = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
+            return is_over.then_some(Self::BrokenOff);
+        }
         let error = error.downcast_ref::<io::Error>()?;
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),
@@ -220,6 +225,20 @@ mod tests {
         let refused = inside_io(io::ErrorKind::ConnectionRefused, "nobody at 10.0.0.1:7");
         assert_eq!(ConnectionCause::of(&refused), Some(ConnectionCause::Refused));
         assert_eq!(ConnectionCause::of(&io::Error::other("something else")), None);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_connection_ends_before_it_is_sent_is_broken_off() {
+        let (near, _far) = tokio::io::duplex(1024);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let near = hyper_util::rt::TokioIo::new(near);
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(executor, near).await.expect("the far end is there");
+        drop(connection);
+        let request = tonic::codegen::http::Request::new(String::new());
+        let error = sender.send_request(request).await.expect_err("nobody drives the connection");
+        assert!(error.is_canceled(), "{error:?}");
+        assert_eq!(ConnectionCause::of(&error), Some(ConnectionCause::BrokenOff));
     }
 
     /// What says of itself that it is about certificates is no proof that it is.
