@@ -1,6 +1,6 @@
-# Two commands matter: `make demo` and `make test`. Both work on a machine with Rust, a C compiler and Node.js ≥ 20.
-# Everything is built in the dev profile (see Cargo.toml: dependencies and arithmetic are optimised in it), so that the
-# tests and the demo share what was compiled.
+# Two commands matter: `make demo` and `make test`. Both work on a machine with Rust, a C compiler
+# and Node.js ≥ 20. Everything is built in the dev profile (see Cargo.toml: dependencies and
+# arithmetic are optimised in it), so that the tests and the demo share what was compiled.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -36,18 +36,20 @@ test-rust: setup build
 	@tools/test-prerequisites
 	tools/with-postgres $(CARGO) test --locked --workspace
 
-# They are marked `#[ignore = "slow: make slow"]`, so `make test` compiles them with the others, and no list names them. What
-# attacks cost is told on the terminal.
+# They are marked `#[ignore = "slow: make slow"]`, so `make test` compiles them with the others, and
+# no list names them. What attacks cost is told on the terminal.
 slow: setup build ## the tests of the whole system that `make test` leaves out: every attack, with its figures; a database that fails over
 	tools/with-postgres $(CARGO) test --locked --workspace --test '*' -- --ignored --nocapture
 
-# The tests that break things and write lines for the report: whole files of tests/, and elsewhere by their names.
+# The tests that break things and write lines for the report: whole files of tests/, and elsewhere
+# by their names.
 FAULT_TESTS := kills failover histories storage weather dispersers byzantine runbook renewals versions rotation backups sharing
 FAULT_UNITS := database::tests:: store::tests:: tests::repair:: tests::renewal:: tests::retrieval:: tests::lifecycle:: cancelled \
 	sharing:: renewing:: members_live_through is_found
 # Lines of what they measure, the simulation's summaries, the report.
 RELIABILITY_DIR := $(CURDIR)/target/reliability
-# `make reliability RELIABILITY=long` tries everything ten times as often, and many more seeds of the simulation.
+# `make reliability RELIABILITY=long` tries everything ten times as often, and many more seeds of
+# the simulation.
 RELIABILITY ?= short
 ifeq ($(RELIABILITY),long)
 RELIABILITY_SCALE ?= 10
@@ -78,7 +80,8 @@ simulation: build ## the deterministic simulation: 900 seeds of 16 members, 100 
 		target/debug/dac-simulation --seeds $$seeds --n $$n --json >$(RELIABILITY_DIR)/simulation-$$n.json || failed=1; \
 	done; exit $$failed
 
-# With REPORT_OPTIONS=--check the document stays as it is, and its table must be of the same promises and tests.
+# With REPORT_OPTIONS=--check the document stays as it is, and its table must be of the same
+# promises and tests.
 reliability-report:
 	target/debug/dac-reliability --folder $(RELIABILITY_DIR) --document docs/reliability.md $(REPORT_OPTIONS)
 
@@ -111,7 +114,8 @@ structure: ## the picture of the crates is true, no new loop of imports, tests c
 deny: ## licences, sources and banned crates
 	tools/cargo-deny check bans licenses sources
 
-# `make bench BENCH=full` measures every committee, payload and store: hours. BENCH_DOCUMENT= leaves the document alone.
+# `make bench BENCH=full` measures every committee, payload and store: hours. BENCH_DOCUMENT= leaves
+# the document alone.
 BENCH ?= short
 BENCH_DOCUMENT ?= docs/performance.md
 BENCH_PARTS := target/bench/parts
@@ -119,7 +123,8 @@ ifeq ($(BENCH),full)
 BENCH_SYSTEM_OPTIONS ?= --full
 endif
 
-# $(call bench_part,NAME,COMMAND): that one fails stops nothing; the report tells of it, and only then the command fails.
+# $(call bench_part,NAME,COMMAND): that one fails stops nothing; the report tells of it, and only
+# then the command fails.
 bench_part = { $(2); } || [ -s $(BENCH_PARTS)/$(1).failures ] || echo "ended with an error, told on the terminal" >$(BENCH_PARTS)/$(1).failures
 
 # Before an hour of measuring: the document that gets the page is there, with its marks.

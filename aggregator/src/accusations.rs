@@ -1,8 +1,10 @@
-//! What members and rollups did that an honest one does not: counted by who it was, for whoever asks.
+//! What members and rollups did that an honest one does not: counted by who it was, for whoever
+//! asks.
 //!
-//! A rollup answers for what its poster signed: two orders for one number. What else comes in its name anybody may have sent, and a member's
-//! answer bears nobody's signature that shows the lie to others: that is not *proven*. Names are the registry's only, so nobody fills the
-//! table with names that they make up.
+//! A rollup answers for what its poster signed: two orders for one number. What else comes in its
+//! name anybody may have sent, and a member's answer bears nobody's signature that shows the lie to
+//! others: that is not *proven*. Names are the registry's only, so nobody fills the table with
+//! names that they make up.
 
 use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;

@@ -135,8 +135,8 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// Goes on with what is in the store and starts serving. Calls and tasks under way have `grace` to finish once it is
-    /// stopped.
+    /// Goes on with what is in the store and starts serving. Calls and tasks under way have `grace`
+    /// to finish once it is stopped.
     pub async fn start(parts: Parts, grace: Duration) -> Result<Self, AggregatorError> {
         let mut service = Service::new(&[BATCHES], grace, parts.monitor).await;
         let l1: Arc<dyn L1> = Arc::clone(&parts.l1) as _;
@@ -231,8 +231,8 @@ impl Aggregator {
         }
     }
 
-    /// Takes nothing new, lets calls and store writes under way finish, and closes the store. Batches
-    /// stay where they are; the next start goes on with them.
+    /// Takes nothing new, lets calls and store writes under way finish, and closes the store.
+    /// Batches stay where they are; the next start goes on with them.
     pub async fn stop(self) {
         let context = Arc::clone(self.batches.context());
         self.service.stop(context.store.close()).await;

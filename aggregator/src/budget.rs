@@ -1,4 +1,5 @@
-//! Budgets that rollups share: of each, no rollup has more than a part, so that the others always find something left.
+//! Budgets that rollups share: of each, no rollup has more than a part, so that the others always
+//! find something left.
 
 use dac_admission::{Admission, Claim, Permit, QueueLimits, Refused};
 use dac_types::Address;
@@ -45,7 +46,8 @@ impl Budget {
         Self { admission: Admission::new(capacity, queue), share: part.of(capacity) }
     }
 
-    /// Some of it now, or the bound that was met. An amount above the rollup's share counts as the whole share.
+    /// Some of it now, or the bound that was met. An amount above the rollup's share counts as the
+    /// whole share.
     pub fn try_take(&self, rollup: Address, amount: u64) -> Result<Held, Refused<Address>> {
         self.admission.try_admit(self.claim(rollup, amount))
     }

@@ -1,4 +1,5 @@
-//! From members' signatures to a certificate: summed up, and verified as L1 will verify it; single ones are looked at only where it does not.
+//! From members' signatures to a certificate: summed up, and verified as L1 will verify it; single
+//! ones are looked at only where it does not.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The configuration file of an aggregator. Committee, thresholds and coding come from L1 and are not configured.
+//! The configuration file of an aggregator. Committee, thresholds and coding come from L1 and are
+//! not configured.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +33,8 @@ mod posting;
 
 /// Calls at once that anybody could want.
 const CALLS_MAX: usize = 65_536;
-/// How long a batch that no quorum takes keeps its memory: members that are busy for a moment soon take it.
+/// How long a batch that no quorum takes keeps its memory: members that are busy for a moment soon
+/// take it.
 const HOLD_UP: Duration = Duration::from_secs(1);
 
 /// The whole file.
@@ -74,11 +76,13 @@ pub struct AggregatorConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
-    /// Web3 keystore of the secp256k1 key that signs headers: its address is the disperser that submissions name.
+    /// Web3 keystore of the secp256k1 key that signs headers: its address is the disperser that
+    /// submissions name.
     pub disperser_keystore: PathBuf,
     /// A file with its password.
     pub password_file: PathBuf,
-    /// The L1 account that pays for recording; without it the disperser's own. Nothing else may use it.
+    /// The L1 account that pays for recording; without it the disperser's own. Nothing else may use
+    /// it.
     #[serde(default)]
     pub l1: Option<KeyFiles>,
 }
@@ -97,7 +101,8 @@ pub struct KeyFiles {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DispersalConfig {
-    /// Whether members may be called at private and loopback addresses. Their URLs come from whoever registered them.
+    /// Whether members may be called at private and loopback addresses. Their URLs come from
+    /// whoever registered them.
     pub allow_private_endpoints: bool,
     /// TLS towards members with `https` URLs.
     pub tls: ClientTls,
@@ -144,7 +149,8 @@ pub struct RenewalConfig {
     pub enabled: bool,
     /// How often all of them are looked at.
     pub interval: Period,
-    /// How long before a rollup's settling would stop for want of coverage; without it a third of its longest retention.
+    /// How long before a rollup's settling would stop for want of coverage; without it a third of
+    /// its longest retention.
     pub ahead: Option<Period>,
 }
 

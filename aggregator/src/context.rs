@@ -1,4 +1,5 @@
-//! What all batches share: who we are, what we know of L1, where things are kept, how much may be in flight.
+//! What all batches share: who we are, what we know of L1, where things are kept, how much may be
+//! in flight.
 
 use std::sync::Arc;
 use std::time::Duration;

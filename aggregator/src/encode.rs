@@ -1,9 +1,11 @@
-//! From the stored payload to what is sent: read and checked, encoded off the async threads, header made and signed. A payload that has
-//! just been received is encoded as it came, without being read back.
+//! From the stored payload to what is sent: read and checked, encoded off the async threads, header
+//! made and signed. A payload that has just been received is encoded as it came, without being read
+//! back.
 //!
-//! Encoded payloads are the bulk of this process's memory. They are shared by all deliveries of a batch and counted
-//! against a budget of which no rollup has more than its share. They are dropped as soon as the certificate is there, or
-//! as soon as the members will not have them: slow members and later attempts load them again.
+//! Encoded payloads are the bulk of this process's memory. They are shared by all deliveries of a
+//! batch and counted against a budget of which no rollup has more than its share. They are dropped
+//! as soon as the certificate is there, or as soon as the members will not have them: slow members
+//! and later attempts load them again.
 
 use std::sync::{Arc, Weak};
 
@@ -80,7 +82,8 @@ pub struct Encoders {
 }
 
 impl Encoders {
-    /// So many encodings at once, and bytes. Batches that wait for their certificate and stragglers have separate budgets.
+    /// So many encodings at once, and bytes. Batches that wait for their certificate and stragglers
+    /// have separate budgets.
     pub fn new(workers: Workers, at_once: usize, fresh_bytes: u64, straggler_bytes: u64) -> Self {
         Self {
             workers,
@@ -97,7 +100,8 @@ impl Encoders {
         }
     }
 
-    /// Bytes of encoded payloads of batches that wait for their certificate, and how many batches wait for such memory.
+    /// Bytes of encoded payloads of batches that wait for their certificate, and how many batches
+    /// wait for such memory.
     pub fn fresh_use(&self) -> (u64, usize) {
         (self.fresh.used(), self.fresh.waiting())
     }
@@ -180,7 +184,8 @@ struct PayloadState {
 }
 
 impl EncodedPayload {
-    /// Nothing is loaded yet. `received` is the payload, if it has just come from the rollup: its bytes are those of a batch in flight.
+    /// Nothing is loaded yet. `received` is the payload, if it has just come from the rollup: its
+    /// bytes are those of a batch in flight.
     pub fn new(
         store: Arc<dyn Store>,
         encoders: Arc<Encoders>,
@@ -226,8 +231,8 @@ impl EncodedPayload {
         self.state.lock().last.strong_count() > 0
     }
 
-    /// Gives a fresh batch's memory back, for a call that goes on with a part of it: what that keeps is counted as a straggler's, if
-    /// there is room for that.
+    /// Gives a fresh batch's memory back, for a call that goes on with a part of it: what that
+    /// keeps is counted as a straggler's, if there is room for that.
     pub fn becomes_straggler(&self, loaded: Arc<Loaded>, geometry: Geometry) -> Option<Held> {
         let is_encoded = loaded.encoded.is_some();
         drop(loaded);
@@ -243,7 +248,8 @@ impl EncodedPayload {
         loaded
     }
 
-    /// From now on it is held only while a call sends it: it is certified, or no member will have it for now.
+    /// From now on it is held only while a call sends it: it is certified, or no member will have
+    /// it for now.
     pub fn unpin(&self) {
         let mut state = self.state.lock();
         (state.pinning, state.pinned) = (false, None);

@@ -53,7 +53,8 @@ pub struct ServiceLimits {
 enum Uploader {
     /// One rollup's uploads fill no more than half of the queue.
     Rollup(Address),
-    /// An order is public where there is no TLS: a client that copied it does not keep its owner waiting.
+    /// An order is public where there is no TLS: a client that copied it does not keep its owner
+    /// waiting.
     Order(SubmissionDigest, ClientKey),
 }
 
@@ -114,8 +115,8 @@ impl Grpc {
         found.ok_or_else(unknown_batch)
     }
 
-    /// Counts a refused submission by the rollup whose poster signed it, and holds it against that rollup where no honest one
-    /// is refused.
+    /// Counts a refused submission by the rollup whose poster signed it, and holds it against that
+    /// rollup where no honest one is refused.
     fn note_refusal(&self, named: Option<Named>, status: &Status) {
         let ctx = self.batches.context();
         let is_admitted =
@@ -158,7 +159,8 @@ fn unknown_batch() -> Status {
     Reason::UnknownBatch.status("this aggregator has no such batch")
 }
 
-/// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here and only here.
+/// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here
+/// and only here.
 pub(crate) fn store_status(error: &StoreError) -> Status {
     metrics::counter!("dac_aggregator_store_failures_total").increment(1);
     error!(%error, "the store failed");
@@ -254,7 +256,8 @@ impl BatchService for Grpc {
     }
 }
 
-/// The batch now and after every change; who reads slowly gets the newest state. Ends with the batch's last state.
+/// The batch now and after every change; who reads slowly gets the newest state. Ends with the
+/// batch's last state.
 fn watch(
     watched: Watched,
     batches: Batches,

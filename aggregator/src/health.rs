@@ -12,8 +12,8 @@ pub(crate) const BATCHES: &str = "dac.v1.BatchService";
 
 /// Submissions need a fresh view of L1, and everything needs the store.
 ///
-/// What a person should look at is told beside that and keeps nobody from being served: batches that
-/// wait, an account that cannot pay, L1 endpoints that differ or fail.
+/// What a person should look at is told beside that and keeps nobody from being served: batches
+/// that wait, an account that cannot pay, L1 endpoints that differ or fail.
 pub(crate) struct AggregatorHealth {
     batches: Batches,
     /// Reasons for waiting that were shown, so that those that are over are set to 0.

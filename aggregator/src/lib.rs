@@ -1,5 +1,6 @@
-//! The aggregator, or disperser: takes a rollup's batch, spreads it over the committee, makes the certificate and records
-//! it on L1, or has the rollup settle the batch with its validity proof. It is trusted for nothing but liveness.
+//! The aggregator, or disperser: takes a rollup's batch, spreads it over the committee, makes the
+//! certificate and records it on L1, or has the rollup settle the batch with its validity proof. It
+//! is trusted for nothing but liveness.
 //!
 //! | module | what |
 //! |---|---|

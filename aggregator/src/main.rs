@@ -7,8 +7,8 @@ use dac_aggregator::program::AggregatorProgram;
 use dac_runtime::allocator::Allocator;
 use dac_runtime::service::{self, ServiceArgs};
 
-/// The disperser of the data-availability committee: takes batches from rollups, spreads them over the members, makes
-/// certificates and records them on L1.
+/// The disperser of the data-availability committee: takes batches from rollups, spreads them over
+/// the members, makes certificates and records them on L1.
 #[derive(Debug, Parser)]
 #[command(
     version,

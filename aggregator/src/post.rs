@@ -1,9 +1,9 @@
-//! Has certificates recorded, batches settled and coverage renewed on L1 through the durable poster, and says what they
-//! wait for meanwhile.
+//! Has certificates recorded, batches settled and coverage renewed on L1 through the durable
+//! poster, and says what they wait for meanwhile.
 //!
 //! * [`Posting`] is the poster of this process, as long as this process posts.
-//! * `drive` follows one order to its outcome, whatever its kind; `record`, `settle` and `renew` say what each look at
-//!   it means.
+//! * `drive` follows one order to its outcome, whatever its kind; `record`, `settle` and `renew`
+//!   say what each look at it means.
 //! * `settlements` notices what others settled.
 
 mod counts;
@@ -37,7 +37,8 @@ use self::counts::Settlements;
 /// What rollups have settled is looked at once in so many of the poster's rounds.
 const WATCH_ROUNDS: u32 = 4;
 
-/// How long posting takes before it is called a problem, and how long after a refusal it is tried again.
+/// How long posting takes before it is called a problem, and how long after a refusal it is tried
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PostSettings {
     /// A certificate that is not recorded after this time is reported as late.
@@ -85,8 +86,8 @@ impl Posting {
         }
     }
 
-    /// Posts with this poster from now on. Its outcomes are read in a task of their own, which ends with the poster.
-    /// `stop` is what stops it: where it ends without, posting is lost.
+    /// Posts with this poster from now on. Its outcomes are read in a task of their own, which ends
+    /// with the poster. `stop` is what stops it: where it ends without, posting is lost.
     pub fn lead(&self, poster: Poster, mut outcomes: Outcomes, stop: CancellationToken) {
         let (readers, lost) = (Arc::clone(&self.waiting), self.lost.clone());
         tokio::spawn(payer::measure(poster.payer()));

@@ -1,9 +1,10 @@
-//! What each rollup spends of its day, as members count it: payload bytes by UTC day, once for each submission
-//! (section 12 of `docs/protocol.md`). Members decide; this is for refusing at once what they would refuse for hours.
+//! What each rollup spends of its day, as members count it: payload bytes by UTC day, once for each
+//! submission (section 12 of `docs/protocol.md`). Members decide; this is for refusing at once what
+//! they would refuse for hours.
 //!
-//! The store knows it by a batch's `quota_day`, so it outlives the process and is the same for all that share the
-//! database. Reading it is a sum over the day's batches, so it is read now and then, and before a refusal; what this
-//! process adds or takes away in between is counted here.
+//! The store knows it by a batch's `quota_day`, so it outlives the process and is the same for all
+//! that share the database. Reading it is a sum over the day's batches, so it is read now and then,
+//! and before a refusal; what this process adds or takes away in between is counted here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -156,8 +157,8 @@ impl Quotas {
         }
     }
 
-    /// A batch of this process counts towards another day than it did, or towards none any more. To be called once the
-    /// store has it.
+    /// A batch of this process counts towards another day than it did, or towards none any more. To
+    /// be called once the store has it.
     pub fn moved(&self, batch: &Batch, from: u64, to: u64) {
         if from == to {
             return;

@@ -1,8 +1,10 @@
-//! Whether a submission is taken: pure verdicts, the cheap ones first, each refusal with its reason.
+//! Whether a submission is taken: pure verdicts, the cheap ones first, each refusal with its
+//! reason.
 //!
-//! The steps are apart because the store is asked between them: [`identify`] knows which batch this is, so that a
-//! repeated submission is answered at once; [`authorise`] weighs rollup, times and signature; [`may_take_number`]
-//! weighs what holds the number, early and again in the transaction that decides.
+//! The steps are apart because the store is asked between them: [`identify`] knows which batch this
+//! is, so that a repeated submission is answered at once; [`authorise`] weighs rollup, times and
+//! signature; [`may_take_number`] weighs what holds the number, early and again in the transaction
+//! that decides.
 
 use std::fmt;
 use std::time::Duration;
@@ -195,7 +197,8 @@ impl Refusal {
     }
 }
 
-/// A submission as it was understood, and the digest that follows from that: for an integrator to compare field by field.
+/// A submission as it was understood, and the digest that follows from that: for an integrator to
+/// compare field by field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Understood {
     domain: Domain,
@@ -296,17 +299,19 @@ pub fn authorise(
     Ok(())
 }
 
-/// Whether the rollup's poster signed this order, as the registry knows that poster: it answers for a refusal then.
+/// Whether the rollup's poster signed this order, as the registry knows that poster: it answers for
+/// a refusal then.
 pub fn is_by_poster(signed: &SignedSubmission, id: SubmissionDigest, view: &RegistryView) -> bool {
     let poster = view.rollup(signed.submission.rollup).map(|admitted| admitted.poster);
     poster.is_some_and(|poster| signed.signature.recover(id.0).is_ok_and(|signer| signer == poster))
 }
 
-/// Section 8: while a batch holds its number, another payload is refused unless it names that batch in `replaces` and
-/// that batch is neither posted nor on its way to L1. Returns the batch that is replaced.
+/// Section 8: while a batch holds its number, another payload is refused unless it names that batch
+/// in `replaces` and that batch is neither posted nor on its way to L1. Returns the batch that is
+/// replaced.
 ///
-/// Where nothing holds the number, what `replaces` names is no business of ours: another aggregator's batch, or one
-/// that failed.
+/// Where nothing holds the number, what `replaces` names is no business of ours: another
+/// aggregator's batch, or one that failed.
 pub fn may_take_number(
     holder: Option<&Holder>,
     replaces: Option<BatchDigest>,
@@ -368,7 +373,8 @@ impl PayloadCheck {
         Ok(())
     }
 
-    /// The end of the stream: all bytes are there, and of a checked kind they hash to what the rollup signed.
+    /// The end of the stream: all bytes are there, and of a checked kind they hash to what the
+    /// rollup signed.
     pub fn finish(self) -> Result<(), Refusal> {
         let (expected, got) = (self.expected_length, self.length);
         if got != expected {

@@ -1,4 +1,5 @@
-//! The program itself: what it says of its configuration, that it becomes ready, and that it stops when told to.
+//! The program itself: what it says of its configuration, that it becomes ready, and that it stops
+//! when told to.
 
 #![allow(missing_docs)]
 
@@ -89,8 +90,8 @@ fn signal(process: &Process, signal: &str) {
     assert!(Command::new("kill").arg(signal).arg(process.0.id().to_string()).status().unwrap().success());
 }
 
-/// A collector of logs that is gone, a full partition, a collector that stands still; and a rotation of files that nobody
-/// configured, which sends SIGHUP.
+/// A collector of logs that is gone, a full partition, a collector that stands still; and a
+/// rotation of files that nobody configured, which sends SIGHUP.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
     let full = Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());

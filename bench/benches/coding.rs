@@ -1,6 +1,7 @@
 //! Encoding, checking, decoding and repair, beside the floor and beside peers, all in one run.
 //!
-//! `cargo bench -p dac-bench --features micro --bench coding`; after `--` criterion's own options. `DAC_BENCH_QUICK=1` measures fewer sizes.
+//! `cargo bench -p dac-bench --features micro --bench coding`; after `--` criterion's own options.
+//! `DAC_BENCH_QUICK=1` measures fewer sizes.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -35,9 +36,11 @@ const PEER_RUNS: usize = 5;
 
 /// How much faster than ZODA encoding and a shard's check are to be, at these seats.
 const ZODA_GOALS: [(u16, f64, f64); 3] = [(16, 6.0, 7.0), (64, 5.0, 10.0), (256, 3.0, 10.0)];
-/// How much above the floor encoding may be: knowing that your shard belongs to a codeword costs at most a third.
+/// How much above the floor encoding may be: knowing that your shard belongs to a codeword costs at
+/// most a third.
 const FLOOR_GOAL: f64 = 1.35;
-/// Semi-AVID-PR (Nazirkhanova, Neu, Tse 2021), 22 MiB, 256 nodes of which 85 are faulty, one thread, as published.
+/// Semi-AVID-PR (Nazirkhanova, Neu, Tse 2021), 22 MiB, 256 nodes of which 85 are faulty, one
+/// thread, as published.
 const SEMI_AVID_PR_MS: f64 = 41_000.0;
 
 fn main() {
@@ -99,8 +102,8 @@ fn measure(criterion: &mut Criterion, geometry: Geometry, bytes: usize) -> Vec<F
     case.figures
 }
 
-/// Runs one operation under criterion and returns its median in milliseconds. What it returns is dropped outside the
-/// measured time, and what it needs is made there.
+/// Runs one operation under criterion and returns its median in milliseconds. What it returns is
+/// dropped outside the measured time, and what it needs is made there.
 fn time<I, T>(
     bench: &mut BenchmarkGroup<'_, WallTime>,
     group: &str,
@@ -124,8 +127,8 @@ fn median_ms(group: &str, operation: &str) -> f64 {
     estimates["median"]["point_estimate"].as_f64().expect("nanoseconds") / 1e6
 }
 
-/// What nobody can do without: the code of `reed-solomon-erasure` with its matrix cached, in stripes into memory that was touched
-/// before, and SHA-256 over all shards.
+/// What nobody can do without: the code of `reed-solomon-erasure` with its matrix cached, in
+/// stripes into memory that was touched before, and SHA-256 over all shards.
 fn floor(bench: &mut BenchmarkGroup<'_, WallTime>, case: &Case) -> f64 {
     let (n, k) = (usize::from(case.geometry.n()), usize::from(case.geometry.k()));
     let shard_length = case.geometry.shard_length(case.payload.len() as u64).expect("a valid length");

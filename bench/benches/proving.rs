@@ -1,5 +1,6 @@
-//! The reference rollup's proof of a full batch: what the circuit and its parts weigh, how long setup, witness and proof take on all cores,
-//! and the most memory that this process ever had. Peak memory includes the keys.
+//! The reference rollup's proof of a full batch: what the circuit and its parts weigh, how long
+//! setup, witness and proof take on all cores, and the most memory that this process ever had. Peak
+//! memory includes the keys.
 //!
 //! `cargo bench -p dac-bench --features micro --bench proving`
 
@@ -27,7 +28,8 @@ const PROOF_MAX_SECONDS: f64 = 30.0;
 const MEMORY_MAX_MIB: f64 = 4096.0;
 const USERS: u8 = 3;
 
-/// Three users, two of whom are there already; a deposit, an exit request, transfers in a circle, and a withdrawal at the end.
+/// Three users, two of whom are there already; a deposit, an exit request, transfers in a circle,
+/// and a withdrawal at the end.
 fn full_batch() -> Sealed {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let geometry = Geometry::new(7, 3).expect("valid");

@@ -1,6 +1,8 @@
-//! BLS signatures: signing, verifying, adding up and checking a quorum's, and the search for one liar among all.
+//! BLS signatures: signing, verifying, adding up and checking a quorum's, and the search for one
+//! liar among all.
 //!
-//! `cargo bench -p dac-bench --features micro --bench signatures`. On one thread. Excluded: parsing messages, network.
+//! `cargo bench -p dac-bench --features micro --bench signatures`. On one thread. Excluded: parsing
+//! messages, network.
 
 use dac_bench::Timing;
 use dac_bench::committee::{DOMAIN, Signers};

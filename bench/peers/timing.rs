@@ -32,7 +32,8 @@ impl Task {
         words.flatten().take(self.bytes).collect()
     }
 
-    /// Milliseconds of the fastest run, and the last run's result. Results are dropped outside the measured time.
+    /// Milliseconds of the fastest run, and the last run's result. Results are dropped outside the
+    /// measured time.
     pub fn best_ms<T>(&self, mut operation: impl FnMut() -> T) -> (f64, T) {
         let mut best = f64::INFINITY;
         let mut last = None;

@@ -1,4 +1,5 @@
-//! Counts what is allocated: bytes asked for, and how many times. The benchmarks install it as their allocator.
+//! Counts what is allocated: bytes asked for, and how many times. The benchmarks install it as
+//! their allocator.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -16,8 +17,8 @@ fn count(bytes: usize) {
     TIMES.fetch_add(1, Ordering::Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator with the same arguments, and what it returns is returned. Counting
-// touches two atomics and allocates nothing.
+// SAFETY: every call goes to the system's allocator with the same arguments, and what it returns is
+// returned. Counting touches two atomics and allocates nothing.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
@@ -52,7 +53,8 @@ pub struct Allocations {
     pub times: u64,
 }
 
-/// What one run of an operation allocates, on all threads. Nothing unless [`Counted`] is the allocator.
+/// What one run of an operation allocates, on all threads. Nothing unless [`Counted`] is the
+/// allocator.
 pub fn of<T>(operation: impl FnOnce() -> T) -> (Allocations, T) {
     let before = (BYTES.load(Ordering::Relaxed), TIMES.load(Ordering::Relaxed));
     let result = operation();

@@ -45,8 +45,8 @@ pub fn all(figures: &[Figure]) -> Vec<Plot> {
     plots
 }
 
-/// Seats, and payload of a figure of coding, of a committee that stores at about three times the payload: others would make a curve of
-/// two things.
+/// Seats, and payload of a figure of coding, of a committee that stores at about three times the
+/// payload: others would make a curve of two things.
 fn committee(name: &str) -> Option<(u16, usize)> {
     let mut words = name.split('/').nth(2)?.splitn(3, ' ');
     let (n, k, size) = (words.next()?, words.next()?, words.next()?);

@@ -53,7 +53,8 @@ fn seats(name: &str) -> (String, u32) {
     (what.to_owned(), n.unwrap_or(0))
 }
 
-/// What it takes to record a certificate of so many seats with so many absent, under the newest hardfork of the snapshots.
+/// What it takes to record a certificate of so many seats with so many absent, under the newest
+/// hardfork of the snapshots.
 pub fn of_record(figures: &[Figure], n: u16, absent: u16) -> Option<f64> {
     let name = format!("gas/record: n = {n}, {absent} absent/{NEWEST}");
     figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)

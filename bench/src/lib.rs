@@ -26,7 +26,8 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// Runs `operation` `runs` times (at least once). What it returns is dropped outside the measured time.
+    /// Runs `operation` `runs` times (at least once). What it returns is dropped outside the
+    /// measured time.
     pub fn of<T>(runs: usize, mut operation: impl FnMut() -> T) -> Self {
         let mut times: Vec<Duration> = (0..runs.max(1))
             .map(|_| {

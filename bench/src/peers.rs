@@ -1,4 +1,5 @@
-//! Peers' own released crates, measured in the same run: programs of `bench/peers`, which are no part of the workspace.
+//! Peers' own released crates, measured in the same run: programs of `bench/peers`, which are no
+//! part of the workspace.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +22,8 @@ pub struct PeerTimes {
     pub decode_ms: f64,
 }
 
-/// What every peer that is built takes for this. Those that are not built are left out, and said so.
+/// What every peer that is built takes for this. Those that are not built are left out, and said
+/// so.
 ///
 /// # Panics
 ///

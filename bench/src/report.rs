@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// One figure of the report. Ratios are of values measured in the same run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
-    /// What was measured, from the general to the particular: `coding/encode/n=16,k=6/22 MiB/1 thread`.
+    /// What was measured, from the general to the particular:
+    /// `coding/encode/n=16,k=6/22 MiB/1 thread`.
     pub name: String,
     /// How much.
     pub value: f64,
@@ -24,8 +25,8 @@ pub struct Figure {
     pub peer_value: Option<f64>,
     /// How many times better than the peer.
     pub ratio_to_peer: Option<f64>,
-    /// What was to be reached, in words that begin with a comparison: `≤ 1.35 × floor`. An absolute figure says nothing on another machine
-    /// and stands behind it, or alone, for information.
+    /// What was to be reached, in words that begin with a comparison: `≤ 1.35 × floor`. An absolute
+    /// figure says nothing on another machine and stands behind it, or alone, for information.
     pub goal: Option<String>,
     /// Whether it was; nothing where all that is told is for information.
     pub met: Option<bool>,
@@ -166,7 +167,8 @@ pub fn note_failure(benchmark: &str, what: &str) -> io::Result<()> {
     io::Write::write_all(&mut fs::File::options().append(true).create(true).open(file)?, line.as_bytes())
 }
 
-/// Figures of all benchmarks that have run with their results in [`folder`], and what failed of them or never ran.
+/// Figures of all benchmarks that have run with their results in [`folder`], and what failed of
+/// them or never ran.
 ///
 /// # Errors
 /// If no benchmark has run, or a file of figures is none.

@@ -245,7 +245,8 @@ contract CertificateCheckTest is Fixture {
         refuseSignature(certificate);
     }
 
-    /// @dev All strictly ascending sets are accepted exactly when they leave a quorum; all else is refused.
+    /// @dev All strictly ascending sets are accepted exactly when they leave a quorum; all else is
+    /// refused.
     function testFuzzAbsentRules(bytes calldata raw) public view {
         bytes memory absent = raw.length > 9 ? raw[:9] : raw;
         for (uint256 i = 0; i < absent.length; ++i) {
@@ -472,7 +473,8 @@ contract CertificateCheckTest is Fixture {
         vm.assertEq(log.recordedAt(digest), block.timestamp);
     }
 
-    /// @dev With a million gas, so that a precompile that burns what it gets leaves enough for the typed error.
+    /// @dev With a million gas, so that a precompile that burns what it gets leaves enough for the
+    /// typed error.
     function refuse(Certificate memory certificate, bytes memory reason) private {
         vm.expectRevert(reason);
         log.check{gas: 1_000_000}(certificate);

@@ -271,7 +271,8 @@ contract CommitteeRegistryTest is Fixture {
         open(seats, 1, 2);
     }
 
-    /// @dev The marks that find duplicates live as long as a transaction; the next epoch in it must not trip over them.
+    /// @dev The marks that find duplicates live as long as a transaction; the next epoch in it must
+    /// not trip over them.
     function testTwoEpochsInOneTransaction() public {
         BatchingOwner owner = new BatchingOwner();
         registry = new CommitteeRegistry(address(owner), 0, 0);
@@ -367,7 +368,8 @@ contract CommitteeRegistryTest is Fixture {
         vm.assertEq(new KeysHarness().signersKey(keys, ""), Signer.publicKey(signersSecret(256, "")));
     }
 
-    /// @dev 126 seats fill the first data contract, 127 need a second, 253 fill two and 254 need a third.
+    /// @dev 126 seats fill the first data contract, 127 need a second, 253 fill two and 254 need a
+    /// third.
     function testEpochsAtTheBordersOfDataContracts() public {
         KeysHarness harness = new KeysHarness();
         register(0, 254);

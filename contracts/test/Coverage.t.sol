@@ -86,7 +86,8 @@ contract CoverageTest is SettlementFixture {
         rollup.renewCoverage(certificate);
     }
 
-    /// @dev Where coverage keeps batches from settling, a renewal of all makes them settle again; nobody can get between.
+    /// @dev Where coverage keeps batches from settling, a renewal of all makes them settle again;
+    /// nobody can get between.
     function testSettlingStopsForCoverageAndGoesOnAfterARenewal() public {
         uint64 leaving = FREEZE_DELAY + EXIT_WINDOW;
         settleKeptFor(leaving);
@@ -104,8 +105,9 @@ contract CoverageTest is SettlementFixture {
         rollup.settle(certified(header), transition, proof);
     }
 
-    /// @dev Members sign for what has settled; an attacker, or a busy rollup, settles a batch whenever it can until the
-    /// renewal arrives a whole period later. It still renews everything that had settled a period before it was signed.
+    /// @dev Members sign for what has settled; an attacker, or a busy rollup, settles a batch
+    /// whenever it can until the renewal arrives a whole period later. It still renews everything
+    /// that had settled a period before it was signed.
     function testSettlingFastSpoilsNoRenewalInFlight() public {
         for (uint256 hour = 0; hour < 96; hour += 4) {
             vm.warp(START + hour * 1 hours);
@@ -124,7 +126,8 @@ contract CoverageTest is SettlementFixture {
         vm.assertTrue(rollup.coverageMark() > 0);
         vm.assertEq(rollup.coverageUntil(), START + RETENTION);
         rollup.renewCoverage(certificate);
-        // The least is now that of the first batch behind the mark, which settled two days after the first.
+        // The least is now that of the first batch behind the mark, which settled two days after
+        // the first.
         vm.assertEq(rollup.coverageUntil(), START + 48 hours + RETENTION);
     }
 
@@ -160,8 +163,8 @@ contract CoverageModelTest {
     /// @dev When each batch settled.
     uint256[] private settledAt;
 
-    /// @dev Any sequence of settlements and renewals: the state never promises more than members did, and as soon as a
-    /// renewal of all arrives, exactly what they did.
+    /// @dev Any sequence of settlements and renewals: the state never promises more than members
+    /// did, and as soon as a renewal of all arrives, exactly what they did.
     function testFuzzNeverPromisesMoreThanMembersDid(uint256 seed) public {
         uint256 time = 1000;
         CoverageState memory state = Coverage.initial(time);
@@ -196,7 +199,8 @@ contract CoverageModelTest {
         }
     }
 
-    /// @dev In any order, twice, or with others between: the same state, so that no renewal harms another.
+    /// @dev In any order, twice, or with others between: the same state, so that no renewal harms
+    /// another.
     function testFuzzRenewalsCommute(uint64 a, uint64 b, uint64 untilA, uint64 untilB, uint256 seed) public pure {
         (CoverageState memory one, uint64 count) = some(seed);
         (CoverageState memory other,) = some(seed);

@@ -11,7 +11,8 @@ import {ForgeableKey} from "./utils/ForgeableKey.sol";
 import {SettlementHarness} from "./utils/Batches.sol";
 import {vm} from "./utils/Vm.sol";
 
-/// @title Groth16 proofs, by a key whose trapdoor is known, and by a real one where its vectors are there
+/// @title Groth16 proofs, by a key whose trapdoor is known, and by a real one where its vectors are
+/// there
 contract Groth16AdapterTest {
     uint256 private constant GAS = 3_000_000;
     bytes private constant INVALID = abi.encodeWithSelector(IValidityVerifier.InvalidProof.selector);
@@ -93,7 +94,8 @@ contract Groth16AdapterTest {
         adapter.verify(claim, proof);
     }
 
-    /// @dev The same element by another number: what would let one batch hash, or root, stand for another.
+    /// @dev The same element by another number: what would let one batch hash, or root, stand for
+    /// another.
     function testRefusesInputsBeyondTheField() public {
         for (uint256 i = 0; i < 5; ++i) {
             PublicClaim memory claim = claimFor(2);

@@ -61,7 +61,8 @@ contract PaymentsExitTest is PaymentsFixture {
         vm.assertEq(user(0).balance, uint256(balanceOf(0)) * 1 gwei);
     }
 
-    /// @dev A state that was final once is none to leave with, even where the account did not change.
+    /// @dev A state that was final once is none to leave with, even where the account did not
+    /// change.
     function testNobodyLeavesWithAStaleState() public {
         ExitProof memory stale = proofAt(3);
         bytes32 staleRoot = rollup.stateRoot();
@@ -101,7 +102,8 @@ contract PaymentsExitTest is PaymentsFixture {
         rollup.exit(proofAt(3));
     }
 
-    /// @dev An index beyond the tree has the same last digits, and so would lead to the same leaf a second time.
+    /// @dev An index beyond the tree has the same last digits, and so would lead to the same leaf a
+    /// second time.
     function testNobodyLeavesTwiceByAnotherIndex() public {
         freezeByTime();
         rollup.exit(proofAt(3));
@@ -168,7 +170,8 @@ contract PaymentsExitTest is PaymentsFixture {
         vm.assertFalse(recipient.succeeded());
     }
 
-    /// @dev Deposits that the state holds leave by exits, the others by refunds, and nothing is left or lacking.
+    /// @dev Deposits that the state holds leave by exits, the others by refunds, and nothing is
+    /// left or lacking.
     function testExitsAndRefundsTogetherPayEverything() public {
         depositBy(user(50), element("id", 50), 123);
         vm.warp(START + FREEZE_DELAY + 1);

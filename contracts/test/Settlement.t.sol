@@ -62,7 +62,8 @@ contract SettlementTest is SettlementFixture {
         settle(header, step(1));
     }
 
-    /// @dev Recorded in time is certified; what follows from the committee's later changes is up to the batch's lifetime.
+    /// @dev Recorded in time is certified; what follows from the committee's later changes is up to
+    /// the batch's lifetime.
     function testSettlesARecordedBatchOfAnEpochBeyondGrace() public {
         BatchHeader memory header = nextHeader();
         log.record(certified(header));
@@ -233,7 +234,8 @@ contract SettlementTest is SettlementFixture {
 
     // Proof
 
-    /// @dev A proof of a claim that differs in one field, against the certificate that says otherwise.
+    /// @dev A proof of a claim that differs in one field, against the certificate that says
+    /// otherwise.
     function testRefusesAProofOfAnyOtherClaim() public {
         BatchHeader memory header = nextHeader();
         Transition memory transition = step(1);
@@ -256,8 +258,8 @@ contract SettlementTest is SettlementFixture {
         rollup.settle(certificate, transition, proofOf(header, transition));
     }
 
-    /// @dev The members' shards decode to another payload than the prover used: its fingerprint, or its length, is
-    /// another, and what was proved of the prover's is of no use.
+    /// @dev The members' shards decode to another payload than the prover used: its fingerprint, or
+    /// its length, is another, and what was proved of the prover's is of no use.
     function testRefusesACertificateOfAnotherPayload() public {
         BatchHeader memory proved = nextHeader();
         Transition memory transition = step(1);

@@ -60,7 +60,8 @@ contract SettlementFreezeTest is SettlementFixture {
         freezeFor(FreezeReason.InputUnserved);
     }
 
-    /// @dev The clock of the next input runs from when it was made, not from when it became the next.
+    /// @dev The clock of the next input runs from when it was made, not from when it became the
+    /// next.
     function testServedInputsAreNoReason() public {
         rollup.deposit{value: 1 gwei}(element("depositor", 0));
         vm.warp(START + 1 hours);
@@ -96,7 +97,8 @@ contract SettlementFreezeTest is SettlementFixture {
         freezeFor(FreezeReason.CoverageShort);
     }
 
-    /// @dev Of three reasons that hold the first is reported, and renewed coverage or a late settlement takes it back.
+    /// @dev Of three reasons that hold the first is reported, and renewed coverage or a late
+    /// settlement takes it back.
     function testReasonsGoWhenTheyNoLongerHold() public {
         rollup.deposit{value: 1 gwei}(element("depositor", 0));
         settleKeptFor(FREEZE_DELAY + EXIT_WINDOW);
@@ -157,7 +159,8 @@ contract SettlementFreezeTest is SettlementFixture {
         vm.expectRevert(reason);
         rollup.deposit{value: 1 gwei}(element("depositor", 1));
 
-        // The way out, all of it but claims and exits, which PaymentsRollup.t.sol makes under pause too.
+        // The way out, all of it but claims and exits, which PaymentsRollup.t.sol makes under pause
+        // too.
         rollup.requestExit(1, 2, 3);
         rollup.renewCoverage(renewalFor(1, START + 40 days));
         vm.warp(START + FREEZE_DELAY + 1);

@@ -95,8 +95,8 @@ contract VectorsTest is Fixture {
         vm.assertTrue(replay("../vectors/protocol-v1.json") > 0, "no vectors");
     }
 
-    /// @dev The original of the project's copy, where it lies beside the project. Where its folder does not exist,
-    /// Foundry can't grant access to it, and asking reverts.
+    /// @dev The original of the project's copy, where it lies beside the project. Where its folder
+    /// does not exist, Foundry can't grant access to it, and asking reverts.
     function testSharedVectors() public {
         string memory path = "../../shared/vectors/protocol-v1.json";
         try vm.exists(path) returns (bool there) {
@@ -213,8 +213,8 @@ contract VectorsTest is Fixture {
         );
     }
 
-    /// @dev Seats a whole committee at the vector's registry and lets the log check and record the certificate. Only
-    /// where the signers are a quorum that the geometry allows.
+    /// @dev Seats a whole committee at the vector's registry and lets the log check and record the
+    /// certificate. Only where the signers are a quorum that the geometry allows.
     function checkWholeCertificate(Vector memory v) private {
         bytes memory absent = v.reader.blob(key(v, "absent"));
         vm.assertEq(v.signers.length + absent.length, v.n, string.concat("seats of ", v.path));
@@ -235,7 +235,8 @@ contract VectorsTest is Fixture {
         vm.assertEq(log.recordedAt(v.digest), START, string.concat("record of ", v.path));
     }
 
-    /// @dev Runs the constructor at the address, so that code, immutables and storage are what they would be there.
+    /// @dev Runs the constructor at the address, so that code, immutables and storage are what they
+    /// would be there.
     function deployAt(address target) private {
         vm.etch(target, abi.encodePacked(type(NumberedRegistry).creationCode, abi.encode(OWNER)));
         (bool ok, bytes memory runtime) = target.call("");

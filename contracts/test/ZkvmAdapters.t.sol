@@ -57,7 +57,8 @@ contract ZkvmAdaptersTest {
         );
     }
 
-    /// @dev Encoding, fields and domain of vectors made elsewhere, and the exact calls made of them.
+    /// @dev Encoding, fields and domain of vectors made elsewhere, and the exact calls made of
+    /// them.
     function testClaimVectors() public {
         VectorReader reader = new VectorReader("../vectors/claim-v1.json");
         uint256 count = 0;

@@ -1,5 +1,6 @@
-// Writes what the Rust side embeds: abi/<Contract>.json, interface and creation bytecode, so that building Rust needs no
-// Solidity compiler; of an interface, the interface alone. `node tools/abi.mjs --check` fails instead when a file differs from what the sources compile to.
+// Writes what the Rust side embeds: abi/<Contract>.json, interface and creation bytecode, so that
+// building Rust needs no Solidity compiler; of an interface, the interface alone.
+// `node tools/abi.mjs --check` fails instead when a file differs from what the sources compile to.
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { dirname, join } from "node:path";

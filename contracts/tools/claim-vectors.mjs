@@ -1,5 +1,6 @@
-// Writes ../vectors/claim-v1.json: public claims, their canonical encoding and their Groth16 inputs. Made from the
-// description alone, in another language than those that read it, with a Keccak of its own.
+// Writes ../vectors/claim-v1.json: public claims, their canonical encoding and their Groth16
+// inputs. Made from the description alone, in another language than those that read it, with a
+// Keccak of its own.
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

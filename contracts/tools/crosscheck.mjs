@@ -1,6 +1,7 @@
-// Sends the measured transactions to a real anvil, under both hardforks, and compares what their receipts say with the
-// snapshots of test/Gas.t.sol. Signatures cover the registry's address, which differs here: so intrinsic gas is compared
-// by the calldata that was sent, and execution may differ by a few branches.
+// Sends the measured transactions to a real anvil, under both hardforks, and compares what their
+// receipts say with the snapshots of test/Gas.t.sol. Signatures cover the registry's address, which
+// differs here: so intrinsic gas is compared by the calldata that was sent, and execution may
+// differ by a few branches.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,5 @@
-// Writes the gas table of README.md from the snapshots; with --check, fails instead when it is not current.
+// Writes the gas table of README.md from the snapshots; with --check, fails instead when it is not
+// current.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { committees, hardforks, readSnapshots, root, settlements, transactions } from "./snapshots.mjs";

@@ -1,5 +1,5 @@
-// Measures gas again under both hardforks and fails when anything differs from the committed snapshots: a figure, or a
-// figure too many or too few.
+// Measures gas again under both hardforks and fails when anything differs from the committed
+// snapshots: a figure, or a figure too many or too few.
 import { spawnSync } from "node:child_process";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

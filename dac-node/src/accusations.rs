@@ -1,9 +1,12 @@
-//! What dispersers and rollups did that an honest one does not: counted by who signed for it, for metrics and for whoever asks.
+//! What dispersers and rollups did that an honest one does not: counted by who signed for it, for
+//! metrics and for whoever asks.
 //!
-//! Who delivers is not known; whose signatures the delivery bears is. Of a header and an order both signers answer for what they signed:
-//! two headers for one order. What else came with them may have been garbled on the way, so it is not *proven*. A delivery without the
-//! signatures of those whom it names is counted against nobody: strangers can send it in anyone's name. Names come from registry and
-//! verified signatures only, and few of each rollup: nobody fills the table with names that they make up.
+//! Who delivers is not known; whose signatures the delivery bears is. Of a header and an order both
+//! signers answer for what they signed: two headers for one order. What else came with them may
+//! have been garbled on the way, so it is not *proven*. A delivery without the signatures of those
+//! whom it names is counted against nobody: strangers can send it in anyone's name. Names come from
+//! registry and verified signatures only, and few of each rollup: nobody fills the table with names
+//! that they make up.
 
 use std::collections::{BTreeMap, BTreeSet};
 

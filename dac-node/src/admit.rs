@@ -1,9 +1,10 @@
-//! Whether this member takes a batch: pure verdicts, the cheap ones first, each refusal with its reason.
+//! Whether this member takes a batch: pure verdicts, the cheap ones first, each refusal with its
+//! reason.
 //!
-//! The steps are apart because store and certificates are asked between them: [`locate`] finds the seat and the batch's
-//! digest, so that a repeated delivery is answered at once; [`check_l1`] weighs times; [`Signed::recover`] finds out who
-//! signed, before anything dear is done; [`authorise`] weighs who may; [`check_facts`] weighs what the store knows of the
-//! submission.
+//! The steps are apart because store and certificates are asked between them: [`locate`] finds the
+//! seat and the batch's digest, so that a repeated delivery is answered at once; [`check_l1`]
+//! weighs times; [`Signed::recover`] finds out who signed, before anything dear is done;
+//! [`authorise`] weighs who may; [`check_facts`] weighs what the store knows of the submission.
 
 use std::sync::Arc;
 
@@ -203,9 +204,10 @@ pub fn locate(addressed: Addressed, view: &RegistryView, identity: &Identity) ->
     Ok(Located { committee: Arc::clone(committee), seat, record, digest })
 }
 
-/// Weighs what L1 says of a batch that is not stored yet and comes without a certificate: the pause, the epoch, the
-/// rollup's terms and the times of the order. A quorum made these checks of a batch with a certificate, and what has
-/// changed since must not keep a straggler from storing its shard.
+/// Weighs what L1 says of a batch that is not stored yet and comes without a certificate: the
+/// pause, the epoch, the rollup's terms and the times of the order. A quorum made these checks of a
+/// batch with a certificate, and what has changed since must not keep a straggler from storing its
+/// shard.
 pub fn check_l1(located: &Located, view: &RegistryView, now: u64) -> Result<(), Refusal> {
     let Located { committee, record, .. } = located;
     let header = &record.header;
@@ -221,7 +223,8 @@ pub fn check_l1(located: &Located, view: &RegistryView, now: u64) -> Result<(), 
     Ok(())
 }
 
-/// Who signed a record. The header fits the order, and the disperser is the one that the order names.
+/// Who signed a record. The header fits the order, and the disperser is the one that the order
+/// names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed {
     /// EIP-712 digest of the order.
@@ -254,7 +257,8 @@ impl Signed {
     }
 }
 
-/// On whose authority the batch is stored: a certificate that was verified, or the signature of the rollup's poster.
+/// On whose authority the batch is stored: a certificate that was verified, or the signature of the
+/// rollup's poster.
 pub fn authorise(
     located: &Located,
     signed: &Signed,
@@ -277,7 +281,8 @@ pub fn authorise(
     })
 }
 
-/// An early answer from what the store knows; the commit decides again, for uploads that run side by side.
+/// An early answer from what the store knows; the commit decides again, for uploads that run side
+/// by side.
 pub fn check_facts(
     facts: &SubmissionFacts,
     digest: BatchDigest,

@@ -1,4 +1,5 @@
-//! The configuration file of a member. Committee, thresholds and coding come from L1 and are not configured.
+//! The configuration file of a member. Committee, thresholds and coding come from L1 and are not
+//! configured.
 
 mod bounds;
 

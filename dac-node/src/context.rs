@@ -110,8 +110,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Makes the context of a node that has stored and done nothing yet in this process. `draining` is
-    /// cancelled when no new upload is taken any more.
+    /// Makes the context of a node that has stored and done nothing yet in this process. `draining`
+    /// is cancelled when no new upload is taken any more.
     pub fn new(resources: Resources, draining: CancellationToken) -> Arc<Self> {
         let Resources { domain, store, signer, registry, clock, disk, workers, settings, uploads, clients } =
             resources;
@@ -148,7 +148,8 @@ impl Context {
             .map_err(|stale| Reason::L1Stale.status(stale.to_string()))
     }
 
-    /// What a caller learns of a failed store. What fails its check is marked for repair on the way.
+    /// What a caller learns of a failed store. What fails its check is marked for repair on the
+    /// way.
     pub async fn store_failed(&self, error: &StoreError) -> Status {
         match error {
             StoreError::Corrupt { digest, shard, what } => self.corrupt(*digest, *shard, what).await,
@@ -156,7 +157,8 @@ impl Context {
         }
     }
 
-    /// What a caller learns of a batch that fails its check here. It is marked and will be repaired.
+    /// What a caller learns of a batch that fails its check here. It is marked and will be
+    /// repaired.
     pub async fn corrupt(&self, digest: BatchDigest, shard: Option<ShardId>, what: &'static str) -> Status {
         match self.store.catalog.mark_corrupt(digest, shard).await {
             Ok(true) => {
@@ -170,7 +172,8 @@ impl Context {
     }
 }
 
-/// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here and only here.
+/// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here
+/// and only here.
 pub fn store_status(error: &StoreError) -> Status {
     match error {
         StoreError::Corrupt { digest, what, .. } => {

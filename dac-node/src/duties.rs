@@ -1,7 +1,8 @@
 //! Which seats' shards a member owes: pure, from the committees and its key.
 //!
-//! Of its own epoch's batches a member owes those of its seat, whether or not it signed them. Of older batches it owes those of a
-//! seat that it took over: seats outlive operators as long as n and k stay. A member that left still owes what it owed.
+//! Of its own epoch's batches a member owes those of its seat, whether or not it signed them. Of
+//! older batches it owes those of a seat that it took over: seats outlive operators as long as n
+//! and k stay. A member that left still owes what it owed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ pub fn owed_seats(committees: &BTreeMap<u64, Arc<Committee>>, key: &PublicKeyByt
     committees.keys().filter_map(|epoch| Some((*epoch, owed_seat(committees, *epoch, key)?))).collect()
 }
 
-/// The seat that `key` holds in the epoch itself, or else the lowest one that it took over in a later epoch of the same
-/// lineage.
+/// The seat that `key` holds in the epoch itself, or else the lowest one that it took over in a
+/// later epoch of the same lineage.
 fn owed_seat(committees: &BTreeMap<u64, Arc<Committee>>, epoch: u64, key: &PublicKeyBytes) -> Option<Seat> {
     let origin = committees.get(&epoch)?;
     if let Some(seat) = origin.seat_of(key) {
@@ -65,10 +66,12 @@ mod tests {
         for (name, expected) in [
             // Its own seat first, wherever it went later.
             (1, vec![(1, 0), (2, 0), (3, 1)]),
-            // It left, and owes what it owed; what it took over in another lineage is nothing of the first one's.
+            // It left, and owes what it owed; what it took over in another lineage is nothing of
+            // the first one's.
             (2, vec![(1, 1), (5, 1)]),
             (3, vec![(1, 2), (2, 2), (5, 2)]),
-            // It came for seat 1 and later took seat 0: the lowest of both for what is older than either.
+            // It came for seat 1 and later took seat 0: the lowest of both for what is older than
+            // either.
             (4, vec![(1, 0), (2, 1), (3, 0), (4, 2)]),
             (5, vec![(1, 2), (2, 2), (3, 2), (4, 1)]),
             (6, vec![(4, 0)]),

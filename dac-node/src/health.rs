@@ -12,8 +12,8 @@ use crate::skew::{ClockNews, ClockWatch, seconds_ahead};
 
 /// Dispersal needs a fresh view of L1, and everything needs the store.
 ///
-/// L1 endpoints that differ or fail are told to a person, where this node signs by what they say, and
-/// keep it from nothing: enough others agree, or the view gets old.
+/// L1 endpoints that differ or fail are told to a person, where this node signs by what they say,
+/// and keep it from nothing: enough others agree, or the view gets old.
 pub(crate) struct NodeHealth {
     context: Arc<Context>,
     /// Whether this process signs. One that only serves needs no L1.

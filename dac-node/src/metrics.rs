@@ -1,4 +1,5 @@
-//! What Prometheus is told: every metric of a node with its meaning, there from the start. `docs/operations.md` has the same table.
+//! What Prometheus is told: every metric of a node with its meaning, there from the start.
+//! `docs/operations.md` has the same table.
 
 use dac_chain::{EndpointMetrics, News};
 use dac_proto::reason::Reason;

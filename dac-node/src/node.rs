@@ -104,8 +104,8 @@ fn members(context: &Arc<Context>) -> MemberServiceServer<Members> {
         .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES)
 }
 
-/// Returns the times that calls have. StoreShard and SignRenewal keep shorter times of their own, and
-/// have reasons for them.
+/// Returns the times that calls have. StoreShard and SignRenewal keep shorter times of their own,
+/// and have reasons for them.
 fn times(context: &Context) -> CallTimes {
     CallTimes { call: context.settings.call_timeout, upload: context.settings.upload_timeout }
 }

@@ -1,6 +1,6 @@
 //! A read-only server of a member: serves what the member stored, from the same database. It has no
-//! key, takes nothing in, repairs and deletes nothing. Any number of them run beside the one process
-//! that signs.
+//! key, takes nothing in, repairs and deletes nothing. Any number of them run beside the one
+//! process that signs.
 
 use std::sync::Arc;
 use std::time::Duration;

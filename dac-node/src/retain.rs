@@ -1,7 +1,8 @@
 //! Deletion of what has expired, with slack, and of what unfinished uploads may have left.
 //!
-//! Something is deleted only when both the local clock and the newest block read from L1 are past its time: a clock that runs ahead
-//! deletes nothing early, nor does an L1 endpoint that makes up timestamps, and while L1 is not read nothing more goes at all.
+//! Something is deleted only when both the local clock and the newest block read from L1 are past
+//! its time: a clock that runs ahead deletes nothing early, nor does an L1 endpoint that makes up
+//! timestamps, and while L1 is not read nothing more goes at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +76,8 @@ pub async fn round(
     let Some(now) = times.earlier().filter(|_| retention.delete_expired) else { return Ok(0) };
     // Kept until its time, that second included; the slack comes after.
     let before = now.saturating_sub(retention.slack.as_secs());
-    // A restored backup may not know of renewals: what their contracts were not read for, up to that time, stays.
+    // A restored backup may not know of renewals: what their contracts were not read for, up to
+    // that time, stays.
     let spared = times.progress.unread_rollups(before);
     let mut deleted = 0;
     while !stop.is_cancelled() {

@@ -138,8 +138,8 @@ impl Scrubber {
         for passed_over in 0_u32.. {
             match self.rounds.stored_after(*after, limit).await {
                 Err(error) if error.is_unreadable() && passed_over < UNREADABLE_MAX_PLACES => {
-                    // It goes on one by one, and passes over a place only if that one cannot be read
-                    // by itself.
+                    // It goes on one by one, and passes over a place only if that one cannot be
+                    // read by itself.
                     if limit == 1 {
                         *after += 1;
                         metrics::counter!("dac_node_unreadable_total").increment(1);
@@ -205,8 +205,8 @@ impl Scrubber {
         shard: Option<ShardId>,
         what: &'static str,
     ) -> Result<(), StoreError> {
-        // The mark is for the shard that was read: the batch may have been repaired or deleted in the
-        // meantime.
+        // The mark is for the shard that was read: the batch may have been repaired or deleted in
+        // the meantime.
         if self.catalog.mark_corrupt(digest, shard).await? {
             metrics::counter!("dac_node_corrupt_total").increment(1);
             tracing::error!(%digest, what, "what is stored fails its check: found by looking again");

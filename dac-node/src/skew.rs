@@ -23,7 +23,8 @@ impl ClockWatch {
         Self { allowed, differs: false }
     }
 
-    /// The clock said `now` when the newest block was of `timestamp`. A chain that makes no blocks looks like a clock ahead.
+    /// The clock said `now` when the newest block was of `timestamp`. A chain that makes no blocks
+    /// looks like a clock ahead.
     pub fn look(&mut self, now: u64, timestamp: u64) -> Option<ClockNews> {
         let differs = now.abs_diff(timestamp) > self.allowed;
         if differs == self.differs {

@@ -1,7 +1,9 @@
-//! From a stream of pieces to a committed shard: the member's check, and the way into the store beside it.
+//! From a stream of pieces to a committed shard: the member's check, and the way into the store
+//! beside it.
 //!
-//! OPAQUE: the shard itself comes in, is checked row by row and staged as it comes; one row is held in memory. The checked
-//! kinds: the whole payload comes in, is encoded and compared, and only this member's own shard goes on to the store.
+//! OPAQUE: the shard itself comes in, is checked row by row and staged as it comes; one row is held
+//! in memory. The checked kinds: the whole payload comes in, is encoded and compared, and only this
+//! member's own shard goes on to the store.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The program itself: what it says of its configuration, that it serves without L1, and how it ends.
+//! The program itself: what it says of its configuration, that it serves without L1, and how it
+//! ends.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -131,7 +132,8 @@ fn it_serves_without_l1_and_ends_on_sigterm() {
     }
 }
 
-/// Port of the program's monitoring page. Where its log cannot be read, the kernel says where it listens.
+/// Port of the program's monitoring page. Where its log cannot be read, the kernel says where it
+/// listens.
 fn monitoring_port(pid: u32) -> u16 {
     let since = Instant::now();
     loop {

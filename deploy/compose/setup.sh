@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets a demo committee up on a local chain, once: contracts, keys, configurations, registrations, the first epoch and one
-# rollup. Everything goes to one folder, which the services then read. For demonstrations: the keys are cheap to guess.
+# Sets a demo committee up on a local chain, once: contracts, keys, configurations, registrations,
+# the first epoch and one rollup. Everything goes to one folder, which the services then read. For
+# demonstrations: the keys are cheap to guess.
 set -euo pipefail
 
 rpc=${RPC_URL:-http://l1:8545}
@@ -17,8 +18,8 @@ if [ -e deployment.json ] && [ -e done ]; then
     exit 0
 fi
 
-# JSON-RPC by bash alone: method, parameters. Fails unless the answer is a result. In a subshell, so that the connection is closed
-# whatever happens.
+# JSON-RPC by bash alone: method, parameters. Fails unless the answer is a result. In a subshell, so
+# that the connection is closed whatever happens.
 call() (
     body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$1\",\"params\":$2}" address=${rpc#http://}
     exec 3<>"/dev/tcp/${address%:*}/${address##*:}" || exit

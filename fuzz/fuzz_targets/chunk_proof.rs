@@ -1,4 +1,5 @@
-//! Chunk proofs from a hostile member: only the committed chunk at its place passes, and nothing panics.
+//! Chunk proofs from a hostile member: only the committed chunk at its place passes, and nothing
+//! panics.
 #![no_main]
 
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! Public claims as a guest reads them: what decodes has exactly this encoding, and its field elements are in the field.
+//! Public claims as a guest reads them: what decodes has exactly this encoding, and its field
+//! elements are in the field.
 #![no_main]
 
 use dac_types::{BN254_ORDER, PublicClaim};

@@ -1,4 +1,5 @@
-//! BLS points from the wire and from L1: what is accepted has exactly one encoding of either kind, and is never infinity.
+//! BLS points from the wire and from L1: what is accepted has exactly one encoding of either kind,
+//! and is never infinity.
 #![no_main]
 
 use dac_bls::{PublicKey, Signature};

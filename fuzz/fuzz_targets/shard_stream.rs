@@ -1,5 +1,5 @@
-//! A shard that arrives in pieces from a hostile disperser: the stream's verdict is that of the whole, and only the
-//! committed bytes pass.
+//! A shard that arrives in pieces from a hostile disperser: the stream's verdict is that of the
+//! whole, and only the committed bytes pass.
 #![no_main]
 
 use std::sync::{Arc, OnceLock};

@@ -9,7 +9,8 @@ use crate::poseidon;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct AccountIndex(pub u32);
 
-/// Who owns an account: the hash of its key and of the L1 address that an exit pays. See [`crate::keys::PublicKey::account_id`].
+/// Who owns an account: the hash of its key and of the L1 address that an exit pays. See
+/// [`crate::keys::PublicKey::account_id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct AccountId(pub Fr);
 

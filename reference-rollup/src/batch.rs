@@ -102,14 +102,16 @@ pub enum BatchError {
     Inbox(#[from] InboxError),
 }
 
-/// The sequencer's hand: applies what comes to the state and keeps what the proof needs. Entries of the inbox come before
-/// transactions in the batch, so they are taken first: once a transaction is in, no entry can follow.
+/// The sequencer's hand: applies what comes to the state and keeps what the proof needs. Entries of
+/// the inbox come before transactions in the batch, so they are taken first: once a transaction is
+/// in, no entry can follow.
 pub struct OpenBatch<'a> {
     state: &'a mut State,
     domain: Domain,
     before: Roots,
     inbox: Vec<InboxTrace>,
-    /// The way from place 0 to the root, with the inbox taken and no transaction yet: what unused slots of the inbox look at.
+    /// The way from place 0 to the root, with the inbox taken and no transaction yet: what unused
+    /// slots of the inbox look at.
     idle_path: Path,
     transactions: Vec<TransactionTrace>,
 }

@@ -1,4 +1,5 @@
-//! Leaving a frozen rollup: the proof that an account is in its last state, checked here as the contract checks it.
+//! Leaving a frozen rollup: the proof that an account is in its last state, checked here as the
+//! contract checks it.
 
 use alloy_primitives::{Address, B256, U256};
 use ark_bn254::Fr;
@@ -94,8 +95,8 @@ pub struct ExitProof {
     pub inbox_head: U256,
 }
 
-/// Places of the accounts that have this id, in order. The operator's program opens one an id; nothing hinders another one from
-/// opening more, and each can leave.
+/// Places of the accounts that have this id, in order. The operator's program opens one an id;
+/// nothing hinders another one from opening more, and each can leave.
 pub fn accounts_of(state: &State, id: AccountId) -> Vec<AccountIndex> {
     state.accounts().into_iter().filter(|(_, account)| account.id == id).map(|(index, _)| index).collect()
 }

@@ -9,8 +9,8 @@ pub fn to_b256(element: Fr) -> B256 {
     B256::from_slice(&element.into_bigint().to_bytes_be())
 }
 
-/// The element of 32 big-endian bytes; `None` where the integer is not below the field's order: L1 refuses it too, since it
-/// would stand for the same element as a smaller one.
+/// The element of 32 big-endian bytes; `None` where the integer is not below the field's order: L1
+/// refuses it too, since it would stand for the same element as a smaller one.
 pub fn from_b256(bytes: B256) -> Option<Fr> {
     let element = Fr::from_be_bytes_mod_order(bytes.as_slice());
     (to_b256(element) == bytes).then_some(element)

@@ -1,4 +1,5 @@
-//! What L1 hands to the rollup, in L1's order: deposits and exit requests. Each batch takes the next of them.
+//! What L1 hands to the rollup, in L1's order: deposits and exit requests. Each batch takes the
+//! next of them.
 
 use alloy_primitives::Address;
 use ark_bn254::Fr;

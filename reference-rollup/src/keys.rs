@@ -1,9 +1,11 @@
-//! Keys and signatures on Baby Jubjub: Schnorr signatures in the form (challenge, response), with Poseidon as their hash.
+//! Keys and signatures on Baby Jubjub: Schnorr signatures in the form (challenge, response), with
+//! Poseidon as their hash.
 //!
-//! The challenge has 128 bits: enough for 128-bit security of Schnorr signatures (Neven, Smart and Warinschi, *Hash function
-//! requirements for Schnorr signatures*, 2009), and half the work in the circuit. With the challenge in the signature the circuit computes the
-//! commitment instead of being told it, so that it is always on the curve. Responses are not reduced again: a second signature for the same
-//! message is no harm, because a nonce is spent once.
+//! The challenge has 128 bits: enough for 128-bit security of Schnorr signatures (Neven, Smart and
+//! Warinschi, *Hash function requirements for Schnorr signatures*, 2009), and half the work in the
+//! circuit. With the challenge in the signature the circuit computes the commitment instead of
+//! being told it, so that it is always on the curve. Responses are not reduced again: a second
+//! signature for the same message is no harm, because a nonce is spent once.
 
 use std::fmt;
 
@@ -40,7 +42,8 @@ impl fmt::Debug for SecretKey {
 }
 
 impl SecretKey {
-    /// From its 32 little-endian bytes; `None` for zero and for what is not below the group's order.
+    /// From its 32 little-endian bytes; `None` for zero and for what is not below the group's
+    /// order.
     pub fn from_le_bytes(bytes: &[u8; 32]) -> Option<Self> {
         let scalar = Scalar::from_le_bytes_mod_order(bytes);
         let key = Self(scalar);
@@ -92,7 +95,8 @@ impl SecretKey {
 pub struct PublicKey(pub(crate) EdwardsAffine);
 
 impl PublicKey {
-    /// From its coordinates; `None` unless they are a point of the prime-order subgroup, other than the neutral one.
+    /// From its coordinates; `None` unless they are a point of the prime-order subgroup, other than
+    /// the neutral one.
     pub fn from_coordinates(x: Fr, y: Fr) -> Option<Self> {
         let point = EdwardsAffine::new_unchecked(x, y);
         (point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve() && !point.is_zero())

@@ -1,4 +1,5 @@
-//! A small but real payments validium: what a rollup on top of the committee looks like from end to end.
+//! A small but real payments validium: what a rollup on top of the committee looks like from end to
+//! end.
 //!
 //! | room | what |
 //! |---|---|

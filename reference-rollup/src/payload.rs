@@ -1,4 +1,5 @@
-//! What a batch publishes: 42 blocks of 16 bytes from which, with L1's inbox, everybody can rebuild the state and what L1 owes.
+//! What a batch publishes: 42 blocks of 16 bytes from which, with L1's inbox, everybody can rebuild
+//! the state and what L1 owes.
 //!
 //! ```text
 //! per inbox slot:  u32 index | u32 nonce | u64 balance   of the account after it
@@ -9,12 +10,13 @@
 //!                  recipient mod 2^128
 //! ```
 //!
-//! All integers are little-endian; a recipient is its address as an integer of 160 bits. A sender's nonce is one more than before, and what it spent is the
-//! difference of its balances. Unused slots are zero: they look at place 0, which stays empty. An id names a new account, or repeats that of one
-//! which was there.
+//! All integers are little-endian; a recipient is its address as an integer of 160 bits. A sender's
+//! nonce is one more than before, and what it spent is the difference of its balances. Unused slots
+//! are zero: they look at place 0, which stays empty. An id names a new account, or repeats that of
+//! one which was there.
 //!
-//! Recipients are published because L1 pays a withdrawal only to who can name all of a batch: what the operator keeps to itself, it could hold to
-//! ransom.
+//! Recipients are published because L1 pays a withdrawal only to who can name all of a batch: what
+//! the operator keeps to itself, it could hold to ransom.
 
 use alloy_primitives::Address;
 use ark_bn254::Fr;
@@ -121,8 +123,9 @@ fn cut(block: &[u8; BLOCK_BYTES]) -> (u32, u32, u64) {
     (word as u32, (word >> 32) as u32, (word >> 64) as u64)
 }
 
-/// The rollup's commitment to a payload: Poseidon in steps of 8 inputs, the former value and 7 blocks, beginning with the length in
-/// bytes. The last step is filled with zeros; the length in front separates payloads that differ in trailing zeros.
+/// The rollup's commitment to a payload: Poseidon in steps of 8 inputs, the former value and 7
+/// blocks, beginning with the length in bytes. The last step is filled with zeros; the length in
+/// front separates payloads that differ in trailing zeros.
 pub fn batch_hash(payload: &[u8]) -> Fr {
     let blocks = |step: &[u8]| -> Vec<Fr> {
         let mut blocks: Vec<_> = step.chunks(BLOCK_BYTES).map(Fr::from_le_bytes_mod_order).collect();
@@ -137,8 +140,9 @@ pub fn batch_hash(payload: &[u8]) -> Fr {
 }
 
 impl State {
-    /// Applies what a payload publishes, and says what the batch granted on L1. `entries` are those that it took from the inbox, in order: L1 has
-    /// them. On an error the state has changed in part, so keep the former one. Nothing is proved here: compare root and outputs with L1's.
+    /// Applies what a payload publishes, and says what the batch granted on L1. `entries` are those
+    /// that it took from the inbox, in order: L1 has them. On an error the state has changed in
+    /// part, so keep the former one. Nothing is proved here: compare root and outputs with L1's.
     pub fn apply_payload(
         &mut self,
         payload: &[u8],

@@ -1,5 +1,6 @@
-//! Poseidon with circomlib's constants, outside the circuit. Section "Poseidon" of `reference-rollup/README.md` says what it
-//! hashes where; `vectors/poseidon-v1.json` holds Rust, Solidity and the circuit to the same values.
+//! Poseidon with circomlib's constants, outside the circuit. Section "Poseidon" of
+//! `reference-rollup/README.md` says what it hashes where; `vectors/poseidon-v1.json` holds Rust,
+//! Solidity and the circuit to the same values.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

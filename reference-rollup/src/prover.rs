@@ -1,7 +1,7 @@
 //! Groth16 over BN254: keys, proofs, and how both look on L1.
 //!
-//! **The keys made here are for development only.** Whoever knows the seed can prove anything. A real rollup takes them from a ceremony:
-//! `docs/binding.md` says how.
+//! **The keys made here are for development only.** Whoever knows the seed can prove anything. A
+//! real rollup takes them from a ceremony: `docs/binding.md` says how.
 
 use std::fs;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -133,8 +133,8 @@ impl Keys {
         Ok(Self { proving, matrices: system.matrices() })
     }
 
-    /// The development keys from a folder, made and left there if they are not there yet. The file's name has the circuit's hash, so that keys of
-    /// another circuit are never taken.
+    /// The development keys from a folder, made and left there if they are not there yet. The
+    /// file's name has the circuit's hash, so that keys of another circuit are never taken.
     pub fn cached_development(folder: &Path) -> Result<Self, KeysError> {
         let (system, _) = empty_system();
         let name = format!("groth16-DEV-ONLY-{}.bin", &system.structure_hash().to_string()[2..18]);
@@ -142,7 +142,8 @@ impl Keys {
         let io_error = |source| KeysError::Io { path: path.clone(), source };
         match fs::File::open(&path) {
             Ok(file) => {
-                // The points are not checked one by one (that takes longer than making them): the folder is the developer's own.
+                // The points are not checked one by one (that takes longer than making them): the
+                // folder is the developer's own.
                 let mut reader = BufReader::with_capacity(1 << 20, file);
                 if let Ok(proving) = ProvingKey::deserialize_uncompressed_unchecked(&mut reader) {
                     return Ok(Self { proving, matrices: system.matrices() });

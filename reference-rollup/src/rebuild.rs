@@ -1,8 +1,8 @@
-//! The whole state again, from what the committee's members give back and from what L1 says: all that a user needs when the
-//! operator is gone.
+//! The whole state again, from what the committee's members give back and from what L1 says: all
+//! that a user needs when the operator is gone.
 //!
-//! Payloads are believed as far as L1 confirms them: after every batch the root must be the one that settled. The inbox's head is
-//! L1's, and is computed from its entries.
+//! Payloads are believed as far as L1 confirms them: after every batch the root must be the one
+//! that settled. The inbox's head is L1's, and is computed from its entries.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +134,8 @@ pub enum RebuildError {
         /// As it settled.
         expected: B256,
     },
-    /// A payload leads to the root, and grants something else than what settled. No circuit lets that happen.
+    /// A payload leads to the root, and grants something else than what settled. No circuit lets
+    /// that happen.
     #[error("the payload of batch {batch} grants {got}, the batch settled with outputs {expected}")]
     WrongOutputs {
         /// Which.
@@ -155,7 +156,8 @@ pub struct Rebuilt {
     pub withdrawals: BTreeMap<u64, Vec<Withdrawal>>,
 }
 
-/// The state in the making: one batch after the other. An error ends it, since a payload may have been applied in part.
+/// The state in the making: one batch after the other. An error ends it, since a payload may have
+/// been applied in part.
 pub struct Rebuilder<'a> {
     state: State,
     withdrawals: BTreeMap<u64, Vec<Withdrawal>>,
@@ -209,7 +211,8 @@ impl<'a> Rebuilder<'a> {
         self.applied
     }
 
-    /// Applies the payload of the batch that is due, and compares root and outputs with the settled ones.
+    /// Applies the payload of the batch that is due, and compares root and outputs with the settled
+    /// ones.
     pub fn apply(mut self, payload: &[u8]) -> Result<Self, RebuildError> {
         let Some((record, rest)) = self.rest.split_first() else {
             return Err(RebuildError::NotSettled { batch: self.applied + 1, settled: self.applied });
@@ -252,7 +255,8 @@ impl<'a> Rebuilder<'a> {
     }
 }
 
-/// The state that all these payloads, by batch number, lead to. Every batch of the history needs its payload.
+/// The state that all these payloads, by batch number, lead to. Every batch of the history needs
+/// its payload.
 pub fn rebuild(payloads: &BTreeMap<u64, Vec<u8>>, history: &History) -> Result<Rebuilt, RebuildError> {
     let settled = history.batches.len() as u64;
     let stray = payloads.keys().find(|batch| !(1..=settled).contains(*batch));

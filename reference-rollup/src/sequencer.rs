@@ -1,12 +1,14 @@
-//! The operator's side: builds batches on top of each other and says what committee and L1 are told of them.
+//! The operator's side: builds batches on top of each other and says what committee and L1 are told
+//! of them.
 //!
 //! ```text
 //! open → take, include → close → seal ─┬─ payload, batch hash → aggregator: certificate ─┬─ settle
 //!                                      └─ claim → prover: proof ─────────────────────────┘
 //! ```
 //!
-//! Certification and proving need nothing of each other: the claim follows from the payload alone, since encoding it is
-//! deterministic. A sequencer that starts anew rebuilds its state as everybody else does ([`crate::rebuild`]).
+//! Certification and proving need nothing of each other: the claim follows from the payload alone,
+//! since encoding it is deterministic. A sequencer that starts anew rebuilds its state as everybody
+//! else does ([`crate::rebuild`]).
 
 use alloy_primitives::{Address, B256};
 use dac_coding::{CodingError, Points, encode};
@@ -93,7 +95,8 @@ impl Sequencer {
         OpenBatch::new(&mut self.state, domain)
     }
 
-    /// Numbers a closed batch, encodes it for a committee of this geometry and puts the claim together, just as L1 will.
+    /// Numbers a closed batch, encodes it for a committee of this geometry and puts the claim
+    /// together, just as L1 will.
     pub fn seal(&mut self, batch: Batch, geometry: Geometry) -> Result<Sealed, SealError> {
         let payload = batch.payload();
         let batch_hash = field::to_b256(batch.batch_hash());

@@ -1,4 +1,5 @@
-//! The rollup's whole state, and the rules by which it changes. What the rules refuse here, the circuit cannot prove.
+//! The rollup's whole state, and the rules by which it changes. What the rules refuse here, the
+//! circuit cannot prove.
 
 use std::collections::HashMap;
 

@@ -11,7 +11,8 @@ use crate::field;
 use crate::keys::{PublicKey, SecretKey, Signature};
 use crate::poseidon;
 
-/// Where a transaction is valid: 16 bytes that stand for chain and settlement contract, `PublicClaim::domain`.
+/// Where a transaction is valid: 16 bytes that stand for chain and settlement contract,
+/// `PublicClaim::domain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain(pub [u8; 16]);
 
@@ -50,7 +51,8 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// The account that the second half of the slot touches: the receiver, or the sender itself when it withdraws.
+    /// The account that the second half of the slot touches: the receiver, or the sender itself
+    /// when it withdraws.
     pub(crate) fn second_account(&self) -> AccountIndex {
         match self.to {
             Destination::Account(index) => index,
@@ -58,7 +60,8 @@ impl Transaction {
         }
     }
 
-    /// What is signed: Poseidon(domain, from + 2^32·to + 2^64·nonce + 2^96·amount + 2^160·withdrawal, L1 recipient or 0).
+    /// What is signed: Poseidon(domain, from + 2^32·to + 2^64·nonce + 2^96·amount +
+    /// 2^160·withdrawal, L1 recipient or 0).
     pub fn message(&self, domain: Domain) -> Fr {
         let low = u128::from(self.from.0)
             | u128::from(self.second_account().0) << 32

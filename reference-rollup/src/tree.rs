@@ -1,4 +1,5 @@
-//! The accounts tree: 4 children a node, Poseidon, empty places hashed like all others. Only what differs from an empty tree is kept.
+//! The accounts tree: 4 children a node, Poseidon, empty places hashed like all others. Only what
+//! differs from an empty tree is kept.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -18,7 +19,8 @@ static EMPTY: LazyLock<[Fr; TREE_DEPTH + 1]> = LazyLock::new(|| {
     hashes
 });
 
-/// All children of each node on the way from an account to the root, the lowest first; the account's own side is among them.
+/// All children of each node on the way from an account to the root, the lowest first; the
+/// account's own side is among them.
 pub type Path = [[Fr; TREE_ARITY]; TREE_DEPTH];
 
 /// A sparse tree of accounts.

@@ -36,7 +36,8 @@ fn the_structure_is_the_same_for_every_batch() {
     assert_eq!(busy.structure_hash(), empty.structure_hash());
 }
 
-/// Every variable, changed alone, breaks a constraint: in a batch with something in every kind of slot, and in one with nothing.
+/// Every variable, changed alone, breaks a constraint: in a batch with something in every kind of
+/// slot, and in one with nothing.
 #[test]
 fn no_variable_is_left_to_choose() {
     let busy = busy_batch();
@@ -45,7 +46,8 @@ fn no_variable_is_left_to_choose() {
     for batch in [busy, idle] {
         let system = system(&batch, &claim(&batch, 5));
         let values = system.assignment();
-        // A bit to its opposite, the only other value that its own constraint allows; everything else by one.
+        // A bit to its opposite, the only other value that its own constraint allows; everything
+        // else by one.
         let one = Fr::from(1_u8);
         let delta = |variable: usize| if values[variable] == one { -one } else { one };
         assert_eq!(system.free_variables(delta), Vec::<usize>::new());
@@ -56,7 +58,8 @@ fn no_variable_is_left_to_choose() {
 fn every_field_of_the_claim_is_bound() {
     let batch = busy_batch();
     let truth = claim_fields(&batch, 5);
-    // Not the number: the same transition is true under any, until a proof is made for one. See the proofs' tests.
+    // Not the number: the same transition is true under any, until a proof is made for one. See the
+    // proofs' tests.
     type Mutation = (&'static str, fn(&mut ClaimFields));
     let mutations: [Mutation; 11] = [
         ("old root", |claim| claim.old_state_root = bumped(claim.old_state_root)),
@@ -79,8 +82,9 @@ fn every_field_of_the_claim_is_bound() {
     }
 }
 
-/// The circuit's own witness of the context follows the claim, so that a lie fails where it matters; a prover who tells the
-/// context's bits as they were and lies in the public inputs only fails too.
+/// The circuit's own witness of the context follows the claim, so that a lie fails where it
+/// matters; a prover who tells the context's bits as they were and lies in the public inputs only
+/// fails too.
 #[test]
 fn public_inputs_are_bound_one_by_one() {
     let batch = busy_batch();

@@ -1,4 +1,5 @@
-//! `vectors/groth16-v1.json`: one real proof with its key, for Solidity. Held to the circuit as it stands; after a change of the circuit
+//! `vectors/groth16-v1.json`: one real proof with its key, for Solidity. Held to the circuit as it
+//! stands; after a change of the circuit
 //! `REWRITE_VECTORS=1 cargo test -p reference-rollup --test fixture` writes it again.
 #![allow(missing_docs)]
 
@@ -79,7 +80,8 @@ fn the_fixture_is_a_proof_of_this_circuit() {
     assert_eq!(fixture.verifying_key, described_key(&keys.verifying()), "the circuit has changed: see above");
     assert_eq!(fixture.claim, described(&claim));
     assert_eq!(fixture.points, claim.point_count());
-    // Made with fixed randomness, so that the same bytes come again; that L1 accepts them is Solidity's test.
+    // Made with fixed randomness, so that the same bytes come again; that L1 accepts them is
+    // Solidity's test.
     let proof = keys.prove(&batch, &claim, &mut rng(1)).unwrap();
     assert!(keys.verifies(&claim, &proof));
     assert_eq!(fixture.proof, proof.to_bytes());

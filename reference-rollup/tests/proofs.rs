@@ -50,8 +50,8 @@ fn a_proof_holds_for_its_claim_and_for_no_other() {
     }
 }
 
-/// The disperser gave the members shards that decode to another payload, and enough of them signed its fingerprint. Nobody can prove the
-/// true transition against that header.
+/// The disperser gave the members shards that decode to another payload, and enough of them signed
+/// its fingerprint. Nobody can prove the true transition against that header.
 #[test]
 fn a_fingerprint_of_another_payload_cannot_be_proved() {
     let batch = busy_batch();

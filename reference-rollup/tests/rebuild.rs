@@ -1,5 +1,5 @@
-//! The state rebuilt from payloads and L1's history is the sequencer's, and every account can leave with it; whatever is left out or
-//! changed is noticed, and named.
+//! The state rebuilt from payloads and L1's history is the sequencer's, and every account can leave
+//! with it; whatever is left out or changed is noticed, and named.
 #![allow(missing_docs, clippy::cast_possible_truncation)] // numbers are small
 
 mod common;
@@ -160,7 +160,8 @@ proptest! {
             ) => {
                 prop_assert_eq!(named, batch);
             }
-            // The former state of an account that a later slot of the same batch touches again says nothing about the end.
+            // The former state of an account that a later slot of the same batch touches again says
+            // nothing about the end.
             Ok(()) => {}
             Err(other) => prop_assert!(false, "{}", other),
         }

@@ -1,4 +1,5 @@
-//! What the rules refuse: by the sequencer with its own error, and by the circuit whatever a malicious sequencer writes down.
+//! What the rules refuse: by the sequencer with its own error, and by the circuit whatever a
+//! malicious sequencer writes down.
 #![allow(missing_docs)]
 
 mod common;
@@ -69,7 +70,8 @@ fn a_receiver_cannot_overflow() {
     assert_eq!(state.take(bob.deposit(1)), Err(InboxError::Overflow { balance: u64::MAX, amount: 1 }));
 }
 
-/// After 2^32 − 1 transactions an account can send no more: the next nonce would be 0 again, and old signatures good.
+/// After 2^32 − 1 transactions an account can send no more: the next nonce would be 0 again, and
+/// old signatures good.
 #[test]
 fn nonces_run_out() {
     let (mut state, alice, _) = two_accounts();
@@ -122,7 +124,8 @@ fn an_exit_request_of_somebody_else_moves_nothing() {
     assert_ne!(state.inbox_head(), Fr::zero());
 }
 
-/// A malicious sequencer can open an account at the last place; whoever takes over still finds the empty ones.
+/// A malicious sequencer can open an account at the last place; whoever takes over still finds the
+/// empty ones.
 #[test]
 fn an_account_at_the_last_place_fills_no_other() {
     let mut payload = vec![0; PAYLOAD_BYTES];
@@ -210,7 +213,8 @@ impl Forger {
 
     /// Whether the lie can be proved.
     fn can_be_proved(mut self) -> bool {
-        // Idle slots of the inbox come before transactions, so lies in transactions begin with a full inbox of nothing.
+        // Idle slots of the inbox come before transactions, so lies in transactions begin with a
+        // full inbox of nothing.
         let idle_path = |forger: &Self| forger.tree.path(AccountIndex(0));
         let idle = |path| AccountUpdate {
             index: AccountIndex(0),
@@ -368,8 +372,9 @@ fn the_circuit_refuses_forged_inboxes() {
     assert!(!exit(forger, &alice, 2, Some(500)), "somebody else's account");
 }
 
-/// L1 pays a withdrawal only to who can write down all of its batch. So a recipient must be an address, and be published: a batch whose
-/// other withdrawals nobody can know would lock everybody's.
+/// L1 pays a withdrawal only to who can write down all of its batch. So a recipient must be an
+/// address, and be published: a batch whose other withdrawals nobody can know would lock
+/// everybody's.
 #[test]
 fn what_is_granted_can_be_written_down_by_everybody() {
     let to = Address::repeat_byte(0xab);
@@ -385,7 +390,8 @@ fn what_is_granted_can_be_written_down_by_everybody() {
     let (mut state, ..) = two_accounts();
     assert_eq!(state.apply_payload(&batch.payload(), &[exit]), Ok(batch.withdrawals()));
     assert_ne!(batch.payload(), granting(Address::repeat_byte(0xcd)).1.payload());
-    // In the circuit its bits are variables, 160 of them; it is none itself, which could be any field element.
+    // In the circuit its bits are variables, 160 of them; it is none itself, which could be any
+    // field element.
     let claim = claim(&batch, 1);
     let (system, _) = statement(&batch, &claim, &public_inputs(&claim).unwrap());
     assert!(!system.assignment().contains(&field::from_address(to)));

@@ -1,5 +1,5 @@
-//! An HTTP/2 client without manners: it leaves windows shut, sends half of its requests, holds connections that it does
-//! not use, and does so from any address of 127.0.0.0/8.
+//! An HTTP/2 client without manners: it leaves windows shut, sends half of its requests, holds
+//! connections that it does not use, and does so from any address of 127.0.0.0/8.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -25,8 +25,8 @@ const STREAMS: usize = 128;
 /// HTTP/2's own window, for attackers that read.
 pub const USUAL_WINDOW: u32 = 65_535;
 
-/// How much nicer attackers are to the processors than the servers and honest clients that share them: what the
-/// attackers themselves compute is to be no part of what is measured.
+/// How much nicer attackers are to the processors than the servers and honest clients that share
+/// them: what the attackers themselves compute is to be no part of what is measured.
 pub const NICENESS: i32 = 10;
 
 /// Threads of attackers, of a low priority. What runs on them ends with this value.
@@ -88,13 +88,15 @@ impl Drop for Attackers {
     }
 }
 
-/// A gRPC channel from a chosen loopback address, for attackers with manners. It belongs to the threads that make it.
+/// A gRPC channel from a chosen loopback address, for attackers with manners. It belongs to the
+/// threads that make it.
 pub fn channel(from: IpAddr, url: &str) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_owned()).context(url)?;
     Ok(endpoint.local_address(Some(from)).connect_lazy())
 }
 
-/// The loopback address 127.`network`.`host`.1: each `network` is a /16, each pair a /24 of its own.
+/// The loopback address 127.`network`.`host`.1: each `network` is a /16, each pair a /24 of its
+/// own.
 pub fn loopback(network: u8, host: u8) -> IpAddr {
     IpAddr::from([127, network, host, 1])
 }
@@ -131,7 +133,8 @@ impl Attacker {
         Ok(Self { requests, connection: tokio::spawn(connection) })
     }
 
-    /// Sends the headers of a call, such as `/dac.v1.MemberService/GetMember`, and leaves its body open.
+    /// Sends the headers of a call, such as `/dac.v1.MemberService/GetMember`, and leaves its body
+    /// open.
     pub async fn begin(&mut self, path: &str) -> Result<Call> {
         let request = Request::post(format!("http://attacker{path}"))
             .header("content-type", "application/grpc")

@@ -1,4 +1,5 @@
-//! What the processes are told: configuration files and command lines, in one place for the tests and the demo.
+//! What the processes are told: configuration files and command lines, in one place for the tests
+//! and the demo.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -124,7 +125,8 @@ pub fn write_node(
     let keys = table([("bls_keystore", path(&key.keystore)), ("password_file", path(&key.password))]);
     // All members are on this machine.
     let repair = table([("private_endpoints", Value::Boolean(true))]);
-    // One client stands for all that there are, and asks for everything at once when histories are read.
+    // One client stands for all that there are, and asks for everything at once when histories are
+    // read.
     let limits = table([
         ("client_requests_per_second", Value::Float(1e6)),
         ("client_request_burst", Value::Float(1e6)),
@@ -145,7 +147,8 @@ pub fn write_node(
     write(folder, "node.toml", &config)
 }
 
-/// An aggregator's configuration, in `folder`. Certificates count as recorded after `confirmations` blocks.
+/// An aggregator's configuration, in `folder`. Certificates count as recorded after `confirmations`
+/// blocks.
 pub fn write_aggregator(
     folder: &Path,
     l1: &L1,
@@ -261,7 +264,8 @@ impl Submission<'_> {
     }
 }
 
-/// The command line of a service: its configuration, and the file in which it says where it listens once it is ready.
+/// The command line of a service: its configuration, and the file in which it says where it listens
+/// once it is ready.
 pub fn arguments(config: &Path, ready: &Path) -> Vec<OsString> {
     vec!["--config".into(), config.into(), "--ready-file".into(), ready.into()]
 }

@@ -28,13 +28,15 @@ pub fn points(program: &str, passed: &[Passed]) -> Vec<FailPoint> {
     mine.copied().collect()
 }
 
-/// Starts a service, which must not be running, so that it dies at this pass of a fail point, and waits for that.
+/// Starts a service, which must not be running, so that it dies at this pass of a fail point, and
+/// waits for that.
 pub async fn dies_at(service: &mut Service, name: &str, pass: u64) -> Result<()> {
     launch_to_die(service, name, pass).await?;
     died_at(service, name, pass).await
 }
 
-/// Starts a service so that it will die at this pass of a fail point; it may have when this returns.
+/// Starts a service so that it will die at this pass of a fail point; it may have when this
+/// returns.
 pub async fn launch_to_die(service: &mut Service, name: &str, pass: u64) -> Result<()> {
     service.set_environment(&[("DAC_FAILPOINT", format!("{name}={pass}"))]);
     service.launch()?;

@@ -1,4 +1,5 @@
-//! Disks that fill up: small file systems in a mount namespace that the test makes for itself, by running itself again.
+//! Disks that fill up: small file systems in a mount namespace that the test makes for itself, by
+//! running itself again.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -12,8 +13,9 @@ const INSIDE: &str = "DAC_OWN_MOUNTS";
 /// Bytes of ballast written at once.
 const BALLAST_PIECE_BYTES: usize = 16 << 10;
 
-/// Runs the program of its arguments with files that do not grow beyond its first one, in blocks of 512 bytes. The signal that tells
-/// of it is ignored, so that writing fails as it does on a full disk.
+/// Runs the program of its arguments with files that do not grow beyond its first one, in blocks of
+/// 512 bytes. The signal that tells of it is ignored, so that writing fails as it does on a full
+/// disk.
 const LIMITED: &str = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
 /// Of `ulimit -f` in a POSIX shell.
 const LIMIT_BLOCK_BYTES: u64 = 512;
@@ -37,7 +39,8 @@ pub enum Mounts {
     Refused(String),
 }
 
-/// Runs this test again where it may mount file systems. As root a new mount namespace does; else a new user namespace as well.
+/// Runs this test again where it may mount file systems. As root a new mount namespace does; else a
+/// new user namespace as well.
 pub fn own_mounts(test: &str) -> Result<Mounts> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(Mounts::Own);

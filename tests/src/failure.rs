@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Debug, Display};
 
-/// A sentence that says what went wrong, with its causes. Not itself an `Error`, so that every error converts into it.
+/// A sentence that says what went wrong, with its causes. Not itself an `Error`, so that every
+/// error converts into it.
 pub struct Failure(String);
 
 /// The harness's result.

@@ -1,5 +1,6 @@
-//! A gate in front of a server: its address stays while the server comes and goes, and it can be shut, held or made to babble.
-//! What passes an open gate passes in its weather: late, in fits, cut off, or in one direction alone.
+//! A gate in front of a server: its address stays while the server comes and goes, and it can be
+//! shut, held or made to babble. What passes an open gate passes in its weather: late, in fits, cut
+//! off, or in one direction alone.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -114,8 +115,9 @@ impl Gate {
         Ok(Self { address, mode, weather, server: Mutex::default(), connections, task: Some(task) })
     }
 
-    /// No gate at all, but a port of this machine that was free a moment ago: the server itself is to listen there, and nothing can be
-    /// done to its network. For measurements, in which a gate would take part.
+    /// No gate at all, but a port of this machine that was free a moment ago: the server itself is
+    /// to listen there, and nothing can be done to its network. For measurements, in which a gate
+    /// would take part.
     pub async fn bare() -> Result<Self> {
         let address = port_of_a_server().await?;
         let (mode, weather) = (watch::Sender::new(Mode::Open(address)), watch::Sender::new(Weather::CALM));
@@ -159,8 +161,8 @@ impl Gate {
     }
 }
 
-/// A port that nobody listens on, and that no outgoing connection of this machine will take before somebody does: with hundreds of
-/// them, one that the system chose is soon taken again.
+/// A port that nobody listens on, and that no outgoing connection of this machine will take before
+/// somebody does: with hundreds of them, one that the system chose is soon taken again.
 async fn port_of_a_server() -> Result<SocketAddr> {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random()));
     for _ in SERVER_PORTS {
@@ -195,7 +197,8 @@ async fn serve(
     }
 }
 
-/// Passes everything on, in whatever weather, until either side goes away: that is what gates are for.
+/// Passes everything on, in whatever weather, until either side goes away: that is what gates are
+/// for.
 async fn relay(client: TcpStream, server: TcpStream, weather: watch::Receiver<Weather>, number: u64) {
     // Small messages must not wait for one another here.
     if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {

@@ -1,7 +1,9 @@
-//! What must be true of a system's history, whatever was done to it: read from L1, from the aggregator's and every member's
-//! database and from what members serve, and compared with what the rollup was told.
+//! What must be true of a system's history, whatever was done to it: read from L1, from the
+//! aggregator's and every member's database and from what members serve, and compared with what the
+//! rollup was told.
 //!
-//! [`check`] reads and compares; a violation names what it is about. The comparing alone is [`History::violations`].
+//! [`check`] reads and compares; a violation names what it is about. The comparing alone is
+//! [`History::violations`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -163,7 +165,8 @@ impl History {
     }
 }
 
-/// Reads everything and fails with all violations. All processes must be up; they are left as they are.
+/// Reads everything and fails with all violations. All processes must be up; they are left as they
+/// are.
 pub async fn check(network: &Network, accepted: &[Accepted]) -> Result<History> {
     let history = read(network, accepted).await?;
     let violations = history.violations(accepted);

@@ -1,4 +1,5 @@
-//! A JSON-RPC endpoint of L1 that passes on what an honest one says, but for what a test makes it say.
+//! A JSON-RPC endpoint of L1 that passes on what an honest one says, but for what a test makes it
+//! say.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use crate::failure::{Context, Result};
 
-/// What it answers to a method with these parameters, given the honest answer; none to pass that on.
+/// What it answers to a method with these parameters, given the honest answer; none to pass that
+/// on.
 type Lie = dyn Fn(&str, &Value, &Value) -> Option<Value> + Send + Sync;
 
 /// A proxy; it ends when it is dropped.

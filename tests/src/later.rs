@@ -1,5 +1,6 @@
-//! Requests as a later version of the protocol would send them: with fields that this one does not know, at every level, and with
-//! values of enumerations that it does not know. Worked out from the protocol's own descriptors, so that no request is forgotten.
+//! Requests as a later version of the protocol would send them: with fields that this one does not
+//! know, at every level, and with values of enumerations that it does not know. Worked out from the
+//! protocol's own descriptors, so that no request is forgotten.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +81,8 @@ impl Protocol {
         self.rewrite(&method.input, request, &mut visit)
     }
 
-    /// The enumerations' fields that a method's request holds. Those of the first value are not on the wire.
+    /// The enumerations' fields that a method's request holds. Those of the first value are not on
+    /// the wire.
     pub fn enums(&self, method: &Method, request: &[u8]) -> Result<Vec<EnumField>> {
         let mut visit = Visit::default();
         self.rewrite(&method.input, request, &mut visit)?;

@@ -1,4 +1,5 @@
-//! Members that lie: to aggregators about what they sign, and to everybody else about what they store.
+//! Members that lie: to aggregators about what they sign, and to everybody else about what they
+//! store.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A whole system on this machine: a chain, a committee's contracts, `dac-node` processes and a `dac-aggregator`, each
-//! behind a gate, so that its address outlives it and its network can fail.
+//! A whole system on this machine: a chain, a committee's contracts, `dac-node` processes and a
+//! `dac-aggregator`, each behind a gate, so that its address outlives it and its network can fail.
 
 mod plan;
 mod service;

@@ -1,5 +1,6 @@
-//! The reference rollup's operator and its users, for the demo and the whole-system tests: a sequencer that reads the inbox from L1, and a
-//! prover, with the keys that everybody knows (DEV ONLY).
+//! The reference rollup's operator and its users, for the demo and the whole-system tests: a
+//! sequencer that reads the inbox from L1, and a prover, with the keys that everybody knows (DEV
+//! ONLY).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,7 +76,8 @@ pub struct Proved {
     pub took: Duration,
 }
 
-/// Who runs the rollup. Everything it knows is on L1 and with the committee, so nothing is lost with it.
+/// Who runs the rollup. Everything it knows is on L1 and with the committee, so nothing is lost
+/// with it.
 pub struct Operator {
     sequencer: Sequencer,
     keys: Arc<Keys>,

@@ -72,7 +72,8 @@ impl Authority {
         file.and_then(|mut file| file.write_all(pair.serialize_pem().as_bytes())).context(key.display())
     }
 
-    /// A channel to a listener that this authority vouches for, with a client certificate or without.
+    /// A channel to a listener that this authority vouches for, with a client certificate or
+    /// without.
     pub fn channel(&self, port: u16, shown: Option<&(PathBuf, PathBuf)>) -> Result<Channel> {
         let trusted = fs::read(self.certificate()).context(self.certificate().display())?;
         let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted));

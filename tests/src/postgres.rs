@@ -1,4 +1,5 @@
-//! A PostgreSQL server of one test's own, to be killed: its postmaster, a backend, all of it at once.
+//! A PostgreSQL server of one test's own, to be killed: its postmaster, a backend, all of it at
+//! once.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -18,7 +19,8 @@ use crate::failure::{Context, Failure, Result};
 use crate::process::Process;
 use crate::wait;
 
-/// Longer than crash recovery of the little that tests write takes, also on a disk that is busy with something else.
+/// Longer than crash recovery of the little that tests write takes, also on a disk that is busy
+/// with something else.
 const START_LIMIT: Duration = Duration::from_secs(180);
 /// How long a killed postmaster's backends may take to notice.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(1);
@@ -78,7 +80,8 @@ impl Cluster {
         url_at(self.folder.path())
     }
 
-    /// A second server that has all that this one has and follows it. From now on commits here wait for it.
+    /// A second server that has all that this one has and follows it. From now on commits here wait
+    /// for it.
     pub async fn standby(&self) -> Result<Self> {
         let folder = TempDir::with_prefix_in("dac-cluster-", "/tmp").context("a folder in /tmp")?;
         if let Some(owner) = self.owner {
@@ -183,8 +186,9 @@ impl Cluster {
         }
     }
 
-    /// kill −9 of the postmaster. Its backends notice and end, but for those that wait for a lock of one that has ended: after a
-    /// moment these are killed as well, as PostgreSQL's own hint tells operators to do.
+    /// kill −9 of the postmaster. Its backends notice and end, but for those that wait for a lock
+    /// of one that has ended: after a moment these are killed as well, as PostgreSQL's own hint
+    /// tells operators to do.
     pub async fn kill(&mut self) -> Result<()> {
         let orphans = self.backends()?;
         self.server = None;
@@ -223,7 +227,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// kill −9 of one of its processes, whichever: it throws all sessions out and recovers. False where there was none.
+    /// kill −9 of one of its processes, whichever: it throws all sessions out and recovers. False
+    /// where there was none.
     pub fn kill_backend(&self, dice: &mut impl Rng) -> Result<bool> {
         let backends = self.backends()?;
         if backends.is_empty() {
@@ -233,8 +238,9 @@ impl Cluster {
         Ok(kill_process(backends[dice.random_range(0..backends.len())], Signal::KILL).is_ok())
     }
 
-    /// Waits until it takes connections again after a backend's death. A blow that hits while it still recovers from the one before, and then its
-    /// startup process, ends all of it: then it is started again, as a service manager would.
+    /// Waits until it takes connections again after a backend's death. A blow that hits while it
+    /// still recovers from the one before, and then its startup process, ends all of it: then it is
+    /// started again, as a service manager would.
     pub async fn recovered(&mut self) -> Result<()> {
         let url = self.url();
         if answers(self.server.as_mut().context("a running server")?, &url).await? {

@@ -27,7 +27,8 @@ fn program_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The path of one of the workspace's programs. Cargo does not build them for the tests of another package, so `make build` must have run.
+/// The path of one of the workspace's programs. Cargo does not build them for the tests of another
+/// package, so `make build` must have run.
 pub fn program(name: &str) -> Result<PathBuf> {
     let path = program_folder()?.join(name);
     if path.is_file() {

@@ -1,4 +1,5 @@
-//! A rollup's side of a submission: its poster's key, and orders that it signs, good ones and bad ones.
+//! A rollup's side of a submission: its poster's key, and orders that it signs, good ones and bad
+//! ones.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,7 +20,8 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The commitment that a rollup of this kind makes to a payload; for OPAQUE some hash that members cannot know.
+/// The commitment that a rollup of this kind makes to a payload; for OPAQUE some hash that members
+/// cannot know.
 pub fn batch_hash(kind: HashKind, payload: &[u8]) -> B256 {
     match kind {
         HashKind::Opaque => keccak256([b"opaque".as_slice(), payload].concat()),

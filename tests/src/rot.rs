@@ -1,4 +1,5 @@
-//! What goes wrong on a member's disk while its process is away: a byte changes in a row, a log loses its end.
+//! What goes wrong on a member's disk while its process is away: a byte changes in a row, a log
+//! loses its end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,8 +108,8 @@ impl Files {
         Log::read(path, bytes)
     }
 
-    /// Changes every statement that made a table, wherever the files have it: SQLite keeps the schema
-    /// as text and cannot open such a database.
+    /// Changes every statement that made a table, wherever the files have it: SQLite keeps the
+    /// schema as text and cannot open such a database.
     pub fn spoil_schema(&self) -> Result<()> {
         let statement = b"CREATE TABLE";
         for (path, bytes) in &self.files {
@@ -139,7 +140,8 @@ impl Files {
     }
 }
 
-/// SQLite's write-ahead log: a header, then frames of a page each (see "The WAL File Format" in its documentation).
+/// SQLite's write-ahead log: a header, then frames of a page each (see "The WAL File Format" in its
+/// documentation).
 #[derive(Clone, Debug)]
 pub struct Log {
     /// Its file.

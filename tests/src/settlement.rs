@@ -1,4 +1,5 @@
-//! A [`Network`] whose rollup is the reference rollup, with its circuit's own verifier on L1: batches that are proved, handed in and settled.
+//! A [`Network`] whose rollup is the reference rollup, with its circuit's own verifier on L1:
+//! batches that are proved, handed in and settled.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -27,7 +28,8 @@ use crate::operator::{Operator, Wallet, keys};
 use crate::rollup::sign;
 use crate::{configuration, rpc, wait};
 
-/// Seconds. Together less than the committee takes to change, as L1 demands; nobody freezes here, so that they are short costs nothing.
+/// Seconds. Together less than the committee takes to change, as L1 demands; nobody freezes here,
+/// so that they are short costs nothing.
 const FREEZE_DELAY: u64 = 3;
 /// Seconds.
 const EXIT_WINDOW: u64 = 4;
@@ -38,8 +40,8 @@ const DEPOSIT_GWEI: u64 = 1_000;
 
 /// Read once: they are large.
 static KEYS: OnceCell<Arc<Keys>> = OnceCell::const_new();
-/// Proofs by what they show. Every network here begins alike, on a chain of its own, so tests share them; one is made at a time, since it
-/// takes the whole machine.
+/// Proofs by what they show. Every network here begins alike, on a chain of its own, so tests share
+/// them; one is made at a time, since it takes the whole machine.
 static PROOFS: LazyLock<Mutex<HashMap<PublicClaim, Bytes>>> = LazyLock::new(Mutex::default);
 
 /// A batch, and the proof of what it does.
@@ -76,7 +78,8 @@ pub struct RollupNetwork {
 }
 
 impl RollupNetwork {
-    /// Deploys, deposits, proves so many batches, one or two, and then starts the processes, so that nothing waits for the prover.
+    /// Deploys, deposits, proves so many batches, one or two, and then starts the processes, so
+    /// that nothing waits for the prover.
     pub async fn start(batches: usize) -> Result<Self> {
         Self::start_as(batches, &Plan::default()).await
     }
@@ -244,7 +247,8 @@ impl RollupNetwork {
     }
 }
 
-/// The same batches each time: Alice and Bob deposit, Alice pays Bob, who takes some of it to L1; then Bob pays Alice.
+/// The same batches each time: Alice and Bob deposit, Alice pays Bob, who takes some of it to L1;
+/// then Bob pays Alice.
 async fn proved_batches(network: &Network, mut operator: Operator, count: usize) -> Result<Vec<ProvedBatch>> {
     let mut users = Vec::new();
     for (number, key) in [(1, 3), (2, 4)] {

@@ -1,4 +1,5 @@
-//! Why nothing goes on any more: told where a test has waited in vain, since the processes and their databases end with it.
+//! Why nothing goes on any more: told where a test has waited in vain, since the processes and
+//! their databases end with it.
 
 use dac_database::{DatabaseUrl, sqlx};
 

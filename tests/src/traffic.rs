@@ -1,5 +1,5 @@
-//! A rollup that submits batch after batch, whatever happens to the aggregator: what is refused for now is submitted again,
-//! the same order, until it is taken.
+//! A rollup that submits batch after batch, whatever happens to the aggregator: what is refused for
+//! now is submitted again, the same order, until it is taken.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -141,7 +141,8 @@ impl Traffic {
         }
     }
 
-    /// Ends it, and waits until all that was taken is recorded on L1, or has expired where that was to be expected.
+    /// Ends it, and waits until all that was taken is recorded on L1, or has expired where that was
+    /// to be expected.
     pub async fn finish(self, network: &Network) -> Result<Vec<Accepted>> {
         explained(network, self.recorded(network).await).await
     }
@@ -175,8 +176,9 @@ async fn state(api: Channel, submission: B256) -> Result<BatchState, Status> {
     Ok(answer.map_err(|_| Status::deadline_exceeded("no answer"))??.state())
 }
 
-/// Whether submitting again is in vain. What only a wrong clock refuses is not: clocks are set right. Nor is a rollup that is
-/// not known: it was admitted a moment ago, and a process knows it with its next look at L1.
+/// Whether submitting again is in vain. What only a wrong clock refuses is not: clocks are set
+/// right. Nor is a rollup that is not known: it was admitted a moment ago, and a process knows it
+/// with its next look at L1.
 fn is_final(status: &Status) -> bool {
     let passes = [
         Reason::ExpiresTooSoon,
@@ -191,8 +193,8 @@ fn is_final(status: &Status) -> bool {
 struct Sender {
     rollup: Rollup,
     apis: Vec<Channel>,
-    /// Each goes to the next process. Counted apart from looks: where one look comes on each submission, every other call would go to one
-    /// process, and all submissions to the other.
+    /// Each goes to the next process. Counted apart from looks: where one look comes on each
+    /// submission, every other call would go to one process, and all submissions to the other.
     submits: usize,
     looks: usize,
     plan: TrafficPlan,

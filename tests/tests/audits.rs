@@ -1,4 +1,5 @@
-//! What an auditor sees of members that keep their word, that lost what they signed for, and that are away.
+//! What an auditor sees of members that keep their word, that lost what they signed for, and that
+//! are away.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Databases that are put back to an older state, as a restored backup is: an aggregator posts nothing twice and loses nothing; a
-//! member learns what it owes and has it again.
+//! Databases that are put back to an older state, as a restored backup is: an aggregator posts
+//! nothing twice and loses nothing; a member learns what it owes and has it again.
 
 use bytes::Bytes;
 use dac_proto::v1::BatchState;
@@ -71,8 +71,8 @@ async fn reaches(network: &Network, order: &SignedSubmission, states: &[BatchSta
 const RECORDED: [BatchState; 1] = [BatchState::Posted];
 const CERTIFIED: [BatchState; 2] = [BatchState::Certified, BatchState::Posted];
 
-/// An older state of its database knows neither of what was recorded since, nor of nonces that were used since, nor of
-/// transactions that are on their way.
+/// An older state of its database knows neither of what was recorded since, nor of nonces that were
+/// used since, nor of transactions that are on their way.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aggregators_older_state_posts_nothing_twice() -> Result<()> {
     let name = "backups::an_aggregators_older_state_posts_nothing_twice";

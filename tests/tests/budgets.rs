@@ -1,4 +1,5 @@
-//! The table of budgets in `docs/threat-model.md`: each row says which kind of test gives its figure, and names it.
+//! The table of budgets in `docs/threat-model.md`: each row says which kind of test gives its
+//! figure, and names it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ const KINDS: [&str; 4] = ["live", "service", "unit", "property"];
 /// Folders of the source tree without sources of ours.
 const FOREIGN: [&str; 3] = ["target", "node_modules", ".git"];
 
-/// A test as the table names it: `attacks::member::false_certificates`, a path's parts and a function.
+/// A test as the table names it: `attacks::member::false_certificates`, a path's parts and a
+/// function.
 #[derive(Debug)]
 struct Cited {
     kind: String,

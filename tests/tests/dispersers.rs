@@ -1,4 +1,5 @@
-//! Malicious dispersers against live members: what does not pass the member's check is refused by name and not stored.
+//! Malicious dispersers against live members: what does not pass the member's check is refused by
+//! name and not stored.
 
 use bytes::Bytes;
 use dac_bls::CommitteeKeys;
@@ -212,7 +213,8 @@ async fn what_is_wrong_with_a_delivery_is_named() -> Result<()> {
     Ok(())
 }
 
-/// The twin of a signature: s becomes the order minus s, and v flips. It recovers to the same address.
+/// The twin of a signature: s becomes the order minus s, and v flips. It recovers to the same
+/// address.
 fn malleable(signature: &[u8]) -> Bytes {
     use alloy::primitives::{U256, uint};
     const ORDER: U256 = uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
@@ -251,7 +253,8 @@ async fn uploads_of_the_wrong_length_leave_nothing_behind() -> Result<()> {
         assert_eq!(rpc::reason(&status), expected, "{kind:?}: {status}");
         assert!(!member.has(delivery.digest()).await?, "{kind:?}: stored");
 
-        // Cut off half-way, then delivered whole: the same seat takes it, and answers the same again.
+        // Cut off half-way, then delivered whole: the same seat takes it, and answers the same
+        // again.
         let half = stream::iter(rpc::pieces(&body.slice(..body.len() / 2))).chain(stream::pending());
         let upload = send(member, delivery.open(member.seat), half);
         assert!(
@@ -292,7 +295,8 @@ async fn one_order_makes_one_header() -> Result<()> {
     let member = &network.members[2];
     let first = honest(&network, &disperser, 1, HashKind::Opaque)?;
     first.deliver(member).await?;
-    // The same order, another codeword under it: an opaque hash binds nothing that members could check.
+    // The same order, another codeword under it: an opaque hash binds nothing that members could
+    // check.
     let other =
         testing::honest(geometry(Shape::SMALL), testing::noise(5, 40_000).into(), first.header.batch_hash)?;
     let mut second = first.clone();

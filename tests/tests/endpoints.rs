@@ -63,7 +63,8 @@ async fn one_liar_of_three_changes_nothing_and_is_named() -> Result<()> {
     configuration::change(network.aggregator.config(), &changes)?;
     network.aggregator.start().await?;
 
-    // It is certified though "the committee is paused" and "no rollup is admitted", and recorded once though "nothing is".
+    // It is certified though "the committee is paused" and "no rollup is admitted", and recorded
+    // once though "nothing is".
     let payload = real_payload(40_000);
     let batch = network.submit(1, HashKind::Opaque, &payload).await?;
     let digest = network.certified(&batch).await?;

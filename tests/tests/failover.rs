@@ -1,5 +1,5 @@
-//! A PostgreSQL server fails over to its standby under load: the old primary comes back as a standby behind the same
-//! address, and only later the address leads to the new primary.
+//! A PostgreSQL server fails over to its standby under load: the old primary comes back as a
+//! standby behind the same address, and only later the address leads to the new primary.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use dac_tests::traffic::{Traffic, TrafficPlan};
 use dac_tests::{Result, history, rpc, wait};
 use dac_types::HashKind;
 
-/// From the moment when the address is right again until batches are taken: pools refill within one attempt to acquire a
-/// connection, and the rollup of this test asks again within a second.
+/// From the moment when the address is right again until batches are taken: pools refill within one
+/// attempt to acquire a connection, and the rollup of this test asks again within a second.
 const RECOVERY_MAX: Duration = Duration::from_secs(20);
 /// A number that the traffic does not reach.
 const NUMBER: u64 = 1_000_000;

@@ -1,4 +1,5 @@
-//! The checker of histories sees what it is there for: each fault is planted, one at a time, in a history that was good.
+//! The checker of histories sees what it is there for: each fault is planted, one at a time, in a
+//! history that was good.
 
 use bytes::Bytes;
 use dac_database::sqlx::{self, Connection};

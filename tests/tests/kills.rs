@@ -1,5 +1,6 @@
-//! kill −9 of members, aggregator and PostgreSQL, at every durable step and at any time, while a rollup submits batch after
-//! batch: what was accepted reaches L1 once, what was signed is served, and nothing that was sent lacks its stored row.
+//! kill −9 of members, aggregator and PostgreSQL, at every durable step and at any time, while a
+//! rollup submits batch after batch: what was accepted reaches L1 once, what was signed is served,
+//! and nothing that was sent lacks its stored row.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -202,7 +203,8 @@ async fn a_death_of_the_database_loses_nothing() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(dice.random_range(0..700))).await;
         let blow = Blow::choose(network.members.len(), &mut dice);
         blow.strike(&mut network, &mut cluster, &mut dice).await?;
-        // Whoever was killed is started; and again, where it ends because its database is still recovering.
+        // Whoever was killed is started; and again, where it ends because its database is still
+        // recovering.
         network.revive().await?;
         measure.tried(1);
         if death % 8 == 7 {
@@ -226,7 +228,8 @@ async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     rollup.certified(digest).await?;
     for point in death::points("aggregator.", &[Passed::EachSettlement]) {
         rollup.network.aggregator.kill();
-        // The proof is handed in while the process waits for its death; who hands it in again is told that it is known.
+        // The proof is handed in while the process waits for its death; who hands it in again is
+        // told that it is known.
         let api = rollup.client()?;
         let proof = rollup.signed_proof(digest, &batch)?;
         let hands_in = async {
@@ -248,7 +251,8 @@ async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     rollup.network.aggregator.kill();
     assert!(rollup.network.retrieve(digest).await? == batch.sealed.payload);
 
-    // A renewal of that batch: a member that dies on the way to its signature signs it afterwards, and the same.
+    // A renewal of that batch: a member that dies on the way to its signature signs it afterwards,
+    // and the same.
     let domain = rollup.network.domain();
     let renewal = CoverageRenewal {
         rollup: rollup.network.rollup.address,

@@ -1,4 +1,5 @@
-//! The metrics pages of a live member, its read-only server and an aggregator: as Prometheus wants them, and in the documentation.
+//! The metrics pages of a live member, its read-only server and an aggregator: as Prometheus wants
+//! them, and in the documentation.
 
 use std::collections::BTreeSet;
 use std::fs;

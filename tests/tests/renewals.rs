@@ -1,5 +1,6 @@
-//! Coverage of settled batches is renewed by the processes themselves: members sign that they hold all of them, the aggregator brings
-//! the sum to L1, and everybody keeps what was renewed for longer, who signed and who was away.
+//! Coverage of settled batches is renewed by the processes themselves: members sign that they hold
+//! all of them, the aggregator brings the sum to L1, and everybody keeps what was renewed for
+//! longer, who signed and who was away.
 
 use dac_database::sqlx::{self, Connection};
 use dac_database::u64_from_sql;

@@ -1,5 +1,5 @@
-//! An operator changes its key while batches are in flight: none is lost, the new key's node repairs what its seat owes, the old
-//! one signs nothing new and serves.
+//! An operator changes its key while batches are in flight: none is lost, the new key's node
+//! repairs what its seat owes, the old one signs nothing new and serves.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,8 +20,9 @@ use dac_types::{BatchDigest, HashKind, Seat};
 
 /// Whose key is changed.
 const SEAT: Seat = Seat(1);
-/// Seconds between two blocks. L1's time has to go on where nobody sends anything, as it does on a real chain: else certificates of a
-/// new epoch would be simulated at the time of the last block, in the former one, and nobody would send anything.
+/// Seconds between two blocks. L1's time has to go on where nobody sends anything, as it does on a
+/// real chain: else certificates of a new epoch would be simulated at the time of the last block,
+/// in the former one, and nobody would send anything.
 const BLOCK_SECONDS: u64 = 1;
 /// Between two looks at what epoch batches are of.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -42,7 +43,8 @@ async fn stored(member: &Member) -> Result<BTreeSet<BatchDigest>> {
     Ok(rpc::stored(member.retrieval()?).await?.into_iter().collect())
 }
 
-/// An operator's new key, under the same account, in a node of its own. The member that had the seat.
+/// An operator's new key, under the same account, in a node of its own. The member that had the
+/// seat.
 async fn another_key(
     network: &mut Network,
     traffic: &mut Traffic,

@@ -1,4 +1,5 @@
-//! The runbook of `docs/operations.md`, block by block, against a network of real processes: what the page says is what works.
+//! The runbook of `docs/operations.md`, block by block, against a network of real processes: what
+//! the page says is what works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -61,7 +62,8 @@ fn every_block_of_the_page_is_run_by_a_test() -> Result<()> {
     Ok(())
 }
 
-/// A machine on which blocks are run: a folder, variables, and a service manager that asks the test.
+/// A machine on which blocks are run: a folder, variables, and a service manager that asks the
+/// test.
 struct Machine {
     folder: PathBuf,
     variables: Vec<(&'static str, OsString)>,
@@ -97,7 +99,8 @@ impl Machine {
         self.variables.push((name, value.into()));
     }
 
-    /// Runs one block as it stands on the page; `unit` carries out what it asks of the service manager.
+    /// Runs one block as it stands on the page; `unit` carries out what it asks of the service
+    /// manager.
     async fn run(&self, block: &str, unit: &mut impl Unit) -> Result<String> {
         println!("$ {}", block.replace('\n', "\n> "));
         let run = Command::new("bash")
@@ -237,7 +240,8 @@ async fn all_are_back(network: &Network, batches: &[(BatchDigest, Bytes)]) -> Re
     Ok(())
 }
 
-/// Backup, a stale restore, a lost disk, of a member and of the aggregator; then a seat changes hands under load.
+/// Backup, a stale restore, a lost disk, of a member and of the aggregator; then a seat changes
+/// hands under load.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_runbook_works_on_sqlite() -> Result<()> {
     let mut measure = Measure::begin(Promise::Runbook, "runbook::the_runbook_works_on_sqlite");
@@ -431,8 +435,9 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
         while !done.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             submitted.push(network.submit(number, HashKind::Opaque, &payload(number)).await?);
-            // L1's time goes on where nobody sends anything, as it does on a real chain: else a certificate of the new epoch would be
-            // simulated at the time of the last block, in the former one.
+            // L1's time goes on where nobody sends anything, as it does on a real chain: else a
+            // certificate of the new epoch would be simulated at the time of the last block, in the
+            // former one.
             network.anvil.mine(1).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -471,7 +476,8 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
     assert_eq!(epochs, [1, 2].into(), "batches on both sides of the switch");
     all_are_back(network, &all).await?;
 
-    // The newcomer ends with every shard that its seat owes; the departed one serves on what it signed, and signs nothing new.
+    // The newcomer ends with every shard that its seat owes; the departed one serves on what it
+    // signed, and signs nothing new.
     let departed = &network.members[HOME];
     let has_all = async || {
         let stored: BTreeSet<BatchDigest> =

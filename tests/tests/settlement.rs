@@ -1,4 +1,5 @@
-//! Certificate and validity proof, a real one, become a settlement: refused unpaid while they do not fit, settled once when they do.
+//! Certificate and validity proof, a real one, become a settlement: refused unpaid while they do
+//! not fit, settled once when they do.
 
 use std::net::SocketAddr;
 
@@ -216,7 +217,8 @@ async fn data_other_than_what_was_proved_never_settle_whoever_signs() -> Result<
     let mut other = batch.sealed.payload.clone();
     other[100] ^= 1;
 
-    // Honest members cannot know an OPAQUE hash: they certify another payload under it. The fingerprint that they sign is that payload's.
+    // Honest members cannot know an OPAQUE hash: they certify another payload under it. The
+    // fingerprint that they sign is that payload's.
     let digest = rollup.submit_payload(rollup.order(batch), other.clone().into()).await?;
     let false_header = rollup.certified(digest).await?.header;
     rollup.hand_in_good(digest, batch).await?;
@@ -225,7 +227,8 @@ async fn data_other_than_what_was_proved_never_settle_whoever_signs() -> Result<
     assert_rejected(&rollup.status(digest).await?, &Refusal::of(&Verifier::InvalidProof {}));
     assert_eq!(rollup.purse().await?, before);
 
-    // Colluding members sign anything, here with their own keys: any mixture of the two payloads' commitments.
+    // Colluding members sign anything, here with their own keys: any mixture of the two payloads'
+    // commitments.
     let geometry = rollup.network.committee.quorum.geometry();
     let committed = |payload: &[u8]| {
         let encoded = encode(geometry, payload.to_vec().into(), batch.sealed.batch_hash())?;

@@ -1,4 +1,5 @@
-//! The set-up script of the container demo, with the programs as plain processes: it sets a committee up that works.
+//! The set-up script of the container demo, with the programs as plain processes: it sets a
+//! committee up that works.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,5 +1,6 @@
-//! Several aggregator processes over one PostgreSQL database, and several rollups that submit to all of them: whoever is killed or
-//! stands still, the others go on, and each batch is recorded once.
+//! Several aggregator processes over one PostgreSQL database, and several rollups that submit to
+//! all of them: whoever is killed or stands still, the others go on, and each batch is recorded
+//! once.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ use rand::{Rng, SeedableRng};
 const DEATHS: u64 = 21;
 /// Processes that stand still until their leases are over.
 const PAUSES: u64 = 3;
-/// Fail points in the short form, drawn by the seed; the long form has all of them, and so has the aggregator that is alone, in `kills`.
+/// Fail points in the short form, drawn by the seed; the long form has all of them, and so has the
+/// aggregator that is alone, in `kills`.
 const POINTS: usize = 8;
 /// Numbers of the second rollup begin here, so that every number is of one batch.
 const OTHER_NUMBERS: u64 = 1_000_000;
@@ -179,7 +181,8 @@ async fn one_of_two_dies_at_every_fail_point_and_the_other_goes_on() -> Result<(
     Ok(())
 }
 
-/// The other one gives its lease back and waits for its next turn; this one has it, or has died of that already.
+/// The other one gives its lease back and waits for its next turn; this one has it, or has died of
+/// that already.
 async fn becomes_poster(network: &mut Network, place: usize) -> Result<()> {
     let id = process(network, place)?.process()?.id();
     process(network, 1 - place)?.stop().await?;

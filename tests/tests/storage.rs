@@ -1,4 +1,5 @@
-//! Disks that lie, fill up and lose the end of what was written: whatever a member signed for is served, and nothing else is.
+//! Disks that lie, fill up and lose the end of what was written: whatever a member signed for is
+//! served, and nothing else is.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,7 +53,8 @@ async fn some_batches(network: &Network, seat: usize) -> Result<Shards> {
     Ok(shards)
 }
 
-/// What a member serves is what it was given, or it is refused by name. Whether something was refused.
+/// What a member serves is what it was given, or it is refused by name. Whether something was
+/// refused.
 async fn serves_nothing_wrong(member: &Member, shards: &Shards) -> Result<bool> {
     let mut refused = false;
     for (&digest, shard) in shards {
@@ -112,8 +114,8 @@ async fn rows_that_rot_are_found_and_repaired_on_postgresql() -> Result<()> {
     rows_rot(Backend::Postgres, "storage::rows_that_rot_are_found_and_repaired_on_postgresql").await
 }
 
-/// Anywhere in the file: tables, indices, free pages, SQLite's own. A member that starts serves nothing wrong; one that does not
-/// says why.
+/// Anywhere in the file: tables, indices, free pages, SQLite's own. A member that starts serves
+/// nothing wrong; one that does not says why.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_rots_anywhere_is_never_served() -> Result<()> {
     let name = "storage::a_file_that_rots_anywhere_is_never_served";
@@ -161,7 +163,8 @@ fn why_it_ended(log: &str) -> &str {
     line.unwrap_or_else(|| panic!("no line says why it ended:\n{log}"))
 }
 
-/// A power cut during a commit tears what was not synchronised: everything behind the last commit that was acknowledged.
+/// A power cut during a commit tears what was not synchronised: everything behind the last commit
+/// that was acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
     let name = "storage::a_torn_log_takes_nothing_that_was_signed";
@@ -193,7 +196,8 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
             };
             wait::until("an attestation", wait::LIMIT, deliver).await?;
             shards.insert(delivery.digest(), delivery.dispersal.shards[SEAT.index()].to_vec());
-            // From here on its disk may lose what it writes. The fourth commit is its last: nobody is told of it.
+            // From here on its disk may lose what it writes. The fourth commit is its last: nobody
+            // is told of it.
             before = Some(Files::beside(&files)?);
         }
         Err::<(), _>(Failure::new("it signed the last one, and should have died before"))
@@ -259,7 +263,8 @@ fn confine(member: &Member, full: Full) -> Result<SmallDisk> {
     Ok(small)
 }
 
-/// A member's disk fills up under a stream of batches: it refuses by name, serves what it signed for, and goes on once there is room.
+/// A member's disk fills up under a stream of batches: it refuses by name, serves what it signed
+/// for, and goes on once there is room.
 async fn a_members_disk_fills_up(full: Full, measure: &mut Measure, seed: u64) -> Result<()> {
     let node = toml::toml! {
         [limits]
@@ -383,7 +388,8 @@ const POSTGRES_DISK_BYTES: u64 = 220 << 20;
 /// Above the size of a segment of PostgreSQL's log.
 const POSTGRES_FILE_BYTES: u64 = 17 << 20;
 
-/// PostgreSQL runs out of space under everybody: it refuses, or it stops; with room again all goes on.
+/// PostgreSQL runs out of space under everybody: it refuses, or it stops; with room again all goes
+/// on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_postgresql_takes_nothing() -> Result<()> {
     let name = "a_full_disk_under_postgresql_takes_nothing";

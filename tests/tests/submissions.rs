@@ -194,7 +194,8 @@ async fn a_quota_that_is_spent_is_named_and_counts_each_order_once() -> Result<(
     read_by_all(&network).await?;
     let (large, small) = (real_payload(50_001), real_payload(30_000));
     let order = network.rollup.signed(network.rollup.order(9, HashKind::Opaque, &large));
-    // An aggregator that has not read the new terms yet misses the payload instead, and takes nothing.
+    // An aggregator that has not read the new terms yet misses the payload instead, and takes
+    // nothing.
     let refused = async || {
         let status = submit(&network, &order, stream::empty()).await.err()?;
         (rpc::reason(&status) == Reason::QuotaExceeded).then_some(())

@@ -1,5 +1,5 @@
-//! A later version of the protocol speaks to this one: what it adds is ignored, what it means by values that this one does not
-//! know is refused by name; by every method, at live servers.
+//! A later version of the protocol speaks to this one: what it adds is ignored, what it means by
+//! values that this one does not know is refused by name; by every method, at live servers.
 
 use std::collections::BTreeSet;
 
@@ -143,7 +143,8 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// What an answer says: how many messages, or why it is refused. Times and counts in messages may differ from call to call.
+/// What an answer says: how many messages, or why it is refused. Times and counts in messages may
+/// differ from call to call.
 fn outcome(answer: &Result<Vec<Bytes>, Status>) -> Result<usize, (Code, Option<Reason>, String)> {
     match answer {
         Ok(messages) => Ok(messages.len()),

@@ -1,5 +1,6 @@
-//! Networks that delay, lose and cut, clocks that are a day wrong, and an L1 that takes back what it said: batches come late, none is
-//! lost, and nothing is signed, posted or deleted that should not be.
+//! Networks that delay, lose and cut, clocks that are a day wrong, and an L1 that takes back what
+//! it said: batches come late, none is lost, and nothing is signed, posted or deleted that should
+//! not be.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ fn storm(dice: &mut StdRng) -> (&'static str, Weather) {
     }
 }
 
-/// Every way between two parties: aggregator and members, rollup and aggregator, all of them and L1.
+/// Every way between two parties: aggregator and members, rollup and aggregator, all of them and
+/// L1.
 fn ways(network: &Network) -> Vec<&Gate> {
     let of_members = network.members.iter().flat_map(|member| member.service.gates());
     of_members.chain(network.aggregator.gates()).chain([&network.l1]).collect()
@@ -104,8 +106,8 @@ async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         network.members[seat].service.set_environment(&wrong_by(wrong));
         network.members[seat].service.start().await?;
         let (batch, digest) = recorded(&network, number).await?;
-        // By its clock the order has expired, or is good for too long: it signs nothing on the rollup's word alone. On the word of a
-        // quorum it may, unless the batch has expired.
+        // By its clock the order has expired, or is good for too long: it signs nothing on the
+        // rollup's word alone. On the word of a quorum it may, unless the batch has expired.
         assert!(!batch.members[seat].in_certificate, "{wrong}: {:?}", batch.members[seat]);
         if wrong > 0 {
             assert_ne!(batch.members[seat].state(), DeliveryState::Attested, "{wrong}");
@@ -140,13 +142,15 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
     let name = "weather::an_aggregators_clock_that_is_a_day_wrong_harms_nobody";
     let (mut measure, seed) = (Measure::begin(Promise::WrongClock, name), measure::seed(name));
     let mut network = Network::start(Shape::SMALL).await?;
-    // An order whose time has passed by the aggregator's own clock fails, so nothing is under way when the clock goes wrong.
+    // An order whose time has passed by the aggregator's own clock fails, so nothing is under way
+    // when the clock goes wrong.
     let mut accepted = taken(&network, 1, seed).await?;
     for (first, wrong) in [(300, DAY), (600, -DAY)] {
         network.aggregator.kill();
         network.aggregator.set_environment(&wrong_by(wrong));
         network.aggregator.start().await?;
-        // It may refuse an order that lives for an hour; where it takes one, members decide by clocks of their own.
+        // It may refuse an order that lives for an hour; where it takes one, members decide by
+        // clocks of their own.
         let order = network.rollup.order(900 + u64::from(wrong > 0), HashKind::Opaque, &real_payload(100));
         let signed = network.rollup.signed(order);
         let open = rpc::submit_open(&network.domain(), &signed);
@@ -160,7 +164,8 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         accepted.extend(taken(&network, first, seed).await?);
         measure.tried(1);
     }
-    // What was taken by a wrong clock is none of the rollup's expectations; it must not be there twice either.
+    // What was taken by a wrong clock is none of the rollup's expectations; it must not be there
+    // twice either.
     let history = history::read(&network, &accepted).await?;
     let violations = history.violations(&accepted);
     let serious: Vec<_> =
@@ -221,7 +226,8 @@ impl Trouble {
         Ok(())
     }
 
-    /// A transfer of nothing from the aggregator's account, with the nonce that the aggregator's own transaction has.
+    /// A transfer of nothing from the aggregator's account, with the nonce that the aggregator's
+    /// own transaction has.
     async fn take_nonce(self, network: &Network) -> Result<()> {
         let from = network.rollup.disperser;
         network.anvil.rpc("anvil_impersonateAccount", serde_json::json!([from])).await;
@@ -238,7 +244,8 @@ async fn l1_takes_back_drops_and_stalls_and_everything_is_recorded_once() -> Res
     let (mut measure, seed) = (Measure::begin(Promise::UnreliableL1, name), measure::seed(name));
     let mut dice = StdRng::seed_from_u64(seed);
     let mut network = Network::start(Shape { confirmations: 4, ..Shape::SMALL }).await?;
-    // Deeper than any of these reorganisations: the committee itself, and the rollup's admission, are not to be undone.
+    // Deeper than any of these reorganisations: the committee itself, and the rollup's admission,
+    // are not to be undone.
     network.anvil.mine(4).await;
     let traffic = Traffic::start(&network, 1, TrafficPlan::small(seed))?;
     for _ in 0..L1_FAULTS * measure::scale() {

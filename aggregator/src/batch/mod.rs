@@ -1,8 +1,9 @@
-//! A batch's life (section 8 of `docs/protocol.md`) as a pure state machine: what it is, without clock or I/O.
+//! A batch's life (section 8 of `docs/protocol.md`) as a pure state machine: what it is, without
+//! clock or I/O.
 //!
 //! [`Batch::apply`] takes an event and gives the actions that follow from it. The actor around it
-//! (`service::actor`) persists the new state before it acts; recovery applies [`Event::Resumed`] to what was persisted
-//! and goes the same way.
+//! (`service::actor`) persists the new state before it acts; recovery applies [`Event::Resumed`] to
+//! what was persisted and goes the same way.
 
 mod failure;
 mod proof;
@@ -30,8 +31,8 @@ pub use self::failure::{Failure, FailureReason};
 pub use self::proof::{Proof, ProofRefusal, ProofState, ProofVerdict};
 pub use self::waiting::{Obstruction, Waiting};
 
-/// After `submitBefore` no member signs what is not certified yet; so much longer the aggregator waits for answers that
-/// are under way before it gives the batch up.
+/// After `submitBefore` no member signs what is not certified yet; so much longer the aggregator
+/// waits for answers that are under way before it gives the batch up.
 pub const SUBMIT_BEFORE_SLACK_SECONDS: u64 = 30;
 
 /// A batch by the EIP-712 digest of its submission: its identity here from the first moment on.
@@ -61,7 +62,8 @@ pub enum Phase {
     Certified,
     /// Certified, and a proof is there that may settle it.
     Proved,
-    /// Recorded on L1; or, where it is to be settled, settled in a block that is not deep enough yet.
+    /// Recorded on L1; or, where it is to be settled, settled in a block that is not deep enough
+    /// yet.
     Posted,
     /// Its rollup settled it, as deep as was asked for.
     Settled,
@@ -118,7 +120,8 @@ pub enum Delivery {
 pub struct MemberOutcome {
     /// How far it is.
     pub delivery: Delivery,
-    /// Calls that ended until it signed, and those that failed since: 1 for a member that signed at once.
+    /// Calls that ended until it signed, and those that failed since: 1 for a member that signed at
+    /// once.
     pub attempts: u32,
     /// Of the last failure, machine-readable; empty where there was none.
     pub reason: String,
@@ -237,10 +240,11 @@ pub struct Batch {
     pub settlement: Option<L1Record>,
     /// Why posting waits, or what it last met; empty when all is well.
     pub l1_problem: String,
-    /// The UTC day, in days since 1970, of whose quota the rollup spends this payload; 0 where it spends none. A batch without a
-    /// certificate counts towards the day on which it would get one.
+    /// The UTC day, in days since 1970, of whose quota the rollup spends this payload; 0 where it
+    /// spends none. A batch without a certificate counts towards the day on which it would get one.
     pub quota_day: u64,
-    /// Nobody needs the stored payload any more: it goes from the store with the change that says so.
+    /// Nobody needs the stored payload any more: it goes from the store with the change that says
+    /// so.
     pub payload_dropped: bool,
     /// Nothing is left to do: no delivery, no posting.
     pub finished: bool,
@@ -301,9 +305,10 @@ impl Batch {
         self.dispersal.as_ref().map(|dispersal| dispersal.digest)
     }
 
-    /// Whether nothing has changed since `saved` but what members said to the header that is saved. It need not be stored at once: a member
-    /// that is asked again says the same again, for it signs what it has stored. A process that ends before it is stored loses the time of
-    /// these calls; what follows from them (certificate, failure, the payload's end) is no such change.
+    /// Whether nothing has changed since `saved` but what members said to the header that is saved.
+    /// It need not be stored at once: a member that is asked again says the same again, for it
+    /// signs what it has stored. A process that ends before it is stored loses the time of these
+    /// calls; what follows from them (certificate, failure, the payload's end) is no such change.
     pub fn may_wait(&self, saved: &Self) -> bool {
         let (Some(now), Some(before)) = (&self.dispersal, &saved.dispersal) else {
             return self.is_stored_as(saved);
@@ -472,7 +477,8 @@ pub enum DeliveryFailure {
 /// What is to be done, once the state is persisted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Encode the payload for the active committee, sign the header; answer with [`Event::Encoded`].
+    /// Encode the payload for the active committee, sign the header; answer with
+    /// [`Event::Encoded`].
     Encode,
     /// Deliver to a seat until it has its shard or refuses for good.
     Deliver {
@@ -500,10 +506,11 @@ pub enum Action {
     },
     /// Have the certificate recorded on L1; answer with [`Event::Recorded`].
     Post,
-    /// Have the rollup settle the batch; answer with [`Event::Settled`], [`Event::ProofRejected`] or
-    /// [`Event::SettlingFailed`], and meanwhile with what is seen.
+    /// Have the rollup settle the batch; answer with [`Event::Settled`], [`Event::ProofRejected`]
+    /// or [`Event::SettlingFailed`], and meanwhile with what is seen.
     Settle,
-    /// Look whether somebody else settles it; answer with [`Event::Settled`] or [`Event::SettlingFailed`].
+    /// Look whether somebody else settles it; answer with [`Event::Settled`] or
+    /// [`Event::SettlingFailed`].
     WatchSettlement,
     /// No more calls to members for the header so far.
     StopDelivery,

@@ -106,8 +106,8 @@ impl Batch {
         self.proof.as_ref().filter(|proof| proof.is_live())
     }
 
-    /// Whether the batch's outcome will not change any more, unless a proof is handed in for one that is recorded.
-    /// (Deliveries to slow members may go on.)
+    /// Whether the batch's outcome will not change any more, unless a proof is handed in for one
+    /// that is recorded. (Deliveries to slow members may go on.)
     pub fn is_over(&self) -> bool {
         match self.phase {
             Phase::Settled | Phase::Failed(_) | Phase::Expired => true,

@@ -1,4 +1,5 @@
-//! The state machine's way from a proof to the rollup's settlement. The proof and the certificate come in any order.
+//! The state machine's way from a proof to the rollup's settlement. The proof and the certificate
+//! come in any order.
 
 use dac_types::{B256, PostingMode};
 
@@ -31,7 +32,8 @@ impl Batch {
         }
     }
 
-    /// Whether nothing is left to do before a proof is handed in: every member has its shard and the certificate, or takes neither.
+    /// Whether nothing is left to do before a proof is handed in: every member has its shard and
+    /// the certificate, or takes neither.
     pub fn waits_for_proof_alone(&self) -> bool {
         matches!((&self.phase, self.posting), (Phase::Certified, PostingMode::Settle))
             && self.live_proof().is_none()

@@ -10,8 +10,8 @@ use super::{
 };
 
 impl Batch {
-    /// Applies an event. An event that does not concern the state the batch is in (an answer to the header of a former
-    /// epoch, a second certificate) changes nothing and has no actions.
+    /// Applies an event. An event that does not concern the state the batch is in (an answer to the
+    /// header of a former epoch, a second certificate) changes nothing and has no actions.
     pub fn apply(&mut self, event: Event) -> Vec<Action> {
         if self.finished && !matches!(event, Event::ProofOffered { .. }) {
             return Vec::new();
@@ -169,7 +169,8 @@ impl Batch {
         }
     }
 
-    /// A quorum? Then a short grace, unless it was given before (`given` says so) or nobody is left to wait for.
+    /// A quorum? Then a short grace, unless it was given before (`given` says so) or nobody is left
+    /// to wait for.
     fn collect(&mut self, given: Collection) -> Vec<Action> {
         let Some(dispersal) = self.dispersal.as_ref().filter(|_| self.phase == Phase::Dispersing) else {
             return Vec::new();
@@ -212,7 +213,8 @@ impl Batch {
                     DeliveryFailure::Lied => Delivery::Lied,
                 };
             }
-            // The certificate could not be given to a member that has its shard; that it has it stays true.
+            // The certificate could not be given to a member that has its shard; that it has it
+            // stays true.
             (Delivery::Attested(_), DeliveryFailure::Retryable) => {}
             (Delivery::Attested(_), DeliveryFailure::Refused | DeliveryFailure::Lied) => {
                 member.certificate_done = true
@@ -276,7 +278,8 @@ impl Batch {
                     member.delivery = Delivery::Attested(signature);
                     member.in_certificate = true;
                 }
-                // What was refused before (too late, another epoch) may be taken with a certificate.
+                // What was refused before (too late, another epoch) may be taken with a
+                // certificate.
                 Delivery::Refused => member.delivery = Delivery::Retrying,
                 _ => {}
             }
@@ -284,7 +287,8 @@ impl Batch {
         self.phase = Phase::Certified;
         self.collection = Collection::Open;
         self.certificate = Some(Certified { aggregate, at_ms });
-        // Deliveries under way go on, and take the certificate with their next call; those that had ended begin again.
+        // Deliveries under way go on, and take the certificate with their next call; those that had
+        // ended begin again.
         let mut actions = self.posting_actions();
         actions.extend(self.deliveries());
         actions.extend(self.certificate_deliveries());
@@ -338,7 +342,8 @@ impl Batch {
         {
             return Vec::new();
         }
-        // The members of that epoch sign nothing new, and too few have signed: the next epoch's committee is asked.
+        // The members of that epoch sign nothing new, and too few have signed: the next epoch's
+        // committee is asked.
         self.phase = Phase::Received;
         self.dispersal = None;
         self.waiting = None;
@@ -371,7 +376,8 @@ impl Batch {
             Phase::Received | Phase::Dispersing => {
                 self.fail(Failure { reason: FailureReason::CorruptPayload, detail })
             }
-            // Certified: the batch is safe without us, and slow members repair their shards from the others.
+            // Certified: the batch is safe without us, and slow members repair their shards from
+            // the others.
             Phase::Certified | Phase::Proved | Phase::Posted | Phase::Settled => {
                 for member in self.dispersal.iter_mut().flat_map(|dispersal| &mut dispersal.members) {
                     if matches!(member.delivery, Delivery::Pending | Delivery::Retrying) {
@@ -427,7 +433,8 @@ impl Batch {
         Vec::new()
     }
 
-    /// Drops the payload once every member has its shard or refuses, and ends once nothing else is owed either.
+    /// Drops the payload once every member has its shard or refuses, and ends once nothing else is
+    /// owed either.
     pub(super) fn tidy(&mut self) -> Vec<Action> {
         if matches!(self.phase, Phase::Failed(_) | Phase::Expired) {
             return self.end();

@@ -1,4 +1,5 @@
-//! Why a batch has no certificate yet: derived from what its members said last, so that nobody has to guess from silence.
+//! Why a batch has no certificate yet: derived from what its members said last, so that nobody has
+//! to guess from silence.
 
 use dac_types::Seat;
 
@@ -81,8 +82,9 @@ impl Batch {
 }
 
 impl Dispersal {
-    /// What keeps a quorum from signing: of the reasons of those who are asked again the most frequent one, and of two that are as
-    /// frequent the former one. Nothing while those that have not answered yet could make a quorum.
+    /// What keeps a quorum from signing: of the reasons of those who are asked again the most
+    /// frequent one, and of two that are as frequent the former one. Nothing while those that have
+    /// not answered yet could make a quorum.
     fn obstruction(&self, former: Option<&str>) -> Option<Obstruction> {
         let (signed, unanswered) =
             (self.signatures().len(), self.count(|delivery| delivery == Delivery::Pending));

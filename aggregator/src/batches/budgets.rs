@@ -8,8 +8,8 @@ use crate::budget::{Budget, Held, Part};
 pub struct Budgets {
     /// Arriving, or on their way to members that take them.
     pub in_flight: Budget,
-    /// On the disk, while too few members take them: what one rollup's members refuse must not keep other rollups from
-    /// submitting.
+    /// On the disk, while too few members take them: what one rollup's members refuse must not keep
+    /// other rollups from submitting.
     pub parked: Budget,
 }
 
@@ -19,8 +19,8 @@ impl Budgets {
         Self { in_flight: Budget::new(in_flight, Part::Half), parked: Budget::new(parked, Part::Half) }
     }
 
-    /// A place on the disk for a batch that no quorum takes for now, if its rollup has one left. Otherwise the batch stays
-    /// in flight, within its rollup's share of that.
+    /// A place on the disk for a batch that no quorum takes for now, if its rollup has one left.
+    /// Otherwise the batch stays in flight, within its rollup's share of that.
     pub(super) fn park(&self, batch: &Batch) -> Option<Held> {
         let order = &batch.submission.submission;
         self.parked.try_take(order.rollup, order.payload_length).ok()

@@ -1,4 +1,5 @@
-//! One header on its way to the members of its epoch: one task a seat, until each has its shard or refuses for good.
+//! One header on its way to the members of its epoch: one task a seat, until each has its shard or
+//! refuses for good.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use crate::store::StoreError;
 /// Pause after the store failed under a delivery.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a task may take while it waits for its turn: there may be several for each member and batch.
+/// What a task may take while it waits for its turn: there may be several for each member and
+/// batch.
 const TASK_MAX_BYTES: usize = 2 << 10;
 
 /// What the deliveries of one header share.
@@ -50,7 +52,8 @@ impl Deliveries {
         Self { ctx, digest, quorum, record, payload, events, scope, certificate: watch::Sender::new(None) }
     }
 
-    /// From now on calls carry the certificate, and the payload stays in memory only while it is sent.
+    /// From now on calls carry the certificate, and the payload stays in memory only while it is
+    /// sent.
     pub(super) fn certified(&self, aggregate: AggregateAttestation) {
         self.certificate.send_replace(Some(aggregate));
         self.payload.unpin();
@@ -101,7 +104,8 @@ impl Deliveries {
         Some(view.committee(self.record.header.epoch)?.member(seat)?.dispersal_url.clone())
     }
 
-    /// Delivers the shard until the member has it or refuses for good. `refused` says that it refused before, for now.
+    /// Delivers the shard until the member has it or refuses for good. `refused` says that it
+    /// refused before, for now.
     pub(super) async fn deliver(self: Arc<Self>, seat: Seat, mut refused: bool) {
         let mut failures = 0;
         loop {
@@ -149,16 +153,17 @@ impl Deliveries {
             .url(seat)
             .ok_or(DeliveryError::Own("the registry does not show the committee".to_owned()))?;
         let link = members.link(&url);
-        // Whoever is not there costs no memory. A fresh batch keeps its memory until it is certified: it must have that
-        // before its turn, or turns would wait for memory and memory for turns. A straggler has both for one call only. Who still waits, or
-        // is being called, when the others have made the certificate, is a straggler from then on: members that are slow to answer, or
-        // never do, must not keep the memory of fresh batches.
+        // Whoever is not there costs no memory. A fresh batch keeps its memory until it is
+        // certified: it must have that before its turn, or turns would wait for memory and memory
+        // for turns. A straggler has both for one call only. Who still waits, or is being called,
+        // when the others have made the certificate, is a straggler from then on: members that are
+        // slow to answer, or never do, must not keep the memory of fresh batches.
         let (turn, loaded) = match urgency {
             Urgency::Fresh => {
                 let ready = async {
                     link.connect().await?;
-                    // A member that will not have it, because its rollup's day is spent or the registry is paused, is not worth
-                    // the memory that others wait for.
+                    // A member that will not have it, because its rollup's day is spent or the
+                    // registry is paused, is not worth the memory that others wait for.
                     if refused && !self.payload.is_in_memory() {
                         let (question, _) = self.store_shard(seat, Some(Bytes::new()));
                         if let Some(signature) = Box::pin(members.would_take(&link, rollup, question)).await?
@@ -211,7 +216,8 @@ impl Deliveries {
                 Err(failure) => {
                     let last = failure.kind != DeliveryFailure::Retryable;
                     failures += 1;
-                    // A failure here takes nothing from what the member did: only the last one is news.
+                    // A failure here takes nothing from what the member did: only the last one is
+                    // news.
                     if last {
                         return self.report(seat, failure).await;
                     }

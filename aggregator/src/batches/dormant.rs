@@ -1,6 +1,6 @@
 //! Batches that wait for a proof and for nothing else. They take no task and hardly any memory: a
-//! rollup may have certified thousands of them before it proves the first. What concerns one of them
-//! wakes it.
+//! rollup may have certified thousands of them before it proves the first. What concerns one of
+//! them wakes it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

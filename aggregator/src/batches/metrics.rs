@@ -1,5 +1,5 @@
-//! What Prometheus is told: every metric of an aggregator with its meaning, there from the start. `docs/operations.md` has the same
-//! table.
+//! What Prometheus is told: every metric of an aggregator with its meaning, there from the start.
+//! `docs/operations.md` has the same table.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

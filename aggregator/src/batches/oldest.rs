@@ -1,5 +1,5 @@
-//! How batches stand that have no certificate, or are not recorded: how many there are, what they wait for, and which of
-//! them is the oldest.
+//! How batches stand that have no certificate, or are not recorded: how many there are, what they
+//! wait for, and which of them is the oldest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,13 +11,15 @@ use crate::batch::{Batch, Phase};
 
 /// A payload that is not encoded after this time has the aggregator called unhealthy.
 const ENCODED_WITHIN_MS: u64 = 60_000;
-/// A batch that has no certificate after this time has the aggregator called unhealthy, unless that is its rollup's own doing.
+/// A batch that has no certificate after this time has the aggregator called unhealthy, unless that
+/// is its rollup's own doing.
 const CERTIFIED_WITHIN_MS: u64 = 300_000;
-/// A certificate that is not recorded on L1 after this time has the aggregator called unhealthy. That is long after
-/// `posting.deadline`, and time for 64 confirmations.
+/// A certificate that is not recorded on L1 after this time has the aggregator called unhealthy.
+/// That is long after `posting.deadline`, and time for 64 confirmations.
 const RECORDED_WITHIN_MS: u64 = 900_000;
 
-/// Batches of this process that have no certificate yet, and the oldest certificate that L1 has not recorded.
+/// Batches of this process that have no certificate yet, and the oldest certificate that L1 has not
+/// recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
     /// All that have no certificate.
@@ -30,8 +32,8 @@ pub struct Standing {
     pub undelivered: Option<Arc<Batch>>,
     /// The oldest that is encoded and waits for something that is not its rollup's own doing.
     held_up: Option<Arc<Batch>>,
-    /// The oldest that has a certificate which this program is to have recorded. What settles instead waits for its rollup's proof and
-    /// contract, and is left out.
+    /// The oldest that has a certificate which this program is to have recorded. What settles
+    /// instead waits for its rollup's proof and contract, and is left out.
     unrecorded: Option<Arc<Batch>>,
 }
 
@@ -63,7 +65,8 @@ impl Standing {
         (now_ms.saturating_sub(certified_at_ms(batch)) > RECORDED_WITHIN_MS).then_some(batch)
     }
 
-    /// What a person should look at, if anything: of several the one that is earliest in a batch's life.
+    /// What a person should look at, if anything: of several the one that is earliest in a batch's
+    /// life.
     pub fn problem(&self, now_ms: u64) -> Option<String> {
         let waits = |batch: &Arc<Batch>, since_ms: u64, within_ms: u64, what: &str, why: &str| {
             let age_ms = now_ms.saturating_sub(since_ms);

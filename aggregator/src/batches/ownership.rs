@@ -1,6 +1,6 @@
-//! What this process does because others may share its store. It takes batches that no process works
-//! on, posts where no other process does, and looks at batches of other processes that a client of
-//! this one watches.
+//! What this process does because others may share its store. It takes batches that no process
+//! works on, posts where no other process does, and looks at batches of other processes that a
+//! client of this one watches.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -68,8 +68,8 @@ impl Ownership {
         self.batches.context()
     }
 
-    /// Looks once in every [`Settings::share_interval`](crate::context::Settings), until the process
-    /// stops. It then gives its lease back, so that others need not wait for its end.
+    /// Looks once in every [`Settings::share_interval`](crate::context::Settings), until the
+    /// process stops. It then gives its lease back, so that others need not wait for its end.
     pub(crate) async fn run(mut self) {
         let ctx = Arc::clone(self.ctx());
         loop {

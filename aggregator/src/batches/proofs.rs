@@ -1,4 +1,5 @@
-//! A proof that is handed in: weighed by the batch's own task, so that nothing else changes the batch meanwhile.
+//! A proof that is handed in: weighed by the batch's own task, so that nothing else changes the
+//! batch meanwhile.
 
 use std::sync::Arc;
 

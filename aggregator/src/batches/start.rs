@@ -1,4 +1,5 @@
-//! Beginning to work on a batch: after its upload, after a restart, and after another process left it.
+//! Beginning to work on a batch: after its upload, after a restart, and after another process left
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,8 @@ impl Batches {
                 if let End::Dormant(rest) = end {
                     batches.dormant.insert(id, rest);
                 }
-                // A process that claims it from now on, which may be this one, finds none at work on it.
+                // A process that claims it from now on, which may be this one, finds none at work
+                // on it.
                 live.remove(&id);
             }
             match end {
@@ -88,8 +90,9 @@ impl Batches {
         self.start(versioned, held, None)
     }
 
-    /// The batch of a submission that was taken before. A commit may have taken place although it was reported as failed:
-    /// where nobody works on the batch, that begins now, and not only at the next start.
+    /// The batch of a submission that was taken before. A commit may have taken place although it
+    /// was reported as failed: where nobody works on the batch, that begins now, and not only at
+    /// the next start.
     pub async fn taken(&self, id: SubmissionDigest) -> Result<Option<Arc<Batch>>, StoreError> {
         let live = self.live.lock().get(&id).map(|live| Arc::clone(&live.view.borrow()));
         if live.is_some() {

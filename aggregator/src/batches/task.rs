@@ -1,5 +1,6 @@
-//! The task of one batch: takes events, applies them to the state machine, persists, and only then acts. What members said is persisted
-//! with the next change that follows from it, or with the next look at the clock.
+//! The task of one batch: takes events, applies them to the state machine, persists, and only then
+//! acts. What members said is persisted with the next change that follows from it, or with the next
+//! look at the clock.
 
 mod encoding;
 mod reports;
@@ -141,8 +142,8 @@ impl BatchTask {
         let mut leading = self.ctx.posting.leading();
         // What is under way in the store is finished; everything else is left as it stands.
         self.step(vec![Event::TimePassed { now: self.ctx.now() }, Event::Resumed]).await;
-        // Counted from the last look, not from the last event: members that refuse again and again must not keep an epoch's end or
-        // the batch's own from being seen.
+        // Counted from the last look, not from the last event: members that refuse again and again
+        // must not keep an epoch's end or the batch's own from being seen.
         let mut looked_at = Instant::now();
         let mut rests = false;
         while !self.batch.finished && !self.taken_over && !self.is_for_another() {
@@ -236,7 +237,8 @@ impl BatchTask {
         self.batch.certificate.is_some() && !self.batch.finished && !self.ctx.posting.is_leading()
     }
 
-    /// What no member takes for now waits on the disk, so that other batches have the memory. A later attempt encodes it again.
+    /// What no member takes for now waits on the disk, so that other batches have the memory. A
+    /// later attempt encodes it again.
     fn park(&mut self) {
         let Some(waiting) = self.batch.waiting().filter(|_| self.batch.is_held_up()) else { return };
         let held_up_for = Duration::from_millis(self.ctx.now_ms().saturating_sub(waiting.since_ms));
@@ -434,7 +436,8 @@ impl BatchTask {
         }
         let (ctx, events, problems) = (Arc::clone(&self.ctx), self.sender.clone(), self.sender.clone());
         self.spawn(async move {
-            // A problem that finds no room now is reported again when it changes; the outcome waits for room.
+            // A problem that finds no room now is reported again when it changes; the outcome waits
+            // for room.
             let report = move |problem| drop(problems.try_send(Event::PostingProblem(problem)));
             let record = ctx.posting.record(&certificate, report).await;
             let _ = events.send(Event::Recorded(record)).await;

@@ -18,8 +18,8 @@ use crate::store::{StoreError, Versioned};
 const GIVEN_UP_AT_ONCE: usize = 16;
 
 impl Batches {
-    /// Goes on with a batch that is dormant, if it is. It stays dormant until it was read, so that a
-    /// caller that goes away, or a store that fails, leaves it where it was.
+    /// Goes on with a batch that is dormant, if it is. It stays dormant until it was read, so that
+    /// a caller that goes away, or a store that fails, leaves it where it was.
     pub(super) async fn wake(&self, id: SubmissionDigest) -> Result<(), StoreError> {
         if !self.dormant.contains(id) {
             return Ok(());
@@ -35,9 +35,9 @@ impl Batches {
         Ok(())
     }
 
-    /// Has a batch of this process read again that another process changed, or begins to work on it if
-    /// it has no task. If the store fails, the batch is dormant no more, so that the next full look
-    /// finds it.
+    /// Has a batch of this process read again that another process changed, or begins to work on it
+    /// if it has no task. If the store fails, the batch is dormant no more, so that the next full
+    /// look finds it.
     pub(super) async fn tell_changed(&self, id: SubmissionDigest) -> Result<(), StoreError> {
         if !self.is_live(id) {
             let rested = self.dormant.remove(id).is_some();
@@ -83,7 +83,8 @@ impl Batches {
             for id in self.dormant.due(self.ctx.now(), settled) {
                 match self.wake(id).await {
                     Ok(()) => {}
-                    // One unreadable batch does not keep the others waiting. The next full look says what it is.
+                    // One unreadable batch does not keep the others waiting. The next full look
+                    // says what it is.
                     Err(StoreError::Corrupt { .. }) => drop(self.dormant.remove(id)),
                     Err(error) => {
                         warn!(batch = %id, %error, "going on with a batch; trying again");

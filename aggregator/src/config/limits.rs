@@ -24,14 +24,14 @@ const CLIENTS: usize = 10_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Payload bytes arriving or on their way to members, of which one rollup has half at most; beyond that submissions are
-    /// answered BUSY.
+    /// Payload bytes arriving or on their way to members, of which one rollup has half at most;
+    /// beyond that submissions are answered BUSY.
     pub in_flight: ByteSize,
-    /// Payload bytes on the disk of batches that no quorum takes for now, of which one rollup has half at most. Those beyond
-    /// it stay in flight.
+    /// Payload bytes on the disk of batches that no quorum takes for now, of which one rollup has
+    /// half at most. Those beyond it stay in flight.
     pub parked: ByteSize,
-    /// Bytes of encoded payloads of batches that are on their way, of which one rollup has three quarters at most; beyond that
-    /// they wait.
+    /// Bytes of encoded payloads of batches that are on their way, of which one rollup has three
+    /// quarters at most; beyond that they wait.
     pub encoded: ByteSize,
     /// Bytes of payloads loaded again for slow members, shared in the same way.
     pub straggler: ByteSize,
@@ -43,7 +43,8 @@ pub struct LimitsConfig {
     pub watchers: usize,
     /// Longest pause between two messages of an upload.
     pub piece_timeout: Period,
-    /// Bytes a second at which a payload must come in the long run; it may be behind by `piece_timeout`.
+    /// Bytes a second at which a payload must come in the long run; it may be behind by
+    /// `piece_timeout`.
     pub upload_rate: ByteSize,
     /// Longest upload.
     pub upload_timeout: Period,

@@ -28,14 +28,16 @@ pub struct PostingConfig {
     pub bump_after_blocks: u64,
     /// Gwei per gas that no transaction exceeds.
     pub fee_cap_gwei: u64,
-    /// Gwei per gas of tip that a transaction offers at most, also where an endpoint suggests more; a replacement may offer twice as much.
+    /// Gwei per gas of tip that a transaction offers at most, also where an endpoint suggests more;
+    /// a replacement may offer twice as much.
     pub tip_cap_gwei: f64,
-    /// Gwei per gas of tip that a transaction offers at least: pools take none that offers less than they ask for.
+    /// Gwei per gas of tip that a transaction offers at least: pools take none that offers less
+    /// than they ask for.
     pub tip_floor_gwei: f64,
     /// Gas that no transaction exceeds.
     pub gas_limit_max: u64,
-    /// Ether that the transactions signed in an hour may cost; beyond that posting pauses. Left out, it has room for a posting in each
-    /// block of 12 s at the fee cap: 15 ether at 200 gwei.
+    /// Ether that the transactions signed in an hour may cost; beyond that posting pauses. Left
+    /// out, it has room for a posting in each block of 12 s at the fee cap: 15 ether at 200 gwei.
     pub ether_per_hour: Option<f64>,
     /// Ether of the account below which it is warned of.
     pub balance_floor_ether: f64,

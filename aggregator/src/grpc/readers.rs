@@ -1,4 +1,5 @@
-//! Those who read: each client has a rate, and a share of the watchers and of the looks at the database's listing.
+//! Those who read: each client has a rate, and a share of the watchers and of the looks at the
+//! database's listing.
 
 use dac_admission::{Admission, Claim, Party, Permit, QueueLimits, Refused};
 use dac_proto::reason::Reason;
@@ -8,7 +9,8 @@ use tonic::{Request, Response, Status};
 
 use super::{BUSY_RETRY, ServiceLimits};
 
-/// Listings that are looked up at once, and of those one client's. A page is the dearest thing to read.
+/// Listings that are looked up at once, and of those one client's. A page is the dearest thing to
+/// read.
 const LISTINGS: u64 = 4;
 const LISTINGS_PER_CLIENT: u64 = 2;
 /// Listings that wait for their turn.

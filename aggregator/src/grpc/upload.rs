@@ -1,4 +1,5 @@
-//! Receives one payload: checks before bytes, bytes that are many to the store as they come, an answer only after the commit.
+//! Receives one payload: checks before bytes, bytes that are many to the store as they come, an
+//! answer only after the commit.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ impl Pieces {
         match message {
             Ok(Some(request)) => Ok(Some(request.message.ok_or(Refusal::Stream("a message was empty"))?)),
             Ok(None) => Ok(None),
-            // Broken streams, undecodable or oversized messages: tonic's own words, a reason of ours.
+            // Broken streams, undecodable or oversized messages: tonic's own words, a reason of
+            // ours.
             Err(status) => Err(Reason::MalformedRequest.status(dac_client::printable(status.message()))),
         }
     }
@@ -118,7 +120,8 @@ async fn receive_within(
     }
     let view = ctx.registry().map_err(|stale| Reason::L1Stale.status(stale.to_string()))?;
     let authorised = submit::authorise(&submission, id, &view, &ctx.identity, ctx.now());
-    // An order for another aggregator may be brought here by anyone; of what else is refused, its signature says whose it is.
+    // An order for another aggregator may be brought here by anyone; of what else is refused, its
+    // signature says whose it is.
     let is_signed = match &authorised {
         Ok(()) => true,
         Err(Refusal::WrongDisperser { .. }) => false,
@@ -146,7 +149,8 @@ async fn receive_within(
     let daily = view.rollup(rollup).map_or(0, |admitted| admitted.daily_payload_bytes);
     let admitted = ctx.quotas.admit(rollup, length, daily, ctx.now()).await;
     let arriving = admitted.map_err(|error| store_status(&error))?.map_err(Refusal::QuotaSpent)?;
-    // Only now: places are for those who may submit, not for whoever opens a stream and says nothing.
+    // Only now: places are for those who may submit, not for whoever opens a stream and says
+    // nothing.
     let _place =
         grpc.uploads.try_take(rollup, 1).map_err(|full| busy(&format!("at the limit of uploads: {full}")))?;
     let in_flight = &grpc.batches.budgets().in_flight;

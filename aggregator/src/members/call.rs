@@ -13,7 +13,8 @@ use super::failure::CallFailure;
 pub struct StoreShard {
     /// Chain, registry, seat and record.
     pub open: v1::StoreShardOpen,
-    /// The shard or the whole payload; nothing where the member has it and only the certificate is new.
+    /// The shard or the whole payload; nothing where the member has it and only the certificate is
+    /// new.
     pub body: Bytes,
     /// Of the record's header.
     pub digest: BatchDigest,
@@ -58,8 +59,8 @@ pub(super) fn check_attestation(
     Ok(attestation.signature)
 }
 
-/// Checks that an answer is this seat's signature of this renewal. The signature has the right length
-/// and is not verified.
+/// Checks that an answer is this seat's signature of this renewal. The signature has the right
+/// length and is not verified.
 pub(super) fn check_renewal(
     answer: &v1::SignRenewalResponse,
     digest: RenewalDigest,

@@ -54,7 +54,8 @@ impl CallFailure {
         Self { kind: DeliveryFailure::Lied, reason: reason.to_owned(), detail, retry_after: None }
     }
 
-    /// What a member's status says. Without a reason of ours it is the transport's, a proxy's or a fault's: it may pass.
+    /// What a member's status says. Without a reason of ours it is the transport's, a proxy's or a
+    /// fault's: it may pass.
     pub(super) fn from_status(status: &Status, side: TlsSide) -> Self {
         let detail = printable(status.message());
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
@@ -121,8 +122,9 @@ const fn own_part(cause: ConnectionCause, shows_certificate: bool) -> &'static s
     }
 }
 
-/// Whether a member that refuses for this reason may take the same batch later. One that has not read the newest blocks yet does not
-/// know a rollup that was admitted a moment ago, which is final where the order is handed in.
+/// Whether a member that refuses for this reason may take the same batch later. One that has not
+/// read the newest blocks yet does not know a rollup that was admitted a moment ago, which is final
+/// where the order is handed in.
 fn may_pass(reason: Reason) -> bool {
     reason.is_retryable() || reason == Reason::UnknownRollup
 }

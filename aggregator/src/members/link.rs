@@ -43,7 +43,8 @@ pub struct MemberLink {
     /// How long its last refusal took.
     refused_in: Mutex<Duration>,
     shows_certificate: bool,
-    /// After a failed connection: until when only batches that wait for their certificate try again.
+    /// After a failed connection: until when only batches that wait for their certificate try
+    /// again.
     down_until: Mutex<Option<Instant>>,
     straggler_pause: Duration,
 }
@@ -71,8 +72,9 @@ impl MemberLink {
         self.channel.try_lock().is_ok_and(|channel| channel.is_some())
     }
 
-    /// Connected, or why not. Channels reconnect by themselves, with the certificate that they began with: after its renewal calls
-    /// go over a new one, and those under way end on the former.
+    /// Connected, or why not. Channels reconnect by themselves, with the certificate that they
+    /// began with: after its renewal calls go over a new one, and those under way end on the
+    /// former.
     async fn channel(&self) -> Result<Channel, CallFailure> {
         let mut channel = self.channel.lock().await;
         let generation = self.dialer.generation();
@@ -98,8 +100,8 @@ impl MemberLink {
         Box::pin(self.channel()).await.map(drop)
     }
 
-    /// Drops the connection after a failure that leaves in doubt whether the member is there. The next
-    /// call then connects first, before a payload is loaded for it.
+    /// Drops the connection after a failure that leaves in doubt whether the member is there. The
+    /// next call then connects first, before a payload is loaded for it.
     async fn doubt(&self, failure: &CallFailure) {
         if failure.is_of_connection() {
             *self.channel.lock().await = None;
@@ -116,8 +118,8 @@ impl MemberLink {
         TlsSide { is_tls, shows_certificate: self.shows_certificate }
     }
 
-    /// Makes one call, which may take `timeout` with the connecting that it may need. After a failure
-    /// of the connection the next call connects anew.
+    /// Makes one call, which may take `timeout` with the connecting that it may need. After a
+    /// failure of the connection the next call connects anew.
     pub(super) async fn within<T>(
         &self,
         timeout: Duration,

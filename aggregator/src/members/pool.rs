@@ -91,7 +91,8 @@ impl Members {
         CallPermit { _all: Some(all), _member: Some(member), _certified: certified }
     }
 
-    /// One call; the member's signature is a point of the right group, and not verified beyond that. The permit says that it is its turn.
+    /// One call; the member's signature is a point of the right group, and not verified beyond
+    /// that. The permit says that it is its turn.
     pub async fn call(
         &self,
         link: &MemberLink,
@@ -102,8 +103,9 @@ impl Members {
         check_attestation(self.send(link, permit, store_shard).await?, digest, seat)
     }
 
-    /// Asks a member that refused before whether it would take the batch now, without its shard: a batch that holds no memory needs
-    /// none to be refused. A member that has it already attests at once; none is what one says that waits for the shard.
+    /// Asks a member that refused before whether it would take the batch now, without its shard: a
+    /// batch that holds no memory needs none to be refused. A member that has it already attests at
+    /// once; none is what one says that waits for the shard.
     pub async fn would_take(
         &self,
         link: &MemberLink,
@@ -120,7 +122,8 @@ impl Members {
         }
     }
 
-    /// One call to a member that has attested before: what it says beside yes or no is not looked at.
+    /// One call to a member that has attested before: what it says beside yes or no is not looked
+    /// at.
     pub async fn bring_certificate(
         &self,
         link: &MemberLink,
@@ -130,8 +133,8 @@ impl Members {
         self.send(link, permit, store_shard).await.map(drop)
     }
 
-    /// What a call needs is put aside for its time only: whoever waits for a turn, as deliveries of certificates do by the thousand, is
-    /// small.
+    /// What a call needs is put aside for its time only: whoever waits for a turn, as deliveries of
+    /// certificates do by the thousand, is small.
     async fn send(
         &self,
         link: &MemberLink,
@@ -165,7 +168,8 @@ impl Members {
         check_renewal(&answer, digest, seat)
     }
 
-    /// The pause after so many failures in a row: doubling, not shorter than the member asked for, bounded, with jitter.
+    /// The pause after so many failures in a row: doubling, not shorter than the member asked for,
+    /// bounded, with jitter.
     pub fn pause(&self, failures: u32, asked_for: Option<Duration>, urgency: Urgency) -> Duration {
         let longest = match urgency {
             Urgency::Fresh => self.settings.retry_max,

@@ -37,8 +37,8 @@ pub(super) trait Listener: Send {
 }
 
 impl Posting {
-    /// Hands an order to the poster and returns its outcome; meanwhile `listener` hears of each look at it. Cancelling
-    /// loses nothing: the poster's books go on, and the next call asks them.
+    /// Hands an order to the poster and returns its outcome; meanwhile `listener` hears of each
+    /// look at it. Cancelling loses nothing: the poster's books go on, and the next call asks them.
     pub(super) async fn drive(&self, order: Order, listener: &mut dyn Listener) -> Outcome {
         let digest = order.digest;
         let _forget = Forget { waiting: &self.waiting, digest };
@@ -84,7 +84,8 @@ impl Posting {
     }
 }
 
-/// What stands in the way of a posting, in words that stay the same while it does; none where nothing does, as far as is known.
+/// What stands in the way of a posting, in words that stay the same while it does; none where
+/// nothing does, as far as is known.
 fn obstacle(progress: Option<&Progress>, payer: &Payer) -> Option<String> {
     match (progress, &payer.trouble) {
         // The account's trouble is over for it.

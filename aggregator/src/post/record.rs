@@ -37,8 +37,8 @@ impl<F: Fn(String) + Send + Sync> Listener for Reporter<'_, F> {
 }
 
 impl Posting {
-    /// Returns once the certificate is recorded, by this aggregator or by another sender. `report` is told what it waits
-    /// for, and an empty text when that is over.
+    /// Returns once the certificate is recorded, by this aggregator or by another sender. `report`
+    /// is told what it waits for, and an empty text when that is over.
     pub async fn record(&self, certificate: &Certificate, report: impl Fn(String) + Send + Sync) -> L1Record {
         loop {
             let refused = match self.record_once(certificate, &report).await {

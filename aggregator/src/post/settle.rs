@@ -98,7 +98,8 @@ impl Teller<'_> {
 }
 
 impl Posting {
-    /// Sends events until the batch is settled, by this aggregator or by another sender, or will not be with this proof.
+    /// Sends events until the batch is settled, by this aggregator or by another sender, or will
+    /// not be with this proof.
     pub async fn settle(&self, order: &SettleOrder, proof: B256, events: &mpsc::Sender<Event>) {
         let mut teller = Teller {
             proof,
@@ -120,7 +121,8 @@ impl Posting {
         let _ = events.send(event).await;
     }
 
-    /// Has the poster give up what nobody wants settled any more. Where another process posts, that is for it to do.
+    /// Has the poster give up what nobody wants settled any more. Where another process posts, that
+    /// is for it to do.
     pub async fn withdraw(&self, digest: BatchDigest) {
         let poster = self.poster.borrow().clone();
         if let Some(poster) = poster

@@ -1,4 +1,5 @@
-//! Notices what rollups settle, whichever sender it came from: one look at each contract serves all batches that wait for it.
+//! Notices what rollups settle, whichever sender it came from: one look at each contract serves all
+//! batches that wait for it.
 
 use std::fmt;
 
@@ -24,7 +25,8 @@ pub struct SettlementTarget {
 }
 
 impl Posting {
-    /// What is seen of this rollup's contract, for as long as [`Posting::watch_settlements`] runs and the receiver lives.
+    /// What is seen of this rollup's contract, for as long as [`Posting::watch_settlements`] runs
+    /// and the receiver lives.
     pub fn settled_count(&self, contract: Address) -> watch::Receiver<Seen> {
         self.settlements.subscribe(contract)
     }
@@ -56,7 +58,8 @@ impl Posting {
         Ok(())
     }
 
-    /// Looks until the rollup has settled a batch of this number, this one or another. `seen` is of its contract.
+    /// Looks until the rollup has settled a batch of this number, this one or another. `seen` is of
+    /// its contract.
     pub async fn watch(
         &self,
         target: SettlementTarget,
@@ -64,7 +67,8 @@ impl Posting {
         events: &mpsc::Sender<Event>,
     ) {
         let mut reported = String::new();
-        // One look at the contract serves all of its batches; the event is looked for once there must be one.
+        // One look at the contract serves all of its batches; the event is looked for once there
+        // must be one.
         loop {
             let Seen { count, problem } = seen.borrow_and_update().clone();
             if count >= target.batch_number {

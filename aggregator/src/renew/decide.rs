@@ -1,4 +1,5 @@
-//! When a rollup's coverage is renewed, up to which batch and until when, and how long it is left alone afterwards: pure.
+//! When a rollup's coverage is renewed, up to which batch and until when, and how long it is left
+//! alone afterwards: pure.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ const GAIN_PART: u64 = 10;
 /// Longest pause between two renewals that a rollup's contract does not seem to count.
 const PAUSE_MAX_SECONDS: u64 = 24 * 3600;
 
-/// A rollup's coverage as its contract says it, in a block deep enough. Times in seconds, and Unix seconds.
+/// A rollup's coverage as its contract says it, in a block deep enough. Times in seconds, and Unix
+/// seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Covered {
     /// Batches settled.
@@ -32,8 +34,8 @@ pub struct Due {
     pub expires_at: u64,
 }
 
-/// Whether it is time. `ahead`: how long before settling would stop; without it a third of the rollup's longest retention,
-/// and not less than the contract's freeze delay.
+/// Whether it is time. `ahead`: how long before settling would stop; without it a third of the
+/// rollup's longest retention, and not less than the contract's freeze delay.
 pub fn due(covered: &Covered, retention_max_seconds: u64, ahead: Option<Duration>, now: u64) -> Option<Due> {
     let until = covered.until?;
     if covered.batch_count == 0 {
@@ -48,8 +50,8 @@ pub fn due(covered: &Covered, retention_max_seconds: u64, ahead: Option<Duration
     (until < needed && gains).then_some(Due { last_batch: covered.batch_count, expires_at })
 }
 
-/// The last renewal of a rollup that was handed to L1. Who renews pays: a contract that goes on saying that its coverage is short is
-/// renewed with pauses that double.
+/// The last renewal of a rollup that was handed to L1. Who renews pays: a contract that goes on
+/// saying that its coverage is short is renewed with pauses that double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewed {
     /// Unix seconds.
@@ -61,8 +63,9 @@ pub struct Renewed {
 }
 
 impl Renewed {
-    /// What is remembered after a renewal at `now`; `interval` is the shortest pause. The longest is no longer than what a renewal has to
-    /// gain, so that a contract that counts renewals never has to wait.
+    /// What is remembered after a renewal at `now`; `interval` is the shortest pause. The longest
+    /// is no longer than what a renewal has to gain, so that a contract that counts renewals never
+    /// has to wait.
     pub fn after(
         former: Option<Self>,
         due: &Due,
@@ -85,7 +88,8 @@ impl Renewed {
         Self { at: now, last_batch, pause }
     }
 
-    /// Until when a renewal waits. More batches than were renewed never wait: a quorum signs only for those that it knows.
+    /// Until when a renewal waits. More batches than were renewed never wait: a quorum signs only
+    /// for those that it knows.
     pub fn holds_back(&self, due: &Due, now: u64) -> Option<u64> {
         let until = self.at.saturating_add(self.pause);
         (due.last_batch <= self.last_batch && now < until).then_some(until)

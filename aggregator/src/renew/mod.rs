@@ -1,5 +1,6 @@
-//! Renews rollups' coverage (section 7 of `docs/protocol.md`) well before it runs short: a quorum of the active epoch signs
-//! that it keeps all settled batches for longer, and the sum goes to the rollup's contract.
+//! Renews rollups' coverage (section 7 of `docs/protocol.md`) well before it runs short: a quorum
+//! of the active epoch signs that it keeps all settled batches for longer, and the sum goes to the
+//! rollup's contract.
 
 mod decide;
 
@@ -31,8 +32,9 @@ use crate::collect::is_renewal_good;
 use crate::context::Context;
 use crate::members::{CallFailure, Urgency};
 
-/// How long one rollup's renewal may take to reach L1 before the others have their turn: a contract may refuse "for now" for ever, and
-/// a process that posts no more is told nothing of what it handed over.
+/// How long one rollup's renewal may take to reach L1 before the others have their turn: a contract
+/// may refuse "for now" for ever, and a process that posts no more is told nothing of what it
+/// handed over.
 const POSTING_WAIT: Duration = Duration::from_secs(120);
 
 /// How long a member that is busy is asked again within one look.
@@ -169,8 +171,9 @@ async fn renew(ctx: &Context, committee: &Arc<Committee>, rollup: Address, due: 
     }
 }
 
-/// All members at once: their good signatures, as soon as a quorum has given them and a short grace is over; those that do not sign are
-/// counted by why, those that sign something else by who they are.
+/// All members at once: their good signatures, as soon as a quorum has given them and a short grace
+/// is over; those that do not sign are counted by why, those that sign something else by who they
+/// are.
 async fn ask(
     ctx: &Context,
     committee: &Committee,
@@ -212,8 +215,8 @@ async fn ask(
     }
 }
 
-/// One member. One that is busy is asked again when it says that it may have room: requests of others must not be able to put a rollup's
-/// renewal off from look to look.
+/// One member. One that is busy is asked again when it says that it may have room: requests of
+/// others must not be able to put a rollup's renewal off from look to look.
 async fn ask_one(
     ctx: &Context,
     url: &str,

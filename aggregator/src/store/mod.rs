@@ -1,13 +1,15 @@
-//! What the aggregator keeps: batches and what members said to them, payloads until all have their shard, and the
-//! poster's books.
+//! What the aggregator keeps: batches and what members said to them, payloads until all have their
+//! shard, and the poster's books.
 //!
-//! [`Store`] is what the service needs; [`SqlStore`] keeps it in SQLite or PostgreSQL, through `dac-database`. A small payload
-//! is held in an [`Upload`] and written together with its batch; of a large one rows are staged as they come. Either becomes a batch in one
-//! transaction, or nothing of it is left. Every later change of a
-//! batch carries the version it was made from, so that two writers never overwrite one another.
+//! [`Store`] is what the service needs; [`SqlStore`] keeps it in SQLite or PostgreSQL, through
+//! `dac-database`. A small payload is held in an [`Upload`] and written together with its batch; of
+//! a large one rows are staged as they come. Either becomes a batch in one transaction, or nothing
+//! of it is left. Every later change of a batch carries the version it was made from, so that two
+//! writers never overwrite one another.
 //!
-//! Several processes may share one PostgreSQL database (`docs/adr/0002-several-aggregators.md`): a batch is worked on by
-//! one of them, and one of them posts. A store that one process has to itself need not know of this.
+//! Several processes may share one PostgreSQL database (`docs/adr/0002-several-aggregators.md`): a
+//! batch is worked on by one of them, and one of them posts. A store that one process has to itself
+//! need not know of this.
 
 mod sharing;
 mod sql;
@@ -79,7 +81,8 @@ impl From<dac_database::sqlx::Error> for StoreError {
     }
 }
 
-/// Where batches, payloads and the poster's books are kept. Whatever returns `Ok` from a change is durable.
+/// Where batches, payloads and the poster's books are kept. Whatever returns `Ok` from a change is
+/// durable.
 ///
 /// A caller that goes away neither stops a change half-way nor undoes it.
 #[async_trait]
@@ -87,13 +90,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Begins to stage a payload under a new name. One that is not staged is not begun.
     async fn begin_upload(&self, upload: UploadId, now_ms: u64) -> Result<(), StoreError>;
 
-    /// Adds rows to a staged payload: each of `STORED_ROW_BYTES`, only the payload's last one shorter.
+    /// Adds rows to a staged payload: each of `STORED_ROW_BYTES`, only the payload's last one
+    /// shorter.
     async fn stage(&self, upload: UploadId, first_row: u32, rows: Vec<Bytes>) -> Result<(), StoreError>;
 
     /// Removes a staged payload. One that became a batch's meanwhile stays.
     async fn abandon_upload(&self, upload: UploadId) -> Result<(), StoreError>;
 
-    /// Makes a payload a batch, and stores what is not staged of it: durable, and visible to all, when this returns.
+    /// Makes a payload a batch, and stores what is not staged of it: durable, and visible to all,
+    /// when this returns.
     async fn create(&self, batch: Batch, payload: Arrived) -> Result<Creation, StoreError>;
 
     /// A whole payload of `length` bytes, checked to be what was staged.
@@ -119,7 +124,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         entries: u32,
     ) -> Result<Page, StoreError>;
 
-    /// Persists what changed from `before`, which is stored, to `after`; a payload that nobody needs any more is removed. The new version comes back; where another writer was faster
+    /// Persists what changed from `before`, which is stored, to `after`; a payload that nobody
+    /// needs any more is removed. The new version comes back; where another writer was faster
     /// nothing is changed, and the error is [`StoreError::Superseded`].
     async fn save(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError>;
 
@@ -129,7 +135,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// How many batches stand in each phase, by [`crate::batch::Phase::name`].
     async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError>;
 
-    /// Settlements in the poster's books whose batch failed or expired: the process ended before it withdrew them.
+    /// Settlements in the poster's books whose batch failed or expired: the process ended before it
+    /// withdrew them.
     async fn orphaned_settlements(&self) -> Result<Vec<BatchDigest>, StoreError>;
 
     /// The poster's books, without anybody's right to post.
@@ -155,8 +162,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         Ok(true)
     }
 
-    /// [`Store::save`] for a batch that this process does not work on: its owner is told, and one that was finished is
-    /// nobody's again.
+    /// [`Store::save`] for a batch that this process does not work on: its owner is told, and one
+    /// that was finished is nobody's again.
     async fn save_foreign(&self, before: &Batch, after: &Batch, version: i64) -> Result<i64, StoreError> {
         self.save(before, after, version).await
     }

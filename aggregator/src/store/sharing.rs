@@ -1,4 +1,5 @@
-//! What processes that share one store do by turns: batches have an owner each, and one process posts.
+//! What processes that share one store do by turns: batches have an owner each, and one process
+//! posts.
 
 use std::fmt;
 use std::sync::Arc;

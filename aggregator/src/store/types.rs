@@ -25,7 +25,8 @@ pub struct Versioned {
 pub struct Holder {
     /// Which.
     pub id: SubmissionDigest,
-    /// It is on L1, or its settlement passed the simulation and may be on its way there: too late to replace it.
+    /// It is on L1, or its settlement passed the simulation and may be on its way there: too late
+    /// to replace it.
     pub posted: bool,
     /// The digests of its headers, one for each epoch it was dispersed in.
     pub digests: Vec<BatchDigest>,

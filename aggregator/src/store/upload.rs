@@ -10,7 +10,8 @@ use crate::batch::Batch;
 
 /// Rows written at once.
 const ROWS_PER_WRITE: usize = 8;
-/// What an upload holds in memory at most. A payload that is no larger is written with its batch, in one transaction.
+/// What an upload holds in memory at most. A payload that is no larger is written with its batch,
+/// in one transaction.
 const HELD_MAX_BYTES: usize = ROWS_PER_WRITE * STORED_ROW_BYTES;
 
 /// Names a stored payload; drawn at random for every upload.
@@ -28,7 +29,8 @@ impl UploadId {
 pub struct Arrived {
     /// Its name.
     pub upload: UploadId,
-    /// Rows that were staged before; where there are none the store has not heard of the upload yet.
+    /// Rows that were staged before; where there are none the store has not heard of the upload
+    /// yet.
     pub staged_rows: u32,
     /// Those that follow, not stored yet: each of `STORED_ROW_BYTES`, only the last one shorter.
     pub rest: Vec<Bytes>,
@@ -88,8 +90,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes it a batch: durable, and visible to all, when this returns. All of the payload comes back where it was held, so that nobody
-    /// needs to read it.
+    /// Makes it a batch: durable, and visible to all, when this returns. All of the payload comes
+    /// back where it was held, so that nobody needs to read it.
     pub async fn create(mut self, batch: Batch) -> Result<(Creation, Option<Bytes>), StoreError> {
         let rest = self.pending.split().freeze();
         let whole = (!self.staging).then(|| rest.clone());

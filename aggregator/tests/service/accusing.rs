@@ -37,7 +37,8 @@ async fn members_and_rollups_that_lie_are_named() {
     assert!(has(&list, liar, "OTHER_DIGEST", false), "{list:?}");
     assert_eq!(list.len(), 1, "nobody else: {list:?}");
 
-    // Two payloads for one number, both signed; then an order in the name of a rollup that nobody knows.
+    // Two payloads for one number, both signed; then an order in the name of a rollup that nobody
+    // knows.
     let bytes = payload(100, 7);
     let second = sign(order(1, HashKind::Opaque, &bytes));
     assert_eq!(reason(running.submit(&second, &bytes).await), Some(Reason::ConflictingBatch));
@@ -47,7 +48,8 @@ async fn members_and_rollups_that_lie_are_named() {
     // A stranger's order in a rollup's name says nothing of the rollup.
     let forged = sign_by(order(4, HashKind::Opaque, &bytes), &key(0x55));
     assert_eq!(reason(running.submit(&forged, &bytes).await), Some(Reason::WrongPoster));
-    // What its own poster signed is its own, also where it is refused before the signature is looked at.
+    // What its own poster signed is its own, also where it is refused before the signature is
+    // looked at.
     let mut too_late = order(5, HashKind::Opaque, &bytes);
     too_late.expires_at = u64::MAX >> 24;
     assert_eq!(reason(running.submit(&sign(too_late.clone()), &bytes).await), Some(Reason::ExpiresTooLate));

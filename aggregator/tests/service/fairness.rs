@@ -1,4 +1,5 @@
-//! Rollups and clients share what there is: none keeps the others from being served, by malice or by mistake.
+//! Rollups and clients share what there is: none keeps the others from being served, by malice or
+//! by mistake.
 
 use std::time::Duration;
 
@@ -251,7 +252,8 @@ async fn one_rollup_has_half_of_the_uploads_and_each_order_one() {
     }
     let budgets = running.aggregator.batches().budgets().clone();
     until("both have begun", || budgets.in_flight.used() == 2).await;
-    // The same orders beside them wait for the first ones, without a place: as many as half of the queue holds.
+    // The same orders beside them wait for the first ones, without a place: as many as half of the
+    // queue holds.
     let mut crowd = Vec::new();
     for number in [1, 1, 1, 1, 2, 2, 2] {
         crowd.push(begin(&running, &others(order(number, HashKind::Opaque, &bytes))).await.1);

@@ -65,7 +65,8 @@ async fn coverage_that_runs_short_is_renewed_in_spite_of_a_liar() {
     until_renewed(&world).await;
     contract.covered.lock().until = Some(NOW + RETENTION - 120);
     looks(&contract, 3).await;
-    // What was renewed is not renewed again. A look that was under way may have asked for the same once more: L1 has it.
+    // What was renewed is not renewed again. A look that was under way may have asked for the same
+    // once more: L1 has it.
     assert_eq!((world.l1.recorded(), world.l1.included()), (1, 1));
     running.stop().await;
 }
@@ -88,7 +89,8 @@ async fn nothing_is_posted_before_a_quorum_signs() {
 async fn a_member_that_is_busy_is_asked_again_within_the_look() {
     let _counted = dac_measure::counted!(Renewal, 1);
     let world = World::small().await;
-    // With one silent member all others are needed: each is busy for others' requests most of the time.
+    // With one silent member all others are needed: each is busy for others' requests most of the
+    // time.
     world.behave(0, Behaviour::Silent);
     for (seat, times) in [(1, 3), (2, 1), (3, 5)] {
         world.behave(seat, Behaviour::RefuseFirst(times, Reason::Busy));
@@ -114,7 +116,8 @@ async fn a_contract_that_counts_no_renewal_is_not_paid_for_at_every_look() {
     let metrics = monitor::metrics();
     let world = World::small().await;
     let (running, contract) = start(&world, NOW + RETENTION / 4).await;
-    // The pause begins with a second and doubles: renewals at 0, 1, 3 and 7 seconds, and none between.
+    // The pause begins with a second and doubles: renewals at 0, 1, 3 and 7 seconds, and none
+    // between.
     for (second, renewals) in [(0, 1), (1, 2), (2, 2), (3, 3), (4, 3), (6, 3), (7, 4), (14, 4)] {
         world.clock.set(NOW + second);
         tokio::time::timeout(PATIENCE, async {

@@ -16,7 +16,8 @@ async fn a_batch_whose_creation_seemed_to_fail_goes_on_when_it_is_submitted_agai
     let running = world.start().await;
     let bytes = payload(100_000, 1);
     let submission = sign(order(1, HashKind::Opaque, &bytes));
-    // As if the connection had broken between the commit and its answer: the store has the batch, nobody works on it.
+    // As if the connection had broken between the commit and its answer: the store has the batch,
+    // nobody works on it.
     let mut upload = Upload::begin(Arc::clone(running.store()), 1, 100_000);
     for piece in bytes.chunks(10_000) {
         upload.push(piece).await.unwrap();

@@ -1,4 +1,5 @@
-//! Two processes over one PostgreSQL database: one ends at any point, and the other goes on; nothing is posted twice.
+//! Two processes over one PostgreSQL database: one ends at any point, and the other goes on;
+//! nothing is posted twice.
 
 use std::sync::Arc;
 

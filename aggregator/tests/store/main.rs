@@ -1,4 +1,5 @@
-//! The store on both backends: what is committed stays, what is not leaves nothing, races have one winner.
+//! The store on both backends: what is committed stays, what is not leaves nothing, races have one
+//! winner.
 
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 

@@ -1,4 +1,5 @@
-//! Payloads on their way into the store: small ones are held until they are a batch's, large ones are staged; what ends before leaves nothing.
+//! Payloads on their way into the store: small ones are held until they are a batch's, large ones
+//! are staged; what ends before leaves nothing.
 
 use std::time::Duration;
 

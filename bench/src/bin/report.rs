@@ -1,6 +1,8 @@
-//! `dac-bench-report`: from what the benchmarks left in `target/bench/parts` to `target/bench/report.json`, the page and its plots.
+//! `dac-bench-report`: from what the benchmarks left in `target/bench/parts` to
+//! `target/bench/report.json`, the page and its plots.
 //!
-//! Ends with an error where a part of the run failed or is missing, after everything else is written.
+//! Ends with an error where a part of the run failed or is missing, after everything else is
+//! written.
 
 use std::error::Error;
 use std::fs;

@@ -1,11 +1,13 @@
-//! `dac-bench-system`: the whole system under load, real processes on this machine, beside the CPU work that nobody can do without.
+//! `dac-bench-system`: the whole system under load, real processes on this machine, beside the CPU
+//! work that nobody can do without.
 //!
 //! ```sh
 //! cargo build --release -p dac-node -p dac-aggregator
 //! tools/with-postgres cargo run --release -p dac-bench --bin dac-bench-system -- [--full]
 //! ```
 //!
-//! What fails stops nothing: the other parts are measured, the report tells of it, and the exit code says so in the end.
+//! What fails stops nothing: the other parts are measured, the report tells of it, and the exit
+//! code says so in the end.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -35,11 +37,12 @@ const REPAIR_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 #[derive(Debug, Parser)]
 #[command(version, about = "The whole system under load, on this machine")]
 struct Arguments {
-    /// Every committee, payload and store, with TLS and without, for longer: some hours. Without it the settings of the goals and
-    /// one of each kind, in less than half an hour.
+    /// Every committee, payload and store, with TLS and without, for longer: some hours. Without it
+    /// the settings of the goals and one of each kind, in less than half an hour.
     #[arg(long)]
     full: bool,
-    /// Only settings whose name contains this, as `n=4,k=2/SQLite/plain`; the repair has `repair` before it.
+    /// Only settings whose name contains this, as `n=4,k=2/SQLite/plain`; the repair has `repair`
+    /// before it.
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// Only this payload, in KiB.

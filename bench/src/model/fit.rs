@@ -1,10 +1,12 @@
-//! Least squares of relative errors with parameters that are not negative: nothing costs less than nothing.
+//! Least squares of relative errors with parameters that are not negative: nothing costs less than
+//! nothing.
 
 /// Below this a pivot is nothing: two terms cannot be told apart by these rows.
 const PIVOT_MIN: f64 = 1e-12;
 
-/// The parameters that make the sum of squares of (predicted − measured) / measured least, of rows of terms and what was measured.
-/// Nothing where rows are fewer than terms, or something was measured as nothing.
+/// The parameters that make the sum of squares of (predicted − measured) / measured least, of rows
+/// of terms and what was measured. Nothing where rows are fewer than terms, or something was
+/// measured as nothing.
 ///
 /// With a handful of terms, every choice of those that are not zero can be tried.
 pub fn relative(rows: &[(Vec<f64>, f64)]) -> Option<Vec<f64>> {
@@ -90,7 +92,8 @@ mod tests {
 
     #[test]
     fn errors_count_by_their_share() {
-        // One term, twice as much and half as much as it gives: relative errors weigh the smaller one more.
+        // One term, twice as much and half as much as it gives: relative errors weigh the smaller
+        // one more.
         let parameters = relative(&[(vec![1.0], 100.0), (vec![1.0], 1.0)]).unwrap();
         assert!(parameters[0] < 2.0, "{parameters:?}");
     }

@@ -1,5 +1,5 @@
-//! What a batch costs, as a function of seats and payload: few parameters, fitted on some of the measured systems and checked against
-//! the others.
+//! What a batch costs, as a function of seats and payload: few parameters, fitted on some of the
+//! measured systems and checked against the others.
 //!
 //! | room | what |
 //! |---|---|
@@ -84,7 +84,8 @@ pub enum Quantity {
     AggregatorCpu,
     /// CPU of one member, in milliseconds.
     NodeCpu,
-    /// CPU of the sender of the load, in milliseconds: none of the system's, but on the same machine.
+    /// CPU of the sender of the load, in milliseconds: none of the system's, but on the same
+    /// machine.
     SenderCpu,
     /// Bytes that the aggregator writes to its disk, in MiB.
     AggregatorWrites,

@@ -1,4 +1,5 @@
-//! What things cost in money. None of it was measured: these are assumptions, in one place, for whoever has better ones.
+//! What things cost in money. None of it was measured: these are assumptions, in one place, for
+//! whoever has better ones.
 
 /// An assumed price or habit.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -53,7 +53,8 @@ impl Demand {
             batches_per_second,
             aggregator_cores: cores(Quantity::AggregatorCpu),
             member_cores: cores(Quantity::NodeCpu),
-            // Of all that is on its way the payload's own way to the aggregator is none of its sending.
+            // Of all that is on its way the payload's own way to the aggregator is none of its
+            // sending.
             sent: bytes(Quantity::Network) - BYTES_PER_SECOND,
             aggregator_writes: bytes(Quantity::AggregatorWrites),
             member_writes: bytes(Quantity::NodeWrites),

@@ -36,14 +36,16 @@ const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 const ROLLUP: Address = Address::repeat_byte(0x22);
 /// More than any machine takes in a day.
 const DAILY_PAYLOAD_BYTES: u64 = 1 << 50;
-/// How often each process looks at L1 where nothing on it changes: 65 of them, and an aggregator that looks for each certified batch
-/// whether it has been settled, would keep a chain on the same machine busy.
+/// How often each process looks at L1 where nothing on it changes: 65 of them, and an aggregator
+/// that looks for each certified batch whether it has been settled, would keep a chain on the same
+/// machine busy.
 pub const SELDOM: &str = "1h";
 /// The same where what is recorded is waited for.
 pub const OFTEN: &str = "1s";
 /// Age up to which what was read of L1 is good.
 const STALENESS_MAX: &str = "24h";
-/// Members that are started at the same time: all 64 of them would wait for one another's key derivations.
+/// Members that are started at the same time: all 64 of them would wait for one another's key
+/// derivations.
 const STARTED_AT_ONCE: usize = 8;
 /// How long one looks whether processes are at rest, and what they may use more than at rest.
 const LOOK: Duration = Duration::from_millis(500);
@@ -69,7 +71,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Starts it, looking at L1 [`SELDOM`] or [`OFTEN`]; SQLite's files go to a folder below `target/bench`, on a disk.
+    /// Starts it, looking at L1 [`SELDOM`] or [`OFTEN`]; SQLite's files go to a folder below
+    /// `target/bench`, on a disk.
     pub async fn start(setting: Setting, poll_interval: &str) -> Result<Self> {
         for name in ["dac-node", "dac-aggregator"] {
             refuse_fail_points(&program(name)?)?;
@@ -115,8 +118,9 @@ impl Arena {
         Ok(this)
     }
 
-    /// Waits until processes do no more than when nothing was asked of them yet: members beyond the quorum get their shards, and all
-    /// of them their certificates, after whoever submitted a batch is content.
+    /// Waits until processes do no more than when nothing was asked of them yet: members beyond the
+    /// quorum get their shards, and all of them their certificates, after whoever submitted a batch
+    /// is content.
     pub async fn settle(&mut self) -> Result<()> {
         let deadline = Instant::now() + SETTLE_LIMIT;
         while self.cpu_of_a_look().await? > self.idle * 2 + SETTLED_CPU {
@@ -149,8 +153,8 @@ impl Arena {
         Ok(())
     }
 
-    /// Starts members again after their stores' files are out of the kernel's cache, and so out of every cache of this machine but the
-    /// disk's own. A PostgreSQL server keeps its caches.
+    /// Starts members again after their stores' files are out of the kernel's cache, and so out of
+    /// every cache of this machine but the disk's own. A PostgreSQL server keeps its caches.
     pub async fn cool_down(&mut self) -> Result<()> {
         for member in &mut self.network.members {
             member.service.stop().await?;
@@ -224,7 +228,8 @@ impl Arena {
         Ok((status.digest.context("a certified batch's digest")?, payload))
     }
 
-    /// Waits until every member stores these batches and their certificates, those beyond the quorum too.
+    /// Waits until every member stores these batches and their certificates, those beyond the
+    /// quorum too.
     pub async fn held_by_all(&self, digests: &[BatchDigest]) -> Result<()> {
         for member in &self.network.committee.members {
             let url = &member.retrieval_url;

@@ -1,8 +1,9 @@
 //! What the system can do at most, and what a payload byte costs then.
 //!
-//! Twice over: with always the same number of batches in flight, which gives the rate of certificates when nobody waits for work, and
-//! what it costs; and in open loop, at rates one below the other, until one is kept up with: shares of that one are what latencies are
-//! measured at. A share of the first would be above what a queue bears.
+//! Twice over: with always the same number of batches in flight, which gives the rate of
+//! certificates when nobody waits for work, and what it costs; and in open loop, at rates one below
+//! the other, until one is kept up with: shares of that one are what latencies are measured at. A
+//! share of the first would be above what a queue bears.
 
 use std::time::Duration;
 
@@ -21,27 +22,32 @@ use crate::report::{Figure, Goal, Kind};
 
 /// A mebibyte.
 const MIB: f64 = 1_048_576.0;
-/// The goals of the rate, in times below what the processors could do if they did nothing else than the work that nobody can do
-/// without: of payload bytes in large batches, and of certificates of small ones, where the work of a call weighs more.
+/// The goals of the rate, in times below what the processors could do if they did nothing else than
+/// the work that nobody can do without: of payload bytes in large batches, and of certificates of
+/// small ones, where the work of a call weighs more.
 const CAPACITY_TIMES_FLOOR: f64 = 12.0;
 /// The same of certificates of small batches.
 const CERTIFICATES_TIMES_FLOOR: f64 = 6.5;
-/// The goal of memory, in times of the process before the load and the payloads in flight: arriving, encoded, on its way.
+/// The goal of memory, in times of the process before the load and the payloads in flight:
+/// arriving, encoded, on its way.
 const MEMORY_TIMES_FLOOR: f64 = 3.0;
 /// Deliveries at once to one member, as the aggregator has it by default.
 const DELIVERIES_PER_MEMBER: usize = 8;
 /// Shares of the closed-loop rate that are tried in open loop, in percent.
 const STEPS_PERCENT: [u32; 8] = [100, 90, 80, 70, 60, 50, 35, 20];
-/// Certificates that may be missing at the end of a step, of those due in it: those in flight, and the clock's granularity.
+/// Certificates that may be missing at the end of a step, of those due in it: those in flight, and
+/// the clock's granularity.
 const KEPT_UP_SHARE: f64 = 0.97;
-/// Half of the batches take no longer than this part of the window: else there is a queue, whatever leaves it.
+/// Half of the batches take no longer than this part of the window: else there is a queue, whatever
+/// leaves it.
 const KEPT_UP_WAITS: u32 = 5;
 /// Batches in flight that one step may leave behind whatever its length.
 const KEPT_UP_BATCHES: f64 = 2.0;
 /// Most bytes of batches in flight in open loop. The aggregator refuses not far above.
 const IN_FLIGHT_MAX_BYTES: usize = 384 << 20;
 
-/// Batches kept in flight to find the capacity: enough that nobody waits for work, bounded in bytes.
+/// Batches kept in flight to find the capacity: enough that nobody waits for work, bounded in
+/// bytes.
 pub fn in_flight(bytes: usize) -> usize {
     ((96 << 20) / bytes).clamp(3, 48)
 }
@@ -118,7 +124,8 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
             note(per_mib("aggregator writes", aggregator.written_bytes).with_floor(Kind::Cost, 1.0));
             note(per_mib("node writes", node).with_floor(Kind::Cost, 1.0 / f64::from(k)));
         }
-        // The server writes for all of them: in what it wrote the aggregator's part cannot be told from members'.
+        // The server writes for all of them: in what it wrote the aggregator's part cannot be told
+        // from members'.
         Backend::Postgres => {
             if let Some(server) = server {
                 let all = 1.0 + f64::from(n) / f64::from(k);
@@ -142,7 +149,8 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
     Ok((summary.bytes_per_second, figures))
 }
 
-/// The largest share of `bytes_per_second` that is kept up with in open loop, as a rate, and its figure.
+/// The largest share of `bytes_per_second` that is kept up with in open loop, as a rate, and its
+/// figure.
 pub async fn sustain(
     arena: &mut Arena,
     bytes: usize,
@@ -177,8 +185,8 @@ pub async fn sustain(
     Err(dac_tests::Failure::new(format!("none of {tried} of the closed-loop rate was kept up with")))
 }
 
-/// Whether as many certificates came within the window as batches were due in it, but for a few in flight, none of them waited for
-/// long, and nothing was turned away.
+/// Whether as many certificates came within the window as batches were due in it, but for a few in
+/// flight, none of them waited for long, and nothing was turned away.
 #[allow(clippy::cast_precision_loss)] // Counts far below 2^52.
 fn keeps_up(summary: &Summary) -> bool {
     let certified = summary.certificates_per_second * summary.window.as_secs_f64();

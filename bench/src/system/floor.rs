@@ -1,6 +1,7 @@
-//! The CPU work of one batch that nobody can do without: the aggregator recovers who ordered it, encodes and commits to it, signs the header
-//! and verifies the signatures as one; each member recovers who signed order and header, checks its shard, signs, and verifies the
-//! certificate. No bytes are moved or stored, nothing is encrypted, no message is parsed.
+//! The CPU work of one batch that nobody can do without: the aggregator recovers who ordered it,
+//! encodes and commits to it, signs the header and verifies the signatures as one; each member
+//! recovers who signed order and header, checks its shard, signs, and verifies the certificate. No
+//! bytes are moved or stored, nothing is encrypted, no message is parsed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Latencies to the certificate, in open loop, below what is kept up with.
 //!
-//! Batches are due by the clock with random pauses, as those of many independent rollups are, and a latency counts from when its batch
-//! was due: who stands still is charged for it.
+//! Batches are due by the clock with random pauses, as those of many independent rollups are, and a
+//! latency counts from when its batch was due: who stands still is charged for it.
 
 use std::time::Duration;
 
@@ -18,11 +18,13 @@ use crate::report::{Figure, Goal, Kind};
 
 /// Shares of the rate that is kept up with, in percent.
 const LOADS_PERCENT: [u32; 3] = [10, 50, 90];
-/// A share is measured until so many batches were due, unless that takes too long: fewer say nothing of a percentile.
+/// A share is measured until so many batches were due, unless that takes too long: fewer say
+/// nothing of a percentile.
 const BATCHES_WANTED: f64 = 100.0;
 /// Nor does it take longer than so many times the usual window.
 const WINDOWS_MAX: u32 = 2;
-/// The goal of the 99th percentile, in times of the CPU work of one batch by all processes together, one after the other.
+/// The goal of the 99th percentile, in times of the CPU work of one batch by all processes
+/// together, one after the other.
 const P99_TIMES_FLOOR: f64 = 50.0;
 
 /// Measures them for payloads of one size, at shares of `bytes_per_second`.

@@ -1,4 +1,5 @@
-//! The whole system under load: real processes of the release profile on this machine's loopback, durable stores, a real chain.
+//! The whole system under load: real processes of the release profile on this machine's loopback,
+//! durable stores, a real chain.
 //!
 //! | room | what |
 //! |---|---|

@@ -46,7 +46,8 @@ pub struct Times {
 }
 
 impl Times {
-    /// Of the short form, or of the full one, with payloads of this size: of large ones there are few a second.
+    /// Of the short form, or of the full one, with payloads of this size: of large ones there are
+    /// few a second.
     pub fn of(full: bool, bytes: usize) -> Self {
         let seconds = Duration::from_secs;
         let times = if full {
@@ -98,7 +99,8 @@ pub fn full() -> Vec<Cell> {
     cells
 }
 
-/// The settings of the goals, one of each kind, and enough of the others to fit the model and to check it.
+/// The settings of the goals, one of each kind, and enough of the others to fit the model and to
+/// check it.
 pub fn short() -> Vec<Cell> {
     use Backend::{Postgres, Sqlite};
     let rate_only = |cell: Cell| Cell { latency: false, retrieval: false, ..cell };

@@ -23,7 +23,8 @@ impl Server {
         Ok(Self { process: process.trim().parse()? })
     }
 
-    /// What it and its processes used up so far; nothing where this user may not look, or it runs on another machine.
+    /// What it and its processes used up so far; nothing where this user may not look, or it runs
+    /// on another machine.
     pub fn usage(&self) -> Option<Usage> {
         Usage::of_family(self.process).ok()
     }

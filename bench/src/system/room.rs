@@ -13,7 +13,8 @@ const BYTES_PER_SECOND_MAX: f64 = 100e6;
 /// What must stay free: members take nothing any more when their disk is nearly full.
 const RESERVE_BYTES: f64 = 3e9;
 
-/// Makes sure that what a load stores fits the disk. Where it might not, SQLite's stores begin anew, empty.
+/// Makes sure that what a load stores fits the disk. Where it might not, SQLite's stores begin
+/// anew, empty.
 pub async fn make_room(arena: &mut Arena, load: &Load) -> Result<()> {
     let needed = needed_bytes(arena, load);
     if free_bytes(arena)? >= needed {

@@ -8,9 +8,11 @@ use dac_types::{Geometry, Quorum, Seat};
 
 /// Connections of a process to its database, as services have it by default.
 const CONNECTIONS: u16 = 8;
-/// Connections that a process has beside those: leases, and reading again whether a commit took place.
+/// Connections that a process has beside those: leases, and reading again whether a commit took
+/// place.
 const CONNECTIONS_BESIDE: u16 = 2;
-/// Connections that the server of `tools/with-postgres` takes, less some that it keeps for itself and for looking on.
+/// Connections that the server of `tools/with-postgres` takes, less some that it keeps for itself
+/// and for looking on.
 const SERVER_CONNECTIONS: u16 = 280;
 
 /// One system.
@@ -25,7 +27,8 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// So many seats, with thresholds as the committee sizes of the goals have them: 4 (k 2), 7 (k 3), 16 (k 6), 64 (k 22).
+    /// So many seats, with thresholds as the committee sizes of the goals have them: 4 (k 2), 7 (k
+    /// 3), 16 (k 6), 64 (k 22).
     pub fn new(n: u16, k: u16, backend: Backend, tls: bool) -> Self {
         Self { geometry: Geometry::new(n, k).expect("a valid geometry"), backend, tls }
     }
@@ -43,8 +46,8 @@ impl Setting {
         self.backend == Backend::Sqlite && !self.tls
     }
 
-    /// Connections of each process to its database: as many as a configuration without a number has, but where all of them together
-    /// would be too many for one PostgreSQL server.
+    /// Connections of each process to its database: as many as a configuration without a number
+    /// has, but where all of them together would be too many for one PostgreSQL server.
     pub fn connections(&self) -> u16 {
         match self.backend {
             Backend::Sqlite => CONNECTIONS,

@@ -8,7 +8,8 @@ use dac_tests::{Context, Result};
 /// Of `/proc/PID/stat`: clock ticks a second towards programs, on every architecture.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Where a process's own ticks are in `/proc/PID/stat`, behind the program's name: in the program, and in the kernel for it.
+/// Where a process's own ticks are in `/proc/PID/stat`, behind the program's name: in the program,
+/// and in the kernel for it.
 const OWN_TICKS: [usize; 2] = [11, 12];
 /// The same of children that have ended.
 const CHILDREN_TICKS: [usize; 2] = [13, 14];
@@ -18,7 +19,8 @@ const CHILDREN_TICKS: [usize; 2] = [13, 14];
 pub struct Usage {
     /// In the process and in the kernel for it.
     pub cpu: Duration,
-    /// Bytes that it had written to storage. What a database server writes for it is not among them.
+    /// Bytes that it had written to storage. What a database server writes for it is not among
+    /// them.
     pub written_bytes: u64,
 }
 
@@ -30,7 +32,8 @@ impl Usage {
         Ok(Self { cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND), written_bytes })
     }
 
-    /// Of a process, its children, and those of them that have ended: a server that has a process for each connection.
+    /// Of a process, its children, and those of them that have ended: a server that has a process
+    /// for each connection.
     pub fn of_family(process: u32) -> Result<Self> {
         let mut sum = Self::of(process)?;
         let ended = stat(process, CHILDREN_TICKS)?;
@@ -64,7 +67,8 @@ pub fn peak_memory_bytes(process: u32) -> Result<u64> {
 pub fn loopback_bytes() -> Result<u64> {
     let text = fs::read_to_string("/proc/net/dev").context("/proc/net/dev")?;
     let counters = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:"));
-    // Eight counters of what was received, then what was sent, bytes first: on this device the same.
+    // Eight counters of what was received, then what was sent, bytes first: on this device the
+    // same.
     Ok(counters.and_then(|line| line.split_whitespace().nth(8)).context("/proc/net/dev: lo")?.parse()?)
 }
 

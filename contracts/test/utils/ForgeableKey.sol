@@ -4,8 +4,8 @@ pragma solidity 0.8.37;
 import {VerifyingKey} from "../../src/types/Groth16.sol";
 
 /// @title FORGEABLE Groth16 keys, for tests alone: whoever knows a key's trapdoor proves anything
-/// @notice Every point's discrete logarithm is known here, so that a proof of any claim is a little arithmetic. β, γ, δ and B
-/// differ, lest a check that confuses them passes.
+/// @notice Every point's discrete logarithm is known here, so that a proof of any claim is a little
+/// arithmetic. β, γ, δ and B differ, lest a check that confuses them passes.
 library ForgeableKey {
     uint256 internal constant R = 0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001;
     uint256 internal constant P = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;

@@ -15,7 +15,8 @@ contract DigestHarness {
     }
 }
 
-/// @title Operators whose number gives address and key, the committees they form and what these sign
+/// @title Operators whose number gives address and key, the committees they form and what these
+/// sign
 abstract contract Seats {
     uint64 internal constant START = 1_800_000_000;
     uint64 internal constant DELAY = 7 days;
@@ -104,7 +105,8 @@ abstract contract Seats {
         }
     }
 
-    /// @dev Sum of the secrets of seats 0 .. n − 1 but the absent ones: what their sum of signatures is made with.
+    /// @dev Sum of the secrets of seats 0 .. n − 1 but the absent ones: what their sum of
+    /// signatures is made with.
     function signersSecret(uint256 n, bytes memory absent) internal pure returns (uint256 sum) {
         uint256 next = 0;
         for (uint256 seat = 0; seat < n; ++seat) {

@@ -55,7 +55,8 @@ abstract contract SettlementFixture is Fixture, Batches {
         settle(header, step(header.batchNumber));
     }
 
-    /// @dev With gas enough for everything, but not so much that a precompile that burns it all takes a while.
+    /// @dev With gas enough for everything, but not so much that a precompile that burns it all
+    /// takes a while.
     function refuse(
         Certificate memory certificate,
         Transition memory transition,

@@ -392,8 +392,8 @@ impl<P: Party> Budget<P> {
         if let Some((ticket, waiting)) = due {
             return self.fits(waiting.claim.amount).then_some(*ticket);
         }
-        // Where parties hold equally little, the one comes first whose last turn is longest ago. For
-        // a newcomer that is when it came, so that new parties do not pass those that wait.
+        // Where parties hold equally little, the one comes first whose last turn is longest ago.
+        // For a newcomer that is when it came, so that new parties do not pass those that wait.
         let standing = |waiting: &Waiting<P>| {
             waiting.claim.shares.first().map_or((0, 0), |share| {
                 let last_turn = self.last_turn.get(&share.party).copied().unwrap_or(self.met);

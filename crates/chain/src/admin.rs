@@ -1,7 +1,7 @@
 //! What the owner and the operators do on L1: deploy, register, open epochs, admit rollups, pause.
 //!
-//! Each is simulated, sent, and waited for with a deadline. Whoever asks for it is there to try again, so nothing is
-//! persisted; the durable way is the [poster](crate::poster)'s.
+//! Each is simulated, sent, and waited for with a deadline. Whoever asks for it is there to try
+//! again, so nothing is persisted; the durable way is the [poster](crate::poster)'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +105,8 @@ impl Account {
         self.endpoints.first(|endpoint| async move { endpoint.balance(address, At::Latest).await }).await
     }
 
-    /// Deploys a registry owned by `owner` and a log of its certificates. Delay and grace are in seconds.
+    /// Deploys a registry owned by `owner` and a log of its certificates. Delay and grace are in
+    /// seconds.
     pub async fn deploy(
         &self,
         owner: Address,
@@ -141,13 +142,14 @@ impl Account {
         self.call(order.settlement, U256::ZERO, order.calldata.clone()).await
     }
 
-    /// Calls a contract with a value in wei. A refusal by it is [`ChainError::Reverted`], before any gas is spent.
+    /// Calls a contract with a value in wei. A refusal by it is [`ChainError::Reverted`], before
+    /// any gas is spent.
     pub async fn call(&self, to: Address, value: U256, data: Bytes) -> Result<Receipt, ChainError> {
         self.send(Some(to), value, data).await
     }
 
-    /// Simulates, sends, waits. A refusal by the contract is [`ChainError::Reverted`], and too little ether
-    /// [`ChainError::Unfunded`], before any gas is spent.
+    /// Simulates, sends, waits. A refusal by the contract is [`ChainError::Reverted`], and too
+    /// little ether [`ChainError::Unfunded`], before any gas is spent.
     async fn send(&self, to: Option<Address>, value: U256, data: Bytes) -> Result<Receipt, ChainError> {
         let call = Call { from: Some(self.address()), to, value, data: data.clone() };
         let prepared = self.endpoints.first(|endpoint| {
@@ -180,7 +182,8 @@ impl Account {
             let raw = &raw;
             match self.endpoints.first(|endpoint| async move { endpoint.send_raw(raw).await }).await? {
                 SendAnswer::Accepted => break hash,
-                // No pool has it: it is made anew with the tip that they ask for, within the bounds.
+                // No pool has it: it is made anew with the tip that they ask for, within the
+                // bounds.
                 SendAnswer::TipTooLow { needed } => {
                     let tip = fees.priority_fee;
                     let asked = needed.unwrap_or(tip.saturating_mul(2));
@@ -190,7 +193,8 @@ impl Account {
                     market.asked_tip = asked;
                 }
                 SendAnswer::Unfunded => return Err(unfunded),
-                // An endpoint that took it and failed to say so makes the next one find the nonce used: by this very transaction.
+                // An endpoint that took it and failed to say so makes the next one find the nonce
+                // used: by this very transaction.
                 SendAnswer::NonceUsed | SendAnswer::Underpriced => match self.receipt(hash).await? {
                     Some(_) => break hash,
                     None => return Err(ChainError::NonceTaken { nonce }),
@@ -217,7 +221,8 @@ impl Account {
         let (base_fee, bounds) = (head.base_fee, self.limits.fees);
         let market = Market { base_fee, suggested_tip, asked_tip: 0, bounds };
         let gas = match self.try_call(endpoint, call).await {
-            // Some nodes run calls only of accounts that could pay for them. What it would cost, they say of nobody's call.
+            // Some nodes run calls only of accounts that could pay for them. What it would cost,
+            // they say of nobody's call.
             Err(ChainError::Refused { message, .. })
                 if SendAnswer::of(&message) == Some(SendAnswer::Unfunded) =>
             {

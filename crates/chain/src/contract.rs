@@ -1,4 +1,5 @@
-//! Any contract, for those who bring its ABI: what a rollup's contract has beyond what every settlement contract has.
+//! Any contract, for those who bring its ABI: what a rollup's contract has beyond what every
+//! settlement contract has.
 
 use alloy::primitives::{Address, B256};
 use alloy::sol_types::{SolCall, SolEvent};
@@ -57,7 +58,8 @@ impl ContractReader {
         view(&self.endpoints, self.name, self.address, call, At::Hash(block)).await
     }
 
-    /// Events of one kind from `from_block`, in a bounded number of blocks, up to `to_block` included.
+    /// Events of one kind from `from_block`, in a bounded number of blocks, up to `to_block`
+    /// included.
     pub async fn event_page<E: SolEvent>(
         &self,
         from_block: u64,

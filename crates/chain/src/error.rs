@@ -17,7 +17,8 @@ pub enum ErrorClass {
     Sender,
     /// The same request may succeed later or elsewhere.
     Retryable,
-    /// This process is configured for something that does not exist, or is broken: somebody must look at it.
+    /// This process is configured for something that does not exist, or is broken: somebody must
+    /// look at it.
     Fatal,
 }
 
@@ -178,7 +179,8 @@ pub enum ChainError {
         /// What it said, shortened.
         message: String,
     },
-    /// The endpoint, or a proxy before it, answered with a status of HTTP and nothing else that is understood.
+    /// The endpoint, or a proxy before it, answered with a status of HTTP and nothing else that is
+    /// understood.
     #[error("{endpoint}: {method} failed with HTTP status {status}: {said}")]
     HttpStatus {
         /// Host and port.

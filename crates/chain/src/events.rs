@@ -9,7 +9,8 @@ use crate::rpc::{Endpoint, Endpoints, Log};
 /// Blocks of one query: what public endpoints grant.
 pub(crate) const BLOCKS_PER_PAGE: u64 = 1_000;
 
-/// Queries for one page that several endpoints give alike: as many as the one that grants least needs.
+/// Queries for one page that several endpoints give alike: as many as the one that grants least
+/// needs.
 const AGREED_QUERIES_MAX: u64 = 16;
 
 /// An event, and where it stands.
@@ -26,8 +27,9 @@ pub(crate) struct Filter<'a> {
     pub(crate) topics: &'a [Option<B256>],
 }
 
-/// Events from `from` on in at most `width` blocks, up to `to` included; and the first block not looked at. Fewer blocks are looked
-/// at where an endpoint grants no more; a range that has no answer is made narrower until it has, or is one block.
+/// Events from `from` on in at most `width` blocks, up to `to` included; and the first block not
+/// looked at. Fewer blocks are looked at where an endpoint grants no more; a range that has no
+/// answer is made narrower until it has, or is one block.
 pub(crate) async fn page<E: SolEvent>(
     endpoints: &Endpoints,
     filter: Filter<'_>,
@@ -57,7 +59,8 @@ pub(crate) async fn page<E: SolEvent>(
             })
             .await;
         match result {
-            // What failed is remembered by the endpoints: as long as one of them may grant less, that is tried.
+            // What failed is remembered by the endpoints: as long as one of them may grant less,
+            // that is tried.
             Err(error) if error.may_be_crowded() && endpoints.page_width(last - from + 1) > 1 => {
                 last = from + (last - from) / 2;
             }
@@ -66,8 +69,9 @@ pub(crate) async fn page<E: SolEvent>(
     }
 }
 
-/// What as many endpoints as must agree say alike of the blocks up to `last`, which is lowered to what all of them grant. That they
-/// speak of one chain is seen from the last block's hash, before and after.
+/// What as many endpoints as must agree say alike of the blocks up to `last`, which is lowered to
+/// what all of them grant. That they speak of one chain is seen from the last block's hash, before
+/// and after.
 async fn agreed_page<E: SolEvent>(
     endpoints: &Endpoints,
     filter: Filter<'_>,

@@ -1,7 +1,9 @@
-//! Follows the registry: a task reads it again and again, and everybody else looks at the last snapshot.
+//! Follows the registry: a task reads it again and again, and everybody else looks at the last
+//! snapshot.
 //!
-//! A snapshot is read whole, so a reorganised chain needs no special care: the next one simply says something else.
-//! While L1 is out of reach the last snapshot stays, growing older; how old is too old, each user decides.
+//! A snapshot is read whole, so a reorganised chain needs no special care: the next one simply says
+//! something else. While L1 is out of reach the last snapshot stays, growing older; how old is too
+//! old, each user decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,8 @@ use crate::error::ChainError;
 use crate::registry::{RegistryReader, RegistryView};
 use crate::rpc::{Endpoints, EndpointsStatus};
 
-/// Longest pause between two attempts while L1 is out of reach, as a multiple of the usual interval.
+/// Longest pause between two attempts while L1 is out of reach, as a multiple of the usual
+/// interval.
 const BACKOFF_MAX_INTERVALS: u32 = 8;
 /// Longest pause whatever the interval.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
@@ -46,7 +49,8 @@ fn stale_text(age: Option<Duration>, limit: Duration) -> String {
 pub struct Follower;
 
 impl Follower {
-    /// Reads at once and then every `interval`, at the newest block with `confirmations` blocks on top, until cancelled.
+    /// Reads at once and then every `interval`, at the newest block with `confirmations` blocks on
+    /// top, until cancelled.
     pub fn spawn(
         reader: Arc<dyn RegistryReader>,
         interval: Duration,
@@ -101,7 +105,8 @@ async fn follow(
     }
 }
 
-/// Doubles with every failure up to a bound, with jitter, so that a committee does not come back all at once.
+/// Doubles with every failure up to a bound, with jitter, so that a committee does not come back
+/// all at once.
 pub fn backoff(interval: Duration, failures: u32) -> Duration {
     let longest = interval.saturating_mul(BACKOFF_MAX_INTERVALS).min(BACKOFF_MAX).max(interval);
     let pause = interval.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
@@ -234,7 +239,8 @@ impl RegistryWatch {
         while receiver.changed().await.is_ok() {}
     }
 
-    /// Waits until the registry was read again, changed or not, since this clone of the watch last waited.
+    /// Waits until the registry was read again, changed or not, since this clone of the watch last
+    /// waited.
     pub async fn changed(&mut self) -> Result<(), ChainError> {
         self.0.changed().await.map_err(|_| ChainError::Stopped)
     }

@@ -70,8 +70,8 @@ pub trait L1: Send + Sync {
     ) -> Result<Option<RecordedCertificate>, ChainError>;
     /// How many batches a rollup had settled as of a block.
     async fn settled_count(&self, settlement: Address, block: B256) -> Result<u64, ChainError>;
-    /// The batch that a rollup settled under a number, if it lies not too far back: a few steps of the search, which goes on
-    /// with the next call.
+    /// The batch that a rollup settled under a number, if it lies not too far back: a few steps of
+    /// the search, which goes on with the next call.
     async fn find_settled(
         &self,
         settlement: Address,

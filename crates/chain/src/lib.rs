@@ -1,10 +1,13 @@
-//! L1 as the committee's processes read it: the committee follower, the certificate log and settlement contracts.
+//! L1 as the committee's processes read it: the committee follower, the certificate log and
+//! settlement contracts.
 //!
-//! * [`Follower`] reads the registry as often as is configured; all others look at the last [`RegistryView`].
+//! * [`Follower`] reads the registry as often as is configured; all others look at the last
+//!   [`RegistryView`].
 //! * [`CertificateLogReader`] tells what was recorded, and whether a certificate would be.
 //! * [`feed`] follows what L1 says that members owe, through reorganisations.
 //! * [`L1`] and [`Broadcast`] are what a sender of transactions needs of L1.
-//! * [`settlement`] is the rollup's contract: what settles a batch, what a refusal means, what has settled.
+//! * [`settlement`] is the rollup's contract: what settles a batch, what a refusal means, what has
+//!   settled.
 //! * [`admin`] deploys and administers the contracts.
 //! * [`ChainError`] says what went wrong, [`Refusal`] why a contract refused.
 

@@ -130,7 +130,8 @@ impl CertificateLogReader {
         Ok(self.view(call, At::Hash(block)).await? != 0)
     }
 
-    /// Has L1 check a certificate as it would before recording it: the rule it breaks is [`ChainError::Reverted`].
+    /// Has L1 check a certificate as it would before recording it: the rule it breaks is
+    /// [`ChainError::Reverted`].
     pub async fn check(&self, certificate: &Certificate) -> Result<BatchDigest, ChainError> {
         let data = calls::check_calldata(certificate)?;
         let call = Call::view(self.log, data.to_vec());
@@ -145,7 +146,8 @@ impl CertificateLogReader {
             .await
     }
 
-    /// What was recorded from `from_block`, in a bounded number of blocks, up to `to_block` included.
+    /// What was recorded from `from_block`, in a bounded number of blocks, up to `to_block`
+    /// included.
     pub async fn recorded_page(&self, from_block: u64, to_block: u64) -> Result<RecordedPage, ChainError> {
         self.page(from_block, to_block, None).await
     }

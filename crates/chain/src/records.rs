@@ -1,6 +1,7 @@
 //! The way from the registry's structures to the vocabulary of `dac-types`.
 //!
-//! All that comes from L1 is bounded and checked here: an endpoint may lie, and a registry may be another committee's.
+//! All that comes from L1 is bounded and checked here: an endpoint may lie, and a registry may be
+//! another committee's.
 
 use dac_bls::PublicKey;
 use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
@@ -25,7 +26,8 @@ impl EpochTerms {
     ) -> Result<Self, RegistryFault> {
         let quorum = Quorum::new(record.n, record.k, record.q)
             .map_err(|source| RegistryFault::Geometry { epoch, source })?;
-        // An epoch may be replaced in the very second in which it was opened: then its end lies before its beginning.
+        // An epoch may be replaced in the very second in which it was opened: then its end lies
+        // before its beginning.
         if record.activeUntil < record.activeFrom.saturating_sub(1)
             || record.postableUntil < record.activeUntil
         {

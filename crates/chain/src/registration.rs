@@ -1,4 +1,5 @@
-//! What the registry says apart from its epochs: who is registered with which key, and how long its owner's changes take.
+//! What the registry says apart from its epochs: who is registered with which key, and how long its
+//! owner's changes take.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What the committee registry says at one block: a consistent snapshot, read at one block hash from one endpoint, or alike from as
-//! many as must agree.
+//! What the committee registry says at one block: a consistent snapshot, read at one block hash
+//! from one endpoint, or alike from as many as must agree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,7 +24,8 @@ const ROLLUPS_PAGE: usize = 256;
 const ROLLUPS_MAX: u64 = 16_384;
 /// Epochs read at most, the newest: older ones than these have no batch left that did not expire.
 const EPOCHS_MAX: u64 = 1_024;
-/// How long reading one snapshot may take in all. What was read of immutable things is kept for the next attempt.
+/// How long reading one snapshot may take in all. What was read of immutable things is kept for the
+/// next attempt.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The registry at one block.
@@ -42,7 +43,8 @@ pub struct RegistryView {
     pub current_epoch: Option<u64>,
     /// All admitted rollups by settlement contract.
     pub rollups: HashMap<Address, AdmittedRollup>,
-    /// Whether the owner has paused the committee: members take no new batch, the log no new record.
+    /// Whether the owner has paused the committee: members take no new batch, the log no new
+    /// record.
     pub paused: bool,
 }
 
@@ -67,8 +69,8 @@ impl RegistryView {
         Domain { chain_id: self.chain_id, registry: self.registry }
     }
 
-    /// Whether the same follows from both, read at the same block. Where members of epochs answer that nobody can post any more is read
-    /// now and then, so that may differ.
+    /// Whether the same follows from both, read at the same block. Where members of epochs answer
+    /// that nobody can post any more is read now and then, so that may differ.
     fn decides_like(&self, other: &Self) -> bool {
         let like = |(a, b): (&Arc<Committee>, &Arc<Committee>)| {
             let is_retired = a.postable_until() < self.head.timestamp;
@@ -163,10 +165,12 @@ impl RegistryReader for RpcRegistryReader {
     }
 }
 
-/// What was read before and need not be read again. A committee's members never change, only their URLs do.
+/// What was read before and need not be read again. A committee's members never change, only their
+/// URLs do.
 #[derive(Debug, Default)]
 struct Cache {
-    /// The block at which it was read last: when it is no longer part of the chain, nothing here is worth anything.
+    /// The block at which it was read last: when it is no longer part of the chain, nothing here is
+    /// worth anything.
     head: Option<BlockRef>,
     epochs: BTreeMap<u64, CachedEpoch>,
     /// The replaced epoch whose URLs are read again next.
@@ -198,7 +202,8 @@ impl Snapshot {
             });
         }
         self.drop_reorganised(cache, head).await?;
-        // Before anything is cached, so that a reading given up half-way leaves nothing whose block is unknown.
+        // Before anything is cached, so that a reading given up half-way leaves nothing whose block
+        // is unknown.
         cache.head = Some(head);
 
         let epoch_count = self.call(head, CommitteeRegistry::epochCountCall {}).await?;
@@ -244,7 +249,8 @@ impl Snapshot {
         epoch: u64,
         epoch_count: u64,
     ) -> Result<Arc<Committee>, ChainError> {
-        // An epoch replaced long ago has its final record; of the others the end may have been set meanwhile.
+        // An epoch replaced long ago has its final record; of the others the end may have been set
+        // meanwhile.
         if let Some(cached) = cache.epochs.get(&epoch)
             && epoch < epoch_count
             && cached.committee.postable_until() < head.timestamp
@@ -321,8 +327,8 @@ impl Snapshot {
         Ok(rollups)
     }
 
-    /// Operators change their URLs at any time, and for all epochs at once. Epochs that may still be posted are read at
-    /// every snapshot; of the others one at each, in turn.
+    /// Operators change their URLs at any time, and for all epochs at once. Epochs that may still
+    /// be posted are read at every snapshot; of the others one at each, in turn.
     fn next_to_refresh(&self, cache: &Cache, head: BlockRef) -> u64 {
         let retired = |(epoch, cached): (&u64, &CachedEpoch)| {
             (cached.committee.postable_until() < head.timestamp).then_some(*epoch)
@@ -405,8 +411,8 @@ impl Snapshot {
     }
 }
 
-/// Decoding keys costs most, so those that did not change are taken from the former reading, and so is the whole
-/// committee when nothing did.
+/// Decoding keys costs most, so those that did not change are taken from the former reading, and so
+/// is the whole committee when nothing did.
 fn build_committee(
     epoch: u64,
     terms: EpochTerms,

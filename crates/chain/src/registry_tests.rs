@@ -1,4 +1,5 @@
-//! Registries that lie: what they say is refused with its name, and never by a panic or without an end.
+//! Registries that lie: what they say is refused with its name, and never by a panic or without an
+//! end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -6,7 +6,8 @@ use alloy::sol_types::SolCall;
 use crate::error::ChainError;
 use crate::rpc::{At, Call, Endpoints};
 
-/// What a view of the contract at `address` says; `name` says in errors what the contract should be.
+/// What a view of the contract at `address` says; `name` says in errors what the contract should
+/// be.
 pub(crate) async fn view<C: SolCall>(
     endpoints: &Endpoints,
     name: &'static str,
@@ -14,7 +15,8 @@ pub(crate) async fn view<C: SolCall>(
     call: C,
     at: At,
 ) -> Result<C::Return, ChainError> {
-    // The newest block of each endpoint may be another one: where several must agree, it is one that all of them have.
+    // The newest block of each endpoint may be another one: where several must agree, it is one
+    // that all of them have.
     let at = match at {
         At::Latest => endpoints.pinned(0).await?.map_or(At::Latest, |block| At::Hash(block.hash)),
         at => at,

@@ -1,4 +1,5 @@
-//! Following a real chain: what is held is what the chain says, whatever was reorganised on the way.
+//! Following a real chain: what is held is what the chain says, whatever was reorganised on the
+//! way.
 
 use dac_chain::feed::{Cursor, Fact, FeedConfig, L1Events, Origin, RenewedCoverage, RpcEvents, Step};
 use dac_chain::testing::{

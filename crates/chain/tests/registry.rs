@@ -243,7 +243,8 @@ async fn while_l1_is_down_the_last_view_stays_and_ages() {
     assert!(stale.age.unwrap() > limit && stale.limit == limit, "{stale}");
     assert_eq!(watch.latest().unwrap().committees, view.committees);
 
-    // The same contracts come to the same addresses: it is read again, from the endpoint that stood by.
+    // The same contracts come to the same addresses: it is read again, from the endpoint that stood
+    // by.
     let committee = deploy_committee(&spare, &CommitteeSpec::new(2, 1, 2)).await;
     while watch.last_success() == Some(last) {
         wait_for(watch.clone().changed()).await;

@@ -1,4 +1,5 @@
-//! How a command ends: an exit code that scripts can rely on, what was expected and came, and what to do about it.
+//! How a command ends: an exit code that scripts can rely on, what was expected and came, and what
+//! to do about it.
 
 use std::fmt;
 use std::process::ExitCode;

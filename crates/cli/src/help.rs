@@ -11,8 +11,9 @@ const TEMPLATE: &str = "\
 
 /// The command with examples that stay as they are in a terminal of any width.
 ///
-/// Clap wraps what follows the options, and half a command line that is copied into a shell does something else. Only the text of a
-/// help template is left alone, so the examples become a part of it.
+/// Clap wraps what follows the options, and half a command line that is copied into a shell does
+/// something else. Only the text of a help template is left alone, so the examples become a part of
+/// it.
 #[must_use]
 pub fn keep_examples(command: Command) -> Command {
     let command = command.mut_subcommands(keep_examples);

@@ -1,4 +1,5 @@
-//! What people and machines read: one JSON document or text on standard output, progress and notes on standard error.
+//! What people and machines read: one JSON document or text on standard output, progress and notes
+//! on standard error.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -35,7 +36,8 @@ impl Output {
         }
     }
 
-    /// The same where a command's data go to standard output: its result then goes to standard error.
+    /// The same where a command's data go to standard output: its result then goes to standard
+    /// error.
     #[must_use]
     pub const fn beside_data(self) -> Self {
         Self { is_stdout_taken: true, ..self }
@@ -68,7 +70,8 @@ impl Output {
         };
     }
 
-    /// Does some work on this thread. Where it takes longer than a second, people are told what they wait for.
+    /// Does some work on this thread. Where it takes longer than a second, people are told what
+    /// they wait for.
     pub fn while_slow<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
         tell_when_slow(SLOW, || self.note(what), work)
     }

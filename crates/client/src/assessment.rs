@@ -1,10 +1,11 @@
-//! What a committee's numbers are worth: its safety arithmetic, and L2BEAT's criteria for data availability committees as
-//! far as a registry can tell.
+//! What a committee's numbers are worth: its safety arithmetic, and L2BEAT's criteria for data
+//! availability committees as far as a registry can tell.
 //!
-//! L2BEAT's assessment ("committee security" of a DA bridge) calls a committee insecure that has fewer than 6 publicly known
-//! members, or fewer than 5 external to the project, or that needs more than a third of its members to be honest so that no
-//! certificate for withheld data is accepted. With full copies that number of honest members is n − q + 1. Under erasure
-//! coding it is n − q + k: k of them must be there to rebuild. Both are shown, since the second is the true one.
+//! L2BEAT's assessment ("committee security" of a DA bridge) calls a committee insecure that has
+//! fewer than 6 publicly known members, or fewer than 5 external to the project, or that needs more
+//! than a third of its members to be honest so that no certificate for withheld data is accepted.
+//! With full copies that number of honest members is n − q + 1. Under erasure coding it is n − q +
+//! k: k of them must be there to rebuild. Both are shown, since the second is the true one.
 
 use dac_types::{Quorum, Safety};
 

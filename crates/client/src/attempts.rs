@@ -1,4 +1,5 @@
-//! When something is handed to an aggregator once more: what may pass is tried again, with growing pauses, within bounds of time.
+//! When something is handed to an aggregator once more: what may pass is tried again, with growing
+//! pauses, within bounds of time.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use tonic::Code;
 
 use crate::batch::AggregatorError;
 
-/// How long an aggregator may lag behind what L1 already says: a rollup admitted, an epoch begun a moment ago.
+/// How long an aggregator may lag behind what L1 already says: a rollup admitted, an epoch begun a
+/// moment ago.
 const LAG_MAX: Duration = Duration::from_secs(20);
 /// The pause after a first failure; it doubles with each.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -27,7 +29,8 @@ pub struct SubmitOptions {
     pub answer: Duration,
     /// For all of it: an attempt that is under way then is given up.
     pub limit: Duration,
-    /// L1 says that the rollup is admitted. An aggregator that does not know it has not read that yet, and is asked again.
+    /// L1 says that the rollup is admitted. An aggregator that does not know it has not read that
+    /// yet, and is asked again.
     pub is_admitted: bool,
 }
 
@@ -58,8 +61,9 @@ impl Attempts {
         Self { what, options, start: Instant::now(), pause: PAUSE_MIN, last: None }
     }
 
-    /// One attempt, with `limit` for itself and no more than is left for all. The outer error ends the attempts: it is the failure of
-    /// the one before, if there was one, which says more than that time is up.
+    /// One attempt, with `limit` for itself and no more than is left for all. The outer error ends
+    /// the attempts: it is the failure of the one before, if there was one, which says more than
+    /// that time is up.
     pub(crate) async fn one<T>(
         &mut self,
         limit: Duration,
@@ -95,13 +99,15 @@ impl Attempts {
     }
 }
 
-/// How long an error is worth retrying, from the first attempt on. Each reason that an aggregator gives is looked at here.
+/// How long an error is worth retrying, from the first attempt on. Each reason that an aggregator
+/// gives is looked at here.
 fn patience_for(error: &AggregatorError, options: &SubmitOptions) -> Duration {
     match error {
         AggregatorError::Unreachable(fault) if fault.is_retryable() => options.retry_for,
         AggregatorError::TimedOut { .. } => options.retry_for,
         AggregatorError::Refused { reason: Some(reason), .. } => match reason {
-            // A mistake in the address, unless L1 says otherwise and the aggregator has not read it yet.
+            // A mistake in the address, unless L1 says otherwise and the aggregator has not read it
+            // yet.
             Reason::UnknownRollup if options.is_admitted => options.retry_for.min(LAG_MAX),
             Reason::UnknownRollup => Duration::ZERO,
             Reason::UnknownEpoch | Reason::EpochNotActive | Reason::NoActiveCommittee => {
@@ -127,7 +133,8 @@ mod tests {
         AggregatorError::from_status(&reason.status("why"))
     }
 
-    /// Every reason: the list of those that are tried again is short, and each other one is final at once.
+    /// Every reason: the list of those that are tried again is short, and each other one is final
+    /// at once.
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let options = SubmitOptions { retry_for: HOUR, ..SubmitOptions::default() };

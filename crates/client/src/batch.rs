@@ -1,5 +1,5 @@
-//! An aggregator as its client sees it: a batch's state, waiting for it, its certificate. Nothing that it says is believed
-//! beyond what signatures prove.
+//! An aggregator as its client sees it: a batch's state, waiting for it, its certificate. Nothing
+//! that it says is believed beyond what signatures prove.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -204,13 +204,14 @@ pub struct AggregatorClient {
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl AggregatorClient {
-    /// Of the aggregator at `url`. The caller chose it, so private addresses are allowed by the dialer's policy alone.
+    /// Of the aggregator at `url`. The caller chose it, so private addresses are allowed by the
+    /// dialer's policy alone.
     pub const fn new(url: EndpointUrl, dialer: Dialer) -> Self {
         Self { url, dialer, answer: Duration::from_secs(20), kept: None }
     }
 
-    /// The same with a connection of its own that all its calls and clones share, for whoever makes many. One that breaks is
-    /// made anew by the next call.
+    /// The same with a connection of its own that all its calls and clones share, for whoever makes
+    /// many. One that breaks is made anew by the next call.
     #[must_use]
     pub fn keeping_its_connection(&self) -> Self {
         Self { kept: Some(Arc::default()), ..self.clone() }
@@ -268,8 +269,8 @@ impl AggregatorClient {
         Ok(wire::required("certificate", answer.into_inner().certificate)?.try_into()?)
     }
 
-    /// Waits until the batch has reached `goal`, telling every change. Survives restarts of the aggregator; where it does
-    /// not stream, it is asked again and again.
+    /// Waits until the batch has reached `goal`, telling every change. Survives restarts of the
+    /// aggregator; where it does not stream, it is asked again and again.
     pub async fn wait(
         &self,
         selector: BatchSelector,
@@ -299,7 +300,8 @@ impl AggregatorClient {
             };
             match tokio::time::timeout(remaining, self.follow(selector, &mut take)).await {
                 Ok(Ok(Some(verdict))) => return verdict,
-                // The stream ended or broke: ask once, so that a lasting refusal shows itself, and stream again.
+                // The stream ended or broke: ask once, so that a lasting refusal shows itself, and
+                // stream again.
                 Ok(Ok(None)) | Err(_) => {}
                 Ok(Err(error)) if is_lasting(&error) => return Err(error),
                 Ok(Err(_)) => match tokio::time::timeout(remaining, self.batch(selector)).await {

@@ -1,4 +1,5 @@
-//! Connections to members and aggregators: TLS by URL scheme, deadlines on every step, addresses checked as they resolve.
+//! Connections to members and aggregators: TLS by URL scheme, deadlines on every step, addresses
+//! checked as they resolve.
 
 use std::fmt;
 use std::io;
@@ -129,7 +130,8 @@ impl Dialer {
         self.renewed_tls(watch::channel(Arc::new(tls)).1)
     }
 
-    /// The same of a process that lives longer than its certificates: each new connection takes the newest configuration.
+    /// The same of a process that lives longer than its certificates: each new connection takes the
+    /// newest configuration.
     #[must_use]
     pub fn renewed_tls(mut self, tls: watch::Receiver<Arc<ClientTlsConfig>>) -> Self {
         self.tls = Some(tls);

@@ -1,4 +1,5 @@
-//! What a member or an aggregator says of itself, read and bounded. Nothing here is proved: audits and retrieval prove.
+//! What a member or an aggregator says of itself, read and bounded. Nothing here is proved: audits
+//! and retrieval prove.
 
 use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
@@ -164,7 +165,8 @@ pub struct MemberDescription {
     pub accusations: Vec<ReportedAccusation>,
     /// Where it reads L1; zeros where it does not say.
     pub l1_endpoints: v1::L1Endpoints,
-    /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or does not say.
+    /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or
+    /// does not say.
     pub tls_certificate_expires_at: Option<u64>,
 }
 
@@ -263,7 +265,8 @@ pub struct AggregatorDescription {
     pub oldest_unrecorded: Option<WaitingBatch>,
     /// Where it reads L1; zeros where it does not say.
     pub l1_endpoints: v1::L1Endpoints,
-    /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or does not say.
+    /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or
+    /// does not say.
     pub tls_certificate_expires_at: Option<u64>,
 }
 

@@ -70,8 +70,9 @@ impl Directory {
         self.epochs.values().rev()
     }
 
-    /// Who may hold the shards of `seat` of an epoch's batches: its newest holder first, then the older ones. Seats
-    /// outlive operators as long as n and k stay; with other ones, old batches stay with the old seats.
+    /// Who may hold the shards of `seat` of an epoch's batches: its newest holder first, then the
+    /// older ones. Seats outlive operators as long as n and k stay; with other ones, old batches
+    /// stay with the old seats.
     pub fn holders(&self, epoch: u64, seat: Seat) -> Vec<Holder> {
         if !self.epochs.contains_key(&epoch) {
             return Vec::new();

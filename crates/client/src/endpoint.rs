@@ -1,8 +1,10 @@
-//! Where members answer: URLs that come from the registry, checked before anything connects to them.
+//! Where members answer: URLs that come from the registry, checked before anything connects to
+//! them.
 //!
-//! Whoever registers as an operator chooses two URLs. A client inside a private network must not be sent to its own
-//! network by them, so addresses that are not public are refused unless the caller allows them: the literal ones here,
-//! and those that a name resolves to at the moment of connecting.
+//! Whoever registers as an operator chooses two URLs. A client inside a private network must not be
+//! sent to its own network by them, so addresses that are not public are refused unless the caller
+//! allows them: the literal ones here, and those that a name resolves to at the moment of
+//! connecting.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -65,8 +67,8 @@ pub enum EndpointPolicy {
 }
 
 impl EndpointPolicy {
-    /// Private endpoints are allowed where that was asked for, and where L1 itself is reached over loopback: then the
-    /// whole chain is a local one.
+    /// Private endpoints are allowed where that was asked for, and where L1 itself is reached over
+    /// loopback: then the whole chain is a local one.
     pub fn for_rpc(allow_private: bool, rpc_url: &str) -> Self {
         if allow_private || is_loopback_url(rpc_url) { Self::AllowPrivate } else { Self::PublicOnly }
     }
@@ -117,7 +119,8 @@ impl EndpointUrl {
         self.host.parse().ok()
     }
 
-    /// Refuses a literal address that the policy does not allow; names are looked at when they are resolved.
+    /// Refuses a literal address that the policy does not allow; names are looked at when they are
+    /// resolved.
     pub fn check_literal(&self, policy: EndpointPolicy) -> Result<(), EndpointError> {
         self.literal_address().map_or(Ok(()), |address| policy.check_address(&self.host, address))
     }
@@ -260,7 +263,8 @@ fn special_kind_v6(address: Ipv6Addr) -> Option<&'static str> {
     {
         Some("a documentation")
     } else if first == 0x2001 && address.segments()[1] < 0x0200 {
-        // 2001::/23: Teredo's tunnels, benchmarks, identifiers that are no addresses. No server is there.
+        // 2001::/23: Teredo's tunnels, benchmarks, identifiers that are no addresses. No server is
+        // there.
         Some("an IETF protocol's")
     } else {
         None

@@ -1,4 +1,5 @@
-//! What went wrong with one member, in three classes: it lies or lacks what it must hold, it refuses for now, it is not there.
+//! What went wrong with one member, in three classes: it lies or lacks what it must hold, it
+//! refuses for now, it is not there.
 
 use std::time::Duration;
 
@@ -120,7 +121,8 @@ impl MemberFault {
     /// From a status that a member answered or that the transport made up.
     pub fn from_status(status: &Status) -> Self {
         let reason = Reason::of(status);
-        // Statuses without one of our reasons and with these codes are made by the transport on this side as well.
+        // Statuses without one of our reasons and with these codes are made by the transport on
+        // this side as well.
         let is_of_transport = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
             || ConnectionCause::of(status).is_some();
         if reason.is_none() && is_of_transport {
@@ -167,7 +169,8 @@ impl MemberFault {
         self.class() == FaultClass::Unreachable && !matches!(self, Self::Endpoint(_))
     }
 
-    /// Whether the bytes are those committed to, so that the disperser and not the member is to blame.
+    /// Whether the bytes are those committed to, so that the disperser and not the member is to
+    /// blame.
     pub const fn accuses_disperser(&self) -> bool {
         matches!(self, Self::Shard(ShardError::Fingerprint { .. } | ShardError::Padding { .. }))
     }

@@ -1,5 +1,6 @@
-//! Files that people pass around: certificates, committees, deployments, proofs, submissions. JSON, documented field by field, read
-//! strictly: unknown, missing or repeated fields and anything after the document are refused.
+//! Files that people pass around: certificates, committees, deployments, proofs, submissions. JSON,
+//! documented field by field, read strictly: unknown, missing or repeated fields and anything after
+//! the document are refused.
 
 mod certificate;
 mod committee;
@@ -204,8 +205,8 @@ pub fn read_document<T>(
     parse(&read_text(path, limit)?).map_err(|error| error.in_file(path))
 }
 
-/// Writes a file so that it is there whole or not at all, also after a power loss. Refuses to replace one unless
-/// `overwrite` is set. Standard output is written to as it is.
+/// Writes a file so that it is there whole or not at all, also after a power loss. Refuses to
+/// replace one unless `overwrite` is set. Standard output is written to as it is.
 pub fn write_atomically(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), FileError> {
     let io = |source| FileError::Io { path: path.to_owned(), source };
     if is_standard_stream(path) {

@@ -1,5 +1,5 @@
-//! One member's retrieval interface, with a deadline on every step and every answer bounded and checked as far as it can be
-//! without knowing more than the question.
+//! One member's retrieval interface, with a deadline on every step and every answer bounded and
+//! checked as far as it can be without knowing more than the question.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -125,8 +125,8 @@ impl MemberClient {
         answer.chunks.into_iter().map(received_chunk).collect()
     }
 
-    /// Streams its shard of exactly `length` bytes into `take`, one piece at a time, counting them in `progress`.
-    /// One byte too many, an empty or oversized piece, a pause or a trickle end it.
+    /// Streams its shard of exactly `length` bytes into `take`, one piece at a time, counting them
+    /// in `progress`. One byte too many, an empty or oversized piece, a pause or a trickle end it.
     pub async fn stream_shard(
         &mut self,
         digest: BatchDigest,

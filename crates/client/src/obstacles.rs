@@ -7,7 +7,8 @@ use dac_types::Seat;
 
 use crate::status::{BatchStatus, DeliveryState};
 
-/// Obstacles that are remembered as told. An aggregator that invents more of them is not listened to any more.
+/// Obstacles that are remembered as told. An aggregator that invents more of them is not listened
+/// to any more.
 const TOLD_MAX: usize = 4096;
 
 /// One reason why a batch does not get on.
@@ -75,7 +76,8 @@ impl BatchStatus {
     }
 }
 
-/// What was told already: each obstacle of each member is news once, however often it comes and goes.
+/// What was told already: each obstacle of each member is news once, however often it comes and
+/// goes.
 #[derive(Debug, Default)]
 pub struct ToldObstacles(HashSet<(Option<Seat>, String)>);
 

@@ -1,4 +1,5 @@
-//! Taking shards no faster than somebody allows: repair shares disk and network with what is urgent.
+//! Taking shards no faster than somebody allows: repair shares disk and network with what is
+//! urgent.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -11,8 +12,8 @@ use tokio::time::Instant;
 
 /// Says when more bytes may be taken.
 pub trait Pace: fmt::Debug + Send + Sync {
-    /// Returns once these bytes, which have just arrived, are paid for. The stream stands still meanwhile; its member's
-    /// deadline does, too.
+    /// Returns once these bytes, which have just arrived, are paid for. The stream stands still
+    /// meanwhile; its member's deadline does, too.
     fn take(&self, bytes: usize) -> BoxFuture<'_, ()>;
 }
 

@@ -71,7 +71,8 @@ impl SignedProof {
 }
 
 impl AggregatorClient {
-    /// Hands in a proof. Returns once the aggregator has it on durable storage. Sent again as long as that may help.
+    /// Hands in a proof. Returns once the aggregator has it on durable storage. Sent again as long
+    /// as that may help.
     pub async fn submit_proof(
         &self,
         proof: &SignedProof,

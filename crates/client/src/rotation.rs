@@ -1,5 +1,5 @@
-//! The next epoch, with exactly these seats in other hands. The registry has the last word; this says beforehand what it would
-//! refuse, and what it would allow although nobody asked for it.
+//! The next epoch, with exactly these seats in other hands. The registry has the last word; this
+//! says beforehand what it would refuse, and what it would allow although nobody asked for it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -117,8 +117,8 @@ impl Rotation {
         usize::from(quorum.q() - quorum.geometry().k()).max(1)
     }
 
-    /// Replaces the seats named, and no other. `registrations` are those of all operators of the new epoch, as far as they
-    /// are registered.
+    /// Replaces the seats named, and no other. `registrations` are those of all operators of the
+    /// new epoch, as far as they are registered.
     pub fn plan(
         former: &Committee,
         replacements: &[(Seat, Address)],

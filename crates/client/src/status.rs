@@ -44,7 +44,8 @@ impl BatchState {
         }
     }
 
-    /// Whether `goal` is reached. Certification and proving are independent; a settlement implies both.
+    /// Whether `goal` is reached. Certification and proving are independent; a settlement implies
+    /// both.
     pub fn has_reached(self, goal: Self) -> bool {
         self.rank().zip(goal.rank()).is_some_and(|(own, goal)| own >= goal)
     }

@@ -79,10 +79,11 @@ pub struct SubmissionBuilder {
 }
 
 impl SubmissionBuilder {
-    /// For one batch of one rollup, to be dispersed by one aggregator. `now` and the durations are in Unix seconds.
+    /// For one batch of one rollup, to be dispersed by one aggregator. `now` and the durations are
+    /// in Unix seconds.
     ///
-    /// Without more, the batch hash is keccak256 of the payload, the batch is served for 14 days, and the aggregator has an
-    /// hour to begin.
+    /// Without more, the batch hash is keccak256 of the payload, the batch is served for 14 days,
+    /// and the aggregator has an hour to begin.
     pub fn new(domain: Domain, rollup: Address, batch_number: u64, disperser: Address, now: u64) -> Self {
         Self {
             domain,
@@ -108,7 +109,8 @@ impl SubmissionBuilder {
         self
     }
 
-    /// The rollup's own commitment; must be given for [`HashKind::Opaque`], is compared with the payload's for the others.
+    /// The rollup's own commitment; must be given for [`HashKind::Opaque`], is compared with the
+    /// payload's for the others.
     #[must_use]
     pub const fn batch_hash(mut self, hash: B256) -> Self {
         self.batch_hash = Some(hash);
@@ -136,7 +138,8 @@ impl SubmissionBuilder {
         self
     }
 
-    /// Completes the order for a payload and has it signed: `sign` gets the 32 bytes and answers with r, s and v.
+    /// Completes the order for a payload and has it signed: `sign` gets the 32 bytes and answers
+    /// with r, s and v.
     pub fn sign<E: std::fmt::Display>(
         mut self,
         payload: &[u8],
@@ -184,8 +187,8 @@ pub fn check_payload(signed: &SignedSubmission, payload: &[u8]) -> Result<(), Su
     }
 }
 
-/// Whether a certificate's header is about this payload and this order, to the last byte: what its signers promised to
-/// serve is what was submitted. Costs one pass over the payload.
+/// Whether a certificate's header is about this payload and this order, to the last byte: what its
+/// signers promised to serve is what was submitted. Costs one pass over the payload.
 pub fn check_certified_payload(
     header: &dac_types::BatchHeader,
     geometry: dac_types::Geometry,

@@ -1,8 +1,8 @@
 //! Streams a signed payload to an aggregator.
 //!
 //! Sending the same signed submission again returns the same batch, so every failure on the way is
-//! answered by sending it again: keep the submission ([`crate::files::SubmissionFile`]) until the batch is
-//! certified.
+//! answered by sending it again: keep the submission ([`crate::files::SubmissionFile`]) until the
+//! batch is certified.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub enum SubmitProgress<'a> {
 }
 
 impl AggregatorClient {
-    /// Hands over a payload. Returns once the aggregator has it on durable storage. Sent again as long as that may help.
+    /// Hands over a payload. Returns once the aggregator has it on durable storage. Sent again as
+    /// long as that may help.
     pub async fn submit(
         &self,
         domain: &Domain,

@@ -1,4 +1,5 @@
-//! Text that came from somebody else and is shown to people: no control characters, no endless lines.
+//! Text that came from somebody else and is shown to people: no control characters, no endless
+//! lines.
 
 use dac_types::limits::REASON_MAX_BYTES;
 

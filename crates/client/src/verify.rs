@@ -71,7 +71,8 @@ pub struct Verified {
 pub struct L1Verdict {
     /// When it was recorded, in Unix seconds; none if it was not.
     pub recorded_at: Option<u64>,
-    /// Whether the contract accepts it now: expired batches and past epochs are refused although their certificate is good.
+    /// Whether the contract accepts it now: expired batches and past epochs are refused although
+    /// their certificate is good.
     pub check: Result<(), ChainError>,
 }
 

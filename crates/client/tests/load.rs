@@ -226,7 +226,8 @@ async fn a_service_that_stands_still_is_charged_by_every_batch_that_was_due() {
     let plan = plan();
     let (summary, ()) = tokio::join!(run(&setting, &plan, 1), release);
     assert_eq!(summary.certified, 100);
-    // The first one waited for 600 ms, the tenth for 500: though none was sent late, each counts what it waited.
+    // The first one waited for 600 ms, the tenth for 500: though none was sent late, each counts
+    // what it waited.
     let latency = summary.certificate_latency;
     assert!(latency.max >= Duration::from_millis(590), "{latency:?}");
     assert!(latency.p90 >= Duration::from_millis(490), "{latency:?}");

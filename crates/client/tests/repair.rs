@@ -75,7 +75,8 @@ async fn peers_that_fail_are_named_whether_or_not_the_others_are_enough() {
     assert!(codes(SEAT.index()).is_empty(), "{error}");
 }
 
-/// Two holders of one seat: the former one serves its very shard to the newcomer, and the others are left alone.
+/// Two holders of one seat: the former one serves its very shard to the newcomer, and the others
+/// are left alone.
 #[tokio::test]
 async fn another_holder_of_the_seat_gives_the_very_shard() {
     let dispersal = honest(5, 3);
@@ -114,7 +115,8 @@ async fn without_a_certificate_l1_must_vouch() {
     let collected =
         scene.retriever().collect(Wanted { hint: recorded.clone(), ..wanted(&scene) }).await.unwrap();
     assert!(matches!(collected.evidence, Evidence::RecordedOnL1 { at: 1_700_000_000 }));
-    // With the record at hand, nobody is asked for it: not even a member that would lie about it is noticed.
+    // With the record at hand, nobody is asked for it: not even a member that would lie about it is
+    // noticed.
     let held = collected.record.clone();
     let mut plan = Plan::new(4, 2, 3);
     plan.with_certificate = false;
@@ -147,7 +149,8 @@ async fn a_bad_seat_is_a_verdict() {
     assert_eq!(Some(expected), record.shard_hash(SEAT));
 }
 
-/// A slow pace is not taken for slow peers: nobody is dropped or asked in another's place, and it is kept to.
+/// A slow pace is not taken for slow peers: nobody is dropped or asked in another's place, and it
+/// is kept to.
 #[tokio::test]
 async fn a_pace_is_kept_and_nobody_is_blamed_for_it() {
     let dispersal = honest(7, 3);

@@ -1,4 +1,5 @@
-//! Why a contract refused a call: the rule that the call broke, with its values, or what came back instead of one.
+//! Why a contract refused a call: the rule that the call broke, with its values, or what came back
+//! instead of one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,13 +42,15 @@ pub enum Refusal {
         /// Solidity's panic code.
         code: U256,
     },
-    /// The call stopped without reverting: out of gas, an invalid instruction, or longer than the node runs calls.
+    /// The call stopped without reverting: out of gas, an invalid instruction, or longer than the
+    /// node runs calls.
     #[error("the call did not finish: {reason}")]
     Halted {
         /// As the node puts it, shortened.
         reason: String,
     },
-    /// Nothing that these contracts say came back: no such contract is there, or the call failed without a word.
+    /// Nothing that these contracts say came back: no such contract is there, or the call failed
+    /// without a word.
     #[error("the call failed without a reason that is understood ({data})")]
     Unexplained {
         /// What came back, shortened.
@@ -106,7 +109,8 @@ impl Refusal {
         }
     }
 
-    /// Whether the chain or the address is not ready for the call: an upgrade or a deployment mends it.
+    /// Whether the chain or the address is not ready for the call: an upgrade or a deployment mends
+    /// it.
     pub fn is_of_chain(&self) -> bool {
         matches!(self, Self::NoCode { .. }) || self.is::<CertificateLog::PrecompileFailed>()
     }

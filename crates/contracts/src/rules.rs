@@ -13,11 +13,13 @@ use self::Kind::{Address, Bytes32, FreezeReason, U8, U64, U256};
 pub enum Effect {
     /// What the call is for was done before.
     Done,
-    /// The same call may succeed later: something must come first that nobody's new call is needed for.
+    /// The same call may succeed later: something must come first that nobody's new call is needed
+    /// for.
     MayPass,
     /// No passing of time mends it.
     Final,
-    /// The refusal names no rule of the contracts: what was refused, and for how long, is not known.
+    /// The refusal names no rule of the contracts: what was refused, and for how long, is not
+    /// known.
     Unclear,
 }
 

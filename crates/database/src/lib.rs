@@ -2,8 +2,8 @@
 //!
 //! ## SQL for both backends
 //!
-//! The text is PostgreSQL's dialect with `$1` placeholders and the types `BIGINT`, `BYTEA` and `TEXT`;
-//! conditions may have any type that a comparison returns. Some rules:
+//! The text is PostgreSQL's dialect with `$1` placeholders and the types `BIGINT`, `BYTEA` and
+//! `TEXT`; conditions may have any type that a comparison returns. Some rules:
 //!
 //! * `sum(…)` of BIGINT is NUMERIC in PostgreSQL, which the driver does not read. Write
 //!   `CAST(sum(…) AS BIGINT)`.

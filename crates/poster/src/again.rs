@@ -1,4 +1,5 @@
-//! Asks once more where a request failed: of some eighty requests that a look takes, a shaky endpoint fails a few.
+//! Asks once more where a request failed: of some eighty requests that a look takes, a shaky
+//! endpoint fails a few.
 
 use std::sync::Arc;
 
@@ -13,11 +14,12 @@ use dac_chain::{Broadcast, ContractCall, L1};
 use dac_chain::{Searched, SettledBatch};
 use dac_contracts::Refusal;
 
-/// L1, asked a second time where the first answer was none. Every request may be repeated, handing over a transaction as well.
+/// L1, asked a second time where the first answer was none. Every request may be repeated, handing
+/// over a transaction as well.
 pub(super) struct Again<T: ?Sized>(pub(super) Arc<T>);
 
-/// Whether the same request may be answered at once. One that waited for all of its time in vain would only do so again, and an
-/// endpoint that asks for a pause gets it.
+/// Whether the same request may be answered at once. One that waited for all of its time in vain
+/// would only do so again, and an endpoint that asks for a pause gets it.
 const fn is_worth_another_try(error: &ChainError) -> bool {
     matches!(
         error,

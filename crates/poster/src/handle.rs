@@ -26,7 +26,8 @@ const COMMANDS_MAX: usize = 64;
 /// Outcomes that are not read yet. Beyond that the poster waits for its reader.
 const OUTCOMES_MAX: usize = 1024;
 
-/// Outcomes as they come. Each was committed to the store before; one missed because of a crash is there.
+/// Outcomes as they come. Each was committed to the store before; one missed because of a crash is
+/// there.
 #[derive(Debug)]
 pub struct Outcomes(mpsc::Receiver<(PostingDigest, Outcome)>);
 
@@ -81,17 +82,20 @@ impl Poster {
         self.payer.clone()
     }
 
-    /// Takes an order. When this returns the store holds it, and it will be posted whatever happens.
+    /// Takes an order. When this returns the store holds it, and it will be posted whatever
+    /// happens.
     ///
-    /// The same order again changes nothing, unless it failed before: then it is tried anew. A batch that was recorded
-    /// before, or whose settlement failed, is settled by the newer order, once its turn has come and a simulation
-    /// succeeds. A renewal goes before what else is waiting, and another one that covers as much counts as its own.
+    /// The same order again changes nothing, unless it failed before: then it is tried anew. A
+    /// batch that was recorded before, or whose settlement failed, is settled by the newer order,
+    /// once its turn has come and a simulation succeeds. A renewal goes before what else is
+    /// waiting, and another one that covers as much counts as its own.
     pub async fn enqueue(&self, order: impl Into<Order>) -> Result<Enqueued, PosterError> {
         let Order { digest, task, calldata } = order.into();
         self.ask(digest, What::Post { task, calldata }).await
     }
 
-    /// Gives up what nobody wants posted any more. A transaction that is on its way may be included all the same.
+    /// Gives up what nobody wants posted any more. A transaction that is on its way may be included
+    /// all the same.
     pub async fn withdraw(&self, digest: impl Into<PostingDigest>) -> Result<(), PosterError> {
         self.ask(digest.into(), What::Withdraw).await.map(|_| ())
     }

@@ -6,11 +6,12 @@ use alloy::primitives::B256;
 use dac_types::{BatchDigest, RenewalDigest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What tells renewals from batches where digests are written down; batches, which were there first, have no mark.
+/// What tells renewals from batches where digests are written down; batches, which were there
+/// first, have no mark.
 const RENEWAL_MARK: &str = "renewal:";
 
-/// The digest of what is posted: of a batch or of a renewal of coverage. Both are EIP-712 digests of different types, so their 32
-/// bytes are never the same.
+/// The digest of what is posted: of a batch or of a renewal of coverage. Both are EIP-712 digests
+/// of different types, so their 32 bytes are never the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PostingDigest {
     /// Of a batch, that is recorded or settled.

@@ -1,12 +1,16 @@
-//! Records certificates on L1, settles batches and renews coverage there, durably: at any point it may be killed and started again, and none
-//! is lost, none posted at the price of two.
+//! Records certificates on L1, settles batches and renews coverage there, durably: at any point it
+//! may be killed and started again, and none is lost, none posted at the price of two.
 //!
-//! * [`plan`](self::plan) is pure: from what is stored and what was observed on L1 it decides what to store, sign and
-//!   send. Nothing about inclusion is remembered, it is observed anew each time, so a reorganisation needs no special care.
-//! * The actor observes, plans, signs, commits all of it to the [`PosterStore`] and only then sends.
-//! * [`dac_chain::L1`] is what it sees of the chain, [`dac_chain::Broadcast`] where it hands over transactions.
+//! * [`plan`](self::plan) is pure: from what is stored and what was observed on L1 it decides what
+//!   to store, sign and send. Nothing about inclusion is remembered, it is observed anew each time,
+//!   so a reorganisation needs no special care.
+//! * The actor observes, plans, signs, commits all of it to the [`PosterStore`] and only then
+//!   sends.
+//! * [`dac_chain::L1`] is what it sees of the chain, [`dac_chain::Broadcast`] where it hands over
+//!   transactions.
 //!
-//! The poster's account must be used by nobody else. If it is all the same, gas is lost, but no certificate.
+//! The poster's account must be used by nobody else. If it is all the same, gas is lost, but no
+//! certificate.
 
 mod actor;
 mod again;
@@ -52,7 +56,8 @@ use dac_contracts::Refusal;
 
 /// Gas of one posting, as a rule: recording takes some 200,000.
 const USUAL_GAS: u64 = 250_000;
-/// Postings an hour that the usual bound on what an hour may cost leaves room for at the highest price: one in each block of 12 s.
+/// Postings an hour that the usual bound on what an hour may cost leaves room for at the highest
+/// price: one in each block of 12 s.
 const USUAL_POSTINGS_PER_HOUR: u128 = 300;
 
 /// How the poster works.
@@ -74,9 +79,11 @@ pub struct PosterConfig {
     pub bump_after_blocks: u64,
     /// Wei per gas that no transaction exceeds.
     pub fee_cap: u128,
-    /// Wei per gas of tip that no transaction exceeds; one that replaces another may offer twice as much.
+    /// Wei per gas of tip that no transaction exceeds; one that replaces another may offer twice as
+    /// much.
     pub tip_cap: u128,
-    /// Wei per gas of tip that each transaction offers at least, also where an endpoint suggests less.
+    /// Wei per gas of tip that each transaction offers at least, also where an endpoint suggests
+    /// less.
     pub tip_floor: u128,
     /// Gas that no transaction exceeds.
     pub gas_limit_max: u64,
@@ -115,7 +122,8 @@ impl PosterConfig {
         }
     }
 
-    /// What an hour may cost where nothing else is said: room for a posting in each block of 12 s at the fee cap.
+    /// What an hour may cost where nothing else is said: room for a posting in each block of 12 s
+    /// at the fee cap.
     pub const fn usual_hourly_max(fee_cap: u128) -> u128 {
         fee_cap.saturating_mul(USUAL_GAS as u128).saturating_mul(USUAL_POSTINGS_PER_HOUR)
     }
@@ -129,9 +137,11 @@ impl PosterConfig {
 /// How a posting ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The certificate is recorded, the batch settled, or coverage renewed at least as far, as deep as was asked for.
+    /// The certificate is recorded, the batch settled, or coverage renewed at least as far, as deep
+    /// as was asked for.
     Recorded {
-        /// The transaction that did it; none if it was somebody else's and lies too far back to be found.
+        /// The transaction that did it; none if it was somebody else's and lies too far back to be
+        /// found.
         tx_hash: Option<B256>,
         /// The block that includes it.
         block: Option<u64>,
@@ -189,8 +199,8 @@ pub enum FailureReason {
     Withdrawn,
 }
 
-/// A batch or a renewal that is to be posted: one row of the store, by digest. A batch that is recorded first and settled later has the
-/// newer task alone.
+/// A batch or a renewal that is to be posted: one row of the store, by digest. A batch that is
+/// recorded first and settled later has the newer task alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {
     /// The batch or the renewal.
@@ -231,7 +241,8 @@ impl Posting {
     }
 }
 
-/// A nonce of the poster's account that was given out and is not finally used yet: one row of the store, by nonce.
+/// A nonce of the poster's account that was given out and is not finally used yet: one row of the
+/// store, by nonce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NonceSlot {
     /// The nonce.
@@ -243,7 +254,8 @@ pub struct NonceSlot {
 }
 
 impl NonceSlot {
-    /// What the nonce costs at most, in wei: a chain includes one transaction of those with the same nonce.
+    /// What the nonce costs at most, in wei: a chain includes one transaction of those with the
+    /// same nonce.
     fn cost_max(&self, config: &PosterConfig) -> u128 {
         let cost =
             |variant: &SentVariant| variant.fees.cost_max(variant.gas_limit.unwrap_or(config.gas_limit_max));
@@ -272,7 +284,8 @@ pub struct SentVariant {
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
-    /// Does what its posting asks for. Rows have the name of the first kind of posting that there was.
+    /// Does what its posting asks for. Rows have the name of the first kind of posting that there
+    /// was.
     #[serde(rename = "Record")]
     Post,
     /// Uses up a nonce that would leave a gap: nothing sent to oneself.

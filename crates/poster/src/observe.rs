@@ -17,10 +17,12 @@ use dac_chain::{ContractCall, L1};
 use dac_chain::{Market, USUAL_TIP};
 use dac_contracts::{Effect, Refusal};
 
-/// Waiting postings looked at in one round beyond those that could start: enough to notice that some expired.
+/// Waiting postings looked at in one round beyond those that could start: enough to notice that
+/// some expired.
 const WAITING_LOOKED_AT: usize = 32;
 
-/// Postings in a row that could not be asked about, after which the others have the next look: the endpoint is gone.
+/// Postings in a row that could not be asked about, after which the others have the next look: the
+/// endpoint is gone.
 const UNASKED_IN_A_ROW_MAX: usize = 3;
 
 /// Looks at L1.
@@ -69,7 +71,8 @@ impl Observer {
         Ok(Purse { balance, needed: usual_cost(&self.config, &market) })
     }
 
-    /// As an endpoint suggests it: no reason to post nothing where it does not, since it is bounded anyway.
+    /// As an endpoint suggests it: no reason to post nothing where it does not, since it is bounded
+    /// anyway.
     async fn tip(&self) -> u128 {
         let suggested = self.l1.priority_fee().await.ok();
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +117,8 @@ impl Observer {
                     in_a_row = 0;
                 }
                 Err(error) => {
-                    // The code of a settlement is the rollup's own, and what the node makes of it is that rollup's trouble alone.
+                    // The code of a settlement is the rollup's own, and what the node makes of it
+                    // is that rollup's trouble alone.
                     if posting.task.kind().place().is_none() && is_lost_on_the_way(&error) {
                         unasked.insert(digest);
                     }
@@ -126,8 +130,9 @@ impl Observer {
                 }
             }
         }
-        // Nodes answer for a block they are just leaving with what the next one brought. Before a certificate under way
-        // counts as somebody else's, the receipts, asked for again, must still know nothing of it.
+        // Nodes answer for a block they are just leaving with what the next one brought. Before a
+        // certificate under way counts as somebody else's, the receipts, asked for again, must
+        // still know nothing of it.
         for slot in state.slots() {
             let verdict = slot.digest.and_then(|digest| verdicts.get(&digest));
             if !matches!(verdict, None | Some(Verdict::Acceptable { .. })) {
@@ -149,7 +154,8 @@ impl Observer {
         })
     }
 
-    /// Those that are looked at now: where there are too many for one round, the others have the next ones.
+    /// Those that are looked at now: where there are too many for one round, the others have the
+    /// next ones.
     fn candidates<'a>(&self, state: &'a State, most: usize) -> Vec<&'a Posting> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.looks = memory.looks.wrapping_add(1);
@@ -166,7 +172,8 @@ impl Observer {
         all
     }
 
-    /// A slot of which one cannot be asked for is left as it is, and keeps nothing else from being seen.
+    /// A slot of which one cannot be asked for is left as it is, and keeps nothing else from being
+    /// seen.
     async fn receipts(
         &self,
         slot: &NonceSlot,

@@ -14,7 +14,8 @@ use super::{
 use dac_chain::{BlockRef, Head, Receipt};
 use dac_chain::{Fees, Market, TRANSFER_GAS};
 
-/// What was seen of L1 in one look. Receipts were asked for after the head, so they are at least as new.
+/// What was seen of L1 in one look. Receipts were asked for after the head, so they are at least as
+/// new.
 #[derive(Clone, Debug)]
 pub(super) struct Observation {
     pub(super) head: Head,
@@ -35,7 +36,8 @@ pub(super) struct Observation {
     pub(super) verdicts: HashMap<PostingDigest, Verdict>,
     /// What is wrong beside the verdict, or why there is none.
     pub(super) problems: HashMap<PostingDigest, String>,
-    /// Of those without a verdict, the ones whose question was lost on the way: the next look asks it again.
+    /// Of those without a verdict, the ones whose question was lost on the way: the next look asks
+    /// it again.
     pub(super) unasked: HashSet<PostingDigest>,
 }
 
@@ -85,8 +87,9 @@ pub(super) struct Plan {
 
 /// Decides. Applied to the state it leaves, with the same observation, it decides nothing more.
 ///
-/// What is spent is bounded, also where the observation lies: each posting is given so many nonces and no more, a transaction's fees and
-/// gas are within the configuration's bounds, and all transactions together cost no more than the allowance.
+/// What is spent is bounded, also where the observation lies: each posting is given so many nonces
+/// and no more, a transaction's fees and gas are within the configuration's bounds, and all
+/// transactions together cost no more than the allowance.
 pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation, means: &Means) -> Plan {
     let market = Market {
         base_fee: seen.head.base_fee,
@@ -147,7 +150,8 @@ impl Planner<'_> {
         Some(self.seen.balance?.saturating_sub(U256::from(due)))
     }
 
-    /// Plans a transaction, unless hour or account have no room for what it adds to what its nonce may cost.
+    /// Plans a transaction, unless hour or account have no room for what it adds to what its nonce
+    /// may cost.
     fn send(&mut self, planned: Planned) -> bool {
         let before = self.state.slot(planned.nonce).map_or(0, |slot| slot.cost_max(self.config));
         let more = planned.fees.cost_max(planned.gas_limit).saturating_sub(before);
@@ -206,8 +210,9 @@ impl Planner<'_> {
         }
     }
 
-    /// The posting waits again; whether it still needs recording, its next verdict tells. What used its nonce may have been its own
-    /// transaction, and an endpoint hide that: it is paid for a few times and not for ever.
+    /// The posting waits again; whether it still needs recording, its next verdict tells. What used
+    /// its nonce may have been its own transaction, and an endpoint hide that: it is paid for a few
+    /// times and not for ever.
     fn lose(&mut self, posting: Posting, slot: &NonceSlot) {
         if slot.variants.iter().any(|variant| variant.purpose == Purpose::Post) {
             let lost = posting.lost.saturating_add(1);
@@ -235,7 +240,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Postings that ended without us, under way or not. A slot given to one keeps its nonce, to be used up.
+    /// Postings that ended without us, under way or not. A slot given to one keeps its nonce, to be
+    /// used up.
     fn settle_verdicts(&mut self) {
         for posting in self.state.postings.values().cloned().collect::<Vec<_>>() {
             let slot = self.state.slots.values().find(|slot| slot.digest == Some(posting.digest)).cloned();
@@ -269,7 +275,8 @@ impl Planner<'_> {
                     Outcome::Failed { reason: FailureReason::GasLimit { needed: *gas, limit } }
                 }
                 _ => match posting.task.kind().expires_at() {
-                    // It may never have its turn, and so no verdict, where a batch before it never came.
+                    // It may never have its turn, and so no verdict, where a batch before it never
+                    // came.
                     Some(expires_at) if self.seen.confirmed.timestamp > expires_at => {
                         Outcome::Failed { reason: FailureReason::Expired { expires_at } }
                     }
@@ -283,14 +290,16 @@ impl Planner<'_> {
         }
     }
 
-    /// Nonces from here on are too far from the next one to be ours by right: at most a window of them is under way.
+    /// Nonces from here on are too far from the next one to be ours by right: at most a window of
+    /// them is under way.
     fn reach(&self) -> u64 {
         self.seen.nonce.saturating_add(2 * self.config.window as u64)
     }
 
-    /// Slots beyond reach were given out on the word of an endpoint that told a false nonce. Filling all that lies before them
-    /// could cost anything, so after some patience, should it be now that the nonce is false, they are let go. A transaction of
-    /// theirs that is included after all is one we know nothing of, and records what the log takes once.
+    /// Slots beyond reach were given out on the word of an endpoint that told a false nonce.
+    /// Filling all that lies before them could cost anything, so after some patience, should it be
+    /// now that the nonce is false, they are let go. A transaction of theirs that is included after
+    /// all is one we know nothing of, and records what the log takes once.
     fn forget_unreachable(&mut self) {
         let (reach, head) = (self.reach(), self.seen.head.block.number);
         let patience = self.config.bump_after_blocks;
@@ -316,8 +325,8 @@ impl Planner<'_> {
         self.state.slots.range(..self.reach()).next_back().map(|(nonce, _)| *nonce)
     }
 
-    /// Only the next nonce can be stuck; the others wait for it, however much they pay. What no pool took for its tip lies nowhere, and is
-    /// replaced at once.
+    /// Only the next nonce can be stuck; the others wait for it, however much they pay. What no
+    /// pool took for its tip lies nowhere, and is replaced at once.
     fn replace_stuck(&mut self) {
         let refused = self.means.refused_tips.iter().copied().filter(|nonce| *nonce > self.seen.nonce);
         let mut nonces: Vec<u64> = refused.chain([self.seen.nonce]).collect();
@@ -349,7 +358,8 @@ impl Planner<'_> {
             }
             // Recorded, refused, or over the limit by now: not worth more than a transfer.
             (Some(_), _) | (None, None) => (Purpose::Cancel, TRANSFER_GAS),
-            // What cannot be looked at must not keep its nonce from those behind it; it waits again.
+            // What cannot be looked at must not keep its nonce from those behind it; it waits
+            // again.
             (None, Some(digest))
                 if self.seen.problems.contains_key(&digest) && !self.seen.unasked.contains(&digest) =>
             {
@@ -361,8 +371,9 @@ impl Planner<'_> {
         self.send(Planned { nonce, digest: slot.digest, purpose, gas_limit, fees });
     }
 
-    /// A nonce below one under way that nobody holds would hold up all after it. It can only come of a
-    /// reorganisation deeper than what was called confirmed, or of a false nonce; the window bounds what it can cost.
+    /// A nonce below one under way that nobody holds would hold up all after it. It can only come
+    /// of a reorganisation deeper than what was called confirmed, or of a false nonce; the window
+    /// bounds what it can cost.
     fn fill_gaps(&mut self) {
         let Some(highest) = self.highest() else { return };
         let gaps: Vec<u64> = (self.seen.nonce..highest)

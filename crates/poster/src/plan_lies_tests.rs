@@ -1,4 +1,5 @@
-//! What lies cost: an endpoint says what it likes, for as long as it likes, and what is spent stays within the bounds.
+//! What lies cost: an endpoint says what it likes, for as long as it likes, and what is spent stays
+//! within the bounds.
 
 use std::collections::BTreeMap;
 
@@ -216,7 +217,8 @@ proptest! {
     }
 }
 
-/// The attack as it was made: the nonce goes on, no receipt is shown, and simulations go well for ever.
+/// The attack as it was made: the nonce goes on, no receipt is shown, and simulations go well for
+/// ever.
 #[test]
 fn transactions_that_are_hidden_are_paid_a_few_times() {
     let mut believer = Believer::new();

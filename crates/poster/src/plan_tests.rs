@@ -1,5 +1,6 @@
-//! The plan against a model of a chain that mines, forgets, reorganises and serves others, while the poster is killed
-//! at any point: whatever happens, once it stops happening, every certificate is recorded once and no nonce is left.
+//! The plan against a model of a chain that mines, forgets, reorganises and serves others, while
+//! the poster is killed at any point: whatever happens, once it stops happening, every certificate
+//! is recorded once and no nonce is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,7 +101,8 @@ impl Chain {
         self.blocks.push(Block { nonces: 1, ..Block::default() });
     }
 
-    /// The last blocks are replaced by as many empty ones and one more; their transactions are gone from everywhere.
+    /// The last blocks are replaced by as many empty ones and one more; their transactions are gone
+    /// from everywhere.
     fn reorganise(&mut self, depth: usize) {
         let depth = depth.min(self.blocks.len());
         self.forks += 1;
@@ -261,7 +263,8 @@ impl World {
         );
     }
 
-    /// Nothing bad happens any more, except that gas is dearer than what was signed in cheaper times.
+    /// Nothing bad happens any more, except that gas is dearer than what was signed in cheaper
+    /// times.
     fn calm_down(&mut self) {
         self.chain.base_fee = 900;
         for _ in 0..200 {
@@ -349,7 +352,8 @@ proptest! {
         }
     }
 
-    /// Deeper reorganisations than promised may undo what was called recorded, but never leave it stuck.
+    /// Deeper reorganisations than promised may undo what was called recorded, but never leave it
+    /// stuck.
     #[test]
     fn a_deep_reorganisation_leaves_no_gap(
         events in prop::collection::vec(event(), 0..60),
@@ -370,7 +374,8 @@ proptest! {
     }
 }
 
-/// Orders that were sent on an endpoint's word alone are let go, at no cost but those of the window.
+/// Orders that were sent on an endpoint's word alone are let go, at no cost but those of the
+/// window.
 #[test]
 fn a_false_nonce_costs_no_more_than_a_window() {
     for claimed in [4, 100, u64::MAX - 1, u64::MAX] {

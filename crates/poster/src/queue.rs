@@ -28,7 +28,8 @@ impl Actor {
         {
             return Ok(Enqueued { digest, outcome: Some(outcome.clone()) });
         }
-        // What was paid for stays counted: neither another proof of the same batch nor a new order begins anew.
+        // What was paid for stays counted: neither another proof of the same batch nor a new order
+        // begins anew.
         let spent = former.filter(|former| former.task.is_like(&task));
         let (reverts, attempts, lost) =
             spent.map_or((0, 0, 0), |spent| (spent.reverts, spent.attempts, spent.lost));

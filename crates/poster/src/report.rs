@@ -1,4 +1,5 @@
-//! What the poster tells of itself: how far postings are, what keeps them, and who pays. Each is logged once, when it changes.
+//! What the poster tells of itself: how far postings are, what keeps them, and who pays. Each is
+//! logged once, when it changes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

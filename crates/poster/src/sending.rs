@@ -56,8 +56,9 @@ impl Sending {
         self.refused.iter().filter(|(nonce, hash)| is_newest(nonce, hash)).map(|(nonce, _)| *nonce).collect()
     }
 
-    /// Hands over the newest variant of every slot that is not included, once for every head: a node may have
-    /// dropped it, restarted, or seen it reorganised out. One that is refused does not keep the others.
+    /// Hands over the newest variant of every slot that is not included, once for every head: a
+    /// node may have dropped it, restarted, or seen it reorganised out. One that is refused does
+    /// not keep the others.
     pub(super) async fn send(
         &mut self,
         broadcast: &dyn Broadcast,
@@ -102,7 +103,8 @@ impl Sending {
         answer: SendAnswer,
     ) -> Option<Trouble> {
         match answer {
-            // Included between the look and now, or an older variant pays more than this node wants doubled: the next look tells.
+            // Included between the look and now, or an older variant pays more than this node wants
+            // doubled: the next look tells.
             SendAnswer::Accepted | SendAnswer::NonceUsed | SendAnswer::Underpriced => None,
             SendAnswer::TipTooLow { needed } => {
                 // Where it does not say how much it wants, it is offered twice as much.
@@ -115,8 +117,8 @@ impl Sending {
         }
     }
 
-    /// One line for each transaction, however often it is handed over and whatever is answered: an endpoint may pass on what it
-    /// says it refused.
+    /// One line for each transaction, however often it is handed over and whatever is answered: an
+    /// endpoint may pass on what it says it refused.
     fn log(
         &mut self,
         state: &State,

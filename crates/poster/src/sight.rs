@@ -12,7 +12,8 @@ use dac_chain::Searched;
 use dac_chain::{ContractCall, L1};
 use dac_contracts::Refusal;
 
-/// Batches whose number is settled already, and how far back their events were looked for; a new process begins anew.
+/// Batches whose number is settled already, and how far back their events were looked for; a new
+/// process begins anew.
 pub(crate) type Searches = Mutex<HashMap<PostingDigest, Searched>>;
 
 /// One posting, and where L1 is looked at for it.

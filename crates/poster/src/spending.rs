@@ -1,4 +1,5 @@
-//! What the account may have spent in the last hour, counted by what was signed: no endpoint's word makes it less.
+//! What the account may have spent in the last hour, counted by what was signed: no endpoint's word
+//! makes it less.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,8 +8,9 @@ const HOUR_MINUTES: u64 = 60;
 
 /// Wei that transactions of the last hour may cost, by the minute in which they were signed.
 ///
-/// Of each nonce the dearest transaction is counted, with all of its gas at the highest price: of transactions with one nonce a chain
-/// includes one. What a block really took is less, mostly by half; it is not given back, since an endpoint would say how much.
+/// Of each nonce the dearest transaction is counted, with all of its gas at the highest price: of
+/// transactions with one nonce a chain includes one. What a block really took is less, mostly by
+/// half; it is not given back, since an endpoint would say how much.
 #[derive(Clone, Debug)]
 pub(super) struct Spending {
     limit: u128,
@@ -36,7 +38,8 @@ impl Spending {
         self.limit.saturating_sub(self.spent(now))
     }
 
-    /// A transaction was signed that may cost so much more than those before it with the same nonce.
+    /// A transaction was signed that may cost so much more than those before it with the same
+    /// nonce.
     pub(super) fn spend(&mut self, now: Duration, wei: u128) {
         let minute = now.as_secs() / 60;
         match self.minutes.back_mut() {
@@ -70,7 +73,8 @@ mod tests {
     }
 
     proptest! {
-        /// Who spends no more than is left never spends more than the limit in any hour, and little is remembered.
+        /// Who spends no more than is left never spends more than the limit in any hour, and little
+        /// is remembered.
         #[test]
         fn no_hour_has_more_than_the_limit(steps in prop::collection::vec((0u64..2_000, 0u128..80), 0..300)) {
             let (mut spending, mut now, mut all) = (Spending::new(100), Duration::ZERO, Vec::new());

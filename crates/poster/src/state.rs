@@ -56,7 +56,8 @@ impl State {
         self.postings.is_empty() && self.slots.is_empty()
     }
 
-    /// Used up even where the commit that was to use it seems to fail: it may be in the store all the same.
+    /// Used up even where the commit that was to use it seems to fail: it may be in the store all
+    /// the same.
     pub(super) fn take_sequence(&mut self) -> u64 {
         self.last_sequence += 1;
         self.last_sequence
@@ -94,9 +95,10 @@ impl State {
         self.postings.values().filter(move |posting| !assigned.contains(&posting.digest))
     }
 
-    /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle, the one with the least
-    /// number. The others wait for it whatever L1 says, and must not keep anybody else from being looked at. Those whose
-    /// number is settled already are waited for by nobody; of each rollup's, one is looked at in each round.
+    /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle,
+    /// the one with the least number. The others wait for it whatever L1 says, and must not keep
+    /// anybody else from being looked at. Those whose number is settled already are waited for by
+    /// nobody; of each rollup's, one is looked at in each round.
     pub(super) fn candidates(
         &self,
         round: usize,

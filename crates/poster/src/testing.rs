@@ -1,4 +1,5 @@
-//! A poster's store in memory, which survives the poster but not the process, and can be told to fail.
+//! A poster's store in memory, which survives the poster but not the process, and can be told to
+//! fail.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! What keeps the account from posting, and what keeps one posting from being sent: each in words that stay the same while it lasts.
+//! What keeps the account from posting, and what keeps one posting from being sent: each in words
+//! that stay the same while it lasts.
 
 use alloy::primitives::{Address, U256};
 use thiserror::Error;
@@ -91,8 +92,8 @@ impl Trouble {
         matches!(self, Self::Unfunded { .. } | Self::SaidUnfunded { .. })
     }
 
-    /// What is told of `now` where `former` was told before: its words stay while the trouble is the same, though its figures change
-    /// with every block.
+    /// What is told of `now` where `former` was told before: its words stay while the trouble is
+    /// the same, though its figures change with every block.
     pub(super) fn latched(former: Option<&Self>, now: Option<Self>) -> Option<Self> {
         let now = now?;
         let is_same = |former: &&Self| match (former, &now) {

@@ -1,4 +1,5 @@
-//! Settling on a real chain: the contract's rules by name, and the poster whatever L1 and others do.
+//! Settling on a real chain: the contract's rules by name, and the poster whatever L1 and others
+//! do.
 
 use std::sync::Arc;
 use std::time::Duration;

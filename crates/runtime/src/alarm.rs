@@ -7,7 +7,8 @@ use tokio::time::Instant;
 /// Between two warnings of the same thing.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Says when to warn: the first time at once, and then once a minute at most, with the number of times since.
+/// Says when to warn: the first time at once, and then once a minute at most, with the number of
+/// times since.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alarm {
     warned: Option<Instant>,

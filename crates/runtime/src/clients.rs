@@ -1,10 +1,12 @@
-//! Each client's share of a server: a bucket of requests and one of bytes, refilled at a steady rate.
+//! Each client's share of a server: a bucket of requests and one of bytes, refilled at a steady
+//! rate.
 //!
-//! A request passes when both buckets hold anything at all, and may then overdraw them: so even a small bucket serves a
-//! large shard, and the client pays for it by waiting afterwards. The table of clients is bounded; when it is full of
-//! active ones, newcomers share one bucket.
+//! A request passes when both buckets hold anything at all, and may then overdraw them: so even a
+//! small bucket serves a large shard, and the client pays for it by waiting afterwards. The table
+//! of clients is bounded; when it is full of active ones, newcomers share one bucket.
 //!
-//! An IPv6 subscriber may have a /56 or a /48: those have buckets of several clients, in which all their /64 count.
+//! An IPv6 subscriber may have a /56 or a /48: those have buckets of several clients, in which all
+//! their /64 count.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -74,8 +76,8 @@ impl ClientKey {
         Self::from(request.remote_addr().map(|address| address.ip()))
     }
 
-    /// Those whose buckets a request takes from: the widest network first, so that one that is used up makes no entries
-    /// for the clients in it.
+    /// Those whose buckets a request takes from: the widest network first, so that one that is used
+    /// up makes no entries for the clients in it.
     fn all(self) -> impl Iterator<Item = Self> {
         let networks = match self {
             Self::V6([a, b, c, d, e, f, g, _]) => {
@@ -177,7 +179,8 @@ impl Table {
         (key, bucket, rates)
     }
 
-    /// Takes one request, and so many streams, from all buckets that the client's count in, or from none.
+    /// Takes one request, and so many streams, from all buckets that the client's count in, or from
+    /// none.
     fn take(
         &mut self,
         client: ClientKey,
@@ -239,7 +242,8 @@ impl ClientLimits {
         }
     }
 
-    /// As [`ClientLimits::take`], for an answer that streams: also counts it until the permit is dropped.
+    /// As [`ClientLimits::take`], for an answer that streams: also counts it until the permit is
+    /// dropped.
     pub fn open_stream(&self, client: ClientKey) -> Result<StreamPermit, RateLimited> {
         let keys = self.table.lock().take(client, &self.rates, Instant::now(), 1)?;
         Ok(StreamPermit { keys, table: Arc::clone(&self.table) })

@@ -9,7 +9,8 @@ pub trait Clock: Send + Sync + 'static {
     /// Seconds since 1970, UTC.
     fn now_unix_seconds(&self) -> u64;
 
-    /// Milliseconds since 1970, UTC, for what is shown to people; a clock that knows no fractions says whole seconds.
+    /// Milliseconds since 1970, UTC, for what is shown to people; a clock that knows no fractions
+    /// says whole seconds.
     fn now_unix_millis(&self) -> u64 {
         self.now_unix_seconds().saturating_mul(1000)
     }
@@ -25,7 +26,8 @@ impl Clock for SystemClock {
     }
 
     fn now_unix_millis(&self) -> u64 {
-        // A clock before 1970 is broken; 0 makes every batch look new and every epoch look inactive, so nothing is signed.
+        // A clock before 1970 is broken; 0 makes every batch look new and every epoch look
+        // inactive, so nothing is signed.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         now.saturating_add_signed(offset_seconds().saturating_mul(1000))

@@ -18,7 +18,8 @@ pub struct TooFewDescriptors {
     sum: String,
 }
 
-/// What calls to so many JSON-RPC endpoints may use: connections are kept for the next call, and few calls overlap.
+/// What calls to so many JSON-RPC endpoints may use: connections are kept for the next call, and
+/// few calls overlap.
 pub fn endpoint_descriptors(endpoints: usize) -> u64 {
     const EACH: u64 = 16;
     EACH.saturating_mul(endpoints as u64)
@@ -66,7 +67,8 @@ impl Descriptors {
     }
 }
 
-/// The process's limit after raising it to the most that it may set itself; none where there is no limit.
+/// The process's limit after raising it to the most that it may set itself; none where there is no
+/// limit.
 fn raise() -> Option<u64> {
     let now = getrlimit(Resource::Nofile);
     if now.current.is_some_and(|current| now.maximum.is_none_or(|maximum| current < maximum)) {

@@ -1,8 +1,10 @@
-//! Fail points: named places in the programs where tests make a process die, dawdle or fail, one chosen pass at a time.
+//! Fail points: named places in the programs where tests make a process die, dawdle or fail, one
+//! chosen pass at a time.
 //!
-//! They exist in development builds with the feature `failpoints`, which nothing but the whole-system tests asks for;
-//! in every other build, each optimised one among them, [`failpoint!`](crate::failpoint!) compiles to nothing. There they
-//! are set by the environment variable `DAC_FAILPOINT`, a list separated by commas of
+//! They exist in development builds with the feature `failpoints`, which nothing but the
+//! whole-system tests asks for; in every other build, each optimised one among them,
+//! [`failpoint!`](crate::failpoint!) compiles to nothing. There they are set by the environment
+//! variable `DAC_FAILPOINT`, a list separated by commas of
 //!
 //! ```text
 //! NAME=N            the process kills itself with SIGKILL at the N-th pass, from 1
@@ -25,7 +27,8 @@ pub struct FailPoint {
 pub enum Passed {
     /// Every batch.
     EachBatch,
-    /// Each batch whose shard, or for the aggregator whose payload, is larger than what one transaction takes.
+    /// Each batch whose shard, or for the aggregator whose payload, is larger than what one
+    /// transaction takes.
     EachLargeBatch,
     /// Every start of the process.
     EachStart,
@@ -43,7 +46,8 @@ pub enum Passed {
     Never,
 }
 
-/// All of them. A name that is not here does not compile, and the kill suite demands that each is reached.
+/// All of them. A name that is not here does not compile, and the kill suite demands that each is
+/// reached.
 pub const ALL: &[FailPoint] = &[
     // dac-node
     at("node.store.opened", Passed::EachStart),
@@ -122,8 +126,9 @@ const fn equal(left: &[u8], right: &[u8]) -> bool {
     true
 }
 
-/// A place where a test may end the process: `failpoint!("node.store.before_commit")`. With a second argument it may also
-/// return that error from the function around it. See [`failpoint`](mod@crate::failpoint).
+/// A place where a test may end the process: `failpoint!("node.store.before_commit")`. With a
+/// second argument it may also return that error from the function around it. See
+/// [`failpoint`](mod@crate::failpoint).
 #[macro_export]
 macro_rules! failpoint {
     ($name:literal) => {{
@@ -213,7 +218,8 @@ mod enabled {
                 false
             }
             Action::Kill => {
-                // Tests read this line; nothing that follows it happens. What was logged before stands before it.
+                // Tests read this line; nothing that follows it happens. What was logged before
+                // stands before it.
                 crate::telemetry::flush(std::time::Duration::from_secs(1));
                 let _ = writeln!(std::io::stderr(), "fail point {name}: killed at pass {pass}");
                 kill_self();

@@ -1,9 +1,11 @@
 //! The monitoring port: `/metrics` for Prometheus, and three probes.
 //!
-//! * `/livez` answers as long as the process can answer: an orchestrator restarts a process that does not.
-//! * `/readyz` says whether the process serves: an orchestrator sends no clients to one that does not.
-//! * `/healthz` says whether a person should look: it fails for all that makes `/readyz` fail, and for what a restart or
-//!   another process does not mend, such as an L1 endpoint that is away.
+//! * `/livez` answers as long as the process can answer: an orchestrator restarts a process that
+//!   does not.
+//! * `/readyz` says whether the process serves: an orchestrator sends no clients to one that does
+//!   not.
+//! * `/healthz` says whether a person should look: it fails for all that makes `/readyz` fail, and
+//!   for what a restart or another process does not mend, such as an L1 endpoint that is away.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -27,7 +29,8 @@ use crate::grpc::{CallTimes, Incoming, LimitedStream, ListenerLimits, Port};
 use crate::shutdown::panic_message;
 use crate::{process, tls};
 
-/// Connections of the monitoring port, and of one client: scrapers and probes need one each, for one request.
+/// Connections of the monitoring port, and of one client: scrapers and probes need one each, for
+/// one request.
 pub const CONNECTIONS: u32 = 16;
 const CONNECTIONS_PER_CLIENT: u32 = 8;
 /// How long a connection may take for its request and its answer together.
@@ -56,7 +59,8 @@ impl Metrics {
     }
 }
 
-/// Collects the process's metrics from now on: `metrics::counter!` and its like. Calling it again returns the same.
+/// Collects the process's metrics from now on: `metrics::counter!` and its like. Calling it again
+/// returns the same.
 pub fn metrics() -> Metrics {
     static HANDLE: OnceLock<Metrics> = OnceLock::new();
     HANDLE
@@ -129,7 +133,8 @@ impl Health {
         *self.0.lock() = Condition::Healthy;
     }
 
-    /// Something is not, but the process serves: `/readyz` goes on saying so. Anybody may read the reason.
+    /// Something is not, but the process serves: `/readyz` goes on saying so. Anybody may read the
+    /// reason.
     pub fn set_degraded(&self, reason: impl Into<String>) {
         *self.0.lock() = Condition::Degraded(reason.into());
     }
@@ -201,8 +206,8 @@ async fn close_after(mut response: Response) -> Response {
     response
 }
 
-/// The monitoring port of a process, which answers from the start: also while the process waits for L1 or for another
-/// process to end.
+/// The monitoring port of a process, which answers from the start: also while the process waits for
+/// L1 or for another process to end.
 #[derive(Debug)]
 pub struct Monitor {
     address: SocketAddr,

@@ -1,4 +1,5 @@
-//! What the process itself uses, for the metrics page: under the names that all Prometheus clients give it.
+//! What the process itself uses, for the metrics page: under the names that all Prometheus clients
+//! give it.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,7 +9,8 @@ use crate::telemetry;
 
 /// Ticks of `/proc/self/stat` in a second, as Linux has them on all common machines.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Fields of `/proc/self/stat` behind the program's name: time in user mode, in the kernel, and of the start since boot.
+/// Fields of `/proc/self/stat` behind the program's name: time in user mode, in the kernel, and of
+/// the start since boot.
 const USER_FIELD: usize = 11;
 const SYSTEM_FIELD: usize = 12;
 const START_FIELD: usize = 19;
@@ -60,7 +62,8 @@ static BOOT_TIME: LazyLock<Option<f64>> = LazyLock::new(|| {
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 });
 
-/// A field behind the program's name, which stands in brackets and may hold spaces and brackets itself.
+/// A field behind the program's name, which stands in brackets and may hold spaces and brackets
+/// itself.
 fn field(stat: &str, place: usize) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split_ascii_whitespace().nth(place)?.parse().ok()

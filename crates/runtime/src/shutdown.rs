@@ -12,7 +12,8 @@ use tracing::{info, warn};
 /// How long a process that is to end at once waits for the reader of its log.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once; SIGHUP does not, from now on.
+/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once; SIGHUP does
+/// not, from now on.
 pub fn on_signal() -> io::Result<CancellationToken> {
     // Once it is waited for, it ends no process any more. Who acts on it is `tls::Renewals`.
     drop(signal(SignalKind::hangup())?);
@@ -50,7 +51,8 @@ pub fn panic_message(lost: JoinError) -> String {
     }
 }
 
-/// Waits until all tracked tasks ended, at most `limit`. Returns how many are left; they end with the runtime.
+/// Waits until all tracked tasks ended, at most `limit`. Returns how many are left; they end with
+/// the runtime.
 pub async fn drain(tasks: &TaskTracker, limit: Duration) -> usize {
     tasks.close();
     if tokio::time::timeout(limit, tasks.wait()).await.is_err() {

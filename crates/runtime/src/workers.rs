@@ -1,8 +1,8 @@
 //! Where arithmetic runs that would hold up the async threads.
 //!
-//! Each kind of work has turns of its own, so that one kind in any amount cannot keep another one waiting: the
-//! operating system shares the processors among them. Kinds that strangers can ask for have a bounded queue, and a
-//! bound on the time in it.
+//! Each kind of work has turns of its own, so that one kind in any amount cannot keep another one
+//! waiting: the operating system shares the processors among them. Kinds that strangers can ask for
+//! have a bounded queue, and a bound on the time in it.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -80,7 +80,8 @@ impl Lane {
     }
 }
 
-/// Threads for hashing, coding, pairings and signing. A handle is for one kind of work; clones are the same handle.
+/// Threads for hashing, coding, pairings and signing. A handle is for one kind of work; clones are
+/// the same handle.
 #[derive(Clone, Debug)]
 pub struct Workers {
     lane: Lane,
@@ -140,7 +141,8 @@ impl Workers {
         self.queues.as_ref()?.get(self.lane as usize)
     }
 
-    /// Turns of this kind that are free now, at least one. A hint: work that can be shared out may use so many.
+    /// Turns of this kind that are free now, at least one. A hint: work that can be shared out may
+    /// use so many.
     pub fn idle(&self) -> NonZeroUsize {
         let free = self.queue().map_or(0, |queue| queue.turns.available_permits());
         NonZeroUsize::new(free).unwrap_or(NonZeroUsize::MIN)
@@ -149,7 +151,8 @@ impl Workers {
     /// Does `work` and returns its result.
     ///
     /// # Errors
-    /// Where the work was lost; for kinds that strangers can ask for also where too much of it waits already.
+    /// Where the work was lost; for kinds that strangers can ask for also where too much of it
+    /// waits already.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

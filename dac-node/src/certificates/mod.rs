@@ -1,9 +1,10 @@
-//! Verifies the certificates that come with records. Those that come while others are verified wait, and are verified
-//! together; the checked keys of the committees used last are kept.
+//! Verifies the certificates that come with records. Those that come while others are verified
+//! wait, and are verified together; the checked keys of the committees used last are kept.
 //!
-//! A check is two pairings, far dearer than the request that asks for it. So the turns go round between rollups and
-//! between the clients of each; a certificate that no admitted rollup's order came with has few turns; a client that
-//! brings false ones waits; and a certificate that was false stays false without a second check.
+//! A check is two pairings, far dearer than the request that asks for it. So the turns go round
+//! between rollups and between the clients of each; a certificate that no admitted rollup's order
+//! came with has few turns; a client that brings false ones waits; and a certificate that was false
+//! stays false without a second check.
 
 mod suspects;
 
@@ -26,7 +27,8 @@ use dac_runtime::workers::{Lane, WorkError, Workers};
 
 /// Committees whose keys are kept: checking 256 keys takes tens of milliseconds.
 const COMMITTEES_KEPT: usize = 8;
-/// Certificates verified together, at most: more save little, and one bad one costs each of the others a check of its own.
+/// Certificates verified together, at most: more save little, and one bad one costs each of the
+/// others a check of its own.
 const TOGETHER_MAX: usize = 32;
 /// Certificates that wait, at most: half a second of checks if each is checked alone.
 const WAITING_MAX: usize = 256;
@@ -41,7 +43,8 @@ pub enum RecordCertificateError {
     /// It does not verify.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The committee's own keys are no keys: L1 checked them, so this is a fault of ours or of the L1 endpoint.
+    /// The committee's own keys are no keys: L1 checked them, so this is a fault of ours or of the
+    /// L1 endpoint.
     #[error(transparent)]
     Keys(#[from] SeatKeyError),
     /// The computation was not done.
@@ -143,7 +146,8 @@ impl CertificateChecker {
         Self { domain, workers, state, came: Arc::default() }
     }
 
-    /// Checks that a quorum of `committee` signed this header. The check is done in the name of `group` and `client`.
+    /// Checks that a quorum of `committee` signed this header. The check is done in the name of
+    /// `group` and `client`.
     pub async fn check(
         &self,
         group: Group,

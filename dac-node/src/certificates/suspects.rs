@@ -1,7 +1,8 @@
-//! Which clients brought certificates that are false: an honest one never does, and a check costs two milliseconds.
+//! Which clients brought certificates that are false: an honest one never does, and a check costs
+//! two milliseconds.
 //!
-//! Pure: time is given. What a client brings after a false certificate is checked alone, so that it spoils nobody's
-//! check together with others. One that goes on waits for longer and longer.
+//! Pure: time is given. What a client brings after a false certificate is checked alone, so that it
+//! spoils nobody's check together with others. One that goes on waits for longer and longer.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -43,7 +44,8 @@ impl Suspect {
 pub(super) struct Suspects(HashMap<ClientKey, Suspect>);
 
 impl Suspects {
-    /// How long this client must wait before anything that it brings is checked again; none: not at all.
+    /// How long this client must wait before anything that it brings is checked again; none: not at
+    /// all.
     pub(super) fn must_wait(&mut self, client: ClientKey, now: Instant) -> Option<Duration> {
         let suspect = self.0.get_mut(&client)?;
         suspect.refill(now);
@@ -78,7 +80,8 @@ impl Suspects {
         suspect.together = 1;
     }
 
-    /// Forgets those who brought nothing false for a while, or else the one that did so longest ago.
+    /// Forgets those who brought nothing false for a while, or else the one that did so longest
+    /// ago.
     fn make_room(&mut self, now: Instant) {
         self.0.retain(|_, suspect| {
             suspect.refill(now);
@@ -93,7 +96,8 @@ impl Suspects {
     }
 }
 
-/// False certificates of one committee, and what is wrong with them: they are refused again without a check.
+/// False certificates of one committee, and what is wrong with them: they are refused again without
+/// a check.
 #[derive(Debug, Default)]
 pub(super) struct RefusedBefore {
     known: HashMap<B256, CertificateError>,

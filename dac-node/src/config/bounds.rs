@@ -23,18 +23,20 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct LimitsConfig {
     /// Bytes of shards that may be stored; none: as many as fit.
     pub capacity: Option<ByteSize>,
-    /// Bytes that the files of a PostgreSQL database may have: above that no new batch is taken. Its disk is not this machine's to look at.
+    /// Bytes that the files of a PostgreSQL database may have: above that no new batch is taken.
+    /// Its disk is not this machine's to look at.
     pub database_size: Option<ByteSize>,
     /// Bytes that stay free on the file system of a SQLite store: below that no new batch is taken.
     pub disk_reserve: ByteSize,
-    /// Bytes of shards and payloads being received. One rollup may hold a quarter of them and one disperser half of them,
-    /// each at least one payload.
+    /// Bytes of shards and payloads being received. One rollup may hold a quarter of them and one
+    /// disperser half of them, each at least one payload.
     pub uploads: ByteSize,
     /// Uploads of one rollup at a time, half of them by clients that have not delivered for it.
     pub uploads_per_rollup: u32,
     /// Longest pause between two messages of an upload.
     pub piece_timeout: Period,
-    /// Longest upload. Its bytes must come at the rate at which it ends in time, after `piece_timeout` at the latest.
+    /// Longest upload. Its bytes must come at the rate at which it ends in time, after
+    /// `piece_timeout` at the latest.
     pub upload_timeout: Period,
     /// Longest other call, its request included; where a stream is the answer, until it begins.
     pub call_timeout: Period,
@@ -158,9 +160,11 @@ pub struct RepairConfig {
     pub bytes_per_second: ByteSize,
     /// Batches at a time; each may take the memory of a payload.
     pub concurrency: usize,
-    /// Whether peers on private and loopback addresses are connected to: the registry's URLs are their operators' to choose.
+    /// Whether peers on private and loopback addresses are connected to: the registry's URLs are
+    /// their operators' to choose.
     pub private_endpoints: bool,
-    /// Of `https` peers: the one authority to trust instead of the system's, and who we are to those that ask.
+    /// Of `https` peers: the one authority to trust instead of the system's, and who we are to
+    /// those that ask.
     pub tls: Option<ClientTls>,
 }
 

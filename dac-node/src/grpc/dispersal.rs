@@ -209,15 +209,16 @@ impl Dispersal {
         })))
     }
 
-    /// An upload must come at the rate at which it ends in time: what it announced is kept free for it.
+    /// An upload must come at the rate at which it ends in time: what it announced is kept free for
+    /// it.
     fn rate(&self, bytes: u64) -> Rate {
         let Settings { upload_timeout, piece_timeout, .. } = self.0.settings;
         let bytes_per_second = bytes.div_ceil(upload_timeout.as_secs().max(1));
         Rate { bytes_per_second, grace: piece_timeout }
     }
 
-    /// Returns the receipt of a batch that is held intact. One that waits for repair is taken like a
-    /// new one, and replaced.
+    /// Returns the receipt of a batch that is held intact. One that waits for repair is taken like
+    /// a new one, and replaced.
     async fn held(&self, digest: BatchDigest) -> Result<Option<(Stored, Holding)>, Status> {
         match Stored::recall(&*self.0.store.catalog, digest).await {
             Ok(held) => Ok(held),
@@ -236,7 +237,8 @@ impl Dispersal {
         let checking =
             self.0.certificates.check(whose.group, caller.client, committee, &record.header, aggregate);
         checking.await.map_err(|error| {
-            // Certificates are added to a record by anybody: neither poster nor disperser signed this one.
+            // Certificates are added to a record by anybody: neither poster nor disperser signed
+            // this one.
             self.accuse(Whose::NOBODYS, error.reason(), &error);
             match error.retry_after() {
                 Some(retry_after) => error.reason().status_with_retry(error.to_string(), retry_after),
@@ -271,8 +273,8 @@ impl Dispersal {
         refused(refusal)
     }
 
-    /// Counts a refusal that no honest delivery meets against those whose signatures it bears, and against nobody where it
-    /// bears none: strangers can send anything in the name of others.
+    /// Counts a refusal that no honest delivery meets against those whose signatures it bears, and
+    /// against nobody where it bears none: strangers can send anything in the name of others.
     fn accuse(&self, whose: Whose, reason: Reason, detail: &dyn std::fmt::Display) {
         let is_proven = match reason {
             // Shown by the signatures of two headers of one order, and of the orders of one day.
@@ -306,7 +308,8 @@ impl Dispersal {
             self.accuse(whose, error.reason(), &error);
             intake_status(&error)
         };
-        // While a piece is checked and stored, the sender waits for this member, which is not held against it.
+        // While a piece is checked and stored, the sender waits for this member, which is not held
+        // against it.
         let mut own = Duration::ZERO;
         while let Some(piece) = next_piece(stream, self.0.settings.piece_timeout, &pace, own).await? {
             metrics::counter!("dac_node_received_bytes_total").increment(piece.len() as u64);

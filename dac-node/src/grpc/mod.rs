@@ -1,4 +1,5 @@
-//! The services of a member, as gRPC asks for them: wire to domain, domain to wire, and a reason with every failure.
+//! The services of a member, as gRPC asks for them: wire to domain, domain to wire, and a reason
+//! with every failure.
 
 mod dispersal;
 mod member;

@@ -1,4 +1,5 @@
-//! SignRenewal: a longer promise for all settled batches of one rollup, given when all of them are held and not before.
+//! SignRenewal: a longer promise for all settled batches of one rollup, given when all of them are
+//! held and not before.
 
 use dac_chain::RegistryView;
 use dac_chain::feed::Origin;
@@ -19,7 +20,8 @@ use crate::store::{Covered, Lacking, RenewalAsked};
 const STEPS_PER_RETENTION: u64 = 20;
 
 impl Dispersal {
-    /// Checks in the order of the refusals' worth: the request, L1, what is held; then the promise is made durable, and signed.
+    /// Checks in the order of the refusals' worth: the request, L1, what is held; then the promise
+    /// is made durable, and signed.
     pub(super) async fn renew(
         &self,
         caller: Caller,
@@ -109,8 +111,9 @@ fn lineage_since(view: &RegistryView, epoch: u64) -> u64 {
     Committee::lineage(backwards).last().map_or(epoch, Committee::epoch)
 }
 
-/// Batches are kept in steps: whoever asks again and again for a little more, and anybody may ask, has nothing looked at or written anew
-/// until the next step. Never beyond what might be asked for now.
+/// Batches are kept in steps: whoever asks again and again for a little more, and anybody may ask,
+/// has nothing looked at or written anew until the next step. Never beyond what might be asked for
+/// now.
 fn keep_until(expires_at: u64, retention: u64, now: u64) -> u64 {
     let step = (retention / STEPS_PER_RETENTION).max(1);
     expires_at

@@ -1,4 +1,5 @@
-//! RetrievalService: anyone reads, within its share, and nothing goes out that was not checked on the way.
+//! RetrievalService: anyone reads, within its share, and nothing goes out that was not checked on
+//! the way.
 
 use std::sync::Arc;
 
@@ -123,7 +124,8 @@ impl Retrieval {
         client: ClientKey,
         request: v1::GetChunksRequest,
     ) -> Result<v1::GetChunksResponse, Status> {
-        // While the answer is made, which may wait for the disk. What is made is counted by the listener until it is read.
+        // While the answer is made, which may wait for the disk. What is made is counted by the
+        // listener until it is read.
         let _making = self.0.clients.open_stream(client).map_err(limited)?;
         let digest = wire::digest("digest", &request.digest)?;
         let asked = request.indices.len();
@@ -263,7 +265,8 @@ impl Retrieval {
         if intact { Ok(data) } else { Err(self.corrupt(holding, "a chunk").await) }
     }
 
-    /// What was there a moment ago and is not: the batch expired and was deleted, was repaired in between, or a part of it is lost.
+    /// What was there a moment ago and is not: the batch expired and was deleted, was repaired in
+    /// between, or a part of it is lost.
     async fn missing(&self, holding: &Holding, what: &'static str) -> Status {
         let digest = holding.digest;
         match self.0.store.catalog.find(digest).await {

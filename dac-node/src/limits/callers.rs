@@ -1,7 +1,8 @@
 //! Which callers deliver: they come first where strangers crowd.
 //!
-//! A caller with a client certificate is known by that. Without client certificates a caller of a rollup is known when it
-//! delivered a batch of it lately that was stored. That is no proof of who it is; it only decides who shares with whom.
+//! A caller with a client certificate is known by that. Without client certificates a caller of a
+//! rollup is known when it delivered a batch of it lately that was stored. That is no proof of who
+//! it is; it only decides who shares with whom.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -27,9 +28,11 @@ pub struct Caller {
 /// Whom a piece of work is for: each group has its own share of what is scarce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
-    /// The rollup whose poster signed for the work; none where nothing shows that an admitted rollup wants it.
+    /// The rollup whose poster signed for the work; none where nothing shows that an admitted
+    /// rollup wants it.
     pub rollup: Option<Address>,
-    /// Whether the caller is known to deliver for that rollup. Records are public, so strangers can bring them too.
+    /// Whether the caller is known to deliver for that rollup. Records are public, so strangers can
+    /// bring them too.
     pub is_known: bool,
 }
 

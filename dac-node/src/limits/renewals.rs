@@ -1,6 +1,7 @@
-//! Renewals being looked at. Whoever asks is not known, and looking is work for the disk: each rollup has one turn at a
-//! time, and turns go round between rollups, between those who deliver for a rollup and strangers, and between the
-//! clients of each. So a request waits for one look of each of the others at most, whoever asks without end.
+//! Renewals being looked at. Whoever asks is not known, and looking is work for the disk: each
+//! rollup has one turn at a time, and turns go round between rollups, between those who deliver for
+//! a rollup and strangers, and between the clients of each. So a request waits for one look of each
+//! of the others at most, whoever asks without end.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -58,7 +59,8 @@ impl Renewals {
     /// Waits for the turn of a request of `group`, which names an admitted rollup.
     ///
     /// # Errors
-    /// Where the queue is full and this client's share of it is the longest, or the turn does not come in time.
+    /// Where the queue is full and this client's share of it is the longest, or the turn does not
+    /// come in time.
     pub async fn turn(&self, group: Group, client: ClientKey) -> Result<RenewalTurn, Busy> {
         let (reply, turn) = oneshot::channel();
         self.0.lock().waiting.push(group, client, reply).map_err(|full| busy(full.waiting))?;

@@ -1,7 +1,9 @@
-//! Uploads in flight, counted in the bytes that they are going to send: beyond a limit a caller is told to come back.
+//! Uploads in flight, counted in the bytes that they are going to send: beyond a limit a caller is
+//! told to come back.
 //!
-//! No rollup and no disperser holds more than its share, so the others find room. What is announced counts from the
-//! beginning, and the bytes must come at the rate at which the upload ends in time: room cannot be held with nothing.
+//! No rollup and no disperser holds more than its share, so the others find room. What is announced
+//! counts from the beginning, and the bytes must come at the rate at which the upload ends in time:
+//! room cannot be held with nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +52,8 @@ impl UploadLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Party {
     Rollup(Address),
-    /// Clients that are not known to deliver for a rollup: records are public, and room of the rollup is not theirs.
+    /// Clients that are not known to deliver for a rollup: records are public, and room of the
+    /// rollup is not theirs.
     Strangers(Address),
     Disperser(Address),
     /// One client's uploads of one order.
@@ -107,7 +110,8 @@ impl Uploads {
         }
     }
 
-    /// Waits for its turn where the same client uploads under the same order already. The turn ends when it is dropped.
+    /// Waits for its turn where the same client uploads under the same order already. The turn ends
+    /// when it is dropped.
     ///
     /// # Errors
     /// Where the turn does not come in time, or the rollup has as many uploads as it may.

@@ -1,4 +1,5 @@
-//! Which batches wait before they are tried again: one that fails costs the others nothing, and none is forgotten for another's sake.
+//! Which batches wait before they are tried again: one that fails costs the others nothing, and
+//! none is forgotten for another's sake.
 
 use std::collections::HashMap;
 use std::time::Duration;

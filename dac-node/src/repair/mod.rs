@@ -1,5 +1,6 @@
-//! Brings back what is owed and not held: from another holder of the seat, or rebuilt from any k peers. Bounded in bytes a second and in
-//! batches at a time, those kept shortest first; one that fails waits by itself.
+//! Brings back what is owed and not held: from another holder of the seat, or rebuilt from any k
+//! peers. Bounded in bytes a second and in batches at a time, those kept shortest first; one that
+//! fails waits by itself.
 
 mod backoff;
 mod faults;
@@ -376,8 +377,8 @@ impl Repairer {
         self.catalog.add_bad_seat(bad).await
     }
 
-    /// Whether a contract's claim is against the word of so many others that fewer than a quorum can ever have stored the batch: of
-    /// those who signed, this member may be one that lost it.
+    /// Whether a contract's claim is against the word of so many others that fewer than a quorum
+    /// can ever have stored the batch: of those who signed, this member may be one that lost it.
     fn is_doubtful(&self, wanted: &Wanted, error: &RetrieveError) -> bool {
         let RetrieveError::NoRecord { faults, .. } = error else { return false };
         let Some(L1Evidence::Settled { .. }) = wanted.evidence else { return false };
@@ -456,7 +457,8 @@ impl Repairer {
     }
 }
 
-/// What L1 says of the batch, as retrieval wants to know it. Times and transactions are not kept with duties.
+/// What L1 says of the batch, as retrieval wants to know it. Times and transactions are not kept
+/// with duties.
 fn hint(wanted: &Wanted) -> Hint {
     let batch = wanted.batch;
     let epoch = Some(batch.epoch);

@@ -1,5 +1,6 @@
-//! Whose shards are tried next: within a rollup those that are kept shortest, between rollups one after the other. A rollup whose contract
-//! claims no end of batches costs the others no more than their share of time.
+//! Whose shards are tried next: within a rollup those that are kept shortest, between rollups one
+//! after the other. A rollup whose contract claims no end of batches costs the others no more than
+//! their share of time.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,8 @@ struct Turn {
 }
 
 impl Turns {
-    /// A new round, of these rollups. One that had more than its turns goes on where it stopped, all others begin with their first.
+    /// A new round, of these rollups. One that had more than its turns goes on where it stopped,
+    /// all others begin with their first.
     pub(super) fn begin(&mut self, rollups: Vec<Address>) {
         let former = std::mem::take(&mut self.0);
         for rollup in rollups {

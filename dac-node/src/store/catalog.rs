@@ -256,8 +256,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// Returns the newest bad seats.
     async fn bad_seats(&self, limit: u32) -> Result<Vec<BadSeatLine>, StoreError>;
 
-    /// Deletes at most `limit` batches that were kept until a time before `before`, and forgets what
-    /// was owed and spent until then, except for the rollups that are spared. Returns the number of
-    /// batches deleted.
+    /// Deletes at most `limit` batches that were kept until a time before `before`, and forgets
+    /// what was owed and spent until then, except for the rollups that are spared. Returns the
+    /// number of batches deleted.
     async fn delete_expired(&self, before: u64, spared: &[Address], limit: u32) -> Result<u64, StoreError>;
 }

@@ -113,8 +113,8 @@ pub trait Duties: Send + Sync + 'static {
     /// with the cursor. Batches that are kept for longer by then stay so.
     async fn unlearn(&self, block: u64, cursor: Cursor) -> Result<(), StoreError>;
 
-    /// Sets the seats whose shards this member owes, by the epoch of the batches. It owes nothing of
-    /// the other epochs.
+    /// Sets the seats whose shards this member owes, by the epoch of the batches. It owes nothing
+    /// of the other epochs.
     async fn assign(&self, seats: Vec<(u64, Seat)>) -> Result<(), StoreError>;
 
     /// Returns the number of shards owed and held at the time `now`.

@@ -14,9 +14,9 @@
 //! | `member` | [`MemberStore`]: all of them together |
 //! | `sql` | [`SqlStore`]: both halves on SQLite or PostgreSQL |
 //!
-//! A shard comes as a [`Draft`], row by row. Its commit seals the rows ([`ShardStore::seal`]), hands
-//! the [`Sealed`] to [`Catalog::commit`], and returns a [`Stored`] after both have answered. No
-//! reader finds anything of a shard before that, and a draft that is dropped leaves nothing.
+//! A shard comes as a [`Draft`], row by row. Its commit seals the rows ([`ShardStore::seal`]),
+//! hands the [`Sealed`] to [`Catalog::commit`], and returns a [`Stored`] after both have answered.
+//! No reader finds anything of a shard before that, and a draft that is dropped leaves nothing.
 //!
 //! What is read is not trusted: a [`Holding`] has its record checked against its digest, and hashes
 //! and rows are checked by the code that serves them.

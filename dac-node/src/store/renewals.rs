@@ -17,8 +17,9 @@ pub struct RenewalAsked {
     /// promise of a seat is about the shards of that seat. A member that changed seats may hold a
     /// shard that another member promises.
     pub since_epoch: u64,
-    /// The Unix time in seconds until which the batches are kept if the renewal is signed. It is not
-    /// before the expiry of the renewal. What is beyond saves work for renewals that follow soon.
+    /// The Unix time in seconds until which the batches are kept if the renewal is signed. It is
+    /// not before the expiry of the renewal. What is beyond saves work for renewals that follow
+    /// soon.
     pub keep_until: u64,
 }
 

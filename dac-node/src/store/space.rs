@@ -42,8 +42,8 @@ impl Disk for FolderDisk {
 pub struct SpaceLimits {
     /// The number of bytes of shards that may be stored. `None` means as many as fit.
     pub capacity_bytes: Option<u64>,
-    /// The number of bytes that the files of a database on a server may have, with the free space in
-    /// them.
+    /// The number of bytes that the files of a database on a server may have, with the free space
+    /// in them.
     pub database_size_max_bytes: Option<u64>,
     /// The number of bytes that stay free on the file system of the store.
     pub disk_reserve_bytes: u64,

@@ -17,7 +17,8 @@ use super::id::ShardId;
 use super::receipt::Stored;
 use super::shards::{LastRows, Seal, ShardStore};
 
-/// Rows that the shard store is given at once: the fewer transactions, the fewer waits for the disk.
+/// Rows that the shard store is given at once: the fewer transactions, the fewer waits for the
+/// disk.
 const ROWS_PER_PUT: usize = 4;
 
 /// Writes shards into both halves, and deletes what unfinished drafts leave. Clones share their
@@ -55,8 +56,8 @@ impl Writer {
         self.under_way.lock().len()
     }
 
-    /// Deletes the rows of shards that no batch has and that nobody is working on. Returns the number
-    /// of shards deleted.
+    /// Deletes the rows of shards that no batch has and that nobody is working on. Returns the
+    /// number of shards deleted.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         let mut swept = 0;
         for shard in self.shards.unclaimed().await? {

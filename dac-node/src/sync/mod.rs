@@ -1,5 +1,6 @@
-//! Follows L1: which seats are owed by the registry's epochs, and which batches by what contracts say. All that it learns is in the
-//! store, cursor and facts in one transaction; it may stop anywhere and begin again.
+//! Follows L1: which seats are owed by the registry's epochs, and which batches by what contracts
+//! say. All that it learns is in the store, cursor and facts in one transaction; it may stop
+//! anywhere and begin again.
 
 mod progress;
 
@@ -26,10 +27,12 @@ const STEPS_PER_ROUND: u32 = 32;
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Pause before blocks are read a second time again that could not be.
 const SECOND_READING_PAUSE: Duration = Duration::from_secs(60);
-/// Longest time for which a count of what is held is believed where nothing is known to have changed.
+/// Longest time for which a count of what is held is believed where nothing is known to have
+/// changed.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(15);
 
-/// What counts as the longest retention of a rollup that is no longer admitted, whose terms are not known any more.
+/// What counts as the longest retention of a rollup that is no longer admitted, whose terms are not
+/// known any more.
 const RETENTION_OF_FORMER_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 /// What is followed, and how.
@@ -181,14 +184,16 @@ impl L1Sync {
         Ok(origins)
     }
 
-    /// Reads a contract up to L1's head, or a good piece of the way. Returns whether there is more to read at once.
+    /// Reads a contract up to L1's head, or a good piece of the way. Returns whether there is more
+    /// to read at once.
     async fn read(
         &self,
         memory: &mut Memory,
         origin: Origin,
         view: &RegistryView,
     ) -> Result<bool, StoreError> {
-        // Nothing can be recorded or settled before there was a committee; where the first is not in view, there is no telling.
+        // Nothing can be recorded or settled before there was a committee; where the first is not
+        // in view, there is no telling.
         let since = view.committee(1).map_or(0, |committee| committee.active_from());
         let mut cursor = memory.cursors.get(&origin).cloned().unwrap_or_else(|| Cursor::new(origin, since));
         for _ in 0..STEPS_PER_ROUND {
@@ -245,8 +250,9 @@ impl L1Sync {
         Ok(true)
     }
 
-    /// Reads blocks a second time where that is due, one page in a round, and learns what the first reading missed. Returns whether there
-    /// is more to read at once. That it fails keeps nobody waiting: it is tried again later.
+    /// Reads blocks a second time where that is due, one page in a round, and learns what the first
+    /// reading missed. Returns whether there is more to read at once. That it fails keeps nobody
+    /// waiting: it is tried again later.
     async fn read_again(
         &self,
         memory: &mut Memory,
@@ -291,8 +297,9 @@ impl L1Sync {
         Ok(more)
     }
 
-    /// A rollup's contract may claim any times. Nobody signs beyond the longest retention, so nothing is kept for longer than that from
-    /// now on; for what was signed earlier this is longer than need be, never shorter.
+    /// A rollup's contract may claim any times. Nobody signs beyond the longest retention, so
+    /// nothing is kept for longer than that from now on; for what was signed earlier this is longer
+    /// than need be, never shorter.
     fn cap(&self, memory: &mut Memory, facts: &mut [Fact], view: &RegistryView) {
         for (rollup, terms) in &view.rollups {
             // Of terms that were lowered, what was granted before counts.

@@ -1,4 +1,5 @@
-//! How far L1 was read, and what follows from that: what may be decided by it, and what may be deleted.
+//! How far L1 was read, and what follows from that: what may be decided by it, and what may be
+//! deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,7 +44,8 @@ struct Observed {
 impl Observed {
     fn look(&mut self, read_up_to: u64, head: Option<(u64, Instant)>) {
         self.read_up_to = read_up_to;
-        // Where blocks come faster than looks, the newest one is never read: an older one shows that reading goes on.
+        // Where blocks come faster than looks, the newest one is never read: an older one shows
+        // that reading goes on.
         for seen in [self.waited_for, head].into_iter().flatten() {
             if seen.0 <= read_up_to {
                 self.current_at = self.current_at.max(Some(seen.1));
@@ -73,8 +75,8 @@ impl Reading {
 }
 
 impl State {
-    /// Everything was read to the head, but for what cannot be read though L1 can: the log was, after it last failed. Whoever made that
-    /// contract keeps nobody else waiting.
+    /// Everything was read to the head, but for what cannot be read though L1 can: the log was,
+    /// after it last failed. Whoever made that contract keeps nobody else waiting.
     fn is_complete(&self) -> bool {
         let is_log = |origin: &Origin| matches!(origin, Origin::Log(_));
         let log =
@@ -146,15 +148,17 @@ impl Progress {
         self.0.lock().counts = Some(counts);
     }
 
-    /// What another process read, against L1's head and when it was seen, and what is owed and held by that.
+    /// What another process read, against L1's head and when it was seen, and what is owed and held
+    /// by that.
     pub fn observe(&self, read_up_to: u64, head: Option<(u64, Instant)>, counts: DutyCounts) {
         let state = &mut *self.0.lock();
         state.observed.get_or_insert_default().look(read_up_to, head);
         state.counts = Some(counts);
     }
 
-    /// What is owed and held, as last counted, once everything was read at least once. By what another process read, only where that is
-    /// not older than `limit`: whether that process still runs nobody knows.
+    /// What is owed and held, as last counted, once everything was read at least once. By what
+    /// another process read, only where that is not older than `limit`: whether that process still
+    /// runs nobody knows.
     pub fn counts(&self, limit: Duration) -> Option<DutyCounts> {
         let state = self.0.lock();
         let is_known = match state.observed {
@@ -203,8 +207,8 @@ impl Progress {
         (read, behind.unwrap_or(0))
     }
 
-    /// Rollups whose renewals may not have been read: nothing of theirs is deleted. `now` is what counts as the time; a contract must
-    /// have been read to a head that is not older.
+    /// Rollups whose renewals may not have been read: nothing of theirs is deleted. `now` is what
+    /// counts as the time; a contract must have been read to a head that is not older.
     pub fn unread_rollups(&self, now: u64) -> Vec<Address> {
         let state = self.0.lock();
         let unread = |reading: &Reading| reading.complete.is_none_or(|(_, timestamp)| timestamp < now);

@@ -35,7 +35,8 @@ async fn a_repeated_delivery_is_answered_after_open() {
     sender.send(opening(batch.open(&member.world, SEAT))).await.unwrap();
     assert_eq!(member.send(ReceiverStream::new(receiver)).await.unwrap(), first);
     drop(sender);
-    // Nor does it matter that the order has run out, that the epoch is over or that the committee is paused.
+    // Nor does it matter that the order has run out, that the epoch is over or that the committee
+    // is paused.
     member.clock.advance(700);
     let mut view = member.world.view();
     view.paused = true;
@@ -117,7 +118,8 @@ async fn malicious_dispersers_get_signatures_of_nobody_they_cheat() {
 #[tokio::test]
 async fn a_certificate_lets_a_straggler_in_and_is_served() {
     let member = Member::start().await;
-    // Epoch 1 is over, the order has run out, the rollup is gone, the registry is paused: a quorum vouched for it.
+    // Epoch 1 is over, the order has run out, the rollup is gone, the registry is paused: a quorum
+    // vouched for it.
     let wish = Wish { epoch: 1, submit_before: NOW - 500, ..Wish::default() };
     let mut late = member.world.batch_with(1, LARGE, &wish);
     assert_reason(member.put(&late).await, Reason::EpochNotActive);
@@ -195,8 +197,9 @@ async fn what_was_stored_outlives_the_process() {
     assert_eq!(member.put(&batch).await.unwrap(), first);
 }
 
-/// sqlx issue 4385: a BEGIN whose caller went away leaves its connection in a transaction that nobody knows of, and what the next
-/// caller writes on it is acknowledged and lost. Calls are cut off at every stage while others go on.
+/// sqlx issue 4385: a BEGIN whose caller went away leaves its connection in a transaction that
+/// nobody knows of, and what the next caller writes on it is acknowledged and lost. Calls are cut
+/// off at every stage while others go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_was_signed_is_lost_while_other_calls_are_cut_off() {
     const CALLS: u64 = 60;

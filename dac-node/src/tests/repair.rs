@@ -87,7 +87,8 @@ async fn damage_that_nobody_reads_is_found_by_looking_again() {
         .store
         .damage("UPDATE shard_rows SET data = (SELECT data FROM shard_rows WHERE row_index = 0 LIMIT 1) WHERE row_index = 2 AND shard = (SELECT shard FROM batches WHERE sequence = 2)")
         .await;
-    // A round began when the member was started, before there was anything; the next one is due after the period.
+    // A round began when the member was started, before there was anything; the next one is due
+    // after the period.
     let rounds = member.until("the first round ends", |answer| answer.duties.unwrap().scrubbed_at > 0).await;
     assert_eq!(rounds.duties.unwrap().corrupt, 0);
     member.clock.advance(100);
@@ -248,7 +249,8 @@ async fn a_restored_backup_owes_repairs_and_renews_nothing_meanwhile() {
     members.l1.mine(vec![FakeEvents::renewed(crate::testing::ROLLUP, 2, EPOCH, renewed)]);
     members.member(SEAT).until_read().await;
     members.remove(SEAT).await;
-    // Two of its peers are down when it comes back with the old state: it knows what it owes, and cannot have it yet.
+    // Two of its peers are down when it comes back with the old state: it knows what it owes, and
+    // cannot have it yet.
     let folders = [members.remove(Seat(0)).await, members.remove(Seat(1)).await];
     members.add(SEAT, backup).await;
     let member = members.member(SEAT);
@@ -271,7 +273,8 @@ async fn a_restored_backup_owes_repairs_and_renews_nothing_meanwhile() {
         assert_eq!(member.get_shard(batch).await.unwrap(), batch.shard(SEAT));
     }
     super::renewal::sign(member, 3, NOW + 50_000).await.unwrap();
-    // The fourth never settled. The first two are kept for as long as L1 says that they were renewed, which the backup did not know.
+    // The fourth never settled. The first two are kept for as long as L1 says that they were
+    // renewed, which the backup did not know.
     assert_eq!(member.store.delete_expired(NOW + 50_000, &[], 10).await.unwrap(), 1);
     assert_eq!(member.store.delete_expired(renewed, &[], 10).await.unwrap(), 1);
     for batch in &batches[..2] {
@@ -303,7 +306,8 @@ async fn a_bad_seat_is_told_for_good_and_the_others_serve() {
         let request = v1::GetBatchRecordRequest { digest: digest(&bad) };
         member.retrieval().await.get_batch_record(request).await.unwrap();
         assert_eq!(members.member(Seat(0)).get_shard(&bad).await.unwrap(), bad.shard(Seat(0)));
-        // Nobody is blamed for serving what was committed (those that were not started do not answer), and it is known after a restart.
+        // Nobody is blamed for serving what was committed (those that were not started do not
+        // answer), and it is known after a restart.
         assert!(answer.faults.iter().all(|fault| fault.kind == "UNREACHABLE"), "{:#?}", answer.faults);
         let folder = members.remove(SEAT).await;
         members.add(SEAT, folder).await;
@@ -386,7 +390,8 @@ async fn a_newcomer_repairs_what_its_seat_owes() {
     for batch in &batches {
         assert_eq!(newcomer.get_shard(batch).await.unwrap(), batch.shard(SEAT));
     }
-    // The old one keeps what it owes, and the newcomer takes over from the others when that one is gone.
+    // The old one keeps what it owes, and the newcomer takes over from the others when that one is
+    // gone.
     assert_eq!(members.member(SEAT).until_read().await.duties.unwrap().owed, 3);
     members.remove(SEAT).await;
     let mut late = members.batch(9, 5000);

@@ -1,4 +1,5 @@
-//! Retrieval: what is served is right, what is damaged is not served, and nobody gets more than its share.
+//! Retrieval: what is served is right, what is damaged is not served, and nobody gets more than its
+//! share.
 
 use dac_coding::ChunkProof;
 use dac_proto::wire;
@@ -261,7 +262,8 @@ async fn batches_are_served_until_they_expire_and_then_deleted() {
         view.head.timestamp = now;
         member.registry.publish(view);
     };
-    // Both clocks must be past it: neither one that runs ahead nor an L1 that does deletes anything early.
+    // Both clocks must be past it: neither one that runs ahead nor an L1 that does deletes anything
+    // early.
     for (clock, block) in [(NOW + 160, NOW + 160), (NOW + 1_000_000, NOW + 160), (NOW + 160, NOW + 1_000_000)]
     {
         member.clock.set(clock);

@@ -1,4 +1,5 @@
-//! The statement: these slots lead from the old root to the new one, and the committee's payload is what they publish.
+//! The statement: these slots lead from the old root to the new one, and the committee's payload is
+//! what they publish.
 
 use ark_bn254::Fr;
 use ark_ff::{One, Zero};
@@ -40,7 +41,8 @@ pub struct Report {
     pub inbox: Weight,
 }
 
-/// Writes the statement for a batch, as `claim` puts it. What is not true of the batch makes it unsatisfiable.
+/// Writes the statement for a batch, as `claim` puts it. What is not true of the batch makes it
+/// unsatisfiable.
 ///
 /// # Panics
 /// On a claim for another number of points than [`POINTS`]: a key belongs to one number of points.
@@ -120,7 +122,8 @@ struct Context {
 }
 
 impl Context {
-    /// points ‖ fingerprint ‖ u64 number ‖ u32 length ‖ domain in pieces of 31 bytes, each a little-endian integer.
+    /// points ‖ fingerprint ‖ u64 number ‖ u32 length ‖ domain in pieces of 31 bytes, each a
+    /// little-endian integer.
     fn new(system: &mut System, claim: &PublicClaim, domain: Domain, pieces: &[Wire]) -> Self {
         let fields = claim.fields();
         let mut bits_of = |bytes: &[u8]| -> Vec<Bit> {
@@ -262,7 +265,8 @@ fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks:
     let head = poseidon::hash(system, &[&roots.inbox, &id, &word]);
     roots.inbox = system.select(&active, &head, &roots.inbox);
 
-    // A deposit goes to nobody's place or to its own; an exit request is served if the account is the one it names.
+    // A deposit goes to nobody's place or to its own; an exit request is served if the account is
+    // the one it names.
     let before = AccountWires::witness(system, &update.before);
     let other = &before.id - &id;
     let foreign = system.product(&before.id, &other);
@@ -293,8 +297,8 @@ struct Signed {
 }
 
 impl Signed {
-    /// An unused slot carries a signature all the same, by a key that everybody knows and that opens no account: so nothing in the
-    /// signature's check depends on whether the slot is used.
+    /// An unused slot carries a signature all the same, by a key that everybody knows and that
+    /// opens no account: so nothing in the signature's check depends on whether the slot is used.
     fn of(slot: &TransactionTrace, domain: Domain) -> Self {
         if let Some(signed) = slot.signed {
             return Self {
@@ -336,7 +340,8 @@ fn transaction_slot(
     let from = system.free_bits(Fr::from(transaction.from.0), INDEX_BITS);
     let to = system.free_bits(Fr::from(slot.receiver.index.0), INDEX_BITS);
     let (from_wire, to_wire) = (pack(&from), pack(&to));
-    // Unused: place 0, nothing moves. (Used: the sender's place opens to an id that is somebody's, below.)
+    // Unused: place 0, nothing moves. (Used: the sender's place opens to an id that is somebody's,
+    // below.)
     system.enforce(&from_wire, &idle, &Wire::zero());
     let amount_bits = system.free_bits(Fr::from(transaction.amount), AMOUNT_BITS);
     let amount = pack(&amount_bits);
@@ -345,7 +350,8 @@ fn transaction_slot(
     let distance = &to_wire - &from_wire;
     system.nonzero_if(&distance, &transfer);
     system.enforce(&distance, transfer.not().wire(), &Wire::zero());
-    // An address: L1 could not name anything longer, and would pay nothing of the whole batch. Zero unless money leaves.
+    // An address: L1 could not name anything longer, and would pay nothing of the whole batch. Zero
+    // unless money leaves.
     let recipient_bits = system.free_bits(l1_recipient, ADDRESS_BITS);
     let recipient = pack(&recipient_bits);
     system.enforce(&recipient, withdrawal.not().wire(), &Wire::zero());
@@ -384,7 +390,8 @@ fn transaction_slot(
     let message = poseidon::hash(system, &[domain_wire, &fields, &recipient]);
     signature::verify(system, &key, &message, &signed.signature);
 
-    // u32 index, withdrawal in its top bit | recipient / 2^128 | u64 balance, and the receiver's state or the rest of the recipient.
+    // u32 index, withdrawal in its top bit | recipient / 2^128 | u64 balance, and the receiver's
+    // state or the rest of the recipient.
     let mut first = from;
     first.resize(31, Bit::constant(false));
     first.push(withdrawal);

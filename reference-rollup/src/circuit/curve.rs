@@ -1,7 +1,9 @@
-//! Baby Jubjub in the circuit: the twisted Edwards curve x² + y² = 1 + d·x²y² over BN254's scalar field.
+//! Baby Jubjub in the circuit: the twisted Edwards curve x² + y² = 1 + d·x²y² over BN254's scalar
+//! field.
 //!
-//! d is not a square, so the addition law is complete: on points of the curve no denominator is zero (Bernstein and Lange, *Faster addition and
-//! doubling on elliptic curves*, 2007). Whoever brings a point from outside checks that it is on the curve first.
+//! d is not a square, so the addition law is complete: on points of the curve no denominator is
+//! zero (Bernstein and Lange, *Faster addition and doubling on elliptic curves*, 2007). Whoever
+//! brings a point from outside checks that it is on the curve first.
 
 use std::sync::LazyLock;
 

@@ -1,17 +1,21 @@
-//! The payload's fingerprint in the circuit: section 5 of the protocol, one product in K = GF(2^8)\[x\]/(x^16 + x^3 + 5x + 2) for each block and point.
+//! The payload's fingerprint in the circuit: section 5 of the protocol, one product in K =
+//! GF(2^8)\[x\]/(x^16 + x^3 + 5x + 2) for each block and point.
 //!
-//! **Integers instead of bits.** GF(2^8) is GF(2)\[y\]/(y^8 + y^4 + y^3 + y^2 + 1), so an element of K is a polynomial in x and y with
-//! bits as coefficients. Its 16 bytes become 16 integers, byte i the value of Σ_j bit_{8i+j}·y^j at y = 2^14 (Kronecker's substitution), and
-//! products are taken over the integers: of two elements by 31 multiplications, one for each of 31 values of x. Nothing
-//! is reduced modulo 2 meanwhile. Sums of many products stay below 2^14 a coefficient, so no coefficient touches the next one, and all
-//! 17 of them fit into a field element.
+//! **Integers instead of bits.** GF(2^8) is GF(2)\[y\]/(y^8 + y^4 + y^3 + y^2 + 1), so an element
+//! of K is a polynomial in x and y with bits as coefficients. Its 16 bytes become 16 integers, byte
+//! i the value of Σ_j bit_{8i+j}·y^j at y = 2^14 (Kronecker's substitution), and products are taken
+//! over the integers: of two elements by 31 multiplications, one for each of 31 values of x.
+//! Nothing is reduced modulo 2 meanwhile. Sums of many products stay below 2^14 a coefficient, so
+//! no coefficient touches the next one, and all 17 of them fit into a field element.
 //!
-//! **Reduction.** Interpolation and x^16 → x^3 + (y² + 1)x + y are linear maps with integer coefficients; they leave 16 integers of 17
-//! coefficients. These are split into bits, whose lowest ones are the coefficients modulo 2; y^8 and above fold down as exclusive ors.
-//! The number of bits of each coefficient follows from how large it can be.
+//! **Reduction.** Interpolation and x^16 → x^3 + (y² + 1)x + y are linear maps with integer
+//! coefficients; they leave 16 integers of 17 coefficients. These are split into bits, whose lowest
+//! ones are the coefficients modulo 2; y^8 and above fold down as exclusive ors. The number of bits
+//! of each coefficient follows from how large it can be.
 //!
-//! **How often.** Only sums of `GROUP` blocks are reduced: with α … α^8 known, a group's value is Σ c_b·α^b + value of the groups above·α^8.
-//! Even powers are squares, which are linear over GF(2) and need no products.
+//! **How often.** Only sums of `GROUP` blocks are reduced: with α … α^8 known, a group's value is Σ
+//! c_b·α^b + value of the groups above·α^8. Even powers are squares, which are linear over GF(2)
+//! and need no products.
 
 use std::sync::LazyLock;
 
@@ -44,7 +48,8 @@ static Y_POWERS: LazyLock<[u8; DIGITS]> = LazyLock::new(|| {
     })
 });
 
-/// x^d in the basis 1 … x^15, coefficients being polynomials in y of degree at most 2 over the integers.
+/// x^d in the basis 1 … x^15, coefficients being polynomials in y of degree at most 2 over the
+/// integers.
 static X_POWERS: LazyLock<[[[u64; 3]; BYTES]; NODES]> = LazyLock::new(|| {
     let mut power = [[0; 3]; BYTES];
     power[0][0] = 1;
@@ -52,7 +57,8 @@ static X_POWERS: LazyLock<[[[u64; 3]; BYTES]; NODES]> = LazyLock::new(|| {
         let this = power;
         let top = this[BYTES - 1];
         power = std::array::from_fn(|i| if i == 0 { [0; 3] } else { this[i - 1] });
-        // What folds down is a number, so that y² is the most that folding brings. The degree after the last is not used.
+        // What folds down is a number, so that y² is the most that folding brings. The degree after
+        // the last is not used.
         assert!(top[1..] == [0; 2] || degree == NODES - 1);
         // x^16 = x^3 + (y² + 1)x + y.
         power[3][0] += top[0];
@@ -112,7 +118,8 @@ fn nodes() -> impl Iterator<Item = Fr> {
     (0..NODES as u64).map(move |node| Fr::from(node) - half)
 }
 
-/// An element of K: its 128 bits, bit 8i + j belonging to x^i·y^j, and its bytes as integers at y = 2^14.
+/// An element of K: its 128 bits, bit 8i + j belonging to x^i·y^j, and its bytes as integers at y =
+/// 2^14.
 pub struct Element {
     bits: Vec<Bit>,
     bytes: [Wire; BYTES],
@@ -162,7 +169,8 @@ fn exclusive_or<'a>(system: &mut System, bits: impl ExactSizeIterator<Item = &'a
     system.bits(&sum, length).swap_remove(0)
 }
 
-/// The largest value that each coefficient of a sum of `products` products and `elements` elements can take, after reduction in x.
+/// The largest value that each coefficient of a sum of `products` products and `elements` elements
+/// can take, after reduction in x.
 fn largest(products: u64, elements: u64) -> [[u64; DIGITS]; BYTES] {
     // Pairs (a, b) with a + b = s, both below `size`.
     let pairs = |s: usize, size: usize| (0..size).filter(|a| s >= *a && s - a < size).count() as u64;

@@ -1,7 +1,8 @@
 //! Poseidon in the circuit.
 //!
-//! An S-box is three constraints. In the partial rounds only one lane goes through it, and the other lanes grow by a term a round: they
-//! are materialised every now and then, which costs a few constraints and saves most of the entries.
+//! An S-box is three constraints. In the partial rounds only one lane goes through it, and the
+//! other lanes grow by a term a round: they are materialised every now and then, which costs a few
+//! constraints and saves most of the entries.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -1,10 +1,13 @@
-//! Rank-1 constraints by hand: wires that know their value, so that a statement is written once and read by everybody.
+//! Rank-1 constraints by hand: wires that know their value, so that a statement is written once and
+//! read by everybody.
 //!
-//! A wire is a linear combination of variables together with its value. Adding wires costs nothing but length: how many entries the
-//! matrices have is what proving time and memory follow, beside the number of constraints. So the code that writes
-//! constraints says itself where a long sum becomes a variable of its own ([`System::materialise`]).
+//! A wire is a linear combination of variables together with its value. Adding wires costs nothing
+//! but length: how many entries the matrices have is what proving time and memory follow, beside
+//! the number of constraints. So the code that writes constraints says itself where a long sum
+//! becomes a variable of its own ([`System::materialise`]).
 //!
-//! The structure never depends on values: setup runs over an empty batch, and a test compares the matrices of different batches.
+//! The structure never depends on values: setup runs over an empty batch, and a test compares the
+//! matrices of different batches.
 
 use std::collections::BTreeMap;
 use std::ops::{Add, Mul, Neg, Sub};
@@ -284,8 +287,8 @@ impl System {
         Bit(self.product(&a.0, &b.0))
     }
 
-    /// `wire`'s lowest `count` bits, lowest first; the constraint says that there are no others. `count` must be below 254: then
-    /// bits and wire determine each other.
+    /// `wire`'s lowest `count` bits, lowest first; the constraint says that there are no others.
+    /// `count` must be below 254: then bits and wire determine each other.
     pub fn bits(&mut self, wire: &Wire, count: usize) -> Vec<Bit> {
         assert!(count < Fr::MODULUS_BIT_SIZE as usize, "more bits would not be unique");
         let bits = self.free_bits(wire.value, count);
@@ -304,7 +307,8 @@ impl System {
     /// 254 bits, lowest first, that are an integer below the field's order.
     pub fn below_order(&mut self, bits: &[Bit]) {
         assert_eq!(bits.len(), Fr::MODULUS_BIT_SIZE as usize);
-        // At most r − 1, from the top: as long as all of its ones have been met, its zeros must be met too.
+        // At most r − 1, from the top: as long as all of its ones have been met, its zeros must be
+        // met too.
         let mut limit = Fr::MODULUS;
         limit.sub_with_borrow(&1_u8.into());
         let mut met = None;
@@ -332,7 +336,8 @@ impl System {
         &self.product(&condition.0, &(left - right)) + right
     }
 
-    /// `flag` = 1 exactly where `wire` must not be zero; where flag = 0 nothing is said of the wire.
+    /// `flag` = 1 exactly where `wire` must not be zero; where flag = 0 nothing is said of the
+    /// wire.
     pub fn nonzero_if(&mut self, wire: &Wire, flag: &Bit) {
         use ark_ff::Field;
         let inverse = if flag.value() { wire.value.inverse().unwrap_or_default() } else { Fr::zero() };
@@ -347,7 +352,8 @@ impl System {
         use ark_ff::Field;
         let zero = self.variable(Fr::from(u8::from(wire.value.is_zero())));
         let inverse = self.variable(wire.value.inverse().unwrap_or_default());
-        // wire ≠ 0: the second says zero = 0, then the first fixes the inverse. wire = 0: the first says zero = 1, the third inverse = 0.
+        // wire ≠ 0: the second says zero = 0, then the first fixes the inverse. wire = 0: the first
+        // says zero = 1, the third inverse = 0.
         self.enforce(wire, &inverse, &(&Wire::constant(1_u8) - &zero));
         self.enforce(wire, &zero, &Wire::zero());
         self.enforce(&inverse, &zero, &Wire::zero());
@@ -413,7 +419,8 @@ impl System {
         vec![matrix(&self.a), matrix(&self.b), matrix(&self.c)]
     }
 
-    /// Variables that can take another value, all others staying, without breaking a constraint. There must be none.
+    /// Variables that can take another value, all others staying, without breaking a constraint.
+    /// There must be none.
     pub fn free_variables(&self, delta: impl Fn(usize) -> Fr) -> Vec<usize> {
         let rows: Vec<_> = self.a.iter().zip(self.b.iter()).zip(self.c.iter()).collect();
         let products: Vec<_> =

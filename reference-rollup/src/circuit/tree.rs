@@ -5,7 +5,8 @@ use crate::circuit::system::{Bit, System, Wire};
 use crate::shape::{TREE_ARITY, TREE_DEPTH};
 use crate::tree::Path;
 
-/// Proves that `before` is the leaf at the index in the tree of the returned root, and what root it has with `after` in its place.
+/// Proves that `before` is the leaf at the index in the tree of the returned root, and what root it
+/// has with `after` in its place.
 ///
 /// `index` are the index's bits, lowest first, two a level.
 pub fn replace(system: &mut System, index: &[Bit], path: &Path, before: Wire, after: Wire) -> (Wire, Wire) {

@@ -17,7 +17,8 @@ Example:
   reference-rollup claim --withdrawals withdrawals-000002.json --rollup-file rollup.json \\
       --key eth.json --password-file eth.password")]
 pub(crate) struct Claim {
-    /// All withdrawals of the batch, in order, as `reference-rollup rebuild --withdrawals-out` writes them.
+    /// All withdrawals of the batch, in order, as `reference-rollup rebuild --withdrawals-out`
+    /// writes them.
     #[arg(long, value_name = "FILE")]
     withdrawals: PathBuf,
     /// Which of them, counted from 0; if not given, all that pay the sender and are not paid yet.

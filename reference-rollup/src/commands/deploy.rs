@@ -21,8 +21,9 @@ use super::setup;
 
 /// Deploy the verifier and the rollup's contract, and write a rollup file. DEV ONLY keys.
 ///
-/// The committee's activation delay and the verifier delay must both be longer than freeze delay and exit window together: whoever
-/// does not trust a new committee or verifier has time to leave. Afterwards the committee's owner admits the rollup:
+/// The committee's activation delay and the verifier delay must both be longer than freeze delay
+/// and exit window together: whoever does not trust a new committee or verifier has time to leave.
+/// Afterwards the committee's owner admits the rollup:
 /// `dac admin admit-rollup --rollup <settlement>`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -35,7 +36,8 @@ pub(crate) struct Deploy {
     /// The committee's deployment file, written by `dac admin deploy`.
     #[arg(long, env = "DAC_DEPLOYMENT", value_name = "FILE")]
     deployment: PathBuf,
-    /// JSON-RPC endpoint of L1; goes before the one in the deployment file, and is written into the rollup file.
+    /// JSON-RPC endpoint of L1; goes before the one in the deployment file, and is written into the
+    /// rollup file.
     #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
     rpc_url: Option<String>,
     /// Where the keys are, or are made: see `reference-rollup setup`.

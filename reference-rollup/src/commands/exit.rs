@@ -11,7 +11,8 @@ use super::context::SenderArgs;
 use super::failure::CliError;
 use super::output::sent;
 
-/// Leave a frozen rollup: send an exit proof, which pays the account's balance in the last state to its recipient. Anyone may.
+/// Leave a frozen rollup: send an exit proof, which pays the account's balance in the last state to
+/// its recipient. Anyone may.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

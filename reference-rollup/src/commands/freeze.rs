@@ -8,7 +8,8 @@ use super::context::SenderArgs;
 use super::failure::CliError;
 use super::output::sent;
 
-/// Freeze the rollup, if there is a reason to. Nothing settles any more, and users can leave with the last state.
+/// Freeze the rollup, if there is a reason to. Nothing settles any more, and users can leave with
+/// the last state.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Reasons: nothing settled for longer than the freeze delay; an L1 input was not served for longer

@@ -17,8 +17,9 @@ use super::failure::CliError;
 
 /// Make a key of the rollup and keep it in a file that only you can read.
 ///
-/// Key and recipient together are the account: its id is the hash of both, so that an exit pays this address and no other. The account
-/// opens with the first deposit for the id. The file is not encrypted: keep it where secrets are kept, and back it up.
+/// Key and recipient together are the account: its id is the hash of both, so that an exit pays
+/// this address and no other. The account opens with the first deposit for the id. The file is not
+/// encrypted: keep it where secrets are kept, and back it up.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

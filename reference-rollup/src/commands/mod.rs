@@ -22,14 +22,17 @@ use dac_cli::Output;
 
 use self::failure::CliError;
 
-/// A small payments validium from its users' side: keys, deposits, and the way out when everyone is gone.
+/// A small payments validium from its users' side: keys, deposits, and the way out when everyone is
+/// gone.
 ///
-/// The rollup's batches are kept by a data-availability committee (`dac`) and settle on L1 with a validity proof. Whatever happens to
-/// operator and aggregator, payloads from any k members and L1 are enough to leave: freeze, rebuild, exit.
+/// The rollup's batches are kept by a data-availability committee (`dac`) and settle on L1 with a
+/// validity proof. Whatever happens to operator and aggregator, payloads from any k members and L1
+/// are enough to leave: freeze, rebuild, exit.
 #[derive(Debug, Parser)]
 #[command(name = "reference-rollup", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
-    /// Print one JSON document on standard output, for machines. Progress and warnings stay on standard error.
+    /// Print one JSON document on standard output, for machines. Progress and warnings stay on
+    /// standard error.
     #[arg(long, global = true, help_heading = "Output")]
     json: bool,
     /// No progress.

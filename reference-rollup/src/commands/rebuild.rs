@@ -25,8 +25,9 @@ const ACCOUNTS_SHOWN: usize = 20;
 
 /// Rebuild the rollup's state from its batches and from L1, and make the proof to leave with.
 ///
-/// Payloads are files named after the batch's number, 000001.bin and so on, as `dac retrieve --rollup` writes them. Each must lead
-/// to the root that settled, so wrong ones are noticed, and named. Nothing is sent.
+/// Payloads are files named after the batch's number, 000001.bin and so on, as
+/// `dac retrieve --rollup` writes them. Each must lead to the root that settled, so wrong ones are
+/// noticed, and named. Nothing is sent.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -46,7 +47,8 @@ pub(crate) struct Rebuild {
     /// The exit proof to write. What it proves is the account's balance in the last state.
     #[arg(long, value_name = "FILE", requires = "account_key")]
     proof_out: Option<PathBuf>,
-    /// Where to write what each batch granted on L1, a file a batch, for `reference-rollup claim`. Made if it is not there.
+    /// Where to write what each batch granted on L1, a file a batch, for `reference-rollup claim`.
+    /// Made if it is not there.
     #[arg(long, value_name = "DIR")]
     withdrawals_out: Option<PathBuf>,
     /// Overwrite these files.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::context::SenderArgs;
 use super::failure::CliError;
 
-/// Have deposits that no batch took paid back to their depositors. Once the rollup is frozen; anyone may.
+/// Have deposits that no batch took paid back to their depositors. Once the rollup is frozen;
+/// anyone may.
 #[derive(Debug, Args)]
 pub(crate) struct Refund {
     /// The deposit's number in the inbox; if not given, all that the sender made.

@@ -14,8 +14,9 @@ use super::output::sent;
 
 /// Ask on L1 for your whole balance, without the operator's help.
 ///
-/// The operator must take the request with one of its next batches: if it does not within the freeze delay, anyone may freeze the
-/// rollup. Send it from the account's recipient. A wrong index is taken without effect.
+/// The operator must take the request with one of its next batches: if it does not within the
+/// freeze delay, anyone may freeze the rollup. Send it from the account's recipient. A wrong index
+/// is taken without effect.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

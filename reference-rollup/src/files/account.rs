@@ -1,5 +1,5 @@
-//! A user's key on the rollup and the L1 address that its exits pay: together they are an account. `reference-rollup keygen` writes it,
-//! readable for its owner alone.
+//! A user's key on the rollup and the L1 address that its exits pay: together they are an account.
+//! `reference-rollup keygen` writes it, readable for its owner alone.
 //!
 //! ```json
 //! {
@@ -34,7 +34,8 @@ pub enum AccountFileError {
     /// Cannot be read or written, or others could read it.
     #[error(transparent)]
     File(#[from] SecretFileError),
-    /// Not the document that it should be. What it holds instead is not repeated: it may be the secret.
+    /// Not the document that it should be. What it holds instead is not repeated: it may be the
+    /// secret.
     #[error("the account file is not understood: {problem}")]
     Malformed {
         /// What is wrong.

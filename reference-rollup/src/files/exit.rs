@@ -1,4 +1,5 @@
-//! A proof to leave with. `reference-rollup rebuild` writes it, and whoever has it can send it: it pays the account's recipient.
+//! A proof to leave with. `reference-rollup rebuild` writes it, and whoever has it can send it: it
+//! pays the account's recipient.
 //!
 //! ```json
 //! {

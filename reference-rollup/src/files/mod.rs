@@ -1,5 +1,5 @@
-//! Files that commands pass around. JSON, read strictly: unknown, missing or repeated fields and anything after the document are
-//! refused.
+//! Files that commands pass around. JSON, read strictly: unknown, missing or repeated fields and
+//! anything after the document are refused.
 
 mod account;
 mod exit;

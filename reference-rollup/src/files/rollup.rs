@@ -14,7 +14,8 @@
 //! }
 //! ```
 //!
-//! Public knowledge but perhaps for `rpc_url`, which some providers put a key into; it may be left out.
+//! Public knowledge but perhaps for `rpc_url`, which some providers put a key into; it may be left
+//! out.
 
 use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};

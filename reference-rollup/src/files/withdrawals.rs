@@ -1,5 +1,5 @@
-//! What a batch grants on L1, in its order. `reference-rollup rebuild` finds it in the payloads: to claim one withdrawal, L1 must be
-//! shown all of the batch's.
+//! What a batch grants on L1, in its order. `reference-rollup rebuild` finds it in the payloads: to
+//! claim one withdrawal, L1 must be shown all of the batch's.
 //!
 //! ```json
 //! {

@@ -16,7 +16,8 @@ use crate::keys::PublicKey;
 /// Wei in a gwei.
 pub const GWEI: u64 = 1_000_000_000;
 
-/// The rollup's contract in the hands of an L1 account. Each call is simulated first: a refusal costs no gas.
+/// The rollup's contract in the hands of an L1 account. Each call is simulated first: a refusal
+/// costs no gas.
 #[derive(Clone, Debug)]
 pub struct RollupAccount {
     account: Account,
@@ -71,7 +72,8 @@ impl RollupAccount {
         self.send(U256::ZERO, PaymentsRollup::exitCall { proof }).await
     }
 
-    /// Has one of a batch's withdrawals, counted from 0, paid to its recipient. `all` of them, in order, are what L1 has the hash of.
+    /// Has one of a batch's withdrawals, counted from 0, paid to its recipient. `all` of them, in
+    /// order, are what L1 has the hash of.
     pub async fn claim_withdrawal(
         &self,
         batch_number: u64,

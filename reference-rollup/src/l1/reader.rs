@@ -8,7 +8,8 @@ use super::abi::PaymentsRollup::{self, BatchSettled, InputAppended};
 use super::{L1Error, decode_entry};
 use crate::rebuild::{BatchRecord, History, InboxRecord};
 
-/// Events of one kind that a history has, at most: bounds what an endpoint can make this process hold.
+/// Events of one kind that a history has, at most: bounds what an endpoint can make this process
+/// hold.
 const EVENTS_MAX: usize = 1_000_000;
 
 /// The contract as of one block. Times are Unix seconds, delays seconds.
@@ -134,8 +135,9 @@ impl RollupReader {
         Ok(Waiting { account: entry.account, gwei: entry.amount, since: entry.time })
     }
 
-    /// Everything that happened from `from_block`, which must not be later than the contract's deployment, up to the newest block.
-    /// What the events leave out is found out, since the contract counts. `progress` is told the next block and the last one.
+    /// Everything that happened from `from_block`, which must not be later than the contract's
+    /// deployment, up to the newest block. What the events leave out is found out, since the
+    /// contract counts. `progress` is told the next block and the last one.
     pub async fn history(
         &self,
         from_block: u64,
@@ -173,7 +175,8 @@ impl RollupReader {
         Ok(Read { as_of, history, state_root })
     }
 
-    /// Both kinds of events of a range whose width the endpoint grants; returns where the next one begins.
+    /// Both kinds of events of a range whose width the endpoint grants; returns where the next one
+    /// begins.
     async fn page(&self, from: u64, last: u64, history: &mut History) -> Result<u64, L1Error> {
         let batches = self.contract.event_page::<BatchSettled>(from, last).await?;
         let to = batches.next_block - 1;

@@ -1,5 +1,5 @@
-//! Why a contract refused: the rollup's own errors, by name and with their values. Those of every settlement contract
-//! are [`Refusal`]s already.
+//! Why a contract refused: the rollup's own errors, by name and with their values. Those of every
+//! settlement contract are [`Refusal`]s already.
 
 use alloy::sol_types::SolInterface;
 use alloy_primitives::{Address, B256, U256};
@@ -159,7 +159,8 @@ pub enum L1Error {
         /// What is wrong with it.
         fault: super::EntryFault,
     },
-    /// The events of L1 do not lead to what the contract says: an endpoint that leaves some out, or a deployment block that is too late.
+    /// The events of L1 do not lead to what the contract says: an endpoint that leaves some out, or
+    /// a deployment block that is too late.
     #[error(
         "the events from block {from} on are not the contract's whole history: {what} is {got}, the contract says {expected}"
     )]

@@ -66,7 +66,8 @@ pub fn two_accounts() -> (State, User, User) {
     (state, alice, bob)
 }
 
-/// A deposit for somebody new, an exit request of Bob's, 16 transfers and a withdrawal on top of [`two_accounts`].
+/// A deposit for somebody new, an exit request of Bob's, 16 transfers and a withdrawal on top of
+/// [`two_accounts`].
 pub fn busy_batch() -> Batch {
     let (mut state, alice, bob) = two_accounts();
     let carol = User::new(3);
@@ -82,7 +83,8 @@ pub fn busy_batch() -> Batch {
     batch.close()
 }
 
-/// What L1 would claim of a batch whose payload a committee of 7 (k = 3) certified. For batches that no sequencer would seal, too.
+/// What L1 would claim of a batch whose payload a committee of 7 (k = 3) certified. For batches
+/// that no sequencer would seal, too.
 pub fn claim_fields(batch: &Batch, batch_number: u64) -> ClaimFields {
     let geometry = Geometry::new(7, 3).unwrap();
     let earlier = batch_number - 1;

@@ -39,7 +39,8 @@ fn message(document: &Value) -> String {
     document["error"]["message"].as_str().unwrap().to_owned()
 }
 
-/// A chain and a committee, with what their owners have on disk: `deployment.json`, keystores `<number>.json`, one password.
+/// A chain and a committee, with what their owners have on disk: `deployment.json`, keystores
+/// `<number>.json`, one password.
 pub(crate) async fn files(folder: &Path) -> (Anvil, TestCommittee) {
     let anvil = Anvil::start().await;
     let committee = committee(&anvil).await;

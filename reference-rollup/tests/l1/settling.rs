@@ -1,4 +1,5 @@
-//! Certificate and proof in one transaction: what settles, and what is refused before any gas is spent.
+//! Certificate and proof in one transaction: what settles, and what is refused before any gas is
+//! spent.
 
 use alloy_primitives::U256;
 use dac_chain::Refusal;

@@ -123,8 +123,8 @@ impl World {
         proof.to_vec()
     }
 
-    /// The certificate of a header for the shards of `payload`, under the hash of the batch: an honest disperser encodes the batch's
-    /// own payload.
+    /// The certificate of a header for the shards of `payload`, under the hash of the batch: an
+    /// honest disperser encodes the batch's own payload.
     pub(crate) async fn certificate(&self, sealed: &Sealed, payload: &[u8]) -> Certificate {
         let expires_at = self.now().await + 30 * 86_400;
         self.certificate_until(sealed, payload, expires_at)

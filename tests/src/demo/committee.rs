@@ -1,4 +1,5 @@
-//! Members and aggregator of the story: their keys, their processes, and what an audit says of them.
+//! Members and aggregator of the story: their keys, their processes, and what an audit says of
+//! them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,7 +23,8 @@ pub(crate) const K: u16 = 3;
 pub(crate) const Q: u16 = 5;
 /// Seats killed before the batches come: as many as may be silent. Data rows and parity both.
 pub(crate) const KILLED_BEFORE: [usize; 2] = [1, 5];
-/// Seats killed after them: what is left holds one data row and two parity shards, so retrieval must decode.
+/// Seats killed after them: what is left holds one data row and two parity shards, so retrieval
+/// must decode.
 pub(crate) const KILLED_AFTER: [usize; 2] = [0, 3];
 
 /// One member of the story.

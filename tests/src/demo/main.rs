@@ -1,6 +1,7 @@
-//! `make demo`: a committee of seven and a payments rollup on this machine, told as a story. Batches are certified without two members and
-//! settled on L1 with real proofs of the same data; then the operator, the aggregator and all members but k are gone, and a user leaves with
-//! what is left.
+//! `make demo`: a committee of seven and a payments rollup on this machine, told as a story.
+//! Batches are certified without two members and settled on L1 with real proofs of the same data;
+//! then the operator, the aggregator and all members but k are gone, and a user leaves with what is
+//! left.
 
 mod committee;
 mod page;
@@ -37,7 +38,8 @@ const OTHER_ROLLUP: Address = Address::repeat_byte(0x11);
 /// Chunks that each member must prove in the audit.
 const AUDITED_CHUNKS: u64 = 8;
 
-/// A committee of seven and a payments rollup on this machine: certificate and proof settle together, nearly everyone is killed, a user leaves.
+/// A committee of seven and a payments rollup on this machine: certificate and proof settle
+/// together, nearly everyone is killed, a user leaves.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The payload of the batch that is only recorded.

@@ -1,5 +1,6 @@
-//! Makes the report of reliability of what the tests and the simulation measured: `target/reliability/report.json`, and the table in
-//! `docs/reliability.md`. Nothing in either is typed by hand. A promise that nothing tried, or that something broke, fails the run.
+//! Makes the report of reliability of what the tests and the simulation measured:
+//! `target/reliability/report.json`, and the table in `docs/reliability.md`. Nothing in either is
+//! typed by hand. A promise that nothing tried, or that something broke, fails the run.
 
 mod table;
 
@@ -22,13 +23,15 @@ const DEATHS: [Promise; 3] =
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Where the tests left their lines, and the simulation its summaries; the report goes there as well.
+    /// Where the tests left their lines, and the simulation its summaries; the report goes there as
+    /// well.
     #[arg(long)]
     folder: PathBuf,
     /// The document with the table.
     #[arg(long)]
     document: PathBuf,
-    /// Leaves the document as it is, and fails where its table names other promises or tests than were tried.
+    /// Leaves the document as it is, and fails where its table names other promises or tests than
+    /// were tried.
     #[arg(long)]
     check: bool,
 }

@@ -83,7 +83,8 @@ async fn a_rollup_over_its_quota_keeps_no_other_waiting() -> Result<()> {
     let status = submit_as(&network, &order(2), &payload).await.expect_err("it is over the quota");
     assert_eq!(rpc::reason(&status), Reason::QuotaExceeded, "{status}");
 
-    // Batches that were taken when more was granted, and that members refuse now: half of the committee stored them.
+    // Batches that were taken when more was granted, and that members refuse now: half of the
+    // committee stored them.
     set_quota(&network, &greedy, 1 << 30).await?;
     read_by(&network, 0..4).await?;
     for member in &mut network.members[..2] {

@@ -1,5 +1,5 @@
-//! What an honest client meets: how long its calls take under an attack, and without it, before and afterwards; and what
-//! memory the attack costs the servers.
+//! What an honest client meets: how long its calls take under an attack, and without it, before and
+//! afterwards; and what memory the attack costs the servers.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +16,17 @@ use tonic::transport::Channel;
 
 /// An honest call that takes longer was not served.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A client begins its next call no sooner than this after it began the last one: it leaves its own share unspent, of
-/// which 64 new connections a second are a part.
+/// A client begins its next call no sooner than this after it began the last one: it leaves its own
+/// share unspent, of which 64 new connections a second are a part.
 const PACE: Duration = Duration::from_millis(20);
 /// A rollup has several batches under way, with two or three connections each.
 const ROLLUP_PACE: Duration = Duration::from_millis(200);
 /// So many times as long as without an attack may the slowest of a hundred calls take under it.
 const SLOWER_MAX: u32 = 5;
-/// Shorter than this no 99th percentile is believed. Servers, clients and attackers have more threads than this machine
-/// has processors, and one that waits for its turn waits some milliseconds (a slice of Linux's scheduler is 3): whether
-/// three of 300 calls of a millisecond waited for such a turn is chance, and not an attack's doing.
+/// Shorter than this no 99th percentile is believed. Servers, clients and attackers have more
+/// threads than this machine has processors, and one that waits for its turn waits some
+/// milliseconds (a slice of Linux's scheduler is 3): whether three of 300 calls of a millisecond
+/// waited for such a turn is chance, and not an attack's doing.
 const FLOOR: Duration = Duration::from_millis(4);
 
 /// Awaits an honest call, which must succeed soon.
@@ -65,8 +66,8 @@ impl Honest {
         Self { calls: 200, at_once: 4, pace: ROLLUP_PACE, ..Self::caller(what) }
     }
 
-    /// Calls while nobody attacks. It is done twice, before the attack and after it, so that what else the machine does
-    /// meanwhile is in both figures.
+    /// Calls while nobody attacks. It is done twice, before the attack and after it, so that what
+    /// else the machine does meanwhile is in both figures.
     pub(crate) async fn without(&mut self, call: impl AsyncFn(u64) -> Result<()>) -> Result<()> {
         let took = self.sample(self.calls / 2, call).await?;
         self.without.extend(took);

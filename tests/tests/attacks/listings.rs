@@ -109,7 +109,8 @@ async fn listings_that_nobody_reads_shut_out_nobody_on_postgresql() -> Result<()
     listings(Backend::Postgres).await
 }
 
-/// One address asks for pages of a hundred batches over all the connections that it may have, and reads none.
+/// One address asks for pages of a hundred batches over all the connections that it may have, and
+/// reads none.
 async fn listings(backend: Backend) -> Result<()> {
     const BATCHES: u64 = 100;
     const CONNECTIONS: u64 = 64;

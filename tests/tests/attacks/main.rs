@@ -1,7 +1,9 @@
-//! Attacks on live processes. Each test asserts that an honest client is served while its attack runs, how much longer
-//! its calls take than without the attack, and what memory the attack costs the servers.
+//! Attacks on live processes. Each test asserts that an honest client is served while its attack
+//! runs, how much longer its calls take than without the attack, and what memory the attack costs
+//! the servers.
 //!
-//! The cheapest attack on each kind of server is part of every run of the tests; the others are run by `make slow`.
+//! The cheapest attack on each kind of server is part of every run of the tests; the others are run
+//! by `make slow`.
 
 mod aggregator;
 mod honest;
@@ -19,7 +21,8 @@ use dac_tests::network::{Network, Plan, Service, Shape};
 use dac_tests::{Context as _, Result};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Who attacks has the machine alone: attacks beside each other would be part of each other's figures.
+/// Who attacks has the machine alone: attacks beside each other would be part of each other's
+/// figures.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
 /// Waits until no other attack of this program runs.

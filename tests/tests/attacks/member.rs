@@ -59,7 +59,8 @@ async fn until_admitted(network: &Network, rollup: &Rollup) -> Result<()> {
     Ok(())
 }
 
-/// One admitted rollup opens uploads of the largest payloads, with junk in them, and sends next to nothing.
+/// One admitted rollup opens uploads of the largest payloads, with junk in them, and sends next to
+/// nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()> {
     const UPLOADS: u64 = 8;
@@ -124,14 +125,15 @@ async fn upload_next_to_nothing(to: SocketAddr, open: Bytes) -> Result<()> {
     }
 }
 
-/// Certificates that are points of the curve and nobody's signature, each another one: under headers of strangers, and
-/// under orders of an admitted rollup.
+/// Certificates that are points of the curve and nobody's signature, each another one: under
+/// headers of strangers, and under orders of an admitted rollup.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn false_certificates_keep_true_ones_waiting_for_no_one() -> Result<()> {
     const ADDRESSES: u8 = 8;
     const AT_ONCE: u8 = 2;
-    // More than a member remembers, made beforehand: the attacker's own work is not to be what slows the members down.
+    // More than a member remembers, made beforehand: the attacker's own work is not to be what
+    // slows the members down.
     const SIGNATURES: usize = 1200;
     let _alone = alone().await;
     let network = network(Plan::default()).await?;

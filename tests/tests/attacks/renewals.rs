@@ -27,9 +27,9 @@ const USUAL_RATE: &str = "limits = { client_requests_per_second = 50.0, client_r
 /// The epoch of the committee that all of them ask.
 const EPOCH: u64 = 1;
 
-/// 8 connections, from an address each, ask each of two members, without whom there is no quorum, for the one rollup's
-/// renewal without end. The aggregator's own renewal succeeds in its first look all the same, and a client that delivered
-/// for the rollup gets its signatures.
+/// 8 connections, from an address each, ask each of two members, without whom there is no quorum,
+/// for the one rollup's renewal without end. The aggregator's own renewal succeeds in its first
+/// look all the same, and a client that delivered for the rollup gets its signatures.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn renewals_of_strangers_keep_no_rollup_from_being_renewed() -> Result<()> {

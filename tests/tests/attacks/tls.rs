@@ -1,4 +1,5 @@
-//! An attack on listeners that use TLS: handshakes that are held open half-way, and bytes that are no TLS.
+//! An attack on listeners that use TLS: handshakes that are held open half-way, and bytes that are
+//! no TLS.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use super::honest::{Honest, Memory, ask_both};
 use super::listeners::under_way;
 use super::{MIB, address, alone, network};
 
-/// A client whose connection was closed comes again after this: beside the handshakes that are held there is a flood of new
-/// ones, each of which would cost the server a signature.
+/// A client whose connection was closed comes again after this: beside the handshakes that are held
+/// there is a flood of new ones, each of which would cost the server a signature.
 const AGAIN: Duration = Duration::from_millis(500);
 /// With what every HTTP/2 connection begins, where there is no TLS.
 const PLAIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

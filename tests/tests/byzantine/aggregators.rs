@@ -20,7 +20,8 @@ use crate::{payload, unharmed};
 
 const SEVEN: Shape = Shape { n: 7, k: 3, q: 5, ..Shape::SMALL };
 
-/// Every malicious disperser of section 4, replays, and other rollups' batches, against one committee that works on.
+/// Every malicious disperser of section 4, replays, and other rollups' batches, against one
+/// committee that works on.
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     let mut measure =

@@ -1,5 +1,5 @@
-//! Everybody who lies: members, aggregators, rollups. Each lie ends in a named error, in an attribution, and in a service that
-//! goes on: the next honest batch is certified and comes back.
+//! Everybody who lies: members, aggregators, rollups. Each lie ends in a named error, in an
+//! attribution, and in a service that goes on: the next honest batch is certified and comes back.
 
 mod aggregators;
 mod members;

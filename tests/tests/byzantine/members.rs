@@ -24,8 +24,8 @@ use crate::{
 /// Who lies here.
 const LIAR: usize = 2;
 
-/// Every lie about a signature, one after the other: the aggregator leaves the member out, names it and why, and counts it by
-/// operator. With q = 3 of 4 the batch is certified without it.
+/// Every lie about a signature, one after the other: the aggregator leaves the member out, names it
+/// and why, and counts it by operator. With q = 3 of 4 the batch is certified without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_sign_falsely_are_named_and_left_out() -> Result<()> {
     let mut measure =
@@ -110,8 +110,8 @@ async fn accused(network: &Network, digest: BatchDigest) -> Result<BTreeSet<Stri
     }
 }
 
-/// Every lie about a shard or record: whoever retrieves has the batch from the others, and when the liar cannot be done without,
-/// says by name who did what. An audit finds it, too.
+/// Every lie about a shard or record: whoever retrieves has the batch from the others, and when the
+/// liar cannot be done without, says by name who did what. An audit finds it, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
     let mut measure = Measure::begin(
@@ -140,7 +140,8 @@ async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
         member.service.gate(RETRIEVAL).set(Mode::Open(address));
         // With everybody there, it costs nothing.
         assert!(network.retrieve(digest).await? == expected, "{vice:?}");
-        // With k − 1 others there its shard is needed, with nobody else there its record: then it is named.
+        // With k − 1 others there its shard is needed, with nobody else there its record: then it
+        // is named.
         let away: &[usize] =
             if matches!(vice, Serves::WrongRecord | Serves::OtherRecord) { &[0, 1, 3] } else { &[0, 1] };
         for seat in away {
@@ -180,8 +181,8 @@ async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
     Ok(())
 }
 
-/// A member that lost its disk cannot do without the liar: it says by name who gave it something false, in its API and in its
-/// metrics, and has its shard once honest peers are back.
+/// A member that lost its disk cannot do without the liar: it says by name who gave it something
+/// false, in its API and in its metrics, and has its shard once honest peers are back.
 async fn repairs_in_spite_of_a_liar(
     network: &mut Network,
     metrics: &Metrics,

@@ -19,7 +19,8 @@ async fn submit(network: &Network, order: &SignedSubmission, number: u64) -> Res
     rpc::submit(channel, rpc::submit_open(&network.domain(), order), pieces).await.map(drop)
 }
 
-/// Contradicting orders are refused by name, whoever is asked; a rollup that uses up its quota harms itself alone.
+/// Contradicting orders are refused by name, whoever is asked; a rollup that uses up its quota
+/// harms itself alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     let mut measure =
@@ -48,7 +49,8 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     assert_eq!(rpc::reason(&status), Reason::WrongDisperser, "{status}");
     measure.tried(1);
 
-    // One order of an opaque payload, two codewords under it, with a disperser in league: a member signs one of them.
+    // One order of an opaque payload, two codewords under it, with a disperser in league: a member
+    // signs one of them.
     let accomplice = PrivateKeySigner::random();
     let geometry = Geometry::new(network.shape().n, network.shape().k).expect("a possible committee");
     let member = &network.members[0];

@@ -1,4 +1,5 @@
-//! Records that a malicious disperser could make: who must refuse, and what everybody else must decode.
+//! Records that a malicious disperser could make: who must refuse, and what everybody else must
+//! decode.
 
 use alloy::primitives::B256;
 use bytes::Bytes;

@@ -27,7 +27,8 @@ impl Hex {
     }
 }
 
-/// Calls `see` with every copy of `value` in which one number or hexadecimal string was changed, and its place.
+/// Calls `see` with every copy of `value` in which one number or hexadecimal string was changed,
+/// and its place.
 pub(crate) fn for_each_changed(value: &serde_json::Value, see: &mut dyn FnMut(&str, &serde_json::Value)) {
     let mut pointers = Vec::new();
     leaves(value, String::new(), &mut pointers);

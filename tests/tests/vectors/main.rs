@@ -1,7 +1,9 @@
-//! Vectors that other implementations made: every field of every one is computed again and compared.
+//! Vectors that other implementations made: every field of every one is computed again and
+//! compared.
 //!
-//! Read are the project's own copy in `vectors/`, `../shared/vectors/` beside the project where that exists, and the files
-//! that `DAC_VECTORS` names (colon-separated; relative ones are looked for from the project's folder).
+//! Read are the project's own copy in `vectors/`, `../shared/vectors/` beside the project where
+//! that exists, and the files that `DAC_VECTORS` names (colon-separated; relative ones are looked
+//! for from the project's folder).
 
 mod adversarial;
 mod hex_bytes;
@@ -21,7 +23,8 @@ struct Checked {
     adversarial: usize,
 }
 
-/// Checks a file of either kind. A field that is unknown or missing is a failure, as is a file without any vector.
+/// Checks a file of either kind. A field that is unknown or missing is a failure, as is a file
+/// without any vector.
 fn check_file(path: &Path, checked: &mut Checked) {
     let name = path.display();
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -56,7 +56,8 @@ pub(super) async fn encode(ctx: &Context, payload: &EncodedPayload, events: &mps
                 metrics::histogram!("dac_aggregator_encode_seconds").record(started.elapsed().as_secs_f64());
                 return Event::Encoded(Box::new(dispersal));
             }
-            // Of a batch that is over by now the payload is gone; of any other one it is told that the batch failed.
+            // Of a batch that is over by now the payload is gone; of any other one it is told that
+            // the batch failed.
             Err(EncodeError::Store(StoreError::CorruptPayload { problem })) => {
                 return Event::PayloadCorrupt { detail: problem };
             }

@@ -46,7 +46,8 @@ impl BatchTask {
         Ok(true)
     }
 
-    /// What members said since the last change was saved. Whether another process had changed the batch, which is gone on with instead.
+    /// What members said since the last change was saved. Whether another process had changed the
+    /// batch, which is gone on with instead.
     pub(super) async fn save_what_waits(&mut self) -> bool {
         if self.taken_over || self.batch.is_stored_as(&self.saved) {
             return false;
@@ -69,8 +70,8 @@ impl BatchTask {
                     self.saved.clone_from(&self.batch);
                     return Persisted::Saved;
                 }
-                // A later submission replaced it; another process took it over or was given its proof; or an earlier
-                // attempt to save took effect although it seemed to fail.
+                // A later submission replaced it; another process took it over or was given its
+                // proof; or an earlier attempt to save took effect although it seemed to fail.
                 Err(StoreError::Superseded { id }) => match self.reload().await {
                     Ok(true) => return Persisted::Reloaded,
                     Ok(false) => {}
@@ -89,7 +90,8 @@ impl BatchTask {
     }
 }
 
-/// Where tests end the process: what was just persisted is durable, and nothing has followed from it yet.
+/// Where tests end the process: what was just persisted is durable, and nothing has followed from
+/// it yet.
 fn persisted(before: &Batch, after: &Batch) {
     failpoint!("aggregator.batch.saved");
     if before.digest() != after.digest() {

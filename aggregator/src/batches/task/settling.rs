@@ -1,4 +1,5 @@
-//! What a batch's task does for its settlement: takes proofs, hands them to the poster, looks for what others settle.
+//! What a batch's task does for its settlement: takes proofs, hands them to the poster, looks for
+//! what others settle.
 
 use std::sync::Arc;
 

@@ -10,7 +10,8 @@ use crate::batch::{Event, Failure, FailureReason};
 use crate::collect::{Collected, collect, is_good};
 use crate::context::PAUSE;
 
-/// The committee of the header, from the registry's last snapshot, however old: what an epoch's record says stays.
+/// The committee of the header, from the registry's last snapshot, however old: what an epoch's
+/// record says stays.
 async fn committee_keys(deliveries: &Deliveries) -> Result<Arc<dac_bls::CommitteeKeys>, String> {
     let ctx = Arc::clone(&deliveries.ctx);
     let epoch = deliveries.record.header.epoch;

@@ -1,4 +1,5 @@
-//! What members say to a header: a row for each of whom there is something to tell, many in one statement.
+//! What members say to a header: a row for each of whom there is something to tell, many in one
+//! statement.
 
 use std::fmt::Write as _;
 
@@ -23,7 +24,8 @@ pub(super) struct Changed {
 }
 
 impl Changed {
-    /// Where the header is new, what members say to it is new; of whom nothing is known yet there is no row.
+    /// Where the header is new, what members say to it is new; of whom nothing is known yet there
+    /// is no row.
     pub(super) fn of(before: &Batch, after: &Batch) -> Option<Self> {
         let new = after.dispersal.as_ref()?;
         let old = before.dispersal.as_ref().filter(|old| old.digest == new.digest);
@@ -40,7 +42,8 @@ impl Changed {
     pub(super) async fn write(self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         let mut left = &self.members[..];
         while !left.is_empty() {
-            // By powers of two: connections keep statements prepared, and shall not have to keep one for each number of rows.
+            // By powers of two: connections keep statements prepared, and shall not have to keep
+            // one for each number of rows.
             let rows = (1 << left.len().ilog2()).min(ROWS_PER_STATEMENT);
             let (now, later) = left.split_at(rows);
             self.upsert(connection, now).await?;
@@ -95,7 +98,8 @@ fn statement(rows: usize) -> String {
     statement
 }
 
-/// A header was made again for an epoch that the batch was dispersed in before: what was said then is asked for again.
+/// A header was made again for an epoch that the batch was dispersed in before: what was said then
+/// is asked for again.
 pub(super) async fn forget(
     connection: &mut AnyConnection,
     id: SubmissionDigest,

@@ -54,11 +54,13 @@ pub struct SqlStore {
 }
 
 impl SqlStore {
-    /// Opens it for this process, binds it to its owner, and removes what unfinished uploads and finished batches left
-    /// behind. Others count this process as gone when it has not been heard of for `term`.
+    /// Opens it for this process, binds it to its owner, and removes what unfinished uploads and
+    /// finished batches left behind. Others count this process as gone when it has not been heard
+    /// of for `term`.
     ///
     /// # Errors
-    /// Among others, [`dac_database::DatabaseError::FileInUse`] where another process has the SQLite file.
+    /// Among others, [`dac_database::DatabaseError::FileInUse`] where another process has the
+    /// SQLite file.
     pub async fn open(options: &DatabaseOptions, owner: Owner, term: Duration) -> Result<Self, StoreError> {
         let database = Database::open(options, MIGRATIONS).await?;
         database

@@ -15,7 +15,8 @@ use crate::store::{StoreError, UploadId};
 const ROWS_PER_READ: i64 = 8;
 
 async fn remove_staged(connection: &mut AnyConnection, id: UploadId) -> Result<(), StoreError> {
-    // Only while it is staged: the commit that made it a batch may have taken place after its caller went away.
+    // Only while it is staged: the commit that made it a batch may have taken place after its
+    // caller went away.
     let staged = sqlx::query("DELETE FROM uploads WHERE upload_id = $1")
         .bind(id.0.to_vec())
         .execute(&mut *connection)
@@ -46,7 +47,8 @@ pub(super) async fn remove_rows_of(
     Ok(())
 }
 
-/// Rows with their places and hashes, before they are written: while a transaction is under way, other writers wait.
+/// Rows with their places and hashes, before they are written: while a transaction is under way,
+/// other writers wait.
 pub(super) struct Rows {
     upload: UploadId,
     rows: Vec<(i64, [u8; 32], Bytes)>,
@@ -109,8 +111,9 @@ impl SqlStore {
         self.database
             .append(move |connection| {
                 Box::pin(async move {
-                    // Rows of an upload that another process removed would belong to nobody. The update keeps the upload's row
-                    // until the commit: whoever removes it meanwhile waits, and then removes these rows as well.
+                    // Rows of an upload that another process removed would belong to nobody. The
+                    // update keeps the upload's row until the commit: whoever removes it meanwhile
+                    // waits, and then removes these rows as well.
                     let staged = sqlx::query(
                         "UPDATE uploads SET started_at_ms = started_at_ms WHERE upload_id = $1 AND owner = $2",
                     )

@@ -89,8 +89,8 @@ pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
     })
 }
 
-/// A certificate can be read in many ways that decode: its hash goes before it, so that a changed bit is found here and
-/// not by those who are given it.
+/// A certificate can be read in many ways that decode: its hash goes before it, so that a changed
+/// bit is found here and not by those who are given it.
 fn seal(bytes: &[u8]) -> Vec<u8> {
     [keccak256(bytes).as_slice(), bytes].concat()
 }
@@ -118,7 +118,8 @@ fn failure_reason(name: &str) -> FailureReason {
     FailureReason::ALL.into_iter().find(|reason| reason.as_str() == name).unwrap_or(FailureReason::Internal)
 }
 
-/// A number that the database adds up or compares with 0, which the usual encoding of `u64` does not allow. These are small.
+/// A number that the database adds up or compares with 0, which the usual encoding of `u64` does
+/// not allow. These are small.
 pub(super) fn summable(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

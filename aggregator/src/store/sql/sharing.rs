@@ -1,5 +1,6 @@
-//! Several processes on one database: each has a lease of its own, and batches carry the name of the process that works
-//! on them. Taking a batch over raises its version, so that its former owner finds out with its next change.
+//! Several processes on one database: each has a lease of its own, and batches carry the name of
+//! the process that works on them. Taking a batch over raises its version, so that its former owner
+//! finds out with its next change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,14 +64,16 @@ pub(super) async fn join(database: &dac_database::Database, term: Duration) -> R
 }
 
 impl SqlStore {
-    /// Removes what unfinished uploads of processes that are gone left behind, and finished batches of former versions.
+    /// Removes what unfinished uploads of processes that are gone left behind, and finished batches
+    /// of former versions.
     pub(super) async fn remove_leftovers(&self) -> Result<(), StoreError> {
         let alive = alive(self.database.backend());
         let remove = format!("DELETE FROM uploads WHERE owner NOT IN {alive} RETURNING upload_id");
         self.database
             .transaction(move |connection| {
                 Box::pin(async move {
-                    // Uploads before their rows: a process that still writes rows keeps its upload until they are committed.
+                    // Uploads before their rows: a process that still writes rows keeps its upload
+                    // until they are committed.
                     let gone = sqlx::query(AssertSqlSafe(remove)).fetch_all(&mut *connection).await?;
                     for upload in gone {
                         sqlx::query("DELETE FROM payload_rows WHERE upload_id = $1")

@@ -1,4 +1,5 @@
-//! A chain that mines what it is sent with the next look at it, with a certificate log and with rollups that settle.
+//! A chain that mines what it is sent with the next look at it, with a certificate log and with
+//! rollups that settle.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! Members of a committee on real sockets: honest ones make the member's check, the others do as they are told.
+//! Members of a committee on real sockets: honest ones make the member's check, the others do as
+//! they are told.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

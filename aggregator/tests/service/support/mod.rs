@@ -1,4 +1,5 @@
-//! An aggregator in this process, with fake members on real sockets and a fake L1 that is mined on demand.
+//! An aggregator in this process, with fake members on real sockets and a fake L1 that is mined on
+//! demand.
 
 pub(crate) mod l1;
 pub(crate) mod members;

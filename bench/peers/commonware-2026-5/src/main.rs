@@ -1,4 +1,5 @@
-//! Times of ZODA and Reed–Solomon in commonware-coding 2026.5.0, on one thread: `peer-commonware-2026-5 N K BYTES RUNS`.
+//! Times of ZODA and Reed–Solomon in commonware-coding 2026.5.0, on one thread:
+//! `peer-commonware-2026-5 N K BYTES RUNS`.
 
 use std::num::NonZeroU16;
 
@@ -26,7 +27,8 @@ fn zoda(task: &Task, payload: &[u8], config: &Config) {
     type Z = Zoda<Sha256>;
     let (encode_ms, (commitment, shards)) =
         task.best_ms(|| Z::encode(b"bench", config, payload, &Sequential).expect("encodes"));
-    // A member checks the shard that it was sent; the copy that it consumes is made outside the measured time.
+    // A member checks the shard that it was sent; the copy that it consumes is made outside the
+    // measured time.
     let last = task.n - 1;
     let mut copies: Vec<_> = (0..task.runs.max(1)).map(|_| shards[usize::from(last)].clone()).collect();
     let (check_ms, _) = task.best_ms(|| {

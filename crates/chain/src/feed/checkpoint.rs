@@ -12,7 +12,8 @@ pub struct Checkpoint {
     pub hash: B256,
     /// The last batch that had settled by then; 0 for none, and for a log.
     pub settled: u64,
-    /// Facts that were read by then, from anywhere; none where they were not counted, as by former versions.
+    /// Facts that were read by then, from anywhere; none where they were not counted, as by former
+    /// versions.
     #[serde(default)]
     pub facts: Option<u64>,
 }

@@ -10,7 +10,8 @@ use super::mark::{DEPTHS, Mark};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
 
-/// Checkpoints of one cursor, at most. As they are thinned out, some 70 cover a chain of four milliards of blocks.
+/// Checkpoints of one cursor, at most. As they are thinned out, some 70 cover a chain of four
+/// milliards of blocks.
 const CHECKPOINTS_MAX: usize = 96;
 /// A stored cursor, at most: what is longer was not written here.
 const TEXT_MAX_BYTES: usize = 64 << 10;
@@ -59,16 +60,19 @@ pub struct Cursor {
     origin: Origin,
     /// Nothing happened before that time, in Unix seconds.
     since: u64,
-    /// Ascending. The first is the block before the first one that is read, and is kept for good; none while it was not looked for.
+    /// Ascending. The first is the block before the first one that is read, and is kept for good;
+    /// none while it was not looked for.
     pub(super) checkpoints: Vec<Checkpoint>,
-    /// How far blocks were read a second time, for each depth at which they are; empty in what former versions stored.
+    /// How far blocks were read a second time, for each depth at which they are; empty in what
+    /// former versions stored.
     #[serde(default)]
     pub(super) marks: Vec<Mark>,
 }
 
 impl Cursor {
-    /// Nothing was read yet. What is older than `since`, in Unix seconds, will not be: the time at which the first epoch became
-    /// active, before which nothing can be recorded or settled; 0 where that is not known.
+    /// Nothing was read yet. What is older than `since`, in Unix seconds, will not be: the time at
+    /// which the first epoch became active, before which nothing can be recorded or settled; 0
+    /// where that is not known.
     pub const fn new(origin: Origin, since: u64) -> Self {
         Self { origin, since, checkpoints: Vec::new(), marks: Vec::new() }
     }
@@ -134,7 +138,8 @@ impl Cursor {
         Self { checkpoints: vec![anchor], marks: vec![Mark::at(&anchor); DEPTHS.len()], ..*self }
     }
 
-    /// The marks once blocks up to `newest` are read: what is deep already when it is read first is not read again.
+    /// The marks once blocks up to `newest` are read: what is deep already when it is read first is
+    /// not read again.
     fn marks_after(&self, newest: &Checkpoint, head: u64) -> Vec<Mark> {
         let read = self.newest().map_or(0, |newest| newest.number);
         let marks = self.marks.iter().zip(&DEPTHS).map(|(mark, depth)| {
@@ -144,8 +149,8 @@ impl Cursor {
         marks.collect()
     }
 
-    /// Everything up to `last` was read while the chain's head was at `head`, and `facts` is what was in it. Fails where a batch that
-    /// settled is missing from it.
+    /// Everything up to `last` was read while the chain's head was at `head`, and `facts` is what
+    /// was in it. Fails where a batch that settled is missing from it.
     pub(super) fn advanced(&self, last: BlockRef, head: u64, facts: &[Fact]) -> Result<Self, ChainError> {
         let settled = settled_after(self.settled(), facts)?;
         let counted = self.newest().and_then(|newest| newest.facts).unwrap_or(0);
@@ -157,7 +162,8 @@ impl Cursor {
         Ok(next)
     }
 
-    /// Only the first `kept` checkpoints are still on the chain; with none of them, nothing was read.
+    /// Only the first `kept` checkpoints are still on the chain; with none of them, nothing was
+    /// read.
     pub(super) fn rewound(&self, kept: usize) -> Self {
         let checkpoints = self.checkpoints[..kept].to_vec();
         let marks = checkpoints
@@ -173,8 +179,9 @@ impl Cursor {
         }
     }
 
-    /// The further behind the newest, the fewer: between two neighbours lies at most the distance of the younger one from the
-    /// newest, or one page. So a reorganisation has twice its depth, or that and a page, read again.
+    /// The further behind the newest, the fewer: between two neighbours lies at most the distance
+    /// of the younger one from the newest, or one page. So a reorganisation has twice its depth, or
+    /// that and a page, read again.
     fn thin_out(&mut self) {
         let Some(newest) = self.newest().map(|newest| newest.number) else { return };
         let mut position = 1;
@@ -244,7 +251,8 @@ mod tests {
             prop_assert_eq!(cursor.checkpoints()[0].number, 7);
             prop_assert_eq!(cursor.next_block(), head + 1);
             for depth in [0, 1, 2, 5, 32, 100, 1_000] {
-                // The newest block read that such a reorganisation leaves, and the newest checkpoint that it leaves.
+                // The newest block read that such a reorganisation leaves, and the newest
+                // checkpoint that it leaves.
                 let Some(left) = all.iter().rev().find(|number| **number + depth <= head) else { continue };
                 let kept = cursor.checkpoints().iter().rev().find(|kept| kept.number + depth <= head).unwrap();
                 prop_assert!(left - kept.number <= head - left, "{depth}: {left} {} of {head}", kept.number);

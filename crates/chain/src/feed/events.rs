@@ -14,11 +14,11 @@ use crate::rpc::BlockRef;
 pub trait L1Events: Send + Sync {
     /// The newest block that has `confirmations` blocks on top.
     async fn head(&self, confirmations: u64) -> Result<BlockRef, ChainError>;
-    /// One bounded step. Errors leave nothing behind: the same step may be made again, after a pause that grows with every
-    /// failure.
+    /// One bounded step. Errors leave nothing behind: the same step may be made again, after a
+    /// pause that grows with every failure.
     async fn step(&self, cursor: &Cursor, config: &FeedConfig) -> Result<Step, ChainError>;
-    /// Reads a page of blocks a second time where that is due, elsewhere where there are several nodes; none where nothing is due.
-    /// Errors leave nothing behind.
+    /// Reads a page of blocks a second time where that is due, elsewhere where there are several
+    /// nodes; none where nothing is due. Errors leave nothing behind.
     async fn read_again(
         &self,
         cursor: &Cursor,

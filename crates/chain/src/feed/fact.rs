@@ -25,7 +25,8 @@ impl Origin {
     }
 }
 
-/// Coverage that was renewed on L1: a quorum holds all batches up to one, and serves them for longer.
+/// Coverage that was renewed on L1: a quorum holds all batches up to one, and serves them for
+/// longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RenewedCoverage {
     /// What the quorum signed.

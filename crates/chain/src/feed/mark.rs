@@ -41,7 +41,8 @@ impl Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     pub(super) done: Known,
-    /// After this block come some that were deep when they were first read: they are passed over, up to what is known there.
+    /// After this block come some that were deep when they were first read: they are passed over,
+    /// up to what is known there.
     pub(super) passed_over: Option<(u64, Known)>,
 }
 

@@ -4,9 +4,11 @@ use super::fact::{Fact, Origin};
 use super::view::L1View;
 use crate::error::ChainError;
 
-/// Queries of one step that are granted, at most: a node that grants few blocks at once does not hold up the other contracts.
+/// Queries of one step that are granted, at most: a node that grants few blocks at once does not
+/// hold up the other contracts.
 pub(super) const QUERIES_MAX: u64 = 16;
-/// Times in one step that a query without an answer is made narrower at once, where the node may just be away.
+/// Times in one step that a query without an answer is made narrower at once, where the node may
+/// just be away.
 const NARROWED_MAX: u32 = 3;
 
 /// How many of so many blocks one step reads, at least 1.

@@ -1,4 +1,5 @@
-//! The same over JSON-RPC, from the first endpoint that has it, or alike from as many as must agree.
+//! The same over JSON-RPC, from the first endpoint that has it, or alike from as many as must
+//! agree.
 
 use alloy::primitives::{B256, U64};
 use alloy::sol_types::SolEvent;
@@ -18,9 +19,10 @@ use crate::error::ChainError;
 use crate::events::{self, Found};
 use crate::rpc::{BlockRef, Endpoint, Endpoints, Log};
 
-/// Reads L1 over JSON-RPC. All of a step comes from one endpoint; from the next one where that fails, leaves out a batch that
-/// settled, or is behind what was read before. Later steps begin with the first one again. Where several must agree, each makes the
-/// whole step, up to a block that all of them have, and the step counts that as many made.
+/// Reads L1 over JSON-RPC. All of a step comes from one endpoint; from the next one where that
+/// fails, leaves out a batch that settled, or is behind what was read before. Later steps begin
+/// with the first one again. Where several must agree, each makes the whole step, up to a block
+/// that all of them have, and the step counts that as many made.
 #[derive(Clone, Debug)]
 pub struct RpcEvents {
     endpoints: Endpoints,

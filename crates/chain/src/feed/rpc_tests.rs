@@ -230,7 +230,8 @@ async fn whatever_an_endpoint_says_to_a_wide_range_it_is_read_in_narrower_ones()
     ];
     for (case, refusal) in refusals.into_iter().enumerate() {
         let narrow = Node::granting(&chain, 10, refusal).await;
-        // As long as a busy machine needs to answer, and no longer than is waited for some eight times.
+        // As long as a busy machine needs to answer, and no longer than is waited for some eight
+        // times.
         let endpoints = Endpoints::new(&[&narrow.url], 1, Duration::from_secs(2)).unwrap();
         let l1 = RpcEvents::new(endpoints);
         let config = FeedConfig { confirmations: 0, page_blocks: 1_000 };

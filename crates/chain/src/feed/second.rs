@@ -1,9 +1,9 @@
-//! The second reading of what was read: blocks near the head may have been read from a node that did not have their events yet, or
-//! withheld them. When they lie deeper they are read once more, from another endpoint where there is one, and what the first
-//! reading missed is learned then.
+//! The second reading of what was read: blocks near the head may have been read from a node that
+//! did not have their events yet, or withheld them. When they lie deeper they are read once more,
+//! from another endpoint where there is one, and what the first reading missed is learned then.
 //!
-//! It is cheap: in whole pages, and only blocks that lay near the head when they were first read. What is already deep then, a
-//! history that is caught up with, is read once.
+//! It is cheap: in whole pages, and only blocks that lay near the head when they were first read.
+//! What is already deep then, a history that is caught up with, is read once.
 
 use super::checkpoint::Checkpoint;
 use super::cursor::{Cursor, settled_after};
@@ -14,7 +14,8 @@ use super::step::{Place, place};
 use super::view::{FeedConfig, L1View};
 use crate::error::ChainError;
 
-/// Blocks that are read again where a former version did not note how far that was done: a day of mainnet.
+/// Blocks that are read again where a former version did not note how far that was done: a day of
+/// mainnet.
 const UNMARKED_BLOCKS: u64 = 7_200;
 
 /// Blocks that are to be read again.
@@ -71,7 +72,8 @@ impl Cursor {
         });
         let before = due.mark.done.settled.or(first_settled);
         let settled = before.map(|before| settled_after(before, facts)).transpose()?;
-        // This reading may have met a node that withholds what the first one saw: the next blocks follow on what is known.
+        // This reading may have met a node that withholds what the first one saw: the next blocks
+        // follow on what is known.
         let seen = self.checkpoints().iter().rev().find(|checkpoint| checkpoint.number <= read_to);
         let settled = settled.max(seen.map(|checkpoint| checkpoint.settled));
         let mut next = self.clone();
@@ -110,8 +112,9 @@ impl Cursor {
     }
 }
 
-/// Reads blocks again, at most a page of them, where they are due with the chain's head at `head`: a query for a contract's events, and
-/// a look at one block before and after it, which shows that they are of the chain that was read first.
+/// Reads blocks again, at most a page of them, where they are due with the chain's head at `head`:
+/// a query for a contract's events, and a look at one block before and after it, which shows that
+/// they are of the chain that was read first.
 pub async fn read_again<V: L1View + ?Sized>(
     view: &V,
     cursor: &Cursor,

@@ -8,26 +8,30 @@ use super::view::{FeedConfig, L1View};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
 
-/// Blocks that are read again where a batch is left out. What was missed further back, a second reading finds.
+/// Blocks that are read again where a batch is left out. What was missed further back, a second
+/// reading finds.
 const MISSED_WITHIN_BLOCKS: u64 = 2_048;
 
 /// How far one step brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The chain was reorganised: what came from blocks above `to_block` is no longer so. Undo it, store the cursor, go on.
+    /// The chain was reorganised: what came from blocks above `to_block` is no longer so. Undo it,
+    /// store the cursor, go on.
     Rewind {
         /// The newest block that still counts; 0 when reading begins anew.
         to_block: u64,
         /// From where to go on.
         cursor: Cursor,
     },
-    /// Some more blocks were read. There may be no facts in them; the cursor is to be stored all the same.
+    /// Some more blocks were read. There may be no facts in them; the cursor is to be stored all
+    /// the same.
     Facts {
         /// In the order in which they happened.
         facts: Vec<Fact>,
         /// From where to go on.
         cursor: Cursor,
-        /// The newest block with the confirmations asked for. All was read when the cursor has come to it.
+        /// The newest block with the confirmations asked for. All was read when the cursor has come
+        /// to it.
         head: BlockRef,
     },
     /// Everything up to the head was read before.
@@ -35,8 +39,9 @@ pub enum Step {
         /// The newest block with the confirmations asked for.
         head: BlockRef,
     },
-    /// The endpoint has less of the chain than was read before, and nothing that contradicts it: it lags, or a reorganisation
-    /// is still shorter than what it replaces. What was learned stays; ask again later.
+    /// The endpoint has less of the chain than was read before, and nothing that contradicts it: it
+    /// lags, or a reorganisation is still shorter than what it replaces. What was learned stays;
+    /// ask again later.
     Behind {
         /// Its newest block with the confirmations asked for.
         head: BlockRef,
@@ -63,11 +68,13 @@ pub async fn head<V: L1View + ?Sized>(view: &V, confirmations: u64) -> Result<Bl
     block(view, latest.number.saturating_sub(confirmations)).await
 }
 
-/// One bounded step: at most `page_blocks` blocks are read, in as many queries for one contract's events as [`pages::read`] makes, and
-/// some 5 blocks looked at; some 10 where the chain was reorganised, and some 40 when the first block is looked for.
+/// One bounded step: at most `page_blocks` blocks are read, in as many queries for one contract's
+/// events as [`pages::read`] makes, and some 5 blocks looked at; some 10 where the chain was
+/// reorganised, and some 40 when the first block is looked for.
 ///
-/// That the answers are of one chain is seen from hashes: the last block of the page is asked for before and after its events, and
-/// the last block read before is looked for in between. [`ChainError::Replaced`] where the chain changed meanwhile.
+/// That the answers are of one chain is seen from hashes: the last block of the page is asked for
+/// before and after its events, and the last block read before is looked for in between.
+/// [`ChainError::Replaced`] where the chain changed meanwhile.
 pub async fn step<V: L1View + ?Sized>(
     view: &V,
     cursor: &Cursor,
@@ -108,7 +115,8 @@ pub(super) async fn step_at<V: L1View + ?Sized>(
         Ok(cursor) => return Ok(Step::Facts { cursor, facts, head }),
         Err(error) => error,
     };
-    // A batch that is left out may have settled in blocks that were read from a node without their events.
+    // A batch that is left out may have settled in blocks that were read from a node without their
+    // events.
     let Some((cursor, facts)) = missed_before(view, cursor, facts).await? else { return Err(error) };
     if block(view, to).await? != last {
         return Err(ChainError::Replaced { block: to });
@@ -116,8 +124,8 @@ pub(super) async fn step_at<V: L1View + ?Sized>(
     Ok(Step::Facts { cursor: cursor.advanced(read_last, head.number, &facts)?, facts, head })
 }
 
-/// The last blocks that were read, again, and what follows them: the cursor before them, and all facts from there on. None where that
-/// is no further back than where reading stands.
+/// The last blocks that were read, again, and what follows them: the cursor before them, and all
+/// facts from there on. None where that is no further back than where reading stands.
 async fn missed_before<V: L1View + ?Sized>(
     view: &V,
     cursor: &Cursor,
@@ -128,7 +136,8 @@ async fn missed_before<V: L1View + ?Sized>(
     let has_last = |checkpoint: &Checkpoint| checkpoint.settled == cursor.settled();
     let (near, last) = (checkpoints.iter().position(is_near), checkpoints.iter().position(has_last));
     let (Some(near), Some(last)) = (near, last) else { return Ok(None) };
-    // The checkpoint before the last batch that is known: the one after it may lie behind what was missed.
+    // The checkpoint before the last batch that is known: the one after it may lie behind what was
+    // missed.
     let position = last.saturating_sub(1).max(near);
     let before = cursor.rewound(position + 1);
     if before.next_block() == next_block {
@@ -187,7 +196,8 @@ async fn look_back<V: L1View + ?Sized>(
     head: BlockRef,
 ) -> Result<Step, ChainError> {
     let checkpoints = cursor.checkpoints();
-    // Those below `low` are there, those from `high` on are not; and whether another one is in the place of that at `high`.
+    // Those below `low` are there, those from `high` on are not; and whether another one is in the
+    // place of that at `high`.
     let (mut low, mut high, mut replaced) = (0, checkpoints.len(), false);
     while low < high {
         let middle = low + (high - low) / 2;

@@ -1,4 +1,5 @@
-//! Whatever the chain does while it is read: what is held at the end is what the chain says, nothing lost, nothing twice.
+//! Whatever the chain does while it is read: what is held at the end is what the chain says,
+//! nothing lost, nothing twice.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -124,7 +125,8 @@ impl World {
     fn change(&mut self, chain: &FakeEvents, change: &Change) {
         let made = |world: &mut Self, facts: u8| {
             let before = world.settled.last().copied().unwrap_or(0);
-            // A log and a settlement contract in turn, so that both are read among the other's events.
+            // A log and a settlement contract in turn, so that both are read among the other's
+            // events.
             let facts: Vec<Fact> = (1..=u64::from(facts))
                 .flat_map(|more| {
                     let renewed = FakeEvents::renewed(ROLLUP, before + more, 1, 1 << 41);

@@ -33,7 +33,8 @@ pub trait L1View: Send + Sync {
     /// What a contract says in blocks `from` to `to`, both included, in order. The error is
     /// [`ChainError::may_be_crowded`] where that may be too much at once.
     async fn facts(&self, origin: Origin, from: u64, to: u64) -> Result<Vec<Fact>, ChainError>;
-    /// How many of so many blocks should be asked for at once, at least 1, by what the node granted before.
+    /// How many of so many blocks should be asked for at once, at least 1, by what the node granted
+    /// before.
     fn page_width(&self, blocks: u64) -> u64 {
         blocks
     }

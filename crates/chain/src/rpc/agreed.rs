@@ -1,8 +1,9 @@
 //! Answers that several endpoints give alike: what decides something is not taken from one alone.
 //!
-//! All of them are asked about one block, named by its hash, so that honest ones cannot differ. The first answer that as many give as
-//! must agree is taken; who said something else is named. Where too few answer, or no answer has enough voices, nothing is decided:
-//! what was known stays, and gets old.
+//! All of them are asked about one block, named by its hash, so that honest ones cannot differ. The
+//! first answer that as many give as must agree is taken; who said something else is named. Where
+//! too few answer, or no answer has enough voices, nothing is decided: what was known stays, and
+//! gets old.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,17 +18,20 @@ use super::types::Head;
 use super::{Endpoint, Endpoints, PAUSE_WAITED_FOR_MAX, asked_one, more_useful};
 use crate::error::ChainError;
 
-/// After so long without a decision one more endpoint is asked beside those that have not answered yet.
+/// After so long without a decision one more endpoint is asked beside those that have not answered
+/// yet.
 const HEDGE: Duration = Duration::from_secs(1);
 /// How long the head of further endpoints is waited for once enough have told theirs.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// Blocks by which an endpoint may be behind the head that decides, so that an older one is taken that it has.
+/// Blocks by which an endpoint may be behind the head that decides, so that an older one is taken
+/// that it has.
 const HEADS_APART_MAX: u64 = 2;
 /// Endpoints whose problems are told, at most.
 const PROBLEMS_MAX: usize = 16;
 
-/// How endpoints stand, for everyone: an endpoint is named by its place in the configuration, since its host is nobody else's business.
+/// How endpoints stand, for everyone: an endpoint is named by its place in the configuration, since
+/// its host is nobody else's business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointsStatus {
     /// Endpoints that are configured.
@@ -38,7 +42,8 @@ pub struct EndpointsStatus {
     pub disagreements: u64,
     /// Why nothing is decided at present; none where there was a decision the last time.
     pub undecided: Option<String>,
-    /// Endpoints that fail, or that differed from the others in the last ten minutes, with what is wrong.
+    /// Endpoints that fail, or that differed from the others in the last ten minutes, with what is
+    /// wrong.
     pub problems: Vec<String>,
     /// Those of the problems that a person should look at: an endpoint that fails once in a while
     /// is not among them.
@@ -54,8 +59,8 @@ impl EndpointsStatus {
     }
 }
 
-/// How many endpoints must answer alike, by the setting `chain.agree`: where it is left out, 2 of three or more. Of two, one that is down
-/// or lies could stop everything, so one is believed.
+/// How many endpoints must answer alike, by the setting `chain.agree`: where it is left out, 2 of
+/// three or more. Of two, one that is down or lies could stop everything, so one is believed.
 pub fn checked_agree(setting: Option<usize>, endpoints: usize) -> Result<usize, String> {
     match setting {
         None if endpoints >= 3 => Ok(2),
@@ -71,7 +76,8 @@ pub fn checked_agree(setting: Option<usize>, endpoints: usize) -> Result<usize, 
 struct Running<W>(Vec<(usize, Pin<Box<W>>)>);
 
 impl<W: Future> Running<W> {
-    /// The next one that ends; none where there is none. What was not waited for to the end goes on the next time.
+    /// The next one that ends; none where there is none. What was not waited for to the end goes on
+    /// the next time.
     async fn next(&mut self) -> Option<(usize, W::Output)> {
         poll_fn(|context| {
             if self.0.is_empty() {
@@ -173,7 +179,8 @@ impl Endpoints {
         })
     }
 
-    /// What as many endpoints as must agree answer alike; the first one's answer where one is enough. `what` names it to operators.
+    /// What as many endpoints as must agree answer alike; the first one's answer where one is
+    /// enough. `what` names it to operators.
     pub(crate) async fn agreed<T, F, W>(&self, what: &'static str, work: F) -> Result<T, ChainError>
     where
         T: PartialEq,
@@ -247,15 +254,17 @@ impl Endpoints {
         self.decide(what, votes)
     }
 
-    /// The block that decides: one that as many endpoints have as must agree, and that has `confirmations` blocks on top of it. It is at
-    /// most a little older than the newest one of that kind. An endpoint that is far ahead of the others, or behind, does not matter as
-    /// long as enough of them are left.
+    /// The block that decides: one that as many endpoints have as must agree, and that has
+    /// `confirmations` blocks on top of it. It is at most a little older than the newest one of
+    /// that kind. An endpoint that is far ahead of the others, or behind, does not matter as long
+    /// as enough of them are left.
     pub(super) async fn agreed_head(&self, confirmations: u64) -> Result<Head, ChainError> {
         const WHAT: &str = "the newest block";
         let heads = self.gathered(WHAT, |endpoint| async move { endpoint.head().await }).await?;
         let mut numbers: Vec<u64> = heads.iter().map(|(_, head)| head.block.number).collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
-        // One that is just a little behind would be missed if another one lies: the block is one that it has, too.
+        // One that is just a little behind would be missed if another one lies: the block is one
+        // that it has, too.
         let newest = numbers[self.agree - 1];
         numbers.retain(|number| *number <= newest);
         numbers.dedup();

@@ -152,7 +152,8 @@ async fn the_head_is_a_block_that_enough_endpoints_have() {
         (&[at(100), at(99), at(97)], 0, Some(97)),
         (&[at(100), at(99), at(96)], 0, Some(99)),
         (&[at(97), at(100), at(99)], 2, Some(95)),
-        // One that invents blocks, one that stands still, one that is on another chain, one that is down, one that hangs.
+        // One that invents blocks, one that stands still, one that is on another chain, one that is
+        // down, one that hangs.
         (&[at(1_000_000), at(100), at(99)], 0, Some(99)),
         (&[at(5), at(100), at(99)], 0, Some(99)),
         (&[At(101, 2, 0), at(100), at(99)], 0, Some(99)),

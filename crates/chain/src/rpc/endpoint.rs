@@ -18,7 +18,8 @@ use crate::contracts::Refusal;
 use crate::error::ChainError;
 use crate::transaction::SendAnswer;
 
-/// How long an endpoint is taken for one of the right chain before it is asked again: a provider may change what is behind a URL.
+/// How long an endpoint is taken for one of the right chain before it is asked again: a provider
+/// may change what is behind a URL.
 const CHAIN_CHECK_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// One L1 node.
@@ -129,7 +130,8 @@ impl Endpoint {
             return Ok(latest);
         }
         let number = latest.number.saturating_sub(confirmations);
-        // None where the chain became shorter between the two calls: the next attempt will see one chain.
+        // None where the chain became shorter between the two calls: the next attempt will see one
+        // chain.
         self.known_block(number).await
     }
 
@@ -187,11 +189,13 @@ impl Endpoint {
         Ok(self.request::<U64>("eth_getTransactionCount", json!([address, at.to_json()])).await?.to())
     }
 
-    /// The tip that the node suggests; [`ChainError::Refused`] where it does not have the method, or must not tell.
+    /// The tip that the node suggests; [`ChainError::Refused`] where it does not have the method,
+    /// or must not tell.
     pub(crate) async fn priority_fee(&self) -> Result<u128, ChainError> {
         match self.request::<U128>("eth_maxPriorityFeePerGas", json!([])).await {
             Ok(tip) => Ok(tip.to()),
-            // Proxies that forbid a method say so by a status alone. It concerns this method, so the endpoint need not rest.
+            // Proxies that forbid a method say so by a status alone. It concerns this method, so
+            // the endpoint need not rest.
             Err(ChainError::HttpStatus { endpoint, method, status, said })
                 if (400..500).contains(&status) && status != 408 =>
             {

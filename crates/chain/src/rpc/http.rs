@@ -18,8 +18,9 @@ const ANSWER_MAX_BYTES: usize = 8 << 20;
 /// Text of an endpoint's error that is repeated.
 const MESSAGE_MAX_CHARS: usize = 200;
 
-/// How nodes say that a call stopped without a revert, in small letters and without anything else: geth and Erigon, Reth and
-/// anvil, Nethermind and Besu. What a node says of itself, such as an unknown block, is none of them.
+/// How nodes say that a call stopped without a revert, in small letters and without anything else:
+/// geth and Erigon, Reth and anvil, Nethermind and Besu. What a node says of itself, such as an
+/// unknown block, is none of them.
 const HALTS: [&str; 24] = [
     "outofgas",
     "memoryoog",
@@ -101,7 +102,8 @@ pub(super) struct ErrorObject {
 }
 
 impl From<Value> for ErrorObject {
-    /// Proxies have errors of their own: a text alone, a code in quotes or none, no message. A code that is none is 0.
+    /// Proxies have errors of their own: a text alone, a code in quotes or none, no message. A code
+    /// that is none is 0.
     fn from(value: Value) -> Self {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let code = match value.get("code") {
@@ -126,7 +128,8 @@ impl ErrorObject {
 }
 
 impl ErrorObject {
-    /// Why the call stopped, where it stopped without a revert; some nodes say that beside the message.
+    /// Why the call stopped, where it stopped without a revert; some nodes say that beside the
+    /// message.
     pub(super) fn halt(&self) -> Option<String> {
         let said = [Some(self.message.as_str()), self.data.as_ref().and_then(Value::as_str)];
         said.into_iter().flatten().find_map(|text| {
@@ -138,8 +141,8 @@ impl ErrorObject {
 }
 
 impl ErrorObject {
-    /// Whether it is refused for asking too often, in the words of the usual providers. What is asked for too much at once,
-    /// with the same code, is another matter.
+    /// Whether it is refused for asking too often, in the words of the usual providers. What is
+    /// asked for too much at once, with the same code, is another matter.
     fn is_rate_limit(&self) -> bool {
         let text = self.message.to_ascii_lowercase();
         self.code == 429
@@ -157,7 +160,8 @@ struct Received {
     answer: Vec<u8>,
 }
 
-/// Of "too many requests", and of "unavailable" where it says for how long. In seconds; a date is not read.
+/// Of "too many requests", and of "unavailable" where it says for how long. In seconds; a date is
+/// not read.
 fn pause_asked_for(status: reqwest::StatusCode, headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let said = headers.get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let seconds = said.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
@@ -211,7 +215,8 @@ impl Http {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let body = serde_json::to_vec(&Request { jsonrpc: "2.0", id, method, params: &params })
             .map_err(|error| self.malformed(method, &error.to_string()))?;
-        // The client's own timeout covers connecting and each read; this one covers the whole exchange.
+        // The client's own timeout covers connecting and each read; this one covers the whole
+        // exchange.
         let Received { status, retry_after, answer } =
             tokio::time::timeout(self.timeout, self.post(method, body)).await.map_err(|_| {
                 ChainError::Timeout { endpoint: self.name.clone(), method, limit: self.timeout }

@@ -1,4 +1,5 @@
-//! JSON-RPC to L1 over HTTP: every call has a deadline, every answer a bound, and what an endpoint says is only parsed.
+//! JSON-RPC to L1 over HTTP: every call has a deadline, every answer a bound, and what an endpoint
+//! says is only parsed.
 
 mod agreed;
 #[cfg(test)]
@@ -34,7 +35,8 @@ pub use self::types::{BlockRef, Head, Receipt};
 use crate::error::ChainError;
 pub use crate::transaction::SendAnswer;
 
-/// A pause that an endpoint asks for is waited for within a call up to this; longer ones are the caller's to wait for.
+/// A pause that an endpoint asks for is waited for within a call up to this; longer ones are the
+/// caller's to wait for.
 const PAUSE_WAITED_FOR_MAX: Duration = Duration::from_secs(2);
 
 /// An endpoint whose newest block is older may have stopped following the chain.
@@ -66,8 +68,8 @@ impl fmt::Debug for Endpoints {
 }
 
 impl Endpoints {
-    /// Endpoints of the chain `chain_id`; each call to each of them may take `timeout`. Each is believed alone, unless
-    /// [`Endpoints::agreeing`] says otherwise.
+    /// Endpoints of the chain `chain_id`; each call to each of them may take `timeout`. Each is
+    /// believed alone, unless [`Endpoints::agreeing`] says otherwise.
     pub fn new<S: AsRef<str>>(urls: &[S], chain_id: u64, timeout: Duration) -> Result<Self, ChainError> {
         if urls.is_empty() {
             return Err(ChainError::NoEndpoint);
@@ -98,8 +100,9 @@ impl Endpoints {
         self.chain_id
     }
 
-    /// The newest block, from the first endpoint that keeps up. One that is behind what was seen before, or whose newest block is old,
-    /// is compared with the others; where those have more, it goes behind them for a while, whatever is asked.
+    /// The newest block, from the first endpoint that keeps up. One that is behind what was seen
+    /// before, or whose newest block is old, is compared with the others; where those have more, it
+    /// goes behind them for a while, whatever is asked.
     ///
     /// Where several must agree, it is the newest one that so many have.
     pub(crate) async fn head(&self) -> Result<Head, ChainError> {
@@ -125,7 +128,8 @@ impl Endpoints {
                 Ok(head)
             }
             (_, Some(best)) => {
-                // No block for a long time, a clock that is wrong, or a chain that has really gone back.
+                // No block for a long time, a clock that is wrong, or a chain that has really gone
+                // back.
                 self.highest.store(best, Ordering::Relaxed);
                 let (follow, lag): (Vec<_>, Vec<_>) =
                     slow.into_iter().partition(|(_, head)| keeps_up_with(head, best));
@@ -147,7 +151,8 @@ impl Endpoints {
         self.agree
     }
 
-    /// How many of so many blocks any endpoint should be asked for logs at once, by what they granted before.
+    /// How many of so many blocks any endpoint should be asked for logs at once, by what they
+    /// granted before.
     pub(crate) fn page_width(&self, blocks: u64) -> u64 {
         self.all.iter().map(|endpoint| endpoint.page_width(blocks)).max().unwrap_or(1)
     }
@@ -157,13 +162,15 @@ impl Endpoints {
         self.all.iter().map(|endpoint| endpoint.page_width(blocks)).min().unwrap_or(1)
     }
 
-    /// The block that decides, where several endpoints must agree: the newest one with `confirmations` blocks on top that so many have.
-    /// None where one is enough, which then has a head of its own.
+    /// The block that decides, where several endpoints must agree: the newest one with
+    /// `confirmations` blocks on top that so many have. None where one is enough, which then has a
+    /// head of its own.
     pub(crate) async fn pinned(&self, confirmations: u64) -> Result<Option<BlockRef>, ChainError> {
         if self.agree > 1 { Ok(Some(self.agreed_head(confirmations).await?.block)) } else { Ok(None) }
     }
 
-    /// The newest block that has `confirmations` blocks on top: of one endpoint that keeps up, or of as many as must agree.
+    /// The newest block that has `confirmations` blocks on top: of one endpoint that keeps up, or
+    /// of as many as must agree.
     pub(crate) async fn confirmed(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
         if let Some(block) = self.pinned(confirmations).await? {
             return Ok(block);
@@ -191,10 +198,12 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Does `work` with the first endpoint that serves the right chain and answers. A contract's refusal is an answer.
+    /// Does `work` with the first endpoint that serves the right chain and answers. A contract's
+    /// refusal is an answer.
     ///
-    /// One that did not answer lately is asked when the others could not help, until it has rested. One that asked for a pause gets
-    /// it: where no other is there, a short one is waited for, and a longer one is [`ChainError::RateLimited`].
+    /// One that did not answer lately is asked when the others could not help, until it has rested.
+    /// One that asked for a pause gets it: where no other is there, a short one is waited for, and
+    /// a longer one is [`ChainError::RateLimited`].
     pub(crate) async fn first<T, F, W>(&self, work: F) -> Result<T, ChainError>
     where
         F: Fn(Endpoint) -> W,
@@ -203,8 +212,9 @@ impl Endpoints {
         self.first_that(work, |_| true).await?.ok_or(ChainError::NoEndpoint)
     }
 
-    /// The same with the first whose answer is `good`; none where some answered, but none well. An answer that is not good is
-    /// better than a failure. Where one was good, those asked before it are asked after it for a while.
+    /// The same with the first whose answer is `good`; none where some answered, but none well. An
+    /// answer that is not good is better than a failure. Where one was good, those asked before it
+    /// are asked after it for a while.
     pub(crate) async fn first_that<T, F, W>(
         &self,
         work: F,
@@ -223,8 +233,8 @@ impl Endpoints {
         }
     }
 
-    /// Does `work` with the last endpoint that serves the right chain and answers: where there are several, with another one than
-    /// [`Endpoints::first`].
+    /// Does `work` with the last endpoint that serves the right chain and answers: where there are
+    /// several, with another one than [`Endpoints::first`].
     pub(crate) async fn elsewhere<T, F, W>(&self, work: F) -> Result<T, ChainError>
     where
         F: Fn(Endpoint) -> W,
@@ -233,8 +243,8 @@ impl Endpoints {
         self.round(self.all.iter().rev(), &work, &mut |_| true).await?.ok_or(ChainError::NoEndpoint)
     }
 
-    /// Does `work` with all endpoints at once and answers with the first good answer, else with whatever was answered; the others are
-    /// not waited for, but not cut off either.
+    /// Does `work` with all endpoints at once and answers with the first good answer, else with
+    /// whatever was answered; the others are not waited for, but not cut off either.
     pub(crate) async fn every<T, F, W>(&self, work: F, good: impl Fn(&T) -> bool) -> Result<T, ChainError>
     where
         T: Send + 'static,
@@ -331,8 +341,8 @@ fn is_fresh(head: &Head) -> bool {
     now.saturating_sub(Duration::from_secs(head.block.timestamp)) <= HEAD_AGE_MAX
 }
 
-/// Of two endpoints' failures: the one with the shorter pause, since waiting for it helps; else the first, since that endpoint is
-/// the one preferred.
+/// Of two endpoints' failures: the one with the shorter pause, since waiting for it helps; else the
+/// first, since that endpoint is the one preferred.
 fn more_useful(former: ChainError, later: ChainError) -> ChainError {
     match (&former, &later) {
         (ChainError::RateLimited { retry_after: a, .. }, ChainError::RateLimited { retry_after: b, .. }) => {
@@ -367,8 +377,8 @@ impl ChainError {
         )
     }
 
-    /// Whether a shorter range of blocks is likely to be answered: endpoints refuse crowded ranges in words of their own, or the
-    /// answer is over our bound.
+    /// Whether a shorter range of blocks is likely to be answered: endpoints refuse crowded ranges
+    /// in words of their own, or the answer is over our bound.
     pub fn is_crowded(&self) -> bool {
         matches!(
             self,
@@ -376,8 +386,8 @@ impl ChainError {
         )
     }
 
-    /// Whether a shorter range of blocks may be answered: a wide one may also end in a timeout, a broken connection, a status of a
-    /// proxy or an empty answer.
+    /// Whether a shorter range of blocks may be answered: a wide one may also end in a timeout, a
+    /// broken connection, a status of a proxy or an empty answer.
     pub fn may_be_crowded(&self) -> bool {
         self.is_crowded()
             || matches!(

@@ -1,12 +1,13 @@
-//! What an operator is told of one endpoint: whether it fails, and whether it said something else than the others.
+//! What an operator is told of one endpoint: whether it fails, and whether it said something else
+//! than the others.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a disagreement is told about. An endpoint that leaves out events agrees about all blocks that have none, so that it agrees
-/// now does not mean that it will.
+/// How long a disagreement is told about. An endpoint that leaves out events agrees about all
+/// blocks that have none, so that it agrees now does not mean that it will.
 pub(super) const TOLD_FOR: Duration = Duration::from_secs(600);
 /// An endpoint that has failed for so long needs a person. Shorter failures are usual, and others
 /// are asked meanwhile.

@@ -1,10 +1,13 @@
-//! How many blocks of logs an endpoint grants in one query: a pure state machine that learns it from what failed.
+//! How many blocks of logs an endpoint grants in one query: a pure state machine that learns it
+//! from what failed.
 //!
-//! Endpoints never say what they grant, and refuse in many ways: with an error of JSON-RPC, with a page of HTML and a status, with
-//! silence. So any query over more than one block that fails makes the next one narrower. The widest query that was granted and the
-//! narrowest one that failed are remembered; the space between them is searched, and what failed is tried again after a while.
+//! Endpoints never say what they grant, and refuse in many ways: with an error of JSON-RPC, with a
+//! page of HTML and a status, with silence. So any query over more than one block that fails makes
+//! the next one narrower. The widest query that was granted and the narrowest one that failed are
+//! remembered; the space between them is searched, and what failed is tried again after a while.
 
-/// Full pages that are granted before a width is tried again that the endpoint refused by an error of its own.
+/// Full pages that are granted before a width is tried again that the endpoint refused by an error
+/// of its own.
 const PATIENCE_AFTER_REFUSAL: u32 = 64;
 /// The same after a failure that may have had another cause, such as a timeout.
 const PATIENCE_AFTER_FAILURE: u32 = 8;
@@ -50,7 +53,8 @@ impl PageWidth {
 
     /// A query over so many blocks was answered.
     pub(super) fn answered(&mut self, blocks: u64) {
-        // Where nothing failed there is nothing to learn, and a page narrower than it might have been shows nothing.
+        // Where nothing failed there is nothing to learn, and a page narrower than it might have
+        // been shows nothing.
         if (self.granted, self.failed) == (0, None) || blocks < self.limit() {
             return;
         }
@@ -65,7 +69,8 @@ impl PageWidth {
     pub(super) fn failed(&mut self, blocks: u64, failure: Failure) {
         self.pages = 0;
         if blocks <= 1 {
-            // The width is not the cause: when the endpoint is back, wide queries come back within a few pages.
+            // The width is not the cause: when the endpoint is back, wide queries come back within
+            // a few pages.
             (self.granted, self.failed) = (1, None);
             return;
         }
@@ -86,7 +91,8 @@ mod tests {
 
     use super::*;
 
-    /// Reads so many blocks in pages of 1000 from an endpoint that grants `limit`; returns queries granted and refused.
+    /// Reads so many blocks in pages of 1000 from an endpoint that grants `limit`; returns queries
+    /// granted and refused.
     fn read(width: &mut PageWidth, mut blocks: u64, limit: u64, failure: Failure) -> (u64, u64) {
         let (mut granted, mut refused) = (0, 0);
         while blocks > 0 {

@@ -1,4 +1,5 @@
-//! Until when a rollup's settled batches are kept, by its contract's word, and what follows from it.
+//! Until when a rollup's settled batches are kept, by its contract's word, and what follows from
+//! it.
 
 use dac_types::Address;
 
@@ -36,7 +37,8 @@ pub struct CoverageState {
 }
 
 impl CoverageState {
-    /// After this time nothing settles for want of coverage. Section 7: coverage ≥ now + freezeDelay + exitWindow.
+    /// After this time nothing settles for want of coverage. Section 7: coverage ≥ now +
+    /// freezeDelay + exitWindow.
     pub const fn settles_until(&self) -> Option<u64> {
         match self.until {
             Some(until) => Some(until.saturating_sub(self.freeze_delay.saturating_add(self.exit_window))),
@@ -44,7 +46,8 @@ impl CoverageState {
         }
     }
 
-    /// After this time anyone may freeze for want of coverage. Section 13: below now + freezeDelay/2 + exitWindow.
+    /// After this time anyone may freeze for want of coverage. Section 13: below now +
+    /// freezeDelay/2 + exitWindow.
     pub const fn freezable_after(&self) -> Option<u64> {
         match self.until {
             Some(until) => {

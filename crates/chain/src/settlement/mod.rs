@@ -1,4 +1,5 @@
-//! A rollup's settlement contract: the calls that settle a batch and renew coverage, what a refusal means, and what has settled.
+//! A rollup's settlement contract: the calls that settle a batch and renew coverage, what a refusal
+//! means, and what has settled.
 
 mod coverage;
 mod reader;

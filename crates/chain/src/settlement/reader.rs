@@ -167,8 +167,8 @@ impl SettlementReader {
         Ok(SettledPage { batches: found.into_iter().map(SettledBatch::from).collect(), next_block })
     }
 
-    /// All that settled from `from_block` to `to_block`, both included, in the order of numbers. `progress` is told the next block, and how many
-    /// batches were found.
+    /// All that settled from `from_block` to `to_block`, both included, in the order of numbers.
+    /// `progress` is told the next block, and how many batches were found.
     pub async fn settled_events(
         &self,
         from_block: u64,
@@ -189,7 +189,8 @@ impl SettlementReader {
         Ok(all)
     }
 
-    /// The batch that settled under a number, looked for from `to_block` backwards in ever longer steps.
+    /// The batch that settled under a number, looked for from `to_block` backwards in ever longer
+    /// steps.
     pub async fn find(&self, batch_number: u64, to_block: u64) -> Result<Option<SettledBatch>, ChainError> {
         let mut searched = Searched::default();
         loop {
@@ -251,7 +252,8 @@ impl SettlementReader {
         Ok(None)
     }
 
-    /// Whether there is a contract at all, as of the newest block: a rollup may be admitted before it is deployed, or settle nowhere.
+    /// Whether there is a contract at all, as of the newest block: a rollup may be admitted before
+    /// it is deployed, or settle nowhere.
     pub async fn has_code(&self) -> Result<bool, ChainError> {
         let address = self.settlement;
         let work = |endpoint: Endpoint| async move { Ok(!endpoint.code(address).await?.is_empty()) };

@@ -29,8 +29,9 @@ impl SettlementRefusal {
             Effect::Done if refusal.is::<Settlement::BatchAlreadySettled>() => Self::NumberUsed,
             Effect::MayPass => Self::NotYet,
             Effect::Unclear if refusal.is_of_chain() => Self::NotYet,
-            // Verifiers behind an adapter have errors of their own, and malformed proofs may fail without any. The
-            // certificate's and the settlement's rules are all in the table, so what is not comes from the verifier.
+            // Verifiers behind an adapter have errors of their own, and malformed proofs may fail
+            // without any. The certificate's and the settlement's rules are all in the table, so
+            // what is not comes from the verifier.
             Effect::Unclear => Self::Proof,
             Effect::Final if is_of_proof => Self::Proof,
             Effect::Final if refusal.is::<Settlement::IsFrozen>() => Self::Frozen,

@@ -65,7 +65,8 @@ pub struct TestCommittee {
     pub epoch: u64,
 }
 
-/// Deploys the contracts, registers n members with keys of their own and opens the first epoch with them.
+/// Deploys the contracts, registers n members with keys of their own and opens the first epoch with
+/// them.
 pub async fn deploy_committee(anvil: &Anvil, spec: &CommitteeSpec) -> TestCommittee {
     let quorum = Quorum::new(spec.n, spec.k, spec.q).expect("a possible committee");
     let owner = anvil.key(0);
@@ -153,7 +154,8 @@ impl TestCommittee {
         rollup
     }
 
-    /// A header of this committee that belongs to no payload: enough where only the certificate matters.
+    /// A header of this committee that belongs to no payload: enough where only the certificate
+    /// matters.
     pub fn header(&self, batch_number: u64, expires_at: u64) -> BatchHeader {
         BatchHeader {
             rollup: Address::repeat_byte(0x11),

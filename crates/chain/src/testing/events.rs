@@ -12,7 +12,8 @@ use crate::log::RecordedCertificate;
 use crate::rpc::BlockRef;
 use crate::settlement::SettledBatch;
 
-/// A node's view of such a chain. Clones show the same chain; [`FakeEvents::lagging`] shows it later.
+/// A node's view of such a chain. Clones show the same chain; [`FakeEvents::lagging`] shows it
+/// later.
 #[derive(Clone, Debug)]
 pub struct FakeEvents {
     chain: Arc<Mutex<Chain>>,
@@ -70,7 +71,8 @@ impl FakeEvents {
         Self { lag: blocks, ..self.clone() }
     }
 
-    /// A certificate of this header is recorded. Block and transaction are whichever it is mined in.
+    /// A certificate of this header is recorded. Block and transaction are whichever it is mined
+    /// in.
     pub fn recorded(digest: BatchDigest, header: &BatchHeader) -> Fact {
         Fact::Recorded(RecordedCertificate::of(digest, header, 0, B256::ZERO))
     }
@@ -127,7 +129,8 @@ impl FakeEvents {
         chain.block_seconds = block_seconds;
     }
 
-    /// Replaces the last `depth` blocks by others with these facts, one block for each entry; the first block of all stays.
+    /// Replaces the last `depth` blocks by others with these facts, one block for each entry; the
+    /// first block of all stays.
     pub fn reorganise(&self, depth: usize, blocks: Vec<Vec<Fact>>) {
         let mut chain = self.lock();
         let kept = chain.blocks.len().saturating_sub(depth).max(1);
@@ -152,8 +155,8 @@ impl FakeEvents {
         self.lock().query_blocks_max = blocks;
     }
 
-    /// From now on every range of blocks is said to have no events, or again what it has: as a node that is behind says of blocks that
-    /// it does not have yet.
+    /// From now on every range of blocks is said to have no events, or again what it has: as a node
+    /// that is behind says of blocks that it does not have yet.
     pub fn set_withheld(&self, withheld: bool) {
         self.lock().withheld = withheld;
     }

@@ -1,4 +1,5 @@
-//! A rollup's settlement contract on a local chain, with a proof system that tests can do without a prover.
+//! A rollup's settlement contract on a local chain, with a proof system that tests can do without a
+//! prover.
 
 use std::path::Path;
 
@@ -13,8 +14,9 @@ use crate::settlement::{RenewOrder, SettleOrder, SettlementReader};
 /// What a test's proof begins with, for the verifier to take it.
 const GOOD_PROOF: u8 = 1;
 
-/// `verify(claim, proof)` of a verifier that takes proofs whose first byte is 1, and reverts with `InvalidProof()` otherwise:
-/// the proof's offset and first word, shifted to its first byte, compared.
+/// `verify(claim, proof)` of a verifier that takes proofs whose first byte is 1, and reverts with
+/// `InvalidProof()` otherwise: the proof's offset and first word, shifted to its first byte,
+/// compared.
 const VERIFIER_CODE: [u8; 34] = hex!("6024356024013560f81c6001146020576309bde33960e01b60005260046000fd5b00");
 
 alloy::sol! {
@@ -55,7 +57,8 @@ pub struct TestRollup {
     domain: Domain,
 }
 
-/// Deploys `PaymentsRollup` with a verifier of [`TestRollup::proof`]s. The committee's activation delay must be long enough.
+/// Deploys `PaymentsRollup` with a verifier of [`TestRollup::proof`]s. The committee's activation
+/// delay must be long enough.
 pub async fn deploy_rollup(anvil: &Anvil, committee: &TestCommittee, spec: RollupSpec) -> TestRollup {
     let account = anvil.account(committee.owner.clone());
     let mut hashers = [Address::ZERO; 3];

@@ -77,8 +77,8 @@ const UNFUNDED: [&str; 5] =
 const NEEDED: [&str; 3] = ["minimum needed", "tip needed", "minimum"];
 
 impl SendAnswer {
-    /// Reads a refusal; none where its words are not understood. Geth, Nethermind, Besu, Erigon, Reth, anvil and the providers
-    /// word these differently.
+    /// Reads a refusal; none where its words are not understood. Geth, Nethermind, Besu, Erigon,
+    /// Reth, anvil and the providers word these differently.
     pub(crate) fn of(refusal: &str) -> Option<Self> {
         let refusal = refusal.to_ascii_lowercase();
         let letters: String = refusal.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -12,7 +12,8 @@ pub struct Fees {
 }
 
 impl Fees {
-    /// Room for the base fee to double, and no more than the cap. None if even the present base fee exceeds the cap.
+    /// Room for the base fee to double, and no more than the cap. None if even the present base fee
+    /// exceeds the cap.
     pub fn initial(base_fee: u128, priority_fee: u128, cap: u128) -> Result<Self, ChainError> {
         let needed = base_fee.saturating_add(priority_fee);
         if needed > cap {
@@ -21,7 +22,8 @@ impl Fees {
         Ok(Self { max_fee: needed.saturating_add(base_fee).min(cap), priority_fee })
     }
 
-    /// What replaces a transaction with these fees: an eighth more of both, or what the market asks if that is more.
+    /// What replaces a transaction with these fees: an eighth more of both, or what the market asks
+    /// if that is more.
     pub(crate) fn bumped(
         self,
         base_fee: u128,

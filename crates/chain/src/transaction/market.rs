@@ -1,10 +1,12 @@
-//! What a transaction offers for gas: what L1 asks for, within bounds that no endpoint's word moves.
+//! What a transaction offers for gas: what L1 asks for, within bounds that no endpoint's word
+//! moves.
 
 use super::fees::Fees;
 use crate::amount::GWEI;
 use crate::error::ChainError;
 
-/// A replacement may offer so many times the tip that a first transaction may: pools want an eighth more for each.
+/// A replacement may offer so many times the tip that a first transaction may: pools want an eighth
+/// more for each.
 const REPLACEMENT_TIP: u128 = 2;
 
 /// The tip where no node says what is usual, in wei per gas.
@@ -40,7 +42,8 @@ impl Market {
         self.suggested_tip.max(self.asked_tip).max(tip_floor).min(tip_cap)
     }
 
-    /// What a transaction offers that replaces none. Nothing where the cap is less than is asked for.
+    /// What a transaction offers that replaces none. Nothing where the cap is less than is asked
+    /// for.
     pub fn first(&self) -> Result<Fees, ChainError> {
         let FeeBounds { fee_cap, tip_cap, .. } = self.bounds;
         if self.asked_tip > tip_cap {

@@ -15,12 +15,15 @@ const COLUMNS_MAX: usize = 100;
 /// Headings of examples begin with one of these; the commands below them are indented.
 const HEADINGS: [&str; 2] = ["Example", "Try"];
 
-/// Hands the examples of every help text to a shell, and what it makes of them to the program's own parser.
+/// Hands the examples of every help text to a shell, and what it makes of them to the program's own
+/// parser.
 ///
-/// `programs` are the names that a line may begin with, this program's first; `variables` those that the examples use, with values.
+/// `programs` are the names that a line may begin with, this program's first; `variables` those
+/// that the examples use, with values.
 ///
 /// # Panics
-/// Where a help text breaks an example's lines, where the shell refuses an example, or the program does.
+/// Where a help text breaks an example's lines, where the shell refuses an example, or the program
+/// does.
 pub fn check_examples(command: &Command, programs: &[&str], variables: &[(&str, &str)]) {
     let whole = keep_examples(command.clone());
     for (path, text) in help_texts(&whole, command.get_name()) {
@@ -35,7 +38,8 @@ pub fn check_examples(command: &Command, programs: &[&str], variables: &[(&str, 
     }
 }
 
-/// Every command's own text behind its options, with the words that lead to it. Each was found in a narrow terminal's help as it is.
+/// Every command's own text behind its options, with the words that lead to it. Each was found in a
+/// narrow terminal's help as it is.
 fn help_texts(command: &Command, path: &str) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     if let Some(text) = command.get_after_help() {

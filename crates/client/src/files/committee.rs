@@ -1,5 +1,5 @@
-//! A committee as a file, so that certificates can be verified and batches retrieved without L1. Whoever uses it trusts
-//! where it came from.
+//! A committee as a file, so that certificates can be verified and batches retrieved without L1.
+//! Whoever uses it trusts where it came from.
 //!
 //! ```json
 //! {

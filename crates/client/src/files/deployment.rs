@@ -1,4 +1,5 @@
-//! Where a committee lives on L1, in one file instead of four options. `dac admin deploy` writes it.
+//! Where a committee lives on L1, in one file instead of four options. `dac admin deploy` writes
+//! it.
 //!
 //! ```json
 //! {
@@ -11,7 +12,8 @@
 //! }
 //! ```
 //!
-//! Public knowledge but perhaps for `rpc_url`, which some providers put a key into; it may be left out.
+//! Public knowledge but perhaps for `rpc_url`, which some providers put a key into; it may be left
+//! out.
 
 use std::path::Path;
 

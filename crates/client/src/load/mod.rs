@@ -1,4 +1,5 @@
-//! Load on a committee: batches of random bytes, submitted when a clock says so and not when the last one was done.
+//! Load on a committee: batches of random bytes, submitted when a clock says so and not when the
+//! last one was done.
 //!
 //! | room | what |
 //! |---|---|
@@ -7,11 +8,13 @@
 //! | [`Statistics`], [`Summary`] | what came of it |
 //! | [`run`] | the sending itself |
 //!
-//! The load is *open-loop*: arrivals are due by the clock alone, and a latency counts from the moment an arrival was due.
-//! A service that stands still for a second is charged that second by every batch that was due in it, as its users would be
-//! ([coordinated omission](https://groups.google.com/g/mechanical-sympathy/c/icNZJejUHfE) is measuring the patient ones only).
-//! An arrival that finds the bound of batches in flight reached is dropped and counted, never sent late.
-//! [`Rate::Saturate`] alone is closed-loop, for finding a capacity: its latencies say little.
+//! The load is *open-loop*: arrivals are due by the clock alone, and a latency counts from the
+//! moment an arrival was due. A service that stands still for a second is charged that second by
+//! every batch that was due in it, as its users would be ([coordinated
+//! omission](https://groups.google.com/g/mechanical-sympathy/c/icNZJejUHfE) is measuring the
+//! patient ones only). An arrival that finds the bound of batches in flight reached is dropped and
+//! counted, never sent late. [`Rate::Saturate`] alone is closed-loop, for finding a capacity: its
+//! latencies say little.
 
 mod plan;
 mod run;

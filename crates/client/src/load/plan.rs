@@ -170,7 +170,8 @@ fn split_unit(text: &str) -> Option<(&str, Option<f64>)> {
 pub struct LoadPlan {
     /// When batches are due.
     pub rate: Rate,
-    /// Whether the pauses between them are exponentially distributed, as those of many independent users are, instead of equal.
+    /// Whether the pauses between them are exponentially distributed, as those of many independent
+    /// users are, instead of equal.
     pub random_pauses: bool,
     /// How large they are.
     pub sizes: Sizes,
@@ -184,7 +185,8 @@ pub struct LoadPlan {
     pub connections: usize,
     /// What batch hashes are. OPAQUE ones are random: nothing here has a rollup's commitment.
     pub hash_kind: HashKind,
-    /// How certified batches come to L1; with SETTLE they stay certified, since no proof is ever handed in.
+    /// How certified batches come to L1; with SETTLE they stay certified, since no proof is ever
+    /// handed in.
     pub posting: PostingMode,
     /// How long members keep the batches, in seconds.
     pub lifetime_seconds: u64,

@@ -1,7 +1,7 @@
 //! Sends what the schedule says when it says so.
 //!
-//! Payloads are made and signed on a thread of their own, a few ahead of time, so that this costs no latency. Nothing is tried
-//! again: a refusal is a result.
+//! Payloads are made and signed on a thread of their own, a few ahead of time, so that this costs
+//! no latency. Nothing is tried again: a refusal is a result.
 
 use std::time::Duration;
 
@@ -55,10 +55,12 @@ struct Ended {
     at: Instant,
 }
 
-/// Runs a load to its end, and waits for what is in flight then. `now` is in Unix seconds. The plan was checked.
+/// Runs a load to its end, and waits for what is in flight then. `now` is in Unix seconds. The plan
+/// was checked.
 ///
 /// # Errors
-/// None of what the service does: that is in the summary. Only a submission that cannot be made is one.
+/// None of what the service does: that is in the summary. Only a submission that cannot be made is
+/// one.
 pub async fn run(
     client: &AggregatorClient,
     domain: Domain,
@@ -179,7 +181,8 @@ fn prepare(
     let (sender, receiver) = mpsc::channel(AHEAD);
     let plan = plan.clone();
     let maker = tokio::task::spawn_blocking(move || {
-        // Other dice than the schedule's: payloads of one seed are the same whatever their sizes' distribution.
+        // Other dice than the schedule's: payloads of one seed are the same whatever their sizes'
+        // distribution.
         let mut dice = StdRng::seed_from_u64(plan.seed ^ 0x7061_796c_6f61_6473);
         for arrival in Schedule::new(&plan, targets.len()) {
             let mut payload = vec![0; arrival.bytes];

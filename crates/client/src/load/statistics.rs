@@ -1,4 +1,5 @@
-//! What came of a load: counts, bytes and latencies. Times are given in, so that nothing here reads a clock.
+//! What came of a load: counts, bytes and latencies. Times are given in, so that nothing here reads
+//! a clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -105,8 +106,9 @@ pub struct Summary {
     pub certificate_latency: Latencies,
     /// From when it was due to the aggregator's receipt.
     pub receipt_latency: Latencies,
-    /// How late this program itself was, between when it was due and the beginning of its sending: above a few milliseconds
-    /// this machine is too slow for the load, and the latencies are in part its own.
+    /// How late this program itself was, between when it was due and the beginning of its sending:
+    /// above a few milliseconds this machine is too slow for the load, and the latencies are in
+    /// part its own.
     pub sender_lateness: Latencies,
     /// Arrivals that found the bound of batches in flight reached.
     pub dropped: u64,

@@ -1,7 +1,9 @@
-//! What a member needs to have its own shard of a batch again: the very shard, where another holder of the seat serves it, or
-//! else any k others, from which its row is encoded. Section 9 of `docs/protocol.md`.
+//! What a member needs to have its own shard of a batch again: the very shard, where another holder
+//! of the seat serves it, or else any k others, from which its row is encoded. Section 9 of
+//! `docs/protocol.md`.
 //!
-//! Memory: the record and at most k + spares shards, as in any retrieval; with one shard instead of k where a seat changed hands.
+//! Memory: the record and at most k + spares shards, as in any retrieval; with one shard instead of
+//! k where a seat changed hands.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,9 +25,11 @@ pub struct Wanted {
     pub hint: Hint,
     /// Who asks: this operator is not asked itself.
     pub by: Option<Address>,
-    /// The batch's record where it is there already; none is asked for then, unless there is no evidence without one.
+    /// The batch's record where it is there already; none is asked for then, unless there is no
+    /// evidence without one.
     pub record: Option<Arc<CheckedRecord>>,
-    /// Shards are taken no faster than this. [`super::RetrieveOptions::deadline`] counts all the same.
+    /// Shards are taken no faster than this. [`super::RetrieveOptions::deadline`] counts all the
+    /// same.
     pub pace: Option<Arc<dyn Pace>>,
 }
 
@@ -62,7 +66,8 @@ pub enum CollectedShards {
 }
 
 impl Collected {
-    /// The wanted shard. Computes for as long as encoding one row takes: not for a thread that others wait for.
+    /// The wanted shard. Computes for as long as encoding one row takes: not for a thread that
+    /// others wait for.
     ///
     /// [`RebuildError::BadSeat`] is the verdict that nobody can ever have this shard.
     pub fn into_shard(self) -> Result<CheckedShard, RebuildError> {
@@ -74,8 +79,8 @@ impl Collected {
 }
 
 impl Retriever {
-    /// Collects what a member needs to have its shard again. Ends within the deadline; dropping the future ends all that it
-    /// started.
+    /// Collects what a member needs to have its shard again. Ends within the deadline; dropping the
+    /// future ends all that it started.
     pub async fn collect(&self, wanted: Wanted) -> Result<Collected, RetrieveError> {
         let (digest, limit) = (wanted.digest, self.options.deadline);
         let work = Box::pin(self.collect_unbounded(wanted));

@@ -36,7 +36,8 @@ pub enum RetrieveError {
         /// Members asked.
         asked: usize,
     },
-    /// The record is another rollup's, or has another number, than L1 says: the endpoint, or the address, is not what it should be.
+    /// The record is another rollup's, or has another number, than L1 says: the endpoint, or the
+    /// address, is not what it should be.
     #[error(
         "L1 says that batch {digest} is number {batch_number} of rollup {rollup}, its record that it is number {got_number} of {got}"
     )]
@@ -66,7 +67,8 @@ pub enum RetrieveError {
         /// What each member did.
         report: Box<RetrievalReport>,
     },
-    /// The disperser committed to something that is no payload; whoever decodes it comes to the same verdict.
+    /// The disperser committed to something that is no payload; whoever decodes it comes to the
+    /// same verdict.
     #[error(
         "MALFORMED: batch {digest} is certified and retrievable, but what its disperser committed to is no payload: {verdict}"
     )]

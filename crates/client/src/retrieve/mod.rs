@@ -1,8 +1,10 @@
-//! Getting a batch's payload back from any k members. No aggregator is needed, and no single member is trusted.
+//! Getting a batch's payload back from any k members. No aggregator is needed, and no single member
+//! is trusted.
 //!
-//! Digest → record (from whichever member answers first; it is bound to the digest) → proof that a quorum signed it →
-//! shards from the fastest k members, each passing the member's check → decode → the retriever's check. A member that
-//! lies, stalls or is down is named in the report and costs nothing but a little time, as long as k others serve.
+//! Digest → record (from whichever member answers first; it is bound to the digest) → proof that a
+//! quorum signed it → shards from the fastest k members, each passing the member's check → decode →
+//! the retriever's check. A member that lies, stalls or is down is named in the report and costs
+//! nothing but a little time, as long as k others serve.
 
 mod collect;
 mod error;
@@ -94,7 +96,8 @@ impl Retriever {
         self.search(digest, hint, false, None).await
     }
 
-    /// The same, but where L1 recorded a certificate, members are still asked for it: it tells who signed.
+    /// The same, but where L1 recorded a certificate, members are still asked for it: it tells who
+    /// signed.
     pub async fn find_certificate(
         &self,
         digest: BatchDigest,

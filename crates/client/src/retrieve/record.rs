@@ -1,4 +1,5 @@
-//! Finding a batch's record, and proof that a quorum signed it, among members that may be down, slow or lying.
+//! Finding a batch's record, and proof that a quorum signed it, among members that may be down,
+//! slow or lying.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,8 +51,8 @@ pub struct FoundRecord {
     pub faults: Vec<RecordFault>,
 }
 
-/// Checks a record as received: whose digest it has, that all parts belong together, that its certificate, if it carries
-/// one, verifies. Whether one is there is left to the caller.
+/// Checks a record as received: whose digest it has, that all parts belong together, that its
+/// certificate, if it carries one, verifies. Whether one is there is left to the caller.
 pub fn check_record(
     directory: &Directory,
     digest: BatchDigest,
@@ -128,7 +129,8 @@ pub(super) struct Search<'a> {
     pub(super) without: Option<Address>,
 }
 
-/// Asks members, the likeliest first, until one has the record and one (or L1) has proof that it was certified.
+/// Asks members, the likeliest first, until one has the record and one (or L1) has proof that it
+/// was certified.
 pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, RetrieveError> {
     let Search { dialer, patience, attempts_max, directory, digest, epoch, mut evidence, .. } = search;
     let wants_certificate = search.wants_certificate;
@@ -211,8 +213,8 @@ struct Candidate {
     attempt: u32,
 }
 
-/// Every retrieval URL once: of the epoch named, or else of all, the newest first. Within an epoch the order is random,
-/// so that not everybody asks seat 0.
+/// Every retrieval URL once: of the epoch named, or else of all, the newest first. Within an epoch
+/// the order is random, so that not everybody asks seat 0.
 fn candidates(directory: &Directory, epoch: Option<u64>) -> VecDeque<Candidate> {
     use rand::seq::SliceRandom;
     let mut seen = std::collections::HashSet::new();

@@ -1,7 +1,7 @@
 //! The race for k checked shards: k members are asked at once, more where these fail or dawdle.
 //!
-//! Memory: at most k + spares shards are held at a time. A member that stands still while another seat waits is dropped
-//! for it and, if need be, asked again at the end.
+//! Memory: at most k + spares shards are held at a time. A member that stands still while another
+//! seat waits is dropped for it and, if need be, asked again at the end.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -193,7 +193,8 @@ impl Race<'_> {
         running.insert(runner.abort.id(), runner);
     }
 
-    /// A seat none of whose holders could be reached is worth another attempt; one that lied or lacks the shard is not.
+    /// A seat none of whose holders could be reached is worth another attempt; one that lied or
+    /// lacks the shard is not.
     fn again(&self, candidate: Candidate, reports: &[MemberReport]) -> Option<Candidate> {
         let attempt = candidate.attempt + 1;
         let worth = reports
@@ -202,8 +203,9 @@ impl Race<'_> {
         (worth && attempt < self.options.attempts_max).then_some(Candidate { attempt, ..candidate })
     }
 
-    /// Every spare is running and nobody finishes: members that stand still, or crawl while others run, make room for
-    /// those not yet asked. Each does so once; after that it is waited for, so that a slow network is no failure.
+    /// Every spare is running and nobody finishes: members that stand still, or crawl while others
+    /// run, make room for those not yet asked. Each does so once; after that it is waited for, so
+    /// that a slow network is no failure.
     fn drop_stalled(
         &self,
         running: &mut HashMap<Id, Runner>,

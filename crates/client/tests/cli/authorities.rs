@@ -54,7 +54,8 @@ async fn members_of_two_authorities_are_reached_where_both_are_named() {
         scene.payload.as_ref().map(|payload| payload.to_vec())
     );
 
-    // Each member by itself: the authority that does not vouch for it is of no use, and does no harm.
+    // Each member by itself: the authority that does not vouch for it is of no use, and does no
+    // harm.
     for (seat, url) in scene.urls.iter().enumerate() {
         let (own, foreign) = if seat < 2 { (one, other) } else { (other, one) };
         expect(path, 0, &[&["member", url][..], &own].concat());

@@ -193,7 +193,8 @@ async fn submissions_are_checked_first(path: &Path, rollup: &str, disperser: &st
     assert_eq!(kept["submission"]["payload_length"], 7, "{kept}");
 }
 
-/// A seat changes hands: what cannot be is refused before anything is sent, and `--wait` ends when the newcomer is ready.
+/// A seat changes hands: what cannot be is refused before anything is sent, and `--wait` ends when
+/// the newcomer is ready.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seat_is_given_to_a_newcomer() {
     let anvil = Anvil::start().await;
@@ -270,8 +271,8 @@ async fn a_seat_is_given_to_a_newcomer() {
         .collect();
     assert_eq!(shown, seats.iter().map(|seat| format!("{seat:#x}")).collect::<Vec<_>>());
 
-    // A newcomer that cannot be reached is not ready: waiting ends by its limit, and says so. The next block's time is past
-    // the former epoch's beginning.
+    // A newcomer that cannot be reached is not ready: waiting ends by its limit, and says so. The
+    // next block's time is past the former epoch's beginning.
     anvil.mine(1).await;
     let wait = ["--seat", "2", "--operator", &stranded, "--wait", "--interval", "100ms", "--timeout", "3s"];
     let waited = rotate(3, "owner.json", &wait);
@@ -358,7 +359,8 @@ async fn recorded_batches_are_retrieved_verified_and_audited() {
     assert_eq!(run(1, &["audit", "--strict"])["verdict"], "failed");
 }
 
-/// Nothing settles for a freeze delay: anyone may freeze, and `dac coverage` says so in its exit code.
+/// Nothing settles for a freeze delay: anyone may freeze, and `dac coverage` says so in its exit
+/// code.
 async fn rollup_stops(anvil: &Anvil, path: &Path, address: &str) {
     anvil.rpc("evm_increaseTime", serde_json::json!([2_000])).await;
     anvil.mine(1).await;
@@ -413,7 +415,8 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
     let file = path.join("a/b/000001.bin");
     let payload = scene.payload.as_ref().unwrap();
     assert_eq!(std::fs::read(&file).unwrap(), payload[..]);
-    // Once more: what is there is checked and kept, and mended where it is not what the batch commits to.
+    // Once more: what is there is checked and kept, and mended where it is not what the batch
+    // commits to.
     assert_eq!(counts(&run(0, &[])), [1, 0, 1]);
     let mut spoiled = payload.to_vec();
     spoiled[100] ^= 1;

@@ -1,4 +1,5 @@
-//! The `dac` command line as users and scripts meet it: help texts, documents, exit codes; and against a real chain.
+//! The `dac` command line as users and scripts meet it: help texts, documents, exit codes; and
+//! against a real chain.
 //!
 //! Help texts are compared with `tests/snapshots`; `DAC_UPDATE_SNAPSHOTS=1` writes them anew.
 

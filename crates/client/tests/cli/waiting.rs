@@ -142,8 +142,8 @@ async fn what_holds_a_batch_up_is_told_once_and_again_in_the_end() {
     assert_eq!(document["waiting"], serde_json::Value::Null);
 }
 
-/// What the aggregator says itself goes before what members answered. Each reason is told once, and a
-/// change of its numbers is none.
+/// What the aggregator says itself goes before what members answered. Each reason is told once, and
+/// a change of its numbers is none.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_aggregators_own_reason_is_told_when_it_appears_and_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! A committee of members over real sockets, each honest or with a vice of its own, and a certificate that all its keys made.
+//! A committee of members over real sockets, each honest or with a vice of its own, and a
+//! certificate that all its keys made.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;

@@ -41,7 +41,8 @@ pub(crate) trait Kind: Send + Sync {
     /// When it is of no use any more, in Unix seconds; none where the contract says so itself.
     fn expires_at(&self) -> Option<u64>;
 
-    /// Whether those of one contract are sent one after the other, by number: the others wait whatever L1 says.
+    /// Whether those of one contract are sent one after the other, by number: the others wait
+    /// whatever L1 says.
     fn is_in_order(&self) -> bool {
         false
     }
@@ -51,24 +52,27 @@ pub(crate) trait Kind: Send + Sync {
         false
     }
 
-    /// Whether another call for the same digest is another posting: with another proof, for example.
+    /// Whether another call for the same digest is another posting: with another proof, for
+    /// example.
     fn is_bound_to_call(&self) -> bool {
         false
     }
 
-    /// Whether the queue has room for it: `queued` postings are there, at most `queue_max` should be, and `line` has
-    /// the numbers of those of its kind for the same contract.
+    /// Whether the queue has room for it: `queued` postings are there, at most `queue_max` should
+    /// be, and `line` has the numbers of those of its kind for the same contract.
     fn check_room(&self, line: &[u64], queued: usize, queue_max: usize) -> Result<(), PosterError>;
 
     /// What follows from a refusal.
     fn judge(&self, refusal: &Refusal) -> Judgement;
 
-    /// What the contract's own books say, where a refusal names no rule; none where they say nothing.
+    /// What the contract's own books say, where a refusal names no rule; none where they say
+    /// nothing.
     async fn look_up(&self, _sight: &Sight<'_>) -> Option<Verdict> {
         None
     }
 
-    /// Who did what the refusal says was done, and how deep it lies; and a problem beside that, if there is one.
+    /// Who did what the refusal says was done, and how deep it lies; and a problem beside that, if
+    /// there is one.
     async fn find(
         &self,
         sight: &Sight<'_>,

@@ -1,4 +1,5 @@
-//! The kinds of posting, one file each: what is asked of L1, whose turn it is, and what an answer means.
+//! The kinds of posting, one file each: what is asked of L1, whose turn it is, and what an answer
+//! means.
 
 mod kind;
 mod record;

@@ -11,8 +11,8 @@ use super::kind::{Judgement, Kind, Place};
 use dac_chain::ChainError;
 use dac_contracts::{Effect, Refusal, Settlement};
 
-/// Renewals of one contract that are waiting or under way, at most. They have this room beside the queue, however full
-/// it is.
+/// Renewals of one contract that are waiting or under way, at most. They have this room beside the
+/// queue, however full it is.
 const PER_CONTRACT_MAX: usize = 4;
 
 /// Renews a rollup's coverage.
@@ -52,8 +52,9 @@ impl Kind for Renew {
         Err(PosterError::RenewalsQueued { settlement: self.settlement, limit: PER_CONTRACT_MAX })
     }
 
-    /// A renewal waits until batches settle (again, after a reorganisation), or an epoch begins. It is collected anew at
-    /// little cost, so what is not understood does not wait for as long as it lasts.
+    /// A renewal waits until batches settle (again, after a reorganisation), or an epoch begins. It
+    /// is collected anew at little cost, so what is not understood does not wait for as long as it
+    /// lasts.
     fn judge(&self, refusal: &Refusal) -> Judgement {
         match refusal.effect() {
             Effect::Done if refusal.is::<Settlement::NothingRenewed>() => Judgement::Done,

@@ -13,7 +13,8 @@ use dac_chain::ChainError;
 use dac_chain::{SettledBatch, SettlementRefusal};
 use dac_contracts::Refusal;
 
-/// Settlements of one contract that are waiting or under way, at most: a batch's call may have 130 KiB.
+/// Settlements of one contract that are waiting or under way, at most: a batch's call may have 130
+/// KiB.
 const PER_CONTRACT_MAX: usize = 256;
 
 /// Settles a batch.
@@ -50,7 +51,8 @@ impl Kind for Settle {
         true
     }
 
-    /// No rollup's batches take the room of another's. The batch that the others wait for has room of its own.
+    /// No rollup's batches take the room of another's. The batch that the others wait for has room
+    /// of its own.
     fn check_room(&self, line: &[u64], queued: usize, queue_max: usize) -> Result<(), PosterError> {
         check_shared_room(queued, queue_max)?;
         let limit = match line.iter().all(|number| self.batch_number < *number) {
@@ -73,8 +75,8 @@ impl Kind for Settle {
         }
     }
 
-    /// Whose batch took the number, only the event tells. Until it is found, and for ever if there is none, later
-    /// numbers go on.
+    /// Whose batch took the number, only the event tells. Until it is found, and for ever if there
+    /// is none, later numbers go on.
     async fn find(
         &self,
         sight: &Sight<'_>,

@@ -41,7 +41,8 @@ async fn an_endpoint_that_hides_what_was_recorded_costs_a_few_transactions_and_n
     assert_eq!(setup.recorded().await, 1);
     let payer = running.poster.payer().borrow().clone();
     assert_eq!((payer.stopped, payer.sent), (1, 3));
-    // The tip has a bound of its own: 5 gwei, where 190 were suggested. A base fee of 1 gwei at most comes to it.
+    // The tip has a bound of its own: 5 gwei, where 190 were suggested. A base fee of 1 gwei at
+    // most comes to it.
     let (spent, most) = (before - after, U256::from(3 * 300_000 * 6 * GWEI));
     assert!(spent < most, "{spent} of {most}");
     assert!(payer.spent >= spent.to::<u128>(), "no less is counted than was spent");

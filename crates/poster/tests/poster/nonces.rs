@@ -54,8 +54,8 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     assert_eq!(setup.recorded().await, 2);
 }
 
-/// Starts a poster whose transaction is signed, with a nonce given out for it, and never reaches the
-/// chain. Another account records the same certificate meanwhile.
+/// Starts a poster whose transaction is signed, with a nonce given out for it, and never reaches
+/// the chain. Another account records the same certificate meanwhile.
 async fn start_with_an_orphan(setup: &Setup) -> Running {
     setup.l1.swallow.store(true, Ordering::SeqCst);
     let running = setup.start().await;

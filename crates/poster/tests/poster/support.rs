@@ -33,7 +33,8 @@ pub(crate) struct SteeredL1 {
     /// Of a hundred requests so many are not answered.
     pub(crate) failing: AtomicU64,
     asked: AtomicU64,
-    /// From this block on, transactions are hidden and simulations run as of it, a tip of 190 gwei is suggested.
+    /// From this block on, transactions are hidden and simulations run as of it, a tip of 190 gwei
+    /// is suggested.
     lying_since: Mutex<Option<B256>>,
     /// Pools take no transaction with a lower tip.
     pub(crate) pool_floor: AtomicU64,
@@ -234,7 +235,8 @@ impl Setup {
     /// Waits until the poster has looked at L1 as it is now, and acted on it.
     pub(crate) async fn looked(&self) {
         let before = self.l1.looks.load(Ordering::SeqCst);
-        // One look may be under way, the next one sees all, and a third begins only after that was acted on.
+        // One look may be under way, the next one sees all, and a third begins only after that was
+        // acted on.
         self.until("looked", async || self.l1.looks.load(Ordering::SeqCst) >= before + 3).await;
     }
 

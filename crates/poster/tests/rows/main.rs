@@ -1,7 +1,9 @@
-//! Rows of the poster's tables as versions before this one wrote them: they are read, and written again as they were.
+//! Rows of the poster's tables as versions before this one wrote them: they are read, and written
+//! again as they were.
 //!
-//! `postings.jsonl` has a posting of every kind, with every outcome and every refusal; `slots.jsonl` has nonces;
-//! `words.txt` has, in the order of the postings that failed, what is said of each.
+//! `postings.jsonl` has a posting of every kind, with every outcome and every refusal;
+//! `slots.jsonl` has nonces; `words.txt` has, in the order of the postings that failed, what is
+//! said of each.
 
 use dac_poster::{NonceSlot, Outcome, Posting};
 use serde::Serialize;

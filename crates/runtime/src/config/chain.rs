@@ -16,8 +16,8 @@ use super::{HttpUrl, Period, within};
 pub struct ChainConfig {
     /// JSON-RPC endpoints, the preferred one first.
     pub rpc: Vec<HttpUrl>,
-    /// The number of endpoints that must answer alike where L1 decides something. If it is left out,
-    /// it is 2 for three or more endpoints, and 1 for fewer.
+    /// The number of endpoints that must answer alike where L1 decides something. If it is left
+    /// out, it is 2 for three or more endpoints, and 1 for fewer.
     #[serde(default)]
     pub agree: Option<usize>,
     /// EIP-155 chain id that all endpoints must serve.

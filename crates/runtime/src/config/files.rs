@@ -1,4 +1,5 @@
-//! Files that a configuration names: those that cannot be read are told all at once, each by its key.
+//! Files that a configuration names: those that cannot be read are told all at once, each by its
+//! key.
 
 use std::fs::File;
 use std::path::Path;

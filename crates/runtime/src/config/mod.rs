@@ -1,4 +1,5 @@
-//! Configuration files: TOML, unknown keys refused, durations and sizes with units, paths relative to the file.
+//! Configuration files: TOML, unknown keys refused, durations and sizes with units, paths relative
+//! to the file.
 
 mod chain;
 mod error;
@@ -24,7 +25,8 @@ pub use self::sections::{ListenerConfig, MetricsConfig, ShutdownConfig};
 pub use self::units::{ByteSize, Period, UnitError, within};
 pub use self::url::{HttpUrl, HttpUrlError};
 
-/// The code that a service ends with: 2 for a configuration, which a restart does not mend, and 1 for everything else.
+/// The code that a service ends with: 2 for a configuration, which a restart does not mend, and 1
+/// for everything else.
 pub fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
@@ -34,7 +36,8 @@ pub trait Config: DeserializeOwned {
     /// Reads relative paths as relative to the configuration file's folder.
     fn resolve_paths(&mut self, folder: &Path);
 
-    /// What a single value's type cannot say. A person reads the problem: name the key, the value and what is allowed.
+    /// What a single value's type cannot say. A person reads the problem: name the key, the value
+    /// and what is allowed.
     fn check(&self) -> Result<(), String>;
 
     /// The files that it names, with their keys: keys, passwords, certificates.

@@ -1,4 +1,5 @@
-//! URLs of HTTP services. RPC providers put access keys into paths, so only scheme and host are ever shown.
+//! URLs of HTTP services. RPC providers put access keys into paths, so only scheme and host are
+//! ever shown.
 
 use std::fmt;
 use std::str::FromStr;

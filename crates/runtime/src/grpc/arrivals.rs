@@ -34,8 +34,8 @@ impl Arrivals {
         Self { interval: Duration::from_secs(1) / per_second.max(1), paid_until: HashMap::new(), swept: None }
     }
 
-    /// Counts a new connection and returns `Ok`. If the client or a network around it has opened too
-    /// many, returns that network and counts nothing.
+    /// Counts a new connection and returns `Ok`. If the client or a network around it has opened
+    /// too many, returns that network and counts nothing.
     pub(super) fn arrive(&mut self, address: IpAddr, now: Instant) -> Result<(), Network> {
         let may_sweep = self.swept.is_none_or(|swept| now - swept >= SWEEP_INTERVAL);
         if self.paid_until.len() >= NETWORKS_MAX && may_sweep {

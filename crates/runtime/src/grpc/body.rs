@@ -118,7 +118,8 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// Bytes with the record that they are unread: when the transport has written them, both are dropped.
+/// Bytes with the record that they are unread: when the transport has written them, both are
+/// dropped.
 struct Piece {
     bytes: Bytes,
     _unread: Unread,

@@ -1,5 +1,5 @@
-//! The layer around all services of a port: deadlines of calls, the memory of their requests and answers, and an answer for
-//! those who knock at the wrong port.
+//! The layer around all services of a port: deadlines of calls, the memory of their requests and
+//! answers, and an answer for those who knock at the wrong port.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Accepting connections within a port's bounds, and closing those that stay mute, take nothing, or lost their place.
+//! Accepting connections within a port's bounds, and closing those that stay mute, take nothing, or
+//! lost their place.
 
 use std::fmt;
 use std::future::Future;
@@ -17,7 +18,8 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use super::accept::{Acceptor, Connection};
 use super::port::{Cause, Place, Port};
 
-/// Bytes with which every HTTP/2 client begins, under TLS or not: a client that sent as many is not mute.
+/// Bytes with which every HTTP/2 client begins, under TLS or not: a client that sent as many is not
+/// mute.
 const PREFACE_BYTES: usize = 24;
 /// How long to wait after the system refused to accept, for want of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,7 +45,8 @@ impl Incoming {
         Self { listener: listener.into(), port: port.clone(), age_max: None, pause: None, looks: None }
     }
 
-    /// Connections end after a time, whatever happens on them: for protocols whose requests have no bounds of their own.
+    /// Connections end after a time, whatever happens on them: for protocols whose requests have no
+    /// bounds of their own.
     #[must_use]
     pub fn with_age_max(mut self, age_max: Duration) -> Self {
         self.age_max = Some(age_max);
@@ -77,7 +80,8 @@ impl Incoming {
             let (stream, peer) = match ready!(self.listener.poll_accept(context)) {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // The listener itself is fine: the connection went away, or the process is out of descriptors.
+                    // The listener itself is fine: the connection went away, or the process is out
+                    // of descriptors.
                     self.port.accept_failed(&error);
                     self.pause = Some(Box::pin(sleep(ACCEPT_PAUSE)));
                     continue;

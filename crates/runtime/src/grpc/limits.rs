@@ -15,13 +15,14 @@ const CONNECTIONS_MAX: u32 = 100_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerLimits {
-    /// Connections at a time. When all places are taken, a new client gets that of a connection which is idle.
+    /// Connections at a time. When all places are taken, a new client gets that of a connection
+    /// which is idle.
     pub connections: u32,
-    /// Connections at a time of one address (of one /64 for IPv6). A /56 may have twice as many, a /48 and an IPv4 /24
-    /// four times as many.
+    /// Connections at a time of one address (of one /64 for IPv6). A /56 may have twice as many, a
+    /// /48 and an IPv4 /24 four times as many.
     pub connections_per_client: u32,
-    /// Connections that one client may open a second in the long run, and four times as many at once. The networks
-    /// around it may open as many times that as they may hold.
+    /// Connections that one client may open a second in the long run, and four times as many at
+    /// once. The networks around it may open as many times that as they may hold.
     pub connections_per_second: u32,
     /// Calls at a time of one connection.
     pub streams_per_connection: u32,
@@ -33,11 +34,13 @@ pub struct ListenerLimits {
     pub keepalive_timeout: Period,
     /// How long a request may take to arrive; of an upload, its first message.
     pub request_timeout: Period,
-    /// How long a client may take nothing of an answer that is there for it; then its connection is closed.
+    /// How long a client may take nothing of an answer that is there for it; then its connection is
+    /// closed.
     pub write_timeout: Period,
     /// Bytes of requests that have come, and of answers that are reserved for or not read, in all.
     pub memory: ByteSize,
-    /// The same of one client; the networks around it may hold as many times that as with connections.
+    /// The same of one client; the networks around it may hold as many times that as with
+    /// connections.
     pub memory_per_client: ByteSize,
 }
 

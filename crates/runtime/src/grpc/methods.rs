@@ -1,8 +1,10 @@
-//! What each method's calls may cost: the size of a request and of an answer, and which deadlines they have.
+//! What each method's calls may cost: the size of a request and of an answer, and which deadlines
+//! they have.
 
 use dac_types::limits::{MESSAGE_MAX_BYTES, PROOF_MAX_BYTES, STORED_ROW_BYTES};
 
-/// A request that only names what is asked for; for `max_decoding_message_size` of services without uploads.
+/// A request that only names what is asked for; for `max_decoding_message_size` of services without
+/// uploads.
 pub const SMALL_REQUEST_MAX_BYTES: usize = 8 << 10;
 /// A proof with its signature and what it is about.
 const PROOF_REQUEST_MAX_BYTES: usize = PROOF_MAX_BYTES + SMALL_REQUEST_MAX_BYTES;

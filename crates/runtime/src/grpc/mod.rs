@@ -1,8 +1,10 @@
-//! gRPC servers that bound what their clients can take: connections, streams, handshakes, headers, memory, time.
+//! gRPC servers that bound what their clients can take: connections, streams, handshakes, headers,
+//! memory, time.
 //!
-//! A [`Port`] is what its connections and calls share. [`server`] puts the layer of `calls` around all of its services, and
-//! [`Incoming`] accepts its connections. A limit on calls a connection, beside that on its streams, is left out on
-//! purpose: the two together can lock a connection up for good (hyper issue 3559).
+//! A [`Port`] is what its connections and calls share. [`server`] puts the layer of `calls` around
+//! all of its services, and [`Incoming`] accepts its connections. A limit on calls a connection,
+//! beside that on its streams, is left out on purpose: the two together can lock a connection up
+//! for good (hyper issue 3559).
 
 mod accept;
 mod arrivals;
@@ -80,13 +82,15 @@ pub fn server(port: &Port) -> BoundedServer {
         .layer(CallsLayer(port.clone()))
 }
 
-/// Answers health checks, of small requests only: the generated server would take megabytes from anyone.
+/// Answers health checks, of small requests only: the generated server would take megabytes from
+/// anyone.
 pub fn health(reporter: &HealthReporter) -> HealthServer<HealthService> {
     HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
         .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES)
 }
 
-/// Serves a port, under TLS where it is given, until it is to stop, then lets calls under way finish for `grace` at most.
+/// Serves a port, under TLS where it is given, until it is to stop, then lets calls under way
+/// finish for `grace` at most.
 pub fn serve(
     router: BoundedRouter,
     incoming: Incoming,

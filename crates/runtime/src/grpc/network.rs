@@ -1,4 +1,5 @@
-//! Who counts as one client: an address, and the networks around it that one attacker may well have to itself.
+//! Who counts as one client: an address, and the networks around it that one attacker may well have
+//! to itself.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,8 +15,8 @@ pub(crate) struct Network {
 
 /// What the networks around a client may hold, as multiples of the client's own share.
 ///
-/// An IPv6 subscriber has a /64, often a /56, and an organisation a /48. An IPv4 subscriber has one address, and /24 is
-/// the smallest block that is routed by itself: what is larger has many owners.
+/// An IPv6 subscriber has a /64, often a /56, and an organisation a /48. An IPv4 subscriber has one
+/// address, and /24 is the smallest block that is routed by itself: what is larger has many owners.
 const AROUND_V4: &[(u8, u64)] = &[(24, 4)];
 const AROUND_V6: &[(u8, u64)] = &[(56, 2), (48, 4)];
 
@@ -56,7 +57,8 @@ impl Network {
         std::iter::once((Self::client(address), 1)).chain(networks)
     }
 
-    /// Claims an amount in the name of an address's client, whose share it is, and of the networks around it.
+    /// Claims an amount in the name of an address's client, whose share it is, and of the networks
+    /// around it.
     pub(crate) fn claim(address: IpAddr, amount: u64, share: u64) -> Claim<Self> {
         let claim = Claim::new(amount, Self::client(address), share);
         Self::around(address)

@@ -1,4 +1,5 @@
-//! The connections of a port, as a pure state machine: who gets a place, and who gives one up when places are short.
+//! The connections of a port, as a pure state machine: who gets a place, and who gives one up when
+//! places are short.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -106,8 +107,9 @@ impl Places {
         self.connections.len()
     }
 
-    /// Gives a new connection a place. Where there is none, the client that holds most gives up the one of its
-    /// connections that has been idle longest, unless the new client holds as many itself.
+    /// Gives a new connection a place. Where there is none, the client that holds most gives up the
+    /// one of its connections that has been idle longest, unless the new client holds as many
+    /// itself.
     pub(super) fn enter(&mut self, address: IpAddr, close: CancellationToken, now: Instant) -> Entry {
         let mut is_instead = false;
         // A client's share and then the places of all may be used up: each is made room in once.
@@ -156,8 +158,8 @@ impl Places {
                     && (client == Network::client(connection.address) || held(connection.address) > own)
             })
             .min_by_key(|(id, connection)| {
-                // Of the one who holds most; one that nothing was asked on, before one whose client does not read or
-                // watches; then the one for which that has been so longest.
+                // Of the one who holds most; one that nothing was asked on, before one whose client
+                // does not read or watches; then the one for which that has been so longest.
                 (Reverse(held(connection.address)), !connection.is_idle(), connection.progressed, **id)
             })
             .map(|(id, _)| *id)
@@ -252,7 +254,8 @@ impl Places {
         stalled.len()
     }
 
-    /// Closes the connection with most bytes that its client has not read. Says whether there was one.
+    /// Closes the connection with most bytes that its client has not read. Says whether there was
+    /// one.
     pub(super) fn close_fullest(&mut self) -> bool {
         let fullest = self
             .connections

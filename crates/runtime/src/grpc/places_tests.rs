@@ -144,8 +144,8 @@ fn the_fullest_goes_when_memory_is_short() {
 }
 
 proptest! {
-    /// An attacker opens and uses as many connections as it likes from 7 addresses; an honest client always gets in, and
-    /// is not put out while it works.
+    /// An attacker opens and uses as many connections as it likes from 7 addresses; an honest
+    /// client always gets in, and is not put out while it works.
     #[test]
     fn an_honest_client_gets_in_beside_idle_ones(
         moves in proptest::collection::vec((0_u8..7, any::<bool>()), 1..200),

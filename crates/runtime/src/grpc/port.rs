@@ -123,8 +123,8 @@ impl fmt::Debug for Port {
 }
 
 impl Port {
-    /// A port without connections. Its name stands in metrics and in the log; `services` are those that it has, beside
-    /// health and reflection; `stop` is cancelled when it is to stop.
+    /// A port without connections. Its name stands in metrics and in the log; `services` are those
+    /// that it has, beside health and reflection; `stop` is cancelled when it is to stop.
     pub fn new(
         name: &'static str,
         services: &'static [&'static str],
@@ -273,7 +273,8 @@ impl Port {
         metrics::gauge!("dac_listener_connections", "listener" => self.0.name).set(connections);
     }
 
-    /// Counts a connection that was not accepted, or was closed, and warns at most once a minute for each cause.
+    /// Counts a connection that was not accepted, or was closed, and warns at most once a minute
+    /// for each cause.
     fn tell(&self, table: &mut Table, cause: Cause, about: &dyn fmt::Display) {
         metrics::counter!(
             "dac_listener_connections_refused_total", "listener" => self.0.name, "reason" => cause.as_str()
@@ -357,7 +358,8 @@ struct CallState {
     is_answered: bool,
 }
 
-/// A call under way. It ends when it is dropped: with its handler and its answer's last piece handed over.
+/// A call under way. It ends when it is dropped: with its handler and its answer's last piece
+/// handed over.
 #[derive(Debug)]
 pub(super) struct Call {
     port: Port,
@@ -376,7 +378,8 @@ impl Call {
         &self.method
     }
 
-    /// Bytes of the request have come, so many in all. No more than one message of it is kept at a time.
+    /// Bytes of the request have come, so many in all. No more than one message of it is kept at a
+    /// time.
     pub(super) fn received(&self, bytes: usize) -> Result<(), Status> {
         let kept = self.method.answer_bytes + bytes.min(self.method.request_max_bytes);
         let resized = self.state.lock().permit.resize(kept as u64);
@@ -434,7 +437,8 @@ impl Drop for Call {
     }
 }
 
-/// A piece of an answer that the client has not taken. It is dropped when it was written, or never will be.
+/// A piece of an answer that the client has not taken. It is dropped when it was written, or never
+/// will be.
 #[derive(Debug)]
 pub(super) struct Unread {
     port: Port,

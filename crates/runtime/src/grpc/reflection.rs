@@ -8,7 +8,8 @@ use tonic_reflection::server::{v1, v1alpha};
 use super::SMALL_REQUEST_MAX_BYTES;
 use super::port::Port;
 
-/// The files that describe the services a port has, and all types, without the services of other ports.
+/// The files that describe the services a port has, and all types, without the services of other
+/// ports.
 fn described(port: &Port, descriptor_sets: &[&[u8]]) -> Vec<FileDescriptorSet> {
     let own = |package: &str, service: &str| {
         port.services().iter().any(|name| name.strip_prefix(package) == Some(&format!(".{service}")))

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use crate::clock::Clock;
 
-/// `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key` in a folder; and `other-ca.pem` of somebody else.
+/// `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key` in a folder; and `other-ca.pem`
+/// of somebody else.
 pub(crate) struct Authority {
     pub(crate) folder: TempDir,
 }

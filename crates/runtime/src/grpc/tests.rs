@@ -341,7 +341,8 @@ async fn answers_that_nobody_reads_are_bounded_and_close_their_connection() {
         ..ListenerLimits::default()
     };
     let running = start(limits, None).await;
-    // Windows of nothing and of one byte: the answer waits in the server's task, and in HTTP/2's own buffers.
+    // Windows of nothing and of one byte: the answer waits in the server's task, and in HTTP/2's
+    // own buffers.
     for window in [0, 1] {
         let mut rude = Rude::connect(running.address, window).await;
         let mut answers = Vec::new();
@@ -356,7 +357,8 @@ async fn answers_that_nobody_reads_are_bounded_and_close_their_connection() {
             // An answer that is dropped is given up, and costs nothing any more.
             unread.push(response);
         }
-        // Of 1 MiB, three answers of 300 KiB; the fourth was let in while there was room for its head.
+        // Of 1 MiB, three answers of 300 KiB; the fourth was let in while there was room for its
+        // head.
         assert!((6..=7).contains(&refused), "window {window}: {refused} of 10 refused");
         rude.closed().await;
         // What was held is given back, and who reads is served.

@@ -1,8 +1,8 @@
 //! The host of a service: its listeners, background tasks, probes and shutdown.
 //!
 //! A [`Service`] is filled at start with [`Service::listen`], [`Service::task`] and
-//! [`Service::watch_health`]. It then runs until [`Service::failed`] returns or [`Service::stop`] is
-//! called. [`run`] does all that a service's `main` has to do around it.
+//! [`Service::watch_health`]. It then runs until [`Service::failed`] returns or [`Service::stop`]
+//! is called. [`run`] does all that a service's `main` has to do around it.
 
 mod error;
 mod health;
@@ -54,8 +54,8 @@ impl Service {
     /// Starts a service that has its monitoring port and nothing else. Calls and tasks have `grace`
     /// to end once the service is stopped.
     ///
-    /// The gRPC health service answers to `names` and to the empty name, which is the whole process.
-    /// All of them are "not serving" until the first look at the service's health.
+    /// The gRPC health service answers to `names` and to the empty name, which is the whole
+    /// process. All of them are "not serving" until the first look at the service's health.
     pub async fn new(names: &'static [&'static str], grace: Duration, monitor: Option<Monitor>) -> Self {
         let probes = monitor.as_ref().map(|monitor| monitor.health().clone()).unwrap_or_default();
         let mut service = Self {
@@ -84,7 +84,8 @@ impl Service {
         &self.draining
     }
 
-    /// Returns the token that is cancelled once calls have ended: from then on background tasks end.
+    /// Returns the token that is cancelled once calls have ended: from then on background tasks
+    /// end.
     pub const fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }

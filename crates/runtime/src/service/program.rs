@@ -74,7 +74,8 @@ pub trait Run {
     /// Returns the addresses that it listens on.
     fn addresses(&self) -> Self::Addresses;
 
-    /// Returns a future that ends when the service is ready, or with the error that it never will be.
+    /// Returns a future that ends when the service is ready, or with the error that it never will
+    /// be.
     fn ready(&self) -> impl Future<Output = Result<(), Failure>> + 'static;
 
     /// Returns when a part of the service has failed, so that the process must end.

@@ -22,8 +22,9 @@ use crate::config::exit_code;
 
 /// Overrides the configured filter.
 const FILTER_VARIABLE: &str = "DAC_LOG";
-/// Libraries that write a line for what a stranger does: connections that are reset, statements that wait, messages that are no
-/// TLS. What matters of it is counted and told by the programs themselves.
+/// Libraries that write a line for what a stranger does: connections that are reset, statements
+/// that wait, messages that are no TLS. What matters of it is counted and told by the programs
+/// themselves.
 const QUIET: &str = "h2=error,sqlx=error,rustls=off";
 /// How long a program that ends waits for the reader of its log.
 const LAST_FLUSH_LIMIT: Duration = Duration::from_secs(2);
@@ -47,8 +48,9 @@ pub enum LogFormat {
 pub struct LogConfig {
     /// `text` or `json`.
     pub format: LogFormat,
-    /// Directives such as `info` or `info,dac_node=debug`; the environment variable `DAC_LOG` overrides them. Libraries that
-    /// strangers can make write lines are quiet, unless they are named: `info,h2=warn,sqlx=warn`.
+    /// Directives such as `info` or `info,dac_node=debug`; the environment variable `DAC_LOG`
+    /// overrides them. Libraries that strangers can make write lines are quiet, unless they are
+    /// named: `info,h2=warn,sqlx=warn`.
     pub filter: String,
 }
 
@@ -83,13 +85,14 @@ impl LogConfig {
 static QUEUE: Queue = Queue::new();
 static IS_SET: AtomicBool = AtomicBool::new(false);
 
-/// Directives as configured, behind those that keep strangers from filling the log; the later of two for one target counts.
+/// Directives as configured, behind those that keep strangers from filling the log; the later of
+/// two for one target counts.
 fn filter(directives: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(format!("{QUIET},{directives}")).map_err(|error| LogError::Filter(error.to_string()))
 }
 
-/// Sets the process's logging up. Lines go to a thread that writes them: no reader of the log, nor a disk under it, holds up
-/// or ends the process.
+/// Sets the process's logging up. Lines go to a thread that writes them: no reader of the log, nor
+/// a disk under it, holds up or ends the process.
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
     let directives = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| config.filter.clone());
     let builder = tracing_subscriber::fmt()
@@ -119,8 +122,8 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     Ok(())
 }
 
-/// A panic is a line of the log like others. The hook of the standard library writes to standard error itself, and waits for
-/// its reader.
+/// A panic is a line of the log like others. The hook of the standard library writes to standard
+/// error itself, and waits for its reader.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(tracing::field::display);
     let message = panic.payload_as_str().unwrap_or("no message");
@@ -143,7 +146,8 @@ pub fn flush(limit: Duration) {
     }
 }
 
-/// Ends a program: the error that ends it is the last line of its log, in the log's format; where there is no log yet, text.
+/// Ends a program: the error that ends it is the last line of its log, in the log's format; where
+/// there is no log yet, text.
 pub fn finish(program: &str, result: Result<(), Box<dyn Error + Send + Sync>>) -> ExitCode {
     let Err(error) = result else {
         flush(LAST_FLUSH_LIMIT);

@@ -1,7 +1,8 @@
-//! Between those who log and the thread that writes: a bounded queue that loses lines where the other choice is to wait.
+//! Between those who log and the thread that writes: a bounded queue that loses lines where the
+//! other choice is to wait.
 //!
-//! A log is read by pipes, disks and collectors of their own troubles. One that nobody reads, or that has no room, costs
-//! lines and never the service.
+//! A log is read by pipes, disks and collectors of their own troubles. One that nobody reads, or
+//! that has no room, costs lines and never the service.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,7 +79,8 @@ impl Queue {
         }
     }
 
-    /// Writes what comes, for ever. Calls `tell` with the number of lines lost since the last time, once writing works again.
+    /// Writes what comes, for ever. Calls `tell` with the number of lines lost since the last time,
+    /// once writing works again.
     pub(super) fn write_to(&self, sink: &mut dyn Write, tell: &dyn Fn(u64)) -> ! {
         let (mut lines, mut told, mut is_mid_line) = (Lines::default(), 0, false);
         loop {
@@ -109,7 +111,8 @@ impl Queue {
     }
 }
 
-/// Writes as much as goes, and returns how many bytes that were. A line that was broken off is ended first.
+/// Writes as much as goes, and returns how many bytes that were. A line that was broken off is
+/// ended first.
 fn write(sink: &mut dyn Write, bytes: &[u8], is_mid_line: &mut bool) -> usize {
     if *is_mid_line && write_some(sink, b"\n") == 1 {
         *is_mid_line = false;
@@ -166,7 +169,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// A log on a disk that is full when the test says so, and a reader that reads when the test says so.
+    /// A log on a disk that is full when the test says so, and a reader that reads when the test
+    /// says so.
     struct Disk {
         written: SyncSender<Vec<u8>>,
         is_full: Receiver<bool>,

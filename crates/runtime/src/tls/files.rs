@@ -79,7 +79,8 @@ pub struct CertificateFile {
     pub path: PathBuf,
     /// What it is for.
     pub role: FileRole,
-    /// Of a chain the part that all of its certificates share, of authorities that of the one that lasts longest.
+    /// Of a chain the part that all of its certificates share, of authorities that of the one that
+    /// lasts longest.
     pub validity: Validity,
 }
 
@@ -149,7 +150,8 @@ impl ClientTls {
         self.ca.iter().chain(identity).cloned().collect()
     }
 
-    /// Reads the files once. A process that lives on keeps them fresh by [`super::Renewals::client`].
+    /// Reads the files once. A process that lives on keeps them fresh by
+    /// [`super::Renewals::client`].
     pub fn load(&self, handshake_timeout: Duration) -> Result<ClientTlsConfig, TlsError> {
         self.load_with_validity(handshake_timeout).map(|loaded| (*loaded.config).clone())
     }
@@ -221,8 +223,8 @@ fn read_key(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
     Ok(dac_secrets::read(path, PEM_MAX_BYTES)?)
 }
 
-/// What tells one state of some files from another, without reading them. Links are followed: Kubernetes and certbot
-/// renew files by pointing a link elsewhere.
+/// What tells one state of some files from another, without reading them. Links are followed:
+/// Kubernetes and certbot renew files by pointing a link elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<Option<FileStamp>>);
 

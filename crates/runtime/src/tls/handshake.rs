@@ -1,5 +1,5 @@
-//! TLS of accepted connections. The handshake runs in the task of its connection, at the first read or write, so that a
-//! slow client holds up no other; what fails is counted and told by its kind.
+//! TLS of accepted connections. The handshake runs in the task of its connection, at the first read
+//! or write, so that a slow client holds up no other; what fails is counted and told by its kind.
 
 use std::io;
 use std::pin::Pin;
@@ -158,7 +158,8 @@ fn count(listener: &'static str, failure: Failure, failures: u64) {
         .increment(failures);
 }
 
-/// What a listener's connections are taken with: the newest certificate, and clients that it vouches for.
+/// What a listener's connections are taken with: the newest certificate, and clients that it
+/// vouches for.
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
     pub(super) config: watch::Receiver<Arc<ServerConfig>>,

@@ -58,8 +58,8 @@ pub enum TlsError {
     },
 }
 
-/// Makes aws-lc-rs the process's provider. Libraries that each bring a choice of their own panic where two are compiled
-/// in and none was chosen; every program calls this first.
+/// Makes aws-lc-rs the process's provider. Libraries that each bring a choice of their own panic
+/// where two are compiled in and none was chosen; every program calls this first.
 pub fn install_provider() {
     // An error says that one is installed already, and only this function installs one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

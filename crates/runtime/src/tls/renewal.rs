@@ -1,8 +1,9 @@
-//! Keeps TLS fresh while a process runs: files that changed are read again, each minute and at SIGHUP, and who owns them
-//! is told before a certificate expires.
+//! Keeps TLS fresh while a process runs: files that changed are read again, each minute and at
+//! SIGHUP, and who owns them is told before a certificate expires.
 //!
-//! Connections that are open stay as they are. New files that do not fit, for instance a certificate whose key has not
-//! been written yet, leave the old ones in use, are told once, and are looked at again.
+//! Connections that are open stay as they are. New files that do not fit, for instance a
+//! certificate whose key has not been written yet, leave the old ones in use, are told once, and
+//! are looked at again.
 
 use std::fmt;
 use std::io;
@@ -32,10 +33,12 @@ const WARNING_SECONDS: u64 = 14 * DAY;
 /// TLS towards servers, as it is now.
 pub type ClientTlsNow = watch::Receiver<Arc<ClientTlsConfig>>;
 
-/// Unix seconds in which the first of the process's own certificates expires; 0 where there is none.
+/// Unix seconds in which the first of the process's own certificates expires; 0 where there is
+/// none.
 static FIRST_TO_EXPIRE: AtomicU64 = AtomicU64::new(0);
 
-/// Unix seconds in which the first of the process's own certificates expires; none where it has none.
+/// Unix seconds in which the first of the process's own certificates expires; none where it has
+/// none.
 pub fn first_to_expire() -> Option<u64> {
     Some(FIRST_TO_EXPIRE.load(Ordering::Relaxed)).filter(|at| *at != 0)
 }
@@ -136,7 +139,8 @@ impl Renewals {
             .collect()
     }
 
-    /// The first second in which one of the process's own certificates is not valid any more; none without TLS.
+    /// The first second in which one of the process's own certificates is not valid any more; none
+    /// without TLS.
     pub fn first_to_expire(&self) -> Option<u64> {
         let own = |(_, file): &(&str, CertificateFile)| file.role == FileRole::Certificate;
         self.files().into_iter().filter(own).map(|(_, file)| file.validity.not_after).min()
@@ -160,7 +164,8 @@ impl Renewals {
         Ok(warnings)
     }
 
-    /// Looks at all files, and adopts those that changed and fit; all that fit where it is `forced`.
+    /// Looks at all files, and adopts those that changed and fit; all that fit where it is
+    /// `forced`.
     pub fn look(&self, now: u64, forced: bool) {
         for subject in &self.0 {
             subject.look(now, forced);

@@ -74,7 +74,8 @@ fn files_that_do_not_are_refused() {
     assert!(toml::from_str::<ServerTls>("certificate = 'x'\nkey = 'y'\nverify = false").is_err());
 }
 
-/// Copies files of one authority over those of another. A copy is made beside and renamed, as renewing tools do.
+/// Copies files of one authority over those of another. A copy is made beside and renamed, as
+/// renewing tools do.
 fn replace(from: &Path, to: &Path, names: &[&str]) {
     for name in names {
         let fresh = to.join("fresh");

@@ -1,4 +1,5 @@
-//! From when until when a certificate is valid: two fields of its DER, read without the rest of X.509.
+//! From when until when a certificate is valid: two fields of its DER, read without the rest of
+//! X.509.
 
 /// Unix seconds from which, and until which, a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,8 @@ impl<'a> Reader<'a> {
         self.next().filter(|(got, _)| *got == tag).map(|(_, content)| Self(content))
     }
 
-    /// A time in one of the two forms that RFC 5280 allows, as Unix seconds; a time before 1970 is 0.
+    /// A time in one of the two forms that RFC 5280 allows, as Unix seconds; a time before 1970 is
+    /// 0.
     fn time(&mut self) -> Option<u64> {
         let (tag, text) = self.next()?;
         let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
@@ -91,7 +93,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Days from 1970 to a date of the Gregorian calendar. Years begin in March here, so that a leap day is a year's last.
+/// Days from 1970 to a date of the Gregorian calendar. Years begin in March here, so that a leap
+/// day is a year's last.
 const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, month) = (year.div_euclid(400), (month + 9) % 12);

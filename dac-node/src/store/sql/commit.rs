@@ -63,8 +63,8 @@ pub(super) async fn commit(
         }
         Err(Abandoned::Refused(commit)) => Ok(commit),
         Err(Abandoned::Failed(error)) => {
-            // It may have been committed all the same. What another connection sees is durable. What
-            // it does not see is not promised, even if it should appear later.
+            // It may have been committed all the same. What another connection sees is durable.
+            // What it does not see is not promised, even if it should appear later.
             match stored_place(store, digest).await {
                 Ok(Some(place)) => {
                     tracing::warn!(%error, %digest, "a commit was reported as failed and took place");
@@ -237,8 +237,8 @@ impl Former {
         Ok(Place { seat: to_seat(self.seat)?, shard: ShardId::from_number(self.shard) })
     }
 
-    /// Makes room for the intact shard, which takes the place of this one in the order and is kept at
-    /// least as long.
+    /// Makes room for the intact shard, which takes the place of this one in the order and is kept
+    /// at least as long.
     async fn replace(
         self,
         connection: &mut AnyConnection,
@@ -343,8 +343,8 @@ async fn charge(
     Ok(())
 }
 
-/// Returns the place of a batch that is stored intact. It asks over a connection of its own, because
-/// one that saw the commit fail may not know what became of it.
+/// Returns the place of a batch that is stored intact. It asks over a connection of its own,
+/// because one that saw the commit fail may not know what became of it.
 async fn stored_place(store: &SqlStore, digest: BatchDigest) -> Result<Option<Place>, StoreError> {
     let former =
         store.database().reread(move |connection| Box::pin(Former::find(connection, digest))).await?;

@@ -279,9 +279,9 @@ async fn add(
     recorded: Option<u64>,
     settled: Option<u64>,
 ) -> Result<(), StoreError> {
-    // If a contract says two different things of one digest, the record will show which is a lie. The
-    // log has seen a quorum's signature of the header, so what it says overrules what the rollup's
-    // contract says before or after.
+    // If a contract says two different things of one digest, the record will show which is a lie.
+    // The log has seen a quorum's signature of the header, so what it says overrules what the
+    // rollup's contract says before or after.
     query(
         "INSERT INTO duties (digest, rollup, batch_number, epoch, expires_at, keep_until, recorded_block, settled_block, refuted) \
          VALUES ($1, $2, $3, $4, $5, $5, $6, $7, 0) ON CONFLICT (digest, rollup) DO UPDATE SET \

@@ -1,8 +1,9 @@
 //! Both halves on SQLite or PostgreSQL, with one SQL text for both databases.
 //!
 //! Rows of a large shard are staged under a fresh shard id as they come. The commit only adds the
-//! last rows and the lines that make them those of a batch, in one transaction. The line in `uploads`
-//! decides between commit and clean-up: each of them deletes it first, so one of them finds it gone.
+//! last rows and the lines that make them those of a batch, in one transaction. The line in
+//! `uploads` decides between commit and clean-up: each of them deletes it first, so one of them
+//! finds it gone.
 
 mod bad_seats;
 mod catalog;

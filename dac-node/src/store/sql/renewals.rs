@@ -106,9 +106,9 @@ async fn missing(connection: &mut AnyConnection, asked: RenewalAsked) -> Result<
     Ok(Some(Lacking::Shards { missing: missing.saturating_add(forgotten), first }))
 }
 
-/// Looks at some of the batches after a number: at the hash of the record, and whether rows and tree
-/// are there. It marks those that are not whole. Returns the last number that it looked at, or `None`
-/// at the end.
+/// Looks at some of the batches after a number: at the hash of the record, and whether rows and
+/// tree are there. It marks those that are not whole. Returns the last number that it looked at, or
+/// `None` at the end.
 async fn look(
     store: &SqlStore,
     shards: &dyn ShardStore,

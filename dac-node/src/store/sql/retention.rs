@@ -11,7 +11,8 @@ use dac_types::limits::QUOTA_DAY_SECONDS;
 use super::remains::Remains;
 use crate::store::StoreError;
 
-/// The condition under which a batch may go: its own line, its header and L1 all say that it is over.
+/// The condition under which a batch may go: its own line, its header and L1 all say that it is
+/// over.
 const IS_DUE: &str = "keep_until < $1 AND expires_at < $1 AND NOT EXISTS (SELECT 1 FROM duties \
                       WHERE duties.digest = batches.digest AND duties.rollup = batches.rollup AND duties.keep_until >= $1)";
 
@@ -68,8 +69,8 @@ fn others(backend: Backend, spared: &[Address]) -> String {
     format!("rollup NOT IN ({})", spared.join(", "))
 }
 
-/// Returns the places of batches that may be due, after a place in the order of keeping. It reads an
-/// index alone, so a damaged line does not matter.
+/// Returns the places of batches that may be due, after a place in the order of keeping. It reads
+/// an index alone, so a damaged line does not matter.
 async fn over(database: &Database, before: u64, after: (i64, i64)) -> Result<Vec<(i64, i64)>, StoreError> {
     Ok(query_as(
         "SELECT keep_until, sequence FROM batches WHERE keep_until < $1 \
@@ -83,8 +84,8 @@ async fn over(database: &Database, before: u64, after: (i64, i64)) -> Result<Vec
     .await?)
 }
 
-/// Deletes a batch if it is due. Each has a transaction of its own, so that uploads get their turn in
-/// between.
+/// Deletes a batch if it is due. Each has a transaction of its own, so that uploads get their turn
+/// in between.
 async fn delete_one(
     database: &Database,
     before: u64,
@@ -168,8 +169,8 @@ async fn forget_expired(
 }
 
 /// Gives free space back. On SQLite free pages leave the file, some at a time so that uploads get
-/// their turn, and the log is cut to nothing. PostgreSQL's autovacuum makes the space of deleted rows
-/// free for new ones, and its files shrink where their ends are empty.
+/// their turn, and the log is cut to nothing. PostgreSQL's autovacuum makes the space of deleted
+/// rows free for new ones, and its files shrink where their ends are empty.
 pub(super) async fn give_back(database: &Database) -> Result<(), StoreError> {
     if database.backend() != Backend::Sqlite {
         return Ok(());
@@ -189,8 +190,8 @@ pub(super) async fn give_back(database: &Database) -> Result<(), StoreError> {
             })
             .await;
         match vacuumed {
-            // To shorten the file, pages are moved, and one of them cannot be read. The free pages are
-            // used again all the same.
+            // To shorten the file, pages are moved, and one of them cannot be read. The free pages
+            // are used again all the same.
             Err(error) if error.is_unreadable() => {
                 tracing::warn!(%error, "the file cannot be shortened: a part of it cannot be read");
                 break;

@@ -28,7 +28,8 @@ impl ShardStore for SqlStore {
                             .await
                             .map_err(DatabaseError::from)?;
                     }
-                    // Either way the line is locked, so that a clean-up beside us sees all rows or none.
+                    // Either way the line is locked, so that a clean-up beside us sees all rows or
+                    // none.
                     let statement = if first == 0 {
                         "INSERT INTO uploads (shard) VALUES ($1)"
                     } else {

@@ -88,8 +88,8 @@ impl SqlStore {
             .transaction::<_, DatabaseError, _>(move |connection| {
                 Box::pin(async move {
                     if backend == Backend::Postgres {
-                        // Chunks are read from the middle of rows. Compressed rows would be unpacked
-                        // as a whole.
+                        // Chunks are read from the middle of rows. Compressed rows would be
+                        // unpacked as a whole.
                         query("ALTER TABLE shard_rows ALTER COLUMN data SET STORAGE EXTERNAL")
                             .execute(&mut *connection)
                             .await?;

@@ -20,8 +20,8 @@ pub trait Candidate: Send + Sync + Sized + 'static {
     /// Counts everything that is in it.
     async fn census(&self) -> Census;
 
-    /// Damages a stored batch behind the back of the store. Returns whether this store can have such
-    /// a damage.
+    /// Damages a stored batch behind the back of the store. Returns whether this store can have
+    /// such a damage.
     async fn spoil(&self, digest: BatchDigest, damage: Damage) -> bool;
 }
 

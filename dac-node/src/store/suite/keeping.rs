@@ -14,7 +14,8 @@ use crate::store::{
 use crate::testing::{Batch, DAILY_BYTES, EPOCH, NOW, ROLLUP, Wish};
 use crate::verify::{intact_tree, row_is_intact};
 
-/// The lengths of payloads whose shards have less than a row, some rows, exactly two rows, and many.
+/// The lengths of payloads whose shards have less than a row, some rows, exactly two rows, and
+/// many.
 const LENGTHS: [usize; 5] =
     [1, 100_000, 3 * 2 * STORED_ROW_BYTES, 3 * STORED_ROW_BYTES + 7, 3 * 9 * STORED_ROW_BYTES - 100];
 

@@ -53,7 +53,8 @@ async fn one_unreliable_history<C: Candidate>(seed: u64) -> u64 {
             Err(error) => panic!("seed {seed}: {error}"),
         }
     }
-    // Failed drafts are cleaned up as far as calls do not fail, and the rest when it is opened again.
+    // Failed drafts are cleaned up as far as calls do not fail, and the rest when it is opened
+    // again.
     let drafts = async {
         while store.writer.drafts() > 0 {
             tokio::task::yield_now().await;

@@ -22,8 +22,8 @@ pub(crate) fn break_chain(file: &Path, piece: &[u8]) {
     for place in places {
         let page = place / PAGE_BYTES * PAGE_BYTES;
         bytes[page..page + 4].copy_from_slice(&[0xff; 4]);
-        // See "Pointer Map or Ptrmap Pages" in SQLite's file format: they are page 2, and one for each
-        // 819 pages that follow it.
+        // See "Pointer Map or Ptrmap Pages" in SQLite's file format: they are page 2, and one for
+        // each 819 pages that follow it.
         let next = place / PAGE_BYTES + 2;
         let map = (next - 2) / (PAGE_BYTES / 5 + 1) * (PAGE_BYTES / 5 + 1) + 2;
         let entry = (map - 1) * PAGE_BYTES + 5 * (next - map - 1);

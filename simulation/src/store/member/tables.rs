@@ -16,8 +16,8 @@ use crate::store::disk;
 /// The fault that a store has on purpose. The check of histories must find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The last commit is forgotten when its member is killed, as on a disk that lies about what it has
-    /// written.
+    /// The last commit is forgotten when its member is killed, as on a disk that lies about what it
+    /// has written.
     ForgetsLastCommit,
     /// It says that a batch is stored before it is.
     AnswersBeforeCommit,

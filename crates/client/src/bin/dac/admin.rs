@@ -21,8 +21,8 @@ use crate::terms;
 
 /// Deploy the contracts, admit rollups, open epochs, pause: the owner's part.
 ///
-/// The owner is meant to be a timelock that leaves users time to exit; this command is for deployments and for owners that
-/// are plain accounts.
+/// The owner is meant to be a timelock that leaves users time to exit; this command is for
+/// deployments and for owners that are plain accounts.
 #[derive(Debug, Args)]
 pub(crate) struct Admin {
     #[command(subcommand)]
@@ -97,7 +97,8 @@ struct Deploy {
     /// The registry's owner, a timelock for choice; the sender if not given.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     registry_owner: Option<Address>,
-    /// Time between opening an epoch and its beginning: how long users have to leave before a committee they do not trust.
+    /// Time between opening an epoch and its beginning: how long users have to leave before a
+    /// committee they do not trust.
     #[arg(long, default_value = "7d", value_name = "TIME")]
     activation_delay: Period,
     /// Time for which certificates of a replaced epoch are still taken.
@@ -158,7 +159,8 @@ impl Deploy {
     }
 }
 
-/// Admit a rollup, or change its terms: whose signature authorises its batches, how long and how much is kept.
+/// Admit a rollup, or change its terms: whose signature authorises its batches, how long and how
+/// much is kept.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -234,8 +236,9 @@ impl RemoveRollup {
 
 /// Seat registered operators as the next epoch.
 ///
-/// The first epoch begins at once, later ones after the activation delay. With unchanged n and k at most q − k seats change
-/// hands from one epoch to the next (one at least), so that batches stay retrievable while newcomers repair.
+/// The first epoch begins at once, later ones after the activation delay. With unchanged n and k at
+/// most q − k seats change hands from one epoch to the next (one at least), so that batches stay
+/// retrievable while newcomers repair.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example: 4 members, any 2 rebuild, 3 signatures certify
@@ -278,7 +281,8 @@ impl OpenEpoch {
     }
 }
 
-/// Pause the committee: members take no new batches, the log no new certificates. Retrieval goes on.
+/// Pause the committee: members take no new batches, the log no new certificates. Retrieval goes
+/// on.
 #[derive(Debug, Args)]
 struct Pause {
     #[command(flatten)]

@@ -31,7 +31,8 @@ enum Action {
 /// Show who an aggregator is, whether it posts to L1, which of its batches does not move or is not
 /// recorded, and which members and rollups did what an honest one does not.
 ///
-/// What it says is its own word, since its process started; `proven` is what the signatures of a rollup's poster show.
+/// What it says is its own word, since its process started; `proven` is what the signatures of a
+/// rollup's poster show.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 it answered, 4 it cannot be asked.

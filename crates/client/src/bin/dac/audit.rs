@@ -17,8 +17,8 @@ use crate::exit::CliError;
 use crate::output::millis;
 use targets::{Choice, Chosen};
 
-/// Audit the members: random chunks of recorded batches from every seat with their Merkle proofs, the record, and now and
-/// then a whole shard with its fingerprint.
+/// Audit the members: random chunks of recorded batches from every seat with their Merkle proofs,
+/// the record, and now and then a whole shard with its fingerprint.
 ///
 /// Batches come from the certificate log on L1. By default 20 of all that are owed are looked at:
 /// the 5 newest, and one at random of each of 15 equal parts of the others, from the oldest to the

@@ -15,7 +15,8 @@ use crate::context::{ChainArgs, DialArgs, directory};
 use crate::exit::CliError;
 use crate::output::stdout_taken_by;
 
-/// Fetch a batch's certificate and verify it. From the members, or from an aggregator if one is given.
+/// Fetch a batch's certificate and verify it. From the members, or from an aggregator if one is
+/// given.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

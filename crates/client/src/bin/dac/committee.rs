@@ -22,9 +22,10 @@ use crate::output::{show_time, stdout_taken_by, table};
 /// Show an epoch's committee: seats, operators, endpoints, what its numbers are worth, and the
 /// admitted rollups.
 ///
-/// n members, any k of them rebuild a batch, q signatures make a certificate. A certified batch stays retrievable while at
-/// most q − k of its signers withhold; certificates form while at most n − q members are silent. Erasure coding has a price:
-/// q − k + 1 colluders can withhold, where full copies would need q.
+/// n members, any k of them rebuild a batch, q signatures make a certificate. A certified batch
+/// stays retrievable while at most q − k of its signers withhold; certificates form while at most n
+/// − q members are silent. Erasure coding has a price: q − k + 1 colluders can withhold, where full
+/// copies would need q.
 ///
 /// Of each rollup: who posts for it, for how long it may have batches stored, and how many bytes a
 /// UTC day. Members count that quota by what they take; --use shows what of it the certificate log

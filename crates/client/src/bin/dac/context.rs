@@ -1,4 +1,5 @@
-//! What many commands need: where the committee lives on L1, and how members and aggregators are connected to.
+//! What many commands need: where the committee lives on L1, and how members and aggregators are
+//! connected to.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,8 +51,9 @@ pub(crate) struct ChainArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connections")]
 pub(crate) struct DialArgs {
-    /// Connect to members at private and loopback addresses too. Members choose their URLs; from inside a private network
-    /// they must not send you around in it. Implied when L1 itself is reached over loopback.
+    /// Connect to members at private and loopback addresses too. Members choose their URLs; from
+    /// inside a private network they must not send you around in it. Implied when L1 itself is
+    /// reached over loopback.
     #[arg(long, env = "DAC_ALLOW_PRIVATE_ENDPOINTS")]
     pub(crate) allow_private_endpoints: bool,
     /// Certificate authorities to trust for https, PEM, in place of those of the operating system.

@@ -1,4 +1,5 @@
-//! `dac coverage`: until when a rollup's settled batches are kept, and what happens when nobody renews that.
+//! `dac coverage`: until when a rollup's settled batches are kept, and what happens when nobody
+//! renews that.
 
 use std::process::ExitCode;
 
@@ -14,11 +15,12 @@ use crate::context::{ChainArgs, address};
 use crate::exit::{CliError, of_settlement};
 use crate::output::{show_time, table};
 
-/// Show until when a rollup's settled batches are kept, when settling stops for want of it, and when anyone may freeze.
+/// Show until when a rollup's settled batches are kept, when settling stops for want of it, and
+/// when anyone may freeze.
 ///
-/// State outlives batches: members renew their promise for all settled batches together (the aggregator collects and posts
-/// renewals). Nothing settles once coverage is shorter than freeze delay and exit window, and users may freeze and leave half
-/// a freeze delay later.
+/// State outlives batches: members renew their promise for all settled batches together (the
+/// aggregator collects and posts renewals). Nothing settles once coverage is shorter than freeze
+/// delay and exit window, and users may freeze and leave half a freeze delay later.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 settling; 1 coverage is too short to settle, or the rollup is frozen or may be.

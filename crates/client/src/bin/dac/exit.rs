@@ -54,7 +54,8 @@ impl From<ChainError> for CliError {
     }
 }
 
-/// Reading a settlement contract failed: where none is there, the rollup's address is what to look at, not the committee's.
+/// Reading a settlement contract failed: where none is there, the rollup's address is what to look
+/// at, not the committee's.
 pub(crate) fn of_settlement(error: ChainError) -> CliError {
     match error {
         ChainError::NoContract { .. } => CliError(Failure::usage(format!("L1: {error}")).hint(
@@ -77,7 +78,8 @@ impl From<AggregatorError> for CliError {
             AggregatorError::Waiting { .. } => Failure::new(Exit::Unavailable, error)
                 .hint("`dac watch` goes on waiting; the aggregator goes on working"),
             AggregatorError::Refused { reason: Some(reason), .. } => {
-                // What is admitted on L1 and unknown here may pass, and is most often a wrong address.
+                // What is admitted on L1 and unknown here may pass, and is most often a wrong
+                // address.
                 let is_passing = reason.is_retryable() && *reason != Reason::UnknownRollup;
                 let exit = if is_passing { Exit::Unavailable } else { Exit::Refused };
                 match remedy(*reason) {

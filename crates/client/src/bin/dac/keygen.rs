@@ -13,8 +13,9 @@ use crate::keys::{self, Kdf};
 
 /// Make a key and keep it in a keystore that a password in a file opens.
 ///
-/// Members need both kinds: a BLS key to attest with and an Ethereum key to register as an operator. Aggregators need an
-/// Ethereum key to sign headers with and one to pay gas with; rollups one to sign submissions with; the owner one.
+/// Members need both kinds: a BLS key to attest with and an Ethereum key to register as an
+/// operator. Aggregators need an Ethereum key to sign headers with and one to pay gas with; rollups
+/// one to sign submissions with; the owner one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -1,4 +1,5 @@
-//! `dac load`: how fast an aggregator and its committee are, and what becomes of batches when it is too much.
+//! `dac load`: how fast an aggregator and its committee are, and what becomes of batches when it is
+//! too much.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,12 +20,14 @@ use crate::keys;
 use crate::output::table;
 use crate::submit::{Kind, Posting};
 
-/// Put load on an aggregator and its committee, and measure: batches of random bytes at a rate that does not wait.
+/// Put load on an aggregator and its committee, and measure: batches of random bytes at a rate that
+/// does not wait.
 ///
-/// Batches are due by the clock, whatever became of those before, and latencies count from when a batch was due: a service that stands
-/// still is not flattered. A batch that would be one too many in flight is dropped and counted. Nothing is tried again: a refusal
-/// is a result. The batches are real ones, stored by the members until they expire and recorded on L1 at the aggregator's cost: use a
-/// rollup that was admitted for this.
+/// Batches are due by the clock, whatever became of those before, and latencies count from when a
+/// batch was due: a service that stands still is not flattered. A batch that would be one too many
+/// in flight is dropped and counted. Nothing is tried again: a refusal is a result. The batches are
+/// real ones, stored by the members until they expire and recorded on L1 at the aggregator's cost:
+/// use a rollup that was admitted for this.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -64,7 +67,8 @@ pub(crate) struct Load {
     /// Batches a second (`20/s`), payload bytes a second (`50MB/s`), or `max`.
     #[arg(long, default_value = "1/s", value_name = "RATE")]
     rate: Rate,
-    /// Size of payloads, a list `16KiB,1MiB` or a range `16KiB..1MiB`: k, MB are decimal, KiB, MiB binary.
+    /// Size of payloads, a list `16KiB,1MiB` or a range `16KiB..1MiB`: k, MB are decimal, KiB, MiB
+    /// binary.
     #[arg(long, default_value = "64KiB", value_name = "SIZES")]
     size: Sizes,
     /// How long batches are due, warm-up included. Then those in flight are waited for.
@@ -82,10 +86,12 @@ pub(crate) struct Load {
     /// Connections to the aggregator.
     #[arg(long, default_value_t = 4, value_name = "COUNT")]
     connections: usize,
-    /// What the batch hash is. With opaque it is random, and each member gets no more than its shard.
+    /// What the batch hash is. With opaque it is random, and each member gets no more than its
+    /// shard.
     #[arg(long, value_enum, default_value = "opaque")]
     hash_kind: Kind,
-    /// How certified batches come to L1. With settle they are not posted: no proof is ever handed in.
+    /// How certified batches come to L1. With settle they are not posted: no proof is ever handed
+    /// in.
     #[arg(long, value_enum, default_value = "record")]
     posting: Posting,
     /// How long members keep the batches.
@@ -94,7 +100,8 @@ pub(crate) struct Load {
     /// How long one batch may take to its certificate; so long the last ones are waited for.
     #[arg(long, default_value = "1m", value_name = "TIME")]
     timeout: Period,
-    /// Number of the first batch. Without it the microseconds since 1970: each run has numbers of its own, and small ones stay free.
+    /// Number of the first batch. Without it the microseconds since 1970: each run has numbers of
+    /// its own, and small ones stay free.
     #[arg(long, value_name = "NUMBER")]
     first_number: Option<u64>,
     /// Of sizes, pauses and payloads; random without it.

@@ -1,4 +1,5 @@
-//! `dac`: the committee's command line for operators, owners, rollups and auditors. One file a command.
+//! `dac`: the committee's command line for operators, owners, rollups and auditors. One file a
+//! command.
 
 mod admin;
 mod aggregator;
@@ -36,14 +37,17 @@ use dac_cli::Output;
 
 use crate::exit::CliError;
 
-/// The data-availability committee from the outside: keys, registration, administration, batches, audits.
+/// The data-availability committee from the outside: keys, registration, administration, batches,
+/// audits.
 ///
-/// Rollups submit payloads to an aggregator; the committee's members store them, erasure-coded, and certify that they do;
-/// anybody gets them back from any k members and audits that they are still there.
+/// Rollups submit payloads to an aggregator; the committee's members store them, erasure-coded, and
+/// certify that they do; anybody gets them back from any k members and audits that they are still
+/// there.
 #[derive(Debug, Parser)]
 #[command(name = "dac", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
-    /// Print one JSON document on standard output, for machines. Progress and notes stay on standard error.
+    /// Print one JSON document on standard output, for machines. Progress and notes stay on
+    /// standard error.
     #[arg(long, global = true, help_heading = "Output")]
     json: bool,
     /// No progress and no notes.

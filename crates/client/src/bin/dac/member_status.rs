@@ -16,7 +16,8 @@ use crate::exit::CliError;
 use crate::member_identity::{ask, identity, identity_rows};
 use crate::output::{show_time, table};
 
-/// Ask a node whether it holds everything it owes: duties by L1, repair, scrubbing, faults of others, bad seats.
+/// Ask a node whether it holds everything it owes: duties by L1, repair, scrubbing, faults of
+/// others, bad seats.
 ///
 /// A node is ready once it has read L1 and holds each shard that its seats owe. Until then it signs
 /// new batches, and no renewal of a rollup that is concerned. It is stale, and signs nothing, while
@@ -70,8 +71,8 @@ pub(crate) struct Follow<'a> {
 }
 
 impl Follow<'_> {
-    /// Asks until `done` or the limit; the last answer, and how fast repair went meanwhile. A node that cannot be asked is
-    /// asked again within the limit.
+    /// Asks until `done` or the limit; the last answer, and how fast repair went meanwhile. A node
+    /// that cannot be asked is asked again within the limit.
     pub(crate) async fn until(
         &self,
         output: &Output,

@@ -14,10 +14,12 @@ use crate::exit::CliError;
 use crate::keys::{self, EthereumKeyArgs};
 use crate::nodes;
 
-/// Register as an operator: your BLS key with a proof that you hold it, and where your node answers.
+/// Register as an operator: your BLS key with a proof that you hold it, and where your node
+/// answers.
 ///
-/// The proof of possession is made here and checked on L1. The registry's owner then seats operators in an epoch
-/// (`dac admin open-epoch`). Registering again replaces key and URLs; open epochs keep the key they were opened with.
+/// The proof of possession is made here and checked on L1. The registry's owner then seats
+/// operators in an epoch (`dac admin open-epoch`). Registering again replaces key and URLs; open
+/// epochs keep the key they were opened with.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -94,7 +96,8 @@ impl Register {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What is wrong at the URLs from here. The node may be started later, so it is no reason not to register.
+    /// What is wrong at the URLs from here. The node may be started later, so it is no reason not
+    /// to register.
     async fn try_urls(&self, dialer: &Dialer, domain: Domain, key: &PublicKeyBytes) -> Vec<String> {
         let dispersal = async {
             let connected = dialer.connect_url(&self.dispersal_url).await;

@@ -18,14 +18,17 @@ use crate::exit::CliError;
 use crate::output::{millis, show_latency, stdout_taken_by, table};
 use crate::retrieve_rollup::RollupTask;
 
-/// Get a batch's payload back from any k members. No aggregator is needed, and no single member is trusted.
+/// Get a batch's payload back from any k members. No aggregator is needed, and no single member is
+/// trusted.
 ///
-/// The registry says who sits where; a member's record is bound to the digest, a certificate shows that a quorum signed;
-/// shards are taken from the fastest k members and each is checked; the payload is decoded and checked once more. Members that
-/// fail are named. A batch whose disperser committed to something that is no payload ends with exit code 3, for everybody.
+/// The registry says who sits where; a member's record is bound to the digest, a certificate shows
+/// that a quorum signed; shards are taken from the fastest k members and each is checked; the
+/// payload is decoded and checked once more. Members that fail are named. A batch whose disperser
+/// committed to something that is no payload ends with exit code 3, for everybody.
 ///
-/// With --rollup, all batches that the rollup's contract has settled: what it takes to rebuild its state when everybody
-/// else is gone. The contract's own events say which these are, and that a quorum signed each.
+/// With --rollup, all batches that the rollup's contract has settled: what it takes to rebuild its
+/// state when everybody else is gone. The contract's own events say which these are, and that a
+/// quorum signed each.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -46,11 +49,12 @@ pub(crate) struct Retrieve {
     /// All settled batches of the rollup with this settlement contract.
     #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "out_dir", conflicts_with_all = ["digest", "committee", "epoch"])]
     rollup: Option<Address>,
-    /// The folder to write them to, one file a batch, named by its number. Made if it is not there; files that are there are
-    /// checked and kept.
+    /// The folder to write them to, one file a batch, named by its number. Made if it is not there;
+    /// files that are there are checked and kept.
     #[arg(long, value_name = "FOLDER", requires = "rollup")]
     out_dir: Option<PathBuf>,
-    /// No batch of that rollup settled before this block; without it, that of the committee's deployment.
+    /// No batch of that rollup settled before this block; without it, that of the committee's
+    /// deployment.
     #[arg(long, value_name = "BLOCK", requires = "rollup")]
     from_block: Option<u64>,
     /// Take the committee from this file instead of L1.

@@ -1,4 +1,5 @@
-//! `dac retrieve --rollup`: every batch that a rollup has settled, into a folder, from any k members.
+//! `dac retrieve --rollup`: every batch that a rollup has settled, into a folder, from any k
+//! members.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -87,7 +88,8 @@ impl RollupTask<'_> {
         let hint = Settled { rollup: self.rollup, batch }.hint();
         if !self.force && file.exists() {
             let payload = read_bounded(file, PAYLOAD_MAX_BYTES)?;
-            // The record is small, and bound to the digest that L1 names; the file must be what it commits to.
+            // The record is small, and bound to the digest that L1 names; the file must be what it
+            // commits to.
             let record = retriever.find_record(batch.digest, &hint).await?.record;
             match check_payload_of_header(record.header(), record.geometry(), &payload) {
                 Ok(()) => return Ok((Source::Present, payload.len())),

@@ -23,12 +23,14 @@ use crate::output::{show_time, table};
 /// Registrations asked for at the same time.
 const ASKED_AT_ONCE: usize = 16;
 
-/// Give seats to other operators, or to new keys of the same ones: opens the next epoch with exactly these seats replaced.
+/// Give seats to other operators, or to new keys of the same ones: opens the next epoch with
+/// exactly these seats replaced.
 ///
-/// Whoever gets a seat has registered before (`dac register`), with the key and the URLs of a node that runs already. n, k
-/// and q stay as they are, so that old batches stay with the seats; the registry lets at most q − k seats change hands at
-/// once (one at least). The new epoch begins after the activation delay; certificates of the former one are taken until its
-/// grace is over, and who leaves serves on until what it signed expires.
+/// Whoever gets a seat has registered before (`dac register`), with the key and the URLs of a node
+/// that runs already. n, k and q stay as they are, so that old batches stay with the seats; the
+/// registry lets at most q − k seats change hands at once (one at least). The new epoch begins
+/// after the activation delay; certificates of the former one are taken until its grace is over,
+/// and who leaves serves on until what it signed expires.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -49,7 +51,8 @@ pub(crate) struct Rotate {
     /// Check everything and send nothing.
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
-    /// Wait until the epoch is active, and then until every newcomer reports that it holds what its seat owes.
+    /// Wait until the epoch is active, and then until every newcomer reports that it holds what its
+    /// seat owes.
     #[arg(long)]
     wait: bool,
     /// Stop waiting after this time; the rotation goes on.
@@ -306,7 +309,8 @@ impl Wait<'_> {
     }
 }
 
-/// Whether a node has read the new epoch: before that it may call itself ready for what it owed until now.
+/// Whether a node has read the new epoch: before that it may call itself ready for what it owed
+/// until now.
 fn sits(member: &MemberDescription, epoch: u64, seat: Seat) -> bool {
     member.seats.iter().any(|claimed| (claimed.epoch, claimed.seat) == (epoch, seat))
 }

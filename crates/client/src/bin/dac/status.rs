@@ -25,7 +25,8 @@ use crate::output::{show_time, table};
 /// Which batch, and who knows about it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BatchArgs {
-    /// The batch: its digest, its submission's digest, a submission file, or the JSON that `dac submit` printed.
+    /// The batch: its digest, its submission's digest, a submission file, or the JSON that
+    /// `dac submit` printed.
     #[arg(value_name = "BATCH")]
     batch: String,
     /// URL of the aggregator.
@@ -82,8 +83,8 @@ fn submission_of(path: &Path) -> Result<BatchSelector, Failure> {
     })
 }
 
-/// Show a batch as its aggregator tells it: its state, every member's part, its proof, where it was recorded and
-/// settled.
+/// Show a batch as its aggregator tells it: its state, every member's part, its proof, where it was
+/// recorded and settled.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -127,7 +128,8 @@ impl From<Goal> for BatchState {
     }
 }
 
-/// Follow a batch until it is where you want it, telling every change. Survives restarts of the aggregator.
+/// Follow a batch until it is where you want it, telling every change. Survives restarts of the
+/// aggregator.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -154,7 +156,8 @@ impl Watch {
     }
 }
 
-/// Waits with a line for every change of state, and one for everything that holds the batch up, when it shows first.
+/// Waits with a line for every change of state, and one for everything that holds the batch up,
+/// when it shows first.
 pub(crate) async fn wait(
     output: &Output,
     client: &AggregatorClient,

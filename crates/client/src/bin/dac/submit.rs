@@ -35,7 +35,8 @@ const SHORT_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// What the batch hash is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// The rollup's own commitment, given by --batch-hash. Members hold a shard only; the validity proof binds the payload.
+    /// The rollup's own commitment, given by --batch-hash. Members hold a shard only; the validity
+    /// proof binds the payload.
     Opaque,
     /// keccak256 of the payload: every signer holds the payload and recomputes it.
     Keccak256,
@@ -73,7 +74,8 @@ enum WaitFor {
 pub(crate) enum Posting {
     /// Its certificate is recorded in the certificate log.
     Record,
-    /// Certificate and validity proof settle it in one transaction; hand in the proof with `dac submit-proof`.
+    /// Certificate and validity proof settle it in one transaction; hand in the proof with
+    /// `dac submit-proof`.
     Settle,
 }
 
@@ -88,8 +90,9 @@ impl From<Posting> for PostingMode {
 
 /// Submit a payload: sign the order with the poster's key, hand it to an aggregator, wait.
 ///
-/// Sending the same submission twice gives the same batch. With --submission the signed order is kept in a file before the
-/// first byte is sent: run the same command again after any failure and it goes on where it was.
+/// Sending the same submission twice gives the same batch. With --submission the signed order is
+/// kept in a file before the first byte is sent: run the same command again after any failure and
+/// it goes on where it was.
 ///
 /// Several files go one after the other under numbers that rise from --batch-number, and the key is
 /// opened once. Each waits until the one before is where --wait says. The first that fails ends the
@@ -143,7 +146,8 @@ pub(crate) struct Submit {
     /// What the batch hash is. The default needs no support by the rollup's proof system.
     #[arg(long, value_enum, default_value = "keccak256")]
     hash_kind: Kind,
-    /// The rollup's own commitment to the payload; for the other kinds it is computed, and compared if given.
+    /// The rollup's own commitment to the payload; for the other kinds it is computed, and compared
+    /// if given.
     #[arg(long, value_name = "HASH", required_if_eq("hash_kind", "opaque"))]
     batch_hash: Option<B256>,
     /// How long members serve the batch, from now.
@@ -457,7 +461,8 @@ impl Submit {
         }
     }
 
-    /// The certificate, verified against the registry and compared with the payload: the aggregator is not believed.
+    /// The certificate, verified against the registry and compared with the payload: the aggregator
+    /// is not believed.
     async fn certified(
         &self,
         chain: &Chain,

@@ -26,11 +26,12 @@ enum WaitFor {
     Settled,
 }
 
-/// Hand in a batch's validity proof, signed by the rollup's poster. The aggregator simulates the settlement, and sends it
-/// once the batch is certified.
+/// Hand in a batch's validity proof, signed by the rollup's poster. The aggregator simulates the
+/// settlement, and sends it once the batch is certified.
 ///
-/// It may be handed in as soon as the batch has its digest. A wrong proof costs nothing: the batch then says why, and takes
-/// another one. The same proof again changes nothing. A batch that was only recorded is settled from the log.
+/// It may be handed in as soon as the batch has its digest. A wrong proof costs nothing: the batch
+/// then says why, and takes another one. The same proof again changes nothing. A batch that was
+/// only recorded is settled from the log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The proof is a JSON file, as a prover writes it:

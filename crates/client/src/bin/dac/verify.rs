@@ -15,9 +15,10 @@ use crate::output::show_time;
 
 /// Verify a certificate file: its signature against the committee, and what L1 says about it.
 ///
-/// With --committee nothing is asked of anybody; the file is trusted for the keys. Otherwise the registry gives the keys, the
-/// certificate log says whether the contract accepts the certificate now, and since when it is recorded. A certificate that
-/// was good stays good when its batch expires or its epoch ends; it just cannot be posted any more.
+/// With --committee nothing is asked of anybody; the file is trusted for the keys. Otherwise the
+/// registry gives the keys, the certificate log says whether the contract accepts the certificate
+/// now, and since when it is recorded. A certificate that was good stays good when its batch
+/// expires or its epoch ends; it just cannot be posted any more.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -56,7 +57,8 @@ impl Verify {
                 None
             }
         };
-        // Times are no fault of the certificate; that the contract and this program disagree otherwise would be one of ours.
+        // Times are no fault of the certificate; that the contract and this program disagree
+        // otherwise would be one of ours.
         if let Some(L1Verdict { check: Err(error), recorded_at: None }) = &verdict
             && verified.postable.is_ok()
             && !view.paused
