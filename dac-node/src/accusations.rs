@@ -1,12 +1,13 @@
-//! What dispersers and rollups did that an honest one does not: counted by who signed for it, for
-//! metrics and for whoever asks.
+//! Counts what dispersers and rollups did that an honest one does not do. Each count names the
+//! signers of what was received. Metrics and the member's status show the counts.
 //!
-//! Who delivers is not known; whose signatures the delivery bears is. Of a header and an order both
-//! signers answer for what they signed: two headers for one order. What else came with them may
-//! have been garbled on the way, so it is not *proven*. A delivery without the signatures of those
-//! whom it names is counted against nobody: strangers can send it in anyone's name. Names come from
-//! registry and verified signatures only, and few of each rollup: nobody fills the table with names
-//! that they make up.
+//! The member does not know which client delivers a batch, only whose signatures the delivery
+//! bears. For a header and an order, both signers answer for what they signed, for example for two
+//! headers of one order. What else came with them may have been garbled on the way, so it is not
+//! *proven*. A delivery that lacks the signatures of the parties that it names is counted against
+//! none of them: a stranger can send it in any name. Names come from the registry and from verified
+//! signatures only, and few are kept of each rollup, so that a rollup cannot fill the table with
+//! names that it makes up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,63 +15,65 @@ use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;
 use parking_lot::Mutex;
 
-/// Dispersers told apart for one rollup.
+/// The number of dispersers that are told apart for one rollup.
 const DISPERSERS_PER_ROLLUP_MAX: usize = 16;
-/// Lines of the table.
+/// The number of lines in the table.
 const ENTRIES_MAX: usize = 4096;
-/// In metrics, who is not told apart.
+/// The label that metrics show for a rollup or disperser that is not told apart.
 const OTHER: &str = "other";
 
-/// Whose verified signatures something bears.
+/// The parties whose verified signatures a delivery bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signers {
-    /// The rollup; none: no signature of an admitted one shows it.
+    /// The rollup, or `None` if no signature of an admitted rollup was verified.
     pub rollup: Option<Address>,
-    /// The disperser; none: not one that a rollup is known to have named.
+    /// The disperser, or `None` if the rollup is not known to have named it.
     pub disperser: Option<Address>,
 }
 
-/// One line.
+/// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accusation {
-    /// Who.
+    /// The parties that signed.
     pub signers: Signers,
-    /// Machine-readable: the reason of the refusal, or BAD_SEAT, FALSE_CLAIM, DOUBTED_CLAIM.
+    /// What they did, machine-readable: the reason of the refusal, or BAD_SEAT, FALSE_CLAIM,
+    /// DOUBTED_CLAIM.
     pub kind: &'static str,
-    /// Whether signatures show it.
+    /// Whether their signatures prove it.
     pub is_proven: bool,
-    /// How often, since the process started.
+    /// How often it happened since the process started.
     pub count: u64,
-    /// Unix seconds of the last time.
+    /// The Unix time in seconds at which it happened last.
     pub last_at: u64,
-    /// Of the last time, for people.
+    /// What happened the last time, for people.
     pub detail: String,
 }
 
-/// What happened.
+/// One misbehaviour that is to be counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge<'a> {
-    /// See [`Accusation::kind`].
+    /// What was done. See [`Accusation::kind`].
     pub kind: &'static str,
-    /// Whether signatures show it.
+    /// Whether the signatures prove it.
     pub is_proven: bool,
-    /// For people.
+    /// What happened, for people.
     pub detail: &'a str,
 }
 
-/// A bounded table of them.
+/// A bounded table of accusations.
 #[derive(Debug, Default)]
 pub struct Accusations(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Dispersers that signed an order's header where the rollup had named them.
+    /// The dispersers that signed a header of an order in which the rollup had named them.
     known: BTreeMap<Address, BTreeSet<Address>>,
     lines: Tally<(Signers, &'static str, bool), ENTRIES_MAX>,
 }
 
 impl Accusations {
-    /// An admitted rollup named this disperser, and it signed: both signatures were verified.
+    /// Notes that an admitted rollup named this disperser and that the disperser signed. The caller
+    /// verified both signatures.
     pub fn know(&self, rollup: Address, disperser: Address) {
         let mut table = self.0.lock();
         let known = table.known.entry(rollup).or_default();
@@ -79,7 +82,7 @@ impl Accusations {
         }
     }
 
-    /// Only admitted rollups are to be named here.
+    /// Counts a misbehaviour. The caller names admitted rollups only.
     pub fn add(&self, rollup: Option<Address>, disperser: Option<Address>, charge: Charge<'_>, now: u64) {
         let mut table = self.0.lock();
         let is_known = |disperser: &Address| {
@@ -101,7 +104,7 @@ impl Accusations {
         table.lines.add((signers, kind, is_proven), detail, now);
     }
 
-    /// What is proven first, then the most first; at most `limit`.
+    /// Returns at most `limit` accusations: the proven ones first, then the most frequent first.
     pub fn list(&self, limit: usize) -> Vec<Accusation> {
         let lines = self.0.lock().lines.list(limit, |(_, _, is_proven)| !is_proven);
         let accusation = |((signers, kind, is_proven), line)| {

@@ -1,10 +1,11 @@
-//! Whether this member takes a batch: pure verdicts, the cheap ones first, each refusal with its
-//! reason.
+//! Decides whether this member takes a batch. The verdicts are pure functions, the cheapest come
+//! first, and each refusal has its reason.
 //!
-//! The steps are apart because store and certificates are asked between them: [`locate`] finds the
-//! seat and the batch's digest, so that a repeated delivery is answered at once; [`check_l1`]
-//! weighs times; [`Signed::recover`] finds out who signed, before anything dear is done;
-//! [`authorise`] weighs who may; [`check_facts`] weighs what the store knows of the submission.
+//! The steps are separate because the caller asks the store and checks certificates between them:
+//! [`locate`] finds the seat and the batch's digest, so that a repeated delivery is answered at
+//! once; [`check_l1`] checks pause, epoch, terms and times; [`Signed::recover`] finds the signers
+//! before anything expensive is done; [`authorise`] checks that they may order the batch;
+//! [`check_facts`] checks what the store knows of the submission.
 
 use std::sync::Arc;
 
@@ -21,120 +22,120 @@ use thiserror::Error;
 
 use crate::store::{Authority, QuotaDay, SubmissionFacts};
 
-/// Who this member is.
+/// The member's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Where its signatures are valid.
+    /// The domain in which its signatures are valid.
     pub domain: Domain,
-    /// Its BLS key.
+    /// Its BLS public key.
     pub public_key: PublicKeyBytes,
 }
 
-/// Why a batch is not taken.
+/// Why this member does not take a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// A message that is none.
+    /// The message does not parse.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// Meant for another chain.
+    /// The request is for another chain.
     #[error("this member serves chain {expected}, the request is for {got}")]
     ChainId {
-        /// Ours.
+        /// This member's chain id.
         expected: u64,
-        /// The request's.
+        /// The request's chain id.
         got: u64,
     },
-    /// Meant for another committee.
+    /// The request is for the committees of another registry.
     #[error("this member serves the registry {expected}, the request is for {got}")]
     Registry {
-        /// Ours.
+        /// This member's registry.
         expected: Address,
-        /// The request's.
+        /// The request's registry.
         got: Address,
     },
     /// L1 knows no such epoch.
     #[error("the registry has no epoch {epoch}")]
     UnknownEpoch {
-        /// The header's.
+        /// The header's epoch.
         epoch: u64,
     },
-    /// Another member sits there, or nobody.
+    /// This member does not hold the seat.
     #[error("this member does not hold seat {seat} of epoch {epoch}")]
     WrongSeat {
-        /// The epoch.
+        /// The header's epoch.
         epoch: u64,
-        /// The seat.
+        /// The seat that the request names.
         seat: Seat,
     },
     /// The registry is paused.
     #[error("the registry is paused: no new batches")]
     Paused,
-    /// The epoch has not begun or is over, and no certificate vouches for the batch.
+    /// The epoch has not begun or is over, and no certificate came with the batch.
     #[error("epoch {epoch} signs from {from} to before {until}, it is {now}")]
     EpochNotActive {
-        /// The epoch.
+        /// The header's epoch.
         epoch: u64,
-        /// Its first second.
+        /// The Unix time in seconds at which the epoch begins.
         from: u64,
-        /// The first second after it.
+        /// The Unix time in seconds at which it is over.
         until: u64,
-        /// Our clock.
+        /// The Unix time in seconds by this member's clock.
         now: u64,
     },
     /// The registry does not admit the rollup.
     #[error("the registry does not admit rollup {rollup}")]
     UnknownRollup {
-        /// The header's.
+        /// The header's rollup.
         rollup: Address,
     },
     /// A time of the order is out of bounds.
     #[error(transparent)]
     Times(#[from] TimesError),
-    /// Header and order differ.
+    /// The header contradicts the order.
     #[error(transparent)]
     Disagreement(#[from] Disagreement),
-    /// The submission's signature recovers to nobody.
+    /// No address can be recovered from the submission's signature.
     #[error("the submission's signature: {0}")]
     SubmissionSignature(EcdsaSignatureError),
-    /// Signed by somebody else.
+    /// The submission was not signed by the rollup's poster.
     #[error("the submission was signed by {got}, the rollup's poster is {expected}")]
     WrongPoster {
-        /// Admitted.
+        /// The poster that the registry admits.
         expected: Address,
-        /// Recovered.
+        /// The address that signed.
         got: Address,
     },
-    /// The header's signature recovers to nobody.
+    /// No address can be recovered from the header's signature.
     #[error("the disperser's signature: {0}")]
     DisperserSignature(EcdsaSignatureError),
-    /// The header was signed by somebody else than the submission names.
+    /// The header was not signed by the disperser that the submission names.
     #[error("the header was signed by {got}, the submission names the disperser {expected}")]
     WrongDisperser {
-        /// Named.
+        /// The disperser that the submission names.
         expected: Address,
-        /// Recovered.
+        /// The address that signed.
         got: Address,
     },
-    /// One header per submission and epoch.
+    /// Another header is stored for this submission in this epoch; there is one for each.
     #[error("batch {existing} was stored for this submission in this epoch")]
     ConflictingHeader {
-        /// The header stored before.
+        /// The batch of the header that was stored before.
         existing: BatchDigest,
     },
-    /// The rollup has spent its day.
+    /// The rollup has spent its bytes of the day.
     #[error("the rollup has spent {spent} of {limit} bytes of this day, {asked} more are asked for")]
     QuotaExceeded {
-        /// Bytes charged.
+        /// The number of payload bytes charged so far.
         spent: u64,
-        /// Bytes granted.
+        /// The number of payload bytes that it may spend in a day.
         limit: u64,
-        /// This payload.
+        /// The number of bytes of this payload.
         asked: u64,
     },
 }
 
 impl Refusal {
-    /// The reason that travels to the caller.
+    /// Returns the reason that is sent to the caller.
     pub fn reason(&self) -> Reason {
         match self {
             Refusal::Wire(error) => error.reason(),
@@ -156,14 +157,14 @@ impl Refusal {
     }
 }
 
-/// A request that is meant for this committee; its record has not been looked at.
+/// A request that is for this committee. Its record has not been checked yet.
 #[derive(Clone, Debug)]
 pub struct Addressed {
     seat: Seat,
     record: v1::Record,
 }
 
-/// The sender computes digests under our domain, and names a seat and a record.
+/// Checks that the sender computes digests in this member's domain and names a seat and a record.
 pub fn check_domain(open: v1::StoreShardOpen, domain: &Domain) -> Result<Addressed, Refusal> {
     let registry = wire::address("registry", &open.registry)?;
     let seat = wire::seat("seat", open.seat)?;
@@ -180,17 +181,17 @@ pub fn check_domain(open: v1::StoreShardOpen, domain: &Domain) -> Result<Address
 /// A record of a known epoch, for a seat that this member holds in it.
 #[derive(Clone, Debug)]
 pub struct Located {
-    /// The epoch's committee.
+    /// The committee of the epoch.
     pub committee: Arc<Committee>,
-    /// Our seat.
+    /// The seat of this member.
     pub seat: Seat,
-    /// The record; its lengths fit the committee.
+    /// The record. Its lengths fit the committee.
     pub record: Record,
-    /// The batch.
+    /// The digest of the batch.
     pub digest: BatchDigest,
 }
 
-/// Finds the epoch and checks that this member holds the seat.
+/// Finds the committee of the epoch and checks that this member holds the seat.
 pub fn locate(addressed: Addressed, view: &RegistryView, identity: &Identity) -> Result<Located, Refusal> {
     let Addressed { seat, record } = addressed;
     let epoch = wire::epoch_of(&record)?;
@@ -204,10 +205,10 @@ pub fn locate(addressed: Addressed, view: &RegistryView, identity: &Identity) ->
     Ok(Located { committee: Arc::clone(committee), seat, record, digest })
 }
 
-/// Weighs what L1 says of a batch that is not stored yet and comes without a certificate: the
-/// pause, the epoch, the rollup's terms and the times of the order. A quorum made these checks of a
-/// batch with a certificate, and what has changed since must not keep a straggler from storing its
-/// shard.
+/// Checks what L1 says of a batch that is not stored yet and comes without a certificate: the
+/// pause, the epoch, the rollup's terms and the times of the order. For a batch with a certificate
+/// a quorum made these checks, and what has changed since must not keep a straggler from storing
+/// its shard.
 pub fn check_l1(located: &Located, view: &RegistryView, now: u64) -> Result<(), Refusal> {
     let Located { committee, record, .. } = located;
     let header = &record.header;
@@ -223,15 +224,15 @@ pub fn check_l1(located: &Located, view: &RegistryView, now: u64) -> Result<(), 
     Ok(())
 }
 
-/// Who signed a record. The header fits the order, and the disperser is the one that the order
-/// names.
+/// The signers of a record whose header fits the order and whose disperser is the one that the
+/// order names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// EIP-712 digest of the order.
+    /// The EIP-712 digest of the order.
     pub submission: B256,
-    /// Who signed the order; whether that is the rollup's poster is another matter.
+    /// The address that signed the order. Whether it is the rollup's poster is checked elsewhere.
     pub poster: Address,
-    /// Who signed the header, as the order wants it.
+    /// The address that signed the header. The order names it.
     pub disperser: Address,
 }
 
@@ -251,14 +252,14 @@ impl Signed {
         Ok(Self { submission, poster, disperser })
     }
 
-    /// Whether the registry admits the rollup, and the order is its poster's.
+    /// Returns whether the registry admits the rollup and its poster signed the order.
     pub fn is_of_the_poster(&self, rollup: Address, view: &RegistryView) -> bool {
         view.rollup(rollup).is_some_and(|terms| terms.poster == self.poster)
     }
 }
 
-/// On whose authority the batch is stored: a certificate that was verified, or the signature of the
-/// rollup's poster.
+/// Returns the authority on which the batch is stored: a verified certificate, or the signature of
+/// the rollup's poster.
 pub fn authorise(
     located: &Located,
     signed: &Signed,
@@ -281,8 +282,8 @@ pub fn authorise(
     })
 }
 
-/// An early answer from what the store knows; the commit decides again, for uploads that run side
-/// by side.
+/// Gives an early answer from what the store knows. The commit decides again, because other uploads
+/// may run at the same time.
 pub fn check_facts(
     facts: &SubmissionFacts,
     digest: BatchDigest,

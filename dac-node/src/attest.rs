@@ -1,4 +1,4 @@
-//! Store, then sign: an attestation is made of a store's receipt and of nothing else.
+//! Store, then sign: an attestation is made from a store's receipt and from nothing else.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use dac_runtime::workers::{Lane, Workers};
 #[error("the signer failed: {0}")]
 pub struct SignerError(pub String);
 
-/// What holds this member's BLS key: a key in memory, or something that signs elsewhere.
+/// Signs with this member's BLS key, which is in memory or in another place.
 #[async_trait]
 pub trait Signer: Send + Sync + 'static {
-    /// Whose signatures it makes.
+    /// Returns the public key of the key that signs.
     fn public_key(&self) -> PublicKey;
 
     /// Signs a batch's digest.
@@ -30,7 +30,7 @@ pub trait Signer: Send + Sync + 'static {
     async fn sign_renewal(&self, digest: RenewalDigest) -> Result<Signature, SignerError>;
 }
 
-/// A key in this process's memory.
+/// A signer whose key is in this process's memory.
 pub struct LocalSigner {
     key: Arc<SecretKey>,
     public_key: PublicKey,
@@ -38,7 +38,7 @@ pub struct LocalSigner {
 }
 
 impl LocalSigner {
-    /// Signs on `workers`.
+    /// Makes a signer that computes on `workers`.
     pub fn new(key: SecretKey, workers: Workers) -> Self {
         Self { public_key: key.public_key(), key: Arc::new(key), workers: workers.lane(Lane::Signing) }
     }
@@ -78,7 +78,7 @@ impl LocalSigner {
     }
 }
 
-/// Promises that the batch of this receipt is stored, checked and served.
+/// Signs the promise that the batch of this receipt is stored, was checked and is served.
 pub async fn attest(signer: &dyn Signer, stored: &Stored) -> Result<Attestation, SignerError> {
     failpoint!("node.attest.before_sign");
     let signature = signer.sign(stored.digest()).await?;
@@ -86,7 +86,8 @@ pub async fn attest(signer: &dyn Signer, stored: &Stored) -> Result<Attestation,
     Ok(Attestation { digest: stored.digest(), seat: stored.seat(), signature: signature.to_compressed() })
 }
 
-/// Promises that all of this receipt is stored, checked and served until the renewal's expiry.
+/// Signs the promise that the batches of this receipt are stored, were checked and are served until
+/// the renewal's expiry.
 pub async fn renew(
     signer: &dyn Signer,
     covered: &Covered,

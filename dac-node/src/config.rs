@@ -25,52 +25,53 @@ use crate::context::Settings;
 use crate::store::SpaceLimits;
 use crate::sync::SyncSettings;
 
-/// A clock that differs more than this from L1's newest block is told about.
+/// A clock that differs from L1's newest block by more than this is reported.
 const CLOCK_DIFFERENCE_MAX_SECONDS: u64 = 60;
-/// By so much each block that must lie on top of the one that is read lags behind.
+/// The time between two blocks of L1. Each block that must lie on top of the one that is read adds
+/// so much delay.
 const L1_SLOT_SECONDS: u64 = 12;
 
-/// The whole file.
+/// The configuration file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
-    /// Whether this process signs for the member or only serves what that one stored.
+    /// Whether this process signs for the member or only serves what the member's process stored.
     #[serde(default)]
     pub role: Role,
-    /// L1.
+    /// L1: its endpoints and contracts.
     pub chain: ChainConfig,
-    /// This member's key.
+    /// The member's key.
     #[serde(default)]
     pub keys: Option<KeysConfig>,
-    /// The public half of it, 96 bytes in hexadecimal: a read-only server has no other.
+    /// The member's public key, 96 bytes in hexadecimal. A reader has no other key.
     #[serde(default)]
     pub public_key: Option<String>,
     /// The database: `sqlite:PATH` or `postgres://…`.
     pub store: DatabaseOptions,
-    /// Where aggregators deliver shards.
+    /// The listener to which aggregators deliver shards.
     #[serde(default)]
     pub dispersal: Option<ListenerConfig>,
-    /// Where anyone retrieves.
+    /// The listener from which clients retrieve shards.
     pub retrieval: ListenerConfig,
-    /// `/metrics` and `/healthz`; not served where it is left out.
+    /// The listener of `/metrics` and `/healthz`. They are not served if it is left out.
     #[serde(default)]
     pub metrics: Option<MetricsConfig>,
     /// What callers may use up.
     #[serde(default)]
     pub limits: LimitsConfig,
-    /// What has expired.
+    /// The deletion of expired batches.
     #[serde(default)]
     pub retention: RetentionConfig,
-    /// Bringing back what is missing.
+    /// The repair of missing shards.
     #[serde(default)]
     pub repair: RepairConfig,
-    /// Looking again at what is stored.
+    /// The re-verification of what is stored.
     #[serde(default)]
     pub scrub: ScrubConfig,
-    /// Stopping.
+    /// How the process stops.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
-    /// Logs.
+    /// How the process logs.
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -79,24 +80,24 @@ pub struct NodeConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It takes shards in, signs, serves, repairs and deletes: one process a member.
+    /// It takes shards in, signs, serves, repairs and deletes. A member has one such process.
     #[default]
     Member,
-    /// It serves what the member stored in the same PostgreSQL: any number of processes.
+    /// It serves what the member stored in the same PostgreSQL. There may be any number of them.
     Reader,
 }
 
-/// What a process needs for its role.
+/// The parts of the configuration that a process needs for its role.
 #[derive(Clone, Copy, Debug)]
 pub enum RoleConfig<'a> {
-    /// Of a member.
+    /// The role of a member.
     Member {
-        /// Its key.
+        /// The member's key.
         keys: &'a KeysConfig,
-        /// Where aggregators deliver.
+        /// The listener to which aggregators deliver.
         dispersal: &'a ListenerConfig,
     },
-    /// Of a reader.
+    /// The role of a reader.
     Reader {
         /// The member's public key.
         public_key: PublicKey,
@@ -107,14 +108,14 @@ pub enum RoleConfig<'a> {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
-    /// EIP-2335 keystore of the BLS key.
+    /// The EIP-2335 keystore of the BLS key.
     pub bls_keystore: PathBuf,
-    /// A file with its password.
+    /// The file with the keystore's password.
     pub password_file: PathBuf,
 }
 
 impl NodeConfig {
-    /// What this process does, with what it needs for that.
+    /// Returns this process's role, with what it needs for that role.
     pub fn role(&self) -> Result<RoleConfig<'_>, String> {
         match (self.role, &self.keys, &self.dispersal) {
             (Role::Member, Some(keys), Some(dispersal)) => Ok(RoleConfig::Member { keys, dispersal }),
@@ -140,13 +141,13 @@ impl NodeConfig {
         }
     }
 
-    /// The listeners by name.
+    /// Returns the listeners by name.
     fn listeners(&self) -> impl Iterator<Item = (&'static str, &ListenerConfig)> {
         let dispersal = self.dispersal.iter().map(|listener| ("dispersal", listener));
         dispersal.chain([("retrieval", &self.retrieval)])
     }
 
-    /// What is followed on L1.
+    /// Returns which contracts of L1 are followed, and how.
     pub fn sync(&self) -> SyncSettings {
         SyncSettings {
             log: self.chain.certificate_log,
@@ -155,7 +156,7 @@ impl NodeConfig {
         }
     }
 
-    /// What the handlers go by.
+    /// Returns the settings of the handlers.
     pub fn settings(&self) -> Settings {
         Settings {
             registry_max_age: *self.chain.max_staleness,
@@ -333,7 +334,7 @@ mod tests {
             "[repair]\ntls = { ca = 'ca.pem', identity = { certificate = 'own.pem', key = 'own.key' } }";
         let config = load(&format!("{MINIMAL}\n{tls}")).unwrap();
         assert!(config.repair.tls.as_ref().unwrap().ca.as_ref().unwrap().is_absolute());
-        // None of them is there.
+        // None of these files exists.
         assert!(config.repair.settings(&mut Renewals::default()).unwrap_err().to_string().contains("ca.pem"));
         assert!(
             load(&format!("{MINIMAL}\n[repair]\ntls = {{ root = 'x' }}"))

@@ -1,4 +1,4 @@
-//! What every handler of a member shares: who it is, what it holds, what it is allowed to use up.
+//! What all handlers of a member share: the member's identity, its store, and its bounds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,88 +22,90 @@ use crate::store::{Disk, MemberStore, ShardId, Space, SpaceLimits, StoreError};
 use crate::sync::Progress;
 use dac_runtime::workers::{Lane, Workers};
 
-/// Times and sizes that the handlers go by.
+/// The times and sizes that the handlers go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Age up to which the registry's snapshot is good for decisions.
+    /// The age up to which the registry's snapshot is good for decisions.
     pub registry_max_age: Duration,
-    /// Longest pause between two messages of an upload.
+    /// The longest pause between two messages of an upload.
     pub piece_timeout: Duration,
-    /// Longest upload.
+    /// The longest duration of an upload.
     pub upload_timeout: Duration,
-    /// Longest other call, its request included; where a stream is the answer, until it begins.
+    /// The longest duration of any other call, its request included. If the answer is a stream, the
+    /// time until it begins.
     pub call_timeout: Duration,
     /// The space that may be used up.
     pub space: SpaceLimits,
-    /// By how many seconds the clock may differ from L1's newest block before that is told.
+    /// The difference in seconds between the clock and L1's newest block above which it is
+    /// reported.
     pub clock_difference_max_seconds: u64,
 }
 
-/// What a member, or one of its read-only servers, is given by the process around it.
+/// What the surrounding process gives to a member or to one of its readers.
 pub struct Resources {
-    /// Where the member's signatures are valid.
+    /// The domain in which the member's signatures are valid.
     pub domain: Domain,
-    /// What the member keeps.
+    /// The member's store.
     pub store: MemberStore,
-    /// The member's key.
+    /// The signer with the member's key.
     pub signer: Arc<dyn Signer>,
-    /// What L1 says.
+    /// The registry's state on L1.
     pub registry: RegistryWatch,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// The file system under the store, where there is one of this machine's.
+    /// The file system under the store, if it is one of this machine.
     pub disk: Option<Arc<dyn Disk>>,
-    /// Where hashing and signing run.
+    /// The threads on which hashing and signing run.
     pub workers: Workers,
-    /// Times and sizes.
+    /// The times and sizes of the handlers.
     pub settings: Settings,
-    /// Bounds of uploads.
+    /// The bounds of uploads.
     pub uploads: UploadLimits,
-    /// Bounds of retrieval.
+    /// The bounds of retrieval.
     pub clients: ClientRates,
 }
 
-/// Shared by all services.
+/// What all services of a member share.
 pub struct Context {
-    /// Who we are.
+    /// The member's identity.
     pub identity: Identity,
-    /// What we keep.
+    /// The member's store.
     pub store: MemberStore,
-    /// Our key.
+    /// The signer with the member's key.
     pub signer: Arc<dyn Signer>,
-    /// What L1 says.
+    /// The registry's state on L1.
     pub registry: RegistryWatch,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The room for more shards.
     pub space: Space,
-    /// Where the checks of what comes in run.
+    /// The threads on which incoming data is checked.
     pub workers: Workers,
-    /// Where the checks of what is served run.
+    /// The threads on which served data is checked.
     pub serving: Workers,
-    /// Uploads in flight.
+    /// The uploads in flight.
     pub uploads: Uploads,
-    /// Shares of retrieval.
+    /// The shares of the clients that retrieve.
     pub clients: ClientLimits,
-    /// Which clients deliver.
+    /// The clients that have delivered batches.
     pub deliverers: Deliverers,
-    /// What dispersers and rollups did.
+    /// What dispersers and rollups did wrong.
     pub accusations: Arc<Accusations>,
-    /// Keys of the committees.
+    /// The checker of certificates, with the keys of the committees.
     pub certificates: CertificateChecker,
-    /// Times and sizes.
+    /// The times and sizes of the handlers.
     pub settings: Settings,
-    /// Told when something is found to need repair.
+    /// Notified when a shard is found to need repair.
     pub repair_wanted: Arc<Notify>,
-    /// Told when what is held has changed.
+    /// Notified when the stored shards have changed.
     pub recount: Arc<Notify>,
-    /// How far L1 was read, and what is owed by it.
+    /// How far L1 was read, and what is owed according to it.
     pub progress: Arc<Progress>,
-    /// How repair goes.
+    /// The progress of repair.
     pub repair: Arc<RepairStatus>,
-    /// How looking again goes.
+    /// The progress of re-verification.
     pub scrub: Arc<ScrubStatus>,
-    /// Renewals being looked at.
+    /// The renewals being checked.
     pub renewals: Renewals,
     /// Cancelled when no new upload is taken any more.
     pub draining: CancellationToken,
@@ -141,15 +143,15 @@ impl Context {
         })
     }
 
-    /// The registry's snapshot, unless it is too old to decide anything by.
+    /// Returns the registry's snapshot, or fails if it is too old to decide anything by.
     pub fn registry(&self) -> Result<Arc<RegistryView>, Status> {
         self.registry
             .fresh(self.settings.registry_max_age)
             .map_err(|stale| Reason::L1Stale.status(stale.to_string()))
     }
 
-    /// What a caller learns of a failed store. What fails its check is marked for repair on the
-    /// way.
+    /// Returns the status that a caller gets for an error of the store. If stored bytes failed
+    /// their check, they are marked for repair.
     pub async fn store_failed(&self, error: &StoreError) -> Status {
         match error {
             StoreError::Corrupt { digest, shard, what } => self.corrupt(*digest, *shard, what).await,
@@ -157,8 +159,8 @@ impl Context {
         }
     }
 
-    /// What a caller learns of a batch that fails its check here. It is marked and will be
-    /// repaired.
+    /// Returns the status that a caller gets for a batch that fails its check here. The batch is
+    /// marked and will be repaired.
     pub async fn corrupt(&self, digest: BatchDigest, shard: Option<ShardId>, what: &'static str) -> Status {
         match self.store.catalog.mark_corrupt(digest, shard).await {
             Ok(true) => {
@@ -172,8 +174,8 @@ impl Context {
     }
 }
 
-/// What a caller learns of a failed store: nothing but the class. The rest goes to the log, here
-/// and only here.
+/// Returns the status that a caller gets for an error of the store. It tells only the class of the
+/// error. The rest goes to the log, here and only here.
 pub fn store_status(error: &StoreError) -> Status {
     match error {
         StoreError::Corrupt { digest, what, .. } => {

@@ -1,21 +1,23 @@
-//! Which seats' shards a member owes: pure, from the committees and its key.
+//! Computes which seats' shards a member owes. It is a pure function of the committees and the
+//! member's key.
 //!
-//! Of its own epoch's batches a member owes those of its seat, whether or not it signed them. Of
-//! older batches it owes those of a seat that it took over: seats outlive operators as long as n
-//! and k stay. A member that left still owes what it owed.
+//! A member owes the shards of its seat in the batches of its own epoch, whether or not it signed
+//! them. Of older batches it owes the shards of a seat that it took over: seats outlive operators
+//! as long as n and k stay the same. A member that left still owes what it owed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dac_types::{Committee, PublicKeyBytes, Seat};
 
-/// The seats that `key` owes, by the epoch of the batches; one for an epoch.
+/// Returns the seats that `key` owes, by the epoch of the batches. There is at most one for an
+/// epoch.
 pub fn owed_seats(committees: &BTreeMap<u64, Arc<Committee>>, key: &PublicKeyBytes) -> Vec<(u64, Seat)> {
     committees.keys().filter_map(|epoch| Some((*epoch, owed_seat(committees, *epoch, key)?))).collect()
 }
 
-/// The seat that `key` holds in the epoch itself, or else the lowest one that it took over in a
-/// later epoch of the same lineage.
+/// Returns the seat that `key` holds in the epoch itself, or else the lowest one that it took over
+/// in a later epoch of the same lineage.
 fn owed_seat(committees: &BTreeMap<u64, Arc<Committee>>, epoch: u64, key: &PublicKeyBytes) -> Option<Seat> {
     let origin = committees.get(&epoch)?;
     if let Some(seat) = origin.seat_of(key) {
@@ -56,22 +58,22 @@ mod tests {
         let committees: BTreeMap<_, _> = [
             committee(1, 2, &[1, 2, 3]),
             committee(2, 2, &[1, 4, 3]),
-            // 4 moves up, 5 comes; 3 leaves.
+            // Member 4 moves up, 5 comes, and 3 leaves.
             committee(3, 2, &[4, 1, 5]),
-            // Another k: another lineage, though the one after it looks like the first.
+            // Another k makes another lineage, though the committee after it looks like the first.
             committee(4, 1, &[6, 5, 4]),
             committee(5, 2, &[7, 2, 3]),
         ]
         .into();
         for (name, expected) in [
-            // Its own seat first, wherever it went later.
+            // It owes its own seat, although it moved later.
             (1, vec![(1, 0), (2, 0), (3, 1)]),
-            // It left, and owes what it owed; what it took over in another lineage is nothing of
-            // the first one's.
+            // It left, and owes what it owed. What it took over in another lineage is not of the
+            // first one.
             (2, vec![(1, 1), (5, 1)]),
             (3, vec![(1, 2), (2, 2), (5, 2)]),
-            // It came for seat 1 and later took seat 0: the lowest of both for what is older than
-            // either.
+            // It came for seat 1 and later took seat 0. It owes the lower of both for batches older
+            // than either.
             (4, vec![(1, 0), (2, 1), (3, 0), (4, 2)]),
             (5, vec![(1, 2), (2, 2), (3, 2), (4, 1)]),
             (6, vec![(4, 0)]),

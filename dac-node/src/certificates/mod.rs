@@ -1,10 +1,10 @@
-//! Verifies the certificates that come with records. Those that come while others are verified
-//! wait, and are verified together; the checked keys of the committees used last are kept.
+//! Verifies the certificates that come with records. Certificates that arrive during a verification
+//! wait and are verified together. The checked keys of the committees used last are kept.
 //!
-//! A check is two pairings, far dearer than the request that asks for it. So the turns go round
-//! between rollups and between the clients of each; a certificate that no admitted rollup's order
-//! came with has few turns; a client that brings false ones waits; and a certificate that was false
-//! stays false without a second check.
+//! A check is two pairings, which cost far more than the request that asks for it. So turns go
+//! round between rollups, and between the clients of each. A certificate that came without the
+//! order of an admitted rollup has few turns. A client that brings false certificates has to wait.
+//! A certificate that was false is refused again without a second check.
 
 mod suspects;
 
@@ -25,44 +25,44 @@ use crate::limits::{ClientKey, Group};
 use crate::verify::work_reason;
 use dac_runtime::workers::{Lane, WorkError, Workers};
 
-/// Committees whose keys are kept: checking 256 keys takes tens of milliseconds.
+/// The number of committees whose keys are kept. Checking 256 keys takes tens of milliseconds.
 const COMMITTEES_KEPT: usize = 8;
-/// Certificates verified together, at most: more save little, and one bad one costs each of the
-/// others a check of its own.
+/// The largest number of certificates verified together. More would save little, and a bad one
+/// costs each of the others a check of its own.
 const TOGETHER_MAX: usize = 32;
-/// Certificates that wait, at most: half a second of checks if each is checked alone.
+/// The largest number of certificates that wait: half a second of checks if each is checked alone.
 const WAITING_MAX: usize = 256;
-/// From one check for strangers to the next.
+/// The time from one check for clients without an admitted rollup to the next.
 const STRANGERS_PAUSE: Duration = Duration::from_millis(50);
-/// When it is worth asking again where too many wait.
+/// The time after which a client should ask again if too many certificates wait.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Why a record's certificate is worth nothing.
+/// Why the certificate of a record was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecordCertificateError {
-    /// It does not verify.
+    /// The certificate does not verify.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The committee's own keys are no keys: L1 checked them, so this is a fault of ours or of the
-    /// L1 endpoint.
+    /// The committee's own keys are invalid. L1 checked them, so the fault is this member's or that
+    /// of its L1 endpoint.
     #[error(transparent)]
     Keys(#[from] SeatKeyError),
     /// The computation was not done.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// Too many wait to be checked.
+    /// Too many certificates wait to be checked.
     #[error("{WAITING_MAX} certificates wait to be checked; try again")]
     Crowded,
     /// This client brought false certificates.
     #[error("this client brought false certificates; try again in {} ms", .retry_after.as_millis())]
     Suspect {
-        /// When one of it is checked again.
+        /// The time after which a certificate of this client is checked again.
         retry_after: Duration,
     },
 }
 
 impl RecordCertificateError {
-    /// The reason that travels to the caller.
+    /// Returns the reason that is sent to the caller.
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Certificate(_) => Reason::BadCertificate,
@@ -73,7 +73,7 @@ impl RecordCertificateError {
         }
     }
 
-    /// When to try again, where that may help.
+    /// Returns the time after which to try again, if that may help.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Certificate(_) | Self::Keys(_) => None,
@@ -85,25 +85,25 @@ impl RecordCertificateError {
 
 type Verdict = Result<CheckedCertificate, RecordCertificateError>;
 
-/// Verifies certificates. Clones are the same.
+/// Verifies certificates. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct CertificateChecker {
     domain: Domain,
     workers: Workers,
     state: Arc<Mutex<State>>,
-    /// Told when a certificate begins to wait.
+    /// Notified when a certificate begins to wait.
     came: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The one used last at the end.
+    /// The committees whose keys are kept. The one used last is at the end.
     kept: Vec<Kept>,
     waiting: FairQueue<Group, ClientKey, Asked>,
     suspects: Suspects,
-    /// When strangers have their next turn.
+    /// The time at which clients without an admitted rollup have their next turn.
     strangers_next: Instant,
-    /// Whether a task looks after those that wait.
+    /// Whether a task serves the certificates that wait.
     is_served: bool,
 }
 
@@ -122,18 +122,18 @@ struct Asked {
     reply: oneshot::Sender<Verdict>,
 }
 
-/// What the task that serves does next.
+/// What the task that serves the queue does next.
 enum Next {
-    /// It verifies these, of one committee and one client.
+    /// It verifies these certificates, of one committee and one client.
     Verify(ClientKey, Vec<Asked>),
-    /// Strangers wait for their turn.
+    /// It waits until this time, when strangers have their turn.
     Wait(Instant),
-    /// Nobody waits: the task ends.
+    /// It ends, because no certificate waits.
     End,
 }
 
 impl CertificateChecker {
-    /// Of one domain.
+    /// Makes a checker for one domain.
     pub fn new(domain: Domain, workers: &Workers) -> Self {
         let state = State {
             kept: Vec::new(),
@@ -146,8 +146,8 @@ impl CertificateChecker {
         Self { domain, workers, state, came: Arc::default() }
     }
 
-    /// Checks that a quorum of `committee` signed this header. The check is done in the name of
-    /// `group` and `client`.
+    /// Checks that a quorum of `committee` signed this header. The check counts as one of `group`
+    /// and `client`.
     pub async fn check(
         &self,
         group: Group,
@@ -160,16 +160,17 @@ impl CertificateChecker {
         let identity = identity(&certificate, &self.domain);
         let (reply, verdict) = oneshot::channel();
         let asked = Asked { committee: Arc::clone(committee), certificate, identity, reply };
-        // A task of its own: whoever asked first may go away before the others have their verdicts.
+        // The checks run in a task of their own: the caller that started it may go away before the
+        // others have their verdicts.
         if !self.wait(group, client, asked)? {
             tokio::spawn(self.clone().serve());
         }
         self.came.notify_one();
-        // One that had to make room for another one is not told anything else.
+        // The reply is dropped when this certificate had to make room for another one.
         verdict.await.unwrap_or(Err(RecordCertificateError::Crowded))
     }
 
-    /// Puts a certificate where it waits; says whether a task looks after it.
+    /// Puts a certificate into the queue. Returns whether a task already serves the queue.
     fn wait(&self, group: Group, client: ClientKey, asked: Asked) -> Result<bool, RecordCertificateError> {
         let mut state = self.state.lock();
         let kept = state.kept.iter().find(|kept| Arc::ptr_eq(&kept.committee, &asked.committee));
@@ -180,7 +181,7 @@ impl CertificateChecker {
             return Err(RecordCertificateError::Suspect { retry_after });
         }
         if state.waiting.len() >= WAITING_MAX {
-            // Nothing is verified for who has gone away.
+            // A certificate whose caller has gone away is not verified.
             state.waiting.retain(|asked| !asked.reply.is_closed());
         }
         state.waiting.push(group, client, asked).map_err(|_| RecordCertificateError::Crowded)?;
@@ -192,7 +193,8 @@ impl CertificateChecker {
             match self.next() {
                 Next::Verify(client, asked) => {
                     let (this, committee) = (self.clone(), Arc::clone(&asked[0].committee));
-                    // Where the computation is lost, so are their ways to reply, which tells them.
+                    // If the computation is lost, its replies are dropped, and that tells the
+                    // callers.
                     let _ = self.workers.run(move || this.reply(&committee, client, asked)).await;
                 }
                 Next::Wait(until) => {
@@ -206,7 +208,7 @@ impl CertificateChecker {
         }
     }
 
-    /// The one whose turn it is, and others of its client and committee; none ends the task.
+    /// Takes the certificate whose turn it is, with others of its client and committee.
     fn next(&self) -> Next {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -251,7 +253,7 @@ impl CertificateChecker {
         };
         for ((identity, reply), verdict) in replies.into_iter().zip(verdicts) {
             self.remember(committee, client, identity, &verdict);
-            // Who asked may have gone away.
+            // The caller may have gone away.
             let _ = reply.send(verdict);
         }
     }
@@ -288,7 +290,7 @@ impl CertificateChecker {
 }
 
 impl State {
-    /// The keys of a committee that is kept; it is the one used last from now on.
+    /// Returns the kept keys of a committee, which thereby becomes the one used last.
     fn used(&mut self, committee: &Arc<Committee>) -> Option<Arc<CommitteeKeys>> {
         let place = self.kept.iter().position(|kept| Arc::ptr_eq(&kept.committee, committee))?;
         let kept = self.kept.remove(place);
@@ -298,7 +300,7 @@ impl State {
     }
 }
 
-/// What tells a certificate from all others of its domain.
+/// Hashes what distinguishes a certificate from all others of its domain.
 fn identity(certificate: &Certificate, domain: &Domain) -> B256 {
     let Certificate { header, aggregate } = certificate;
     let digest = header.digest(domain);
@@ -342,7 +344,7 @@ mod tests {
             }
         });
         join_all(checks).await;
-        // Whoever goes away before its turn is not waited for.
+        // A caller that goes away before its turn is not waited for.
         let batch = world.batch(1, 100);
         let aggregate = world.certify(&batch);
         for _ in 0..3 {
@@ -355,7 +357,7 @@ mod tests {
         assert_eq!((state.waiting.len(), state.kept.len()), (0, 1));
     }
 
-    /// Brings false certificates of a client, each another one.
+    /// Brings false certificates of a client, each different.
     async fn attack(
         checker: &CertificateChecker,
         world: &World,

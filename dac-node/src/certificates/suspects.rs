@@ -1,8 +1,9 @@
-//! Which clients brought certificates that are false: an honest one never does, and a check costs
-//! two milliseconds.
+//! Remembers which clients brought false certificates. An honest client never does, and a check
+//! costs two milliseconds.
 //!
-//! Pure: time is given. What a client brings after a false certificate is checked alone, so that it
-//! spoils nobody's check together with others. One that goes on waits for longer and longer.
+//! The code is pure: the caller passes the time. What a client brings after a false certificate is
+//! checked alone, so that it does not spoil a check together with others. A client that goes on
+//! waits longer and longer.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,21 +14,21 @@ use tokio::time::Instant;
 
 use crate::limits::ClientKey;
 
-/// False certificates that a client may bring at once.
+/// The number of false certificates that a client may bring at once.
 const FALSE_BURST: f64 = 16.0;
-/// False certificates that a client may bring in a second, in the long run.
+/// The number of false certificates that a client may bring in a second, in the long run.
 const FALSE_PER_SECOND: f64 = 1.0;
-/// Clients remembered.
+/// The number of clients that are remembered.
 const CLIENTS_MAX: usize = 1024;
-/// False certificates remembered, of one committee.
+/// The number of false certificates of one committee that are remembered.
 const REFUSED_MAX: usize = 1024;
 
 #[derive(Debug)]
 struct Suspect {
-    /// False certificates that it may still bring.
+    /// The number of false certificates that the client may still bring.
     left: f64,
     refilled: Instant,
-    /// Of its certificates, so many are checked together.
+    /// The number of its certificates that are checked together.
     together: usize,
 }
 
@@ -39,25 +40,25 @@ impl Suspect {
     }
 }
 
-/// The clients.
+/// The clients that brought false certificates.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(HashMap<ClientKey, Suspect>);
 
 impl Suspects {
-    /// How long this client must wait before anything that it brings is checked again; none: not at
-    /// all.
+    /// Returns how long this client must wait before another certificate of it is checked, or
+    /// `None` if it need not wait.
     pub(super) fn must_wait(&mut self, client: ClientKey, now: Instant) -> Option<Duration> {
         let suspect = self.0.get_mut(&client)?;
         suspect.refill(now);
         (suspect.left < 1.0).then(|| Duration::from_secs_f64((1.0 - suspect.left) / FALSE_PER_SECOND))
     }
 
-    /// How many of its certificates are checked together, of `most`.
+    /// Returns how many certificates of this client are checked together, at most `most`.
     pub(super) fn together(&self, client: ClientKey, most: usize) -> usize {
         self.0.get(&client).map_or(most, |suspect| suspect.together.min(most))
     }
 
-    /// A certificate of this client is good.
+    /// Notes that a certificate of this client is good.
     pub(super) fn was_true(&mut self, client: ClientKey, most: usize, now: Instant) {
         if let Some(suspect) = self.0.get_mut(&client) {
             suspect.refill(now);
@@ -68,7 +69,7 @@ impl Suspects {
         }
     }
 
-    /// A certificate of this client is false.
+    /// Notes that a certificate of this client is false.
     pub(super) fn was_false(&mut self, client: ClientKey, now: Instant) {
         if self.0.len() >= CLIENTS_MAX && !self.0.contains_key(&client) {
             self.make_room(now);
@@ -80,8 +81,8 @@ impl Suspects {
         suspect.together = 1;
     }
 
-    /// Forgets those who brought nothing false for a while, or else the one that did so longest
-    /// ago.
+    /// Forgets the clients that brought nothing false for a while, or else the one whose last false
+    /// certificate is the oldest.
     fn make_room(&mut self, now: Instant) {
         self.0.retain(|_, suspect| {
             suspect.refill(now);
@@ -96,8 +97,8 @@ impl Suspects {
     }
 }
 
-/// False certificates of one committee, and what is wrong with them: they are refused again without
-/// a check.
+/// The false certificates of one committee and what is wrong with them. They are refused again
+/// without a check.
 #[derive(Debug, Default)]
 pub(super) struct RefusedBefore {
     known: HashMap<B256, CertificateError>,

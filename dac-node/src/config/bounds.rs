@@ -1,4 +1,5 @@
-//! What a member may use up, and when: the tables with bounds and periods.
+//! The tables of the configuration with bounds and periods: what a member may use up, and when it
+//! works.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -14,43 +15,47 @@ use crate::repair::RepairSettings;
 use crate::retain::Retention;
 use crate::scrub::ScrubSettings;
 
-/// Longest TLS handshake with a peer.
+/// The longest TLS handshake with a peer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The `[limits]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Bytes of shards that may be stored; none: as many as fit.
+    /// The number of bytes of shards that may be stored. `None` means as many as fit.
     pub capacity: Option<ByteSize>,
-    /// Bytes that the files of a PostgreSQL database may have: above that no new batch is taken.
-    /// Its disk is not this machine's to look at.
+    /// The number of bytes that the files of a PostgreSQL database may have. Above it no new batch
+    /// is taken. This process cannot look at the disk of that database.
     pub database_size: Option<ByteSize>,
-    /// Bytes that stay free on the file system of a SQLite store: below that no new batch is taken.
+    /// The number of bytes that stay free on the file system of a SQLite store. Below it no new
+    /// batch is taken.
     pub disk_reserve: ByteSize,
-    /// Bytes of shards and payloads being received. One rollup may hold a quarter of them and one
-    /// disperser half of them, each at least one payload.
+    /// The number of bytes of shards and payloads being received. One rollup may hold a quarter of
+    /// them and one disperser half of them, each at least one payload.
     pub uploads: ByteSize,
-    /// Uploads of one rollup at a time, half of them by clients that have not delivered for it.
+    /// The number of uploads of one rollup at a time. Half of them are for clients that have not
+    /// delivered for it yet.
     pub uploads_per_rollup: u32,
-    /// Longest pause between two messages of an upload.
+    /// The longest pause between two messages of an upload.
     pub piece_timeout: Period,
-    /// Longest upload. Its bytes must come at the rate at which it ends in time, after
-    /// `piece_timeout` at the latest.
+    /// The longest duration of an upload. Its bytes must come at the rate at which it ends in time,
+    /// after `piece_timeout` at the latest.
     pub upload_timeout: Period,
-    /// Longest other call, its request included; where a stream is the answer, until it begins.
+    /// The longest duration of any other call, its request included. If the answer is a stream, the
+    /// time until it begins.
     pub call_timeout: Period,
-    /// Retrieval by one client, in the long run.
+    /// The number of retrieval requests of one client in a second, in the long run.
     pub client_requests_per_second: f64,
-    /// Retrieval by one client at once.
+    /// The number of retrieval requests of one client at once.
     pub client_request_burst: f64,
-    /// Bytes served to one client in a second, in the long run.
+    /// The number of bytes served to one client in a second, in the long run.
     pub client_bytes_per_second: ByteSize,
-    /// Bytes served to one client at once.
+    /// The number of bytes served to one client at once.
     pub client_byte_burst: ByteSize,
-    /// Shards that one client reads, and answers with chunks that are made for it, at a time.
+    /// The number of shards that one client reads at a time, and of answers with chunks that are
+    /// made for it at a time.
     pub client_streams: u32,
-    /// Clients that are told apart.
+    /// The number of clients that are told apart.
     pub clients: usize,
 }
 
@@ -76,12 +81,12 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
-    /// Of uploads.
+    /// Returns the bounds of uploads.
     pub const fn uploads(&self) -> UploadLimits {
         UploadLimits { bytes: self.uploads.bytes(), per_rollup: self.uploads_per_rollup }
     }
 
-    /// Of retrieval.
+    /// Returns the bounds of retrieval.
     #[expect(clippy::cast_precision_loss, reason = "rates")]
     pub const fn clients(&self) -> ClientRates {
         ClientRates {
@@ -129,7 +134,7 @@ impl LimitsConfig {
 pub struct RetentionConfig {
     /// Whether batches are deleted at all once they have expired.
     pub delete_expired: bool,
-    /// How long after its expiry a batch is kept all the same.
+    /// How long a batch is kept after its expiry.
     pub slack: Period,
     /// How often expired batches are looked for.
     pub interval: Period,
@@ -146,7 +151,7 @@ impl Default for RetentionConfig {
 }
 
 impl RetentionConfig {
-    /// As the task wants it.
+    /// Returns the settings of the task that deletes.
     pub fn retention(&self) -> Retention {
         Retention { delete_expired: self.delete_expired, slack: *self.slack, interval: *self.interval }
     }
@@ -156,15 +161,15 @@ impl RetentionConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RepairConfig {
-    /// Bytes of shards received in a second.
+    /// The number of bytes of shards received in a second.
     pub bytes_per_second: ByteSize,
-    /// Batches at a time; each may take the memory of a payload.
+    /// The number of batches repaired at a time. Each may take the memory of a payload.
     pub concurrency: usize,
-    /// Whether peers on private and loopback addresses are connected to: the registry's URLs are
-    /// their operators' to choose.
+    /// Whether peers on private and loopback addresses are connected to. The operators of the peers
+    /// choose the URLs in the registry.
     pub private_endpoints: bool,
-    /// Of `https` peers: the one authority to trust instead of the system's, and who we are to
-    /// those that ask.
+    /// For `https` peers: the one authority to trust instead of the system's, and the certificate
+    /// that this member shows to peers that ask for one.
     pub tls: Option<ClientTls>,
 }
 
@@ -175,10 +180,10 @@ impl Default for RepairConfig {
 }
 
 impl RepairConfig {
-    /// As the task wants it; its TLS is kept fresh by `renewals`.
+    /// Returns the settings of the repair task. `renewals` reloads its TLS files.
     ///
     /// # Errors
-    /// Where the files of `tls` cannot be used.
+    /// Fails if the files of `tls` cannot be used.
     pub fn settings(&self, renewals: &mut Renewals) -> Result<RepairSettings, TlsError> {
         let policy = match self.private_endpoints {
             true => EndpointPolicy::AllowPrivate,
@@ -197,9 +202,9 @@ impl RepairConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScrubConfig {
-    /// From the beginning of one round to that of the next.
+    /// The time from the beginning of one round to that of the next.
     pub period: Period,
-    /// Bytes read in a second.
+    /// The number of bytes read in a second.
     pub bytes_per_second: ByteSize,
 }
 
@@ -210,7 +215,7 @@ impl Default for ScrubConfig {
 }
 
 impl ScrubConfig {
-    /// As the task wants it.
+    /// Returns the settings of the re-verification task.
     pub fn settings(&self) -> ScrubSettings {
         ScrubSettings { period: *self.period, bytes_per_second: at_least_one(self.bytes_per_second) }
     }

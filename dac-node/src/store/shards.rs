@@ -13,7 +13,7 @@ use dac_types::limits::{CHUNK_BYTES, STORED_ROW_BYTES};
 use super::error::StoreError;
 use super::id::ShardId;
 
-/// Chunks of every stored row except the last.
+/// The number of chunks of every stored row except the last.
 pub const CHUNKS_PER_ROW: usize = STORED_ROW_BYTES / CHUNK_BYTES;
 
 /// The part of a shard that is read at once.
@@ -105,7 +105,7 @@ impl Seal {
         self.rows_before
     }
 
-    /// Says that every row is durable.
+    /// Makes a [`Sealed`] of which every row is durable.
     pub const fn durable(self) -> Sealed {
         Sealed { shard: self.shard, last: LastRows::Durable }
     }

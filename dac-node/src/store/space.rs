@@ -13,18 +13,18 @@ use super::error::StoreError;
 use super::member::MemberStore;
 use super::upkeep::Upkeep;
 
-/// A file system.
+/// A file system, which knows its free space.
 pub trait Disk: Send + Sync + 'static {
     /// Returns the number of bytes that this process may still use.
     fn free_bytes(&self) -> io::Result<u64>;
 }
 
-/// The file system that a folder is on.
+/// The file system on which a folder lies.
 #[derive(Clone, Debug)]
 pub struct FolderDisk(PathBuf);
 
 impl FolderDisk {
-    /// Names the file system of `folder`.
+    /// Makes the file system on which `folder` lies.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())
     }

@@ -1,5 +1,5 @@
-//! A store whose calls fail now and then, for tests. Some are not made, and of others the answer is
-//! lost: the caller cannot tell which.
+//! A store whose calls fail at random, for tests. Some calls are not made, and of others the answer
+//! is lost. The caller cannot tell which.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use super::{
     Writer,
 };
 
-/// One of so many calls is not made, and as many lose their answer.
+/// One call in this many is not made, and one in as many loses its answer.
 const ONE_IN: u64 = 6;
 
 /// One half of a store, with calls that fail.
@@ -37,7 +37,7 @@ pub fn unreliable(store: &MemberStore, seed: u64) -> MemberStore {
     MemberStore { shards, catalog, renewals, writer, ..store.clone() }
 }
 
-/// What becomes of a call.
+/// What happens to a call.
 enum Fate {
     Made,
     NotMade,

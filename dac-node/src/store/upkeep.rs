@@ -1,4 +1,4 @@
-//! What the process needs of the database under the store: health, space, and the end.
+//! What the process needs of the database under the store: its health, its size, and its closing.
 
 use async_trait::async_trait;
 
@@ -20,7 +20,7 @@ pub trait Upkeep: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Says in a few words where a commit is once it is acknowledged.
+    /// Describes in a few words where a commit is once it is acknowledged.
     fn storage(&self) -> String;
 
     /// Waits for the transactions under way and closes the connections.

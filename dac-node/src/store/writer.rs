@@ -1,5 +1,5 @@
-//! The way of a shard into both halves: rows into the bytes, then its line into the books, and
-//! then the receipt. What does not come to its end leaves nothing.
+//! Writes a shard into both halves: its rows into the shard store, then its line into the catalog.
+//! Then it makes the receipt. A shard that is not committed leaves nothing.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,8 +17,7 @@ use super::id::ShardId;
 use super::receipt::Stored;
 use super::shards::{LastRows, Seal, ShardStore};
 
-/// Rows that the shard store is given at once: the fewer transactions, the fewer waits for the
-/// disk.
+/// The number of rows given to the shard store at once. Fewer transactions wait less for the disk.
 const ROWS_PER_PUT: usize = 4;
 
 /// Writes shards into both halves, and deletes what unfinished drafts leave. Clones share their
@@ -56,8 +55,8 @@ impl Writer {
         self.under_way.lock().len()
     }
 
-    /// Deletes the rows of shards that no batch has and that nobody is working on. Returns the
-    /// number of shards deleted.
+    /// Deletes the rows of shards that no batch has and that no draft of this process is writing.
+    /// Returns the number of shards deleted.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         let mut swept = 0;
         for shard in self.shards.unclaimed().await? {
@@ -168,7 +167,7 @@ impl Draft {
         let digest = entry.digest;
         Ok(match catalog.commit(sealed, entry).await? {
             Commit::Stored(Place { seat, shard }) => {
-                // Otherwise another draft of the batch was faster, and the rows of this one go.
+                // If another draft of the batch was faster, the rows of this one are deleted.
                 name.has_rows &= shard != name.shard;
                 Commit::Stored(Stored::new(digest, seat))
             }
