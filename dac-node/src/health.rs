@@ -1,4 +1,4 @@
-//! How a node looks at its own health.
+//! The health of a node, as it observes it.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::metrics::to_gauge;
 use crate::node::DISPERSAL;
 use crate::skew::{ClockNews, ClockWatch, seconds_ahead};
 
-/// Dispersal needs a fresh view of L1, and everything needs the store.
+/// Observes the health: dispersal needs a fresh view of L1, and everything needs the store.
 ///
-/// L1 endpoints that differ or fail are told to a person, where this node signs by what they say,
-/// and keep it from nothing: enough others agree, or the view gets old.
+/// If L1 endpoints differ or fail, a node that signs by what they say reports that to its operator
+/// and works on: either enough others agree, or the view gets old.
 pub(crate) struct NodeHealth {
     context: Arc<Context>,
-    /// Whether this process signs. One that only serves needs no L1.
+    /// Whether this process signs. A reader needs no L1.
     is_member: bool,
     named: Named,
     skew: ClockWatch,
@@ -68,7 +68,7 @@ impl HealthCheck for NodeHealth {
     }
 }
 
-/// Compares the clock with L1's newest block as of when it was read.
+/// Compares the clock with L1's newest block at the time when that block was read.
 fn look_at_clock(context: &Context, watch: &mut ClockWatch) {
     let (Some(view), Some(read)) = (context.registry.latest(), context.registry.last_success()) else {
         return;

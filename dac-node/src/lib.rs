@@ -1,4 +1,4 @@
-//! A member of the committee: takes one shard of each batch, checks it, stores it, signs for it,
+//! A member of the committee. It takes one shard of each batch, checks it, stores it, signs for it,
 //! and serves it.
 //!
 //! | module | what |

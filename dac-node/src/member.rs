@@ -1,4 +1,4 @@
-//! A member: takes shards in, signs, serves, repairs and deletes. There is one process a member.
+//! A member takes shards in, signs, serves, repairs and deletes. Each member has one such process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::retain::{self, Retention, Times};
 use crate::scrub::{ScrubSettings, Scrubber};
 use crate::sync::{L1Sync, SyncSettings};
 
-/// What a member is made of.
+/// The parts of a member.
 pub struct Parts {
     /// What its handlers share.
     pub resources: Resources,
-    /// When things are deleted.
+    /// When expired batches are deleted.
     pub retention: Retention,
-    /// What contracts on L1 say.
+    /// The events of the contracts on L1.
     pub events: Arc<dyn L1Events>,
-    /// Which contracts, and how they are followed.
+    /// The contracts that are followed, and how.
     pub sync: SyncSettings,
     /// How much repair may use up.
     pub repair: RepairSettings,
-    /// How often everything is looked at again.
+    /// How often everything is verified again, and how fast.
     pub scrub: ScrubSettings,
-    /// Where aggregators deliver.
+    /// The listener to which aggregators deliver.
     pub dispersal: Listener,
-    /// Where anyone retrieves.
+    /// The listener from which clients retrieve.
     pub retrieval: Listener,
-    /// `/metrics` and the probes.
+    /// The listener of `/metrics` and the probes.
     pub monitor: Option<Monitor>,
 }
 

@@ -1,4 +1,4 @@
-//! What Prometheus is told: every metric of a node with its meaning, there from the start.
+//! Every metric of a node with its meaning, for Prometheus. All exist from the start.
 //! `docs/operations.md` has the same table.
 
 use dac_chain::{EndpointMetrics, News};
@@ -6,9 +6,9 @@ use dac_proto::reason::Reason;
 use dac_runtime::monitor::{counter, counter_by, gauge, histogram};
 use metrics::{describe_counter, describe_gauge};
 
-/// Labels of an outcome that is no reason.
+/// The labels of outcomes that are not reasons.
 const NO_REASON: [&str; 2] = ["OK", "OTHER"];
-/// Methods that are counted, and the reasons for which they refuse.
+/// The methods that are counted, and the reasons for which they refuse.
 const RETRIEVAL: [&str; 4] = ["GetBatchRecord", "GetShard", "GetChunks", "ListBatches"];
 const RETRIEVAL_REASONS: [Reason; 9] = [
     Reason::Busy,
@@ -22,12 +22,12 @@ const RETRIEVAL_REASONS: [Reason; 9] = [
     Reason::UnknownBatch,
 ];
 
-/// Counters by rollup or operator.
+/// The counters by rollup or operator.
 const CLAIMS_CAPPED: &str = "dac_node_l1_claims_capped_total";
 const CLAIMS_LEFT_OUT: &str = "dac_node_l1_claims_left_out_total";
 const ACCUSATIONS: &str = "dac_node_accusations_total";
 const PEER_FAULTS: &str = "dac_node_peer_faults_total";
-/// Who has no name in a label.
+/// The label of a rollup or operator that is not named.
 const OTHER: &str = "other";
 /// What dispersers and rollups are accused of, and whether signatures or L1 prove it.
 const ACCUSED_OF: [(&str, &str); 14] = [
@@ -65,11 +65,11 @@ const PEER_KINDS: [&str; 15] = [
     "OTHER_SEAT",
 ];
 
-/// How the endpoints stand that L1 is read from.
+/// The metrics of the endpoints that L1 is read from.
 pub(crate) const ENDPOINTS: EndpointMetrics =
     EndpointMetrics { disagreements: "dac_node_l1_disagreements_total", undecided: "dac_node_l1_undecided" };
 
-/// Metrics of every node, those of a read-only server.
+/// Describes the metrics of every node. A reader has no others.
 pub(crate) fn describe() {
     describe_gauge!("dac_node_l1_age_seconds", "Seconds since the committee registry was last read from L1");
     metrics::gauge!("dac_node_l1_age_seconds").set(f64::INFINITY);
@@ -95,7 +95,7 @@ pub(crate) fn describe() {
     counter("dac_node_store_failures_total", "Failures of the store");
 }
 
-/// Metrics of a node that signs, beside those of [`describe`].
+/// Describes the metrics of a node that signs, beside those of [`describe`].
 pub(crate) fn describe_member() {
     describe();
     describe_gauge!("dac_node_disk_free_bytes", "Free bytes on the file system of a SQLite store");
@@ -123,7 +123,7 @@ pub(crate) fn describe_member() {
     name_operator(OTHER);
 }
 
-/// Lets the counters of rollups and operators exist that the registry has just named.
+/// Creates the counters of the rollups and operators that the registry has just named.
 pub(crate) fn name(news: &News) {
     news.rollups.iter().for_each(|rollup| name_rollup(&rollup.to_string()));
     news.operators.iter().for_each(|operator| name_operator(&operator.to_string()));
@@ -180,7 +180,7 @@ fn describe_repair() {
     counter("dac_node_refuted_duties_total", "Duties that a rollup's contract claims falsely");
     counter(
         "dac_node_bad_seats_total",
-        "Batches whose disperser committed no shard of the code for this seat",
+        "Batches whose disperser committed to bytes for this seat that are not a codeword",
     );
     describe_counter!(PEER_FAULTS, "Peers that gave something false or nothing, by operator and kind");
     counter("dac_node_scrub_rounds_total", "Times that everything stored was verified again");

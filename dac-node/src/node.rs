@@ -1,5 +1,5 @@
-//! A node while it runs: a member, or a read-only server of one. [`crate::member`] and
-//! [`crate::reader`] start it.
+//! A running node: a member or one of its readers. [`crate::member`] and [`crate::reader`] start
+//! it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::grpc::{Dispersal, Members, Retrieval};
 
-/// The names of the services, under which health is asked for as well.
+/// The names of the services, which health checks can name too.
 pub(crate) const DISPERSAL: &str = "dac.v1.DispersalService";
 pub(crate) const RETRIEVAL: &str = "dac.v1.RetrievalService";
 pub(crate) const MEMBERS: &str = "dac.v1.MemberService";
 
-/// Where a running member listens.
+/// The addresses on which a running node listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Addresses {
-    /// DispersalService; none of a read-only server.
+    /// The address of DispersalService. A reader has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dispersal: Option<SocketAddr>,
-    /// RetrievalService and MemberService.
+    /// The address of RetrievalService and MemberService.
     pub retrieval: SocketAddr,
-    /// `/metrics` and `/healthz`.
+    /// The address of `/metrics` and `/healthz`.
     pub metrics: Option<SocketAddr>,
 }
 
-/// A running member, or a read-only server of one.
+/// A running member or reader.
 pub struct Node {
     context: Arc<Context>,
     service: Service,
@@ -40,7 +40,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Takes over a service whose listeners are served.
+    /// Makes the node of a service whose listeners are served.
     pub(crate) fn new(context: Arc<Context>, service: Service, addresses: Addresses) -> Self {
         tracing::info!(
             dispersal = addresses.dispersal.map(tracing::field::display), retrieval = %addresses.retrieval,
@@ -59,8 +59,9 @@ impl Node {
         &self.context
     }
 
-    /// Returns when a server or a background task ended by itself, which none should. Without it a
-    /// member would promise what it does not do any more: it is to be stopped and started again.
+    /// Returns when a server or a background task ended by itself, which should not happen. Without
+    /// that part a member would promise what it no longer does, so the process must be stopped and
+    /// started again.
     pub async fn failed(&mut self) -> ServiceError {
         let error = self.service.failed().await;
         tracing::error!(%error, "a part of this process has failed");
@@ -104,8 +105,8 @@ fn members(context: &Arc<Context>) -> MemberServiceServer<Members> {
         .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES)
 }
 
-/// Returns the times that calls have. StoreShard and SignRenewal keep shorter times of their own,
-/// and have reasons for them.
+/// Returns the time limits of calls. StoreShard and SignRenewal have shorter limits of their own,
+/// with reasons of their own.
 fn times(context: &Context) -> CallTimes {
     CallTimes { call: context.settings.call_timeout, upload: context.settings.upload_timeout }
 }

@@ -1,4 +1,4 @@
-//! The program `dac-node`: what its configuration asks for, opened and started.
+//! The program `dac-node`: opens and starts what its configuration asks for.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::node::{Addresses, Node};
 use crate::reader::{self, NoKey};
 use crate::store::{Disk, FolderDisk, MemberStore, SqlStore};
 
-/// The program.
+/// The program of a member or reader.
 #[derive(Debug)]
 pub struct NodeProgram;
 
@@ -49,8 +49,8 @@ impl Program for NodeProgram {
     }
 
     async fn start(config: &NodeConfig, renewals: &mut Renewals) -> Result<RunningNode, Failure> {
-        // The monitoring port is first, so that its probes answer while this process waits for
-        // another one to end.
+        // The monitoring port is opened first, so that its probes answer while this process waits
+        // for another one to end.
         let monitor = Monitor::bind(config.metrics.as_ref()).await?;
         let retrieval = Listener::bind("retrieval", &config.retrieval, renewals).await?;
         match config.role()? {
@@ -113,7 +113,7 @@ async fn start_member(
     Ok(RunningNode { node, store, registry, following })
 }
 
-/// What a member and its read-only servers are given alike.
+/// Makes the resources that members and readers have in common.
 fn resources(
     config: &NodeConfig,
     store: &SqlStore,
@@ -173,12 +173,13 @@ impl Run for RunningNode {
     }
 }
 
-/// This process, told from all others: in containers each is process 1.
+/// Names this process so that no other has the same name. In a container each has process id 1.
 fn holder() -> String {
     format!("dac-node, process {}, run {:016x}", std::process::id(), rand::random::<u64>())
 }
 
-/// A SQLite store's disk is ours to watch; a server's is its administrator's.
+/// Returns the disk to watch: that of a SQLite store. The disk of a database server is its
+/// administrator's to watch.
 fn disk(config: &NodeConfig) -> Option<Arc<dyn Disk>> {
     match &config.store.url {
         DatabaseUrl::Sqlite(path) => {
@@ -189,7 +190,8 @@ fn disk(config: &NodeConfig) -> Option<Arc<dyn Disk>> {
     }
 }
 
-/// SQLite's disk keeps a reserve by default. How large a server's disk is cannot be seen from here.
+/// Warns if nothing bounds the store. SQLite's disk keeps a reserve by default, but the size of a
+/// server's disk cannot be seen from here.
 fn warn_where_nothing_is_bounded(config: &NodeConfig) {
     let limits = &config.limits;
     let is_bounded = limits.capacity.is_some() || limits.database_size.is_some();

@@ -1,6 +1,6 @@
-//! A read-only server of a member: serves what the member stored, from the same database. It has no
-//! key, takes nothing in, repairs and deletes nothing. Any number of them run beside the one
-//! process that signs.
+//! A reader serves what a member stored, from the member's database. It has no key, takes nothing
+//! in, and repairs and deletes nothing. Any number of readers run beside the one process that
+//! signs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use crate::health::NodeHealth;
 use crate::node::{Addresses, MEMBERS, Node, RETRIEVAL, serve_retrieval};
 use crate::sync::observe;
 
-/// What a read-only server is made of.
+/// The parts of a reader.
 pub struct ReaderParts {
     /// What its handlers share. The signer is a [`NoKey`].
     pub resources: Resources,
-    /// How often the member's state is looked at.
+    /// How often the member's state is read.
     pub interval: Duration,
-    /// Where anyone retrieves.
+    /// The listener from which clients retrieve.
     pub retrieval: Listener,
-    /// `/metrics` and the probes.
+    /// The listener of `/metrics` and the probes.
     pub monitor: Option<Monitor>,
 }
 
-/// Starts a read-only server. Calls under way have `grace` to finish once it is stopped.
+/// Starts a reader. Calls under way have `grace` to finish once it is stopped.
 ///
 /// # Errors
 /// It fails if the listener cannot be used.
@@ -54,7 +54,8 @@ pub async fn start(parts: ReaderParts, grace: Duration) -> Result<Node, ServiceE
     Ok(Node::new(context, service, Addresses { dispersal: None, retrieval, metrics }))
 }
 
-/// Stands where a member has its key. Nothing that a reader serves signs.
+/// Takes the place of the member's signer. It holds the public key and refuses to sign; no service
+/// of a reader signs.
 pub struct NoKey(pub PublicKey);
 
 #[async_trait]

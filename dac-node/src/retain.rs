@@ -1,8 +1,8 @@
-//! Deletion of what has expired, with slack, and of what unfinished uploads may have left.
+//! Deletes batches that have expired, after some slack, and what unfinished uploads may have left.
 //!
-//! Something is deleted only when both the local clock and the newest block read from L1 are past
-//! its time: a clock that runs ahead deletes nothing early, nor does an L1 endpoint that makes up
-//! timestamps, and while L1 is not read nothing more goes at all.
+//! A batch is deleted only when both the local clock and the newest block read from L1 are past its
+//! time. So neither a clock that runs ahead nor an L1 endpoint that makes up timestamps deletes
+//! anything early. While L1 cannot be read, nothing is deleted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,33 +14,35 @@ use tokio_util::sync::CancellationToken;
 use crate::store::{MemberStore, StoreError};
 use crate::sync::Progress;
 
-/// Batches of one round; the next round follows at once while there are more.
+/// The number of batches deleted in one round. The next round follows at once while there are more.
 const BATCHES_PER_ROUND: u32 = 64;
 
-/// When things are deleted.
+/// When batches are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Whether expired batches are deleted at all.
     pub delete_expired: bool,
-    /// How long after its time a batch is kept: clocks differ, and nothing may go too early.
+    /// How long a batch is kept after its time: clocks differ, and nothing may be deleted too
+    /// early.
     pub slack: Duration,
-    /// How often to look.
+    /// How often to look for expired batches.
     pub interval: Duration,
 }
 
-/// What time it is, by two witnesses, and what L1 was read for.
+/// The local clock and the time on L1, which must agree before a deletion, and what L1 was read
+/// for.
 #[derive(Clone)]
 pub struct Times {
-    /// This machine's clock.
+    /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
-    /// L1's blocks.
+    /// The blocks of L1.
     pub registry: RegistryWatch,
-    /// How far contracts were read: what they renewed is kept for longer.
+    /// How far contracts were read. Batches that they renewed are kept for longer.
     pub progress: Arc<Progress>,
 }
 
 impl Times {
-    /// The earlier of the two, in Unix seconds; `None` before L1 was read.
+    /// Returns the earlier of the two times in Unix seconds, or `None` before L1 was read.
     pub fn earlier(&self) -> Option<u64> {
         if !self.progress.is_following() {
             return None;
@@ -50,7 +52,7 @@ impl Times {
     }
 }
 
-/// Looks again and again until stopped.
+/// Deletes at every interval until it is stopped.
 pub async fn run(store: MemberStore, times: Times, retention: Retention, stop: CancellationToken) {
     loop {
         tokio::select! {
@@ -65,7 +67,7 @@ pub async fn run(store: MemberStore, times: Times, retention: Retention, stop: C
     }
 }
 
-/// Deletes everything that is due and gives its space back. Returns how many batches went.
+/// Deletes everything that is due and gives its space back. Returns the number of batches deleted.
 pub async fn round(
     store: &MemberStore,
     times: &Times,
@@ -74,10 +76,10 @@ pub async fn round(
 ) -> Result<u64, StoreError> {
     store.writer.sweep().await?;
     let Some(now) = times.earlier().filter(|_| retention.delete_expired) else { return Ok(0) };
-    // Kept until its time, that second included; the slack comes after.
+    // A batch is kept through the second of its time. The slack comes after that.
     let before = now.saturating_sub(retention.slack.as_secs());
-    // A restored backup may not know of renewals: what their contracts were not read for, up to
-    // that time, stays.
+    // A restored backup may not know of renewals. A rollup whose contract was not read up to that
+    // time loses nothing.
     let spared = times.progress.unread_rollups(before);
     let mut deleted = 0;
     while !stop.is_cancelled() {

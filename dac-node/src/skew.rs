@@ -1,30 +1,32 @@
-//! How far this machine's clock is from L1's: a clock that is off signs for the wrong times.
+//! Measures how far this machine's clock is from L1's. A member whose clock is wrong signs for the
+//! wrong times.
 
-/// What is new about the clock.
+/// A change in how the clock compares with L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockNews {
-    /// It differs by so many seconds, and did not before. Positive: it is ahead of L1.
+    /// The clock now differs by this many seconds and did not before. The number is positive if the
+    /// clock is ahead of L1.
     Differs(i64),
-    /// It agrees again.
+    /// The clock agrees with L1 again.
     Agrees,
 }
 
-/// Compares the clock with blocks as they are read.
+/// Compares the clock with each block that is read.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockWatch {
-    /// Seconds of difference that are nothing to speak of.
+    /// The difference in seconds that is not reported.
     allowed: u64,
     differs: bool,
 }
 
 impl ClockWatch {
-    /// That speaks of differences above so many seconds.
+    /// Makes a watch that reports differences above `allowed` seconds.
     pub const fn new(allowed: u64) -> Self {
         Self { allowed, differs: false }
     }
 
-    /// The clock said `now` when the newest block was of `timestamp`. A chain that makes no blocks
-    /// looks like a clock ahead.
+    /// Compares the time `now` with the `timestamp` of the newest block. A chain that makes no
+    /// blocks looks like a clock that is ahead.
     pub fn look(&mut self, now: u64, timestamp: u64) -> Option<ClockNews> {
         let differs = now.abs_diff(timestamp) > self.allowed;
         if differs == self.differs {
@@ -35,7 +37,7 @@ impl ClockWatch {
     }
 }
 
-/// How many seconds `now` is ahead of `timestamp`; negative where it is behind.
+/// Returns how many seconds `now` is ahead of `timestamp`. The number is negative if it is behind.
 pub fn seconds_ahead(now: u64, timestamp: u64) -> i64 {
     let difference = i64::try_from(now.abs_diff(timestamp)).unwrap_or(i64::MAX);
     if now >= timestamp { difference } else { -difference }

@@ -1,4 +1,4 @@
-//! A committee, a rollup and a disperser for tests: everything that is signed is signed for real.
+//! A committee, a rollup and a disperser for tests. All signatures are real.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use dac_types::{
     SignedSubmission,
 };
 
-/// When all tests take place.
+/// The Unix time in seconds at which all tests take place.
 pub(crate) const NOW: u64 = 1_800_000_000;
-/// Seconds for which the rollup may have its batches kept.
+/// The number of seconds for which the rollup may have its batches kept.
 pub(crate) const RETENTION: u64 = 30 * 24 * 3600;
 /// The rollup's settlement contract.
 pub(crate) const ROLLUP: Address = Address::repeat_byte(0x11);
-/// Bytes that the rollup may spend in a day.
+/// The number of bytes that the rollup may spend in a day.
 pub(crate) const DAILY_BYTES: u64 = 100_000_000;
 /// The epoch that is active.
 pub(crate) const EPOCH: u64 = 2;
 
-/// A committee of 7 (k 3, q 5) and those who deal with it.
+/// A committee of 7 (k 3, q 5), a rollup and a disperser.
 pub(crate) struct World {
     pub(crate) domain: Domain,
     pub(crate) quorum: Quorum,
@@ -37,7 +37,7 @@ pub(crate) struct World {
     pub(crate) disperser: PrivateKeySigner,
 }
 
-/// What may be different from an ordinary batch.
+/// What may differ from an ordinary batch.
 #[derive(Clone)]
 pub(crate) struct Wish {
     pub(crate) batch_number: u64,
@@ -61,7 +61,7 @@ impl Default for Wish {
     }
 }
 
-/// A batch, signed by poster and disperser, and what each seat is sent.
+/// A batch signed by poster and disperser, with what is sent to each seat.
 #[derive(Clone)]
 pub(crate) struct Batch {
     pub(crate) header: BatchHeader,
@@ -104,7 +104,7 @@ impl World {
         Committee::new(epoch, self.quorum, members, from, until, until.saturating_add(3600)).unwrap()
     }
 
-    /// Epoch 1 is over, 2 is active, 3 is to come.
+    /// Returns a registry in which epoch 1 is over, 2 is active, and 3 is to come.
     pub(crate) fn view(&self) -> RegistryView {
         let committees = [
             self.committee(1, NOW - 10_000, NOW - 1000),
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// An ordinary batch of `length` bytes that look random.
+    /// Makes an ordinary batch of `length` bytes that look random.
     pub(crate) fn batch(&self, seed: u64, length: usize) -> Batch {
         self.batch_with(seed, length, &Wish { batch_number: seed, ..Wish::default() })
     }
@@ -140,7 +140,7 @@ impl World {
         Batch { payload, ..self.sign(dispersal, wish) }
     }
 
-    /// Whatever a disperser made up, signed as an honest one would.
+    /// Signs a dispersal as an honest disperser would, also one that it made up.
     pub(crate) fn sign(&self, dispersal: Dispersal, wish: &Wish) -> Batch {
         let mut header = BatchHeader {
             rollup: wish.rollup,
@@ -178,13 +178,13 @@ impl World {
         }
     }
 
-    /// A submission signed by the poster.
+    /// Makes a submission signed by the poster.
     pub(crate) fn order(&self, submission: BatchSubmission) -> SignedSubmission {
         let signature = ecdsa(&self.poster, submission.digest(&self.domain));
         SignedSubmission { submission, signature }
     }
 
-    /// The signatures of the first q seats, summed.
+    /// Sums the signatures of the first q seats.
     pub(crate) fn certify(&self, batch: &Batch) -> AggregateAttestation {
         let committee = self.committee(batch.header.epoch, 0, u64::MAX);
         let keys = CommitteeKeys::new(&committee).unwrap();
@@ -224,7 +224,7 @@ impl Batch {
         CheckedShard::check(&self.checked_record(seat), seat, self.shard(seat)).unwrap()
     }
 
-    /// What the disperser sends after `open`.
+    /// Returns what the disperser sends after `open`.
     pub(crate) fn body(&self, seat: Seat) -> Bytes {
         if self.header.hash_kind.is_checked() { self.payload.clone() } else { self.shard(seat) }
     }
@@ -240,7 +240,7 @@ impl Batch {
     }
 }
 
-/// A signature in this protocol's form.
+/// Signs in this protocol's form.
 pub(crate) fn ecdsa(signer: &PrivateKeySigner, digest: B256) -> EcdsaSignature {
     let signature = signer.sign_hash_sync(&digest).unwrap().as_bytes();
     EcdsaSignature::try_from(&signature[..]).unwrap()

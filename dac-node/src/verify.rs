@@ -1,9 +1,8 @@
-//! From a stream of pieces to a committed shard: the member's check, and the way into the store
-//! beside it.
+//! Checks the pieces of an upload as they stream in, and commits the shard.
 //!
-//! OPAQUE: the shard itself comes in, is checked row by row and staged as it comes; one row is held
-//! in memory. The checked kinds: the whole payload comes in, is encoded and compared, and only this
-//! member's own shard goes on to the store.
+//! For the hash kind OPAQUE the shard itself comes in. It is checked row by row and written to the
+//! store as it comes, so one row is in memory. For the other hash kinds the whole payload comes in,
+//! is encoded and compared, and only this member's own shard goes to the store.
 
 use std::sync::Arc;
 
@@ -22,47 +21,47 @@ use crate::store::{
 };
 use dac_runtime::workers::{WorkError, Workers};
 
-/// Why an upload came to nothing.
+/// Why an upload failed.
 #[derive(Debug, Error)]
 pub enum IntakeError {
-    /// More bytes than announced; the rest is not read.
+    /// More bytes came than announced. The rest is not read.
     #[error("{expected} bytes were announced, at least {got} came")]
     TooLong {
-        /// Announced.
+        /// The number of bytes announced.
         expected: usize,
-        /// Received so far.
+        /// The number of bytes received so far.
         got: usize,
     },
     /// The stream ended early.
     #[error("{expected} bytes were announced, {got} came")]
     TooShort {
-        /// Announced.
+        /// The number of bytes announced.
         expected: usize,
-        /// Received.
+        /// The number of bytes received.
         got: usize,
     },
-    /// The member's check.
+    /// The shard failed the member's check.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// The check of a whole payload.
+    /// The payload failed its check.
     #[error(transparent)]
     Payload(#[from] PayloadError),
-    /// No memory for a payload.
+    /// There was no memory for the payload.
     #[error("no memory for a payload of {bytes} bytes")]
     Memory {
-        /// Its length.
+        /// The length of the payload.
         bytes: usize,
     },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A computation was not done.
+    /// The computation was not done.
     #[error(transparent)]
     Work(#[from] WorkError),
 }
 
 impl IntakeError {
-    /// The reason that travels to the caller.
+    /// Returns the reason that is sent to the caller.
     pub const fn reason(&self) -> Reason {
         match self {
             Self::TooLong { .. }
@@ -79,12 +78,12 @@ impl IntakeError {
     }
 }
 
-/// The reason that a caller learns for work that was not done.
+/// Returns the reason that a caller gets for work that was not done.
 pub const fn work_reason(error: WorkError) -> Reason {
     if error.is_retryable() { Reason::Busy } else { Reason::Internal }
 }
 
-/// One upload on its way in. Dropped at any point before [`Intake::finish`] it leaves nothing.
+/// An upload that is coming in. If it is dropped before [`Intake::finish`], it leaves nothing.
 pub struct Intake {
     record: Arc<CheckedRecord>,
     seat: Seat,
@@ -101,7 +100,7 @@ enum Mode {
 }
 
 impl Intake {
-    /// Of the shard or payload of a checked record, whichever its hash kind asks for.
+    /// Begins the intake of a checked record's shard or payload, as its hash kind demands.
     pub fn begin(
         record: Arc<CheckedRecord>,
         seat: Seat,
@@ -121,12 +120,12 @@ impl Intake {
         Ok(Self { record, seat, writer, workers, expected, received: 0, mode })
     }
 
-    /// Bytes still to come.
+    /// Returns the number of bytes still to come.
     pub const fn missing(&self) -> usize {
         self.expected - self.received
     }
 
-    /// The next bytes.
+    /// Takes the next bytes.
     pub async fn push(&mut self, piece: Bytes) -> Result<(), IntakeError> {
         let got = self.received.saturating_add(piece.len());
         if got > self.expected {
@@ -143,7 +142,7 @@ impl Intake {
             }
             Mode::Shard { checker, draft, pending } => {
                 pending.extend_from_slice(&piece);
-                // The last row waits for the commit, even when it is full.
+                // The last row is kept for the commit, even when it is full.
                 while pending.len() > STORED_ROW_BYTES
                     || (pending.len() == STORED_ROW_BYTES && self.received < self.expected)
                 {
@@ -156,7 +155,7 @@ impl Intake {
         Ok(())
     }
 
-    /// All bytes have come: the verdict, and the commit.
+    /// Gives the verdict after all bytes have come, and commits the shard.
     pub async fn finish(
         self,
         digest: BatchDigest,
@@ -182,7 +181,7 @@ impl Intake {
     }
 }
 
-/// Bytes that a record's hash kind asks a disperser to send.
+/// Returns the number of bytes that a disperser must send for a record's hash kind.
 pub fn announced_bytes(record: &CheckedRecord) -> usize {
     if record.header().hash_kind.is_checked() {
         usize::try_from(record.header().payload_length).unwrap_or(usize::MAX)
@@ -191,9 +190,10 @@ pub fn announced_bytes(record: &CheckedRecord) -> usize {
     }
 }
 
-/// A checker that works off the async threads, a row at a time.
+/// Checks a shard row by row, off the async threads.
 struct RowChecker {
-    /// Absent while a row is being checked, and for good when that was interrupted.
+    /// The checker. It is absent while a row is being checked, and for good if that was
+    /// interrupted.
     checker: Option<ShardChecker>,
     workers: Workers,
 }
@@ -216,7 +216,7 @@ impl RowChecker {
     }
 }
 
-/// Stores a shard that is at hand as a whole.
+/// Stores a shard of which all bytes are in memory.
 pub async fn store_shard(
     writer: &Writer,
     shard: CheckedShard,
@@ -233,14 +233,14 @@ pub async fn store_shard(
     Ok(draft.commit(rest, Entry { digest, record, shard: verified, authority }).await?)
 }
 
-/// The tree over a shard's chunks as it was read, if it is the one that the record commits to.
+/// Returns the tree over a shard's chunks as it was read, if the record commits to it.
 pub fn intact_tree(record: &CheckedRecord, seat: Seat, leaf_hashes: Vec<B256>) -> Option<ShardTree> {
     let chunks = Geometry::chunk_count(record.shard_length());
     let tree = ShardTree::from_leaf_hashes(leaf_hashes);
     (tree.leaf_hashes().len() == chunks && record.shard_hash(seat) == Some(tree.root())).then_some(tree)
 }
 
-/// Whether a row as it was read is the one that the shard's tree commits to.
+/// Returns whether a row as it was read is the one that the shard's tree commits to.
 pub fn row_is_intact(tree: &ShardTree, shard_length: usize, index: usize, row: &[u8]) -> bool {
     let Some(start) = index.checked_mul(STORED_ROW_BYTES).filter(|start| *start < shard_length) else {
         return false;

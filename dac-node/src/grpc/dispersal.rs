@@ -1,4 +1,5 @@
-//! DispersalService: one batch comes in for one seat, and an attestation goes out.
+//! DispersalService: the client delivers one batch for one seat, and the member answers with an
+//! attestation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +28,12 @@ use crate::limits::{Busy, Caller, Group, Order, UploadPermit, UploadTurn};
 use crate::store::{Authority, Commit, Holding, Stored};
 use crate::verify::{Intake, IntakeError, announced_bytes};
 
-/// The service over a shared context.
+/// Implements the service over the shared context.
 #[derive(Clone)]
 pub struct Dispersal(Arc<Context>);
 
 impl Dispersal {
-    /// Serves `context`.
+    /// Makes the service of `context`.
     pub const fn new(context: Arc<Context>) -> Self {
         Self(context)
     }
@@ -97,7 +98,8 @@ impl Dispersal {
         Ok(v1::StoreShardResponse { attestation: Some((&attestation).into()) })
     }
 
-    /// Everything that can be decided before the first byte of the shard; what is cheap first.
+    /// Decides everything that can be decided before the first byte of the shard. Cheap checks come
+    /// first.
     async fn admit(&self, caller: Caller, open: v1::StoreShardOpen) -> Result<Admitted, Status> {
         let context = &*self.0;
         let certificate_only = open.certificate_only;
@@ -117,7 +119,7 @@ impl Dispersal {
             if let Some(aggregate) =
                 located.record.certificate.as_ref().filter(|_| held.record.record().certificate.is_none())
             {
-                // Its signatures were verified before it was stored.
+                // The signatures of the record were verified before it was stored.
                 let whose = Whose::of(&located.record, context.deliverers.group(rollup, caller));
                 let certificate = self.check_certificate(&located, aggregate, whose, caller).await?;
                 context
@@ -136,7 +138,7 @@ impl Dispersal {
         if located.record.certificate.is_none() {
             admit::check_l1(&located, &view, now).map_err(refused)?;
         }
-        // Two signatures cost a tenth of the pairings of a certificate.
+        // Recovering two signatures costs a tenth of a certificate's pairings.
         let signed = Signed::recover(&located, &context.identity.domain)
             .map_err(|refusal| self.refused(Whose::NOBODYS, refusal))?;
         let whose = match signed.is_of_the_poster(rollup, &view) {
@@ -149,7 +151,8 @@ impl Dispersal {
         let certified = located.record.certificate.is_some();
         let authority = admit::authorise(&located, &signed, &view, certified, now)
             .map_err(|refusal| self.refused(whose, refusal))?;
-        // Whoever named whom is known from here on: both signatures are good.
+        // Both signatures are good, so it is known from here on that the rollup named this
+        // disperser.
         context.accusations.know(rollup, signed.disperser);
         self.check_submission(&located, &authority, whose).await?;
         let order = Order {
@@ -162,7 +165,7 @@ impl Dispersal {
         self.begin(located, authority, whose, order).await
     }
 
-    /// Finds room for an upload that may come.
+    /// Reserves room for an upload that is admitted.
     async fn begin(
         &self,
         located: Located,
@@ -190,7 +193,7 @@ impl Dispersal {
             })?;
         let bytes = announced_bytes(&record) as u64;
         let permit = context.uploads.admit(&order, bytes).map_err(busy)?;
-        // Uploads in flight count as stored, and this one is among them.
+        // Uploads in flight, including this one, count as stored.
         let announced = context.uploads.bytes().max(record.shard_length() as u64);
         context.space.room_for(announced).await.map_err(no_room)?;
         let intake =
@@ -209,16 +212,16 @@ impl Dispersal {
         })))
     }
 
-    /// An upload must come at the rate at which it ends in time: what it announced is kept free for
-    /// it.
+    /// Returns the rate at which an upload must come to end in time. The bytes that it announced
+    /// are kept free for it meanwhile.
     fn rate(&self, bytes: u64) -> Rate {
         let Settings { upload_timeout, piece_timeout, .. } = self.0.settings;
         let bytes_per_second = bytes.div_ceil(upload_timeout.as_secs().max(1));
         Rate { bytes_per_second, grace: piece_timeout }
     }
 
-    /// Returns the receipt of a batch that is held intact. One that waits for repair is taken like
-    /// a new one, and replaced.
+    /// Returns the receipt of a batch that is held intact. A batch that waits for repair is taken
+    /// in like a new one, and replaces what is stored.
     async fn held(&self, digest: BatchDigest) -> Result<Option<(Stored, Holding)>, Status> {
         match Stored::recall(&*self.0.store.catalog, digest).await {
             Ok(held) => Ok(held),
@@ -237,7 +240,7 @@ impl Dispersal {
         let checking =
             self.0.certificates.check(whose.group, caller.client, committee, &record.header, aggregate);
         checking.await.map_err(|error| {
-            // Certificates are added to a record by anybody: neither poster nor disperser signed
+            // Any client can add a certificate to a record: neither poster nor disperser signed
             // this one.
             self.accuse(Whose::NOBODYS, error.reason(), &error);
             match error.retry_after() {
@@ -273,11 +276,13 @@ impl Dispersal {
         refused(refusal)
     }
 
-    /// Counts a refusal that no honest delivery meets against those whose signatures it bears, and
-    /// against nobody where it bears none: strangers can send anything in the name of others.
+    /// Counts a refusal that no honest delivery meets against the parties whose signatures the
+    /// delivery bears. If it bears none, no party is named, because strangers can send anything in
+    /// the name of others.
     fn accuse(&self, whose: Whose, reason: Reason, detail: &dyn std::fmt::Display) {
         let is_proven = match reason {
-            // Shown by the signatures of two headers of one order, and of the orders of one day.
+            // The signatures of two headers of one order, or those of the orders of one day, prove
+            // these.
             Reason::ConflictingHeader | Reason::QuotaExceeded => true,
             Reason::BadSubmissionSignature
             | Reason::WrongPoster
@@ -288,17 +293,17 @@ impl Dispersal {
             | Reason::BadRecord
             | Reason::BadShard
             | Reason::BadPayload => false,
-            // Clocks differ, connections break, disks are full.
+            // These happen to honest callers too: clocks differ, connections break, disks are full.
             _ => return,
         };
-        // A day's quota is the rollup's to keep: whoever disperses knows nothing of it.
+        // The rollup must keep its quota of a day. A disperser knows nothing of it.
         let disperser = whose.disperser.filter(|_| reason != Reason::QuotaExceeded);
         let charge = Charge { kind: reason.as_str(), is_proven, detail: &detail.to_string() };
         let now = self.0.clock.now_unix_seconds();
         self.0.accusations.add(whose.group.rollup, disperser, charge, now);
     }
 
-    /// Reads the pieces to the end, commits, and only then has a receipt.
+    /// Reads all pieces and commits the shard. Only then it has a receipt.
     async fn store<S>(&self, upload: Upload, stream: &mut S) -> Result<Stored, Status>
     where
         S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,
@@ -308,8 +313,8 @@ impl Dispersal {
             self.accuse(whose, error.reason(), &error);
             intake_status(&error)
         };
-        // While a piece is checked and stored, the sender waits for this member, which is not held
-        // against it.
+        // While a piece is checked and stored, the sender waits for this member. That time does not
+        // count against the sender.
         let mut own = Duration::ZERO;
         while let Some(piece) = next_piece(stream, self.0.settings.piece_timeout, &pace, own).await? {
             metrics::counter!("dac_node_received_bytes_total").increment(piece.len() as u64);
@@ -334,20 +339,20 @@ impl Dispersal {
     }
 }
 
-/// Whose signatures a delivery bears, as far as they were verified.
+/// The parties whose verified signatures a delivery bears.
 #[derive(Clone, Copy)]
 struct Whose {
-    /// The rollup whose poster signed the order, and whether who delivers is known.
+    /// The rollup whose poster signed the order, and whether the caller is known to deliver for it.
     group: Group,
-    /// Who signed the header, as that order wants it.
+    /// The signer of the header, if it is the one that the order names.
     disperser: Option<Address>,
 }
 
 impl Whose {
-    /// Nothing shows that those who are named have anything to do with it.
+    /// No signature shows that the named parties have anything to do with the delivery.
     const NOBODYS: Self = Self { group: Group::STRANGERS, disperser: None };
 
-    /// Both signatures of the record were verified.
+    /// Returns the parties of a record of which both signatures were verified.
     fn of(record: &Record, group: Group) -> Self {
         Self { group, disperser: Some(record.submission.submission.disperser) }
     }
@@ -396,7 +401,8 @@ where
         Some(Ok(v1::StoreShardRequest { message: Some(message) })) => Ok(Some(message)),
         Some(Ok(v1::StoreShardRequest { message: None })) => Err(malformed("a message is empty")),
         Some(Err(status)) => Err(match status.code() {
-            // Undecodable or over the limit: the sender's fault, and said in our words.
+            // The message could not be decoded or is over the limit. That is the sender's fault,
+            // and the answer is in this service's words.
             tonic::Code::Internal | tonic::Code::OutOfRange | tonic::Code::InvalidArgument => {
                 malformed(status.message())
             }

@@ -1,4 +1,4 @@
-//! MemberService: who this member is and what it can do.
+//! MemberService: the member's identity, its state and what it can do.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::limits::ClientKey;
 use crate::repair::Fault;
 use crate::store::BadSeatLine;
 
-/// Faults and accusations that one answer lists, each.
+/// The largest number of faults, and of accusations, in one answer.
 const FAULTS_MAX: usize = 64;
-/// Rollups that one answer lists, of a kind.
+/// The largest number of rollups of one kind in one answer.
 const ROLLUPS_MAX: usize = 64;
-/// Bad seats that one answer lists.
+/// The largest number of bad seats in one answer.
 const BAD_SEATS_MAX: u32 = 64;
 
-/// The service over a shared context.
+/// Implements the service over the shared context.
 #[derive(Clone)]
 pub struct Members(Arc<Context>);
 
 impl Members {
-    /// Serves `context`.
+    /// Makes the service of `context`.
     pub const fn new(context: Arc<Context>) -> Self {
         Self(context)
     }
@@ -48,7 +48,7 @@ impl MemberService for Members {
             context.store.catalog.bad_seats(BAD_SEATS_MAX).await.map_err(|error| store_status(&error))?;
         let (identity, max_age) = (&context.identity, context.settings.registry_max_age);
         let (view, now) = (context.registry.latest(), context.clock.now_unix_seconds());
-        // The newest epoch first.
+        // The newest epoch comes first.
         let held: Vec<_> = view
             .iter()
             .flat_map(|view| view.committees.values().rev())
@@ -93,7 +93,8 @@ impl MemberService for Members {
     }
 }
 
-/// Whether all is held that is owed, by what was read of L1 since the process started.
+/// Returns whether all shards that are owed are held, according to what was read of L1 since the
+/// process started.
 fn state(context: &Context) -> v1::MemberState {
     match context.progress.counts(context.settings.registry_max_age) {
         None => v1::MemberState::Starting,

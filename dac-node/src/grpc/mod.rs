@@ -1,5 +1,5 @@
-//! The services of a member, as gRPC asks for them: wire to domain, domain to wire, and a reason
-//! with every failure.
+//! The gRPC services of a member. They convert between wire and domain types and give a reason with
+//! every failure.
 
 mod dispersal;
 mod member;
@@ -18,10 +18,10 @@ use crate::limits::{Caller, ClientKey, RateLimited};
 use crate::verify::work_reason;
 use dac_runtime::workers::WorkError;
 
-/// When it is worth asking again for work for which no processor was free.
+/// The time after which a client should ask again if no processor was free.
 const WORK_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// What the metrics call the outcome of a call.
+/// Returns the name of a call's outcome in the metrics.
 fn outcome<T>(result: &Result<T, Status>) -> &'static str {
     match result {
         Ok(_) => "OK",
@@ -33,12 +33,13 @@ fn limited(error: RateLimited) -> Status {
     Reason::RateLimited.status_with_retry(error.to_string(), error.retry_after)
 }
 
-/// Who calls, and whether it showed a client certificate, which listeners demand or do not ask for.
+/// Returns the address of the caller, and whether it showed a client certificate. Listeners either
+/// demand client certificates or do not ask for them.
 fn caller_of<T>(request: &Request<T>) -> Caller {
     Caller { client: ClientKey::of(request), has_certificate: request.peer_certs().is_some() }
 }
 
-/// What a caller learns of work that was not done.
+/// Returns the status that a caller gets for work that was not done.
 fn work_status(error: WorkError) -> Status {
     let reason = work_reason(error);
     match error.is_retryable() {

@@ -1,5 +1,5 @@
-//! SignRenewal: a longer promise for all settled batches of one rollup, given when all of them are
-//! held and not before.
+//! SignRenewal: the member promises to keep all settled batches of one rollup for longer. It signs
+//! only if it holds all of them.
 
 use dac_chain::RegistryView;
 use dac_chain::feed::Origin;
@@ -16,12 +16,12 @@ use crate::context::store_status;
 use crate::limits::Caller;
 use crate::store::{Covered, Lacking, RenewalAsked};
 
-/// So often within its longest retention a rollup's batches are looked at for renewals, at most.
+/// How often, at most, a rollup's batches are checked for renewals within its longest retention.
 const STEPS_PER_RETENTION: u64 = 20;
 
 impl Dispersal {
-    /// Checks in the order of the refusals' worth: the request, L1, what is held; then the promise
-    /// is made durable, and signed.
+    /// Checks the request, then L1, then the stored shards, so that the cheap refusals come first.
+    /// Then it makes the promise durable and signs it.
     pub(super) async fn renew(
         &self,
         caller: Caller,
@@ -65,7 +65,7 @@ impl Dispersal {
         if !group.is_known {
             context.clients.take(caller.client).map_err(limited)?;
         }
-        // What cannot be promised takes no turn from what can.
+        // A renewal that cannot be promised takes no turn from one that can.
         let last = context.store.renewals.last_settled(rollup).await.map_err(|error| store_status(&error))?;
         if last < renewal.last_batch {
             return Err(not_settled(last, &renewal));
@@ -105,15 +105,15 @@ fn not_settled(last: u64, renewal: &CoverageRenewal) -> Status {
     Reason::NotSettled.status(format!("L1 shows {last} settled batches, not {}", renewal.last_batch))
 }
 
-/// The first epoch from which on seats are what they are in `epoch`.
+/// Returns the first epoch from which on the seats are those of `epoch`.
 fn lineage_since(view: &RegistryView, epoch: u64) -> u64 {
     let backwards = view.committees.range(..=epoch).rev().map(|(_, committee)| &**committee);
     Committee::lineage(backwards).last().map_or(epoch, Committee::epoch)
 }
 
-/// Batches are kept in steps: whoever asks again and again for a little more, and anybody may ask,
-/// has nothing looked at or written anew until the next step. Never beyond what might be asked for
-/// now.
+/// Returns the time until which batches are kept, rounded up to a step but never beyond what may be
+/// asked for now. A client that keeps asking for a little more, as any client may, then causes no
+/// checks and no writes until the next step.
 fn keep_until(expires_at: u64, retention: u64, now: u64) -> u64 {
     let step = (retention / STEPS_PER_RETENTION).max(1);
     expires_at
@@ -123,7 +123,7 @@ fn keep_until(expires_at: u64, retention: u64, now: u64) -> u64 {
         .max(expires_at)
 }
 
-/// A renewal promises something, and no more than the rollup's longest retention.
+/// Checks that a renewal promises something, and no more than the rollup's longest retention.
 fn check_expiry(expires_at: u64, retention: u64, now: u64) -> Result<(), TimesError> {
     TimesError::check_expiry(expires_at, now)?;
     if expires_at > now.saturating_add(retention) {

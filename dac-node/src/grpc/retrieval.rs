@@ -1,5 +1,5 @@
-//! RetrievalService: anyone reads, within its share, and nothing goes out that was not checked on
-//! the way.
+//! RetrievalService: any client reads, within its share. Everything that is sent was checked on the
+//! way.
 
 use std::sync::Arc;
 
@@ -21,15 +21,15 @@ use crate::limits::{ClientKey, StreamPermit};
 use crate::store::{Holding, Listed, Piece, StoreError};
 use crate::verify::{intact_tree, row_is_intact};
 
-/// Entries of a page where the caller leaves it to us.
+/// The number of entries of a page if the caller does not name one.
 const PAGE_DEFAULT_ENTRIES: u32 = 100;
 
-/// The service over a shared context.
+/// Implements the service over the shared context.
 #[derive(Clone)]
 pub struct Retrieval(Arc<Context>);
 
 impl Retrieval {
-    /// Serves `context`.
+    /// Makes the service of `context`.
     pub const fn new(context: Arc<Context>) -> Self {
         Self(context)
     }
@@ -124,8 +124,8 @@ impl Retrieval {
         client: ClientKey,
         request: v1::GetChunksRequest,
     ) -> Result<v1::GetChunksResponse, Status> {
-        // While the answer is made, which may wait for the disk. What is made is counted by the
-        // listener until it is read.
+        // This is held while the answer is made, which may wait for the disk. The listener counts
+        // the answer until it is read.
         let _making = self.0.clients.open_stream(client).map_err(limited)?;
         let digest = wire::digest("digest", &request.digest)?;
         let asked = request.indices.len();
@@ -223,21 +223,21 @@ impl Retrieval {
         }
     }
 
-    /// The batch, or why its shard is not served.
+    /// Returns the batch, or the reason why its shard is not served.
     async fn find(&self, digest: BatchDigest) -> Result<Holding, Status> {
         if let Some(found) = self.look_up(digest).await? {
             return Ok(found);
         }
         match self.0.store.catalog.bad_seat(digest).await {
             Ok(None) => Err(unknown(digest)),
-            // Whether or not its record can still be read.
+            // This is the answer whether or not the record can still be read.
             Ok(Some(_)) | Err(StoreError::Corrupt { .. }) => Err(Reason::SeatBad
-                .status(format!("the disperser of {digest} committed no shard of the code for this seat"))),
+                .status(format!("the disperser of {digest} committed to bytes for this seat that are not a codeword"))),
             Err(error) => Err(store_status(&error)),
         }
     }
 
-    /// The shard's tree, checked against the record.
+    /// Returns the shard's tree, which was checked against the record.
     async fn tree(&self, holding: &Holding) -> Result<ShardTree, Status> {
         let hashes =
             self.0.store.catalog.leaf_hashes(holding.shard).await.map_err(|error| store_status(&error))?;
@@ -265,8 +265,8 @@ impl Retrieval {
         if intact { Ok(data) } else { Err(self.corrupt(holding, "a chunk").await) }
     }
 
-    /// What was there a moment ago and is not: the batch expired and was deleted, was repaired in
-    /// between, or a part of it is lost.
+    /// Explains why a part that was there a moment ago is missing: the batch expired and was
+    /// deleted, was repaired in between, or the part is lost.
     async fn missing(&self, holding: &Holding, what: &'static str) -> Status {
         let digest = holding.digest;
         match self.0.store.catalog.find(digest).await {
@@ -284,7 +284,7 @@ impl Retrieval {
     }
 }
 
-/// A shard while it is being served: one row in memory.
+/// A shard that is being served. One row is in memory.
 struct Rows {
     retrieval: Retrieval,
     holding: Holding,
@@ -321,7 +321,8 @@ impl Rows {
     }
 }
 
-/// Paths of several leaves, each from the leaf upwards; every level of the tree is computed once.
+/// Returns the paths of several leaves, each from the leaf upwards. Every level of the tree is
+/// computed once.
 fn paths(tree: &ShardTree, positions: &[usize]) -> Vec<Vec<B256>> {
     let mut paths = vec![Vec::new(); positions.len()];
     let mut level = tree.leaf_hashes().to_vec();

@@ -1,4 +1,4 @@
-//! What a caller learns where there is no room for its shard.
+//! The answer to a caller whose shard has no room.
 
 use dac_proto::reason::Reason;
 use tonic::Status;
@@ -7,7 +7,7 @@ use super::work_status;
 use crate::context::store_status;
 use crate::store::NoRoom;
 
-/// Logs and counts that there is no room, and tells the caller no more than which room.
+/// Logs and counts that there is no room. The caller learns only which room is full.
 pub(super) fn no_room(no_room: NoRoom) -> Status {
     let (cause, message) = match &no_room {
         NoRoom::Capacity { .. } => ("capacity", "this member's capacity is used up"),

@@ -1,8 +1,8 @@
-//! Which callers deliver: they come first where strangers crowd.
+//! Remembers which callers deliver. They come first when strangers crowd.
 //!
-//! A caller with a client certificate is known by that. Without client certificates a caller of a
-//! rollup is known when it delivered a batch of it lately that was stored. That is no proof of who
-//! it is; it only decides who shares with whom.
+//! A caller with a client certificate is known by it. Without client certificates, a caller is
+//! known for a rollup if it lately delivered a batch of it that was stored. That does not prove the
+//! caller's identity; it only decides which callers share with each other.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,24 +11,24 @@ use parking_lot::Mutex;
 
 use super::ClientKey;
 
-/// Clients that are remembered of one rollup.
+/// The number of clients that are remembered of one rollup.
 const CLIENTS_PER_ROLLUP: usize = 8;
-/// Rollups of which clients are remembered.
+/// The number of rollups of which clients are remembered.
 const ROLLUPS_MAX: usize = 4096;
 
-/// Where a request comes from.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Its address.
+    /// The sender's address.
     pub client: ClientKey,
-    /// Whether it showed a client certificate that this member demands.
+    /// Whether the sender showed a client certificate that this member demands.
     pub has_certificate: bool,
 }
 
-/// Whom a piece of work is for: each group has its own share of what is scarce.
+/// The group on whose account work is done. Each group has its own share of what is scarce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
-    /// The rollup whose poster signed for the work; none where nothing shows that an admitted
+    /// The rollup whose poster signed for the work, or `None` if nothing shows that an admitted
     /// rollup wants it.
     pub rollup: Option<Address>,
     /// Whether the caller is known to deliver for that rollup. Records are public, so strangers can
@@ -37,16 +37,16 @@ pub struct Group {
 }
 
 impl Group {
-    /// All those of whom nothing is known.
+    /// The group of all callers of which nothing is known.
     pub const STRANGERS: Self = Self { rollup: None, is_known: false };
 }
 
-/// Clients that delivered, by rollup; the one that did so last at the end.
+/// The clients that delivered, by rollup. The one that did so last is at the end.
 #[derive(Debug, Default)]
 pub struct Deliverers(Mutex<HashMap<Address, VecDeque<ClientKey>>>);
 
 impl Deliverers {
-    /// A batch of an admitted rollup, brought by this client, was stored.
+    /// Notes that this client brought a batch of an admitted rollup that was stored.
     pub fn delivered(&self, rollup: Address, client: ClientKey) {
         let mut rollups = self.0.lock();
         if rollups.len() >= ROLLUPS_MAX && !rollups.contains_key(&rollup) {
@@ -63,7 +63,7 @@ impl Deliverers {
         clients.push_back(client);
     }
 
-    /// Whose share this caller's work for a rollup belongs to.
+    /// Returns the group in whose share this caller's work for a rollup is done.
     pub fn group(&self, rollup: Address, caller: Caller) -> Group {
         let delivered = || self.0.lock().get(&rollup).is_some_and(|clients| clients.contains(&caller.client));
         Group { rollup: Some(rollup), is_known: caller.has_certificate || delivered() }

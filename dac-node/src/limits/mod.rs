@@ -1,4 +1,4 @@
-//! What protects this process from its callers: bytes of uploads in flight, turns of
+//! Protects this process from its callers: limits the bytes of uploads in flight, the turns of
 //! renewals, and each client's share of retrieval.
 
 mod callers;

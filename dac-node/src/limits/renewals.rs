@@ -1,7 +1,7 @@
-//! Renewals being looked at. Whoever asks is not known, and looking is work for the disk: each
-//! rollup has one turn at a time, and turns go round between rollups, between those who deliver for
-//! a rollup and strangers, and between the clients of each. So a request waits for one look of each
-//! of the others at most, whoever asks without end.
+//! Gives turns to the checks of renewals. The client that asks is not known, and each check is work
+//! for the disk. So each rollup has one turn at a time, and turns go round between rollups, between
+//! known callers of a rollup and strangers, and between the clients of each. A request therefore
+//! waits for at most one check of each of the others, even if some of them ask without end.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use tokio::sync::oneshot;
 
 use super::{Busy, ClientKey, Group};
 
-/// Looked at side by side, of different rollups.
+/// The number of rollups whose batches are checked at the same time.
 const TURNS: usize = 2;
-/// Requests that wait, of all rollups.
+/// The largest number of waiting requests, of all rollups.
 const WAITING_MAX: usize = 128;
-/// Longest wait for a turn.
+/// The longest wait for a turn.
 const WAIT_MAX: Duration = Duration::from_secs(20);
-/// When it is worth asking again.
+/// The time after which a client should ask again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 struct State {
     waiting: FairQueue<Group, ClientKey, oneshot::Sender<RenewalTurn>>,
-    /// Rollups that are being looked at.
+    /// The rollups whose batches are being checked.
     looked_at: HashSet<Address>,
 }
 
-/// The turns. Rollups and clients with nothing in it are not remembered.
+/// The turns. Rollups and clients without a request are not remembered.
 #[derive(Clone, Debug)]
 pub struct Renewals(Arc<Mutex<State>>);
 
-/// A turn, over when dropped.
+/// A turn. It ends when it is dropped.
 #[derive(Debug)]
 pub struct RenewalTurn {
     renewals: Renewals,
@@ -59,24 +59,24 @@ impl Renewals {
     /// Waits for the turn of a request of `group`, which names an admitted rollup.
     ///
     /// # Errors
-    /// Where the queue is full and this client's share of it is the longest, or the turn does not
-    /// come in time.
+    /// It fails if the queue is full and this client's share of it is the longest, or if the turn
+    /// does not come in time.
     pub async fn turn(&self, group: Group, client: ClientKey) -> Result<RenewalTurn, Busy> {
         let (reply, turn) = oneshot::channel();
         self.0.lock().waiting.push(group, client, reply).map_err(|full| busy(full.waiting))?;
         self.give_out();
         match tokio::time::timeout(WAIT_MAX, turn).await {
             Ok(Ok(turn)) => Ok(turn),
-            // It made room for another one, or its turn did not come.
+            // The request made room for another one, or its turn did not come.
             Ok(Err(_)) | Err(_) => Err(busy(self.waiting())),
         }
     }
 
-    /// Gives free turns to those whose turn it is.
+    /// Gives free turns to the requests that are next.
     fn give_out(&self) {
         loop {
             let mut state = self.0.lock();
-            // A caller that went away has no turn.
+            // A caller that went away gets no turn.
             state.waiting.retain(|reply| !reply.is_closed());
             let State { waiting, looked_at } = &mut *state;
             if looked_at.len() >= TURNS {
@@ -86,7 +86,8 @@ impl Renewals {
             let Some((Group { rollup: Some(rollup), .. }, _, reply)) = waiting.pop(is_free) else { return };
             looked_at.insert(rollup);
             drop(state);
-            // Where the caller went away just now, the turn comes back and ends, without the lock.
+            // If the caller went away just now, the turn comes back and is dropped here, after the
+            // lock.
             let _ = reply.send(RenewalTurn { renewals: self.clone(), rollup });
         }
     }
@@ -135,7 +136,7 @@ mod tests {
         let mut flood: Vec<_> = requests.map(Box::pin).collect();
         flood.retain_mut(|turn| turn.now_or_never().is_none());
         assert_eq!(renewals.waiting(), WAITING_MAX, "the queue is bounded");
-        // Another rollup does not wait at all, and who delivers for this one waits for one turn.
+        // Another rollup does not wait at all, and a known client of this one waits for one turn.
         drop(renewals.turn(known(OTHER), client(200)).now_or_never().unwrap().unwrap());
         let mut honest = Box::pin(renewals.turn(known(ROLLUP), client(201)));
         assert!((&mut honest).now_or_never().is_none());
@@ -163,7 +164,7 @@ mod tests {
             Ok::<_, Busy>(())
         });
         let (done, told): (Vec<_>, Vec<_>) = join_all(all).await.into_iter().partition(Result::is_ok);
-        // Those whose turn comes within the wait, the last of them just so or not.
+        // The last turn may come just within the wait or just after it.
         assert!((4..=5).contains(&done.len()) && done.len() + told.len() == 8, "{}", done.len());
         renewals.turn(known(ROLLUP), client(1)).await.unwrap();
         let state = renewals.0.lock();

@@ -1,9 +1,9 @@
-//! Uploads in flight, counted in the bytes that they are going to send: beyond a limit a caller is
-//! told to come back.
+//! Limits the uploads in flight, counted in the bytes that they are going to send. Beyond the limit
+//! a caller is told to come back.
 //!
-//! No rollup and no disperser holds more than its share, so the others find room. What is announced
-//! counts from the beginning, and the bytes must come at the rate at which the upload ends in time:
-//! room cannot be held with nothing.
+//! No rollup and no disperser holds more than its share, so the others find room. The announced
+//! bytes count from the beginning, and they must come at the rate at which the upload ends in time,
+//! so room cannot be held by sending nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,75 +17,75 @@ use tokio::time::{Instant, timeout};
 
 use super::{ClientKey, Group};
 
-/// How an upload's duration enters the running average: 1/8.
+/// The weight of one upload's duration in the running average is 1/8.
 const AVERAGE_WEIGHT: u32 = 8;
-/// Estimate before anything was observed, and its bounds.
+/// The estimate before an upload was observed, and the bounds of estimates.
 const ESTIMATE_FIRST: Duration = Duration::from_secs(1);
 const ESTIMATE_MIN: Duration = Duration::from_millis(100);
 const ESTIMATE_MAX: Duration = Duration::from_secs(5);
-/// A rollup may hold one part in so many of the bytes.
+/// A rollup may hold this part of the bytes: one in so many.
 const ROLLUP_PART: u64 = 4;
-/// A disperser may hold one part in so many of the bytes.
+/// A disperser may hold this part of the bytes: one in so many.
 const DISPERSER_PART: u64 = 2;
-/// Longest wait for another upload of the same order by the same client.
+/// The longest wait for another upload of the same order by the same client.
 const SAME_ORDER_WAIT: Duration = Duration::from_secs(10);
-/// Uploads that wait for one of the same order.
+/// The number of uploads that may wait for one of the same order.
 const WAITING: QueueLimits = QueueLimits { total: 256, per_party: 64 };
 
-/// How much may be in flight.
+/// The bounds of what may be in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadLimits {
-    /// Bytes of shards and payloads being received.
+    /// The number of bytes of shards and payloads being received.
     pub bytes: u64,
-    /// Uploads of one rollup, so that no rollup keeps the others out.
+    /// The number of uploads of one rollup, so that no rollup keeps the others out.
     pub per_rollup: u32,
 }
 
 impl UploadLimits {
-    /// A part of the bytes, and at least one payload.
+    /// Returns a part of the bytes, which is at least one payload.
     fn share(&self, part: u64) -> u64 {
         (self.bytes / part).max(PAYLOAD_MAX_BYTES)
     }
 }
 
-/// In whose name room is held.
+/// The party that holds room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Party {
     Rollup(Address),
-    /// Clients that are not known to deliver for a rollup: records are public, and room of the
-    /// rollup is not theirs.
+    /// The clients that are not known to deliver for a rollup. Records are public, and a stranger
+    /// has no claim to the rollup's room.
     Strangers(Address),
     Disperser(Address),
-    /// One client's uploads of one order.
+    /// The uploads of one order by one client.
     Order(B256, ClientKey),
 }
 
-/// What an upload is of, and who sends it.
+/// The order of an upload, and its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// Whose order.
+    /// The rollup whose order it is.
     pub rollup: Address,
-    /// Who was named to disperse it.
+    /// The disperser that the order names.
     pub disperser: Address,
-    /// Digest of the order.
+    /// The digest of the order.
     pub submission: B256,
-    /// Who sends it.
+    /// The client that sends the upload.
     pub client: ClientKey,
-    /// Whose share the sender belongs to.
+    /// The group whose share the sender uses.
     pub group: Group,
 }
 
-/// No room for this upload now.
+/// There is no room for this upload now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{what}: {in_flight} of {limit} are in flight; try again in about {} ms", .retry_after.as_millis())]
 pub struct Busy {
-    /// Which limit.
+    /// The limit that is reached.
     pub what: &'static str,
-    /// In flight now.
+    /// What is in flight now.
     pub in_flight: u64,
-    /// Allowed.
+    /// What may be in flight.
     pub limit: u64,
-    /// An estimate of when there will be room.
+    /// The estimated time until there is room.
     pub retry_after: Duration,
 }
 
@@ -95,12 +95,13 @@ pub struct Uploads {
     limits: UploadLimits,
     bytes: Admission<Party>,
     places: Admission<Party>,
-    /// How long uploads took that were stored. Those that fail are slow on purpose at times.
+    /// The average duration of uploads that were stored. Failed ones do not count, because their
+    /// callers may make them slow on purpose.
     average: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Uploads {
-    /// None yet.
+    /// Makes the limits, with no upload in flight.
     pub fn new(limits: UploadLimits) -> Self {
         Self {
             limits,
@@ -110,11 +111,11 @@ impl Uploads {
         }
     }
 
-    /// Waits for its turn where the same client uploads under the same order already. The turn ends
-    /// when it is dropped.
+    /// Waits for its turn if the same client is already uploading under the same order. The turn
+    /// ends when it is dropped.
     ///
     /// # Errors
-    /// Where the turn does not come in time, or the rollup has as many uploads as it may.
+    /// It fails if the turn does not come in time, or if the rollup has as many uploads as it may.
     pub async fn turn(&self, order: &Order) -> Result<UploadTurn, Busy> {
         let of_order = Party::Order(order.submission, order.client);
         let per_rollup = u64::from(self.limits.per_rollup);
@@ -136,10 +137,10 @@ impl Uploads {
         Err(self.busy(&refused, "uploads of this rollup"))
     }
 
-    /// Room for `bytes`, until the permit is dropped.
+    /// Reserves room for `bytes` until the permit is dropped.
     ///
     /// # Errors
-    /// Where rollup or disperser hold their share, or everything is given out.
+    /// It fails if the rollup or the disperser holds its share, or if all room is in use.
     pub fn admit(&self, order: &Order, bytes: u64) -> Result<UploadPermit, Busy> {
         let of_rollup = self.limits.share(ROLLUP_PART);
         let mut claim = Claim::new(bytes, Party::Rollup(order.rollup), of_rollup)
@@ -166,7 +167,7 @@ impl Uploads {
         Busy { what, in_flight: refused.held, limit: refused.most, retry_after }
     }
 
-    /// Bytes in flight.
+    /// Returns the number of bytes in flight.
     pub fn bytes(&self) -> u64 {
         self.bytes.used()
     }
@@ -176,15 +177,15 @@ impl Uploads {
     }
 }
 
-/// A place among the uploads of a rollup, given back when dropped.
+/// A place among the uploads of a rollup. It is given back when it is dropped.
 #[derive(Debug)]
 pub struct UploadTurn {
-    /// Whether another upload of the same order ended just now: it may have been stored.
+    /// Whether another upload of the same order ended just now. It may have been stored.
     pub waited: bool,
     _place: Permit<Party>,
 }
 
-/// Room for one upload, given back when dropped.
+/// Room for one upload. It is given back when it is dropped.
 #[derive(Debug)]
 pub struct UploadPermit {
     uploads: Uploads,
@@ -193,7 +194,7 @@ pub struct UploadPermit {
 }
 
 impl UploadPermit {
-    /// The upload is stored: how long that took tells others when to come back.
+    /// Notes that the upload is stored. Its duration enters the estimate that callers are told.
     pub fn stored(self) {
         let took = self.since.elapsed();
         let mut average = self.uploads.average.lock();
@@ -247,7 +248,7 @@ mod tests {
         let busy = uploads.admit(&order(ROLLUP, 1), 1).unwrap_err();
         assert_eq!((busy.in_flight, busy.limit), (128 * MIB, 128 * MIB));
         assert_eq!(busy.what, "bytes of uploads of this rollup");
-        // A disperser that several rollups name.
+        // Several rollups name this disperser.
         let named = |number| Order { disperser: ROLLUP, ..order(Address::repeat_byte(number), 1) };
         let _named = [2, 2, 3, 3].map(|number| uploads.admit(&named(number), 32 * MIB).unwrap());
         let busy = uploads.admit(&named(4), 1).unwrap_err();
@@ -284,7 +285,7 @@ mod tests {
             drop(slow);
         }
         assert_eq!(hint(), Duration::from_millis(200));
-        // Nor do those that are stored in the end set a long one.
+        // Nor do slow uploads that are stored in the end set a long one.
         for _ in 0..100 {
             let slow = uploads.admit(&order(ROLLUP, 1), 1).unwrap();
             tokio::time::advance(Duration::from_secs(120)).await;

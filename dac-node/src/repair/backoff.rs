@@ -1,5 +1,5 @@
-//! Which batches wait before they are tried again: one that fails costs the others nothing, and
-//! none is forgotten for another's sake.
+//! Remembers which batches wait before they are tried again. A batch that fails costs the others
+//! nothing, and no batch is forgotten for the sake of another.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,26 +7,27 @@ use std::time::Duration;
 use dac_types::BatchDigest;
 use tokio::time::Instant;
 
-/// Pause after the first failure; it doubles with every further one.
+/// The pause after the first failure. It doubles with every further one.
 const PAUSE_FIRST: Duration = Duration::from_secs(5);
-/// Longest pause.
+/// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
-/// Batches remembered. Beyond that, those due first are forgotten: they are tried a little early.
+/// The number of batches remembered. Beyond it, the batch that is due first is forgotten, so it is
+/// tried a little early.
 const BATCHES_MAX: usize = 100_000;
 
-/// Failures by batch.
+/// The failures by batch.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: HashMap<BatchDigest, (u32, Instant)>,
 }
 
 impl Backoff {
-    /// Whether the batch may be tried at `now`.
+    /// Returns whether the batch may be tried at `now`.
     pub(super) fn is_due(&self, digest: BatchDigest, now: Instant) -> bool {
         self.failures.get(&digest).is_none_or(|(_, until)| *until <= now)
     }
 
-    /// It failed. Returns how long it waits.
+    /// Notes that the batch failed. Returns how long it waits.
     pub(super) fn failed(&mut self, digest: BatchDigest, now: Instant) -> Duration {
         if self.failures.len() >= BATCHES_MAX && !self.failures.contains_key(&digest) {
             let first = self.failures.iter().min_by_key(|(_, (_, until))| *until).map(|(digest, _)| *digest);
@@ -41,17 +42,18 @@ impl Backoff {
         pause
     }
 
-    /// It was resolved. This says nothing of any other.
+    /// Notes that the batch was resolved. This says nothing of any other batch.
     pub(super) fn resolved(&mut self, digest: BatchDigest) {
         self.failures.remove(&digest);
     }
 
-    /// When the next one becomes due after `now`, if any waits.
+    /// Returns when the next batch becomes due after `now`, if one waits.
     pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         self.failures.values().map(|(_, until)| *until).filter(|until| *until > now).min()
     }
 
-    /// Forgets those that are long due: they were resolved otherwise, or are about to be tried.
+    /// Forgets batches that are long due: they were resolved in another way or are about to be
+    /// tried.
     pub(super) fn forget_old(&mut self, now: Instant) {
         self.failures.retain(|_, (_, until)| *until + PAUSE_MAX > now);
     }

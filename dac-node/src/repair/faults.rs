@@ -1,32 +1,33 @@
-//! Who gave this member something false, or nothing, when it repaired.
+//! Counts the operators that gave this member something false, or nothing, when it repaired.
 
 use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;
 
-/// Operators and kinds told apart; a committee has 256 seats and there are some twenty kinds.
+/// The number of pairs of operator and kind that are told apart. A committee has 256 seats and
+/// there are some twenty kinds.
 const ENTRIES_MAX: usize = 8192;
 
-/// Faults of one operator and kind.
+/// The faults of one operator and one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Who.
+    /// The operator.
     pub operator: Address,
-    /// Machine-readable: as `dac audit` names them.
+    /// The kind, machine-readable, as `dac audit` names it.
     pub kind: &'static str,
-    /// How many.
+    /// The number of faults.
     pub count: u64,
-    /// Unix seconds of the last one.
+    /// The Unix time in seconds of the last one.
     pub last_at: u64,
-    /// Of the last one, for people.
+    /// What happened the last time, for people.
     pub detail: String,
 }
 
-/// A bounded table of them.
+/// A bounded table of faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Tally<(Address, &'static str), ENTRIES_MAX>);
 
 impl Faults {
-    /// One more.
+    /// Counts one more fault.
     pub(super) fn add(&mut self, operator: Address, kind: &'static str, now: u64, detail: &str) {
         metrics::counter!("dac_node_peer_faults_total", "operator" => operator.to_string(), "kind" => kind)
             .increment(1);
@@ -35,7 +36,7 @@ impl Faults {
         }
     }
 
-    /// The most first, at most `limit`.
+    /// Returns at most `limit` faults, the most frequent first.
     pub(super) fn list(&self, limit: usize) -> Vec<Fault> {
         let lines = self.0.list(limit, |_| ());
         let fault = |((operator, kind), line)| {

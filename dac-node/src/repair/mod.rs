@@ -1,6 +1,6 @@
-//! Brings back what is owed and not held: from another holder of the seat, or rebuilt from any k
-//! peers. Bounded in bytes a second and in batches at a time, those kept shortest first; one that
-//! fails waits by itself.
+//! Brings back shards that are owed and not held: from another holder of the seat, or rebuilt from
+//! any k peers. It is bounded in bytes a second and in batches at a time. Batches that are kept
+//! shortest come first, and a batch that fails does not make others wait.
 
 mod backoff;
 mod faults;
@@ -41,40 +41,40 @@ use crate::store::{
 use crate::verify::{IntakeError, store_shard};
 use dac_runtime::workers::{WorkError, Workers};
 
-/// Longest time without a look, whatever is said to be missing.
+/// The longest pause between two looks, also when nothing is reported as missing.
 const IDLE_MAX: Duration = Duration::from_secs(60);
-/// Letters of the last problem that are kept.
+/// The number of characters of the last problem that are kept.
 const PROBLEM_MAX_CHARS: usize = 500;
 
-/// How much repair may use up, and whom it may ask.
+/// How much repair may use up, and which peers it may ask.
 #[derive(Clone, Debug)]
 pub struct RepairSettings {
-    /// Bytes of shards received in a second.
+    /// The number of bytes of shards received in a second.
     pub bytes_per_second: NonZeroU64,
-    /// Batches at a time.
+    /// The number of batches at a time.
     pub concurrency: usize,
-    /// Which peers may be connected to.
+    /// Connects to peers and decides which ones may be connected to.
     pub dialer: Dialer,
-    /// Patience with peers.
+    /// The time limits of requests to peers.
     pub options: RetrieveOptions,
 }
 
 impl RepairSettings {
-    /// With the usual patience, and connections of the usual kind.
+    /// Makes settings with the default time limits and connections of the usual kind.
     pub fn new(bytes_per_second: NonZeroU64, concurrency: usize, policy: EndpointPolicy) -> Self {
         let (dialer, options) = (Dialer::new(policy), RetrieveOptions::default());
         Self { bytes_per_second, concurrency: concurrency.max(1), dialer, options }
     }
 }
 
-/// What repair tells since the process started.
+/// What repair did since the process started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RepairReport {
-    /// Shards brought back.
+    /// The number of shards brought back.
     pub repaired: u64,
-    /// Bytes of them.
+    /// The number of bytes of these shards.
     pub repaired_bytes: u64,
-    /// Attempts that failed.
+    /// The number of attempts that failed.
     pub failed: u64,
     /// The batch under way.
     pub current: Option<BatchDigest>,
@@ -82,7 +82,7 @@ pub struct RepairReport {
     pub last_problem: String,
 }
 
-/// What repair tells everybody else.
+/// The progress of repair, for the other parts of the process.
 #[derive(Debug, Default)]
 pub struct RepairStatus {
     report: Mutex<RepairReport>,
@@ -90,12 +90,13 @@ pub struct RepairStatus {
 }
 
 impl RepairStatus {
-    /// As of now.
+    /// Returns the progress as of now.
     pub fn report(&self) -> RepairReport {
         self.report.lock().clone()
     }
 
-    /// Peers that gave something false or nothing, the most first.
+    /// Returns at most `limit` faults of peers that gave something false or nothing, the most
+    /// frequent first.
     pub fn faults(&self, limit: usize) -> Vec<Fault> {
         self.faults.lock().list(limit)
     }
@@ -104,7 +105,7 @@ impl RepairStatus {
 /// Why a shard was not brought back.
 #[derive(Debug, Error)]
 enum RepairError {
-    /// Peers did not give what it takes.
+    /// Peers did not give what is needed.
     #[error(transparent)]
     Retrieve(#[from] RetrieveError),
     /// The record contradicts what the rollup's contract says of the batch.
@@ -112,74 +113,74 @@ enum RepairError {
         "the record is not that of batch {batch_number} of rollup {rollup} in epoch {epoch}, as the rollup's contract says"
     )]
     Refuted {
-        /// By the contract.
+        /// The rollup, according to the contract.
         rollup: Address,
-        /// By the contract.
+        /// The number of the batch, according to the contract.
         batch_number: u64,
-        /// By the contract.
+        /// The epoch, according to the contract.
         epoch: u64,
     },
-    /// The shard cannot be computed here.
+    /// The shard cannot be computed from what the peers gave.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
-    /// It could not be stored.
+    /// The store refused or lost a change.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It could not be stored.
+    /// The shard could not be checked and written into the store.
     #[error(transparent)]
     Intake(#[from] IntakeError),
-    /// A commit that makes no sense here.
+    /// The store gave an answer that should not occur here.
     #[error("the store answered {0:?}")]
     Commit(Commit<Stored>),
-    /// A computation was lost.
+    /// The computation was lost.
     #[error(transparent)]
     Work(#[from] WorkError),
 }
 
-/// What came of a repair.
+/// The result of a repair that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Repaired {
-    /// It is there already.
+    /// The shard is stored already.
     Held,
-    /// So many bytes are stored.
+    /// The shard was stored. It has this many bytes.
     Stored(usize),
-    /// The seat's shard is none of the code.
+    /// The shard of the seat is not a codeword: it does not match the other shards.
     Bad,
 }
 
-/// The repairer.
+/// The task that repairs.
 pub struct Repairer {
     /// The books of what is held.
     pub catalog: Arc<dyn Catalog>,
-    /// What is owed.
+    /// The books of what is owed.
     pub duties: Arc<dyn Duties>,
-    /// Where shards go.
+    /// Writes shards into the store.
     pub writer: Writer,
-    /// Committees and their URLs.
+    /// The committees and their endpoints.
     pub registry: RegistryWatch,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Who we are.
+    /// The member's identity.
     pub identity: Identity,
-    /// Where coding runs.
+    /// The threads on which coding runs.
     pub workers: Workers,
-    /// Bounds.
+    /// The bounds of repair.
     pub settings: RepairSettings,
-    /// Told what dispersers and rollups did.
+    /// Counts what dispersers and rollups did wrong.
     pub accusations: Arc<Accusations>,
-    /// Told how it goes.
+    /// The progress, for others to read.
     pub status: Arc<RepairStatus>,
-    /// Tells when something is missing.
+    /// Notifies this task that a shard is missing.
     pub wanted: Arc<Notify>,
-    /// Told when what is held has changed.
+    /// Notified when the stored shards have changed.
     pub recount: Arc<Notify>,
 }
 
-/// Committees as peers are looked up in them, with the snapshot they were made of.
+/// The committees in which peers are looked up, with the snapshot that they were made from.
 type Known = Option<(Arc<RegistryView>, Arc<Directory>)>;
 
 impl Repairer {
-    /// Repairs whatever is wanted until stopped.
+    /// Repairs what is wanted until it is stopped.
     pub async fn run(self, stop: CancellationToken) {
         let pace = Arc::new(Throttle::new(self.settings.bytes_per_second));
         let (mut backoff, mut known, mut turns) = (Backoff::default(), None, Turns::default());
@@ -212,7 +213,8 @@ impl Repairer {
     ) -> Result<(), StoreError> {
         turns.begin(self.duties.wanted_rollups().await?);
         loop {
-            // By a clock that runs ahead nothing is over early.
+            // The earlier of both times counts, so that with a clock that runs ahead nothing is
+            // over early.
             let Some(view) = self.registry.latest() else { return Ok(()) };
             let now = self.clock.now_unix_seconds().min(view.head.timestamp);
             let mut pages = Vec::new();
@@ -253,7 +255,7 @@ impl Repairer {
         }
     }
 
-    /// Tries one and tells what came of it.
+    /// Tries to repair one batch, and reports the result.
     async fn attempt(
         &self,
         wanted: Wanted,
@@ -276,7 +278,7 @@ impl Repairer {
             }
             Ok(Repaired::Held) => "held",
             Ok(Repaired::Bad) => {
-                tracing::error!(%digest, seat = %wanted.seat, "BAD: the disperser committed no shard of the code for this seat");
+                tracing::error!(%digest, seat = %wanted.seat, "BAD: the disperser committed to bytes for this seat that are not a codeword");
                 "bad"
             }
             Err(error) => {
@@ -301,7 +303,7 @@ impl Repairer {
         pace: Arc<Throttle>,
     ) -> Result<Repaired, RepairError> {
         let (batch, seat) = (wanted.batch, wanted.seat);
-        // A record that still passes its check need not be asked for.
+        // A stored record that still passes its check need not be asked for.
         let record = match self.catalog.find(batch.digest).await {
             Ok(Some(held)) if !held.is_corrupt => return Ok(Repaired::Held),
             Ok(held) => held.map(|held| held.record),
@@ -377,8 +379,8 @@ impl Repairer {
         self.catalog.add_bad_seat(bad).await
     }
 
-    /// Whether a contract's claim is against the word of so many others that fewer than a quorum
-    /// can ever have stored the batch: of those who signed, this member may be one that lost it.
+    /// Returns whether so many members contradict a contract's claim that fewer than a quorum can
+    /// ever have stored the batch. This member itself may have signed it and lost it.
     fn is_doubtful(&self, wanted: &Wanted, error: &RetrieveError) -> bool {
         let RetrieveError::NoRecord { faults, .. } = error else { return false };
         let Some(L1Evidence::Settled { .. }) = wanted.evidence else { return false };
@@ -404,7 +406,7 @@ impl Repairer {
         Ok(RepairError::Refuted { rollup, batch_number, epoch })
     }
 
-    /// A rollup's contract claimed something of a batch.
+    /// Counts that a rollup's contract claimed something of a batch that is refuted or doubted.
     fn accuse_rollup(&self, wanted: &Wanted, kind: &'static str, is_proven: bool) {
         let BatchOnL1 { digest, rollup, batch_number, epoch, .. } = wanted.batch;
         let detail = format!("its contract claims batch {digest} as number {batch_number} of epoch {epoch}");
@@ -416,7 +418,7 @@ impl Repairer {
         let (own, now) = (self.operator(), self.clock.now_unix_seconds());
         let mut table = self.status.faults.lock();
         for (operator, fault) in faults {
-            // A seat that is BAD is the disperser's doing, and saying so is honest.
+            // A BAD seat is the disperser's doing, and a member that says so is honest.
             let honest = matches!(fault, MemberFault::Status { reason: Some(Reason::SeatBad), .. });
             if Some(operator) != own && !honest && !fault.accuses_disperser() {
                 table.add(operator, fault.code(), now, &fault.to_string());
@@ -433,7 +435,7 @@ impl Repairer {
             .find_map(|committee| committee.member(committee.seat_of(key)?).map(|member| member.operator))
     }
 
-    /// The committees' keys are checked once for each snapshot of the registry that differs.
+    /// Checks the committees' keys, once for each snapshot of the registry that differs.
     async fn directory(&self, known: &mut Known) -> Option<Arc<Directory>> {
         let view = self.registry.latest()?;
         if let Some((of, directory)) = known
@@ -457,8 +459,8 @@ impl Repairer {
     }
 }
 
-/// What L1 says of the batch, as retrieval wants to know it. Times and transactions are not kept
-/// with duties.
+/// Makes the hint for retrieval out of what L1 says of the batch. Times and transactions are not
+/// kept with duties.
 fn hint(wanted: &Wanted) -> Hint {
     let batch = wanted.batch;
     let epoch = Some(batch.epoch);

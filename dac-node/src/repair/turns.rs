@@ -1,6 +1,6 @@
-//! Whose shards are tried next: within a rollup those that are kept shortest, between rollups one
-//! after the other. A rollup whose contract claims no end of batches costs the others no more than
-//! their share of time.
+//! Decides which shards are tried next. Within a rollup those that are kept shortest come first,
+//! and rollups take turns. A rollup whose contract claims endless batches costs the others no more
+//! than their share of time.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use dac_types::{Address, BatchDigest};
 
 use crate::store::Wanted;
 
-/// Wanted shards of one rollup that are looked at in one go.
+/// The number of wanted shards of one rollup that are taken in one turn.
 pub(super) const WANTED_PER_TURN: u32 = 32;
-/// Turns of a rollup in one round; the next round goes on from there.
+/// The number of turns of a rollup in one round. The next round goes on from there.
 const TURNS_PER_ROUND: u32 = 64;
 
 /// A place in the order in which a rollup's shards are wanted.
 type Place = (u64, BatchDigest);
 
-/// Where each rollup stands.
+/// The position of each rollup.
 #[derive(Debug, Default)]
 pub(super) struct Turns(BTreeMap<Address, Turn>);
 
@@ -27,8 +27,8 @@ struct Turn {
 }
 
 impl Turns {
-    /// A new round, of these rollups. One that had more than its turns goes on where it stopped,
-    /// all others begin with their first.
+    /// Begins a round with these rollups. A rollup that had more than its turns goes on where it
+    /// stopped. All others begin with their first shard.
     pub(super) fn begin(&mut self, rollups: Vec<Address>) {
         let former = std::mem::take(&mut self.0);
         for rollup in rollups {
@@ -37,13 +37,13 @@ impl Turns {
         }
     }
 
-    /// Those who have a turn, and after which place.
+    /// Returns the rollups that have a turn, each with the place after which it goes on.
     pub(super) fn next(&self) -> Vec<(Address, Option<Place>)> {
         let waiting = self.0.iter().filter(|(_, turn)| turn.left > 0);
         waiting.map(|(rollup, turn)| (*rollup, turn.after)).collect()
     }
 
-    /// A rollup had its turn, up to this place; none: nothing more of it is wanted.
+    /// Notes that a rollup had its turn up to this place. With `None` nothing more of it is wanted.
     pub(super) fn took(&mut self, rollup: Address, last: Option<Place>) {
         if let Some(turn) = self.0.get_mut(&rollup) {
             turn.left = if last.is_some() { turn.left.saturating_sub(1) } else { 0 };
@@ -52,7 +52,7 @@ impl Turns {
     }
 }
 
-/// One of each, then the next of each.
+/// Takes the first shard of each page, then the second of each, and so on.
 pub(super) fn in_turn(pages: Vec<Vec<Wanted>>) -> Vec<Wanted> {
     let longest = pages.iter().map(Vec::len).max().unwrap_or(0);
     (0..longest).flat_map(|index| pages.iter().filter_map(move |page| page.get(index))).copied().collect()

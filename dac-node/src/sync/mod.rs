@@ -1,6 +1,6 @@
-//! Follows L1: which seats are owed by the registry's epochs, and which batches by what contracts
-//! say. All that it learns is in the store, cursor and facts in one transaction; it may stop
-//! anywhere and begin again.
+//! Follows L1. The registry's epochs say which seats' shards are owed, and the contracts say of
+//! which batches. Everything learned is in the store, cursor and facts in one transaction, so this
+//! task may stop anywhere and begin again.
 
 mod progress;
 
@@ -21,70 +21,70 @@ pub use progress::Progress;
 use crate::duties::owed_seats;
 use crate::store::{Duties, DutyCounts, StoreError};
 
-/// Steps of one contract in one round: a long history does not keep the others waiting.
+/// The number of steps of one contract in one round, so that a long history does not keep the
+/// others waiting.
 const STEPS_PER_ROUND: u32 = 32;
-/// Longest pause before a contract that could not be read is tried again.
+/// The longest pause before a contract that could not be read is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Pause before blocks are read a second time again that could not be.
+/// The pause after a second reading of blocks failed.
 const SECOND_READING_PAUSE: Duration = Duration::from_secs(60);
-/// Longest time for which a count of what is held is believed where nothing is known to have
-/// changed.
+/// The longest time for which a count of the stored shards is used if no change is known.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(15);
 
-/// What counts as the longest retention of a rollup that is no longer admitted, whose terms are not
-/// known any more.
+/// The time that stands for the longest retention of a rollup that is no longer admitted and whose
+/// terms are therefore unknown.
 const RETENTION_OF_FORMER_SECONDS: u64 = 366 * 24 * 60 * 60;
 
-/// What is followed, and how.
+/// Which contracts are followed, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncSettings {
-    /// The certificate log.
+    /// The address of the certificate log.
     pub log: Address,
     /// How the chain is read.
     pub feed: FeedConfig,
-    /// Pause between two looks.
+    /// The pause between two rounds.
     pub interval: Duration,
 }
 
-/// The reader of L1.
+/// The task that reads L1.
 pub struct L1Sync {
-    /// What is owed.
+    /// The books of what is owed.
     pub duties: Arc<dyn Duties>,
-    /// L1.
+    /// The events of L1.
     pub events: Arc<dyn L1Events>,
     /// The committees.
     pub registry: RegistryWatch,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Who we are.
+    /// The member's public key.
     pub public_key: PublicKeyBytes,
-    /// What is followed.
+    /// Which contracts are followed, and how.
     pub settings: SyncSettings,
-    /// Told how far it came.
+    /// The progress, for others to read.
     pub progress: Arc<Progress>,
-    /// Told when something is missing.
+    /// Notified when a shard is missing.
     pub repair_wanted: Arc<Notify>,
-    /// Tells when what is held has changed.
+    /// Notifies this task that the stored shards have changed.
     pub recount: Arc<Notify>,
 }
 
-/// What is remembered between rounds: nothing that could not be read again.
+/// What is remembered between rounds. All of it can be read again.
 #[derive(Default)]
 struct Memory {
     assigned: Option<Vec<(u64, Seat)>>,
     cursors: HashMap<Origin, Cursor>,
     failures: HashMap<Origin, (u32, Instant)>,
-    /// Until when a contract is not read a second time, since that failed.
+    /// The time until which a contract is not read a second time, because that failed.
     second_failures: HashMap<Origin, Instant>,
     /// The longest retention that was seen of each admitted rollup.
     retentions: HashMap<Address, u64>,
-    /// Whether something was learned since what is held was counted.
+    /// Whether something was learned since the stored shards were counted.
     changed: bool,
     counted: Option<(DutyCounts, Instant)>,
 }
 
 impl L1Sync {
-    /// Reads again and again until stopped.
+    /// Reads in rounds until it is stopped.
     pub async fn run(self, stop: CancellationToken) {
         let mut memory = Memory::default();
         loop {
@@ -92,7 +92,7 @@ impl L1Sync {
                 Ok(more) => more,
                 Err(error) => {
                     tracing::error!(%error, "what L1 says could not be stored; trying again");
-                    // What is remembered may not be what is stored.
+                    // The memory may differ from what is stored.
                     memory = Memory::default();
                     false
                 }
@@ -106,7 +106,7 @@ impl L1Sync {
         }
     }
 
-    /// Returns whether there is more to read at once.
+    /// Runs one round. Returns whether there is more to read at once.
     async fn round(&self, memory: &mut Memory, stop: &CancellationToken) -> Result<bool, StoreError> {
         let Some(view) = self.registry.latest() else { return Ok(false) };
         self.assign(memory, &view).await?;
@@ -133,7 +133,8 @@ impl L1Sync {
     }
 
     async fn count(&self, memory: &mut Memory, view: &RegistryView) -> Result<(), StoreError> {
-        // By a clock that runs ahead nothing is over early.
+        // The earlier of both times counts, so that with a clock that runs ahead nothing is over
+        // early.
         let now = self.clock.now_unix_seconds().min(view.head.timestamp);
         let counts = self.duties.duty_counts(now).await?;
         self.progress.count(counts);
@@ -167,7 +168,8 @@ impl L1Sync {
         Ok(())
     }
 
-    /// The log, every admitted rollup's contract, and those that were admitted once.
+    /// Returns the log, the contract of every admitted rollup, and those of rollups admitted
+    /// earlier.
     async fn origins(&self, memory: &mut Memory, view: &RegistryView) -> Result<Vec<Origin>, StoreError> {
         if memory.cursors.is_empty() {
             let stored = self.duties.cursors().await?;
@@ -184,16 +186,16 @@ impl L1Sync {
         Ok(origins)
     }
 
-    /// Reads a contract up to L1's head, or a good piece of the way. Returns whether there is more
-    /// to read at once.
+    /// Reads a contract up to L1's head, or at most [`STEPS_PER_ROUND`] steps. Returns whether
+    /// there is more to read at once.
     async fn read(
         &self,
         memory: &mut Memory,
         origin: Origin,
         view: &RegistryView,
     ) -> Result<bool, StoreError> {
-        // Nothing can be recorded or settled before there was a committee; where the first is not
-        // in view, there is no telling.
+        // Nothing can be recorded or settled before the first committee. If that one is not in
+        // view, reading begins at the start.
         let since = view.committee(1).map_or(0, |committee| committee.active_from());
         let mut cursor = memory.cursors.get(&origin).cloned().unwrap_or_else(|| Cursor::new(origin, since));
         for _ in 0..STEPS_PER_ROUND {
@@ -221,7 +223,8 @@ impl L1Sync {
                     self.cap(memory, &mut facts, view);
                     metrics::counter!("dac_node_l1_facts_total").increment(facts.len() as u64);
                     memory.changed |= !facts.is_empty();
-                    // Whatever this contract said, it holds up no other: both can be said again.
+                    // If this cannot be stored, the other contracts go on: facts and cursor of this
+                    // one can be read again.
                     match self.duties.learn(facts, next.clone()).await {
                         Ok(0) => {}
                         Ok(left_out) => self.flooded(origin, left_out),
@@ -250,9 +253,9 @@ impl L1Sync {
         Ok(true)
     }
 
-    /// Reads blocks a second time where that is due, one page in a round, and learns what the first
-    /// reading missed. Returns whether there is more to read at once. That it fails keeps nobody
-    /// waiting: it is tried again later.
+    /// Reads blocks a second time if that is due, one page in a round, and learns what the first
+    /// reading missed. Returns whether there is more to read at once. If it fails it is tried again
+    /// later, and nothing waits for it.
     async fn read_again(
         &self,
         memory: &mut Memory,
@@ -297,12 +300,12 @@ impl L1Sync {
         Ok(more)
     }
 
-    /// A rollup's contract may claim any times. Nobody signs beyond the longest retention, so
-    /// nothing is kept for longer than that from now on; for what was signed earlier this is longer
-    /// than need be, never shorter.
+    /// Limits the times that a rollup's contract claims, which may be any. No member signs beyond
+    /// the longest retention, so nothing is kept for longer than that from now on. For what was
+    /// signed earlier this is longer than needed, never shorter.
     fn cap(&self, memory: &mut Memory, facts: &mut [Fact], view: &RegistryView) {
         for (rollup, terms) in &view.rollups {
-            // Of terms that were lowered, what was granted before counts.
+            // If terms were lowered, what was granted before counts.
             let longest = memory.retentions.entry(*rollup).or_default();
             *longest = terms.retention_max_seconds.max(*longest);
         }
@@ -354,7 +357,7 @@ fn last_read(cursor: &Cursor) -> u64 {
     cursor.next_block().saturating_sub(1)
 }
 
-/// For a read-only server: looks at what the process that reads L1 has stored, until stopped.
+/// Reads, for a reader, what the process that follows L1 has stored, until it is stopped.
 pub async fn observe(
     duties: Arc<dyn Duties>,
     registry: RegistryWatch,
@@ -366,7 +369,7 @@ pub async fn observe(
     loop {
         let looked = async {
             let cursors = duties.cursors().await?;
-            // The log's: a rollup's contract may be one that cannot be read.
+            // The log's cursor is used: a rollup's contract may be one that cannot be read.
             let read = cursors.iter().find(|cursor| matches!(cursor.origin(), Origin::Log(_))).map(last_read);
             Ok::<_, StoreError>((read, duties.duty_counts(clock.now_unix_seconds()).await?))
         };

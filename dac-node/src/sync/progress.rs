@@ -1,4 +1,4 @@
-//! How far L1 was read, and what follows from that: what may be decided by it, and what may be
+//! How far L1 was read, and what follows from that: which decisions are possible, and what may be
 //! deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use crate::store::DutyCounts;
 
-/// Failed looks in a row after which a contract counts as one that cannot be read.
+/// The number of failed attempts in a row after which a contract counts as unreadable.
 const UNREADABLE_LOOKS: u32 = 3;
 
-/// What the reader of L1 tells everybody else.
+/// The progress of reading L1, for the other parts of the process.
 #[derive(Debug, Default)]
 pub struct Progress(Mutex<State>);
 
@@ -23,7 +23,7 @@ pub struct Progress(Mutex<State>);
 struct State {
     origins: BTreeMap<Origin, Reading>,
     counts: Option<DutyCounts>,
-    /// Rollups some of whose claims were left out.
+    /// The rollups some of whose claims were left out.
     flooding: BTreeSet<Address>,
     /// Whether everything was read up to L1's head since this process started.
     was_complete: bool,
@@ -31,21 +31,21 @@ struct State {
     observed: Option<Observed>,
 }
 
-/// How another process's reading stands against L1's head as it is seen from here.
+/// How far another process has read, compared with L1's head as this process sees it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Observed {
     read_up_to: u64,
-    /// A head that was not read yet, and when it was seen.
+    /// A head that the other process has not read yet, and when it was seen.
     waited_for: Option<(u64, Instant)>,
-    /// When the newest head that has been read was seen.
+    /// The time at which the newest head that has been read was seen.
     current_at: Option<Instant>,
 }
 
 impl Observed {
     fn look(&mut self, read_up_to: u64, head: Option<(u64, Instant)>) {
         self.read_up_to = read_up_to;
-        // Where blocks come faster than looks, the newest one is never read: an older one shows
-        // that reading goes on.
+        // If blocks come faster than this is called, the newest one is never read. An older one
+        // shows that reading goes on.
         for seen in [self.waited_for, head].into_iter().flatten() {
             if seen.0 <= read_up_to {
                 self.current_at = self.current_at.max(Some(seen.1));
@@ -61,22 +61,24 @@ struct Reading {
     /// The last block read.
     read_up_to: u64,
     head: u64,
-    /// When the last look found nothing unread, and the time of L1's head then.
+    /// When the last attempt found nothing unread, and the time of L1's head then.
     complete: Option<(Instant, u64)>,
-    /// Looks that failed since the last one that did not, and when the last of them did.
+    /// The number of attempts that failed since the last one that did not, and when the last of
+    /// them failed.
     failed: Option<(u32, Instant)>,
 }
 
 impl Reading {
-    /// Whether it counts as a contract that cannot be read.
+    /// Returns whether it counts as a contract that cannot be read.
     fn is_unreadable(&self) -> bool {
         self.failed.is_some_and(|(looks, _)| looks >= UNREADABLE_LOOKS)
     }
 }
 
 impl State {
-    /// Everything was read to the head, but for what cannot be read though L1 can: the log was,
-    /// after it last failed. Whoever made that contract keeps nobody else waiting.
+    /// Returns whether everything was read up to the head, apart from contracts that cannot be read
+    /// although L1 can: the log was read after they last failed. An unreadable contract of one
+    /// rollup thus makes no other rollup wait.
     fn is_complete(&self) -> bool {
         let is_log = |origin: &Origin| matches!(origin, Origin::Log(_));
         let log =
@@ -93,7 +95,7 @@ impl State {
 }
 
 impl Progress {
-    /// These contracts are followed from now on, and no others.
+    /// Sets the contracts that are followed from now on.
     pub fn follow(&self, origins: &[Origin]) {
         let state = &mut *self.0.lock();
         state.origins.retain(|origin, _| origins.contains(origin));
@@ -102,7 +104,7 @@ impl Progress {
         }
     }
 
-    /// A contract was read up to a block, and all of it where that is the head.
+    /// Notes that a contract was read up to a block, and completely if that is the head.
     pub fn read(&self, origin: Origin, read_up_to: u64, head: BlockRef, is_complete: bool) {
         let state = &mut *self.0.lock();
         let Some(reading) = state.origins.get_mut(&origin) else { return };
@@ -113,7 +115,7 @@ impl Progress {
         state.was_complete |= state.is_complete();
     }
 
-    /// A contract could not be read.
+    /// Notes that a contract could not be read.
     pub fn failed(&self, origin: Origin) {
         if let Some(reading) = self.0.lock().origins.get_mut(&origin) {
             let looks = reading.failed.map_or(0, |(looks, _)| looks);
@@ -121,17 +123,17 @@ impl Progress {
         }
     }
 
-    /// A rollup's contract claims more batches than are followed.
+    /// Notes that a rollup's contract claims more batches than are followed.
     pub fn flooded(&self, rollup: Address) {
         self.0.lock().flooding.insert(rollup);
     }
 
-    /// Rollups whose contracts claim more than is followed, since the process started.
+    /// Returns the rollups whose contracts claimed more than is followed since the process started.
     pub fn flooding_rollups(&self) -> Vec<Address> {
         self.0.lock().flooding.iter().copied().collect()
     }
 
-    /// Rollups whose contracts cannot be read.
+    /// Returns the rollups whose contracts cannot be read.
     pub fn unreadable_rollups(&self) -> Vec<Address> {
         let state = self.0.lock();
         let unreadable = state.origins.iter().filter(|(_, reading)| reading.is_unreadable());
@@ -143,22 +145,22 @@ impl Progress {
             .collect()
     }
 
-    /// What is owed and held, as last counted.
+    /// Sets the number of shards that are owed and held.
     pub fn count(&self, counts: DutyCounts) {
         self.0.lock().counts = Some(counts);
     }
 
-    /// What another process read, against L1's head and when it was seen, and what is owed and held
-    /// by that.
+    /// Notes what another process read, L1's head with the time at which it was seen, and the
+    /// number of shards owed and held according to that.
     pub fn observe(&self, read_up_to: u64, head: Option<(u64, Instant)>, counts: DutyCounts) {
         let state = &mut *self.0.lock();
         state.observed.get_or_insert_default().look(read_up_to, head);
         state.counts = Some(counts);
     }
 
-    /// What is owed and held, as last counted, once everything was read at least once. By what
-    /// another process read, only where that is not older than `limit`: whether that process still
-    /// runs nobody knows.
+    /// Returns the last count of what is owed and held, once everything was read at least once. If
+    /// another process reads, its count must not be older than `limit`, because this process cannot
+    /// know whether the other one still runs.
     pub fn counts(&self, limit: Duration) -> Option<DutyCounts> {
         let state = self.0.lock();
         let is_known = match state.observed {
@@ -168,7 +170,7 @@ impl Progress {
         state.counts.filter(|_| is_known)
     }
 
-    /// Since when everything that can be read was seen to be read up to L1's head.
+    /// Returns how long ago everything that can be read was last seen to be read up to L1's head.
     pub fn age(&self) -> Option<Duration> {
         let state = self.0.lock();
         let at = match state.observed {
@@ -183,19 +185,20 @@ impl Progress {
         at.map(|at| at.elapsed())
     }
 
-    /// The last count, however little was read.
+    /// Returns the last count, even if little was read.
     pub fn counts_so_far(&self) -> DutyCounts {
         self.0.lock().counts.unwrap_or_default()
     }
 
-    /// Whether a contract was read to L1's head within the last `limit`.
+    /// Returns whether a contract was read to L1's head within the last `limit`.
     pub fn is_current(&self, origin: Origin, limit: Duration) -> bool {
         let state = self.0.lock();
         let complete = state.origins.get(&origin).and_then(|reading| reading.complete);
         complete.is_some_and(|(at, _)| at.elapsed() <= limit)
     }
 
-    /// The block up to which all contracts were read, and how many blocks some are behind.
+    /// Returns the block up to which all contracts were read, and the largest number of blocks that
+    /// a contract is behind L1's head.
     pub fn blocks(&self) -> (u64, u64) {
         let state = self.0.lock();
         let read = state.origins.values().map(|reading| reading.read_up_to).min();
@@ -207,8 +210,8 @@ impl Progress {
         (read, behind.unwrap_or(0))
     }
 
-    /// Rollups whose renewals may not have been read: nothing of theirs is deleted. `now` is what
-    /// counts as the time; a contract must have been read to a head that is not older.
+    /// Returns the rollups whose renewals may not have been read. Nothing of theirs is deleted. A
+    /// contract must have been read to a head that is not older than `now`.
     pub fn unread_rollups(&self, now: u64) -> Vec<Address> {
         let state = self.0.lock();
         let unread = |reading: &Reading| reading.complete.is_none_or(|(_, timestamp)| timestamp < now);
@@ -222,7 +225,7 @@ impl Progress {
             .collect()
     }
 
-    /// Whether it is known which contracts there are.
+    /// Returns whether it is known which contracts exist.
     pub fn is_following(&self) -> bool {
         !self.0.lock().origins.is_empty()
     }
@@ -255,7 +258,7 @@ mod tests {
             look(9, head);
         }
         assert_eq!((progress.counts(limit), progress.age()), (None, Some(second * 20)));
-        // It lives again, always a block behind: the head seen a second ago has been read.
+        // It runs again, always a block behind. The head seen a second ago has been read.
         for head in 20..40 {
             tokio::time::advance(second).await;
             look(head - 1, head);
@@ -265,7 +268,7 @@ mod tests {
             "{:?}",
             progress.age()
         );
-        // L1 itself is seen no more: what was read by then gets old.
+        // L1 itself is not seen any more, so what was read by then gets old.
         tokio::time::advance(limit + second).await;
         progress.observe(39, None, DutyCounts::default());
         assert_eq!(progress.counts(limit), None);
@@ -282,7 +285,7 @@ mod tests {
             progress.failed(rollup);
             assert_eq!(progress.unreadable_rollups().is_empty(), looks < UNREADABLE_LOOKS);
         }
-        // L1 may be down as a whole: the log was read before.
+        // L1 may be down as a whole, because the log was read earlier.
         assert_eq!(progress.counts(Duration::MAX), None);
         std::thread::sleep(Duration::from_millis(1));
         progress.read(log, 9, block(9), true);
@@ -313,10 +316,10 @@ mod tests {
             (Some(DutyCounts::default()), (9, 0))
         );
         assert!(progress.is_current(rollup, Duration::MAX));
-        // A head that is older than what counts as now does not show what was renewed since.
+        // A head that is older than `now` does not show what was renewed since.
         assert!(progress.unread_rollups(1010).is_empty());
         assert_eq!(progress.unread_rollups(1011), [Address::repeat_byte(1)]);
-        // Falling behind again takes back what may be decided, not that duties are known.
+        // Falling behind again takes back what may be decided, but duties are still known.
         progress.read(rollup, 10, block(99), false);
         assert!(!progress.is_current(rollup, Duration::MAX) && progress.counts(Duration::MAX).is_some());
         progress.follow(&[log]);
