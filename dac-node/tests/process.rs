@@ -1,5 +1,5 @@
-//! The program itself: what it says of its configuration, that it serves without L1, and how it
-//! ends.
+//! Tests of the program: what it reports of its configuration, that it serves without L1, and how
+//! it ends.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,13 +18,13 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder with everything that a member needs but L1.
+/// Makes a folder with everything that a member needs except L1.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let password = create_password_file(&folder.path().join("password")).unwrap();
     let key = SecretKey::derive(&[7; 32]);
     create_bls_keystore(&folder.path().join("bls.json"), &key, &password, KdfCost::Light).unwrap();
-    // Nobody listens on port 1.
+    // Nothing listens on port 1.
     write_config(folder.path(), "http://127.0.0.1:1/secret-access-key");
     folder
 }
@@ -98,7 +98,7 @@ fn mistakes_end_the_program_with_a_message() {
     assert!(stderr.contains("line 2") && stderr.contains("rcp"), "{stderr}");
 }
 
-/// Killed where a test fails, so that nothing outlives it.
+/// A running program, which is killed when a test fails, so that it does not outlive the test.
 struct Running(Child);
 
 impl Drop for Running {
@@ -132,8 +132,8 @@ fn it_serves_without_l1_and_ends_on_sigterm() {
     }
 }
 
-/// Port of the program's monitoring page. Where its log cannot be read, the kernel says where it
-/// listens.
+/// Returns the port of the program's monitoring page. It asks the kernel on which ports the program
+/// listens, because the log may be unreadable.
 fn monitoring_port(pid: u32) -> u16 {
     let since = Instant::now();
     loop {
@@ -145,7 +145,7 @@ fn monitoring_port(pid: u32) -> u16 {
     }
 }
 
-/// Ports of the program's listening sockets.
+/// Returns the ports of the program's listening sockets.
 fn listening(pid: u32) -> Vec<u16> {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let sockets: HashSet<String> = files
@@ -153,7 +153,7 @@ fn listening(pid: u32) -> Vec<u16> {
         .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
         .collect();
     let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
-    // Address, state (0A: listening) and inode.
+    // A line has address, state (0A means listening) and inode.
     let port = |line: &str| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let is_ours = fields.get(3) == Some(&"0A") && sockets.contains(*fields.get(9)?);
@@ -163,7 +163,7 @@ fn listening(pid: u32) -> Vec<u16> {
     table.lines().filter_map(port).collect()
 }
 
-/// What a page says; none where this is no port of pages.
+/// Returns the content of a page, or `None` if the port serves no pages.
 fn fetch(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -189,7 +189,8 @@ fn ended(process: &mut Running) -> Option<i32> {
     panic!("it does not end");
 }
 
-/// An attack on nobody: a collector that restarts, a full partition, a collector that stands still.
+/// The log may be unwritable without an attack: a collector restarts, a partition is full, a
+/// collector stands still.
 #[test]
 fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
     let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
@@ -199,7 +200,7 @@ fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
     };
     let (_unread, writer) = std::io::pipe().unwrap();
     let mut filler = writer.try_clone().unwrap();
-    // It stands still itself once the pipe is full, and keeps it so.
+    // The thread blocks once the pipe is full, and keeps it full.
     std::thread::spawn(move || _ = filler.write_all(&vec![b'x'; 8 << 20]));
     for (what, stderr, is_counted) in
         [("closed", closed(), true), ("full", full(), true), ("unread", Stdio::from(writer), false)]
@@ -220,7 +221,7 @@ fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
 #[test]
 fn what_ends_the_program_is_a_line_of_its_log() {
     let folder = folder();
-    // The store is in the way of itself.
+    // A file stands where the store's folder should be.
     std::fs::write(folder.path().join("data"), "no folder").unwrap();
     let output = program(folder.path()).output().unwrap();
     let (_, stderr) = text(&output);
@@ -253,7 +254,7 @@ fn tls_files_are_read_again_at_sighup() {
     let issue = |days: u64| {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
-        // Half a day more: the days that are left do not change while the test runs.
+        // Half a day more keeps the number of days that are left from changing while the test runs.
         let left = Duration::from_secs(days * 86_400 + 43_200);
         params.not_after = date_time_ymd(1970, 1, 1) + now() + left;
         let certificate = params.self_signed(&key).unwrap().pem();
@@ -293,7 +294,7 @@ fn tls_files_are_read_again_at_sighup() {
     let series = "dac_tls_certificate_expiry_timestamp_seconds{part=\"retrieval\",file=\"certificate\"} ";
     let until = page.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("{page}"));
     assert!(until.parse::<f64>().unwrap() > (now().as_secs() + 80 * 86_400) as f64, "{until}");
-    // The same in its own answer, which the new certificate protects.
+    // The member's own answer says the same, and the new certificate protects it.
     let told = ask(serving["retrieval"].as_str().unwrap(), &renewed).tls_certificate_expires_at;
     assert!(told > now().as_secs() + 80 * 86_400, "{told}");
     assert_eq!(told.to_string(), until, "the metric is a whole number of seconds");
@@ -302,7 +303,7 @@ fn tls_files_are_read_again_at_sighup() {
     assert_eq!(ended(&mut running), Some(0));
 }
 
-/// What a member says of itself over TLS to one that trusts this certificate.
+/// Asks a member over TLS for its description, as a client that trusts this certificate.
 fn ask(address: &str, trusted: &str) -> v1::GetMemberResponse {
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted)).domain_name("localhost");
     let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap();

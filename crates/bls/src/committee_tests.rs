@@ -321,7 +321,7 @@ fn several_certificates_are_verified_as_each_is_alone() {
 fn signatures_that_cancel_out_do_not_pass_together() {
     let keys = committee(4, 2, 3);
     let mut certificates = several(&keys, &[&[0, 1, 2, 3], &[0, 1, 2, 3]]);
-    // What one signature lacks, the other has in excess, so that the sum of both is correct.
+    // What one signature lacks the other has in excess, so the sum of both is correct.
     let points: Vec<Signature> = certificates
         .iter()
         .map(|certificate| Signature::from_compressed(&certificate.aggregate.signature).unwrap())

@@ -1,4 +1,4 @@
-//! Several members in one process, who find each other by the registry and read one L1.
+//! Several members in one process, which find each other in the registry and read one L1.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use dac_types::{Committee, Member as Registered};
 use super::*;
 use crate::testing::EPOCH;
 
-/// Members of a committee of 7, k 3; those that were not started do not answer.
+/// The members of a committee of 7, with k 3. Those that were not started do not answer.
 pub(super) struct Members {
     pub(super) world: World,
     pub(super) l1: FakeEvents,
@@ -26,14 +26,14 @@ impl Members {
         members
     }
 
-    /// What members of this committee are configured with.
+    /// Returns the configuration of a member of this committee.
     pub(super) fn config(&self, seat: Seat) -> Config {
         let mut repair = RepairSettings::new(NonZeroU64::MAX, 1, EndpointPolicy::AllowPrivate);
         repair.options.attempts_max = 1;
         Config { seat, l1: self.l1.clone(), repair, ..Config::default() }
     }
 
-    /// Starts a seat's member in a folder, and tells all where everybody is.
+    /// Starts a seat's member in a folder, and publishes the endpoints of all members.
     pub(super) async fn add(&mut self, seat: Seat, folder: TempDir) {
         let member = Member::start_in(folder, self.config(seat)).await;
         self.running.insert(seat, member);
@@ -53,7 +53,7 @@ impl Members {
         }
     }
 
-    /// The registry with the URLs of those who run.
+    /// Returns the registry with the endpoints of the running members.
     pub(super) fn view(&self) -> RegistryView {
         let mut view = self.world.view();
         for committee in view.committees.values_mut() {
@@ -67,7 +67,7 @@ impl Members {
         Some(format!("http://{}", member.node.addresses().retrieval))
     }
 
-    /// The same committee with other URLs where `url` has one.
+    /// Returns the same registry with other endpoints where `url` gives one.
     pub(super) fn with_urls(
         &self,
         committee: &Committee,
@@ -76,7 +76,7 @@ impl Members {
         let members = committee
             .seats()
             .map(|(seat, member)| {
-                // Nobody listens on port 1.
+                // Nothing listens on port 1.
                 let retrieval_url = url(seat, member).unwrap_or_else(|| "http://127.0.0.1:1".to_owned());
                 Registered { retrieval_url, ..member.clone() }
             })
@@ -90,7 +90,7 @@ impl Members {
         &self.running[&seat]
     }
 
-    /// Delivers a batch to some seats, for whom a quorum signed.
+    /// Delivers a batch with a quorum's certificate to some seats.
     pub(super) async fn deliver(&self, batch: &mut Batch, seats: impl IntoIterator<Item = u8>) {
         batch.certificate = Some(self.world.certify(batch));
         for seat in seats {

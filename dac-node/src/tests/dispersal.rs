@@ -1,4 +1,4 @@
-//! StoreShard where all is well, or where the same thing happens twice.
+//! StoreShard when all goes well, and when the same delivery comes twice.
 
 use dac_coding::testing::all;
 use dac_types::HashKind;
@@ -30,13 +30,13 @@ async fn a_repeated_delivery_is_answered_after_open() {
     let batch = member.world.batch(1, LARGE);
     let first = member.put(&batch).await.unwrap();
     assert_eq!(member.put(&batch).await.unwrap(), first);
-    // Not a single piece, and a stream that stays open.
+    // The first message is answered without a single piece, on a stream that stays open.
     let (sender, receiver) = mpsc::channel(1);
     sender.send(opening(batch.open(&member.world, SEAT))).await.unwrap();
     assert_eq!(member.send(ReceiverStream::new(receiver)).await.unwrap(), first);
     drop(sender);
-    // Nor does it matter that the order has run out, that the epoch is over or that the committee
-    // is paused.
+    // It does not matter either that the order has run out, that the epoch is over, or that the
+    // registry is paused.
     member.clock.advance(700);
     let mut view = member.world.view();
     view.paused = true;
@@ -118,8 +118,8 @@ async fn malicious_dispersers_get_signatures_of_nobody_they_cheat() {
 #[tokio::test]
 async fn a_certificate_lets_a_straggler_in_and_is_served() {
     let member = Member::start().await;
-    // Epoch 1 is over, the order has run out, the rollup is gone, the registry is paused: a quorum
-    // vouched for it.
+    // Epoch 1 is over, the order has run out, the rollup is no longer admitted, and the registry is
+    // paused, but a quorum signed the batch.
     let wish = Wish { epoch: 1, submit_before: NOW - 500, ..Wish::default() };
     let mut late = member.world.batch_with(1, LARGE, &wish);
     assert_reason(member.put(&late).await, Reason::EpochNotActive);
@@ -130,7 +130,7 @@ async fn a_certificate_lets_a_straggler_in_and_is_served() {
     member.registry.publish(view);
     member.assert_signed(&member.put(&late).await.unwrap(), &late);
 
-    // One that was stored before the certificate existed gets it added.
+    // A batch that was stored before the certificate existed gets the certificate added.
     member.registry.publish(member.world.view());
     let mut batch = member.world.batch(2, 1000);
     let first = member.put(&batch).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_certificate_alone_is_taken_without_a_signature() {
     member.assert_not_stored(&batch).await;
     let certificate = batch.certificate.take();
     member.put(&batch).await.unwrap();
-    // One that is no certificate of this batch.
+    // This certificate is one of another batch.
     let other = member.world.batch(2, 1000);
     batch.certificate = Some(member.world.certify(&other));
     assert_reason(bring(&batch).await, Reason::BadCertificate);
@@ -197,9 +197,9 @@ async fn what_was_stored_outlives_the_process() {
     assert_eq!(member.put(&batch).await.unwrap(), first);
 }
 
-/// sqlx issue 4385: a BEGIN whose caller went away leaves its connection in a transaction that
-/// nobody knows of, and what the next caller writes on it is acknowledged and lost. Calls are cut
-/// off at every stage while others go on.
+/// sqlx issue 4385: a BEGIN whose caller went away leaves its connection in a transaction without
+/// anyone's knowledge, and what the next caller writes on it is acknowledged and lost. Calls are
+/// cut off at every stage while others go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_was_signed_is_lost_while_other_calls_are_cut_off() {
     const CALLS: u64 = 60;

@@ -1,4 +1,4 @@
-//! The member as a process: who it says it is, how it feels, and how it stops.
+//! The member as a process: its description of itself, its health, and how it stops.
 
 use dac_chain::feed::{Cursor, SecondReading, Step};
 use dac_chain::{BlockRef, ChainError};
@@ -75,7 +75,7 @@ async fn health_and_metrics_tell_the_truth() {
         let told = async { while watch.message().await.unwrap().unwrap().status != expected {} };
         tokio::time::timeout(PATIENCE, told).await.expect("without L1 it serves, but takes nothing");
     }
-    // Its own word and its health agree.
+    // The member's description of itself and its health agree.
     assert!(member.describe().await.l1_stale);
     assert!(http(&member, "/healthz").await.starts_with("HTTP/1.1 503"));
 }
@@ -120,7 +120,7 @@ async fn stopping_finishes_what_is_under_way_and_takes_nothing_new() {
     assert_eq!(world.domain, member.world.domain);
 }
 
-/// An L1 that makes whoever reads it panic.
+/// An L1 that makes each task that reads it panic.
 struct Broken;
 
 #[tonic::async_trait]
@@ -143,7 +143,7 @@ impl L1Events for Broken {
     }
 }
 
-/// A file system whose size nobody can ask for.
+/// A file system that does not tell its size.
 struct BrokenDisk;
 
 impl Disk for BrokenDisk {
@@ -165,7 +165,7 @@ async fn a_task_that_panics_is_not_done_without() {
             matches!(&error, ServiceError::Panicked { task, message } if *task == part && message == "told to fail"),
             "{error}"
         );
-        // It stops as always.
+        // The node stops as always.
         tokio::time::timeout(PATIENCE, member.node.stop()).await.expect("it stops");
     }
     let mut member = Member::start().await;
@@ -233,7 +233,7 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
         (public_key.to_compressed().0.to_vec().into(), 1)
     );
     assert_eq!(answer.duties.unwrap().unread_blocks, 0);
-    // L1 went on and nobody reads it: what is known gets old, and is served all the same.
+    // L1 goes on without being read. What is known gets old, and is served all the same.
     view.head.number += 1000;
     registry.publish(view);
     let waiting = async {
@@ -249,7 +249,7 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
         {}
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap();
-    // Nobody delivers here.
+    // No client can deliver to a reader.
     let mut dispersal = DispersalServiceClient::new(channel);
     let open = stream::iter(vec![opening(batch.open(&member.world, SEAT))]);
     assert_eq!(dispersal.store_shard(open).await.unwrap_err().code(), tonic::Code::Unimplemented);
@@ -265,7 +265,7 @@ async fn a_reader_serves_what_the_member_stored_and_nothing_else() {
     assert!((duties.held, duties.age_seconds >= 1) == (1, true), "{duties:?}");
     let health = http_at(reader.addresses().metrics.unwrap(), "/healthz").await;
     assert!(health.starts_with("HTTP/1.1 200"), "what is stored is served: {health}");
-    // What it finds damaged is marked for the member, who repairs.
+    // What the reader finds damaged is marked for the member, which repairs it.
     member.store.damage("DELETE FROM shard_rows WHERE row_index = 1").await;
     let request = v1::GetChunksRequest { digest: digest(&batch), indices: vec![70] };
     assert_reason(retrieval.get_chunks(request).await, Reason::Corrupt);

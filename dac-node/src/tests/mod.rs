@@ -1,4 +1,4 @@
-//! The whole member over real sockets, with a registry, a clock and limits made by hand.
+//! Tests of the whole member over real sockets, with a registry, a clock and limits made by hand.
 
 mod committee;
 mod dispersal;
@@ -53,7 +53,7 @@ use dac_runtime::workers::Workers;
 
 /// The seat of the member under test: a parity seat.
 const SEAT: Seat = Seat(4);
-/// What must happen happens within this, on the slowest machine.
+/// The time within which everything that must happen happens, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A payload whose shard has several rows.
 const LARGE: usize = 3_000_000;
@@ -70,26 +70,26 @@ struct Member {
     l1: FakeEvents,
 }
 
-/// What a test may want otherwise.
+/// What a test may change of the usual member.
 #[derive(Clone)]
 struct Config {
     settings: Settings,
     uploads: UploadLimits,
     clients: ClientRates,
     disk: Arc<dyn Disk>,
-    /// A database on a server; none: a file in the member's folder.
+    /// A database on a server. `None` is a file in the member's folder.
     server: Option<DatabaseOptions>,
-    /// Whose key the member has: the seat's in epochs 1 to 3, or another one.
+    /// The seat whose key the member has in epochs 1 to 3, unless `key` is another one.
     seat: Seat,
     key: Option<SecretKey>,
     l1: FakeEvents,
-    /// Instead of it, for those who read it.
+    /// The events that are read instead of those of `l1`.
     events: Option<Arc<dyn L1Events>>,
     repair: RepairSettings,
     scrub: ScrubSettings,
 }
 
-/// A file system with as much room as a test says.
+/// A file system with as much room as a test sets.
 #[derive(Clone)]
 struct FakeDisk(Arc<AtomicU64>);
 
@@ -128,7 +128,7 @@ impl Default for Config {
             key: None,
             l1: FakeEvents::new(Address::repeat_byte(0x10), NOW, 1),
             events: None,
-            // Nobody is asked unless a test says so.
+            // No peer is asked unless a test says so.
             repair: RepairSettings::new(NonZeroU64::MAX, 1, EndpointPolicy::PublicOnly),
             scrub: ScrubSettings { period: PATIENCE * 1000, bytes_per_second: NonZeroU64::MAX },
         }
@@ -186,7 +186,7 @@ impl Member {
         Self { world, node, store, clock, registry, folder, seat, key, l1 }
     }
 
-    /// Stops it and starts another one on the same database.
+    /// Stops the member and starts another one on the same database.
     async fn restart(self) -> Self {
         let Self { node, folder, .. } = self;
         node.stop().await;
@@ -225,7 +225,7 @@ impl Member {
         Ok(Attestation::try_from(response.into_inner().attestation.unwrap()).unwrap())
     }
 
-    /// The attestation is this member's over this batch.
+    /// Checks that the attestation is this member's over this batch.
     fn assert_signed(&self, attestation: &Attestation, batch: &Batch) {
         assert_eq!((attestation.digest, attestation.seat), (batch.digest, self.seat));
         let expected = self.key.sign_digest(&batch.digest);
@@ -240,14 +240,14 @@ impl Member {
         self.members().await.get_member(v1::GetMemberRequest {}).await.unwrap().into_inner()
     }
 
-    /// Waits until it says of itself what is asked for.
+    /// Waits until the member's description of itself has what is asked for.
     async fn until(
         &self,
         what: &str,
         condition: impl Fn(&v1::GetMemberResponse) -> bool,
     ) -> v1::GetMemberResponse {
         let mut last = None;
-        // One connection for all questions: new ones come at a bounded rate.
+        // All questions use one connection, because new ones are accepted at a bounded rate.
         let mut members = self.members().await;
         let waiting = async {
             loop {
@@ -269,7 +269,7 @@ impl Member {
         self.until(state.as_str_name(), |answer| answer.state() == state).await
     }
 
-    /// Waits until L1 was read to its head as it is now.
+    /// Waits until the member has read L1 to its present head.
     async fn until_read(&self) -> v1::GetMemberResponse {
         let head = self.l1.newest().number;
         self.until("L1 is read", |answer| {
@@ -306,7 +306,7 @@ fn piece(bytes: impl Into<Bytes>) -> v1::StoreShardRequest {
     v1::StoreShardRequest { message: Some(Message::Piece(bytes.into())) }
 }
 
-/// `open` and the body in pieces of an odd size.
+/// Returns `open` and the body in pieces of an odd size.
 fn messages(open: v1::StoreShardOpen, body: &Bytes) -> Vec<v1::StoreShardRequest> {
     let pieces = body.chunks(100_003).map(|bytes| piece(Bytes::copy_from_slice(bytes)));
     std::iter::once(opening(open)).chain(pieces).collect()
@@ -320,7 +320,7 @@ fn assert_reason<T: std::fmt::Debug>(result: Result<T, Status>, expected: Reason
     }
 }
 
-/// A listener on a free port.
+/// Makes a listener on a free port.
 async fn listener() -> Listener {
     Listener {
         socket: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),

@@ -1,4 +1,4 @@
-//! Bad input: each gets its reason, and nothing of it is stored.
+//! Bad input: each case gets its reason, and nothing of it is stored.
 
 use dac_database::testing::TestDatabase;
 use dac_types::limits::{PAYLOAD_MAX_BYTES, QUOTA_DAY_SECONDS, SUBMIT_AHEAD_MAX_SECONDS};
@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::*;
 use crate::testing::{RETENTION, Wish, ecdsa};
 
-/// What is changed of an ordinary delivery.
+/// A change to an ordinary delivery.
 type Change = fn(&World, &mut v1::StoreShardOpen);
 
 fn record(open: &mut v1::StoreShardOpen) -> &mut v1::Record {
@@ -27,7 +27,7 @@ fn flip(bytes: &mut Bytes, index: usize) {
     *bytes = changed.into();
 }
 
-/// The other signature of the same message by the same key: s becomes n − s.
+/// Returns the other valid signature of the same message by the same key: s becomes n − s.
 fn malleable(signature: &Bytes) -> Bytes {
     let order = dac_order();
     let mut twin = signature.to_vec();
@@ -187,7 +187,7 @@ async fn times_are_bounded_on_both_sides() {
         (Wish { epoch: 1, ..wish.clone() }, Some(Reason::EpochNotActive)),
         (Wish { epoch: 3, ..wish.clone() }, Some(Reason::EpochNotActive)),
         (Wish { rollup: Address::repeat_byte(9), ..wish.clone() }, Some(Reason::UnknownRollup)),
-        // The last moments that are still good.
+        // These are the last moments that are still good.
         (Wish { expires_at: NOW + 1, ..wish.clone() }, None),
         (Wish { expires_at: NOW + RETENTION, ..wish.clone() }, None),
         (Wish { submit_before: NOW, ..wish.clone() }, None),
@@ -222,7 +222,7 @@ async fn only_poster_and_named_disperser_are_heard() {
     batch.submission = world.order(order);
     assert_reason(member.put(&batch).await, Reason::WrongDisperser);
 
-    // A signature for another registry is nobody's here.
+    // A signature for another registry is no signature of the poster here.
     let mut elsewhere = World::new();
     elsewhere.domain.registry = Address::repeat_byte(0xDB);
     let foreign = elsewhere.batch(1, 1000);
@@ -245,7 +245,8 @@ async fn lengths_must_be_those_announced() {
         assert_reason(member.send(stream::iter(nothing)).await, Reason::LengthMismatch);
         let long = messages(open.clone(), &[&body[..], &[0]].concat().into());
         assert_reason(member.send(stream::iter(long)).await, Reason::LengthMismatch);
-        // More than announced is refused at once: the rest, without end, is not waited for.
+        // A stream that is longer than announced is refused at once. The rest, which has no end, is
+        // not waited for.
         let endless =
             stream::iter(messages(open, &body)).chain(stream::repeat(piece(Bytes::from_static(&[0; 1000]))));
         assert_reason(member.send(endless).await, Reason::LengthMismatch);
@@ -271,7 +272,7 @@ async fn what_is_sent_must_be_what_was_committed() {
     bytes[0] ^= 1;
     let messages_ = messages(batch.open(&member.world, SEAT), &bytes.into());
     assert_reason(member.send(stream::iter(messages_)).await, Reason::BadPayload);
-    // The hash of another kind.
+    // The header has the hash of another kind.
     let mut dispersal = batch.dispersal.clone();
     dispersal.payload = Some(batch.payload.clone());
     let wish = Wish { hash_kind: HashKind::Sha256, ..wish };
@@ -293,7 +294,7 @@ async fn streams_must_have_their_form() {
         vec![open(), piece(Bytes::new())],
         vec![open(), v1::StoreShardRequest { message: None }],
         vec![open(), piece(vec![0; STREAM_PIECE_MAX_BYTES + 1])],
-        // Over the limit of any message at all.
+        // This message is over the limit of any message.
         vec![open(), piece(vec![0; 1 << 20])],
     ];
     for messages in malformed {
@@ -333,7 +334,7 @@ async fn an_upload_that_trickles_is_ended() {
     let body = batch.body(SEAT);
     let bytes = stream::iter(0..body.len()).then(move |index| {
         let next = piece(body.slice(index..=index));
-        // Far more often than a piece must come.
+        // The pieces come far more often than they must.
         async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
             next
@@ -390,7 +391,7 @@ async fn quotas_are_of_a_rollup_and_a_day() {
     member.put(&batch(2)).await.unwrap();
     assert_reason(member.put(&batch(3)).await, Reason::QuotaExceeded);
     member.assert_not_stored(&batch(3)).await;
-    // A batch over the whole quota never fits; tomorrow the others do.
+    // A batch over the whole quota never fits. The others fit on the next day.
     assert_reason(member.put(&member.world.batch(4, 2501)).await, Reason::QuotaExceeded);
     member.clock.set((NOW / QUOTA_DAY_SECONDS + 1) * QUOTA_DAY_SECONDS);
     view.committees.insert(2, Arc::new(member.world.committee(2, NOW - 1000, u64::MAX - 9999)));
@@ -414,7 +415,7 @@ async fn one_order_is_good_for_one_header() {
     member.put(&rival).await.unwrap();
 }
 
-/// What the member says that others did: who, what, whether it is proven, and how often.
+/// Returns the member's accusations: rollup, disperser, kind, whether it is proven, and how often.
 async fn accused(member: &Member) -> Vec<(Bytes, Bytes, String, bool, u64)> {
     let accusations = member.describe().await.accusations;
     accusations.into_iter().map(|it| (it.rollup, it.disperser, it.kind, it.proven, it.count)).collect()
@@ -426,7 +427,8 @@ async fn who_lied_is_told() {
     let world = &member.world;
     let rollup = Bytes::copy_from_slice(crate::testing::ROLLUP.as_slice());
     let disperser = Bytes::copy_from_slice(world.disperser.address().as_slice());
-    // Signatures of strangers say nothing about those who are named: it is counted against nobody.
+    // Signatures of strangers say nothing about the parties that are named, so none of them is
+    // accused.
     let mut forged = world.batch(1, 1000);
     forged.disperser_signature = ecdsa(&world.poster, forged.digest.0);
     assert_reason(member.put(&forged).await, Reason::WrongDisperser);
@@ -437,7 +439,7 @@ async fn who_lied_is_told() {
     let mut of_strangers = accused(&member).await;
     of_strangers.sort();
     assert_eq!(of_strangers, [by_strangers("WRONG_DISPERSER"), by_strangers("WRONG_POSTER")]);
-    // Of a rollup that nobody admitted no name is kept.
+    // No name is kept of a rollup that is not admitted.
     let batch = world.batch_with(2, 1000, &Wish { rollup: Address::repeat_byte(9), ..Wish::default() });
     assert_reason(member.put(&batch).await, Reason::UnknownRollup);
 
@@ -446,7 +448,7 @@ async fn who_lied_is_told() {
         let other_seat = messages(batch.open(world, SEAT), &batch.shard(Seat(5)));
         assert_reason(member.send(stream::iter(other_seat)).await, Reason::BadShard);
     }
-    // Two headers for one order: both bear the disperser's signature.
+    // Both headers of one order bear the disperser's signature.
     member.put(&batch).await.unwrap();
     let mut rival = world.batch(4, LARGE);
     rival.submission = batch.submission.clone();
@@ -459,7 +461,7 @@ async fn who_lied_is_told() {
         (rollup, disperser, "BAD_SHARD".to_owned(), false, 2),
     ];
     assert_eq!(accused(&member).await[..2], expected);
-    // What breaks on the way is nobody's lie.
+    // A delivery that broke on the way is held against no party.
     let short = messages(world.batch(5, 1000).open(world, SEAT), &Bytes::from_static(b"x"));
     assert_reason(member.send(stream::iter(short)).await, Reason::LengthMismatch);
     assert_eq!(accused(&member).await.len(), expected.len() + of_strangers.len());
@@ -490,13 +492,13 @@ async fn certificates_are_verified() {
         assert_reason(member.put(&batch).await, Reason::BadCertificate);
         member.assert_not_stored(&batch).await;
     }
-    // Nor is a forged one added to what is stored.
+    // A forged certificate is not added to a stored record either.
     member.put(&batch).await.unwrap();
     let forged = Batch { certificate: Some(signature(infinity)), ..batch.clone() };
     assert_reason(member.put(&forged).await, Reason::BadCertificate);
     let good = Batch { certificate: Some(good), ..batch };
     member.put(&good).await.unwrap();
-    // And nothing outlives its expiry, certified or not.
+    // No batch is accepted after its expiry, certified or not.
     member.clock.set(good.header.expires_at);
     assert_reason(member.put(&good).await, Reason::ExpiresTooSoon);
 }
@@ -535,7 +537,7 @@ async fn work_in_flight_and_space_are_bounded() {
     member.put(&first).await.unwrap();
 }
 
-/// The estimate that a status carries.
+/// Returns the estimate that a status carries.
 fn tonic_retry(status: &Status) -> Option<Duration> {
     use tonic_types::StatusExt;
     status.get_details_retry_info()?.retry_delay
@@ -556,11 +558,11 @@ async fn a_database_on_a_server_stays_within_its_size() {
     member.assert_not_stored(&batch).await;
     assert_eq!(member.describe().await.storage, "PostgreSQL, one server");
     member.node.stop().await;
-    // Its own tables, and whatever other tests put beside them meanwhile.
+    // The size includes the member's own tables and those that other tests create meanwhile.
     let member = start(1 << 40).await;
     member.put(&batch).await.unwrap();
     member.node.stop().await;
-    // What is held is served and signed for all the same.
+    // What is held is still served and signed for.
     let member = start(0).await;
     member.put(&batch).await.unwrap();
     assert_reason(member.put(&member.world.batch(2, LARGE)).await, Reason::StorageFailed);
@@ -579,7 +581,7 @@ async fn a_full_disk_keeps_its_reserve() {
     }
     disk.0.store(2_000_000, Ordering::SeqCst);
     member.put(&batch).await.unwrap();
-    // What is held is served and signed for all the same.
+    // What is held is still served and signed for.
     disk.0.store(0, Ordering::SeqCst);
     member.put(&batch).await.unwrap();
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));

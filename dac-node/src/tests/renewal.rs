@@ -1,4 +1,4 @@
-//! SignRenewal: given when everything is held, and for nothing else.
+//! SignRenewal: it is granted when everything is held, and in no other case.
 
 use std::net::IpAddr;
 
@@ -22,7 +22,7 @@ async fn ask(member: &Member, request: v1::SignRenewalRequest) -> Result<v1::Sig
     member.dispersal().await.sign_renewal(request).await.map(tonic::Response::into_inner)
 }
 
-/// Asks, and checks the signature that comes.
+/// Asks for a renewal, and checks the signature that comes.
 pub(super) async fn sign(member: &Member, last_batch: u64, expires_at: u64) -> Result<RenewalDigest, Status> {
     let answer = ask(member, request(member, last_batch, expires_at)).await?;
     let renewal = CoverageRenewal { rollup: ROLLUP, last_batch, expires_at, epoch: EPOCH };
@@ -32,7 +32,7 @@ pub(super) async fn sign(member: &Member, last_batch: u64, expires_at: u64) -> R
     Ok(digest)
 }
 
-/// A member that holds two settled batches, and was told of a third one.
+/// Starts a member that holds two settled batches and knows of a third one.
 async fn holding() -> (Members, Vec<Batch>) {
     let members = Members::start([SEAT.0]).await;
     let mut batches: Vec<Batch> = (1..=3).map(|number| members.batch(number, 2000)).collect();
@@ -126,7 +126,7 @@ async fn what_a_contract_claims_keeps_nothing_for_longer_than_anybody_signs() {
     let member = members.member(SEAT);
     member.until_read().await;
     assert_eq!(member.store.duty_counts(NOW).await.unwrap().owed, 1);
-    // L1's newest block is read with the registry; the clock is not ahead of it.
+    // L1's newest block is read with the registry, and the clock is not ahead of it.
     let longest = NOW + RETENTION;
     assert_eq!(member.store.delete_expired(longest, &[], 10).await.unwrap(), 0);
     assert_eq!(member.store.delete_expired(longest + 1, &[], 10).await.unwrap(), 1);
@@ -144,7 +144,8 @@ async fn without_l1_nothing_is_renewed() {
     assert_eq!(member.describe().await.state(), v1::MemberState::Starting);
 }
 
-/// Clients of an address that ask one after the other, without end, for longer and longer promises.
+/// Runs clients of one address that keep asking, each request after the other, for longer and
+/// longer promises.
 async fn ask_without_end(member: &Member, address: IpAddr, asked: Arc<AtomicU64>, first: u64) {
     let target = format!("http://{}", member.node.addresses().dispersal.unwrap());
     let endpoint = Endpoint::from_shared(target).unwrap().local_address(Some(address));
@@ -154,7 +155,7 @@ async fn ask_without_end(member: &Member, address: IpAddr, asked: Arc<AtomicU64>
         async move {
             for number in 0.. {
                 let expires_at = NOW + 5000 + first + 1000 * place + number;
-                // Most are BUSY.
+                // Most answers are BUSY.
                 let _ = client.sign_renewal(request(member, 2, expires_at)).await;
                 asked.fetch_add(1, Ordering::Relaxed);
             }

@@ -1,4 +1,4 @@
-//! What is owed and not held comes back from peers, and what cannot come back is told.
+//! What is owed and not held comes back from peers. What cannot come back is reported.
 
 use dac_coding::testing::bad_seat;
 use dac_types::limits::STORED_ROW_BYTES;
@@ -28,7 +28,7 @@ async fn a_missing_shard_is_rebuilt_from_k_peers() {
     let answer = member.until_state(READY).await;
     let duties = answer.duties.unwrap();
     assert_eq!((duties.owed, duties.held, duties.missing, duties.unread_blocks), (1, 1, 0, 0));
-    // Members who hold theirs have nothing to do.
+    // Members that hold their shards have nothing to do.
     for seat in [0, 3, 5] {
         assert_eq!(members.member(Seat(seat)).until_state(READY).await.repair.unwrap().repaired, 0);
     }
@@ -54,13 +54,13 @@ async fn damage_is_noticed_on_read_and_repaired() {
     let members = Members::start([0, 1, 2, SEAT.0]).await;
     let member = members.member(SEAT);
     let mut batch = members.batch(1, LARGE);
-    // L1 has never heard of it: what was signed is repaired all the same.
+    // L1 has never heard of the batch, but what was signed is repaired all the same.
     members.deliver(&mut batch, [0, 1, 2, SEAT.0]).await;
     member.store.damage("UPDATE shard_rows SET data = substr(data, 2) WHERE row_index = 1").await;
     assert_reason(member.get_shard(&batch).await, Reason::Corrupt);
     member.until("it is repaired", |answer| answer.repair.as_ref().unwrap().repaired == 1).await;
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
-    // The record as well.
+    // The record is repaired as well.
     member.store.damage("UPDATE records SET record = substr(record, 2)").await;
     let request = v1::GetBatchRecordRequest { digest: digest(&batch) };
     assert_reason(member.retrieval().await.get_batch_record(request.clone()).await, Reason::Corrupt);
@@ -87,8 +87,8 @@ async fn damage_that_nobody_reads_is_found_by_looking_again() {
         .store
         .damage("UPDATE shard_rows SET data = (SELECT data FROM shard_rows WHERE row_index = 0 LIMIT 1) WHERE row_index = 2 AND shard = (SELECT shard FROM batches WHERE sequence = 2)")
         .await;
-    // A round began when the member was started, before there was anything; the next one is due
-    // after the period.
+    // A round began when the member was started with an empty store. The next one is due after the
+    // period.
     let rounds = member.until("the first round ends", |answer| answer.duties.unwrap().scrubbed_at > 0).await;
     assert_eq!(rounds.duties.unwrap().corrupt, 0);
     member.clock.advance(100);
@@ -121,7 +121,7 @@ async fn invented_history_of_a_rollup_keeps_no_member_repairing() {
     });
     let answer = answer.await;
     assert_eq!(answer.repair.unwrap().repaired, 1);
-    // Nobody is to blame for not knowing them.
+    // No peer is at fault for not knowing the batches.
     assert!(answer.faults.iter().all(|fault| fault.kind == "UNREACHABLE"), "{:?}", answer.faults);
     assert_reason(super::renewal::sign(member, 9, NOW + 5000).await, Reason::NotHeld);
     super::renewal::sign(member, 1, NOW + 5000).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_contract_that_cannot_be_read_keeps_no_member_starting() {
     assert_reason(super::renewal::sign(&member, 1, NOW + 5000).await, Reason::NotSettled);
 }
 
-/// Pages that SQLite cannot read, in a member that was stopped.
+/// Makes pages that SQLite cannot read, in a member that is stopped for that.
 async fn rotten(members: &mut Members, batches: &[&Batch], scrub_period: Duration) {
     let folder = members.remove(SEAT).await;
     let at = STORED_ROW_BYTES + STORED_ROW_BYTES / 2;
@@ -190,7 +190,7 @@ async fn a_page_that_cannot_be_read_is_noticed_on_read_and_repaired() {
     let mut members = Members::start([0, 1, 2, SEAT.0]).await;
     let mut batch = members.batch(1, LARGE);
     members.deliver(&mut batch, [0, 1, 2, SEAT.0]).await;
-    // The round that begins with the member ends before anything can be read.
+    // The round that begins with the member ends before a stored batch becomes unreadable.
     members.member(SEAT).until("a round", |answer| answer.duties.unwrap().scrubbed_at > 0).await;
     rotten(&mut members, &[&batch], PATIENCE * 1000).await;
     let member = members.member(SEAT);
@@ -223,7 +223,7 @@ async fn an_empty_folder_fills_itself() {
     }
 }
 
-/// The database file as it is after a clean stop.
+/// Copies the database file as it is after a clean stop.
 fn copy(from: &TempDir) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     std::fs::copy(from.path().join("node.db"), to.path().join("node.db")).unwrap();
@@ -249,8 +249,8 @@ async fn a_restored_backup_owes_repairs_and_renews_nothing_meanwhile() {
     members.l1.mine(vec![FakeEvents::renewed(crate::testing::ROLLUP, 2, EPOCH, renewed)]);
     members.member(SEAT).until_read().await;
     members.remove(SEAT).await;
-    // Two of its peers are down when it comes back with the old state: it knows what it owes, and
-    // cannot have it yet.
+    // Two of its peers are down when the member comes back with the old state. It knows what it
+    // owes and cannot have it yet.
     let folders = [members.remove(Seat(0)).await, members.remove(Seat(1)).await];
     members.add(SEAT, backup).await;
     let member = members.member(SEAT);
@@ -273,7 +273,7 @@ async fn a_restored_backup_owes_repairs_and_renews_nothing_meanwhile() {
         assert_eq!(member.get_shard(batch).await.unwrap(), batch.shard(SEAT));
     }
     super::renewal::sign(member, 3, NOW + 50_000).await.unwrap();
-    // The fourth never settled. The first two are kept for as long as L1 says that they were
+    // The fourth batch never settled. The first two are kept for as long as L1 says that they were
     // renewed, which the backup did not know.
     assert_eq!(member.store.delete_expired(NOW + 50_000, &[], 10).await.unwrap(), 1);
     assert_eq!(member.store.delete_expired(renewed, &[], 10).await.unwrap(), 1);
@@ -306,8 +306,8 @@ async fn a_bad_seat_is_told_for_good_and_the_others_serve() {
         let request = v1::GetBatchRecordRequest { digest: digest(&bad) };
         member.retrieval().await.get_batch_record(request).await.unwrap();
         assert_eq!(members.member(Seat(0)).get_shard(&bad).await.unwrap(), bad.shard(Seat(0)));
-        // Nobody is blamed for serving what was committed (those that were not started do not
-        // answer), and it is known after a restart.
+        // No peer is at fault for serving what was committed (those that were not started do not
+        // answer), and the bad seat is known after a restart.
         assert!(answer.faults.iter().all(|fault| fault.kind == "UNREACHABLE"), "{:#?}", answer.faults);
         let folder = members.remove(SEAT).await;
         members.add(SEAT, folder).await;
@@ -319,7 +319,7 @@ async fn peers_that_lie_or_are_silent_are_named() {
     let members = Members::start([0, 1, 2, 3, SEAT.0]).await;
     let mut batch = members.batch(1, 30_000);
     members.deliver(&mut batch, [0, 1, 2, 3]).await;
-    // Whoever is asked for seat 5 gives seat 0's shard; seat 6 is not there.
+    // The endpoints of seat 5 lead to seat 0's member, and those of seat 6 to no member.
     let mut view = members.view();
     for committee in view.committees.values_mut() {
         let lying = members.with_urls(committee, |seat, _| match seat.0 {
@@ -330,7 +330,7 @@ async fn peers_that_lie_or_are_silent_are_named() {
     }
     members.publish(view);
     let member = members.member(SEAT);
-    // Asked often enough, everybody has had a turn.
+    // After this many rounds every peer has been asked.
     for round in 1..=40 {
         members.l1.mine(vec![recorded(&batch)]);
         member.until("it is repaired", |answer| answer.repair.as_ref().unwrap().repaired == round).await;
@@ -360,7 +360,7 @@ async fn a_newcomer_repairs_what_its_seat_owes() {
         members.deliver(batch, [0, 1, 2, SEAT.0]).await;
         members.l1.mine(vec![recorded(batch)]);
     }
-    // The third epoch gives the seat to somebody else.
+    // In the third epoch another member has the seat.
     let key = SecretKey::derive(&[8; 32]);
     let config = Config { key: Some(key.clone()), ..members.config(SEAT) };
     let newcomer = Member::start_in(tempfile::tempdir().unwrap(), config).await;
@@ -390,8 +390,8 @@ async fn a_newcomer_repairs_what_its_seat_owes() {
     for batch in &batches {
         assert_eq!(newcomer.get_shard(batch).await.unwrap(), batch.shard(SEAT));
     }
-    // The old one keeps what it owes, and the newcomer takes over from the others when that one is
-    // gone.
+    // The old member keeps what it owes. The new one gets its shards from the other peers when the
+    // old one is gone.
     assert_eq!(members.member(SEAT).until_read().await.duties.unwrap().owed, 3);
     members.remove(SEAT).await;
     let mut late = members.batch(9, 5000);
@@ -412,7 +412,7 @@ async fn a_resolved_batch_never_clears_an_unresolved_one() {
     for batch in &mut others {
         members.deliver(batch, [0, 1, 2]).await;
     }
-    // The one that expires first is wanted first, and only two members have it.
+    // The batch that expires first is wanted first, and only two members have it.
     members.deliver(&mut first, [0, 1]).await;
     let mut facts = vec![recorded(&first)];
     facts.extend(others.iter().map(recorded));
@@ -425,7 +425,7 @@ async fn a_resolved_batch_never_clears_an_unresolved_one() {
         member.until("they count", |answer| answer.duties.is_some_and(|duties| duties.held == 3)).await;
     assert_eq!((answer.state(), answer.duties.unwrap().missing), (REPAIRING, 1));
     member.assert_not_stored(&first).await;
-    // It comes back when a third one has it, by itself.
+    // It comes back without help when a third member has it.
     members.member(Seat(2)).put(&first).await.unwrap();
     member.until_state(READY).await;
     assert_eq!(member.get_shard(&first).await.unwrap(), first.shard(SEAT));

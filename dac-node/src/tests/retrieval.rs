@@ -1,5 +1,5 @@
-//! Retrieval: what is served is right, what is damaged is not served, and nobody gets more than its
-//! share.
+//! Retrieval: what is served is right, what is damaged is not served, and no client gets more than
+//! its share.
 
 use dac_coding::ChunkProof;
 use dac_proto::wire;
@@ -33,7 +33,7 @@ async fn chunks_come_with_proofs() {
         member.put(&batch).await.unwrap();
         let count = Geometry::chunk_count(batch.shard(SEAT).len());
         let last = u32::try_from(count - 1).unwrap();
-        // In the order asked for.
+        // The chunks come in the order in which they were asked for.
         let mut indices = vec![last, 0, last / 2];
         indices.dedup();
         indices.truncate(count);
@@ -49,7 +49,7 @@ async fn chunks_come_with_proofs() {
             let index = usize::try_from(chunk.index).unwrap();
             proof.check(&batch.header, member.world.geometry(), SEAT, index, &chunk.data).unwrap();
         }
-        // A small request asks for no more than once for what it wants.
+        // A request cannot ask for the same chunk twice.
         let request = v1::GetChunksRequest { digest: digest(&batch), indices: vec![0, last, 0] };
         assert_reason(member.retrieval().await.get_chunks(request).await, Reason::MalformedRequest);
     }
@@ -182,7 +182,7 @@ async fn damaged_shards_are_never_served() {
     };
     let second_row = u32::try_from(STORED_ROW_BYTES / 4096).unwrap();
 
-    // The second row gets the first one's bytes.
+    // The second row gets the bytes of the first.
     member.store.damage("UPDATE shard_rows SET data = (SELECT data FROM shard_rows WHERE row_index = 0) WHERE row_index = 1").await;
     let request = v1::GetShardRequest { digest: digest(&batch) };
     let mut shard = member.retrieval().await.get_shard(request).await.unwrap().into_inner();
@@ -205,7 +205,7 @@ async fn damaged_shards_are_never_served() {
     member.retrieval().await.get_batch_record(request()).await.unwrap();
     member.store.damage("UPDATE records SET record = substr(record, 1, 500)").await;
     assert_reason(member.retrieval().await.get_batch_record(request()).await, Reason::Corrupt);
-    // Nor is a new signature given for it.
+    // The member does not sign for it again either.
     assert_reason(member.put(&batch).await, Reason::Corrupt);
 }
 
@@ -262,8 +262,8 @@ async fn batches_are_served_until_they_expire_and_then_deleted() {
         view.head.timestamp = now;
         member.registry.publish(view);
     };
-    // Both clocks must be past it: neither one that runs ahead nor an L1 that does deletes anything
-    // early.
+    // Both clocks must be past the expiry: neither a clock that runs ahead nor an L1 that does
+    // deletes anything early.
     for (clock, block) in [(NOW + 160, NOW + 160), (NOW + 1_000_000, NOW + 160), (NOW + 160, NOW + 1_000_000)]
     {
         member.clock.set(clock);
@@ -271,7 +271,7 @@ async fn batches_are_served_until_they_expire_and_then_deleted() {
         assert_eq!(round().await, 0);
         assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
     }
-    // L1's contracts were not read up to then: a renewal may stand there.
+    // L1's contracts were not read up to then, so there may be a renewal.
     member.clock.set(NOW + 161);
     assert_eq!(round().await, 0);
     member.l1.advance(101);
@@ -308,10 +308,10 @@ async fn what_is_damaged_is_marked_and_taken_again() {
     member.store.damage("DELETE FROM shard_rows WHERE row_index = 2").await;
     assert_reason(member.get_shard(&batch).await, Reason::Corrupt);
     assert!(member.store.find(batch.digest).await.unwrap().unwrap().is_corrupt);
-    // Now it is refused at once, before anything was sent.
+    // Now the request is refused at once, before anything is sent.
     let request = v1::GetShardRequest { digest: digest(&batch) };
     assert_reason(member.retrieval().await.get_shard(request).await.map(|_| ()), Reason::Corrupt);
-    // An attestation for it is given when it is whole again, and not before.
+    // An attestation is given only when the batch is whole again.
     assert_eq!(member.put(&batch).await.unwrap(), first);
     assert_eq!(member.get_shard(&batch).await.unwrap(), batch.shard(SEAT));
     assert_eq!(member.store.totals().await.unwrap().batches, 1);

@@ -1,20 +1,20 @@
-//! What a store shows of itself to the suite.
+//! The interface of a store that the suite tests.
 
 use async_trait::async_trait;
 use dac_types::BatchDigest;
 
 use crate::store::MemberStore;
 
-/// A store that is put to the suite.
+/// A store that the suite tests.
 #[async_trait]
 pub trait Candidate: Send + Sync + Sized + 'static {
-    /// Makes an empty one.
+    /// Makes an empty store.
     async fn new() -> Self;
 
     /// Returns the store.
     fn store(&self) -> &MemberStore;
 
-    /// Opens it again after the death of its process, of which nothing is left but what is durable.
+    /// Opens the store again after the death of its process, which leaves only what is durable.
     async fn restart(&mut self);
 
     /// Counts everything that is in it.
@@ -25,7 +25,7 @@ pub trait Candidate: Send + Sync + Sized + 'static {
     async fn spoil(&self, digest: BatchDigest, damage: Damage) -> bool;
 }
 
-/// The number of things of each kind in a store.
+/// The number of things of each kind in a store. Tests compare it as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// Batches.
@@ -52,7 +52,7 @@ pub struct Census {
     pub bad_seats: u64,
 }
 
-/// What goes wrong with a stored batch.
+/// A damage to a stored batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// The row at this index lacks its first byte.

@@ -1,4 +1,4 @@
-//! A candidate, the world that its batches come from, and what every case does with them.
+//! A candidate, the world that its batches come from, and the steps that many cases share.
 
 use bytes::Bytes;
 use dac_types::limits::{QUOTA_DAY_SECONDS, STORED_ROW_BYTES};
@@ -122,12 +122,12 @@ impl<C: Candidate> Suite<C> {
     }
 }
 
-/// The receipt of a batch.
+/// Returns the answer to the commit of a batch that is stored.
 pub(crate) fn stored(batch: &Batch) -> Commit<Stored> {
     Commit::Stored(Stored::new(batch.digest, SEAT))
 }
 
-/// The digest of the submission of a batch.
+/// Returns the digest of the submission of a batch.
 pub(crate) fn submission<C: Candidate>(suite: &Suite<C>, batch: &Batch) -> B256 {
     batch.submission.submission.digest(&suite.world.domain)
 }

@@ -1,4 +1,4 @@
-//! Which batches are stored, and which are not.
+//! Tests which batches are stored and which are not.
 
 use std::collections::BTreeSet;
 
@@ -94,11 +94,11 @@ pub async fn a_killed_process_leaves_nothing_that_the_next_one_keeps<B: Candidat
     for _ in 0..8 {
         upload.put(shard.split_to(STORED_ROW_BYTES)).await.unwrap();
     }
-    // The process is gone: no destructor runs, and another one opens the store.
+    // The process is gone: no destructor runs, and another process opens the store.
     let ghost = Box::leak(Box::new(upload));
     suite.restart().await;
     suite.assert_nothing_stored().await;
-    // If it was only asleep, it cannot finish the draft that was swept.
+    // If the process was only asleep, it cannot finish the draft that was swept.
     let upload = std::mem::replace(ghost, suite.store().writer.begin(1));
     let summary = VerifiedShard::from(&batch.checked_shard(SEAT));
     let authority = suite.authority(&batch, DAILY_BYTES);
@@ -136,8 +136,8 @@ pub async fn one_header_for_a_submission_in_an_epoch<B: Candidate>() {
     wait_until_swept(&suite).await;
     assert!(suite.store().catalog.find(rival.digest).await.unwrap().is_none());
     assert_eq!(suite.census().await.rows, 9);
-    // A quorum's certificate overrules it. In a later epoch the submission may have another header,
-    // and is not charged again.
+    // A quorum's certificate overrules the stored header. In a later epoch the submission may have
+    // another header, and is not charged again.
     let certified = Authority::Certificate { submission: submission(&suite, &rival) };
     assert_eq!(suite.put_as(&rival, certified).await.unwrap(), stored(&rival));
     let facts = suite.store().catalog.submission_facts(submission(&suite, &first), EPOCH, DAY).await.unwrap();
@@ -196,7 +196,7 @@ pub async fn uploads_race_and_do_not_overspend<B: Candidate>() {
     assert_eq!((won, refused), (3, BTreeSet::from([30_000])));
     let census = suite.census().await;
     assert_eq!((census.batches, census.charged), (3, 3));
-    // A stored batch is not charged again. A refused one is taken with a higher limit.
+    // A stored batch is not charged again. A refused one is taken if the limit is higher.
     for (batch, result) in batches.iter().zip(results) {
         let limit = if matches!(result, Ok(Commit::Stored(_))) { limit } else { u64::MAX };
         assert_eq!(suite.put_with(batch, limit).await.unwrap(), stored(batch));

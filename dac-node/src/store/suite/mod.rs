@@ -1,5 +1,5 @@
-//! What every store of a member must do, whatever it is made of. A new store runs this suite with
-//! one line, see [`store_suite!`](crate::store_suite).
+//! Tests what every store of a member must do, on any backend. A new store runs this suite with one
+//! line; see [`store_suite!`](crate::store_suite).
 
 #![allow(missing_docs, reason = "the name of a test says what it tests")]
 #![cfg_attr(not(test), allow(dead_code, reason = "a part of the fixture is for the tests of this crate"))]
@@ -17,7 +17,7 @@ pub use keeping::*;
 pub use owing::*;
 pub use unreliable::*;
 
-/// Runs the suite on a [`Candidate`], one test a case.
+/// Runs the suite on a [`Candidate`], with one test for each case.
 #[macro_export]
 macro_rules! store_suite {
     ($candidate:ty) => {

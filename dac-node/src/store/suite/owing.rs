@@ -1,4 +1,4 @@
-//! What L1 says that is owed, compared with what is held.
+//! Tests what L1 says that is owed, compared with what is held.
 
 use dac_chain::feed::{Cursor, Fact, Origin};
 use dac_chain::testing::FakeEvents;
@@ -72,7 +72,7 @@ impl<C: Candidate> Suite<C> {
         let mut all = Vec::new();
         for rollup in self.store().duties.wanted_rollups().await.unwrap() {
             let wanted = self.store().duties.wanted(NOW, rollup, None, 100).await.unwrap();
-            // Pages of one make the same list.
+            // Pages of one shard make the same list.
             let (mut paged, mut after) = (Vec::new(), None);
             while let Some(next) = self.store().duties.wanted(NOW, rollup, after, 1).await.unwrap().pop() {
                 after = Some(next.place());
@@ -115,7 +115,7 @@ pub async fn what_is_owed_is_wanted_until_it_is_held<B: Candidate>() {
     assert!(wanted.iter().all(|wanted| wanted.batch.digest != batches[1].digest && wanted.seat == SEAT));
     let number = wanted[0].batch.batch_number;
     assert_eq!(wanted[0].evidence, Some(L1Evidence::Settled { block: number }));
-    // Nothing is owed of epochs without a seat of ours, or of expired batches.
+    // Nothing is owed of epochs in which this member has no seat, or of expired batches.
     suite.store().duties.assign(vec![(EPOCH + 1, SEAT)]).await.unwrap();
     assert_eq!((suite.counts().await.owed, suite.wanted().await), (0, vec![]));
     suite.store().duties.assign(vec![(EPOCH, SEAT)]).await.unwrap();
@@ -178,7 +178,7 @@ pub async fn a_contract_speaks_for_its_own_rollup_only<B: Candidate>() {
     suite.learn(Origin::Settlement(liar), vec![FakeEvents::settled(batch.digest, &claim)]).await;
     suite.learn(SETTLEMENT, vec![settled(&batch, 2)]).await;
     suite.hold(&batch).await;
-    // A renewal of the lie keeps no batch of others for longer.
+    // A renewal by the contract that lies keeps no batch of other rollups for longer.
     let lie = FakeEvents::renewed(liar, 1, EPOCH, u64::MAX);
     suite.learn(Origin::Settlement(liar), vec![lie]).await;
     let cover =
@@ -208,7 +208,7 @@ pub async fn what_is_corrupt_is_wanted_and_replaced<B: Candidate>() {
     suite.restart().await;
     let found = suite.store().catalog.find(damaged.digest).await.unwrap().unwrap();
     assert!(found.is_corrupt);
-    // L1 has never heard of it, but a stored batch was promised.
+    // L1 has never heard of the batch, but a stored batch was promised.
     assert_eq!(suite.wanted().await, [damaged.digest]);
     let wanted = suite.wanted_shards().await[0];
     assert_eq!((wanted.evidence, wanted.is_corrupt, wanted.seat), (None, true, SEAT));
@@ -265,7 +265,7 @@ pub async fn renewals_are_covered_when_everything_is_held<B: Candidate>() {
     assert_eq!(cover(&suite, 3).await, Err(Lacking::Shards { missing: 1, first: 2 }));
     assert!(matches!(cover(&suite, 1).await, Ok(covered) if covered.renewal() == renewal(1, LONGER)));
     suite.hold(&batches[1]).await;
-    // The renewal of the first batch keeps no other.
+    // The renewal of the first batch keeps no other batch.
     assert_eq!(suite.store().catalog.delete_expired(NOW + 3600, &[], 10).await.unwrap(), 0);
     assert!(cover(&suite, 3).await.is_ok());
     suite.restart().await;
@@ -355,11 +355,11 @@ pub async fn a_seat_promises_its_own_shards_only<B: Candidate>() {
     for batch in &batches {
         suite.hold(batch).await;
     }
-    // The member moved to another seat, and holds shards that another member promises.
+    // The member moved to another seat and holds shards that another member promises.
     let moved = RenewalAsked { seat: Seat(SEAT.0 - 1), ..asked(renewal(2, LONGER)) };
     assert_eq!(suite.cover(moved).await.unwrap(), Err(Lacking::Shards { missing: 2, first: 1 }));
     assert_eq!(suite.store().catalog.delete_expired(NOW + 3600, &[], 10).await.unwrap(), 0);
-    // Seats of batches from before a change of n or k are different.
+    // The seats of batches from before a change of n or k are different ones.
     let later = RenewalAsked { since_epoch: EPOCH + 1, ..moved };
     assert!(suite.cover(later).await.unwrap().is_ok());
     assert!(suite.cover(asked(renewal(2, LONGER))).await.unwrap().is_ok());
@@ -373,8 +373,8 @@ pub async fn renewals_seen_on_l1_keep_what_is_stored_before_and_after<B: Candida
     suite.hold(&batches[0]).await;
     suite.hold(&batches[3]).await;
     let renewed = FakeEvents::renewed(ROLLUP, 3, EPOCH, LONGER);
-    // The second is settled by a block that was read after that of the renewal, as a reorganisation
-    // may bring about.
+    // The second batch is settled by a block that was read after that of the renewal, as a
+    // reorganisation may bring about.
     suite.learn(SETTLEMENT, vec![settled(&batches[0], 1), settled(&batches[2], 2), renewed]).await;
     suite.learn(SETTLEMENT, vec![settled(&batches[1], 4), settled(&batches[3], 5)]).await;
     suite.hold(&batches[1]).await;

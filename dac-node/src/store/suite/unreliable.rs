@@ -1,4 +1,4 @@
-//! What must hold although calls fail.
+//! Tests what must hold although calls fail.
 
 use dac_database::DatabaseError;
 
@@ -8,7 +8,7 @@ use crate::store::{Covered, StoreError, unreliable};
 use crate::testing::{Batch, DAILY_BYTES, EPOCH, NOW};
 use crate::verify::{IntakeError, store_shard};
 
-/// Each seed lets other calls fail.
+/// The number of seeds. Each lets other calls fail.
 const SEEDS: u64 = 4;
 
 pub async fn receipts_are_true_over_an_unreliable_store<C: Candidate>() {
@@ -19,7 +19,8 @@ pub async fn receipts_are_true_over_an_unreliable_store<C: Candidate>() {
     assert!(failures > SEEDS, "calls fail: {failures}");
 }
 
-/// Stores and covers some batches, each for as often as it takes. Returns how many attempts failed.
+/// Stores and covers some batches, each as often as needed. Returns the number of attempts that
+/// failed.
 async fn one_unreliable_history<C: Candidate>(seed: u64) -> u64 {
     let mut suite = Suite::<C>::new().await;
     let store = unreliable(suite.store(), seed);
@@ -53,7 +54,7 @@ async fn one_unreliable_history<C: Candidate>(seed: u64) -> u64 {
             Err(error) => panic!("seed {seed}: {error}"),
         }
     }
-    // Failed drafts are cleaned up as far as calls do not fail, and the rest when it is opened
+    // Failed drafts are cleaned up as far as calls succeed, and the rest when the store is opened
     // again.
     let drafts = async {
         while store.writer.drafts() > 0 {

@@ -1,4 +1,4 @@
-//! How often a stored shard waits for the disk.
+//! Tests how often storing a shard waits for the disk.
 
 use super::*;
 
@@ -17,12 +17,12 @@ fn commits_in_log(suite: &Suite<SqlCandidate>) -> usize {
         .count()
 }
 
-/// A shard of up to four rows is one commit: rows, record, header and quota. Every four rows before
-/// are one more. It was so when bytes and books were one trait.
+/// A shard of up to four rows takes one commit for rows, record, header and quota. Every four rows
+/// before the last ones take one more. It was the same when bytes and books were one trait.
 #[tokio::test]
 async fn a_stored_shard_waits_for_the_disk_once_and_once_more_for_every_four_rows_before() {
     for (seed, length, expected) in [(1, 1000, 1), (2, 3 * 4 * STORED_ROW_BYTES, 1), (3, LARGE, 3)] {
-        // In a log of its own each, which is too short to be begun again.
+        // Each has a log of its own, which is too short to be begun again.
         let suite = on(Backend::Sqlite).await;
         let batch = suite.world.batch(seed, length);
         let before = commits_in_log(&suite);

@@ -1,4 +1,5 @@
-//! The suite of every store on SQLite and on PostgreSQL, and what is particular to a database.
+//! Runs the suite of every store on SQLite and on PostgreSQL, and tests what is particular to a
+//! database.
 
 use async_trait::async_trait;
 use dac_chain::feed::{Cursor, Fact};
@@ -22,7 +23,7 @@ mod roles;
 pub(crate) mod rot;
 mod schema;
 
-/// Both halves on a database of the test.
+/// A store with both halves on a database of the test.
 pub(crate) struct SqlCandidate {
     pub(crate) database: TestDatabase,
     world: World,
@@ -71,7 +72,7 @@ impl Candidate for SqlCandidate {
     }
 }
 
-/// The same on PostgreSQL.
+/// The same store on PostgreSQL.
 struct OnPostgres(SqlCandidate);
 
 #[async_trait]
@@ -240,7 +241,7 @@ async fn space_goes_back_to_the_file_system(backend: Backend) {
         assert!(file > 30_000_000, "4 shards of 8 MB stood in the file: {file}");
         assert!(file_after < 1_000_000 && log_after == 0, "{file_after} and {log_after} bytes are left");
     }
-    // It still works as a store.
+    // The database still works as a store.
     let batch = suite.world.batch(20, 1_000_000);
     suite.hold(&batch).await;
     suite.assert_intact(&batch).await;
@@ -276,7 +277,8 @@ async fn a_contract_claims_so_many_batches_and_no_more(backend: Backend) {
     assert_eq!(learn(claims(max..max + 3)).await, 2);
     assert_eq!(learn(claims(1..max + 1)).await, 0, "what is known may be said again");
     assert_eq!(suite.census().await.duties, max);
-    // What the log says was signed by a quorum, and other rollups have room of their own.
+    // The log shows that a quorum signed, so its batches need no room; other rollups have room of
+    // their own.
     let batch = suite.world.batch(1000, 1000);
     suite.learn(LOG, vec![recorded(&batch, 3)]).await;
     assert_eq!(learn(vec![settled(&batch, 4)]).await, 0);
@@ -300,7 +302,8 @@ async fn what_was_looked_at_is_promised_again_without_a_look(backend: Backend) {
         .damage("DELETE FROM shard_trees WHERE shard = (SELECT shard FROM batches WHERE sequence = 1)")
         .await;
     assert!(is_covered(ask(2, NOW + 5001)).await && is_covered(ask(1, LONGER)).await);
-    // Only later batches are looked at, until a longer promise is asked for, which looks at all.
+    // Only later batches are looked at, until a longer promise is asked for. For that, all are
+    // looked at.
     assert!(is_covered(ask(3, NOW + 5001)).await);
     assert_eq!(
         suite.store().catalog.delete_expired(LONGER, &[], 10).await.unwrap(),

@@ -1,4 +1,4 @@
-//! One process signs, and any number of others read.
+//! Tests that one process signs and that any number of others read.
 
 use dac_database::sqlx::{Connection, query_scalar};
 
@@ -25,7 +25,7 @@ async fn one_process_signs_at_a_time(backend: Backend) {
         suite.store().upkeep.close().await;
         suite.candidate.reopen(signer(&suite, "second").await.unwrap());
     } else {
-        // The second one waits, and begins when the first one gives up.
+        // The second process waits, and begins when the first one gives up signing.
         let (options, domain) = (suite.candidate.database.options().clone(), suite.world.domain);
         let key = suite.world.public_key(SEAT);
         let waiting =
@@ -45,7 +45,7 @@ async fn one_process_signs_at_a_time(backend: Backend) {
 
 async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
     if backend == Backend::Sqlite {
-        // The operating system keeps others out for as long as this process lives.
+        // The operating system keeps other processes out for as long as this one lives.
         return;
     }
     let mut suite = on(backend).await;
@@ -75,7 +75,7 @@ async fn what_another_process_took_over_is_not_signed_here(backend: Backend) {
 
 async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
     if backend == Backend::Sqlite {
-        // The lock belongs to the operating system.
+        // The operating system releases the lock.
         return;
     }
     let mut suite = on(backend).await;
@@ -95,7 +95,7 @@ async fn a_stalled_database_costs_no_signer_its_lease(backend: Backend) {
         .execute(&mut connection)
         .await
         .unwrap();
-    // The database answers nobody for longer than the term.
+    // The database answers no process for longer than the term.
     let lost =
         tokio::time::timeout(LEASE_TERM + std::time::Duration::from_secs(3), suite.candidate.sql.lost())
             .await;
@@ -132,7 +132,7 @@ async fn readers_read_beside_the_signer(backend: Backend) {
     let key = suite.world.public_key(SEAT);
     let reader =
         SqlStore::open_to_read(suite.candidate.database.options(), suite.world.domain, &key).await.unwrap();
-    // A reader sweeps nothing that the signer has under way.
+    // A reader sweeps nothing that the signer is still writing.
     let mut shard = batch.shard(SEAT);
     let mut upload = suite.store().writer.begin(shard.len());
     while shard.len() > STORED_ROW_BYTES {

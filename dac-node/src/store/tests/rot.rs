@@ -1,5 +1,5 @@
-//! Places that the database itself cannot read. One of them must not keep the others from being
-//! read, repaired and deleted.
+//! Tests places that the database itself cannot read. One of them must not keep the others from
+//! being read, repaired and deleted.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use super::*;
 /// The size of SQLite's pages.
 const PAGE_BYTES: usize = 4096;
 
-/// Breaks the chain of pages of a long value in a SQLite file that nobody has open. The page that
-/// holds `piece` names no next page, and the map of pages does not know it.
+/// Breaks the chain of pages of a long value in a SQLite file that no process has open. The page
+/// that holds `piece` names no next page, and the map of pages does not know it.
 pub(crate) fn break_chain(file: &Path, piece: &[u8]) {
     let mut bytes = std::fs::read(file).unwrap();
     let places: Vec<usize> = bytes

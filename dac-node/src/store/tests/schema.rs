@@ -1,4 +1,4 @@
-//! Databases of earlier and of later versions.
+//! Tests databases of earlier and of later versions.
 
 use dac_database::sqlx::query;
 use dac_database::{Database, Migration, u64_to_sql};
