@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts fmt fmt-check lint structure deny bench bench-document bench-system bench-peers bench-report clean
+.PHONY: help setup build demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts test-contracts-fast fmt fmt-check lint structure deny bench bench-document bench-system bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -94,6 +94,9 @@ test-guest:
 test-contracts: setup
 	npm test --prefix contracts
 
+test-contracts-fast: setup ## the contracts' tests by the compiler's quick pipeline, for development
+	npm run test:fast --prefix contracts
+
 fmt: ## format everything
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path guest/bare/Cargo.toml
@@ -158,4 +161,4 @@ bench-report: bench-document ## the report and the page again, of what was measu
 
 clean: ## remove everything that was built or installed here
 	$(CARGO) clean
-	rm -rf contracts/node_modules contracts/out contracts/cache
+	rm -rf contracts/node_modules contracts/out contracts/out-fast contracts/cache contracts/cache-fast
