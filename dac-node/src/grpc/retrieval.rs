@@ -231,8 +231,9 @@ impl Retrieval {
         match self.0.store.catalog.bad_seat(digest).await {
             Ok(None) => Err(unknown(digest)),
             // This is the answer whether or not the record can still be read.
-            Ok(Some(_)) | Err(StoreError::Corrupt { .. }) => Err(Reason::SeatBad
-                .status(format!("the disperser of {digest} committed to bytes for this seat that are not a codeword"))),
+            Ok(Some(_)) | Err(StoreError::Corrupt { .. }) => Err(Reason::SeatBad.status(format!(
+                "the disperser of {digest} committed to bytes for this seat that are not a codeword"
+            ))),
             Err(error) => Err(store_status(&error)),
         }
     }
