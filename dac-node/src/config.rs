@@ -119,18 +119,21 @@ impl NodeConfig {
     pub fn role(&self) -> Result<RoleConfig<'_>, String> {
         match (self.role, &self.keys, &self.dispersal) {
             (Role::Member, Some(keys), Some(dispersal)) => Ok(RoleConfig::Member { keys, dispersal }),
-            (Role::Member, None, _) => Err("keys: a member signs".to_owned()),
-            (Role::Member, _, None) => Err("dispersal: a member takes shards in".to_owned()),
+            (Role::Member, None, _) => Err("keys: missing; a member signs with its key".to_owned()),
+            (Role::Member, _, None) => Err("dispersal: missing; aggregators deliver to it".to_owned()),
             (Role::Reader, None, None) => {
                 if matches!(self.store.url, DatabaseUrl::Sqlite(_)) {
-                    return Err("role = \"reader\": read-only servers share a PostgreSQL store".to_owned());
+                    return Err(
+                        "role = \"reader\": store.url must be the PostgreSQL of the member".to_owned()
+                    );
                 }
-                let text = self.public_key.as_deref().ok_or("public_key: whose store a reader serves")?;
+                let text =
+                    self.public_key.as_deref().ok_or("public_key: missing; it names the reader's member")?;
                 let bytes = text
                     .parse::<dac_chain::Bytes>()
                     .ok()
                     .and_then(|bytes| <[u8; PUBLIC_KEY_BYTES]>::try_from(&bytes[..]).ok())
-                    .ok_or_else(|| format!("public_key: {PUBLIC_KEY_BYTES} bytes in hexadecimal"))?;
+                    .ok_or_else(|| format!("public_key: must be {PUBLIC_KEY_BYTES} bytes in hexadecimal"))?;
                 let public_key = PublicKey::from_compressed(&PublicKeyBytes(bytes))
                     .map_err(|error| format!("public_key: {error}"))?;
                 Ok(RoleConfig::Reader { public_key })
@@ -208,8 +211,10 @@ impl config::Config for NodeConfig {
         self.shutdown.check()?;
         self.limits.check()?;
         if self.limits.database_size.is_some() && matches!(self.store.url, DatabaseUrl::Sqlite(_)) {
-            return Err("limits.database_size: for PostgreSQL; a SQLite file's disk has limits.disk_reserve"
-                .to_owned());
+            return Err(
+                "limits.database_size: only for PostgreSQL; for a SQLite file set limits.disk_reserve"
+                    .to_owned(),
+            );
         }
         self.log.check().map_err(|error| format!("log.filter: {error}"))
     }

@@ -85,7 +85,7 @@ impl Scrubber {
                     Ok(true) => continue,
                     Ok(false) => (self.settings.period / 100).min(PAUSE_MAX),
                     Err(error) => {
-                        tracing::error!(%error, "what is stored could not be looked at; trying again");
+                        tracing::error!(%error, "stored batches could not be verified; trying again");
                         PAUSE_MAX
                     }
                 },
@@ -124,7 +124,7 @@ impl Scrubber {
             self.rounds.set_scrub(Scrub { after: 0, began_at, ended_at }).await?;
             self.status.ended_at.store(ended_at, Ordering::Relaxed);
             metrics::counter!("dac_node_scrub_rounds_total").increment(1);
-            tracing::info!("everything that is stored was looked at again");
+            tracing::info!("all stored batches were verified again");
             return Ok(false);
         }
         self.rounds.set_scrub(Scrub { after, began_at, ended_at }).await?;
@@ -209,7 +209,7 @@ impl Scrubber {
         // the meantime.
         if self.catalog.mark_corrupt(digest, shard).await? {
             metrics::counter!("dac_node_corrupt_total").increment(1);
-            tracing::error!(%digest, what, "what is stored fails its check: found by looking again");
+            tracing::error!(%digest, what, "a stored batch fails its check: found by re-verification");
             self.repair_wanted.notify_one();
             self.recount.notify_one();
         }

@@ -1,5 +1,5 @@
-//! A program's arguments: what is wrong with them is told to people and to scripts, as any other
-//! failure is.
+//! Parses a program's arguments. Mistakes in them are reported to people and scripts in the same
+//! form as other failures.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -10,7 +10,8 @@ use clap::{Command, Parser};
 
 use crate::{Failure, Output, keep_examples};
 
-/// The program's arguments. Help, version and mistakes are printed, and end the process.
+/// Parses the program's arguments. For help, version and mistakes it prints a text and ends the
+/// process.
 pub fn parse<C: Parser>() -> C {
     let mut command = keep_examples(C::command());
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -34,7 +35,8 @@ pub fn parse<C: Parser>() -> C {
     })
 }
 
-/// Whether the arguments ask for documents: clap does not say so of arguments that it refuses.
+/// Returns whether the arguments contain `--json`. clap does not report this for arguments that it
+/// refuses.
 fn wants_json(command: &Command, arguments: &[OsString]) -> bool {
     const FLAG: &str = "json";
     command.get_arguments().any(|argument| argument.get_long() == Some(FLAG))
@@ -45,8 +47,8 @@ fn wants_json(command: &Command, arguments: &[OsString]) -> bool {
             .any(|argument| argument.to_str().and_then(|text| text.strip_prefix("--")) == Some(FLAG))
 }
 
-/// A mistake as clap tells it, without what scripts have no use for: usage lines, and the way to
-/// the help. Its tips and `notes` are what to try.
+/// Makes a failure of clap's error. Usage lines and the reference to the help are left out, because
+/// scripts cannot use them. clap's tips and `notes` become the hint.
 fn mistake(error: &clap::Error, notes: &[String]) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Failure::usage("a command is missing").hint("--help lists the commands");
@@ -73,7 +75,7 @@ fn empty_variable(name: &str) -> String {
     format!("the environment variable {name} is set and empty: unset it, or give it a value")
 }
 
-/// Variables that are set and empty, of options that an error speaks of.
+/// Returns the environment variables that are set and empty, of options that the error mentions.
 fn empty_variables(
     command: &Command,
     error: &str,
@@ -94,7 +96,7 @@ fn empty_variables(
     names
 }
 
-/// An argument that is an address, with an error that says what one looks like.
+/// Parses an argument that is an address. The error says what an address looks like.
 pub fn address<A: FromStr>(text: &str) -> Result<A, String> {
     const EXPECTED: &str = "expected an address: 0x and 40 hexadecimal digits";
     text.parse().map_err(|_| {

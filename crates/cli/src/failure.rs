@@ -1,32 +1,32 @@
-//! How a command ends: an exit code that scripts can rely on, what was expected and came, and what
-//! to do about it.
+//! How a command fails: with an exit code that scripts can rely on, a message that says what was
+//! expected and what came, and a hint what to do about it.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// Why a command failed, as scripts see it.
+/// The cause of a failure, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Checked and found wanting.
+    /// A check was made, and its result is negative.
     Failed,
-    /// Wrong arguments or files.
+    /// The arguments or files are wrong.
     Usage,
-    /// The batch is no payload.
+    /// The disperser committed to something that is not a payload.
     Malformed,
-    /// Not ready yet: what was asked for is still on its way.
+    /// What was asked for is not ready yet.
     NotReady,
-    /// Out of reach.
+    /// A server cannot be reached.
     Unavailable,
-    /// Refused by a contract or the aggregator.
+    /// A contract or the aggregator refused.
     Refused,
-    /// A fault here.
+    /// The fault is in this program or on this machine.
     Internal,
-    /// Stopped by the user.
+    /// The user stopped the command.
     Interrupted,
 }
 
 impl Exit {
-    /// The process's exit code.
+    /// Returns the process's exit code.
     pub const fn code(self) -> u8 {
         match self {
             Self::Failed => 1,
@@ -39,7 +39,7 @@ impl Exit {
         }
     }
 
-    /// What documents call it.
+    /// Returns the name that documents use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Failed => "FAILED",
@@ -60,29 +60,29 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A failure and what to do about it.
+/// A failure, and what to do about it.
 #[derive(Debug)]
 pub struct Failure {
-    /// What kind it is.
+    /// The cause, which decides the exit code.
     pub exit: Exit,
-    /// What was expected and what came.
+    /// What was expected, and what came.
     pub message: String,
-    /// What to try.
+    /// What the user can try.
     pub hint: Option<String>,
 }
 
 impl Failure {
-    /// Without a hint.
+    /// Makes a failure without a hint.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self { exit, message: message.to_string(), hint: None }
     }
 
-    /// Wrong arguments or files.
+    /// Makes a failure because of wrong arguments or files.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// A fault here.
+    /// Makes a failure because of a fault in this program or on this machine.
     pub fn internal(message: impl fmt::Display) -> Self {
         Self::new(Exit::Internal, message)
     }
@@ -91,7 +91,7 @@ impl Failure {
         Self::new(Exit::Interrupted, "interrupted")
     }
 
-    /// With something to try.
+    /// Adds what the user can try.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

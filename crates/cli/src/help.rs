@@ -1,19 +1,19 @@
-//! Help texts: examples are printed as they were written.
+//! Help texts whose examples are printed as they were written.
 
 use clap::Command;
 
-/// A help text up to its examples, as clap has it by default.
+/// The first part of a help text, as clap makes it by default. The examples follow it.
 const TEMPLATE: &str = "\
 {before-help}{about-with-newline}
 {usage-heading} {usage}
 
 {all-args}";
 
-/// The command with examples that stay as they are in a terminal of any width.
+/// Returns the command with examples that look the same in a terminal of any width.
 ///
-/// Clap wraps what follows the options, and half a command line that is copied into a shell does
-/// something else. Only the text of a help template is left alone, so the examples become a part of
-/// it.
+/// clap wraps the text that follows the options, and half a command line that is copied into a
+/// shell does something else. clap wraps no text of a help template, so the examples become a part
+/// of it.
 #[must_use]
 pub fn keep_examples(command: Command) -> Command {
     let command = command.mut_subcommands(keep_examples);

@@ -17,7 +17,7 @@ pub use help::keep_examples;
 pub use output::Output;
 pub use words::{count, distance, span};
 
-/// Runs a command until it ends or the user stops it. A failure is printed.
+/// Runs a command until it ends or the user stops it. Prints the failure, if there is one.
 pub fn run<T: Termination, E: Into<Failure>>(
     output: &Output,
     command: impl Future<Output = Result<T, E>>,
@@ -35,7 +35,7 @@ pub fn run<T: Termination, E: Into<Failure>>(
             _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
         }
     });
-    // What still runs on other threads is of no use to anybody.
+    // Work that still runs on other threads has no reader any more.
     runtime.shutdown_background();
     match outcome {
         Ok(done) => done.report(),
@@ -43,7 +43,7 @@ pub fn run<T: Termination, E: Into<Failure>>(
     }
 }
 
-/// Seconds since 1970.
+/// Returns the time in Unix seconds.
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }

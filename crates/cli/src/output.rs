@@ -1,5 +1,5 @@
-//! What people and machines read: one JSON document or text on standard output, progress and notes
-//! on standard error.
+//! Prints for people and machines: the result, as text or one JSON document, on standard output,
+//! and progress and notes on standard error.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 
-/// Work that takes no longer than this is done without a word.
+/// The duration of work above which people are told what they wait for.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Where and how to print.
+/// How and where a command prints.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     json: bool,
@@ -25,7 +25,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// By what `--json` and `--quiet` say.
+    /// Makes the output that the options `--json` and `--quiet` ask for.
     pub fn new(json: bool, quiet: bool) -> Self {
         Self {
             json,
@@ -36,33 +36,33 @@ impl Output {
         }
     }
 
-    /// The same where a command's data go to standard output: its result then goes to standard
-    /// error.
+    /// Returns the output of a command whose data goes to standard output. Its result then goes to
+    /// standard error.
     #[must_use]
     pub const fn beside_data(self) -> Self {
         Self { is_stdout_taken: true, ..self }
     }
 
-    /// The same for a command of many results: each document is one line.
+    /// Returns the output of a command with many results. Each document is one line.
     #[must_use]
     pub const fn in_lines(self) -> Self {
         Self { in_lines: true, ..self }
     }
 
-    /// Whether the result is a document for machines.
+    /// Returns whether the result is printed as a document for machines.
     pub const fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether nothing is wanted that is not asked for.
+    /// Returns whether nothing but the result is wanted.
     pub const fn is_quiet(&self) -> bool {
         self.quiet
     }
 
-    /// The result: the document for machines, the text for people.
+    /// Prints the result: the document for machines, or the text for people.
     pub fn result(&self, document: Value, text: impl FnOnce() -> String) {
         let text = if self.json { self.show(&document) } else { text() };
-        // A reader that went away (`| head`) is no failure of the command.
+        // If the reader went away (`| head`), the command has not failed.
         let _ = if self.is_stdout_taken {
             writeln!(std::io::stderr(), "{}", text.trim_end())
         } else {
@@ -70,25 +70,25 @@ impl Output {
         };
     }
 
-    /// Does some work on this thread. Where it takes longer than a second, people are told what
-    /// they wait for.
+    /// Does some work on this thread. If it takes longer than a second, prints for people what they
+    /// wait for.
     pub fn while_slow<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
         tell_when_slow(SLOW, || self.note(what), work)
     }
 
-    /// Something worth knowing that is not the result.
+    /// Prints something worth knowing that is not the result, unless the output is quiet.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
         }
     }
 
-    /// Something that must not be overlooked, even when quiet.
+    /// Prints something that must not be overlooked, even if the output is quiet.
     pub fn warn(&self, text: impl AsRef<str>) {
         let _ = writeln!(std::io::stderr(), "WARNING: {}", text.as_ref());
     }
 
-    /// The end of a command that failed.
+    /// Prints the failure of a command and returns its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
         self.fail_document(failure);
         let mut stderr = std::io::stderr();
@@ -99,7 +99,7 @@ impl Output {
         failure.exit.into()
     }
 
-    /// The failure for machines, where they read the output.
+    /// Prints the failure as a document, if machines read the output.
     pub(crate) fn fail_document(&self, failure: &Failure) {
         if self.json {
             let document = json!({ "error": {
@@ -112,23 +112,23 @@ impl Output {
         }
     }
 
-    /// A bar that counts bytes; shown on a terminal only, as all bars are.
+    /// Returns a bar that counts bytes. It is shown on a terminal only, like all bars.
     pub fn bytes_bar(&self, total: u64, what: &str) -> ProgressBar {
         let template = "{msg:12} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec}";
         self.bar(ProgressBar::new(total), template, what)
     }
 
-    /// A bar that counts things.
+    /// Returns a bar that counts things.
     pub fn count_bar(&self, total: u64, what: &str) -> ProgressBar {
         self.bar(ProgressBar::new(total), "{msg:12} [{bar:32}] {pos}/{len}", what)
     }
 
-    /// Something turns while nothing can be counted.
+    /// Returns a spinner, for work of which nothing can be counted.
     pub fn spinner(&self, what: &str) -> ProgressBar {
         self.turning("{spinner} {msg}", what)
     }
 
-    /// A spinner for what takes minutes: it says how long it has been turning.
+    /// Returns a spinner for work that takes minutes. It shows how long it has been turning.
     pub fn timed_spinner(&self, what: &str) -> ProgressBar {
         self.turning("{spinner} {msg} {elapsed}", what)
     }
@@ -182,7 +182,7 @@ mod tests {
         let tell = || sender.send(()).unwrap();
         tell_when_slow(Duration::from_secs(3600), tell, || ());
         assert!(told.try_recv().is_err());
-        // The work goes on until it was told of.
+        // The work does not end before the message was sent.
         tell_when_slow(Duration::ZERO, tell, || told.recv().unwrap());
     }
 }

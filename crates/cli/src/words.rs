@@ -1,6 +1,6 @@
-//! Numbers and times in words.
+//! Writes numbers and times in words.
 
-/// `1 byte`, `2 bytes`, `3 batches`, `4 retries`.
+/// Returns a number with its unit: `1 byte`, `2 bytes`, `3 batches`, `4 retries`.
 pub fn count(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
     if number == 1 {
@@ -13,7 +13,7 @@ pub fn count(number: impl TryInto<u64>, what: &str) -> String {
     }
 }
 
-/// A span of time in its two largest units.
+/// Returns a span of time in its two largest units.
 pub fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -24,7 +24,7 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// How far a Unix time is from another one.
+/// Describes how far a Unix time is from another one.
 pub fn distance(time: u64, now: u64) -> String {
     match time.cmp(&now) {
         std::cmp::Ordering::Equal => "now".to_owned(),

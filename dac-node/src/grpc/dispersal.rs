@@ -51,9 +51,10 @@ impl DispersalService for Dispersal {
     ) -> Result<Response<v1::StoreShardResponse>, Status> {
         let (began, limit) = (Instant::now(), self.0.settings.upload_timeout);
         let (caller, mut stream) = (caller_of(&request), request.into_inner());
-        let result = timeout_at(began + limit, self.receive(caller, &mut stream))
-            .await
-            .unwrap_or_else(|_| Err(Reason::TimedOut.status(format!("an upload may take {limit:?}"))));
+        let result =
+            timeout_at(began + limit, self.receive(caller, &mut stream)).await.unwrap_or_else(|_| {
+                Err(Reason::TimedOut.status(format!("the upload did not end within {limit:?}")))
+            });
         metrics::counter!("dac_node_store_shard_total", "outcome" => outcome(&result)).increment(1);
         metrics::histogram!("dac_node_store_shard_seconds").record(began.elapsed().as_secs_f64());
         result.map(Response::new)
@@ -65,9 +66,10 @@ impl DispersalService for Dispersal {
     ) -> Result<Response<v1::SignRenewalResponse>, Status> {
         let limit = self.0.settings.upload_timeout;
         let caller = caller_of(&request);
-        let result = tokio::time::timeout(limit, self.renew(caller, request.into_inner()))
-            .await
-            .unwrap_or_else(|_| Err(Reason::TimedOut.status(format!("a renewal may take {limit:?}"))));
+        let result =
+            tokio::time::timeout(limit, self.renew(caller, request.into_inner())).await.unwrap_or_else(
+                |_| Err(Reason::TimedOut.status(format!("the renewal did not end within {limit:?}"))),
+            );
         metrics::counter!("dac_node_sign_renewal_total", "outcome" => outcome(&result)).increment(1);
         result.map(Response::new)
     }
@@ -112,7 +114,7 @@ impl Dispersal {
 
         let held = self.held(located.digest).await?;
         if certificate_only && located.record.certificate.is_none() {
-            return Err(malformed("only a certificate is announced, and there is none"));
+            return Err(malformed("certificate_only is set, but the record has no certificate"));
         }
         let rollup = located.record.header.rollup;
         if let Some((stored, held)) = held {

@@ -364,7 +364,7 @@ fn parse_page_token(token: &str) -> Result<u64, WireError> {
     if token.is_empty() {
         return Ok(0);
     }
-    let junk = WireError::Text { field: "page_token", problem: "is none that this service gave out" };
+    let junk = WireError::Text { field: "page_token", problem: "is not one that this service returned" };
     let strict = token.len() == 16 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     match u64::from_str_radix(token, 16) {
         Ok(sequence) if strict && i64::try_from(sequence).is_ok() => Ok(sequence),

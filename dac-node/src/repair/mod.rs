@@ -189,7 +189,7 @@ impl Repairer {
             tokio::select! {
                 () = stop.cancelled() => return,
                 result = round => if let Err(error) = result {
-                    tracing::error!(%error, "what is to be repaired could not be looked up");
+                    tracing::error!(%error, "the shards to repair could not be looked up");
                 },
             }
             let now = Instant::now();
@@ -451,7 +451,7 @@ impl Repairer {
                 Some(directory)
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, "a committee's keys are none: L1's endpoint is not to be trusted");
+                tracing::error!(%error, "a committee's keys are not valid: the L1 endpoint cannot be trusted");
                 None
             }
             Err(_) => None,

@@ -68,7 +68,7 @@ impl Writer {
                 Ok(true) => swept += 1,
                 Ok(false) => {}
                 Err(error) if error.is_unreadable() => {
-                    tracing::warn!(%shard, %error, "left-over rows that cannot be read cannot be deleted, and take up space");
+                    tracing::warn!(%shard, %error, "left-over rows cannot be read, so they cannot be deleted and take up space");
                 }
                 Err(error) => return Err(error),
             }

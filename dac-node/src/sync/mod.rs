@@ -276,7 +276,7 @@ impl L1Sync {
             Ok(Some(reading)) => reading,
             Ok(None) => return Ok(false),
             Err(error) => {
-                tracing::debug!(?origin, %error, "a contract on L1 could not be read a second time; later again");
+                tracing::debug!(?origin, %error, "a contract on L1 could not be read a second time; trying again later");
                 memory.second_failures.insert(origin, Instant::now() + SECOND_READING_PAUSE);
                 return Ok(false);
             }
@@ -322,7 +322,7 @@ impl L1Sync {
             if *expires_at > cap {
                 metrics::counter!("dac_node_l1_claims_capped_total", "rollup" => rollup.to_string())
                     .increment(1);
-                tracing::warn!(%rollup, claimed = *expires_at, cap, "a rollup's contract claims a time that nobody signs");
+                tracing::warn!(%rollup, claimed = *expires_at, cap, "a rollup's contract claims a time beyond its longest retention: capped");
                 *expires_at = cap;
             }
         }
@@ -379,7 +379,9 @@ pub async fn observe(
                 progress.observe(read, head, counts);
             }
             Ok((None, _)) => {}
-            Err(error) => tracing::warn!(%error, "what is owed and held could not be looked at"),
+            Err(error) => {
+                tracing::warn!(%error, "the cursors and duty counts could not be read from the store")
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -1,4 +1,4 @@
-//! Examples of help texts and pages as a shell reads them.
+//! Runs the examples of help texts and pages in a shell.
 
 mod pages;
 mod shell;
@@ -9,21 +9,21 @@ pub use self::pages::check_pages;
 use self::shell::calls;
 use crate::help::keep_examples;
 
-/// Columns of the narrowest terminal that examples are written for.
+/// The number of columns of the narrowest terminal for which examples are written.
 const COLUMNS_MAX: usize = 100;
 
-/// Headings of examples begin with one of these; the commands below them are indented.
+/// The first words of the headings of examples. The commands below a heading are indented.
 const HEADINGS: [&str; 2] = ["Example", "Try"];
 
-/// Hands the examples of every help text to a shell, and what it makes of them to the program's own
-/// parser.
+/// Runs the examples of every help text in a shell, in which the programs only write down how they
+/// are called. This program's own parser must accept each of its calls.
 ///
-/// `programs` are the names that a line may begin with, this program's first; `variables` those
-/// that the examples use, with values.
+/// `programs` are the names with which a line may begin, this program's name first. `variables` are
+/// the variables that the examples use, with values.
 ///
 /// # Panics
-/// Where a help text breaks an example's lines, where the shell refuses an example, or the program
-/// does.
+/// It panics if a help text breaks the lines of an example, or if the shell or the program refuses
+/// an example.
 pub fn check_examples(command: &Command, programs: &[&str], variables: &[(&str, &str)]) {
     let whole = keep_examples(command.clone());
     for (path, text) in help_texts(&whole, command.get_name()) {
@@ -38,8 +38,8 @@ pub fn check_examples(command: &Command, programs: &[&str], variables: &[(&str, 
     }
 }
 
-/// Every command's own text behind its options, with the words that lead to it. Each was found in a
-/// narrow terminal's help as it is.
+/// Returns the text behind the options of every command, with the words that lead to the command.
+/// Checks that a narrow terminal's help shows the text unchanged.
 fn help_texts(command: &Command, path: &str) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     if let Some(text) = command.get_after_help() {
@@ -54,7 +54,7 @@ fn help_texts(command: &Command, path: &str) -> Vec<(String, String)> {
     texts
 }
 
-/// The indented lines below a heading of examples.
+/// Returns the indented lines below the headings of examples.
 fn examples(text: &str) -> String {
     let mut is_example = false;
     let mut script = String::new();

@@ -1,4 +1,5 @@
-//! Commands of the repository's pages: what a reader copies into a shell is what the programs take.
+//! Checks the commands of the repository's pages: the programs accept what a reader copies into a
+//! shell.
 
 use std::path::{Path, PathBuf};
 
@@ -6,26 +7,27 @@ use clap::Command;
 
 use super::shell::{Call, calls};
 
-/// Folders with pages.
+/// The folders that contain pages.
 const FOLDERS: [&str; 6] = [".", "docs", "deploy", "contracts", "reference-rollup", "bench"];
 
-/// The programs that pages speak of.
+/// The programs whose commands are on pages.
 const PROGRAMS: [&str; 4] = ["dac", "dac-node", "dac-aggregator", "reference-rollup"];
 
-/// Variables that stand for values of the reader's, with values.
+/// The variables that stand for the reader's own values, with values for the check.
 const PLACEHOLDERS: [(&str, &str); 4] =
     [("ROLLUP", ADDRESS), ("DISPERSER", ADDRESS), ("DIGEST", HASH), ("COMMITMENT", HASH)];
 const ADDRESS: &str = "0x5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f";
 const HASH: &str = "0xa7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7";
 
-/// Hands the commands in the `sh` blocks of every page to a shell, and what it makes of those of
-/// `command` to that program's own parser. The blocks of a page are read as one script, so what is
-/// exported in one holds in those below it.
+/// Runs the commands in the `sh` blocks of every page in a shell, and checks that `command`'s
+/// parser accepts each of its calls. The blocks of a page are one script, so a variable that one
+/// block exports is set in the blocks below it.
 ///
-/// Blocks of another kind are run by tests of their own.
+/// Tests of their own run blocks of other kinds.
 ///
 /// # Panics
-/// Where the shell refuses a page's commands, the program refuses one, or no page has any.
+/// It panics if the shell refuses the commands of a page, if the program refuses one, or if no page
+/// has one.
 pub fn check_pages(command: &Command) {
     let mut checked = 0;
     for page in pages() {
@@ -62,7 +64,7 @@ fn read(page: &Path) -> String {
     std::fs::read_to_string(page).unwrap_or_else(|error| panic!("{}: {error}", page.display()))
 }
 
-/// The lines of a page's `sh` blocks.
+/// Returns the lines of a page's `sh` blocks.
 fn blocks(page: &str) -> Vec<&str> {
     let (mut found, mut is_inside) = (Vec::new(), false);
     for line in page.lines() {
@@ -75,7 +77,7 @@ fn blocks(page: &str) -> Vec<&str> {
     found
 }
 
-/// The commands of ours among the lines, and the variables that are exported for them.
+/// Returns the commands of our programs among the lines, and the exports of variables for them.
 fn script(lines: &[&str]) -> String {
     let mut script = String::new();
     let mut is_ours = false;
@@ -95,14 +97,14 @@ fn script(lines: &[&str]) -> String {
     script
 }
 
-/// A command without the words that have another user run it.
+/// Returns a command without the words that run it as another user.
 fn as_this_user(line: &str) -> &str {
     let command = line.trim_start();
     command.strip_prefix("sudo -u ").and_then(|rest| rest.split_once(' ')).map_or(command, |(_, rest)| rest)
 }
 
-/// A call with the options that its environment gives, since a parser in this process looks at the
-/// environment of this process.
+/// Returns a call with the options that its environment variables give. The parser in this process
+/// cannot see them, because it looks at the environment of this process.
 fn with_environment(command: &Command, call: &Call) -> Vec<String> {
     let mut words = call.words.clone();
     let mut called = command;
@@ -155,7 +157,7 @@ mod tests {
         assert_eq!(with_environment(&command, &call), ["a", "b", "--owner", "o", "--url", "u"]);
     }
 
-    /// Targets in code, on a line of their own or within one.
+    /// Returns the targets of `make` that the page names in code, in blocks and within lines.
     fn targets(page: &str) -> Vec<&str> {
         let lines = blocks(page).into_iter();
         let named = lines.filter_map(|line| line.trim_start().strip_prefix("make "));

@@ -1,4 +1,4 @@
-//! Scripts as a shell reads them, with programs that only write down how they were called.
+//! Runs scripts in a shell with programs that only write down how they were called.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::process::Command as Process;
 /// One call of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
-    /// Its name and arguments.
+    /// The program's name and its arguments.
     pub(super) words: Vec<String>,
-    /// The variables that it was called with.
+    /// The environment variables of the call.
     pub(super) environment: Vec<(String, String)>,
 }
 
-/// The calls of a script, as `sh` makes them.
+/// Returns the calls that `sh` makes when it runs a script.
 pub(super) fn calls(
     script: &str,
     programs: &[&str],
@@ -45,7 +45,8 @@ pub(super) fn calls(
     Ok(String::from_utf8_lossy(&output.stdout).split_terminator('\u{1e}').map(call).collect())
 }
 
-/// Words that each end with a zero byte, a unit separator, and a variable a line.
+/// Parses the record of a call: words that each end with a zero byte, a unit separator, and one
+/// variable in each line.
 fn call(record: &str) -> Call {
     let (words, environment) = record.split_once('\u{1f}').unwrap_or((record, ""));
     let variable = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
