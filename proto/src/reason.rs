@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// The domain of every `ErrorInfo` that is made here.
 pub const DOMAIN: &str = "dac.v1";
 
-/// Longest message of a status, in bytes. With very long ones, HTTP/2 peers hang.
+/// The longest message of a status, in bytes. With very long ones, HTTP/2 peers hang.
 const MESSAGE_MAX_BYTES: usize = 512;
 
 macro_rules! reasons {

@@ -19,57 +19,57 @@ pub enum WireError {
     /// A required field is missing.
     #[error("{field} is missing")]
     Missing {
-        /// Name of the field.
+        /// The name of the field.
         field: &'static str,
     },
     /// The field has the wrong number of bytes.
     #[error("{field} must have {expected} bytes, got {got}")]
     Length {
-        /// Name of the field.
+        /// The name of the field.
         field: &'static str,
-        /// Number of bytes that it must have.
+        /// The number of bytes that it must have.
         expected: usize,
-        /// Number of bytes that were received.
+        /// The number of bytes that were received.
         got: usize,
     },
     /// The bytes are not a whole number of hashes, or there are too many hashes.
     #[error("{field} must be at most {max} hashes of 32 bytes, got {got} bytes")]
     Hashes {
-        /// Name of the field.
+        /// The name of the field.
         field: &'static str,
-        /// Largest number of hashes.
+        /// The largest number of hashes.
         max: usize,
-        /// Number of bytes that were received.
+        /// The number of bytes that were received.
         got: usize,
     },
     /// The enum value is unspecified or not known to this version.
     #[error("{field} has the unknown value {got}")]
     UnknownEnum {
-        /// Name of the field.
+        /// The name of the field.
         field: &'static str,
-        /// Value that was received.
+        /// The value that was received.
         got: i32,
     },
     /// The seat is above 255.
     #[error("{field} must be 0 to 255, got {got}")]
     Seat {
-        /// Name of the field.
+        /// The name of the field.
         field: &'static str,
-        /// Value that was received.
+        /// The value that was received.
         got: u32,
     },
     /// The validity proof is empty or too long.
     #[error("a validity proof has 1 to {max} bytes, got {got}")]
     ProofLength {
-        /// Length that was received, in bytes.
+        /// The length that was received, in bytes.
         got: usize,
-        /// Largest length, in bytes.
+        /// The largest length, in bytes.
         max: usize,
     },
     /// The bytes are not an acceptable secp256k1 signature.
     #[error("{field}: {source}")]
     Ecdsa {
-        /// Name of the field.
+        /// The name of the field.
         field: &'static str,
         /// The reason why they are not.
         source: EcdsaSignatureError,
@@ -83,7 +83,7 @@ pub enum WireError {
     /// A text is too long or has the wrong form.
     #[error("{field}: {problem}")]
     Text {
-        /// Name of the field.
+        /// The name of the field.
         field: &'static str,
         /// What is wrong with the text.
         problem: &'static str,
@@ -192,7 +192,7 @@ fn hash_kind_to_wire(kind: HashKind) -> i32 {
     }
 }
 
-/// Largest length of a `payload_fingerprint`, for a check before the committee is known.
+/// The largest length of a `payload_fingerprint`, for a check before the committee is known.
 const PAYLOAD_FINGERPRINT_MAX_BYTES: usize = limits::FINGERPRINT_MAX_POINTS * limits::BLOCK_BYTES;
 
 impl TryFrom<v1::BatchHeader> for BatchHeader {

@@ -44,7 +44,7 @@ pub enum AggregateError {
     UnknownSeat {
         /// The seat that was named.
         seat: Seat,
-        /// Number of seats of the committee.
+        /// The number of seats of the committee.
         n: u16,
     },
     /// Two signatures name the same seat.
@@ -101,9 +101,9 @@ pub enum TimeError {
     /// The batch has expired, so that members no longer serve it.
     #[error("the batch expired at {expires_at}, it is {now}")]
     Expired {
-        /// Expiry time in the header, in Unix seconds.
+        /// The expiry time in the header, in Unix seconds.
         expires_at: u64,
-        /// Time of the check, in Unix seconds.
+        /// The time of the check, in Unix seconds.
         now: u64,
     },
     /// The epoch is not active yet, or its grace period is over.
@@ -111,11 +111,11 @@ pub enum TimeError {
     EpochNotPostable {
         /// The epoch of this committee.
         epoch: u64,
-        /// First Unix second in which the epoch may post.
+        /// The first Unix second in which the epoch may post.
         from: u64,
-        /// Last Unix second in which the epoch may post: the end of its grace period.
+        /// The last Unix second in which the epoch may post: the end of its grace period.
         until: u64,
-        /// Time of the check, in Unix seconds.
+        /// The time of the check, in Unix seconds.
         now: u64,
     },
 }

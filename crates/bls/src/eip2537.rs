@@ -3,9 +3,9 @@
 
 use crate::error::PointError;
 
-/// Length of a field element with its padding, in bytes.
+/// The length of a field element with its padding, in bytes.
 pub(crate) const PADDED_BYTES: usize = 64;
-/// Length of a field element without padding, in bytes.
+/// The length of a field element without padding, in bytes.
 pub(crate) const FIELD_BYTES: usize = 48;
 
 /// The modulus of the base field, big-endian.

@@ -41,7 +41,7 @@ pub enum SecretKeyError {
     /// The key does not have 32 bytes.
     #[error("a secret key has 32 bytes, got {got}")]
     Length {
-        /// Number of bytes that were given.
+        /// The number of bytes that were given.
         got: usize,
     },
 }

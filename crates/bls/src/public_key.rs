@@ -11,7 +11,7 @@ use crate::eip2537::{pad, unpad};
 use crate::error::{BadSignature, PointError};
 use crate::signature::Signature;
 
-/// Length of a G2 point in EIP-2537 encoding, in bytes.
+/// The length of a G2 point in EIP-2537 encoding, in bytes.
 pub const G2_EIP2537_BYTES: usize = 256;
 
 /// Maps blst's order x.c1, x.c0, y.c1, y.c0 to EIP-2537's x.c0, x.c1, y.c0, y.c1 and back.

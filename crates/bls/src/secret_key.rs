@@ -12,7 +12,7 @@ use crate::error::SecretKeyError;
 use crate::public_key::PublicKey;
 use crate::signature::Signature;
 
-/// Length of a secret key in bytes.
+/// The length of a secret key in bytes.
 pub const SECRET_KEY_BYTES: usize = 32;
 
 /// A member's secret key. It wraps blst's type, which overwrites itself but prints the key in

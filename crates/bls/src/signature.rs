@@ -8,7 +8,7 @@ use dac_types::SignatureBytes;
 use crate::eip2537::{pad, unpad};
 use crate::error::PointError;
 
-/// Length of a G1 point in EIP-2537 encoding, in bytes.
+/// The length of a G1 point in EIP-2537 encoding, in bytes.
 pub const G1_EIP2537_BYTES: usize = 128;
 
 const COORDINATES: [usize; 2] = [0, 1];

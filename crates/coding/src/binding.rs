@@ -21,17 +21,17 @@ pub enum BindingError {
     /// unchanged, so only this check notices them.
     #[error("the payload has {got} bytes, the claim says {expected}")]
     Length {
-        /// Length in the claim, in bytes.
+        /// The length in the claim, in bytes.
         expected: u64,
-        /// Length of the payload, in bytes.
+        /// The length of the payload, in bytes.
         got: u64,
     },
     /// The payload has another value at some point.
     #[error("the payload's fingerprint is {got}, the claim says {expected}")]
     PayloadFingerprint {
-        /// Fingerprint in the claim.
+        /// The fingerprint in the claim.
         expected: Fingerprint,
-        /// Fingerprint of the payload.
+        /// The fingerprint of the payload.
         got: Fingerprint,
     },
     /// The claim's hash is the rollup's own, and the caller did not compute it.
@@ -42,9 +42,9 @@ pub enum BindingError {
     BatchHash {
         /// The kind of the hash.
         kind: HashKind,
-        /// Hash in the claim.
+        /// The hash in the claim.
         expected: B256,
-        /// Hash of the payload.
+        /// The hash of the payload.
         got: B256,
     },
 }

@@ -19,25 +19,25 @@ pub enum ChunkError {
     Seat {
         /// The seat that was asked for.
         seat: Seat,
-        /// Number of seats of the committee.
+        /// The number of seats of the committee.
         n: u16,
     },
     /// A shard of this batch has no such chunk.
     #[error("a shard of this batch has {count} chunks, there is none at {index}")]
     Index {
-        /// Index of the chunk that was asked for, from 0.
+        /// The index of the chunk that was asked for, from 0.
         index: usize,
-        /// Number of chunks of a shard.
+        /// The number of chunks of a shard.
         count: usize,
     },
     /// The chunk at this index has another length.
     #[error("chunk {index} has {expected} bytes, got {got}")]
     Length {
-        /// Index of the chunk.
+        /// The index of the chunk.
         index: usize,
-        /// Length that the chunk must have, in bytes.
+        /// The length that the chunk must have, in bytes.
         expected: usize,
-        /// Length that was received, in bytes.
+        /// The length that was received, in bytes.
         got: usize,
     },
     /// The path in the shard's tree has the wrong number of nodes.
@@ -87,7 +87,7 @@ pub struct ChunkProof {
 pub struct CheckedChunk<'a> {
     /// The seat whose shard contains the chunk.
     pub seat: Seat,
-    /// Index of the chunk in the shard, from 0.
+    /// The index of the chunk in the shard, from 0.
     pub index: usize,
     /// The bytes of the chunk.
     pub bytes: &'a [u8],
@@ -96,7 +96,7 @@ pub struct CheckedChunk<'a> {
 }
 
 impl ChunkProof {
-    /// Largest number of nodes of either path. A decoder can refuse longer paths unread.
+    /// The largest number of nodes of either path. A decoder can refuse longer paths unread.
     pub const MAX_NODES: usize = MERKLE_PATH_MAX_NODES;
 
     /// Proves chunk `index` of a shard with this tree, under the batch's shard hashes.

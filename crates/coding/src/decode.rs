@@ -20,17 +20,17 @@ pub enum Malformed {
     /// Bytes beyond the payload's length are not zero.
     #[error("the decoded byte at {offset} lies beyond the payload's {length} bytes and is not zero")]
     Padding {
-        /// Offset of the first such byte in the padded payload.
+        /// The offset of the first such byte in the padded payload.
         offset: usize,
-        /// Length of the payload in bytes.
+        /// The length of the payload in bytes.
         length: usize,
     },
     /// The payload does not have the batch hash. Only checked hash kinds can fail in this way.
     #[error("the decoded payload hashes to {got}, the header says {expected}")]
     BatchHash {
-        /// Hash in the header.
+        /// The hash in the header.
         expected: B256,
-        /// Hash of the decoded payload.
+        /// The hash of the decoded payload.
         got: B256,
     },
 }
@@ -41,9 +41,9 @@ pub enum DecodeError {
     /// Fewer than k distinct shards were given.
     #[error("{needed} shards rebuild this batch, got {got}")]
     TooFewShards {
-        /// Number k of shards that are needed.
+        /// The number k of shards that are needed.
         needed: usize,
-        /// Number of shards that were given.
+        /// The number of shards that were given.
         got: usize,
     },
     /// Two shards belong to the same seat.
@@ -81,7 +81,7 @@ pub enum RebuildError {
     Seat {
         /// The seat that was asked for.
         seat: Seat,
-        /// Number of seats of the committee.
+        /// The number of seats of the committee.
         n: u16,
     },
     /// The verdict BAD: the disperser committed to something else for this seat, so its shard
@@ -90,9 +90,9 @@ pub enum RebuildError {
     BadSeat {
         /// The seat without a shard.
         seat: Seat,
-        /// Shard hash in the record.
+        /// The shard hash in the record.
         expected: B256,
-        /// Hash of the rebuilt shard.
+        /// The hash of the rebuilt shard.
         got: B256,
     },
     /// The verdict MALFORMED: the rebuilt shard is the committed one, and its padding is not zero.

@@ -35,9 +35,9 @@ pub enum PayloadError {
     /// The payload does not have the length in the header.
     #[error("the payload has {got} bytes, the header says {expected}")]
     Length {
-        /// Length in the header, in bytes.
+        /// The length in the header, in bytes.
         expected: u64,
-        /// Length that was received, in bytes.
+        /// The length that was received, in bytes.
         got: u64,
     },
     /// The payload does not have the hash to which the rollup committed.
@@ -45,9 +45,9 @@ pub enum PayloadError {
     BatchHash {
         /// The kind of the hash.
         kind: HashKind,
-        /// Hash in the header.
+        /// The hash in the header.
         expected: B256,
-        /// Hash of the received payload.
+        /// The hash of the received payload.
         got: B256,
     },
     /// The disperser committed to a different shard for this seat.
@@ -55,17 +55,17 @@ pub enum PayloadError {
     ShardHash {
         /// The lowest such seat.
         seat: Seat,
-        /// Shard hash in the record.
+        /// The shard hash in the record.
         expected: B256,
-        /// Hash of the shard that was encoded from the payload.
+        /// The hash of the shard that was encoded from the payload.
         got: B256,
     },
     /// The disperser committed to different row fingerprints.
     #[error("the payload's row fingerprints hash to {got}, the header says {expected}")]
     FingerprintsHash {
-        /// Hash in the header.
+        /// The hash in the header.
         expected: B256,
-        /// Hash of the payload's row fingerprints.
+        /// The hash of the payload's row fingerprints.
         got: B256,
     },
     /// The payload's length cannot be encoded.
@@ -80,15 +80,15 @@ pub enum PayloadError {
 /// The values in a record that commit to a payload. See sections 2 to 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commitment {
-    /// Hashes of all n shards in seat order.
+    /// The hashes of all n shards in seat order.
     pub shard_hashes: Vec<B256>,
-    /// Merkle root over the shard hashes.
+    /// The Merkle root over the shard hashes.
     pub shard_root: B256,
     /// z, the fingerprints of the k rows.
     pub row_fingerprints: RowFingerprints,
-    /// Hash over z.
+    /// The hash over z.
     pub fingerprints_hash: B256,
-    /// Fingerprint of the whole payload, 16t bytes.
+    /// The fingerprint of the whole payload, 16t bytes.
     pub payload_fingerprint: Vec<u8>,
 }
 
@@ -237,7 +237,7 @@ pub fn encode_on(
     Ok(EncodedBatch { geometry, shard_length, rows, parity: parity.into(), trees, commitment })
 }
 
-/// Smallest number of payload bytes for which a further thread is worth its cost.
+/// The smallest number of payload bytes for which a further thread is worth its cost.
 const THREAD_MIN_BYTES: usize = 512 << 10;
 
 /// Does the first piece of work on this thread and each other on a thread of its own.
@@ -287,8 +287,8 @@ fn split_rows(geometry: Geometry, shard_length: usize, payload: &Bytes) -> Vec<B
         .collect()
 }
 
-/// Smallest number of chunks of all shards together in a stripe. It is large enough that hashing
-/// them costs the same for each, however many there are.
+/// The smallest number of chunks of all shards together in a stripe. It is large enough that
+/// hashing them costs the same for each, however many there are.
 const STRIPE_MIN_CHUNKS: usize = 64;
 
 fn hash_stripe(trees: &mut [ShardTree], data: &[&[u8]], parity: &[&mut [u8]]) {

@@ -7,7 +7,7 @@ use core::ops::{Add, AddAssign, Mul, MulAssign};
 pub mod gf8 {
     /// The modulus with its leading term.
     const MODULUS: u16 = 0x11D;
-    /// Order of the multiplicative group.
+    /// The order of the multiplicative group.
     pub(crate) const ORDER: usize = 255;
 
     const TABLES: ([u8; 2 * ORDER], [u8; 256]) = {

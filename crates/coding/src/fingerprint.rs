@@ -119,7 +119,7 @@ impl fmt::Display for Fingerprint {
 pub struct Fingerprinter {
     points: Points,
     lanes: Vec<Lanes>,
-    /// Number of groups of blocks that the lanes have absorbed.
+    /// The number of groups of blocks that the lanes have absorbed.
     groups: u64,
     /// Bytes that do not fill a group yet.
     pending: Vec<u8>,

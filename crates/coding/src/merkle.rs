@@ -19,21 +19,21 @@ pub enum MerkleError {
     /// The tree has no such leaf.
     #[error("leaf {index} of a tree of {count}")]
     Index {
-        /// Index of the leaf that was asked for, from 0.
+        /// The index of the leaf that was asked for, from 0.
         index: usize,
-        /// Number of leaves of the tree.
+        /// The number of leaves of the tree.
         count: usize,
     },
     /// The path has the wrong number of nodes for this leaf.
     #[error("the path of leaf {index} of {count} has {expected} nodes, got {got}")]
     PathLength {
-        /// Index of the leaf.
+        /// The index of the leaf.
         index: usize,
-        /// Number of leaves of the tree.
+        /// The number of leaves of the tree.
         count: usize,
-        /// Number of nodes that the path must have.
+        /// The number of nodes that the path must have.
         expected: usize,
-        /// Number of nodes that were received.
+        /// The number of nodes that were received.
         got: usize,
     },
     /// The path leads to a different root.

@@ -25,26 +25,26 @@ pub enum RecordError {
     /// The shard hashes have a different root.
     #[error("the shard hashes have root {got}, the header says {expected}")]
     ShardRoot {
-        /// Root in the header.
+        /// The root in the header.
         expected: B256,
-        /// Root of the shard hashes that were received.
+        /// The root of the shard hashes that were received.
         got: B256,
     },
     /// The row fingerprints have a different hash, for example because the disperser sent this
     /// member other ones than the rest.
     #[error("the row fingerprints hash to {got}, the header says {expected}")]
     FingerprintsHash {
-        /// Hash in the header.
+        /// The hash in the header.
         expected: B256,
-        /// Hash of the fingerprints that were received.
+        /// The hash of the fingerprints that were received.
         got: B256,
     },
     /// The payload fingerprint that follows from the row fingerprints is not the one in the header.
     #[error("the row fingerprints add up to {got}, the header says {expected}")]
     PayloadFingerprint {
-        /// Payload fingerprint in the header, in hexadecimal.
+        /// The payload fingerprint in the header, in hexadecimal.
         expected: String,
-        /// Payload fingerprint of the received row fingerprints, in hexadecimal.
+        /// The payload fingerprint of the received row fingerprints, in hexadecimal.
         got: String,
     },
 }

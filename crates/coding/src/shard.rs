@@ -24,23 +24,23 @@ pub enum ShardError {
     Seat {
         /// The seat that was asked for.
         seat: Seat,
-        /// Number of seats of the committee.
+        /// The number of seats of the committee.
         n: u16,
     },
     /// There are more bytes than a shard has. They are refused before the rest is read.
     #[error("a shard of this batch has {expected} bytes, got at least {got}")]
     TooLong {
-        /// Length of a shard of this batch, in bytes.
+        /// The length of a shard of this batch, in bytes.
         expected: usize,
-        /// Number of bytes received so far.
+        /// The number of bytes received so far.
         got: usize,
     },
     /// There are fewer bytes than a shard has.
     #[error("a shard of this batch has {expected} bytes, got {got}")]
     TooShort {
-        /// Length of a shard of this batch, in bytes.
+        /// The length of a shard of this batch, in bytes.
         expected: usize,
-        /// Number of bytes received.
+        /// The number of bytes received.
         got: usize,
     },
     /// The bytes are not those to which the record commits for this seat.
@@ -48,9 +48,9 @@ pub enum ShardError {
     Hash {
         /// The seat whose shard was checked.
         seat: Seat,
-        /// Shard hash in the record.
+        /// The shard hash in the record.
         expected: B256,
-        /// Hash of the bytes that were received.
+        /// The hash of the bytes that were received.
         got: B256,
     },
     /// The committed bytes are not part of a codeword with these row fingerprints.
@@ -58,9 +58,9 @@ pub enum ShardError {
     Fingerprint {
         /// The seat whose shard was checked.
         seat: Seat,
-        /// Fingerprint that is encoded from z.
+        /// The fingerprint that is encoded from z.
         expected: Fingerprint,
-        /// Fingerprint of the bytes that were received.
+        /// The fingerprint of the bytes that were received.
         got: Fingerprint,
     },
     /// The committed bytes beyond the payload's length are not zero.
@@ -68,7 +68,7 @@ pub enum ShardError {
     Padding {
         /// The seat whose shard was checked.
         seat: Seat,
-        /// Offset in the shard of the first byte that is not zero.
+        /// The offset in the shard of the first byte that is not zero.
         offset: usize,
     },
 }
@@ -168,7 +168,7 @@ impl ShardChecker {
     }
 }
 
-/// Number of chunks that are hashed and fingerprinted at once.
+/// The number of chunks that are hashed and fingerprinted at once.
 const CHECK_CHUNKS: usize = 16;
 
 /// The state of the check, without the record that it is made against.
@@ -177,7 +177,7 @@ struct RunningCheck {
     seat: Seat,
     expected: usize,
     received: usize,
-    /// Offset in this shard where the payload ends; bytes from here on must be zero. For parity
+    /// The offset in this shard where the payload ends; bytes from here on must be zero. For parity
     /// seats it is the shard's length.
     payload_end: usize,
     first_dirty: Option<usize>,

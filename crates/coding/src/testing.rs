@@ -22,9 +22,9 @@ pub struct Dispersal {
     pub name: &'static str,
     /// n and k of the committee.
     pub geometry: Geometry,
-    /// Length in the header, in bytes.
+    /// The length in the header, in bytes.
     pub payload_length: u64,
-    /// Batch hash in the header.
+    /// The batch hash in the header.
     pub batch_hash: B256,
     /// The commitment in header and record.
     pub commitment: Commitment,

@@ -25,7 +25,7 @@ pub(crate) struct Connections {
     pub(crate) options: AnyConnectOptions,
     pub(crate) transaction_timeout: Duration,
     pub(crate) silence_timeout: Duration,
-    /// Time of the last commit that wrote.
+    /// The time of the last commit that wrote.
     pub(crate) committed: Mutex<Option<Instant>>,
 }
 

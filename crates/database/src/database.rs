@@ -45,7 +45,7 @@ struct Inner {
     durability: Durability,
     /// Writers that wait to share a transaction. Only SQLite uses it.
     queue: Arc<Queue>,
-    /// Path of the SQLite file.
+    /// The path of the SQLite file.
     path: Option<PathBuf>,
     /// The lock that reserves the file for this process, while it has one.
     lock: Mutex<Option<File>>,

@@ -45,7 +45,7 @@ pub enum DatabaseError {
     /// The SQLite file cannot be created or opened.
     #[error("database file {path}: {source}")]
     File {
-        /// Path of the file.
+        /// The path of the file.
         path: std::path::PathBuf,
         /// The error of the operating system.
         source: std::io::Error,
@@ -55,9 +55,9 @@ pub enum DatabaseError {
         "the PostgreSQL server runs with {setting} = {value}: acknowledged data would not survive a crash; set it to on"
     )]
     NotDurable {
-        /// Name of the server setting.
+        /// The name of the server setting.
         setting: &'static str,
-        /// Value of the setting.
+        /// The value of the setting.
         value: String,
     },
     /// The server's settings allow acknowledged data to be lost in a failover to a configured
@@ -67,9 +67,9 @@ pub enum DatabaseError {
          lose acknowledged data; set it to on, for this user: ALTER ROLE … SET synchronous_commit = on"
     )]
     NotOnStandby {
-        /// Value of synchronous_commit.
+        /// The value of synchronous_commit.
         value: String,
-        /// Value of synchronous_standby_names.
+        /// The value of synchronous_standby_names.
         standbys: String,
     },
     /// The server answers but accepts no writes, as a former primary does after a failover.
@@ -87,11 +87,11 @@ pub enum DatabaseError {
     /// SQLite did not accept a pragma.
     #[error("SQLite answered {got} to PRAGMA {pragma} = {wanted}")]
     Pragma {
-        /// Name of the pragma.
+        /// The name of the pragma.
         pragma: &'static str,
-        /// Value that was set.
+        /// The value that was set.
         wanted: &'static str,
-        /// Value that was read back.
+        /// The value that was read back.
         got: String,
     },
     /// The database was written by a later version of this program.
@@ -99,15 +99,15 @@ pub enum DatabaseError {
         "the database has schema version {found}, this program knows up to {known}: it was opened by a newer version"
     )]
     SchemaTooNew {
-        /// Schema version of the database.
+        /// The schema version of the database.
         found: i64,
-        /// Latest schema version that this program knows.
+        /// The latest schema version that this program knows.
         known: i64,
     },
     /// The database's schema belongs to a different program.
     #[error("the database's schema is not this program's: migration {version} {problem}")]
     SchemaForeign {
-        /// Version of the migration that does not match.
+        /// The version of the migration that does not match.
         version: i64,
         /// How the migration differs.
         problem: &'static str,
@@ -128,17 +128,17 @@ pub enum DatabaseError {
     /// The data belongs to a different chain, registry or key than the configured one.
     #[error("this database belongs to {name} {stored}, the configuration says {given}")]
     Identity {
-        /// Name of the value that differs, for example "registry".
+        /// The name of the value that differs, for example "registry".
         name: String,
-        /// Value that the database is bound to.
+        /// The value that the database is bound to.
         stored: String,
-        /// Value in the configuration.
+        /// The value in the configuration.
         given: String,
     },
     /// Another process uses the SQLite file.
     #[error("database file {path} is in use by {holder}: one file serves one process at a time")]
     FileInUse {
-        /// Path of the file.
+        /// The path of the file.
         path: std::path::PathBuf,
         /// The name that the other process gave.
         holder: String,
@@ -146,17 +146,17 @@ pub enum DatabaseError {
     /// The lease is held.
     #[error("lease {name} is held by {holder}, for {left:?} unless it is renewed")]
     LeaseHeld {
-        /// Name of the lease.
+        /// The name of the lease.
         name: String,
         /// The name that the holder gave.
         holder: String,
-        /// Time until the lease runs out.
+        /// The time until the lease runs out.
         left: Duration,
     },
     /// The lease was released, or another holder took it.
     #[error("lease {name} is no longer held by {holder}")]
     LeaseLost {
-        /// Name of the lease.
+        /// The name of the lease.
         name: String,
         /// The name of the holder that lost it.
         holder: String,

@@ -24,8 +24,8 @@ use crate::connections::{Connections, Held};
 use crate::error::{DatabaseError, ErrorClass};
 use crate::transaction::{Access, Backend, TransactionFuture, begin, is_in_transaction};
 
-/// Largest number of pieces of work in one transaction. The first one's answer waits for the last
-/// one.
+/// The largest number of pieces of work in one transaction. The first one's answer waits for the
+/// last one.
 const GROUP_MAX: usize = 64;
 
 /// Work whose result is stored elsewhere. It returns whether its changes shall be kept.

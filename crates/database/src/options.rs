@@ -91,14 +91,14 @@ impl<'de> Deserialize<'de> for DatabaseUrl {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseOptions {
-    /// URL of the database.
+    /// The URL of the database.
     pub url: DatabaseUrl,
-    /// Path of a file with the password of the PostgreSQL user, so that the URL need not contain
-    /// it.
+    /// The path of a file with the password of the PostgreSQL user, so that the URL need not
+    /// contain it.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
-    /// Number of connections for reading; for PostgreSQL, this number again for writing. SQLite has
-    /// one writer.
+    /// The number of connections for reading; for PostgreSQL, this number again for writing. SQLite
+    /// has one writer.
     #[serde(default = "default_max_connections")]
     pub max_connections: NonZeroU32,
     /// How long to wait for a connection.

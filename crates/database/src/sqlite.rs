@@ -14,10 +14,10 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::error::DatabaseError;
 
-/// Largest number of bytes that are read from a lock file about its holder.
+/// The largest number of bytes that are read from a lock file about its holder.
 const HOLDER_MAX_BYTES: u64 = 512;
 
-/// Name of each pragma, the value to set, and the value that is read back.
+/// The name of each pragma, the value to set, and the value that is read back.
 const WRITER: &[(&str, &str, &str)] = &[
     ("busy_timeout", "20000", "20000"),
     // This must be set before anything is written. It lets deleted space be returned to the file

@@ -22,7 +22,7 @@ use crate::migrate::Migration;
 use crate::options::{DatabaseOptions, DatabaseUrl};
 use crate::transaction::Backend;
 
-/// Environment variable with the URL of a server on which tests may create schemas.
+/// The environment variable with the URL of a server on which tests may create schemas.
 pub const POSTGRES_URL_VARIABLE: &str = "DAC_TEST_POSTGRES_URL";
 
 /// How long a server may take to reload its settings, and the pause between two checks.

@@ -7,16 +7,17 @@ use crate::error::KeystoreError;
 use crate::hexadecimal::HexBytes;
 use crate::kdf::DERIVED_BYTES;
 
-/// Name of the only cipher that both formats allow.
+/// The name of the only cipher that both formats allow.
 pub(crate) const CIPHER: &str = "aes-128-ctr";
-/// Length of a secret key of either kind, in bytes.
+/// The length of a secret key of either kind, in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
 
-/// Length of an initialisation vector, in bytes.
+/// The length of an initialisation vector, in bytes.
 const IV_BYTES: usize = 16;
 const BAD_IV: KeystoreError = KeystoreError::Parameter { name: "iv", problem: "must have 16 bytes" };
-/// Shortest initialisation vector that is read, in bytes. Old tools wrote the vector as a number
-/// and so dropped its leading zero bytes: one byte in one of 256 files, two in one of 65,536.
+/// The shortest initialisation vector that is read, in bytes. Old tools wrote the vector as a
+/// number and so dropped its leading zero bytes: one byte in one of 256 files, two in one of
+/// 65,536.
 const IV_MIN_BYTES: usize = 14;
 
 /// Encrypts or decrypts a whole key. In counter mode both are the same operation.

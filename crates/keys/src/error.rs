@@ -37,7 +37,7 @@ pub enum KeystoreError {
     /// The decrypted key is not the one that the file names.
     #[error("the keystore says {said} but holds another key")]
     OtherKey {
-        /// Public key or address that the file names.
+        /// The public key or address that the file names.
         said: String,
     },
 }

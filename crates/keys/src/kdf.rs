@@ -9,16 +9,16 @@ use crate::error::KeystoreError;
 use crate::hexadecimal::HexBytes;
 use crate::scrypt_narrow;
 
-/// Length of a derived key in bytes. Half is the cipher's key, half goes into the checksum.
+/// The length of a derived key in bytes. Half is the cipher's key, half goes into the checksum.
 pub(crate) const DERIVED_BYTES: usize = 32;
 
-/// Largest memory for scrypt in bytes: 128·n·r.
+/// The largest memory for scrypt in bytes: 128·n·r.
 const SCRYPT_MAX_BYTES: u64 = 1 << 30;
-/// Largest work for scrypt, in blocks of 128 bytes: n·r·p. This is four times standard cost.
+/// The largest work for scrypt, in blocks of 128 bytes: n·r·p. This is four times standard cost.
 const SCRYPT_MAX_BLOCKS: u64 = 1 << 23;
-/// Largest number of rounds of PBKDF2.
+/// The largest number of rounds of PBKDF2.
 const PBKDF2_MAX_ROUNDS: u32 = 10_000_000;
-/// Longest salt in bytes.
+/// The longest salt in bytes.
 const SALT_MAX_BYTES: usize = 256;
 
 /// How expensive it is to guess the password, and so how long loading the key takes.
@@ -31,7 +31,7 @@ pub enum KdfCost {
     Light,
 }
 
-/// Parameters of scrypt as a file holds them. They are unchecked.
+/// The parameters of scrypt as a file holds them. They are unchecked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct ScryptParams {
     dklen: u64,
@@ -41,7 +41,7 @@ pub(crate) struct ScryptParams {
     salt: HexBytes,
 }
 
-/// Parameters of PBKDF2 as a file holds them. They are unchecked.
+/// The parameters of PBKDF2 as a file holds them. They are unchecked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Pbkdf2Params {
     dklen: u64,

@@ -18,7 +18,7 @@ pub use dac_secrets::{Password, SecretFileError};
 pub use error::KeystoreError;
 pub use kdf::KdfCost;
 
-/// Largest size of a keystore file in bytes.
+/// The largest size of a keystore file in bytes.
 const FILE_MAX_BYTES: usize = 64 << 10;
 
 /// Encrypts a BLS key into a new file that only its owner may read. A file that exists is an error

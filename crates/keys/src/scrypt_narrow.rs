@@ -8,7 +8,7 @@ use hmac::Hmac;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// Number of 32-bit words in a block of Salsa20.
+/// The number of 32-bit words in a block of Salsa20.
 const WORDS: usize = 16;
 type Block = [u32; WORDS];
 

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 pub use promise::Promise;
 
-/// Environment variable with the folder for the lines. If it is not set, nothing is written.
+/// The environment variable with the folder for the lines. If it is not set, nothing is written.
 pub const FOLDER_VARIABLE: &str = "DAC_RELIABILITY_DIR";
-/// Name of the file in that folder.
+/// The name of the file in that folder.
 pub const LINES_FILE: &str = "lines.jsonl";
-/// Environment variable with a factor: how many times as much is tried as in CI's run.
+/// The environment variable with a factor: how many times as much is tried as in CI's run.
 pub const SCALE_VARIABLE: &str = "DAC_RELIABILITY_SCALE";
 
 /// The result of one test.
@@ -25,11 +25,11 @@ pub struct Line {
     pub promise: Promise,
     /// The test's name, as `cargo test` prints it.
     pub test: String,
-    /// Number of tries.
+    /// The number of tries.
     pub tries: u64,
-    /// Number of tries that broke the promise.
+    /// The number of tries that broke the promise.
     pub failures: u64,
-    /// Duration of the test in seconds.
+    /// The duration of the test in seconds.
     pub seconds: f64,
 }
 

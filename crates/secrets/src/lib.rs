@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Largest size of a password file in bytes.
+/// The largest size of a password file in bytes.
 pub const PASSWORD_MAX_BYTES: usize = 4096;
 
-/// Permission bits with which only the owner may read and write.
+/// The permission bits with which only the owner may read and write.
 const OWNER_ONLY: u32 = 0o600;
 
 /// The reasons why a secret file cannot be used.
@@ -24,7 +24,7 @@ pub enum SecretFileError {
     /// Reading or writing failed.
     #[error("{path}: {source}")]
     Io {
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
@@ -35,41 +35,41 @@ pub enum SecretFileError {
          root, with mode 640 or 440 and a group that this process is in", path = path.display()
     )]
     TooOpen {
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
-        /// Permission bits of the file.
+        /// The permission bits of the file.
         mode: u32,
     },
     /// The path is a folder, a pipe or a device, which is never read.
     #[error("{path} is not a regular file", path = path.display())]
     NotAFile {
-        /// Path that was given.
+        /// The path that was given.
         path: PathBuf,
     },
     /// The file is larger than a file of its kind may be.
     #[error("{path} has more than {limit} bytes", path = path.display())]
     TooLong {
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
-        /// Largest size in bytes.
+        /// The largest size in bytes.
         limit: usize,
     },
     /// The password file contains no password.
     #[error("{path} is empty", path = path.display())]
     Empty {
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
     },
     /// The file is not UTF-8, but its content must be text.
     #[error("{path} is not UTF-8", path = path.display())]
     NotText {
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
     },
     /// The file exists already, and secrets are never overwritten.
     #[error("{path} exists already and is not overwritten", path = path.display())]
     Exists {
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
     },
 }

@@ -10,9 +10,9 @@ use crate::geometry::Quorum;
 use crate::header::{BatchHeader, CoverageRenewal};
 use crate::ids::{BatchDigest, Seat};
 
-/// Length of a BLS signature in bytes: one compressed G1 point.
+/// The length of a BLS signature in bytes: one compressed G1 point.
 pub const SIGNATURE_BYTES: usize = 48;
-/// Length of a BLS public key in bytes: one compressed G2 point.
+/// The length of a BLS public key in bytes: one compressed G2 point.
 pub const PUBLIC_KEY_BYTES: usize = 96;
 
 macro_rules! point_bytes {
@@ -58,7 +58,7 @@ point_bytes!(
 /// One member's signature over a batch's digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attestation {
-    /// Digest of the batch that the member signed.
+    /// The digest of the batch that the member signed.
     pub digest: BatchDigest,
     /// The seat of the member that signed.
     pub seat: Seat,
@@ -74,7 +74,7 @@ pub enum AbsentSeatsError {
     NotAscending {
         /// The seat that is not above its predecessor.
         seat: u8,
-        /// Index of that seat in the list, from 0.
+        /// The index of that seat in the list, from 0.
         position: usize,
     },
     /// The list names a seat that the committee does not have.
@@ -82,17 +82,17 @@ pub enum AbsentSeatsError {
     OutOfRange {
         /// The named seat, which is n or more.
         seat: u8,
-        /// Number n of seats of the committee.
+        /// The number n of seats of the committee.
         n: u16,
     },
     /// So many seats are absent that fewer than q signatures are left.
     #[error("{signers} of {n} signed, the quorum is {q}")]
     TooFewSigners {
-        /// Number of seats that signed.
+        /// The number of seats that signed.
         signers: u16,
-        /// Number n of seats of the committee.
+        /// The number n of seats of the committee.
         n: u16,
-        /// Number q of signatures that a certificate needs.
+        /// The number q of signatures that a certificate needs.
         q: u16,
     },
 }
@@ -172,7 +172,7 @@ impl fmt::Debug for AbsentSeats {
 /// yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AggregateAttestation {
-    /// Seats whose signature is not in the sum.
+    /// The seats whose signature is not in the sum.
     pub absent: AbsentSeats,
     /// The sum of the signatures of all other seats.
     pub signature: SignatureBytes,

@@ -11,13 +11,13 @@ use crate::header::{HashKind, UnknownHashKind};
 use crate::limits::{BLOCK_BYTES, FINGERPRINT_MAX_POINTS, FINGERPRINT_MIN_POINTS};
 use crate::signing_domain::{ROLLUP_LABEL, StructHash};
 
-/// Length of the part of the canonical encoding before the points, including the byte for their
+/// The length of the part of the canonical encoding before the points, including the byte for their
 /// number.
 const FIXED_BYTES: usize = 5 * 32 + 3 * 8 + 20 + 1 + 1;
 /// Bytes in one packed input. Any 31 bytes, read as an integer, are below the order of BN254's
 /// scalar field.
 const PIECE_BYTES: usize = 31;
-/// Length of the domain in the packed context, in bytes.
+/// The length of the domain in the packed context, in bytes.
 const DOMAIN_BYTES: usize = 16;
 /// The order of BN254's scalar field, big-endian.
 pub const BN254_ORDER: B256 = b256!("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001");
@@ -37,23 +37,23 @@ pub enum ClaimError {
         "points have 16t bytes with t from {FINGERPRINT_MIN_POINTS} to {FINGERPRINT_MAX_POINTS}, got {got}"
     )]
     PointsLength {
-        /// Length of the points that were received, in bytes.
+        /// The length of the points that were received, in bytes.
         got: usize,
     },
     /// The fingerprint does not have one value of 16 bytes for each point.
     #[error("payloadFingerprint must have {expected} bytes, as many as the points, got {got}")]
     FingerprintLength {
-        /// Length of the points in bytes, which the fingerprint must have too.
+        /// The length of the points in bytes, which the fingerprint must have too.
         expected: usize,
-        /// Length of the fingerprint that was received, in bytes.
+        /// The length of the fingerprint that was received, in bytes.
         got: usize,
     },
     /// The encoding is cut short, or further bytes follow it.
     #[error("the encoding of such a claim has {expected} bytes, got {got}")]
     EncodingLength {
-        /// Length that the encoding must have, in bytes.
+        /// The length that the encoding must have, in bytes.
         expected: usize,
-        /// Length that was received, in bytes.
+        /// The length that was received, in bytes.
         got: usize,
     },
 }
@@ -63,7 +63,7 @@ pub enum ClaimError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("input {index} of the proof must be below the field's order, got {value}")]
 pub struct InputNotInField {
-    /// Index among the inputs, from 0.
+    /// The index among the inputs, from 0.
     pub index: usize,
     /// The input as a big-endian integer.
     pub value: B256,
@@ -72,26 +72,26 @@ pub struct InputNotInField {
 /// The fields of a public claim, before their lengths are checked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimFields {
-    /// State root before the batch. L1 takes it from its own storage.
+    /// The state root before the batch. L1 takes it from its own storage.
     pub old_state_root: B256,
-    /// State root after the batch.
+    /// The state root after the batch.
     pub new_state_root: B256,
-    /// EIP-155 chain id of L1.
+    /// The EIP-155 chain id of L1.
     pub chain_id: u64,
     /// The rollup's settlement contract.
     pub settlement: Address,
     /// The rollup's own number of the batch. L1 takes it from its own storage.
     pub batch_number: u64,
-    /// Length L of the payload in bytes.
+    /// The length L of the payload in bytes.
     pub payload_length: u64,
     /// How `batch_hash` commits to the payload.
     pub hash_kind: HashKind,
     /// The rollup's commitment to the payload.
     pub batch_hash: B256,
-    /// Commitment to all L1 inputs (deposits, exit requests) that were consumed by this batch and
-    /// those before it.
+    /// The commitment to all L1 inputs (deposits, exit requests) that were consumed by this batch
+    /// and those before it.
     pub l1_inputs: B256,
-    /// Commitment to what the batch pays out on L1 (withdrawals).
+    /// The commitment to what the batch pays out on L1 (withdrawals).
     pub l1_outputs: B256,
     /// α_0 ‖ … ‖ α_{t−1}: 16t bytes, which L1 derives from the certified header.
     pub points: Vec<u8>,

@@ -21,9 +21,9 @@ pub enum CommitteeError {
     MemberCount {
         /// The epoch that the registry was asked for.
         epoch: u64,
-        /// Number n of seats.
+        /// The number n of seats.
         n: u16,
-        /// Number of members that the registry returned.
+        /// The number of members that the registry returned.
         got: usize,
     },
     /// Two seats have the same operator or the same key.
@@ -41,7 +41,7 @@ pub enum CommitteeError {
 /// The member that sits in a seat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// L1 address of the operator.
+    /// The L1 address of the operator.
     pub operator: Address,
     /// The member's BLS public key, compressed.
     pub public_key: PublicKeyBytes,

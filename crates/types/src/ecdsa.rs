@@ -23,7 +23,7 @@ pub enum EcdsaSignatureError {
     /// The signature does not have 65 bytes.
     #[error("a secp256k1 signature has 65 bytes (r, s, v), got {got}")]
     Length {
-        /// Length that was received, in bytes.
+        /// The length that was received, in bytes.
         got: usize,
     },
     /// The last byte, v, is neither 27 nor 28.

@@ -19,7 +19,7 @@ pub enum GeometryError {
     Threshold {
         /// The threshold that was asked for.
         k: u16,
-        /// Number of seats.
+        /// The number of seats.
         n: u16,
     },
     /// q is not between k and n.
@@ -29,7 +29,7 @@ pub enum GeometryError {
         q: u16,
         /// The rebuilding threshold.
         k: u16,
-        /// Number of seats.
+        /// The number of seats.
         n: u16,
     },
     /// The payload is empty or longer than 64 MiB.

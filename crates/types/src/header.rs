@@ -66,9 +66,9 @@ pub enum HeaderError {
     /// The payload's fingerprint does not have t values of 16 bytes.
     #[error("payloadFingerprint must have {expected} bytes for this committee, got {got}")]
     FingerprintLength {
-        /// Length that it must have in bytes: 16t.
+        /// The length that it must have in bytes: 16t.
         expected: usize,
-        /// Length that was received, in bytes.
+        /// The length that was received, in bytes.
         got: usize,
     },
 }
@@ -84,17 +84,17 @@ pub struct BatchHeader {
     pub epoch: u64,
     /// The last Unix second until which members serve the batch.
     pub expires_at: u64,
-    /// Length L of the payload in bytes.
+    /// The length L of the payload in bytes.
     pub payload_length: u64,
     /// How `batch_hash` commits to the payload.
     pub hash_kind: HashKind,
     /// The rollup's commitment to the payload.
     pub batch_hash: B256,
-    /// Merkle root over the n shard hashes.
+    /// The Merkle root over the n shard hashes.
     pub shard_root: B256,
-    /// Hash over the fingerprints of the k rows of the padded payload.
+    /// The hash over the fingerprints of the k rows of the padded payload.
     pub fingerprints_hash: B256,
-    /// Fingerprint of the whole payload at every point: 16t bytes.
+    /// The fingerprint of the whole payload at every point: 16t bytes.
     pub payload_fingerprint: Vec<u8>,
 }
 
@@ -134,7 +134,7 @@ impl BatchHeader {
 pub struct CoverageRenewal {
     /// The rollup's settlement contract.
     pub rollup: Address,
-    /// Number of the last settled batch that is covered.
+    /// The number of the last settled batch that is covered.
     pub last_batch: u64,
     /// The last Unix second until which all of them are served.
     pub expires_at: u64,

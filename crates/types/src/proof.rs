@@ -35,11 +35,11 @@ impl PostingMode {
 /// and the batch number from its own storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Transition {
-    /// State root after the batch.
+    /// The state root after the batch.
     pub new_state_root: B256,
-    /// Number of L1 inputs consumed in total, by this batch and those before it.
+    /// The number of L1 inputs consumed in total, by this batch and those before it.
     pub inputs_consumed: u64,
-    /// Commitment to what the batch pays out on L1.
+    /// The commitment to what the batch pays out on L1.
     pub outputs: B256,
 }
 
@@ -47,7 +47,7 @@ pub struct Transition {
 /// keeps and simulates only proofs that come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ValidityProof {
-    /// Digest of the batch.
+    /// The digest of the batch.
     pub digest: BatchDigest,
     /// The state transition that is proved.
     pub transition: Transition,

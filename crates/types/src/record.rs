@@ -22,15 +22,15 @@ pub enum RecordShapeError {
     ShardHashCount {
         /// The number n of seats.
         expected: usize,
-        /// Number that was received.
+        /// The number that was received.
         got: usize,
     },
     /// The row fingerprints are not k times 16t bytes long.
     #[error("a record of this committee has {expected} bytes of row fingerprints (k × 16t), got {got}")]
     FingerprintBytes {
-        /// Length that they must have in bytes: k × 16t.
+        /// The length that they must have in bytes: k × 16t.
         expected: usize,
-        /// Length that was received, in bytes.
+        /// The length that was received, in bytes.
         got: usize,
     },
 }
@@ -63,7 +63,7 @@ impl RowFingerprints {
 pub struct Record {
     /// The header, whose digest members sign.
     pub header: BatchHeader,
-    /// Hashes of all n shards, in seat order.
+    /// The hashes of all n shards, in seat order.
     pub shard_hashes: Vec<B256>,
     /// z, the fingerprints of the k rows.
     pub row_fingerprints: RowFingerprints,

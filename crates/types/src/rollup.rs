@@ -10,13 +10,13 @@ use crate::submission::BatchSubmission;
 /// A rollup that the registry admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AdmittedRollup {
-    /// Address of its settlement contract.
+    /// The address of its settlement contract.
     pub rollup: Address,
-    /// Address of the key that signs the rollup's submissions.
+    /// The address of the key that signs the rollup's submissions.
     pub poster: Address,
     /// How far ahead of the present `expiresAt` may lie, in seconds.
     pub retention_max_seconds: u64,
-    /// Largest number of payload bytes that it may submit in one UTC day.
+    /// The largest number of payload bytes that it may submit in one UTC day.
     pub daily_payload_bytes: u64,
 }
 
@@ -27,35 +27,35 @@ pub enum TimesError {
     /// The batch has expired already.
     #[error("expiresAt {expires_at} is not after {now}")]
     ExpiresTooSoon {
-        /// Expiry time that the order names.
+        /// The expiry time that the order names.
         expires_at: u64,
-        /// Time of the check.
+        /// The time of the check.
         now: u64,
     },
     /// The order asks for a longer retention than the rollup may have.
     #[error("expiresAt {expires_at} lies more than {retention} s after {now}")]
     ExpiresTooLate {
-        /// Expiry time that the order names.
+        /// The expiry time that the order names.
         expires_at: u64,
-        /// Longest retention of the rollup in seconds.
+        /// The longest retention of the rollup in seconds.
         retention: u64,
-        /// Time of the check.
+        /// The time of the check.
         now: u64,
     },
     /// The time until which the order could be submitted has passed.
     #[error("submitBefore {submit_before} has passed: it is {now}")]
     SubmitBeforePassed {
-        /// Submission deadline that the order names.
+        /// The submission deadline that the order names.
         submit_before: u64,
-        /// Time of the check.
+        /// The time of the check.
         now: u64,
     },
     /// The order would stay valid for longer than a day.
     #[error("submitBefore {submit_before} lies more than {SUBMIT_AHEAD_MAX_SECONDS} s after {now}")]
     SubmitBeforeTooFar {
-        /// Submission deadline that the order names.
+        /// The submission deadline that the order names.
         submit_before: u64,
-        /// Time of the check.
+        /// The time of the check.
         now: u64,
     },
 }

@@ -8,20 +8,20 @@ use alloc::vec::Vec;
 
 use alloy_primitives::{Address, B256, keccak256};
 
-/// BLS ciphersuite under which members sign batch digests.
+/// The BLS ciphersuite under which members sign batch digests.
 pub const ATTESTATION_DST: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
-/// BLS ciphersuite under which members prove possession of their key.
+/// The BLS ciphersuite under which members prove possession of their key.
 pub const POSSESSION_DST: &[u8] = b"BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
-/// Label that is hashed into the message of a proof of possession.
+/// The label that is hashed into the message of a proof of possession.
 pub const POSSESSION_LABEL: &[u8] = b"dac/v1/possession";
-/// Prefix of the hash that gives the seed of a batch's points.
+/// The prefix of the hash that gives the seed of a batch's points.
 pub const POINTS_LABEL: &[u8] = b"dac/v1/points";
-/// Prefix of the hash that gives one point.
+/// The prefix of the hash that gives one point.
 pub const POINT_LABEL: &[u8] = b"dac/v1/point";
-/// Prefix of the hash over all row fingerprints.
+/// The prefix of the hash over all row fingerprints.
 pub const FINGERPRINTS_LABEL: &[u8] = b"dac/v1/fingerprints";
-/// Label that is hashed with the chain id and the settlement contract into the domain of a validity
-/// proof.
+/// The label that is hashed with the chain id and the settlement contract into the domain of a
+/// validity proof.
 pub const ROLLUP_LABEL: &[u8] = b"dac/v1/rollup";
 
 pub(crate) const DOMAIN_TYPE: &[u8] =
@@ -38,9 +38,9 @@ pub(crate) const VALIDITY_PROOF_TYPE: &[u8] =
 /// The place where a signature is valid: one chain and one committee registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Domain {
-    /// EIP-155 chain id of L1.
+    /// The EIP-155 chain id of L1.
     pub chain_id: u64,
-    /// Address of the committee registry.
+    /// The address of the committee registry.
     pub registry: Address,
 }
 

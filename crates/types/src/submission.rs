@@ -25,7 +25,7 @@ pub struct BatchSubmission {
     pub rollup: Address,
     /// The rollup's number of this batch.
     pub batch_number: u64,
-    /// Length L of the payload in bytes.
+    /// The length L of the payload in bytes.
     pub payload_length: u64,
     /// The last Unix second until which members must serve the batch.
     pub expires_at: u64,
