@@ -1,26 +1,26 @@
 //! A member of the committee. It takes one shard of each batch, checks it, stores it, signs for it,
 //! and serves it.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
 //! | [`program`], [`config`] | the process and its configuration file |
-//! | [`member`], [`reader`] | a member, and a read-only server of one, built of their parts |
+//! | [`member`], [`reader`] | starting a member, or a read-only server of one |
 //! | [`node`] | either of them while it runs |
 //! | [`grpc`] | the services |
 //! | [`context`] | what the services share |
-//! | [`admit`] | whether a batch is taken: pure |
-//! | [`verify`] | the member's check, and the way into the store beside it |
-//! | [`store`] | shards, records and quotas, durable |
+//! | [`admit`] | the decision whether a batch is taken, in pure functions |
+//! | [`verify`] | the member's check of its shard, and the way into the store beside it |
+//! | [`store`] | durable shards, records and quotas |
 //! | [`attest`] | store, then sign |
-//! | [`certificates`] | certificates that come with records |
-//! | [`accusations`] | what dispersers and rollups did that an honest one does not |
-//! | [`limits`] | what callers may use up |
-//! | [`sync`] | what L1 says that is owed |
-//! | [`duties`] | whose seats' shards this member owes: pure |
-//! | [`repair`] | brings back what is owed and not held |
-//! | [`scrub`] | looks again at what is stored |
-//! | [`retain`] | deletion of what has expired |
-//! | [`skew`] | this clock against L1's |
+//! | [`certificates`] | the check of certificates that come with records |
+//! | [`accusations`] | counts of what dispersers and rollups did that an honest one does not do |
+//! | [`limits`] | the bounds of what callers may use up |
+//! | [`sync`] | the reading of L1: which shards are owed |
+//! | [`duties`] | the seats whose shards this member owes, in pure functions |
+//! | [`repair`] | the repair of shards that are owed and not held |
+//! | [`scrub`] | the re-verification of what is stored |
+//! | [`retain`] | the deletion of batches that have expired |
+//! | [`skew`] | the comparison of this clock with L1's |
 
 pub mod accusations;
 pub mod admit;

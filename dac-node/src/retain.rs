@@ -29,8 +29,8 @@ pub struct Retention {
     pub interval: Duration,
 }
 
-/// The local clock and the time on L1, which must agree before a deletion, and what L1 was read
-/// for.
+/// The local clock and the time on L1, which must both be past a batch's time before it is deleted,
+/// and how far L1 was read.
 #[derive(Clone)]
 pub struct Times {
     /// The clock of this machine.

@@ -41,7 +41,7 @@ macro_rules! reasons {
 reasons! {
     /// A field is missing, has the wrong length, or has an unknown value.
     MalformedRequest = "MALFORMED_REQUEST", InvalidArgument;
-    /// The caller's chain id or registry differs from ours.
+    /// The caller's chain id or registry differs from this server's.
     WrongDomain = "WRONG_DOMAIN", FailedPrecondition;
     /// The registry has no such epoch.
     UnknownEpoch = "UNKNOWN_EPOCH", FailedPrecondition;

@@ -13,8 +13,8 @@ pub const G1_EIP2537_BYTES: usize = 128;
 
 const COORDINATES: [usize; 2] = [0, 1];
 
-/// A signature, or a sum of signatures. It is in the subgroup of G1 and not at infinity; who signed
-/// what is not known until it is verified.
+/// A signature, or a sum of signatures. It is in the subgroup of G1 and not at infinity. Signers
+/// and message are not known until it is verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature(blst_sig::Signature);
 

@@ -13,7 +13,7 @@ use crate::kernels::combine::Combiner;
 use crate::record::CheckedRecord;
 use crate::shard::{CheckedShard, ShardError};
 
-/// The verdict that the disperser committed to something that is not a payload. Everybody who
+/// The verdict that the disperser committed to something that is not a payload. Every process that
 /// decodes the batch comes to this verdict, from any shards that pass the member's check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
@@ -84,8 +84,8 @@ pub enum RebuildError {
         /// The number of seats of the committee.
         n: u16,
     },
-    /// The verdict BAD: the disperser committed to something else for this seat, so its shard
-    /// cannot exist.
+    /// The verdict BAD: the bytes to which the disperser committed for this seat do not match the
+    /// other shards, so the seat's shard cannot exist.
     #[error("BAD: the shard of seat {seat} is rebuilt as {got}, the record commits to {expected}")]
     BadSeat {
         /// The seat without a shard.

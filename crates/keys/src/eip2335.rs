@@ -110,7 +110,7 @@ pub(crate) fn decrypt(json: &str, password: &Password) -> Result<SecretKey, Keys
     }
     let secret = cipher::apply(&derived, &encrypted.params.iv, &encrypted.message.0)?;
     let key = SecretKey::from_bytes(secret.as_slice()).map_err(|_| KeystoreError::NotAKey)?;
-    // A keystore of an Ethereum validator names a public key in G1, half as long as ours. Its
+    // A keystore of an Ethereum validator names a public key in G1, half as long as a member's. Its
     // secret can be used all the same, so a name of another length is not compared.
     let said = keystore.pubkey.trim_start_matches("0x").to_lowercase();
     let own = public_key_of(&key);

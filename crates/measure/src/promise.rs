@@ -14,7 +14,7 @@ pub enum Promise {
     SurvivesDatabaseKills,
     /// Several aggregators can share one PostgreSQL.
     SharedDatabase,
-    /// The history checker notices every fault that it is there for.
+    /// The history checker notices every fault that it must find.
     CheckerSees,
     /// Calls that are cancelled lose nothing that was acknowledged.
     Cancelled,

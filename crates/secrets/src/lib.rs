@@ -124,7 +124,7 @@ pub fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, SecretFileE
     Ok(bytes)
 }
 
-/// Reads a file of at most `limit` bytes that everybody may read, such as a certificate.
+/// Reads a file of at most `limit` bytes that all users may read, such as a certificate.
 pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, SecretFileError> {
     let (file, _) = open(path)?;
     let mut bytes = Vec::new();

@@ -41,7 +41,7 @@ pub enum EcdsaSignatureError {
     Unrecoverable,
 }
 
-/// A well-formed, non-malleable signature. [`EcdsaSignature::recover`] tells whose it is.
+/// A well-formed, non-malleable signature. [`EcdsaSignature::recover`] finds the signer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EcdsaSignature([u8; 65]);
 

@@ -32,7 +32,8 @@ const COMMITTEES_KEPT: usize = 8;
 const TOGETHER_MAX: usize = 32;
 /// The largest number of certificates that wait: half a second of checks if each is checked alone.
 const WAITING_MAX: usize = 256;
-/// The time from one check for clients without an admitted rollup to the next.
+/// The time from one check of a stranger's certificate to the next. Strangers are callers whose
+/// record has no order of an admitted rollup.
 const STRANGERS_PAUSE: Duration = Duration::from_millis(50);
 /// The time after which a client should ask again if too many certificates wait.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -101,7 +102,7 @@ struct State {
     kept: Vec<Kept>,
     waiting: FairQueue<Group, ClientKey, Asked>,
     suspects: Suspects,
-    /// The time at which clients without an admitted rollup have their next turn.
+    /// The time from which the next certificate of a stranger may be checked.
     strangers_next: Instant,
     /// Whether a task serves the certificates that wait.
     is_served: bool,

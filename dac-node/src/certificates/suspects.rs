@@ -81,8 +81,8 @@ impl Suspects {
         suspect.together = 1;
     }
 
-    /// Forgets the clients that brought nothing false for a while, or else the one whose last false
-    /// certificate is the oldest.
+    /// Forgets the clients that brought nothing false for a while, or else the one that may still
+    /// bring the most false certificates.
     fn make_room(&mut self, now: Instant) {
         self.0.retain(|_, suspect| {
             suspect.refill(now);

@@ -33,8 +33,8 @@ pub struct LimitsConfig {
     /// The number of bytes of shards and payloads being received. One rollup may hold a quarter of
     /// them and one disperser half of them, each at least one payload.
     pub uploads: ByteSize,
-    /// The number of uploads of one rollup at a time. Half of them are for clients that have not
-    /// delivered for it yet.
+    /// The number of uploads of one rollup at a time. At most half of them may be from clients that
+    /// have not delivered for it lately.
     pub uploads_per_rollup: u32,
     /// The longest pause between two messages of an upload.
     pub piece_timeout: Period,
@@ -52,8 +52,8 @@ pub struct LimitsConfig {
     pub client_bytes_per_second: ByteSize,
     /// The number of bytes served to one client at once.
     pub client_byte_burst: ByteSize,
-    /// The number of shards that one client reads at a time, and of answers with chunks that are
-    /// made for it at a time.
+    /// The number of shards that one client may read at a time. An answer with chunks counts as one
+    /// while it is made.
     pub client_streams: u32,
     /// The number of clients that are told apart.
     pub clients: usize,

@@ -123,7 +123,7 @@ enum RepairError {
     /// The shard cannot be computed from what the peers gave.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
-    /// The store refused or lost a change.
+    /// The store failed to read or to note something.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The shard could not be checked and written into the store.

@@ -46,7 +46,7 @@ pub struct SubmissionFacts {
     pub spent_bytes: u64,
 }
 
-/// On whose authority a batch is stored, and what must hold at the moment of its commit.
+/// The authority on which a batch is stored, and what must hold at the moment of its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
     /// The rollup's submission. It has one header an epoch, and its payload is charged once.
@@ -59,7 +59,7 @@ pub enum Authority {
         daily_payload_bytes: u64,
     },
     /// A quorum's certificate. Quotas and rival headers do not matter. If no header of the
-    /// submission is stored in this epoch, this one is from now on: no other may be signed.
+    /// submission is stored in this epoch yet, this one is stored, and no other may be signed.
     Certificate {
         /// The EIP-712 digest of the submission.
         submission: B256,
@@ -112,7 +112,7 @@ pub struct Entry {
     pub record: Arc<CheckedRecord>,
     /// The results of the check of the shard.
     pub shard: VerifiedShard,
-    /// On whose authority the batch is stored.
+    /// The authority on which the batch is stored.
     pub authority: Authority,
 }
 

@@ -1,4 +1,4 @@
-//! Why a store did not do what it was asked to do.
+//! The errors of a store.
 
 use dac_types::BatchDigest;
 use thiserror::Error;

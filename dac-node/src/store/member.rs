@@ -18,9 +18,9 @@ pub struct MemberStore {
     pub shards: Arc<dyn ShardStore>,
     /// The books of what is held.
     pub catalog: Arc<dyn Catalog>,
-    /// What L1 says that is owed.
+    /// The shards that are owed according to L1.
     pub duties: Arc<dyn Duties>,
-    /// What is promised for longer.
+    /// The promises to keep batches for longer.
     pub renewals: Arc<dyn Renewals>,
     /// How far re-verification has come.
     pub rounds: Arc<dyn Rounds>,

@@ -1,16 +1,16 @@
-//! What a member keeps, in two halves: the bytes of shards and the books about them.
+//! A member's storage, in two halves: the bytes of shards and the books about them.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
 //! | `shards` | [`ShardStore`]: bytes under names that are never used twice |
 //! | `catalog` | [`Catalog`]: batches, headers, quotas, certificates, retention |
-//! | `duties` | [`Duties`]: what L1 says that is owed |
-//! | `renewals` | [`Renewals`]: what is promised for longer |
+//! | `duties` | [`Duties`]: the shards that are owed according to L1 |
+//! | `renewals` | [`Renewals`]: the promises to keep batches for longer |
 //! | `rounds` | [`Rounds`]: how far re-verification has come |
 //! | `upkeep` | [`Upkeep`]: health and size of the database under the books |
 //! | `space` | [`Space`]: whether one more shard has room |
 //! | `writer` | [`Writer`]: rows, seal, commit, receipt |
-//! | `receipt` | [`Stored`], [`Covered`]: what signatures are made of |
+//! | `receipt` | [`Stored`], [`Covered`]: the receipts that signatures need |
 //! | `member` | [`MemberStore`]: all of them together |
 //! | `sql` | [`SqlStore`]: both halves on SQLite or PostgreSQL |
 //!
@@ -18,8 +18,8 @@
 //! hands the [`Sealed`] to [`Catalog::commit`], and returns a [`Stored`] after both have answered.
 //! No reader finds anything of a shard before that, and a draft that is dropped leaves nothing.
 //!
-//! What is read is not trusted: a [`Holding`] has its record checked against its digest, and hashes
-//! and rows are checked by the code that serves them.
+//! Stored bytes are not trusted: the record of a [`Holding`] is checked against its digest, and the
+//! code that serves hashes and rows checks them.
 
 mod catalog;
 mod duties;

@@ -1,4 +1,4 @@
-//! Receipts, from which alone signatures are made.
+//! Receipts. A member signs only for what it has a receipt of.
 //!
 //! Nothing outside of this folder can make a receipt. A backend answers with facts; the receipt is
 //! made here, after the half that is responsible for it has answered.
@@ -52,7 +52,7 @@ pub struct Covered {
 }
 
 impl Covered {
-    /// Has every batch of the renewal looked at and kept, or returns what is lacking.
+    /// Checks every batch of the renewal and keeps it for longer, or returns what is lacking.
     pub async fn obtain(
         renewals: &dyn Renewals,
         shards: &dyn ShardStore,

@@ -1,4 +1,4 @@
-//! Longer promises for batches that are settled.
+//! The promises to keep settled batches for longer.
 
 use async_trait::async_trait;
 use dac_types::{Address, CoverageRenewal, Seat};
@@ -18,8 +18,7 @@ pub struct RenewalAsked {
     /// shard that another member promises.
     pub since_epoch: u64,
     /// The Unix time in seconds until which the batches are kept if the renewal is signed. It is
-    /// not before the expiry of the renewal. What is beyond saves work for renewals that follow
-    /// soon.
+    /// not before the expiry of the renewal. A later time saves work for renewals that follow soon.
     pub keep_until: u64,
 }
 
@@ -40,7 +39,7 @@ pub enum Lacking {
     },
 }
 
-/// What is promised for longer.
+/// The promises to keep settled batches for longer.
 #[async_trait]
 pub trait Renewals: Send + Sync + 'static {
     /// Returns the last batch of a rollup that L1 shows as settled, or 0. It costs little, unlike

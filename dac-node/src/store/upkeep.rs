@@ -1,4 +1,4 @@
-//! What the process needs of the database under the store: its health, its size, and its closing.
+//! The database under the store: its health, its size, and its closing.
 
 use async_trait::async_trait;
 

@@ -1,5 +1,5 @@
-//! What is read: each type as it was written, one state at a time, and nothing that a reader may
-//! change.
+//! Tests of reading: each type is read as it was written, a snapshot shows one state, and a reader
+//! cannot change anything.
 
 use sqlx::Row;
 

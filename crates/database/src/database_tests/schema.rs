@@ -1,4 +1,4 @@
-//! Opening a database: whose it is, and which tables it has.
+//! Tests of opening a database: its identity and its tables.
 
 use super::*;
 

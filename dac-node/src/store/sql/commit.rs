@@ -260,7 +260,7 @@ impl Former {
     }
 }
 
-/// Sees to it that a submission has one header in an epoch.
+/// Makes sure that a submission has only one header in an epoch.
 async fn claim_header(
     connection: &mut AnyConnection,
     submission: B256,

@@ -1,5 +1,5 @@
-//! What L1 said, line by line. Every change may be made twice, because reading may begin again
-//! anywhere.
+//! The duties that L1 told of, one line each. Every change may be made twice, because reading may
+//! begin again anywhere.
 
 use std::ops::RangeInclusive;
 

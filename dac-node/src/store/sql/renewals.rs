@@ -1,5 +1,5 @@
-//! Longer promises. Every settled batch is looked at, and then all are kept for longer in one
-//! transaction that asks again.
+//! The promises to keep batches for longer. Every settled batch is looked at first. Then one
+//! transaction checks the lines of all again and keeps the batches for longer.
 
 use async_trait::async_trait;
 use dac_database::sqlx::{AssertSqlSafe, Row, query, query_as};

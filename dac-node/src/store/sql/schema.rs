@@ -1,4 +1,4 @@
-//! The schema of a member's database, and whose database it is.
+//! The schema of a member's database, and the check that the database is this member's.
 
 use dac_database::{Database, DatabaseOptions, Migration};
 use dac_types::{Domain, PublicKeyBytes};

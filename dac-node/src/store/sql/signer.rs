@@ -137,8 +137,8 @@ async fn watch(
                 tracing::info!("the signer's lease is taken again");
                 *lease.lock() = Some(Arc::new(again.keep()));
             }
-            // It is ours, from an attempt whose answer was lost. It runs out, because nobody renews
-            // it.
+            // This process holds it, by an attempt whose answer was lost. It runs out, because it
+            // is not renewed.
             Err(DatabaseError::LeaseHeld { holder: by, .. }) if by == holder => {
                 tokio::time::sleep(PAUSE).await;
             }

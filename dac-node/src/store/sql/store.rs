@@ -25,7 +25,7 @@ pub struct SqlStore {
 struct Shared {
     database: Database,
     domain: Domain,
-    /// Shows that this process signs. It is absent where nothing is signed by what is stored here.
+    /// Shows that this process signs. It is `None` if nothing is signed for what is stored here.
     signership: Option<Signership>,
     /// The rollups whose renewals this process has covered.
     covered: Mutex<HashMap<Address, Kept>>,
@@ -43,8 +43,8 @@ pub(super) struct Kept {
 }
 
 impl SqlStore {
-    /// Opens the database of this member and no other, and deletes what unfinished uploads left. No
-    /// other process may write to it.
+    /// Opens the database, which must be this member's, and deletes what unfinished uploads left.
+    /// No other process may write to it.
     pub async fn open(
         options: &DatabaseOptions,
         domain: Domain,
@@ -53,8 +53,8 @@ impl SqlStore {
         Self::open_to_write(schema::open(options, domain, member).await?, domain, None).await
     }
 
-    /// Does the same for the process that signs, once no other process does. On PostgreSQL it waits
-    /// for that. Other processes are told `holder`.
+    /// Opens the database for the process that signs, once no other process does. On PostgreSQL it
+    /// waits for that. Other processes see `holder` as the name of this one.
     pub async fn open_as_signer(
         options: &DatabaseOptions,
         domain: Domain,
@@ -82,8 +82,9 @@ impl SqlStore {
         signership: Option<Signership>,
     ) -> Result<Self, StoreError> {
         let backend = database.backend();
-        // A durable write before anything is read: what a killed process had written but not yet
-        // synchronised, and what we would now take for stored, reaches the disk with it.
+        // This durable write comes before anything is read. A killed process may have written data
+        // that it did not synchronise and that would now be taken for stored; it reaches the disk
+        // together with this write.
         database
             .transaction::<_, DatabaseError, _>(move |connection| {
                 Box::pin(async move {
@@ -141,13 +142,13 @@ impl SqlStore {
         self.shared.domain
     }
 
-    /// Returns whether something is signed by what is stored here.
+    /// Returns whether this process signs for what is stored here.
     pub(super) fn signs(&self) -> bool {
         self.shared.signership.is_some()
     }
 
-    /// Checks within a transaction by which something is signed that this process is still the one
-    /// that signs.
+    /// Checks, within a transaction on which a signature depends, that this process is still the
+    /// one that signs.
     pub(super) async fn guard(&self, connection: &mut AnyConnection) -> Result<(), DatabaseError> {
         match &self.shared.signership {
             Some(signership) => signership.guard(connection).await,

@@ -1,4 +1,4 @@
-//! Health, size and end of the database.
+//! The health, size and closing of the database.
 
 use async_trait::async_trait;
 use dac_database::Backend;

@@ -1,4 +1,4 @@
-//! Tests what L1 says that is owed, compared with what is held.
+//! Tests which shards are owed according to L1, compared with those that are held.
 
 use dac_chain::feed::{Cursor, Fact, Origin};
 use dac_chain::testing::FakeEvents;
