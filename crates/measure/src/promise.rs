@@ -95,7 +95,7 @@ impl Promise {
                 "kill −9 of members and aggregator, at any time: what was accepted reaches L1 once, what was signed is served"
             }
             Self::EveryFailPoint => {
-                "the same with each durable step as the place of death, on SQLite and on PostgreSQL"
+                "the same when a process dies at each of its durable steps, on SQLite and on PostgreSQL"
             }
             Self::SurvivesDatabaseKills => {
                 "kill −9 of PostgreSQL, its backends, an immediate stop: the same holds"
@@ -103,9 +103,9 @@ impl Promise {
             Self::SharedDatabase => {
                 "aggregators over one PostgreSQL: killed or stopped at any time and at each durable step, the others go on and nothing is posted twice"
             }
-            Self::CheckerSees => "the checker of histories sees each fault that it is there for, planted",
+            Self::CheckerSees => "the checker of histories finds each planted fault that it must find",
             Self::Cancelled => {
-                "calls that are cancelled under load, at any point, take nothing that was acknowledged (sqlx issue 4385)"
+                "calls that are cancelled under load, at any point, lose nothing that was acknowledged (sqlx issue 4385)"
             }
             Self::UnknownOutcome => {
                 "a commit whose outcome is unknown is read again on a fresh connection before anything is signed"
@@ -115,9 +115,11 @@ impl Promise {
             }
             Self::RotIsFound => "bytes that changed on a member's disk are found, never served, and repaired",
             Self::TornLog => {
-                "a write-ahead log that is torn or garbled at its end takes nothing that was signed"
+                "a write-ahead log that is torn or garbled at its end loses nothing that was signed"
             }
-            Self::FullDisk => "a full disk is told and takes nothing; with room again the service goes on",
+            Self::FullDisk => {
+                "a full disk is reported and no data is lost; with room again the service goes on"
+            }
             Self::HealsAfterRestore => {
                 "after a restored backup or with an empty data folder a member repairs what it owes, and signs no renewal until all is back; new batches it signs meanwhile; an aggregator posts nothing twice and loses nothing"
             }
@@ -135,7 +137,7 @@ impl Promise {
             }
             Self::Readers => "read-only servers serve what the member stored, beside it, and sign nothing",
             Self::Schema => {
-                "databases are brought forward on start, whole or not at all, and a newer schema is refused"
+                "databases are migrated on start, completely or not at all, and a newer schema is refused"
             }
             Self::LaterVersions => {
                 "fields that a later version sends are ignored; values of enumerations that it sends are refused by name"
@@ -148,7 +150,7 @@ impl Promise {
                 "blocks taken back, a stuck nonce, dropped transactions: recorded once in the end"
             }
             Self::Simulation => {
-                "the production code of aggregator and members over simulated time, crashes, partitions and liars"
+                "aggregator and members keep their promises in a simulation of their production code with simulated time, crashes, partitions and liars"
             }
             Self::SameTrace => {
                 "two runs of one seed of the simulation leave the same trace, and planted faults are found"

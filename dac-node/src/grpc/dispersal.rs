@@ -305,7 +305,7 @@ impl Dispersal {
         self.0.accusations.add(whose.group.rollup, disperser, charge, now);
     }
 
-    /// Reads all pieces and commits the shard. Only then it has a receipt.
+    /// Reads all pieces and commits the shard. There is no receipt before the commit.
     async fn store<S>(&self, upload: Upload, stream: &mut S) -> Result<Stored, Status>
     where
         S: Stream<Item = Result<v1::StoreShardRequest, Status>> + Send + Unpin,

@@ -23,9 +23,9 @@ const AVERAGE_WEIGHT: u32 = 8;
 const ESTIMATE_FIRST: Duration = Duration::from_secs(1);
 const ESTIMATE_MIN: Duration = Duration::from_millis(100);
 const ESTIMATE_MAX: Duration = Duration::from_secs(5);
-/// A rollup may hold this part of the bytes: one in so many.
+/// A rollup may hold one part in this many of the bytes.
 const ROLLUP_PART: u64 = 4;
-/// A disperser may hold this part of the bytes: one in so many.
+/// A disperser may hold one part in this many of the bytes.
 const DISPERSER_PART: u64 = 2;
 /// The longest wait for another upload of the same order by the same client.
 const SAME_ORDER_WAIT: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ pub struct Order {
     pub group: Group,
 }
 
-/// There is no room for this upload now.
+/// The reason why an upload or a renewal has to wait: a limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{what}: {in_flight} of {limit} are in flight; try again in about {} ms", .retry_after.as_millis())]
 pub struct Busy {

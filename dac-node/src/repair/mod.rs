@@ -170,7 +170,7 @@ pub struct Repairer {
     pub accusations: Arc<Accusations>,
     /// The progress, for others to read.
     pub status: Arc<RepairStatus>,
-    /// Notifies this task that a shard is missing.
+    /// Wakes this task when a shard is missing.
     pub wanted: Arc<Notify>,
     /// Notified when the stored shards have changed.
     pub recount: Arc<Notify>,
@@ -213,8 +213,7 @@ impl Repairer {
     ) -> Result<(), StoreError> {
         turns.begin(self.duties.wanted_rollups().await?);
         loop {
-            // The earlier of both times counts, so that with a clock that runs ahead nothing is
-            // over early.
+            // The earlier time counts, so that no batch is over early if a clock runs ahead.
             let Some(view) = self.registry.latest() else { return Ok(()) };
             let now = self.clock.now_unix_seconds().min(view.head.timestamp);
             let mut pages = Vec::new();

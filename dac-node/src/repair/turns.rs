@@ -16,7 +16,7 @@ const TURNS_PER_ROUND: u32 = 64;
 /// A place in the order in which a rollup's shards are wanted.
 type Place = (u64, BatchDigest);
 
-/// The position of each rollup.
+/// The place at which each rollup goes on, and the number of turns that it has left.
 #[derive(Debug, Default)]
 pub(super) struct Turns(BTreeMap<Address, Turn>);
 

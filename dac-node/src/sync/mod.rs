@@ -64,7 +64,7 @@ pub struct L1Sync {
     pub progress: Arc<Progress>,
     /// Notified when a shard is missing.
     pub repair_wanted: Arc<Notify>,
-    /// Notifies this task that the stored shards have changed.
+    /// Wakes this task when the stored shards have changed.
     pub recount: Arc<Notify>,
 }
 
@@ -133,8 +133,7 @@ impl L1Sync {
     }
 
     async fn count(&self, memory: &mut Memory, view: &RegistryView) -> Result<(), StoreError> {
-        // The earlier of both times counts, so that with a clock that runs ahead nothing is over
-        // early.
+        // The earlier time counts, so that no batch is over early if a clock runs ahead.
         let now = self.clock.now_unix_seconds().min(view.head.timestamp);
         let counts = self.duties.duty_counts(now).await?;
         self.progress.count(counts);
