@@ -70,18 +70,18 @@ pub enum L1Evidence {
 /// The number of shards that are owed and that are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct DutyCounts {
-    /// Shards of unexpired batches on L1 that this member owes.
+    /// The number of shards of unexpired batches on L1 that this member owes.
     pub owed: u64,
-    /// Owed shards that are stored and not known to be corrupt.
+    /// The number of owed shards that are stored and not known to be corrupt.
     pub held: u64,
-    /// Owed shards that are not stored and not doubted.
+    /// The number of owed shards that are not stored and not doubted.
     pub missing: u64,
-    /// Owed shards that are not stored, and of which too many members say that they do not know
-    /// the batch that a rollup's contract claims.
+    /// The number of owed shards that are not stored, and of which too many members say that they
+    /// do not know the batch that a rollup's contract claims.
     pub doubted: u64,
-    /// Owed shards that are not codewords: they do not match the other shards.
+    /// The number of owed shards that are not codewords: they do not match the other shards.
     pub bad: u64,
-    /// Stored shards that fail their check, on L1 or not.
+    /// The number of stored shards that fail their check, on L1 or not.
     pub corrupt: u64,
 }
 

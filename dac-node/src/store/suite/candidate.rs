@@ -28,27 +28,27 @@ pub trait Candidate: Send + Sync + Sized + 'static {
 /// The number of things of each kind in a store. Tests compare it as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Batches.
+    /// The number of batches.
     pub batches: u64,
-    /// Records of batches.
+    /// The number of records of batches.
     pub records: u64,
-    /// Rows of shards, of batches or not.
+    /// The number of rows of shards, of batches or not.
     pub rows: u64,
-    /// Lists of the hashes of a shard.
+    /// The number of lists of the hashes of a shard.
     pub trees: u64,
-    /// Shards that no batch has.
+    /// The number of shards that no batch has.
     pub unclaimed: u64,
-    /// Headers of submissions.
+    /// The number of headers of submissions.
     pub headers: u64,
-    /// Submissions that were charged.
+    /// The number of submissions that were charged.
     pub charged: u64,
-    /// Days on which a rollup has spent something.
+    /// The number of days on which a rollup has spent something.
     pub quota_days: u64,
-    /// Batches on L1.
+    /// The number of batches on L1.
     pub duties: u64,
-    /// Renewals on L1.
+    /// The number of renewals on L1.
     pub renewals: u64,
-    /// Batches with a bad seat.
+    /// The number of batches with a bad seat.
     pub bad_seats: u64,
 }
 
