@@ -11,7 +11,7 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 
-.PHONY: help setup build demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts test-contracts-fast fmt fmt-check lint structure deny bench bench-document bench-system bench-peers bench-report clean
+.PHONY: help setup build programs demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts test-contracts-fast fmt fmt-check lint structure deny bench bench-document bench-system bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -23,9 +23,15 @@ contracts/node_modules/.package-lock.json: contracts/package.json contracts/pack
 	npm ci --prefix contracts
 	@touch $@
 
+# What the demo runs. `--workspace` chooses the features of the whole workspace, which are those of
+# the tests too: what is built here, the tests do not build again (tools/compiled-once checks it).
+PROGRAMS := dac-node dac-aggregator dac reference-rollup dac-demo
+
 build: ## the programs: dac-node, dac-aggregator, dac, reference-rollup
-	@# Of the whole workspace, whose tests choose no other features: what is built here, the tests do not build again.
-	$(CARGO) build --locked --workspace --bins
+	$(CARGO) build --locked --workspace $(PROGRAMS:%=--bin %)
+
+programs:
+	@echo $(PROGRAMS)
 
 demo: setup build ## 7 members and a payments rollup on this machine: settle with real proofs, kill nearly everyone, leave
 	target/debug/dac-demo --payload "$(PAYLOAD)"
@@ -73,7 +79,8 @@ reliability: setup build ## break everything, count, and write docs/reliability.
 	$(MAKE) --no-print-directory reliability-report || failed="$$failed report"; \
 	if [ -n "$$failed" ]; then echo "make reliability: failed:$$failed" >&2; exit 1; fi
 
-simulation: build ## the deterministic simulation: 900 seeds of 16 members, 100 of 64
+simulation: ## the deterministic simulation: 900 seeds of 16 members, 100 of 64
+	$(CARGO) build --locked --workspace --bin dac-simulation
 	@mkdir -p $(RELIABILITY_DIR)
 	failed=0; for run in "16 $(SEEDS_OF_16)" "64 $(SEEDS_OF_64)"; do \
 		read -r n seeds <<<"$$run"; \
@@ -83,6 +90,7 @@ simulation: build ## the deterministic simulation: 900 seeds of 16 members, 100 
 # With REPORT_OPTIONS=--check the document stays as it is, and its table must be of the same
 # promises and tests.
 reliability-report:
+	$(CARGO) build --locked --workspace --bin dac-reliability
 	target/debug/dac-reliability --folder $(RELIABILITY_DIR) --document docs/reliability.md $(REPORT_OPTIONS)
 
 test-instructions: ## instructions that coding and a simulated history take, beside the committed counts
