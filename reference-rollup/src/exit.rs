@@ -40,7 +40,7 @@ pub enum NoExit {
         /// As asked for.
         index: AccountIndex,
     },
-    /// Somebody else's.
+    /// The account belongs to another key.
     #[error("the account at index {} is somebody else's", .index.0)]
     NotOwner {
         /// As asked for.

@@ -1,7 +1,7 @@
 //! Groth16 over BN254: keys, proofs, and how both look on L1.
 //!
-//! **The keys made here are for development only.** Whoever knows the seed can prove anything. A
-//! real rollup takes them from a ceremony: `docs/binding.md` says how.
+//! **The keys made here are for development only.** Anyone who knows the seed can prove
+//! anything. A real rollup takes its keys from a ceremony: `docs/binding.md` says how.
 
 use std::fs;
 use std::io::{self, BufReader, BufWriter, Write};

@@ -180,7 +180,7 @@ impl State {
         self.tree.path(index)
     }
 
-    /// Accounts that somebody has, in order.
+    /// Returns the accounts that have an owner, in the order of their places.
     pub fn accounts(&self) -> Vec<(AccountIndex, Account)> {
         let mut accounts: Vec<_> = self
             .tree

@@ -1,5 +1,5 @@
 //! The state rebuilt from payloads and L1's history is the sequencer's, and every account can leave
-//! with it; whatever is left out or changed is noticed, and named.
+//! with it. Each payload or entry that is left out or changed is noticed and named.
 #![allow(missing_docs, clippy::cast_possible_truncation)] // numbers are small
 
 mod common;
@@ -108,7 +108,7 @@ impl Life {
             }
             life.batch(&mut rng);
         }
-        // Somebody surely has an account.
+        // Go on until there are two accounts.
         while life.taken() < 2 {
             life.batch(&mut rng);
         }
@@ -269,7 +269,7 @@ fn an_inbox_that_batches_cannot_have_taken_is_refused() {
     let mut life = Life::lived(7, 3);
     life.history.batches[1].inputs_consumed = 0;
     life.history.batches[0].inputs_consumed = 1;
-    // Whatever the first batch took, one of the two is noticed.
+    // The first batch took one entry or none, so one of the two errors is due.
     assert!(matches!(
         rebuild_error(&life),
         RebuildError::WrongRoot { batch: 1, .. } | RebuildError::InputsGoBack { batch: 2, got: 0, before: 1 }

@@ -1,5 +1,5 @@
-//! What the rules refuse: by the sequencer with its own error, and by the circuit whatever a
-//! malicious sequencer writes down.
+//! Each rule of the rollup is broken twice: an honest sequencer refuses with an error of its own,
+//! and the circuit has no proof for what a malicious sequencer writes down.
 #![allow(missing_docs)]
 
 mod common;
@@ -124,8 +124,8 @@ fn an_exit_request_of_somebody_else_moves_nothing() {
     assert_ne!(state.inbox_head(), Fr::zero());
 }
 
-/// A malicious sequencer can open an account at the last place; whoever takes over still finds the
-/// empty ones.
+/// A malicious sequencer can open an account at the last place. The sequencer that takes over still
+/// finds the empty places.
 #[test]
 fn an_account_at_the_last_place_fills_no_other() {
     let mut payload = vec![0; PAYLOAD_BYTES];
@@ -155,7 +155,7 @@ fn a_full_batch_says_so() {
 
 // The circuit
 
-/// Writes down whatever it is told, consistently: roots, paths, payload and hashes all fit the lie.
+/// A sequencer that writes down lies consistently: roots, paths, payload and hashes all fit them.
 struct Forger {
     tree: AccountTree,
     before: Roots,

@@ -1,7 +1,8 @@
 //! What the owner and the operators do on L1: deploy, register, open epochs, admit rollups, pause.
 //!
-//! Each is simulated, sent, and waited for with a deadline. Whoever asks for it is there to try
-//! again, so nothing is persisted; the durable way is the [poster](crate::poster)'s.
+//! Each call is simulated, sent, and waited for with a deadline. Nothing is persisted, because the
+//! person who runs the command can run it again. The crate `dac-poster` sends what must survive a
+//! crash.
 
 use std::sync::Arc;
 use std::time::Duration;

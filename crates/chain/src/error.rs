@@ -17,8 +17,8 @@ pub enum ErrorClass {
     Sender,
     /// The same request may succeed later or elsewhere.
     Retryable,
-    /// This process is configured for something that does not exist, or is broken: somebody must
-    /// look at it.
+    /// This process is configured for something that does not exist or is broken. An operator must
+    /// mend it.
     Fatal,
 }
 
@@ -144,7 +144,7 @@ pub enum ChainError {
         endpoint: String,
         /// JSON-RPC method.
         method: &'static str,
-        /// How long it is left alone, whoever asks.
+        /// The time during which no request of this process goes to it.
         retry_after: Duration,
     },
     /// The answer is longer than anything asked for.

@@ -1,4 +1,5 @@
-//! Reading a contract's events in bounded ranges of blocks, whatever an endpoint grants.
+//! Reads a contract's events in bounded ranges of blocks, shorter ones where an endpoint grants no
+//! more.
 
 use alloy::primitives::{Address, B256, LogData};
 use alloy::sol_types::SolEvent;

@@ -22,7 +22,7 @@ use crate::rpc::{Endpoints, EndpointsStatus};
 /// Longest pause between two attempts while L1 is out of reach, as a multiple of the usual
 /// interval.
 const BACKOFF_MAX_INTERVALS: u32 = 8;
-/// Longest pause whatever the interval.
+/// The longest pause, for long intervals too.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// The last snapshot is too old to decide anything by, or there is none yet.

@@ -61,7 +61,7 @@ pub trait L1: Send + Sync {
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError>;
     /// Whether the log had a digest as of a block, by its own books.
     async fn is_recorded(&self, log: Address, digest: BatchDigest, block: B256) -> Result<bool, ChainError>;
-    /// The recording of a digest by whomever, if it lies not too far back.
+    /// The transaction that recorded a digest, of any sender, if it lies not too far back.
     async fn find_recorded(
         &self,
         log: Address,

@@ -1,5 +1,5 @@
-//! Following a real chain: what is held is what the chain says, whatever was reorganised on the
-//! way.
+//! Follows a real chain through reorganisations: the facts that are held at the end are those of
+//! the chain.
 
 use dac_chain::feed::{Cursor, Fact, FeedConfig, L1Events, Origin, RenewedCoverage, RpcEvents, Step};
 use dac_chain::testing::{

@@ -251,7 +251,7 @@ async fn while_l1_is_down_the_last_view_stays_and_ages() {
     }
     assert_eq!(watch.latest().unwrap().registry, committee.deployment.registry);
 
-    // Once cancelled, whoever waits is told.
+    // Once it is cancelled, tasks that wait for it get an error.
     stop.cancel();
     let gone = tokio::time::timeout(DEADLINE, watch.wait_for(|_| false)).await.expect("in time");
     assert!(matches!(gone, Err(ChainError::Stopped)));

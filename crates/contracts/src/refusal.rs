@@ -84,7 +84,7 @@ impl Refusal {
         Self::decode(&error.abi_encode())
     }
 
-    /// Whether it is this error of a contract, with whichever values.
+    /// Returns whether it is this error of a contract, with any values.
     pub fn is<E: SolError>(&self) -> bool {
         matches!(self, Self::Rule(broken) if broken.rule.selector() == E::SELECTOR)
     }

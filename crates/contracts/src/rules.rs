@@ -106,7 +106,7 @@ const fn rule(
 /// Each error of registry, log, settlement contract and verifier once, though several may have it.
 #[rustfmt::skip]
 pub(super) static RULES: &[Rule] = &[
-    // Certificates and renewals, by whichever contract checks them.
+    // Certificates and renewals, in every contract that checks them.
     rule("AbsentSeatOutOfRange", &[("seat", U256), ("n", U256)], Final,
         "absent seat {seat} does not exist in a committee of {n}"),
     rule("AbsentSeatsNotAscending", &[("seat", U256), ("previous", U256)], Final,

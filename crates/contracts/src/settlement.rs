@@ -1,4 +1,4 @@
-//! The ABI that every rollup's settlement contract has, whatever else it does.
+//! The part of the ABI that the settlement contracts of all rollups share.
 
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 

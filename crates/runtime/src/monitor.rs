@@ -133,8 +133,8 @@ impl Health {
         *self.0.lock() = Condition::Healthy;
     }
 
-    /// Something is not, but the process serves: `/readyz` goes on saying so. Anybody may read the
-    /// reason.
+    /// Something is wrong, but the process serves, and `/readyz` goes on saying so. The reason is
+    /// public: the monitoring port shows it to every client.
     pub fn set_degraded(&self, reason: impl Into<String>) {
         *self.0.lock() = Condition::Degraded(reason.into());
     }
@@ -145,7 +145,8 @@ impl Health {
         if problems.is_empty() { self.set_healthy() } else { self.set_degraded(problems.join("; ")) }
     }
 
-    /// The process does not serve. Anybody may read the reason.
+    /// The process does not serve. The reason is public: the monitoring port shows it to every
+    /// client.
     pub fn set_unhealthy(&self, reason: impl Into<String>) {
         *self.0.lock() = Condition::Unhealthy(reason.into());
     }

@@ -28,8 +28,8 @@ impl<K, const MOST: usize> Default for Tally<K, MOST> {
 }
 
 impl<K: Ord + Clone, const MOST: usize> Tally<K, MOST> {
-    /// Whether this line is there, or one more may be. Whoever has too many lines counts in a
-    /// common one, or not at all.
+    /// Returns whether this line is there or one more fits. A caller without room counts in a line
+    /// that several keys share, or not at all.
     pub fn has_room_for(&self, key: &K) -> bool {
         self.0.len() < MOST || self.0.contains_key(key)
     }

@@ -340,13 +340,13 @@ fn transaction_slot(
     let from = system.free_bits(Fr::from(transaction.from.0), INDEX_BITS);
     let to = system.free_bits(Fr::from(slot.receiver.index.0), INDEX_BITS);
     let (from_wire, to_wire) = (pack(&from), pack(&to));
-    // Unused: place 0, nothing moves. (Used: the sender's place opens to an id that is somebody's,
-    // below.)
+    // An unused slot has place 0 and moves nothing. (In a used slot, the sender's place opens to
+    // the id of an account, below.)
     system.enforce(&from_wire, &idle, &Wire::zero());
     let amount_bits = system.free_bits(Fr::from(transaction.amount), AMOUNT_BITS);
     let amount = pack(&amount_bits);
     system.enforce(&amount, &idle, &Wire::zero());
-    // A transfer goes to somebody else; everything else stays at the sender's.
+    // A transfer goes to another account; all other kinds stay at the sender's.
     let distance = &to_wire - &from_wire;
     system.nonzero_if(&distance, &transfer);
     system.enforce(&distance, transfer.not().wire(), &Wire::zero());

@@ -2,8 +2,8 @@
 //! field.
 //!
 //! d is not a square, so the addition law is complete: on points of the curve no denominator is
-//! zero (Bernstein and Lange, *Faster addition and doubling on elliptic curves*, 2007). Whoever
-//! brings a point from outside checks that it is on the curve first.
+//! zero (Bernstein and Lange, *Faster addition and doubling on elliptic curves*, 2007). Code
+//! that takes a point from outside checks first that it is on the curve.
 
 use std::sync::LazyLock;
 
@@ -45,7 +45,8 @@ impl Point {
         Self { x: Wire::zero(), y: Wire::constant(1_u8) }
     }
 
-    /// A point that is somebody's witness, checked to be on the curve. 4 constraints.
+    /// Allocates a point of the prover's as a witness and checks that it is on the curve. It takes
+    /// 4 constraints.
     pub fn witness(system: &mut System, point: &EdwardsAffine) -> Self {
         let (x, y) = (system.variable(point.x), system.variable(point.y));
         let x_squared = system.product(&x, &x);

@@ -157,7 +157,7 @@ impl Bit {
         Self(&self.0 + &other.0)
     }
 
-    /// Whether it is 0 whatever happens.
+    /// Returns whether it is 0 for all values.
     pub fn is_never(&self) -> bool {
         self.0.terms.is_empty()
     }
@@ -368,7 +368,7 @@ impl System {
         })
     }
 
-    /// Whether the matrices are the same: same statement, whatever the values.
+    /// Returns whether the matrices are the same, so that both state the same; values may differ.
     pub fn same_structure(&self, other: &Self) -> bool {
         self.public == other.public
             && self.values.len() == other.values.len()

@@ -22,7 +22,7 @@ use super::setup;
 /// Deploy the verifier and the rollup's contract, and write a rollup file. DEV ONLY keys.
 ///
 /// The committee's activation delay and the verifier delay must both be longer than freeze delay
-/// and exit window together: whoever does not trust a new committee or verifier has time to leave.
+/// and exit window together: users who do not trust a new committee or verifier have time to leave.
 /// Afterwards the committee's owner admits the rollup:
 /// `dac admin admit-rollup --rollup <settlement>`.
 #[derive(Debug, Args)]

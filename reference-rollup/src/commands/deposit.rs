@@ -36,7 +36,7 @@ struct Whose {
     /// The account's file, written by `reference-rollup keygen`.
     #[arg(long, value_name = "FILE")]
     account_key: Option<PathBuf>,
-    /// The account's id, if it is somebody else's.
+    /// The id of the account to pay into, if it is not your own.
     #[arg(long, value_name = "ID")]
     account_id: Option<B256>,
 }

@@ -26,7 +26,7 @@ use self::failure::CliError;
 /// gone.
 ///
 /// The rollup's batches are kept by a data-availability committee (`dac`) and settle on L1 with a
-/// validity proof. Whatever happens to operator and aggregator, payloads from any k members and L1
+/// validity proof. If operator and aggregator vanish, payloads from any k members and L1
 /// are enough to leave: freeze, rebuild, exit.
 #[derive(Debug, Parser)]
 #[command(name = "reference-rollup", version, max_term_width = 100, after_help = AFTER_HELP)]

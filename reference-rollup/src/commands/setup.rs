@@ -14,7 +14,7 @@ use super::output::fields;
 
 /// Make the proving and verifying keys of the circuit from a seed that everybody knows: DEV ONLY.
 ///
-/// Whoever knows the seed can prove anything, so these keys protect nothing. A real rollup takes
+/// Anyone who knows the seed can prove anything, so these keys protect nothing. A real rollup takes
 /// its keys from a ceremony: docs/binding.md says how. Keys that are there already are taken as
 /// they are, if they are of this very circuit.
 #[derive(Debug, Args)]

@@ -1,5 +1,5 @@
-//! A proof to leave with. `reference-rollup rebuild` writes it, and whoever has it can send it: it
-//! pays the account's recipient.
+//! The file of an exit proof. `reference-rollup rebuild` writes it. Any account may send it to L1:
+//! it always pays the recipient that the rollup's account names.
 //!
 //! ```json
 //! {

@@ -92,7 +92,7 @@ impl RollupAccount {
         self.send(U256::ZERO, call).await
     }
 
-    /// Has a deposit that no batch took paid back to whoever made it. Once frozen.
+    /// Has a deposit that no batch took paid back to its sender, once the rollup is frozen.
     pub async fn refund_deposit(&self, number: u64) -> Result<Receipt, L1Error> {
         self.send(U256::ZERO, PaymentsRollup::refundDepositCall { number }).await
     }

@@ -32,8 +32,8 @@ pub enum EntryFault {
     },
 }
 
-/// The entry that id and word stand for. Whatever the contract does not make is refused, so that
-/// nothing is understood in two ways.
+/// Decodes the entry that id and word stand for. Values that the contract cannot make are refused,
+/// so that each entry has one meaning.
 pub fn decode_entry(id: B256, word: U256) -> Result<InboxEntry, EntryFault> {
     let element = field::from_b256(id).filter(|element| !element.is_zero());
     let account = AccountId(element.ok_or(EntryFault::Id { id })?);

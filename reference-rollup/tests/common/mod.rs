@@ -66,7 +66,7 @@ pub fn two_accounts() -> (State, User, User) {
     (state, alice, bob)
 }
 
-/// A deposit for somebody new, an exit request of Bob's, 16 transfers and a withdrawal on top of
+/// A deposit for a new account, an exit request of Bob's, 16 transfers and a withdrawal on top of
 /// [`two_accounts`].
 pub fn busy_batch() -> Batch {
     let (mut state, alice, bob) = two_accounts();

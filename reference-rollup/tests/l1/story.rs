@@ -88,7 +88,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
         .map(|(index, user)| exit_proof(&state, AccountIndex(index), &owner(user)).unwrap());
     assert_eq!((alices.balance, carols.balance), (1_000 - 100 - 50 - 300, 77 + 50));
 
-    // Out: whoever sends it, it pays the account's recipient.
+    // An exit pays the account's recipient, even if a stranger sends it.
     let anyone = world.rollup(8);
     assert!(matches!(refused(anyone.exit(&stale).await), RollupRefusal::StateMismatch { .. }));
     forgeries(&world, &alices).await;

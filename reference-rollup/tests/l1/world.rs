@@ -171,7 +171,7 @@ impl World {
         refusal
     }
 
-    /// Settles, by anybody.
+    /// Settles from an account that is not the operator's.
     pub(crate) async fn settle(&mut self, sealed: &Sealed, proof: &[u8]) -> Receipt {
         let certificate = self.certificate(sealed, &sealed.payload).await;
         let order = self.order(&certificate, &sealed.transition, proof);

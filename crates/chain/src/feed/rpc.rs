@@ -122,7 +122,7 @@ impl L1View for View {
         };
         let logs = self.0.logs_of_kinds(origin.address(), kinds, from, to).await?;
         let mut logs: Vec<Log> = logs.into_iter().filter(|log| !log.removed).collect();
-        // In order, whatever order an endpoint has, and each once.
+        // Endpoints may answer in any order. Here each log comes once, in the order of L1.
         logs.sort_by_key(place);
         if logs.windows(2).any(|pair| place(&pair[0]) == place(&pair[1])) {
             return Err(self.malformed("the same log twice, or logs without a place"));

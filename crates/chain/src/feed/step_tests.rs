@@ -1,5 +1,5 @@
-//! Whatever the chain does while it is read: what is held at the end is what the chain says,
-//! nothing lost, nothing twice.
+//! Properties of following a chain that grows and reorganises while it is read: at the end the
+//! consumer holds exactly the facts of the chain, none lost and none twice.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -54,7 +54,7 @@ fn settled(number: u64) -> Fact {
     Fact::Settled { rollup: ROLLUP, batch }
 }
 
-/// Whoever follows the chain, and stores what it learns in one transaction with the cursor.
+/// A consumer that follows the chain and stores what it learns in one transaction with the cursor.
 struct Consumer {
     cursor: Cursor,
     facts: Vec<Fact>,
@@ -245,7 +245,7 @@ proptest! {
                 steps += 1;
                 assert!(steps < 10_000);
             }
-            // The chain grows past whatever it was, as it does in the end.
+            // A chain that was reorganised grows beyond its former height in the end.
             for _ in 0..50 {
                 World::change(&mut world.lock().unwrap(), &chain, &Change::Mine { facts: 1 });
             }

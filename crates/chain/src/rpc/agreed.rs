@@ -377,7 +377,7 @@ impl Endpoints {
             voices.iter().map(|index| self.all[*index].name()).collect::<Vec<_>>().join(" and ")
         };
         let error = if answers.len() > 1 {
-            // Which of them is wrong nobody knows: none is blamed.
+            // It cannot be told which of them is wrong, so none is blamed.
             let endpoints: Vec<String> = answers.iter().map(|(_, voices)| names(voices)).collect();
             ChainError::Disagree { what, agree: self.agree, endpoints: endpoints.join(" against ") }
         } else {

@@ -290,7 +290,7 @@ impl Endpoint {
             Answer::Value(_) => Ok(SendAnswer::Accepted),
             Answer::Error(error) => match SendAnswer::of(&error.message) {
                 Some(answer) => Ok(answer),
-                // Whatever the words are: a node that has the transaction took it.
+                // The error's words do not matter if the node has the transaction: it took it.
                 None if self.has_transaction(keccak256(raw)).await => Ok(SendAnswer::Accepted),
                 None => Err(self.http.refused(METHOD, error)),
             },

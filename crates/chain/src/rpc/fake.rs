@@ -1,4 +1,4 @@
-//! An endpoint that says whatever a test wants, over a real socket.
+//! A JSON-RPC endpoint on a real socket that gives the answers that a test prescribes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(crate) enum Say {
     Result(Value),
     /// A well-formed error.
     Error(Value),
-    /// These bytes, whatever they are, as the body of an answer with this status.
+    /// An answer with this status and these bytes as its body, which need not be JSON.
     Body(u16, Vec<u8>),
     /// A refusal with this status, and this header where it is not empty.
     Limit(u16, &'static str),

@@ -102,7 +102,7 @@ impl Endpoints {
 
     /// The newest block, from the first endpoint that keeps up. One that is behind what was seen
     /// before, or whose newest block is old, is compared with the others; where those have more, it
-    /// goes behind them for a while, whatever is asked.
+    /// goes behind them for a while, for every kind of request.
     ///
     /// Where several must agree, it is the newest one that so many have.
     pub(crate) async fn head(&self) -> Result<Head, ChainError> {
@@ -243,8 +243,8 @@ impl Endpoints {
         self.round(self.all.iter().rev(), &work, &mut |_| true).await?.ok_or(ChainError::NoEndpoint)
     }
 
-    /// Does `work` with all endpoints at once and answers with the first good answer, else with
-    /// whatever was answered; the others are not waited for, but not cut off either.
+    /// Does `work` with all endpoints at once and returns the first good answer, or the first other
+    /// answer if none is good. Once it has returned, the remaining requests still run to their end.
     pub(crate) async fn every<T, F, W>(&self, work: F, good: impl Fn(&T) -> bool) -> Result<T, ChainError>
     where
         T: Send + 'static,

@@ -11,7 +11,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(10);
 const AFTER_LAGGING: Duration = Duration::from_secs(60);
 /// How long one is left alone that asks for it and does not say for how long.
 pub(super) const LIMITED_DEFAULT: Duration = Duration::from_secs(1);
-/// And at most, whatever it says: it may be wrong, or malicious.
+/// The longest time for which an endpoint is left alone, even if it asks for more: it may be wrong
+/// or malicious.
 pub(super) const LIMITED_MAX: Duration = Duration::from_secs(120);
 
 /// Whether an endpoint may be asked.

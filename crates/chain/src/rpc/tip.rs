@@ -35,7 +35,7 @@ impl Endpoints {
         let suggestions = suggestions.await?;
         self.decided(TIP);
         let tip = lower_median(suggestions.iter().map(|(_, tip)| *tip));
-        // Of two nobody knows which one is wrong.
+        // Of two endpoints it cannot be told which one is wrong.
         if suggestions.len() > 2 {
             let far = tip.max(USUAL_TIP).saturating_mul(FAR_TIMES);
             let named: Vec<usize> =

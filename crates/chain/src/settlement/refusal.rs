@@ -13,7 +13,7 @@ pub enum SettlementRefusal {
     NumberUsed,
     /// The rollup is frozen: nothing settles there any more.
     Frozen,
-    /// This batch will never settle, whatever its proof.
+    /// This batch will never settle with any proof.
     Batch,
 }
 

@@ -99,7 +99,7 @@ impl TestCommittee {
         RegistryAdmin::new(anvil.account(self.owner.clone()), self.deployment.registry)
     }
 
-    /// The registry in the hands of whoever sits in `seat`.
+    /// Returns the registry as the operator of the member in `seat` uses it.
     pub fn operator(&self, anvil: &Anvil, seat: usize) -> RegistryAdmin {
         RegistryAdmin::new(anvil.account(self.members[seat].operator.clone()), self.deployment.registry)
     }

@@ -71,8 +71,8 @@ impl FakeEvents {
         Self { lag: blocks, ..self.clone() }
     }
 
-    /// A certificate of this header is recorded. Block and transaction are whichever it is mined
-    /// in.
+    /// Makes the fact that a certificate of this header was recorded. Its block and transaction are
+    /// set when it is mined.
     pub fn recorded(digest: BatchDigest, header: &BatchHeader) -> Fact {
         Fact::Recorded(RecordedCertificate::of(digest, header, 0, B256::ZERO))
     }
@@ -145,7 +145,7 @@ impl FakeEvents {
         self.lock().down = down;
     }
 
-    /// From now on these contracts' events are not told, whatever else is.
+    /// From now on requests for events of these contracts fail, and those for others do not.
     pub fn set_unreadable(&self, contracts: &[Origin]) {
         self.lock().unreadable = contracts.to_vec();
     }

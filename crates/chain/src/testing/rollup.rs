@@ -52,7 +52,8 @@ impl Default for RollupSpec {
 pub struct TestRollup {
     /// Its settlement contract.
     pub address: Address,
-    /// Who settles for "somebody else", and owns the contract.
+    /// The account that owns the contract and settles where a test needs another sender than the
+    /// aggregator.
     account: Account,
     domain: Domain,
 }
@@ -134,12 +135,12 @@ impl TestRollup {
         SettlementReader::new(anvil.endpoints(), self.address)
     }
 
-    /// Somebody settles.
+    /// Settles from the contract owner's account.
     pub async fn settle(&self, order: &SettleOrder) -> crate::Receipt {
         self.account.settle(order).await.unwrap_or_else(|error| panic!("settling: {error}"))
     }
 
-    /// Somebody renews its coverage.
+    /// Renews the coverage from the contract owner's account.
     pub async fn renew(&self, order: &RenewOrder) -> crate::Receipt {
         let sent = self.account.call(self.address, U256::ZERO, order.calldata.clone()).await;
         sent.unwrap_or_else(|error| panic!("renewing: {error}"))
@@ -155,7 +156,7 @@ impl TestRollup {
         self.call(unpauseCall {}).await;
     }
 
-    /// Somebody freezes it, which must be due.
+    /// Freezes the rollup from the contract owner's account, which must be due.
     pub async fn freeze(&self) {
         self.call(freezeCall {}).await;
     }

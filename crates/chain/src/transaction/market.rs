@@ -19,7 +19,7 @@ pub struct FeeBounds {
     pub fee_cap: u128,
     /// The tip, at most; a replacement may offer twice as much.
     pub tip_cap: u128,
-    /// The tip, at least, whatever an endpoint suggests.
+    /// The smallest tip, even if endpoints suggest less.
     pub tip_floor: u128,
 }
 

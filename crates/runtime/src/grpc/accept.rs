@@ -1,4 +1,4 @@
-//! Where connections come from: a TCP socket, or whatever a simulation puts in its place.
+//! The source of connections: a TCP socket, or what a simulation puts in its place.
 
 use std::fmt;
 use std::io;

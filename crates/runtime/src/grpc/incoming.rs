@@ -45,8 +45,8 @@ impl Incoming {
         Self { listener: listener.into(), port: port.clone(), age_max: None, pause: None, looks: None }
     }
 
-    /// Connections end after a time, whatever happens on them: for protocols whose requests have no
-    /// bounds of their own.
+    /// Ends each connection at this age, even in the middle of a request. It is meant for protocols
+    /// whose requests have no bounds of their own.
     #[must_use]
     pub fn with_age_max(mut self, age_max: Duration) -> Self {
         self.age_max = Some(age_max);

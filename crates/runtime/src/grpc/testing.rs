@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::clock::Clock;
 
-/// `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key` in a folder; and `other-ca.pem`
-/// of somebody else.
+/// A folder with `ca.pem`, `server.pem`, `server.key`, `client.pem` and `client.key`, and with the
+/// certificate of another authority, `other-ca.pem`.
 pub(crate) struct Authority {
     pub(crate) folder: TempDir,
 }

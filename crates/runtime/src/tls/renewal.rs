@@ -172,10 +172,11 @@ impl Renewals {
         }
     }
 
-    /// Looks at the files each minute, and at SIGHUP whatever they look like. Ends never.
+    /// Looks at the files each minute and loads them where they changed; loads them at SIGHUP in
+    /// any case. It never ends.
     ///
     /// # Errors
-    /// Where the system lets nobody wait for SIGHUP.
+    /// Fails where the system does not let a process wait for SIGHUP.
     pub async fn run(self, clock: Arc<dyn Clock>) -> io::Result<()> {
         let mut hangups = signal(SignalKind::hangup())?;
         let mut ticks = tokio::time::interval(INTERVAL);
