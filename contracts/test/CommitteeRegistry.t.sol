@@ -289,7 +289,7 @@ contract CommitteeRegistryTest is Fixture {
         seats[0] = operatorOf(7);
         seats[1] = operatorOf(8);
         seats[2] = operatorOf(9);
-        // q − k of the former epoch is 2, whatever the new q is.
+        // q − k of the former epoch is 2. The new q does not count.
         vm.expectRevert(abi.encodeWithSelector(ICommitteeRegistry.TooManySeatsReplaced.selector, 3, 2));
         open(seats, 3, 7);
         seats[2] = operatorOf(2);

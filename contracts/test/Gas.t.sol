@@ -7,7 +7,8 @@ import {Measured} from "./utils/Measured.sol";
 import {Signer} from "./utils/Signer.sol";
 import {vm} from "./utils/Vm.sol";
 
-/// @title What transactions cost @notice Foundry's isolation runs each call from a test as a
+/// @title What transactions cost
+/// @notice Foundry's isolation runs each call from a test as a
 /// transaction of its own, so that a figure holds the intrinsic gas (21,000 and calldata) and cold
 /// accounts and slots, as on a chain.
 contract GasTest is Fixture, Measured {

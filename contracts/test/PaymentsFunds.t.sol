@@ -8,7 +8,8 @@ import {Ledger} from "./utils/Ledger.sol";
 import {PaymentsFixture} from "./utils/PaymentsFixture.sol";
 import {vm} from "./utils/Vm.sol";
 
-/// @title Whatever happens, the contract holds what it owes, and pays all of it @notice An honest
+/// @title The contract always holds what it owes, and pays all of it
+/// @notice An honest
 /// operator's ledger beside the contract: random deposits, exit requests, transfers, withdrawals
 /// and claims, then a freeze at a random point, after which everybody leaves and nothing may be
 /// left.

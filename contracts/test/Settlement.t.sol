@@ -55,7 +55,7 @@ contract SettlementTest is SettlementFixture {
         vm.assertEq(rollup.stateRoot(), transition.newStateRoot);
     }
 
-    /// @dev Whoever records first changes nothing: the inline form does not ask the log.
+    /// @dev A batch that was recorded first settles inline too: that form does not ask the log.
     function testSettlesInlineWhatIsRecorded() public {
         BatchHeader memory header = nextHeader();
         log.record(certified(header));

@@ -1,5 +1,5 @@
 //! Records and sets of shards from hostile members: a record with any change is refused, and
-//! whatever set of checked shards is decoded gives the payload or the caller's own error.
+//! every set of checked shards decodes to the payload or to the caller's own error.
 #![no_main]
 
 use std::sync::OnceLock;

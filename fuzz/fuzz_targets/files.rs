@@ -1,4 +1,4 @@
-//! Files that somebody sent: what parses is written back as what parses to the same.
+//! Hostile files: one that parses is written back as a file that parses to the same.
 #![no_main]
 
 use dac_client::EndpointUrl;

@@ -1,5 +1,5 @@
-//! Messages from the wire: whatever decodes as protobuf becomes a domain value that says the same
-//! again, or an error.
+//! Messages from the wire: one that decodes as protobuf becomes a domain value that encodes to the
+//! same again, or an error.
 #![no_main]
 
 use dac_proto::proof::ReceivedProof;

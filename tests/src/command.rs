@@ -58,7 +58,7 @@ impl CommandLine {
         [self.name.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
 
-    /// Runs it to its end, whatever that is.
+    /// Runs the command to its end, with success or failure.
     pub async fn run<I, S>(&self, arguments: I) -> Result<Output>
     where
         I: IntoIterator<Item = S>,

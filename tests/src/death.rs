@@ -109,7 +109,7 @@ pub async fn dies_at_any_time(service: &mut Service, dice: &mut impl Rng) -> Res
     service.start().await
 }
 
-/// One member after the other, whichever comes.
+/// Kills one member after the other, each chosen at random.
 pub async fn members_die_at_any_time(members: &mut [Member], deaths: u64, dice: &mut impl Rng) -> Result<()> {
     for _ in 0..deaths {
         let chosen = dice.random_range(0..members.len());

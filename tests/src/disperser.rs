@@ -1,4 +1,4 @@
-//! A disperser that says to members whatever a test wants it to.
+//! A disperser that sends to members what a test prescribes, lies included.
 
 use bytes::Bytes;
 use dac_chain::PrivateKeySigner;

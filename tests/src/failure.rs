@@ -1,4 +1,4 @@
-//! What the harness and the demo fail with: a sentence for whoever reads the log.
+//! The error of the harness and the demo: a sentence for the reader of the log.
 
 use std::fmt::{self, Debug, Display};
 

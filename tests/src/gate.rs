@@ -161,8 +161,8 @@ impl Gate {
     }
 }
 
-/// A port that nobody listens on, and that no outgoing connection of this machine will take before
-/// somebody does: with hundreds of them, one that the system chose is soon taken again.
+/// Returns a port on which no process listens and which no outgoing connection of this machine will
+/// take first. With hundreds of connections, a port that the system chose is soon taken again.
 async fn port_of_a_server() -> Result<SocketAddr> {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random()));
     for _ in SERVER_PORTS {
@@ -197,8 +197,8 @@ async fn serve(
     }
 }
 
-/// Passes everything on, in whatever weather, until either side goes away: that is what gates are
-/// for.
+/// Passes bytes on in both directions, as slowly and as badly as the weather says, until either
+/// side goes away.
 async fn relay(client: TcpStream, server: TcpStream, weather: watch::Receiver<Weather>, number: u64) {
     // Small messages must not wait for one another here.
     if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {

@@ -1,4 +1,4 @@
-//! What must be true of a system's history, whatever was done to it: read from L1, from the
+//! What must be true of a system's history after every fault: read from L1, from the
 //! aggregator's and every member's database and from what members serve, and compared with what the
 //! rollup was told.
 //!

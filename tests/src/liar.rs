@@ -28,7 +28,7 @@ pub enum Attests {
     OtherDigest,
     /// Another digest, openly.
     OtherBatch,
-    /// Somebody else's signature of the right digest.
+    /// A signature of the right digest by another key.
     OtherKey,
     /// 48 bytes that are no point.
     Junk,

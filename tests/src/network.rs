@@ -101,7 +101,7 @@ impl Network {
         Self::start_as(shape, &Plan { tls: tls.clone(), ..Plan::default() }).await
     }
 
-    /// The same with whatever differs.
+    /// Starts a network as the plan says.
     pub async fn start_as(shape: Shape, plan: &Plan) -> Result<Self> {
         let mut this = Self::prepare_as(shape, plan).await?;
         for member in &mut this.members {
@@ -140,7 +140,7 @@ impl Network {
         Self::prepare_as(shape, &Plan::default()).await
     }
 
-    /// The same with whatever differs.
+    /// Prepares a network as the plan says.
     pub async fn prepare_as(shape: Shape, plan: &Plan) -> Result<Self> {
         let tls = &plan.tls;
         let folder = TempDir::with_prefix("dac-network-").context("a temporary folder")?;
@@ -231,7 +231,7 @@ impl Network {
         self.committee.domain
     }
 
-    /// A folder for whatever a test writes.
+    /// Returns the folder for files that a test writes.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -297,7 +297,7 @@ impl Network {
         self.reaches(batch, &[v1::BatchState::Posted]).await
     }
 
-    /// Members and aggregator, whoever of them is not running, started again. How many were not.
+    /// Starts each member, and the aggregator, that is not running. Returns how many were not.
     pub async fn revive(&mut self) -> Result<u64> {
         let mut revived = 0;
         let services = self.members.iter_mut().map(|member| &mut member.service);

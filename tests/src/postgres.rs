@@ -227,8 +227,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// kill −9 of one of its processes, whichever: it throws all sessions out and recovers. False
-    /// where there was none.
+    /// Kills one of its processes, chosen at random, with SIGKILL: the server ends all sessions and
+    /// recovers. Returns false if there was no process.
     pub fn kill_backend(&self, dice: &mut impl Rng) -> Result<bool> {
         let backends = self.backends()?;
         if backends.is_empty() {

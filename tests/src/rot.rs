@@ -89,7 +89,7 @@ impl Files {
         Ok(Self { folder, files })
     }
 
-    /// Puts them back, and takes away whatever came since.
+    /// Puts the files back, and removes those that were made since.
     pub fn restore(&self) -> Result<()> {
         for entry in fs::read_dir(&self.folder).context(self.folder.display())? {
             let path = entry.context(self.folder.display())?.path();

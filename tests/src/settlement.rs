@@ -142,7 +142,7 @@ impl RollupNetwork {
         Ok(serde_json::from_value::<U256>(nonce)?.to())
     }
 
-    /// Somebody who is not the aggregator settles a batch.
+    /// Settles a batch from an account that is not the aggregator's.
     pub async fn stranger_settles(
         &self,
         certificate: &Certificate,
@@ -154,7 +154,7 @@ impl RollupNetwork {
         self.network.anvil.account(self.network.anvil.key(5)).settle(&order).await
     }
 
-    /// The rollup's contract in the hands of somebody who is not the aggregator.
+    /// Returns the rollup's contract as an account uses it that is not the aggregator's.
     pub fn stranger(&self) -> RollupAccount {
         let account = self.network.anvil.account(self.network.anvil.key(5));
         RollupAccount::new(account, self.network.rollup.address)

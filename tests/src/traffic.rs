@@ -1,5 +1,5 @@
-//! A rollup that submits batch after batch, whatever happens to the aggregator: what is refused for
-//! now is submitted again, the same order, until it is taken.
+//! A rollup that submits batch after batch while the aggregator fails and recovers. An order that
+//! is refused for now is submitted again, unchanged, until it is taken.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

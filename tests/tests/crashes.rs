@@ -57,7 +57,7 @@ async fn batches_survive_an_aggregator_that_is_killed_again_and_again() -> Resul
     for number in 1..=6 {
         let payload = real_payload(100_000 + usize::try_from(number)?);
         let batch = network.submit(number, HashKind::Opaque, &payload).await?;
-        // Accepted is accepted, whatever the process was doing when it died.
+        // An accepted batch survives the kill, at any point of the work.
         network.aggregator.kill();
         network.aggregator.start().await?;
         batches.push((batch, payload));

@@ -1,5 +1,5 @@
-//! Members that are down, hang or babble; an L1 that goes away or changes its mind; somebody else
-//! who is faster.
+//! Members that are down, hang or answer nonsense; an L1 that goes away or reorganises; another
+//! sender that is faster.
 
 use std::net::SocketAddr;
 

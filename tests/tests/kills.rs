@@ -203,7 +203,7 @@ async fn a_death_of_the_database_loses_nothing() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(dice.random_range(0..700))).await;
         let blow = Blow::choose(network.members.len(), &mut dice);
         blow.strike(&mut network, &mut cluster, &mut dice).await?;
-        // Whoever was killed is started; and again, where it ends because its database is still
+        // Start what was killed, and start it again if it ends because its database is still
         // recovering.
         network.revive().await?;
         measure.tried(1);
@@ -314,7 +314,7 @@ async fn death_during_repair(backend: Backend, name: &'static str) -> Result<()>
     for point in death::points("node.", &[Passed::EachRepair]) {
         member.service.stop().await?;
         rot::flip(&member.service, digest, Part::Row, &mut dice).await?;
-        // Whoever asks for it has it found.
+        // A request for the row finds the damage.
         let asks = async {
             loop {
                 let served = rpc::shard(channel.clone(), digest).await;

@@ -69,7 +69,7 @@ async fn another_key(
     let mut departed = std::mem::replace(&mut network.members[SEAT.index()], newcomer);
     epoch_begins(network, traffic, epoch).await?;
     if dies {
-        // Whoever left may be killed and started as before, and so may who came.
+        // The member that left may be killed and started as before, and so may the newcomer.
         departed.service.kill();
         network.members[SEAT.index()].service.kill();
         departed.service.start().await?;
@@ -125,7 +125,7 @@ async fn an_operator_changes_its_key(
     for batch in &accepted {
         let batch = rpc::batch(network.api()?, rpc::by_submission(batch.submission)).await?;
         epochs.insert(batch.epoch);
-        // What the seat owes it has in the end, from whichever epoch.
+        // In the end the seat has every shard that it owes, of both epochs.
         let digest = dac_proto::wire::digest("digest", &batch.digest)?;
         network.members[SEAT.index()].waits_for(digest).await?;
     }

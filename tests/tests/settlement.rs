@@ -190,7 +190,7 @@ async fn what_somebody_else_settled_is_recognised() -> Result<()> {
     let mut settled = vec![expected(&rollup, &certificate, first, &status)];
     assert_eq!((settled[0].tx, settled[0].block), (receipt.tx_hash, receipt.block));
 
-    // It has the proof, but no way to L1; somebody else has.
+    // It has the proof, but no way to L1. Another account settles.
     let digest = rollup.submit(second).await?;
     let certificate = rollup.certified(digest).await?;
     rollup.network.l1.set(Mode::Shut);

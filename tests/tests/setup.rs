@@ -17,7 +17,7 @@ use tokio::process::{ChildStderr, Command};
 /// What the script says while L1 is not there.
 const WAITING: &str = "waiting for L1";
 
-/// An L1 endpoint that closes each connection without an answer until somebody waits for it.
+/// An L1 endpoint that closes each connection without an answer until a process waits for it.
 #[derive(Clone)]
 struct LateL1 {
     url: String,

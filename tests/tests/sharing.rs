@@ -1,5 +1,5 @@
 //! Several aggregator processes over one PostgreSQL database, and several rollups that submit to
-//! all of them: whoever is killed or stands still, the others go on, and each batch is recorded
+//! all of them: while one is killed or stands still, the others go on, and each batch is recorded
 //! once.
 
 use std::time::Duration;
@@ -88,7 +88,7 @@ fn process(network: &mut Network, place: usize) -> Result<&mut Service> {
     network.aggregators_mut().nth(place).context("a process")
 }
 
-/// The place of the process that posts now, once somebody does.
+/// Waits until a process posts, and returns its place.
 async fn posting_place(network: &mut Network) -> Result<usize> {
     let poster = {
         let network = &*network;

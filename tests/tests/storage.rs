@@ -1,5 +1,5 @@
-//! Disks that lie, fill up and lose the end of what was written: whatever a member signed for is
-//! served, and nothing else is.
+//! Disks that lie, fill up and lose the end of what was written: a member serves all that it signed
+//! for, and nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;

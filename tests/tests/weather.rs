@@ -182,7 +182,7 @@ enum Trouble {
     Reorganised(u64),
     /// What waits to be included is forgotten.
     Dropped,
-    /// Somebody with the same key uses the next nonce.
+    /// Another process with the same key uses the next nonce.
     NonceTaken,
     /// Nothing is included for a while.
     Silence,

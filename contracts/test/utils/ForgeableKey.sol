@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {VerifyingKey} from "../../src/types/Groth16.sol";
 
-/// @title FORGEABLE Groth16 keys, for tests alone: whoever knows a key's trapdoor proves anything
+/// @title FORGEABLE Groth16 keys, for tests alone: who knows a key's trapdoor proves anything
 /// @notice Every point's discrete logarithm is known here, so that a proof of any claim is a little
 /// arithmetic. β, γ, δ and B differ, lest a check that confuses them passes.
 library ForgeableKey {

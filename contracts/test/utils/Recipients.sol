@@ -17,7 +17,8 @@ contract Verbose {
     }
 }
 
-/// @dev Calls back with whatever it was told, and takes the payment whether that works or not.
+/// @dev Calls back with the calldata that the test gave it, and takes the payment whether that
+/// works or not.
 contract Reentrant {
     address private target;
     bytes private call;

@@ -60,7 +60,7 @@ pub struct Assessment {
     pub quorum: Quorum,
     /// Who may do what.
     pub safety: Safety,
-    /// Things whoever runs or uses this committee must know.
+    /// What operators and users of this committee must know.
     pub warnings: Vec<String>,
     /// L2BEAT's criteria.
     pub l2beat: Vec<Criterion>,

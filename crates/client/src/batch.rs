@@ -210,8 +210,8 @@ impl AggregatorClient {
         Self { url, dialer, answer: Duration::from_secs(20), kept: None }
     }
 
-    /// The same with a connection of its own that all its calls and clones share, for whoever makes
-    /// many. One that breaks is made anew by the next call.
+    /// Returns a client with a connection of its own that all its calls and clones share, for
+    /// callers that make many calls. The next call replaces a connection that broke.
     #[must_use]
     pub fn keeping_its_connection(&self) -> Self {
         Self { kept: Some(Arc::default()), ..self.clone() }

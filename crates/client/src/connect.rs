@@ -154,7 +154,7 @@ impl Dialer {
         self.connect_url(&url).await
     }
 
-    /// Connects. Returns within the deadline whatever the other side does.
+    /// Connects, and returns within the deadline even if the other side hangs.
     pub async fn connect_url(&self, url: &EndpointUrl) -> Result<Channel, MemberFault> {
         url.check_literal(self.policy)?;
         let mut endpoint = Endpoint::from_shared(url.as_str().to_owned())

@@ -7,7 +7,7 @@ use dac_bls::{CommitteeKeys, SeatKeyError};
 use dac_chain::RegistryView;
 use dac_types::{Address, Committee, Domain, Seat};
 
-/// Somebody who may hold a seat's shard.
+/// An operator who may hold a seat's shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The operator's L1 address.

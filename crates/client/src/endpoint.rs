@@ -1,7 +1,7 @@
 //! Where members answer: URLs that come from the registry, checked before anything connects to
 //! them.
 //!
-//! Whoever registers as an operator chooses two URLs. A client inside a private network must not be
+//! An operator who registers chooses two URLs. A client inside a private network must not be
 //! sent to its own network by them, so addresses that are not public are refused unless the caller
 //! allows them: the literal ones here, and those that a name resolves to at the moment of
 //! connecting.

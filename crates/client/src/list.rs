@@ -66,7 +66,7 @@ impl<T> Page<T> {
             return Err(WireError::Text { field: "next_page_token", problem: "is too long" });
         }
         let entries = wire.into_iter().map(read).collect::<Result<Vec<T>, WireError>>()?;
-        // A page without entries leads nowhere, whatever it says.
+        // A page without entries is the last one, even if it names a next one.
         let next = (!next.is_empty() && !entries.is_empty()).then_some(next);
         Ok(Self { entries, next })
     }

@@ -1,5 +1,5 @@
-//! Taking shards no faster than somebody allows: repair shares disk and network with what is
-//! urgent.
+//! A limit to the rate at which shards are fetched: repair shares disk and network with urgent
+//! work.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -46,7 +46,7 @@ impl Pace for Throttle {
     }
 }
 
-/// A pace that tells whether it holds somebody back right now.
+/// A pace that tells whether it makes a fetch wait right now.
 #[derive(Debug)]
 pub(crate) struct WatchedPace {
     inner: Arc<dyn Pace>,

@@ -1,5 +1,5 @@
-//! Text that came from somebody else and is shown to people: no control characters, no endless
-//! lines.
+//! Makes text from other parties safe to show to people: it removes control characters and cuts
+//! long lines.
 
 use dac_types::limits::REASON_MAX_BYTES;
 

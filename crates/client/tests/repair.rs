@@ -165,7 +165,7 @@ async fn a_pace_is_kept_and_nobody_is_blamed_for_it() {
     assert_eq!(*collected.into_shard().unwrap().bytes(), dispersal.shards[SEAT.index()]);
 }
 
-/// The scene's committee, and a second epoch in which [`SEAT`] is somebody else's.
+/// The scene's committee, and a second epoch in which [`SEAT`] belongs to a newcomer.
 fn with_newcomer(scene: &Scene, newcomer: Address) -> Arc<Directory> {
     let mut members = scene.committee.members().to_vec();
     let member = &mut members[SEAT.index()];

@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // Whichever way this ends, the story is dropped, and with it every process that it started.
+    // In each case the story is dropped at the end, and with it every process that it started.
     let outcome = tokio::select! {
         outcome = story(&arguments) => outcome,
         _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),

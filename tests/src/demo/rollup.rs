@@ -189,7 +189,7 @@ impl Rollup {
         self.operator = None;
     }
 
-    /// Time passes on L1, and somebody freezes the rollup.
+    /// Lets time pass on L1, and freezes the rollup from an account that is not its own.
     pub(crate) async fn freeze(&self, page: &Page, anvil: &Anvil) -> Result<()> {
         anvil.advance(FREEZE_DELAY_SECONDS + 1).await;
         page.say(format!("{} minutes pass on L1, and nothing settles", FREEZE_DELAY_SECONDS / 60));

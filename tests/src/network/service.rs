@@ -66,7 +66,7 @@ impl Service {
         self.file_bytes_max = bytes;
     }
 
-    /// Starts it, and again where it ended instead, as whoever runs a service does.
+    /// Starts it, and starts it again where it ended at once, as a supervisor of services does.
     pub async fn start_until_it_stays(&mut self) -> Result<()> {
         let mut attempts = 0;
         loop {

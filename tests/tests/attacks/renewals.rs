@@ -61,7 +61,7 @@ async fn renewals_of_strangers_keep_no_rollup_from_being_renewed() -> Result<()>
         rpc::sign_renewal(channel, &domain, seat, &renewal(asked_until + 10_000 + number)).await?;
         Ok(())
     };
-    // L1's settlement must have been read before anybody signs for it.
+    // A member must have read L1's settlement before it signs for it.
     for member in &rollup.network.members {
         let signs = async || {
             let request = renewal(asked_until + 9_000);

@@ -24,7 +24,7 @@ fn payload(number: u64) -> Bytes {
     payload.into()
 }
 
-/// Whatever was done to it: the service certifies an honest batch, and it comes back.
+/// Checks after an attack that the service certifies an honest batch, and that it comes back.
 async fn unharmed(network: &Network, number: u64) -> Result<BatchDigest> {
     let payload = payload(number);
     let batch = network.submit(number, HashKind::Opaque, &payload).await?;

@@ -110,8 +110,8 @@ async fn accused(network: &Network, digest: BatchDigest) -> Result<BTreeSet<Stri
     }
 }
 
-/// Every lie about a shard or record: whoever retrieves has the batch from the others, and when the
-/// liar cannot be done without, says by name who did what. An audit finds it, too.
+/// Members tell every lie about a shard or a record. A client retrieves the batch from the others,
+/// or, if it cannot do without the liar, names it and what it did. An audit finds it, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
     let mut measure = Measure::begin(

@@ -19,8 +19,8 @@ async fn submit(network: &Network, order: &SignedSubmission, number: u64) -> Res
     rpc::submit(channel, rpc::submit_open(&network.domain(), order), pieces).await.map(drop)
 }
 
-/// Contradicting orders are refused by name, whoever is asked; a rollup that uses up its quota
-/// harms itself alone.
+/// Contradicting orders are refused by name by every party; a rollup that uses up its quota harms
+/// itself alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     let mut measure =

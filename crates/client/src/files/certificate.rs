@@ -1,4 +1,4 @@
-//! A certificate as a file: all that somebody else needs to check it, but for the committee's keys.
+//! A certificate as a file: all that a stranger needs to check it, except the committee's keys.
 //!
 //! ```json
 //! {
@@ -211,7 +211,7 @@ mod tests {
             prop_assume!(text[at] != byte);
             text[at] = byte;
             if let Ok(other) = CertificateFile::from_json(&text) {
-                // Only what the digest does not cover can differ; whoever verifies checks the rest.
+                // Only what the digest does not cover can differ; a verifier checks the rest.
                 prop_assert_eq!(other.digest(), file.digest());
             }
         }

@@ -1,5 +1,5 @@
 //! A committee as a file, so that certificates can be verified and batches retrieved without L1.
-//! Whoever uses it trusts where it came from.
+//! Its user trusts the place where it came from.
 //!
 //! ```json
 //! {

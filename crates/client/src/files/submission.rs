@@ -1,5 +1,5 @@
 //! A signed submission as a file: written before the first byte is sent, so that the same order can
-//! be sent again, whatever happened in between. Sending it twice gives the same batch.
+//! be sent again after a crash. Sending it twice gives the same batch.
 //!
 //! ```json
 //! {

@@ -181,8 +181,8 @@ fn prepare(
     let (sender, receiver) = mpsc::channel(AHEAD);
     let plan = plan.clone();
     let maker = tokio::task::spawn_blocking(move || {
-        // Other dice than the schedule's: payloads of one seed are the same whatever their sizes'
-        // distribution.
+        // The payloads have a generator of their own, so that one seed gives the same bytes with
+        // every distribution of sizes.
         let mut dice = StdRng::seed_from_u64(plan.seed ^ 0x7061_796c_6f61_6473);
         for arrival in Schedule::new(&plan, targets.len()) {
             let mut payload = vec![0; arrival.bytes];

@@ -1,4 +1,5 @@
-//! When which batch is due: by the clock, whatever became of the ones before.
+//! The times at which batches are due. They follow the clock, so that a slow batch delays none of
+//! the later ones.
 
 use std::time::Duration;
 

@@ -67,8 +67,8 @@ pub enum RetrieveError {
         /// What each member did.
         report: Box<RetrievalReport>,
     },
-    /// The disperser committed to something that is no payload; whoever decodes it comes to the
-    /// same verdict.
+    /// The disperser committed to something that is no payload. Everyone who decodes it comes to
+    /// the same verdict.
     #[error(
         "MALFORMED: batch {digest} is certified and retrievable, but what its disperser committed to is no payload: {verdict}"
     )]

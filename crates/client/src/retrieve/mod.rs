@@ -1,7 +1,7 @@
 //! Getting a batch's payload back from any k members. No aggregator is needed, and no single member
 //! is trusted.
 //!
-//! Digest → record (from whichever member answers first; it is bound to the digest) → proof that a
+//! Digest → record (from the member that answers first; it is bound to the digest) → proof that a
 //! quorum signed it → shards from the fastest k members, each passing the member's check → decode →
 //! the retriever's check. A member that lies, stalls or is down is named in the report and costs
 //! nothing but a little time, as long as k others serve.

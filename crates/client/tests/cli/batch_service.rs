@@ -14,12 +14,12 @@ pub(crate) trait Calls: Send + Sync + 'static {
         Err(Status::unimplemented("SubmitBatch"))
     }
 
-    /// Answers GetBatch, whichever batch is asked for.
+    /// Answers GetBatch for every batch.
     fn batch(&self) -> Result<v1::Batch, Status> {
         Err(Status::unimplemented("GetBatch"))
     }
 
-    /// Answers WatchBatch, whichever batch is asked for.
+    /// Answers WatchBatch for every batch.
     fn watch(&self) -> Result<BoxStream<'static, v1::Batch>, Status> {
         Err(Status::unimplemented("WatchBatch"))
     }

@@ -346,7 +346,7 @@ async fn recorded_batches_are_retrieved_verified_and_audited() {
     // Blocks that are still to come have no batch.
     let future = run(4, &["audit", "--from-block", "99999999"]);
     assert_eq!((&future["verdict"], &future["batches"]), (&"nothing_to_say".into(), &0.into()));
-    // A batch of the right length that nobody knows.
+    // A digest of the right length that no member has.
     let unknown = BatchDigest(dac_types::B256::repeat_byte(3)).to_string();
     assert_eq!(run(4, &["retrieve", &unknown, "--out", "y"])["error"]["code"], "UNAVAILABLE");
 

@@ -23,11 +23,11 @@ use crate::submit::{Kind, Posting};
 /// Put load on an aggregator and its committee, and measure: batches of random bytes at a rate that
 /// does not wait.
 ///
-/// Batches are due by the clock, whatever became of those before, and latencies count from when a
-/// batch was due: a service that stands still is not flattered. A batch that would be one too many
-/// in flight is dropped and counted. Nothing is tried again: a refusal is a result. The batches are
-/// real ones, stored by the members until they expire and recorded on L1 at the aggregator's cost:
-/// use a rollup that was admitted for this.
+/// Batches are due by the clock, even while earlier ones are delayed, and latencies count from when
+/// a batch was due: a service that stands still is not flattered. A batch that would be one too
+/// many in flight is dropped and counted. Nothing is tried again: a refusal is a result. The
+/// batches are real ones, stored by the members until they expire and recorded on L1 at the
+/// aggregator's cost: use a rollup that was admitted for this.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -41,7 +41,7 @@ use crate::exit::CliError;
 /// audits.
 ///
 /// Rollups submit payloads to an aggregator; the committee's members store them, erasure-coded, and
-/// certify that they do; anybody gets them back from any k members and audits that they are still
+/// certify that they do; anyone gets them back from any k members and audits that they are still
 /// there.
 #[derive(Debug, Parser)]
 #[command(name = "dac", version, max_term_width = 100, after_help = AFTER_HELP)]

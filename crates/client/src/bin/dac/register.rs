@@ -40,7 +40,7 @@ pub(crate) struct Register {
     /// Where aggregators deliver shards.
     #[arg(long, value_name = "URL")]
     dispersal_url: EndpointUrl,
-    /// Where anybody retrieves them.
+    /// Where everyone retrieves them.
     #[arg(long, value_name = "URL")]
     retrieval_url: EndpointUrl,
     #[command(flatten)]

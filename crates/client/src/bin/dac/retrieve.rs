@@ -85,7 +85,7 @@ impl Retrieve {
                 Failure::usage("a batch's digest and a file for it, or --rollup and --out-dir").into()
             );
         };
-        // Before anybody is asked.
+        // Fail before any member is asked.
         if !self.force {
             refuse_existing(out)?;
         }

@@ -26,9 +26,9 @@ const ASKED_AT_ONCE: usize = 16;
 /// Give seats to other operators, or to new keys of the same ones: opens the next epoch with
 /// exactly these seats replaced.
 ///
-/// Whoever gets a seat has registered before (`dac register`), with the key and the URLs of a node
-/// that runs already. n, k and q stay as they are, so that old batches stay with the seats; the
-/// registry lets at most q − k seats change hands at once (one at least). The new epoch begins
+/// An operator who gets a seat has registered before (`dac register`), with the key and the URLs of
+/// a node that runs already. n, k and q stay as they are, so that old batches stay with the seats;
+/// the registry lets at most q − k seats change hands at once (one at least). The new epoch begins
 /// after the activation delay; certificates of the former one are taken until its grace is over,
 /// and who leaves serves on until what it signed expires.
 #[derive(Debug, Args)]

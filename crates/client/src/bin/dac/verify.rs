@@ -15,7 +15,7 @@ use crate::output::show_time;
 
 /// Verify a certificate file: its signature against the committee, and what L1 says about it.
 ///
-/// With --committee nothing is asked of anybody; the file is trusted for the keys. Otherwise the
+/// With --committee no server is asked; the file is trusted for the keys. Otherwise the
 /// registry gives the keys, the certificate log says whether the contract accepts the certificate
 /// now, and since when it is recorded. A certificate that was good stays good when its batch
 /// expires or its epoch ends; it just cannot be posted any more.
