@@ -1,10 +1,10 @@
-//! What members and rollups did that an honest one does not: counted by who it was, for whoever
-//! asks.
+//! Counts what members and rollups did that honest ones do not do, for each offender, for operators
+//! and monitoring.
 //!
-//! A rollup answers for what its poster signed: two orders for one number. What else comes in its
-//! name anybody may have sent, and a member's answer bears nobody's signature that shows the lie to
-//! others: that is not *proven*. Names are the registry's only, so nobody fills the table with
-//! names that they make up.
+//! A rollup answers for what its poster signed: two orders for one number. Other messages in its
+//! name may come from a stranger, and a member's answer bears no signature that shows the lie to
+//! others, so these are not *proven*. Only names of the registry are counted, so that an attacker
+//! cannot fill the table with invented ones.
 
 use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;

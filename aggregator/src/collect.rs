@@ -75,7 +75,7 @@ pub fn collect(
         Ok(checked) => Ok(Collected::Certificate(checked.into_certificate().aggregate)),
         Err(CertificateError::Forged) => {
             let liars = keys.find_liars(&digest, &points);
-            // A sum that does not verify has somebody who spoils it.
+            // If the sum does not verify, at least one signature is bad.
             if liars.is_empty() { Err(CertificateError::Forged.into()) } else { Ok(Collected::Liars(liars)) }
         }
         Err(error) => Err(error.into()),

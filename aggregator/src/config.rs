@@ -31,7 +31,7 @@ use crate::renew::RenewSettings;
 mod limits;
 mod posting;
 
-/// Calls at once that anybody could want.
+/// The largest number of calls at once that can be configured.
 const CALLS_MAX: usize = 65_536;
 /// How long a batch that no quorum takes keeps its memory: members that are busy for a moment soon
 /// take it.
@@ -101,8 +101,8 @@ pub struct KeyFiles {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DispersalConfig {
-    /// Whether members may be called at private and loopback addresses. Their URLs come from
-    /// whoever registered them.
+    /// Whether members may be called at private and loopback addresses. Their
+    /// operators chose the URLs when they registered.
     pub allow_private_endpoints: bool,
     /// TLS towards members with `https` URLs.
     pub tls: ClientTls,

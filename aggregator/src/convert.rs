@@ -162,7 +162,7 @@ pub fn selector(wire: Option<v1::BatchSelector>) -> Result<Selector, wire::WireE
 /// Hexadecimal digits of a page token: 8 bytes of time, 32 of identity.
 const TOKEN_DIGITS: usize = 80;
 
-/// A page token as text that means nothing to anybody else.
+/// Writes a page token as text that only this server can interpret.
 pub fn page_token_to_wire(token: PageToken) -> String {
     format!("{:016x}{:x}", token.received_at_ms, token.id.0)
 }

@@ -2,7 +2,7 @@
 //! poster, and says what they wait for meanwhile.
 //!
 //! * [`Posting`] is the poster of this process, as long as this process posts.
-//! * `drive` follows one order to its outcome, whatever its kind; `record`, `settle` and `renew`
+//! * `drive` follows one order of any kind to its outcome; `record`, `settle` and `renew`
 //!   say what each look at it means.
 //! * `settlements` notices what others settled.
 

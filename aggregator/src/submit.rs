@@ -91,7 +91,7 @@ pub enum Refusal {
     /// The submission's signature recovers to nobody.
     #[error("the submission's signature: {0}")]
     Signature(EcdsaSignatureError),
-    /// Signed by somebody else.
+    /// Another key signed the submission.
     #[error(
         "the submission was signed by {got}, the rollup's poster is {expected}; a field that differs from what was signed \
          looks like this, too: {signed}"

@@ -1,4 +1,4 @@
-//! Committees with keys that anybody knows, and certificates of theirs.
+//! Committees with public secret keys, and certificates of theirs.
 
 use dac_bls::{CommitteeKeys, SecretKey, Signature};
 use dac_coding::testing::{honest, noise};

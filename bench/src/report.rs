@@ -110,7 +110,7 @@ impl Figure {
         self
     }
 
-    /// Whatever the value, its goal was not reached.
+    /// Marks the goal as not reached, for any value.
     pub fn not_met(mut self) -> Self {
         self.met = self.met.map(|_| false);
         self

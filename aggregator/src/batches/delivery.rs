@@ -153,11 +153,11 @@ impl Deliveries {
             .url(seat)
             .ok_or(DeliveryError::Own("the registry does not show the committee".to_owned()))?;
         let link = members.link(&url);
-        // Whoever is not there costs no memory. A fresh batch keeps its memory until it is
+        // A member that is down costs no memory. A fresh batch keeps its memory until it is
         // certified: it must have that before its turn, or turns would wait for memory and memory
-        // for turns. A straggler has both for one call only. Who still waits, or is being called,
-        // when the others have made the certificate, is a straggler from then on: members that are
-        // slow to answer, or never do, must not keep the memory of fresh batches.
+        // for turns. A straggler has both for one call only. A member that still waits, or is being
+        // called, when the others have made the certificate, is a straggler from then on: members
+        // that are slow to answer, or never do, must not keep the memory of fresh batches.
         let (turn, loaded) = match urgency {
             Urgency::Fresh => {
                 let ready = async {

@@ -5,15 +5,15 @@ use dac_runtime::config::{ByteSize, Period};
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use serde::Deserialize;
 
-/// More bytes than any machine has: a limit above it would be none.
+/// The largest number of bytes that can be configured: more than any machine has.
 const BYTES_MAX: u64 = 1 << 44;
-/// Places that anybody could want.
+/// The largest number of places that can be configured.
 const PLACES_MAX: usize = 1 << 20;
-/// Encodings that anybody could want to run at once.
+/// The largest number of encodings at once that can be configured.
 const ENCODERS_MAX: usize = 1024;
-/// Requests a second that anybody could want.
+/// The largest rate of requests a second that can be configured.
 const RATE_MAX: f64 = 1e6;
-/// The longest pause or upload that anybody could want.
+/// The longest pause or upload that can be configured.
 const PERIOD_MAX: Period = Period::from_secs(24 * 60 * 60);
 /// Bytes and requests that a client may have at once are those of so many seconds.
 const BURST_SECONDS: f64 = 4.0;

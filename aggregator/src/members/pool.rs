@@ -133,8 +133,8 @@ impl Members {
         self.send(link, permit, store_shard).await.map(drop)
     }
 
-    /// What a call needs is put aside for its time only: whoever waits for a turn, as deliveries of
-    /// certificates do by the thousand, is small.
+    /// Memory is taken for the time of the call only, because thousands of deliveries of
+    /// certificates may wait for a turn.
     async fn send(
         &self,
         link: &MemberLink,

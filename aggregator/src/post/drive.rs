@@ -1,4 +1,4 @@
-//! Follows one order to its outcome, whatever its kind.
+//! Follows one order of any kind to its outcome.
 
 use std::collections::HashMap;
 use std::time::Duration;

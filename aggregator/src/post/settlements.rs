@@ -1,5 +1,5 @@
-//! Notices what rollups settle, whichever sender it came from: one look at each contract serves all
-//! batches that wait for it.
+//! Notices what rollups settle, with transactions of any sender. One look at each contract serves
+//! all batches that wait for it.
 
 use std::fmt;
 

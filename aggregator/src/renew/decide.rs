@@ -159,7 +159,7 @@ mod tests {
         assert!(!renewed.is_repeated(INTERVAL));
         let (mut now, mut pauses) = (NOW, vec![renewed.pause()]);
         for _ in 0..14 {
-            // Seen at every look, whatever the contract says between.
+            // The contract changes nothing between the looks.
             while renewed.holds_back(&due, now).is_some() {
                 now += 60;
             }

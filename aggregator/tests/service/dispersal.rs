@@ -1,4 +1,4 @@
-//! From the payload to the certificate, whatever members do.
+//! From the payload to the certificate, with members that fail, lie or hang.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -180,7 +180,7 @@ async fn batches_are_settled_on_a_real_evm() {
         let settlement = running.until_state(submission, v1::BatchState::Settled).await.settlement.unwrap();
         assert!(settlement.by_us && (150_000..350_000).contains(&settlement.gas_used), "{settlement:?}");
     }
-    // The third is recorded, and settled from the log; the fourth somebody else settles.
+    // The third is recorded, and settled from the log; another account settles the fourth.
     let third = chain.submit(&running, 3, v1::PostingMode::Record).await;
     running.until_state(third, v1::BatchState::Posted).await;
     chain.prove(&running, third, TestRollup::proof(3)).await;

@@ -115,7 +115,7 @@ async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
 
 #[tokio::test]
 async fn calls_that_hang_are_never_all_of_one_rollup() {
-    /// More than an aggregator calls one member at once, whoever's they are.
+    /// More batches than an aggregator delivers to one member at once, for all rollups together.
     const BATCHES: u64 = 12;
     let mut world = World::small().await;
     world.options.call_timeout = 2 * PATIENCE;

@@ -1,4 +1,4 @@
-//! From the certificate to L1, whatever L1 does.
+//! From the certificate to L1, with an L1 that fails, refuses or reorganises.
 
 use std::time::Duration;
 

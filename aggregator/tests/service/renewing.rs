@@ -1,4 +1,4 @@
-//! Coverage is renewed before it runs short, with whatever quorum signs.
+//! Coverage is renewed before it runs short, with any quorum that signs.
 
 use std::sync::Arc;
 use std::time::Duration;

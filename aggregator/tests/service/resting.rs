@@ -1,4 +1,5 @@
-//! Certified batches that wait for a proof take no task; whatever concerns one of them wakes it.
+//! Certified batches that wait for a proof take no task. An event that concerns one of them wakes
+//! it.
 
 use dac_database::testing::TestDatabase;
 use dac_proto::v1::{self, BatchState};

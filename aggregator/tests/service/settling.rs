@@ -1,4 +1,4 @@
-//! From certificate and proof to the rollup's settlement, whatever L1 and others do.
+//! From certificate and proof to the rollup's settlement, while L1 fails and others settle too.
 
 use std::time::Duration;
 

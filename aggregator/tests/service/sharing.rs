@@ -139,7 +139,7 @@ async fn every_process_takes_batches_and_proofs_whoever_posts() {
     let other = world.start().await;
     let recorded = other.submit_new(1, 1000).await;
     let settling = other.submit_to_settle(2).await;
-    // Handed in where nobody posts; and the batch before it is settled by somebody else.
+    // The proof goes to a process that does not post, and another account settles the batch before.
     let watching = watch(&other, settling);
     other.prove(settling, good_proof(1)).await.unwrap();
     let again = posting.prove(settling, good_proof(1)).await.unwrap();

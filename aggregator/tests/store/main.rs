@@ -339,7 +339,7 @@ async fn replacing_fails_the_former_and_drops_its_payload(backend: Backend) {
     assert!(failed.finished && failed.payload_dropped);
     let holder = store.holder(Address::repeat_byte(1), 1).await.unwrap().unwrap();
     assert_eq!((holder.id, holder.posted), (named.id, false));
-    // Whoever worked on the former finds out.
+    // A task that worked on the former one finds out.
     let before = batch.clone();
     batch.apply(Event::EpochOver { epoch: 1 });
     assert!(matches!(store.save(&before, &batch, version).await, Err(StoreError::Superseded { .. })));

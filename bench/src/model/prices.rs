@@ -1,5 +1,5 @@
-//! What things cost in money. None of it was measured: these are assumptions, in one place, for
-//! whoever has better ones.
+//! Prices in money. None of them was measured: these are assumptions, in one place, so that a
+//! reader with better ones can replace them.
 
 /// An assumed price or habit.
 #[derive(Clone, Copy, Debug, PartialEq)]

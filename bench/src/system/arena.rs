@@ -119,8 +119,8 @@ impl Arena {
     }
 
     /// Waits until processes do no more than when nothing was asked of them yet: members beyond the
-    /// quorum get their shards, and all of them their certificates, after whoever submitted a batch
-    /// is content.
+    /// quorum get their shards, and all members their certificates, after the submitter of a batch
+    /// has its certificate.
     pub async fn settle(&mut self) -> Result<()> {
         let deadline = Instant::now() + SETTLE_LIMIT;
         while self.cpu_of_a_look().await? > self.idle * 2 + SETTLED_CPU {
@@ -358,7 +358,7 @@ impl Load {
     }
 }
 
-/// What can be killed at any point by its environment is not what anybody runs.
+/// Refuses a program with fail points: operators run programs without them.
 fn refuse_fail_points(program: &Path) -> Result<()> {
     let bytes = fs::read(program).context(program.display())?;
     let needle = b"DAC_FAILPOINT";

@@ -38,10 +38,10 @@ const STEPS_PERCENT: [u32; 8] = [100, 90, 80, 70, 60, 50, 35, 20];
 /// Certificates that may be missing at the end of a step, of those due in it: those in flight, and
 /// the clock's granularity.
 const KEPT_UP_SHARE: f64 = 0.97;
-/// Half of the batches take no longer than this part of the window: else there is a queue, whatever
-/// leaves it.
+/// Half of the batches take no longer than this part of the window. Otherwise there is a queue,
+/// even if as many batches leave it as arrive.
 const KEPT_UP_WAITS: u32 = 5;
-/// Batches in flight that one step may leave behind whatever its length.
+/// Batches in flight that one step may leave behind, long or short.
 const KEPT_UP_BATCHES: f64 = 2.0;
 /// Most bytes of batches in flight in open loop. The aggregator refuses not far above.
 const IN_FLIGHT_MAX_BYTES: usize = 384 << 20;
@@ -195,7 +195,7 @@ fn keeps_up(summary: &Summary) -> bool {
     turned_away(summary) == 0 && has_no_queue && certified + KEPT_UP_BATCHES >= due * KEPT_UP_SHARE
 }
 
-/// Batches without a certificate, for whatever reason.
+/// Counts the batches without a certificate, for all reasons.
 pub(super) fn turned_away(summary: &Summary) -> u64 {
     let counted = |counts: &std::collections::BTreeMap<String, u64>| counts.values().sum::<u64>();
     summary.dropped + counted(&summary.refused) + counted(&summary.failed) + summary.unfinished

@@ -7,7 +7,8 @@ use dac_tests::{Context, Result};
 use rustix::fs::{Advice, fadvise};
 
 /// Asks the kernel to drop what it has cached of all files in a folder and below it. What was not
-/// written yet is written before. Whoever has them open must be stopped: it has caches of its own.
+/// written yet is written before. A process that has them open must be stopped first: it has caches
+/// of its own.
 pub fn drop_cached(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).context(folder.display())? {
         let path = entry.context(folder.display())?.path();

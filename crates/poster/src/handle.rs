@@ -82,8 +82,8 @@ impl Poster {
         self.payer.clone()
     }
 
-    /// Takes an order. When this returns the store holds it, and it will be posted whatever
-    /// happens.
+    /// Takes an order. When this returns, the store holds it, and it will be posted, also after a
+    /// crash.
     ///
     /// The same order again changes nothing, unless it failed before: then it is tried anew. A
     /// batch that was recorded before, or whose settlement failed, is settled by the newer order,

@@ -140,12 +140,12 @@ pub enum Outcome {
     /// The certificate is recorded, the batch settled, or coverage renewed at least as far, as deep
     /// as was asked for.
     Recorded {
-        /// The transaction that did it; none if it was somebody else's and lies too far back to be
+        /// The transaction that did it; none if it was another sender's and lies too far back to be
         /// found.
         tx_hash: Option<B256>,
         /// The block that includes it.
         block: Option<u64>,
-        /// What we paid for it; none if it was somebody else's.
+        /// The gas that we paid for it; none if another sender did.
         gas_used: Option<u64>,
         /// Whether it was our transaction.
         by_us: bool,
@@ -194,7 +194,7 @@ pub enum FailureReason {
         /// Unix seconds.
         expires_at: u64,
     },
-    /// Whoever wanted it posted does not any more.
+    /// The caller withdrew the order.
     #[error("it was withdrawn")]
     Withdrawn,
 }
@@ -212,7 +212,7 @@ pub struct Posting {
     pub task: Task,
     /// The call to the certificate log or to the settlement contract; empty once it ended.
     pub calldata: Bytes,
-    /// Transactions for it that failed on L1, with whatever proof.
+    /// The number of its transactions that failed on L1, with all proofs together.
     pub reverts: u32,
     /// Nonces that were given to it. Rows from before this was counted have none.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -131,8 +131,8 @@ impl Observer {
             }
         }
         // Nodes answer for a block they are just leaving with what the next one brought. Before a
-        // certificate under way counts as somebody else's, the receipts, asked for again, must
-        // still know nothing of it.
+        // certificate under way counts as recorded by another sender, the receipts, asked for
+        // again, must still know nothing of it.
         for slot in state.slots() {
             let verdict = slot.digest.and_then(|digest| verdicts.get(&digest));
             if !matches!(verdict, None | Some(Verdict::Acceptable { .. })) {
@@ -250,7 +250,7 @@ impl Observer {
         }
         Ok(match self.l1.estimate_gas(call, head).await? {
             Ok(gas) => Ran::Well { gas },
-            // More gas than the node allows, whichever block: as with our own limit.
+            // It takes more gas than the node allows in any block, as with our own limit.
             Err(refusal @ Refusal::Halted { .. }) => Ran::TooLong(refusal),
             Err(refusal) => Ran::Refused(refusal),
         })

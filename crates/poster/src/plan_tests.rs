@@ -1,6 +1,6 @@
 //! The plan against a model of a chain that mines, forgets, reorganises and serves others, while
-//! the poster is killed at any point: whatever happens, once it stops happening, every certificate
-//! is recorded once and no nonce is left.
+//! the poster is killed at any point. Once the chain is quiet, every certificate is recorded once
+//! and no nonce is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -15,7 +15,7 @@ impl Actor {
         calldata: Bytes,
     ) -> Result<Enqueued, PosterError> {
         if let Some(posting) = self.state.posting(digest) {
-            // What is recorded or renewed is the same, whichever members signed it.
+            // The result on L1 is the same with the signatures of other members.
             let any_call = !task.kind().is_bound_to_call();
             return match posting.task == task && (any_call || posting.calldata == calldata) {
                 true => Ok(Enqueued { digest, outcome: None }),
@@ -53,7 +53,8 @@ impl Actor {
         task.kind().check_room(&line, self.state.pending(), self.config.queue_max)
     }
 
-    /// Its nonce, if it has one, is used up by whatever is sent for it next.
+    /// Withdraws an order. Its nonce, if it has one, is used by the next transaction that needs
+    /// one.
     pub(super) async fn withdraw(&mut self, digest: PostingDigest) -> Result<Enqueued, PosterError> {
         let Some(posting) = self.state.posting(digest).cloned() else {
             return Ok(Enqueued { digest, outcome: None });

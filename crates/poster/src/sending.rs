@@ -117,8 +117,8 @@ impl Sending {
         }
     }
 
-    /// One line for each transaction, however often it is handed over and whatever is answered: an
-    /// endpoint may pass on what it says it refused.
+    /// Logs one line for each transaction, once, even if it is handed over several times or
+    /// refused: an endpoint may pass on what it says it refused.
     fn log(
         &mut self,
         state: &State,

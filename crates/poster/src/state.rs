@@ -96,9 +96,9 @@ impl State {
     }
 
     /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle,
-    /// the one with the least number. The others wait for it whatever L1 says, and must not keep
-    /// anybody else from being looked at. Those whose number is settled already are waited for by
-    /// nobody; of each rollup's, one is looked at in each round.
+    /// the one with the least number. The others wait for it in any case, and must not take looks
+    /// from other rollups' batches. Batches whose number is settled already hold up no other; of
+    /// each rollup's, one is looked at in each round.
     pub(super) fn candidates(
         &self,
         round: usize,

@@ -1,5 +1,5 @@
-//! Settling on a real chain: the contract's rules by name, and the poster whatever L1 and others
-//! do.
+//! Settling on a real chain: the contract's rules by name, and the poster while L1 fails and others
+//! settle too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -245,7 +245,7 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
     let (digest, outcome) = running.outcome().await;
     assert!(digest == good.digest && matches!(outcome, Outcome::Recorded { by_us: true, .. }));
 
-    // Somebody else is faster: with this very batch, and then with another of the same number.
+    // Another sender is faster: with this very batch, and then with another of the same number.
     let (second, other) = (setup.order(2).await, setup.certificate(3).await);
     let receipt = setup.rollup.settle(&second).await;
     running.poster.enqueue(&second).await.unwrap();
@@ -327,14 +327,14 @@ async fn a_recorded_batch_settles_from_the_log_and_an_old_one_expires() {
     assert!(matches!(outcome, Outcome::Failed { reason: FailureReason::Expired { .. } }), "{outcome:?}");
 }
 
-/// A settlement contract that is somebody's own code.
+/// A settlement contract with code of a stranger.
 async fn hostile(setup: &Setup, seed: u8, code: &str) -> dac_chain::Address {
     let address = dac_chain::Address::repeat_byte(seed);
     setup.anvil.rpc("anvil_setCode", serde_json::json!([address, code])).await;
     address
 }
 
-/// Its batch, with whatever proof.
+/// An order for a batch of a hostile contract, with a proof that it does not check.
 async fn hostile_order(setup: &Setup, settlement: dac_chain::Address, batch_number: u64) -> SettleOrder {
     let mut header = setup.certificate(batch_number).await.header;
     header.rollup = settlement;

@@ -38,7 +38,7 @@ struct State {
     settling_refusal: Option<Refusal>,
     /// Settlements simulated.
     settlements_simulated: u64,
-    /// Simulating the settlement of this number is an error, of whatever kind.
+    /// The number whose settlement fails to simulate.
     troubled: Option<u64>,
     /// What the account owns; more than it can spend where nothing is said.
     balance: Option<U256>,
@@ -88,7 +88,7 @@ impl FakeL1 {
         self.0.lock().settlements_simulated
     }
 
-    /// Somebody else settles the rollup's next batch with this header.
+    /// Settles the rollup's next batch with this header, from another account.
     pub(crate) fn settle_for_somebody(&self, header: &BatchHeader) {
         let mut state = self.0.lock();
         state.block += 1;
@@ -117,7 +117,7 @@ impl FakeL1 {
         self.0.lock().included
     }
 
-    /// Somebody else records this call.
+    /// Records this call from another account.
     pub(crate) fn record_for_somebody(&self, call: &Bytes) {
         let mut state = self.0.lock();
         let block = state.block;

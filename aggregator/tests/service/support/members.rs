@@ -37,7 +37,7 @@ pub(crate) enum Behaviour {
     RefuseRollup(Address, Reason),
     /// A status without a reason of ours.
     Fail(tonic::Code),
-    /// Signed by somebody else.
+    /// A signature by another key.
     WrongSignature,
     /// Its own signature over another digest, passed off as one over this.
     OtherMessage,
@@ -178,7 +178,7 @@ impl DispersalService for Service {
         }
         if let Behaviour::Wait(go_on) = &behaviour {
             go_on.notified().await;
-            // Whoever waits next goes on too.
+            // The call that waits next goes on too.
             go_on.notify_one();
         }
         let digest = inner.receive(request.into_inner()).await?;

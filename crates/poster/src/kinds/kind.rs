@@ -41,8 +41,8 @@ pub(crate) trait Kind: Send + Sync {
     /// When it is of no use any more, in Unix seconds; none where the contract says so itself.
     fn expires_at(&self) -> Option<u64>;
 
-    /// Whether those of one contract are sent one after the other, by number: the others wait
-    /// whatever L1 says.
+    /// Whether the postings of one contract are sent one after the other, by number. The others
+    /// wait even if a simulation says that they would succeed.
     fn is_in_order(&self) -> bool {
         false
     }

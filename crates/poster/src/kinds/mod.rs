@@ -35,7 +35,7 @@ impl Task {
         }
     }
 
-    /// Whether both are of one kind, for whichever rollup and batch.
+    /// Returns whether both are of one kind; rollups and batches may differ.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }

@@ -169,7 +169,7 @@ async fn renewals_have_room_of_their_own_and_no_more_than_that() {
     let fifth = renewal(&setup, &rollup, 1, setup.expires_at + 4);
     let full = running.poster.enqueue(&fifth).await.unwrap_err();
     assert!(matches!(full, PosterError::RenewalsQueued { limit: 4, .. }), "{full}");
-    // Whatever came first.
+    // The order that came first has the first outcome.
     setup.l1.down.store(false, Ordering::SeqCst);
     let (digest, outcome) = running.outcome().await;
     assert_eq!(digest, orders[0].digest);

@@ -1,4 +1,4 @@
-//! Whatever happens above the confirmed block, up to 32 blocks deep: nothing is posted twice,
+//! Reorganisations above the confirmed block, up to 32 blocks deep: nothing is posted twice, and
 //! nothing settled is forgotten.
 
 use dac_poster::Outcome;
@@ -131,8 +131,8 @@ async fn no_reorganisation_up_to_the_confirmations_loses_or_doubles_anything() {
     }
 }
 
-/// What was called final too early is not posted again by itself: whoever follows the chain sees
-/// that it is gone, and asks anew.
+/// A posting that was called final too early is not posted again by itself. The follower of the
+/// chain sees that it is gone, and orders it anew.
 #[tokio::test]
 async fn one_deeper_than_the_confirmations_leaves_the_way_free() {
     let (mut setup, rollup) = settled(0, 0).await;
