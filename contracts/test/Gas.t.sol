@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Certificate} from "../src/types/Certificate.sol";
+import {Bundles} from "./utils/Bundles.sol";
 import {Fixture} from "./utils/Fixture.sol";
 import {Measured} from "./utils/Measured.sol";
 import {Signer} from "./utils/Signer.sol";
@@ -11,7 +12,7 @@ import {vm} from "./utils/Vm.sol";
 /// @notice Foundry's isolation runs each call from a test as a
 /// transaction of its own, so that a figure holds the intrinsic gas (21,000 and calldata) and cold
 /// accounts and slots, as on a chain.
-contract GasTest is Fixture, Measured {
+contract GasTest is Fixture, Bundles, Measured {
     /// @dev EIP-2929: a slot from zero to non-zero that was read before in the transaction.
     uint256 private constant STORAGE_WRITE = 20_000;
     /// @dev EIP-7825: no transaction may take more.
@@ -38,6 +39,31 @@ contract GasTest is Fixture, Measured {
         vm.prank(operatorOf(0));
         registry.register(key, proof, DISPERSAL, RETRIEVAL);
         vm.snapshotValue(group("register"), "one operator", vm.lastCallGas().gasTotalUsed);
+    }
+
+    /// @dev Sixteen seats, of which five are absent. The goals are of a batch, the whole
+    /// transaction divided by the batches.
+    function testGasOfBundles() public {
+        uint64 epoch = openUsual(16);
+        measureBundle(epoch, 1, 250_000);
+        measureBundle(epoch, 100, 4000);
+        measureBundle(epoch, 1000, 2000);
+        measureBundle(epoch, 2048, 2000);
+    }
+
+    function measureBundle(uint64 epoch, uint256 count, uint256 goal) private {
+        bytes32[] memory list = digestsFor(count);
+        bytes memory absent = everyThird(5);
+        bytes memory signature = signBundle(bundleOf(epoch, list), 16, absent);
+        vm.record();
+        log.recordBundle(epoch, list, absent, signature);
+        uint256 transaction = vm.lastCallGas().gasTotalUsed;
+        (, bytes32[] memory writes) = vm.accesses(address(log));
+        vm.assertEq(writes.length, 1, "storage writes");
+        string memory name = string.concat(vm.toString(count), count == 1 ? " batch" : " batches");
+        vm.snapshotValue(group("bundle"), string.concat(name, ": transaction"), transaction);
+        vm.snapshotValue(group("bundle"), string.concat(name, ": a batch"), transaction / count);
+        vm.assertLe(transaction, goal * count, "goal for a bundle's transaction");
     }
 
     function measure(uint256 n, uint256 absent, uint256 goalAll, uint256 goalAbsent) private {

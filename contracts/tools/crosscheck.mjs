@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { committees, hardforks, readSnapshots, root } from "./snapshots.mjs";
+import { bundles, committees, hardforks, readSnapshots, root } from "./snapshots.mjs";
 
 const TOLERANCE = 100;
 const OWNER = "0x00000000000000000000000000000000000a11ce";
@@ -98,8 +98,8 @@ class Chain {
 
 let failures = 0;
 
-function compare(what, got, expected) {
-  const far = Math.abs(got - expected) > TOLERANCE;
+function compare(what, got, expected, tolerance = TOLERANCE) {
+  const far = Math.abs(got - expected) > tolerance;
   if (far) failures++;
   console.log(`${far ? "DIFFERS" : "ok     "} ${what}: receipt ${got}, snapshot ${expected}`);
 }
@@ -159,6 +159,11 @@ async function crosscheck(hardfork) {
         const expected = intrinsicGas(call) + execution + storage;
         compare(`${hardfork}, record, n = ${n}, ${absent} absent`, Number(receipt.gasUsed), expected);
         if (Math.abs(intrinsicGas(call) - intrinsic) > 12 * 16) throw new Error("calldata of another shape");
+      }
+      for (const count of n === 16 ? bundles : []) {
+        const call = await chain.calldata(helper, "bundleCall(uint256,uint256,uint256,uint256)", 1, n, third, count);
+        const receipt = await chain.send(OWNER, log, call);
+        compare(`${hardfork}, bundle of ${count}`, Number(receipt.gasUsed), snapshots.bundle(count), 12 * 40);
       }
     }
     await settle(hardfork, chain);

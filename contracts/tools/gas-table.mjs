@@ -2,7 +2,7 @@
 // current.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { committees, hardforks, readSnapshots, root, settlements, transactions } from "./snapshots.mjs";
+import { bundles, committees, hardforks, readSnapshots, root, settlements, transactions } from "./snapshots.mjs";
 
 const format = (value) => value.toLocaleString("en-US");
 
@@ -16,6 +16,10 @@ function table(hardfork) {
     }),
   );
   const opening = committees.map(({ n }) => `${format(snapshots.openEpoch(n))} (n = ${n})`).join(", ");
+  const bundling = bundles.map((count) => {
+    const gas = snapshots.bundle(count);
+    return `| ${[count, gas, Math.floor(gas / count)].map(format).join(" | ")} |`;
+  });
   const settling = settlements.map((name) => {
     const { intrinsic, execution, transaction } = snapshots.settle(name);
     return `| ${[name, ...[intrinsic, execution, transaction].map(format)].join(" | ")} |`;
@@ -30,6 +34,10 @@ function table(hardfork) {
     ...rows,
     "",
     `Registering an operator: ${format(snapshots.register)}. Opening an epoch: ${opening}.`,
+    "",
+    "| recordBundle: batches | whole transaction | a batch |",
+    "|--:|--:|--:|",
+    ...bundling,
     "",
     "| settle | intrinsic | execution, storage writes | whole transaction |",
     "|---|--:|--:|--:|",

@@ -29,10 +29,13 @@ export const transactions = [
   "refundDeposit",
 ];
 
+/** Bundles measured, by a committee of 16 seats with 5 absent: numbers of batches. */
+export const bundles = [1, 100, 1000, 2048];
+
 export function readSnapshots(hardfork) {
   const group = (name) => JSON.parse(readFileSync(join(root, "snapshots", `${name}.${hardfork}.json`), "utf8"));
   const [record, openEpoch, register] = [group("record"), group("openEpoch"), group("register")];
-  const [settle, rollup] = [group("settle"), group("rollup")];
+  const [settle, rollup, bundle] = [group("settle"), group("rollup"), group("bundle")];
   const value = (from, key) => {
     if (!(key in from)) throw new Error(`snapshots of ${hardfork} lack "${key}"`);
     return Number(from[key]);
@@ -42,6 +45,7 @@ export function readSnapshots(hardfork) {
     register: value(register, "one operator"),
     openEpoch: (n) => value(openEpoch, seats(n)),
     rollup: (name) => value(rollup, name),
+    bundle: (count) => value(bundle, `${count} ${count === 1 ? "batch" : "batches"}: transaction`),
     settle: (name) => ({
       intrinsic: value(settle, `${name}: intrinsic`),
       execution: value(settle, `${name}: execution and storage`),

@@ -25,13 +25,15 @@ struct G2Point {
 
 /// @title BLS signatures over BLS12-381 with signatures in G1 and keys in G2
 /// @notice Thin wrappers of the precompiles of EIP-2537, and hash-to-curve of RFC 9380 with them.
-/// @dev All gas is passed on to the precompiles, because their prices change between forks and this
-/// code does not. A precompile refuses a bad point by burning the gas that it was given, which
-/// leaves the caller 1/64 to report it.
+/// @dev All gas is passed on to the precompiles, except by verifyWithin, because their prices
+/// change between forks and this code does not. A precompile refuses a bad point by burning the gas
+/// that it was given, which leaves the caller 1/64 to report it.
 library BLS12381 {
     /// @notice A precompile refused its input: it is not canonical, not on the curve, or not in the
     /// subgroup.
     error PrecompileFailed(uint256 precompile);
+    /// @notice There is too little gas left to pay for a precompile.
+    error OutOfGas();
 
     uint256 internal constant G1_LENGTH = 128;
     uint256 internal constant G2_LENGTH = 256;
@@ -42,6 +44,9 @@ library BLS12381 {
     uint256 private constant G2ADD = 0x0d;
     uint256 private constant PAIRING_CHECK = 0x0f;
     uint256 private constant MAP_FP_TO_G1 = 0x10;
+
+    /// @dev What EIP-2537 asks for two pairs: 37,700 + 2 · 32,600.
+    uint256 private constant PAIRING_GAS = 102_900;
 
     /// @dev The field's prime p, 381 bits.
     uint256 private constant P_HI = 0x1a0111ea397fe69a4b1ba7b6434bacd7;
@@ -59,15 +64,46 @@ library BLS12381 {
         view
         returns (bool decided, bool valid)
     {
+        return pairing(signature, negatedG2Generator(), hashToG1(message, dst), key, type(uint256).max);
+    }
+
+    /// @notice Whether the signature was made by the key: false also for a signature that is no
+    /// point of the subgroup. Never false for want of gas: it reverts then.
+    /// @dev The pairing is given exactly what it costs, so that a bad point burns no more, and it
+    /// is not called unless that much can be passed on. If it fails all the same, a pairing that
+    /// must succeed shows whether the point was bad, or the price is another than it was.
+    /// @param key a key that was checked before
+    function verifyWithin(G1Point memory signature, bytes32 message, bytes memory dst, G2Point memory key)
+        internal
+        view
+        returns (bool valid)
+    {
+        bool decided;
         G2Point memory g2 = negatedG2Generator();
         G1Point memory hashed = hashToG1(message, dst);
+        (decided, valid) = pairing(signature, g2, hashed, key, PAIRING_GAS);
+        if (decided) return valid;
+        (decided,) = pairing(hashed, g2, hashed, key, PAIRING_GAS);
+        if (!decided) revert PrecompileFailed(PAIRING_CHECK);
+    }
+
+    /// @dev Whether e(a, b) · e(c, d) = 1. Passes on so much gas, and reverts if it has less; with
+    /// the greatest value, it passes on all.
+    function pairing(G1Point memory a, G2Point memory b, G1Point memory c, G2Point memory d, uint256 given)
+        private
+        view
+        returns (bool decided, bool valid)
+    {
+        // 1/64 stays here, and the call itself takes some. A call that asks for more than can be
+        // passed on would get less, without a word.
+        if (given == PAIRING_GAS && gasleft() < PAIRING_GAS + PAIRING_GAS / 63 + 5000) revert OutOfGas();
         assembly ("memory-safe") {
             let input := mload(0x40)
-            mcopy(input, signature, 0x80)
-            mcopy(add(input, 0x080), g2, 0x100)
-            mcopy(add(input, 0x180), hashed, 0x80)
-            mcopy(add(input, 0x200), key, 0x100)
-            decided := staticcall(gas(), PAIRING_CHECK, input, 0x300, 0x00, 0x20)
+            mcopy(input, a, 0x80)
+            mcopy(add(input, 0x080), b, 0x100)
+            mcopy(add(input, 0x180), c, 0x80)
+            mcopy(add(input, 0x200), d, 0x100)
+            decided := staticcall(given, PAIRING_CHECK, input, 0x300, 0x00, 0x20)
             decided := and(decided, eq(returndatasize(), 0x20))
             valid := and(decided, eq(mload(0x00), 1))
         }

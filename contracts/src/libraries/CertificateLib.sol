@@ -89,6 +89,20 @@ library CertificateLib {
         checkSignature(epoch, keys, digest, certificate.absent, certificate.signature);
     }
 
+    /// @notice Checks the certificate of a bundle at this block's time: that its epoch is active or
+    /// in its grace, and that a quorum signed. Of the batches in it, only their digests are known.
+    /// @param digest digest of the bundle
+    function checkBundle(
+        ICommitteeRegistry registry,
+        uint64 number,
+        bytes32 digest,
+        bytes calldata absent,
+        bytes calldata signature
+    ) internal view {
+        (EpochRecord memory epoch, address keys) = committee(registry, number);
+        checkSignature(epoch, keys, digest, absent, signature);
+    }
+
     /// @notice Length in bytes of a fingerprint at t points in an n-seat epoch: 16t,
     /// t = ⌈(128 + n) / 106⌉.
     function fingerprintLength(uint256 n) internal pure returns (uint256) {

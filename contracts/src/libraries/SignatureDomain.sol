@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {BatchHeader, CoverageRenewal} from "../types/Certificate.sol";
+import {BatchBundle, BatchHeader, CoverageRenewal} from "../types/Certificate.sol";
 
 /// @title The strings and hashes that separate one signed message from another
 /// @notice EIP-712 domain and type strings, hash-to-curve tags and the possession message: protocol
@@ -18,6 +18,7 @@ library SignatureDomain {
     );
     bytes32 internal constant COVERAGE_RENEWAL_TYPEHASH =
         keccak256("CoverageRenewal(address rollup,uint64 lastBatch,uint64 expiresAt,uint64 epoch)");
+    bytes32 internal constant BATCH_BUNDLE_TYPEHASH = keccak256("BatchBundle(uint64 epoch,uint32 count,bytes32 root)");
 
     bytes32 internal constant POSSESSION_TAG = keccak256("dac/v1/possession");
 
@@ -57,6 +58,12 @@ library SignatureDomain {
         bytes32 structHash = keccak256(
             abi.encode(COVERAGE_RENEWAL_TYPEHASH, renewal.rollup, renewal.lastBatch, renewal.expiresAt, renewal.epoch)
         );
+        return typed(registry, structHash);
+    }
+
+    /// @notice The message that members sign for all batches of a bundle at once.
+    function digest(BatchBundle memory bundle, address registry) internal view returns (bytes32) {
+        bytes32 structHash = keccak256(abi.encode(BATCH_BUNDLE_TYPEHASH, bundle.epoch, bundle.count, bundle.root));
         return typed(registry, structHash);
     }
 

@@ -47,3 +47,14 @@ struct RenewalCertificate {
     bytes absent;
     bytes signature;
 }
+
+/// @notice What members sign for many batches at once: "I attested each of these batches in this
+/// epoch, and I hold my shard of each of them." It promises no more than the batches' own
+/// attestations do.
+/// @param count number of batches, 1 to 2048
+/// @param root root of the tree over their digests; see BundleTree
+struct BatchBundle {
+    uint64 epoch;
+    uint32 count;
+    bytes32 root;
+}

@@ -5,12 +5,13 @@ import {CommitteeRegistry} from "../../src/CommitteeRegistry.sol";
 import {ICertificateLog} from "../../src/interfaces/ICertificateLog.sol";
 import {ICommitteeRegistry} from "../../src/interfaces/ICommitteeRegistry.sol";
 import {Certificate} from "../../src/types/Certificate.sol";
-import {DigestHarness, Seats} from "./Seats.sol";
+import {Bundles} from "./Bundles.sol";
+import {DigestHarness} from "./Seats.sol";
 import {Signer} from "./Signer.sol";
 
 /// @title Calldata for tools/crosscheck.mjs, which sends it in real transactions
 /// @notice Lives on the chain under test, so that keys and signatures are made by its precompiles.
-contract AnvilDriver is Seats {
+contract AnvilDriver is Bundles {
     constructor(CommitteeRegistry registry_) {
         registry = registry_;
         digests = new DigestHarness();
@@ -28,6 +29,13 @@ contract AnvilDriver is Seats {
     function openCall(uint256 n) external pure returns (bytes memory) {
         uint16 f = uint16((n - 1) / 3);
         return abi.encodeCall(ICommitteeRegistry.openEpoch, (operatorsOf(0, n), f + 1, 2 * f + 1));
+    }
+
+    function bundleCall(uint256 epoch, uint256 n, uint256 absent, uint256 count) external view returns (bytes memory) {
+        bytes32[] memory list = digestsFor(count);
+        bytes memory seats = everyThird(absent);
+        bytes memory signature = signBundle(bundleOf(uint64(epoch), list), n, seats);
+        return abi.encodeCall(ICertificateLog.recordBundle, (uint64(epoch), list, seats, signature));
     }
 
     function recordCall(uint256 epoch, uint256 n, uint256 absent) external view returns (bytes memory) {

@@ -6,8 +6,9 @@ use std::collections::hash_map::Entry;
 
 use blst::min_sig::AggregatePublicKey;
 use dac_types::{
-    AbsentSeats, AbsentSeatsError, AggregateAttestation, Attestation, BatchDigest, BatchHeader, Certificate,
-    Committee, Domain, HeaderError, Quorum, RenewalCertificate, RenewalDigest, Seat, SignedDigest,
+    AbsentSeats, AbsentSeatsError, AggregateAttestation, Attestation, BatchDigest, BatchHeader,
+    BundleCertificate, BundleDigest, Certificate, Committee, Domain, HeaderError, Quorum, RenewalCertificate,
+    RenewalDigest, Seat, SignedDigest,
 };
 use thiserror::Error;
 
@@ -171,6 +172,31 @@ impl CheckedRenewal {
 
     /// Returns the digest that the members signed.
     pub const fn digest(&self) -> RenewalDigest {
+        self.digest
+    }
+
+    /// Returns the sum of the signatures as a valid point.
+    pub const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+}
+
+/// A bundle of batches with a verified signature: a quorum of this committee signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedBundle {
+    certificate: BundleCertificate,
+    digest: BundleDigest,
+    signature: Signature,
+}
+
+impl CheckedBundle {
+    /// Returns the certificate in the form in which it travels.
+    pub const fn certificate(&self) -> &BundleCertificate {
+        &self.certificate
+    }
+
+    /// Returns the digest that the members signed.
+    pub const fn digest(&self) -> BundleDigest {
         self.digest
     }
 
@@ -420,6 +446,17 @@ impl CommitteeKeys {
         let digest = renewal.digest(domain);
         let signature = self.verify_quorum(renewal.epoch, &digest, aggregate)?;
         Ok(CheckedRenewal { certificate: certificate.clone(), digest, signature })
+    }
+
+    /// Verifies a bundle of batches, as [`Self::verify_certificate`] does a certificate.
+    pub fn verify_bundle(
+        &self,
+        certificate: &BundleCertificate,
+        domain: &Domain,
+    ) -> Result<CheckedBundle, CertificateError> {
+        let digest = certificate.bundle().digest(domain);
+        let signature = self.verify_quorum(certificate.epoch, &digest, &certificate.aggregate)?;
+        Ok(CheckedBundle { certificate: certificate.clone(), digest, signature })
     }
 
     /// Verifies that a quorum of this epoch signed `digest`.

@@ -1,6 +1,6 @@
 //! Tests of sums, wrong signatures and forged certificates.
 
-use dac_types::{Address, B256, HashKind, Member, SignatureBytes};
+use dac_types::{Address, B256, BundleDigests, HashKind, Member, SignatureBytes};
 use proptest::prelude::*;
 
 use super::*;
@@ -43,13 +43,32 @@ fn header() -> BatchHeader {
     }
 }
 
-fn sign(digest: &BatchDigest, seats: impl IntoIterator<Item = u8>) -> Vec<(Seat, Signature)> {
+fn sign(digest: &impl SignedDigest, seats: impl IntoIterator<Item = u8>) -> Vec<(Seat, Signature)> {
     seats.into_iter().map(|seat| (Seat(seat), secret(Seat(seat)).sign_digest(digest))).collect()
 }
 
 fn certificate(keys: &CommitteeKeys, seats: impl IntoIterator<Item = u8>) -> Certificate {
     let digest = header().digest(&DOMAIN);
     Certificate { header: header(), aggregate: keys.aggregate(&digest, &sign(&digest, seats)).unwrap() }
+}
+
+#[test]
+fn a_quorum_signs_a_bundle_of_one_epoch() {
+    let keys = committee(4, 2, 3);
+    let digests = BundleDigests::from_unordered(vec![DIGEST, BatchDigest(B256::repeat_byte(4))]).unwrap();
+    let digest = digests.bundle(3).digest(&DOMAIN);
+    let aggregate = keys.aggregate(&digest, &sign(&digest, [0, 1, 3])).unwrap();
+    let certificate = BundleCertificate { epoch: 3, digests, aggregate };
+    let checked = keys.verify_bundle(&certificate, &DOMAIN).unwrap();
+    assert_eq!((checked.digest(), checked.certificate()), (digest, &certificate));
+
+    let another = BundleCertificate { epoch: 4, ..certificate.clone() };
+    assert_eq!(keys.verify_bundle(&another, &DOMAIN), Err(CertificateError::Epoch { expected: 3, got: 4 }));
+    let fewer = BundleDigests::from_unordered(vec![DIGEST]).unwrap();
+    let fewer = BundleCertificate { digests: fewer, ..certificate.clone() };
+    assert_eq!(keys.verify_bundle(&fewer, &DOMAIN), Err(CertificateError::Forged));
+    let elsewhere = Domain { chain_id: 1, ..DOMAIN };
+    assert_eq!(keys.verify_bundle(&certificate, &elsewhere), Err(CertificateError::Forged));
 }
 
 #[test]

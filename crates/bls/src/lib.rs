@@ -8,8 +8,8 @@ mod secret_key;
 mod signature;
 
 pub use committee::{
-    AggregateError, CertificateError, CheckedCertificate, CheckedRenewal, CommitteeKeys, SeatKeyError,
-    TimeError,
+    AggregateError, CertificateError, CheckedBundle, CheckedCertificate, CheckedRenewal, CommitteeKeys,
+    SeatKeyError, TimeError,
 };
 pub use error::{BadSignature, PointError, SecretKeyError};
 pub use public_key::{G2_EIP2537_BYTES, PublicKey, aggregate_keys};

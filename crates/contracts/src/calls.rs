@@ -2,7 +2,7 @@
 
 use alloy::primitives::Bytes;
 use alloy::sol_types::SolCall;
-use dac_bls::{CheckedRenewal, PointError, Signature};
+use dac_bls::{CheckedBundle, CheckedRenewal, PointError, Signature};
 use dac_types::{BatchHeader, Certificate, Transition};
 
 use super::{CertificateLog, Settlement};
@@ -60,6 +60,18 @@ fn transition(transition: &Transition) -> Settlement::Transition {
 /// The calldata of `CertificateLog.record(certificate)`.
 pub fn record_calldata(recorded: &Certificate) -> Result<Bytes, PointError> {
     Ok(CertificateLog::recordCall { certificate: for_log::certificate(recorded)? }.abi_encode().into())
+}
+
+/// The calldata of `CertificateLog.recordBundle(epoch, digests, absent, signature)`.
+pub fn record_bundle_calldata(checked: &CheckedBundle) -> Bytes {
+    let recorded = checked.certificate();
+    let call = CertificateLog::recordBundleCall {
+        epoch: recorded.epoch,
+        digests: recorded.digests.as_slice().iter().map(|digest| digest.0).collect(),
+        absent: recorded.aggregate.absent.as_bytes().to_vec().into(),
+        signature: checked.signature().to_eip2537().to_vec().into(),
+    };
+    call.abi_encode().into()
 }
 
 /// The calldata of `CertificateLog.check(certificate)`.

@@ -123,6 +123,8 @@ pub(super) static RULES: &[Rule] = &[
         "the batch expires at {expires_at}, it is {timestamp} on L1"),
     rule("InvalidSignaturePoint", &[], Final,
         "the signature is no point of the group"),
+    rule("OutOfGas", &[], Unclear,
+        "there was too little gas for the check of the signature"),
     rule("PayloadFingerprintLength", &[("got", U256), ("expected", U256)], Final,
         "payloadFingerprint has {got} bytes, {expected} are due in this committee"),
     rule("PayloadLength", &[("got", U64), ("limit", U64)], Final,
@@ -143,6 +145,20 @@ pub(super) static RULES: &[Rule] = &[
         "{got} members signed, the quorum is {quorum}"),
     rule("UnknownHashKind", &[("got", U8)], Final,
         "hashKind {got} is unknown"),
+
+    // Bundles, and the proofs that a batch is in one.
+    rule("DigestsNotAscending", &[("index", U256), ("digest", Bytes32)], Final,
+        "a bundle's digests must ascend: {digest} at {index} is below the one before it"),
+    rule("DuplicateDigest", &[("index", U256), ("digest", Bytes32)], Final,
+        "the bundle has {digest} twice, at {index} the second time"),
+    rule("EmptyBundle", &[], Final,
+        "a bundle has at least one batch"),
+    rule("IndexOutOfRange", &[("index", U256), ("count", U256)], Final,
+        "a bundle of {count} batches has none at index {index}"),
+    rule("PathLength", &[("got", U256), ("expected", U256)], Final,
+        "the proof of a place in the bundle has {got} hashes, {expected} are due"),
+    rule("TooManyBatches", &[("got", U256), ("limit", U256)], Final,
+        "a bundle has at most {limit} batches, got {got}"),
 
     // The registry.
     rule("DelayTooLong", &[("got", U64), ("limit", U64)], Final,

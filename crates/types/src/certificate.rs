@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use alloy_primitives::keccak256;
 use thiserror::Error;
 
 use crate::geometry::Quorum;
@@ -116,6 +117,14 @@ impl AbsentSeats {
     /// Iterates over the absent seats in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Seat> + '_ {
         self.0.iter().map(|&seat| Seat(seat))
+    }
+
+    /// Returns the first 24 bytes of keccak256 of the list, which L1 keeps beside the time of a
+    /// record. With the list they tell later who signed.
+    pub fn short_hash(&self) -> [u8; 24] {
+        let mut short = [0; 24];
+        short.copy_from_slice(&keccak256(&self.0)[..24]);
+        short
     }
 
     /// Returns the number of absent seats, which is at most 256.

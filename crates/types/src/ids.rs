@@ -85,6 +85,10 @@ digest!(
     BatchDigest
 );
 digest!(
+    /// The EIP-712 digest of a bundle of batches. Members sign it.
+    BundleDigest
+);
+digest!(
     /// The EIP-712 digest of a coverage renewal. Members sign it.
     RenewalDigest
 );

@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+mod bundle;
 mod certificate;
 mod claim;
 mod committee;
@@ -18,6 +19,7 @@ pub mod signing_domain;
 mod submission;
 
 pub use alloy_primitives::{Address, B256, Keccak256, keccak256};
+pub use bundle::{BatchBundle, BundleCertificate, BundleDigests, BundleError, BundleProofError};
 pub use certificate::{
     AbsentSeats, AbsentSeatsError, AggregateAttestation, Attestation, Certificate, PUBLIC_KEY_BYTES,
     PublicKeyBytes, RenewalCertificate, SIGNATURE_BYTES, SignatureBytes,
@@ -27,7 +29,7 @@ pub use committee::{Committee, CommitteeError, Member};
 pub use ecdsa::{EcdsaSignature, EcdsaSignatureError};
 pub use geometry::{Geometry, GeometryError, Quorum, Safety};
 pub use header::{BatchHeader, CoverageRenewal, HashKind, HeaderError, UnknownHashKind};
-pub use ids::{BatchDigest, RenewalDigest, Seat, SignedDigest};
+pub use ids::{BatchDigest, BundleDigest, RenewalDigest, Seat, SignedDigest};
 pub use proof::{PostingMode, Transition, ValidityProof};
 pub use record::{Record, RecordShapeError, RowFingerprints};
 pub use rollup::{AdmittedRollup, TimesError};

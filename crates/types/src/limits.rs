@@ -31,6 +31,9 @@ pub const MESSAGE_MAX_BYTES: usize = STREAM_PIECE_MAX_BYTES + (128 << 10);
 pub const PROOF_MAX_BYTES: usize = 64 << 10;
 /// The largest number of chunks in one GetChunks call.
 pub const CHUNKS_PER_CALL_MAX: usize = 64;
+/// The largest number of batches in a bundle: their digests, 64 KiB, fit into a transaction that
+/// L1's nodes relay (128 KiB).
+pub const BUNDLE_MAX_BATCHES: usize = 2048;
 /// The largest number of entries on one page of a listing.
 pub const PAGE_MAX_ENTRIES: u32 = 500;
 /// How far ahead of the present `submitBefore` may lie: one day.

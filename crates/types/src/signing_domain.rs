@@ -30,6 +30,7 @@ pub(crate) const DOMAIN_NAME: &[u8] = b"Validium DAC";
 pub(crate) const DOMAIN_VERSION: &[u8] = b"1";
 pub(crate) const BATCH_HEADER_TYPE: &[u8] = b"BatchHeader(address rollup,uint64 batchNumber,uint64 epoch,uint64 expiresAt,uint64 payloadLength,uint8 hashKind,bytes32 batchHash,bytes32 shardRoot,bytes32 fingerprintsHash,bytes payloadFingerprint)";
 pub(crate) const BATCH_SUBMISSION_TYPE: &[u8] = b"BatchSubmission(address rollup,uint64 batchNumber,uint64 payloadLength,uint64 expiresAt,uint8 hashKind,bytes32 batchHash,bytes32 replaces,address disperser,uint64 submitBefore)";
+pub(crate) const BATCH_BUNDLE_TYPE: &[u8] = b"BatchBundle(uint64 epoch,uint32 count,bytes32 root)";
 pub(crate) const COVERAGE_RENEWAL_TYPE: &[u8] =
     b"CoverageRenewal(address rollup,uint64 lastBatch,uint64 expiresAt,uint64 epoch)";
 pub(crate) const VALIDITY_PROOF_TYPE: &[u8] =

@@ -3,8 +3,8 @@
 
 use alloy::sol_types::{SolStruct, eip712_domain};
 use dac_types::{
-    Address, B256, BatchDigest, BatchHeader, BatchSubmission, CoverageRenewal, Domain, EcdsaSignature,
-    EcdsaSignatureError, HashKind, Transition, ValidityProof,
+    Address, B256, BatchBundle, BatchDigest, BatchHeader, BatchSubmission, CoverageRenewal, Domain,
+    EcdsaSignature, EcdsaSignatureError, HashKind, Transition, ValidityProof,
 };
 use proptest::prelude::*;
 
@@ -18,6 +18,7 @@ mod abi {
             address rollup; uint64 batchNumber; uint64 payloadLength; uint64 expiresAt; uint8 hashKind;
             bytes32 batchHash; bytes32 replaces; address disperser; uint64 submitBefore;
         }
+        struct BatchBundle { uint64 epoch; uint32 count; bytes32 root; }
         struct CoverageRenewal { address rollup; uint64 lastBatch; uint64 expiresAt; uint64 epoch; }
         struct ValidityProof {
             bytes32 digest; bytes32 newStateRoot; uint64 inputsConsumed; bytes32 outputs; bytes32 proofHash;
@@ -72,6 +73,15 @@ proptest! {
             payloadFingerprint: payload_fingerprint.into(),
         };
         prop_assert_eq!(header.digest(&domain).0, reference.eip712_signing_hash(&reference_domain(&domain)));
+    }
+
+    #[test]
+    fn bundles_hash_like_the_reference(
+        domain in any_domain(), epoch in any::<u64>(), count in any::<u32>(), root in any_hash(),
+    ) {
+        let reference = abi::BatchBundle { epoch, count, root };
+        let digest = BatchBundle { epoch, count, root }.digest(&domain);
+        prop_assert_eq!(digest.0, reference.eip712_signing_hash(&reference_domain(&domain)));
     }
 
     #[test]
