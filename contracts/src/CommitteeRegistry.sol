@@ -2,12 +2,12 @@
 pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 import {SlotDerivation} from "@openzeppelin/contracts/utils/SlotDerivation.sol";
 import {TransientSlot} from "@openzeppelin/contracts/utils/TransientSlot.sol";
 import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 
+import {Guarded} from "./Guarded.sol";
 import {ICommitteeRegistry} from "./interfaces/ICommitteeRegistry.sol";
 import {BLS12381, G1Point, G2Point} from "./libraries/BLS12381.sol";
 import {CommitteeKeys} from "./libraries/CommitteeKeys.sol";
@@ -17,7 +17,7 @@ import {EpochRecord, Member, OperatorRecord, RollupRecord} from "./types/Committ
 
 /// @title The committee on L1: operators, epochs, admitted rollups
 /// @notice See ICommitteeRegistry.
-contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
+contract CommitteeRegistry is ICommitteeRegistry, Guarded {
     using EnumerableSet for EnumerableSet.AddressSet;
     using SlotDerivation for bytes32;
     using TransientSlot for *;
@@ -245,8 +245,8 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
     // Pausing
 
     /// @inheritdoc ICommitteeRegistry
-    function pause() external onlyOwner {
-        _pause();
+    function pause() external {
+        pauseByOwnerOrPauser();
     }
 
     /// @inheritdoc ICommitteeRegistry
@@ -272,7 +272,7 @@ contract CommitteeRegistry is ICommitteeRegistry, Ownable2Step, Pausable {
             uint256 start = (seat + 1) * CommitteeKeys.PACKED_LENGTH;
             DataContract.readTo(points, start, keyContract, 0, CommitteeKeys.PACKED_LENGTH);
             if (seated(number, bytes32(uint256(uint160(account))))) revert DuplicateOperator(account, seat);
-            if (seated(number, CommitteeKeys.id(points, start))) revert DuplicateKey(account, seat);
+            if (seated(number, CommitteeKeys.idUpToSign(points, start))) revert DuplicateKey(account, seat);
         }
     }
 

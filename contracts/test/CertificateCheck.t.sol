@@ -5,6 +5,7 @@ import {CertificateLog} from "../src/CertificateLog.sol";
 import {CommitteeRegistry} from "../src/CommitteeRegistry.sol";
 import {ICertificateLog} from "../src/interfaces/ICertificateLog.sol";
 import {ICommitteeRegistry} from "../src/interfaces/ICommitteeRegistry.sol";
+import {BLS12381} from "../src/libraries/BLS12381.sol";
 import {CertificateLib} from "../src/libraries/CertificateLib.sol";
 import {SignatureDomain} from "../src/libraries/SignatureDomain.sol";
 import {BatchHeader, Certificate, CoverageRenewal, RenewalCertificate} from "../src/types/Certificate.sol";
@@ -343,16 +344,18 @@ contract CertificateCheckTest is Fixture {
 
     /// @dev Two keys of one owner may cancel out; then infinity would be everybody's signature.
     function testRefusesSignersWhoseKeysCancelOut() public {
-        uint256 secret = Signer.secret(1000);
-        address[] memory seats = operatorsOf(1000, 3);
-        registerWith(seats[0], secret);
-        registerWith(seats[1], Signer.ORDER - secret);
-        registerWith(seats[2], Signer.secret(1001));
+        // Three of four: the registry sees a pair of opposed keys, and no longer relation.
+        uint256 sum = addmod(Signer.secret(1000), Signer.secret(1001), Signer.ORDER);
+        address[] memory seats = operatorsOf(1000, 4);
+        registerWith(seats[0], Signer.secret(1000));
+        registerWith(seats[1], Signer.secret(1001));
+        registerWith(seats[2], Signer.ORDER - sum);
+        registerWith(seats[3], Signer.secret(1002));
         uint64 number = open(seats, 1, 2);
         vm.warp(START + DELAY);
         Certificate memory certificate = certified("");
-        certificate.header = headerFor(number, 3);
-        certificate.absent = hex"02";
+        certificate.header = headerFor(number, 4);
+        certificate.absent = hex"03";
         refuse(certificate, abi.encodeWithSelector(CertificateLib.SignersKeyIsInfinity.selector));
     }
 
@@ -397,6 +400,32 @@ contract CertificateCheckTest is Fixture {
         log.check(certificate);
         vm.prank(OWNER);
         registry.unpause();
+        log.record(certificate);
+    }
+
+    function testCheckRefusesSurplusCalldataToo() public view {
+        bytes memory call = abi.encodeCall(ICertificateLog.check, (certified(hex"0001")));
+        (bool ok, bytes memory reason) = address(log).staticcall(bytes.concat(call, hex"00"));
+        vm.assertFalse(ok);
+        vm.assertEq(
+            reason, abi.encodeWithSelector(ICertificateLog.CalldataLength.selector, call.length + 1, call.length)
+        );
+        (ok,) = address(log).staticcall(call);
+        vm.assertTrue(ok);
+    }
+
+    /// @dev On a chain without EIP-2537 a call of a precompile succeeds and says nothing. Each of
+    /// them is missed by itself.
+    function testAnEmptyAnswerOfAPrecompileIsNone() public {
+        Certificate memory certificate = certified(hex"0001");
+        uint160[4] memory precompiles = [uint160(0x10), 0x0b, 0x0d, 0x0f];
+        for (uint256 i = 0; i < 4; ++i) {
+            vm.mockCall(address(precompiles[i]), "", "");
+            if (i == 3) vm.expectRevert(CertificateLib.InvalidSignaturePoint.selector);
+            else vm.expectRevert(abi.encodeWithSelector(BLS12381.PrecompileFailed.selector, precompiles[i]));
+            log.record(certificate);
+            vm.clearMockedCalls();
+        }
         log.record(certificate);
     }
 

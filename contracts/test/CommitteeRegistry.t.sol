@@ -2,7 +2,9 @@
 pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 import {CommitteeRegistry} from "../src/CommitteeRegistry.sol";
+import {Guarded} from "../src/Guarded.sol";
 import {ICommitteeRegistry} from "../src/interfaces/ICommitteeRegistry.sol";
 import {BLS12381, G2Point} from "../src/libraries/BLS12381.sol";
 import {CommitteeKeys} from "../src/libraries/CommitteeKeys.sol";
@@ -59,9 +61,47 @@ contract CommitteeRegistryTest is Fixture {
         vm.expectRevert(reason);
         registry.removeRollup(ROLLUP);
         vm.expectRevert(reason);
+        registry.unpause();
+        vm.expectRevert(reason);
+        registry.setPauser(ALICE);
+        vm.expectRevert(reason);
+        registry.renounceOwnership();
+        vm.expectRevert(abi.encodeWithSelector(Guarded.NotPauser.selector, address(this)));
         registry.pause();
+    }
+
+    function testThePauserCanPauseAndNothingElse() public {
+        vm.prank(OWNER);
+        registry.setPauser(ALICE);
+        vm.assertEq(registry.pauser(), ALICE);
+        vm.startPrank(ALICE);
+        registry.pause();
+        vm.assertTrue(registry.paused());
+        bytes memory reason = abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, ALICE);
         vm.expectRevert(reason);
         registry.unpause();
+        vm.expectRevert(reason);
+        registry.removeRollup(ROLLUP);
+        vm.stopPrank();
+        vm.prank(OWNER);
+        registry.unpause();
+    }
+
+    /// @dev Nobody could end the pause.
+    function testNobodyRenouncesWhilePaused() public {
+        vm.startPrank(OWNER);
+        registry.setPauser(ALICE);
+        registry.pause();
+        vm.expectRevert(Pausable.EnforcedPause.selector);
+        registry.renounceOwnership();
+        registry.unpause();
+        registry.renounceOwnership();
+        vm.stopPrank();
+        vm.assertEq(registry.owner(), address(0));
+        vm.assertEq(registry.pauser(), address(0));
+        vm.expectRevert(abi.encodeWithSelector(Guarded.NotPauser.selector, ALICE));
+        vm.prank(ALICE);
+        registry.pause();
     }
 
     // Registration
@@ -253,6 +293,16 @@ contract CommitteeRegistryTest is Fixture {
         open(operatorsOf(0, 4), 2, 3);
         vm.warp(START + DELAY);
         open(operatorsOf(0, 4), 2, 3);
+    }
+
+    /// @dev K and −K cancel out of the sum of keys, so that nobody sees whether they signed.
+    function testRefusesOpposedKeys() public {
+        register(0, 2);
+        registerWith(ALICE, Signer.ORDER - Signer.secret(0));
+        address[] memory seats = operatorsOf(0, 3);
+        seats[2] = ALICE;
+        vm.expectRevert(abi.encodeWithSelector(ICommitteeRegistry.DuplicateKey.selector, ALICE, 2));
+        open(seats, 1, 2);
     }
 
     function testRefusesStrangersAndDuplicates() public {

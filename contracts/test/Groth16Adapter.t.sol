@@ -199,22 +199,43 @@ contract Groth16AdapterTest {
 
     function testKindsAreAConstantOfTheAdapter() public {
         VerifyingKey[] memory keys = ForgeableKey.keys(2);
-        Groth16Adapter more = new Groth16Adapter(keys, 5);
         for (uint8 kind = 0; kind < 4; ++kind) {
             vm.assertTrue(adapter.allowsHashKind(kind) == (kind == 0));
-            vm.assertTrue(more.allowsHashKind(kind) == (kind == 0 || kind == 2));
             PublicClaim memory claim = claimFor(2);
             claim.hashKind = kind;
             if (kind != 0) {
                 refuse(claim, proofFor(2), abi.encodeWithSelector(IValidityVerifier.HashKindNotAllowed.selector, kind));
             }
-            if (kind == 2) more.verify(claim, proofFor(2));
         }
         vm.assertFalse(adapter.allowsHashKind(255));
         vm.expectRevert(abi.encodeWithSelector(AllowedKinds.KindSet.selector, 0));
         new Groth16Adapter(keys, 0);
         vm.expectRevert(abi.encodeWithSelector(AllowedKinds.KindSet.selector, 8));
         new Groth16Adapter(keys, 8);
+        uint8[4] memory several = [3, 5, 6, 7];
+        for (uint256 i = 0; i < several.length; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(Groth16Adapter.SeveralKinds.selector, several[i]));
+            new Groth16Adapter(keys, several[i]);
+        }
+    }
+
+    /// @dev A checked hash has 256 bits, four of five of which no field element has.
+    function testFuzzAcceptsEveryCheckedHash(bytes32 batchHash, bool keccak) public {
+        Groth16Adapter checked = new Groth16Adapter(ForgeableKey.checkedKeys(2), keccak ? 2 : 4);
+        PublicClaim memory claim = claimFor(2);
+        claim.hashKind = keccak ? 1 : 2;
+        claim.batchHash = batchHash;
+        uint256[] memory inputs = harness.fields(claim);
+        vm.assertEq(inputs.length, 9);
+        bytes memory proof = ForgeableKey.prove(2, inputs);
+        checked.verify(claim, proof);
+        // Either half counts.
+        claim.batchHash = batchHash ^ bytes32(uint256(1));
+        vm.expectRevert(INVALID);
+        checked.verify{gas: GAS}(claim, proof);
+        claim.batchHash = batchHash ^ bytes32(uint256(1) << 255);
+        vm.expectRevert(INVALID);
+        checked.verify{gas: GAS}(claim, proof);
     }
 
     // Keys
@@ -256,6 +277,24 @@ contract Groth16AdapterTest {
             else if (which == 7) key.ic[3] = [uint256(0), 0];
             else key.alpha[0] += ForgeableKey.P;
             vm.expectRevert(abi.encodeWithSelector(Groth16Adapter.KeyPoint.selector, 2));
+            new Groth16Adapter(keys, 1);
+        }
+    }
+
+    /// @dev γ = δ is what a key has whose second phase never happened: A = α, B = β, C = −Σ then
+    /// proves any claim. γ or δ that is the generator is as bad.
+    function testRefusesKeysThatProveEverything() public {
+        uint256[4] memory generator = ForgeableKey.g2Generator();
+        for (uint256 which = 0; which < 6; ++which) {
+            VerifyingKey[] memory keys = ForgeableKey.keys(2);
+            VerifyingKey memory key = keys[0];
+            if (which == 0) key.gamma = key.delta;
+            else if (which == 1) key.gamma = ForgeableKey.opposite(key.delta);
+            else if (which == 2) key.gamma = generator;
+            else if (which == 3) key.delta = generator;
+            else if (which == 4) key.gamma = ForgeableKey.opposite(generator);
+            else key.delta = ForgeableKey.opposite(generator);
+            vm.expectRevert(abi.encodeWithSelector(Groth16Adapter.KeyProvesEverything.selector, 2));
             new Groth16Adapter(keys, 1);
         }
     }

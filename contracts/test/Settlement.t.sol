@@ -73,6 +73,23 @@ contract SettlementTest is SettlementFixture {
         rollup.settleRecorded(header, transition, proofOf(header, transition));
     }
 
+    /// @dev The points are those of the n and k of the batch's own epoch, not of the current one.
+    function testARecordedBatchIsProvedAtThePointsOfItsOwnEpoch() public {
+        BatchHeader memory header = nextHeader();
+        log.record(certified(header));
+        open(operatorsOf(0, N), K - 1, Q);
+        vm.warp(START + DELAY);
+        vm.assertEq(registry.currentEpoch(), epoch + 1);
+        Transition memory transition = step(1);
+        bytes memory proof = proofOf(header, transition);
+        PublicClaim memory claim = claimOf(header, transition);
+        claim.points = pointsOf(header, N, K - 1);
+        bytes memory elsewhere = prove(claim);
+        vm.expectRevert(IValidityVerifier.InvalidProof.selector);
+        rollup.settleRecorded{gas: 4_000_000}(header, transition, elsewhere);
+        rollup.settleRecorded(header, transition, proof);
+    }
+
     function testSettlesInlineThroughGrace() public {
         BatchHeader memory header = nextHeader();
         open(operatorsOf(0, N), K, Q);

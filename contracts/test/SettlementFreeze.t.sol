@@ -6,8 +6,10 @@ import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 
 import {CertificateLog} from "../src/CertificateLog.sol";
 import {CommitteeRegistry} from "../src/CommitteeRegistry.sol";
+import {Guarded} from "../src/Guarded.sol";
 import {ISettlement} from "../src/interfaces/ISettlement.sol";
 import {IValidityVerifier} from "../src/interfaces/IValidityVerifier.sol";
+import {CodePin} from "../src/libraries/CodePin.sol";
 import {PaymentsRollup} from "../src/reference/PaymentsRollup.sol";
 import {BatchHeader, Certificate} from "../src/types/Certificate.sol";
 import {FreezeReason, Transition, VerifierProposal} from "../src/types/Settlement.sol";
@@ -19,6 +21,7 @@ import {vm} from "./utils/Vm.sol";
 /// @title When a rollup may be frozen, what its owner may do, and how long that takes
 contract SettlementFreezeTest is SettlementFixture {
     address private constant ANYONE = address(0xB0B);
+    IValidityVerifier private constant NONE = IValidityVerifier(address(0));
 
     // Three reasons
 
@@ -30,11 +33,25 @@ contract SettlementFreezeTest is SettlementFixture {
         freezeFor(FreezeReason.NothingSettled);
     }
 
-    function testFreezesWhenNothingEverSettled() public {
-        vm.warp(START + FREEZE_DELAY);
+    /// @dev Admission may wait for a timelock, and until its first batch or input a rollup owes
+    /// nobody anything.
+    function testARollupThatNeverBeganIsNotFrozen() public {
+        vm.warp(START + 365 days);
         refuseFreeze();
-        vm.warp(START + FREEZE_DELAY + 1);
+        settleNext();
+        vm.warp(START + 365 days + FREEZE_DELAY);
+        refuseFreeze();
+        vm.warp(START + 365 days + FREEZE_DELAY + 1);
         freezeFor(FreezeReason.NothingSettled);
+    }
+
+    function testTheFirstDepositStartsTheClock() public {
+        vm.warp(START + 365 days);
+        rollup.deposit{value: 1 gwei}(element("depositor", 0));
+        vm.warp(START + 365 days + FREEZE_DELAY);
+        refuseFreeze();
+        vm.warp(START + 365 days + FREEZE_DELAY + 1);
+        freezeFor(FreezeReason.InputUnserved);
     }
 
     function testFreezesASecondAfterADepositWasUnservedForTheDelay() public {
@@ -184,9 +201,9 @@ contract SettlementFreezeTest is SettlementFixture {
         Groth16Adapter next = new Groth16Adapter(ForgeableKey.keys(3), 1);
         uint64 due = START + VERIFIER_DELAY;
         vm.expectEmit(true, true, true, true, address(rollup));
-        emit ISettlement.VerifierProposed(address(next), due);
+        emit ISettlement.VerifierProposed(address(next), address(0), due);
         vm.prank(OWNER);
-        rollup.proposeVerifier(next);
+        rollup.proposeVerifier(next, NONE);
         VerifierProposal memory proposal = rollup.verifierProposal();
         vm.assertEq(proposal.verifier, address(next));
         vm.assertEq(proposal.acceptableFrom, due);
@@ -198,7 +215,7 @@ contract SettlementFreezeTest is SettlementFixture {
         settleNext();
         vm.warp(due);
         vm.expectEmit(true, true, true, true, address(rollup));
-        emit ISettlement.VerifierChanged(address(adapter), address(next));
+        emit ISettlement.VerifierChanged(address(adapter), address(next), address(0));
         vm.prank(OWNER);
         rollup.acceptVerifier();
         vm.assertEq(address(rollup.verifier()), address(next));
@@ -219,22 +236,131 @@ contract SettlementFreezeTest is SettlementFixture {
 
     function testAnotherProposalStartsAnew() public {
         vm.prank(OWNER);
-        rollup.proposeVerifier(adapter);
+        rollup.proposeVerifier(adapter, NONE);
         vm.warp(START + VERIFIER_DELAY);
         Groth16Adapter next = new Groth16Adapter(ForgeableKey.keys(3), 1);
         vm.startPrank(OWNER);
-        rollup.proposeVerifier(next);
+        rollup.proposeVerifier(next, NONE);
         uint64 due = START + 2 * VERIFIER_DELAY;
         vm.expectRevert(abi.encodeWithSelector(ISettlement.ProposalNotDue.selector, due, START + VERIFIER_DELAY));
         rollup.acceptVerifier();
         vm.stopPrank();
     }
 
+    function testAProposalLapses() public {
+        vm.prank(OWNER);
+        rollup.proposeVerifier(adapter, NONE);
+        uint64 last = START + VERIFIER_DELAY + rollup.PROPOSAL_WINDOW();
+        vm.warp(last + 1);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.ProposalLapsed.selector, last, last + 1));
+        vm.prank(OWNER);
+        rollup.acceptVerifier();
+        vm.warp(last);
+        vm.prank(OWNER);
+        rollup.acceptVerifier();
+    }
+
+    /// @dev What was announced is code, not an address.
+    function testAVerifierWhoseCodeChangedIsNotAccepted() public {
+        address[2] memory proposed = [address(0xC0DE1), address(0xC0DE2)];
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.etch(proposed[0], hex"01");
+            vm.etch(proposed[1], hex"01");
+            vm.prank(OWNER);
+            rollup.proposeVerifier(IValidityVerifier(proposed[0]), IValidityVerifier(proposed[1]));
+            vm.warp(START + (i + 1) * VERIFIER_DELAY);
+            vm.etch(proposed[i], hex"02");
+            vm.expectRevert(abi.encodeWithSelector(ISettlement.VerifierCodeChanged.selector, proposed[i]));
+            vm.prank(OWNER);
+            rollup.acceptVerifier();
+        }
+    }
+
+    /// @dev EIP-7702: code that its account's owner changes with a signature.
+    function testADelegatedAccountIsNoVerifier() public {
+        vm.etch(ANYONE, bytes.concat(hex"ef0100", bytes20(address(adapter))));
+        bytes memory reason = abi.encodeWithSelector(CodePin.DelegatedAccount.selector, ANYONE);
+        vm.expectRevert(reason);
+        vm.prank(OWNER);
+        rollup.proposeVerifier(IValidityVerifier(ANYONE), NONE);
+        vm.expectRevert(reason);
+        vm.prank(OWNER);
+        rollup.proposeVerifier(adapter, IValidityVerifier(ANYONE));
+        vm.expectRevert(reason);
+        new PaymentsRollup(OWNER, log, IValidityVerifier(ANYONE), FREEZE_DELAY, EXIT_WINDOW, VERIFIER_DELAY, hashers);
+    }
+
+    /// @dev A verifier that others stopped is no death where a standby is there.
+    function testAStandbySettlesWhatTheVerifierRefuses() public {
+        Groth16Adapter stopped = new Groth16Adapter(ForgeableKey.keys(3), 1);
+        accept(stopped, adapter);
+        vm.assertEq(address(rollup.standby()), address(adapter));
+        settleNext();
+        vm.assertEq(rollup.batchCount(), 1);
+        // The other way round, the first of them accepts.
+        accept(adapter, stopped);
+        settleNext();
+        vm.assertEq(rollup.batchCount(), 2);
+        // What neither accepts does not settle: the standby's error is told.
+        BatchHeader memory header = nextHeader();
+        refuse(
+            certified(header),
+            step(3),
+            new bytes(256),
+            abi.encodeWithSelector(IValidityVerifier.PointsNotSupported.selector, 2)
+        );
+        // A change without a standby ends the former one.
+        accept(stopped, NONE);
+        vm.assertEq(address(rollup.standby()), address(0));
+        header = nextHeader();
+        refuse(
+            certified(header),
+            step(3),
+            proofOf(header, step(3)),
+            abi.encodeWithSelector(IValidityVerifier.PointsNotSupported.selector, 2)
+        );
+    }
+
+    function accept(IValidityVerifier next, IValidityVerifier nextStandby) private {
+        vm.startPrank(OWNER);
+        rollup.proposeVerifier(next, nextStandby);
+        vm.warp(rollup.verifierProposal().acceptableFrom);
+        rollup.acceptVerifier();
+        vm.stopPrank();
+    }
+
+    // Pauser
+
+    function testThePauserCanPauseAndNothingElse() public {
+        vm.expectEmit(true, true, true, true, address(rollup));
+        emit Guarded.PauserChanged(address(0), ANYONE);
+        vm.prank(OWNER);
+        rollup.setPauser(ANYONE);
+        vm.assertEq(rollup.pauser(), ANYONE);
+        vm.startPrank(ANYONE);
+        rollup.pause();
+        bytes memory reason = abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, ANYONE);
+        vm.expectRevert(reason);
+        rollup.unpause();
+        vm.expectRevert(reason);
+        rollup.setPauser(ANYONE);
+        vm.expectRevert(reason);
+        rollup.proposeVerifier(adapter, NONE);
+        vm.stopPrank();
+        vm.startPrank(OWNER);
+        rollup.unpause();
+        rollup.setPauser(address(0));
+        vm.stopPrank();
+        vm.expectRevert(abi.encodeWithSelector(Guarded.NotPauser.selector, ANYONE));
+        vm.prank(ANYONE);
+        rollup.pause();
+    }
+
     function testCancelsProposals() public {
         vm.startPrank(OWNER);
         vm.expectRevert(ISettlement.NoProposal.selector);
         rollup.cancelVerifier();
-        rollup.proposeVerifier(adapter);
+        rollup.proposeVerifier(adapter, NONE);
         vm.expectEmit(true, true, true, true, address(rollup));
         emit ISettlement.VerifierProposalCancelled(address(adapter));
         rollup.cancelVerifier();
@@ -248,23 +374,25 @@ contract SettlementFreezeTest is SettlementFixture {
         bytes memory reason = abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, ANYONE);
         vm.startPrank(ANYONE);
         vm.expectRevert(reason);
-        rollup.proposeVerifier(adapter);
+        rollup.proposeVerifier(adapter, NONE);
         vm.expectRevert(reason);
         rollup.cancelVerifier();
         vm.expectRevert(reason);
         rollup.acceptVerifier();
         vm.expectRevert(reason);
-        rollup.pause();
-        vm.expectRevert(reason);
         rollup.unpause();
+        vm.expectRevert(reason);
+        rollup.setPauser(ANYONE);
+        vm.expectRevert(abi.encodeWithSelector(Guarded.NotPauser.selector, ANYONE));
+        rollup.pause();
         vm.stopPrank();
     }
 
     function testRefusesAVerifierWithoutCode() public {
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.NoVerifier.selector, ANYONE));
+        vm.expectRevert(abi.encodeWithSelector(CodePin.NoContract.selector, ANYONE));
         vm.prank(OWNER);
-        rollup.proposeVerifier(IValidityVerifier(ANYONE));
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.NoVerifier.selector, ANYONE));
+        rollup.proposeVerifier(IValidityVerifier(ANYONE), NONE);
+        vm.expectRevert(abi.encodeWithSelector(CodePin.NoContract.selector, ANYONE));
         new PaymentsRollup(OWNER, log, IValidityVerifier(ANYONE), FREEZE_DELAY, EXIT_WINDOW, VERIFIER_DELAY, hashers);
     }
 

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IRiscZeroVerifier} from "../src/interfaces/IRiscZeroVerifier.sol";
 import {ISP1Verifier} from "../src/interfaces/ISP1Verifier.sol";
 import {IValidityVerifier} from "../src/interfaces/IValidityVerifier.sol";
+import {CodePin} from "../src/libraries/CodePin.sol";
 import {PublicClaim} from "../src/types/PublicClaim.sol";
 import {AllowedKinds} from "../src/verifiers/AllowedKinds.sol";
 import {RiscZeroAdapter} from "../src/verifiers/RiscZeroAdapter.sol";
@@ -19,12 +20,46 @@ contract StrictVerifier {
 
     bytes private expected;
 
+    /// @dev Both projects' ways to name a version.
+    bytes32 public constant VERIFIER_HASH = keccak256("version");
+    bytes4 public constant SELECTOR = 0x01020304;
+
     function expect(bytes calldata call) external {
         expected = call;
     }
 
     fallback() external {
         if (keccak256(msg.data) != keccak256(expected)) revert UnexpectedCall(msg.data);
+    }
+}
+
+/// @dev What SP1's mock does with an empty proof, and a wallet with any call.
+contract TakesAll {
+    bytes32 public constant VERIFIER_HASH = keccak256("version");
+    bytes4 public constant SELECTOR = 0x01020304;
+    bool private immutable emptyAlone;
+
+    constructor(bool emptyAlone_) {
+        emptyAlone = emptyAlone_;
+    }
+
+    function verifyProof(bytes32, bytes calldata, bytes calldata proof) external view {
+        require(!emptyAlone || proof.length == 0);
+    }
+
+    function verify(bytes calldata seal, bytes32, bytes32) external view {
+        require(!emptyAlone || seal.length == 0);
+    }
+}
+
+/// @dev Routes by version, so it has none.
+contract Gateway {
+    function verifyProof(bytes32, bytes calldata, bytes calldata) external pure {
+        revert();
+    }
+
+    function verify(bytes calldata, bytes32, bytes32) external pure {
+        revert();
     }
 }
 
@@ -147,9 +182,9 @@ contract ZkvmAdaptersTest {
     }
 
     function testRefusesToBeDeployedWithoutVerifierOrProgram() public {
-        vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.NoZkvmVerifier.selector, address(0xDEAD)));
+        vm.expectRevert(abi.encodeWithSelector(CodePin.NoContract.selector, address(0xDEAD)));
         new Sp1Adapter(ISP1Verifier(address(0xDEAD)), PROGRAM, 1);
-        vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.NoZkvmVerifier.selector, address(0xDEAD)));
+        vm.expectRevert(abi.encodeWithSelector(CodePin.NoContract.selector, address(0xDEAD)));
         new RiscZeroAdapter(IRiscZeroVerifier(address(0xDEAD)), PROGRAM, 1);
         vm.expectRevert(ZkvmAdapter.NoProgram.selector);
         new Sp1Adapter(ISP1Verifier(address(strict)), 0, 1);
@@ -157,6 +192,52 @@ contract ZkvmAdaptersTest {
         new RiscZeroAdapter(IRiscZeroVerifier(address(strict)), 0, 1);
         vm.expectRevert(abi.encodeWithSelector(AllowedKinds.KindSet.selector, 0));
         new Sp1Adapter(ISP1Verifier(address(strict)), PROGRAM, 0);
+    }
+
+    /// @dev A gateway's owner changes at once what verifies.
+    function testGatewaysAndRoutersAreRefused() public {
+        address gateway = address(new Gateway());
+        vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.NotVersioned.selector, gateway));
+        new Sp1Adapter(ISP1Verifier(gateway), PROGRAM, 1);
+        vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.NotVersioned.selector, gateway));
+        new RiscZeroAdapter(IRiscZeroVerifier(gateway), PROGRAM, 1);
+    }
+
+    function testVerifiersThatRefuseNothingAreRefused() public {
+        for (uint256 i = 0; i < 2; ++i) {
+            address careless = address(new TakesAll(i == 1));
+            vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.RefusesNothing.selector, careless));
+            new Sp1Adapter(ISP1Verifier(careless), PROGRAM, 1);
+            vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.RefusesNothing.selector, careless));
+            new RiscZeroAdapter(IRiscZeroVerifier(careless), PROGRAM, 1);
+        }
+    }
+
+    function testADelegatedAccountIsNoZkvm() public {
+        address account = address(0xB0B);
+        vm.etch(account, bytes.concat(hex"ef0100", bytes20(address(strict))));
+        vm.expectRevert(abi.encodeWithSelector(CodePin.DelegatedAccount.selector, account));
+        new Sp1Adapter(ISP1Verifier(account), PROGRAM, 1);
+        vm.expectRevert(abi.encodeWithSelector(CodePin.DelegatedAccount.selector, account));
+        new RiscZeroAdapter(IRiscZeroVerifier(account), PROGRAM, 1);
+    }
+
+    /// @dev Other code at the address, and the same code that says another version.
+    function testWhatVerifiesIsPinned() public {
+        PublicClaim memory claim = claimAt(new VectorReader("../vectors/claim-v1.json"), 0);
+        bytes memory code = address(strict).code;
+        vm.etch(address(strict), bytes.concat(code, hex"00"));
+        vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.ZkvmChanged.selector, address(strict)));
+        sp1.verify(claim, PROOF);
+        vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.ZkvmChanged.selector, address(strict)));
+        riscZero.verify(claim, PROOF);
+        vm.etch(address(strict), code);
+        vm.mockCall(address(strict), abi.encodeCall(ISP1Verifier.VERIFIER_HASH, ()), abi.encode(keccak256("next")));
+        vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.ZkvmChanged.selector, address(strict)));
+        sp1.verify(claim, PROOF);
+        vm.mockCall(address(strict), abi.encodeCall(IRiscZeroVerifier.SELECTOR, ()), abi.encode(bytes4(0x0a0b0c0d)));
+        vm.expectRevert(abi.encodeWithSelector(ZkvmAdapter.ZkvmChanged.selector, address(strict)));
+        riscZero.verify(claim, PROOF);
     }
 
     // Helpers

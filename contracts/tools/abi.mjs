@@ -11,11 +11,19 @@ const contracts = [
   "CertificateLog",
   "PaymentsRollup",
   "Groth16Adapter",
+  "Sp1Adapter",
+  "RiscZeroAdapter",
+  "TimelockController",
   "PoseidonT3",
   "PoseidonT4",
   "PoseidonT5",
+  "ICommitteeRegistry",
+  "ICertificateLog",
   "ISettlement",
+  "IPaymentsRollup",
   "IValidityVerifier",
+  "ISP1Verifier",
+  "IRiscZeroVerifier",
 ];
 const check = process.argv.includes("--check");
 let stale = 0;

@@ -48,7 +48,11 @@ function groth16Inputs(claim) {
     integer(claim.payloadLength, 4),
     domain(claim),
   ]);
-  const inputs = [claim.oldStateRoot, claim.newStateRoot, claim.batchHash, claim.l1Inputs, claim.l1Outputs];
+  // A checked hash has 256 bits: two inputs, its first 16 bytes and its last.
+  const hash = bytes(claim.batchHash);
+  const halves = [hash.subarray(0, 16), hash.subarray(16)].map((half) => hex(Buffer.concat([Buffer.alloc(16), half])));
+  const batchHash = claim.hashKind === 0 ? [claim.batchHash] : halves;
+  const inputs = [claim.oldStateRoot, claim.newStateRoot, ...batchHash, claim.l1Inputs, claim.l1Outputs];
   for (let at = 0; at < context.length; at += 31) {
     const littleEndian = Buffer.alloc(32);
     context.copy(littleEndian, 0, at, at + 31);
@@ -67,7 +71,7 @@ function vector(t, numbers) {
     batchNumber: numbers.batchNumber,
     payloadLength: numbers.payloadLength,
     hashKind: numbers.hashKind,
-    batchHash: element(label("batch hash")),
+    batchHash: numbers.hashKind === 0 ? element(label("batch hash")) : string(label("batch hash"), 32),
     l1Inputs: element(label("inputs")),
     l1Outputs: numbers.withdrawals ? element(label("outputs")) : hex(Buffer.alloc(32)),
     points: string(label("points"), 16 * t),

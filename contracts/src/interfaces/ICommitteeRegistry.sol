@@ -35,7 +35,8 @@ interface ICommitteeRegistry {
     /// @notice A committee needs 2 <= n <= 256, 1 <= k < n and k <= q <= n.
     error Geometry(uint256 n, uint256 k, uint256 q);
     error DuplicateOperator(address operator, uint256 seat);
-    /// @notice The key in this seat is also in an earlier one.
+    /// @notice The key in this seat, or the opposite one, is also in an earlier seat. Opposite keys
+    /// cancel out of the sum: two members could hide who signed.
     error DuplicateKey(address operator, uint256 seat);
     /// @notice The last opened epoch is not active yet. An announced epoch cannot be replaced.
     error EpochPending(uint64 epoch, uint64 activeFrom);
@@ -82,7 +83,8 @@ interface ICommitteeRegistry {
     function removeRollup(address rollup) external;
 
     /// @notice While paused, members accept no new batch and the log no new record. Retrieval,
-    /// renewal, exits from settlements and all earlier promises continue. Owner only.
+    /// renewal, exits from settlements and all earlier promises continue. Owner or pauser; only the
+    /// owner ends it.
     function pause() external;
     function unpause() external;
     function paused() external view returns (bool);

@@ -31,9 +31,9 @@ interface ISettlement {
         bytes32 indexed digest, uint64 indexed lastBatch, uint64 epoch, uint64 expiresAt, uint64 coverageUntil
     );
     event Frozen(FreezeReason indexed reason, uint64 batchCount, bytes32 stateRoot, uint64 inputsConsumed);
-    event VerifierProposed(address indexed verifier, uint64 acceptableFrom);
+    event VerifierProposed(address indexed verifier, address indexed standby, uint64 acceptableFrom);
     event VerifierProposalCancelled(address indexed verifier);
-    event VerifierChanged(address indexed former, address indexed current);
+    event VerifierChanged(address indexed former, address indexed current, address indexed standby);
 
     // Deployment
 
@@ -43,8 +43,6 @@ interface ISettlement {
     /// freeze and exit.
     error DelayTooShort(uint64 got, uint64 mustExceed);
     error DelayTooLong(uint64 got, uint64 limit);
-    /// @notice A verifier must be a contract.
-    error NoVerifier(address got);
 
     // Settling
 
@@ -84,6 +82,10 @@ interface ISettlement {
 
     error NoProposal();
     error ProposalNotDue(uint64 acceptableFrom, uint256 timestamp);
+    /// @notice The proposal was not accepted in time. Who came since saw none announced.
+    error ProposalLapsed(uint64 acceptableUntil, uint256 timestamp);
+    /// @notice The code at the address is not what was proposed.
+    error VerifierCodeChanged(address verifier);
 
     /// @notice Settles the next batch with its certificate and its validity proof. Anyone may call
     /// it.
@@ -107,23 +109,28 @@ interface ISettlement {
     /// before coverage is short, so short coverage implies that nothing settled either.
     function freezeReason() external view returns (FreezeReason);
 
-    /// @notice Proposes the next verifier, and replaces any other proposal. Owner only.
-    function proposeVerifier(IValidityVerifier next) external;
+    /// @notice Proposes the next verifier and the next standby, and replaces any other proposal.
+    /// Owner only. Each must be a contract whose code at its address never changes what verifies.
+    /// @param nextStandby a second verifier, or zero for none. A batch settles if either accepts
+    /// its proof, so that one that is stopped by others ends no rollup; each must be trusted alone.
+    function proposeVerifier(IValidityVerifier next, IValidityVerifier nextStandby) external;
     /// @notice Withdraws the proposal. Owner only.
     function cancelVerifier() external;
-    /// @notice Makes the proposed verifier the verifier, at the earliest verifierDelay after its
-    /// proposal. Owner only.
+    /// @notice Makes the proposed verifiers the verifiers, at the earliest verifierDelay after
+    /// their proposal, and at the latest 14 days after that. Owner only.
     function acceptVerifier() external;
 
     /// @notice While paused, nothing settles and no deposit is accepted. Requests, renewals,
     /// freezing, exits, claims and refunds continue. Because nothing settles, a long pause leads to
-    /// a freeze. Owner only.
+    /// a freeze. Owner or pauser; only the owner ends it.
     function pause() external;
     function unpause() external;
 
     function registry() external view returns (ICommitteeRegistry);
     function log() external view returns (ICertificateLog);
     function verifier() external view returns (IValidityVerifier);
+    /// @notice The second verifier, or zero.
+    function standby() external view returns (IValidityVerifier);
     function verifierProposal() external view returns (VerifierProposal memory);
 
     /// @notice The state with which users can leave.

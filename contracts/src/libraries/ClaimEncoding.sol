@@ -14,6 +14,8 @@ library ClaimEncoding {
 
     /// @dev Number of field elements for state roots, batchHash, inputs and outputs, one each.
     uint256 internal constant WHOLE_INPUTS = 5;
+    /// @dev Of a checked hash: batchHash takes two.
+    uint256 internal constant SPLIT_INPUTS = 6;
     /// @dev Bytes of context in one field element. Any 31 bytes are below the field's order.
     uint256 internal constant PIECE = 31;
     /// @dev Bytes of batch number, payload length and domain at the end of the context.
@@ -59,24 +61,34 @@ library ClaimEncoding {
     }
 
     /// @notice Number of a circuit's public inputs for t points.
-    function fieldCount(uint256 t) internal pure returns (uint256) {
-        return WHOLE_INPUTS + (32 * t + CONTEXT_TAIL + PIECE - 1) / PIECE;
+    /// @param checked whether batchHash is a checked hash, keccak256 or SHA-256
+    function fieldCount(uint256 t, bool checked) internal pure returns (uint256) {
+        return (checked ? SPLIT_INPUTS : WHOLE_INPUTS) + (32 * t + CONTEXT_TAIL + PIECE - 1) / PIECE;
     }
 
     /// @notice The claim as a circuit's public inputs: oldStateRoot, newStateRoot, batchHash,
     /// l1Inputs, l1Outputs, then the context in pieces of 31 bytes, each read as a little-endian
-    /// integer. The last piece is padded with zeros.
+    /// integer. The last piece is padded with zeros. A checked hash has 256 bits, more than a field
+    /// element, so it takes two inputs: its first 16 bytes and its last 16, as big-endian integers.
     /// @dev context = points ‖ payloadFingerprint ‖ u64 batchNumber ‖ u32 payloadLength ‖ domain.
-    /// hashKind is not part of it, because for a circuit it is a constant of the adapter.
+    /// hashKind is not part of it, because a circuit is for one kind; with two checked kinds, one
+    /// adapter for each.
     /// @param t pointCount(claim)
     function fields(PublicClaim calldata claim, uint256 t) internal pure returns (uint256[] memory values) {
         if (claim.payloadLength > type(uint32).max) revert PayloadLengthNotPacked(claim.payloadLength);
-        values = new uint256[](fieldCount(t));
+        bool checked = claim.hashKind != 0;
+        values = new uint256[](fieldCount(t, checked));
         values[0] = uint256(claim.oldStateRoot);
         values[1] = uint256(claim.newStateRoot);
         values[2] = uint256(claim.batchHash);
-        values[3] = uint256(claim.l1Inputs);
-        values[4] = uint256(claim.l1Outputs);
+        uint256 whole = WHOLE_INPUTS;
+        if (checked) {
+            values[2] >>= 128;
+            values[3] = uint128(uint256(claim.batchHash));
+            whole = SPLIT_INPUTS;
+        }
+        values[whole - 2] = uint256(claim.l1Inputs);
+        values[whole - 1] = uint256(claim.l1Outputs);
         bytes memory context = bytes.concat(
             claim.points,
             claim.payloadFingerprint,
@@ -88,10 +100,10 @@ library ClaimEncoding {
                 bytes32(0)
             )
         );
-        for (uint256 i = WHOLE_INPUTS; i < values.length; ++i) {
+        for (uint256 i = whole; i < values.length; ++i) {
             uint256 word;
             assembly ("memory-safe") {
-                word := mload(add(add(context, 0x20), mul(PIECE, sub(i, WHOLE_INPUTS))))
+                word := mload(add(add(context, 0x20), mul(PIECE, sub(i, whole))))
             }
             // The 32nd byte is cleared, because it belongs to the next piece.
             values[i] = reversed(word & ~uint256(0xff));

@@ -83,6 +83,13 @@ library CommitteeKeys {
         }
     }
 
+    /// @notice Returns the hash of a packed key's x, which it shares with the opposite key.
+    function idUpToSign(bytes memory points, uint256 start) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            hash := keccak256(add(add(points, 0x20), start), 96)
+        }
+    }
+
     function addAbsent(G2Point memory sum, address head, bytes calldata absent) private view {
         address[3] memory parts = linked(head);
         G2Point memory key;

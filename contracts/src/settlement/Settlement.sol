@@ -2,14 +2,14 @@
 pragma solidity 0.8.37;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
-import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 
+import {Guarded} from "../Guarded.sol";
 import {ICertificateLog} from "../interfaces/ICertificateLog.sol";
 import {ICommitteeRegistry} from "../interfaces/ICommitteeRegistry.sol";
 import {ISettlement} from "../interfaces/ISettlement.sol";
 import {IValidityVerifier} from "../interfaces/IValidityVerifier.sol";
 import {CertificateLib} from "../libraries/CertificateLib.sol";
+import {CodePin} from "../libraries/CodePin.sol";
 import {Coverage, CoverageState} from "../libraries/Coverage.sol";
 import {FingerprintPoints} from "../libraries/FingerprintPoints.sol";
 import {SignatureDomain} from "../libraries/SignatureDomain.sol";
@@ -21,11 +21,13 @@ import {FreezeReason, Progress, Transition, VerifierProposal} from "../types/Set
 /// @title Where a rollup's batches become final: certificate and validity proof in one transaction
 /// @notice See ISettlement. A rollup's contract adds its L1 inputs (inputsCommitment,
 /// waitingSince), the meaning of its outputs, and the way in which users leave once it is frozen.
-abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
+abstract contract Settlement is ISettlement, Guarded {
     using Coverage for CoverageState;
 
     /// @notice The longest verifier delay: a year, in seconds, like the registry's delays.
     uint64 public constant MAX_DELAY = 365 days;
+    /// @notice For how long a proposed verifier may be accepted, in seconds, once it is due.
+    uint64 public constant PROPOSAL_WINDOW = 14 days;
 
     /// @inheritdoc ISettlement
     ICommitteeRegistry public immutable registry;
@@ -44,6 +46,8 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     FreezeReason public frozenFor;
     /// @inheritdoc ISettlement
     IValidityVerifier public verifier;
+    /// @inheritdoc ISettlement
+    IValidityVerifier public standby;
     /// @inheritdoc ISettlement
     bytes32 public stateRoot;
     Progress private progress;
@@ -80,7 +84,8 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
         progress.lastSettledAt = uint64(block.timestamp);
         coverage = Coverage.initial(block.timestamp);
         emit Started(genesis);
-        setVerifier(verifier_);
+        CodePin.pin(address(verifier_));
+        setVerifiers(verifier_, IValidityVerifier(address(0)));
     }
 
     modifier whenNotFrozen() {
@@ -152,7 +157,7 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     ) private {
         uint64 consumed = transition.inputsConsumed;
         if (consumed < current.inputsConsumed) revert InputsGoBack(consumed, current.inputsConsumed);
-        verifier.verify(
+        prove(
             PublicClaim({
                 oldStateRoot: stateRoot,
                 newStateRoot: transition.newStateRoot,
@@ -221,18 +226,26 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
         if (coverage.until() < block.timestamp + exitWindow + freezeDelay / 2) return FreezeReason.CoverageShort;
         uint256 since = waitingSince(current.inputsConsumed);
         if (since != 0 && block.timestamp > since + freezeDelay) return FreezeReason.InputUnserved;
-        if (block.timestamp > uint256(current.lastSettledAt) + freezeDelay) return FreezeReason.NothingSettled;
+        // Before its first batch and its first input a rollup owes nobody anything.
+        if (current.batchCount != 0 && block.timestamp > uint256(current.lastSettledAt) + freezeDelay) {
+            return FreezeReason.NothingSettled;
+        }
         return FreezeReason.None;
     }
 
     // Verifier
 
     /// @inheritdoc ISettlement
-    function proposeVerifier(IValidityVerifier next) external onlyOwner {
-        checkVerifier(next);
+    function proposeVerifier(IValidityVerifier next, IValidityVerifier nextStandby) external onlyOwner {
         uint64 acceptableFrom = uint64(block.timestamp) + verifierDelay;
-        proposal = VerifierProposal({verifier: address(next), acceptableFrom: acceptableFrom});
-        emit VerifierProposed(address(next), acceptableFrom);
+        proposal = VerifierProposal({
+            verifier: address(next),
+            acceptableFrom: acceptableFrom,
+            standby: address(nextStandby),
+            verifierCodeHash: CodePin.pin(address(next)),
+            standbyCodeHash: address(nextStandby) == address(0) ? bytes32(0) : CodePin.pin(address(nextStandby))
+        });
+        emit VerifierProposed(address(next), address(nextStandby), acceptableFrom);
     }
 
     /// @inheritdoc ISettlement
@@ -248,8 +261,12 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
         VerifierProposal memory due = proposal;
         if (due.verifier == address(0)) revert NoProposal();
         if (block.timestamp < due.acceptableFrom) revert ProposalNotDue(due.acceptableFrom, block.timestamp);
+        uint64 acceptableUntil = due.acceptableFrom + PROPOSAL_WINDOW;
+        if (block.timestamp > acceptableUntil) revert ProposalLapsed(acceptableUntil, block.timestamp);
+        checkUnchanged(due.verifier, due.verifierCodeHash);
+        if (due.standby != address(0)) checkUnchanged(due.standby, due.standbyCodeHash);
         delete proposal;
-        setVerifier(IValidityVerifier(due.verifier));
+        setVerifiers(IValidityVerifier(due.verifier), IValidityVerifier(due.standby));
     }
 
     /// @inheritdoc ISettlement
@@ -260,8 +277,8 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
     // Pausing
 
     /// @inheritdoc ISettlement
-    function pause() external onlyOwner {
-        _pause();
+    function pause() external {
+        pauseByOwnerOrPauser();
     }
 
     /// @inheritdoc ISettlement
@@ -316,13 +333,28 @@ abstract contract Settlement is ISettlement, Ownable2Step, Pausable {
         if (reason != FreezeReason.None) revert IsFrozen(reason);
     }
 
-    function checkVerifier(IValidityVerifier next) private view {
-        if (address(next).code.length == 0) revert NoVerifier(address(next));
+    /// @dev Checks the proof by the verifier; if that refuses it and there is a standby, by the
+    /// standby, whose error is then the caller's. The verifier gets half of the gas then, lest a
+    /// precompile that burns it all leaves none.
+    function prove(PublicClaim memory claim, bytes calldata proof) private view {
+        if (address(standby) != address(0)) {
+            try verifier.verify{gas: gasleft() / 2}(claim, proof) {
+                return;
+            } catch {
+                standby.verify(claim, proof);
+                return;
+            }
+        }
+        verifier.verify(claim, proof);
     }
 
-    function setVerifier(IValidityVerifier next) private {
-        checkVerifier(next);
-        emit VerifierChanged(address(verifier), address(next));
+    function checkUnchanged(address proposed, bytes32 codeHash) private view {
+        if (proposed.codehash != codeHash) revert VerifierCodeChanged(proposed);
+    }
+
+    function setVerifiers(IValidityVerifier next, IValidityVerifier nextStandby) private {
+        emit VerifierChanged(address(verifier), address(next), address(nextStandby));
         verifier = next;
+        standby = nextStandby;
     }
 }

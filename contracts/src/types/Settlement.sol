@@ -26,9 +26,14 @@ struct Progress {
     uint64 lastSettledAt;
 }
 
-/// @notice A proposed verifier that is not accepted yet. `verifier` is zero if there is no
+/// @notice Proposed verifiers that are not accepted yet. `verifier` is zero if there is no
 /// proposal.
+/// @param standby the second verifier, or zero
+/// @param verifierCodeHash hash of the code that users could read when it was proposed
 struct VerifierProposal {
     address verifier;
     uint64 acceptableFrom;
+    address standby;
+    bytes32 verifierCodeHash;
+    bytes32 standbyCodeHash;
 }

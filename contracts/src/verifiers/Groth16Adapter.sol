@@ -25,6 +25,11 @@ contract Groth16Adapter is AllowedKinds {
     /// @notice A point of a key is not a canonical point of its group, or it is infinity, which
     /// binds nothing.
     error KeyPoint(uint256 t);
+    /// @notice γ or δ of a key is a point with which anyone can prove anything: ± each other, which
+    /// is what a key has whose second phase never happened, or ± the generator.
+    error KeyProvesEverything(uint256 t);
+    /// @notice A circuit is for one kind of batch hash.
+    error SeveralKinds(uint8 kinds);
 
     uint256 private constant PROOF_LENGTH = 2 * BN254.G1_LENGTH + BN254.G2_LENGTH;
     /// @dev Length of a pair: a point of G1 and one of G2.
@@ -39,14 +44,16 @@ contract Groth16Adapter is AllowedKinds {
     address private immutable keyFor4;
 
     /// @param kinds_ allowed kinds of batch hash, bit i for kind i. Use 1, only OPAQUE, for a
-    /// circuit whose batchHash is its own hash. The circuit does not see the kind.
+    /// circuit whose batchHash is its own hash. The circuit does not see the kind, so there is one:
+    /// 1, 2 (keccak256) or 4 (SHA-256). A checked hash takes two public inputs.
     constructor(VerifyingKey[] memory keys, uint8 kinds_) AllowedKinds(kinds_) {
         if (keys.length == 0) revert NoKeys();
+        if (kinds_ & (kinds_ - 1) != 0) revert SeveralKinds(kinds_);
         address[3] memory written;
         for (uint256 i = 0; i < keys.length; ++i) {
             uint256 t = keys[i].points;
             if (t < 2 || t > 4 || written[t - 2] != address(0)) revert KeyPoints(t);
-            written[t - 2] = DataContract.write(packed(keys[i]));
+            written[t - 2] = DataContract.write(packed(keys[i], kinds_ != 1));
         }
         keyFor2 = written[0];
         keyFor3 = written[1];
@@ -91,15 +98,20 @@ contract Groth16Adapter is AllowedKinds {
         return BN254.combine(start + 2 * PAIR, start + 4 * PAIR, inputs) && BN254.pairing(start, 4);
     }
 
+    /// @dev Whether the points have the same x.
+    function isPlusMinus(uint256[4] memory a, uint256[4] memory b) private pure returns (bool) {
+        return a[0] == b[0] && a[1] == b[1];
+    }
+
     function keyFor(uint256 t) private view returns (address) {
         if (t == 2) return keyFor2;
         if (t == 3) return keyFor3;
         return t == 4 ? keyFor4 : address(0);
     }
 
-    function packed(VerifyingKey memory key) private view returns (bytes memory) {
+    function packed(VerifyingKey memory key, bool checkedHash) private view returns (bytes memory) {
         uint256 t = key.points;
-        uint256 expected = ClaimEncoding.fieldCount(t) + 1;
+        uint256 expected = ClaimEncoding.fieldCount(t, checkedHash) + 1;
         if (key.ic.length != expected) revert KeyLength(t, key.ic.length, expected);
         bool good = BN254.isG1(key.alpha) && BN254.isG2(key.beta) && BN254.isG2(key.gamma) && BN254.isG2(key.delta);
         bytes memory ic;
@@ -108,6 +120,11 @@ contract Groth16Adapter is AllowedKinds {
             ic = bytes.concat(ic, abi.encode(key.ic[i]));
         }
         if (!good) revert KeyPoint(t);
+        uint256[4] memory generator = BN254.g2Generator();
+        if (isPlusMinus(key.gamma, key.delta) || isPlusMinus(key.gamma, generator) || isPlusMinus(key.delta, generator))
+        {
+            revert KeyProvesEverything(t);
+        }
         return bytes.concat(
             abi.encode(BN254.negated(key.alpha), key.beta, BN254.negated(key.gamma), BN254.negated(key.delta)), ic
         );

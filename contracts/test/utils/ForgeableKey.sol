@@ -23,13 +23,23 @@ library ForgeableKey {
         list[0] = key(t);
     }
 
-    function key(uint256 t) internal view returns (VerifyingKey memory made) {
+    /// @notice Keys of a circuit for a checked hash, which takes one input more.
+    function checkedKeys(uint256 t) internal view returns (VerifyingKey[] memory list) {
+        list = new VerifyingKey[](1);
+        list[0] = keyOf(t, inputCount(t) + 1);
+    }
+
+    function key(uint256 t) internal view returns (VerifyingKey memory) {
+        return keyOf(t, inputCount(t));
+    }
+
+    function keyOf(uint256 t, uint256 inputs) private view returns (VerifyingKey memory made) {
         made.points = t;
         made.alpha = g1(ALPHA);
         made.beta = g2(BETA);
         made.gamma = g2(GAMMA);
         made.delta = g2(DELTA);
-        made.ic = new uint256[2][](inputCount(t) + 1);
+        made.ic = new uint256[2][](inputs + 1);
         for (uint256 i = 0; i < made.ic.length; ++i) {
             made.ic[i] = g1(coefficient(t, i));
         }
@@ -59,6 +69,19 @@ library ForgeableKey {
         (bool ok, bytes memory output) = address(7).staticcall(abi.encode(1, 2, scalar));
         require(ok, "precompile refused");
         return abi.decode(output, (uint256[2]));
+    }
+
+    function g2Generator() internal pure returns (uint256[4] memory) {
+        return [
+            0x198e9393920d483a7260bfb731fb5d25f1aa493335a9e71297e485b7aef312c2,
+            0x1800deef121f1e76426a00665e5c4479674322d4f75edadd46debd5cd992f6ed,
+            0x090689d0585ff075ec9e99ad690c3395bc4b313370b38ef355acdadcd122975b,
+            0x12c85ea5db8c6deb4aab71808dcb408fe3d1e7690c43d37b4ce6cc0166fa7daa
+        ];
+    }
+
+    function opposite(uint256[4] memory point) internal pure returns (uint256[4] memory) {
+        return [point[0], point[1], P - point[2], P - point[3]];
     }
 
     /// @dev Some small multiples of the generator, x.c1, x.c0, y.c1, y.c0.

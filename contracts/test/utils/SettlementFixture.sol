@@ -93,6 +93,7 @@ abstract contract SettlementFixture is Fixture, Batches {
 
     /// @dev Lets so much time pass that nothing settled for too long.
     function freezeByTime() internal {
+        if (rollup.batchCount() == 0) settleNext();
         vm.warp(rollup.lastSettledAt() + FREEZE_DELAY + 1);
         rollup.freeze();
         vm.assertEq(uint256(rollup.frozenFor()), uint256(FreezeReason.NothingSettled));

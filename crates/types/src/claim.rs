@@ -251,10 +251,19 @@ impl PublicClaim {
 
     /// Returns all inputs of a Groth16 proof over BN254 as little-endian integers: the old and the
     /// new state root, batchHash, l1Inputs and l1Outputs (which are big-endian words on L1), then
-    /// the packed context. A word that is not below the field's order is an error.
+    /// the packed context. A word that is not below the field's order is an error. A checked hash
+    /// has 256 bits, more than an element of the field, so it takes two inputs: its first 16 bytes
+    /// and its last 16.
     pub fn groth16_inputs(&self) -> Result<Vec<[u8; 32]>, InputNotInField> {
         let ClaimFields { old_state_root, new_state_root, batch_hash, l1_inputs, l1_outputs, .. } = self.0;
-        let words = [old_state_root, new_state_root, batch_hash, l1_inputs, l1_outputs];
+        let mut words = Vec::with_capacity(6);
+        words.extend([old_state_root, new_state_root]);
+        if self.0.hash_kind.is_checked() {
+            words.extend(batch_hash.chunks(16).map(B256::left_padding_from));
+        } else {
+            words.push(batch_hash);
+        }
+        words.extend([l1_inputs, l1_outputs]);
         let mut inputs = Vec::with_capacity(words.len() + 6);
         for (index, value) in words.into_iter().enumerate() {
             if value >= BN254_ORDER {
@@ -410,7 +419,9 @@ mod tests {
     #[test]
     fn the_context_is_cut_in_pieces_below_the_order() {
         for (point_count, pieces) in [(2, 3), (3, 4), (4, 6)] {
-            let claim = claim(point_count);
+            let mut fields = claim(point_count).into_fields();
+            fields.hash_kind = HashKind::Opaque;
+            let claim = PublicClaim::new(fields).unwrap();
             let context = claim.groth16_context();
             assert_eq!(context.len(), pieces);
             let inputs = claim.groth16_inputs().unwrap();
@@ -448,15 +459,41 @@ mod tests {
             |fields| &mut fields.l1_inputs,
             |fields| &mut fields.l1_outputs,
         ];
+        let opaque = |place: fn(&mut ClaimFields) -> &mut B256, value| {
+            let change = |fields: &mut ClaimFields| {
+                fields.hash_kind = HashKind::Opaque;
+                *place(fields) = value;
+            };
+            changed(change).unwrap()
+        };
         for (index, place) in places.into_iter().enumerate() {
             for value in [BN254_ORDER, B256::repeat_byte(0xFF)] {
-                let claim = changed(|fields| *place(fields) = value).unwrap();
+                let claim = opaque(place, value);
                 assert_eq!(claim.groth16_inputs(), Err(InputNotInField { index, value }));
             }
-            let claim = changed(|fields| *place(fields) = below).unwrap();
+            let claim = opaque(place, below);
             let mut input = claim.groth16_inputs().unwrap()[index];
             input.reverse();
             assert_eq!(input, below.0, "big-endian on L1");
+        }
+    }
+
+    #[test]
+    fn a_checked_hash_takes_two_inputs_of_sixteen_bytes() {
+        for kind in [HashKind::Keccak256, HashKind::Sha256] {
+            let claim = changed(|fields| {
+                fields.hash_kind = kind;
+                fields.batch_hash = B256::repeat_byte(0xFF);
+                fields.batch_hash.0[0] = 0xEE;
+            })
+            .unwrap();
+            let inputs = claim.groth16_inputs().unwrap();
+            let mut halves = [[0; 32]; 2];
+            halves[0][..15].fill(0xFF);
+            halves[0][15] = 0xEE;
+            halves[1][..16].fill(0xFF);
+            assert_eq!(inputs[2..4], halves);
+            assert_eq!(inputs[6..], claim.groth16_context());
         }
     }
 
