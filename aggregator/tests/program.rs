@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_chain::testing::{Anvil, CommitteeSpec, deploy_committee};
 use dac_keys::{KdfCost, create_ecdsa_keystore, create_password_file};
 use dac_proto::v1;
@@ -41,7 +41,7 @@ fn write_config(folder: &Path, rpc: &str, registry: &str, log: &str, more: &str)
     std::fs::write(folder.join("aggregator.toml"), config).unwrap();
 }
 
-fn write_key(folder: &Path, key: &PrivateKeySigner) {
+fn write_key(folder: &Path, key: &EcdsaKey) {
     let password = create_password_file(&folder.join("password")).unwrap();
     create_ecdsa_keystore(&folder.join("disperser.json"), key, &password, KdfCost::Light).unwrap();
 }
@@ -56,7 +56,7 @@ fn the_configuration_is_explained_or_refused() {
     assert!(!said.status.success());
     assert!(String::from_utf8(said.stderr).unwrap().contains("disperser.json"), "a missing key is found out");
 
-    let key = PrivateKeySigner::random();
+    let key = EcdsaKey::random();
     write_key(folder.path(), &key);
     let said = program(folder.path()).arg("--check-config").output().unwrap();
     assert!(said.status.success());
@@ -104,7 +104,7 @@ async fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
         [("closed", closed, true), ("full", full, true), ("unread", Stdio::from(writer), false)]
     {
         let folder = tempfile::tempdir().unwrap();
-        write_key(folder.path(), &PrivateKeySigner::random());
+        write_key(folder.path(), &EcdsaKey::random());
         let (registry, log) =
             ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512");
         write_config(folder.path(), "http://127.0.0.1:1", registry, log, "");
@@ -140,7 +140,7 @@ async fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_l1_it_says_so_and_tells_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
-    write_key(folder.path(), &PrivateKeySigner::random());
+    write_key(folder.path(), &EcdsaKey::random());
     let (registry, log) =
         ("0x5FbDB2315678afecb367f032d93F642f64180aa3", "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512");
     write_config(folder.path(), &format!("http://127.0.0.1:{}", free_port()), registry, log, "");

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use alloy::signers::SignerSync;
-use alloy::signers::local::PrivateKeySigner;
 use bytes::Bytes;
 use dac_bls::{CommitteeKeys, SecretKey};
 use dac_chain::{BlockRef, RegistryView};
 use dac_coding::testing::{Dispersal, honest, noise};
 use dac_coding::{CheckedRecord, CheckedShard, payload_hash};
 use dac_proto::v1;
+use dac_types::EcdsaKey;
 use dac_types::limits::STORED_ROW_BYTES;
 use dac_types::{
     Address, AdmittedRollup, AggregateAttestation, B256, BatchDigest, BatchHeader, BatchSubmission,
@@ -33,8 +32,8 @@ pub(crate) struct World {
     pub(crate) domain: Domain,
     pub(crate) quorum: Quorum,
     pub(crate) members: Vec<SecretKey>,
-    pub(crate) poster: PrivateKeySigner,
-    pub(crate) disperser: PrivateKeySigner,
+    pub(crate) poster: EcdsaKey,
+    pub(crate) disperser: EcdsaKey,
 }
 
 /// What may differ from an ordinary batch.
@@ -79,8 +78,8 @@ impl World {
             domain: Domain { chain_id: 31337, registry: Address::repeat_byte(0xDA) },
             quorum: Quorum::new(7, 3, 5).unwrap(),
             members: (1..=7).map(|seed| SecretKey::derive(&[seed; 32])).collect(),
-            poster: PrivateKeySigner::from_bytes(&B256::repeat_byte(0x51)).unwrap(),
-            disperser: PrivateKeySigner::from_bytes(&B256::repeat_byte(0x52)).unwrap(),
+            poster: EcdsaKey::from_slice(&[0x51; 32]).unwrap(),
+            disperser: EcdsaKey::from_slice(&[0x52; 32]).unwrap(),
         }
     }
 
@@ -241,7 +240,6 @@ impl Batch {
 }
 
 /// Signs in this protocol's form.
-pub(crate) fn ecdsa(signer: &PrivateKeySigner, digest: B256) -> EcdsaSignature {
-    let signature = signer.sign_hash_sync(&digest).unwrap().as_bytes();
-    EcdsaSignature::try_from(&signature[..]).unwrap()
+pub(crate) fn ecdsa(signer: &EcdsaKey, digest: B256) -> EcdsaSignature {
+    signer.sign(digest)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dac_bls::{CommitteeKeys, SecretKey};
-use dac_chain::{BlockRef, PrivateKeySigner, RegistryView};
+use dac_chain::{BlockRef, EcdsaKey, RegistryView};
 use dac_types::{Address, AdmittedRollup, Committee, Domain, Member, Quorum, Seat, keccak256};
 
 /// Start of the simulation in Unix seconds.
@@ -44,9 +44,9 @@ pub(crate) struct Cast {
     pub(crate) members: Vec<SecretKey>,
     pub(crate) committee: Arc<Committee>,
     pub(crate) keys: CommitteeKeys,
-    pub(crate) poster: PrivateKeySigner,
-    pub(crate) disperser: PrivateKeySigner,
-    pub(crate) payer: PrivateKeySigner,
+    pub(crate) poster: EcdsaKey,
+    pub(crate) disperser: EcdsaKey,
+    pub(crate) payer: EcdsaKey,
 }
 
 impl Cast {
@@ -55,7 +55,7 @@ impl Cast {
         let draw =
             |role: &str, index: u8| keccak256([role.as_bytes(), &[index], &seed.to_be_bytes()].concat());
         let account = |role: &str| {
-            PrivateKeySigner::from_bytes(&draw(role, 0)).expect("a hash is a key but for one in 2^128")
+            EcdsaKey::from_slice(draw(role, 0).as_slice()).expect("a hash is a key but for one in 2^128")
         };
         let members: Vec<SecretKey> = Seat::all(quorum.geometry().n())
             .map(|seat| SecretKey::derive(&draw("member", seat.0).0))

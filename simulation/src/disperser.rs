@@ -10,7 +10,7 @@ use dac_aggregator::context::Settings;
 use dac_aggregator::grpc::ServiceLimits;
 use dac_aggregator::members::CallSettings;
 use dac_aggregator::post::PostSettings;
-use dac_chain::{Follower, PrivateKeySigner, TransactionSigner};
+use dac_chain::{EcdsaKey, Follower, TransactionSigner};
 use dac_client::{AggregatorClient, SubmissionBuilder, SubmitOptions};
 use dac_poster::PosterConfig;
 use dac_runtime::grpc::ListenerLimits;
@@ -123,7 +123,7 @@ impl Order {
     pub(crate) fn sign(&self, cast: &Cast) -> SignedSubmission {
         let kind = if self.is_checked { HashKind::Keccak256 } else { HashKind::Opaque };
         let sign = |digest| {
-            <PrivateKeySigner as TransactionSigner>::sign_hash(&cast.poster, &digest)
+            <EcdsaKey as TransactionSigner>::sign_hash(&cast.poster, &digest)
                 .map(|signature| signature.as_bytes())
         };
         SubmissionBuilder::new(DOMAIN, ROLLUP, self.number, cast.disperser.address(), NOW)

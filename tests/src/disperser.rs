@@ -1,7 +1,7 @@
 //! A disperser that sends to members what a test prescribes, lies included.
 
 use bytes::Bytes;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_coding::testing::Dispersal;
 use dac_proto::v1;
 use dac_types::{
@@ -11,7 +11,7 @@ use futures::{Stream, stream};
 use tonic::Status;
 
 use crate::network::Member;
-use crate::rollup::{Rollup, sign};
+use crate::rollup::Rollup;
 use crate::rpc;
 
 /// A header for this order, with nothing committed yet.
@@ -40,7 +40,7 @@ pub struct Delivery {
     /// By whose order.
     pub order: SignedSubmission,
     /// Whose signature the header carries.
-    pub disperser: PrivateKeySigner,
+    pub disperser: EcdsaKey,
     /// Where signatures are valid.
     pub domain: Domain,
 }
@@ -49,7 +49,7 @@ impl Delivery {
     /// Orders and signs a dispersal as an honest rollup and its disperser would.
     pub fn new(
         rollup: &Rollup,
-        disperser: &PrivateKeySigner,
+        disperser: &EcdsaKey,
         number: u64,
         kind: HashKind,
         dispersal: Dispersal,
@@ -71,7 +71,7 @@ impl Delivery {
 
     /// The record as this seat gets it, the header signed as it now stands.
     pub fn record(&self, seat: Seat) -> Record {
-        let signature = sign(&self.disperser, self.digest().0);
+        let signature = self.disperser.sign(self.digest().0);
         self.dispersal.record(seat, self.header.clone(), self.order.clone(), signature)
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use dac_bls::SecretKey;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_keys::{KdfCost, create_bls_keystore, create_ecdsa_keystore, create_password_file};
 
 use crate::configuration::KeyFiles;
@@ -19,7 +19,7 @@ pub fn bls(folder: &Path, key: &SecretKey) -> Result<KeyFiles> {
 }
 
 /// A secp256k1 key in `folder`.
-pub fn ethereum(folder: &Path, key: &PrivateKeySigner) -> Result<KeyFiles> {
+pub fn ethereum(folder: &Path, key: &EcdsaKey) -> Result<KeyFiles> {
     let files = files(folder, "ethereum")?;
     let password = create_password_file(&files.password)?;
     create_ecdsa_keystore(&files.keystore, key, &password, KdfCost::Light)?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_bls::SecretKey;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};
 use dac_client::files::Deployment;
 use dac_proto::v1;
@@ -130,7 +130,7 @@ impl Network {
 
     /// One more rollup that the registry admits, with a poster of its own.
     pub async fn admit(&self, address: Address) -> Rollup {
-        let poster = PrivateKeySigner::random();
+        let poster = EcdsaKey::random();
         self.committee.admit(&self.anvil, address, poster.address()).await;
         Rollup { address, poster, ..self.rollup.clone() }
     }
@@ -155,7 +155,7 @@ impl Network {
             gates.push(vec![(configuration::DISPERSAL, dispersal), (configuration::RETRIEVAL, retrieval)]);
         }
         let committee = deploy_committee(&anvil, &spec).await;
-        let (disperser, poster) = (PrivateKeySigner::random(), PrivateKeySigner::random());
+        let (disperser, poster) = (EcdsaKey::random(), EcdsaKey::random());
         anvil.fund(disperser.address()).await;
         committee.admit(&anvil, ROLLUP, poster.address()).await;
         let rollup =

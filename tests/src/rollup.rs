@@ -3,11 +3,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alloy::signers::SignerSync;
-use alloy::signers::local::PrivateKeySigner;
-use dac_types::{
-    Address, B256, BatchSubmission, Domain, EcdsaSignature, HashKind, SignedSubmission, keccak256,
-};
+use dac_types::EcdsaKey;
+use dac_types::{Address, B256, BatchSubmission, Domain, HashKind, SignedSubmission, keccak256};
 use sha2::{Digest, Sha256};
 
 /// How long the orders made here ask to be served: an hour.
@@ -30,13 +27,6 @@ pub fn batch_hash(kind: HashKind, payload: &[u8]) -> B256 {
     }
 }
 
-/// 65 bytes r‖s‖v by `key` over `digest`.
-pub fn sign(key: &PrivateKeySigner, digest: B256) -> EcdsaSignature {
-    let signature = key.sign_hash_sync(&digest).expect("a local key signs");
-    EcdsaSignature::try_from(signature.as_bytes().as_slice())
-        .expect("alloy normalises s and writes v as 27 or 28")
-}
-
 /// A rollup that the registry admits, and the aggregator it submits to.
 #[derive(Clone, Debug)]
 pub struct Rollup {
@@ -45,7 +35,7 @@ pub struct Rollup {
     /// Its settlement contract.
     pub address: Address,
     /// Its poster's key.
-    pub poster: PrivateKeySigner,
+    pub poster: EcdsaKey,
     /// The aggregator that its orders name.
     pub disperser: Address,
 }
@@ -69,7 +59,7 @@ impl Rollup {
 
     /// An order with the poster's signature.
     pub fn signed(&self, order: BatchSubmission) -> SignedSubmission {
-        let signature = sign(&self.poster, order.digest(&self.domain));
+        let signature = self.poster.sign(order.digest(&self.domain));
         SignedSubmission { submission: order, signature }
     }
 }

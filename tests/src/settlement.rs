@@ -25,7 +25,6 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::failure::{Context, Result};
 use crate::network::{Network, Plan, Shape};
 use crate::operator::{Operator, Wallet, keys};
-use crate::rollup::sign;
 use crate::{configuration, rpc, wait};
 
 /// Seconds. Together less than the committee takes to change, as L1 demands; nobody freezes here,
@@ -209,7 +208,7 @@ impl RollupNetwork {
 
     fn sign_proof(&self, digest: BatchDigest, transition: Transition, proof: Bytes) -> Result<SignedProof> {
         let rollup = &self.network.rollup;
-        let sign = |hash| Ok::<_, String>(*sign(&rollup.poster, hash).as_bytes());
+        let sign = |hash| Ok::<_, String>(*rollup.poster.sign(hash).as_bytes());
         Ok(SignedProof::sign(&rollup.domain, digest, transition, proof, sign)?)
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use dac_bls::SecretKey;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_tests::pki::Authority;
 use dac_tests::process::{program, source_root};
 use dac_tests::{Context, Result, keys};
@@ -56,7 +56,7 @@ async fn the_aggregator_example_is_a_configuration() -> Result<()> {
     let folder = TempDir::new()?;
     let keys_folder = folder.path().join("keys");
     for name in ["disperser", "l1"] {
-        move_key(&keys::ethereum(&keys_folder, &PrivateKeySigner::random())?, name)?;
+        move_key(&keys::ethereum(&keys_folder, &EcdsaKey::random())?, name)?;
     }
     write_tls(folder.path())?;
     let (fine, text) = check(folder.path(), "aggregator.toml", "dac-aggregator").await?;

@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 use dac_bls::CommitteeKeys;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_coding::testing::{self, Dispersal};
 use dac_proto::reason::Reason;
 use dac_tests::disperser::{Delivery, send};
 use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Member, Network, Shape, real_payload};
-use dac_tests::rollup::{batch_hash, now, sign};
+use dac_tests::rollup::{batch_hash, now};
 use dac_tests::rpc;
 use dac_tests::{Result, Spoiled};
 use dac_types::limits::{PAYLOAD_MAX_BYTES, SUBMIT_AHEAD_MAX_SECONDS};
@@ -19,12 +19,12 @@ use futures::{StreamExt, stream};
 const SEVEN: Shape = Shape { n: 7, k: 3, q: 5, ..Shape::SMALL };
 
 /// Members without an aggregator.
-async fn members(shape: Shape) -> Result<(Network, PrivateKeySigner)> {
+async fn members(shape: Shape) -> Result<(Network, EcdsaKey)> {
     let mut network = Network::prepare(shape).await?;
     for member in &mut network.members {
         member.service.start().await?;
     }
-    Ok((network, PrivateKeySigner::random()))
+    Ok((network, EcdsaKey::random()))
 }
 
 fn geometry(shape: Shape) -> Geometry {
@@ -111,7 +111,7 @@ async fn a_bad_seat_does_not_cost_the_others_their_data() -> Result<()> {
     Ok(())
 }
 
-fn honest(network: &Network, disperser: &PrivateKeySigner, number: u64, kind: HashKind) -> Result<Delivery> {
+fn honest(network: &Network, disperser: &EcdsaKey, number: u64, kind: HashKind) -> Result<Delivery> {
     let payload = real_payload(40_000);
     let hash = batch_hash(kind, &payload);
     let dispersal = testing::honest(geometry(network.shape()), payload, hash)?;
@@ -157,10 +157,10 @@ async fn what_is_wrong_with_a_delivery_is_named() -> Result<()> {
         refused(member, &order(change), reason, what).await?;
     }
 
-    let stranger = PrivateKeySigner::random();
+    let stranger = EcdsaKey::random();
     let changes: [Spoiled<'_, Delivery>; 9] = [
         ("other poster", Reason::WrongPoster, &|delivery| {
-            delivery.order.signature = sign(&stranger, delivery.order.submission.digest(&delivery.domain));
+            delivery.order.signature = stranger.sign(delivery.order.submission.digest(&delivery.domain));
         }),
         ("other disperser", Reason::WrongDisperser, &|delivery| delivery.disperser = stranger.clone()),
         ("unknown epoch", Reason::UnknownEpoch, &|delivery| delivery.header.epoch = 9),

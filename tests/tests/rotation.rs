@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dac_bls::SecretKey;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_coding::testing;
 use dac_database::Backend;
 use dac_proto::reason::Reason;
@@ -89,7 +89,7 @@ async fn serves_and_signs_nothing(network: &Network, departed: &Member, epoch: u
             assert!(rpc::shard(network.members[SEAT.index()].retrieval()?, *digest).await? == shard);
         }
     }
-    let disperser = PrivateKeySigner::random();
+    let disperser = EcdsaKey::random();
     let payload = real_payload(20_000);
     let hash = batch_hash(HashKind::Opaque, &payload);
     let dispersal = testing::honest(network.committee.quorum.geometry(), payload, hash)?;

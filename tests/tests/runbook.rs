@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_coding::testing;
 use dac_database::Backend;
 use dac_proto::reason::Reason;
@@ -396,7 +396,7 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
     let mut machine = Machine::new(network)?;
     let folder = machine.folder.clone();
     let (dispersal, retrieval) = (free_port()?, free_port()?);
-    let operator = PrivateKeySigner::random();
+    let operator = EcdsaKey::random();
     network.anvil.fund(operator.address()).await;
     for (name, key) in [("operator", &operator), ("owner", &network.committee.owner)] {
         let files = keys::ethereum(&folder.join(name), key)?;
@@ -489,7 +489,7 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
         let old = rpc::shard(departed.retrieval()?, *digest).await?;
         assert!(rpc::shard(rpc::channel(&retrieval_url)?, *digest).await? == old, "{digest}");
     }
-    let disperser = PrivateKeySigner::random();
+    let disperser = EcdsaKey::random();
     let geometry = Geometry::new(network.shape().n, network.shape().k).expect("a possible committee");
     let dispersal = testing::honest(geometry, payload(9_000), B256::repeat_byte(9))?;
     let mut late = Delivery::new(&network.rollup, &disperser, 9_000, HashKind::Opaque, dispersal);

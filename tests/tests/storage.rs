@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_coding::testing;
 use dac_database::Backend;
 use dac_proto::reason::Reason;
@@ -171,7 +171,7 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
     let (mut measure, seed) = (Measure::begin(Promise::TornLog, name), measure::seed(name));
     let mut dice = StdRng::seed_from_u64(seed);
     let mut network = Network::prepare(Shape::SMALL).await?;
-    let disperser = PrivateKeySigner::random();
+    let disperser = EcdsaKey::random();
     let geometry = network.committee.quorum.geometry();
     let deliveries = (1..=4)
         .map(|number| {

@@ -1,11 +1,11 @@
 //! What rollups may and may not submit, against a live aggregator.
 
 use bytes::Bytes;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
 use dac_tests::network::{MOMENT, Network, Shape, real_payload};
-use dac_tests::rollup::{now, sign};
+use dac_tests::rollup::now;
 use dac_tests::{Result, Spoiled, rpc, wait};
 use dac_types::limits::{PAYLOAD_MAX_BYTES, SUBMIT_AHEAD_MAX_SECONDS};
 use dac_types::{Address, AdmittedRollup, B256, BatchSubmission, HashKind, SignedSubmission};
@@ -58,9 +58,9 @@ async fn what_is_wrong_with_an_order_is_named() -> Result<()> {
         is_unknown(&network, &order).await?;
     }
 
-    let stranger = PrivateKeySigner::random();
+    let stranger = EcdsaKey::random();
     let mut order = network.rollup.signed(good.clone());
-    order.signature = sign(&stranger, good.digest(&network.domain()));
+    order.signature = stranger.sign(good.digest(&network.domain()));
     let status = submit(&network, &order, stream::pending()).await.expect_err("a stranger's order");
     assert_eq!(rpc::reason(&status), Reason::WrongPoster);
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_coding::testing;
 use dac_proto::reason::Reason;
 use dac_proto::v1;
@@ -49,7 +49,7 @@ impl<'a> Samples<'a> {
             payload.clone(),
             batch_hash(HashKind::Opaque, &payload),
         )?;
-        let disperser = PrivateKeySigner::random();
+        let disperser = EcdsaKey::random();
         let delivery = Delivery::new(&network.rollup, &disperser, 2, HashKind::Opaque, dispersal);
         delivery.deliver(&network.members[SEAT.index()]).await?;
         Ok(Self { network, payload, submission, delivery, digest })

@@ -393,10 +393,7 @@ fn tables<const N: usize>(tables: [(&str, Vec<(&str, Value)>); N]) -> Table {
     tables.into_iter().map(|(name, entries)| (name.to_owned(), table(entries).into())).collect()
 }
 
-fn sign(
-    key: &dac_chain::PrivateKeySigner,
-    digest: B256,
-) -> std::result::Result<[u8; 65], dac_chain::ChainError> {
+fn sign(key: &dac_chain::EcdsaKey, digest: B256) -> std::result::Result<[u8; 65], dac_chain::ChainError> {
     use dac_chain::TransactionSigner as _;
     Ok(key.sign_hash(&digest)?.as_bytes())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_bls::aggregate_signatures;
-use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+use dac_chain::{EcdsaKey, TransactionSigner as _};
 use dac_coding::testing::{honest, noise};
 use dac_coding::{CheckedRecord, CheckedShard, encode};
 use dac_types::{B256, BatchDigest, EcdsaSignature, Geometry, Seat};
@@ -64,7 +64,7 @@ impl Floor {
         let verify = || assert!(keys.verify_certificates(&certificates, &DOMAIN).iter().all(Result::is_ok));
         let certified = Timing::of(RUNS, verify).best / TOGETHER;
 
-        let signer = PrivateKeySigner::random();
+        let signer = EcdsaKey::random();
         let sign = || signer.sign_hash(&hash).expect("a key in memory signs");
         let signing_header = Timing::of(RUNS, sign).best;
         let signature = EcdsaSignature::try_from(&sign().as_bytes()[..]).expect("well-formed");

@@ -34,7 +34,7 @@ mod view;
 pub use dac_contracts as contracts;
 
 pub use alloy::primitives::{Address, B256, Bytes, Signature, U256};
-pub use alloy::signers::local::PrivateKeySigner;
+pub use dac_types::EcdsaKey;
 
 pub use contract::{ContractEvent, ContractReader, EventPage};
 pub use contracts::Refusal;

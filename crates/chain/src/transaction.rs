@@ -4,17 +4,18 @@ mod answer;
 mod fees;
 mod market;
 
-use alloy::consensus::transaction::RlpEcdsaEncodableTx;
-use alloy::consensus::{SignableTransaction, TxEip1559};
 use alloy::primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
-use alloy::signers::local::PrivateKeySigner;
-use alloy::signers::{Signer, SignerSync};
+use alloy_rlp::Encodable;
+use dac_types::EcdsaKey;
 
 pub use self::answer::SendAnswer;
 pub use self::fees::Fees;
 pub use self::market::FeeBounds;
 pub use self::market::{Market, USUAL_TIP};
 use crate::error::ChainError;
+
+/// The type of a transaction with a base fee and a tip, its first byte.
+const EIP_1559: u8 = 2;
 
 /// Gas of a plain transfer.
 pub const TRANSFER_GAS: u64 = 21_000;
@@ -27,13 +28,16 @@ pub trait TransactionSigner: Send + Sync {
     fn sign_hash(&self, hash: &B256) -> Result<Signature, ChainError>;
 }
 
-impl TransactionSigner for PrivateKeySigner {
+impl TransactionSigner for EcdsaKey {
     fn address(&self) -> Address {
-        Signer::address(self)
+        self.address()
     }
 
     fn sign_hash(&self, hash: &B256) -> Result<Signature, ChainError> {
-        self.sign_hash_sync(hash).map_err(|error| ChainError::Signing(error.to_string()))
+        let bytes = self.sign(*hash);
+        let number = |part: &[u8]| U256::from_be_slice(part);
+        let [r, s] = [number(&bytes.as_bytes()[..32]), number(&bytes.as_bytes()[32..64])];
+        Ok(Signature::new(r, s, bytes.as_bytes()[64] == 28))
     }
 }
 
@@ -68,20 +72,76 @@ pub struct Signed {
 impl Draft {
     /// Signs it.
     pub fn sign(self, signer: &dyn TransactionSigner) -> Result<Signed, ChainError> {
-        let transaction = TxEip1559 {
-            chain_id: self.chain_id,
-            nonce: self.nonce,
-            gas_limit: self.gas_limit,
-            max_fee_per_gas: self.fees.max_fee,
-            max_priority_fee_per_gas: self.fees.priority_fee,
-            to: self.to.map_or(TxKind::Create, TxKind::Call),
-            value: self.value,
-            access_list: Default::default(),
-            input: self.data,
-        };
-        let signature = signer.sign_hash(&transaction.signature_hash())?;
-        let mut raw = Vec::new();
-        transaction.eip2718_encode(&signature, &mut raw);
+        let signature = signer.sign_hash(&keccak256(self.encode(None)))?;
+        let raw = self.encode(Some(&signature));
         Ok(Signed { hash: keccak256(&raw), raw: raw.into() })
+    }
+
+    /// Encodes the transaction as EIP-1559 says: its type, then the RLP list of its fields. Without
+    /// a signature these are the bytes that are signed.
+    fn encode(&self, signature: Option<&Signature>) -> Vec<u8> {
+        let to = self.to.map_or(TxKind::Create, TxKind::Call);
+        let access_list: Vec<Address> = Vec::new();
+        let mut fields: Vec<&dyn Encodable> = vec![
+            &self.chain_id,
+            &self.nonce,
+            &self.fees.priority_fee,
+            &self.fees.max_fee,
+            &self.gas_limit,
+            &to,
+            &self.value,
+            &self.data,
+            &access_list,
+        ];
+        let parts = signature.map(|signature| (signature.v(), signature.r(), signature.s()));
+        if let Some((is_odd, r, s)) = &parts {
+            fields.extend([is_odd as &dyn Encodable, r, s]);
+        }
+        let mut bytes = vec![EIP_1559];
+        alloy_rlp::encode_list::<_, dyn Encodable>(&fields, &mut bytes);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_consensus::transaction::RlpEcdsaEncodableTx;
+    use alloy_consensus::{SignableTransaction, TxEip1559};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_transaction_has_the_bytes_that_another_implementation_gives_it(
+            (chain_id, nonce, gas_limit) in any::<(u64, u64, u64)>(),
+            (max_fee, priority_fee) in any::<(u128, u128)>(),
+            to in proptest::option::of(any::<[u8; 20]>()),
+            (value, secret) in any::<([u8; 32], [u8; 32])>(),
+            data in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let Ok(key) = EcdsaKey::from_slice(&secret) else { return Ok(()) };
+            let to = to.map(Address::from);
+            let (value, data) = (U256::from_be_bytes(value), Bytes::from(data));
+            let fees = Fees { max_fee, priority_fee };
+            let draft = Draft { chain_id, nonce, gas_limit, fees, to, value, data: data.clone() };
+            let theirs = TxEip1559 {
+                chain_id,
+                nonce,
+                gas_limit,
+                max_fee_per_gas: max_fee,
+                max_priority_fee_per_gas: priority_fee,
+                to: to.map_or(TxKind::Create, TxKind::Call),
+                value,
+                access_list: Default::default(),
+                input: data,
+            };
+            let signature = key.sign_hash(&theirs.signature_hash()).unwrap();
+            let mut raw = Vec::new();
+            theirs.eip2718_encode(&signature, &mut raw);
+            let signed = draft.sign(&key).unwrap();
+            prop_assert_eq!(&signed.raw[..], &raw[..]);
+            prop_assert_eq!(signed.hash, keccak256(&raw));
+        }
     }
 }

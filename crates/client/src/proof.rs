@@ -24,7 +24,7 @@ impl SignedProof {
     ///
     /// ```
     /// use bytes::Bytes;
-    /// use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+    /// use dac_chain::{EcdsaKey, TransactionSigner as _};
     /// use dac_client::SignedProof;
     /// use dac_types::{Address, B256, BatchDigest, Domain, Transition};
     ///
@@ -35,7 +35,7 @@ impl SignedProof {
     ///     inputs_consumed: 4,
     ///     outputs: B256::ZERO,
     /// };
-    /// let batch_signer = PrivateKeySigner::random();
+    /// let batch_signer = EcdsaKey::random();
     /// let proof = SignedProof::sign(&domain, digest, transition, Bytes::from(vec![5; 256]), |hash| {
     ///     batch_signer.sign_hash(&hash).map(|signature| signature.as_bytes())
     /// })?;

@@ -56,13 +56,13 @@ pub enum SubmissionError {
 /// # Example
 ///
 /// ```
-/// use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+/// use dac_chain::{EcdsaKey, TransactionSigner as _};
 /// use dac_client::SubmissionBuilder;
 /// use dac_types::{Address, Domain, keccak256};
 ///
 /// let domain = Domain { chain_id: 1, registry: Address::repeat_byte(1) };
 /// let (rollup, disperser) = (Address::repeat_byte(2), Address::repeat_byte(3));
-/// let batch_signer = PrivateKeySigner::random();
+/// let batch_signer = EcdsaKey::random();
 /// let now = 1_900_000_000;
 /// let signed = SubmissionBuilder::new(domain, rollup, 1, disperser, now)
 ///     .expires_at(now + 24 * 60 * 60)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_client::load::{self, LoadPlan, Rate, Sizes, Summary, Target};
 use dac_client::{AggregatorClient, Dialer, EndpointPolicy};
 use dac_proto::reason::Reason;
@@ -188,7 +188,7 @@ async fn set(refuse_every: u64) -> Setting {
 fn rollups(count: u8) -> Vec<Target> {
     let target = |byte| Target {
         rollup: Address::repeat_byte(byte),
-        poster: PrivateKeySigner::random(),
+        poster: EcdsaKey::random(),
         disperser: Address::repeat_byte(4),
     };
     (1..=count).map(target).collect()

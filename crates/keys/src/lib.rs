@@ -10,8 +10,8 @@ mod web3;
 
 use std::path::Path;
 
-use alloy::signers::local::PrivateKeySigner;
 use dac_bls::SecretKey;
+use dac_types::EcdsaKey;
 use zeroize::Zeroizing;
 
 pub use dac_secrets::{Password, SecretFileError};
@@ -43,7 +43,7 @@ pub fn load_bls_keystore(path: &Path, password_file: &Path) -> Result<SecretKey,
 /// error and stays unchanged.
 pub fn create_ecdsa_keystore(
     path: &Path,
-    key: &PrivateKeySigner,
+    key: &EcdsaKey,
     password: &Password,
     cost: KdfCost,
 ) -> Result<(), KeystoreError> {
@@ -52,7 +52,7 @@ pub fn create_ecdsa_keystore(
 }
 
 /// Decrypts a Web3 keystore with the password that `password_file` holds.
-pub fn load_ecdsa_keystore(path: &Path, password_file: &Path) -> Result<PrivateKeySigner, KeystoreError> {
+pub fn load_ecdsa_keystore(path: &Path, password_file: &Path) -> Result<EcdsaKey, KeystoreError> {
     let json = read(path)?;
     web3::decrypt(&json, &Password::read(password_file)?)
 }

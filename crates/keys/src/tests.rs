@@ -105,7 +105,7 @@ fn the_vectors_of_eip2335_decrypt() {
 #[test]
 fn web3_keystores_of_others_decrypt() {
     let key = web3::decrypt(&web3_pbkdf2().to_string(), &Password::new(ECDSA_PASSWORD)).unwrap();
-    assert_eq!(hex::encode(key.to_bytes()), ECDSA_SECRET);
+    assert_eq!(hex::encode(key.to_bytes().as_slice()), ECDSA_SECRET);
     let key = web3::decrypt(&web3_scrypt().to_string(), &Password::new("")).unwrap();
     assert_eq!(hex::encode(key.address()), "45dea0fb0bba44f4fcf290bba71fd57d7117cbb8");
 }
@@ -122,7 +122,7 @@ fn keys_come_back_from_files() {
     let loaded = load_bls_keystore(&path("bls.json"), &path("password")).unwrap();
     assert_eq!(loaded.public_key(), bls.public_key());
 
-    let ecdsa = PrivateKeySigner::random();
+    let ecdsa = EcdsaKey::random();
     create_ecdsa_keystore(&path("ecdsa.json"), &ecdsa, &password, KdfCost::Light).unwrap();
     let loaded = load_ecdsa_keystore(&path("ecdsa.json"), &path("password")).unwrap();
     assert_eq!(loaded.address(), ecdsa.address());
@@ -175,7 +175,7 @@ fn damage_is_noticed() {
     other["pubkey"] = json!(hex::encode(SecretKey::derive(&[2; 32]).public_key().to_compressed().0));
     assert!(matches!(decrypt(&other), Err(KeystoreError::OtherKey { .. })));
 
-    let signer = PrivateKeySigner::random();
+    let signer = EcdsaKey::random();
     let mut web3: Value = serde_json::from_str(&web3::encrypt(&signer, &password, KdfCost::Light)).unwrap();
     web3["crypto"]["cipherparams"]["iv"] = json!("00".repeat(16));
     assert!(matches!(
@@ -269,7 +269,12 @@ fn web3_keystores_of_common_tools_decrypt() {
         let password = Password::new(vector["password"].as_str().unwrap());
         let key = web3::decrypt(&vector["keystore"].to_string(), &password)
             .unwrap_or_else(|error| panic!("{}: {error}", vector["name"]));
-        assert_eq!(hex::encode(key.to_bytes()), vector["key"].as_str().unwrap(), "{}", vector["name"]);
+        assert_eq!(
+            hex::encode(key.to_bytes().as_slice()),
+            vector["key"].as_str().unwrap(),
+            "{}",
+            vector["name"]
+        );
         let wrong = web3::decrypt(&vector["keystore"].to_string(), &Password::new("wrong"));
         assert!(matches!(wrong, Err(KeystoreError::WrongPassword)), "{}", vector["name"]);
     }
@@ -281,7 +286,7 @@ fn keys_that_begin_with_zero_bytes_decrypt() {
     let password = Password::new("x");
     let mut secret = [0x5a; 32];
     secret[..2].fill(0);
-    let key = PrivateKeySigner::from_slice(&secret).unwrap();
+    let key = EcdsaKey::from_slice(&secret).unwrap();
     let mut keystore: Value = serde_json::from_str(&web3::encrypt(&key, &password, KdfCost::Light)).unwrap();
     let params: kdf::ScryptParams = serde_json::from_value(keystore["crypto"]["kdfparams"].clone()).unwrap();
     let derived = kdf::Kdf::Scrypt(params).derive(password.expose().as_bytes()).unwrap();

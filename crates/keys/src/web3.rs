@@ -1,11 +1,10 @@
 //! Keystores of secp256k1 keys in the format Web3 Secret Storage, version 3, as geth and others
 //! write them.
 
-use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{hex, keccak256};
 use dac_secrets::Password;
+use dac_types::EcdsaKey;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::cipher::{self, CIPHER};
 use crate::error::KeystoreError;
@@ -47,14 +46,13 @@ struct CipherParams {
     iv: HexBytes,
 }
 
-pub(crate) fn encrypt(key: &PrivateKeySigner, password: &Password, cost: KdfCost) -> String {
+pub(crate) fn encrypt(key: &EcdsaKey, password: &Password, cost: KdfCost) -> String {
     let params = ScryptParams::new(cost);
     let derived = Kdf::Scrypt(params.clone())
         .derive(password.expose().as_bytes())
         .expect("our own parameters are within bounds");
     let iv = cipher::random_iv();
-    let secret = Zeroizing::new(key.to_bytes().0);
-    let encrypted = cipher::apply(&derived, &iv, secret.as_slice()).expect("a key has 32 bytes");
+    let encrypted = cipher::apply(&derived, &iv, key.to_bytes().as_slice()).expect("a key has 32 bytes");
     let keystore = Keystore {
         address: hex::encode(key.address()),
         crypto: Crypto {
@@ -70,7 +68,7 @@ pub(crate) fn encrypt(key: &PrivateKeySigner, password: &Password, cost: KdfCost
     serde_json::to_string_pretty(&keystore).expect("a keystore is JSON")
 }
 
-pub(crate) fn decrypt(json: &str, password: &Password) -> Result<PrivateKeySigner, KeystoreError> {
+pub(crate) fn decrypt(json: &str, password: &Password) -> Result<EcdsaKey, KeystoreError> {
     let keystore: Keystore = serde_json::from_str(json)?;
     if keystore.version != VERSION {
         return Err(KeystoreError::Version { got: keystore.version, expected: VERSION });
@@ -88,7 +86,7 @@ pub(crate) fn decrypt(json: &str, password: &Password) -> Result<PrivateKeySigne
         return Err(KeystoreError::WrongPassword);
     }
     let secret = cipher::apply_padded(&derived, &cipherparams.iv, &ciphertext.0)?;
-    let key = PrivateKeySigner::from_slice(secret.as_slice()).map_err(|_| KeystoreError::NotAKey)?;
+    let key = EcdsaKey::from_slice(secret.as_slice()).map_err(|_| KeystoreError::NotAKey)?;
     let said = keystore.address.trim_start_matches("0x").to_lowercase();
     if !said.is_empty() && said != hex::encode(key.address()) {
         return Err(KeystoreError::OtherKey { said });

@@ -90,27 +90,29 @@ impl fmt::Debug for EcdsaSignature {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{Signature, U256};
-    use alloy::signers::SignerSync;
-    use alloy::signers::local::PrivateKeySigner;
+    use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::EcdsaKey;
 
     /// Recovers the address with another implementation.
     fn recovered(bytes: &[u8; 65], digest: B256) -> Option<Address> {
-        let number = |bytes: &[u8]| U256::from_be_slice(bytes);
-        let signature = Signature::new(number(&bytes[..32]), number(&bytes[32..64]), bytes[64] == 28);
-        signature.recover_address_from_prehash(&digest).ok()
+        let signature = Signature::from_slice(&bytes[..64]).ok()?;
+        let id = RecoveryId::new(bytes[64] == 28, false);
+        let key = VerifyingKey::recover_from_prehash(digest.as_slice(), &signature, id).ok()?;
+        Some(Address::from_raw_public_key(&key.to_encoded_point(false).as_bytes()[1..]))
     }
 
     proptest! {
         #[test]
         fn the_signer_is_recovered(key in any::<[u8; 32]>(), digest in any::<[u8; 32]>(), bit in 0_usize..520) {
             let digest = B256::from(digest);
-            let Ok(signer) = PrivateKeySigner::from_bytes(&B256::from(key)) else { return Ok(()) };
-            let mut bytes = signer.sign_hash_sync(&digest).unwrap().as_bytes();
-            let signature = EcdsaSignature::try_from(&bytes[..]).unwrap();
+            let Ok(signer) = EcdsaKey::from_slice(&key) else { return Ok(()) };
+            let signature = signer.sign(digest);
+            let mut bytes = *signature.as_bytes();
+            prop_assert_eq!(EcdsaSignature::try_from(&bytes[..]), Ok(signature));
+            prop_assert_eq!(recovered(&bytes, digest), Some(signer.address()));
             prop_assert_eq!(signature.recover(digest), Ok(signer.address()));
             bytes[bit / 8] ^= 1 << (bit % 8);
             if let Ok(other) = EcdsaSignature::try_from(&bytes[..]) {

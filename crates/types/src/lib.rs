@@ -8,6 +8,8 @@ mod certificate;
 mod claim;
 mod committee;
 mod ecdsa;
+#[cfg(feature = "std")]
+mod ecdsa_key;
 mod geometry;
 mod header;
 mod ids;
@@ -27,6 +29,8 @@ pub use certificate::{
 pub use claim::{BN254_ORDER, ClaimError, ClaimFields, InputNotInField, PublicClaim};
 pub use committee::{Committee, CommitteeError, Member};
 pub use ecdsa::{EcdsaSignature, EcdsaSignatureError};
+#[cfg(feature = "std")]
+pub use ecdsa_key::{EcdsaKey, EcdsaKeyError};
 pub use geometry::{Geometry, GeometryError, Quorum, Safety};
 pub use header::{BatchHeader, CoverageRenewal, HashKind, HeaderError, UnknownHashKind};
 pub use ids::{BatchDigest, BundleDigest, RenewalDigest, Seat, SignedDigest};

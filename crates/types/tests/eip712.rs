@@ -117,7 +117,7 @@ proptest! {
         domain in any_domain(), hashes in (any_hash(), any_hash(), any_hash()), inputs_consumed: u64,
         proof in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
-        use alloy::signers::{SignerSync, local::PrivateKeySigner};
+        use dac_types::EcdsaKey;
         let transition = Transition { new_state_root: hashes.1, inputs_consumed, outputs: hashes.2 };
         let signed = ValidityProof::new(BatchDigest(hashes.0), transition, &proof);
         let reference = abi::ValidityProof {
@@ -125,9 +125,8 @@ proptest! {
             proofHash: dac_types::keccak256(&proof),
         };
         prop_assert_eq!(signed.signing_digest(&domain), reference.eip712_signing_hash(&reference_domain(&domain)));
-        let poster = PrivateKeySigner::from_bytes(&B256::repeat_byte(7)).unwrap();
-        let signature = poster.sign_hash_sync(&signed.signing_digest(&domain)).unwrap();
-        let signature = EcdsaSignature::try_from(&signature.as_bytes()[..]).unwrap();
+        let poster = EcdsaKey::from_slice(&[7; 32]).unwrap();
+        let signature = poster.sign(signed.signing_digest(&domain));
         prop_assert_eq!(signed.signer(&signature, &domain), Ok(poster.address()));
         let other = ValidityProof { proof_hash: hashes.0, ..signed };
         prop_assert_ne!(other.signer(&signature, &domain), Ok(poster.address()));
@@ -137,9 +136,10 @@ proptest! {
     fn signatures_recover_their_signer_and_nothing_panics(
         secret in any::<[u8; 32]>(), digest in any_hash(), junk in proptest::collection::vec(any::<u8>(), 60..70),
     ) {
-        use alloy::signers::{SignerSync, local::PrivateKeySigner};
-        if let Ok(signer) = PrivateKeySigner::from_bytes(&secret.into()) {
-            let signature = EcdsaSignature::try_from(&signer.sign_hash_sync(&digest).unwrap().as_bytes()[..]).unwrap();
+        use dac_types::EcdsaKey;
+        if let Ok(signer) = EcdsaKey::from_slice(&secret) {
+            let signature = signer.sign(digest);
+            prop_assert_eq!(EcdsaSignature::try_from(&signature.as_bytes()[..]), Ok(signature));
             prop_assert_eq!(signature.recover(digest), Ok(signer.address()));
             prop_assert_ne!(signature.recover(B256::from(keccak(digest))), Ok(signer.address()));
         }
@@ -156,10 +156,10 @@ fn keccak(of: B256) -> [u8; 32] {
 #[test]
 fn malformed_and_malleable_signatures_are_refused() {
     use alloy::primitives::U256;
-    use alloy::signers::{SignerSync, local::PrivateKeySigner};
-    let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7)).unwrap();
-    let signature = signer.sign_hash_sync(&B256::repeat_byte(1)).unwrap();
-    let good = signature.as_bytes();
+    use dac_types::EcdsaKey;
+    let signer = EcdsaKey::from_slice(&[7; 32]).unwrap();
+    let signature = signer.sign(B256::repeat_byte(1));
+    let good = *signature.as_bytes();
 
     assert_eq!(EcdsaSignature::try_from(&good[..64]), Err(EcdsaSignatureError::Length { got: 64 }));
     let mut odd_v = good;
@@ -169,7 +169,7 @@ fn malformed_and_malleable_signatures_are_refused() {
     let order =
         U256::from_be_bytes(alloy::hex!("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"));
     let mut malleable = good;
-    malleable[32..64].copy_from_slice(&(order - signature.s()).to_be_bytes::<32>());
+    malleable[32..64].copy_from_slice(&(order - U256::from_be_slice(&good[32..64])).to_be_bytes::<32>());
     malleable[64] = if good[64] == 27 { 28 } else { 27 };
     assert_eq!(EcdsaSignature::try_from(&malleable[..]), Err(EcdsaSignatureError::HighS));
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use clap::Args;
 use dac_chain::admin::Account;
-use dac_chain::{Endpoints, PrivateKeySigner};
+use dac_chain::{EcdsaKey, Endpoints};
 use dac_cli::{Failure, Output};
 use reference_rollup::files::RollupFile;
 use reference_rollup::l1::{RollupAccount, RollupReader};
@@ -47,7 +47,7 @@ pub(crate) struct EthereumKeyArgs {
 }
 
 impl EthereumKeyArgs {
-    pub(crate) fn open(&self, output: &Output) -> Result<PrivateKeySigner, CliError> {
+    pub(crate) fn open(&self, output: &Output) -> Result<EcdsaKey, CliError> {
         let what = format!("opening the keystore {} …", self.key.display());
         Ok(output.while_slow(&what, || dac_keys::load_ecdsa_keystore(&self.key, &self.password_file))?)
     }
@@ -86,7 +86,7 @@ impl Rollup {
         RollupReader::new(self.endpoints.clone(), self.file.settlement)
     }
 
-    pub(crate) fn account(&self, key: PrivateKeySigner) -> RollupAccount {
+    pub(crate) fn account(&self, key: EcdsaKey) -> RollupAccount {
         RollupAccount::new(Account::new(self.endpoints.clone(), Arc::new(key)), self.file.settlement)
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Keygen {
 
 impl Keygen {
     pub(crate) fn run(self, output: &Output) -> Result<(), CliError> {
-        let key = SecretKey::random(&mut ChaCha20Rng::from_entropy());
+        let key = SecretKey::random(&mut ChaCha20Rng::from_seed(rand::random()));
         let account = AccountFile { key, recipient: self.recipient };
         account.create(&self.out)?;
         let owner = account.owner();

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::consensus::transaction::SignerRecoverable;
-use alloy::consensus::{Transaction, TxEip1559, TxEnvelope};
-use alloy::eips::eip2718::Decodable2718;
+use alloy_consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope};
+use alloy_eips::eip2718::Decodable2718;
 use dac_chain::contracts::CertificateLog as Abi;
 use dac_chain::{Address, BlockRef, Bytes, Refusal, SendAnswer};
-use dac_types::{B256, BatchDigest, keccak256};
+use dac_types::{B256, BatchDigest, EcdsaSignature, keccak256};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -212,10 +211,12 @@ impl State {
 
     fn send(&mut self, raw: &[u8]) -> Result<SendAnswer, String> {
         let envelope = TxEnvelope::decode_2718(&mut &*raw).map_err(|error| error.to_string())?;
-        let from = envelope.recover_signer().map_err(|error| error.to_string())?;
         let TxEnvelope::Eip1559(signed) = envelope else { return Err("not of EIP-1559".to_owned()) };
         let hash = *signed.hash();
         let transaction: &TxEip1559 = signed.tx();
+        let from = EcdsaSignature::try_from(&signed.signature().as_bytes()[..])
+            .and_then(|signature| signature.recover(transaction.signature_hash()))
+            .map_err(|error| error.to_string())?;
         if transaction.chain_id != DOMAIN.chain_id {
             return Err("another chain".to_owned());
         }

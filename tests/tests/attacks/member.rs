@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dac_bls::SecretKey;
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_coding::testing;
 use dac_proto::v1;
 use dac_proto::v1::store_shard_request::Message;
@@ -51,7 +51,7 @@ async fn until_admitted(network: &Network, rollup: &Rollup) -> Result<()> {
     let payload = Bytes::from_static(b"known");
     let dispersal =
         testing::honest(geometry(network), payload.clone(), batch_hash(HashKind::Opaque, &payload))?;
-    let delivery = Delivery::new(rollup, &PrivateKeySigner::random(), 1, HashKind::Opaque, dispersal);
+    let delivery = Delivery::new(rollup, &EcdsaKey::random(), 1, HashKind::Opaque, dispersal);
     for member in &network.members {
         let known = async || delivery.deliver(member).await.ok();
         wait::until("a member to know the rollup", wait::LIMIT, known).await?;
@@ -75,7 +75,7 @@ async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()>
     let payload = Bytes::from(vec![7; usize::try_from(PAYLOAD_MAX_BYTES).context("a payload")?]);
     let hash = batch_hash(HashKind::Keccak256, &payload);
     let dispersal = testing::honest(geometry(&network), payload, hash)?;
-    let disperser = PrivateKeySigner::random();
+    let disperser = EcdsaKey::random();
     let attackers = Attackers::new()?;
     for number in 0..UPLOADS {
         let delivery =
@@ -154,7 +154,7 @@ async fn false_certificates_keep_true_ones_waiting_for_no_one() -> Result<()> {
     let payload = real_payload(1000);
     let hash = batch_hash(HashKind::Opaque, &payload);
     let dispersal = testing::honest(geometry(&network), payload, hash)?;
-    let stranger = Rollup { poster: PrivateKeySigner::random(), ..network.rollup.clone() };
+    let stranger = Rollup { poster: EcdsaKey::random(), ..network.rollup.clone() };
     let signatures = (0..SIGNATURES).map(|number| {
         let mut seed = [1; 32];
         seed[..8].copy_from_slice(&number.to_be_bytes());
@@ -165,7 +165,7 @@ async fn false_certificates_keep_true_ones_waiting_for_no_one() -> Result<()> {
     for number in 0..ADDRESSES {
         let rollup = if number % 2 == 0 { &stranger } else { &hostile };
         for place in 0..AT_ONCE {
-            let disperser = PrivateKeySigner::random();
+            let disperser = EcdsaKey::random();
             let batch_number = 1000 + u64::from(place);
             let delivery =
                 Delivery::new(rollup, &disperser, batch_number, HashKind::Opaque, dispersal.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_chain::testing::{RollupSpec, deploy_rollup};
 use dac_coding::testing;
 use dac_proto::reason::Reason;
@@ -11,7 +11,7 @@ use dac_proto::v1::dispersal_service_client::DispersalServiceClient;
 use dac_tests::disperser::{Delivery, send};
 use dac_tests::measure::{Measure, Promise};
 use dac_tests::network::{Network, Shape};
-use dac_tests::rollup::{Rollup, now, sign};
+use dac_tests::rollup::{Rollup, now};
 use dac_tests::{Result, Spoiled, rpc, wait};
 use dac_types::{Address, B256, CoverageRenewal, Geometry, HashKind};
 use futures::stream;
@@ -27,7 +27,7 @@ async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     let mut measure =
         Measure::begin(Promise::Byzantine, "byzantine::aggregators_that_lie_get_no_signature_for_it");
     let network = Network::start(SEVEN).await?;
-    let disperser = PrivateKeySigner::random();
+    let disperser = EcdsaKey::random();
     let geometry = Geometry::new(SEVEN.n, SEVEN.k).expect("a possible committee");
     let mut table: BTreeMap<&str, (usize, BTreeMap<&str, usize>)> = BTreeMap::new();
     for (number, dispersal) in (1..).zip(testing::all(geometry)?) {
@@ -72,7 +72,7 @@ async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     let mut elsewhere = good.open(member.seat);
     elsewhere.chain_id += 1;
     let stranger = Rollup { address: Address::repeat_byte(0x99), ..network.rollup.clone() };
-    let theirs = Rollup { poster: PrivateKeySigner::random(), ..network.rollup.clone() };
+    let theirs = Rollup { poster: EcdsaKey::random(), ..network.rollup.clone() };
     let foreign = |rollup: &Rollup| -> Result<Delivery> {
         let dispersal = testing::honest(geometry, payload(1_002), B256::repeat_byte(3))?;
         Ok(Delivery::new(rollup, &disperser, 1_002, HashKind::Opaque, dispersal))
@@ -80,10 +80,9 @@ async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     let mut relabelled = honest(1_003)?;
     relabelled.header.rollup = Address::repeat_byte(0x99);
     let mut stolen = honest(1_004)?;
-    stolen.disperser = PrivateKeySigner::random();
+    stolen.disperser = EcdsaKey::random();
     let mut forged = honest(1_005)?;
-    forged.order.signature =
-        sign(&PrivateKeySigner::random(), forged.order.submission.digest(&forged.domain));
+    forged.order.signature = EcdsaKey::random().sign(forged.order.submission.digest(&forged.domain));
     for (what, outcome, expected) in [
         (
             "another seat's",

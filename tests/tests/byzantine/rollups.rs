@@ -1,6 +1,6 @@
 //! Rollups that lie: they sign contradicting orders, and more than they may.
 
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_coding::testing;
 use dac_proto::reason::Reason;
 use dac_tests::disperser::Delivery;
@@ -44,14 +44,14 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     measure.tried(1);
     // An order that names another aggregator.
     let mut order = network.rollup.order(5, HashKind::Sha256, &payload(5));
-    order.disperser = PrivateKeySigner::random().address();
+    order.disperser = EcdsaKey::random().address();
     let status = submit(&network, &network.rollup.signed(order), 5).await.expect_err("another's order");
     assert_eq!(rpc::reason(&status), Reason::WrongDisperser, "{status}");
     measure.tried(1);
 
     // One order of an opaque payload, two codewords under it, with a disperser in league: a member
     // signs one of them.
-    let accomplice = PrivateKeySigner::random();
+    let accomplice = EcdsaKey::random();
     let geometry = Geometry::new(network.shape().n, network.shape().k).expect("a possible committee");
     let member = &network.members[0];
     let hash = B256::repeat_byte(6);

@@ -16,7 +16,7 @@ use dac_aggregator::grpc::ServiceLimits;
 use dac_aggregator::members::CallSettings;
 use dac_aggregator::post::PostSettings;
 use dac_aggregator::store::{Owner, SqlStore, Store, StoreError};
-use dac_chain::{BlockRef, PrivateKeySigner, RegistryPublisher, RegistryView, RegistryWatch};
+use dac_chain::{BlockRef, EcdsaKey, RegistryPublisher, RegistryView, RegistryWatch};
 use dac_client::{Dialer, EndpointPolicy};
 use dac_database::testing::TestDatabase;
 use dac_database::{DatabaseOptions, sqlx};
@@ -50,17 +50,17 @@ pub(crate) const ROLLUP: Address = Address::repeat_byte(0x11);
 pub(crate) const RETENTION: u64 = 30 * 24 * 3600;
 
 /// A key made of one byte.
-pub(crate) fn key(seed: u8) -> PrivateKeySigner {
-    PrivateKeySigner::from_bytes(&B256::repeat_byte(seed)).unwrap()
+pub(crate) fn key(seed: u8) -> EcdsaKey {
+    EcdsaKey::from_slice(&[seed; 32]).unwrap()
 }
 
 /// The rollup's poster.
-pub(crate) fn poster() -> PrivateKeySigner {
+pub(crate) fn poster() -> EcdsaKey {
     key(0x21)
 }
 
 /// The aggregator's key.
-pub(crate) fn disperser() -> PrivateKeySigner {
+pub(crate) fn disperser() -> EcdsaKey {
     key(0x31)
 }
 

@@ -1,7 +1,7 @@
 //! A rollup's proofs: of the fake chain's proof system, signed by its poster or by others.
 
 use bytes::Bytes;
-use dac_chain::{PrivateKeySigner, TransactionSigner};
+use dac_chain::{EcdsaKey, TransactionSigner};
 use dac_proto::proof::ReceivedProof;
 use dac_proto::v1;
 use dac_types::{
@@ -34,7 +34,7 @@ pub(crate) fn transition(number: u64) -> Transition {
 pub(crate) fn proof_request(
     digest: BatchDigest,
     proof: Bytes,
-    key: &PrivateKeySigner,
+    key: &EcdsaKey,
 ) -> v1::SubmitValidityProofRequest {
     signed_in(&DOMAIN, digest, transition(7), proof, key)
 }
@@ -54,7 +54,7 @@ fn signed_in(
     digest: BatchDigest,
     transition: Transition,
     proof: Bytes,
-    key: &PrivateKeySigner,
+    key: &EcdsaKey,
 ) -> v1::SubmitValidityProofRequest {
     let signed = ValidityProof::new(digest, transition, &proof);
     let signature = TransactionSigner::sign_hash(key, &signed.signing_digest(domain)).unwrap();

@@ -1,7 +1,7 @@
 //! A rollup: payloads, submissions, uploads, well-formed or not.
 
 use bytes::Bytes;
-use dac_chain::{PrivateKeySigner, TransactionSigner};
+use dac_chain::{EcdsaKey, TransactionSigner};
 use dac_coding::payload_hash;
 use dac_proto::v1;
 use dac_proto::v1::submit_batch_request::Message;
@@ -41,15 +41,11 @@ pub(crate) fn sign(submission: BatchSubmission) -> SignedSubmission {
     sign_by(submission, &poster())
 }
 
-pub(crate) fn sign_by(submission: BatchSubmission, key: &PrivateKeySigner) -> SignedSubmission {
+pub(crate) fn sign_by(submission: BatchSubmission, key: &EcdsaKey) -> SignedSubmission {
     sign_in(&DOMAIN, submission, key)
 }
 
-pub(crate) fn sign_in(
-    domain: &Domain,
-    submission: BatchSubmission,
-    key: &PrivateKeySigner,
-) -> SignedSubmission {
+pub(crate) fn sign_in(domain: &Domain, submission: BatchSubmission, key: &EcdsaKey) -> SignedSubmission {
     let signature = TransactionSigner::sign_hash(key, &submission.digest(domain)).unwrap();
     let signature = EcdsaSignature::try_from(&signature.as_bytes()[..]).unwrap();
     SignedSubmission { submission, signature }

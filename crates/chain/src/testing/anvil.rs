@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
-use alloy::signers::local::PrivateKeySigner;
+use dac_types::EcdsaKey;
 use serde_json::{Value, json};
 
 use crate::admin::{Account, SendLimits};
@@ -56,7 +56,7 @@ pub struct Anvil {
     child: Child,
     port: u16,
     options: AnvilOptions,
-    keys: Vec<PrivateKeySigner>,
+    keys: Vec<EcdsaKey>,
     endpoints: Endpoints,
 }
 
@@ -104,12 +104,12 @@ impl Anvil {
     }
 
     /// One of ten keys whose accounts hold plenty.
-    pub fn key(&self, index: usize) -> PrivateKeySigner {
+    pub fn key(&self, index: usize) -> EcdsaKey {
         self.keys[index].clone()
     }
 
     /// An account that sends transactions, looking for receipts often.
-    pub fn account(&self, signer: PrivateKeySigner) -> Account {
+    pub fn account(&self, signer: EcdsaKey) -> Account {
         let limits = SendLimits { poll_interval: Duration::from_millis(20), ..SendLimits::default() };
         Account::new(self.endpoints(), Arc::new(signer)).with_limits(limits)
     }
@@ -188,7 +188,7 @@ impl Anvil {
     }
 }
 
-fn spawn(options: &AnvilOptions) -> (Child, u16, Vec<PrivateKeySigner>) {
+fn spawn(options: &AnvilOptions) -> (Child, u16, Vec<EcdsaKey>) {
     let binary = binary();
     let mut command = Command::new(&binary);
     command
@@ -220,7 +220,7 @@ fn spawn(options: &AnvilOptions) -> (Child, u16, Vec<PrivateKeySigner>) {
 }
 
 /// Reads the keys and the port that it announces, then keeps reading, lest the pipe fills up.
-fn read_banner(stdout: ChildStdout) -> Result<(u16, Vec<PrivateKeySigner>), String> {
+fn read_banner(stdout: ChildStdout) -> Result<(u16, Vec<EcdsaKey>), String> {
     let (announce, announced) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let mut keys = Vec::new();
@@ -228,7 +228,7 @@ fn read_banner(stdout: ChildStdout) -> Result<(u16, Vec<PrivateKeySigner>), Stri
         for line in lines.by_ref().map_while(Result::ok) {
             let last = line.split_whitespace().next_back().unwrap_or_default();
             if last.len() == 66
-                && let Ok(key) = last.parse::<PrivateKeySigner>()
+                && let Ok(key) = last.parse::<EcdsaKey>()
             {
                 keys.push(key);
             } else if let Some(address) = line.strip_prefix("Listening on ") {

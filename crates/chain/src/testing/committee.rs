@@ -1,8 +1,8 @@
 //! A committee with known keys on a local chain.
 
 use alloy::primitives::{Address, B256};
-use alloy::signers::local::PrivateKeySigner;
 use dac_bls::{CheckedRenewal, CommitteeKeys, SecretKey, aggregate_signatures};
+use dac_types::EcdsaKey;
 use dac_types::{
     AbsentSeats, AdmittedRollup, AggregateAttestation, BatchHeader, Certificate, Committee, CoverageRenewal,
     Domain, HashKind, Member, Quorum, RenewalCertificate, Seat,
@@ -39,7 +39,7 @@ impl CommitteeSpec {
 #[derive(Clone, Debug)]
 pub struct TestMember {
     /// The operator's L1 key.
-    pub operator: PrivateKeySigner,
+    pub operator: EcdsaKey,
     /// The member's BLS key.
     pub secret_key: SecretKey,
     /// Where it takes shards.
@@ -58,7 +58,7 @@ pub struct TestCommittee {
     /// Its size and thresholds.
     pub quorum: Quorum,
     /// The registry's owner: anvil's first key.
-    pub owner: PrivateKeySigner,
+    pub owner: EcdsaKey,
     /// Who sits where.
     pub members: Vec<TestMember>,
     /// The epoch that was opened.
@@ -124,7 +124,7 @@ impl TestCommittee {
         let mut material = [0xda; 32];
         material[..8].copy_from_slice(&(self.members.len() as u64).to_be_bytes());
         let secret_key = SecretKey::derive(&material);
-        let operator = PrivateKeySigner::from_bytes(&B256::from(material)).expect("a scalar in range");
+        let operator = EcdsaKey::from_slice(&(material)).expect("a scalar in range");
         anvil.fund(operator.address()).await;
         self.members.push(TestMember { operator, secret_key, dispersal_url, retrieval_url });
         let seat = self.members.len() - 1;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+use dac_chain::{EcdsaKey, TransactionSigner as _};
 use dac_types::{Address, B256, Domain, HashKind, SignedSubmission};
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
@@ -35,7 +35,7 @@ pub struct Target {
     /// Its settlement contract.
     pub rollup: Address,
     /// Its poster's key.
-    pub poster: PrivateKeySigner,
+    pub poster: EcdsaKey,
     /// The aggregator's signing address.
     pub disperser: Address,
 }
@@ -209,6 +209,6 @@ fn prepare(
     (receiver, maker)
 }
 
-fn sign(poster: &PrivateKeySigner, digest: B256) -> Result<[u8; 65], String> {
+fn sign(poster: &EcdsaKey, digest: B256) -> Result<[u8; 65], String> {
     poster.sign_hash(&digest).map(|signature| signature.as_bytes()).map_err(|error| error.to_string())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dac_bls::{CommitteeKeys, SecretKey};
-use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+use dac_chain::{EcdsaKey, TransactionSigner as _};
 use dac_client::{Dialer, Directory, EndpointPolicy, Patience, RetrieveOptions, Retriever};
 use dac_coding::testing::{Dispersal, noise};
 use dac_coding::{ChunkProof, ShardTree};
@@ -324,9 +324,9 @@ impl Plan {
             // Certificates are for names.
             *url = url.replace("http://127.0.0.1", "https://localhost");
         }
-        let poster = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x51)).unwrap();
-        let disperser = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x52)).unwrap();
-        let sign = |key: &PrivateKeySigner, digest: B256| {
+        let poster = EcdsaKey::from_slice(&[0x51; 32]).unwrap();
+        let disperser = EcdsaKey::from_slice(&[0x52; 32]).unwrap();
+        let sign = |key: &EcdsaKey, digest: B256| {
             EcdsaSignature::try_from(&key.sign_hash(&digest).unwrap().as_bytes()[..]).unwrap()
         };
         let mut header = BatchHeader {

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy::consensus::{Transaction, TxEnvelope};
-use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::keccak256;
 use alloy::sol_types::SolError;
+use alloy_consensus::Transaction;
+use alloy_consensus::TxEnvelope;
+use alloy_eips::eip2718::Decodable2718;
 use async_trait::async_trait;
 use dac_chain::amount::GWEI;
 use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};

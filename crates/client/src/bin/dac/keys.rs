@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use dac_bls::SecretKey;
 use dac_chain::admin::{Account, RegistryAdmin};
-use dac_chain::{PrivateKeySigner, TransactionSigner as _};
+use dac_chain::{EcdsaKey, TransactionSigner as _};
 use dac_cli::{Failure, Output};
 use dac_keys::{KdfCost, KeystoreError, Password};
 use dac_types::{Address, B256, Domain, PublicKeyBytes};
@@ -31,7 +31,7 @@ impl EthereumKeyArgs {
         Self { key: key.to_owned(), password_file: password_file.to_owned() }
     }
 
-    pub(crate) fn open(&self, output: &Output) -> Result<PrivateKeySigner, Failure> {
+    pub(crate) fn open(&self, output: &Output) -> Result<EcdsaKey, Failure> {
         open_ethereum(&self.key, &self.password_file, output)
     }
 }
@@ -74,7 +74,7 @@ pub(crate) fn create_bls(path: &Path, password: &Password, kdf: Kdf) -> Result<P
 }
 
 pub(crate) fn create_ethereum(path: &Path, password: &Password, kdf: Kdf) -> Result<Address, Failure> {
-    let key = PrivateKeySigner::random();
+    let key = EcdsaKey::random();
     dac_keys::create_ecdsa_keystore(path, &key, password, kdf.into())
         .map_err(|error| keystore_error(path, &error))?;
     Ok(key.address())
@@ -86,11 +86,7 @@ pub(crate) fn open_bls(path: &Path, password_file: &Path, output: &Output) -> Re
 }
 
 /// The same for the key of an L1 account.
-pub(crate) fn open_ethereum(
-    path: &Path,
-    password_file: &Path,
-    output: &Output,
-) -> Result<PrivateKeySigner, Failure> {
+pub(crate) fn open_ethereum(path: &Path, password_file: &Path, output: &Output) -> Result<EcdsaKey, Failure> {
     opening(path, output, || dac_keys::load_ecdsa_keystore(path, password_file))
 }
 
@@ -108,7 +104,7 @@ fn keystore_error(path: &Path, error: &KeystoreError) -> Failure {
 }
 
 /// r, s and v over 32 bytes.
-pub(crate) fn sign(key: &PrivateKeySigner, digest: B256) -> Result<[u8; 65], dac_chain::ChainError> {
+pub(crate) fn sign(key: &EcdsaKey, digest: B256) -> Result<[u8; 65], dac_chain::ChainError> {
     Ok(key.sign_hash(&digest)?.as_bytes())
 }
 
@@ -128,7 +124,7 @@ impl AccountRegistry {
     }
 }
 
-pub(crate) fn registry_admin(chain: &Chain, key: PrivateKeySigner) -> AccountRegistry {
+pub(crate) fn registry_admin(chain: &Chain, key: EcdsaKey) -> AccountRegistry {
     let address = key.address();
     let account = Account::new(chain.endpoints.clone(), Arc::new(key));
     AccountRegistry { address, registry: RegistryAdmin::new(account, chain.registry) }

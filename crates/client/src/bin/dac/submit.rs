@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use dac_chain::PrivateKeySigner;
+use dac_chain::EcdsaKey;
 use dac_cli::{Exit, Failure, Output, unix_now};
 use dac_client::files::{CertificateFile, SubmissionFile, is_standard_stream, write_atomically};
 use dac_client::verify::verify_in_registry;
@@ -196,7 +196,7 @@ struct Session {
 struct Signer {
     terms: AdmittedRollup,
     /// Opened for the first order that is signed, once.
-    poster: Option<PrivateKeySigner>,
+    poster: Option<EcdsaKey>,
 }
 
 impl Submit {
@@ -430,7 +430,7 @@ impl Submit {
     }
 
     /// The poster's key, opened at the first need.
-    fn open<'a>(&self, signer: &'a mut Signer, output: &Output) -> Result<&'a PrivateKeySigner, CliError> {
+    fn open<'a>(&self, signer: &'a mut Signer, output: &Output) -> Result<&'a EcdsaKey, CliError> {
         let poster = match signer.poster.take() {
             Some(poster) => poster,
             None => self.poster_of(&signer.terms, output)?,
@@ -439,7 +439,7 @@ impl Submit {
     }
 
     /// The poster's key, of which the rollup's terms say that it is the right one.
-    fn poster_of(&self, terms: &AdmittedRollup, output: &Output) -> Result<PrivateKeySigner, CliError> {
+    fn poster_of(&self, terms: &AdmittedRollup, output: &Output) -> Result<EcdsaKey, CliError> {
         let poster = self.poster_key(output)?;
         let (key, wanted) = (poster.address(), terms.poster);
         if key != wanted {
@@ -453,7 +453,7 @@ impl Submit {
         Ok(poster)
     }
 
-    fn poster_key(&self, output: &Output) -> Result<PrivateKeySigner, Failure> {
+    fn poster_key(&self, output: &Output) -> Result<EcdsaKey, Failure> {
         match (&self.poster, &self.poster_password_file) {
             (Some(poster), Some(password)) => keys::open_ethereum(poster, password, output),
             _ => Err(Failure::usage("no poster's key is given, and no signed submission exists")
