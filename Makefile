@@ -10,8 +10,10 @@ SHELL := bash
 CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
+# What clippy and rustdoc look at beside the default features.
+GATE_FEATURES := dac-bench/micro
 
-.PHONY: help setup build programs demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts test-contracts-fast fmt fmt-check lint structure deny bench bench-document bench-system bench-peers bench-report clean
+.PHONY: help setup build programs demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts test-contracts-fast fmt fmt-check lint doc structure deny bench bench-document bench-system bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -114,8 +116,11 @@ fmt-check:
 	$(CARGO) fmt --manifest-path guest/bare/Cargo.toml --check
 
 lint: fmt-check ## format and clippy, warnings denied
-	$(CARGO) clippy --locked --workspace --all-targets --features dac-bench/micro -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features $(GATE_FEATURES) -- -D warnings
 	$(CARGO) clippy --locked --release --manifest-path guest/bare/Cargo.toml --target-dir target/guest-bare -- -D warnings
+
+doc: ## the documentation of the crates, into target/doc: every link must lead somewhere
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --features $(GATE_FEATURES)
 
 structure: ## the picture of the crates is true, no new loop of imports, tests compile nothing again
 	tools/crate-graph
