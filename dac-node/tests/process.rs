@@ -141,6 +141,7 @@ fn monitoring_port(pid: u32) -> u16 {
             return port;
         }
         assert!(since.elapsed() < PATIENCE, "it does not serve");
+        #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -184,6 +185,7 @@ fn ended(process: &mut Running) -> Option<i32> {
         if let Some(status) = process.0.try_wait().unwrap() {
             return status.code();
         }
+        #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
         std::thread::sleep(Duration::from_millis(20));
     }
     panic!("it does not end");
@@ -313,6 +315,7 @@ fn ask(address: &str, trusted: &str) -> v1::GetMemberResponse {
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "the program under test goes by the machine's clock, too")]
 fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }

@@ -147,6 +147,10 @@ fn live_once(arguments: &Arguments, seed: u64) -> Result<String, String> {
             let _ = child.wait();
             return Err(format!("it did not end within {SEED_MAX_SECONDS} s"));
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a thread of its own for each seed, without a runtime"
+        )]
         std::thread::sleep(LOOK_INTERVAL);
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;

@@ -322,6 +322,7 @@ impl Drop for Cluster {
             let _ = server.signal(Signal::QUIT);
             let ended = std::time::Instant::now() + Duration::from_secs(10);
             while server.exited().is_none() && std::time::Instant::now() < ended {
+                #[expect(clippy::disallowed_methods, reason = "`drop` cannot await")]
                 std::thread::sleep(Duration::from_millis(20));
             }
         }

@@ -399,6 +399,10 @@ fn sign(key: &dac_chain::EcdsaKey, digest: B256) -> std::result::Result<[u8; 65]
 }
 
 /// Unix time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the processes that are measured go by the machine's clock, too"
+)]
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

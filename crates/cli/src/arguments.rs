@@ -31,7 +31,8 @@ pub fn parse<C: Parser>() -> C {
                 Output::new(true, true).fail_document(&mistake(&error, &notes));
             }
         }
-        std::process::exit(error.exit_code())
+        #[expect(clippy::disallowed_methods, reason = "nothing was begun before the arguments were read")]
+        std::process::exit(error.exit_code());
     })
 }
 

@@ -159,7 +159,7 @@ impl Output {
 }
 
 fn tell_when_slow<T>(limit: Duration, tell: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
-    let (working, done) = mpsc::channel::<()>();
+    let (working, done) = mpsc::sync_channel::<()>(0);
     std::thread::scope(|scope| {
         scope.spawn(move || {
             if done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn only_slow_work_is_told_of() {
-        let (sender, told) = mpsc::channel();
+        let (sender, told) = mpsc::sync_channel(1);
         let tell = || sender.send(()).unwrap();
         tell_when_slow(Duration::from_secs(3600), tell, || ());
         assert!(told.try_recv().is_err());

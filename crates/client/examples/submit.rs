@@ -35,6 +35,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The order says which payload this aggregator shall disperse, and until when members serve it.
     // The batch hash is keccak256 of the payload unless another kind of hash is chosen.
     let signer = dac_keys::load_ecdsa_keystore(Path::new(key), Path::new(password))?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an example for programs outside this workspace, which have no `Clock`"
+    )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let signed = SubmissionBuilder::new(domain, rollup, number.parse()?, disperser, now)
         .expires_at(now + 60 * 60)

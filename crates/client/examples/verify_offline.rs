@@ -23,6 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let file = CertificateFile::read(Path::new(certificate))?;
     let committee = CommitteeFile::read(Path::new(committee))?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an example for programs outside this workspace, which have no `Clock`"
+    )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
 
     // An error says why the certificate is not good: another registry, another epoch, too few

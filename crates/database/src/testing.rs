@@ -245,6 +245,7 @@ fn start_server() -> (String, Child) {
 
 fn unique_name() -> String {
     static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+    #[expect(clippy::disallowed_methods, reason = "only a name that no earlier run has used")]
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
     format!("test_{nanoseconds}_{}_{}", std::process::id(), SEQUENCE.fetch_add(1, Ordering::Relaxed))
 }

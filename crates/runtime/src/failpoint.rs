@@ -214,6 +214,10 @@ mod enabled {
             _ if pass != trap.at => false,
             Action::Error => true,
             Action::Sleep(time) => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "what stops is the whole worker, as with a slow disk; only in tests"
+                )]
                 std::thread::sleep(time);
                 false
             }

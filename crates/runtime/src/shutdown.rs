@@ -34,6 +34,10 @@ pub fn on_signal() -> io::Result<CancellationToken> {
         let (name, code) = next().await;
         warn!(signal = name, "ending at once");
         crate::telemetry::flush(LAST_WORDS);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "who signals twice wants no orderly end; the log was flushed"
+        )]
         std::process::exit(code);
     });
     Ok(token)

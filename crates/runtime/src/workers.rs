@@ -182,9 +182,9 @@ mod tests {
     }
 
     /// Takes all turns of a kind until the sender is dropped.
-    fn occupy(workers: &Workers, turns: usize) -> Vec<mpsc::Sender<()>> {
+    fn occupy(workers: &Workers, turns: usize) -> Vec<mpsc::SyncSender<()>> {
         let occupied = (0..turns).map(|_| {
-            let (release, held) = mpsc::channel::<()>();
+            let (release, held) = mpsc::sync_channel::<()>(0);
             let workers = workers.clone();
             tokio::spawn(async move { workers.run(move || held.recv()).await });
             release

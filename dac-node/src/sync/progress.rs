@@ -287,6 +287,10 @@ mod tests {
         }
         // L1 may be down as a whole, because the log was read earlier.
         assert_eq!(progress.counts(Duration::MAX), None);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test without a runtime, in which real time must pass"
+        )]
         std::thread::sleep(Duration::from_millis(1));
         progress.read(log, 9, block(9), true);
         assert_eq!(progress.counts(Duration::MAX), Some(DutyCounts::default()));

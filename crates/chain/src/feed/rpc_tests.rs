@@ -37,6 +37,10 @@ fn settled(number: u64) -> Fact {
 
 /// A chain that goes on now, with these batches settled one a block.
 fn chain(batches: u64, seconds_ago: u64) -> FakeEvents {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the endpoint's blocks are compared with the machine's clock"
+    )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let chain = FakeEvents::new(Address::ZERO, now - seconds_ago - batches, 1);
     for number in 1..=batches {

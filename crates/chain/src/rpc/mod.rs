@@ -337,6 +337,7 @@ const fn keeps_up_with(head: &Head, number: u64) -> bool {
 
 /// By this machine's clock, wrong as it may be: at worst other endpoints are asked in vain.
 fn is_fresh(head: &Head) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "only which endpoints are asked depends on it")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_secs(head.block.timestamp)) <= HEAD_AGE_MAX
 }

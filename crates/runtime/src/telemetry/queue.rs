@@ -131,6 +131,7 @@ fn write_some(sink: &mut dyn Write, bytes: &[u8]) -> usize {
             Ok(0) => break,
             Ok(more) => written += more,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            #[expect(clippy::disallowed_methods, reason = "the thread of the log waits, no worker")]
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY_PAUSE),
             // There is no room, or no reader: whose lines these are is not held up by it.
             Err(_) => break,
