@@ -11,9 +11,9 @@ CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
 # What clippy and rustdoc look at beside the default features.
-GATE_FEATURES := dac-bench/micro
+GATE_FEATURES := dac-bench/micro,dac-fuzz/fuzzing
 
-.PHONY: help setup build programs demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts test-contracts-fast fmt fmt-check lint doc structure deny bench bench-document bench-system bench-peers bench-report clean
+.PHONY: help setup build programs demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts test-contracts-fast fmt fmt-check lint doc structure deny fuzz bench bench-document bench-system bench-peers bench-report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -129,6 +129,9 @@ structure: ## the picture of the crates is true, no new loop of imports, tests c
 
 deny: ## licences, sources and banned crates
 	tools/cargo-deny check bans licenses sources
+
+fuzz: ## every fuzz target for ten seconds, or FUZZ_SECONDS; needs a nightly toolchain
+	tools/fuzz
 
 # `make bench BENCH=full` measures every committee, payload and store: hours. BENCH_DOCUMENT= leaves
 # the document alone.
