@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 
 use crate::code::Interpolation;
 use crate::field::{Element, gf8};
-use crate::kernels::evaluate::{Evaluator, GROUP_BYTES, Group, Lanes};
+use crate::kernels::evaluate::Evaluator;
+use crate::kernels::lanes::{GROUP_BYTES, Group, Lanes};
 
 /// Returns the seed from which a batch's points are derived.
 pub fn points_seed(shard_root: B256, batch_hash: B256, payload_length: u64, geometry: Geometry) -> B256 {

@@ -8,39 +8,13 @@
 //! Σ_g block(64g + l) · γ^(G−1−g),   and the value is   α^(64(G−1)) · Σ_l α^l · lane_l.
 //! ```
 
-use alloc::boxed::Box;
-
-use dac_types::limits::BLOCK_BYTES;
-
+use super::evaluate_portable;
+use super::lanes::{Group, LANES, Lanes};
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
 use super::multiples::Multiples;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 use super::{evaluate_avx2, evaluate_gfni};
 use crate::field::Element;
-
-/// Number of lanes that are computed in parallel.
-pub(super) const LANES: usize = 64;
-/// Bytes of a group: one block for each lane.
-pub(crate) const GROUP_BYTES: usize = LANES * BLOCK_BYTES;
-
-/// One group of blocks. Bytes are absorbed in whole groups.
-pub(crate) type Group = [u8; GROUP_BYTES];
-
-/// The lanes of a running evaluation. Only the kernel that fills them knows their order in memory.
-#[derive(Clone)]
-pub(crate) struct Lanes(pub(super) Box<Group>);
-
-impl Lanes {
-    /// Makes lanes that have absorbed nothing.
-    pub(crate) fn new() -> Self {
-        Self(Box::new([0; GROUP_BYTES]))
-    }
-
-    /// Resets the lanes, as if they had absorbed nothing.
-    #[cfg(feature = "reed-solomon")]
-    pub(crate) fn clear(&mut self) {
-        self.0.fill(0);
-    }
-}
 
 /// The precomputed tables for evaluation at one point.
 pub(crate) struct Evaluator {
@@ -49,10 +23,7 @@ pub(crate) struct Evaluator {
 }
 
 enum Kernel {
-    Portable {
-        times_alpha: Multiples,
-        times_gamma: Multiples,
-    },
+    Portable(evaluate_portable::Kernel),
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     Avx2 {
         times_alpha: Multiples,
@@ -63,6 +34,7 @@ enum Kernel {
 }
 
 impl Kernel {
+    /// Chooses the fastest kernel that can run on this processor.
     fn new(alpha: Element, gamma: Element) -> Self {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         if let Some(kernel) = evaluate_gfni::Kernel::new(alpha, gamma) {
@@ -70,19 +42,17 @@ impl Kernel {
         } else if let Some(kernel) = evaluate_avx2::Kernel::new(gamma) {
             return Self::Avx2 { times_alpha: Multiples::new(alpha), kernel };
         }
-        Self::portable(alpha, gamma)
-    }
-
-    fn portable(alpha: Element, gamma: Element) -> Self {
-        Self::Portable { times_alpha: Multiples::new(alpha), times_gamma: Multiples::new(gamma) }
+        Self::Portable(evaluate_portable::Kernel::new(alpha, gamma))
     }
 
     /// Returns Σ_l α^l · lane_l.
     fn sum(&self, lanes: &Lanes) -> Element {
         match self {
-            Self::Portable { times_alpha, .. } => sum(times_alpha, |lane| *lane_in_order(&lanes.0, lane)),
+            Self::Portable(kernel) => kernel.sum(lanes),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
-            Self::Avx2 { times_alpha, .. } => sum(times_alpha, |lane| evaluate_avx2::lane(lanes, lane)),
+            Self::Avx2 { times_alpha, .. } => {
+                evaluate_portable::sum(times_alpha, |lane| evaluate_avx2::lane(lanes, lane))
+            }
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             Self::Gfni(kernel) => kernel.sum(lanes),
         }
@@ -98,7 +68,7 @@ impl Evaluator {
     /// For each group, multiplies every lane by γ and adds the lane's block.
     pub(crate) fn absorb(&self, lanes: &mut Lanes, groups: &[Group]) {
         match &self.kernel {
-            Kernel::Portable { times_gamma, .. } => absorb_portably(times_gamma, lanes, groups),
+            Kernel::Portable(kernel) => kernel.absorb(lanes, groups),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             Kernel::Avx2 { kernel, .. } => kernel.absorb(lanes, groups),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
@@ -123,34 +93,16 @@ fn gamma(alpha: Element) -> Element {
     alpha.pow(LANES as u64).inverse()
 }
 
-fn sum(times_alpha: &Multiples, lane: impl Fn(usize) -> [u8; BLOCK_BYTES]) -> Element {
-    let lanes = (0..LANES).rev().map(|index| Element::from_bytes(lane(index)));
-    lanes.fold(Element::ZERO, |sum, lane| times_alpha.times(sum) + lane)
-}
-
-fn lane_in_order(lanes: &Group, lane: usize) -> &[u8; BLOCK_BYTES] {
-    &lanes.as_chunks().0[lane]
-}
-
-/// The definition of absorbing. The lanes are in their natural order.
-fn absorb_portably(times_gamma: &Multiples, lanes: &mut Lanes, groups: &[Group]) {
-    let (lanes, _) = lanes.0.as_chunks_mut::<BLOCK_BYTES>();
-    for group in groups {
-        let (blocks, _) = group.as_chunks::<BLOCK_BYTES>();
-        for (lane, block) in lanes.iter_mut().zip(blocks) {
-            *lane = (times_gamma.times(Element::from_bytes(*lane)) + Element::from_bytes(*block)).to_bytes();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
 
+    use dac_types::limits::BLOCK_BYTES;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernels::lanes::GROUP_BYTES;
 
     fn by_powers(alpha: Element, groups: &[Group]) -> Element {
         let blocks = groups.as_flattened().chunks(BLOCK_BYTES);
@@ -168,7 +120,7 @@ mod tests {
     /// Returns every kernel that can run on this processor.
     fn kernels(alpha: Element) -> Vec<Kernel> {
         let gamma = gamma(alpha);
-        let mut kernels = vec![Kernel::portable(alpha, gamma)];
+        let mut kernels = vec![Kernel::Portable(evaluate_portable::Kernel::new(alpha, gamma))];
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         {
             let times_alpha = Multiples::new(alpha);

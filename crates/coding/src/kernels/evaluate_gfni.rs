@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 
 use dac_types::limits::BLOCK_BYTES;
 
-use super::evaluate::{Group, LANES, Lanes};
+use super::lanes::{Group, LANES, Lanes};
 use crate::field::{Element, gf8};
 
 /// Length of a register in bytes.

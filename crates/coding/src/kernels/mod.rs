@@ -17,12 +17,14 @@ pub(crate) mod evaluate;
 mod evaluate_avx2;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod evaluate_gfni;
+mod evaluate_portable;
 pub(crate) mod hash;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod hash_avx512;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod hash_sha_ni;
 pub(crate) mod horner;
+pub(crate) mod lanes;
 mod multiples;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod sha256;
