@@ -3,7 +3,7 @@
 //!
 //! The steps are apart because the store is asked between them: [`identify`] knows which batch this
 //! is, so that a repeated submission is answered at once; [`authorise`] weighs rollup, times and
-//! signature; [`may_take_number`] weighs what holds the number, early and again in the transaction
+//! signature; [`crate::batch::may_take_number`] weighs what holds the number, early and again in the transaction
 //! that decides.
 
 use std::fmt;
@@ -16,15 +16,14 @@ use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use dac_types::{
-    Address, B256, BatchDigest, BatchSubmission, Domain, EcdsaSignatureError, HashKind, PostingMode,
-    SignedSubmission, TimesError,
+    Address, B256, BatchSubmission, Domain, EcdsaSignatureError, HashKind, PostingMode, SignedSubmission,
+    TimesError,
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::batch::SubmissionDigest;
+use crate::batch::{NumberTaken, SubmissionDigest};
 use crate::quota::Spent;
-use crate::store::Holder;
 
 /// Why a submission is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -138,31 +137,6 @@ pub enum Refusal {
         expected: B256,
         /// Of what was received.
         got: B256,
-    },
-}
-
-/// Why a submission may not take its batch number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum NumberTaken {
-    /// Another payload holds it, and the submission does not say that it replaces that one.
-    #[error("submission {holder} holds this batch number")]
-    Conflict {
-        /// Which.
-        holder: SubmissionDigest,
-    },
-    /// The submission replaces another batch than the one that holds it.
-    #[error("`replaces` names {named}, but submission {holder} holds this batch number")]
-    OtherReplaced {
-        /// Which.
-        holder: SubmissionDigest,
-        /// By the submission.
-        named: BatchDigest,
-    },
-    /// What is on L1 cannot be replaced.
-    #[error("`replaces` names {named}, which is posted or on its way to L1")]
-    Posted {
-        /// By the submission.
-        named: BatchDigest,
     },
 }
 
@@ -304,27 +278,6 @@ pub fn authorise(
 pub fn is_by_poster(signed: &SignedSubmission, id: SubmissionDigest, view: &RegistryView) -> bool {
     let poster = view.rollup(signed.submission.rollup).map(|admitted| admitted.poster);
     poster.is_some_and(|poster| signed.signature.recover(id.0).is_ok_and(|signer| signer == poster))
-}
-
-/// Section 8: while a batch holds its number, another payload is refused unless it names that batch
-/// in `replaces` and that batch is neither posted nor on its way to L1. Returns the batch that is
-/// replaced.
-///
-/// Where nothing holds the number, what `replaces` names is no business of ours: another
-/// aggregator's batch, or one that failed.
-pub fn may_take_number(
-    holder: Option<&Holder>,
-    replaces: Option<BatchDigest>,
-) -> Result<Option<SubmissionDigest>, NumberTaken> {
-    match (holder, replaces) {
-        (None, _) => Ok(None),
-        (Some(holder), None) => Err(NumberTaken::Conflict { holder: holder.id }),
-        (Some(holder), Some(named)) if !holder.digests.contains(&named) => {
-            Err(NumberTaken::OtherReplaced { holder: holder.id, named })
-        }
-        (Some(holder), Some(named)) if holder.posted => Err(NumberTaken::Posted { named }),
-        (Some(holder), Some(_)) => Ok(Some(holder.id)),
-    }
 }
 
 /// Counts and hashes the pieces of a payload as they arrive.

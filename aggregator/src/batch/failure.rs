@@ -5,21 +5,21 @@ use std::fmt;
 /// Why a batch failed for good. The text is stable: machines may compare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureReason {
-    /// The stored payload does not pass its check any more; it was not dispersed.
+    /// The stored payload does not pass its check any more, and was not dispersed.
     CorruptPayload,
     /// So many members refuse for good, or lied, that no quorum is left.
     QuorumImpossible,
-    /// `submitBefore` passed before a quorum had signed: nobody signs it any more.
+    /// `submitBefore` passed before a quorum had signed, and no member signs the batch any more.
     SubmitBeforePassed,
-    /// A later submission took its number.
+    /// A later submission took the batch's number.
     Replaced,
-    /// The rollup settled another batch under its number.
+    /// The rollup settled another batch under the batch's number.
     NumberUsed,
-    /// The rollup is frozen: nothing settles there any more.
+    /// The rollup is frozen and settles no batch any more.
     RollupFrozen,
-    /// The rollup's contract will never settle this batch, whatever its proof.
+    /// The rollup's contract will never settle this batch, with any proof.
     SettlementRefused,
-    /// A fault of this program.
+    /// This program has a fault.
     Internal,
 }
 
@@ -36,7 +36,7 @@ impl FailureReason {
         FailureReason::Internal,
     ];
 
-    /// The stable text.
+    /// Returns the stable text.
     pub const fn as_str(self) -> &'static str {
         match self {
             FailureReason::CorruptPayload => "CORRUPT_PAYLOAD",
@@ -54,9 +54,9 @@ impl FailureReason {
 /// Why a batch failed, for machines and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// For machines.
+    /// The stable reason, for machines.
     pub reason: FailureReason,
-    /// For people.
+    /// The failure in words, for people.
     pub detail: String,
 }
 

@@ -1,25 +1,51 @@
-//! The state machine's way from a proof to the rollup's settlement. The proof and the certificate
-//! come in any order.
+//! The state machine's way from a validity proof to the rollup's settlement. The proof and the
+//! certificate come in any order.
 
-use dac_types::{B256, PostingMode};
+use dac_types::{B256, BatchDigest, PostingMode};
 
-use super::transitions::cut;
-use super::{Action, Batch, Failure, L1Record, Phase, Proof, ProofState, ProofVerdict};
-use dac_types::BatchDigest;
+use super::event::Action;
+use super::failure::Failure;
+use super::proof::{Proof, ProofRefusal, ProofState, ProofVerdict};
+use super::state::{Batch, L1Record, Phase};
 
 impl Batch {
+    /// Returns what the batch would do with a proof for the header of this digest. `now` is in Unix
+    /// seconds.
+    pub fn weigh_proof(
+        &self,
+        digest: BatchDigest,
+        proof: &Proof,
+        now: u64,
+    ) -> Result<ProofVerdict, ProofRefusal> {
+        let expected = self.digest().ok_or(ProofRefusal::NotEncoded)?;
+        if expected != digest {
+            return Err(ProofRefusal::OtherDigest { expected, got: digest });
+        }
+        let ended = || ProofRefusal::Ended { phase: self.phase.name() };
+        match (&self.phase, self.live_proof()) {
+            (Phase::Failed(_) | Phase::Expired, _) => Err(ended()),
+            (_, Some(present)) if present.is_same(proof) => Ok(ProofVerdict::Known),
+            (Phase::Settled, _) => Err(ended()),
+            (_, Some(present)) => Err(ProofRefusal::Conflict { present: present.hash }),
+            (_, None) if now > self.submission.submission.expires_at => {
+                Err(ProofRefusal::Ended { phase: Phase::Expired.name() })
+            }
+            (_, None) => Ok(ProofVerdict::Taken),
+        }
+    }
+
     pub(super) fn proof_offered(&mut self, digest: BatchDigest, proof: Proof) -> Vec<Action> {
-        // The clock was asked before; what it says matters only there.
+        // Whether the batch has expired was checked when the proof was handed in.
         if self.weigh_proof(digest, &proof, 0) != Ok(ProofVerdict::Taken) {
             return Vec::new();
         }
         self.proof = Some(proof);
-        // A recorded batch had nothing left to do.
+        // A recorded batch was finished.
         self.finished = false;
         self.go_on_settling()
     }
 
-    /// What is to be done towards settlement, given what is there.
+    /// Returns the next step towards settlement, if there is one.
     pub(super) fn go_on_settling(&mut self) -> Vec<Action> {
         match (&self.phase, self.posting, self.live_proof().is_some()) {
             (Phase::Certified, PostingMode::Settle, true) => {
@@ -32,8 +58,8 @@ impl Batch {
         }
     }
 
-    /// Whether nothing is left to do before a proof is handed in: every member has its shard and
-    /// the certificate, or takes neither.
+    /// Returns whether nothing is left to do before a proof is handed in: every member has its shard
+    /// and the certificate, or takes neither.
     pub fn waits_for_proof_alone(&self) -> bool {
         matches!((&self.phase, self.posting), (Phase::Certified, PostingMode::Settle))
             && self.live_proof().is_none()
@@ -41,7 +67,7 @@ impl Batch {
             && self.certificate_deliveries().is_empty()
     }
 
-    /// The proof of this hash, while it is the one under way.
+    /// Returns the proof of this hash, while it is the one under way.
     fn proof_under_way(&mut self, hash: B256) -> Option<&mut Proof> {
         if !matches!(self.phase, Phase::Proved | Phase::Posted) {
             return None;
@@ -65,7 +91,7 @@ impl Batch {
         Vec::new()
     }
 
-    /// A settlement that was seen is gone: reorganised away.
+    /// Takes back a settlement that was seen: a reorganisation removed it from the chain.
     fn not_included(&mut self) {
         self.settlement = None;
         if self.phase == Phase::Posted && self.posting == PostingMode::Settle {
@@ -98,27 +124,13 @@ impl Batch {
         actions
     }
 
-    /// The proof's bytes are gone from the store, or are not those that were written.
+    /// Rejects the proof because its bytes are gone from the store, or are not those that were
+    /// written.
     pub(crate) fn lose_proof(&mut self) {
         self.reject_proof("its stored bytes do not pass their check".to_owned());
         self.not_included();
         if self.phase == Phase::Proved {
             self.phase = Phase::Certified;
-        }
-    }
-
-    /// Another one may be handed in; of this one only what it was is kept.
-    pub(super) fn reject_proof(&mut self, reason: String) {
-        if let Some(proof) = self.proof.as_mut().filter(|proof| proof.is_live()) {
-            proof.state = ProofState::Rejected { reason: cut(reason) };
-        }
-        self.drop_proof();
-    }
-
-    /// Nobody needs the bytes any more.
-    pub(super) fn drop_proof(&mut self) {
-        if let Some(proof) = &mut self.proof {
-            proof.bytes = bytes::Bytes::new();
         }
     }
 
@@ -141,7 +153,7 @@ impl Batch {
         self.tidy()
     }
 
-    /// The batch will never settle. One that is recorded stays so.
+    /// Ends the way to settlement: the batch will never settle. A recorded batch stays recorded.
     pub(super) fn settling_failed(&mut self, failure: Failure) -> Vec<Action> {
         if self.posting == PostingMode::Settle {
             return self.fail(failure);

@@ -1,6 +1,6 @@
 //! Rules of proofs and settlements, on chosen stories and on random ones.
 
-use dac_types::{PostingMode, Transition};
+use dac_types::{B256, PostingMode, Transition};
 use proptest::prelude::*;
 
 use super::tests::{

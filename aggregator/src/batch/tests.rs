@@ -1,8 +1,14 @@
 //! Rules of the state machine, on chosen stories and on random ones.
 
-use dac_types::{Address, BatchHeader, BatchSubmission, EcdsaSignature, Geometry, HashKind, RowFingerprints};
+use std::sync::Arc;
+
+use dac_types::{
+    Address, AggregateAttestation, B256, BatchDigest, BatchHeader, BatchSubmission, EcdsaSignature, Geometry,
+    HashKind, Quorum, Record, RowFingerprints, Seat, SignatureBytes, SignedSubmission,
+};
 use proptest::prelude::*;
 
+use super::transitions::SUBMIT_BEFORE_SLACK_SECONDS;
 use super::*;
 
 const N: u16 = 4;

@@ -1,17 +1,21 @@
 //! Which event leads from which state to which, and what is to be done then.
 
-use dac_types::{
-    AggregateAttestation, BatchDigest, PostingMode, Seat, SignatureBytes, limits::REASON_MAX_BYTES,
-};
+use dac_types::{AggregateAttestation, BatchDigest, PostingMode, Seat, SignatureBytes};
 
-use super::{
-    Action, Batch, Certified, Collection, Delivery, DeliveryFailure, Dispersal, Event, Failure,
-    FailureReason, L1Record, MemberOutcome, Phase, SUBMIT_BEFORE_SLACK_SECONDS, quota_day,
-};
+use super::dispersal::{Delivery, Dispersal, MemberOutcome};
+use super::event::{Action, DeliveryFailure, Event};
+use super::failure::{Failure, FailureReason};
+use super::state::{Batch, Certified, Collection, L1Record, Phase, quota_day};
+use super::text::cut;
+
+/// Seconds after `submitBefore` until a batch without a certificate is given up. After
+/// `submitBefore` no member signs it, but answers may still be under way.
+pub(super) const SUBMIT_BEFORE_SLACK_SECONDS: u64 = 30;
 
 impl Batch {
-    /// Applies an event. An event that does not concern the state the batch is in (an answer to the
-    /// header of a former epoch, a second certificate) changes nothing and has no actions.
+    /// Applies an event and returns what is to be done. An event that does not concern the batch's
+    /// state (an answer to the header of a former epoch, a second certificate) changes nothing and
+    /// has no actions.
     pub fn apply(&mut self, event: Event) -> Vec<Action> {
         if self.finished && !matches!(event, Event::ProofOffered { .. }) {
             return Vec::new();
@@ -53,7 +57,7 @@ impl Batch {
         }
     }
 
-    /// The current dispersal, if it is the one of `digest`.
+    /// Returns the current dispersal, if it is the one of `digest`.
     fn dispersal_of(&mut self, digest: BatchDigest) -> Option<&mut Dispersal> {
         self.dispersal.as_mut().filter(|dispersal| dispersal.digest == digest)
     }
@@ -91,7 +95,7 @@ impl Batch {
         }
     }
 
-    /// What a certified batch needs of L1.
+    /// Returns what a certified batch needs of L1.
     fn posting_actions(&mut self) -> Vec<Action> {
         match (&self.phase, self.posting) {
             (Phase::Certified, PostingMode::Record) => vec![Action::Post],
@@ -107,39 +111,6 @@ impl Batch {
         self.collection = Collection::Open;
         self.dispersal = Some(dispersal);
         self.deliveries()
-    }
-
-    /// Calls to all seats that have not answered for good.
-    fn deliveries(&self) -> Vec<Action> {
-        self.seats_where(|member| matches!(member.delivery, Delivery::Pending | Delivery::Retrying))
-            .map(|seat| Action::Deliver { seat })
-            .collect()
-    }
-
-    pub(super) fn certificate_deliveries(&self) -> Vec<Action> {
-        self.seats_where(|member| {
-            matches!(member.delivery, Delivery::Attested(_)) && !member.certificate_done
-        })
-        .map(|seat| Action::DeliverCertificate { seat })
-        .collect()
-    }
-
-    fn signature_checks(&self) -> Vec<Action> {
-        let members = self.dispersal.iter().flat_map(Dispersal::seats);
-        members
-            .filter_map(|(seat, member)| match member.delivery {
-                Delivery::Claimed(signature) => Some(Action::CheckSignature { seat, signature }),
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn seats_where(&self, wanted: impl Fn(&MemberOutcome) -> bool) -> impl Iterator<Item = Seat> {
-        self.dispersal
-            .iter()
-            .flat_map(Dispersal::seats)
-            .filter(move |(_, member)| wanted(member))
-            .map(|(seat, _)| seat)
     }
 
     fn answered(
@@ -169,8 +140,9 @@ impl Batch {
         }
     }
 
-    /// A quorum? Then a short grace, unless it was given before (`given` says so) or nobody is left
-    /// to wait for.
+    /// Checks whether a quorum has answered. Other members then have a short grace, unless they had
+    /// it before (`given` is [`Collection::Grace`]) or all have answered; after it the signatures
+    /// are summed.
     fn collect(&mut self, given: Collection) -> Vec<Action> {
         let Some(dispersal) = self.dispersal.as_ref().filter(|_| self.phase == Phase::Dispersing) else {
             return Vec::new();
@@ -213,8 +185,7 @@ impl Batch {
                     DeliveryFailure::Lied => Delivery::Lied,
                 };
             }
-            // The certificate could not be given to a member that has its shard; that it has it
-            // stays true.
+            // The member did not take the certificate, but it still has its shard.
             (Delivery::Attested(_), DeliveryFailure::Retryable) => {}
             (Delivery::Attested(_), DeliveryFailure::Refused | DeliveryFailure::Lied) => {
                 member.certificate_done = true
@@ -227,7 +198,8 @@ impl Batch {
         self.after_loss()
     }
 
-    /// A member may be lost for good: is a quorum left; or was it the last one waited for?
+    /// After a member failed, checks whether a quorum can still sign, and whether this member was
+    /// the last one that was waited for.
     fn after_loss(&mut self) -> Vec<Action> {
         if self.phase != Phase::Dispersing {
             return self.tidy();
@@ -267,7 +239,7 @@ impl Batch {
         aggregate: AggregateAttestation,
         at_ms: u64,
     ) -> Vec<Action> {
-        // One header has one certificate: the first one made.
+        // A header has one certificate: the first one that was made.
         if self.phase != Phase::Dispersing || self.certificate.is_some() {
             return Vec::new();
         }
@@ -278,8 +250,8 @@ impl Batch {
                     member.delivery = Delivery::Attested(signature);
                     member.in_certificate = true;
                 }
-                // What was refused before (too late, another epoch) may be taken with a
-                // certificate.
+                // A member may take with a certificate what it refused before (too late, another
+                // epoch).
                 Delivery::Refused => member.delivery = Delivery::Retrying,
                 _ => {}
             }
@@ -311,7 +283,7 @@ impl Batch {
         }
         self.collection = Collection::Open;
         let actions = self.after_loss();
-        // The grace was given already: a quorum that is left is summed up at once.
+        // The members had their grace already, so a quorum that is left is summed at once.
         if actions == [Action::StartGrace] { self.collect(Collection::Grace) } else { actions }
     }
 
@@ -358,7 +330,7 @@ impl Batch {
         self.phase = Phase::Posted;
         self.l1 = Some(record);
         self.l1_problem.clear();
-        // A proof that came earlier has waited for this.
+        // A proof that was handed in earlier has waited for the record.
         let mut actions = self.go_on_settling();
         actions.extend(self.tidy());
         actions
@@ -376,8 +348,8 @@ impl Batch {
             Phase::Received | Phase::Dispersing => {
                 self.fail(Failure { reason: FailureReason::CorruptPayload, detail })
             }
-            // Certified: the batch is safe without us, and slow members repair their shards from
-            // the others.
+            // A certified batch does not need our copy: slow members repair their shards from the
+            // others.
             Phase::Certified | Phase::Proved | Phase::Posted | Phase::Settled => {
                 for member in self.dispersal.iter_mut().flat_map(|dispersal| &mut dispersal.members) {
                     if matches!(member.delivery, Delivery::Pending | Delivery::Retrying) {
@@ -392,23 +364,11 @@ impl Batch {
         }
     }
 
-    pub(super) fn fail(&mut self, mut failure: Failure) -> Vec<Action> {
-        // What is recorded stays recorded, whatever becomes of its proof.
-        let recorded = self.phase == Phase::Posted && self.posting == PostingMode::Record;
-        if recorded || self.is_over() {
-            return Vec::new();
-        }
-        failure.detail = cut(failure.detail);
-        self.phase = Phase::Failed(failure);
-        self.settlement = None;
-        self.tidy()
-    }
-
     fn time_passed(&mut self, now: u64) -> Vec<Action> {
         let submission = &self.submission.submission;
         if now > submission.expires_at {
             if self.settlement.is_some() && !self.is_over() {
-                // It settled in time, in a block that is not deep enough yet.
+                // The batch settled in time, in a block that is not deep enough yet.
                 return Vec::new();
             }
             if self.phase == Phase::Posted {
@@ -427,40 +387,10 @@ impl Batch {
             return self.fail(Failure { reason: FailureReason::SubmitBeforePassed, detail });
         }
         if matches!(self.phase, Phase::Received | Phase::Dispersing) {
-            // Members charge it on the day on which they store it.
+            // Members charge the payload to the day on which they store it.
             self.quota_day = self.quota_day.max(quota_day(now));
         }
         Vec::new()
-    }
-
-    /// Drops the payload once every member has its shard or refuses, and ends once nothing else is
-    /// owed either.
-    pub(super) fn tidy(&mut self) -> Vec<Action> {
-        if matches!(self.phase, Phase::Failed(_) | Phase::Expired) {
-            return self.end();
-        }
-        let Some(dispersal) = self.dispersal.as_ref().filter(|_| self.certificate.is_some()) else {
-            return Vec::new();
-        };
-        let open = dispersal.count(|delivery| {
-            matches!(delivery, Delivery::Pending | Delivery::Retrying | Delivery::Claimed(_))
-        });
-        if open > 0 {
-            return Vec::new();
-        }
-        self.finished = self.is_over() && self.certificate_deliveries().is_empty();
-        self.payload_dropped = true;
-        Vec::new()
-    }
-
-    /// Nothing is owed to anybody any more.
-    fn end(&mut self) -> Vec<Action> {
-        (self.finished, self.payload_dropped) = (true, true);
-        if self.certificate.is_none() {
-            self.quota_day = 0;
-        }
-        self.drop_proof();
-        vec![Action::StopDelivery]
     }
 }
 
@@ -468,13 +398,4 @@ fn lied(member: &mut MemberOutcome) {
     member.delivery = Delivery::Lied;
     member.reason = "BAD_SIGNATURE".to_owned();
     member.detail = "the signature is not this member's over the batch's digest".to_owned();
-}
-
-/// Text that came from a peer or from L1, cut to what is stored.
-pub(super) fn cut(mut text: String) -> String {
-    if text.len() > REASON_MAX_BYTES {
-        let end = (0..=REASON_MAX_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
 }

@@ -1,40 +1,25 @@
-//! Why a batch has no certificate yet: derived from what its members said last, so that nobody has
-//! to guess from silence.
+//! What a batch waits for on its way to the certificate, and since when.
 
 use dac_types::Seat;
 
-use super::{Action, Batch, Collection, Delivery, Dispersal, Phase};
-
-/// What stands in a batch's way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstruction {
-    /// Machine-readable: the members' reason, or this program's.
-    pub reason: String,
-    /// For people.
-    pub detail: String,
-}
-
-/// An obstruction, and since when its reason has been the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// What stands in the way.
-    pub obstruction: Obstruction,
-    /// Unix milliseconds; 0 until [`Batch::date_waiting`] was called.
-    pub since_ms: u64,
-}
+use super::dispersal::Delivery;
+use super::event::Action;
+use super::obstruction::{Obstruction, Waiting};
+use super::state::{Batch, Collection, Phase};
 
 impl Batch {
-    /// What it waits for; nothing while it moves.
+    /// Returns what the batch waits for; none while it moves.
     pub const fn waiting(&self) -> Option<&Waiting> {
         self.waiting.as_ref()
     }
 
-    /// Whether it is encoded and too few members would sign it, as far as their last answers say.
+    /// Returns whether the batch is encoded and too few members would sign it, as far as their last
+    /// answers say.
     pub const fn is_held_up(&self) -> bool {
         matches!(self.phase, Phase::Dispersing) && self.waiting.is_some()
     }
 
-    /// Whether this seat's member refused for now, or could not be reached.
+    /// Returns whether this seat's member refused for now, or could not be reached.
     pub fn is_retrying(&self, seat: Seat) -> bool {
         let members = self.dispersal.as_ref().map(|dispersal| &dispersal.members);
         members
@@ -42,7 +27,7 @@ impl Batch {
             .is_some_and(|member| member.delivery == Delivery::Retrying)
     }
 
-    /// Says when the present reason appeared, unless that was said before.
+    /// Sets the time when the present reason appeared, unless it was set before.
     pub const fn date_waiting(&mut self, now_ms: u64) {
         if let Some(waiting) = &mut self.waiting
             && waiting.since_ms == 0
@@ -58,10 +43,10 @@ impl Batch {
         Vec::new()
     }
 
-    /// After every event: a reason that stays keeps its date.
+    /// Looks after every event what the batch waits for. A reason that stays keeps its time.
     pub(super) fn note_waiting(&mut self) {
         match self.phase {
-            // The encoder said so; it says when that is over by encoding.
+            // The encoder names the obstruction; it is over when the encoder has encoded.
             Phase::Received => {}
             Phase::Dispersing if self.collection == Collection::Open => {
                 let former = self.waiting.as_ref().map(|waiting| waiting.obstruction.reason.as_str());
@@ -78,36 +63,5 @@ impl Batch {
             _ => 0,
         };
         self.waiting = obstruction.map(|obstruction| Waiting { obstruction, since_ms });
-    }
-}
-
-impl Dispersal {
-    /// What keeps a quorum from signing: of the reasons of those who are asked again the most
-    /// frequent one, and of two that are as frequent the former one. Nothing while those that have
-    /// not answered yet could make a quorum.
-    fn obstruction(&self, former: Option<&str>) -> Option<Obstruction> {
-        let (signed, unanswered) =
-            (self.signatures().len(), self.count(|delivery| delivery == Delivery::Pending));
-        let needed = usize::from(self.quorum.q());
-        if signed + usize::from(unanswered) >= needed {
-            return None;
-        }
-        let retrying = || self.members.iter().filter(|member| member.delivery == Delivery::Retrying);
-        let votes = |reason: &str| retrying().filter(|member| member.reason == reason).count();
-        let mut chosen = retrying().next()?;
-        for member in retrying() {
-            let rank = |reason: &str| (votes(reason), former == Some(reason));
-            if rank(&member.reason) > rank(&chosen.reason) {
-                chosen = member;
-            }
-        }
-        let (seats, n) = (votes(&chosen.reason), self.quorum.geometry().n());
-        Some(Obstruction {
-            reason: chosen.reason.clone(),
-            detail: super::transitions::cut(format!(
-                "{seats} of {n} members say: {}; {signed} of {needed} signatures are there",
-                chosen.detail
-            )),
-        })
     }
 }

@@ -1,5 +1,8 @@
 //! What a batch says that it waits for, and of which day's quota it is.
 
+use dac_types::Seat;
+use dac_types::limits::QUOTA_DAY_SECONDS;
+
 use super::tests::{EXPIRES_AT, answered, certified, digest, dispersal, dispersing, received};
 use super::*;
 

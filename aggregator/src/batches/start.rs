@@ -11,10 +11,9 @@ use tracing::warn;
 use super::metrics;
 use super::registry::Batches;
 use super::task::{BatchTask, End};
-use crate::batch::{Batch, Event, Phase, SubmissionDigest};
+use crate::batch::{Batch, Event, NumberTaken, Phase, SubmissionDigest};
 use crate::budget::Held;
 use crate::store::{Creation, FIRST_VERSION, StoreError, Upload, Versioned};
-use crate::submit::NumberTaken;
 
 /// Pause after the store did not take that a batch is left.
 const GIVE_UP_PAUSE: Duration = Duration::from_millis(500);

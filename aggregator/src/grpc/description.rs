@@ -1,4 +1,5 @@
-//! `AggregatorService`: who this aggregator is, and who did at it what an honest one does not.
+//! `AggregatorService`: what this aggregator is, how it does, and which members and rollups did what
+//! no honest one does.
 
 use std::sync::Arc;
 
@@ -11,14 +12,14 @@ use dac_proto::v1::aggregator_service_server::AggregatorService;
 use dac_runtime::tls;
 use tonic::{Request, Response, Status};
 
-use super::Grpc;
 use super::readers::Readers;
+use super::service::Grpc;
 use crate::accusations::Accused;
 use crate::batch::Batch;
 use crate::batches::Batches;
 use crate::convert;
 
-/// Members' faults and accusations of rollups that one answer lists, each.
+/// Number of members' faults, and of accusations of rollups, that one answer lists at most.
 const ENTRIES_MAX: usize = 64;
 
 /// The service over a shared context.
@@ -29,7 +30,8 @@ pub struct Description {
 }
 
 impl Description {
-    /// Of the aggregator whose batches `service` serves, to the same clients.
+    /// Makes the description of the aggregator whose batches `service` serves. Clients have one share
+    /// for both services.
     pub fn of(service: &Grpc) -> Self {
         Self { batches: service.batches.clone(), readers: service.readers.clone() }
     }
@@ -99,7 +101,7 @@ impl AggregatorService for Description {
     }
 }
 
-/// Whole gwei: rounded down, and far more than there are.
+/// Converts amounts to whole gwei, rounded down. 64 bits hold more gwei than exist.
 fn payer_of(payer: &Payer) -> v1::Payer {
     let gwei = |wei: U256| (wei / U256::from(GWEI)).saturating_to::<u64>();
     v1::Payer {

@@ -1,4 +1,5 @@
-//! Takes one validity proof: whose it is, then to the batch's task, which answers after the commit.
+//! Takes one validity proof: checks who signed it, and hands it to the batch's task, which answers
+//! after the commit.
 
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use dac_proto::v1;
 use tonic::Status;
 use tracing::Instrument;
 
-use super::{Grpc, store_status};
+use super::errors::store_status;
+use super::service::Grpc;
 use crate::batch::{Proof, ProofRefusal};
 use crate::batches::{Batches, ProofOutcome, Selector};
 use crate::convert;
 
-/// When a busy aggregator may have room again, and a batch be encoded.
+/// The time after which a busy aggregator may have room again, or a batch be encoded.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl From<ProofRefusal> for Status {
@@ -28,6 +30,7 @@ impl From<ProofRefusal> for Status {
     }
 }
 
+/// Takes one proof.
 pub(super) async fn receive(
     grpc: &Grpc,
     request: v1::SubmitValidityProofRequest,
@@ -66,7 +69,7 @@ async fn receive_within(grpc: &Grpc, request: v1::SubmitValidityProofRequest) ->
         Reason::Busy.status_with_retry(format!("at the limit of proofs: {full}; try again"), RETRY)
     })?;
 
-    // From here on a caller that goes away changes nothing: the proof is stored and worked on.
+    // From here on the proof is stored and worked on even if the caller goes away.
     let (batches, id) = (grpc.batches.clone(), batch.id);
     let proof = Proof::received(received.transition, received.proof, ctx.now_ms());
     let offer = async move {

@@ -1,5 +1,5 @@
-//! Those who read: each client has a rate, and a share of the watchers and of the looks at the
-//! database's listing.
+//! Clients that read: each has a rate, and a share of the watchers and of the listings that are read
+//! from the database.
 
 use dac_admission::{Admission, Claim, Party, Permit, QueueLimits, Refused};
 use dac_proto::reason::Reason;
@@ -7,23 +7,24 @@ use dac_runtime::clients::{ClientKey, ClientLimits};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{BUSY_RETRY, ServiceLimits};
+use super::limits::{BUSY_RETRY, ServiceLimits};
 
-/// Listings that are looked up at once, and of those one client's. A page is the dearest thing to
-/// read.
+/// Number of listings that are read at once. A page costs the database more than any other answer.
 const LISTINGS: u64 = 4;
+/// Number of listings that are read at once for one client.
 const LISTINGS_PER_CLIENT: u64 = 2;
-/// Listings that wait for their turn.
+/// Number of listings that wait for their turn.
 const LISTING_QUEUE: QueueLimits = QueueLimits { total: 256, per_party: 16 };
 
-/// A watcher's place, until it is dropped.
+/// A watcher's place, which is free again when this is dropped.
 pub(super) type WatchPlace = Permit<Watcher>;
 
-/// Under which names a watcher counts.
+/// The parties that a watcher counts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Watcher {
     Client(ClientKey),
-    /// The /48 of an IPv6 address: a subscriber may have as many clients as that has networks.
+    /// The /48 network of an IPv6 address: one subscriber may have as many clients as it has /64
+    /// networks.
     Network([u8; 6]),
 }
 
@@ -69,7 +70,7 @@ impl Readers {
         self.listings.admit(claim).await.map_err(|refused| busy("listings", &refused))
     }
 
-    /// A place to watch from.
+    /// Takes a place to watch a batch.
     pub(super) fn watch(&self, client: ClientKey) -> Result<WatchPlace, Status> {
         let all = self.watchers.capacity();
         let mut claim = Claim::new(1, Watcher::Client(client), all.div_ceil(4));

@@ -15,7 +15,10 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 use tracing::Instrument;
 
-use super::{BUSY_RETRY, Grpc, Named, Uploader, store_status};
+use super::errors::store_status;
+use super::limits::BUSY_RETRY;
+use super::service::{Grpc, Named, Uploader};
+use crate::batch::may_take_number;
 use crate::batches::Submitted;
 use crate::convert;
 use crate::store::Upload;
@@ -35,7 +38,7 @@ impl From<Refusal> for Status {
 struct Pieces {
     stream: Streaming<v1::SubmitBatchRequest>,
     timeout: Duration,
-    /// How fast the payload must come, once it may come at all.
+    /// The rate at which the payload must arrive, once it is admitted.
     pace: Option<Pace>,
 }
 
@@ -52,8 +55,8 @@ impl Pieces {
         match message {
             Ok(Some(request)) => Ok(Some(request.message.ok_or(Refusal::Stream("a message was empty"))?)),
             Ok(None) => Ok(None),
-            // Broken streams, undecodable or oversized messages: tonic's own words, a reason of
-            // ours.
+            // A broken stream, or a message that does not decode or is too large. The words are
+            // tonic's, the reason is ours.
             Err(status) => Err(Reason::MalformedRequest.status(dac_client::printable(status.message()))),
         }
     }
@@ -87,7 +90,7 @@ fn busy(message: &str) -> Status {
     Reason::Busy.status_with_retry(format!("{message}; try again"), BUSY_RETRY)
 }
 
-/// Takes one submission and its payload. `named` becomes the rollup in whose name it comes.
+/// Takes one submission and its payload. `named` becomes the rollup that the submission names.
 pub(super) async fn receive(
     grpc: &Grpc,
     client: ClientKey,
@@ -120,8 +123,8 @@ async fn receive_within(
     }
     let view = ctx.registry().map_err(|stale| Reason::L1Stale.status(stale.to_string()))?;
     let authorised = submit::authorise(&submission, id, &view, &ctx.identity, ctx.now());
-    // An order for another aggregator may be brought here by anyone; of what else is refused, its
-    // signature says whose it is.
+    // Any client may bring here a submission for another aggregator, so that does not count against
+    // the rollup. Of other refused submissions the signature shows whose they are.
     let is_signed = match &authorised {
         Ok(()) => true,
         Err(Refusal::WrongDisperser { .. }) => false,
@@ -131,7 +134,7 @@ async fn receive_within(
     authorised?;
     let order = &submission.submission;
     let (rollup, length) = (order.rollup, order.payload_length);
-    // A client's second upload of an order waits for what becomes of its first.
+    // A client's second upload of a submission waits for the outcome of its first.
     let turn = Claim::new(1, Uploader::Rollup(rollup), u64::MAX).and(Uploader::Order(id, client), 1);
     let turn = grpc.uploading.admit(turn);
     let _turn = tokio::time::timeout(ctx.settings.piece_timeout, turn)
@@ -142,20 +145,21 @@ async fn receive_within(
     if holder.as_ref().is_some_and(|holder| holder.id == id)
         && let Some(batch) = grpc.existing(id).await?
     {
-        // Its twin was faster.
+        // The same submission was made a batch meanwhile.
         return Ok(batch);
     }
-    submit::may_take_number(holder.as_ref(), order.replaced()).map_err(Refusal::from)?;
+    may_take_number(holder.as_ref(), order.replaced()).map_err(Refusal::from)?;
     let daily = view.rollup(rollup).map_or(0, |admitted| admitted.daily_payload_bytes);
     let admitted = ctx.quotas.admit(rollup, length, daily, ctx.now()).await;
     let arriving = admitted.map_err(|error| store_status(&error))?.map_err(Refusal::QuotaSpent)?;
-    // Only now: places are for those who may submit, not for whoever opens a stream and says
-    // nothing.
+    // Taken only now, so that a client that may not submit, or opens a stream and sends nothing,
+    // has no place.
     let _place =
         grpc.uploads.try_take(rollup, 1).map_err(|full| busy(&format!("at the limit of uploads: {full}")))?;
     let in_flight = &grpc.batches.budgets().in_flight;
     let full = |full| busy(&format!("at the limit of bytes in flight: {full}"));
-    // There is room for all of it now; what it holds is what has come, not what was announced.
+    // There is room for the whole payload now, but it holds only the bytes that have arrived, not
+    // those that were announced.
     let mut held = in_flight.try_take(rollup, length).map_err(full)?;
     in_flight.resize(&mut held, 0).map_err(full)?;
 
@@ -170,7 +174,7 @@ async fn receive_within(
     }
     check.finish()?;
 
-    // From here on a caller that goes away changes nothing: the batch is made and worked on.
+    // From here on the batch is made and worked on even if the caller goes away.
     let batches = grpc.batches.clone();
     let create = async move {
         let _arriving = arriving;

@@ -1,5 +1,5 @@
-//! What processes that share one store do by turns: batches have an owner each, and one process
-//! posts.
+//! What processes that share one store divide among themselves: each batch has one process that
+//! works on it, and one process posts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use crate::batch::SubmissionDigest;
 /// Which batches a process takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Those with a certificate too: it is the one that posts.
+    /// Whether it takes batches with a certificate too, because it is the process that posts.
     pub posting: bool,
-    /// Name also those that it owned before.
+    /// Whether the answer names also the batches that it owned before.
     pub all: bool,
 }
 
-/// What a claim led to.
+/// What came of a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// Batches of this process to be worked on, oldest first.
+    /// The batches of this process to be worked on, oldest first.
     pub work: Vec<SubmissionDigest>,
-    /// Batches of this process that another one changed.
+    /// The batches of this process that another process changed.
     pub touched: Vec<SubmissionDigest>,
 }
 
-/// The right to post, for as long as it lasts, and the books to post by.
+/// The right to post, for as long as it lasts, and the poster's books.
 pub struct Lead {
     books: Arc<dyn PosterStore>,
     lease: Option<Arc<KeptLease>>,
@@ -40,27 +40,27 @@ impl fmt::Debug for Lead {
 }
 
 impl Lead {
-    /// Of a process that has the store to itself.
+    /// Makes the right of a process that has the store to itself.
     pub fn alone(books: Arc<dyn PosterStore>) -> Self {
         Self { books, lease: None }
     }
 
-    /// By a lease, which the books ask for with every change.
+    /// Makes the right that a lease gives. The books check the lease with every change.
     pub(super) fn by(lease: Arc<KeptLease>, books: Arc<dyn PosterStore>) -> Self {
         Self { books, lease: Some(lease) }
     }
 
-    /// The poster's books. They refuse changes once the right is somebody else's.
+    /// Returns the poster's books. They refuse changes once another process has the right.
     pub fn books(&self) -> Arc<dyn PosterStore> {
         Arc::clone(&self.books)
     }
 
-    /// Whether it is known to be over.
+    /// Returns whether the right is known to be over.
     pub fn is_lost(&self) -> bool {
         self.lease.as_ref().is_some_and(|lease| lease.is_lost())
     }
 
-    /// Returns once it is known to be over.
+    /// Returns once the right is known to be over.
     pub async fn lost(&self) {
         match &self.lease {
             Some(lease) => lease.lost().await,
@@ -68,7 +68,7 @@ impl Lead {
         }
     }
 
-    /// Gives it back, so that the next one has not to wait.
+    /// Gives the right back, so that the next process has not to wait.
     pub async fn give_back(&self) {
         if let Some(lease) = &self.lease
             && let Err(error) = lease.release().await

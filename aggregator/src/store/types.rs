@@ -1,76 +1,86 @@
-//! What is read from the store and what comes of a change.
+//! What is written to the store and read from it.
 
+use bytes::Bytes;
 use dac_types::BatchDigest;
 
-use super::UploadId;
-use crate::batch::{Batch, SubmissionDigest};
-use crate::submit::NumberTaken;
+use crate::batch::{Batch, NumberTaken, SubmissionDigest};
 
 /// The version of a batch that was just created.
 pub const FIRST_VERSION: i64 = 1;
+
+/// The name of a stored payload, drawn at random for every upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId(pub [u8; 16]);
+
+impl UploadId {
+    pub(super) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// A payload that has arrived completely.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// The payload's name.
+    pub upload: UploadId,
+    /// The number of rows that were staged before. If it is 0, the store does not know the upload
+    /// yet.
+    pub staged_rows: u32,
+    /// The rows that follow and are not stored yet. Each has `STORED_ROW_BYTES`; only the last one
+    /// may be shorter.
+    pub rest: Vec<Bytes>,
+}
 
 /// A batch as read, and the version that a change must be made from.
 #[derive(Clone, Debug)]
 pub struct Versioned {
     /// The batch.
     pub batch: Batch,
-    /// Counts its changes.
+    /// The number that rises with each of its changes.
     pub version: i64,
-    /// Its payload.
+    /// The name of its payload.
     pub upload: UploadId,
-}
-
-/// The batch that holds a batch number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Which.
-    pub id: SubmissionDigest,
-    /// It is on L1, or its settlement passed the simulation and may be on its way there: too late
-    /// to replace it.
-    pub posted: bool,
-    /// The digests of its headers, one for each epoch it was dispersed in.
-    pub digests: Vec<BatchDigest>,
 }
 
 /// What became of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Creation {
-    /// It is a batch now; and took the number of a former one, if it said so.
+    /// The upload is a batch now. It took the number of a former batch if it named that batch.
     Created {
         /// The batch that failed for it.
         replaced: Option<SubmissionDigest>,
     },
     /// The same submission was made a batch before.
     Exists,
-    /// Its number is taken.
+    /// The batch number is taken.
     Refused(NumberTaken),
 }
 
 /// A batch in a listing.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// Without members and record.
+    /// The batch, without members and record.
     pub batch: Batch,
-    /// Of its newest header.
+    /// The digest of its newest header.
     pub digest: Option<BatchDigest>,
-    /// Of its newest header; 0 if there is none.
+    /// The epoch of its newest header; 0 if there is none.
     pub epoch: u64,
 }
 
 /// Where a listing goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageToken {
-    /// Of the last batch on the former page.
+    /// The time of the last batch on the former page.
     pub received_at_ms: u64,
-    /// Of the last batch on the former page.
+    /// The last batch on the former page.
     pub id: SubmissionDigest,
 }
 
 /// One page of a listing.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Newest first.
+    /// The batches, newest first.
     pub batches: Vec<Listed>,
-    /// None where this is the last page.
+    /// Where the next page begins; none on the last page.
     pub next: Option<PageToken>,
 }

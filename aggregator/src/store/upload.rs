@@ -5,46 +5,26 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use dac_types::limits::STORED_ROW_BYTES;
 
-use super::{Creation, Store, StoreError};
+use super::Store;
+use super::error::StoreError;
+use super::types::{Arrived, Creation, UploadId};
 use crate::batch::Batch;
 
-/// Rows written at once.
+/// Number of rows that are written at once.
 const ROWS_PER_WRITE: usize = 8;
-/// What an upload holds in memory at most. A payload that is no larger is written with its batch,
-/// in one transaction.
+/// Bytes that an upload holds in memory at most. A payload that is no larger is written with its
+/// batch, in one transaction.
 const HELD_MAX_BYTES: usize = ROWS_PER_WRITE * STORED_ROW_BYTES;
 
-/// Names a stored payload; drawn at random for every upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UploadId(pub [u8; 16]);
-
-impl UploadId {
-    fn random() -> Self {
-        Self(rand::random())
-    }
-}
-
-/// A payload that is all there.
-#[derive(Clone, Debug)]
-pub struct Arrived {
-    /// Its name.
-    pub upload: UploadId,
-    /// Rows that were staged before; where there are none the store has not heard of the upload
-    /// yet.
-    pub staged_rows: u32,
-    /// Those that follow, not stored yet: each of `STORED_ROW_BYTES`, only the last one shorter.
-    pub rest: Vec<Bytes>,
-}
-
-/// A payload that is arriving. Dropped before it became a batch, it removes what it wrote.
+/// A payload that is arriving. If it is dropped before it became a batch, it removes what it wrote.
 #[derive(Debug)]
 pub struct Upload {
     id: UploadId,
     store: Arc<dyn Store>,
     began_at_ms: u64,
-    /// What is not written yet.
+    /// The bytes that are not written yet.
     pending: BytesMut,
-    /// Whether the store may have heard of it.
+    /// Whether the store may know the upload.
     staging: bool,
     rows_written: u32,
     bytes: u64,
@@ -52,7 +32,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Begins to receive a payload of so many bytes.
+    /// Begins to receive a payload of `length` bytes.
     pub fn begin(store: Arc<dyn Store>, now_ms: u64, length: u64) -> Self {
         let held = usize::try_from(length).map_or(HELD_MAX_BYTES, |length| length.min(HELD_MAX_BYTES));
         Self {
@@ -67,17 +47,17 @@ impl Upload {
         }
     }
 
-    /// Which payload this is.
+    /// Returns the payload's name.
     pub const fn id(&self) -> UploadId {
         self.id
     }
 
-    /// Bytes received.
+    /// Returns the number of bytes received.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Adds the next piece; where more has come than is held, rows are staged.
+    /// Adds the next piece. Rows are staged if more bytes have arrived than are held in memory.
     pub async fn push(&mut self, mut piece: &[u8]) -> Result<(), StoreError> {
         self.bytes += piece.len() as u64;
         while self.pending.len() + piece.len() > HELD_MAX_BYTES {
@@ -90,8 +70,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes it a batch: durable, and visible to all, when this returns. All of the payload comes
-    /// back where it was held, so that nobody needs to read it.
+    /// Makes the payload a batch, which is durable, and visible to all processes, when this returns.
+    /// Returns the whole payload too if it was held in memory, so that it need not be read.
     pub async fn create(mut self, batch: Batch) -> Result<(Creation, Option<Bytes>), StoreError> {
         let rest = self.pending.split().freeze();
         let whole = (!self.staging).then(|| rest.clone());
@@ -101,10 +81,11 @@ impl Upload {
         Ok((creation, whole))
     }
 
-    /// Writes what is held: whole rows.
+    /// Writes the bytes that are held, which are whole rows.
     async fn stage(&mut self) -> Result<(), StoreError> {
         if !self.staging {
-            // Before the store is asked: whoever goes away meanwhile must not leave it staged.
+            // Set before the store is asked: if the caller goes away meanwhile, the upload must not
+            // stay staged.
             self.staging = true;
             self.store.begin_upload(self.id, self.began_at_ms).await?;
         }
@@ -128,7 +109,7 @@ impl Drop for Upload {
         if self.adopted || !self.staging {
             return;
         }
-        // Without a runtime (the process is ending) the next start removes it.
+        // Without a runtime (the process is ending) the next start removes the upload.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (store, id) = (Arc::clone(&self.store), self.id);
             runtime.spawn(async move {

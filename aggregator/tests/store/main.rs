@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dac_aggregator::batch::{
-    Batch, Delivery, DeliveryFailure, Dispersal, Event, FailureReason, L1Record, Phase, Proof,
+    Batch, Delivery, DeliveryFailure, Dispersal, Event, FailureReason, L1Record, NumberTaken, Phase, Proof,
     SubmissionDigest,
 };
 use dac_aggregator::store::{Creation, Owner, PageToken, SqlStore, Store, StoreError, Upload};
-use dac_aggregator::submit::NumberTaken;
 use dac_database::testing::TestDatabase;
 use dac_database::{Backend, DatabaseError, on_both_backends, sqlx};
 use dac_poster::{Change, NonceSlot, Outcome, Posting, Task};

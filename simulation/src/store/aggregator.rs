@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dac_aggregator::batch::{Batch, Event, Failure, FailureReason, Phase, ProofState, SubmissionDigest};
-use dac_aggregator::store::{
-    Arrived, Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, Store, StoreError, UploadId, Versioned,
+use dac_aggregator::batch::{
+    Batch, Event, Failure, FailureReason, Holder, Phase, ProofState, SubmissionDigest, may_take_number,
 };
-use dac_aggregator::submit::may_take_number;
+use dac_aggregator::store::{
+    Arrived, Creation, FIRST_VERSION, Listed, Page, PageToken, Store, StoreError, UploadId, Versioned,
+};
 use dac_poster::{
     Change, NonceSlot, PosterStore, Posting, PostingDigest, StoreError as BooksError, Unfinished,
 };

@@ -1,4 +1,4 @@
-//! Batches: created once, changed only from the version that was read.
+//! Batches, which are created once and changed only from the version that was read.
 
 use dac_database::sqlx::{self, AssertSqlSafe, Row};
 use dac_database::{AnyConnection, u64_to_sql};
@@ -7,42 +7,39 @@ use dac_runtime::failpoint;
 use dac_types::{Address, BatchDigest, PostingMode};
 use prost::Message;
 
+use super::columns::{b256, batch_digest, corrupt, key, optional, summable};
+use super::connection::SqlStore;
 use super::members::{self, Changed};
 use super::payload::{Rows, remove_rows, remove_rows_of};
-use super::rows::{
-    BATCH_COLUMNS, BatchRow, Changing, batch_from_row, corrupt, dispersal_from_row, member_from_row,
-    optional, summable,
-};
+use super::rows::{BATCH_COLUMNS, BatchRow, Changing, batch_from_row, dispersal_from_row, member_from_row};
 use super::settlements::{self, SETTLEMENT_COLUMNS};
-use super::{SqlStore, b256, batch_digest};
-use crate::batch::{Batch, Dispersal, Failure, FailureReason, Phase, ProofState, SubmissionDigest};
-use crate::store::{
-    Arrived, Creation, FIRST_VERSION, Holder, Listed, Page, PageToken, StoreError, UploadId, Versioned,
+use crate::batch::{
+    Batch, Dispersal, Event, Failure, FailureReason, Holder, Phase, ProofState, SubmissionDigest,
+    may_take_number,
 };
-use crate::submit::may_take_number;
+use crate::store::{
+    Arrived, Creation, FIRST_VERSION, Listed, Page, PageToken, StoreError, UploadId, Versioned,
+};
 
-/// Who changes a batch.
+/// The process that changes a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
     /// The process that works on it.
     Owner,
-    /// Another one.
+    /// Another process.
     Other,
 }
 
 impl Writer {
-    /// What its changes do beside the change.
+    /// Returns what its changes set beside the batch's state.
     const fn also(self) -> &'static str {
         match self {
             Self::Owner => "touched = 0",
-            // What was finished has no owner that could read it again: whoever claims it does.
+            // A finished batch has no task that would read it again, so the next process that
+            // claims it does.
             Self::Other => "owner = CASE WHEN finished = 1 THEN '' ELSE owner END, touched = 1",
         }
     }
-}
-
-fn key(id: SubmissionDigest) -> Vec<u8> {
-    id.0.to_vec()
 }
 
 impl SqlStore {
@@ -176,7 +173,7 @@ impl SqlStore {
     }
 
     pub(super) async fn spent(&self, rollup: Address, day: u64) -> Result<u64, StoreError> {
-        // `quota_day > 0` is what the index holds.
+        // The index holds only rows with `quota_day > 0`.
         let bytes: i64 = sqlx::query_scalar(
             "SELECT CAST(COALESCE(SUM(payload_bytes), 0) AS BIGINT) FROM batches
              WHERE rollup = $1 AND quota_day = $2 AND quota_day > 0",
@@ -198,7 +195,7 @@ impl SqlStore {
     }
 }
 
-/// What is to be a batch's.
+/// The payload of a batch that is created.
 struct Payload {
     upload: UploadId,
     is_staged: bool,
@@ -300,7 +297,7 @@ async fn update(
     if updated.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Superseded { id }) }
 }
 
-/// A later submission takes the number: the former batch fails, in the same transaction.
+/// Fails the former batch whose number a later submission takes, in the same transaction.
 async fn replace(
     connection: &mut AnyConnection,
     former: SubmissionDigest,
@@ -308,7 +305,7 @@ async fn replace(
 ) -> Result<(), StoreError> {
     let Versioned { mut batch, version, upload } =
         read(connection, former).await?.ok_or(StoreError::Missing { id: former })?;
-    batch.apply(crate::batch::Event::Failed(Failure {
+    batch.apply(Event::Failed(Failure {
         reason: FailureReason::Replaced,
         detail: format!("by submission {by}"),
     }));

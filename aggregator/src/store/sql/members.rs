@@ -1,5 +1,5 @@
-//! What members say to a header: a row for each of whom there is something to tell, many in one
-//! statement.
+//! Members' answers to a header: a row for each member that answered or failed. One statement writes
+//! many rows.
 
 use std::fmt::Write as _;
 
@@ -11,12 +11,12 @@ use super::rows::delivery_to_columns;
 use crate::batch::{Batch, MemberOutcome, SubmissionDigest};
 use crate::store::StoreError;
 
-/// Rows in one statement, at most: SQLite takes some 32,000 variables.
+/// Number of rows in one statement at most: SQLite takes some 32,000 variables.
 const ROWS_PER_STATEMENT: usize = 64;
-/// Columns of a row.
+/// Number of columns of a row.
 const COLUMNS: usize = 11;
 
-/// Members' outcomes that differ from what is stored.
+/// Members' outcomes that differ from the stored ones.
 pub(super) struct Changed {
     id: SubmissionDigest,
     epoch: u64,
@@ -24,8 +24,8 @@ pub(super) struct Changed {
 }
 
 impl Changed {
-    /// Where the header is new, what members say to it is new; of whom nothing is known yet there
-    /// is no row.
+    /// Returns the outcomes that changed. With a new header all outcomes are new, except that a
+    /// member of which nothing is known yet has no row.
     pub(super) fn of(before: &Batch, after: &Batch) -> Option<Self> {
         let new = after.dispersal.as_ref()?;
         let old = before.dispersal.as_ref().filter(|old| old.digest == new.digest);
@@ -42,8 +42,8 @@ impl Changed {
     pub(super) async fn write(self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         let mut left = &self.members[..];
         while !left.is_empty() {
-            // By powers of two: connections keep statements prepared, and shall not have to keep
-            // one for each number of rows.
+            // The numbers of rows are powers of two: connections keep statements prepared, and
+            // should not have to keep one for each number of rows.
             let rows = (1 << left.len().ilog2()).min(ROWS_PER_STATEMENT);
             let (now, later) = left.split_at(rows);
             self.upsert(connection, now).await?;
@@ -98,8 +98,8 @@ fn statement(rows: usize) -> String {
     statement
 }
 
-/// A header was made again for an epoch that the batch was dispersed in before: what was said then
-/// is asked for again.
+/// Deletes members' answers to a former header of the same epoch, when a header is made again for an
+/// epoch in which the batch was dispersed before. The members are asked again.
 pub(super) async fn forget(
     connection: &mut AnyConnection,
     id: SubmissionDigest,

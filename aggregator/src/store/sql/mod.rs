@@ -1,9 +1,18 @@
 //! The store in SQLite or PostgreSQL.
+//!
+//! | file | content |
+//! |---|---|
+//! | `process`, `connection` | the process's lease, and the database |
+//! | `columns`, `rows`, `settlements`, `members`, `payload` | what the tables hold, and its checks |
+//! | `batches`, `sharing`, `postings` | what [`Store`] asks of them |
 
 mod batches;
+mod columns;
+mod connection;
 mod members;
 mod payload;
 mod postings;
+mod process;
 mod rows;
 mod settlements;
 mod sharing;
@@ -15,15 +24,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dac_database::{Database, DatabaseOptions, Migration};
 use dac_poster::PosterStore;
-use dac_types::{Address, B256, BatchDigest, Domain};
+use dac_types::{Address, BatchDigest, Domain};
+
+pub use self::connection::SqlStore;
 
 use self::batches::Writer;
 use self::postings::Books;
-use self::sharing::Process;
+use self::process::Process;
 use super::{
-    Arrived, Claim, Claimed, Creation, Holder, Lead, Page, PageToken, Store, StoreError, UploadId, Versioned,
+    Arrived, Claim, Claimed, Creation, Lead, Page, PageToken, Store, StoreError, UploadId, Versioned,
 };
-use crate::batch::{Batch, SubmissionDigest};
+use crate::batch::{Batch, Holder, SubmissionDigest};
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "batches", sql: include_str!("../../../migrations/0001_batches.sql") },
@@ -37,29 +48,23 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "quotas", sql: include_str!("../../../migrations/0005_quotas.sql") },
 ];
 
-/// Whose data a database holds. It refuses to open under another name.
+/// The identity of the aggregator whose data a database holds. A store of another identity does not
+/// open.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
-    /// Chain and registry.
+    /// The chain and the registry.
     pub domain: Domain,
     /// The aggregator's address.
     pub disperser: Address,
 }
 
-/// The store. Clones share its connections.
-#[derive(Clone, Debug)]
-pub struct SqlStore {
-    database: Database,
-    process: Arc<Process>,
-}
-
 impl SqlStore {
-    /// Opens it for this process, binds it to its owner, and removes what unfinished uploads and
-    /// finished batches left behind. Others count this process as gone when it has not been heard
-    /// of for `term`.
+    /// Opens the store for this process, binds the database to its owner, and removes what
+    /// unfinished uploads and finished batches left behind. Other processes count this process as
+    /// gone when it has not renewed its lease for `term`.
     ///
     /// # Errors
-    /// Among others, [`dac_database::DatabaseError::FileInUse`] where another process has the
+    /// Among others, returns [`dac_database::DatabaseError::FileInUse`] if another process has the
     /// SQLite file.
     pub async fn open(options: &DatabaseOptions, owner: Owner, term: Duration) -> Result<Self, StoreError> {
         let database = Database::open(options, MIGRATIONS).await?;
@@ -71,20 +76,19 @@ impl SqlStore {
                 ("disperser", &owner.disperser.to_string()),
             ])
             .await?;
-        let process = Arc::new(sharing::join(&database, term).await?);
+        let process = Arc::new(Process::join(&database, term).await?);
         let store = Self { database, process };
         store.remove_leftovers().await?;
         Ok(store)
     }
 
-    /// The database itself, for tests that spoil what it holds.
+    /// Returns the database itself, for tests that damage what it holds.
     #[doc(hidden)]
     pub const fn database(&self) -> &Database {
         &self.database
     }
 }
 
-/// Each method is in the room of what it is about.
 #[async_trait]
 impl Store for SqlStore {
     async fn begin_upload(&self, upload: UploadId, now_ms: u64) -> Result<(), StoreError> {
@@ -181,15 +185,7 @@ impl Store for SqlStore {
     }
 
     async fn close(&self) {
-        self.depart().await;
+        self.process.depart().await;
         self.database.close().await;
     }
-}
-
-fn b256(bytes: &[u8]) -> Option<B256> {
-    <[u8; 32]>::try_from(bytes).ok().map(B256::from)
-}
-
-fn batch_digest(bytes: &[u8]) -> Option<BatchDigest> {
-    b256(bytes).map(BatchDigest)
 }

@@ -1,4 +1,4 @@
-//! Payloads, in rows of bounded size with a hash each.
+//! Payloads, in rows of bounded size that each have a hash.
 
 use bytes::{Bytes, BytesMut};
 use dac_database::AnyConnection;
@@ -7,16 +7,16 @@ use dac_runtime::failpoint;
 use dac_types::limits::STORED_ROW_BYTES;
 use sha2::{Digest, Sha256};
 
-use super::SqlStore;
+use super::connection::SqlStore;
 use crate::batch::SubmissionDigest;
 use crate::store::{StoreError, UploadId};
 
-/// Rows read at once.
+/// Number of rows that are read at once.
 const ROWS_PER_READ: i64 = 8;
 
 async fn remove_staged(connection: &mut AnyConnection, id: UploadId) -> Result<(), StoreError> {
-    // Only while it is staged: the commit that made it a batch may have taken place after its
-    // caller went away.
+    // Only while the payload is staged: the commit that made it a batch may have taken place after
+    // its caller went away.
     let staged = sqlx::query("DELETE FROM uploads WHERE upload_id = $1")
         .bind(id.0.to_vec())
         .execute(&mut *connection)
@@ -33,7 +33,7 @@ pub(super) async fn remove_rows(connection: &mut AnyConnection, id: UploadId) ->
     Ok(())
 }
 
-/// Those of a batch's payload.
+/// Removes the rows of a batch's payload.
 pub(super) async fn remove_rows_of(
     connection: &mut AnyConnection,
     batch: SubmissionDigest,
@@ -47,8 +47,8 @@ pub(super) async fn remove_rows_of(
     Ok(())
 }
 
-/// Rows with their places and hashes, before they are written: while a transaction is under way,
-/// other writers wait.
+/// Rows with their places and hashes, which are computed before the transaction that writes them:
+/// while a transaction is under way, other writers wait.
 pub(super) struct Rows {
     upload: UploadId,
     rows: Vec<(i64, [u8; 32], Bytes)>,
@@ -76,7 +76,7 @@ impl Rows {
     }
 }
 
-/// Binds a row to its payload and its place in it.
+/// Returns the hash that binds a row to its payload and to its place in it.
 fn row_hash(id: UploadId, index: i64, data: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(id.0).chain_update(index.to_be_bytes()).chain_update(data).finalize().into()
 }
@@ -111,9 +111,9 @@ impl SqlStore {
         self.database
             .append(move |connection| {
                 Box::pin(async move {
-                    // Rows of an upload that another process removed would belong to nobody. The
-                    // update keeps the upload's row until the commit: whoever removes it meanwhile
-                    // waits, and then removes these rows as well.
+                    // Rows of an upload that another process removed would never be removed. The
+                    // update locks the upload's row until the commit: a process that removes it
+                    // meanwhile waits, and then removes these rows as well.
                     let staged = sqlx::query(
                         "UPDATE uploads SET started_at_ms = started_at_ms WHERE upload_id = $1 AND owner = $2",
                     )
@@ -136,7 +136,7 @@ impl SqlStore {
         self.database.append(move |connection| Box::pin(remove_staged(connection, id))).await
     }
 
-    /// Every row is checked.
+    /// Reads a payload and checks the hash of every row.
     pub(super) async fn read_rows(&self, id: UploadId, length: u64) -> Result<Bytes, StoreError> {
         let length = usize::try_from(length).map_err(|_| corrupt(format!("{length} bytes are too many")))?;
         let mut payload = BytesMut::with_capacity(length);

@@ -1,4 +1,4 @@
-//! The poster's books: certificates to be recorded on L1 and the nonces given out for them.
+//! The poster's books: its postings, and the nonces that were given to them.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use serde::de::DeserializeOwned;
 
 use crate::store::StoreError;
 
-/// The books, as the poster keeps them.
+/// The books in two tables of the database.
 #[derive(Debug)]
 pub(super) struct Books {
     database: Database,
-    /// Whose changes are refused once it is lost.
+    /// The lease without which changes are refused.
     lease: Option<Arc<Lease>>,
 }
 
@@ -27,7 +27,7 @@ impl Books {
         Self { database, lease: None }
     }
 
-    /// By the right of a lease.
+    /// Makes books that take changes only while the lease lasts.
     pub(super) const fn guarded(database: Database, lease: Arc<Lease>) -> Self {
         Self { database, lease: Some(lease) }
     }

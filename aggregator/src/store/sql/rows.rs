@@ -1,4 +1,4 @@
-//! Columns ⇄ values. Whatever does not fit is a corrupt row, named with its batch.
+//! Rows ⇄ values. A row that does not fit is corrupt, and the error names its batch.
 
 use dac_database::sqlx::any::{AnyArguments, AnyRow};
 use dac_database::sqlx::query::Query;
@@ -6,21 +6,23 @@ use dac_database::sqlx::{self, Row};
 use dac_database::{u64_from_sql, u64_to_sql};
 use dac_proto::v1;
 use dac_proto::wire;
-use dac_types::{AggregateAttestation, PostingMode, Quorum, SignatureBytes, SignedSubmission, keccak256};
+use dac_types::{AggregateAttestation, PostingMode, Quorum, SignatureBytes, SignedSubmission};
 use prost::Message;
 
-use super::{b256, batch_digest};
+use super::columns::{b256, batch_digest, corrupt, seal, summable, text, unseal};
+use super::settlements;
 use crate::batch::{
     Batch, Certified, Delivery, Dispersal, Failure, FailureReason, L1Record, MemberOutcome, Phase,
     SubmissionDigest,
 };
 use crate::store::StoreError;
 
+/// The columns of a batch's own row.
 pub(super) const BATCH_COLUMNS: &str = "b.submission_digest, b.submission, b.received_at_ms, b.phase, \
     b.failure_reason, b.failure_detail, b.epoch, b.certificate, b.certified_at_ms, b.l1_transaction, b.l1_block, \
     b.l1_gas_used, b.l1_by_us, b.l1_problem, b.payload_dropped, b.finished, b.quota_day, b.version, b.upload_id";
 
-/// A batch's own row, without what other tables hold.
+/// A batch's own row, without the parts that other tables hold.
 pub(super) struct BatchRow {
     pub(super) batch: Batch,
     pub(super) epoch: u64,
@@ -28,15 +30,7 @@ pub(super) struct BatchRow {
     pub(super) upload_id: Vec<u8>,
 }
 
-/// Names the part of a batch that is corrupt.
-pub(super) fn corrupt(id: SubmissionDigest, what: &'static str) -> impl FnOnce(String) -> StoreError {
-    move |problem| StoreError::Corrupt { id, what, problem }
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
+/// Reads a batch's own row and its row of settlements.
 pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
     let id: Vec<u8> = row.try_get("submission_digest")?;
     let id = b256(&id).map(SubmissionDigest).ok_or_else(|| StoreError::Corrupt {
@@ -67,7 +61,7 @@ pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
         batch.certificate =
             Some(Certified { aggregate, at_ms: u64_from_sql(row.try_get("certified_at_ms")?) });
     }
-    super::settlements::read_into(&mut batch, row)?;
+    settlements::read_into(&mut batch, row)?;
     if batch.posting == PostingMode::Record && matches!(batch.phase, Phase::Posted | Phase::Settled) {
         let transaction: Vec<u8> = row.try_get("l1_transaction")?;
         batch.l1 = Some(L1Record {
@@ -89,17 +83,6 @@ pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
     })
 }
 
-/// A certificate can be read in many ways that decode: its hash goes before it, so that a changed
-/// bit is found here and not by those who are given it.
-fn seal(bytes: &[u8]) -> Vec<u8> {
-    [keccak256(bytes).as_slice(), bytes].concat()
-}
-
-fn unseal(sealed: &[u8]) -> Result<&[u8], String> {
-    let (hash, bytes) = sealed.split_at_checked(32).ok_or_else(|| format!("{} bytes", sealed.len()))?;
-    if keccak256(bytes).as_slice() == hash { Ok(bytes) } else { Err("it is not what was written".to_owned()) }
-}
-
 fn phase_from(name: &str, failure: Failure) -> Result<Phase, String> {
     Ok(match name {
         "received" => Phase::Received,
@@ -116,12 +99,6 @@ fn phase_from(name: &str, failure: Failure) -> Result<Phase, String> {
 
 fn failure_reason(name: &str) -> FailureReason {
     FailureReason::ALL.into_iter().find(|reason| reason.as_str() == name).unwrap_or(FailureReason::Internal)
-}
-
-/// A number that the database adds up or compares with 0, which the usual encoding of `u64` does
-/// not allow. These are small.
-pub(super) fn summable(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// The values of a batch's row that change with its state.
@@ -141,7 +118,7 @@ pub(super) struct Changing {
     payload_dropped: i64,
     finished: i64,
     quota_day: i64,
-    /// It does not change; batches from before the column was there get it with their next change.
+    /// It does not change, but batches that are older than the column get it with their next change.
     payload_bytes: i64,
 }
 
@@ -177,7 +154,7 @@ impl Changing {
         }
     }
 
-    /// As the first parameters of a statement, $1 to $16, in this order.
+    /// Binds the values as the first parameters of a statement, $1 to $16, in this order.
     pub(super) fn bind<'q>(
         self,
         statement: Query<'q, sqlx::Any, AnyArguments>,
@@ -202,7 +179,7 @@ impl Changing {
     }
 }
 
-/// A dispersal's row; its members come from another table.
+/// Reads a dispersal's row. Its members come from another table.
 pub(super) fn dispersal_from_row(id: SubmissionDigest, row: &AnyRow) -> Result<Dispersal, StoreError> {
     let digest: Vec<u8> = row.try_get("digest")?;
     let digest = batch_digest(&digest)
@@ -223,7 +200,7 @@ pub(super) fn dispersal_from_row(id: SubmissionDigest, row: &AnyRow) -> Result<D
     Ok(Dispersal::new(digest, quorum, record.into()))
 }
 
-/// How a delivery is stored: a name, and the signature where there is one.
+/// Returns a delivery as it is stored: its name, and its signature or nothing.
 pub(super) fn delivery_to_columns(delivery: Delivery) -> (&'static str, Vec<u8>) {
     match delivery {
         Delivery::Pending => ("pending", Vec::new()),
@@ -252,7 +229,7 @@ fn delivery_from_columns(name: &str, signature: &[u8]) -> Result<Delivery, Strin
     })
 }
 
-/// A member's row, and its seat.
+/// Reads a member's row, and returns its seat too.
 pub(super) fn member_from_row(
     id: SubmissionDigest,
     row: &AnyRow,
@@ -271,30 +248,4 @@ pub(super) fn member_from_row(
         certificate_done: row.try_get::<i64, _>("certificate_done")? != 0,
     };
     Ok((seat, outcome))
-}
-
-/// A missing row is not an error of the driver's.
-pub(super) fn optional(result: Result<AnyRow, sqlx::Error>) -> Result<Option<AnyRow>, StoreError> {
-    match result {
-        Ok(row) => Ok(Some(row)),
-        Err(sqlx::Error::RowNotFound) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_changed_bit_breaks_the_seal() {
-        let sealed = seal(b"certificate");
-        assert_eq!(unseal(&sealed), Ok(&b"certificate"[..]));
-        for bit in 0..sealed.len() * 8 {
-            let mut changed = sealed.clone();
-            changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(unseal(&changed).is_err(), "bit {bit}");
-        }
-        assert!(unseal(&sealed[..31]).is_err());
-    }
 }

@@ -1,4 +1,5 @@
-//! A batch's way to settlement: posting mode, proof and where it settled, in a row of their own.
+//! A batch's way to settlement: its posting mode, its proof and where it settled, in a row of their
+//! own.
 
 use bytes::Bytes;
 use dac_database::sqlx::any::AnyRow;
@@ -7,18 +8,20 @@ use dac_database::{AnyConnection, u64_from_sql, u64_to_sql};
 use dac_poster::{Posting, Task};
 use dac_types::{B256, BatchDigest, PostingMode, Transition, keccak256};
 
-use super::rows::corrupt;
-use super::{SqlStore, b256};
+use super::columns::{b256, corrupt};
+use super::connection::SqlStore;
 use crate::batch::{Batch, L1Record, Proof, ProofState, SubmissionDigest};
 use crate::store::StoreError;
 
-/// Beside those of the batch; all of them are NULL for batches from before there were settlements.
+/// The columns of the row, which are selected beside those of the batch. All are NULL for batches
+/// that are older than settlements.
 pub(super) const SETTLEMENT_COLUMNS: &str = "s.posting AS s_posting, s.proof_state AS s_proof_state, \
     s.proof_reason AS s_proof_reason, s.proof_hash AS s_proof_hash, s.new_state_root AS s_new_state_root, \
     s.inputs_consumed AS s_inputs_consumed, s.outputs AS s_outputs, s.proof_at_ms AS s_proof_at_ms, \
     s.settled AS s_settled, s.transaction_hash AS s_transaction_hash, s.block AS s_block, s.gas_used AS s_gas_used, \
     s.by_us AS s_by_us";
 
+/// Returns the name under which a proof's state is stored.
 pub(super) const fn state_name(state: &ProofState) -> &'static str {
     match state {
         ProofState::Received => "received",
@@ -27,7 +30,7 @@ pub(super) const fn state_name(state: &ProofState) -> &'static str {
     }
 }
 
-/// Fills in what the row says; the proof's bytes are in another table.
+/// Fills in the batch's fields that the row has. The proof's bytes are in another table.
 pub(super) fn read_into(batch: &mut Batch, row: &AnyRow) -> Result<(), StoreError> {
     let Some(posting) = row.try_get::<Option<String>, _>("s_posting")? else { return Ok(()) };
     let wrong = |what: &'static str, problem: String| corrupt(batch.id, what)(problem);
@@ -72,7 +75,7 @@ pub(super) fn read_into(batch: &mut Batch, row: &AnyRow) -> Result<(), StoreErro
     Ok(())
 }
 
-/// The bytes of a proof that may still settle its batch.
+/// Reads the bytes of a proof that may still settle its batch.
 pub(super) async fn read_proof(connection: &mut AnyConnection, batch: &mut Batch) -> Result<(), StoreError> {
     let id = batch.id;
     let wanted = batch.live_proof().is_some() && !batch.is_over();
@@ -83,13 +86,13 @@ pub(super) async fn read_proof(connection: &mut AnyConnection, batch: &mut Batch
         .await?;
     match bytes.filter(|bytes| keccak256(bytes) == proof.hash) {
         Some(bytes) => proof.bytes = bytes.into(),
-        // The batch is not lost with it: another proof may be handed in.
+        // The batch is not lost: another proof may be handed in.
         None => batch.lose_proof(),
     }
     Ok(())
 }
 
-/// Whether anything of it differs.
+/// Returns whether the row of one batch would differ from that of the other.
 pub(super) fn differs(before: &Batch, after: &Batch) -> bool {
     (before.posting, &before.proof, before.settlement) != (after.posting, &after.proof, after.settlement)
 }

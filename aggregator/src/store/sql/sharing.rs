@@ -1,79 +1,34 @@
-//! Several processes on one database: each has a lease of its own, and batches carry the name of
-//! the process that works on them. Taking a batch over raises its version, so that its former owner
-//! finds out with its next change.
+//! How several processes on one database divide its batches. Taking a batch over raises its version,
+//! so that the process that worked on it finds out with its next change.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dac_database::sqlx::{self, AssertSqlSafe, Row};
-use dac_database::{AnyConnection, DatabaseError, Lease, now_ms};
+use dac_database::{AnyConnection, DatabaseError, Lease};
 
-use super::SqlStore;
+use super::columns::b256;
+use super::connection::SqlStore;
 use super::postings::Books;
+use super::process::alive;
 use crate::batch::SubmissionDigest;
 use crate::store::{Claim, Claimed, Lead, StoreError};
 
 /// The lease of the process that posts.
 const POSTER: &str = "poster";
-/// Processes' leases begin with this.
-const PROCESS: &str = "process/";
-/// A process's own lease is renewed so many times before it would run out.
-const RENEWALS_PER_TERM: u32 = 4;
-/// Leases of processes that are gone are forgotten after this time.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Batches taken at once; the rest with the next claim.
+/// Number of batches that are taken at once; the rest is taken with the next claim.
 const CLAIM_MAX: i64 = 1000;
 
-/// This process among those that share the database.
-#[derive(Debug)]
-pub(super) struct Process {
-    lease: Lease,
-    term: Duration,
-    renewed: parking_lot::Mutex<tokio::time::Instant>,
-}
-
-impl Process {
-    pub(super) fn name(&self) -> String {
-        self.lease.name().to_owned()
-    }
-}
-
-/// Whose leases are running; `{alive}` in a statement.
-fn alive(backend: dac_database::Backend) -> String {
-    format!("(SELECT name FROM leases WHERE expires_at_ms > {})", now_ms(backend))
-}
-
-pub(super) async fn join(database: &dac_database::Database, term: Duration) -> Result<Process, StoreError> {
-    let id: u64 = rand::random();
-    let holder = format!("dac-aggregator, process {}", std::process::id());
-    database.be_the_only_process(&holder).await?;
-    let clock = now_ms(database.backend());
-    let old = i64::try_from(FORGOTTEN_AFTER.as_millis()).expect("a day");
-    let forget =
-        format!("DELETE FROM leases WHERE name LIKE '{PROCESS}%' AND expires_at_ms < {clock} - {old}");
-    database
-        .append(move |connection| {
-            Box::pin(async move {
-                sqlx::query(AssertSqlSafe(forget)).execute(connection).await?;
-                Ok::<_, DatabaseError>(())
-            })
-        })
-        .await?;
-    let lease = Lease::acquire(database, &format!("{PROCESS}{id:016x}"), &holder, term).await?;
-    Ok(Process { lease, term, renewed: parking_lot::Mutex::new(tokio::time::Instant::now()) })
-}
-
 impl SqlStore {
-    /// Removes what unfinished uploads of processes that are gone left behind, and finished batches
-    /// of former versions.
+    /// Removes rows that unfinished uploads of processes that are gone left behind, and those that
+    /// former versions of this program left behind of batches that do not need them.
     pub(super) async fn remove_leftovers(&self) -> Result<(), StoreError> {
         let alive = alive(self.database.backend());
         let remove = format!("DELETE FROM uploads WHERE owner NOT IN {alive} RETURNING upload_id");
         self.database
             .transaction(move |connection| {
                 Box::pin(async move {
-                    // Uploads before their rows: a process that still writes rows keeps its upload
-                    // until they are committed.
+                    // Uploads are removed before their rows: a process that still writes rows keeps
+                    // its upload until they are committed.
                     let gone = sqlx::query(AssertSqlSafe(remove)).fetch_all(&mut *connection).await?;
                     for upload in gone {
                         sqlx::query("DELETE FROM payload_rows WHERE upload_id = $1")
@@ -95,7 +50,7 @@ impl SqlStore {
 
     pub(super) async fn take_lead(&self) -> Result<Option<Lead>, StoreError> {
         let process = &self.process;
-        match Lease::acquire(&self.database, POSTER, &process.name(), process.term).await {
+        match Lease::acquire(&self.database, POSTER, &process.name(), process.term()).await {
             Ok(lease) => {
                 let lease = Arc::new(lease.keep());
                 let books = Books::guarded(self.database.clone(), Arc::clone(lease.lease()));
@@ -106,25 +61,13 @@ impl SqlStore {
         }
     }
 
-    /// Says that this process is there, now and then.
-    async fn be_there(&self) -> Result<(), StoreError> {
-        let process = &self.process;
-        if process.renewed.lock().elapsed() < process.term / RENEWALS_PER_TERM {
-            return Ok(());
-        }
-        let asked_at = tokio::time::Instant::now();
-        process.lease.renew().await?;
-        *process.renewed.lock() = asked_at;
-        Ok(())
-    }
-
     pub(super) async fn take_work(&self, claim: Claim) -> Result<Claimed, StoreError> {
-        self.be_there().await?;
+        self.process.keep_lease().await?;
         let backend = self.database.backend();
         let stage = if claim.posting { "" } else { "AND phase IN ('received', 'dispersing')" };
         let free = format!("finished = 0 AND owner NOT IN {} {stage}", alive(backend));
         let me = self.process.name();
-        // Most of the time there is nothing: a look does not wait for writers.
+        // Most of the time there is nothing to take, and a read does not wait for writers.
         let look = format!(
             "SELECT CASE WHEN EXISTS (SELECT 1 FROM batches WHERE owner = $1 AND touched = 1)
                 OR EXISTS (SELECT 1 FROM batches WHERE {free}) THEN 1 ELSE 0 END"
@@ -215,13 +158,6 @@ impl SqlStore {
             })
             .await
     }
-
-    /// Gives back the process's lease: its batches are free at once.
-    pub(super) async fn depart(&self) {
-        if let Err(error) = self.process.lease.release().await {
-            tracing::info!(%error, "this process's lease was not given back: it runs out by itself");
-        }
-    }
 }
 
 async fn named(
@@ -237,7 +173,7 @@ fn in_order(rows: &[sqlx::any::AnyRow]) -> Result<Vec<SubmissionDigest>, StoreEr
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         let (id, at): (Vec<u8>, i64) = (row.try_get(0)?, row.try_get(1)?);
-        found.extend(super::b256(&id).map(|id| (at, SubmissionDigest(id))));
+        found.extend(b256(&id).map(|id| (at, SubmissionDigest(id))));
     }
     found.sort_unstable();
     Ok(found.into_iter().map(|(_, id)| id).collect())
