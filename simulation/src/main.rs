@@ -4,64 +4,17 @@
 //! and time, so that hash keys, for example, depend on the seed too. This works for only one seed
 //! in a process.
 
+mod arguments;
 mod seeds;
 
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
-use dac_simulation::{Flaw, Shape};
+use clap::Parser;
+use dac_simulation::Shape;
 use rand_of_libc::SeedableRng;
 use rand_of_libc::rngs::StdRng;
 
-/// Lives through seeds in a simulated world, with the production aggregator and production members
-/// in it.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// How many seeds.
-    #[arg(long, default_value_t = 20)]
-    seeds: u64,
-    /// The first one.
-    #[arg(long, default_value_t = 1)]
-    from: u64,
-    /// Members: 7, 16 or 64.
-    #[arg(long, default_value_t = 16)]
-    n: u16,
-    /// Seeds at once, each in a process of its own.
-    #[arg(long, default_value_t = 2)]
-    jobs: usize,
-    /// Runs every seed twice: the traces have to be the same.
-    #[arg(long)]
-    twice: bool,
-    /// Prints a summary as JSON: {n, from, seeds, failures, seconds, posted, signatures,
-    /// lying_members, faults}.
-    #[arg(long)]
-    json: bool,
-    /// What is wrong with one member's store, on purpose: the check has to find it.
-    #[arg(long, value_enum)]
-    flaw: Option<PlantedFlaw>,
-    /// Runs this one seed, in this process, and prints its report. `RUST_LOG=simulation=info` tells
-    /// the story.
-    #[arg(long, value_name = "SEED")]
-    one: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PlantedFlaw {
-    /// It forgets its last commit when its member is killed.
-    ForgetsLastCommit,
-    /// It says that a batch is stored before it is.
-    AnswersBeforeCommit,
-}
-
-impl From<PlantedFlaw> for Flaw {
-    fn from(planted: PlantedFlaw) -> Self {
-        match planted {
-            PlantedFlaw::ForgetsLastCommit => Self::ForgetsLastCommit,
-            PlantedFlaw::AnswersBeforeCommit => Self::AnswersBeforeCommit,
-        }
-    }
-}
+use self::arguments::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 
 /// A seed that takes longer than this is reported as hanging.
 const SEED_MAX_SECONDS: f64 = 180.0;

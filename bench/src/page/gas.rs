@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{distinct, rest, thousands};
+use super::text::{distinct, rest, thousands};
 use crate::report::Figure;
 
 /// One line for each transaction, one column for each hardfork.

@@ -3,10 +3,13 @@
 mod gas;
 mod scale;
 mod system;
+mod text;
 
-use std::collections::BTreeSet;
+pub use self::text::short;
+
 use std::fmt::Write;
 
+use self::text::{distinct, goal, rest, thousands, times};
 use crate::model::Point;
 use crate::report::Figure;
 
@@ -64,45 +67,6 @@ pub fn page(material: &Material<'_>) -> String {
     gas::write(&mut page, figures);
     scale::write(&mut page, points, cores as f64, record_gas);
     page
-}
-
-/// Three significant digits.
-pub fn short(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    #[allow(clippy::cast_possible_truncation)] // Of a logarithm.
-    let digits = (2 - value.abs().log10().floor() as i32).clamp(0, 6);
-    format!("{value:.*}", usize::try_from(digits).unwrap_or(0))
-}
-
-/// A whole number with commas.
-#[allow(clippy::cast_possible_truncation)] // Gas, bytes, money: far below 2^53.
-fn thousands(value: f64) -> String {
-    let digits = (value.round() as i64).to_string();
-    let first = digits.len() % 3;
-    let groups =
-        digits.as_bytes()[first..].chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
-    let head = (first > 0).then(|| digits[..first].to_owned());
-    head.into_iter().chain(groups).collect::<Vec<_>>().join(",")
-}
-
-fn times(ratio: Option<f64>) -> String {
-    ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{} ×", short(ratio)))
-}
-
-/// A goal, with a mark where it is one that can be met.
-fn goal(figure: &Figure) -> String {
-    match (&figure.goal, figure.met) {
-        (Some(goal), Some(met)) => format!("{goal} {}", if met { '✓' } else { '✗' }),
-        (Some(goal), None) => goal.clone(),
-        (None, _) => String::new(),
-    }
-}
-
-/// Name without its section.
-fn rest(name: &str) -> &str {
-    name.split_once('/').map_or(name, |(_, rest)| rest)
 }
 
 fn goals(page: &mut String, figures: &[Figure]) {
@@ -172,12 +136,6 @@ fn coding(page: &mut String, figures: &[Figure]) {
         }
         page.push('\n');
     }
-}
-
-/// In the order in which they come first.
-fn distinct<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = BTreeSet::new();
-    all.filter(|item| seen.insert(*item)).collect()
 }
 
 fn peers(page: &mut String, figures: &[Figure]) {
@@ -258,21 +216,10 @@ mod tests {
     use crate::report::{Goal, Kind};
 
     #[test]
-    fn three_digits_are_enough() {
-        let texts = [0.0, 0.001_234, 0.5, 1.0, 12.34, 123.4, 1_234.5].map(short);
-        assert_eq!(texts, ["0", "0.00123", "0.500", "1.00", "12.3", "123", "1234"]);
-    }
-
-    #[test]
     fn only_what_is_between_the_marks_is_replaced() {
         let document = format!("before {BEGIN}\nold\n{END} after");
         assert_eq!(replace(&document, "new\n"), Some(format!("before {BEGIN}\nnew\n{END} after")));
         assert_eq!(replace("no marks", "new"), None);
-    }
-
-    #[test]
-    fn numbers_have_commas() {
-        assert_eq!([0.0, 999.0, 1_000.0, 1_234_567.6].map(thousands), ["0", "999", "1,000", "1,234,568"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{short, thousands};
+use super::text::{short, thousands};
 use crate::model::scale::{self, ABSENT, K, Line, N, PAYLOADS_MIB};
 use crate::model::{FITTED_SEATS, Model, Point, Quantity, Shape, checked, prices};
 

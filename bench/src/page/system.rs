@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{distinct, short};
+use super::text::{distinct, goal, short};
 use crate::excluded;
 use crate::named::{self, Named};
 use crate::report::Figure;
@@ -83,7 +83,7 @@ fn cell(figure: Option<&Figure>) -> String {
     if let Some(ratio) = figure.ratio_to_floor {
         let _ = write!(text, " ({})", short(ratio));
     }
-    let goal = super::goal(figure);
+    let goal = goal(figure);
     if goal.is_empty() { text } else { format!("{text} {goal}") }
 }
 

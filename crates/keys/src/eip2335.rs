@@ -12,6 +12,7 @@ use crate::cipher::{self, CIPHER};
 use crate::error::KeystoreError;
 use crate::hexadecimal::HexBytes;
 use crate::kdf::{Kdf, KdfCost, Pbkdf2Params, ScryptParams};
+use crate::uuid;
 
 const VERSION: u64 = 4;
 
@@ -82,7 +83,7 @@ pub(crate) fn encrypt(key: &SecretKey, password: &Password, cost: KdfCost) -> St
         description: "Validium DAC member key (BLS12-381, public key in G2)".into(),
         pubkey: public_key_of(key),
         path: String::new(),
-        uuid: crate::uuid(),
+        uuid: uuid::random(),
         version: VERSION,
     };
     serde_json::to_string_pretty(&keystore).expect("a keystore is JSON")

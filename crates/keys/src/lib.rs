@@ -6,6 +6,7 @@ mod error;
 mod hexadecimal;
 mod kdf;
 mod scrypt_narrow;
+mod uuid;
 mod web3;
 
 use std::path::Path;
@@ -76,15 +77,6 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeystoreError> {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(_) => Err(SecretFileError::NotText { path: path.to_owned() }.into()),
     }
-}
-
-/// Returns a random UUID (version 4). Both formats carry one.
-fn uuid() -> String {
-    let mut bytes: [u8; 16] = rand::random();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = alloy_primitives::hex::encode(bytes);
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 #[cfg(test)]

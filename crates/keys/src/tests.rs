@@ -344,7 +344,7 @@ proptest! {
 
     #[test]
     fn identifiers_are_uuids(_ in any::<u8>()) {
-        let uuid = crate::uuid();
+        let uuid = crate::uuid::random();
         prop_assert_eq!(uuid.len(), 36);
         prop_assert_eq!(&uuid[14..15], "4");
         prop_assert!("89ab".contains(&uuid[19..20]));

@@ -10,6 +10,7 @@ use crate::cipher::{self, CIPHER};
 use crate::error::KeystoreError;
 use crate::hexadecimal::HexBytes;
 use crate::kdf::{Kdf, KdfCost, Pbkdf2Params, ScryptParams};
+use crate::uuid;
 
 const VERSION: u64 = 3;
 
@@ -62,7 +63,7 @@ pub(crate) fn encrypt(key: &EcdsaKey, password: &Password, cost: KdfCost) -> Str
             ciphertext: HexBytes(encrypted.to_vec()),
             kdf: KdfFields::Scrypt(params),
         },
-        id: crate::uuid(),
+        id: uuid::random(),
         version: VERSION,
     };
     serde_json::to_string_pretty(&keystore).expect("a keystore is JSON")
