@@ -2,12 +2,14 @@
 //! poster, and says what they wait for meanwhile.
 //!
 //! * [`Posting`] is the poster of this process, as long as this process posts.
+//! * `orders` has what each posting mode asks of L1.
 //! * `drive` follows one order of any kind to its outcome; `record`, `settle` and `renew`
 //!   say what each look at it means.
 //! * `settlements` notices what others settled.
 
 mod counts;
 mod drive;
+pub(crate) mod orders;
 mod payer;
 mod probed;
 mod record;
@@ -21,7 +23,6 @@ use std::time::Duration;
 
 use dac_chain::L1;
 use dac_poster::{Outcome, Outcomes, Payer, Poster, PosterConfig, PostingDigest};
-use dac_types::Domain;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +52,6 @@ pub struct PostSettings {
 pub struct Posting {
     /// None while another process posts.
     poster: watch::Sender<Option<Poster>>,
-    domain: Domain,
     l1: Arc<dyn L1>,
     settings: PostSettings,
     /// Blocks, the including one counted, after which what is seen is final.
@@ -75,7 +75,6 @@ impl Posting {
     pub fn new(config: &PosterConfig, l1: Arc<dyn L1>, settings: PostSettings) -> Self {
         Self {
             poster: watch::Sender::new(None),
-            domain: config.domain,
             l1,
             settings,
             confirmations: config.confirmations,

@@ -3,8 +3,8 @@
 //!
 //! The steps are apart because the store is asked between them: [`identify`] knows which batch this
 //! is, so that a repeated submission is answered at once; [`authorise`] weighs rollup, times and
-//! signature; [`crate::batch::may_take_number`] weighs what holds the number, early and again in the transaction
-//! that decides.
+//! signature; [`crate::batch::may_take_number`] weighs what holds the number, early and again in
+//! the transaction that decides.
 
 use std::fmt;
 use std::time::Duration;

@@ -128,4 +128,16 @@ mod tests {
         }
         assert!(posting_mode("posting", 3).is_err());
     }
+
+    #[test]
+    fn all_posting_modes_of_the_wire_are_listed() {
+        let named = (1..).map_while(|value| posting_mode("posting", value).ok());
+        assert!(named.eq(PostingMode::ALL), "in the same order");
+        for mode in PostingMode::ALL {
+            assert_eq!(posting_mode_to_wire(mode).as_str_name(), format!("POSTING_MODE_{}", mode.name()));
+            assert_eq!(mode.word(), mode.name().to_lowercase());
+            assert_eq!(PostingMode::of_word(mode.word()), Some(mode));
+        }
+        assert_eq!(PostingMode::of_word("post"), None);
+    }
 }

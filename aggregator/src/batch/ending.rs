@@ -1,7 +1,5 @@
 //! The end of a batch: its failure, and the end of what is still owed to members and to L1.
 
-use dac_types::PostingMode;
-
 use super::dispersal::Delivery;
 use super::event::Action;
 use super::failure::Failure;
@@ -13,7 +11,7 @@ impl Batch {
     /// Fails the batch, unless it is over or its certificate is recorded.
     pub(super) fn fail(&mut self, mut failure: Failure) -> Vec<Action> {
         // A recorded batch stays recorded, also if it is never settled.
-        let recorded = self.phase == Phase::Posted && self.posting == PostingMode::Record;
+        let recorded = self.phase == Phase::Posted && self.posting.records_certificate();
         if recorded || self.is_over() {
             return Vec::new();
         }

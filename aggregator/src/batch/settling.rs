@@ -1,7 +1,7 @@
 //! The state machine's way from a validity proof to the rollup's settlement. The proof and the
 //! certificate come in any order.
 
-use dac_types::{B256, BatchDigest, PostingMode};
+use dac_types::{B256, BatchDigest};
 
 use super::event::Action;
 use super::failure::Failure;
@@ -47,21 +47,22 @@ impl Batch {
 
     /// Returns the next step towards settlement, if there is one.
     pub(super) fn go_on_settling(&mut self) -> Vec<Action> {
-        match (&self.phase, self.posting, self.live_proof().is_some()) {
-            (Phase::Certified, PostingMode::Settle, true) => {
+        match (&self.phase, self.posting.records_certificate(), self.live_proof().is_some()) {
+            (Phase::Certified, false, true) => {
                 self.phase = Phase::Proved;
                 vec![Action::Settle]
             }
-            (Phase::Certified, PostingMode::Settle, false) => vec![Action::WatchSettlement],
+            (Phase::Certified, false, false) => vec![Action::WatchSettlement],
             (Phase::Proved | Phase::Posted, _, true) => vec![Action::Settle],
             _ => Vec::new(),
         }
     }
 
-    /// Returns whether nothing is left to do before a proof is handed in: every member has its shard
-    /// and the certificate, or takes neither.
+    /// Returns whether nothing is left to do before a proof is handed in: every member has its
+    /// shard and the certificate, or takes neither.
     pub fn waits_for_proof_alone(&self) -> bool {
-        matches!((&self.phase, self.posting), (Phase::Certified, PostingMode::Settle))
+        self.phase == Phase::Certified
+            && !self.posting.records_certificate()
             && self.live_proof().is_none()
             && self.payload_dropped
             && self.certificate_deliveries().is_empty()
@@ -94,7 +95,7 @@ impl Batch {
     /// Takes back a settlement that was seen: a reorganisation removed it from the chain.
     fn not_included(&mut self) {
         self.settlement = None;
-        if self.phase == Phase::Posted && self.posting == PostingMode::Settle {
+        if self.phase == Phase::Posted && !self.posting.records_certificate() {
             self.phase = Phase::Proved;
         }
     }
@@ -116,7 +117,7 @@ impl Batch {
         self.reject_proof(reason);
         self.not_included();
         self.l1_problem.clear();
-        if self.posting == PostingMode::Settle {
+        if !self.posting.records_certificate() {
             self.phase = Phase::Certified;
         }
         let mut actions = self.go_on_settling();
@@ -136,7 +137,7 @@ impl Batch {
 
     pub(super) fn settled(&mut self, record: L1Record) -> Vec<Action> {
         let may_settle = match self.phase {
-            Phase::Certified => self.posting == PostingMode::Settle,
+            Phase::Certified => !self.posting.records_certificate(),
             Phase::Proved | Phase::Posted => !self.is_over(),
             _ => false,
         };
@@ -155,7 +156,7 @@ impl Batch {
 
     /// Ends the way to settlement: the batch will never settle. A recorded batch stays recorded.
     pub(super) fn settling_failed(&mut self, failure: Failure) -> Vec<Action> {
-        if self.posting == PostingMode::Settle {
+        if !self.posting.records_certificate() {
             return self.fail(failure);
         }
         if self.phase != Phase::Posted || self.live_proof().is_none() {

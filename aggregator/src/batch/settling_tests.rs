@@ -1,4 +1,4 @@
-//! Rules of proofs and settlements, on chosen stories and on random ones.
+//! The rules of proofs and settlements, on chosen stories and on random ones.
 
 use dac_types::{B256, PostingMode, Transition};
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ fn a_settlement_is_posted_then_settled_and_its_proof_dropped() {
     assert!(batch.proof.as_ref().unwrap().bytes.is_empty());
     assert!(!batch.finished, "seat 3 still gets its shard");
     assert!(batch.l1.is_none(), "nothing is recorded in the log");
-    // The same proof is known still, another one comes too late.
+    // The same proof is still known, and another one comes too late.
     assert_eq!(batch.weigh_proof(digest(1), &proof(1), 0), Ok(ProofVerdict::Known));
     assert_eq!(batch.weigh_proof(digest(1), &proof(2), 0), Err(ProofRefusal::Ended { phase: "settled" }));
 }
@@ -113,10 +113,11 @@ fn a_rejected_proof_makes_room_for_another() {
     let former = batch.proof.clone().unwrap();
     assert!(matches!(&former.state, ProofState::Rejected { reason } if reason.len() <= 256));
     assert!(former.bytes.is_empty());
-    // The very same may be tried anew: what it was refused for may have been reorganised away.
+    // The same proof may be tried again: a reorganisation may have removed the cause of its
+    // refusal.
     assert_eq!(batch.weigh_proof(digest(1), &proof(1), 0), Ok(ProofVerdict::Taken));
     assert_eq!(batch.apply(offered(2)), [Action::Settle]);
-    // What is still said of the former does not concern the new one.
+    // Events about the former proof do not concern the new one.
     assert_eq!(batch.apply(rejected(1)), []);
     assert_eq!(batch.apply(included(1)), []);
     assert_eq!(batch.phase, Phase::Proved);
@@ -145,7 +146,7 @@ fn proofs_are_weighed_by_digest_and_time() {
 #[test]
 fn a_recorded_batch_is_settled_when_its_proof_comes() {
     let mut batch = certified();
-    // Before it is recorded the proof waits.
+    // The proof waits until the batch is recorded.
     assert_eq!(batch.apply(offered(1)), []);
     assert_eq!(batch.phase, Phase::Certified);
     assert_eq!(batch.apply(recorded())[0], Action::Settle);
@@ -168,7 +169,7 @@ fn a_finished_recorded_batch_begins_again_for_a_proof() {
     assert!(batch.finished && batch.is_over());
     assert_eq!(batch.apply(offered(1)), [Action::Settle]);
     assert!(!batch.finished);
-    // Refused: it is as recorded as it was.
+    // The proof is refused, and the batch is recorded as before.
     batch.apply(rejected(1));
     assert!(batch.finished && batch.phase == Phase::Posted && batch.l1.is_some());
     batch.apply(offered(2));
@@ -290,7 +291,7 @@ proptest! {
             if matches!(before.phase, Phase::Settled | Phase::Failed(_) | Phase::Expired) {
                 prop_assert_eq!(&batch.phase, &before.phase, "ends are ends");
             }
-            // Whatever may still settle, somebody works at it or waits for it.
+            // A proof that may still settle its batch is handed to L1.
             if before.live_proof().is_none() && live && batch.certificate.is_some() && (settle || batch.l1.is_some()) {
                 prop_assert!(actions.contains(&Action::Settle), "{:?}", event);
             }

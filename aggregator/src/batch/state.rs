@@ -207,7 +207,7 @@ impl Batch {
     pub fn is_over(&self) -> bool {
         match self.phase {
             Phase::Settled | Phase::Failed(_) | Phase::Expired => true,
-            Phase::Posted => self.posting == PostingMode::Record && self.live_proof().is_none(),
+            Phase::Posted => self.posting.records_certificate() && self.live_proof().is_none(),
             Phase::Received | Phase::Dispersing | Phase::Certified | Phase::Proved => false,
         }
     }

@@ -1,4 +1,4 @@
-//! Rules of the state machine, on chosen stories and on random ones.
+//! The rules of the state machine, on chosen stories and on random ones.
 
 use std::sync::Arc;
 
@@ -196,11 +196,11 @@ fn only_what_members_said_to_a_saved_header_may_wait() {
         (answered(2), true),
         (delivered(0), true),
         (recorded(), false),
-        // The last one that was waited for: the payload goes.
+        // All members have their shards now, so the payload is dropped.
         (Event::SignatureChecked { digest: digest(1), seat: Seat(2), good: true }, false),
         (delivered(1), true),
         (delivered(3), true),
-        // Finished.
+        // The batch is finished now.
         (delivered(2), false),
     ];
     let mut batch = received();
@@ -238,7 +238,7 @@ fn stragglers_are_served_after_quorum_until_all_have_their_shard() {
         batch.apply(Event::CertificateDelivered { digest: digest(1), seat: Seat(seat) });
     }
     assert!(batch.finished);
-    // A member that signed at once was asked once, though the certificate was a call of its own.
+    // A member that signed at once counts one attempt, although the certificate took a second call.
     let attempts: Vec<u32> = batch.dispersal.iter().flat_map(|d| &d.members).map(|m| m.attempts).collect();
     assert_eq!(attempts, [1, 1, 1, 2]);
 }
@@ -435,7 +435,7 @@ proptest! {
                 prop_assert_eq!(&batch.phase, &before.phase);
                 prop_assert_eq!(&batch.dispersal, &before.dispersal);
                 prop_assert_eq!(&batch.certificate, &before.certificate);
-                // Whatever state it was in, work goes on or is done.
+                // In every state a batch goes on with its work or has none left.
                 prop_assert!(batch.finished || !actions.is_empty() || batch.payload_dropped
                     || batch.dispersal.as_ref().is_some_and(|d| d.signatures().len() >= usize::from(Q)));
             }
@@ -443,12 +443,12 @@ proptest! {
     }
 }
 
-/// Not encoded yet.
+/// Makes a batch that is not encoded yet.
 pub(crate) fn received_at(ms: u64) -> Batch {
     Batch::received(SubmissionDigest(B256::repeat_byte(9)), submission(), ms)
 }
 
-/// Encoded, and refused by all members for now.
+/// Makes a batch that is encoded, and that all members refuse for now.
 pub(crate) fn held_up(reason: &str, received_at_ms: u64) -> Batch {
     let mut batch = Batch { received_at_ms, ..dispersing() };
     for seat in 0..N {

@@ -1,6 +1,6 @@
 //! Which event leads from which state to which, and what is to be done then.
 
-use dac_types::{AggregateAttestation, BatchDigest, PostingMode, Seat, SignatureBytes};
+use dac_types::{AggregateAttestation, BatchDigest, Seat, SignatureBytes};
 
 use super::dispersal::{Delivery, Dispersal, MemberOutcome};
 use super::event::{Action, DeliveryFailure, Event};
@@ -97,8 +97,8 @@ impl Batch {
 
     /// Returns what a certified batch needs of L1.
     fn posting_actions(&mut self) -> Vec<Action> {
-        match (&self.phase, self.posting) {
-            (Phase::Certified, PostingMode::Record) => vec![Action::Post],
+        match (&self.phase, self.posting.records_certificate()) {
+            (Phase::Certified, true) => vec![Action::Post],
             _ => self.go_on_settling(),
         }
     }
@@ -324,7 +324,7 @@ impl Batch {
     }
 
     fn recorded(&mut self, record: L1Record) -> Vec<Action> {
-        if self.phase != Phase::Certified || self.posting != PostingMode::Record {
+        if self.phase != Phase::Certified || !self.posting.records_certificate() {
             return Vec::new();
         }
         self.phase = Phase::Posted;

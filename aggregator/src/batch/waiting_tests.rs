@@ -1,4 +1,4 @@
-//! What a batch says that it waits for, and of which day's quota it is.
+//! What a batch waits for, and the day to whose quota it counts.
 
 use dac_types::Seat;
 use dac_types::limits::QUOTA_DAY_SECONDS;
@@ -64,7 +64,7 @@ fn what_is_not_encoded_says_what_it_waits_for() {
     assert!(!batch.is_held_up(), "it holds nothing yet");
     batch.apply(Event::Encoded(dispersal(1)));
     assert_eq!(reason(&batch), None);
-    // Too late.
+    // The encoder's obstruction comes too late.
     batch.apply(Event::EncodingWaits(obstruction));
     assert_eq!(reason(&batch), None);
 }
@@ -94,7 +94,7 @@ fn a_batch_counts_towards_the_day_on_which_it_would_be_stored() {
     let mut batch = Batch { quota_day: 0, ..dispersing() };
     batch.apply(Event::TimePassed { now: 5 });
     assert_eq!(batch.quota_day, 0);
-    // Before it expires.
+    // A certified batch counts to its day until it expires, and afterwards.
     let mut batch = certified();
     batch.quota_day = 7;
     batch.apply(Event::TimePassed { now: EXPIRES_AT + 1 });

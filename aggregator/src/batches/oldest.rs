@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dac_proto::reason::Reason;
-use dac_types::PostingMode;
 
 use crate::batch::{Batch, Phase};
 
@@ -39,7 +38,7 @@ pub struct Standing {
 
 impl Standing {
     pub(super) fn add(&mut self, batch: &Arc<Batch>) {
-        if batch.phase == Phase::Certified && batch.posting == PostingMode::Record {
+        if batch.phase == Phase::Certified && batch.posting.records_certificate() {
             keep_oldest(&mut self.unrecorded, batch, certified_at_ms);
             return;
         }
@@ -120,6 +119,8 @@ fn is_the_rollups_doing(reason: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dac_types::PostingMode;
+
     use crate::batch::Event;
     use crate::batch::tests::{certified, held_up, received_at};
 

@@ -27,7 +27,7 @@ use crate::batch::{Action, Batch, DeliveryFailure, Event, Phase};
 use crate::budget::Held;
 use crate::context::Context;
 use crate::encode::EncodedPayload;
-use crate::post::Seen;
+use crate::post::{Seen, orders};
 use crate::store::Versioned;
 
 /// Events that are not read yet.
@@ -430,16 +430,25 @@ impl BatchTask {
     }
 
     fn post(&mut self) {
-        let Some(certificate) = self.batch.certificate() else { return };
-        if std::mem::replace(&mut self.posting, true) {
+        if self.posting {
             return;
         }
+        let Some(order) = orders::for_certificate(&self.batch, &self.ctx.identity.domain) else { return };
+        self.posting = true;
         let (ctx, events, problems) = (Arc::clone(&self.ctx), self.sender.clone(), self.sender.clone());
+        let order = match order {
+            Ok(order) => order,
+            Err(error) => {
+                let problem = format!("the poster did not take it: {error}");
+                let _ = events.try_send(Event::PostingProblem(problem));
+                return;
+            }
+        };
         self.spawn(async move {
             // A problem that finds no room now is reported again when it changes; the outcome waits
             // for room.
             let report = move |problem| drop(problems.try_send(Event::PostingProblem(problem)));
-            let record = ctx.posting.record(&certificate, report).await;
+            let record = ctx.posting.record(&order, report).await;
             let _ = events.send(Event::Recorded(record)).await;
         });
     }

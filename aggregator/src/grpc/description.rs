@@ -1,5 +1,5 @@
-//! `AggregatorService`: what this aggregator is, how it does, and which members and rollups did what
-//! no honest one does.
+//! `AggregatorService`: what this aggregator is, how it does, and which members and rollups did
+//! what no honest one does.
 
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub struct Description {
 }
 
 impl Description {
-    /// Makes the description of the aggregator whose batches `service` serves. Clients have one share
-    /// for both services.
+    /// Makes the description of the aggregator whose batches `service` serves. Clients have one
+    /// share for both services.
     pub fn of(service: &Grpc) -> Self {
         Self { batches: service.batches.clone(), readers: service.readers.clone() }
     }

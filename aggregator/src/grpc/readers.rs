@@ -1,5 +1,5 @@
-//! Clients that read: each has a rate, and a share of the watchers and of the listings that are read
-//! from the database.
+//! Clients that read: each has a rate, and a share of the watchers and of the listings that are
+//! read from the database.
 
 use dac_admission::{Admission, Claim, Party, Permit, QueueLimits, Refused};
 use dac_proto::reason::Reason;

@@ -18,8 +18,8 @@ use crate::convert;
 /// The answers to one watcher.
 pub(super) type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchBatchResponse, Status>> + Send>>;
 
-/// Returns the batch now and after every change. A slow reader gets the newest state and misses some
-/// in between. The stream ends with the batch's last state.
+/// Returns the batch now and after every change. A slow reader gets the newest state and misses
+/// some in between. The stream ends with the batch's last state.
 pub(super) fn watch(
     watched: Watched,
     batches: Batches,

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dac_chain::ChainError;
 use dac_poster::{Order, Outcome};
-use dac_types::Certificate;
 
 use super::Posting;
 use super::drive::{Listener, Look};
@@ -37,12 +35,13 @@ impl<F: Fn(String) + Send + Sync> Listener for Reporter<'_, F> {
 }
 
 impl Posting {
-    /// Returns once the certificate is recorded, by this aggregator or by another sender. `report`
-    /// is told what it waits for, and an empty text when that is over.
-    pub async fn record(&self, certificate: &Certificate, report: impl Fn(String) + Send + Sync) -> L1Record {
+    /// Returns once the order's certificate is on L1, by this aggregator or by another sender.
+    /// `report` is told what it waits for, and an empty text when that is over.
+    pub async fn record(&self, order: &Order, report: impl Fn(String) + Send + Sync) -> L1Record {
         loop {
-            let refused = match self.record_once(certificate, &report).await {
-                Ok(Outcome::Recorded { tx_hash, block, gas_used, by_us }) => {
+            let mut reporter = Reporter { report: &report, deadline: self.settings.deadline, reported: None };
+            match self.drive(order.clone(), &mut reporter).await {
+                Outcome::Recorded { tx_hash, block, gas_used, by_us } => {
                     return L1Record {
                         transaction: tx_hash,
                         block: block.unwrap_or(0),
@@ -50,21 +49,9 @@ impl Posting {
                         by_us,
                     };
                 }
-                Ok(Outcome::Failed { reason }) => format!("L1 refuses it: {reason}"),
-                Err(error) => format!("the poster did not take it: {error}"),
-            };
-            report(refused);
+                Outcome::Failed { reason } => report(format!("L1 refuses it: {reason}")),
+            }
             tokio::time::sleep(self.settings.retry).await;
         }
-    }
-
-    async fn record_once(
-        &self,
-        certificate: &Certificate,
-        report: &(impl Fn(String) + Send + Sync),
-    ) -> Result<Outcome, ChainError> {
-        let order = Order::record(certificate, &self.domain)?;
-        let mut reporter = Reporter { report, deadline: self.settings.deadline, reported: None };
-        Ok(self.drive(order, &mut reporter).await)
     }
 }

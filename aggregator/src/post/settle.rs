@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dac_chain::{SettleOrder, SettlementRefusal};
-use dac_poster::{FailureReason as PostingFailure, Outcome, Progress};
+use dac_chain::SettlementRefusal;
+use dac_poster::{FailureReason as PostingFailure, Order, Outcome, Progress};
 use dac_types::{B256, BatchDigest};
 use tokio::sync::mpsc;
 
@@ -98,18 +98,18 @@ impl Teller<'_> {
 }
 
 impl Posting {
-    /// Sends events until the batch is settled, by this aggregator or by another sender, or will
-    /// not be with this proof.
-    pub async fn settle(&self, order: &SettleOrder, proof: B256, events: &mpsc::Sender<Event>) {
+    /// Sends events until the batch of this number is settled, by this aggregator or by another
+    /// sender, or will not be with this proof.
+    pub async fn settle(&self, order: Order, batch_number: u64, proof: B256, events: &mpsc::Sender<Event>) {
         let mut teller = Teller {
             proof,
-            batch_number: order.batch_number,
+            batch_number,
             deadline: self.settings.deadline,
             events,
             progress: None,
             problem: None,
         };
-        let event = match self.drive(order.into(), &mut teller).await {
+        let event = match self.drive(order, &mut teller).await {
             Outcome::Recorded { tx_hash, block, gas_used, by_us } => Event::Settled(L1Record {
                 transaction: tx_hash,
                 block: block.unwrap_or(0),

@@ -70,8 +70,9 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the payload a batch, which is durable, and visible to all processes, when this returns.
-    /// Returns the whole payload too if it was held in memory, so that it need not be read.
+    /// Makes the payload a batch, which is durable, and visible to all processes, when this
+    /// returns. Returns the whole payload too if it was held in memory, so that it need not be
+    /// read.
     pub async fn create(mut self, batch: Batch) -> Result<(Creation, Option<Bytes>), StoreError> {
         let rest = self.pending.split().freeze();
         let whole = (!self.staging).then(|| rest.clone());

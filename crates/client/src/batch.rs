@@ -10,7 +10,7 @@ use dac_proto::v1;
 use dac_proto::v1::aggregator_service_client::AggregatorServiceClient;
 use dac_proto::v1::batch_service_client::BatchServiceClient;
 use dac_proto::wire::{self, WireError};
-use dac_types::{B256, BatchDigest, Certificate, PostingMode};
+use dac_types::{B256, BatchDigest, Certificate};
 use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -356,8 +356,8 @@ impl AggregatorClient {
 
 /// Reached, ended otherwise, or neither yet.
 fn verdict(status: &BatchStatus, goal: BatchState) -> Option<Result<(), AggregatorError>> {
-    // With posting RECORD a batch is posted without a proof.
-    let recorded_only = status.state == BatchState::Posted && status.posting == PostingMode::Record;
+    // A recorded batch is posted without a proof.
+    let recorded_only = status.state == BatchState::Posted && status.posting.records_certificate();
     if status.state.has_reached(goal) && !(goal == BatchState::Proved && recorded_only) {
         Some(Ok(()))
     } else if let (BatchState::Proved | BatchState::Settled, Some(proof)) = (goal, &status.proof)

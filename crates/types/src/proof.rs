@@ -1,5 +1,4 @@
-//! The message that a rollup's poster signs when it submits a validity proof, and the ways in which
-//! a batch reaches L1.
+//! The message that a rollup's poster signs when it submits a validity proof.
 
 #[cfg(feature = "std")]
 use alloy_primitives::Address;
@@ -9,27 +8,6 @@ use crate::ids::BatchDigest;
 use crate::signing_domain::{Domain, StructHash, VALIDITY_PROOF_TYPE};
 #[cfg(feature = "std")]
 use crate::{EcdsaSignature, EcdsaSignatureError};
-
-/// How a certified batch reaches L1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum PostingMode {
-    /// The certificate is recorded in the log. The rollup settles the batch itself, or submits a
-    /// proof later.
-    #[default]
-    Record,
-    /// Certificate and validity proof go to the rollup's settlement contract in one transaction.
-    Settle,
-}
-
-impl PostingMode {
-    /// Returns the name that the API uses.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Record => "RECORD",
-            Self::Settle => "SETTLE",
-        }
-    }
-}
 
 /// The part of a state transition that the settlement contract is told. It knows the old state root
 /// and the batch number from its own storage.

@@ -3,13 +3,10 @@
 
 use std::sync::Arc;
 
-use dac_chain::SettleOrder;
-use dac_types::PostingMode;
-
 use super::super::proofs::{ProofOutcome, ProofSubmission};
 use super::{BatchTask, Watching};
 use crate::batch::{Event, Failure, FailureReason, ProofVerdict};
-use crate::post::SettlementTarget;
+use crate::post::{SettlementTarget, orders};
 
 impl BatchTask {
     /// Takes a proof or not; says so once that is persisted.
@@ -35,20 +32,12 @@ impl BatchTask {
     /// Hands certificate and proof to the rollup's contract.
     pub(super) fn settle(&mut self) {
         self.stop_watching();
-        let domain = self.ctx.identity.domain;
-        let (Some(proof), Some(certificate)) = (self.batch.live_proof(), self.batch.certificate()) else {
-            return;
-        };
         if self.settling.is_some() {
             return;
         }
-        let (hash, transition, bytes) = (proof.hash, proof.transition, &proof.bytes);
-        let order = match self.batch.posting {
-            PostingMode::Settle => SettleOrder::with_certificate(&certificate, &domain, &transition, bytes),
-            PostingMode::Record => {
-                Ok(SettleOrder::recorded(&certificate.header, &domain, &transition, bytes))
-            }
-        };
+        let hash = self.batch.live_proof().map(|proof| proof.hash);
+        let order = orders::for_proof(&self.batch, &self.ctx.identity.domain);
+        let (Some(hash), Some(order)) = (hash, order) else { return };
         let events = self.sender.clone();
         let order = match order {
             Ok(order) => order,
@@ -59,8 +48,8 @@ impl BatchTask {
             }
         };
         self.settling = Some(hash);
-        let ctx = Arc::clone(&self.ctx);
-        self.spawn(async move { ctx.posting.settle(&order, hash, &events).await });
+        let (ctx, number) = (Arc::clone(&self.ctx), self.batch.submission.submission.batch_number);
+        self.spawn(async move { ctx.posting.settle(order, number, hash, &events).await });
     }
 
     /// Looks for a settlement by another sender, until a proof is there.

@@ -237,7 +237,8 @@ async fn create(
     }
     rest.insert(connection).await?;
     insert(connection, &batch, upload, owner).await?;
-    if batch.posting != PostingMode::Record {
+    // Without this row a batch has the default mode.
+    if batch.posting != PostingMode::default() {
         settlements::write(connection, &batch).await?;
     }
     failpoint!("aggregator.batch.before_create");

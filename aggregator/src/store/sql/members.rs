@@ -1,5 +1,5 @@
-//! Members' answers to a header: a row for each member that answered or failed. One statement writes
-//! many rows.
+//! Members' answers to a header: a row for each member that answered or failed. One statement
+//! writes many rows.
 
 use std::fmt::Write as _;
 
@@ -98,8 +98,8 @@ fn statement(rows: usize) -> String {
     statement
 }
 
-/// Deletes members' answers to a former header of the same epoch, when a header is made again for an
-/// epoch in which the batch was dispersed before. The members are asked again.
+/// Deletes members' answers to a former header of the same epoch, when a header is made again for
+/// an epoch in which the batch was dispersed before. The members are asked again.
 pub(super) async fn forget(
     connection: &mut AnyConnection,
     id: SubmissionDigest,

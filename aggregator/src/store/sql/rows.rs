@@ -6,7 +6,7 @@ use dac_database::sqlx::{self, Row};
 use dac_database::{u64_from_sql, u64_to_sql};
 use dac_proto::v1;
 use dac_proto::wire;
-use dac_types::{AggregateAttestation, PostingMode, Quorum, SignatureBytes, SignedSubmission};
+use dac_types::{AggregateAttestation, Quorum, SignatureBytes, SignedSubmission};
 use prost::Message;
 
 use super::columns::{b256, batch_digest, corrupt, seal, summable, text, unseal};
@@ -62,7 +62,7 @@ pub(super) fn batch_from_row(row: &AnyRow) -> Result<BatchRow, StoreError> {
             Some(Certified { aggregate, at_ms: u64_from_sql(row.try_get("certified_at_ms")?) });
     }
     settlements::read_into(&mut batch, row)?;
-    if batch.posting == PostingMode::Record && matches!(batch.phase, Phase::Posted | Phase::Settled) {
+    if batch.posting.records_certificate() && matches!(batch.phase, Phase::Posted | Phase::Settled) {
         let transaction: Vec<u8> = row.try_get("l1_transaction")?;
         batch.l1 = Some(L1Record {
             transaction: b256(&transaction),
@@ -118,7 +118,8 @@ pub(super) struct Changing {
     payload_dropped: i64,
     finished: i64,
     quota_day: i64,
-    /// It does not change, but batches that are older than the column get it with their next change.
+    /// It does not change, but batches that are older than the column get it with their next
+    /// change.
     payload_bytes: i64,
 }
 

@@ -34,11 +34,8 @@ pub(super) const fn state_name(state: &ProofState) -> &'static str {
 pub(super) fn read_into(batch: &mut Batch, row: &AnyRow) -> Result<(), StoreError> {
     let Some(posting) = row.try_get::<Option<String>, _>("s_posting")? else { return Ok(()) };
     let wrong = |what: &'static str, problem: String| corrupt(batch.id, what)(problem);
-    batch.posting = match posting.as_str() {
-        "record" => PostingMode::Record,
-        "settle" => PostingMode::Settle,
-        other => return Err(wrong("the posting mode", format!("unknown: {other:?}"))),
-    };
+    batch.posting = PostingMode::of_word(&posting)
+        .ok_or_else(|| wrong("the posting mode", format!("unknown: {posting:?}")))?;
     let hash = |column: &str| -> Result<B256, StoreError> {
         let bytes: Vec<u8> = row.try_get(column)?;
         b256(&bytes).ok_or_else(|| wrong("the proof", format!("{column} has {} bytes", bytes.len())))
@@ -121,10 +118,7 @@ pub(super) async fn write(connection: &mut AnyConnection, batch: &Batch) -> Resu
             by_us = excluded.by_us",
     )
     .bind(id.clone())
-    .bind(match batch.posting {
-        PostingMode::Record => "record",
-        PostingMode::Settle => "settle",
-    })
+    .bind(batch.posting.word())
     .bind(state)
     .bind(reason)
     .bind(hash(proof.map(|proof| proof.hash)))
@@ -177,7 +171,7 @@ impl SqlStore {
             let body: String = row.try_get(0)?;
             let posting: Posting = serde_json::from_str(&body)
                 .map_err(|error| StoreError::CorruptBooks { problem: error.to_string() })?;
-            if posting.task != Task::Record {
+            if matches!(posting.task, Task::Settle(_)) {
                 orphans.extend(posting.digest.batch());
             }
         }

@@ -1,5 +1,5 @@
-//! How several processes on one database divide its batches. Taking a batch over raises its version,
-//! so that the process that worked on it finds out with its next change.
+//! How several processes on one database divide its batches. Taking a batch over raises its
+//! version, so that the process that worked on it finds out with its next change.
 
 use std::sync::Arc;
 

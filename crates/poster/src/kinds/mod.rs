@@ -1,17 +1,22 @@
 //! The kinds of posting, one file each: what is asked of L1, whose turn it is, and what an answer
-//! means.
+//! means. This file lists the kinds, and makes an [`Order`] of each.
 
 mod kind;
 mod record;
 mod renew;
 mod settle;
 
+use alloy::primitives::Bytes;
+use dac_chain::{ChainError, RenewOrder, SettleOrder};
+use dac_contracts::calls::record_calldata;
+use dac_types::{Certificate, Domain};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::kind::{Judgement, Kind, Place};
 use self::record::Record;
 pub use self::renew::Renew;
 pub use self::settle::Settle;
+use super::key::PostingDigest;
 
 /// What is asked of L1. Rows keep it, so its JSON stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,5 +43,40 @@ impl Task {
     /// Returns whether both are of one kind; rollups and batches may differ.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+/// What is to be posted: a kind of call, and the call itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The digest of the batch or of the renewal.
+    pub digest: PostingDigest,
+    /// What is asked of L1.
+    pub task: Task,
+    /// The call to the certificate log or to the rollup's contract.
+    pub calldata: Bytes,
+}
+
+impl Order {
+    /// Makes the order to record a certificate in the log.
+    pub fn record(certificate: &Certificate, domain: &Domain) -> Result<Self, ChainError> {
+        let digest = certificate.header.digest(domain).into();
+        Ok(Self { digest, task: Task::Record, calldata: record_calldata(certificate)? })
+    }
+}
+
+impl From<&SettleOrder> for Order {
+    fn from(order: &SettleOrder) -> Self {
+        let SettleOrder { digest, settlement, batch_number, expires_at, ref calldata } = *order;
+        let task = Task::Settle(Settle { settlement, batch_number, expires_at });
+        Self { digest: digest.into(), task, calldata: calldata.clone() }
+    }
+}
+
+impl From<&RenewOrder> for Order {
+    fn from(order: &RenewOrder) -> Self {
+        let RenewOrder { digest, settlement, last_batch, expires_at, ref calldata } = *order;
+        let task = Task::Renew(Renew { settlement, last_batch, expires_at });
+        Self { digest: digest.into(), task, calldata: calldata.clone() }
     }
 }

@@ -18,7 +18,8 @@ use crate::context::{ChainArgs, DialArgs, address};
 use crate::exit::CliError;
 use crate::keys;
 use crate::output::table;
-use crate::submit::{Kind, Posting};
+use crate::posting::Posting;
+use crate::submit::Kind;
 
 /// Put load on an aggregator and its committee, and measure: batches of random bytes at a rate that
 /// does not wait.

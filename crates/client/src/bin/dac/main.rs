@@ -20,6 +20,7 @@ mod member_identity;
 mod member_status;
 mod nodes;
 mod output;
+mod posting;
 mod register;
 mod retrieve;
 mod retrieve_rollup;

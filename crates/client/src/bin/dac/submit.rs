@@ -17,7 +17,7 @@ use dac_client::{
     SubmitProgress, check_certified_payload,
 };
 use dac_runtime::config::Period;
-use dac_types::{Address, AdmittedRollup, B256, BatchDigest, HashKind, PostingMode};
+use dac_types::{Address, AdmittedRollup, B256, BatchDigest, HashKind};
 use serde_json::{Value, json};
 
 use crate::context::{Chain, ChainArgs, DialArgs, address};
@@ -25,6 +25,7 @@ use crate::deadline::Deadline;
 use crate::exit::CliError;
 use crate::keys;
 use crate::output::stdout_taken_by;
+use crate::posting::Posting;
 use crate::status::{self, Goal};
 use crate::submit::payloads::PayloadFile;
 use crate::terms::Wish;
@@ -67,25 +68,6 @@ enum WaitFor {
     Posted,
     /// Until its rollup's contract has settled it for good.
     Settled,
-}
-
-/// How the certified batch comes to L1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Posting {
-    /// Its certificate is recorded in the certificate log.
-    Record,
-    /// Certificate and validity proof settle it in one transaction; hand in the proof with
-    /// `dac submit-proof`.
-    Settle,
-}
-
-impl From<Posting> for PostingMode {
-    fn from(posting: Posting) -> Self {
-        match posting {
-            Posting::Record => Self::Record,
-            Posting::Settle => Self::Settle,
-        }
-    }
 }
 
 /// Submit a payload: sign the order with the poster's key, hand it to an aggregator, wait.

@@ -21,7 +21,7 @@ impl Wish {
     pub(crate) async fn check(&self, chain: &Chain) -> Result<AdmittedRollup, CliError> {
         let view = chain.view().await?;
         let admitted = self.terms(&view)?;
-        if self.posting == PostingMode::Settle && !is_contract(chain, self.rollup).await? {
+        if !self.posting.records_certificate() && !is_contract(chain, self.rollup).await? {
             let message =
                 format!("there is no settlement contract at {}: nothing settles there", self.rollup);
             return Err(Failure::new(Exit::Refused, message)
