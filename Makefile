@@ -122,9 +122,10 @@ lint: fmt-check ## format and clippy, warnings denied
 doc: ## the documentation of the crates, into target/doc: every link must lead somewhere
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --features $(GATE_FEATURES)
 
-structure: ## the picture of the crates is true, no new loop of imports, tests compile nothing again
+structure: ## the picture of the crates is true, no loop of imports, comments fit, tests compile nothing again
 	tools/crate-graph
 	tools/import-loops
+	tools/comments
 	tools/compiled-once
 
 deny: ## licences, sources and banned crates
