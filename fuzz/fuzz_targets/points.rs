@@ -11,13 +11,19 @@ fuzz_target!(|bytes: &[u8]| {
         && let Ok(signature) = Signature::from_compressed(&SignatureBytes(*compressed))
     {
         assert_eq!(signature.to_compressed().as_bytes(), compressed);
-        assert_eq!(Signature::from_eip2537(&signature.to_eip2537()).unwrap().to_compressed().as_bytes(), compressed);
+        assert_eq!(
+            Signature::from_eip2537(&signature.to_eip2537()).unwrap().to_compressed().as_bytes(),
+            compressed
+        );
     }
     if let Some(compressed) = bytes.first_chunk::<96>()
         && let Ok(key) = PublicKey::from_compressed(&PublicKeyBytes(*compressed))
     {
         assert_eq!(key.to_compressed().as_bytes(), compressed);
-        assert_eq!(PublicKey::from_eip2537(&key.to_eip2537()).unwrap().to_compressed().as_bytes(), compressed);
+        assert_eq!(
+            PublicKey::from_eip2537(&key.to_eip2537()).unwrap().to_compressed().as_bytes(),
+            compressed
+        );
     }
     if let Some(encoded) = bytes.first_chunk::<128>()
         && let Ok(signature) = Signature::from_eip2537(encoded)

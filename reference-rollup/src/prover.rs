@@ -169,6 +169,12 @@ impl Keys {
         claim: &PublicClaim,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<Proof, ProverError> {
+        self.prove_with(batch, claim, Fr::rand(rng), Fr::rand(rng))
+    }
+
+    /// Proves with the two numbers that hide the witness. It has no parameter of a type, so that the
+    /// prover is compiled here, where arithmetic is optimised, and not in each crate that calls it.
+    fn prove_with(&self, batch: &Batch, claim: &PublicClaim, r: Fr, s: Fr) -> Result<Proof, ProverError> {
         if claim.point_count() != POINTS {
             return Err(ProverError::Points { got: claim.point_count() });
         }
@@ -179,8 +185,8 @@ impl Keys {
         }
         let proof = Groth16::<Bn254>::create_proof_with_reduction_and_matrices(
             &self.proving,
-            Fr::rand(rng),
-            Fr::rand(rng),
+            r,
+            s,
             &self.matrices,
             1 + system.public_inputs(),
             report.total.constraints,
