@@ -1,11 +1,11 @@
-//! What a committee's numbers are worth: its safety arithmetic, and L2BEAT's criteria for data
-//! availability committees as far as a registry can tell.
+//! Assesses a committee from its numbers n, k and q: which parties its safety and liveness depend
+//! on, and L2BEAT's criteria for data availability committees as far as a registry can tell.
 //!
 //! L2BEAT's assessment ("committee security" of a DA bridge) calls a committee insecure that has
 //! fewer than 6 publicly known members, or fewer than 5 external to the project, or that needs more
 //! than a third of its members to be honest so that no certificate for withheld data is accepted.
 //! With full copies that number of honest members is n − q + 1. Under erasure coding it is n − q +
-//! k: k of them must be there to rebuild. Both are shown, since the second is the true one.
+//! k, because k honest signers must be there to rebuild. Both are shown; the second applies here.
 
 use dac_types::{Quorum, Safety};
 
@@ -14,19 +14,19 @@ const KNOWN_MEMBERS_MIN: u16 = 6;
 /// Members that must be external to the project, at least.
 const EXTERNAL_MEMBERS_MIN: u16 = 5;
 
-/// How one criterion comes out.
+/// The outcome of one criterion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Met.
+    /// The committee meets the criterion.
     Met,
-    /// Not met.
+    /// The committee does not meet the criterion.
     NotMet,
-    /// Not something that a registry knows.
+    /// The registry does not say whether the criterion is met.
     Unknown,
 }
 
 impl Verdict {
-    /// For machines.
+    /// The name that programs read.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Met => "met",
@@ -40,34 +40,34 @@ impl Verdict {
     }
 }
 
-/// One criterion and how it comes out.
+/// One criterion and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Criterion {
-    /// For machines.
+    /// The name that programs read.
     pub id: &'static str,
-    /// What is asked for.
+    /// What the criterion demands.
     pub rule: String,
-    /// How it comes out.
+    /// Whether the committee meets it.
     pub verdict: Verdict,
-    /// Why.
+    /// The reason for the verdict.
     pub finding: String,
 }
 
-/// What a committee's numbers are worth.
+/// The safety of a committee as its numbers show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assessment {
-    /// n, k and q.
+    /// The committee's n, k and q.
     pub quorum: Quorum,
-    /// Who may do what.
+    /// How many members can do harm, and how many may fail.
     pub safety: Safety,
     /// What operators and users of this committee must know.
     pub warnings: Vec<String>,
-    /// L2BEAT's criteria.
+    /// L2BEAT's criteria and their outcomes.
     pub l2beat: Vec<Criterion>,
 }
 
 impl Assessment {
-    /// Of a committee with these numbers.
+    /// Assesses a committee with these numbers.
     pub fn of(quorum: Quorum) -> Self {
         let safety = quorum.safety();
         Self { quorum, safety, warnings: warnings(quorum), l2beat: criteria(quorum) }
@@ -79,12 +79,12 @@ impl Assessment {
         geometry.n() - self.quorum.q() + geometry.k()
     }
 
-    /// Honest members needed if everybody kept a full copy: n − q + 1.
+    /// Honest members needed if every member kept a full copy: n − q + 1.
     pub const fn honest_needed_by_full_copies(&self) -> u16 {
         self.quorum.geometry().n() - self.quorum.q() + 1
     }
 
-    /// Times the payload that the whole committee stores: n / k.
+    /// The bytes that the whole committee stores for each byte of payload: n / k.
     pub fn storage_factor(&self) -> f64 {
         f64::from(self.quorum.geometry().n()) / f64::from(self.quorum.geometry().k())
     }

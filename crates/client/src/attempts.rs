@@ -1,5 +1,5 @@
-//! When something is handed to an aggregator once more: what may pass is tried again, with growing
-//! pauses, within bounds of time.
+//! Decides when a call to an aggregator is repeated: failures that may be temporary are tried
+//! again, with growing pauses, within bounds of time.
 
 use std::time::Duration;
 
@@ -10,27 +10,29 @@ use tonic::Code;
 
 use crate::batch::AggregatorError;
 
-/// How long an aggregator may lag behind what L1 already says: a rollup admitted, an epoch begun a
-/// moment ago.
+/// How long an aggregator may lag behind L1, for example behind an admission or the beginning of an
+/// epoch.
 const LAG_MAX: Duration = Duration::from_secs(20);
-/// The pause after a first failure; it doubles with each.
+/// The pause after the first failure; it doubles after each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
-/// The longest pause.
+/// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How a payload or proof is submitted, and how long it is tried again.
+/// How a payload or proof is submitted, and for how long failed attempts are repeated.
 #[derive(Clone, Copy, Debug)]
 pub struct SubmitOptions {
-    /// How the batch shall come to L1. What it was first submitted with counts.
+    /// How the batch gets to L1. For a batch that was submitted before, the first submission's
+    /// choice counts.
     pub posting: PostingMode,
-    /// For how long attempts are repeated, from the first one on.
+    /// For how long failed attempts are repeated, counted from the first one.
     pub retry_for: Duration,
-    /// For one attempt: its connection, its upload at 64 KiB a second or more, its answer.
+    /// The time for one attempt to connect and to get the answer. Its upload has more: as long as
+    /// it takes at 64 KiB a second.
     pub answer: Duration,
-    /// For all of it: an attempt that is under way then is given up.
+    /// The time for all attempts together. An attempt that is under way then is given up.
     pub limit: Duration,
-    /// L1 says that the rollup is admitted. An aggregator that does not know it has not read that
-    /// yet, and is asked again.
+    /// Whether L1 says that the rollup is admitted. If so, an aggregator that does not know the
+    /// rollup has not read its admission yet, and is asked again.
     pub is_admitted: bool,
 }
 
@@ -61,9 +63,9 @@ impl Attempts {
         Self { what, options, start: Instant::now(), pause: PAUSE_MIN, last: None }
     }
 
-    /// One attempt, with `limit` for itself and no more than is left for all. The outer error ends
-    /// the attempts: it is the failure of the one before, if there was one, which says more than
-    /// that time is up.
+    /// Makes one attempt within `limit` and the time that is left for all attempts. The outer error
+    /// ends the attempts when that time is up: it is the failure of the attempt before, if there
+    /// was one, since that says more than a timeout.
     pub(crate) async fn one<T>(
         &mut self,
         limit: Duration,
@@ -80,7 +82,8 @@ impl Attempts {
         }
     }
 
-    /// The pause before the next attempt; the error itself where there is none.
+    /// Returns the pause before the next attempt and the error, or the error alone if no attempt
+    /// may follow.
     pub(crate) fn again(
         &mut self,
         error: AggregatorError,
@@ -99,21 +102,21 @@ impl Attempts {
     }
 }
 
-/// How long an error is worth retrying, from the first attempt on. Each reason that an aggregator
-/// gives is looked at here.
+/// For how long after the first attempt a call that failed with `error` is tried again. Each reason
+/// that an aggregator can give is listed here.
 fn patience_for(error: &AggregatorError, options: &SubmitOptions) -> Duration {
     match error {
         AggregatorError::Unreachable(fault) if fault.is_retryable() => options.retry_for,
         AggregatorError::TimedOut { .. } => options.retry_for,
         AggregatorError::Refused { reason: Some(reason), .. } => match reason {
-            // A mistake in the address, unless L1 says otherwise and the aggregator has not read it
-            // yet.
+            // The address is wrong, unless L1 says that the rollup is admitted: then the aggregator
+            // has not read it yet.
             Reason::UnknownRollup if options.is_admitted => options.retry_for.min(LAG_MAX),
             Reason::UnknownRollup => Duration::ZERO,
             Reason::UnknownEpoch | Reason::EpochNotActive | Reason::NoActiveCommittee => {
                 options.retry_for.min(LAG_MAX)
             }
-            // Worth trying again, but not within a minute.
+            // These may pass, but not within a minute.
             Reason::Paused | Reason::QuotaExceeded => Duration::ZERO,
             reason if reason.is_retryable() => options.retry_for,
             _ => Duration::ZERO,
@@ -133,8 +136,7 @@ mod tests {
         AggregatorError::from_status(&reason.status("why"))
     }
 
-    /// Every reason: the list of those that are tried again is short, and each other one is final
-    /// at once.
+    /// Goes through every reason: those in a short list are tried again, every other one is final.
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let options = SubmitOptions { retry_for: HOUR, ..SubmitOptions::default() };

@@ -1,5 +1,5 @@
-//! An aggregator as its client sees it: a batch's state, waiting for it, its certificate. Nothing
-//! that it says is believed beyond what signatures prove.
+//! The client of one aggregator: it reads a batch's state, waits for it and fetches its
+//! certificate. It believes nothing that the aggregator says beyond what signatures prove.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,59 +24,59 @@ use crate::fault::{MemberFault, refusal};
 use crate::status::{BatchState, BatchStatus, ProofState};
 use crate::submission::SubmissionError;
 
-/// Why an aggregator did not do what was asked.
+/// Why a call to an aggregator failed.
 #[derive(Debug, Error)]
 pub enum AggregatorError {
-    /// What was to be sent is wrong already.
+    /// The submission or proof is wrong, and was not sent.
     #[error(transparent)]
     Submission(#[from] SubmissionError),
-    /// No connection, or a broken one.
+    /// There is no connection, or it broke.
     #[error("the aggregator: {0}")]
     Unreachable(MemberFault),
-    /// Too slow.
+    /// The aggregator did not answer in time.
     #[error("the aggregator did not answer {what} within {limit:?}")]
     TimedOut {
-        /// Which call.
+        /// The name of the call.
         what: &'static str,
-        /// Its deadline.
+        /// The deadline of the call.
         limit: Duration,
     },
-    /// It refused.
+    /// The aggregator refused the call.
     #[error("the aggregator refused with {}", refusal(*reason, *code, message))]
     Refused {
         /// The machine-readable reason, if it gave one.
         reason: Option<Reason>,
-        /// The gRPC code.
+        /// The gRPC status code.
         code: Code,
-        /// What it says, made printable.
+        /// The aggregator's message, made printable.
         message: String,
     },
-    /// Its answer cannot be read.
+    /// The aggregator's answer does not parse.
     #[error("the aggregator's answer: {0}")]
     Junk(#[from] WireError),
-    /// Its answer is about another batch.
+    /// The aggregator's answer is about another batch.
     #[error("asked about batch {expected}, the aggregator answered about {got}")]
     OtherBatch {
-        /// Asked for.
+        /// The batch that was asked about.
         expected: B256,
-        /// Received.
+        /// The batch that the answer is about.
         got: B256,
     },
-    /// The batch came to an end that is not the one waited for.
+    /// The batch reached a final state that is not the one waited for.
     #[error("the batch is {}{}", state.name(), if failure.is_empty() { String::new() } else { format!(": {failure}") })]
     Ended {
-        /// How it ended.
+        /// The final state.
         state: BatchState,
-        /// Why.
+        /// The aggregator's reason.
         failure: String,
     },
-    /// L1 refuses the batch's validity proof: it waits for another one.
+    /// L1 refuses the batch's validity proof; the batch waits for another one.
     #[error("the validity proof was rejected: {reason}")]
     ProofRejected {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// What was waited for did not happen in time.
+    /// The batch did not reach the state waited for in time.
     #[error(
         "the batch is {} after {limit:?}, not yet {}{}",
         state.map_or("unknown", BatchState::name),
@@ -84,19 +84,19 @@ pub enum AggregatorError {
         if reason.is_empty() { String::new() } else { format!(": {reason}") }
     )]
     Waiting {
-        /// Its last known state.
+        /// The batch's last known state.
         state: Option<BatchState>,
         /// The state waited for.
         goal: BatchState,
-        /// The deadline.
+        /// The time for which the caller waited.
         limit: Duration,
-        /// What held it up last; empty where that is not known.
+        /// What held the batch up last; empty if that is not known.
         reason: String,
     },
 }
 
 impl AggregatorError {
-    /// From a status that the aggregator answered or that the transport made up.
+    /// Makes an error of a status that the aggregator answered or that the transport made up.
     pub(crate) fn from_status(status: &Status) -> Self {
         match MemberFault::from_status(status) {
             MemberFault::Status { reason, code, message } => Self::Refused { reason, code, message },
@@ -104,12 +104,12 @@ impl AggregatorError {
         }
     }
 
-    /// Whether the aggregator would not do what was asked, rather than could not or was not there.
+    /// Whether the aggregator refused the call, as opposed to failing or being unreachable.
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }
 
-    /// A short stable word for machines.
+    /// A short stable word for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Submission(_) => "BAD_SUBMISSION",
@@ -134,12 +134,12 @@ impl AggregatorError {
     }
 }
 
-/// Which batch is meant.
+/// Names the batch that a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSelector {
-    /// By its order's digest, known from the start.
+    /// By the digest of its submission, which is known from the start.
     Submission(B256),
-    /// By its own, known once it is encoded.
+    /// By its own digest, which is known once the batch is encoded.
     Batch(BatchDigest),
 }
 
@@ -154,7 +154,7 @@ impl BatchSelector {
         v1::BatchSelector { by: Some(by) }
     }
 
-    /// Refuses an answer about some other batch.
+    /// Refuses an answer about another batch.
     pub(crate) fn check(self, status: BatchStatus) -> Result<BatchStatus, AggregatorError> {
         let (expected, got) = match self {
             Self::Submission(expected) => (expected, status.submission_digest),
@@ -200,12 +200,12 @@ pub struct AggregatorClient {
     kept: Option<Arc<OnceCell<Channel>>>,
 }
 
-/// Pause between two questions where the aggregator does not stream.
+/// The pause between two calls for a batch's state when the aggregator does not stream changes.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl AggregatorClient {
-    /// Of the aggregator at `url`. The caller chose it, so private addresses are allowed by the
-    /// dialer's policy alone.
+    /// Makes a client of the aggregator at `url`. The caller chose the URL, so only the dialer's
+    /// policy decides on private addresses.
     pub const fn new(url: EndpointUrl, dialer: Dialer) -> Self {
         Self { url, dialer, answer: Duration::from_secs(20), kept: None }
     }
@@ -232,7 +232,8 @@ impl AggregatorClient {
         channel.map_err(AggregatorError::Unreachable)
     }
 
-    /// Who it is, and what members and rollups did at it, by its own word.
+    /// Fetches the aggregator's description of itself, with the faults of members and rollups that
+    /// it reports. Nothing of it is verified.
     pub async fn describe(&self) -> Result<AggregatorDescription, AggregatorError> {
         let answer = self
             .within("GetAggregator", async {
@@ -245,7 +246,7 @@ impl AggregatorClient {
         Ok(answer.into_inner().try_into()?)
     }
 
-    /// One batch with every member's outcome.
+    /// Fetches one batch with the outcome of every member.
     pub async fn batch(&self, selector: BatchSelector) -> Result<BatchStatus, AggregatorError> {
         let answer = self
             .within("GetBatch", async {
@@ -257,7 +258,7 @@ impl AggregatorClient {
         selector.check(BatchStatus::from_wire(answer.into_inner().batch)?)
     }
 
-    /// The certificate, unverified.
+    /// Fetches the certificate of a batch. The caller verifies it.
     pub async fn certificate(&self, selector: BatchSelector) -> Result<Certificate, AggregatorError> {
         let answer = self
             .within("GetCertificate", async {
@@ -269,8 +270,9 @@ impl AggregatorClient {
         Ok(wire::required("certificate", answer.into_inner().certificate)?.try_into()?)
     }
 
-    /// Waits until the batch has reached `goal`, telling every change. Survives restarts of the
-    /// aggregator; where it does not stream, it is asked again and again.
+    /// Waits until the batch has reached `goal` and passes each change to the callback. Survives
+    /// restarts of the aggregator; if the aggregator does not stream changes, it is asked every 500
+    /// ms.
     pub async fn wait(
         &self,
         selector: BatchSelector,
@@ -300,8 +302,8 @@ impl AggregatorClient {
             };
             match tokio::time::timeout(remaining, self.follow(selector, &mut take)).await {
                 Ok(Ok(Some(verdict))) => return verdict,
-                // The stream ended or broke: ask once, so that a lasting refusal shows itself, and
-                // stream again.
+                // The stream ended or broke: ask once, so that a lasting refusal becomes visible,
+                // and stream again.
                 Ok(Ok(None)) | Err(_) => {}
                 Ok(Err(error)) if is_lasting(&error) => return Err(error),
                 Ok(Err(_)) => match tokio::time::timeout(remaining, self.batch(selector)).await {
@@ -319,7 +321,7 @@ impl AggregatorClient {
         }
     }
 
-    /// Streams changes into `take` until it has a verdict or the stream ends.
+    /// Streams changes into `take` until it returns a verdict or the stream ends.
     async fn follow<T>(
         &self,
         selector: BatchSelector,
@@ -354,7 +356,7 @@ impl AggregatorClient {
     }
 }
 
-/// Reached, ended otherwise, or neither yet.
+/// `Ok` if the batch has reached `goal`, an error if it ended otherwise, `None` while it can go on.
 fn verdict(status: &BatchStatus, goal: BatchState) -> Option<Result<(), AggregatorError>> {
     // A recorded batch is posted without a proof.
     let recorded_only = status.state == BatchState::Posted && status.posting.records_certificate();
@@ -372,7 +374,7 @@ fn verdict(status: &BatchStatus, goal: BatchState) -> Option<Result<(), Aggregat
     }
 }
 
-/// Asking again will not help.
+/// Whether asking again cannot help.
 fn is_lasting(error: &AggregatorError) -> bool {
     match error {
         AggregatorError::Unreachable(MemberFault::Endpoint(_))

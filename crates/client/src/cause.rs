@@ -1,4 +1,5 @@
-//! Why a connection is not made, or breaks: read off the types of errors, and told in one place.
+//! Finds out from the types of errors why a connection was not made, or broke, and says it in
+//! words.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -9,7 +10,7 @@ use tonic::Status;
 /// What ended a connection, as the side that opened it sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionCause {
-    /// Nothing listens there.
+    /// No process listens at the address.
     Refused,
     /// The server demands a client certificate, and none was shown.
     NoClientCertificate,
@@ -17,9 +18,9 @@ pub enum ConnectionCause {
     ClientAuthority,
     /// The client certificate has expired.
     ClientExpired,
-    /// The server does not take the client certificate for another reason.
+    /// The server rejects the client certificate for another reason.
     ClientCertificate,
-    /// The server's certificate is of an authority that is not trusted here.
+    /// The server's certificate is of an authority that this client does not trust.
     ServerAuthority,
     /// The server's certificate has expired, or is not valid yet.
     ServerExpired,
@@ -27,20 +28,21 @@ pub enum ConnectionCause {
     ServerName,
     /// The server's certificate is not valid for another reason.
     ServerCertificate,
-    /// `https` was spoken, and the answer is no TLS.
+    /// This client spoke TLS (`https`), and the server's answer is not TLS.
     NotTls,
-    /// The answer is no HTTP/2; where `http` was spoken, it may be TLS.
+    /// The server's answer is not HTTP/2. If this client spoke plain `http`, the server may expect
+    /// TLS.
     NotHttp2,
     /// Another failure of TLS.
     Tls,
-    /// The server broke the connection off after it was made.
+    /// The server closed the connection after it was made.
     BrokenOff,
 }
 
-/// Alerts of RFC 8446, section 6, that servers answer a client certificate with.
+/// The alerts of RFC 8446, section 6, with which servers refuse a client certificate.
 const ALERTS: [(AlertDescription, ConnectionCause); 10] = [
     (AlertDescription::CertificateRequired, ConnectionCause::NoClientCertificate),
-    // Before TLS 1.3 there is no alert of its own for a certificate that is missing.
+    // TLS 1.2 and older have no alert of its own for a missing certificate.
     (AlertDescription::NoCertificate, ConnectionCause::NoClientCertificate),
     (AlertDescription::UnknownCA, ConnectionCause::ClientAuthority),
     // The server knows an authority of this name, with another key.
@@ -54,7 +56,7 @@ const ALERTS: [(AlertDescription, ConnectionCause); 10] = [
 ];
 
 impl ConnectionCause {
-    /// The cause at the bottom of an error of the transport, where there is one that is known.
+    /// Returns the cause of a transport error; `None` if none of its sources is a known one.
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         causes(error).filter_map(Self::of_one).last()
     }
@@ -68,7 +70,7 @@ impl ConnectionCause {
             return is_no_frame.then_some(Self::NotHttp2);
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            // A request that waited for its connection while this ended, or that was on its way.
+            // The connection ended while a request waited for it or was on its way.
             let is_over = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
             return is_over.then_some(Self::BrokenOff);
         }
@@ -83,8 +85,9 @@ impl ConnectionCause {
         }
     }
 
-    /// HTTP/2 keeps the text of an error that ends its connection, and drops its type. The alert
-    /// with which TLS 1.3 refuses a client comes after the handshake, and this way.
+    /// Finds a TLS alert by its text: HTTP/2 keeps the text of the error that ends its connection,
+    /// and drops its type. TLS 1.3 sends the alert that refuses a client after the handshake, so
+    /// that it arrives this way.
     fn of_told_alert(error: &io::Error) -> Option<Self> {
         let told = error.to_string();
         let is_told = |alert| rustls::Error::AlertReceived(alert).to_string() == told;
@@ -98,7 +101,7 @@ impl ConnectionCause {
                 .find_map(|(known, cause)| (known == *alert).then_some(cause))
                 .unwrap_or(Self::Tls),
             rustls::Error::InvalidCertificate(error) => match error {
-                // An authority of this name is trusted, with another key.
+                // The client trusts an authority of this name, with another key.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::ServerAuthority,
                 CertificateError::Expired
                 | CertificateError::ExpiredContext { .. }
@@ -159,8 +162,8 @@ impl fmt::Display for ConnectionCause {
     }
 }
 
-/// An error and those below it, with those that the errors of I/O and HTTP/2 hold and do not call
-/// their sources.
+/// An error and all its sources, including those that I/O errors and HTTP/2 errors hold but do not
+/// return from `source()`.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -177,8 +180,8 @@ pub(crate) fn causes<'a>(
     })
 }
 
-/// An error and its causes in one line. A status gives its message: all else that it shows is the
-/// code, and once more its causes, so that nothing would be left of a line that is cut.
+/// Writes an error and its causes in one line. Of a status only the message is shown: the rest is
+/// the code and the causes again, which would fill a line of limited length.
 pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
     for cause in causes(error) {
@@ -241,7 +244,7 @@ mod tests {
         assert_eq!(ConnectionCause::of(&error), Some(ConnectionCause::BrokenOff));
     }
 
-    /// What says of itself that it is about certificates is no proof that it is.
+    /// Text about certificates in an error is no proof that the error is about certificates.
     #[test]
     fn alerts_are_known_by_their_whole_text_where_their_type_is_lost() {
         for (alert, cause) in ALERTS {

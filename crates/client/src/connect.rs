@@ -1,5 +1,5 @@
-//! Connections to members and aggregators: TLS by URL scheme, deadlines on every step, addresses
-//! checked as they resolve.
+//! Opens connections to members and aggregators: the URL's scheme decides on TLS, every step has a
+//! deadline, and addresses are checked when they are resolved.
 
 use std::fmt;
 use std::io;
@@ -22,34 +22,34 @@ use crate::endpoint::{EndpointError, EndpointPolicy, EndpointUrl};
 use crate::fault::MemberFault;
 use crate::text::printable;
 
-/// Bytes of response headers and trailers that are read, at most.
+/// The most bytes of response headers and trailers that are read.
 const HEADERS_MAX_BYTES: u32 = 16 << 10;
 /// Bytes in flight on one stream: two pieces.
 const STREAM_WINDOW_BYTES: u32 = 512 << 10;
 
-/// Pause after which the next address of a name is tried beside those that have not answered: RFC
-/// 8305, section 5.
+/// The pause after which the next address of a name is tried beside those that have not answered;
+/// see RFC 8305, section 5.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
-/// Addresses of one name that are tried, at most. All of them have had their turn before the usual
-/// deadline.
+/// The most addresses of one name that are tried. With so many, the last one is tried well before
+/// the default deadline.
 const ADDRESSES_MAX: usize = 16;
 
-/// Bytes in both directions.
+/// A stream of bytes in both directions.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
 
-/// The network below a [`Dialer`]: this machine's, or one that a simulation puts in its place.
+/// The network that a [`Dialer`] uses: this machine's, or a simulated one.
 #[async_trait]
 pub trait Network: Send + Sync + 'static {
-    /// All addresses of a name.
+    /// Resolves a name to all its addresses.
     async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 
     /// Opens a connection.
     async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Connection>>;
 }
 
-/// Names and TCP as the operating system has them.
+/// Name resolution and TCP of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemNetwork;
 
@@ -66,7 +66,7 @@ impl Network for SystemNetwork {
     }
 }
 
-/// How to connect.
+/// Opens connections under a policy, with a network, a deadline and a TLS configuration.
 #[derive(Clone)]
 pub struct Dialer {
     policy: EndpointPolicy,
@@ -75,7 +75,8 @@ pub struct Dialer {
     network: Arc<dyn Network>,
 }
 
-/// Tells apart the TLS configurations that a [`Dialer`] had.
+/// Identifies the TLS configuration that a [`Dialer`] used at some time, to tell whether it has
+/// changed.
 #[derive(Clone)]
 pub struct Generation(Option<Arc<ClientTlsConfig>>);
 
@@ -105,50 +106,52 @@ impl fmt::Debug for Dialer {
 }
 
 impl Dialer {
-    /// Under a policy; `https` with the usual public roots.
+    /// Makes a dialer with a policy; for `https` URLs it trusts the usual public roots.
     pub fn new(policy: EndpointPolicy) -> Self {
         Self { policy, connect_timeout: Duration::from_secs(5), tls: None, network: Arc::new(SystemNetwork) }
     }
 
-    /// Over another network than this machine's.
+    /// Uses another network than this machine's.
     #[must_use]
     pub fn network(mut self, network: Arc<dyn Network>) -> Self {
         self.network = network;
         self
     }
 
-    /// Another time for name resolution, TCP and TLS together.
+    /// Sets the deadline for name resolution, TCP and TLS together.
     #[must_use]
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Another TLS configuration for `https` URLs: own roots, a client certificate.
+    /// Sets the TLS configuration for `https` URLs, for example with private roots or a client
+    /// certificate.
     #[must_use]
     pub fn tls(self, tls: ClientTlsConfig) -> Self {
         self.renewed_tls(watch::channel(Arc::new(tls)).1)
     }
 
-    /// The same of a process that lives longer than its certificates: each new connection takes the
-    /// newest configuration.
+    /// Sets a TLS configuration that changes while the process runs, for example when certificates
+    /// are renewed: each new connection takes the newest one.
     #[must_use]
     pub fn renewed_tls(mut self, tls: watch::Receiver<Arc<ClientTlsConfig>>) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// What connections are made with now. One that is kept is made anew, once this is another.
+    /// Returns the TLS configuration's generation. A connection that was made with another
+    /// generation should be replaced.
     pub fn generation(&self) -> Generation {
         Generation(self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow())))
     }
 
-    /// Which addresses are connected to.
+    /// The policy that decides which addresses are connected to.
     pub const fn policy(&self) -> EndpointPolicy {
         self.policy
     }
 
-    /// Connects to a URL as the registry gives it.
+    /// Parses a URL of the registry and connects to it.
     pub async fn connect(&self, url: &str) -> Result<Channel, MemberFault> {
         let url: EndpointUrl = url.parse()?;
         self.connect_url(&url).await
@@ -189,16 +192,15 @@ impl Dialer {
     }
 }
 
-/// Largest message that is decoded.
+/// The largest message that is decoded, in bytes.
 pub(crate) const fn message_limit() -> usize {
     MESSAGE_MAX_BYTES
 }
 
 /// Resolves a name, and connects to the first of its allowed addresses that answers.
 ///
-/// A name often has an IPv6 address whose route is dead, or two addresses of which one is down. An
-/// address that does not answer soon is therefore not waited for: the next one is tried beside it
-/// (RFC 8305).
+/// A name often has an IPv6 address whose route is dead, or two addresses of which one is down. The
+/// next address is therefore tried beside one that does not answer soon (RFC 8305).
 async fn dial(
     network: &dyn Network,
     host: &str,
@@ -237,8 +239,8 @@ async fn dial(
     }
 }
 
-/// The addresses in the order in which they are tried: the resolver's, with the two families by
-/// turns, since what breaks mostly breaks for a whole family.
+/// The addresses in the order in which they are tried: the resolver's order with IPv4 and IPv6
+/// alternating, since a failure mostly affects a whole family.
 fn by_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let Some(first) = addresses.first() else { return Vec::new() };
     let is_of_first = |address: &&SocketAddr| address.is_ipv4() == first.is_ipv4();
@@ -256,7 +258,7 @@ fn by_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     ordered
 }
 
-/// The policy's refusal at the bottom of a transport error, if that is what it is.
+/// Returns the policy's refusal if that is what a transport error was caused by.
 fn refused_endpoint(error: &(dyn std::error::Error + 'static)) -> Option<EndpointError> {
     causes(error).find_map(|cause| cause.downcast_ref::<EndpointError>().cloned())
 }
@@ -279,7 +281,7 @@ mod tests {
         }
     }
 
-    /// Every name is one address of a private network, and nobody ever answers.
+    /// Every name resolves to one address of a private network, and no address ever answers.
     struct Elsewhere;
 
     #[async_trait]
@@ -357,7 +359,7 @@ mod tests {
             .connect_timeout(Duration::from_secs(60));
         let start = Instant::now();
         dialer.connect("http://member.test:7").await.unwrap();
-        // Far below the deadline, and with the pause: the dead address had its chance.
+        // Far below the deadline, and at least the pause: the dead address had time to answer.
         assert!((NEXT_ADDRESS_AFTER..Duration::from_secs(30)).contains(&start.elapsed()));
         assert_eq!(network.tried(), [dead, closed, open]);
     }

@@ -1,5 +1,5 @@
-//! What a member or an aggregator says of itself, read and bounded. Nothing here is proved: audits
-//! and retrieval prove.
+//! Descriptions that members and aggregators give of themselves, parsed and bounded. Nothing in
+//! them is proved: audits and retrieval check what members hold.
 
 use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
@@ -9,31 +9,31 @@ use crate::status::BatchState;
 use crate::text::printable;
 use crate::waiting::Waiting;
 
-/// Faults and bad seats that are read of one answer, each.
+/// The most faults, and the most bad seats, that are read from one answer.
 const ENTRIES_MAX: usize = 64;
-/// Seats that are read of one answer: the newest.
+/// The most seats that are read from one answer; the newest are kept.
 const SEATS_MAX: usize = 4096;
-/// Protocols that are read of one answer.
+/// The most protocols that are read from one answer.
 const PROTOCOLS_MAX: usize = 16;
 
-/// Whether a member holds what it owes, by its own word.
+/// Whether a member holds what it owes, according to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Readiness {
-    /// It does not say: software from before members knew.
+    /// The member does not say: its software is older than this field.
     Untold,
-    /// It has not read from L1 yet what it owes.
+    /// The member has not read from L1 yet what it owes.
     Starting,
-    /// Something that it owes is missing or corrupt.
+    /// A shard that the member owes is missing or corrupt.
     Repairing,
-    /// It holds everything that it owes.
+    /// The member holds everything that it owes.
     Ready,
-    /// It holds everything that it owed when it last read L1, which is too long ago: it signs
-    /// nothing.
+    /// The member holds everything that it owed when it last read L1, but that is too long ago: it
+    /// signs nothing.
     Stale,
 }
 
 impl Readiness {
-    /// For machines.
+    /// The name that programs read.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Untold => "untold",
@@ -56,122 +56,125 @@ impl Readiness {
     }
 }
 
-/// A seat that a member says is its own.
+/// A seat that a member claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimedSeat {
-    /// Of which epoch.
+    /// The seat's epoch.
     pub epoch: u64,
-    /// Which.
+    /// The seat's number.
     pub seat: Seat,
-    /// Whether it signs new batches there.
+    /// Whether the member signs new batches for this seat.
     pub active: bool,
 }
 
-/// A fault that a member lays to another's charge.
+/// A fault of another member that this member reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedFault {
-    /// The accused.
+    /// The operator whose fault it is.
     pub operator: Address,
-    /// As [`crate::MemberFault::code`] names them.
+    /// The kind of fault, by the names of [`crate::MemberFault::code`].
     pub kind: String,
-    /// How often.
+    /// How often the fault happened.
     pub count: u64,
-    /// The last time, in Unix seconds.
+    /// When it last happened, in Unix seconds.
     pub last_at: u64,
-    /// The last one, for people.
+    /// A description of the last occurrence.
     pub detail: String,
 }
 
-/// What a member says that a disperser or a rollup did.
+/// A breach of the protocol by a disperser or a rollup that a member reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedAccusation {
-    /// The rollup; none: not one that the registry admits.
+    /// The rollup; none if the registry does not admit it.
     pub rollup: Option<Address>,
-    /// The disperser; none: nobody known.
+    /// The disperser; none if it is not known.
     pub disperser: Option<Address>,
-    /// The reason with which it was refused, or what else it was.
+    /// The reason with which the request was refused, or the kind of breach.
     pub kind: String,
-    /// How often.
+    /// How often the breach happened.
     pub count: u64,
-    /// The last time, in Unix seconds.
+    /// When it last happened, in Unix seconds.
     pub last_at: u64,
-    /// The last one, for people.
+    /// A description of the last occurrence.
     pub detail: String,
-    /// Whether signatures show it, by the member's word.
+    /// Whether the member says that signatures prove it.
     pub proven: bool,
 }
 
-/// A batch whose disperser committed a shard for this member's seat that is none of the code.
+/// A batch whose disperser committed to a shard for this member's seat that does not match the
+/// other shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportedBadSeat {
     /// The batch.
     pub digest: BatchDigest,
-    /// Whose shard, in the batch's epoch.
+    /// The member's seat in the batch's epoch.
     pub seat: Seat,
-    /// When that was found, in Unix seconds.
+    /// When the member found it out, in Unix seconds.
     pub found_at: u64,
 }
 
-/// What a member says of itself.
+/// A member's description of itself.
 #[derive(Clone, Debug)]
 pub struct MemberDescription {
-    /// The chain that it reads.
+    /// The chain that the member reads.
     pub chain_id: u64,
-    /// The committee that it belongs to.
+    /// The registry whose committee the member belongs to.
     pub registry: Address,
-    /// Whose node it is; none while its key sits in no epoch.
+    /// The operator whose node it is; none while its key is in no epoch.
     pub operator: Option<Address>,
-    /// The key that it signs with.
+    /// The key that the member signs with.
     pub public_key: PublicKeyBytes,
-    /// The newest first.
+    /// The member's seats, the newest first.
     pub seats: Vec<ClaimedSeat>,
-    /// Of its software.
+    /// The version of the member's software.
     pub version: String,
-    /// That it speaks.
+    /// The protocols that the member speaks.
     pub protocols: Vec<String>,
-    /// Batches stored.
+    /// The number of batches stored.
     pub stored_batches: u64,
-    /// Bytes stored.
+    /// The number of bytes stored.
     pub stored_bytes: u64,
-    /// Bytes that it may store; none: no limit.
+    /// The most bytes that the member may store; none if there is no limit.
     pub capacity_bytes: Option<u64>,
-    /// The newest block that it has read.
+    /// The newest L1 block that the member has read.
     pub l1_block: u64,
-    /// Seconds since it read it.
+    /// Seconds since the member read that block.
     pub l1_age_seconds: u64,
-    /// Whether that is longer than it may be, or it has read none yet: it signs nothing then.
+    /// Whether `l1_age_seconds` is over the limit, or the member has read no block yet. It signs
+    /// nothing then.
     pub l1_stale: bool,
-    /// Seconds that it may be; none where it does not say.
+    /// The limit for `l1_age_seconds`; none if the member does not say.
     pub l1_max_age_seconds: Option<u64>,
-    /// Whether it holds what it owes.
+    /// Whether the member holds what it owes.
     pub readiness: Readiness,
-    /// What it owes and holds; zeros where it does not say.
+    /// Counts of the shards that the member owes and holds; zeros if it does not say.
     pub duties: v1::Duties,
-    /// Its repair since it started; zeros where it does not say.
+    /// Counts of the member's repairs since it started; zeros if it does not say.
     pub repair: v1::Repair,
-    /// The batch that it repairs now.
+    /// The batch that the member repairs now.
     pub repairing: Option<BatchDigest>,
-    /// What others did wrong when it repaired; the most faults first.
+    /// Faults of other members that this member met in repairs; the operators with the most faults
+    /// first.
     pub faults: Vec<ReportedFault>,
-    /// The newest first.
+    /// Batches with a bad shard for this member's seat, the newest first.
     pub bad_seats: Vec<ReportedBadSeat>,
-    /// Where what it signs is, by its own words; empty where it does not say.
+    /// Where the member stores what it signs, in its own words; empty if it does not say.
     pub storage: String,
-    /// Rollups whose contracts it cannot read: it renews nothing of theirs.
+    /// Rollups whose contracts the member cannot read. It renews none of their batches.
     pub unreadable_rollups: Vec<Address>,
-    /// Rollups whose contracts claim more batches than it follows.
+    /// Rollups whose contracts claim more batches than the member follows.
     pub flooding_rollups: Vec<Address>,
-    /// What dispersers and rollups did; what is proven first.
+    /// Breaches of the protocol by dispersers and rollups; the proven ones first.
     pub accusations: Vec<ReportedAccusation>,
-    /// Where it reads L1; zeros where it does not say.
+    /// Counts of the L1 endpoints that the member reads; zeros if it does not say.
     pub l1_endpoints: v1::L1Endpoints,
-    /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or
-    /// does not say.
+    /// When the first of the member's TLS certificates expires, in Unix seconds; none if it has no
+    /// certificate or does not say.
     pub tls_certificate_expires_at: Option<u64>,
 }
 
 impl MemberDescription {
-    /// Shards that are still to be repaired.
+    /// The number of shards that are still to be repaired.
     pub fn to_repair(&self) -> u64 {
         self.duties.missing.saturating_add(self.duties.corrupt)
     }
@@ -229,65 +232,65 @@ impl TryFrom<v1::GetMemberResponse> for MemberDescription {
     }
 }
 
-/// What an aggregator says of itself.
+/// An aggregator's description of itself.
 #[derive(Clone, Debug)]
 pub struct AggregatorDescription {
-    /// The chain that it reads.
+    /// The chain that the aggregator reads.
     pub chain_id: u64,
-    /// The committee that it works for.
+    /// The registry whose committee the aggregator works for.
     pub registry: Address,
-    /// Who signs its headers.
+    /// The address of the key that signs the aggregator's headers.
     pub disperser: Address,
-    /// Of its software.
+    /// The version of the aggregator's software.
     pub version: String,
-    /// That it speaks.
+    /// The protocols that the aggregator speaks.
     pub protocols: Vec<String>,
-    /// Whether it posts to L1, of those that share a database.
+    /// Whether this aggregator, of those that share a database, is the one that posts to L1.
     pub posts: bool,
-    /// The newest block that it has read.
+    /// The newest L1 block that the aggregator has read.
     pub l1_block: u64,
-    /// Seconds since it read it.
+    /// Seconds since the aggregator read that block.
     pub l1_age_seconds: u64,
-    /// Members whose answers were not their signatures; the most faults first.
+    /// Members whose answers were not their signatures; those with the most faults first.
     pub faults: Vec<ReportedFault>,
-    /// What rollups did; what is proven first.
+    /// Breaches of the protocol by rollups; the proven ones first.
     pub accusations: Vec<ReportedAccusation>,
-    /// Who pays for what it posts; none where it does not post, or does not say.
+    /// The account that pays for postings; none if this aggregator does not post or does not say.
     pub payer: Option<ReportedPayer>,
-    /// Batches that it works on and that have no certificate yet.
+    /// The number of batches that the aggregator works on and that have no certificate yet.
     pub uncertified_batches: u64,
-    /// The oldest of them that is not encoded.
+    /// The oldest batch in work that is not encoded.
     pub oldest_unencoded: Option<WaitingBatch>,
-    /// The oldest of them that is encoded and has no quorum.
+    /// The oldest batch in work that is encoded and has no quorum.
     pub oldest_undelivered: Option<WaitingBatch>,
-    /// The oldest certified batch that was not recorded on L1 in time; none where there is none, or
-    /// it does not say.
+    /// The oldest certified batch that was not recorded on L1 in time; none if there is no such
+    /// batch or the aggregator does not say.
     pub oldest_unrecorded: Option<WaitingBatch>,
-    /// Where it reads L1; zeros where it does not say.
+    /// Counts of the L1 endpoints that the aggregator reads; zeros if it does not say.
     pub l1_endpoints: v1::L1Endpoints,
-    /// Unix seconds in which the first of its TLS certificates expires; none where it has none, or
-    /// does not say.
+    /// When the first of the aggregator's TLS certificates expires, in Unix seconds; none if it has
+    /// no certificate or does not say.
     pub tls_certificate_expires_at: Option<u64>,
 }
 
-/// A batch that has no certificate yet, or is not recorded, in short.
+/// A summary of a batch that has no certificate yet, or that is not recorded on L1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingBatch {
-    /// Its order's digest.
+    /// The digest of the batch's submission.
     pub submission_digest: B256,
-    /// Whose batch it is.
+    /// The batch's rollup.
     pub rollup: Address,
-    /// The rollup's number of it.
+    /// The batch's number.
     pub batch_number: u64,
-    /// Where it is in its life.
+    /// The batch's state.
     pub state: BatchState,
-    /// In Unix milliseconds.
+    /// When the batch was received, in Unix milliseconds.
     pub received_at_ms: u64,
-    /// Why it does not move; none while it moves.
+    /// Why the batch waits; none while it makes progress.
     pub waiting: Option<Waiting>,
-    /// When it was certified, in Unix milliseconds; 0: not yet.
+    /// When the batch was certified, in Unix milliseconds; 0 if it is not certified yet.
     pub certified_at_ms: u64,
-    /// What posting its certificate waits for; empty if it waits for nothing.
+    /// What posting the batch's certificate waits for; empty if it waits for nothing.
     pub l1_problem: String,
 }
 
@@ -308,24 +311,25 @@ impl TryFrom<v1::WaitingBatch> for WaitingBatch {
     }
 }
 
-/// The L1 account that pays for an aggregator's transactions, as the aggregator says.
+/// The L1 account that pays for an aggregator's transactions, as the aggregator reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedPayer {
-    /// The account.
+    /// The account's address.
     pub account: Address,
-    /// What it owns; none where L1 has not said so yet.
+    /// The account's balance; none if the aggregator has not read it from L1 yet.
     pub balance_gwei: Option<u64>,
-    /// What the next transaction may cost.
+    /// The most that the next transaction may cost.
     pub next_gwei: u64,
-    /// What the transactions of the last hour may cost.
+    /// The most that the transactions of the last hour may cost.
     pub hour_gwei: u64,
-    /// What an hour may cost.
+    /// The most that the transactions of one hour may cost.
     pub hour_max_gwei: u64,
-    /// What keeps it from posting; empty when nothing does.
+    /// What keeps the account from posting; empty if nothing does.
     pub problem: String,
-    /// Whether it owns less than its operator wants it to.
+    /// Whether the balance is below the operator's threshold.
     pub is_low: bool,
-    /// Postings on which no more is spent, since what was spent had no effect.
+    /// The number of postings for which nothing more is spent, since earlier transactions had no
+    /// effect.
     pub stopped: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Who sits where, in all epochs that matter: the registry's answer as retrieval and audit use it.
+//! The seats of all epochs that matter and their operators, as retrieval and audits use them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use dac_types::{Address, Committee, Domain, Seat};
 pub struct Holder {
     /// The operator's L1 address.
     pub operator: Address,
-    /// Where it serves.
+    /// The URL where the operator serves.
     pub url: String,
     /// The newest epoch in which it holds the seat.
     pub epoch: u64,
@@ -21,9 +21,9 @@ pub struct Holder {
 /// One epoch's committee with its checked keys.
 #[derive(Debug)]
 pub struct EpochCommittee {
-    /// The seats.
+    /// The seats of the committee.
     pub committee: Arc<Committee>,
-    /// Their keys, checked to be points.
+    /// The keys of the seats, checked to be points of the curve.
     pub keys: CommitteeKeys,
 }
 
@@ -35,7 +35,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Checks every key.
+    /// Makes a directory of committees and checks every key.
     pub fn new(
         domain: Domain,
         committees: impl IntoIterator<Item = Arc<Committee>>,
@@ -50,29 +50,29 @@ impl Directory {
         Ok(Self { domain, epochs })
     }
 
-    /// From a snapshot of the registry.
+    /// Makes a directory of a snapshot of the registry.
     pub fn from_view(view: &RegistryView) -> Result<Self, SeatKeyError> {
         Self::new(view.domain(), view.committees.values().cloned())
     }
 
-    /// Where the committees' signatures are valid.
+    /// The domain in which the committees' signatures are valid.
     pub const fn domain(&self) -> &Domain {
         &self.domain
     }
 
-    /// One epoch.
+    /// Returns one epoch's committee.
     pub fn epoch(&self, epoch: u64) -> Option<&Arc<EpochCommittee>> {
         self.epochs.get(&epoch)
     }
 
-    /// All epochs, the newest first.
+    /// Returns all epochs, the newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Arc<EpochCommittee>> {
         self.epochs.values().rev()
     }
 
-    /// Who may hold the shards of `seat` of an epoch's batches: its newest holder first, then the
-    /// older ones. Seats outlive operators as long as n and k stay; with other ones, old batches
-    /// stay with the old seats.
+    /// Returns the operators that may hold the shards of `seat` for an epoch's batches: the seat's
+    /// newest holder first, then the older ones. A seat passes on to new operators while n and k
+    /// stay the same; when these change, old batches stay with the old seats.
     pub fn holders(&self, epoch: u64, seat: Seat) -> Vec<Holder> {
         if !self.epochs.contains_key(&epoch) {
             return Vec::new();

@@ -1,10 +1,9 @@
-//! Where members answer: URLs that come from the registry, checked before anything connects to
-//! them.
+//! URLs of members. They come from the registry and are checked before anything connects to them.
 //!
 //! An operator who registers chooses two URLs. A client inside a private network must not be
 //! sent to its own network by them, so addresses that are not public are refused unless the caller
-//! allows them: the literal ones here, and those that a name resolves to at the moment of
-//! connecting.
+//! allows them. Addresses in URLs are checked here, and addresses to which a name resolves are
+//! checked when the client connects.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,31 +13,31 @@ use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
 use thiserror::Error;
 use tonic::transport::Uri;
 
-/// Why a URL is not connected to.
+/// Why a URL is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
-    /// Too long for a URL of the registry.
+    /// The URL is longer than the registry allows.
     #[error("a URL has at most {ENDPOINT_URL_MAX_BYTES} bytes, got {got}")]
     TooLong {
         /// Length received.
         got: usize,
     },
-    /// Not `http://host[:port]` or `https://host[:port]`.
+    /// The URL is not `http://host[:port]` or `https://host[:port]`.
     #[error("expected http://host:port or https://host:port, got {got:?}: {problem}")]
     Malformed {
-        /// The text, cut where it is long.
+        /// The URL, shortened if it is long.
         got: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         problem: &'static str,
     },
-    /// An address of a private, loopback or otherwise special network.
+    /// The address belongs to a private, loopback or otherwise special network.
     #[error("{host} is {kind} address ({address}); allow private endpoints if that is meant")]
     NotPublic {
-        /// As the URL names it.
+        /// The host as the URL names it.
         host: String,
-        /// The address it is or resolves to.
+        /// The address that the host is or resolves to.
         address: IpAddr,
-        /// What kind of network that belongs to, with its article.
+        /// The kind of network that the address belongs to, with an article.
         kind: &'static str,
     },
 }
@@ -67,13 +66,13 @@ pub enum EndpointPolicy {
 }
 
 impl EndpointPolicy {
-    /// Private endpoints are allowed where that was asked for, and where L1 itself is reached over
-    /// loopback: then the whole chain is a local one.
+    /// Allows private endpoints if the caller asks for it, or if L1 itself is reached over
+    /// loopback, since then the whole chain is a local one.
     pub fn for_rpc(allow_private: bool, rpc_url: &str) -> Self {
         if allow_private || is_loopback_url(rpc_url) { Self::AllowPrivate } else { Self::PublicOnly }
     }
 
-    /// Whether `address`, to which `host` resolved, may be connected to.
+    /// Checks whether `address`, to which `host` resolved, may be connected to.
     pub fn check_address(self, host: &str, address: IpAddr) -> Result<(), EndpointError> {
         match (self, special_kind(address)) {
             (Self::AllowPrivate, _) | (Self::PublicOnly, None) => Ok(()),
@@ -84,7 +83,7 @@ impl EndpointPolicy {
     }
 }
 
-/// A well-formed URL of a gRPC service. Its policy is checked when it is connected to.
+/// A well-formed URL of a gRPC service. The policy is applied when a client connects to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EndpointUrl {
     text: String,
@@ -99,7 +98,7 @@ impl EndpointUrl {
         &self.host
     }
 
-    /// The port, by scheme where the URL names none.
+    /// The URL's port, or the default port of its scheme.
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -109,7 +108,7 @@ impl EndpointUrl {
         self.is_tls
     }
 
-    /// The URL as text.
+    /// The whole URL.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -119,8 +118,8 @@ impl EndpointUrl {
         self.host.parse().ok()
     }
 
-    /// Refuses a literal address that the policy does not allow; names are looked at when they are
-    /// resolved.
+    /// Refuses an address in the URL that the policy does not allow. Names are checked when they
+    /// are resolved.
     pub fn check_literal(&self, policy: EndpointPolicy) -> Result<(), EndpointError> {
         self.literal_address().map_or(Ok(()), |address| policy.check_address(&self.host, address))
     }
@@ -154,7 +153,7 @@ impl FromStr for EndpointUrl {
         let port = match authority.port() {
             Some(port) if port.as_u16() != 0 => port.as_u16(),
             Some(_) => return Err(malformed("the port must be 1 to 65535")),
-            // The parser passes over ports that are none.
+            // The parser skips a port that is not a number.
             None if authority.as_str() != authority.host() => {
                 return Err(malformed("the port must be 1 to 65535"));
             }
@@ -177,7 +176,7 @@ impl fmt::Debug for EndpointUrl {
     }
 }
 
-/// Whether a URL leads to this machine and names it so.
+/// Whether the host of a URL is `localhost` or a loopback address.
 pub fn is_loopback_url(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let Some(host) = uri.host() else { return false };
@@ -186,7 +185,7 @@ pub fn is_loopback_url(url: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| canonical(address).is_loopback())
 }
 
-/// IPv4 addresses that travel in IPv6 ones are judged as what they are.
+/// Unwraps an IPv4 address that is embedded in an IPv6 address, so that it is judged as IPv4.
 fn canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => {
@@ -209,7 +208,7 @@ fn embedded(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
 
-/// What kind of special network an address belongs to; `None` for a public one.
+/// The kind of special network that an address belongs to; `None` for a public one.
 fn special_kind(address: IpAddr) -> Option<&'static str> {
     match canonical(address) {
         IpAddr::V4(v4) => special_kind_v4(v4),
@@ -237,7 +236,7 @@ fn special_kind_v4(address: Ipv4Addr) -> Option<&'static str> {
     {
         Some("a documentation or test")
     } else if (a, b, c) == (192, 88, 99) {
-        // Relays of 6to4, which RFC 7526 withdrew: nobody's server is there.
+        // RFC 7526 withdrew the relays of 6to4: no server is at these addresses.
         Some("a withdrawn relay")
     } else {
         None
@@ -263,8 +262,8 @@ fn special_kind_v6(address: Ipv6Addr) -> Option<&'static str> {
     {
         Some("a documentation")
     } else if first == 0x2001 && address.segments()[1] < 0x0200 {
-        // 2001::/23: Teredo's tunnels, benchmarks, identifiers that are no addresses. No server is
-        // there.
+        // 2001::/23 holds Teredo's tunnels, benchmarks, and identifiers that are not addresses. No
+        // server is there.
         Some("an IETF protocol's")
     } else {
         None

@@ -1,5 +1,5 @@
-//! What went wrong with one member, in three classes: it lies or lacks what it must hold, it
-//! refuses for now, it is not there.
+//! Faults of members, in three classes: the member serves wrong data or lacks what it must hold, it
+//! refuses for now, or it cannot be reached.
 
 use std::time::Duration;
 
@@ -15,114 +15,114 @@ use crate::cause::{ConnectionCause, in_one_line};
 use crate::endpoint::EndpointError;
 use crate::text::printable;
 
-/// What a fault says about the member.
+/// What a fault shows about the member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultClass {
-    /// It serves wrong bytes, or lacks what its signature promises.
+    /// The member serves wrong bytes, or lacks what its signature promises.
     Failed,
-    /// It could not be asked, or did not answer in time: nothing is known of what it holds.
+    /// The member could not be asked, or did not answer in time: what it holds is not known.
     Unreachable,
 }
 
-/// What went wrong with one member.
+/// Why a call to one member failed, or why its answer was refused.
 #[derive(Clone, Debug, Error)]
 pub enum MemberFault {
-    /// The registry's URL is not one that is connected to.
+    /// The member's URL in the registry is refused.
     #[error("its URL in the registry: {0}")]
     Endpoint(#[from] EndpointError),
-    /// No connection, or a broken one.
+    /// There is no connection, or it broke.
     #[error("unreachable: {problem}")]
     Unreachable {
-        /// What it means, where that is known, and what the transport says.
+        /// What the failure means, if that is known, and what the transport says.
         problem: String,
-        /// What ended the connection, where that is known.
+        /// What ended the connection, if that is known.
         cause: Option<ConnectionCause>,
     },
-    /// Too slow.
+    /// A step took longer than its deadline.
     #[error("{what} took longer than {limit:?}")]
     TimedOut {
-        /// Which step.
+        /// The step.
         what: &'static str,
-        /// Its deadline.
+        /// The step's deadline.
         limit: Duration,
     },
-    /// It answered with a status.
+    /// The member answered with an error status.
     #[error("it answered {}", refusal(*reason, *code, message))]
     Status {
         /// The machine-readable reason, if it gave one.
         reason: Option<Reason>,
-        /// The gRPC code.
+        /// The gRPC status code.
         code: Code,
-        /// What it says, made printable.
+        /// The member's message, made printable.
         message: String,
     },
-    /// A message that cannot be read.
+    /// The member's message does not parse.
     #[error("junk: {0}")]
     Junk(#[from] WireError),
-    /// A record of some other batch.
+    /// The member sent the record of another batch.
     #[error("it sent the record of batch {got} when asked for {expected}")]
     OtherBatch {
-        /// Asked for.
+        /// The batch that was asked for.
         expected: BatchDigest,
-        /// Received.
+        /// The batch that the record belongs to.
         got: BatchDigest,
     },
     /// The record names an epoch that the registry does not have.
     #[error("its record names epoch {epoch}, which the registry does not have")]
     UnknownEpoch {
-        /// The epoch.
+        /// The epoch that the record names.
         epoch: u64,
     },
     /// Header and submission of the record, or its signatures, do not belong together.
     #[error("its record contradicts itself: {problem}")]
     Contradiction {
-        /// How.
+        /// The contradiction.
         problem: String,
     },
-    /// The record does not fit its header.
+    /// The record does not match its header.
     #[error("its record: {0}")]
     Record(#[from] RecordError),
     /// The record's certificate does not verify.
     #[error("its certificate: {0}")]
     Certificate(#[from] CertificateError),
-    /// A shard that does not pass the member's check.
+    /// The shard does not pass the member's check.
     #[error("its shard: {0}")]
     Shard(#[from] ShardError),
-    /// Stream pieces that are empty or over the limit.
+    /// A piece of the stream is empty or over the limit.
     #[error("it sent a piece of {got} bytes; pieces have 1 to {max} bytes")]
     Piece {
-        /// Bytes of the piece.
+        /// The piece's size in bytes.
         got: usize,
-        /// Most bytes of a piece.
+        /// The most bytes of a piece.
         max: usize,
     },
-    /// A chunk that does not prove to belong to the batch.
+    /// A chunk's proof does not show that it belongs to the batch.
     #[error("its chunk: {0}")]
     Chunk(#[from] ChunkError),
-    /// Other chunks than those asked for.
+    /// The member sent other chunks than those asked for.
     #[error("asked for {expected} chunks in order, it sent {got} or others")]
     ChunkList {
-        /// Chunks asked for.
+        /// The number of chunks asked for.
         expected: usize,
-        /// Chunks received.
+        /// The number of chunks received.
         got: usize,
     },
-    /// It answers for a seat that is not its own.
+    /// The member answers for another seat than the registry gives it.
     #[error("it answers for seat {got}, the registry puts it in seat {expected}")]
     OtherSeat {
-        /// By the registry.
+        /// The seat according to the registry.
         expected: Seat,
-        /// By its answer.
+        /// The seat in the answer.
         got: Seat,
     },
 }
 
 impl MemberFault {
-    /// From a status that a member answered or that the transport made up.
+    /// Makes a fault of a status that a member answered or that the transport made up.
     pub fn from_status(status: &Status) -> Self {
         let reason = Reason::of(status);
-        // Statuses without one of our reasons and with these codes are made by the transport on
-        // this side as well.
+        // Statuses with these codes and without one of our reasons can come from this side's
+        // transport.
         let is_of_transport = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
             || ConnectionCause::of(status).is_some();
         if reason.is_none() && is_of_transport {
@@ -131,7 +131,7 @@ impl MemberFault {
         Self::Status { reason, code: status.code(), message: printable(status.message()) }
     }
 
-    /// From an error of the transport.
+    /// Makes a fault of a transport error.
     pub(crate) fn unreachable(error: &(dyn std::error::Error + 'static)) -> Self {
         let (text, cause) = (in_one_line(error), ConnectionCause::of(error));
         let problem = match cause {
@@ -141,7 +141,7 @@ impl MemberFault {
         Self::Unreachable { problem: printable(&problem), cause }
     }
 
-    /// What ended the connection, where that is known.
+    /// Returns what ended the connection, if that is known.
     pub const fn cause(&self) -> Option<ConnectionCause> {
         match self {
             Self::Unreachable { cause, .. } => *cause,
@@ -149,7 +149,7 @@ impl MemberFault {
         }
     }
 
-    /// What it says about the member.
+    /// Returns what the fault shows about the member.
     pub fn class(&self) -> FaultClass {
         match self {
             Self::Endpoint(_) | Self::Unreachable { .. } | Self::TimedOut { .. } => FaultClass::Unreachable,
@@ -164,13 +164,13 @@ impl MemberFault {
         }
     }
 
-    /// Whether asking again may help.
+    /// Whether asking the member again may help.
     pub fn is_retryable(&self) -> bool {
         self.class() == FaultClass::Unreachable && !matches!(self, Self::Endpoint(_))
     }
 
-    /// Whether the bytes are those committed to, so that the disperser and not the member is to
-    /// blame.
+    /// Whether the bytes are those that the disperser committed to, so that the disperser and not
+    /// the member is at fault.
     pub const fn accuses_disperser(&self) -> bool {
         matches!(self, Self::Shard(ShardError::Fingerprint { .. } | ShardError::Padding { .. }))
     }
@@ -180,7 +180,7 @@ impl MemberFault {
         matches!(self, Self::Status { reason: Some(Reason::UnknownBatch), .. })
     }
 
-    /// A short stable word for machines.
+    /// A short stable word for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Endpoint(_) => "ENDPOINT_REFUSED",
@@ -204,7 +204,7 @@ impl MemberFault {
     }
 }
 
-/// A status in one line: what it is called, and what it says, if it says anything.
+/// A status in one line: its reason or code, and its message if it has one.
 pub(crate) fn refusal(reason: Option<Reason>, code: Code, message: &str) -> String {
     let name = reason.map_or_else(|| format!("{code:?}"), |reason| reason.to_string());
     if message.is_empty() { name } else { format!("{name}: {message}") }

@@ -1,6 +1,6 @@
-//! Files that people pass around: certificates, committees, deployments, proofs, submissions. JSON,
-//! documented field by field, read strictly: unknown, missing or repeated fields and anything after
-//! the document are refused.
+//! JSON files that users exchange: certificates, committees, deployments, proofs and submissions.
+//! Every field is documented. Parsing is strict: unknown, missing or repeated fields and anything
+//! after the document are refused.
 
 mod certificate;
 mod committee;
@@ -26,48 +26,48 @@ pub use submission::SubmissionFile;
 
 use crate::hexadecimal::Hex;
 
-/// U+FEFF in UTF-8.
+/// The byte-order mark, U+FEFF, in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a file is not used.
+/// Why a file cannot be used.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// Cannot be read or written.
+    /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Larger than any such file is.
+    /// The file is larger than any document of its kind.
     #[error("{}: expected at most {limit} bytes", path.display())]
     TooLarge {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// Bytes read at most.
+        /// The most bytes that are read.
         limit: u64,
     },
-    /// Exists, and overwriting was not asked for.
+    /// The file exists, and the caller did not ask to overwrite it.
     #[error("{} exists; nothing was overwritten", path.display())]
     Exists {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
     },
-    /// Not the document that it should be.
+    /// The file is not a valid document of its kind.
     #[error("{what}{}: {problem}", file.as_ref().map_or_else(String::new, |file| format!(" {}", file.display())))]
     Malformed {
-        /// Which document.
+        /// The kind of document.
         what: &'static str,
-        /// Where it was read from, once that is known.
+        /// The path of the file, once it is known.
         file: Option<PathBuf>,
-        /// What is wrong with it.
+        /// What is wrong with the document.
         problem: String,
     },
 }
 
 impl FileError {
-    /// The same, with the file that was read.
+    /// Adds the path of the file that was read to the error.
     fn in_file(self, path: &Path) -> Self {
         match self {
             Self::Malformed { what, problem, .. } => {
@@ -78,7 +78,7 @@ impl FileError {
     }
 }
 
-/// What is wrong inside a document, before it is known which file it came from.
+/// What is wrong inside a document; the file's path is added later.
 #[derive(Debug, Error)]
 enum Problem {
     #[error("{0}")]
@@ -152,19 +152,19 @@ fn pretty(value: &impl Serialize) -> String {
     text
 }
 
-/// Public key bytes in JSON.
+/// Bytes of a public key in JSON.
 type PublicKeyHex = Hex<{ dac_types::PUBLIC_KEY_BYTES }>;
 
 fn public_key(json: PublicKeyHex) -> PublicKeyBytes {
     PublicKeyBytes(json.0)
 }
 
-/// Whether a path stands for standard input or output: `-`, as in other command lines.
+/// Whether a path is `-`, which stands for standard input or output as in other command lines.
 pub fn is_standard_stream(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Refuses a file that is there already; standard output never is.
+/// Refuses a path where a file exists. Standard output is never refused.
 pub fn refuse_existing(path: &Path) -> Result<(), FileError> {
     if !is_standard_stream(path) && path.exists() {
         return Err(FileError::Exists { path: path.to_owned() });
@@ -172,7 +172,7 @@ pub fn refuse_existing(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Reads a whole file, or standard input, of at most `limit` bytes.
+/// Reads a whole file or standard input, of at most `limit` bytes.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let io = |source| FileError::Io { path: path.to_owned(), source };
     let mut bytes = Vec::new();
@@ -187,7 +187,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Reads a text. The byte-order mark that some editors write before it is left out.
+/// Reads a text file and drops the byte-order mark that some editors write at its beginning.
 pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut text = read_bounded(path, limit)?;
     if text.starts_with(BYTE_ORDER_MARK) {
@@ -196,7 +196,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     Ok(text)
 }
 
-/// Reads a document. Where it is none, the error names the file.
+/// Reads and parses a document. An error names the file.
 pub fn read_document<T>(
     path: &Path,
     limit: u64,
@@ -205,8 +205,8 @@ pub fn read_document<T>(
     parse(&read_text(path, limit)?).map_err(|error| error.in_file(path))
 }
 
-/// Writes a file so that it is there whole or not at all, also after a power loss. Refuses to
-/// replace one unless `overwrite` is set. Standard output is written to as it is.
+/// Writes a file so that it is complete or absent, even after a power loss. Refuses to replace a
+/// file unless `overwrite` is set. For standard output the bytes are written directly.
 pub fn write_atomically(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), FileError> {
     let io = |source| FileError::Io { path: path.to_owned(), source };
     if is_standard_stream(path) {
@@ -232,7 +232,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
-/// Temporary files are readable by their owner alone; what is written here is public.
+/// Gives a file the usual mode: temporary files are readable by their owner alone, and what is
+/// written here is public.
 #[cfg(unix)]
 fn set_usual_mode(file: &std::fs::File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;

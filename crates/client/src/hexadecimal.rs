@@ -1,10 +1,10 @@
-//! Bytes as `0x` and lower-case hexadecimal digits in JSON, of exactly the right length.
+//! Bytes in JSON as `0x` and lower-case hexadecimal digits, with types of fixed and of any length.
 
 use alloy_primitives::hex;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// N bytes.
+/// Exactly N bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hex<const N: usize>(pub [u8; N]);
 
@@ -24,7 +24,7 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     }
 }
 
-/// Any number of bytes; who uses it bounds them.
+/// Any number of bytes; its users bound them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HexBytes(pub Vec<u8>);
 

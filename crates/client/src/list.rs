@@ -1,5 +1,5 @@
-//! Lists of batches, a page at a time: those that an aggregator knows, and those that a member
-//! stores. A list is its server's own word; each batch of it can be verified by its digest.
+//! Reads lists of batches page by page: those that an aggregator knows, and those that a member
+//! stores. A list is unverified; each batch in it can be verified by its digest.
 
 use dac_proto::v1;
 use dac_proto::wire::{self, WireError};
@@ -11,45 +11,45 @@ use crate::fault::MemberFault;
 use crate::member::MemberClient;
 use crate::status::BatchStatus;
 
-/// Bytes of a token that leads to the next page, at most.
+/// The most bytes of the token that leads to the next page.
 const TOKEN_MAX_BYTES: usize = 256;
 
-/// What is listed.
+/// Which batches are listed, and which page of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Only this rollup's batches.
+    /// If given, only this rollup's batches are listed.
     pub rollup: Option<Address>,
-    /// Entries of one page, at most; 0 leaves it to the server.
+    /// The most entries of one page; 0 leaves it to the server.
     pub page_size: u32,
-    /// Where the page begins: empty, or what the page before gave.
+    /// Where the page begins: empty for the first page, otherwise `next` of the page before.
     pub page_token: String,
 }
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// In the server's order.
+    /// The entries in the server's order.
     pub entries: Vec<T>,
-    /// Where the next page begins; none where there is no other.
+    /// The token of the next page; none if this is the last one.
     pub next: Option<String>,
 }
 
 /// A batch that a member stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredBatch {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// Its rollup.
+    /// The batch's rollup.
     pub rollup: Address,
-    /// The rollup's number of it.
+    /// The batch's number.
     pub batch_number: u64,
     /// The epoch that signed it.
     pub epoch: u64,
     /// The seat whose shard the member has.
     pub seat: Seat,
-    /// Until when it is served, in Unix seconds.
+    /// The last Unix second until which the member serves the batch.
     pub expires_at: u64,
-    /// Length of the payload.
+    /// The payload's length in bytes.
     pub payload_length: u64,
 }
 
@@ -93,8 +93,8 @@ fn rollup_bytes(rollup: Option<Address>) -> bytes::Bytes {
 }
 
 impl AggregatorClient {
-    /// A page of the batches that the aggregator knows, the newest first, without what each member
-    /// did.
+    /// Lists one page of the batches that the aggregator knows, the newest first, without the
+    /// members' outcomes.
     pub async fn list(&self, query: &ListQuery) -> Result<Page<BatchStatus>, AggregatorError> {
         let answer = self
             .within("ListBatches", async {
@@ -114,7 +114,7 @@ impl AggregatorClient {
 }
 
 impl MemberClient {
-    /// A page of the batches that the member stores, in the order in which it stored them.
+    /// Lists one page of the batches that the member stores, in the order in which it stored them.
     pub async fn list(&mut self, query: &ListQuery) -> Result<Page<StoredBatch>, MemberFault> {
         let request = v1::ListStoredBatchesRequest {
             rollup: rollup_bytes(query.rollup),

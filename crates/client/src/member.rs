@@ -1,5 +1,5 @@
-//! One member's retrieval interface, with a deadline on every step and every answer bounded and
-//! checked as far as it can be without knowing more than the question.
+//! The client of one member's retrieval interface. Every step has a deadline, and every answer is
+//! bounded and checked as far as the question alone allows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,12 +19,13 @@ use crate::description::MemberDescription;
 use crate::fault::MemberFault;
 use crate::pace::Pace;
 
-/// How long a member may take.
+/// How long a member may take to answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For a whole answer that fits one message, and for each message of a stream.
+    /// The deadline for an answer of one message, and for each message of a stream.
     pub answer: Duration,
-    /// Bytes a second below which a transfer is given up, counted over its whole time.
+    /// The least bytes a second of a transfer, averaged over its whole time; a slower one is given
+    /// up.
     pub bytes_per_second_min: u32,
 }
 
@@ -35,7 +36,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// For a stream of `bytes` in all.
+    /// The deadline for a stream of `bytes` in all.
     fn transfer(&self, bytes: usize) -> Duration {
         let seconds = bytes as u64 / u64::from(self.bytes_per_second_min.max(1));
         self.answer + Duration::from_secs(seconds)
@@ -51,19 +52,19 @@ pub struct MemberClient {
     pace: Option<Arc<dyn Pace>>,
 }
 
-/// A chunk as received.
+/// A chunk as the member sent it, unchecked.
 #[derive(Clone, Debug)]
 pub struct ReceivedChunk {
-    /// Its place in the shard.
+    /// The chunk's place in the shard.
     pub index: usize,
-    /// Its bytes.
+    /// The chunk's bytes.
     pub bytes: Bytes,
-    /// Its way to the shard root, unchecked.
+    /// The Merkle proof to the shard root, unchecked.
     pub proof: dac_coding::ChunkProof,
 }
 
 impl MemberClient {
-    /// Connects.
+    /// Connects to the member at `url`.
     pub async fn connect(dialer: &Dialer, url: &str, patience: Patience) -> Result<Self, MemberFault> {
         let channel = dialer.connect(url).await?;
         Ok(Self {
@@ -75,20 +76,20 @@ impl MemberClient {
         })
     }
 
-    /// Shards are taken no faster than `pace` allows.
+    /// Limits the rate at which shards are received to `pace`.
     #[must_use]
     pub fn paced(mut self, pace: Option<Arc<dyn Pace>>) -> Self {
         self.pace = pace;
         self
     }
 
-    /// What it says of itself.
+    /// Fetches the member's description of itself.
     pub async fn describe(&mut self) -> Result<MemberDescription, MemberFault> {
         let call = self.member.get_member(v1::GetMemberRequest {});
         Ok(self.patience.within("its answer to GetMember", call).await?.into_inner().try_into()?)
     }
 
-    /// One page of what it stores, as it came.
+    /// Fetches one page of the list of batches that the member stores, unparsed.
     pub(crate) async fn list_page(
         &mut self,
         request: v1::ListStoredBatchesRequest,
@@ -97,7 +98,7 @@ impl MemberClient {
         Ok(self.patience.within("its answer to ListBatches", call).await?.into_inner())
     }
 
-    /// The batch's record and the seat that it answers for.
+    /// Fetches the batch's record and the seat that the member answers for.
     pub async fn record(&mut self, digest: BatchDigest) -> Result<(v1::Record, Seat), MemberFault> {
         let request = v1::GetBatchRecordRequest { digest: digest_bytes(digest) };
         let call = self.retrieval.get_batch_record(request);
@@ -106,7 +107,8 @@ impl MemberClient {
         Ok((record, wire::seat("seat", answer.seat)?))
     }
 
-    /// Chunks of its shard, in the order asked for; their proofs are not checked here.
+    /// Fetches chunks of the member's shard, in the order asked for. Their proofs are not checked
+    /// here.
     pub async fn chunks(
         &mut self,
         digest: BatchDigest,
@@ -125,8 +127,9 @@ impl MemberClient {
         answer.chunks.into_iter().map(received_chunk).collect()
     }
 
-    /// Streams its shard of exactly `length` bytes into `take`, one piece at a time, counting them
-    /// in `progress`. One byte too many, an empty or oversized piece, a pause or a trickle end it.
+    /// Streams the member's shard of exactly `length` bytes into `take`, one piece at a time, and
+    /// counts them in `progress`. Fails on a byte too many, an empty or oversized piece, a pause
+    /// that is too long, or a transfer that is too slow.
     pub async fn stream_shard(
         &mut self,
         digest: BatchDigest,
@@ -169,7 +172,8 @@ impl MemberClient {
             let bytes = piece.len();
             take(piece)?;
             if let Some(pace) = &self.pace {
-                // What we hold back is no fault of the member's.
+                // The time for which the pace holds the stream back does not count against the
+                // member.
                 let held = Instant::now();
                 pace.take(bytes).await;
                 end += held.elapsed();
@@ -181,7 +185,7 @@ impl MemberClient {
         Ok(())
     }
 
-    /// Its shard as bytes of the right length, unchecked.
+    /// Receives the member's shard, unchecked except for its length.
     pub async fn shard(
         &mut self,
         digest: BatchDigest,
@@ -190,7 +194,7 @@ impl MemberClient {
     ) -> Result<Bytes, MemberFault> {
         let mut shard = BytesMut::new();
         self.stream_shard(digest, length, progress, |piece| {
-            // Grows with what arrives: a member that sends nothing costs nothing.
+            // Memory grows with what arrives, so that a member that sends nothing costs none.
             shard.extend_from_slice(&piece);
             Ok(())
         })
@@ -213,7 +217,7 @@ impl Patience {
     }
 }
 
-/// Refuses an answer for another seat than the registry's.
+/// Refuses an answer for another seat than the registry gives the member.
 pub(crate) fn check_seat(expected: Seat, got: u32) -> Result<(), MemberFault> {
     let got = wire::seat("seat", got)?;
     if got == expected { Ok(()) } else { Err(MemberFault::OtherSeat { expected, got }) }

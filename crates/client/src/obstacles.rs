@@ -1,4 +1,4 @@
-//! What holds a batch up, by its aggregator's word, and which of it is news to those who wait.
+//! The reasons why a batch makes no progress, as its aggregator gives them, without repetitions.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,19 +7,19 @@ use dac_types::Seat;
 
 use crate::status::{BatchStatus, DeliveryState};
 
-/// Obstacles that are remembered as told. An aggregator that invents more of them is not listened
-/// to any more.
+/// The most obstacles that are remembered as reported. Further ones of an aggregator that invents
+/// more are ignored.
 const TOLD_MAX: usize = 4096;
 
-/// One reason why a batch does not get on.
+/// A reason why a batch makes no progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// Members that give this reason; none where L1 is the obstacle, or where the aggregator speaks
-    /// of the batch as a whole.
+    /// The members that give this reason; empty if L1 is the obstacle, or if the aggregator gives
+    /// the reason for the batch as a whole.
     pub seats: Vec<Seat>,
-    /// For machines.
+    /// The reason as a word for programs.
     pub reason: String,
-    /// The same for people, in the aggregator's words or the first member's.
+    /// The reason as a sentence, in the aggregator's words or those of the first member.
     pub detail: String,
 }
 
@@ -43,8 +43,8 @@ impl fmt::Display for Obstacle {
 }
 
 impl BatchStatus {
-    /// What holds the batch up right now: the aggregator's reason, where it gives one; what members
-    /// answered beside it, by reason; and what L1 did.
+    /// Returns the current obstacles: the aggregator's own reason if it gives one, then the
+    /// members' answers by reason, then the problem with L1.
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles: Vec<Obstacle> = Vec::new();
         let stated = self.waiting.as_ref().map(|waiting| Obstacle {
@@ -68,7 +68,7 @@ impl BatchStatus {
             }
         }
         if !self.l1_problem.is_empty() {
-            // The aggregator's text begins with the same word.
+            // The aggregator's text begins with "L1", which `reason` says already.
             let detail = self.l1_problem.trim_start_matches("L1: ").to_owned();
             obstacles.push(Obstacle { seats: Vec::new(), reason: "L1".to_owned(), detail });
         }
@@ -76,13 +76,13 @@ impl BatchStatus {
     }
 }
 
-/// What was told already: each obstacle of each member is news once, however often it comes and
-/// goes.
+/// The obstacles that were reported already: each obstacle of each member is reported once, even if
+/// it returns after it was gone.
 #[derive(Debug, Default)]
 pub struct ToldObstacles(HashSet<(Option<Seat>, String)>);
 
 impl ToldObstacles {
-    /// The obstacles that were not told before, which they are now.
+    /// Returns the obstacles that were not reported before, and remembers them.
     pub fn news(&mut self, status: &BatchStatus) -> Vec<Obstacle> {
         let mut news = status.obstacles();
         news.retain_mut(|obstacle| {
@@ -101,7 +101,7 @@ impl ToldObstacles {
     }
 }
 
-/// Amounts and times change with every attempt, and are no news.
+/// Removes numbers: amounts and times change with every attempt, which makes no new obstacle.
 fn without_numbers(text: &str) -> String {
     text.chars().filter(|character| !character.is_ascii_digit()).collect()
 }

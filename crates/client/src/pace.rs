@@ -10,23 +10,23 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-/// Says when more bytes may be taken.
+/// Limits the rate at which bytes are received.
 pub trait Pace: fmt::Debug + Send + Sync {
-    /// Returns once these bytes, which have just arrived, are paid for. The stream stands still
-    /// meanwhile; its member's deadline does, too.
+    /// Returns once these bytes, which have just arrived, fit the rate. The stream pauses
+    /// meanwhile, and so does the member's deadline.
     fn take(&self, bytes: usize) -> BoxFuture<'_, ()>;
 }
 
-/// So many bytes a second, over all that share it.
+/// A limit of bytes a second that all its users share.
 #[derive(Debug)]
 pub struct Throttle {
     bytes_per_second: NonZeroU64,
-    /// When all that was taken so far is paid for.
+    /// When all bytes received so far fit the rate.
     paid_at: Mutex<Option<Instant>>,
 }
 
 impl Throttle {
-    /// At this rate.
+    /// Makes a limit of this rate.
     pub const fn new(bytes_per_second: NonZeroU64) -> Self {
         Self { bytes_per_second, paid_at: Mutex::new(None) }
     }
@@ -72,7 +72,7 @@ impl Pace for WatchedPace {
     }
 }
 
-/// Counts one who waits for as long as it lives: a wait that is given up is none.
+/// Counts a waiting fetch while it lives, so that a fetch that is cancelled is no longer counted.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -98,7 +98,7 @@ mod tests {
         let start = Instant::now();
         let waits = [500, 500, 1000].map(|bytes| (throttle.pay(bytes, start) - start).as_millis());
         assert_eq!(waits, [500, 1000, 2000]);
-        // What was not used is not saved up.
+        // Unused bytes are not saved up for later.
         let later = start + Duration::from_secs(60);
         assert_eq!(throttle.pay(1000, later) - later, Duration::from_secs(1));
     }

@@ -1,4 +1,5 @@
-//! A rollup's validity proof: signed by its poster, handed to the aggregator that has the batch.
+//! A rollup's validity proof: the rollup's batch signer signs it, and the client hands it to the
+//! aggregator that has the batch.
 
 use bytes::Bytes;
 use dac_proto::proof::ReceivedProof;
@@ -10,7 +11,8 @@ use crate::batch::{AggregatorClient, AggregatorError, BatchSelector};
 use crate::status::BatchStatus;
 use crate::submission::SubmissionError;
 
-/// A proof of one batch, with its poster's signature. Handing it in again is safe.
+/// A validity proof of one batch, with the batch signer's signature. It can be submitted again
+/// safely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedProof {
     digest: BatchDigest,
@@ -18,7 +20,7 @@ pub struct SignedProof {
 }
 
 impl SignedProof {
-    /// Has a proof signed: `sign` gets the 32 bytes and answers with r, s and v.
+    /// Signs a proof: `sign` gets the 32 bytes of the signing hash and returns r, s and v.
     ///
     /// # Example
     ///
@@ -59,7 +61,7 @@ impl SignedProof {
         Ok(Self { digest, signed: ReceivedProof { transition, proof, signature } })
     }
 
-    /// The batch that it is for.
+    /// The digest of the batch that the proof belongs to.
     pub const fn digest(&self) -> BatchDigest {
         self.digest
     }
@@ -71,8 +73,8 @@ impl SignedProof {
 }
 
 impl AggregatorClient {
-    /// Hands in a proof. Returns once the aggregator has it on durable storage. Sent again as long
-    /// as that may help.
+    /// Submits a proof, and tries again as long as that may help. Returns once the aggregator has
+    /// the proof on durable storage.
     pub async fn submit_proof(
         &self,
         proof: &SignedProof,

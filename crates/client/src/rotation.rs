@@ -1,5 +1,6 @@
-//! The next epoch, with exactly these seats in other hands. The registry has the last word; this
-//! says beforehand what it would refuse, and what it would allow although nobody asked for it.
+//! Plans the next epoch, in which only the named seats change hands. The registry decides in the
+//! end; this reports beforehand what it would refuse, and changes that it would make although they
+//! were not asked for.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +8,7 @@ use dac_chain::Registration;
 use dac_types::{Address, Committee, PublicKeyBytes, Quorum, Seat};
 use thiserror::Error;
 
-/// Why a rotation would not be what was asked for.
+/// Why a rotation cannot be carried out as asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RotationError {
     /// No seat is named.
@@ -21,7 +22,7 @@ pub enum RotationError {
         /// Seats of the committee.
         n: u16,
     },
-    /// A seat is given to two.
+    /// A seat is given to two operators.
     #[error("seat {seat} is named twice")]
     SeatTwice {
         /// The seat.
@@ -30,28 +31,28 @@ pub enum RotationError {
     /// An operator has not registered.
     #[error("operator {operator} is not registered: `dac register` comes first")]
     NotRegistered {
-        /// Who.
+        /// The operator.
         operator: Address,
     },
-    /// An operator would sit twice.
+    /// An operator would have two seats.
     #[error("operator {operator} would sit in seats {first} and {second}")]
     OperatorTwice {
-        /// Who.
+        /// The operator.
         operator: Address,
-        /// A seat of its.
+        /// One of its seats.
         first: Seat,
-        /// Another one.
+        /// Its other seat.
         second: Seat,
     },
-    /// A key would sit twice.
+    /// Two seats would have the same key.
     #[error("seats {first} and {second} would have the same key")]
     KeyTwice {
-        /// A seat with it.
+        /// One of the seats.
         first: Seat,
-        /// Another one.
+        /// The other one.
         second: Seat,
     },
-    /// The seat is in these hands already, with this key.
+    /// The operator has the seat already, with the same key.
     #[error(
         "seat {seat} has this operator with this key already: register another key, or name another operator"
     )]
@@ -59,24 +60,24 @@ pub enum RotationError {
         /// The seat.
         seat: Seat,
     },
-    /// Other operators registered other keys meanwhile, and the next epoch would seat these.
+    /// Operators of other seats registered new keys meanwhile, and the next epoch would seat these.
     #[error(
         "seats {} would change keys as well, since their operators registered new ones: name them, too",
         list(seats)
     )]
     OthersChange {
-        /// Which.
+        /// The seats of these operators.
         seats: Vec<Seat>,
     },
-    /// More at once than the registry allows.
+    /// More seats would change hands at once than the registry allows.
     #[error(
         "{got} seats would change hands, at most {limit} may: the others must hold enough for newcomers to repair from; \
          do it in several epochs, each when the former one's newcomers are ready"
     )]
     TooMany {
-        /// Seats that would change.
+        /// The number of seats that would change hands.
         got: usize,
-        /// max(1, q − k).
+        /// The most seats that may change hands: max(1, q − k).
         limit: usize,
     },
 }
@@ -89,36 +90,36 @@ fn list(seats: &[Seat]) -> String {
 /// A seat that changes hands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which.
+    /// The seat.
     pub seat: Seat,
-    /// Who has it.
+    /// The operator that has the seat now.
     pub from: Address,
-    /// With which key.
+    /// The key that the seat has now.
     pub from_key: PublicKeyBytes,
-    /// Who gets it: with another key if it is the same operator.
+    /// The operator that gets the seat; the same operator may get it with another key.
     pub to: Registration,
 }
 
-/// The next epoch, checked.
+/// A plan for the next epoch, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// All operators, in seat order.
+    /// The operators of all seats, in seat order.
     pub operators: Vec<Address>,
-    /// n, k and q: unchanged, so that old batches stay with the seats.
+    /// The committee's n, k and q. They do not change, so that old batches stay with the seats.
     pub quorum: Quorum,
-    /// What changes, in seat order.
+    /// The seats that change hands, in seat order.
     pub changes: Vec<Change>,
 }
 
 impl Rotation {
-    /// Seats of `former` that may change hands at once.
+    /// Returns how many seats of `former` may change hands at once.
     pub fn limit(former: &Committee) -> usize {
         let quorum = former.quorum();
         usize::from(quorum.q() - quorum.geometry().k()).max(1)
     }
 
-    /// Replaces the seats named, and no other. `registrations` are those of all operators of the
-    /// new epoch, as far as they are registered.
+    /// Plans an epoch in which the named seats are replaced, and no other. `registrations` are
+    /// those of all operators of the new epoch, as far as they are registered.
     pub fn plan(
         former: &Committee,
         replacements: &[(Seat, Address)],
@@ -196,7 +197,7 @@ mod tests {
         (operator, registration)
     }
 
-    /// Seats 0 to 6 are those of operators 1 to 7; 8 and 9 have registered, too.
+    /// Operators 1 to 7 have seats 0 to 6; operators 8 and 9 have registered, too.
     fn scene() -> (Committee, HashMap<Address, Registration>) {
         let member = |name: u8| Member {
             operator: address(name),
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(rotation.operators, [1, 2, 8, 4, 5, 6, 9].map(address));
         assert_eq!(rotation.changes.iter().map(|change| change.seat).collect::<Vec<_>>(), [Seat(2), Seat(6)]);
         assert_eq!((rotation.changes[0].from, rotation.changes[0].to.operator), (address(3), address(8)));
-        // Two operators may change seats: both seats have a newcomer.
+        // Two operators may exchange seats. That counts as two changes.
         assert_eq!(plan(&[(0, 2), (1, 1)]).unwrap().changes.len(), 2);
 
         assert_eq!(plan(&[]), Err(RotationError::Nothing));
@@ -242,7 +243,7 @@ mod tests {
         registered.extend([registration(4, 0x44)]);
         let rotation = Rotation::plan(&former, &[(Seat(3), address(4))], &registered).unwrap();
         assert_eq!(rotation.changes[0].to.public_key, key(0x44));
-        // Nobody asked for that one, and it counts.
+        // The change of seat was not asked for, and it counts towards the limit.
         assert_eq!(
             Rotation::plan(&former, &[(Seat(0), address(8))], &registered),
             Err(RotationError::OthersChange { seats: vec![Seat(3)] })

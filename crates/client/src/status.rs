@@ -1,4 +1,4 @@
-//! A batch as its aggregator tells it. Nothing of it is believed beyond what signatures prove.
+//! A batch's status as its aggregator reports it. Only what signatures prove is believed.
 
 use dac_proto::proof::posting_mode;
 use dac_proto::wire::{self, WireError};
@@ -8,29 +8,30 @@ use dac_types::{B256, BatchDigest, BatchSubmission, PostingMode, Seat, Transitio
 use crate::text::printable;
 use crate::waiting::Waiting;
 
-/// Where a batch is in its life. Section 8 of `docs/protocol.md`.
+/// The state of a batch; see section 8 of `docs/protocol.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BatchState {
-    /// On the aggregator's durable storage.
+    /// The aggregator has the payload on durable storage.
     Received,
-    /// On its way to the members.
+    /// The shards are being delivered to the members.
     Dispersing,
-    /// A quorum signed.
+    /// A quorum signed the batch.
     Certified,
-    /// Certified, and its validity proof is there.
+    /// The batch is certified, and its validity proof was submitted.
     Proved,
-    /// Recorded on L1; with posting SETTLE: settled in a block that is not deep enough yet.
+    /// The certificate is recorded on L1, or, with posting SETTLE, the batch is settled in a block
+    /// that is not deep enough yet.
     Posted,
-    /// Its state transition is final on L1.
+    /// The batch's state transition is final on L1.
     Settled,
-    /// Given up.
+    /// The batch was given up.
     Failed,
-    /// Past its time.
+    /// The batch expired before it got further.
     Expired,
 }
 
 impl BatchState {
-    /// As in the API.
+    /// The name that the API uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Received => "RECEIVED",
@@ -44,13 +45,13 @@ impl BatchState {
         }
     }
 
-    /// Whether `goal` is reached. Certification and proving are independent; a settlement implies
-    /// both.
+    /// Whether a batch in this state has reached `goal`. Certification and proving are independent
+    /// of each other; a settlement implies both.
     pub fn has_reached(self, goal: Self) -> bool {
         self.rank().zip(goal.rank()).is_some_and(|(own, goal)| own >= goal)
     }
 
-    /// Whether nothing more happens after this one.
+    /// Whether the state is final.
     pub const fn is_end(self) -> bool {
         matches!(self, Self::Settled | Self::Failed | Self::Expired)
     }
@@ -84,23 +85,23 @@ impl BatchState {
     }
 }
 
-/// How far a member got with a batch.
+/// The state of a batch's delivery to one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
-    /// Not tried yet.
+    /// The delivery was not tried yet.
     Pending,
-    /// It signed.
+    /// The member signed.
     Attested,
-    /// Failed for now.
+    /// The delivery failed and will be tried again.
     Retrying,
-    /// It refused for good.
+    /// The member refused, and is not asked again.
     Refused,
-    /// Its signature does not verify.
+    /// The member's signature does not verify.
     Lied,
 }
 
 impl DeliveryState {
-    /// As in the API.
+    /// The name that the API uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -112,38 +113,38 @@ impl DeliveryState {
     }
 }
 
-/// One member's part in a batch, as the aggregator tells it.
+/// One member's outcome for a batch, as the aggregator reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
-    /// Its seat.
+    /// The member's seat.
     pub seat: Seat,
-    /// How far it got.
+    /// The state of the delivery to the member.
     pub state: DeliveryState,
-    /// Deliveries tried.
+    /// The number of deliveries tried.
     pub attempts: u32,
     /// Machine-readable reason of the last failure.
     pub reason: String,
-    /// The same for people.
+    /// The last failure in words.
     pub detail: String,
-    /// When it signed, in Unix milliseconds; 0: not yet.
+    /// When the member signed, in Unix milliseconds; 0 if it has not signed yet.
     pub attested_at_ms: u64,
-    /// Whether its signature is in the certificate.
+    /// Whether the member's signature is in the certificate.
     pub in_certificate: bool,
 }
 
-/// What is known of a validity proof.
+/// The state of a validity proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProofState {
-    /// On the aggregator's durable storage.
+    /// The aggregator has the proof on durable storage.
     Received,
-    /// L1 took it in a simulation, or for good.
+    /// L1 accepted the proof, in a simulation or in a transaction.
     Accepted,
-    /// L1 refuses it, or it is void; another one may be handed in.
+    /// L1 refuses the proof, or the proof is void; another one may be submitted.
     Rejected,
 }
 
 impl ProofState {
-    /// As in the API.
+    /// The name that the API uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Received => "RECEIVED",
@@ -153,66 +154,68 @@ impl ProofState {
     }
 }
 
-/// A batch's validity proof, as the aggregator tells it.
+/// A batch's validity proof, as the aggregator reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProofStatus {
-    /// What is known of it.
+    /// The state of the proof.
     pub state: ProofState,
-    /// Why it was rejected.
+    /// Why the proof was rejected.
     pub reason: String,
-    /// keccak256 of its bytes.
+    /// keccak256 of the proof's bytes.
     pub hash: B256,
-    /// What it is said to show.
+    /// The state transition that the proof is said to show.
     pub transition: Transition,
-    /// In Unix milliseconds.
+    /// When the aggregator received the proof, in Unix milliseconds.
     pub received_at_ms: u64,
 }
 
-/// Where the certificate was recorded, or the batch settled.
+/// The L1 transaction that recorded the certificate or settled the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct L1Status {
-    /// The transaction, if it is known.
+    /// The transaction's hash, if it is known.
     pub transaction: Option<B256>,
-    /// Its block.
+    /// The transaction's block.
     pub block: u64,
-    /// What it cost.
+    /// The gas that the transaction used.
     pub gas_used: u64,
-    /// Whether this aggregator sent it.
+    /// Whether this aggregator sent the transaction.
     pub by_us: bool,
 }
 
-/// A batch as the aggregator tells it.
+/// A batch's status, as the aggregator reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchStatus {
-    /// The order's digest.
+    /// The digest of the batch's submission.
     pub submission_digest: B256,
-    /// The batch's, once it is encoded.
+    /// The batch's digest, once the batch is encoded.
     pub digest: Option<BatchDigest>,
-    /// The order.
+    /// The rollup's submission.
     pub submission: BatchSubmission,
-    /// The epoch, once encoded.
+    /// The batch's epoch, once the batch is encoded.
     pub epoch: Option<u64>,
-    /// Where it is in its life.
+    /// The batch's state.
     pub state: BatchState,
-    /// Why it failed.
+    /// Why the batch failed.
     pub failure: String,
-    /// Every member's part, in seat order.
+    /// Every member's outcome, in seat order.
     pub members: Vec<MemberStatus>,
-    /// How it comes to L1.
+    /// How the batch gets to L1.
     pub posting: PostingMode,
-    /// Its validity proof, once one was handed in.
+    /// The batch's validity proof, once one was submitted.
     pub proof: Option<ProofStatus>,
-    /// Where it was recorded, once it is.
+    /// The transaction that recorded the certificate, once there is one.
     pub l1: Option<L1Status>,
-    /// Where it settled, once it did; not final before the state says so.
+    /// The transaction that settled the batch, once there is one. It is final only once the state
+    /// is SETTLED.
     pub settlement: Option<L1Status>,
-    /// In Unix milliseconds.
+    /// When the aggregator received the payload, in Unix milliseconds.
     pub received_at_ms: u64,
-    /// In Unix milliseconds; 0: not yet.
+    /// When the batch was certified, in Unix milliseconds; 0 if it is not certified yet.
     pub certified_at_ms: u64,
-    /// What posting waits for, if for anything.
+    /// What posting waits for; empty if it waits for nothing.
     pub l1_problem: String,
-    /// Why it has no certificate yet; none while it moves, and from aggregators that do not say.
+    /// Why the batch has no certificate yet; none while it makes progress, and from aggregators
+    /// that do not say.
     pub waiting: Option<Waiting>,
 }
 
@@ -303,7 +306,7 @@ fn l1_status(wire: v1::L1Record) -> Result<L1Status, WireError> {
 
 #[cfg(test)]
 impl BatchStatus {
-    /// Of some batch, in this state, of which nothing else is known.
+    /// A status of a batch in this state, of which nothing else is known.
     pub(crate) fn example(state: BatchState) -> Self {
         use dac_types::{Address, HashKind};
         let submission = BatchSubmission {

@@ -1,4 +1,4 @@
-//! A rollup's order for one payload, signed by the rollup's poster, and the checks of a payload
+//! A rollup's order for one payload, signed by its batch signer, and the checks of a payload
 //! against it.
 
 use dac_coding::payload_hash;
@@ -9,49 +9,49 @@ use dac_types::{
 };
 use thiserror::Error;
 
-/// Why there is no submission to send.
+/// Why a submission cannot be made or sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubmissionError {
-    /// Empty, or over the limit.
+    /// The payload is empty, or over the limit.
     #[error("a payload has 1 to {PAYLOAD_MAX_BYTES} bytes, got {got}")]
     PayloadLength {
-        /// Length given.
+        /// The payload's length.
         got: u64,
     },
-    /// The batch hash is the rollup's own affair, and was not given.
+    /// The hash kind is OPAQUE and no batch hash was given: the rollup must compute it itself.
     #[error("with hash kind OPAQUE the batch hash is the rollup's own commitment: give it")]
     BatchHashMissing,
     /// The batch hash given is not that of the payload.
     #[error("{kind} of the payload is {expected}, the batch hash given is {got}", kind = kind.name())]
     BatchHash {
-        /// Which hash.
+        /// The hash kind.
         kind: HashKind,
-        /// Of the payload.
+        /// The payload's hash.
         expected: B256,
-        /// Given.
+        /// The batch hash given.
         got: B256,
     },
-    /// The key would not sign.
+    /// The key failed to sign.
     #[error("the poster's key did not sign: {0}")]
     Signing(String),
-    /// The key gave something that is no signature of this protocol.
+    /// The key's signature is not valid in this protocol.
     #[error("the poster's signature: {0}")]
     Signature(#[from] EcdsaSignatureError),
-    /// No proof, or more than any is long.
+    /// The proof is empty, or over the limit.
     #[error("a validity proof has 1 to {max} bytes, got {got}", max = dac_types::limits::PROOF_MAX_BYTES)]
     ProofLength {
-        /// Length given.
+        /// The proof's length.
         got: usize,
     },
-    /// A signed submission that is for another payload.
+    /// The signed submission is for another payload.
     #[error("the submission is for another payload: {field} differs")]
     OtherPayload {
-        /// In what.
+        /// The field that differs.
         field: &'static str,
     },
 }
 
-/// Describes an order; [`SubmissionBuilder::sign`] makes it one.
+/// Builds a submission; [`SubmissionBuilder::sign`] completes and signs it.
 ///
 /// # Example
 ///
@@ -79,11 +79,11 @@ pub struct SubmissionBuilder {
 }
 
 impl SubmissionBuilder {
-    /// For one batch of one rollup, to be dispersed by one aggregator. `now` and the durations are
+    /// Begins a submission of one batch of one rollup, to be dispersed by one aggregator. `now` is
     /// in Unix seconds.
     ///
-    /// Without more, the batch hash is keccak256 of the payload, the batch is served for 14 days,
-    /// and the aggregator has an hour to begin.
+    /// Unless changed, the batch hash is keccak256 of the payload, members serve the batch for 14
+    /// days, and the aggregator has an hour to accept the order.
     pub fn new(domain: Domain, rollup: Address, batch_number: u64, disperser: Address, now: u64) -> Self {
         Self {
             domain,
@@ -102,44 +102,44 @@ impl SubmissionBuilder {
         }
     }
 
-    /// What the batch hash is.
+    /// Sets how the batch hash commits to the payload.
     #[must_use]
     pub const fn hash_kind(mut self, kind: HashKind) -> Self {
         self.submission.hash_kind = kind;
         self
     }
 
-    /// The rollup's own commitment; must be given for [`HashKind::Opaque`], is compared with the
-    /// payload's for the others.
+    /// Sets the rollup's own commitment. [`HashKind::Opaque`] requires it; for the other kinds it
+    /// is compared with the payload's hash.
     #[must_use]
     pub const fn batch_hash(mut self, hash: B256) -> Self {
         self.batch_hash = Some(hash);
         self
     }
 
-    /// Until when members serve the batch, included.
+    /// Sets the last Unix second until which members serve the batch.
     #[must_use]
     pub const fn expires_at(mut self, time: u64) -> Self {
         self.submission.expires_at = time;
         self
     }
 
-    /// Until when the order stands, included; at most a day ahead.
+    /// Sets the last Unix second until which the order is valid, at most a day ahead.
     #[must_use]
     pub const fn submit_before(mut self, time: u64) -> Self {
         self.submission.submit_before = time;
         self
     }
 
-    /// The former batch of this number that this one replaces.
+    /// Sets the former batch of the same number that this one replaces.
     #[must_use]
     pub const fn replaces(mut self, former: BatchDigest) -> Self {
         self.submission.replaces = former.0;
         self
     }
 
-    /// Completes the order for a payload and has it signed: `sign` gets the 32 bytes and answers
-    /// with r, s and v.
+    /// Completes the submission for a payload and signs it: `sign` gets the 32 bytes of the signing
+    /// hash and returns r, s and v.
     pub fn sign<E: std::fmt::Display>(
         mut self,
         payload: &[u8],
@@ -165,7 +165,7 @@ impl SubmissionBuilder {
     }
 }
 
-/// Refuses a payload of a length that none has.
+/// Refuses a length that no payload has.
 pub const fn check_payload_length(length: u64) -> Result<(), SubmissionError> {
     if length == 0 || length > PAYLOAD_MAX_BYTES {
         return Err(SubmissionError::PayloadLength { got: length });
@@ -187,8 +187,8 @@ pub fn check_payload(signed: &SignedSubmission, payload: &[u8]) -> Result<(), Su
     }
 }
 
-/// Whether a certificate's header is about this payload and this order, to the last byte: what its
-/// signers promised to serve is what was submitted. Costs one pass over the payload.
+/// Checks that a certificate's header is about exactly this payload and this submission, so that
+/// its signers promised to serve what was submitted. Costs one pass over the payload.
 pub fn check_certified_payload(
     header: &dac_types::BatchHeader,
     geometry: dac_types::Geometry,
@@ -199,7 +199,7 @@ pub fn check_certified_payload(
     check_payload_of_header(header, geometry, payload)
 }
 
-/// Whether a header is about this payload, to the last byte. Costs one pass over it.
+/// Checks that a header is about exactly this payload. Costs one pass over the payload.
 pub fn check_payload_of_header(
     header: &dac_types::BatchHeader,
     geometry: dac_types::Geometry,
@@ -228,29 +228,29 @@ pub fn check_payload_of_header(
     Ok(())
 }
 
-/// A certificate that is not about the payload that was submitted.
+/// Why a certificate is not about the payload that was submitted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CertifiedPayloadError {
-    /// Another order.
+    /// The certificate is about another submission.
     #[error(transparent)]
     Disagreement(#[from] dac_types::Disagreement),
-    /// Another length.
+    /// The certificate is for a payload of another length.
     #[error("the certificate is for a payload of {expected} bytes, submitted were {got}")]
     Length {
-        /// In the header.
+        /// The length in the header.
         expected: u64,
-        /// Submitted.
+        /// The length of the submitted payload.
         got: u64,
     },
-    /// Another hash.
+    /// The certificate has another batch hash.
     #[error("the certificate's batch hash is {expected}, the payload's {got}")]
     BatchHash {
-        /// In the header.
+        /// The batch hash in the header.
         expected: B256,
-        /// Of the payload.
+        /// The payload's hash.
         got: B256,
     },
-    /// Other bytes: the aggregator dispersed something else.
+    /// The fingerprint is not the payload's: the aggregator dispersed other bytes.
     #[error("the certified fingerprint is not that of the payload: the aggregator dispersed other bytes")]
     Fingerprint,
 }

@@ -1,7 +1,7 @@
 //! Streams a signed payload to an aggregator.
 //!
-//! Sending the same signed submission again returns the same batch, so every failure on the way is
-//! answered by sending it again: keep the submission ([`crate::files::SubmissionFile`]) until the
+//! Sending the same signed submission again returns the same batch, so a client can answer every
+//! failure by sending it again. Keep the submission ([`crate::files::SubmissionFile`]) until the
 //! batch is certified.
 
 use std::time::Duration;
@@ -17,23 +17,23 @@ use crate::batch::{AggregatorClient, AggregatorError};
 use crate::status::BatchStatus;
 use crate::submission::check_payload;
 
-/// What a submission tells while it runs.
+/// An event while a payload is submitted.
 #[derive(Clone, Debug)]
 pub enum SubmitProgress<'a> {
-    /// Bytes handed to the connection in this attempt.
+    /// The number of bytes handed to the connection in this attempt.
     Sent(u64),
     /// An attempt failed and will be repeated after a pause.
     Retrying {
-        /// Why.
+        /// Why the attempt failed.
         error: &'a AggregatorError,
-        /// The pause.
+        /// The pause before the next attempt.
         pause: Duration,
     },
 }
 
 impl AggregatorClient {
-    /// Hands over a payload. Returns once the aggregator has it on durable storage. Sent again as
-    /// long as that may help.
+    /// Submits a payload, and tries again as long as that may help. Returns once the aggregator has
+    /// the payload on durable storage.
     pub async fn submit(
         &self,
         domain: &Domain,
@@ -66,7 +66,7 @@ impl AggregatorClient {
         progress: &mut (impl FnMut(SubmitProgress<'_>) + Send),
     ) -> Result<BatchStatus, AggregatorError> {
         let mut client = self.connect().await?;
-        // Two pieces wait for the connection at most: the payload is shared, not copied.
+        // At most two pieces wait for the connection: the payload is shared, not copied.
         let (sender, receiver) = tokio::sync::mpsc::channel(2);
         let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let call = client.submit_batch(requests);

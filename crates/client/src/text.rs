@@ -3,7 +3,8 @@
 
 use dac_types::limits::REASON_MAX_BYTES;
 
-/// At most [`REASON_MAX_BYTES`] of `text`, with everything that could steer a terminal replaced.
+/// Returns at most [`REASON_MAX_BYTES`] of `text`, with every character that could steer a terminal
+/// replaced.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(REASON_MAX_BYTES));
     for character in text.chars() {
@@ -17,7 +18,7 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// Neither a control character nor one that reorders or hides its neighbours.
+/// Whether a character is neither a control character nor one that reorders or hides others.
 fn is_harmless(character: char) -> bool {
     !character.is_control()
         && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

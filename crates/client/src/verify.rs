@@ -1,4 +1,4 @@
-//! Verifying a certificate: against a committee's keys alone, and against what L1 says.
+//! Verifies certificates: against a committee's keys alone, and against L1.
 
 use dac_bls::{CertificateError, SeatKeyError, TimeError};
 use dac_chain::{CertificateLogReader, ChainError, RegistryView};
@@ -8,44 +8,44 @@ use thiserror::Error;
 use crate::directory::Directory;
 use crate::files::{CertificateFile, CommitteeFile};
 
-/// Why a certificate is not good, or could not be checked.
+/// Why a certificate does not verify, or could not be checked.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    /// Signed for another chain or registry than the one it is checked against.
+    /// The certificate was signed for another chain or registry than the one it is checked against.
     #[error(
         "the certificate is for chain {got_chain}, registry {got_registry}; checked against chain {chain}, registry {registry}"
     )]
     Domain {
-        /// Chain it is checked against.
+        /// The chain that it is checked against.
         chain: u64,
-        /// Registry it is checked against.
+        /// The registry that it is checked against.
         registry: dac_types::Address,
-        /// Chain it was signed for.
+        /// The chain that it was signed for.
         got_chain: u64,
-        /// Registry it was signed for.
+        /// The registry that it was signed for.
         got_registry: dac_types::Address,
     },
-    /// The epoch is not there.
+    /// The committee file or the registry does not have the certificate's epoch.
     #[error("the certificate is of epoch {epoch}, which {place} does not have")]
     UnknownEpoch {
-        /// The epoch.
+        /// The certificate's epoch.
         epoch: u64,
-        /// Where it was looked for.
+        /// Where the epoch was looked for.
         place: &'static str,
     },
-    /// A committee whose keys are unusable.
+    /// A key of the committee is unusable.
     #[error(transparent)]
     Keys(#[from] SeatKeyError),
-    /// Not signed by a quorum of that committee.
+    /// The certificate is not signed by a quorum of the committee.
     #[error("the certificate does not verify: {0}")]
     Certificate(#[from] CertificateError),
-    /// L1 could not be asked.
+    /// Reading from L1 failed.
     #[error("L1: {0}")]
     Chain(#[from] ChainError),
 }
 
 impl VerifyError {
-    /// Whether the certificate is to blame, and not the way to L1.
+    /// Whether the error shows that the certificate is bad, as opposed to a failure to read L1.
     pub const fn is_verdict(&self) -> bool {
         matches!(self, Self::Domain { .. } | Self::UnknownEpoch { .. } | Self::Certificate(_))
     }
@@ -54,29 +54,30 @@ impl VerifyError {
 /// A certificate that a quorum signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// Seats whose signature is in it.
+    /// The seats whose signatures are in the certificate.
     pub signers: Vec<Seat>,
-    /// Seats whose is not.
+    /// The seats whose signatures are not in it.
     pub absent: Vec<Seat>,
-    /// Signatures needed.
+    /// The number of signatures needed.
     pub quorum: u16,
-    /// Whether it could be posted at the time of the check.
+    /// Whether the certificate could be posted at the time of the check.
     pub postable: Result<(), TimeError>,
 }
 
 /// What L1 says about a certificate that verifies.
 #[derive(Debug)]
 pub struct L1Verdict {
-    /// When it was recorded, in Unix seconds; none if it was not.
+    /// When the certificate was recorded, in Unix seconds; none if it was not.
     pub recorded_at: Option<u64>,
-    /// Whether the contract accepts it now: expired batches and past epochs are refused although
-    /// their certificate is good.
+    /// Whether the contract accepts the certificate now. It refuses those of expired batches and
+    /// past epochs, although the certificates are good.
     pub check: Result<(), ChainError>,
 }
 
-/// Verifies a certificate against a committee file. `now` is for the times alone.
+/// Verifies a certificate against a committee file. `now` decides only whether it can still be
+/// posted.
 ///
 /// # Example
 ///
@@ -99,13 +100,14 @@ pub fn verify_offline(
     verify_in(file, &directory, now, "the committee file")
 }
 
-/// Against a snapshot of the registry. `now` is for the times alone.
+/// Verifies a certificate against a snapshot of the registry. `now` decides only whether it can
+/// still be posted.
 pub fn verify_in_registry(
     file: &CertificateFile,
     view: &RegistryView,
     now: u64,
 ) -> Result<Verified, VerifyError> {
-    // The keys of the one epoch that matters.
+    // Check the keys of the certificate's epoch only.
     let committee = view.committee(file.certificate.header.epoch).cloned();
     let directory = Directory::new(view.domain(), committee)?;
     verify_in(file, &directory, now, "the registry")

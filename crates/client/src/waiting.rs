@@ -1,17 +1,18 @@
-//! What a batch without a certificate waits for, by its aggregator's word.
+//! Why a batch without a certificate makes no progress, as its aggregator reports it.
 
 use dac_proto::v1;
 
 use crate::text::printable;
 
-/// Why a batch does not move.
+/// Why a batch makes no progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// For machines: the reason that most members give, or what the aggregator itself waits for.
+    /// A word for programs: the reason that most members give, or what the aggregator itself waits
+    /// for.
     pub reason: String,
-    /// The same for people.
+    /// The reason in words.
     pub detail: String,
-    /// Since when the reason is this one, in Unix milliseconds; 0: the aggregator does not say.
+    /// When this reason began, in Unix milliseconds; 0 if the aggregator does not say.
     pub since_ms: u64,
 }
 

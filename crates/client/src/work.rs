@@ -1,10 +1,10 @@
-//! Arithmetic that would hold up the async threads.
+//! Runs long computations without blocking the async threads.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Does `work` on a thread of its own, and where the runtime has but one thread, right here: there
-/// the order of everything is the runtime's alone, which simulations rely on. `None` where the work
-/// was lost.
+/// Runs `work` on a thread of its own, or, if the runtime has only one thread, on that one:
+/// simulations rely on such a runtime alone deciding the order of events. Returns `None` if the
+/// work was lost.
 pub(crate) async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
         return Some(work());

@@ -1,9 +1,9 @@
-//! Auditing: does every member still serve what it signed for? Random chunks with their Merkle
-//! proofs, the record, and now and then a whole shard with its fingerprint. A batch costs each
-//! member a few kilobytes, so audits can run all day.
+//! Audits members: checks that every member still serves what it signed for. It asks for random
+//! chunks with their Merkle proofs, for the record, and sometimes for a whole shard with its
+//! fingerprint. A batch costs each member a few kilobytes, so that audits can run all the time.
 //!
-//! [`Auditor`] asks, [`AuditReport`] holds what came of it, [`Findings::verdict`] says what that
-//! comes to, and [`sample_owed`] chooses among all the batches that are owed.
+//! [`Auditor`] asks, [`AuditReport`] holds the results, [`Findings::verdict`] gives the verdict,
+//! and [`sample_owed`] chooses among all the batches that are owed.
 
 mod report;
 mod sample;
@@ -33,22 +33,23 @@ pub use report::{
 pub use sample::sample_owed;
 pub use verdict::{AuditVerdict, Findings, SeatsChecked};
 
-/// Batches that expire within this time are left out: members may delete them while they are
-/// audited.
+/// The time in seconds before a batch expires from which it is left out: members may delete it
+/// during the audit.
 const EXPIRY_MARGIN_SECONDS: u64 = 60;
 
-/// What is asked of every member.
+/// The checks of an audit, and their limits.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditOptions {
-    /// Chunks of each batch that every member must prove, chosen anew each time.
+    /// The number of chunks of each batch that every member must prove, drawn anew each time.
     pub chunks: usize,
-    /// One shard in so many is fetched whole and its fingerprint checked; 0: none, 1: every one.
+    /// One shard in this many is fetched whole and its fingerprint checked; 0 checks none, 1 every
+    /// one.
     pub whole_shard_one_in: u32,
-    /// Members asked at the same time.
+    /// The number of members asked at the same time.
     pub concurrency: usize,
-    /// With one answer.
+    /// The deadlines for one member's answers.
     pub patience: Patience,
-    /// How often a member that cannot be reached is asked.
+    /// The number of attempts to reach a member.
     pub attempts: u32,
 }
 
@@ -67,25 +68,25 @@ impl Default for AuditOptions {
 /// A batch to audit.
 #[derive(Clone, Debug)]
 pub struct AuditTarget {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// What is known of it.
+    /// What is known of the batch before its record is fetched.
     pub hint: Hint,
-    /// Until when members owe it, by L1: its own end, or a later one that a renewal promised. Where
-    /// L1 does not say so, nobody is accused of lacking it.
+    /// The last Unix second until which members owe the batch, by L1: its own end, or a later one
+    /// that a renewal promised. If L1 does not say, no member is accused of lacking the batch.
     pub owed_until: Option<u64>,
 }
 
-/// What to audit.
+/// The batches and seats to audit.
 #[derive(Clone, Debug, Default)]
 pub struct AuditPlan {
-    /// The epoch that signs now: each of its seats is asked, even where no batch leads to it.
+    /// The current epoch: each of its seats is asked, even if no batch is audited there.
     pub epoch: Option<u64>,
-    /// The batches.
+    /// The batches to audit.
     pub targets: Vec<AuditTarget>,
 }
 
-/// Audits members.
+/// Audits the members that a directory names.
 ///
 /// # Example
 ///
@@ -114,15 +115,16 @@ pub struct Auditor {
 }
 
 impl Auditor {
-    /// Of the members that `directory` names.
+    /// Makes an auditor of the members that `directory` names.
     pub fn new(directory: Arc<Directory>, dialer: Dialer, options: AuditOptions) -> Self {
         let chunks = options.chunks.clamp(1, CHUNKS_PER_CALL_MAX);
         let concurrency = options.concurrency.max(1);
         Self { directory, dialer, options: AuditOptions { chunks, concurrency, ..options } }
     }
 
-    /// Audits every seat for each batch, telling each check as it comes; then asks the seats of the
-    /// current epoch that no batch led to, so that each of them was asked for something.
+    /// Audits every seat for each batch and passes each check's result to the callback. Then asks
+    /// the seats of the current epoch that have none of the batches, so that every one of them was
+    /// asked.
     pub async fn audit(&self, plan: &AuditPlan, mut told: impl FnMut(&AuditRow) + Send) -> AuditReport {
         let mut report = AuditReport::default();
         for target in &plan.targets {
@@ -191,9 +193,9 @@ impl Auditor {
         report.rows.extend(rows);
     }
 
-    /// Whether it is a failure that nobody served a batch's record. A wrong record always is one.
-    /// That members lack it is one where L1 says that they owe it, and where more of those that may
-    /// have signed lack it than the n − q that need not.
+    /// Whether it is a failure that no member served a batch's record. A wrong record always is a
+    /// failure. A missing one is a failure if L1 says that the members owe the batch, and if more
+    /// of those that may have signed lack it than the n − q that need not have signed.
     fn is_failure(&self, target: &AuditTarget, error: &RetrieveError) -> bool {
         let RetrieveError::NoRecord { faults, .. } = error else { return false };
         let failed = faults.iter().filter(|fault| fault.fault.class() == FaultClass::Failed);
@@ -209,8 +211,8 @@ impl Auditor {
         lacking > usize::from(committee.quorum().absent_max())
     }
 
-    /// Asks a seat's holders, the newest first, until one of them answers for the batch: with what
-    /// it should have, or with something wrong.
+    /// Asks a seat's holders, the newest first, until one of them answers for the batch, rightly or
+    /// wrongly.
     async fn audit_seat(&self, subject: Arc<Subject>, seat: Seat) -> Vec<AuditRow> {
         let epoch = subject.record.header().epoch;
         let mut rows: Vec<AuditRow> = Vec::new();
@@ -229,8 +231,8 @@ impl Auditor {
         rows
     }
 
-    /// Whether each seat of the current epoch could be reached, by what its holder answered; one
-    /// that no batch led to is asked who it is.
+    /// Finds out whether each seat of the current epoch could be reached: by its holder's answers,
+    /// or, for a seat without audited batches, by asking the holder for its description.
     async fn contacts(&self, committee: &Committee, rows: &[AuditRow]) -> Vec<SeatContact> {
         let ask = committee.seats().map(|(seat, member)| async move {
             let mut of_member = rows.iter().filter(|row| row.operator == member.operator).peekable();
@@ -258,7 +260,7 @@ impl Auditor {
         contacts
     }
 
-    /// Asks a node who it is. One with another key is not the seat's.
+    /// Asks a member for its description. The seat's holder must have the seat's key.
     async fn ask_who(&self, member: &Member) -> Result<(), MemberFault> {
         let url = &member.retrieval_url;
         let patience = self.options.patience;
@@ -316,7 +318,7 @@ impl Auditor {
         rows
     }
 
-    /// Asks again where the member could not be reached.
+    /// Tries again while the member cannot be reached, within the number of attempts.
     async fn patiently<T, F: Future<Output = Result<T, MemberFault>>>(
         &self,
         ask: impl Fn() -> F,
@@ -367,7 +369,7 @@ impl Auditor {
         Ok(())
     }
 
-    /// Chunks drawn without repetition; all of them where there are no more.
+    /// Draws chunks without repetition; all chunks if the shard has no more than are asked for.
     fn draw(&self, record: &CheckedRecord) -> Vec<u32> {
         let count = Geometry::chunk_count(record.shard_length());
         rand::seq::index::sample(&mut rand::rng(), count, self.options.chunks.min(count))
@@ -386,9 +388,9 @@ struct Subject {
 }
 
 impl Subject {
-    /// A seat that did not sign owes nothing: that it has nothing is no failure. Where nobody can
-    /// say who signed, at most n − q seats may claim so; beyond that some of them lie, and all are
-    /// held to it.
+    /// Excuses seats that did not sign and have nothing, since they owe nothing. If the signers are
+    /// not known, at most n − q seats can be excused; if more have nothing, some of them signed,
+    /// and none is excused.
     fn excuse(&self, rows: &mut [AuditRow], absent_max: u16) {
         let excusable = |row: &AuditRow| matches!(&row.result, CheckResult::Failed(fault) if fault.is_unknown_batch() || is_bad_seat(fault));
         if self.absent.is_none() {
@@ -413,21 +415,21 @@ impl Subject {
     }
 }
 
-/// Not there at all, so further questions are of no use.
+/// Whether the member could not be connected to, so that further questions are pointless.
 const fn is_connection_fault(fault: &MemberFault) -> bool {
     matches!(fault, MemberFault::Endpoint(_) | MemberFault::Unreachable { .. } | MemberFault::TimedOut { .. })
 }
 
-/// The disperser committed something to the seat that is not of the code: by the bytes themselves,
-/// or by the word of a member that could not rebuild its shard. Only a seat that did not sign is
-/// excused by it.
+/// Whether the disperser committed to a shard for this seat that does not match the other shards,
+/// by the bytes themselves or by the word of a member that could not rebuild its shard. Only a seat
+/// that did not sign is excused by it.
 fn is_bad_seat(fault: &MemberFault) -> bool {
     fault.accuses_disperser() || matches!(fault, MemberFault::Status { reason: Some(Reason::SeatBad), .. })
 }
 
-/// Who took a seat over after the batch was signed repairs what the seat owes, and lacks it until
-/// then. The lack is a failure of `signer` alone, and of nobody where another holder of the seat
-/// proves the batch's chunks.
+/// Excuses operators that took a seat over after the batch was signed: they repair what the seat
+/// owes, and lack it until then. The lack is a failure of `signer` alone, and of no operator if
+/// another holder of the seat proves the batch's chunks.
 fn excuse_successors(rows: &mut [AuditRow], signer: Address) {
     let server = rows.iter().find(|row| row.proves_chunks()).map(|row| row.operator);
     for row in rows {
@@ -441,7 +443,7 @@ fn excuse_successors(rows: &mut [AuditRow], signer: Address) {
     }
 }
 
-/// Whether a batch is still owed, and will be while it is looked at.
+/// Whether a batch that is owed until `expires_at` will be owed throughout the audit.
 pub fn is_owed(expires_at: u64) -> bool {
     #[expect(
         clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! What an audit found: each check, each batch, each seat, and all of it in figures.
+//! The results of an audit: each check, each batch and each seat, with a summary in numbers.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use super::verdict::{Findings, SeatsChecked};
 use crate::fault::MemberFault;
 use crate::retrieve::RetrieveError;
 
-/// What a member was asked for.
+/// The kind of data that a member was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckKind {
     /// The batch's record.
     Record,
     /// Random chunks with their proofs.
     Chunks,
-    /// The whole shard, hash and fingerprint.
+    /// The whole shard, checked by its hash and fingerprint.
     Shard,
 }
 
 impl CheckKind {
-    /// For machines and tables.
+    /// The name for programs and tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Record => "record",
@@ -30,22 +30,22 @@ impl CheckKind {
     }
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub enum CheckResult {
-    /// Served and proved: so many chunks, or one record or shard.
+    /// The member served what was asked for, and it is proved.
     Ok {
-        /// Things proved.
+        /// The number of chunks proved, or 1 for a record or shard.
         proved: usize,
     },
-    /// Wrong or missing although signed for.
+    /// The data is wrong or missing although the seat signed for it.
     Failed(MemberFault),
-    /// Nothing is known: the member did not answer.
+    /// The member did not answer, so that nothing is known.
     Unreachable(MemberFault),
     /// The seat did not sign this batch and does not have it: it owes nothing.
     NotOwed,
-    /// The disperser committed something to this seat that is not of the code, and the seat did not
-    /// sign.
+    /// The disperser committed to a shard for this seat that does not match the other shards, and
+    /// the seat did not sign.
     BadSeat(MemberFault),
     /// The seat's holder took it over after the batch was signed and does not have it yet; another
     /// holder owes it meanwhile.
@@ -53,7 +53,7 @@ pub enum CheckResult {
 }
 
 impl CheckResult {
-    /// For machines and tables.
+    /// The name for programs and tables.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Ok { .. } => "ok",
@@ -65,7 +65,7 @@ impl CheckResult {
         }
     }
 
-    /// What went wrong, if something did.
+    /// Returns the fault that a check found, if there is one.
     pub const fn fault(&self) -> Option<&MemberFault> {
         match self {
             Self::Failed(fault) | Self::Unreachable(fault) | Self::BadSeat(fault) | Self::Pending(fault) => {
@@ -76,62 +76,61 @@ impl CheckResult {
     }
 }
 
-/// One line of an audit.
+/// One check of an audit.
 #[derive(Clone, Debug)]
 pub struct AuditRow {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
     /// The seat, in the batch's epoch.
     pub seat: Seat,
-    /// Who was asked for it: each seat's newest holder, and the older ones while that one does not
+    /// The operator that was asked: the seat's newest holder, or an older one if that one does not
     /// serve the batch.
     pub operator: Address,
-    /// Where.
+    /// The URL where the operator was asked.
     pub url: String,
-    /// What was asked for.
+    /// The kind of data that was asked for.
     pub check: CheckKind,
-    /// Things asked for: chunks, or 1.
+    /// The number of chunks asked for, or 1 for a record or shard.
     pub asked: usize,
-    /// How it came out.
+    /// The result of the check.
     pub result: CheckResult,
-    /// How long it took.
+    /// The duration of the check.
     pub latency: Duration,
 }
 
 impl AuditRow {
-    /// Whether this shows that the seat's shard is there.
+    /// Whether the check proves that the seat's shard is there.
     pub fn proves_chunks(&self) -> bool {
         self.check == CheckKind::Chunks && matches!(self.result, CheckResult::Ok { .. })
     }
 
-    /// Whether something else was served than what was asked for. That a batch is lacking is no
-    /// falsehood.
+    /// Whether the member served wrong data. A missing batch is not wrong data.
     pub(super) fn is_false(&self) -> bool {
         matches!(&self.result, CheckResult::Failed(fault) if !fault.is_unknown_batch())
     }
 }
 
-/// A batch that nobody could be audited for.
+/// A batch of which no member could be audited, because its record was not found.
 #[derive(Debug)]
 pub struct UnauditedBatch {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// Why.
+    /// Why the batch could not be audited.
     pub error: RetrieveError,
-    /// More members answered, and had nothing to show, than can be excused for not having signed.
+    /// Whether more members lack the batch than can be excused for not having signed.
     pub is_failure: bool,
 }
 
 /// A batch whose record was found, so that every seat could be asked for its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditedBatch {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// Its epoch.
+    /// The batch's epoch.
     pub epoch: u64,
-    /// Until when it is owed.
+    /// The last Unix second until which the batch is owed.
     pub expires_at: u64,
-    /// How many seats proved their part.
+    /// The number of seats that proved their part.
     pub seats: SeatsChecked,
 }
 
@@ -140,60 +139,61 @@ pub struct AuditedBatch {
 pub struct SeatContact {
     /// The seat, in the current epoch.
     pub seat: Seat,
-    /// Its operator.
+    /// The seat's operator.
     pub operator: Address,
-    /// Where it was asked.
+    /// The URL where the operator was asked.
     pub url: String,
-    /// Why it could not be reached; none where it answered.
+    /// Why the operator could not be reached; none if it answered.
     pub problem: Option<MemberFault>,
 }
 
-/// An audit's outcome.
+/// All results of an audit.
 #[derive(Debug, Default)]
 pub struct AuditReport {
-    /// By batch, seat and check.
+    /// The checks, by batch, seat and kind.
     pub rows: Vec<AuditRow>,
-    /// Batches whose seats were asked.
+    /// The batches whose seats were asked.
     pub batches: Vec<AuditedBatch>,
-    /// Batches whose record nobody served.
+    /// The batches whose record no member served.
     pub unaudited: Vec<UnauditedBatch>,
-    /// Batches that were not looked at, since their record says that they have expired.
+    /// The number of batches that were not audited because their record says that they have
+    /// expired.
     pub expired: usize,
-    /// Every seat of the current epoch; empty where there is none.
+    /// All seats of the current epoch; empty if there is no epoch.
     pub seats: Vec<SeatContact>,
 }
 
-/// An audit in figures.
+/// A summary of an audit in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditSummary {
-    /// Chunks proved.
+    /// The number of chunks proved.
     pub chunks_ok: usize,
-    /// Chunks that were owed and were wrong or missing.
+    /// The number of owed chunks that were wrong or missing.
     pub chunks_failed: usize,
-    /// Whole shards that passed the member's check.
+    /// The number of whole shards that passed the member's check.
     pub shards_ok: usize,
-    /// Whole shards that were owed and did not.
+    /// The number of owed whole shards that did not pass it.
     pub shards_failed: usize,
-    /// Records served.
+    /// The number of records served.
     pub records_ok: usize,
-    /// Records wrong or missing.
+    /// The number of records wrong or missing.
     pub records_failed: usize,
-    /// Checks that could not be made.
+    /// The number of checks that could not be made.
     pub unreachable: usize,
-    /// Checks of seats that owe nothing.
+    /// The number of checks of seats that owe nothing.
     pub not_owed: usize,
-    /// Checks of newcomers that do not have yet what a former holder owes.
+    /// The number of checks of new operators that do not have yet what a former holder owes.
     pub pending: usize,
-    /// Batches that nobody could be audited for, since too many members have nothing to show.
+    /// The number of batches without a record because too many members have nothing to show.
     pub batches_failed: usize,
-    /// Batches that nobody could be audited for, since too few members answered.
+    /// The number of batches without a record because too few members answered.
     pub batches_unreachable: usize,
-    /// Seats of the current epoch that could not be reached.
+    /// The number of seats of the current epoch that could not be reached.
     pub seats_unreachable: usize,
 }
 
 impl AuditReport {
-    /// The audit in figures.
+    /// Returns the summary in numbers.
     pub fn summary(&self) -> AuditSummary {
         let batches_failed = self.unaudited.iter().filter(|batch| batch.is_failure).count();
         let mut summary = AuditSummary {
@@ -219,7 +219,7 @@ impl AuditReport {
         summary
     }
 
-    /// What matters for the verdict.
+    /// Returns the findings that decide the verdict.
     pub fn findings(&self) -> Findings {
         let summary = self.summary();
         let seats = u16::try_from(self.seats.len()).unwrap_or(u16::MAX);

@@ -1,19 +1,19 @@
-//! Which of all the batches that are owed an audit looks at.
+//! Chooses the batches that an audit checks among all those that are owed.
 //!
-//! A member that knows the choice beforehand keeps only what will be chosen. So most of the sample
-//! is random over all that is owed: one batch of each of so many equal parts, from the oldest to
-//! the newest. The rest is the newest ones, since a member that has stopped storing shows itself
-//! there first.
+//! A member that knew the choice beforehand could keep only the chosen batches. Most of the sample
+//! is therefore random over all that is owed: the batches are divided by age into equal parts, and
+//! one is drawn from each. The rest of the sample is the newest batches, because a member that has
+//! stopped storing lacks these first.
 
 use std::ops::Range;
 
 use rand::Rng;
 
-/// One batch in so many of a sample is one of the newest.
+/// One batch in this many of a sample is one of the newest.
 const NEWEST_ONE_IN: usize = 4;
 
-/// At most `count` places of `owed` batches that are ordered by age, the oldest first; the places
-/// are in that order too.
+/// Draws at most `count` indices of the `owed` batches, which are ordered by age, the oldest first.
+/// The indices are in the same order.
 pub fn sample_owed(owed: usize, count: usize, random: &mut impl Rng) -> Vec<usize> {
     if count >= owed {
         return (0..owed).collect();
@@ -26,8 +26,8 @@ pub fn sample_owed(owed: usize, count: usize, random: &mut impl Rng) -> Vec<usiz
     places
 }
 
-/// The places of one part of so many. No part is empty while there are at least as many places as
-/// parts.
+/// The indices of one of `parts` equal parts. No part is empty if there are at least as many
+/// indices as parts.
 fn range_of(part: usize, parts: usize, places: usize) -> Range<usize> {
     part * places / parts..(part + 1) * places / parts
 }
@@ -60,7 +60,7 @@ mod tests {
             prop_assert!(places.is_sorted_by(|a, b| a < b));
             prop_assert!(places.iter().all(|place| *place < owed));
             prop_assert_eq!(places.last().copied(), owed.checked_sub(1));
-            // The oldest one of a sample lies in the oldest part.
+            // The oldest batch of a sample lies in the oldest part.
             if count > 1 && owed > count {
                 let parts = count - count.div_ceil(NEWEST_ONE_IN);
                 prop_assert!(places[0] <= owed / parts);

@@ -1,11 +1,10 @@
-//! What an audit's findings come to. This is a pure function, so that its rule can be read and
+//! The verdict on an audit's findings. It is a pure function, so that its rule can be read and
 //! tested in one place.
 //!
-//! A verdict must not claim more than was looked at. "Passed" therefore needs enough seats of each
-//! batch checked, and a run that could check too little has nothing to say: it neither passed nor
-//! failed.
+//! A verdict must not claim more than was checked. "Passed" therefore needs enough checked seats of
+//! each batch. If too little could be checked, the audit has neither passed nor failed.
 
-/// What an audit comes to.
+/// The verdict of an audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditVerdict {
     /// Every seat of the current epoch was asked, at least k seats of each batch were checked, and
@@ -18,7 +17,7 @@ pub enum AuditVerdict {
 }
 
 impl AuditVerdict {
-    /// The name for machines.
+    /// The name that programs read.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -28,12 +27,12 @@ impl AuditVerdict {
     }
 }
 
-/// How many seats of one batch were checked.
+/// The number of seats of one batch that were checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatsChecked {
-    /// Seats that proved chunks of their shards.
+    /// The number of seats that proved chunks of their shards.
     pub checked: u16,
-    /// Seats that rebuild the batch: k.
+    /// The number of seats that can rebuild the batch: k.
     pub needed: u16,
 }
 
@@ -47,20 +46,21 @@ impl SeatsChecked {
 /// All of an audit's findings that matter for its verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Whether anything was served wrong, or lacked although it was signed for.
+    /// Whether a member served wrong data, or lacked data that it signed for.
     pub is_wrong: bool,
     /// Whether a member that should have been checked could not be reached.
     pub is_unreachable: bool,
-    /// Seats of the current epoch that were asked, reached or not.
+    /// The number of seats of the current epoch that were asked, reached or not.
     pub seats_asked: u16,
-    /// Seats of the current epoch; 0 where there is no epoch yet.
+    /// The number of seats of the current epoch; 0 if there is no epoch yet.
     pub seats: u16,
-    /// One entry for each live batch that was looked at.
+    /// The seats checked of each live batch.
     pub batches: Vec<SeatsChecked>,
 }
 
 impl Findings {
-    /// The verdict. With `strict`, a member out of reach fails the audit too.
+    /// Returns the verdict. With `strict`, a member that could not be reached makes the audit fail,
+    /// too.
     pub fn verdict(&self, strict: bool) -> AuditVerdict {
         if self.is_wrong || (strict && self.is_unreachable) {
             return AuditVerdict::Failed;
@@ -72,7 +72,7 @@ impl Findings {
         if is_complete { AuditVerdict::Passed } else { AuditVerdict::NothingToSay }
     }
 
-    /// Batches of which fewer than k seats were checked.
+    /// Returns the number of batches of which fewer than k seats were checked.
     pub fn batches_short(&self) -> usize {
         self.batches.iter().filter(|batch| !batch.is_enough()).count()
     }

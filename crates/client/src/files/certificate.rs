@@ -1,4 +1,4 @@
-//! A certificate as a file: all that a stranger needs to check it, except the committee's keys.
+//! A certificate as a file. With the committee's keys it is all that anyone needs to verify it.
 //!
 //! ```json
 //! {
@@ -38,10 +38,10 @@ const FORMAT: &str = "dac-certificate/v1";
 const WHAT: &str = "certificate file";
 const FILE_MAX_BYTES: u64 = 64 << 10;
 
-/// A certificate and the domain it was signed under; nothing is known of its signature yet.
+/// A certificate and the domain it was signed under. Its signature is not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFile {
-    /// Where it is valid.
+    /// The domain in which the certificate is valid.
     pub domain: Domain,
     /// The certificate.
     pub certificate: Certificate,
@@ -74,12 +74,12 @@ struct HeaderJson {
 }
 
 impl CertificateFile {
-    /// The batch.
+    /// Returns the batch's digest.
     pub fn digest(&self) -> BatchDigest {
         self.certificate.header.digest(&self.domain)
     }
 
-    /// The document.
+    /// Writes the document as JSON.
     pub fn to_json(&self) -> String {
         let Certificate { header, aggregate } = &self.certificate;
         pretty(&CertificateJson {
@@ -103,12 +103,12 @@ impl CertificateFile {
         })
     }
 
-    /// From a document.
+    /// Parses the JSON document.
     pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
         Self::parse(text).map_err(|problem| problem.of(WHAT))
     }
 
-    /// From a file.
+    /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         read_document(path, FILE_MAX_BYTES, Self::from_json)
     }
@@ -211,7 +211,7 @@ mod tests {
             prop_assume!(text[at] != byte);
             text[at] = byte;
             if let Ok(other) = CertificateFile::from_json(&text) {
-                // Only what the digest does not cover can differ; a verifier checks the rest.
+                // Only what the digest does not cover can differ; verification checks the rest.
                 prop_assert_eq!(other.digest(), file.digest());
             }
         }

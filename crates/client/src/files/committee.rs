@@ -1,5 +1,5 @@
 //! A committee as a file, so that certificates can be verified and batches retrieved without L1.
-//! Its user trusts the place where it came from.
+//! Users of the file trust its source.
 //!
 //! ```json
 //! {
@@ -41,13 +41,13 @@ const FILE_MAX_BYTES: u64 = 1 << 20;
 /// One epoch's committee and the domain of its signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitteeFile {
-    /// Where its signatures are valid.
+    /// The domain in which its signatures are valid.
     pub domain: Domain,
     /// The committee.
     pub committee: Committee,
 }
 
-/// The document, also part of what `dac committee --json` prints.
+/// The JSON document. It is also part of what `dac committee --json` prints.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CommitteeJson {
@@ -75,12 +75,12 @@ struct CommitteeMember {
 }
 
 impl CommitteeFile {
-    /// The document.
+    /// Writes the document as JSON.
     pub fn to_json(&self) -> String {
         pretty(&self.document())
     }
 
-    /// The document as a value, to be part of another one.
+    /// Returns the document as a value, for use in another document.
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::to_value(self.document()).expect("plain structures serialise")
     }
@@ -111,12 +111,12 @@ impl CommitteeFile {
         }
     }
 
-    /// From a document.
+    /// Parses the JSON document.
     pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
         Self::parse(text).map_err(|problem| problem.of(WHAT))
     }
 
-    /// From a file.
+    /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         read_document(path, FILE_MAX_BYTES, Self::from_json)
     }

@@ -1,5 +1,5 @@
-//! Where a committee lives on L1, in one file instead of four options. `dac admin deploy` writes
-//! it.
+//! The addresses of a committee's contracts, in one file instead of four options.
+//! `dac admin deploy` writes it.
 //!
 //! ```json
 //! {
@@ -12,8 +12,8 @@
 //! }
 //! ```
 //!
-//! Public knowledge but perhaps for `rpc_url`, which some providers put a key into; it may be left
-//! out.
+//! Everything in it is public, except perhaps `rpc_url`, which contains a key for some providers;
+//! it may be left out.
 
 use std::path::Path;
 
@@ -27,18 +27,18 @@ const FORMAT: &str = "dac-deployment/v1";
 const WHAT: &str = "deployment file";
 const FILE_MAX_BYTES: u64 = 16 << 10;
 
-/// Where a committee lives on L1.
+/// The chain and contracts of a committee.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// A JSON-RPC endpoint.
+    /// The URL of a JSON-RPC endpoint of the chain.
     pub rpc_url: Option<String>,
-    /// EIP-155 chain id.
+    /// The chain's id (EIP-155).
     pub chain_id: u64,
-    /// The committee registry.
+    /// The address of the committee registry.
     pub registry: Address,
-    /// The certificate log.
+    /// The address of the certificate log.
     pub certificate_log: Address,
-    /// No event of the log is older.
+    /// The block in which the log was deployed: no event of the log is older.
     pub deployed_at_block: u64,
 }
 
@@ -55,12 +55,12 @@ struct DeploymentJson {
 }
 
 impl Deployment {
-    /// The domain of all signatures.
+    /// Returns the domain in which the committee's signatures are valid.
     pub const fn domain(&self) -> Domain {
         Domain { chain_id: self.chain_id, registry: self.registry }
     }
 
-    /// The document.
+    /// Writes the document as JSON.
     pub fn to_json(&self) -> String {
         pretty(&DeploymentJson {
             format: FORMAT.to_owned(),
@@ -72,7 +72,7 @@ impl Deployment {
         })
     }
 
-    /// From a document.
+    /// Parses the JSON document.
     pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
         let parsed = parse::<DeploymentJson>(text).and_then(|json| {
             check_format(FORMAT, &json.format)?;
@@ -88,7 +88,7 @@ impl Deployment {
         })
     }
 
-    /// From a file.
+    /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         read_document(path, FILE_MAX_BYTES, Self::from_json)
     }

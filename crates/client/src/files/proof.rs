@@ -1,4 +1,5 @@
-//! A validity proof as a file: what a rollup's prover writes and its poster hands in.
+//! A validity proof as a file. The rollup's prover writes it, and the rollup submits it to the
+//! aggregator.
 //!
 //! ```json
 //! {
@@ -22,12 +23,12 @@ use crate::hexadecimal::{Hex, HexBytes};
 const WHAT: &str = "proof file";
 const FILE_MAX_BYTES: u64 = 4 * PROOF_MAX_BYTES as u64;
 
-/// A proof and what it shows.
+/// A validity proof and the state transition that it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProofFile {
     /// The state transition.
     pub transition: Transition,
-    /// As the rollup's verifier takes it.
+    /// The proof's bytes in the form that the rollup's verifier takes.
     pub proof: Bytes,
 }
 
@@ -41,7 +42,7 @@ struct FileJson {
 }
 
 impl ProofFile {
-    /// The document.
+    /// Writes the document as JSON.
     pub fn to_json(&self) -> String {
         pretty(&FileJson {
             new_state_root: Hex(self.transition.new_state_root.0),
@@ -51,12 +52,12 @@ impl ProofFile {
         })
     }
 
-    /// From a document.
+    /// Parses the JSON document.
     pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
         Self::parse(text).map_err(|problem| problem.of(WHAT))
     }
 
-    /// From a file.
+    /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         read_document(path, FILE_MAX_BYTES, Self::from_json)
     }

@@ -1,5 +1,5 @@
-//! A signed submission as a file: written before the first byte is sent, so that the same order can
-//! be sent again after a crash. Sending it twice gives the same batch.
+//! A signed submission as a file. It is written before the first byte is sent, so that the same
+//! submission can be sent again after a crash. Sending it twice gives the same batch.
 //!
 //! ```json
 //! {
@@ -35,9 +35,9 @@ const FILE_MAX_BYTES: u64 = 16 << 10;
 /// A signed submission and the domain it was signed under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmissionFile {
-    /// Where it is valid.
+    /// The domain in which the signature is valid.
     pub domain: Domain,
-    /// The order and its signature.
+    /// The submission and its signature.
     pub signed: SignedSubmission,
 }
 
@@ -65,7 +65,7 @@ struct SubmissionJson {
 }
 
 impl SubmissionFile {
-    /// The document.
+    /// Writes the document as JSON.
     pub fn to_json(&self) -> String {
         let submission = &self.signed.submission;
         pretty(&FileJson {
@@ -86,12 +86,12 @@ impl SubmissionFile {
         })
     }
 
-    /// From a document.
+    /// Parses the JSON document.
     pub fn from_json(text: &[u8]) -> Result<Self, FileError> {
         Self::parse(text).map_err(|problem| problem.of(WHAT))
     }
 
-    /// From a file.
+    /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         read_document(path, FILE_MAX_BYTES, Self::from_json)
     }

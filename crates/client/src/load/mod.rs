@@ -1,20 +1,20 @@
-//! Load on a committee: batches of random bytes, submitted when a clock says so and not when the
-//! last one was done.
+//! Puts load on a committee: it submits batches of random bytes at times that a clock sets, without
+//! waiting for earlier batches.
 //!
-//! | room | what |
+//! | item | meaning |
 //! |---|---|
-//! | [`LoadPlan`] | what is offered: [`Rate`], [`Sizes`], for how long |
-//! | [`Schedule`] | when which batch is due; nothing here knows how the service fares |
-//! | [`Statistics`], [`Summary`] | what came of it |
-//! | [`run`] | the sending itself |
+//! | [`LoadPlan`] | the load: [`Rate`], [`Sizes`] and duration |
+//! | [`Schedule`] | the times at which batches are due, independent of how the service fares |
+//! | [`Statistics`], [`Summary`] | the results |
+//! | [`run`] | the sending |
 //!
-//! The load is *open-loop*: arrivals are due by the clock alone, and a latency counts from the
-//! moment an arrival was due. A service that stands still for a second is charged that second by
-//! every batch that was due in it, as its users would be ([coordinated
-//! omission](https://groups.google.com/g/mechanical-sympathy/c/icNZJejUHfE) is measuring the
-//! patient ones only). An arrival that finds the bound of batches in flight reached is dropped and
-//! counted, never sent late. [`Rate::Saturate`] alone is closed-loop, for finding a capacity: its
-//! latencies say little.
+//! The load is *open-loop*: batches are due by the clock alone, and a latency counts from the
+//! moment at which a batch was due. If a service stops for a second, every batch that was due in
+//! that second shows the delay, as its users would see it (measuring only batches that waited for
+//! their turn is [coordinated
+//! omission](https://groups.google.com/g/mechanical-sympathy/c/icNZJejUHfE)). A batch that would
+//! exceed the bound of batches in flight is dropped and counted, never sent late. Only
+//! [`Rate::Saturate`] is closed-loop, for finding a capacity: its latencies say little.
 
 mod plan;
 mod run;

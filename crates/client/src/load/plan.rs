@@ -1,4 +1,4 @@
-//! What is offered to a service.
+//! The plan of a load: the rate, sizes and number of batches.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,54 +8,55 @@ use dac_types::limits::PAYLOAD_MAX_BYTES;
 use dac_types::{HashKind, PostingMode};
 use thiserror::Error;
 
-/// Batches or bytes a second above which a rate is taken for a slip of the keyboard.
+/// The largest rate, in batches or bytes a second. A larger one must be a typing error.
 const RATE_MAX: f64 = 1e12;
-/// Sizes in one list.
+/// The most sizes in one list.
 const SIZES_MAX: usize = 64;
 
-/// What a load may not be.
+/// Why a load cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LoadPlanError {
-    /// Neither a rate nor `max`.
+    /// The text is neither a rate nor `max`.
     #[error(
         "{got:?} is no rate: expected batches or bytes a second as in `20/s`, `1.5/s`, `50MB/s`, `8MiB/s`, or `max`"
     )]
     Rate {
-        /// Given.
+        /// The text given.
         got: String,
     },
-    /// Neither a size, nor a list or range of them.
+    /// The text is neither a size nor a list or range of sizes.
     #[error(
         "{got:?} is no size: expected one as in `64KiB`, a list `16KiB,1MiB` or a range `16KiB..1MiB`, each of 1 byte to {PAYLOAD_MAX_BYTES}"
     )]
     Sizes {
-        /// Given.
+        /// The text given.
         got: String,
     },
     /// A number that must be positive is not.
     #[error("{what} must be above zero")]
     Zero {
-        /// Which.
+        /// The name of the number.
         what: &'static str,
     },
-    /// There is nothing to measure after the warm-up.
+    /// The warm-up leaves no time to measure.
     #[error("a warm-up of {warm_up:?} leaves nothing of a load of {duration:?}")]
     WarmUp {
-        /// Of the warm-up.
+        /// The length of the warm-up.
         warm_up: Duration,
-        /// Of everything.
+        /// The length of the whole load.
         duration: Duration,
     },
 }
 
-/// When the next batch is due.
+/// The rate at which batches are due.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// So many batches a second.
+    /// A number of batches a second.
     Batches(f64),
-    /// So many payload bytes a second: large batches are rarer than small ones.
+    /// A number of payload bytes a second: the larger the batches, the fewer there are.
     Bytes(f64),
-    /// As soon as one in flight is done: closed-loop, to find a capacity.
+    /// As many as the service takes: a batch is due as soon as one in flight is done. This is
+    /// closed-loop and finds a capacity.
     Saturate,
 }
 
@@ -71,7 +72,7 @@ impl FromStr for Rate {
         let (number, factor) = split_unit(amount).ok_or_else(refused)?;
         let number: f64 = number.parse().map_err(|_| refused())?;
         let rate = number * factor.unwrap_or(1.0);
-        // Neither is true of what is not a number.
+        // A number that is NaN satisfies neither comparison.
         if !(rate > 0.0 && rate <= RATE_MAX) {
             return Err(refused());
         }
@@ -89,22 +90,22 @@ impl fmt::Display for Rate {
     }
 }
 
-/// How large payloads are, in bytes.
+/// The distribution of payload sizes, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// Each as often as the others, at random.
+    /// Each of these sizes with the same probability.
     OneOf(Vec<usize>),
-    /// All between these two, both included, equally often.
+    /// Each size between these two, both included, with the same probability.
     Between(usize, usize),
 }
 
 impl Sizes {
-    /// All of one size.
+    /// Returns the distribution with one size.
     pub fn of(bytes: usize) -> Self {
         Self::OneOf(vec![bytes])
     }
 
-    /// The largest that may come.
+    /// Returns the largest size.
     pub fn largest(&self) -> usize {
         match self {
             Self::OneOf(sizes) => sizes.iter().copied().max().unwrap_or(0),
@@ -112,7 +113,7 @@ impl Sizes {
         }
     }
 
-    /// The one that a number of 0 to 1 (excluded) stands for.
+    /// Maps a number from 0 to 1 (excluded) to a size.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // Far below 2^52.
     pub(super) fn at(&self, place: f64) -> usize {
         let pick = |count: usize| ((count as f64 * place) as usize).min(count - 1);
@@ -137,7 +138,7 @@ impl FromStr for Sizes {
     }
 }
 
-/// Bytes of one payload.
+/// Parses the size of one payload in bytes.
 fn size(text: &str) -> Option<usize> {
     let (number, factor) = split_unit(text.trim())?;
     let bytes = number.parse::<f64>().ok()? * factor.unwrap_or(1.0);
@@ -147,7 +148,7 @@ fn size(text: &str) -> Option<usize> {
     fits.then_some(bytes as usize)
 }
 
-/// The number and the bytes that its unit stands for, if it has one.
+/// Splits a number from its unit, and returns the number of bytes of the unit if there is one.
 fn split_unit(text: &str) -> Option<(&str, Option<f64>)> {
     let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
     let (number, unit) = text.split_at(digits);
@@ -165,41 +166,43 @@ fn split_unit(text: &str) -> Option<(&str, Option<f64>)> {
     Some((number, Some(factor)))
 }
 
-/// A load.
+/// The plan of a load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadPlan {
-    /// When batches are due.
+    /// The rate at which batches are due.
     pub rate: Rate,
-    /// Whether the pauses between them are exponentially distributed, as those of many independent
-    /// users are, instead of equal.
+    /// Whether the pauses between batches are exponentially distributed, as those of many
+    /// independent users are, instead of equal.
     pub random_pauses: bool,
-    /// How large they are.
+    /// The sizes of payloads.
     pub sizes: Sizes,
-    /// How long batches are due, the warm-up included.
+    /// For how long batches are due, the warm-up included.
     pub duration: Duration,
-    /// What is due in this first part is sent and not measured.
+    /// The length of the first part, in which batches are sent but not measured.
     pub warm_up: Duration,
-    /// Batches sent and not certified yet, at most.
+    /// The most batches that are sent and not certified yet.
     pub in_flight_max: usize,
-    /// Connections to the aggregator.
+    /// The number of connections to the aggregator.
     pub connections: usize,
-    /// What batch hashes are. OPAQUE ones are random: nothing here has a rollup's commitment.
+    /// The kind of batch hash. OPAQUE hashes are random, since there is no rollup that computes
+    /// one.
     pub hash_kind: HashKind,
-    /// How certified batches come to L1; with SETTLE they stay certified, since no proof is ever
-    /// handed in.
+    /// How certified batches get to L1. With SETTLE they stay certified, since no validity proof is
+    /// ever submitted.
     pub posting: PostingMode,
     /// How long members keep the batches, in seconds.
     pub lifetime_seconds: u64,
-    /// One batch has so long to be certified.
+    /// The time that one batch has to be certified.
     pub timeout: Duration,
-    /// The number of the first batch; the others count on from there, over all rollups.
+    /// The number of the first batch. The others get the numbers after it, counted over all
+    /// rollups.
     pub first_number: u64,
-    /// Of sizes, pauses and payloads.
+    /// The seed of sizes, pauses and payloads.
     pub seed: u64,
 }
 
 impl LoadPlan {
-    /// Refuses what cannot be run.
+    /// Refuses a plan that cannot be run.
     pub fn check(&self) -> Result<(), LoadPlanError> {
         for (what, is_zero) in [
             ("the duration", self.duration.is_zero()),

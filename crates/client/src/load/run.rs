@@ -1,7 +1,7 @@
-//! Sends what the schedule says when it says so.
+//! Sends the batches of a load when they are due.
 //!
-//! Payloads are made and signed on a thread of their own, a few ahead of time, so that this costs
-//! no latency. Nothing is tried again: a refusal is a result.
+//! Payloads are made and signed on another thread, a few ahead of time, so that this adds no
+//! latency. Nothing is tried again: a refusal is a result.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ use crate::batch::{AggregatorClient, AggregatorError, BatchSelector};
 use crate::status::BatchState;
 use crate::submission::{SubmissionBuilder, SubmissionError};
 
-/// Batches made before they are due.
+/// The number of batches that are made before they are due.
 const AHEAD: usize = 4;
-/// Between two snapshots.
+/// The time between two snapshots.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the aggregator may take to begin, in seconds.
+/// The aggregator must accept a submission within this time, in seconds.
 const ORDER_SECONDS: u64 = 15 * 60;
 
-/// A rollup that submits.
+/// A rollup for which batches are submitted.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its settlement contract.
+    /// The rollup's settlement contract.
     pub rollup: Address,
-    /// Its poster's key.
+    /// The rollup's batch signer.
     pub poster: EcdsaKey,
-    /// The aggregator's signing address.
+    /// The address of the aggregator's disperser key.
     pub disperser: Address,
 }
 
@@ -47,7 +47,7 @@ struct Prepared {
     signed: SignedSubmission,
 }
 
-/// An ended batch.
+/// A batch whose outcome is known.
 struct Ended {
     arrival: Arrival,
     due: Duration,
@@ -55,12 +55,12 @@ struct Ended {
     at: Instant,
 }
 
-/// Runs a load to its end, and waits for what is in flight then. `now` is in Unix seconds. The plan
-/// was checked.
+/// Runs a load to its end, then waits for the batches that are in flight. `now` is in Unix seconds.
+/// The caller has checked the plan.
 ///
 /// # Errors
-/// None of what the service does: that is in the summary. Only a submission that cannot be made is
-/// one.
+/// Failures of the service are no errors but part of the summary. The only error is a submission
+/// that cannot be made.
 pub async fn run(
     client: &AggregatorClient,
     domain: Domain,
@@ -72,7 +72,7 @@ pub async fn run(
     let clients: Vec<_> = (0..plan.connections).map(|_| client.keeping_its_connection()).collect();
     let mut statistics = Statistics::new(plan.warm_up, plan.duration);
     let (mut prepared, maker) = prepare(domain, targets, plan, now);
-    // The first ones are made, and connections opened, before the clock starts.
+    // The first batches are made, and connections opened, before the clock starts.
     futures::future::join_all(clients.iter().map(AggregatorClient::connect)).await;
     let mut next = prepared.recv().await;
     let start = Instant::now();
@@ -138,7 +138,7 @@ fn note(statistics: &mut Statistics, ended: Result<Ended, tokio::task::JoinError
         Ok(Ended { arrival, due, outcome, at }) => {
             statistics.ended(due, arrival.bytes, outcome, at.duration_since(start));
         }
-        // A fault of this program: its arrival is not known any more.
+        // This program failed, and the batch's times are lost.
         Err(error) => {
             let error = if error.is_panic() { "PANIC" } else { "CANCELLED" }.to_owned();
             statistics.ended(start.elapsed(), 0, Outcome::Failed { error }, start.elapsed());
@@ -171,7 +171,7 @@ async fn submit(
     }
 }
 
-/// Makes batches on a thread of their own, a few ahead, until nobody wants any more.
+/// Makes batches on another thread, a few ahead, until the receiver is dropped.
 fn prepare(
     domain: Domain,
     targets: Vec<Target>,

@@ -8,32 +8,32 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::plan::{LoadPlan, Rate};
 
-/// One batch.
+/// A batch that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Which one, from 0.
+    /// The batch's index in the load, from 0.
     pub index: u64,
-    /// When it is due, from the start. Of no meaning with [`Rate::Saturate`].
+    /// When the batch is due, counted from the start of the load. Not used with [`Rate::Saturate`].
     pub at: Duration,
-    /// Bytes of its payload.
+    /// The payload's length in bytes.
     pub bytes: usize,
-    /// The rollup that submits it, by its place in the list.
+    /// The index of the rollup that submits it.
     pub rollup: usize,
 }
 
-/// All arrivals of a plan in their order. Endless with [`Rate::Saturate`].
+/// All arrivals of a plan in order. Endless with [`Rate::Saturate`].
 #[derive(Clone, Debug)]
 pub struct Schedule {
     plan: LoadPlan,
     rollups: usize,
     dice: StdRng,
     index: u64,
-    /// Seconds: sums of so many pauses as a load has lose nothing that a timer would notice.
+    /// In seconds. An `f64` is precise enough for a sum of as many pauses as a load has.
     next_at: f64,
 }
 
 impl Schedule {
-    /// For so many rollups, which take turns.
+    /// Makes the schedule of a plan; the rollups take turns.
     pub fn new(plan: &LoadPlan, rollups: usize) -> Self {
         Self {
             plan: plan.clone(),

@@ -1,52 +1,52 @@
-//! What came of a load: counts, bytes and latencies. Times are given in, so that nothing here reads
-//! a clock.
+//! The results of a load: counts, bytes and latencies. Callers pass in all times; nothing here
+//! reads a clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Latencies above this count as it.
+/// The largest latency that is told apart; longer ones count as this one.
 const LATENCY_MAX: Duration = Duration::from_secs(3600);
-/// Decimal digits to which latencies are kept.
+/// The number of decimal digits of latencies that are kept.
 const LATENCY_DIGITS: u8 = 3;
 
-/// How one batch ended.
+/// The outcome of one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A quorum signed.
+    /// A quorum signed the batch.
     Certified {
-        /// When the aggregator had it on durable storage, from when it was due.
+        /// The time from when the batch was due until the aggregator had it on durable storage.
         received: Duration,
-        /// When its certificate was known here, from when it was due.
+        /// The time from when the batch was due until this program knew of its certificate.
         certified: Duration,
     },
-    /// The aggregator would not have it.
+    /// The aggregator refused the batch.
     Refused {
         /// The reason's name.
         reason: String,
     },
-    /// It came to nothing.
+    /// The batch failed for another reason.
     Failed {
         /// A name of the error.
         error: String,
     },
 }
 
-/// Latencies of one kind.
+/// The distribution of one kind of latency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latencies {
-    /// How many.
+    /// The number of latencies.
     pub count: u64,
-    /// Half of them took no longer.
+    /// The median.
     pub p50: Duration,
-    /// 9 of 10.
+    /// The 90th percentile.
     pub p90: Duration,
-    /// 99 of 100.
+    /// The 99th percentile.
     pub p99: Duration,
-    /// 999 of 1000.
+    /// The 99.9th percentile.
     pub p999: Duration,
-    /// The longest.
+    /// The longest latency.
     pub max: Duration,
 }
 
@@ -64,63 +64,64 @@ impl Latencies {
     }
 }
 
-/// Where a load stands.
+/// The state of a running load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// From the start.
+    /// The time since the start of the load.
     pub elapsed: Duration,
-    /// Sent and not ended.
+    /// The number of batches sent whose outcome is not known yet.
     pub in_flight: usize,
     /// Certificates a second since the last snapshot.
     pub certificates_per_second: f64,
     /// Certified payload bytes a second since the last snapshot.
     pub bytes_per_second: f64,
-    /// To the certificate, of all so far, the warm-up excluded.
+    /// The latencies from due time to certificate of all batches so far, without the warm-up.
     pub latency: Latencies,
-    /// Arrivals that were dropped.
+    /// The number of batches dropped.
     pub dropped: u64,
-    /// Refusals by the aggregator, by name.
+    /// The number of refusals by the aggregator for each reason.
     pub refused: BTreeMap<String, u64>,
-    /// Other failures, by name.
+    /// The number of other failures for each error.
     pub failed: BTreeMap<String, u64>,
 }
 
-/// What came of a load.
+/// The results of a load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// The measured part: what was due after the warm-up.
+    /// The measured time, which follows the warm-up.
     pub window: Duration,
-    /// Batches due in it, dropped ones among them.
+    /// The number of batches due in the measured time, dropped ones included.
     pub due: u64,
-    /// Their payload bytes.
+    /// The payload bytes of these batches.
     pub due_bytes: u64,
-    /// Of those due, how many were certified, however late.
+    /// The number of these batches that were certified, however late.
     pub certified: u64,
-    /// Certificates that came within the window, whenever their batches were due, a second.
+    /// The certificates a second that came within the measured time, including those of batches
+    /// that were due before.
     pub certificates_per_second: f64,
-    /// Their payload bytes a second.
+    /// The payload bytes a second of these certificates.
     pub bytes_per_second: f64,
-    /// Payload bytes certified in all, those of the warm-up and of the wait at the end included.
+    /// The payload bytes certified in all, including those of the warm-up and of the wait at the
+    /// end.
     pub all_bytes: u64,
-    /// From when it was due to its certificate.
+    /// The latencies from due time to certificate.
     pub certificate_latency: Latencies,
-    /// From when it was due to the aggregator's receipt.
+    /// The latencies from due time to the aggregator's receipt.
     pub receipt_latency: Latencies,
-    /// How late this program itself was, between when it was due and the beginning of its sending:
-    /// above a few milliseconds this machine is too slow for the load, and the latencies are in
-    /// part its own.
+    /// The delays from due time until this program began to send. If they are above a few
+    /// milliseconds, this machine is too slow for the load, and causes part of the other latencies.
     pub sender_lateness: Latencies,
-    /// Arrivals that found the bound of batches in flight reached.
+    /// The number of batches that were dropped because the bound of batches in flight was reached.
     pub dropped: u64,
-    /// Refusals by the aggregator, by name.
+    /// The number of refusals by the aggregator for each reason.
     pub refused: BTreeMap<String, u64>,
-    /// Other failures, by name.
+    /// The number of other failures for each error.
     pub failed: BTreeMap<String, u64>,
-    /// Batches in flight when waiting for them ended.
+    /// The number of batches still in flight when waiting for them ended.
     pub unfinished: u64,
 }
 
-/// Gathers outcomes.
+/// Collects the outcomes of a load.
 #[derive(Debug)]
 pub struct Statistics {
     warm_up: Duration,
@@ -143,7 +144,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Of a load that is measured from `warm_up` to `end`, both counted from its start.
+    /// Begins the statistics of a load that is measured from `warm_up` to `end`, both counted from
+    /// its start.
     pub fn new(warm_up: Duration, end: Duration) -> Self {
         let histogram = || {
             let longest = u64::try_from(LATENCY_MAX.as_micros()).unwrap_or(u64::MAX);
@@ -170,7 +172,7 @@ impl Statistics {
         }
     }
 
-    /// A batch was due at `at`.
+    /// Counts a batch that was due at `at`.
     pub fn due(&mut self, at: Duration, bytes: usize) {
         if at >= self.warm_up {
             self.due += 1;
@@ -178,21 +180,22 @@ impl Statistics {
         }
     }
 
-    /// It was dropped.
+    /// Counts the batch that was due at `at` as dropped.
     pub fn dropped(&mut self, at: Duration) {
         if at >= self.warm_up {
             self.dropped += 1;
         }
     }
 
-    /// Its sending began so much later.
+    /// Counts the delay `late` with which a batch's sending began.
     pub fn sent(&mut self, at: Duration, late: Duration) {
         if at >= self.warm_up {
             record(&mut self.lateness, late);
         }
     }
 
-    /// A batch that was due at `at` ended at `now`, both from the start.
+    /// Counts the outcome of a batch that was due at `at` and ended at `now`, both counted from the
+    /// start.
     pub fn ended(&mut self, at: Duration, bytes: usize, outcome: Outcome, now: Duration) {
         let is_measured = at >= self.warm_up;
         match outcome {
@@ -216,7 +219,7 @@ impl Statistics {
         }
     }
 
-    /// Where it stands, and the rates since this was asked last.
+    /// Returns the current state, with the rates since the last call.
     pub fn snapshot(&mut self, now: Duration, in_flight: usize) -> Snapshot {
         let since = now.saturating_sub(self.last);
         let snapshot = Snapshot {
@@ -233,7 +236,7 @@ impl Statistics {
         snapshot
     }
 
-    /// All of it, with so many batches that are given up.
+    /// Returns the results, with `unfinished` batches that were given up.
     pub fn summary(self, unfinished: u64) -> Summary {
         let window = self.end.saturating_sub(self.warm_up);
         Summary {
@@ -293,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_service_that_stands_still_pays_for_everyone_who_waited() {
-        // One batch each 10 ms; from 1 s to 2 s nothing ends, then everything does at once.
+        // One batch is due every 10 ms; from 1 s to 2 s none ends, then all of them do at once.
         let mut statistics = Statistics::new(ms(0), ms(3_000));
         for at in (0..3_000).step_by(10) {
             let end = if (1_000..2_000).contains(&at) { 2_000 } else { at + 1 };

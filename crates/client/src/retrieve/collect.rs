@@ -1,9 +1,9 @@
-//! What a member needs to have its own shard of a batch again: the very shard, where another holder
-//! of the seat serves it, or else any k others, from which its row is encoded. Section 9 of
-//! `docs/protocol.md`.
+//! Collects what a member needs to restore its own shard of a batch: the shard itself, if another
+//! holder of the seat serves it, or else any k others, from which the shard is encoded. See section
+//! 9 of `docs/protocol.md`.
 //!
-//! Memory: the record and at most k + spares shards, as in any retrieval; with one shard instead of
-//! k where a seat changed hands.
+//! Memory: the record and at most k + spares shards, as in any retrieval; one shard instead of k if
+//! another holder of the seat serves it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,44 +14,44 @@ use dac_types::{Address, BatchDigest, Certificate, Seat};
 use super::{Evidence, FoundRecord, Hint, RecordSource, RetrievalReport, RetrieveError, Retriever, shards};
 use crate::pace::{Pace, WatchedPace};
 
-/// Which shard is wanted, and by whom.
+/// A member's request for the shards that restore its own.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// Whose shard, in the batch's epoch.
+    /// The seat whose shard is wanted, in the batch's epoch.
     pub seat: Seat,
-    /// What L1 says of the batch. Evidence there makes a certificate needless.
+    /// What L1 says of the batch. If it proves that a quorum signed, no certificate is needed.
     pub hint: Hint,
-    /// Who asks: this operator is not asked itself.
+    /// The operator that restores its shard, and is therefore not asked.
     pub by: Option<Address>,
-    /// The batch's record where it is there already; none is asked for then, unless there is no
-    /// evidence without one.
+    /// The batch's record, if the caller has it. It is then fetched only if it is needed to find a
+    /// certificate.
     pub record: Option<Arc<CheckedRecord>>,
-    /// Shards are taken no faster than this. [`super::RetrieveOptions::deadline`] counts all the
+    /// The rate at which shards are received. [`super::RetrieveOptions::deadline`] applies all the
     /// same.
     pub pace: Option<Arc<dyn Pace>>,
 }
 
 impl Wanted {
-    /// The shard of one seat, from everybody, as fast as they serve.
+    /// Asks all members for what restores the shard of one seat, without a limit to the rate.
     pub fn new(digest: BatchDigest, seat: Seat) -> Self {
         Self { digest, seat, hint: Hint::default(), by: None, record: None, pace: None }
     }
 }
 
-/// What peers gave.
+/// The data that the other members served.
 #[derive(Clone, Debug)]
 pub struct Collected {
-    /// The batch's record, with its certificate where that is known.
+    /// The batch's record, with its certificate if that is known.
     pub record: Arc<CheckedRecord>,
-    /// How it is known that a quorum signed.
+    /// The evidence that a quorum signed.
     pub evidence: Evidence,
-    /// Enough to have the shard.
+    /// The shards that restore the wanted one.
     pub shards: CollectedShards,
-    /// Who did what.
+    /// What each member did.
     pub report: RetrievalReport,
-    /// How long it took in all.
+    /// The duration of the whole.
     pub elapsed: Duration,
     seat: Seat,
 }
@@ -59,17 +59,17 @@ pub struct Collected {
 /// Shards that passed the member's check.
 #[derive(Clone, Debug)]
 pub enum CollectedShards {
-    /// The wanted one itself, from another holder of the seat.
+    /// The wanted shard itself, from another holder of the seat.
     Wanted(CheckedShard),
-    /// k others.
+    /// k other shards.
     Others(Vec<CheckedShard>),
 }
 
 impl Collected {
-    /// The wanted shard. Computes for as long as encoding one row takes: not for a thread that
-    /// others wait for.
+    /// Returns the wanted shard. This may take as long as encoding one row: do not call it on an
+    /// async thread.
     ///
-    /// [`RebuildError::BadSeat`] is the verdict that nobody can ever have this shard.
+    /// [`RebuildError::BadSeat`] means that this shard cannot be rebuilt from the others.
     pub fn into_shard(self) -> Result<CheckedShard, RebuildError> {
         match self.shards {
             CollectedShards::Wanted(shard) => Ok(shard),
@@ -79,7 +79,7 @@ impl Collected {
 }
 
 impl Retriever {
-    /// Collects what a member needs to have its shard again. Ends within the deadline; dropping the
+    /// Collects what a member needs to restore its shard. Ends within the deadline; dropping the
     /// future ends all that it started.
     pub async fn collect(&self, wanted: Wanted) -> Result<Collected, RetrieveError> {
         let (digest, limit) = (wanted.digest, self.options.deadline);
@@ -124,7 +124,7 @@ impl Retriever {
         }
     }
 
-    /// The record that the member has, or else one from its peers.
+    /// Returns the record that the caller has, or else one from the other members.
     async fn record_for(&self, wanted: &Wanted) -> Result<FoundRecord, RetrieveError> {
         let Wanted { digest, hint, by, .. } = wanted;
         let held = wanted.record.clone().and_then(|record| {

@@ -10,7 +10,7 @@ use super::report::{RecordFault, RetrievalReport};
 use crate::fault::MemberFault;
 use crate::text::printable;
 
-/// Why there is no payload.
+/// Why a retrieval returned no payload.
 #[derive(Debug, Error)]
 pub enum RetrieveError {
     /// No member has a record with this digest.
@@ -19,77 +19,77 @@ pub enum RetrieveError {
         list(faults)
     )]
     NoRecord {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
-        /// Members asked.
+        /// The number of members asked.
         asked: usize,
-        /// What each answered.
+        /// The fault of each member.
         faults: Vec<RecordFault>,
     },
-    /// Members have the record, but nobody has a certificate.
+    /// Members have the record, but none has a certificate.
     #[error(
         "members hold batch {digest}, but none of {asked} has its certificate and none is recorded on L1: it may still be in the making; try again later"
     )]
     NotCertified {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
-        /// Members asked.
+        /// The number of members asked.
         asked: usize,
     },
-    /// The record is another rollup's, or has another number, than L1 says: the endpoint, or the
-    /// address, is not what it should be.
+    /// The record names another rollup or number than L1 does: the L1 endpoint or the rollup's
+    /// address is wrong.
     #[error(
         "L1 says that batch {digest} is number {batch_number} of rollup {rollup}, its record that it is number {got_number} of {got}"
     )]
     OtherRollup {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
-        /// Whose it should be.
+        /// The rollup according to L1.
         rollup: Address,
-        /// Which it should be.
+        /// The batch number according to L1.
         batch_number: u64,
-        /// Whose it is.
+        /// The rollup in the record.
         got: Address,
-        /// Which it is.
+        /// The batch number in the record.
         got_number: u64,
     },
     /// Fewer than k members served a shard that passes its check.
     #[error("{needed} checked shards rebuild batch {digest}, only {got} of {n} members served one{}", report.list())]
     NotEnoughShards {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
-        /// k.
+        /// The number of shards needed: k.
         needed: usize,
-        /// Checked shards received.
+        /// The number of checked shards received.
         got: usize,
-        /// Seats.
+        /// The number of seats.
         n: u16,
         /// What each member did.
         report: Box<RetrievalReport>,
     },
-    /// The disperser committed to something that is no payload. Everyone who decodes it comes to
+    /// The disperser committed to something that is not a payload. Everyone who decodes it comes to
     /// the same verdict.
     #[error(
         "MALFORMED: batch {digest} is certified and retrievable, but what its disperser committed to is no payload: {verdict}"
     )]
     Malformed {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
-        /// What is wrong with it.
+        /// What is wrong with the decoded bytes.
         verdict: Malformed,
     },
     /// Decoding failed on this machine.
     #[error("decoding batch {digest}: {source}")]
     Decode {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
-        /// Why.
+        /// Why decoding failed.
         source: DecodeError,
     },
-    /// The whole took too long.
+    /// The retrieval took longer than its deadline.
     #[error("batch {digest} was not retrieved within {limit:?}")]
     Deadline {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
         /// The deadline.
         limit: Duration,
@@ -100,7 +100,8 @@ pub enum RetrieveError {
 }
 
 impl RetrieveError {
-    /// What members did wrong, and who, as far as it is known.
+    /// Returns the faults of members and the operators that committed them, as far as they are
+    /// known.
     pub fn faults(&self) -> Vec<(Address, &MemberFault)> {
         match self {
             Self::NoRecord { faults, .. } => {

@@ -1,44 +1,45 @@
-//! What L1 and signatures say of a batch: that a quorum signed it, and which rollup settled it.
+//! The evidence that L1 and signatures give about a batch: that a quorum signed it, and which
+//! rollup settled it.
 
 use dac_chain::SettledBatch;
 use dac_types::{AbsentSeats, Address, B256, BatchDigest, BatchHeader, Certificate};
 
 use super::error::RetrieveError;
 
-/// How it is known that a quorum signed the batch.
+/// The evidence that a quorum signed a batch.
 #[derive(Clone, Debug)]
 pub enum Evidence {
     /// A certificate that verifies against the epoch's committee.
     Certificate(Box<Certificate>),
-    /// The certificate log on L1, which checked one.
+    /// An entry in the certificate log on L1, which verified the certificate.
     RecordedOnL1 {
-        /// Timestamp of the block that recorded it.
+        /// The timestamp of the block that recorded the certificate.
         at: u64,
     },
-    /// The rollup's settlement contract on L1, which takes no batch without one.
+    /// The batch's settlement on L1: the settlement contract takes no batch without a certificate.
     SettledOnL1 {
-        /// The block that settled it.
+        /// The block that settled the batch.
         block: u64,
-        /// The transaction that did.
+        /// The transaction that settled the batch.
         transaction: B256,
     },
 }
 
-/// What is known of a batch before its record is.
+/// What is known of a batch before its record is fetched.
 #[derive(Clone, Debug, Default)]
 pub struct Hint {
-    /// Its epoch: only that one's seats are asked.
+    /// The batch's epoch; if given, only its seats are asked.
     pub epoch: Option<u64>,
-    /// When L1 recorded its certificate.
+    /// When L1 recorded the batch's certificate, in Unix seconds.
     pub recorded_at: Option<u64>,
-    /// Which rollup settled it, and as what.
+    /// The rollup that settled the batch, and the settlement.
     pub settled: Option<Settled>,
-    /// Who did not sign it, by L1: an audit excuses them.
+    /// The seats that did not sign according to L1. An audit excuses them.
     pub absent: Option<AbsentSeats>,
 }
 
 impl Hint {
-    /// That a quorum signed, as far as L1 says it.
+    /// Returns the evidence that a quorum signed, if L1 gives any.
     pub(super) fn evidence(&self) -> Option<Evidence> {
         let settled = self
             .settled
@@ -47,17 +48,17 @@ impl Hint {
     }
 }
 
-/// A batch that a rollup's contract settled, by the contract's own word.
+/// A batch that a rollup's contract settled, as that contract reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// The contract.
+    /// The rollup's settlement contract.
     pub rollup: Address,
-    /// What it says.
+    /// The contract's report of the settlement.
     pub batch: SettledBatch,
 }
 
 impl Settled {
-    /// What is known of the batch before its record is.
+    /// Returns what the settlement shows of the batch.
     pub fn hint(self) -> Hint {
         Hint { epoch: Some(self.batch.epoch), settled: Some(self), ..Hint::default() }
     }

@@ -1,5 +1,5 @@
-//! Getting a batch's payload back from any k members. No aggregator is needed, and no single member
-//! is trusted.
+//! Retrieves a batch's payload from any k members. No aggregator is needed, and no single member is
+//! trusted.
 //!
 //! Digest → record (from the member that answers first; it is bound to the digest) → proof that a
 //! quorum signed it → shards from the fastest k members, each passing the member's check → decode →
@@ -39,11 +39,11 @@ pub struct Retrieved {
     pub payload: Bytes,
     /// The batch's record.
     pub record: Arc<CheckedRecord>,
-    /// How it is known that a quorum signed.
+    /// The evidence that a quorum signed.
     pub evidence: Evidence,
-    /// Who did what.
+    /// What each member did.
     pub report: RetrievalReport,
-    /// How long it took in all.
+    /// The duration of the whole.
     pub elapsed: Duration,
 }
 
@@ -86,18 +86,18 @@ pub struct Retriever {
 }
 
 impl Retriever {
-    /// From the members that `directory` names.
+    /// Makes a retriever that asks the members that `directory` names.
     pub fn new(directory: Arc<Directory>, dialer: Dialer, options: RetrieveOptions) -> Self {
         Self { directory, dialer, options }
     }
 
-    /// Finds a batch's record and proof that it was certified.
+    /// Finds a batch's record and the evidence that a quorum signed it.
     pub async fn find_record(&self, digest: BatchDigest, hint: &Hint) -> Result<FoundRecord, RetrieveError> {
         self.search(digest, hint, false, None).await
     }
 
-    /// The same, but where L1 recorded a certificate, members are still asked for it: it tells who
-    /// signed.
+    /// Finds the same, and asks members for the certificate even if L1 recorded it, because the
+    /// certificate shows which seats signed.
     pub async fn find_certificate(
         &self,
         digest: BatchDigest,

@@ -1,21 +1,21 @@
-//! How much effort a retrieval makes, and what it tells while it runs.
+//! The effort that a retrieval makes, and the progress that it reports.
 
 use std::time::Duration;
 
 use crate::member::Patience;
 
-/// How much effort, and how much patience.
+/// The effort and the deadlines of a retrieval.
 #[derive(Clone, Copy, Debug)]
 pub struct RetrieveOptions {
-    /// With one member.
+    /// The deadlines for one member.
     pub patience: Patience,
-    /// Pause without a finished shard after which one more member is asked.
+    /// The time without a finished shard after which one more member is asked.
     pub hedge_after: Duration,
-    /// Members asked beyond the k needed, at most; each may cost the memory of a shard.
+    /// The most members that are asked beyond the k needed. Each may cost the memory of a shard.
     pub spares_max: usize,
-    /// How often one member is asked again after it could not be reached.
+    /// How often a member is asked again after it could not be reached.
     pub attempts_max: u32,
-    /// For the whole.
+    /// The deadline of the whole retrieval.
     pub deadline: Duration,
 }
 
@@ -31,23 +31,23 @@ impl Default for RetrieveOptions {
     }
 }
 
-/// What a retrieval tells while it runs.
+/// The progress that a retrieval reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The record is there.
+    /// The record was found.
     Record {
-        /// Shards needed.
+        /// The number of shards needed.
         shards: u16,
-        /// Bytes of each.
+        /// The length of each shard in bytes.
         shard_bytes: usize,
     },
-    /// Bytes received of shards that are still worth something, and checked shards so far.
+    /// Shards are being received.
     Shards {
-        /// Bytes.
+        /// The bytes received of shards that can still be used.
         bytes: u64,
-        /// Checked shards.
+        /// The number of checked shards.
         checked: u16,
     },
-    /// All shards are there.
+    /// All shards were received, and the payload is being decoded.
     Decoding,
 }

@@ -1,4 +1,4 @@
-//! Finding a batch's record, and proof that a quorum signed it, among members that may be down,
+//! Finds a batch's record and the evidence that a quorum signed it, among members that may be down,
 //! slow or lying.
 
 use std::collections::VecDeque;
@@ -18,41 +18,42 @@ use crate::directory::{Directory, EpochCommittee};
 use crate::fault::MemberFault;
 use crate::member::{MemberClient, Patience};
 
-/// Members asked for the record at the same time, at most.
+/// The most members that are asked for the record at the same time.
 const ASKED_AT_ONCE_MAX: usize = 16;
-/// How long the members asked so far may be silent before one more is asked.
+/// The time without an answer after which one more member is asked.
 const HEDGE_AFTER: Duration = Duration::from_millis(500);
-/// Pause before a member that could not be reached is asked again, times the attempt.
+/// The pause before a member that could not be reached is asked again; it is multiplied by the
+/// number of attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// A member that served a record which is the batch's.
+/// A member that served the batch's record.
 #[derive(Clone, Debug)]
 pub struct RecordSource {
-    /// Who.
+    /// The member's operator.
     pub operator: Address,
-    /// Where.
+    /// The URL where it was asked.
     pub url: String,
-    /// The seat it answers for.
+    /// The seat that it answers for.
     pub seat: Seat,
-    /// How long it took.
+    /// The time that it took to answer.
     pub latency: Duration,
 }
 
-/// A batch's record: its header has the digest asked for, and all of it follows from the header.
+/// A batch's record: its header has the digest asked for, and the rest is bound to the header.
 #[derive(Clone, Debug)]
 pub struct FoundRecord {
     /// The record, checked.
     pub record: Arc<CheckedRecord>,
-    /// How it is known that a quorum signed.
+    /// The evidence that a quorum signed.
     pub evidence: Evidence,
-    /// Who served it.
+    /// The members that served the record.
     pub sources: Vec<RecordSource>,
-    /// Who did not, or served something else.
+    /// The members that did not, or that served something else.
     pub faults: Vec<RecordFault>,
 }
 
-/// Checks a record as received: whose digest it has, that all parts belong together, that its
-/// certificate, if it carries one, verifies. Whether one is there is left to the caller.
+/// Checks a record as received: it has the digest, all its parts belong together, and its
+/// certificate verifies if it has one. The caller checks whether there is a certificate.
 pub fn check_record(
     directory: &Directory,
     digest: BatchDigest,
@@ -94,7 +95,7 @@ pub fn check_record(
     Ok((CheckedRecord::check(record, geometry)?, certificate))
 }
 
-/// One member's answer, checked.
+/// Fetches the record from one member and checks it.
 pub async fn fetch_record(
     dialer: &Dialer,
     patience: Patience,
@@ -111,7 +112,7 @@ pub async fn fetch_record(
     Ok((record, certificate, seat))
 }
 
-/// Where and how a record is looked for.
+/// The parameters of a search for a record.
 pub(super) struct Search<'a> {
     pub(super) dialer: &'a Dialer,
     pub(super) patience: Patience,
@@ -119,18 +120,19 @@ pub(super) struct Search<'a> {
     pub(super) attempts_max: u32,
     pub(super) directory: &'a Arc<Directory>,
     pub(super) digest: BatchDigest,
-    /// Only members of this epoch are asked.
+    /// The epoch whose members are asked; all epochs if there is none.
     pub(super) epoch: Option<u64>,
-    /// What L1 says.
+    /// The evidence that L1 gives.
     pub(super) evidence: Option<Evidence>,
-    /// Look for a certificate even if L1 says that there was one: it tells who signed.
+    /// Whether to look for a certificate even if L1 recorded one, because it shows which seats
+    /// signed.
     pub(super) wants_certificate: bool,
     /// An operator that is not asked.
     pub(super) without: Option<Address>,
 }
 
-/// Asks members, the likeliest first, until one has the record and one (or L1) has proof that it
-/// was certified.
+/// Asks members, the likeliest first, until one has the record and a member or L1 has evidence that
+/// it was certified.
 pub(super) async fn find_record(search: Search<'_>) -> Result<FoundRecord, RetrieveError> {
     let Search { dialer, patience, attempts_max, directory, digest, epoch, mut evidence, .. } = search;
     let wants_certificate = search.wants_certificate;
@@ -213,8 +215,8 @@ struct Candidate {
     attempt: u32,
 }
 
-/// Every retrieval URL once: of the epoch named, or else of all, the newest first. Within an epoch
-/// the order is random, so that not everybody asks seat 0.
+/// Lists every retrieval URL once: those of the epoch named, or else those of all epochs, the
+/// newest first. Within an epoch the order is random, so that not all clients ask seat 0 first.
 fn candidates(directory: &Directory, epoch: Option<u64>) -> VecDeque<Candidate> {
     use rand::seq::SliceRandom;
     let mut seen = std::collections::HashSet::new();

@@ -1,4 +1,4 @@
-//! What each member did in a retrieval.
+//! Reports what each member did in a retrieval.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::text::printable;
 /// A member that did not serve the record.
 #[derive(Clone, Debug)]
 pub struct RecordFault {
-    /// Who.
+    /// The member's operator.
     pub operator: Address,
-    /// Where.
+    /// The URL where it was asked.
     pub url: String,
-    /// What went wrong.
+    /// The fault.
     pub fault: MemberFault,
 }
 
-/// How often a member was asked, where that was more than once.
+/// How often a member was asked, in words; empty if it was asked once.
 fn tries(attempts: u32) -> String {
     if attempts > 1 { format!(", asked {attempts} times") } else { String::new() }
 }
@@ -26,45 +26,45 @@ fn tries(attempts: u32) -> String {
 /// What one member did in a retrieval.
 #[derive(Clone, Debug)]
 pub struct MemberReport {
-    /// Its seat in the batch's epoch.
+    /// The member's seat in the batch's epoch.
     pub seat: Seat,
-    /// Its operator.
+    /// The member's operator.
     pub operator: Address,
-    /// Where it was asked.
+    /// The URL where it was asked.
     pub url: String,
-    /// What came of the last attempt.
+    /// The outcome of the last attempt.
     pub outcome: ShardOutcome,
-    /// How often it was asked.
+    /// How often the member was asked.
     pub attempts: u32,
-    /// How long the last attempt took.
+    /// The duration of the last attempt.
     pub latency: Duration,
 }
 
-/// What came of asking one member for its shard.
+/// The outcome of asking one member for its shard.
 #[derive(Clone, Debug)]
 pub enum ShardOutcome {
-    /// It served a shard that passed the member's check.
+    /// The member served a shard that passed the member's check.
     Served {
-        /// Bytes of it.
+        /// The length of the shard in bytes.
         bytes: usize,
     },
-    /// It did not.
+    /// The member did not serve a good shard.
     Failed(MemberFault),
-    /// Others were faster; given up without a verdict.
+    /// Other members were faster; the request was cancelled without a verdict.
     Overtaken,
 }
 
-/// What every member that was asked did.
+/// What each member that was asked did.
 #[derive(Clone, Debug, Default)]
 pub struct RetrievalReport {
-    /// Each member once, in the order in which their last attempts came to an end.
+    /// One report for each member, in the order in which their last attempts ended.
     pub members: Vec<MemberReport>,
     /// Members that did not serve the record.
     pub record_faults: Vec<RecordFault>,
 }
 
 impl RetrievalReport {
-    /// What members did wrong, and who.
+    /// Returns the faults of members and the operators that committed them.
     pub fn faults(&self) -> impl Iterator<Item = (Address, &MemberFault)> {
         let of_shards = self.members.iter().filter_map(|member| match &member.outcome {
             ShardOutcome::Failed(fault) => Some((member.operator, fault)),
@@ -73,7 +73,7 @@ impl RetrievalReport {
         self.record_faults.iter().map(|fault| (fault.operator, &fault.fault)).chain(of_shards)
     }
 
-    /// Members that failed, in words.
+    /// Lists the members that failed, in words.
     pub(super) fn list(&self) -> String {
         self.members
             .iter()
@@ -90,7 +90,8 @@ impl RetrievalReport {
             .collect()
     }
 
-    /// Seats whose committed shard is not of the code: the disperser's doing.
+    /// Returns the seats whose committed shards do not match the other shards. That is the
+    /// disperser's fault.
     pub fn bad_seats(&self) -> Vec<Seat> {
         let mut seats: Vec<Seat> = self
             .members

@@ -1,7 +1,7 @@
-//! The race for k checked shards: k members are asked at once, more where these fail or dawdle.
+//! Fetches k checked shards: k members are asked at once, and more if these fail or are slow.
 //!
-//! Memory: at most k + spares shards are held at a time. A member that stands still while another
-//! seat waits is dropped for it and, if need be, asked again at the end.
+//! Memory: at most k + spares shards are held at a time. A member that makes no progress while
+//! another seat waits is dropped for it and, if need be, asked again at the end.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,12 +23,13 @@ use crate::member::MemberClient;
 use crate::pace::{Pace, WatchedPace};
 use crate::work::work;
 
-/// Pause before a member that could not be reached is asked again, times the attempt.
+/// The pause before a member that could not be reached is asked again; it is multiplied by the
+/// number of attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// How often progress is looked at.
+/// How often the progress of members is checked.
 const TICK: Duration = Duration::from_millis(250);
 
-/// One batch's shards and where to get them.
+/// A batch's shards and the members to fetch them from.
 pub(super) struct Race<'a> {
     pub(super) directory: &'a Arc<Directory>,
     pub(super) dialer: &'a Dialer,
@@ -47,7 +48,7 @@ pub(super) struct Race<'a> {
 struct Candidate {
     seat: Seat,
     attempt: u32,
-    /// It made room for others once; now it is waited for.
+    /// Whether the seat was dropped once for others; it is not dropped again.
     was_dropped: bool,
 }
 
@@ -56,20 +57,21 @@ struct Runner {
     candidate: Candidate,
     received: Arc<AtomicU64>,
     started_at: Instant,
-    /// What had been received when this runner was last seen to advance, and when that was.
+    /// The bytes received when this runner was last seen to advance, and the time of that.
     mark: u64,
     advanced_at: Instant,
     abort: AbortHandle,
 }
 
-/// A runner's end: the shard of a seat, or what was wrong with each of its holders.
+/// The result of a runner: the shard of a seat, or the fault of each of its holders.
 struct Finish {
     shard: Option<CheckedShard>,
     reports: Vec<MemberReport>,
 }
 
 impl Race<'_> {
-    /// Runs until k shards are there or nobody is left to ask. The reports say what everybody did.
+    /// Runs until there are k shards or no member is left to ask. The reports say what each member
+    /// did.
     pub(super) async fn run(
         &self,
         sources: &[RecordSource],
@@ -119,7 +121,7 @@ impl Race<'_> {
                         runner.look();
                         best_rate = best_rate.max(runner.rate());
                     }
-                    // Nobody is late whose bytes we hold back ourselves.
+                    // A member is not late while the pace holds its bytes back.
                     if self.pace.as_ref().is_some_and(|pace| pace.is_holding()) {
                         last_success = Instant::now();
                     }
@@ -138,7 +140,7 @@ impl Race<'_> {
         for runner in running.into_values() {
             runner.abort.abort();
             let overtaken = self.overtaken(&runner);
-            // What is known of an earlier attempt says more.
+            // The report of an earlier attempt says more.
             if !reports.iter().any(|former| is_same_member(former, &overtaken)) {
                 reports.push(overtaken);
             }
@@ -147,7 +149,8 @@ impl Race<'_> {
         (shards, reports)
     }
 
-    /// Those that were quickest with the record first, then the others at random.
+    /// Orders the seats: those that answered first for the record come first, then the others at
+    /// random.
     fn order(&self, sources: &[RecordSource]) -> VecDeque<Candidate> {
         use rand::seq::SliceRandom;
         let n = self.record.geometry().n();
@@ -159,7 +162,7 @@ impl Race<'_> {
         seats.into_iter().map(|seat| Candidate { seat, attempt: 0, was_dropped: false }).collect()
     }
 
-    /// Asks the holders of one seat for its very shard, each once.
+    /// Asks each holder of one seat once for the seat's shard.
     pub(super) async fn ask_seat(&self, seat: Seat) -> (Option<CheckedShard>, Vec<MemberReport>) {
         let candidate = Candidate { seat, attempt: 0, was_dropped: false };
         let Finish { shard, reports } = self.job(candidate, Arc::new(AtomicU64::new(0))).run().await;
@@ -193,8 +196,8 @@ impl Race<'_> {
         running.insert(runner.abort.id(), runner);
     }
 
-    /// A seat none of whose holders could be reached is worth another attempt; one that lied or
-    /// lacks the shard is not.
+    /// Returns a seat for another attempt if none of its holders could be reached. A holder that
+    /// lied or lacks the shard is not asked again.
     fn again(&self, candidate: Candidate, reports: &[MemberReport]) -> Option<Candidate> {
         let attempt = candidate.attempt + 1;
         let worth = reports
@@ -203,9 +206,9 @@ impl Race<'_> {
         (worth && attempt < self.options.attempts_max).then_some(Candidate { attempt, ..candidate })
     }
 
-    /// Every spare is running and nobody finishes: members that stand still, or crawl while others
-    /// run, make room for those not yet asked. Each does so once; after that it is waited for, so
-    /// that a slow network is no failure.
+    /// Drops members that make no progress, or that are far slower than others, for members not yet
+    /// asked. It applies when every spare is in use and none finishes. Each seat is dropped once;
+    /// after that it is waited for, so that a slow network is no failure.
     fn drop_stalled(
         &self,
         running: &mut HashMap<Id, Runner>,
@@ -257,8 +260,8 @@ impl Race<'_> {
     }
 }
 
-/// Adds what members did. One that was asked again has one entry: its last attempt, with their
-/// number.
+/// Adds reports. A member that was asked again has one entry: its last attempt, with the number of
+/// all attempts.
 fn note(reports: &mut Vec<MemberReport>, finished: Vec<MemberReport>) {
     for mut report in finished {
         if let Some(place) = reports.iter().position(|former| is_same_member(former, &report)) {
@@ -281,7 +284,7 @@ impl Runner {
         }
     }
 
-    /// Bytes a second since the start.
+    /// Returns the bytes a second since the start.
     fn rate(&self) -> f64 {
         self.received.load(Ordering::Relaxed) as f64 / self.started_at.elapsed().as_secs_f64().max(0.001)
     }
