@@ -105,7 +105,7 @@ pub struct ReportedAccusation {
 /// other shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportedBadSeat {
-    /// The batch.
+    /// The digest of the batch.
     pub digest: BatchDigest,
     /// The member's seat in the batch's epoch.
     pub seat: Seat,
