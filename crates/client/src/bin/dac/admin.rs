@@ -1,4 +1,4 @@
-//! `dac admin`: what the registry's owner does.
+//! `dac admin`: the commands of the registry's owner.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,7 +64,7 @@ impl Admin {
     }
 }
 
-/// The owner's key, and the committee.
+/// The owner's key, and the committee's chain and contracts.
 #[derive(Debug, Args)]
 struct Owner {
     #[command(flatten)]
@@ -74,7 +74,7 @@ struct Owner {
 }
 
 impl Owner {
-    /// L1 is asked first: opening the key takes seconds.
+    /// Connects to L1 first, because opening the key takes seconds.
     async fn registry(&self, output: &Output) -> Result<RegistryAdmin, CliError> {
         let chain = self.chain.connect().await?;
         Ok(keys::registry_admin(&chain, self.key.open(output)?).registry)
@@ -114,7 +114,7 @@ struct Deploy {
 
 impl Deploy {
     async fn run(self, output: &Output) -> Result<(), CliError> {
-        // Before any gas is spent.
+        // Fail before any gas is spent.
         if let Some(out) = self.out.as_ref().filter(|_| !self.force) {
             refuse_existing(out)?;
         }

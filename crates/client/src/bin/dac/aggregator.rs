@@ -1,4 +1,5 @@
-//! `dac aggregator status`: who an aggregator is, and who did at it what an honest one does not.
+//! `dac aggregator status`: an aggregator's description of itself, its delayed batches, and
+//! breaches of the protocol that it reports.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -98,7 +99,7 @@ fn waiting_batch_document(batch: &WaitingBatch) -> Value {
     })
 }
 
-/// A certified batch that was not recorded in time, for machines.
+/// A certified batch that was not recorded in time, as JSON.
 fn unrecorded_batch_document(batch: &WaitingBatch) -> Value {
     json!({
         "submission_digest": batch.submission_digest,
@@ -117,7 +118,8 @@ fn batch_name(batch: &WaitingBatch) -> String {
     format!("batch {} of rollup {rollup}, submission {}", batch.batch_number, batch.submission_digest)
 }
 
-/// Which certified batch, since when it has been certified, and what posting it waits for.
+/// A certified batch in words: its number, since when it is certified, and what posting it waits
+/// for.
 fn unrecorded_batch_text(batch: &WaitingBatch, now: u64) -> String {
     let age = span(now.saturating_sub(batch.certified_at_ms / 1000));
     let why = match batch.l1_problem.as_str() {
@@ -127,7 +129,7 @@ fn unrecorded_batch_text(batch: &WaitingBatch, now: u64) -> String {
     format!("{}, certified {age} ago; NOT RECORDED: {why}", batch_name(batch))
 }
 
-/// Which batch, how old it is, and whether it moves.
+/// A batch in words: its number, its age, and why it waits.
 fn waiting_batch_text(batch: &WaitingBatch, now: u64) -> String {
     let age = |since_ms: u64| span(now.saturating_sub(since_ms / 1000));
     let mut text = format!("{}, received {} ago", batch_name(batch), age(batch.received_at_ms));

@@ -1,4 +1,4 @@
-//! `dac audit`: does every member still serve what it signed for?
+//! `dac audit`: checks that every member still serves what it signed for.
 
 mod targets;
 mod text;
@@ -67,7 +67,7 @@ pub(crate) struct Audit {
     dial: DialArgs,
 }
 
-/// What a run of the command ends with.
+/// The result of a run of the command.
 struct Outcome {
     chosen: Chosen,
     report: AuditReport,
@@ -112,7 +112,7 @@ impl Audit {
 }
 
 impl Outcome {
-    /// Whether there is nothing to tell an auditor who wants to hear of troubles only.
+    /// Whether the audit passed without anything to report, so that `--quiet` prints nothing.
     fn is_unremarkable(&self) -> bool {
         self.verdict == AuditVerdict::Passed && !self.report.findings().is_unreachable
     }
@@ -121,7 +121,7 @@ impl Outcome {
         self.report.seats.iter().filter_map(|seat| Some((seat, seat.problem.as_ref()?)))
     }
 
-    /// For machines. `passed` is from before there were three verdicts.
+    /// The result as JSON. `passed` is older than the three verdicts.
     fn document(&self) -> Value {
         let Self { chosen, report, verdict } = self;
         let summary = report.summary();

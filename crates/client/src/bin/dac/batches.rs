@@ -1,4 +1,4 @@
-//! `dac batches`: what an aggregator knows, or a member stores, a page at a time.
+//! `dac batches`: lists the batches that an aggregator knows, or that a member stores.
 
 use std::process::ExitCode;
 
@@ -47,7 +47,7 @@ pub(crate) struct ListBatches {
     dial: DialArgs,
 }
 
-/// A list, cut where it was long enough.
+/// The part of a list up to the limit.
 struct Listed<T> {
     entries: Vec<T>,
     next: Option<String>,
@@ -84,7 +84,7 @@ impl ListBatches {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Asks for pages until the limit or the end.
+    /// Asks for pages until the limit or the end of the list.
     async fn collect<T>(
         &self,
         ask: impl AsyncFn(ListQuery) -> Result<Page<T>, CliError>,

@@ -1,4 +1,4 @@
-//! `dac certificate`: a batch's certificate, from its aggregator or from the members.
+//! `dac certificate`: fetches a batch's certificate from its aggregator or from the members.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

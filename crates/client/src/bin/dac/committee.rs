@@ -1,5 +1,5 @@
-//! `dac committee`: who sits where, what the numbers are worth, which rollups are admitted, and who
-//! has registered.
+//! `dac committee`: the seats and operators of an epoch, an assessment of its numbers, the admitted
+//! rollups, and the operators that have registered.
 
 mod registered;
 

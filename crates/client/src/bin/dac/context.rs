@@ -1,5 +1,5 @@
-//! What many commands need: where the committee lives on L1, and how members and aggregators are
-//! connected to.
+//! Arguments that many commands need: the committee's chain and contracts, and how to connect to
+//! members and aggregators.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use tonic::transport::Certificate;
 
 use crate::exit::CliError;
 
-/// Deadline of one call to L1.
+/// The deadline of one call to L1.
 pub(crate) const RPC_TIMEOUT: Duration = Duration::from_secs(20);
-/// Deadline of a TLS handshake.
+/// The deadline of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a file of certificate authorities, at most.
+/// The most bytes of a file of certificate authorities.
 const AUTHORITY_MAX_BYTES: u64 = 1 << 20;
 
-/// An argument that is an address.
+/// Parses an argument that is an address.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     dac_cli::address(text)
 }
 
-/// Where the committee lives on L1.
+/// The committee's chain and contracts.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Committee")]
 pub(crate) struct ChainArgs {
@@ -47,7 +47,7 @@ pub(crate) struct ChainArgs {
     pub(crate) certificate_log: Option<Address>,
 }
 
-/// How members and aggregators are connected to.
+/// How to connect to members and aggregators.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connections")]
 pub(crate) struct DialArgs {
@@ -69,7 +69,7 @@ pub(crate) struct DialArgs {
     pub(crate) tls_key: Option<PathBuf>,
 }
 
-/// L1, and the committee on it.
+/// A connection to L1, and the addresses of the committee's contracts.
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) endpoints: Endpoints,
@@ -80,12 +80,12 @@ pub(crate) struct Chain {
 }
 
 impl ChainArgs {
-    /// The deployment file, if one is named.
+    /// Reads the deployment file, if one is named.
     pub(crate) fn file(&self) -> Result<Option<Deployment>, CliError> {
         Ok(self.deployment.as_deref().map(Deployment::read).transpose()?)
     }
 
-    /// The RPC endpoint, from options or file.
+    /// Returns the RPC endpoint from the options or the file.
     pub(crate) fn rpc_url(&self, file: Option<&Deployment>) -> Result<String, Failure> {
         self.rpc_url.clone().or_else(|| file.and_then(|file| file.rpc_url.clone())).ok_or_else(|| {
             Failure::usage("no JSON-RPC endpoint of L1 is given")
@@ -111,7 +111,7 @@ impl ChainArgs {
             ))
             .into());
         }
-        // A log of another registry's file is of no use.
+        // The file's log belongs to the file's registry, which the options may override.
         let of_file = file.as_ref().filter(|file| file.registry == registry);
         Ok(Chain {
             endpoints,
@@ -124,17 +124,17 @@ impl ChainArgs {
 }
 
 impl Chain {
-    /// Where signatures are valid.
+    /// Returns the domain in which the committee's signatures are valid.
     pub(crate) fn domain(&self) -> Domain {
         Domain { chain_id: self.endpoints.chain_id(), registry: self.registry }
     }
 
-    /// The registry as of the newest block.
+    /// Reads the registry at the newest block.
     pub(crate) async fn view(&self) -> Result<RegistryView, CliError> {
         Ok(RpcRegistryReader::new(self.endpoints.clone(), self.registry).read(0).await?)
     }
 
-    /// The log, if its address is known; checked to belong to the registry.
+    /// Returns the log if its address is known, and checks that it belongs to the registry.
     pub(crate) async fn log(&self) -> Result<Option<CertificateLogReader>, CliError> {
         let Some(address) = self.certificate_log else { return Ok(None) };
         let log = CertificateLogReader::new(self.endpoints.clone(), address);
@@ -142,7 +142,7 @@ impl Chain {
         Ok(Some(log))
     }
 
-    /// The log, which the command cannot do without.
+    /// Returns the log, or an error that it is missing.
     pub(crate) async fn required_log(&self) -> Result<CertificateLogReader, CliError> {
         Ok(self.log().await?.ok_or_else(|| {
             Failure::usage("no certificate log is given")
@@ -151,7 +151,7 @@ impl Chain {
     }
 }
 
-/// Everybody's seats and keys.
+/// Makes a directory of the registry's committees.
 pub(crate) fn directory(view: &RegistryView) -> Result<Arc<Directory>, CliError> {
     let directory =
         Directory::from_view(view).map_err(|error| Failure::usage(format!("the registry: {error}")))?;
@@ -159,17 +159,17 @@ pub(crate) fn directory(view: &RegistryView) -> Result<Arc<Directory>, CliError>
 }
 
 impl DialArgs {
-    /// For members, whose URLs they chose themselves.
+    /// Makes a dialer for members, whose URLs come from the registry.
     pub(crate) fn for_members(&self, rpc_url: &str) -> Result<Dialer, CliError> {
         self.dialer(EndpointPolicy::for_rpc(self.allow_private_endpoints, rpc_url))
     }
 
-    /// For a URL that the user typed.
+    /// Makes a dialer for a URL that the user gave.
     pub(crate) fn for_given_url(&self) -> Result<Dialer, CliError> {
         self.dialer(EndpointPolicy::AllowPrivate)
     }
 
-    /// A client of the aggregator that the user named.
+    /// Makes a client of the aggregator that the user named.
     pub(crate) fn aggregator(&self, url: &EndpointUrl) -> Result<AggregatorClient, CliError> {
         Ok(AggregatorClient::new(url.clone(), self.for_given_url()?))
     }

@@ -1,5 +1,5 @@
-//! `dac coverage`: until when a rollup's settled batches are kept, and what happens when nobody
-//! renews that.
+//! `dac coverage`: until when a rollup's settled batches are kept, and the consequences if that is
+//! not renewed.
 
 use std::process::ExitCode;
 

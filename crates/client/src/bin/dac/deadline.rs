@@ -1,4 +1,4 @@
-//! One `--timeout` for everything that a command does.
+//! One deadline for all steps of a command, as `--timeout` sets it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::exit::CliError;
 
-/// When a command gives up, counted from its beginning.
+/// The deadline of a command, counted from its beginning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     start: Instant,
@@ -20,14 +20,14 @@ impl Deadline {
         Self { start: Instant::now(), limit: limit.0 }
     }
 
-    /// What is left of it.
+    /// Returns the time that is left.
     pub(crate) fn left(self) -> Duration {
-        // Whole milliseconds: it is shown.
+        // The time is shown in error messages: whole milliseconds are easier to read.
         let left = self.limit.saturating_sub(self.start.elapsed()).as_millis();
         Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))
     }
 
-    /// Does a step that knows no end of its own.
+    /// Runs a step that has no deadline of its own.
     pub(crate) async fn of<T, E: Into<CliError>>(
         self,
         step: &str,

@@ -1,4 +1,4 @@
-//! How the errors of the libraries read here: the exit code, the message, and what to do about it.
+//! Turns the errors of the libraries into an exit code, a message and a hint.
 
 use dac_chain::{ChainError, ErrorClass};
 use dac_cli::{Exit, Failure};
@@ -8,7 +8,7 @@ use dac_client::{AggregatorError, MemberFault, RetrieveError, SubmissionError};
 use dac_proto::reason::Reason;
 use tonic::Code;
 
-/// A failure, as this program tells it.
+/// A failure with its exit code, message and hint.
 #[derive(Debug)]
 pub(crate) struct CliError(pub(crate) Failure);
 
@@ -54,8 +54,8 @@ impl From<ChainError> for CliError {
     }
 }
 
-/// Reading a settlement contract failed: where none is there, the rollup's address is what to look
-/// at, not the committee's.
+/// Converts an error of reading a settlement contract. If there is no contract, the hint is about
+/// the rollup's address, not the committee's.
 pub(crate) fn of_settlement(error: ChainError) -> CliError {
     match error {
         ChainError::NoContract { .. } => CliError(Failure::usage(format!("L1: {error}")).hint(
@@ -78,8 +78,8 @@ impl From<AggregatorError> for CliError {
             AggregatorError::Waiting { .. } => Failure::new(Exit::Unavailable, error)
                 .hint("`dac watch` goes on waiting; the aggregator goes on working"),
             AggregatorError::Refused { reason: Some(reason), .. } => {
-                // What is admitted on L1 and unknown here may pass, and is most often a wrong
-                // address.
+                // The aggregator may not have read yet that L1 admits the rollup, but most often
+                // the address is wrong.
                 let is_passing = reason.is_retryable() && *reason != Reason::UnknownRollup;
                 let exit = if is_passing { Exit::Unavailable } else { Exit::Refused };
                 match remedy(*reason) {
@@ -102,7 +102,7 @@ impl From<AggregatorError> for CliError {
     }
 }
 
-/// What to do about a refusal, where it is known.
+/// Returns what the user can do about a refusal, if that is known.
 const fn remedy(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::ConflictingBatch => {

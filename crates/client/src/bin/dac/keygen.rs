@@ -1,4 +1,4 @@
-//! `dac keygen`: a key in a keystore.
+//! `dac keygen`: makes a key and its keystore.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

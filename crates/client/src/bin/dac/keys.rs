@@ -1,4 +1,4 @@
-//! Keys out of keystores, for as long as a command runs.
+//! Opens the keys in keystores for the time of a command.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct EthereumKeyArgs {
 }
 
 impl EthereumKeyArgs {
-    /// For a command that takes them under other names.
+    /// Makes the arguments for a command that has other names for them.
     pub(crate) fn of(key: &Path, password_file: &Path) -> Self {
         Self { key: key.to_owned(), password_file: password_file.to_owned() }
     }
@@ -80,12 +80,12 @@ pub(crate) fn create_ethereum(path: &Path, password: &Password, kdf: Kdf) -> Res
     Ok(key.address())
 }
 
-/// Opening takes seconds: everything else that may be wrong is found out before.
+/// Opens a BLS key. This takes seconds, so that callers check everything else first.
 pub(crate) fn open_bls(path: &Path, password_file: &Path, output: &Output) -> Result<SecretKey, Failure> {
     opening(path, output, || dac_keys::load_bls_keystore(path, password_file))
 }
 
-/// The same for the key of an L1 account.
+/// Opens the key of an L1 account. This takes seconds, too.
 pub(crate) fn open_ethereum(path: &Path, password_file: &Path, output: &Output) -> Result<EcdsaKey, Failure> {
     opening(path, output, || dac_keys::load_ecdsa_keystore(path, password_file))
 }
@@ -103,12 +103,12 @@ fn keystore_error(path: &Path, error: &KeystoreError) -> Failure {
     Failure::usage(format!("keystore {}: {error}", path.display()))
 }
 
-/// r, s and v over 32 bytes.
+/// Signs 32 bytes and returns r, s and v.
 pub(crate) fn sign(key: &EcdsaKey, digest: B256) -> Result<[u8; 65], dac_chain::ChainError> {
     Ok(key.sign_hash(&digest)?.as_bytes())
 }
 
-/// The registry as one account uses it.
+/// The registry, with one account that sends the transactions.
 pub(crate) struct AccountRegistry {
     address: Address,
     pub(crate) registry: RegistryAdmin,

@@ -1,5 +1,5 @@
-//! `dac load`: how fast an aggregator and its committee are, and what becomes of batches when it is
-//! too much.
+//! `dac load`: measures how fast an aggregator and its committee are, and what happens to batches
+//! under overload.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -285,7 +285,7 @@ fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-#[allow(clippy::cast_precision_loss)] // Shown with one digit.
+#[allow(clippy::cast_precision_loss)] // It is shown with one digit after the point.
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }

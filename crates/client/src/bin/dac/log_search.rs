@@ -1,29 +1,29 @@
-//! What the certificate log recorded lately, searched from the newest block back.
+//! Searches the certificate log from the newest block backwards.
 
 use dac_chain::{CertificateLogReader, ChainError, RecordedCertificate};
 
-/// Blocks of one step back.
+/// The number of blocks of one step.
 const BLOCKS_PER_STEP: u64 = 5_000;
-/// Steps back, at most: some 139 days of Ethereum's blocks.
+/// The most steps: together about 139 days of Ethereum's blocks.
 const STEPS_MAX: u64 = 200;
-/// Batches that are kept of a search, at most.
+/// The most batches of one search.
 const FOUND_MAX: usize = 200_000;
 
-/// Recorded batches, the oldest first.
+/// The recorded batches found, the oldest first.
 pub(crate) struct Found {
     pub(crate) events: Vec<RecordedCertificate>,
     pub(crate) from_block: u64,
-    /// Whether nothing that was searched for lies further back.
+    /// Whether the search went back far enough to find everything that was searched for.
     pub(crate) is_all: bool,
 }
 
-/// A search from the newest block back.
+/// A search from the newest block backwards.
 pub(crate) struct Search<'a> {
     pub(crate) log: &'a CertificateLogReader,
     pub(crate) head: u64,
-    /// Nothing was recorded before this block.
+    /// The first block that may hold events.
     pub(crate) oldest: u64,
-    /// The search ends when so many were found.
+    /// The search ends when this many batches were found.
     pub(crate) enough: Option<usize>,
     /// The search ends at a batch that was recorded before this time, in Unix seconds.
     pub(crate) since: Option<u64>,
@@ -31,7 +31,7 @@ pub(crate) struct Search<'a> {
 
 impl Search<'_> {
     pub(crate) async fn run(&self, progress: impl Fn(u64)) -> Result<Found, ChainError> {
-        // The newest page first.
+        // Pages, the newest first.
         let mut pages: Vec<Vec<RecordedCertificate>> = Vec::new();
         let (mut last, mut count, mut is_all) = (self.head, 0, false);
         let mut first = last;
@@ -47,20 +47,20 @@ impl Search<'_> {
             }
             last = first - 1;
         }
-        // Where only the newest are wanted, none further back is missed.
+        // If only the newest batches are wanted, older ones are not missed.
         let is_all = is_all || self.enough.is_some_and(|enough| count >= enough);
         Ok(Found { events: pages.into_iter().rev().flatten().collect(), from_block: first, is_all })
     }
 
-    /// Whether this page begins before the time that is searched back to.
+    /// Whether this page begins before the time at which the search ends.
     async fn reaches_back(&self, page: &[RecordedCertificate]) -> Result<bool, ChainError> {
         let (Some(since), Some(oldest)) = (self.since, page.first()) else { return Ok(false) };
         Ok(self.log.recorded_at(oldest.digest).await?.is_some_and(|at| at < since))
     }
 }
 
-/// What was recorded since a time, of batches that are ordered by it. Their times are asked for one
-/// by one, so the first of them is found by halving.
+/// Returns the batches that were recorded since a time, of batches in the order of recording. It
+/// finds the first one by bisection, because each batch's time costs a call.
 pub(crate) async fn recorded_since<'a>(
     log: &CertificateLogReader,
     events: &'a [RecordedCertificate],

@@ -1,5 +1,5 @@
-//! `dac`: the committee's command line for operators, owners, rollups and auditors. One file a
-//! command.
+//! `dac`: the command line for operators, owners, rollups and auditors of a committee. Each command
+//! has a file of its own.
 
 mod admin;
 mod aggregator;

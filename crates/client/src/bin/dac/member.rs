@@ -1,4 +1,4 @@
-//! `dac member`: what one node says of itself.
+//! `dac member`: a node's description of itself.
 
 use std::process::ExitCode;
 

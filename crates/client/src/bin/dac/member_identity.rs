@@ -1,4 +1,4 @@
-//! How a node is asked who it is, and how its answer is shown.
+//! Asks a node for its description, and formats the answer.
 
 use dac_cli::{Exit, Failure};
 use dac_client::{EndpointUrl, MemberClient, MemberDescription, MemberFault, Patience};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::context::DialArgs;
 use crate::exit::CliError;
 
-/// Connects to a node that the user named, and asks it.
+/// Connects to a node that the user named and asks for its description.
 pub(crate) async fn ask(dial: &DialArgs, endpoint: &EndpointUrl) -> Result<MemberDescription, CliError> {
     let unavailable = |fault: MemberFault| Failure::new(Exit::Unavailable, format!("{endpoint}: {fault}"));
     let dialer = dial.for_given_url()?;
@@ -17,7 +17,7 @@ pub(crate) async fn ask(dial: &DialArgs, endpoint: &EndpointUrl) -> Result<Membe
     Ok(client.describe().await.map_err(unavailable)?)
 }
 
-/// Returns who the node is, with which both documents about a member begin.
+/// Returns the node's identity as JSON; both documents about a member begin with it.
 pub(crate) fn identity(endpoint: &EndpointUrl, member: &MemberDescription) -> Value {
     json!({
         "endpoint": endpoint.as_str(),
@@ -41,7 +41,7 @@ pub(crate) fn identity(endpoint: &EndpointUrl, member: &MemberDescription) -> Va
     })
 }
 
-/// Returns where a member or an aggregator reads L1, for machines.
+/// Returns the L1 endpoints of a member or an aggregator as JSON.
 pub(crate) fn l1_endpoints(told: &v1::L1Endpoints) -> Value {
     json!({
         "configured": told.configured,
@@ -52,9 +52,9 @@ pub(crate) fn l1_endpoints(told: &v1::L1Endpoints) -> Value {
     })
 }
 
-/// Returns for people how many L1 endpoints there are, and each problem.
+/// Returns table rows with the number of L1 endpoints and each problem.
 pub(crate) fn l1_endpoint_rows(told: &v1::L1Endpoints) -> Vec<Vec<String>> {
-    // Older nodes do not say how many they have.
+    // Older nodes do not report how many endpoints they have.
     let configured = (told.configured > 0).then(|| match told.agree {
         0 | 1 => format!("{} configured, each is believed", told.configured),
         agree => format!("{} configured, {agree} must agree", told.configured),
@@ -79,7 +79,7 @@ fn view_of_l1(member: &MemberDescription) -> String {
     }
 }
 
-/// Returns for people who the node is.
+/// Returns the node's identity as table rows.
 pub(crate) fn identity_rows(member: &MemberDescription) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = [
         (

@@ -1,4 +1,4 @@
-//! `dac member status`: whether a node holds what it owes, and how far it is with what it does not.
+//! `dac member status`: whether a node holds what it owes, and how far its repair is.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,18 +61,18 @@ impl ShowStatus {
     }
 }
 
-/// A node that is asked again and again.
+/// Asks a node for its description at regular intervals.
 pub(crate) struct Follow<'a> {
     pub(crate) dial: &'a DialArgs,
     pub(crate) endpoint: &'a EndpointUrl,
     pub(crate) interval: Duration,
-    /// For how long; zero: asked once.
+    /// For how long the node is asked; zero asks once, none has no limit.
     pub(crate) limit: Option<Duration>,
 }
 
 impl Follow<'_> {
-    /// Asks until `done` or the limit; the last answer, and how fast repair went meanwhile. A node
-    /// that cannot be asked is asked again within the limit.
+    /// Asks until `done` or the limit. Returns the last answer, and the rate of repair since the
+    /// first one. A node that cannot be asked is asked again within the limit.
     pub(crate) async fn until(
         &self,
         output: &Output,
@@ -110,11 +110,11 @@ impl Follow<'_> {
     }
 }
 
-/// How fast a node repairs.
+/// The rate at which a node repairs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RepairPace {
     bytes_per_second: f64,
-    /// Until all is back at this rate; none where nothing was repaired.
+    /// The time until everything is repaired at this rate; none if nothing was repaired.
     remaining: Option<Duration>,
 }
 
@@ -124,7 +124,7 @@ impl RepairPace {
         if seconds < 0.1 {
             return None;
         }
-        // A node that started anew counts from zero.
+        // After a restart the node counts from zero.
         let repaired = now.repair.repaired.checked_sub(before.repair.repaired)?;
         let bytes = now.repair.repaired_bytes.checked_sub(before.repair.repaired_bytes)?;
         let remaining = (repaired > 0)
@@ -281,7 +281,7 @@ fn text(endpoint: &EndpointUrl, member: &MemberDescription, pace: Option<RepairP
     text
 }
 
-/// For machines: whose answers were false.
+/// Returns the faults of members as JSON.
 pub(crate) fn faults(faults: &[ReportedFault]) -> Vec<Value> {
     let line = |fault: &ReportedFault| {
         json!({
@@ -295,7 +295,7 @@ pub(crate) fn faults(faults: &[ReportedFault]) -> Vec<Value> {
     faults.iter().map(line).collect()
 }
 
-/// For machines: what rollups and dispersers did.
+/// Returns the breaches of the protocol by rollups and dispersers as JSON.
 pub(crate) fn accusations(accusations: &[ReportedAccusation]) -> Vec<Value> {
     let line = |accusation: &ReportedAccusation| {
         json!({
@@ -311,7 +311,7 @@ pub(crate) fn accusations(accusations: &[ReportedAccusation]) -> Vec<Value> {
     accusations.iter().map(line).collect()
 }
 
-/// Both for people; nothing where there is nothing.
+/// Formats faults and breaches as text; empty if there are none.
 pub(crate) fn what_others_did(faults: &[ReportedFault], accusations: &[ReportedAccusation]) -> String {
     let mut text = String::new();
     if !faults.is_empty() {
@@ -380,7 +380,7 @@ mod tests {
         let told = pace(&member(100, 5, 1000), &member(80, 25, 21_000)).unwrap();
         assert_eq!(told, RepairPace { bytes_per_second: 2000.0, remaining: Some(Duration::from_secs(40)) });
         assert_eq!(pace(&member(9, 5, 0), &member(9, 5, 0)).unwrap().remaining, None);
-        // It started anew meanwhile.
+        // The node was restarted meanwhile.
         assert_eq!(pace(&member(9, 5, 0), &member(9, 0, 0)), None);
         assert_eq!(RepairPace::between(&member(1, 0, 0), &member(0, 1, 9), Duration::ZERO), None);
     }

@@ -1,4 +1,4 @@
-//! How results read: tables, times.
+//! Formats results: tables and times.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use dac_cli::{Output, distance, unix_now};
 use dac_client::files::is_standard_stream;
 
-/// Columns as wide as their widest cell.
+/// Formats a table whose columns are as wide as their widest cell.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
@@ -29,12 +29,12 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A Unix time for people, with its distance from now.
+/// Formats a Unix time with its distance from now.
 pub(crate) fn show_time(time: u64) -> String {
     if time == u64::MAX {
         return "open end".to_owned();
     }
-    // Years beyond what the formatter knows are shown as numbers.
+    // The formatter does not know years after 9999; these times are shown as numbers.
     let stamp = match UNIX_EPOCH.checked_add(Duration::from_secs(time)) {
         Some(moment) if time < 253_402_300_800 => humantime::format_rfc3339_seconds(moment).to_string(),
         _ => return time.to_string(),
@@ -42,17 +42,17 @@ pub(crate) fn show_time(time: u64) -> String {
     format!("{stamp} ({})", distance(time, unix_now()))
 }
 
-/// Where the result is printed beside data that go to `path`, which may be standard output.
+/// Returns where to print the result if data are written to `path`, which may be standard output.
 pub(crate) fn stdout_taken_by(path: &Path, output: Output) -> Output {
     if is_standard_stream(path) { output.beside_data() } else { output }
 }
 
-/// Milliseconds for people.
+/// Formats a latency in milliseconds.
 pub(crate) fn show_latency(latency: Duration) -> String {
     format!("{} ms", latency.as_millis())
 }
 
-/// For documents.
+/// Returns the milliseconds of a duration, for JSON.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,11 +4,11 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use dac_types::PostingMode;
 
-/// How a certified batch comes to L1, as `--posting` names it.
+/// A posting mode, as `--posting` names it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Posting(PostingMode);
 
-/// All modes, in the order in which the help lists them.
+/// All posting modes, in the order in which the help lists them.
 const ALL: [Posting; PostingMode::ALL.len()] = {
     let mut all = [Posting(PostingMode::Record); PostingMode::ALL.len()];
     let mut at = 0;

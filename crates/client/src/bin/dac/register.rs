@@ -1,4 +1,4 @@
-//! `dac register`: an operator puts its BLS key and its URLs into the registry.
+//! `dac register`: an operator registers its BLS key and its URLs.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -96,8 +96,8 @@ impl Register {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What is wrong at the URLs from here. The node may be started later, so it is no reason not
-    /// to register.
+    /// Returns the problems with the URLs as seen from this machine. They do not prevent
+    /// registration, because the node may be started later.
     async fn try_urls(&self, dialer: &Dialer, domain: Domain, key: &PublicKeyBytes) -> Vec<String> {
         let dispersal = async {
             let connected = dialer.connect_url(&self.dispersal_url).await;

@@ -1,4 +1,5 @@
-//! `dac retrieve`: a payload back from any k members; or all that a rollup has settled.
+//! `dac retrieve`: retrieves a payload from any k members, or all payloads that a rollup has
+//! settled.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -116,7 +117,7 @@ impl Retrieve {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Who to ask, how, and what L1 says about the batch.
+    /// Returns the directory of members, a dialer for them, and when L1 recorded the batch.
     async fn committee(
         &self,
         digest: BatchDigest,
@@ -125,7 +126,8 @@ impl Retrieve {
             let file = CommitteeFile::read(path)?;
             let directory = Directory::new(file.domain, [std::sync::Arc::new(file.committee)])
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-            // Without an L1 that could be a local one, local members must be allowed by name.
+            // Only with a loopback L1 are private addresses allowed by default. Without L1 they
+            // need the option.
             return Ok((std::sync::Arc::new(directory), self.dial.for_members("")?, None));
         }
         let chain = self.chain.connect().await?;

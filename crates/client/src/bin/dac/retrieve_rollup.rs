@@ -1,5 +1,5 @@
-//! `dac retrieve --rollup`: every batch that a rollup has settled, into a folder, from any k
-//! members.
+//! `dac retrieve --rollup`: retrieves every batch that a rollup has settled from any k members into
+//! a folder.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,26 +16,26 @@ use serde_json::{Value, json};
 use crate::context::{Chain, DialArgs, directory};
 use crate::exit::{CliError, of_settlement};
 
-/// What is to be fetched.
+/// The batches to retrieve, and the folder for them.
 pub(crate) struct RollupTask<'a> {
-    /// The settlement contract.
+    /// The rollup's settlement contract.
     pub(crate) rollup: Address,
-    /// Where to.
+    /// The folder to write to.
     pub(crate) folder: &'a Path,
-    /// Fetch what is there once more.
+    /// Whether to fetch batches again whose files exist.
     pub(crate) force: bool,
-    /// Nothing settled before.
+    /// The block before which no batch settled.
     pub(crate) from_block: Option<u64>,
 }
 
-/// How a batch came to be in its file.
+/// Whether a batch was in the folder already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Members,
     Present,
 }
 
-/// One batch of the folder.
+/// The result for one batch of the folder.
 struct Line {
     batch: SettledBatch,
     file: PathBuf,
@@ -66,7 +66,7 @@ impl RollupTask<'_> {
                     output.note(format!("batch {}: {bytes} bytes", batch.batch_number));
                 }),
                 Ok((Source::Present, _)) => {}
-                // The others are fetched all the same: members may be gone tomorrow.
+                // The other batches are fetched all the same: members may be gone tomorrow.
                 Err(error) => {
                     bar.suspend(|| output.warn(format!("batch {}: {}", batch.batch_number, error.0.message)))
                 }
@@ -88,8 +88,8 @@ impl RollupTask<'_> {
         let hint = Settled { rollup: self.rollup, batch }.hint();
         if !self.force && file.exists() {
             let payload = read_bounded(file, PAYLOAD_MAX_BYTES)?;
-            // The record is small, and bound to the digest that L1 names; the file must be what it
-            // commits to.
+            // The record is small, and bound to the digest that L1 names. The file must match its
+            // commitment.
             let record = retriever.find_record(batch.digest, &hint).await?.record;
             match check_payload_of_header(record.header(), record.geometry(), &payload) {
                 Ok(()) => return Ok((Source::Present, payload.len())),
@@ -101,7 +101,7 @@ impl RollupTask<'_> {
         Ok((Source::Members, retrieved.payload.len()))
     }
 
-    /// The result; and the first failure, if there was one.
+    /// Prints the result, or returns the first failure if there is one.
     fn end(self, state: &SettlementState, lines: Vec<Line>, output: &Output) -> Result<ExitCode, CliError> {
         let count = |wanted: Source| {
             lines.iter().filter(|line| matches!(&line.outcome, Ok((source, _)) if *source == wanted)).count()
@@ -141,7 +141,7 @@ impl RollupTask<'_> {
     }
 }
 
-/// The contract's state, and its batches without a gap from the first one on.
+/// Reads the contract's state, and its batches without a gap from the first one on.
 pub(crate) async fn settled_batches(
     chain: &Chain,
     rollup: Address,
@@ -168,7 +168,7 @@ pub(crate) async fn settled_batches(
     let batches = reader.settled_events(from, head, progress).await;
     reading.finish_and_clear();
     let batches = batches?;
-    // What settled after the state was read is of no harm.
+    // Batches that settled after the state was read do no harm.
     let gap = (1..).zip(&batches).find(|(number, batch)| batch.batch_number != *number);
     let found = batches.len() as u64;
     if gap.is_some() || found < state.batch_count {

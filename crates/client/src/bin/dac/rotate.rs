@@ -1,4 +1,4 @@
-//! `dac rotate`: the owner gives seats to other operators, or to other keys.
+//! `dac rotate`: the registry's owner gives seats to other operators, or new keys to seats.
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use crate::keys::{self, EthereumKeyArgs};
 use crate::nodes;
 use crate::output::{show_time, table};
 
-/// Registrations asked for at the same time.
+/// The most registrations that are read at the same time.
 const ASKED_AT_ONCE: usize = 16;
 
 /// Give seats to other operators, or to new keys of the same ones: opens the next epoch with
@@ -69,7 +69,8 @@ pub(crate) struct Rotate {
     dial: DialArgs,
 }
 
-/// `--operator` is taken here, so the key goes by one name only.
+/// The owner's key. `--operator` names the new operators here, so `--key` cannot have it as an
+/// alias.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Key")]
 struct OwnerKey {
@@ -223,7 +224,7 @@ impl Rotate {
     }
 }
 
-/// What is wrong with a newcomer's node, as far as its own word goes.
+/// Checks a new operator's node by its own description.
 async fn look(dialer: &Dialer, chain: &Chain, change: &Change) -> Result<(), String> {
     let url = &change.to.retrieval_url;
     let member = nodes::look(dialer, chain.domain(), url, &change.to.public_key).await?;
@@ -233,7 +234,7 @@ async fn look(dialer: &Dialer, chain: &Chain, change: &Change) -> Result<(), Str
     Ok(())
 }
 
-/// Until the epoch is active and its newcomers are ready.
+/// Waits until the epoch is active and its new operators are ready.
 struct Wait<'a> {
     chain: &'a Chain,
     dialer: &'a Dialer,
@@ -252,7 +253,7 @@ impl Wait<'_> {
         let is_over = || self.limit.is_some_and(|limit| start.elapsed() + self.interval > limit);
         let spinner = self.output.timed_spinner("waiting for the epoch to begin");
         loop {
-            // The clock may be ahead of the last block, and members go by theirs.
+            // The clock may be ahead of the last block, and members go by their own clocks.
             let view = self.chain.view().await?;
             let now = unix_now().max(view.head.timestamp);
             if view.committee(epoch).is_some_and(|committee| now >= committee.active_from()) {
@@ -309,8 +310,8 @@ impl Wait<'_> {
     }
 }
 
-/// Whether a node has read the new epoch: before that it may call itself ready for what it owed
-/// until now.
+/// Whether a node has read the new epoch. Before that it may call itself ready for what it owed in
+/// the old one.
 fn sits(member: &MemberDescription, epoch: u64, seat: Seat) -> bool {
     member.seats.iter().any(|claimed| (claimed.epoch, claimed.seat) == (epoch, seat))
 }

@@ -1,4 +1,4 @@
-//! `dac status` and `dac watch`: where a batch is in its life, as its aggregator tells it.
+//! `dac status` and `dac watch`: a batch's state, as its aggregator reports it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::deadline::Deadline;
 use crate::exit::CliError;
 use crate::output::{show_time, table};
 
-/// Which batch, and who knows about it.
+/// The batch, and the aggregator to ask.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BatchArgs {
     /// The batch: its digest, its submission's digest, a submission file, or the JSON that
@@ -41,7 +41,7 @@ impl BatchArgs {
         self.dial.aggregator(&self.aggregator)
     }
 
-    /// Finds the batch. A bare digest may be the batch's or its submission's: both are tried.
+    /// Finds the batch. A digest may be the batch's or its submission's: both are tried.
     pub(crate) async fn find(
         &self,
         client: &AggregatorClient,
@@ -64,7 +64,7 @@ impl BatchArgs {
     }
 }
 
-/// From a submission file or from what `dac submit --json` printed.
+/// Reads the submission's digest from a submission file or from the output of `dac submit --json`.
 fn submission_of(path: &Path) -> Result<BatchSelector, Failure> {
     let text = read_text(path, 1 << 20).map_err(|error| {
         Failure::usage(format!("expected 32 bytes as 0x… or a file, got {}: {error}", path.display()))
@@ -104,7 +104,7 @@ impl Status {
     }
 }
 
-/// What to wait for.
+/// The state to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Goal {
     /// A quorum signed: from here on the batch is retrievable.
@@ -156,8 +156,7 @@ impl Watch {
     }
 }
 
-/// Waits with a line for every change of state, and one for everything that holds the batch up,
-/// when it shows first.
+/// Waits, and prints a line for every change of state and one for every new obstacle.
 pub(crate) async fn wait(
     output: &Output,
     client: &AggregatorClient,
@@ -188,7 +187,7 @@ fn summary(status: &BatchStatus) -> String {
     let has_signed = |state| matches!(state, DeliveryState::Attested);
     let signed = status.members.iter().filter(|member| has_signed(member.state)).count();
     let mut line = status.state.name().to_owned();
-    // What a certificate rests on stays as it is; members that sign after it are in `dac status`.
+    // The certificate's signatures do not change; `dac status` shows members that signed later.
     let in_certificate = status.members.iter().filter(|member| member.in_certificate).count();
     match (in_certificate, status.members.len()) {
         (0, 0) => {}
@@ -207,7 +206,7 @@ fn summary(status: &BatchStatus) -> String {
     line
 }
 
-/// A batch for machines.
+/// A batch as JSON.
 pub(crate) fn document(status: &BatchStatus) -> Value {
     let submission = &status.submission;
     json!({
@@ -255,7 +254,7 @@ pub(crate) fn document(status: &BatchStatus) -> Value {
     })
 }
 
-/// Why a batch does not move, for machines.
+/// The reason why a batch waits, as JSON.
 pub(crate) fn waiting_document(waiting: &Waiting) -> Value {
     json!({
         "reason": waiting.reason,
@@ -279,7 +278,7 @@ fn l1_text(l1: &L1Status) -> String {
     format!("block {}, {} gas, {by}, transaction {transaction}", l1.block, l1.gas_used)
 }
 
-/// A batch for people.
+/// A batch as text.
 pub(crate) fn text(status: &BatchStatus) -> String {
     let submission = &status.submission;
     let mut text = String::new();

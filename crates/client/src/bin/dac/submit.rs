@@ -1,4 +1,4 @@
-//! `dac submit`: a rollup's payloads to an aggregator.
+//! `dac submit`: submits a rollup's payloads to an aggregator.
 
 mod payloads;
 
@@ -30,7 +30,8 @@ use crate::status::{self, Goal};
 use crate::submit::payloads::PayloadFile;
 use crate::terms::Wish;
 
-/// A batch with a shorter life is gone before anything can go wrong with it.
+/// The lifetime below which the command warns: such a batch expires before users can react to a
+/// problem.
 const SHORT_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// What the batch hash is.
@@ -167,22 +168,22 @@ pub(crate) struct Submit {
     dial: DialArgs,
 }
 
-/// What all payloads of one command share.
+/// The state that all payloads of one command share.
 struct Session {
     chain: Chain,
     client: AggregatorClient,
-    /// The rollup's terms and its poster's key, where an order is still to be signed.
+    /// The rollup's terms and its batch signer; none if all submissions are signed already.
     signer: Option<Signer>,
 }
 
 struct Signer {
     terms: AdmittedRollup,
-    /// Opened for the first order that is signed, once.
+    /// The batch signer's key. It is opened once, for the first submission that is signed.
     poster: Option<EcdsaKey>,
 }
 
 impl Submit {
-    /// Whether more than one result is printed.
+    /// Whether the command prints more than one result.
     pub(crate) const fn has_several_results(&self) -> bool {
         self.payloads.len() > 1
     }
@@ -201,7 +202,7 @@ impl Submit {
         let signer = if files.iter().all(PayloadFile::is_signed) {
             None
         } else {
-            // The longest payload may be refused where all others are not.
+            // A limit on length may refuse the longest payload alone.
             let longest = (0..files.len()).max_by_key(|place| lengths[*place]).unwrap_or_default();
             let wish = self.wish(lengths[longest]);
             let terms = deadline.of("asking L1", wish.check(&chain)).await;
@@ -226,7 +227,7 @@ impl Submit {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Of several payloads, which one a failure is about.
+    /// If there are several payloads, names the one that failed.
     fn about(&self, file: &PayloadFile, error: CliError) -> CliError {
         let mut failure = error.0;
         let path = file.path.display().to_string();
@@ -236,7 +237,7 @@ impl Submit {
         failure.into()
     }
 
-    /// The same where those before it are done: a run that goes on begins with this one.
+    /// If earlier payloads are done, adds a hint how to continue with this one.
     fn behind_others(&self, files: &[PayloadFile], place: usize, error: CliError) -> CliError {
         let file = &files[place];
         let mut failure = self.about(file, error).0;
@@ -252,7 +253,8 @@ impl Submit {
         failure.into()
     }
 
-    /// The lengths of all payloads, as far as they are known: nothing is sent before each can be.
+    /// Returns the lengths of all payloads as far as they are known; all are checked before one is
+    /// sent.
     fn lengths(&self, files: &[PayloadFile], first: u64) -> Result<Vec<u64>, CliError> {
         let later = files.iter().skip(1).map(|file| {
             let length = file.length().map_err(|error| self.about(file, error))?;
@@ -261,7 +263,7 @@ impl Submit {
         std::iter::once(Ok(first)).chain(later).collect()
     }
 
-    /// One payload, as far as it is waited for.
+    /// Submits one payload and waits for it.
     async fn submit(
         &self,
         session: &mut Session,
@@ -310,7 +312,7 @@ impl Submit {
             let certificate = Box::pin(deadline.of("verifying the certificate", certificate)).await?;
             document["certificate"] = serde_json::from_str(&certificate.to_json()).unwrap_or(Value::Null);
             if let Some(path) = &file.certificate {
-                // A repeated run writes the same certificate, or another one that is as good.
+                // Another run writes the same certificate, or another valid one.
                 write_atomically(path, certificate.to_json().as_bytes(), true)?;
                 document["certificate_file"] = json!(path);
             }
@@ -332,7 +334,8 @@ impl Submit {
         }
     }
 
-    /// Files that must be files, and options that are of one batch.
+    /// Checks that --submission names a file, and that options for one batch are not used with
+    /// several.
     fn check_arguments(&self) -> Result<(), Failure> {
         if self.submission.as_deref().is_some_and(is_standard_stream) {
             return Err(Failure::usage("--submission: a run after a failure reads it again: give a file"));
@@ -353,7 +356,7 @@ impl Submit {
         }
     }
 
-    /// The signed order of a former run, from its file.
+    /// Reads the signed submission of an earlier run from its file.
     fn kept_order(
         &self,
         chain: &Chain,
@@ -379,7 +382,7 @@ impl Submit {
         Ok(Some(order))
     }
 
-    /// Signs the order, and keeps it in its file.
+    /// Signs the submission and writes it to its file.
     fn sign(
         &self,
         session: &mut Session,
@@ -411,7 +414,7 @@ impl Submit {
         Ok(order)
     }
 
-    /// The poster's key, opened at the first need.
+    /// Opens the batch signer's key when it is first needed.
     fn open<'a>(&self, signer: &'a mut Signer, output: &Output) -> Result<&'a EcdsaKey, CliError> {
         let poster = match signer.poster.take() {
             Some(poster) => poster,
@@ -420,7 +423,7 @@ impl Submit {
         Ok(signer.poster.insert(poster))
     }
 
-    /// The poster's key, of which the rollup's terms say that it is the right one.
+    /// Opens the batch signer's key and checks it against the rollup's terms.
     fn poster_of(&self, terms: &AdmittedRollup, output: &Output) -> Result<EcdsaKey, CliError> {
         let poster = self.poster_key(output)?;
         let (key, wanted) = (poster.address(), terms.poster);
@@ -443,8 +446,8 @@ impl Submit {
         }
     }
 
-    /// The certificate, verified against the registry and compared with the payload: the aggregator
-    /// is not believed.
+    /// Fetches the certificate, verifies it against the registry and compares it with the payload.
+    /// The aggregator is not trusted.
     async fn certified(
         &self,
         chain: &Chain,
@@ -456,7 +459,7 @@ impl Submit {
         let certificate =
             CertificateFile { domain: order.domain, certificate: client.certificate(selector).await? };
         let mut view = chain.view().await?;
-        // The epoch may have begun in a block that the endpoint had not seen a moment ago.
+        // The epoch may have begun in a block that the endpoint did not know a moment ago.
         for _ in 0..5 {
             if view.committee(certificate.certificate.header.epoch).is_some() {
                 break;
@@ -477,7 +480,7 @@ impl Submit {
     }
 }
 
-/// One of several batches for people.
+/// One line for one of several batches.
 fn line(file: &PayloadFile, status: &BatchStatus) -> String {
     let digest = status.digest.map_or("not encoded yet".to_owned(), |digest| format!("digest {digest}"));
     format!("{}: batch {} {}, {digest}", file.path.display(), file.number, status.state.name())

@@ -1,4 +1,4 @@
-//! `dac submit-proof`: a rollup's validity proof to the aggregator that has the batch.
+//! `dac submit-proof`: submits a rollup's validity proof to the aggregator that has the batch.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What L1 says against an order, found out before a key is opened and a byte is sent.
+//! Checks a submission against L1 before a key is opened or a byte is sent.
 
 use dac_chain::{ChainError, RegistryView, SettlementReader};
 use dac_cli::{Exit, Failure, count, span};
@@ -7,7 +7,7 @@ use dac_types::{Address, AdmittedRollup, PostingMode};
 use crate::context::Chain;
 use crate::exit::CliError;
 
-/// The order that a rollup is about to sign.
+/// The submission that a rollup is about to sign.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     pub(crate) rollup: Address,
@@ -17,7 +17,7 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    /// The rollup's terms, where they allow the order.
+    /// Returns the rollup's terms if they allow the submission.
     pub(crate) async fn check(&self, chain: &Chain) -> Result<AdmittedRollup, CliError> {
         let view = chain.view().await?;
         let admitted = self.terms(&view)?;
@@ -61,7 +61,7 @@ impl Wish {
     }
 }
 
-/// Whether a settlement contract answers at an address.
+/// Whether there is a settlement contract at an address.
 pub(crate) async fn is_contract(chain: &Chain, rollup: Address) -> Result<bool, ChainError> {
     match SettlementReader::new(chain.endpoints.clone(), rollup).coverage().await {
         Ok(_) => Ok(true),

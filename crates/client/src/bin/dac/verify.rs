@@ -1,4 +1,4 @@
-//! `dac verify`: a certificate file, offline or against L1.
+//! `dac verify`: verifies a certificate file, offline or against L1.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,8 +57,8 @@ impl Verify {
                 None
             }
         };
-        // Times are no fault of the certificate; that the contract and this program disagree
-        // otherwise would be one of ours.
+        // That the certificate can no longer be posted is not its fault. Any other disagreement
+        // between the contract and this program is a bug of this program.
         if let Some(L1Verdict { check: Err(error), recorded_at: None }) = &verdict
             && verified.postable.is_ok()
             && !view.paused

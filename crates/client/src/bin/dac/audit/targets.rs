@@ -1,5 +1,5 @@
-//! Which batches are audited: those that were named, the newest ones, those of a range of blocks,
-//! what a rollup settled, or a sample of all that is owed.
+//! Chooses the batches to audit: those that the user named, the newest ones, those of a range of
+//! blocks, those that a rollup settled, or a sample of all that is owed.
 
 use clap::Args;
 use dac_chain::{
@@ -16,24 +16,25 @@ use crate::exit::CliError;
 use crate::log_search::{Found, Search};
 use crate::retrieve_rollup::settled_batches;
 
-/// Batches that are looked at where nothing else is asked for.
+/// The number of batches to audit if the options choose none.
 const SAMPLE_DEFAULT: u32 = 20;
 
-/// The batches to audit, and what they were chosen from.
+/// The batches to audit, and the set that they were chosen from.
 #[derive(Debug, Default)]
 pub(super) struct Chosen {
     pub(super) targets: Vec<AuditTarget>,
-    /// Recorded batches that are owed, of which these were chosen; none where batches were named.
+    /// The number of recorded batches that are owed, of which these were chosen; none if batches
+    /// were named.
     pub(super) owed: Option<usize>,
-    /// Batches that were left out because nobody owes them any more.
+    /// The number of batches that were left out because they are no longer owed.
     pub(super) expired: usize,
-    /// The oldest block that was searched; none where batches were named.
+    /// The oldest block that was searched; none if batches were named.
     pub(super) searched_from: Option<u64>,
-    /// What a random choice followed from; none where nothing was random.
+    /// The seed of the random choice; none if nothing was random.
     pub(super) seed: Option<u64>,
 }
 
-/// The options that say which batches are audited.
+/// The options that choose the batches to audit.
 #[derive(Debug, Args)]
 pub(super) struct Choice {
     /// Audit these batches; may be repeated.
@@ -95,8 +96,7 @@ impl Choice {
                     head,
                     oldest: chain.deployed_at_block,
                     enough: self.last.map(|last| last as usize),
-                    // No batch is owed for longer than its rollup's retention after it was
-                    // recorded.
+                    // No batch is owed for longer after its recording than its rollup's retention.
                     since: view
                         .rollups
                         .values()
@@ -129,8 +129,8 @@ impl Choice {
         Ok(Chosen { targets, owed: Some(owed_count), expired, searched_from, seed })
     }
 
-    /// What a rollup has settled. Every settled batch is owed for as long as the contract says that
-    /// all are covered.
+    /// Finds the batches that a rollup has settled. Each is owed for as long as the contract's
+    /// coverage lasts.
     async fn settled(&self, chain: &Chain, rollup: Address, output: &Output) -> Result<Chosen, CliError> {
         let (_, batches) = settled_batches(chain, rollup, self.from_block, output).await?;
         let coverage = SettlementReader::new(chain.endpoints.clone(), rollup).coverage().await?;
@@ -151,8 +151,8 @@ impl Choice {
         Ok(Chosen { targets, owed: Some(owed_count), expired, searched_from: self.from_block, seed })
     }
 
-    /// Of all that is owed, the oldest first: the newest ones, a sample, or all of it; and what a
-    /// sample followed from.
+    /// Narrows the owed batches, the oldest first, to the newest ones, to a sample, or not at all.
+    /// Returns the seed of the sample, too.
     fn narrow<T: Copy>(&self, mut owed: Vec<T>) -> (Vec<T>, Option<u64>) {
         let all_of_range = self.from_block.is_some() && self.rollup.is_none();
         let count = match (self.last, self.sample) {
@@ -170,8 +170,8 @@ impl Choice {
         (places.into_iter().map(|place| owed[place]).collect(), seed)
     }
 
-    /// Batches by their digests. What L1 says of them decides whether a member that lacks one is
-    /// accused.
+    /// Finds batches by their digests. Whether a member that lacks one is accused depends on what
+    /// L1 says of the batch.
     async fn named(&self, chain: &Chain) -> Result<Chosen, CliError> {
         let log = chain.log().await?;
         let mut chosen = Chosen::default();
@@ -196,7 +196,7 @@ async fn target(log: &CertificateLogReader, event: &RecordedCertificate) -> Resu
     Ok(AuditTarget { digest: event.digest, hint, owed_until: Some(event.expires_at) })
 }
 
-/// A batch whose record on L1 is too old to be found, or that has none.
+/// Reports a batch that L1 does not record, or whose record is too old to be found.
 async fn unknown_to_l1(
     log: Option<&CertificateLogReader>,
     digest: BatchDigest,

@@ -1,5 +1,4 @@
-//! An audit's outcome for people: a line for each member, what is wrong below it, and the verdict
-//! last.
+//! An audit's result in words: a line for each member, then what is wrong, and the verdict last.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,11 +10,11 @@ use dac_types::{Address, BatchDigest};
 use super::Outcome;
 use crate::output::{show_latency, table};
 
-/// Failures that are listed, at most; `--rows` shows each check.
+/// The most failures that are listed; `--rows` shows every check.
 const FAILURES_MAX: usize = 100;
 
 impl Outcome {
-    /// Why the verdict is what it is.
+    /// Returns the reason for the verdict.
     pub(super) fn reason(&self) -> String {
         let findings = self.report.findings();
         let summary = self.report.summary();
@@ -82,13 +81,14 @@ impl Outcome {
         text
     }
 
-    /// What is wrong, and who is out of reach.
+    /// Writes what is wrong, and which members could not be reached.
     fn write_troubles(&self, text: &mut String) {
         let mut lines: Vec<String> = self.report.rows.iter().filter_map(failure).collect();
         for batch in &self.report.unaudited {
             let result = if batch.is_failure { "FAILED" } else { "not checked" };
             let problem = batch.error.to_string();
-            // The lines after the first name each member; those out of reach are named below.
+            // The lines after the first one name each member; those that could not be reached are
+            // listed below.
             let shown = if batch.is_failure { &problem } else { problem.lines().next().unwrap_or_default() };
             lines.push(format!("{result}: batch {}: {shown}", batch.digest));
         }
@@ -130,7 +130,7 @@ impl Outcome {
         );
     }
 
-    /// The seats of the current epoch, then the others that were asked: former holders.
+    /// The lines of the current epoch's seats, then those of former holders that were asked.
     fn members(&self) -> Vec<MemberLine<'_>> {
         let current = &self.report.seats;
         let mut lines: Vec<MemberLine<'_>> = current
@@ -159,7 +159,7 @@ impl Outcome {
     }
 }
 
-/// One member and all that it was asked.
+/// One member and its checks.
 struct MemberLine<'a> {
     label: String,
     url: &'a str,
@@ -183,7 +183,7 @@ impl MemberLine<'_> {
         vec![self.label.clone(), printable(self.url), proof, self.result()]
     }
 
-    /// Batches of which a check came out so.
+    /// Counts the batches with a check whose result is `wanted`.
     fn batches(&self, wanted: impl Fn(&CheckResult) -> bool) -> usize {
         let batches: BTreeSet<BatchDigest> =
             self.rows.iter().filter(|row| wanted(&row.result)).map(|row| row.digest).collect();
@@ -216,7 +216,7 @@ impl MemberLine<'_> {
     }
 }
 
-/// A fault that means that nothing is known of what the member holds.
+/// Describes a fault that shows nothing about what the member holds.
 fn unreachable(fault: &MemberFault) -> String {
     match fault {
         MemberFault::Unreachable { .. } => fault.to_string(),
@@ -236,7 +236,7 @@ fn result(row: &AuditRow) -> String {
     }
 }
 
-/// The line of a check that failed, or that shows what a disperser did.
+/// The line of a check that failed, or that shows a fault of the disperser.
 fn failure(row: &AuditRow) -> Option<String> {
     matches!(row.result, CheckResult::Failed(_) | CheckResult::BadSeat(_)).then(|| {
         format!(

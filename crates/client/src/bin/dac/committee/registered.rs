@@ -1,4 +1,4 @@
-//! What the registry holds beside the committee: admitted rollups, and operators without a seat.
+//! Reads admitted rollups, and operators without a seat, from L1.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::output::table;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// An admitted rollup, and what it has recorded today where that was asked for.
+/// An admitted rollup, and, if the user asked for it, what it has recorded today.
 pub(super) struct Rollup {
     terms: AdmittedRollup,
     recorded_today: Option<u64>,
 }
 
-/// The admitted rollups, by address.
+/// Lists the admitted rollups by address.
 pub(super) fn rollups(view: &RegistryView, recorded_today: Option<&HashMap<Address, u64>>) -> Vec<Rollup> {
     let mut rollups: Vec<Rollup> = view
         .rollups
@@ -37,7 +37,7 @@ pub(super) fn rollups(view: &RegistryView, recorded_today: Option<&HashMap<Addre
     rollups
 }
 
-/// Payload bytes that the certificate log has recorded since the day began, by rollup.
+/// Adds up the payload bytes that the certificate log has recorded since midnight UTC, by rollup.
 pub(super) async fn recorded_today(
     chain: &Chain,
     output: &Output,
@@ -60,8 +60,8 @@ pub(super) async fn recorded_today(
     Ok(bytes)
 }
 
-/// Operators that have registered and sit in no seat of this committee, as they are registered
-/// today.
+/// Lists the registered operators that have no seat in this committee, with their current
+/// registrations.
 pub(super) async fn unseated(
     chain: &Chain,
     committee: &Committee,
@@ -103,7 +103,7 @@ pub(super) fn operator_document(operator: &Registration) -> Value {
     })
 }
 
-/// Both for people.
+/// Formats rollups and operators as text.
 pub(super) fn text(rollups: &[Rollup], operators: Option<&[Registration]>) -> String {
     let mut text = String::from("\nAdmitted rollups\n");
     if rollups.is_empty() {

@@ -1,4 +1,4 @@
-//! The payloads of one `dac submit`: which batch each of them is, and which files belong to it.
+//! The payloads of one `dac submit`, with their batch numbers and files.
 
 use std::path::{Path, PathBuf};
 
@@ -10,23 +10,23 @@ use dac_types::limits::PAYLOAD_MAX_BYTES;
 
 use crate::exit::CliError;
 
-/// What stands for the batch number in the name of a file.
+/// The placeholder for the batch number in file names.
 const NUMBER: &str = "{}";
 
-/// One payload.
+/// A payload with its batch number and files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PayloadFile {
-    /// Where it is read from.
+    /// The file to read it from.
     pub(crate) path: PathBuf,
-    /// The rollup's number of the batch.
+    /// The batch number.
     pub(crate) number: u64,
-    /// Where its signed order is kept.
+    /// The file for its signed submission.
     pub(crate) submission: Option<PathBuf>,
-    /// Where its certificate is written.
+    /// The file for its certificate.
     pub(crate) certificate: Option<PathBuf>,
 }
 
-/// Numbers the payloads from `first` on.
+/// Gives the payloads consecutive numbers from `first` on.
 pub(crate) fn numbered(
     paths: &[PathBuf],
     first: u64,
@@ -72,15 +72,15 @@ fn with_number(name: &Path, number: u64) -> PathBuf {
 }
 
 impl PayloadFile {
-    /// The payload itself.
+    /// Reads the payload.
     pub(crate) fn read(&self) -> Result<Bytes, CliError> {
         let payload = Bytes::from(read_bounded(&self.path, PAYLOAD_MAX_BYTES)?);
         check_payload_length(payload.len() as u64)?;
         Ok(payload)
     }
 
-    /// How long it is, as far as that can be known before it is read: files have a length, pipes
-    /// have none.
+    /// Returns the payload's length if it can be known before reading: files have a length, pipes
+    /// do not.
     pub(crate) fn length(&self) -> Result<Option<u64>, CliError> {
         let found = std::fs::metadata(&self.path)
             .map_err(|source| FileError::Io { path: self.path.clone(), source })?;
@@ -91,7 +91,7 @@ impl PayloadFile {
         Ok(Some(found.len()))
     }
 
-    /// Whether a former run has signed its order and kept it.
+    /// Whether an earlier run has signed the submission and kept it.
     pub(crate) fn is_signed(&self) -> bool {
         self.submission.as_deref().is_some_and(Path::exists)
     }
@@ -118,7 +118,7 @@ mod tests {
             told.collect::<Vec<_>>(),
             expected.map(|(number, one, other)| (number, one.to_owned(), other.to_owned()))
         );
-        // One payload has the names as they are.
+        // The file names of a single payload are used unchanged.
         let one = numbered(&paths(&["-"]), 7, Some(Path::new("order")), None).unwrap();
         assert_eq!((one[0].submission.as_deref(), one.len()), (Some(Path::new("order")), 1));
     }
