@@ -94,11 +94,11 @@ struct Deploy {
     /// JSON-RPC endpoint of L1; also written into the deployment file.
     #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
     rpc_url: String,
-    /// The registry's owner, a timelock for choice; the sender if not given.
+    /// The registry's owner, preferably a timelock; the sender if not given.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     registry_owner: Option<Address>,
-    /// Time between opening an epoch and its beginning: how long users have to leave before a
-    /// committee they do not trust.
+    /// Time between opening an epoch and its beginning, in which users can leave if they do not
+    /// trust the new committee.
     #[arg(long, default_value = "7d", value_name = "TIME")]
     activation_delay: Period,
     /// Time for which certificates of a replaced epoch are still taken.

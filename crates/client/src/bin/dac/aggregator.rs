@@ -29,11 +29,11 @@ enum Action {
     Status(ShowStatus),
 }
 
-/// Show who an aggregator is, whether it posts to L1, which of its batches does not move or is not
-/// recorded, and which members and rollups did what an honest one does not.
+/// Show who an aggregator is, whether it posts to L1, which of its batches make no progress or are
+/// not recorded, and which members and rollups broke the protocol.
 ///
-/// What it says is its own word, since its process started; `proven` is what the signatures of a
-/// rollup's poster show.
+/// All of this is the aggregator's own word, since its process started; `proven` marks what the
+/// signatures of a rollup's poster show.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 it answered, 4 it cannot be asked.
@@ -44,7 +44,7 @@ struct ShowStatus {
     /// The aggregator's URL.
     #[arg(value_name = "URL")]
     endpoint: Option<EndpointUrl>,
-    /// The same, as other commands take it.
+    /// The aggregator's URL as an option, as other commands take it.
     #[arg(long, env = "DAC_AGGREGATOR", value_name = "URL")]
     aggregator: Option<EndpointUrl>,
     #[command(flatten)]

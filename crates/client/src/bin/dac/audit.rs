@@ -49,13 +49,13 @@ pub(crate) struct Audit {
     /// Chunks that each member must prove of each batch.
     #[arg(long, default_value_t = 8, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     chunks: u8,
-    /// Fetch whole shards from one in so many seats; 0: never.
+    /// Fetch the whole shard from one seat in this many; 0: from none.
     #[arg(long, default_value_t = 16, value_name = "COUNT")]
     whole_shard_one_in: u32,
     /// Fetch whole shards from every seat.
     #[arg(long, conflicts_with = "whole_shard_one_in")]
     whole_shards: bool,
-    /// Members out of reach are failures too.
+    /// Count members that cannot be reached as failures, too.
     #[arg(long)]
     strict: bool,
     /// Print each check, not only a line for each member.

@@ -33,7 +33,7 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Committee")]
 pub(crate) struct ChainArgs {
-    /// File written by `dac admin deploy`; the options below go before it.
+    /// File written by `dac admin deploy`; the options below override it.
     #[arg(long, env = "DAC_DEPLOYMENT", value_name = "FILE")]
     pub(crate) deployment: Option<PathBuf>,
     /// JSON-RPC endpoint of L1.
@@ -51,20 +51,20 @@ pub(crate) struct ChainArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connections")]
 pub(crate) struct DialArgs {
-    /// Connect to members at private and loopback addresses too. Members choose their URLs; from
-    /// inside a private network they must not send you around in it. Implied when L1 itself is
-    /// reached over loopback.
+    /// Connect to members at private and loopback addresses, too. Members choose their URLs:
+    /// without this, a member cannot direct your connections to other hosts of your private
+    /// network. Implied when L1 itself is reached over loopback.
     #[arg(long, env = "DAC_ALLOW_PRIVATE_ENDPOINTS")]
     pub(crate) allow_private_endpoints: bool,
     /// Certificate authorities to trust for https, PEM, in place of those of the operating system.
-    /// May be repeated, and a file may hold several: members with authorities of their own are
-    /// asked by one command then.
+    /// May be repeated, and a file may hold several, so that one command can ask members with
+    /// authorities of their own.
     #[arg(long, env = "DAC_TLS_CA", value_name = "FILE")]
     pub(crate) tls_ca: Vec<PathBuf>,
     /// Client certificate for servers that ask for one, PEM.
     #[arg(long, env = "DAC_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_certificate: Option<PathBuf>,
-    /// Its private key, PEM, readable for its owner alone.
+    /// Private key of that certificate, PEM, readable by its owner alone.
     #[arg(long, env = "DAC_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
     pub(crate) tls_key: Option<PathBuf>,
 }

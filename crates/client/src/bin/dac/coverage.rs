@@ -15,12 +15,13 @@ use crate::context::{ChainArgs, address};
 use crate::exit::{CliError, of_settlement};
 use crate::output::{show_time, table};
 
-/// Show until when a rollup's settled batches are kept, when settling stops for want of it, and
-/// when anyone may freeze.
+/// Show until when a rollup's settled batches are kept, when that becomes too short to settle, and
+/// when anyone may freeze the rollup.
 ///
 /// State outlives batches: members renew their promise for all settled batches together (the
 /// aggregator collects and posts renewals). Nothing settles once coverage is shorter than freeze
-/// delay and exit window, and users may freeze and leave half a freeze delay later.
+/// delay and exit window together, and users may freeze the rollup and leave half a freeze delay
+/// later.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 settling; 1 coverage is too short to settle, or the rollup is frozen or may be.

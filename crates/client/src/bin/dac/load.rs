@@ -25,8 +25,8 @@ use crate::submit::Kind;
 /// does not wait.
 ///
 /// Batches are due by the clock, even while earlier ones are delayed, and latencies count from when
-/// a batch was due: a service that stands still is not flattered. A batch that would be one too
-/// many in flight is dropped and counted. Nothing is tried again: a refusal is a result. The
+/// a batch was due, so that they include the time for which a service stops. A batch that would
+/// exceed --in-flight is dropped and counted. Nothing is tried again: a refusal is a result. The
 /// batches are real ones, stored by the members until they expire and recorded on L1 at the
 /// aggregator's cost: use a rollup that was admitted for this.
 #[derive(Debug, Args)]
@@ -72,10 +72,10 @@ pub(crate) struct Load {
     /// binary.
     #[arg(long, default_value = "64KiB", value_name = "SIZES")]
     size: Sizes,
-    /// How long batches are due, warm-up included. Then those in flight are waited for.
+    /// For how long batches are sent, warm-up included. Then those in flight are waited for.
     #[arg(long, default_value = "30s", value_name = "TIME")]
     duration: Period,
-    /// What is due at first is sent and not measured.
+    /// Length of the first part, in which batches are sent but not measured.
     #[arg(long, default_value = "0s", value_name = "TIME")]
     warm_up: Period,
     /// Random pauses between batches, as of many independent users, instead of equal ones.
@@ -87,8 +87,8 @@ pub(crate) struct Load {
     /// Connections to the aggregator.
     #[arg(long, default_value_t = 4, value_name = "COUNT")]
     connections: usize,
-    /// What the batch hash is. With opaque it is random, and each member gets no more than its
-    /// shard.
+    /// How the batch hash commits to the payload. With opaque it is random, and each member gets no
+    /// more than its shard.
     #[arg(long, value_enum, default_value = "opaque")]
     hash_kind: Kind,
     /// How certified batches come to L1. With settle they are not posted: no proof is ever handed
@@ -98,14 +98,15 @@ pub(crate) struct Load {
     /// How long members keep the batches.
     #[arg(long, default_value = "1h", value_name = "TIME")]
     expires_in: Period,
-    /// How long one batch may take to its certificate; so long the last ones are waited for.
+    /// How long one batch may take to be certified. At the end the last batches are waited for as
+    /// long.
     #[arg(long, default_value = "1m", value_name = "TIME")]
     timeout: Period,
     /// Number of the first batch. Without it the microseconds since 1970: each run has numbers of
     /// its own, and small ones stay free.
     #[arg(long, value_name = "NUMBER")]
     first_number: Option<u64>,
-    /// Of sizes, pauses and payloads; random without it.
+    /// Seed of sizes, pauses and payloads; random if not given.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     #[command(flatten)]

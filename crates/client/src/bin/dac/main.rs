@@ -59,13 +59,13 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Where the committee lives is said once, in a deployment file (`dac admin deploy` writes one), named
-by --deployment or DAC_DEPLOYMENT. --rpc-url, --registry and --certificate-log go before it.
+The committee's chain and contracts are in a deployment file (`dac admin deploy` writes one), named
+by --deployment or DAC_DEPLOYMENT. --rpc-url, --registry and --certificate-log override it.
 Secrets are never arguments: keys lie in keystores, their passwords in files of their own.
 
 Exit codes:
   0   done
-  1   checked and found wanting: a failed audit, a bad certificate, a rejected proof, a failed batch
+  1   the check failed: a failed audit, a bad certificate, a rejected proof, a failed batch
   2   wrong arguments or files
   3   MALFORMED: the batch is there, but what its disperser committed to is no payload;
       or not ready: a member that does not hold yet all that it owes
@@ -75,8 +75,8 @@ Exit codes:
   130 interrupted
 With --json, a failure prints an object `error` of `code`, `exit_code`, `message` and `hint`.
 
-For FILE, `-` is standard input or output; what is told beside the data then goes to standard error.
-In examples, words like $ROLLUP stand for values of yours.
+For FILE, `-` is standard input or output; all that is not data then goes to standard error.
+In examples, words like $ROLLUP stand for your values.
 
 Try:
   dac keygen bls --out bls.json --password-file bls.password --new-password-file

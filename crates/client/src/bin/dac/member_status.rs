@@ -20,9 +20,9 @@ use crate::output::{show_time, table};
 /// others, bad seats.
 ///
 /// A node is ready once it has read L1 and holds each shard that its seats owe. Until then it signs
-/// new batches, and no renewal of a rollup that is concerned. It is stale, and signs nothing, while
-/// its view of L1 is older than its chain.max_staleness; its /healthz fails then too. What it says
-/// is its own word: `dac audit` has it proved.
+/// new batches, but no renewal for a rollup of which it lacks a shard. It is stale, and signs
+/// nothing, while its view of L1 is older than its chain.max_staleness; its /healthz fails then,
+/// too. What it says is its own word: `dac audit` has it proved.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 ready, 3 not ready yet or stale, 4 it cannot be asked. With --watch: 0 once it is
@@ -33,7 +33,7 @@ Example:
 pub(crate) struct ShowStatus {
     /// The node's retrieval URL.
     endpoint: EndpointUrl,
-    /// Ask until it is ready, and tell rate and estimate.
+    /// Ask until it is ready, and print the rate of repair and the time that it will take.
     #[arg(long)]
     watch: bool,
     /// Pause between two questions.

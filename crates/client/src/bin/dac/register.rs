@@ -40,7 +40,7 @@ pub(crate) struct Register {
     /// Where aggregators deliver shards.
     #[arg(long, value_name = "URL")]
     dispersal_url: EndpointUrl,
-    /// Where everyone retrieves them.
+    /// Where clients retrieve them.
     #[arg(long, value_name = "URL")]
     retrieval_url: EndpointUrl,
     #[command(flatten)]

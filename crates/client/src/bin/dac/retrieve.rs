@@ -22,14 +22,15 @@ use crate::retrieve_rollup::RollupTask;
 /// Get a batch's payload back from any k members. No aggregator is needed, and no single member is
 /// trusted.
 ///
-/// The registry says who sits where; a member's record is bound to the digest, a certificate shows
-/// that a quorum signed; shards are taken from the fastest k members and each is checked; the
-/// payload is decoded and checked once more. Members that fail are named. A batch whose disperser
-/// committed to something that is no payload ends with exit code 3, for everybody.
+/// The registry says which operator has which seat; a member's record is bound to the digest, a
+/// certificate shows that a quorum signed; shards are taken from the fastest k members and each is
+/// checked; the payload is decoded and checked once more. Members that fail are named. A batch
+/// whose disperser committed to something that is no payload ends with exit code 3 for everyone who
+/// retrieves it.
 ///
-/// With --rollup, all batches that the rollup's contract has settled: what it takes to rebuild its
-/// state when everybody else is gone. The contract's own events say which these are, and that a
-/// quorum signed each.
+/// With --rollup, all batches that the rollup's contract has settled are retrieved: they are enough
+/// to rebuild its state when the rollup's operator is gone. The contract's own events say which
+/// these are, and that a quorum signed each.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -54,8 +55,8 @@ pub(crate) struct Retrieve {
     /// files that are there are checked and kept.
     #[arg(long, value_name = "FOLDER", requires = "rollup")]
     out_dir: Option<PathBuf>,
-    /// No batch of that rollup settled before this block; without it, that of the committee's
-    /// deployment.
+    /// Block before which no batch of that rollup settled; that of the committee's deployment if
+    /// not given.
     #[arg(long, value_name = "BLOCK", requires = "rollup")]
     from_block: Option<u64>,
     /// Take the committee from this file instead of L1.

@@ -30,7 +30,7 @@ const ASKED_AT_ONCE: usize = 16;
 /// a node that runs already. n, k and q stay as they are, so that old batches stay with the seats;
 /// the registry lets at most q − k seats change hands at once (one at least). The new epoch begins
 /// after the activation delay; certificates of the former one are taken until its grace is over,
-/// and who leaves serves on until what it signed expires.
+/// and an operator that leaves serves what it signed until that expires.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -45,7 +45,7 @@ pub(crate) struct Rotate {
     /// A seat to give away; several with as many --operator, in the same order.
     #[arg(long, required = true, value_name = "SEAT")]
     seat: Vec<u8>,
-    /// Who gets it.
+    /// Operator that gets the seat.
     #[arg(long = "operator", required = true, value_name = "ADDRESS", value_parser = address)]
     operators: Vec<Address>,
     /// Check everything and send nothing.
@@ -58,7 +58,7 @@ pub(crate) struct Rotate {
     /// Stop waiting after this time; the rotation goes on.
     #[arg(long, value_name = "TIME", requires = "wait")]
     timeout: Option<Period>,
-    /// Pause between two looks.
+    /// Pause between two checks.
     #[arg(long, default_value = "5s", value_name = "TIME", requires = "wait")]
     interval: Period,
     #[command(flatten)]

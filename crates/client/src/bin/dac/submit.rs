@@ -77,10 +77,11 @@ enum WaitFor {
 /// kept in a file before the first byte is sent: run the same command again after any failure and
 /// it goes on where it was.
 ///
-/// Several files go one after the other under numbers that rise from --batch-number, and the key is
-/// opened once. Each waits until the one before is where --wait says. The first that fails ends the
-/// command with its exit code: a rollup's batches build on one another, so those behind one that is
-/// refused are not submitted. With --json each prints its document in one line.
+/// Several files are submitted one after the other under numbers that rise from --batch-number, and
+/// the key is opened once. Each waits until the one before has reached the state that --wait names.
+/// The first that fails ends the command with its exit code: a rollup's batches build on one
+/// another, so those behind one that is refused are not submitted. With --json each prints its
+/// document in one line.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -117,7 +118,7 @@ pub(crate) struct Submit {
     /// The rollup's settlement contract.
     #[arg(long, env = "DAC_ROLLUP", value_name = "ADDRESS", value_parser = address)]
     rollup: Address,
-    /// The rollup's number of this batch; of several, of the first.
+    /// The batch's number; if there are several payloads, that of the first.
     #[arg(long, value_name = "NUMBER")]
     batch_number: u64,
     /// Web3 keystore of the rollup's poster.
@@ -126,7 +127,8 @@ pub(crate) struct Submit {
     /// File with the password of that keystore.
     #[arg(long, env = "DAC_POSTER_PASSWORD_FILE", value_name = "FILE")]
     poster_password_file: Option<PathBuf>,
-    /// What the batch hash is. The default needs no support by the rollup's proof system.
+    /// How the batch hash commits to the payload. The default needs no support by the rollup's
+    /// proof system.
     #[arg(long, value_enum, default_value = "keccak256")]
     hash_kind: Kind,
     /// The rollup's own commitment to the payload; for the other kinds it is computed, and compared
@@ -136,7 +138,7 @@ pub(crate) struct Submit {
     /// How long members serve the batch, from now.
     #[arg(long, default_value = "14d", value_name = "TIME")]
     expires_in: Period,
-    /// How long the order stands, from now; at most a day.
+    /// How long the order is valid, from now; at most a day.
     #[arg(long, default_value = "1h", value_name = "TIME")]
     submit_within: Period,
     /// Digest of the former batch of this number that this one replaces.

@@ -41,23 +41,23 @@ pub(super) struct Choice {
     #[arg(long = "batch", value_name = "DIGEST", conflicts_with_all = ["sample", "last", "from_block", "to_block"])]
     batches: Vec<BatchDigest>,
     /// Audit what this rollup's contract has settled. Batches that settle with their certificate
-    /// are not in the log. The contract's word is taken for it that members owe them.
+    /// are not in the log. The contract alone says that members owe them.
     #[arg(long, value_name = "ADDRESS", value_parser = address, conflicts_with_all = ["batches", "last", "to_block"])]
     rollup: Option<Address>,
-    /// Audit so many of the batches that are owed, old and new ones; 20 where nothing else is
+    /// Audit this many of the batches that are owed, old and new ones; 20 if nothing else is
     /// chosen.
     #[arg(long, value_name = "COUNT", conflicts_with = "last", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sample: Option<u32>,
     /// Choose the sample by this number, so that a run can be repeated; every run prints its own.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Audit so many of the newest recorded batches instead.
+    /// Audit this many of the newest recorded batches instead.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     last: Option<u32>,
-    /// Audit all that was recorded from this block on; with --sample, so many of these.
+    /// Audit all that was recorded from this block on; with --sample, that many of these.
     #[arg(long, value_name = "BLOCK", conflicts_with = "last")]
     from_block: Option<u64>,
-    /// … up to this block, included; the newest one if not given.
+    /// Audit up to this block, included; up to the newest one if not given.
     #[arg(long, value_name = "BLOCK", requires = "from_block")]
     to_block: Option<u64>,
 }
