@@ -1,6 +1,6 @@
 //! The rules of proofs and settlements, on chosen stories and on random ones.
 
-use dac_types::{B256, PostingMode, Transition};
+use dac_types::{B256, PostingMode, Seat, Transition};
 use proptest::prelude::*;
 
 use super::tests::{
