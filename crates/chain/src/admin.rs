@@ -1,8 +1,9 @@
-//! What the owner and the operators do on L1: deploy, register, open epochs, admit rollups, pause.
+//! L1 transactions of the committee's owner and its operators: deploy, register, open epochs, admit
+//! rollups, pause.
 //!
 //! Each call is simulated, sent, and waited for with a deadline. Nothing is persisted, because the
-//! person who runs the command can run it again. The crate `dac-poster` sends what must survive a
-//! crash.
+//! person who runs the command can run it again. Transactions that must survive a crash are sent by
+//! the crate `dac-poster`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +22,16 @@ use crate::rpc::{At, Call, Endpoint, Endpoints, Receipt, SendAnswer};
 use crate::settlement::SettleOrder;
 use crate::transaction::{Draft, FeeBounds, Market, Signed, TransactionSigner, USUAL_TIP};
 
-/// Bounds on what one transaction may take.
+/// Limits on one transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct SendLimits {
     /// How long to wait for inclusion.
     pub receipt_deadline: Duration,
-    /// How often to look.
+    /// The pause between two requests for the receipt.
     pub poll_interval: Duration,
-    /// Wei per gas, tip included, and of tip alone.
+    /// The caps on wei per gas: on fee and tip together, and on the tip alone.
     pub fees: FeeBounds,
-    /// Gas, at most: what L1 takes in one transaction since Osaka.
+    /// The most gas that a transaction may use: L1 has had this limit per transaction since Osaka.
     pub gas_limit_max: u64,
 }
 
@@ -62,25 +63,25 @@ impl std::fmt::Debug for Account {
     }
 }
 
-/// What is known before a transaction is made.
+/// What an endpoint says before a transaction is built.
 struct Prepared {
     gas: u64,
-    /// In wei.
+    /// The account's balance in wei.
     balance: U256,
     nonce: u64,
     market: Market,
 }
 
-/// Where a committee lives.
+/// The contracts of a deployed committee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deployment {
     /// The committee registry.
     pub registry: Address,
     /// The certificate log.
     pub log: Address,
-    /// The block of the registry's creation: nothing about this committee is older.
+    /// The block that created the registry: nothing about this committee is older.
     pub block: u64,
-    /// Gas paid for both.
+    /// The gas that both deployments used.
     pub gas_used: u64,
 }
 
@@ -90,17 +91,17 @@ impl Account {
         Self { endpoints, signer, limits: SendLimits::default() }
     }
 
-    /// The same with other limits.
+    /// The same account with other limits.
     pub fn with_limits(self, limits: SendLimits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Its address.
+    /// The account's address.
     pub fn address(&self) -> Address {
         self.signer.address()
     }
 
-    /// What it owns, in wei.
+    /// The account's balance in wei.
     pub async fn balance(&self) -> Result<U256, ChainError> {
         let address = self.address();
         self.endpoints.first(|endpoint| async move { endpoint.balance(address, At::Latest).await }).await
@@ -133,24 +134,27 @@ impl Account {
         Ok((address, receipt))
     }
 
-    /// Records a certificate without the poster's care: for tools and tests.
+    /// Records a certificate. Nothing is persisted or retried, as the poster would do: for tools
+    /// and tests.
     pub async fn record(&self, log: Address, certificate: &Certificate) -> Result<Receipt, ChainError> {
         self.call(log, U256::ZERO, record_calldata(certificate)?).await
     }
 
-    /// Settles a batch without the poster's care: anyone may, and tools and tests do.
+    /// Settles a batch, which anyone may do. Nothing is persisted or retried, as the poster would
+    /// do: for tools and tests.
     pub async fn settle(&self, order: &SettleOrder) -> Result<Receipt, ChainError> {
         self.call(order.settlement, U256::ZERO, order.calldata.clone()).await
     }
 
-    /// Calls a contract with a value in wei. A refusal by it is [`ChainError::Reverted`], before
-    /// any gas is spent.
+    /// Calls a contract with a value in wei. If the contract refuses, this fails with
+    /// [`ChainError::Reverted`] before any gas is spent.
     pub async fn call(&self, to: Address, value: U256, data: Bytes) -> Result<Receipt, ChainError> {
         self.send(Some(to), value, data).await
     }
 
-    /// Simulates, sends, waits. A refusal by the contract is [`ChainError::Reverted`], and too
-    /// little ether [`ChainError::Unfunded`], before any gas is spent.
+    /// Simulates a transaction, sends it and waits for its receipt. Before any gas is spent, this
+    /// fails with [`ChainError::Reverted`] if the contract refuses, and with
+    /// [`ChainError::Unfunded`] if the account owns too little.
     async fn send(&self, to: Option<Address>, value: U256, data: Bytes) -> Result<Receipt, ChainError> {
         let call = Call { from: Some(self.address()), to, value, data: data.clone() };
         let prepared = self.endpoints.first(|endpoint| {
@@ -183,8 +187,8 @@ impl Account {
             let raw = &raw;
             match self.endpoints.first(|endpoint| async move { endpoint.send_raw(raw).await }).await? {
                 SendAnswer::Accepted => break hash,
-                // No pool has it: it is made anew with the tip that they ask for, within the
-                // bounds.
+                // No pool has the transaction yet, so it is built again with the tip that the node
+                // asks for, within the bounds.
                 SendAnswer::TipTooLow { needed } => {
                     let tip = fees.priority_fee;
                     let asked = needed.unwrap_or(tip.saturating_mul(2));
@@ -194,8 +198,8 @@ impl Account {
                     market.asked_tip = asked;
                 }
                 SendAnswer::Unfunded => return Err(unfunded),
-                // An endpoint that took it and failed to say so makes the next one find the nonce
-                // used: by this very transaction.
+                // An endpoint may take the transaction and then fail to say so. The next endpoint
+                // then reports its nonce as used: by this very transaction.
                 SendAnswer::NonceUsed | SendAnswer::Underpriced => match self.receipt(hash).await? {
                     Some(_) => break hash,
                     None => return Err(ChainError::NonceTaken { nonce }),
@@ -206,7 +210,7 @@ impl Account {
         if receipt.success { Ok(receipt) } else { Err(self.explain(&call, &receipt).await) }
     }
 
-    /// All that one endpoint says before a transaction is made.
+    /// Asks one endpoint for all that is needed to build a transaction.
     async fn prepare(&self, endpoint: &Endpoint, call: &Call) -> Result<Prepared, ChainError> {
         if let Some(address) = call.to
             && endpoint.code(address).await?.is_empty()
@@ -222,8 +226,8 @@ impl Account {
         let (base_fee, bounds) = (head.base_fee, self.limits.fees);
         let market = Market { base_fee, suggested_tip, asked_tip: 0, bounds };
         let gas = match self.try_call(endpoint, call).await {
-            // Some nodes run calls only of accounts that could pay for them. What it would cost,
-            // they say of nobody's call.
+            // Some nodes run only calls of accounts that could pay for them. Without a sender they
+            // tell what the call would cost.
             Err(ChainError::Refused { message, .. })
                 if SendAnswer::of(&message) == Some(SendAnswer::Unfunded) =>
             {
@@ -239,9 +243,10 @@ impl Account {
         Ok(Prepared { gas, balance, nonce, market })
     }
 
-    /// The gas that a call takes.
+    /// Simulates a call and estimates the gas that it takes.
     async fn try_call(&self, endpoint: &Endpoint, call: &Call) -> Result<u64, ChainError> {
-        // Simulated apart from the estimate, whose refusals some nodes explain less well.
+        // Simulated apart from the estimate, because some nodes explain a refused estimate less
+        // well.
         endpoint.call(call, At::Latest).await?.map_err(ChainError::Reverted)?;
         endpoint.estimate_gas(call, At::Latest).await?.map_err(ChainError::Reverted)
     }
@@ -253,7 +258,7 @@ impl Account {
     async fn wait(&self, hash: B256) -> Result<Receipt, ChainError> {
         let poll = async {
             loop {
-                // An endpoint that fails for a moment does not undo what was sent.
+                // The transaction stays sent even if an endpoint fails for a moment.
                 match self.receipt(hash).await {
                     Ok(Some(receipt)) => return receipt,
                     Ok(None) => {}
@@ -266,7 +271,7 @@ impl Account {
         tokio::time::timeout(limit, poll).await.map_err(|_| ChainError::ReceiptDeadline { hash, limit })
     }
 
-    /// Why an included transaction failed, as far as running it again after its block tells.
+    /// Finds out why an included transaction failed, by running it again after its block.
     async fn explain(&self, call: &Call, receipt: &Receipt) -> ChainError {
         let at = At::Hash(receipt.block_hash);
         match self.endpoints.first(|endpoint| async move { endpoint.call(call, at).await }).await {
@@ -276,7 +281,7 @@ impl Account {
     }
 }
 
-/// A committee registry, used through an account: its owner's or an operator's.
+/// A committee registry, called from the account of its owner or of an operator.
 #[derive(Clone, Debug)]
 pub struct RegistryAdmin {
     account: Account,
@@ -289,7 +294,7 @@ impl RegistryAdmin {
         Self { account, registry }
     }
 
-    /// Where signatures of this committee are valid.
+    /// The domain in which signatures of this committee are valid.
     pub fn domain(&self) -> Domain {
         Domain { chain_id: self.account.endpoints.chain_id(), registry: self.registry }
     }
@@ -312,7 +317,7 @@ impl RegistryAdmin {
         .await
     }
 
-    /// Changes where the account, a registered operator, answers.
+    /// Changes the URLs at which the account, a registered operator, answers.
     pub async fn set_endpoints(
         &self,
         dispersal_url: &str,
@@ -325,7 +330,7 @@ impl RegistryAdmin {
         .await
     }
 
-    /// Seats `operators`, in this order, as the next epoch, and tells its number. Owner only.
+    /// Seats `operators`, in this order, as the next epoch, and returns its number. Owner only.
     pub async fn open_epoch(
         &self,
         operators: &[Address],

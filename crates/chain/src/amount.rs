@@ -1,4 +1,4 @@
-//! Amounts of wei as people read them.
+//! Amounts of wei in the units that people read.
 
 use std::fmt;
 

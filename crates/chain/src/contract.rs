@@ -1,5 +1,5 @@
-//! Any contract, for those who bring its ABI: what a rollup's contract has beyond what every
-//! settlement contract has.
+//! Reads any contract whose ABI the caller has, for functions and events that a rollup's contract
+//! has beyond those of every settlement contract.
 
 use alloy::primitives::{Address, B256};
 use alloy::sol_types::{SolCall, SolEvent};
@@ -9,23 +9,23 @@ use crate::events::{self, BLOCKS_PER_PAGE, Filter};
 use crate::rpc::{At, BlockRef, Endpoints};
 use crate::view::view;
 
-/// An event, and where it stands.
+/// An event, with its block and transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContractEvent<E> {
     /// The event.
     pub event: E,
-    /// The block that has it.
+    /// The block that contains it.
     pub block: u64,
-    /// The transaction that made it.
+    /// The transaction that emitted it.
     pub tx: B256,
 }
 
 /// Events of a range of blocks, and where the next range begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPage<E> {
-    /// In the order in which they happened.
+    /// The events, in the order in which they happened.
     pub events: Vec<ContractEvent<E>>,
-    /// The first block not looked at; one past the end when all was.
+    /// The first block not looked at; one past the end if all blocks were.
     pub next_block: u64,
 }
 
@@ -38,7 +38,7 @@ pub struct ContractReader {
 }
 
 impl ContractReader {
-    /// A reader of the contract at `address`; `name` says in errors what it should be.
+    /// A reader of the contract at `address`; `name` is what errors call the contract.
     pub fn new(endpoints: Endpoints, name: &'static str, address: Address) -> Self {
         Self { endpoints, name, address }
     }
@@ -53,13 +53,13 @@ impl ContractReader {
         Ok(self.endpoints.head().await?.block)
     }
 
-    /// What a view says as of the block with this hash.
+    /// Calls a view function as of the block with this hash.
     pub async fn view<C: SolCall>(&self, call: C, block: B256) -> Result<C::Return, ChainError> {
         view(&self.endpoints, self.name, self.address, call, At::Hash(block)).await
     }
 
-    /// Events of one kind from `from_block`, in a bounded number of blocks, up to `to_block`
-    /// included.
+    /// Returns events of one kind from `from_block` on. It covers a bounded number of blocks, at
+    /// most up to and including `to_block`.
     pub async fn event_page<E: SolEvent>(
         &self,
         from_block: u64,

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between this process and L1, and whose fault it is.
+//! Everything that can go wrong between this process and L1, and who can mend it.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use thiserror::Error;
 use crate::amount::{Ether, Gwei};
 use crate::contracts::{Effect, Refusal};
 
-/// Whose fault an error is, and so what to do about it.
+/// Who can mend an error, and so what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// What was asked for is wrong: asking again changes nothing.
+    /// The request itself is wrong: repeating it changes nothing.
     Sender,
     /// The same request may succeed later or elsewhere.
     Retryable,
@@ -22,90 +22,90 @@ pub enum ErrorClass {
     Fatal,
 }
 
-/// An answer of L1 that does not describe a committee.
+/// L1's registry gave answers that do not describe a committee.
 #[derive(Debug, Error)]
 pub enum RegistryFault {
-    /// More than this process will read.
+    /// The registry has more entries than this process will read.
     #[error("the registry claims {got} {what}, at most {limit} are read")]
     TooMany {
-        /// What is counted.
+        /// The kind of entries.
         what: &'static str,
-        /// Number claimed.
+        /// The number that the registry claims.
         got: u64,
-        /// Number read at most.
+        /// The most entries that are read.
         limit: u64,
     },
-    /// A page of a listing does not have the length that the count demands.
+    /// A page of a listing does not have as many entries as the count demands.
     #[error("the registry gave {got} {what} where {expected} were due")]
     PageLength {
-        /// What is listed.
+        /// The kind of entries.
         what: &'static str,
-        /// Entries received.
+        /// The number of entries received.
         got: usize,
-        /// Entries due.
+        /// The number of entries due.
         expected: usize,
     },
-    /// n, k and q are no committee.
+    /// The epoch's n, k and q are not a valid geometry and quorum.
     #[error("epoch {epoch}: {source}")]
     Geometry {
         /// The epoch.
         epoch: u64,
-        /// Why.
+        /// The rule that they break.
         source: GeometryError,
     },
-    /// Members do not make a committee.
+    /// The members cannot form a committee.
     #[error(transparent)]
     Committee(#[from] CommitteeError),
-    /// A key has another length than an EIP-2537 G2 point.
+    /// A key does not have the length of an EIP-2537 G2 point.
     #[error("epoch {epoch}, seat {seat}: a key has 256 bytes, got {got}")]
     KeyLength {
         /// The epoch.
         epoch: u64,
         /// The seat.
         seat: usize,
-        /// Length received.
+        /// The length received, in bytes.
         got: usize,
     },
-    /// A key is no point of its group, or infinity.
+    /// A key is not a point of its group, or it is infinity.
     #[error("epoch {epoch}, seat {seat}: {source}")]
     Key {
         /// The epoch.
         epoch: u64,
         /// The seat.
         seat: usize,
-        /// Why.
+        /// What is wrong with the point.
         source: PointError,
     },
-    /// A URL longer than the registry allows.
+    /// A URL is longer than the registry allows.
     #[error("epoch {epoch}, seat {seat}: a URL has at most {limit} bytes, got {got}")]
     UrlLength {
         /// The epoch.
         epoch: u64,
         /// The seat.
         seat: usize,
-        /// Length received.
+        /// The length received, in bytes.
         got: usize,
-        /// Longest allowed.
+        /// The greatest length allowed, in bytes.
         limit: usize,
     },
-    /// A rollup listed twice.
+    /// The registry lists a rollup twice.
     #[error("rollup {0} is listed twice")]
     DuplicateRollup(Address),
-    /// The validity window of an epoch makes no sense.
+    /// The three times of an epoch contradict each other.
     #[error("epoch {epoch} is active from {from} until {until} and postable until {postable}")]
     Window {
         /// The epoch.
         epoch: u64,
-        /// First second.
+        /// The first second in which it is active.
         from: u64,
-        /// Last second of signing.
+        /// The last second in which its members sign.
         until: u64,
-        /// Last second of posting.
+        /// The last second in which its certificates can be posted.
         postable: u64,
     },
 }
 
-/// What went wrong on the way to L1, there, or on the way back.
+/// An error of a request to L1, of a transaction, or of what L1 answered.
 #[derive(Debug, Error)]
 pub enum ChainError {
     /// No L1 endpoint was configured.
@@ -114,168 +114,170 @@ pub enum ChainError {
     /// An endpoint's URL cannot be used.
     #[error("the L1 endpoint's URL is unusable: {reason}")]
     EndpointUrl {
-        /// Why; never the URL, which may hold a credential.
+        /// The reason. It never contains the URL, which may hold a credential.
         reason: String,
     },
-    /// No answer within the deadline.
+    /// An endpoint did not answer within the deadline.
     #[error("{endpoint}: {method} was not answered within {limit:?}")]
     Timeout {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
-        /// JSON-RPC method.
+        /// The JSON-RPC method.
         method: &'static str,
         /// The deadline.
         limit: Duration,
     },
-    /// No connection, or a broken one.
+    /// The connection to an endpoint failed or broke.
     #[error("{endpoint}: {method} failed: {reason}")]
     Transport {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
-        /// JSON-RPC method.
+        /// The JSON-RPC method.
         method: &'static str,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The endpoint asks not to be asked for a while.
+    /// The endpoint limits the rate of requests and wants none for a while.
     #[error("{endpoint}: {method} was asked for too often, again in {retry_after:.1?}")]
     RateLimited {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
-        /// JSON-RPC method.
+        /// The JSON-RPC method.
         method: &'static str,
-        /// The time during which no request of this process goes to it.
+        /// How long this process sends no request to the endpoint.
         retry_after: Duration,
     },
-    /// The answer is longer than anything asked for.
+    /// The answer is longer than the answer to any request of this process can be.
     #[error("{endpoint}: the answer to {method} is longer than {limit} bytes")]
     AnswerTooLong {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
-        /// JSON-RPC method.
+        /// The JSON-RPC method.
         method: &'static str,
-        /// Bytes read at most.
+        /// The most bytes that are read.
         limit: usize,
     },
-    /// The answer is not what the method returns.
+    /// The answer does not have the form that the method returns.
     #[error("{endpoint}: the answer to {method} is not understood: {reason}")]
     Malformed {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
-        /// JSON-RPC method.
+        /// The JSON-RPC method.
         method: &'static str,
-        /// Why.
+        /// What could not be understood.
         reason: String,
     },
-    /// The L1 node refused.
+    /// The L1 node answered with a JSON-RPC error.
     #[error("{endpoint}: {method} was refused with code {code}: {message}")]
     Refused {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
-        /// JSON-RPC method.
+        /// The JSON-RPC method.
         method: &'static str,
-        /// JSON-RPC error code.
+        /// The JSON-RPC error code.
         code: i64,
-        /// What it said, shortened.
+        /// The node's message, shortened.
         message: String,
     },
-    /// The endpoint, or a proxy before it, answered with a status of HTTP and nothing else that is
-    /// understood.
+    /// The endpoint, or a proxy in front of it, answered with an HTTP status and without a JSON-RPC
+    /// answer.
     #[error("{endpoint}: {method} failed with HTTP status {status}: {said}")]
     HttpStatus {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
-        /// JSON-RPC method.
+        /// The JSON-RPC method.
         method: &'static str,
-        /// The status.
+        /// The HTTP status.
         status: u16,
-        /// What it said, shortened.
+        /// The answer's text, shortened.
         said: String,
     },
     /// The endpoint serves another chain.
     #[error("{endpoint}: chain {expected} is configured, the endpoint serves {got}")]
     WrongChain {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
-        /// Chain id configured.
+        /// The configured chain id.
         expected: u64,
-        /// Chain id served.
+        /// The chain id that the endpoint serves.
         got: u64,
     },
-    /// No contract, or another one, at the configured address.
+    /// At the configured address is no contract, or another one than expected.
     #[error("there is no {contract} at {address}")]
     NoContract {
-        /// Which contract was expected.
+        /// The name of the contract that was expected.
         contract: &'static str,
-        /// Where.
+        /// The configured address.
         address: Address,
     },
     /// The certificate log belongs to another registry.
     #[error("the certificate log {log} belongs to registry {got}, configured is {expected}")]
     WrongRegistry {
-        /// The log.
+        /// The log's address.
         log: Address,
-        /// Its registry.
+        /// The registry that the log belongs to.
         got: Address,
-        /// The registry configured.
+        /// The configured registry.
         expected: Address,
     },
-    /// The whole snapshot took too long.
+    /// Reading the whole registry took too long.
     #[error("{endpoint}: the registry was not read within {limit:?}")]
     SnapshotDeadline {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
         /// The deadline.
         limit: Duration,
     },
-    /// The registry's answers do not fit together.
+    /// The registry's answers contradict each other or do not describe a committee.
     #[error("{endpoint}: {fault}")]
     Registry {
-        /// Host and port.
+        /// The endpoint's host and port.
         endpoint: String,
         /// What is wrong.
         fault: RegistryFault,
     },
-    /// A contract refused, and said why.
+    /// A contract refused a call and gave the reason.
     #[error("{0}")]
     Reverted(Refusal),
-    /// A certificate cannot be written in the contract's form.
+    /// A certificate's signature is not a point of its group, so the contract's form of it does not
+    /// exist.
     #[error("the certificate's signature is no point: {0}")]
     CertificateSignature(#[from] PointError),
-    /// A transaction was included and failed without a reason that could be found out.
+    /// A transaction was included but failed, and running it again did not show why.
     #[error("transaction {hash} failed on L1")]
     TransactionFailed {
-        /// Which.
+        /// The transaction's hash.
         hash: B256,
     },
-    /// A transaction was not included in time; it still may be.
+    /// A transaction was not included before the deadline; it may still be included.
     #[error("transaction {hash} was not included within {limit:?}; it still may be")]
     ReceiptDeadline {
-        /// Which.
+        /// The transaction's hash.
         hash: B256,
         /// The deadline.
         limit: Duration,
     },
-    /// Another transaction of the same account was faster, or pays more than this one.
+    /// Another transaction of the same account, included earlier or better paid, uses the same
+    /// nonce.
     #[error("another transaction of this account uses nonce {nonce}")]
     NonceTaken {
         /// The nonce.
         nonce: u64,
     },
-    /// Gas costs more than allowed.
+    /// The gas price on L1 exceeds the cap.
     #[error("a gas price of {} gwei is needed, the cap is {} gwei", Gwei(*needed), Gwei(*cap))]
     FeeCap {
-        /// Wei per gas that L1 asks for.
+        /// The wei per gas that L1 asks for.
         needed: u128,
-        /// Wei per gas allowed.
+        /// The wei per gas allowed.
         cap: u128,
     },
-    /// To replace a transaction, or to get it into the pools, takes a higher tip than allowed.
+    /// Replacing a transaction, or getting it into the pools, takes a higher tip than allowed.
     #[error("a tip of {} gwei is needed, at most {} gwei are allowed", Gwei(*needed), Gwei(*cap))]
     TipCap {
-        /// Wei per gas that are needed.
+        /// The wei per gas that are needed.
         needed: u128,
-        /// Wei per gas allowed.
+        /// The wei per gas allowed.
         cap: u128,
     },
     /// The account owns less than the transaction may cost.
@@ -286,7 +288,7 @@ pub enum ChainError {
     Unfunded {
         /// The account.
         account: Address,
-        /// What it owns, in wei.
+        /// The account's balance in wei.
         balance: U256,
         /// What the transaction may cost, in wei.
         needed: U256,
@@ -302,75 +304,75 @@ pub enum ChainError {
     /// The key refused to sign.
     #[error("signing failed: {0}")]
     Signing(String),
-    /// A block range is empty or backwards.
+    /// A block range is empty or runs backwards.
     #[error("there are no blocks from {from} to {to}")]
     BlockRange {
-        /// First.
+        /// The first block.
         from: u64,
-        /// Last.
+        /// The last block.
         to: u64,
     },
-    /// An endpoint has no block of a number that was there before.
+    /// An endpoint does not have a block that it, or another endpoint, had before.
     #[error("L1's block {block} is not known any more: an endpoint is behind, or the chain was reorganised")]
     BlockUnknown {
-        /// Its number.
+        /// The block's number.
         block: u64,
     },
-    /// A block was replaced by another one while it was read.
+    /// A reorganisation replaced a block while it was being read.
     #[error("block {block} was replaced while it was read")]
     Replaced {
-        /// Its number.
+        /// The block's number.
         block: u64,
     },
-    /// Endpoints answered, and no answer came from as many as must agree.
+    /// The endpoints answered, but fewer than must agree gave the same answer.
     #[error("L1's endpoints do not agree about {what}, {agree} must: {endpoints}")]
     Disagree {
-        /// What was asked.
+        /// What was asked for.
         what: &'static str,
-        /// How many must answer alike.
+        /// How many endpoints must give the same answer.
         agree: usize,
-        /// Hosts and ports, by what they answered.
+        /// The endpoints' hosts and ports, grouped by answer.
         endpoints: String,
     },
     /// Fewer endpoints answered than must agree.
     #[error("{agree} L1 endpoints must agree about {what}, {answered} answered: {reason}")]
     TooFewAgree {
-        /// What was asked.
+        /// What was asked for.
         what: &'static str,
-        /// How many must answer alike.
+        /// How many endpoints must give the same answer.
         agree: usize,
-        /// How many answered.
+        /// How many endpoints answered.
         answered: usize,
-        /// Why another one did not.
+        /// Why another endpoint did not answer.
         reason: String,
     },
-    /// An endpoint left out events that must have been.
+    /// An endpoint left out settlement events: batch numbers leave no gaps.
     #[error("{contract} settled batch {got} after batch {after}, says the endpoint: others are missing")]
     EventsMissing {
         /// The contract.
         contract: Address,
         /// The last batch that settled before; 0 for none.
         after: u64,
-        /// The one that the endpoint gave next.
+        /// The batch that the endpoint gave next.
         got: u64,
     },
-    /// More events in the range than are collected at once.
+    /// The range has more events than are collected at once.
     #[error("more than {limit} events from block {from} to {to}: ask for fewer blocks")]
     TooManyEvents {
-        /// First block.
+        /// The first block.
         from: u64,
-        /// Last block.
+        /// The last block.
         to: u64,
-        /// Events collected at most.
+        /// The most events that are collected.
         limit: usize,
     },
-    /// The task that would answer has ended.
+    /// The task that would have answered has ended.
     #[error("the task has stopped")]
     Stopped,
 }
 
 impl ChainError {
-    /// Whose fault it is.
+    /// Tells who can mend the error.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::NoEndpoint

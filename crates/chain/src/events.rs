@@ -1,5 +1,5 @@
-//! Reads a contract's events in bounded ranges of blocks, shorter ones where an endpoint grants no
-//! more.
+//! Reads a contract's events in bounded ranges of blocks. Ranges get shorter for endpoints that
+//! grant fewer blocks in one query.
 
 use alloy::primitives::{Address, B256, LogData};
 use alloy::sol_types::SolEvent;
@@ -7,30 +7,30 @@ use alloy::sol_types::SolEvent;
 use crate::error::ChainError;
 use crate::rpc::{Endpoint, Endpoints, Log};
 
-/// Blocks of one query: what public endpoints grant.
+/// The number of blocks in one query: public endpoints grant this many.
 pub(crate) const BLOCKS_PER_PAGE: u64 = 1_000;
 
-/// Queries for one page that several endpoints give alike: as many as the one that grants least
-/// needs.
+/// The most queries of one endpoint for a page on which several endpoints must agree. The endpoint
+/// that grants the fewest blocks in one query needs the most queries.
 const AGREED_QUERIES_MAX: u64 = 16;
 
-/// An event, and where it stands.
+/// An event, with its block and transaction.
 pub(crate) struct Found<E> {
     pub(crate) event: E,
     pub(crate) block: u64,
     pub(crate) tx: B256,
 }
 
-/// Which events of which contract.
+/// The contract and the topics of the wanted events.
 #[derive(Clone, Copy)]
 pub(crate) struct Filter<'a> {
     pub(crate) contract: Address,
     pub(crate) topics: &'a [Option<B256>],
 }
 
-/// Events from `from` on in at most `width` blocks, up to `to` included; and the first block not
-/// looked at. Fewer blocks are looked at where an endpoint grants no more; a range that has no
-/// answer is made narrower until it has, or is one block.
+/// Returns the events from block `from` on, and the first block that was not looked at. It looks at
+/// no more than `width` blocks and at none above `to`. Endpoints may grant fewer blocks; a range
+/// without an answer is halved until there is an answer or one block is left.
 pub(crate) async fn page<E: SolEvent>(
     endpoints: &Endpoints,
     filter: Filter<'_>,
@@ -60,8 +60,8 @@ pub(crate) async fn page<E: SolEvent>(
             })
             .await;
         match result {
-            // What failed is remembered by the endpoints: as long as one of them may grant less,
-            // that is tried.
+            // The endpoints remember which width failed. As long as one of them may grant a
+            // narrower range, that is tried.
             Err(error) if error.may_be_crowded() && endpoints.page_width(last - from + 1) > 1 => {
                 last = from + (last - from) / 2;
             }
@@ -70,9 +70,9 @@ pub(crate) async fn page<E: SolEvent>(
     }
 }
 
-/// What as many endpoints as must agree say alike of the blocks up to `last`, which is lowered to
-/// what all of them grant. That they speak of one chain is seen from the last block's hash, before
-/// and after.
+/// Returns the events of the blocks up to `last` if as many endpoints as must agree give the same
+/// ones. `last` is lowered to what all of them grant. The last block's hash, read before and after,
+/// shows that the endpoints speak of one chain.
 async fn agreed_page<E: SolEvent>(
     endpoints: &Endpoints,
     filter: Filter<'_>,
@@ -97,7 +97,7 @@ async fn agreed_page<E: SolEvent>(
                 Err(error) => return Err(error),
             }
         }
-        // In order, since endpoints may answer in another one.
+        // Sorted, since endpoints may order their answers differently.
         logs.sort_by_key(|log| (log.block, log.index));
         if endpoint.known_block(last).await? != block {
             return Err(ChainError::Replaced { block: last });
@@ -111,7 +111,7 @@ async fn agreed_page<E: SolEvent>(
     Ok(found)
 }
 
-/// One log as the event that it must be.
+/// Decodes one log as the expected event; a log that is something else is an error.
 pub(crate) fn decode<E: SolEvent>(
     endpoint: &Endpoint,
     contract: Address,

@@ -1,9 +1,9 @@
-//! Follows the registry: a task reads it again and again, and everybody else looks at the last
+//! Follows the registry: one task reads it at an interval, and all other code uses the last
 //! snapshot.
 //!
-//! A snapshot is read whole, so a reorganised chain needs no special care: the next one simply says
-//! something else. While L1 is out of reach the last snapshot stays, growing older; how old is too
-//! old, each user decides.
+//! Each snapshot is read as a whole, so a reorganised chain needs no special care: the next
+//! snapshot simply differs. While L1 is out of reach, the last snapshot stays and grows older; each
+//! caller decides how old is too old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::error::ChainError;
 use crate::registry::{RegistryReader, RegistryView};
 use crate::rpc::{Endpoints, EndpointsStatus};
 
-/// Longest pause between two attempts while L1 is out of reach, as a multiple of the usual
+/// The longest pause between two attempts while L1 is out of reach, as a multiple of the configured
 /// interval.
 const BACKOFF_MAX_INTERVALS: u32 = 8;
-/// The longest pause, for long intervals too.
+/// The longest pause between two attempts, if the multiple of the interval is longer still.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
-/// The last snapshot is too old to decide anything by, or there is none yet.
+/// The last snapshot is too old to base a decision on, or there is none yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{}", stale_text(*age, *limit))]
 pub struct Stale {
-    /// Time since the registry was last read; none if it never was.
+    /// The time since the registry was last read; `None` if it never was.
     pub age: Option<Duration>,
-    /// Age allowed.
+    /// The greatest age allowed.
     pub limit: Duration,
 }
 
@@ -49,8 +49,8 @@ fn stale_text(age: Option<Duration>, limit: Duration) -> String {
 pub struct Follower;
 
 impl Follower {
-    /// Reads at once and then every `interval`, at the newest block with `confirmations` blocks on
-    /// top, until cancelled.
+    /// Reads the registry at once and then every `interval`, at the newest block with
+    /// `confirmations` blocks on top, until cancelled.
     pub fn spawn(
         reader: Arc<dyn RegistryReader>,
         interval: Duration,
@@ -88,7 +88,8 @@ async fn follow(
                 interval
             }
             Err(error) => {
-                // Once when it begins; then it is the age of the snapshot that matters.
+                // Warned of only when the failures begin; after that the snapshot's age shows the
+                // trouble.
                 if failures == 0 {
                     warn!(%error, "the committee registry cannot be read, the last snapshot stays");
                 } else {
@@ -105,8 +106,8 @@ async fn follow(
     }
 }
 
-/// Doubles with every failure up to a bound, with jitter, so that a committee does not come back
-/// all at once.
+/// Returns the pause after `failures` failures in a row. It doubles with every failure up to a
+/// bound, and has jitter, so that the members of a committee do not all ask at the same moment.
 pub fn backoff(interval: Duration, failures: u32) -> Duration {
     let longest = interval.saturating_mul(BACKOFF_MAX_INTERVALS).min(BACKOFF_MAX).max(interval);
     let pause = interval.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
@@ -145,16 +146,16 @@ fn log_changes(former: Option<&RegistryView>, view: &RegistryView) {
 struct Published {
     view: Option<Arc<RegistryView>>,
     read_at: Option<Instant>,
-    /// Where it is read.
+    /// The endpoints that the registry is read from.
     sources: Option<Endpoints>,
 }
 
-/// The writing end of a [`RegistryWatch`]: the follower's, or a test's that needs no L1.
+/// The writing end of a [`RegistryWatch`]. The follower has it, or a test that needs no L1.
 #[derive(Debug)]
 pub struct RegistryPublisher(watch::Sender<Published>);
 
 impl RegistryPublisher {
-    /// Both ends, with nothing published yet.
+    /// Creates both ends, with no snapshot yet.
     pub fn new() -> (Self, RegistryWatch) {
         let (sender, receiver) = watch::channel(Published::default());
         (Self(sender), RegistryWatch(receiver))
@@ -172,13 +173,13 @@ impl RegistryPublisher {
         });
     }
 
-    /// The last snapshot.
+    /// The last snapshot, or `None` before the first.
     pub fn latest(&self) -> Option<Arc<RegistryView>> {
         self.0.borrow().view.clone()
     }
 }
 
-/// Where to look for the last snapshot of the registry. Cheap to clone.
+/// Gives access to the last snapshot of the registry. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct RegistryWatch(watch::Receiver<Published>);
 
@@ -190,12 +191,12 @@ impl RegistryWatch {
         (publisher, watch)
     }
 
-    /// The last snapshot, however old.
+    /// The last snapshot, however old, or `None` before the first.
     pub fn latest(&self) -> Option<Arc<RegistryView>> {
         self.0.borrow().view.clone()
     }
 
-    /// How the endpoints stand that L1 is read from; of other sources nothing is known.
+    /// The status of the endpoints that L1 is read from; empty if the source is not JSON-RPC.
     pub fn endpoints(&self) -> EndpointsStatus {
         self.0.borrow().sources.as_ref().map(Endpoints::status).unwrap_or_default()
     }
@@ -220,7 +221,7 @@ impl RegistryWatch {
         self.wait_for(|_| true).await
     }
 
-    /// Waits for a snapshot that satisfies `condition`, the present one included.
+    /// Waits for a snapshot that satisfies `condition`; the present one counts.
     pub async fn wait_for(
         &self,
         mut condition: impl FnMut(&RegistryView) -> bool,
@@ -233,14 +234,14 @@ impl RegistryWatch {
         published.view.clone().ok_or(ChainError::Stopped)
     }
 
-    /// Returns once nobody reads the registry any more.
+    /// Returns once the task that reads the registry has ended.
     pub async fn ended(&self) {
         let mut receiver = self.0.clone();
         while receiver.changed().await.is_ok() {}
     }
 
-    /// Waits until the registry was read again, changed or not, since this clone of the watch last
-    /// waited.
+    /// Waits until the registry was read again, whether or not it changed. Readings before the last
+    /// call on this clone do not count.
     pub async fn changed(&mut self) -> Result<(), ChainError> {
         self.0.changed().await.map_err(|_| ChainError::Stopped)
     }

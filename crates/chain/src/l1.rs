@@ -1,4 +1,4 @@
-//! L1 as the poster sees it, and its implementation over JSON-RPC.
+//! The poster's view of L1, and its implementation over JSON-RPC.
 
 use std::sync::Arc;
 
@@ -12,26 +12,27 @@ use crate::log::{CertificateLogReader, RecordedCertificate};
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints, Head, Receipt, SendAnswer};
 use crate::settlement::{Searched, SettledBatch, SettlementReader};
 
-/// Estimates of the same call differ by at most the lower one divided by this.
+/// Two gas estimates agree if they differ by at most the lower one divided by this.
 const ESTIMATES_APART: u64 = 4;
 
 /// A call to a contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContractCall {
-    /// Who calls.
+    /// The calling account.
     pub from: Address,
-    /// The contract.
+    /// The contract that is called.
     pub to: Address,
-    /// Selector and arguments.
+    /// The function selector and its arguments.
     pub data: Bytes,
-    /// The function returns something: an empty answer is none of it.
+    /// Whether the function returns something. If it does, an empty answer means that there is no
+    /// contract.
     pub returns: bool,
 }
 
-/// Where the poster hands over transactions.
+/// Sends transactions to L1.
 #[async_trait]
 pub trait Broadcast: Send + Sync {
-    /// Hands over a signed transaction.
+    /// Sends a signed transaction and tells how the node answered.
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError>;
 }
 
@@ -42,26 +43,26 @@ pub trait L1: Send + Sync {
     async fn head(&self) -> Result<Head, ChainError>;
     /// A block by number.
     async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError>;
-    /// Nonces that `account` had used up as of a block.
+    /// The number of nonces that `account` had used as of a block.
     async fn nonce(&self, account: Address, block: B256) -> Result<u64, ChainError>;
-    /// What `account` owns as of a block, in wei.
+    /// The balance of `account` as of a block, in wei.
     async fn balance(&self, account: Address, block: B256) -> Result<U256, ChainError>;
     /// The tip that gets a transaction included soon, in wei per gas.
     async fn priority_fee(&self) -> Result<u128, ChainError>;
     /// Runs a call as of a block, changing nothing.
     async fn simulate(&self, call: &ContractCall, block: B256) -> Result<Result<(), Refusal>, ChainError>;
-    /// Gas that a call takes as of a block; never as of the pending one, where our own transaction
-    /// may lie already.
+    /// The gas that a call takes as of a block. This is never the pending block, which may already
+    /// contain our own transaction.
     async fn estimate_gas(
         &self,
         call: &ContractCall,
         block: BlockRef,
     ) -> Result<Result<u64, Refusal>, ChainError>;
-    /// What became of a transaction, if it is included.
+    /// The receipt of a transaction, or `None` while it is not included.
     async fn receipt(&self, tx_hash: B256) -> Result<Option<Receipt>, ChainError>;
-    /// Whether the log had a digest as of a block, by its own books.
+    /// Whether the log, by its own storage, had recorded a digest as of a block.
     async fn is_recorded(&self, log: Address, digest: BatchDigest, block: B256) -> Result<bool, ChainError>;
-    /// The transaction that recorded a digest, of any sender, if it lies not too far back.
+    /// The transaction that recorded a digest, from any sender. `None` if it lies too far back.
     async fn find_recorded(
         &self,
         log: Address,
@@ -70,8 +71,8 @@ pub trait L1: Send + Sync {
     ) -> Result<Option<RecordedCertificate>, ChainError>;
     /// How many batches a rollup had settled as of a block.
     async fn settled_count(&self, settlement: Address, block: B256) -> Result<u64, ChainError>;
-    /// The batch that a rollup settled under a number, if it lies not too far back: a few steps of
-    /// the search, which goes on with the next call.
+    /// The batch that a rollup settled under a number, if it lies not too far back. One call makes
+    /// a few steps of the search; the next call continues it.
     async fn find_settled(
         &self,
         settlement: Address,
@@ -81,7 +82,7 @@ pub trait L1: Send + Sync {
     ) -> Result<Option<SettledBatch>, ChainError>;
 }
 
-/// All that the poster needs of L1.
+/// All that the poster needs from L1.
 pub trait Chain: L1 + Broadcast {}
 
 impl<T: L1 + Broadcast> Chain for T {}
@@ -93,7 +94,7 @@ pub struct RpcL1 {
 }
 
 impl RpcL1 {
-    /// L1 at these endpoints.
+    /// L1 as these endpoints show it.
     pub fn new(endpoints: Endpoints) -> Self {
         Self { endpoints }
     }
@@ -103,8 +104,9 @@ fn rpc_call(call: &ContractCall) -> Call {
     Call { from: Some(call.from), ..Call::view(call.to, call.data.to_vec()) }
 }
 
-/// Whether a call goes the same way: it runs, or the contract refuses it by the same rule. The
-/// values of a refusal may differ, since nodes run a call in a block whose time they choose.
+/// Whether two simulations end alike: both calls run, or the contract refuses both by the same
+/// rule. The values in a refusal may differ, since nodes run a call in a block whose time they
+/// choose.
 fn ends_alike<T>(a: &Result<T, Refusal>, b: &Result<T, Refusal>) -> bool {
     match (a, b) {
         (Ok(_), Ok(_)) => true,
@@ -113,10 +115,10 @@ fn ends_alike<T>(a: &Result<T, Refusal>, b: &Result<T, Refusal>) -> bool {
     }
 }
 
-/// Estimates agree that are apart by no more than a quarter of the lower one, since nodes search
-/// for the least gas and stop at different places. The larger one is kept: too little gas costs a
-/// transaction that fails, too much is given back. So a liar can neither have too little gas given,
-/// nor a call called too long by more than that.
+/// Whether two estimates agree: they differ by no more than a quarter of the lower one. Nodes
+/// search for the least gas and stop at different values. The larger estimate is kept: with too
+/// little gas a transaction fails, and unused gas is refunded. So a lying endpoint can neither
+/// cause a transaction with too little gas nor inflate an estimate by more than that quarter.
 fn join_estimates(kept: &mut Result<u64, Refusal>, other: &Result<u64, Refusal>) -> bool {
     match (&mut *kept, other) {
         (Ok(kept), Ok(other)) => {
@@ -134,8 +136,8 @@ fn join_estimates(kept: &mut Result<u64, Refusal>, other: &Result<u64, Refusal>)
 #[async_trait]
 impl Broadcast for RpcL1 {
     async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
-        // To all: one that is cut off, or keeps to itself what it takes, must not be the only one
-        // that has it.
+        // The transaction goes to all endpoints: one that is cut off, or that does not pass
+        // transactions on, must not be the only one that has it.
         let raw: Arc<[u8]> = raw.into();
         let send = |endpoint: Endpoint| {
             let raw = raw.clone();
@@ -162,9 +164,9 @@ impl L1 for RpcL1 {
         self.endpoints.agreed("the poster's nonce", work).await
     }
 
-    /// Honest endpoints cannot differ about a block named by its hash, so as many as must agree
-    /// have to say the same number: a liar can neither hide ether, which would stop all postings,
-    /// nor invent it, which would have transactions refused one by one.
+    /// As many endpoints as must agree have to give the same number; honest ones cannot differ
+    /// about a block that is named by its hash. So a lying endpoint can neither hide ether, which
+    /// would stop all postings, nor invent it, which would have transactions refused one by one.
     async fn balance(&self, account: Address, block: B256) -> Result<U256, ChainError> {
         let work = |endpoint: Endpoint| async move { endpoint.balance(account, At::Hash(block)).await };
         self.endpoints.agreed("the poster's balance", work).await
@@ -179,7 +181,7 @@ impl L1 for RpcL1 {
         let (returns, address) = (call.returns, call.to);
         let work = |endpoint: Endpoint| async move {
             Ok(match endpoint.call(request, At::Hash(block)).await? {
-                // An address without code takes every call: nothing would be recorded there.
+                // An address without code accepts every call, but nothing would be recorded there.
                 Ok(data) if data.is_empty() && returns => Err(Refusal::Unexplained { data }),
                 Ok(data) if data.is_empty() && endpoint.code(address).await?.is_empty() => {
                     Err(Refusal::NoCode { address })
@@ -191,7 +193,7 @@ impl L1 for RpcL1 {
         self.endpoints.agreed_by("a simulation", work, ends_alike).await
     }
 
-    /// The block is named by its number: not all nodes take its hash here.
+    /// The block is named by its number, because not all nodes accept its hash here.
     async fn estimate_gas(
         &self,
         call: &ContractCall,

@@ -1,5 +1,5 @@
-//! What the poster reads through three endpoints of which one lies: nothing changes, and the liar
-//! is named.
+//! The poster's reads through three endpoints of which one lies: the results stay the same, and the
+//! liar is named.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use crate::rpc::{BlockRef, Endpoints};
 
 const BLOCK: BlockRef = BlockRef { number: 7, hash: B256::repeat_byte(7), timestamp: 70 };
 
-/// What an endpoint says.
+/// The answers of an endpoint.
 #[derive(Clone)]
 struct Node {
     /// What the contract returns, or the data of its refusal.
     call: Result<Bytes, Bytes>,
     gas: Result<u64, Bytes>,
     balance: U256,
-    /// None where the node does not have the method.
+    /// The suggested tip; `None` if the node does not have the method.
     tip: Option<u128>,
-    /// It answers every request with a status that says that it cannot.
+    /// Whether it answers every request with an HTTP status for being unavailable.
     is_down: bool,
 }
 
@@ -39,19 +39,20 @@ fn recorded() -> Bytes {
     AlreadyRecorded { digest: B256::repeat_byte(1) }.abi_encode().into()
 }
 
-/// A refusal of which each node has its own values: the time of the block that it runs the call in.
+/// A refusal whose values differ between nodes: it contains the time of the block that the call
+/// runs in.
 fn expired(timestamp: u64) -> Bytes {
     Expired { expiresAt: 60, timestamp: U256::from(timestamp) }.abi_encode().into()
 }
 
 impl Node {
-    /// One that the log takes a certificate from.
+    /// An endpoint whose contract accepts the call.
     fn honest() -> Self {
         let balance = U256::from(GWEI) * U256::from(GWEI);
         Self { call: Ok(word()), gas: Ok(200_000), balance, tip: Some(GWEI), is_down: false }
     }
 
-    /// One whose contract refuses the call.
+    /// An endpoint whose contract refuses the call.
     fn refuses(data: Bytes) -> Self {
         Self { call: Err(data.clone()), gas: Err(data), ..Self::honest() }
     }
@@ -100,7 +101,7 @@ fn call() -> ContractCall {
     ContractCall { from, to, data: vec![1, 2, 3, 4].into(), returns: true }
 }
 
-/// Everything that is read here, as one endpoint's or as many endpoints' word.
+/// The results of all reads, from one endpoint or agreed by several.
 #[derive(Debug)]
 struct Read {
     simulated: Result<Result<(), Refusal>, ChainError>,
@@ -160,7 +161,8 @@ async fn one_liar_of_three_changes_nothing_of_what_the_poster_reads_and_is_named
             let status = endpoints.status();
             assert_eq!(status.undecided, None, "{case}");
             let says = format!("endpoint {} of chain.rpc: {what} differs", place + 1);
-            // The last one is not asked where the first two decide; suggestions are all asked for.
+            // The last endpoint is not asked if the first two decide, but suggestions are asked of
+            // all.
             let named = status.problems.iter().any(|problem| problem.starts_with(&says));
             assert_eq!(named, !what.is_empty() && (place < 2 || *what == "the tip"), "{case}: {status:?}");
             assert!(status.problems.len() <= 1, "{case}: {status:?}");
@@ -183,7 +185,7 @@ async fn honest_endpoints_need_not_say_the_same_to_the_letter() {
         got.simulated.as_ref().is_ok_and(|ran| ran.as_ref().is_err_and(Refusal::is::<Expired>)),
         "{got:?}"
     );
-    // The larger of the two: what is too little costs a transaction.
+    // The larger of the two, because too little gas makes a transaction fail.
     assert_eq!(got.gas.unwrap().unwrap(), 203_000);
     assert_eq!(got.tip.unwrap(), GWEI);
     assert_eq!(endpoints.status().problems, Vec::<String>::new());
@@ -200,7 +202,7 @@ async fn where_too_few_agree_it_is_an_error_that_passes_and_names_them() {
         let Read { simulated, gas, balance, tip } = read(&endpoints).await;
         let mut errors = vec![simulated.unwrap_err(), gas.unwrap_err(), balance.unwrap_err()];
         match tip {
-            // Of two suggestions the lower one.
+            // Of two suggestions the lower one is taken.
             Ok(tip) => assert_eq!((tip, expected), (GWEI, "do not agree")),
             Err(error) => errors.push(error),
         }
@@ -228,6 +230,6 @@ async fn one_that_is_believed_alone_is_believed() {
     let nodes = [Node { tip: None, balance: U256::ZERO, ..Node::honest() }, Node::honest()];
     let got = read(&endpoints(&nodes, 1).await).await;
     assert_eq!(got.balance.unwrap(), U256::ZERO);
-    // The other one has the method.
+    // The other endpoint has the method.
     assert_eq!(got.tip.unwrap(), GWEI);
 }

@@ -1,13 +1,13 @@
-//! L1 as the committee's processes read it: the committee follower, the certificate log and
-//! settlement contracts.
+//! How the committee's processes read L1: the follower of the committee registry, the certificate
+//! log and rollups' settlement contracts.
 //!
-//! * [`Follower`] reads the registry as often as is configured; all others look at the last
-//!   [`RegistryView`].
-//! * [`CertificateLogReader`] tells what was recorded, and whether a certificate would be.
-//! * [`feed`] follows what L1 says that members owe, through reorganisations.
-//! * [`L1`] and [`Broadcast`] are what a sender of transactions needs of L1.
-//! * [`settlement`] is the rollup's contract: what settles a batch, what a refusal means, what has
-//!   settled.
+//! * [`Follower`] reads the registry at a configured interval; all other code uses the last
+//! [`RegistryView`].
+//! * [`CertificateLogReader`] tells which certificates were recorded, and whether one would be.
+//! * [`feed`] follows the events that create duties of members, through reorganisations.
+//! * [`L1`] and [`Broadcast`] are what a sender of transactions needs from L1.
+//! * [`settlement`] covers the rollup's contract: the calls that settle a batch, what a refusal
+//! means, and which batches have settled.
 //! * [`admin`] deploys and administers the contracts.
 //! * [`ChainError`] says what went wrong, [`Refusal`] why a contract refused.
 

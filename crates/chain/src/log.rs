@@ -1,4 +1,4 @@
-//! Reading the certificate log: what was recorded, when, and whether a certificate would be.
+//! Reads the certificate log: what was recorded, when, and whether a certificate would be.
 
 use alloy::primitives::{Address, B256};
 use alloy::sol_types::{SolCall, SolEvent};
@@ -12,38 +12,39 @@ use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
 use crate::view::view;
 
-/// What the contract is in errors.
+/// The name of the contract in errors.
 const NAME: &str = "certificate log";
-/// Certificates that [`CertificateLogReader::recorded_events`] collects.
+/// The most certificates that [`CertificateLogReader::recorded_events`] collects.
 const EVENTS_MAX: usize = 100_000;
-/// How many pages back from the head the recording of one digest is looked for.
+/// The number of pages, back from the head, that are searched for the recording of one digest.
 const SEARCH_PAGES: u64 = 20;
 
 /// A certificate that the log recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordedCertificate {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// Its rollup's settlement contract.
+    /// The settlement contract of its rollup.
     pub rollup: Address,
-    /// The rollup's number of it.
+    /// The number that its rollup gave it.
     pub batch_number: u64,
     /// The epoch that signed it.
     pub epoch: u64,
-    /// Until when members serve it.
+    /// The Unix second until which members serve it.
     pub expires_at: u64,
-    /// Length of the payload.
+    /// The payload's length in bytes.
     pub payload_length: u64,
-    /// Merkle root over the shard hashes.
+    /// The Merkle root over the shard hashes.
     pub shard_root: B256,
     /// The block that recorded it.
     pub block: u64,
-    /// The transaction that did.
+    /// The transaction that recorded it.
     pub tx: B256,
 }
 
 impl RecordedCertificate {
-    /// What the log says of a certificate with this header, recorded there.
+    /// The entry that the log has for a certificate with this header, recorded in this block and
+    /// transaction.
     pub fn of(digest: BatchDigest, header: &BatchHeader, block: u64, tx: B256) -> Self {
         Self {
             digest,
@@ -78,9 +79,9 @@ impl From<Found<CertificateRecorded>> for RecordedCertificate {
 /// Certificates of a range of blocks, and where the next range begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedPage {
-    /// In the order in which they were recorded.
+    /// The certificates, in the order in which they were recorded.
     pub certificates: Vec<RecordedCertificate>,
-    /// The first block not looked at; one past the end when all was.
+    /// The first block not looked at; one past the end if all blocks were.
     pub next_block: u64,
 }
 
@@ -118,7 +119,7 @@ impl CertificateLogReader {
         Ok(self.endpoints.head().await?.block)
     }
 
-    /// When the batch was recorded, in Unix seconds; none if it was not.
+    /// The Unix second in which the batch was recorded; `None` if it was not.
     pub async fn recorded_at(&self, digest: BatchDigest) -> Result<Option<u64>, ChainError> {
         let timestamp = self.view(CertificateLog::recordedAtCall { digest: digest.0 }, At::Latest).await?;
         Ok((timestamp != 0).then_some(timestamp))
@@ -130,8 +131,8 @@ impl CertificateLogReader {
         Ok(self.view(call, At::Hash(block)).await? != 0)
     }
 
-    /// Has L1 check a certificate as it would before recording it: the rule it breaks is
-    /// [`ChainError::Reverted`].
+    /// Has L1 check a certificate as it would before recording it. If the certificate breaks a
+    /// rule, this fails with [`ChainError::Reverted`].
     pub async fn check(&self, certificate: &Certificate) -> Result<BatchDigest, ChainError> {
         let data = calls::check_calldata(certificate)?;
         let call = Call::view(self.log, data.to_vec());
@@ -146,13 +147,13 @@ impl CertificateLogReader {
             .await
     }
 
-    /// What was recorded from `from_block`, in a bounded number of blocks, up to `to_block`
-    /// included.
+    /// Returns what was recorded from `from_block` on. It covers a bounded number of blocks, at
+    /// most up to and including `to_block`.
     pub async fn recorded_page(&self, from_block: u64, to_block: u64) -> Result<RecordedPage, ChainError> {
         self.page(from_block, to_block, None).await
     }
 
-    /// All that was recorded from `from_block` to `to_block`, both included.
+    /// Returns all that was recorded from `from_block` to `to_block`, both included.
     pub async fn recorded_events(
         &self,
         from_block: u64,
@@ -171,7 +172,7 @@ impl CertificateLogReader {
         Ok(all)
     }
 
-    /// The recording of one batch, if it lies in the last blocks up to `to_block`.
+    /// Finds the recording of one batch among the last blocks up to `to_block`.
     pub async fn find(
         &self,
         digest: BatchDigest,

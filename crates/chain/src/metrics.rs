@@ -1,6 +1,5 @@
-//! What every service that reads L1 tells Prometheus: how its endpoints stand, and the names that
-//! the registry knows, so that counters by rollup or operator exist before the first event that
-//! they count.
+//! Metrics of every service that reads L1: the status of its endpoints. Also the names in the
+//! registry, so that counters by rollup or operator exist before the first event that they count.
 
 use std::collections::BTreeSet;
 
@@ -9,56 +8,56 @@ use alloy::primitives::Address;
 use crate::registry::RegistryView;
 use crate::rpc::EndpointsStatus;
 
-/// Rollups that have counters of their own before anything happened to them. Each of them takes
-/// some fifty lines of a page, and a registry may admit thousands.
+/// The most rollups that get counters before their first event. Each rollup takes about fifty lines
+/// of a metrics page, and a registry may admit thousands.
 const ROLLUPS_MAX: usize = 64;
-/// The same of operators: the seats of the largest committee.
+/// The most operators that get such counters: the seats of the largest committee.
 const OPERATORS_MAX: usize = 256;
 
-/// Metrics of the endpoints that a service reads L1 from, under the service's own names.
+/// The names, in one service, of the metrics about the endpoints that it reads L1 from.
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointMetrics {
-    /// Counts answers that differed from what the others said.
+    /// Counts answers that differed from those of the other endpoints.
     pub disagreements: &'static str,
-    /// Is 1 while too few endpoints agree.
+    /// Is 1 while fewer endpoints agree than must.
     pub undecided: &'static str,
 }
 
 impl EndpointMetrics {
-    /// Describes them; they exist from now on.
+    /// Describes the metrics, which creates them.
     pub fn describe(&self) {
         ::metrics::describe_counter!(self.disagreements, "Answers in which L1 endpoints differed");
         ::metrics::describe_gauge!(self.undecided, "1 while fewer L1 endpoints agree than must");
         self.show(&EndpointsStatus::default());
     }
 
-    /// Shows how the endpoints stand.
+    /// Sets the metrics to the status of the endpoints.
     pub fn show(&self, endpoints: &EndpointsStatus) {
         ::metrics::counter!(self.disagreements).absolute(endpoints.disagreements);
         ::metrics::gauge!(self.undecided).set(f64::from(u8::from(endpoints.undecided.is_some())));
     }
 }
 
-/// The rollups and operators that a registry has named so far, a bounded number of them.
+/// The rollups and operators that a registry has named so far, up to a bounded number.
 #[derive(Debug, Default)]
 pub struct Named {
     rollups: BTreeSet<Address>,
     operators: BTreeSet<Address>,
-    /// Epochs whose operators were looked at: they never change.
+    /// The epochs whose operators are known already; an epoch's operators never change.
     epochs: BTreeSet<u64>,
 }
 
-/// Names that were not known before.
+/// Names that the registry has named for the first time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
     /// Admitted rollups.
     pub rollups: Vec<Address>,
-    /// Operators of committees whose certificates L1 still takes, and of those to come.
+    /// Operators of future committees and of committees whose certificates L1 still accepts.
     pub operators: Vec<Address>,
 }
 
 impl Named {
-    /// What this view names beyond those before it.
+    /// Returns the names in this view that no earlier view had.
     pub fn news(&mut self, view: &RegistryView) -> News {
         let rollups = add(&mut self.rollups, view.rollups.keys().copied(), ROLLUPS_MAX);
         let mut operators = Vec::new();
@@ -73,7 +72,7 @@ impl Named {
     }
 }
 
-/// Adds what is new as long as there is room, and tells what that was.
+/// Adds names that are not known yet while there is room, and returns those added.
 fn add(known: &mut BTreeSet<Address>, named: impl Iterator<Item = Address>, most: usize) -> Vec<Address> {
     named.filter(|name| known.len() < most && known.insert(*name)).collect()
 }
@@ -91,7 +90,7 @@ mod tests {
         let mut known = BTreeSet::new();
         assert_eq!(add(&mut known, addresses(0..3), 5).len(), 3);
         assert_eq!(add(&mut known, addresses(0..3), 5), Vec::<Address>::new());
-        // One that went and comes back is no news.
+        // A name that was removed and comes back is not new.
         assert_eq!(add(&mut known, addresses(2..4), 5), Vec::from_iter(addresses(3..4)));
         assert_eq!(add(&mut known, addresses(0..100), 5).len(), 1);
         assert_eq!(known.len(), 5);

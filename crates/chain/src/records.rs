@@ -1,7 +1,7 @@
-//! The way from the registry's structures to the vocabulary of `dac-types`.
+//! Converts the registry contract's structures to the types of `dac-types`.
 //!
-//! All that comes from L1 is bounded and checked here: an endpoint may lie, and a registry may be
-//! another committee's.
+//! All data from L1 is bounded and checked here: an endpoint may lie, and a registry may belong to
+//! another committee.
 
 use dac_bls::PublicKey;
 use dac_types::limits::ENDPOINT_URL_MAX_BYTES;
@@ -10,7 +10,7 @@ use dac_types::{AdmittedRollup, Member, PublicKeyBytes, Quorum};
 use crate::contracts::CommitteeRegistry;
 use crate::error::RegistryFault;
 
-/// The terms of an epoch, with its end exclusive as in `dac_types::Committee`.
+/// The terms of an epoch, with its end exclusive, as in `dac_types::Committee`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EpochTerms {
     pub(crate) quorum: Quorum,
@@ -26,7 +26,7 @@ impl EpochTerms {
     ) -> Result<Self, RegistryFault> {
         let quorum = Quorum::new(record.n, record.k, record.q)
             .map_err(|source| RegistryFault::Geometry { epoch, source })?;
-        // An epoch may be replaced in the very second in which it was opened: then its end lies
+        // An epoch may be replaced in the same second in which it was opened; its end then lies
         // before its beginning.
         if record.activeUntil < record.activeFrom.saturating_sub(1)
             || record.postableUntil < record.activeUntil
@@ -47,7 +47,7 @@ impl EpochTerms {
     }
 }
 
-/// A member's key as the registry gives it, kept to see whether it is still the same.
+/// A member's key as the registry encodes it, kept to see whether it has changed.
 pub(crate) type RawKey = [u8; 256];
 
 pub(crate) fn raw_key(
@@ -59,7 +59,8 @@ pub(crate) fn raw_key(
     member.key.as_ref().try_into().map_err(|_| RegistryFault::KeyLength { epoch, seat, got })
 }
 
-/// Decodes a key: on the curve, in the subgroup, not infinity. Costs a fraction of a millisecond.
+/// Decodes a key and checks it: on the curve, in the subgroup, not infinity. This takes a fraction
+/// of a millisecond.
 pub(crate) fn public_key(epoch: u64, seat: usize, raw: &RawKey) -> Result<PublicKeyBytes, RegistryFault> {
     let key = PublicKey::from_eip2537(raw).map_err(|source| RegistryFault::Key { epoch, seat, source })?;
     Ok(key.to_compressed())

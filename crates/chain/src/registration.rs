@@ -1,4 +1,4 @@
-//! What the registry says apart from its epochs: who is registered with which key, and how long its
+//! The registry's data apart from its epochs: registered operators and their keys, and how long the
 //! owner's changes take.
 
 use std::collections::BTreeSet;
@@ -16,36 +16,36 @@ use crate::events::{self, BLOCKS_PER_PAGE, Filter};
 use crate::registry::RpcRegistryReader;
 use crate::rpc::{At, Call};
 
-/// Operators that [`RpcRegistryReader::registered_operators`] collects: anyone may register, so
-/// their number is bounded.
+/// The most operators that [`RpcRegistryReader::registered_operators`] collects. Anyone may
+/// register, so their number is bounded here.
 const OPERATORS_MAX: usize = 10_000;
 
-/// An operator as it registered: the next epoch that seats it takes this key.
+/// An operator's registration. The next epoch that seats the operator takes this key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// Its L1 account.
+    /// The operator's L1 account.
     pub operator: Address,
-    /// Its BLS key.
+    /// The operator's BLS key.
     pub public_key: PublicKeyBytes,
-    /// Where it takes shards.
+    /// The URL at which it receives shards.
     pub dispersal_url: String,
-    /// Where it gives them.
+    /// The URL at which it serves shards.
     pub retrieval_url: String,
 }
 
 /// How long the owner's changes take, fixed when the registry was deployed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegistryTerms {
-    /// Who may open epochs.
+    /// The account that may open epochs.
     pub owner: Address,
     /// Seconds from opening an epoch to its beginning.
     pub activation_delay: u64,
-    /// Seconds for which a replaced epoch's certificates are still taken.
+    /// The seconds for which a replaced epoch's certificates can still be posted.
     pub grace: u64,
 }
 
 impl RpcRegistryReader {
-    /// Owner, delay and grace, as of the newest block.
+    /// Reads owner, delay and grace as of the newest block.
     pub async fn terms(&self) -> Result<RegistryTerms, ChainError> {
         Ok(RegistryTerms {
             owner: self.ask(CommitteeRegistry::ownerCall {}).await?,
@@ -54,7 +54,8 @@ impl RpcRegistryReader {
         })
     }
 
-    /// An operator's registration as of the newest block; none for a stranger.
+    /// Reads an operator's registration as of the newest block; `None` if the address is not
+    /// registered.
     pub async fn registration(&self, operator: Address) -> Result<Option<Registration>, ChainError> {
         let record = self.ask(CommitteeRegistry::operatorCall { account: operator }).await?;
         if record.key.is_empty() {
@@ -87,8 +88,8 @@ impl RpcRegistryReader {
         }))
     }
 
-    /// Who has registered since `from_block`. `progress` is told the next block to read, and the
-    /// last one.
+    /// Returns the operators that have registered since `from_block`. `progress` is called with the
+    /// next block to read and the last one.
     pub async fn registered_operators(
         &self,
         from_block: u64,

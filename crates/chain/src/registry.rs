@@ -1,5 +1,5 @@
-//! What the committee registry says at one block: a consistent snapshot, read at one block hash
-//! from one endpoint, or alike from as many as must agree.
+//! A consistent snapshot of the committee registry, read at one block hash. It comes from one
+//! endpoint, or alike from as many as must agree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,16 +16,17 @@ use crate::error::{ChainError, RegistryFault};
 use crate::records::{self, EpochTerms, RawKey};
 use crate::rpc::{At, BlockRef, Call, Endpoint, Endpoints};
 
-/// Members of one page of a committee.
+/// The number of members in one page of a committee.
 const MEMBERS_PAGE: usize = 64;
-/// Rollups of one page.
+/// The number of rollups in one page.
 const ROLLUPS_PAGE: usize = 256;
-/// Rollups read at most.
+/// The most rollups that are read.
 const ROLLUPS_MAX: u64 = 16_384;
-/// Epochs read at most, the newest: older ones than these have no batch left that did not expire.
+/// The most epochs that are read, counted from the newest. All batches of older epochs have
+/// expired.
 const EPOCHS_MAX: u64 = 1_024;
-/// How long reading one snapshot may take in all. What was read of immutable things is kept for the
-/// next attempt.
+/// The longest that reading one snapshot may take. Immutable data that was read stays cached for
+/// the next attempt.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The registry at one block.
@@ -37,40 +38,41 @@ pub struct RegistryView {
     pub registry: Address,
     /// The block at which all of this was read.
     pub head: BlockRef,
-    /// All epochs by number, those to come and those replaced included.
+    /// All epochs by number, including future and replaced ones.
     pub committees: BTreeMap<u64, Arc<Committee>>,
-    /// The epoch that signs at the block's time; none before the first.
+    /// The epoch that signs at the block's time; `None` before the first.
     pub current_epoch: Option<u64>,
     /// All admitted rollups by settlement contract.
     pub rollups: HashMap<Address, AdmittedRollup>,
-    /// Whether the owner has paused the committee: members take no new batch, the log no new
-    /// record.
+    /// Whether the owner has paused the committee: members accept no new batch, and the log no new
+    /// certificate.
     pub paused: bool,
 }
 
 impl RegistryView {
-    /// An epoch's committee.
+    /// The committee of an epoch.
     pub fn committee(&self, epoch: u64) -> Option<&Arc<Committee>> {
         self.committees.get(&epoch)
     }
 
-    /// The committee whose members sign at `now`. The clock may be ahead of the last block.
+    /// The committee whose members sign at `now`, which may be later than the time of the last
+    /// block.
     pub fn active_committee(&self, now: u64) -> Option<&Arc<Committee>> {
         self.committees.values().rev().find(|committee| committee.is_active(now))
     }
 
-    /// An admitted rollup.
+    /// The terms of an admitted rollup.
     pub fn rollup(&self, rollup: Address) -> Option<&AdmittedRollup> {
         self.rollups.get(&rollup)
     }
 
-    /// Where this committee's signatures are valid.
+    /// The domain in which this committee's signatures are valid.
     pub fn domain(&self) -> Domain {
         Domain { chain_id: self.chain_id, registry: self.registry }
     }
 
-    /// Whether the same follows from both, read at the same block. Where members of epochs answer
-    /// that nobody can post any more is read now and then, so that may differ.
+    /// Whether two views of the same block have the same consequences. Members' URLs may differ in
+    /// epochs that can no longer be posted, because those are re-read only from time to time.
     fn decides_like(&self, other: &Self) -> bool {
         let like = |(a, b): (&Arc<Committee>, &Arc<Committee>)| {
             let is_retired = a.postable_until() < self.head.timestamp;
@@ -96,12 +98,12 @@ impl RegistryView {
     }
 }
 
-/// Reads snapshots of the registry. The follower asks it again and again.
+/// Reads snapshots of the registry, for the follower.
 #[async_trait]
 pub trait RegistryReader: Send + Sync {
-    /// The registry as of the newest block that has `confirmations` blocks on top of it.
+    /// Reads the registry as of the newest block that has `confirmations` blocks on top.
     async fn read(&self, confirmations: u64) -> Result<RegistryView, ChainError>;
-    /// Where it reads, for status; none where that is no JSON-RPC.
+    /// The endpoints it reads from, for status; `None` if it does not read over JSON-RPC.
     fn sources(&self) -> Option<Endpoints> {
         None
     }
@@ -112,7 +114,7 @@ pub trait RegistryReader: Send + Sync {
 pub struct RpcRegistryReader {
     endpoints: Endpoints,
     registry: Address,
-    /// One for each endpoint: what one of them said is not what another one would.
+    /// One cache for each endpoint, because the answers of one say nothing about another.
     caches: Vec<Mutex<Cache>>,
 }
 
@@ -123,7 +125,7 @@ impl RpcRegistryReader {
         Self { endpoints, registry, caches }
     }
 
-    /// The domain that the configuration names; reading checks that L1 agrees.
+    /// The domain from the configuration; reading checks that L1 agrees.
     pub fn domain(&self) -> Domain {
         Domain { chain_id: self.endpoints.chain_id(), registry: self.registry }
     }
@@ -140,7 +142,7 @@ impl RegistryReader for RpcRegistryReader {
         if pinned.is_none() {
             self.endpoints.put_behind_who_lags().await?;
         }
-        // One endpoint for the whole snapshot: another one may not know the block.
+        // The whole snapshot comes from one endpoint, because another may not know the block.
         let snapshot = |endpoint: Endpoint| async move {
             let mut cache = self.caches[endpoint.index()].lock().await;
             let name = endpoint.name().to_owned();
@@ -165,15 +167,15 @@ impl RegistryReader for RpcRegistryReader {
     }
 }
 
-/// What was read before and need not be read again. A committee's members never change, only their
+/// What was read earlier and need not be read again. A committee's members never change; only their
 /// URLs do.
 #[derive(Debug, Default)]
 struct Cache {
-    /// The block at which it was read last: when it is no longer part of the chain, nothing here is
-    /// worth anything.
+    /// The block of the last reading. Once it is no longer part of the chain, the whole cache is
+    /// void.
     head: Option<BlockRef>,
     epochs: BTreeMap<u64, CachedEpoch>,
-    /// The replaced epoch whose URLs are read again next.
+    /// The replaced epoch whose URLs are re-read next.
     refresh_next: u64,
 }
 
@@ -183,7 +185,7 @@ struct CachedEpoch {
     committee: Arc<Committee>,
 }
 
-/// One snapshot while it is being read.
+/// A snapshot that is being read.
 struct Snapshot {
     endpoint: Endpoint,
     registry: Address,
@@ -192,7 +194,8 @@ struct Snapshot {
 
 impl Snapshot {
     async fn read(&self, cache: &mut Cache, head: BlockRef) -> Result<RegistryView, ChainError> {
-        // Cached by `Endpoints` between failures; a snapshot is rare enough to ask again.
+        // `Endpoints` checks the chain id only after failures; a snapshot is rare enough to check
+        // it each time.
         let got = self.endpoint.chain_id().await?;
         if got != self.chain_id {
             return Err(ChainError::WrongChain {
@@ -202,8 +205,8 @@ impl Snapshot {
             });
         }
         self.drop_reorganised(cache, head).await?;
-        // Before anything is cached, so that a reading given up half-way leaves nothing whose block
-        // is unknown.
+        // Set before anything is cached, so that a reading that is given up half-way leaves no data
+        // of an unknown block.
         cache.head = Some(head);
 
         let epoch_count = self.call(head, CommitteeRegistry::epochCountCall {}).await?;
@@ -249,8 +252,8 @@ impl Snapshot {
         epoch: u64,
         epoch_count: u64,
     ) -> Result<Arc<Committee>, ChainError> {
-        // An epoch replaced long ago has its final record; of the others the end may have been set
-        // meanwhile.
+        // The record of an epoch replaced long ago is final. Any other epoch may have got its end
+        // since the last reading.
         if let Some(cached) = cache.epochs.get(&epoch)
             && epoch < epoch_count
             && cached.committee.postable_until() < head.timestamp
@@ -327,8 +330,9 @@ impl Snapshot {
         Ok(rollups)
     }
 
-    /// Operators change their URLs at any time, and for all epochs at once. Epochs that may still
-    /// be posted are read at every snapshot; of the others one at each, in turn.
+    /// Returns the replaced epoch whose URLs are re-read next. An operator may change its URLs at
+    /// any time, for all its epochs at once. Epochs that can still be posted are read for every
+    /// snapshot; of the others, one for each snapshot, in turn.
     fn next_to_refresh(&self, cache: &Cache, head: BlockRef) -> u64 {
         let retired = |(epoch, cached): (&u64, &CachedEpoch)| {
             (cached.committee.postable_until() < head.timestamp).then_some(*epoch)
@@ -341,7 +345,8 @@ impl Snapshot {
             .unwrap_or(0)
     }
 
-    /// An operator that also sits in a newer epoch, which was just read, answers there today.
+    /// Takes an operator's URLs from the newest epoch that seats it, which was just read, for all
+    /// older ones.
     fn share_urls(&self, cache: &mut Cache, committees: &mut BTreeMap<u64, Arc<Committee>>) {
         let mut today: HashMap<Address, (String, String)> = HashMap::new();
         for (epoch, committee) in committees.iter_mut().rev() {
@@ -411,8 +416,8 @@ impl Snapshot {
     }
 }
 
-/// Decoding keys costs most, so those that did not change are taken from the former reading, and so
-/// is the whole committee when nothing did.
+/// Builds a committee. Decoding keys costs the most, so keys that did not change are taken from the
+/// last reading, and so is the whole committee if nothing changed.
 fn build_committee(
     epoch: u64,
     terms: EpochTerms,

@@ -1,5 +1,5 @@
-//! Registries that lie: what they say is refused with its name, and never by a panic or without an
-//! end.
+//! Tests with registries that lie: their answers are refused with an error that names the fault,
+//! and never cause a panic or an endless reading.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::rpc::fake::{Say, serve};
 
 const REGISTRY: Address = Address::repeat_byte(0xaa);
 
-/// What a registry answers.
+/// A registry's answers.
 #[derive(Clone)]
 struct Lies {
     epoch_count: u64,
@@ -218,7 +218,7 @@ async fn countless_epochs_are_read_up_to_a_bound() {
     })
     .await;
     let endpoints = Endpoints::new(&[url], 1, Duration::from_secs(10)).unwrap();
-    // Whether it ends by the deadline of a snapshot or with a view, it ends, and is bounded.
+    // It ends by the snapshot's deadline or with a view; either way it ends and is bounded.
     if let Ok(view) = RpcRegistryReader::new(endpoints, REGISTRY).read(0).await {
         assert_eq!(view.committees.len() as u64, EPOCHS_MAX);
     }
@@ -234,7 +234,7 @@ async fn junk_instead_of_abi_is_refused() {
         })
         .await;
         let endpoints = Endpoints::new(&[url], 1, Duration::from_secs(10)).unwrap();
-        // All zeros are a registry without an epoch, as far as they go.
+        // Answers that are all zeros look like a registry without an epoch.
         match RpcRegistryReader::new(endpoints, REGISTRY).read(0).await {
             Err(ChainError::Malformed { .. } | ChainError::Registry { .. }) => {}
             Ok(view) => assert!(view.committees.is_empty() && view.rollups.is_empty()),
@@ -270,7 +270,7 @@ async fn one_liar_of_three_changes_neither_committee_nor_rollups_nor_pauses_nor_
             let endpoints = Endpoints::new(&urls, 1, Duration::from_secs(20)).unwrap().agreeing(2);
             let view = RpcRegistryReader::new(endpoints.clone(), REGISTRY).read(0).await.unwrap();
             assert_eq!(view, Lies::none().read().await.unwrap(), "{name} of endpoint {place}");
-            // The last one is not asked where the first two decide; else it is named.
+            // The last endpoint is not asked if the first two decide; otherwise it is named.
             let problems = endpoints.status().problems;
             let named = problems.iter().any(|problem| {
                 problem.contains(&format!("endpoint {} of chain.rpc", place + 1))

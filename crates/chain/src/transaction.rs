@@ -1,4 +1,4 @@
-//! Making and signing the EIP-1559 transactions that this crate sends.
+//! Builds and signs the EIP-1559 transactions that this crate sends.
 
 mod answer;
 mod fees;
@@ -14,15 +14,15 @@ pub use self::market::FeeBounds;
 pub use self::market::{Market, USUAL_TIP};
 use crate::error::ChainError;
 
-/// The type of a transaction with a base fee and a tip, its first byte.
+/// The first byte of a transaction with a base fee and a tip: its type.
 const EIP_1559: u8 = 2;
 
-/// Gas of a plain transfer.
+/// The gas of a plain transfer.
 pub const TRANSFER_GAS: u64 = 21_000;
 
 /// Holds the secp256k1 key of an L1 account.
 pub trait TransactionSigner: Send + Sync {
-    /// The account.
+    /// The account's address.
     fn address(&self) -> Address;
     /// Signs a 32-byte hash.
     fn sign_hash(&self, hash: &B256) -> Result<Signature, ChainError>;
@@ -44,41 +44,41 @@ impl TransactionSigner for EcdsaKey {
 /// A transaction before it is signed.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The chain that it is for.
+    /// The id of the chain that it is for.
     pub chain_id: u64,
-    /// The account's number for it.
+    /// The transaction's nonce.
     pub nonce: u64,
-    /// Gas that it may take.
+    /// The most gas that it may use.
     pub gas_limit: u64,
-    /// What it pays for gas.
+    /// The fees that it offers.
     pub fees: Fees,
-    /// The account or contract that is called; none creates a contract.
+    /// The account or contract that is called; `None` creates a contract.
     pub to: Option<Address>,
-    /// Ether that goes with it, in wei.
+    /// The ether that goes with it, in wei.
     pub value: U256,
-    /// The call.
+    /// The call's data.
     pub data: Bytes,
 }
 
-/// A signed transaction: what is sent, and the hash by which it is found again.
+/// A signed transaction: its bytes to send, and its hash to find it by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// Its hash.
+    /// The transaction's hash.
     pub hash: B256,
-    /// Its bytes.
+    /// The transaction's bytes.
     pub raw: Bytes,
 }
 
 impl Draft {
-    /// Signs it.
+    /// Signs the draft.
     pub fn sign(self, signer: &dyn TransactionSigner) -> Result<Signed, ChainError> {
         let signature = signer.sign_hash(&keccak256(self.encode(None)))?;
         let raw = self.encode(Some(&signature));
         Ok(Signed { hash: keccak256(&raw), raw: raw.into() })
     }
 
-    /// Encodes the transaction as EIP-1559 says: its type, then the RLP list of its fields. Without
-    /// a signature these are the bytes that are signed.
+    /// Encodes the transaction as EIP-1559 defines it: its type, then the RLP list of its fields.
+    /// Without a signature these are the bytes that are signed.
     fn encode(&self, signature: Option<&Signature>) -> Vec<u8> {
         let to = self.to.map_or(TxKind::Create, TxKind::Call);
         let access_list: Vec<Address> = Vec::new();

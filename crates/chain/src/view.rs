@@ -1,4 +1,4 @@
-//! Calls of contracts' views: from one endpoint, or alike from as many as must agree.
+//! Calls view functions of contracts: from one endpoint, or alike from as many as must agree.
 
 use alloy::primitives::Address;
 use alloy::sol_types::SolCall;
@@ -6,8 +6,7 @@ use alloy::sol_types::SolCall;
 use crate::error::ChainError;
 use crate::rpc::{At, Call, Endpoints};
 
-/// What a view of the contract at `address` says; `name` says in errors what the contract should
-/// be.
+/// Calls a view function of the contract at `address`; `name` is what errors call the contract.
 pub(crate) async fn view<C: SolCall>(
     endpoints: &Endpoints,
     name: &'static str,
@@ -15,8 +14,8 @@ pub(crate) async fn view<C: SolCall>(
     call: C,
     at: At,
 ) -> Result<C::Return, ChainError> {
-    // The newest block of each endpoint may be another one: where several must agree, it is one
-    // that all of them have.
+    // Endpoints may have different newest blocks. If several must agree, the call is made at one
+    // block that all of them have.
     let at = match at {
         At::Latest => endpoints.pinned(0).await?.map_or(At::Latest, |block| At::Hash(block.hash)),
         at => at,

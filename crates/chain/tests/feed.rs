@@ -1,5 +1,4 @@
-//! Follows a real chain through reorganisations: the facts that are held at the end are those of
-//! the chain.
+//! Follows a real chain through reorganisations: the facts held at the end are those of the chain.
 
 use dac_chain::feed::{Cursor, Fact, FeedConfig, L1Events, Origin, RenewedCoverage, RpcEvents, Step};
 use dac_chain::testing::{
@@ -16,16 +15,16 @@ struct Setup {
     anvil: Anvil,
     committee: TestCommittee,
     rollup: TestRollup,
-    /// The head when everything was deployed.
+    /// The number of the newest block after deployment.
     deployed: u64,
-    /// Since when the committee signs.
+    /// The Unix second from which the committee signs.
     since: u64,
 }
 
 impl Setup {
     async fn new() -> Self {
         let anvil = Anvil::start().await;
-        // So that there is something before the first block.
+        // These blocks exist so that there is something before the first block to read.
         anvil.mine(50).await;
         anvil.advance(100).await;
         let spec = RollupSpec::default();
@@ -63,7 +62,7 @@ impl Setup {
         self.rollup.settle(&self.rollup.order(&self.committee.certify(header, &[]))).await;
     }
 
-    /// Renews the coverage of all that settled.
+    /// Renews the coverage of all settled batches.
     async fn renew(&self) -> Option<CoverageRenewal> {
         let state = self.rollup.reader(&self.anvil).state().await.unwrap();
         if state.batch_count == 0 {
@@ -79,7 +78,7 @@ impl Setup {
         Some(renewal)
     }
 
-    /// All that the readers find on the chain as it is, the renewals left out.
+    /// All facts that the readers find on the present chain, except renewals.
     async fn on_chain(&self) -> [Vec<Fact>; 2] {
         let head = self.anvil.head().await.number;
         let log = CertificateLogReader::new(self.anvil.endpoints(), self.committee.deployment.log);
@@ -96,7 +95,7 @@ struct Consumer {
 }
 
 impl Consumer {
-    /// Whether it is caught up.
+    /// Makes one step; returns whether it is caught up.
     async fn step(&mut self, l1: &RpcEvents, config: &FeedConfig) -> bool {
         let step = l1.step(&self.cursor, config).await.unwrap();
         let caught_up = step.is_caught_up();
@@ -145,7 +144,7 @@ async fn what_l1_says_is_read_from_the_first_block_that_can_have_it() {
     let l1 = RpcEvents::new(endpoints);
     let expected = setup.on_chain().await;
     for (mut consumer, expected) in setup.consumers().into_iter().zip(expected) {
-        // The renewal lies just as deep as that.
+        // The renewal lies exactly as deep as the confirmations.
         let config = FeedConfig { confirmations: 2, page_blocks: 5 };
         consumer.catch_up(&l1, &config).await;
         assert_eq!(consumer.without_renewals(), expected);
@@ -218,7 +217,7 @@ async fn reorganisations_of_any_depth_are_followed() {
     for (consumer, expected) in consumers.iter_mut().zip(expected) {
         consumer.catch_up(&l1, &config).await;
         assert_eq!(consumer.without_renewals(), expected, "DAC_SEED={seed}");
-        // One who reads only now holds the same, the renewals too.
+        // A consumer that reads only now holds the same facts, and the renewals too.
         let mut late = Consumer { cursor: Cursor::new(consumer.cursor.origin(), setup.since), facts: vec![] };
         late.catch_up(&l1, &FeedConfig::new(0)).await;
         assert_eq!(consumer.facts, late.facts, "DAC_SEED={seed}");

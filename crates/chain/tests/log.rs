@@ -1,4 +1,4 @@
-//! Reading the certificate log of a real chain.
+//! Reads the certificate log of a real chain.
 
 use dac_chain::contracts::{CertificateLog, CommitteeRegistry, Effect};
 use dac_chain::testing::{Anvil, CommitteeSpec, TestCommittee, deploy_committee};
@@ -37,7 +37,7 @@ async fn what_was_recorded_is_found_again() {
         let ChainError::Reverted(again) = again else { panic!("{again}") };
         assert!(again.is::<CertificateLog::AlreadyRecorded>(), "{again}");
         expected.push((digest, receipt));
-        // Beyond a page of blocks, so that reading takes several.
+        // More blocks than one page, so that several pages are read.
         anvil.mine(600).await;
     }
 

@@ -1,4 +1,4 @@
-//! The registry's snapshots and their follower, against a real chain.
+//! The registry's snapshots and their follower, on a real chain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 const INTERVAL: Duration = Duration::from_millis(50);
 const ROLLUP: Address = Address::repeat_byte(0x77);
 const POSTER: Address = Address::repeat_byte(0x78);
-/// Generous: these wait for events, on a machine that may be busy.
+/// A generous deadline: the tests wait for events on a machine that may be busy.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn follow(anvil: &Anvil, registry: Address) -> (RegistryWatch, CancellationToken) {
@@ -59,7 +59,7 @@ async fn a_snapshot_says_what_was_deployed() {
     assert_eq!(view.active_committee(view.head.timestamp), Some(seen));
     assert_eq!(view.active_committee(seen.active_from() - 1), None);
 
-    // Read again, nothing changed: the very same committee.
+    // If nothing changed, reading again gives the very same committee.
     let again = reader.read(0).await.unwrap();
     assert!(Arc::ptr_eq(again.committee(1).unwrap(), seen));
 }
@@ -101,7 +101,7 @@ async fn a_new_epoch_waits_replaces_and_leaves_a_grace() {
     assert_eq!(old.postable_until(), new.active_from() - 1 + 1_000);
     assert_eq!(pending.active_committee(new.active_from() - 1), Some(old));
     assert_eq!(pending.active_committee(new.active_from()), Some(new));
-    // Seat 0 changed hands, the others kept key and place.
+    // Seat 0 got another member; the others kept their key and seat.
     assert_ne!(old.member(Seat(0)), new.member(Seat(0)));
     assert_eq!(old.member(Seat(1)), new.member(Seat(1)));
 
@@ -148,7 +148,7 @@ async fn a_retired_epochs_urls_are_read_again_in_turn() {
     let view = wait_for(watch.wait_ready()).await;
     assert!(!view.committee(1).unwrap().is_postable(view.head.timestamp));
 
-    // The operator of seat 0 sits in the retired epoch alone.
+    // The operator of seat 0 has a seat only in the retired epoch.
     committee
         .operator(&anvil, 0)
         .set_endpoints("http://moved.example", "http://moved.example/r")
@@ -158,7 +158,7 @@ async fn a_retired_epochs_urls_are_read_again_in_turn() {
         view.committee(1).unwrap().member(Seat(0)).unwrap().dispersal_url == "http://moved.example"
     }))
     .await;
-    // That of seat 1 sits in both: it is seen at once in both.
+    // The operator of seat 1 has a seat in both epochs, so its change is seen in both at once.
     committee
         .operator(&anvil, 1)
         .set_endpoints("http://moved1.example", "http://moved1.example/r")
@@ -189,7 +189,7 @@ async fn a_reorganised_registry_is_read_as_it_is_now() {
     let view = wait_for(watch.wait_for(|view| view.current_epoch == Some(2))).await;
     assert_eq!(view.committee(2).unwrap().member(Seat(3)).unwrap().operator, all[4]);
 
-    // The same number, another committee, in blocks of the same height.
+    // The same epoch number now has another committee, in blocks of the same height.
     anvil.revert(&snapshot).await;
     let second = [all[0], all[1], all[2], all[5]];
     committee.admin(&anvil).open_epoch(&second, 2, 3).await.unwrap();
@@ -200,7 +200,7 @@ async fn a_reorganised_registry_is_read_as_it_is_now() {
     .await;
     assert_eq!(view.committees.len(), 2);
 
-    // And gone altogether.
+    // Then the epoch is gone altogether.
     anvil.reorganise(2).await;
     let view = wait_for(watch.wait_for(|view| view.committees.len() == 1)).await;
     assert_eq!(view.committee(1).unwrap().active_until(), u64::MAX);
@@ -221,7 +221,7 @@ async fn confirmations_hold_the_view_back() {
 #[tokio::test]
 async fn while_l1_is_down_the_last_view_stays_and_ages() {
     let mut anvil = Anvil::start().await;
-    // Stands by, with nothing deployed yet.
+    // A reserve endpoint, where nothing is deployed yet.
     let spare = Anvil::start().await;
     let committee = deploy_committee(&anvil, &CommitteeSpec::new(2, 1, 2)).await;
     let endpoints = Endpoints::new(&[anvil.url(), spare.url()], anvil.chain_id(), DEADLINE).unwrap();
@@ -243,8 +243,8 @@ async fn while_l1_is_down_the_last_view_stays_and_ages() {
     assert!(stale.age.unwrap() > limit && stale.limit == limit, "{stale}");
     assert_eq!(watch.latest().unwrap().committees, view.committees);
 
-    // The same contracts come to the same addresses: it is read again, from the endpoint that stood
-    // by.
+    // The same contracts get the same addresses, so the registry is read again, from the reserve
+    // endpoint.
     let committee = deploy_committee(&spare, &CommitteeSpec::new(2, 1, 2)).await;
     while watch.last_success() == Some(last) {
         wait_for(watch.clone().changed()).await;
@@ -296,7 +296,7 @@ async fn the_next_endpoint_answers_when_the_first_is_down_or_of_another_chain() 
     let anvil = Anvil::start().await;
     let other = Anvil::with(AnvilOptions { chain_id: 5, ..AnvilOptions::default() }).await;
     let committee = deploy_committee(&anvil, &CommitteeSpec::new(2, 1, 2)).await;
-    // Port 9 is nobody's.
+    // Nothing listens on port 9.
     let urls = ["http://127.0.0.1:9".to_owned(), other.url(), anvil.url()];
     let endpoints = Endpoints::new(&urls, 31_337, DEADLINE).unwrap();
     let reader = RpcRegistryReader::new(endpoints, committee.deployment.registry);
@@ -347,7 +347,7 @@ async fn refusals_of_the_registry_have_names_and_values() {
     assert_eq!(epoch, Some(2), "{pending}");
     assert_eq!(pending.effect(), Effect::MayPass);
 
-    // A possession made for another operator.
+    // A proof of possession made for another operator.
     let key = &committee.members[0].secret_key;
     let possession = key.prove_possession(&committee.domain, ROLLUP);
     let result = stranger.register(&key.public_key(), &possession, "http://a", "http://a").await;

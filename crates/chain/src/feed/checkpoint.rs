@@ -1,4 +1,4 @@
-//! A block that was read, by which is noticed that the chain below was replaced.
+//! A block that was read; its hash shows later whether the chain below it was replaced.
 
 use alloy::primitives::B256;
 use serde::{Deserialize, Serialize};
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 /// A block up to which the chain was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Its number.
+    /// The block's number.
     pub number: u64,
-    /// Its hash.
+    /// The block's hash.
     pub hash: B256,
-    /// The last batch that had settled by then; 0 for none, and for a log.
+    /// The last batch that had settled by then; 0 for none, and for a certificate log.
     pub settled: u64,
-    /// Facts that were read by then, from anywhere; none where they were not counted, as by former
-    /// versions.
+    /// The number of facts found up to it, by any reading; `None` if they were not counted, as in
+    /// earlier versions.
     #[serde(default)]
     pub facts: Option<u64>,
 }

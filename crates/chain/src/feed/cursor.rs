@@ -1,4 +1,4 @@
-//! How far one contract was read, and how to notice that the chain below was replaced: no I/O.
+//! How far one contract was read, and how to notice that the chain below was replaced. No I/O.
 
 use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
@@ -10,109 +10,109 @@ use super::mark::{DEPTHS, Mark};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
 
-/// Checkpoints of one cursor, at most. As they are thinned out, some 70 cover a chain of four
-/// milliards of blocks.
+/// The most checkpoints of one cursor. As they are thinned out, about 70 cover a chain of four
+/// billion blocks.
 const CHECKPOINTS_MAX: usize = 96;
-/// A stored cursor, at most: what is longer was not written here.
+/// The greatest length of a stored cursor; a longer text was not written by this code.
 const TEXT_MAX_BYTES: usize = 64 << 10;
 
-/// A text that is no cursor.
+/// A stored text is not a valid cursor.
 #[derive(Debug, Error)]
 pub enum CursorError {
-    /// It cannot be read.
+    /// The text is not the JSON of a cursor.
     #[error("the cursor is not understood: {0}")]
     Text(#[from] serde_json::Error),
-    /// Too long.
+    /// The text is too long.
     #[error("a cursor has at most {limit} bytes, got {got}")]
     Length {
-        /// Bytes.
+        /// The text's length in bytes.
         got: usize,
-        /// Bytes allowed.
+        /// The greatest length allowed.
         limit: usize,
     },
-    /// Too many checkpoints.
+    /// The cursor has too many checkpoints.
     #[error("a cursor has at most {limit} checkpoints, got {got}")]
     TooMany {
-        /// How many.
+        /// The number of checkpoints.
         got: usize,
-        /// Allowed.
+        /// The greatest number allowed.
         limit: usize,
     },
-    /// Too many marks of second readings.
+    /// The cursor has too many marks of second readings.
     #[error("a cursor has at most {limit} marks of second readings, got {got}")]
     TooManyMarks {
-        /// How many.
+        /// The number of marks.
         got: usize,
-        /// Allowed.
+        /// The greatest number allowed.
         limit: usize,
     },
-    /// Checkpoints out of order.
+    /// The checkpoints are not in ascending order.
     #[error("the cursor's checkpoint {position} does not lie above the one before it")]
     NotAscending {
-        /// Which.
+        /// The position of the checkpoint that is out of order.
         position: usize,
     },
 }
 
-/// How far one contract was read.
+/// The state of reading one contract: how far it was read, and the checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     origin: Origin,
-    /// Nothing happened before that time, in Unix seconds.
+    /// The Unix second before which nothing happened.
     since: u64,
-    /// Ascending. The first is the block before the first one that is read, and is kept for good;
-    /// none while it was not looked for.
+    /// The checkpoints, ascending. The first is the block before the first one to read; it is never
+    /// dropped. Empty until that block was looked for.
     pub(super) checkpoints: Vec<Checkpoint>,
-    /// How far blocks were read a second time, for each depth at which they are; empty in what
-    /// former versions stored.
+    /// How far blocks were read a second time, one mark for each depth; empty in what earlier
+    /// versions stored.
     #[serde(default)]
     pub(super) marks: Vec<Mark>,
 }
 
 impl Cursor {
-    /// Nothing was read yet. What is older than `since`, in Unix seconds, will not be: the time at
-    /// which the first epoch became active, before which nothing can be recorded or settled; 0
-    /// where that is not known.
+    /// A cursor that has read nothing yet. Blocks older than `since`, in Unix seconds, will not be
+    /// read: this is the time at which the first epoch became active, before which nothing can be
+    /// recorded or settled. It is 0 if that time is not known.
     pub const fn new(origin: Origin, since: u64) -> Self {
         Self { origin, since, checkpoints: Vec::new(), marks: Vec::new() }
     }
 
-    /// The contract.
+    /// The contract that is read.
     pub const fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// Since when it is read, in Unix seconds.
+    /// The Unix second from which the contract is read.
     pub const fn since(&self) -> u64 {
         self.since
     }
 
-    /// The first block not read yet; 0 while even the first one to read was not looked for.
+    /// The first block that was not read yet; 0 while the first block to read was not looked for.
     pub fn next_block(&self) -> u64 {
         self.newest().map_or(0, |newest| newest.number + 1)
     }
 
-    /// The last batch that settled among the blocks read; 0 if none did.
+    /// The last batch that settled in the blocks that were read; 0 if none did.
     pub fn settled(&self) -> u64 {
         self.newest().map_or(0, |newest| newest.settled)
     }
 
-    /// The last block read.
+    /// The last block that was read.
     pub fn newest(&self) -> Option<&Checkpoint> {
         self.checkpoints.last()
     }
 
-    /// Blocks whose hashes are known, ascending.
+    /// The blocks whose hashes are known, ascending.
     pub fn checkpoints(&self) -> &[Checkpoint] {
         &self.checkpoints
     }
 
-    /// To be stored.
+    /// The cursor as a text to store.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).expect("numbers and hashes can be written down")
     }
 
-    /// What was stored.
+    /// The cursor from a stored text.
     pub fn from_text(text: &str) -> Result<Self, CursorError> {
         if text.len() > TEXT_MAX_BYTES {
             return Err(CursorError::Length { got: text.len(), limit: TEXT_MAX_BYTES });
@@ -132,14 +132,14 @@ impl Cursor {
         }
     }
 
-    /// Reading begins after this block.
+    /// This cursor with its start found: reading begins after block `anchor`.
     pub(super) fn located(&self, anchor: BlockRef) -> Self {
         let anchor = Checkpoint { number: anchor.number, hash: anchor.hash, settled: 0, facts: Some(0) };
         Self { checkpoints: vec![anchor], marks: vec![Mark::at(&anchor); DEPTHS.len()], ..*self }
     }
 
-    /// The marks once blocks up to `newest` are read: what is deep already when it is read first is
-    /// not read again.
+    /// The marks after blocks up to `newest` were read. Blocks that are already deep at their first
+    /// reading are not read again.
     fn marks_after(&self, newest: &Checkpoint, head: u64) -> Vec<Mark> {
         let read = self.newest().map_or(0, |newest| newest.number);
         let marks = self.marks.iter().zip(&DEPTHS).map(|(mark, depth)| {
@@ -149,8 +149,8 @@ impl Cursor {
         marks.collect()
     }
 
-    /// Everything up to `last` was read while the chain's head was at `head`, and `facts` is what
-    /// was in it. Fails where a batch that settled is missing from it.
+    /// This cursor after everything up to `last` was read while the chain's head was at `head`,
+    /// with `facts` found there. Fails if a settled batch is missing from the facts.
     pub(super) fn advanced(&self, last: BlockRef, head: u64, facts: &[Fact]) -> Result<Self, ChainError> {
         let settled = settled_after(self.settled(), facts)?;
         let counted = self.newest().and_then(|newest| newest.facts).unwrap_or(0);
@@ -162,8 +162,8 @@ impl Cursor {
         Ok(next)
     }
 
-    /// Only the first `kept` checkpoints are still on the chain; with none of them, nothing was
-    /// read.
+    /// This cursor after a reorganisation that only the first `kept` checkpoints survived. If
+    /// `kept` is 0, nothing counts as read.
     pub(super) fn rewound(&self, kept: usize) -> Self {
         let checkpoints = self.checkpoints[..kept].to_vec();
         let marks = checkpoints
@@ -172,16 +172,16 @@ impl Cursor {
         Self { checkpoints, marks, ..*self }
     }
 
-    /// A batch is known to have settled in a block that was read before, where that was missed.
+    /// Notes that a batch settled in a block whose first reading missed it.
     pub(super) fn settled_before(&mut self, batch_number: u64, block: u64) {
         for checkpoint in self.checkpoints.iter_mut().filter(|checkpoint| checkpoint.number >= block) {
             checkpoint.settled = checkpoint.settled.max(batch_number);
         }
     }
 
-    /// The further behind the newest, the fewer: between two neighbours lies at most the distance
-    /// of the younger one from the newest, or one page. So a reorganisation has twice its depth, or
-    /// that and a page, read again.
+    /// Drops checkpoints, the more the further behind the newest: between two neighbours there is
+    /// at most the distance of the younger one from the newest, or one page. So after a
+    /// reorganisation at most twice its depth is read again, or its depth and a page.
     fn thin_out(&mut self) {
         let Some(newest) = self.newest().map(|newest| newest.number) else { return };
         let mut position = 1;
@@ -200,7 +200,7 @@ impl Cursor {
     }
 }
 
-/// The last batch that settled, where `settled` was the last one before these facts.
+/// The last batch that settled, given that `settled` was the last one before these facts.
 pub(super) fn settled_after(settled: u64, facts: &[Fact]) -> Result<u64, ChainError> {
     facts.iter().try_fold(settled, |settled, fact| match fact {
         Fact::Settled { rollup, batch } => {
@@ -210,7 +210,7 @@ pub(super) fn settled_after(settled: u64, facts: &[Fact]) -> Result<u64, ChainEr
     })
 }
 
-/// Batches settle one after the other: a number left out is an event left out.
+/// Fails if a number was left out: batches settle one after the other, so an event is missing.
 fn check_next(contract: Address, after: u64, got: u64) -> Result<(), ChainError> {
     if after.checked_add(1) == Some(got) {
         Ok(())

@@ -1,4 +1,4 @@
-//! L1 as those see it who follow it.
+//! The view of L1 for code that follows its events.
 
 use async_trait::async_trait;
 
@@ -9,16 +9,16 @@ use super::view::{FeedConfig, L1View};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
 
-/// L1 as those see it who follow it: one node, or several of which one answers.
+/// L1 for code that follows its events: one node, or several of which one answers.
 #[async_trait]
 pub trait L1Events: Send + Sync {
     /// The newest block that has `confirmations` blocks on top.
     async fn head(&self, confirmations: u64) -> Result<BlockRef, ChainError>;
-    /// One bounded step. Errors leave nothing behind: the same step may be made again, after a
-    /// pause that grows with every failure.
+    /// Makes one bounded step. An error leaves nothing behind, so the same step may be repeated,
+    /// after a pause that grows with every failure.
     async fn step(&self, cursor: &Cursor, config: &FeedConfig) -> Result<Step, ChainError>;
-    /// Reads a page of blocks a second time where that is due, elsewhere where there are several
-    /// nodes; none where nothing is due. Errors leave nothing behind.
+    /// Reads a page of blocks a second time if that is due, from another node if there are several;
+    /// returns `None` if nothing is due. An error leaves nothing behind.
     async fn read_again(
         &self,
         cursor: &Cursor,

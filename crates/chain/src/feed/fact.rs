@@ -1,4 +1,4 @@
-//! What L1 says, and which contract says it.
+//! A fact that a contract on L1 states, and the contract that states it.
 
 use alloy::primitives::{Address, B256};
 use dac_types::RenewalDigest;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::log::RecordedCertificate;
 use crate::settlement::SettledBatch;
 
-/// The contract that is read, and so which events.
+/// The contract that is read; its kind decides which events are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// The certificate log at this address.
@@ -25,38 +25,38 @@ impl Origin {
     }
 }
 
-/// Coverage that was renewed on L1: a quorum holds all batches up to one, and serves them for
+/// A renewal of coverage on L1: a quorum holds batches 1 to `last_batch` and serves them for
 /// longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RenewedCoverage {
-    /// What the quorum signed.
+    /// The digest that the quorum signed.
     pub digest: RenewalDigest,
     /// The rollup's settlement contract.
     pub rollup: Address,
-    /// Batches 1 to this one.
+    /// The last batch covered; the first is batch 1.
     pub last_batch: u64,
-    /// The epoch that signed.
+    /// The epoch that signed it.
     pub epoch: u64,
-    /// Unix seconds until which they are served.
+    /// The Unix second until which its signers serve the batches.
     pub expires_at: u64,
-    /// Unix seconds until which all settled batches are covered now.
+    /// The Unix second until which all settled batches are covered since.
     pub coverage_until: u64,
-    /// The block that has it.
+    /// The block that contains it.
     pub block: u64,
-    /// The transaction that did it.
+    /// The transaction that renewed it.
     pub tx: B256,
 }
 
-/// What L1 says.
+/// An event on L1 that matters to members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fact {
     /// The log recorded a certificate.
     Recorded(RecordedCertificate),
     /// A rollup settled a batch.
     Settled {
-        /// The rollup: the contract that said so.
+        /// The rollup: the contract that emitted the event.
         rollup: Address,
-        /// The batch.
+        /// The settled batch.
         batch: SettledBatch,
     },
     /// A rollup's coverage was renewed.
@@ -64,7 +64,7 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// The block that has it.
+    /// The block that contains the event.
     pub const fn block(&self) -> u64 {
         match self {
             Self::Recorded(certificate) => certificate.block,

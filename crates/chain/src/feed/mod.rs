@@ -1,22 +1,22 @@
-//! What L1 says that members owe: certificates recorded, batches settled, coverage renewed; read
-//! once each, in order, and taken back where the chain was reorganised.
+//! The events on L1 that create duties of members: certificates recorded, batches settled, coverage
+//! renewed. Each is read once, in order, and is taken back if the chain was reorganised.
 //!
-//! * [`Cursor`] is all that is remembered of one contract. It is stored in the same transaction as
-//!   what was learned.
-//! * [`step`] makes one bounded step from a cursor over one [`L1View`]; it holds nothing else, so
-//!   it may be repeated at any time.
-//! * [`read_again`] reads what was read once more when it lies deeper: what a node did not have yet
-//!   is found then.
-//! * [`RpcEvents`] does both over JSON-RPC: all of one step from one endpoint, and from the next
-//!   one where that fails.
+//! * [`Cursor`] is all the state that is kept about one contract. It is stored in the same
+//! transaction as the facts.
+//! * [`step`] makes one bounded step from a cursor over one [`L1View`]. It keeps no other state, so
+//! it may be repeated at any time.
+//! * [`read_again`] reads blocks a second time when they lie deeper, and so finds events that a
+//! node did not have at the first reading.
+//! * [`RpcEvents`] does both over JSON-RPC. All of one step comes from one endpoint, or from the
+//! next one if that fails.
 //!
-//! **Reorganisations.** A cursor has the hashes of blocks that were read, dense near the newest and
-//! ever sparser behind it. Where one is no longer on the chain, the step is [`Step::Rewind`]: to
-//! the newest that is. When none is, reading begins anew.
+//! **Reorganisations.** A cursor has the hashes of blocks that were read, many near the newest and
+//! ever fewer further back. If one is no longer on the chain, the step is [`Step::Rewind`] to the
+//! newest one that is. If none is, reading begins anew.
 //!
 //! **Endpoints that differ.** A block counts as replaced only when another one is seen in its
-//! place. A head that goes back over the same blocks, because an endpoint is behind, is
-//! [`Step::Behind`]: nothing is taken back, nothing is learned.
+//! place. If the head goes back over the same blocks, because an endpoint is behind, the step is
+//! [`Step::Behind`]: nothing is taken back and nothing is learned.
 
 mod checkpoint;
 mod cursor;

@@ -1,5 +1,5 @@
-//! The same over JSON-RPC, from the first endpoint that has it, or alike from as many as must
-//! agree.
+//! The feed over JSON-RPC, from the first endpoint that has the blocks, or alike from as many as
+//! must agree.
 
 use alloy::primitives::{B256, U64};
 use alloy::sol_types::SolEvent;
@@ -19,10 +19,10 @@ use crate::error::ChainError;
 use crate::events::{self, Found};
 use crate::rpc::{BlockRef, Endpoint, Endpoints, Log};
 
-/// Reads L1 over JSON-RPC. All of a step comes from one endpoint; from the next one where that
-/// fails, leaves out a batch that settled, or is behind what was read before. Later steps begin
-/// with the first one again. Where several must agree, each makes the whole step, up to a block
-/// that all of them have, and the step counts that as many made.
+/// Reads L1's events over JSON-RPC. All of a step comes from one endpoint. If that endpoint fails,
+/// leaves out a settled batch, or is behind what was read before, the next one is asked. Later
+/// steps begin with the first endpoint again. If several must agree, each makes the whole step, up
+/// to a block that all of them have, and the step counts if enough of them made the same one.
 #[derive(Clone, Debug)]
 pub struct RpcEvents {
     endpoints: Endpoints,
@@ -34,7 +34,8 @@ impl RpcEvents {
         Self { endpoints }
     }
 
-    /// Blocks of a step that several endpoints make alike: what all of them grant in a few queries.
+    /// The blocks of a step on which several endpoints must agree: what all of them grant in a few
+    /// queries.
     fn agreed_width(&self, blocks: u64) -> u64 {
         self.endpoints.narrowest_page(blocks).saturating_mul(QUERIES_MAX).min(blocks)
     }
@@ -102,7 +103,7 @@ impl L1Events for RpcEvents {
     }
 }
 
-/// One endpoint.
+/// The view of L1 that one endpoint gives.
 pub(super) struct View(pub(super) Endpoint);
 
 #[async_trait]
@@ -122,7 +123,8 @@ impl L1View for View {
         };
         let logs = self.0.logs_of_kinds(origin.address(), kinds, from, to).await?;
         let mut logs: Vec<Log> = logs.into_iter().filter(|log| !log.removed).collect();
-        // Endpoints may answer in any order. Here each log comes once, in the order of L1.
+        // Endpoints may answer in any order and repeat logs. After this each log comes once, in
+        // L1's order.
         logs.sort_by_key(place);
         if logs.windows(2).any(|pair| place(&pair[0]) == place(&pair[1])) {
             return Err(self.malformed("the same log twice, or logs without a place"));

@@ -1,4 +1,4 @@
-//! Several endpoints that do not agree.
+//! Tests with several endpoints that do not agree.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ fn settled(number: u64) -> Fact {
     FakeEvents::settled(BatchDigest(B256::with_last_byte(u8::try_from(number).unwrap())), &header)
 }
 
-/// A chain that goes on now, with these batches settled one a block.
+/// A chain with these batches settled, one in a block, whose clock goes on.
 fn chain(batches: u64, seconds_ago: u64) -> FakeEvents {
     #[expect(
         clippy::disallowed_methods,
@@ -49,13 +49,13 @@ fn chain(batches: u64, seconds_ago: u64) -> FakeEvents {
     chain
 }
 
-/// An endpoint of a chain, over HTTP.
+/// An endpoint that serves a chain over HTTP.
 struct Node {
     url: String,
     asked: Arc<AtomicUsize>,
-    /// Leaves out the last batch but one of every answer.
+    /// If set, every answer leaves out the last batch but one.
     forgetful: Arc<AtomicBool>,
-    /// Queries for logs that had an answer, and that had none.
+    /// The queries for logs that got an answer, and those that did not.
     logs: Arc<[AtomicUsize; 2]>,
 }
 
@@ -64,7 +64,8 @@ impl Node {
         Self::granting(chain, u64::MAX, || panic!("granted")).await
     }
 
-    /// One that grants so many blocks at once, and says this to queries over more.
+    /// An endpoint that grants so many blocks in one query and answers wider queries with this
+    /// text.
     async fn granting(
         chain: &FakeEvents,
         blocks: u64,
@@ -167,7 +168,7 @@ async fn one_behind_another_is_neither_a_reorganisation_nor_the_end() {
     let chain = chain(30, 0);
     let (ahead, behind) = (Node::of(&chain).await, Node::of(&chain.lagging(7)).await);
     let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
-    // All was read from the one that is ahead; then the order of endpoints is another one.
+    // All was read from the endpoint that is ahead; then the order of endpoints changes.
     followed(&l1(&[&ahead]), &mut cursor, &mut facts).await;
     assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP)));
     let both = l1(&[&behind, &ahead]);
@@ -175,12 +176,12 @@ async fn one_behind_another_is_neither_a_reorganisation_nor_the_end() {
     behind.asked();
     followed(&both, &mut cursor, &mut facts).await;
     assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP)));
-    // The one that is behind rests, so that it is not asked in vain each time.
+    // The endpoint that is behind is asked last, so that it is not asked in vain each time.
     assert!(behind.asked() > 0);
     chain.mine(vec![settled(32)]);
     followed(&both, &mut cursor, &mut facts).await;
     assert_eq!((facts.len(), behind.asked()), (32, 0));
-    // Where there is no other, it is said to be behind.
+    // If there is no other endpoint, the step says that it is behind.
     let alone = l1(&[&behind]);
     assert!(
         matches!(alone.step(&cursor, &CONFIG).await.unwrap(), Step::Behind { head } if head.number == 25)
@@ -194,7 +195,7 @@ async fn one_that_stands_still_does_not_stop_the_others() {
     let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
     followed(&l1(&[&stuck]), &mut cursor, &mut facts).await;
     assert_eq!(facts.len(), 26);
-    // It says the same as before: nothing new, and nothing that contradicts what was read.
+    // The chain says the same as before: nothing new, and nothing that contradicts what was read.
     let moving = Node::of(&chain).await;
     followed(&l1(&[&stuck, &moving]), &mut cursor, &mut facts).await;
     assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP)));
@@ -234,8 +235,7 @@ async fn whatever_an_endpoint_says_to_a_wide_range_it_is_read_in_narrower_ones()
     ];
     for (case, refusal) in refusals.into_iter().enumerate() {
         let narrow = Node::granting(&chain, 10, refusal).await;
-        // As long as a busy machine needs to answer, and no longer than is waited for some eight
-        // times.
+        // A timeout that a busy machine can keep, and that can be waited for about eight times.
         let endpoints = Endpoints::new(&[&narrow.url], 1, Duration::from_secs(2)).unwrap();
         let l1 = RpcEvents::new(endpoints);
         let config = FeedConfig { confirmations: 0, page_blocks: 1_000 };
@@ -274,7 +274,7 @@ async fn one_liar_of_three_changes_no_event() {
         let l1 = RpcEvents::new(endpoints.clone());
         let (mut cursor, mut facts) = (Cursor::new(Origin::Settlement(ROLLUP), 0), Vec::new());
         followed(&l1, &mut cursor, &mut facts).await;
-        // All have all but the last block.
+        // All endpoints have all but the last block.
         assert_eq!(facts, chain.all_facts(Origin::Settlement(ROLLUP))[..29], "{place}");
         assert_eq!(cursor.newest().unwrap().number, 29);
     }
@@ -345,7 +345,7 @@ async fn logs_are_put_in_order_and_what_is_none_of_them_is_refused() {
     };
     let (one, two) = (log(&of(1)), log(&of(2)));
     assert_eq!(read(vec![two.clone(), one.clone()]).await.unwrap(), [of(1), of(2)]);
-    // One that was reorganised out.
+    // A log that was reorganised out.
     let removed = with(3, "removed", json!(true));
     assert_eq!(read(vec![one.clone(), removed]).await.unwrap(), [of(1)]);
     for bad in [

@@ -1,9 +1,10 @@
-//! The second reading of what was read: blocks near the head may have been read from a node that
-//! did not have their events yet, or withheld them. When they lie deeper they are read once more,
-//! from another endpoint where there is one, and what the first reading missed is learned then.
+//! The second reading of blocks. Near the head, blocks may have been read from a node that did not
+//! have their events yet, or withheld them. Once they lie deeper they are read again, from another
+//! endpoint if there is one, and the events that the first reading missed are learned.
 //!
-//! It is cheap: in whole pages, and only blocks that lay near the head when they were first read.
-//! What is already deep then, a history that is caught up with, is read once.
+//! This is cheap: whole pages are read, and only blocks that lay near the head at their first
+//! reading. Blocks that were already deep then, such as a history that is caught up with, are read
+//! once.
 
 use super::checkpoint::Checkpoint;
 use super::cursor::{Cursor, settled_after};
@@ -14,14 +15,14 @@ use super::step::{Place, place};
 use super::view::{FeedConfig, L1View};
 use crate::error::ChainError;
 
-/// Blocks that are read again where a former version did not note how far that was done: a day of
+/// How many blocks are read again if an earlier version did not note how far it had come: a day of
 /// mainnet.
 const UNMARKED_BLOCKS: u64 = 7_200;
 
-/// Blocks that are to be read again.
+/// A range of blocks that is due for a second reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Due {
-    /// The depth's place in [`DEPTHS`].
+    /// The index of the depth in [`DEPTHS`].
     depth: usize,
     mark: Mark,
     to: u64,
@@ -29,19 +30,20 @@ struct Due {
     anchor: Checkpoint,
 }
 
-/// What a second reading gave.
+/// The result of a second reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecondReading {
-    /// All that is in those blocks, known or not. To learn what is known changes nothing.
+    /// All facts in those blocks. The caller may know some already; learning them again changes
+    /// nothing.
     pub facts: Vec<Fact>,
-    /// Facts that the first reading missed; none where it did not count.
+    /// The number of facts that the first reading missed; `None` if it did not count.
     pub missed: Option<u64>,
-    /// Remembers that it was done; reading goes on from where it was.
+    /// The cursor that notes this reading. The first reading goes on from where it was.
     pub cursor: Cursor,
 }
 
 impl Cursor {
-    /// Whether blocks are to be read a second time, with the chain's head at `head`.
+    /// Whether blocks are due for a second reading when the chain's head is at `head`.
     pub fn is_second_reading_due(&self, head: u64) -> bool {
         self.due(head).is_some()
     }
@@ -56,7 +58,7 @@ impl Cursor {
             let anchor = self.checkpoints().iter().rev().find(deep)?;
             let done = mark.done.block;
             let (to, at_least) = match mark.passed_over {
-                // The rest before what is passed over is read however little it is.
+                // The rest before the blocks that are passed over is read, however short it is.
                 Some((after, _)) if after <= anchor.number => (after, 1),
                 _ => (anchor.number, *at_least),
             };
@@ -64,7 +66,7 @@ impl Cursor {
         })
     }
 
-    /// These facts were found up to a block by a second reading.
+    /// The cursor after a second reading found these facts up to a block, and how many were missed.
     fn read_again(&self, due: &Due, read_to: u64, facts: &[Fact]) -> Result<(Self, Option<u64>), ChainError> {
         let first_settled = facts.iter().find_map(|fact| match fact {
             Fact::Settled { batch, .. } => Some(batch.batch_number.saturating_sub(1)),
@@ -72,8 +74,8 @@ impl Cursor {
         });
         let before = due.mark.done.settled.or(first_settled);
         let settled = before.map(|before| settled_after(before, facts)).transpose()?;
-        // This reading may have met a node that withholds what the first one saw: the next blocks
-        // follow on what is known.
+        // This reading may have met a node that withholds what the first one saw, so the next
+        // blocks are checked against what is known.
         let seen = self.checkpoints().iter().rev().find(|checkpoint| checkpoint.number <= read_to);
         let settled = settled.max(seen.map(|checkpoint| checkpoint.settled));
         let mut next = self.clone();
@@ -87,7 +89,7 @@ impl Cursor {
         let missed = counted
             .zip(due.mark.done.facts)
             .map(|(after, before)| (facts.len() as u64).saturating_sub(after.saturating_sub(before)));
-        // From now on they are counted, so that a third reading does not find them again.
+        // The missed facts count from now on, so that a third reading does not report them again.
         next.count_before(read_to, missed.unwrap_or(0));
         let unmarked = Mark { passed_over: None, ..due.mark };
         while next.marks.len() < DEPTHS.len() {
@@ -98,7 +100,7 @@ impl Cursor {
         Ok((next, missed))
     }
 
-    /// So many facts more are known of blocks up to `block`.
+    /// Adds so many missed facts to the count of all checkpoints from `block` on.
     fn count_before(&mut self, block: u64, missed: u64) {
         let checkpoints =
             self.checkpoints.iter_mut().map(|checkpoint| (checkpoint.number, &mut checkpoint.facts));
@@ -112,9 +114,9 @@ impl Cursor {
     }
 }
 
-/// Reads blocks again, at most a page of them, where they are due with the chain's head at `head`:
-/// a query for a contract's events, and a look at one block before and after it, which shows that
-/// they are of the chain that was read first.
+/// Reads blocks again that are due when the chain's head is at `head`, at most a page of them. This
+/// takes a query for a contract's events, and a look at one block before and after it, which shows
+/// that they are on the chain that was read first.
 pub async fn read_again<V: L1View + ?Sized>(
     view: &V,
     cursor: &Cursor,

@@ -1,4 +1,4 @@
-//! What a first reading missed, a second one finds.
+//! A second reading finds what a first reading missed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,7 +48,7 @@ fn chain() -> FakeEvents {
     chain
 }
 
-/// One that learns as a member does: what it knows already changes nothing.
+/// A consumer that learns as a member does: a fact that it knows already changes nothing.
 struct Consumer {
     cursor: Cursor,
     facts: Vec<Fact>,
@@ -69,7 +69,7 @@ impl Consumer {
         self.facts.sort_by_key(Fact::block);
     }
 
-    /// Reads up to the head, and again what is due; errors are for later.
+    /// Reads up to the head, and reads again what is due. Errors are left for a later call.
     async fn look(&mut self, l1: &impl L1Events) {
         for _ in 0..1_000 {
             match l1.step(&self.cursor, &CONFIG).await {
@@ -101,7 +101,7 @@ async fn events_that_a_node_did_not_have_yet_are_found_when_they_lie_deeper() {
     let chain = chain();
     let mut consumer = Consumer::new(Origin::Log(LOG));
     for number in 1..=20 {
-        // Three of four answers are of a node that is behind.
+        // Three of four answers come from a node that is behind.
         chain.set_withheld(number % 4 != 0);
         chain.mine(vec![recorded(number)]);
         consumer.look(&chain).await;
@@ -113,7 +113,7 @@ async fn events_that_a_node_did_not_have_yet_are_found_when_they_lie_deeper() {
         consumer.look(&chain).await;
     }
     assert_eq!((consumer.facts.as_slice(), consumer.missed), (&*chain.all_facts(Origin::Log(LOG)), 15));
-    // The third reading, hours later, finds nothing that is not known.
+    // The third reading, hours later, finds only known facts.
     for _ in 0..30 {
         chain.mine_empty(100);
         consumer.look(&chain).await;
@@ -188,7 +188,7 @@ async fn the_last_day_is_read_again_after_a_former_version() {
     consumer.look(&chain).await;
     chain.mine_empty(5_000);
     consumer.look(&chain).await;
-    // A former version noted neither marks nor counts.
+    // An earlier version stored neither marks nor counts.
     let mut text: serde_json::Value = serde_json::from_str(&consumer.cursor.to_text()).unwrap();
     text.as_object_mut().unwrap().remove("marks");
     for checkpoint in text["checkpoints"].as_array_mut().unwrap() {
@@ -201,7 +201,7 @@ async fn the_last_day_is_read_again_after_a_former_version() {
     assert!(!consumer.cursor.is_second_reading_due(chain.newest().number));
 }
 
-/// Counts what it is asked.
+/// Counts the queries that it passes on.
 struct Counted<'a>(&'a FakeEvents, AtomicU64);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! One step over what one node shows.
+//! One step of reading, over one node's view of L1.
 
 use super::checkpoint::Checkpoint;
 use super::cursor::Cursor;
@@ -8,48 +8,47 @@ use super::view::{FeedConfig, L1View};
 use crate::error::ChainError;
 use crate::rpc::BlockRef;
 
-/// Blocks that are read again where a batch is left out. What was missed further back, a second
-/// reading finds.
+/// How many of the last blocks are read again if a batch was left out. A second reading finds what
+/// was missed further back.
 const MISSED_WITHIN_BLOCKS: u64 = 2_048;
 
-/// How far one step brought.
+/// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The chain was reorganised: what came from blocks above `to_block` is no longer so. Undo it,
-    /// store the cursor, go on.
+    /// The chain was reorganised: facts from blocks above `to_block` no longer hold. The caller
+    /// undoes them, stores the cursor and goes on.
     Rewind {
-        /// The newest block that still counts; 0 when reading begins anew.
+        /// The newest block that still counts; 0 if reading begins anew.
         to_block: u64,
-        /// From where to go on.
+        /// The cursor to go on from.
         cursor: Cursor,
     },
-    /// Some more blocks were read. There may be no facts in them; the cursor is to be stored all
-    /// the same.
+    /// Some more blocks were read. The cursor must be stored even if there are no facts in them.
     Facts {
-        /// In the order in which they happened.
+        /// The facts, in the order in which they happened.
         facts: Vec<Fact>,
-        /// From where to go on.
+        /// The cursor to go on from.
         cursor: Cursor,
-        /// The newest block with the confirmations asked for. All was read when the cursor has come
-        /// to it.
+        /// The newest block with the confirmations asked for. Reading is complete when the cursor
+        /// has reached it.
         head: BlockRef,
     },
-    /// Everything up to the head was read before.
+    /// Everything up to the head had been read before.
     UpToDate {
         /// The newest block with the confirmations asked for.
         head: BlockRef,
     },
     /// The endpoint has less of the chain than was read before, and nothing that contradicts it: it
-    /// lags, or a reorganisation is still shorter than what it replaces. What was learned stays;
-    /// ask again later.
+    /// lags, or a reorganisation is still shorter than what it replaces. The facts stay; the caller
+    /// asks again later.
     Behind {
-        /// Its newest block with the confirmations asked for.
+        /// The endpoint's newest block with the confirmations asked for.
         head: BlockRef,
     },
 }
 
 impl Step {
-    /// Whether all is read that has the confirmations asked for.
+    /// Whether every block with the confirmations asked for was read.
     pub fn is_caught_up(&self) -> bool {
         match self {
             Self::Rewind { .. } | Self::Behind { .. } => false,
@@ -68,13 +67,13 @@ pub async fn head<V: L1View + ?Sized>(view: &V, confirmations: u64) -> Result<Bl
     block(view, latest.number.saturating_sub(confirmations)).await
 }
 
-/// One bounded step: at most `page_blocks` blocks are read, in as many queries for one contract's
-/// events as [`pages::read`] makes, and some 5 blocks looked at; some 10 where the chain was
-/// reorganised, and some 40 when the first block is looked for.
+/// Makes one bounded step. It reads at most `page_blocks` blocks, in as many queries for one
+/// contract's events as [`pages::read`] makes, and looks at about 5 blocks; at about 10 if the
+/// chain was reorganised, and at about 40 when it searches the first block.
 ///
-/// That the answers are of one chain is seen from hashes: the last block of the page is asked for
-/// before and after its events, and the last block read before is looked for in between.
-/// [`ChainError::Replaced`] where the chain changed meanwhile.
+/// Hashes show that the answers are of one chain: the last block of the page is asked for before
+/// and after its events, and the last block read before is looked for in between. The step fails
+/// with [`ChainError::Replaced`] if the chain changed meanwhile.
 pub async fn step<V: L1View + ?Sized>(
     view: &V,
     cursor: &Cursor,
@@ -84,7 +83,7 @@ pub async fn step<V: L1View + ?Sized>(
     step_at(view, cursor, head, config.page_blocks, Need::Some).await
 }
 
-/// The same where the head is known, which must be on the node's chain.
+/// The same, up to a known head, which must be on the node's chain.
 pub(super) async fn step_at<V: L1View + ?Sized>(
     view: &V,
     cursor: &Cursor,
@@ -124,8 +123,8 @@ pub(super) async fn step_at<V: L1View + ?Sized>(
     Ok(Step::Facts { cursor: cursor.advanced(read_last, head.number, &facts)?, facts, head })
 }
 
-/// The last blocks that were read, again, and what follows them: the cursor before them, and all
-/// facts from there on. None where that is no further back than where reading stands.
+/// Reads the last blocks again, and the blocks that follow them. Returns the cursor before them,
+/// and all facts from there on; `None` if that is no further back than the given cursor.
 async fn missed_before<V: L1View + ?Sized>(
     view: &V,
     cursor: &Cursor,
@@ -136,8 +135,8 @@ async fn missed_before<V: L1View + ?Sized>(
     let has_last = |checkpoint: &Checkpoint| checkpoint.settled == cursor.settled();
     let (near, last) = (checkpoints.iter().position(is_near), checkpoints.iter().position(has_last));
     let (Some(near), Some(last)) = (near, last) else { return Ok(None) };
-    // The checkpoint before the last batch that is known: the one after it may lie behind what was
-    // missed.
+    // Starts at the checkpoint before the last known batch; the checkpoint after that batch may lie
+    // above the blocks whose events were missed.
     let position = last.saturating_sub(1).max(near);
     let before = cursor.rewound(position + 1);
     if before.next_block() == next_block {
@@ -149,12 +148,13 @@ async fn missed_before<V: L1View + ?Sized>(
     Ok(Some((before, all)))
 }
 
-/// Where to begin: at the first block that is not older than the cursor's time.
+/// Finds the first block that is not older than the cursor's time, where reading begins.
 async fn locate<V: L1View + ?Sized>(view: &V, cursor: &Cursor, head: BlockRef) -> Result<Step, ChainError> {
     if head.timestamp < cursor.since() || head.number == 0 {
         return Ok(Step::UpToDate { head });
     }
-    // The first block has no transactions. All below `low` are older, `high` is not.
+    // The search may begin at block 1, since block 0 has no transactions. All blocks below `low`
+    // are older, `high` is not.
     let (mut low, mut high) = (1, head.number);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -168,13 +168,13 @@ async fn locate<V: L1View + ?Sized>(view: &V, cursor: &Cursor, head: BlockRef) -
     Ok(Step::Facts { facts: Vec::new(), cursor: cursor.located(anchor), head })
 }
 
-/// Where a block that was read is today.
+/// Whether a block that was read is still on the chain.
 pub(super) enum Place {
-    /// There.
+    /// The block is still there.
     Same,
-    /// Another one has its number.
+    /// Another block has its number.
     Replaced,
-    /// The node has none of that number.
+    /// The node has no block of that number.
     Unknown,
 }
 
@@ -189,15 +189,15 @@ pub(super) async fn place<V: L1View + ?Sized>(
     })
 }
 
-/// Looks for the newest block read that is still there.
+/// Looks for the newest block read that is still on the chain.
 async fn look_back<V: L1View + ?Sized>(
     view: &V,
     cursor: &Cursor,
     head: BlockRef,
 ) -> Result<Step, ChainError> {
     let checkpoints = cursor.checkpoints();
-    // Those below `low` are there, those from `high` on are not; and whether another one is in the
-    // place of that at `high`.
+    // Checkpoints below `low` are still there, those from `high` on are not. `replaced` tells
+    // whether another block was seen in the place of the one at `high`.
     let (mut low, mut high, mut replaced) = (0, checkpoints.len(), false);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -214,7 +214,7 @@ async fn look_back<V: L1View + ?Sized>(
     Ok(Step::Rewind { to_block: cursor.newest().map_or(0, |newest| newest.number), cursor })
 }
 
-/// A block that was there a moment ago.
+/// Reads a block that was there a moment ago.
 async fn block<V: L1View + ?Sized>(view: &V, number: u64) -> Result<BlockRef, ChainError> {
     view.block_at(number).await?.ok_or(ChainError::BlockUnknown { block: number })
 }

@@ -66,14 +66,14 @@ impl Consumer {
         Self { cursor: Cursor::new(origin, since), facts: Vec::new(), rewinds: 0 }
     }
 
-    /// Whether it is caught up.
+    /// Learns from a step; returns whether it is caught up.
     fn take(&mut self, step: Step) -> bool {
         let caught_up = step.is_caught_up();
         match step {
             Step::Rewind { to_block, cursor } => {
                 assert!(cursor.next_block() < self.cursor.next_block(), "back is back");
                 self.facts.retain(|fact| fact.block() <= to_block);
-                // A restart in between is none.
+                // A restart at this point changes nothing.
                 self.cursor = Cursor::from_text(&cursor.to_text()).unwrap();
                 self.rewinds += 1;
             }
@@ -100,18 +100,18 @@ impl Consumer {
     }
 }
 
-/// A chain that changes between any two questions.
+/// A chain that changes between any two requests.
 struct Restless<'a> {
     chain: &'a FakeEvents,
-    /// How many more questions are answered before each of them.
+    /// The changes to come, and how many more requests are answered before each.
     changes: Mutex<VecDeque<(u8, Change)>>,
     world: &'a Mutex<World>,
 }
 
-/// What settled by which block, as rollups count.
+/// The number of batches settled by each block, as rollups count them.
 #[derive(Default)]
 struct World {
-    /// By block.
+    /// The count for each block.
     settled: Vec<u64>,
 }
 
@@ -125,8 +125,8 @@ impl World {
     fn change(&mut self, chain: &FakeEvents, change: &Change) {
         let made = |world: &mut Self, facts: u8| {
             let before = world.settled.last().copied().unwrap_or(0);
-            // A log and a settlement contract in turn, so that both are read among the other's
-            // events.
+            // Facts of a log and of a settlement contract in turn, so that each is read among the
+            // other's events.
             let facts: Vec<Fact> = (1..=u64::from(facts))
                 .flat_map(|more| {
                     let renewed = FakeEvents::renewed(ROLLUP, before + more, 1, 1 << 41);
@@ -215,7 +215,7 @@ proptest! {
         for facts in before {
             World::change(&mut world.lock().unwrap(), &chain, &Change::Mine { facts });
         }
-        // Nor do blocks before it change.
+        // Blocks before the first epoch do not change either.
         let mut height = usize::try_from(chain.newest().number - quiet).unwrap();
         let changes = changes.into_iter().map(|(after, change)| {
             let change = match change {
@@ -276,7 +276,7 @@ async fn reading_begins_with_the_first_block_that_is_not_older() {
     let (chain, consumer, config) = followed(20).await;
     assert_eq!(consumer.cursor.checkpoints()[0].number, 99);
     assert_eq!(consumer.facts, chain.all_facts(Origin::Settlement(ROLLUP)));
-    // Before its time there is nothing to read; nor on a chain that has only begun.
+    // There is nothing to read before the cursor's time, nor on a chain that has only begun.
     let early = Cursor::new(Origin::Settlement(ROLLUP), GENESIS + 10_000);
     assert!(matches!(chain.step(&early, &config).await.unwrap(), Step::UpToDate { .. }));
     let begun = FakeEvents::new(LOG, GENESIS, BLOCK_SECONDS);
@@ -296,7 +296,7 @@ async fn a_node_that_lags_takes_nothing_back() {
         let step = chain.lagging(lag).step(&consumer.cursor, &config).await.unwrap();
         assert_eq!(step, Step::Behind { head: chain.lagging(lag).latest().await.unwrap() }, "{lag}");
     }
-    // It shows blocks enough, but not with the confirmations asked for.
+    // The node shows enough blocks, but not with the confirmations asked for.
     let config = FeedConfig { confirmations: 3, ..config };
     let step = chain.step(&consumer.cursor, &config).await.unwrap();
     assert!(matches!(step, Step::Behind { head } if head.number == 136), "{step:?}");
@@ -312,7 +312,7 @@ async fn a_chain_that_became_shorter_is_taken_back_when_it_is_seen_to_differ() {
     chain.reorganise(10, vec![]);
     let step = chain.step(&consumer.cursor, &config).await.unwrap();
     assert!(matches!(step, Step::Behind { .. }), "nothing is there in the others' place: {step:?}");
-    // Nor at any number whose hash is known.
+    // It does not have a block at any number whose hash is known, either.
     chain.mine(vec![settled(31)]);
     let step = chain.step(&consumer.cursor, &config).await.unwrap();
     assert!(matches!(step, Step::Behind { .. }), "{step:?}");
@@ -326,7 +326,7 @@ async fn a_chain_that_became_shorter_is_taken_back_when_it_is_seen_to_differ() {
 async fn a_reorganisation_below_the_first_block_begins_anew() {
     let (chain, mut consumer, config) = followed(40).await;
     let blocks = std::iter::repeat_n(vec![], 20).chain((1..=130).map(|number| vec![settled(number)]));
-    // The first epoch begins at the same time, many blocks earlier.
+    // The first epoch begins at the same time, but many blocks earlier.
     chain.reorganise(130, vec![]);
     chain.advance(90 * BLOCK_SECONDS);
     chain.reorganise(0, blocks.collect());

@@ -1,9 +1,8 @@
-//! Answers that several endpoints give alike: what decides something is not taken from one alone.
-//!
-//! All of them are asked about one block, named by its hash, so that honest ones cannot differ. The
-//! first answer that as many give as must agree is taken; who said something else is named. Where
-//! too few answer, or no answer has enough voices, nothing is decided: what was known stays, and
-//! gets old.
+//! Answers on which several endpoints must agree, so that no decision rests on one endpoint alone.
+//! All endpoints are asked about one block, named by its hash, so honest ones cannot differ. The
+//! first answer that as many endpoints give as must agree is taken, and endpoints that said
+//! something else are named. If too few answer, or no answer has enough votes, nothing is decided:
+//! the last known state stays and grows older.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,49 +17,50 @@ use super::types::Head;
 use super::{Endpoint, Endpoints, PAUSE_WAITED_FOR_MAX, asked_one, more_useful};
 use crate::error::ChainError;
 
-/// After so long without a decision one more endpoint is asked beside those that have not answered
-/// yet.
+/// After this time without a decision, one more endpoint is asked beside those that have not
+/// answered yet.
 const HEDGE: Duration = Duration::from_secs(1);
-/// How long the head of further endpoints is waited for once enough have told theirs.
+/// How long the heads of further endpoints are waited for once enough have told theirs.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// Blocks by which an endpoint may be behind the head that decides, so that an older one is taken
-/// that it has.
+/// The most blocks by which an endpoint may be behind the deciding head, so that an older head is
+/// taken which it has.
 const HEADS_APART_MAX: u64 = 2;
-/// Endpoints whose problems are told, at most.
+/// The most endpoints whose problems are reported.
 const PROBLEMS_MAX: usize = 16;
 
-/// How endpoints stand, for everyone: an endpoint is named by its place in the configuration, since
-/// its host is nobody else's business.
+/// The public status of the endpoints. An endpoint is named by its position in the configuration,
+/// because its host is private.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointsStatus {
-    /// Endpoints that are configured.
+    /// The number of configured endpoints.
     pub configured: u64,
-    /// How many of them must answer alike.
+    /// How many of them must give the same answer.
     pub agree: u64,
-    /// Answers that differed from what the others said, since the process started.
+    /// The number of answers that differed from the others' since the process started.
     pub disagreements: u64,
-    /// Why nothing is decided at present; none where there was a decision the last time.
+    /// Why nothing is decided at present; `None` if the last attempt decided.
     pub undecided: Option<String>,
-    /// Endpoints that fail, or that differed from the others in the last ten minutes, with what is
-    /// wrong.
+    /// The endpoints that fail, or that differed from the others in the last ten minutes, with what
+    /// is wrong.
     pub problems: Vec<String>,
-    /// Those of the problems that a person should look at: an endpoint that fails once in a while
-    /// is not among them.
+    /// The problems that a person should look at. An endpoint that fails once in a while is not
+    /// among them.
     pub lasting: Vec<String>,
 }
 
 impl EndpointsStatus {
-    /// What a person should look at, in one line; none where there is nothing. That endpoints
-    /// differ, or fail, does not keep a service from serving.
+    /// The problems that a person should look at, in one line; `None` if there are none. A service
+    /// goes on serving while endpoints differ or fail.
     pub fn problem(&self) -> Option<String> {
         let problems: Vec<&str> = self.undecided.iter().chain(&self.lasting).map(String::as_str).collect();
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 }
 
-/// How many endpoints must answer alike, by the setting `chain.agree`: where it is left out, 2 of
-/// three or more. Of two, one that is down or lies could stop everything, so one is believed.
+/// The number of endpoints that must give the same answer, from the setting `chain.agree`. Without
+/// the setting it is 2 of three or more endpoints. Of two endpoints it is 1, because one that is
+/// down or lies could otherwise stop everything.
 pub fn checked_agree(setting: Option<usize>, endpoints: usize) -> Result<usize, String> {
     match setting {
         None if endpoints >= 3 => Ok(2),
@@ -72,12 +72,12 @@ pub fn checked_agree(setting: Option<usize>, endpoints: usize) -> Result<usize, 
     }
 }
 
-/// Requests under way, by endpoint.
+/// The requests under way, with the index of their endpoints.
 struct Running<W>(Vec<(usize, Pin<Box<W>>)>);
 
 impl<W: Future> Running<W> {
-    /// The next one that ends; none where there is none. What was not waited for to the end goes on
-    /// the next time.
+    /// Waits for the next request that ends; `None` if there is none. Requests that have not ended
+    /// go on at the next call.
     async fn next(&mut self) -> Option<(usize, W::Output)> {
         poll_fn(|context| {
             if self.0.is_empty() {
@@ -99,14 +99,15 @@ impl<W: Future> Running<W> {
     }
 }
 
-/// Answers and who gave them.
+/// The answers, and the endpoints that gave them.
 struct Votes<T> {
     answers: Vec<(T, Vec<usize>)>,
-    /// What endpoints said that is neither an answer nor their own failure.
+    /// The errors that are neither an answer nor the endpoint's own failure, with the endpoint that
+    /// gave each.
     refusals: Vec<(ChainError, usize)>,
-    /// Those whose answer cannot be true.
+    /// The endpoints whose answer cannot be true.
     untrue: Vec<usize>,
-    /// How many refused the question.
+    /// The number of endpoints that refused the request.
     refused: usize,
     failure: Option<ChainError>,
 }
@@ -142,7 +143,7 @@ impl<T> Votes<T> {
         }
     }
 
-    /// Voices of the answer that has most.
+    /// The number of votes of the answer that has the most.
     fn most(&self) -> usize {
         let answers = self.answers.iter().map(|(_, voices)| voices.len());
         answers.chain(self.refusals.iter().map(|(_, voices)| *voices)).max().unwrap_or(0)
@@ -150,13 +151,14 @@ impl<T> Votes<T> {
 }
 
 impl Endpoints {
-    /// The same endpoints, of which so many must answer alike; at least one, at most all.
+    /// The same endpoints with the rule that `agree` of them must give the same answer; at least
+    /// one, at most all.
     #[must_use]
     pub fn agreeing(self, agree: usize) -> Self {
         Self { agree: agree.clamp(1, self.all.len()), ..self }
     }
 
-    /// How they stand.
+    /// The present status of the endpoints.
     pub fn status(&self) -> EndpointsStatus {
         let problems = |of: fn(&Standing, &str) -> Option<String>| -> Vec<String> {
             let problems = self.all.iter().filter_map(|endpoint| of(endpoint.standing(), endpoint.name()));
@@ -172,15 +174,15 @@ impl Endpoints {
         }
     }
 
-    /// A text that names endpoints by their places.
+    /// Replaces the endpoints' hosts in a text by their positions.
     fn without_hosts(&self, text: String) -> String {
         self.all.iter().enumerate().fold(text, |text, (index, endpoint)| {
             text.replace(endpoint.name(), &format!("endpoint {} of chain.rpc", index + 1))
         })
     }
 
-    /// What as many endpoints as must agree answer alike; the first one's answer where one is
-    /// enough. `what` names it to operators.
+    /// Returns the answer that as many endpoints give as must agree; if one is enough, the first
+    /// one's answer. `what` names the request to operators.
     pub(crate) async fn agreed<T, F, W>(&self, what: &'static str, work: F) -> Result<T, ChainError>
     where
         T: PartialEq,
@@ -190,7 +192,7 @@ impl Endpoints {
         self.agreed_by(what, work, T::eq).await
     }
 
-    /// The same where answers are alike that are the `same`.
+    /// The same, where `same` decides whether two answers are alike.
     pub(crate) async fn agreed_by<T, F, W>(
         &self,
         what: &'static str,
@@ -204,8 +206,8 @@ impl Endpoints {
         self.agreed_with(what, work, |kept, other| same(kept, other)).await
     }
 
-    /// The same where `join` says whether an answer is alike to the one that is kept, which it may
-    /// make more careful by it.
+    /// The same, where `join` decides whether an answer is alike to the one that is kept. `join`
+    /// may make the kept answer more careful.
     pub(crate) async fn agreed_with<T, F, W>(
         &self,
         what: &'static str,
@@ -245,7 +247,7 @@ impl Endpoints {
             if votes.most() >= self.agree {
                 break;
             }
-            // Where those that are asked cannot decide it any more, others are.
+            // If the endpoints asked so far can no longer decide, others are asked too.
             while votes.most() + running.0.len() < self.agree {
                 let Some(index) = waiting.next() else { break };
                 running.0.push(ask(index));
@@ -254,17 +256,16 @@ impl Endpoints {
         self.decide(what, votes)
     }
 
-    /// The block that decides: one that as many endpoints have as must agree, and that has
-    /// `confirmations` blocks on top of it. It is at most a little older than the newest one of
-    /// that kind. An endpoint that is far ahead of the others, or behind, does not matter as long
-    /// as enough of them are left.
+    /// The deciding block: one that as many endpoints have as must agree, with `confirmations`
+    /// blocks on top. It is at most a little older than the newest such block. An endpoint far
+    /// ahead of the others, or far behind, does not matter as long as enough others are left.
     pub(super) async fn agreed_head(&self, confirmations: u64) -> Result<Head, ChainError> {
         const WHAT: &str = "the newest block";
         let heads = self.gathered(WHAT, |endpoint| async move { endpoint.head().await }).await?;
         let mut numbers: Vec<u64> = heads.iter().map(|(_, head)| head.block.number).collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
-        // One that is just a little behind would be missed if another one lies: the block is one
-        // that it has, too.
+        // An endpoint that is just a little behind would be missed if another one lies, so a block
+        // is chosen that it has, too.
         let newest = numbers[self.agree - 1];
         numbers.retain(|number| *number <= newest);
         numbers.dedup();
@@ -296,8 +297,8 @@ impl Endpoints {
         Err(undecided.unwrap_or(ChainError::NoEndpoint))
     }
 
-    /// What at least as many endpoints say as must agree, and those that are not much slower. What
-    /// follows from different answers is the caller's to say.
+    /// Collects the answers of at least as many endpoints as must agree, and of those that are not
+    /// much slower. The caller decides what follows from different answers.
     pub(super) async fn gathered<T, F, W>(
         &self,
         what: &'static str,
@@ -332,7 +333,8 @@ impl Endpoints {
         Err(self.undecided(what, self.too_few(what, answers.len(), failure)))
     }
 
-    /// Where too many asked for a pause, waits until enough may be asked, if that is soon.
+    /// If too many endpoints asked for a pause, waits until enough may be asked, provided that this
+    /// is soon.
     async fn await_turns(&self) {
         let mut pauses: Vec<Duration> = self
             .all
@@ -350,7 +352,7 @@ impl Endpoints {
         }
     }
 
-    /// Endpoints in the order in which they are asked, and those that are not.
+    /// The endpoints in the order in which they are asked, and those that are not asked.
     fn order(&self) -> (Vec<usize>, Vec<usize>) {
         let of = |wanted: fn(Turn) -> bool| {
             (0..self.all.len()).filter(move |index| wanted(self.all[*index].turn()))
@@ -377,13 +379,13 @@ impl Endpoints {
             voices.iter().map(|index| self.all[*index].name()).collect::<Vec<_>>().join(" and ")
         };
         let error = if answers.len() > 1 {
-            // It cannot be told which of them is wrong, so none is blamed.
+            // Nothing shows which of them is wrong, so none is blamed.
             let endpoints: Vec<String> = answers.iter().map(|(_, voices)| names(voices)).collect();
             ChainError::Disagree { what, agree: self.agree, endpoints: endpoints.join(" against ") }
         } else {
             let answered = answers.first().map_or(0, |(_, voices)| voices.len());
             match failure {
-                // So many refuse the question that their refusal is the answer.
+                // So many endpoints refuse the request that the refusal is the answer.
                 Some(error @ ChainError::Refused { .. }) if refused >= self.agree => error,
                 failure => self.too_few(what, answered, failure),
             }
@@ -396,7 +398,7 @@ impl Endpoints {
         ChainError::TooFewAgree { what, agree: self.agree, answered, reason: shorten(&reason) }
     }
 
-    /// Remembers for status why nothing was decided.
+    /// Notes, for the status, why nothing was decided.
     fn undecided(&self, what: &'static str, error: ChainError) -> ChainError {
         self.lock_undecided().insert(what, (Instant::now(), error.to_string()));
         error
@@ -406,7 +408,8 @@ impl Endpoints {
         self.lock_undecided().remove(what);
     }
 
-    /// These endpoints said something else than others: it is told once, and then in status.
+    /// Notes that these endpoints said something else than the others: it is logged once, and then
+    /// stays in the status.
     pub(super) fn disagreed(&self, what: &'static str, endpoints: &[usize]) {
         for index in endpoints {
             let endpoint = &self.all[*index];

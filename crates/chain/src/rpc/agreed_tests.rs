@@ -1,4 +1,4 @@
-//! Several endpoints of which some lie, lag, hang or are down.
+//! Tests with several endpoints of which some lie, lag, hang or are down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,16 +13,16 @@ use crate::error::{ChainError, ErrorClass};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What an endpoint is like.
+/// How an endpoint behaves.
 #[derive(Clone, Copy)]
 enum Node {
-    /// It has blocks up to this one, of the chain with this name, and says this tip.
+    /// It has the blocks up to this one, of the chain with this name, and suggests this tip.
     At(u64, u8, u64),
     Down,
     Hangs,
 }
 
-/// The hash of a block of a chain.
+/// The hash of a block of the chain with this name.
 fn hash(chain: u8, number: u64) -> B256 {
     let mut hash = B256::from(alloy::primitives::U256::from(number));
     hash.0[0] = chain;
@@ -152,8 +152,8 @@ async fn the_head_is_a_block_that_enough_endpoints_have() {
         (&[at(100), at(99), at(97)], 0, Some(97)),
         (&[at(100), at(99), at(96)], 0, Some(99)),
         (&[at(97), at(100), at(99)], 2, Some(95)),
-        // One that invents blocks, one that stands still, one that is on another chain, one that is
-        // down, one that hangs.
+        // One endpoint invents blocks, one stands still, one is on another chain, one is down, one
+        // hangs.
         (&[at(1_000_000), at(100), at(99)], 0, Some(99)),
         (&[at(5), at(100), at(99)], 0, Some(99)),
         (&[At(101, 2, 0), at(100), at(99)], 0, Some(99)),
@@ -176,7 +176,7 @@ async fn the_head_is_a_block_that_enough_endpoints_have() {
         }
         assert!(begun.elapsed() < TIMEOUT, "a hanging one is not waited for");
     }
-    // Where one is enough, it has a head of its own.
+    // If one endpoint is enough, it decides by its own head.
     let (alone, _) = endpoints(&[at(3), at(4)], 1).await;
     assert_eq!(alone.pinned(0).await.unwrap(), None);
 }

@@ -1,4 +1,4 @@
-//! The JSON-RPC methods that are used, typed.
+//! Typed calls of the JSON-RPC methods that are used.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,20 +18,20 @@ use crate::contracts::Refusal;
 use crate::error::ChainError;
 use crate::transaction::SendAnswer;
 
-/// How long an endpoint is taken for one of the right chain before it is asked again: a provider
-/// may change what is behind a URL.
+/// How long an endpoint's chain id is trusted before it is asked for again: a provider may change
+/// the node behind a URL.
 const CHAIN_CHECK_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// One L1 node.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     http: Arc<Http>,
-    /// When it last said that it serves the right chain.
+    /// When the endpoint last confirmed that it serves the right chain.
     chain_checked: Arc<Mutex<Option<Instant>>>,
     rest: Arc<Rest>,
     width: Arc<Mutex<PageWidth>>,
     standing: Arc<Standing>,
-    /// Its place among those that are configured.
+    /// The endpoint's position in the configuration.
     index: usize,
 }
 
@@ -47,7 +47,7 @@ impl Endpoint {
         })
     }
 
-    /// The same with its place among others.
+    /// The same endpoint with its position in the configuration.
     pub(super) fn at(self, index: usize) -> Self {
         Self { index, ..self }
     }
@@ -56,7 +56,7 @@ impl Endpoint {
         self.index
     }
 
-    /// What operators are told of it.
+    /// What operators are told about this endpoint.
     pub(super) fn standing(&self) -> &Standing {
         &self.standing
     }
@@ -78,17 +78,18 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether it may be asked.
+    /// Whether the endpoint may be asked now.
     pub(super) fn turn(&self) -> Turn {
         self.rest.turn()
     }
 
-    /// It asked to be left alone.
+    /// Notes that the endpoint asked for a pause, and returns the error for it.
     pub(super) fn rate_limited(&self, method: &'static str, retry_after: Duration) -> ChainError {
         ChainError::RateLimited { endpoint: self.name().into(), method, retry_after }
     }
 
-    /// After a failure it rests, and may come back as another one.
+    /// Notes a failure: the endpoint is asked last for a while, and then checked for its chain
+    /// again.
     pub(super) fn failed(&self, error: &ChainError) {
         self.standing.failed(error);
         if matches!(error, ChainError::BlockUnknown { .. }) {
@@ -96,18 +97,18 @@ impl Endpoint {
         }
         *lock(&self.chain_checked) = None;
         match error {
-            // It is there; the next question may not be too large.
+            // The endpoint works; the next request may be small enough.
             ChainError::HttpStatus { status: 413, .. } => {}
             ChainError::Timeout { .. } | ChainError::Transport { .. } | ChainError::HttpStatus { .. } => {
                 self.rest.failed();
             }
             ChainError::RateLimited { retry_after, .. } => self.rest.limited(*retry_after),
-            // An answer, if a bad one: the next question may suit it better.
+            // The endpoint answered, if badly; the next request may suit it better.
             _ => {}
         }
     }
 
-    /// Another one has more of the chain.
+    /// Notes that another endpoint has more of the chain.
     pub(super) fn lags(&self) {
         self.rest.lags();
     }
@@ -130,8 +131,8 @@ impl Endpoint {
             return Ok(latest);
         }
         let number = latest.number.saturating_sub(confirmations);
-        // None where the chain became shorter between the two calls: the next attempt will see one
-        // chain.
+        // The block is missing if the chain became shorter between the two calls; the next attempt
+        // will then see one chain.
         self.known_block(number).await
     }
 
@@ -145,7 +146,7 @@ impl Endpoint {
         }
     }
 
-    /// A block that was there a moment ago.
+    /// Reads a block that was there a moment ago; it is an error if it is not there now.
     pub(crate) async fn known_block(&self, number: u64) -> Result<BlockRef, ChainError> {
         let block = self.block_at(number).await?;
         block.map(|head| head.block).ok_or(ChainError::BlockUnknown { block: number })
@@ -189,13 +190,13 @@ impl Endpoint {
         Ok(self.request::<U64>("eth_getTransactionCount", json!([address, at.to_json()])).await?.to())
     }
 
-    /// The tip that the node suggests; [`ChainError::Refused`] where it does not have the method,
-    /// or must not tell.
+    /// The tip that the node suggests. Fails with [`ChainError::Refused`] if the node does not have
+    /// the method or a proxy forbids it.
     pub(crate) async fn priority_fee(&self) -> Result<u128, ChainError> {
         match self.request::<U128>("eth_maxPriorityFeePerGas", json!([])).await {
             Ok(tip) => Ok(tip.to()),
-            // Proxies that forbid a method say so by a status alone. It concerns this method, so
-            // the endpoint need not rest.
+            // A proxy may forbid a method by a status alone. That concerns only this method, so the
+            // endpoint is not asked last because of it.
             Err(ChainError::HttpStatus { endpoint, method, status, said })
                 if (400..500).contains(&status) && status != 408 =>
             {
@@ -242,7 +243,7 @@ impl Endpoint {
         self.logs_with(address, json!(topics), from, to).await
     }
 
-    /// All logs whose first topic is one of `kinds`.
+    /// Returns all logs whose first topic is one of `kinds`.
     pub(crate) async fn logs_of_kinds(
         &self,
         address: Address,
@@ -277,12 +278,13 @@ impl Endpoint {
         result
     }
 
-    /// How many of so many blocks should be asked for logs at once, by what it granted before.
+    /// How many of `blocks` blocks should be asked for logs at once, given what the endpoint
+    /// granted before.
     pub(crate) fn page_width(&self, blocks: u64) -> u64 {
         lock(&self.width).of(blocks)
     }
 
-    /// Hands over a signed transaction. A node that has it already has accepted it.
+    /// Sends a signed transaction. A node that has it already counts as having accepted it.
     pub(crate) async fn send_raw(&self, raw: &[u8]) -> Result<SendAnswer, ChainError> {
         const METHOD: &str = "eth_sendRawTransaction";
         let params = json!([alloy::primitives::hex::encode_prefixed(raw)]);
@@ -290,14 +292,15 @@ impl Endpoint {
             Answer::Value(_) => Ok(SendAnswer::Accepted),
             Answer::Error(error) => match SendAnswer::of(&error.message) {
                 Some(answer) => Ok(answer),
-                // The error's words do not matter if the node has the transaction: it took it.
+                // If the node has the transaction, it accepted it; the words of the error do not
+                // matter.
                 None if self.has_transaction(keccak256(raw)).await => Ok(SendAnswer::Accepted),
                 None => Err(self.http.refused(METHOD, error)),
             },
         }
     }
 
-    /// Whether the node says that it has this transaction, in a block or for one.
+    /// Whether the node says that it has this transaction, in a block or in its pool.
     async fn has_transaction(&self, hash: B256) -> bool {
         #[derive(Deserialize)]
         struct Transaction {
@@ -307,7 +310,7 @@ impl Endpoint {
         known.is_ok_and(|known| known.is_some_and(|transaction| transaction.hash == hash))
     }
 
-    /// Any method, for tests that steer a local chain.
+    /// Calls any method, for tests that steer a local chain.
     #[cfg(feature = "testing")]
     pub(crate) async fn raw(&self, method: &'static str, params: Value) -> Result<Value, ChainError> {
         match self.http.exchange::<Option<Value>>(method, params).await? {

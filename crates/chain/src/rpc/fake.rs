@@ -1,4 +1,4 @@
-//! A JSON-RPC endpoint on a real socket that gives the answers that a test prescribes.
+//! A JSON-RPC endpoint on a real socket whose answers a test prescribes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What comes back for a method with its parameters.
+/// The answer to a request.
 pub(crate) enum Say {
     /// A well-formed result.
     Result(Value),
     /// A well-formed error.
     Error(Value),
-    /// An answer with this status and these bytes as its body, which need not be JSON.
+    /// An answer with this status and this body, which need not be JSON.
     Body(u16, Vec<u8>),
-    /// A refusal with this status, and this header where it is not empty.
+    /// A refusal with this status, and with this header unless it is empty.
     Limit(u16, &'static str),
-    /// These bytes over and over, without an end.
+    /// These bytes over and over, without end.
     Endless(Vec<u8>),
-    /// A blank now and then, without an end.
+    /// A blank now and then, without end.
     Drip,
-    /// Nothing, ever.
+    /// No answer at all.
     Silence,
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn serve(script: impl Fn(&str, &Value) -> Say + Send + Sync + '
     let script: Arc<Script> = Arc::new(script);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // A client that goes away is what some tests are about.
+            // Some tests close the connection early, so an error here is expected.
             tokio::spawn(answer(stream, script.clone()));
         }
     });

@@ -1,27 +1,27 @@
-//! Finding the data of a revert in a node's error: nodes put it into `data`, into an object in
-//! `data`, or into a text.
+//! Finds a revert's data in a node's error: nodes put it into `data`, into an object in `data`, or
+//! into a text.
 
 use alloy::primitives::{Bytes, hex};
 use serde_json::Value;
 
-/// Bytes of revert data that are read, at most: the longest error of the contracts has a few
+/// The most bytes of revert data that are read; the longest error of the contracts has a few
 /// hundred.
 const DATA_MAX_BYTES: usize = 4096;
-/// Objects within objects that are looked into.
+/// The deepest nesting of objects that is searched.
 const DEPTH_MAX: usize = 4;
-/// Values of an error's data that are looked at, at most.
+/// The most values of an error's data that are searched.
 const VALUES_MAX: usize = 64;
 
-/// Words by which an error tells of a call that reverted. Only then are digits in a text taken for
-/// its data: errors of another kind name addresses and calls.
+/// Words in errors of calls that reverted. Digits in a text are taken for revert data only beside
+/// such a word, since other errors name addresses and calls.
 const REVERTED: [&str; 4] = ["revert", "execution error", "vm exception", "err:"];
 
-/// The data of the revert that an error tells of: empty where the contract gave none, none where
-/// the error tells of no revert.
+/// Finds the data of the revert that an error reports: empty if the contract gave none, `None` if
+/// the error reports no revert.
 ///
-/// `data` itself and `data.data` are taken as they are, as most nodes write them. Elsewhere only
-/// what has the length of an encoded error is taken: `err: 0x… (supplied gas 36000000)` and
-/// `Reverted 0x…` of Nethermind, `{"0x…": {"return": "0x…"}}` of Ganache.
+/// `data` itself and `data.data` are taken as they are, as most nodes write them. Elsewhere, digits
+/// are taken only if they have the length of an encoded error: `err: 0x… (supplied gas 36000000)`
+/// and `Reverted 0x…` of Nethermind, `{"0x…": {"return": "0x…"}}` of Ganache.
 pub(crate) fn find_data(message: &str, data: Option<&Value>) -> Option<Bytes> {
     let plain = data.and_then(|data| data.as_str().or_else(|| data.get("data")?.as_str())).and_then(whole);
     if plain.is_some() {
@@ -33,7 +33,7 @@ pub(crate) fn find_data(message: &str, data: Option<&Value>) -> Option<Bytes> {
     if !texts.iter().any(tells) {
         return None;
     }
-    // Data beside the message is the node's own; a message may quote anything.
+    // Data beside the message comes from the node itself, while a message may quote anything.
     texts[1..].iter().chain(&texts[..1]).find_map(|text| within(text))
 }
 
@@ -55,7 +55,7 @@ fn collect<'a>(value: Option<&'a Value>, depth: usize, left: &mut usize, texts: 
     }
 }
 
-/// A text that is nothing but data.
+/// Decodes a text that consists of data alone.
 fn whole(text: &str) -> Option<Bytes> {
     let digits = text.strip_prefix("0x")?;
     if digits.len() > 2 * DATA_MAX_BYTES {
@@ -64,8 +64,8 @@ fn whole(text: &str) -> Option<Bytes> {
     hex::decode(digits).ok().map(Bytes::from)
 }
 
-/// The first run of digits in a text that can be an encoded error: nothing, or a selector and whole
-/// words.
+/// Decodes the first run of digits in a text that can be an encoded error: nothing, or a selector
+/// and whole words.
 fn within(text: &str) -> Option<Bytes> {
     text.match_indices("0x").find_map(|(start, prefix)| {
         let digits = &text[start + prefix.len()..];

@@ -1,4 +1,4 @@
-//! One exchange over HTTP: a deadline, a bound on the answer, and nothing of the URL in any error.
+//! One exchange over HTTP, with a deadline and a bound on the answer. No error contains the URL.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use super::found::find_data;
 use super::rest::{LIMITED_DEFAULT, LIMITED_MAX};
 use crate::error::ChainError;
 
-/// Bytes of one answer, at most. The largest one asked for, a page of logs, stays far below.
+/// The most bytes of one answer. The largest answer asked for, a page of logs, is far smaller.
 const ANSWER_MAX_BYTES: usize = 8 << 20;
-/// Text of an endpoint's error that is repeated.
+/// The most characters of an endpoint's error text that are repeated.
 const MESSAGE_MAX_CHARS: usize = 200;
 
-/// How nodes say that a call stopped without a revert, in small letters and without anything else:
-/// geth and Erigon, Reth and anvil, Nethermind and Besu. What a node says of itself, such as an
-/// unknown block, is none of them.
+/// How nodes say that a call stopped without a revert, in lower-case letters only: geth and Erigon,
+/// Reth and anvil, Nethermind and Besu. Errors of the node itself, such as an unknown block, are
+/// not listed.
 const HALTS: [&str; 24] = [
     "outofgas",
     "memoryoog",
@@ -48,11 +48,11 @@ const HALTS: [&str; 24] = [
     "executiontimeout",
 ];
 
-/// The way to one node.
+/// The HTTP client for one node.
 pub(super) struct Http {
     client: reqwest::Client,
     url: reqwest::Url,
-    /// Host and port: what may be logged.
+    /// Host and port, which may be logged.
     name: String,
     timeout: Duration,
     next_id: AtomicU64,
@@ -77,7 +77,7 @@ struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Some proxies answer a single request as if it had been a list of one.
+    /// Some proxies answer a single request with a list of one answer.
     fn parse(body: &'a [u8]) -> serde_json::Result<Self> {
         let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
         if is_list {
@@ -92,7 +92,7 @@ impl<'a> Response<'a> {
     }
 }
 
-/// What a node, or a proxy before it, says went wrong.
+/// The error that a node, or a proxy in front of it, returned.
 #[derive(Deserialize)]
 #[serde(from = "Value")]
 pub(super) struct ErrorObject {
@@ -102,8 +102,8 @@ pub(super) struct ErrorObject {
 }
 
 impl From<Value> for ErrorObject {
-    /// Proxies have errors of their own: a text alone, a code in quotes or none, no message. A code
-    /// that is none is 0.
+    /// Proxies have errors of their own form: a text alone, a code in quotes or none, no message. A
+    /// code that is not a number becomes 0.
     fn from(value: Value) -> Self {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let code = match value.get("code") {
@@ -116,20 +116,20 @@ impl From<Value> for ErrorObject {
 }
 
 impl ErrorObject {
-    /// The revert data, wherever the node puts it.
+    /// Returns the revert data, from any place where nodes put it.
     pub(super) fn revert_data(&self) -> Option<Bytes> {
         find_data(&self.message, self.data.as_ref())
     }
 
-    /// Code 3 is the answer to a revert by common consent; some nodes only say so.
+    /// Code 3 means a revert by convention; some nodes only say so in words.
     pub(super) fn is_revert(&self) -> bool {
         self.code == 3 || self.message.to_ascii_lowercase().contains("revert")
     }
 }
 
 impl ErrorObject {
-    /// Why the call stopped, where it stopped without a revert; some nodes say that beside the
-    /// message.
+    /// Returns why the call stopped, if it stopped without a revert. Some nodes say that outside
+    /// the message.
     pub(super) fn halt(&self) -> Option<String> {
         let said = [Some(self.message.as_str()), self.data.as_ref().and_then(Value::as_str)];
         said.into_iter().flatten().find_map(|text| {
@@ -141,8 +141,8 @@ impl ErrorObject {
 }
 
 impl ErrorObject {
-    /// Whether it is refused for asking too often, in the words of the usual providers. What is
-    /// asked for too much at once, with the same code, is another matter.
+    /// Whether the error limits the rate of requests, in the words of the usual providers. A
+    /// refusal of too large a request, with the same code, does not count.
     fn is_rate_limit(&self) -> bool {
         let text = self.message.to_ascii_lowercase();
         self.code == 429
@@ -155,13 +155,13 @@ impl ErrorObject {
 /// What came back over HTTP.
 struct Received {
     status: reqwest::StatusCode,
-    /// How long to leave the endpoint alone, if it asks for that.
+    /// The pause that the endpoint asks for, if it asks for one.
     retry_after: Option<Duration>,
     answer: Vec<u8>,
 }
 
-/// Of "too many requests", and of "unavailable" where it says for how long. In seconds; a date is
-/// not read.
+/// The pause that "too many requests" asks for, and that "unavailable" asks for if it says how
+/// long. The header's value is read as seconds; a date is ignored.
 fn pause_asked_for(status: reqwest::StatusCode, headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let said = headers.get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let seconds = said.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
@@ -250,7 +250,7 @@ impl Http {
         let transport = |error: reqwest::Error| ChainError::Transport {
             endpoint: self.name.clone(),
             method,
-            // A URL may carry a credential.
+            // A URL may contain a credential.
             reason: describe(&error.without_url()),
         };
         let mut response = self
@@ -276,7 +276,7 @@ impl Http {
         Ok(Received { status, retry_after: pause_asked_for(status, response.headers()), answer })
     }
 
-    /// A status with something that is no answer of JSON-RPC; a page of HTML is not repeated.
+    /// The error for an HTTP status without a JSON-RPC answer; a page of HTML is not repeated.
     fn http_status(&self, method: &'static str, status: reqwest::StatusCode, body: &[u8]) -> ChainError {
         let text = String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_MAX_CHARS)]);
         let text = text.trim();
@@ -306,7 +306,7 @@ fn shorten(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MESSAGE_MAX_CHARS).collect()
 }
 
-/// An error with its causes: reqwest's own text hides them.
+/// An error's text with its causes, which reqwest's own text leaves out.
 fn describe(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

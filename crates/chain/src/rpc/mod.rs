@@ -1,5 +1,5 @@
-//! JSON-RPC to L1 over HTTP: every call has a deadline, every answer a bound, and what an endpoint
-//! says is only parsed.
+//! JSON-RPC to L1 over HTTP. Every call has a deadline, every answer a bound on its size, and
+//! answers are only parsed.
 
 mod agreed;
 #[cfg(test)]
@@ -35,25 +35,25 @@ pub use self::types::{BlockRef, Head, Receipt};
 use crate::error::ChainError;
 pub use crate::transaction::SendAnswer;
 
-/// A pause that an endpoint asks for is waited for within a call up to this; longer ones are the
-/// caller's to wait for.
+/// The longest pause asked for by an endpoint that is waited for within a call. Longer ones are
+/// returned to the caller as an error.
 const PAUSE_WAITED_FOR_MAX: Duration = Duration::from_secs(2);
 
-/// An endpoint whose newest block is older may have stopped following the chain.
+/// An endpoint whose newest block is older than this may have stopped following the chain.
 const HEAD_AGE_MAX: Duration = Duration::from_secs(60);
-/// Blocks by which an endpoint may be behind another.
+/// The most blocks by which an endpoint may be behind another.
 const BLOCKS_BEHIND_MAX: u64 = 3;
 
-/// Where L1 answers, in order of preference.
+/// The L1 endpoints, in order of preference.
 #[derive(Clone)]
 pub struct Endpoints {
     all: Arc<[Endpoint]>,
     chain_id: u64,
-    /// How many must answer alike where something is decided.
+    /// How many endpoints must give the same answer to a deciding request.
     agree: usize,
     /// The highest block that was taken for the newest one.
     highest: Arc<AtomicU64>,
-    /// What was not decided when it was last asked, when that was, and why.
+    /// Requests that were not decided when last made: when that was, and why.
     undecided: Arc<Mutex<BTreeMap<&'static str, (Instant, String)>>>,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Debug for Endpoints {
 
 impl Endpoints {
     /// Endpoints of the chain `chain_id`; each call to each of them may take `timeout`. Each is
-    /// believed alone, unless [`Endpoints::agreeing`] says otherwise.
+    /// trusted alone, unless [`Endpoints::agreeing`] sets another rule.
     pub fn new<S: AsRef<str>>(urls: &[S], chain_id: u64, timeout: Duration) -> Result<Self, ChainError> {
         if urls.is_empty() {
             return Err(ChainError::NoEndpoint);
@@ -79,7 +79,8 @@ impl Endpoints {
         Ok(Self { all, chain_id, agree: 1, highest: Arc::default(), undecided: Arc::default() })
     }
 
-    /// Asks the first endpoint which chain it serves, for tools that are told no chain id.
+    /// Asks the first endpoint that answers which chain it serves, for tools that are given no
+    /// chain id.
     pub async fn discover<S: AsRef<str>>(urls: &[S], timeout: Duration) -> Result<Self, ChainError> {
         let mut this = Self::new(urls, 0, timeout)?;
         let mut failure = ChainError::NoEndpoint;
@@ -95,16 +96,16 @@ impl Endpoints {
         Err(failure)
     }
 
-    /// The chain that all endpoints must serve.
+    /// The id of the chain that all endpoints must serve.
     pub fn chain_id(&self) -> u64 {
         self.chain_id
     }
 
-    /// The newest block, from the first endpoint that keeps up. One that is behind what was seen
-    /// before, or whose newest block is old, is compared with the others; where those have more, it
-    /// goes behind them for a while, for every kind of request.
+    /// The newest block, from the first endpoint that keeps up. An endpoint that is behind what was
+    /// seen before, or whose newest block is old, is compared with the others. If those have more,
+    /// it is asked after them for a while, for every kind of request.
     ///
-    /// Where several must agree, it is the newest one that so many have.
+    /// If several must agree, it is the newest block that so many have.
     pub(crate) async fn head(&self) -> Result<Head, ChainError> {
         if self.agree > 1 {
             return self.agreed_head(0).await;
@@ -128,8 +129,8 @@ impl Endpoints {
                 Ok(head)
             }
             (_, Some(best)) => {
-                // No block for a long time, a clock that is wrong, or a chain that has really gone
-                // back.
+                // Either there was no block for a long time, or this machine's clock is wrong, or
+                // the chain has really gone back.
                 self.highest.store(best, Ordering::Relaxed);
                 let (follow, lag): (Vec<_>, Vec<_>) =
                     slow.into_iter().partition(|(_, head)| keeps_up_with(head, best));
@@ -141,36 +142,36 @@ impl Endpoints {
         }
     }
 
-    /// How many endpoints there are.
+    /// The number of endpoints.
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// How many must answer alike.
+    /// The number of endpoints that must give the same answer.
     pub(crate) fn agree(&self) -> usize {
         self.agree
     }
 
-    /// How many of so many blocks any endpoint should be asked for logs at once, by what they
-    /// granted before.
+    /// How many of `blocks` blocks should be asked for logs at once, given the most that any
+    /// endpoint granted before.
     pub(crate) fn page_width(&self, blocks: u64) -> u64 {
         self.all.iter().map(|endpoint| endpoint.page_width(blocks)).max().unwrap_or(1)
     }
 
-    /// The same of the endpoint that grants least.
+    /// The same, given the least that any endpoint granted.
     pub(crate) fn narrowest_page(&self, blocks: u64) -> u64 {
         self.all.iter().map(|endpoint| endpoint.page_width(blocks)).min().unwrap_or(1)
     }
 
-    /// The block that decides, where several endpoints must agree: the newest one with
-    /// `confirmations` blocks on top that so many have. None where one is enough, which then has a
-    /// head of its own.
+    /// The deciding block, if several endpoints must agree: the newest one that so many have with
+    /// `confirmations` blocks on top. `None` if one endpoint is enough, which then uses its own
+    /// head.
     pub(crate) async fn pinned(&self, confirmations: u64) -> Result<Option<BlockRef>, ChainError> {
         if self.agree > 1 { Ok(Some(self.agreed_head(confirmations).await?.block)) } else { Ok(None) }
     }
 
-    /// The newest block that has `confirmations` blocks on top: of one endpoint that keeps up, or
-    /// of as many as must agree.
+    /// The newest block that has `confirmations` blocks on top, from one endpoint that keeps up or
+    /// from as many as must agree.
     pub(crate) async fn confirmed(&self, confirmations: u64) -> Result<BlockRef, ChainError> {
         if let Some(block) = self.pinned(confirmations).await? {
             return Ok(block);
@@ -183,14 +184,15 @@ impl Endpoints {
         self.undecided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why something is not decided at present. What is asked no more is forgotten after a while.
+    /// Why something is not decided at present. A request that is no longer made is dropped from
+    /// this after a while.
     fn why_undecided(&self) -> Option<String> {
         let mut undecided = self.lock_undecided();
         undecided.retain(|_, (at, _)| at.elapsed() <= TOLD_FOR);
         undecided.first_key_value().map(|(_, (_, why))| why.clone())
     }
 
-    /// Puts endpoints that are behind others after them, where there are several.
+    /// If there are several endpoints, has those that are behind asked after the others.
     pub(crate) async fn put_behind_who_lags(&self) -> Result<(), ChainError> {
         if self.all.len() > 1 {
             self.head().await?;
@@ -201,9 +203,9 @@ impl Endpoints {
     /// Does `work` with the first endpoint that serves the right chain and answers. A contract's
     /// refusal is an answer.
     ///
-    /// One that did not answer lately is asked when the others could not help, until it has rested.
-    /// One that asked for a pause gets it: where no other is there, a short one is waited for, and
-    /// a longer one is [`ChainError::RateLimited`].
+    /// An endpoint that did not answer lately is asked only if the others could not help, until
+    /// some time has passed. An endpoint that asked for a pause gets it: if there is no other, a
+    /// short pause is waited for, and a longer one is [`ChainError::RateLimited`].
     pub(crate) async fn first<T, F, W>(&self, work: F) -> Result<T, ChainError>
     where
         F: Fn(Endpoint) -> W,
@@ -212,9 +214,9 @@ impl Endpoints {
         self.first_that(work, |_| true).await?.ok_or(ChainError::NoEndpoint)
     }
 
-    /// The same with the first whose answer is `good`; none where some answered, but none well. An
-    /// answer that is not good is better than a failure. Where one was good, those asked before it
-    /// are asked after it for a while.
+    /// The same with the first endpoint whose answer is `good`. `None` if some answered, but none
+    /// well; such an answer still counts for more than a failure. If one answer was good, the
+    /// endpoints asked before it are asked after it for a while.
     pub(crate) async fn first_that<T, F, W>(
         &self,
         work: F,
@@ -233,8 +235,8 @@ impl Endpoints {
         }
     }
 
-    /// Does `work` with the last endpoint that serves the right chain and answers: where there are
-    /// several, with another one than [`Endpoints::first`].
+    /// Does `work` with the last endpoint that serves the right chain and answers. If there are
+    /// several, this is another one than [`Endpoints::first`] takes.
     pub(crate) async fn elsewhere<T, F, W>(&self, work: F) -> Result<T, ChainError>
     where
         F: Fn(Endpoint) -> W,
@@ -261,7 +263,7 @@ impl Endpoints {
             let (chain_id, sender, work) = (self.chain_id, sender.clone(), work(endpoint.clone()));
             let endpoint = endpoint.clone();
             tokio::spawn(async move {
-                // Where an answer was good already, nobody listens.
+                // The receiver is gone if there was a good answer already.
                 let _ = sender.send(asked_one(&endpoint, chain_id, work).await).await;
             });
         }
@@ -313,7 +315,7 @@ impl Endpoints {
     }
 }
 
-/// What one endpoint says, if it serves the right chain; it is remembered how it fared.
+/// Does `work` with one endpoint if it serves the right chain, and notes whether it failed.
 async fn asked_one<T>(
     endpoint: &Endpoint,
     chain_id: u64,
@@ -330,20 +332,22 @@ async fn asked_one<T>(
     result
 }
 
-/// But for a few blocks, as endpoints do that spread requests over several nodes.
+/// Whether a head keeps up with a block number. A few blocks do not count, since some endpoints
+/// spread requests over several nodes.
 const fn keeps_up_with(head: &Head, number: u64) -> bool {
     head.block.number.saturating_add(BLOCKS_BEHIND_MAX) >= number
 }
 
-/// By this machine's clock, wrong as it may be: at worst other endpoints are asked in vain.
+/// Whether a block is recent by this machine's clock. If the clock is wrong, at worst other
+/// endpoints are asked in vain.
 fn is_fresh(head: &Head) -> bool {
     #[expect(clippy::disallowed_methods, reason = "only which endpoints are asked depends on it")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_secs(head.block.timestamp)) <= HEAD_AGE_MAX
 }
 
-/// Of two endpoints' failures: the one with the shorter pause, since waiting for it helps; else the
-/// first, since that endpoint is the one preferred.
+/// Chooses between two endpoints' failures: the one with the shorter pause, since waiting for it
+/// helps; otherwise the first, since that endpoint is the preferred one.
 fn more_useful(former: ChainError, later: ChainError) -> ChainError {
     match (&former, &later) {
         (ChainError::RateLimited { retry_after: a, .. }, ChainError::RateLimited { retry_after: b, .. }) => {
@@ -358,7 +362,7 @@ fn more_useful(former: ChainError, later: ChainError) -> ChainError {
 }
 
 impl ChainError {
-    /// Whether another endpoint may do better.
+    /// Whether another endpoint may answer better.
     fn is_of_endpoint(&self) -> bool {
         matches!(
             self,
@@ -378,7 +382,7 @@ impl ChainError {
         )
     }
 
-    /// Whether a shorter range of blocks is likely to be answered: endpoints refuse crowded ranges
+    /// Whether a shorter range of blocks is likely to be answered: endpoints refuse too wide ranges
     /// in words of their own, or the answer is over our bound.
     pub fn is_crowded(&self) -> bool {
         matches!(
@@ -388,7 +392,7 @@ impl ChainError {
     }
 
     /// Whether a shorter range of blocks may be answered: a wide one may also end in a timeout, a
-    /// broken connection, a status of a proxy or an empty answer.
+    /// broken connection, a proxy's status or an empty answer.
     pub fn may_be_crowded(&self) -> bool {
         self.is_crowded()
             || matches!(

@@ -1,32 +1,32 @@
-//! When an endpoint is asked again that asked for a pause, did not answer, or had nothing new.
+//! When to ask an endpoint again that asked for a pause, did not answer, or had nothing new.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long an endpoint goes to the end of the line that did not answer.
+/// How long an endpoint that did not answer is asked last.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
-/// And one that had less of the chain than another.
+/// How long an endpoint that had less of the chain than another is asked last.
 const AFTER_LAGGING: Duration = Duration::from_secs(60);
-/// How long one is left alone that asks for it and does not say for how long.
+/// How long an endpoint is not asked that wants a pause and does not say how long.
 pub(super) const LIMITED_DEFAULT: Duration = Duration::from_secs(1);
-/// The longest time for which an endpoint is left alone, even if it asks for more: it may be wrong
-/// or malicious.
+/// The longest that an endpoint is not asked, even if it wants a longer pause: it may be wrong or
+/// malicious.
 pub(super) const LIMITED_MAX: Duration = Duration::from_secs(120);
 
 /// Whether an endpoint may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Yes.
+    /// The endpoint may be asked now.
     Now,
-    /// When the others could not help.
+    /// The endpoint may be asked if the others could not help.
     Last,
-    /// Not before so long: it asked for that.
+    /// The endpoint asked for a pause, of which this much is left.
     Not(Duration),
 }
 
-/// What is remembered of one endpoint.
+/// The pauses of one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Rest(Mutex<State>);
 

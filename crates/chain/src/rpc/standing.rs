@@ -1,27 +1,27 @@
-//! What an operator is told of one endpoint: whether it fails, and whether it said something else
-//! than the others.
+//! What an operator is told about one endpoint: whether it fails, and whether it said something
+//! else than the others.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a disagreement is told about. An endpoint that leaves out events agrees about all
-/// blocks that have none, so that it agrees now does not mean that it will.
+/// How long a disagreement is reported. An endpoint that leaves out events agrees about all blocks
+/// without events, so agreeing now does not show that it will go on.
 pub(super) const TOLD_FOR: Duration = Duration::from_secs(600);
-/// An endpoint that has failed for so long needs a person. Shorter failures are usual, and others
-/// are asked meanwhile.
+/// An endpoint that has failed for this long needs a person. Shorter failures are usual, and other
+/// endpoints are asked meanwhile.
 const LASTING_AFTER: Duration = Duration::from_secs(60);
-/// Longest text of a problem.
+/// The greatest length of a problem's text, in characters.
 const TEXT_MAX_CHARS: usize = 240;
 
-/// What is remembered of one endpoint.
+/// What is known about one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Standing(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What it said otherwise than the others, and when.
+    /// When it last said something else than the others, and about what.
     disagreed: Option<(Instant, &'static str)>,
     disagreements: u64,
     /// Why it did not answer when it was last asked.
@@ -30,28 +30,28 @@ struct State {
 
 #[derive(Debug)]
 struct Failure {
-    /// The first time since it last answered.
+    /// The first failure since the endpoint last answered.
     since: Instant,
-    /// The last time.
+    /// The last failure.
     last: Instant,
     why: String,
 }
 
 impl Failure {
-    /// Whether it has failed for long and not only long ago: one that is a reserve may not have
-    /// been asked again.
+    /// Whether the endpoint has failed for long, and failed recently: a reserve endpoint may not
+    /// have been asked since.
     fn is_lasting(&self, now: Instant) -> bool {
         self.last.duration_since(self.since) >= LASTING_AFTER && now.duration_since(self.last) <= TOLD_FOR
     }
 }
 
 impl Standing {
-    /// It answered.
+    /// Notes that the endpoint answered.
     pub(super) fn answered(&self) {
         self.state(|state| state.failure = None);
     }
 
-    /// It did not answer.
+    /// Notes that the endpoint did not answer.
     pub(super) fn failed(&self, why: &dyn std::fmt::Display) {
         self.failed_at(why, Instant::now());
     }
@@ -64,7 +64,7 @@ impl Standing {
         });
     }
 
-    /// It said something else than the others. Returns whether that is news.
+    /// Notes that the endpoint said something else than the others. Returns whether that is new.
     pub(super) fn disagreed(&self, what: &'static str) -> bool {
         self.disagreed_at(what, Instant::now())
     }
@@ -81,7 +81,7 @@ impl Standing {
         self.state(|state| state.disagreements)
     }
 
-    /// What is wrong with it at present.
+    /// The endpoint's present problem, if there is one.
     pub(super) fn problem(&self, name: &str) -> Option<String> {
         self.problem_at(name, Instant::now())
     }
@@ -97,7 +97,7 @@ impl Standing {
         })
     }
 
-    /// The same where it is something that a person should look at.
+    /// The endpoint's present problem if a person should look at it.
     pub(super) fn lasting_problem(&self, name: &str) -> Option<String> {
         self.lasting_problem_at(name, Instant::now())
     }

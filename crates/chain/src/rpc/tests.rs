@@ -1,4 +1,4 @@
-//! Endpoints that lie, stall, flood or talk nonsense.
+//! Tests with endpoints that lie, stall, flood or send nonsense.
 
 use std::time::{Duration, Instant};
 
@@ -134,7 +134,8 @@ async fn an_answer_about_something_else_is_not_taken() {
 
 #[tokio::test]
 async fn reverts_are_found_wherever_nodes_put_them() {
-    // RecordingPaused(), as geth, as a node that nests, as one that gives no data.
+    // The error RecordingPaused(): as geth sends it, as a node that nests it, and as one that gives
+    // no data.
     let data = "0xd8bf90ae";
     let paused = <CertificateLog::RecordingPaused as alloy::sol_types::SolError>::SELECTOR;
     let data = data.replace("d8bf90ae", &alloy::primitives::hex::encode(paused));
@@ -228,7 +229,7 @@ async fn errors_of_connecting_do_not_repeat_the_url() {
     assert!(!error.contains("secret") && !error.contains("key"), "{error}");
 }
 
-/// Endpoints that count what they are asked beside the chain's id.
+/// Endpoints that count the requests other than those for the chain id.
 async fn counted(
     script: impl Fn(usize) -> Say + Send + Sync + 'static,
 ) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
@@ -263,14 +264,14 @@ async fn an_endpoint_that_failed_is_asked_after_the_others() {
     assert_eq!(gas_price(&endpoints).await.unwrap(), 2);
     assert_eq!(gas_price(&endpoints).await.unwrap(), 2);
     assert_eq!(asked(), [1, 2], "it rests");
-    // Where no other answers it is asked all the same.
+    // If no other endpoint answers, it is asked all the same.
     assert_eq!(gas_price(&endpoints).await.unwrap(), 1);
     assert_eq!(asked(), [2, 3]);
 }
 
 #[tokio::test]
 async fn a_pause_asked_for_is_given_within_a_bound() {
-    // Header, seconds, whether it is waited for within the call.
+    // The header, the seconds of the pause, and whether it is waited for within the call.
     for (header, seconds, waited) in [
         ("", 1, true),
         ("retry-after: 2\r\n", 2, true),
@@ -350,7 +351,7 @@ async fn a_transaction_goes_to_all_and_one_good_answer_is_enough() {
     assert!(heard_too.load(std::sync::atomic::Ordering::SeqCst) >= 1);
 }
 
-/// Endpoints whose newest blocks are these, and so many seconds old.
+/// Endpoints with these newest blocks, each with its number and its age in seconds.
 async fn heads(heads: &[(u64, u64)]) -> Endpoints {
     #[expect(
         clippy::disallowed_methods,
@@ -374,12 +375,12 @@ async fn heads(heads: &[(u64, u64)]) -> Endpoints {
 
 #[tokio::test]
 async fn who_is_behind_goes_behind() {
-    // The newest block taken, and who is asked from then on.
+    // The newest block that is taken, and the endpoint that is asked from then on.
     for (given, newest, asked) in [
         (&[(100, 5), (101, 5)][..], 100, 100),
-        // A stuck one, and one that follows.
+        // One endpoint is stuck, and one follows the chain.
         (&[(90, 500), (101, 5)], 101, 101),
-        // By our clock, all are old.
+        // By our clock, all of them are old.
         (&[(90, 500), (101, 300)], 101, 101),
         (&[(99, 500), (101, 300)], 99, 99),
         (&[(7, 90_000)], 7, 7),

@@ -1,24 +1,26 @@
-//! The tip that endpoints suggest. Honest ones do not suggest the same, each has a rule of its own:
-//! so none is taken for being said twice, and none is believed alone.
+//! The tip that endpoints suggest. Honest endpoints have rules of their own and suggest different
+//! tips, so two suggestions need not be equal, and none is trusted alone.
 
 use super::Endpoints;
 use crate::error::ChainError;
 use crate::transaction::USUAL_TIP;
 
-/// What the question is called.
+/// The name of this request in errors and in the status.
 const TIP: &str = "the tip";
-/// An endpoint is named whose suggestion is so many times the one that is taken, and so many times
-/// what is usual: rules differ, but not by so much.
+/// An endpoint is named as disagreeing if its suggestion is this many times the tip that is taken,
+/// and this many times the usual one: rules differ, but not by so much.
 const FAR_TIMES: u128 = 16;
 
 impl Endpoints {
-    /// The tip that gets a transaction included soon, in wei per gas: of the suggestions of as many
-    /// endpoints as must agree, and of those that are not much slower, the median, and of the two
-    /// in the middle the lower one. Those that do not have the method suggest what is usual.
+    /// The tip that gets a transaction included soon, in wei per gas. It is the median of the
+    /// suggestions of at least as many endpoints as must agree, and of those that are not much
+    /// slower; of two in the middle, the lower one. An endpoint without the method counts with the
+    /// usual tip.
     ///
-    /// A liar of three moves the median no further than to what an honest one suggests. Of two the
-    /// lower one is taken, since a low tip costs time, until the transaction is replaced by a
-    /// dearer one, and a high one costs ether. Either way the configuration's bounds hold.
+    /// One liar of three endpoints moves the median no further than to what an honest one suggests.
+    /// Of two suggestions the lower one is taken: a low tip costs time, until the transaction is
+    /// replaced by one that pays more, while a high one costs ether. The configured bounds hold
+    /// either way.
     pub(crate) async fn tip(&self) -> Result<u128, ChainError> {
         if self.agree <= 1 {
             return match self.first(|endpoint| async move { endpoint.priority_fee().await }).await {
@@ -35,7 +37,7 @@ impl Endpoints {
         let suggestions = suggestions.await?;
         self.decided(TIP);
         let tip = lower_median(suggestions.iter().map(|(_, tip)| *tip));
-        // Of two endpoints it cannot be told which one is wrong.
+        // Of two endpoints, nothing shows which one is wrong.
         if suggestions.len() > 2 {
             let far = tip.max(USUAL_TIP).saturating_mul(FAR_TIMES);
             let named: Vec<usize> =
@@ -46,7 +48,7 @@ impl Endpoints {
     }
 }
 
-/// The number in the middle, and of two in the middle the lower one; 0 of none.
+/// The number in the middle; of two in the middle, the lower one; 0 if there are none.
 fn lower_median(numbers: impl Iterator<Item = u128>) -> u128 {
     let mut numbers: Vec<u128> = numbers.collect();
     numbers.sort_unstable();

@@ -1,43 +1,43 @@
-//! What is asked of L1 and what it answers, as far as it matters here.
+//! The parts of L1's requests and answers that are used here.
 
 use alloy::primitives::{Address, B256, Bytes, U64, U256};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A block as far as it matters here.
+/// The parts of a block that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockRef {
-    /// Its number.
+    /// The block's number.
     pub number: u64,
-    /// Its hash.
+    /// The block's hash.
     pub hash: B256,
-    /// Its time, in Unix seconds.
+    /// The block's time, in Unix seconds.
     pub timestamp: u64,
 }
 
-/// A block and what its successor's gas will cost at least.
+/// A block and its base fee, which bounds the base fee of the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The block.
     pub block: BlockRef,
-    /// Wei per gas of the block.
+    /// The block's base fee, in wei per gas.
     pub base_fee: u128,
 }
 
-/// What became of a transaction that was included.
+/// The result of a transaction that was included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The transaction.
+    /// The transaction's hash.
     pub tx_hash: B256,
-    /// Number of the block that includes it.
+    /// The number of the block that includes it.
     pub block: u64,
-    /// Hash of that block.
+    /// The hash of that block.
     pub block_hash: B256,
-    /// Whether it did what it was sent for.
+    /// Whether it ran without failing.
     pub success: bool,
-    /// Gas paid for.
+    /// The gas that it used.
     pub gas_used: u64,
-    /// The contract it created.
+    /// The contract that it created, if any.
     pub contract: Option<Address>,
 }
 
@@ -63,9 +63,9 @@ impl At {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) from: Option<Address>,
-    /// None creates a contract.
+    /// The contract that is called; `None` creates a contract.
     pub(crate) to: Option<Address>,
-    /// In wei.
+    /// The value in wei.
     pub(crate) value: U256,
     pub(crate) data: Bytes,
 }
@@ -97,7 +97,7 @@ pub(crate) struct Log {
     pub(crate) data: Bytes,
     #[serde(rename = "blockNumber")]
     pub(crate) block: Option<U64>,
-    /// Within the block.
+    /// The log's index within the block.
     #[serde(rename = "logIndex")]
     pub(crate) index: Option<U64>,
     #[serde(rename = "transactionHash")]

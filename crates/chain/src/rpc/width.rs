@@ -1,13 +1,14 @@
-//! How many blocks of logs an endpoint grants in one query: a pure state machine that learns it
-//! from what failed.
+//! Learns how many blocks of logs an endpoint grants in one query: a pure state machine fed with
+//! answers and failures.
 //!
-//! Endpoints never say what they grant, and refuse in many ways: with an error of JSON-RPC, with a
-//! page of HTML and a status, with silence. So any query over more than one block that fails makes
-//! the next one narrower. The widest query that was granted and the narrowest one that failed are
-//! remembered; the space between them is searched, and what failed is tried again after a while.
+//! Endpoints never say what they grant, and refuse in many ways: with a JSON-RPC error, with a page
+//! of HTML and a status, with silence. So any failed query over more than one block makes the next
+//! one narrower. The widest query that was granted and the narrowest one that failed are
+//! remembered. The range between them is searched, and a width that failed is tried again after a
+//! while.
 
-/// Full pages that are granted before a width is tried again that the endpoint refused by an error
-/// of its own.
+/// How many full pages must be granted before a width is tried again that the endpoint refused with
+/// an error of its own.
 const PATIENCE_AFTER_REFUSAL: u32 = 64;
 /// The same after a failure that may have had another cause, such as a timeout.
 const PATIENCE_AFTER_FAILURE: u32 = 8;
@@ -15,25 +16,25 @@ const PATIENCE_AFTER_FAILURE: u32 = 8;
 /// Why a query over several blocks had no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The endpoint refused it, or the answer was over our bound: the range was too wide.
+    /// The endpoint refused the query, or the answer was over our bound: the range was too wide.
     Refused,
-    /// It broke off, timed out or was not understood: the range may have been too wide.
+    /// The exchange broke off, timed out or was not understood: the range may have been too wide.
     Broken,
 }
 
-/// What is known of one endpoint.
+/// What is known about one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PageWidth {
-    /// The widest query that was granted since something failed; 0 for none.
+    /// The widest query that was granted since one failed; 0 for none.
     granted: u64,
     /// The narrowest query that failed, and how many full pages come before it is tried again.
     failed: Option<(u64, u32)>,
-    /// Full pages that were granted since then.
+    /// The full pages that were granted since that failure.
     pages: u32,
 }
 
 impl PageWidth {
-    /// How many of so many blocks should be asked for at once; at least 1.
+    /// How many of `blocks` blocks should be asked for at once; at least 1.
     pub(super) fn of(&self, blocks: u64) -> u64 {
         self.limit().min(blocks).max(1)
     }
@@ -51,10 +52,10 @@ impl PageWidth {
         }
     }
 
-    /// A query over so many blocks was answered.
+    /// Notes that a query over so many blocks was answered.
     pub(super) fn answered(&mut self, blocks: u64) {
-        // Where nothing failed there is nothing to learn, and a page narrower than it might have
-        // been shows nothing.
+        // If nothing failed there is nothing to learn, and a page narrower than allowed shows
+        // nothing.
         if (self.granted, self.failed) == (0, None) || blocks < self.limit() {
             return;
         }
@@ -65,11 +66,11 @@ impl PageWidth {
         }
     }
 
-    /// A query over so many blocks had no answer.
+    /// Notes that a query over so many blocks had no answer.
     pub(super) fn failed(&mut self, blocks: u64, failure: Failure) {
         self.pages = 0;
         if blocks <= 1 {
-            // The width is not the cause: when the endpoint is back, wide queries come back within
+            // The width is not the cause. When the endpoint is back, wide queries come back within
             // a few pages.
             (self.granted, self.failed) = (1, None);
             return;
@@ -91,8 +92,8 @@ mod tests {
 
     use super::*;
 
-    /// Reads so many blocks in pages of 1000 from an endpoint that grants `limit`; returns queries
-    /// granted and refused.
+    /// Reads so many blocks in pages of 1000 from an endpoint that grants `limit`. Returns the
+    /// number of queries granted and refused.
     fn read(width: &mut PageWidth, mut blocks: u64, limit: u64, failure: Failure) -> (u64, u64) {
         let (mut granted, mut refused) = (0, 0);
         while blocks > 0 {
@@ -116,7 +117,7 @@ mod tests {
                 let mut width = PageWidth::default();
                 let (_, refused) = read(&mut width, 20 * limit, limit, failure);
                 assert!(refused <= 20, "{limit}: {refused} refused while it is learned");
-                // A day away, as seen by one contract.
+                // As many blocks as one contract misses in a day.
                 let (granted, refused) = read(&mut width, 7_200, limit, failure);
                 let needed = 7_200_u64.div_ceil(limit);
                 assert!(granted <= needed * 5 / 4 + 4, "{limit}: {granted} queries, {needed} are needed");
@@ -156,7 +157,7 @@ mod tests {
                     _ => width.failed(asked, Failure::Broken),
                 }
             }
-            // It always comes back to whole pages.
+            // Full pages always come back in the end.
             for _ in 0..3_000 {
                 let asked = width.of(1_000);
                 width.answered(asked);

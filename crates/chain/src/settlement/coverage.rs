@@ -1,5 +1,5 @@
-//! Until when a rollup's settled batches are kept, by its contract's word, and what follows from
-//! it.
+//! Until when a rollup's settled batches are kept, as its contract says, and what follows from
+//! that.
 
 use dac_types::Address;
 
@@ -8,36 +8,36 @@ use crate::contracts::{FreezeReason, Settlement};
 use crate::error::ChainError;
 use crate::rpc::{At, BlockRef};
 
-/// `coverageUntil` before the first batch: nothing needs to be covered.
+/// The contract's `coverageUntil` before the first batch, when nothing needs coverage.
 const NOTHING_TO_COVER: u64 = (1 << 40) - 1;
 
 /// A rollup's coverage at one block. Times are in Unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoverageState {
-    /// The block.
+    /// The block at which all of this was read.
     pub block: BlockRef,
-    /// The committee that covers it.
+    /// The registry of the committee that covers it.
     pub registry: Address,
-    /// Batches settled.
+    /// The number of settled batches.
     pub batch_count: u64,
-    /// Time of the last settlement, or of deployment.
+    /// The time of the last settlement, or of deployment.
     pub last_settled_at: u64,
-    /// Until when all settled batches are kept; none before the first one.
+    /// The time until which all settled batches are kept; `None` before the first batch.
     pub until: Option<u64>,
-    /// The least last batch with which a renewal is of use.
+    /// The least last batch that a renewal must have to be of use.
     pub mark: u64,
-    /// In seconds.
+    /// The freeze delay in seconds.
     pub freeze_delay: u64,
-    /// In seconds.
+    /// The exit window in seconds.
     pub exit_window: u64,
-    /// Why it is frozen, if it is.
+    /// The reason of the freeze; `None` if the rollup is not frozen.
     pub frozen_for: Option<FreezeReason>,
-    /// Why anyone may freeze it, if anyone may.
+    /// The reason for which anyone may freeze it now; `None` if there is none.
     pub freezable_for: Option<FreezeReason>,
 }
 
 impl CoverageState {
-    /// After this time nothing settles for want of coverage. Section 7: coverage ≥ now +
+    /// The time after which nothing settles for want of coverage. Section 7: coverage ≥ now +
     /// freezeDelay + exitWindow.
     pub const fn settles_until(&self) -> Option<u64> {
         match self.until {
@@ -46,8 +46,8 @@ impl CoverageState {
         }
     }
 
-    /// After this time anyone may freeze for want of coverage. Section 13: below now +
-    /// freezeDelay/2 + exitWindow.
+    /// The time after which anyone may freeze the rollup for want of coverage. Section 13: coverage
+    /// below now + freezeDelay/2 + exitWindow.
     pub const fn freezable_after(&self) -> Option<u64> {
         match self.until {
             Some(until) => {
@@ -57,19 +57,19 @@ impl CoverageState {
         }
     }
 
-    /// After this time anyone may freeze because nothing settled.
+    /// The time after which anyone may freeze the rollup because nothing settled.
     pub const fn idle_after(&self) -> u64 {
         self.last_settled_at.saturating_add(self.freeze_delay)
     }
 }
 
 impl SettlementReader {
-    /// The rollup's coverage as of the newest block.
+    /// Reads the rollup's coverage as of the newest block.
     pub async fn coverage(&self) -> Result<CoverageState, ChainError> {
         self.coverage_at(0).await
     }
 
-    /// The same as of the newest block that has `confirmations` blocks on top.
+    /// Reads it as of the newest block that has `confirmations` blocks on top.
     pub async fn coverage_at(&self, confirmations: u64) -> Result<CoverageState, ChainError> {
         let block = self.endpoints.confirmed(confirmations).await?;
         let at = At::Hash(block.hash);

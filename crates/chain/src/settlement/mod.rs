@@ -16,23 +16,23 @@ pub use self::renewal::RenewOrder;
 use crate::contracts::calls;
 use crate::error::ChainError;
 
-/// A batch on its way to its rollup's settlement contract.
+/// A call that settles a batch in its rollup's settlement contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettleOrder {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// The contract: the header's rollup.
+    /// The contract, which is the header's rollup.
     pub settlement: Address,
-    /// The rollup's number of the batch.
+    /// The number that the rollup gave the batch.
     pub batch_number: u64,
-    /// After which it can't settle any more.
+    /// The Unix second after which the batch cannot settle any more.
     pub expires_at: u64,
-    /// The call.
+    /// The encoded call.
     pub calldata: Bytes,
 }
 
 impl SettleOrder {
-    /// Certificate and proof in one transaction: `settle`.
+    /// The call `settle`, with certificate and proof in one transaction.
     pub fn with_certificate(
         certificate: &Certificate,
         domain: &Domain,
@@ -43,7 +43,7 @@ impl SettleOrder {
         Ok(Self::of(&certificate.header, domain, calldata))
     }
 
-    /// The proof of a batch whose certificate the log has recorded: `settleRecorded`.
+    /// The call `settleRecorded`, with the proof of a batch whose certificate the log has recorded.
     pub fn recorded(header: &BatchHeader, domain: &Domain, transition: &Transition, proof: &[u8]) -> Self {
         Self::of(header, domain, calls::settle_recorded(header, transition, proof))
     }

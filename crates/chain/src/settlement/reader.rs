@@ -1,4 +1,4 @@
-//! What a settlement contract says of itself, and the batches that it settled.
+//! Reads a settlement contract's state, and the batches that it settled.
 
 use alloy::primitives::{Address, B256, U256};
 use alloy::sol_types::{SolCall, SolEvent};
@@ -11,28 +11,28 @@ use crate::events::{self, BLOCKS_PER_PAGE, Filter, Found};
 use crate::rpc::{At, BlockRef, Endpoint, Endpoints};
 use crate::view::view;
 
-/// Batches that [`SettlementReader::settled_events`] collects.
+/// The most batches that [`SettlementReader::settled_events`] collects.
 const EVENTS_MAX: usize = 1_000_000;
-/// Blocks searched for one batch, at most.
+/// The most blocks that are searched for one batch.
 const SEARCH_BLOCKS_MAX: u64 = 4_096_000;
-/// Blocks of one query in a search, where an endpoint grants so many.
+/// The most blocks in one query of a search, if an endpoint grants so many.
 const BLOCKS_PER_STEP_MAX: u64 = 64_000;
-/// Steps of a search that are made at once.
+/// The number of steps that one call of a search makes.
 const STEPS_AT_ONCE: usize = 4;
 
 /// How far back a search for a settled batch has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Searched {
-    /// Blocks looked at, first and last.
+    /// The first and the last block looked at.
     range: Option<(u64, u64)>,
-    /// Blocks of the next step; 0 for the usual number.
+    /// The number of blocks of the next step; 0 for the usual number.
     width: u64,
-    /// The endpoint grants no more than that.
+    /// Whether the endpoint grants no more than `width`.
     limited: bool,
 }
 
 impl Searched {
-    /// There is nothing further back to look at, or it is too far.
+    /// Whether nothing further back is left to search, or it is too far back.
     pub fn is_over(&self) -> bool {
         self.range.is_some_and(|(first, last)| first == 0 || last - first >= SEARCH_BLOCKS_MAX)
     }
@@ -41,19 +41,20 @@ impl Searched {
 /// A batch that its rollup's contract settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SettledBatch {
-    /// The batch.
+    /// The batch's digest.
     pub digest: BatchDigest,
-    /// Its number: the first is 1.
+    /// The batch's number; the first batch of a rollup is 1.
     pub batch_number: u64,
     /// The epoch that signed it.
     pub epoch: u64,
-    /// Until when its signers promised to serve it; renewals may have extended that.
+    /// The Unix second until which its signers promised to serve it; renewals may have extended
+    /// that.
     pub expires_at: u64,
-    /// What it changed.
+    /// The change that it made to the rollup's state.
     pub transition: Transition,
     /// The block that settled it.
     pub block: u64,
-    /// The transaction that did.
+    /// The transaction that settled it.
     pub tx: B256,
 }
 
@@ -78,36 +79,36 @@ impl From<Found<BatchSettled>> for SettledBatch {
 /// Batches settled in a range of blocks, and where the next range begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettledPage {
-    /// In the order of their numbers.
+    /// The batches, in the order of their numbers.
     pub batches: Vec<SettledBatch>,
-    /// The first block not looked at; one past the end when all was.
+    /// The first block not looked at; one past the end if all blocks were.
     pub next_block: u64,
 }
 
-/// A settlement contract as of one block.
+/// The state of a settlement contract at one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettlementState {
     /// The committee's registry.
     pub registry: Address,
-    /// The certificate log whose records it takes.
+    /// The certificate log whose records it accepts.
     pub log: Address,
     /// The adapter that checks proofs.
     pub verifier: Address,
-    /// The state that users can leave with.
+    /// The state root from which users can exit.
     pub state_root: B256,
-    /// Batches settled.
+    /// The number of settled batches.
     pub batch_count: u64,
-    /// L1 inputs consumed.
+    /// The number of L1 inputs consumed.
     pub inputs_consumed: u64,
-    /// Time of the last settlement, or of deployment.
+    /// The Unix second of the last settlement, or of deployment.
     pub last_settled_at: u64,
-    /// Until when all settled batches are kept.
+    /// The Unix second until which all settled batches are kept.
     pub coverage_until: u64,
-    /// Nothing settles any more.
+    /// Whether the rollup is frozen, so that nothing settles any more.
     pub frozen: bool,
-    /// In seconds.
+    /// The freeze delay in seconds.
     pub freeze_delay: u64,
-    /// In seconds.
+    /// The exit window in seconds.
     pub exit_window: u64,
 }
 
@@ -119,7 +120,7 @@ pub struct SettlementReader {
 }
 
 impl SettlementReader {
-    /// A reader of the contract at `settlement`: a batch header's rollup.
+    /// A reader of the contract at `settlement`, which is the rollup of batch headers.
     pub fn new(endpoints: Endpoints, settlement: Address) -> Self {
         Self { endpoints, settlement }
     }
@@ -134,7 +135,7 @@ impl SettlementReader {
         Ok(self.endpoints.head().await?.block)
     }
 
-    /// All that it says of itself, as of the newest block.
+    /// Reads its state as of the newest block.
     pub async fn state(&self) -> Result<SettlementState, ChainError> {
         let at = At::Hash(self.head().await?.hash);
         Ok(SettlementState {
@@ -152,12 +153,13 @@ impl SettlementReader {
         })
     }
 
-    /// Batches settled, as of a block.
+    /// The number of batches settled as of a block.
     pub async fn batch_count_at(&self, block: B256) -> Result<u64, ChainError> {
         self.view(Settlement::batchCountCall {}, At::Hash(block)).await
     }
 
-    /// What settled from `from_block`, in a bounded number of blocks, up to `to_block` included.
+    /// Returns the batches settled from `from_block` on. It covers a bounded number of blocks, at
+    /// most up to and including `to_block`.
     pub async fn settled_page(&self, from_block: u64, to_block: u64) -> Result<SettledPage, ChainError> {
         let topics = [Some(BatchSettled::SIGNATURE_HASH)];
         let filter = Filter { contract: self.settlement, topics: &topics };
@@ -167,8 +169,8 @@ impl SettlementReader {
         Ok(SettledPage { batches: found.into_iter().map(SettledBatch::from).collect(), next_block })
     }
 
-    /// All that settled from `from_block` to `to_block`, both included, in the order of numbers.
-    /// `progress` is told the next block, and how many batches were found.
+    /// Returns all batches settled from `from_block` to `to_block`, both included, in the order of
+    /// their numbers. `progress` is called with the next block and the number of batches found.
     pub async fn settled_events(
         &self,
         from_block: u64,
@@ -189,8 +191,8 @@ impl SettlementReader {
         Ok(all)
     }
 
-    /// The batch that settled under a number, looked for from `to_block` backwards in ever longer
-    /// steps.
+    /// Finds the batch that settled under a number, searching from `to_block` backwards in ever
+    /// longer steps.
     pub async fn find(&self, batch_number: u64, to_block: u64) -> Result<Option<SettledBatch>, ChainError> {
         let mut searched = Searched::default();
         loop {
@@ -201,7 +203,8 @@ impl SettlementReader {
         }
     }
 
-    /// The same in a few steps: the newest blocks, and then on from where `searched` ended.
+    /// The same search in a few steps: the newest blocks first, and then on from where `searched`
+    /// ended.
     pub async fn search(
         &self,
         batch_number: u64,
@@ -231,13 +234,13 @@ impl SettlementReader {
                 return Ok(Some(found.into()));
             }
             if after <= last {
-                // An endpoint that does not grant so many is not asked for more.
+                // An endpoint that refused so many blocks is not asked for as many again.
                 (searched.width, searched.limited) = ((after - first).max(1), true);
                 continue;
             }
             searched.range = Some(match searched.range {
                 Some((_, end)) if !newest => (first, end),
-                // Where blocks between were missed, it begins anew.
+                // If blocks in between were left out, the range begins anew.
                 Some((start, end)) if first <= end.saturating_add(1) => (start.min(first), last),
                 _ => (first, last),
             });
@@ -253,7 +256,7 @@ impl SettlementReader {
     }
 
     /// Whether there is a contract at all, as of the newest block: a rollup may be admitted before
-    /// it is deployed, or settle nowhere.
+    /// its contract is deployed, or may settle nowhere.
     pub async fn has_code(&self) -> Result<bool, ChainError> {
         let address = self.settlement;
         let work = |endpoint: Endpoint| async move { Ok(!endpoint.code(address).await?.is_empty()) };

@@ -1,24 +1,24 @@
-//! What a refused settlement means: for the proof, for the batch, or for now.
+//! The consequences of a refused settlement: for the proof, for the batch, or only for now.
 
 use crate::contracts::{Effect, Refusal, Settlement, Verifier};
 
 /// What follows from the refusal of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SettlementRefusal {
-    /// This proof does not show what it should; another one of the same batch may.
+    /// This proof does not prove the claim; another proof of the same batch may.
     Proof,
-    /// The same call may succeed later: former batches, a renewal, an unpausing must come first.
+    /// The same call may succeed later: earlier batches, a renewal or an unpausing must come first.
     NotYet,
-    /// A batch of this number is final already: perhaps this very one.
+    /// A batch of this number is already final, possibly this very one.
     NumberUsed,
-    /// The rollup is frozen: nothing settles there any more.
+    /// The rollup is frozen, so nothing settles there any more.
     Frozen,
-    /// This batch will never settle with any proof.
+    /// This batch can never settle, with any proof.
     Batch,
 }
 
 impl SettlementRefusal {
-    /// What follows for a settlement.
+    /// Tells what a contract's refusal means for a settlement.
     pub fn of(refusal: &Refusal) -> Self {
         let is_of_proof = refusal.is::<Settlement::InputsGoBack>()
             || refusal.is::<Settlement::InputsNotThere>()
@@ -29,18 +29,19 @@ impl SettlementRefusal {
             Effect::Done if refusal.is::<Settlement::BatchAlreadySettled>() => Self::NumberUsed,
             Effect::MayPass => Self::NotYet,
             Effect::Unclear if refusal.is_of_chain() => Self::NotYet,
-            // Verifiers behind an adapter have errors of their own, and malformed proofs may fail
-            // without any. The certificate's and the settlement's rules are all in the table, so
-            // what is not comes from the verifier.
+            // Verifiers behind an adapter have errors of their own, and a malformed proof may fail
+            // without any. All rules of certificate and settlement are in the table, so an error
+            // that is not in it comes from the verifier.
             Effect::Unclear => Self::Proof,
             Effect::Final if is_of_proof => Self::Proof,
             Effect::Final if refusal.is::<Settlement::IsFrozen>() => Self::Frozen,
-            // The certificate's rules, the lifetime, the kind of hash, the size of the committee.
+            // These are the rules on the certificate, the lifetime, the hash kind and the
+            // committee's size.
             Effect::Final | Effect::Done => Self::Batch,
         }
     }
 
-    /// Whether waiting does not help.
+    /// Whether waiting cannot help.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Proof | Self::Frozen | Self::Batch)
     }

@@ -1,4 +1,4 @@
-//! A renewal of coverage on its way to its rollup's settlement contract.
+//! The call that renews coverage in a rollup's settlement contract.
 
 use alloy::primitives::{Address, Bytes};
 use dac_bls::CheckedRenewal;
@@ -6,18 +6,18 @@ use dac_types::RenewalDigest;
 
 use crate::contracts::calls;
 
-/// A renewal on its way to L1.
+/// A call that renews coverage in a rollup's settlement contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenewOrder {
-    /// What the quorum signed.
+    /// The digest that the quorum signed.
     pub digest: RenewalDigest,
-    /// The contract: the renewal's rollup.
+    /// The contract, which is the renewal's rollup.
     pub settlement: Address,
-    /// Batches 1 to this one are kept.
+    /// The last batch that is kept; the first is batch 1.
     pub last_batch: u64,
-    /// Unix seconds until which they are; after that the renewal is of no use.
+    /// The Unix second until which the batches are kept; after that the renewal is of no use.
     pub expires_at: u64,
-    /// The call.
+    /// The encoded call.
     pub calldata: Bytes,
 }
 

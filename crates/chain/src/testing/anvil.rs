@@ -1,4 +1,4 @@
-//! Starts anvil, steers it, stops it.
+//! Starts, steers and stops an anvil process.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -15,32 +15,32 @@ use serde_json::{Value, json};
 use crate::admin::{Account, SendLimits};
 use crate::rpc::{BlockRef, Endpoints};
 
-/// How long anvil may take to start, on a busy machine.
+/// How long anvil may take to start on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(60);
-/// Deadline of one call to it.
+/// The deadline of one call to anvil.
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
 
 /// When anvil makes a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mining {
-    /// As soon as a transaction arrives.
+    /// It makes a block as soon as a transaction arrives.
     Automine,
-    /// Every so many seconds.
+    /// It makes a block every so many seconds.
     Interval(u64),
-    /// When told to.
+    /// It makes a block only on request.
     Manual,
 }
 
-/// Which chain to start.
+/// The options of a chain to start.
 #[derive(Clone, Debug)]
 pub struct AnvilOptions {
     /// The name of the hardfork: `prague` or `osaka`.
     pub hardfork: String,
-    /// When it makes a block.
+    /// When the chain makes a block.
     pub mining: Mining,
-    /// Its chain id.
+    /// The chain id.
     pub chain_id: u64,
-    /// Its port; 0 for a free one.
+    /// The port; 0 for a free one.
     pub port: u16,
 }
 
@@ -67,12 +67,12 @@ impl Drop for Anvil {
 }
 
 impl Anvil {
-    /// Prague, a block for every transaction, a free port.
+    /// Starts a chain with the Prague rules, a block for every transaction, and a free port.
     pub async fn start() -> Self {
         Self::with(AnvilOptions::default()).await
     }
 
-    /// A chain as described.
+    /// Starts a chain with these options.
     pub async fn with(options: AnvilOptions) -> Self {
         let (child, port, keys) = {
             let options = options.clone();
@@ -83,32 +83,32 @@ impl Anvil {
         Self { child, port, options, keys, endpoints }
     }
 
-    /// Where it answers.
+    /// The URL at which it answers.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
+    /// The port on which it answers.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its chain id.
+    /// The chain id.
     pub fn chain_id(&self) -> u64 {
         self.options.chain_id
     }
 
-    /// Endpoints for everything in this crate.
+    /// The chain's endpoint for everything in this crate.
     pub fn endpoints(&self) -> Endpoints {
         self.endpoints.clone()
     }
 
-    /// One of ten keys whose accounts hold plenty.
+    /// One of ten keys whose accounts have plenty of ether.
     pub fn key(&self, index: usize) -> EcdsaKey {
         self.keys[index].clone()
     }
 
-    /// An account that sends transactions, looking for receipts often.
+    /// An account that sends transactions and asks for receipts often.
     pub fn account(&self, signer: EcdsaKey) -> Account {
         let limits = SendLimits { poll_interval: Duration::from_millis(20), ..SendLimits::default() };
         Account::new(self.endpoints(), Arc::new(signer)).with_limits(limits)
@@ -120,18 +120,18 @@ impl Anvil {
         self.rpc("anvil_setBalance", json!([account, wei])).await;
     }
 
-    /// Makes so many blocks.
+    /// Makes this many blocks.
     pub async fn mine(&self, blocks: u64) {
         self.rpc("anvil_mine", json!([format!("{blocks:#x}")])).await;
     }
 
-    /// Lets the next block be later by so many seconds, and makes it.
+    /// Makes the next block with a time that is this many seconds later.
     pub async fn advance(&self, seconds: u64) {
         self.rpc("evm_increaseTime", json!([seconds])).await;
         self.mine(1).await;
     }
 
-    /// Switches blocks for every transaction on or off.
+    /// Switches a block for every transaction on or off.
     pub async fn set_automine(&self, automine: bool) {
         self.rpc("evm_setAutomine", json!([automine])).await;
     }
@@ -141,12 +141,12 @@ impl Anvil {
         self.rpc("anvil_setNextBlockBaseFeePerGas", json!([format!("{wei:#x}")])).await;
     }
 
-    /// Remembers the chain as it is.
+    /// Takes a snapshot of the chain.
     pub async fn snapshot(&self) -> Value {
         self.rpc("evm_snapshot", json!([])).await
     }
 
-    /// Goes back to a remembered chain; what came after never happened.
+    /// Goes back to a snapshot, as if nothing had happened after it.
     pub async fn revert(&self, snapshot: &Value) {
         assert_eq!(self.rpc("evm_revert", json!([snapshot])).await, json!(true), "the snapshot is known");
     }
@@ -156,7 +156,7 @@ impl Anvil {
         self.rpc("anvil_reorg", json!([depth, []])).await;
     }
 
-    /// Forgets all pending transactions.
+    /// Drops all pending transactions.
     pub async fn drop_pending(&self) {
         self.rpc("anvil_dropAllTransactions", json!([])).await;
     }
@@ -169,7 +169,7 @@ impl Anvil {
             .expect("anvil answers")
     }
 
-    /// Any method.
+    /// Calls any JSON-RPC method.
     pub async fn rpc(&self, method: &'static str, params: Value) -> Value {
         self.endpoints
             .first(|endpoint| {
@@ -180,9 +180,9 @@ impl Anvil {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Kills the process: L1 is down from now on.
+    /// Kills the process, so that L1 is down from now on.
     pub fn stop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -219,7 +219,8 @@ fn spawn(options: &AnvilOptions) -> (Child, u16, Vec<EcdsaKey>) {
     }
 }
 
-/// Reads the keys and the port that it announces, then keeps reading, lest the pipe fills up.
+/// Reads the keys and the port that anvil prints, then keeps reading, so that the pipe does not
+/// fill up.
 fn read_banner(stdout: ChildStdout) -> Result<(u16, Vec<EcdsaKey>), String> {
     let (announce, announced) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
@@ -245,7 +246,7 @@ fn read_banner(stdout: ChildStdout) -> Result<(u16, Vec<EcdsaKey>), String> {
     }
 }
 
-/// The executable itself, not npm's wrapper, which would outlive us when killed.
+/// Finds the executable itself, not npm's wrapper, which would survive us when killed.
 fn binary() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let platform = match env::consts::OS {

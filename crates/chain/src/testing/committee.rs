@@ -11,25 +11,26 @@ use dac_types::{
 use super::Anvil;
 use crate::admin::{Deployment, RegistryAdmin};
 
-/// Which committee to set up.
+/// The parameters of a committee to set up.
 #[derive(Clone, Debug)]
 pub struct CommitteeSpec {
-    /// Seats.
+    /// The number of seats.
     pub n: u16,
-    /// Shards that rebuild a batch.
+    /// The number of shards that rebuild a batch.
     pub k: u16,
-    /// Signatures that make a certificate.
+    /// The number of signatures that make a certificate.
     pub q: u16,
-    /// Seconds from opening an epoch, but the first, to its beginning.
+    /// The seconds from opening an epoch, other than the first, to its beginning.
     pub activation_delay: u64,
-    /// Seconds for which a replaced epoch is accepted.
+    /// The seconds for which a replaced epoch's certificates can still be posted.
     pub grace: u64,
-    /// Dispersal and retrieval URLs by seat; members beyond its end get a made-up one.
+    /// The dispersal and retrieval URLs by seat; members beyond the end of the list get made-up
+    /// ones.
     pub urls: Vec<(String, String)>,
 }
 
 impl CommitteeSpec {
-    /// n, k and q, a delay of ten seconds, a grace of an hour.
+    /// A committee of n, k and q, with an activation delay of ten seconds and a grace of an hour.
     pub fn new(n: u16, k: u16, q: u16) -> Self {
         Self { n, k, q, activation_delay: 10, grace: 3_600, urls: Vec::new() }
     }
@@ -42,26 +43,26 @@ pub struct TestMember {
     pub operator: EcdsaKey,
     /// The member's BLS key.
     pub secret_key: SecretKey,
-    /// Where it takes shards.
+    /// The URL at which it receives shards.
     pub dispersal_url: String,
-    /// Where it gives them.
+    /// The URL at which it serves shards.
     pub retrieval_url: String,
 }
 
 /// A committee on a local chain, with its first epoch open.
 #[derive(Clone, Debug)]
 pub struct TestCommittee {
-    /// Where its contracts are.
+    /// The addresses of its contracts.
     pub deployment: Deployment,
-    /// Where its signatures are valid.
+    /// The domain in which its signatures are valid.
     pub domain: Domain,
-    /// Its size and thresholds.
+    /// The committee's size and thresholds.
     pub quorum: Quorum,
     /// The registry's owner: anvil's first key.
     pub owner: EcdsaKey,
-    /// Who sits where.
+    /// The members in seat order.
     pub members: Vec<TestMember>,
-    /// The epoch that was opened.
+    /// The number of the open epoch.
     pub epoch: u64,
 }
 
@@ -94,12 +95,12 @@ pub async fn deploy_committee(anvil: &Anvil, spec: &CommitteeSpec) -> TestCommit
 }
 
 impl TestCommittee {
-    /// The registry in its owner's hands.
+    /// The registry, called from its owner's account.
     pub fn admin(&self, anvil: &Anvil) -> RegistryAdmin {
         RegistryAdmin::new(anvil.account(self.owner.clone()), self.deployment.registry)
     }
 
-    /// Returns the registry as the operator of the member in `seat` uses it.
+    /// The registry, called from the account of the operator in `seat`.
     pub fn operator(&self, anvil: &Anvil, seat: usize) -> RegistryAdmin {
         RegistryAdmin::new(anvil.account(self.members[seat].operator.clone()), self.deployment.registry)
     }
@@ -114,7 +115,7 @@ impl TestCommittee {
         self.members.iter().map(|member| member.operator.address()).collect()
     }
 
-    /// Registers one more member, who sits from the next epoch on that names it.
+    /// Registers one more member, which gets a seat in the next epoch that is opened with it.
     pub async fn register(
         &mut self,
         anvil: &Anvil,
@@ -142,7 +143,7 @@ impl TestCommittee {
         member
     }
 
-    /// Admits a rollup with a poster, a month's retention and a gibibyte a day.
+    /// Admits a rollup with a batch signer, a month's retention and one gibibyte a day.
     pub async fn admit(&self, anvil: &Anvil, rollup: Address, poster: Address) -> AdmittedRollup {
         let rollup = AdmittedRollup {
             rollup,
@@ -154,8 +155,8 @@ impl TestCommittee {
         rollup
     }
 
-    /// A header of this committee that belongs to no payload: enough where only the certificate
-    /// matters.
+    /// A header of this committee that belongs to no payload, for tests that need only the
+    /// certificate.
     pub fn header(&self, batch_number: u64, expires_at: u64) -> BatchHeader {
         BatchHeader {
             rollup: Address::repeat_byte(0x11),
@@ -171,7 +172,7 @@ impl TestCommittee {
         }
     }
 
-    /// The renewal that all seats but `absent` sign.
+    /// A renewal signed by all seats except `absent`.
     pub fn certify_renewal(&self, renewal: CoverageRenewal, absent: &[Seat]) -> CheckedRenewal {
         let digest = renewal.digest(&self.domain);
         let n = self.quorum.geometry().n();
@@ -191,7 +192,7 @@ impl TestCommittee {
         keys.verify_renewal(&RenewalCertificate { renewal, aggregate }, &self.domain).expect("a good renewal")
     }
 
-    /// The certificate that all seats but `absent` make of a header.
+    /// A certificate of a header, signed by all seats except `absent`.
     pub fn certify(&self, header: BatchHeader, absent: &[Seat]) -> Certificate {
         let digest = header.digest(&self.domain);
         let n = self.quorum.geometry().n();

@@ -1,4 +1,4 @@
-//! An L1 in memory that says what a test wants, and is reorganised by hand.
+//! A chain in memory whose events a test prescribes and which the test reorganises.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,13 +12,13 @@ use crate::log::RecordedCertificate;
 use crate::rpc::BlockRef;
 use crate::settlement::SettledBatch;
 
-/// A node's view of such a chain. Clones show the same chain; [`FakeEvents::lagging`] shows it
-/// later.
+/// A node's view of a chain in memory. Clones show the same chain; [`FakeEvents::lagging`] returns
+/// a view that is behind.
 #[derive(Clone, Debug)]
 pub struct FakeEvents {
     chain: Arc<Mutex<Chain>>,
     log: Address,
-    /// Newest blocks that this view has not seen yet.
+    /// The number of newest blocks that this view does not show yet.
     lag: usize,
 }
 
@@ -26,14 +26,14 @@ pub struct FakeEvents {
 struct Chain {
     blocks: Vec<Block>,
     block_seconds: u64,
-    /// Makes the hash of every block another one.
+    /// A counter that makes every block's hash different.
     made: u64,
     down: bool,
-    /// Contracts whose events cannot be had.
+    /// The contracts whose events cannot be read.
     unreadable: Vec<Origin>,
-    /// Blocks of one query, at most.
+    /// The most blocks of one query.
     query_blocks_max: u64,
-    /// Events are left out of every answer.
+    /// Whether events are left out of every answer.
     withheld: bool,
 }
 
@@ -45,7 +45,7 @@ struct Block {
 }
 
 impl FakeEvents {
-    /// A chain with its first block alone. `log` is where certificates are recorded.
+    /// A chain that has only its first block. `log` is the address where certificates are recorded.
     pub fn new(log: Address, genesis_timestamp: u64, block_seconds: u64) -> Self {
         let genesis = Block { hash: keccak256(b"first"), timestamp: genesis_timestamp, facts: Vec::new() };
         let chain = Chain {
@@ -65,19 +65,19 @@ impl FakeEvents {
         self.log
     }
 
-    /// The same chain as a node shows it that is so many blocks behind.
+    /// A view of the same chain from a node that is this many blocks behind.
     #[must_use]
     pub fn lagging(&self, blocks: usize) -> Self {
         Self { lag: blocks, ..self.clone() }
     }
 
-    /// Makes the fact that a certificate of this header was recorded. Its block and transaction are
-    /// set when it is mined.
+    /// The fact that a certificate of this header was recorded. Its block and transaction are set
+    /// when it is mined.
     pub fn recorded(digest: BatchDigest, header: &BatchHeader) -> Fact {
         Fact::Recorded(RecordedCertificate::of(digest, header, 0, B256::ZERO))
     }
 
-    /// A batch with this header settles.
+    /// The fact that a batch with this header settled.
     pub fn settled(digest: BatchDigest, header: &BatchHeader) -> Fact {
         let transition =
             Transition { new_state_root: B256::repeat_byte(1), inputs_consumed: 0, outputs: B256::ZERO };
@@ -93,7 +93,7 @@ impl FakeEvents {
         Fact::Settled { rollup: header.rollup, batch }
     }
 
-    /// Coverage is renewed.
+    /// The fact that coverage was renewed.
     pub fn renewed(rollup: Address, last_batch: u64, epoch: u64, expires_at: u64) -> Fact {
         let what = [rollup.as_slice(), &last_batch.to_be_bytes(), &expires_at.to_be_bytes()].concat();
         Fact::Renewed(RenewedCoverage {
@@ -113,7 +113,7 @@ impl FakeEvents {
         self.lock().mine(facts)
     }
 
-    /// Makes so many empty blocks.
+    /// Makes this many empty blocks.
     pub fn mine_empty(&self, blocks: u64) {
         let mut chain = self.lock();
         for _ in 0..blocks {
@@ -121,7 +121,7 @@ impl FakeEvents {
         }
     }
 
-    /// The next blocks are this much later.
+    /// Makes the following blocks this much later.
     pub fn advance(&self, seconds: u64) {
         let mut chain = self.lock();
         let block_seconds = std::mem::replace(&mut chain.block_seconds, seconds);
@@ -129,8 +129,8 @@ impl FakeEvents {
         chain.block_seconds = block_seconds;
     }
 
-    /// Replaces the last `depth` blocks by others with these facts, one block for each entry; the
-    /// first block of all stays.
+    /// Replaces the last `depth` blocks by others with these facts, one block for each entry. The
+    /// very first block stays.
     pub fn reorganise(&self, depth: usize, blocks: Vec<Vec<Fact>>) {
         let mut chain = self.lock();
         let kept = chain.blocks.len().saturating_sub(depth).max(1);
@@ -140,34 +140,34 @@ impl FakeEvents {
         }
     }
 
-    /// From now on nothing is answered, or again.
+    /// Sets whether requests fail from now on.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
     }
 
-    /// From now on requests for events of these contracts fail, and those for others do not.
+    /// Makes requests for events of these contracts fail from now on, and no others.
     pub fn set_unreadable(&self, contracts: &[Origin]) {
         self.lock().unreadable = contracts.to_vec();
     }
 
-    /// Queries over more blocks are refused.
+    /// Refuses queries over more blocks than this.
     pub fn set_query_blocks_max(&self, blocks: u64) {
         self.lock().query_blocks_max = blocks;
     }
 
-    /// From now on every range of blocks is said to have no events, or again what it has: as a node
-    /// that is behind says of blocks that it does not have yet.
+    /// Sets whether every range of blocks appears to have no events from now on, as on a node that
+    /// is behind and does not have the blocks yet.
     pub fn set_withheld(&self, withheld: bool) {
         self.lock().withheld = withheld;
     }
 
-    /// The newest block of the chain, seen by this view or not.
+    /// The newest block of the chain, even if this view does not show it.
     pub fn newest(&self) -> BlockRef {
         let chain = self.lock();
         chain.block(chain.blocks.len() - 1)
     }
 
-    /// All that a contract ever said on the chain as it is, in order.
+    /// All facts of a contract on the present chain, in order.
     pub fn all_facts(&self, origin: Origin) -> Vec<Fact> {
         let chain = self.lock();
         let all = chain.blocks.iter().flat_map(|block| &block.facts);
@@ -186,7 +186,7 @@ impl FakeEvents {
         self.chain.lock().expect("not poisoned")
     }
 
-    /// The chain, and how many blocks of it are seen.
+    /// The chain, and how many of its blocks this view shows.
     fn seen(&self, method: &'static str) -> Result<(std::sync::MutexGuard<'_, Chain>, usize), ChainError> {
         let chain = self.lock();
         if chain.down {
@@ -227,7 +227,7 @@ impl Chain {
     }
 }
 
-/// What the view answers; nothing here is waited for.
+/// The view's answers, none of which wait for anything.
 impl FakeEvents {
     pub(crate) fn latest_now(&self) -> Result<BlockRef, ChainError> {
         let (chain, seen) = self.seen("latest")?;

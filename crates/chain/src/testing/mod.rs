@@ -1,5 +1,5 @@
-//! A real chain and a real committee on it, for tests: nothing here is for production, and
-//! everything panics with the reason when it cannot be had.
+//! A real chain and a real committee on it, for tests. None of this is for production, and all of
+//! it panics with the reason if something cannot be set up.
 
 mod anvil;
 mod committee;

@@ -1,4 +1,4 @@
-//! A rollup's settlement contract on a local chain, with a proof system that tests can do without a
+//! A rollup's settlement contract on a local chain, with a proof system for which tests need no
 //! prover.
 
 use std::path::Path;
@@ -11,12 +11,12 @@ use super::{Anvil, TestCommittee};
 use crate::admin::Account;
 use crate::settlement::{RenewOrder, SettleOrder, SettlementReader};
 
-/// What a test's proof begins with, for the verifier to take it.
+/// The first byte of a test's proof that the verifier accepts.
 const GOOD_PROOF: u8 = 1;
 
-/// `verify(claim, proof)` of a verifier that takes proofs whose first byte is 1, and reverts with
-/// `InvalidProof()` otherwise: the proof's offset and first word, shifted to its first byte,
-/// compared.
+/// The code of a verifier whose `verify(claim, proof)` accepts proofs whose first byte is 1, and
+/// otherwise reverts with `InvalidProof()`. It takes the proof's offset and first word, shifts the
+/// word to its first byte, and compares that.
 const VERIFIER_CODE: [u8; 34] = hex!("6024356024013560f81c6001146020576309bde33960e01b60005260046000fd5b00");
 
 alloy::sol! {
@@ -25,17 +25,17 @@ alloy::sol! {
     function freeze() external;
 }
 
-/// Delays of a test's rollup, in seconds.
+/// The delays of a test's rollup, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct RollupSpec {
-    /// Without service for so long, anyone may freeze.
+    /// If the rollup serves nothing for this long, anyone may freeze it.
     pub freeze_delay: u64,
-    /// For so long data must stay available after a freeze.
+    /// How long data must stay available after a freeze.
     pub exit_window: u64,
 }
 
 impl RollupSpec {
-    /// What a committee must wait before an epoch becomes active, at least, to serve such a rollup.
+    /// The least activation delay that a committee needs in order to serve such a rollup.
     pub const fn activation_delay(&self) -> u64 {
         self.freeze_delay + self.exit_window + 1
     }
@@ -50,10 +50,10 @@ impl Default for RollupSpec {
 /// A deployed rollup.
 #[derive(Clone, Debug)]
 pub struct TestRollup {
-    /// Its settlement contract.
+    /// The address of its settlement contract.
     pub address: Address,
-    /// The account that owns the contract and settles where a test needs another sender than the
-    /// aggregator.
+    /// The account that owns the contract. It also settles in tests that need another sender than
+    /// the aggregator.
     account: Account,
     domain: Domain,
 }
@@ -66,7 +66,7 @@ pub async fn deploy_rollup(anvil: &Anvil, committee: &TestCommittee, spec: Rollu
     for (hasher, name) in hashers.iter_mut().zip(["PoseidonT3", "PoseidonT4", "PoseidonT5"]) {
         *hasher = create(&account, &bytecode(name), &[]).await;
     }
-    // Creation code that returns the code behind it.
+    // Creation code that returns the code that follows it.
     let length = u8::try_from(VERIFIER_CODE.len()).expect("a short program");
     let creation =
         [&[0x60, length, 0x80, 0x60, 0x0b, 0x60, 0x00, 0x39, 0x60, 0x00, 0xf3], &VERIFIER_CODE[..]].concat();
@@ -99,38 +99,38 @@ fn bytecode(name: &str) -> Bytes {
 }
 
 impl TestRollup {
-    /// A proof that its verifier takes; different ones by their seed.
+    /// A proof that the verifier accepts; different seeds give different proofs.
     pub fn proof(seed: u8) -> Bytes {
         [&[GOOD_PROOF, seed][..], &[7; 254]].concat().into()
     }
 
-    /// One that it refuses.
+    /// A proof that the verifier refuses.
     pub fn wrong_proof(seed: u8) -> Bytes {
         [&[0, seed][..], &[7; 254]].concat().into()
     }
 
-    /// Where it leads to; no inputs are consumed.
+    /// The transition that the proof shows; it consumes no inputs.
     pub fn transition(seed: u8) -> Transition {
         Transition { new_state_root: B256::repeat_byte(seed & 0x1f), inputs_consumed: 0, outputs: B256::ZERO }
     }
 
-    /// A committee's header for a batch of this rollup.
+    /// A header of the committee for a batch of this rollup.
     pub fn header(&self, committee: &TestCommittee, batch_number: u64, expires_at: u64) -> BatchHeader {
         BatchHeader { rollup: self.address, ..committee.header(batch_number, expires_at) }
     }
 
-    /// Certificate and a good proof.
+    /// The call that settles a certificate with a good proof.
     pub fn order(&self, certificate: &Certificate) -> SettleOrder {
         self.order_with(certificate, &Self::proof(1))
     }
 
-    /// Certificate and any proof.
+    /// The call that settles a certificate with the given proof.
     pub fn order_with(&self, certificate: &Certificate, proof: &[u8]) -> SettleOrder {
         SettleOrder::with_certificate(certificate, &self.domain, &Self::transition(3), proof)
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Reads the contract.
+    /// A reader of the contract.
     pub fn reader(&self, anvil: &Anvil) -> SettlementReader {
         SettlementReader::new(anvil.endpoints(), self.address)
     }
@@ -146,17 +146,17 @@ impl TestRollup {
         sent.unwrap_or_else(|error| panic!("renewing: {error}"))
     }
 
-    /// Its owner pauses it.
+    /// Pauses the rollup, as its owner.
     pub async fn pause(&self) {
         self.call(pauseCall {}).await;
     }
 
-    /// Its owner ends the pause.
+    /// Ends the pause, as the rollup's owner.
     pub async fn unpause(&self) {
         self.call(unpauseCall {}).await;
     }
 
-    /// Freezes the rollup from the contract owner's account, which must be due.
+    /// Freezes the rollup from the contract owner's account; a reason to freeze must exist.
     pub async fn freeze(&self) {
         self.call(freezeCall {}).await;
     }

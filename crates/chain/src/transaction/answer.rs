@@ -1,26 +1,27 @@
-//! What a node says to a transaction that is handed over, read out of the words of many.
+//! Interprets a node's answer to a transaction, from the words that different nodes use.
 
 use std::fmt;
 
-/// What a node says to a transaction.
+/// A node's answer to a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendAnswer {
-    /// It has it.
+    /// The node has the transaction.
     Accepted,
-    /// A transaction with this nonce was included already: perhaps this very one.
+    /// A transaction with this nonce was included already, possibly this very one.
     NonceUsed,
-    /// It has another one with this nonce, and this one does not pay enough to replace it.
+    /// The node has another transaction with this nonce, and this one pays too little to replace
+    /// it.
     Underpriced,
-    /// It takes no transaction that pays so little.
+    /// The node accepts no transaction with so low a tip.
     TipTooLow {
-        /// The least tip that it takes, in wei per gas, where it says so.
+        /// The least tip that the node accepts, in wei per gas, if it says so.
         needed: Option<u128>,
     },
     /// The account owns less than the transaction may cost.
     Unfunded,
 }
 
-/// Letters by which nodes and providers say that they have the transaction.
+/// Letters in answers that mean: the node already has the transaction.
 const TAKEN: [&str; 14] = [
     "alreadyknown",
     "alreadyimported",
@@ -37,7 +38,7 @@ const TAKEN: [&str; 14] = [
     "duplicatetransaction",
     "duplicatetx",
 ];
-/// That a block has one with this nonce.
+/// Letters that mean: a block contains a transaction with this nonce.
 const NONCE_USED: [&str; 9] = [
     "noncetoolow",
     "nonceistoolow",
@@ -49,7 +50,7 @@ const NONCE_USED: [&str; 9] = [
     "alreadyincluded",
     "alreadyexecuted",
 ];
-/// That another one with this nonce keeps its place.
+/// Letters that mean: another transaction with this nonce keeps its place.
 const KEEPS_FORMER: [&str; 7] = [
     "ownnoncealreadyused",
     "replacementtransactionunderpriced",
@@ -59,7 +60,7 @@ const KEEPS_FORMER: [&str; 7] = [
     "couldnotreplace",
     "samenonce",
 ];
-/// That it pays less than the least.
+/// Letters that mean: the transaction pays less than the least tip.
 const TIP_TOO_LOW: [&str; 8] = [
     "underpriced",
     "feetoolow",
@@ -70,20 +71,20 @@ const TIP_TOO_LOW: [&str; 8] = [
     "priorityfeepergastoolow",
     "minimumgasprice",
 ];
-/// That the account cannot pay.
+/// Letters that mean: the account cannot pay.
 const UNFUNDED: [&str; 5] =
     ["insufficientfunds", "insufficientbalance", "notenoughfunds", "exceedsaccountbalance", "exceedsbalance"];
-/// What stands before the least tip.
+/// Words that stand before the least tip.
 const NEEDED: [&str; 3] = ["minimum needed", "tip needed", "minimum"];
 
 impl SendAnswer {
-    /// Reads a refusal; none where its words are not understood. Geth, Nethermind, Besu, Erigon,
+    /// Interprets a refusal; `None` if its words are not known. Geth, Nethermind, Besu, Erigon,
     /// Reth, anvil and the providers word these differently.
     pub(crate) fn of(refusal: &str) -> Option<Self> {
         let refusal = refusal.to_ascii_lowercase();
         let letters: String = refusal.chars().filter(char::is_ascii_alphanumeric).collect();
         let says = |words: &[&str]| words.iter().any(|word| letters.contains(word));
-        // An "unknown transaction type" is none that the node knows.
+        // An "unknown transaction type" must not be taken for a "known transaction".
         let knows = ["knowntransaction", "knowntx"]
             .iter()
             .any(|word| letters.match_indices(word).any(|(start, _)| !letters[..start].ends_with("un")));
@@ -118,7 +119,7 @@ impl fmt::Display for SendAnswer {
     }
 }
 
-/// The number that follows the words, but for blanks and signs.
+/// The number after these words, with only blanks and signs in between.
 fn number_after(text: &str, words: &str) -> Option<u128> {
     let rest = &text[text.find(words)? + words.len()..];
     let rest = rest.trim_start_matches([' ', ':', '=']);

@@ -1,19 +1,19 @@
-//! What a transaction pays for gas.
+//! The fees that a transaction pays for gas.
 
 use crate::error::ChainError;
 
-/// What a transaction pays for a unit of gas, in wei.
+/// The fees that a transaction offers for a unit of gas, in wei.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Fees {
-    /// At most, base fee and tip together.
+    /// The most that it pays, base fee and tip together.
     pub max_fee: u128,
-    /// To the block's builder, at most.
+    /// The most that it pays to the block's builder.
     pub priority_fee: u128,
 }
 
 impl Fees {
-    /// Room for the base fee to double, and no more than the cap. None if even the present base fee
-    /// exceeds the cap.
+    /// The fees of a first transaction: room for the base fee to double, within the cap. Fails if
+    /// even the present base fee exceeds the cap.
     pub fn initial(base_fee: u128, priority_fee: u128, cap: u128) -> Result<Self, ChainError> {
         let needed = base_fee.saturating_add(priority_fee);
         if needed > cap {
@@ -22,8 +22,8 @@ impl Fees {
         Ok(Self { max_fee: needed.saturating_add(base_fee).min(cap), priority_fee })
     }
 
-    /// What replaces a transaction with these fees: an eighth more of both, or what the market asks
-    /// if that is more.
+    /// The fees of a transaction that replaces one with these fees: an eighth more of both, or what
+    /// the market asks if that is more.
     pub(crate) fn bumped(
         self,
         base_fee: u128,
@@ -45,7 +45,7 @@ impl Fees {
         Ok(Self { max_fee, priority_fee: priority_needed.max(priority_fee).min(max_fee).min(tip_cap) })
     }
 
-    /// What a transaction costs at most, in wei.
+    /// The most that a transaction can cost, in wei.
     pub fn cost_max(self, gas_limit: u64) -> u128 {
         self.max_fee.saturating_mul(u128::from(gas_limit))
     }

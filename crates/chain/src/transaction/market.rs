@@ -1,38 +1,38 @@
-//! What a transaction offers for gas: what L1 asks for, within bounds that no endpoint's word
-//! moves.
+//! The fees that a transaction offers: what L1 asks for, within bounds that no endpoint's answer
+//! can move.
 
 use super::fees::Fees;
 use crate::amount::GWEI;
 use crate::error::ChainError;
 
-/// A replacement may offer so many times the tip that a first transaction may: pools want an eighth
-/// more for each.
+/// A replacement may offer this many times the tip cap of a first transaction, because pools demand
+/// an eighth more for each replacement.
 const REPLACEMENT_TIP: u128 = 2;
 
-/// The tip where no node says what is usual, in wei per gas.
+/// The tip if no node suggests one, in wei per gas.
 pub const USUAL_TIP: u128 = GWEI;
 
-/// Bounds of what is offered, in wei per gas.
+/// The bounds of the fees that are offered, in wei per gas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeeBounds {
-    /// Base fee and tip together, at most.
+    /// The most for base fee and tip together.
     pub fee_cap: u128,
-    /// The tip, at most; a replacement may offer twice as much.
+    /// The highest tip; a replacement may offer twice as much.
     pub tip_cap: u128,
     /// The smallest tip, even if endpoints suggest less.
     pub tip_floor: u128,
 }
 
-/// The price of gas as L1 says it, and the bounds of what is offered for it.
+/// The price of gas on L1, and the bounds of what is offered for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Market {
-    /// Of the newest block.
+    /// The base fee of the newest block.
     pub base_fee: u128,
-    /// As an endpoint suggests it.
+    /// The tip that an endpoint suggests.
     pub suggested_tip: u128,
-    /// The least tip that pools take, as their refusals say; 0 where none said so.
+    /// The least tip that pools accept, as their refusals say; 0 if none said so.
     pub asked_tip: u128,
-    /// Bounds of the answer.
+    /// The bounds of the fees that are offered.
     pub bounds: FeeBounds,
 }
 
@@ -42,8 +42,7 @@ impl Market {
         self.suggested_tip.max(self.asked_tip).max(tip_floor).min(tip_cap)
     }
 
-    /// What a transaction offers that replaces none. Nothing where the cap is less than is asked
-    /// for.
+    /// The fees of a transaction that replaces none. Fails if the cap is less than L1 asks for.
     pub fn first(&self) -> Result<Fees, ChainError> {
         let FeeBounds { fee_cap, tip_cap, .. } = self.bounds;
         if self.asked_tip > tip_cap {
@@ -52,7 +51,7 @@ impl Market {
         Fees::initial(self.base_fee, self.tip(), fee_cap)
     }
 
-    /// What replaces a transaction that offers `last`.
+    /// The fees of a transaction that replaces one that offers `last`.
     pub fn replacement(&self, last: Fees) -> Result<Fees, ChainError> {
         let FeeBounds { fee_cap, tip_cap, .. } = self.bounds;
         let tip_cap = tip_cap.saturating_mul(REPLACEMENT_TIP);
