@@ -172,8 +172,9 @@ impl Keys {
         self.prove_with(batch, claim, Fr::rand(rng), Fr::rand(rng))
     }
 
-    /// Proves with the two numbers that hide the witness. It has no parameter of a type, so that the
-    /// prover is compiled here, where arithmetic is optimised, and not in each crate that calls it.
+    /// Proves with the two numbers that hide the witness. It has no parameter of a type, so that
+    /// the prover is compiled here, where arithmetic is optimised, and not in each crate that calls
+    /// it.
     fn prove_with(&self, batch: &Batch, claim: &PublicClaim, r: Fr, s: Fr) -> Result<Proof, ProverError> {
         if claim.point_count() != POINTS {
             return Err(ProverError::Points { got: claim.point_count() });

@@ -1,4 +1,4 @@
-//! Audits the committee: does every member still serve what it signed for?
+//! Audits the committee: it checks that every member still serves what it signed for.
 //!
 //! ```sh
 //! cargo run -p dac-client --example audit -- deployment.json
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let l1 = Endpoints::discover(&[rpc_url], Duration::from_secs(20)).await?;
     let view = RpcRegistryReader::new(l1.clone(), deployment.registry).read(0).await?;
 
-    // What L1 recorded is what members owe. A batch of which L1 says nothing accuses nobody.
+    // Members owe what L1 recorded. No member is accused of lacking another batch.
     let log = CertificateLogReader::new(l1, deployment.certificate_log);
     let head = log.head().await?.number;
     let mut plan = AuditPlan { epoch: view.current_epoch, targets: Vec::new() };
@@ -41,8 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // Every seat is asked for random chunks with their Merkle proofs, for the record, and now and
-    // then for its whole shard. The verdict follows from hashes alone.
+    // Every seat is asked for random chunks with their Merkle proofs, for the record, and sometimes
+    // for its whole shard. The verdict follows from hashes alone.
     let dialer = Dialer::new(EndpointPolicy::for_rpc(false, rpc_url));
     let auditor = Auditor::new(Arc::new(Directory::from_view(&view)?), dialer, AuditOptions::default());
     let report = auditor
@@ -52,7 +52,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .await;
 
-    // A verdict claims no more than was looked at: too few answers are neither good nor bad.
+    // A verdict claims no more than was checked: if too few members answered, it is neither good
+    // nor bad.
     let verdict = report.findings().verdict(false);
     println!("{} batches: {}", plan.targets.len(), verdict.name());
     if verdict == AuditVerdict::Passed { Ok(()) } else { Err("see above".into()) }

@@ -1,5 +1,5 @@
-//! Gets the payload of a batch back from any k members. It needs no aggregator and trusts no
-//! single member.
+//! Retrieves the payload of a batch from any k members. It needs no aggregator and trusts no single
+//! member.
 //!
 //! ```sh
 //! cargo run -p dac-client --example retrieve -- deployment.json $DIGEST payload.bin
@@ -25,8 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let deployment = Deployment::read(Path::new(deployment))?;
     let digest = digest.parse()?;
 
-    // L1 says who sits in the committee, with which keys and URLs, and whether it recorded the
-    // batch.
+    // L1 names the members with their keys and URLs, and says whether it recorded the batch.
     let rpc_url = deployment.rpc_url.as_deref().ok_or("the deployment file names no L1 endpoint")?;
     let l1 = Endpoints::discover(&[rpc_url], Duration::from_secs(20)).await?;
     let view = RpcRegistryReader::new(l1.clone(), deployment.registry).read(0).await?;

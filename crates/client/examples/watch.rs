@@ -5,8 +5,8 @@
 //!     $SUBMISSION certificate.json
 //! ```
 //!
-//! $SUBMISSION is what the example `submit` printed. The last line of the output is the digest of
-//! the batch, by which everybody finds it.
+//! $SUBMISSION is the digest that the example `submit` printed. The last line of the output is the
+//! digest of the batch, by which every client finds it.
 
 use std::error::Error;
 use std::path::Path;
@@ -40,8 +40,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("recorded on L1: {l1:?}");
     }
 
-    // What the aggregator says is its word. What the certificate says is the word of a quorum: the
-    // example `verify_offline` checks it, and no call of this program believes it before.
+    // The aggregator's answer is its own word; the certificate is the word of a quorum once its
+    // signature is verified. The example `verify_offline` does that, and this program does not rely
+    // on it before.
     let certificate = aggregator.certificate(batch).await?;
     let file = CertificateFile { domain, certificate };
     write_atomically(Path::new(out), file.to_json().as_bytes(), false)?;

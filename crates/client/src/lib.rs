@@ -1,22 +1,22 @@
 #![doc = include_str!("../README.md")]
 //!
-//! ## Where to find what
+//! ## Main items
 //!
 //! | item | meaning |
 //! |---|---|
 //! | [`SubmissionBuilder`], [`AggregatorClient`] | a rollup submits a payload, waits, and fetches its certificate |
-//! | [`SignedProof`] | its validity proof, signed and handed to the aggregator |
-//! | [`Retriever`] | a batch's payload from any k members; no aggregator is needed |
-//! | [`Retriever::collect`] | what a member needs to rebuild its own shard of a batch, from its peers |
-//! | [`load`] | how fast an aggregator and its committee are, and what becomes of batches when it is too much |
-//! | [`Rotation`] | the next epoch, with exactly these seats in other hands |
-//! | [`Auditor`] | random chunks, records and whole shards from every member |
-//! | [`verify`] | certificates against a committee file, the registry and the log on L1 |
-//! | [`assessment`] | what a committee's numbers are worth |
+//! | [`SignedProof`] | a rollup signs a validity proof and hands it to the aggregator |
+//! | [`Retriever`] | retrieves a batch's payload from any k members; no aggregator is needed |
+//! | [`Retriever::collect`] | collects what a member needs to rebuild its own shard of a batch from the other members |
+//! | [`load`] | measures how fast an aggregator and its committee are, and what happens to batches under overload |
+//! | [`Rotation`] | plans the next epoch, in which exactly the named seats change hands |
+//! | [`Auditor`] | checks random chunks, records and whole shards of every member |
+//! | [`verify`] | verifies certificates against a committee file, the registry and the log on L1 |
+//! | [`assessment`] | assesses the safety of a committee from its numbers |
 //! | [`files`] | certificates, committees, deployments and submissions as JSON files |
 //!
-//! The URLs of members come from the operators that registered them. [`EndpointPolicy`] says which
-//! addresses are connected to.
+//! The URLs of members come from the operators that registered them. [`EndpointPolicy`] decides
+//! which addresses the client connects to.
 
 pub mod assessment;
 mod attempts;

@@ -1,4 +1,4 @@
-//! Audits of members that forget, lie or are not there.
+//! Audits of members that forget, lie or are down.
 
 mod support;
 
@@ -49,7 +49,7 @@ async fn honest_members_pass() {
     assert_eq!(verdicts(&report), (AuditVerdict::Passed, AuditVerdict::Passed));
 }
 
-/// Without and with `--strict`.
+/// The verdicts without and with `--strict`.
 fn verdicts(report: &AuditReport) -> (AuditVerdict, AuditVerdict) {
     (report.findings().verdict(false), report.findings().verdict(true))
 }
@@ -94,10 +94,10 @@ async fn the_unreachable_are_told_from_liars() {
     let report = audit(&scene, Hint::default()).await;
     let summary = report.summary();
     assert!(!summary.has_failures());
-    // One row says that it is gone; one that is busy is asked everything.
+    // The member that is down has one row; the busy one is asked for everything.
     assert_eq!(summary.unreachable, 1 + 3);
     assert_eq!(summary.chunks_ok, 2 * 3);
-    // k = 2 seats rebuild the batch, so it is there.
+    // k = 2 seats can rebuild the batch, so it is available.
     assert_eq!(verdicts(&report), (AuditVerdict::Passed, AuditVerdict::Failed));
     let gone: Vec<Seat> =
         report.seats.iter().filter(|seat| seat.problem.is_some()).map(|seat| seat.seat).collect();
@@ -127,7 +127,7 @@ async fn without_a_batch_or_an_epoch_there_is_nothing_to_say_and_seats_are_asked
     assert_eq!(reached, [true, false, true, true]);
     let report = audit_plan(scene.directory(), AuditPlan::default()).await;
     assert_eq!(verdicts(&report), (AuditVerdict::NothingToSay, AuditVerdict::NothingToSay));
-    // Another node at a member's URL is not that member.
+    // A node with another key at a member's URL is not that member.
     let mut members = scene.committee.members().to_vec();
     members[0].public_key = SecretKey::derive(&[0x99; 32]).public_key().to_compressed();
     let other = Committee::new(1, scene.quorum, members, 0, u64::MAX, u64::MAX).unwrap();
@@ -137,7 +137,8 @@ async fn without_a_batch_or_an_epoch_there_is_nothing_to_say_and_seats_are_asked
     assert!(problem.contains("the node there has key"), "{problem}");
 }
 
-/// Seat 1 went to another operator after the batch was signed. How it and the one before behave.
+/// Audits a batch after whose signing seat 1 went to another operator, with this behaviour of the
+/// new and the former operator.
 async fn audit_rotated(newcomer: Vice, former: Vice) -> (AuditReport, Address) {
     let scene = Plan::new(4, 2, 3).play(&honest(4, 2), &[Vice::None, former]);
     // The same batch from the same keys: the newcomer's node is that of seat 1 there.
@@ -162,7 +163,7 @@ async fn audit_rotated(newcomer: Vice, former: Vice) -> (AuditReport, Address) {
 async fn a_newcomer_is_asked_and_so_is_the_former_holder_while_it_owes_the_batch() {
     use AuditVerdict::{Failed, Passed};
     for (newcomer, former, asked, results, expected) in [
-        // Who has taken the seat's shards over relieves the former holder.
+        // A new operator that serves the seat's shards relieves the former one.
         (Vice::None, Vice::Down, 1, ["ok", ""], (Passed, Passed)),
         (Vice::Forgetful, Vice::None, 2, ["pending", "ok"], (Passed, Passed)),
         (Vice::Down, Vice::None, 2, ["unreachable", "ok"], (Passed, Failed)),
@@ -225,12 +226,12 @@ async fn a_bad_seat_that_did_not_sign_is_the_dispersers_doing() {
     let report = audit(&plan.play(&dispersal, &[]), Hint::default()).await;
     assert!(matches!(result(&report, 3, CheckKind::Shard), CheckResult::BadSeat(_)));
     assert!(!report.summary().has_failures());
-    // Had it signed, it would have lied.
+    // If it had signed, its signature would be a lie.
     let report = audit(&Plan::new(4, 2, 3).play(&dispersal, &[]), Hint::default()).await;
     assert!(matches!(result(&report, 3, CheckKind::Shard), CheckResult::Failed(_)));
 }
 
-/// A member that marked a seat as bad says so. That excuses a seat that did not sign, and no other.
+/// A member may report that its seat is bad. That excuses a seat that did not sign, and no other.
 #[tokio::test]
 async fn a_member_that_calls_its_seat_bad_is_excused_where_it_did_not_sign() {
     for (signed, result_name) in [(false, "bad_seat"), (true, "failed")] {
@@ -245,7 +246,7 @@ async fn a_member_that_calls_its_seat_bad_is_excused_where_it_did_not_sign() {
     }
 }
 
-/// Nobody is accused of lacking what L1 does not say that members owe.
+/// If L1 does not say that members owe a batch, no member is accused of lacking it.
 #[tokio::test]
 async fn a_batch_that_l1_does_not_know_is_no_failure() {
     let scene = Plan::new(4, 2, 3).play(&honest(4, 2), &[Vice::Forgetful; 4]);
@@ -255,7 +256,7 @@ async fn a_batch_that_l1_does_not_know_is_no_failure() {
     assert_eq!(verdicts(&report).0, AuditVerdict::NothingToSay);
 }
 
-/// Nor of lacking what has expired.
+/// An expired batch is not owed either.
 #[tokio::test]
 async fn an_expired_batch_is_left_out() {
     let mut plan = Plan::new(4, 2, 3);
@@ -281,7 +282,7 @@ async fn a_batch_that_nobody_serves_is_a_failure_unless_they_are_merely_away() {
         let report = audit(&scene, hint.clone()).await;
         assert_eq!(report.unaudited.len(), 1);
         assert_eq!(report.summary().has_failures(), is_failure, "{vices:?}");
-        // Seats out of reach count, whether or not the batch is lost.
+        // Members that cannot be reached count, whether or not the batch is lost.
         assert_eq!(report.summary().has_unreachable(), vices.contains(&Vice::Down), "{vices:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! What a client is told of a connection that is not made: by real servers that do, or want,
-//! something else than the client expects.
+//! The errors that a client reports when a connection fails, tested with real servers that do, or
+//! demand, something else than the client expects.
 
 #[path = "support/authority.rs"]
 mod authority;
@@ -16,7 +16,7 @@ use tonic::transport::server::Router;
 use tonic::transport::{Certificate, ClientTlsConfig, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
-/// A service that has nothing to say: who gets so far is connected.
+/// A service without methods: a client that gets an answer from it is connected.
 struct Silent;
 
 #[tonic::async_trait]
@@ -49,7 +49,7 @@ fn tls(config: ServerTlsConfig) -> Router {
     Server::builder().tls_config(config).unwrap().add_service(AggregatorServiceServer::new(Silent))
 }
 
-/// Asks who is there, and returns what is said of the connection.
+/// Calls a method and returns the fault that the connection has.
 async fn told(scheme: &str, address: SocketAddr, tls: ClientTlsConfig) -> MemberFault {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let url = format!("{scheme}://localhost:{}", address.port()).parse().unwrap();
@@ -62,7 +62,8 @@ async fn told(scheme: &str, address: SocketAddr, tls: ClientTlsConfig) -> Member
 
 #[tokio::test]
 async fn a_server_that_is_not_trusted_is_told_from_one_that_is_not_there() {
-    // One was made anew: the same name with another key.
+    // The third authority has the name of the first one and another key, like one that was made
+    // anew.
     let [ours, other, renewed] = ["ours", "other", "ours"].map(Authority::new);
     let trusting = |authority: &Authority| ClientTlsConfig::new().ca_certificate(certificate(authority));
     let server = |name, expired| tls(ServerTlsConfig::new().identity(ours.identity(name, expired)));
@@ -79,7 +80,7 @@ async fn a_server_that_is_not_trusted_is_told_from_one_that_is_not_there() {
         assert!(expected.is_tls() && !expected.concerns_client_certificate());
     }
 
-    // Plain text is spoken where TLS is expected.
+    // The client speaks plain text to a server that expects TLS.
     let fault = told("http", serve(server("localhost", false)).await, ClientTlsConfig::new()).await;
     assert!(matches!(fault.cause(), Some(ConnectionCause::NotHttp2 | ConnectionCause::BrokenOff)), "{fault}");
 
@@ -89,15 +90,15 @@ async fn a_server_that_is_not_trusted_is_told_from_one_that_is_not_there() {
     let fault = told("https", nobody, trusting(&ours)).await;
     assert_eq!(fault.cause(), Some(ConnectionCause::Refused), "{fault}");
 
-    // With all of it right, the server is heard.
+    // If everything is right, the server answers.
     let url = format!("https://localhost:{}", serve(server("localhost", false)).await.port());
     let dialer = Dialer::new(EndpointPolicy::AllowPrivate).tls(trusting(&ours));
     let heard = AggregatorClient::new(url.parse().unwrap(), dialer).describe().await.unwrap_err();
     assert!(heard.to_string().contains("nothing to say"), "{heard}");
 }
 
-/// In TLS 1.3 the alert comes after the handshake, and may be lost with the connection: then the
-/// client certificate is named as what may be missing.
+/// In TLS 1.3 the alert comes after the handshake, and may be lost with the connection. The error
+/// then says that a client certificate may be missing.
 #[tokio::test]
 async fn a_client_certificate_that_is_missing_or_foreign_is_named() {
     let [servers, clients] = ["servers", "clients"].map(Authority::new);

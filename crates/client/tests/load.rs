@@ -1,4 +1,4 @@
-//! Load on an aggregator that is busy, stands still, or is not there.
+//! Load on an aggregator that is busy, stops for a while, or cannot be reached.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -19,15 +19,15 @@ use tonic::{Request, Response, Status, Streaming};
 
 const DOMAIN: Domain = Domain { chain_id: 1, registry: Address::repeat_byte(1) };
 
-/// Takes a batch, and says when asked that it is certified.
+/// This aggregator takes batches, and says that they are certified.
 #[derive(Clone)]
 struct FakeAggregator {
-    /// Nothing is answered while it stands still.
+    /// While this is true, nothing is answered.
     stands_still: watch::Receiver<bool>,
-    /// Each so many-th submission is refused.
+    /// One submission in this many is refused.
     refuse_every: u64,
     seen: Arc<Mutex<Seen>>,
-    /// Submissions so far.
+    /// The number of submissions so far.
     count: watch::Sender<u64>,
 }
 
@@ -40,7 +40,7 @@ struct Seen {
 }
 
 fn certified(digest: Bytes) -> v1::Batch {
-    // Nobody looks at more of it than that it is one.
+    // The client looks at nothing but the state.
     let order = BatchSubmission {
         rollup: Address::repeat_byte(1),
         batch_number: 1,
@@ -219,15 +219,15 @@ async fn a_service_that_stands_still_is_charged_by_every_batch_that_was_due() {
     setting.stands_still.send_replace(true);
     let mut count = setting.aggregator.count.subscribe();
     let release = async {
-        // Due after 600 ms.
+        // The sixtieth batch is due after 600 ms.
         count.wait_for(|count| *count > 60).await.unwrap();
         setting.stands_still.send_replace(false);
     };
     let plan = plan();
     let (summary, ()) = tokio::join!(run(&setting, &plan, 1), release);
     assert_eq!(summary.certified, 100);
-    // The first one waited for 600 ms, the tenth for 500: though none was sent late, each counts
-    // what it waited.
+    // The first batch waited for 600 ms, the tenth for 500. None was sent late, and the latency of
+    // each includes its wait.
     let latency = summary.certificate_latency;
     assert!(latency.max >= Duration::from_millis(590), "{latency:?}");
     assert!(latency.p90 >= Duration::from_millis(490), "{latency:?}");

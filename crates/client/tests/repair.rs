@@ -1,4 +1,5 @@
-//! Collecting what a member needs to have its own shard again, from peers that lie, stall and fail.
+//! Collecting the shards that restore a member's own shard, from other members that lie, stall and
+//! fail.
 
 mod support;
 
@@ -16,7 +17,7 @@ use support::{Plan, Scene, Vice, honest, options};
 
 const SEAT: Seat = Seat(3);
 
-/// The member of [`SEAT`] asks for its shard.
+/// A request of the member of [`SEAT`] for its own shard.
 fn wanted(scene: &Scene) -> Wanted {
     Wanted { by: Some(scene.committee.members()[SEAT.index()].operator), ..Wanted::new(scene.digest, SEAT) }
 }
@@ -51,7 +52,7 @@ async fn peers_that_fail_are_named_whether_or_not_the_others_are_enough() {
     // Seats 0, 1, 2 and 4 are asked for 3 shards.
     let scene = Plan::new(5, 3, 4).play(&dispersal, &[Vice::WrongByte, Vice::None, Vice::None]);
     let mut named = false;
-    // Which peers are asked first is left to chance.
+    // The members that are asked first are chosen at random.
     for _ in 0..50 {
         let collected = scene.retriever().collect(wanted(&scene)).await.unwrap();
         let operator = scene.committee.members()[0].operator;
@@ -75,8 +76,8 @@ async fn peers_that_fail_are_named_whether_or_not_the_others_are_enough() {
     assert!(codes(SEAT.index()).is_empty(), "{error}");
 }
 
-/// Two holders of one seat: the former one serves its very shard to the newcomer, and the others
-/// are left alone.
+/// A seat has two holders: the former one serves the shard itself to the new one, and other members
+/// are not asked.
 #[tokio::test]
 async fn another_holder_of_the_seat_gives_the_very_shard() {
     let dispersal = honest(5, 3);
@@ -92,7 +93,7 @@ async fn another_holder_of_the_seat_gives_the_very_shard() {
     assert!(matches!(report.outcome, ShardOutcome::Served { .. }));
     assert_eq!(*collected.into_shard().unwrap().bytes(), dispersal.shards[SEAT.index()]);
 
-    // One that lies about it is named, and any k others do.
+    // A former holder that lies about the shard is named, and any k other members serve theirs.
     let scene = Plan::new(5, 3, 4).play(&dispersal, &[Vice::None, Vice::None, Vice::None, Vice::WrongByte]);
     let retriever =
         Retriever::new(with_newcomer(&scene, newcomer), Dialer::new(EndpointPolicy::AllowPrivate), options());
@@ -115,8 +116,8 @@ async fn without_a_certificate_l1_must_vouch() {
     let collected =
         scene.retriever().collect(Wanted { hint: recorded.clone(), ..wanted(&scene) }).await.unwrap();
     assert!(matches!(collected.evidence, Evidence::RecordedOnL1 { at: 1_700_000_000 }));
-    // With the record at hand, nobody is asked for it: not even a member that would lie about it is
-    // noticed.
+    // If the caller has the record, no member is asked for it, so that not even one that would send
+    // a false record is noticed.
     let held = collected.record.clone();
     let mut plan = Plan::new(4, 2, 3);
     plan.with_certificate = false;
@@ -131,7 +132,8 @@ async fn without_a_certificate_l1_must_vouch() {
         .unwrap();
     assert!(collected.report.record_faults.is_empty());
     assert_eq!(*collected.into_shard().unwrap().bytes(), dispersal.shards[SEAT.index()]);
-    // At hand, but neither certified nor on L1: peers must have the certificate.
+    // The caller has the record, but the batch is neither certified nor on L1: a member must have
+    // the certificate.
     let error = scene.retriever().collect(Wanted { record: Some(held), ..wanted(&scene) }).await.unwrap_err();
     assert!(matches!(error, RetrieveError::NoRecord { .. }), "{error}");
 }
@@ -149,8 +151,8 @@ async fn a_bad_seat_is_a_verdict() {
     assert_eq!(Some(expected), record.shard_hash(SEAT));
 }
 
-/// A slow pace is not taken for slow peers: nobody is dropped or asked in another's place, and it
-/// is kept to.
+/// Members are not taken for slow when the pace holds them back: none is dropped or replaced, and
+/// the rate stays within the limit.
 #[tokio::test]
 async fn a_pace_is_kept_and_nobody_is_blamed_for_it() {
     let dispersal = honest(7, 3);
@@ -165,13 +167,13 @@ async fn a_pace_is_kept_and_nobody_is_blamed_for_it() {
     assert_eq!(*collected.into_shard().unwrap().bytes(), dispersal.shards[SEAT.index()]);
 }
 
-/// The scene's committee, and a second epoch in which [`SEAT`] belongs to a newcomer.
+/// The scene's committee, and a second epoch in which [`SEAT`] belongs to another operator.
 fn with_newcomer(scene: &Scene, newcomer: Address) -> Arc<Directory> {
     let mut members = scene.committee.members().to_vec();
     let member = &mut members[SEAT.index()];
     member.operator = newcomer;
     member.public_key = dac_bls::SecretKey::derive(&[0x99; 32]).public_key().to_compressed();
-    // Nobody: the newcomer does not ask itself.
+    // Nothing listens at this URL: the new operator does not ask itself.
     member.retrieval_url = "http://127.0.0.1:1".to_owned();
     let second = Committee::new(2, scene.quorum, members, 1, u64::MAX, u64::MAX).unwrap();
     Arc::new(Directory::new(scene.domain, [scene.committee.clone(), Arc::new(second)]).unwrap())

@@ -58,7 +58,7 @@ async fn every_kind_of_liar_is_outvoted_by_k_others() {
     }
 }
 
-/// With k + 1 seats of which two fail, everybody is asked and nobody is excused.
+/// Two of k + 1 seats fail, so that every member is asked and every failure is reported.
 #[tokio::test]
 async fn members_that_fail_are_named_with_what_they_did() {
     let dispersal = honest(4, 3);
@@ -87,7 +87,7 @@ async fn members_that_fail_are_named_with_what_they_did() {
             });
             assert!(named, "{vice:?}: seat {seat} is not named with {code}: {error}");
         }
-        // Each once, however often it was asked.
+        // Each member appears once, even if it was asked several times.
         let asked_again = matches!(vice, Vice::Down | Vice::BusyFirst(_));
         let text = error.to_string();
         assert_eq!((text.matches("seat 0 ").count(), text.matches("seat 1 ").count()), (1, 1), "{text}");
@@ -115,7 +115,7 @@ async fn members_that_lie_about_the_record_are_named() {
 
 #[tokio::test]
 async fn a_busy_member_is_asked_again() {
-    // Both are needed, and both have no time for the first two questions.
+    // Both members are needed, and both are busy for the first two requests.
     let scene = Plan::new(3, 2, 2).play(&honest(3, 2), &[Vice::Down, Vice::BusyFirst(2), Vice::BusyFirst(2)]);
     let retrieved = scene.retriever().retrieve(scene.digest, &Hint::default(), |_| {}).await.unwrap();
     assert_eq!(Some(retrieved.payload), scene.payload);
@@ -147,11 +147,11 @@ async fn a_bad_seat_is_the_dispersers_doing_and_costs_nobody_the_batch() {
     let payload = bytes::Bytes::from(testing::noise(5, 30_000));
     let hash = dac_types::B256::repeat_byte(1);
     let dispersal = testing::bad_seat(geometry, payload.clone(), hash, Seat(3)).unwrap();
-    // One honest seat is down, so that the bad one is asked.
+    // One honest member is down, so that the bad seat is asked.
     let scene = Plan::new(4, 2, 3).play(&dispersal, &[Vice::Down]);
     let retrieved = scene.retriever().retrieve(scene.digest, &Hint::default(), |_| {}).await.unwrap();
     assert_eq!(retrieved.payload, payload);
-    // With one more down it is needed, and named.
+    // If one more is down, the bad seat is needed, and named.
     let scene = Plan::new(4, 2, 3).play(&dispersal, &[Vice::Down, Vice::Down]);
     let error = scene.retriever().retrieve(scene.digest, &Hint::default(), |_| {}).await.unwrap_err();
     let RetrieveError::NotEnoughShards { report, .. } = error else { panic!("{error}") };
@@ -173,7 +173,7 @@ async fn without_a_certificate_l1_must_vouch() {
 
 #[tokio::test]
 async fn too_few_signers_are_no_certificate() {
-    // The members' certificate is good for q = 2 signers, the registry says that 3 are needed.
+    // The certificate has the signatures of q = 2 members; the registry demands 3.
     let mut plan = Plan::new(4, 2, 2);
     plan.signers = Some(vec![Seat(0), Seat(1)]);
     let scene = plan.play(&honest(4, 2), &[]);
@@ -213,7 +213,7 @@ async fn the_deadline_holds_whatever_members_do() {
     let start = Instant::now();
     let error = retriever.retrieve(scene.digest, &Hint::default(), |_| {}).await.unwrap_err();
     assert!(matches!(error, RetrieveError::Deadline { .. }), "{error}");
-    // Far below the members' own deadline of a minute.
+    // This is far below the deadline of a minute for one member.
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 

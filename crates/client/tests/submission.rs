@@ -1,4 +1,4 @@
-//! Submitting to aggregators that are busy, restarting, or not what they say.
+//! Submissions to aggregators that are busy, restart, or answer falsely.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,32 +23,32 @@ use tonic::{Request, Response, Status, Streaming};
 
 const DOMAIN: Domain = Domain { chain_id: 1, registry: Address::repeat_byte(1) };
 
-/// What it does with the next submission.
+/// The aggregator's answer to the next submission.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// Reads everything, compares, takes it.
+    /// It reads the whole payload, compares it and takes it.
     Take,
-    /// Answers as soon as the order is read: it has the batch already.
+    /// It answers once it has read the order, because it has the batch already.
     TakeAtOnce,
     Refuse(Reason),
-    /// Cuts the connection without a word.
+    /// It closes the connection without an answer.
     Abort,
-    /// Speaks of another batch.
+    /// It answers about another batch.
     OtherBatch,
-    /// An answer without a state.
+    /// Its answer has no state.
     Junk,
 }
 
 #[derive(Default)]
 struct Script {
     answers: VecDeque<Answer>,
-    /// States for WatchBatch: each inner list is one stream, which then breaks.
+    /// The states for WatchBatch: each inner list is one stream, which breaks at its end.
     watches: VecDeque<Vec<v1::BatchState>>,
     state: v1::BatchState,
     payloads: Vec<Vec<u8>>,
     postings: Vec<v1::PostingMode>,
     proofs: Vec<v1::SubmitValidityProofRequest>,
-    /// What GetBatch and WatchBatch say of the proof.
+    /// The proof that GetBatch and WatchBatch report.
     proof: Option<v1::Proof>,
     posting: v1::PostingMode,
     polls: usize,
@@ -219,7 +219,7 @@ async fn a_payload_arrives_whole_after_passing_failures() {
 
 #[tokio::test]
 async fn an_aggregator_that_has_the_batch_answers_at_once() {
-    // Larger than what fits the connection's windows: nobody reads it.
+    // The payload is larger than the connection's windows, and the aggregator does not read it.
     let payload = Bytes::from(vec![7; 8 << 20]);
     let (outcome, _, retries) = submit(&[Answer::TakeAtOnce], &payload).await;
     assert_eq!(outcome.unwrap(), BatchState::Received);

@@ -1,4 +1,4 @@
-//! Members that certificate authorities of their own vouch for.
+//! Members whose certificates come from different private authorities.
 
 use tonic::transport::ServerTlsConfig;
 
@@ -6,10 +6,10 @@ use crate::authority::Authority;
 use crate::support::{Plan, honest};
 use crate::{expect, write_files};
 
-/// What is said of a member whose authority was not named.
+/// The message about a member whose authority was not named.
 const NOT_TRUSTED: &str = "unreachable: the server's certificate is of an authority that is not trusted here";
 
-/// Two authorities vouch for two members each, and only three of them together have the payload.
+/// Two authorities have certified two members each, and three members are needed for the payload.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_of_two_authorities_are_reached_where_both_are_named() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -33,7 +33,7 @@ async fn members_of_two_authorities_are_reached_where_both_are_named() {
     let (one, other) = (["--tls-ca", "first.pem"], ["--tls-ca", "second.pem"]);
     let both = [one, other].concat();
 
-    // With one of them there are two of the three shards that are needed.
+    // With one authority, two of the three shards that are needed can be fetched.
     for (authority, foreign) in [(one, [2, 3]), (other, [0, 1])] {
         let refused = retrieve(4, &authority);
         let message = refused["error"]["message"].as_str().unwrap();
@@ -54,8 +54,7 @@ async fn members_of_two_authorities_are_reached_where_both_are_named() {
         scene.payload.as_ref().map(|payload| payload.to_vec())
     );
 
-    // Each member by itself: the authority that does not vouch for it is of no use, and does no
-    // harm.
+    // Each member is asked alone: naming the other authority does not help, and does no harm.
     for (seat, url) in scene.urls.iter().enumerate() {
         let (own, foreign) = if seat < 2 { (one, other) } else { (other, one) };
         expect(path, 0, &[&["member", url][..], &own].concat());

@@ -1,4 +1,4 @@
-//! An aggregator of which a test answers the calls that it needs; all others are refused.
+//! An aggregator whose answers a test defines. Calls that it does not define are refused.
 
 use dac_proto::v1;
 use dac_proto::v1::batch_service_server::{BatchService, BatchServiceServer};
@@ -6,7 +6,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// The calls of `BatchService` in the words of the tests.
+/// The calls of `BatchService` that a test can answer.
 #[tonic::async_trait]
 pub(crate) trait Calls: Send + Sync + 'static {
     /// Answers SubmitBatch.

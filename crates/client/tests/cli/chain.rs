@@ -23,7 +23,7 @@ pub(crate) fn write_deployment(path: &Path, anvil: &Anvil, committee: &TestCommi
     std::fs::write(path.join("deployment.json"), deployment.to_json()).unwrap();
 }
 
-/// Owner, operators and auditor, from the first deployment on.
+/// The commands of owner, operators and auditor, from the first deployment on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_committee_lives_on_a_chain() {
     let anvil = Anvil::start().await;
@@ -72,7 +72,7 @@ async fn a_committee_lives_on_a_chain() {
     assert_eq!(deployment.rpc_url.as_ref(), Some(&url));
     let at = ["--deployment", "deployment.json"];
     assert_eq!(expect(path, 2, &[&["committee"][..], &at].concat())["error"]["exit_code"], 2);
-    // No epoch, no batch, nobody asked: that is no pass.
+    // There is no epoch and no batch, and no member was asked: the audit has not passed.
     let nothing = expect(path, 4, &[&["audit"][..], &at].concat());
     assert_eq!((&nothing["verdict"], &nothing["passed"]), (&"nothing_to_say".into(), &false.into()));
 
@@ -92,7 +92,7 @@ async fn a_committee_lives_on_a_chain() {
         .concat();
         let registered = expect(path, 0, &arguments);
         compare_shape("register.json", &registered);
-        // Nobody listens there: it is told, and no reason not to register.
+        // Nothing listens at the URLs. The command warns of that, and registers all the same.
         assert_eq!(registered["warnings"].as_array().unwrap().len(), 2, "{registered}");
         operators.push(operator);
     }
@@ -103,7 +103,7 @@ async fn a_committee_lives_on_a_chain() {
     let opened = expect(path, 0, &open("2", "2"));
     compare_shape("open-epoch.json", &opened);
     assert!(opened["warnings"][0].as_str().unwrap().contains("NO SIGNER MAY FAIL"));
-    // The contract's refusals are told by name.
+    // The contract's errors are reported by name.
     let stranger =
         [&["admin", "pause", "--key", "a.json", "--password-file", "a.password"][..], &at].concat();
     assert_eq!(expect(path, 5, &stranger)["error"]["code"], "REFUSED");
@@ -122,7 +122,7 @@ async fn a_committee_lives_on_a_chain() {
     compare_shape("admit-rollup.json", &document(&admitted));
     let told = String::from_utf8_lossy(&admitted.stderr);
     assert!(told.contains("note: there is no settlement contract at 0x1111"), "{told}");
-    // Nor does anything settle there: the address is what to look at, not L1.
+    // Nothing settles there either: the hint is about the address, not about L1.
     let nothing = expect(path, 2, &[&["coverage", &rollup][..], &at].concat());
     assert!(nothing["error"]["hint"].as_str().unwrap().contains("the rollup's address"), "{nothing}");
     let shown = expect(path, 0, &[&["committee", "--use", "--operators"][..], &at].concat());
@@ -138,7 +138,8 @@ async fn a_committee_lives_on_a_chain() {
     expect(path, 0, &[&["admin", "remove-rollup", "--rollup", &rollup][..], &key, &at].concat());
 }
 
-/// What L1 says against an order is told before the poster's key is opened, which is not there.
+/// A submission is checked against L1 before the batch signer's key is opened. The key file is
+/// missing here.
 async fn submissions_are_checked_first(path: &Path, rollup: &str, disperser: &str) {
     std::fs::write(path.join("payload"), "payload").unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -172,13 +173,13 @@ async fn submissions_are_checked_first(path: &Path, rollup: &str, disperser: &st
     let other = ["--poster", "a.json", "--poster-password-file", "a.password"];
     let refused = run(5, submit(rollup, &other));
     assert!(refused["error"]["message"].as_str().unwrap().contains("the poster of rollup"), "{refused}");
-    // An aggregator that says nothing: the time is for all of it.
+    // The aggregator never answers: the timeout is for all steps together.
     let own = ["--poster", "owner.json", "--poster-password-file", "owner.password", "--timeout", "5s"];
     let start = std::time::Instant::now();
     let given_up = run(4, submit(rollup, &own));
     assert!(given_up["error"]["message"].as_str().unwrap().contains("SubmitBatch within 4."), "{given_up}");
     assert!(start.elapsed() < std::time::Duration::from_secs(45), "one attempt alone may take a minute");
-    // The payload comes over standard input; the order that is kept says how long it was.
+    // The payload comes from standard input; the kept submission contains its length.
     let more = [&own[..], &["--submission", "kept.json", "--expires-in", "59m"]].concat();
     let mut streamed = submit(rollup, &more);
     streamed[1] = "-".to_owned();
@@ -193,8 +194,8 @@ async fn submissions_are_checked_first(path: &Path, rollup: &str, disperser: &st
     assert_eq!(kept["submission"]["payload_length"], 7, "{kept}");
 }
 
-/// A seat changes hands: what cannot be is refused before anything is sent, and `--wait` ends when
-/// the newcomer is ready.
+/// A seat changes hands. Mistakes are refused before anything is sent, and `--wait` ends when the
+/// new operator is ready.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seat_is_given_to_a_newcomer() {
     let anvil = Anvil::start().await;
@@ -271,8 +272,8 @@ async fn a_seat_is_given_to_a_newcomer() {
         .collect();
     assert_eq!(shown, seats.iter().map(|seat| format!("{seat:#x}")).collect::<Vec<_>>());
 
-    // A newcomer that cannot be reached is not ready: waiting ends by its limit, and says so. The
-    // next block's time is past the former epoch's beginning.
+    // A new operator that cannot be reached is not ready: waiting ends at its limit with an error.
+    // The next block's time is after the beginning of the former epoch.
     anvil.mine(1).await;
     let wait = ["--seat", "2", "--operator", &stranded, "--wait", "--interval", "100ms", "--timeout", "3s"];
     let waited = rotate(3, "owner.json", &wait);
@@ -331,7 +332,8 @@ async fn recorded_batches_are_retrieved_verified_and_audited() {
     assert_eq!((&audit["seats_asked"], &audit["seats_unreachable"]), (&4.into(), &serde_json::json!([3])));
     let by_digest = run(1, &["audit", "--batch", &digest]);
     assert_eq!(by_digest["batches"], 1);
-    // A line a member; what is wrong; the verdict. With --quiet no table, with --rows each check.
+    // The text has a line for each member, then what is wrong, then the verdict. With --quiet the
+    // table is missing, with --rows each check is listed.
     let text = |more: &[&str]| {
         let output =
             dac(path, &[&["audit", "--batch", &digest, "--whole-shard-one-in", "0"], more, &at].concat());
@@ -343,15 +345,15 @@ async fn recorded_batches_are_retrieved_verified_and_audited() {
     assert!(!usual.contains("unreachable: unreachable"), "{usual}");
     assert_eq!(quiet.lines().count(), 3, "one chunk of seat 2, seat 3 out of reach, the verdict: {quiet}");
     assert!(rows.starts_with("batch ") && rows.lines().count() > usual.lines().count(), "{rows}");
-    // Blocks that are still to come have no batch.
+    // Future blocks have no batches.
     let future = run(4, &["audit", "--from-block", "99999999"]);
     assert_eq!((&future["verdict"], &future["batches"]), (&"nothing_to_say".into(), &0.into()));
-    // A digest of the right length that no member has.
+    // No member has a batch with this digest.
     let unknown = BatchDigest(dac_types::B256::repeat_byte(3)).to_string();
     assert_eq!(run(4, &["retrieve", &unknown, "--out", "y"])["error"]["code"], "UNAVAILABLE");
 
-    // All members are gone: that says nothing about what they hold, and fails only where that is
-    // asked for.
+    // All members are gone. That shows nothing about what they hold, and is a failure only with
+    // --strict.
     drop(scene);
     let gone = run(4, &["audit"]);
     assert_eq!((&gone["verdict"], &gone["passed"]), (&"nothing_to_say".into(), &false.into()));
@@ -359,8 +361,8 @@ async fn recorded_batches_are_retrieved_verified_and_audited() {
     assert_eq!(run(1, &["audit", "--strict"])["verdict"], "failed");
 }
 
-/// Nothing settles for a freeze delay: anyone may freeze, and `dac coverage` says so in its exit
-/// code.
+/// If nothing settles for a freeze delay, anyone may freeze, and the exit code of `dac coverage`
+/// says so.
 async fn rollup_stops(anvil: &Anvil, path: &Path, address: &str) {
     anvil.rpc("evm_increaseTime", serde_json::json!([2_000])).await;
     anvil.mine(1).await;
@@ -369,7 +371,8 @@ async fn rollup_stops(anvil: &Anvil, path: &Path, address: &str) {
     assert!(stopped["frozen_for"].is_null());
 }
 
-/// What a rollup has settled, from members at private addresses beside a local chain.
+/// Retrieves the batches that a rollup has settled, from members at private addresses of a local
+/// chain.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on() {
     let anvil = Anvil::start().await;
@@ -389,7 +392,7 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
     plan.keys = committee.members.iter().map(|member| member.secret_key.clone()).collect();
     plan.operators = committee.operators();
     (plan.rollup, plan.batch_number) = (rollup.address, 1);
-    // Nobody has the certificate: the contract's event is the evidence.
+    // No member has the certificate: the contract's event is the evidence.
     plan.with_certificate = false;
     let scene = plan.play_on(listeners, &honest(4, 2), &[Vice::Down, Vice::WrongByte]);
 
@@ -415,8 +418,8 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
     let file = path.join("a/b/000001.bin");
     let payload = scene.payload.as_ref().unwrap();
     assert_eq!(std::fs::read(&file).unwrap(), payload[..]);
-    // Once more: what is there is checked and kept, and mended where it is not what the batch
-    // commits to.
+    // A second run checks the existing files, keeps good ones, and fetches those again that do not
+    // match the batch's commitment.
     assert_eq!(counts(&run(0, &[])), [1, 0, 1]);
     let mut spoiled = payload.to_vec();
     spoiled[100] ^= 1;
@@ -426,7 +429,8 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
         assert_eq!(std::fs::read(&file).unwrap(), payload[..]);
     }
     assert_eq!(counts(&run(0, &["--force"])), [1, 1, 0]);
-    // Its batches are not in the log, so an audit of the log has nothing to say of them.
+    // The rollup's batches are not in the log, so that an audit of the log has nothing to say of
+    // them.
     let audit = |code, more: &[&str]| {
         expect(path, code, &[&["audit", "--deployment", "deployment.json"], more].concat())
     };
@@ -439,7 +443,7 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
     anvil.mine(1).await;
     let gap = run(4, &["--from-block", &(late.parse::<u64>().unwrap() + 1).to_string()]);
     assert!(gap["error"]["hint"].as_str().unwrap().contains("--from-block"), "{gap}");
-    // A batch that no member serves: the others are there all the same.
+    // No member serves the second batch; the first one is retrieved all the same.
     let lost = committee.certify(rollup.header(&committee, 2, 4_000_000_000), &[]);
     rollup.settle(&rollup.order(&lost)).await;
     std::fs::remove_file(&file).unwrap();
@@ -449,7 +453,7 @@ async fn all_settled_batches_of_a_rollup_are_retrieved_and_a_second_run_goes_on(
     assert!(!path.join("a/b/000002.bin").exists());
 
     rollup_stops(&anvil, path, &address).await;
-    // No such rollup; another committee's.
+    // There is no such rollup, and then the rollup belongs to another committee.
     let nobody = format!("0x{}", "99".repeat(20));
     let other = ["retrieve", "--rollup", &nobody, "--out-dir", "c", "--deployment", "deployment.json"];
     assert_eq!(expect(path, 2, &other)["error"]["code"], "USAGE");

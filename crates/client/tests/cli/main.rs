@@ -1,5 +1,5 @@
-//! The `dac` command line as users and scripts meet it: help texts, documents, exit codes; and
-//! against a real chain.
+//! Tests of the `dac` command line as users and scripts see it: help texts, JSON documents and exit
+//! codes, and commands on a real chain.
 //!
 //! Help texts are compared with `tests/snapshots`; `DAC_UPDATE_SNAPSHOTS=1` writes them anew.
 
@@ -27,7 +27,7 @@ use serde_json::Value;
 use support::{Plan, Scene, Vice, honest};
 use tokio_stream::wrappers::TcpListenerStream;
 
-/// `dac` without anything of this process's environment that it would look at.
+/// Runs `dac` without the variables of this process's environment that it would read.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dac"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DAC_")) {
@@ -64,7 +64,7 @@ fn expect(folder: &Path, code: i32, arguments: &[&str]) -> Value {
     document(&output)
 }
 
-/// The names of a document's fields, with those of objects below them.
+/// The names of a document's fields, with those of nested objects.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
@@ -73,7 +73,7 @@ fn shape(value: &Value) -> Value {
     }
 }
 
-/// Compares with a file of this name, or writes it where that is asked for.
+/// Compares a text with the snapshot of this name, or writes the snapshot if that is asked for.
 fn compare_snapshot(name: &str, text: &str) {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
     if std::env::var_os("DAC_UPDATE_SNAPSHOTS").is_some() {
@@ -149,7 +149,7 @@ fn keys_are_made_once_and_shown_never() {
     assert_eq!(refused["error"]["code"], "USAGE");
     compare_shape("error.json", &refused);
     assert_eq!(std::fs::read(folder.path().join("eth.json")).unwrap(), before);
-    // A password file that exists is not replaced either.
+    // An existing password file is not replaced either.
     keygen(2, "ethereum", "other.json", "eth.password", &["--new-password-file"]);
     assert!(!folder.path().join("other.json").exists());
     // The same password may open several keystores.
@@ -177,13 +177,13 @@ async fn batches_come_back_offline_with_a_committee_file() {
         Some(std::fs::read(path.join(out)).unwrap()),
         scene.payload.as_ref().map(|payload| payload.to_vec())
     );
-    // What is there stays, unless told otherwise.
+    // An existing file is not replaced without --force.
     std::fs::write(path.join(out), "mine").unwrap();
     expect(path, 2, &allowed);
     assert_eq!(std::fs::read(path.join(out)).unwrap(), b"mine");
     expect(path, 0, &[&allowed[..], &["--force"]].concat());
 
-    // The same over standard output, and nothing else on it.
+    // The same with standard output, which holds nothing but the payload.
     let streamed =
         [&retrieve[..3], &["-", "--committee", "committee.json", "--allow-private-endpoints"]].concat();
     let streamed = dac(path, &streamed);
@@ -199,7 +199,7 @@ async fn batches_come_back_offline_with_a_committee_file() {
     let verified = expect(path, 0, &["verify", "certificate.json", "--committee", "committee.json"]);
     compare_shape("verify-offline.json", &verified);
     assert_eq!(verified["absent"], serde_json::json!([2]));
-    // The same certificate with one more absent seat is none.
+    // The same certificate with another absent seat does not verify.
     let forged =
         std::fs::read_to_string(path.join("certificate.json")).unwrap().replace("    2\n", "    1\n");
     std::fs::write(path.join("forged.json"), forged).unwrap();
@@ -241,7 +241,7 @@ async fn what_a_member_stores_is_listed_page_by_page() {
     assert_eq!(unnamed.status.code(), Some(2));
 }
 
-/// What a node says of its duties decides the exit code, and all of it is in the document.
+/// What a node says of its duties decides the exit code and is shown in the document.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_members_status_tells_scripts_whether_it_is_ready() {
     let folder = tempfile::tempdir().unwrap();
@@ -251,10 +251,9 @@ async fn a_members_status_tells_scripts_whether_it_is_ready() {
         (v1::MemberState::Starting, true, 3),
         (v1::MemberState::Repairing, false, 3),
         (v1::MemberState::Ready, false, 0),
-        // It holds all of what it owed, and has not heard of L1 for too long: its /healthz says so
-        // too.
+        // It holds all that it owed, but has not read L1 for too long. Its /healthz says so, too.
         (v1::MemberState::Ready, true, 3),
-        // From before members knew.
+        // This is the answer of software that is older than the field.
         (v1::MemberState::Unspecified, false, 3),
     ] {
         answer.state = state.into();
@@ -269,7 +268,7 @@ async fn a_members_status_tells_scripts_whether_it_is_ready() {
             assert_eq!(text.status.code(), Some(3));
             let text = String::from_utf8(text.stdout).unwrap().replace(&url, "http://member");
             compare_snapshot("member-status.txt", &text);
-            // Watching ends by its own limit.
+            // Watching ends at its own limit.
             let watched = expect(
                 path,
                 3,
@@ -345,7 +344,7 @@ fn member_answer() -> v1::GetMemberResponse {
     }
 }
 
-/// An aggregator that only says who it is.
+/// An aggregator that answers requests for its description only.
 struct FakeAggregator(v1::GetAggregatorResponse);
 
 #[tonic::async_trait]
@@ -363,7 +362,8 @@ async fn an_aggregators_status_names_who_lied() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let v1::GetMemberResponse { faults, accusations, .. } = member_answer();
-    // Half an hour from the next hour: ages stay the same while the test runs.
+    // Times lie half an hour before a full hour, so that ages in hours stay the same while the test
+    // runs.
     let ago = |hours: u64| (dac_cli::unix_now() - hours * 3600 - 1800) * 1000;
     let waiting = |number, state: v1::BatchState, received_at_ms| v1::WaitingBatch {
         submission_digest: vec![0x22; 32].into(),
@@ -436,7 +436,7 @@ async fn an_aggregators_status_names_who_lied() {
     let unrecorded = &status["oldest_unrecorded"];
     assert_eq!((&unrecorded["batch_number"], &unrecorded["state"]), (&6.into(), &"CERTIFIED".into()));
     assert!((49 * 3600..50 * 3600).contains(&unrecorded["age_seconds"].as_u64().unwrap()), "{unrecorded}");
-    // The URL as other commands take it.
+    // The URL can be an option, as in other commands.
     expect(path, 0, &["aggregator", "status", "--aggregator", &url]);
     let by_environment =
         command(path, &["aggregator", "status"]).env("DAC_AGGREGATOR", &url).output().unwrap();
@@ -446,7 +446,7 @@ async fn an_aggregators_status_names_who_lied() {
     expect(path, 4, &["aggregator", "status", "http://127.0.0.1:1"]);
 }
 
-/// A node that only says who it is.
+/// Serves a node that answers requests for its description only.
 fn serve_identity(answer: v1::GetMemberResponse) -> (String, tokio::task::JoinHandle<()>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

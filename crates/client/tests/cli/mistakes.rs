@@ -1,5 +1,4 @@
-//! Wrong arguments and files: what people and scripts are told of them, before anything is asked or
-//! opened.
+//! Messages about wrong arguments and files. They come before any server is asked or key is opened.
 
 use crate::{command, compare_shape, dac, document, expect};
 
@@ -30,7 +29,7 @@ fn wrong_arguments_are_explained() {
         (&["committee", "--deployment", "bad.json"], "deployment file bad.json: "),
         (&["aggregator", "status"], "--aggregator URL or DAC_AGGREGATOR"),
         (&["keygen", "bls", "--out", "-", "--password-file", "x", "--new-password-file"], "standard output"),
-        // Before a key is opened, which takes seconds: none of these files is there.
+        // None of these key files exists: the mistake is found before a key is opened.
         (
             &[
                 "admin",
@@ -81,7 +80,7 @@ fn wrong_arguments_are_explained() {
     assert!(stderr.contains("DAC_DEPLOYMENT is set and empty"), "{stderr}");
 }
 
-/// Scripts read the mistakes that the parser of arguments finds as they read any other failure.
+/// The argument parser's errors are JSON documents like all other failures.
 #[test]
 fn the_parsers_own_mistakes_are_documents_too() {
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +100,7 @@ fn the_parsers_own_mistakes_are_documents_too() {
         assert!(told.contains(message) && !told.contains("Usage:"), "{arguments:?}: {told}");
         compare_shape("error.json", &refused);
     }
-    // The option may stand anywhere, and without it nothing is printed for machines.
+    // The option may stand anywhere. Without it no JSON is printed.
     let last = dac(folder.path(), &["committee", "--no-such-option", "--json"]);
     assert_eq!(document(&last)["error"]["code"], "USAGE");
     assert!(dac(folder.path(), &["committee", "--no-such-option"]).stdout.is_empty());

@@ -17,10 +17,10 @@ use crate::dac;
 
 const TAKEN: u64 = 9;
 
-/// A batch's number and the payload that came under it.
+/// A batch number and the payload that was submitted under it.
 type Received = (u64, Vec<u8>);
 
-/// This aggregator takes every order but one, whose batch number another batch holds.
+/// This aggregator takes every submission but one, whose batch number another batch has.
 #[derive(Clone)]
 struct Taking {
     domain: Domain,
@@ -106,7 +106,7 @@ async fn several_payloads_are_numbered_and_the_first_refusal_ends_them() {
     let told = documents.iter().map(|document| (&document["file"], &document["batch_number"]));
     assert_eq!(told.collect::<Vec<_>>(), [(&"a".into(), &3.into()), (&"b".into(), &4.into())]);
     assert_eq!(aggregator.received(), [(3, b"first".to_vec()), (4, b"second".to_vec())]);
-    // The same command again: the same orders, and no key is needed for them.
+    // The same command again sends the same submissions, and needs no key for them.
     std::fs::rename(path.join("poster.json"), path.join("away.json")).unwrap();
     let (again, _) = run(0, &[&["a", "b", "--batch-number", "3"][..], &kept].concat());
     let digests = |documents: &[Value]| -> Vec<Value> {
@@ -116,7 +116,7 @@ async fn several_payloads_are_numbered_and_the_first_refusal_ends_them() {
     aggregator.received();
     std::fs::rename(path.join("away.json"), path.join("poster.json")).unwrap();
 
-    // The second number is taken: the first batch is there, the third was not sent.
+    // The second number is taken: the first batch is submitted, the third is not sent.
     let (documents, told) = run(5, &["a", "b", "c", "--batch-number", "8"]);
     assert_eq!((documents.len(), &documents[0]["batch_number"]), (2, &8.into()), "{documents:?}");
     let error = &documents[1]["error"];
@@ -125,7 +125,7 @@ async fn several_payloads_are_numbered_and_the_first_refusal_ends_them() {
     assert!(error["hint"].as_str().unwrap().ends_with(go_on) && told.contains(go_on), "{error}");
     assert_eq!(aggregator.received(), [(8, b"first".to_vec())]);
 
-    // What can be known of any of them is told before the first is sent.
+    // Mistakes in any of the files are found before the first is sent.
     for (code, files, expected) in [
         (2, ["a", "none"], "none: "),
         (2, ["a", "empty"], "empty, batch 2: a payload has 1 to 67108864 bytes, got 0"),
@@ -143,7 +143,7 @@ async fn several_payloads_are_numbered_and_the_first_refusal_ends_them() {
     }
     assert!(aggregator.received().is_empty());
 
-    // For people it is a line each.
+    // Without --json each batch has one line.
     let text = [&["submit", "a", "b", "--batch-number", "5", "--wait", "received"], &order[..], &disperser];
     let text = String::from_utf8(dac(path, &text.concat()).stdout).unwrap();
     assert_eq!(text, "a: batch 5 RECEIVED, not encoded yet\nb: batch 6 RECEIVED, not encoded yet\n");

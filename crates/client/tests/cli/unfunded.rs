@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::chain::write_deployment;
 use crate::expect;
 
-/// What is told: the account, what it owns, what is needed, and what to do.
+/// Checks that the error names the account, its balance, the cost, and what to do.
 fn refused(path: &Path, account: Address, arguments: &[&str]) {
     let refused = expect(path, 5, arguments);
     let (message, hint) = (&refused["error"]["message"], &refused["error"]["hint"]);
@@ -71,7 +71,7 @@ async fn every_command_that_sends_names_the_account_that_cannot_pay() {
     ] {
         refused(path, owner, &[command, &key, &at].concat());
     }
-    // What the contract itself would refuse is told all the same, where it costs nothing to know.
+    // What the contract would refuse is reported as such if simulating it costs nothing.
     anvil.fund(owner).await;
     let unknown = ["admin", "remove-rollup", "--rollup", &rollup];
     let told: Value = expect(path, 5, &[&unknown[..], &key, &at].concat());

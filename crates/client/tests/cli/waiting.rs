@@ -1,4 +1,4 @@
-//! Waiting for a batch that does not get on: people are told why, once.
+//! Waiting for a batch that makes no progress: the command prints each reason once.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ const SPENT: &str =
     "4 of 4 members say: the rollup has spent 186 of 209 bytes of this day; 0 of 3 signatures are there";
 const QUOTA: &str = "seats 0 to 3: QUOTA_EXCEEDED: the rollup has spent 186 of 209 bytes of this day";
 
-/// This aggregator has one batch, which its members refuse for today.
+/// This aggregator has one batch, which its members refuse for the rest of the day.
 struct HeldUp {
-    /// Whether it says itself what the batch waits for: those of former versions do not.
+    /// Whether it reports why the batch waits; older versions do not.
     tells: bool,
 }
 
-/// After the first attempts of a batch it is the aggregator's turn to wait.
+/// After the first attempts the aggregator itself waits.
 fn waiting(attempts: u32) -> v1::Waiting {
     let (reason, detail) = match attempts {
         ..5 => ("BUSY", format!("its turn to be encoded: {attempts} MiB go first")),
@@ -32,7 +32,7 @@ fn waiting(attempts: u32) -> v1::Waiting {
     v1::Waiting { reason: reason.to_owned(), detail, since_ms: 1_700_000_000_000 }
 }
 
-/// A batch in this state, of which nothing is told but what its members did.
+/// A batch in this state, with the members' outcomes and nothing else.
 fn batch(state: v1::BatchState, members: Vec<v1::MemberOutcome>) -> v1::Batch {
     let submission = BatchSubmission {
         rollup: Address::repeat_byte(1),
@@ -76,13 +76,13 @@ impl Calls for HeldUp {
     }
 
     fn watch(&self) -> Result<BoxStream<'static, v1::Batch>, Status> {
-        // Attempt after attempt, and then it waits for the next day.
+        // The batch goes through attempts, then waits for the next day.
         let attempts: Vec<_> = (1..20).map(|attempts| self.after(attempts)).collect();
         Ok(stream::iter(attempts).chain(stream::pending()).boxed())
     }
 }
 
-/// This aggregator has one batch, which stays as it is.
+/// This aggregator has one batch, which does not change.
 struct Still(v1::Batch);
 
 impl Calls for Still {
@@ -91,8 +91,8 @@ impl Calls for Still {
     }
 }
 
-/// What a certificate rests on is told as it was when the certificate was made: the line stays true
-/// though another member signs later.
+/// The line about a certificate counts the signatures in it, so that it stays true when other
+/// members sign later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_of_progress_stays_true() {
     let (signed, pending) = (v1::DeliveryState::Attested, v1::DeliveryState::Pending);
@@ -142,8 +142,8 @@ async fn what_holds_a_batch_up_is_told_once_and_again_in_the_end() {
     assert_eq!(document["waiting"], serde_json::Value::Null);
 }
 
-/// What the aggregator says itself goes before what members answered. Each reason is told once, and
-/// a change of its numbers is none.
+/// The aggregator's own reason is printed before the members' answers. Each reason is printed once,
+/// even if its numbers change.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_aggregators_own_reason_is_told_when_it_appears_and_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();

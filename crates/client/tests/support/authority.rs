@@ -1,9 +1,9 @@
-//! Certificate authorities, each made for one test.
+//! Certificate authorities that tests make for themselves.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tonic::transport::Identity;
 
-/// An authority of its own name and key.
+/// A certificate authority with a name and a key.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {

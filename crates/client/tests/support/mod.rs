@@ -1,5 +1,5 @@
-//! A committee of members over real sockets, each honest or with a vice of its own, and a
-//! certificate that all its keys made.
+//! A committee of members on real sockets, each of them honest or with a vice, and a certificate
+//! that all their keys signed.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;
@@ -29,54 +29,55 @@ use tonic::{Request, Response, Status};
 /// How a member behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vice {
-    /// Not at all.
+    /// It is honest.
     None,
-    /// Nobody listens.
+    /// Nothing listens at its address.
     Down,
-    /// Says that it has no such batch.
+    /// It says that it does not have the batch.
     Forgetful,
-    /// Says that its store is corrupt.
+    /// It says that its store is corrupt.
     Corrupt,
-    /// Busy the first so many times.
+    /// It is busy for this many requests.
     BusyFirst(usize),
-    /// A byte of its shard and chunks is wrong.
+    /// A byte of its shard and of its chunks is wrong.
     WrongByte,
     /// Its shard ends a byte early.
     Truncated,
-    /// Its shard goes on and on.
+    /// Its shard does not end.
     Endless,
-    /// Pieces without bytes.
+    /// It sends pieces without bytes.
     EmptyPieces,
-    /// A piece over the limit.
+    /// It sends a piece over the limit.
     OversizedPiece,
-    /// The shard of its neighbour.
+    /// It serves the shard of the next seat.
     OtherSeat,
-    /// The record and shard of another batch.
+    /// It serves the record and shard of another batch.
     OtherBatch,
-    /// A record of random bytes.
+    /// It serves a record of random bytes.
     Garbage,
-    /// A record whose certificate was made by nobody.
+    /// It serves a record with a forged certificate.
     ForgedCertificate,
-    /// A record with other row fingerprints than those committed to.
+    /// It serves a record with other row fingerprints than those committed to.
     WrongFingerprints,
-    /// Paths of another chunk.
+    /// It serves the Merkle paths of another chunk.
     WrongPath,
-    /// Other chunks than those asked for.
+    /// It serves other chunks than those asked for.
     WrongChunks,
-    /// Takes calls and never answers.
+    /// It accepts calls and never answers.
     Silent,
-    /// Sends one piece of its shard and stops.
+    /// It sends one piece of its shard and stops.
     Stalls,
-    /// Answers for another seat.
+    /// It answers for another seat.
     Impostor,
-    /// Says that its disperser committed no shard of the code for it.
+    /// It says that the shard that the disperser committed to for it does not match the other
+    /// shards.
     SeatBad,
 }
 
-/// Batches that a member says it stores, numbered from 1 on.
+/// The number of batches that a member says it stores, numbered from 1.
 pub const LISTED: u64 = 3;
 
-/// What a member serves.
+/// A member that serves one batch with its vice.
 pub struct FakeMember {
     pub seat: Seat,
     pub vice: Vice,
@@ -228,7 +229,7 @@ impl RetrievalService for FakeMember {
     }
 }
 
-/// Says who it is.
+/// A node that answers requests for its description only.
 pub struct FakeIdentity(pub v1::GetMemberResponse);
 
 #[tonic::async_trait]
@@ -241,7 +242,7 @@ impl MemberService for FakeIdentity {
     }
 }
 
-/// Everything around one batch of one committee.
+/// A committee, one batch and its members.
 pub struct Scene {
     pub domain: Domain,
     pub quorum: Quorum,
@@ -262,21 +263,21 @@ impl Drop for Scene {
     }
 }
 
-/// How to set a scene.
+/// The parameters of a scene.
 pub struct Plan {
     pub quorum: Quorum,
     pub domain: Domain,
     pub epoch: u64,
     pub keys: Vec<SecretKey>,
     pub operators: Vec<Address>,
-    /// Seats that sign; all of them if not given.
+    /// The seats that sign; all of them if not given.
     pub signers: Option<Vec<Seat>>,
     /// Whether members have the certificate.
     pub with_certificate: bool,
     pub expires_at: u64,
     pub rollup: Address,
     pub batch_number: u64,
-    /// TLS of each seat's listener. Without any, all of them speak plain text.
+    /// The TLS configuration of each seat's listener. If it is empty, all of them speak plain text.
     pub tls: Vec<ServerTlsConfig>,
 }
 
@@ -298,7 +299,7 @@ impl Plan {
         }
     }
 
-    /// Addresses for members before they serve anything.
+    /// Binds addresses for the members before they serve anything.
     pub fn listen(&self) -> Vec<std::net::TcpListener> {
         self.keys.iter().map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect()
     }
@@ -307,7 +308,7 @@ impl Plan {
         listeners.iter().map(|listener| format!("http://{}", listener.local_addr().unwrap())).collect()
     }
 
-    /// Starts the members; seats beyond `vices` have none.
+    /// Starts the members; seats beyond `vices` are honest.
     pub fn play(self, dispersal: &Dispersal, vices: &[Vice]) -> Scene {
         let listeners = self.listen();
         self.play_on(listeners, dispersal, vices)
@@ -321,7 +322,7 @@ impl Plan {
     ) -> Scene {
         let mut urls = Self::urls(&listeners);
         for (url, _) in urls.iter_mut().zip(&self.tls) {
-            // Certificates are for names.
+            // Certificates name a host, not an address.
             *url = url.replace("http://127.0.0.1", "https://localhost");
         }
         let poster = EcdsaKey::from_slice(&[0x51; 32]).unwrap();
@@ -455,7 +456,7 @@ impl Scene {
     }
 }
 
-/// Patient with machines, impatient with idlers.
+/// Options for tests: long deadlines for slow machines, short ones for members without progress.
 pub fn options() -> RetrieveOptions {
     RetrieveOptions {
         patience: Patience { answer: Duration::from_secs(60), bytes_per_second_min: 1 },
@@ -466,7 +467,7 @@ pub fn options() -> RetrieveOptions {
     }
 }
 
-/// An honest batch with a few chunks in every shard.
+/// An honest dispersal with a few chunks in every shard.
 pub fn honest(n: u16, k: u16) -> Dispersal {
     let geometry = Geometry::new(n, k).unwrap();
     let payload = Bytes::from(noise(1, usize::from(k) * 20_000 - 7));
