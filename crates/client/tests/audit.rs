@@ -137,11 +137,11 @@ async fn without_a_batch_or_an_epoch_there_is_nothing_to_say_and_seats_are_asked
     assert!(problem.contains("the node there has key"), "{problem}");
 }
 
-/// Audits a batch after whose signing seat 1 went to another operator, with this behaviour of the
-/// new and the former operator.
+/// Audits a batch whose seat 1 went to another operator after the members signed it. The arguments
+/// are the behaviour of the new operator and of the former one.
 async fn audit_rotated(newcomer: Vice, former: Vice) -> (AuditReport, Address) {
     let scene = Plan::new(4, 2, 3).play(&honest(4, 2), &[Vice::None, former]);
-    // The same batch from the same keys: the newcomer's node is that of seat 1 there.
+    // The same batch of the same keys: its node of seat 1 serves as the new operator's node.
     let elsewhere = Plan::new(4, 2, 3).play(&honest(4, 2), &[Vice::None, newcomer]);
     assert_eq!(scene.digest, elsewhere.digest);
     let operator = Address::repeat_byte(0x77);
