@@ -1,4 +1,5 @@
-//! Calls that carry a certificate: what log and settlement contract take alike stands here once.
+//! Encodes the calls that carry a certificate. The certificate log and settlement contracts take
+//! the same structures, which are written once here.
 
 use alloy::primitives::Bytes;
 use alloy::sol_types::SolCall;
@@ -7,10 +8,11 @@ use dac_types::{BatchHeader, Certificate, Transition};
 
 use super::{CertificateLog, Settlement};
 
-/// Writes certificates in one contract's types: the compiler's ABI gives each contract its own.
+/// Encodes certificates in one contract's types, because the compiler's ABI gives each contract its
+/// own.
 macro_rules! certificates {
     ($abi:ident) => {
-        /// Points go uncompressed, in EIP-2537 encoding.
+        /// The signature's point is written uncompressed, in EIP-2537 encoding.
         pub(super) fn certificate(certificate: &Certificate) -> Result<$abi::Certificate, PointError> {
             let signature = Signature::from_compressed(&certificate.aggregate.signature)?;
             Ok($abi::Certificate {
@@ -37,13 +39,13 @@ macro_rules! certificates {
     };
 }
 
-/// As the certificate log takes them.
+/// The types of the certificate log.
 mod for_log {
     use super::*;
     certificates!(CertificateLog);
 }
 
-/// As settlement contracts take them.
+/// The types of settlement contracts.
 mod for_settlement {
     use super::*;
     certificates!(Settlement);
@@ -111,7 +113,7 @@ pub fn renew_coverage(checked: &CheckedRenewal) -> Bytes {
     Settlement::renewCoverageCall { certificate }.abi_encode().into()
 }
 
-/// Calls read back, for an L1 that is made up.
+/// Decodes calls, for tests with an L1 in memory.
 #[cfg(feature = "testing")]
 mod decoded {
     use dac_types::{CoverageRenewal, HashKind};
@@ -141,21 +143,21 @@ mod decoded {
         }
     }
 
-    /// A settlement as it is asked for.
+    /// The arguments of a call that settles a batch.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct SettleCall {
         /// The batch's header.
         pub header: BatchHeader,
-        /// What the batch is said to change.
+        /// The change that the batch is said to make.
         pub transition: Transition,
-        /// Its proof.
+        /// The batch's validity proof.
         pub proof: Bytes,
-        /// Whether the call is `settleRecorded`, and not `settle`.
+        /// Whether the call is `settleRecorded` rather than `settle`.
         pub recorded: bool,
     }
 
     impl SettleCall {
-        /// Reads calldata; none if it settles nothing.
+        /// Decodes calldata; `None` if it settles nothing.
         pub fn decode(calldata: &[u8]) -> Option<Self> {
             settle_call(calldata)
         }
@@ -172,7 +174,7 @@ mod decoded {
         Some(SettleCall { header, transition, proof: call.proof, recorded: true })
     }
 
-    /// A renewal as it is asked for, read from calldata; none if it renews nothing.
+    /// Decodes the renewal in calldata; `None` if it renews nothing.
     pub fn decode_renewal(calldata: &[u8]) -> Option<CoverageRenewal> {
         let call = Settlement::renewCoverageCall::abi_decode_validate(calldata).ok()?;
         let renewal = call.certificate.renewal;

@@ -1,20 +1,20 @@
-//! Why a rollup is frozen, or may be.
+//! The reasons for which a rollup is frozen or may be frozen.
 
-/// Why anyone may freeze a rollup, or why it is frozen.
+/// The reason for which anyone may freeze a rollup, or for which it is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreezeReason {
-    /// Nothing settled for a freeze delay.
+    /// No batch settled for a freeze delay.
     NothingSettled,
-    /// An L1 input stayed unserved for as long.
+    /// An L1 input waited unserved for a freeze delay.
     InputUnserved,
-    /// Coverage is shorter than users need to leave.
+    /// The coverage is shorter than users need to exit.
     CoverageShort,
-    /// The contract gives a reason that this software does not know.
+    /// The contract gives a number that this software does not know.
     Unknown(u8),
 }
 
 impl FreezeReason {
-    /// The name for machines.
+    /// The name of the reason for machines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NothingSettled => "NOTHING_SETTLED",
@@ -34,7 +34,7 @@ impl FreezeReason {
         }
     }
 
-    /// Reads the contract's number; 0 is no reason.
+    /// The reason for the contract's number; `None` for 0, which means no reason.
     pub const fn of(value: u8) -> Option<Self> {
         match value {
             0 => None,

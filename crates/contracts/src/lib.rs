@@ -1,11 +1,11 @@
-//! What the Solidity says, without any I/O: the contracts' ABI as their compiler wrote it, the
-//! calls that carry certificates, and what a refusal means.
+//! The contracts' interface in Rust, without any I/O: the ABI as the Solidity compiler wrote it,
+//! the calls that carry certificates, and the meaning of a refusal.
 //!
 //! * [`CommitteeRegistry`], [`CertificateLog`], [`Settlement`] and [`Verifier`] are made from
-//!   `contracts/abi/*.json`.
-//! * [`calls`] writes the calls that take certificates and renewals.
-//! * [`Refusal`] is why a contract refused a call. One table has each error of the contracts, its
-//!   [`Effect`] and its words.
+//! `contracts/abi/*.json`.
+//! * [`calls`] encodes the calls that take certificates and renewals.
+//! * [`Refusal`] is the reason why a contract refused a call. One table has each error of the
+//! contracts, its [`Effect`] and its words.
 
 pub mod calls;
 mod freeze;

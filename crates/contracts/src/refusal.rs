@@ -1,5 +1,5 @@
-//! Why a contract refused a call: the rule that the call broke, with its values, or what came back
-//! instead of one.
+//! Why a contract refused a call: the rule that the call broke, with its values, or the data that
+//! came back instead of one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,14 +14,14 @@ use super::freeze::FreezeReason;
 use super::log::CertificateLog;
 use super::rules::{Effect, Kind, Rule};
 
-/// Text of a refusal that is repeated, and bytes of one that is not understood.
+/// The most bytes that are kept of a refusal's text, and of data that is not understood.
 const UNEXPLAINED_MAX_BYTES: usize = 256;
-/// Bytes of a selector, before the values.
+/// The bytes of a selector, which precede the values.
 const SELECTOR_BYTES: usize = 4;
-/// Bytes of a value in an error's data.
+/// The bytes of one value in an error's data.
 const WORD_BYTES: usize = 32;
 
-/// Why a contract refused a call. Rows of the poster keep it, so its JSON stays as it is.
+/// Why a contract refused a call. The poster stores it, so its JSON form must not change.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum Refusal {
     /// Nothing is deployed at the address that was called.
@@ -42,18 +42,18 @@ pub enum Refusal {
         /// Solidity's panic code.
         code: U256,
     },
-    /// The call stopped without reverting: out of gas, an invalid instruction, or longer than the
-    /// node runs calls.
+    /// The call stopped without reverting: it ran out of gas, met an invalid instruction, or took
+    /// longer than the node runs calls.
     #[error("the call did not finish: {reason}")]
     Halted {
-        /// As the node puts it, shortened.
+        /// The node's reason, shortened.
         reason: String,
     },
-    /// Nothing that these contracts say came back: no such contract is there, or the call failed
-    /// without a word.
+    /// The data that came back is no error of these contracts: another contract is at the address,
+    /// or the call failed without a reason.
     #[error("the call failed without a reason that is understood ({data})")]
     Unexplained {
-        /// What came back, shortened.
+        /// The data that came back, shortened.
         data: Bytes,
     },
     /// The call broke a rule of a contract.
@@ -63,7 +63,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Reads the data of a revert; never fails, since anything may come back.
+    /// Decodes the data of a revert. This never fails, since a contract may return any data.
     pub fn decode(data: &[u8]) -> Self {
         if let Some(broken) = BrokenRule::decode(data) {
             return Self::Rule(broken);
@@ -79,17 +79,17 @@ impl Refusal {
         Self::Unexplained { data: Bytes::copy_from_slice(&data[..data.len().min(UNEXPLAINED_MAX_BYTES)]) }
     }
 
-    /// The refusal that a contract's own error is.
+    /// The refusal that consists of this contract error.
     pub fn of(error: &impl SolError) -> Self {
         Self::decode(&error.abi_encode())
     }
 
-    /// Returns whether it is this error of a contract, with any values.
+    /// Whether this is a certain error of a contract, with any values.
     pub fn is<E: SolError>(&self) -> bool {
         matches!(self, Self::Rule(broken) if broken.rule.selector() == E::SELECTOR)
     }
 
-    /// This error of a contract with its values, if it is that error.
+    /// This error of a contract with its values, or `None` if this is another error.
     pub fn get<E: SolError>(&self) -> Option<E> {
         match self {
             Self::Rule(broken) if self.is::<E>() => E::abi_decode(&broken.encode()).ok(),
@@ -97,7 +97,7 @@ impl Refusal {
         }
     }
 
-    /// What follows for the call.
+    /// What the refusal means for the call.
     pub const fn effect(&self) -> Effect {
         match self {
             Self::Rule(broken) => broken.rule.effect,
@@ -109,14 +109,14 @@ impl Refusal {
         }
     }
 
-    /// Whether the chain or the address is not ready for the call: an upgrade or a deployment mends
-    /// it.
+    /// Whether the chain or the address is not ready for the call, which an upgrade or a deployment
+    /// mends.
     pub fn is_of_chain(&self) -> bool {
         matches!(self, Self::NoCode { .. }) || self.is::<CertificateLog::PrecompileFailed>()
     }
 
-    /// Whether both name the same rule, though its values may differ: an expiry names the block's
-    /// time, and nodes have their own words.
+    /// Whether both name the same rule. Values may differ: an expiry names the block's time, and
+    /// nodes use their own words.
     pub fn is_same_rule(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unexplained { data }, Self::Unexplained { data: other }) => {
@@ -128,13 +128,14 @@ impl Refusal {
     }
 }
 
-/// A rule of a contract that a call broke, and the values that the contract gave with it.
+/// A rule of a contract that a call broke, with the values that the contract gave.
 ///
-/// It does not say which contract: several have the same error, and its data is the same.
+/// It does not tell which contract refused: several contracts have the same error, with the same
+/// data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokenRule {
     rule: &'static Rule,
-    /// As many as the rule has, each no wider than its kind.
+    /// As many values as the rule has, each no wider than its kind.
     values: Vec<U256>,
 }
 
@@ -164,7 +165,7 @@ impl BrokenRule {
     }
 }
 
-/// A value of an error, to be said or written down.
+/// A value of an error, which can be displayed and serialised.
 struct Value(Kind, U256);
 
 impl fmt::Display for Value {
@@ -219,7 +220,7 @@ impl fmt::Debug for BrokenRule {
     }
 }
 
-/// As rows have it: `"Name"`, or `{"Name": {"value": …}}`.
+/// The stored form: `"Name"`, or `{"Name": {"value": …}}`.
 impl Serialize for BrokenRule {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let name = self.rule.name;

@@ -1,4 +1,4 @@
-//! The table of the contracts' rules: each error of their ABI, what it means, and how it is said.
+//! The table of the contracts' rules: each error of their ABI, its effect, and its words.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,22 +8,23 @@ use alloy::primitives::keccak256;
 use self::Effect::{Done, Final, MayPass, Unclear};
 use self::Kind::{Address, Bytes32, FreezeReason, U8, U64, U256};
 
-/// What follows from a refusal for the call that met it.
+/// What a refusal means for the call that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// What the call is for was done before.
+    /// The purpose of the call was achieved earlier.
     Done,
-    /// The same call may succeed later: something must come first that nobody's new call is needed
-    /// for.
+    /// The same call may succeed later. Something else must happen first, without a new call from
+    /// this caller.
     MayPass,
-    /// No passing of time mends it.
+    /// The call will never succeed, however long the caller waits.
     Final,
-    /// The refusal names no rule of the contracts: what was refused, and for how long, is not
-    /// known.
+    /// The refusal names no rule of the contracts, so it is not known what was refused and for how
+    /// long.
     Unclear,
 }
 
-/// How a value of an error is written, in the ABI, in rows and in words.
+/// The type of an error's value, which decides how it is written in the ABI, in stored rows and in
+/// words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     U8,
@@ -31,12 +32,12 @@ pub(super) enum Kind {
     U256,
     Address,
     Bytes32,
-    /// A `uint8` that is said in words.
+    /// A `uint8` that is displayed in words.
     FreezeReason,
 }
 
 impl Kind {
-    /// The type's name in a signature.
+    /// The type's name in an ABI signature.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::U8 | Self::FreezeReason => "uint8",
@@ -47,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// Bytes of a word that carry the value: the last ones.
+    /// The number of last bytes of a word that carry the value.
     pub(super) const fn width(self) -> usize {
         match self {
             Self::U8 | Self::FreezeReason => 1,
@@ -58,19 +59,19 @@ impl Kind {
     }
 }
 
-/// A rule of the contracts, by the error that a call gets which breaks it.
+/// A rule of the contracts, named by the error with which a call that breaks it is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) name: &'static str,
-    /// The error's values, under the names that rows have for them.
+    /// The error's values, under the names used in stored rows.
     pub(super) values: &'static [(&'static str, Kind)],
     pub(super) effect: Effect,
-    /// What is said of it, with a value's name in braces where the value stands.
+    /// The rule's message, with a value's name in braces in the value's place.
     pub(super) words: &'static str,
 }
 
 impl Rule {
-    /// The error's signature, as the ABI has it.
+    /// The error's signature in the ABI.
     pub(super) fn signature(&self) -> String {
         let kinds: Vec<_> = self.values.iter().map(|(_, kind)| kind.name()).collect();
         format!("{}({})", self.name, kinds.join(","))
@@ -81,7 +82,7 @@ impl Rule {
         [hash[0], hash[1], hash[2], hash[3]]
     }
 
-    /// The rule whose error begins with these bytes.
+    /// The rule whose error has this selector.
     pub(super) fn by_selector(selector: [u8; 4]) -> Option<&'static Self> {
         static SELECTORS: LazyLock<HashMap<[u8; 4], &'static Rule>> =
             LazyLock::new(|| RULES.iter().map(|rule| (rule.selector(), rule)).collect());
@@ -103,10 +104,11 @@ const fn rule(
     Rule { name, values, effect, words }
 }
 
-/// Each error of registry, log, settlement contract and verifier once, though several may have it.
+/// Every error of the registry, the log, the settlement contract and the verifier. An error that
+/// several contracts have is listed once.
 #[rustfmt::skip]
 pub(super) static RULES: &[Rule] = &[
-    // Certificates and renewals, in every contract that checks them.
+    // Rules on certificates and renewals, in every contract that checks them.
     rule("AbsentSeatOutOfRange", &[("seat", U256), ("n", U256)], Final,
         "absent seat {seat} does not exist in a committee of {n}"),
     rule("AbsentSeatsNotAscending", &[("seat", U256), ("previous", U256)], Final,
@@ -146,7 +148,7 @@ pub(super) static RULES: &[Rule] = &[
     rule("UnknownHashKind", &[("got", U8)], Final,
         "hashKind {got} is unknown"),
 
-    // Bundles, and the proofs that a batch is in one.
+    // Rules on bundles, and on proofs that a batch is in one.
     rule("DigestsNotAscending", &[("index", U256), ("digest", Bytes32)], Final,
         "a bundle's digests must ascend: {digest} at {index} is below the one before it"),
     rule("DuplicateDigest", &[("index", U256), ("digest", Bytes32)], Final,
@@ -160,7 +162,7 @@ pub(super) static RULES: &[Rule] = &[
     rule("TooManyBatches", &[("got", U256), ("limit", U256)], Final,
         "a bundle has at most {limit} batches, got {got}"),
 
-    // The registry.
+    // Rules of the registry.
     rule("DelayTooLong", &[("got", U64), ("limit", U64)], Final,
         "a delay has at most {limit} seconds, got {got}"),
     rule("DuplicateKey", &[("operator", Address), ("seat", U256)], Final,
@@ -210,7 +212,7 @@ pub(super) static RULES: &[Rule] = &[
     rule("WriteFailed", &[], Final,
         "data could not be written as contract code"),
 
-    // A rollup's settlement contract.
+    // Rules of a rollup's settlement contract.
     rule("BatchAlreadySettled", &[("got", U64), ("batch_count", U64)], Done,
         "batch {got} is settled already: {batch_count} are"),
     rule("BatchNumberSkipped", &[("got", U64), ("expected", U64)], MayPass,
@@ -252,7 +254,7 @@ pub(super) static RULES: &[Rule] = &[
     rule("ZeroDelay", &[], Final,
         "freeze delay and exit window must not be zero"),
 
-    // A verifier of validity proofs.
+    // Rules of a verifier of validity proofs.
     rule("ClaimLengths", &[("points", U256), ("fingerprint", U256)], Final,
         "the claim has {points} bytes of points and {fingerprint} of fingerprint"),
     rule("HashKindNotAllowed", &[("got", U8)], Final,
@@ -261,7 +263,7 @@ pub(super) static RULES: &[Rule] = &[
         "public input {index} is not below the field's order: {value}"),
     rule("InvalidProof", &[], Final,
         "the proof does not show that the batch leads from the present state to the new one"),
-    // Of the adapters' library: the interface does not name it.
+    // A rule of the adapters' library, which the interface does not list.
     rule("PayloadLengthNotPacked", &[("got", U64)], Final,
         "a payload of {got} bytes has no room in the public inputs"),
     rule("PointsNotSupported", &[("t", U256)], Final,
@@ -282,7 +284,7 @@ mod tests {
         document["abi"].as_array().unwrap().clone()
     }
 
-    /// As Solidity writes the names that rows write.
+    /// Solidity's spelling of a name in stored rows.
     fn camel(name: &str) -> String {
         let mut words = name.split('_');
         let first = words.next().unwrap().to_owned();
