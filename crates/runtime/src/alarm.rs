@@ -1,14 +1,14 @@
-//! Warnings about what others can make happen as often as they like.
+//! Limits warnings about events that others can cause as often as they like.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two warnings of the same thing.
+/// The time between two warnings of the same kind.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Says when to warn: the first time at once, and then once a minute at most, with the number of
-/// times since.
+/// Decides when to warn: the first time at once, and then at most once a minute, with the number of
+/// events since.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alarm {
     warned: Option<Instant>,
@@ -16,7 +16,8 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// It happened once more. Gives how often since the last warning, where it is time for one.
+    /// Counts one more event. Returns the number since the last warning if it is time for a new
+    /// one.
     pub fn ring(&mut self, now: Instant) -> Option<u64> {
         self.untold += 1;
         if self.warned.is_some_and(|warned| now.saturating_duration_since(warned) < INTERVAL) {

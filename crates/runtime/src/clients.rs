@@ -1,12 +1,12 @@
-//! Each client's share of a server: a bucket of requests and one of bytes, refilled at a steady
-//! rate.
+//! Each client's share of a server: a bucket of requests and a bucket of bytes, both refilled at a
+//! steady rate.
 //!
-//! A request passes when both buckets hold anything at all, and may then overdraw them: so even a
-//! small bucket serves a large shard, and the client pays for it by waiting afterwards. The table
-//! of clients is bounded; when it is full of active ones, newcomers share one bucket.
+//! A request passes if both buckets are not empty, and may then overdraw them. So even a small
+//! bucket serves a large shard, and the client waits afterwards. The table of clients is bounded;
+//! when it is full of active clients, new ones share one bucket.
 //!
-//! An IPv6 subscriber may have a /56 or a /48: those have buckets of several clients, in which all
-//! their /64 count.
+//! An IPv6 subscriber may have a /56 or a /48. Each of those networks has its own buckets, as large
+//! as those of several clients, which all /64 networks in it draw from.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,42 +18,42 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tonic::Request;
 
-/// How often a full table is searched for clients that are idle.
+/// How often a full table is searched for idle clients.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait that a client is told.
+/// The longest wait that a client is told.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
-/// What one client may ask for.
+/// The rates that one client may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClientRates {
-    /// Requests a second, in the long run.
+    /// The requests per second in the long run.
     pub requests_per_second: f64,
-    /// Requests at once.
+    /// The most requests at once.
     pub request_burst: f64,
-    /// Bytes a second, in the long run.
+    /// The bytes per second in the long run.
     pub bytes_per_second: f64,
-    /// Bytes at once.
+    /// The most bytes at once.
     pub byte_burst: f64,
-    /// Streams open at the same time.
+    /// The most streams open at the same time.
     pub streams: u32,
-    /// Clients remembered.
+    /// The most clients that are remembered.
     pub clients: usize,
 }
 
-/// Whom a limit is kept for.
+/// The client or network that a share belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientKey {
     /// One IPv4 address.
     V4([u8; 4]),
     /// The 64-bit network of an IPv6 address, which one client usually has for itself.
     V6([u8; 8]),
-    /// The 56-bit network around it.
+    /// The 56-bit network around an IPv6 client.
     V6Site([u8; 7]),
-    /// The 48-bit network around that.
+    /// The 48-bit network around an IPv6 client.
     V6Block([u8; 6]),
-    /// A transport without addresses.
+    /// The client of a transport without addresses.
     Unknown,
-    /// All those for whom there was no room in the table.
+    /// All clients for which the table had no room.
     Others,
 }
 
@@ -71,13 +71,13 @@ impl From<Option<IpAddr>> for ClientKey {
 }
 
 impl ClientKey {
-    /// Whom a request comes from: the transport knows it, with TLS or without.
+    /// The client that a request comes from. The transport knows its address, with TLS or without.
     pub fn of<T>(request: &Request<T>) -> Self {
         Self::from(request.remote_addr().map(|address| address.ip()))
     }
 
-    /// Those whose buckets a request takes from: the widest network first, so that one that is used
-    /// up makes no entries for the clients in it.
+    /// The keys of all buckets that a request takes from. The widest network comes first, so that a
+    /// used-up network adds no entries for the clients in it.
     fn all(self) -> impl Iterator<Item = Self> {
         let networks = match self {
             Self::V6([a, b, c, d, e, f, g, _]) => {
@@ -88,7 +88,7 @@ impl ClientKey {
         networks.into_iter().flatten().chain([self])
     }
 
-    /// How many clients' shares it has.
+    /// How many clients' shares this key has.
     const fn shares(self) -> u32 {
         match self {
             Self::V6Site(_) => 4,
@@ -99,7 +99,7 @@ impl ClientKey {
 }
 
 impl ClientRates {
-    /// What so many clients may ask for together.
+    /// The rates of this many clients together.
     fn times(&self, shares: u32) -> Self {
         let factor = f64::from(shares);
         Self {
@@ -113,13 +113,13 @@ impl ClientRates {
     }
 }
 
-/// This client has used up its share.
+/// The client has used up its share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("this client's share of {what} is used up; try again in about {} ms", .retry_after.as_millis())]
 pub struct RateLimited {
-    /// Which share.
+    /// The kind of share that is used up.
     pub what: &'static str,
-    /// When there will be some again.
+    /// The time until the share has something again.
     pub retry_after: Duration,
 }
 
@@ -155,7 +155,7 @@ struct Table {
 }
 
 impl Table {
-    /// The client's bucket with its rates, or the shared one where there is no room for it.
+    /// The client's bucket with its rates, or the shared one if the table has no room for it.
     fn bucket(
         &mut self,
         client: ClientKey,
@@ -179,8 +179,8 @@ impl Table {
         (key, bucket, rates)
     }
 
-    /// Takes one request, and so many streams, from all buckets that the client's count in, or from
-    /// none.
+    /// Takes one request, and this many streams, from all buckets that the client draws from, or
+    /// from none.
     fn take(
         &mut self,
         client: ClientKey,
@@ -214,7 +214,7 @@ impl Table {
     }
 }
 
-/// Shares of all clients.
+/// The shares of all clients.
 #[derive(Clone, Debug)]
 pub struct ClientLimits {
     rates: ClientRates,
@@ -222,7 +222,7 @@ pub struct ClientLimits {
 }
 
 impl ClientLimits {
-    /// Nobody has used anything yet.
+    /// Full shares for all clients.
     pub fn new(rates: ClientRates) -> Self {
         let table = Table { buckets: HashMap::new(), swept: None };
         Self { rates, table: Arc::new(Mutex::new(table)) }
@@ -233,7 +233,7 @@ impl ClientLimits {
         self.table.lock().take(client, &self.rates, Instant::now(), 0).map(|_| ())
     }
 
-    /// Charges the bytes of an answer, known only after the request was let in.
+    /// Charges the bytes of an answer, which are known only after the request was let in.
     pub fn charge(&self, client: ClientKey, bytes: usize) {
         let mut table = self.table.lock();
         for key in client.all() {
@@ -242,8 +242,8 @@ impl ClientLimits {
         }
     }
 
-    /// As [`ClientLimits::take`], for an answer that streams: also counts it until the permit is
-    /// dropped.
+    /// Does the same as [`ClientLimits::take`] for an answer that streams. The stream counts until
+    /// the permit is dropped.
     pub fn open_stream(&self, client: ClientKey) -> Result<StreamPermit, RateLimited> {
         let keys = self.table.lock().take(client, &self.rates, Instant::now(), 1)?;
         Ok(StreamPermit { keys, table: Arc::clone(&self.table) })
@@ -256,7 +256,7 @@ fn limited(what: &'static str, missing: f64, per_second: f64) -> RateLimited {
     RateLimited { what, retry_after }
 }
 
-/// One open stream of a client, given back when dropped.
+/// An open stream of a client, which counts until this is dropped.
 #[derive(Debug)]
 pub struct StreamPermit {
     keys: Vec<ClientKey>,

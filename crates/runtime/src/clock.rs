@@ -1,16 +1,17 @@
-//! The time, in whole Unix seconds as the protocol counts it, injected so that tests can set it.
+//! The time in whole Unix seconds, as the protocol counts it. Code gets its clock passed in, so
+//! that tests can set it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells the time.
+/// A source of the time.
 pub trait Clock: Send + Sync + 'static {
-    /// Seconds since 1970, UTC.
+    /// The seconds since 1970, UTC.
     fn now_unix_seconds(&self) -> u64;
 
-    /// Milliseconds since 1970, UTC, for what is shown to people; a clock that knows no fractions
-    /// says whole seconds.
+    /// The milliseconds since 1970, UTC, for display. A clock without fractions returns whole
+    /// seconds.
     fn now_unix_millis(&self) -> u64 {
         self.now_unix_seconds().saturating_mul(1000)
     }
@@ -35,13 +36,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// How wrong the machine's clock is: nothing, but where whole-system tests say so.
+/// The error of the machine's clock: none in ordinary builds.
 #[cfg(not(all(feature = "failpoints", debug_assertions)))]
 const fn offset_seconds() -> i64 {
     0
 }
 
-/// How wrong the machine's clock is: what the environment says, read once.
+/// The error of the machine's clock, which whole-system tests set in the environment. It is read
+/// once.
 #[cfg(all(feature = "failpoints", debug_assertions))]
 fn offset_seconds() -> i64 {
     const VARIABLE: &str = "DAC_CLOCK_OFFSET_SECONDS";
@@ -52,22 +54,22 @@ fn offset_seconds() -> i64 {
     *OFFSET
 }
 
-/// A clock that stands until it is moved. Clones are the same clock.
+/// A clock that stands still until it is set. Clones are the same clock.
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// Stands at `now`.
+    /// A clock that stands at `now`.
     pub fn at(now: u64) -> Self {
         Self(Arc::new(AtomicU64::new(now)))
     }
 
-    /// Moves to `now`, back or forth.
+    /// Sets the clock to `now`, forwards or backwards.
     pub fn set(&self, now: u64) {
         self.0.store(now, Ordering::SeqCst);
     }
 
-    /// Moves forward.
+    /// Moves the clock forward.
     pub fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
@@ -103,7 +105,7 @@ mod tests {
         assert_eq!(shared.now_unix_seconds(), 1);
     }
 
-    /// Prints the time where [`the_clock_is_as_wrong_as_a_test_says`] runs this program again.
+    /// Prints the time in a child process that [`the_clock_is_as_wrong_as_a_test_says`] starts.
     #[test]
     fn the_child() {
         println!("now: {}", SystemClock.now_unix_seconds());

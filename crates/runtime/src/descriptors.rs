@@ -1,12 +1,13 @@
-//! File descriptors: what a process may open, and what its configuration lets it open.
+//! The file descriptors that a process may open, and those that its configuration may make it open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-/// Standard streams, the runtime's own, files that are open for a moment, and look-ups of names.
+/// Descriptors for standard streams, the async runtime, files that are open for a moment, and name
+/// look-ups.
 const SPARE: u64 = 64;
 
-/// The configuration lets the process open more than the system does.
+/// The configuration may make the process open more descriptors than the system allows.
 #[derive(Debug, PartialEq, Eq, Error)]
 #[error(
     "this configuration may use {needed} file descriptors ({sum}), and the system gives this process {limit}: raise the \
@@ -18,41 +19,41 @@ pub struct TooFewDescriptors {
     sum: String,
 }
 
-/// What calls to so many JSON-RPC endpoints may use: connections are kept for the next call, and
-/// few calls overlap.
+/// The most descriptors for calls to this many JSON-RPC endpoints. Connections are kept for the
+/// next call, and few calls overlap.
 pub fn endpoint_descriptors(endpoints: usize) -> u64 {
     const EACH: u64 = 16;
     EACH.saturating_mul(endpoints as u64)
 }
 
-/// What a configuration may use, by the key that says so.
+/// The descriptors that a configuration may use, by the key that sets them.
 #[derive(Clone, Debug, Default)]
 pub struct Descriptors(Vec<(String, u64)>);
 
 impl Descriptors {
-    /// Counts a use; `key` names it as the configuration does.
+    /// Adds a number of descriptors; `key` is the configuration key that sets it.
     #[must_use]
     pub fn and(mut self, key: impl Into<String>, count: impl Into<u64>) -> Self {
         self.0.push((key.into(), count.into()));
         self
     }
 
-    /// All together, with a few to spare.
+    /// The sum, with a few to spare.
     pub fn needed(&self) -> u64 {
         self.0.iter().fold(SPARE, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    /// How the sum is made.
+    /// The addition in words.
     pub fn sum(&self) -> String {
         let spare = ("spare", SPARE);
         let uses = self.0.iter().map(|(key, count)| (key.as_str(), *count)).chain([spare]);
         uses.map(|(key, count)| format!("{key} {count}")).collect::<Vec<_>>().join(" + ")
     }
 
-    /// Raises this process's own limit as far as the system lets it, and compares.
+    /// Raises this process's own limit as far as the system allows, and compares it with the sum.
     ///
     /// # Errors
-    /// Where the sum does not fit, with the arithmetic.
+    /// Fails if the sum exceeds the limit; the error contains the addition.
     pub fn check(&self) -> Result<String, TooFewDescriptors> {
         self.fit(raise())
     }
@@ -67,8 +68,8 @@ impl Descriptors {
     }
 }
 
-/// The process's limit after raising it to the most that it may set itself; none where there is no
-/// limit.
+/// Raises the process's limit to the most that it may set itself, and returns that; `None` if there
+/// is no limit.
 fn raise() -> Option<u64> {
     let now = getrlimit(Resource::Nofile);
     if now.current.is_some_and(|current| now.maximum.is_none_or(|maximum| current < maximum)) {

@@ -1,10 +1,10 @@
-//! Fail points: named places in the programs where tests make a process die, dawdle or fail, one
-//! chosen pass at a time.
+//! Fail points: named places in the programs where tests make a process die, wait or fail at a
+//! chosen pass.
 //!
-//! They exist in development builds with the feature `failpoints`, which nothing but the
-//! whole-system tests asks for; in every other build, each optimised one among them,
-//! [`failpoint!`](crate::failpoint!) compiles to nothing. There they are set by the environment
-//! variable `DAC_FAILPOINT`, a list separated by commas of
+//! They exist only in development builds with the feature `failpoints`, which only the whole-system
+//! tests enable. In every other build, including every optimised one,
+//! [`failpoint!`](crate::failpoint!) compiles to nothing. The environment variable `DAC_FAILPOINT`
+//! sets them, as a list separated by commas of
 //!
 //! ```text
 //! NAME=N            the process kills itself with SIGKILL at the N-th pass, from 1
@@ -13,41 +13,41 @@
 //! NAME=N:errors     the N-th pass fails, and all after it
 //! ```
 
-/// One name, and the program it is in.
+/// A fail point, and what makes a program pass it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailPoint {
-    /// As `DAC_FAILPOINT` says it.
+    /// The name that `DAC_FAILPOINT` uses.
     pub name: &'static str,
-    /// Which way of a batch passes it.
+    /// The event that makes a program pass it.
     pub passed: Passed,
 }
 
-/// What makes a program pass a fail point.
+/// The event that makes a program pass a fail point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed {
-    /// Every batch.
+    /// Every batch passes it.
     EachBatch,
-    /// Each batch whose shard, or for the aggregator whose payload, is larger than what one
+    /// Each batch passes it whose shard (for the aggregator: whose payload) is larger than one
     /// transaction takes.
     EachLargeBatch,
-    /// Every start of the process.
+    /// Every start of the process passes it.
     EachStart,
-    /// Each start of a process that was killed during the upload of a large batch.
+    /// Each start passes it of a process that was killed during the upload of a large batch.
     EachStartAfterUploads,
-    /// Each batch that expires, once its time and the slack have passed.
+    /// Each batch that expires passes it, once its time and the slack have passed.
     EachExpiry,
-    /// Each batch that settles.
+    /// Each batch that settles passes it.
     EachSettlement,
-    /// Each renewal of coverage.
+    /// Each renewal of coverage passes it.
     EachRenewal,
-    /// Each stored shard that was found corrupt and is replaced by an intact one.
+    /// Each stored shard passes it that was found corrupt and is replaced by an intact one.
     EachRepair,
-    /// None of the programs' doings: it serves this crate's own tests.
+    /// No program passes it: it serves this crate's own tests.
     Never,
 }
 
-/// All of them. A name that is not here does not compile, and the kill suite demands that each is
-/// reached.
+/// All fail points. A name that is not listed here does not compile, and the kill suite demands
+/// that each is reached.
 pub const ALL: &[FailPoint] = &[
     // dac-node
     at("node.store.opened", Passed::EachStart),
@@ -91,7 +91,7 @@ pub const ALL: &[FailPoint] = &[
     at("aggregator.record.persisted", Passed::EachBatch),
     at("aggregator.proof.persisted", Passed::EachSettlement),
     at("aggregator.settlement.persisted", Passed::EachSettlement),
-    // This crate's own tests.
+    // Fail points of this crate's own tests.
     at("runtime.test.first", Passed::Never),
     at("runtime.test.second", Passed::Never),
 ];
@@ -100,7 +100,7 @@ const fn at(name: &'static str, passed: Passed) -> FailPoint {
     FailPoint { name, passed }
 }
 
-/// Whether there is a fail point of this name.
+/// Whether a fail point of this name exists.
 pub const fn is_known(name: &str) -> bool {
     let mut index = 0;
     while index < ALL.len() {
@@ -126,8 +126,8 @@ const fn equal(left: &[u8], right: &[u8]) -> bool {
     true
 }
 
-/// A place where a test may end the process: `failpoint!("node.store.before_commit")`. With a
-/// second argument it may also return that error from the function around it. See
+/// Marks a place where a test may end the process: `failpoint!("node.store.before_commit")`. With a
+/// second argument it may also return that error from the enclosing function. See
 /// [`failpoint`](mod@crate::failpoint).
 #[macro_export]
 macro_rules! failpoint {
@@ -143,7 +143,7 @@ macro_rules! failpoint {
     }};
 }
 
-/// Passes a fail point; whether the pass is to fail.
+/// Passes a fail point; returns whether the pass must fail.
 #[cfg(not(all(feature = "failpoints", debug_assertions)))]
 #[inline(always)]
 pub const fn pass(_name: &str) -> bool {
@@ -205,7 +205,7 @@ mod enabled {
         Ok((name.to_owned(), Trap { at, action, passes: AtomicU64::new(0) }))
     }
 
-    /// Passes a fail point; whether the pass is to fail.
+    /// Passes a fail point; returns whether the pass must fail.
     pub fn pass(name: &str) -> bool {
         let Some(trap) = SET.get(name) else { return false };
         let pass = trap.passes.fetch_add(1, Ordering::SeqCst) + 1;
@@ -222,8 +222,8 @@ mod enabled {
                 false
             }
             Action::Kill => {
-                // Tests read this line; nothing that follows it happens. What was logged before
-                // stands before it.
+                // Tests read this line; nothing that follows it happens. Lines that were logged
+                // before are written before it.
                 crate::telemetry::flush(std::time::Duration::from_secs(1));
                 let _ = writeln!(std::io::stderr(), "fail point {name}: killed at pass {pass}");
                 kill_self();
@@ -233,7 +233,7 @@ mod enabled {
 
     fn kill_self() -> ! {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        // The signal is on its way to a process that runs several threads.
+        // The signal needs time to arrive in a process with several threads.
         loop {
             std::thread::park();
         }
@@ -264,10 +264,10 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Output};
 
-    /// Says to this test program, run again as a child, that it is the child.
+    /// Marks, in the environment, that this test program runs as a child.
     const CHILD: &str = "DAC_FAILPOINT_CHILD";
 
-    /// What the child does.
+    /// The work of the child.
     fn passes() -> Result<(), String> {
         for _ in 0..3 {
             crate::failpoint!("runtime.test.first");

@@ -1,11 +1,12 @@
-//! The monitoring port: `/metrics` for Prometheus, and three probes.
+//! The monitoring port, with `/metrics` for Prometheus and three probes.
 //!
-//! * `/livez` answers as long as the process can answer: an orchestrator restarts a process that
-//!   does not.
-//! * `/readyz` says whether the process serves: an orchestrator sends no clients to one that does
-//!   not.
-//! * `/healthz` says whether a person should look: it fails for all that makes `/readyz` fail, and
-//!   for what a restart or another process does not mend, such as an L1 endpoint that is away.
+//! * `/livez` answers as long as the process can answer. An orchestrator restarts a process that
+//! does not answer.
+//! * `/readyz` tells whether the process serves. An orchestrator sends no clients to a process that
+//! does not.
+//! * `/healthz` tells whether a person should look. It fails if `/readyz` fails, and also for
+//! problems that a restart or another process does not mend, such as an L1 endpoint that is out of
+//! reach.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -29,38 +30,40 @@ use crate::grpc::{CallTimes, Incoming, LimitedStream, ListenerLimits, Port};
 use crate::shutdown::panic_message;
 use crate::{process, tls};
 
-/// Connections of the monitoring port, and of one client: scrapers and probes need one each, for
-/// one request.
+/// The most connections of the monitoring port, and of one client: scrapers and probes need one
+/// each, for one request.
 pub const CONNECTIONS: u32 = 16;
 const CONNECTIONS_PER_CLIENT: u32 = 8;
 /// How long a connection may take for its request and its answer together.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(10);
-/// How often counters are swept into histograms when nobody reads them.
+/// How often counters are swept into histograms if nothing reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Buckets of every histogram named `…_seconds`.
+/// The buckets of every histogram named `…_seconds`.
 const SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// Buckets of every histogram named `…_bytes`.
+/// The buckets of every histogram named `…_bytes`.
 const BYTES: &[f64] = &[4096.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 
-/// The process's metrics. Clones are the same.
+/// The process's metrics. Clones are the same metrics.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// The page that Prometheus reads: what was recorded, and what the process itself uses.
+    /// The page that Prometheus reads: the recorded metrics, and the process's own use of
+    /// resources.
     pub fn render(&self) -> String {
         self.0.render() + &process::page()
     }
 
-    /// Sweeps what was recorded into histograms, so that it does not grow while nobody reads them.
+    /// Sweeps recorded values into histograms, so that they do not pile up while nothing reads
+    /// them.
     pub fn run_upkeep(&self) {
         self.0.run_upkeep();
     }
 }
 
-/// Collects the process's metrics from now on: `metrics::counter!` and its like. Calling it again
-/// returns the same.
+/// Collects the metrics recorded with `metrics::counter!` and similar macros from now on. Later
+/// calls return the same metrics.
 pub fn metrics() -> Metrics {
     static HANDLE: OnceLock<Metrics> = OnceLock::new();
     HANDLE
@@ -76,13 +79,13 @@ pub fn metrics() -> Metrics {
         .clone()
 }
 
-/// A counter that exists from now on, at 0: an alert on its increase sees the first event too.
+/// Creates a counter at 0, so that an alert on its increase sees the first event too.
 pub fn counter(name: &'static str, help: &'static str) {
     metrics::describe_counter!(name, help);
     metrics::counter!(name).increment(0);
 }
 
-/// The same of a counter with one label, for each of the values that are known beforehand.
+/// Creates a counter with one label at 0, for each of the values that are known beforehand.
 pub fn counter_by<'a>(
     name: &'static str,
     help: &'static str,
@@ -95,29 +98,30 @@ pub fn counter_by<'a>(
     }
 }
 
-/// A gauge that exists from now on, at 0.
+/// Creates a gauge at 0.
 pub fn gauge(name: &'static str, help: &'static str) {
     metrics::describe_gauge!(name, help);
     metrics::gauge!(name).increment(0.0);
 }
 
-/// A histogram that exists from now on, empty.
+/// Creates an empty histogram.
 pub fn histogram(name: &'static str, help: &'static str) {
     metrics::describe_histogram!(name, help);
     let _ = metrics::histogram!(name);
 }
 
-/// How a process is, as its probes tell it.
+/// The condition of a process, which its probes report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Condition {
     Healthy,
-    /// It serves, and a person should look.
+    /// The process serves, but a person should look.
     Degraded(String),
-    /// It does not serve.
+    /// The process does not serve.
     Unhealthy(String),
 }
 
-/// What the probes say. Clones are the same; it starts as "starting", which is not healthy.
+/// The state that the probes report. Clones are the same state. It begins as "starting", which is
+/// not healthy.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<Condition>>);
 
@@ -128,30 +132,30 @@ impl Default for Health {
 }
 
 impl Health {
-    /// All is well.
+    /// Reports that all is well.
     pub fn set_healthy(&self) {
         *self.0.lock() = Condition::Healthy;
     }
 
-    /// Something is wrong, but the process serves, and `/readyz` goes on saying so. The reason is
+    /// Reports a problem while the process serves; `/readyz` goes on succeeding. The reason is
     /// public: the monitoring port shows it to every client.
     pub fn set_degraded(&self, reason: impl Into<String>) {
         *self.0.lock() = Condition::Degraded(reason.into());
     }
 
-    /// The process serves. All is well where there is no problem; else all problems are told.
+    /// Reports that the process serves, with all of these problems if there are any.
     pub fn set_serving(&self, problems: impl IntoIterator<Item = String>) {
         let problems: Vec<String> = problems.into_iter().collect();
         if problems.is_empty() { self.set_healthy() } else { self.set_degraded(problems.join("; ")) }
     }
 
-    /// The process does not serve. The reason is public: the monitoring port shows it to every
-    /// client.
+    /// Reports that the process does not serve. The reason is public: the monitoring port shows it
+    /// to every client.
     pub fn set_unhealthy(&self, reason: impl Into<String>) {
         *self.0.lock() = Condition::Unhealthy(reason.into());
     }
 
-    /// The reason, where it is not healthy.
+    /// The reason why the process is not healthy, if it is not.
     pub fn problem(&self) -> Option<String> {
         match &*self.0.lock() {
             Condition::Healthy => None,
@@ -159,7 +163,7 @@ impl Health {
         }
     }
 
-    /// The reason, where it does not serve.
+    /// The reason why the process does not serve, if it does not.
     pub fn unready(&self) -> Option<String> {
         match &*self.0.lock() {
             Condition::Healthy | Condition::Degraded(_) => None,
@@ -193,7 +197,7 @@ fn limits() -> ListenerLimits {
     }
 }
 
-/// An answer of a probe.
+/// Builds the answer of a probe.
 fn probe(problem: Option<String>) -> Response {
     match problem {
         None => (StatusCode::OK, "ok\n".to_owned()).into_response(),
@@ -201,14 +205,14 @@ fn probe(problem: Option<String>) -> Response {
     }
 }
 
-/// One request a connection: so that all connections have the same short life.
+/// Closes the connection after one request, so that all connections have the same short life.
 async fn close_after(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// The monitoring port of a process, which answers from the start: also while the process waits for
-/// L1 or for another process to end.
+/// The monitoring port of a process. It answers from the start, even while the process waits for L1
+/// or for another process to end.
 #[derive(Debug)]
 pub struct Monitor {
     address: SocketAddr,
@@ -218,7 +222,7 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Listens and serves where the configuration says so.
+    /// Binds the port and serves it, if the configuration has one.
     pub async fn bind(config: Option<&MetricsConfig>) -> io::Result<Option<Self>> {
         match config {
             Some(config) => Ok(Some(Self::start(TcpListener::bind(config.listen).await?)?)),
@@ -226,7 +230,7 @@ impl Monitor {
         }
     }
 
-    /// Serves from now on.
+    /// Serves the port from now on.
     pub fn start(listener: TcpListener) -> io::Result<Self> {
         let (health, stop) = (Health::default(), CancellationToken::new());
         let address = listener.local_addr()?;
@@ -234,17 +238,17 @@ impl Monitor {
         Ok(Self { address, health, stop, server })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What its probes say.
+    /// The state that its probes report.
     pub const fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Goes on until `stop` is cancelled, or it fails.
+    /// Runs until `stop` is cancelled or the server fails.
     pub async fn run(mut self, stop: CancellationToken) {
         let ended = tokio::select! {
             ended = &mut self.server => ended,
@@ -261,7 +265,7 @@ impl Monitor {
     }
 }
 
-/// Serves all of it until `stop` is cancelled.
+/// Serves all paths until `stop` is cancelled.
 fn serve(
     listener: TcpListener,
     metrics: Metrics,
@@ -297,7 +301,7 @@ fn serve(
         tokio::select! {
             result = server.into_future() => result,
             () = upkeep => Ok(()),
-            // A scraper that keeps its connection open must not keep the process up.
+            // A scraper that keeps its connection open must not keep the process running.
             () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(1)).await } => Ok(()),
         }
     }
@@ -354,7 +358,7 @@ mod tests {
         assert!(page.contains("dac_test_seconds_bucket{le=\"0.5\"} 1"), "{page}");
         assert!(fetch(address, "/else").await.starts_with("HTTP/1.1 404"));
 
-        // Connections that ask nothing do not keep others out, and one that asks gets one answer.
+        // Idle connections do not keep others out, and a connection with a request gets one answer.
         let mut idle = Vec::new();
         for _ in 0..4 * CONNECTIONS {
             idle.push(TcpStream::connect(address).await.unwrap());
@@ -366,7 +370,7 @@ mod tests {
         kept.read_to_string(&mut answer).await.unwrap();
         assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
 
-        // A client that stays connected does not keep it up.
+        // A client that stays connected does not keep the port running.
         let _idle = TcpStream::connect(address).await.unwrap();
         stop.cancel();
         server.await.unwrap();

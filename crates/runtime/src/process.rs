@@ -1,5 +1,5 @@
-//! What the process itself uses, for the metrics page: under the names that all Prometheus clients
-//! give it.
+//! The process's own use of resources, for the metrics page, under the names that all Prometheus
+//! clients use.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,15 +7,15 @@ use std::sync::LazyLock;
 
 use crate::telemetry;
 
-/// Ticks of `/proc/self/stat` in a second, as Linux has them on all common machines.
+/// The ticks of `/proc/self/stat` in a second; Linux has this number on all common machines.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Fields of `/proc/self/stat` behind the program's name: time in user mode, in the kernel, and of
-/// the start since boot.
+/// The positions of fields in `/proc/self/stat` after the program's name: the time in user mode, in
+/// the kernel, and of the start since boot.
 const USER_FIELD: usize = 11;
 const SYSTEM_FIELD: usize = 12;
 const START_FIELD: usize = 19;
 
-/// The page's part about the process. What the system does not tell is left out.
+/// The part of the page about the process. Values that the system does not tell are left out.
 pub(crate) fn page() -> String {
     let mut page = String::new();
     let mut line = |name: &str, kind: &str, help: &str, labels: &str, value: Option<f64>| {
@@ -47,7 +47,7 @@ pub(crate) fn page() -> String {
     line("process_resident_memory_bytes", "gauge", "Memory in use", "", memory("VmRSS:"));
     line("process_virtual_memory_bytes", "gauge", "Addresses in use", "", memory("VmSize:"));
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-    // The descriptor with which the folder is read is one of them.
+    // One of the descriptors is the one with which the folder is read.
     let open = fs::read_dir("/proc/self/fd").ok().map(|files| files.count().saturating_sub(1) as f64);
     line("process_open_fds", "gauge", "Open file descriptors", "", open);
     let limits = fs::read_to_string("/proc/self/limits").ok();
@@ -56,14 +56,14 @@ pub(crate) fn page() -> String {
     page
 }
 
-/// Unix time at which the machine started.
+/// The Unix time at which the machine started.
 static BOOT_TIME: LazyLock<Option<f64>> = LazyLock::new(|| {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 });
 
-/// A field behind the program's name, which stands in brackets and may hold spaces and brackets
-/// itself.
+/// A field after the program's name. The name stands in brackets and may itself contain spaces and
+/// brackets.
 fn field(stat: &str, place: usize) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split_ascii_whitespace().nth(place)?.parse().ok()

@@ -1,4 +1,5 @@
-//! Stopping: a signal cancels a token, work drains, and a deadline ends what does not.
+//! Stopping a process: a signal cancels a token, running work ends, and a deadline cuts off the
+//! rest.
 
 use std::io;
 use std::time::Duration;
@@ -9,13 +10,13 @@ pub use tokio_util::sync::CancellationToken;
 pub use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// How long a process that is to end at once waits for the reader of its log.
+/// How long a process that must end at once waits for the reader of its log.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once; SIGHUP does
-/// not, from now on.
+/// Returns a token that SIGTERM or SIGINT cancels. A second signal ends the process at once. SIGHUP
+/// no longer ends the process.
 pub fn on_signal() -> io::Result<CancellationToken> {
-    // Once it is waited for, it ends no process any more. Who acts on it is `tls::Renewals`.
+    // A signal that is waited for once no longer ends the process. `tls::Renewals` acts on it.
     drop(signal(SignalKind::hangup())?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -43,7 +44,7 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// What a task that was lost said when it panicked.
+/// The message with which a lost task panicked.
 pub fn panic_message(lost: JoinError) -> String {
     match lost.try_into_panic() {
         Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
@@ -55,8 +56,8 @@ pub fn panic_message(lost: JoinError) -> String {
     }
 }
 
-/// Waits until all tracked tasks ended, at most `limit`. Returns how many are left; they end with
-/// the runtime.
+/// Waits until all tracked tasks have ended, at most `limit`. Returns how many are left; they end
+/// with the async runtime.
 pub async fn drain(tasks: &TaskTracker, limit: Duration) -> usize {
     tasks.close();
     if tokio::time::timeout(limit, tasks.wait()).await.is_err() {

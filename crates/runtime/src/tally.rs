@@ -1,23 +1,24 @@
-//! Who did what, and how often: a bounded table that others may make grow, and must not fill.
+//! A bounded table of actors and how often each did something. Others may make it grow, but must
+//! not be able to fill it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// Letters of a detail.
+/// The most characters of a detail.
 const DETAIL_MAX_CHARS: usize = 300;
 
-/// One line.
+/// One row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tallied {
-    /// How often, since the process started.
+    /// The number of times since the process started.
     pub count: u64,
-    /// Unix seconds of the last time.
+    /// The Unix second of the last time.
     pub last_at: u64,
-    /// Of the last time, for people: its first 300 letters.
+    /// A text for people about the last time: its first 300 characters.
     pub detail: String,
 }
 
-/// Lines by what tells them apart, `MOST` of them.
+/// A table of at most `MOST` rows, by key.
 #[derive(Clone, Debug)]
 pub struct Tally<K, const MOST: usize>(BTreeMap<K, Tallied>);
 
@@ -28,13 +29,13 @@ impl<K, const MOST: usize> Default for Tally<K, MOST> {
 }
 
 impl<K: Ord + Clone, const MOST: usize> Tally<K, MOST> {
-    /// Returns whether this line is there or one more fits. A caller without room counts in a line
-    /// that several keys share, or not at all.
+    /// Whether this key has a row or one more row fits. If there is no room, the caller counts
+    /// under a key that several actors share, or not at all.
     pub fn has_room_for(&self, key: &K) -> bool {
         self.0.len() < MOST || self.0.contains_key(key)
     }
 
-    /// Once more.
+    /// Counts one more time under a key.
     pub fn add(&mut self, key: K, detail: &str, now: u64) {
         let line =
             self.0.entry(key).or_insert_with(|| Tallied { count: 0, last_at: now, detail: String::new() });
@@ -43,7 +44,8 @@ impl<K: Ord + Clone, const MOST: usize> Tally<K, MOST> {
         line.detail = detail.chars().take(DETAIL_MAX_CHARS).collect();
     }
 
-    /// The least rank first, of equal rank the most first; at most `limit`.
+    /// At most `limit` rows, those of the least rank first and, within a rank, those with the
+    /// highest count first.
     pub fn list<R: Ord>(&self, limit: usize, rank: impl Fn(&K) -> R) -> Vec<(K, Tallied)> {
         let mut lines: Vec<_> = self.0.iter().map(|(key, line)| (key.clone(), line.clone())).collect();
         lines.sort_by_key(|(key, line)| (rank(key), Reverse(line.count)));

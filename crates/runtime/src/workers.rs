@@ -1,8 +1,8 @@
-//! Where arithmetic runs that would hold up the async threads.
+//! Runs arithmetic that would block the async threads.
 //!
-//! Each kind of work has turns of its own, so that one kind in any amount cannot keep another one
-//! waiting: the operating system shares the processors among them. Kinds that strangers can ask for
-//! have a bounded queue, and a bound on the time in it.
+//! Each kind of work has its own number of computations at once, so that any amount of one kind
+//! cannot keep another kind waiting: the operating system shares the processors among them. Kinds
+//! of work that strangers can request have a bounded queue and a bounded time in it.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Longest queue of work that strangers can ask for.
+/// The longest queue of work that strangers can request.
 const QUEUE_MAX: usize = 1024;
-/// Longest wait in it.
+/// The longest wait in that queue.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Why no result came.
+/// Why the work has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WorkError {
-    /// The work did not end: it panicked, or the process is stopping.
+    /// The work did not finish: it panicked, or the process is stopping.
     #[error("a computation was lost")]
     Lost,
     /// The queue for this kind of work is full. Nothing was computed.
     #[error("{waiting} computations of this kind wait already; try again")]
     Full {
-        /// Computations in the queue.
+        /// The number of computations in the queue.
         waiting: usize,
     },
-    /// The turn did not come in time. Nothing was computed.
+    /// No processor was free before the wait ended. Nothing was computed.
     #[error("no processor was free within {} s; try again", .waited.as_secs())]
     TimedOut {
         /// How long the work waited.
@@ -37,43 +37,43 @@ pub enum WorkError {
 }
 
 impl WorkError {
-    /// Whether the same work may be done later: it was never begun.
+    /// Whether the caller may try the same work again, because it was never begun.
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::Full { .. } | Self::TimedOut { .. })
     }
 }
 
-/// What work is for. Each kind has its own turns.
+/// The kind of work. Each kind has its own number of computations at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// Work that the process bounds elsewhere.
+    /// Work whose amount the process bounds elsewhere.
     #[default]
     General,
-    /// Checks of what is being received.
+    /// Checks of data that is being received.
     Intake,
-    /// Signatures of this process's own key.
+    /// Signatures with this process's own key.
     Signing,
-    /// Pairings for certificates that strangers bring.
+    /// Pairings for certificates that strangers present.
     Certificates,
-    /// Checks and proofs of what is being served.
+    /// Checks and proofs of data that is being served.
     Serving,
-    /// Repair and re-verification, which wait for everything else.
+    /// Repair and re-verification, which can wait for all other work.
     Background,
 }
 
 const LANES: usize = 6;
 
 impl Lane {
-    /// Whether strangers can ask for any amount of it.
+    /// Whether strangers can request any amount of it.
     const fn is_open(self) -> bool {
         matches!(self, Self::Certificates | Self::Serving)
     }
 
-    /// Computations at once, on so many processors.
+    /// The number of computations at once, on this many processors.
     const fn turns(self, processors: usize) -> usize {
         match self {
             Self::General | Self::Intake | Self::Signing | Self::Serving => processors,
-            // Half of the processors stay free of what can wait, where there are two.
+            // Half of the processors stay free of work that can wait, if there are at least two.
             Self::Certificates | Self::Background if processors < 2 => 1,
             Self::Certificates | Self::Background => processors / 2,
         }
@@ -85,15 +85,16 @@ impl Lane {
 #[derive(Clone, Debug)]
 pub struct Workers {
     lane: Lane,
-    /// None: the calling task itself computes, which is deterministic, for simulations.
+    /// The queues by kind. If `None`, the calling task itself computes, which is deterministic, for
+    /// simulations.
     queues: Option<Arc<[Queue; LANES]>>,
 }
 
 #[derive(Debug)]
 struct Queue {
-    /// Computations at once, on Tokio's blocking threads.
+    /// Bounds the computations at once, on Tokio's blocking threads.
     turns: Arc<Semaphore>,
-    /// Places to wait in, where they are bounded.
+    /// Bounds the queue, for kinds of work that strangers can request.
     places: Option<Semaphore>,
 }
 
@@ -114,7 +115,7 @@ impl Queue {
 }
 
 impl Workers {
-    /// As many turns of each kind as the machine has processors, for general work.
+    /// Threads that run as many computations of general work at once as the machine has processors.
     pub fn threads() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self::on(processors)
@@ -127,12 +128,13 @@ impl Workers {
         Self { lane: Lane::default(), queues: Some(Arc::new(lanes.map(queue))) }
     }
 
-    /// The calling task computes itself: deterministic, for simulations.
+    /// A handle with which the calling task itself computes, which is deterministic, for
+    /// simulations.
     pub const fn inline() -> Self {
         Self { lane: Lane::General, queues: None }
     }
 
-    /// The same threads, for another kind of work.
+    /// A handle to the same threads for another kind of work.
     pub fn lane(&self, lane: Lane) -> Self {
         Self { lane, queues: self.queues.clone() }
     }
@@ -141,8 +143,8 @@ impl Workers {
         self.queues.as_ref()?.get(self.lane as usize)
     }
 
-    /// Turns of this kind that are free now, at least one. A hint: work that can be shared out may
-    /// use so many.
+    /// The number of computations of this kind that could begin now, at least one. It is a hint:
+    /// work that can be split may use that many threads.
     pub fn idle(&self) -> NonZeroUsize {
         let free = self.queue().map_or(0, |queue| queue.turns.available_permits());
         NonZeroUsize::new(free).unwrap_or(NonZeroUsize::MIN)
@@ -151,8 +153,8 @@ impl Workers {
     /// Does `work` and returns its result.
     ///
     /// # Errors
-    /// Where the work was lost; for kinds that strangers can ask for also where too much of it
-    /// waits already.
+    /// Fails if the work was lost. For kinds that strangers can request, it also fails if too much
+    /// work waits already.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -181,7 +183,7 @@ mod tests {
         poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_pending())).await
     }
 
-    /// Takes all turns of a kind until the sender is dropped.
+    /// Occupies all turns of a kind until the senders are dropped.
     fn occupy(workers: &Workers, turns: usize) -> Vec<mpsc::SyncSender<()>> {
         let occupied = (0..turns).map(|_| {
             let (release, held) = mpsc::sync_channel::<()>(0);

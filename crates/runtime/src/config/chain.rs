@@ -1,4 +1,4 @@
-//! The `[chain]` table: where L1 is read, and which contracts on it.
+//! The `[chain]` table: the endpoints from which L1 is read, and the contracts on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,27 +14,27 @@ use super::{HttpUrl, Period, within};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainConfig {
-    /// JSON-RPC endpoints, the preferred one first.
+    /// The JSON-RPC endpoints, the preferred one first.
     pub rpc: Vec<HttpUrl>,
-    /// The number of endpoints that must answer alike where L1 decides something. If it is left
-    /// out, it is 2 for three or more endpoints, and 1 for fewer.
+    /// The number of endpoints that must give the same answer to a deciding request. The default is
+    /// 2 for three or more endpoints, and 1 for fewer.
     #[serde(default)]
     pub agree: Option<usize>,
-    /// EIP-155 chain id that all endpoints must serve.
+    /// The EIP-155 chain id that all endpoints must serve.
     pub chain_id: u64,
-    /// The committee registry.
+    /// The address of the committee registry.
     #[serde(deserialize_with = "address")]
     pub registry: Address,
-    /// The certificate log.
+    /// The address of the certificate log.
     #[serde(deserialize_with = "address")]
     pub certificate_log: Address,
-    /// How often the registry is read, and L1 looked at while something is posted.
+    /// How often the registry is read, and L1 is checked while something is being posted.
     #[serde(default = "default_poll_interval")]
     pub poll_interval: Period,
     /// The number of blocks that must lie on top of the one at which L1 is read.
     #[serde(default)]
     pub confirmations: u64,
-    /// The age up to which a reading is good for decisions.
+    /// The age up to which a snapshot may be used for decisions.
     #[serde(default = "default_max_staleness")]
     pub max_staleness: Period,
     /// The longest wait for one answer.
@@ -59,13 +59,13 @@ impl ChainConfig {
         Ok(endpoints.map_err(|error| format!("chain.rpc: {error}"))?.agreeing(agree))
     }
 
-    /// Starts reading the registry, until `stop` is cancelled.
+    /// Reads the registry at the configured interval until `stop` is cancelled.
     pub fn follow(&self, endpoints: Endpoints, stop: CancellationToken) -> RegistryWatch {
         let reader = Arc::new(RpcRegistryReader::new(endpoints, self.registry));
         Follower::spawn(reader, *self.poll_interval, self.confirmations, stop)
     }
 
-    /// Checks what a single value's type cannot say.
+    /// Checks the rules that the type of a single value cannot express.
     ///
     /// # Errors
     /// The error names the key, the value and what is allowed.
@@ -95,7 +95,7 @@ impl ChainConfig {
         Ok(())
     }
 
-    /// Says in words through which endpoints L1 is read. Secrets in their URLs are left out.
+    /// Describes the endpoints through which L1 is read. Secrets in their URLs are left out.
     pub fn explain_rpc(&self) -> String {
         let urls = self.rpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match dac_chain::checked_agree(self.agree, self.rpc.len()) {

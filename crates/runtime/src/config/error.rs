@@ -5,40 +5,41 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Bytes of a configuration file, at most.
+/// The most bytes of a configuration file.
 pub(super) const FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// Why a configuration cannot be used. No value of the file is repeated: it may hold a password.
+/// Why a configuration cannot be used. No value of the file is repeated, because it may be a
+/// password.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Too long to be a configuration.
+    /// The file is too long to be a configuration.
     #[error("{path} has more than {FILE_MAX_BYTES} bytes", path = path.display())]
     TooLong {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
     },
-    /// Not TOML, an unknown or missing key, or a value of the wrong kind.
+    /// The file is not TOML, has an unknown key, lacks a key, or has a value of the wrong type.
     #[error("{path}, line {line}: {problem}", path = path.display())]
     Syntax {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// What is wrong in the line.
         problem: String,
     },
-    /// Values that contradict each other or the rules.
+    /// Some values contradict each other or break a rule.
     #[error("{path}: {problem}", path = path.display())]
     Invalid {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
         /// What is wrong.
         problem: String,
@@ -46,7 +47,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Something else that is wrong with what a configuration names.
+    /// An error about something that the configuration names.
     pub fn invalid(path: &Path, problem: impl std::fmt::Display) -> Self {
         Self::Invalid { path: path.to_owned(), problem: problem.to_string() }
     }

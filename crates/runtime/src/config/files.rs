@@ -1,5 +1,5 @@
-//! Files that a configuration names: those that cannot be read are told all at once, each by its
-//! key.
+//! Checks the files that a configuration names. All files that cannot be read are reported at once,
+//! each with its key.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,11 +8,11 @@ use super::error::ConfigError;
 use super::sections::ListenerConfig;
 use crate::tls::{ClientTls, IdentityFiles};
 
-/// A file and the key that names it: `grpc.tls.certificate`.
+/// A file and the key that names it, such as `grpc.tls.certificate`.
 pub type NamedFile<'a> = (String, &'a Path);
 
 impl ListenerConfig {
-    /// The files of its TLS; `table` is the listener's own name.
+    /// The files of the listener's TLS; `table` is the name of the listener's table.
     pub fn files(&self, table: &str) -> Vec<NamedFile<'_>> {
         let Some(tls) = &self.tls else { return Vec::new() };
         let pair = [("certificate", &tls.certificate), ("key", &tls.key)];
@@ -22,7 +22,7 @@ impl ListenerConfig {
     }
 }
 
-/// The files of TLS towards servers; `table` is its own name.
+/// The files of TLS towards servers; `table` is the name of the TLS table.
 pub fn client_tls_files<'a>(tls: &'a ClientTls, table: &str) -> Vec<NamedFile<'a>> {
     let mut files: Vec<NamedFile<'a>> = Vec::new();
     files.extend(tls.ca.iter().map(|path| (format!("{table}.ca"), path.as_path())));
@@ -33,7 +33,7 @@ pub fn client_tls_files<'a>(tls: &'a ClientTls, table: &str) -> Vec<NamedFile<'a
     files
 }
 
-/// Opens each file, and names all that cannot be: a person mends them in one go.
+/// Opens each file and reports all that cannot be opened, so that the operator mends them together.
 pub(super) fn check(path: &Path, files: Vec<NamedFile<'_>>) -> Result<(), ConfigError> {
     let problems: Vec<String> = files
         .into_iter()

@@ -1,5 +1,5 @@
-//! Configuration files: TOML, unknown keys refused, durations and sizes with units, paths relative
-//! to the file.
+//! Configuration files in TOML. Unknown keys are refused, durations and sizes have units, and paths
+//! are relative to the file.
 
 mod chain;
 mod error;
@@ -25,22 +25,22 @@ pub use self::sections::{ListenerConfig, MetricsConfig, ShutdownConfig};
 pub use self::units::{ByteSize, Period, UnitError, within};
 pub use self::url::{HttpUrl, HttpUrlError};
 
-/// The code that a service ends with: 2 for a configuration, which a restart does not mend, and 1
-/// for everything else.
+/// The exit code of a service that failed: 2 for a wrong configuration, which a restart does not
+/// mend, and 1 for everything else.
 pub fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// A program's configuration. Its tables carry `#[serde(deny_unknown_fields)]`.
 pub trait Config: DeserializeOwned {
-    /// Reads relative paths as relative to the configuration file's folder.
+    /// Makes relative paths relative to the configuration file's folder.
     fn resolve_paths(&mut self, folder: &Path);
 
-    /// What a single value's type cannot say. A person reads the problem: name the key, the value
-    /// and what is allowed.
+    /// Checks the rules that the type of a single value cannot express. The operator reads the
+    /// problem, so it must name the key, the value and what is allowed.
     fn check(&self) -> Result<(), String>;
 
-    /// The files that it names, with their keys: keys, passwords, certificates.
+    /// The files that the configuration names, with their keys: keys, passwords, certificates.
     fn files(&self) -> Vec<NamedFile<'_>> {
         Vec::new()
     }
@@ -82,7 +82,8 @@ fn parse<C: Config>(text: &str, path: &Path, folder: &Path) -> Result<C, ConfigE
     Ok(config)
 }
 
-/// Whether all files that a configuration names can be read. Takes no time, unlike opening keys.
+/// Checks that all files that a configuration names can be read. This is fast, unlike decrypting
+/// keys.
 pub fn check_files<C: Config>(config: &C, path: &Path) -> Result<(), ConfigError> {
     files::check(path, config.files())
 }

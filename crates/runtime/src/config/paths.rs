@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Makes a relative path absolute: it is relative to `folder`.
+/// Makes a path that is relative to `folder` absolute.
 pub fn resolve(path: &mut PathBuf, folder: &Path) {
     *path = folder.join(&*path);
 }

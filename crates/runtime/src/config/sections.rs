@@ -1,4 +1,4 @@
-//! Tables that stand in the files of several programs.
+//! Tables that the configuration files of several programs have.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,32 +9,33 @@ use super::{Period, within};
 use crate::grpc::ListenerLimits;
 use crate::tls::{ListenerTls, Renewals, ServerTls, TlsError};
 
-/// A gRPC listener.
+/// The settings of a gRPC listener.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerConfig {
-    /// Address and port; port 0 takes a free one.
+    /// The address and port; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// TLS; with `client_ca`, only clients that it vouches for get in.
+    /// The listener's TLS. With `client_ca`, only clients with a certificate of that authority can
+    /// connect.
     #[serde(default)]
     pub tls: Option<ServerTls>,
-    /// Bounds of connections.
+    /// The limits on connections.
     #[serde(default)]
     pub limits: ListenerLimits,
 }
 
 impl ListenerConfig {
-    /// Reads relative paths as relative to the configuration file's folder.
+    /// Makes relative paths relative to the configuration file's folder.
     pub fn resolve_paths(&mut self, folder: &Path) {
         if let Some(tls) = &mut self.tls {
             tls.resolve_paths(folder);
         }
     }
 
-    /// Its TLS, where it has any, which `renewals` keep fresh.
+    /// Loads the listener's TLS, if it has any; `renewals` keep it fresh.
     ///
     /// # Errors
-    /// Where the files cannot be used.
+    /// Fails if the files cannot be used.
     pub fn load_tls(
         &self,
         name: &'static str,
@@ -58,7 +59,7 @@ impl ListenerConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsConfig {
-    /// Address and port.
+    /// The address and port.
     pub listen: SocketAddr,
 }
 
@@ -66,7 +67,7 @@ pub struct MetricsConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownConfig {
-    /// How long calls under way may take to finish.
+    /// How long calls that are under way may take to finish.
     pub grace: Period,
 }
 
@@ -77,7 +78,7 @@ impl Default for ShutdownConfig {
 }
 
 impl ShutdownConfig {
-    /// Bounds.
+    /// Checks the bounds of the settings.
     pub fn check(&self) -> Result<(), String> {
         within("shutdown.grace", self.grace, Period::from_secs(0), Period::HOUR)
     }

@@ -1,4 +1,4 @@
-//! Durations and sizes that carry their units.
+//! Durations and sizes with units.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,19 +8,19 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// Why a text is no duration or size.
+/// Why a text is not a valid duration or size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UnitError {
-    /// Not a duration.
+    /// The text is not a duration.
     #[error("expected a duration with its unit, such as \"500ms\", \"30s\", \"5m\" or \"14d\"")]
     Duration,
-    /// Not a size.
+    /// The text is not a size.
     #[error("expected a size with its unit, such as \"4KiB\", \"64MiB\" or \"2GB\"")]
     Size,
-    /// Longer than anything here is configured for; clocks and timers would overflow.
+    /// The duration is longer than any setting allows; clocks and timers would overflow.
     #[error("expected a duration of at most \"3650d\"")]
     TooLong,
-    /// Larger than any disk; sums would overflow.
+    /// The size is larger than any disk; sums would overflow.
     #[error("expected a size of at most \"1024TiB\"")]
     TooLarge,
 }
@@ -30,10 +30,10 @@ const PERIOD_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// The largest size.
 const SIZE_MAX_BYTES: u64 = 1 << 50;
 
-/// Refuses a setting outside its bounds. What is not a number is outside of all.
+/// Refuses a setting outside its bounds. A NaN is outside all bounds.
 ///
 /// # Errors
-/// Names the setting, its value and the bounds, for the operator.
+/// The error names the setting, its value and the bounds, for the operator.
 pub fn within<T: PartialOrd + fmt::Display>(name: &str, value: T, least: T, most: T) -> Result<(), String> {
     if value >= least && value <= most {
         Ok(())
@@ -42,19 +42,19 @@ pub fn within<T: PartialOrd + fmt::Display>(name: &str, value: T, least: T, most
     }
 }
 
-/// A length of time: `"30s"`, `"5m"`, `"1h 30m"`, `"14d"`.
+/// A duration, such as `"30s"`, `"5m"`, `"1h 30m"` or `"14d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(pub Duration);
 
 impl Period {
-    /// The shortest that a setting may have which must not be zero.
+    /// The shortest duration of a setting that must not be zero.
     pub const SHORTEST: Self = Self(Duration::from_millis(1));
-    /// A bound of settings.
+    /// One hour, for bounds of settings.
     pub const HOUR: Self = Self::from_secs(60 * 60);
-    /// A bound of settings.
+    /// One day, for bounds of settings.
     pub const DAY: Self = Self::from_secs(24 * 60 * 60);
 
-    /// Whole seconds.
+    /// A duration of whole seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
@@ -78,7 +78,7 @@ impl FromStr for Period {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        // humantime takes a bare zero; a unit is asked for all the same.
+        // humantime accepts a bare zero, but a unit is required here.
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(UnitError::Duration);
         }
@@ -93,7 +93,7 @@ impl fmt::Display for Period {
     }
 }
 
-/// A number of bytes: `"64MiB"`, `"2GB"`.
+/// A number of bytes, such as `"64MiB"` or `"2GB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
@@ -111,12 +111,12 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 ];
 
 impl ByteSize {
-    /// A bound of settings that are about memory: more than a machine has.
+    /// The bound of settings about memory: more than a machine has.
     pub const MEMORY: Self = Self(1 << 40);
-    /// A bound of settings that are about disks: the largest size of all.
+    /// The bound of settings about disks: the largest size of all.
     pub const DISK: Self = Self(SIZE_MAX_BYTES);
 
-    /// The number.
+    /// The number of bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }
@@ -158,7 +158,7 @@ macro_rules! text_in_serde {
                     type Value = $type;
 
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        // The error of a text without unit says what is expected.
+                        // The error for a text without a unit says what is expected.
                         let error = "".parse::<$type>().expect_err("an empty text has no unit").to_string();
                         f.write_str(error.strip_prefix("expected ").unwrap_or(&error))
                     }
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(ByteSize(0).to_string(), "0B");
     }
 
-    /// A limit that nothing reaches is switched off, which nobody asked for.
+    /// A limit that is never reached would be switched off, which no operator asked for.
     #[test]
     fn nothing_is_without_bounds() {
         for long in ["3651d", "99999999999999999s", "11years"] {

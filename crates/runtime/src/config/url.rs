@@ -8,17 +8,17 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 use url::{Host, Url};
 
-/// Why a text is no such URL.
+/// The text is not an HTTP or HTTPS URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("expected a URL like https://host:port/path")]
 pub struct HttpUrlError;
 
-/// `http://…` or `https://…`, shown without user, path and query.
+/// A URL that begins with `http://` or `https://`, shown without user, path and query.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Url);
 
 impl HttpUrl {
-    /// All of it, for connecting.
+    /// The whole URL, for connecting.
     pub fn expose(&self) -> &Url {
         &self.0
     }
@@ -28,7 +28,7 @@ impl HttpUrl {
         self.0.scheme() == "https"
     }
 
-    /// Whether it stays on this machine.
+    /// Whether the connection stays on this machine.
     pub fn is_loopback(&self) -> bool {
         match self.0.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),

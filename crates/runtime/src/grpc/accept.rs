@@ -1,4 +1,4 @@
-//! The source of connections: a TCP socket, or what a simulation puts in its place.
+//! The source of connections: a TCP socket, or a simulation's replacement for it.
 
 use std::fmt;
 use std::io;
@@ -9,20 +9,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tracing::debug;
 
-/// Bytes in both directions.
+/// A stream of bytes in both directions.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
 
 /// A bound listener.
 pub trait Accept: Send + Unpin + 'static {
-    /// The next connection and who opened it.
+    /// Returns the next connection and the address of the client that opened it.
     fn poll_accept(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Connection>, SocketAddr)>>;
 
-    /// Where it listens.
+    /// The address on which it listens.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
@@ -43,16 +43,16 @@ impl Accept for TcpListener {
     }
 }
 
-/// Any bound listener.
+/// A bound listener of any type.
 pub struct Acceptor(Box<dyn Accept>);
 
 impl Acceptor {
-    /// One that is no TCP socket of this machine.
+    /// A listener that is not a TCP socket of this machine.
     pub fn new(accept: impl Accept) -> Self {
         Self(Box::new(accept))
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }

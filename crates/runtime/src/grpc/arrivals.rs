@@ -73,7 +73,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// How many of a thousand connections a client may open at one moment.
+    /// The number of connections, of a thousand attempts, that a client may open at one moment.
     fn at_once(arrivals: &mut Arrivals, from: &str, now: Instant) -> usize {
         (0..1000).take_while(|_| arrivals.arrive(address(from), now).is_ok()).count()
     }

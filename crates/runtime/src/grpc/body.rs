@@ -1,4 +1,4 @@
-//! Bodies of requests and answers, counted as they pass.
+//! Bodies of requests and answers, counted as they pass through.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use tonic::codegen::http::HeaderMap;
 use super::methods::Kind;
 use super::port::{Call, Unread};
 
-/// Bytes before a message: whether it is compressed, and its length.
+/// The bytes before a message: a compression flag and the message's length.
 const HEAD_BYTES: usize = 5;
 
-/// Finds the end of a request's first message.
+/// Detects the end of a request's first message.
 #[derive(Debug, Default)]
 struct FirstMessage {
     head: [u8; HEAD_BYTES],
@@ -35,7 +35,7 @@ impl FirstMessage {
         self.received = self.received.saturating_add(bytes.len());
     }
 
-    /// How long it is, once that is known.
+    /// The message's length with its head, once it is known.
     fn length(&self) -> Option<usize> {
         let [_, length @ ..] = self.head;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
@@ -47,7 +47,7 @@ impl FirstMessage {
     }
 }
 
-/// A request as it comes.
+/// A request's body as it arrives.
 pub(super) struct RequestBody {
     body: Body,
     call: Arc<Call>,
@@ -68,7 +68,7 @@ impl RequestBody {
         {
             let message =
                 format!("a request of this method has at most {limit} bytes, this one has {length}");
-            // As where a service itself finds that.
+            // The status that a service itself would return for this.
             return Err(Status::out_of_range(message));
         }
         self.call.received(self.first.received)?;
@@ -102,7 +102,7 @@ impl HttpBody for RequestBody {
                     return Poll::Ready(Some(Err(status)));
                 }
             }
-            // Whole or not, no more of it will come.
+            // Complete or not, no more of the request will come.
             Poll::Ready(None) => self.arrived(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
@@ -118,8 +118,8 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// Bytes with the record that they are unread: when the transport has written them, both are
-/// dropped.
+/// A piece of an answer, with the record that the client has not read it. The transport drops both
+/// when it has written the piece.
 struct Piece {
     bytes: Bytes,
     _unread: Unread,
@@ -131,13 +131,14 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
-/// Why an answer ends before its service ends it.
+/// When an answer ends before its service ends it.
 enum End {
-    /// It does not.
+    /// It never ends early.
     Never,
-    /// When the process is about to stop: nobody waits for the end of what has none.
+    /// It ends when the process is about to stop, because nothing should wait for an answer without
+    /// an end.
     Stopping(Pin<Box<WaitForCancellationFutureOwned>>),
-    /// Then, or after a time.
+    /// It ends when the process is about to stop, or after a time.
     StoppingOrLate(Pin<Box<WaitForCancellationFutureOwned>>, Pin<Box<Sleep>>),
 }
 
@@ -158,7 +159,7 @@ impl End {
     }
 }
 
-/// An answer as it goes out.
+/// An answer's body as it goes out.
 pub(super) struct AnswerBody {
     body: Body,
     call: Arc<Call>,
@@ -172,7 +173,7 @@ impl AnswerBody {
         let stopping = || Box::pin(port.stop().clone().cancelled_owned());
         let (kept, end) = match call.method().kind {
             Kind::Unary | Kind::Upload => (0, End::Never),
-            // One more piece is in the making all the time.
+            // The reserved memory stays, because one more piece is being made all the time.
             Kind::Download => (call.method().answer_bytes, End::Never),
             Kind::Watch => (call.method().answer_bytes, End::Stopping(stopping())),
             Kind::Conversation => {

@@ -1,5 +1,5 @@
-//! The layer around all services of a port: deadlines of calls, the memory of their requests and
-//! answers, and an answer for those who knock at the wrong port.
+//! The layer around all services of a port: the deadlines of calls, the memory of their requests
+//! and answers, and an answer for clients that call the wrong port.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,14 +20,14 @@ use super::body::{AnswerBody, RequestBody};
 use super::methods::{Kind, method};
 use super::port::{Call, Port};
 
-/// Services that every port has.
+/// The services that every port has.
 const COMMON_SERVICES: &[&str] = &[
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// Puts `Calls` around services.
+/// Adds [`Calls`] around services.
 #[derive(Clone, Debug)]
 pub struct CallsLayer(pub(super) Port);
 
@@ -39,7 +39,7 @@ impl<S> Layer<S> for CallsLayer {
     }
 }
 
-/// Services within a port's bounds.
+/// Services that stay within a port's limits.
 #[derive(Clone, Debug)]
 pub struct Calls<S> {
     inner: S,
@@ -76,7 +76,8 @@ where
     }
 }
 
-/// Awaits an answer for as long as its call may take, and for less until its request is here.
+/// Awaits an answer, until the call's deadline, or until the shorter deadline for the request if
+/// that has not arrived.
 async fn answer(
     answering: impl Future<Output = Result<Response<Body>, Infallible>>,
     call: Arc<Call>,
@@ -104,14 +105,14 @@ async fn too_late(call: &Call, arrival: Duration, limit: Duration) -> Status {
     Reason::TimedOut.status(format!("the call took longer than {limit:?}"))
 }
 
-/// Whom a request comes from: TLS or not, the transport knows.
+/// The address that a request comes from, which the transport knows with and without TLS.
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     let tcp = extensions.get::<TcpConnectInfo>();
     let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
     tcp.or(tls)?.remote_addr()
 }
 
-/// What a client learns that asks for a service of another port.
+/// The answer for a client that calls a service of another port.
 fn wrong_port(port: &Port, path: &str) -> Option<Status> {
     let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     if port.services().contains(&service) || COMMON_SERVICES.contains(&service) {
@@ -121,7 +122,7 @@ fn wrong_port(port: &Port, path: &str) -> Option<Status> {
     Some(Status::unimplemented(format!("this port does not have {}, but {has}", printable(service))))
 }
 
-/// The start of a name that a stranger chose.
+/// The beginning of a name that a stranger chose, with only printable characters.
 fn printable(name: &str) -> String {
     const LETTERS: usize = 100;
     name.chars().take(LETTERS).map(|letter| if letter.is_ascii_graphic() { letter } else { '?' }).collect()

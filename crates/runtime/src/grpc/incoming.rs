@@ -1,5 +1,5 @@
-//! Accepting connections within a port's bounds, and closing those that stay mute, take nothing, or
-//! lost their place.
+//! Accepts connections within a port's limits, and closes those whose clients send nothing, read
+//! nothing, or lost their place to another client.
 
 use std::fmt;
 use std::future::Future;
@@ -18,14 +18,15 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use super::accept::{Acceptor, Connection};
 use super::port::{Cause, Place, Port};
 
-/// Bytes with which every HTTP/2 client begins, under TLS or not: a client that sent as many is not
-/// mute.
+/// The bytes with which every HTTP/2 client begins, with or without TLS. A client that sent as many
+/// is not mute.
 const PREFACE_BYTES: usize = 24;
-/// How long to wait after the system refused to accept, for want of file descriptors mostly.
+/// How long to wait after the system refused to accept a connection, mostly for lack of file
+/// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often connections are looked at whose clients do not read.
+/// How often connections are checked for clients that do not read.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Connections that are refused in a row before other tasks have their turn.
+/// The most connections that are refused in a row before other tasks get their turn.
 const REFUSALS_IN_A_ROW: u32 = 64;
 
 /// The stream of accepted connections, for [`super::serve`].
@@ -33,20 +34,20 @@ const REFUSALS_IN_A_ROW: u32 = 64;
 pub struct Incoming {
     listener: Acceptor,
     port: Port,
-    /// How long a connection may live, where that is bounded.
+    /// How long a connection may live, if that is limited.
     age_max: Option<Duration>,
     pause: Option<Pin<Box<Sleep>>>,
     looks: Option<Interval>,
 }
 
 impl Incoming {
-    /// Accepts from a listener that is bound already.
+    /// Accepts connections from a bound listener.
     pub fn new(listener: impl Into<Acceptor>, port: &Port) -> Self {
         Self { listener: listener.into(), port: port.clone(), age_max: None, pause: None, looks: None }
     }
 
     /// Ends each connection at this age, even in the middle of a request. It is meant for protocols
-    /// whose requests have no bounds of their own.
+    /// whose requests have no limits of their own.
     #[must_use]
     pub fn with_age_max(mut self, age_max: Duration) -> Self {
         self.age_max = Some(age_max);
@@ -57,12 +58,12 @@ impl Incoming {
         &self.port
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// The next connection that has a place.
+    /// Returns the next connection that has a place.
     pub(crate) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<LimitedStream> {
         let looks = self.looks.get_or_insert_with(|| {
             let mut looks = interval(LOOK_INTERVAL);
@@ -80,8 +81,8 @@ impl Incoming {
             let (stream, peer) = match ready!(self.listener.poll_accept(context)) {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // The listener itself is fine: the connection went away, or the process is out
-                    // of descriptors.
+                    // The listener itself works: the connection went away, or the process is out of
+                    // descriptors.
                     self.port.accept_failed(&error);
                     self.pause = Some(Box::pin(sleep(ACCEPT_PAUSE)));
                     continue;
@@ -116,9 +117,9 @@ struct Mute {
 pub struct LimitedStream {
     stream: Box<dyn Connection>,
     ends: TcpConnectInfo,
-    /// Until the client said something.
+    /// The time limit for the client's first bytes; `None` once they came.
     mute: Option<Mute>,
-    /// While the client's side takes no bytes.
+    /// The time limit while the client's side takes no bytes.
     stalled: Option<Pin<Box<Sleep>>>,
     old: Option<Pin<Box<Sleep>>>,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -144,12 +145,12 @@ impl LimitedStream {
         }
     }
 
-    /// Who opened it.
+    /// The address of the client that opened it.
     pub(crate) const fn peer(&self) -> SocketAddr {
         self.place.peer()
     }
 
-    /// Whether it is to go on.
+    /// Fails if the connection must end.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.closed.as_mut().poll(context).is_ready() {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection lost its place"));
@@ -166,7 +167,7 @@ impl LimitedStream {
         io::Error::new(io::ErrorKind::TimedOut, why)
     }
 
-    /// Looks at how long the client's side has taken nothing.
+    /// Notes for how long the client's side has taken nothing.
     fn watch_write<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -1,46 +1,48 @@
-//! The limits of a listener, as configuration files have them.
+//! The limits of a listener, as they stand in configuration files.
 
 use serde::Deserialize;
 
 use crate::config::{ByteSize, Period, within};
 
-/// Most of the memory that a listener's calls may have.
+/// The most memory that a listener's calls may be given.
 const MEMORY_MAX: ByteSize = ByteSize::MEMORY;
-/// Least of the memory that a client's calls may have: one call of any method.
+/// The least memory that a client's calls may be given: enough for one call of any method.
 pub(super) const MEMORY_PER_CLIENT_MIN: ByteSize = ByteSize(1 << 20);
-/// Most connections: what the search for an idle one is fast enough for.
+/// The most connections for which the search for an idle one is fast enough.
 const CONNECTIONS_MAX: u32 = 100_000;
 
-/// Bounds of a listener: the `[….limits]` tables of configuration files.
+/// The limits of a listener: the `[….limits]` tables of configuration files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerLimits {
-    /// Connections at a time. When all places are taken, a new client gets that of a connection
-    /// which is idle.
+    /// The most connections at a time. If all places are taken, a new client gets the place of an
+    /// idle connection.
     pub connections: u32,
-    /// Connections at a time of one address (of one /64 for IPv6). A /56 may have twice as many, a
-    /// /48 and an IPv4 /24 four times as many.
+    /// The most connections of one address at a time (of one /64 for IPv6). A /56 may have twice as
+    /// many; a /48, and an IPv4 /24, four times as many.
     pub connections_per_client: u32,
-    /// Connections that one client may open a second in the long run, and four times as many at
-    /// once. The networks around it may open as many times that as they may hold.
+    /// The connections per second that one client may open in the long run; at once it may open
+    /// four times as many. The networks around a client have multiples of this, by the same factors
+    /// as for open connections.
     pub connections_per_second: u32,
-    /// Calls at a time of one connection.
+    /// The most calls of one connection at a time.
     pub streams_per_connection: u32,
-    /// How long a connection may take to speak HTTP/2, TLS handshake included.
+    /// How long a connection may take until it speaks HTTP/2, TLS handshake included.
     pub handshake_timeout: Period,
-    /// How long a connection may be silent before it is asked whether it is still there.
+    /// How long a connection may be silent before a ping asks whether it is still there.
     pub keepalive_interval: Period,
-    /// How long it may take to answer that.
+    /// How long the answer to that ping may take.
     pub keepalive_timeout: Period,
-    /// How long a request may take to arrive; of an upload, its first message.
+    /// How long a request may take to arrive; for an upload, its first message.
     pub request_timeout: Period,
-    /// How long a client may take nothing of an answer that is there for it; then its connection is
-    /// closed.
+    /// How long a client may read nothing of an answer that is there for it. After that its
+    /// connection is closed.
     pub write_timeout: Period,
-    /// Bytes of requests that have come, and of answers that are reserved for or not read, in all.
+    /// The most bytes, in total, of requests that have arrived and of answers that are reserved or
+    /// not yet read.
     pub memory: ByteSize,
-    /// The same of one client; the networks around it may hold as many times that as with
-    /// connections.
+    /// The same for one client. The networks around it have multiples of this, by the same factors
+    /// as for open connections.
     pub memory_per_client: ByteSize,
 }
 
@@ -63,7 +65,7 @@ impl Default for ListenerLimits {
 }
 
 impl ListenerLimits {
-    /// Nothing may be zero, and one client's memory must be enough for a call.
+    /// Checks that nothing is zero and that one client's memory is enough for a call.
     pub fn check(&self) -> Result<(), String> {
         let Self {
             connections, connections_per_client, connections_per_second, streams_per_connection, ..

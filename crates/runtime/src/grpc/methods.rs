@@ -1,46 +1,46 @@
-//! What each method's calls may cost: the size of a request and of an answer, and which deadlines
-//! they have.
+//! The limits of each method's calls: the sizes of a request and of an answer, and the deadlines.
 
 use dac_types::limits::{MESSAGE_MAX_BYTES, PROOF_MAX_BYTES, STORED_ROW_BYTES};
 
-/// A request that only names what is asked for; for `max_decoding_message_size` of services without
-/// uploads.
+/// The most bytes of a request that only names what it asks for. Services without uploads use it as
+/// their `max_decoding_message_size`.
 pub const SMALL_REQUEST_MAX_BYTES: usize = 8 << 10;
-/// A proof with its signature and what it is about.
+/// The most bytes of a request with a proof, its signature and its claim.
 const PROOF_REQUEST_MAX_BYTES: usize = PROOF_MAX_BYTES + SMALL_REQUEST_MAX_BYTES;
-/// An answer without a list in it, and what a call costs beside its messages.
+/// The bytes reserved for an answer without a list, and for what a call costs beside its messages.
 const SMALL_ANSWER_BYTES: usize = 16 << 10;
-/// A batch with what each of 256 members did, or its record.
+/// The bytes reserved for a batch with the state of each of 256 members, or for its record.
 const RECORD_ANSWER_BYTES: usize = 96 << 10;
-/// A page of a listing, or 64 chunks with their paths.
+/// The bytes reserved for a page of a listing, or for 64 chunks with their Merkle paths.
 const LARGE_ANSWER_BYTES: usize = 320 << 10;
 
-/// How a method's calls go.
+/// The form of a method's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// One request, one answer.
+    /// The call has one request and one answer.
     Unary,
-    /// Pieces come for as long as an upload may take; one answer.
+    /// Pieces arrive until the deadline of an upload, and then there is one answer.
     Upload,
-    /// One request, and an answer in pieces for as long as they are read.
+    /// The call has one request, and its answer comes in pieces for as long as the client reads
+    /// them.
     Download,
-    /// One request, and an answer that goes on until its client or this process ends.
+    /// The call has one request, and its answer goes on until the client or this process ends it.
     Watch,
-    /// Requests and answers in turn, for as long as a unary call may take.
+    /// Requests and answers alternate until the deadline of a unary call.
     Conversation,
 }
 
-/// A method and what one of its calls may cost.
+/// A method and the limits of one of its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Method {
-    /// As it stands in the path, without the slash before it.
+    /// The method's path, without the slash in front.
     pub(super) path: &'static str,
     pub(super) kind: Kind,
-    /// Bytes of one request message.
+    /// The most bytes of one request message.
     pub(super) request_max_bytes: usize,
-    /// Bytes that are reserved for the answer until it is known.
+    /// The bytes that are reserved for the answer until its size is known.
     pub(super) answer_bytes: usize,
-    /// Whether a call may take as long as an upload although it is none.
+    /// Whether a call may take as long as an upload although it is not one.
     pub(super) is_slow: bool,
 }
 
@@ -62,7 +62,7 @@ const fn answers(answer_bytes: usize, method: Method) -> Method {
     Method { answer_bytes, ..method }
 }
 
-/// All methods that any of the project's ports has.
+/// All methods of all ports in the project.
 const METHODS: &[Method] = &[
     small("dac.v1.AggregatorService/GetAggregator", Kind::Unary),
     upload("dac.v1.BatchService/SubmitBatch"),
@@ -76,7 +76,7 @@ const METHODS: &[Method] = &[
     answers(LARGE_ANSWER_BYTES, small("dac.v1.BatchService/ListBatches", Kind::Unary)),
     small("dac.v1.BatchService/GetCertificate", Kind::Unary),
     upload("dac.v1.DispersalService/StoreShard"),
-    // It looks at every settled batch of a rollup first.
+    // The member first looks at every settled batch of a rollup.
     Method { is_slow: true, ..small("dac.v1.DispersalService/SignRenewal", Kind::Unary) },
     small("dac.v1.MemberService/GetMember", Kind::Unary),
     answers(RECORD_ANSWER_BYTES, small("dac.v1.RetrievalService/GetBatchRecord", Kind::Unary)),
@@ -95,16 +95,16 @@ const METHODS: &[Method] = &[
     ),
 ];
 
-/// What no port has: it is answered at once.
+/// A method that no port has: the call is answered at once.
 const UNKNOWN: Method = small("", Kind::Unary);
 
-/// The method that a request's path names.
+/// The limits of the method that a request's path names.
 pub(super) fn method(path: &str) -> Method {
     let path = path.strip_prefix('/').unwrap_or(path);
     METHODS.iter().find(|method| method.path == path).copied().unwrap_or(UNKNOWN)
 }
 
-/// Whether any method of a service takes pieces.
+/// Whether any method of a service receives pieces.
 pub(super) fn has_uploads(service: &str) -> bool {
     METHODS.iter().any(|method| {
         method.kind == Kind::Upload && method.path.split('/').next().is_some_and(|name| name == service)

@@ -1,10 +1,10 @@
-//! gRPC servers that bound what their clients can take: connections, streams, handshakes, headers,
-//! memory, time.
+//! gRPC servers with limits on what their clients can use: connections, streams, handshakes,
+//! headers, memory, time.
 //!
-//! A [`Port`] is what its connections and calls share. [`server`] puts the layer of `calls` around
-//! all of its services, and [`Incoming`] accepts its connections. A limit on calls a connection,
-//! beside that on its streams, is left out on purpose: the two together can lock a connection up
-//! for good (hyper issue 3559).
+//! A [`Port`] is the state that its connections and calls share. [`server`] puts the layer of
+//! `calls` around all of its services, and [`Incoming`] accepts its connections. There is
+//! deliberately no limit on the calls of a connection beside the limit on its streams: together,
+//! the two can lock up a connection for good (hyper issue 3559).
 
 mod accept;
 mod arrivals;
@@ -43,29 +43,29 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::tls::{ListenerTls, Secured};
 
-/// Bytes of a request's headers, at most.
+/// The most bytes of a request's headers.
 const HEADERS_MAX_BYTES: u32 = 16 << 10;
-/// Bytes that one stream may have in flight.
+/// The most bytes of one stream that may be in flight.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Bytes that one connection may have in flight.
+/// The most bytes of one connection that may be in flight.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// Bytes that one connection may have in flight at a port to which nothing is uploaded.
+/// The same for a connection to a port without uploads.
 const SMALL_WINDOW_BYTES: u32 = 64 << 10;
 
 /// Why a server does not serve.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// TLS or transport.
+    /// The transport or TLS failed.
     #[error("gRPC server: {0}")]
     Transport(#[from] tonic::transport::Error),
 }
 
-/// A tonic server whose calls are within a port's bounds, to add services to.
+/// A tonic server whose calls stay within a port's limits, before services are added.
 pub type BoundedServer = Server<Stack<CallsLayer, Identity>>;
-/// The same with services.
+/// The same server with services.
 pub type BoundedRouter = Router<Stack<CallsLayer, Identity>>;
 
-/// A tonic server within a port's bounds, to add services to.
+/// Creates a tonic server within a port's limits, to which services are added.
 pub fn server(port: &Port) -> BoundedServer {
     let limits = port.limits();
     let (stream_window, connection_window) = match port.has_uploads() {
@@ -82,15 +82,15 @@ pub fn server(port: &Port) -> BoundedServer {
         .layer(CallsLayer(port.clone()))
 }
 
-/// Answers health checks, of small requests only: the generated server would take megabytes from
-/// anyone.
+/// A health service that accepts small requests only. The generated server would accept megabytes
+/// from any client.
 pub fn health(reporter: &HealthReporter) -> HealthServer<HealthService> {
     HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
         .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES)
 }
 
-/// Serves a port, under TLS where it is given, until it is to stop, then lets calls under way
-/// finish for `grace` at most.
+/// Serves a port, with TLS if it is given, until the port is to stop. Then calls that are under way
+/// get at most `grace` to finish.
 pub fn serve(
     router: BoundedRouter,
     incoming: Incoming,

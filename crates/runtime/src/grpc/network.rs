@@ -1,22 +1,23 @@
-//! Who counts as one client: an address, and the networks around it that one attacker may well have
-//! to itself.
+//! Defines what counts as one client: an address, and the networks around it, any of which one
+//! attacker may have to itself.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use dac_admission::Claim;
 
-/// An address or a network, by its first bits.
+/// An address or a network, identified by its first bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Network {
     first: IpAddr,
     bits: u8,
 }
 
-/// What the networks around a client may hold, as multiples of the client's own share.
+/// The networks around a client: the length of each prefix, and how many clients' shares it has.
 ///
-/// An IPv6 subscriber has a /64, often a /56, and an organisation a /48. An IPv4 subscriber has one
-/// address, and /24 is the smallest block that is routed by itself: what is larger has many owners.
+/// An IPv6 subscriber has a /64, often a /56, and an organisation has a /48. An IPv4 subscriber has
+/// one address. A /24 is the smallest block that is routed on its own; larger ones have many
+/// owners.
 const AROUND_V4: &[(u8, u64)] = &[(24, 4)];
 const AROUND_V6: &[(u8, u64)] = &[(56, 2), (48, 4)];
 
@@ -66,7 +67,7 @@ impl Network {
             .fold(claim, |claim, (network, multiple)| claim.and(network, share.saturating_mul(multiple)))
     }
 
-    /// Whether an address belongs to it.
+    /// Whether an address belongs to this network.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.first.is_ipv4() && Self::of(address, self.bits) == *self
@@ -107,7 +108,7 @@ mod tests {
         assert!(!client("10.0.0.1").contains(address("2001:db8::1")));
     }
 
-    /// How many of a share of 2 a client gets, one address after the other.
+    /// How many clients are admitted at a share of 2, with one address after the other.
     fn admitted(addresses: impl Iterator<Item = String>) -> (usize, String) {
         let budget = Admission::without_queue(1000);
         let mut permits = Vec::new();

@@ -1,5 +1,5 @@
-//! The connections of a port, as a pure state machine: who gets a place, and who gives one up when
-//! places are short.
+//! The connections of a port, as a pure state machine. It decides which clients get a place, and
+//! which give one up if places are short.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,34 +12,34 @@ use tokio_util::sync::CancellationToken;
 
 use super::network::Network;
 
-/// Clients that read more slowly are given up, however long each wait of theirs is.
+/// A client that reads more slowly than this is disconnected, however short each of its pauses is.
 const READ_BYTES_PER_SECOND: u64 = 128 << 10;
 
-/// Names a connection.
+/// Identifies a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ConnectionId(u64);
 
-/// Names a piece of an answer.
+/// Identifies a piece of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PieceId(u64);
 
-/// What became of a new connection.
+/// The outcome for a new connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It has a place; another one may have been closed for it.
+    /// The connection has a place; another one may have been closed for it.
     Admitted {
-        /// The new one.
+        /// The new connection.
         id: ConnectionId,
-        /// Whether one was closed.
+        /// Whether another connection was closed for it.
         is_instead: bool,
     },
-    /// The port has all the connections that it may have.
+    /// The port has as many connections as it may have.
     Full,
-    /// The client, or a network around it, has its share.
+    /// The client, or a network around it, has used up its share.
     Share(Network),
 }
 
-/// What was handed to the transport of an answer, and not taken by the client.
+/// A piece of an answer that the transport has and the client has not read.
 #[derive(Debug)]
 struct Piece {
     bytes: u64,
@@ -50,18 +50,19 @@ struct Piece {
 struct Connection {
     address: IpAddr,
     claim: Claim<Network>,
-    /// Closes it.
+    /// Closes the connection.
     close: CancellationToken,
-    /// Calls that have not ended, of any kind.
+    /// The number of calls of any kind that have not ended.
     calls: u32,
-    /// Calls whose request is here and whose answer has not begun: the server's own work.
+    /// The number of calls whose request has arrived and whose answer has not begun: the server is
+    /// working on them.
     working: u32,
-    /// When it was opened, or last began or ended anything that was asked for.
+    /// When the connection was opened, or a request on it last arrived, was answered or ended.
     progressed: Instant,
-    /// By the order in which they were handed over.
+    /// The unread pieces, in the order in which they were handed to the transport.
     unread: BTreeMap<PieceId, Piece>,
     unread_bytes: u64,
-    /// When its client took the last piece, or began to have any to take.
+    /// When the client last read a piece, or when there began to be one to read.
     read: Instant,
 }
 
@@ -77,13 +78,13 @@ impl Connection {
     }
 }
 
-/// The connections of a port.
+/// All connections of a port.
 #[derive(Debug)]
 pub(super) struct Places {
     budget: Budget<Network>,
-    /// Of one client; networks around it have multiples of this.
+    /// The most connections of one client; networks around it have multiples of this.
     share: u64,
-    /// How long a client may take nothing of what is there for it.
+    /// How long a client may read nothing of what is there for it.
     patience: Duration,
     connections: BTreeMap<ConnectionId, Connection>,
     next_connection: u64,
@@ -102,17 +103,17 @@ impl Places {
         }
     }
 
-    /// How many there are.
+    /// The number of connections.
     pub(super) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Gives a new connection a place. Where there is none, the client that holds most gives up the
-    /// one of its connections that has been idle longest, unless the new client holds as many
-    /// itself.
+    /// Gives a new connection a place. If there is none, the client with the most connections loses
+    /// the one that has been idle longest, unless the new client has as many itself.
     pub(super) fn enter(&mut self, address: IpAddr, close: CancellationToken, now: Instant) -> Entry {
         let mut is_instead = false;
-        // A client's share and then the places of all may be used up: each is made room in once.
+        // Both a client's share and the port's places may be used up, so room is made several
+        // times.
         for _ in 0..4 {
             let refused = match self.budget.take(Network::claim(address, 1, self.share)) {
                 Ok(claim) => {
@@ -145,7 +146,7 @@ impl Places {
         Entry::Full
     }
 
-    /// The connection that makes room for a new one.
+    /// The connection that must make room for a new one.
     fn choose(&self, newcomer: IpAddr, within: Option<Network>) -> Option<ConnectionId> {
         let client = Network::client(newcomer);
         let held = |address: IpAddr| self.budget.held_by(&Network::client(address));
@@ -158,21 +159,22 @@ impl Places {
                     && (client == Network::client(connection.address) || held(connection.address) > own)
             })
             .min_by_key(|(id, connection)| {
-                // Of the one who holds most; one that nothing was asked on, before one whose client
-                // does not read or watches; then the one for which that has been so longest.
+                // Prefers the client with the most connections; among its connections, one without
+                // requests before one whose client does not read or watches; among those, the one
+                // for which this has lasted longest.
                 (Reverse(held(connection.address)), !connection.is_idle(), connection.progressed, **id)
             })
             .map(|(id, _)| *id)
     }
 
-    /// Closes a connection and gives its place back at once.
+    /// Closes a connection and frees its place at once.
     pub(super) fn close(&mut self, id: ConnectionId) {
         if let Some(connection) = self.leave(id) {
             connection.close.cancel();
         }
     }
 
-    /// It ended.
+    /// Removes a connection that ended.
     pub(super) fn left(&mut self, id: ConnectionId) {
         self.leave(id);
     }
@@ -183,14 +185,14 @@ impl Places {
         Some(connection)
     }
 
-    /// A call's headers came.
+    /// Notes that a call's headers arrived.
     pub(super) fn call_began(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.calls += 1;
         }
     }
 
-    /// Its first message is here: from now on it is the server's work.
+    /// Notes that a call's first message arrived: from now on the server works on it.
     pub(super) fn call_arrived(&mut self, id: ConnectionId, now: Instant) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.working += 1;
@@ -198,7 +200,7 @@ impl Places {
         }
     }
 
-    /// Its answer begins, or there will be none.
+    /// Notes that a call's answer begins, or that there will be none.
     pub(super) fn call_answered(&mut self, id: ConnectionId, now: Instant) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.working = connection.working.saturating_sub(1);
@@ -206,7 +208,7 @@ impl Places {
         }
     }
 
-    /// Nothing more is made for it.
+    /// Notes that a call has ended on the server's side.
     pub(super) fn call_ended(&mut self, id: ConnectionId, now: Instant) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.calls = connection.calls.saturating_sub(1);
@@ -214,7 +216,7 @@ impl Places {
         }
     }
 
-    /// A piece of an answer is the transport's now.
+    /// Notes that the transport got a piece of an answer.
     pub(super) fn handed_over(&mut self, id: ConnectionId, bytes: u64, now: Instant) -> PieceId {
         let piece = PieceId(self.next_piece);
         self.next_piece += 1;
@@ -230,7 +232,7 @@ impl Places {
         piece
     }
 
-    /// The client took the piece, or its connection ended.
+    /// Notes that the client read the piece, or that its connection ended.
     pub(super) fn taken(&mut self, id: ConnectionId, piece: PieceId, now: Instant) {
         if let Some(connection) = self.connections.get_mut(&id)
             && let Some(piece) = connection.unread.remove(&piece)
@@ -240,7 +242,7 @@ impl Places {
         }
     }
 
-    /// Closes the connections whose clients do not read what they asked for. Says how many.
+    /// Closes the connections whose clients do not read what they asked for. Returns their number.
     pub(super) fn close_stalled(&mut self, now: Instant) -> usize {
         let stalled: Vec<ConnectionId> = self
             .connections
@@ -254,8 +256,8 @@ impl Places {
         stalled.len()
     }
 
-    /// Closes the connection with most bytes that its client has not read. Says whether there was
-    /// one.
+    /// Closes the connection with the most bytes that its client has not read. Returns whether
+    /// there was one.
     pub(super) fn close_fullest(&mut self) -> bool {
         let fullest = self
             .connections

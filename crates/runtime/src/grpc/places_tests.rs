@@ -4,7 +4,7 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Places, and a clock that is moved by hand.
+/// The places of a port, and a clock that tests move.
 struct World {
     places: Places,
     now: Instant,
@@ -28,7 +28,7 @@ impl World {
         }
     }
 
-    /// Begins a call whose request is here.
+    /// Begins a call whose request has arrived.
     fn work(&mut self, id: ConnectionId) {
         self.places.call_began(id);
         self.places.call_arrived(id, self.now);
@@ -40,7 +40,7 @@ fn a_newcomer_takes_the_place_of_the_one_that_has_been_idle_longest() {
     let mut world = World::new(4, 3);
     let first: Vec<_> = (0..3).map(|_| world.enter("10.0.0.1")).collect();
     let (_, other) = world.enter("10.1.0.1");
-    // The oldest one was used since.
+    // The oldest connection was used since.
     world.work(first[0].0);
     world.places.call_answered(first[0].0, world.now);
     world.places.call_ended(first[0].0, world.now);
@@ -144,8 +144,8 @@ fn the_fullest_goes_when_memory_is_short() {
 }
 
 proptest! {
-    /// An attacker opens and uses as many connections as it likes from 7 addresses; an honest
-    /// client always gets in, and is not put out while it works.
+    /// An attacker opens and uses as many connections as it likes from 7 addresses. An honest
+    /// client always gets a place, and keeps it while it works.
     #[test]
     fn an_honest_client_gets_in_beside_idle_ones(
         moves in proptest::collection::vec((0_u8..7, any::<bool>()), 1..200),

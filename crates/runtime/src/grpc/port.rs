@@ -1,4 +1,4 @@
-//! What one port gives out, and to whom: connections, and the memory of requests and answers.
+//! The limits of one port, enforced for its connections and for the memory of requests and answers.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,9 +27,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long calls may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallTimes {
-    /// A call with one request, from its headers to its answer's beginning.
+    /// The limit for a call with one request, from its headers to the beginning of its answer.
     pub call: Duration,
-    /// An upload, or a request that looks at much, beside that.
+    /// What an upload, or a request that looks at much data, may take beyond that.
     pub upload: Duration,
 }
 
@@ -39,26 +39,26 @@ impl Default for CallTimes {
     }
 }
 
-/// Why a connection was not accepted, or was closed by us.
+/// Why a connection was not accepted, or was closed by this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// All places are in use.
     Full,
-    /// The client or a network around it has its share.
+    /// The client, or a network around it, has used up its share.
     Share,
-    /// The client or a network around it opens too many a second.
+    /// The client, or a network around it, opens too many connections per second.
     Rate,
     /// Another client took its place.
     Replaced,
-    /// It did not begin to speak.
+    /// The client sent nothing.
     Mute,
-    /// It did not read what it asked for.
+    /// The client did not read what it asked for.
     Unread,
-    /// It held most of what has not been read, when that was too much.
+    /// Too much was unread, and this connection had the most unread bytes.
     Memory,
-    /// The system did not give out a connection.
+    /// The system did not accept a connection.
     Accept,
-    /// It lived as long as it may.
+    /// The connection reached the greatest age.
     Age,
 }
 
@@ -94,7 +94,7 @@ impl Cause {
 struct Table {
     arrivals: Arrivals,
     places: Places,
-    /// Where a call came from names its connection.
+    /// The connection by its client's address and port, which calls know.
     by_peer: HashMap<SocketAddr, ConnectionId>,
     alarms: HashMap<Cause, Alarm>,
     calls_alarm: Alarm,
@@ -108,11 +108,11 @@ struct Inner {
     times: CallTimes,
     stop: CancellationToken,
     table: Mutex<Table>,
-    /// Bytes of requests that have come and of answers that have not been read.
+    /// The bytes of requests that have arrived and of answers that have not been read.
     memory: Admission<Network>,
 }
 
-/// The bounds of one port, shared by its connections and its calls. Clones are the same port.
+/// The limits of one port, shared by its connections and its calls. Clones are the same port.
 #[derive(Clone)]
 pub struct Port(Arc<Inner>);
 
@@ -123,8 +123,9 @@ impl fmt::Debug for Port {
 }
 
 impl Port {
-    /// A port without connections. Its name stands in metrics and in the log; `services` are those
-    /// that it has, beside health and reflection; `stop` is cancelled when it is to stop.
+    /// A port without connections. `name` stands in metrics and in the log. `services` are those
+    /// that the port has beside health and reflection. The caller cancels `stop` when the port must
+    /// stop.
     pub fn new(
         name: &'static str,
         services: &'static [&'static str],
@@ -152,22 +153,22 @@ impl Port {
         }))
     }
 
-    /// Its name.
+    /// The port's name in metrics and in the log.
     pub fn name(&self) -> &'static str {
         self.0.name
     }
 
-    /// Its services, beside health and reflection.
+    /// The port's services, beside health and reflection.
     pub fn services(&self) -> &'static [&'static str] {
         self.0.services
     }
 
-    /// Whether pieces are uploaded to it.
+    /// Whether any of its services receives uploads.
     pub(super) fn has_uploads(&self) -> bool {
         self.0.services.iter().any(|service| has_uploads(service))
     }
 
-    /// Its bounds.
+    /// The port's limits.
     pub fn limits(&self) -> &ListenerLimits {
         &self.0.limits
     }
@@ -176,12 +177,12 @@ impl Port {
         self.0.times
     }
 
-    /// Cancelled when it is to stop.
+    /// The token that is cancelled when the port must stop.
     pub(super) fn stop(&self) -> &CancellationToken {
         &self.0.stop
     }
 
-    /// Gives a new connection a place, or says why not.
+    /// Gives a new connection a place; `None` if it gets none, which is counted and logged.
     pub(super) fn enter(&self, peer: SocketAddr) -> Option<Place> {
         let (close, now) = (CancellationToken::new(), Instant::now());
         let mut table = self.0.table.lock();
@@ -206,7 +207,7 @@ impl Port {
         None
     }
 
-    /// Closes what has not been read for too long.
+    /// Closes connections whose clients have not read for too long.
     pub(super) fn look_after(&self) {
         let mut table = self.0.table.lock();
         for _ in 0..table.places.close_stalled(Instant::now()) {
@@ -215,17 +216,17 @@ impl Port {
         self.show(&table);
     }
 
-    /// The system did not give out a connection.
+    /// Counts that the system did not accept a connection.
     pub(super) fn accept_failed(&self, error: &io::Error) {
         self.tell(&mut self.0.table.lock(), Cause::Accept, error);
     }
 
-    /// A connection was closed by itself.
+    /// Counts a connection that closed itself for this cause.
     pub(super) fn gave_up(&self, cause: Cause, peer: SocketAddr) {
         self.tell(&mut self.0.table.lock(), cause, &peer.ip());
     }
 
-    /// Begins a call, whose answer's memory it reserves.
+    /// Begins a call and reserves the memory of its answer.
     pub(super) fn begin(&self, peer: Option<SocketAddr>, method: Method) -> Result<Call, Status> {
         let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let permit = self.admit(address, method.answer_bytes as u64)?;
@@ -273,14 +274,14 @@ impl Port {
         metrics::gauge!("dac_listener_connections", "listener" => self.0.name).set(connections);
     }
 
-    /// Counts a connection that was not accepted, or was closed, and warns at most once a minute
-    /// for each cause.
+    /// Counts a connection that was not accepted or was closed, and logs a warning at most once a
+    /// minute for each cause.
     fn tell(&self, table: &mut Table, cause: Cause, about: &dyn fmt::Display) {
         metrics::counter!(
             "dac_listener_connections_refused_total", "listener" => self.0.name, "reason" => cause.as_str()
         )
         .increment(1);
-        // What has lived its time is no news.
+        // A connection that reached its greatest age is nothing to warn about.
         if cause == Cause::Age {
             return;
         }
@@ -316,7 +317,7 @@ fn describe(name: &'static str) {
     }
 }
 
-/// A connection's place, given back when it is dropped.
+/// A connection's place, which is freed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     port: Port,
@@ -326,7 +327,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Cancelled when the connection is to be closed.
+    /// The token that is cancelled when the connection must be closed.
     pub(super) const fn close(&self) -> &CancellationToken {
         &self.close
     }
@@ -358,8 +359,8 @@ struct CallState {
     is_answered: bool,
 }
 
-/// A call under way. It ends when it is dropped: with its handler and its answer's last piece
-/// handed over.
+/// A call that is under way. It ends when this is dropped, together with its handler and the last
+/// piece of its answer.
 #[derive(Debug)]
 pub(super) struct Call {
     port: Port,
@@ -378,15 +379,15 @@ impl Call {
         &self.method
     }
 
-    /// Bytes of the request have come, so many in all. No more than one message of it is kept at a
-    /// time.
+    /// Notes that this many bytes of the request have arrived in all. At most one of its messages
+    /// is kept at a time.
     pub(super) fn received(&self, bytes: usize) -> Result<(), Status> {
         let kept = self.method.answer_bytes + bytes.min(self.method.request_max_bytes);
         let resized = self.state.lock().permit.resize(kept as u64);
         resized.map_err(|refused| self.port.refused(self.address, refused))
     }
 
-    /// Its first message is here.
+    /// Notes that the first message of the request has arrived.
     pub(super) fn arrived(&self) {
         self.state.lock().has_arrived = true;
         if let Some(id) = self.connection {
@@ -398,7 +399,8 @@ impl Call {
         self.state.lock().has_arrived
     }
 
-    /// Its answer begins: from here on its pieces are counted themselves.
+    /// Notes that the answer begins. From here on its pieces are counted instead of the
+    /// reservation.
     pub(super) fn answered(&self, reserved: usize) {
         let mut state = self.state.lock();
         let reserved = (reserved as u64).min(state.permit.amount());
@@ -416,7 +418,7 @@ impl Call {
         }
     }
 
-    /// A piece of the answer is the transport's from now on.
+    /// Counts a piece of the answer that goes to the transport.
     pub(super) fn hand_over(&self, bytes: usize) -> Unread {
         let share = self.port.0.limits.memory_per_client.bytes();
         let claim = Network::claim(self.address, bytes as u64, share);
@@ -437,8 +439,8 @@ impl Drop for Call {
     }
 }
 
-/// A piece of an answer that the client has not taken. It is dropped when it was written, or never
-/// will be.
+/// A piece of an answer that the client has not read. It is dropped when it was written, or when it
+/// never will be.
 #[derive(Debug)]
 pub(super) struct Unread {
     port: Port,

@@ -1,4 +1,4 @@
-//! Descriptions of a port's services, for clients that know none of them.
+//! Descriptions of a port's services, for clients that do not know them.
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -8,8 +8,7 @@ use tonic_reflection::server::{v1, v1alpha};
 use super::SMALL_REQUEST_MAX_BYTES;
 use super::port::Port;
 
-/// The files that describe the services a port has, and all types, without the services of other
-/// ports.
+/// The files that describe the port's services, and all types, without the services of other ports.
 fn described(port: &Port, descriptor_sets: &[&[u8]]) -> Vec<FileDescriptorSet> {
     let own = |package: &str, service: &str| {
         port.services().iter().any(|name| name.strip_prefix(package) == Some(&format!(".{service}")))
@@ -32,10 +31,10 @@ fn builder(port: &Port, descriptor_sets: &[&[u8]]) -> Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Describes the services of a port to clients that ask, from their encoded descriptor sets.
+/// A reflection service that describes a port's services from their encoded descriptor sets.
 ///
 /// # Panics
-/// Where a descriptor set does not decode: they are constants of the program.
+/// Panics if a descriptor set does not decode: they are constants of the program.
 pub fn reflection(
     port: &Port,
     descriptor_sets: &[&[u8]],
@@ -46,7 +45,7 @@ pub fn reflection(
         .max_decoding_message_size(SMALL_REQUEST_MAX_BYTES)
 }
 
-/// The same for clients that know the older name of reflection alone, as those in Python do.
+/// The same for clients that know only the older name of reflection, as those in Python do.
 ///
 /// # Panics
 /// As [`reflection`].

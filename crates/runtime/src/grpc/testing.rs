@@ -9,23 +9,23 @@ use tempfile::TempDir;
 use crate::clock::Clock;
 
 /// A folder with `ca.pem`, `server.pem`, `server.key`, `client.pem` and `client.key`, and with the
-/// certificate of another authority, `other-ca.pem`.
+/// certificate of another authority in `other-ca.pem`.
 pub(crate) struct Authority {
     pub(crate) folder: TempDir,
 }
 
-/// When certificates are valid.
+/// The time during which certificates are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Valid {
     Now,
-    /// For another five days.
+    /// They are valid for another five days.
     Soon,
     Expired,
     Later,
 }
 
 impl Valid {
-    /// From how many to how many seconds after 1970.
+    /// The first and the last second, counted from 1970.
     fn seconds(self) -> (u64, u64) {
         const DAY: u64 = 24 * 60 * 60;
         let now = crate::clock::SystemClock.now_unix_seconds();
@@ -38,12 +38,12 @@ impl Valid {
     }
 }
 
-/// Makes it anew.
+/// Creates a new authority.
 pub(crate) fn authority() -> Authority {
     authority_valid(Valid::Now)
 }
 
-/// The same, with certificates of server and client that are valid at other times.
+/// Creates a new authority whose server and client certificates are valid at another time.
 pub(crate) fn authority_valid(valid: Valid) -> Authority {
     let folder = tempfile::tempdir().unwrap();
     let issuer = issue_authority(folder.path(), "ca.pem");

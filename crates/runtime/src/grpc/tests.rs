@@ -1,4 +1,4 @@
-//! A real server with a service of large answers, and clients that behave and that do not.
+//! A real server with a service of large answers, with clients that behave and clients that do not.
 
 use std::net::SocketAddr;
 
@@ -33,7 +33,7 @@ struct Running {
     server: JoinHandle<Result<(), ServeError>>,
 }
 
-/// Answers with so many bytes.
+/// Answers with this many bytes.
 struct Large(usize);
 
 #[tonic::async_trait]
@@ -49,7 +49,7 @@ impl MemberService for Large {
 
 const MEMBERS: &str = "dac.v1.MemberService";
 const GET_MEMBER: &str = "/dac.v1.MemberService/GetMember";
-/// Bytes of an answer: several make up a client's share of memory.
+/// The bytes of an answer: several make up a client's share of memory.
 const ANSWER_BYTES: usize = 300 << 10;
 
 async fn start(limits: ListenerLimits, tls: Option<ListenerTls>) -> Running {
@@ -67,7 +67,7 @@ async fn start(limits: ListenerLimits, tls: Option<ListenerTls>) -> Running {
     Running { address, stop, server }
 }
 
-/// A client of HTTP/2 that says what it likes.
+/// An HTTP/2 client that may break the rules.
 struct Rude {
     requests: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
@@ -104,7 +104,7 @@ impl Rude {
     }
 }
 
-/// The head of a message, and so much of it.
+/// The head of a message that announces a length, and as many bytes of the message as are sent.
 fn message(announced: u32, sent: usize) -> Bytes {
     let mut body = BytesMut::new();
     body.put_u8(0);
@@ -125,7 +125,7 @@ async fn get_member(address: SocketAddr) -> Result<usize, tonic::Status> {
     Ok(answer.into_inner().version.len())
 }
 
-/// TLS of a listener that nobody renews.
+/// A listener's TLS that is never renewed.
 fn listener(tls: &ServerTls) -> ListenerTls {
     Renewals::default().listener("test", tls, PATIENCE).unwrap()
 }
@@ -267,7 +267,7 @@ async fn mute_connections_are_closed() {
     let tls = Renewals::default().listener("test", &tls, *limits.handshake_timeout).unwrap();
     let encrypted = start(limits, Some(tls)).await;
     closed(TcpStream::connect(encrypted.address).await.unwrap()).await;
-    // Enough bytes not to be mute, and a handshake that never ends.
+    // The client sends enough bytes not to be mute, but its handshake never ends.
     let mut endless = TcpStream::connect(encrypted.address).await.unwrap();
     endless.write_all(&[&[0x16, 3, 1, 0x20, 0][..], &[1; 64]].concat()).await.unwrap();
     closed(endless).await;
@@ -305,7 +305,7 @@ async fn idle_connections_close_no_port() {
     for _ in 0..4 {
         idle.push(Rude::connect(running.address, 65_535).await);
     }
-    // Half a request is no reason to stay.
+    // Connections with half a request give way to others.
     let mut halves = Vec::new();
     for rude in &mut idle {
         halves.push(rude.call(GET_MEMBER, message(100, 1), false).await);
@@ -341,7 +341,7 @@ async fn answers_that_nobody_reads_are_bounded_and_close_their_connection() {
         ..ListenerLimits::default()
     };
     let running = start(limits, None).await;
-    // Windows of nothing and of one byte: the answer waits in the server's task, and in HTTP/2's
+    // With windows of 0 bytes and of 1 byte the answer waits in the server's task and in HTTP/2's
     // own buffers.
     for window in [0, 1] {
         let mut rude = Rude::connect(running.address, window).await;
@@ -354,14 +354,14 @@ async fn answers_that_nobody_reads_are_bounded_and_close_their_connection() {
         for (answer, _body) in answers {
             let response = tokio::time::timeout(PATIENCE, answer).await.expect("a head").unwrap();
             refused += usize::from(response.headers().contains_key("grpc-status"));
-            // An answer that is dropped is given up, and costs nothing any more.
+            // An answer that the client drops is given up and uses no memory any more.
             unread.push(response);
         }
-        // Of 1 MiB, three answers of 300 KiB; the fourth was let in while there was room for its
-        // head.
+        // 1 MiB has room for three answers of 300 KiB; the fourth was let in while there was room
+        // for its head.
         assert!((6..=7).contains(&refused), "window {window}: {refused} of 10 refused");
         rude.closed().await;
-        // What was held is given back, and who reads is served.
+        // The memory is freed, and a client that reads is served.
         assert_eq!(get_member(running.address).await.unwrap(), ANSWER_BYTES);
     }
 }
@@ -448,7 +448,7 @@ async fn stopping_cuts_off_calls_that_do_not_end() {
     let running = start(ListenerLimits::default(), None).await;
     let mut rude = Rude::connect(running.address, 65_535).await;
     let _call = rude.call(GET_MEMBER, message(100, 1), false).await;
-    // The server has seen the call once it answers a later one.
+    // Once the server answers a later call, it has seen this one.
     rude.call(GET_MEMBER, message(0, 0), true).await.0.await.unwrap();
     running.stop.cancel();
     tokio::time::timeout(PATIENCE, running.server).await.expect("the grace ends").unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Why a service does not run.
+//! Why a service does not start or does not go on.
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! Looking at a service's health and showing it: to the gRPC health service and to the probes.
+//! Checks a service's health every second and reports it to the gRPC health service and to the
+//! probes.
 
 use std::time::Duration;
 
@@ -9,28 +10,28 @@ use tonic_health::server::HealthReporter;
 use crate::grpc::tonic_health;
 use crate::monitor::Health;
 
-/// How often health is looked at.
+/// How often the health is checked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a look at a service's health found.
+/// The result of one health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Why the process serves nothing, if it does not. `/readyz` shows it.
+    /// Why the process serves nothing; `None` if it serves. `/readyz` shows it.
     pub unready: Option<String>,
     /// The gRPC services that do not serve although the process does.
     pub not_serving: Vec<&'static str>,
-    /// What a person should look at although the process serves. `/healthz` shows it.
+    /// Problems that a person should look at although the process serves. `/healthz` shows them.
     pub problems: Vec<String>,
 }
 
-/// A service's own look at its health. It may update metrics on the way.
+/// A service's own health check. It may update metrics as well.
 pub trait HealthCheck: Send + 'static {
-    /// Looks once.
+    /// Checks once.
     fn look(&mut self) -> impl Future<Output = Observed> + Send;
 }
 
-/// Looks and shows until the service drains. Nothing is shown after that, because the service then
-/// shows that it is stopping.
+/// Checks and reports until the service drains. Nothing is reported after that, because the service
+/// then reports that it is stopping.
 pub(super) async fn watch(
     mut check: impl HealthCheck,
     names: &'static [&'static str],

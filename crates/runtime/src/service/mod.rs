@@ -30,7 +30,7 @@ use crate::grpc::{self, BoundedRouter, BoundedServer, CallTimes, Incoming, Port,
 use crate::monitor::{Health, Monitor};
 use crate::shutdown::{self, panic_message};
 
-/// How often it is looked whether a server or a task has ended.
+/// How often the host checks whether a server or a task has ended.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The listeners and tasks of a service while it runs.
@@ -143,8 +143,8 @@ impl Service {
         self.tasks.push(("health", tokio::spawn(watch)));
     }
 
-    /// Returns when a server or a background task has ended by itself. None should: what it did is
-    /// done by nobody, so the service is to be stopped and started again.
+    /// Returns when a server or a background task has ended by itself. None should: its work is no
+    /// longer done, so the service must be stopped and started again.
     pub async fn failed(&mut self) -> ServiceError {
         loop {
             if let Some(error) = self.ended().await {
@@ -172,8 +172,9 @@ impl Service {
         })
     }
 
-    /// Stops the service: it shows that it is going, takes nothing new, lets calls end, lets tasks
-    /// end, and then awaits `close`, which closes the store. Each step has the grace at most.
+    /// Stops the service: it reports that it is stopping, takes nothing new, lets calls end, lets
+    /// tasks end, and then awaits `close`, which closes the store. Each step takes at most the
+    /// grace.
     pub async fn stop(mut self, close: impl Future<Output = ()>) {
         self.draining.cancel();
         self.probes.set_unhealthy("stopping");
@@ -198,7 +199,7 @@ impl Service {
                 Err(_) => tracing::warn!(task, "a task did not stop in time"),
             }
         }
-        // Calls that were cut off may hold connections of the store for as long as they like.
+        // Calls that were cut off may still hold connections of the store, for an unbounded time.
         if tokio::time::timeout(self.grace, close).await.is_err() {
             tracing::warn!("the store did not close in time; what was acknowledged is on disk");
         }

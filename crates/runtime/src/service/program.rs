@@ -1,5 +1,5 @@
-//! What the `main` of a service does: read the configuration, check it or run by it, and stop on a
-//! signal.
+//! The work of a service's `main`: it reads the configuration, checks it or runs the service, and
+//! stops on a signal.
 
 use std::error::Error;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::telemetry::LogConfig;
 use crate::tls::Renewals;
 use crate::{monitor, shutdown, telemetry, tls};
 
-/// Why a program ends.
+/// The error with which a program ends.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// The arguments that every service has.
@@ -38,11 +38,11 @@ pub trait ServiceConfig: Config {
     /// Returns the file descriptors that the service may use.
     fn descriptors(&self) -> Descriptors;
 
-    /// Says in a few lines what would run.
+    /// Describes in a few lines what would run.
     fn explain(&self) -> String;
 }
 
-/// A service as [`run`] needs it.
+/// A service as [`run`] uses it.
 pub trait Program {
     /// The name of the program, for its last line of the log.
     const NAME: &'static str;
@@ -121,14 +121,14 @@ fn check<P: Program>(config: &P::Config) -> Result<String, Failure> {
 async fn serve<P: Program>(config: P::Config, ready_file: Option<PathBuf>) -> Result<(), Failure> {
     let signal = shutdown::on_signal()?;
     let ready_file = ReadyFile::new(ready_file)?;
-    // Metrics exist before anything is recorded.
+    // Installed first, so that no recorded value is lost.
     monitor::metrics();
     let descriptors = config.descriptors().check()?;
     tracing::info!(%descriptors, "file descriptors that may be used");
     let mut renewals = Renewals::default();
     let mut running = tokio::select! {
         started = P::start(&config, &mut renewals) => started?,
-        // It may be waiting for another process to end.
+        // The service may still be waiting for another process to end.
         () = signal.cancelled() => return Ok(()),
     };
     tokio::spawn(renewals.run(Arc::new(SystemClock)));

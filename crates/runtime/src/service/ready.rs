@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(super) struct ReadyFile(Option<PathBuf>);
 
 impl ReadyFile {
-    /// Removes the file of a former run, which would speak too early.
+    /// Removes the file of an earlier run, which would say too early that the service is ready.
     ///
     /// # Errors
     /// The error names the path.

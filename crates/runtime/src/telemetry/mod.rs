@@ -20,25 +20,24 @@ use tracing_subscriber::util::SubscriberInitExt;
 use self::queue::{Queue, QueueWriter};
 use crate::config::exit_code;
 
-/// Overrides the configured filter.
+/// The environment variable that overrides the configured filter.
 const FILTER_VARIABLE: &str = "DAC_LOG";
-/// Libraries that write a line for what a stranger does: connections that are reset, statements
-/// that wait, messages that are no TLS. What matters of it is counted and told by the programs
-/// themselves.
+/// Libraries that log a line for actions of strangers: connections that are reset, statements that
+/// wait, messages that are not TLS. The programs count and log what matters of this themselves.
 const QUIET: &str = "h2=error,sqlx=error,rustls=off";
 /// How long a program that ends waits for the reader of its log.
 const LAST_FLUSH_LIMIT: Duration = Duration::from_secs(2);
-/// How long a task that panicked waits for it, in case that ends the program.
+/// How long a task that panicked waits for the reader, in case the panic ends the program.
 const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(200);
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// For machines: one object a line.
+    /// JSON for machines: one object per line.
     Json,
 }
 
@@ -46,11 +45,11 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// `text` or `json`.
+    /// The format: `text` or `json`.
     pub format: LogFormat,
-    /// Directives such as `info` or `info,dac_node=debug`; the environment variable `DAC_LOG`
-    /// overrides them. Libraries that strangers can make write lines are quiet, unless they are
-    /// named: `info,h2=warn,sqlx=warn`.
+    /// Filter directives such as `info` or `info,dac_node=debug`; the environment variable
+    /// `DAC_LOG` overrides them. Libraries that strangers can make write lines are quiet unless
+    /// they are named: `info,h2=warn,sqlx=warn`.
     pub filter: String,
 }
 
@@ -60,39 +59,39 @@ impl Default for LogConfig {
     }
 }
 
-/// Why logs cannot be written as asked.
+/// Why the log cannot be written as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// No filter directive.
+    /// The text is not a valid filter.
     #[error("log filter: {0}")]
     Filter(String),
-    /// Something else took the place.
+    /// Another part of the process has set up logging already.
     #[error("logging was set up already")]
     AlreadySet,
-    /// The thread that writes cannot run.
+    /// The thread that writes the log cannot start.
     #[error("writing the log: {0}")]
     NoWriter(std::io::Error),
 }
 
 impl LogConfig {
-    /// The filter as it stands in the configuration.
+    /// Checks the configured filter.
     pub fn check(&self) -> Result<(), LogError> {
         filter(&self.filter).map(drop)
     }
 }
 
-/// Lines on their way to standard error.
+/// The lines that wait to be written to standard error.
 static QUEUE: Queue = Queue::new();
 static IS_SET: AtomicBool = AtomicBool::new(false);
 
-/// Directives as configured, behind those that keep strangers from filling the log; the later of
-/// two for one target counts.
+/// Builds the filter: first the directives that keep strangers from filling the log, then the
+/// configured ones. Of two for one target, the later one counts.
 fn filter(directives: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(format!("{QUIET},{directives}")).map_err(|error| LogError::Filter(error.to_string()))
 }
 
-/// Sets the process's logging up. Lines go to a thread that writes them: no reader of the log, nor
-/// a disk under it, holds up or ends the process.
+/// Sets up the process's logging. A thread of its own writes the lines, so neither a slow reader of
+/// the log nor a full disk blocks or ends the process.
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
     let directives = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| config.filter.clone());
     let builder = tracing_subscriber::fmt()
@@ -107,7 +106,8 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     }
     .map_err(|_| LogError::AlreadySet)?;
-    // A handle of its own: who writes to standard error waits for no lock that this thread holds.
+    // A descriptor of its own, so that other writers to standard error do not wait for a lock that
+    // this thread holds.
     let mut sink = File::from(std::io::stderr().as_fd().try_clone_to_owned().map_err(LogError::NoWriter)?);
     std::thread::Builder::new()
         .name("log".to_owned())
@@ -122,8 +122,8 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     Ok(())
 }
 
-/// A panic is a line of the log like others. The hook of the standard library writes to standard
-/// error itself, and waits for its reader.
+/// Logs a panic as a line of the log. The standard library's hook would write to standard error
+/// itself, and wait for its reader.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(tracing::field::display);
     let message = panic.payload_as_str().unwrap_or("no message");
@@ -134,20 +134,20 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     flush(PANIC_FLUSH_LIMIT);
 }
 
-/// Lines of the log that were lost, since the process started.
+/// The number of log lines that were lost since the process started.
 pub fn lines_lost() -> u64 {
     QUEUE.lost()
 }
 
-/// Waits until all lines are written, for `limit` at most.
+/// Waits until all lines are written, at most for `limit`.
 pub fn flush(limit: Duration) {
     if IS_SET.load(Ordering::Relaxed) {
         QUEUE.flush(limit);
     }
 }
 
-/// Ends a program: the error that ends it is the last line of its log, in the log's format; where
-/// there is no log yet, text.
+/// Ends a program. An error that ends it becomes the last line of its log, in the log's format, or
+/// in text if logging was not set up.
 pub fn finish(program: &str, result: Result<(), Box<dyn Error + Send + Sync>>) -> ExitCode {
     let Err(error) = result else {
         flush(LAST_FLUSH_LIMIT);
@@ -156,7 +156,7 @@ pub fn finish(program: &str, result: Result<(), Box<dyn Error + Send + Sync>>) -
     if IS_SET.load(Ordering::Relaxed) && tracing::enabled!(tracing::Level::ERROR) {
         error!(%error, "{program} has failed");
     } else {
-        // Standard error may be closed, which is no reason to end with another code.
+        // Standard error may be closed; the exit code stays the same.
         let _ = writeln!(std::io::stderr(), "{program}: {error}");
     }
     flush(LAST_FLUSH_LIMIT);

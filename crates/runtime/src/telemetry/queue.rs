@@ -1,8 +1,8 @@
-//! Between those who log and the thread that writes: a bounded queue that loses lines where the
-//! other choice is to wait.
+//! A bounded queue between the code that logs and the thread that writes. If the queue is full,
+//! lines are lost and nothing waits.
 //!
-//! A log is read by pipes, disks and collectors of their own troubles. One that nobody reads, or
-//! that has no room, costs lines and never the service.
+//! Pipes, disks and collectors that read a log have troubles of their own. A log that is not read,
+//! or that has no room, costs lines and never blocks the service.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that wait to be written.
+/// The most bytes of lines that wait to be written.
 const QUEUE_MAX_BYTES: usize = 1 << 20;
-/// Pause before a terminal or pipe that takes no bytes just now is tried again.
+/// The pause before writing again to a terminal or pipe that takes no bytes at present.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Lines on their way to the log.
+/// The lines that wait to be written.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Lines came, or all were written.
+    /// Signals that lines came, or that all were written.
     changed: Condvar,
     lost: AtomicU64,
 }
@@ -28,11 +28,11 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: Lines,
-    /// The thread has taken lines that it has not written yet.
+    /// Whether the thread has taken lines that it has not written yet.
     is_writing: bool,
 }
 
-/// Lines one after the other, and where each ends.
+/// Lines in a row, with the end of each.
 #[derive(Debug, Default)]
 struct Lines {
     bytes: Vec<u8>,
@@ -49,7 +49,7 @@ impl Queue {
         }
     }
 
-    /// Adds a line, or counts it as lost where the queue is full. Waits for nothing.
+    /// Adds a line, or counts it as lost if the queue is full. Never waits.
     fn push(&self, line: &[u8]) {
         let mut state = self.state.lock();
         if state.waiting.bytes.len() + line.len() > QUEUE_MAX_BYTES {
@@ -63,12 +63,12 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Lines that were never written, since the process started.
+    /// The number of lines that were never written since the process started.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything was written, or was found impossible to write, for `limit` at most.
+    /// Waits until everything was written or could not be written, at most for `limit`.
     pub(super) fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let mut state = self.state.lock();
@@ -79,8 +79,8 @@ impl Queue {
         }
     }
 
-    /// Writes what comes, for ever. Calls `tell` with the number of lines lost since the last time,
-    /// once writing works again.
+    /// Writes lines as they come, forever. After lines were lost, calls `tell` with their number as
+    /// soon as writing works again.
     pub(super) fn write_to(&self, sink: &mut dyn Write, tell: &dyn Fn(u64)) -> ! {
         let (mut lines, mut told, mut is_mid_line) = (Lines::default(), 0, false);
         loop {
@@ -90,7 +90,7 @@ impl Queue {
             self.lost.fetch_add(unwritten, Ordering::Relaxed);
             let lost = self.lost();
             if unwritten == 0 && lost > told {
-                // It is a line like any other, and waits its turn.
+                // This is a line like any other, and waits its turn.
                 tell(lost - told);
                 told = lost;
             }
@@ -111,8 +111,8 @@ impl Queue {
     }
 }
 
-/// Writes as much as goes, and returns how many bytes that were. A line that was broken off is
-/// ended first.
+/// Writes as much as possible, and returns how many bytes that was. First ends a line that was
+/// broken off.
 fn write(sink: &mut dyn Write, bytes: &[u8], is_mid_line: &mut bool) -> usize {
     if *is_mid_line && write_some(sink, b"\n") == 1 {
         *is_mid_line = false;
@@ -133,14 +133,15 @@ fn write_some(sink: &mut dyn Write, bytes: &[u8]) -> usize {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             #[expect(clippy::disallowed_methods, reason = "the thread of the log waits, no worker")]
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY_PAUSE),
-            // There is no room, or no reader: whose lines these are is not held up by it.
+            // There is no room, or no reader. The code that logged these lines does not wait for
+            // that.
             Err(_) => break,
         }
     }
     written
 }
 
-/// Where the subscriber writes a line, at once and whole.
+/// Gives the subscriber's lines to the queue, at once and whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QueueWriter(pub(super) &'static Queue);
 
@@ -170,7 +171,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// A log on a disk that is full when the test says so, and a reader that reads when the test
+    /// A log on a disk that is full when the test says so, with a reader that reads when the test
     /// says so.
     struct Disk {
         written: SyncSender<Vec<u8>>,
@@ -187,7 +188,7 @@ mod tests {
             if self.full {
                 return Err(ErrorKind::StorageFull.into());
             }
-            // Nine bytes at a time, so that lines are broken off in the middle.
+            // Takes nine bytes at a time, so that lines are broken off in the middle.
             let some = &bytes[..bytes.len().min(9)];
             self.written.send(some.to_vec()).map_err(|_| ErrorKind::BrokenPipe)?;
             Ok(some.len())
@@ -205,7 +206,7 @@ mod tests {
         told: Receiver<u64>,
     }
 
-    /// Room for `unread` writes that nobody reads.
+    /// A log with room for `unread` writes that are not read.
     fn scene(unread: usize) -> Scene {
         let queue: &'static Queue = Box::leak(Box::default());
         let (written_in, written) = sync_channel(unread);
@@ -242,7 +243,7 @@ mod tests {
         assert!((7_900..=9_000).contains(&lost), "{lost}");
         // Stopping does not wait for a reader either.
         queue.flush(Duration::from_millis(10));
-        // The reader is back: it gets what waited, and is told of the rest.
+        // Once the reader is back, it gets the waiting lines and the number of lost ones.
         let reader = std::thread::spawn(move || written.into_iter().map(|some| some.len()).sum::<usize>());
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), lost);
         queue.flush(PATIENCE);

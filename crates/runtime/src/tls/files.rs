@@ -1,4 +1,5 @@
-//! Certificates and keys on disk: the `tls` tables of configuration files, and what they load as.
+//! Certificates and keys on disk: the `tls` tables of configuration files, and the rustls
+//! configurations made from them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,55 +16,55 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use super::{TlsError, Validity, install_provider};
 use crate::config::resolve;
 
-/// Bytes of a certificate, chain or key file, at most.
+/// The most bytes of a certificate, chain or key file.
 const PEM_MAX_BYTES: usize = 1 << 20;
-/// The only protocol that is spoken over TLS.
+/// The only protocol that is spoken inside TLS.
 const HTTP2: &[u8] = b"h2";
 
-/// A certificate chain and its private key, PEM files.
+/// The PEM files of a certificate chain and its private key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityFiles {
-    /// The chain, own certificate first.
+    /// The chain, with the own certificate first.
     pub certificate: PathBuf,
-    /// The key, closed to other users.
+    /// The key, which other users must not be able to read.
     pub key: PathBuf,
 }
 
-/// TLS of a listener.
+/// The TLS of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerTls {
-    /// The chain, own certificate first.
+    /// The chain, with the own certificate first.
     pub certificate: PathBuf,
-    /// The key, closed to other users.
+    /// The key, which other users must not be able to read.
     pub key: PathBuf,
-    /// Where given, only clients with a certificate of this authority get in.
+    /// If given, only clients with a certificate of this authority can connect.
     #[serde(default)]
     pub client_ca: Option<PathBuf>,
 }
 
-/// TLS towards servers: which authorities are trusted, and who we are.
+/// The TLS towards servers: the trusted authorities, and the own identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientTls {
-    /// The one authority to trust; without it those of the operating system.
+    /// The only authority to trust; without it, those of the operating system.
     pub ca: Option<PathBuf>,
-    /// For servers that ask for a client certificate.
+    /// The identity for servers that ask for a client certificate.
     pub identity: Option<IdentityFiles>,
 }
 
-/// What a file of certificates is for.
+/// The purpose of a file of certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileRole {
-    /// Our own chain.
+    /// The file holds the own chain.
     Certificate,
-    /// The authorities that others' certificates are checked against.
+    /// The file holds the authorities against which others' certificates are checked.
     Authority,
 }
 
 impl FileRole {
-    /// As metrics and logs name it.
+    /// The name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Certificate => "certificate",
@@ -72,15 +73,15 @@ impl FileRole {
     }
 }
 
-/// A file of certificates, and until when it serves its purpose.
+/// A file of certificates, and when they are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFile {
-    /// Where it is.
+    /// The file's path.
     pub path: PathBuf,
-    /// What it is for.
+    /// The purpose of the file.
     pub role: FileRole,
-    /// Of a chain the part that all of its certificates share, of authorities that of the one that
-    /// lasts longest.
+    /// For a chain, the time in which all of its certificates are valid. For authorities, the time
+    /// of the one that is valid longest.
     pub validity: Validity,
 }
 
@@ -92,7 +93,7 @@ pub(super) struct Loaded<C> {
 }
 
 impl ServerTls {
-    /// Reads relative paths as relative to `folder`.
+    /// Makes relative paths relative to `folder`.
     pub fn resolve_paths(&mut self, folder: &Path) {
         resolve(&mut self.certificate, folder);
         resolve(&mut self.key, folder);
@@ -137,7 +138,7 @@ impl ServerTls {
 }
 
 impl ClientTls {
-    /// Reads relative paths as relative to `folder`.
+    /// Makes relative paths relative to `folder`.
     pub fn resolve_paths(&mut self, folder: &Path) {
         let identity = self.identity.iter_mut().flat_map(|files| [&mut files.certificate, &mut files.key]);
         for path in self.ca.iter_mut().chain(identity) {
@@ -150,7 +151,7 @@ impl ClientTls {
         self.ca.iter().chain(identity).cloned().collect()
     }
 
-    /// Reads the files once. A process that lives on keeps them fresh by
+    /// Reads the files once. A long-running process keeps them fresh with
     /// [`super::Renewals::client`].
     pub fn load(&self, handshake_timeout: Duration) -> Result<ClientTlsConfig, TlsError> {
         self.load_with_validity(handshake_timeout).map(|loaded| (*loaded.config).clone())
@@ -187,7 +188,7 @@ impl ClientTls {
     }
 }
 
-/// All certificates of a PEM file, at least one, and when they are valid.
+/// The certificates of a PEM file, at least one, and when they are valid.
 fn certificates(
     path: &Path,
     role: FileRole,
@@ -223,7 +224,7 @@ fn read_key(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, TlsError> {
     Ok(dac_secrets::read(path, PEM_MAX_BYTES)?)
 }
 
-/// What tells one state of some files from another, without reading them. Links are followed:
+/// Tells different states of some files apart without reading the files. Links are followed:
 /// Kubernetes and certbot renew files by pointing a link elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<Option<FileStamp>>);

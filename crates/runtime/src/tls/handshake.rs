@@ -1,5 +1,5 @@
-//! TLS of accepted connections. The handshake runs in the task of its connection, at the first read
-//! or write, so that a slow client holds up no other; what fails is counted and told by its kind.
+//! The TLS of accepted connections. The handshake runs in its connection's task, at the first read
+//! or write, so a slow client does not hold up others. Failures are counted and logged by kind.
 
 use std::io;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
-/// How often a kind of failure is told, at most.
+/// The least time between two log lines about one kind of failure.
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why a client did not get through the handshake.
+/// Why a client's handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     NoClientCertificate,
@@ -66,12 +66,12 @@ impl Failure {
                 | AlertDescription::CertificateExpired
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::UnknownCA
-                // It knows an authority of this name, with another key.
+                // The client knows an authority of this name, but with another key.
                 | AlertDescription::DecryptError
         )
     }
 
-    /// As the metric names it.
+    /// The kind's name in the metric.
     const fn name(self) -> &'static str {
         match self {
             Self::NoClientCertificate => "no_client_certificate",
@@ -108,7 +108,7 @@ impl Failure {
     }
 }
 
-/// Failures of one listener: counted, and told once a minute for each kind.
+/// The failures of one listener: counted, and logged at most once a minute for each kind.
 #[derive(Debug)]
 pub(super) struct Failures {
     listener: &'static str,
@@ -144,7 +144,7 @@ impl Failures {
         };
         let Some(failures) = told else { return };
         let (listener, kind) = (self.listener, failure.name());
-        // Load balancers that only look whether the port is open hang up each time.
+        // Load balancers that only check whether the port is open hang up each time.
         if failure == Failure::HungUp {
             debug!(listener, kind, failures, %error, "TLS handshakes failed: {}", failure.advice());
         } else {
@@ -158,8 +158,8 @@ fn count(listener: &'static str, failure: Failure, failures: u64) {
         .increment(failures);
 }
 
-/// What a listener's connections are taken with: the newest certificate, and clients that it
-/// vouches for.
+/// The TLS with which a listener accepts connections: the newest certificate, and the authority for
+/// clients.
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
     pub(super) config: watch::Receiver<Arc<ServerConfig>>,
@@ -167,7 +167,7 @@ pub struct ListenerTls {
     pub(super) timeout: Duration,
 }
 
-/// An accepted connection, encrypted where its listener is.
+/// An accepted connection, encrypted if its listener uses TLS.
 pub(crate) struct Secured<S: Connected> {
     state: State<S>,
     info: S::ConnectInfo,
@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Connected + Unpin> Secured<S> {
         Self { state, info }
     }
 
-    /// Drives the handshake to its end, where it is not over.
+    /// Drives the handshake to its end, if it is not over.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&mut State<S>>> {
         if let State::Handshake(handshake) = &mut self.state {
             let result = match Pin::new(&mut handshake.accept).poll(context) {
@@ -301,7 +301,7 @@ where
         match &mut self.state {
             State::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             State::Open(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
-            // Nothing was said yet: dropping the connection closes it.
+            // No data was sent, so dropping the connection closes it.
             State::Handshake(_) | State::Failed => Poll::Ready(Ok(())),
         }
     }

@@ -1,4 +1,4 @@
-//! TLS by configuration: rustls with aws-lc-rs, in all parts of the process.
+//! TLS from configuration files: rustls with aws-lc-rs, in all parts of the process.
 
 mod files;
 mod handshake;
@@ -21,51 +21,51 @@ pub use self::validity::Validity;
 /// Why TLS cannot be set up.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// A file cannot be read, or it is a key that others can read too.
+    /// A file cannot be read, or it is a key that other users can read too.
     #[error(transparent)]
     File(#[from] SecretFileError),
-    /// A file holds no certificates.
+    /// A file contains no certificates.
     #[error("TLS certificate {path}: {problem}", path = path.display())]
     Certificate {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
     },
-    /// The files hold no certificate and key that belong together.
+    /// The files contain no certificate and key that belong together.
     #[error("TLS certificate {certificate} with key {key}: {problem}", certificate = certificate.display(), key = key.display())]
     Identity {
-        /// The certificate chain.
+        /// The path of the certificate chain.
         certificate: PathBuf,
-        /// The key.
+        /// The path of the key.
         key: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         problem: String,
     },
-    /// A file's certificates are no authorities.
+    /// The certificates of a file are not authorities.
     #[error("TLS authority {path}: {problem}", path = path.display())]
     Authority {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         problem: String,
     },
-    /// A certificate that is not valid now.
+    /// A certificate is not valid now.
     #[error("{problem}")]
     Expired {
-        /// Which, and since when.
+        /// The certificate and since when it is invalid.
         problem: String,
     },
 }
 
-/// Makes aws-lc-rs the process's provider. Libraries that each bring a choice of their own panic
-/// where two are compiled in and none was chosen; every program calls this first.
+/// Makes aws-lc-rs the process's crypto provider; every program calls this first. Libraries panic
+/// if two providers are compiled in and none was chosen.
 pub fn install_provider() {
-    // An error says that one is installed already, and only this function installs one.
+    // An error means that one is installed already, and only this function installs one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// What the metrics of this module mean.
+/// Describes the metrics of this module.
 pub(crate) fn describe_metrics() {
     metrics::describe_gauge!(
         "dac_tls_certificate_expiry_timestamp_seconds",
@@ -77,7 +77,7 @@ pub(crate) fn describe_metrics() {
     );
 }
 
-/// Says loudly what a listener without TLS on an outward address means.
+/// Warns that a listener without TLS listens on an address that other machines can reach.
 pub fn warn_if_exposed(listener: &str, address: SocketAddr, tls: bool) {
     if !tls && !address.ip().is_loopback() {
         warn!(

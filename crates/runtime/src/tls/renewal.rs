@@ -1,9 +1,9 @@
-//! Keeps TLS fresh while a process runs: files that changed are read again, each minute and at
-//! SIGHUP, and who owns them is told before a certificate expires.
+//! Keeps TLS fresh while a process runs. Files that changed are read again, each minute and at
+//! SIGHUP, and the operator is warned before a certificate expires.
 //!
-//! Connections that are open stay as they are. New files that do not fit, for instance a
-//! certificate whose key has not been written yet, leave the old ones in use, are told once, and
-//! are looked at again.
+//! Open connections stay as they are. If new files do not fit together, for instance because a
+//! certificate's key has not been written yet, the old ones stay in use; this is logged once, and
+//! the files are checked again.
 
 use std::fmt;
 use std::io;
@@ -24,26 +24,25 @@ use super::handshake::{Failures, ListenerTls};
 use super::{CertificateFile, ClientTls, ServerTls, TlsError};
 use crate::clock::Clock;
 
-/// How often files are looked at.
+/// How often the files are checked.
 const INTERVAL: Duration = Duration::from_secs(60);
 const DAY: u64 = 24 * 60 * 60;
-/// So long before a certificate expires its owner is warned, once a day.
+/// How long before a certificate expires its owner is warned, once a day.
 const WARNING_SECONDS: u64 = 14 * DAY;
 
-/// TLS towards servers, as it is now.
+/// The present TLS towards servers.
 pub type ClientTlsNow = watch::Receiver<Arc<ClientTlsConfig>>;
 
-/// Unix seconds in which the first of the process's own certificates expires; 0 where there is
-/// none.
+/// The Unix second in which the first of the process's own certificates expires; 0 if it has none.
 static FIRST_TO_EXPIRE: AtomicU64 = AtomicU64::new(0);
 
-/// Unix seconds in which the first of the process's own certificates expires; none where it has
+/// The Unix second in which the first of the process's own certificates expires; `None` if it has
 /// none.
 pub fn first_to_expire() -> Option<u64> {
     Some(FIRST_TO_EXPIRE.load(Ordering::Relaxed)).filter(|at| *at != 0)
 }
 
-/// Everything in a process that came from TLS files.
+/// Everything in a process that was loaded from TLS files.
 #[derive(Default)]
 pub struct Renewals(Vec<Arc<dyn Renew>>);
 
@@ -53,19 +52,19 @@ impl fmt::Debug for Renewals {
     }
 }
 
-/// How a certificate stands.
+/// How close a certificate is to its expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// It is valid for a long time.
+    /// The certificate is valid for more than two weeks.
     Fine,
-    /// It expires within two weeks.
+    /// The certificate expires within two weeks.
     Soon(String),
-    /// It is not valid: nobody who checks it connects.
+    /// The certificate is not valid: a peer that checks it does not connect.
     Invalid(String),
 }
 
 impl CertificateFile {
-    /// How it stands at this time.
+    /// Tells how close the certificate is to its expiry at this time.
     pub fn expiry(&self, now: u64) -> Expiry {
         let (path, what) = (self.path.display(), self.role.name());
         if now > self.validity.not_after {
@@ -86,10 +85,10 @@ impl CertificateFile {
 }
 
 impl Renewals {
-    /// TLS of a listener, from now on kept fresh by [`Renewals::run`].
+    /// Loads the TLS of a listener, which [`Renewals::run`] keeps fresh.
     ///
     /// # Errors
-    /// Where the files cannot be used.
+    /// Fails if the files cannot be used.
     pub fn listener(
         &mut self,
         name: &'static str,
@@ -102,10 +101,10 @@ impl Renewals {
         Ok(ListenerTls { config, failures: Arc::new(Failures::new(name)), timeout: handshake_timeout })
     }
 
-    /// TLS towards servers, from now on kept fresh by [`Renewals::run`].
+    /// Loads the TLS towards servers, which [`Renewals::run`] keeps fresh.
     ///
     /// # Errors
-    /// Where the files cannot be used.
+    /// Fails if the files cannot be used.
     pub fn client(
         &mut self,
         name: &'static str,
@@ -131,7 +130,7 @@ impl Renewals {
         Ok(receiver)
     }
 
-    /// All certificates in use, with the name of the part that uses them.
+    /// All certificates in use, each with the name of the part that uses it.
     pub fn files(&self) -> Vec<(&'static str, CertificateFile)> {
         self.0
             .iter()
@@ -139,17 +138,17 @@ impl Renewals {
             .collect()
     }
 
-    /// The first second in which one of the process's own certificates is not valid any more; none
+    /// The first second in which one of the process's own certificates is no longer valid; `None`
     /// without TLS.
     pub fn first_to_expire(&self) -> Option<u64> {
         let own = |(_, file): &(&str, CertificateFile)| file.role == FileRole::Certificate;
         self.files().into_iter().filter(own).map(|(_, file)| file.validity.not_after).min()
     }
 
-    /// For `--check-config`: what expires soon, one line each.
+    /// The certificates that expire soon, one line each, for `--check-config`.
     ///
     /// # Errors
-    /// Where a certificate has expired, or is not valid yet.
+    /// Fails if a certificate has expired or is not valid yet.
     pub fn check(&self, now: u64) -> Result<Vec<String>, TlsError> {
         let mut warnings = Vec::new();
         for (part, file) in self.files() {
@@ -164,19 +163,19 @@ impl Renewals {
         Ok(warnings)
     }
 
-    /// Looks at all files, and adopts those that changed and fit; all that fit where it is
-    /// `forced`.
+    /// Checks all files, and loads those that changed, if they fit together. If `forced`, it also
+    /// loads those that did not change.
     pub fn look(&self, now: u64, forced: bool) {
         for subject in &self.0 {
             subject.look(now, forced);
         }
     }
 
-    /// Looks at the files each minute and loads them where they changed; loads them at SIGHUP in
-    /// any case. It never ends.
+    /// Checks the files each minute and loads those that changed; at SIGHUP it loads all. It never
+    /// ends.
     ///
     /// # Errors
-    /// Fails where the system does not let a process wait for SIGHUP.
+    /// Fails if the system does not let a process wait for SIGHUP.
     pub async fn run(self, clock: Arc<dyn Clock>) -> io::Result<()> {
         let mut hangups = signal(SignalKind::hangup())?;
         let mut ticks = tokio::time::interval(INTERVAL);
@@ -193,7 +192,7 @@ impl Renewals {
             }
             let now = clock.now_unix_seconds();
             let looked = Arc::clone(&subjects);
-            // The files may be on a network's disk.
+            // The files may be on a network disk, so reading them may block.
             if let Err(lost) = tokio::task::spawn_blocking(move || looked.look(now, forced)).await {
                 error!(error = %lost, "looking at TLS files failed");
             }
@@ -216,7 +215,7 @@ impl Renewals {
     }
 }
 
-/// One configuration that came from files.
+/// One TLS configuration that was loaded from files.
 trait Renew: Send + Sync {
     fn name(&self) -> &'static str;
     fn files(&self) -> Vec<CertificateFile>;
@@ -232,9 +231,9 @@ struct Subject<C, L> {
 }
 
 struct State {
-    /// Of the files that are in use.
+    /// The state of the files that are in use.
     adopted: Stamp,
-    /// Of newer ones that did not fit: they are told once.
+    /// The state of newer files that do not fit together, so that they are logged once.
     refused: Option<Stamp>,
     files: Vec<CertificateFile>,
 }
@@ -279,7 +278,7 @@ where
     }
 }
 
-/// Files that are not valid now replace none that are.
+/// Keeps valid files: files that are not valid now do not replace them.
 fn better<C>(former: &[CertificateFile], loaded: Loaded<C>, now: u64) -> Result<Loaded<C>, TlsError> {
     let problem = |files: &[CertificateFile]| {
         files.iter().find_map(|file| match file.expiry(now) {

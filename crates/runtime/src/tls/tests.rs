@@ -1,4 +1,4 @@
-//! Files that change, that do not fit, and that expire.
+//! Tests with files that change, that do not fit together, and that expire.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -74,8 +74,8 @@ fn files_that_do_not_are_refused() {
     assert!(toml::from_str::<ServerTls>("certificate = 'x'\nkey = 'y'\nverify = false").is_err());
 }
 
-/// Copies files of one authority over those of another. A copy is made beside and renamed, as
-/// renewing tools do.
+/// Copies files of one authority over those of another. Each copy is written next to the file and
+/// renamed, as renewal tools do.
 fn replace(from: &Path, to: &Path, names: &[&str]) {
     for name in names {
         let fresh = to.join("fresh");
@@ -137,7 +137,8 @@ fn a_certificate_that_is_not_valid_replaces_none_that_is() {
         renewals.look(now(), false);
         assert!(Arc::ptr_eq(&first, &tls.config.borrow()), "{problem}");
 
-        // It is taken where there is no better one, and `--check-config` refuses it.
+        // An expired certificate is used if there is no better one, but `--check-config` refuses
+        // it.
         let mut renewals = Renewals::default();
         renewals.listener("retrieval", &server_tls(old.folder.path()), PATIENCE).unwrap();
         let error = renewals.check(now()).unwrap_err().to_string();

@@ -1,30 +1,29 @@
-//! From when until when a certificate is valid: two fields of its DER, read without the rest of
-//! X.509.
+//! The time in which a certificate is valid: two fields of its DER, read without the rest of X.509.
 
-/// Unix seconds from which, and until which, a certificate is valid.
+/// The Unix seconds from which, and until which, a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// The first second.
+    /// The first second in which it is valid.
     pub not_before: u64,
-    /// The last second.
+    /// The last second in which it is valid.
     pub not_after: u64,
 }
 
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// The optional version, `[0]`.
+/// The tag of the optional version, `[0]`.
 const VERSION: u8 = 0xa0;
 
 impl Validity {
-    /// Of a certificate in DER; none where it is no certificate.
+    /// The validity of a certificate in DER; `None` if the bytes are not a certificate.
     pub(super) fn of(certificate: &[u8]) -> Option<Self> {
         let mut outer = Reader(certificate).expect(SEQUENCE)?;
         let mut fields = outer.expect(SEQUENCE)?;
         if fields.0.first() == Some(&VERSION) {
             fields.next()?;
         }
-        // Serial number, algorithm of the signature and issuer stand before it.
+        // Serial number, signature algorithm and issuer precede the validity.
         for _ in 0..3 {
             fields.next()?;
         }
@@ -32,23 +31,23 @@ impl Validity {
         Some(Self { not_before: times.time()?, not_after: times.time()? })
     }
 
-    /// Whether it is valid at this time.
+    /// Whether the certificate is valid at this time.
     pub const fn holds_at(self, now: u64) -> bool {
         self.not_before <= now && now <= self.not_after
     }
 }
 
-/// Values of DER, one after the other.
+/// Reads DER values one after the other.
 #[derive(Clone, Copy)]
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// Tag and content of the next value.
+    /// The tag and the content of the next value.
     fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&[tag, first], mut rest) = self.0.split_first_chunk::<2>()?;
         let mut length = usize::from(first);
         if first >= 0x80 {
-            // The long form: so many bytes of length follow.
+            // In the long form, this many bytes of length follow.
             let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
             if bytes.is_empty() || bytes.len() > 4 {
                 return None;
@@ -61,13 +60,13 @@ impl<'a> Reader<'a> {
         Some((tag, content))
     }
 
-    /// The content of the next value, which has this tag.
+    /// The content of the next value, which must have this tag.
     fn expect(&mut self, tag: u8) -> Option<Self> {
         self.next().filter(|(got, _)| *got == tag).map(|(_, content)| Self(content))
     }
 
-    /// A time in one of the two forms that RFC 5280 allows, as Unix seconds; a time before 1970 is
-    /// 0.
+    /// The Unix second of a time in one of the two forms that RFC 5280 allows; 0 for a time before
+    /// 1970.
     fn time(&mut self) -> Option<u64> {
         let (tag, text) = self.next()?;
         let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
@@ -93,8 +92,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Days from 1970 to a date of the Gregorian calendar. Years begin in March here, so that a leap
-/// day is a year's last.
+/// The days from 1970 to a date of the Gregorian calendar. Years begin in March here, so that a
+/// leap day is the last day of a year.
 const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, month) = (year.div_euclid(400), (month + 9) % 12);
@@ -122,7 +121,7 @@ mod tests {
         assert_eq!(validity, Validity { not_before: 1_709_164_800, not_after: 1_795_996_800 });
         assert!(validity.holds_at(1_709_164_800) && validity.holds_at(1_795_996_800));
         assert!(!validity.holds_at(1_709_164_799) && !validity.holds_at(1_795_996_801));
-        // From 2050 on a time has four digits of a year.
+        // From 2050 on, times have years of four digits.
         let validity = Validity::of(&certificate((1975, 1, 1), (4096, 1, 1))).unwrap();
         assert_eq!(validity, Validity { not_before: 157_766_400, not_after: 67_090_118_400 });
     }
