@@ -19,7 +19,7 @@ if [ -e deployment.json ] && [ -e done ]; then
 fi
 
 # JSON-RPC by bash alone: method, parameters. Fails unless the answer is a result. In a subshell, so
-# that the connection is closed whatever happens.
+# that the connection is always closed.
 call() (
     body="{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$1\",\"params\":$2}" address=${rpc#http://}
     exec 3<>"/dev/tcp/${address%:*}/${address##*:}" || exit
