@@ -10,7 +10,7 @@ SHELL := bash
 CARGO ?= cargo
 # `make demo PAYLOAD=path/to/file` disperses another file.
 PAYLOAD ?= demo-data/linea-6-blobs.bin
-# What clippy and rustdoc look at beside the default features.
+# The features that clippy and rustdoc check beside the default ones.
 GATE_FEATURES := dac-bench/micro,dac-fuzz/fuzzing
 
 .PHONY: help setup build programs demo test test-rust slow test-instructions reliability simulation reliability-report test-guest test-contracts test-contracts-fast fmt fmt-check lint doc structure deny fuzz bench bench-document bench-system bench-peers bench-report clean
@@ -25,7 +25,7 @@ contracts/node_modules/.package-lock.json: contracts/package.json contracts/pack
 	npm ci --prefix contracts
 	@touch $@
 
-# What the demo runs. `--workspace` chooses the features of the whole workspace, which are those of
+# The programs that the demo runs. `--workspace` chooses the features of the whole workspace, which are those of
 # the tests too: what is built here, the tests do not build again (tools/compiled-once checks it).
 PROGRAMS := dac-node dac-aggregator dac reference-rollup dac-demo
 
@@ -69,8 +69,8 @@ SEEDS_OF_16 ?= 900
 SEEDS_OF_64 ?= 100
 endif
 
-# What fails stops nothing: the report tells of it, and only then the command fails.
-reliability: setup build ## break everything, count, and write docs/reliability.md's table; RELIABILITY=long for hours of it
+# A failure does not stop the run: the report names it, and the command fails at the end.
+reliability: setup build ## all fault tests and the simulation; writes docs/reliability.md's table; RELIABILITY=long takes hours
 	rm -rf $(RELIABILITY_DIR)
 	failed=; export DAC_RELIABILITY_DIR=$(RELIABILITY_DIR) DAC_RELIABILITY_SCALE=$(RELIABILITY_SCALE); \
 	tools/with-postgres bash -c 'failed=0; \
@@ -95,7 +95,7 @@ reliability-report:
 	$(CARGO) build --locked --workspace --bin dac-reliability
 	target/debug/dac-reliability --folder $(RELIABILITY_DIR) --document docs/reliability.md $(REPORT_OPTIONS)
 
-test-instructions: ## instructions that coding and a simulated history take, beside the committed counts
+test-instructions: ## compare instruction counts of coding and of a simulated history with the committed counts
 	tools/instruction-counts
 
 test-guest:
@@ -122,7 +122,7 @@ lint: fmt-check ## format and clippy, warnings denied
 doc: ## the documentation of the crates, into target/doc: every link must lead somewhere
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --features $(GATE_FEATURES)
 
-structure: ## the picture of the crates is true, no loop of imports, comments fit, tests compile nothing again
+structure: ## check the picture of the crates, loops of imports, comments, and that tests compile nothing twice
 	tools/crate-graph
 	tools/import-loops
 	tools/comments
@@ -143,11 +143,11 @@ ifeq ($(BENCH),full)
 BENCH_SYSTEM_OPTIONS ?= --full
 endif
 
-# $(call bench_part,NAME,COMMAND): that one fails stops nothing; the report tells of it, and only
-# then the command fails.
+# $(call bench_part,NAME,COMMAND): a failure does not stop the run; the report names it, and the
+# command fails at the end.
 bench_part = { $(2); } || [ -s $(BENCH_PARTS)/$(1).failures ] || echo "ended with an error, told on the terminal" >$(BENCH_PARTS)/$(1).failures
 
-# Before an hour of measuring: the document that gets the page is there, with its marks.
+# Checked before an hour of measuring: the document that gets the page exists and has its marks.
 bench-document:
 	@for document in $(BENCH_DOCUMENT); do \
 		grep -q 'made by `make bench`: begin' "$$document" || \
