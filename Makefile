@@ -25,8 +25,9 @@ contracts/node_modules/.package-lock.json: contracts/package.json contracts/pack
 	npm ci --prefix contracts
 	@touch $@
 
-# The programs that the demo runs. `--workspace` chooses the features of the whole workspace, which are those of
-# the tests too: what is built here, the tests do not build again (tools/compiled-once checks it).
+# The programs that the demo runs. `--workspace` chooses the features of the whole workspace, which
+# are those of the tests too: what is built here, the tests do not build again (tools/compiled-once
+# checks it).
 PROGRAMS := dac-node dac-aggregator dac reference-rollup dac-demo
 
 build: ## the programs: dac-node, dac-aggregator, dac, reference-rollup
