@@ -1,5 +1,5 @@
-//! An HTTP/2 client without manners: it leaves windows shut, sends half of its requests, holds
-//! connections that it does not use, and does so from any address of 127.0.0.0/8.
+//! A misbehaving HTTP/2 client: it leaves flow-control windows shut, sends half of its requests,
+//! and holds connections that it does not use, from any address of 127.0.0.0/8.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -20,20 +20,20 @@ use tonic::transport::{Channel, Endpoint};
 use crate::failure::{Context, Failure, Result};
 use crate::wait;
 
-/// Streams that the client opens without waiting for the server's leave.
+/// The number of streams that the client opens without waiting for the server's settings.
 const STREAMS: usize = 128;
-/// HTTP/2's own window, for attackers that read.
+/// HTTP/2's default window, for attackers that read answers.
 pub const USUAL_WINDOW: u32 = 65_535;
 
-/// How much nicer attackers are to the processors than the servers and honest clients that share
-/// them: what the attackers themselves compute is to be no part of what is measured.
+/// The niceness of attackers. Servers and honest clients share the processors with them, and the
+/// attackers' own computation must not be part of what is measured.
 pub const NICENESS: i32 = 10;
 
-/// Threads of attackers, of a low priority. What runs on them ends with this value.
+/// Threads with a low priority, on which attackers run. Dropping this value ends the attacks.
 pub struct Attackers(Option<Runtime>);
 
 impl Attackers {
-    /// Starts the threads, of which there are two.
+    /// Starts two threads.
     pub fn new() -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -47,14 +47,14 @@ impl Attackers {
         Ok(Self(Some(runtime)))
     }
 
-    /// Begins an attack that goes on beside the others until they all end.
+    /// Starts an attack that runs beside the others until all attacks end.
     pub fn spawn(&self, attack: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = &self.0 {
             runtime.spawn(attack);
         }
     }
 
-    /// Begins an attack that comes back after a pause, whenever it has ended or failed.
+    /// Starts an attack that is repeated after a pause when it has ended or failed.
     pub fn come_back<A: Future + Send + 'static>(
         &self,
         pause: Duration,
@@ -88,39 +88,39 @@ impl Drop for Attackers {
     }
 }
 
-/// A gRPC channel from a chosen loopback address, for attackers with manners. It belongs to the
-/// threads that make it.
+/// Makes a gRPC channel from a chosen loopback address, for attackers that use gRPC properly. It
+/// must be used on the threads that make it.
 pub fn channel(from: IpAddr, url: &str) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_owned()).context(url)?;
     Ok(endpoint.local_address(Some(from)).connect_lazy())
 }
 
-/// The loopback address 127.`network`.`host`.1: each `network` is a /16, each pair a /24 of its
-/// own.
+/// Returns the loopback address 127.`network`.`host`.1: each `network` is a /16, and each pair a
+/// /24.
 pub fn loopback(network: u8, host: u8) -> IpAddr {
     IpAddr::from([127, network, host, 1])
 }
 
-/// Connects from a chosen loopback address and says nothing.
+/// Connects from a chosen loopback address and sends nothing.
 pub async fn tcp(from: IpAddr, to: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4().context("a socket")?;
     socket.bind(SocketAddr::new(from, 0)).context(from)?;
     socket.connect(to).await.context(to)
 }
 
-/// One HTTP/2 connection.
+/// An HTTP/2 connection of an attacker.
 pub struct Attacker {
     requests: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
 }
 
 impl Attacker {
-    /// Connects with the usual window.
+    /// Connects with HTTP/2's default window.
     pub async fn connect(from: IpAddr, to: SocketAddr) -> Result<Self> {
         Self::connect_with_window(from, to, USUAL_WINDOW).await
     }
 
-    /// Connects; no stream may bring more than `window` bytes before they are asked for.
+    /// Connects with a flow-control window of `window` bytes for each stream.
     pub async fn connect_with_window(from: IpAddr, to: SocketAddr, window: u32) -> Result<Self> {
         let stream = tcp(from, to).await?;
         let (requests, connection) = h2::client::Builder::new()
@@ -129,7 +129,7 @@ impl Attacker {
             .handshake(stream)
             .await
             .context("the HTTP/2 preface")?;
-        // It answers SETTINGS and PING, so that the server sees a live client.
+        // The task answers SETTINGS and PING, so that the server sees a live client.
         Ok(Self { requests, connection: tokio::spawn(connection) })
     }
 
@@ -149,7 +149,7 @@ impl Attacker {
         Ok(Call { answer, body })
     }
 
-    /// Makes a whole unary call and leaves its answer where it is.
+    /// Sends a complete unary call and does not read its answer.
     pub async fn call(&mut self, path: &str, request: &impl Message) -> Result<Call> {
         let mut call = self.begin(path).await?;
         call.send(framed(request), true)?;
@@ -161,7 +161,7 @@ impl Attacker {
         self.connection.is_finished()
     }
 
-    /// Waits until the server closes the connection, `limit` at most.
+    /// Waits at most `limit` until the server closes the connection.
     pub async fn closed(&mut self, limit: Duration) -> Result<()> {
         match timeout(limit, &mut self.connection).await {
             Ok(_) => Ok(()),
@@ -183,17 +183,17 @@ pub struct Call {
 }
 
 impl Call {
-    /// Sends bytes of the body, more or less of a message as they may be.
+    /// Sends bytes of the body, which need not be whole messages.
     pub fn send(&mut self, bytes: Bytes, is_last: bool) -> Result<()> {
         self.body.send_data(bytes, is_last).context("a body")
     }
 
-    /// The head of the answer, and its body, of which nothing was read.
+    /// Waits for the head of the answer and returns it with the unread body.
     pub async fn head(self) -> Result<Response<RecvStream>> {
         timeout(wait::LIMIT, self.answer).await.context("no answer came")?.context("the call was reset")
     }
 
-    /// The gRPC status with which the server ended the call.
+    /// Returns the gRPC status with which the server ended the call.
     pub async fn status(self) -> Result<tonic::Code> {
         let mut response = self.head().await?;
         if let Some(status) = grpc_status(response.headers()) {
@@ -215,7 +215,7 @@ fn grpc_status(headers: &HeaderMap) -> Option<tonic::Code> {
     Some(tonic::Code::from_bytes(status.as_bytes()))
 }
 
-/// A message as gRPC frames it.
+/// Frames a message as gRPC does.
 pub fn framed(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut bytes = announced(u32::try_from(length).expect("a small message"));
@@ -223,7 +223,7 @@ pub fn framed(message: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
-/// The head of a frame that announces so many bytes, for bodies that never bring them.
+/// Returns the head of a frame that announces `bytes` bytes, for bodies that never send them.
 pub fn announced(bytes: u32) -> BytesMut {
     let mut head = BytesMut::new();
     head.put_u8(0);
@@ -231,17 +231,17 @@ pub fn announced(bytes: u32) -> BytesMut {
     head
 }
 
-/// Bytes of memory that a process has.
+/// Returns the resident memory of a process in bytes.
 pub fn resident_bytes(process: u32) -> Result<u64> {
     memory(process, "VmRSS:")
 }
 
-/// The most memory that a process has had since [`forget_peak`].
+/// Returns the most memory that a process has had since [`forget_peak`], in bytes.
 pub fn peak_bytes(process: u32) -> Result<u64> {
     memory(process, "VmHWM:")
 }
 
-/// From now on a process's peak is counted anew.
+/// Resets a process's peak of memory.
 pub fn forget_peak(process: u32) -> Result<()> {
     let path = format!("/proc/{process}/clear_refs");
     fs::write(&path, "5").context(&path)

@@ -1,4 +1,4 @@
-//! The project's command lines, run as their users run them, with `--json` read back.
+//! Runs the project's command lines as users do, with `--json`, and parses their output.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use tokio::process::Command;
 use crate::failure::{Context, Failure, Result};
 use crate::process::program;
 
-/// No command here may take longer.
+/// The longest time that a command may take.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// A program, run in one folder with one environment.
+/// A program that runs in one folder with one environment.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
     name: &'static str,
@@ -24,7 +24,7 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// Runs in `folder`, so that short file names will do.
+    /// Runs a program in `folder`, so that arguments can be short file names.
     pub fn new(name: &'static str, folder: &Path) -> Result<Self> {
         Ok(Self { name, program: program(name)?, folder: folder.to_owned(), environment: Vec::new() })
     }
@@ -40,25 +40,25 @@ impl CommandLine {
         Ok(Self { name, program, folder: folder.to_owned(), environment: Vec::new() })
     }
 
-    /// Its name.
+    /// Returns the program's name.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// With an environment variable, as users set `DAC_DEPLOYMENT`.
+    /// Adds an environment variable, as users set `DAC_DEPLOYMENT`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// The command as one would type it.
+    /// Formats the command as a user would type it.
     pub fn shown(&self, arguments: &[OsString]) -> String {
         let words = arguments.iter().map(|argument| argument.to_string_lossy().into_owned());
         [self.name.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
 
-    /// Runs the command to its end, with success or failure.
+    /// Runs the command to its end and returns its output, even if it failed.
     pub async fn run<I, S>(&self, arguments: I) -> Result<Output>
     where
         I: IntoIterator<Item = S>,
@@ -73,7 +73,7 @@ impl CommandLine {
         tokio::time::timeout(LIMIT, run).await.context(self.name)?.context(self.name)
     }
 
-    /// Runs it with `--json`; its document, and the exit code that came with it.
+    /// Runs the command with `--json`, and returns its exit code and its document.
     pub async fn document<I, S>(&self, arguments: I) -> Result<(Option<i32>, Value)>
     where
         I: IntoIterator<Item = S>,
@@ -92,7 +92,7 @@ impl CommandLine {
         Ok((output.status.code(), document))
     }
 
-    /// The same, where only success will do.
+    /// Runs the command with `--json`, which must succeed, and returns its document.
     pub async fn expect<I, S>(&self, arguments: I) -> Result<Value>
     where
         I: IntoIterator<Item = S>,
@@ -109,13 +109,13 @@ impl CommandLine {
     }
 }
 
-/// A text in a document.
+/// Returns the text at a place of a document.
 pub fn text<'a>(document: &'a Value, place: &str) -> Result<&'a str> {
     let value = document.pointer(place).and_then(Value::as_str);
     value.context(format!("{place} in {document}"))
 }
 
-/// A number in a document.
+/// Returns the number at a place of a document.
 pub fn number(document: &Value, place: &str) -> Result<u64> {
     let value = document.pointer(place).and_then(Value::as_u64);
     value.context(format!("{place} in {document}"))

@@ -1,5 +1,4 @@
-//! What the processes are told: configuration files and command lines, in one place for the tests
-//! and the demo.
+//! Configuration files and command lines of the processes, for the tests and the demo.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,44 +16,45 @@ use crate::gate::Gate;
 use crate::process::Process;
 use crate::wait;
 
-/// A member's listener for aggregators.
+/// The name of a member's listener for aggregators.
 pub const DISPERSAL: &str = "dispersal";
-/// A member's listener for everybody.
+/// The name of a member's listener for retrieval.
 pub const RETRIEVAL: &str = "retrieval";
-/// The aggregator's listener.
+/// The name of the aggregator's listener.
 pub const API: &str = "grpc";
 
-/// L1 as a process is told of it.
+/// The L1 settings of a process.
 #[derive(Clone, Debug)]
 pub struct L1 {
-    /// A JSON-RPC endpoint.
+    /// The URL of a JSON-RPC endpoint.
     pub url: String,
-    /// Chain and registry.
+    /// The chain and the registry.
     pub domain: Domain,
-    /// The certificate log.
+    /// The address of the certificate log.
     pub log: Address,
 }
 
-/// A keystore and its password.
+/// A keystore and the file with its password.
 #[derive(Clone, Debug)]
 pub struct KeyFiles {
-    /// The keystore.
+    /// The keystore's path.
     pub keystore: PathBuf,
-    /// Its password.
+    /// The password file's path.
     pub password: PathBuf,
 }
 
-/// TLS of a listener, as files.
+/// The TLS files of a listener.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
-    /// Certificate and key of this side.
+    /// The certificate and the key of this side.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// Whom to trust on the other side.
+    /// The certificate authority that the other side must have.
     pub authority: Option<PathBuf>,
 }
 
 impl Tls {
-    /// The URL of a listener with this TLS behind a gate. Certificates name `localhost`.
+    /// Returns the URL of a listener with this TLS behind a gate. The host is `localhost` because
+    /// certificates name it.
     pub fn url(&self, gate: &Gate) -> String {
         if self.identity.is_some() {
             format!("https://localhost:{}", gate.address().port())
@@ -76,7 +76,7 @@ fn path(path: &Path) -> Value {
     text(path.display())
 }
 
-/// All of a database's URL: [`DatabaseUrl`] hides its parameters when shown.
+/// Returns the whole URL of a database: displaying a [`DatabaseUrl`] hides its parameters.
 fn database(options: &DatabaseOptions) -> Table {
     let url = match &options.url {
         DatabaseUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
@@ -86,7 +86,7 @@ fn database(options: &DatabaseOptions) -> Table {
 }
 
 fn listener(tls: &Tls) -> Table {
-    // Tests ask every member for every batch, over connections of their own and from one address.
+    // Tests ask every member for every batch, over many connections and from one address.
     let limits = table([("connections_per_second", Value::Integer(4096))]);
     let mut listener = table([("listen", text("127.0.0.1:0")), ("limits", limits.into())]);
     if let Some((certificate, key)) = &tls.identity {
@@ -105,13 +105,13 @@ fn chain(l1: &L1) -> Table {
         ("rpc", Value::Array(vec![text(&l1.url)])),
         ("chain_id", Value::Integer(chain_id)),
         ("registry", text(l1.domain.registry)),
-        // A local chain makes a block a transaction: what was read is soon old.
+        // A local chain makes one block for each transaction, so that what was read is soon old.
         ("poll_interval", text("200ms")),
         ("request_timeout", text("2s")),
     ])
 }
 
-/// A member's configuration, in `folder`.
+/// Writes a member's configuration into `folder`.
 pub fn write_node(
     folder: &Path,
     l1: &L1,
@@ -123,10 +123,9 @@ pub fn write_node(
     let mut chain = chain(l1);
     chain.insert("certificate_log".to_owned(), text(l1.log));
     let keys = table([("bls_keystore", path(&key.keystore)), ("password_file", path(&key.password))]);
-    // All members are on this machine.
+    // Members reach each other on this machine's private addresses.
     let repair = table([("private_endpoints", Value::Boolean(true))]);
-    // One client stands for all that there are, and asks for everything at once when histories are
-    // read.
+    // One client stands for all clients, and the checker of histories asks for everything at once.
     let limits = table([
         ("client_requests_per_second", Value::Float(1e6)),
         ("client_request_burst", Value::Float(1e6)),
@@ -147,8 +146,8 @@ pub fn write_node(
     write(folder, "node.toml", &config)
 }
 
-/// An aggregator's configuration, in `folder`. Certificates count as recorded after `confirmations`
-/// blocks.
+/// Writes an aggregator's configuration into `folder`. Certificates count as recorded after
+/// `confirmations` blocks.
 pub fn write_aggregator(
     folder: &Path,
     l1: &L1,
@@ -183,7 +182,7 @@ pub fn write_aggregator(
     }
     let confirmations = i64::try_from(confirmations).expect("a small number");
     let posting = table([("confirmations", Value::Integer(confirmations)), ("retry", text("1s"))]);
-    // What it pays for on L1 is for the tests to say.
+    // Tests decide themselves what the aggregator pays for on L1.
     let renewal = table([("enabled", Value::Boolean(false)), ("interval", text("1s"))]);
     let config = table([
         ("chain", chain.into()),
@@ -198,7 +197,7 @@ pub fn write_aggregator(
     write(folder, "aggregator.toml", &config)
 }
 
-/// Changes a configuration that was written: tables are merged, everything else is replaced.
+/// Changes a configuration that was written: tables are merged, all other values are replaced.
 pub fn change(file: &Path, changes: &Table) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
@@ -226,10 +225,10 @@ fn write(folder: &Path, name: &str, config: &Table) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// What `dac submit` is told.
+/// The arguments of `dac submit`.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission<'a> {
-    /// The file.
+    /// The payload's file.
     pub payload: &'a Path,
     /// The aggregator's URL.
     pub api: &'a str,
@@ -239,14 +238,14 @@ pub struct Submission<'a> {
     pub rollup: Address,
     /// The batch's number.
     pub number: u64,
-    /// The rollup's poster.
+    /// The keystore of the rollup's batch signer.
     pub poster: &'a KeyFiles,
-    /// How far to wait.
+    /// The value of `--wait`.
     pub wait: &'a str,
 }
 
 impl Submission<'_> {
-    /// The command line.
+    /// Returns the command line.
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["submit".into(), self.payload.into()];
         for (option, value) in [
@@ -264,13 +263,13 @@ impl Submission<'_> {
     }
 }
 
-/// The command line of a service: its configuration, and the file in which it says where it listens
-/// once it is ready.
+/// Returns the command line of a service: its configuration, and the file into which it writes its
+/// addresses once it is ready.
 pub fn arguments(config: &Path, ready: &Path) -> Vec<OsString> {
     vec!["--config".into(), config.into(), "--ready-file".into(), ready.into()]
 }
 
-/// Waits until a service says where it listens; a failure quotes the log of one that ended instead.
+/// Waits until a service has written its addresses. If it ends instead, the failure quotes its log.
 pub async fn wait_ready(process: &mut Process, ready: &Path) -> Result<BTreeMap<String, SocketAddr>> {
     #[derive(Deserialize)]
     #[serde(transparent)]
@@ -281,7 +280,7 @@ pub async fn wait_ready(process: &mut Process, ready: &Path) -> Result<BTreeMap<
         if let Err(failure) = process.check_running() {
             return Some(Err(failure));
         }
-        // The file appears whole or not at all.
+        // The file is written atomically.
         fs::read(ready).ok().map(Ok)
     });
     let written = written.await;

@@ -1,4 +1,4 @@
-//! A service's database behind its back: to look at, or to spoil.
+//! Connections to a service's database beside the service, to read it or to damage it.
 
 use dac_database::sqlx::{self, Connection};
 use dac_database::{AnyConnection, DatabaseUrl};
@@ -6,12 +6,12 @@ use dac_database::{AnyConnection, DatabaseUrl};
 use crate::failure::Result;
 use crate::network::Service;
 
-/// A connection that reads beside the process, which goes on.
+/// Opens a connection that reads while the process runs.
 pub async fn look(service: &Service) -> Result<AnyConnection> {
     connect(service, "?mode=ro").await
 }
 
-/// A connection that may change what the process has stored.
+/// Opens a connection that may change what the process has stored.
 pub async fn meddle(service: &Service) -> Result<AnyConnection> {
     connect(service, "").await
 }

@@ -1,4 +1,4 @@
-//! kill −9: at a fail point, and at any time.
+//! Kills services with SIGKILL at fail points and at random times.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -11,32 +11,31 @@ use crate::failure::{Context, Failure, Result};
 use crate::network::{Member, Service};
 use crate::wait;
 
-/// The signal's number.
+/// The number of SIGKILL.
 const SIGKILL: i32 = 9;
-/// Longest rest of the dead.
+/// The longest pause before a killed process is started again.
 const REST_MAX_MS: u64 = 120;
-/// Longest life of a process that is killed at any time.
+/// The longest time after which a process is killed at random.
 const LIFE_MAX_MS: u64 = 700;
-/// Passes of a fail point until it kills, at most.
+/// The most passes of a fail point before it kills.
 const PASSES_MAX: u64 = 3;
-/// What leaves the staged rows that a start sweeps.
+/// The fail point that leaves staged rows, which the next start deletes.
 const LEAVES_UPLOADS: &str = "node.store.stage_after_commit";
 
-/// Fail points of a program that batches pass in this way.
+/// Returns the fail points of a program that batches pass in one of these ways.
 pub fn points(program: &str, passed: &[Passed]) -> Vec<FailPoint> {
     let mine = ALL.iter().filter(|point| point.name.starts_with(program) && passed.contains(&point.passed));
     mine.copied().collect()
 }
 
 /// Starts a service, which must not be running, so that it dies at this pass of a fail point, and
-/// waits for that.
+/// waits for its death.
 pub async fn dies_at(service: &mut Service, name: &str, pass: u64) -> Result<()> {
     launch_to_die(service, name, pass).await?;
     died_at(service, name, pass).await
 }
 
-/// Starts a service so that it will die at this pass of a fail point; it may have when this
-/// returns.
+/// Starts a service so that it dies at this pass of a fail point. It may be dead when this returns.
 pub async fn launch_to_die(service: &mut Service, name: &str, pass: u64) -> Result<()> {
     service.set_environment(&[("DAC_FAILPOINT", format!("{name}={pass}"))]);
     service.launch()?;
@@ -73,7 +72,8 @@ async fn rest(dice: &mut impl Rng, longest: u64) {
     tokio::time::sleep(time).await;
 }
 
-/// Each of these fail points in a random order; the service ends running. How many deaths it died.
+/// Dies at each of these fail points in a random order, and ends with the service running. Returns
+/// the number of deaths.
 pub async fn dies_everywhere(
     service: &mut Service,
     points: &[FailPoint],
@@ -89,7 +89,7 @@ pub async fn dies_everywhere(
             dies_at(service, point.name, 1).await?;
             deaths += 2;
         } else {
-            // A process starts once.
+            // Fail points of a start are passed once for each process.
             let passes = if point.passed == Passed::EachStart { 1 } else { PASSES_MAX };
             dies_at(service, point.name, dice.random_range(1..=passes)).await?;
             deaths += 1;
@@ -101,7 +101,7 @@ pub async fn dies_everywhere(
     Ok(deaths)
 }
 
-/// Lives for a while, is killed, and starts again.
+/// Lets a service run for a random time, kills it, and starts it again.
 pub async fn dies_at_any_time(service: &mut Service, dice: &mut impl Rng) -> Result<()> {
     rest(dice, LIFE_MAX_MS).await;
     service.kill();
@@ -109,7 +109,7 @@ pub async fn dies_at_any_time(service: &mut Service, dice: &mut impl Rng) -> Res
     service.start().await
 }
 
-/// Kills one member after the other, each chosen at random.
+/// Kills members at random times, one after the other, each chosen at random.
 pub async fn members_die_at_any_time(members: &mut [Member], deaths: u64, dice: &mut impl Rng) -> Result<()> {
     for _ in 0..deaths {
         let chosen = dice.random_range(0..members.len());

@@ -1,5 +1,5 @@
-//! Disks that fill up: small file systems in a mount namespace that the test makes for itself, by
-//! running itself again.
+//! Disks that fill up: small file systems in a mount namespace that a test makes by running itself
+//! again.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -8,19 +8,18 @@ use std::process::{Command, Stdio};
 
 use crate::failure::{Context, Failure, Result};
 
-/// Says to this test program that it runs in namespaces of its own.
+/// The environment variable that tells the test program that it runs in its own namespaces.
 const INSIDE: &str = "DAC_OWN_MOUNTS";
-/// Bytes of ballast written at once.
+/// The size of the pieces in which the ballast is written.
 const BALLAST_PIECE_BYTES: usize = 16 << 10;
 
-/// Runs the program of its arguments with files that do not grow beyond its first one, in blocks of
-/// 512 bytes. The signal that tells of it is ignored, so that writing fails as it does on a full
-/// disk.
+/// Runs the program in its second argument with files of at most its first argument, in blocks of
+/// 512 bytes. The signal SIGXFSZ is ignored, so that writing fails as it does on a full disk.
 const LIMITED: &str = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
-/// Of `ulimit -f` in a POSIX shell.
+/// The block size of `ulimit -f` in a POSIX shell.
 const LIMIT_BLOCK_BYTES: u64 = 512;
 
-/// A program whose files cannot grow beyond so many bytes, where so many are given.
+/// Returns a command whose files cannot grow beyond `file_bytes_max`, if that is given.
 pub fn limited(program: &Path, file_bytes_max: Option<u64>) -> Command {
     let Some(bytes) = file_bytes_max else { return Command::new(program) };
     let mut shell = Command::new("sh");
@@ -28,19 +27,19 @@ pub fn limited(program: &Path, file_bytes_max: Option<u64>) -> Command {
     shell
 }
 
-/// Where a test that mounts file systems stands.
+/// Whether a test can mount file systems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mounts {
-    /// It may mount what it likes: nobody else sees it.
+    /// The test may mount file systems, which other processes do not see.
     Own,
-    /// It ran in namespaces of its own and passed; nothing is left to do.
+    /// The test ran in its own namespaces and passed; the caller has nothing left to do.
     Passed,
-    /// The system does not let it, and why. What is tried instead is for the test to say.
+    /// The system does not allow it, for this reason. The test decides what it tries instead.
     Refused(String),
 }
 
-/// Runs this test again where it may mount file systems. As root a new mount namespace does; else a
-/// new user namespace as well.
+/// Runs this test again in a namespace where it may mount file systems: as root in a new mount
+/// namespace, otherwise in a new user namespace, too.
 pub fn own_mounts(test: &str) -> Result<Mounts> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(Mounts::Own);
@@ -67,7 +66,7 @@ pub fn own_mounts(test: &str) -> Result<Mounts> {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     println!("in a mount namespace of its own:\n{text}");
-    // A name that matches no test passes as well.
+    // cargo succeeds, too, if no test has the name.
     if output.status.success() && text.contains("1 passed") {
         return Ok(Mounts::Passed);
     }
@@ -86,19 +85,19 @@ fn mount(arguments: &[&str], at: &Path) -> Result<()> {
     )))
 }
 
-/// One file or folder at another place as well.
+/// Makes a file or folder visible at another place, too.
 pub fn bind(from: &Path, to: &Path) -> Result<()> {
     mount(&["--bind", &from.display().to_string()], to)
 }
 
-/// A file system of a few megabytes.
+/// A file system of a few megabytes in memory.
 #[derive(Debug)]
 pub struct SmallDisk {
     path: PathBuf,
 }
 
 impl SmallDisk {
-    /// Mounts it on this folder, which hides what is there.
+    /// Mounts the file system on this folder, and hides what the folder holds.
     pub fn mount(path: &Path, bytes: u64) -> Result<Self> {
         fs::create_dir_all(path).context(path.display())?;
         mount(&["-t", "tmpfs", "-o", &format!("size={bytes},mode=0777"), "small"], path)?;
@@ -109,7 +108,7 @@ impl SmallDisk {
         self.path.join("ballast")
     }
 
-    /// Fills it up until so many bytes are left.
+    /// Fills the file system until `left` bytes are free.
     pub fn fill(&self, left: u64) -> Result<()> {
         let path = self.ballast();
         let mut file = File::options().create(true).append(true).open(&path).context(path.display())?;
@@ -126,7 +125,7 @@ impl SmallDisk {
         file.set_len(length.saturating_sub(left)).context(path.display())
     }
 
-    /// Takes the ballast away.
+    /// Deletes the ballast.
     pub fn make_room(&self) -> Result<()> {
         fs::remove_file(self.ballast()).context(self.ballast().display())
     }

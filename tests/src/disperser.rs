@@ -1,4 +1,4 @@
-//! A disperser that sends to members what a test prescribes, lies included.
+//! A disperser that sends to members what a test prescribes, false messages included.
 
 use bytes::Bytes;
 use dac_chain::EcdsaKey;
@@ -14,7 +14,7 @@ use crate::network::Member;
 use crate::rollup::Rollup;
 use crate::rpc;
 
-/// A header for this order, with nothing committed yet.
+/// Makes a header for this submission without commitments.
 pub fn header(order: &BatchSubmission, epoch: u64) -> BatchHeader {
     BatchHeader {
         rollup: order.rollup,
@@ -30,18 +30,18 @@ pub fn header(order: &BatchSubmission, epoch: u64) -> BatchHeader {
     }
 }
 
-/// A dispersal under good signatures, ready for delivery to every seat.
+/// A dispersal with valid signatures, ready for delivery to every seat.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What is delivered.
+    /// The shards and commitments.
     pub dispersal: Dispersal,
-    /// Under which header.
+    /// The header.
     pub header: BatchHeader,
-    /// By whose order.
+    /// The rollup's signed submission.
     pub order: SignedSubmission,
-    /// Whose signature the header carries.
+    /// The key that signs the header.
     pub disperser: EcdsaKey,
-    /// Where signatures are valid.
+    /// The domain in which signatures are valid.
     pub domain: Domain,
 }
 
@@ -64,23 +64,23 @@ impl Delivery {
         Self { dispersal, header, order: rollup.signed(order), disperser, domain }
     }
 
-    /// The batch.
+    /// Returns the batch's digest.
     pub fn digest(&self) -> BatchDigest {
         self.header.digest(&self.domain)
     }
 
-    /// The record as this seat gets it, the header signed as it now stands.
+    /// Returns the record for this seat, with a signature of the header as it is now.
     pub fn record(&self, seat: Seat) -> Record {
         let signature = self.disperser.sign(self.digest().0);
         self.dispersal.record(seat, self.header.clone(), self.order.clone(), signature)
     }
 
-    /// The opening message for this seat.
+    /// Returns the first message of a delivery to this seat.
     pub fn open(&self, seat: Seat) -> v1::StoreShardOpen {
         rpc::store_open(&self.domain, seat, (&self.record(seat)).into())
     }
 
-    /// What this seat gets after it: its shard, or the payload where members check its hash.
+    /// Returns what follows the first message: the shard, or the payload if members check its hash.
     pub fn body(&self, seat: Seat) -> Bytes {
         if self.header.hash_kind.is_checked() {
             return self.dispersal.payload.clone().expect("only honest dispersals are delivered whole");
@@ -88,7 +88,7 @@ impl Delivery {
         self.dispersal.shards[seat.index()].clone()
     }
 
-    /// Delivers to a member.
+    /// Delivers to a member, and returns its attestation or refusal.
     pub async fn deliver(&self, member: &Member) -> Result<Attestation, Status> {
         let body = self.body(member.seat);
         send(member, self.open(member.seat), stream::iter(rpc::pieces(&body))).await

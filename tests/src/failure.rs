@@ -1,16 +1,16 @@
-//! The error of the harness and the demo: a sentence for the reader of the log.
+//! The error type of the harness and the demo: a sentence that is written to the log.
 
 use std::fmt::{self, Debug, Display};
 
-/// A sentence that says what went wrong, with its causes. Not itself an `Error`, so that every
-/// error converts into it.
+/// A sentence that says what went wrong, with its causes. It does not implement `Error`, so that
+/// every error converts into it.
 pub struct Failure(String);
 
-/// The harness's result.
+/// The result type of the harness.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
-    /// A failure with this text.
+    /// Makes a failure with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -41,7 +41,7 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// Says what was being done when an error or a gap was met.
+/// Adds what was being done to an error or a missing value.
 pub trait Context<T> {
     /// Puts `what` before the error's text.
     fn context(self, what: impl Display) -> Result<T>;

@@ -1,6 +1,6 @@
-//! A gate in front of a server: its address stays while the server comes and goes, and it can be
-//! shut, held or made to babble. What passes an open gate passes in its weather: late, in fits, cut
-//! off, or in one direction alone.
+//! A gate is a TCP proxy before a server. Its address stays the same while the server restarts, and
+//! it can be shut, hang or answer junk. What passes an open gate is subject to its weather: delays,
+//! stalls, cut connections, or one direction alone cut.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -17,45 +17,46 @@ use tokio::task::JoinHandle;
 
 use crate::failure::{Context, Failure, Result};
 
-/// Below those that Linux gives to outgoing connections (`net.ipv4.ip_local_port_range`).
+/// These ports are below those that Linux gives to outgoing connections
+/// (`net.ipv4.ip_local_port_range`).
 const SERVER_PORTS: Range<u16> = 18_000..32_000;
-/// Bytes that pass at once.
+/// The most bytes that pass at once.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// What becomes of connections.
+/// How a gate treats connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Passed on to a server.
+    /// It passes them on to a server.
     Open(SocketAddr),
-    /// Cut at once: the server is down.
+    /// It closes them at once, as if the server were down.
     Shut,
-    /// Taken and never answered: the server hangs.
+    /// It accepts them and never answers, as if the server hung.
     Silent,
-    /// Answered with bytes that mean nothing.
+    /// It answers with meaningless bytes.
     Babble,
 }
 
-/// What the network does to what passes. Changes reach connections that stand.
+/// The faults of the network behind a gate. Changes apply to open connections, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Weather {
-    /// Each piece, in either direction, comes so much later.
+    /// The delay of each piece, in either direction.
     pub delay: Duration,
-    /// Pieces of a thousand that are lost and come again only after [`Weather::stall`].
+    /// How many of a thousand pieces are lost and sent again after [`Weather::stall`].
     pub stalls_per_mille: u32,
-    /// What a lost piece costs.
+    /// The delay of a lost piece.
     pub stall: Duration,
-    /// Pieces of a thousand after which the connection is cut.
+    /// How many of a thousand pieces end their connection.
     pub resets_per_mille: u32,
-    /// Nothing passes from the client to the server; what was sent waits.
+    /// Whether the direction from client to server is cut; data waits meanwhile.
     pub cut_to_server: bool,
-    /// Nothing passes from the server to the client; what was sent waits.
+    /// Whether the direction from server to client is cut; data waits meanwhile.
     pub cut_to_client: bool,
-    /// Of which pieces it hits, and how.
+    /// The seed that decides which pieces are affected.
     pub seed: u64,
 }
 
 impl Weather {
-    /// Nothing happens.
+    /// No faults.
     pub const CALM: Self = Self {
         delay: Duration::ZERO,
         stalls_per_mille: 0,
@@ -82,21 +83,21 @@ impl Direction {
     }
 }
 
-/// A gate; a change of mode cuts what is connected.
+/// A gate. A change of its mode closes open connections.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
     weather: watch::Sender<Weather>,
-    /// Where it was open to last.
+    /// The server that it was open to last.
     server: Mutex<Option<SocketAddr>>,
     connections: Arc<AtomicU64>,
-    /// Absent where clients reach the server itself.
+    /// None for a bare gate, where clients reach the server itself.
     task: Option<JoinHandle<()>>,
 }
 
 impl Gate {
-    /// A gate on a free port of this machine, shut.
+    /// Makes a shut gate on a free port of this machine.
     pub async fn new() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
         let address = listener.local_addr().context("the port")?;
@@ -115,31 +116,30 @@ impl Gate {
         Ok(Self { address, mode, weather, server: Mutex::default(), connections, task: Some(task) })
     }
 
-    /// No gate at all, but a port of this machine that was free a moment ago: the server itself is
-    /// to listen there, and nothing can be done to its network. For measurements, in which a gate
-    /// would take part.
+    /// Reserves a port without a proxy: the server itself is to listen on it, and its network has
+    /// no faults. Measurements use it, because a proxy would be part of the figures.
     pub async fn bare() -> Result<Self> {
         let address = port_of_a_server().await?;
         let (mode, weather) = (watch::Sender::new(Mode::Open(address)), watch::Sender::new(Weather::CALM));
         Ok(Self { address, mode, weather, server: Mutex::default(), connections: Arc::default(), task: None })
     }
 
-    /// Where it listens.
+    /// Returns the gate's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as a URL without TLS.
+    /// Returns the gate's URL without TLS.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Connections that were made to it so far.
+    /// Returns the number of connections made so far.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Changes its mode.
+    /// Changes the mode.
     pub fn set(&self, mode: Mode) {
         if let Mode::Open(server) = mode {
             *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
@@ -147,7 +147,7 @@ impl Gate {
         self.mode.send_replace(mode);
     }
 
-    /// Opens it to where it was open last; leaves it where it never was.
+    /// Opens the gate to the last server; does nothing if it was never open.
     pub fn reopen(&self) {
         let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = server {
@@ -155,7 +155,7 @@ impl Gate {
         }
     }
 
-    /// Changes the weather; nothing is cut by the change itself.
+    /// Changes the weather without closing connections.
     pub fn set_weather(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
@@ -197,10 +197,9 @@ async fn serve(
     }
 }
 
-/// Passes bytes on in both directions, as slowly and as badly as the weather says, until either
-/// side goes away.
+/// Passes bytes on in both directions, with the weather's faults, until either side closes.
 async fn relay(client: TcpStream, server: TcpStream, weather: watch::Receiver<Weather>, number: u64) {
-    // Small messages must not wait for one another here.
+    // Small messages are sent at once, not collected.
     if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
         return;
     }

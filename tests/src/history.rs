@@ -1,9 +1,9 @@
-//! What must be true of a system's history after every fault: read from L1, from the
-//! aggregator's and every member's database and from what members serve, and compared with what the
-//! rollup was told.
+//! Checks a system's history after faults. It is read from L1, from the databases of the aggregator
+//! and every member, and from what members serve, and compared with the aggregator's answers to the
+//! rollup.
 //!
-//! [`check`] reads and compares; a violation names what it is about. The comparing alone is
-//! [`History::violations`].
+//! [`check`] reads and compares; a violation names the batch or number. [`History::violations`]
+//! only compares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,61 +22,61 @@ use crate::network::{Network, Service};
 use crate::traffic::Accepted;
 use crate::{configuration, database, rollup, rpc};
 
-/// What is wrong with a history.
+/// A violation of the protocol in a history.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Violation {
-    /// What the aggregator took never reached L1.
+    /// A batch that the aggregator accepted is not on L1.
     NotRecorded {
-        /// The rollup's number.
+        /// The batch number.
         number: u64,
     },
-    /// L1 recorded a batch, or a number, more than once.
+    /// L1 recorded a batch or a number more than once.
     RecordedTwice {
-        /// The rollup's number.
+        /// The batch number.
         number: u64,
-        /// How often.
+        /// The number of recordings.
         times: usize,
     },
-    /// L1 has a certificate for something that nobody submitted.
+    /// L1 has a certificate for a batch that was not submitted.
     Stranger {
-        /// The rollup's number.
+        /// The batch number.
         number: u64,
     },
-    /// The payload did not come back.
+    /// The payload could not be retrieved.
     NotRetrievable {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
-        /// Who was left to serve it.
+        /// The seats that could serve it.
         from: Vec<Seat>,
-        /// What the retriever said.
+        /// The retriever's error.
         why: String,
     },
-    /// Another payload came back.
+    /// The retrieved payload has other bytes.
     OtherBytes {
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
     },
     /// A member does not serve the shard that it signed for.
     ShardMissing {
-        /// The member.
+        /// The member's seat.
         seat: Seat,
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
-        /// What it said.
+        /// The member's error.
         why: String,
     },
-    /// A member signed for what its database does not hold.
+    /// A member signed for a batch that its database does not hold.
     SignedWithoutRow {
-        /// The member.
+        /// The member's seat.
         seat: Seat,
-        /// The batch.
+        /// The batch's digest.
         digest: BatchDigest,
     },
     /// A submission has two headers in one epoch.
     TwoHeaders {
         /// The submission's EIP-712 digest.
         submission: B256,
-        /// The epoch.
+        /// The epoch of both headers.
         epoch: u64,
     },
 }
@@ -87,39 +87,40 @@ impl fmt::Display for Violation {
     }
 }
 
-/// How far a database's row of a batch goes.
+/// The size of a batch in a member's database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredRow {
-    /// Bytes that the shard should have.
+    /// The bytes that the shard should have.
     pub shard_bytes: u64,
-    /// Bytes that its rows have.
+    /// The bytes that the stored rows have.
     pub row_bytes: u64,
 }
 
-/// One header of a submission, and where it was seen.
+/// A header of a submission: the submission's digest, the epoch and the batch's digest.
 pub type HeaderSeen = (B256, u64, BatchDigest);
 
-/// Everything that was read.
+/// All that was read of a history.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// What L1 recorded, in its order.
+    /// The certificates that L1 recorded, in L1's order.
     pub recorded: Vec<RecordedCertificate>,
-    /// Headers by submission and epoch, from all databases.
+    /// The headers by submission and epoch, from all databases.
     pub headers: Vec<HeaderSeen>,
-    /// Signatures that left a member: those in certificates and those that the aggregator noted.
+    /// The signatures that left a member: those in certificates and those that the aggregator
+    /// stored.
     pub signatures: BTreeSet<(Seat, BatchDigest)>,
-    /// What members' databases hold.
+    /// The batches in the members' databases.
     pub rows: BTreeMap<(Seat, BatchDigest), StoredRow>,
-    /// What was seen to be wrong while shards and payloads were asked for.
+    /// Violations that were found while shards and payloads were fetched.
     pub met: Vec<Violation>,
-    /// Retrievals that were made.
+    /// The number of retrievals made.
     pub retrievals: u64,
-    /// Shards that were asked for.
+    /// The number of shards fetched.
     pub shards: u64,
 }
 
 impl History {
-    /// What is wrong with it, given what the rollup was told.
+    /// Compares the history with the batches that the rollup was told are accepted.
     pub fn violations(&self, accepted: &[Accepted]) -> Vec<Violation> {
         let mut found = self.met.clone();
         let numbers: BTreeSet<u64> = accepted.iter().map(|batch| batch.number).collect();
@@ -165,8 +166,8 @@ impl History {
     }
 }
 
-/// Reads everything and fails with all violations. All processes must be up; they are left as they
-/// are.
+/// Reads the history and fails with all violations. All processes must be running, and are left
+/// running.
 pub async fn check(network: &Network, accepted: &[Accepted]) -> Result<History> {
     let history = read(network, accepted).await?;
     let violations = history.violations(accepted);
@@ -184,7 +185,7 @@ pub async fn check(network: &Network, accepted: &[Accepted]) -> Result<History> 
     Err(Failure::new(format!("{} violations:\n  {}", list.len(), list.join("\n  "))))
 }
 
-/// Reads everything.
+/// Reads the history.
 pub async fn read(network: &Network, accepted: &[Accepted]) -> Result<History> {
     let deployment = network.committee.deployment;
     let log = CertificateLogReader::new(network.anvil.endpoints(), deployment.log);
@@ -194,7 +195,7 @@ pub async fn read(network: &Network, accepted: &[Accepted]) -> Result<History> {
     let view = RpcRegistryReader::new(network.anvil.endpoints(), deployment.registry).read(0).await?;
     let directory = Arc::new(Directory::from_view(&view)?);
     let now = rollup::now();
-    // What expires while it is looked at proves nothing.
+    // A batch that expires during the check proves nothing.
     let lasting: Vec<Lasting<'_>> = history
         .recorded
         .iter()
@@ -226,7 +227,7 @@ pub async fn read(network: &Network, accepted: &[Accepted]) -> Result<History> {
     Ok(history)
 }
 
-/// Batches that expire within this time are not asked for.
+/// Batches that expire within this time are not fetched.
 const LOOKING_SECONDS: u64 = 600;
 
 /// A batch on L1 that does not expire soon.
@@ -259,7 +260,7 @@ async fn read_aggregator(
                      WHERE m.delivery IN ('claimed', 'attested')";
     for row in sqlx::query(statement).fetch_all(&mut connection).await? {
         let digest = BatchDigest(hash(&row.try_get::<Vec<u8>, _>(1)?)?);
-        // Of what has expired the rows may be gone.
+        // The rows of expired batches may be gone.
         if lasting.contains(&digest) {
             history.signatures.insert((Seat(u8::try_from(row.try_get::<i64, _>(0)?)?), digest));
         }
@@ -292,7 +293,8 @@ async fn read_member(seat: Seat, service: &Service, history: &mut History) -> Re
     Ok(connection.close().await?)
 }
 
-/// Every member that signed serves its shard, byte by byte what the payload encodes to.
+/// Checks that every member that signed serves its shard, and that it equals what the payload
+/// encodes to.
 async fn ask_for_shards(network: &Network, lasting: &[Lasting<'_>], history: &mut History) -> Result<()> {
     let geometry = network.committee.quorum.geometry();
     for &Lasting { digest, batch, .. } in lasting {
@@ -313,7 +315,8 @@ async fn ask_for_shards(network: &Network, lasting: &[Lasting<'_>], history: &mu
     Ok(())
 }
 
-/// Every batch comes back from its signers less any q − k of them, everybody else cut off.
+/// Checks that every batch can be retrieved from its signers without any q − k of them, and without
+/// all other members.
 async fn retrieve_all(
     network: &Network,
     directory: &Arc<Directory>,
@@ -359,7 +362,7 @@ async fn retrieve_all(
     Ok(())
 }
 
-/// All ways to leave out so many seats.
+/// Returns all ways to leave out `left_out` seats.
 fn without_any(seats: &[Seat], left_out: usize) -> Vec<Vec<Seat>> {
     if left_out == 0 {
         return vec![seats.to_vec()];

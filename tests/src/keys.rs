@@ -1,4 +1,5 @@
-//! Known keys as the files that processes read them from; cheap to open, since nobody attacks them.
+//! Writes known keys into the files from which processes read them. The key derivation is cheap,
+//! because no attacker is after these keys.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use dac_keys::{KdfCost, create_bls_keystore, create_ecdsa_keystore, create_passw
 use crate::configuration::KeyFiles;
 use crate::failure::{Context, Result};
 
-/// A BLS key in `folder`.
+/// Writes a BLS key into `folder`.
 pub fn bls(folder: &Path, key: &SecretKey) -> Result<KeyFiles> {
     let files = files(folder, "bls")?;
     let password = create_password_file(&files.password)?;
@@ -18,7 +19,7 @@ pub fn bls(folder: &Path, key: &SecretKey) -> Result<KeyFiles> {
     Ok(files)
 }
 
-/// A secp256k1 key in `folder`.
+/// Writes a secp256k1 key into `folder`.
 pub fn ethereum(folder: &Path, key: &EcdsaKey) -> Result<KeyFiles> {
     let files = files(folder, "ethereum")?;
     let password = create_password_file(&files.password)?;

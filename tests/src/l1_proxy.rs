@@ -1,5 +1,5 @@
-//! A JSON-RPC endpoint of L1 that passes on what an honest one says, but for what a test makes it
-//! say.
+//! A JSON-RPC endpoint of L1 that passes on the answers of an honest one, except those that a test
+//! replaces.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 
 use crate::failure::{Context, Result};
 
-/// What it answers to a method with these parameters, given the honest answer; none to pass that
-/// on.
+/// Returns the false answer to a method with these parameters, given the honest answer; none to
+/// pass that on.
 type Lie = dyn Fn(&str, &Value, &Value) -> Option<Value> + Send + Sync;
 
-/// A proxy; it ends when it is dropped.
+/// A proxy. It ends when it is dropped.
 #[derive(Debug)]
 pub struct L1Proxy {
     address: SocketAddr,
@@ -25,7 +25,7 @@ pub struct L1Proxy {
 }
 
 impl L1Proxy {
-    /// A proxy on a free port of this machine, before the server at `server`.
+    /// Starts a proxy on a free port of this machine for the server at `server`.
     pub async fn start(
         server: SocketAddr,
         lie: impl Fn(&str, &Value, &Value) -> Option<Value> + Send + Sync + 'static,
@@ -37,19 +37,19 @@ impl L1Proxy {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (lie, told) = (Arc::clone(&lie), Arc::clone(&told));
-                // A client that goes away is its own affair.
+                // A client may close its connection at any time.
                 tokio::spawn(async move { serve(client, server, &*lie, &told).await.ok() });
             }
         });
         Ok(Self { address, lies, task })
     }
 
-    /// Where it listens.
+    /// Returns the proxy's URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Answers so far that were not the honest ones.
+    /// Returns the number of false answers so far.
     pub fn lies(&self) -> u64 {
         self.lies.load(Ordering::SeqCst)
     }
@@ -100,7 +100,7 @@ fn body(message: &[u8]) -> Option<&[u8]> {
     Some(&message[end + 4..])
 }
 
-/// A request's body, which is one document of JSON.
+/// Reads the body of a request, which is one JSON document.
 async fn read_request(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {

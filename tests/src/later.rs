@@ -1,6 +1,6 @@
-//! Requests as a later version of the protocol would send them: with fields that this one does not
-//! know, at every level, and with values of enumerations that it does not know. Worked out from the
-//! protocol's own descriptors, so that no request is forgotten.
+//! Makes requests as a later version of the protocol would send them: with fields that this version
+//! does not know, at every level, and with unknown values of enumerations. They are derived from
+//! the protocol's own descriptors, so that no request is forgotten.
 
 use std::collections::BTreeMap;
 
@@ -18,39 +18,39 @@ use tonic::{Request, Status};
 
 use crate::failure::{Context, Result};
 
-/// The first of the fields that only a later version knows.
+/// The number of the first field that only a later version knows.
 const LATER_FIELD: u32 = 15_000;
-/// A value that only a later version knows.
+/// A value of an enumeration that only a later version knows.
 pub const LATER_VALUE: u64 = 99;
 
-/// One method of the protocol.
+/// A method of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Method {
-    /// Its service's name without the package.
+    /// The name of its service without the package.
     pub service: String,
-    /// Its name.
+    /// The name of the method.
     pub name: String,
     input: String,
 }
 
-/// What the protocol consists of.
+/// The descriptors of the protocol.
 #[derive(Debug)]
 pub struct Protocol {
     messages: BTreeMap<String, DescriptorProto>,
     methods: Vec<Method>,
 }
 
-/// An enumeration's field that a request holds.
+/// A field of a request whose type is an enumeration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnumField {
     /// The field's name.
     pub name: String,
-    /// How many of them come before it in the message's bytes.
+    /// The number of such fields before it in the message's bytes.
     place: usize,
 }
 
 impl Protocol {
-    /// The protocol of this version.
+    /// Reads the descriptors of this version.
     pub fn read() -> Result<Self> {
         let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)?;
         let (mut messages, mut methods) = (BTreeMap::new(), Vec::new());
@@ -70,19 +70,19 @@ impl Protocol {
         Ok(Self { messages, methods })
     }
 
-    /// All methods.
+    /// Returns all methods.
     pub fn methods(&self) -> &[Method] {
         &self.methods
     }
 
-    /// A method's request with unknown fields of every form in each of its messages.
+    /// Adds unknown fields of every wire type to each message of a method's request.
     pub fn with_later_fields(&self, method: &Method, request: &[u8]) -> Result<Bytes> {
         let mut visit = Visit { adds_fields: true, ..Visit::default() };
         self.rewrite(&method.input, request, &mut visit)
     }
 
-    /// The enumerations' fields that a method's request holds. Those of the first value are not on
-    /// the wire.
+    /// Returns the enumeration fields that a method's request holds. Fields with the first value
+    /// are not encoded, and therefore missing.
     pub fn enums(&self, method: &Method, request: &[u8]) -> Result<Vec<EnumField>> {
         let mut visit = Visit::default();
         self.rewrite(&method.input, request, &mut visit)?;
@@ -90,13 +90,13 @@ impl Protocol {
         Ok(names.map(|(place, name)| EnumField { name, place }).collect())
     }
 
-    /// A method's request with a value of one enumeration that this version does not know.
+    /// Replaces the value of one enumeration field by one that this version does not know.
     pub fn with_later_value(&self, method: &Method, request: &[u8], of: &EnumField) -> Result<Bytes> {
         let mut visit = Visit { replaces: Some(of.place), ..Visit::default() };
         self.rewrite(&method.input, request, &mut visit)
     }
 
-    /// The enumerations' fields of a method's request and all that it may hold, by name.
+    /// Returns the names of all enumeration fields that a method's request can hold.
     pub fn enum_fields(&self, method: &Method) -> Vec<String> {
         let (mut found, mut waiting) = (Vec::new(), vec![method.input.clone()]);
         while let Some(name) = waiting.pop() {
@@ -167,7 +167,7 @@ struct Visit {
     enums: Vec<String>,
 }
 
-/// Calls any method with these bytes, a message each; the answers' bytes.
+/// Calls a method with encoded messages, and returns the encoded answers.
 pub async fn call(channel: Channel, method: &Method, requests: Vec<Bytes>) -> Result<Vec<Bytes>, Status> {
     let path = PathAndQuery::try_from(format!("/dac.v1.{}/{}", method.service, method.name));
     let path = path.map_err(|error| Status::internal(error.to_string()))?;
@@ -182,7 +182,7 @@ pub async fn call(channel: Channel, method: &Method, requests: Vec<Bytes>) -> Re
     Ok(all)
 }
 
-/// Messages as their bytes.
+/// A codec that leaves messages as bytes.
 #[derive(Clone, Copy, Debug)]
 struct Raw;
 

@@ -1,5 +1,4 @@
-//! Members that lie: to aggregators about what they sign, and to everybody else about what they
-//! store.
+//! Members that lie: to aggregators about what they sign, and to all clients about what they store.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,38 +20,38 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::failure::{Context, Result};
 
-/// What a member does instead of attesting.
+/// What a member answers instead of an attestation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attests {
-    /// Its own good signature, of another digest, said to be of this one.
+    /// Its own valid signature of another digest, with this batch's digest.
     OtherDigest,
-    /// Another digest, openly.
+    /// An attestation of another digest.
     OtherBatch,
-    /// A signature of the right digest by another key.
+    /// A signature of the right digest with another key.
     OtherKey,
-    /// 48 bytes that are no point.
+    /// 48 bytes that are not a point of the curve.
     Junk,
-    /// As another seat.
+    /// An attestation of another seat.
     OtherSeat,
-    /// Nothing at all, as if it were an answer.
+    /// An empty answer.
     Nothing,
-    /// More bytes than any answer has.
+    /// An answer that is larger than any valid one.
     Oversized,
-    /// Takes everything and never answers.
+    /// No answer, after it has received everything.
     Silent,
 }
 
-/// Signs what it should not.
+/// A member that signs falsely.
 #[derive(Debug)]
 pub struct FalseSigner {
     /// The member's own key.
     pub key: SecretKey,
-    /// Its vice.
+    /// What it answers.
     pub vice: Attests,
 }
 
 impl FalseSigner {
-    /// Serves until the test ends; where.
+    /// Serves until the test ends, and returns the address.
     pub async fn serve(self) -> Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
         let address = listener.local_addr().context("a port")?;
@@ -115,17 +114,17 @@ impl DispersalService for FalseSigner {
 /// What a member serves instead of its shard and record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
-    /// A byte of its shard is wrong.
+    /// A shard with a wrong byte.
     WrongByte,
-    /// Its shard ends early.
+    /// A shard that ends early.
     Truncated,
-    /// Its shard goes on and on.
+    /// A shard that does not end.
     Endless,
-    /// A byte every so often, for ever.
+    /// A shard that comes byte by byte with pauses.
     Trickle,
-    /// A piece above the limit of pieces.
+    /// A shard in pieces over the limit.
     OversizedPiece,
-    /// A message above the limit of messages.
+    /// A message over the limit of messages.
     OversizedMessage,
     /// Pieces without bytes.
     EmptyPieces,
@@ -133,11 +132,11 @@ pub enum Serves {
     WrongRecord,
     /// The record of another batch.
     OtherRecord,
-    /// Says that it never had the batch.
+    /// The answer that it does not have the batch.
     Denies,
 }
 
-/// Stands before an honest member and spoils what it says.
+/// A proxy before an honest member that falsifies its answers.
 #[derive(Debug)]
 pub struct FalseServer {
     honest: RetrievalServiceClient<Channel>,
@@ -145,7 +144,7 @@ pub struct FalseServer {
 }
 
 impl FalseServer {
-    /// Serves until the test ends; where.
+    /// Serves until the test ends, and returns the address.
     pub async fn serve(honest: Channel, vice: Serves) -> Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
         let address = listener.local_addr().context("a port")?;

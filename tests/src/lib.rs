@@ -31,8 +31,8 @@ pub mod wait;
 
 pub use failure::{Context, Failure, Result};
 
-/// Chooses the process's TLS implementation: two are compiled in, and without a choice the first
-/// connection panics.
+/// Chooses the TLS implementation of the process: two are compiled in, and without a choice the
+/// first connection panics.
 pub fn install_tls_provider() {
     dac_runtime::tls::install_provider();
 }

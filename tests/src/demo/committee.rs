@@ -1,5 +1,4 @@
-//! Members and aggregator of the story: their keys, their processes, and what an audit says of
-//! them.
+//! The demo's members and aggregator: their keys and processes, and the results of audits.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,19 +14,20 @@ use serde_json::Value;
 
 use crate::page::Page;
 
-/// Seats.
+/// The number of seats.
 pub(crate) const N: u16 = 7;
-/// Shards that rebuild a batch.
+/// The number of shards that rebuild a batch.
 pub(crate) const K: u16 = 3;
-/// Signatures that make a certificate.
+/// The number of signatures that make a certificate.
 pub(crate) const Q: u16 = 5;
-/// Seats killed before the batches come: as many as may be silent. Data rows and parity both.
+/// The seats that are killed before the batches come: as many as may be silent, a data row and a
+/// parity shard.
 pub(crate) const KILLED_BEFORE: [usize; 2] = [1, 5];
-/// Seats killed after them: what is left holds one data row and two parity shards, so retrieval
-/// must decode.
+/// The seats that are killed after the batches. The three that remain hold one data row and two
+/// parity shards, so that retrieval must decode.
 pub(crate) const KILLED_AFTER: [usize; 2] = [0, 3];
 
-/// One member of the story.
+/// A member of the demo's committee.
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) operator: String,
@@ -44,7 +44,7 @@ impl Member {
     }
 }
 
-/// Makes a key that is thrown away with the folder, and returns its address or public key.
+/// Makes a key that is deleted with the folder, and returns its address or public key.
 pub(crate) async fn keygen(dac: &CommandLine, kind: &str, name: &str) -> Result<String> {
     let line = format!(
         "keygen {kind} --out {name}.json --password-file {name}.password --new-password-file --kdf light"
@@ -128,7 +128,7 @@ pub(crate) async fn start_aggregator(
     Ok((process, format!("http://{api}"), disperser))
 }
 
-/// Members whose signature is in the certificate, and the others.
+/// Counts the members whose signatures are in the certificate, and the others.
 pub(crate) fn tally(status: &Value) -> Result<(u64, u64)> {
     let members = status.pointer("/members").and_then(Value::as_array).context("/members")?;
     let signed = |member: &&Value| member.pointer("/in_certificate") == Some(&Value::Bool(true));
@@ -136,7 +136,7 @@ pub(crate) fn tally(status: &Value) -> Result<(u64, u64)> {
     Ok((signers, members.len() as u64 - signers))
 }
 
-/// Chunks proved and failed, and a line for every member.
+/// Counts the chunks proved and failed, and prints a line for each member.
 pub(crate) fn audit_figures(page: &Page, audit: &Value) -> Result<(u64, u64)> {
     for row in audit.pointer("/rows").and_then(Value::as_array).context("/rows")? {
         let (seat, check, result) = (number(row, "/seat")?, text(row, "/check")?, text(row, "/result")?);

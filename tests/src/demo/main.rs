@@ -33,9 +33,9 @@ use crate::page::{Page, typed};
 use crate::rollup::Rollup;
 use crate::summary::Summary;
 
-/// A rollup that settles elsewhere: the service needs nothing of it but its name.
+/// A rollup without a settlement contract: the service needs only its address.
 const OTHER_ROLLUP: Address = Address::repeat_byte(0x11);
-/// Chunks that each member must prove in the audit.
+/// The number of chunks that each member must prove in the audit.
 const AUDITED_CHUNKS: u64 = 8;
 
 /// A committee of seven and a payments rollup on this machine: certificate and proof settle
@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // In each case the story is dropped at the end, and with it every process that it started.
+    // In each case the story is dropped at the end, with every process that it started.
     let outcome = tokio::select! {
         outcome = story(&arguments) => outcome,
         _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
@@ -316,7 +316,7 @@ async fn story(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// An empty folder for this run.
+/// Makes an empty folder for this run.
 fn prepare(folder: &Path) -> Result<PathBuf> {
     match fs::remove_dir_all(folder) {
         Ok(()) => {}

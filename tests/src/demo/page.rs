@@ -1,4 +1,4 @@
-//! The page that the demo prints: numbered steps, each timed.
+//! Prints the demo's page: numbered steps with their times.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use dac_tests::Result;
 use dac_tests::command::CommandLine;
 use serde_json::Value;
 
-/// Numbers the page and times each step.
+/// Numbers the steps and measures their times.
 pub(crate) struct Page {
     step: usize,
     started: Instant,
@@ -28,7 +28,7 @@ impl Page {
         println!("   {}", line.as_ref());
     }
 
-    /// Since the page began, in seconds.
+    /// Returns the seconds since the page began.
     pub(crate) fn seconds(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
     }
@@ -38,7 +38,7 @@ impl Page {
     }
 }
 
-/// Runs a command, and shows it as one would type it.
+/// Runs a command, and prints it as a user would type it.
 pub(crate) async fn typed(page: &Page, program: &CommandLine, line: &str) -> Result<Value> {
     page.say(format!("$ {} {line}", program.name()));
     program.expect(line.split_whitespace()).await

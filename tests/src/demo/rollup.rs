@@ -1,4 +1,4 @@
-//! The rollup's part of the story: users, operator, and the way out.
+//! The rollup of the demo: its users, its operator, and the exit.
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,16 +21,17 @@ use reference_rollup::transaction::Destination;
 use crate::committee::{K, N, keygen};
 use crate::page::{Page, typed};
 
-/// How long nothing may settle before anyone may freeze. Days on a real chain.
+/// The time without settlement after which anyone may freeze, in seconds. On a real chain it is
+/// days.
 const FREEZE_DELAY_SECONDS: u64 = 20 * 60;
-/// Transfers of the second batch.
+/// The number of transfers in the second batch.
 const TRANSFERS: usize = 16;
-/// What each user deposits, in gwei.
+/// The deposit of each user, in gwei.
 const DEPOSIT_GWEI: u64 = 1_000_000;
-/// The users. The last one's deposit comes too late for any batch.
+/// The users. The last one's deposit comes too late for a batch.
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
-/// The rollup, once it is deployed.
+/// The deployed rollup.
 pub(crate) struct Rollup {
     program: CommandLine,
     folder: PathBuf,
@@ -39,14 +40,14 @@ pub(crate) struct Rollup {
     wallets: Vec<Wallet>,
 }
 
-/// How a batch came to L1.
+/// The settlement of a batch.
 pub(crate) struct Settled {
     pub(crate) transaction: String,
     pub(crate) gas: u64,
     pub(crate) prove_ms: u64,
 }
 
-/// What leaving came to.
+/// The result of an exit.
 pub(crate) struct Left {
     pub(crate) state_root: String,
     pub(crate) transaction: String,
@@ -54,7 +55,7 @@ pub(crate) struct Left {
 }
 
 impl Rollup {
-    /// Deploys verifier and settlement, and makes the users' keys.
+    /// Deploys verifier and settlement contract, and makes the users' keys.
     pub(crate) async fn deploy(
         page: &Page,
         dac: &CommandLine,
@@ -103,7 +104,7 @@ impl Rollup {
         self.operator.as_mut().context("the operator")
     }
 
-    /// A user deposits on L1.
+    /// Deposits a user's money on L1.
     pub(crate) async fn deposit(&self, page: &Page, user: usize) -> Result<()> {
         let name = USERS[user];
         let line = format!(
@@ -113,12 +114,12 @@ impl Rollup {
         Ok(())
     }
 
-    /// The first batch: two deposits come in.
+    /// Makes the first batch, which takes two deposits.
     pub(crate) async fn first_batch(&mut self) -> Result<Sealed> {
         self.operator()?.batch(&[]).await
     }
 
-    /// The second batch: a deposit comes in, money goes round, some of it leaves.
+    /// Makes the second batch, with a deposit, transfers and withdrawals.
     pub(crate) async fn second_batch(&mut self) -> Result<Sealed> {
         let operator = self.operator.as_mut().context("the operator")?;
         let domain = operator.domain();
@@ -137,7 +138,7 @@ impl Rollup {
         operator.batch(&transactions).await
     }
 
-    /// Submits a batch and proves it at the same time; then both settle it.
+    /// Submits a batch and proves it at the same time; then certificate and proof settle it.
     pub(crate) async fn settle(
         &mut self,
         page: &Page,
@@ -165,7 +166,7 @@ impl Rollup {
             line.push(OsString::from(word));
         }
         page.say(format!("$ {}", dac.shown(&line)));
-        // Neither waits for the other.
+        // Certification and proving run at the same time.
         let operator = self.operator.as_ref().context("the operator")?;
         let (submitted, proved) = tokio::try_join!(dac.expect(&line), operator.prove(sealed))?;
         let digest = text(&submitted, "/digest")?.to_owned();
@@ -184,12 +185,12 @@ impl Rollup {
         Ok(Settled { transaction, gas, prove_ms })
     }
 
-    /// The operator is gone, with all it knew.
+    /// Drops the operator with all that it knew.
     pub(crate) fn lose_operator(&mut self) {
         self.operator = None;
     }
 
-    /// Lets time pass on L1, and freezes the rollup from an account that is not its own.
+    /// Moves L1's time forward, and freezes the rollup from an account that is not the operator's.
     pub(crate) async fn freeze(&self, page: &Page, anvil: &Anvil) -> Result<()> {
         anvil.advance(FREEZE_DELAY_SECONDS + 1).await;
         page.say(format!("{} minutes pass on L1, and nothing settles", FREEZE_DELAY_SECONDS / 60));
@@ -199,7 +200,7 @@ impl Rollup {
         Ok(())
     }
 
-    /// A user leaves with nothing but L1 and the members left.
+    /// Lets a user exit with nothing but L1 and the remaining members.
     pub(crate) async fn leave(&self, page: &Page, dac: &CommandLine) -> Result<Left> {
         typed(page, dac, &format!("retrieve --rollup {} --out-dir batches", self.settlement)).await?;
         let line =
@@ -214,7 +215,7 @@ impl Rollup {
         Ok(Left { state_root, transaction, paid_gwei: paid })
     }
 
-    /// A withdrawal that a batch granted is claimed with what the payloads say.
+    /// Claims a withdrawal that a batch granted, with data from the payloads.
     pub(crate) async fn claim(&self, page: &Page) -> Result<()> {
         let line = "claim --withdrawals withdrawals/withdrawals-000002.json --key bob-l1.json --password-file bob-l1.password";
         let claimed = typed(page, &self.program, line).await?;
@@ -223,7 +224,7 @@ impl Rollup {
         Ok(())
     }
 
-    /// A deposit that no batch took goes back.
+    /// Refunds a deposit that no batch took.
     pub(crate) async fn refund(&self, page: &Page, deposit: u64) -> Result<()> {
         let line = format!("refund --number {deposit} --key dave-l1.json --password-file dave-l1.password");
         typed(page, &self.program, &line).await?;

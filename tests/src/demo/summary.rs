@@ -1,16 +1,16 @@
-//! What came of it, for machines, and what must hold of it.
+//! The demo's results as JSON, and the conditions that they must meet.
 
 use dac_tests::{Failure, Result};
 use serde::Serialize;
 
 use crate::committee::{K, N, Q};
 
-/// Of a full batch, on two cores.
+/// The most milliseconds for the proof of a full batch, on two cores.
 const PROVE_MS_MAX: u64 = 30_000;
-/// All told, with the Groth16 adapter.
+/// The most gas of a settlement with the Groth16 adapter, the whole transaction included.
 const SETTLE_GAS_MAX: u64 = 480_000;
 
-/// What came of it, for machines.
+/// The results of the demo.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) payload_bytes: u64,
@@ -26,26 +26,26 @@ pub(crate) struct Summary {
     pub(crate) retrieved_equal: bool,
     pub(crate) audit_chunks_ok: u64,
     pub(crate) audit_chunks_failed: u64,
-    /// Of the validity proof's circuit.
+    /// The number of constraints of the validity proof's circuit.
     pub(crate) constraints: u64,
-    /// Share of them that bind the proof to the committee's data, in percent.
+    /// The share of constraints that bind the proof to the committee's data, in percent.
     pub(crate) fingerprint_percent: u64,
-    /// Of the second batch's proof: witness and proof.
+    /// The milliseconds for witness and proof of the second batch.
     pub(crate) prove_ms: u64,
-    /// Of the second batch: certificate and proof in one transaction.
+    /// The transaction that settled the second batch with certificate and proof.
     pub(crate) settle_tx: String,
     pub(crate) settle_gas: u64,
-    /// The last state.
+    /// The last state root.
     pub(crate) state_root: String,
-    /// The state that a user rebuilt from the members left has this root too.
+    /// Whether the state that a user rebuilt from the remaining members has this root, too.
     pub(crate) rebuilt_equal: bool,
     pub(crate) exit_tx: String,
-    /// What the user was paid on L1, in gwei.
+    /// The gwei that the user was paid on L1.
     pub(crate) exit_paid: u64,
 }
 
 impl Summary {
-    /// The first thing that is not as it should be.
+    /// Fails with the first condition that is not met.
     pub(crate) fn check(&self) -> Result<()> {
         let Self { signers, absent, .. } = *self;
         let rules = [
