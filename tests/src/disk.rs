@@ -66,7 +66,7 @@ pub fn own_mounts(test: &str) -> Result<Mounts> {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     println!("in a mount namespace of its own:\n{text}");
-    // cargo succeeds, too, if no test has the name.
+    // The test program succeeds, too, if no test has the name.
     if output.status.success() && text.contains("1 passed") {
         return Ok(Mounts::Passed);
     }

@@ -1,4 +1,4 @@
-//! The monitoring port of a service that was started with one.
+//! The monitoring port of a service, if it was started with one.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,17 +9,16 @@ use tokio::net::TcpStream;
 use crate::failure::{Context, Result};
 use crate::network::Service;
 
-/// The section of a configuration that has it, and what the ready file calls it.
+/// The configuration's section of the monitoring port, and its name in the ready file.
 pub const LISTENER: &str = "metrics";
 
-/// A change of a configuration by which a service has a monitoring port, on a free port of this
-/// machine.
+/// Returns a change of a configuration that opens a monitoring port on a free port of this machine.
 pub fn settings() -> toml::Table {
     let listener = toml::Table::from_iter([("listen".to_owned(), "127.0.0.1:0".into())]);
     toml::Table::from_iter([(LISTENER.to_owned(), listener.into())])
 }
 
-/// Where a running service has it.
+/// Returns the address of a running service's monitoring port.
 pub fn address(service: &Service) -> Result<SocketAddr> {
     let ready = service.config().with_file_name("ready.json");
     let addresses: serde_json::Value = serde_json::from_slice(&fs::read(&ready).context(ready.display())?)?;
@@ -27,7 +26,7 @@ pub fn address(service: &Service) -> Result<SocketAddr> {
     address.parse().context(address)
 }
 
-/// The status and the text of a page.
+/// Fetches a page, and returns its status and text.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.context(address)?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -39,12 +38,12 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     Ok((status.parse().context(status)?, page.to_owned()))
 }
 
-/// The page of metrics.
+/// Fetches the page of metrics.
 pub async fn metrics(address: SocketAddr) -> Result<String> {
     Ok(get(address, "/metrics").await?.1)
 }
 
-/// The value of a series on such a page, which is named with its labels.
+/// Returns the value of a series on a page of metrics. Its name includes the labels.
 pub fn value(page: &str, series: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }

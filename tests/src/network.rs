@@ -1,5 +1,6 @@
-//! A whole system on this machine: a chain, a committee's contracts, `dac-node` processes and a
-//! `dac-aggregator`, each behind a gate, so that its address outlives it and its network can fail.
+//! A complete system on this machine: a chain, a committee's contracts, `dac-node` processes and a
+//! `dac-aggregator`, each behind a gate, so that its address stays the same over restarts and its
+//! network can fail.
 
 mod plan;
 mod service;
@@ -35,34 +36,34 @@ use crate::rollup::Rollup;
 use crate::rpc;
 use crate::wait;
 
-/// The rollup's settlement contract: an address of which the service needs nothing but its name.
+/// The address of the rollup. There is no contract: the service needs only the address.
 const ROLLUP: Address = Address::repeat_byte(0x11);
 
-/// A member.
+/// A member of the committee.
 pub struct Member {
-    /// Its seat.
+    /// The member's seat.
     pub seat: Seat,
-    /// Its process.
+    /// The member's process.
     pub service: Service,
 }
 
 impl Member {
-    /// Where aggregators deliver.
+    /// Returns a channel to the listener for aggregators.
     pub fn dispersal(&self) -> Result<Channel> {
         self.service.channel(configuration::DISPERSAL)
     }
 
-    /// Where anyone retrieves.
+    /// Returns a channel to the listener for retrieval.
     pub fn retrieval(&self) -> Result<Channel> {
         self.service.channel(configuration::RETRIEVAL)
     }
 
-    /// Whether it stores this batch.
+    /// Whether the member stores this batch.
     pub async fn has(&self, digest: BatchDigest) -> Result<bool> {
         Ok(rpc::stored(self.retrieval()?).await?.contains(&digest))
     }
 
-    /// Waits until it stores this batch.
+    /// Waits until the member stores this batch.
     pub async fn waits_for(&self, digest: BatchDigest) -> Result<()> {
         let what = format!("seat {} to store {digest}", self.seat);
         let probe = async || self.has(digest).await.is_ok_and(|has| has).then_some(());
@@ -70,17 +71,18 @@ impl Member {
     }
 }
 
-/// All of it. Fields are dropped in order: processes before the chain, the folder last.
+/// The complete system. Fields are dropped in order: the processes before the chain, the folder
+/// last.
 pub struct Network {
     /// The aggregator.
     pub aggregator: Service,
-    /// Its other processes, over the same database.
+    /// Further aggregator processes over the same database.
     pub more_aggregators: Vec<Service>,
     /// The members, in seat order.
     pub members: Vec<Member>,
-    /// The chain as the processes reach it.
+    /// The gate through which the processes reach the chain.
     pub l1: Gate,
-    /// The committee on it.
+    /// The committee's contracts and keys.
     pub committee: TestCommittee,
     /// The chain.
     pub anvil: Anvil,
@@ -91,17 +93,17 @@ pub struct Network {
 }
 
 impl Network {
-    /// Starts everything; all members and the aggregator are up and see the committee.
+    /// Starts the system and waits until all members and the aggregator see the committee.
     pub async fn start(shape: Shape) -> Result<Self> {
         Self::start_with(shape, &NetworkTls::default()).await
     }
 
-    /// The same with TLS.
+    /// Starts the system with TLS.
     pub async fn start_with(shape: Shape, tls: &NetworkTls) -> Result<Self> {
         Self::start_as(shape, &Plan { tls: tls.clone(), ..Plan::default() }).await
     }
 
-    /// Starts a network as the plan says.
+    /// Starts the system as the plan says.
     pub async fn start_as(shape: Shape, plan: &Plan) -> Result<Self> {
         let mut this = Self::prepare_as(shape, plan).await?;
         for member in &mut this.members {
@@ -113,34 +115,34 @@ impl Network {
         Ok(this)
     }
 
-    /// All processes of the aggregator.
+    /// Returns all aggregator processes.
     pub fn aggregators(&self) -> impl Iterator<Item = &Service> {
         std::iter::once(&self.aggregator).chain(&self.more_aggregators)
     }
 
-    /// All processes of the aggregator.
+    /// Returns all aggregator processes.
     pub fn aggregators_mut(&mut self) -> impl Iterator<Item = &mut Service> {
         std::iter::once(&mut self.aggregator).chain(&mut self.more_aggregators)
     }
 
-    /// Channels to all processes of the aggregator.
+    /// Returns channels to all aggregator processes.
     pub fn apis(&self) -> Result<Vec<Channel>> {
         self.aggregators().map(|service| service.channel(configuration::API)).collect()
     }
 
-    /// One more rollup that the registry admits, with a poster of its own.
+    /// Admits another rollup, with its own batch signer.
     pub async fn admit(&self, address: Address) -> Rollup {
         let poster = EcdsaKey::random();
         self.committee.admit(&self.anvil, address, poster.address()).await;
         Rollup { address, poster, ..self.rollup.clone() }
     }
 
-    /// The same, with no process started but the chain.
+    /// Prepares the system without starting a process except the chain.
     pub async fn prepare(shape: Shape) -> Result<Self> {
         Self::prepare_as(shape, &Plan::default()).await
     }
 
-    /// Prepares a network as the plan says.
+    /// Prepares the system as the plan says.
     pub async fn prepare_as(shape: Shape, plan: &Plan) -> Result<Self> {
         let tls = &plan.tls;
         let folder = TempDir::with_prefix("dac-network-").context("a temporary folder")?;
@@ -209,7 +211,7 @@ impl Network {
         Ok(Self { aggregator, more_aggregators, members, l1, committee, anvil, rollup, shape, folder })
     }
 
-    /// Its shape.
+    /// Returns the numbers and settings that the system was started with.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -226,7 +228,7 @@ impl Network {
         }
     }
 
-    /// Chain and registry.
+    /// Returns the chain and the registry.
     pub fn domain(&self) -> Domain {
         self.committee.domain
     }
@@ -236,7 +238,8 @@ impl Network {
         self.folder.path()
     }
 
-    /// A node that sits nowhere yet, with this key, gates and a store of its own; not started.
+    /// Prepares a node with this key, its own gates and its own store. It has no seat yet and is
+    /// not started.
     pub async fn newcomer(&self, name: &str, key: &SecretKey) -> Result<Service> {
         let folder = self.folder.path().join(name);
         let l1 = configuration::L1 {
@@ -255,12 +258,12 @@ impl Network {
         Ok(Service::new(name.to_owned(), program("dac-node")?, folder, config, gates, database))
     }
 
-    /// A channel to the aggregator.
+    /// Returns a channel to the aggregator.
     pub fn api(&self) -> Result<Channel> {
         self.aggregator.channel(configuration::API)
     }
 
-    /// Submits as an honest rollup does.
+    /// Submits a payload as an honest rollup does.
     pub async fn submit(&self, number: u64, kind: HashKind, payload: &Bytes) -> Result<v1::Batch, Status> {
         let order = self.rollup.signed(self.rollup.order(number, kind, payload));
         let open = rpc::submit_open(&self.domain(), &order);
@@ -268,7 +271,7 @@ impl Network {
         rpc::submit(channel, open, stream::iter(rpc::pieces(payload))).await
     }
 
-    /// Follows a batch until it is in one of these states.
+    /// Waits until a batch is in one of these states.
     pub async fn reaches(&self, batch: &v1::Batch, states: &[v1::BatchState]) -> Result<v1::Batch> {
         let digest = dac_proto::wire::hash("submission_digest", &batch.submission_digest)?;
         let followed =
@@ -277,7 +280,7 @@ impl Network {
         followed.context(format!("a batch to become {states:?}"))?.context("following a batch")
     }
 
-    /// Follows a batch until a certificate exists; its digest.
+    /// Waits until a batch has a certificate, and returns its digest.
     pub async fn certified(&self, batch: &v1::Batch) -> Result<BatchDigest> {
         let states = [
             v1::BatchState::Certified,
@@ -292,12 +295,12 @@ impl Network {
         Ok(dac_proto::wire::digest("digest", &batch.digest)?)
     }
 
-    /// Follows a batch until it is recorded on L1.
+    /// Waits until a batch is recorded on L1.
     pub async fn posted(&self, batch: &v1::Batch) -> Result<v1::Batch> {
         self.reaches(batch, &[v1::BatchState::Posted]).await
     }
 
-    /// Starts each member, and the aggregator, that is not running. Returns how many were not.
+    /// Starts every member and aggregator that is not running, and returns their number.
     pub async fn revive(&mut self) -> Result<u64> {
         let mut revived = 0;
         let services = self.members.iter_mut().map(|member| &mut member.service);
@@ -312,7 +315,7 @@ impl Network {
         Ok(revived)
     }
 
-    /// How often the log has recorded this digest: by the chain's own account.
+    /// Counts on the chain how often the log has recorded this digest.
     pub async fn recordings(&self, digest: BatchDigest) -> usize {
         let filter = serde_json::json!([{
             "fromBlock": "0x0",
@@ -337,7 +340,7 @@ impl Network {
         arguments
     }
 
-    /// The payload as `dac retrieve` gets it, over L1 and members alone.
+    /// Retrieves a payload with `dac retrieve`, from L1 and members alone.
     pub async fn retrieve(&self, digest: BatchDigest) -> Result<Vec<u8>> {
         let output = self.folder().join(format!("{digest}.payload"));
         let run = Command::new(program("dac")?)
@@ -355,7 +358,7 @@ impl Network {
     }
 }
 
-/// The first bytes of a real batch that the project carries.
+/// Returns the first bytes of a real batch from the repository.
 pub fn real_payload(length: usize) -> Bytes {
     let path = crate::process::source_root().join("demo-data/linea-6-blobs.bin");
     let mut payload = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -363,5 +366,5 @@ pub fn real_payload(length: usize) -> Bytes {
     payload.into()
 }
 
-/// Long enough for what must not happen to have happened.
+/// The time after which something that must not happen would have happened.
 pub const MOMENT: Duration = Duration::from_millis(500);

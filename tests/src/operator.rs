@@ -1,6 +1,5 @@
-//! The reference rollup's operator and its users, for the demo and the whole-system tests: a
-//! sequencer that reads the inbox from L1, and a prover, with the keys that everybody knows (DEV
-//! ONLY).
+//! The operator and users of the reference rollup, for the demo and the whole-system tests: a
+//! sequencer that reads the inbox from L1, and a prover with public keys (DEV ONLY).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,40 +21,40 @@ use reference_rollup::transaction::{Destination, Domain, SignedTransaction, Tran
 use crate::failure::{Context, Failure, Result};
 use crate::process::source_root;
 
-/// Where the development keys are kept between runs.
+/// Returns the folder in which the development keys are kept between runs.
 pub fn keys_folder() -> PathBuf {
     source_root().join("target/reference-rollup")
 }
 
-/// The development keys, made once.
+/// Returns the development keys, and makes them if they do not exist.
 pub async fn keys() -> Result<Arc<Keys>> {
     let keys = tokio::task::spawn_blocking(|| Keys::cached_development(&keys_folder()));
     Ok(Arc::new(keys.await.context("the task that reads the keys")??))
 }
 
-/// A user of the rollup: a key, where exits go, and how many transactions it has made.
+/// A user of the rollup: a key, the recipient of exits, and the number of transactions made.
 pub struct Wallet {
-    /// Signs on the rollup.
+    /// The key that signs the user's transactions.
     pub key: SecretKey,
-    /// Is paid on L1.
+    /// The L1 address that exits are paid to.
     pub recipient: Address,
-    /// Where the account is, once its deposit was taken.
+    /// The index of the user's account, once its deposit was taken.
     pub index: AccountIndex,
     nonce: u32,
 }
 
 impl Wallet {
-    /// A user that has made no transaction yet.
+    /// Makes a user without transactions.
     pub fn new(key: SecretKey, recipient: Address) -> Self {
         Self { key, recipient, index: AccountIndex(0), nonce: 0 }
     }
 
-    /// Its account.
+    /// Returns the user's account id.
     pub fn id(&self) -> AccountId {
         self.key.public().account_id(self.recipient)
     }
 
-    /// The next transaction of this user, signed.
+    /// Signs the user's next transaction.
     pub fn pays(&mut self, domain: Domain, to: Destination, amount: u64) -> SignedTransaction {
         let transaction = Transaction { from: self.index, nonce: self.nonce, to, amount };
         self.nonce += 1;
@@ -63,21 +62,22 @@ impl Wallet {
     }
 }
 
-/// Seeded by the operating system: arkworks is on another version of rand than the rest.
+/// A generator seeded by the operating system. arkworks needs another version of rand than the
+/// rest.
 fn fresh_rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed(rand::random())
 }
 
-/// A proof, and how long it took.
+/// A proof and the time that it took.
 pub struct Proved {
-    /// As L1 takes it.
+    /// The proof in the form that L1 takes.
     pub proof: Bytes,
-    /// Witness and proof.
+    /// The time for witness and proof.
     pub took: Duration,
 }
 
-/// Who runs the rollup. Everything it knows is on L1 and with the committee, so nothing is lost
-/// with it.
+/// The rollup's operator. All that it knows is on L1 and with the committee, so that nothing is
+/// lost with it.
 pub struct Operator {
     sequencer: Sequencer,
     keys: Arc<Keys>,
@@ -87,7 +87,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Of a rollup that has just been deployed, in this block.
+    /// Makes the operator of a rollup that was deployed in this block.
     pub fn new(
         chain_id: u64,
         reader: RollupReader,
@@ -99,17 +99,17 @@ impl Operator {
         Self { sequencer, keys, reader, from_block, geometry }
     }
 
-    /// Where transactions are valid.
+    /// Returns the domain in which transactions are valid.
     pub fn domain(&self) -> Domain {
         self.sequencer.domain()
     }
 
-    /// Where a user's account is.
+    /// Returns the index of a user's account.
     pub fn find(&self, wallet: &Wallet) -> Result<AccountIndex> {
         self.sequencer.state().find(wallet.id()).context("an account of this user")
     }
 
-    /// A batch of what waits in the inbox, and of these transactions.
+    /// Closes a batch of what waits in the inbox and these transactions.
     pub async fn batch(&mut self, transactions: &[SignedTransaction]) -> Result<Sealed> {
         let read = self.reader.history(self.from_block, |_, _| {}).await?;
         let waiting = self.sequencer.waiting(&read.history);
@@ -124,7 +124,7 @@ impl Operator {
         Ok(self.sequencer.seal(batch, self.geometry)?)
     }
 
-    /// The proof of a batch, on a thread of its own.
+    /// Proves a batch on a thread of its own.
     pub async fn prove(&self, sealed: &Sealed) -> Result<Proved> {
         let (keys, sealed) = (self.keys.clone(), sealed.clone());
         let proving = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Throw-away certificates: an authority, and what it vouches for.
+//! Temporary certificate authorities and certificates.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -15,7 +15,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::configuration::Tls;
 use crate::failure::{Context, Result};
 
-/// An authority whose files lie in one folder.
+/// A certificate authority with its files in one folder.
 pub struct Authority {
     folder: PathBuf,
     name: String,
@@ -23,7 +23,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one; its certificate is `NAME.pem`.
+    /// Makes an authority. Its certificate is in `NAME.pem`.
     pub fn new(folder: &Path, name: &str) -> Result<Self> {
         fs::create_dir_all(folder).context(folder.display())?;
         let mut parameters = CertificateParams::new(Vec::new())?;
@@ -34,12 +34,13 @@ impl Authority {
         Ok(this)
     }
 
-    /// Its certificate.
+    /// Returns the path of the authority's certificate.
     pub fn certificate(&self) -> PathBuf {
         self.folder.join(format!("{}.pem", self.name))
     }
 
-    /// A certificate for `localhost`, good for servers and clients: certificate and key file.
+    /// Issues a certificate for `localhost`, valid for servers and clients, and returns the paths
+    /// of certificate and key.
     pub fn identity(&self, name: &str) -> Result<(PathBuf, PathBuf)> {
         let (certificate, key) = self.files(name);
         self.write_identity(&certificate, &key)?;
@@ -72,8 +73,8 @@ impl Authority {
         file.and_then(|mut file| file.write_all(pair.serialize_pem().as_bytes())).context(key.display())
     }
 
-    /// A channel to a listener that this authority vouches for, with a client certificate or
-    /// without.
+    /// Makes a channel to a listener that has a certificate of this authority, with or without a
+    /// client certificate.
     pub fn channel(&self, port: u16, shown: Option<&(PathBuf, PathBuf)>) -> Result<Channel> {
         let trusted = fs::read(self.certificate()).context(self.certificate().display())?;
         let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted));
@@ -83,13 +84,14 @@ impl Authority {
         Ok(Endpoint::from_shared(format!("https://localhost:{port}"))?.tls_config(tls)?.connect_lazy())
     }
 
-    /// TLS of a listener that demands certificates of `clients`, where given.
+    /// Returns the TLS files of a listener. If `clients` is given, it demands client certificates
+    /// of that authority.
     pub fn listener(&self, name: &str, clients: Option<&Authority>) -> Result<Tls> {
         Ok(Tls { identity: Some(self.identity(name)?), authority: clients.map(Authority::certificate) })
     }
 }
 
-/// Returns what a certificate says that is good for servers and clients on this machine.
+/// Returns the contents of a certificate that is valid for servers and clients on this machine.
 fn localhost() -> Result<CertificateParams> {
     let mut parameters = CertificateParams::new(vec!["localhost".to_owned()])?;
     parameters.extended_key_usages =

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of one test's own, to be killed: its postmaster, a backend, all of it at
-//! once.
+//! A PostgreSQL server for one test, which can be killed: its postmaster, a backend, or all
+//! processes at once.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -19,25 +19,25 @@ use crate::failure::{Context, Failure, Result};
 use crate::process::Process;
 use crate::wait;
 
-/// Longer than crash recovery of the little that tests write takes, also on a disk that is busy
-/// with something else.
+/// The longest time that a start may take. Crash recovery of the little that tests write is faster,
+/// even on a busy disk.
 const START_LIMIT: Duration = Duration::from_secs(180);
-/// How long a killed postmaster's backends may take to notice.
+/// The time that a killed postmaster's backends have to notice its death.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(1);
-/// Between two attempts to start: backends of a killed postmaster must end first.
+/// The pause between two attempts to start: backends of a killed postmaster must end first.
 const START_PAUSE: Duration = Duration::from_millis(100);
 
-/// The unprivileged user under whom the server runs where tests run as root, which it refuses.
+/// The unprivileged user of the server if tests run as root, which the server refuses.
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     user: u32,
     group: u32,
 }
 
-/// A server in a folder of its own, reached by a socket there; stopped when dropped.
+/// A server in its own folder, reached through a socket there. It is stopped when dropped.
 pub struct Cluster {
     programs: PathBuf,
-    /// Short: sockets have short names.
+    /// Its path must be short, because the paths of sockets are limited.
     folder: TempDir,
     data: PathBuf,
     owner: Option<Owner>,
@@ -46,12 +46,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Sets one up and starts it.
+    /// Sets a server up and starts it.
     pub async fn start() -> Result<Self> {
         Self::start_with_data(None).await
     }
 
-    /// The same with its data in this folder, which must not exist yet but in a folder that does.
+    /// Does the same with the data in this folder, which must not exist, while its parent must.
     pub async fn start_with_data(data: Option<PathBuf>) -> Result<Self> {
         let programs = programs()?;
         let folder = TempDir::with_prefix_in("dac-cluster-", "/tmp").context("a folder in /tmp")?;
@@ -65,7 +65,7 @@ impl Cluster {
         let mut this = Self { programs, folder, data, owner, server: None, file_bytes_max: None };
         let mut initdb = this.command("initdb");
         initdb.arg("-D").arg(&this.data);
-        // Its own synchronisation is for the data of people.
+        // The tests' data need not survive a power loss.
         initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
         let output = tokio::task::spawn_blocking(move || initdb.output()).await.context("initdb")??;
         if !output.status.success() {
@@ -75,12 +75,12 @@ impl Cluster {
         Ok(this)
     }
 
-    /// How programs reach it.
+    /// Returns the URL of the server.
     pub fn url(&self) -> Url {
         url_at(self.folder.path())
     }
 
-    /// A second server that has all that this one has and follows it. From now on commits here wait
+    /// Sets up a standby that copies this server and follows it. Commits on this server then wait
     /// for it.
     pub async fn standby(&self) -> Result<Self> {
         let folder = TempDir::with_prefix_in("dac-cluster-", "/tmp").context("a folder in /tmp")?;
@@ -111,7 +111,7 @@ impl Cluster {
         Ok(standby)
     }
 
-    /// Stops it as an operator does who fails over: what was committed has reached the standby.
+    /// Stops the server as an operator does for a failover: all commits have reached the standby.
     pub async fn stop(&mut self) -> Result<()> {
         let mut server = self.server.take().context("a running server")?;
         server.signal(Signal::INT)?;
@@ -119,12 +119,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// Makes a standby the primary, and waits until it takes writes.
+    /// Promotes a standby to the primary, and waits until it accepts writes.
     pub async fn promote(&self) -> Result<()> {
         self.run("SELECT pg_promote(true, 60)").await
     }
 
-    /// A former primary, which was stopped, comes back as a standby of the one that was promoted.
+    /// Restarts a former primary, which was stopped, as a standby of the one that was promoted.
     pub async fn follow(&mut self, primary: &Self) -> Result<()> {
         let settings =
             format!("primary_conninfo = 'host={} user=postgres'\n", primary.folder.path().display());
@@ -151,17 +151,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// From the next start on its files cannot grow beyond so many bytes.
+    /// Limits the size of the server's files from the next start on.
     pub fn limit_files(&mut self, bytes: Option<u64>) {
         self.file_bytes_max = bytes;
     }
 
-    /// Whether its postmaster runs.
+    /// Whether the postmaster is running.
     pub fn is_running(&mut self) -> bool {
         self.server.as_mut().is_some_and(|server| server.exited().is_none())
     }
 
-    /// Starts it again and waits until it takes connections.
+    /// Starts the server again and waits until it accepts connections.
     pub async fn launch(&mut self) -> Result<()> {
         sqlx::any::install_default_drivers();
         let deadline = tokio::time::Instant::now() + START_LIMIT;
@@ -178,7 +178,7 @@ impl Cluster {
                 self.server = Some(server);
                 return Ok(());
             }
-            // Backends of a killed postmaster still hold the shared memory.
+            // Backends of a killed postmaster still use the shared memory.
             if tokio::time::Instant::now() >= deadline {
                 return Err(Failure::new(format!("PostgreSQL does not start\n{}", server.log_end())));
             }
@@ -186,9 +186,9 @@ impl Cluster {
         }
     }
 
-    /// kill −9 of the postmaster. Its backends notice and end, but for those that wait for a lock
-    /// of one that has ended: after a moment these are killed as well, as PostgreSQL's own hint
-    /// tells operators to do.
+    /// Kills the postmaster with SIGKILL. Its backends notice and end, except those that wait for a
+    /// lock of one that has ended: these are killed after a moment, as PostgreSQL's own hint tells
+    /// operators to do.
     pub async fn kill(&mut self) -> Result<()> {
         let orphans = self.backends()?;
         self.server = None;
@@ -196,7 +196,7 @@ impl Cluster {
         for orphan in orphans {
             while self.is_ours(orphan) {
                 if tokio::time::Instant::now() >= deadline {
-                    // It may end by itself this very moment.
+                    // The process may end by itself at this moment.
                     let _ = kill_process(orphan, Signal::KILL);
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -205,7 +205,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The postmaster's children.
+    /// Returns the postmaster's children.
     fn backends(&self) -> Result<Vec<Pid>> {
         let postmaster = self.server.as_ref().context("a running server")?.id();
         let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))
@@ -213,13 +213,13 @@ impl Cluster {
         Ok(children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect())
     }
 
-    /// Whether a process runs that works on this server's data.
+    /// Whether a process works on this server's data.
     fn is_ours(&self, process: Pid) -> bool {
         let folder = fs::read_link(format!("/proc/{}/cwd", process.as_raw_nonzero()));
         folder.is_ok_and(|folder| folder == self.data)
     }
 
-    /// An immediate stop: all processes of it end at once, as they stand.
+    /// Stops the server in immediate mode: all processes end at once without a checkpoint.
     pub async fn stop_immediately(&mut self) -> Result<()> {
         let mut server = self.server.take().context("a running server")?;
         server.signal(Signal::QUIT)?;
@@ -227,20 +227,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills one of its processes, chosen at random, with SIGKILL: the server ends all sessions and
-    /// recovers. Returns false if there was no process.
+    /// Kills one of the server's processes with SIGKILL, chosen at random: the server then ends all
+    /// sessions and recovers. Returns false if there was no process.
     pub fn kill_backend(&self, dice: &mut impl Rng) -> Result<bool> {
         let backends = self.backends()?;
         if backends.is_empty() {
             return Ok(false);
         }
-        // It may have ended by itself meanwhile.
+        // The process may have ended by itself.
         Ok(kill_process(backends[dice.random_range(0..backends.len())], Signal::KILL).is_ok())
     }
 
-    /// Waits until it takes connections again after a backend's death. A blow that hits while it
-    /// still recovers from the one before, and then its startup process, ends all of it: then it is
-    /// started again, as a service manager would.
+    /// Waits until the server accepts connections after the death of a backend. If the startup
+    /// process was killed during a recovery, the whole server ends; it is then started again, as a
+    /// service manager would.
     pub async fn recovered(&mut self) -> Result<()> {
         let url = self.url();
         if answers(self.server.as_mut().context("a running server")?, &url).await? {
@@ -250,7 +250,7 @@ impl Cluster {
         self.launch().await
     }
 
-    /// Its log, for failures.
+    /// Returns the server's log, for failures.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
     }
@@ -265,13 +265,13 @@ impl Cluster {
     }
 }
 
-/// The address of a database that fails over: it leads to one server, and later to another one.
+/// An address of a database that leads to one server, and after a failover to another one.
 pub struct Address {
     folder: TempDir,
 }
 
 impl Address {
-    /// Leads to this server.
+    /// Makes an address that leads to this server.
     pub fn of(cluster: &Cluster) -> Result<Self> {
         let this =
             Self { folder: TempDir::with_prefix_in("dac-address-", "/tmp").context("a folder in /tmp")? };
@@ -279,14 +279,14 @@ impl Address {
         Ok(this)
     }
 
-    /// New connections reach this server. Those that are open stay where they are.
+    /// Sends new connections to this server. Open connections stay where they are.
     pub fn lead_to(&self, cluster: &Cluster) -> Result<()> {
         let next = self.folder.path().join("next");
         std::os::unix::fs::symlink(cluster.folder.path(), &next).context("a link to the server's folder")?;
         fs::rename(&next, self.path()).context("a link to the server's folder")
     }
 
-    /// How programs reach the server that it leads to.
+    /// Returns the URL for programs, with the address of the current server.
     pub fn url(&self) -> Url {
         url_at(&self.path())
     }
@@ -296,13 +296,13 @@ impl Address {
     }
 }
 
-/// How a server is reached by the socket in this folder.
+/// Returns the URL of a server with its socket in this folder.
 fn url_at(folder: &Path) -> Url {
     let url = format!("postgres://postgres@localhost/postgres?host={}", folder.display());
     url.parse().expect("a path without special characters")
 }
 
-/// Waits until it takes connections; false where it ends before that.
+/// Waits until the server accepts connections; returns false if it ends before.
 async fn answers(server: &mut Process, url: &Url) -> Result<bool> {
     let answers = wait::until("PostgreSQL to take connections or to end", START_LIMIT, async || {
         if server.exited().is_some() {
@@ -318,7 +318,7 @@ async fn answers(server: &mut Process, url: &Url) -> Result<bool> {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Some(server) = &mut self.server {
-            // All of its processes end with it; after SIGKILL they would outlive it a little.
+            // The server ends all its processes; after SIGKILL they would outlive it for a moment.
             let _ = server.signal(Signal::QUIT);
             let ended = std::time::Instant::now() + Duration::from_secs(10);
             while server.exited().is_none() && std::time::Instant::now() < ended {
@@ -329,7 +329,7 @@ impl Drop for Cluster {
     }
 }
 
-/// The folder with initdb and postgres: from PATH, else the newest of Debian's.
+/// Returns the folder with initdb and postgres: from PATH, or else the newest version of Debian's.
 fn programs() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -343,7 +343,7 @@ fn programs() -> Result<PathBuf> {
     let found = folders.into_iter().find(|folder| is_program(&folder.join("initdb")));
     let folder =
         found.context("initdb, in PATH or in /usr/lib/postgresql: tools/with-postgres installs it")?;
-    // What PATH names may be a link to where all of it is.
+    // PATH may contain links to the real folder.
     let initdb = fs::canonicalize(folder.join("initdb")).context("initdb")?;
     Ok(initdb.parent().context("its folder")?.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Processes that never outlive their owner, and log to a file that a failure quotes.
+//! Processes that are killed with their owner, and write a log that failures quote.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::failure::{Context, Failure, Result};
 use crate::wait;
 
-/// Lines of a log that a failure quotes.
+/// The number of lines of a log that a failure quotes.
 const QUOTED_LINES: usize = 25;
 
-/// The folder in which cargo put the programs: that of this test or driver, or `DAC_BIN_DIR`.
+/// Returns the folder with the programs that cargo built: that of this program, or `DAC_BIN_DIR`.
 fn program_folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("DAC_BIN_DIR") {
         return Ok(folder.into());
@@ -27,8 +27,8 @@ fn program_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The path of one of the workspace's programs. Cargo does not build them for the tests of another
-/// package, so `make build` must have run.
+/// Returns the path of one of the workspace's programs. Cargo does not build them for the tests of
+/// another package, so that `make build` must have run.
 pub fn program(name: &str) -> Result<PathBuf> {
     let path = program_folder()?.join(name);
     if path.is_file() {
@@ -37,12 +37,12 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Err(Failure::new(format!("{} is not there: run `make build` first", path.display())))
 }
 
-/// The root of the source tree.
+/// Returns the root of the source tree.
 pub fn source_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies one folder below the root")
 }
 
-/// A running program; killed with SIGKILL when dropped.
+/// A running program. It is killed with SIGKILL when dropped.
 pub struct Process {
     name: String,
     log: PathBuf,
@@ -77,17 +77,17 @@ impl Process {
         Ok(Self { name: name.to_owned(), log: log.to_owned(), child, exited: None })
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its name in messages.
+    /// Returns the name that messages use.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it wrote so far.
+    /// Returns what the process has written so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -100,7 +100,7 @@ impl Process {
         self.exited
     }
 
-    /// A failure with the end of its log, if it is not running.
+    /// Fails with the end of the log if the process is not running.
     pub fn check_running(&mut self) -> Result<()> {
         match self.exited() {
             None => Ok(()),
@@ -110,7 +110,7 @@ impl Process {
         }
     }
 
-    /// The last lines of its log.
+    /// Returns the last lines of the log.
     pub fn log_end(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -118,7 +118,7 @@ impl Process {
         format!("  | {quoted}\n  (whole log: {})", self.log.display())
     }
 
-    /// kill −9, and waits for the end.
+    /// Kills the process with SIGKILL and waits for its end.
     pub fn kill(&mut self) {
         if self.exited().is_none() {
             let _ = self.child.kill();
@@ -126,17 +126,17 @@ impl Process {
         }
     }
 
-    /// SIGSTOP: it keeps its connections and answers nothing.
+    /// Stops the process with SIGSTOP: it keeps its connections and answers nothing.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// SIGCONT.
+    /// Continues the process with SIGCONT.
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// SIGTERM, and waits for a clean end.
+    /// Sends SIGTERM and waits for a clean end.
     pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         let what = format!("{} to stop after SIGTERM", self.name);

@@ -1,4 +1,4 @@
-//! A rollup's side of a submission: its poster's key, and orders that it signs, good ones and bad
+//! A rollup that submits: its batch signer, and the submissions that it signs, valid and invalid
 //! ones.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,9 +7,9 @@ use dac_types::EcdsaKey;
 use dac_types::{Address, B256, BatchSubmission, Domain, HashKind, SignedSubmission, keccak256};
 use sha2::{Digest, Sha256};
 
-/// How long the orders made here ask to be served: an hour.
+/// The lifetime of the batches, in seconds.
 const LIFETIME_SECONDS: u64 = 3600;
-/// How long they are good for: ten minutes.
+/// The time for which the submissions are valid, in seconds.
 const SUBMIT_AHEAD_SECONDS: u64 = 600;
 
 /// The clock's Unix second.
@@ -18,8 +18,8 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The commitment that a rollup of this kind makes to a payload; for OPAQUE some hash that members
-/// cannot know.
+/// Returns the commitment to a payload that a rollup makes with this hash kind; for OPAQUE a hash
+/// that members cannot check.
 pub fn batch_hash(kind: HashKind, payload: &[u8]) -> B256 {
     match kind {
         HashKind::Opaque => keccak256([b"opaque".as_slice(), payload].concat()),
@@ -31,18 +31,18 @@ pub fn batch_hash(kind: HashKind, payload: &[u8]) -> B256 {
 /// A rollup that the registry admits, and the aggregator it submits to.
 #[derive(Clone, Debug)]
 pub struct Rollup {
-    /// Where its signatures are valid.
+    /// The domain in which its signatures are valid.
     pub domain: Domain,
-    /// Its settlement contract.
+    /// The address of its settlement contract.
     pub address: Address,
-    /// Its poster's key.
+    /// The batch signer's key.
     pub poster: EcdsaKey,
-    /// The aggregator that its orders name.
+    /// The address of the aggregator that its submissions name.
     pub disperser: Address,
 }
 
 impl Rollup {
-    /// A good order for this payload.
+    /// Makes a valid submission of this payload.
     pub fn order(&self, batch_number: u64, kind: HashKind, payload: &[u8]) -> BatchSubmission {
         let now = now();
         BatchSubmission {
@@ -58,7 +58,7 @@ impl Rollup {
         }
     }
 
-    /// An order with the poster's signature.
+    /// Signs a submission with the batch signer's key.
     pub fn signed(&self, order: BatchSubmission) -> SignedSubmission {
         let signature = self.poster.sign(order.digest(&self.domain));
         SignedSubmission { submission: order, signature }

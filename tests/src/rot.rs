@@ -1,4 +1,4 @@
-//! What goes wrong on a member's disk while its process is away: a byte changes in a row, a log
+//! Damage to a member's files while its process is not running: a byte of a row changes, or a log
 //! loses its end.
 
 use std::fs;
@@ -12,19 +12,19 @@ use crate::database;
 use crate::failure::{Context, Failure, Result};
 use crate::network::Service;
 
-/// What of a stored batch changes.
+/// The part of a stored batch that changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// A row of its shard.
+    /// A row of the shard.
     Row,
     /// The hashes of the shard's chunks.
     Tree,
-    /// Its record.
+    /// The record.
     Record,
 }
 
 impl Part {
-    /// All of them.
+    /// All parts.
     pub const ALL: [Self; 3] = [Self::Row, Self::Tree, Self::Record];
 
     const fn place(self) -> (&'static str, &'static str, &'static str) {
@@ -42,7 +42,7 @@ impl Part {
     }
 }
 
-/// Flips one bit of a stored batch, wherever the dice say. Which byte it was.
+/// Flips a random bit of a stored batch, and returns the index of the byte.
 pub async fn flip(service: &Service, digest: BatchDigest, part: Part, dice: &mut impl Rng) -> Result<usize> {
     let (table, column, condition) = part.place();
     let mut connection = database::meddle(service).await?;
@@ -65,7 +65,7 @@ pub async fn flip(service: &Service, digest: BatchDigest, part: Part, dice: &mut
     Ok(at)
 }
 
-/// The files of a SQLite database, as they stood.
+/// A copy of the files of a SQLite database.
 #[derive(Clone, Debug)]
 pub struct Files {
     folder: PathBuf,
@@ -73,12 +73,12 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads them.
+    /// Reads the files of a service's database.
     pub fn of(service: &Service) -> Result<Self> {
         Self::beside(&service.database_file().context("a database that is a file")?)
     }
 
-    /// The same of the database in this file.
+    /// Reads all files in the folder of this database file.
     pub fn beside(file: &Path) -> Result<Self> {
         let folder = file.parent().context("its folder")?.to_owned();
         let mut files = Vec::new();
@@ -89,7 +89,7 @@ impl Files {
         Ok(Self { folder, files })
     }
 
-    /// Puts the files back, and removes those that were made since.
+    /// Writes the files back, and removes those that were made since.
     pub fn restore(&self) -> Result<()> {
         for entry in fs::read_dir(&self.folder).context(self.folder.display())? {
             let path = entry.context(self.folder.display())?.path();
@@ -101,15 +101,15 @@ impl Files {
         Ok(())
     }
 
-    /// The write-ahead log.
+    /// Returns the write-ahead log.
     pub fn log(&self) -> Result<Log> {
         let log = self.files.iter().find(|(path, _)| path.to_string_lossy().ends_with("-wal"));
         let (path, bytes) = log.context("a write-ahead log")?;
         Log::read(path, bytes)
     }
 
-    /// Changes every statement that made a table, wherever the files have it: SQLite keeps the
-    /// schema as text and cannot open such a database.
+    /// Overwrites every CREATE TABLE statement in the files. SQLite keeps the schema as text and
+    /// cannot open such a database.
     pub fn spoil_schema(&self) -> Result<()> {
         let statement = b"CREATE TABLE";
         for (path, bytes) in &self.files {
@@ -124,13 +124,13 @@ impl Files {
         Ok(())
     }
 
-    /// The database's own file and a copy of its bytes.
+    /// Returns the path of the database's main file and a copy of its bytes.
     fn main(&self) -> Result<(&Path, Vec<u8>)> {
         let main = self.files.iter().find(|(path, _)| path.extension().is_some_and(|end| end == "db"));
         main.map(|(path, bytes)| (path.as_path(), bytes.clone())).context("the database's file")
     }
 
-    /// Some byte of the database's own file, changed.
+    /// Changes a random byte of the database's main file, and returns its index.
     pub fn flip(&self, dice: &mut impl Rng) -> Result<usize> {
         let (path, mut bytes) = self.main()?;
         let at = dice.random_range(0..bytes.len());
@@ -140,13 +140,13 @@ impl Files {
     }
 }
 
-/// SQLite's write-ahead log: a header, then frames of a page each (see "The WAL File Format" in its
-/// documentation).
+/// SQLite's write-ahead log: a header, then frames of one page each (see "The WAL File Format" in
+/// SQLite's documentation).
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// Its file.
+    /// The log's path.
     pub path: PathBuf,
-    /// Its bytes.
+    /// The log's bytes.
     pub bytes: Vec<u8>,
     page_bytes: usize,
 }
@@ -164,12 +164,12 @@ impl Log {
         Ok(Self { path: path.to_owned(), bytes: bytes.to_vec(), page_bytes })
     }
 
-    /// Whether the other one went on from this one, and was not begun again.
+    /// Whether the other log continues this one, and was not started anew.
     pub fn is_continued_by(&self, other: &Self) -> bool {
         other.bytes.len() > self.bytes.len() && other.bytes.starts_with(&self.bytes)
     }
 
-    /// Where frames begin from this length on, and the middle of each.
+    /// Returns the places from this length on where frames begin, and the middle of each frame.
     pub fn tears_from(&self, length: usize) -> Vec<usize> {
         let frame = FRAME_HEADER_BYTES + self.page_bytes;
         (LOG_HEADER_BYTES..self.bytes.len())
@@ -179,12 +179,12 @@ impl Log {
             .collect()
     }
 
-    /// The log ends here.
+    /// Cuts the log off at `place`.
     pub fn truncate(&self, place: usize) -> Result<()> {
         fs::write(&self.path, &self.bytes[..place]).context(self.path.display())
     }
 
-    /// All from here on is noise.
+    /// Fills the log from `place` on with random bytes.
     pub fn garble(&self, place: usize, dice: &mut impl Rng) -> Result<()> {
         let mut bytes = self.bytes.clone();
         dice.fill_bytes(&mut bytes[place..]);

@@ -1,4 +1,4 @@
-//! Bare gRPC calls, so that tests can say what no honest client would.
+//! gRPC calls without checks, so that tests can send what no honest client sends.
 
 use std::time::Duration;
 
@@ -17,20 +17,20 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::failure::{Context, Result};
 
-/// No call here may take longer.
+/// The longest time that a call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
-/// A channel that connects at its first call.
+/// Makes a channel that connects at its first call.
 pub fn channel(url: &str) -> Result<Channel> {
     Ok(Endpoint::from_shared(url.to_owned()).context(url)?.timeout(CALL_LIMIT).connect_lazy())
 }
 
-/// The reason that a refusal carries; a panic where it carries none of ours.
+/// Returns the reason of a refusal. Panics if there is none of this protocol.
 pub fn reason(status: &Status) -> Reason {
     Reason::of(status).unwrap_or_else(|| panic!("no reason of ours in {status:?}"))
 }
 
-/// A payload in pieces of the largest size.
+/// Splits a payload into pieces of the largest size.
 pub fn pieces(payload: &Bytes) -> Vec<Bytes> {
     (0..payload.len())
         .step_by(STREAM_PIECE_MAX_BYTES)
@@ -38,7 +38,7 @@ pub fn pieces(payload: &Bytes) -> Vec<Bytes> {
         .collect()
 }
 
-/// The opening message of a submission.
+/// Returns the first message of a submission.
 pub fn submit_open(domain: &Domain, order: &SignedSubmission) -> v1::SubmitBatchOpen {
     v1::SubmitBatchOpen {
         chain_id: domain.chain_id,
@@ -48,7 +48,7 @@ pub fn submit_open(domain: &Domain, order: &SignedSubmission) -> v1::SubmitBatch
     }
 }
 
-/// SubmitBatch with any messages.
+/// Calls SubmitBatch with any messages.
 pub async fn submit(
     channel: Channel,
     open: v1::SubmitBatchOpen,
@@ -62,7 +62,7 @@ pub async fn submit(
     answer.batch.ok_or_else(|| Status::internal("the answer holds no batch"))
 }
 
-/// StoreShard with any messages.
+/// Calls StoreShard with any messages.
 pub async fn store_shard(
     channel: Channel,
     open: v1::StoreShardOpen,
@@ -76,7 +76,7 @@ pub async fn store_shard(
     answer.attestation.ok_or_else(|| Status::internal("the answer holds no attestation"))
 }
 
-/// SignRenewal.
+/// Calls SignRenewal.
 pub async fn sign_renewal(
     channel: Channel,
     domain: &Domain,
@@ -92,7 +92,7 @@ pub async fn sign_renewal(
     Ok(DispersalServiceClient::new(channel).sign_renewal(request).await?.into_inner())
 }
 
-/// The opening message of a delivery.
+/// Returns the first message of a delivery.
 pub fn store_open(domain: &Domain, seat: Seat, record: v1::Record) -> v1::StoreShardOpen {
     v1::StoreShardOpen {
         chain_id: domain.chain_id,
@@ -103,26 +103,26 @@ pub fn store_open(domain: &Domain, seat: Seat, record: v1::Record) -> v1::StoreS
     }
 }
 
-/// A batch by its own digest.
+/// Names a batch by its own digest.
 pub fn by_digest(digest: BatchDigest) -> v1::BatchSelector {
     let digest = Bytes::copy_from_slice(digest.as_bytes());
     v1::BatchSelector { by: Some(v1::batch_selector::By::Digest(digest)) }
 }
 
-/// A batch by its submission's digest.
+/// Names a batch by the digest of its submission.
 pub fn by_submission(digest: dac_types::B256) -> v1::BatchSelector {
     let digest = Bytes::copy_from_slice(digest.as_slice());
     v1::BatchSelector { by: Some(v1::batch_selector::By::SubmissionDigest(digest)) }
 }
 
-/// GetBatch.
+/// Calls GetBatch.
 pub async fn batch(channel: Channel, selector: v1::BatchSelector) -> Result<v1::Batch, Status> {
     let request = v1::GetBatchRequest { batch: Some(selector) };
     let answer = BatchServiceClient::new(channel).get_batch(request).await?.into_inner();
     answer.batch.ok_or_else(|| Status::internal("the answer holds no batch"))
 }
 
-/// Follows a batch until `done` holds of it.
+/// Watches a batch until `done` is true for it.
 pub async fn watch(
     channel: Channel,
     selector: v1::BatchSelector,
@@ -140,7 +140,7 @@ pub async fn watch(
     Err(Status::internal("the batch's stream ended before what was waited for"))
 }
 
-/// A member's shard of a batch, whole.
+/// Fetches a member's whole shard of a batch.
 pub async fn shard(channel: Channel, digest: BatchDigest) -> Result<Vec<u8>, Status> {
     let request = v1::GetShardRequest { digest: Bytes::copy_from_slice(digest.as_bytes()) };
     let mut answers = RetrievalServiceClient::new(channel).get_shard(request).await?.into_inner();
@@ -151,14 +151,14 @@ pub async fn shard(channel: Channel, digest: BatchDigest) -> Result<Vec<u8>, Sta
     Ok(shard)
 }
 
-/// A member's record of a batch.
+/// Fetches a member's record of a batch.
 pub async fn record(channel: Channel, digest: BatchDigest) -> Result<v1::Record, Status> {
     let request = v1::GetBatchRecordRequest { digest: Bytes::copy_from_slice(digest.as_bytes()) };
     let answer = RetrievalServiceClient::new(channel).get_batch_record(request).await?.into_inner();
     answer.record.ok_or_else(|| Status::internal("the answer holds no record"))
 }
 
-/// Digests of all batches that a member holds, in the order in which it stored them.
+/// Fetches the digests of all batches that a member holds, in the order in which it stored them.
 pub async fn stored(channel: Channel) -> Result<Vec<BatchDigest>, Status> {
     let mut client = RetrievalServiceClient::new(channel);
     let mut digests = Vec::new();
@@ -176,14 +176,14 @@ pub async fn stored(channel: Channel) -> Result<Vec<BatchDigest>, Status> {
     }
 }
 
-/// GetCertificate.
+/// Calls GetCertificate.
 pub async fn certificate(channel: Channel, selector: v1::BatchSelector) -> Result<v1::Certificate, Status> {
     let request = v1::GetCertificateRequest { batch: Some(selector) };
     let answer = BatchServiceClient::new(channel).get_certificate(request).await?.into_inner();
     answer.certificate.ok_or_else(|| Status::internal("the answer holds no certificate"))
 }
 
-/// GetMember.
+/// Calls GetMember.
 pub async fn member(channel: Channel) -> Result<v1::GetMemberResponse, Status> {
     let answer = MemberServiceClient::new(channel).get_member(v1::GetMemberRequest {}).await?;
     Ok(answer.into_inner())

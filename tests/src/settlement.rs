@@ -1,5 +1,5 @@
-//! A [`Network`] whose rollup is the reference rollup, with its circuit's own verifier on L1:
-//! batches that are proved, handed in and settled.
+//! A [`Network`] whose rollup is the reference rollup, with the verifier of its circuit on L1:
+//! batches are proved, submitted and settled.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -27,48 +27,48 @@ use crate::network::{Network, Plan, Shape};
 use crate::operator::{Operator, Wallet, keys};
 use crate::{configuration, rpc, wait};
 
-/// Seconds. Together less than the committee takes to change, as L1 demands; nobody freezes here,
-/// so that they are short costs nothing.
+/// In seconds. Freeze delay and exit window together are shorter than the committee's activation
+/// delay, as L1 demands. They can be short because no test here freezes.
 const FREEZE_DELAY: u64 = 3;
-/// Seconds.
+/// In seconds.
 const EXIT_WINDOW: u64 = 4;
-/// Seconds: longer than the two together.
+/// In seconds; longer than the other two together.
 const VERIFIER_DELAY: u64 = 8;
-/// What each user deposits, in gwei.
+/// The deposit of each user, in gwei.
 const DEPOSIT_GWEI: u64 = 1_000;
 
-/// Read once: they are large.
+/// The keys are large, and read once.
 static KEYS: OnceCell<Arc<Keys>> = OnceCell::const_new();
-/// Proofs by what they show. Every network here begins alike, on a chain of its own, so tests share
-/// them; one is made at a time, since it takes the whole machine.
+/// Proofs by what they show. Every network here begins alike, on a chain of its own, so that tests
+/// share proofs. One is made at a time, since it uses the whole machine.
 static PROOFS: LazyLock<Mutex<HashMap<PublicClaim, Bytes>>> = LazyLock::new(Mutex::default);
 
-/// A batch, and the proof of what it does.
+/// A batch and its validity proof.
 #[derive(Clone)]
 pub struct ProvedBatch {
-    /// As its operator closed it.
+    /// The batch as its operator closed it.
     pub sealed: Sealed,
-    /// As L1 takes it.
+    /// The proof in the form that L1 takes.
     pub proof: Bytes,
 }
 
 impl ProvedBatch {
-    /// What the committee stores.
+    /// Returns the payload that the committee stores.
     pub fn payload(&self) -> Bytes {
         self.sealed.payload.clone().into()
     }
 }
 
-/// What an L1 account has spent: transactions, failed ones too, and what it has left, in wei.
+/// What an L1 account has spent: its transactions, including failed ones, and its balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purse {
-    /// Its nonce.
+    /// The account's nonce.
     pub transactions: u64,
-    /// Its balance.
+    /// The account's balance in wei.
     pub wei: U256,
 }
 
-/// All processes, and a rollup on L1 with its first batches proved and none submitted.
+/// All processes, and a rollup on L1 whose first batches are proved but not submitted.
 pub struct RollupNetwork {
     /// The processes, the committee and the chain.
     pub network: Network,
@@ -77,13 +77,13 @@ pub struct RollupNetwork {
 }
 
 impl RollupNetwork {
-    /// Deploys, deposits, proves so many batches, one or two, and then starts the processes, so
-    /// that nothing waits for the prover.
+    /// Deploys, deposits, proves one or two batches, and then starts the processes, so that none of
+    /// them waits for the prover.
     pub async fn start(batches: usize) -> Result<Self> {
         Self::start_as(batches, &Plan::default()).await
     }
 
-    /// The same, with processes that differ from the usual ones as the plan says.
+    /// Does the same with processes as the plan says.
     pub async fn start_as(batches: usize, plan: &Plan) -> Result<Self> {
         let mut network = Network::prepare_as(Shape::SMALL, plan).await?;
         let keys = Arc::clone(KEYS.get_or_try_init(keys).await?);
@@ -111,26 +111,27 @@ impl RollupNetwork {
         Ok(Self { network, batches })
     }
 
-    /// The rollup's contract as everybody sees it.
+    /// Returns a reader of the rollup's contract.
     pub fn reader(&self) -> SettlementReader {
         SettlementReader::new(self.network.anvil.endpoints(), self.network.rollup.address)
     }
 
-    /// What has settled, by the chain's own account.
+    /// Returns the settlements that the chain has recorded.
     pub async fn settlements(&self) -> Result<Vec<SettledBatch>> {
         let reader = self.reader();
         let head = reader.head().await?.number;
         Ok(reader.settled_events(0, head, |_, _| {}).await?)
     }
 
-    /// What the aggregator has spent on L1.
+    /// Returns the nonce and balance of the aggregator's L1 account.
     pub async fn purse(&self) -> Result<Purse> {
         let parameters = serde_json::json!([self.network.rollup.disperser, "latest"]);
         let wei = serde_json::from_value(self.network.anvil.rpc("eth_getBalance", parameters).await)?;
         Ok(Purse { transactions: self.transactions("latest").await?, wei })
     }
 
-    /// Transactions that the aggregator has sent, those that are in no block yet counted.
+    /// Counts the transactions that the aggregator has sent, including those that are in no block
+    /// yet.
     pub async fn sent(&self) -> Result<u64> {
         self.transactions("pending").await
     }
@@ -141,7 +142,7 @@ impl RollupNetwork {
         Ok(serde_json::from_value::<U256>(nonce)?.to())
     }
 
-    /// Settles a batch from an account that is not the aggregator's.
+    /// Settles a batch from another account than the aggregator's.
     pub async fn stranger_settles(
         &self,
         certificate: &Certificate,
@@ -153,31 +154,31 @@ impl RollupNetwork {
         self.network.anvil.account(self.network.anvil.key(5)).settle(&order).await
     }
 
-    /// Returns the rollup's contract as an account uses it that is not the aggregator's.
+    /// Returns the rollup's contract with another account than the aggregator's.
     pub fn stranger(&self) -> RollupAccount {
         let account = self.network.anvil.account(self.network.anvil.key(5));
         RollupAccount::new(account, self.network.rollup.address)
     }
 
-    /// The rollup's client of the aggregator.
+    /// Returns the rollup's client of the aggregator.
     pub fn client(&self) -> Result<AggregatorClient> {
         let url = self.network.aggregator.gate(configuration::API).url();
         Ok(AggregatorClient::new(url.parse()?, Dialer::new(EndpointPolicy::AllowPrivate)))
     }
 
-    /// The order that the operator gives for a batch.
+    /// Returns the submission that the operator makes for a batch.
     pub fn order(&self, batch: &ProvedBatch) -> BatchSubmission {
         let number = batch.sealed.number();
         let order = self.network.rollup.order(number, HashKind::Opaque, &batch.sealed.payload);
         BatchSubmission { batch_hash: batch.sealed.batch_hash(), ..order }
     }
 
-    /// Submits a batch to be settled; its digest, as soon as it is encoded.
+    /// Submits a batch for settlement, and returns its digest once it is encoded.
     pub async fn submit(&self, batch: &ProvedBatch) -> Result<BatchDigest> {
         self.submit_payload(self.order(batch), batch.payload()).await
     }
 
-    /// Submits any payload under any order.
+    /// Submits any payload with any submission.
     pub async fn submit_payload(&self, order: BatchSubmission, payload: Bytes) -> Result<BatchDigest> {
         let signed = self.network.rollup.signed(order);
         let options = SubmitOptions { posting: PostingMode::Settle, ..SubmitOptions::default() };
@@ -188,14 +189,14 @@ impl RollupNetwork {
         Ok(dac_proto::wire::digest("digest", &encoded.digest)?)
     }
 
-    /// Follows a batch until it has a certificate, which is returned.
+    /// Waits until a batch has a certificate, and returns it.
     pub async fn certified(&self, digest: BatchDigest) -> Result<Certificate> {
         let (client, batch) = (self.client()?, BatchSelector::Batch(digest));
         client.wait(batch, BatchState::Certified, wait::LIMIT, |_| ()).await?;
         Ok(client.certificate(batch).await?)
     }
 
-    /// Hands in a proof, as the rollup's poster.
+    /// Submits a proof with the batch signer's signature.
     pub async fn hand_in(
         &self,
         digest: BatchDigest,
@@ -212,28 +213,28 @@ impl RollupNetwork {
         Ok(SignedProof::sign(&rollup.domain, digest, transition, proof, sign)?)
     }
 
-    /// The proof of a batch that is what it should be, as its poster signs it.
+    /// Returns the valid proof of a batch with the batch signer's signature.
     pub fn signed_proof(&self, digest: BatchDigest, batch: &ProvedBatch) -> Result<SignedProof> {
         self.sign_proof(digest, batch.sealed.transition, batch.proof.clone())
     }
 
-    /// Hands in the proof of a batch that is what it should be.
+    /// Submits the valid proof of a batch.
     pub async fn hand_in_good(&self, digest: BatchDigest, batch: &ProvedBatch) -> Result<BatchStatus> {
         self.hand_in(digest, batch.sealed.transition, batch.proof.clone()).await
     }
 
-    /// Follows a batch until it is settled, or will not be with the proof that is there.
+    /// Waits until a batch is settled, or cannot be settled with the proof that was submitted.
     pub async fn settled(&self, digest: BatchDigest) -> Result<BatchStatus, AggregatorError> {
         let client = self.client().expect("a gate has a good URL");
         client.wait(BatchSelector::Batch(digest), BatchState::Settled, wait::LIMIT, |_| ()).await
     }
 
-    /// What the aggregator says of a batch now.
+    /// Fetches the aggregator's current status of a batch.
     pub async fn status(&self, digest: BatchDigest) -> Result<BatchStatus> {
         Ok(self.client()?.batch(BatchSelector::Batch(digest)).await?)
     }
 
-    /// Follows a batch until `done` holds of it.
+    /// Watches a batch until `done` is true for it.
     pub async fn follow(
         &self,
         what: &str,
@@ -246,8 +247,8 @@ impl RollupNetwork {
     }
 }
 
-/// The same batches each time: Alice and Bob deposit, Alice pays Bob, who takes some of it to L1;
-/// then Bob pays Alice.
+/// Makes the same batches each time: Alice and Bob deposit, Alice pays Bob, and Bob withdraws some
+/// of it to L1; in the second batch Bob pays Alice.
 async fn proved_batches(network: &Network, mut operator: Operator, count: usize) -> Result<Vec<ProvedBatch>> {
     let mut users = Vec::new();
     for (number, key) in [(1, 3), (2, 4)] {

@@ -1,5 +1,5 @@
-//! Why nothing goes on any more: told where a test has waited in vain, since the processes and
-//! their databases end with it.
+//! Explains why a system makes no progress. It is called when a test has waited in vain, because
+//! the processes and their databases end with the test.
 
 use dac_database::{DatabaseUrl, sqlx};
 
@@ -7,7 +7,7 @@ use crate::database;
 use crate::failure::Result;
 use crate::network::{Network, Service};
 
-/// What failed, with where batches stand and what the aggregator's processes have said.
+/// Adds the state of batches and the aggregator's logs to a failure.
 pub async fn explained<T>(network: &Network, result: Result<T>) -> Result<T> {
     if result.is_err() {
         for service in network.aggregators() {
@@ -21,7 +21,7 @@ pub async fn explained<T>(network: &Network, result: Result<T>) -> Result<T> {
     result
 }
 
-/// Where batches stand, what is posted, and who has which lease for how long.
+/// Lists the state of batches, the postings, and the leases with their holders and ends.
 async fn standstill(service: &Service) -> Result<Vec<String>> {
     let mut connection = database::look(service).await?;
     let mut questions = vec!["SELECT phase || ': ' || CAST(count(*) AS TEXT) FROM batches GROUP BY phase"];

@@ -1,5 +1,5 @@
-//! A rollup that submits batch after batch while the aggregator fails and recovers. An order that
-//! is refused for now is submitted again, unchanged, until it is taken.
+//! A rollup that submits batch after batch while the aggregator fails and recovers. A submission
+//! that is refused for now is sent again, unchanged, until it is accepted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,36 +23,36 @@ use crate::rpc;
 use crate::standstill::explained;
 use crate::wait;
 
-/// Pause after a batch was not taken.
+/// The pause after a batch was not accepted.
 const RETRY: Duration = Duration::from_millis(50);
-/// Batches that are not recorded yet, at most.
+/// The most batches that are accepted but not recorded.
 const UNDER_WAY_MAX: usize = 8;
-/// Lifetime of a batch that lasts: longer than any run.
+/// The lifetime of a lasting batch in seconds. It is longer than any run.
 const LASTING_SECONDS: u64 = 2 * 86_400;
-/// A call that a killed process will not answer.
+/// The deadline of a call, because a killed process does not answer.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is submitted.
+/// The batches that are submitted.
 #[derive(Clone, Copy, Debug)]
 pub struct TrafficPlan {
-    /// Of payloads and kinds.
+    /// The seed of payloads and hash kinds.
     pub seed: u64,
-    /// Between two batches.
+    /// The pause between two batches.
     pub pause: Duration,
-    /// Bytes of an ordinary payload, at most.
+    /// The most bytes of an ordinary payload.
     pub bytes_max: usize,
-    /// Every so many batches one is as large as this; 0 for none.
+    /// One batch in this many is large; 0 for none.
     pub large_every: u64,
-    /// Bytes of a large payload.
+    /// The bytes of a large payload.
     pub large_bytes: usize,
-    /// Every so many batches one lives for so many seconds only; 0 for none.
+    /// One batch in this many is short-lived; 0 for none.
     pub short_every: u64,
-    /// Seconds.
+    /// The lifetime of a short-lived batch in seconds.
     pub short_seconds: u64,
 }
 
 impl TrafficPlan {
-    /// Small batches without end.
+    /// A plan of small batches.
     pub const fn small(seed: u64) -> Self {
         Self {
             seed,
@@ -66,16 +66,16 @@ impl TrafficPlan {
     }
 }
 
-/// A batch that the aggregator took.
+/// A batch that the aggregator accepted.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    /// The rollup's number of it.
+    /// The batch's number.
     pub number: u64,
-    /// EIP-712 digest of the submission.
+    /// The EIP-712 digest of the submission.
     pub submission: B256,
-    /// What was submitted.
+    /// The payload.
     pub payload: Bytes,
-    /// What the rollup committed to.
+    /// The batch hash.
     pub batch_hash: B256,
     /// Whether it may expire before it is recorded.
     pub is_short_lived: bool,
@@ -86,7 +86,7 @@ struct Shared {
     accepted: Mutex<Vec<Accepted>>,
 }
 
-/// The rollup's task.
+/// The task of the rollup.
 #[derive(Debug)]
 pub struct Traffic {
     shared: Arc<Shared>,
@@ -96,12 +96,12 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Begins with this number.
+    /// Starts with this batch number.
     pub fn start(network: &Network, first_number: u64, plan: TrafficPlan) -> Result<Self> {
         Self::start_as(network.rollup.clone(), network.apis()?, first_number, plan)
     }
 
-    /// The same of any rollup, which goes from one process of the aggregator to the next.
+    /// Does the same for any rollup, which submits to the aggregator's processes in turn.
     pub fn start_as(
         rollup: Rollup,
         apis: Vec<Channel>,
@@ -124,12 +124,12 @@ impl Traffic {
         Ok(Self { shared, count, stop, task: tokio::spawn(sender.run(first_number)) })
     }
 
-    /// Batches that were taken so far.
+    /// Returns the batches that were accepted so far.
     pub fn accepted(&self) -> Vec<Accepted> {
         self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until so many more are taken; fails where the rollup gave up.
+    /// Waits until `batches` more are accepted; fails if the rollup gave up.
     pub async fn more(&mut self, batches: u64) -> Result<()> {
         let goal = *self.count.borrow() + batches;
         let reached =
@@ -141,8 +141,8 @@ impl Traffic {
         }
     }
 
-    /// Ends it, and waits until all that was taken is recorded on L1, or has expired where that was
-    /// to be expected.
+    /// Ends the traffic, and waits until all accepted batches are recorded on L1, or have expired
+    /// if they are short-lived.
     pub async fn finish(self, network: &Network) -> Result<Vec<Accepted>> {
         explained(network, self.recorded(network).await).await
     }
@@ -176,9 +176,9 @@ async fn state(api: Channel, submission: B256) -> Result<BatchState, Status> {
     Ok(answer.map_err(|_| Status::deadline_exceeded("no answer"))??.state())
 }
 
-/// Whether submitting again is in vain. What only a wrong clock refuses is not: clocks are set
-/// right. Nor is a rollup that is not known: it was admitted a moment ago, and a process knows it
-/// with its next look at L1.
+/// Whether submitting again is pointless. It is not if only a wrong clock refuses, since clocks are
+/// set right again, and not if the rollup is unknown: it was admitted a moment ago, and a process
+/// knows it after its next look at L1.
 fn is_final(status: &Status) -> bool {
     let passes = [
         Reason::ExpiresTooSoon,
@@ -193,8 +193,9 @@ fn is_final(status: &Status) -> bool {
 struct Sender {
     rollup: Rollup,
     apis: Vec<Channel>,
-    /// Each goes to the next process. Counted apart from looks: where one look comes on each
-    /// submission, every other call would go to one process, and all submissions to the other.
+    /// Submissions go to the processes in turn. They are counted apart from queries: with one
+    /// counter and one query for each submission, all submissions would go to one process and all
+    /// queries to the other.
     submits: usize,
     looks: usize,
     plan: TrafficPlan,
@@ -208,7 +209,8 @@ impl Sender {
         let mut dice = StdRng::seed_from_u64(self.plan.seed);
         let mut under_way: Vec<B256> = Vec::new();
         for number in first_number.. {
-            // Not more than can be followed: kills are to hit batches, not queues.
+            // Only as many as can be followed, so that kills hit batches in work and not in a
+            // queue.
             while under_way.len() >= UNDER_WAY_MAX {
                 self.looks += 1;
                 if let Ok(state) = state(self.api(self.looks), under_way[0]).await
@@ -235,7 +237,7 @@ impl Sender {
         self.apis[turn % self.apis.len()].clone()
     }
 
-    /// Whether it was told to stop meanwhile.
+    /// Whether the traffic was told to stop during the pause.
     async fn paused(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.stopped.wait_for(|stopped| *stopped)).await.is_ok()
     }
@@ -255,7 +257,7 @@ impl Sender {
         }
     }
 
-    /// Until it is taken, or the rollup is told to stop.
+    /// Submits until the batch is accepted or the traffic is told to stop.
     async fn submit(&mut self, ordered: Ordered) -> Result<Option<Accepted>> {
         let Ordered { number, kind, payload, short } = ordered;
         let mut order = self.rollup.order(number, kind, &payload);
@@ -275,7 +277,7 @@ impl Sender {
                     let is_short_lived = short.is_some();
                     return Ok(Some(Accepted { number, submission, payload, batch_hash, is_short_lived }));
                 }
-                // One that had little time may have none left.
+                // The short lifetime may be over.
                 Err(status) if Reason::of(&status) == Some(Reason::ExpiresTooSoon) && short.is_some() => {
                     return Box::pin(self.submit(Ordered { number, kind, payload, short })).await;
                 }

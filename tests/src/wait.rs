@@ -1,4 +1,4 @@
-//! Waiting for something to become true, with a deadline and a name.
+//! Waits for conditions, with a deadline and a description.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::failure::{Failure, Result};
 
-/// Pause between two looks at something that cannot announce itself: a file, a process, a count.
+/// The pause between two checks of a condition that cannot be waited for otherwise: a file, a
+/// process, a count.
 const INTERVAL: Duration = Duration::from_millis(25);
 
-/// Long enough for anything on a slow machine; a test that needs it all has failed.
+/// The longest time that anything may take on a slow machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// Looks until `probe` gives a value, or fails after `limit` and says what it waited for.
+/// Checks until `probe` returns a value, or fails after `limit` with what it waited for.
 pub async fn until<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {

@@ -1,5 +1,5 @@
-//! Which system to start: how many members, where they store, and what differs from an ordinary
-//! one.
+//! The shape of a system: the number of members, where they store, and how it differs from an
+//! ordinary one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,18 @@ use crate::configuration::{self, Tls};
 use crate::failure::{Context, Result};
 use crate::gate::Gate;
 
-/// Which system to start.
+/// The numbers and the databases of a system.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Seats.
+    /// The number of seats.
     pub n: u16,
-    /// Shards that rebuild a batch.
+    /// The number of shards that rebuild a batch.
     pub k: u16,
-    /// Signatures that make a certificate.
+    /// The number of signatures that make a certificate.
     pub q: u16,
-    /// Where members and aggregator store.
+    /// The database of members and aggregator.
     pub backend: Backend,
-    /// Blocks, the including one counted, after which a certificate counts as recorded.
+    /// The number of blocks, including its own, after which a certificate counts as recorded.
     pub confirmations: u64,
 }
 
@@ -33,35 +33,36 @@ impl Shape {
     pub const SMALL: Self = Self { n: 4, k: 2, q: 3, backend: Backend::Sqlite, confirmations: 1 };
 }
 
-/// Which connections are encrypted, and who shows a certificate.
+/// The connections that use TLS, and the parties that show a certificate.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkTls {
-    /// Members' listeners for aggregators.
+    /// TLS of the members' listeners for aggregators.
     pub dispersal: Tls,
-    /// Members' listeners for everybody.
+    /// TLS of the members' listeners for retrieval.
     pub retrieval: Tls,
-    /// The aggregator's listener.
+    /// TLS of the aggregator's listener.
     pub aggregator: Tls,
-    /// The aggregator as a client of members.
+    /// TLS of the aggregator as a client of members.
     pub towards_members: Tls,
 }
 
-/// What differs from an ordinary system.
+/// The differences from an ordinary system.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Which connections are encrypted.
+    /// The connections that use TLS.
     pub tls: NetworkTls,
-    /// The PostgreSQL server, where that is the backend and it is not the one that all tests share.
+    /// The PostgreSQL server, if it is not the one that all tests share.
     pub postgres: Option<Url>,
-    /// Where the files of SQLite lie, a folder each; below the temporary folder without it.
+    /// The folder for SQLite's files, with one folder for each service; a temporary folder if not
+    /// given.
     pub folder: Option<PathBuf>,
     /// Settings of members that replace the usual ones.
     pub node: toml::Table,
-    /// The same of the aggregator.
+    /// Settings of the aggregator that replace the usual ones.
     pub aggregator: toml::Table,
-    /// Clients reach processes without gates: for measurements.
+    /// Whether clients reach processes without gates, for measurements.
     pub is_bare: bool,
-    /// Aggregator processes beside the first one, over its database.
+    /// The number of further aggregator processes over the same database.
     pub more_aggregators: usize,
 }
 
@@ -70,7 +71,7 @@ impl Plan {
         if self.is_bare { Gate::bare().await } else { Gate::new().await }
     }
 
-    /// Where a process listens itself, unless gates do.
+    /// Makes a process listen on the addresses of its gates itself if the gates are bare.
     pub(super) fn listen(&self, config: &Path, gates: &[(&'static str, Gate)]) -> Result<()> {
         if !self.is_bare {
             return Ok(());

@@ -1,4 +1,4 @@
-//! A running program of the system, its gates, and all that it needs to start again.
+//! A process of the system with its gates and all that it needs to be started again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use crate::process::Process;
 use crate::rpc;
 use crate::wait;
 
-/// How often a service is started whose database is not there yet.
+/// How often a service is started if its database is not reachable yet.
 const START_ATTEMPTS_MAX: u32 = 20;
-/// Between two starts.
+/// The pause between two starts.
 const START_PAUSE: Duration = Duration::from_millis(250);
 
-/// A process, its gates, and all it needs to start again.
+/// A process with its gates and all that it needs to be started again.
 pub struct Service {
     name: String,
     program: PathBuf,
@@ -29,15 +29,15 @@ pub struct Service {
     config: PathBuf,
     process: Option<Process>,
     gates: Vec<(&'static str, Gate)>,
-    /// Shared by those who share it.
+    /// Processes of one aggregator share it.
     database: Arc<TestDatabase>,
     environment: Vec<(&'static str, String)>,
     file_bytes_max: Option<u64>,
 }
 
 impl Service {
-    /// Names all that a service needs, and starts nothing. `folder` is for its log and for the file
-    /// that says where it listens.
+    /// Prepares a service without starting it. `folder` is for its log and for the file with its
+    /// addresses.
     pub(super) fn new(
         name: String,
         program: PathBuf,
@@ -50,23 +50,23 @@ impl Service {
         Self { name, program, folder, config, process, gates, database, environment, file_bytes_max }
     }
 
-    /// Starts it, waits until it says where it listens, and opens its gates.
+    /// Starts the process, waits until it has written its addresses, and opens its gates.
     pub async fn start(&mut self) -> Result<()> {
         self.launch()?;
         self.await_ready().await
     }
 
-    /// Its environment at the next start, beside this process's own.
+    /// Sets environment variables for the next start, in addition to this process's own.
     pub fn set_environment(&mut self, environment: &[(&'static str, String)]) {
         self.environment = environment.to_vec();
     }
 
-    /// From the next start on its files cannot grow beyond so many bytes.
+    /// Limits the size of the process's files from the next start on.
     pub fn limit_files(&mut self, bytes: Option<u64>) {
         self.file_bytes_max = bytes;
     }
 
-    /// Starts it, and starts it again where it ended at once, as a supervisor of services does.
+    /// Starts the process again if it ends at once, as a service manager does.
     pub async fn start_until_it_stays(&mut self) -> Result<()> {
         let mut attempts = 0;
         loop {
@@ -81,7 +81,7 @@ impl Service {
         }
     }
 
-    /// Starts it, and waits for nothing.
+    /// Starts the process and waits for nothing.
     pub fn launch(&mut self) -> Result<()> {
         let ready = self.ready_file();
         match fs::remove_file(&ready) {
@@ -95,7 +95,7 @@ impl Service {
         Ok(())
     }
 
-    /// Waits until what was launched says where it listens, and opens its gates.
+    /// Waits until the process has written its addresses, and opens its gates.
     pub async fn await_ready(&mut self) -> Result<()> {
         let ready = self.ready_file();
         let process = self.process.as_mut().context(&self.name)?;
@@ -111,32 +111,32 @@ impl Service {
         self.folder.join("ready.json")
     }
 
-    /// Its name in messages.
+    /// Returns the name that messages use.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its configuration's file.
+    /// Returns the path of the configuration.
     pub fn config(&self) -> &Path {
         &self.config
     }
 
-    /// Its database.
+    /// Returns the database.
     pub fn database(&self) -> &TestDatabase {
         &self.database
     }
 
-    /// Whether its process was started and has not ended.
+    /// Whether the process was started and has not ended.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| process.exited().is_none())
     }
 
-    /// All its gates.
+    /// Returns all gates.
     pub fn gates(&self) -> impl Iterator<Item = &Gate> {
         self.gates.iter().map(|(_, gate)| gate)
     }
 
-    /// kill −9. Its gates cut what is connected and refuse what comes.
+    /// Kills the process with SIGKILL. Its gates close open connections and refuse new ones.
     pub fn kill(&mut self) {
         for (_, gate) in &self.gates {
             gate.set(Mode::Shut);
@@ -146,7 +146,7 @@ impl Service {
         }
     }
 
-    /// SIGTERM; a clean end is demanded.
+    /// Sends SIGTERM, and fails unless the process ends cleanly.
     pub async fn stop(&mut self) -> Result<()> {
         let mut process = self.process.take().context(&self.name)?;
         let status = process.terminate(wait::LIMIT).await?;
@@ -159,12 +159,12 @@ impl Service {
         Err(Failure::new(format!("{} ended with {status}\n{}", self.name, process.log_end())))
     }
 
-    /// The file of its database, where it is one.
+    /// Returns the path of the database if it is a file.
     pub fn database_file(&self) -> Option<PathBuf> {
         self.database.file()
     }
 
-    /// Its disk is gone, and all that was on it.
+    /// Deletes the database, as if its disk were lost.
     pub fn lose_database(&self) -> Result<()> {
         let file = self.database_file().context("a database that is a file")?;
         let folder = file.parent().context("its folder")?;
@@ -175,33 +175,33 @@ impl Service {
         Ok(())
     }
 
-    /// The running process.
+    /// Returns the running process.
     pub fn process(&mut self) -> Result<&mut Process> {
         self.process.as_mut().context(&self.name)
     }
 
-    /// The running process's id.
+    /// Returns the id of the running process.
     pub fn id(&self) -> Result<u32> {
         Ok(self.process.as_ref().context(&self.name)?.id())
     }
 
-    /// What the running process wrote so far.
+    /// Returns what the running process has written so far.
     pub fn log(&self) -> Result<String> {
         Ok(self.process.as_ref().context(&self.name)?.log())
     }
 
-    /// The end of its log.
+    /// Returns the end of the log.
     pub fn log_end(&self) -> String {
         self.process.as_ref().map(Process::log_end).unwrap_or_default()
     }
 
-    /// The gate of one of its listeners.
+    /// Returns the gate of one of the listeners.
     pub fn gate(&self, listener: &str) -> &Gate {
         let gate = self.gates.iter().find(|(name, _)| *name == listener);
         &gate.unwrap_or_else(|| panic!("{} has no listener {listener}", self.name)).1
     }
 
-    /// A channel to one of its listeners, through the gate.
+    /// Makes a channel to one of the listeners, through its gate.
     pub fn channel(&self, listener: &str) -> Result<Channel> {
         rpc::channel(&self.gate(listener).url())
     }

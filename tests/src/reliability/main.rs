@@ -14,9 +14,9 @@ use dac_tests::measure::{LINES_FILE, Line, Promise};
 use dac_tests::{Context, Failure, Result};
 use serde::{Deserialize, Serialize};
 
-/// Deaths of processes in a run, all kinds together, at least.
+/// The least number of deaths of processes in a run, all kinds together.
 const DEATHS_MIN: u64 = 300;
-/// Promises of which each try is a death.
+/// The promises whose every try is a death.
 const DEATHS: [Promise; 3] =
     [Promise::SurvivesKills, Promise::EveryFailPoint, Promise::SurvivesDatabaseKills];
 
@@ -36,7 +36,7 @@ struct Arguments {
     check: bool,
 }
 
-/// One line of the report.
+/// A line of the report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Row {
     pub(crate) promise: &'static str,
@@ -46,7 +46,7 @@ pub(crate) struct Row {
     pub(crate) seconds: f64,
 }
 
-/// What `dac-simulation --json` prints, as far as it matters here.
+/// The part of the output of `dac-simulation --json` that is used.
 #[derive(Debug, Deserialize)]
 struct Simulated {
     n: u16,
@@ -84,7 +84,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let table = table::of(&rows);
     println!("{table}");
     let document = fs::read_to_string(&arguments.document).context(arguments.document.display())?;
-    // What was broken stands in the table as well.
+    // The table shows broken promises, too.
     let written = if arguments.check {
         table::check(&document, &table)
     } else {
@@ -111,7 +111,7 @@ fn read(folder: &Path) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// In the order of the promises; a test that told several times counts as one.
+/// Makes the rows in the order of the promises. A test that wrote several lines counts once.
 fn rows(lines: &[Line]) -> Vec<Row> {
     let mut sums: BTreeMap<(usize, &str), (u64, u64, f64)> = BTreeMap::new();
     for line in lines {
@@ -128,7 +128,7 @@ fn rows(lines: &[Line]) -> Vec<Row> {
         .collect()
 }
 
-/// Fails with all that is wrong.
+/// Fails with everything that is wrong.
 fn judge(rows: &[Row]) -> Result<()> {
     let of = |promise: Promise| rows.iter().filter(move |row| row.promise == promise.words());
     let mut problems = Vec::new();

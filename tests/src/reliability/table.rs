@@ -1,4 +1,4 @@
-//! The table in the document, between two lines that mark it.
+//! The table in the document, between two marker lines.
 
 use dac_tests::{Context, Failure, Result};
 
@@ -7,7 +7,7 @@ use crate::Row;
 const BEGIN: &str = "<!-- made by `make reliability`: begin -->";
 const END: &str = "<!-- made by `make reliability`: end -->";
 
-/// As Markdown.
+/// Formats the rows as a Markdown table.
 pub(crate) fn of(rows: &[Row]) -> String {
     let mut table =
         String::from("| Promise | Broken by | Tries | Failures | Seconds |\n|---|---|---:|---:|---:|\n");
@@ -23,19 +23,19 @@ fn split(document: &str) -> Result<(&str, &str, &str)> {
     Ok((before, table, after))
 }
 
-/// The document with this table in the place of its own.
+/// Replaces the table in the document.
 pub(crate) fn replace(document: &str, table: &str) -> Result<String> {
     let (before, _, after) = split(document)?;
     Ok(format!("{before}{BEGIN}\n{table}{END}{after}"))
 }
 
-/// Promises and tests of a table: numbers differ from run to run.
+/// Returns promises and tests of a table, without the numbers, which differ from run to run.
 fn wording(table: &str) -> Vec<String> {
     let lines = table.lines().filter(|line| line.starts_with('|'));
     lines.map(|line| line.split('|').skip(1).take(2).map(str::trim).collect::<Vec<_>>().join(" | ")).collect()
 }
 
-/// Fails where the document's table names others.
+/// Fails if the document's table has other promises or tests.
 pub(crate) fn check(document: &str, table: &str) -> Result<()> {
     let (_, there, _) = split(document)?;
     let (there, here) = (wording(there), wording(table));
