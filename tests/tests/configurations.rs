@@ -1,4 +1,5 @@
-//! The example configurations under `deploy/` load, through the programs' own `--check-config`.
+//! Checks that the example configurations under `deploy/` load, with the programs' own
+//! `--check-config`.
 
 use std::fs;
 use std::path::Path;
@@ -78,7 +79,7 @@ async fn a_misspelt_key_is_named_with_its_line() -> Result<()> {
     Ok(())
 }
 
-/// One run names everything that is missing, so that one look at the file mends it.
+/// One run names all missing files, so that an operator can correct them at once.
 #[tokio::test]
 async fn missing_files_are_named_at_once_by_their_keys() -> Result<()> {
     let folder = TempDir::new()?;
@@ -115,7 +116,7 @@ async fn missing_files_are_named_at_once_by_their_keys() -> Result<()> {
     Ok(())
 }
 
-/// What `deploy/README.md` tells an operator to do makes everything that the units need.
+/// The steps in `deploy/README.md` make everything that the units need.
 #[test]
 fn the_units_need_nothing_that_no_step_makes() -> Result<()> {
     let deploy = source_root().join("deploy");
@@ -139,7 +140,7 @@ fn the_units_need_nothing_that_no_step_makes() -> Result<()> {
     Ok(())
 }
 
-/// One set of ports in all examples, as the table of `deploy/README.md` has it.
+/// All examples use the ports of the table in `deploy/README.md`.
 #[test]
 fn all_examples_use_the_same_ports() -> Result<()> {
     let root = source_root();

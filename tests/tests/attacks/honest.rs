@@ -1,5 +1,5 @@
-//! What an honest client meets: how long its calls take under an attack, and without it, before and
-//! afterwards; and what memory the attack costs the servers.
+//! An honest client beside an attack: how long its calls take during the attack, before it and
+//! after it, and how much memory the attack costs the servers.
 
 use std::time::{Duration, Instant};
 
@@ -14,22 +14,23 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 
-/// An honest call that takes longer was not served.
+/// An honest call that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A client begins its next call no sooner than this after it began the last one: it leaves its own
-/// share unspent, of which 64 new connections a second are a part.
+/// The time between the beginnings of two calls of a client. It keeps the client within its own
+/// limits, of which one is 64 new connections a second.
 const PACE: Duration = Duration::from_millis(20);
-/// A rollup has several batches under way, with two or three connections each.
+/// The time between the beginnings of two batches of a rollup. It has several in work, with two or
+/// three connections each.
 const ROLLUP_PACE: Duration = Duration::from_millis(200);
-/// So many times as long as without an attack may the slowest of a hundred calls take under it.
+/// The factor by which the slowest of a hundred calls may be slower during an attack.
 const SLOWER_MAX: u32 = 5;
-/// Shorter than this no 99th percentile is believed. Servers, clients and attackers have more
-/// threads than this machine has processors, and one that waits for its turn waits some
-/// milliseconds (a slice of Linux's scheduler is 3): whether three of 300 calls of a millisecond
-/// waited for such a turn is chance, and not an attack's doing.
+/// The least 99th percentile that counts. Servers, clients and attackers have more threads than
+/// this machine has processors, and a thread that waits for its turn waits some milliseconds (a
+/// slice of Linux's scheduler is 3). Whether three of 300 calls of a millisecond waited for such a
+/// turn is chance, and not the attack's effect.
 const FLOOR: Duration = Duration::from_millis(4);
 
-/// Awaits an honest call, which must succeed soon.
+/// Awaits an honest call, which must succeed within [`PATIENCE`].
 pub(crate) async fn served<T, E>(what: &str, call: impl Future<Output = Result<T, E>>) -> Result<T>
 where
     Failure: From<E>,
@@ -38,7 +39,7 @@ where
     answer.map_err(|error| Failure::new(format!("{what}: {}", Failure::from(error))))
 }
 
-/// An honest client of one kind, and how long its calls have taken.
+/// An honest client of one kind, with the durations of its calls.
 pub(crate) struct Honest {
     what: &'static str,
     calls: u64,
@@ -50,38 +51,38 @@ pub(crate) struct Honest {
 }
 
 impl Honest {
-    /// A client whose calls take milliseconds and come one after the other.
+    /// A client whose calls take milliseconds and follow one another.
     pub(crate) fn caller(what: &'static str) -> Self {
         let (without, under) = (Vec::new(), Vec::new());
         Self { what, calls: 300, at_once: 1, pace: PACE, made: 0, without, under }
     }
 
-    /// The same client with calls that are farther apart, for attacks that come in waves.
+    /// Sets the time between two calls, for attacks that come in waves.
     pub(crate) fn paced(self, pace: Duration) -> Self {
         Self { pace, ..self }
     }
 
-    /// A rollup whose batches take a while, so that it has several under way.
+    /// A rollup with several batches in work at the same time.
     pub(crate) fn rollup(what: &'static str) -> Self {
         Self { calls: 200, at_once: 4, pace: ROLLUP_PACE, ..Self::caller(what) }
     }
 
-    /// Calls while nobody attacks. It is done twice, before the attack and after it, so that what
-    /// else the machine does meanwhile is in both figures.
+    /// Measures calls without an attack. It is called before the attack and after it, so that other
+    /// load of the machine is part of both figures.
     pub(crate) async fn without(&mut self, call: impl AsyncFn(u64) -> Result<()>) -> Result<()> {
         let took = self.sample(self.calls / 2, call).await?;
         self.without.extend(took);
         Ok(())
     }
 
-    /// Calls while the attack runs.
+    /// Measures calls while the attack runs.
     pub(crate) async fn under(&mut self, call: impl AsyncFn(u64) -> Result<()>) -> Result<()> {
         let took = self.sample(self.calls, call).await?;
         self.under.extend(took);
         Ok(())
     }
 
-    /// So many calls, each of which is told a number of its own, from 1.
+    /// Makes this many calls, and passes each one its number, from 1.
     async fn sample(&mut self, calls: u64, call: impl AsyncFn(u64) -> Result<()>) -> Result<Vec<Duration>> {
         let numbers = self.made + 1..=self.made + calls;
         self.made += calls;
@@ -96,7 +97,8 @@ impl Honest {
         timed.buffer_unordered(self.at_once).try_collect().await
     }
 
-    /// Tells what the attack cost whom, and demands that it was little.
+    /// Prints how much slower calls were and how much memory the attack cost, and fails if that is
+    /// too much.
     pub(crate) fn verdict(self, attack: &str, grown: u64, grown_max: u64) {
         let [without, under] = [&self.without, &self.under].map(|took| percentile_99(took));
         println!(
@@ -117,7 +119,7 @@ impl Honest {
     }
 }
 
-/// The shortest of the times of which 99 of 100 are no longer.
+/// Returns the shortest duration that 99 of 100 calls do not exceed.
 fn percentile_99(took: &[Duration]) -> Duration {
     assert!(took.len() >= 200, "too few calls for a 99th percentile: {}", took.len());
     let mut sorted = took.to_vec();
@@ -125,11 +127,11 @@ fn percentile_99(took: &[Duration]) -> Duration {
     sorted[(sorted.len() * 99).div_ceil(100) - 1]
 }
 
-/// The memory of servers since an attack began.
+/// The memory of servers at the beginning of an attack.
 pub(crate) struct Memory(Vec<(u32, u64)>);
 
 impl Memory {
-    /// What they have now; their peaks are counted from here.
+    /// Reads the current memory of servers and resets their peaks.
     pub(crate) fn of<'a>(services: impl IntoIterator<Item = &'a Service>) -> Result<Self> {
         let processes = services.into_iter().map(|service| {
             let process = service.id()?;
@@ -139,21 +141,21 @@ impl Memory {
         Ok(Self(processes.collect::<Result<_>>()?))
     }
 
-    /// By how much more each had at its peak, in sum.
+    /// Returns by how much the servers' peaks exceed it, in sum.
     pub(crate) fn grown(&self) -> Result<u64> {
         let grown = self.0.iter().map(|(process, before)| Ok(peak_bytes(*process)?.saturating_sub(*before)));
         grown.sum()
     }
 }
 
-/// A call to each of two servers, over connections of its own.
+/// Makes one call to each of two servers, over new connections.
 pub(crate) async fn ask_both(member: Channel, aggregator: Channel) -> Result<()> {
     rpc::member(member).await?;
     AggregatorServiceClient::new(aggregator).get_aggregator(v1::GetAggregatorRequest {}).await?;
     Ok(())
 }
 
-/// A rollup's small batch, from its submission to its certificate.
+/// Submits a small batch of a rollup and waits for its certificate.
 pub(crate) async fn certify(network: &Network, number: u64) -> Result<BatchDigest> {
     let payload = real_payload(1000 + usize::try_from(number)?);
     let batch = network.submit(number, HashKind::Keccak256, &payload).await?;

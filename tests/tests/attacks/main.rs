@@ -1,6 +1,6 @@
-//! Attacks on live processes. Each test asserts that an honest client is served while its attack
-//! runs, how much longer its calls take than without the attack, and what memory the attack costs
-//! the servers.
+//! Attacks on live processes. Each test asserts that an honest client is served during its attack,
+//! how much longer its calls take than without the attack, and how much memory the attack costs the
+//! servers.
 //!
 //! The cheapest attack on each kind of server is part of every run of the tests; the others are run
 //! by `make slow`.
@@ -21,8 +21,7 @@ use dac_tests::network::{Network, Plan, Service, Shape};
 use dac_tests::{Context as _, Result};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Who attacks has the machine alone: attacks beside each other would be part of each other's
-/// figures.
+/// Held by the attack that runs: attacks beside each other would be part of each other's figures.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
 /// Waits until no other attack of this program runs.
@@ -30,7 +29,7 @@ async fn alone() -> MutexGuard<'static, ()> {
     MACHINE.lock().await
 }
 
-/// A system whose processes listen themselves: behind a gate every client would have one address.
+/// Starts a system without gates: behind a gate every client would have the same address.
 async fn network(plan: Plan) -> Result<Network> {
     network_of(Shape::SMALL, plan).await
 }
@@ -43,7 +42,7 @@ async fn network_of(shape: Shape, mut plan: Plan) -> Result<Network> {
     Network::start_as(shape, &plan).await
 }
 
-/// Gives a listener the rate of new connections that it has by default. In other tests it has more.
+/// Gives a listener the default rate of new connections. Other tests set a higher one.
 fn limit_connections(changes: &mut toml::Table, listener: &str) -> Result<()> {
     let listener = changes.entry(listener).or_insert_with(|| toml::Table::new().into());
     let limits = listener.as_table_mut().context("a listener")?.entry("limits");
@@ -54,7 +53,7 @@ fn limit_connections(changes: &mut toml::Table, listener: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where one of a service's listeners is.
+/// Returns the address of one of a service's listeners.
 fn address(service: &Service, listener: &str) -> SocketAddr {
     service.gate(listener).address()
 }
