@@ -1,6 +1,5 @@
-//! Networks that delay, lose and cut, clocks that are a day wrong, and an L1 that takes back what
-//! it said: batches come late, none is lost, and nothing is signed, posted or deleted that should
-//! not be.
+//! Networks that delay, lose and cut, clocks that are a day wrong, and an L1 that reverts: batches
+//! come late, none is lost, and nothing is signed, posted or deleted that should not be.
 
 use std::time::Duration;
 
@@ -15,14 +14,14 @@ use futures::stream;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Changes of the weather, in CI's run.
+/// The number of changes of the weather in CI's run.
 const STORMS: u64 = 40;
-/// Faults of L1, in CI's run.
+/// The number of faults of L1 in CI's run.
 const L1_FAULTS: u64 = 20;
-/// Seconds by which a clock is wrong.
+/// The seconds by which a clock is wrong.
 const DAY: i64 = 86_400;
 
-/// What the network does to one gate for a while.
+/// Draws the faults of one gate's network for a while.
 fn storm(dice: &mut StdRng) -> (&'static str, Weather) {
     let seed = dice.random();
     let calm = Weather { seed, ..Weather::CALM };
@@ -35,7 +34,7 @@ fn storm(dice: &mut StdRng) -> (&'static str, Weather) {
     }
 }
 
-/// Every way between two parties: aggregator and members, rollup and aggregator, all of them and
+/// Returns the gates between aggregator and members, rollup and aggregator, and all processes and
 /// L1.
 fn ways(network: &Network) -> Vec<&Gate> {
     let of_members = network.members.iter().flat_map(|member| member.service.gates());
@@ -52,7 +51,7 @@ async fn loss_delay_and_one_way_cuts_lose_nothing() -> Result<()> {
     let traffic = Traffic::start(&network, 1, plan)?;
     let ways = ways(&network);
     for _ in 0..STORMS * measure::scale() {
-        // Several at once, now and then.
+        // Sometimes several gates are affected at once.
         let hit: Vec<&Gate> =
             (0..dice.random_range(1..=3)).map(|_| ways[dice.random_range(0..ways.len())]).collect();
         for gate in &hit {
@@ -76,7 +75,7 @@ fn wrong_by(seconds: i64) -> [(&'static str, String); 1] {
     [("DAC_CLOCK_OFFSET_SECONDS", seconds.to_string())]
 }
 
-/// Submits a batch with a lifetime of an hour, and follows it to L1.
+/// Submits a batch with a lifetime of an hour, and waits until it is recorded.
 async fn recorded(network: &Network, number: u64) -> Result<(v1::Batch, BatchDigest)> {
     let batch =
         network.submit(number, HashKind::Opaque, &real_payload(30_000 + usize::try_from(number)?)).await?;
@@ -88,7 +87,7 @@ async fn recorded(network: &Network, number: u64) -> Result<(v1::Batch, BatchDig
 async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
     let name = "weather::a_members_clock_that_is_a_day_wrong_harms_nobody";
     let mut measure = Measure::begin(Promise::WrongClock, name);
-    // Deletes as soon as it may, which is not before L1's clock says so as well.
+    // The member deletes as soon as it may, which is not before L1's clock agrees.
     let node = toml::toml! {
         [retention]
         slack = "1s"
@@ -106,14 +105,15 @@ async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         network.members[seat].service.set_environment(&wrong_by(wrong));
         network.members[seat].service.start().await?;
         let (batch, digest) = recorded(&network, number).await?;
-        // By its clock the order has expired, or is good for too long: it signs nothing on the
-        // rollup's word alone. On the word of a quorum it may, unless the batch has expired.
+        // By its clock the submission has expired, or is valid for too long: the member signs
+        // nothing on the rollup's word alone. On the word of a quorum it may sign, unless the batch
+        // has expired.
         assert!(!batch.members[seat].in_certificate, "{wrong}: {:?}", batch.members[seat]);
         if wrong > 0 {
             assert_ne!(batch.members[seat].state(), DeliveryState::Attested, "{wrong}");
         }
         assert!(network.retrieve(digest).await?.len() == 30_000 + usize::try_from(number)?);
-        // Several rounds of deletion have passed: what was stored is served.
+        // The member has tried several times to delete; it still serves what it stored.
         for _ in 0..3 {
             tokio::time::sleep(dac_tests::network::MOMENT).await;
             assert!(rpc::shard(network.members[seat].retrieval()?, first).await? == shard, "{wrong}");
@@ -123,14 +123,14 @@ async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         network.members[seat].service.start().await?;
         measure.tried(1);
     }
-    // Right again: it takes what it is given.
+    // When its clock is right again, the member accepts deliveries.
     let (_, digest) = recorded(&network, 4).await?;
     network.members[seat].waits_for(digest).await?;
     measure.passed();
     Ok(())
 }
 
-/// A few batches from this number on, all of them recorded.
+/// Submits a few batches from this number on, and waits until all of them are recorded.
 async fn taken(network: &Network, first_number: u64, seed: u64) -> Result<Vec<Accepted>> {
     let mut traffic = Traffic::start(network, first_number, TrafficPlan::small(seed))?;
     traffic.more(2).await?;
@@ -142,15 +142,15 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
     let name = "weather::an_aggregators_clock_that_is_a_day_wrong_harms_nobody";
     let (mut measure, seed) = (Measure::begin(Promise::WrongClock, name), measure::seed(name));
     let mut network = Network::start(Shape::SMALL).await?;
-    // An order whose time has passed by the aggregator's own clock fails, so nothing is under way
-    // when the clock goes wrong.
+    // A submission whose time has passed by the aggregator's own clock fails, so that nothing may
+    // be in work when the clock goes wrong.
     let mut accepted = taken(&network, 1, seed).await?;
     for (first, wrong) in [(300, DAY), (600, -DAY)] {
         network.aggregator.kill();
         network.aggregator.set_environment(&wrong_by(wrong));
         network.aggregator.start().await?;
-        // It may refuse an order that lives for an hour; where it takes one, members decide by
-        // clocks of their own.
+        // It may refuse a submission that lives for an hour; if it accepts one, members decide by
+        // their own clocks.
         let order = network.rollup.order(900 + u64::from(wrong > 0), HashKind::Opaque, &real_payload(100));
         let signed = network.rollup.signed(order);
         let open = rpc::submit_open(&network.domain(), &signed);
@@ -164,8 +164,8 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         accepted.extend(taken(&network, first, seed).await?);
         measure.tried(1);
     }
-    // What was taken by a wrong clock is none of the rollup's expectations; it must not be there
-    // twice either.
+    // The rollup does not expect the batches that were accepted with a wrong clock, but these must
+    // not be recorded twice either.
     let history = history::read(&network, &accepted).await?;
     let violations = history.violations(&accepted);
     let serious: Vec<_> =
@@ -175,16 +175,16 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
     Ok(())
 }
 
-/// What L1 does to an aggregator's transactions.
+/// The faults of L1 that concern an aggregator's transactions.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     /// The last blocks are replaced by empty ones.
     Reorganised(u64),
-    /// What waits to be included is forgotten.
+    /// Pending transactions are dropped.
     Dropped,
     /// Another process with the same key uses the next nonce.
     NonceTaken,
-    /// Nothing is included for a while.
+    /// No transaction is included for a while.
     Silence,
 }
 
@@ -226,8 +226,8 @@ impl Trouble {
         Ok(())
     }
 
-    /// A transfer of nothing from the aggregator's account, with the nonce that the aggregator's
-    /// own transaction has.
+    /// Sends a transfer of nothing from the aggregator's account, with the nonce of the
+    /// aggregator's own transaction.
     async fn take_nonce(self, network: &Network) -> Result<()> {
         let from = network.rollup.disperser;
         network.anvil.rpc("anvil_impersonateAccount", serde_json::json!([from])).await;
@@ -244,15 +244,15 @@ async fn l1_takes_back_drops_and_stalls_and_everything_is_recorded_once() -> Res
     let (mut measure, seed) = (Measure::begin(Promise::UnreliableL1, name), measure::seed(name));
     let mut dice = StdRng::seed_from_u64(seed);
     let mut network = Network::start(Shape { confirmations: 4, ..Shape::SMALL }).await?;
-    // Deeper than any of these reorganisations: the committee itself, and the rollup's admission,
-    // are not to be undone.
+    // The deployment of the committee and the admission of the rollup are deeper than these
+    // reorganisations, so that they are not reverted.
     network.anvil.mine(4).await;
     let traffic = Traffic::start(&network, 1, TrafficPlan::small(seed))?;
     for _ in 0..L1_FAULTS * measure::scale() {
         let trouble = Trouble::choose(&mut dice);
         println!("{trouble:?}");
         trouble.strike(&network, &mut dice).await?;
-        // Depth comes with blocks alone.
+        // Transactions get deeper only with new blocks.
         network.anvil.mine(dice.random_range(1..=3)).await;
         if dice.random_ratio(1, 4) {
             network.aggregator.kill();
@@ -276,7 +276,7 @@ async fn l1_takes_back_drops_and_stalls_and_everything_is_recorded_once() -> Res
     Ok(())
 }
 
-/// The weather itself is put to the test: a cut way passes nothing and loses nothing.
+/// Tests the weather itself: a cut direction passes nothing and loses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_one_way_cut_holds_answers_back_and_loses_none() -> Result<()> {
     let network = Network::start(Shape::SMALL).await?;
