@@ -182,8 +182,8 @@ async fn one_of_two_dies_at_every_fail_point_and_the_other_goes_on() -> Result<(
     Ok(())
 }
 
-/// Makes this process the one that posts, unless it dies of its fail point: the other one is stopped,
-/// which gives its lease back, and started again.
+/// Makes this process the one that posts, unless it dies of its fail point: the other one is
+/// stopped, which gives its lease back, and started again.
 async fn becomes_poster(network: &mut Network, place: usize) -> Result<()> {
     let id = process(network, place)?.process()?.id();
     process(network, 1 - place)?.stop().await?;

@@ -197,7 +197,7 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
             wait::until("an attestation", wait::LIMIT, deliver).await?;
             shards.insert(delivery.digest(), delivery.dispersal.shards[SEAT.index()].to_vec());
             // From here on the disk may lose what the member writes. The fourth commit is its last:
-            // the test loses its acknowledgement.
+            // the member dies before it answers.
             before = Some(Files::beside(&files)?);
         }
         Err::<(), _>(Failure::new("it signed the last one, and should have died before"))
