@@ -1,4 +1,4 @@
-//! What is asked of the poster, and its answer.
+//! Requests to the poster, and its answers.
 
 use alloy::primitives::Bytes;
 use tokio::sync::oneshot;
@@ -10,13 +10,13 @@ use super::{Outcome, Task};
 /// What became of a request to post something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enqueued {
-    /// The batch or the renewal.
+    /// The digest of the batch or the renewal.
     pub digest: PostingDigest,
     /// How it ended, if it was posted before.
     pub outcome: Option<Outcome>,
 }
 
-/// What is asked of the actor.
+/// A request to the actor.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) digest: PostingDigest,

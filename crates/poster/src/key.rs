@@ -1,4 +1,4 @@
-//! What a posting goes by.
+//! The digest that identifies a posting.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use alloy::primitives::B256;
 use dac_types::{BatchDigest, RenewalDigest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What tells renewals from batches where digests are written down; batches, which were there
-/// first, have no mark.
+/// The prefix of a renewal's digest in text. Batch digests have no prefix, for compatibility with
+/// old rows.
 const RENEWAL_MARK: &str = "renewal:";
 
 /// The digest of what is posted: of a batch or of a renewal of coverage. Both are EIP-712 digests
 /// of different types, so their 32 bytes are never the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PostingDigest {
-    /// Of a batch, that is recorded or settled.
+    /// The digest of a batch that is recorded or settled.
     Batch(BatchDigest),
-    /// Of a renewal.
+    /// The digest of a renewal.
     Renewal(RenewalDigest),
 }
 
 impl PostingDigest {
-    /// The 32 bytes: unique among all postings.
+    /// Returns the 32 bytes, which are unique among all postings.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         match self {
             Self::Batch(digest) => digest.as_bytes(),
@@ -29,7 +29,7 @@ impl PostingDigest {
         }
     }
 
-    /// Of a batch.
+    /// Returns the batch's digest; `None` for a renewal.
     pub const fn batch(self) -> Option<BatchDigest> {
         match self {
             Self::Batch(digest) => Some(digest),
@@ -37,7 +37,7 @@ impl PostingDigest {
         }
     }
 
-    /// Of a renewal.
+    /// Returns the renewal's digest; `None` for a batch.
     pub const fn renewal(self) -> Option<RenewalDigest> {
         match self {
             Self::Batch(_) => None,

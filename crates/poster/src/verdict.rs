@@ -8,25 +8,25 @@ use dac_contracts::Refusal;
 /// What L1 says about a posting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It would take it, for this much gas.
+    /// L1 would accept the posting, for this much gas.
     Acceptable { gas: u64 },
-    /// What it is for is done.
+    /// The posting's purpose is achieved on L1.
     Done {
-        /// As deep as was asked for.
+        /// Whether that is so as of the confirmed block too.
         confirmed: bool,
         /// The block and the transaction that did it, where known.
         found: Option<(u64, B256)>,
     },
-    /// It would not take it.
+    /// L1 would refuse the posting.
     Refused {
         refusal: Refusal,
-        /// Nor as of the confirmed block.
+        /// Whether L1 refuses it as of the confirmed block too.
         confirmed: bool,
     },
     /// The rollup settled another batch under its number.
     NumberUsed {
         by: BatchDigest,
-        /// As deep as was asked for.
+        /// Whether that is so as of the confirmed block too.
         confirmed: bool,
     },
 }
