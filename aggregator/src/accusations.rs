@@ -20,7 +20,7 @@ pub enum Accused {
     Member(Address),
     /// An admitted rollup.
     Rollup(Address),
-    /// All offenders for which the full table has no line of their own.
+    /// All offenders that the registry does not list, or for whom the full table has no line left.
     Other,
 }
 

@@ -1,26 +1,26 @@
-//! What payloads hold on their way to the certificate.
+//! Budgets for the bytes of payloads that have no certificate yet.
 
 use crate::batch::Batch;
 use crate::budget::{Budget, Held, Part};
 
-/// Payload bytes by what becomes of them. Clones are the same budgets.
+/// Budgets of payload bytes in memory and on the disk. Clones share the same budgets.
 #[derive(Clone, Debug)]
 pub struct Budgets {
-    /// Arriving, or on their way to members that take them.
+    /// Bytes of payloads that are arriving or being delivered to members that accept them.
     pub in_flight: Budget,
-    /// On the disk, while too few members take them: what one rollup's members refuse must not keep
-    /// other rollups from submitting.
+    /// Bytes of payloads on the disk that too few members accept for now. Their budget is separate,
+    /// so that one rollup's refused batches do not keep other rollups from submitting.
     pub parked: Budget,
 }
 
 impl Budgets {
-    /// So many bytes of each.
+    /// Makes two budgets of `in_flight` and `parked` bytes.
     pub fn new(in_flight: u64, parked: u64) -> Self {
         Self { in_flight: Budget::new(in_flight, Part::Half), parked: Budget::new(parked, Part::Half) }
     }
 
-    /// A place on the disk for a batch that no quorum takes for now, if its rollup has one left.
-    /// Otherwise the batch stays in flight, within its rollup's share of that.
+    /// Takes a place on the disk for a batch that no quorum accepts for now. Returns `None` if its
+    /// rollup has no place left: the batch then stays in flight, within its rollup's share.
     pub(super) fn park(&self, batch: &Batch) -> Option<Held> {
         let order = &batch.submission.submission;
         self.parked.try_take(order.rollup, order.payload_length).ok()

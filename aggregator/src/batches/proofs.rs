@@ -1,4 +1,4 @@
-//! A proof that is handed in: weighed by the batch's own task, so that nothing else changes the
+//! Proofs that clients submit. The batch's own task checks them, so that nothing else changes the
 //! batch meanwhile.
 
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Proof, ProofRefusal};
 
-/// What came of a proof.
+/// The outcome of a submitted proof.
 #[derive(Clone, Debug)]
 pub enum ProofOutcome {
-    /// It is stored, now or before: the batch as it stands.
+    /// The proof is stored, since now or before; this is the batch's present state.
     Batch(Arc<Batch>),
-    /// The batch does not take it.
+    /// The batch refuses the proof.
     Refused(ProofRefusal),
-    /// Nobody can say: to be handed in again.
+    /// The outcome is unknown; the caller submits the proof again.
     Lost,
 }
 
