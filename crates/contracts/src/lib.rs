@@ -2,10 +2,10 @@
 //! the calls that carry certificates, and the meaning of a refusal.
 //!
 //! * [`CommitteeRegistry`], [`CertificateLog`], [`Settlement`] and [`Verifier`] are made from
-//! `contracts/abi/*.json`.
+//!   `contracts/abi/*.json`.
 //! * [`calls`] encodes the calls that take certificates and renewals.
 //! * [`Refusal`] is the reason why a contract refused a call. One table has each error of the
-//! contracts, its [`Effect`] and its words.
+//!   contracts, its [`Effect`] and its words.
 
 pub mod calls;
 mod freeze;
