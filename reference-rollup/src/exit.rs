@@ -1,5 +1,5 @@
-//! Leaving a frozen rollup: the proof that an account is in its last state, checked here as the
-//! contract checks it.
+//! Leaving a frozen rollup: the proof that an account is in its last state. The proof is checked
+//! here in the same way as by the contract.
 
 use alloy_primitives::{Address, B256, U256};
 use ark_bn254::Fr;
@@ -15,35 +15,35 @@ use crate::shape::{ACCOUNTS_MAX, TREE_ARITY, TREE_DEPTH};
 use crate::state::State;
 use crate::tree::digits;
 
-/// Who an account belongs to: what its id is the hash of.
+/// The owner of an account: the account's id is the hash of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Signs on the rollup.
+    /// The key that signs on the rollup.
     pub key: PublicKey,
-    /// Is paid on L1.
+    /// The address that exits pay on L1.
     pub recipient: Address,
 }
 
 impl Owner {
-    /// The id.
+    /// The account id.
     pub fn id(&self) -> AccountId {
         self.key.account_id(self.recipient)
     }
 }
 
-/// Why there is no proof of an account.
+/// Why no proof of an account can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoExit {
-    /// Nobody has an account there.
+    /// The place is empty.
     #[error("there is no account at index {}", .index.0)]
     NoAccount {
-        /// As asked for.
+        /// The index that was asked for.
         index: AccountIndex,
     },
-    /// The account belongs to another key.
+    /// The account belongs to another owner.
     #[error("the account at index {} is somebody else's", .index.0)]
     NotOwner {
-        /// As asked for.
+        /// The index that was asked for.
         index: AccountIndex,
     },
 }
@@ -51,57 +51,58 @@ pub enum NoExit {
 /// What is wrong with a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ExitProofFault {
-    /// No such place in the tree.
+    /// The index is outside the tree.
     #[error("account index {got} is not in 1..{ACCOUNTS_MAX}")]
     AccountIndex {
-        /// As the proof has it.
+        /// The index in the proof.
         got: u32,
     },
-    /// A coordinate of the key has another one that means the same.
+    /// A key coordinate is not reduced, so it has a second representation.
     #[error("{value} is not below the field's order")]
     NotInField {
-        /// As the proof has it.
+        /// The value in the proof.
         value: U256,
     },
-    /// Not an account of this state.
+    /// The account is not in this state.
     #[error("the proof leads to state root {got}, expected is {expected}")]
     StateMismatch {
-        /// Where it leads.
+        /// The state root that the proof leads to.
         got: B256,
-        /// The state's.
+        /// The state root of the state.
         expected: B256,
     },
 }
 
-/// An account in a state: `ExitProof` of the contract, field by field.
+/// An account in a state. The fields are those of the contract's `ExitProof`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExitProof {
-    /// Where.
+    /// The account's place in the tree.
     pub account_index: u32,
-    /// Transactions that it has sent.
+    /// The number of transactions that the account has sent.
     pub nonce: u32,
-    /// In gwei.
+    /// The balance in gwei.
     pub balance: u64,
-    /// The owner's key.
+    /// The x coordinate of the owner's key.
     pub key_x: U256,
-    /// The owner's key.
+    /// The y coordinate of the owner's key.
     pub key_y: U256,
-    /// Who is paid.
+    /// The address that is paid.
     pub recipient: Address,
-    /// From the leaf upwards, each three in ascending position without the own one.
+    /// The siblings from the leaf upwards: on each level three, in ascending position, without the
+    /// path's own node.
     pub siblings: [[U256; TREE_ARITY - 1]; TREE_DEPTH],
-    /// Head of the inbox as consumed by the state.
+    /// The head of the inbox up to which the state has taken entries.
     pub inbox_head: U256,
 }
 
-/// Places of the accounts that have this id, in order. The operator's program opens one an id;
-/// nothing hinders another one from opening more, and each can leave.
+/// The places of the accounts that have this id, in order. The operator's program opens one for an
+/// id; another program may open more, and each of them can leave.
 pub fn accounts_of(state: &State, id: AccountId) -> Vec<AccountIndex> {
     state.accounts().into_iter().filter(|(_, account)| account.id == id).map(|(index, _)| index).collect()
 }
 
-/// The proof that lets the owner of an account leave with what it holds in this state.
+/// Makes the proof with which the owner of an account can leave with its balance in this state.
 pub fn exit_proof(state: &State, index: AccountIndex, owner: &Owner) -> Result<ExitProof, NoExit> {
     let account = state.account(index);
     if account.is_empty() {
@@ -131,7 +132,8 @@ pub fn exit_proof(state: &State, index: AccountIndex, owner: &Owner) -> Result<E
 }
 
 impl ExitProof {
-    /// The state root that it leads to. Refuses what the contract refuses, in its order.
+    /// The state root that the proof leads to. It refuses what the contract refuses, in the same
+    /// order.
     pub fn state_root(&self) -> Result<B256, ExitProofFault> {
         if self.account_index == 0 || self.account_index >= ACCOUNTS_MAX {
             return Err(ExitProofFault::AccountIndex { got: self.account_index });
@@ -150,7 +152,7 @@ impl ExitProof {
         Ok(field::to_b256(poseidon::hash(&[root, reduced(self.inbox_head)])))
     }
 
-    /// Whether the contract pays for it in this state.
+    /// Checks whether the contract pays for this proof in this state.
     pub fn check(&self, state_root: B256) -> Result<(), ExitProofFault> {
         let got = self.state_root()?;
         if got == state_root {
@@ -165,7 +167,7 @@ fn element(value: U256) -> Result<Fr, ExitProofFault> {
     field::from_b256(value.into()).ok_or(ExitProofFault::NotInField { value })
 }
 
-/// As the hashing libraries on L1 take what is not below the order.
+/// Reduces a value modulo the field's order, as the hashing libraries on L1 do.
 fn reduced(value: U256) -> Fr {
     Fr::from_be_bytes_mod_order(&value.to_be_bytes::<32>())
 }

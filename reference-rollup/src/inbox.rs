@@ -1,5 +1,5 @@
-//! What L1 hands to the rollup, in L1's order: deposits and exit requests. Each batch takes the
-//! next of them.
+//! The inbox that L1 hands to the rollup, in L1's order: deposits and exit requests. Each batch
+//! takes the next entries.
 
 use alloy_primitives::Address;
 use ark_bn254::Fr;
@@ -9,41 +9,41 @@ use crate::field;
 use crate::poseidon;
 use crate::transaction::two_to;
 
-/// Where an exit request's word holds the account's index.
+/// The position of the account's index in the word of an exit request.
 pub(crate) const INDEX_SHIFT: u32 = 160;
-/// The bit of a word that says "exit request".
+/// The bit of a word that marks an exit request.
 pub(crate) const EXIT_SHIFT: u32 = 224;
 
 /// One entry of the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InboxEntry {
-    /// Money for an account, which is made if need be.
+    /// Ether for an account, which is opened if it does not exist.
     Deposit {
-        /// Whose.
+        /// The id of the account that gets it.
         id: AccountId,
-        /// In gwei.
+        /// The amount in gwei.
         amount: u64,
     },
-    /// A demand, made on L1 by the owner's address, to be paid out the whole balance there.
+    /// A request on L1, from the account's recipient address, to be paid the whole balance there.
     Exit {
-        /// Computed by L1 from the key that was named and from the address that asked.
+        /// The id, which L1 computes from the named key and the requesting address.
         id: AccountId,
-        /// Where the account is said to be.
+        /// The account's place in the tree, as the request claims it.
         index: AccountIndex,
-        /// The address that asked, and that is paid.
+        /// The address that made the request and that is paid.
         recipient: Address,
     },
 }
 
 impl InboxEntry {
-    /// The account that is meant.
+    /// The id of the account that the entry is for.
     pub fn id(&self) -> AccountId {
         match *self {
             Self::Deposit { id, .. } | Self::Exit { id, .. } => id,
         }
     }
 
-    /// The rest in one element: the amount, or 2^224 + 2^160·index + recipient.
+    /// The rest of the entry in one element: the amount, or 2^224 + 2^160·index + recipient.
     pub fn word(&self) -> Fr {
         match *self {
             Self::Deposit { amount, .. } => Fr::from(amount),
@@ -59,17 +59,17 @@ impl InboxEntry {
     }
 }
 
-/// Money that a batch grants to an address on L1.
+/// Ether that a batch grants to an address on L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// Who may claim it.
+    /// The address that may claim it.
     pub recipient: Address,
-    /// In gwei.
+    /// The amount in gwei.
     pub amount: u64,
 }
 
 impl Withdrawal {
-    /// The commitment to a batch's withdrawals, this one included.
+    /// The commitment to a batch's withdrawals, with this one appended.
     pub fn chain_after(&self, chain: Fr) -> Fr {
         poseidon::hash(&[chain, field::from_address(self.recipient), Fr::from(self.amount)])
     }

@@ -1,8 +1,8 @@
-//! The whole state again, from what the committee's members give back and from what L1 says: all
-//! that a user needs when the operator is gone.
+//! Rebuilds the whole state from payloads that the committee's members serve and from L1. A user
+//! needs nothing else once the operator is gone.
 //!
-//! Payloads are believed as far as L1 confirms them: after every batch the root must be the one
-//! that settled. The inbox's head is L1's, and is computed from its entries.
+//! L1 confirms the payloads: after every batch the root must be the one that settled. The inbox's
+//! head comes from L1, and is computed from the entries.
 
 use std::collections::BTreeMap;
 
@@ -16,153 +16,154 @@ use crate::inbox::{InboxEntry, Withdrawal};
 use crate::payload::PayloadError;
 use crate::state::State;
 
-/// One entry of the inbox, as L1 announced it.
+/// An entry of the inbox, as L1 announced it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InboxRecord {
-    /// The first is 1.
+    /// The entry's number; the first is 1.
     pub number: u64,
-    /// What it says.
+    /// The entry itself.
     pub entry: InboxEntry,
     /// The inbox's head after it.
     pub head: B256,
 }
 
-/// One batch, as L1 settled it.
+/// A batch, as L1 settled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchRecord {
-    /// The first is 1.
+    /// The batch's number; the first is 1.
     pub number: u64,
-    /// By which members find its payload.
+    /// The digest by which members find its payload.
     pub digest: B256,
     /// The state root after it.
     pub new_state_root: B256,
-    /// Entries of the inbox taken in all, up to and with this batch.
+    /// The total number of inbox entries taken, up to and including this batch.
     pub inputs_consumed: u64,
-    /// Commitment to its withdrawals.
+    /// The commitment to its withdrawals.
     pub outputs: B256,
 }
 
-/// What L1 tells of a rollup.
+/// The history of a rollup on L1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// In order.
+    /// The inbox entries, in order.
     pub inbox: Vec<InboxRecord>,
-    /// In order.
+    /// The settled batches, in order.
     pub batches: Vec<BatchRecord>,
 }
 
 /// Why the state cannot be rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RebuildError {
-    /// The history leaves out an entry of the inbox, or repeats one.
+    /// The history lacks an inbox entry, or repeats one.
     #[error("the history has inbox entry {got} where {expected} is due")]
     InboxOrder {
-        /// Due.
+        /// The number that is due.
         expected: u64,
-        /// Found.
+        /// The number found.
         got: u64,
     },
-    /// The history's entries do not hash to the heads that it gives.
+    /// The history's entries do not hash to its heads.
     #[error("inbox entry {number} leads to head {got}, the history says {expected}")]
     InboxHead {
-        /// Which entry.
+        /// The number of the entry.
         number: u64,
-        /// Computed.
+        /// The head that was computed.
         got: B256,
-        /// As L1 gave it.
+        /// The head in the history.
         expected: B256,
     },
-    /// The history leaves out a batch, or repeats one.
+    /// The history lacks a batch, or repeats one.
     #[error("the history has batch {got} where {expected} is due")]
     BatchOrder {
-        /// Due.
+        /// The number that is due.
         expected: u64,
-        /// Found.
+        /// The number found.
         got: u64,
     },
-    /// A batch gives entries of the inbox back.
+    /// A batch has a smaller total of inbox entries than the batch before it.
     #[error("batch {batch} has taken {got} inbox entries in all, the batches before it {before}")]
     InputsGoBack {
-        /// Which.
+        /// The number of the batch.
         batch: u64,
-        /// In all, with it.
+        /// The total with this batch.
         got: u64,
-        /// In all, without it.
+        /// The total before this batch.
         before: u64,
     },
-    /// A batch took entries of the inbox that the history does not have.
+    /// A batch took inbox entries that the history lacks.
     #[error("batch {batch} has taken {got} inbox entries in all, the history has {known}")]
     InputsMissing {
-        /// Which.
+        /// The number of the batch.
         batch: u64,
-        /// In all, with it.
+        /// The total with this batch.
         got: u64,
-        /// In the history.
+        /// The number of entries in the history.
         known: u64,
     },
-    /// No payload was given for a batch.
+    /// A batch has no payload.
     #[error("the payload of batch {batch} is missing: its digest is {digest}")]
     MissingPayload {
-        /// Which.
+        /// The number of the batch.
         batch: u64,
-        /// By which members find it.
+        /// The digest by which members find the payload.
         digest: B256,
     },
-    /// More payloads than batches.
+    /// There is a payload for a batch that did not settle.
     #[error("a payload is given for batch {batch}, the history has {settled} batches")]
     NotSettled {
-        /// Which.
+        /// The number of the batch.
         batch: u64,
-        /// Batches of the history.
+        /// The number of batches in the history.
         settled: u64,
     },
-    /// What was given for a batch is no payload of this rollup.
+    /// The bytes for a batch are not a payload of this rollup.
     #[error("batch {batch}: {source}")]
     Payload {
-        /// Which.
+        /// The number of the batch.
         batch: u64,
-        /// Why not.
+        /// What is wrong with the bytes.
         source: PayloadError,
     },
-    /// What was given for a batch is not what was settled.
+    /// The payload for a batch is not the one that settled.
     #[error("batch {batch} leads to state root {got}, settled is {expected}")]
     WrongRoot {
-        /// Which.
+        /// The number of the batch.
         batch: u64,
-        /// Computed.
+        /// The root that was computed.
         got: B256,
-        /// As it settled.
+        /// The root that settled.
         expected: B256,
     },
-    /// A payload leads to the root, and grants something else than what settled. No circuit lets
-    /// that happen.
+    /// A payload leads to the settled root, but grants other withdrawals than those that settled.
+    /// The circuit makes this impossible.
     #[error("the payload of batch {batch} grants {got}, the batch settled with outputs {expected}")]
     WrongOutputs {
-        /// Which.
+        /// The number of the batch.
         batch: u64,
-        /// Computed.
+        /// The commitment that was computed.
         got: B256,
-        /// As it settled.
+        /// The commitment that settled.
         expected: B256,
     },
 }
 
-/// What payloads and history lead to.
+/// The result of rebuilding.
 #[derive(Clone)]
 pub struct Rebuilt {
     /// The last state.
     pub state: State,
-    /// What each batch granted on L1, by its number; batches that granted nothing are left out.
+    /// The withdrawals that each batch granted on L1, by batch number. Batches without any are left
+    /// out.
     pub withdrawals: BTreeMap<u64, Vec<Withdrawal>>,
 }
 
-/// The state in the making: one batch after the other. An error ends it, since a payload may have
-/// been applied in part.
+/// A state that is being rebuilt, one batch after the other. An error ends it, since a payload may
+/// have been applied in part.
 pub struct Rebuilder<'a> {
     state: State,
     withdrawals: BTreeMap<u64, Vec<Withdrawal>>,
     inbox: &'a [InboxRecord],
-    /// By number of entries taken.
+    /// The inbox heads, by the number of entries taken.
     heads: Vec<Fr>,
     taken: u64,
     applied: u64,
@@ -201,12 +202,12 @@ impl<'a> Rebuilder<'a> {
         })
     }
 
-    /// The batch whose payload is due; none when all were applied.
+    /// The batch whose payload is due; `None` once all were applied.
     pub fn due(&self) -> Option<&'a BatchRecord> {
         self.rest.first()
     }
 
-    /// Batches applied.
+    /// The number of batches applied.
     pub fn applied(&self) -> u64 {
         self.applied
     }
@@ -246,7 +247,7 @@ impl<'a> Rebuilder<'a> {
         Ok(self)
     }
 
-    /// The state after the last batch; an error while one is due.
+    /// The state after the last batch. Fails if a payload is still due.
     pub fn finish(self) -> Result<Rebuilt, RebuildError> {
         match self.rest.first() {
             Some(due) => Err(RebuildError::MissingPayload { batch: due.number, digest: due.digest }),
@@ -255,8 +256,7 @@ impl<'a> Rebuilder<'a> {
     }
 }
 
-/// The state that all these payloads, by batch number, lead to. Every batch of the history needs
-/// its payload.
+/// Rebuilds the state from payloads by batch number. Every batch of the history needs its payload.
 pub fn rebuild(payloads: &BTreeMap<u64, Vec<u8>>, history: &History) -> Result<Rebuilt, RebuildError> {
     let settled = history.batches.len() as u64;
     let stray = payloads.keys().find(|batch| !(1..=settled).contains(*batch));

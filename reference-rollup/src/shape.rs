@@ -1,29 +1,30 @@
-//! The fixed shape of a batch: what the circuit is made for. A Groth16 key belongs to one shape.
+//! The fixed shape of a batch, for which the circuit is made. A Groth16 key belongs to one shape.
 
-/// Children of a node of the accounts tree: two bits of an index choose one.
+/// The children of a node of the accounts tree; two bits of an index choose one.
 pub const TREE_ARITY: usize = 4;
-/// Levels between the accounts and their root.
+/// The levels between the accounts and their root.
 pub const TREE_DEPTH: usize = 8;
-/// Accounts that the tree has room for; number 0 is never used.
+/// The number of places for accounts; place 0 is never used.
 pub const ACCOUNTS_MAX: u32 = 1 << (2 * TREE_DEPTH);
 
-/// Deposits and exit requests that a batch takes from L1, at most.
+/// The most deposits and exit requests that a batch takes from L1.
 pub const INBOX_SLOTS: usize = 2;
-/// Signed transactions of a batch, at most.
+/// The most signed transactions of a batch.
 pub const TRANSACTION_SLOTS: usize = 18;
 
-/// Blocks that a slot of the inbox writes: the account's state after it, and its id in two.
+/// The blocks of an inbox slot: one for the account's state after it, and two for its id.
 pub const INBOX_SLOT_BLOCKS: usize = 3;
-/// Blocks that a transaction writes: the states of sender and receiver after it.
+/// The blocks of a transaction: the states of sender and receiver after it.
 pub const TRANSACTION_SLOT_BLOCKS: usize = 2;
-/// Blocks of every payload.
+/// The blocks of every payload.
 pub const PAYLOAD_BLOCKS: usize =
     INBOX_SLOTS * INBOX_SLOT_BLOCKS + TRANSACTION_SLOTS * TRANSACTION_SLOT_BLOCKS;
-/// Bytes of every payload.
+/// The bytes of every payload.
 pub const PAYLOAD_BYTES: usize = PAYLOAD_BLOCKS * dac_types::limits::BLOCK_BYTES;
 
-/// Points at which the circuit evaluates fingerprints: committees of at most 84 seats.
+/// The points at which the circuit evaluates fingerprints: enough for committees of at most 84
+/// seats.
 pub const POINTS: usize = 2;
 
-/// Blocks that one step of the batch hash takes.
+/// The blocks that one step of the batch hash takes.
 pub const HASH_STEP_BLOCKS: usize = 7;

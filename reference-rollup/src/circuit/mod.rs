@@ -1,9 +1,10 @@
 //! The validity proof's circuit.
 //!
-//! | room | what |
+//! | module | contents |
 //! |---|---|
 //! | [`system`] | wires, bits, constraints |
-//! | [`poseidon`], [`tree`], [`curve`], [`signature`] | the outside world's functions, as constraints |
+//! | [`poseidon`], [`tree`], [`curve`], [`signature`] | hashing, the accounts tree, the curve and
+//! signatures, as constraints |
 //! | [`fingerprint`] | the binding to the committee: the payload's value at each point, in GF(2^128) |
 //! | [`batch`] | the statement |
 

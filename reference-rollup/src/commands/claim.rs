@@ -1,4 +1,4 @@
-//! `reference-rollup claim`: withdrawals that a batch granted.
+//! `reference-rollup claim`: claims withdrawals that a batch granted.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What many commands need: where the rollup lives, and an L1 account.
+//! Arguments that many commands share: the rollup's addresses on L1, and an L1 account.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use reference_rollup::l1::{RollupAccount, RollupReader};
 
 use super::failure::CliError;
 
-/// Deadline of one call to L1.
+/// The deadline of one call to L1.
 pub(crate) const RPC_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An argument that is an address.
+/// Parses an argument that is an address.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     dac_cli::address(text)
 }
@@ -53,7 +53,7 @@ impl EthereumKeyArgs {
     }
 }
 
-/// L1, and the rollup on it.
+/// The endpoints of L1, and the rollup on it.
 #[derive(Debug)]
 pub(crate) struct Rollup {
     pub(crate) file: RollupFile,
@@ -102,7 +102,7 @@ pub(crate) struct SenderArgs {
 
 impl SenderArgs {
     pub(crate) async fn connect(&self, output: &Output) -> Result<(Rollup, RollupAccount), CliError> {
-        // L1 is asked first: opening the key takes seconds.
+        // L1 is asked first, because opening the key takes seconds.
         let rollup = self.rollup.connect().await?;
         let account = rollup.account(self.key.open(output)?);
         Ok((rollup, account))

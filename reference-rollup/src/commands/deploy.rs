@@ -1,4 +1,4 @@
-//! `reference-rollup deploy`: the rollup's contracts.
+//! `reference-rollup deploy`: deploys the rollup's contracts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub(crate) struct Deploy {
 
 impl Deploy {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
-        // Before any gas is spent.
+        // The check comes before any gas is spent.
         if !self.force {
             refuse_existing(&self.out)?;
         }
@@ -123,7 +123,7 @@ impl Deploy {
     }
 }
 
-/// What the contract's constructor would refuse, before minutes are spent on keys.
+/// Refuses delays that the contract's constructor would refuse, before minutes are spent on keys.
 fn check_delays(activation_delay: u64, verifier_delay: u64, leaving: u64) -> Result<(), Failure> {
     let delays = [
         (

@@ -1,4 +1,4 @@
-//! `reference-rollup deposit`: money in.
+//! `reference-rollup deposit`: deposits ether.
 
 use std::path::PathBuf;
 

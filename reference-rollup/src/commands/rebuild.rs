@@ -1,4 +1,4 @@
-//! `reference-rollup rebuild`: the state again, and a proof to leave with.
+//! `reference-rollup rebuild`: rebuilds the state and makes an exit proof.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use super::context::{Rollup, RollupArgs};
 use super::failure::CliError;
 use super::output::fields;
 
-/// Accounts that people are shown; machines get all.
+/// The most accounts in the text output; the JSON output has all.
 const ACCOUNTS_SHOWN: usize = 20;
 
 /// Rebuild the rollup's state from its batches and from L1, and make the proof to leave with.
@@ -61,7 +61,7 @@ pub(crate) struct Rebuild {
 impl Rebuild {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
         if let Some(path) = self.proof_out.as_ref().filter(|path| path.exists() && !self.force) {
-            // Before the work is done.
+            // This is checked before the work is done.
             return Err(FileError::Exists { path: path.clone() }.into());
         }
         let owner = self.account_key.as_deref().map(AccountFile::read).transpose()?.map(|file| file.owner());
@@ -80,7 +80,8 @@ impl Rebuild {
         let Rebuilt { state, withdrawals } = rebuild(&self.payload_dir, &read, output)?;
         let root = field::to_b256(state.root());
         if root != read.state_root {
-            // Only without any batch: each of them was compared.
+            // This can differ only without any batch, because the root after each batch was
+            // compared.
             let message = format!("the empty state has root {root}, the contract {}", read.state_root);
             return Err(Failure::new(Exit::Failed, message).into());
         }
@@ -93,7 +94,7 @@ impl Rebuild {
         Ok(())
     }
 
-    /// The account that is meant, if one is.
+    /// The place of the account that the arguments choose, if they choose one.
     fn choose(&self, state: &State, owner: Option<&Owner>) -> Result<Option<AccountIndex>, CliError> {
         let index = self.index.map(AccountIndex);
         let Some(owner) = owner else {
@@ -126,7 +127,7 @@ impl Rebuild {
         }
     }
 
-    /// The proof, written if that is asked for.
+    /// Makes the proof, and writes it if the arguments ask for that.
     fn prove(
         &self,
         rollup: &Rollup,
@@ -145,7 +146,7 @@ impl Rebuild {
         Ok(Some(file))
     }
 
-    /// What batches granted, written if that is asked for.
+    /// Writes the withdrawals of all batches if the arguments ask for that.
     fn write(&self, granted: &[WithdrawalsFile]) -> Result<(), CliError> {
         let Some(folder) = &self.withdrawals_out else { return Ok(()) };
         std::fs::create_dir_all(folder).map_err(|source| FileError::Io { path: folder.clone(), source })?;
@@ -201,7 +202,7 @@ impl Rebuild {
     }
 }
 
-/// One payload after the other, so that they need not all be held.
+/// Applies one payload after the other, so that they need not all be in memory.
 fn rebuild(folder: &Path, read: &Read, output: &Output) -> Result<Rebuilt, CliError> {
     let bar = output.count_bar(read.history.batches.len() as u64, "batches");
     let mut rebuilder = Rebuilder::new(&read.history)?;

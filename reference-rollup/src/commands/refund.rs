@@ -1,4 +1,4 @@
-//! `reference-rollup refund`: deposits that no batch took.
+//! `reference-rollup refund`: refunds deposits that no batch took.
 
 use clap::Args;
 use dac_cli::{Failure, Output};

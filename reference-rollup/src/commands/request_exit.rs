@@ -1,4 +1,4 @@
-//! `reference-rollup request-exit`: out through the inbox.
+//! `reference-rollup request-exit`: requests an exit through the inbox.
 
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ impl RequestExit {
         let (_, account) = self.sender.connect(output).await?;
         let sender = account.address();
         if sender != owner.recipient {
-            // The contract would take it as a request of another account, without effect.
+            // The contract would take it as a request for another account, without effect.
             let message = format!("the account's recipient is {}, the sender {sender}", owner.recipient);
             return Err(Failure::usage(message).hint("send it with the recipient's key").into());
         }

@@ -1,4 +1,4 @@
-//! `reference-rollup setup`: development keys.
+//! `reference-rollup setup`: makes development keys.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -27,11 +27,11 @@ pub(crate) struct Setup {
     keys_dir: PathBuf,
 }
 
-/// What must be said wherever such keys are touched.
+/// The warning that every command prints that touches such keys.
 pub(crate) const DEV_ONLY: &str =
     "DEV ONLY: these keys come from a seed that everybody knows; anyone can forge proofs for them";
 
-/// The development keys, made if need be, while something turns.
+/// Reads the development keys, or makes them, while a spinner shows progress.
 pub(crate) async fn keys(folder: PathBuf, output: &Output) -> Result<Keys, CliError> {
     output.warn(DEV_ONLY);
     let waiting =
@@ -86,7 +86,7 @@ impl Setup {
     }
 }
 
-/// To one decimal.
+/// A percentage, rounded to one decimal.
 fn percent(part: usize, whole: usize) -> f64 {
     let tenths = (part * 1000 + whole / 2).checked_div(whole).unwrap_or(0);
     f64::from(u32::try_from(tenths).unwrap_or(u32::MAX)) / 10.0

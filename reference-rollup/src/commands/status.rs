@@ -1,4 +1,4 @@
-//! `reference-rollup status`: what L1 says of the rollup.
+//! `reference-rollup status`: shows the rollup's state on L1.
 
 use clap::Args;
 use dac_cli::{Output, distance, unix_now};

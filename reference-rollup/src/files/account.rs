@@ -1,5 +1,5 @@
-//! A user's key on the rollup and the L1 address that its exits pay: together they are an account.
-//! `reference-rollup keygen` writes it, readable for its owner alone.
+//! The file of a user's account: its key on the rollup and the L1 address that its exits pay.
+//! `reference-rollup keygen` writes it, readable only for its owner.
 //!
 //! ```json
 //! {
@@ -25,20 +25,20 @@ use crate::field;
 use crate::keys::SecretKey;
 
 const FORMAT: &str = "reference-rollup-key/v1";
-/// Some 500 bytes are usual.
+/// The greatest length of the file; about 500 bytes are usual.
 const FILE_MAX_BYTES: usize = 4096;
 
-/// Why there is no account in a file.
+/// Why an account file cannot be used.
 #[derive(Debug, Error)]
 pub enum AccountFileError {
-    /// Cannot be read or written, or others could read it.
+    /// The file cannot be read or written, or other users could read it.
     #[error(transparent)]
     File(#[from] SecretFileError),
-    /// Not the document that it should be. What it holds instead is not repeated: it may be the
+    /// The file is not an account document. Its content is not repeated, because it may be the
     /// secret.
     #[error("the account file is not understood: {problem}")]
     Malformed {
-        /// What is wrong.
+        /// What is wrong with the file.
         problem: &'static str,
     },
 }
@@ -46,13 +46,13 @@ pub enum AccountFileError {
 /// A user's account.
 #[derive(Debug)]
 pub struct AccountFile {
-    /// Signs on the rollup.
+    /// The key that signs on the rollup.
     pub key: SecretKey,
-    /// Is paid on L1.
+    /// The address that is paid on L1.
     pub recipient: Address,
 }
 
-/// Borrowed, so that no copy of the secret is left behind.
+/// The JSON form. It borrows, so that no copy of the secret is left behind.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AccountJson<'a> {
@@ -65,12 +65,12 @@ struct AccountJson<'a> {
 }
 
 impl AccountFile {
-    /// What its id is made of.
+    /// The owner, from whose fields the account id is computed.
     pub fn owner(&self) -> Owner {
         Owner { key: self.key.public(), recipient: self.recipient }
     }
 
-    /// Writes a new file, which only its owner may read. A file of that name is left alone.
+    /// Writes a new file that only its owner may read. It never overwrites an existing file.
     pub fn create(&self, path: &Path) -> Result<(), SecretFileError> {
         let secret_key = Zeroizing::new(hex::encode(&*self.key.to_le_bytes()));
         let owner = self.owner();
@@ -83,7 +83,8 @@ impl AccountFile {
             recipient: self.recipient,
             account_id: field::to_b256(owner.id().0),
         };
-        // Room for all of it at once: a vector that grows leaves copies of the secret behind.
+        // Reserves all the memory at once, because a vector that grows leaves copies of the secret
+        // behind.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_MAX_BYTES));
         serde_json::to_writer_pretty(&mut *text, &document).expect("plain structures serialise");
         text.push(b'\n');

@@ -22,25 +22,25 @@ use serde::{Deserialize, Serialize};
 use super::{Document as _, document};
 use crate::exit::ExitProof;
 
-/// A proof, and where it is good. Whether it holds is another question: [`ExitProof::check`].
+/// A proof and the rollup for which it was made. [`ExitProof::check`] tells whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExitFile {
     format: String,
-    /// EIP-155 chain id.
+    /// The EIP-155 chain id.
     pub chain_id: u64,
     /// The rollup's contract.
     pub settlement: Address,
-    /// The state that the account is in.
+    /// The root of the state that contains the account.
     pub state_root: B256,
-    /// What the contract gets.
+    /// The proof that the contract gets.
     pub proof: ExitProof,
 }
 
 document!(ExitFile, "reference-rollup-exit/v1", "exit proof");
 
 impl ExitFile {
-    /// Of a proof.
+    /// The file of a proof.
     pub fn new(chain_id: u64, settlement: Address, state_root: B256, proof: ExitProof) -> Self {
         Self { format: Self::FORMAT.to_owned(), chain_id, settlement, state_root, proof }
     }

@@ -1,5 +1,5 @@
-//! Files that commands pass around. JSON, read strictly: unknown, missing or repeated fields and
-//! anything after the document are refused.
+//! Files that commands write and read. They are JSON and read strictly: unknown, missing or
+//! repeated fields, and anything after the document, are refused.
 
 mod account;
 mod exit;
@@ -17,21 +17,21 @@ pub use exit::ExitFile;
 pub use rollup::{PoseidonAddresses, RollupFile};
 pub use withdrawals::{WithdrawalEntry, WithdrawalsFile};
 
-/// Documents here, at most.
+/// The greatest length of a document, in bytes.
 const FILE_MAX_BYTES: u64 = 64 << 10;
 
-/// A document that says what it is.
+/// A document that names its format.
 trait Document: Serialize + DeserializeOwned {
-    /// The value of `format`.
+    /// The required value of `format`.
     const FORMAT: &'static str;
-    /// What it is called.
+    /// The document's name in errors.
     const WHAT: &'static str;
 
-    /// The value of `format` as it was read.
+    /// The value of `format` that was read.
     fn format(&self) -> &str;
 }
 
-/// What commands do with a document: writing and reading it.
+/// Defines how commands write and read a document.
 macro_rules! document {
     ($file:ident, $format:literal, $what:literal) => {
         impl super::Document for $file {
@@ -44,17 +44,17 @@ macro_rules! document {
         }
 
         impl $file {
-            /// The document.
+            /// The document as JSON.
             pub fn to_json(&self) -> String {
                 super::to_json(self)
             }
 
-            /// From a document.
+            /// Parses a document.
             pub fn from_json(text: &[u8]) -> Result<Self, dac_client::files::FileError> {
                 super::from_json(text)
             }
 
-            /// From a file.
+            /// Reads a document from a file.
             pub fn read(path: &std::path::Path) -> Result<Self, dac_client::files::FileError> {
                 super::read(path)
             }

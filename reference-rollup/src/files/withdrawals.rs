@@ -1,5 +1,6 @@
-//! What a batch grants on L1, in its order. `reference-rollup rebuild` finds it in the payloads: to
-//! claim one withdrawal, L1 must be shown all of the batch's.
+//! The file of the withdrawals that a batch grants on L1, in the batch's order. `reference-rollup
+//! rebuild` finds them in the payloads. To claim one withdrawal, a user must show L1 all of the
+//! batch's.
 //!
 //! ```json
 //! {
@@ -25,39 +26,39 @@ use crate::inbox::Withdrawal;
 #[serde(deny_unknown_fields)]
 pub struct WithdrawalsFile {
     format: String,
-    /// Which batch.
+    /// The number of the batch.
     pub batch_number: u64,
-    /// In its order.
+    /// The withdrawals, in the batch's order.
     pub withdrawals: Vec<WithdrawalEntry>,
 }
 
-/// One of them.
+/// A withdrawal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WithdrawalEntry {
-    /// Who is paid.
+    /// The address that is paid.
     pub recipient: Address,
-    /// In gwei.
+    /// The amount in gwei.
     pub amount: u64,
 }
 
 document!(WithdrawalsFile, "reference-rollup-withdrawals/v1", "withdrawals file");
 
 impl WithdrawalsFile {
-    /// Of a batch.
+    /// The file of a batch.
     pub fn new(batch_number: u64, withdrawals: &[Withdrawal]) -> Self {
         let entry = |of: &Withdrawal| WithdrawalEntry { recipient: of.recipient, amount: of.amount };
         let withdrawals = withdrawals.iter().map(entry).collect();
         Self { format: Self::FORMAT.to_owned(), batch_number, withdrawals }
     }
 
-    /// As the batch has them.
+    /// The withdrawals, in the batch's order.
     pub fn withdrawals(&self) -> Vec<Withdrawal> {
         let of = |entry: &WithdrawalEntry| Withdrawal { recipient: entry.recipient, amount: entry.amount };
         self.withdrawals.iter().map(of).collect()
     }
 
-    /// The commitment that L1 has of them.
+    /// The commitment to them on L1.
     pub fn commitment(&self) -> B256 {
         let chain = |chain, withdrawal: &Withdrawal| withdrawal.chain_after(chain);
         field::to_b256(self.withdrawals().iter().fold(Fr::zero(), chain))

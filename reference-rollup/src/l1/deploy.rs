@@ -1,4 +1,4 @@
-//! Deployment: the hashing libraries, the verifier with its key, and the rollup's contract.
+//! Deploys the hashing libraries, the verifier with its key, and the rollup's contract.
 
 use alloy::sol_types::SolConstructor;
 use alloy_primitives::{Address, Bytes};
@@ -9,37 +9,39 @@ use super::L1Error;
 use super::abi::{Groth16Adapter, PaymentsRollup, PoseidonT3, PoseidonT4, PoseidonT5};
 use crate::prover::VerifyingKeyOnL1;
 
-/// What a rollup's users can rely on. Delays are in seconds.
+/// The terms that a rollup's users can rely on. Delays are in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// May pause, and change the verifier after the delay: a timelock.
+    /// The account that may pause, and may change the verifier after the delay; it should be a
+    /// timelock.
     pub owner: Address,
     /// The committee's certificate log.
     pub certificate_log: Address,
-    /// Without service for so long, anyone may freeze.
+    /// If the rollup serves nothing for this long, anyone may freeze it.
     pub freeze_delay: u64,
-    /// For so long the data stays available after a freeze.
+    /// How long the data stays available after a freeze.
     pub exit_window: u64,
-    /// Between proposing a verifier and accepting it: longer than the two together.
+    /// The time between proposing a verifier and accepting it; it must exceed the other two
+    /// together.
     pub verifier_delay: u64,
 }
 
-/// Where a rollup lives.
+/// The contracts of a deployed rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// The rollup's contract.
     pub settlement: Address,
-    /// Checks proofs.
+    /// The verifier of proofs.
     pub verifier: Address,
-    /// Hash two, three and four elements.
+    /// The libraries that hash two, three and four elements.
     pub poseidon: [Address; 3],
-    /// The contract's block: nothing about this rollup is older.
+    /// The block of the contract's deployment: nothing about this rollup is older.
     pub block: u64,
-    /// Gas paid for all.
+    /// The gas that all deployments used.
     pub gas_used: u64,
 }
 
-/// Deploys all of it. `progress` is told what comes next.
+/// Deploys all of it. `progress` is called with the next step.
 pub async fn deploy(
     account: &Account,
     terms: &Terms,
@@ -74,7 +76,8 @@ pub async fn deploy(
     Ok(Deployed { settlement, verifier, poseidon, block: receipt.block, gas_used })
 }
 
-/// One key, and OPAQUE as the only kind of batch hash: Poseidon is none that members know.
+/// The adapter gets one key, and OPAQUE as the only hash kind, because members do not know
+/// Poseidon.
 fn adapter_arguments(key: &VerifyingKeyOnL1) -> Bytes {
     let key = Groth16Adapter::VerifyingKey {
         points: key.points,

@@ -1,4 +1,4 @@
-//! Entries of the inbox as L1 announces them: an id and a word.
+//! Decodes inbox entries as L1 announces them: an id and a word.
 
 use alloy_primitives::{Address, B256, U256};
 use ark_ff::Zero;
@@ -9,31 +9,31 @@ use crate::field;
 use crate::inbox::{EXIT_SHIFT, INDEX_SHIFT, InboxEntry};
 use crate::shape::ACCOUNTS_MAX;
 
-/// Why id and word are no entry.
+/// Why id and word are not a valid entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EntryFault {
-    /// Zero, or not below the field's order.
+    /// The id is zero, or not below the field's order.
     #[error("{id} is nobody's account id")]
     Id {
-        /// As announced.
+        /// The announced id.
         id: B256,
     },
-    /// Neither a deposit's nor an exit request's.
+    /// The word is neither a deposit's nor an exit request's.
     #[error("its word {word:#x} means nothing")]
     Word {
-        /// As announced.
+        /// The announced word.
         word: U256,
     },
-    /// No such place in the tree.
+    /// The index is outside the tree.
     #[error("an exit request for account {index}, which is not in 1..{ACCOUNTS_MAX}")]
     Index {
-        /// As announced.
+        /// The announced index.
         index: u64,
     },
 }
 
-/// Decodes the entry that id and word stand for. Values that the contract cannot make are refused,
-/// so that each entry has one meaning.
+/// Decodes an inbox entry. Values that the contract cannot make are refused, so that each entry has
+/// exactly one meaning.
 pub fn decode_entry(id: B256, word: U256) -> Result<InboxEntry, EntryFault> {
     let element = field::from_b256(id).filter(|element| !element.is_zero());
     let account = AccountId(element.ok_or(EntryFault::Id { id })?);
@@ -45,7 +45,7 @@ pub fn decode_entry(id: B256, word: U256) -> Result<InboxEntry, EntryFault> {
     if word >> EXIT_SHIFT != U256::ONE {
         return Err(EntryFault::Word { word });
     }
-    // 64 bits between the flag and the address; the contract uses 16 of them.
+    // There are 64 bits between the flag and the address, of which the contract uses 16.
     let index = (word >> INDEX_SHIFT).as_limbs()[0] & u64::from(u32::MAX);
     let between = (word >> (INDEX_SHIFT + 32)).as_limbs()[0] & u64::from(u32::MAX);
     let recipient = Address::from_word(B256::from(word & (U256::MAX >> (256 - INDEX_SHIFT))));

@@ -1,4 +1,4 @@
-//! What the rollup's contract says: its present state, and everything that led there.
+//! Reads the rollup's contract: its present state, and the whole history that led to it.
 
 use alloy_primitives::{Address, B256};
 use dac_chain::contracts::FreezeReason;
@@ -8,11 +8,11 @@ use super::abi::PaymentsRollup::{self, BatchSettled, InputAppended};
 use super::{L1Error, decode_entry};
 use crate::rebuild::{BatchRecord, History, InboxRecord};
 
-/// Events of one kind that a history has, at most: bounds what an endpoint can make this process
-/// hold.
+/// The most events of one kind in a history. This bounds the memory that an endpoint can make this
+/// process use.
 const EVENTS_MAX: usize = 1_000_000;
 
-/// The contract as of one block. Times are Unix seconds, delays seconds.
+/// The contract's state as of one block. Times are in Unix seconds, delays in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The block.
@@ -21,55 +21,55 @@ pub struct Status {
     pub registry: Address,
     /// The certificate log.
     pub certificate_log: Address,
-    /// What checks proofs.
+    /// The adapter that verifies proofs.
     pub verifier: Address,
-    /// May pause, and change the verifier after the delay.
+    /// The account that may pause, and may change the verifier after the delay.
     pub owner: Address,
-    /// The state that users can leave with.
+    /// The state root with which users can leave.
     pub state_root: B256,
-    /// Batches settled.
+    /// The number of settled batches.
     pub batch_count: u64,
-    /// Entries of the inbox.
+    /// The number of inbox entries.
     pub inbox_length: u64,
-    /// Those that batches took.
+    /// The number of inbox entries that batches took.
     pub inputs_consumed: u64,
-    /// Time of the last settlement, or of deployment.
+    /// The time of the last settlement, or of deployment.
     pub last_settled_at: u64,
-    /// Until when all settled batches are kept.
+    /// The time until which all settled batches are kept.
     pub coverage_until: u64,
-    /// Nothing settles and no deposit is taken for now.
+    /// Whether settlement and deposits are paused.
     pub paused: bool,
-    /// Why nothing settles any more.
+    /// The reason of the freeze; `None` if the rollup is not frozen.
     pub frozen_for: Option<FreezeReason>,
-    /// Why anyone may freeze now.
+    /// The reason for which anyone may freeze it now; `None` if there is none.
     pub freeze_reason: Option<FreezeReason>,
-    /// Seconds without service before anyone may freeze.
+    /// The seconds without service after which anyone may freeze it.
     pub freeze_delay: u64,
-    /// Seconds that users have to leave.
+    /// The seconds that users have to leave.
     pub exit_window: u64,
-    /// Seconds between proposing and accepting a verifier.
+    /// The seconds between proposing and accepting a verifier.
     pub verifier_delay: u64,
 }
 
-/// What L1 remembers of an entry of the inbox.
+/// The record of an inbox entry on L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The depositor, or the recipient of an exit request.
     pub account: Address,
-    /// Of a deposit that was not refunded; zero otherwise.
+    /// The amount of a deposit that was not refunded; zero otherwise.
     pub gwei: u64,
-    /// When it was made.
+    /// The Unix second in which it was made.
     pub since: u32,
 }
 
 /// A history, and the state root that it must lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Up to this block, included.
+    /// The last block of the history.
     pub as_of: BlockRef,
-    /// Everything that happened.
+    /// All inbox entries and batches.
     pub history: History,
-    /// The contract's, as of that block.
+    /// The contract's state root as of that block.
     pub state_root: B256,
 }
 
@@ -90,7 +90,7 @@ impl RollupReader {
         self.contract.address()
     }
 
-    /// All that it says of itself, as of the newest block.
+    /// Reads the contract's state as of the newest block.
     pub async fn status(&self) -> Result<Status, L1Error> {
         let (contract, as_of) = (&self.contract, self.contract.head().await?);
         let at = as_of.hash;
@@ -115,7 +115,7 @@ impl RollupReader {
         })
     }
 
-    /// Whether an account has left.
+    /// Whether an account has left with an exit.
     pub async fn exited(&self, account_index: u32) -> Result<bool, L1Error> {
         let at = self.contract.head().await?.hash;
         Ok(self.contract.view(PaymentsRollup::exitedCall { accountIndex: account_index }, at).await?)
@@ -128,16 +128,16 @@ impl RollupReader {
         Ok(self.contract.view(PaymentsRollup::claimedCall { batchNumber: batch_number, which }, at).await?)
     }
 
-    /// What L1 remembers of an entry of the inbox; all zero where there is none.
+    /// The record of an inbox entry on L1; all zero if there is none.
     pub async fn inbox_entry(&self, number: u64) -> Result<Waiting, L1Error> {
         let at = self.contract.head().await?.hash;
         let entry = self.contract.view(PaymentsRollup::inboxEntryCall { number }, at).await?;
         Ok(Waiting { account: entry.account, gwei: entry.amount, since: entry.time })
     }
 
-    /// Everything that happened from `from_block`, which must not be later than the contract's
-    /// deployment, up to the newest block. What the events leave out is found out, since the
-    /// contract counts. `progress` is told the next block and the last one.
+    /// Reads everything that happened from `from_block`, which must not be later than the
+    /// contract's deployment, up to the newest block. Missing events are detected, since the
+    /// contract counts them. `progress` is called with the next block and the last one.
     pub async fn history(
         &self,
         from_block: u64,
@@ -175,8 +175,8 @@ impl RollupReader {
         Ok(Read { as_of, history, state_root })
     }
 
-    /// Both kinds of events of a range whose width the endpoint grants; returns where the next one
-    /// begins.
+    /// Reads both kinds of events in a range whose width the endpoint grants, and returns the first
+    /// block of the next range.
     async fn page(&self, from: u64, last: u64, history: &mut History) -> Result<u64, L1Error> {
         let batches = self.contract.event_page::<BatchSettled>(from, last).await?;
         let to = batches.next_block - 1;

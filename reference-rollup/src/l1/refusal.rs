@@ -1,5 +1,5 @@
-//! Why a contract refused: the rollup's own errors, by name and with their values. Those of every
-//! settlement contract are [`Refusal`]s already.
+//! Why a contract refused a call: the rollup's own errors, by name and with their values. The
+//! errors of every settlement contract are [`Refusal`]s already.
 
 use alloy::sol_types::SolInterface;
 use alloy_primitives::{Address, B256, U256};
@@ -9,106 +9,106 @@ use thiserror::Error;
 use super::abi::Groth16Adapter::Groth16AdapterErrors as AdapterErrors;
 use super::abi::PaymentsRollup::PaymentsRollupErrors as Errors;
 
-/// The rule that a call to the rollup's contract broke.
+/// The rule of the rollup's contract that a call broke.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RollupRefusal {
-    /// Not whole gwei, none, or too many.
+    /// The deposit is not whole gwei, is zero, or is too large.
     #[error("a deposit is 1 to 2^64 − 1 whole gwei, got {amount} wei")]
     DepositAmount {
-        /// In wei.
+        /// The amount in wei.
         amount: U256,
     },
-    /// Zero, or not below the field's order.
+    /// The account id is zero, or not below the field's order.
     #[error("{id} is nobody's account id")]
     AccountIdentity {
-        /// As given.
+        /// The given id.
         id: B256,
     },
-    /// Has another representation that means the same.
+    /// The value is not below the field's order, so it has a second representation.
     #[error("{value} is not below the field's order")]
     NotInField {
-        /// As given.
+        /// The given value.
         value: U256,
     },
-    /// No such place.
+    /// The index is outside the tree.
     #[error("account index {got} is not in 1..={limit}")]
     AccountIndex {
-        /// As given.
+        /// The given index.
         got: u32,
-        /// The largest.
+        /// The largest index.
         limit: U256,
     },
-    /// Not the batch's withdrawals, or not in their order.
+    /// The withdrawals are not the batch's, or not in its order.
     #[error("these withdrawals hash to {got}, the batch granted {granted}")]
     WithdrawalsMismatch {
-        /// Computed.
+        /// The commitment to the given withdrawals.
         got: B256,
-        /// As settled.
+        /// The commitment that settled.
         granted: B256,
     },
-    /// Fewer withdrawals than that.
+    /// The batch has fewer withdrawals.
     #[error("there is no withdrawal {which} among {count}")]
     NoSuchWithdrawal {
-        /// Counted from 0.
+        /// The withdrawal's position, counted from 0.
         which: U256,
-        /// Of the batch.
+        /// The number of withdrawals of the batch.
         count: U256,
     },
-    /// Paid before.
+    /// The withdrawal was paid before.
     #[error("withdrawal {which} of batch {batch_number} is claimed already")]
     AlreadyClaimed {
-        /// Of the batch.
+        /// The number of the batch.
         batch_number: u64,
-        /// Counted from 0.
+        /// The withdrawal's position, counted from 0.
         which: U256,
     },
-    /// The proof is of another state, or of none.
+    /// The exit proof is for another state, or for none.
     #[error("the proof leads to state root {got}, the last state is {state_root}: rebuild it")]
     StateMismatch {
-        /// Computed.
+        /// The state root that the proof leads to.
         got: B256,
-        /// The contract's.
+        /// The contract's state root.
         state_root: B256,
     },
-    /// Paid before.
+    /// The account's balance was paid before.
     #[error("account {account_index} has left already")]
     AlreadyExited {
-        /// Its place.
+        /// The account's place in the tree.
         account_index: u32,
     },
-    /// Its account's exit pays it.
+    /// A batch took the deposit, so the exit of its account pays it.
     #[error("deposit {number} is in the state, {consumed} inputs are: its account's exit pays it")]
     DepositConsumed {
-        /// In the inbox.
+        /// The deposit's number in the inbox.
         number: u64,
-        /// In all.
+        /// The number of inbox entries taken in all.
         consumed: u64,
     },
-    /// Not a deposit, or refunded before.
+    /// The entry is not a deposit, or was refunded before.
     #[error("inbox entry {number} is no deposit that waits for a refund")]
     NothingToRefund {
-        /// In the inbox.
+        /// The entry's number in the inbox.
         number: u64,
     },
-    /// A contract that takes no ether.
+    /// The recipient is a contract that does not accept ether.
     #[error("{recipient} did not take the payment")]
     PaymentFailed {
-        /// Who.
+        /// The recipient's address.
         recipient: Address,
     },
-    /// Any other of the contracts' errors: none of the calls made here meets it.
+    /// The contract returned another of its errors, which none of the calls made here can cause.
     #[error("the contract refused with {name}")]
     Other {
-        /// Name and values.
+        /// The error's name and values.
         name: String,
     },
-    /// An error of every settlement contract, or one that nothing explains.
+    /// An error that every settlement contract has, or a failure that nothing explains.
     #[error("{0}")]
     Common(Refusal),
 }
 
 impl RollupRefusal {
-    /// Of what the chain told. Errors that other contracts have too were read there.
+    /// The rollup's meaning of a refusal. Errors that other contracts have too are decoded already.
     pub fn of(refusal: Refusal) -> Self {
         let Refusal::Unexplained { data } = &refusal else { return Self::Common(refusal) };
         if let Ok(error) = Errors::abi_decode(data) {
@@ -142,44 +142,44 @@ impl From<Errors> for RollupRefusal {
     }
 }
 
-/// What can go wrong with the rollup's contract.
+/// An error of reading or calling the rollup's contract.
 #[derive(Debug, Error)]
 pub enum L1Error {
     /// The contract refused, before any gas was spent.
     #[error("{0}")]
     Refused(RollupRefusal),
-    /// L1 cannot be reached, or is not what it should be.
+    /// L1 is out of reach, or its answers are not as expected.
     #[error(transparent)]
     Chain(ChainError),
-    /// An entry of the inbox that the contract cannot have made.
+    /// The contract cannot have made this inbox entry.
     #[error("inbox entry {number} is none of this rollup: {fault}")]
     Entry {
-        /// In the inbox.
+        /// The entry's number in the inbox.
         number: u64,
-        /// What is wrong with it.
+        /// What is wrong with the entry.
         fault: super::EntryFault,
     },
-    /// The events of L1 do not lead to what the contract says: an endpoint that leaves some out, or
-    /// a deployment block that is too late.
+    /// The events do not lead to the contract's state: an endpoint left some out, or the deployment
+    /// block is too late.
     #[error(
         "the events from block {from} on are not the contract's whole history: {what} is {got}, the contract says {expected}"
     )]
     Incomplete {
-        /// The first block looked at.
+        /// The first block that was read.
         from: u64,
-        /// What differs.
+        /// The value that differs.
         what: &'static str,
-        /// By the events.
+        /// The value that follows from the events.
         got: String,
-        /// By the contract.
+        /// The contract's value.
         expected: String,
     },
-    /// More than is read.
+    /// The history is longer than this process reads.
     #[error("the history has more than {limit} {what}")]
     TooLong {
-        /// What there is too much of.
+        /// The kind of entries.
         what: &'static str,
-        /// Read at most.
+        /// The most entries that are read.
         limit: usize,
     },
 }
