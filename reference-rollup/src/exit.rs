@@ -41,7 +41,7 @@ pub enum NoExit {
         index: AccountIndex,
     },
     /// The account belongs to another owner.
-    #[error("the account at index {} is somebody else's", .index.0)]
+    #[error("the account at index {} belongs to another key or recipient", .index.0)]
     NotOwner {
         /// The index that was asked for.
         index: AccountIndex,

@@ -80,7 +80,7 @@ pub enum PayloadError {
         index: u32,
     },
     /// Bits are set that must be zero.
-    #[error("block {block}: bits that mean nothing are set")]
+    #[error("block {block}: bits are set that must be zero")]
     StrayBits {
         /// The block's position.
         block: usize,

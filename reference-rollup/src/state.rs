@@ -81,7 +81,7 @@ pub enum InboxError {
     #[error("all {} places for accounts are taken", ACCOUNTS_MAX - 1)]
     AccountsFull,
     /// The account id is zero, which stands for an empty place.
-    #[error("account id zero")]
+    #[error("the account id must not be zero")]
     ZeroId,
     /// The index is outside the tree.
     #[error("account index {} is not in 1..{ACCOUNTS_MAX}", .index.0)]

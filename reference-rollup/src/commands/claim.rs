@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::context::SenderArgs;
 use super::failure::CliError;
 
-/// Have withdrawals that a settled batch granted paid out. Anyone may: they pay their recipients.
+/// Claim withdrawals that a settled batch granted. Anyone may; their recipients are paid.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -21,7 +21,7 @@ pub(crate) struct Claim {
     /// writes them.
     #[arg(long, value_name = "FILE")]
     withdrawals: PathBuf,
-    /// Which of them, counted from 0; if not given, all that pay the sender and are not paid yet.
+    /// The withdrawal to claim, counted from 0; if not given, all unpaid ones of the sender.
     #[arg(long, value_name = "NUMBER")]
     which: Option<usize>,
     #[command(flatten)]

@@ -29,7 +29,7 @@ pub(crate) struct RollupArgs {
     /// File written by `reference-rollup deploy`.
     #[arg(long, env = "ROLLUP_FILE", value_name = "FILE")]
     rollup_file: PathBuf,
-    /// JSON-RPC endpoint of L1; goes before the one in the file.
+    /// JSON-RPC endpoint of L1; replaces the one in the file.
     #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
     rpc_url: Option<String>,
 }

@@ -36,23 +36,23 @@ pub(crate) struct Deploy {
     /// The committee's deployment file, written by `dac admin deploy`.
     #[arg(long, env = "DAC_DEPLOYMENT", value_name = "FILE")]
     deployment: PathBuf,
-    /// JSON-RPC endpoint of L1; goes before the one in the deployment file, and is written into the
+    /// JSON-RPC endpoint of L1. It replaces the one in the deployment file, and is written into the
     /// rollup file.
     #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
     rpc_url: Option<String>,
-    /// Where the keys are, or are made: see `reference-rollup setup`.
+    /// The folder in which the keys are or will be made: see `reference-rollup setup`.
     #[arg(long, value_name = "DIR")]
     keys_dir: PathBuf,
-    /// The contract's owner, a timelock for choice; the sender if not given.
+    /// The contract's owner, preferably a timelock; the sender if not given.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     owner: Option<Address>,
-    /// Without service for so long, anyone may freeze the rollup.
+    /// If the rollup serves nothing for this long, anyone may freeze it.
     #[arg(long, default_value = "2d", value_name = "TIME")]
     freeze_delay: Period,
     /// How long users have to leave a frozen rollup while the members keep the data.
     #[arg(long, default_value = "4d", value_name = "TIME")]
     exit_window: Period,
-    /// Between proposing another verifier and accepting it.
+    /// The time between proposing another verifier and accepting it.
     #[arg(long, default_value = "7d", value_name = "TIME")]
     verifier_delay: Period,
     /// The rollup file to write.

@@ -12,7 +12,7 @@ use super::failure::CliError;
 use super::output::sent;
 
 /// Leave a frozen rollup: send an exit proof, which pays the account's balance in the last state to
-/// its recipient. Anyone may.
+/// its recipient. Anyone may send it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::context::SenderArgs;
 use super::failure::CliError;
 
-/// Have deposits that no batch took paid back to their depositors. Once the rollup is frozen;
-/// anyone may.
+/// Refund deposits that no batch took to their depositors. The rollup must be frozen; anyone may
+/// send this.
 #[derive(Debug, Args)]
 pub(crate) struct Refund {
-    /// The deposit's number in the inbox; if not given, all that the sender made.
+    /// The deposit's number in the inbox; if not given, all deposits of the sender.
     #[arg(long, value_name = "NUMBER")]
     number: Option<u64>,
     #[command(flatten)]

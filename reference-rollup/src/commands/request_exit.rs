@@ -14,7 +14,7 @@ use super::output::sent;
 
 /// Ask on L1 for your whole balance, without the operator's help.
 ///
-/// The operator must take the request with one of its next batches: if it does not within the
+/// The operator must take the request with one of its next batches. If it does not within the
 /// freeze delay, anyone may freeze the rollup. Send it from the account's recipient. A wrong index
 /// is taken without effect.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct RequestExit {
     /// The account's file, written by `reference-rollup keygen`.
     #[arg(long, value_name = "FILE")]
     account_key: PathBuf,
-    /// Where the account is in the tree; `reference-rollup rebuild` shows it.
+    /// The account's place in the tree; `reference-rollup rebuild` shows it.
     #[arg(long, value_name = "NUMBER")]
     index: u32,
     #[command(flatten)]

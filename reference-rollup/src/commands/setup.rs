@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::failure::CliError;
 use super::output::fields;
 
-/// Make the proving and verifying keys of the circuit from a seed that everybody knows: DEV ONLY.
+/// Make the proving and verifying keys of the circuit from a public seed: DEV ONLY.
 ///
 /// Anyone who knows the seed can prove anything, so these keys protect nothing. A real rollup takes
 /// its keys from a ceremony: docs/binding.md says how. Keys that are there already are taken as
@@ -22,7 +22,7 @@ use super::output::fields;
 Example:
   reference-rollup setup --keys-dir target/reference-rollup")]
 pub(crate) struct Setup {
-    /// Where they are kept.
+    /// The folder in which they are kept.
     #[arg(long, value_name = "DIR")]
     keys_dir: PathBuf,
 }

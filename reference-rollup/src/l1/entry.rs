@@ -13,13 +13,13 @@ use crate::shape::ACCOUNTS_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EntryFault {
     /// The id is zero, or not below the field's order.
-    #[error("{id} is nobody's account id")]
+    #[error("{id} is not a valid account id")]
     Id {
         /// The announced id.
         id: B256,
     },
     /// The word is neither a deposit's nor an exit request's.
-    #[error("its word {word:#x} means nothing")]
+    #[error("its word {word:#x} is neither a deposit nor an exit request")]
     Word {
         /// The announced word.
         word: U256,

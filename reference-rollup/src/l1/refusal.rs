@@ -19,7 +19,7 @@ pub enum RollupRefusal {
         amount: U256,
     },
     /// The account id is zero, or not below the field's order.
-    #[error("{id} is nobody's account id")]
+    #[error("{id} is not a valid account id")]
     AccountIdentity {
         /// The given id.
         id: B256,
@@ -77,7 +77,9 @@ pub enum RollupRefusal {
         account_index: u32,
     },
     /// A batch took the deposit, so the exit of its account pays it.
-    #[error("deposit {number} is in the state, {consumed} inputs are: its account's exit pays it")]
+    #[error(
+        "deposit {number} is in the state, which has taken {consumed} inbox entries: its account's exit pays it"
+    )]
     DepositConsumed {
         /// The deposit's number in the inbox.
         number: u64,
@@ -85,7 +87,7 @@ pub enum RollupRefusal {
         consumed: u64,
     },
     /// The entry is not a deposit, or was refunded before.
-    #[error("inbox entry {number} is no deposit that waits for a refund")]
+    #[error("inbox entry {number} is not a deposit that can be refunded")]
     NothingToRefund {
         /// The entry's number in the inbox.
         number: u64,
@@ -152,7 +154,7 @@ pub enum L1Error {
     #[error(transparent)]
     Chain(ChainError),
     /// The contract cannot have made this inbox entry.
-    #[error("inbox entry {number} is none of this rollup: {fault}")]
+    #[error("inbox entry {number} cannot be of this rollup: {fault}")]
     Entry {
         /// The entry's number in the inbox.
         number: u64,
