@@ -1,7 +1,7 @@
 //! Records certificates on L1, settles batches and renews coverage there, durably: the process may
 //! be killed at any point and started again, and no posting is lost or paid for twice.
 //!
-//! * [`plan`](self::plan) is pure: from what is stored and what was observed on L1 it decides what
+//! * `plan` is pure: from what is stored and what was observed on L1 it decides what
 //!   to store, sign and send. Inclusion is never stored but observed anew each time, so a
 //!   reorganisation needs no special care.
 //! * The actor observes, plans, signs, commits all of it to the [`PosterStore`] and only then
