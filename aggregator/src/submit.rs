@@ -96,9 +96,9 @@ pub enum Refusal {
          looks like this, too: {signed}"
     )]
     WrongPoster {
-        /// Admitted.
+        /// The batch poster that the registry lists for the rollup.
         expected: Address,
-        /// Recovered.
+        /// The address that was recovered from the signature.
         got: Address,
         /// What the signature was taken for.
         signed: Box<Understood>,
@@ -106,13 +106,13 @@ pub enum Refusal {
     /// The registry is paused.
     #[error("the registry is paused: no new batches")]
     Paused,
-    /// Nobody would sign.
+    /// No epoch is active, so no member would sign.
     #[error("no epoch is active: nobody would sign")]
     NoActiveCommittee,
-    /// Its number is taken.
+    /// Another batch of the rollup has this number.
     #[error(transparent)]
     NumberTaken(#[from] NumberTaken),
-    /// More or fewer bytes than announced.
+    /// The payload has more or fewer bytes than the client announced.
     #[error("{expected} bytes were announced, {got} received")]
     Length {
         /// Announced.

@@ -1,33 +1,33 @@
-//! How members are called.
+//! Settings of calls to members.
 
 use std::time::Duration;
 
-/// How members are called.
+/// Limits, timeouts and pauses of calls to members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallSettings {
-    /// Calls at once, to all members together.
+    /// The most calls at once to all members together.
     pub calls_max: usize,
-    /// Calls at once to one member.
+    /// The most calls at once to one member.
     pub calls_per_member: usize,
-    /// From the first byte sent to the answer.
+    /// The longest time from the first byte sent to the answer.
     pub call_timeout: Duration,
     /// Pause after the first failure; it doubles with each.
     pub retry_initial: Duration,
     /// Longest pause while the batch waits for its certificate.
     pub retry_max: Duration,
-    /// Longest pause once it has its certificate.
+    /// Longest pause once the batch has its certificate.
     pub straggler_retry_max: Duration,
     /// Whether members that ask for a client certificate are shown one.
     pub shows_certificate: bool,
 }
 
-/// What a call is for.
+/// The purpose of a call, which decides its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// The batch waits for its certificate.
     Fresh,
-    /// It has it.
+    /// The batch has its certificate, and the member does not have its shard yet.
     Straggler,
-    /// It has it, and the member has its shard: only the certificate is new.
+    /// The batch has its certificate and the member has its shard: only the certificate is sent.
     Certificate,
 }
