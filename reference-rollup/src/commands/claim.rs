@@ -54,8 +54,8 @@ impl Claim {
             }
         }
         if chosen.is_empty() {
-            let message = format!("batch {batch} grants {} nothing that is not paid", account.address());
-            return Err(Failure::usage(message).hint("--which NUMBER claims for somebody else").into());
+            let message = format!("batch {batch} has no unpaid withdrawal of {}", account.address());
+            return Err(Failure::usage(message).hint("--which NUMBER claims for another recipient").into());
         }
         let mut paid: Vec<Value> = Vec::new();
         let mut text = String::new();

@@ -47,8 +47,8 @@ pub(crate) struct Rebuild {
     /// The exit proof to write. What it proves is the account's balance in the last state.
     #[arg(long, value_name = "FILE", requires = "account_key")]
     proof_out: Option<PathBuf>,
-    /// Where to write what each batch granted on L1, a file a batch, for `reference-rollup claim`.
-    /// Made if it is not there.
+    /// The folder for the withdrawals that each batch granted, a file for each batch, for
+    /// `reference-rollup claim`. Made if it does not exist.
     #[arg(long, value_name = "DIR")]
     withdrawals_out: Option<PathBuf>,
     /// Overwrite these files.
@@ -102,7 +102,7 @@ impl Rebuild {
             return if known {
                 Ok(index)
             } else {
-                Err(Failure::new(Exit::Failed, "nobody has an account at --index").into())
+                Err(Failure::new(Exit::Failed, "there is no account at --index").into())
             };
         };
         let own = accounts_of(state, owner.id());

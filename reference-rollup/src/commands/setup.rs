@@ -29,7 +29,7 @@ pub(crate) struct Setup {
 
 /// The warning that every command prints that touches such keys.
 pub(crate) const DEV_ONLY: &str =
-    "DEV ONLY: these keys come from a seed that everybody knows; anyone can forge proofs for them";
+    "DEV ONLY: these keys come from a public seed; anyone can forge proofs for them";
 
 /// Reads the development keys, or makes them, while a spinner shows progress.
 pub(crate) async fn keys(folder: PathBuf, output: &Output) -> Result<Keys, CliError> {

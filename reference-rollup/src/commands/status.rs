@@ -9,7 +9,7 @@ use super::context::RollupArgs;
 use super::failure::CliError;
 use super::output::fields;
 
-/// What L1 says of the rollup: its state root, how far it has come, and whether users can, or
+/// Show what L1 says of the rollup: its state root, how far it has come, and whether users can, or
 /// should, leave.
 #[derive(Debug, Args)]
 pub(crate) struct ShowStatus {
