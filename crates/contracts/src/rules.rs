@@ -13,8 +13,7 @@ use self::Kind::{Address, Bytes32, FreezeReason, U8, U64, U256};
 pub enum Effect {
     /// The purpose of the call was achieved earlier.
     Done,
-    /// The same call may succeed later. Something else must happen first, without a new call from
-    /// this caller.
+    /// The same call may succeed later, once time has passed or something else has happened on L1.
     MayPass,
     /// Waiting alone does not make the call succeed.
     Final,
