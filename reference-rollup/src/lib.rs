@@ -6,14 +6,12 @@
 //! | [`field`], [`poseidon`] | field elements as bytes, and their hash |
 //! | [`account`], [`tree`], [`state`] | accounts, the tree over them, and the rules by which they change |
 //! | [`keys`], [`transaction`], [`inbox`] | what users sign here, and what comes from L1 |
-//! | [`batch`] | building a batch: takes entries, includes transactions, keeps what the proof needs
-//! |
+//! | [`batch`] | building a batch from inbox entries and transactions, with what its proof needs |
 //! | [`circuit`] | the statement as constraints |
 //! | [`sequencer`] | the operator: batches on top of each other, and the claims about them |
 //! | [`prover`] | keys and proofs |
 //! | [`payload`] | the payload that a batch publishes |
-//! | [`rebuild`], [`exit`] | rebuilding the state from payloads and L1's history, and the exit
-//! proof |
+//! | [`rebuild`], [`exit`] | rebuilding the state from payloads and L1's history; exit proofs |
 //! | [`l1`] | the contract: history, deposits, exits, deployment |
 //! | [`files`] | the files that commands pass around |
 

@@ -1,6 +1,6 @@
 //! Compares `vectors/groth16-v1.json`, one real proof with its key for Solidity, with the present
-//! circuit. After a change of the circuit, `REWRITE_VECTORS=1 cargo test -p reference-rollup --test
-//! fixture` writes it again.
+//! circuit. After a change of the circuit,
+//! `REWRITE_VECTORS=1 cargo test -p reference-rollup --test fixture` writes it again.
 #![allow(missing_docs)]
 
 mod common;

@@ -3,8 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`system`] | wires, bits, constraints |
-//! | [`poseidon`], [`tree`], [`curve`], [`signature`] | hashing, the accounts tree, the curve and
-//! signatures, as constraints |
+//! | [`poseidon`], [`tree`], [`curve`], [`signature`] | hashing, tree, curve and signatures as constraints |
 //! | [`fingerprint`] | the binding to the committee: the payload's value at each point, in GF(2^128) |
 //! | [`batch`] | the statement |
 
