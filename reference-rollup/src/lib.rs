@@ -1,6 +1,6 @@
 //! A small but real payments validium, which shows a whole rollup on top of the committee.
 //!
-//! | module | contents |
+//! | module | meaning |
 //! |---|---|
 //! | [`shape`] | the number of slots of a batch and the depth of the tree, which fix the circuit |
 //! | [`field`], [`poseidon`] | field elements as bytes, and their hash |

@@ -1,6 +1,6 @@
 //! The validity proof's circuit.
 //!
-//! | module | contents |
+//! | module | meaning |
 //! |---|---|
 //! | [`system`] | wires, bits, constraints |
 //! | [`poseidon`], [`tree`], [`curve`], [`signature`] | hashing, tree, curve and signatures as constraints |
