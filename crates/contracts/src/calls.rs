@@ -13,7 +13,7 @@ use super::{CertificateLog, Settlement};
 macro_rules! certificates {
     ($abi:ident) => {
         /// The signature's point is written uncompressed, in EIP-2537 encoding.
-        pub(super) fn certificate(certificate: &Certificate) -> Result<$abi::Certificate, PointError> {
+        pub(crate) fn certificate(certificate: &Certificate) -> Result<$abi::Certificate, PointError> {
             let signature = Signature::from_compressed(&certificate.aggregate.signature)?;
             Ok($abi::Certificate {
                 header: header(&certificate.header),
@@ -22,7 +22,7 @@ macro_rules! certificates {
             })
         }
 
-        pub(super) fn header(header: &BatchHeader) -> $abi::BatchHeader {
+        pub(crate) fn header(header: &BatchHeader) -> $abi::BatchHeader {
             $abi::BatchHeader {
                 rollup: header.rollup,
                 batchNumber: header.batch_number,
@@ -40,7 +40,7 @@ macro_rules! certificates {
 }
 
 /// The types of the certificate log.
-mod for_log {
+pub(super) mod for_log {
     use super::*;
     certificates!(CertificateLog);
 }

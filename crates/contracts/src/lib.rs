@@ -4,10 +4,12 @@
 //! * [`CommitteeRegistry`], [`CertificateLog`], [`Settlement`] and [`Verifier`] are made from
 //!   `contracts/abi/*.json`.
 //! * [`calls`] encodes the calls that take certificates and renewals.
+//! * [`evidence`] encodes a certificate as the bytes that `isSigned` takes.
 //! * [`Refusal`] is the reason why a contract refused a call. One table has each error of the
 //!   contracts, its [`Effect`] and its words.
 
 pub mod calls;
+pub mod evidence;
 mod freeze;
 mod log;
 mod refusal;
