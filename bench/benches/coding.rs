@@ -1,4 +1,5 @@
-//! Encoding, checking, decoding and repair, beside the floor and beside peers, all in one run.
+//! Measures encoding, checking, decoding and repair, and compares them in the same run with the
+//! floor (the least work that any implementation needs) and with peers' code.
 //!
 //! `cargo bench -p dac-bench --features micro --bench coding`; after `--` criterion's own options.
 //! `DAC_BENCH_QUICK=1` measures fewer sizes.
@@ -29,15 +30,16 @@ static ALLOCATOR: Counted = Counted;
 
 const GEOMETRIES: [(u16, u16); 7] = [(4, 2), (7, 3), (16, 6), (16, 11), (64, 22), (128, 43), (256, 86)];
 const SIZES: [usize; 3] = [64 << 10, 1 << 20, 22 << 20];
-/// The size that goals and peers' figures speak of.
+/// The payload size to which the goals and the peers' figures refer.
 const LARGE: usize = 22 << 20;
 const STRIPE_BYTES: usize = 4096;
 const PEER_RUNS: usize = 5;
 
-/// How much faster than ZODA encoding and a shard's check are to be, at these seats.
+/// The goals against ZODA: the number of seats, and how many times faster encoding and the check of
+/// one shard must be.
 const ZODA_GOALS: [(u16, f64, f64); 3] = [(16, 6.0, 7.0), (64, 5.0, 10.0), (256, 3.0, 10.0)];
-/// How much above the floor encoding may be: knowing that your shard belongs to a codeword costs at
-/// most a third.
+/// The largest ratio of encoding to the floor: the proof that a shard belongs to a codeword may
+/// cost about a third more.
 const FLOOR_GOAL: f64 = 1.35;
 /// Semi-AVID-PR (Nazirkhanova, Neu, Tse 2021), 22 MiB, 256 nodes of which 85 are faulty, one
 /// thread, as published.
@@ -58,7 +60,7 @@ fn main() {
     report::write("coding", &figures).expect("the figures are written");
 }
 
-/// What one geometry and size gives.
+/// The measurements of one geometry and payload size.
 struct Case {
     geometry: Geometry,
     payload: Bytes,
@@ -102,8 +104,8 @@ fn measure(criterion: &mut Criterion, geometry: Geometry, bytes: usize) -> Vec<F
     case.figures
 }
 
-/// Runs one operation under criterion and returns its median in milliseconds. What it returns is
-/// dropped outside the measured time, and what it needs is made there.
+/// Runs one operation under criterion and returns its median in milliseconds. Its input is made and
+/// its result is dropped outside the measured time.
 fn time<I, T>(
     bench: &mut BenchmarkGroup<'_, WallTime>,
     group: &str,
@@ -117,7 +119,7 @@ fn time<I, T>(
     median_ms(group, operation)
 }
 
-/// From criterion's own files: it gives results to nobody else.
+/// Reads the median from criterion's files, because criterion has no API for results.
 fn median_ms(group: &str, operation: &str) -> f64 {
     let home = std::env::var_os("CRITERION_HOME")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/criterion"), PathBuf::from);
@@ -127,8 +129,9 @@ fn median_ms(group: &str, operation: &str) -> f64 {
     estimates["median"]["point_estimate"].as_f64().expect("nanoseconds") / 1e6
 }
 
-/// What nobody can do without: the code of `reed-solomon-erasure` with its matrix cached, in
-/// stripes into memory that was touched before, and SHA-256 over all shards.
+/// Measures the floor, which is the least work that any implementation needs: encoding with
+/// `reed-solomon-erasure` with its matrix cached, in stripes into memory that was touched before,
+/// and SHA-256 over all shards.
 fn floor(bench: &mut BenchmarkGroup<'_, WallTime>, case: &Case) -> f64 {
     let (n, k) = (usize::from(case.geometry.n()), usize::from(case.geometry.k()));
     let shard_length = case.geometry.shard_length(case.payload.len() as u64).expect("a valid length");
@@ -261,7 +264,7 @@ fn members(bench: &mut BenchmarkGroup<'_, WallTime>, case: &mut Case) {
     case.cost("repair of a shard", repair);
 }
 
-/// The same operations of others, and the goals that speak of them.
+/// Adds the peers' times of the same operations, and the goals that compare with them.
 fn beside_peers(case: &mut Case, peers: &[PeerTimes]) {
     let n = case.geometry.n();
     let goals = ZODA_GOALS.iter().find(|goal| goal.0 == n && case.geometry.k() != 11);

@@ -1,6 +1,6 @@
-//! The reference rollup's proof of a full batch: what the circuit and its parts weigh, how long
-//! setup, witness and proof take on all cores, and the most memory that this process ever had. Peak
-//! memory includes the keys.
+//! Measures the reference rollup's proof of a full batch: the size of the circuit and its parts,
+//! the time of setup, witness and proof on all cores, and the process's peak memory, which includes
+//! the keys.
 //!
 //! `cargo bench -p dac-bench --features micro --bench proving`
 
@@ -23,13 +23,13 @@ use reference_rollup::shape::TRANSACTION_SLOTS;
 use reference_rollup::transaction::{Destination, Transaction};
 
 const RUNS: usize = 5;
-/// What was aimed at on the machine of the first report.
+/// The goal for the time of one proof, in seconds, on the machine of the first report.
 const PROOF_MAX_SECONDS: f64 = 30.0;
 const MEMORY_MAX_MIB: f64 = 4096.0;
 const USERS: u8 = 3;
 
-/// Three users, two of whom are there already; a deposit, an exit request, transfers in a circle,
-/// and a withdrawal at the end.
+/// Returns a batch of three users, two of whom exist before it, with a deposit, an exit request,
+/// transfers in a circle, and a withdrawal at the end.
 fn full_batch() -> Sealed {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let geometry = Geometry::new(7, 3).expect("valid");
@@ -66,14 +66,14 @@ fn full_batch() -> Sealed {
     sequencer.seal(batch, geometry).expect("sealed")
 }
 
-/// What a part of the circuit weighs.
+/// Returns the size of a part of the circuit.
 #[allow(clippy::cast_precision_loss)] // far below 2^52
 fn weights(name: &str, weight: Weight) -> [Figure; 2] {
     [("constraints", weight.constraints), ("entries of the matrices", weight.entries)]
         .map(|(unit, count)| Figure::new(format!("proving/{name}: {unit}"), count as f64, unit))
 }
 
-/// The most memory that this process has had, in MiB.
+/// Returns the peak memory of this process in MiB.
 fn peak_memory_mib() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -11,7 +11,7 @@ use dac_bls::Signature;
 use dac_types::{B256, BatchDigest, Geometry, Seat};
 
 const RUNS: usize = 7;
-/// Certificates verified together.
+/// The number of certificates that are verified together.
 const TOGETHER: usize = 32;
 const SEATS: [(u16, u16); 7] = [(4, 2), (7, 3), (16, 6), (32, 11), (64, 22), (128, 43), (256, 86)];
 

@@ -1,8 +1,10 @@
-// What both peers' programs share: arguments, repeated timing, and the line that they print.
+// The parts that both peers' programs share: arguments, repeated timing, and the line that they
+// print.
 
 use std::time::Instant;
 
-/// Which code, of how many bytes, how often.
+/// The parameters of a measurement: the code's geometry, the payload's bytes, and the number of
+/// runs.
 pub struct Task {
     pub n: u16,
     pub k: u16,
@@ -48,7 +50,7 @@ impl Task {
     }
 }
 
-/// One JSON object a line, read by the benchmark of coding.
+/// Prints one JSON object on a line, which the coding benchmark reads.
 pub fn print(scheme: &str, encode_ms: f64, check_ms: f64, decode_ms: f64) {
     println!(
         "{}",

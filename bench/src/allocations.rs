@@ -1,5 +1,5 @@
-//! Counts what is allocated: bytes asked for, and how many times. The benchmarks install it as
-//! their allocator.
+//! Counts allocations and the bytes requested. The benchmarks install [`Counted`] as their
+//! allocator.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static BYTES: AtomicU64 = AtomicU64::new(0);
 static TIMES: AtomicU64 = AtomicU64::new(0);
 
-/// The system's allocator, counted.
+/// The system's allocator with counters of its calls and bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted;
 
@@ -17,8 +17,8 @@ fn count(bytes: usize) {
     TIMES.fetch_add(1, Ordering::Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator with the same arguments, and what it returns is
-// returned. Counting touches two atomics and allocates nothing.
+// SAFETY: every call goes to the system's allocator with the same arguments, and its result is
+// returned. Counting changes two atomics and allocates nothing.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
@@ -44,7 +44,7 @@ unsafe impl GlobalAlloc for Counted {
     }
 }
 
-/// What was allocated, freed or not.
+/// The allocations that were made, including those that were freed since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocations {
     /// Bytes asked for.
@@ -53,8 +53,8 @@ pub struct Allocations {
     pub times: u64,
 }
 
-/// What one run of an operation allocates, on all threads. Nothing unless [`Counted`] is the
-/// allocator.
+/// Returns what one run of an operation allocates on all threads, and its result. The counts are
+/// zero unless [`Counted`] is the allocator.
 pub fn of<T>(operation: impl FnOnce() -> T) -> (Allocations, T) {
     let before = (BYTES.load(Ordering::Relaxed), TIMES.load(Ordering::Relaxed));
     let result = operation();

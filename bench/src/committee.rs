@@ -1,13 +1,13 @@
-//! Committees with public secret keys, and certificates of theirs.
+//! Committees for benchmarks, whose secret keys are public, and certificates that they sign.
 
 use dac_bls::{CommitteeKeys, SecretKey, Signature};
 use dac_coding::testing::{honest, noise};
 use dac_types::{Address, B256, BatchHeader, Certificate, Committee, Domain, Geometry, Member, Quorum, Seat};
 
-/// Where its signatures are valid.
+/// The domain in which the committee's signatures are valid.
 pub const DOMAIN: Domain = Domain { chain_id: 31337, registry: Address::repeat_byte(0x11) };
 
-/// All members' keys, secret and public.
+/// A committee with the secret and public keys of all its members.
 #[derive(Debug)]
 pub struct Signers {
     /// In seat order.

@@ -1,10 +1,10 @@
-//! Which curves are drawn of the figures.
+//! The plots of the report and the curves in them.
 
 use crate::named;
 use crate::plot::Curve;
 use crate::report::Figure;
 
-/// A plot: its file's name, what it shows, its axes and curves.
+/// A plot: its file's name, its title, its axes and its curves.
 #[derive(Clone, Debug)]
 pub struct Plot {
     /// Of the file, without its ending.
@@ -23,7 +23,7 @@ const SEATS: &str = "seats n";
 const PAYLOAD: &str = "payload, KiB";
 const MIB: usize = 1 << 20;
 
-/// All plots, those of which nothing was measured too.
+/// Returns all plots, including those for which nothing was measured.
 pub fn all(figures: &[Figure]) -> Vec<Plot> {
     let mut plots = vec![
         coding_seats(figures, "encode", "encode", "Encode and commit 22 MiB, one thread"),
@@ -45,8 +45,9 @@ pub fn all(figures: &[Figure]) -> Vec<Plot> {
     plots
 }
 
-/// Seats, and payload of a figure of coding, of a committee that stores at about three times the
-/// payload: others would make a curve of two things.
+/// Returns the seats and the payload bytes in the name of a coding figure. Only committees that
+/// store about three times the payload count, because a curve of different rates would mix two
+/// effects.
 fn committee(name: &str) -> Option<(u16, usize)> {
     let mut words = name.split('/').nth(2)?.splitn(3, ' ');
     let (n, k, size) = (words.next()?, words.next()?, words.next()?);
@@ -80,7 +81,7 @@ fn coding_seats(figures: &[Figure], operation: &str, file: &'static str, title: 
     Plot { file, title, x: SEATS, y: "ms", curves }
 }
 
-/// Cost of encoding a MiB against the payload, a curve for each committee.
+/// Plots the cost of encoding a MiB against the payload, with one curve for each committee.
 fn coding_sizes(figures: &[Figure]) -> Plot {
     let measured: Vec<(u16, usize, f64)> = figures
         .iter()
@@ -105,7 +106,8 @@ fn kib(bytes: usize) -> f64 {
     bytes as f64 / 1024.0
 }
 
-/// Curves by name, in the order in which names come first, points by x.
+/// Groups points into curves by name. Curves are in the order of their first points, and points are
+/// sorted by x.
 fn grouped(points: impl Iterator<Item = (String, f64, f64)>) -> Vec<Curve> {
     let mut curves: Vec<Curve> = Vec::new();
     for (name, x, y) in points {
@@ -124,7 +126,7 @@ fn size(bytes: usize) -> String {
     crate::system::setting::show_bytes(bytes)
 }
 
-/// Of the whole system on SQLite without TLS.
+/// Returns the plots of the whole system on SQLite without TLS.
 fn system(figures: &[Figure]) -> Vec<Plot> {
     let of = |what: &'static str| {
         named::all(figures)

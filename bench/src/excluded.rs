@@ -1,4 +1,4 @@
-//! What each figure leaves out: said beside it, in the report and on the page.
+//! Texts that say what each figure excludes, for the report and the page.
 
 /// What all figures of the whole system include and exclude.
 pub const SYSTEM: &str = "\
@@ -10,7 +10,8 @@ Floor: of the aggregator recovering the order's signer, encoding with commitment
 each member recovering both signers, checking its shard, signing, and verifying the certificate together with 31 others; on all cores; \
 no byte is moved, stored or parsed in it.";
 
-/// What the rest leaves out, by the beginning of a figure's name; the longest that fits counts.
+/// What all other figures exclude, by a prefix of the figure's name; the longest prefix that fits
+/// counts.
 const EXCLUDED: &[(&str, &str)] = &[
     ("coding/", "making the payload, signatures, network, storage"),
     ("coding/repair", "fetching the shards, network, storage"),
@@ -41,7 +42,7 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("scale/", "whatever the model's parameters leave out: it is computed, not measured"),
 ];
 
-/// Of a figure with this name.
+/// Returns what the figure with this name excludes.
 pub fn of(name: &str) -> &'static str {
     let fitting = EXCLUDED.iter().filter(|(prefix, _)| name.starts_with(prefix));
     fitting.max_by_key(|(prefix, _)| prefix.len()).map_or("", |(_, excluded)| excluded)

@@ -1,4 +1,4 @@
-//! Gas, read from the snapshots that the contracts' tests measure and hold to.
+//! Reads gas figures from the snapshots that the contracts' tests write and check.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,16 @@ use std::{fs, io};
 
 use crate::report::Figure;
 
-/// Where the snapshots are.
+/// Returns the folder of the snapshots.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/snapshots")
 }
 
-/// Whole transactions of all snapshots in a folder: `gas/record: n = 4, 0 absent/prague`.
+/// Reads the gas of whole transactions from all snapshots in a folder, as figures with names such
+/// as `gas/record: n = 4, 0 absent/prague`.
 ///
 /// # Errors
-/// If the folder or a file of it cannot be read, or holds something else than names and numbers.
+/// If the folder or a file in it cannot be read, or a file does not map names to numbers.
 pub fn read(folder: &Path) -> io::Result<Vec<Figure>> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
@@ -41,10 +42,11 @@ pub fn read(folder: &Path) -> io::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// How the keys of whole transactions end, where their parts are there too.
+/// The suffix of a whole transaction's key in snapshots that have its parts too.
 const WHOLE: &str = ": transaction";
 
-/// Seats as numbers, so that 16 comes before 4 nowhere; what has none comes as it was.
+/// Returns a sort key in which the seats are a number, so that 4 comes before 16. A name without
+/// seats sorts as text.
 fn seats(name: &str) -> (String, u32) {
     let (what, rest) = name.split_once(':').unwrap_or((name, ""));
     let n = rest
@@ -53,14 +55,14 @@ fn seats(name: &str) -> (String, u32) {
     (what.to_owned(), n.unwrap_or(0))
 }
 
-/// What it takes to record a certificate of so many seats with so many absent, under the newest
-/// hardfork of the snapshots.
+/// Returns the gas of recording a certificate of `n` seats with `absent` absent ones, under the
+/// newest hardfork of the snapshots.
 pub fn of_record(figures: &[Figure], n: u16, absent: u16) -> Option<f64> {
     let name = format!("gas/record: n = {n}, {absent} absent/{NEWEST}");
     figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
 }
 
-/// The hardfork that counts where one number is wanted.
+/// The hardfork whose figure is used where one number is needed.
 pub const NEWEST: &str = "osaka";
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! What it was measured on.
+//! A description of the machine on which the benchmarks run.
 
 use std::fs;
 
-/// Processor, how many of them, memory, kernel. What cannot be read is left out.
+/// Returns the processor's name, the number of processors, the memory and the kernel's version. A
+/// value that cannot be read is left out.
 pub fn describe() -> String {
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let count = cores();
@@ -25,7 +26,7 @@ pub fn describe() -> String {
     format!("{count} processors {processor} ({}){memory}{kernel}", has.join(", "))
 }
 
-/// Processors that this process may use.
+/// Returns the number of processors that this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,8 +1,9 @@
-//! Names of the whole system's figures, read back: `system/capacity/n=4,k=2/SQLite/plain/1 MiB`.
+//! Parses the names of the whole system's figures, such as `system/capacity/n=4,k=2/SQLite/plain/1
+//! MiB`.
 
 use crate::report::Figure;
 
-/// Which figure it is, of which system, with which payloads.
+/// A parsed name: the figure's kind, the system, and the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named<'a> {
     /// What was measured.
@@ -36,12 +37,12 @@ impl<'a> Named<'a> {
     }
 }
 
-/// Figures of the whole system with their names, in the order in which they were measured.
+/// Returns the figures of the whole system with their parsed names, in the order of measurement.
 pub fn all(figures: &[Figure]) -> impl Iterator<Item = (Named<'_>, &Figure)> {
     figures.iter().filter_map(|figure| Some((Named::read(&figure.name)?, figure)))
 }
 
-/// Of `16 KiB`, `1 MiB`.
+/// Parses a size such as `16 KiB` or `1 MiB` into bytes.
 pub fn bytes(size: &str) -> Option<usize> {
     let (number, unit) = size.split_once(' ')?;
     let unit = match unit {

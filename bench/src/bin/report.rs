@@ -15,7 +15,7 @@ use dac_bench::page::{self, Material};
 use dac_bench::report::{self, Figure, Line};
 use dac_bench::{curves, excluded, gas, machine, plot};
 
-/// What a whole run consists of.
+/// The benchmarks of a complete run.
 const BENCHMARKS: [&str; 3] = ["coding", "signatures", "system"];
 
 #[derive(Debug, Parser)]
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What failed in the run that is reported.
+/// Writes the report and returns the failures of the run.
 fn run(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
     let (mut figures, mut failures) = report::collect(&report::folder(), &BENCHMARKS)?;
     match gas::read(&gas::folder()) {
@@ -85,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(failures)
 }
 
-/// Title and file of each plot that there is something for.
+/// Draws each plot that has points, and returns their titles and files.
 fn draw(document: &Path, figures: &[Figure]) -> Result<Vec<(String, String)>, Box<dyn Error>> {
     let folder = document.parent().unwrap_or(Path::new(".")).join("plots");
     fs::create_dir_all(&folder)?;

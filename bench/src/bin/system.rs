@@ -27,11 +27,11 @@ use futures::FutureExt as _;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-/// What is written, and where failures are noted.
+/// The name of this benchmark, under which its figures and failures are written.
 const BENCHMARK: &str = "system";
-/// One cell may take so long before it is given up: the others must have their turn.
+/// The longest time for one cell. After it the cell is given up, so that the others are measured.
 const CELL_LIMIT: Duration = Duration::from_secs(20 * 60);
-/// The same for the repair.
+/// The longest time for the measurement of repair.
 const REPAIR_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[derive(Debug, Parser)]
@@ -117,7 +117,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The number of parts that failed.
+/// Measures all parts and returns the number of those that failed.
 async fn run(arguments: &Arguments) -> Result<usize> {
     println!("{}\n", excluded::SYSTEM);
     report::forget_failures(BENCHMARK)?;
@@ -138,7 +138,7 @@ async fn run(arguments: &Arguments) -> Result<usize> {
     Ok(results.failed)
 }
 
-/// One cell: what was measured, and what kept the rest from being measured.
+/// Measures one cell. Returns its figures, and the failure that prevented the others, if any.
 async fn measure(cell: Cell, times: Times) -> Result<(Vec<Figure>, Option<Failure>)> {
     let mut arena = Arena::start(cell.setting, arena::SELDOM).await.context("starting")?;
     let mut figures = Vec::new();
@@ -158,7 +158,7 @@ async fn measure_in(arena: &mut Arena, cell: Cell, times: Times, figures: &mut V
     latencies
 }
 
-/// Latencies below a rate that is kept up with.
+/// Measures latencies at shares of a rate that the system sustains.
 async fn below(
     arena: &mut Arena,
     cell: Cell,
@@ -173,7 +173,7 @@ async fn below(
     Ok(())
 }
 
-/// What came of all parts so far.
+/// The results of all parts so far.
 #[derive(Default)]
 struct Results {
     figures: Vec<Figure>,

@@ -1,12 +1,12 @@
-//! Least squares of relative errors with parameters that are not negative: nothing costs less than
-//! nothing.
+//! Least squares of relative errors with parameters that are not negative, because no cost is
+//! negative.
 
-/// Below this a pivot is nothing: two terms cannot be told apart by these rows.
+/// A pivot below this counts as zero: the rows do not distinguish two terms.
 const PIVOT_MIN: f64 = 1e-12;
 
-/// The parameters that make the sum of squares of (predicted − measured) / measured least, of rows
-/// of terms and what was measured. Nothing where rows are fewer than terms, or something was
-/// measured as nothing.
+/// Returns the parameters that minimise the sum of squares of (predicted − measured) / measured.
+/// Each row has its terms and the measured value. Returns `None` if there are fewer rows than terms
+/// or a measured value is zero.
 ///
 /// With a handful of terms, every choice of those that are not zero can be tried.
 pub fn relative(rows: &[(Vec<f64>, f64)]) -> Option<Vec<f64>> {
@@ -33,7 +33,8 @@ pub fn relative(rows: &[(Vec<f64>, f64)]) -> Option<Vec<f64>> {
     candidates.min_by(|one, other| error(one).total_cmp(&error(other)))
 }
 
-/// Normal equations of the chosen columns, each column scaled to length one, all rows to give one.
+/// Solves the normal equations of the chosen columns, each scaled to length one, with one as the
+/// value of every row.
 fn least_squares(rows: &[Vec<f64>], chosen: &[usize]) -> Option<Vec<f64>> {
     let length = |term: usize| rows.iter().map(|row| row[term].powi(2)).sum::<f64>().sqrt();
     let lengths: Vec<f64> = chosen.iter().map(|term| length(*term)).collect();

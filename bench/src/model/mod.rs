@@ -1,5 +1,5 @@
-//! What a batch costs, as a function of seats and payload: few parameters, fitted on some of the
-//! measured systems and checked against the others.
+//! A model of a batch's cost as a function of seats and payload. It has few parameters, which are
+//! fitted on some of the measured systems and checked against the others.
 //!
 //! | room | what |
 //! |---|---|
@@ -19,7 +19,7 @@ pub const MIB: f64 = 1_048_576.0;
 /// Seats of the systems that the model is fitted on; it is checked against all others.
 pub const FITTED_SEATS: [u16; 2] = [4, 16];
 
-/// One kind of system: seats, shards that rebuild, payload.
+/// One kind of system: its seats, the shards that rebuild a batch, and the payload.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
     /// Seats.
@@ -30,7 +30,7 @@ pub struct Shape {
     pub payload_mib: f64,
 }
 
-/// What costs of a batch grow with.
+/// A quantity with which the cost of a batch grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Term {
     /// Nothing: each batch costs it.
@@ -77,7 +77,7 @@ impl Term {
     }
 }
 
-/// What is modelled.
+/// A cost that the model predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
     /// CPU of the aggregator, in milliseconds.
@@ -150,7 +150,7 @@ pub struct Point {
     pub capacity: f64,
 }
 
-/// Every system on SQLite without TLS of which everything is there.
+/// Returns every system on SQLite without TLS for which all figures exist.
 #[allow(clippy::cast_precision_loss)] // Sizes far below 2^52.
 pub fn points(figures: &[Figure]) -> Vec<Point> {
     let value = |n: u16, bytes: usize, what: &str| {
@@ -172,7 +172,7 @@ pub fn points(figures: &[Figure]) -> Vec<Point> {
         .collect()
 }
 
-/// Parameters of all quantities, fitted.
+/// The fitted parameters of all quantities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     parameters: [Vec<f64>; Quantity::ALL.len()],
@@ -211,7 +211,7 @@ impl Model {
     }
 }
 
-/// The model fitted on some of the points, and the points that it has not seen.
+/// Returns the model fitted on some of the points, and the points that were not used to fit it.
 pub fn checked(points: &[Point]) -> Option<(Model, Vec<&Point>)> {
     let is_fitted = |point: &&Point| FITTED_SEATS.contains(&point.shape.n);
     let model = Model::fit(points.iter().filter(is_fitted))?;

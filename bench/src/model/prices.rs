@@ -12,18 +12,18 @@ pub struct Assumption {
     pub unit: &'static str,
 }
 
-/// One core of a rented server.
+/// The price of one core of a rented server.
 pub const CORE: Assumption = Assumption { what: "a core", value: 0.03, unit: "USD an hour" };
-/// Bytes that leave a provider's network; those that arrive cost nothing.
+/// The price of bytes that leave a provider's network; those that arrive cost nothing.
 pub const TRAFFIC: Assumption = Assumption { what: "traffic that leaves", value: 0.01, unit: "USD a GB" };
-/// Solid-state storage.
+/// The price of solid-state storage.
 pub const STORAGE: Assumption = Assumption { what: "storage", value: 0.08, unit: "USD a GB and month" };
 /// How long members keep a batch.
 pub const RETENTION: Assumption = Assumption { what: "retention", value: 14.0, unit: "days" };
-/// A unit of gas.
+/// The price of a unit of gas.
 pub const GAS: Assumption = Assumption { what: "gas", value: 1.0, unit: "gwei" };
-/// What gas is paid in.
+/// The price of an ether, in which gas is paid.
 pub const ETHER: Assumption = Assumption { what: "an ether", value: 3_000.0, unit: "USD" };
 
-/// All of them, in the order of the page.
+/// All assumptions, in the order of the page.
 pub const ALL: [Assumption; 6] = [CORE, TRAFFIC, STORAGE, RETENTION, GAS, ETHER];

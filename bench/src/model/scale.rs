@@ -1,24 +1,27 @@
-//! The model far from where it was measured: what a large committee takes at a high rate.
+//! Extrapolates the model far beyond the measured systems: the demand of a large committee at a
+//! high rate.
 
 use super::prices;
 use super::{MIB, Model, Quantity, Shape};
 use crate::report::Figure;
 
-/// Payload bytes a second that are to be certified.
+/// The payload bytes to certify in a second.
 pub const BYTES_PER_SECOND: f64 = 100e6;
-/// Seats.
+/// The committee's number of seats.
 pub const N: u16 = 256;
-/// Shards that rebuild a batch.
+/// The number of shards that rebuild a batch.
 pub const K: u16 = 86;
-/// Seats that do not sign, in what L1 is charged for: as many as may be silent.
+/// The number of absent seats in the certificates whose gas is counted: the most that a certificate
+/// may have.
 pub const ABSENT: u16 = 85;
-/// Payloads, in MiB, up to the largest that there are: small ones cost more of everything.
+/// The payloads in MiB, up to the largest that is allowed. Small payloads cost more of everything
+/// for each byte.
 pub const PAYLOADS_MIB: [f64; 4] = [1.0, 8.0, 32.0, 64.0];
 
 const HOURS_A_MONTH: f64 = 730.0;
 const SECONDS_AN_HOUR: f64 = 3_600.0;
 
-/// A line of the page: what, in which unit, for each payload.
+/// A line of the page: a quantity, its unit, and its value for each payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     /// What.
@@ -29,7 +32,7 @@ pub struct Line {
     pub values: [f64; PAYLOADS_MIB.len()],
 }
 
-/// What it takes with payloads of one size; `record_gas` is what one certificate costs on L1.
+/// The demand with payloads of one size; `record_gas` is the gas of recording one certificate.
 struct Demand {
     batches_per_second: f64,
     aggregator_cores: f64,
@@ -76,7 +79,7 @@ impl Demand {
     }
 }
 
-/// All lines, for a certificate that costs so much gas.
+/// Returns all lines, where recording a certificate costs `record_gas`.
 pub fn lines(model: &Model, record_gas: f64) -> Vec<Line> {
     let demands = PAYLOADS_MIB.map(|payload| Demand::of(model, payload, record_gas));
     let line = |what, unit, value: &dyn Fn(&Demand) -> f64| Line {
@@ -110,7 +113,7 @@ pub fn lines(model: &Model, record_gas: f64) -> Vec<Line> {
     ]
 }
 
-/// The same as figures of the report.
+/// Returns the lines as figures of the report.
 pub fn figures(lines: &[Line]) -> Vec<Figure> {
     let of_line = |line: &Line| {
         let name =

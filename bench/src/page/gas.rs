@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::text::{distinct, rest, thousands};
 use crate::report::Figure;
 
-/// One line for each transaction, one column for each hardfork.
+/// Writes the table with one line for each transaction and one column for each hardfork.
 pub(super) fn write(page: &mut String, figures: &[Figure]) {
     let rows: Vec<(&str, &str, f64)> = figures
         .iter()

@@ -13,18 +13,18 @@ use self::text::{distinct, goal, rest, thousands, times};
 use crate::model::Point;
 use crate::report::Figure;
 
-/// Where the made part of the document begins and ends.
+/// The mark at which the generated part of the document begins.
 const BEGIN: &str = "<!-- made by `make bench`: begin -->";
 const END: &str = "<!-- made by `make bench`: end -->";
 
-/// The document with its made part replaced; nothing where it has no marks.
+/// Returns the document with its generated part replaced, or `None` if it has no marks.
 pub fn replace(document: &str, made: &str) -> Option<String> {
     let (before, rest) = document.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{BEGIN}\n{made}{END}{after}"))
 }
 
-/// What the page is made of.
+/// The input of the page.
 #[derive(Clone, Copy, Debug)]
 pub struct Material<'a> {
     /// What it was measured on.
@@ -43,7 +43,7 @@ pub struct Material<'a> {
     pub record_gas: Option<f64>,
 }
 
-/// Everything that is made.
+/// Returns the generated part of the page.
 #[allow(clippy::cast_precision_loss)] // Cores.
 pub fn page(material: &Material<'_>) -> String {
     let Material { machine, cores, figures, plots, failures, points, record_gas } = *material;
@@ -93,7 +93,7 @@ fn goals(page: &mut String, figures: &[Figure]) {
     page.push('\n');
 }
 
-/// A committee of coding's figures: `n=16 k=6 22 MiB` without the size.
+/// Splits the name of a coding figure into committee, payload size and operation.
 fn committee_and_size(figure: &Figure) -> Option<(&str, &str, &str)> {
     let mut parts = figure.name.splitn(3, '/').skip(1);
     let (operation, group) = (parts.next()?, parts.next()?);
@@ -163,7 +163,7 @@ fn peers(page: &mut String, figures: &[Figure]) {
     page.push('\n');
 }
 
-/// One table for each number of seats, one line for each operation.
+/// Writes one table for each number of seats, with one line for each operation.
 fn signatures(page: &mut String, figures: &[Figure]) {
     let rows: Vec<(&str, &str, &Figure)> = figures
         .iter()

@@ -6,7 +6,7 @@ use super::text::{short, thousands};
 use crate::model::scale::{self, ABSENT, K, Line, N, PAYLOADS_MIB};
 use crate::model::{FITTED_SEATS, Model, Point, Quantity, Shape, checked, prices};
 
-/// The section; without a model only why there is none.
+/// Writes the section. Without a model, it says only why there is none.
 pub(super) fn write(page: &mut String, points: &[Point], cores: f64, record_gas: Option<f64>) {
     page.push_str("### Scale\n\n");
     let (Some((fitted, others)), Some(model)) = (checked(points), Model::fit(points.iter())) else {
