@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {ICertificateLog} from "./interfaces/ICertificateLog.sol";
 import {ICommitteeRegistry} from "./interfaces/ICommitteeRegistry.sol";
+import {AbsentHash} from "./libraries/AbsentHash.sol";
 import {BundleTree} from "./libraries/BundleTree.sol";
 import {CertificateEvidence} from "./libraries/CertificateEvidence.sol";
 import {CertificateLib} from "./libraries/CertificateLib.sol";
@@ -36,7 +37,7 @@ contract CertificateLog is ICertificateLog {
         digest = SignatureDomain.digest(header, address(registry));
         if (entries[digest] != 0) revert AlreadyRecorded(digest);
         CertificateLib.check(registry, header, digest, absent, signature);
-        entries[digest] = entryOf(absent);
+        entries[digest] = AbsentHash.entry(absent);
         emit CertificateRecorded(
             digest,
             header.rollup,
@@ -62,7 +63,7 @@ contract CertificateLog is ICertificateLog {
         digest = SignatureDomain.digest(bundle, address(registry));
         if (entries[digest] != 0) revert AlreadyRecorded(digest);
         CertificateLib.checkBundle(registry, epoch, digest, absent, signature);
-        entries[digest] = entryOf(absent);
+        entries[digest] = AbsentHash.entry(absent);
         emit BundleRecorded(digest, epoch, root, digests, absent);
     }
 
@@ -100,11 +101,6 @@ contract CertificateLog is ICertificateLog {
     {
         if (index >= bundle.count || path.length != BundleTree.pathLength(index, bundle.count)) return false;
         return BundleTree.root(digest, index, bundle.count, path) == bundle.root && bundleRecordedAt(bundle) != 0;
-    }
-
-    /// @dev The word that is kept of a certificate at this block's time.
-    function entryOf(bytes calldata absent) private view returns (uint256) {
-        return (uint256(keccak256(absent)) & ~uint256(type(uint64).max)) | uint64(block.timestamp);
     }
 
     /// @dev Checks that the call is the canonical encoding. ABI decoding ignores bytes that no

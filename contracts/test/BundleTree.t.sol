@@ -137,7 +137,7 @@ contract BundleTreeTest {
         harness.root(ascending(2), indices(1, 3), 5, new bytes32[](2));
         vm.expectRevert(abi.encodeWithSelector(BundleTree.PathLength.selector, 4, 3));
         harness.root(ascending(2), indices(1, 3), 5, new bytes32[](4));
-        vm.expectRevert(abi.encodeWithSelector(BundleTree.PathLength.selector, 0, 1));
+        vm.expectRevert(abi.encodeWithSelector(BundleTree.PathLength.selector, 0, 2));
         harness.root(ascending(2), indices(0, 3), 5, new bytes32[](0));
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IBatchSequence} from "../src/interfaces/IBatchSequence.sol";
 import {ISettlement} from "../src/interfaces/ISettlement.sol";
 import {CertificateLib} from "../src/libraries/CertificateLib.sol";
 import {Coverage, CoverageState} from "../src/libraries/Coverage.sol";
@@ -18,7 +19,7 @@ contract CoverageTest is SettlementFixture {
         settleNext();
         RenewalCertificate memory certificate = renewalFor(2, START + LONG);
         vm.expectEmit(true, true, true, true, address(rollup));
-        emit ISettlement.CoverageRenewed(
+        emit IBatchSequence.CoverageRenewed(
             harness.digest(certificate.renewal, address(registry)), 2, epoch, START + LONG, START + LONG
         );
         vm.prank(address(0xB0B));
@@ -44,11 +45,11 @@ contract CoverageTest is SettlementFixture {
     function testRefusesRenewalsOfOthersAndOfBatchesThatDidNotSettle() public {
         settleNext();
         RenewalCertificate memory certificate = renewalFor(2, START + LONG);
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.RenewalAhead.selector, 2, 1));
+        vm.expectRevert(abi.encodeWithSelector(IBatchSequence.RenewalAhead.selector, 2, 1));
         rollup.renewCoverage(certificate);
         certificate =
             signedRenewal(CoverageRenewal({rollup: ROLLUP, lastBatch: 1, expiresAt: START + LONG, epoch: epoch}), "");
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongRollup.selector, ROLLUP, address(rollup)));
+        vm.expectRevert(abi.encodeWithSelector(IBatchSequence.WrongRollup.selector, ROLLUP, address(rollup)));
         rollup.renewCoverage(certificate);
     }
 
@@ -141,12 +142,12 @@ contract CoverageTest is SettlementFixture {
         }
         uint64 mark = rollup.coverageMark();
         vm.assertTrue(mark > 1);
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.RenewalTooOld.selector, 1, mark));
+        vm.expectRevert(abi.encodeWithSelector(IBatchSequence.RenewalTooOld.selector, 1, mark));
         rollup.renewCoverage(certificate);
     }
 
     function nothingRenewed(RenewalCertificate memory certificate, uint64 until) private {
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.NothingRenewed.selector, until));
+        vm.expectRevert(abi.encodeWithSelector(IBatchSequence.NothingRenewed.selector, until));
         rollup.renewCoverage(certificate);
         vm.assertEq(rollup.coverageUntil(), until);
     }

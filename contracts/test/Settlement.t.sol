@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {ICertificateLog} from "../src/interfaces/ICertificateLog.sol";
+import {IBatchSequence} from "../src/interfaces/IBatchSequence.sol";
 import {ISettlement} from "../src/interfaces/ISettlement.sol";
 import {IValidityVerifier} from "../src/interfaces/IValidityVerifier.sol";
 import {ICommitteeRegistry} from "../src/interfaces/ICommitteeRegistry.sol";
@@ -29,7 +30,7 @@ contract SettlementTest is SettlementFixture {
             bytes memory proof = proofOf(header, transition);
             bytes32 digest = digests.digest(header, address(registry));
             vm.expectEmit(true, true, true, true, address(rollup));
-            emit ISettlement.BatchSettled(
+            emit IBatchSequence.BatchSettled(
                 digest, number, epoch, header.expiresAt, transition.newStateRoot, 0, transition.outputs
             );
             vm.prank(address(uint160(0xB0B + number)));
@@ -47,7 +48,7 @@ contract SettlementTest is SettlementFixture {
         Transition memory transition = step(1);
         bytes memory proof = proofOf(header, transition);
         bytes32 digest = digests.digest(header, address(registry));
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotRecorded.selector, digest));
+        vm.expectRevert(abi.encodeWithSelector(IBatchSequence.NotRecorded.selector, digest));
         rollup.settleRecorded(header, transition, proof);
         log.record(certified(header));
         rollup.settleRecorded(header, transition, proof);
@@ -110,7 +111,7 @@ contract SettlementTest is SettlementFixture {
     function testRefusesABatchOfAnotherRollup() public {
         BatchHeader memory header = nextHeader();
         header.rollup = ROLLUP;
-        refuseBatch(header, abi.encodeWithSelector(ISettlement.WrongRollup.selector, ROLLUP, address(rollup)));
+        refuseBatch(header, abi.encodeWithSelector(IBatchSequence.WrongRollup.selector, ROLLUP, address(rollup)));
     }
 
     function testRefusesReplay() public {
@@ -119,7 +120,7 @@ contract SettlementTest is SettlementFixture {
         Certificate memory certificate = certified(header);
         bytes memory proof = proofOf(header, transition);
         rollup.settle(certificate, transition, proof);
-        bytes memory reason = abi.encodeWithSelector(ISettlement.BatchAlreadySettled.selector, 1, 1);
+        bytes memory reason = abi.encodeWithSelector(IBatchSequence.BatchAlreadySettled.selector, 1, 1);
         refuse(certificate, transition, proof, reason);
         log.record(certificate);
         vm.expectRevert(reason);
@@ -129,7 +130,7 @@ contract SettlementTest is SettlementFixture {
     function testRefusesBatchZero() public {
         BatchHeader memory header = nextHeader();
         header.batchNumber = 0;
-        refuseBatch(header, abi.encodeWithSelector(ISettlement.BatchAlreadySettled.selector, 0, 0));
+        refuseBatch(header, abi.encodeWithSelector(IBatchSequence.BatchAlreadySettled.selector, 0, 0));
     }
 
     function testRefusesSkippedNumbers() public {
@@ -138,7 +139,7 @@ contract SettlementTest is SettlementFixture {
         for (uint256 i = 0; i < numbers.length; ++i) {
             BatchHeader memory header = nextHeader();
             header.batchNumber = numbers[i];
-            refuseBatch(header, abi.encodeWithSelector(ISettlement.BatchNumberSkipped.selector, numbers[i], 2));
+            refuseBatch(header, abi.encodeWithSelector(IBatchSequence.BatchNumberSkipped.selector, numbers[i], 2));
         }
     }
 
@@ -150,7 +151,7 @@ contract SettlementTest is SettlementFixture {
         for (uint256 i = 0; i < times.length; ++i) {
             BatchHeader memory header = nextHeader();
             header.expiresAt = times[i];
-            refuseBatch(header, abi.encodeWithSelector(ISettlement.LifetimeTooShort.selector, times[i], needed));
+            refuseBatch(header, abi.encodeWithSelector(IBatchSequence.LifetimeTooShort.selector, times[i], needed));
         }
         settleKeptFor(FREEZE_DELAY + EXIT_WINDOW);
         vm.assertEq(rollup.coverageUntil(), needed);
@@ -214,7 +215,7 @@ contract SettlementTest is SettlementFixture {
             else changed.payloadFingerprint[31] ^= 0x80;
             bytes memory proof = proofOf(changed, transition);
             bytes32 digest = digests.digest(changed, address(registry));
-            vm.expectRevert(abi.encodeWithSelector(ISettlement.NotRecorded.selector, digest));
+            vm.expectRevert(abi.encodeWithSelector(IBatchSequence.NotRecorded.selector, digest));
             rollup.settleRecorded(changed, transition, proof);
         }
     }
@@ -325,7 +326,7 @@ contract SettlementTest is SettlementFixture {
             certified(header),
             transition,
             proof,
-            abi.encodeWithSelector(ISettlement.WrongRollup.selector, address(former), address(rollup))
+            abi.encodeWithSelector(IBatchSequence.WrongRollup.selector, address(former), address(rollup))
         );
         BatchHeader memory own = nextHeader();
         refuse(certified(own), transition, proof, INVALID);

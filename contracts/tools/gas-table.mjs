@@ -2,7 +2,7 @@
 // current.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bundles, committees, hardforks, readSnapshots, root, settlements, transactions } from "./snapshots.mjs";
+import { bundles, committees, hardforks, ledgers, readSnapshots, root, settlements, transactions } from "./snapshots.mjs";
 
 const format = (value) => value.toLocaleString("en-US");
 
@@ -25,6 +25,7 @@ function table(hardfork) {
     return `| ${[name, ...[intrinsic, execution, transaction].map(format)].join(" | ")} |`;
   });
   const others = transactions.map((name) => `| ${name} | ${format(snapshots.rollup(name))} |`);
+  const homes = ledgers.map((name) => `| ${name} | ${format(snapshots.ledger(name))} |`);
   const name = hardfork[0].toUpperCase() + hardfork.slice(1);
   return [
     `**${name}**`,
@@ -46,6 +47,10 @@ function table(hardfork) {
     "| rollup | whole transaction |",
     "|---|--:|",
     ...others,
+    "",
+    "| ledger | whole transaction |",
+    "|---|--:|",
+    ...homes,
     "",
   ].join("\n");
 }

@@ -32,10 +32,20 @@ export const transactions = [
 /** Bundles measured, by a committee of 16 seats with 5 absent: numbers of batches. */
 export const bundles = [1, 100, 1000, 2048];
 
+/** Transactions of a ledger over a committee of 7 seats. */
+export const ledgers = [
+  "accept, with look-ups",
+  "acceptBundled, 100 of 1000, without look-ups",
+  "acceptBundled, 100 of 1000, with look-ups",
+  "renewCoverage",
+  "deploy",
+];
+
 export function readSnapshots(hardfork) {
   const group = (name) => JSON.parse(readFileSync(join(root, "snapshots", `${name}.${hardfork}.json`), "utf8"));
   const [record, openEpoch, register] = [group("record"), group("openEpoch"), group("register")];
   const [settle, rollup, bundle] = [group("settle"), group("rollup"), group("bundle")];
+  const ledger = group("ledger");
   const value = (from, key) => {
     if (!(key in from)) throw new Error(`snapshots of ${hardfork} lack "${key}"`);
     return Number(from[key]);
@@ -45,6 +55,7 @@ export function readSnapshots(hardfork) {
     register: value(register, "one operator"),
     openEpoch: (n) => value(openEpoch, seats(n)),
     rollup: (name) => value(rollup, name),
+    ledger: (name) => value(ledger, name),
     bundle: (count) => value(bundle, `${count} ${count === 1 ? "batch" : "batches"}: transaction`),
     settle: (name) => ({
       intrinsic: value(settle, `${name}: intrinsic`),

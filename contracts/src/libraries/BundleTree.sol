@@ -130,29 +130,73 @@ library BundleTree {
         }
         uint256 used = 0;
         for (uint256 last = count - 1; last > 0; last >>= 1) {
-            uint256 written = 0;
-            for (uint256 i = 0; i < known; ++i) {
-                uint256 index = indices[i];
-                bytes32 hash = digests[i];
-                if (index & 1 == 1) {
-                    hash = node(sibling(proof, used++), hash);
-                } else if (i + 1 < known && indices[i + 1] == index + 1) {
-                    hash = node(hash, digests[++i]);
-                } else if (index < last) {
-                    hash = node(hash, sibling(proof, used++));
-                }
-                digests[written] = hash;
-                indices[written++] = index >> 1;
-            }
-            known = written;
+            (known, used) = levelUp(digests, indices, known, last, proof, used);
         }
         if (used != proof.length) revert PathLength(proof.length, used);
         return digests[0];
     }
 
-    function sibling(bytes32[] calldata proof, uint256 place) private pure returns (bytes32) {
-        if (place >= proof.length) revert PathLength(proof.length, place + 1);
-        return proof[place];
+    /// @dev Replaces the known nodes of a level by their parents.
+    /// @param known number of known nodes, whose hashes and positions the arrays begin with
+    /// @param last position of the level's last node
+    /// @param used number of hashes of the proof that lower levels used
+    /// @return above number of parents
+    /// @return next number of hashes used so far
+    function levelUp(
+        bytes32[] memory hashes,
+        uint256[] memory positions,
+        uint256 known,
+        uint256 last,
+        bytes32[] calldata proof,
+        uint256 used
+    ) private pure returns (uint256 above, uint256 next) {
+        assembly ("memory-safe") {
+            // Few variables, since the compiler's older pipeline has room for few: `next` is where
+            // a node is hashed, `above` where the next parent goes, `known` the end of the known
+            // nodes, `used` the next hash of the proof. Beyond the proof's end calldata reads as
+            // something else: their number tells.
+            next := mload(0x40)
+            // Byte 31 of the room is the one before the two children.
+            mstore(next, 1)
+            let hash := add(hashes, 0x20)
+            let shift := sub(positions, hashes)
+            above := hash
+            known := add(hash, shl(5, known))
+            used := add(proof.offset, shl(5, used))
+            for {} lt(hash, known) {} {
+                let place := mload(add(hash, shift))
+                let value := mload(hash)
+                hash := add(hash, 0x20)
+                switch and(place, 1)
+                case 1 {
+                    mstore(add(next, 0x20), calldataload(used))
+                    mstore(add(next, 0x40), value)
+                    used := add(used, 0x20)
+                    value := keccak256(add(next, 0x1f), 0x41)
+                }
+                default {
+                    if lt(place, last) {
+                        mstore(add(next, 0x20), value)
+                        switch and(lt(hash, known), eq(mload(add(hash, shift)), add(place, 1)))
+                        case 1 {
+                            mstore(add(next, 0x40), mload(hash))
+                            hash := add(hash, 0x20)
+                        }
+                        default {
+                            mstore(add(next, 0x40), calldataload(used))
+                            used := add(used, 0x20)
+                        }
+                        value := keccak256(add(next, 0x1f), 0x41)
+                    }
+                }
+                mstore(above, value)
+                mstore(add(above, shift), shr(1, place))
+                above := add(above, 0x20)
+            }
+            above := shr(5, sub(above, add(hashes, 0x20)))
+            next := shr(5, sub(used, proof.offset))
+        }
+        if (next > proof.length) revert PathLength(proof.length, next);
     }
 
     function leaf(bytes32 digest) private pure returns (bytes32 hash) {

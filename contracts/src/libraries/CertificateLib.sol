@@ -61,17 +61,10 @@ library CertificateLib {
         bytes calldata absent,
         bytes calldata signature
     ) internal view returns (EpochRecord memory) {
-        if (header.hashKind > MAX_HASH_KIND) revert UnknownHashKind(header.hashKind);
-        uint64 payloadLength = header.payloadLength;
-        if (payloadLength == 0 || payloadLength > MAX_PAYLOAD_LENGTH) {
-            revert PayloadLength(payloadLength, MAX_PAYLOAD_LENGTH);
-        }
+        checkLengths(header);
         checkExpiry(header.expiresAt);
         (EpochRecord memory epoch, address keys) = committee(registry, header.epoch);
-        uint256 expected = fingerprintLength(epoch.n);
-        if (header.payloadFingerprint.length != expected) {
-            revert PayloadFingerprintLength(header.payloadFingerprint.length, expected);
-        }
+        checkFingerprint(header, epoch.n);
         checkSignature(epoch, keys, digest, absent, signature);
         return epoch;
     }
@@ -83,10 +76,36 @@ library CertificateLib {
         view
         returns (bytes32 digest)
     {
-        checkExpiry(certificate.renewal.expiresAt);
-        (EpochRecord memory epoch, address keys) = committee(registry, certificate.renewal.epoch);
+        (EpochRecord memory epoch, address keys) = committeeOf(registry, certificate);
         digest = SignatureDomain.digest(certificate.renewal, address(registry));
         checkSignature(epoch, keys, digest, certificate.absent, certificate.signature);
+    }
+
+    /// @notice The first half of the check of a renewal: its expiry and its epoch's window.
+    function committeeOf(ICommitteeRegistry registry, RenewalCertificate calldata certificate)
+        internal
+        view
+        returns (EpochRecord memory epoch, address keys)
+    {
+        checkExpiry(certificate.renewal.expiresAt);
+        return committee(registry, certificate.renewal.epoch);
+    }
+
+    /// @notice Checks the header's kind of hash and its payload's length.
+    function checkLengths(BatchHeader calldata header) internal pure {
+        if (header.hashKind > MAX_HASH_KIND) revert UnknownHashKind(header.hashKind);
+        uint64 payloadLength = header.payloadLength;
+        if (payloadLength == 0 || payloadLength > MAX_PAYLOAD_LENGTH) {
+            revert PayloadLength(payloadLength, MAX_PAYLOAD_LENGTH);
+        }
+    }
+
+    /// @notice Checks the length of the fingerprint of a batch of a committee of n seats.
+    function checkFingerprint(BatchHeader calldata header, uint256 n) internal pure {
+        uint256 expected = fingerprintLength(n);
+        if (header.payloadFingerprint.length != expected) {
+            revert PayloadFingerprintLength(header.payloadFingerprint.length, expected);
+        }
     }
 
     /// @notice Checks the certificate of a bundle at this block's time: that its epoch is active or
@@ -124,13 +143,14 @@ library CertificateLib {
         if (block.timestamp > epoch.postableUntil) revert EpochNoLongerPostable(number, epoch.postableUntil);
     }
 
+    /// @notice Checks that a quorum of the epoch signed the digest: absent seats, then signature.
     function checkSignature(
         EpochRecord memory epoch,
         address keys,
         bytes32 digest,
         bytes calldata absent,
         bytes calldata signature
-    ) private view {
+    ) internal view {
         checkAbsent(absent, epoch.n, epoch.q);
         if (signature.length != BLS12381.G1_LENGTH) revert SignatureLength(signature.length, BLS12381.G1_LENGTH);
         G1Point memory point = abi.decode(signature, (G1Point));

@@ -6,14 +6,20 @@ pragma solidity 0.8.37;
 /// @dev The time of an empty group is the greatest value.
 /// @param mark number of the last batch of the oldest group
 /// @param next number of the last batch of the middle group; later batches are the newest group
-/// @param movedAt time at which the marks last moved
+/// @param movedAt time at which the marks last moved; 32 bits suffice until 2106
+/// @param lastSeat n − 1 of the batches' committees, or 0 once they have several n or k
+/// @param rowsLess k − 1 of them
+/// @param quorumLess q − 1, of the greatest quorum among them
 struct CoverageState {
-    uint48 mark;
-    uint48 next;
-    uint40 movedAt;
+    uint40 mark;
+    uint40 next;
+    uint32 movedAt;
     uint40 oldest;
     uint40 middle;
     uint40 newest;
+    uint8 lastSeat;
+    uint8 rowsLess;
+    uint8 quorumLess;
 }
 
 /// @title Coverage of settled batches, with renewals: protocol section 7
@@ -32,12 +38,24 @@ struct CoverageState {
 /// * The groups behind `mark` consist of the batches of about the last two periods, which still
 ///   have their own lifetimes. If those are too short for further settlement, nothing settles,
 ///   batchCount stays the same, and a renewal for all batches raises every group.
+///
+/// A renewal is a promise about shards, and only a committee of the batches' own n and k has such
+/// shards in its seats. So the state keeps n, k and the greatest q of the batches. Once batches
+/// have several n or k, no committee holds shards of all, and no renewal is possible.
 library Coverage {
     uint40 internal constant NOTHING = type(uint40).max;
 
     function initial(uint256 timestamp) internal pure returns (CoverageState memory) {
         return CoverageState({
-            mark: 0, next: 0, movedAt: uint40(timestamp), oldest: NOTHING, middle: NOTHING, newest: NOTHING
+            mark: 0,
+            next: 0,
+            movedAt: uint32(timestamp),
+            oldest: NOTHING,
+            middle: NOTHING,
+            newest: NOTHING,
+            lastSeat: 0,
+            rowsLess: 0,
+            quorumLess: 0
         });
     }
 
@@ -58,10 +76,34 @@ library Coverage {
             state.middle = state.newest;
             state.newest = NOTHING;
             state.mark = state.next;
-            state.next = uint48(before);
-            state.movedAt = uint40(timestamp);
+            state.next = uint40(before);
+            state.movedAt = uint32(timestamp);
         }
         state.newest = least(state.newest, clamped(expiresAt));
+    }
+
+    /// @notice Adds the committee of a batch that settles. `state` changes in place.
+    /// @param before number of batches that had settled before it
+    function addCommittee(CoverageState memory state, uint64 before, uint256 n, uint256 k, uint256 q) internal pure {
+        if (before == 0) {
+            (state.lastSeat, state.rowsLess, state.quorumLess) = (uint8(n - 1), uint8(k - 1), uint8(q - 1));
+        } else if (state.lastSeat != n - 1 || state.rowsLess != k - 1) {
+            (state.lastSeat, state.rowsLess, state.quorumLess) = (0, 0, 0);
+        } else if (q - 1 > state.quorumLess) {
+            state.quorumLess = uint8(q - 1);
+        }
+    }
+
+    /// @notice n and k of the batches, and the greatest quorum among them; n is 1 if they have
+    /// several n or k.
+    function geometry(CoverageState memory state) internal pure returns (uint16 n, uint16 k, uint16 q) {
+        return (uint16(state.lastSeat) + 1, uint16(state.rowsLess) + 1, uint16(state.quorumLess) + 1);
+    }
+
+    /// @notice Time until which the batch with this number is kept at least, by its group.
+    function untilOf(CoverageState memory state, uint64 number) internal pure returns (uint40) {
+        if (number <= state.mark) return state.oldest;
+        return number <= state.next ? state.middle : state.newest;
     }
 
     /// @notice Records that members keep all batches up to `lastBatch`, of `count`, at least until

@@ -5,23 +5,22 @@ import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 
 import {Guarded} from "../Guarded.sol";
 import {ICertificateLog} from "../interfaces/ICertificateLog.sol";
-import {ICommitteeRegistry} from "../interfaces/ICommitteeRegistry.sol";
 import {ISettlement} from "../interfaces/ISettlement.sol";
 import {IValidityVerifier} from "../interfaces/IValidityVerifier.sol";
 import {CertificateLib} from "../libraries/CertificateLib.sol";
 import {CodePin} from "../libraries/CodePin.sol";
 import {Coverage, CoverageState} from "../libraries/Coverage.sol";
 import {FingerprintPoints} from "../libraries/FingerprintPoints.sol";
-import {SignatureDomain} from "../libraries/SignatureDomain.sol";
-import {BatchHeader, Certificate, RenewalCertificate} from "../types/Certificate.sol";
+import {BatchHeader, Certificate} from "../types/Certificate.sol";
 import {EpochRecord} from "../types/Committee.sol";
 import {PublicClaim} from "../types/PublicClaim.sol";
 import {FreezeReason, Progress, Transition, VerifierProposal} from "../types/Settlement.sol";
+import {BatchSequence} from "./BatchSequence.sol";
 
 /// @title Where a rollup's batches become final: certificate and validity proof in one transaction
 /// @notice See ISettlement. A rollup's contract adds its L1 inputs (inputsCommitment,
 /// waitingSince), the meaning of its outputs, and the way in which users leave once it is frozen.
-abstract contract Settlement is ISettlement, Guarded {
+abstract contract Settlement is ISettlement, BatchSequence, Guarded {
     using Coverage for CoverageState;
 
     /// @notice The longest verifier delay: a year, in seconds, like the registry's delays.
@@ -29,10 +28,6 @@ abstract contract Settlement is ISettlement, Guarded {
     /// @notice For how long a proposed verifier may be accepted, in seconds, once it is due.
     uint64 public constant PROPOSAL_WINDOW = 14 days;
 
-    /// @inheritdoc ISettlement
-    ICommitteeRegistry public immutable registry;
-    /// @inheritdoc ISettlement
-    ICertificateLog public immutable log;
     /// @inheritdoc ISettlement
     uint64 public immutable freezeDelay;
     /// @inheritdoc ISettlement
@@ -44,14 +39,14 @@ abstract contract Settlement is ISettlement, Guarded {
     /// @dev This is the first variable, so that it shares the slot of `paused`, which is read with
     /// it.
     FreezeReason public frozenFor;
+    /// @dev In the same slot, so that no batch pays for a standby that is not there.
+    bool private hasStandby;
     /// @inheritdoc ISettlement
     IValidityVerifier public verifier;
     /// @inheritdoc ISettlement
     IValidityVerifier public standby;
     /// @inheritdoc ISettlement
     bytes32 public stateRoot;
-    Progress private progress;
-    CoverageState private coverage;
     VerifierProposal private proposal;
     /// @inheritdoc ISettlement
     mapping(uint64 batchNumber => bytes32) public outputs;
@@ -66,17 +61,14 @@ abstract contract Settlement is ISettlement, Guarded {
         uint64 exitWindow_,
         uint64 verifierDelay_,
         bytes32 genesis
-    ) Ownable(owner_) {
+    ) BatchSequence(log_) Ownable(owner_) {
         if (freezeDelay_ == 0 || exitWindow_ == 0) revert ZeroDelay();
         if (verifierDelay_ > MAX_DELAY) revert DelayTooLong(verifierDelay_, MAX_DELAY);
-        ICommitteeRegistry registry_ = log_.registry();
         uint64 leaving = freezeDelay_ + exitWindow_;
-        uint64 activationDelay = registry_.activationDelay();
+        uint64 activationDelay = registry.activationDelay();
         if (activationDelay <= leaving) revert DelayTooShort(activationDelay, leaving);
         if (verifierDelay_ <= leaving) revert DelayTooShort(verifierDelay_, leaving);
 
-        registry = registry_;
-        log = log_;
         freezeDelay = freezeDelay_;
         exitWindow = exitWindow_;
         verifierDelay = verifierDelay_;
@@ -104,7 +96,7 @@ abstract contract Settlement is ISettlement, Guarded {
     function settle(Certificate calldata certificate, Transition calldata transition, bytes calldata proof) external {
         BatchHeader calldata header = certificate.header;
         (Progress memory current, CoverageState memory covered) = beginBatch(header);
-        bytes32 digest = SignatureDomain.digest(header, address(registry));
+        bytes32 digest = digestOf(header);
         EpochRecord memory epoch =
             CertificateLib.check(registry, header, digest, certificate.absent, certificate.signature);
         finishBatch(header, digest, epoch, transition, proof, current, covered);
@@ -115,9 +107,8 @@ abstract contract Settlement is ISettlement, Guarded {
         external
     {
         (Progress memory current, CoverageState memory covered) = beginBatch(header);
-        bytes32 digest = SignatureDomain.digest(header, address(registry));
-        // A record means that a quorum signed and that its epoch was postable when it was recorded.
-        if (log.recordedAt(digest) == 0) revert NotRecorded(digest);
+        bytes32 digest = digestOf(header);
+        checkRecorded(digest);
         finishBatch(header, digest, registry.epoch(header.epoch), transition, proof, current, covered);
     }
 
@@ -132,14 +123,9 @@ abstract contract Settlement is ISettlement, Guarded {
         whenNotFrozen
         returns (Progress memory current, CoverageState memory covered)
     {
-        if (header.rollup != address(this)) revert WrongRollup(header.rollup, address(this));
         current = progress;
-        uint64 number = header.batchNumber;
-        if (number <= current.batchCount) revert BatchAlreadySettled(number, current.batchCount);
-        if (number != current.batchCount + 1) revert BatchNumberSkipped(number, current.batchCount + 1);
-
         uint64 needed = uint64(block.timestamp) + freezeDelay + exitWindow;
-        if (header.expiresAt < needed) revert LifetimeTooShort(header.expiresAt, needed);
+        checkNext(header, current.batchCount, needed);
         covered = coverage;
         covered.add(header.expiresAt, current.batchCount, block.timestamp, freezeDelay);
         if (covered.until() < needed) revert CoverageTooShort(covered.until(), needed);
@@ -179,6 +165,7 @@ abstract contract Settlement is ISettlement, Guarded {
         progress = Progress({
             batchCount: header.batchNumber, inputsConsumed: consumed, lastSettledAt: uint64(block.timestamp)
         });
+        covered.addCommittee(current.batchCount, epoch.n, epoch.k, epoch.q);
         coverage = covered;
         if (transition.outputs != 0) outputs[header.batchNumber] = transition.outputs;
         emit BatchSettled(
@@ -190,24 +177,6 @@ abstract contract Settlement is ISettlement, Guarded {
             consumed,
             transition.outputs
         );
-    }
-
-    // Coverage
-
-    /// @inheritdoc ISettlement
-    function renewCoverage(RenewalCertificate calldata certificate) external {
-        address rollup = certificate.renewal.rollup;
-        uint64 lastBatch = certificate.renewal.lastBatch;
-        uint64 expiresAt = certificate.renewal.expiresAt;
-        if (rollup != address(this)) revert WrongRollup(rollup, address(this));
-        uint64 count = progress.batchCount;
-        if (lastBatch > count) revert RenewalAhead(lastBatch, count);
-        CoverageState memory covered = coverage;
-        if (lastBatch < covered.mark) revert RenewalTooOld(lastBatch, covered.mark);
-        if (!covered.renew(lastBatch, expiresAt, count)) revert NothingRenewed(covered.until());
-        bytes32 digest = CertificateLib.check(registry, certificate);
-        coverage = covered;
-        emit CoverageRenewed(digest, lastBatch, certificate.renewal.epoch, expiresAt, covered.until());
     }
 
     // Freezing
@@ -289,28 +258,8 @@ abstract contract Settlement is ISettlement, Guarded {
     // Views
 
     /// @inheritdoc ISettlement
-    function batchCount() public view returns (uint64) {
-        return progress.batchCount;
-    }
-
-    /// @inheritdoc ISettlement
     function inputsConsumed() public view returns (uint64) {
         return progress.inputsConsumed;
-    }
-
-    /// @inheritdoc ISettlement
-    function lastSettledAt() external view returns (uint64) {
-        return progress.lastSettledAt;
-    }
-
-    /// @inheritdoc ISettlement
-    function coverageUntil() external view returns (uint64) {
-        return coverage.until();
-    }
-
-    /// @inheritdoc ISettlement
-    function coverageMark() external view returns (uint64) {
-        return coverage.mark;
     }
 
     /// @inheritdoc ISettlement
@@ -337,7 +286,7 @@ abstract contract Settlement is ISettlement, Guarded {
     /// standby, whose error is then the caller's. The verifier gets half of the gas then, lest a
     /// precompile that burns it all leaves none.
     function prove(PublicClaim memory claim, bytes calldata proof) private view {
-        if (address(standby) != address(0)) {
+        if (hasStandby) {
             try verifier.verify{gas: gasleft() / 2}(claim, proof) {
                 return;
             } catch {
@@ -356,5 +305,6 @@ abstract contract Settlement is ISettlement, Guarded {
         emit VerifierChanged(address(verifier), address(next), address(nextStandby));
         verifier = next;
         standby = nextStandby;
+        hasStandby = address(nextStandby) != address(0);
     }
 }

@@ -54,6 +54,32 @@ abstract contract Bundles is Seats {
         }
     }
 
+    /// @dev The common proof of digests at ascending indices, from whole levels of the tree.
+    function proofOf(bytes32[] memory list, uint256[] memory indices) internal pure returns (bytes32[] memory proof) {
+        bytes32[] memory level = new bytes32[](list.length);
+        bool[] memory known = new bool[](list.length);
+        for (uint256 i = 0; i < list.length; ++i) {
+            level[i] = keccak256(abi.encodePacked(hex"00", list[i]));
+        }
+        for (uint256 i = 0; i < indices.length; ++i) {
+            known[indices[i]] = true;
+        }
+        bytes32[] memory room = new bytes32[](list.length);
+        uint256 used = 0;
+        for (uint256 length = list.length; length > 1; length = (length + 1) / 2) {
+            for (uint256 i = 0; i < length; i += 2) {
+                bool paired = i + 1 < length;
+                if (paired && known[i] != known[i + 1]) room[used++] = level[known[i] ? i + 1 : i];
+                known[i / 2] = known[i] || (paired && known[i + 1]);
+                level[i / 2] = paired ? keccak256(abi.encodePacked(hex"01", level[i], level[i + 1])) : level[i];
+            }
+        }
+        proof = new bytes32[](used);
+        for (uint256 i = 0; i < used; ++i) {
+            proof[i] = room[i];
+        }
+    }
+
     function subtree(bytes32[] memory list, uint256 from, uint256 to) internal pure returns (bytes32) {
         if (to - from == 1) return keccak256(abi.encodePacked(hex"00", list[from]));
         uint256 middle = from + split(to - from);

@@ -1,12 +1,12 @@
 //! Encodes the calls that carry a certificate. The certificate log and settlement contracts take
 //! the same structures, which are written once here.
 
-use alloy::primitives::Bytes;
+use alloy::primitives::{Bytes, U256};
 use alloy::sol_types::SolCall;
 use dac_bls::{CheckedBundle, CheckedRenewal, PointError, Signature};
-use dac_types::{BatchHeader, Certificate, Transition};
+use dac_types::{BatchBundle, BatchDigest, BatchHeader, BundleDigests, Certificate, Domain, Transition};
 
-use super::{CertificateLog, Settlement};
+use super::{BatchLedger, CertificateLog, Settlement};
 
 /// Encodes certificates in one contract's types, because the compiler's ABI gives each contract its
 /// own.
@@ -43,6 +43,12 @@ macro_rules! certificates {
 pub(super) mod for_log {
     use super::*;
     certificates!(CertificateLog);
+}
+
+/// The types of ledgers.
+mod for_ledger {
+    use super::*;
+    certificates!(BatchLedger);
 }
 
 /// The types of settlement contracts.
@@ -95,6 +101,46 @@ pub fn settle(settled: &Certificate, change: &Transition, proof: &[u8]) -> Resul
 pub fn settle_recorded(batch: &BatchHeader, change: &Transition, proof: &[u8]) -> Bytes {
     let (header, transition) = (for_settlement::header(batch), transition(change));
     Settlement::settleRecordedCall { header, transition, proof: proof.to_vec().into() }.abi_encode().into()
+}
+
+/// The calldata of a ledger's `accept(certificate)`.
+pub fn accept(accepted: &Certificate) -> Result<Bytes, PointError> {
+    let certificate = for_ledger::certificate(accepted)?;
+    Ok(BatchLedger::acceptCall { certificate }.abi_encode().into())
+}
+
+/// The calldata of a ledger's `acceptRecorded(headers)`. The batch numbers ascend by one.
+pub fn accept_recorded(batches: &[BatchHeader]) -> Bytes {
+    let headers = batches.iter().map(for_ledger::header).collect();
+    BatchLedger::acceptRecordedCall { headers }.abi_encode().into()
+}
+
+/// The calldata of a ledger's `acceptBundled(…)`: batches whose numbers ascend by one, of a
+/// recorded bundle of their epoch. An error names the digest of a batch that the bundle does not
+/// have.
+pub fn accept_bundled(
+    batches: &[BatchHeader],
+    epoch: u64,
+    digests: &BundleDigests,
+    domain: &Domain,
+) -> Result<Bytes, BatchDigest> {
+    // Digests ascend in a bundle, so that indices ascend with them.
+    let mut places = Vec::with_capacity(batches.len());
+    for (position, batch) in batches.iter().enumerate() {
+        let digest = batch.digest(domain);
+        places.push((digests.index_of(digest).ok_or(digest)?, position));
+    }
+    places.sort_unstable();
+    let indices: Vec<usize> = places.iter().map(|(index, _)| *index).collect();
+    let BatchBundle { epoch, count, root } = digests.bundle(epoch);
+    let call = BatchLedger::acceptBundledCall {
+        headers: batches.iter().map(for_ledger::header).collect(),
+        bundle: BatchLedger::BatchBundle { epoch, count, root },
+        indices: indices.iter().copied().map(U256::from).collect(),
+        ascending: places.iter().map(|(_, position)| U256::from(*position)).collect(),
+        proof: digests.proof(&indices),
+    };
+    Ok(call.abi_encode().into())
 }
 
 /// The calldata of `renewCoverage(certificate)`.

@@ -236,6 +236,10 @@ pub(super) static RULES: &[Rule] = &[
         "the rollup is not frozen"),
     rule("NotRecorded", &[("digest", Bytes32)], MayPass,
         "the certificate log has no record of {digest}"),
+    rule("NotInBundle", &[("got", Bytes32), ("root", Bytes32)], Final,
+        "the batch is not in the bundle: its proof leads to {got}, the bundle's root is {root}"),
+    rule("NotOfBundlesEpoch", &[("got", U64), ("bundle_epoch", U64)], Final,
+        "the batch is of epoch {got}, its bundle of epoch {bundle_epoch}"),
     rule("NothingRenewed", &[("coverage_until", U64)], Done,
         "the renewal changes nothing: its batches are already covered for as long, all batches until {coverage_until}"),
     rule("ProposalLapsed", &[("acceptable_until", U64), ("timestamp", U256)], Final,
@@ -244,6 +248,10 @@ pub(super) static RULES: &[Rule] = &[
         "the proposed verifier can be accepted from {acceptable_from} on, it is {timestamp} on L1"),
     rule("RenewalAhead", &[("last_batch", U64), ("batch_count", U64)], MayPass,
         "the renewal covers batches 1 to {last_batch}, only {batch_count} are settled"),
+    rule("RenewalGeometry", &[("n", U256), ("k", U256), ("covered_n", U256), ("covered_k", U256)], Final,
+        "a committee of n = {n} and k = {k} holds no shards of batches of n = {covered_n} and k = {covered_k} (0: of several), and cannot renew them"),
+    rule("RenewalQuorum", &[("signers", U256), ("needed", U256)], Final,
+        "{signers} members signed the renewal, {needed} must: as many as the quorum that certified the batches"),
     rule("RenewalTooOld", &[("last_batch", U64), ("mark", U64)], Final,
         "the renewal covers batches 1 to {last_batch}, it must cover all up to {mark}"),
     rule("VerifierCodeChanged", &[("verifier", Address)], Final,
@@ -252,6 +260,20 @@ pub(super) static RULES: &[Rule] = &[
         "the batch is rollup {got}'s, the contract is {expected}"),
     rule("ZeroDelay", &[], Final,
         "freeze delay and exit window must not be zero"),
+
+    // Rules of a ledger, and of the factory that deploys it.
+    rule("BundleLengths", &[("headers", U256), ("indices", U256), ("positions", U256)], Final,
+        "{headers} headers, {indices} indices and {positions} positions: there must be as many of each"),
+    rule("IndicesNotAscending", &[("index", U256), ("previous", U256)], Final,
+        "indices in a bundle must ascend strictly: {index} after {previous}"),
+    rule("LifetimeOutOfRange", &[("got", U64), ("least", U64), ("most", U64)], Final,
+        "a ledger's minimum lifetime has {least} to {most} seconds, got {got}"),
+    rule("NoBatches", &[], Final,
+        "there is no batch to accept"),
+    rule("NoLookups", &[], Final,
+        "the ledger was deployed without look-ups by hash"),
+    rule("PositionOutOfRange", &[("position", U256), ("headers", U256)], Final,
+        "there are {headers} headers, none at position {position}"),
 
     // Rules of a verifier of validity proofs.
     rule("ClaimLengths", &[("points", U256), ("fingerprint", U256)], Final,
@@ -293,7 +315,14 @@ mod tests {
     #[test]
     fn every_error_of_the_contracts_is_in_the_table_as_the_compiler_wrote_it() {
         let mut found = std::collections::HashSet::new();
-        for contract in ["CommitteeRegistry", "CertificateLog", "ISettlement", "IValidityVerifier"] {
+        for contract in [
+            "CommitteeRegistry",
+            "CertificateLog",
+            "ISettlement",
+            "IValidityVerifier",
+            "IBatchLedger",
+            "IBatchLedgerFactory",
+        ] {
             for error in abi(contract).iter().filter(|entry| entry["type"] == "error") {
                 let name = error["name"].as_str().unwrap();
                 let rule = Rule::by_name(name).unwrap_or_else(|| panic!("{contract}.{name} is not in it"));
@@ -311,9 +340,13 @@ mod tests {
                 found.insert(name.to_owned());
             }
         }
-        let library = abi("Groth16Adapter");
-        assert!(library.iter().any(|entry| entry["name"] == "PayloadLengthNotPacked"));
-        found.insert("PayloadLengthNotPacked".to_owned());
+        // Of libraries: the interfaces do not name them.
+        for (contract, name) in
+            [("Groth16Adapter", "PayloadLengthNotPacked"), ("BatchLedger", "IndicesNotAscending")]
+        {
+            assert!(abi(contract).iter().any(|entry| entry["name"] == name), "{contract}.{name}");
+            found.insert(name.to_owned());
+        }
         for rule in RULES {
             assert!(found.contains(rule.name), "{} is no error of the contracts", rule.name);
         }

@@ -15,7 +15,8 @@ pub struct RenewalAsked {
     pub seat: Seat,
     /// The first epoch of the lineage of the renewal's epoch. From it on seats are the same, so the
     /// promise of a seat is about the shards of that seat. A member that changed seats may hold a
-    /// shard that another member promises.
+    /// shard that another member promises. Batches of earlier epochs are not promised at all: their
+    /// n or k are others, and so are their shards.
     pub since_epoch: u64,
     /// The Unix time in seconds until which the batches are kept if the renewal is signed. It is
     /// not before the expiry of the renewal. A later time saves work for renewals that follow soon.

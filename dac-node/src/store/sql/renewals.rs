@@ -76,7 +76,7 @@ impl Renewals for SqlStore {
 async fn missing(connection: &mut AnyConnection, asked: RenewalAsked) -> Result<Option<Lacking>, StoreError> {
     let RenewalAsked { renewal, seat, since_epoch, .. } = asked;
     let is_lacking = "d.batch_number <= $2 AND (b.digest IS NULL OR b.corrupt = 1 OR d.refuted = 1 \
-                      OR (b.epoch >= $3 AND b.seat <> $4))";
+                      OR b.epoch < $3 OR b.seat <> $4)";
     let statement = format!(
         "SELECT max(d.batch_number) AS last, count(DISTINCT CASE WHEN d.batch_number <= $2 THEN d.batch_number END) AS settled, \
          count(CASE WHEN {is_lacking} THEN 1 END) AS missing, min(CASE WHEN {is_lacking} THEN d.batch_number END) AS first \
