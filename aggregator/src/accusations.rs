@@ -10,24 +10,24 @@ use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;
 use parking_lot::Mutex;
 
-/// The number of lines that the table keeps for named offenders and kinds.
+/// Lines of the table.
 const ENTRIES_MAX: usize = 4096;
 
-/// The member or rollup that is accused.
+/// Who is accused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Accused {
     /// A member of an epoch, by its operator.
     Member(Address),
     /// An admitted rollup.
     Rollup(Address),
-    /// All offenders that the registry does not list, or for whom the full table has no line left.
+    /// Nobody that the registry knows.
     Other,
 }
 
-/// One line of the table.
+/// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accusation {
-    /// The member or rollup that is accused.
+    /// Who.
     pub accused: Accused,
     /// Machine-readable: the reason of the refusal, or what the member's answer was.
     pub kind: String,
@@ -37,7 +37,7 @@ pub struct Accusation {
     pub count: u64,
     /// Unix seconds of the last time.
     pub last_at: u64,
-    /// What happened the last time, in words for people.
+    /// Of the last time, for people.
     pub detail: String,
 }
 
@@ -48,17 +48,16 @@ pub struct Charge<'a> {
     pub kind: &'a str,
     /// Whether signatures show it.
     pub is_proven: bool,
-    /// What happened, in words for people.
+    /// For people.
     pub detail: &'a str,
 }
 
-/// A bounded table of accusations.
+/// A bounded table of them.
 #[derive(Debug, Default)]
 pub struct Accusations(Mutex<Tally<(Accused, String, bool), ENTRIES_MAX>>);
 
 impl Accusations {
-    /// Counts one accusation. The caller names only members and rollups of the registry. If the
-    /// table is full, the accusation counts for [`Accused::Other`].
+    /// Only members and rollups of the registry are to be named here.
     pub fn add(&self, accused: Accused, charge: Charge<'_>, now: u64) {
         let mut lines = self.0.lock();
         let Charge { kind, is_proven, detail } = charge;
@@ -69,7 +68,7 @@ impl Accusations {
         lines.add(key, detail, now);
     }
 
-    /// Returns at most `limit` lines: proven ones first, then by falling count.
+    /// What is proven first, then the most first; at most `limit`.
     pub fn list(&self, limit: usize) -> Vec<Accusation> {
         let lines = self.0.lock().list(limit, |(_, _, is_proven)| !is_proven);
         let accusation = |((accused, kind, is_proven), line)| {

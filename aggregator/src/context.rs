@@ -1,5 +1,5 @@
-//! What all batches share: the aggregator's identity, its view of L1, its store, and the bounds on
-//! what may be in flight.
+//! What all batches share: who we are, what we know of L1, where things are kept, how much may be
+//! in flight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,27 +19,27 @@ use crate::quota::Quotas;
 use crate::store::Store;
 use crate::submit::Identity;
 
-/// The pause before a retry after the store or L1 failed.
+/// How long to wait after the store or L1 could not do what was asked.
 pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
-/// Intervals and time limits of batches.
+/// Times that batches go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The greatest age at which the registry's snapshot may still decide something.
+    /// Age up to which the registry's snapshot is good for decisions.
     pub registry_max_age: Duration,
     /// How long more signatures than a quorum are waited for.
     pub grace: Duration,
-    /// The interval at which a batch looks at the clock.
+    /// How often a batch looks at the clock.
     pub tick: Duration,
     /// Longest pause between two messages of an upload.
     pub piece_timeout: Duration,
-    /// The least average rate of an upload, in bytes per second.
+    /// Bytes a second at which a payload must come, in the long run.
     pub upload_rate: u64,
     /// Longest upload.
     pub upload_timeout: Duration,
     /// After this time a batch that no quorum takes for now waits without memory.
     pub hold_up: Duration,
-    /// The interval at which the process looks for batches that other processes left or changed.
+    /// How often it is looked what other processes left or changed.
     pub share_interval: Duration,
 }
 
@@ -49,11 +49,11 @@ pub struct Context {
     pub identity: Identity,
     /// Our key.
     pub signer: Arc<dyn TransactionSigner>,
-    /// The store of batches.
+    /// Where batches are kept.
     pub store: Arc<dyn Store>,
-    /// The view of L1.
+    /// What L1 says.
     pub registry: RegistryWatch,
-    /// The clock.
+    /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Committees' keys.
     pub keys: KeyRing,
@@ -63,11 +63,11 @@ pub struct Context {
     pub workers: Workers,
     /// Where encoding runs.
     pub encoders: Arc<Encoders>,
-    /// The poster, which takes orders to L1.
+    /// The way to L1.
     pub posting: Posting,
     /// What each rollup spends of its day.
     pub quotas: Quotas,
-    /// Counts of misbehaviour, by offender.
+    /// Who did what an honest one does not.
     pub accusations: Accusations,
     /// Times.
     pub settings: Settings,
@@ -78,17 +78,17 @@ pub struct Context {
 }
 
 impl Context {
-    /// Returns the time in Unix seconds.
+    /// Unix seconds.
     pub fn now(&self) -> u64 {
         self.clock.now_unix_seconds()
     }
 
-    /// Returns the time in Unix milliseconds.
+    /// Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.clock.now_unix_millis()
     }
 
-    /// Returns the registry's snapshot, unless it is too old to decide anything by.
+    /// The registry's snapshot, unless it is too old to decide anything by.
     pub fn registry(&self) -> Result<Arc<RegistryView>, Stale> {
         self.registry.fresh(self.settings.registry_max_age)
     }

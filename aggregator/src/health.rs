@@ -1,4 +1,4 @@
-//! The health of an aggregator.
+//! How an aggregator looks at its own health.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,13 @@ use crate::batches::{Batches, metrics};
 /// The service whose health is shown beside that of the whole process.
 pub(crate) const BATCHES: &str = "dac.v1.BatchService";
 
-/// Checks what serving depends on: submissions need a fresh view of L1, and everything needs the
-/// store.
+/// Submissions need a fresh view of L1, and everything needs the store.
 ///
-/// It also reports conditions that an operator should look at but that do not stop the service:
-/// batches that wait, an account that cannot pay, L1 endpoints that differ or fail.
+/// What a person should look at is told beside that and keeps nobody from being served: batches
+/// that wait, an account that cannot pay, L1 endpoints that differ or fail.
 pub(crate) struct AggregatorHealth {
     batches: Batches,
-    /// Reasons for waiting that the metrics have shown, so that those that are over are set to 0.
+    /// Reasons for waiting that were shown, so that those that are over are set to 0.
     reasons: BTreeSet<String>,
     named: Named,
 }

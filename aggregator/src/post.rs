@@ -35,10 +35,11 @@ pub use settlements::SettlementTarget;
 
 use self::counts::Settlements;
 
-/// The number of the poster's polling intervals between two looks at what rollups have settled.
+/// What rollups have settled is looked at once in so many of the poster's rounds.
 const WATCH_ROUNDS: u32 = 4;
 
-/// The time after which a posting counts as late, and the pause before a retry.
+/// How long posting takes before it is called a problem, and how long after a refusal it is tried
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PostSettings {
     /// A certificate that is not recorded after this time is reported as late.
@@ -47,19 +48,19 @@ pub struct PostSettings {
     pub retry: Duration,
 }
 
-/// Hands orders to the poster and waits for their outcomes.
+/// Hands certificates to the poster and waits for what becomes of them.
 pub struct Posting {
-    /// The poster of this process; `None` while another process posts.
+    /// None while another process posts.
     poster: watch::Sender<Option<Poster>>,
     l1: Arc<dyn L1>,
     settings: PostSettings,
     /// Blocks, the including one counted, after which what is seen is final.
     confirmations: u64,
-    /// The pause between two looks for what other senders settled.
+    /// Between two looks for what other senders settled.
     watch_interval: Duration,
     waiting: Arc<Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>>,
     settlements: Settlements,
-    /// Cancelled once a poster of this process ends without having been stopped.
+    /// Cancelled once a poster ended that nobody stopped.
     lost: CancellationToken,
 }
 
@@ -70,7 +71,7 @@ impl std::fmt::Debug for Posting {
 }
 
 impl Posting {
-    /// Makes a `Posting` that posts nothing before [`Posting::lead`].
+    /// Nothing is posted before [`Posting::lead`].
     pub fn new(config: &PosterConfig, l1: Arc<dyn L1>, settings: PostSettings) -> Self {
         Self {
             poster: watch::Sender::new(None),
@@ -84,8 +85,8 @@ impl Posting {
         }
     }
 
-    /// Posts with this poster from now on. A task reads its outcomes and ends with the poster.
-    /// Cancelling `stop` stops the poster; if the poster ends otherwise, [`Posting::lost`] returns.
+    /// Posts with this poster from now on. Its outcomes are read in a task of their own, which ends
+    /// with the poster. `stop` is what stops it: where it ends without, posting is lost.
     pub fn lead(&self, poster: Poster, mut outcomes: Outcomes, stop: CancellationToken) {
         let (readers, lost) = (Arc::clone(&self.waiting), self.lost.clone());
         tokio::spawn(payer::measure(poster.payer()));
@@ -102,18 +103,17 @@ impl Posting {
         self.poster.send_replace(Some(poster));
     }
 
-    /// Returns once a poster of this process has ended without having been stopped.
+    /// Returns once a poster of this process has ended that nobody stopped.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
     }
 
-    /// Gives up the poster, so that another process may post. Pending waits on this instance never
-    /// complete.
+    /// Another process may post from now on. Pending waits on this instance never complete.
     pub fn resign(&self) {
         self.poster.send_replace(None);
     }
 
-    /// Returns a receiver of the poster, which changes when this process begins or ends posting.
+    /// Whether this process posts, and when that changes.
     pub fn leading(&self) -> watch::Receiver<Option<Poster>> {
         self.poster.subscribe()
     }
@@ -123,20 +123,19 @@ impl Posting {
         self.poster.borrow().is_some()
     }
 
-    /// The account that pays; `None` while another process posts.
+    /// The account that pays, where this process posts.
     pub fn payer(&self) -> Option<Payer> {
         let poster = self.poster.borrow();
         poster.as_ref().map(|poster| poster.payer().borrow().clone())
     }
 
-    /// Returns why the account has too little ether to post; `None` if it has enough, or while
-    /// another process posts.
+    /// Why nothing can be posted for want of ether; none where it can, or another process posts.
     pub fn unpaid(&self) -> Option<String> {
         let trouble = self.payer()?.trouble?;
         trouble.is_unfunded().then(|| trouble.to_string())
     }
 
-    /// Waits until this process posts, and returns its poster.
+    /// The poster, once this process posts.
     async fn poster(&self) -> Poster {
         let mut leading = self.poster.subscribe();
         match leading.wait_for(Option::is_some).await.ok().and_then(|poster| poster.clone()) {

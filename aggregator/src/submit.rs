@@ -96,9 +96,9 @@ pub enum Refusal {
          looks like this, too: {signed}"
     )]
     WrongPoster {
-        /// The batch poster that the registry lists for the rollup.
+        /// Admitted.
         expected: Address,
-        /// The address that was recovered from the signature.
+        /// Recovered.
         got: Address,
         /// What the signature was taken for.
         signed: Box<Understood>,
@@ -106,13 +106,13 @@ pub enum Refusal {
     /// The registry is paused.
     #[error("the registry is paused: no new batches")]
     Paused,
-    /// No epoch is active, so no member would sign.
+    /// Nobody would sign.
     #[error("no epoch is active: nobody would sign")]
     NoActiveCommittee,
-    /// Another batch of the rollup has this number.
+    /// Its number is taken.
     #[error(transparent)]
     NumberTaken(#[from] NumberTaken),
-    /// The payload has more or fewer bytes than the client announced.
+    /// More or fewer bytes than announced.
     #[error("{expected} bytes were announced, {got} received")]
     Length {
         /// Announced.

@@ -23,7 +23,7 @@ contract BatchLedgerTest is LedgerFixture {
             vm.expectEmit(true, true, true, true, address(home));
             emit IBatchSequence.BatchSettled(digest, number, epoch, header.expiresAt, 0, 0, 0);
             vm.expectEmit(true, true, true, true, address(home));
-            emit IBatchLedger.BatchAccepted(header.batchHash, digest);
+            emit IBatchLedger.BatchAccepted(header.batchHash, number, digest);
             home.accept(certify(header, N, hex"0105"));
             vm.assertEq(home.batchCount(), number);
         }

@@ -6,16 +6,18 @@ import {IBatchSequence} from "../src/interfaces/IBatchSequence.sol";
 import {ISettlement} from "../src/interfaces/ISettlement.sol";
 import {IValidityVerifier} from "../src/interfaces/IValidityVerifier.sol";
 import {ICommitteeRegistry} from "../src/interfaces/ICommitteeRegistry.sol";
+import {BundleTree} from "../src/libraries/BundleTree.sol";
 import {CertificateLib} from "../src/libraries/CertificateLib.sol";
-import {BatchHeader, Certificate} from "../src/types/Certificate.sol";
+import {BatchHeader, BundlePath, Certificate} from "../src/types/Certificate.sol";
 import {PublicClaim} from "../src/types/PublicClaim.sol";
 import {Transition} from "../src/types/Settlement.sol";
 import {PaymentsRollup} from "../src/reference/PaymentsRollup.sol";
+import {Bundles} from "./utils/Bundles.sol";
 import {SettlementFixture} from "./utils/SettlementFixture.sol";
 import {vm} from "./utils/Vm.sol";
 
 /// @title Every rule of settling, kept and broken
-contract SettlementTest is SettlementFixture {
+contract SettlementTest is SettlementFixture, Bundles {
     bytes private constant INVALID = abi.encodeWithSelector(IValidityVerifier.InvalidProof.selector);
 
     // Kept
@@ -104,6 +106,101 @@ contract SettlementTest is SettlementFixture {
         transition.newStateRoot = rollup.stateRoot();
         settle(header, transition);
         vm.assertEq(rollup.stateRoot(), transition.newStateRoot);
+    }
+
+    // Bundles
+
+    function testSettlesABundledBatch() public {
+        BatchHeader memory header = nextHeader();
+        BundlePath memory place = bundledAmong(header, 6);
+        Transition memory transition = step(1);
+        bytes memory proof = proofOf(header, transition);
+        bytes32 digest = bundleDigest(place.bundle);
+        vm.expectRevert(abi.encodeWithSelector(IBatchSequence.NotRecorded.selector, digest));
+        rollup.settleBundled(header, place, transition, proof);
+        recordBundle(header, 6);
+        rollup.settleBundled(header, place, transition, proof);
+        vm.assertEq(rollup.stateRoot(), transition.newStateRoot);
+        vm.expectRevert(abi.encodeWithSelector(IBatchSequence.BatchAlreadySettled.selector, 1, 1));
+        rollup.settleBundled(header, place, transition, proof);
+    }
+
+    function testRefusesAnotherPlaceInABundle() public {
+        BatchHeader memory header = nextHeader();
+        BundlePath memory place = bundledAmong(header, 6);
+        recordBundle(header, 6);
+        Transition memory transition = step(1);
+        bytes memory proof = proofOf(header, transition);
+        place.index ^= 1;
+        vm.expectPartialRevert(IBatchSequence.NotInBundle.selector);
+        rollup.settleBundled(header, place, transition, proof);
+        place.index = 7;
+        vm.expectRevert(abi.encodeWithSelector(BundleTree.IndexOutOfRange.selector, 7, 7));
+        rollup.settleBundled(header, place, transition, proof);
+        place = bundledAmong(header, 6);
+        place.path = new bytes32[](4);
+        vm.expectPartialRevert(BundleTree.PathLength.selector);
+        rollup.settleBundled(header, place, transition, proof);
+        place = bundledAmong(header, 6);
+        place.bundle.count += 1;
+        bytes32 digest = bundleDigest(place.bundle);
+        vm.expectRevert(abi.encodeWithSelector(IBatchSequence.NotRecorded.selector, digest));
+        rollup.settleBundled(header, place, transition, proof);
+        place.bundle.count -= 1;
+        header.payloadLength += 1;
+        vm.expectPartialRevert(IBatchSequence.NotInBundle.selector);
+        rollup.settleBundled(header, place, transition, proof);
+    }
+
+    /// @dev What the log, which sees digests alone, could not check.
+    function testRefusesBundledHeadersThatBreakTheRulesOfACertificate() public {
+        BatchHeader memory header = nextHeader();
+        header.hashKind = 3;
+        refuseBundled(header, abi.encodeWithSelector(CertificateLib.UnknownHashKind.selector, 3));
+        header = nextHeader();
+        header.payloadLength = (64 << 20) + 1;
+        refuseBundled(header, abi.encodeWithSelector(CertificateLib.PayloadLength.selector, (64 << 20) + 1, 64 << 20));
+        header = nextHeader();
+        header.payloadFingerprint = new bytes(16);
+        refuseBundled(header, abi.encodeWithSelector(CertificateLib.PayloadFingerprintLength.selector, 16, 32));
+        header = nextHeader();
+        header.epoch = epoch + 1;
+        refuseBundled(header, abi.encodeWithSelector(IBatchSequence.NotOfBundlesEpoch.selector, epoch + 1, epoch));
+        header = nextHeader();
+        header.expiresAt = START + FREEZE_DELAY + EXIT_WINDOW - 1;
+        refuseBundled(
+            header,
+            abi.encodeWithSelector(
+                IBatchSequence.LifetimeTooShort.selector, header.expiresAt, START + FREEZE_DELAY + EXIT_WINDOW
+            )
+        );
+    }
+
+    function refuseBundled(BatchHeader memory header, bytes memory reason) private {
+        BundlePath memory place = bundledAmong(header, 2);
+        recordBundle(header, 2);
+        Transition memory transition = step(1);
+        vm.expectRevert(reason);
+        rollup.settleBundled(header, place, transition, "");
+    }
+
+    /// @dev The header's batch and so many with greater digests.
+    function listWith(BatchHeader memory header, uint256 others) private view returns (bytes32[] memory list) {
+        list = new bytes32[](others + 1);
+        list[0] = digests.digest(header, address(registry));
+        for (uint256 i = 1; i <= others; ++i) {
+            list[i] = bytes32(type(uint256).max - others + i);
+        }
+    }
+
+    function bundledAmong(BatchHeader memory header, uint256 others) private view returns (BundlePath memory) {
+        bytes32[] memory list = listWith(header, others);
+        return BundlePath({bundle: bundleOf(epoch, list), index: 0, path: path(list, 0)});
+    }
+
+    function recordBundle(BatchHeader memory header, uint256 others) private {
+        bytes32[] memory list = listWith(header, others);
+        log.recordBundle(epoch, list, "", signBundle(bundleOf(epoch, list), N, ""));
     }
 
     // Which batch

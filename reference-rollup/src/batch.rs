@@ -1,4 +1,4 @@
-//! A batch: what was done, in which order, and all that its proof needs.
+//! A batch: what was done, in what order, and everything that its proof needs to know.
 
 use ark_bn254::Fr;
 use ark_ff::Zero;
@@ -13,12 +13,12 @@ use crate::state::{AccountUpdate, InboxError, InboxTrace, State, TransactionErro
 use crate::transaction::{Domain, SignedTransaction};
 use crate::tree::Path;
 
-/// The root of the accounts and the head of the inbox: the two parts of a state root.
+/// Root of the accounts and head of the inbox: the two halves of a state root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roots {
-    /// The root of the accounts tree.
+    /// Root of the accounts tree.
     pub accounts: Fr,
-    /// The head of the inbox.
+    /// Head of the inbox.
     pub inbox: Fr,
 }
 
@@ -33,23 +33,23 @@ impl Roots {
     }
 }
 
-/// A closed batch. All of its slots are filled; unused ones do nothing.
+/// A closed batch. Its slots are all filled, the unused ones with nothing.
 #[derive(Clone)]
 pub struct Batch {
-    /// The domain in which its transactions are valid.
+    /// Where its transactions are valid.
     pub domain: Domain,
-    /// The roots before the batch.
+    /// Before it.
     pub before: Roots,
-    /// The roots after the batch.
+    /// After it.
     pub after: Roots,
-    /// The inbox entries from L1, in [`INBOX_SLOTS`] slots.
+    /// What came from L1, [`INBOX_SLOTS`] of them.
     pub inbox: Vec<InboxTrace>,
-    /// The transactions that users signed, in [`TRANSACTION_SLOTS`] slots.
+    /// What users signed, [`TRANSACTION_SLOTS`] of them.
     pub transactions: Vec<TransactionTrace>,
 }
 
 impl Batch {
-    /// The payload that the committee stores.
+    /// What the committee stores.
     pub fn payload(&self) -> Vec<u8> {
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
         for slot in &self.inbox {
@@ -62,56 +62,56 @@ impl Batch {
         payload
     }
 
-    /// The payload's hash, as the header contains it.
+    /// The payload's hash, as the header carries it.
     pub fn batch_hash(&self) -> Fr {
         batch_hash(&self.payload())
     }
 
-    /// The number of inbox entries that it took.
+    /// Entries of the inbox that it took.
     pub fn inputs_taken(&self) -> u64 {
         self.inbox.iter().filter(|slot| slot.entry.is_some()).count() as u64
     }
 
-    /// The withdrawals that it grants on L1, in order.
+    /// What it grants on L1, in order.
     pub fn withdrawals(&self) -> Vec<Withdrawal> {
         let from_inbox = self.inbox.iter().filter_map(|slot| slot.withdrawal);
         let from_users = self.transactions.iter().filter_map(|slot| slot.withdrawal);
         from_inbox.chain(from_users).collect()
     }
 
-    /// The commitment to the withdrawals; zero if there are none.
+    /// Commitment to the withdrawals; zero when there are none.
     pub fn outputs(&self) -> Fr {
         self.withdrawals().iter().fold(Fr::zero(), |chain, withdrawal| withdrawal.chain_after(chain))
     }
 }
 
-/// Why an entry or a transaction does not fit into a batch.
+/// Why something does not go into a batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// All slots of this kind are used, so the batch must be closed.
+    /// All slots of this kind are taken: close the batch.
     #[error("the batch is full: {slots} slots")]
     Full {
-        /// The number of slots.
+        /// How many there are.
         slots: usize,
     },
-    /// A rule refuses the transaction.
+    /// The rules refuse the transaction.
     #[error(transparent)]
     Transaction(#[from] TransactionError),
-    /// A rule refuses the inbox entry.
+    /// The entry cannot be taken.
     #[error(transparent)]
     Inbox(#[from] InboxError),
 }
 
-/// A batch that is being filled. It applies entries and transactions to the state and keeps what
-/// the proof needs. Inbox entries come before transactions in a batch: once a transaction is
-/// included, no entry can be taken.
+/// The sequencer's hand: applies what comes to the state and keeps what the proof needs. Entries of
+/// the inbox come before transactions in the batch, so they are taken first: once a transaction is
+/// in, no entry can follow.
 pub struct OpenBatch<'a> {
     state: &'a mut State,
     domain: Domain,
     before: Roots,
     inbox: Vec<InboxTrace>,
-    /// The path from place 0 to the root, after the inbox entries and before any transaction.
-    /// Unused inbox slots prove this path.
+    /// The way from place 0 to the root, with the inbox taken and no transaction yet: what unused
+    /// slots of the inbox look at.
     idle_path: Path,
     transactions: Vec<TransactionTrace>,
 }
@@ -143,12 +143,12 @@ impl<'a> OpenBatch<'a> {
         Ok(())
     }
 
-    /// The state with all that was included so far.
+    /// The state as it stands with what was included.
     pub fn state(&self) -> &State {
         self.state
     }
 
-    /// Fills the unused slots and returns the batch.
+    /// Fills the unused slots.
     pub fn close(mut self) -> Batch {
         let after = Roots::of(self.state);
         let nowhere = |path| AccountUpdate {

@@ -1,5 +1,5 @@
-//! Leaving a frozen rollup: the proof that an account is in its last state. The proof is checked
-//! here in the same way as by the contract.
+//! Leaving a frozen rollup: the proof that an account is in its last state, checked here as the
+//! contract checks it.
 
 use alloy_primitives::{Address, B256, U256};
 use ark_bn254::Fr;
@@ -15,35 +15,35 @@ use crate::shape::{ACCOUNTS_MAX, TREE_ARITY, TREE_DEPTH};
 use crate::state::State;
 use crate::tree::digits;
 
-/// The owner of an account: the account's id is the hash of these.
+/// Who an account belongs to: what its id is the hash of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The key that signs on the rollup.
+    /// Signs on the rollup.
     pub key: PublicKey,
-    /// The address that exits pay on L1.
+    /// Is paid on L1.
     pub recipient: Address,
 }
 
 impl Owner {
-    /// The account id.
+    /// The id.
     pub fn id(&self) -> AccountId {
         self.key.account_id(self.recipient)
     }
 }
 
-/// Why no proof of an account can be made.
+/// Why there is no proof of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoExit {
-    /// The place is empty.
+    /// Nobody has an account there.
     #[error("there is no account at index {}", .index.0)]
     NoAccount {
-        /// The index that was asked for.
+        /// As asked for.
         index: AccountIndex,
     },
-    /// The account belongs to another owner.
-    #[error("the account at index {} belongs to another key or recipient", .index.0)]
+    /// The account belongs to another key.
+    #[error("the account at index {} is somebody else's", .index.0)]
     NotOwner {
-        /// The index that was asked for.
+        /// As asked for.
         index: AccountIndex,
     },
 }
@@ -51,58 +51,57 @@ pub enum NoExit {
 /// What is wrong with a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ExitProofFault {
-    /// The index is outside the tree.
+    /// No such place in the tree.
     #[error("account index {got} is not in 1..{ACCOUNTS_MAX}")]
     AccountIndex {
-        /// The index in the proof.
+        /// As the proof has it.
         got: u32,
     },
-    /// A key coordinate is not reduced, so it has a second representation.
+    /// A coordinate of the key has another one that means the same.
     #[error("{value} is not below the field's order")]
     NotInField {
-        /// The value in the proof.
+        /// As the proof has it.
         value: U256,
     },
-    /// The account is not in this state.
+    /// Not an account of this state.
     #[error("the proof leads to state root {got}, expected is {expected}")]
     StateMismatch {
-        /// The state root that the proof leads to.
+        /// Where it leads.
         got: B256,
-        /// The state root of the state.
+        /// The state's.
         expected: B256,
     },
 }
 
-/// An account in a state. The fields are those of the contract's `ExitProof`.
+/// An account in a state: `ExitProof` of the contract, field by field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExitProof {
-    /// The account's place in the tree.
+    /// Where.
     pub account_index: u32,
-    /// The number of transactions that the account has sent.
+    /// Transactions that it has sent.
     pub nonce: u32,
-    /// The balance in gwei.
+    /// In gwei.
     pub balance: u64,
-    /// The x coordinate of the owner's key.
+    /// The owner's key.
     pub key_x: U256,
-    /// The y coordinate of the owner's key.
+    /// The owner's key.
     pub key_y: U256,
-    /// The address that is paid.
+    /// Who is paid.
     pub recipient: Address,
-    /// The siblings from the leaf upwards: on each level three, in ascending position, without the
-    /// path's own node.
+    /// From the leaf upwards, each three in ascending position without the own one.
     pub siblings: [[U256; TREE_ARITY - 1]; TREE_DEPTH],
-    /// The head of the inbox up to which the state has taken entries.
+    /// Head of the inbox as consumed by the state.
     pub inbox_head: U256,
 }
 
-/// The places of the accounts that have this id, in order. The operator's program opens one for an
-/// id; another program may open more, and each of them can leave.
+/// Places of the accounts that have this id, in order. The operator's program opens one an id;
+/// nothing hinders another one from opening more, and each can leave.
 pub fn accounts_of(state: &State, id: AccountId) -> Vec<AccountIndex> {
     state.accounts().into_iter().filter(|(_, account)| account.id == id).map(|(index, _)| index).collect()
 }
 
-/// Makes the proof with which the owner of an account can leave with its balance in this state.
+/// The proof that lets the owner of an account leave with what it holds in this state.
 pub fn exit_proof(state: &State, index: AccountIndex, owner: &Owner) -> Result<ExitProof, NoExit> {
     let account = state.account(index);
     if account.is_empty() {
@@ -132,8 +131,7 @@ pub fn exit_proof(state: &State, index: AccountIndex, owner: &Owner) -> Result<E
 }
 
 impl ExitProof {
-    /// The state root that the proof leads to. It refuses what the contract refuses, in the same
-    /// order.
+    /// The state root that it leads to. Refuses what the contract refuses, in its order.
     pub fn state_root(&self) -> Result<B256, ExitProofFault> {
         if self.account_index == 0 || self.account_index >= ACCOUNTS_MAX {
             return Err(ExitProofFault::AccountIndex { got: self.account_index });
@@ -152,7 +150,7 @@ impl ExitProof {
         Ok(field::to_b256(poseidon::hash(&[root, reduced(self.inbox_head)])))
     }
 
-    /// Checks whether the contract pays for this proof in this state.
+    /// Whether the contract pays for it in this state.
     pub fn check(&self, state_root: B256) -> Result<(), ExitProofFault> {
         let got = self.state_root()?;
         if got == state_root {
@@ -167,7 +165,7 @@ fn element(value: U256) -> Result<Fr, ExitProofFault> {
     field::from_b256(value.into()).ok_or(ExitProofFault::NotInField { value })
 }
 
-/// Reduces a value modulo the field's order, as the hashing libraries on L1 do.
+/// As the hashing libraries on L1 take what is not below the order.
 fn reduced(value: U256) -> Fr {
     Fr::from_be_bytes_mod_order(&value.to_be_bytes::<32>())
 }

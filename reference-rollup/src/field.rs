@@ -4,19 +4,19 @@ use alloy_primitives::{Address, B256, U256};
 use ark_bn254::Fr;
 use ark_ff::{BigInteger, PrimeField};
 
-/// The element as 32 big-endian bytes, the form used on L1.
+/// The element as 32 big-endian bytes, the way L1 holds it.
 pub fn to_b256(element: Fr) -> B256 {
     B256::from_slice(&element.into_bigint().to_bytes_be())
 }
 
-/// The element from 32 big-endian bytes; `None` if the integer is not below the field's order. L1
-/// refuses that too, since it would stand for the same element as a smaller integer.
+/// The element of 32 big-endian bytes; `None` where the integer is not below the field's order: L1
+/// refuses it too, since it would stand for the same element as a smaller one.
 pub fn from_b256(bytes: B256) -> Option<Fr> {
     let element = Fr::from_be_bytes_mod_order(bytes.as_slice());
     (to_b256(element) == bytes).then_some(element)
 }
 
-/// The element from 32 little-endian bytes; `None` if the integer is not below the field's order.
+/// The element of 32 little-endian bytes, if they are an integer below the field's order.
 pub fn from_le_bytes(bytes: [u8; 32]) -> Option<Fr> {
     let mut bytes = bytes;
     bytes.reverse();
@@ -35,7 +35,7 @@ pub fn to_u256(element: Fr) -> U256 {
     U256::from_be_bytes(to_b256(element).0)
 }
 
-/// An address as an element; its 160 bits are below the field's order.
+/// The integer, below the field's order because it has 160 bits.
 pub fn from_address(address: Address) -> Fr {
     Fr::from_be_bytes_mod_order(address.as_slice())
 }

@@ -1,5 +1,5 @@
-//! The inbox that L1 hands to the rollup, in L1's order: deposits and exit requests. Each batch
-//! takes the next entries.
+//! What L1 hands to the rollup, in L1's order: deposits and exit requests. Each batch takes the
+//! next of them.
 
 use alloy_primitives::Address;
 use ark_bn254::Fr;
@@ -9,41 +9,41 @@ use crate::field;
 use crate::poseidon;
 use crate::transaction::two_to;
 
-/// The position of the account's index in the word of an exit request.
+/// Where an exit request's word holds the account's index.
 pub(crate) const INDEX_SHIFT: u32 = 160;
-/// The bit of a word that marks an exit request.
+/// The bit of a word that says "exit request".
 pub(crate) const EXIT_SHIFT: u32 = 224;
 
 /// One entry of the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InboxEntry {
-    /// Ether for an account, which is opened if it does not exist.
+    /// Money for an account, which is made if need be.
     Deposit {
-        /// The id of the account that gets it.
+        /// Whose.
         id: AccountId,
-        /// The amount in gwei.
+        /// In gwei.
         amount: u64,
     },
-    /// A request on L1, from the account's recipient address, to be paid the whole balance there.
+    /// A demand, made on L1 by the owner's address, to be paid out the whole balance there.
     Exit {
-        /// The id, which L1 computes from the named key and the requesting address.
+        /// Computed by L1 from the key that was named and from the address that asked.
         id: AccountId,
-        /// The account's place in the tree, as the request claims it.
+        /// Where the account is said to be.
         index: AccountIndex,
-        /// The address that made the request and that is paid.
+        /// The address that asked, and that is paid.
         recipient: Address,
     },
 }
 
 impl InboxEntry {
-    /// The id of the account that the entry is for.
+    /// The account that is meant.
     pub fn id(&self) -> AccountId {
         match *self {
             Self::Deposit { id, .. } | Self::Exit { id, .. } => id,
         }
     }
 
-    /// The rest of the entry in one element: the amount, or 2^224 + 2^160·index + recipient.
+    /// The rest in one element: the amount, or 2^224 + 2^160·index + recipient.
     pub fn word(&self) -> Fr {
         match *self {
             Self::Deposit { amount, .. } => Fr::from(amount),
@@ -59,17 +59,17 @@ impl InboxEntry {
     }
 }
 
-/// Ether that a batch grants to an address on L1.
+/// Money that a batch grants to an address on L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// The address that may claim it.
+    /// Who may claim it.
     pub recipient: Address,
-    /// The amount in gwei.
+    /// In gwei.
     pub amount: u64,
 }
 
 impl Withdrawal {
-    /// The commitment to a batch's withdrawals, with this one appended.
+    /// The commitment to a batch's withdrawals, this one included.
     pub fn chain_after(&self, chain: Fr) -> Fr {
         poseidon::hash(&[chain, field::from_address(self.recipient), Fr::from(self.amount)])
     }

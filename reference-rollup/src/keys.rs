@@ -1,11 +1,11 @@
 //! Keys and signatures on Baby Jubjub: Schnorr signatures in the form (challenge, response), with
-//! Poseidon as the hash.
+//! Poseidon as their hash.
 //!
-//! The challenge has 128 bits. That is enough for 128-bit security of Schnorr signatures (Neven,
-//! Smart and Warinschi, *Hash function requirements for Schnorr signatures*, 2009), and halves the
-//! work in the circuit. Since the signature contains the challenge, the circuit computes the
-//! commitment instead of reading it, so the commitment is always on the curve. Responses need not
-//! be reduced: a second signature for the same message does no harm, because a nonce is spent once.
+//! The challenge has 128 bits: enough for 128-bit security of Schnorr signatures (Neven, Smart and
+//! Warinschi, *Hash function requirements for Schnorr signatures*, 2009), and half the work in the
+//! circuit. With the challenge in the signature the circuit computes the commitment instead of
+//! being told it, so that it is always on the curve. Responses are not reduced again: a second
+//! signature for the same message is no harm, because a nonce is spent once.
 
 use std::fmt;
 
@@ -21,12 +21,12 @@ use crate::account::AccountId;
 use crate::field;
 use crate::poseidon;
 
-/// The bits of a challenge.
+/// Bits of a challenge.
 pub const CHALLENGE_BITS: usize = 128;
-/// The bits of a response: those of the group's order, 2^250.6.
+/// Bits of a response: those of the group's order, 2^250.6.
 pub const RESPONSE_BITS: usize = 252;
 
-/// A secret scalar. It is overwritten when dropped, and never printed.
+/// A secret scalar. Overwritten when dropped; never printed.
 pub struct SecretKey(Scalar);
 
 impl Drop for SecretKey {
@@ -42,20 +42,20 @@ impl fmt::Debug for SecretKey {
 }
 
 impl SecretKey {
-    /// The key from 32 little-endian bytes; `None` for zero and for a number that is not below the
-    /// group's order.
+    /// From its 32 little-endian bytes; `None` for zero and for what is not below the group's
+    /// order.
     pub fn from_le_bytes(bytes: &[u8; 32]) -> Option<Self> {
         let scalar = Scalar::from_le_bytes_mod_order(bytes);
         let key = Self(scalar);
         (*key.to_le_bytes() == bytes[..] && !scalar.is_zero()).then_some(key)
     }
 
-    /// The key as 32 little-endian bytes, which are overwritten when dropped.
+    /// Its 32 little-endian bytes, overwritten when dropped.
     pub fn to_le_bytes(&self) -> zeroize::Zeroizing<Vec<u8>> {
         zeroize::Zeroizing::new(self.0.into_bigint().to_bytes_le())
     }
 
-    /// A new random key.
+    /// A new key.
     pub fn random(rng: &mut (impl RngCore + CryptoRng)) -> Self {
         loop {
             let scalar = Scalar::rand(rng);
@@ -65,12 +65,12 @@ impl SecretKey {
         }
     }
 
-    /// The key in unused slots of a batch. It is public, and no account has it.
+    /// The key that stands in unused slots of a batch. Everybody knows it, and no account has it.
     pub(crate) fn filler() -> Self {
         Self(Scalar::from(1_u8))
     }
 
-    /// The public key.
+    /// The public half.
     pub fn public(&self) -> PublicKey {
         PublicKey((EdwardsProjective::generator() * self.0).into_affine())
     }
@@ -81,7 +81,7 @@ impl SecretKey {
         self.sign_with(message, &nonce)
     }
 
-    /// The same with a nonce from the caller, who must never use it twice.
+    /// The same with a nonce of the caller's, who must never use it twice.
     pub(crate) fn sign_with(&self, message: Fr, nonce: &SecretKey) -> Signature {
         let commitment = nonce.public().0;
         let challenge = challenge(&commitment, &self.public(), message);
@@ -90,20 +90,20 @@ impl SecretKey {
     }
 }
 
-/// A public key: a point of the prime-order subgroup other than the neutral element.
+/// A point of the prime-order subgroup, not the neutral one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicKey(pub(crate) EdwardsAffine);
 
 impl PublicKey {
-    /// The key with these coordinates; `None` unless they are a point of the prime-order subgroup
-    /// other than the neutral element.
+    /// From its coordinates; `None` unless they are a point of the prime-order subgroup, other than
+    /// the neutral one.
     pub fn from_coordinates(x: Fr, y: Fr) -> Option<Self> {
         let point = EdwardsAffine::new_unchecked(x, y);
         (point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve() && !point.is_zero())
             .then_some(Self(point))
     }
 
-    /// The coordinates x and y.
+    /// x and y.
     pub fn coordinates(&self) -> (Fr, Fr) {
         (self.0.x, self.0.y)
     }
@@ -113,7 +113,7 @@ impl PublicKey {
         AccountId(poseidon::hash(&[self.0.x, self.0.y, field::from_address(recipient)]))
     }
 
-    /// Whether `signature` is a signature of this key over `message`.
+    /// Whether `signature` is this key's over `message`.
     pub fn verifies(&self, message: Fr, signature: &Signature) -> bool {
         let commitment = EdwardsProjective::generator() * signature.response
             - self.0.into_group() * Scalar::from(signature.challenge);
@@ -121,12 +121,12 @@ impl PublicKey {
     }
 }
 
-/// A signature: challenge and response.
+/// Challenge and response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// The low 128 bits of the hash of commitment, key and message.
+    /// Low 128 bits of the hash of commitment, key and message.
     pub challenge: u128,
-    /// The response: nonce + challenge·secret.
+    /// nonce + challenge·secret.
     pub response: Scalar,
 }
 

@@ -1,17 +1,18 @@
-//! A small but real payments validium, which shows a whole rollup on top of the committee.
+//! A small but real payments validium: what a rollup on top of the committee looks like from end to
+//! end.
 //!
-//! | module | meaning |
+//! | room | what |
 //! |---|---|
-//! | [`shape`] | the number of slots of a batch and the depth of the tree, which fix the circuit |
+//! | [`shape`] | how many slots a batch has, how deep the tree is: what the circuit is made for |
 //! | [`field`], [`poseidon`] | field elements as bytes, and their hash |
 //! | [`account`], [`tree`], [`state`] | accounts, the tree over them, and the rules by which they change |
 //! | [`keys`], [`transaction`], [`inbox`] | what users sign here, and what comes from L1 |
-//! | [`batch`] | building a batch from inbox entries and transactions, with what its proof needs |
-//! | [`circuit`] | the statement as constraints |
-//! | [`sequencer`] | the operator: batches on top of each other, and the claims about them |
+//! | [`batch`] | the sequencer: takes and includes, and keeps what the proof needs |
+//! | [`circuit`] | the statement, as constraints |
+//! | [`sequencer`] | the operator: batches on top of each other, and what is claimed of them |
 //! | [`prover`] | keys and proofs |
-//! | [`payload`] | the payload that a batch publishes |
-//! | [`rebuild`], [`exit`] | rebuilding the state from payloads and L1's history; exit proofs |
+//! | [`payload`] | what a batch publishes |
+//! | [`rebuild`], [`exit`] | the state again from payloads and L1's history, and the proof to leave with |
 //! | [`l1`] | the contract: history, deposits, exits, deployment |
 //! | [`files`] | the files that commands pass around |
 

@@ -1,4 +1,4 @@
-//! `reference-rollup`: keys, deployment, deposits, and the way out. Each command has its own file.
+//! `reference-rollup`: keys, deployment, deposits, and the way out. One file a command.
 
 mod commands;
 

@@ -1,5 +1,5 @@
-//! The payload of a batch: 42 blocks of 16 bytes. Together with L1's inbox, they are enough to
-//! rebuild the state and what L1 owes.
+//! What a batch publishes: 42 blocks of 16 bytes from which, with L1's inbox, everybody can rebuild
+//! the state and what L1 owes.
 //!
 //! ```text
 //! per inbox slot:  u32 index | u32 nonce | u64 balance   of the account after it
@@ -11,12 +11,12 @@
 //! ```
 //!
 //! All integers are little-endian; a recipient is its address as an integer of 160 bits. A sender's
-//! nonce is one more than before, and the amount that it spent is the difference of its balances.
-//! Unused slots are zero: they refer to place 0, which stays empty. An id names a new account, or
-//! repeats the id of an existing one.
+//! nonce is one more than before, and what it spent is the difference of its balances. Unused slots
+//! are zero: they look at place 0, which stays empty. An id names a new account, or repeats that of
+//! one which was there.
 //!
-//! Recipients are published because L1 pays a withdrawal only to a caller who knows all withdrawals
-//! of the batch. An operator could demand a ransom for data that it keeps to itself.
+//! Recipients are published because L1 pays a withdrawal only to who can name all of a batch: what
+//! the operator keeps to itself, it could hold to ransom.
 
 use alloy_primitives::Address;
 use ark_bn254::Fr;
@@ -34,69 +34,69 @@ use crate::shape::{
 };
 use crate::state::{State, TransactionTrace};
 
-/// Why bytes are not a payload of this rollup, or not one that continues its state.
+/// Why bytes are no payload of this rollup, or none that continues its state.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PayloadError {
-    /// The length differs from that of every payload.
+    /// Every payload has the same length.
     #[error("a payload is {PAYLOAD_BYTES} bytes, got {got}")]
     Length {
-        /// The number of bytes.
+        /// Bytes that came.
         got: usize,
     },
-    /// The index is outside the tree.
+    /// No such place in the tree.
     #[error("block {block}: account index {index} is not below {ACCOUNTS_MAX}")]
     IndexOutOfRange {
-        /// The block's position.
+        /// Which block.
         block: usize,
-        /// The index in the block.
+        /// As it stands there.
         index: u32,
     },
-    /// The id is not below the field's order.
+    /// An id is an integer below the field's order.
     #[error("block {block}: the account id is not a field element")]
     IdNotInField {
-        /// The block's position.
+        /// Which block.
         block: usize,
     },
-    /// The block puts an account at place 0, which stays empty.
+    /// Place 0 belongs to nobody.
     #[error("block {block}: an account at index 0")]
     AccountAtZero {
-        /// The block's position.
+        /// Which block.
         block: usize,
     },
-    /// A transaction changes an account that was never opened.
+    /// A transaction touched an account that nobody has.
     #[error("block {block}: account {index} was never opened")]
     UnknownAccount {
-        /// The block's position.
+        /// Which block.
         block: usize,
-        /// The index in the block.
+        /// As it stands there.
         index: u32,
     },
     /// A sender has more than before, or has used up its nonces.
     #[error("block {block}: account {index} cannot have sent this")]
     NotSpent {
-        /// The block's position.
+        /// Which block.
         block: usize,
-        /// The index in the block.
+        /// As it stands there.
         index: u32,
     },
-    /// Bits are set that must be zero.
-    #[error("block {block}: bits are set that must be zero")]
+    /// Something where nothing may stand.
+    #[error("block {block}: bits that mean nothing are set")]
     StrayBits {
-        /// The block's position.
+        /// Which block.
         block: usize,
     },
-    /// According to L1, the batch took more from the inbox than it has slots for.
+    /// L1 says that the batch took more from the inbox than a batch can.
     #[error("the batch took {got} entries from the inbox, it has {INBOX_SLOTS} slots for them")]
     InboxEntries {
-        /// The number of entries, according to L1.
+        /// As L1 says.
         got: usize,
     },
 }
 
-/// The bit of the sender's index that marks a withdrawal.
+/// Marks a withdrawal in the sender's index.
 const WITHDRAWAL: u128 = 1 << 31;
 
-/// The state of one account as a block.
+/// The state of one account, as one block.
 pub(crate) fn state_block(index: AccountIndex, account: &Account) -> [u8; BLOCK_BYTES] {
     let block = u128::from(index.0) | u128::from(account.nonce) << 32 | u128::from(account.balance) << 64;
     block.to_le_bytes()
@@ -116,16 +116,16 @@ pub(crate) fn transaction_blocks(slot: &TransactionTrace) -> [[u8; BLOCK_BYTES];
     }
 }
 
-/// The three numbers in a block.
+/// A block's three numbers.
 #[allow(clippy::cast_possible_truncation)] // cut apart here
 fn cut(block: &[u8; BLOCK_BYTES]) -> (u32, u32, u64) {
     let word = u128::from_le_bytes(*block);
     (word as u32, (word >> 32) as u32, (word >> 64) as u64)
 }
 
-/// The rollup's commitment to a payload: Poseidon in steps of 8 inputs, which are the previous
-/// value and 7 blocks. The first value is the length in bytes, which separates payloads that differ
-/// only in trailing zeros. The last step is filled with zeros.
+/// The rollup's commitment to a payload: Poseidon in steps of 8 inputs, the former value and 7
+/// blocks, beginning with the length in bytes. The last step is filled with zeros; the length in
+/// front separates payloads that differ in trailing zeros.
 pub fn batch_hash(payload: &[u8]) -> Fr {
     let blocks = |step: &[u8]| -> Vec<Fr> {
         let mut blocks: Vec<_> = step.chunks(BLOCK_BYTES).map(Fr::from_le_bytes_mod_order).collect();
@@ -140,10 +140,9 @@ pub fn batch_hash(payload: &[u8]) -> Fr {
 }
 
 impl State {
-    /// Applies a payload to the state and returns what the batch granted on L1. `entries` are the
-    /// inbox entries that the batch took, in order, which the caller gets from L1. After an error
-    /// the state is changed in part, so the caller must keep a copy. Nothing is proved here: the
-    /// caller compares root and outputs with L1's.
+    /// Applies what a payload publishes, and says what the batch granted on L1. `entries` are those
+    /// that it took from the inbox, in order: L1 has them. On an error the state has changed in
+    /// part, so keep the former one. Nothing is proved here: compare root and outputs with L1's.
     pub fn apply_payload(
         &mut self,
         payload: &[u8],
@@ -217,8 +216,7 @@ impl State {
         Ok(None)
     }
 
-    /// Sets an account's state. Its id is `id` if the payload names one, otherwise the account's
-    /// present id.
+    /// `id` where the payload names it, otherwise it is the one that the account has.
     fn apply_state(
         &mut self,
         block: usize,
@@ -235,7 +233,7 @@ impl State {
         match (index.0, account) {
             (0, account) if account == Account::default() => Ok(()),
             (0, _) => Err(PayloadError::AccountAtZero { block }),
-            // An exit request for an empty place is taken and changes nothing.
+            // An exit request for a place that nobody has is taken and changes nothing.
             (_, account) if account == Account::default() && self.account(index).is_empty() => Ok(()),
             (index, account) if account.is_empty() => Err(PayloadError::UnknownAccount { block, index }),
             _ => {

@@ -1,6 +1,6 @@
-//! Poseidon with circomlib's constants, outside the circuit. The section "Poseidon" of
-//! `reference-rollup/README.md` lists its uses. `vectors/poseidon-v1.json` tests that Rust,
-//! Solidity and the circuit agree.
+//! Poseidon with circomlib's constants, outside the circuit. Section "Poseidon" of
+//! `reference-rollup/README.md` says what it hashes where; `vectors/poseidon-v1.json` holds Rust,
+//! Solidity and the circuit to the same values.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,14 +9,14 @@ use ark_bn254::Fr;
 use light_poseidon::{Poseidon, PoseidonHasher};
 
 thread_local! {
-    /// One hasher for each number of inputs, because making one parses all its constants.
+    /// One hasher for each number of inputs: making one parses all its constants.
     static HASHERS: RefCell<BTreeMap<usize, Poseidon<Fr>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// The hash of 1 to 12 field elements.
 ///
 /// # Panics
-/// Panics with no input or more than 12. The code fixes the number of inputs everywhere.
+/// On none or more: how many are hashed is always written down in the code.
 pub fn hash(inputs: &[Fr]) -> Fr {
     HASHERS.with_borrow_mut(|hashers| {
         hashers

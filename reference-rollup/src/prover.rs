@@ -1,4 +1,4 @@
-//! Groth16 over BN254: keys, proofs, and their encodings on L1.
+//! Groth16 over BN254: keys, proofs, and how both look on L1.
 //!
 //! **The keys made here are for development only.** Anyone who knows the seed can prove
 //! anything. A real rollup takes its keys from a ceremony: `docs/binding.md` says how.
@@ -29,9 +29,9 @@ use crate::shape::{PAYLOAD_BYTES, POINTS};
 use crate::state::State;
 use crate::transaction::Domain;
 
-/// The bytes of a proof on L1: A ‖ B ‖ C, uncompressed.
+/// Bytes of a proof on L1: A ‖ B ‖ C, uncompressed.
 pub const PROOF_BYTES: usize = 256;
-/// The seed of the development keys. It is public, so the keys protect nothing.
+/// What the development keys are drawn from. Known to everybody, so they protect nothing.
 const DEVELOPMENT_SEED: &str = "dac reference rollup: DEV ONLY, everybody can forge proofs";
 
 /// Why there is no proof.
@@ -40,55 +40,55 @@ pub enum ProverError {
     /// The batch does not do what the claim says.
     #[error("the claim is not true of this batch: constraint {constraint} does not hold")]
     NotTrue {
-        /// The first constraint that fails.
+        /// The first that fails.
         constraint: usize,
     },
-    /// The claim has another number of points than the circuit.
+    /// The circuit is for one number of points.
     #[error("the keys are for {POINTS} points (committees of at most 84 seats), the claim has {got}")]
     Points {
-        /// The number of points in the claim.
+        /// The claim's.
         got: usize,
     },
-    /// A public input is not below the field's order, so it would stand for another element.
+    /// Would stand for another element.
     #[error(transparent)]
     Input(#[from] InputNotInField),
-    /// The keys belong to another circuit, or are damaged.
+    /// The keys are of another circuit, or damaged.
     #[error("the keys do not fit the circuit: {0}")]
     Keys(#[from] SynthesisError),
 }
 
-/// Why the keys are not available.
+/// Why keys cannot be had.
 #[derive(Debug, Error)]
 pub enum KeysError {
-    /// The cached file cannot be read or written.
+    /// The cache cannot be read or written.
     #[error("{path}: {source}")]
     Io {
-        /// The file's path.
+        /// Which file.
         path: PathBuf,
-        /// The system's error.
+        /// What the system says.
         source: io::Error,
     },
     /// Key generation failed.
     #[error("key generation: {0}")]
     Setup(#[from] SynthesisError),
-    /// The keys cannot be encoded.
+    /// The keys cannot be written down.
     #[error("encoding of the keys: {0}")]
     Encoding(#[from] SerializationError),
 }
 
-/// The circuit's public inputs as elements, in the order of the verifying key.
+/// The inputs of the circuit as elements, in the order of the verifying key.
 pub fn public_inputs(claim: &PublicClaim) -> Result<Vec<Fr>, InputNotInField> {
     let inputs = claim.groth16_inputs()?;
     Ok(inputs.iter().map(|bytes| Fr::from_le_bytes_mod_order(bytes)).collect())
 }
 
-/// The proving and verifying key, and the circuit's matrices.
+/// Proving and verifying key, and the circuit's matrices.
 pub struct Keys {
     proving: ProvingKey<Bn254>,
     matrices: Vec<Matrix<Fr>>,
 }
 
-/// A batch that does nothing, on top of an empty state. All batches have the same structure.
+/// A batch that does nothing, on top of nothing: the structure of every other one.
 fn empty_batch() -> (Batch, PublicClaim) {
     let mut state = State::default();
     let batch = OpenBatch::new(&mut state, Domain([0; 16])).close();
@@ -116,13 +116,13 @@ fn empty_system() -> (System, Report) {
     statement(&batch, &claim, &inputs)
 }
 
-/// The sizes of the circuit and of its parts.
+/// What the circuit and its parts weigh.
 pub fn report() -> Report {
     empty_system().1
 }
 
 impl Keys {
-    /// Makes keys whose secrets are public: DEV ONLY. This takes about half a minute.
+    /// Keys whose secrets everybody knows: DEV ONLY. About half a minute.
     pub fn development() -> Result<Self, SynthesisError> {
         Self::generate(&empty_system().0)
     }
@@ -133,8 +133,8 @@ impl Keys {
         Ok(Self { proving, matrices: system.matrices() })
     }
 
-    /// Reads the development keys from a folder, or makes them and writes them there. The file's
-    /// name contains the circuit's hash, so that keys of another circuit are never used.
+    /// The development keys from a folder, made and left there if they are not there yet. The
+    /// file's name has the circuit's hash, so that keys of another circuit are never taken.
     pub fn cached_development(folder: &Path) -> Result<Self, KeysError> {
         let (system, _) = empty_system();
         let name = format!("groth16-DEV-ONLY-{}.bin", &system.structure_hash().to_string()[2..18]);
@@ -142,13 +142,13 @@ impl Keys {
         let io_error = |source| KeysError::Io { path: path.clone(), source };
         match fs::File::open(&path) {
             Ok(file) => {
-                // The points are not checked one by one, which takes longer than making them: the
+                // The points are not checked one by one (that takes longer than making them): the
                 // folder is the developer's own.
                 let mut reader = BufReader::with_capacity(1 << 20, file);
                 if let Ok(proving) = ProvingKey::deserialize_uncompressed_unchecked(&mut reader) {
                     return Ok(Self { proving, matrices: system.matrices() });
                 }
-                // The file was cut short by a crash; the keys are made again below.
+                // Cut short by a crash: made again below.
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io_error(error)),
@@ -162,7 +162,7 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Proves that `claim` is true of `batch`. `rng` makes the proof zero-knowledge.
+    /// The proof that `claim` is true of `batch`. Zero-knowledge by `rng`.
     pub fn prove(
         &self,
         batch: &Batch,
@@ -172,7 +172,7 @@ impl Keys {
         self.prove_with(batch, claim, Fr::rand(rng), Fr::rand(rng))
     }
 
-    /// Proves with `r` and `s`, the two numbers that hide the witness. It has no type parameter, so
+    /// Proves with the two numbers that hide the witness. It has no parameter of a type, so that
     /// the prover is compiled here, where arithmetic is optimised, and not in each crate that calls
     /// it.
     fn prove_with(&self, batch: &Batch, claim: &PublicClaim, r: Fr, s: Fr) -> Result<Proof, ProverError> {
@@ -196,7 +196,7 @@ impl Keys {
         Ok(Proof(proof))
     }
 
-    /// The verifying key in the form used on L1.
+    /// The key that L1 gets.
     pub fn verifying(&self) -> VerifyingKeyOnL1 {
         VerifyingKeyOnL1::from(&self.proving.vk)
     }
@@ -209,12 +209,12 @@ impl Keys {
     }
 }
 
-/// A Groth16 proof.
+/// A proof.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proof(ark_groth16::Proof<Bn254>);
 
 impl Proof {
-    /// The encoding A ‖ B ‖ C that L1's precompiles take (EIP-197): 64, 128 and 64 bytes.
+    /// A ‖ B ‖ C as L1's precompiles take them (EIP-197): 64, 128 and 64 bytes.
     pub fn to_bytes(&self) -> Bytes {
         let words = [&g1_words(&self.0.a)[..], &g2_words(&self.0.b), &g1_words(&self.0.c)].concat();
         words.iter().flat_map(|word| word.to_be_bytes::<32>()).collect()
@@ -230,26 +230,26 @@ fn g1_words(point: &G1Affine) -> [U256; 2] {
     [word(x), word(y)]
 }
 
-/// The coordinates of a G2 point; of each, the imaginary part comes first.
+/// The imaginary part comes first.
 fn g2_words(point: &G2Affine) -> [U256; 4] {
     let (x, y) = point.xy().unwrap_or_default();
     [word(x.c1), word(x.c0), word(y.c1), word(y.c0)]
 }
 
-/// A verifying key in the form that the `Groth16Adapter` takes.
+/// A verifying key as the `Groth16Adapter` takes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyingKeyOnL1 {
-    /// The number of points that the circuit evaluates.
+    /// Points that the circuit evaluates.
     pub points: U256,
-    /// A point of G1.
+    /// G1.
     pub alpha: [U256; 2],
-    /// A point of G2.
+    /// G2.
     pub beta: [U256; 4],
-    /// A point of G2.
+    /// G2.
     pub gamma: [U256; 4],
-    /// A point of G2.
+    /// G2.
     pub delta: [U256; 4],
-    /// Points of G1: one for the constant, then one for each public input.
+    /// G1: the constant's, then one for each input.
     pub ic: Vec<[U256; 2]>,
 }
 

@@ -1,8 +1,8 @@
-//! Rebuilds the whole state from payloads that the committee's members serve and from L1. A user
-//! needs nothing else once the operator is gone.
+//! The whole state again, from what the committee's members give back and from what L1 says: all
+//! that a user needs when the operator is gone.
 //!
-//! L1 confirms the payloads: after every batch the root must be the one that settled. The inbox's
-//! head comes from L1, and is computed from the entries.
+//! Payloads are believed as far as L1 confirms them: after every batch the root must be the one
+//! that settled. The inbox's head is L1's, and is computed from its entries.
 
 use std::collections::BTreeMap;
 
@@ -16,154 +16,153 @@ use crate::inbox::{InboxEntry, Withdrawal};
 use crate::payload::PayloadError;
 use crate::state::State;
 
-/// An entry of the inbox, as L1 announced it.
+/// One entry of the inbox, as L1 announced it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InboxRecord {
-    /// The entry's number; the first is 1.
+    /// The first is 1.
     pub number: u64,
-    /// The entry itself.
+    /// What it says.
     pub entry: InboxEntry,
     /// The inbox's head after it.
     pub head: B256,
 }
 
-/// A batch, as L1 settled it.
+/// One batch, as L1 settled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchRecord {
-    /// The batch's number; the first is 1.
+    /// The first is 1.
     pub number: u64,
-    /// The digest by which members find its payload.
+    /// By which members find its payload.
     pub digest: B256,
     /// The state root after it.
     pub new_state_root: B256,
-    /// The total number of inbox entries taken, up to and including this batch.
+    /// Entries of the inbox taken in all, up to and with this batch.
     pub inputs_consumed: u64,
-    /// The commitment to its withdrawals.
+    /// Commitment to its withdrawals.
     pub outputs: B256,
 }
 
-/// The history of a rollup on L1.
+/// What L1 tells of a rollup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// The inbox entries, in order.
+    /// In order.
     pub inbox: Vec<InboxRecord>,
-    /// The settled batches, in order.
+    /// In order.
     pub batches: Vec<BatchRecord>,
 }
 
 /// Why the state cannot be rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RebuildError {
-    /// The history lacks an inbox entry, or repeats one.
+    /// The history leaves out an entry of the inbox, or repeats one.
     #[error("the history has inbox entry {got} where {expected} is due")]
     InboxOrder {
-        /// The number that is due.
+        /// Due.
         expected: u64,
-        /// The number found.
+        /// Found.
         got: u64,
     },
-    /// The history's entries do not hash to its heads.
+    /// The history's entries do not hash to the heads that it gives.
     #[error("inbox entry {number} leads to head {got}, the history says {expected}")]
     InboxHead {
-        /// The number of the entry.
+        /// Which entry.
         number: u64,
-        /// The head that was computed.
+        /// Computed.
         got: B256,
-        /// The head in the history.
+        /// As L1 gave it.
         expected: B256,
     },
-    /// The history lacks a batch, or repeats one.
+    /// The history leaves out a batch, or repeats one.
     #[error("the history has batch {got} where {expected} is due")]
     BatchOrder {
-        /// The number that is due.
+        /// Due.
         expected: u64,
-        /// The number found.
+        /// Found.
         got: u64,
     },
-    /// A batch has a smaller total of inbox entries than the batch before it.
+    /// A batch gives entries of the inbox back.
     #[error("batch {batch} has taken {got} inbox entries in all, the batches before it {before}")]
     InputsGoBack {
-        /// The number of the batch.
+        /// Which.
         batch: u64,
-        /// The total with this batch.
+        /// In all, with it.
         got: u64,
-        /// The total before this batch.
+        /// In all, without it.
         before: u64,
     },
-    /// A batch took inbox entries that the history lacks.
+    /// A batch took entries of the inbox that the history does not have.
     #[error("batch {batch} has taken {got} inbox entries in all, the history has {known}")]
     InputsMissing {
-        /// The number of the batch.
+        /// Which.
         batch: u64,
-        /// The total with this batch.
+        /// In all, with it.
         got: u64,
-        /// The number of entries in the history.
+        /// In the history.
         known: u64,
     },
-    /// A batch has no payload.
+    /// No payload was given for a batch.
     #[error("the payload of batch {batch} is missing: its digest is {digest}")]
     MissingPayload {
-        /// The number of the batch.
+        /// Which.
         batch: u64,
-        /// The digest by which members find the payload.
+        /// By which members find it.
         digest: B256,
     },
-    /// There is a payload for a batch that did not settle.
+    /// More payloads than batches.
     #[error("a payload is given for batch {batch}, the history has {settled} batches")]
     NotSettled {
-        /// The number of the batch.
+        /// Which.
         batch: u64,
-        /// The number of batches in the history.
+        /// Batches of the history.
         settled: u64,
     },
-    /// The bytes for a batch are not a payload of this rollup.
+    /// What was given for a batch is no payload of this rollup.
     #[error("batch {batch}: {source}")]
     Payload {
-        /// The number of the batch.
+        /// Which.
         batch: u64,
-        /// What is wrong with the bytes.
+        /// Why not.
         source: PayloadError,
     },
-    /// The payload for a batch is not the one that settled.
+    /// What was given for a batch is not what was settled.
     #[error("batch {batch} leads to state root {got}, settled is {expected}")]
     WrongRoot {
-        /// The number of the batch.
+        /// Which.
         batch: u64,
-        /// The root that was computed.
+        /// Computed.
         got: B256,
-        /// The root that settled.
+        /// As it settled.
         expected: B256,
     },
-    /// A payload leads to the settled root, but grants other withdrawals than those that settled.
-    /// The circuit makes this impossible.
+    /// A payload leads to the root, and grants something else than what settled. No circuit lets
+    /// that happen.
     #[error("the payload of batch {batch} grants {got}, the batch settled with outputs {expected}")]
     WrongOutputs {
-        /// The number of the batch.
+        /// Which.
         batch: u64,
-        /// The commitment that was computed.
+        /// Computed.
         got: B256,
-        /// The commitment that settled.
+        /// As it settled.
         expected: B256,
     },
 }
 
-/// The result of rebuilding.
+/// What payloads and history lead to.
 #[derive(Clone)]
 pub struct Rebuilt {
     /// The last state.
     pub state: State,
-    /// The withdrawals that each batch granted on L1, by batch number. Batches without any are left
-    /// out.
+    /// What each batch granted on L1, by its number; batches that granted nothing are left out.
     pub withdrawals: BTreeMap<u64, Vec<Withdrawal>>,
 }
 
-/// A state that is being rebuilt, one batch after the other. An error ends it, since a payload may
-/// have been applied in part.
+/// The state in the making: one batch after the other. An error ends it, since a payload may have
+/// been applied in part.
 pub struct Rebuilder<'a> {
     state: State,
     withdrawals: BTreeMap<u64, Vec<Withdrawal>>,
     inbox: &'a [InboxRecord],
-    /// The inbox heads, by the number of entries taken.
+    /// By number of entries taken.
     heads: Vec<Fr>,
     taken: u64,
     applied: u64,
@@ -202,12 +201,12 @@ impl<'a> Rebuilder<'a> {
         })
     }
 
-    /// The batch whose payload is due; `None` once all were applied.
+    /// The batch whose payload is due; none when all were applied.
     pub fn due(&self) -> Option<&'a BatchRecord> {
         self.rest.first()
     }
 
-    /// The number of batches applied.
+    /// Batches applied.
     pub fn applied(&self) -> u64 {
         self.applied
     }
@@ -247,7 +246,7 @@ impl<'a> Rebuilder<'a> {
         Ok(self)
     }
 
-    /// The state after the last batch. Fails if a payload is still due.
+    /// The state after the last batch; an error while one is due.
     pub fn finish(self) -> Result<Rebuilt, RebuildError> {
         match self.rest.first() {
             Some(due) => Err(RebuildError::MissingPayload { batch: due.number, digest: due.digest }),
@@ -256,7 +255,8 @@ impl<'a> Rebuilder<'a> {
     }
 }
 
-/// Rebuilds the state from payloads by batch number. Every batch of the history needs its payload.
+/// The state that all these payloads, by batch number, lead to. Every batch of the history needs
+/// its payload.
 pub fn rebuild(payloads: &BTreeMap<u64, Vec<u8>>, history: &History) -> Result<Rebuilt, RebuildError> {
     let settled = history.batches.len() as u64;
     let stray = payloads.keys().find(|batch| !(1..=settled).contains(*batch));

@@ -1,14 +1,14 @@
-//! The operator's side: builds batches on top of each other, and makes the claims about them for
-//! the committee and L1.
+//! The operator's side: builds batches on top of each other and says what committee and L1 are told
+//! of them.
 //!
 //! ```text
 //! open → take, include → close → seal ─┬─ payload, batch hash → aggregator: certificate ─┬─ settle
 //!                                      └─ claim → prover: proof ─────────────────────────┘
 //! ```
 //!
-//! Certification and proving do not depend on each other: the claim follows from the payload alone,
-//! since encoding it is deterministic. A sequencer that starts anew rebuilds its state as users do
-//! ([`crate::rebuild`]).
+//! Certification and proving need nothing of each other: the claim follows from the payload alone,
+//! since encoding it is deterministic. A sequencer that starts anew rebuilds its state as everybody
+//! else does ([`crate::rebuild`]).
 
 use alloy_primitives::{Address, B256};
 use dac_coding::{CodingError, Points, encode};
@@ -25,28 +25,28 @@ use crate::transaction::Domain;
 /// Why a batch has no claim.
 #[derive(Debug, Error)]
 pub enum SealError {
-    /// The committee cannot encode the payload.
+    /// The committee cannot encode it.
     #[error(transparent)]
     Coding(#[from] CodingError),
-    /// The claim is invalid, which does not happen for payloads of this rollup.
+    /// Never for payloads of this rollup.
     #[error(transparent)]
     Claim(#[from] ClaimError),
 }
 
-/// A closed batch with the claim about it.
+/// A batch that is closed, and what is said of it.
 #[derive(Clone)]
 pub struct Sealed {
-    /// The batch.
+    /// What happened.
     pub batch: Batch,
-    /// The payload that the committee stores.
+    /// What the committee stores.
     pub payload: Vec<u8>,
-    /// The claim that the validity proof must prove.
+    /// What is proved.
     pub claim: PublicClaim,
-    /// The transition that L1 gets with certificate and proof.
+    /// What L1 is told beside certificate and proof.
     pub transition: Transition,
 }
 
-/// The rollup's newest state, as its operator holds it.
+/// The rollup's head, as its operator sees it.
 #[derive(Clone)]
 pub struct Sequencer {
     chain_id: u64,
@@ -57,12 +57,12 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    /// A sequencer of a new rollup.
+    /// A rollup that has just begun.
     pub fn new(chain_id: u64, settlement: Address) -> Self {
         Self::resume(chain_id, settlement, State::default(), 0, 0)
     }
 
-    /// A sequencer that continues from a rebuilt state.
+    /// Goes on from a state that was rebuilt.
     pub fn resume(
         chain_id: u64,
         settlement: Address,
@@ -73,17 +73,17 @@ impl Sequencer {
         Self { chain_id, settlement, state, batch_count, inputs_consumed }
     }
 
-    /// The domain in which transactions are valid.
+    /// Where its transactions are valid.
     pub fn domain(&self) -> Domain {
         Domain::new(self.chain_id, self.settlement)
     }
 
-    /// The state after all sealed batches.
+    /// The state with all batches that were sealed.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// The inbox entries that no batch took yet, in the order in which they must be taken.
+    /// Entries of the inbox that were not taken yet, in the order in which they must be.
     pub fn waiting<'h>(&self, history: &'h History) -> impl Iterator<Item = InboxEntry> + use<'h> {
         let consumed = self.inputs_consumed;
         history.inbox.iter().filter(move |record| record.number > consumed).map(|record| record.entry)
@@ -95,8 +95,8 @@ impl Sequencer {
         OpenBatch::new(&mut self.state, domain)
     }
 
-    /// Numbers a closed batch, encodes it for a committee of this geometry, and assembles the claim
-    /// as L1 will.
+    /// Numbers a closed batch, encodes it for a committee of this geometry and puts the claim
+    /// together, just as L1 will.
     pub fn seal(&mut self, batch: Batch, geometry: Geometry) -> Result<Sealed, SealError> {
         let payload = batch.payload();
         let batch_hash = field::to_b256(batch.batch_hash());
@@ -130,12 +130,12 @@ impl Sequencer {
 }
 
 impl Sealed {
-    /// The batch's number.
+    /// Its number.
     pub fn number(&self) -> u64 {
         self.claim.fields().batch_number
     }
 
-    /// The batch's hash, for the submission.
+    /// Its hash, for the submission.
     pub fn batch_hash(&self) -> B256 {
         self.claim.fields().batch_hash
     }

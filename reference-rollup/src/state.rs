@@ -1,5 +1,5 @@
-//! The rollup's whole state, and the rules by which it changes. The circuit cannot prove a change
-//! that the rules refuse here.
+//! The rollup's whole state, and the rules by which it changes. What the rules refuse here, the
+//! circuit cannot prove.
 
 use std::collections::HashMap;
 
@@ -18,164 +18,164 @@ use crate::tree::{AccountTree, Path};
 /// Why a transaction is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TransactionError {
-    /// The sender's index has no account.
+    /// No account at the sender's index.
     #[error("the sender {} has no account", .index.0)]
     UnknownSender {
-        /// The index in the transaction.
+        /// As named.
         index: AccountIndex,
     },
-    /// The receiver's index has no account.
+    /// No account at the receiver's index.
     #[error("the receiver {} has no account", .index.0)]
     UnknownReceiver {
-        /// The index in the transaction.
+        /// As named.
         index: AccountIndex,
     },
-    /// Sender and receiver are the same account.
+    /// Sender and receiver are the same.
     #[error("account {} pays itself", .index.0)]
     SelfTransfer {
-        /// The index of both.
+        /// Both.
         index: AccountIndex,
     },
-    /// The nonce was used before, or an earlier transaction is missing.
+    /// Made before, or after one that is missing.
     #[error("nonce {got} where the account's next is {expected}")]
     WrongNonce {
-        /// The signed nonce.
+        /// As signed.
         got: u32,
-        /// The account's next nonce.
+        /// The account's.
         expected: u32,
     },
     /// The account has sent 2^32 − 1 transactions.
     #[error("the account has used up its nonces")]
     NoncesUsedUp,
-    /// The transaction spends more than the account has.
+    /// More than there is.
     #[error("the account holds {balance} gwei, the transaction spends {amount}")]
     InsufficientBalance {
-        /// The sender's balance.
+        /// The sender's.
         balance: u64,
-        /// The signed amount.
+        /// As signed.
         amount: u64,
     },
-    /// The receiver would have 2^64 gwei or more.
+    /// The receiver would hold 2^64 gwei or more.
     #[error("the receiver holds {balance} gwei: {amount} more do not fit")]
     ReceiverOverflow {
-        /// The receiver's balance.
+        /// The receiver's.
         balance: u64,
-        /// The signed amount.
+        /// As signed.
         amount: u64,
     },
-    /// The key and the exit address are not those of the sender's account.
+    /// Key and exit address are not those of the sender's account.
     #[error("key and exit address do not open the id of account {}", .index.0)]
     WrongOwner {
-        /// The sender's index.
+        /// The sender.
         index: AccountIndex,
     },
-    /// The signature is not by this key over this transaction for this rollup.
+    /// Not made by this key over this transaction, for this rollup.
     #[error("the signature does not verify")]
     BadSignature,
 }
 
-/// Why an inbox entry cannot be taken. L1 prevents all of these except the first.
+/// Why an entry of the inbox cannot be taken. L1 lets none of these in but the first.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InboxError {
-    /// No place is left for a new account.
+    /// No place is left for another account.
     #[error("all {} places for accounts are taken", ACCOUNTS_MAX - 1)]
     AccountsFull,
-    /// The account id is zero, which stands for an empty place.
-    #[error("the account id must not be zero")]
+    /// An id that stands for nobody.
+    #[error("account id zero")]
     ZeroId,
-    /// The index is outside the tree.
+    /// No such place in the tree.
     #[error("account index {} is not in 1..{ACCOUNTS_MAX}", .index.0)]
     IndexOutOfRange {
-        /// The index in the entry.
+        /// As named.
         index: AccountIndex,
     },
-    /// The account would have 2^64 gwei or more, which is more ether than exists.
+    /// More ether than there is.
     #[error("the account holds {balance} gwei: {amount} more do not fit")]
     Overflow {
-        /// The account's balance.
+        /// The account's.
         balance: u64,
-        /// The amount of the deposit.
+        /// Of the deposit.
         amount: u64,
     },
 }
 
-/// An account before and after a change, and its path to the root before the change.
+/// One account before and after, and its way to the root before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountUpdate {
-    /// The account's place in the tree.
+    /// Where.
     pub index: AccountIndex,
     /// The account before.
     pub before: Account,
     /// The account after.
     pub after: Account,
-    /// All children of the nodes on the path to the root, before the change.
+    /// All children on the way up, before.
     pub path: Path,
 }
 
-/// The effect of an inbox entry.
+/// What one entry of the inbox did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboxTrace {
     /// The entry; `None` in an unused slot.
     pub entry: Option<InboxEntry>,
     /// The account that it touched.
     pub update: AccountUpdate,
-    /// The withdrawal that an exit request was granted.
+    /// What an exit request was granted.
     pub withdrawal: Option<Withdrawal>,
 }
 
-/// The effect of a transaction.
+/// What one transaction did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionTrace {
     /// The transaction; `None` in an unused slot.
     pub signed: Option<SignedTransaction>,
-    /// The sender's account.
+    /// The payer.
     pub sender: AccountUpdate,
-    /// The receiver's account; for a withdrawal, the sender's account again, unchanged.
+    /// The receiver; once more the payer, unchanged, when it withdraws.
     pub receiver: AccountUpdate,
-    /// The withdrawal that it grants on L1.
+    /// What it grants on L1.
     pub withdrawal: Option<Withdrawal>,
 }
 
-/// The account that an inbox entry changes, its new state, and the withdrawal that L1 must pay.
+/// Which account an entry of the inbox touches, what becomes of it, and what L1 is to pay.
 type Taken = (AccountIndex, Account, Option<Withdrawal>);
 
-/// The accounts, and how far the inbox was taken.
+/// Accounts, and how far the inbox was read.
 #[derive(Clone, Default)]
 pub struct State {
     tree: AccountTree,
     by_id: HashMap<AccountId, AccountIndex>,
-    /// Places from 1 up to and including this one are taken; the next one is free.
+    /// Places from 1 up to and with this one are taken; the next one is free.
     full_up_to: u32,
     inbox_head: Fr,
 }
 
 impl State {
-    /// The root of the accounts tree.
+    /// Root of the accounts.
     pub fn accounts_root(&self) -> Fr {
         self.tree.root()
     }
 
-    /// The head of the inbox entries taken so far.
+    /// Head of the inbox entries taken so far.
     pub fn inbox_head(&self) -> Fr {
         self.inbox_head
     }
 
-    /// The state root on L1: Poseidon(accounts root, inbox head).
+    /// What L1 holds: Poseidon(accounts root, inbox head).
     pub fn root(&self) -> Fr {
         poseidon::hash(&[self.accounts_root(), self.inbox_head])
     }
 
-    /// The account at a place; the default account if the place is empty.
+    /// The account there, empty if nobody's.
     pub fn account(&self, index: AccountIndex) -> Account {
         self.tree.get(index)
     }
 
-    /// The place of the account with this id.
+    /// Where the account of an id is.
     pub fn find(&self, id: AccountId) -> Option<AccountIndex> {
         self.by_id.get(&id).copied()
     }
 
-    /// The path from an account to the accounts' root.
+    /// The way from an account to the accounts' root.
     pub fn path(&self, index: AccountIndex) -> Path {
         self.tree.path(index)
     }
@@ -192,7 +192,7 @@ impl State {
         accounts
     }
 
-    /// Sets an account at the place that a payload names.
+    /// Puts an account where a payload says that it is.
     pub(crate) fn set(&mut self, index: AccountIndex, account: Account) {
         self.tree.set(index, account);
         self.by_id.entry(account.id).or_insert(index);
@@ -201,21 +201,21 @@ impl State {
         }
     }
 
-    /// Sets the head up to which the inbox was taken.
+    /// Says how far the inbox was read.
     pub(crate) fn set_inbox_head(&mut self, head: Fr) {
         self.inbox_head = head;
     }
 
     fn update(&mut self, index: AccountIndex, after: Account) -> AccountUpdate {
         let update = AccountUpdate { index, before: self.account(index), after, path: self.tree.path(index) };
-        // An account that did not change is not stored, in particular not the empty one at place 0.
+        // An untouched account, above all the one that is nobody's, leaves no trace.
         if update.before != after {
             self.set(index, after);
         }
         update
     }
 
-    /// Takes the next inbox entry. On an error nothing has changed.
+    /// Takes the next entry of the inbox. On an error nothing has changed.
     pub fn take(&mut self, entry: InboxEntry) -> Result<InboxTrace, InboxError> {
         let (index, after, withdrawal) = match entry {
             InboxEntry::Deposit { id, amount } => self.deposit(id, amount)?,

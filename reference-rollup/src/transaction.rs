@@ -1,4 +1,4 @@
-//! The transactions that users sign on the rollup: transfers and withdrawals.
+//! What users sign on the rollup: transfers and withdrawals.
 
 use alloy_primitives::Address;
 use ark_bn254::Fr;
@@ -11,48 +11,48 @@ use crate::field;
 use crate::keys::{PublicKey, SecretKey, Signature};
 use crate::poseidon;
 
-/// The domain in which a transaction is valid: 16 bytes that stand for chain and settlement
-/// contract, as in `PublicClaim::domain`.
+/// Where a transaction is valid: 16 bytes that stand for chain and settlement contract,
+/// `PublicClaim::domain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain(pub [u8; 16]);
 
 impl Domain {
-    /// The domain of the rollup with this settlement contract.
+    /// Of the rollup with this settlement contract.
     pub fn new(chain_id: u64, settlement: Address) -> Self {
         Self(PublicClaim::domain_of(chain_id, settlement))
     }
 
-    /// The domain as an element, read little-endian as everywhere in the circuit.
+    /// Read little-endian, as everywhere in the circuit.
     pub fn element(self) -> Fr {
         Fr::from_le_bytes_mod_order(&self.0)
     }
 }
 
-/// The destination of a payment.
+/// Where the money goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// Another account of the rollup.
     Account(AccountIndex),
-    /// An address on L1, which claims the amount there once the batch is settled.
+    /// An address on L1, which claims it there once the batch is settled.
     L1(Address),
 }
 
-/// A transaction that is not signed yet.
+/// One transaction, not yet signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// The account that pays.
+    /// Who pays.
     pub from: AccountIndex,
-    /// The number of transactions that the sender has made before this one.
+    /// Transactions that the sender has made before this one.
     pub nonce: u32,
-    /// The destination that is paid.
+    /// Who is paid.
     pub to: Destination,
-    /// The amount in gwei.
+    /// In gwei.
     pub amount: u64,
 }
 
 impl Transaction {
-    /// The account that the second half of the slot changes: the receiver, or the sender itself if
-    /// it withdraws.
+    /// The account that the second half of the slot touches: the receiver, or the sender itself
+    /// when it withdraws.
     pub(crate) fn second_account(&self) -> AccountIndex {
         match self.to {
             Destination::Account(index) => index,
@@ -60,7 +60,7 @@ impl Transaction {
         }
     }
 
-    /// The signed message: Poseidon(domain, from + 2^32·to + 2^64·nonce + 2^96·amount +
+    /// What is signed: Poseidon(domain, from + 2^32·to + 2^64·nonce + 2^96·amount +
     /// 2^160·withdrawal, L1 recipient or 0).
     pub fn message(&self, domain: Domain) -> Fr {
         let low = u128::from(self.from.0)
@@ -74,7 +74,7 @@ impl Transaction {
         poseidon::hash(&[domain.element(), fields, field::from_address(recipient)])
     }
 
-    /// Signs the transaction with its sender's key.
+    /// The transaction with its sender's signature.
     pub fn sign(
         self,
         domain: Domain,
@@ -91,20 +91,20 @@ impl Transaction {
     }
 }
 
-/// The element 2^exponent.
+/// 2^exponent.
 pub(crate) fn two_to(exponent: u32) -> Fr {
     Fr::from(2_u8).pow([u64::from(exponent)])
 }
 
-/// A transaction with its signature, and with the two values whose hash is the sender's account id.
+/// A transaction with what opens the sender's account id, and its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignedTransaction {
-    /// The signed transaction.
+    /// What is signed.
     pub transaction: Transaction,
     /// The sender's key.
     pub key: PublicKey,
-    /// The address that exits of the sender's account pay: the other part of its account id.
+    /// The other half of the sender's account id: where its exits go.
     pub exit_recipient: Address,
-    /// The signature of `key` over the message.
+    /// By `key`, over the message.
     pub signature: Signature,
 }

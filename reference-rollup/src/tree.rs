@@ -1,5 +1,5 @@
-//! The accounts tree: 4 children for each node, hashed with Poseidon. Empty places are hashed like
-//! all others, but only nodes that differ from an empty tree are kept.
+//! The accounts tree: 4 children a node, Poseidon, empty places hashed like all others. Only what
+//! differs from an empty tree is kept.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use crate::account::{Account, AccountIndex};
 use crate::poseidon;
 use crate::shape::{TREE_ARITY, TREE_DEPTH};
 
-/// The hash of an empty subtree of each height; height 0 is an empty place.
+/// Hash of an empty subtree of each height; height 0 is an empty place.
 static EMPTY: LazyLock<[Fr; TREE_DEPTH + 1]> = LazyLock::new(|| {
     let mut hashes = [Account::default().leaf(); TREE_DEPTH + 1];
     for height in 1..=TREE_DEPTH {
@@ -19,15 +19,15 @@ static EMPTY: LazyLock<[Fr; TREE_DEPTH + 1]> = LazyLock::new(|| {
     hashes
 });
 
-/// All children of each node on the path from an account to the root, the lowest node first. The
-/// account's own branch is among them.
+/// All children of each node on the way from an account to the root, the lowest first; the
+/// account's own side is among them.
 pub type Path = [[Fr; TREE_ARITY]; TREE_DEPTH];
 
 /// A sparse tree of accounts.
 #[derive(Clone, Default)]
 pub struct AccountTree {
     accounts: HashMap<u32, Account>,
-    /// The nodes by height and position.
+    /// By height and place.
     nodes: HashMap<(usize, u32), Fr>,
 }
 
@@ -41,12 +41,12 @@ impl AccountTree {
         self.node(TREE_DEPTH, 0)
     }
 
-    /// The account at a place; the default account if the place is empty.
+    /// The account there, empty if nobody's.
     pub fn get(&self, index: AccountIndex) -> Account {
         self.accounts.get(&index.0).copied().unwrap_or_default()
     }
 
-    /// Sets the account at a place.
+    /// Puts an account in its place.
     pub fn set(&mut self, index: AccountIndex, account: Account) {
         self.accounts.insert(index.0, account);
         let mut hash = account.leaf();
@@ -60,12 +60,12 @@ impl AccountTree {
         }
     }
 
-    /// The children of the node at `place` on the level above `height`.
+    /// Children of the node at `place` of the level above `height`.
     fn children(&self, height: usize, place: u32) -> [Fr; TREE_ARITY] {
         [0, 1, 2, 3].map(|child| self.node(height, place << 2 | child))
     }
 
-    /// The path from an account to the root.
+    /// The way from an account to the root.
     pub fn path(&self, index: AccountIndex) -> Path {
         let mut place = index.0;
         std::array::from_fn(|height| {
@@ -74,18 +74,18 @@ impl AccountTree {
         })
     }
 
-    /// Every place that was ever set, in no particular order.
+    /// Every place that was ever set, in no order.
     pub fn accounts(&self) -> impl Iterator<Item = (AccountIndex, &Account)> {
         self.accounts.iter().map(|(index, account)| (AccountIndex(*index), account))
     }
 }
 
-/// The position of a node's parent, one level up.
+/// The place of a node's parent, one level up.
 const fn parent(place: u32) -> u32 {
     place >> 2
 }
 
-/// The child that an account's path goes through on each level, from the lowest up.
+/// Which child an account's path goes through, from the lowest level up.
 pub fn digits(index: AccountIndex) -> [usize; TREE_DEPTH] {
     std::array::from_fn(|height| (index.0 >> (2 * height)) as usize % TREE_ARITY)
 }

@@ -1,5 +1,4 @@
-//! Tests the statement: true batches satisfy it, false claims do not, and a prover can choose
-//! nothing.
+//! The statement: true batches satisfy it, false claims do not, nothing in it is left to choose.
 #![allow(missing_docs)]
 
 mod common;
@@ -47,8 +46,8 @@ fn no_variable_is_left_to_choose() {
     for batch in [busy, idle] {
         let system = system(&batch, &claim(&batch, 5));
         let values = system.assignment();
-        // A bit becomes its opposite, the only other value that its own constraint allows; every
-        // other variable grows by one.
+        // A bit to its opposite, the only other value that its own constraint allows; everything
+        // else by one.
         let one = Fr::from(1_u8);
         let delta = |variable: usize| if values[variable] == one { -one } else { one };
         assert_eq!(system.free_variables(delta), Vec::<usize>::new());
@@ -59,8 +58,8 @@ fn no_variable_is_left_to_choose() {
 fn every_field_of_the_claim_is_bound() {
     let batch = busy_batch();
     let truth = claim_fields(&batch, 5);
-    // The number is not among them: the same transition is true under any number until a proof is
-    // made for one. The tests of proofs cover that.
+    // Not the number: the same transition is true under any, until a proof is made for one. See the
+    // proofs' tests.
     type Mutation = (&'static str, fn(&mut ClaimFields));
     let mutations: [Mutation; 11] = [
         ("old root", |claim| claim.old_state_root = bumped(claim.old_state_root)),
@@ -83,9 +82,9 @@ fn every_field_of_the_claim_is_bound() {
     }
 }
 
-/// The circuit's own witness of the context follows the claim, so a lie fails in the constraint
-/// that it violates. A prover also fails that keeps the true bits of the context and lies only in
-/// the public inputs.
+/// The circuit's own witness of the context follows the claim, so that a lie fails where it
+/// matters; a prover who tells the context's bits as they were and lies in the public inputs only
+/// fails too.
 #[test]
 fn public_inputs_are_bound_one_by_one() {
     let batch = busy_batch();

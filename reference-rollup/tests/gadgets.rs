@@ -1,4 +1,4 @@
-//! Compares parts of the circuit with the native code for the same functions.
+//! Parts of the circuit against the code that they repeat.
 #![allow(missing_docs)]
 
 mod common;
@@ -26,7 +26,7 @@ fn bytes(bits: &[Bit]) -> Vec<u8> {
         .collect()
 }
 
-/// Computes Σ block·α^b by Horner's rule in K.
+/// Σ block·α^b by Horner's rule in K.
 fn horner(blocks: &[[u8; 16]], alpha: [u8; 16]) -> [u8; 16] {
     let alpha = Native::from_bytes(alpha);
     let sum = blocks.iter().rev().fold(Native::ZERO, |sum, block| sum * alpha + Native::from_bytes(*block));
@@ -87,8 +87,7 @@ proptest! {
     }
 }
 
-/// The input with the largest sums: if a coefficient could reach into the next one, it would do so
-/// here.
+/// Where sums are largest: if a coefficient reached into the next one, it would be here.
 #[test]
 fn all_ones_do_not_overflow() {
     let blocks = [[0xff; 16]; 42];
@@ -99,8 +98,7 @@ fn all_ones_do_not_overflow() {
     }
 }
 
-/// Two integers of 254 bits are 0 in the field: zero, and the order itself. Only the first may
-/// pass.
+/// 0 has two readings of 254 bits: none, and those of the order itself. Only the first may pass.
 #[test]
 fn bits_of_the_order_are_not_those_of_zero() {
     let order = Fr::MODULUS;

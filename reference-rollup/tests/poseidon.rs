@@ -1,5 +1,5 @@
-//! The shared vectors, in Rust and in the circuit. `contracts/test` compares the Solidity libraries
-//! with the same file.
+//! The shared vectors, in Rust and in the circuit. `contracts/test` holds the Solidity libraries to
+//! the same file.
 #![allow(missing_docs)]
 
 use alloy_primitives::B256;

@@ -1,4 +1,4 @@
-//! Real proofs with real keys: development keys, which are made once and kept under `target/`.
+//! Real proofs with real keys (development ones, made once and kept under `target/`).
 #![allow(missing_docs)]
 
 mod common;
@@ -51,7 +51,7 @@ fn a_proof_holds_for_its_claim_and_for_no_other() {
 }
 
 /// The disperser gave the members shards that decode to another payload, and enough of them signed
-/// its fingerprint. The true transition cannot be proved against that header.
+/// its fingerprint. Nobody can prove the true transition against that header.
 #[test]
 fn a_fingerprint_of_another_payload_cannot_be_proved() {
     let batch = busy_batch();

@@ -1,5 +1,5 @@
 //! The state rebuilt from payloads and L1's history is the sequencer's, and every account can leave
-//! with it. A payload or entry that is missing or changed is detected and named.
+//! with it. Each payload or entry that is left out or changed is noticed and named.
 #![allow(missing_docs, clippy::cast_possible_truncation)] // numbers are small
 
 mod common;
@@ -21,7 +21,7 @@ use reference_rollup::rebuild::{BatchRecord, History, InboxRecord, RebuildError,
 use reference_rollup::shape::{INBOX_SLOTS, PAYLOAD_BYTES, TRANSACTION_SLOTS};
 use reference_rollup::state::State;
 
-/// The history of a rollup: the data on L1 and with the committee, and the sequencer's state.
+/// A rollup's life: what L1 and the committee have of it, and its sequencer's state.
 struct Life {
     users: Vec<User>,
     state: State,
@@ -39,7 +39,7 @@ impl Life {
         Self { users, state: State::default(), history: History::default(), payloads: BTreeMap::new() }
     }
 
-    /// Adds an entry to the inbox on L1; a later batch takes it.
+    /// Entries that L1 has; batches take them later.
     fn append(&mut self, entry: InboxEntry) {
         let former = self.history.inbox.last().map_or(B256::ZERO, |record| record.head);
         let head = field::to_b256(entry.head_after(field::from_b256(former).unwrap()));
@@ -52,7 +52,7 @@ impl Life {
         let entry = if below(rng, 3) > 0 {
             InboxEntry::Deposit { id: user.id(), amount: 1 + rng.next_u64() % 1_000_000 }
         } else {
-            // The place is often wrong, and sometimes empty.
+            // Often the wrong place, sometimes one that nobody has.
             let index = AccountIndex(1 + below(rng, self.users.len() + 2) as u32);
             InboxEntry::Exit { id: user.id(), index, recipient: user.recipient }
         };
@@ -76,7 +76,7 @@ impl Life {
             } else {
                 transfer(from.0, nonce, 1 + below(rng, self.users.len()) as u32, amount)
             };
-            // The batch leaves out a transaction that the rules refuse.
+            // What the rules refuse is not in the batch.
             let _ = batch.include(&user.sign(transaction));
         }
         let closed = batch.close();
@@ -108,7 +108,7 @@ impl Life {
             }
             life.batch(&mut rng);
         }
-        // Goes on until there are two accounts.
+        // Go on until there are two accounts.
         while life.taken() < 2 {
             life.batch(&mut rng);
         }
@@ -152,8 +152,7 @@ proptest! {
         let batch = 1 + u64::from(which) % life.payloads.len() as u64;
         life.payloads.get_mut(&batch).unwrap()[bit / 8] ^= 1 << (bit % 8);
         match rebuild(&life.payloads, &life.history).map(|_| ()) {
-            // The recipient of a withdrawal does not affect the state, only the withdrawals
-            // granted.
+            // To whom a withdrawal goes says nothing about the state, only about what is granted.
             Err(
                 RebuildError::WrongRoot { batch: named, .. }
                 | RebuildError::WrongOutputs { batch: named, .. }
@@ -161,8 +160,8 @@ proptest! {
             ) => {
                 prop_assert_eq!(named, batch);
             }
-            // The earlier state of an account that a later slot of the same batch changes again
-            // does not affect the result.
+            // The former state of an account that a later slot of the same batch touches again says
+            // nothing about the end.
             Ok(()) => {}
             Err(other) => prop_assert!(false, "{}", other),
         }
@@ -306,7 +305,7 @@ fn values_with_two_meanings_are_refused() {
     let order = U256::from_be_bytes(dac_types::BN254_ORDER.0);
     let aliased = ExitProof { key_x: good.key_x + order, ..good };
     assert_eq!(aliased.state_root(), Err(ExitProofFault::NotInField { value: good.key_x + order }));
-    // The same leaf, with an index that is one whole tree further.
+    // The same leaf, counted around the tree once more.
     for got in [0, good.account_index + 65_536] {
         let aliased = ExitProof { account_index: got, ..good };
         assert_eq!(aliased.state_root(), Err(ExitProofFault::AccountIndex { got }));

@@ -71,7 +71,7 @@ fn a_receiver_cannot_overflow() {
 }
 
 /// After 2^32 − 1 transactions an account can send no more: the next nonce would be 0 again, and
-/// old signatures would be valid.
+/// old signatures good.
 #[test]
 fn nonces_run_out() {
     let (mut state, alice, _) = two_accounts();
@@ -155,8 +155,7 @@ fn a_full_batch_says_so() {
 
 // The circuit
 
-/// A sequencer that writes down lies consistently: roots, paths, payload and hashes all agree with
-/// them.
+/// A sequencer that writes down lies consistently: roots, paths, payload and hashes all fit them.
 struct Forger {
     tree: AccountTree,
     before: Roots,
@@ -214,8 +213,8 @@ impl Forger {
 
     /// Whether the lie can be proved.
     fn can_be_proved(mut self) -> bool {
-        // Unused slots of the inbox come before transactions, so a lie about transactions begins
-        // with unused inbox slots.
+        // Idle slots of the inbox come before transactions, so lies in transactions begin with a
+        // full inbox of nothing.
         let idle_path = |forger: &Self| forger.tree.path(AccountIndex(0));
         let idle = |path| AccountUpdate {
             index: AccountIndex(0),
@@ -259,7 +258,7 @@ impl Forger {
 
 #[test]
 fn the_circuit_refuses_forged_transactions() {
-    // The forger itself is sound: it can prove true batches.
+    // The forger can be believed: what is true, it proves.
     let (forger, alice, _) = Forger::new(500);
     assert!(forger.transfer(alice.sign(transfer(1, 0, 2, 10)), 2).can_be_proved());
     let (forger, alice, _) = Forger::new(500);
@@ -373,9 +372,9 @@ fn the_circuit_refuses_forged_inboxes() {
     assert!(!exit(forger, &alice, 2, Some(500)), "somebody else's account");
 }
 
-/// L1 pays a withdrawal only to a caller who can list all withdrawals of its batch. So a recipient
-/// must be an address and must be published: otherwise the withdrawals of a whole batch could be
-/// locked.
+/// L1 pays a withdrawal only to who can write down all of its batch. So a recipient must be an
+/// address, and be published: a batch whose other withdrawals nobody can know would lock
+/// everybody's.
 #[test]
 fn what_is_granted_can_be_written_down_by_everybody() {
     let to = Address::repeat_byte(0xab);
@@ -391,15 +390,14 @@ fn what_is_granted_can_be_written_down_by_everybody() {
     let (mut state, ..) = two_accounts();
     assert_eq!(state.apply_payload(&batch.payload(), &[exit]), Ok(batch.withdrawals()));
     assert_ne!(batch.payload(), granting(Address::repeat_byte(0xcd)).1.payload());
-    // In the circuit the recipient's 160 bits are variables, and the recipient is computed from
-    // them. As a variable of its own it could be any field element.
+    // In the circuit its bits are variables, 160 of them; it is none itself, which could be any
+    // field element.
     let claim = claim(&batch, 1);
     let (system, _) = statement(&batch, &claim, &public_inputs(&claim).unwrap());
     assert!(!system.assignment().contains(&field::from_address(to)));
 }
 
-/// Readers must know which entry a slot's blocks belong to, so no unused slot comes before a used
-/// one.
+/// Everybody must know which entry a slot's blocks belong to: no unused slot before a used one.
 #[test]
 fn used_slots_of_the_inbox_come_first() {
     let (mut forger, alice, _) = Forger::new(500);
@@ -411,7 +409,7 @@ fn used_slots_of_the_inbox_come_first() {
 
 #[test]
 fn an_entry_cannot_be_left_out() {
-    // The inbox's head on L1 contains the entry, but the batch does not.
+    // The inbox's head that L1 holds has the entry; the batch does not.
     let mut state = State::default();
     let user = User::new(1);
     let mut batch = OpenBatch::new(&mut state, domain()).close();

@@ -1,4 +1,5 @@
-//! Audits of members that keep their word, that lost what they signed for, and that are down.
+//! What an auditor sees of members that keep their word, that lost what they signed for, and that
+//! are away.
 
 use std::fs;
 use std::path::Path;
@@ -30,14 +31,14 @@ async fn posted(network: &Network, payload: &bytes::Bytes) -> Result<BatchDigest
     Ok(digest)
 }
 
-/// Returns the results of one seat's checks.
+/// The results of one seat's checks.
 fn results(audit: &Value, seat: u64) -> Result<Vec<String>> {
     let rows = audit.pointer("/rows").and_then(Value::as_array).context("/rows")?;
     let of_seat = rows.iter().filter(|row| row["seat"] == seat);
     Ok(of_seat.map(|row| row["result"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
-/// Flips one bit of every copy of `needle` in a file, and returns the number of copies.
+/// Flips one bit of every copy of `needle` in a file. How many there were.
 fn damage(file: &Path, needle: &[u8]) -> Result<usize> {
     let mut bytes = fs::read(file).context(file.display())?;
     let places: Vec<usize> = (0..bytes.len().saturating_sub(needle.len()))
@@ -50,7 +51,7 @@ fn damage(file: &Path, needle: &[u8]) -> Result<usize> {
     Ok(places.len())
 }
 
-/// Sets whether a member may call the others. One that may not cannot repair what is damaged.
+/// A member that may not call its peers keeps what it has, and so what is wrong with it.
 fn cannot_heal(service: &Service, cannot: bool) -> Result<()> {
     let repair = toml::Table::from_iter([("private_endpoints".to_owned(), (!cannot).into())]);
     configuration::change(service.config(), &toml::Table::from_iter([("repair".to_owned(), repair.into())]))
@@ -71,7 +72,7 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     let known = dac.expect(["batches"]).await?;
     assert_eq!((number(&known, "/batches/0/batch_number")?, &known["next_page_token"]), (1, &Value::Null));
 
-    // The member is down: nothing is known of what it holds, so that only --strict accuses it.
+    // Away: nothing is known, so nobody is accused unless that is asked for.
     network.members[0].service.kill();
     let (code, audit) = dac.document(["audit"]).await?;
     assert_eq!((code, &audit["verdict"]), (Some(0), &"passed".into()), "{audit}");
@@ -95,7 +96,7 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     }
     assert!(network.retrieve(digest).await? == payload);
 
-    // After repair the member is accused no more.
+    // Nor is it any more once it has healed.
     network.members[1].service.stop().await?;
     cannot_heal(&network.members[1].service, false)?;
     network.members[1].service.start().await?;
@@ -103,8 +104,7 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     let healed = dac.expect(["audit", "--whole-shards"]).await?;
     assert_eq!(number(&healed, "/summary/shards_ok")?, 4);
 
-    // One of four members is left while two rebuild a batch, then none: nothing is known, and the
-    // audit has not passed.
+    // One of four is left where two rebuild a batch, then none: nothing is known, which is no pass.
     for (left, stopped) in [(1, 1..4), (0, 0..1)] {
         for member in &mut network.members[stopped] {
             member.service.kill();

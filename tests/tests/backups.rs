@@ -1,5 +1,5 @@
-//! Databases that are reset to an older state, as by a restored backup: an aggregator posts nothing
-//! twice and loses nothing; a member finds out what it owes and repairs it.
+//! Databases that are put back to an older state, as a restored backup is: an aggregator posts
+//! nothing twice and loses nothing; a member learns what it owes and has it again.
 
 use bytes::Bytes;
 use dac_proto::v1::BatchState;
@@ -13,10 +13,10 @@ use dac_types::{HashKind, SignedSubmission};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// The number of restored backups of the aggregator, and of members, in CI's run.
+/// Restored backups of the aggregator, and of members, in CI's run.
 const RESTORES: u64 = 4;
 
-/// The submissions of a rollup that keeps them, so that it can send them again.
+/// A rollup that keeps what it ordered, as rollups do that may have to submit it again.
 #[derive(Default)]
 struct Orders(Vec<(u64, Bytes, SignedSubmission)>);
 
@@ -27,7 +27,7 @@ impl Orders {
         payload[..8].copy_from_slice(&number.to_be_bytes());
         let payload = Bytes::from(payload);
         let mut order = network.rollup.order(number, HashKind::Opaque, &payload);
-        // This is longer than the time that the checker of histories takes.
+        // Longer than the checker of histories asks for.
         order.expires_at += 86_400;
         let order = network.rollup.signed(order);
         send(network, &order, &payload).await?;
@@ -71,8 +71,8 @@ async fn reaches(network: &Network, order: &SignedSubmission, states: &[BatchSta
 const RECORDED: [BatchState; 1] = [BatchState::Posted];
 const CERTIFIED: [BatchState; 2] = [BatchState::Certified, BatchState::Posted];
 
-/// An older state of its database lacks the batches recorded since, the nonces used since, and the
-/// transactions that are pending.
+/// An older state of its database knows neither of what was recorded since, nor of nonces that were
+/// used since, nor of transactions that are on their way.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aggregators_older_state_posts_nothing_twice() -> Result<()> {
     let name = "backups::an_aggregators_older_state_posts_nothing_twice";
@@ -83,7 +83,7 @@ async fn an_aggregators_older_state_posts_nothing_twice() -> Result<()> {
     orders.submit(&network).await?;
     reaches(&network, orders.order(1), &RECORDED).await?;
     for _ in 0..RESTORES * measure::scale() {
-        // Some batches are in work when the copy is made, at any step.
+        // Some batches are under way when the copy is made, to any step.
         for _ in 0..dice.random_range(0..3) {
             orders.submit(&network).await?;
         }
@@ -91,14 +91,14 @@ async fn an_aggregators_older_state_posts_nothing_twice() -> Result<()> {
         let backup = Files::of(&network.aggregator)?;
         network.aggregator.start().await?;
         let since = orders.0.len();
-        // These batches are recorded after the copy, with nonces that the copy takes for unused.
+        // These are recorded since, with nonces that the copy believes to be free.
         for _ in 0..dice.random_range(1..4) {
             orders.submit(&network).await?;
         }
         for (_, _, order) in &orders.0[since..] {
             reaches(&network, order, &RECORDED).await?;
         }
-        // The transactions of these batches wait for a block.
+        // These have transactions that wait for a block.
         network.anvil.set_automine(false).await;
         let waiting = orders.0.len();
         for _ in 0..dice.random_range(1..3) {
@@ -118,7 +118,7 @@ async fn an_aggregators_older_state_posts_nothing_twice() -> Result<()> {
         network.aggregator.start().await?;
         network.anvil.set_automine(true).await;
         network.anvil.mine(1).await;
-        // Rollups submit again all that the aggregator has accepted.
+        // Rollups submit again what they were told is received.
         for (_, payload, order) in &orders.0 {
             send(&network, order, payload).await?;
         }
@@ -127,7 +127,7 @@ async fn an_aggregators_older_state_posts_nothing_twice() -> Result<()> {
         }
         measure.tried(1);
     }
-    // Every batch is recorded, and each of them once.
+    // All of them, and each once.
     let accepted = orders.accepted(&network);
     let history = history::check(&network, &accepted).await?;
     assert_eq!(history.recorded.len(), accepted.len());
@@ -135,8 +135,7 @@ async fn an_aggregators_older_state_posts_nothing_twice() -> Result<()> {
     Ok(())
 }
 
-/// Members are reset to an older state, one after the other, while batches are submitted all the
-/// time.
+/// Members are put back to an older state, one after the other, while batches go in all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_members_older_state_heals_under_load() -> Result<()> {
     let name = "backups::a_members_older_state_heals_under_load";
@@ -156,8 +155,7 @@ async fn a_members_older_state_heals_under_load() -> Result<()> {
         backup.restore()?;
         member.service.start().await?;
         measure.tried(1);
-        // L1 names what the member stored between the two states, or will name it; the member must
-        // hold it again.
+        // What it held between the two states is on L1, or will be; and then with it again.
         let seat = member.seat.index();
         for batch in &lost {
             let what = format!("batch {} to be with the member again", batch.number);

@@ -1,5 +1,5 @@
-//! Checks the table of budgets in `docs/threat-model.md`: each row says which kind of test measures
-//! its figure, and names the test.
+//! The table of budgets in `docs/threat-model.md`: each row says which kind of test gives its
+//! figure, and names it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use dac_tests::{Failure, Result};
 
 const DOCUMENT: &str = "docs/threat-model.md";
 const HEADING: &str = "## Who can exhaust what, at what cost, and what stops it";
-/// The kinds of tests that the table may name. Only live ones are tests of whole systems.
+/// What the table may call a test. Only live ones are tests of whole systems.
 const KINDS: [&str; 4] = ["live", "service", "unit", "property"];
-/// Folders of the source tree without the project's sources.
+/// Folders of the source tree without sources of ours.
 const FOREIGN: [&str; 3] = ["target", "node_modules", ".git"];
 
-/// A test that the table names, such as `attacks::member::false_certificates`: parts of a path and
-/// a function.
+/// A test as the table names it: `attacks::member::false_certificates`, a path's parts and a
+/// function.
 #[derive(Debug)]
 struct Cited {
     kind: String,
@@ -24,7 +24,7 @@ struct Cited {
     function: String,
 }
 
-/// Returns the tests that the last cell of a row names: a kind, followed by names in backticks.
+/// Tests that the last cell of a row cites: a kind, and behind it names in backticks.
 fn cited(cell: &str) -> Result<Vec<Cited>> {
     let mut kind = None;
     let mut all = Vec::new();
@@ -41,7 +41,7 @@ fn cited(cell: &str) -> Result<Vec<Cited>> {
     if all.is_empty() { Err(Failure::new(format!("no test in {cell:?}"))) } else { Ok(all) }
 }
 
-/// Returns the tests of each row.
+/// The tests of each row.
 fn rows(document: &str) -> Result<Vec<Vec<Cited>>> {
     let (_, section) = document.split_once(HEADING).context(HEADING)?;
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -49,7 +49,7 @@ fn rows(document: &str) -> Result<Vec<Vec<Cited>>> {
     rows.map(|row| cited(row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default())).collect()
 }
 
-/// Collects all Rust files below a folder.
+/// All files of Rust below a folder.
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).context(folder.display())? {
         let (entry, path) = entry.and_then(|entry| Ok((entry.file_type()?, entry.path())))?;
@@ -63,14 +63,14 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a path has all these parts in this order.
+/// Whether a path below the source tree goes through all these parts, in their order.
 fn is_at(path: &Path, parts: &[String]) -> bool {
     let stem = path.with_extension("");
     let mut components = stem.components().map(|component| component.as_os_str().to_string_lossy());
     parts.iter().all(|part| components.any(|component| component == part.as_str()))
 }
 
-/// Whether a source file has a test of this name.
+/// Whether a source has a test of this name.
 fn has_test(source: &str, function: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
     let start = format!("fn {function}(");

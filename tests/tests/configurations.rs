@@ -1,5 +1,4 @@
-//! Checks that the example configurations under `deploy/` load, with the programs' own
-//! `--check-config`.
+//! The example configurations under `deploy/` load, through the programs' own `--check-config`.
 
 use std::fs;
 use std::path::Path;
@@ -79,7 +78,7 @@ async fn a_misspelt_key_is_named_with_its_line() -> Result<()> {
     Ok(())
 }
 
-/// One run names all missing files, so that an operator can correct them at once.
+/// One run names everything that is missing, so that one look at the file mends it.
 #[tokio::test]
 async fn missing_files_are_named_at_once_by_their_keys() -> Result<()> {
     let folder = TempDir::new()?;
@@ -116,7 +115,7 @@ async fn missing_files_are_named_at_once_by_their_keys() -> Result<()> {
     Ok(())
 }
 
-/// The steps in `deploy/README.md` make everything that the units need.
+/// What `deploy/README.md` tells an operator to do makes everything that the units need.
 #[test]
 fn the_units_need_nothing_that_no_step_makes() -> Result<()> {
     let deploy = source_root().join("deploy");
@@ -140,7 +139,7 @@ fn the_units_need_nothing_that_no_step_makes() -> Result<()> {
     Ok(())
 }
 
-/// All examples use the ports of the table in `deploy/README.md`.
+/// One set of ports in all examples, as the table of `deploy/README.md` has it.
 #[test]
 fn all_examples_use_the_same_ports() -> Result<()> {
     let root = source_root();

@@ -1,4 +1,4 @@
-//! Kills processes at every stage of a batch's life: nothing is lost, and nothing happens twice.
+//! kill −9 at every stage of a batch's life: nothing is lost, nothing happens twice.
 
 use dac_proto::v1::BatchState;
 use dac_tests::network::{Network, Shape, real_payload};
@@ -8,7 +8,7 @@ use dac_types::HashKind;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aggregator_killed_before_the_quorum_goes_on_where_it_was() -> Result<()> {
     let mut network = Network::start(Shape::SMALL).await?;
-    // Two of four members are down: the batch is received and encoded, but cannot be certified.
+    // Two of four silent: received and encoded, but no certificate can form.
     network.members[2].service.kill();
     network.members[3].service.kill();
     let payload = real_payload(200_000);
@@ -30,7 +30,7 @@ async fn an_aggregator_killed_before_the_quorum_goes_on_where_it_was() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aggregator_killed_between_certificate_and_record_records_once() -> Result<()> {
     let mut network = Network::start(Shape::SMALL).await?;
-    // Transactions are accepted and not included: the aggregator dies while its own is pending.
+    // Transactions are accepted and wait: the aggregator dies while its own is pending.
     network.anvil.set_automine(false).await;
     let payload = real_payload(100_000);
     let batch = network.submit(1, HashKind::Opaque, &payload).await?;
@@ -44,7 +44,7 @@ async fn an_aggregator_killed_between_certificate_and_record_records_once() -> R
     network.aggregator.start().await?;
     network.posted(&batch).await?;
     assert_eq!(network.recordings(digest).await, 1);
-    // The next batch gets the next nonce.
+    // And the next batch does not stumble over the nonce of the last.
     let next = network.submit(2, HashKind::Opaque, &payload).await?;
     network.posted(&next).await?;
     Ok(())
@@ -57,7 +57,7 @@ async fn batches_survive_an_aggregator_that_is_killed_again_and_again() -> Resul
     for number in 1..=6 {
         let payload = real_payload(100_000 + usize::try_from(number)?);
         let batch = network.submit(number, HashKind::Opaque, &payload).await?;
-        // An accepted batch survives a kill at any step of the work.
+        // An accepted batch survives the kill, at any point of the work.
         network.aggregator.kill();
         network.aggregator.start().await?;
         batches.push((batch, payload));

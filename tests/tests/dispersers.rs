@@ -18,7 +18,7 @@ use futures::{StreamExt, stream};
 
 const SEVEN: Shape = Shape { n: 7, k: 3, q: 5, ..Shape::SMALL };
 
-/// Starts members without an aggregator.
+/// Members without an aggregator.
 async fn members(shape: Shape) -> Result<(Network, EcdsaKey)> {
     let mut network = Network::prepare(shape).await?;
     for member in &mut network.members {
@@ -43,8 +43,7 @@ fn keys(network: &Network) -> CommitteeKeys {
     CommitteeKeys::new(&committee.expect("a committee")).expect("good keys")
 }
 
-/// Returns the reason of a member that must refuse: the record itself is wrong, or the shard does
-/// not match it.
+/// How a member that must refuse says so: the record itself is wrong, or the shard does not fit it.
 fn expected_reason(dispersal: &Dispersal) -> Reason {
     match dispersal.name {
         "per_member_fingerprints"
@@ -180,7 +179,7 @@ async fn what_is_wrong_with_a_delivery_is_named() -> Result<()> {
         refused(member, &delivery, reason, what).await?;
     }
 
-    // These messages cannot be made with the typed delivery.
+    // What the typed delivery cannot say.
     let pieces = || stream::iter(rpc::pieces(&good.body(Seat(0))));
     let mut open = good.open(Seat(0));
     open.chain_id += 1;
@@ -208,14 +207,14 @@ async fn what_is_wrong_with_a_delivery_is_named() -> Result<()> {
     let status = send(member, open, pieces()).await.expect_err("a malleable signature");
     assert_eq!(rpc::reason(&status), Reason::BadDisperserSignature);
 
-    // After all of it the member works, and accepts the valid delivery.
+    // After all of it the service is up, and the good delivery is taken.
     good.deliver(member).await?;
     assert!(member.has(good.digest()).await?);
     Ok(())
 }
 
-/// Returns the other form of a signature: s becomes the group order minus s, and v flips. It
-/// recovers to the same address.
+/// The twin of a signature: s becomes the order minus s, and v flips. It recovers to the same
+/// address.
 fn malleable(signature: &[u8]) -> Bytes {
     use alloy::primitives::{U256, uint};
     const ORDER: U256 = uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
@@ -254,8 +253,8 @@ async fn uploads_of_the_wrong_length_leave_nothing_behind() -> Result<()> {
         assert_eq!(rpc::reason(&status), expected, "{kind:?}: {status}");
         assert!(!member.has(delivery.digest()).await?, "{kind:?}: stored");
 
-        // The delivery is cut off half-way, then repeated: the same seat accepts it, and answers
-        // the same again.
+        // Cut off half-way, then delivered whole: the same seat takes it, and answers the same
+        // again.
         let half = stream::iter(rpc::pieces(&body.slice(..body.len() / 2))).chain(stream::pending());
         let upload = send(member, delivery.open(member.seat), half);
         assert!(
@@ -296,7 +295,8 @@ async fn one_order_makes_one_header() -> Result<()> {
     let member = &network.members[2];
     let first = honest(&network, &disperser, 1, HashKind::Opaque)?;
     first.deliver(member).await?;
-    // Another codeword for the same submission: members cannot check an opaque hash.
+    // The same order, another codeword under it: an opaque hash binds nothing that members could
+    // check.
     let other =
         testing::honest(geometry(Shape::SMALL), testing::noise(5, 40_000).into(), first.header.batch_hash)?;
     let mut second = first.clone();

@@ -1,4 +1,4 @@
-//! L1 endpoints that lie: one of three has no effect, and is named.
+//! Endpoints of L1 that lie: one of three changes nothing, and is named.
 
 use std::net::SocketAddr;
 
@@ -10,13 +10,13 @@ use dac_tests::{Context, Result, configuration, monitoring, rpc, wait};
 use dac_types::HashKind;
 use serde_json::{Value, json};
 
-/// Returns the first four bytes of a call of this function.
+/// The first bytes of a call of this function.
 fn selector(signature: &str) -> String {
     alloy::primitives::hex::encode_prefixed(&alloy::primitives::keccak256(signature)[..4])
 }
 
-/// Returns a false answer of an endpoint. It would make members refuse every batch and owe nothing,
-/// and the aggregator pay nothing, or pay for the same batch many times.
+/// What an endpoint says that would have members refuse every batch and owe nothing, and the
+/// aggregator pay nothing, or pay for the same batch many times.
 fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
     let word = |number: u8| Some(json!(format!("0x{number:064x}")));
     let calls = |signature: &str| {
@@ -27,7 +27,7 @@ fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
         "eth_getTransactionReceipt" => Some(Value::Null),
         "eth_call" if calls("paused()") => word(1),
         "eth_call" if calls("rollupCount()") => word(0),
-        // Simulations that a contract refuses are said to succeed.
+        // What a contract refuses runs well.
         "eth_call" if honest.is_null() => word(1),
         "eth_estimateGas" => Some(json!("0xffffffffffff")),
         "eth_getBalance" => Some(json!("0x0")),
@@ -36,8 +36,7 @@ fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
     }
 }
 
-/// Whether the liar is named. It is the preferred endpoint, so that it is asked whenever only one
-/// is.
+/// The liar is the endpoint that is preferred, so that it is asked whenever one is.
 fn is_named(status: Option<v1::L1Endpoints>) -> bool {
     let status = status.unwrap_or_default();
     assert_eq!((status.configured, status.agree), (3, 2));
@@ -64,8 +63,8 @@ async fn one_liar_of_three_changes_nothing_and_is_named() -> Result<()> {
     configuration::change(network.aggregator.config(), &changes)?;
     network.aggregator.start().await?;
 
-    // The batch is certified although the liar says that the committee is paused and no rollup is
-    // admitted, and recorded once although it says that nothing is.
+    // It is certified though "the committee is paused" and "no rollup is admitted", and recorded
+    // once though "nothing is".
     let payload = real_payload(40_000);
     let batch = network.submit(1, HashKind::Opaque, &payload).await?;
     let digest = network.certified(&batch).await?;
@@ -86,7 +85,7 @@ async fn one_liar_of_three_changes_nothing_and_is_named() -> Result<()> {
     assert!(liar.lies() > 0);
     assert_eq!(network.recordings(digest).await, 1);
 
-    // The metrics and the status name the liar, and the services keep working.
+    // A person is told, and everybody served.
     for (service, counter) in [
         (&network.members[0].service, "dac_node_l1_disagreements_total"),
         (&network.aggregator, "dac_aggregator_l1_disagreements_total"),

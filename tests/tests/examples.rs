@@ -1,4 +1,4 @@
-//! Runs the examples of the client library as their readers would, against a live committee.
+//! The examples of the client library, as a reader of them runs them: against a live committee.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use dac_tests::network::{Network, Shape, real_payload};
 use dac_tests::process::source_root;
 use dac_tests::{Failure, Result, keys};
 
-/// Runs an example in the folder of the network, and returns the last line that it printed.
+/// Runs one example in the folder of the network, and returns the last line that it printed.
 async fn run(network: &Network, name: &'static str, arguments: &[&str]) -> Result<String> {
     let example = CommandLine::example(name, network.folder())?;
     let output = example.run(arguments).await?;
@@ -70,7 +70,7 @@ async fn examples_submit_watch_verify_retrieve_and_audit() -> Result<()> {
     run(&network, "verify_offline", &["certificate.json", "committee.json", "payload.bin"]).await?;
     assert_eq!(run(&network, "audit", &["deployment.json"]).await?, "1 batches: passed");
 
-    // Retrieval needs neither the aggregator nor more than k members.
+    // Nobody needs the aggregator, or more than k members, to get the payload back.
     network.aggregator.kill();
     network.members[1].service.kill();
     run(&network, "retrieve", &["deployment.json", &digest, "retrieved.bin"]).await?;

@@ -12,11 +12,10 @@ use dac_tests::traffic::{Traffic, TrafficPlan};
 use dac_tests::{Result, history, rpc, wait};
 use dac_types::HashKind;
 
-/// The longest time from when the address is right again until batches are accepted: pools refill
-/// within one attempt to acquire a connection, and the rollup of this test repeats its call within
-/// a second.
+/// From the moment when the address is right again until batches are taken: pools refill within one
+/// attempt to acquire a connection, and the rollup of this test asks again within a second.
 const RECOVERY_MAX: Duration = Duration::from_secs(20);
-/// A batch number that the traffic does not reach.
+/// A number that the traffic does not reach.
 const NUMBER: u64 = 1_000_000;
 
 #[ignore = "slow: make slow"]
@@ -36,7 +35,7 @@ async fn a_failover_is_over_within_seconds_of_the_address_being_right() -> Resul
     first.stop().await?;
     second.promote().await?;
     first.follow(&second).await?;
-    // All processes reach the old primary again, which answers queries and refuses writes.
+    // All processes find the old primary again, which answers every question and takes no write.
     let refused = wait::until("submissions to be refused", wait::LIMIT, async || {
         network.submit(NUMBER, HashKind::Opaque, &real_payload(1000)).await.err()
     });
@@ -49,7 +48,7 @@ async fn a_failover_is_over_within_seconds_of_the_address_being_right() -> Resul
     println!("batches were taken {took:?} after the address was right");
     assert!(took < RECOVERY_MAX, "it took {took:?}");
 
-    // What was accepted before, during and after the failover is on L1 once, and served.
+    // What was accepted before, while and after is on L1 once, and served.
     traffic.more(5).await?;
     let accepted = traffic.finish(&network).await?;
     history::check(&network, &accepted).await?;

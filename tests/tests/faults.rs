@@ -1,5 +1,5 @@
-//! Members that are down, hang or answer nonsense; an L1 that is unreachable or reorganises;
-//! another sender that is faster.
+//! Members that are down, hang or answer nonsense; an L1 that goes away or reorganises; another
+//! sender that is faster.
 
 use std::net::SocketAddr;
 
@@ -48,7 +48,7 @@ async fn l1_goes_away_and_comes_back() -> Result<()> {
     let open = Mode::Open(SocketAddr::from(([127, 0, 0, 1], network.anvil.port())));
     for (number, mode) in [(1, Mode::Shut), (2, Mode::Silent), (3, Mode::Babble)] {
         let payload = real_payload(30_000);
-        // Members and aggregator use what they read from L1 a moment ago.
+        // Members and aggregator go by what they read of the committee a moment ago.
         network.l1.set(mode);
         let batch = network.submit(number, HashKind::Opaque, &payload).await?;
         let digest = network.certified(&batch).await?;
@@ -68,7 +68,7 @@ async fn a_record_that_is_reorganised_away_is_made_again() -> Result<()> {
     let digest = network.certified(&batch).await?;
     let recorded = async || (network.recordings(digest).await == 1).then_some(());
     wait::until("the record on L1", wait::LIMIT, recorded).await?;
-    // The record is one block deep, and the chain reverts it while the aggregator cannot reach L1.
+    // One block deep: the chain takes it back while nobody looks.
     network.l1.set(Mode::Shut);
     network.anvil.reorganise(1).await;
     assert_eq!(network.recordings(digest).await, 0);
@@ -113,7 +113,7 @@ async fn a_paused_registry_takes_no_batches_until_it_is_unpaused() -> Result<()>
     let payload = real_payload(30_000);
     let mut numbers = 1..;
     network.committee.admin(&network.anvil).pause().await?;
-    // The processes know of it after their next read of L1.
+    // Seen when the processes next look.
     let refusal = async || network.submit(numbers.next()?, HashKind::Opaque, &payload).await.err();
     let status = wait::until("a refusal", wait::LIMIT, refusal).await?;
     assert_eq!(rpc::reason(&status), dac_proto::reason::Reason::Paused, "{status}");

@@ -1,5 +1,5 @@
-//! Tests the checker of histories: each fault is planted, one at a time, in a history without
-//! faults, and must be found.
+//! The checker of histories sees what it is there for: each fault is planted, one at a time, in a
+//! history that was good.
 
 use bytes::Bytes;
 use dac_database::sqlx::{self, Connection};
@@ -10,7 +10,7 @@ use dac_tests::traffic::{Accepted, Traffic, TrafficPlan};
 use dac_tests::{Context, Result, database};
 use dac_types::{B256, BatchDigest};
 
-/// Changes the database of a stopped or running member.
+/// Changes a stopped or running member's database behind its back.
 async fn damage(service: &Service, statement: &'static str, digest: BatchDigest) -> Result<()> {
     let mut connection = database::meddle(service).await?;
     let changed = sqlx::query(statement).bind(digest.as_bytes().to_vec()).execute(&mut connection).await?;
@@ -33,7 +33,7 @@ impl Planted<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_planted_fault_is_seen() -> Result<()> {
-    // Members may not connect to this machine's addresses to repair, so that planted faults stay.
+    // Peers on this machine are none to repair from: what is planted stays.
     let node = toml::toml! {
         [repair]
         private_endpoints = false
@@ -65,7 +65,7 @@ async fn every_planted_fault_is_seen() -> Result<()> {
     spoiled.headers.push((submission, epoch, BatchDigest(B256::repeat_byte(7))));
     planted.is_seen(&spoiled, "two headers", |v| matches!(v, Violation::TwoHeaders { .. }));
 
-    // The payload has the length of the rollup's, and other bytes.
+    // Another payload than the rollup's, of the same length.
     let mut other = accepted.clone();
     let mut bytes = other[0].payload.to_vec();
     *bytes.last_mut().context("a byte")? ^= 1;
@@ -74,8 +74,7 @@ async fn every_planted_fault_is_seen() -> Result<()> {
     assert!(met.iter().any(|v| matches!(v, Violation::OtherBytes { .. })), "other bytes: {met:?}");
     planted.measure.tried(1);
 
-    // The disks of two members are damaged for good: one lacks a row, one has no trace of the
-    // batch.
+    // For good, on two members' disks: one holds a row less, one has forgotten the batch.
     let [first, second] = [&network.members[0], &network.members[1]];
     let digest = good.recorded[0].digest;
     damage(
@@ -94,7 +93,7 @@ async fn every_planted_fault_is_seen() -> Result<()> {
     let unsupported = Violation::SignedWithoutRow { seat: second.seat, digest };
     planted.is_seen(&spoiled, "a signature without its row", |v| *v == unsupported);
 
-    // Two of four members have lost it: without any third one it cannot be rebuilt.
+    // Two of four have lost it: with any one more away, it is gone.
     let digest = good.recorded[2].digest;
     for member in [first, second] {
         damage(&member.service, "DELETE FROM batches WHERE digest = $1", digest).await?;

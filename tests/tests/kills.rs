@@ -1,6 +1,6 @@
-//! Kills members, aggregator and PostgreSQL at every durable step and at random times, while a
+//! kill −9 of members, aggregator and PostgreSQL, at every durable step and at any time, while a
 //! rollup submits batch after batch: what was accepted reaches L1 once, what was signed is served,
-//! and every message that was sent has its stored row.
+//! and nothing that was sent lacks its stored row.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,15 +19,15 @@ use dac_types::{CoverageRenewal, HashKind, Seat};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// The number of times that each fail point kills in CI's run.
+/// Times that each fail point kills, in CI's run.
 const ROUNDS: u64 = 4;
-/// The same on PostgreSQL, where the successor of a dead process waits for its lease to end.
+/// The same on PostgreSQL, where who follows a dead process waits for its lease to end.
 const ROUNDS_ON_POSTGRES: u64 = 1;
-/// The number of deaths of members at random times, and of the aggregator.
+/// Deaths of members, and as many of the aggregator, at any time.
 const DEATHS: u64 = 65;
-/// The number of deaths of PostgreSQL or its parts, and of its clients.
+/// Deaths of PostgreSQL or its parts, and of those who use it.
 const DATABASE_DEATHS: u64 = 60;
-/// The ways of passing fail points that occur in this stream of batches.
+/// What batches pass in the stream of batches here.
 const PASSED_BY_BATCHES: [Passed; 5] = [
     Passed::EachStart,
     Passed::EachStartAfterUploads,
@@ -36,12 +36,11 @@ const PASSED_BY_BATCHES: [Passed; 5] = [
     Passed::EachExpiry,
 ];
 
-/// Batches of all sizes and lifetimes: some are staged in several transactions, some expire and are
-/// deleted.
+/// Batches of all sizes and lifetimes: some pass every staging, some expire and are deleted.
 fn everything(seed: u64) -> TrafficPlan {
     TrafficPlan {
         large_every: 4,
-        // Two members' shards rebuild it, so that each has more rows than one transaction stages.
+        // Two members' shards rebuild it, so each is of more rows than one transaction stages.
         large_bytes: 2_700_000,
         short_every: 3,
         short_seconds: 12,
@@ -49,7 +48,7 @@ fn everything(seed: u64) -> TrafficPlan {
     }
 }
 
-/// Members that delete batches soon after they expire.
+/// Members that delete soon after expiry.
 fn forgetful() -> Result<Plan> {
     let node = toml::toml! {
         [retention]
@@ -142,7 +141,7 @@ async fn a_death_at_any_time_loses_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What is done to a database server and its clients.
+/// What is done to a database server and those who use it.
 #[derive(Clone, Copy, Debug)]
 enum Blow {
     Postmaster,
@@ -229,8 +228,8 @@ async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     rollup.certified(digest).await?;
     for point in death::points("aggregator.", &[Passed::EachSettlement]) {
         rollup.network.aggregator.kill();
-        // The proof is submitted while the process waits for its death. If it is submitted again,
-        // the answer is that it is known.
+        // The proof is handed in while the process waits for its death; who hands it in again is
+        // told that it is known.
         let api = rollup.client()?;
         let proof = rollup.signed_proof(digest, &batch)?;
         let hands_in = async {
@@ -252,8 +251,8 @@ async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     rollup.network.aggregator.kill();
     assert!(rollup.network.retrieve(digest).await? == batch.sealed.payload);
 
-    // A member that dies before it has signed the renewal of that batch signs the same renewal
-    // afterwards.
+    // A renewal of that batch: a member that dies on the way to its signature signs it afterwards,
+    // and the same.
     let domain = rollup.network.domain();
     let renewal = CoverageRenewal {
         rollup: rollup.network.rollup.address,
@@ -267,7 +266,7 @@ async fn a_death_on_the_way_to_settlement_settles_once() -> Result<()> {
     let signed = wait::until("a renewal", wait::LIMIT, async || ask().await.ok()).await?;
     let mut renewed = renewal;
     for point in death::points("node.", &[Passed::EachRenewal]) {
-        // Each renewal differs, because one that was promised before needs no commit.
+        // Another one each time: what was promised before needs no commit.
         renewed.expires_at += 1;
         member.service.kill();
         let asks = async {

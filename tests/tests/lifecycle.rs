@@ -1,5 +1,4 @@
-//! A batch is submitted, certified, recorded on L1 and retrieved from any k members, for each hash
-//! kind and each database.
+//! Batch in, certificate on L1, data back from any k members: each hash kind, each database.
 
 use bytes::Bytes;
 use dac_database::Backend;
@@ -25,13 +24,13 @@ async fn batch_in_certificate_out_data_back(backend: Backend) -> Result<()> {
         assert!(in_certificate >= usize::from(network.shape().q), "{in_certificate} signed");
         digests.push((digest, payload));
     }
-    // All members are up, so that all get their shards, even after the certificate.
+    // Everybody is up, so everybody gets everything, certificate or not.
     for member in &network.members {
         for (digest, _) in &digests {
             member.waits_for(*digest).await?;
         }
     }
-    // The aggregator and all members but k are killed. Any k members serve the payload.
+    // The aggregator and all but k members die. Any k give it all back.
     network.aggregator.kill();
     network.members[0].service.kill();
     network.members[2].service.kill();
@@ -88,7 +87,7 @@ async fn a_straggler_gets_its_shard_when_it_comes_back() -> Result<()> {
 
     network.members[3].service.start().await?;
     network.members[3].waits_for(digest).await?;
-    // The aggregator no longer watches a recorded batch, so that the test asks for it.
+    // What is recorded is not followed any further, so it is asked for.
     let attested = async || {
         let batch = rpc::batch(network.api().ok()?, rpc::by_digest(digest)).await.ok()?;
         (batch.members[3].state() == DeliveryState::Attested).then_some(batch)
@@ -96,7 +95,7 @@ async fn a_straggler_gets_its_shard_when_it_comes_back() -> Result<()> {
     let batch = wait::until("the straggler's attestation", wait::LIMIT, attested).await?;
     assert_eq!(batch.state(), BatchState::Posted);
     assert!(!batch.members[3].in_certificate, "the certificate stays what it was");
-    // Two signers that are not needed are killed, so that the late member's shard is needed.
+    // With the two that signed and are not needed gone, the straggler's shard counts.
     network.members[0].service.kill();
     network.members[1].service.kill();
     assert!(network.retrieve(digest).await? == payload);

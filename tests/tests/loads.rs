@@ -1,4 +1,4 @@
-//! Measures load on real processes with `dac load`.
+//! Load on real processes, by the command that measures it.
 
 use dac_tests::command::CommandLine;
 use dac_tests::network::{Network, Shape};
@@ -36,8 +36,7 @@ async fn a_load_is_certified_and_measured() -> Result<()> {
         assert_eq!(document[name], serde_json::json!({}), "{document}");
     }
 
-    // Batches with a checked hash kind work, too, and a rollup that is not admitted is refused by
-    // name.
+    // Checked kinds take the same way; and a rollup that is not admitted is refused by name.
     let closed = ["load", "--rate", "max", "--in-flight", "2", "--hash-kind", "sha256", "--duration", "2s"];
     let document = dac.expect(closed).await?;
     assert!(number(&document, "certified") > 1.0, "{document}");

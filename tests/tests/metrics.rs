@@ -1,5 +1,5 @@
-//! Checks the metrics of a live member, its read-only server and an aggregator: they have
-//! Prometheus's format, and the documentation names them.
+//! The metrics pages of a live member, its read-only server and an aggregator: as Prometheus wants
+//! them, and in the documentation.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use dac_tests::process::{Process, program, source_root};
 use dac_tests::{Result, configuration, monitoring, wait};
 use dac_types::HashKind;
 
-/// The variable that makes a missing promtool a failure.
+/// Set where the check may not be left out.
 const DEMAND: &str = "DAC_DEMAND_PROMTOOL";
 
 /// Starts a read-only server over the first member's database.
@@ -37,7 +37,7 @@ async fn start_reader(network: &Network) -> Result<(Process, SocketAddr)> {
     Ok((process, *addresses.get(LISTENER).context("a monitoring page")?))
 }
 
-/// Returns the names of all metrics on a page; each must have a help text.
+/// Names of all metrics on a page; each has a text that says what it means.
 fn names(page: &str) -> BTreeSet<String> {
     let described = |kind: &str| -> BTreeSet<String> {
         let lines = page.lines().filter_map(|line| line.strip_prefix(kind));
@@ -48,7 +48,7 @@ fn names(page: &str) -> BTreeSet<String> {
     names
 }
 
-/// Checks a page with promtool; returns `false` if there is no promtool.
+/// Has promtool check a page; `false` where there is none.
 fn check(what: &str, page: &str) -> Result<bool> {
     let child = Command::new("promtool")
         .args(["check", "metrics"])
@@ -80,7 +80,7 @@ async fn pages_are_as_prometheus_wants_them_and_documented() -> Result<()> {
         ("reader", page(reader).await?),
         ("aggregator", page(address(&network.aggregator)?).await?),
     ];
-    // Metrics that operators are told to watch exist before anything has happened.
+    // What operators are told to watch is there before anything has happened.
     for (page, watched) in [
         (0, "dac_node_corrupt_total 0"),
         (0, "dac_node_unreadable_total 0"),
@@ -101,7 +101,7 @@ async fn pages_are_as_prometheus_wants_them_and_documented() -> Result<()> {
         let (what, page) = &fresh[page];
         assert!(page.lines().any(|line| line == watched), "{watched} on the page of the {what}: {page}");
     }
-    // Counters by rollup or operator exist for those that the registry names.
+    // What is counted by rollup or operator is there for those that the registry names.
     let (rollup, operator) = (network.rollup.address, network.committee.members[1].operator.address());
     for (service, series) in [
         (
@@ -128,7 +128,7 @@ async fn pages_are_as_prometheus_wants_them_and_documented() -> Result<()> {
             wait::until(&series, wait::LIMIT, exists).await?;
         }
     }
-    // A batch changes the metrics.
+    // A batch leaves its traces on the pages.
     let batch = network.submit(1, HashKind::Opaque, &real_payload(1_000)).await?;
     let digest = dac_proto::wire::hash("submission_digest", &batch.submission_digest)?;
     dac_tests::rpc::watch(network.api()?, dac_tests::rpc::by_submission(digest), |batch| {

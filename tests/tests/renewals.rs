@@ -1,6 +1,6 @@
-//! The processes renew the coverage of settled batches themselves: members sign that they hold all
-//! of them, the aggregator posts the aggregated signature to L1, and every member, whether it
-//! signed or was down, keeps the batches for longer.
+//! Coverage of settled batches is renewed by the processes themselves: members sign that they hold
+//! all of them, the aggregator brings the sum to L1, and everybody keeps what was renewed for
+//! longer, who signed and who was away.
 
 use dac_database::sqlx::{self, Connection};
 use dac_database::u64_from_sql;
@@ -11,12 +11,12 @@ use dac_tests::settlement::RollupNetwork;
 use dac_tests::{Result, configuration, database, wait};
 use dac_types::BatchDigest;
 
-/// The rollup's retention in the registry: a month, in seconds.
+/// A month, which the registry grants the rollup, in seconds.
 const RETENTION: u64 = 30 * 86_400;
-/// The member that is down.
+/// Who is away.
 const ABSENT: usize = 3;
 
-/// Returns until when a member keeps a batch according to its database.
+/// Until when a member keeps a batch, by its database.
 async fn keeps_until(service: &Service, digest: BatchDigest) -> Option<u64> {
     let mut connection = database::look(service).await.ok()?;
     let kept = sqlx::query_scalar("SELECT keep_until FROM batches WHERE digest = $1")
@@ -43,8 +43,7 @@ async fn a_quorum_renews_and_everybody_keeps_for_longer() -> Result<()> {
     let expires_at = certificate.header.expires_at;
     assert_eq!(rollup.reader().state().await?.coverage_until, expires_at);
 
-    // One member is down; a quorum remains. The renewal is due because the lead is a third of the
-    // month.
+    // One is away; q of n are not. The lead is a third of the month, so it is time.
     rollup.network.members[ABSENT].service.kill();
     rollup.network.aggregator.stop().await?;
     let renewal = toml::toml! {
@@ -62,8 +61,7 @@ async fn a_quorum_renews_and_everybody_keeps_for_longer() -> Result<()> {
     let now = now();
     assert!((now + RETENTION - 600..=now + RETENTION).contains(&until), "{until}, at {now}");
 
-    // The member that was down promised nothing, but must keep the batches, too, once it reads L1
-    // again.
+    // Who was away promised nothing, and is bound all the same once it sees L1 again.
     let absent = &mut rollup.network.members[ABSENT].service;
     assert_eq!(keeps_until(absent, digest).await, Some(expires_at));
     absent.start().await?;
@@ -72,7 +70,7 @@ async fn a_quorum_renews_and_everybody_keeps_for_longer() -> Result<()> {
         let kept = async || keeps_until(&member.service, digest).await.filter(|kept| *kept >= until);
         wait::until(&what, wait::LIMIT, kept).await?;
     }
-    // No renewal is requested while it would gain nothing.
+    // Nothing is asked for again while nothing is to be gained.
     let purse = rollup.purse().await?;
     tokio::time::sleep(4 * MOMENT).await;
     assert_eq!(rollup.purse().await?, purse);

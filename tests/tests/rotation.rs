@@ -1,5 +1,5 @@
 //! An operator changes its key while batches are in flight: none is lost, the new key's node
-//! repairs what its seat owes, and the old node signs nothing new and keeps serving.
+//! repairs what its seat owes, the old one signs nothing new and serves.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use dac_tests::traffic::{Traffic, TrafficPlan};
 use dac_tests::{Failure, Result, configuration, history, rpc, wait};
 use dac_types::{BatchDigest, HashKind, Seat};
 
-/// The seat whose key changes.
+/// Whose key is changed.
 const SEAT: Seat = Seat(1);
-/// The seconds between two blocks. L1's time must pass even without transactions, as on a real
-/// chain. Otherwise certificates of a new epoch would be simulated at the time of the last block,
-/// which lies in the former epoch, and would never be sent.
+/// Seconds between two blocks. L1's time has to go on where nobody sends anything, as it does on a
+/// real chain: else certificates of a new epoch would be simulated at the time of the last block,
+/// in the former one, and nobody would send anything.
 const BLOCK_SECONDS: u64 = 1;
-/// The pause between two checks of the epoch of new batches.
+/// Between two looks at what epoch batches are of.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// Submits until a batch of this epoch is recorded.
@@ -43,8 +43,8 @@ async fn stored(member: &Member) -> Result<BTreeSet<BatchDigest>> {
     Ok(rpc::stored(member.retrieval()?).await?.into_iter().collect())
 }
 
-/// Gives the seat to a new key of the same operator, with a node of its own. Returns the member
-/// that had the seat before.
+/// An operator's new key, under the same account, in a node of its own. The member that had the
+/// seat.
 async fn another_key(
     network: &mut Network,
     traffic: &mut Traffic,
@@ -69,7 +69,7 @@ async fn another_key(
     let mut departed = std::mem::replace(&mut network.members[SEAT.index()], newcomer);
     epoch_begins(network, traffic, epoch).await?;
     if dies {
-        // The departed member can be killed and started as before, and so can the new one.
+        // The member that left may be killed and started as before, and so may the newcomer.
         departed.service.kill();
         network.members[SEAT.index()].service.kill();
         departed.service.start().await?;
@@ -79,7 +79,7 @@ async fn another_key(
     Ok(departed)
 }
 
-/// Checks the departed key's node after the seat has another key: it serves, and signs nothing.
+/// What the departed key's node does once the seat has another key.
 async fn serves_and_signs_nothing(network: &Network, departed: &Member, epoch: u64) -> Result<()> {
     let (old, new) = (stored(departed).await?, stored(&network.members[SEAT.index()]).await?);
     assert!(!old.is_empty(), "it signed before");

@@ -1,5 +1,5 @@
-//! Runs the runbook of `docs/operations.md`, block by block, against a network of real processes,
-//! so that the page describes what works.
+//! The runbook of `docs/operations.md`, block by block, against a network of real processes: what
+//! the page says is what works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -25,7 +25,7 @@ use dac_tests::{Result, keys, rpc, wait};
 use dac_types::{B256, BatchDigest, Geometry, HashKind};
 use tokio::process::Command;
 
-/// The names of the runbook's blocks.
+/// Names that blocks carry.
 const RUNBOOKS: [&str; 8] = [
     "aggregator",
     "backup-postgres",
@@ -36,12 +36,12 @@ const RUNBOOKS: [&str; 8] = [
     "restore-sqlite",
     "rotation",
 ];
-/// The longest time that a block may take.
+/// No block may take longer.
 const BLOCK_LIMIT: Duration = Duration::from_secs(120);
-/// The member on whose machine the runbook is run.
+/// The member whose machine it is.
 const HOME: usize = 1;
 
-/// Returns the blocks by the name after `sh runbook:`.
+/// Blocks by the name after `sh runbook:`.
 fn blocks() -> Result<BTreeMap<String, Vec<String>>> {
     let file = source_root().join("docs/operations.md");
     let page = fs::read_to_string(&file).context(file.display())?;
@@ -62,7 +62,8 @@ fn every_block_of_the_page_is_run_by_a_test() -> Result<()> {
     Ok(())
 }
 
-/// A machine on which blocks are run: a folder, variables, and a `systemctl` that asks the test.
+/// A machine on which blocks are run: a folder, variables, and a service manager that asks the
+/// test.
 struct Machine {
     folder: PathBuf,
     variables: Vec<(&'static str, OsString)>,
@@ -73,7 +74,7 @@ impl Machine {
         let folder = network.folder().join("operator");
         fs::create_dir_all(folder.join("requests")).context("a folder")?;
         let shim = folder.join("systemctl");
-        // The script sends a request to the test and waits for the answer, which is an exit code.
+        // Asks the test, and waits for its answer: an exit code.
         let script = "#!/bin/sh\nset -eu\nrequest=$(mktemp \"$REQUESTS/XXXXXX\")\n\
                       echo \"$1 $2\" >\"$request.new\"\nmv \"$request.new\" \"$request.request\"\n\
                       while [ ! -e \"$request.answer\" ]; do sleep 0.05; done\nexit \"$(cat \"$request.answer\")\"\n";
@@ -98,7 +99,7 @@ impl Machine {
         self.variables.push((name, value.into()));
     }
 
-    /// Runs one block as it stands on the page; `unit` carries out its requests to the service
+    /// Runs one block as it stands on the page; `unit` carries out what it asks of the service
     /// manager.
     async fn run(&self, block: &str, unit: &mut impl Unit) -> Result<String> {
         println!("$ {}", block.replace('\n', "\n> "));
@@ -149,13 +150,13 @@ impl Machine {
     }
 }
 
-/// Starts and stops services for the service manager.
+/// What the service manager starts and stops.
 trait Unit {
     async fn start(&mut self, name: &str) -> Result<()>;
     async fn stop(&mut self, name: &str) -> Result<()>;
 }
 
-/// The services of the network.
+/// The network's own services.
 struct Services<'a> {
     node: &'a mut Service,
     aggregator: &'a mut Service,
@@ -181,7 +182,7 @@ impl Unit for Services<'_> {
     }
 }
 
-/// A node without a seat, on its own ports.
+/// A node that is nobody's yet, on ports of its own.
 struct Newcomer {
     config: PathBuf,
     process: Option<Process>,
@@ -205,7 +206,7 @@ impl Unit for Newcomer {
     }
 }
 
-/// Returns a port that is free for now.
+/// A port that is free for now.
 fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("a free port")?;
     Ok(listener.local_addr().context("a port")?.port())
@@ -217,7 +218,7 @@ fn replace_in(file: &Path, change: impl FnOnce(&mut toml::Table) -> Option<()>) 
     fs::write(file, toml::to_string(&table)?).context(file.display())
 }
 
-/// Submits a batch and waits until it is recorded on L1.
+/// Submits a batch and follows it to L1.
 async fn batch(network: &Network, number: u64) -> Result<(BatchDigest, Bytes)> {
     let payload = payload(number);
     let batch = network.submit(number, HashKind::Opaque, &payload).await?;
@@ -225,7 +226,7 @@ async fn batch(network: &Network, number: u64) -> Result<(BatchDigest, Bytes)> {
     Ok((network.certified(&batch).await?, payload))
 }
 
-/// Returns a payload that differs for each number.
+/// Each number's own.
 fn payload(number: u64) -> Bytes {
     let mut payload = real_payload(30_000).to_vec();
     payload[..8].copy_from_slice(&number.to_be_bytes());
@@ -239,8 +240,8 @@ async fn all_are_back(network: &Network, batches: &[(BatchDigest, Bytes)]) -> Re
     Ok(())
 }
 
-/// A backup, a restore of an old backup, and a lost disk, of a member and of the aggregator; then a
-/// seat changes hands under load.
+/// Backup, a stale restore, a lost disk, of a member and of the aggregator; then a seat changes
+/// hands under load.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_runbook_works_on_sqlite() -> Result<()> {
     let mut measure = Measure::begin(Promise::Runbook, "runbook::the_runbook_works_on_sqlite");
@@ -255,7 +256,7 @@ async fn the_runbook_works_on_sqlite() -> Result<()> {
     let mut batches = vec![batch(&network, 1).await?, batch(&network, 2).await?];
     run(&machine, &blocks["backup-sqlite"], &mut network).await?;
     batches.extend([batch(&network, 3).await?, batch(&network, 4).await?]);
-    // The backup does not have the last two batches.
+    // The backup knows nothing of the last two.
     run(&machine, &blocks["restore-sqlite"], &mut network).await?;
     holds_all(&network, &batches).await?;
 
@@ -279,7 +280,7 @@ async fn the_runbook_works_on_sqlite() -> Result<()> {
     Ok(())
 }
 
-/// The same with PostgreSQL's own tools.
+/// The same for PostgreSQL's own tools.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_runbook_works_on_postgres() -> Result<()> {
     let mut measure = Measure::begin(Promise::Runbook, "runbook::the_runbook_works_on_postgres");
@@ -288,7 +289,7 @@ async fn the_runbook_works_on_postgres() -> Result<()> {
     let mut machine = Machine::new(&network)?;
     let retrieval = network.members[HOME].service.gate(configuration::RETRIEVAL).url();
     machine.set("RETRIEVAL_URL", &retrieval);
-    // The member gets a whole database, as with operators; tests usually have a schema.
+    // A database of its own, as operators have one, where tests otherwise have a schema.
     let config = network.folder().join(format!("member-{HOME}/node.toml"));
     let name = format!("runbook_{}", std::process::id());
     let mut server = String::new();
@@ -362,7 +363,7 @@ async fn reads_for_it(
     Ok(reader)
 }
 
-/// Returns the URL of another database of the same server.
+/// The URL of another database of the same server.
 fn with_database(server: &str, name: &str) -> Option<String> {
     let (base, query) = server.split_once('?').map_or((server, ""), |(base, query)| (base, query));
     let (authority, _) = base.rsplit_once('/')?;
@@ -378,7 +379,7 @@ async fn run(machine: &Machine, blocks: &[String], network: &mut Network) -> Res
     Ok(())
 }
 
-/// Checks that the member of this machine has every shard, byte for byte.
+/// The member whose machine it is has every shard, byte for byte.
 async fn holds_all(network: &Network, batches: &[(BatchDigest, Bytes)]) -> Result<()> {
     let geometry = Geometry::new(network.shape().n, network.shape().k).expect("a possible committee");
     for (digest, payload) in batches {
@@ -390,7 +391,7 @@ async fn holds_all(network: &Network, batches: &[(BatchDigest, Bytes)]) -> Resul
     Ok(())
 }
 
-/// Gives a seat to a new operator while batches are in flight.
+/// A seat changes hands while batches are in flight.
 async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDigest, Bytes)]) -> Result<()> {
     let mut machine = Machine::new(network)?;
     let folder = machine.folder.clone();
@@ -402,7 +403,7 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
         fs::rename(files.keystore, folder.join(format!("{name}.json"))).context(name)?;
         fs::rename(files.password, folder.join(format!("{name}.password"))).context(name)?;
     }
-    // The configuration is that of another member, except for what the first block makes.
+    // As any member's, but for what the first block makes.
     let home = network.folder().join(format!("member-{HOME}/node.toml"));
     let config = folder.join("node.toml");
     fs::copy(&home, &config).context(config.display())?;
@@ -427,16 +428,16 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
     machine.set("NEWCOMER", operator.address().to_string());
     let mut newcomer = Newcomer { config, process: None };
 
-    // Batches are submitted all the time until the new node holds what its seat owes.
+    // Batches go in all the time, until the newcomer holds what its seat owes.
     let (done, next) = (AtomicBool::new(false), AtomicU64::new(100));
     let traffic = async {
         let mut submitted = Vec::new();
         while !done.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             submitted.push(network.submit(number, HashKind::Opaque, &payload(number)).await?);
-            // L1's time must pass even without transactions, as on a real chain. Otherwise a
-            // certificate of the new epoch would be simulated at the time of the last block, which
-            // lies in the former epoch.
+            // L1's time goes on where nobody sends anything, as it does on a real chain: else a
+            // certificate of the new epoch would be simulated at the time of the last block, in the
+            // former one.
             network.anvil.mine(1).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -456,7 +457,7 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
     let (submitted, outcome) = tokio::join!(traffic, runbook);
     outcome?;
 
-    // No batch is lost, and each has signatures of its epoch's committee.
+    // None is lost, and each has the epoch's own committee.
     let mut all = before.to_vec();
     let mut epochs = BTreeSet::new();
     for batch in submitted? {
@@ -475,7 +476,7 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
     assert_eq!(epochs, [1, 2].into(), "batches on both sides of the switch");
     all_are_back(network, &all).await?;
 
-    // The new node has every shard that its seat owes in the end; the departed one serves what it
+    // The newcomer ends with every shard that its seat owes; the departed one serves on what it
     // signed, and signs nothing new.
     let departed = &network.members[HOME];
     let has_all = async || {
@@ -498,7 +499,7 @@ async fn rotation(network: &mut Network, blocks: &[String], before: &[(BatchDige
     let refused = late.deliver(departed).await.expect_err("the seat is another's");
     assert_eq!(rpc::reason(&refused), Reason::WrongSeat, "{refused}");
 
-    // A certificate of the former epoch that was not posted yet is accepted within the grace.
+    // A certificate of the former epoch that nobody has posted yet is taken within its grace.
     let header = network.committee.header(9_001, dac_tests::rollup::now() + 3_600);
     let certificate = network.committee.certify(header, &[]);
     let stranger = network.anvil.account(network.anvil.key(5));

@@ -1,5 +1,5 @@
-//! A certificate and a real validity proof become a settlement: it is refused without cost while
-//! they do not match, and settled once when they do.
+//! Certificate and validity proof, a real one, become a settlement: refused unpaid while they do
+//! not fit, settled once when they do.
 
 use std::net::SocketAddr;
 
@@ -13,10 +13,10 @@ use dac_tests::settlement::{ProvedBatch, RollupNetwork};
 use dac_tests::{Context, Failure, Result, rpc, wait};
 use dac_types::{BatchHeader, Certificate, Seat, Transition};
 
-/// The most gas that a settlement may cost, the whole transaction included.
+/// What settling may cost, all told.
 const SETTLE_GAS_MAX: u64 = 480_000;
 
-/// Checks that a batch says why L1 refuses its proof, and waits for another one.
+/// A batch whose proof L1 refuses says so, and waits for another one.
 fn assert_rejected(status: &BatchStatus, refusal: &Refusal) {
     let proof = status.proof.as_ref().expect("a proof was handed in");
     assert_eq!((proof.state, status.state), (ProofState::Rejected, BatchState::Certified), "{status:?}");
@@ -28,7 +28,7 @@ fn settlement(status: &BatchStatus) -> &L1Status {
     status.settlement.as_ref().expect("a settled batch says where")
 }
 
-/// Returns the settlement that L1 must record for a batch with this certificate.
+/// What L1 must say of a batch that settled with this certificate.
 fn expected(
     rollup: &RollupNetwork,
     certificate: &Certificate,
@@ -101,7 +101,7 @@ async fn a_wrong_proof_is_refused_unpaid_and_the_right_one_settles() -> Result<(
     rollup.stranger().claim_withdrawal(1, &batch.sealed.batch.withdrawals(), 0).await?;
     assert_eq!(rollup.network.recordings(digest).await, 0, "one transaction did it all");
 
-    // The log does not have the certificate: the settlement's event leads clients to the data.
+    // No log has the certificate: L1's own event leads anyone to the data.
     rollup.network.aggregator.kill();
     assert!(rollup.network.retrieve(digest).await? == batch.sealed.payload);
     Ok(())
@@ -112,7 +112,7 @@ async fn a_proof_that_came_before_the_certificate_survives_the_aggregator() -> R
     let mut rollup = RollupNetwork::start(1).await?;
     let batch = rollup.batches[0].clone();
     let before = rollup.purse().await?;
-    // Two of four members are down: no certificate can form.
+    // Two of four are gone: no certificate can form.
     rollup.network.members[2].service.kill();
     rollup.network.members[3].service.kill();
     let digest = rollup.submit(&batch).await?;
@@ -121,7 +121,7 @@ async fn a_proof_that_came_before_the_certificate_survives_the_aggregator() -> R
     assert_eq!((handed_in.state, proof.state), (BatchState::Dispersing, ProofState::Received));
     rollup.network.aggregator.kill();
 
-    // The aggregator dies once more while its transaction is in no block yet.
+    // Its transaction is in no block yet when it dies once more.
     rollup.network.anvil.set_automine(false).await;
     rollup.network.members[2].service.start().await?;
     rollup.network.aggregator.start().await?;
@@ -180,7 +180,7 @@ async fn what_somebody_else_settled_is_recognised() -> Result<()> {
     let [first, second] = &rollup.batches[..] else { unreachable!("two batches") };
     let before = rollup.purse().await?;
 
-    // The aggregator does not get the proof.
+    // The aggregator never sees a proof.
     let digest = rollup.submit(first).await?;
     let certificate = rollup.certified(digest).await?;
     let receipt = rollup.stranger_settles(&certificate, first).await?;
@@ -190,7 +190,7 @@ async fn what_somebody_else_settled_is_recognised() -> Result<()> {
     let mut settled = vec![expected(&rollup, &certificate, first, &status)];
     assert_eq!((settled[0].tx, settled[0].block), (receipt.tx_hash, receipt.block));
 
-    // The aggregator has the proof, but cannot reach L1. Another account settles.
+    // It has the proof, but no way to L1. Another account settles.
     let digest = rollup.submit(second).await?;
     let certificate = rollup.certified(digest).await?;
     rollup.network.l1.set(Mode::Shut);
@@ -217,7 +217,7 @@ async fn data_other_than_what_was_proved_never_settle_whoever_signs() -> Result<
     let mut other = batch.sealed.payload.clone();
     other[100] ^= 1;
 
-    // Honest members cannot check an OPAQUE hash: they certify another payload under it. The
+    // Honest members cannot know an OPAQUE hash: they certify another payload under it. The
     // fingerprint that they sign is that payload's.
     let digest = rollup.submit_payload(rollup.order(batch), other.clone().into()).await?;
     let false_header = rollup.certified(digest).await?.header;
@@ -227,8 +227,8 @@ async fn data_other_than_what_was_proved_never_settle_whoever_signs() -> Result<
     assert_rejected(&rollup.status(digest).await?, &Refusal::of(&Verifier::InvalidProof {}));
     assert_eq!(rollup.purse().await?, before);
 
-    // Colluding members sign anything; here the test signs with their keys a mixture of the two
-    // payloads' commitments.
+    // Colluding members sign anything, here with their own keys: any mixture of the two payloads'
+    // commitments.
     let geometry = rollup.network.committee.quorum.geometry();
     let committed = |payload: &[u8]| {
         let encoded = encode(geometry, payload.to_vec().into(), batch.sealed.batch_hash())?;
@@ -281,11 +281,10 @@ async fn data_other_than_what_was_proved_never_settle_whoever_signs() -> Result<
         );
     }
 
-    // The same account can settle what was proved: it was refused for its data and not for its
-    // signatures.
+    // The same hands settle what was proved: it was the data, and not the signatures.
     let certificate = rollup.network.committee.certify(true_header, &[Seat(3)]);
     rollup.stranger_settles(&certificate, batch).await.context("the truth")?;
-    // The number is used, so that the aggregator's batch cannot settle any more.
+    // The number is used: for what the aggregator has there is no way left.
     let failed = |batch: &v1::Batch| batch.state() == v1::BatchState::Failed;
     let failed = rollup.follow("to fail", rpc::by_digest(digest), failed).await?;
     assert!(failed.failure.starts_with("BATCH_NUMBER_USED"), "{}", failed.failure);

@@ -1,5 +1,5 @@
-//! Runs the set-up script of the container demo with the programs as plain processes, and checks
-//! that the committee works.
+//! The set-up script of the container demo, with the programs as plain processes: it sets a
+//! committee up that works.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{ChildStderr, Command};
 
-/// The script's message while L1 cannot be reached.
+/// What the script says while L1 is not there.
 const WAITING: &str = "waiting for L1";
 
 /// An L1 endpoint that closes each connection without an answer until a process waits for it.
@@ -25,7 +25,7 @@ struct LateL1 {
 }
 
 impl LateL1 {
-    /// Makes an endpoint that passes connections on to this port once it is up.
+    /// Passes everything on to this port, once it is up.
     async fn before(port: u16) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -44,7 +44,7 @@ impl LateL1 {
         Ok(Self { url, is_up })
     }
 
-    /// Reads the script's output, and comes up once the script says that it waits.
+    /// Reads all that the script says, and comes up once it says that it waits.
     async fn comes_up_when_waited_for(self, stderr: ChildStderr) -> Result<String> {
         let (mut lines, mut text) = (BufReader::new(stderr).lines(), String::new());
         while let Some(line) = lines.next_line().await? {

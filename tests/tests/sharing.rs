@@ -1,6 +1,6 @@
 //! Several aggregator processes over one PostgreSQL database, and several rollups that submit to
-//! all of them: while one process is killed or paused, the others continue, and each batch is
-//! recorded once.
+//! all of them: while one is killed or stands still, the others go on, and each batch is recorded
+//! once.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-/// The number of deaths at random times.
+/// Deaths at any time.
 const DEATHS: u64 = 21;
-/// The number of times that a process is paused until its leases are over.
+/// Processes that stand still until their leases are over.
 const PAUSES: u64 = 3;
-/// The number of fail points in the short form, drawn by the seed. The long form has all of them,
-/// and so has the test of a single aggregator in `kills`.
+/// Fail points in the short form, drawn by the seed; the long form has all of them, and so has the
+/// aggregator that is alone, in `kills`.
 const POINTS: usize = 8;
-/// The first batch number of the second rollup, so that each number belongs to one batch.
+/// Numbers of the second rollup begin here, so that every number is of one batch.
 const OTHER_NUMBERS: u64 = 1_000_000;
-/// The fail points that only the process that posts passes.
+/// What only the process that posts passes.
 const POSTING: [&str; 3] = ["aggregator.poster.", "aggregator.record.", "aggregator.certificate.delivered"];
 
-/// Starts this many processes, and two rollups that submit to them in turn.
+/// So many processes, and two rollups that go from one to the next.
 async fn start(processes: usize, seed: u64) -> Result<(Network, [Traffic; 2])> {
     let plan = Plan { more_aggregators: processes - 1, ..Plan::default() };
     let network = Network::start_as(Shape { backend: Backend::Postgres, ..Shape::SMALL }, &plan).await?;
@@ -43,7 +43,7 @@ async fn start(processes: usize, seed: u64) -> Result<(Network, [Traffic; 2])> {
     Ok((network, [first, second]))
 }
 
-/// Ends the traffic, and checks the whole history.
+/// Ends the traffic; the whole history is as it should be.
 async fn finish(network: &Network, traffic: [Traffic; 2]) -> Result<()> {
     let mut accepted: Vec<Accepted> = Vec::new();
     for traffic in traffic {
@@ -53,7 +53,7 @@ async fn finish(network: &Network, traffic: [Traffic; 2]) -> Result<()> {
     Ok(())
 }
 
-/// Returns the id of the process that holds the lease to post.
+/// The id of the process whose lease to post is running.
 async fn poster(network: &Network) -> Option<u32> {
     let mut connection = database::look(&network.aggregator).await.ok()?;
     let statement = "SELECT process.holder FROM leases poster JOIN leases process ON process.name = poster.holder \
@@ -76,7 +76,7 @@ async fn recorded(network: &Network) -> Result<usize> {
     Ok(log.recorded_events(0, head).await?.len())
 }
 
-/// Waits until more batches are recorded on L1 than now.
+/// More is recorded on L1 than now.
 async fn work_goes_on(network: &Network) -> Result<()> {
     let before = recorded(network).await?;
     let probe = async || recorded(network).await.is_ok_and(|now| now > before).then_some(());
@@ -97,16 +97,16 @@ async fn posting_place(network: &mut Network) -> Result<usize> {
     let place = network
         .aggregators_mut()
         .position(|service| service.process().is_ok_and(|process| process.id() == poster));
-    // A process that was killed meanwhile posts no more.
+    // One that was killed meanwhile posts no more.
     Ok(place.unwrap_or_default())
 }
 
-/// Pauses a process until another one has taken over its work, and then lets it continue.
+/// It stands still until another one has its work, and then goes on as if nothing had been.
 async fn stands_still(network: &mut Network, place: usize) -> Result<()> {
     let service = process(network, place)?;
     let id = service.process()?.id();
     service.process()?.pause()?;
-    // A load balancer sends it no requests; its connections to L1 and its database stay open.
+    // Who balances the load sends nobody there; what it said to L1 and its database stays open.
     service.gate(configuration::API).set(Mode::Shut);
     somebody_else_posts(network, id).await?;
     work_goes_on(network).await?;
@@ -128,12 +128,11 @@ async fn whoever_of_three_dies_or_stands_still_the_others_go_on() -> Result<()> 
         for &dies in &blows {
             tokio::time::sleep(Duration::from_millis(dice.random_range(0..600))).await;
             if dies {
-                // The process that posts is killed half of the time, because its death interrupts
-                // the most work.
+                // Who posts has the most to lose.
                 let place =
                     if dice.random() { posting_place(&mut network).await? } else { dice.random_range(0..3) };
                 process(&mut network, place)?.kill();
-                // The process starts again before its leases are over, or after that.
+                // Before its leases are over, or after.
                 let rest = if dice.random_ratio(1, 8) { 6_000 } else { dice.random_range(0..1_200) };
                 tokio::time::sleep(Duration::from_millis(rest)).await;
                 process(&mut network, place)?.start().await?;
@@ -182,8 +181,8 @@ async fn one_of_two_dies_at_every_fail_point_and_the_other_goes_on() -> Result<(
     Ok(())
 }
 
-/// Makes this process the one that posts, unless it dies of its fail point: the other one is
-/// stopped, which gives its lease back, and started again.
+/// The other one gives its lease back and waits for its next turn; this one has it, or has died of
+/// that already.
 async fn becomes_poster(network: &mut Network, place: usize) -> Result<()> {
     let id = process(network, place)?.process()?.id();
     process(network, 1 - place)?.stop().await?;

@@ -1,5 +1,5 @@
-//! Disks that corrupt data, fill up, and lose the end of what was written: a member serves all that
-//! it signed for, and nothing else.
+//! Disks that lie, fill up and lose the end of what was written: a member serves all that it signed
+//! for, and nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,20 +23,20 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
-/// The number of bits flipped in rows, for each part of a batch.
+/// Bits flipped in rows, of each part of a batch.
 const FLIPS: u64 = 4;
-/// The number of bits flipped anywhere in a database's file.
+/// Bits flipped anywhere in a database's file.
 const FILE_FLIPS: u64 = 12;
-/// The size of a file system that a few batches fill.
+/// A file system that a few batches fill.
 const SMALL_DISK_BYTES: u64 = 12 << 20;
 
-/// The seat of the member whose log is torn.
+/// Whose log is torn.
 const SEAT: Seat = Seat(1);
 
-/// The shards that a member serves, by batch.
+/// Shards as members serve them, by batch.
 type Shards = BTreeMap<BatchDigest, Vec<u8>>;
 
-/// Submits batches until all members hold them, and returns one member's shards of them.
+/// Some batches that all members hold, and the shards of one of them.
 async fn some_batches(network: &Network, seat: usize) -> Result<Shards> {
     let mut shards = Shards::new();
     for number in 1..=3 {
@@ -53,8 +53,8 @@ async fn some_batches(network: &Network, seat: usize) -> Result<Shards> {
     Ok(shards)
 }
 
-/// Checks that a member serves each shard unchanged, or refuses by name. Returns whether it refused
-/// one.
+/// What a member serves is what it was given, or it is refused by name. Whether something was
+/// refused.
 async fn serves_nothing_wrong(member: &Member, shards: &Shards) -> Result<bool> {
     let mut refused = false;
     for (&digest, shard) in shards {
@@ -90,7 +90,7 @@ async fn rows_rot(backend: Backend, name: &'static str) -> Result<()> {
             measure.tried(1);
             println!("round {round}: byte {at} of {part:?} of {digest}");
             serves_nothing_wrong(member, &shards).await?;
-            // The damaged shard is never served, and is repaired from the other members.
+            // Never served, and had again from the others.
             let healed = async || {
                 let shard = rpc::shard(member.retrieval().ok()?, digest).await.ok()?;
                 (shard == shards[&digest]).then_some(())
@@ -114,8 +114,8 @@ async fn rows_that_rot_are_found_and_repaired_on_postgresql() -> Result<()> {
     rows_rot(Backend::Postgres, "storage::rows_that_rot_are_found_and_repaired_on_postgresql").await
 }
 
-/// The damage is anywhere in the file: in tables, indices, free pages or SQLite's own data. A
-/// member that starts serves nothing wrong; one that does not start says why.
+/// Anywhere in the file: tables, indices, free pages, SQLite's own. A member that starts serves
+/// nothing wrong; one that does not says why.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_rots_anywhere_is_never_served() -> Result<()> {
     let name = "storage::a_file_that_rots_anywhere_is_never_served";
@@ -145,7 +145,7 @@ async fn a_file_that_rots_anywhere_is_never_served() -> Result<()> {
         measure.tried(1);
     }
     println!("{refusals} files that it did not start with");
-    // Whether a flipped bit prevented a start depends on chance; this damage always does.
+    // Whether one of the bytes was such a one is luck; this file is.
     files.spoil_schema()?;
     assert!(member.service.start().await.is_err(), "a database without a schema");
     let said = member.service.log_end();
@@ -157,13 +157,13 @@ async fn a_file_that_rots_anywhere_is_never_served() -> Result<()> {
     Ok(())
 }
 
-/// Returns the line of the log with the error that ended a member.
+/// A member that ended has the error that ended it as a line of its log.
 fn why_it_ended(log: &str) -> &str {
     let line = log.lines().rfind(|line| line.contains("dac-node has failed error="));
     line.unwrap_or_else(|| panic!("no line says why it ended:\n{log}"))
 }
 
-/// A power cut during a commit damages what was not synchronised: everything after the last commit
+/// A power cut during a commit tears what was not synchronised: everything behind the last commit
 /// that was acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
@@ -196,8 +196,8 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
             };
             wait::until("an attestation", wait::LIMIT, deliver).await?;
             shards.insert(delivery.digest(), delivery.dispersal.shards[SEAT.index()].to_vec());
-            // From here on the disk may lose what the member writes. The fourth commit is its last:
-            // the member dies before it answers.
+            // From here on its disk may lose what it writes. The fourth commit is its last: nobody
+            // is told of it.
             before = Some(Files::beside(&files)?);
         }
         Err::<(), _>(Failure::new("it signed the last one, and should have died before"))
@@ -227,7 +227,7 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
             member.service.start().await?;
             let refused = serves_nothing_wrong(member, &shards).await?;
             assert!(!refused, "torn at {place} (garbled: {garbles}): what was signed is there");
-            // The lost batch is accepted again.
+            // And the batch that was torn is taken again.
             last.deliver(member).await?;
             member.service.kill();
             measure.tried(1);
@@ -237,7 +237,7 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
     Ok(())
 }
 
-/// Which of a store's files are on the disk that fills up.
+/// Which of a store's files lie on the disk that fills up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Full {
     Everything,
@@ -264,7 +264,7 @@ fn confine(member: &Member, full: Full) -> Result<SmallDisk> {
 }
 
 /// A member's disk fills up under a stream of batches: it refuses by name, serves what it signed
-/// for, and continues once there is room.
+/// for, and goes on once there is room.
 async fn a_members_disk_fills_up(full: Full, measure: &mut Measure, seed: u64) -> Result<()> {
     let node = toml::toml! {
         [limits]
@@ -284,7 +284,7 @@ async fn a_members_disk_fills_up(full: Full, measure: &mut Measure, seed: u64) -
     traffic.more(4).await?;
     small.fill(200 << 10)?;
     if full == Full::Data {
-        // The write-ahead log has room for everything meanwhile, so that nothing must be refused.
+        // The log takes everything meanwhile: nothing needs to be refused.
         traffic.more(24).await?;
         measure.tried(24);
     } else {
@@ -302,11 +302,11 @@ async fn a_members_disk_fills_up(full: Full, measure: &mut Measure, seed: u64) -
             None
         };
         wait::until("the full member to refuse by name", wait::LIMIT, refused).await?;
-        // More batches come to the full disk.
+        // The full disk is hit again and again.
         traffic.more(8).await?;
         measure.tried(8);
     }
-    // The member serves what it has while its disk is full.
+    // With its disk full it serves what it has.
     let held = rpc::stored(network.members[seat].retrieval()?).await?;
     assert!(!held.is_empty());
     for digest in held {
@@ -343,7 +343,7 @@ async fn a_full_disk_is_told_and_takes_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Tests the same if nothing may be mounted: the member's files cannot grow beyond a limit.
+/// The same where nothing may be mounted: files of the member cannot grow beyond a limit.
 async fn a_members_files_are_limited(name: &'static str) -> Result<()> {
     let (mut measure, seed) = (Measure::begin(Promise::FullDisk, name), measure::seed(name));
     let mut network = Network::prepare(Shape::SMALL).await?;
@@ -383,13 +383,13 @@ async fn files_that_cannot_grow_are_told_and_take_nothing() -> Result<()> {
     a_members_files_are_limited("storage::files_that_cannot_grow_are_told_and_take_nothing").await
 }
 
-/// The size of a file system that holds an empty PostgreSQL and some batches, in bytes.
+/// Bytes of a file system that holds an empty PostgreSQL and some batches.
 const POSTGRES_DISK_BYTES: u64 = 220 << 20;
-/// The limit of file sizes. It is above the size of a segment of PostgreSQL's log.
+/// Above the size of a segment of PostgreSQL's log.
 const POSTGRES_FILE_BYTES: u64 = 17 << 20;
 
-/// PostgreSQL runs out of space while all services use it: it refuses, or it stops; with room again
-/// everything continues.
+/// PostgreSQL runs out of space under everybody: it refuses, or it stops; with room again all goes
+/// on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_postgresql_takes_nothing() -> Result<()> {
     let name = "a_full_disk_under_postgresql_takes_nothing";
@@ -431,7 +431,7 @@ async fn a_full_disk_under_postgresql_takes_nothing() -> Result<()> {
         said(&cluster.log()).then_some(())
     })
     .await?;
-    // Traffic continues for a while, whether PostgreSQL runs or not.
+    // It is hit for a while, alive or not.
     tokio::time::sleep(Duration::from_secs(2)).await;
     measure.tried(cluster.log().lines().filter(|line| said(line)).count() as u64);
     match &small {

@@ -1,4 +1,4 @@
-//! Tests which submissions a live aggregator accepts and refuses.
+//! What rollups may and may not submit, against a live aggregator.
 
 use bytes::Bytes;
 use dac_chain::EcdsaKey;
@@ -88,7 +88,7 @@ async fn what_is_wrong_with_an_order_is_named() -> Result<()> {
     }
     is_unknown(&network, &order).await?;
 
-    // After all of it the aggregator works, and accepts the valid submission.
+    // After all of it the service is up, and the good order is taken.
     let batch = submit(&network, &order, stream::iter(rpc::pieces(&payload))).await?;
     network.certified(&batch).await?;
     Ok(())
@@ -110,14 +110,14 @@ async fn payloads_of_the_wrong_length_leave_nothing_behind() -> Result<()> {
         assert_eq!(rpc::reason(&status), Reason::LengthMismatch, "{what}: {status}");
         is_unknown(&network, &order).await?;
     }
-    // The submission is cut off half-way.
+    // Cut off half-way.
     let half = stream::iter(rpc::pieces(&payload.slice(..300_000))).chain(stream::pending());
     assert!(
         tokio::time::timeout(MOMENT, submit(&network, &order, half)).await.is_err(),
         "an upload is awaited"
     );
     is_unknown(&network, &order).await?;
-    // The submission is complete.
+    // And whole.
     let batch = submit(&network, &order, stream::iter(rpc::pieces(&payload))).await?;
     let digest = network.certified(&batch).await?;
     network.posted(&batch).await?;
@@ -128,7 +128,7 @@ async fn payloads_of_the_wrong_length_leave_nothing_behind() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_order_is_the_same_batch_and_another_needs_leave_to_replace_it() -> Result<()> {
     let mut network = Network::start(Shape::SMALL).await?;
-    // Too few members are up for a certificate: the batch can still be replaced.
+    // Too few members for a certificate: the batch stays replaceable.
     network.members[0].service.kill();
     network.members[1].service.kill();
     let (payload, other) = (real_payload(10_000), real_payload(10_001));
@@ -158,7 +158,7 @@ async fn the_same_order_is_the_same_batch_and_another_needs_leave_to_replace_it(
     network.posted(&second).await?;
     assert!(network.retrieve(digest).await? == other);
 
-    // A batch on L1 cannot be replaced any more.
+    // What is on L1 is not replaced any more.
     let mut late = network.rollup.order(1, HashKind::Sha256, &payload);
     late.replaces = B256::from(*digest.as_bytes());
     let status =
@@ -194,8 +194,8 @@ async fn a_quota_that_is_spent_is_named_and_counts_each_order_once() -> Result<(
     read_by_all(&network).await?;
     let (large, small) = (real_payload(50_001), real_payload(30_000));
     let order = network.rollup.signed(network.rollup.order(9, HashKind::Opaque, &large));
-    // An aggregator that has not read the new terms yet accepts the order, and fails because the
-    // payload is missing.
+    // An aggregator that has not read the new terms yet misses the payload instead, and takes
+    // nothing.
     let refused = async || {
         let status = submit(&network, &order, stream::empty()).await.err()?;
         (rpc::reason(&status) == Reason::QuotaExceeded).then_some(())
@@ -204,7 +204,7 @@ async fn a_quota_that_is_spent_is_named_and_counts_each_order_once() -> Result<(
 
     let first = network.submit(1, HashKind::Opaque, &small).await?;
     network.certified(&first).await?;
-    // The aggregator refuses at once what the members would refuse until the day ends.
+    // What the members would refuse until the day ends, the aggregator refuses at once.
     let order = network.rollup.signed(network.rollup.order(2, HashKind::Opaque, &small));
     let status = submit(&network, &order, stream::pending()).await.expect_err("the day is spent");
     assert_eq!(rpc::reason(&status), Reason::QuotaExceeded, "{status}");

@@ -1,4 +1,4 @@
-//! What a live aggregator reports to its operator: in its log, on `/healthz`, and in its status.
+//! What a live aggregator tells its operator: in its log, on `/healthz`, and in its own status.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +12,16 @@ use dac_tests::{Result, monitoring, rpc, wait};
 use dac_types::{Address, HashKind};
 use serde_json::{Value, json};
 
-/// The log's message about a transaction.
+/// What the log says of a transaction.
 const SENT: &str = "transaction sent";
-/// The log's messages about a batch that waits, and about one that makes progress again.
+/// What it says of a batch that does not move, and of one that moves again.
 const WAITS: &str = "a batch waits";
 const MOVES: &str = "a batch waits no more";
-/// The number of attempts at a member after which a log line for each of them would be visible.
+/// Attempts at a member after which a line for each of them would show.
 const ATTEMPTS: u32 = 4;
 
-/// A system whose aggregator has a monitoring port and writes its log as JSON. There are no gates,
-/// so that nothing listens at the address of a process that is not started.
+/// A system whose aggregator has a monitoring port and writes its log as JSON. Its processes listen
+/// themselves, so that nothing listens where one of them is not started.
 fn plan() -> Plan {
     let mut aggregator = monitoring::settings();
     let log = toml::toml! { format = "json" };
@@ -29,15 +29,15 @@ fn plan() -> Plan {
     Plan { aggregator, is_bare: true, ..Plan::default() }
 }
 
-/// Returns the lines of a service's log with this message.
+/// The lines of a service's log with this message.
 fn lines(service: &Service, message: &str) -> Result<Vec<Value>> {
     let log = service.log()?;
     let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
     Ok(lines.filter(|line: &Value| line["message"] == message).collect())
 }
 
-/// Waits until the log has this many lines with this message: a line is written a little later than
-/// the event.
+/// Waits until the log has so many lines with this message: they are written a little later than
+/// what they tell happens.
 async fn has_lines(service: &Service, message: &str, count: usize) -> Result<Vec<Value>> {
     let written = async || lines(service, message).ok().filter(|lines| lines.len() >= count);
     wait::until(&format!("{count} lines \"{message}\""), wait::LIMIT, written).await
@@ -47,7 +47,7 @@ fn text<'a>(line: &'a Value, field: &str) -> Result<&'a str> {
     line[field].as_str().context(format!("{field} of {line}"))
 }
 
-/// Returns the transactions of an account on the chain, in the order of its nonces.
+/// The transactions of an account in the order of its nonces, as the chain has them.
 async fn transactions_of(network: &Network, account: Address) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for number in 0..=network.anvil.head().await.number {
@@ -96,8 +96,8 @@ async fn each_transaction_that_is_sent_is_a_line_of_the_log() -> Result<()> {
         lines.iter().map(|line| Ok(text(line, "digest")?.to_owned())).collect::<Result<BTreeSet<_>>>()?;
     assert_eq!(named, digests);
 
-    // The price of gas rises too much for the pending transaction: its replacement is another
-    // transaction, with another line.
+    // Gas becomes too dear for the next one: what replaces it is a transaction of its own, and a
+    // line.
     network.anvil.set_automine(false).await;
     let batch = network.submit(4, HashKind::Opaque, &real_payload(1_000)).await?;
     network.certified(&batch).await?;
@@ -115,8 +115,8 @@ async fn each_transaction_that_is_sent_is_a_line_of_the_log() -> Result<()> {
     Ok(())
 }
 
-/// Waits until the batch says that it waits for this reason, and `members` members were asked
-/// [`ATTEMPTS`] times.
+/// Follows a batch until so many members were asked [`ATTEMPTS`] times and it says that it waits
+/// for this.
 async fn waits_for(network: &Network, batch: &v1::Batch, reason: &str, members: usize) -> Result<v1::Batch> {
     let digest = dac_proto::wire::hash("submission_digest", &batch.submission_digest)?;
     let followed = rpc::watch(network.api()?, rpc::by_submission(digest), |batch| {
@@ -135,7 +135,7 @@ async fn what_a_batch_waits_for_is_one_line_of_the_log_and_not_one_a_retry() -> 
     }
     network.aggregator.start().await?;
 
-    // Two members are down.
+    // Two members are not there.
     let payload = real_payload(30_000);
     let batch = network.submit(1, HashKind::Opaque, &payload).await?;
     let waiting = waits_for(&network, &batch, "UNREACHABLE", 2).await?.waiting.context("a reason")?;
@@ -153,7 +153,7 @@ async fn what_a_batch_waits_for_is_one_line_of_the_log_and_not_one_a_retry() -> 
         member.service.start().await?;
     }
     network.posted(&batch).await?;
-    // A member that has just started may say that it has not read L1 yet, which is another reason.
+    // A member that has just started may say that it has not read L1 yet: that is another reason.
     let moved = has_lines(&network.aggregator, MOVES, 1).await?;
     assert_eq!(moved.len(), 1, "{moved:?}");
     let before = self::lines(&network.aggregator, WAITS)?;
@@ -193,7 +193,7 @@ async fn an_account_that_cannot_pay_is_told_by_healthz_and_in_status() -> Result
     let told = told.strip_suffix('\n').context("one line")?;
     let start = format!("the L1 account {account} owns 0 ether, the next transaction may cost 0.");
     assert!(told.starts_with(&start) && told.ends_with(" ether: send more to it"), "{told}");
-    // The operator is warned, and all requests are served.
+    // A person is told, and everybody served.
     assert_eq!(page(&network, "/readyz", 200).await?, "ok\n");
     let status = payer(&network).await?;
     assert_eq!((status.balance_gwei, status.low, status.problem.as_str()), (Some(0), true, told));
@@ -207,7 +207,7 @@ async fn an_account_that_cannot_pay_is_told_by_healthz_and_in_status() -> Result
     let end = " ether: send more to it";
     assert!(waits.l1_problem.starts_with(&start) && waits.l1_problem.ends_with(end), "{}", waits.l1_problem);
 
-    // The balance is enough for the next transactions, and below the threshold of 0.05 ether.
+    // Enough for the next transactions, and less than the floor of 0.05 ether.
     set_balance(&network, 40).await;
     network.posted(&batch).await?;
     assert_eq!(page(&network, "/healthz", 200).await?, "ok\n");

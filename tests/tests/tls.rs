@@ -1,5 +1,5 @@
-//! TLS and mutual TLS on real processes: a client without a certificate of the right authority is
-//! refused.
+//! TLS and mutual TLS on real processes: who has no certificate of the right authority does not get
+//! in.
 
 use std::error::Error as _;
 use std::path::Path;
@@ -35,7 +35,8 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
     };
     let network = Network::start_with(Shape::SMALL, &tls).await?;
 
-    // The command line submits, waits, retrieves and audits with the servers' authority alone.
+    // The command line submits, waits, retrieves and audits, with nothing but the servers'
+    // authority.
     let home = network.folder().to_owned();
     let payload = real_payload(200_000);
     std::fs::write(home.join("payload"), &payload)?;
@@ -62,8 +63,8 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
     assert!(std::fs::read(home.join("retrieved"))? == payload);
     dac.expect(["audit", "--chunks", "2"]).await?;
 
-    // A member's dispersal port accepts only clients with a certificate of the aggregators'
-    // authority. The alert with which the member refuses others may be lost with the connection.
+    // To a member's dispersal port come only clients that the aggregators' authority vouches for.
+    // The alert with which the member says what it lacks may be lost with the connection.
     let service = &network.members[0].service;
     let port = service.gate(configuration::DISPERSAL).address().port();
     let stranger = servers.identity("stranger")?;
@@ -79,13 +80,13 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
     }
     let status = deliver_nothing(servers.channel(port, Some(&client))?).await;
     assert_eq!(Reason::of(&status), Some(Reason::MalformedRequest), "an aggregator's: {status:?}");
-    // Without TLS no client connects.
+    // Without TLS nobody gets anywhere.
     let plain = rpc::channel(&format!("http://localhost:{port}"))?;
     let status = deliver_nothing(plain).await;
     let cause = MemberFault::from_status(&status).cause();
     assert!(matches!(cause, Some(ConnectionCause::NotHttp2 | ConnectionCause::BrokenOff)), "{status:?}");
 
-    // The command line tells a user without a certificate what the member demands.
+    // The command line tells a person without a certificate what the member demands.
     let member = format!("https://localhost:{port}");
     let output = dac.run(["member", member.as_str()]).await?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -93,7 +94,7 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
     let expected = [ConnectionCause::NoClientCertificate, ConnectionCause::BrokenOff]
         .map(|cause| format!("error: {member}: unreachable: {cause} ("));
     assert!(expected.iter().any(|expected| told.starts_with(expected)), "{told}");
-    // The member's log tells its operator, once for each kind.
+    // And its log tells the member's operator, once for each kind.
     for (kind, advice) in [
         ("no_client_certificate", "a client certificate is required here and none came"),
         ("client_certificate_refused", "the client's certificate was refused: it is not of client_ca"),
@@ -110,7 +111,7 @@ async fn dispersal_demands_client_certificates_and_retrieval_stays_open() -> Res
     Ok(())
 }
 
-/// Returns the status with which a member, or the connection to it, ends an empty delivery.
+/// The status with which a member, or what is on the way to it, ends a delivery of nothing.
 async fn deliver_nothing(channel: Channel) -> Status {
     let open = v1::StoreShardOpen::default();
     let call = rpc::store_shard(channel, open, futures::stream::empty()).await;
@@ -144,7 +145,7 @@ async fn an_aggregator_without_a_certificate_is_told_apart_from_a_member_that_is
         assert_eq!((member.state(), member.reason.as_str()), (DeliveryState::Retrying, "TLS"), "{member:?}");
         assert!(starts.iter().any(|start| member.detail.starts_with(start)), "{member:?}");
     }
-    // Each member's log says that it refused the client.
+    // Each member knows that it was it who refused.
     let advice = "a client certificate is required here and none came";
     for member in &network.members {
         let told = async || member.service.log().ok()?.contains(advice).then_some(());
@@ -153,7 +154,7 @@ async fn an_aggregator_without_a_certificate_is_told_apart_from_a_member_that_is
     Ok(())
 }
 
-/// The listener's certificate is the first of the aggregator's certificates to expire.
+/// Of the certificates that an aggregator has, the first to expire is that of its listener.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aggregators_status_tells_when_its_certificate_expires() -> Result<()> {
     dac_tests::install_tls_provider();

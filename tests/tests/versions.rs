@@ -1,5 +1,5 @@
-//! Requests of a later version of the protocol to live servers, for every method: unknown fields
-//! are ignored, and unknown values are refused by name.
+//! A later version of the protocol speaks to this one: what it adds is ignored, what it means by
+//! values that this one does not know is refused by name; by every method, at live servers.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use tonic::{Code, Status};
 
 const SEAT: Seat = Seat(1);
 
-/// A valid request of each method, and the server that it goes to.
+/// A good request of each method, and where it goes.
 struct Samples<'a> {
     network: &'a Network,
     payload: Bytes,
@@ -32,12 +32,12 @@ struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    /// Makes the requests with a batch that is recorded, and another one that a member has.
+    /// With a batch that is recorded, and another one that a member has.
     async fn of(network: &'a Network) -> Result<Self> {
         let payload = real_payload(40_000);
         let order = network.rollup.signed(network.rollup.order(1, HashKind::Opaque, &payload));
         let mut submission = rpc::submit_open(&network.domain(), &order);
-        // A field with the first value is not encoded.
+        // Of the first value nothing is on the wire.
         submission.posting = v1::PostingMode::Record.into();
         let pieces = futures::stream::iter(rpc::pieces(&payload));
         let batch = rpc::submit(network.api()?, submission.clone(), pieces).await?;
@@ -64,7 +64,7 @@ impl<'a> Samples<'a> {
         }
     }
 
-    /// Returns a method's request. A method without one here fails the test.
+    /// A method without one here fails the test.
     fn requests(&self, method: &Method) -> Result<Vec<Bytes>> {
         let digest = Bytes::copy_from_slice(self.digest.as_bytes());
         let batch = || Some(rpc::by_digest(self.digest));
@@ -90,8 +90,7 @@ impl<'a> Samples<'a> {
                 one(request.encode_to_vec())
             }
             ("BatchService", "SubmitValidityProof") => {
-                // This is refused for its signature, with and without the later version's
-                // additions.
+                // Refused for its signature, as it is without what a later version adds.
                 let request = v1::SubmitValidityProofRequest {
                     batch: batch(),
                     new_state_root: vec![1; 32].into(),
@@ -111,7 +110,7 @@ impl<'a> Samples<'a> {
                     .collect()
             }
             ("DispersalService", "SignRenewal") => {
-                // This is refused because nothing has settled.
+                // Refused: nothing has settled.
                 let renewal = CoverageRenewal {
                     rollup: self.network.rollup.address,
                     last_batch: 1,
@@ -144,8 +143,8 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// Returns the reason of a refusal, or the number of an answer's messages: their times and counts
-/// may differ from call to call.
+/// What an answer says: how many messages, or why it is refused. Times and counts in messages may
+/// differ from call to call.
 fn outcome(answer: &Result<Vec<Bytes>, Status>) -> Result<usize, (Code, Option<Reason>, String)> {
     match answer {
         Ok(messages) => Ok(messages.len()),
@@ -166,7 +165,7 @@ async fn what_a_later_version_adds_to_requests_is_ignored() -> Result<()> {
         let requests = requests.collect::<Result<Vec<_>>>()?;
         let later = later::call(channel, method, requests).await;
         assert_eq!(outcome(&now), outcome(&later), "{method:?}");
-        // Two methods are refused, because this network lacks what they need: see their requests.
+        // But for the two that are refused for what this network has not: see their samples.
         let refused = ["SubmitValidityProof", "SignRenewal"].contains(&&*method.name);
         assert_eq!(later.is_err(), refused, "{method:?}: {later:?}");
         measure.tried(1);
@@ -207,7 +206,7 @@ async fn values_that_only_a_later_version_knows_are_refused_by_name() -> Result<
             protocol.enum_fields(method),
             "each enumeration of {method:?} stands in its sample"
         );
-        // The refused calls do no harm.
+        // Nobody is the worse for it.
         let refused = ["SubmitValidityProof", "SignRenewal"].contains(&&*method.name);
         let again = later::call(channel, method, requests).await;
         assert_eq!(again.is_err(), refused, "{method:?}: {again:?}");

@@ -1,5 +1,6 @@
-//! Networks that delay, lose and cut, clocks that are a day wrong, and an L1 that reverts: batches
-//! come late, none is lost, and nothing is signed, posted or deleted that should not be.
+//! Networks that delay, lose and cut, clocks that are a day wrong, and an L1 that takes back what
+//! it said: batches come late, none is lost, and nothing is signed, posted or deleted that should
+//! not be.
 
 use std::time::Duration;
 
@@ -14,14 +15,14 @@ use futures::stream;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// The number of changes of the weather in CI's run.
+/// Changes of the weather, in CI's run.
 const STORMS: u64 = 40;
-/// The number of faults of L1 in CI's run.
+/// Faults of L1, in CI's run.
 const L1_FAULTS: u64 = 20;
-/// The seconds by which a clock is wrong.
+/// Seconds by which a clock is wrong.
 const DAY: i64 = 86_400;
 
-/// Draws the faults of one gate's network for a while.
+/// What the network does to one gate for a while.
 fn storm(dice: &mut StdRng) -> (&'static str, Weather) {
     let seed = dice.random();
     let calm = Weather { seed, ..Weather::CALM };
@@ -34,7 +35,7 @@ fn storm(dice: &mut StdRng) -> (&'static str, Weather) {
     }
 }
 
-/// Returns the gates between aggregator and members, rollup and aggregator, and all processes and
+/// Every way between two parties: aggregator and members, rollup and aggregator, all of them and
 /// L1.
 fn ways(network: &Network) -> Vec<&Gate> {
     let of_members = network.members.iter().flat_map(|member| member.service.gates());
@@ -51,7 +52,7 @@ async fn loss_delay_and_one_way_cuts_lose_nothing() -> Result<()> {
     let traffic = Traffic::start(&network, 1, plan)?;
     let ways = ways(&network);
     for _ in 0..STORMS * measure::scale() {
-        // Sometimes several gates are affected at once.
+        // Several at once, now and then.
         let hit: Vec<&Gate> =
             (0..dice.random_range(1..=3)).map(|_| ways[dice.random_range(0..ways.len())]).collect();
         for gate in &hit {
@@ -75,7 +76,7 @@ fn wrong_by(seconds: i64) -> [(&'static str, String); 1] {
     [("DAC_CLOCK_OFFSET_SECONDS", seconds.to_string())]
 }
 
-/// Submits a batch with a lifetime of an hour, and waits until it is recorded.
+/// Submits a batch with a lifetime of an hour, and follows it to L1.
 async fn recorded(network: &Network, number: u64) -> Result<(v1::Batch, BatchDigest)> {
     let batch =
         network.submit(number, HashKind::Opaque, &real_payload(30_000 + usize::try_from(number)?)).await?;
@@ -87,7 +88,7 @@ async fn recorded(network: &Network, number: u64) -> Result<(v1::Batch, BatchDig
 async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
     let name = "weather::a_members_clock_that_is_a_day_wrong_harms_nobody";
     let mut measure = Measure::begin(Promise::WrongClock, name);
-    // The member deletes as soon as it may, which is not before L1's clock agrees.
+    // Deletes as soon as it may, which is not before L1's clock says so as well.
     let node = toml::toml! {
         [retention]
         slack = "1s"
@@ -105,15 +106,14 @@ async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         network.members[seat].service.set_environment(&wrong_by(wrong));
         network.members[seat].service.start().await?;
         let (batch, digest) = recorded(&network, number).await?;
-        // By its clock the submission has expired, or is valid for too long: the member signs
-        // nothing on the rollup's word alone. On the word of a quorum it may sign, unless the batch
-        // has expired.
+        // By its clock the order has expired, or is good for too long: it signs nothing on the
+        // rollup's word alone. On the word of a quorum it may, unless the batch has expired.
         assert!(!batch.members[seat].in_certificate, "{wrong}: {:?}", batch.members[seat]);
         if wrong > 0 {
             assert_ne!(batch.members[seat].state(), DeliveryState::Attested, "{wrong}");
         }
         assert!(network.retrieve(digest).await?.len() == 30_000 + usize::try_from(number)?);
-        // The member has tried several times to delete; it still serves what it stored.
+        // Several rounds of deletion have passed: what was stored is served.
         for _ in 0..3 {
             tokio::time::sleep(dac_tests::network::MOMENT).await;
             assert!(rpc::shard(network.members[seat].retrieval()?, first).await? == shard, "{wrong}");
@@ -123,14 +123,14 @@ async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         network.members[seat].service.start().await?;
         measure.tried(1);
     }
-    // When its clock is right again, the member accepts deliveries.
+    // Right again: it takes what it is given.
     let (_, digest) = recorded(&network, 4).await?;
     network.members[seat].waits_for(digest).await?;
     measure.passed();
     Ok(())
 }
 
-/// Submits a few batches from this number on, and waits until all of them are recorded.
+/// A few batches from this number on, all of them recorded.
 async fn taken(network: &Network, first_number: u64, seed: u64) -> Result<Vec<Accepted>> {
     let mut traffic = Traffic::start(network, first_number, TrafficPlan::small(seed))?;
     traffic.more(2).await?;
@@ -142,15 +142,15 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
     let name = "weather::an_aggregators_clock_that_is_a_day_wrong_harms_nobody";
     let (mut measure, seed) = (Measure::begin(Promise::WrongClock, name), measure::seed(name));
     let mut network = Network::start(Shape::SMALL).await?;
-    // A submission whose time has passed by the aggregator's own clock fails, so that nothing may
-    // be in work when the clock goes wrong.
+    // An order whose time has passed by the aggregator's own clock fails, so nothing is under way
+    // when the clock goes wrong.
     let mut accepted = taken(&network, 1, seed).await?;
     for (first, wrong) in [(300, DAY), (600, -DAY)] {
         network.aggregator.kill();
         network.aggregator.set_environment(&wrong_by(wrong));
         network.aggregator.start().await?;
-        // It may refuse a submission that lives for an hour; if it accepts one, members decide by
-        // their own clocks.
+        // It may refuse an order that lives for an hour; where it takes one, members decide by
+        // clocks of their own.
         let order = network.rollup.order(900 + u64::from(wrong > 0), HashKind::Opaque, &real_payload(100));
         let signed = network.rollup.signed(order);
         let open = rpc::submit_open(&network.domain(), &signed);
@@ -164,8 +164,8 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         accepted.extend(taken(&network, first, seed).await?);
         measure.tried(1);
     }
-    // The rollup does not expect the batches that were accepted with a wrong clock, but these must
-    // not be recorded twice either.
+    // What was taken by a wrong clock is none of the rollup's expectations; it must not be there
+    // twice either.
     let history = history::read(&network, &accepted).await?;
     let violations = history.violations(&accepted);
     let serious: Vec<_> =
@@ -175,16 +175,16 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
     Ok(())
 }
 
-/// The faults of L1 that concern an aggregator's transactions.
+/// What L1 does to an aggregator's transactions.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     /// The last blocks are replaced by empty ones.
     Reorganised(u64),
-    /// Pending transactions are dropped.
+    /// What waits to be included is forgotten.
     Dropped,
     /// Another process with the same key uses the next nonce.
     NonceTaken,
-    /// No transaction is included for a while.
+    /// Nothing is included for a while.
     Silence,
 }
 
@@ -226,8 +226,8 @@ impl Trouble {
         Ok(())
     }
 
-    /// Sends a transfer of nothing from the aggregator's account, with the nonce of the
-    /// aggregator's own transaction.
+    /// A transfer of nothing from the aggregator's account, with the nonce that the aggregator's
+    /// own transaction has.
     async fn take_nonce(self, network: &Network) -> Result<()> {
         let from = network.rollup.disperser;
         network.anvil.rpc("anvil_impersonateAccount", serde_json::json!([from])).await;
@@ -244,15 +244,15 @@ async fn l1_takes_back_drops_and_stalls_and_everything_is_recorded_once() -> Res
     let (mut measure, seed) = (Measure::begin(Promise::UnreliableL1, name), measure::seed(name));
     let mut dice = StdRng::seed_from_u64(seed);
     let mut network = Network::start(Shape { confirmations: 4, ..Shape::SMALL }).await?;
-    // The deployment of the committee and the admission of the rollup are deeper than these
-    // reorganisations, so that they are not reverted.
+    // Deeper than any of these reorganisations: the committee itself, and the rollup's admission,
+    // are not to be undone.
     network.anvil.mine(4).await;
     let traffic = Traffic::start(&network, 1, TrafficPlan::small(seed))?;
     for _ in 0..L1_FAULTS * measure::scale() {
         let trouble = Trouble::choose(&mut dice);
         println!("{trouble:?}");
         trouble.strike(&network, &mut dice).await?;
-        // Transactions get deeper only with new blocks.
+        // Depth comes with blocks alone.
         network.anvil.mine(dice.random_range(1..=3)).await;
         if dice.random_ratio(1, 4) {
             network.aggregator.kill();
@@ -276,7 +276,7 @@ async fn l1_takes_back_drops_and_stalls_and_everything_is_recorded_once() -> Res
     Ok(())
 }
 
-/// Tests the weather itself: a cut direction passes nothing and loses nothing.
+/// The weather itself is put to the test: a cut way passes nothing and loses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_one_way_cut_holds_answers_back_and_loses_none() -> Result<()> {
     let network = Network::start(Shape::SMALL).await?;

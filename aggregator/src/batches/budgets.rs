@@ -1,26 +1,26 @@
-//! Budgets for the bytes of payloads that have no certificate yet.
+//! What payloads hold on their way to the certificate.
 
 use crate::batch::Batch;
 use crate::budget::{Budget, Held, Part};
 
-/// Budgets of payload bytes in memory and on the disk. Clones share the same budgets.
+/// Payload bytes by what becomes of them. Clones are the same budgets.
 #[derive(Clone, Debug)]
 pub struct Budgets {
-    /// Bytes of payloads that are arriving or being delivered to members that accept them.
+    /// Arriving, or on their way to members that take them.
     pub in_flight: Budget,
-    /// Bytes of payloads on the disk that too few members accept for now. Their budget is separate,
-    /// so that one rollup's refused batches do not keep other rollups from submitting.
+    /// On the disk, while too few members take them: what one rollup's members refuse must not keep
+    /// other rollups from submitting.
     pub parked: Budget,
 }
 
 impl Budgets {
-    /// Makes two budgets of `in_flight` and `parked` bytes.
+    /// So many bytes of each.
     pub fn new(in_flight: u64, parked: u64) -> Self {
         Self { in_flight: Budget::new(in_flight, Part::Half), parked: Budget::new(parked, Part::Half) }
     }
 
-    /// Takes a place on the disk for a batch that no quorum accepts for now. Returns `None` if its
-    /// rollup has no place left: the batch then stays in flight, within its rollup's share.
+    /// A place on the disk for a batch that no quorum takes for now, if its rollup has one left.
+    /// Otherwise the batch stays in flight, within its rollup's share of that.
     pub(super) fn park(&self, batch: &Batch) -> Option<Held> {
         let order = &batch.submission.submission;
         self.parked.try_take(order.rollup, order.payload_length).ok()

@@ -1,6 +1,6 @@
 //! Batches that wait for a proof and for nothing else. They take no task and hardly any memory: a
-//! rollup may have certified thousands of them before it proves the first. An event that concerns
-//! one of them wakes it.
+//! rollup may have certified thousands of them before it proves the first. What concerns one of
+//! them wakes it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::batch::{Batch, SubmissionDigest};
 
-/// What the process remembers of a dormant batch.
+/// What is to be known of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dormant {
     /// The batch's version in the store.
@@ -18,7 +18,7 @@ pub(super) struct Dormant {
     /// The rollup's contract, and the batch's number there.
     settlement: Address,
     number: u64,
-    /// The batch's expiry time, in Unix seconds.
+    /// Unix seconds.
     expires_at: u64,
 }
 
@@ -34,7 +34,7 @@ impl Dormant {
     }
 }
 
-/// All dormant batches of this process. Clones share one table.
+/// All that rest. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DormantBatches(Arc<Mutex<HashMap<SubmissionDigest, Dormant>>>);
 
@@ -58,7 +58,7 @@ impl DormantBatches {
         self.0.lock().len()
     }
 
-    /// Removes and returns all dormant batches.
+    /// All of them, which rest no more.
     pub(super) fn drain(&self) -> Vec<(SubmissionDigest, Dormant)> {
         let all = self.0.lock().drain().collect();
         self.report();

@@ -1,4 +1,4 @@
-//! Proofs that clients submit. The batch's own task checks them, so that nothing else changes the
+//! A proof that is handed in: weighed by the batch's own task, so that nothing else changes the
 //! batch meanwhile.
 
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Proof, ProofRefusal};
 
-/// The outcome of a submitted proof.
+/// What came of a proof.
 #[derive(Clone, Debug)]
 pub enum ProofOutcome {
-    /// The proof is stored, since now or before; this is the batch's present state.
+    /// It is stored, now or before: the batch as it stands.
     Batch(Arc<Batch>),
-    /// The batch refuses the proof.
+    /// The batch does not take it.
     Refused(ProofRefusal),
-    /// The outcome is unknown; the caller submits the proof again.
+    /// Nobody can say: to be handed in again.
     Lost,
 }
 

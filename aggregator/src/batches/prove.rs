@@ -11,7 +11,7 @@ use super::registry::{Batches, Selector};
 use crate::batch::{Batch, Event, Proof, ProofRefusal, ProofVerdict, SubmissionDigest};
 use crate::store::StoreError;
 
-/// The number of times that a batch is looked up, since its task may end after each look-up.
+/// How often a batch is looked up again whose task ended in between.
 const ATTEMPTS_MAX: usize = 8;
 
 impl Batches {

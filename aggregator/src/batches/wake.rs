@@ -14,12 +14,12 @@ use crate::batch::{Phase, SubmissionDigest};
 use crate::post::Seen;
 use crate::store::{StoreError, Versioned};
 
-/// The most batches that are left to another process at the same time.
+/// Batches left to another process at the same time.
 const GIVEN_UP_AT_ONCE: usize = 16;
 
 impl Batches {
-    /// Resumes a batch if it is dormant. The batch stays dormant until it was read from the store,
-    /// so that a cancelled call or a failing store leaves it dormant.
+    /// Goes on with a batch that is dormant, if it is. It stays dormant until it was read, so that
+    /// a caller that goes away, or a store that fails, leaves it where it was.
     pub(super) async fn wake(&self, id: SubmissionDigest) -> Result<(), StoreError> {
         if !self.dormant.contains(id) {
             return Ok(());
@@ -35,9 +35,9 @@ impl Batches {
         Ok(())
     }
 
-    /// Reads a batch of this process again after another process changed it, or starts its task if
-    /// it has none. If the store fails, the batch is no longer dormant, so that the next full look
-    /// finds it.
+    /// Has a batch of this process read again that another process changed, or begins to work on it
+    /// if it has no task. If the store fails, the batch is dormant no more, so that the next full
+    /// look finds it.
     pub(super) async fn tell_changed(&self, id: SubmissionDigest) -> Result<(), StoreError> {
         if !self.is_live(id) {
             let rested = self.dormant.remove(id).is_some();
@@ -51,7 +51,7 @@ impl Batches {
     }
 
     fn go_on(&self, stored: Versioned, rested: bool) {
-        // The metrics have not counted what changed while the batch was dormant.
+        // What changed while it rested was counted by nobody.
         if rested && stored.batch.phase != Phase::Certified {
             metrics::phase_changed(&Phase::Certified, &stored.batch.phase);
         }
@@ -60,7 +60,7 @@ impl Batches {
         }
     }
 
-    /// Leaves all dormant batches to the process that posts, in the background.
+    /// Leaves all that rest to the process that posts, in the background.
     pub(super) fn give_up_dormant(&self) {
         let batches = self.clone();
         self.ctx.jobs.spawn(async move {
@@ -70,7 +70,7 @@ impl Batches {
         });
     }
 
-    /// Wakes the dormant batches that are due, at every tick; never returns.
+    /// Wakes what is due, again and again.
     pub(crate) async fn wake_due(&self) {
         let mut contracts: HashMap<Address, watch::Receiver<Seen>> = HashMap::new();
         loop {

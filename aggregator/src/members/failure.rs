@@ -9,16 +9,16 @@ use tonic_types::StatusExt;
 
 use crate::batch::DeliveryFailure;
 
-/// The reason if the transport, a proxy or a fault of the member ended a call.
+/// The reason where the transport, a proxy or a fault of the member's ended a call.
 const TRANSPORT: &str = "TRANSPORT";
-/// The reason if TLS, or the lack of a certificate, ended a call.
+/// The reason where TLS, or the lack of a certificate, ended it.
 const TLS: &str = "TLS";
-/// The reason if a call took too long.
+/// The reason where a call took too long.
 const NO_ANSWER: &str = Reason::TimedOut.as_str();
-/// The reason if no connection was made.
+/// The reason where no connection was made.
 pub(super) const UNREACHABLE: &str = "UNREACHABLE";
 
-/// The TLS settings of this side of a connection.
+/// What this side of a connection has to do with TLS.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TlsSide {
     /// Whether the member's URL demands TLS.
@@ -34,9 +34,9 @@ pub struct CallFailure {
     pub kind: DeliveryFailure,
     /// Machine-readable: a [`Reason`], or what the transport met.
     pub reason: String,
-    /// The cause, in words for people.
+    /// For people.
     pub detail: String,
-    /// The pause after which, in the member's opinion, the call may succeed.
+    /// When the member thinks that it may succeed.
     pub retry_after: Option<Duration>,
 }
 

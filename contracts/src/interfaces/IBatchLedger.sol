@@ -9,9 +9,8 @@ import {IBatchSequence} from "./IBatchSequence.sol";
 /// coverage, so that members can renew them, and finds a batch by its hash. It knows neither states
 /// nor proofs, has no owner and is never paused or frozen. Anyone may call it.
 interface IBatchLedger is IBatchSequence {
-    /// @notice A batch was accepted. A reader without history finds its digest by the hash, and by the digest
-    /// its number in BatchSettled.
-    event BatchAccepted(bytes32 indexed batchHash, bytes32 digest);
+    /// @notice A batch was accepted. A reader without history finds number and digest by the hash.
+    event BatchAccepted(bytes32 indexed batchHash, uint64 batchNumber, bytes32 digest);
 
     /// @notice There is no header.
     error NoBatches();

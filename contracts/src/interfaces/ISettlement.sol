@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {BatchHeader, Certificate} from "../types/Certificate.sol";
+import {BatchHeader, BundlePath, Certificate} from "../types/Certificate.sol";
 import {FreezeReason, Transition, VerifierProposal} from "../types/Settlement.sol";
 import {IBatchSequence} from "./IBatchSequence.sol";
 import {IValidityVerifier} from "./IValidityVerifier.sol";
@@ -61,6 +61,15 @@ interface ISettlement is IBatchSequence {
     /// @notice Settles the next batch if the log has its certificate. The log checked the
     /// certificate, so it is not checked again.
     function settleRecorded(BatchHeader calldata header, Transition calldata transition, bytes calldata proof) external;
+
+    /// @notice Settles the next batch if the log has a bundle that contains it. Of a batch in a
+    /// bundle the log knows the digest alone, so the header's own rules are checked here.
+    function settleBundled(
+        BatchHeader calldata header,
+        BundlePath calldata place,
+        Transition calldata transition,
+        bytes calldata proof
+    ) external;
 
     /// @notice Stops settlement permanently if there is a reason. Anyone may call it, even while
     /// paused. Coverage is short if it lasts less than exitWindow and half of freezeDelay from now;

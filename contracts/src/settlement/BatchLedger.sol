@@ -115,17 +115,15 @@ contract BatchLedger is IBatchLedger, BatchSequence {
         bool keeps
     ) private returns (bytes32[] memory digests, uint64 least) {
         bytes32 domain = SignatureDomain.separator(address(registry));
-        uint64 needed = uint64(block.timestamp) + lifetime;
         digests = new bytes32[](headers.length);
         least = type(uint64).max;
         for (uint256 i = 0; i < digests.length; ++i) {
             BatchHeader calldata header = headers[i];
-            checkNext(header, count++, needed);
+            checkNext(header, count++, uint64(block.timestamp) + lifetime);
             checkBundledHeader(header, epoch, n);
             if (header.expiresAt < least) least = header.expiresAt;
-            bytes32 digest = SignatureDomain.digestWithin(header, domain);
-            digests[i] = digest;
-            append(header, digest, keeps);
+            digests[i] = SignatureDomain.digestWithin(header, domain);
+            append(header, digests[i], keeps);
         }
     }
 
@@ -175,7 +173,7 @@ contract BatchLedger is IBatchLedger, BatchSequence {
             if (uint64(ofKind[batchHash]) < expiresAt) ofKind[batchHash] = pair(number, expiresAt);
         }
         emit BatchSettled(digest, number, header.epoch, expiresAt, 0, 0, 0);
-        emit BatchAccepted(batchHash, digest);
+        emit BatchAccepted(batchHash, number, digest);
     }
 
     function finish(Progress memory current, CoverageState memory covered) private {

@@ -7,11 +7,12 @@ import {Guarded} from "../Guarded.sol";
 import {ICertificateLog} from "../interfaces/ICertificateLog.sol";
 import {ISettlement} from "../interfaces/ISettlement.sol";
 import {IValidityVerifier} from "../interfaces/IValidityVerifier.sol";
+import {BundleTree} from "../libraries/BundleTree.sol";
 import {CertificateLib} from "../libraries/CertificateLib.sol";
 import {CodePin} from "../libraries/CodePin.sol";
 import {Coverage, CoverageState} from "../libraries/Coverage.sol";
 import {FingerprintPoints} from "../libraries/FingerprintPoints.sol";
-import {BatchHeader, Certificate} from "../types/Certificate.sol";
+import {BatchHeader, BundlePath, Certificate} from "../types/Certificate.sol";
 import {EpochRecord} from "../types/Committee.sol";
 import {PublicClaim} from "../types/PublicClaim.sol";
 import {FreezeReason, Progress, Transition, VerifierProposal} from "../types/Settlement.sol";
@@ -110,6 +111,31 @@ abstract contract Settlement is ISettlement, BatchSequence, Guarded {
         bytes32 digest = digestOf(header);
         checkRecorded(digest);
         finishBatch(header, digest, registry.epoch(header.epoch), transition, proof, current, covered);
+    }
+
+    /// @inheritdoc ISettlement
+    function settleBundled(
+        BatchHeader calldata header,
+        BundlePath calldata place,
+        Transition calldata transition,
+        bytes calldata proof
+    ) external {
+        (Progress memory current, CoverageState memory covered) = beginBatch(header);
+        bytes32 digest = digestOf(header);
+        EpochRecord memory epoch = checkPlace(header, digest, place);
+        finishBatch(header, digest, epoch, transition, proof, current, covered);
+    }
+
+    /// @dev Checks that a recorded bundle has the header at this place.
+    function checkPlace(BatchHeader calldata header, bytes32 digest, BundlePath calldata place)
+        private
+        view
+        returns (EpochRecord memory epoch)
+    {
+        checkBundle(place.bundle);
+        epoch = registry.epoch(place.bundle.epoch);
+        checkBundledHeader(header, place.bundle.epoch, epoch.n);
+        checkRoot(BundleTree.root(digest, place.index, place.bundle.count, place.path), place.bundle);
     }
 
     /// @dev Checks what is cheap: that this is the rollup's next batch, and that all data live long

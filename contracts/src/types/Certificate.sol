@@ -58,3 +58,12 @@ struct BatchBundle {
     uint32 count;
     bytes32 root;
 }
+
+/// @notice Where a batch stands in a bundle.
+/// @param index index of its digest in the bundle, from 0
+/// @param path siblings from the leaf upwards
+struct BundlePath {
+    BatchBundle bundle;
+    uint256 index;
+    bytes32[] path;
+}

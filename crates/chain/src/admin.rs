@@ -134,14 +134,14 @@ impl Account {
         Ok((address, receipt))
     }
 
-    /// Records a certificate, for tools and tests. Unlike the poster, this persists and retries
-    /// nothing.
+    /// Records a certificate. Nothing is persisted or retried, as the poster would do: for tools
+    /// and tests.
     pub async fn record(&self, log: Address, certificate: &Certificate) -> Result<Receipt, ChainError> {
         self.call(log, U256::ZERO, record_calldata(certificate)?).await
     }
 
-    /// Settles a batch, which anyone may do, for tools and tests. Unlike the poster, this persists
-    /// and retries nothing.
+    /// Settles a batch, which anyone may do. Nothing is persisted or retried, as the poster would
+    /// do: for tools and tests.
     pub async fn settle(&self, order: &SettleOrder) -> Result<Receipt, ChainError> {
         self.call(order.settlement, U256::ZERO, order.calldata.clone()).await
     }

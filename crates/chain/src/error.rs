@@ -138,7 +138,7 @@ pub enum ChainError {
         reason: String,
     },
     /// The endpoint limits the rate of requests and wants none for a while.
-    #[error("{endpoint}: too many requests: it accepts {method} again in {retry_after:.1?}")]
+    #[error("{endpoint}: {method} was asked for too often, again in {retry_after:.1?}")]
     RateLimited {
         /// The endpoint's host and port.
         endpoint: String,
@@ -241,7 +241,7 @@ pub enum ChainError {
     Reverted(Refusal),
     /// A certificate's signature is not a point of its group, so the contract's form of it does not
     /// exist.
-    #[error("the certificate's signature is not a point of its group: {0}")]
+    #[error("the certificate's signature is no point: {0}")]
     CertificateSignature(#[from] PointError),
     /// A transaction was included but failed, and running it again did not show why.
     #[error("transaction {hash} failed on L1")]
@@ -347,9 +347,7 @@ pub enum ChainError {
         reason: String,
     },
     /// An endpoint left out settlement events: batch numbers leave no gaps.
-    #[error(
-        "an endpoint left out events: it shows that {contract} settled batch {got} right after batch {after}"
-    )]
+    #[error("{contract} settled batch {got} after batch {after}, says the endpoint: others are missing")]
     EventsMissing {
         /// The contract.
         contract: Address,

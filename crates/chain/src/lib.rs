@@ -2,12 +2,12 @@
 //! log and rollups' settlement contracts.
 //!
 //! * [`Follower`] reads the registry at a configured interval; all other code uses the last
-//!   [`RegistryView`].
+//! [`RegistryView`].
 //! * [`CertificateLogReader`] tells which certificates were recorded, and whether one would be.
 //! * [`feed`] follows the events that create duties of members, through reorganisations.
 //! * [`L1`] and [`Broadcast`] are what a sender of transactions needs from L1.
 //! * [`settlement`] covers the rollup's contract: the calls that settle a batch, what a refusal
-//!   means, and which batches have settled.
+//! means, and which batches have settled.
 //! * [`admin`] deploys and administers the contracts.
 //! * [`ChainError`] says what went wrong, [`Refusal`] why a contract refused.
 

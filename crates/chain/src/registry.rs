@@ -194,8 +194,8 @@ struct Snapshot {
 
 impl Snapshot {
     async fn read(&self, cache: &mut Cache, head: BlockRef) -> Result<RegistryView, ChainError> {
-        // The endpoint caches its check of the chain id for up to 60 s; a snapshot is rare enough
-        // to ask each time.
+        // `Endpoints` checks the chain id only after failures; a snapshot is rare enough to check
+        // it each time.
         let got = self.endpoint.chain_id().await?;
         if got != self.chain_id {
             return Err(ChainError::WrongChain {

@@ -316,9 +316,8 @@ async fn refusals_of_the_registry_have_names_and_values() {
 
     let stranger = committee.operator(&anvil, 0);
     let account = committee.members[0].operator.address();
-    assert_eq!(refused(stranger.pause().await), Refusal::of(&CommitteeRegistry::NotPauser { account }));
     assert_eq!(
-        refused(stranger.unpause().await),
+        refused(stranger.pause().await),
         Refusal::of(&CommitteeRegistry::OwnableUnauthorizedAccount { account })
     );
     assert_eq!(refused(owner.unpause().await), Refusal::of(&CommitteeRegistry::ExpectedPause {}));

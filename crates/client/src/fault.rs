@@ -1,5 +1,5 @@
-//! Faults of members, in two classes: the member serves wrong data or lacks what it must hold, or
-//! it could not be checked, because it refuses for now or cannot be reached.
+//! Faults of members, in three classes: the member serves wrong data or lacks what it must hold, it
+//! refuses for now, or it cannot be reached.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub enum MemberFault {
         message: String,
     },
     /// The member's message does not parse.
-    #[error("its message does not parse: {0}")]
+    #[error("junk: {0}")]
     Junk(#[from] WireError),
     /// The member sent the record of another batch.
     #[error("it sent the record of batch {got} when asked for {expected}")]

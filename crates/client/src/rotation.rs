@@ -243,7 +243,7 @@ mod tests {
         registered.extend([registration(4, 0x44)]);
         let rotation = Rotation::plan(&former, &[(Seat(3), address(4))], &registered).unwrap();
         assert_eq!(rotation.changes[0].to.public_key, key(0x44));
-        // Operator 4 registered a new key: seat 3 would change, too, without being named.
+        // The change of seat was not asked for, and it counts towards the limit.
         assert_eq!(
             Rotation::plan(&former, &[(Seat(0), address(8))], &registered),
             Err(RotationError::OthersChange { seats: vec![Seat(3)] })

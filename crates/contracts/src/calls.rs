@@ -103,6 +103,26 @@ pub fn settle_recorded(batch: &BatchHeader, change: &Transition, proof: &[u8]) -
     Settlement::settleRecordedCall { header, transition, proof: proof.to_vec().into() }.abi_encode().into()
 }
 
+/// The calldata of `settleBundled(header, place, transition, proof)`: the batch at `index` of these
+/// digests, which a bundle of the header's epoch has. `None` if there is no such index.
+pub fn settle_bundled(
+    batch: &BatchHeader,
+    digests: &BundleDigests,
+    index: usize,
+    change: &Transition,
+    proof: &[u8],
+) -> Option<Bytes> {
+    let BatchBundle { epoch, count, root } = digests.bundle(batch.epoch);
+    let place = Settlement::BundlePath {
+        bundle: Settlement::BatchBundle { epoch, count, root },
+        index: U256::from(index),
+        path: digests.path(index)?,
+    };
+    let (header, transition) = (for_settlement::header(batch), transition(change));
+    let proof = proof.to_vec().into();
+    Some(Settlement::settleBundledCall { header, place, transition, proof }.abi_encode().into())
+}
+
 /// The calldata of a ledger's `accept(certificate)`.
 pub fn accept(accepted: &Certificate) -> Result<Bytes, PointError> {
     let certificate = for_ledger::certificate(accepted)?;

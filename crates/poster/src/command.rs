@@ -1,4 +1,4 @@
-//! Requests to the poster, and its answers.
+//! What is asked of the poster, and its answer.
 
 use alloy::primitives::Bytes;
 use tokio::sync::oneshot;
@@ -10,13 +10,13 @@ use super::{Outcome, Task};
 /// What became of a request to post something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enqueued {
-    /// The digest of the batch or the renewal.
+    /// The batch or the renewal.
     pub digest: PostingDigest,
     /// How it ended, if it was posted before.
     pub outcome: Option<Outcome>,
 }
 
-/// A request to the actor.
+/// What is asked of the actor.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) digest: PostingDigest,

@@ -1,4 +1,4 @@
-//! The digest that identifies a posting.
+//! What a posting goes by.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use alloy::primitives::B256;
 use dac_types::{BatchDigest, RenewalDigest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The prefix of a renewal's digest in text. Batch digests have no prefix, for compatibility with
-/// old rows.
+/// What tells renewals from batches where digests are written down; batches, which were there
+/// first, have no mark.
 const RENEWAL_MARK: &str = "renewal:";
 
 /// The digest of what is posted: of a batch or of a renewal of coverage. Both are EIP-712 digests
 /// of different types, so their 32 bytes are never the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PostingDigest {
-    /// The digest of a batch that is recorded or settled.
+    /// Of a batch, that is recorded or settled.
     Batch(BatchDigest),
-    /// The digest of a renewal.
+    /// Of a renewal.
     Renewal(RenewalDigest),
 }
 
 impl PostingDigest {
-    /// Returns the 32 bytes, which are unique among all postings.
+    /// The 32 bytes: unique among all postings.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         match self {
             Self::Batch(digest) => digest.as_bytes(),
@@ -29,7 +29,7 @@ impl PostingDigest {
         }
     }
 
-    /// Returns the batch's digest; `None` for a renewal.
+    /// Of a batch.
     pub const fn batch(self) -> Option<BatchDigest> {
         match self {
             Self::Batch(digest) => Some(digest),
@@ -37,7 +37,7 @@ impl PostingDigest {
         }
     }
 
-    /// Returns the renewal's digest; `None` for a batch.
+    /// Of a renewal.
     pub const fn renewal(self) -> Option<RenewalDigest> {
         match self {
             Self::Batch(_) => None,

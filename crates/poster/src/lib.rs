@@ -1,16 +1,16 @@
-//! Records certificates on L1, settles batches and renews coverage there, durably: the process may
-//! be killed at any point and started again, and no posting is lost or paid for twice.
+//! Records certificates on L1, settles batches and renews coverage there, durably: at any point it
+//! may be killed and started again, and none is lost, none posted at the price of two.
 //!
-//! * `plan` is pure: from what is stored and what was observed on L1 it decides what
-//!   to store, sign and send. Inclusion is never stored but observed anew each time, so a
-//!   reorganisation needs no special care.
+//! * [`plan`](self::plan) is pure: from what is stored and what was observed on L1 it decides what
+//!   to store, sign and send. Nothing about inclusion is remembered, it is observed anew each time,
+//!   so a reorganisation needs no special care.
 //! * The actor observes, plans, signs, commits all of it to the [`PosterStore`] and only then
 //!   sends.
-//! * The actor reads the chain through [`dac_chain::L1`] and hands over transactions through
-//!   [`dac_chain::Broadcast`].
+//! * [`dac_chain::L1`] is what it sees of the chain, [`dac_chain::Broadcast`] where it hands over
+//!   transactions.
 //!
-//! No other program may send transactions from the poster's account. If one does, gas is lost, but
-//! no certificate.
+//! The poster's account must be used by nobody else. If it is all the same, gas is lost, but no
+//! certificate.
 
 mod actor;
 mod again;
@@ -54,8 +54,8 @@ use dac_contracts::Refusal;
 
 /// Gas of one posting, as a rule: recording takes some 200,000.
 const USUAL_GAS: u64 = 250_000;
-/// Postings per hour, at the fee cap, that the default hourly spending bound allows: one in each
-/// block of 12 s.
+/// Postings an hour that the usual bound on what an hour may cost leaves room for at the highest
+/// price: one in each block of 12 s.
 const USUAL_POSTINGS_PER_HOUR: u128 = 300;
 
 /// How the poster works.
@@ -71,7 +71,7 @@ pub struct PosterConfig {
     pub window: usize,
     /// Batches waiting or under way, at most.
     pub queue_max: usize,
-    /// The pause between two looks at L1 while a posting is under way.
+    /// How often L1 is looked at while something is under way.
     pub poll_interval: Duration,
     /// Blocks without inclusion after which a transaction is replaced by a dearer one.
     pub bump_after_blocks: u64,
@@ -93,7 +93,7 @@ pub struct PosterConfig {
     pub attempts_max: u32,
     /// Wei that the transactions signed in an hour may cost, at most.
     pub hourly_max: u128,
-    /// The balance of the account, in wei, below which the poster warns.
+    /// Wei of the account below which it is warned of.
     pub balance_floor: u128,
 }
 
@@ -120,13 +120,13 @@ impl PosterConfig {
         }
     }
 
-    /// Returns the default of `hourly_max`, in wei: enough for a posting in each block of 12 s at
-    /// the fee cap.
+    /// What an hour may cost where nothing else is said: room for a posting in each block of 12 s
+    /// at the fee cap.
     pub const fn usual_hourly_max(fee_cap: u128) -> u128 {
         fee_cap.saturating_mul(USUAL_GAS as u128).saturating_mul(USUAL_POSTINGS_PER_HOUR)
     }
 
-    /// Returns the bounds of the fees that a transaction offers.
+    /// Bounds of what is offered for gas.
     pub(crate) const fn fee_bounds(&self) -> FeeBounds {
         FeeBounds { fee_cap: self.fee_cap, tip_cap: self.tip_cap, tip_floor: self.tip_floor }
     }
@@ -138,19 +138,19 @@ pub enum Outcome {
     /// The certificate is recorded, the batch settled, or coverage renewed at least as far, as deep
     /// as was asked for.
     Recorded {
-        /// The transaction that did it; `None` if another sender's transaction did it and lies too
-        /// far back to be found.
+        /// The transaction that did it; none if it was another sender's and lies too far back to be
+        /// found.
         tx_hash: Option<B256>,
         /// The block that includes it.
         block: Option<u64>,
-        /// The gas that this poster paid for; `None` if another sender did it.
+        /// The gas that we paid for it; none if another sender did.
         gas_used: Option<u64>,
-        /// Whether this poster's transaction did it.
+        /// Whether it was our transaction.
         by_us: bool,
     },
-    /// L1 will never accept the posting.
+    /// L1 will never take it.
     Failed {
-        /// The reason.
+        /// Why.
         reason: FailureReason,
     },
 }
@@ -173,23 +173,23 @@ pub enum FailureReason {
         /// Gas allowed.
         limit: u64,
     },
-    /// Every transaction succeeded in simulation and failed on L1.
+    /// Simulated well every time, and failed on L1 every time.
     #[error("{times} transactions failed on L1 although each was simulated before")]
     FailedRepeatedly {
-        /// The number of transactions that failed.
+        /// Transactions.
         times: u32,
     },
     /// The rollup settled another batch under this number.
     #[error("the rollup settled {by} under this number")]
     NumberUsed {
-        /// The digest of that other batch.
+        /// Which.
         #[serde(with = "digest_serde")]
         by: BatchDigest,
     },
     /// The batch expired before its turn to settle came, or what the renewal promises is over.
     #[error("it expired at {expires_at}")]
     Expired {
-        /// The expiry time, in Unix seconds.
+        /// Unix seconds.
         expires_at: u64,
     },
     /// The caller withdrew the order.
@@ -205,7 +205,7 @@ pub struct Posting {
     pub digest: PostingDigest,
     /// Ascending in the order of arrival; the store keeps it unique.
     pub sequence: u64,
-    /// What the posting asks of L1. Old rows lack this field; they mean [`Task::Record`].
+    /// What is asked of L1. Rows from before there was a choice record.
     #[serde(default)]
     pub task: Task,
     /// The call to the certificate log or to the settlement contract; empty once it ended.
@@ -218,7 +218,7 @@ pub struct Posting {
     /// Of those, the ones that were used without an endpoint showing the transaction.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u32,
-    /// How the posting ended; `None` until then.
+    /// Once it ended.
     pub outcome: Option<Outcome>,
 }
 
@@ -228,12 +228,12 @@ const fn is_zero(count: &u32) -> bool {
 }
 
 impl Posting {
-    /// Makes a posting for which nothing was done yet.
+    /// One for which nothing was done yet.
     pub const fn new(digest: PostingDigest, sequence: u64, task: Task, calldata: Bytes) -> Self {
         Self { digest, sequence, task, calldata, reverts: 0, attempts: 0, lost: 0, outcome: None }
     }
 
-    /// Returns the row to keep once the posting ended: all but the call, which is not needed again.
+    /// What is kept of it once it ended: all but the call, which nobody needs any more.
     fn ended(self, outcome: Outcome) -> Self {
         Self { calldata: Bytes::new(), outcome: Some(outcome), ..self }
     }
@@ -245,7 +245,7 @@ impl Posting {
 pub struct NonceSlot {
     /// The nonce.
     pub nonce: u64,
-    /// The posting that the nonce was given to; `None` when the nonce only has to be used up.
+    /// What it was given to; none when there is nothing left to do with it but to use it up.
     pub digest: Option<PostingDigest>,
     /// Every transaction signed for it, oldest first. Any of them may be included.
     pub variants: Vec<SentVariant>,
@@ -264,18 +264,18 @@ impl NonceSlot {
 /// A signed transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentVariant {
-    /// The transaction's hash.
+    /// Its hash.
     pub hash: B256,
-    /// The transaction's encoded bytes.
+    /// Its bytes.
     pub raw: Bytes,
-    /// The fees that it offers.
+    /// What it pays.
     pub fees: Fees,
-    /// The transaction's gas limit; `None` in old rows, which lack this field.
+    /// Gas that it may take. Rows from before this was written down have none.
     #[serde(default)]
     pub gas_limit: Option<u64>,
     /// Whether it does what the slot's posting asks for, or only uses the nonce up.
     pub purpose: Purpose,
-    /// The number of the head block when the transaction was signed.
+    /// The head when it was signed.
     pub signed_at_block: u64,
 }
 
@@ -286,7 +286,7 @@ pub enum Purpose {
     /// was.
     #[serde(rename = "Record")]
     Post,
-    /// Uses up a nonce that would leave a gap: the account sends zero wei to itself.
+    /// Uses up a nonce that would leave a gap: nothing sent to oneself.
     Cancel,
 }
 
@@ -304,7 +304,7 @@ pub enum Change {
     },
 }
 
-/// The postings and nonces of a store that are not finished.
+/// What a store holds that is not done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
     /// Postings without an outcome.
@@ -318,11 +318,11 @@ pub struct Unfinished {
 /// Where the poster keeps what must survive: two tables of the aggregator's database.
 #[async_trait]
 pub trait PosterStore: Send + Sync {
-    /// Returns all unfinished postings and nonces.
+    /// All that is not done.
     async fn load(&self) -> Result<Unfinished, StoreError>;
-    /// Returns one posting, finished or not; `None` if the store has none with this digest.
+    /// One posting, done or not.
     async fn posting(&self, digest: PostingDigest) -> Result<Option<Posting>, StoreError>;
-    /// Applies all of the changes or none; they are durable when this returns.
+    /// All of the changes or none, durable when this returns.
     async fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
 }
 

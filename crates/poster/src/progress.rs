@@ -11,9 +11,9 @@ use dac_contracts::Refusal;
 /// How far a posting has come, as of the last look at L1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// L1 refuses it for now, for this reason; `None` while its turn has not come.
+    /// L1 refuses it for now; none while its turn has not come.
     Waiting(Option<Refusal>),
-    /// Observing it on L1 failed, wholly or in part, for this reason.
+    /// It could not be looked at, or not wholly: why.
     Troubled(String),
     /// L1 would take it: a simulation says so.
     Accepted,
@@ -23,7 +23,7 @@ pub enum Progress {
         tx_hash: B256,
         /// Its block.
         block: u64,
-        /// The gas that it used.
+        /// What it cost.
         gas_used: u64,
     },
 }

@@ -8,25 +8,25 @@ use dac_contracts::Refusal;
 /// What L1 says about a posting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// L1 would accept the posting, for this much gas.
+    /// It would take it, for this much gas.
     Acceptable { gas: u64 },
-    /// The posting's purpose is achieved on L1.
+    /// What it is for is done.
     Done {
-        /// Whether that is so as of the confirmed block too.
+        /// As deep as was asked for.
         confirmed: bool,
         /// The block and the transaction that did it, where known.
         found: Option<(u64, B256)>,
     },
-    /// L1 would refuse the posting.
+    /// It would not take it.
     Refused {
         refusal: Refusal,
-        /// Whether L1 refuses it as of the confirmed block too.
+        /// Nor as of the confirmed block.
         confirmed: bool,
     },
     /// The rollup settled another batch under its number.
     NumberUsed {
         by: BatchDigest,
-        /// Whether that is so as of the confirmed block too.
+        /// As deep as was asked for.
         confirmed: bool,
     },
 }

@@ -1,12 +1,12 @@
 //! The monitoring port, with `/metrics` for Prometheus and three probes.
 //!
 //! * `/livez` answers as long as the process can answer. An orchestrator restarts a process that
-//!   does not answer.
+//! does not answer.
 //! * `/readyz` tells whether the process serves. An orchestrator sends no clients to a process that
-//!   does not.
+//! does not.
 //! * `/healthz` tells whether a person should look. It fails if `/readyz` fails, and also for
-//!   problems that a restart or another process does not mend, such as an L1 endpoint that is out
-//!   of reach.
+//! problems that a restart or another process does not mend, such as an L1 endpoint that is out of
+//! reach.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -26,28 +26,26 @@ const NONCE_BITS: usize = 32;
 const AMOUNT_BITS: usize = 64;
 const ADDRESS_BITS: usize = 160;
 
-/// The sizes of the parts of the statement.
+/// What the parts of the statement weigh.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
-    /// The size of the whole statement.
+    /// All of it.
     pub total: Weight,
-    /// The size of the payload's fingerprints: the cost of binding the proof to the committee's
-    /// data.
+    /// The payload's fingerprints: what the binding to the committee's data costs.
     pub fingerprints: Weight,
-    /// The size of the payload's hash.
+    /// The payload's hash.
     pub batch_hash: Weight,
-    /// The size of the transactions.
+    /// The transactions.
     pub transactions: Weight,
-    /// The size of the inbox.
+    /// The inbox.
     pub inbox: Weight,
 }
 
-/// Writes the statement that `claim` is true of the batch. If it is not true, the constraints
-/// cannot be satisfied.
+/// Writes the statement for a batch, as `claim` puts it. What is not true of the batch makes it
+/// unsatisfiable.
 ///
 /// # Panics
-/// Panics on a claim with another number of points than [`POINTS`]: a key belongs to one number of
-/// points.
+/// On a claim for another number of points than [`POINTS`]: a key belongs to one number of points.
 pub fn statement(batch: &Batch, claim: &PublicClaim, public: &[Fr]) -> (System, Report) {
     assert_eq!(claim.point_count(), POINTS, "the circuit is made for {POINTS} points");
     let (mut circuit, inputs) = System::new(public);
@@ -57,7 +55,7 @@ pub fn statement(batch: &Batch, claim: &PublicClaim, public: &[Fr]) -> (System, 
     };
     let context = Context::new(system, claim, batch.domain, &inputs[5..]);
 
-    // The roots before the batch.
+    // Where the batch begins.
     let mut roots = Roots {
         accounts: system.variable(batch.before.accounts),
         inbox: system.variable(batch.before.inbox),
@@ -71,7 +69,7 @@ pub fn statement(batch: &Batch, claim: &PublicClaim, public: &[Fr]) -> (System, 
     let mut before = Bit::constant(true);
     for slot in &batch.inbox {
         let active = inbox_slot(system, slot, &mut roots, &mut blocks);
-        // Used slots come first, so that readers know which entry a slot's blocks belong to.
+        // Used slots come first, so that everybody knows which entry a slot's blocks belong to.
         system.enforce(active.wire(), before.not().wire(), &Wire::zero());
         before = active;
     }
@@ -81,13 +79,13 @@ pub fn statement(batch: &Batch, claim: &PublicClaim, public: &[Fr]) -> (System, 
     }
     let transactions_end = system.weight();
 
-    // The roots after the batch.
+    // Where it ends.
     let new = poseidon::hash(system, &[&roots.accounts, &roots.inbox]);
     system.equal(&new, new_root);
     system.equal(&roots.inbox, l1_inputs);
     system.equal(&roots.outputs, l1_outputs);
 
-    // The payload that it publishes.
+    // What it publishes.
     let hash_start = system.weight();
     assert_eq!(blocks.len(), PAYLOAD_BLOCKS);
     let mut hash = Wire::constant(PAYLOAD_BYTES as u64);
@@ -116,7 +114,7 @@ pub fn statement(batch: &Batch, claim: &PublicClaim, public: &[Fr]) -> (System, 
     (circuit, report)
 }
 
-/// The packed context, split into its fields.
+/// The packed context, taken apart.
 struct Context {
     points: Vec<Vec<Bit>>,
     fingerprint: Vec<Vec<Bit>>,
@@ -124,8 +122,8 @@ struct Context {
 }
 
 impl Context {
-    /// Splits points ‖ fingerprint ‖ u64 number ‖ u32 length ‖ domain, which come in pieces of 31
-    /// bytes, each a little-endian integer.
+    /// points ‖ fingerprint ‖ u64 number ‖ u32 length ‖ domain in pieces of 31 bytes, each a
+    /// little-endian integer.
     fn new(system: &mut System, claim: &PublicClaim, domain: Domain, pieces: &[Wire]) -> Self {
         let fields = claim.fields();
         let mut bits_of = |bytes: &[u8]| -> Vec<Bit> {
@@ -137,8 +135,7 @@ impl Context {
         };
         let points: Vec<_> = fields.points.chunks(BLOCK_BYTES).map(&mut bits_of).collect();
         let fingerprint: Vec<_> = fields.payload_fingerprint.chunks(BLOCK_BYTES).map(&mut bits_of).collect();
-        // Nothing is computed from the number; it is part of the context so that no other number
-        // can be claimed.
+        // Nothing is computed from the number; it is there so that no other one can be claimed.
         let number = bits_of(&fields.batch_number.to_be_bytes());
         let domain = bits_of(&domain.0);
         // Every payload has this length.
@@ -158,14 +155,14 @@ impl Context {
     }
 }
 
-/// The roots and chains that pass from slot to slot.
+/// What goes from slot to slot.
 struct Roots {
     accounts: Wire,
     inbox: Wire,
     outputs: Wire,
 }
 
-/// The fields of an account as wires, with nonce and balance in their ranges.
+/// An account's fields as wires, nonce and balance in their range.
 struct AccountWires {
     id: Wire,
     nonce: Wire,
@@ -183,7 +180,7 @@ impl AccountWires {
         Self { id, nonce, nonce_bits, balance, balance_bits }
     }
 
-    /// An account whose fields follow from others; the ranges are checked.
+    /// With fields that follow from others; the ranges are checked.
     fn computed(system: &mut System, id: Wire, nonce: &Wire, balance: &Wire) -> Self {
         let nonce_bits = system.bits(nonce, NONCE_BITS);
         let balance_bits = system.bits(balance, AMOUNT_BITS);
@@ -196,7 +193,7 @@ impl AccountWires {
         poseidon::hash(system, &[&self.id, &packed])
     }
 
-    /// The block u32 index | u32 nonce | u64 balance.
+    /// u32 index | u32 nonce | u64 balance.
     fn block(&self, index: &[Bit]) -> Vec<Bit> {
         let mut bits = index.to_vec();
         bits.resize(32, Bit::constant(false));
@@ -228,13 +225,13 @@ fn grant(system: &mut System, roots: &mut Roots, flag: &Bit, recipient: &Wire, a
     roots.outputs = system.select(flag, &next, &roots.outputs);
 }
 
-/// Writes an inbox slot, which holds one entry or none; returns whether it is used.
+/// One entry of the inbox, or nothing; whether it is used.
 fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks: &mut Vec<Vec<Bit>>) -> Bit {
     let update = &slot.update;
     let is_exit = matches!(slot.entry, Some(InboxEntry::Exit { .. }));
     let deposit = system.bit(matches!(slot.entry, Some(InboxEntry::Deposit { .. })));
     let exit = system.bit(is_exit);
-    // At most one of the two is set, so their sum is a bit.
+    // At most one of the two; their sum is a bit then.
     system.enforce(deposit.wire(), exit.wire(), &Wire::zero());
     let active = system.bit(slot.entry.is_some());
     system.equal(&(deposit.wire() + exit.wire()), active.wire());
@@ -242,7 +239,7 @@ fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks:
 
     let index = system.free_bits(Fr::from(update.index.0), INDEX_BITS);
     let index_wire = pack(&index);
-    // Place 0 is for slots that do nothing, and only for them.
+    // Place 0 is for slots that do nothing, and for them only.
     system.nonzero_if(&index_wire, &active);
     system.enforce(&index_wire, idle.wire(), &Wire::zero());
 
@@ -255,21 +252,21 @@ fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks:
     };
     let amount_bits = system.free_bits(Fr::from(amount), AMOUNT_BITS);
     let amount = pack(&amount_bits);
-    // Only a deposit has an amount.
+    // Nothing is deposited but by a deposit.
     system.enforce(&amount, deposit.not().wire(), &Wire::zero());
     let recipient_bits = system.free_bits(recipient, ADDRESS_BITS);
     let recipient = pack(&recipient_bits);
     system.enforce(&recipient, exit.not().wire(), &Wire::zero());
 
-    // The entry in the form that L1 chained.
+    // The entry, as L1 chained it.
     let exit_word =
         recipient.plus(&index_wire, two_to(INDEX_SHIFT)).plus(&Wire::constant(1_u8), two_to(EXIT_SHIFT));
     let word = &system.product(exit.wire(), &exit_word) + &amount;
     let head = poseidon::hash(system, &[&roots.inbox, &id, &word]);
     roots.inbox = system.select(&active, &head, &roots.inbox);
 
-    // A deposit goes to an empty place or to the account with its id. An exit request is served if
-    // the account is the one that it names.
+    // A deposit goes to nobody's place or to its own; an exit request is served if the account is
+    // the one it names.
     let before = AccountWires::witness(system, &update.before);
     let other = &before.id - &id;
     let foreign = system.product(&before.id, &other);
@@ -291,7 +288,7 @@ fn inbox_slot(system: &mut System, slot: &InboxTrace, roots: &mut Roots, blocks:
     active
 }
 
-/// The witness of a transaction slot: the signed transaction, or the filler of an unused slot.
+/// The witness of a transaction slot: what was signed, or what fills an unused one.
 struct Signed {
     transaction: Transaction,
     key: PublicKey,
@@ -300,8 +297,8 @@ struct Signed {
 }
 
 impl Signed {
-    /// The values of a slot. An unused slot has a signature too, by a public key pair that opens no
-    /// account, so the signature's check does not depend on whether the slot is used.
+    /// An unused slot carries a signature all the same, by a key that everybody knows and that
+    /// opens no account: so nothing in the signature's check depends on whether the slot is used.
     fn of(slot: &TransactionTrace, domain: Domain) -> Self {
         if let Some(signed) = slot.signed {
             return Self {
@@ -319,7 +316,7 @@ impl Signed {
     }
 }
 
-/// Writes a transaction slot, which holds one transaction or none.
+/// One transaction, or nothing.
 fn transaction_slot(
     system: &mut System,
     slot: &TransactionTrace,
@@ -343,18 +340,18 @@ fn transaction_slot(
     let from = system.free_bits(Fr::from(transaction.from.0), INDEX_BITS);
     let to = system.free_bits(Fr::from(slot.receiver.index.0), INDEX_BITS);
     let (from_wire, to_wire) = (pack(&from), pack(&to));
-    // An unused slot has place 0 and moves nothing. (In a used slot, the leaf at the sender's place
-    // must contain an account id, below.)
+    // An unused slot has place 0 and moves nothing. (In a used slot, the sender's place opens to
+    // the id of an account, below.)
     system.enforce(&from_wire, &idle, &Wire::zero());
     let amount_bits = system.free_bits(Fr::from(transaction.amount), AMOUNT_BITS);
     let amount = pack(&amount_bits);
     system.enforce(&amount, &idle, &Wire::zero());
-    // A transfer goes to another account; all other slots stay at the sender's.
+    // A transfer goes to another account; all other kinds stay at the sender's.
     let distance = &to_wire - &from_wire;
     system.nonzero_if(&distance, &transfer);
     system.enforce(&distance, transfer.not().wire(), &Wire::zero());
-    // The recipient is an address: L1 could not name anything longer, and would then pay nothing of
-    // the whole batch. It is zero unless ether leaves the rollup.
+    // An address: L1 could not name anything longer, and would pay nothing of the whole batch. Zero
+    // unless money leaves.
     let recipient_bits = system.free_bits(l1_recipient, ADDRESS_BITS);
     let recipient = pack(&recipient_bits);
     system.enforce(&recipient, withdrawal.not().wire(), &Wire::zero());
@@ -373,7 +370,7 @@ fn transaction_slot(
     );
     replace(system, roots, &slot.sender, &from, &sender, &debited);
 
-    // The receiver is paid, unless the ether leaves the rollup.
+    // The receiver is paid, unless the money leaves.
     let credit = system.product(transfer.wire(), &amount);
     let receiver = AccountWires::witness(system, &slot.receiver.before);
     system.nonzero_if(&receiver.id, &transfer);
@@ -393,8 +390,8 @@ fn transaction_slot(
     let message = poseidon::hash(system, &[domain_wire, &fields, &recipient]);
     signature::verify(system, &key, &message, &signed.signature);
 
-    // The blocks are u32 index with the withdrawal in its top bit | recipient / 2^128 | u64
-    // balance, and then the receiver's state or the rest of the recipient.
+    // u32 index, withdrawal in its top bit | recipient / 2^128 | u64 balance, and the receiver's
+    // state or the rest of the recipient.
     let mut first = from;
     first.resize(31, Bit::constant(false));
     first.push(withdrawal);
@@ -404,7 +401,7 @@ fn transaction_slot(
         if state.is_never() {
             return recipient.clone();
         }
-        // The recipient's bits are zero unless ether leaves the rollup.
+        // The recipient's bits are zero unless money leaves.
         system.and(&transfer, &state).or_exclusive(recipient)
     });
     let second = second.collect();

@@ -1,9 +1,9 @@
 //! Baby Jubjub in the circuit: the twisted Edwards curve x² + y² = 1 + d·x²y² over BN254's scalar
 //! field.
 //!
-//! d is not a square, so the addition law is complete: for points of the curve no denominator is
-//! zero (Bernstein and Lange, *Faster addition and doubling on elliptic curves*, 2007). Code that
-//! takes a point from outside first checks that it is on the curve.
+//! d is not a square, so the addition law is complete: on points of the curve no denominator is
+//! zero (Bernstein and Lange, *Faster addition and doubling on elliptic curves*, 2007). Code
+//! that takes a point from outside checks first that it is on the curve.
 
 use std::sync::LazyLock;
 
@@ -16,10 +16,10 @@ use ark_ff::Field;
 use crate::circuit::system::{Bit, System, Wire};
 use crate::keys::RESPONSE_BITS;
 
-/// The bits that one step of a multiplication of the generator takes.
+/// Bits that one step of a multiplication of the generator takes.
 const WINDOW_BITS: usize = 3;
 
-/// For each window, the generator times 0, 1, …, 7 times the window's weight.
+/// For each window: the generator times 0, 1, …, 7 times the window's weight.
 static GENERATOR_MULTIPLES: LazyLock<Vec<[EdwardsAffine; 1 << WINDOW_BITS]>> = LazyLock::new(|| {
     let bases = std::iter::successors(Some(EdwardsProjective::generator()), |base| {
         Some(base.double().double().double())
@@ -33,9 +33,9 @@ static GENERATOR_MULTIPLES: LazyLock<Vec<[EdwardsAffine; 1 << WINDOW_BITS]>> = L
 /// A point of the curve.
 #[derive(Clone, Debug)]
 pub struct Point {
-    /// The first coordinate.
+    /// First coordinate.
     pub x: Wire,
-    /// The second coordinate.
+    /// Second coordinate.
     pub y: Wire,
 }
 
@@ -45,8 +45,8 @@ impl Point {
         Self { x: Wire::zero(), y: Wire::constant(1_u8) }
     }
 
-    /// Allocates the prover's point as a witness and checks that it is on the curve. This takes 4
-    /// constraints.
+    /// Allocates a point of the prover's as a witness and checks that it is on the curve. It takes
+    /// 4 constraints.
     pub fn witness(system: &mut System, point: &EdwardsAffine) -> Self {
         let (x, y) = (system.variable(point.x), system.variable(point.y));
         let x_squared = system.product(&x, &x);
@@ -56,12 +56,12 @@ impl Point {
         Self { x, y }
     }
 
-    /// Returns −self.
+    /// −self.
     pub fn negated(&self) -> Self {
         Self { x: -&self.x, y: self.y.clone() }
     }
 
-    /// Returns self + other, with 6 constraints.
+    /// self + other. 6 constraints.
     pub fn plus(&self, system: &mut System, other: &Self) -> Self {
         let x1_y2 = system.product(&self.x, &other.y);
         let y1_x2 = system.product(&self.y, &other.x);
@@ -75,7 +75,7 @@ impl Point {
         Self { x, y }
     }
 
-    /// Returns 2·self, with 5 constraints.
+    /// 2·self. 5 constraints.
     pub fn doubled(&self, system: &mut System) -> Self {
         let x_squared = system.product(&self.x, &self.x);
         let y_squared = system.product(&self.y, &self.y);
@@ -87,7 +87,7 @@ impl Point {
         Self { x, y }
     }
 
-    /// Returns scalar·self, with 13 constraints a bit; the lowest bit comes first.
+    /// scalar·self; bits lowest first. 13 constraints a bit.
     pub fn times(&self, system: &mut System, scalar: &[Bit]) -> Self {
         let mut sum: Option<Self> = None;
         for bit in scalar.iter().rev() {
@@ -103,7 +103,7 @@ impl Point {
         sum.unwrap_or_else(Self::neutral)
     }
 
-    /// Returns self if the bit is set, and otherwise the neutral element.
+    /// self, or the neutral element.
     fn if_set(&self, system: &mut System, bit: &Bit) -> Self {
         let one = Wire::constant(1_u8);
         Self {
@@ -113,7 +113,7 @@ impl Point {
     }
 }
 
-/// Returns numerator / denominator; the denominator must be known not to be zero.
+/// numerator / denominator, where the denominator is known not to be zero.
 fn quotient(system: &mut System, numerator: &Wire, denominator: &Wire) -> Wire {
     let inverse = denominator.value().inverse().unwrap_or_default();
     let quotient = system.variable(numerator.value() * inverse);
@@ -121,8 +121,7 @@ fn quotient(system: &mut System, numerator: &Wire, denominator: &Wire) -> Wire {
     quotient
 }
 
-/// Returns scalar·G, with 10 constraints for three bits; the lowest bit comes first, and the number
-/// of bits is a multiple of 3.
+/// scalar·G; bits lowest first, a multiple of 3 of them. 10 constraints for three bits.
 pub fn generator_times(system: &mut System, scalar: &[Bit]) -> Point {
     assert_eq!(scalar.len() % WINDOW_BITS, 0);
     assert!(scalar.len() <= RESPONSE_BITS);
@@ -137,9 +136,9 @@ pub fn generator_times(system: &mut System, scalar: &[Bit]) -> Point {
     sum.unwrap_or_else(Point::neutral)
 }
 
-/// The table entry that three bits select.
+/// The entry that three bits name.
 fn look_up(system: &mut System, bits: &[Bit], table: &[EdwardsAffine; 1 << WINDOW_BITS]) -> Point {
-    // The products of all subsets of the bits.
+    // All products of the bits, by subset.
     let mut monomials = vec![Wire::constant(1_u8)];
     for bit in bits {
         for subset in 0..monomials.len() {
@@ -150,7 +149,7 @@ fn look_up(system: &mut System, bits: &[Bit], table: &[EdwardsAffine; 1 << WINDO
             monomials.push(product);
         }
     }
-    // The coefficients of the multilinear polynomial with these values.
+    // Coefficients of the multilinear polynomial with these values.
     let combination = |coordinate: fn(&EdwardsAffine) -> Fr| {
         let mut coefficients = table.each_ref().map(coordinate);
         for bit in 0..WINDOW_BITS {

@@ -1,20 +1,19 @@
-//! The payload's fingerprint in the circuit (section 5 of the protocol): one product in K =
+//! The payload's fingerprint in the circuit: section 5 of the protocol, one product in K =
 //! GF(2^8)\[x\]/(x^16 + x^3 + 5x + 2) for each block and point.
 //!
 //! **Integers instead of bits.** GF(2^8) is GF(2)\[y\]/(y^8 + y^4 + y^3 + y^2 + 1), so an element
-//! of K is a polynomial in x and y with bits as coefficients. Its 16 bytes become 16 integers: byte
-//! i becomes the value of Σ_j bit_{8i+j}·y^j at y = 2^14 (Kronecker's substitution). Products are
-//! taken over the integers: two elements are multiplied with 31 multiplications, one for each of 31
-//! values of x. Nothing is reduced modulo 2 before that. In sums of many products each coefficient
-//! stays below 2^14, so no coefficient overlaps the next one, and all 17 of them fit into a field
-//! element.
+//! of K is a polynomial in x and y with bits as coefficients. Its 16 bytes become 16 integers, byte
+//! i the value of Σ_j bit_{8i+j}·y^j at y = 2^14 (Kronecker's substitution), and products are taken
+//! over the integers: of two elements by 31 multiplications, one for each of 31 values of x.
+//! Nothing is reduced modulo 2 meanwhile. Sums of many products stay below 2^14 a coefficient, so
+//! no coefficient touches the next one, and all 17 of them fit into a field element.
 //!
 //! **Reduction.** Interpolation and x^16 → x^3 + (y² + 1)x + y are linear maps with integer
-//! coefficients. They leave 16 integers of 17 coefficients each. These are split into bits; the
-//! lowest bits are the coefficients modulo 2, and y^8 and higher powers are reduced by exclusive
-//! ors. The number of bits of each coefficient follows from its largest value.
+//! coefficients; they leave 16 integers of 17 coefficients. These are split into bits, whose lowest
+//! ones are the coefficients modulo 2; y^8 and above fold down as exclusive ors. The number of bits
+//! of each coefficient follows from how large it can be.
 //!
-//! **How often.** Only sums of `GROUP` blocks are reduced. With α … α^8 known, a group's value is Σ
+//! **How often.** Only sums of `GROUP` blocks are reduced: with α … α^8 known, a group's value is Σ
 //! c_b·α^b + value of the groups above·α^8. Even powers are squares, which are linear over GF(2)
 //! and need no products.
 
@@ -26,18 +25,17 @@ use dac_coding::field::Element as Field128;
 
 use crate::circuit::system::{Bit, System, Wire};
 
-/// The bits of an element of K.
+/// Bits of an element of K.
 pub const ELEMENT_BITS: usize = 128;
-/// The number of coefficients in x.
+/// Coefficients in x.
 const BYTES: usize = 16;
-/// The number of coefficients in y of a product: 15, and 2 more from the 5 = y² + 1 of the
-/// reduction.
+/// Coefficients in y of a product: 15, and 2 more by the 5 = y² + 1 of the reduction.
 const DIGITS: usize = 17;
-/// The number of bits between two coefficients in y.
+/// Bits between two coefficients in y.
 const SPACING: usize = 14;
-/// The number of values of x at which products are taken: −15 … 15, enough for degree 30.
+/// Values of x at which products are taken: −15 … 15, enough for degree 30.
 const NODES: usize = 31;
-/// The number of blocks whose products are added up before they are reduced.
+/// Blocks whose products are added up before they are reduced.
 const GROUP: usize = 8;
 
 /// y^e modulo y^8 + y^4 + y^3 + y^2 + 1, for e below 17, as bits.
@@ -50,7 +48,7 @@ static Y_POWERS: LazyLock<[u8; DIGITS]> = LazyLock::new(|| {
     })
 });
 
-/// x^d in the basis 1 … x^15. The coefficients are polynomials in y of degree at most 2 over the
+/// x^d in the basis 1 … x^15, coefficients being polynomials in y of degree at most 2 over the
 /// integers.
 static X_POWERS: LazyLock<[[[u64; 3]; BYTES]; NODES]> = LazyLock::new(|| {
     let mut power = [[0; 3]; BYTES];
@@ -59,8 +57,8 @@ static X_POWERS: LazyLock<[[[u64; 3]; BYTES]; NODES]> = LazyLock::new(|| {
         let this = power;
         let top = this[BYTES - 1];
         power = std::array::from_fn(|i| if i == 0 { [0; 3] } else { this[i - 1] });
-        // The coefficient that is reduced is a number, so the result has at most y². The degree
-        // after the last is not used.
+        // What folds down is a number, so that y² is the most that folding brings. The degree after
+        // the last is not used.
         assert!(top[1..] == [0; 2] || degree == NODES - 1);
         // x^16 = x^3 + (y² + 1)x + y.
         power[3][0] += top[0];
@@ -71,10 +69,9 @@ static X_POWERS: LazyLock<[[[u64; 3]; BYTES]; NODES]> = LazyLock::new(|| {
     })
 });
 
-/// The linear map from the values at the nodes to the 16 reduced coefficients in x: interpolation,
-/// then reduction.
+/// From the values at the nodes to the 16 reduced coefficients in x: interpolation, then reduction.
 static INTERPOLATE: LazyLock<[[Fr; NODES]; BYTES]> = LazyLock::new(|| {
-    // The coefficients of the Lagrange polynomials: lagrange[e][d].
+    // Coefficients of the Lagrange polynomials: lagrange[e][d].
     let lagrange: Vec<Vec<Fr>> = nodes()
         .map(|node| {
             let mut polynomial = vec![Fr::one()];
@@ -103,7 +100,7 @@ static INTERPOLATE: LazyLock<[[Fr; NODES]; BYTES]> = LazyLock::new(|| {
     })
 });
 
-/// For each bit of a square, the bits of its root whose exclusive or it is.
+/// For each bit of a square: which bits of its root it is the exclusive or of.
 static SQUARE: LazyLock<Vec<Vec<usize>>> = LazyLock::new(|| {
     let squares: Vec<u128> = (0..ELEMENT_BITS)
         .map(|bit| {
@@ -121,15 +118,15 @@ fn nodes() -> impl Iterator<Item = Fr> {
     (0..NODES as u64).map(move |node| Fr::from(node) - half)
 }
 
-/// An element of K: its 128 bits, of which bit 8i + j belongs to x^i·y^j, and its bytes as integers
-/// at y = 2^14.
+/// An element of K: its 128 bits, bit 8i + j belonging to x^i·y^j, and its bytes as integers at y =
+/// 2^14.
 pub struct Element {
     bits: Vec<Bit>,
     bytes: [Wire; BYTES],
 }
 
 impl Element {
-    /// The element with these bits. This takes 16 constraints.
+    /// From its bits. 16 constraints.
     pub fn new(system: &mut System, bits: Vec<Bit>) -> Self {
         assert_eq!(bits.len(), ELEMENT_BITS);
         let bytes = std::array::from_fn(|byte| {
@@ -140,7 +137,7 @@ impl Element {
         Self { bits, bytes }
     }
 
-    /// The value of Σ byte_i·x^i at a node.
+    /// The value of Σ byte_i·x^i.
     fn at(&self, node: Fr) -> Wire {
         let mut power = Fr::one();
         Wire::sum(self.bytes.iter().map(|byte| {
@@ -150,7 +147,7 @@ impl Element {
         }))
     }
 
-    /// Returns self².
+    /// self².
     fn square(&self, system: &mut System) -> Self {
         let bits =
             SQUARE.iter().map(|roots| exclusive_or(system, roots.iter().map(|root| &self.bits[*root])));
@@ -159,7 +156,7 @@ impl Element {
     }
 }
 
-/// Returns 2^(14·j).
+/// 2^(14·j).
 fn spaced(j: usize) -> Fr {
     Fr::from(2_u8).pow([(SPACING * j) as u64])
 }
@@ -175,7 +172,7 @@ fn exclusive_or<'a>(system: &mut System, bits: impl ExactSizeIterator<Item = &'a
 /// The largest value that each coefficient of a sum of `products` products and `elements` elements
 /// can take, after reduction in x.
 fn largest(products: u64, elements: u64) -> [[u64; DIGITS]; BYTES] {
-    // The number of pairs (a, b) with a + b = s, both below `size`.
+    // Pairs (a, b) with a + b = s, both below `size`.
     let pairs = |s: usize, size: usize| (0..size).filter(|a| s >= *a && s - a < size).count() as u64;
     let mut largest = [[0; DIGITS]; BYTES];
     for degree in 0..NODES {
@@ -192,7 +189,7 @@ fn largest(products: u64, elements: u64) -> [[u64; DIGITS]; BYTES] {
     largest
 }
 
-/// Returns Σ left·right + Σ element in K, as bits.
+/// Σ left·right + Σ element in K, as bits.
 fn reduced(system: &mut System, products: &[(&Element, &Element)], elements: &[&Element]) -> Vec<Bit> {
     let sums: Vec<Wire> = nodes()
         .map(|node| {
@@ -224,8 +221,7 @@ fn reduced(system: &mut System, products: &[(&Element, &Element)], elements: &[&
     bits
 }
 
-/// Splits Σ digit_j·2^(14·j) into digits of at most these values, and returns the lowest bit of
-/// each.
+/// Splits Σ digit_j·2^(14·j) into digits of at most these values, and gives each one's lowest bit.
 fn digit_parities(system: &mut System, wire: &Wire, largest: &[u64; DIGITS]) -> Vec<Bit> {
     let value = wire.value().into_bigint();
     let mut terms = Vec::new();
@@ -245,7 +241,7 @@ fn digit_parities(system: &mut System, wire: &Wire, largest: &[u64; DIGITS]) -> 
     parities
 }
 
-/// Returns α, α², …, α^8.
+/// α, α², …, α^8.
 fn powers(system: &mut System, alpha: Element) -> Vec<Element> {
     let mut powers = vec![alpha];
     for exponent in 2..=GROUP {
@@ -260,7 +256,7 @@ fn powers(system: &mut System, alpha: Element) -> Vec<Element> {
     powers
 }
 
-/// Returns Σ_b blocks_b·α^b in K, as bits.
+/// Σ_b blocks_b·α^b in K, as bits.
 pub fn evaluate(system: &mut System, blocks: &[Element], alpha: Vec<Bit>) -> Vec<Bit> {
     let alpha = Element::new(system, alpha);
     let powers = powers(system, alpha);

@@ -1,9 +1,9 @@
 //! The validity proof's circuit.
 //!
-//! | module | meaning |
+//! | room | what |
 //! |---|---|
 //! | [`system`] | wires, bits, constraints |
-//! | [`poseidon`], [`tree`], [`curve`], [`signature`] | hashing, tree, curve and signatures as constraints |
+//! | [`poseidon`], [`tree`], [`curve`], [`signature`] | the outside world's functions, as constraints |
 //! | [`fingerprint`] | the binding to the committee: the payload's value at each point, in GF(2^128) |
 //! | [`batch`] | the statement |
 

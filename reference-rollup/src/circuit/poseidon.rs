@@ -1,8 +1,8 @@
 //! Poseidon in the circuit.
 //!
-//! An S-box takes three constraints. In the partial rounds only one lane goes through it, and the
-//! other lanes grow by a term each round. They are materialised whenever they get too long, which
-//! costs a few constraints and saves most of the matrix entries.
+//! An S-box is three constraints. In the partial rounds only one lane goes through it, and the
+//! other lanes grow by a term a round: they are materialised every now and then, which costs a few
+//! constraints and saves most of the entries.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,12 +13,12 @@ use light_poseidon::parameters::bn254_x5::get_poseidon_parameters;
 
 use crate::circuit::system::{System, Wire};
 
-/// The longest sum that a lane may be when it enters a partial round.
+/// Longest sum that a lane is allowed to be when it enters a partial round.
 const LANE_MAX_TERMS: usize = 20;
-/// The most inputs that this circuit hashes at once.
+/// Inputs that this circuit hashes at once, at most.
 const INPUTS_MAX: u8 = 8;
 
-/// The constants for each width that the circuit uses.
+/// Constants for each width that the circuit uses.
 static PARAMETERS: LazyLock<BTreeMap<usize, PoseidonParameters<Fr>>> = LazyLock::new(|| {
     (2..=INPUTS_MAX + 1)
         .map(|width| {
@@ -51,7 +51,7 @@ pub fn hash(system: &mut System, inputs: &[&Wire]) -> Wire {
         lanes = parameters.mds.iter().map(|row| Wire::sum(lanes.iter().zip(row.iter().copied()))).collect();
     }
     let digest = lanes.swap_remove(0);
-    // The digest goes into further hashes, selections and comparisons, so it is made short.
+    // The digest goes into further hashes, selections and comparisons: short from here on.
     if digest.weight() > 1 { system.materialise(&digest) } else { digest }
 }
 

@@ -1,4 +1,4 @@
-//! Checks a signature in the circuit; [`crate::keys`] describes the scheme.
+//! The check of a signature in the circuit: see [`crate::keys`] for the scheme.
 
 use ark_bn254::Fr;
 use ark_ff::{BigInteger, PrimeField};

@@ -1,12 +1,12 @@
-//! Rank-1 constraints written by hand. Wires know their value, so a statement is written once for
-//! both setup and proving.
+//! Rank-1 constraints by hand: wires that know their value, so that a statement is written once and
+//! read by everybody.
 //!
-//! A wire is a linear combination of variables together with its value. Adding wires makes them
-//! longer but adds no constraint. Proving time and memory depend on the number of constraints and
-//! on the number of entries of the matrices. So the code that writes constraints decides where a
-//! long sum becomes a variable of its own ([`System::materialise`]).
+//! A wire is a linear combination of variables together with its value. Adding wires costs nothing
+//! but length: how many entries the matrices have is what proving time and memory follow, beside
+//! the number of constraints. So the code that writes constraints says itself where a long sum
+//! becomes a variable of its own ([`System::materialise`]).
 //!
-//! The structure never depends on values: setup uses an empty batch, and a test compares the
+//! The structure never depends on values: setup runs over an empty batch, and a test compares the
 //! matrices of different batches.
 
 use std::collections::BTreeMap;
@@ -24,12 +24,12 @@ use ark_relations::utils::matrix::Matrix;
 #[derive(Clone, Debug)]
 pub struct Wire {
     value: Fr,
-    /// The coefficients by variable, ascending, without zeros. Variable 0 is the constant one.
+    /// By variable, ascending, without zeros. Variable 0 is the constant one.
     terms: Vec<(u32, Fr)>,
 }
 
 impl Wire {
-    /// The constant 0.
+    /// Nothing.
     pub fn zero() -> Self {
         Self { value: Fr::zero(), terms: Vec::new() }
     }
@@ -39,17 +39,17 @@ impl Wire {
         Self::zero().plus(&Self { value: Fr::one(), terms: vec![(0, Fr::one())] }, value.into())
     }
 
-    /// The wire's value.
+    /// Its value.
     pub fn value(&self) -> Fr {
         self.value
     }
 
-    /// The number of entries in its combination.
+    /// Entries of its combination.
     pub fn weight(&self) -> usize {
         self.terms.len()
     }
 
-    /// Returns self + factor·other.
+    /// self + factor·other.
     pub fn plus(&self, other: &Self, factor: Fr) -> Self {
         let mut terms = Vec::with_capacity(self.terms.len() + other.terms.len());
         let (mut left, mut right) = (self.terms.iter().peekable(), other.terms.iter().peekable());
@@ -81,12 +81,12 @@ impl Wire {
         Self { value: self.value + other.value * factor, terms }
     }
 
-    /// Returns factor·self.
+    /// factor·self.
     pub fn times(&self, factor: Fr) -> Self {
         Self::zero().plus(self, factor)
     }
 
-    /// Returns Σ factor·wire.
+    /// Σ factor·wire.
     pub fn sum<'a>(terms: impl IntoIterator<Item = (&'a Self, Fr)>) -> Self {
         let mut value = Fr::zero();
         let mut sum: BTreeMap<u32, Fr> = BTreeMap::new();
@@ -137,22 +137,22 @@ impl Mul<Fr> for &Wire {
 pub struct Bit(Wire);
 
 impl Bit {
-    /// A constant bit of the circuit.
+    /// A constant of the circuit.
     pub fn constant(value: bool) -> Self {
         Self(Wire::constant(u8::from(value)))
     }
 
-    /// The bit as a wire.
+    /// As a number.
     pub fn wire(&self) -> &Wire {
         &self.0
     }
 
-    /// The bit's value.
+    /// Its value.
     pub fn value(&self) -> bool {
         self.0.value.is_one()
     }
 
-    /// Returns self ∨ other. The caller must know that at most one of them is set.
+    /// self ∨ other, of which at most one is set: the caller knows it.
     pub fn or_exclusive(&self, other: &Self) -> Self {
         Self(&self.0 + &other.0)
     }
@@ -162,13 +162,13 @@ impl Bit {
         self.0.terms.is_empty()
     }
 
-    /// Returns 1 − self.
+    /// 1 − self.
     pub fn not(&self) -> Self {
         Self(&Wire::constant(1_u8) - &self.0)
     }
 }
 
-/// The rows of one of the three matrices, stored one after the other.
+/// Rows of one of the three matrices, one behind the other.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Rows {
     ends: Vec<usize>,
@@ -187,14 +187,14 @@ impl Rows {
     }
 }
 
-/// The size of a circuit.
+/// What a circuit weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight {
-    /// The number of constraints.
+    /// Constraints.
     pub constraints: usize,
-    /// The number of variables, including the public inputs and the constant.
+    /// Variables, public inputs and the constant included.
     pub variables: usize,
-    /// The number of entries of the three matrices that are not zero.
+    /// Entries of the three matrices that are not zero.
     pub entries: usize,
 }
 
@@ -220,8 +220,7 @@ pub struct System {
 }
 
 impl System {
-    /// A system with these public inputs, in order, and no constraints; also returns the inputs'
-    /// wires.
+    /// With these public inputs, in order.
     pub fn new(public: &[Fr]) -> (Self, Vec<Wire>) {
         let mut system = Self {
             values: vec![Fr::one()],
@@ -234,7 +233,7 @@ impl System {
         (system, inputs)
     }
 
-    /// The size of what was written so far.
+    /// What was written so far weighs.
     pub fn weight(&self) -> Weight {
         Weight {
             constraints: self.a.ends.len(),
@@ -243,54 +242,53 @@ impl System {
         }
     }
 
-    /// Adds a private variable. Nothing constrains it yet.
+    /// A new private variable. Nothing binds it yet.
     pub fn variable(&mut self, value: Fr) -> Wire {
         let variable = u32::try_from(self.values.len()).expect("fewer than 2^32 variables");
         self.values.push(value);
         Wire { value, terms: vec![(variable, Fr::one())] }
     }
 
-    /// Adds the constraint a·b = c.
+    /// a·b = c.
     pub fn enforce(&mut self, a: &Wire, b: &Wire, c: &Wire) {
         self.a.push(a);
         self.b.push(b);
         self.c.push(c);
     }
 
-    /// Adds the constraint a = b.
+    /// a = b.
     pub fn equal(&mut self, a: &Wire, b: &Wire) {
         self.enforce(&(a - b), &Wire::constant(1_u8), &Wire::zero());
     }
 
-    /// Returns a·b.
+    /// a·b.
     pub fn product(&mut self, a: &Wire, b: &Wire) -> Wire {
         let product = self.variable(a.value * b.value);
         self.enforce(a, b, &product);
         product
     }
 
-    /// Returns the same wire as a variable of its own. This takes one constraint and keeps later
-    /// sums short.
+    /// The same wire as a variable of its own: one constraint, so that what uses it stays short.
     pub fn materialise(&mut self, wire: &Wire) -> Wire {
         let variable = self.variable(wire.value);
         self.equal(wire, &variable);
         variable
     }
 
-    /// Adds a new bit.
+    /// A new bit.
     pub fn bit(&mut self, value: bool) -> Bit {
         let wire = self.variable(Fr::from(u8::from(value)));
         self.enforce(&wire, &(&wire - &Wire::constant(1_u8)), &Wire::zero());
         Bit(wire)
     }
 
-    /// Returns a ∧ b.
+    /// a ∧ b.
     pub fn and(&mut self, a: &Bit, b: &Bit) -> Bit {
         Bit(self.product(&a.0, &b.0))
     }
 
-    /// Returns the lowest `count` bits of `wire`, the lowest first, and adds the constraint that
-    /// there are no others. `count` must be below 254, so that bits and wire determine each other.
+    /// `wire`'s lowest `count` bits, lowest first; the constraint says that there are no others.
+    /// `count` must be below 254: then bits and wire determine each other.
     pub fn bits(&mut self, wire: &Wire, count: usize) -> Vec<Bit> {
         assert!(count < Fr::MODULUS_BIT_SIZE as usize, "more bits would not be unique");
         let bits = self.free_bits(wire.value, count);
@@ -298,7 +296,7 @@ impl System {
         bits
     }
 
-    /// Returns all 254 bits of `wire`, as an integer below the field's order.
+    /// All 254 bits of `wire` as an integer below the field's order.
     pub fn canonical_bits(&mut self, wire: &Wire) -> Vec<Bit> {
         let bits = self.free_bits(wire.value, Fr::MODULUS_BIT_SIZE as usize);
         self.equal(&pack(&bits), wire);
@@ -306,11 +304,11 @@ impl System {
         bits
     }
 
-    /// Adds constraints that 254 bits, the lowest first, are an integer below the field's order.
+    /// 254 bits, lowest first, that are an integer below the field's order.
     pub fn below_order(&mut self, bits: &[Bit]) {
         assert_eq!(bits.len(), Fr::MODULUS_BIT_SIZE as usize);
-        // The bits must be at most r − 1. From the top: as long as all ones of r − 1 were matched,
-        // its zeros must be matched too.
+        // At most r − 1, from the top: as long as all of its ones have been met, its zeros must be
+        // met too.
         let mut limit = Fr::MODULUS;
         limit.sub_with_borrow(&1_u8.into());
         let mut met = None;
@@ -327,41 +325,42 @@ impl System {
         }
     }
 
-    /// Adds the bits of a value; nothing constrains their sum yet.
+    /// Bits of a value that nothing ties to it yet.
     pub(crate) fn free_bits(&mut self, value: Fr, count: usize) -> Vec<Bit> {
         let value = value.into_bigint();
         (0..count).map(|position| self.bit(value.get_bit(position))).collect()
     }
 
-    /// Returns `left` if the condition is set, and otherwise `right`.
+    /// condition → left, otherwise right.
     pub fn select(&mut self, condition: &Bit, left: &Wire, right: &Wire) -> Wire {
         &self.product(&condition.0, &(left - right)) + right
     }
 
-    /// If `flag` is 1, `wire` must not be zero; if it is 0, `wire` may have any value.
+    /// `flag` = 1 exactly where `wire` must not be zero; where flag = 0 nothing is said of the
+    /// wire.
     pub fn nonzero_if(&mut self, wire: &Wire, flag: &Bit) {
         use ark_ff::Field;
         let inverse = if flag.value() { wire.value.inverse().unwrap_or_default() } else { Fr::zero() };
         let inverse = self.variable(inverse);
         self.enforce(wire, &inverse, &flag.0);
-        // If the flag is 0, the inverse must be zero, so that the prover has no choice.
+        // Nothing is left to choose where the flag is 0.
         self.enforce(&inverse, &flag.not().0, &Wire::zero());
     }
 
-    /// Returns whether `wire` is zero.
+    /// Whether `wire` is zero.
     pub fn is_zero(&mut self, wire: &Wire) -> Bit {
         use ark_ff::Field;
         let zero = self.variable(Fr::from(u8::from(wire.value.is_zero())));
         let inverse = self.variable(wire.value.inverse().unwrap_or_default());
-        // If wire ≠ 0, the second constraint makes `zero` 0, and then the first fixes the inverse.
-        // If wire = 0, the first makes `zero` 1, and the third makes the inverse 0.
+        // wire ≠ 0: the second says zero = 0, then the first fixes the inverse. wire = 0: the first
+        // says zero = 1, the third inverse = 0.
         self.enforce(wire, &inverse, &(&Wire::constant(1_u8) - &zero));
         self.enforce(wire, &zero, &Wire::zero());
         self.enforce(&inverse, &zero, &Wire::zero());
         Bit(zero)
     }
 
-    /// The first constraint that does not hold; `None` if all hold.
+    /// The first constraint that does not hold.
     pub fn unsatisfied(&self) -> Option<usize> {
         let rows = self.a.iter().zip(self.b.iter()).zip(self.c.iter());
         rows.enumerate().find_map(|(row, ((a, b), c))| {
@@ -369,8 +368,7 @@ impl System {
         })
     }
 
-    /// Returns whether both systems have the same matrices and so state the same; values may
-    /// differ.
+    /// Returns whether the matrices are the same, so that both state the same; values may differ.
     pub fn same_structure(&self, other: &Self) -> bool {
         self.public == other.public
             && self.values.len() == other.values.len()
@@ -379,7 +377,7 @@ impl System {
             && self.c == other.c
     }
 
-    /// A hash that identifies the matrices: keccak256 over all of them.
+    /// A name for the matrices: keccak256 over all of them.
     pub fn structure_hash(&self) -> B256 {
         let mut hasher = Keccak256::new();
         hasher.update((self.public as u64).to_be_bytes());
@@ -401,17 +399,17 @@ impl System {
         row.iter().map(|(variable, coefficient)| self.values[*variable as usize] * coefficient).sum()
     }
 
-    /// The number of public inputs.
+    /// Number of public inputs.
     pub fn public_inputs(&self) -> usize {
         self.public
     }
 
-    /// The values of all variables: the constant, the public inputs, then the private ones.
+    /// Values of all variables: the constant, the public inputs, then the private ones.
     pub fn assignment(&self) -> &[Fr] {
         &self.values
     }
 
-    /// The three matrices in the form that arkworks takes.
+    /// The three matrices as arkworks takes them.
     pub(crate) fn matrices(&self) -> Vec<Matrix<Fr>> {
         let matrix = |rows: &Rows| -> Matrix<Fr> {
             rows.iter()
@@ -421,13 +419,13 @@ impl System {
         vec![matrix(&self.a), matrix(&self.b), matrix(&self.c)]
     }
 
-    /// The variables that can take another value, with all others unchanged, without breaking a
-    /// constraint. There must be none.
+    /// Variables that can take another value, all others staying, without breaking a constraint.
+    /// There must be none.
     pub fn free_variables(&self, delta: impl Fn(usize) -> Fr) -> Vec<usize> {
         let rows: Vec<_> = self.a.iter().zip(self.b.iter()).zip(self.c.iter()).collect();
         let products: Vec<_> =
             rows.iter().map(|((a, b), c)| (self.evaluate(a), self.evaluate(b), self.evaluate(c))).collect();
-        // For each variable, the rows that contain it.
+        // For each variable, the rows that name it.
         let mut named: Vec<Vec<u32>> = vec![Vec::new(); self.values.len()];
         for (row, ((a, b), c)) in rows.iter().enumerate() {
             for (variable, _) in a.iter().chain(b.iter()).chain(c.iter()) {
@@ -454,7 +452,7 @@ impl System {
     }
 }
 
-/// Returns Σ 2^i·bit_i.
+/// Σ 2^i·bit_i.
 pub fn pack(bits: &[Bit]) -> Wire {
     let mut power = Fr::one();
     let terms = bits.iter().map(|bit| {
@@ -465,7 +463,7 @@ pub fn pack(bits: &[Bit]) -> Wire {
     Wire::sum(terms)
 }
 
-/// The interface of arkworks' key generator.
+/// For arkworks' key generator.
 impl ConstraintSynthesizer<Fr> for &System {
     fn generate_constraints(self, cs: ConstraintSystemRef<Fr>) -> Result<(), SynthesisError> {
         for value in &self.values[1..=self.public] {

@@ -1,25 +1,25 @@
-//! Replaces one account in the tree: computes the roots before and after along one path.
+//! Replacing one account in the tree: from the root before to the root after, along one path.
 
 use crate::circuit::poseidon;
 use crate::circuit::system::{Bit, System, Wire};
 use crate::shape::{TREE_ARITY, TREE_DEPTH};
 use crate::tree::Path;
 
-/// Proves that `before` is the leaf at the index in the tree of the first returned root, and that
-/// `after` in its place gives the second returned root.
+/// Proves that `before` is the leaf at the index in the tree of the returned root, and what root it
+/// has with `after` in its place.
 ///
-/// `index` has the index's bits, the lowest first, two for each level.
+/// `index` are the index's bits, lowest first, two a level.
 pub fn replace(system: &mut System, index: &[Bit], path: &Path, before: Wire, after: Wire) -> (Wire, Wire) {
     assert_eq!(index.len(), 2 * TREE_DEPTH);
     let (mut before, mut after) = (before, after);
     for (level, digit) in index.chunks_exact(2).enumerate() {
         let chosen = one_hot(system, &digit[0], &digit[1]);
         let children = path[level].map(|child| system.variable(child));
-        // The selected child must be the node from the level below.
+        // The chosen child is the node that comes from below …
         for (chosen, child) in chosen.iter().zip(&children) {
             system.enforce(chosen, &(child - &before), &Wire::zero());
         }
-        // In the new node, another value takes its place.
+        // … and another one takes its place.
         let change = &after - &before;
         let replaced: [Wire; TREE_ARITY] =
             std::array::from_fn(|child| &children[child] + &system.product(&chosen[child], &change));
@@ -29,7 +29,7 @@ pub fn replace(system: &mut System, index: &[Bit], path: &Path, before: Wire, af
     (before, after)
 }
 
-/// Returns four wires: the one with number low + 2·high is 1, the others are 0.
+/// Four wires, of which the one numbered low + 2·high is 1 and the others are 0.
 fn one_hot(system: &mut System, low: &Bit, high: &Bit) -> [Wire; TREE_ARITY] {
     let both = system.and(low, high);
     let only_low = low.wire() - both.wire();

@@ -1,4 +1,4 @@
-//! `reference-rollup claim`: claims withdrawals that a batch granted.
+//! `reference-rollup claim`: withdrawals that a batch granted.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::context::SenderArgs;
 use super::failure::CliError;
 
-/// Claim withdrawals that a settled batch granted. Anyone may; their recipients are paid.
+/// Have withdrawals that a settled batch granted paid out. Anyone may: they pay their recipients.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -21,7 +21,7 @@ pub(crate) struct Claim {
     /// writes them.
     #[arg(long, value_name = "FILE")]
     withdrawals: PathBuf,
-    /// The withdrawal to claim, counted from 0; if not given, all unpaid ones of the sender.
+    /// Which of them, counted from 0; if not given, all that pay the sender and are not paid yet.
     #[arg(long, value_name = "NUMBER")]
     which: Option<usize>,
     #[command(flatten)]
@@ -54,8 +54,8 @@ impl Claim {
             }
         }
         if chosen.is_empty() {
-            let message = format!("batch {batch} has no unpaid withdrawal of {}", account.address());
-            return Err(Failure::usage(message).hint("--which NUMBER claims for another recipient").into());
+            let message = format!("batch {batch} grants {} nothing that is not paid", account.address());
+            return Err(Failure::usage(message).hint("--which NUMBER claims for somebody else").into());
         }
         let mut paid: Vec<Value> = Vec::new();
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Arguments that many commands share: the rollup's addresses on L1, and an L1 account.
+//! What many commands need: where the rollup lives, and an L1 account.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use reference_rollup::l1::{RollupAccount, RollupReader};
 
 use super::failure::CliError;
 
-/// The deadline of one call to L1.
+/// Deadline of one call to L1.
 pub(crate) const RPC_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Parses an argument that is an address.
+/// An argument that is an address.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     dac_cli::address(text)
 }
@@ -29,7 +29,7 @@ pub(crate) struct RollupArgs {
     /// File written by `reference-rollup deploy`.
     #[arg(long, env = "ROLLUP_FILE", value_name = "FILE")]
     rollup_file: PathBuf,
-    /// JSON-RPC endpoint of L1; replaces the one in the file.
+    /// JSON-RPC endpoint of L1; goes before the one in the file.
     #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
     rpc_url: Option<String>,
 }
@@ -53,7 +53,7 @@ impl EthereumKeyArgs {
     }
 }
 
-/// The endpoints of L1, and the rollup on it.
+/// L1, and the rollup on it.
 #[derive(Debug)]
 pub(crate) struct Rollup {
     pub(crate) file: RollupFile,
@@ -102,7 +102,7 @@ pub(crate) struct SenderArgs {
 
 impl SenderArgs {
     pub(crate) async fn connect(&self, output: &Output) -> Result<(Rollup, RollupAccount), CliError> {
-        // L1 is asked first, because opening the key takes seconds.
+        // L1 is asked first: opening the key takes seconds.
         let rollup = self.rollup.connect().await?;
         let account = rollup.account(self.key.open(output)?);
         Ok((rollup, account))

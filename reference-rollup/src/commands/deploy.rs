@@ -1,4 +1,4 @@
-//! `reference-rollup deploy`: deploys the rollup's contracts.
+//! `reference-rollup deploy`: the rollup's contracts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,23 +36,23 @@ pub(crate) struct Deploy {
     /// The committee's deployment file, written by `dac admin deploy`.
     #[arg(long, env = "DAC_DEPLOYMENT", value_name = "FILE")]
     deployment: PathBuf,
-    /// JSON-RPC endpoint of L1. It replaces the one in the deployment file, and is written into the
+    /// JSON-RPC endpoint of L1; goes before the one in the deployment file, and is written into the
     /// rollup file.
     #[arg(long, visible_alias = "rpc", env = "DAC_RPC_URL", value_name = "URL", hide_env_values = true)]
     rpc_url: Option<String>,
-    /// The folder in which the keys are or will be made: see `reference-rollup setup`.
+    /// Where the keys are, or are made: see `reference-rollup setup`.
     #[arg(long, value_name = "DIR")]
     keys_dir: PathBuf,
-    /// The contract's owner, preferably a timelock; the sender if not given.
+    /// The contract's owner, a timelock for choice; the sender if not given.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     owner: Option<Address>,
-    /// If the rollup serves nothing for this long, anyone may freeze it.
+    /// Without service for so long, anyone may freeze the rollup.
     #[arg(long, default_value = "2d", value_name = "TIME")]
     freeze_delay: Period,
     /// How long users have to leave a frozen rollup while the members keep the data.
     #[arg(long, default_value = "4d", value_name = "TIME")]
     exit_window: Period,
-    /// The time between proposing another verifier and accepting it.
+    /// Between proposing another verifier and accepting it.
     #[arg(long, default_value = "7d", value_name = "TIME")]
     verifier_delay: Period,
     /// The rollup file to write.
@@ -65,7 +65,7 @@ pub(crate) struct Deploy {
 
 impl Deploy {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
-        // The check comes before any gas is spent.
+        // Before any gas is spent.
         if !self.force {
             refuse_existing(&self.out)?;
         }
@@ -123,7 +123,7 @@ impl Deploy {
     }
 }
 
-/// Refuses delays that the contract's constructor would refuse, before minutes are spent on keys.
+/// What the contract's constructor would refuse, before minutes are spent on keys.
 fn check_delays(activation_delay: u64, verifier_delay: u64, leaving: u64) -> Result<(), Failure> {
     let delays = [
         (

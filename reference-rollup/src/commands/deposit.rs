@@ -1,4 +1,4 @@
-//! `reference-rollup deposit`: deposits ether.
+//! `reference-rollup deposit`: money in.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ Example, a tenth of an ether:
 pub(crate) struct Deposit {
     #[command(flatten)]
     whose: Whose,
-    /// The amount in gwei.
+    /// How much, in gwei.
     #[arg(long, value_name = "GWEI", value_parser = clap::value_parser!(u64).range(1..))]
     gwei: u64,
     #[command(flatten)]
@@ -47,7 +47,7 @@ impl Whose {
             return Ok(AccountFile::read(path)?.owner().id());
         }
         let id = self.account_id.and_then(field::from_b256);
-        Ok(AccountId(id.ok_or_else(|| Failure::usage("--account-id is not below the field's order"))?))
+        Ok(AccountId(id.ok_or_else(|| Failure::usage("--account-id is no element of the field"))?))
     }
 }
 

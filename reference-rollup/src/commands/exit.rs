@@ -1,4 +1,4 @@
-//! `reference-rollup exit`: pays out an account of a frozen rollup.
+//! `reference-rollup exit`: money out of a frozen rollup.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use super::failure::CliError;
 use super::output::sent;
 
 /// Leave a frozen rollup: send an exit proof, which pays the account's balance in the last state to
-/// its recipient. Anyone may send it.
+/// its recipient. Anyone may.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -29,7 +29,7 @@ pub(crate) struct Exit {
 impl Exit {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
         let file = ExitFile::read(&self.proof)?;
-        // A damaged file is refused without asking L1.
+        // Damaged on its way here: no need to ask L1.
         file.proof.check(file.state_root)?;
         let (rollup, account) = self.sender.connect(output).await?;
         let here = (rollup.file.chain_id, rollup.settlement());

@@ -1,4 +1,4 @@
-//! Turns the libraries' errors into an exit code, a message, and a hint what to do.
+//! How the errors of the libraries read here: the exit code, the message, and what to do about it.
 
 use dac_chain::contracts::Settlement;
 use dac_chain::{ChainError, ErrorClass};
@@ -12,7 +12,7 @@ use reference_rollup::l1::{L1Error, RollupRefusal};
 use reference_rollup::prover::KeysError;
 use reference_rollup::rebuild::RebuildError;
 
-/// A failure in the form that this program prints.
+/// A failure, as this program tells it.
 #[derive(Debug)]
 pub(crate) struct CliError(pub(crate) Failure);
 

@@ -1,4 +1,4 @@
-//! `reference-rollup freeze`: stops the rollup for good.
+//! `reference-rollup freeze`: stop the rollup for good.
 
 use clap::Args;
 use dac_cli::{Output, count};

@@ -1,4 +1,4 @@
-//! `reference-rollup keygen`: makes a key of the rollup.
+//! `reference-rollup keygen`: a key of the rollup.
 
 use std::path::PathBuf;
 

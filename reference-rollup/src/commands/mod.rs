@@ -22,7 +22,7 @@ use dac_cli::Output;
 
 use self::failure::CliError;
 
-/// A small payments validium for its users: keys, deposits, and the way out when the operator is
+/// A small payments validium from its users' side: keys, deposits, and the way out when everyone is
 /// gone.
 ///
 /// The rollup's batches are kept by a data-availability committee (`dac`) and settle on L1 with a
@@ -35,7 +35,7 @@ struct Cli {
     /// standard error.
     #[arg(long, global = true, help_heading = "Output")]
     json: bool,
-    /// Show no progress.
+    /// No progress.
     #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
     #[command(subcommand)]
@@ -43,13 +43,13 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-A rollup file (written by `reference-rollup deploy`) has the rollup's addresses on L1; --rollup-file
-or ROLLUP_FILE names it. Secrets are never arguments: L1 keys are in keystores (`dac keygen
+Where the rollup lives is said once, in a rollup file (`reference-rollup deploy` writes one), named
+by --rollup-file or ROLLUP_FILE. Secrets are never arguments: L1 keys lie in keystores (`dac keygen
 ethereum`), keys of the rollup in files that only their owner may read.
 
 Exit codes:
   0   done
-  1   checked and found wrong: payloads or a proof that do not lead to the settled root
+  1   checked and found wanting: payloads or a proof that do not lead to the settled root
   2   wrong arguments or files
   4   out of reach: L1; try again
   5   refused: by the contract, or by L1 because the account cannot pay

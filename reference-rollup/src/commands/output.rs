@@ -1,10 +1,10 @@
-//! Formats results: receipts, and fields with their values.
+//! How results read: receipts, fields.
 
 use dac_chain::Receipt;
 use dac_cli::Output;
 use serde_json::{Value, json};
 
-/// Prints the result of a transaction, with its receipt in both the document and the text.
+/// The result of a transaction: its receipt is added to both.
 pub(crate) fn sent(output: &Output, mut document: Value, receipt: &Receipt, text: &str) {
     if let Value::Object(fields) = &mut document {
         fields.insert("transaction".into(), json!(receipt.tx_hash));
@@ -19,7 +19,7 @@ pub(crate) fn sent(output: &Output, mut document: Value, receipt: &Receipt, text
     });
 }
 
-/// Names and values, one pair on each line.
+/// Names and values, one a line.
 pub(crate) fn fields(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()

@@ -1,4 +1,4 @@
-//! `reference-rollup rebuild`: rebuilds the state and makes an exit proof.
+//! `reference-rollup rebuild`: the state again, and a proof to leave with.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use super::context::{Rollup, RollupArgs};
 use super::failure::CliError;
 use super::output::fields;
 
-/// The most accounts in the text output; the JSON output has all.
+/// Accounts that people are shown; machines get all.
 const ACCOUNTS_SHOWN: usize = 20;
 
 /// Rebuild the rollup's state from its batches and from L1, and make the proof to leave with.
@@ -47,8 +47,8 @@ pub(crate) struct Rebuild {
     /// The exit proof to write. What it proves is the account's balance in the last state.
     #[arg(long, value_name = "FILE", requires = "account_key")]
     proof_out: Option<PathBuf>,
-    /// The folder for the withdrawals that each batch granted, a file for each batch, for
-    /// `reference-rollup claim`. Made if it does not exist.
+    /// Where to write what each batch granted on L1, a file a batch, for `reference-rollup claim`.
+    /// Made if it is not there.
     #[arg(long, value_name = "DIR")]
     withdrawals_out: Option<PathBuf>,
     /// Overwrite these files.
@@ -61,7 +61,7 @@ pub(crate) struct Rebuild {
 impl Rebuild {
     pub(crate) async fn run(self, output: &Output) -> Result<(), CliError> {
         if let Some(path) = self.proof_out.as_ref().filter(|path| path.exists() && !self.force) {
-            // This is checked before the work is done.
+            // Before the work is done.
             return Err(FileError::Exists { path: path.clone() }.into());
         }
         let owner = self.account_key.as_deref().map(AccountFile::read).transpose()?.map(|file| file.owner());
@@ -80,8 +80,7 @@ impl Rebuild {
         let Rebuilt { state, withdrawals } = rebuild(&self.payload_dir, &read, output)?;
         let root = field::to_b256(state.root());
         if root != read.state_root {
-            // This can differ only without any batch, because the root after each batch was
-            // compared.
+            // Only without any batch: each of them was compared.
             let message = format!("the empty state has root {root}, the contract {}", read.state_root);
             return Err(Failure::new(Exit::Failed, message).into());
         }
@@ -94,7 +93,7 @@ impl Rebuild {
         Ok(())
     }
 
-    /// The place of the account that the arguments choose, if they choose one.
+    /// The account that is meant, if one is.
     fn choose(&self, state: &State, owner: Option<&Owner>) -> Result<Option<AccountIndex>, CliError> {
         let index = self.index.map(AccountIndex);
         let Some(owner) = owner else {
@@ -102,7 +101,7 @@ impl Rebuild {
             return if known {
                 Ok(index)
             } else {
-                Err(Failure::new(Exit::Failed, "there is no account at --index").into())
+                Err(Failure::new(Exit::Failed, "nobody has an account at --index").into())
             };
         };
         let own = accounts_of(state, owner.id());
@@ -127,7 +126,7 @@ impl Rebuild {
         }
     }
 
-    /// Makes the proof, and writes it if the arguments ask for that.
+    /// The proof, written if that is asked for.
     fn prove(
         &self,
         rollup: &Rollup,
@@ -146,7 +145,7 @@ impl Rebuild {
         Ok(Some(file))
     }
 
-    /// Writes the withdrawals of all batches if the arguments ask for that.
+    /// What batches granted, written if that is asked for.
     fn write(&self, granted: &[WithdrawalsFile]) -> Result<(), CliError> {
         let Some(folder) = &self.withdrawals_out else { return Ok(()) };
         std::fs::create_dir_all(folder).map_err(|source| FileError::Io { path: folder.clone(), source })?;
@@ -202,7 +201,7 @@ impl Rebuild {
     }
 }
 
-/// Applies one payload after the other, so that they need not all be in memory.
+/// One payload after the other, so that they need not all be held.
 fn rebuild(folder: &Path, read: &Read, output: &Output) -> Result<Rebuilt, CliError> {
     let bar = output.count_bar(read.history.batches.len() as u64, "batches");
     let mut rebuilder = Rebuilder::new(&read.history)?;

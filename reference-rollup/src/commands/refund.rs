@@ -1,4 +1,4 @@
-//! `reference-rollup refund`: refunds deposits that no batch took.
+//! `reference-rollup refund`: deposits that no batch took.
 
 use clap::Args;
 use dac_cli::{Failure, Output};
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::context::SenderArgs;
 use super::failure::CliError;
 
-/// Refund deposits that no batch took to their depositors. The rollup must be frozen; anyone may
-/// send this.
+/// Have deposits that no batch took paid back to their depositors. Once the rollup is frozen;
+/// anyone may.
 #[derive(Debug, Args)]
 pub(crate) struct Refund {
-    /// The deposit's number in the inbox; if not given, all deposits of the sender.
+    /// The deposit's number in the inbox; if not given, all that the sender made.
     #[arg(long, value_name = "NUMBER")]
     number: Option<u64>,
     #[command(flatten)]

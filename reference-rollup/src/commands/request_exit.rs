@@ -1,4 +1,4 @@
-//! `reference-rollup request-exit`: requests an exit through the inbox.
+//! `reference-rollup request-exit`: out through the inbox.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use super::output::sent;
 
 /// Ask on L1 for your whole balance, without the operator's help.
 ///
-/// The operator must take the request with one of its next batches. If it does not within the
+/// The operator must take the request with one of its next batches: if it does not within the
 /// freeze delay, anyone may freeze the rollup. Send it from the account's recipient. A wrong index
 /// is taken without effect.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct RequestExit {
     /// The account's file, written by `reference-rollup keygen`.
     #[arg(long, value_name = "FILE")]
     account_key: PathBuf,
-    /// The account's place in the tree; `reference-rollup rebuild` shows it.
+    /// Where the account is in the tree; `reference-rollup rebuild` shows it.
     #[arg(long, value_name = "NUMBER")]
     index: u32,
     #[command(flatten)]
@@ -39,7 +39,7 @@ impl RequestExit {
         let (_, account) = self.sender.connect(output).await?;
         let sender = account.address();
         if sender != owner.recipient {
-            // The contract would take it as a request for another account, without effect.
+            // The contract would take it as a request of another account, without effect.
             let message = format!("the account's recipient is {}, the sender {sender}", owner.recipient);
             return Err(Failure::usage(message).hint("send it with the recipient's key").into());
         }

@@ -1,4 +1,4 @@
-//! `reference-rollup setup`: makes development keys.
+//! `reference-rollup setup`: development keys.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::failure::CliError;
 use super::output::fields;
 
-/// Make the proving and verifying keys of the circuit from a public seed: DEV ONLY.
+/// Make the proving and verifying keys of the circuit from a seed that everybody knows: DEV ONLY.
 ///
 /// Anyone who knows the seed can prove anything, so these keys protect nothing. A real rollup takes
 /// its keys from a ceremony: docs/binding.md says how. Keys that are there already are taken as
@@ -22,16 +22,16 @@ use super::output::fields;
 Example:
   reference-rollup setup --keys-dir target/reference-rollup")]
 pub(crate) struct Setup {
-    /// The folder in which they are kept.
+    /// Where they are kept.
     #[arg(long, value_name = "DIR")]
     keys_dir: PathBuf,
 }
 
-/// The warning that every command prints that touches such keys.
+/// What must be said wherever such keys are touched.
 pub(crate) const DEV_ONLY: &str =
-    "DEV ONLY: these keys come from a public seed; anyone can forge proofs for them";
+    "DEV ONLY: these keys come from a seed that everybody knows; anyone can forge proofs for them";
 
-/// Reads the development keys, or makes them, while a spinner shows progress.
+/// The development keys, made if need be, while something turns.
 pub(crate) async fn keys(folder: PathBuf, output: &Output) -> Result<Keys, CliError> {
     output.warn(DEV_ONLY);
     let waiting =
@@ -86,7 +86,7 @@ impl Setup {
     }
 }
 
-/// A percentage, rounded to one decimal.
+/// To one decimal.
 fn percent(part: usize, whole: usize) -> f64 {
     let tenths = (part * 1000 + whole / 2).checked_div(whole).unwrap_or(0);
     f64::from(u32::try_from(tenths).unwrap_or(u32::MAX)) / 10.0

@@ -1,4 +1,4 @@
-//! `reference-rollup status`: shows the rollup's state on L1.
+//! `reference-rollup status`: what L1 says of the rollup.
 
 use clap::Args;
 use dac_cli::{Output, distance, unix_now};
@@ -9,7 +9,7 @@ use super::context::RollupArgs;
 use super::failure::CliError;
 use super::output::fields;
 
-/// Show what L1 says of the rollup: its state root, how far it has come, and whether users can, or
+/// What L1 says of the rollup: its state root, how far it has come, and whether users can, or
 /// should, leave.
 #[derive(Debug, Args)]
 pub(crate) struct ShowStatus {

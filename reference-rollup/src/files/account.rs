@@ -1,5 +1,5 @@
-//! The file of a user's account: its key on the rollup and the L1 address that its exits pay.
-//! `reference-rollup keygen` writes it, readable only for its owner.
+//! A user's key on the rollup and the L1 address that its exits pay: together they are an account.
+//! `reference-rollup keygen` writes it, readable for its owner alone.
 //!
 //! ```json
 //! {
@@ -25,20 +25,20 @@ use crate::field;
 use crate::keys::SecretKey;
 
 const FORMAT: &str = "reference-rollup-key/v1";
-/// The greatest length of the file; about 500 bytes are usual.
+/// Some 500 bytes are usual.
 const FILE_MAX_BYTES: usize = 4096;
 
-/// Why an account file cannot be used.
+/// Why there is no account in a file.
 #[derive(Debug, Error)]
 pub enum AccountFileError {
-    /// The file cannot be read or written, or other users could read it.
+    /// Cannot be read or written, or others could read it.
     #[error(transparent)]
     File(#[from] SecretFileError),
-    /// The file is not an account document. Its content is not repeated, because it may be the
+    /// Not the document that it should be. What it holds instead is not repeated: it may be the
     /// secret.
     #[error("the account file is not understood: {problem}")]
     Malformed {
-        /// What is wrong with the file.
+        /// What is wrong.
         problem: &'static str,
     },
 }
@@ -46,13 +46,13 @@ pub enum AccountFileError {
 /// A user's account.
 #[derive(Debug)]
 pub struct AccountFile {
-    /// The key that signs on the rollup.
+    /// Signs on the rollup.
     pub key: SecretKey,
-    /// The address that is paid on L1.
+    /// Is paid on L1.
     pub recipient: Address,
 }
 
-/// The JSON form. It borrows, so that no copy of the secret is left behind.
+/// Borrowed, so that no copy of the secret is left behind.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AccountJson<'a> {
@@ -65,12 +65,12 @@ struct AccountJson<'a> {
 }
 
 impl AccountFile {
-    /// The owner, from whose fields the account id is computed.
+    /// What its id is made of.
     pub fn owner(&self) -> Owner {
         Owner { key: self.key.public(), recipient: self.recipient }
     }
 
-    /// Writes a new file that only its owner may read. It never overwrites an existing file.
+    /// Writes a new file, which only its owner may read. A file of that name is left alone.
     pub fn create(&self, path: &Path) -> Result<(), SecretFileError> {
         let secret_key = Zeroizing::new(hex::encode(&*self.key.to_le_bytes()));
         let owner = self.owner();
@@ -83,8 +83,7 @@ impl AccountFile {
             recipient: self.recipient,
             account_id: field::to_b256(owner.id().0),
         };
-        // Reserves all the memory at once, because a vector that grows leaves copies of the secret
-        // behind.
+        // Room for all of it at once: a vector that grows leaves copies of the secret behind.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_MAX_BYTES));
         serde_json::to_writer_pretty(&mut *text, &document).expect("plain structures serialise");
         text.push(b'\n');

@@ -22,25 +22,25 @@ use serde::{Deserialize, Serialize};
 use super::{Document as _, document};
 use crate::exit::ExitProof;
 
-/// A proof and the rollup for which it was made. [`ExitProof::check`] tells whether it holds.
+/// A proof, and where it is good. Whether it holds is another question: [`ExitProof::check`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExitFile {
     format: String,
-    /// The EIP-155 chain id.
+    /// EIP-155 chain id.
     pub chain_id: u64,
     /// The rollup's contract.
     pub settlement: Address,
-    /// The root of the state that contains the account.
+    /// The state that the account is in.
     pub state_root: B256,
-    /// The proof that the contract gets.
+    /// What the contract gets.
     pub proof: ExitProof,
 }
 
 document!(ExitFile, "reference-rollup-exit/v1", "exit proof");
 
 impl ExitFile {
-    /// The file of a proof.
+    /// Of a proof.
     pub fn new(chain_id: u64, settlement: Address, state_root: B256, proof: ExitProof) -> Self {
         Self { format: Self::FORMAT.to_owned(), chain_id, settlement, state_root, proof }
     }

@@ -1,5 +1,5 @@
-//! Files that commands write and read. They are JSON and read strictly: unknown, missing or
-//! repeated fields, and anything after the document, are refused.
+//! Files that commands pass around. JSON, read strictly: unknown, missing or repeated fields and
+//! anything after the document are refused.
 
 mod account;
 mod exit;
@@ -17,21 +17,21 @@ pub use exit::ExitFile;
 pub use rollup::{PoseidonAddresses, RollupFile};
 pub use withdrawals::{WithdrawalEntry, WithdrawalsFile};
 
-/// The greatest length of a document, in bytes.
+/// Documents here, at most.
 const FILE_MAX_BYTES: u64 = 64 << 10;
 
-/// A document that names its format.
+/// A document that says what it is.
 trait Document: Serialize + DeserializeOwned {
-    /// The required value of `format`.
+    /// The value of `format`.
     const FORMAT: &'static str;
-    /// The document's name in errors.
+    /// What it is called.
     const WHAT: &'static str;
 
-    /// The value of `format` that was read.
+    /// The value of `format` as it was read.
     fn format(&self) -> &str;
 }
 
-/// Defines how commands write and read a document.
+/// What commands do with a document: writing and reading it.
 macro_rules! document {
     ($file:ident, $format:literal, $what:literal) => {
         impl super::Document for $file {
@@ -44,17 +44,17 @@ macro_rules! document {
         }
 
         impl $file {
-            /// The document as JSON.
+            /// The document.
             pub fn to_json(&self) -> String {
                 super::to_json(self)
             }
 
-            /// Parses a document.
+            /// From a document.
             pub fn from_json(text: &[u8]) -> Result<Self, dac_client::files::FileError> {
                 super::from_json(text)
             }
 
-            /// Reads a document from a file.
+            /// From a file.
             pub fn read(path: &std::path::Path) -> Result<Self, dac_client::files::FileError> {
                 super::read(path)
             }

@@ -1,4 +1,4 @@
-//! The file with a rollup's addresses on L1. `reference-rollup deploy` writes it.
+//! Where a rollup lives on L1. `reference-rollup deploy` writes it.
 //!
 //! ```json
 //! {
@@ -14,15 +14,15 @@
 //! }
 //! ```
 //!
-//! All of it is public, except perhaps `rpc_url`, which may contain a provider's access key; that
-//! field may be left out.
+//! Public knowledge but perhaps for `rpc_url`, which some providers put a key into; it may be left
+//! out.
 
 use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 
 use super::{Document as _, document};
 
-/// The addresses of a rollup on L1.
+/// Where a rollup lives on L1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RollupFile {
@@ -30,7 +30,7 @@ pub struct RollupFile {
     /// A JSON-RPC endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rpc_url: Option<String>,
-    /// The EIP-155 chain id.
+    /// EIP-155 chain id.
     pub chain_id: u64,
     /// The committee's registry.
     pub registry: Address,
@@ -40,28 +40,28 @@ pub struct RollupFile {
     pub settlement: Address,
     /// The verifier as of deployment; the contract says which one it is now.
     pub verifier: Address,
-    /// The addresses of the hashing libraries.
+    /// The hashing libraries.
     pub poseidon: PoseidonAddresses,
-    /// The block of the deployment: nothing about this rollup is older.
+    /// Nothing about this rollup is older.
     pub deployed_at_block: u64,
 }
 
-/// The libraries of poseidon-solidity, by width.
+/// Libraries of poseidon-solidity, by width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoseidonAddresses {
-    /// The library for two inputs.
+    /// For two inputs.
     pub t3: Address,
-    /// The library for three inputs.
+    /// For three.
     pub t4: Address,
-    /// The library for four inputs.
+    /// For four.
     pub t5: Address,
 }
 
 document!(RollupFile, "reference-rollup/v1", "rollup file");
 
 impl RollupFile {
-    /// The file of a rollup that was deployed on a committee's contracts.
+    /// Of what was deployed with a committee's contracts.
     pub fn new(
         rpc_url: Option<String>,
         chain_id: u64,

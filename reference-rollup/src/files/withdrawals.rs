@@ -1,6 +1,5 @@
-//! The file of the withdrawals that a batch grants on L1, in the batch's order. `reference-rollup
-//! rebuild` finds them in the payloads. To claim one withdrawal, a user must show L1 all of the
-//! batch's.
+//! What a batch grants on L1, in its order. `reference-rollup rebuild` finds it in the payloads: to
+//! claim one withdrawal, L1 must be shown all of the batch's.
 //!
 //! ```json
 //! {
@@ -26,39 +25,39 @@ use crate::inbox::Withdrawal;
 #[serde(deny_unknown_fields)]
 pub struct WithdrawalsFile {
     format: String,
-    /// The number of the batch.
+    /// Which batch.
     pub batch_number: u64,
-    /// The withdrawals, in the batch's order.
+    /// In its order.
     pub withdrawals: Vec<WithdrawalEntry>,
 }
 
-/// A withdrawal.
+/// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WithdrawalEntry {
-    /// The address that is paid.
+    /// Who is paid.
     pub recipient: Address,
-    /// The amount in gwei.
+    /// In gwei.
     pub amount: u64,
 }
 
 document!(WithdrawalsFile, "reference-rollup-withdrawals/v1", "withdrawals file");
 
 impl WithdrawalsFile {
-    /// The file of a batch.
+    /// Of a batch.
     pub fn new(batch_number: u64, withdrawals: &[Withdrawal]) -> Self {
         let entry = |of: &Withdrawal| WithdrawalEntry { recipient: of.recipient, amount: of.amount };
         let withdrawals = withdrawals.iter().map(entry).collect();
         Self { format: Self::FORMAT.to_owned(), batch_number, withdrawals }
     }
 
-    /// The withdrawals, in the batch's order.
+    /// As the batch has them.
     pub fn withdrawals(&self) -> Vec<Withdrawal> {
         let of = |entry: &WithdrawalEntry| Withdrawal { recipient: entry.recipient, amount: entry.amount };
         self.withdrawals.iter().map(of).collect()
     }
 
-    /// The commitment to them on L1.
+    /// The commitment that L1 has of them.
     pub fn commitment(&self) -> B256 {
         let chain = |chain, withdrawal: &Withdrawal| withdrawal.chain_after(chain);
         field::to_b256(self.withdrawals().iter().fold(Fr::zero(), chain))

@@ -1,6 +1,6 @@
 //! The contracts' ABI and bytecode.
 
-/// The bindings of the rollup's contract.
+/// The rollup's contract.
 mod rollup {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
     alloy::sol!(
@@ -10,7 +10,7 @@ mod rollup {
     );
 }
 
-/// The bindings of the verifier.
+/// The verifier.
 mod adapter {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
     alloy::sol!(
@@ -20,7 +20,7 @@ mod adapter {
     );
 }
 
-/// The bindings of the libraries that hash two, three and four field elements.
+/// Hashing two, three and four field elements.
 mod poseidon {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
     alloy::sol!(PoseidonT3, "../contracts/abi/PoseidonT3.json");

@@ -1,4 +1,4 @@
-//! The transactions that users and the owner send to the rollup's contract.
+//! What users do on L1.
 
 use alloy::sol_types::SolCall;
 use alloy_primitives::{Address, U256};
@@ -13,10 +13,10 @@ use crate::field;
 use crate::inbox::Withdrawal;
 use crate::keys::PublicKey;
 
-/// The wei in a gwei.
+/// Wei in a gwei.
 pub const GWEI: u64 = 1_000_000_000;
 
-/// The rollup's contract, called from an L1 account. Each call is simulated first, so a refusal
+/// The rollup's contract in the hands of an L1 account. Each call is simulated first: a refusal
 /// costs no gas.
 #[derive(Clone, Debug)]
 pub struct RollupAccount {
@@ -30,18 +30,18 @@ impl RollupAccount {
         Self { account, settlement }
     }
 
-    /// The address of the L1 account.
+    /// The L1 account.
     pub fn address(&self) -> Address {
         self.account.address()
     }
 
-    /// Deposits gwei for the account with this id, which is opened if it does not exist.
+    /// Deposits gwei for the account with this id, which is opened if need be.
     pub async fn deposit(&self, id: AccountId, gwei: u64) -> Result<Receipt, L1Error> {
         let wei = U256::from(gwei) * U256::from(GWEI);
         self.send(wei, PaymentsRollup::depositCall { id: field::to_b256(id.0) }).await
     }
 
-    /// Requests the whole balance of an account whose recipient is the sender.
+    /// Asks for the whole balance of an account that names the sender as recipient.
     pub async fn request_exit(&self, key: PublicKey, index: AccountIndex) -> Result<Receipt, L1Error> {
         let (x, y) = key.coordinates();
         let call = PaymentsRollup::requestExitCall {
@@ -57,7 +57,7 @@ impl RollupAccount {
         self.send(U256::ZERO, PaymentsRollup::freezeCall {}).await
     }
 
-    /// Has an account's balance in the last state paid to its recipient, once the rollup is frozen.
+    /// Has an account's balance in the last state paid to its recipient. Once frozen.
     pub async fn exit(&self, proof: &ExitProof) -> Result<Receipt, L1Error> {
         let proof = PaymentsRollup::ExitProof {
             accountIndex: proof.account_index,
@@ -72,8 +72,8 @@ impl RollupAccount {
         self.send(U256::ZERO, PaymentsRollup::exitCall { proof }).await
     }
 
-    /// Has one of a batch's withdrawals, counted from 0, paid to its recipient. `all` are all
-    /// withdrawals of the batch in order, whose hash L1 has.
+    /// Has one of a batch's withdrawals, counted from 0, paid to its recipient. `all` of them, in
+    /// order, are what L1 has the hash of.
     pub async fn claim_withdrawal(
         &self,
         batch_number: u64,
@@ -97,12 +97,12 @@ impl RollupAccount {
         self.send(U256::ZERO, PaymentsRollup::refundDepositCall { number }).await
     }
 
-    /// Pauses settlement and deposits, and nothing else. Owner only.
+    /// Stops settling and deposits for now, and nothing else. Owner only.
     pub async fn pause(&self) -> Result<Receipt, L1Error> {
         self.send(U256::ZERO, PaymentsRollup::pauseCall {}).await
     }
 
-    /// Ends the pause. Owner only.
+    /// Settles and takes deposits again. Owner only.
     pub async fn unpause(&self) -> Result<Receipt, L1Error> {
         self.send(U256::ZERO, PaymentsRollup::unpauseCall {}).await
     }

@@ -1,4 +1,4 @@
-//! Deploys the hashing libraries, the verifier with its key, and the rollup's contract.
+//! Deployment: the hashing libraries, the verifier with its key, and the rollup's contract.
 
 use alloy::sol_types::SolConstructor;
 use alloy_primitives::{Address, Bytes};
@@ -9,39 +9,37 @@ use super::L1Error;
 use super::abi::{Groth16Adapter, PaymentsRollup, PoseidonT3, PoseidonT4, PoseidonT5};
 use crate::prover::VerifyingKeyOnL1;
 
-/// The terms that a rollup's users can rely on. Delays are in seconds.
+/// What a rollup's users can rely on. Delays are in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// The account that may pause, and may change the verifier after the delay; it should be a
-    /// timelock.
+    /// May pause, and change the verifier after the delay: a timelock.
     pub owner: Address,
     /// The committee's certificate log.
     pub certificate_log: Address,
-    /// If the rollup serves nothing for this long, anyone may freeze it.
+    /// Without service for so long, anyone may freeze.
     pub freeze_delay: u64,
-    /// How long the data stays available after a freeze.
+    /// For so long the data stays available after a freeze.
     pub exit_window: u64,
-    /// The time between proposing a verifier and accepting it; it must exceed the other two
-    /// together.
+    /// Between proposing a verifier and accepting it: longer than the two together.
     pub verifier_delay: u64,
 }
 
-/// The contracts of a deployed rollup.
+/// Where a rollup lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// The rollup's contract.
     pub settlement: Address,
-    /// The verifier of proofs.
+    /// Checks proofs.
     pub verifier: Address,
-    /// The libraries that hash two, three and four elements.
+    /// Hash two, three and four elements.
     pub poseidon: [Address; 3],
-    /// The block of the contract's deployment: nothing about this rollup is older.
+    /// The contract's block: nothing about this rollup is older.
     pub block: u64,
-    /// The gas that all deployments used.
+    /// Gas paid for all.
     pub gas_used: u64,
 }
 
-/// Deploys all of it. `progress` is called with the next step.
+/// Deploys all of it. `progress` is told what comes next.
 pub async fn deploy(
     account: &Account,
     terms: &Terms,
@@ -76,8 +74,7 @@ pub async fn deploy(
     Ok(Deployed { settlement, verifier, poseidon, block: receipt.block, gas_used })
 }
 
-/// The adapter gets one key, and OPAQUE as the only hash kind, because members do not know
-/// Poseidon.
+/// One key, and OPAQUE as the only kind of batch hash: Poseidon is none that members know.
 fn adapter_arguments(key: &VerifyingKeyOnL1) -> Bytes {
     let key = Groth16Adapter::VerifyingKey {
         points: key.points,

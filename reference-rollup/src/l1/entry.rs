@@ -1,4 +1,4 @@
-//! Decodes inbox entries as L1 announces them: an id and a word.
+//! Entries of the inbox as L1 announces them: an id and a word.
 
 use alloy_primitives::{Address, B256, U256};
 use ark_ff::Zero;
@@ -9,31 +9,31 @@ use crate::field;
 use crate::inbox::{EXIT_SHIFT, INDEX_SHIFT, InboxEntry};
 use crate::shape::ACCOUNTS_MAX;
 
-/// Why id and word are not a valid entry.
+/// Why id and word are no entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EntryFault {
-    /// The id is zero, or not below the field's order.
-    #[error("{id} is not a valid account id")]
+    /// Zero, or not below the field's order.
+    #[error("{id} is nobody's account id")]
     Id {
-        /// The announced id.
+        /// As announced.
         id: B256,
     },
-    /// The word is neither a deposit's nor an exit request's.
-    #[error("its word {word:#x} is neither a deposit nor an exit request")]
+    /// Neither a deposit's nor an exit request's.
+    #[error("its word {word:#x} means nothing")]
     Word {
-        /// The announced word.
+        /// As announced.
         word: U256,
     },
-    /// The index is outside the tree.
+    /// No such place in the tree.
     #[error("an exit request for account {index}, which is not in 1..{ACCOUNTS_MAX}")]
     Index {
-        /// The announced index.
+        /// As announced.
         index: u64,
     },
 }
 
-/// Decodes an inbox entry. Values that the contract cannot make are refused, so that each entry has
-/// exactly one meaning.
+/// Decodes the entry that id and word stand for. Values that the contract cannot make are refused,
+/// so that each entry has one meaning.
 pub fn decode_entry(id: B256, word: U256) -> Result<InboxEntry, EntryFault> {
     let element = field::from_b256(id).filter(|element| !element.is_zero());
     let account = AccountId(element.ok_or(EntryFault::Id { id })?);
@@ -45,7 +45,7 @@ pub fn decode_entry(id: B256, word: U256) -> Result<InboxEntry, EntryFault> {
     if word >> EXIT_SHIFT != U256::ONE {
         return Err(EntryFault::Word { word });
     }
-    // There are 64 bits between the flag and the address, of which the contract uses 16.
+    // 64 bits between the flag and the address; the contract uses 16 of them.
     let index = (word >> INDEX_SHIFT).as_limbs()[0] & u64::from(u32::MAX);
     let between = (word >> (INDEX_SHIFT + 32)).as_limbs()[0] & u64::from(u32::MAX);
     let recipient = Address::from_word(B256::from(word & (U256::MAX >> (256 - INDEX_SHIFT))));

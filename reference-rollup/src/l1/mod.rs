@@ -1,4 +1,4 @@
-//! The rollup's contract on L1: reading it, the users' transactions, and deployment.
+//! The rollup's contract on L1: what it says, what users do with it, how it is deployed.
 
 mod abi;
 mod account;

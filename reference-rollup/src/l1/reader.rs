@@ -1,4 +1,4 @@
-//! Reads the rollup's contract: its present state, and the whole history that led to it.
+//! What the rollup's contract says: its present state, and everything that led there.
 
 use alloy_primitives::{Address, B256};
 use dac_chain::contracts::FreezeReason;
@@ -8,11 +8,11 @@ use super::abi::PaymentsRollup::{self, BatchSettled, InputAppended};
 use super::{L1Error, decode_entry};
 use crate::rebuild::{BatchRecord, History, InboxRecord};
 
-/// The most events of one kind in a history. This bounds the memory that an endpoint can make this
-/// process use.
+/// Events of one kind that a history has, at most: bounds what an endpoint can make this process
+/// hold.
 const EVENTS_MAX: usize = 1_000_000;
 
-/// The contract's state as of one block. Times are in Unix seconds, delays in seconds.
+/// The contract as of one block. Times are Unix seconds, delays seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The block.
@@ -21,55 +21,55 @@ pub struct Status {
     pub registry: Address,
     /// The certificate log.
     pub certificate_log: Address,
-    /// The adapter that verifies proofs.
+    /// What checks proofs.
     pub verifier: Address,
-    /// The account that may pause, and may change the verifier after the delay.
+    /// May pause, and change the verifier after the delay.
     pub owner: Address,
-    /// The state root with which users can leave.
+    /// The state that users can leave with.
     pub state_root: B256,
-    /// The number of settled batches.
+    /// Batches settled.
     pub batch_count: u64,
-    /// The number of inbox entries.
+    /// Entries of the inbox.
     pub inbox_length: u64,
-    /// The number of inbox entries that batches took.
+    /// Those that batches took.
     pub inputs_consumed: u64,
-    /// The time of the last settlement, or of deployment.
+    /// Time of the last settlement, or of deployment.
     pub last_settled_at: u64,
-    /// The time until which all settled batches are kept.
+    /// Until when all settled batches are kept.
     pub coverage_until: u64,
-    /// Whether settlement and deposits are paused.
+    /// Nothing settles and no deposit is taken for now.
     pub paused: bool,
-    /// The reason of the freeze; `None` if the rollup is not frozen.
+    /// Why nothing settles any more.
     pub frozen_for: Option<FreezeReason>,
-    /// The reason for which anyone may freeze it now; `None` if there is none.
+    /// Why anyone may freeze now.
     pub freeze_reason: Option<FreezeReason>,
-    /// The seconds without service after which anyone may freeze it.
+    /// Seconds without service before anyone may freeze.
     pub freeze_delay: u64,
-    /// The seconds that users have to leave.
+    /// Seconds that users have to leave.
     pub exit_window: u64,
-    /// The seconds between proposing and accepting a verifier.
+    /// Seconds between proposing and accepting a verifier.
     pub verifier_delay: u64,
 }
 
-/// The record of an inbox entry on L1.
+/// What L1 remembers of an entry of the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The depositor, or the recipient of an exit request.
     pub account: Address,
-    /// The amount of a deposit that was not refunded; zero otherwise.
+    /// Of a deposit that was not refunded; zero otherwise.
     pub gwei: u64,
-    /// The Unix second in which it was made.
+    /// When it was made.
     pub since: u32,
 }
 
 /// A history, and the state root that it must lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The last block of the history.
+    /// Up to this block, included.
     pub as_of: BlockRef,
-    /// All inbox entries and batches.
+    /// Everything that happened.
     pub history: History,
-    /// The contract's state root as of that block.
+    /// The contract's, as of that block.
     pub state_root: B256,
 }
 
@@ -90,7 +90,7 @@ impl RollupReader {
         self.contract.address()
     }
 
-    /// Reads the contract's state as of the newest block.
+    /// All that it says of itself, as of the newest block.
     pub async fn status(&self) -> Result<Status, L1Error> {
         let (contract, as_of) = (&self.contract, self.contract.head().await?);
         let at = as_of.hash;
@@ -115,7 +115,7 @@ impl RollupReader {
         })
     }
 
-    /// Whether an account has left with an exit.
+    /// Whether an account has left.
     pub async fn exited(&self, account_index: u32) -> Result<bool, L1Error> {
         let at = self.contract.head().await?.hash;
         Ok(self.contract.view(PaymentsRollup::exitedCall { accountIndex: account_index }, at).await?)
@@ -128,16 +128,16 @@ impl RollupReader {
         Ok(self.contract.view(PaymentsRollup::claimedCall { batchNumber: batch_number, which }, at).await?)
     }
 
-    /// The record of an inbox entry on L1; all zero if there is none.
+    /// What L1 remembers of an entry of the inbox; all zero where there is none.
     pub async fn inbox_entry(&self, number: u64) -> Result<Waiting, L1Error> {
         let at = self.contract.head().await?.hash;
         let entry = self.contract.view(PaymentsRollup::inboxEntryCall { number }, at).await?;
         Ok(Waiting { account: entry.account, gwei: entry.amount, since: entry.time })
     }
 
-    /// Reads everything that happened from `from_block`, which must not be later than the
-    /// contract's deployment, up to the newest block. Missing events are detected, since the
-    /// contract counts them. `progress` is called with the next block and the last one.
+    /// Everything that happened from `from_block`, which must not be later than the contract's
+    /// deployment, up to the newest block. What the events leave out is found out, since the
+    /// contract counts. `progress` is told the next block and the last one.
     pub async fn history(
         &self,
         from_block: u64,
@@ -175,8 +175,8 @@ impl RollupReader {
         Ok(Read { as_of, history, state_root })
     }
 
-    /// Reads both kinds of events in a range whose width the endpoint grants, and returns the first
-    /// block of the next range.
+    /// Both kinds of events of a range whose width the endpoint grants; returns where the next one
+    /// begins.
     async fn page(&self, from: u64, last: u64, history: &mut History) -> Result<u64, L1Error> {
         let batches = self.contract.event_page::<BatchSettled>(from, last).await?;
         let to = batches.next_block - 1;

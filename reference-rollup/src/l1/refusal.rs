@@ -1,5 +1,5 @@
-//! Why a contract refused a call: the rollup's own errors, by name and with their values. The
-//! errors of every settlement contract are [`Refusal`]s already.
+//! Why a contract refused: the rollup's own errors, by name and with their values. Those of every
+//! settlement contract are [`Refusal`]s already.
 
 use alloy::sol_types::SolInterface;
 use alloy_primitives::{Address, B256, U256};
@@ -9,108 +9,106 @@ use thiserror::Error;
 use super::abi::Groth16Adapter::Groth16AdapterErrors as AdapterErrors;
 use super::abi::PaymentsRollup::PaymentsRollupErrors as Errors;
 
-/// The rule of the rollup's contract that a call broke.
+/// The rule that a call to the rollup's contract broke.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RollupRefusal {
-    /// The deposit is not whole gwei, is zero, or is too large.
+    /// Not whole gwei, none, or too many.
     #[error("a deposit is 1 to 2^64 − 1 whole gwei, got {amount} wei")]
     DepositAmount {
-        /// The amount in wei.
+        /// In wei.
         amount: U256,
     },
-    /// The account id is zero, or not below the field's order.
-    #[error("{id} is not a valid account id")]
+    /// Zero, or not below the field's order.
+    #[error("{id} is nobody's account id")]
     AccountIdentity {
-        /// The given id.
+        /// As given.
         id: B256,
     },
-    /// The value is not below the field's order, so it has a second representation.
+    /// Has another representation that means the same.
     #[error("{value} is not below the field's order")]
     NotInField {
-        /// The given value.
+        /// As given.
         value: U256,
     },
-    /// The index is outside the tree.
+    /// No such place.
     #[error("account index {got} is not in 1..={limit}")]
     AccountIndex {
-        /// The given index.
+        /// As given.
         got: u32,
-        /// The largest index.
+        /// The largest.
         limit: U256,
     },
-    /// The withdrawals are not the batch's, or not in its order.
+    /// Not the batch's withdrawals, or not in their order.
     #[error("these withdrawals hash to {got}, the batch granted {granted}")]
     WithdrawalsMismatch {
-        /// The commitment to the given withdrawals.
+        /// Computed.
         got: B256,
-        /// The commitment that settled.
+        /// As settled.
         granted: B256,
     },
-    /// The batch has fewer withdrawals.
+    /// Fewer withdrawals than that.
     #[error("there is no withdrawal {which} among {count}")]
     NoSuchWithdrawal {
-        /// The withdrawal's position, counted from 0.
+        /// Counted from 0.
         which: U256,
-        /// The number of withdrawals of the batch.
+        /// Of the batch.
         count: U256,
     },
-    /// The withdrawal was paid before.
+    /// Paid before.
     #[error("withdrawal {which} of batch {batch_number} is claimed already")]
     AlreadyClaimed {
-        /// The number of the batch.
+        /// Of the batch.
         batch_number: u64,
-        /// The withdrawal's position, counted from 0.
+        /// Counted from 0.
         which: U256,
     },
-    /// The exit proof is for another state, or for none.
+    /// The proof is of another state, or of none.
     #[error("the proof leads to state root {got}, the last state is {state_root}: rebuild it")]
     StateMismatch {
-        /// The state root that the proof leads to.
+        /// Computed.
         got: B256,
-        /// The contract's state root.
+        /// The contract's.
         state_root: B256,
     },
-    /// The account's balance was paid before.
+    /// Paid before.
     #[error("account {account_index} has left already")]
     AlreadyExited {
-        /// The account's place in the tree.
+        /// Its place.
         account_index: u32,
     },
-    /// A batch took the deposit, so the exit of its account pays it.
-    #[error(
-        "deposit {number} is in the state, which has taken {consumed} inbox entries: its account's exit pays it"
-    )]
+    /// Its account's exit pays it.
+    #[error("deposit {number} is in the state, {consumed} inputs are: its account's exit pays it")]
     DepositConsumed {
-        /// The deposit's number in the inbox.
+        /// In the inbox.
         number: u64,
-        /// The number of inbox entries taken in all.
+        /// In all.
         consumed: u64,
     },
-    /// The entry is not a deposit, or was refunded before.
-    #[error("inbox entry {number} is not a deposit that can be refunded")]
+    /// Not a deposit, or refunded before.
+    #[error("inbox entry {number} is no deposit that waits for a refund")]
     NothingToRefund {
-        /// The entry's number in the inbox.
+        /// In the inbox.
         number: u64,
     },
-    /// The recipient is a contract that does not accept ether.
+    /// A contract that takes no ether.
     #[error("{recipient} did not take the payment")]
     PaymentFailed {
-        /// The recipient's address.
+        /// Who.
         recipient: Address,
     },
-    /// The contract returned another of its errors, which none of the calls made here can cause.
+    /// Any other of the contracts' errors: none of the calls made here meets it.
     #[error("the contract refused with {name}")]
     Other {
-        /// The error's name and values.
+        /// Name and values.
         name: String,
     },
-    /// An error that every settlement contract has, or a failure that nothing explains.
+    /// An error of every settlement contract, or one that nothing explains.
     #[error("{0}")]
     Common(Refusal),
 }
 
 impl RollupRefusal {
-    /// The rollup's meaning of a refusal. Errors that other contracts have too are decoded already.
+    /// Of what the chain told. Errors that other contracts have too were read there.
     pub fn of(refusal: Refusal) -> Self {
         let Refusal::Unexplained { data } = &refusal else { return Self::Common(refusal) };
         if let Ok(error) = Errors::abi_decode(data) {
@@ -144,44 +142,44 @@ impl From<Errors> for RollupRefusal {
     }
 }
 
-/// An error of reading or calling the rollup's contract.
+/// What can go wrong with the rollup's contract.
 #[derive(Debug, Error)]
 pub enum L1Error {
     /// The contract refused, before any gas was spent.
     #[error("{0}")]
     Refused(RollupRefusal),
-    /// L1 is out of reach, or its answers are not as expected.
+    /// L1 cannot be reached, or is not what it should be.
     #[error(transparent)]
     Chain(ChainError),
-    /// The contract cannot have made this inbox entry.
-    #[error("inbox entry {number} cannot be of this rollup: {fault}")]
+    /// An entry of the inbox that the contract cannot have made.
+    #[error("inbox entry {number} is none of this rollup: {fault}")]
     Entry {
-        /// The entry's number in the inbox.
+        /// In the inbox.
         number: u64,
-        /// What is wrong with the entry.
+        /// What is wrong with it.
         fault: super::EntryFault,
     },
-    /// The events do not lead to the contract's state: an endpoint left some out, or the deployment
-    /// block is too late.
+    /// The events of L1 do not lead to what the contract says: an endpoint that leaves some out, or
+    /// a deployment block that is too late.
     #[error(
         "the events from block {from} on are not the contract's whole history: {what} is {got}, the contract says {expected}"
     )]
     Incomplete {
-        /// The first block that was read.
+        /// The first block looked at.
         from: u64,
-        /// The value that differs.
+        /// What differs.
         what: &'static str,
-        /// The value that follows from the events.
+        /// By the events.
         got: String,
-        /// The contract's value.
+        /// By the contract.
         expected: String,
     },
-    /// The history is longer than this process reads.
+    /// More than is read.
     #[error("the history has more than {limit} {what}")]
     TooLong {
-        /// The kind of entries.
+        /// What there is too much of.
         what: &'static str,
-        /// The most entries that are read.
+        /// Read at most.
         limit: usize,
     },
 }

@@ -57,7 +57,7 @@ pub fn withdrawal(from: u32, nonce: u32, recipient: Address, amount: u64) -> Tra
     Transaction { from: AccountIndex(from), nonce, to: Destination::L1(recipient), amount }
 }
 
-/// A state with Alice at place 1 and Bob at place 2, with 1,000 and 500 gwei.
+/// Alice at 1 and Bob at 2, with 1,000 and 500 gwei.
 pub fn two_accounts() -> (State, User, User) {
     let (alice, bob) = (User::new(1), User::new(2));
     let mut state = State::default();
@@ -66,8 +66,8 @@ pub fn two_accounts() -> (State, User, User) {
     (state, alice, bob)
 }
 
-/// A batch on top of [`two_accounts`]: a deposit for a new account, an exit request of Bob's, 16
-/// transfers and a withdrawal.
+/// A deposit for a new account, an exit request of Bob's, 16 transfers and a withdrawal on top of
+/// [`two_accounts`].
 pub fn busy_batch() -> Batch {
     let (mut state, alice, bob) = two_accounts();
     let carol = User::new(3);
@@ -83,8 +83,8 @@ pub fn busy_batch() -> Batch {
     batch.close()
 }
 
-/// The claim that L1 would assemble for a batch whose payload a committee of 7 (k = 3) certified.
-/// It also works for batches that no sequencer would seal.
+/// What L1 would claim of a batch whose payload a committee of 7 (k = 3) certified. For batches
+/// that no sequencer would seal, too.
 pub fn claim_fields(batch: &Batch, batch_number: u64) -> ClaimFields {
     let geometry = Geometry::new(7, 3).unwrap();
     let earlier = batch_number - 1;

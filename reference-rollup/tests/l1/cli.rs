@@ -1,5 +1,4 @@
-//! The command line as users meet it: the whole way into and out of the rollup, with files and exit
-//! codes.
+//! The command line as users meet it: the whole way in and out by files and exit codes.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -17,7 +16,7 @@ use serde_json::Value;
 use crate::common::{User, rng};
 use crate::world::{World, committee, keys_dir};
 
-/// Runs the program without the variables of this process's environment that it would read.
+/// Runs the program without anything of this process's environment that it would look at.
 fn program(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reference-rollup"));
     for (name, _) in std::env::vars_os() {
@@ -28,7 +27,7 @@ fn program(folder: &Path, arguments: &[&str]) -> Output {
     command.current_dir(folder).env("COLUMNS", "100").args(arguments).output().unwrap()
 }
 
-/// Runs the program, checks its exit code, and returns the document that it prints.
+/// The document that it prints, ending with this exit code.
 pub(crate) fn expect(folder: &Path, code: i32, arguments: &[&str]) -> Value {
     let output = program(folder, &[&["--json"], arguments].concat());
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -40,7 +39,7 @@ fn message(document: &Value) -> String {
     document["error"]["message"].as_str().unwrap().to_owned()
 }
 
-/// A chain and a committee, and the files that their owners have: `deployment.json`, keystores
+/// A chain and a committee, with what their owners have on disk: `deployment.json`, keystores
 /// `<number>.json`, one password.
 pub(crate) async fn files(folder: &Path) -> (Anvil, TestCommittee) {
     let anvil = Anvil::start().await;
@@ -62,7 +61,7 @@ pub(crate) async fn files(folder: &Path) -> (Anvil, TestCommittee) {
     (anvil, committee)
 }
 
-/// The arguments of a command that sends a transaction.
+/// The arguments of a command that sends something.
 pub(crate) fn sent<'a>(command: &[&'a str], key: &'a str) -> Vec<&'a str> {
     [command, &["--rollup-file", "rollup.json", "--key", key, "--password-file", "password"]].concat()
 }
@@ -74,7 +73,7 @@ async fn a_user_gets_in_and_out_by_files_and_exit_codes() {
     let (anvil, committee) = files(path).await;
     let recipient = anvil.key(1).address();
 
-    // A user makes a key, the rollup is deployed, and ether is deposited.
+    // A key, a deployment, money in.
     let address = recipient.to_string();
     let made = expect(path, 0, &["keygen", "--out", "alice.json", "--recipient", &address]);
     assert_eq!(made["recipient"].as_str().unwrap().parse::<Address>().unwrap(), recipient);
@@ -102,7 +101,7 @@ async fn a_user_gets_in_and_out_by_files_and_exit_codes() {
     let id = format!("0x{}", "ff".repeat(32));
     expect(path, 2, &sent(&["deposit", "--account-id", &id, "--gwei", "5"], "1.json"));
 
-    // The operator settles a batch with one deposit and one withdrawal.
+    // The operator settles a batch: one deposit, one withdrawal.
     let deployed = Deployed {
         settlement: rollup.settlement,
         verifier: rollup.verifier,
@@ -128,7 +127,7 @@ async fn a_user_gets_in_and_out_by_files_and_exit_codes() {
     let twice = expect(path, 5, &sent(&[&claim[..], &["--which", "0"]].concat(), "8.json"));
     assert!(message(&twice).contains("is claimed already"), "{twice}");
 
-    // The operator and the aggregator are gone.
+    // Everyone is gone.
     let early = expect(path, 5, &sent(&["freeze"], "8.json"));
     assert!(message(&early).contains("no reason to freeze"), "{early}");
     let request = ["request-exit", "--account-key", "alice.json", "--index", "1"];
@@ -141,7 +140,7 @@ async fn a_user_gets_in_and_out_by_files_and_exit_codes() {
     let frozen = expect(path, 0, &sent(&["freeze"], "8.json"));
     assert_eq!(frozen["reason"], "INPUT_UNSERVED");
 
-    // Users leave with the payloads that members gave back.
+    // Out, with what members gave back.
     let batches = path.join("batches");
     std::fs::create_dir(&batches).unwrap();
     let rebuild = ["rebuild", "batches", "--rollup-file", "rollup.json"];
@@ -180,7 +179,7 @@ async fn a_user_gets_in_and_out_by_files_and_exit_codes() {
     assert_eq!((&refund["refunded"][0]["number"], &refund["refunded"][0]["gwei"]), (&2.into(), &5.into()));
     expect(path, 5, &sent(&["refund", "--number", "1"], "8.json"));
 
-    // The text output.
+    // What people see.
     let text = program(path, &status);
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(text.contains("FROZEN: an L1 input was not served"), "{text}");

@@ -1,6 +1,6 @@
-//! The rollup on a real chain with a real committee's certificates and real proofs: users come in,
-//! two batches settle, and users leave with nothing but payloads and L1. It is tested in the
-//! library and on the command line.
+//! The rollup on a real chain with a real committee's certificates and real proofs: in, through two
+//! batches, and out again with nothing but payloads and L1; in the library, and on the command
+//! line.
 #![allow(missing_docs)]
 
 #[path = "../common/mod.rs"]

@@ -1,5 +1,5 @@
-//! Certificate and proof in one transaction: which batches settle, and which are refused before any
-//! gas is spent.
+//! Certificate and proof in one transaction: what settles, and what is refused before any gas is
+//! spent.
 
 use alloy_primitives::U256;
 use dac_chain::Refusal;
@@ -11,7 +11,7 @@ use reference_rollup::l1::{FreezeReason, RollupRefusal};
 use crate::common::transfer;
 use crate::world::{EXIT_WINDOW, FREEZE_DELAY, World, refused};
 
-/// The most gas that settling may cost in total.
+/// Gas that settling may cost, all told.
 const SETTLE_GAS_MAX: u64 = 480_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +38,7 @@ async fn only_the_truth_about_certified_data_settles() {
     let certificate = world.certificate(&first, &first.payload).await;
     let truth = first.transition;
 
-    // The transition is not the one that was proved.
+    // Another transition than the one that was proved.
     let mut word = truth.new_state_root;
     word.0[31] ^= 1;
     let lies = [
@@ -65,7 +65,7 @@ async fn only_the_truth_about_certified_data_settles() {
         Refusal::of(&Verifier::InputNotInField { index: U256::ONE, value })
     );
 
-    // The proof is another one, or none.
+    // Another proof, or none.
     let (got, expected) = (U256::from(255), U256::from(256));
     let refusal = world.refusal(&certificate, &truth, &proof[..255]).await;
     assert_eq!(refusal, Refusal::of(&Verifier::ProofLength { got, expected }));
@@ -81,19 +81,19 @@ async fn only_the_truth_about_certified_data_settles() {
     other[100] ^= 1;
     let colluding = world.certificate(&first, &other).await;
     assert_eq!(world.refusal(&colluding, &truth, &proof).await, Refusal::of(&Verifier::InvalidProof {}));
-    // The payload is one zero byte longer than the one that was proved.
+    // A payload one longer than what was proved, by a zero.
     let longer = [&first.payload[..], &[0]].concat();
     let certified = world.certificate(&first, &longer).await;
     assert_eq!(world.refusal(&certified, &truth, &proof).await, Refusal::of(&Verifier::InvalidProof {}));
 
-    // The data does not live long enough for users to leave.
+    // Data that does not live long enough for users to leave.
     let short = world.now().await + FREEZE_DELAY + EXIT_WINDOW - 1;
     let certified = world.certificate_until(&first, &first.payload, short);
     let refusal = world.refusal(&certified, &truth, &proof).await;
     let lifetime = refusal.get::<Settlement::LifetimeTooShort>();
     assert!(lifetime.is_some_and(|lifetime| lifetime.expiresAt == short), "{refusal}");
 
-    // It is not this batch's turn yet.
+    // Not its turn yet.
     let later = world.certificate(&second, &second.payload).await;
     let refusal = world.refusal(&later, &second.transition, &proof).await;
     assert_eq!(refusal, Refusal::of(&Settlement::BatchNumberSkipped { got: 2, expected: 1 }));
@@ -102,7 +102,7 @@ async fn only_the_truth_about_certified_data_settles() {
     assert!(receipt.gas_used <= SETTLE_GAS_MAX, "{} gas", receipt.gas_used);
     let refusal = world.refusal(&certificate, &truth, &proof).await;
     assert_eq!(refusal, Refusal::of(&Settlement::BatchAlreadySettled { got: 1, batchCount: 1 }));
-    // Now it is this batch's turn, but the proof is of the first batch.
+    // Now it is its turn, but the proof is of the first.
     let refusal = world.refusal(&later, &second.transition, &proof).await;
     assert_eq!(refusal, Refusal::of(&Verifier::InvalidProof {}));
 
@@ -116,7 +116,7 @@ async fn only_the_truth_about_certified_data_settles() {
     assert!(receipt.gas_used <= SETTLE_GAS_MAX, "{} gas", receipt.gas_used);
     assert_eq!(world.reader().status().await.unwrap().batch_count, 2);
 
-    // Once the rollup is frozen, nothing settles, even if it is true.
+    // Once frozen, nothing settles, however true.
     assert_eq!(
         refused(world.rollup(8).freeze().await),
         RollupRefusal::Common(Refusal::of(&Settlement::NoReasonToFreeze {}))

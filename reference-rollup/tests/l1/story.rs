@@ -1,4 +1,4 @@
-//! The operator, the aggregator and the owner disappear, and the users leave.
+//! Everybody but the users disappears.
 
 use dac_chain::Refusal;
 use dac_chain::contracts::{CommitteeRegistry, Settlement};
@@ -28,7 +28,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
         "the contract begins with the empty state"
     );
 
-    // Users come in, and one batch settles.
+    // In, and one batch.
     world.rollup(1).deposit(alice.id(), 1_000).await.unwrap();
     world.rollup(1).deposit(bob.id(), 500).await.unwrap();
     let first = world.batch(2, &[world.sign(&alice, transfer(1, 0, 2, 100))]).await;
@@ -36,7 +36,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
     world.settle(&first, &proof).await;
     let stale = exit_proof(world.sequencer.state(), AccountIndex(1), &owner(&alice)).unwrap();
 
-    // Bob requests his balance on L1, Alice withdraws as usual, Carol comes in.
+    // Bob asks on L1 for what he has, Alice withdraws as usual, Carol comes in.
     let index_out_of_range = world.rollup(2).request_exit(bob.key.public(), AccountIndex(65_536)).await;
     assert!(matches!(refused(index_out_of_range), RollupRefusal::AccountIndex { got: 65_536, .. }));
     world.rollup(2).request_exit(bob.key.public(), AccountIndex(2)).await.unwrap();
@@ -50,7 +50,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
     world.settle(&second, &proof).await;
     claims(&world, &second.batch.withdrawals()).await;
 
-    // Carol makes another deposit. The owner pauses, and from now on nothing is served.
+    // Carol deposits once more. The owner pauses, and nobody serves anything any more.
     world.rollup(3).deposit(carol.id(), 23).await.unwrap();
     world.rollup(0).pause().await.unwrap();
     let paused = refused(world.rollup(3).deposit(carol.id(), 1).await);
@@ -79,7 +79,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
 
     history_is_checked(&world).await;
 
-    // The payloads from members, and L1, are enough.
+    // What members gave back, and L1, are enough.
     let read = reader.history(world.deployed.block, |_, _| ()).await.unwrap();
     let state = rebuild(&world.payloads, &read.history).unwrap().state;
     assert_eq!(field::to_b256(state.root()), read.state_root);
@@ -99,7 +99,7 @@ async fn users_leave_with_payloads_and_l1_alone() {
     let bobs = exit_proof(&state, AccountIndex(2), &owner(&bob)).unwrap();
     assert_eq!(bobs.balance, 0, "he left before");
 
-    // The deposit that no batch took is paid back.
+    // Back: the deposit that no batch took.
     assert_eq!(
         refused(anyone.refund_deposit(4).await),
         RollupRefusal::DepositConsumed { number: 4, consumed: 4 }
@@ -149,7 +149,7 @@ async fn claims(world: &World, all: &[Withdrawal]) {
     assert!(world.reader().claimed(2, 1).await.unwrap());
 }
 
-/// The contract checks every field of a proof, and the native checks agree.
+/// Every field of a proof matters to the contract, and native checks say the same.
 async fn forgeries(world: &World, good: &ExitProof) {
     let root = world.reader().status().await.unwrap().state_root;
     let mallory = world.user(7).recipient;
@@ -173,7 +173,7 @@ async fn forgeries(world: &World, good: &ExitProof) {
         };
         assert_eq!((got, state_root), (native, root), "mutation {number}: both compute the same");
     }
-    // The same leaf with its index written differently.
+    // The same leaf by another name.
     let order = alloy_primitives::U256::from_be_bytes(dac_types::BN254_ORDER.0);
     let alias = ExitProof { key_x: good.key_x + order, ..*good };
     let refusal = refused(world.rollup(7).exit(&alias).await);
@@ -182,7 +182,7 @@ async fn forgeries(world: &World, good: &ExitProof) {
     assert!(matches!(refused(world.rollup(7).exit(&around).await), RollupRefusal::AccountIndex { .. }));
 }
 
-/// Payloads and events that do not fit are detected.
+/// Payloads and events that do not fit are noticed.
 async fn history_is_checked(world: &World) {
     let read = world.reader().history(world.deployed.block, |_, _| ()).await.unwrap();
     let entries: Vec<_> = read.history.inbox.iter().map(|record| record.entry).collect();
@@ -194,7 +194,7 @@ async fn history_is_checked(world: &World) {
     let waiting = world.reader().inbox_entry(5).await.unwrap();
     assert_eq!((waiting.account, waiting.gwei), (world.user(3).recipient, 23));
 
-    // If reading starts from too late a block, events are missing.
+    // From a block that is too late, the events are not all there.
     let late = world.reader().history(read.as_of.number, |_, _| ()).await;
     assert!(matches!(late, Err(L1Error::Incomplete { .. })), "{late:?}");
     let nothing = RollupReader::new(world.anvil.endpoints(), world.user(7).recipient);

@@ -1,4 +1,4 @@
-//! An account that cannot pay for its transaction: the error names it, its balance and what to do.
+//! An account that cannot pay for its transaction: which one it is, what it owns and what to do.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ async fn set_balance(anvil: &Anvil, account: Address, gwei: u64) {
     anvil.rpc("anvil_setBalance", json!([account, wei])).await;
 }
 
-/// Runs a command for which an account with this balance cannot pay.
+/// Runs a command that the account cannot pay for, which owns so much ether.
 fn refused(path: &Path, account: Address, owns: &str, arguments: &[&str]) {
     let told = expect(path, 5, arguments);
     let (message, hint) = (&told["error"]["message"], &told["error"]["hint"]);
@@ -47,14 +47,13 @@ async fn an_account_that_cannot_pay_is_named_with_what_it_owns_and_what_to_do() 
     assert!(!path.join("rollup.json").exists(), "nothing was deployed");
     expect(path, 0, &deploy("0.json"));
 
-    // First the account has nothing; then it has enough for the deposit, but not for the
-    // transaction.
+    // Nothing at all; then enough for what is deposited, and not for its transaction.
     let deposit = sent(&["deposit", "--account-key", "alice.json", "--gwei", "1000"], "8.json");
     for (gwei, owns) in [(0, "0"), (2_000, "0.000002")] {
         set_balance(&anvil, poor, gwei).await;
         refused(path, poor, owns, &deposit);
     }
-    // The library's error is a type with both amounts.
+    // The same of the library is a type with both amounts.
     let rollup = RollupFile::read(&path.join("rollup.json")).unwrap();
     let id = AccountFile::read(&path.join("alice.json")).unwrap().owner().id();
     let rollup = RollupAccount::new(anvil.account(anvil.key(8)), rollup.settlement);
@@ -65,7 +64,7 @@ async fn an_account_that_cannot_pay_is_named_with_what_it_owns_and_what_to_do() 
         }
         other => panic!("{other:?}"),
     }
-    // Once the account has ether, the same command succeeds.
+    // With ether the same command succeeds.
     anvil.fund(poor).await;
     expect(path, 0, &deposit);
 }

@@ -25,7 +25,7 @@ pub(crate) const FREEZE_DELAY: u64 = 3_600;
 pub(crate) const EXIT_WINDOW: u64 = 7_200;
 pub(crate) const CHANGE_DELAY: u64 = 14_400;
 
-/// The folder of the development keys, shared with the other tests.
+/// Where development keys are kept: with those of the other tests.
 pub(crate) fn keys_dir() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
     target.join("reference-rollup")
@@ -33,7 +33,7 @@ pub(crate) fn keys_dir() -> PathBuf {
 
 pub(crate) static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::cached_development(&keys_dir()).unwrap());
 
-/// A chain with everything that a rollup needs.
+/// Everything that a rollup needs.
 pub(crate) struct World {
     pub(crate) anvil: Anvil,
     pub(crate) committee: TestCommittee,
@@ -42,7 +42,7 @@ pub(crate) struct World {
     pub(crate) payloads: BTreeMap<u64, Vec<u8>>,
 }
 
-/// A user with this number. Number 0 owns all contracts, the others are users.
+/// Number 0 owns everything, the others are users.
 pub(crate) fn user(anvil: &Anvil, number: u8) -> User {
     let key = SecretKey::random(&mut rng(number.into()));
     User { key, recipient: anvil.key(number.into()).address() }
@@ -83,7 +83,7 @@ impl World {
         self.anvil.account(self.anvil.key(number))
     }
 
-    /// The rollup's contract, called from a user's account.
+    /// The rollup's contract in a user's hands.
     pub(crate) fn rollup(&self, number: usize) -> RollupAccount {
         RollupAccount::new(self.account(number), self.deployed.settlement)
     }
@@ -100,7 +100,7 @@ impl World {
         transaction.sign(self.sequencer.domain(), &user.key, user.recipient, &mut rng(7))
     }
 
-    /// Builds a batch: takes this many inputs from L1, in order, and includes these transactions.
+    /// Takes what L1 has, in order, and includes what users signed.
     pub(crate) async fn batch(&mut self, inputs: usize, transactions: &[SignedTransaction]) -> Sealed {
         let read = self.reader().history(self.deployed.block, |_, _| ()).await.unwrap();
         let waiting = self.sequencer.waiting(&read.history);
@@ -123,7 +123,7 @@ impl World {
         proof.to_vec()
     }
 
-    /// The certificate of a header for the shards of `payload`, under the hash of the batch. An
+    /// The certificate of a header for the shards of `payload`, under the hash of the batch: an
     /// honest disperser encodes the batch's own payload.
     pub(crate) async fn certificate(&self, sealed: &Sealed, payload: &[u8]) -> Certificate {
         let expires_at = self.now().await + 30 * 86_400;
@@ -153,7 +153,7 @@ impl World {
         SettleOrder::with_certificate(certificate, &self.committee.domain, change, proof).unwrap()
     }
 
-    /// The reason why a settlement is refused. No gas is spent on it.
+    /// Why a settlement is refused; nothing is paid for it.
     pub(crate) async fn refusal(
         &self,
         certificate: &Certificate,
@@ -181,13 +181,13 @@ impl World {
         receipt
     }
 
-    /// The balance of an address in wei.
+    /// In wei.
     pub(crate) async fn balance(&self, address: Address) -> U256 {
         let balance = self.anvil.rpc("eth_getBalance", serde_json::json!([address, "latest"])).await;
         serde_json::from_value(balance).unwrap()
     }
 
-    /// What `work`, done by other accounts, pays to an address, in gwei.
+    /// What `work`, done by others, pays to an address, in gwei.
     pub(crate) async fn paid(
         &self,
         address: Address,
@@ -201,7 +201,7 @@ impl World {
     }
 }
 
-/// The rule that a refused call broke.
+/// The rule that a call broke.
 pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, L1Error>) -> l1::RollupRefusal {
     match result {
         Err(L1Error::Refused(refusal)) => refusal,

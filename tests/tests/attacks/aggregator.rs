@@ -21,9 +21,9 @@ use super::honest::{Honest, Memory, certify};
 use super::listeners::under_way;
 use super::{MIB, alone, network};
 
-/// The length of the largest payload.
+/// The largest payload.
 const LARGE: usize = 64 << 20;
-/// The most memory that an attack may cost the aggregator.
+/// What no attack here may make the aggregator hold beside what it holds anyway.
 const MEMORY_MAX: u64 = 700 * MIB;
 
 async fn submit_as(
@@ -79,12 +79,12 @@ async fn a_rollup_over_its_quota_keeps_no_other_waiting() -> Result<()> {
     let taken = async || submit_as(&network, &first, &payload).await.ok();
     let first = wait::until("the aggregator to know the rollup", wait::LIMIT, taken).await?;
     network.certified(&first).await?;
-    // The day's quota is used up: the submission is refused before a byte of payload is sent.
+    // The day is spent: refused before a byte is sent.
     let status = submit_as(&network, &order(2), &payload).await.expect_err("it is over the quota");
     assert_eq!(rpc::reason(&status), Reason::QuotaExceeded, "{status}");
 
-    // These batches were accepted under a higher quota, and members refuse them now; half of the
-    // committee has stored them.
+    // Batches that were taken when more was granted, and that members refuse now: half of the
+    // committee stored them.
     set_quota(&network, &greedy, 1 << 30).await?;
     read_by(&network, 0..4).await?;
     for member in &mut network.members[..2] {
@@ -107,14 +107,14 @@ async fn a_rollup_over_its_quota_keeps_no_other_waiting() -> Result<()> {
         batch.waiting.filter(|waiting| waiting.reason == Reason::QuotaExceeded.as_str())
     };
     wait::until("the batch to say why it waits", wait::LIMIT, says_why).await?;
-    // The reason is the same after a restart.
+    // Through a restart.
     network.aggregator.stop().await?;
     network.aggregator.start().await?;
     let memory = Memory::of([&network.aggregator])?;
     honest.under(async |number| batch(&network, number).await).await?;
     let grown = memory.grown()?;
 
-    // When the quota is raised they are certified, too.
+    // Once more is granted they are certified, too.
     set_quota(&network, &greedy, 1 << 30).await?;
     for batch in &stuck {
         network.certified(batch).await?;
@@ -124,7 +124,7 @@ async fn a_rollup_over_its_quota_keeps_no_other_waiting() -> Result<()> {
     Ok(())
 }
 
-/// Sends one byte every 2 s, a pause that the server's limits allow.
+/// One byte at a time, long after the last one and before any pause is too long.
 fn drops() -> impl Stream<Item = Bytes> + Send + 'static {
     stream::unfold((), async |()| {
         sleep(Duration::from_secs(2)).await;
@@ -144,7 +144,7 @@ async fn uploads_that_trickle_shut_out_nobody() -> Result<()> {
     let payload = Bytes::from(vec![7; LARGE]);
     let order = greedy.order(1, HashKind::Opaque, &payload);
     let (attackers, begun) = (Attackers::new()?, Arc::new(AtomicU64::new(0)));
-    // One submission is sent 64 times, and 39 others once, from two addresses.
+    // One order 64 times, and 39 others, from two addresses.
     for (place, number) in (0_u64..).zip(std::iter::repeat_n(1, 64).chain(2..=40)) {
         let order = greedy.signed(BatchSubmission { batch_number: number, ..order.clone() });
         let open = rpc::submit_open(&network.domain(), &order);
@@ -154,7 +154,7 @@ async fn uploads_that_trickle_shut_out_nobody() -> Result<()> {
             begun.fetch_add(1, Ordering::Relaxed);
             let (open, url) = (open.clone(), url.clone());
             async move {
-                // A channel must be used on the threads that make it.
+                // A channel belongs to the threads that make it.
                 rpc::submit(attacker::channel(from, &url)?, open, drops()).await?;
                 Ok::<_, Failure>(())
             }

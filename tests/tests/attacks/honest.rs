@@ -1,5 +1,5 @@
-//! An honest client beside an attack: how long its calls take during the attack, before it and
-//! after it, and how much memory the attack costs the servers.
+//! What an honest client meets: how long its calls take under an attack, and without it, before and
+//! afterwards; and what memory the attack costs the servers.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,22 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 
-/// An honest call that takes longer has failed.
+/// An honest call that takes longer was not served.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The time between the beginnings of two calls of a client. It keeps the client within its own
-/// limits, of which one is 64 new connections a second.
+/// A client begins its next call no sooner than this after it began the last one: it leaves its own
+/// share unspent, of which 64 new connections a second are a part.
 const PACE: Duration = Duration::from_millis(20);
-/// The time between the beginnings of two batches of a rollup. It has several in work, with two or
-/// three connections each.
+/// A rollup has several batches under way, with two or three connections each.
 const ROLLUP_PACE: Duration = Duration::from_millis(200);
-/// The factor by which the slowest of a hundred calls may be slower during an attack.
+/// So many times as long as without an attack may the slowest of a hundred calls take under it.
 const SLOWER_MAX: u32 = 5;
-/// The least 99th percentile that counts. Servers, clients and attackers have more threads than
-/// this machine has processors, and a thread that waits for its turn waits some milliseconds (a
-/// slice of Linux's scheduler is 3). Whether three of 300 calls of a millisecond waited for such a
-/// turn is chance, and not the attack's effect.
+/// Shorter than this no 99th percentile is believed. Servers, clients and attackers have more
+/// threads than this machine has processors, and one that waits for its turn waits some
+/// milliseconds (a slice of Linux's scheduler is 3): whether three of 300 calls of a millisecond
+/// waited for such a turn is chance, and not an attack's doing.
 const FLOOR: Duration = Duration::from_millis(4);
 
-/// Awaits an honest call, which must succeed within [`PATIENCE`].
+/// Awaits an honest call, which must succeed soon.
 pub(crate) async fn served<T, E>(what: &str, call: impl Future<Output = Result<T, E>>) -> Result<T>
 where
     Failure: From<E>,
@@ -39,7 +38,7 @@ where
     answer.map_err(|error| Failure::new(format!("{what}: {}", Failure::from(error))))
 }
 
-/// An honest client of one kind, with the durations of its calls.
+/// An honest client of one kind, and how long its calls have taken.
 pub(crate) struct Honest {
     what: &'static str,
     calls: u64,
@@ -51,38 +50,38 @@ pub(crate) struct Honest {
 }
 
 impl Honest {
-    /// A client whose calls take milliseconds and follow one another.
+    /// A client whose calls take milliseconds and come one after the other.
     pub(crate) fn caller(what: &'static str) -> Self {
         let (without, under) = (Vec::new(), Vec::new());
         Self { what, calls: 300, at_once: 1, pace: PACE, made: 0, without, under }
     }
 
-    /// Sets the time between two calls, for attacks that come in waves.
+    /// The same client with calls that are farther apart, for attacks that come in waves.
     pub(crate) fn paced(self, pace: Duration) -> Self {
         Self { pace, ..self }
     }
 
-    /// A rollup with several batches in work at the same time.
+    /// A rollup whose batches take a while, so that it has several under way.
     pub(crate) fn rollup(what: &'static str) -> Self {
         Self { calls: 200, at_once: 4, pace: ROLLUP_PACE, ..Self::caller(what) }
     }
 
-    /// Measures calls without an attack. It is called before the attack and after it, so that other
-    /// load of the machine is part of both figures.
+    /// Calls while nobody attacks. It is done twice, before the attack and after it, so that what
+    /// else the machine does meanwhile is in both figures.
     pub(crate) async fn without(&mut self, call: impl AsyncFn(u64) -> Result<()>) -> Result<()> {
         let took = self.sample(self.calls / 2, call).await?;
         self.without.extend(took);
         Ok(())
     }
 
-    /// Measures calls while the attack runs.
+    /// Calls while the attack runs.
     pub(crate) async fn under(&mut self, call: impl AsyncFn(u64) -> Result<()>) -> Result<()> {
         let took = self.sample(self.calls, call).await?;
         self.under.extend(took);
         Ok(())
     }
 
-    /// Makes this many calls, and passes each one its number, from 1.
+    /// So many calls, each of which is told a number of its own, from 1.
     async fn sample(&mut self, calls: u64, call: impl AsyncFn(u64) -> Result<()>) -> Result<Vec<Duration>> {
         let numbers = self.made + 1..=self.made + calls;
         self.made += calls;
@@ -97,8 +96,7 @@ impl Honest {
         timed.buffer_unordered(self.at_once).try_collect().await
     }
 
-    /// Prints how much slower calls were and how much memory the attack cost, and fails if that is
-    /// too much.
+    /// Tells what the attack cost whom, and demands that it was little.
     pub(crate) fn verdict(self, attack: &str, grown: u64, grown_max: u64) {
         let [without, under] = [&self.without, &self.under].map(|took| percentile_99(took));
         println!(
@@ -119,7 +117,7 @@ impl Honest {
     }
 }
 
-/// Returns the shortest duration that 99 of 100 calls do not exceed.
+/// The shortest of the times of which 99 of 100 are no longer.
 fn percentile_99(took: &[Duration]) -> Duration {
     assert!(took.len() >= 200, "too few calls for a 99th percentile: {}", took.len());
     let mut sorted = took.to_vec();
@@ -127,11 +125,11 @@ fn percentile_99(took: &[Duration]) -> Duration {
     sorted[(sorted.len() * 99).div_ceil(100) - 1]
 }
 
-/// The memory of servers at the beginning of an attack.
+/// The memory of servers since an attack began.
 pub(crate) struct Memory(Vec<(u32, u64)>);
 
 impl Memory {
-    /// Reads the current memory of servers and resets their peaks.
+    /// What they have now; their peaks are counted from here.
     pub(crate) fn of<'a>(services: impl IntoIterator<Item = &'a Service>) -> Result<Self> {
         let processes = services.into_iter().map(|service| {
             let process = service.id()?;
@@ -141,21 +139,21 @@ impl Memory {
         Ok(Self(processes.collect::<Result<_>>()?))
     }
 
-    /// Returns by how much the servers' peaks exceed it, in sum.
+    /// By how much more each had at its peak, in sum.
     pub(crate) fn grown(&self) -> Result<u64> {
         let grown = self.0.iter().map(|(process, before)| Ok(peak_bytes(*process)?.saturating_sub(*before)));
         grown.sum()
     }
 }
 
-/// Makes one call to each of two servers, over new connections.
+/// A call to each of two servers, over connections of its own.
 pub(crate) async fn ask_both(member: Channel, aggregator: Channel) -> Result<()> {
     rpc::member(member).await?;
     AggregatorServiceClient::new(aggregator).get_aggregator(v1::GetAggregatorRequest {}).await?;
     Ok(())
 }
 
-/// Submits a small batch of a rollup and waits for its certificate.
+/// A rollup's small batch, from its submission to its certificate.
 pub(crate) async fn certify(network: &Network, number: u64) -> Result<BatchDigest> {
     let payload = real_payload(1000 + usize::try_from(number)?);
     let batch = network.submit(number, HashKind::Keccak256, &payload).await?;

@@ -1,4 +1,4 @@
-//! Attacks on listeners by clients without any role.
+//! Attacks on listeners, by clients that are nobody.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -26,16 +26,16 @@ use super::{MIB, address, alone, network};
 const GET_AGGREGATOR: &str = "/dac.v1.AggregatorService/GetAggregator";
 const GET_CHUNKS: &str = "/dac.v1.RetrievalService/GetChunks";
 
-/// Short deadlines of listeners, so that tests end soon.
+/// Deadlines of listeners, short enough for a test.
 const DEADLINES: &str = "{ request_timeout = '3s', write_timeout = '3s' }";
-/// The default deadline after which a client that reads nothing is disconnected.
+/// After so long a client that reads nothing is given up, where an operator sets nothing else.
 const USUAL_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The deadline for such clients in these tests.
+/// The same here.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The pause before an attacker whose connection was closed connects again.
+/// An attacker whose connection was closed comes again after this.
 pub(crate) const AGAIN: Duration = Duration::from_millis(500);
 
-/// Starts a system with short deadlines, whose first member has a monitoring port.
+/// A system with short deadlines, whose first member has a monitoring port.
 async fn impatient() -> Result<Network> {
     Descriptors::default().and("connections of attackers", 4_000_u32).check()?;
     let plan = Plan {
@@ -48,7 +48,7 @@ async fn impatient() -> Result<Network> {
     network(plan).await
 }
 
-/// Makes a call to each of the two attacked servers, over new connections.
+/// What an honest client asks of both servers that are attacked, over new connections each time.
 async fn ask(network: &Network) -> Result<()> {
     ask_both(network.members[0].retrieval()?, network.api()?).await
 }
@@ -57,19 +57,19 @@ fn honest() -> Honest {
     Honest::caller("GetMember and GetAggregator over new connections")
 }
 
-/// Reads the memory of both servers.
+/// The memory of both servers.
 fn memory(network: &Network) -> Result<Memory> {
     Memory::of([&network.aggregator, &network.members[0].service])
 }
 
-/// Waits until the attackers have made this many calls.
+/// Waits until so many attackers have done what they came for.
 pub(crate) async fn under_way(count: &AtomicU64, at_least: u64) -> Result<()> {
     let enough = async || (count.load(Ordering::Relaxed) >= at_least).then_some(());
     wait::until("the attack to be under way", wait::LIMIT, enough).await
 }
 
-/// The attack holds 64 connections from each of 8 addresses, which is all that a listener accepts,
-/// with half a request on each of them.
+/// 64 connections from each of 8 addresses, which are all that a listener has, and half a request
+/// on each of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_close_no_listener() -> Result<()> {
     let _alone = alone().await;
@@ -89,7 +89,7 @@ async fn idle_connections_close_no_listener() -> Result<()> {
     honest.under(async |_| ask(&network).await).await?;
     let grown = memory.grown()?;
     attackers.end().await?;
-    // The place of a finished honest call is free for the next connection.
+    // A place that an honest call has given back is free for the next one.
     assert!(closed(&network, "retrieval", "replaced").await? >= 1);
     honest.without(async |_| ask(&network).await).await?;
     honest.verdict("1024 idle connections", grown, 64 * MIB);
@@ -104,7 +104,7 @@ async fn hold_half_a_request(from: IpAddr, to: SocketAddr, begun: Arc<AtomicU64>
     attacker.closed(Duration::MAX).await
 }
 
-/// The attack sends bodies that announce too much, or an allowed length, and never end.
+/// Bodies that announce much and never end, or announce what is allowed and never end.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_do_not_end_cost_little_and_are_ended() -> Result<()> {
     let _alone = alone().await;
@@ -135,8 +135,8 @@ async fn requests_that_do_not_end_cost_little_and_are_ended() -> Result<()> {
     Ok(())
 }
 
-/// Sends requests that do not end, and counts those that the server ends at their deadline. The
-/// next ones follow at once, unless the server refuses them.
+/// Counts the requests that are ended at their deadline. The next ones follow at once, unless the
+/// server refuses them.
 async fn requests_without_end(to: SocketAddr, begun: Arc<AtomicU64>, ended: Arc<AtomicU64>) -> Result<()> {
     loop {
         let statuses = endless_requests(to, &begun).await?;
@@ -146,7 +146,7 @@ async fn requests_without_end(to: SocketAddr, begun: Arc<AtomicU64>, ended: Arc<
     }
 }
 
-/// Returns the statuses of 128 requests of one connection, each of which lacks its last byte.
+/// The statuses of 128 requests of one connection, each of which lacks its last byte.
 async fn endless_requests(to: SocketAddr, begun: &AtomicU64) -> Result<Vec<Code>> {
     let mut attacker = Attacker::connect(loopback(20, 0), to).await?;
     let mut calls = Vec::new();
@@ -161,10 +161,10 @@ async fn endless_requests(to: SocketAddr, begun: &AtomicU64) -> Result<Vec<Code>
     join_all(calls).await.into_iter().collect()
 }
 
-/// Requests of 105 bytes have answers of 280 KiB, and the client's window is shut or opens by one
-/// byte. The attack comes in waves: one at the beginning, and the next one when the server has
-/// disconnected it. Attackers that were disconnected early, by this test's short deadline, wait for
-/// the rest of the default one, so that waves are as far apart as with defaults.
+/// Answers of 280 KiB to 105 bytes, for a client whose window is shut, or opens for one byte. They
+/// are made in waves: one when the attackers come, and the next one when they were given up. Those
+/// who were given up early, by the short deadline of this test, stay away for the rest of the usual
+/// one, so that waves are as far apart as they are elsewhere.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_reads_are_bounded_and_closed() -> Result<()> {
@@ -219,7 +219,7 @@ async fn leave_answers(
     attacker.closed(Duration::MAX).await
 }
 
-/// The attack opens connections to the monitoring port without a request.
+/// Connections to the monitoring port that ask nothing.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_scrapers_keep_no_probe_waiting() -> Result<()> {
@@ -252,7 +252,7 @@ async fn idle_scrapers_keep_no_probe_waiting() -> Result<()> {
     assert!(closed(&network, "metrics", "replaced").await? >= 1_900);
     attackers.end().await?;
     honest.without(&call).await?;
-    // The log has one line for all of them.
+    // Told once, not each time.
     let log = network.members[0].service.log()?;
     let told = log.lines().filter(|line| line.contains("connections are refused or closed")).count();
     assert!((1..=16).contains(&told), "{told} lines");
@@ -267,14 +267,14 @@ async fn ask_nothing(to: SocketAddr, begun: Arc<AtomicU64>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the address of the first member's monitoring port.
+/// Where the first member's monitoring port is.
 fn monitoring(network: &Network) -> Result<SocketAddr> {
     let ready = network.folder().join("member-0/ready.json");
     let addresses: serde_json::Value = serde_json::from_slice(&fs::read(&ready).context(ready.display())?)?;
     Ok(addresses["metrics"].as_str().context("metrics")?.parse()?)
 }
 
-/// Counts the connections of one of the first member's listeners that were closed for this reason.
+/// How many connections of one of the first member's listeners were closed for this reason.
 async fn closed(network: &Network, listener: &str, reason: &str) -> Result<u64> {
     let page = served("/metrics", get(loopback(42, 0), monitoring(network)?, "/metrics")).await?;
     let series = "dac_listener_connections_refused_total";

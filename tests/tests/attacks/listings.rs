@@ -1,4 +1,4 @@
-//! Attacks on the aggregator's public queries by clients that do not read the answers.
+//! Attacks on what the aggregator tells everybody, by strangers who read nothing of it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,14 +23,14 @@ use super::{MIB, address, alone, network, network_of};
 
 const WATCH: &str = "/dac.v1.BatchService/WatchBatch";
 const LIST: &str = "/dac.v1.BatchService/ListBatches";
-/// A configuration with which the aggregator soon disconnects clients that do not read.
+/// The aggregator gives those up soon who do not read.
 const IMPATIENT: &str = "grpc = { limits = { write_timeout = '3s' } }";
 
 fn list_request() -> v1::ListBatchesRequest {
     v1::ListBatchesRequest { rollup: Bytes::new(), page_size: 500, page_token: String::new() }
 }
 
-/// Watches a batch until it has a state, and asks for the batch and for a list.
+/// Watches a batch until it tells its state, and asks for the batch and for a listing.
 async fn read(network: &Network, batch: &v1::BatchSelector) -> Result<()> {
     let mut client = BatchServiceClient::new(network.api()?);
     let watch = v1::WatchBatchRequest { batch: Some(batch.clone()) };
@@ -50,7 +50,7 @@ async fn watchers_and_listings_of_strangers_shut_out_nobody() -> Result<()> {
     let _alone = alone().await;
     let mut network = network(Plan::default()).await?;
     certify(&network, 1).await?;
-    // These batches cannot be certified, so that watching them does not end.
+    // Batches that do not end, for strangers to watch.
     for member in &mut network.members[..2] {
         member.service.kill();
     }
@@ -63,7 +63,7 @@ async fn watchers_and_listings_of_strangers_shut_out_nobody() -> Result<()> {
     let memory = Memory::of([&network.aggregator])?;
     let to = address(&network.aggregator, API);
     let (attackers, asked) = (Attackers::new()?, Arc::new(AtomicU64::new(0)));
-    // Three addresses request all they can, and read none of the answers.
+    // Three addresses take all they can, and read nothing of it.
     for place in 0..48 {
         let (from, asked) = (loopback(1 + place % 3, 1), Arc::clone(&asked));
         let watch = v1::WatchBatchRequest { batch: Some(selector.clone()) };
@@ -109,7 +109,7 @@ async fn listings_that_nobody_reads_shut_out_nobody_on_postgresql() -> Result<()
     listings(Backend::Postgres).await
 }
 
-/// One address requests pages of a hundred batches over all the connections that it may have, and
+/// One address asks for pages of a hundred batches over all the connections that it may have, and
 /// reads none.
 async fn listings(backend: Backend) -> Result<()> {
     const BATCHES: u64 = 100;
@@ -141,8 +141,7 @@ async fn listings(backend: Backend) -> Result<()> {
     Ok(())
 }
 
-/// Sends requests until the server closes the connection, or, if it refused all of them, for some
-/// seconds.
+/// Asks until the server has enough of it, or, where it refused everything, for some seconds.
 async fn list_in_vain(to: SocketAddr, calls: u64, asked: Arc<AtomicU64>) -> Result<()> {
     let mut attacker = Attacker::connect_with_window(loopback(50, 0), to, 0).await?;
     let mut answers = Vec::new();

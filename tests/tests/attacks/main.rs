@@ -1,6 +1,6 @@
-//! Attacks on live processes. Each test asserts that an honest client is served during its attack,
-//! how much longer its calls take than without the attack, and how much memory the attack costs the
-//! servers.
+//! Attacks on live processes. Each test asserts that an honest client is served while its attack
+//! runs, how much longer its calls take than without the attack, and what memory the attack costs
+//! the servers.
 //!
 //! The cheapest attack on each kind of server is part of every run of the tests; the others are run
 //! by `make slow`.
@@ -21,7 +21,8 @@ use dac_tests::network::{Network, Plan, Service, Shape};
 use dac_tests::{Context as _, Result};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Held by the attack that runs: attacks beside each other would be part of each other's figures.
+/// Who attacks has the machine alone: attacks beside each other would be part of each other's
+/// figures.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
 /// Waits until no other attack of this program runs.
@@ -29,7 +30,7 @@ async fn alone() -> MutexGuard<'static, ()> {
     MACHINE.lock().await
 }
 
-/// Starts a system without gates: behind a gate every client would have the same address.
+/// A system whose processes listen themselves: behind a gate every client would have one address.
 async fn network(plan: Plan) -> Result<Network> {
     network_of(Shape::SMALL, plan).await
 }
@@ -42,7 +43,7 @@ async fn network_of(shape: Shape, mut plan: Plan) -> Result<Network> {
     Network::start_as(shape, &plan).await
 }
 
-/// Gives a listener the default rate of new connections. Other tests set a higher one.
+/// Gives a listener the rate of new connections that it has by default. In other tests it has more.
 fn limit_connections(changes: &mut toml::Table, listener: &str) -> Result<()> {
     let listener = changes.entry(listener).or_insert_with(|| toml::Table::new().into());
     let limits = listener.as_table_mut().context("a listener")?.entry("limits");
@@ -53,7 +54,7 @@ fn limit_connections(changes: &mut toml::Table, listener: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the address of one of a service's listeners.
+/// Where one of a service's listeners is.
 fn address(service: &Service, listener: &str) -> SocketAddr {
     service.gate(listener).address()
 }

@@ -1,4 +1,4 @@
-//! Attacks on a member by rollups and by clients without any role.
+//! Attacks on a member by rollups and by strangers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,17 +26,16 @@ use super::honest::{Honest, Memory, certify, served};
 use super::listeners::under_way;
 use super::{MIB, address, alone, network};
 
-/// The pause between two bytes of an upload.
+/// Between two bytes of an upload.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The number of calls that a connection has at the same time.
+/// Calls of one connection at a time.
 const STREAMS: usize = 64;
-/// A batch number that honest calls do not reach.
+/// A batch that no honest call before it has numbered.
 const LAST_NUMBER: u64 = 1_000_000;
 const STORE_SHARD: &str = "/dac.v1.DispersalService/StoreShard";
-/// An admitted rollup that attacks the others.
+/// A rollup that the registry admits and that attacks the others.
 const HOSTILE: Address = Address::repeat_byte(0x66);
-/// The most memory that an attack may cost a member. It is a small part of what the attack
-/// announces or requests.
+/// What an attack may cost a member: a small part of what is announced, or asked for, in it.
 const MEMORY_MAX: u64 = 64 * MIB;
 
 fn geometry(network: &Network) -> Geometry {
@@ -47,7 +46,7 @@ fn message(message: Message) -> Bytes {
     framed(&v1::StoreShardRequest { message: Some(message) })
 }
 
-/// Waits until members know a rollup that was just admitted.
+/// Waits until members know a rollup that was admitted just now.
 async fn until_admitted(network: &Network, rollup: &Rollup) -> Result<()> {
     let payload = Bytes::from_static(b"known");
     let dispersal =
@@ -60,7 +59,8 @@ async fn until_admitted(network: &Network, rollup: &Rollup) -> Result<()> {
     Ok(())
 }
 
-/// An admitted rollup opens uploads of the largest payloads and sends a byte of junk now and then.
+/// One admitted rollup opens uploads of the largest payloads, with junk in them, and sends next to
+/// nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()> {
     const UPLOADS: u64 = 8;
@@ -86,7 +86,7 @@ async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()>
             attackers.come_back(PAUSE, move || upload_next_to_nothing(to, open.clone()));
         }
     }
-    // The member's own metric shows when the attack holds all that it may.
+    // The member's own figure says when the attack holds what it may.
     for member in &network.members {
         let busy = async || {
             let delivery = Delivery::new(&hostile, &disperser, 99, HashKind::Keccak256, dispersal.clone());
@@ -99,7 +99,7 @@ async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()>
         wait::until("the hostile rollup to hold its share", wait::LIMIT, busy).await?;
     }
     honest.under(async |number| certify(&network, number).await.map(|_| ())).await?;
-    // Not only a quorum but every member is served.
+    // It is not only a quorum that is served.
     let digest = certify(&network, LAST_NUMBER).await?;
     for member in &network.members {
         member.waits_for(digest).await?;
@@ -111,8 +111,7 @@ async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()>
     Ok(())
 }
 
-/// The attack comes from the aggregator's own address, so that the address does not tell them
-/// apart.
+/// From the aggregator's own address: that is not what tells them apart.
 async fn upload_next_to_nothing(to: SocketAddr, open: Bytes) -> Result<()> {
     let byte = message(Message::Piece(Bytes::from_static(b"7")));
     let mut attacker = Attacker::connect(IpAddr::from([127, 0, 0, 1]), to).await?;
@@ -126,15 +125,15 @@ async fn upload_next_to_nothing(to: SocketAddr, open: Bytes) -> Result<()> {
     }
 }
 
-/// Certificates that are points of the curve but not signatures, each one different: with headers
-/// of other dispersers, and with submissions of an admitted rollup.
+/// Certificates that are points of the curve and nobody's signature, each another one: under
+/// headers of strangers, and under orders of an admitted rollup.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn false_certificates_keep_true_ones_waiting_for_no_one() -> Result<()> {
     const ADDRESSES: u8 = 8;
     const AT_ONCE: u8 = 2;
-    // These are more than a member remembers. They are made before the attack, so that the
-    // attacker's own work does not slow the members down.
+    // More than a member remembers, made beforehand: the attacker's own work is not to be what
+    // slows the members down.
     const SIGNATURES: usize = 1200;
     let _alone = alone().await;
     let network = network(Plan::default()).await?;
@@ -181,14 +180,14 @@ async fn false_certificates_keep_true_ones_waiting_for_no_one() -> Result<()> {
                     }
                     message(Message::Open(open))
                 });
-                // The attack ends only when the member closes the connection.
+                // It ends with the member alone.
                 let _ = certify_falsely(loopback(30, number), to, opens, &answered).await;
             });
         }
     }
     under_way(&answered, 200).await?;
     honest.under(&call).await?;
-    // Only members get certificates, and the attacked member verifies each of them.
+    // Certificates come to members alone, and the member that is attacked checks each of them.
     let retrieval = network.members[seat.index()].retrieval()?;
     let began = Instant::now();
     let digests = std::mem::take(&mut *certified.lock().unwrap_or_else(PoisonError::into_inner));
@@ -206,7 +205,7 @@ async fn false_certificates_keep_true_ones_waiting_for_no_one() -> Result<()> {
     Ok(())
 }
 
-/// Delivers all messages, many at a time, and waits for each answer.
+/// Delivers all that it is given, many at a time, and waits for each answer.
 async fn certify_falsely(
     from: IpAddr,
     to: SocketAddr,

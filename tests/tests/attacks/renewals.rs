@@ -1,5 +1,4 @@
-//! An attack on the renewals of a rollup's coverage, by clients that request the same renewals from
-//! members.
+//! An attack on the renewals of a rollup's coverage, by strangers who ask members for the same.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,21 +20,21 @@ use super::listeners::under_way;
 use super::{MIB, address, alone};
 
 const SIGN_RENEWAL: &str = "/dac.v1.DispersalService/SignRenewal";
-/// The number of calls that a connection has at the same time.
+/// Of one connection at a time.
 const AT_ONCE: usize = 16;
-/// The default rate of a client that is not known to deliver. Other tests have no limit.
+/// Of a client that is not known to deliver: the default, where other tests have no rate.
 const USUAL_RATE: &str = "limits = { client_requests_per_second = 50.0, client_request_burst = 100.0 }";
-/// The epoch of the committee that is asked.
+/// The epoch of the committee that all of them ask.
 const EPOCH: u64 = 1;
 
-/// 8 connections, from one address each, ask each of two members for the rollup's renewal without
-/// end; there is no quorum without these two. The aggregator's own renewal succeeds at its first
-/// attempt all the same, and a client that delivered for the rollup gets its signatures.
+/// 8 connections, from an address each, ask each of two members, without whom there is no quorum,
+/// for the one rollup's renewal without end. The aggregator's own renewal succeeds in its first
+/// look all the same, and a client that delivered for the rollup gets its signatures.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn renewals_of_strangers_keep_no_rollup_from_being_renewed() -> Result<()> {
     const CONNECTIONS: u8 = 8;
-    /// The number of attacked members, of four, of which three make a quorum.
+    /// Of four, of whom three make a quorum.
     const ATTACKED: usize = 2;
     let _alone = alone().await;
     let plan = Plan { node: toml::from_str(USUAL_RATE)?, is_bare: true, ..Plan::default() };
@@ -62,7 +61,7 @@ async fn renewals_of_strangers_keep_no_rollup_from_being_renewed() -> Result<()>
         rpc::sign_renewal(channel, &domain, seat, &renewal(asked_until + 10_000 + number)).await?;
         Ok(())
     };
-    // A member signs for a settlement once it has read it from L1.
+    // A member must have read L1's settlement before it signs for it.
     for member in &rollup.network.members {
         let signs = async || {
             let request = renewal(asked_until + 9_000);
@@ -83,7 +82,7 @@ async fn renewals_of_strangers_keep_no_rollup_from_being_renewed() -> Result<()>
                 let number = AtomicU64::new(asked_until + 100_000 * (1 + u64::from(place)));
                 let request =
                     || sign_request(&domain, seat, &renewal(number.fetch_add(1, Ordering::Relaxed)));
-                // Most requests are refused, and repeated at once.
+                // Most are refused: it asks again at once.
                 while ask_without_end(to, place, request, &asked).await.is_err() {}
             });
         }

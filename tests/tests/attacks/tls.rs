@@ -1,4 +1,5 @@
-//! An attack on listeners with TLS: handshakes that are not completed, and bytes that are not TLS.
+//! An attack on listeners that use TLS: handshakes that are held open half-way, and bytes that are
+//! no TLS.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,16 +21,16 @@ use super::honest::{Honest, Memory, ask_both};
 use super::listeners::under_way;
 use super::{MIB, address, alone, network};
 
-/// The pause before a client whose connection was closed connects again. Beside the handshakes that
-/// are held there is a flood of new ones, each of which would cost the server a signature.
+/// A client whose connection was closed comes again after this: beside the handshakes that are held
+/// there is a flood of new ones, each of which would cost the server a signature.
 const AGAIN: Duration = Duration::from_millis(500);
-/// The beginning of every HTTP/2 connection without TLS.
+/// With what every HTTP/2 connection begins, where there is no TLS.
 const PLAIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_that_do_not_end_close_no_listener() -> Result<()> {
-    /// The number of connections from each address. Each kind of beginning has eight addresses.
+    /// From each address, of which each way to begin has eight.
     const CONNECTIONS: usize = 64;
     dac_tests::install_tls_provider();
     let _alone = alone().await;
@@ -73,13 +74,13 @@ async fn handshakes_that_do_not_end_close_no_listener() -> Result<()> {
     Ok(())
 }
 
-/// Returns the first bytes that a client sends that trusts this authority.
+/// The first bytes that a client of this authority's servers sends.
 async fn client_hello(servers: &Authority) -> Result<Bytes> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("a free port")?;
     let channel = servers.channel(listener.local_addr()?.port(), None)?;
     let client = tokio::spawn(rpc::member(channel));
     let (mut stream, _) = listener.accept().await.context("a client")?;
-    // A TLS record has its length in the last two of its first five bytes.
+    // A record tells its length in the last two of its first five bytes.
     let mut hello = vec![0; 5];
     stream.read_exact(&mut hello).await?;
     let length = u16::from_be_bytes([hello[3], hello[4]]);
@@ -89,7 +90,7 @@ async fn client_hello(servers: &Authority) -> Result<Bytes> {
     Ok(hello.into())
 }
 
-/// Sends these bytes and no more, and reads until the server closes the connection.
+/// Sends these bytes and no more, and takes what comes until the server closes the connection.
 async fn hold(from: IpAddr, to: SocketAddr, bytes: Bytes, begun: Arc<AtomicU64>) -> Result<()> {
     let mut stream = tcp(from, to).await?;
     stream.write_all(&bytes).await?;

@@ -20,8 +20,8 @@ use crate::{payload, unharmed};
 
 const SEVEN: Shape = Shape { n: 7, k: 3, q: 5, ..Shape::SMALL };
 
-/// Every malicious disperser of section 4 of the protocol, replays, and other rollups' batches,
-/// against one committee that keeps working.
+/// Every malicious disperser of section 4, replays, and other rollups' batches, against one
+/// committee that works on.
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     let mut measure =
@@ -67,7 +67,7 @@ async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     assert_eq!(good.deliver(member).await?, first);
     let stored = rpc::stored(member.retrieval()?).await?;
     assert_eq!(stored.iter().filter(|digest| **digest == good.digest()).count(), 1);
-    // The replay is sent to another seat, for another committee and for another rollup.
+    // Replayed to another seat, as another committee's, as another rollup's.
     let pieces = || stream::iter(rpc::pieces(&good.body(member.seat)));
     let mut elsewhere = good.open(member.seat);
     elsewhere.chain_id += 1;
@@ -106,12 +106,12 @@ async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     Ok(())
 }
 
-/// Asks for renewals of what is not settled, not held, or must not be promised.
+/// Renewals of what is not settled, not held, or not to be promised.
 async fn renewals(network: &Network, measure: &mut Measure) -> Result<()> {
     let spec = RollupSpec { freeze_delay: 3, exit_window: 4 };
     let rollup = deploy_rollup(&network.anvil, &network.committee, spec).await;
     network.committee.admit(&network.anvil, rollup.address, network.rollup.poster.address()).await;
-    // The batch is settled with a certificate for data that no member has.
+    // Settled with a certificate for data that nobody ever had.
     let header = rollup.header(&network.committee, 1, now() + 3_600);
     rollup.settle(&rollup.order(&network.committee.certify(header, &[]))).await;
     let member = &network.members[0];
@@ -152,7 +152,7 @@ async fn renewals(network: &Network, measure: &mut Measure) -> Result<()> {
         ("a batch that nobody holds", Reason::NotHeld, &|_| {}),
     ];
     for (what, expected, change) in cases {
-        // The answer is right once the member has read the new rollup and its settlement.
+        // Until the member has read the new rollup, and what it settled.
         let refused = async || (ask(change).await? == Some(expected)).then_some(());
         wait::until(&format!("{what} to be refused as {expected}"), wait::LIMIT, refused).await?;
         measure.tried(1);

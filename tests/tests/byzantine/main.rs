@@ -1,5 +1,5 @@
-//! Members, aggregators and rollups that lie. Each lie ends in a named error with the liar's name,
-//! and the service keeps working: the next honest batch is certified and retrieved.
+//! Everybody who lies: members, aggregators, rollups. Each lie ends in a named error, in an
+//! attribution, and in a service that goes on: the next honest batch is certified and comes back.
 
 mod aggregators;
 mod members;
@@ -17,7 +17,7 @@ use dac_tests::{Result, configuration, wait};
 use dac_types::{BatchDigest, HashKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Returns a payload that differs for each number.
+/// Each number's own bytes.
 fn payload(number: u64) -> Bytes {
     let mut payload = real_payload(40_000).to_vec();
     payload[..8].copy_from_slice(&number.to_be_bytes());
@@ -34,30 +34,30 @@ async fn unharmed(network: &Network, number: u64) -> Result<BatchDigest> {
     Ok(digest)
 }
 
-/// Returns the address of a member's process behind its gate.
+/// Where a member's process itself listens, behind its gate.
 fn own_address(network: &Network, member: &Member, listener: &str) -> Result<SocketAddr> {
     let ready = network.folder().join(format!("member-{}/ready.json", member.seat));
     let addresses: serde_json::Value = serde_json::from_slice(&fs::read(&ready).context(ready.display())?)?;
     Ok(addresses[listener].as_str().context(listener)?.parse()?)
 }
 
-/// Connects the gate to the honest member again.
+/// Puts the honest member back behind its gate.
 fn reopen(network: &Network, member: &Member, listener: &'static str) -> Result<()> {
     member.service.gate(listener).set(Mode::Open(own_address(network, member, listener)?));
     Ok(())
 }
 
-/// The addresses of the metrics.
+/// Where metrics are served.
 struct Metrics {
     aggregator: u16,
-    /// The port of the member that repairs from others.
+    /// Of the member who repairs from others.
     victim: u16,
 }
 
-/// The member that repairs from others.
+/// The member who repairs from others.
 const VICTIM: usize = 1;
 
-/// Makes a process serve metrics, and returns the port.
+/// Has a process serve metrics; its port.
 fn serve_metrics(config: &Path) -> Result<u16> {
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").context("a free port")?;
@@ -68,7 +68,7 @@ fn serve_metrics(config: &Path) -> Result<u16> {
     Ok(port)
 }
 
-/// Starts a network whose aggregator and one member serve metrics.
+/// A network whose aggregator and one member serve metrics.
 async fn network_with_metrics(shape: Shape) -> Result<(Network, Metrics)> {
     let mut network = Network::prepare(shape).await?;
     let metrics = Metrics {
@@ -82,7 +82,7 @@ async fn network_with_metrics(shape: Shape) -> Result<(Network, Metrics)> {
     Ok((network, metrics))
 }
 
-/// Returns the value of a counter with these labels; 0 if there is none.
+/// What a counter with these labels says; 0 where there is none.
 async fn counter(port: u16, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
     let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.context("metrics")?;
     connection.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await.context("metrics")?;
@@ -96,7 +96,7 @@ async fn counter(port: u16, name: &str, labels: &[(&str, &str)]) -> Result<f64> 
     Ok(values.sum())
 }
 
-/// Waits until a counter is above zero.
+/// Waits until a counter has moved.
 async fn counted(port: u16, name: &str, labels: &[(&str, &str)]) -> Result<()> {
     let what = format!("{name} {labels:?} to count");
     wait::until(&what, wait::LIMIT, async || {
@@ -105,6 +105,6 @@ async fn counted(port: u16, name: &str, labels: &[(&str, &str)]) -> Result<()> {
     .await
 }
 
-/// The names of listeners in configurations.
+/// Listeners by the names that configurations give them.
 const DISPERSAL: &str = configuration::DISPERSAL;
 const RETRIEVAL: &str = configuration::RETRIEVAL;

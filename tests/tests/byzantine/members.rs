@@ -21,11 +21,11 @@ use crate::{
     unharmed,
 };
 
-/// The member that lies.
+/// Who lies here.
 const LIAR: usize = 2;
 
 /// Every lie about a signature, one after the other: the aggregator leaves the member out, names it
-/// with the reason, and counts it by operator. With q = 3 of 4 the batch is certified without it.
+/// and why, and counts it by operator. With q = 3 of 4 the batch is certified without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_sign_falsely_are_named_and_left_out() -> Result<()> {
     let mut measure =
@@ -40,7 +40,7 @@ async fn members_that_sign_falsely_are_named_and_left_out() -> Result<()> {
         (Attests::Junk, DeliveryState::Lied, "BAD_SIGNATURE"),
         (Attests::OtherSeat, DeliveryState::Lied, "OTHER_SEAT"),
         (Attests::Nothing, DeliveryState::Lied, "MALFORMED_ATTESTATION"),
-        // These may be faults of the network: the member is named and asked again.
+        // These may be a broken way there: named, and tried again.
         (Attests::Oversized, DeliveryState::Retrying, "TRANSPORT"),
         (Attests::Silent, DeliveryState::Retrying, "TIMED_OUT"),
     ];
@@ -68,13 +68,13 @@ async fn members_that_sign_falsely_are_named_and_left_out() -> Result<()> {
     }
     reopen(&network, member, DISPERSAL)?;
     let digest = unharmed(&network, 100).await?;
-    // The member is accepted again as soon as it is honest.
+    // It is taken back as soon as it is honest.
     member.waits_for(digest).await?;
     measure.passed();
     Ok(())
 }
 
-/// Returns a retriever with short deadlines.
+/// The members as a client finds them, with little patience.
 async fn retriever(network: &Network) -> Result<Retriever> {
     let endpoints = Endpoints::discover(&[&network.l1.url()], Duration::from_secs(10)).await?;
     let view = RpcRegistryReader::new(endpoints, network.committee.deployment.registry).read(0).await?;
@@ -88,11 +88,10 @@ async fn retriever(network: &Network) -> Result<Retriever> {
     Ok(Retriever::new(directory, Dialer::new(EndpointPolicy::AllowPrivate), options))
 }
 
-/// Returns the liar's reported faults in a retrieval that needs it, because all other members but
-/// one are down.
+/// What is laid to the liar's charge when everybody is needed, since the others but one are away.
 async fn accused(network: &Network, digest: BatchDigest) -> Result<BTreeSet<String>> {
     let retriever = retriever(network).await?;
-    // Every member is asked for the record, because there is no evidence but the certificate.
+    // The record is asked of everybody: it needs no evidence but the certificate.
     let outcome = retriever.retrieve(digest, &Hint::default(), |_| {}).await;
     let operator = network.committee.members[LIAR].operator.address();
     let codes = |faults: Vec<(dac_types::Address, &dac_client::MemberFault)>| {
@@ -112,7 +111,7 @@ async fn accused(network: &Network, digest: BatchDigest) -> Result<BTreeSet<Stri
 }
 
 /// Members tell every lie about a shard or a record. A client retrieves the batch from the others,
-/// or, if it needs the liar, names it and its fault. An audit finds the lie, too.
+/// or, if it cannot do without the liar, names it and what it did. An audit finds it, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
     let mut measure = Measure::begin(
@@ -139,10 +138,10 @@ async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
     for (vice, codes) in cases {
         let address = FalseServer::serve(rpc::channel(&format!("http://{honest}"))?, vice).await?;
         member.service.gate(RETRIEVAL).set(Mode::Open(address));
-        // While all members are there, the lie does no harm.
+        // With everybody there, it costs nothing.
         assert!(network.retrieve(digest).await? == expected, "{vice:?}");
-        // With k − 1 others the liar's shard is needed, and without others its record: then it is
-        // named.
+        // With k − 1 others there its shard is needed, with nobody else there its record: then it
+        // is named.
         let away: &[usize] =
             if matches!(vice, Serves::WrongRecord | Serves::OtherRecord) { &[0, 1, 3] } else { &[0, 1] };
         for seat in away {
@@ -157,7 +156,7 @@ async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
         }
         measure.tried(1);
     }
-    // An audit asks every member for everything.
+    // An audit asks everybody for everything.
     let address = FalseServer::serve(rpc::channel(&format!("http://{honest}"))?, Serves::WrongByte).await?;
     member.service.gate(RETRIEVAL).set(Mode::Open(address));
     let deployment = &network.committee.deployment;
@@ -182,8 +181,8 @@ async fn members_that_serve_falsely_are_named_and_done_without() -> Result<()> {
     Ok(())
 }
 
-/// A member that lost its disk asks the liar, too: it names the operator that served false data, in
-/// its API and in its metrics, and has its shard once honest members are back.
+/// A member that lost its disk cannot do without the liar: it says by name who gave it something
+/// false, in its API and in its metrics, and has its shard once honest peers are back.
 async fn repairs_in_spite_of_a_liar(
     network: &mut Network,
     metrics: &Metrics,

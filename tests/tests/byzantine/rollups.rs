@@ -1,4 +1,4 @@
-//! Rollups that lie: they sign contradicting submissions, or more than their quota allows.
+//! Rollups that lie: they sign contradicting orders, and more than they may.
 
 use dac_chain::EcdsaKey;
 use dac_coding::testing;
@@ -19,8 +19,8 @@ async fn submit(network: &Network, order: &SignedSubmission, number: u64) -> Res
     rpc::submit(channel, rpc::submit_open(&network.domain(), order), pieces).await.map(drop)
 }
 
-/// Every party refuses contradicting submissions by name; a rollup that uses up its quota harms
-/// only itself.
+/// Contradicting orders are refused by name by every party; a rollup that uses up its quota harms
+/// itself alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     let mut measure =
@@ -29,7 +29,7 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     let first = network.rollup.signed(network.rollup.order(1, HashKind::Sha256, &payload(1)));
     submit(&network, &first, 1).await?;
 
-    // Two payloads of one number are submitted to the same aggregator.
+    // Two payloads for one number, to the same aggregator.
     let second = network.rollup.signed(network.rollup.order(1, HashKind::Sha256, &payload(2)));
     let status = submit(&network, &second, 2).await.expect_err("the number is taken");
     assert_eq!(rpc::reason(&status), Reason::ConflictingBatch, "{status}");
@@ -37,20 +37,20 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     let rollup = network.rollup.address.to_string();
     let labels = [("reason", "CONFLICTING_BATCH"), ("rollup", rollup.as_str())];
     counted(metrics.aggregator, "dac_aggregator_submissions_refused_total", &labels).await?;
-    // The payload is not the one that the submission names.
+    // An order with another payload than it names.
     let order = network.rollup.signed(network.rollup.order(3, HashKind::Sha256, &payload(3)));
     let status = submit(&network, &order, 4).await.expect_err("not the payload ordered");
     assert_eq!(rpc::reason(&status), Reason::BadPayload, "{status}");
     measure.tried(1);
-    // The submission names another aggregator.
+    // An order that names another aggregator.
     let mut order = network.rollup.order(5, HashKind::Sha256, &payload(5));
     order.disperser = EcdsaKey::random().address();
     let status = submit(&network, &network.rollup.signed(order), 5).await.expect_err("another's order");
     assert_eq!(rpc::reason(&status), Reason::WrongDisperser, "{status}");
     measure.tried(1);
 
-    // A colluding disperser makes two codewords for one submission of an opaque payload: a member
-    // signs only one of them.
+    // One order of an opaque payload, two codewords under it, with a disperser in league: a member
+    // signs one of them.
     let accomplice = EcdsaKey::random();
     let geometry = Geometry::new(network.shape().n, network.shape().k).expect("a possible committee");
     let member = &network.members[0];
@@ -67,7 +67,7 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
     measure.tried(1);
     assert!(!member.has(two.digest()).await?);
 
-    // A rollup gets a day's bytes and no more; another rollup is not affected.
+    // A day's bytes and no more; the rollup beside it is not touched.
     let mut greedy = network.rollup.clone();
     greedy.address = dac_types::Address::repeat_byte(0x22);
     let terms = AdmittedRollup {
@@ -82,12 +82,12 @@ async fn rollups_that_equivocate_or_flood_are_refused_by_name() -> Result<()> {
         Ok(Delivery::new(&greedy, &accomplice, number, HashKind::Opaque, dispersal))
     };
     let within = deliver(1)?;
-    // The member must have read the new terms first.
+    // Once the member has read the new terms.
     wait::until("the rollup to be admitted", wait::LIMIT, async || within.deliver(member).await.ok()).await?;
     let status = deliver(2)?.deliver(member).await.expect_err("the quota is spent");
     assert_eq!(rpc::reason(&status), Reason::QuotaExceeded, "{status}");
     measure.tried(1);
-    // The same submission again does not count against the quota.
+    // The same order again costs nothing.
     within.deliver(member).await?;
     unharmed(&network, 100).await?;
     measure.passed();

@@ -1,5 +1,5 @@
-//! Records that a malicious disperser could make: the seats that must refuse them, and what the
-//! other shards decode to.
+//! Records that a malicious disperser could make: who must refuse, and what everybody else must
+//! decode.
 
 use alloy::primitives::B256;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::hex_bytes::Hex;
 
-/// If the passing seats have more subsets of k than this, only this many are tried.
+/// Subsets of the passing seats that are tried when there are more than this.
 const SUBSETS_MAX: usize = 5000;
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ pub(crate) struct File {
 pub(crate) struct Case {
     pub(crate) name: String,
     meaning: String,
-    /// The field is `null`, not absent, if the verdict is MALFORMED.
+    /// `null`, not absent, where the verdict is MALFORMED.
     #[serde(deserialize_with = "Option::deserialize")]
     payload: Option<Hex>,
     n: u16,
@@ -124,7 +124,7 @@ fn checked_record(
     CheckedRecord::check(dispersal.unsigned_record(Seat(0)), geometry)
 }
 
-/// Returns subsets of k of n in lexicographic order, at most [`SUBSETS_MAX`].
+/// All k of n, in lexicographic order; of very many, the first.
 fn subsets(n: usize, k: usize) -> impl Iterator<Item = Vec<usize>> {
     let mut next = Some((0..k).collect::<Vec<_>>());
     std::iter::from_fn(move || {

@@ -1,8 +1,8 @@
-//! Bytes as the vectors write them: hexadecimal digits after 0x.
+//! Binary values as the vectors write them: hexadecimal with 0x.
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Any number of bytes.
+/// Bytes of any number.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Hex(pub(crate) Vec<u8>);
 
@@ -21,14 +21,14 @@ impl<'de> Deserialize<'de> for Hex {
 }
 
 impl Hex {
-    /// Returns exactly N bytes.
+    /// As exactly N bytes.
     pub(crate) fn array<const N: usize>(&self) -> [u8; N] {
         self.0.as_slice().try_into().unwrap_or_else(|_| panic!("{N} bytes are needed, got {}", self.0.len()))
     }
 }
 
 /// Calls `see` with every copy of `value` in which one number or hexadecimal string was changed,
-/// and with the place of the change.
+/// and its place.
 pub(crate) fn for_each_changed(value: &serde_json::Value, see: &mut dyn FnMut(&str, &serde_json::Value)) {
     let mut pointers = Vec::new();
     leaves(value, String::new(), &mut pointers);

@@ -1,9 +1,9 @@
-//! Checks test vectors of several implementations: every field of every vector is computed again
-//! and compared.
+//! Vectors that other implementations made: every field of every one is computed again and
+//! compared.
 //!
-//! The vectors are the project's own in `vectors/`, those in `../shared/vectors/` beside the
-//! project if that exists, and the files that `DAC_VECTORS` names (separated by colons; relative
-//! paths begin at the project's folder).
+//! Read are the project's own copy in `vectors/`, `../shared/vectors/` beside the project where
+//! that exists, and the files that `DAC_VECTORS` names (colon-separated; relative ones are looked
+//! for from the project's folder).
 
 mod adversarial;
 mod hex_bytes;
@@ -11,20 +11,20 @@ mod protocol;
 
 use std::path::{Path, PathBuf};
 
-/// Returns the project's folder.
+/// The project's folder.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The number of vectors that a file contained.
+/// What a file held.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Checked {
     protocol: usize,
     adversarial: usize,
 }
 
-/// Checks a file of either kind. An unknown or missing field is a failure, and so is a file without
-/// vectors.
+/// Checks a file of either kind. A field that is unknown or missing is a failure, as is a file
+/// without any vector.
 fn check_file(path: &Path, checked: &mut Checked) {
     let name = path.display();
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -48,8 +48,7 @@ fn check_file(path: &Path, checked: &mut Checked) {
             }
             checked.adversarial += file.cases.len();
         }
-        // These are checked by the tests of their subjects: crates/types, reference-rollup and
-        // contracts.
+        // Checked beside what they are about: crates/types, reference-rollup, and contracts.
         Some("claim" | "poseidon" | "groth16") => {}
         _ => panic!("{name}: nobody checks vectors of this name"),
     }
@@ -96,7 +95,7 @@ fn vectors_named_in_the_environment() {
     println!("{checked:?}");
 }
 
-/// A vector with a changed value must fail the comparison.
+/// The comparisons can fail: a vector in which any one value was changed does.
 #[test]
 fn a_changed_vector_fails() {
     let path = root().join("vectors/protocol-v1.json");

@@ -1,5 +1,4 @@
-//! Honest batches: every value of sections 2 to 4 and 6 of the protocol, from the payload and the
-//! keys alone.
+//! Honest batches: every value of sections 2 to 4 and 6, from the payload and the keys alone.
 
 use alloy::primitives::{Address, B256};
 use bytes::Bytes;
@@ -161,7 +160,7 @@ pub(crate) fn check(vector: &Vector, name: &str) {
     check_bls(vector, name);
 }
 
-/// Checks section 6 without BLS: digests, and the signers of ECDSA signatures.
+/// Section 6 but for BLS: digests, and whose signatures they are.
 fn check_signed(vector: &Vector, name: &str) -> Record {
     let domain = Domain { chain_id: vector.chain_id, registry: vector.registry };
     let header = vector.header.to_domain();
@@ -197,7 +196,7 @@ fn check_signed(vector: &Vector, name: &str) -> Record {
     }
 }
 
-/// Checks sections 2 to 4.
+/// Sections 2 to 4.
 fn check_coding(vector: &Vector, record: Record, name: &str) {
     let geometry = Geometry::new(vector.n, vector.k).unwrap();
     let payload = Bytes::from(vector.payload.0.clone());
@@ -283,7 +282,7 @@ fn check_sample(vector: &Vector, record: &CheckedRecord, name: &str) {
         .unwrap_or_else(|error| panic!("{name}: sample: {error}"));
 }
 
-/// Checks the BLS signatures of section 6.
+/// Section 6, BLS.
 fn check_bls(vector: &Vector, name: &str) {
     let domain = Domain { chain_id: vector.chain_id, registry: vector.registry };
     let digest = BatchDigest(vector.digest);

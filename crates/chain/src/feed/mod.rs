@@ -2,13 +2,13 @@
 //! renewed. Each is read once, in order, and is taken back if the chain was reorganised.
 //!
 //! * [`Cursor`] is all the state that is kept about one contract. It is stored in the same
-//!   transaction as the facts.
+//! transaction as the facts.
 //! * [`step`] makes one bounded step from a cursor over one [`L1View`]. It keeps no other state, so
-//!   it may be repeated at any time.
+//! it may be repeated at any time.
 //! * [`read_again`] reads blocks a second time when they lie deeper, and so finds events that a
-//!   node did not have at the first reading.
+//! node did not have at the first reading.
 //! * [`RpcEvents`] does both over JSON-RPC. All of one step comes from one endpoint, or from the
-//!   next one if that fails.
+//! next one if that fails.
 //!
 //! **Reorganisations.** A cursor has the hashes of blocks that were read, many near the newest and
 //! ever fewer further back. If one is no longer on the chain, the step is [`Step::Rewind`] to the

@@ -64,7 +64,7 @@ impl Node {
         Self::granting(chain, u64::MAX, || panic!("granted")).await
     }
 
-    /// An endpoint that grants this many blocks in one query and answers wider ones with this
+    /// An endpoint that grants so many blocks in one query and answers wider queries with this
     /// text.
     async fn granting(
         chain: &FakeEvents,

@@ -100,7 +100,7 @@ impl Cursor {
         Ok((next, missed))
     }
 
-    /// Adds this number of missed facts to the count of all checkpoints from `block` on.
+    /// Adds so many missed facts to the count of all checkpoints from `block` on.
     fn count_before(&mut self, block: u64, missed: u64) {
         let checkpoints =
             self.checkpoints.iter_mut().map(|checkpoint| (checkpoint.number, &mut checkpoint.facts));

@@ -68,7 +68,7 @@ pub async fn head<V: L1View + ?Sized>(view: &V, confirmations: u64) -> Result<Bl
 }
 
 /// Makes one bounded step. It reads at most `page_blocks` blocks, in as many queries for one
-/// contract's events as `pages::read` makes, and looks at about 5 blocks; at about 10 if the
+/// contract's events as [`pages::read`] makes, and looks at about 5 blocks; at about 10 if the
 /// chain was reorganised, and at about 40 when it searches the first block.
 ///
 /// Hashes show that the answers are of one chain: the last block of the page is asked for before

@@ -1,5 +1,4 @@
 //! Answers on which several endpoints must agree, so that no decision rests on one endpoint alone.
-//!
 //! All endpoints are asked about one block, named by its hash, so honest ones cannot differ. The
 //! first answer that as many endpoints give as must agree is taken, and endpoints that said
 //! something else are named. If too few answer, or no answer has enough votes, nothing is decided:

@@ -105,7 +105,7 @@ impl Endpoints {
     /// seen before, or whose newest block is old, is compared with the others. If those have more,
     /// it is asked after them for a while, for every kind of request.
     ///
-    /// If several must agree, it is the newest block that enough of them have.
+    /// If several must agree, it is the newest block that so many have.
     pub(crate) async fn head(&self) -> Result<Head, ChainError> {
         if self.agree > 1 {
             return self.agreed_head(0).await;

@@ -52,7 +52,7 @@ impl PageWidth {
         }
     }
 
-    /// Notes that a query over this many blocks was answered.
+    /// Notes that a query over so many blocks was answered.
     pub(super) fn answered(&mut self, blocks: u64) {
         // If nothing failed there is nothing to learn, and a page narrower than allowed shows
         // nothing.
@@ -66,7 +66,7 @@ impl PageWidth {
         }
     }
 
-    /// Notes that a query over this many blocks had no answer.
+    /// Notes that a query over so many blocks had no answer.
     pub(super) fn failed(&mut self, blocks: u64, failure: Failure) {
         self.pages = 0;
         if blocks <= 1 {
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads this many blocks in pages of 1000 from an endpoint that grants `limit`. Returns the
+    /// Reads so many blocks in pages of 1000 from an endpoint that grants `limit`. Returns the
     /// number of queries granted and refused.
     fn read(width: &mut PageWidth, mut blocks: u64, limit: u64, failure: Failure) -> (u64, u64) {
         let (mut granted, mut refused) = (0, 0);

@@ -29,7 +29,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Lets each client open this many connections per second, at least one.
+    /// Lets each client open so many connections a second, at least one.
     pub(super) fn new(per_second: u32) -> Self {
         Self { interval: Duration::from_secs(1) / per_second.max(1), paid_until: HashMap::new(), swept: None }
     }

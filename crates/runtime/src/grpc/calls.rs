@@ -27,7 +27,7 @@ const COMMON_SERVICES: &[&str] = &[
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// Adds `Calls` around services.
+/// Adds [`Calls`] around services.
 #[derive(Clone, Debug)]
 pub struct CallsLayer(pub(super) Port);
 

@@ -157,7 +157,7 @@ impl LimitedStream {
         }
         if self.old.as_mut().is_some_and(|old| old.as_mut().poll(context).is_ready()) {
             self.old = None;
-            return Err(self.gives_up(Cause::Age, "the connection reached its greatest age"));
+            return Err(self.gives_up(Cause::Age, "the connection lived as long as it may"));
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl AsyncRead for LimitedStream {
                 this.mute = None;
             } else if mute.deadline.as_mut().poll(context).is_ready() {
                 this.mute = None;
-                return Poll::Ready(Err(this.gives_up(Cause::Mute, "the client sent no HTTP/2 in time")));
+                return Poll::Ready(Err(this.gives_up(Cause::Mute, "the client did not begin to speak")));
             }
         }
         read

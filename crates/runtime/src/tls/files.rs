@@ -199,7 +199,7 @@ fn certificates(
         .collect::<Result<_, _>>()
         .map_err(|error| refused(&error.to_string()))?;
     let mut validities = certificates.iter().map(|certificate| {
-        Validity::of(certificate).ok_or_else(|| refused("it contains a certificate that is not X.509"))
+        Validity::of(certificate).ok_or_else(|| refused("a certificate in it is none of X.509"))
     });
     let first = validities.next().ok_or_else(|| refused("it holds no certificate in PEM"))??;
     let validity = validities.try_fold(first, |all, next| {
