@@ -45,8 +45,8 @@ pub fn read(folder: &Path) -> io::Result<Vec<Figure>> {
 /// The suffix of a whole transaction's key in snapshots that have its parts too.
 const WHOLE: &str = ": transaction";
 
-/// Returns a sort key in which the seats are a number, so that 4 comes before 16. A name without
-/// seats sorts as text.
+/// Returns a sort key in which the seats are a number, so that 4 comes before 16. Without seats
+/// the number is 0.
 fn seats(name: &str) -> (String, u32) {
     let (what, rest) = name.split_once(':').unwrap_or((name, ""));
     let n = rest

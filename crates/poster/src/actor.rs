@@ -1,4 +1,4 @@
-//! The task around the plan: looks at L1, plans, signs, commits, then sends.
+//! The poster's task: it looks at L1, plans, signs, commits, and then sends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,17 +27,17 @@ use dac_chain::ChainError;
 use dac_chain::backoff;
 use dac_chain::{Draft, TransactionSigner};
 
-/// How often the account is looked at while nothing is to be posted.
+/// The time between two reads of the account's balance while nothing is to be posted.
 const PURSE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What one look showed.
+/// The result of one look at L1.
 enum Seen {
     Chain(Box<Observation>),
-    /// Nothing is to be posted.
+    /// The account alone, because nothing is to be posted.
     Purse(Purse),
 }
 
-/// Signs transactions and hands them over.
+/// The means to sign transactions and to hand them to L1.
 pub(super) struct Hands {
     pub(super) signer: Arc<dyn TransactionSigner>,
     pub(super) broadcast: Arc<dyn Broadcast>,
@@ -70,7 +70,7 @@ impl Actor {
     ) -> Self {
         let config = Arc::clone(&observer.config);
         let mut spending = Spending::new(config.hourly_max);
-        // Of what a former process spent, only what is under way is known.
+        // The books of a former process show only the cost of transactions that are under way.
         let due = state.slots().map(|slot| slot.cost_max(&config)).fold(0, u128::saturating_add);
         spending.spend(Duration::ZERO, due);
         Self {
@@ -93,7 +93,7 @@ impl Actor {
         let cancellation = self.cancellation.clone();
         let mut purse_pause = Duration::ZERO;
         loop {
-            // Looking at L1 may take long; requests are taken meanwhile.
+            // A look at L1 may take long, so requests are taken during it.
             let observer = self.observer.clone();
             let state = self.state.clone();
             let pause = match self.failures {
@@ -140,7 +140,7 @@ impl Actor {
         }
     }
 
-    /// Does what follows from a look, and tells how it went.
+    /// Acts on the result of a look, and reports the trouble, if there is any.
     async fn follow(&mut self, seen: Result<Seen, ChainError>) {
         let result = match seen {
             Ok(Seen::Chain(seen)) => self.act(&seen).await,
@@ -179,7 +179,7 @@ impl Actor {
             What::Post { task, calldata } => self.enqueue(digest, task, calldata).await,
             What::Withdraw => self.withdraw(digest).await,
         };
-        // Who asked may have gone away; what was asked for is stored all the same.
+        // The caller may not wait any more; its order is stored nevertheless.
         let _ = reply.send(result);
     }
 
@@ -202,7 +202,7 @@ impl Actor {
                         }
                     }
                     self.report.forget(*digest);
-                    // Where nobody reads any more, the store has it.
+                    // If the receiver was dropped, the outcome is still in the store.
                     let told = self.outcomes.send((*digest, outcome.clone()));
                     let _ = self.cancellation.run_until_cancelled(told).await;
                 }
@@ -215,7 +215,8 @@ impl Actor {
         Ok(())
     }
 
-    /// Plans, commits and sends; what keeps it from going on is told once it did what it could.
+    /// Plans, commits and sends. Returns what keeps the account from posting more, if anything
+    /// does.
     async fn act(&mut self, seen: &Observation) -> Result<Option<Trouble>, PosterError> {
         let now = self.started.elapsed();
         let means = Means {
@@ -233,7 +234,8 @@ impl Actor {
         for planned in plan.transactions {
             changes.push(Change::SaveSlot(self.sign(&after, planned, seen.head.block)?));
         }
-        // Counted before it is known to be stored: it may be, though the store says that it is not.
+        // The cost counts before the commit, because a commit that seems to fail may have taken
+        // place.
         self.spending.spend(now, plan.cost);
         self.commit(changes).await?;
         self.report.progress(&self.config, &self.state, seen);

@@ -1,5 +1,5 @@
-//! Asks once more where a request failed: of some eighty requests that a look takes, a shaky
-//! endpoint fails a few.
+//! Repeats a failed request once: an unreliable endpoint fails a few of the about eighty requests
+//! of one look.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use dac_chain::{Broadcast, ContractCall, L1};
 use dac_chain::{Searched, SettledBatch};
 use dac_contracts::Refusal;
 
-/// L1, asked a second time where the first answer was none. Every request may be repeated, handing
-/// over a transaction as well.
+/// Access to L1 that repeats a failed request once. Every request may be repeated, also one that
+/// hands over a transaction.
 pub(super) struct Again<T: ?Sized>(pub(super) Arc<T>);
 
-/// Whether the same request may be answered at once. One that waited for all of its time in vain
-/// would only do so again, and an endpoint that asks for a pause gets it.
+/// Returns whether an immediate repetition may succeed. A request that timed out would only time
+/// out again, and an endpoint that asks for a pause gets one.
 const fn is_worth_another_try(error: &ChainError) -> bool {
     matches!(
         error,

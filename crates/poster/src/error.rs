@@ -1,4 +1,4 @@
-//! Why the poster does not take what is to be posted.
+//! The errors of the poster: why it does not take an order.
 
 use alloy::primitives::Address;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use dac_chain::ChainError;
 #[error("{0}")]
 pub struct StoreError(pub String);
 
-/// What went wrong between the poster and who asks it.
+/// Why the poster did not do what its caller asked.
 #[derive(Debug, Error)]
 pub enum PosterError {
     /// The call cannot be written, or L1 failed.
@@ -20,7 +20,7 @@ pub enum PosterError {
     /// The poster's queue is full.
     #[error("{limit} batches are waiting to be posted already")]
     QueueFull {
-        /// Certificates waiting at most.
+        /// The largest number of certificates that may wait.
         limit: usize,
     },
     /// One rollup has all the room in the poster's queue that it may have.
@@ -28,7 +28,7 @@ pub enum PosterError {
     SettlementsQueued {
         /// The settlement contract.
         settlement: Address,
-        /// Settlements waiting at most.
+        /// The largest number of settlements that may wait.
         limit: usize,
     },
     /// One rollup's renewals have all the room that they may have.
@@ -36,13 +36,13 @@ pub enum PosterError {
     RenewalsQueued {
         /// The settlement contract.
         settlement: Address,
-        /// Renewals waiting at most.
+        /// The largest number of renewals that may wait.
         limit: usize,
     },
     /// Another posting of the same batch is under way.
     #[error("another posting of {digest} is under way")]
     OtherPosting {
-        /// What is posted.
+        /// The digest of the posting.
         digest: PostingDigest,
     },
     /// The poster's store failed.

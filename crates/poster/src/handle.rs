@@ -1,4 +1,4 @@
-//! What the rest of the process holds of the poster: a way to ask, and to be told.
+//! The poster's handle, to which the rest of the process gives orders, and the stream of outcomes.
 
 use std::sync::Arc;
 
@@ -20,25 +20,25 @@ use super::{Outcome, PosterConfig, PosterStore};
 use dac_chain::TransactionSigner;
 use dac_chain::{Broadcast, L1};
 
-/// Requests to the actor that are not read yet.
+/// The largest number of requests that the actor has not read yet.
 const COMMANDS_MAX: usize = 64;
 
-/// Outcomes that are not read yet. Beyond that the poster waits for its reader.
+/// The largest number of outcomes that are not read yet. If there are more, the poster waits.
 const OUTCOMES_MAX: usize = 1024;
 
-/// Outcomes as they come. Each was committed to the store before; one missed because of a crash is
-/// there.
+/// The stream of outcomes. Each was committed to the store before, where one that was missed
+/// because of a crash is found.
 #[derive(Debug)]
 pub struct Outcomes(mpsc::Receiver<(PostingDigest, Outcome)>);
 
 impl Outcomes {
-    /// The next outcome; none once the poster has stopped.
+    /// Returns the next outcome, or `None` once the poster has stopped.
     pub async fn next(&mut self) -> Option<(PostingDigest, Outcome)> {
         self.0.recv().await
     }
 }
 
-/// Hands batches and renewals to the poster. Cheap to clone.
+/// Gives orders to the poster. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Poster {
     commands: mpsc::Sender<Command>,
@@ -47,7 +47,7 @@ pub struct Poster {
 }
 
 impl Poster {
-    /// Loads what is not done and goes on with it, until cancelled. It reads `l1` and hands
+    /// Loads unfinished postings and continues them until it is cancelled. It reads `l1` and hands
     /// transactions to `broadcast`.
     pub async fn start(
         config: PosterConfig,
@@ -72,12 +72,12 @@ impl Poster {
         Ok((Self { commands, progress: watched, payer: payer_watched }, Outcomes(outbox)))
     }
 
-    /// How far postings have come.
+    /// Returns the progress of postings.
     pub fn progress(&self) -> watch::Receiver<ProgressMap> {
         self.progress.clone()
     }
 
-    /// The account that pays, and what keeps it from posting.
+    /// Returns the account that pays, and what keeps it from posting.
     pub fn payer(&self) -> watch::Receiver<Payer> {
         self.payer.clone()
     }
@@ -85,17 +85,17 @@ impl Poster {
     /// Takes an order. When this returns, the store holds it, and it will be posted, also after a
     /// crash.
     ///
-    /// The same order again changes nothing, unless it failed before: then it is tried anew. A
-    /// batch that was recorded before, or whose settlement failed, is settled by the newer order,
-    /// once its turn has come and a simulation succeeds. A renewal goes before what else is
-    /// waiting, and another one that covers as much counts as its own.
+    /// A repeated order changes nothing, unless it failed before: then it is tried anew. A batch
+    /// that was recorded before, or whose settlement failed, is settled by the newer order, once
+    /// its turn has come and a simulation succeeds. A renewal goes before all other waiting orders,
+    /// and is done as soon as any renewal on L1 covers as much.
     pub async fn enqueue(&self, order: impl Into<Order>) -> Result<Enqueued, PosterError> {
         let Order { digest, task, calldata } = order.into();
         self.ask(digest, What::Post { task, calldata }).await
     }
 
-    /// Gives up what nobody wants posted any more. A transaction that is on its way may be included
-    /// all the same.
+    /// Withdraws an order that is not needed any more. A transaction that was sent for it may still
+    /// be included.
     pub async fn withdraw(&self, digest: impl Into<PostingDigest>) -> Result<(), PosterError> {
         self.ask(digest.into(), What::Withdraw).await.map(|_| ())
     }

@@ -1,4 +1,4 @@
-//! Looking at L1: what the plan decides by, gathered as of one head.
+//! Reads from L1 what the plan needs, all as of one head.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,15 +17,15 @@ use dac_chain::{ContractCall, L1};
 use dac_chain::{Market, USUAL_TIP};
 use dac_contracts::{Effect, Refusal};
 
-/// Waiting postings looked at in one round beyond those that could start: enough to notice that
-/// some expired.
+/// The number of waiting postings that one round looks at beyond those that could start. It is
+/// enough to notice that some expired.
 const WAITING_LOOKED_AT: usize = 32;
 
-/// Postings in a row that could not be asked about, after which the others have the next look: the
-/// endpoint is gone.
+/// After this number of failed looks at postings in a row the endpoint counts as gone, and the
+/// other postings wait for the next round.
 const UNASKED_IN_A_ROW_MAX: usize = 3;
 
-/// Looks at L1.
+/// Reads L1 for the poster.
 #[derive(Clone)]
 pub(super) struct Observer {
     pub(super) config: Arc<PosterConfig>,
@@ -35,18 +35,18 @@ pub(super) struct Observer {
     searches: Arc<Searches>,
 }
 
-/// What a look remembers of those before; a new process begins anew.
+/// What is kept from one look to the next. A new process starts without it.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Looks so far.
+    /// The number of looks so far.
     looks: usize,
-    /// The last one that was looked at, where there are more than are looked at in one round.
+    /// The last posting that was looked at, if there are more than one round looks at.
     after: u64,
-    /// The tip suggested last.
+    /// The tip that an endpoint suggested last.
     tip: Option<u128>,
 }
 
-/// What the account owns, and what a posting costs.
+/// The account's balance, and the cost of a posting.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Purse {
     pub(super) balance: U256,
@@ -58,7 +58,7 @@ impl Observer {
         Self { config, l1, account, memory: Arc::default(), searches: Arc::default() }
     }
 
-    /// Looks at the account alone, where nothing is to be posted.
+    /// Reads the account alone, for times when nothing is to be posted.
     pub(super) async fn purse(&self) -> Result<Purse, ChainError> {
         let head = self.l1.head().await?;
         let market = Market {
@@ -71,8 +71,8 @@ impl Observer {
         Ok(Purse { balance, needed: usual_cost(&self.config, &market) })
     }
 
-    /// As an endpoint suggests it: no reason to post nothing where it does not, since it is bounded
-    /// anyway.
+    /// Returns the tip that an endpoint suggests. If none does, posting goes on, because the tip is
+    /// bounded in any case.
     async fn tip(&self) -> u128 {
         let suggested = self.l1.priority_fee().await.ok();
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,8 +117,8 @@ impl Observer {
                     in_a_row = 0;
                 }
                 Err(error) => {
-                    // The code of a settlement is the rollup's own, and what the node makes of it
-                    // is that rollup's trouble alone.
+                    // A settlement's code is the rollup's own, so a node's failure with it concerns
+                    // only that rollup.
                     if posting.task.kind().place().is_none() && is_lost_on_the_way(&error) {
                         unasked.insert(digest);
                     }
@@ -130,9 +130,9 @@ impl Observer {
                 }
             }
         }
-        // Nodes answer for a block they are just leaving with what the next one brought. Before a
-        // certificate under way counts as recorded by another sender, the receipts, asked for
-        // again, must still know nothing of it.
+        // A node that moves to the next block may answer for the old one with the state of the new
+        // one. So before a certificate under way counts as recorded by another sender, its receipts
+        // are read again and must still be missing.
         for slot in state.slots() {
             let verdict = slot.digest.and_then(|digest| verdicts.get(&digest));
             if !matches!(verdict, None | Some(Verdict::Acceptable { .. })) {
@@ -154,8 +154,8 @@ impl Observer {
         })
     }
 
-    /// Those that are looked at now: where there are too many for one round, the others have the
-    /// next ones.
+    /// Returns the postings to look at now. If there are too many for one round, the next rounds
+    /// look at the others.
     fn candidates<'a>(&self, state: &'a State, most: usize) -> Vec<&'a Posting> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.looks = memory.looks.wrapping_add(1);
@@ -172,8 +172,8 @@ impl Observer {
         all
     }
 
-    /// A slot of which one cannot be asked for is left as it is, and keeps nothing else from being
-    /// seen.
+    /// If one of a slot's receipts cannot be read, the slot is left as it is, and the other slots
+    /// are still read.
     async fn receipts(
         &self,
         slot: &NonceSlot,
@@ -194,7 +194,8 @@ impl Observer {
         }
     }
 
-    /// The newest block with the confirmations asked for, itself counted.
+    /// Returns the newest block that has the configured confirmations, where the block itself
+    /// counts as one.
     async fn confirmed(&self, head: Head) -> Result<BlockRef, ChainError> {
         let deeper = self.config.confirmations.saturating_sub(1);
         if deeper == 0 {
@@ -250,26 +251,26 @@ impl Observer {
         }
         Ok(match self.l1.estimate_gas(call, head).await? {
             Ok(gas) => Ran::Well { gas },
-            // It takes more gas than the node allows in any block, as with our own limit.
+            // The call needs more gas than the node allows, which is treated like our own limit.
             Err(refusal @ Refusal::Halted { .. }) => Ran::TooLong(refusal),
             Err(refusal) => Ran::Refused(refusal),
         })
     }
 }
 
-/// How a call went that was only tried.
+/// The result of a simulated call.
 #[derive(Debug)]
 enum Ran {
-    /// It would do what it is for.
+    /// The call would succeed.
     Well { gas: u64 },
-    /// It takes more gas than the node allows.
+    /// The call needs more gas than the node allows.
     TooLong(Refusal),
-    /// The contract refuses it.
+    /// The contract refuses the call.
     Refused(Refusal),
 }
 
-/// Whether the contract's rule is not known by which it refused, if it did. Where endpoints do not
-/// agree, one may have no words for it.
+/// Returns whether the call was refused by an unknown rule of the contract, or endpoints disagreed,
+/// one of which may not name the rule.
 fn names_no_rule(ran: &Result<Ran, ChainError>) -> bool {
     match ran {
         Ok(Ran::Well { .. }) => false,
@@ -281,7 +282,7 @@ fn names_no_rule(ran: &Result<Ran, ChainError>) -> bool {
     }
 }
 
-/// Whether nothing was learned of the question itself: no answer came, or none that is one.
+/// Returns whether the question got no valid answer, so that nothing was learned about it.
 const fn is_lost_on_the_way(error: &ChainError) -> bool {
     !matches!(error, ChainError::Refused { .. } | ChainError::NoContract { .. })
 }

@@ -1,4 +1,5 @@
-//! What to do next, decided from what is stored and what L1 shows: no clock, no I/O.
+//! Decides what to do next from the stored state and what L1 shows, without a clock and without
+//! I/O.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,51 +15,50 @@ use super::{
 use dac_chain::{BlockRef, Head, Receipt};
 use dac_chain::{Fees, Market, TRANSFER_GAS};
 
-/// What was seen of L1 in one look. Receipts were asked for after the head, so they are at least as
+/// The observation of L1 in one look. Receipts were read after the head, so they are at least as
 /// new.
 #[derive(Clone, Debug)]
 pub(super) struct Observation {
     pub(super) head: Head,
-    /// The newest block that is deep enough.
+    /// The newest block that has the required confirmations.
     pub(super) confirmed: BlockRef,
     /// Nonces used up as of the head.
     pub(super) nonce: u64,
     /// Nonces used up as of the confirmed block.
     pub(super) confirmed_nonce: u64,
     pub(super) priority_fee: u128,
-    /// What the account owns, in wei, where L1 said so.
+    /// The account's balance in wei, if L1 answered.
     pub(super) balance: Option<U256>,
-    /// Of all variants of all slots: those that are included.
+    /// The receipts of the variants of all slots that are included.
     pub(super) receipts: HashMap<B256, Receipt>,
-    /// Nonces of slots whose receipts could not be asked for: nothing is known of them.
+    /// The nonces of slots whose receipts could not be read, so that nothing is known about them.
     pub(super) unseen: HashSet<u64>,
-    /// Of some postings.
+    /// The verdicts on the postings that were looked at.
     pub(super) verdicts: HashMap<PostingDigest, Verdict>,
-    /// What is wrong beside the verdict, or why there is none.
+    /// Problems besides a posting's verdict, or the reason why it has none.
     pub(super) problems: HashMap<PostingDigest, String>,
-    /// Of those without a verdict, the ones whose question was lost on the way: the next look asks
-    /// it again.
+    /// The postings without a verdict whose question got no valid answer. The next look asks again.
     pub(super) unasked: HashSet<PostingDigest>,
 }
 
 impl Observation {
-    /// L1 answered, but not one question about a certificate: that concerns all of them.
+    /// Returns a trouble that concerns all postings, if no question about any of them got an answer.
     pub(super) fn lost_on_the_way(&self) -> Option<Trouble> {
         let lost = self.unasked.iter().filter(|_| self.verdicts.is_empty()).min()?;
         self.problems.get(lost).map(|problem| Trouble::L1(problem.clone()))
     }
 }
 
-/// What this process knows beside what it saw of L1.
+/// What this process knows besides its observation of L1.
 #[derive(Clone, Debug)]
 pub(super) struct Means {
-    /// Who pays.
+    /// The account that pays.
     pub(super) account: Address,
-    /// Wei that may still be spent in this hour.
+    /// The wei that may still be spent in this hour.
     pub(super) allowance: u128,
-    /// The least tip that pools take, as their refusals say; 0 where none said so.
+    /// The least tip that pools take according to their refusals; 0 if none named one.
     pub(super) asked_tip: u128,
-    /// Nonces whose newest transaction no pool took, for its tip.
+    /// The nonces whose newest transaction every pool refused because its tip was too low.
     pub(super) refused_tips: HashSet<u64>,
 }
 
@@ -77,19 +77,20 @@ pub(super) struct Planned {
 pub(super) struct Plan {
     pub(super) changes: Vec<Change>,
     pub(super) transactions: Vec<Planned>,
-    /// Wei that the transactions may cost beyond what their nonces might before.
+    /// The wei that the transactions may cost beyond the earlier maximum cost of their nonces.
     pub(super) cost: u128,
-    /// What something waits for that concerns all.
+    /// A trouble that concerns all postings.
     pub(super) trouble: Option<Trouble>,
     /// What the next transaction may cost, in wei.
     pub(super) needed: u128,
 }
 
-/// Decides. Applied to the state it leaves, with the same observation, it decides nothing more.
+/// Plans the next changes and transactions. A second call with the resulting state and the same
+/// observation plans nothing more.
 ///
-/// What is spent is bounded, also where the observation lies: each posting is given so many nonces
-/// and no more, a transaction's fees and gas are within the configuration's bounds, and all
-/// transactions together cost no more than the allowance.
+/// The cost is bounded even if the observation is false: each posting gets a limited number of
+/// nonces, a transaction's fees and gas are within the configuration's bounds, and all transactions
+/// together cost no more than the allowance.
 pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation, means: &Means) -> Plan {
     let market = Market {
         base_fee: seen.head.base_fee,
@@ -116,7 +117,8 @@ pub(super) fn plan(config: &PosterConfig, state: &State, seen: &Observation, mea
     planner.plan
 }
 
-/// What a posting may cost at the present price, in wei, or at the highest where that is exceeded.
+/// Returns what a posting may cost in wei at the present price, or at the highest allowed price if
+/// the present one is above it.
 pub(super) fn usual_cost(config: &PosterConfig, market: &Market) -> u128 {
     let dearest = Fees { max_fee: config.fee_cap, priority_fee: 0 };
     market.first().unwrap_or(dearest).cost_max(USUAL_GAS)
@@ -128,7 +130,7 @@ struct Planner<'a> {
     seen: &'a Observation,
     means: &'a Means,
     market: Market,
-    /// What the account owns beyond what its transactions under way may cost, where L1 said so.
+    /// The balance beyond the possible cost of transactions under way, if L1 told the balance.
     purse: Option<U256>,
     plan: Plan,
 }
@@ -150,8 +152,8 @@ impl Planner<'_> {
         Some(self.seen.balance?.saturating_sub(U256::from(due)))
     }
 
-    /// Plans a transaction, unless hour or account have no room for what it adds to what its nonce
-    /// may cost.
+    /// Plans a transaction, unless its additional cost exceeds the hour's allowance or the
+    /// account's balance.
     fn send(&mut self, planned: Planned) -> bool {
         let before = self.state.slot(planned.nonce).map_or(0, |slot| slot.cost_max(self.config));
         let more = planned.fees.cost_max(planned.gas_limit).saturating_sub(before);
@@ -173,7 +175,7 @@ impl Planner<'_> {
         true
     }
 
-    /// The first is told.
+    /// Keeps the first trouble, which is the one that is reported.
     fn trouble(&mut self, trouble: Trouble) -> bool {
         self.plan.trouble.get_or_insert(trouble);
         false
@@ -185,7 +187,8 @@ impl Planner<'_> {
             .find_map(|variant| Some((*self.seen.receipts.get(&variant.hash)?, variant.purpose)))
     }
 
-    /// Slots whose nonce is finally used: by one of our transactions, or by one we know nothing of.
+    /// Ends slots whose nonce is used as of the confirmed block, by one of our transactions or by
+    /// an unknown one.
     fn settle_included(&mut self) {
         for slot in self.state.slots.values().cloned().collect::<Vec<_>>() {
             let posting = slot.digest.and_then(|digest| self.state.posting(digest)).cloned();
@@ -210,9 +213,9 @@ impl Planner<'_> {
         }
     }
 
-    /// The posting waits again; whether it still needs recording, its next verdict tells. What used
-    /// its nonce may have been its own transaction, and an endpoint hide that: it is paid for a few
-    /// times and not for ever.
+    /// The posting waits again, and its next verdict shows whether it is still needed. Perhaps its
+    /// own transaction used the nonce and an endpoint hides that, so the number of such losses is
+    /// bounded.
     fn lose(&mut self, posting: Posting, slot: &NonceSlot) {
         if slot.variants.iter().any(|variant| variant.purpose == Purpose::Post) {
             let lost = posting.lost.saturating_add(1);
@@ -230,7 +233,7 @@ impl Planner<'_> {
             };
             return self.finish(posting, outcome);
         }
-        // Why it failed, the next simulation tells; this only bounds what may be spent in vain.
+        // The next simulation shows why it failed; the count only bounds what is spent in vain.
         let times = posting.reverts + 1;
         let posting = Posting { reverts: times, ..posting.clone() };
         if times >= self.config.reverts_max {
@@ -240,8 +243,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Postings that ended without us, under way or not. A slot given to one keeps its nonce, to be
-    /// used up.
+    /// Ends postings, under way or not, that ended without our transaction. The slot of such a
+    /// posting keeps its nonce, which must still be used up.
     fn settle_verdicts(&mut self) {
         for posting in self.state.postings.values().cloned().collect::<Vec<_>>() {
             let slot = self.state.slots.values().find(|slot| slot.digest == Some(posting.digest)).cloned();
@@ -254,7 +257,7 @@ impl Planner<'_> {
                 slot.as_ref().is_some_and(|slot| slot.variants.iter().any(|variant| variant.hash == tx_hash))
             };
             let outcome = match self.seen.verdicts.get(&posting.digest) {
-                // Its receipt will tell.
+                // The receipt will show the outcome.
                 Some(Verdict::Done { found: Some((_, tx_hash)), .. }) if is_ours(*tx_hash) => continue,
                 Some(Verdict::Done { confirmed: true, found }) => Outcome::Recorded {
                     tx_hash: found.map(|(_, tx_hash)| tx_hash),
@@ -275,8 +278,8 @@ impl Planner<'_> {
                     Outcome::Failed { reason: FailureReason::GasLimit { needed: *gas, limit } }
                 }
                 _ => match posting.task.kind().expires_at() {
-                    // It may never have its turn, and so no verdict, where a batch before it never
-                    // came.
+                    // If an earlier batch never comes, this one never has its turn and so gets no
+                    // verdict.
                     Some(expires_at) if self.seen.confirmed.timestamp > expires_at => {
                         Outcome::Failed { reason: FailureReason::Expired { expires_at } }
                     }
@@ -290,16 +293,16 @@ impl Planner<'_> {
         }
     }
 
-    /// Nonces from here on are too far from the next one to be ours by right: at most a window of
-    /// them is under way.
+    /// Returns the first nonce that is too far from the next one to be ours: at most a window of
+    /// nonces is under way.
     fn reach(&self) -> u64 {
         self.seen.nonce.saturating_add(2 * self.config.window as u64)
     }
 
-    /// Slots beyond reach were given out on the word of an endpoint that told a false nonce.
-    /// Filling all that lies before them could cost anything, so after some patience, should it be
-    /// now that the nonce is false, they are let go. A transaction of theirs that is included after
-    /// all is one we know nothing of, and records what the log takes once.
+    /// Forgets slots beyond reach, which were assigned because an endpoint told a false nonce.
+    /// Filling all nonces before them could cost any amount. They are kept for a while, in case the
+    /// present nonce is the false one. If a transaction of theirs is included after all, it counts
+    /// as an unknown one; the log records a certificate only once.
     fn forget_unreachable(&mut self) {
         let (reach, head) = (self.reach(), self.seen.head.block.number);
         let patience = self.config.bump_after_blocks;
@@ -320,13 +323,13 @@ impl Planner<'_> {
         }
     }
 
-    /// The highest nonce that is under way and within reach.
+    /// Returns the highest nonce that is under way and within reach.
     fn highest(&self) -> Option<u64> {
         self.state.slots.range(..self.reach()).next_back().map(|(nonce, _)| *nonce)
     }
 
-    /// Only the next nonce can be stuck; the others wait for it, however much they pay. What no
-    /// pool took for its tip lies nowhere, and is replaced at once.
+    /// Only the next nonce can be stuck; the others wait for it, at any price. A transaction that
+    /// every pool refused because of its tip is in no pool, and is replaced at once.
     fn replace_stuck(&mut self) {
         let refused = self.means.refused_tips.iter().copied().filter(|nonce| *nonce > self.seen.nonce);
         let mut nonces: Vec<u64> = refused.chain([self.seen.nonce]).collect();
@@ -356,24 +359,25 @@ impl Planner<'_> {
             (Some(Verdict::Acceptable { gas }), Some(_)) if *gas <= self.config.gas_limit_max => {
                 (Purpose::Post, self.gas_limit(*gas))
             }
-            // Recorded, refused, or over the limit by now: not worth more than a transfer.
+            // The posting is recorded, refused or over the limit by now, so the nonce is used up by
+            // a transfer.
             (Some(_), _) | (None, None) => (Purpose::Cancel, TRANSFER_GAS),
-            // What cannot be looked at must not keep its nonce from those behind it; it waits
-            // again.
+            // A posting that cannot be looked at must not hold up the nonces behind its own; it
+            // waits again.
             (None, Some(digest))
                 if self.seen.problems.contains_key(&digest) && !self.seen.unasked.contains(&digest) =>
             {
                 (Purpose::Cancel, TRANSFER_GAS)
             }
-            // Not looked at: it is left alone until it is.
+            // The posting was not looked at in this round, so its slot stays as it is.
             (None, Some(_)) => return,
         };
         self.send(Planned { nonce, digest: slot.digest, purpose, gas_limit, fees });
     }
 
-    /// A nonce below one under way that nobody holds would hold up all after it. It can only come
-    /// of a reorganisation deeper than what was called confirmed, or of a false nonce; the window
-    /// bounds what it can cost.
+    /// Fills nonces without a slot below one under way, because they would hold up all later ones.
+    /// Such a gap comes only from a reorganisation deeper than the confirmed block or from a false
+    /// nonce; the window bounds what filling it costs.
     fn fill_gaps(&mut self) {
         let Some(highest) = self.highest() else { return };
         let gaps: Vec<u64> = (self.seen.nonce..highest)
@@ -424,7 +428,7 @@ impl Planner<'_> {
         fees.map_err(|error| self.trouble(Trouble::of(&error))).ok()
     }
 
-    /// A quarter more than estimated: the block that includes it is another one.
+    /// Returns a quarter more than the estimate, because the call runs in a later block.
     fn gas_limit(&self, estimated: u64) -> u64 {
         estimated.saturating_add(estimated / 4).min(self.config.gas_limit_max).max(estimated)
     }

@@ -1,4 +1,4 @@
-//! What the poster takes, and what it gives up.
+//! Taking orders into the poster's queue, and withdrawing them.
 
 use alloy::primitives::Bytes;
 
@@ -28,8 +28,8 @@ impl Actor {
         {
             return Ok(Enqueued { digest, outcome: Some(outcome.clone()) });
         }
-        // What was paid for stays counted: neither another proof of the same batch nor a new order
-        // begins anew.
+        // Attempts that were paid for stay counted: another proof of the same batch or a new order
+        // does not reset the counts.
         let spent = former.filter(|former| former.task.is_like(&task));
         let (reverts, attempts, lost) =
             spent.map_or((0, 0, 0), |spent| (spent.reverts, spent.attempts, spent.lost));

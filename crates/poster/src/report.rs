@@ -1,5 +1,5 @@
-//! What the poster tells of itself: how far postings are, what keeps them, and who pays. Each is
-//! logged once, when it changes.
+//! The poster's reports: the progress of postings, what keeps them, and the account that pays. Each
+//! is logged once, when it changes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use dac_chain::Receipt;
 use dac_chain::amount::Ether;
 use dac_contracts::Refusal;
 
-/// Where it is told.
+/// Publishes and logs the poster's progress and troubles.
 #[derive(Debug)]
 pub(super) struct Report {
     progress: watch::Sender<ProgressMap>,
     payer: watch::Sender<Payer>,
-    /// What the next look at the account is told with.
+    /// The account's state for the next report.
     next: Payer,
-    /// Refusals that may pass, so that each is logged once.
+    /// Temporary refusals that were logged, so that each is logged once.
     refusals: HashMap<PostingDigest, Refusal>,
-    /// Postings that are stopped, for the same reason.
+    /// The stopped postings, each of which was logged once.
     stopped: HashSet<PostingDigest>,
 }
 
@@ -37,19 +37,19 @@ impl Report {
         Self { progress, payer, next, refusals: HashMap::new(), stopped: HashSet::new() }
     }
 
-    /// A posting has ended.
+    /// Removes a posting that has ended.
     pub(super) fn forget(&mut self, digest: PostingDigest) {
         self.refusals.remove(&digest);
         self.stopped.remove(&digest);
     }
 
-    /// What the account owns, where L1 said so, and what the next transaction may cost.
+    /// Sets the account's balance, if L1 told it, and what the next transaction may cost.
     pub(super) fn purse(&mut self, balance: Option<U256>, needed: U256) {
         self.next.balance = balance.or(self.next.balance);
         self.next.needed = needed;
     }
 
-    /// Tells of who pays. `trouble` is what keeps it from posting.
+    /// Reports the account that pays. `trouble` is what keeps it from posting.
     pub(super) fn payer(&mut self, config: &PosterConfig, trouble: Option<Trouble>, spent: u128, sent: u64) {
         let former = self.payer.borrow().clone();
         let payer = &mut self.next;
@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// How far postings are, once it is persisted what follows from the look.
+    /// Reports the progress of postings, after the results of the look are stored.
     pub(super) fn progress(&mut self, config: &PosterConfig, state: &State, seen: &Observation) {
         for posting in state.postings() {
             if let Some(reason) = Stopped::of(config, posting)
@@ -129,14 +129,14 @@ fn progress_of(
     if let Some(reason) = Stopped::of(config, posting) {
         return Progress::Troubled(reason.to_string());
     }
-    // A question that was lost on the way says nothing of the posting.
+    // A question without a valid answer says nothing about the posting.
     if let Some(problem) = seen.problems.get(&digest).filter(|_| !seen.unasked.contains(&digest)) {
         return Progress::Troubled(problem.clone());
     }
     match seen.verdicts.get(&digest) {
         Some(Verdict::Acceptable { .. }) => Progress::Accepted,
         Some(Verdict::Refused { refusal, .. }) => Progress::Waiting(Some(refusal.clone())),
-        // Not looked at in this round: what was seen before stands.
+        // The posting was not looked at in this round, so its earlier state stays.
         None => match former.get(&digest) {
             Some(Progress::Included { .. }) | None => Progress::Waiting(None),
             Some(former) => former.clone(),

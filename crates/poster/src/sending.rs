@@ -1,4 +1,4 @@
-//! Handing over transactions, and what is remembered of the answers.
+//! Hands transactions to L1 and remembers the answers.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,21 +16,21 @@ use dac_chain::ChainError;
 use dac_chain::SendAnswer;
 use dac_chain::amount::Gwei;
 
-/// How long it is believed that pools ask for a tip.
+/// How long a tip that pools asked for counts.
 const ASKED_TIP_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// What was handed over, and what pools said; a new process begins anew.
+/// The transactions that were handed over, and the pools' answers. A new process starts with none.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
-    /// By nonce: which variant was last handed over, and at which head.
+    /// For each nonce, the variant that was last handed over, and the head at that time.
     broadcast: HashMap<u64, (B256, B256)>,
-    /// By nonce: the variant that the log has last.
+    /// For each nonce, the variant that was logged last.
     logged: HashMap<u64, B256>,
-    /// By nonce: the variant that no pool took, for its tip.
+    /// For each nonce, the variant that every pool refused because its tip was too low.
     refused: HashMap<u64, B256>,
-    /// The least tip that pools take, and when one said so.
+    /// The least tip that pools take, and when a pool named it.
     asked_tip: Option<(u128, Instant)>,
-    /// Transactions handed over, replacements included.
+    /// The number of transactions handed over, including replacements.
     pub(super) sent: u64,
 }
 
@@ -41,13 +41,13 @@ impl Sending {
         self.refused.remove(&nonce);
     }
 
-    /// The least tip that pools take; 0 where none said so lately.
+    /// Returns the least tip that pools take, or 0 if no pool named one lately.
     pub(super) fn asked_tip(&self) -> u128 {
         let asked = self.asked_tip.filter(|(_, at)| at.elapsed() < ASKED_TIP_LIFETIME);
         asked.map_or(0, |(tip, _)| tip)
     }
 
-    /// Nonces whose newest variant no pool took, for its tip.
+    /// Returns the nonces whose newest variant every pool refused because its tip was too low.
     pub(super) fn refused_tips(&self, state: &State) -> HashSet<u64> {
         let is_newest = |nonce: &u64, hash: &B256| {
             let slot = state.slot(*nonce);
@@ -56,9 +56,9 @@ impl Sending {
         self.refused.iter().filter(|(nonce, hash)| is_newest(nonce, hash)).map(|(nonce, _)| *nonce).collect()
     }
 
-    /// Hands over the newest variant of every slot that is not included, once for every head: a
-    /// node may have dropped it, restarted, or seen it reorganised out. One that is refused does
-    /// not keep the others.
+    /// Hands over the newest variant of every slot that is not included, once for each head: a node
+    /// may have dropped it, restarted, or removed it by a reorganisation. A refused variant does
+    /// not hold up the others.
     pub(super) async fn send(
         &mut self,
         broadcast: &dyn Broadcast,
@@ -103,11 +103,11 @@ impl Sending {
         answer: SendAnswer,
     ) -> Option<Trouble> {
         match answer {
-            // Included between the look and now, or an older variant pays more than this node wants
-            // doubled: the next look tells.
+            // The nonce was used since the look, or the node wants a larger raise over an older
+            // variant. The next look shows which.
             SendAnswer::Accepted | SendAnswer::NonceUsed | SendAnswer::Underpriced => None,
             SendAnswer::TipTooLow { needed } => {
-                // Where it does not say how much it wants, it is offered twice as much.
+                // If the pool does not name the tip that it wants, twice as much is offered.
                 let asked = needed.unwrap_or(variant.fees.priority_fee.saturating_mul(2));
                 self.asked_tip = Some((asked.max(self.asked_tip()), Instant::now()));
                 self.refused.insert(nonce, variant.hash);
@@ -117,8 +117,8 @@ impl Sending {
         }
     }
 
-    /// Logs one line for each transaction, once, even if it is handed over several times or
-    /// refused: an endpoint may pass on what it says it refused.
+    /// Logs each transaction once, even if it is handed over several times or refused: an endpoint
+    /// may pass on a transaction that it claims to have refused.
     fn log(
         &mut self,
         state: &State,

@@ -1,4 +1,4 @@
-//! One posting, as it is looked at on L1.
+//! The view of L1 that is used to look at one posting.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,11 +12,11 @@ use dac_chain::Searched;
 use dac_chain::{ContractCall, L1};
 use dac_contracts::Refusal;
 
-/// Batches whose number is settled already, and how far back their events were looked for; a new
-/// process begins anew.
+/// Batches whose number is settled already, and how far back their events were searched. A new
+/// process starts with none.
 pub(crate) type Searches = Mutex<HashMap<PostingDigest, Searched>>;
 
-/// One posting, and where L1 is looked at for it.
+/// One posting, and the blocks and contracts of L1 at which it is looked at.
 pub(crate) struct Sight<'a> {
     pub(crate) l1: &'a dyn L1,
     /// The certificate log.
@@ -24,7 +24,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) digest: PostingDigest,
     pub(crate) call: &'a ContractCall,
     pub(crate) head: BlockRef,
-    /// The newest block that is deep enough.
+    /// The newest block that has the required confirmations.
     pub(crate) confirmed: BlockRef,
     pub(crate) searches: &'a Searches,
 }
@@ -39,13 +39,13 @@ impl Sight<'_> {
         Ok(earlier.is_err_and(|earlier| earlier.is_same_rule(refusal)))
     }
 
-    /// How far back the batch's event was looked for.
+    /// Returns how far back the batch's event was searched.
     pub(crate) fn recall(&self) -> Searched {
         let searches = self.searches.lock().unwrap_or_else(PoisonError::into_inner);
         searches.get(&self.digest).copied().unwrap_or_default()
     }
 
-    /// Keeps how far back the batch's event was looked for.
+    /// Stores how far back the batch's event was searched.
     pub(crate) fn remember(&self, searched: Searched) {
         self.searches.lock().unwrap_or_else(PoisonError::into_inner).insert(self.digest, searched);
     }

@@ -1,5 +1,5 @@
-//! What the account may have spent in the last hour, counted by what was signed: no endpoint's word
-//! makes it less.
+//! The most that the account may have spent in the last hour, counted from signed transactions, so
+//! that no endpoint's answer can lower it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,23 +8,24 @@ const HOUR_MINUTES: u64 = 60;
 
 /// Wei that transactions of the last hour may cost, by the minute in which they were signed.
 ///
-/// Of each nonce the dearest transaction is counted, with all of its gas at the highest price: of
-/// transactions with one nonce a chain includes one. What a block really took is less, mostly by
-/// half; it is not given back, since an endpoint would say how much.
+/// For each nonce the most expensive transaction is counted, with its whole gas limit at the
+/// highest price, because a chain includes only one transaction of a nonce. The real cost is less,
+/// often by half. The difference is not given back, because only an endpoint could tell it.
 #[derive(Clone, Debug)]
 pub(super) struct Spending {
     limit: u128,
-    /// Minutes since some beginning, ascending, at most 60 of them.
+    /// The minutes, counted from a fixed start, with the wei of each. They are ascending and at
+    /// most 60.
     minutes: VecDeque<(u64, u128)>,
 }
 
 impl Spending {
-    /// Nothing is spent of `limit` wei an hour.
+    /// Creates a counter with a limit in wei an hour, of which nothing is spent.
     pub(super) const fn new(limit: u128) -> Self {
         Self { limit, minutes: VecDeque::new() }
     }
 
-    /// Wei that transactions signed in the hour before `now` may cost.
+    /// Returns the wei that transactions signed in the hour before `now` may cost.
     pub(super) fn spent(&self, now: Duration) -> u128 {
         let first = (now.as_secs() / 60).saturating_sub(HOUR_MINUTES - 1);
         self.minutes
@@ -33,12 +34,12 @@ impl Spending {
             .fold(0, |sum, (_, wei)| sum.saturating_add(*wei))
     }
 
-    /// Wei that may still be spent.
+    /// Returns the wei that may still be spent.
     pub(super) fn left(&self, now: Duration) -> u128 {
         self.limit.saturating_sub(self.spent(now))
     }
 
-    /// A transaction was signed that may cost so much more than those before it with the same
+    /// Counts a signed transaction, by the wei that it may cost beyond earlier ones with the same
     /// nonce.
     pub(super) fn spend(&mut self, now: Duration, wei: u128) {
         let minute = now.as_secs() / 60;
@@ -73,8 +74,8 @@ mod tests {
     }
 
     proptest! {
-        /// Who spends no more than is left never spends more than the limit in any hour, and little
-        /// is remembered.
+        /// If each amount is at most what is left, no hour's sum exceeds the limit, and at most 60
+        /// minutes are kept.
         #[test]
         fn no_hour_has_more_than_the_limit(steps in prop::collection::vec((0u64..2_000, 0u128..80), 0..300)) {
             let (mut spending, mut now, mut all) = (Spending::new(100), Duration::ZERO, Vec::new());

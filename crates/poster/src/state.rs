@@ -1,4 +1,5 @@
-//! What is not done, as the store holds it, and whose turn it may be.
+//! The unfinished postings and nonces, as the store holds them, and which postings may be sent
+//! next.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,7 +7,7 @@ use super::key::PostingDigest;
 use super::kinds::Place;
 use super::{Change, NonceSlot, Posting, Unfinished};
 
-/// What is not done, as the store holds it.
+/// The unfinished postings and nonces, as the store holds them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
     /// Postings without an outcome, by sequence.
@@ -56,8 +57,8 @@ impl State {
         self.postings.is_empty() && self.slots.is_empty()
     }
 
-    /// Used up even where the commit that was to use it seems to fail: it may be in the store all
-    /// the same.
+    /// Takes the next sequence number. It is used up even if the commit seems to fail, because the
+    /// commit may have taken place.
     pub(super) fn take_sequence(&mut self) -> u64 {
         self.last_sequence += 1;
         self.last_sequence
@@ -67,7 +68,7 @@ impl State {
         self.postings.get(self.sequences.get(&digest)?)
     }
 
-    /// All without an outcome, in order of arrival.
+    /// Returns all postings without an outcome, in order of arrival.
     pub(super) fn postings(&self) -> impl Iterator<Item = &Posting> {
         self.postings.values()
     }
@@ -95,10 +96,10 @@ impl State {
         self.postings.values().filter(move |posting| !assigned.contains(&posting.digest))
     }
 
-    /// Of those, the ones that may have their turn: of each rollup's batches that wait to settle,
-    /// the one with the least number. The others wait for it in any case, and must not take looks
-    /// from other rollups' batches. Batches whose number is settled already hold up no other; of
-    /// each rollup's, one is looked at in each round.
+    /// Returns the waiting postings that may be sent next. Of each rollup's batches that wait to
+    /// settle, this is the one with the least number: the others wait for it in any case, and must
+    /// not take looks from other rollups' batches. Batches whose number is settled already hold up
+    /// no other; one of each rollup's is looked at in each round.
     pub(super) fn candidates(
         &self,
         round: usize,

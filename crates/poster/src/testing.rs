@@ -1,5 +1,5 @@
-//! A poster's store in memory, which survives the poster but not the process, and can be told to
-//! fail.
+//! A poster's store in memory for tests. It survives the poster but not the process, and can be
+//! told to fail.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::{Change, NonceSlot, PosterStore, Posting, PostingDigest, StoreError, Unfinished};
 
-/// Two tables.
+/// The store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryPosterStore(Mutex<Tables>);
 
@@ -16,30 +16,31 @@ pub struct MemoryPosterStore(Mutex<Tables>);
 struct Tables {
     postings: BTreeMap<PostingDigest, Posting>,
     slots: BTreeMap<u64, NonceSlot>,
-    /// Commits that still succeed, when they are counted.
+    /// The number of commits that still succeed, if there is a limit.
     commits_left: Option<usize>,
-    /// Commits that failed since the last time that was set.
+    /// The number of commits that failed since the limit was last set.
     refused: usize,
 }
 
 impl MemoryPosterStore {
-    /// Lets so many more commits succeed and all later ones fail; none for no such limit.
+    /// Lets this number of further commits succeed and all later ones fail. `None` removes the
+    /// limit.
     pub fn fail_after(&self, commits: Option<usize>) {
         let mut tables = self.0.lock().expect("not poisoned");
         (tables.commits_left, tables.refused) = (commits, 0);
     }
 
-    /// Commits that failed since then.
+    /// Returns the number of commits that failed since the last call of [`Self::fail_after`].
     pub fn refused(&self) -> usize {
         self.0.lock().expect("not poisoned").refused
     }
 
-    /// All postings.
+    /// Returns all postings.
     pub fn postings(&self) -> Vec<Posting> {
         self.0.lock().expect("not poisoned").postings.values().cloned().collect()
     }
 
-    /// All slots.
+    /// Returns all slots.
     pub fn slots(&self) -> Vec<NonceSlot> {
         self.0.lock().expect("not poisoned").slots.values().cloned().collect()
     }

@@ -1,4 +1,4 @@
-//! What tells one kind of posting from another.
+//! The trait by which kinds of posting differ.
 
 use alloy::primitives::Address;
 use async_trait::async_trait;
@@ -9,36 +9,38 @@ use super::super::verdict::Verdict;
 use dac_chain::ChainError;
 use dac_contracts::Refusal;
 
-/// Where a posting stands among those of its kind for the same rollup.
+/// The place of a posting among those of its kind for the same rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The rollup's contract, which is called.
+    /// The rollup's contract, to which the call goes.
     pub(crate) contract: Address,
     /// The batch's number, or the last one of a renewal.
     pub(crate) number: u64,
 }
 
-/// What follows from L1's refusal.
+/// What L1's refusal means for a posting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// What the posting is for was done, perhaps by another sender: [`Kind::find`] tells.
+    /// The purpose of the posting is fulfilled, perhaps by another sender, whom [`Kind::find`]
+    /// finds.
     Done,
     /// The same call may succeed later.
     Waits,
-    /// L1 will never take it.
+    /// L1 will never accept the call.
     Never,
 }
 
-/// One kind of posting: all that the poster does not do alike for all of them.
+/// One kind of posting: everything that differs between kinds.
 #[async_trait]
 pub(crate) trait Kind: Send + Sync {
-    /// The name that the log has for it.
+    /// The name of this kind in log lines.
     fn name(&self) -> &'static str;
 
-    /// Where it stands; none where the certificate log is called, which has no order.
+    /// Returns the posting's place, or `None` for calls to the certificate log, which has no order.
     fn place(&self) -> Option<Place>;
 
-    /// When it is of no use any more, in Unix seconds; none where the contract says so itself.
+    /// Returns the Unix time after which the posting is useless, or `None` if the contract's
+    /// refusal shows that.
     fn expires_at(&self) -> Option<u64>;
 
     /// Whether the postings of one contract are sent one after the other, by number. The others
@@ -47,32 +49,33 @@ pub(crate) trait Kind: Send + Sync {
         false
     }
 
-    /// Whether it goes before what else is waiting.
+    /// Whether postings of this kind go before all other waiting ones.
     fn is_urgent(&self) -> bool {
         false
     }
 
-    /// Whether another call for the same digest is another posting: with another proof, for
-    /// example.
+    /// Whether a different call for the same digest, for example with another proof, is another
+    /// posting.
     fn is_bound_to_call(&self) -> bool {
         false
     }
 
-    /// Whether the queue has room for it: `queued` postings are there, at most `queue_max` should
-    /// be, and `line` has the numbers of those of its kind for the same contract.
+    /// Checks that the queue has room for the posting. The queue has `queued` of at most
+    /// `queue_max` postings, and `line` has the numbers of those of this kind for the same
+    /// contract.
     fn check_room(&self, line: &[u64], queued: usize, queue_max: usize) -> Result<(), PosterError>;
 
-    /// What follows from a refusal.
+    /// Returns what a refusal means for the posting.
     fn judge(&self, refusal: &Refusal) -> Judgement;
 
-    /// What the contract's own books say, where a refusal names no rule; none where they say
+    /// Returns what the contract's state shows if a refusal names no rule, or `None` if it shows
     /// nothing.
     async fn look_up(&self, _sight: &Sight<'_>) -> Option<Verdict> {
         None
     }
 
-    /// Who did what the refusal says was done, and how deep it lies; and a problem beside that, if
-    /// there is one.
+    /// Finds who fulfilled the purpose of the posting and how deep that is on L1, and returns a
+    /// further problem if there is one.
     async fn find(
         &self,
         sight: &Sight<'_>,
@@ -80,7 +83,7 @@ pub(crate) trait Kind: Send + Sync {
     ) -> Result<(Verdict, Option<String>), ChainError>;
 }
 
-/// That there is room in the part of the queue that all share.
+/// Checks that there is room in the part of the queue that all kinds share.
 pub(super) const fn check_shared_room(queued: usize, queue_max: usize) -> Result<(), PosterError> {
     if queued < queue_max { Ok(()) } else { Err(PosterError::QueueFull { limit: queue_max }) }
 }

@@ -1,5 +1,5 @@
-//! The kinds of posting, one file each: what is asked of L1, whose turn it is, and what an answer
-//! means. This file lists the kinds, and makes an [`Order`] of each.
+//! The kinds of posting, one file for each: the call, the order in which postings are sent, and the
+//! meaning of L1's answers. This file lists the kinds and makes orders of them.
 
 mod kind;
 mod record;
@@ -18,7 +18,7 @@ pub use self::renew::Renew;
 pub use self::settle::Settle;
 use super::key::PostingDigest;
 
-/// What is asked of L1. Rows keep it, so its JSON stays as it is.
+/// What L1 is asked to do. Database rows keep its JSON, whose form must not change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
     /// To record a certificate in the log.
@@ -31,7 +31,7 @@ pub enum Task {
 }
 
 impl Task {
-    /// What the poster has to know of it.
+    /// Returns the kind of this task.
     pub(super) const fn kind(&self) -> &dyn Kind {
         match self {
             Self::Record => &Record,
@@ -46,12 +46,12 @@ impl Task {
     }
 }
 
-/// What is to be posted: a kind of call, and the call itself.
+/// An order to the poster: a kind of call, and the call itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The digest of the batch or of the renewal.
     pub digest: PostingDigest,
-    /// What is asked of L1.
+    /// The task, which L1 is asked to do.
     pub task: Task,
     /// The call to the certificate log or to the rollup's contract.
     pub calldata: Bytes,

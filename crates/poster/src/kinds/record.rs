@@ -42,8 +42,8 @@ impl Kind for Record {
         }
     }
 
-    /// Nodes word refusals in their own ways, and some give no reason: what the log has recorded,
-    /// its books tell.
+    /// Nodes word refusals differently, and some give no reason, so the log is asked whether it has
+    /// the record.
     async fn look_up(&self, sight: &Sight<'_>) -> Option<Verdict> {
         let digest = sight.digest.batch()?;
         let has = async |block: BlockRef| {
@@ -71,8 +71,8 @@ impl Kind for Record {
     }
 }
 
-/// A courtesy to the reader: that it is not found, or may not be looked for, must not hold anything
-/// up.
+/// Looks for the record's block and transaction. They are only information for the reader, so a
+/// failed search must not hold anything up.
 async fn find_recorded(sight: &Sight<'_>, digest: BatchDigest) -> Option<(u64, B256)> {
     let found = sight.l1.find_recorded(sight.log, digest, sight.head.number).await.ok().flatten();
     found.map(|recorded| (recorded.block, recorded.tx))

@@ -11,8 +11,8 @@ use super::kind::{Judgement, Kind, Place};
 use dac_chain::ChainError;
 use dac_contracts::{Effect, Refusal, Settlement};
 
-/// Renewals of one contract that are waiting or under way, at most. They have this room beside the
-/// queue, however full it is.
+/// The largest number of renewals of one contract that are waiting or under way. This room is
+/// separate from the queue, so a full queue does not hold up renewals.
 const PER_CONTRACT_MAX: usize = 4;
 
 /// Renews a rollup's coverage.
@@ -40,7 +40,7 @@ impl Kind for Renew {
         Some(self.expires_at)
     }
 
-    /// Rollups stop where coverage runs short.
+    /// A rollup stops if its coverage runs short.
     fn is_urgent(&self) -> bool {
         true
     }
@@ -52,9 +52,9 @@ impl Kind for Renew {
         Err(PosterError::RenewalsQueued { settlement: self.settlement, limit: PER_CONTRACT_MAX })
     }
 
-    /// A renewal waits until batches settle (again, after a reorganisation), or an epoch begins. It
-    /// is collected anew at little cost, so what is not understood does not wait for as long as it
-    /// lasts.
+    /// A renewal waits until batches settle (again, after a reorganisation), or an epoch begins. A
+    /// new one can be collected at little cost, so a renewal with an unknown refusal does not wait
+    /// until it expires.
     fn judge(&self, refusal: &Refusal) -> Judgement {
         match refusal.effect() {
             Effect::Done if refusal.is::<Settlement::NothingRenewed>() => Judgement::Done,
@@ -64,7 +64,7 @@ impl Kind for Renew {
         }
     }
 
-    /// Which transaction covers as much, nobody needs to know.
+    /// The transaction that covers as much is not looked for, because no caller needs it.
     async fn find(
         &self,
         sight: &Sight<'_>,

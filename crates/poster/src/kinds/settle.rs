@@ -13,8 +13,8 @@ use dac_chain::ChainError;
 use dac_chain::{SettledBatch, SettlementRefusal};
 use dac_contracts::Refusal;
 
-/// Settlements of one contract that are waiting or under way, at most: a batch's call may have 130
-/// KiB.
+/// The largest number of settlements of one contract that are waiting or under way. It is bounded
+/// because a batch's call may have 130 KiB.
 const PER_CONTRACT_MAX: usize = 256;
 
 /// Settles a batch.
@@ -24,7 +24,7 @@ pub struct Settle {
     pub settlement: Address,
     /// The batch's number: it settles after the one before it.
     pub batch_number: u64,
-    /// Unix seconds after which it does not settle any more.
+    /// The Unix time after which the batch cannot settle.
     pub expires_at: u64,
 }
 
@@ -51,8 +51,8 @@ impl Kind for Settle {
         true
     }
 
-    /// No rollup's batches take the room of another's. The batch that the others wait for has room
-    /// of its own.
+    /// A rollup's batches do not take the room of another rollup's. The batch for which the others
+    /// of its rollup wait has room of its own.
     fn check_room(&self, line: &[u64], queued: usize, queue_max: usize) -> Result<(), PosterError> {
         check_shared_room(queued, queue_max)?;
         let limit = match line.iter().all(|number| self.batch_number < *number) {
@@ -75,8 +75,8 @@ impl Kind for Settle {
         }
     }
 
-    /// Whose batch took the number, only the event tells. Until it is found, and for ever if there
-    /// is none, later numbers go on.
+    /// Only the event shows which batch took the number. Later numbers do not wait for the event to
+    /// be found.
     async fn find(
         &self,
         sight: &Sight<'_>,
