@@ -27,7 +27,7 @@ pub struct PeerTimes {
 ///
 /// # Panics
 ///
-/// If a peer's program fails: then there is nothing to compare with.
+/// If a peer's program fails, because there is nothing to compare with then.
 pub fn measure(n: u16, k: u16, bytes: usize, runs: usize) -> Vec<PeerTimes> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/release");
     PROGRAMS

@@ -1,4 +1,4 @@
-//! Curves as SVG, both axes logarithmic.
+//! Draws curves as SVG with two logarithmic axes.
 
 use std::error::Error;
 use std::path::Path;

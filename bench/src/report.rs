@@ -1,4 +1,4 @@
-//! Figures, as every benchmark writes them and the report collects them.
+//! The figures that benchmarks write and the report collects.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -35,7 +35,7 @@ pub struct Figure {
     pub basis: Option<String>,
 }
 
-/// A figure as `report.json` has it.
+/// A figure in the form of `report.json`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Line<'a> {
     /// What was measured.
@@ -47,7 +47,8 @@ pub struct Line<'a> {
     pub excluded: &'static str,
 }
 
-/// What a goal is about: ratios of values of the same run, which another machine changes little.
+/// A goal for a figure. Goals are for ratios of values of one run, which depend little on the
+/// machine.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub enum Goal {
     /// At most so many times the floor.
@@ -139,13 +140,13 @@ impl Figure {
     }
 }
 
-/// Where benchmarks leave their figures: `target/bench/parts`, or what `DAC_BENCH_DIR` says.
+/// Returns the folder of the benchmarks' figures: `DAC_BENCH_DIR`, or `target/bench/parts`.
 pub fn folder() -> PathBuf {
     std::env::var_os("DAC_BENCH_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench"), PathBuf::from)
 }
 
-/// The folder of parts, made where it is not there.
+/// Returns the folder of parts, which is created if it is missing.
 fn parts() -> io::Result<PathBuf> {
     let folder = folder().join("parts");
     fs::create_dir_all(&folder)?;
@@ -167,11 +168,11 @@ pub fn note_failure(benchmark: &str, what: &str) -> io::Result<()> {
     io::Write::write_all(&mut fs::File::options().append(true).create(true).open(file)?, line.as_bytes())
 }
 
-/// Figures of all benchmarks that have run with their results in [`folder`], and what failed of
-/// them or never ran.
+/// Returns the figures of all benchmarks whose results are in `folder`, and the parts that failed
+/// or never ran.
 ///
 /// # Errors
-/// If no benchmark has run, or a file of figures is none.
+/// If no benchmark has run, or a file of figures does not parse.
 pub fn collect(folder: &Path, expected: &[&str]) -> io::Result<(Vec<Figure>, Vec<String>)> {
     let folder = folder.join("parts");
     let named = |error: io::Error, path: &Path| io::Error::other(format!("{}: {error}", path.display()));
@@ -204,7 +205,7 @@ pub fn collect(folder: &Path, expected: &[&str]) -> io::Result<(Vec<Figure>, Vec
     Ok((figures, failures))
 }
 
-/// Writes one benchmark's figures where the report finds them.
+/// Writes one benchmark's figures to the folder from which the report reads them.
 pub fn write(benchmark: &str, figures: &[Figure]) -> io::Result<()> {
     fs::write(parts()?.join(benchmark).with_extension("json"), serde_json::to_vec_pretty(figures)?)
 }

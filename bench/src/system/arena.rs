@@ -30,29 +30,29 @@ use super::postgres::{self, Server};
 use super::setting::Setting;
 use super::usage::{Usage, peak_memory_bytes};
 
-/// Batches are kept for so long; nothing here lasts longer.
+/// The lifetime of batches, which is longer than any measurement.
 const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
-/// The rollup's settlement contract: an address that the service needs nothing but the name of.
+/// The address of the rollup's settlement contract. The service needs no contract there.
 const ROLLUP: Address = Address::repeat_byte(0x22);
-/// More than any machine takes in a day.
+/// The rollup's daily limit of payload bytes, more than any machine takes in a day.
 const DAILY_PAYLOAD_BYTES: u64 = 1 << 50;
-/// How often each process looks at L1 where nothing on it changes: 65 of them, and an aggregator
-/// that looks for each certified batch whether it has been settled, would keep a chain on the same
-/// machine busy.
+/// The time between two reads of L1 by each process while nothing changes on it. More frequent
+/// reads by 65 processes, and by an aggregator that checks for each certified batch whether it is
+/// settled, would keep a chain on the same machine busy.
 pub const SELDOM: &str = "1h";
-/// The same where what is recorded is waited for.
+/// The time between two reads of L1 while a measurement waits for records.
 pub const OFTEN: &str = "1s";
-/// Age up to which what was read of L1 is good.
+/// The age up to which data read from L1 are used.
 const STALENESS_MAX: &str = "24h";
-/// Members that are started at the same time: all 64 of them would wait for one another's key
+/// The number of members that are started at the same time. All 64 would wait for one another's key
 /// derivations.
 const STARTED_AT_ONCE: usize = 8;
 /// How long one looks whether processes are at rest, and what they may use more than at rest.
 const LOOK: Duration = Duration::from_millis(500);
 const SETTLED_CPU: Duration = Duration::from_millis(40);
-/// Afterwards they must be within.
+/// The longest time until the processes are at rest.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
-/// One batch may take so long.
+/// The longest time for one batch.
 const BATCH_LIMIT: Duration = Duration::from_secs(120);
 
 /// A running system.
@@ -286,7 +286,7 @@ impl Arena {
     }
 }
 
-/// A rollup of its own, that may submit more in a day than the harness's.
+/// Admits a separate rollup, which may submit more in a day than the harness's.
 async fn admit(network: &mut Network) -> Result<()> {
     let rollup = Rollup { address: ROLLUP, ..network.rollup.clone() };
     let terms = AdmittedRollup {
@@ -301,7 +301,7 @@ async fn admit(network: &mut Network) -> Result<()> {
     Ok(())
 }
 
-/// Has each process look at the chain itself, not through the harness's gate, and so often.
+/// Makes each process read the chain directly, not through the harness's gate, at this interval.
 fn look_at_l1(network: &Network, poll_interval: &str) -> Result<()> {
     let chain = tables([(
         "chain",
@@ -317,7 +317,7 @@ fn look_at_l1(network: &Network, poll_interval: &str) -> Result<()> {
         .try_for_each(|service| configuration::change(service.config(), &chain))
 }
 
-/// Starts those members, some at a time.
+/// Starts the chosen members, some at a time.
 pub async fn start_members(network: &mut Network, which: impl Fn(Seat) -> bool) -> Result<()> {
     let mut members: Vec<_> = network.members.iter_mut().filter(|member| which(member.seat)).collect();
     for group in members.chunks_mut(STARTED_AT_ONCE) {
@@ -331,7 +331,7 @@ pub async fn start_members(network: &mut Network, which: impl Fn(Seat) -> bool) 
     Ok(())
 }
 
-/// One load, all of one size.
+/// One load, whose payloads have one size.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// How much.
@@ -398,7 +398,7 @@ fn sign(key: &dac_chain::EcdsaKey, digest: B256) -> std::result::Result<[u8; 65]
     Ok(key.sign_hash(&digest)?.as_bytes())
 }
 
-/// Unix time.
+/// Returns the Unix time.
 #[expect(
     clippy::disallowed_methods,
     reason = "the processes that are measured go by the machine's clock, too"
@@ -411,7 +411,7 @@ fn seconds() -> u64 {
     since_epoch().as_secs()
 }
 
-/// A batch number that was not used before.
+/// Returns a batch number that was not used before.
 pub fn microseconds() -> u64 {
     u64::try_from(since_epoch().as_micros()).unwrap_or(u64::MAX)
 }

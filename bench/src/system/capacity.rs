@@ -1,4 +1,4 @@
-//! What the system can do at most, and what a payload byte costs then.
+//! Measures the system's capacity, and the cost of a payload byte at capacity.
 //!
 //! Twice over: with always the same number of batches in flight, which gives the rate of
 //! certificates when nobody waits for work, and what it costs; and in open loop, at rates one below
@@ -26,12 +26,12 @@ const MIB: f64 = 1_048_576.0;
 /// the work that nobody can do without: of payload bytes in large batches, and of certificates of
 /// small ones, where the work of a call weighs more.
 const CAPACITY_TIMES_FLOOR: f64 = 12.0;
-/// The same of certificates of small batches.
+/// The goal of the rate of certificates of small batches.
 const CERTIFICATES_TIMES_FLOOR: f64 = 6.5;
 /// The goal of memory, in times of the process before the load and the payloads in flight:
 /// arriving, encoded, on its way.
 const MEMORY_TIMES_FLOOR: f64 = 3.0;
-/// Deliveries at once to one member, as the aggregator has it by default.
+/// The number of simultaneous deliveries to one member, as the aggregator has it by default.
 const DELIVERIES_PER_MEMBER: usize = 8;
 /// Shares of the closed-loop rate that are tried in open loop, in percent.
 const STEPS_PERCENT: [u32; 8] = [100, 90, 80, 70, 60, 50, 35, 20];
@@ -58,7 +58,7 @@ pub(super) fn in_flight_max(bytes: usize) -> usize {
     (IN_FLIGHT_MAX_BYTES / bytes).clamp(8, 512)
 }
 
-/// What saturating it gives: bytes a second, and the figures.
+/// Saturates the system. Returns the bytes a second and the figures.
 #[allow(clippy::cast_precision_loss)] // Sizes and counts far below 2^52.
 pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(f64, Vec<Figure>)> {
     let (setting, cores) = (arena.setting, machine::cores());
@@ -201,7 +201,7 @@ pub(super) fn turned_away(summary: &Summary) -> u64 {
     summary.dropped + counted(&summary.refused) + counted(&summary.failed) + summary.unfinished
 }
 
-/// A capacity of batches some of which came to nothing is none.
+/// Fails if batches were lost, because the rate is no capacity then.
 fn refuse_faults(summary: &Summary) -> Result<()> {
     if turned_away(summary) == 0 && summary.certified > 0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Files out of the kernel's cache, so that what is read comes from the disk.
+//! Removes files from the kernel's cache, so that reads come from the disk.
 
 use std::fs::{self, File};
 use std::path::Path;

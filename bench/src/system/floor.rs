@@ -16,12 +16,12 @@ use dac_types::{B256, BatchDigest, EcdsaSignature, Geometry, Seat};
 use crate::Timing;
 use crate::committee::{DOMAIN, Signers};
 
-/// Runs of everything; the best counts.
+/// The number of runs of each operation, of which the best counts.
 const RUNS: usize = 5;
-/// Certificates that a busy member verifies together.
+/// The number of certificates that a busy member verifies together.
 const TOGETHER: u32 = 32;
 
-/// Seconds of one core.
+/// The CPU work in seconds of one core.
 #[derive(Clone, Copy, Debug)]
 pub struct Floor {
     /// By the aggregator.

@@ -1,7 +1,7 @@
-//! Latencies to the certificate, in open loop, below what is kept up with.
+//! Measures latencies to the certificate in open loop, below the rate that the system sustains.
 //!
-//! Batches are due by the clock with random pauses, as those of many independent rollups are, and a
-//! latency counts from when its batch was due: who stands still is charged for it.
+//! Batches are due by the clock with random pauses, as those of many independent rollups are. A
+//! latency counts from the time when its batch was due, so that a stalled sender is counted too.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use super::room::make_room;
 use super::setting::show_bytes;
 use crate::report::{Figure, Goal, Kind};
 
-/// Shares of the rate that is kept up with, in percent.
+/// The measured shares of the sustained rate, in percent.
 const LOADS_PERCENT: [u32; 3] = [10, 50, 90];
 /// A share is measured until so many batches were due, unless that takes too long: fewer say
 /// nothing of a percentile.
 const BATCHES_WANTED: f64 = 100.0;
-/// Nor does it take longer than so many times the usual window.
+/// The longest measurement of a share, in usual windows.
 const WINDOWS_MAX: u32 = 2;
 /// The goal of the 99th percentile, in times of the CPU work of one batch by all processes
 /// together, one after the other.
 const P99_TIMES_FLOOR: f64 = 50.0;
 
-/// Measures them for payloads of one size, at shares of `bytes_per_second`.
+/// Measures latencies for payloads of one size, at shares of `bytes_per_second`.
 #[allow(clippy::cast_precision_loss)] // Sizes far below 2^52.
 pub async fn measure(
     arena: &mut Arena,
@@ -61,7 +61,7 @@ pub async fn measure(
     Ok(figures)
 }
 
-/// Long enough for the batches that are wanted, within bounds.
+/// Returns a window that is long enough for the wanted batches, within bounds.
 fn window(least: Duration, batches_per_second: f64) -> Duration {
     let wanted = BATCHES_WANTED / batches_per_second.max(f64::MIN_POSITIVE);
     let longest = least * WINDOWS_MAX;

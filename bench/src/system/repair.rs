@@ -12,11 +12,11 @@ use super::setting::show_bytes;
 use super::usage::Usage;
 use crate::report::Figure;
 
-/// Bytes of a payload.
+/// The bytes of a payload.
 const BATCH_BYTES: usize = 8 << 20;
-/// Batches submitted at once.
+/// The number of batches that are submitted at once.
 const AT_ONCE: usize = 12;
-/// Repair may take so long.
+/// The longest time for repair.
 const LIMIT: Duration = Duration::from_secs(3600);
 /// What a member is to lose by the goal: less is said to be less.
 const WHOLE_BYTES: usize = 1 << 30;

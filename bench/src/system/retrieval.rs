@@ -1,4 +1,4 @@
-//! Payloads back from members, one after the other.
+//! Measures the retrieval of payloads from members, one after the other.
 
 use std::time::Instant;
 
@@ -11,12 +11,13 @@ use super::arena::{Arena, microseconds};
 use super::setting::show_bytes;
 use crate::report::Figure;
 
-/// Payload bytes retrieved, about.
+/// The approximate number of payload bytes that are retrieved.
 const TOTAL_BYTES: usize = 64 << 20;
-/// Batches retrieved, at least and at most.
+/// The least and the largest number of batches that are retrieved.
 const BATCHES: (usize, usize) = (2, 32);
 
-/// Measures it, and then stops the members with systematic shards for good.
+/// Measures retrieval with all members, then stops those with systematic shards for good and
+/// measures again.
 pub async fn measure(arena: &mut Arena, bytes: usize) -> Result<Vec<Figure>> {
     let batches = (TOTAL_BYTES / bytes).clamp(BATCHES.0, BATCHES.1);
     // One more opens the connections.
@@ -47,7 +48,7 @@ pub async fn measure(arena: &mut Arena, bytes: usize) -> Result<Vec<Figure>> {
     Ok(vec![figure("all members", all), figure("systematic members down", without)])
 }
 
-/// MB/s.
+/// Returns the rate in MB/s.
 #[allow(clippy::cast_precision_loss)] // Far below 2^52.
 async fn retrieve(retriever: &Retriever, stored: &[(BatchDigest, Bytes)]) -> Result<f64> {
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! What a process used up, as Linux counts it.
+//! Reads the resources that a process used, as Linux counts them.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const TICKS_PER_SECOND: u64 = 100;
 /// Where a process's own ticks are in `/proc/PID/stat`, behind the program's name: in the program,
 /// and in the kernel for it.
 const OWN_TICKS: [usize; 2] = [11, 12];
-/// The same of children that have ended.
+/// The positions of the ticks of children that have ended.
 const CHILDREN_TICKS: [usize; 2] = [13, 14];
 
 /// Counters of a process, or of several together.
@@ -72,7 +72,7 @@ pub fn loopback_bytes() -> Result<u64> {
     Ok(counters.and_then(|line| line.split_whitespace().nth(8)).context("/proc/net/dev: lo")?.parse()?)
 }
 
-/// The sum of some fields.
+/// Returns the sum of some fields of `/proc/PID/stat`.
 fn stat(process: u32, fields: [usize; 2]) -> Result<u64> {
     let stat = read(process, "stat")?;
     // The second field is the program's name in parentheses, and may contain anything.

@@ -42,7 +42,7 @@ pub(super) struct Observation {
 }
 
 impl Observation {
-    /// Returns a trouble that concerns all postings, if no question about any of them got an answer.
+    /// Returns a trouble of all postings, if no question about any of them got an answer.
     pub(super) fn lost_on_the_way(&self) -> Option<Trouble> {
         let lost = self.unasked.iter().filter(|_| self.verdicts.is_empty()).min()?;
         self.problems.get(lost).map(|problem| Trouble::L1(problem.clone()))

@@ -1,5 +1,5 @@
-//! What keeps the account from posting, and what keeps one posting from being sent: each in words
-//! that stay the same while it lasts.
+//! The reasons why the account cannot post, or one posting is not sent. The words of each stay the
+//! same while it lasts.
 
 use alloy::primitives::{Address, U256};
 use thiserror::Error;
@@ -9,30 +9,30 @@ use super::{PosterConfig, Posting};
 use dac_chain::ChainError;
 use dac_chain::amount::{Ether, Gwei};
 
-/// What keeps the account from posting anything.
+/// A reason why the account posts nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Trouble {
-    /// L1 cannot be looked at, or it took no transaction, for a reason that is the endpoint's.
+    /// L1 cannot be read, or it took no transaction, for a reason that lies with the endpoint.
     #[error("{0}")]
     L1(String),
     /// Gas costs more than allowed.
     #[error("gas costs more than the cap of {} gwei: posting waits for cheaper gas", Gwei(*cap))]
     FeeCap {
-        /// Wei per gas allowed.
+        /// The highest price that is allowed, in wei per gas.
         cap: u128,
     },
     /// A transaction needs a higher tip than allowed.
     #[error("a tip of {} gwei is needed, at most {} gwei are allowed: posting waits", Gwei(*needed), Gwei(*cap))]
     TipCap {
-        /// Wei per gas that are needed.
+        /// The tip that is needed, in wei per gas.
         needed: u128,
-        /// Wei per gas allowed.
+        /// The highest price that is allowed, in wei per gas.
         cap: u128,
     },
-    /// Nodes take no transaction with so low a tip; the next one has a higher tip.
+    /// Nodes refuse the transaction because its tip is too low; the next one has a higher tip.
     #[error("L1's nodes do not take the transaction, its tip is too low{}: the tip is raised", least(*needed))]
     TipTooLow {
-        /// The least that they take, in wei per gas, where they say so.
+        /// The least tip that they take, in wei per gas, if they name it.
         needed: Option<u128>,
     },
     /// The account cannot pay for the next transaction.
@@ -43,24 +43,24 @@ pub enum Trouble {
     Unfunded {
         /// The account.
         account: Address,
-        /// What it may still spend, in wei.
+        /// The balance that it may still spend, in wei.
         balance: U256,
         /// What the next transaction may cost, in wei.
         needed: U256,
     },
-    /// Nodes say that the account cannot pay, though by its balance it could.
+    /// Nodes say that the account cannot pay, although its balance is large enough.
     #[error("L1 says that the account {account} cannot pay for a transaction: send more to it")]
     SaidUnfunded {
         /// The account.
         account: Address,
     },
-    /// All that may be spent in an hour is spent.
+    /// The hourly limit is spent.
     #[error(
         "the transactions of the last hour may cost up to the {} ether that an hour may cost: posting goes on within the hour",
         Ether::from(*limit)
     )]
     HourSpent {
-        /// Wei an hour.
+        /// The limit in wei an hour.
         limit: u128,
     },
 }
@@ -70,7 +70,7 @@ fn least(needed: Option<u128>) -> String {
 }
 
 impl Trouble {
-    /// Of a price that cannot be offered, or of L1.
+    /// Returns the trouble for an error of L1, which may be a price above a cap.
     pub(super) fn of(error: &ChainError) -> Self {
         match *error {
             ChainError::FeeCap { cap, .. } => Self::FeeCap { cap },
@@ -79,7 +79,7 @@ impl Trouble {
         }
     }
 
-    /// The trouble that a failed round of the poster is told as.
+    /// Returns the trouble that reports a failed round of the poster.
     pub(super) fn of_round(error: &PosterError) -> Self {
         match error {
             PosterError::Chain(error) => Self::of(error),
@@ -87,13 +87,13 @@ impl Trouble {
         }
     }
 
-    /// Whether the account lacks money, which its owner mends.
+    /// Returns whether the account lacks money, which its owner must send.
     pub const fn is_unfunded(&self) -> bool {
         matches!(self, Self::Unfunded { .. } | Self::SaidUnfunded { .. })
     }
 
-    /// What is told of `now` where `former` was told before: its words stay while the trouble is
-    /// the same, though its figures change with every block.
+    /// Returns the trouble to report after `former` was reported. While the trouble is the same,
+    /// the former one is kept, because figures change with every block.
     pub(super) fn latched(former: Option<&Self>, now: Option<Self>) -> Option<Self> {
         let now = now?;
         let is_same = |former: &&Self| match (former, &now) {
@@ -104,7 +104,7 @@ impl Trouble {
     }
 }
 
-/// Why no more is spent on a posting.
+/// The reason why no more is spent on a posting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum Stopped {
     #[error(
@@ -122,7 +122,7 @@ pub(super) enum Stopped {
 }
 
 impl Stopped {
-    /// By what was tried before; none while more may be tried.
+    /// Returns the reason from earlier attempts, or `None` while more may be tried.
     pub(super) fn of(config: &PosterConfig, posting: &Posting) -> Option<Self> {
         if posting.lost >= config.lost_max {
             Some(Self::Lost { times: posting.lost })
@@ -141,7 +141,7 @@ impl Stopped {
 pub struct Payer {
     /// The account.
     pub account: Address,
-    /// What it owns, in wei; none before L1 has said so.
+    /// The account's balance in wei, or `None` before L1 has told it.
     pub balance: Option<U256>,
     /// What the next transaction may cost, in wei.
     pub needed: U256,
@@ -149,9 +149,9 @@ pub struct Payer {
     pub spent: u128,
     /// What an hour may cost, in wei.
     pub limit: u128,
-    /// What keeps it from posting.
+    /// The reason why the account cannot post, if there is one.
     pub trouble: Option<Trouble>,
-    /// Whether it owns less than is asked for.
+    /// Whether the balance is below the configured floor.
     pub is_low: bool,
     /// Postings on which no more is spent, since nothing that was spent had an effect.
     pub stopped: usize,
@@ -160,7 +160,7 @@ pub struct Payer {
 }
 
 impl Payer {
-    /// Of which nothing is known yet.
+    /// Creates a payer of which nothing is known yet.
     pub(super) const fn new(account: Address, limit: u128) -> Self {
         Self {
             account,
