@@ -10,14 +10,14 @@ pub const DOMAIN: Domain = Domain { chain_id: 31337, registry: Address::repeat_b
 /// A committee with the secret and public keys of all its members.
 #[derive(Debug)]
 pub struct Signers {
-    /// In seat order.
+    /// The secret keys in seat order.
     pub secrets: Vec<SecretKey>,
     /// Checked.
     pub keys: CommitteeKeys,
 }
 
 impl Signers {
-    /// Of a committee with these seats.
+    /// Creates a committee with this number of seats.
     pub fn new(geometry: Geometry) -> Self {
         let (n, k) = (geometry.n(), geometry.k());
         let secrets: Vec<SecretKey> = (0..n).map(secret).collect();
@@ -33,7 +33,7 @@ impl Signers {
         Self { secrets, keys }
     }
 
-    /// Certificates of so many batches, which all members signed.
+    /// Returns certificates of this number of batches, which all members signed.
     pub fn certificates(&self, count: u64) -> Vec<Certificate> {
         let geometry = self.keys.quorum().geometry();
         let hash = B256::repeat_byte(1);

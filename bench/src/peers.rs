@@ -12,13 +12,13 @@ const PROGRAMS: [&str; 2] = ["peer-commonware-2026-5", "peer-commonware-newest"]
 /// Times of one scheme, in milliseconds of the fastest run, on one thread.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct PeerTimes {
-    /// Its name and release.
+    /// The peer's name and release.
     pub scheme: String,
-    /// Payload to shards and commitment.
+    /// The time from a payload to shards and commitment.
     pub encode_ms: f64,
-    /// A member's check of its shard.
+    /// The time of a member's check of its shard.
     pub check_ms: f64,
-    /// From the last k shards.
+    /// The time of decoding from the last k shards.
     pub decode_ms: f64,
 }
 

@@ -11,17 +11,17 @@ pub struct Figure {
     /// What was measured, from the general to the particular:
     /// `coding/encode/n=16,k=6/22 MiB/1 thread`.
     pub name: String,
-    /// How much.
+    /// The measured value.
     pub value: f64,
-    /// Of what: `ms`, `MB/s`, `1/s`, `MiB`, `×`.
+    /// The value's unit: `ms`, `MB/s`, `1/s`, `MiB`, `×`.
     pub unit: String,
-    /// What nobody can do without, in the same unit.
+    /// The least that any implementation needs, in the same unit.
     pub floor: Option<f64>,
     /// value / floor for costs, floor / value for rates: how far above the floor, 1 being at it.
     pub ratio_to_floor: Option<f64>,
-    /// Who else does this.
+    /// The name of the peer that does the same.
     pub peer: Option<String>,
-    /// What it takes them, in the same unit.
+    /// The peer's value, in the same unit.
     pub peer_value: Option<f64>,
     /// How many times better than the peer.
     pub ratio_to_peer: Option<f64>,
@@ -30,7 +30,7 @@ pub struct Figure {
     pub goal: Option<String>,
     /// Whether it was; nothing where all that is told is for information.
     pub met: Option<bool>,
-    /// What it rests on: how long, how many.
+    /// The basis of the value: the duration or the number of runs.
     #[serde(default)]
     pub basis: Option<String>,
 }
@@ -38,12 +38,12 @@ pub struct Figure {
 /// A figure in the form of `report.json`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Line<'a> {
-    /// What was measured.
+    /// The figure as it was measured.
     #[serde(flatten)]
     pub figure: &'a Figure,
-    /// On what.
+    /// The machine of the measurement.
     pub machine: &'a str,
-    /// What it leaves out.
+    /// The parts that the figure excludes.
     pub excluded: &'static str,
 }
 
@@ -67,7 +67,7 @@ pub enum Kind {
 }
 
 impl Figure {
-    /// A bare value.
+    /// Creates a figure with a value and no comparison.
     pub fn new(name: impl Into<String>, value: f64, unit: &str) -> Self {
         Self {
             name: name.into(),
@@ -84,7 +84,7 @@ impl Figure {
         }
     }
 
-    /// Beside its floor.
+    /// Adds the floor.
     pub fn with_floor(mut self, kind: Kind, floor: f64) -> Self {
         self.floor = Some(floor);
         self.ratio_to_floor = Some(match kind {
@@ -94,7 +94,7 @@ impl Figure {
         self
     }
 
-    /// Beside a peer's value.
+    /// Adds a peer's value.
     pub fn with_peer(mut self, kind: Kind, peer: impl Into<String>, value: f64) -> Self {
         self.peer = Some(peer.into());
         self.peer_value = Some(value);
@@ -105,7 +105,7 @@ impl Figure {
         self
     }
 
-    /// With what it rests on.
+    /// Adds the basis of the value.
     pub fn with_basis(mut self, basis: &str) -> Self {
         self.basis = Some(basis.to_owned());
         self

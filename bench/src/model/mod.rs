@@ -22,20 +22,20 @@ pub const FITTED_SEATS: [u16; 2] = [4, 16];
 /// One kind of system: its seats, the shards that rebuild a batch, and the payload.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
-    /// Seats.
+    /// The number of seats.
     pub n: u16,
-    /// Shards that rebuild a batch.
+    /// The number of shards that rebuild a batch.
     pub k: u16,
-    /// Of a payload.
+    /// The bytes of a payload.
     pub payload_mib: f64,
 }
 
 /// A quantity with which the cost of a batch grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Term {
-    /// Nothing: each batch costs it.
+    /// A constant, which each batch costs.
     Batch,
-    /// Seats.
+    /// The number of seats.
     Seats,
     /// Seats times seats: each member gets a hash for each other one.
     SeatsSquared,
@@ -50,7 +50,7 @@ pub enum Term {
 }
 
 impl Term {
-    /// As it is written on the page.
+    /// Returns the term's name on the page.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Batch => "each batch",
@@ -96,7 +96,7 @@ pub enum Quantity {
 }
 
 impl Quantity {
-    /// All of them.
+    /// All quantities.
     pub const ALL: [Self; 6] = [
         Self::AggregatorCpu,
         Self::NodeCpu,
@@ -106,7 +106,7 @@ impl Quantity {
         Self::Network,
     ];
 
-    /// The figure in which it is measured, per MiB of payload.
+    /// Returns the figure that measures the quantity, per MiB of payload.
     pub const fn figure(self) -> &'static str {
         match self {
             Self::AggregatorCpu => "aggregator CPU",
@@ -126,7 +126,7 @@ impl Quantity {
         }
     }
 
-    /// What it grows with.
+    /// Returns the terms with which the quantity grows.
     pub const fn terms(self) -> &'static [Term] {
         match self {
             Self::AggregatorCpu => &[Term::Batch, Term::Seats, Term::Payload, Term::Shards],
@@ -142,9 +142,9 @@ impl Quantity {
 /// A measured system.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// Which.
+    /// The measured system.
     pub shape: Shape,
-    /// Per batch, in the order of [`Quantity::ALL`].
+    /// The values per batch, in the order of [`Quantity::ALL`].
     pub measured: [f64; Quantity::ALL.len()],
     /// Payload MB/s at capacity.
     pub capacity: f64,
@@ -179,7 +179,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Nothing where there are fewer points than parameters.
+    /// Fits the model. Returns `None` if there are fewer points than parameters.
     pub fn fit<'a>(points: impl Iterator<Item = &'a Point> + Clone) -> Option<Self> {
         let mut parameters: [Vec<f64>; Quantity::ALL.len()] = Default::default();
         for (index, (place, quantity)) in parameters.iter_mut().zip(Quantity::ALL).enumerate() {

@@ -4,11 +4,11 @@
 /// An assumed price or habit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Assumption {
-    /// What it is of.
+    /// The thing that has this price.
     pub what: &'static str,
-    /// How much.
+    /// The value, in `unit`.
     pub value: f64,
-    /// Of what.
+    /// The unit of the value.
     pub unit: &'static str,
 }
 

@@ -24,11 +24,11 @@ const SECONDS_AN_HOUR: f64 = 3_600.0;
 /// A line of the page: a quantity, its unit, and its value for each payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// What.
+    /// The quantity's name.
     pub what: &'static str,
-    /// Of what.
+    /// The unit of the values.
     pub unit: &'static str,
-    /// For each of [`PAYLOADS_MIB`].
+    /// The value for each of [`PAYLOADS_MIB`].
     pub values: [f64; PAYLOADS_MIB.len()],
 }
 

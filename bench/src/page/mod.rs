@@ -27,15 +27,15 @@ pub fn replace(document: &str, made: &str) -> Option<String> {
 /// The input of the page.
 #[derive(Clone, Copy, Debug)]
 pub struct Material<'a> {
-    /// What it was measured on.
+    /// A description of the machine of the measurement.
     pub machine: &'a str,
-    /// Its processors.
+    /// The number of the machine's processors.
     pub cores: usize,
-    /// Everything measured.
+    /// All measured figures.
     pub figures: &'a [Figure],
-    /// Title and file of each plot.
+    /// The title and file of each plot.
     pub plots: &'a [(String, String)],
-    /// What could not be measured.
+    /// The parts that could not be measured.
     pub failures: &'a [String],
     /// Systems that the model is fitted on and checked against.
     pub points: &'a [Point],

@@ -7,7 +7,7 @@ use crate::excluded;
 use crate::named::{self, Named};
 use crate::report::Figure;
 
-/// Columns of what it can do and what it costs: title, figure.
+/// The columns for capacity and cost: title and figure.
 const COSTS: &[(&str, &str)] = &[
     ("MB/s", "capacity"),
     ("certificates a second", "certificates"),
@@ -23,11 +23,11 @@ const COSTS: &[(&str, &str)] = &[
     ("largest member", "node memory"),
 ];
 
-/// Shares of what is kept up with at which latencies are measured.
+/// The shares of the sustained rate at which latencies are measured.
 const LOADS: [u32; 3] = [10, 50, 90];
 const QUANTILES: [&str; 3] = ["p50", "p99", "p99.9"];
 
-/// Everything about the whole system; nothing where nothing was measured.
+/// Writes the section on the whole system, or nothing if nothing was measured.
 pub(super) fn write(page: &mut String, figures: &[Figure]) {
     let all: Vec<(Named<'_>, &Figure)> = named::all(figures).collect();
     if all.is_empty() {
@@ -62,7 +62,7 @@ impl<'a> Rows<'a> {
         self.all.iter().find(|(name, figure)| name.what == what && system(figure) == row).map(|(_, f)| *f)
     }
 
-    /// Rows of which this is there.
+    /// Returns the rows that have this figure.
     fn with<'b>(&'b self, what: &'b str) -> impl Iterator<Item = (&'a str, &'a Figure)> + 'b {
         self.names.iter().filter_map(move |row| Some((*row, self.get(row, what)?)))
     }

@@ -57,14 +57,14 @@ const BATCH_LIMIT: Duration = Duration::from_secs(120);
 
 /// A running system.
 pub struct Arena {
-    /// Its processes.
+    /// The processes of the system.
     pub network: Network,
-    /// Which it is.
+    /// The setting of the system.
     pub setting: Setting,
     client: AggregatorClient,
     dialer: Dialer,
     server: Option<Server>,
-    /// CPU of one look at it when nothing is asked of it.
+    /// The CPU time of all processes during one look at rest.
     idle: Duration,
     _tls: Option<TempDir>,
     store: TempDir,
@@ -163,22 +163,22 @@ impl Arena {
         start_members(&mut self.network, |_| true).await
     }
 
-    /// Where stores of SQLite are.
+    /// Returns the folder of SQLite's stores.
     pub fn stores(&self) -> &Path {
         self.store.path()
     }
 
-    /// What the database server used up, where there is one and it tells.
+    /// Returns the database server's usage, if there is a server and its usage can be read.
     pub async fn server_usage(&self) -> Result<Option<Usage>> {
         self.server.as_ref().map_or(Ok(None), |server| Ok(server.usage()))
     }
 
-    /// Puts load on it, with random pauses.
+    /// Puts load on the system, with random pauses.
     pub async fn load(&self, load: Load) -> Result<Summary> {
         self.load_with(load, true).await
     }
 
-    /// Puts load on it, with equal pauses.
+    /// Puts load on the system, with equal pauses.
     pub async fn load_evenly(&self, load: Load) -> Result<Summary> {
         self.load_with(load, false).await
     }
@@ -247,24 +247,24 @@ impl Arena {
         Ok(())
     }
 
-    /// Everybody's seats and keys, by L1.
+    /// Returns the members' seats and keys, as L1 has them.
     pub async fn directory(&self) -> Result<Arc<Directory>> {
         let registry = self.network.committee.deployment.registry;
         let view = RpcRegistryReader::new(self.network.anvil.endpoints(), registry).read(0).await?;
         Ok(Arc::new(Directory::from_view(&view).context("the registry")?))
     }
 
-    /// How members are connected to.
+    /// Returns the dialer for connections to members.
     pub fn dialer(&self) -> Dialer {
         self.dialer.clone()
     }
 
-    /// What the aggregator used up so far.
+    /// Returns the aggregator's usage so far.
     pub fn aggregator_usage(&mut self) -> Result<Usage> {
         Usage::of(self.network.aggregator.process()?.id())
     }
 
-    /// What all members together did.
+    /// Returns the usage of all members together.
     pub fn members_usage(&mut self) -> Result<Usage> {
         let mut sum = Usage::default();
         for member in &mut self.network.members {
@@ -275,7 +275,7 @@ impl Arena {
         Ok(sum)
     }
 
-    /// Most memory that the aggregator, and that any member had.
+    /// Returns the peak memory of the aggregator, and the largest peak of a member.
     pub fn peak_memory_bytes(&mut self) -> Result<(u64, u64)> {
         let aggregator = peak_memory_bytes(self.network.aggregator.process()?.id())?;
         let mut member = 0;
@@ -334,20 +334,20 @@ pub async fn start_members(network: &mut Network, which: impl Fn(Seat) -> bool) 
 /// One load, whose payloads have one size.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// How much.
+    /// The load's rate or concurrency.
     pub rate: Rate,
-    /// Bytes of a payload.
+    /// The bytes of a payload.
     pub bytes: usize,
-    /// Not measured.
+    /// The time before the measurement.
     pub warm_up: Duration,
-    /// Measured.
+    /// The time of the measurement.
     pub measured: Duration,
-    /// Batches in flight, at most.
+    /// The largest number of batches in flight.
     pub in_flight: usize,
 }
 
 impl Load {
-    /// Payload bytes a second, where they are given.
+    /// Returns the payload bytes a second, if the load has a fixed rate.
     #[allow(clippy::cast_precision_loss)] // Sizes far below 2^52.
     pub fn bytes_per_second(&self) -> Option<f64> {
         match self.rate {

@@ -24,16 +24,16 @@ const TOGETHER: u32 = 32;
 /// The CPU work in seconds of one core.
 #[derive(Clone, Copy, Debug)]
 pub struct Floor {
-    /// By the aggregator.
+    /// The work of the aggregator.
     pub aggregator: Duration,
-    /// By one member, on average over all seats.
+    /// The work of one member, on average over all seats.
     pub member: Duration,
-    /// By all of them.
+    /// The work of all processes.
     pub total: Duration,
 }
 
 impl Floor {
-    /// Measures it for payloads of this size, on one thread.
+    /// Measures the work for payloads of this size, on one thread.
     pub fn measure(geometry: Geometry, bytes: usize) -> Self {
         let hash = B256::repeat_byte(1);
         let payload = Bytes::from(noise(1, bytes));
@@ -75,7 +75,7 @@ impl Floor {
         Self { aggregator, member, total: aggregator + member * n }
     }
 
-    /// Batches a second that so many cores could do.
+    /// Returns the batches a second that this number of cores could do.
     #[allow(clippy::cast_precision_loss)] // Cores.
     pub fn batches_per_second(&self, cores: usize) -> f64 {
         cores as f64 / self.total.as_secs_f64()

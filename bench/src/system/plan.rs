@@ -33,21 +33,21 @@ pub struct Cell {
 /// How long things are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// Before anything is measured.
+    /// The time before anything is measured.
     pub warm_up: Duration,
-    /// At capacity.
+    /// The time at capacity.
     pub capacity: Duration,
-    /// At each rate of which it is asked whether it is kept up with.
+    /// The time at each rate that is tested for whether the system sustains it.
     pub step: Duration,
-    /// At each of the rates below it, at least.
+    /// The shortest time at each rate below capacity.
     pub latency: Duration,
-    /// The same where a goal speaks of the latency.
+    /// The shortest time at such a rate if there is a goal for the latency.
     pub latency_of_goal: Duration,
 }
 
 impl Times {
-    /// Of the short form, or of the full one, with payloads of this size: of large ones there are
-    /// few a second.
+    /// Returns the times of the short or the full form for payloads of this size. Of
+    /// large ones few are certified in a second.
     pub fn of(full: bool, bytes: usize) -> Self {
         let seconds = Duration::from_secs;
         let times = if full {
@@ -73,7 +73,7 @@ impl Times {
         Self { capacity: times.capacity * 2, step: times.step * 2, ..times }
     }
 
-    /// All of them alike, to try something out.
+    /// Sets all times to the same value, for trials.
     pub const fn all(time: Duration) -> Self {
         Self {
             warm_up: Duration::from_secs(1),

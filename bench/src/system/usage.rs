@@ -17,15 +17,15 @@ const CHILDREN_TICKS: [usize; 2] = [13, 14];
 /// Counters of a process, or of several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// In the process and in the kernel for it.
+    /// The CPU time in the process and in the kernel for it.
     pub cpu: Duration,
-    /// Bytes that it had written to storage. What a database server writes for it is not among
-    /// them.
+    /// The bytes that the process had written to storage, without those that a database server
+    /// writes for it.
     pub written_bytes: u64,
 }
 
 impl Usage {
-    /// Of a running process.
+    /// Reads the usage of a running process.
     pub fn of(process: u32) -> Result<Self> {
         let ticks = stat(process, OWN_TICKS)?;
         let written_bytes = value(&read(process, "io")?, "write_bytes:")?;
@@ -48,7 +48,7 @@ impl Usage {
         Ok(sum)
     }
 
-    /// Since an earlier reading.
+    /// Returns the usage since an earlier reading.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
