@@ -41,13 +41,13 @@ const HOLD_UP: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregatorConfig {
-    /// L1.
+    /// The `[chain]` table: how L1 is read.
     pub chain: ChainConfig,
     /// This aggregator's keys.
     pub keys: KeysConfig,
     /// The database: `sqlite:PATH` or `postgres://…`.
     pub store: DatabaseOptions,
-    /// Where rollups submit.
+    /// The listener on which rollups submit.
     pub grpc: ListenerConfig,
     /// `/metrics` and `/healthz`; not served where it is left out.
     #[serde(default)]
@@ -64,10 +64,10 @@ pub struct AggregatorConfig {
     /// What may be in flight.
     #[serde(default)]
     pub limits: LimitsConfig,
-    /// Stopping.
+    /// The `[shutdown]` table: how long the process takes to stop.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
-    /// Logs.
+    /// The `[log]` table.
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -161,7 +161,7 @@ impl Default for RenewalConfig {
 }
 
 impl AggregatorConfig {
-    /// Times that batches go by.
+    /// Converts the tables into the times and bounds that batches are handled by.
     pub fn settings(&self) -> Settings {
         Settings {
             registry_max_age: *self.chain.max_staleness,

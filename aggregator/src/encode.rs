@@ -38,7 +38,7 @@ pub enum EncodeError {
     /// The key refused to sign.
     #[error("signing the header: {0}")]
     Signing(String),
-    /// What the key signed is no signature.
+    /// The disperser's key returned bytes that are no signature.
     #[error("signing the header: {0}")]
     Signature(#[from] EcdsaSignatureError),
     /// The encoder's own commitment does not fit the committee.
@@ -82,8 +82,8 @@ pub struct Encoders {
 }
 
 impl Encoders {
-    /// So many encodings at once, and bytes. Batches that wait for their certificate and stragglers
-    /// have separate budgets.
+    /// Makes the budgets for encodings that run at once and for encoded bytes. Batches that wait
+    /// for their certificate and stragglers have separate budgets.
     pub fn new(workers: Workers, at_once: usize, fresh_bytes: u64, straggler_bytes: u64) -> Self {
         Self {
             workers,
@@ -266,7 +266,8 @@ impl EncodedPayload {
         let _one = self.loading.lock().await;
         let geometry = committee.quorum().geometry();
         let (order, encoders) = (&self.submission.submission, &self.encoders);
-        // It stays where it is until there is memory: who gives up waiting loses nothing.
+        // The payload stays where it is until there is memory, so a task that gives up loses
+        // nothing.
         let received = self.received.lock().clone();
         let source = received.map_or_else(|| self.stored(), Source::Received);
         let bytes = self.bytes(true, geometry);

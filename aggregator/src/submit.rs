@@ -28,7 +28,7 @@ use crate::quota::Spent;
 /// Why a submission is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// A message that is none.
+    /// The message does not parse.
     #[error(transparent)]
     Wire(#[from] WireError),
     /// The first message must be `open`, later ones pieces.
@@ -37,7 +37,7 @@ pub enum Refusal {
     /// Meant for another chain.
     #[error("this aggregator serves chain {expected}, the request is for {got}")]
     ChainId {
-        /// Ours.
+        /// This aggregator's chain id.
         expected: u64,
         /// The request's.
         got: u64,
@@ -45,7 +45,7 @@ pub enum Refusal {
     /// Meant for another committee.
     #[error("this aggregator serves the registry {expected}, the request is for {got}")]
     Registry {
-        /// Ours.
+        /// This aggregator's registry.
         expected: Address,
         /// The request's.
         got: Address,
@@ -59,7 +59,7 @@ pub enum Refusal {
     /// Another aggregator's order.
     #[error("the submission names the disperser {got}, this aggregator is {expected}")]
     WrongDisperser {
-        /// We.
+        /// This aggregator's address.
         expected: Address,
         /// The submission's.
         got: Address,
@@ -67,7 +67,7 @@ pub enum Refusal {
     /// Nothing, or too much.
     #[error("a payload has 1 to {PAYLOAD_MAX_BYTES} bytes, {got} were announced")]
     PayloadLength {
-        /// Announced.
+        /// The announced length, in bytes.
         got: u64,
     },
     /// A time of the order is out of bounds.
@@ -76,9 +76,9 @@ pub enum Refusal {
     /// The rollup may not submit that much in a day, so no member will ever take it.
     #[error("the rollup may submit {limit} bytes a day, {got} were announced")]
     OverDailyBytes {
-        /// Announced.
+        /// The announced length, in bytes.
         got: u64,
-        /// Granted.
+        /// What the rollup's terms grant a day, in bytes.
         limit: u64,
     },
     /// The rollup has spent its day, so members will refuse the payload until the next one.
@@ -87,7 +87,7 @@ pub enum Refusal {
         .0.spent, .0.limit, .0.asked, .0.next_day_in
     )]
     QuotaSpent(Spent),
-    /// The submission's signature recovers to nobody.
+    /// No public key recovers from the submission's signature.
     #[error("the submission's signature: {0}")]
     Signature(EcdsaSignatureError),
     /// Another key signed the submission.
@@ -115,7 +115,7 @@ pub enum Refusal {
     /// The payload has more or fewer bytes than the client announced.
     #[error("{expected} bytes were announced, {got} received")]
     Length {
-        /// Announced.
+        /// The announced length, in bytes.
         expected: u64,
         /// Received, or at least.
         got: u64,
@@ -125,7 +125,7 @@ pub enum Refusal {
     Piece {
         /// Received.
         got: usize,
-        /// Allowed.
+        /// The largest allowed length, in bytes.
         limit: usize,
     },
     /// Not the payload that was committed to.
@@ -198,7 +198,7 @@ impl fmt::Display for Understood {
     }
 }
 
-/// Whose submissions are taken here.
+/// The chain, registry and address for which this aggregator takes submissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Chain and registry.
@@ -212,7 +212,7 @@ pub struct Identity {
 pub struct Identified {
     /// The batch it makes.
     pub id: SubmissionDigest,
-    /// As received.
+    /// The submission as it was received.
     pub submission: SignedSubmission,
     /// How it shall come to L1.
     pub posting: PostingMode,

@@ -44,7 +44,7 @@ const SLOW_TICKS: u32 = 10;
 pub(super) struct BatchTask {
     ctx: Arc<Context>,
     batch: Batch,
-    /// As it stands in the store.
+    /// The batch as it stands in the store.
     saved: Batch,
     version: i64,
     payload: Arc<EncodedPayload>,
@@ -69,7 +69,7 @@ pub(super) struct BatchTask {
     watching: Option<Watching>,
     /// Proofs that are handed in.
     proofs: mpsc::Receiver<Box<ProofSubmission>>,
-    /// Ends what is not part of a deliveries.
+    /// Ends all work of this task but its deliveries.
     scope: CancellationToken,
     /// Another process changed the batch.
     reload: Arc<Notify>,

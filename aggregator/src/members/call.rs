@@ -16,7 +16,7 @@ pub struct StoreShard {
     /// The shard or the whole payload; nothing where the member has it and only the certificate is
     /// new.
     pub body: Bytes,
-    /// Of the record's header.
+    /// The digest of the record's header.
     pub digest: BatchDigest,
     /// The member's seat.
     pub seat: Seat,

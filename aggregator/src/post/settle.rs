@@ -27,7 +27,7 @@ pub fn consequence(reason: &PostingFailure, proof: B256) -> Event {
             Event::ProofRejected { hash: proof, reason: detail }
         }
         PostingFailure::NumberUsed { .. } => failed(FailureReason::NumberUsed, detail),
-        // As our own clock will say.
+        // L1 says it before this process's clock does.
         PostingFailure::Expired { expires_at } => Event::TimePassed { now: expires_at.saturating_add(1) },
         PostingFailure::Withdrawn => failed(FailureReason::SettlementRefused, detail),
     }
@@ -121,8 +121,8 @@ impl Posting {
         let _ = events.send(event).await;
     }
 
-    /// Has the poster give up what nobody wants settled any more. Where another process posts, that
-    /// is for it to do.
+    /// Withdraws the poster's order of a batch that is no longer to be settled. Where another
+    /// process posts, that is for it to do.
     pub async fn withdraw(&self, digest: BatchDigest) {
         let poster = self.poster.borrow().clone();
         if let Some(poster) = poster
