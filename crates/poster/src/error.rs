@@ -1,4 +1,4 @@
-//! The errors of the poster: why it does not take an order.
+//! The errors of the poster: the reasons why it does not take an order.
 
 use alloy::primitives::Address;
 use thiserror::Error;
@@ -14,16 +14,16 @@ pub struct StoreError(pub String);
 /// Why the poster did not do what its caller asked.
 #[derive(Debug, Error)]
 pub enum PosterError {
-    /// The call cannot be written, or L1 failed.
+    /// The call's data cannot be encoded, or L1 failed.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The poster's queue is full.
     #[error("{limit} batches are waiting to be posted already")]
     QueueFull {
-        /// The largest number of certificates that may wait.
+        /// The largest number of postings that may wait.
         limit: usize,
     },
-    /// One rollup has all the room in the poster's queue that it may have.
+    /// The largest number of one rollup's batches is already waiting to settle.
     #[error("{limit} batches of {settlement} are waiting to settle already")]
     SettlementsQueued {
         /// The settlement contract.
@@ -31,7 +31,7 @@ pub enum PosterError {
         /// The largest number of settlements that may wait.
         limit: usize,
     },
-    /// One rollup's renewals have all the room that they may have.
+    /// The largest number of one rollup's renewals is already waiting.
     #[error("{limit} renewals of {settlement} are waiting already")]
     RenewalsQueued {
         /// The settlement contract.

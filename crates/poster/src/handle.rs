@@ -23,11 +23,12 @@ use dac_chain::{Broadcast, L1};
 /// The largest number of requests that the actor has not read yet.
 const COMMANDS_MAX: usize = 64;
 
-/// The largest number of outcomes that are not read yet. If there are more, the poster waits.
+/// The largest number of outcomes that are not read yet. When that many are unread, the poster
+/// waits.
 const OUTCOMES_MAX: usize = 1024;
 
-/// The stream of outcomes. Each was committed to the store before, where one that was missed
-/// because of a crash is found.
+/// The stream of outcomes. Each outcome is committed to the store before it is sent here, so one
+/// that is missed because of a crash is found there.
 #[derive(Debug)]
 pub struct Outcomes(mpsc::Receiver<(PostingDigest, Outcome)>);
 

@@ -52,46 +52,51 @@ use dac_chain::amount::GWEI;
 use dac_chain::{FeeBounds, Fees};
 use dac_contracts::Refusal;
 
-/// Gas of one posting, as a rule: recording takes some 200,000.
+/// The usual gas of one posting: recording a certificate takes some 200,000.
 const USUAL_GAS: u64 = 250_000;
 /// Postings per hour, at the fee cap, that the default hourly spending bound allows: one in each
 /// block of 12 s.
 const USUAL_POSTINGS_PER_HOUR: u128 = 300;
 
-/// How the poster works.
+/// The poster's configuration.
 #[derive(Clone, Debug)]
 pub struct PosterConfig {
-    /// Chain and registry whose batches are posted.
+    /// The chain and the registry whose batches are posted.
     pub domain: Domain,
-    /// The certificate log.
+    /// The address of the certificate log.
     pub log: Address,
-    /// Blocks, the including one counted, after which an outcome is final; at least 1.
+    /// The number of blocks after which an outcome is final, counting the block that includes it;
+    /// at least 1.
     pub confirmations: u64,
-    /// Transactions under way at once, at most.
+    /// The largest number of transactions that are under way at once.
     pub window: usize,
-    /// Batches waiting or under way, at most.
+    /// The largest number of batches that are waiting or under way.
     pub queue_max: usize,
     /// The pause between two looks at L1 while a posting is under way.
     pub poll_interval: Duration,
-    /// Blocks without inclusion after which a transaction is replaced by a dearer one.
+    /// The number of blocks without inclusion after which a transaction is replaced by one that
+    /// pays more.
     pub bump_after_blocks: u64,
-    /// Wei per gas that no transaction exceeds.
+    /// The highest price per gas, in wei, that a transaction offers.
     pub fee_cap: u128,
-    /// Wei per gas of tip that no transaction exceeds; one that replaces another may offer twice as
-    /// much.
+    /// The highest tip per gas, in wei, that a transaction offers. A transaction that replaces
+    /// another may offer twice as much.
     pub tip_cap: u128,
-    /// Wei per gas of tip that each transaction offers at least, also where an endpoint suggests
+    /// The lowest tip per gas, in wei, that a transaction offers, even if an endpoint suggests
     /// less.
     pub tip_floor: u128,
-    /// Gas that no transaction exceeds.
+    /// The highest gas limit that a transaction has.
     pub gas_limit_max: u64,
-    /// Transactions for one batch that may fail on L1 although they were simulated before.
+    /// The largest number of transactions for one batch that may fail on L1 although each was
+    /// simulated before.
     pub reverts_max: u32,
-    /// Nonces given to one posting that may be used without an endpoint showing the transaction.
+    /// The largest number of nonces of one posting that may be used up without any endpoint showing
+    /// the transaction.
     pub lost_max: u32,
-    /// Nonces that one posting is given, also where L1 hides what became of them.
+    /// The largest number of nonces that one posting is given, even if L1 hides what became of
+    /// them.
     pub attempts_max: u32,
-    /// Wei that the transactions signed in an hour may cost, at most.
+    /// The most that the transactions signed in one hour may cost, in wei.
     pub hourly_max: u128,
     /// The balance of the account, in wei, below which the poster warns.
     pub balance_floor: u128,
@@ -120,8 +125,8 @@ impl PosterConfig {
         }
     }
 
-    /// Returns the default of `hourly_max`, in wei: enough for a posting in each block of 12 s at
-    /// the fee cap.
+    /// Returns the default of `hourly_max`, in wei: enough for one posting at the fee cap in each
+    /// block of 12 s.
     pub const fn usual_hourly_max(fee_cap: u128) -> u128 {
         fee_cap.saturating_mul(USUAL_GAS as u128).saturating_mul(USUAL_POSTINGS_PER_HOUR)
     }
@@ -135,8 +140,8 @@ impl PosterConfig {
 /// How a posting ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The certificate is recorded, the batch settled, or coverage renewed at least as far, as deep
-    /// as was asked for.
+    /// The certificate is recorded, the batch settled, or coverage renewed at least as far as was
+    /// asked for, with the configured number of confirmations.
     Recorded {
         /// The transaction that did it; `None` if another sender's transaction did it and lies too
         /// far back to be found.
@@ -155,22 +160,22 @@ pub enum Outcome {
     },
 }
 
-/// Why a certificate cannot be recorded, a batch not be settled, or coverage not be renewed.
+/// Why a certificate cannot be recorded, a batch cannot settle, or coverage cannot be renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum FailureReason {
-    /// The contract refuses it for good.
+    /// The contract refuses the call for good.
     #[error("{refusal}")]
     Refused {
-        /// The rule that it breaks, under the name that rows have for it.
+        /// The rule that the call breaks. Database rows call this field `revert`.
         #[serde(rename = "revert")]
         refusal: Refusal,
     },
-    /// It takes more gas than allowed.
+    /// The call takes more gas than allowed.
     #[error("it takes {needed} gas, the limit is {limit}")]
     GasLimit {
-        /// Gas estimated.
+        /// The estimated gas.
         needed: u64,
-        /// Gas allowed.
+        /// The allowed gas.
         limit: u64,
     },
     /// Every transaction succeeded in simulation and failed on L1.
@@ -186,7 +191,8 @@ pub enum FailureReason {
         #[serde(with = "digest_serde")]
         by: BatchDigest,
     },
-    /// The batch expired before its turn to settle came, or what the renewal promises is over.
+    /// The batch expired before its turn to settle came, or the time that the renewal promises is
+    /// over.
     #[error("it expired at {expires_at}")]
     Expired {
         /// The expiry time, in Unix seconds.
@@ -197,25 +203,25 @@ pub enum FailureReason {
     Withdrawn,
 }
 
-/// A batch or a renewal that is to be posted: one row of the store, by digest. A batch that is
-/// recorded first and settled later has the newer task alone.
+/// A batch or a renewal that is to be posted: one row of the store, whose key is the digest. When a
+/// batch that was recorded is to settle later, the newer task replaces the older one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {
-    /// The batch or the renewal.
+    /// The digest of the batch or of the renewal.
     pub digest: PostingDigest,
-    /// Ascending in the order of arrival; the store keeps it unique.
+    /// The posting's number in the order of arrival. The store keeps it unique.
     pub sequence: u64,
     /// What the posting asks of L1. Old rows lack this field; they mean [`Task::Record`].
     #[serde(default)]
     pub task: Task,
-    /// The call to the certificate log or to the settlement contract; empty once it ended.
+    /// The call to the certificate log or to the settlement contract; empty once the posting ended.
     pub calldata: Bytes,
-    /// The number of its transactions that failed on L1, with all proofs together.
+    /// The number of its transactions that failed on L1, counted over all proofs of the batch.
     pub reverts: u32,
-    /// Nonces that were given to it. Rows from before this was counted have none.
+    /// The number of nonces that were given to it. Old rows lack this field, which means 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
-    /// Of those, the ones that were used without an endpoint showing the transaction.
+    /// The number of those nonces that were used up without any endpoint showing the transaction.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u32,
     /// How the posting ended; `None` until then.
@@ -239,21 +245,22 @@ impl Posting {
     }
 }
 
-/// A nonce of the poster's account that was given out and is not finally used yet: one row of the
-/// store, by nonce.
+/// A nonce of the poster's account that was given out and whose use is not final yet: one row of
+/// the store, whose key is the nonce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NonceSlot {
     /// The nonce.
     pub nonce: u64,
     /// The posting that the nonce was given to; `None` when the nonce only has to be used up.
     pub digest: Option<PostingDigest>,
-    /// Every transaction signed for it, oldest first. Any of them may be included.
+    /// Every transaction that was signed with this nonce, oldest first. Any of them may be
+    /// included.
     pub variants: Vec<SentVariant>,
 }
 
 impl NonceSlot {
-    /// What the nonce costs at most, in wei: a chain includes one transaction of those with the
-    /// same nonce.
+    /// Returns the most that the nonce may cost, in wei. This is the cost of its most expensive
+    /// transaction, because a chain includes only one transaction of a nonce.
     fn cost_max(&self, config: &PosterConfig) -> u128 {
         let cost =
             |variant: &SentVariant| variant.fees.cost_max(variant.gas_limit.unwrap_or(config.gas_limit_max));
@@ -282,8 +289,8 @@ pub struct SentVariant {
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
-    /// Does what its posting asks for. Rows have the name of the first kind of posting that there
-    /// was.
+    /// Does what its posting asks for. Database rows call it `Record`, after the first kind of
+    /// posting that existed.
     #[serde(rename = "Record")]
     Post,
     /// Uses up a nonce that would leave a gap: the account sends zero wei to itself.
@@ -315,7 +322,7 @@ pub struct Unfinished {
     pub last_sequence: u64,
 }
 
-/// Where the poster keeps what must survive: two tables of the aggregator's database.
+/// The store of what must survive the process: two tables of the aggregator's database.
 #[async_trait]
 pub trait PosterStore: Send + Sync {
     /// Returns all unfinished postings and nonces.

@@ -40,7 +40,8 @@ pub(super) struct Observer {
 struct Memory {
     /// The number of looks so far.
     looks: usize,
-    /// The last posting that was looked at, if there are more than one round looks at.
+    /// The sequence of the last posting that was looked at, if there are more postings than one
+    /// round looks at.
     after: u64,
     /// The tip that an endpoint suggested last.
     tip: Option<u128>,
@@ -269,8 +270,8 @@ enum Ran {
     Refused(Refusal),
 }
 
-/// Returns whether the call was refused by an unknown rule of the contract, or endpoints disagreed,
-/// one of which may not name the rule.
+/// Returns whether the call was refused without a known rule of the contract, or whether endpoints
+/// disagreed, because then one of them may not name the rule.
 fn names_no_rule(ran: &Result<Ran, ChainError>) -> bool {
     match ran {
         Ok(Ran::Well { .. }) => false,

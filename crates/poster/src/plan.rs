@@ -15,8 +15,7 @@ use super::{
 use dac_chain::{BlockRef, Head, Receipt};
 use dac_chain::{Fees, Market, TRANSFER_GAS};
 
-/// The observation of L1 in one look. Receipts were read after the head, so they are at least as
-/// new.
+/// What one look at L1 showed. Receipts were read after the head, so they are at least as new.
 #[derive(Clone, Debug)]
 pub(super) struct Observation {
     pub(super) head: Head,
@@ -293,8 +292,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns the first nonce that is too far from the next one to be ours: at most a window of
-    /// nonces is under way.
+    /// Returns the first nonce that is too far from the next one to be one of ours: the configured
+    /// window bounds how many nonces are under way.
     fn reach(&self) -> u64 {
         self.seen.nonce.saturating_add(2 * self.config.window as u64)
     }

@@ -1,4 +1,5 @@
-//! How settlements and renewals end as L1 says, whose turn it is, and what costs nothing.
+//! Tests of the plan: how settlements and renewals end depending on what L1 says, which posting is
+//! next, and which endings cost nothing.
 
 use alloy::primitives::{Address, Bytes};
 use dac_types::{BatchDigest, RenewalDigest};
@@ -8,7 +9,8 @@ use super::tests::{WINDOW, config, means};
 use super::*;
 use dac_contracts::{Refusal, Settlement, Verifier};
 
-/// Batches that are to settle: rollup, number, in order of arrival.
+/// Returns a state with these batches waiting to settle, each given as rollup and number, in order
+/// of arrival.
 fn settling(batches: &[(u8, u64)]) -> State {
     let postings = (1..).zip(batches).map(|(sequence, &(rollup, batch_number))| {
         let settlement = Address::repeat_byte(rollup);
@@ -66,7 +68,8 @@ fn settlements_end_as_l1_says_and_cost_nothing_before_their_turn() {
     };
     let wrong = Refusal::of(&Verifier::InvalidProof {});
     assert_eq!(failed(refused(wrong.clone()), 1), Some(FailureReason::Refused { refusal: wrong.clone() }));
-    // Not as deep as was asked for: former batches may be reorganised, and then it is right.
+    // The refusal is not confirmed yet: a reorganisation may remove earlier batches, and then this
+    // one may settle.
     assert_eq!(failed(Verdict::Refused { refusal: wrong, confirmed: false }, 1), None);
     let skipped = Refusal::of(&Settlement::BatchNumberSkipped { got: 3, expected: 2 });
     assert_eq!(failed(refused(skipped.clone()), 1_000), None);
@@ -130,7 +133,7 @@ fn renewals_end_as_l1_says() {
     assert_eq!(ended(Verdict::Done { confirmed: false, found: None }, 1), None);
     let old = Refusal::of(&Settlement::RenewalTooOld { lastBatch: 9, mark: 10 });
     assert_eq!(ended(refused(old.clone(), true), 1), failed(FailureReason::Refused { refusal: old.clone() }));
-    // The mark may go back where blocks are reorganised.
+    // A reorganisation may set the contract's coverage back.
     assert_eq!(ended(refused(old, false), 1), None);
     let ahead = Refusal::of(&Settlement::RenewalAhead { lastBatch: 9, batchCount: 8 });
     assert_eq!(ended(refused(ahead.clone(), true), 1_000), None);

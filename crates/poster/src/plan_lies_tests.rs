@@ -1,5 +1,5 @@
-//! What lies cost: an endpoint says what it likes, for as long as it likes, and what is spent stays
-//! within the bounds.
+//! Tests that an endpoint that lies for as long as it likes cannot make the poster spend more than
+//! the configured bounds.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn bounded() -> PosterConfig {
     }
 }
 
-/// What an endpoint says in one look.
+/// The answers of a lying endpoint in one look.
 #[derive(Clone, Debug)]
 struct Said {
     head: u64,
@@ -35,7 +35,7 @@ struct Said {
     base_fee: u128,
     tip: u128,
     balance: Option<u128>,
-    /// Decides of each transaction whether a receipt is shown, and of which kind.
+    /// Decides for each transaction whether a receipt is shown, and of which kind.
     receipts: u8,
     verdicts: [u8; POSTINGS as usize],
     asked_tip: u128,
@@ -69,11 +69,11 @@ fn said() -> impl Strategy<Value = Said> {
         })
 }
 
-/// Who believes it, and counts what that costs.
+/// A poster that believes every answer. It counts what that costs.
 struct Believer {
     config: PosterConfig,
     state: State,
-    /// What each nonce given out may cost; one given out twice is there twice.
+    /// The most that each nonce may cost. A nonce that was given out twice has two entries.
     costs: BTreeMap<(u64, usize), u128>,
     lives: BTreeMap<u64, usize>,
     given: BTreeMap<PostingDigest, u32>,
@@ -217,8 +217,8 @@ proptest! {
     }
 }
 
-/// The attack as it was made: the nonce goes on, no receipt is shown, and simulations go well for
-/// ever.
+/// An attack that worked once: the account's nonce advances, no receipt is shown, and every
+/// simulation succeeds.
 #[test]
 fn transactions_that_are_hidden_are_paid_a_few_times() {
     let mut believer = Believer::new();
@@ -287,7 +287,7 @@ fn an_hour_that_is_spent_and_an_empty_account_are_said_and_nothing_is_signed() {
         let means = Means { allowance, ..means() };
         plan(&believer.config, &believer.state, &believer.observation(said), &means)
     };
-    // A transaction may take 875 gas at 25 wei.
+    // A transaction may take 875 gas at 25 wei each.
     let cost = 875 * 25;
     let plan = decide(&honest, u128::MAX);
     assert_eq!((plan.transactions.len(), plan.cost), (1, cost));

@@ -1,6 +1,6 @@
-//! The plan against a model of a chain that mines, forgets, reorganises and serves others, while
-//! the poster is killed at any point. Once the chain is quiet, every certificate is recorded once
-//! and no nonce is left.
+//! Tests the plan against a model of a chain that mines, loses transactions, reorganises and
+//! includes other senders' transactions, while the poster is killed at any point. Once the chain is
+//! quiet, every certificate is recorded exactly once and no nonce is pending.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,8 @@ pub(super) fn config(confirmations: u64) -> PosterConfig {
     }
 }
 
-/// Of one that may spend anything and whose transactions were never refused.
+/// Returns the means of a poster that may spend any amount and whose transactions were never
+/// refused.
 pub(super) fn means() -> Means {
     Means { account: Address::ZERO, allowance: u128::MAX, asked_tip: 0, refused_tips: HashSet::new() }
 }
@@ -52,12 +53,13 @@ struct Block {
 #[derive(Default)]
 struct Chain {
     blocks: Vec<Block>,
-    /// Makes hashes of blocks of the same number differ.
+    /// The number of reorganisations so far. It makes the hashes of blocks with the same number
+    /// differ.
     forks: u64,
     base_fee: u128,
-    /// The dearest transaction of every nonce that was handed over.
+    /// For each nonce, the transaction with the highest fee that was handed over.
     pool: BTreeMap<u64, (SentVariant, Option<PostingDigest>)>,
-    /// What the endpoint says of the account instead of the truth.
+    /// The account's nonce that the endpoint reports instead of the true one.
     false_nonce: Option<u64>,
 }
 
@@ -96,13 +98,13 @@ impl Chain {
         self.blocks.push(Block { recorded, ..Block::default() });
     }
 
-    /// The account's key is used elsewhere.
+    /// Another program uses the account's key, and with it a nonce.
     fn somebody_uses_a_nonce(&mut self) {
         self.blocks.push(Block { nonces: 1, ..Block::default() });
     }
 
-    /// The last blocks are replaced by as many empty ones and one more; their transactions are gone
-    /// from everywhere.
+    /// Replaces the last `depth` blocks by as many empty ones and one more. Their transactions are
+    /// lost, also from the pool.
     fn reorganise(&mut self, depth: usize) {
         let depth = depth.min(self.blocks.len());
         self.forks += 1;
@@ -169,7 +171,7 @@ impl Chain {
     }
 }
 
-/// How far a round gets before the process is killed.
+/// How far a round of the poster gets before the process is killed.
 #[derive(Clone, Copy, Debug)]
 enum Until {
     Planned,
@@ -180,7 +182,7 @@ enum Until {
 struct World {
     config: PosterConfig,
     chain: Chain,
-    /// The store: what survives.
+    /// The content of the store, which survives the process.
     store: State,
     outcomes: BTreeMap<PostingDigest, Outcome>,
     hashes: BTreeSet<B256>,
@@ -263,8 +265,8 @@ impl World {
         );
     }
 
-    /// Nothing bad happens any more, except that gas is dearer than what was signed in cheaper
-    /// times.
+    /// Runs rounds without further faults until the poster is idle. Only the gas price is now
+    /// higher than what transactions signed earlier pay.
     fn calm_down(&mut self) {
         self.chain.base_fee = 900;
         for _ in 0..200 {
@@ -329,7 +331,7 @@ proptest! {
                 Event::Mine(most) => world.chain.mine(most),
                 Event::Somebody(number) => world.chain.somebody_records(digest(number)),
                 Event::ForeignNonce => world.chain.somebody_uses_a_nonce(),
-                // Only as deep as what was not called confirmed.
+                // Only blocks that do not count as confirmed are replaced.
                 Event::Reorganise(depth) => {
                     world.chain.reorganise(depth.min(usize::try_from(confirmations).unwrap() - 1));
                 }
@@ -352,8 +354,8 @@ proptest! {
         }
     }
 
-    /// Deeper reorganisations than promised may undo what was called recorded, but never leave it
-    /// stuck.
+    /// A reorganisation deeper than the configured confirmations may undo a record that was
+    /// reported, but it never leaves the poster stuck.
     #[test]
     fn a_deep_reorganisation_leaves_no_gap(
         events in prop::collection::vec(event(), 0..60),
@@ -374,8 +376,8 @@ proptest! {
     }
 }
 
-/// Orders that were sent on an endpoint's word alone are let go, at no cost but those of the
-/// window.
+/// Transactions with nonces beyond the real ones, which an endpoint's false answer caused, are
+/// given up. At most a window of them is paid for.
 #[test]
 fn a_false_nonce_costs_no_more_than_a_window() {
     for claimed in [4, 100, u64::MAX - 1, u64::MAX] {
@@ -418,7 +420,7 @@ fn a_certificate_that_keeps_failing_on_l1_is_given_up() {
     world.enqueue(1);
     for _ in 0..3 {
         world.round(Until::Sent);
-        // Simulated well, and failing all the same.
+        // The simulation succeeded, but the transaction fails on L1.
         let nonce = world.chain.nonce_at(world.chain.blocks.len());
         let hash = world.store.slot(nonce).unwrap().variants[0].hash;
         let transactions = vec![Included { hash, success: false }];

@@ -16,7 +16,7 @@ use dac_chain::ChainError;
 use dac_chain::SendAnswer;
 use dac_chain::amount::Gwei;
 
-/// How long a tip that pools asked for counts.
+/// How long the tip that a node's transaction pool asked for is remembered.
 const ASKED_TIP_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The transactions that were handed over, and the pools' answers. A new process starts with none.
@@ -103,8 +103,8 @@ impl Sending {
         answer: SendAnswer,
     ) -> Option<Trouble> {
         match answer {
-            // The nonce was used since the look, or the node wants a larger raise over an older
-            // variant. The next look shows which.
+            // Either the nonce was used since the look, or the node wants a larger increase of the
+            // fees over those of an older variant. The next look shows which.
             SendAnswer::Accepted | SendAnswer::NonceUsed | SendAnswer::Underpriced => None,
             SendAnswer::TipTooLow { needed } => {
                 // If the pool does not name the tip that it wants, twice as much is offered.

@@ -1,5 +1,5 @@
-//! The most that the account may have spent in the last hour, counted from signed transactions, so
-//! that no endpoint's answer can lower it.
+//! Counts the most that the account may have spent in the last hour. It counts signed transactions,
+//! so that no endpoint's answer can lower the sum.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -39,8 +39,8 @@ impl Spending {
         self.limit.saturating_sub(self.spent(now))
     }
 
-    /// Counts a signed transaction, by the wei that it may cost beyond earlier ones with the same
-    /// nonce.
+    /// Counts a signed transaction: the wei that it may cost beyond earlier transactions with the
+    /// same nonce.
     pub(super) fn spend(&mut self, now: Duration, wei: u128) {
         let minute = now.as_secs() / 60;
         match self.minutes.back_mut() {

@@ -31,7 +31,7 @@ impl From<Unfinished> for State {
 }
 
 impl State {
-    /// Follows a change that the store has committed.
+    /// Applies a change that the store has committed.
     pub(super) fn apply(&mut self, change: &Change) {
         match change {
             Change::SavePosting(posting) => {
@@ -85,21 +85,21 @@ impl State {
         self.slots.get(&nonce)
     }
 
-    /// Postings under way, by their slot's digest.
+    /// Returns the postings that have a nonce, in the order of their nonces.
     pub(super) fn under_way(&self) -> impl Iterator<Item = &Posting> {
         self.slots.values().filter_map(|slot| self.posting(slot.digest?))
     }
 
-    /// Postings without a nonce, in order of arrival.
+    /// Returns the postings without a nonce, in order of arrival.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Posting> {
         let assigned: HashSet<_> = self.slots.values().filter_map(|slot| slot.digest).collect();
         self.postings.values().filter(move |posting| !assigned.contains(&posting.digest))
     }
 
     /// Returns the waiting postings that may be sent next. Of each rollup's batches that wait to
-    /// settle, this is the one with the least number: the others wait for it in any case, and must
-    /// not take looks from other rollups' batches. Batches whose number is settled already hold up
-    /// no other; one of each rollup's is looked at in each round.
+    /// settle, this is the one with the least number: the others must wait for it, and looking at
+    /// them would take time from other rollups' batches. A batch whose number is settled already
+    /// holds up no other batch; in each round one of these per rollup is looked at.
     pub(super) fn candidates(
         &self,
         round: usize,

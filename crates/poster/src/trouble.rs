@@ -45,7 +45,7 @@ pub enum Trouble {
         account: Address,
         /// The balance that it may still spend, in wei.
         balance: U256,
-        /// What the next transaction may cost, in wei.
+        /// The most that the next transaction may cost, in wei.
         needed: U256,
     },
     /// Nodes say that the account cannot pay, although its balance is large enough.
@@ -143,24 +143,26 @@ pub struct Payer {
     pub account: Address,
     /// The account's balance in wei, or `None` before L1 has told it.
     pub balance: Option<U256>,
-    /// What the next transaction may cost, in wei.
+    /// The most that the next transaction may cost, in wei.
     pub needed: U256,
-    /// What transactions of the last hour may cost, in wei.
+    /// The most that the transactions of the last hour may cost, in wei.
     pub spent: u128,
-    /// What an hour may cost, in wei.
+    /// The configured limit for the transactions of one hour, in wei.
     pub limit: u128,
     /// The reason why the account cannot post, if there is one.
     pub trouble: Option<Trouble>,
     /// Whether the balance is below the configured floor.
     pub is_low: bool,
-    /// Postings on which no more is spent, since nothing that was spent had an effect.
+    /// The number of postings on which no more is spent, because nothing that was spent on them had
+    /// an effect.
     pub stopped: usize,
-    /// Transactions handed over, replacements included, since the poster was started.
+    /// The number of transactions that were handed to L1 since the poster was started, including
+    /// replacements.
     pub sent: u64,
 }
 
 impl Payer {
-    /// Creates a payer of which nothing is known yet.
+    /// Creates the state of an account about which L1 has told nothing yet.
     pub(super) const fn new(account: Address, limit: u128) -> Self {
         Self {
             account,

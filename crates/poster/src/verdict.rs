@@ -12,7 +12,7 @@ pub(crate) enum Verdict {
     Acceptable { gas: u64 },
     /// The posting's purpose is achieved on L1.
     Done {
-        /// Whether that is so as of the confirmed block too.
+        /// Whether this is also true as of the confirmed block.
         confirmed: bool,
         /// The block and the transaction that did it, where known.
         found: Option<(u64, B256)>,
@@ -20,13 +20,13 @@ pub(crate) enum Verdict {
     /// L1 would refuse the posting.
     Refused {
         refusal: Refusal,
-        /// Whether L1 refuses it as of the confirmed block too.
+        /// Whether L1 also refuses it as of the confirmed block.
         confirmed: bool,
     },
     /// The rollup settled another batch under its number.
     NumberUsed {
         by: BatchDigest,
-        /// Whether that is so as of the confirmed block too.
+        /// Whether this is also true as of the confirmed block.
         confirmed: bool,
     },
 }

@@ -1,5 +1,5 @@
-//! Settling on a real chain: the contract's rules by name, and the poster while L1 fails and others
-//! settle too.
+//! Tests of settling on a real chain: the contract's rules are reported by name, and the poster
+//! works while L1 fails and while others settle too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,12 +149,12 @@ async fn what_settled_is_read_again_and_refusals_are_told_by_name() {
     assert_eq!(setup.refused(&recorded).await, Refusal::of(&CommitteeRegistry::EnforcedPause {}));
     setup.rollup.unpause().await;
 
-    // The first from the log, the second with its certificate.
+    // The first batch settles by its record in the log, the second one with its certificate.
     setup.anvil.account(setup.anvil.key(3)).record(before.log, &certificate).await.unwrap();
     setup.rollup.settle(&recorded).await;
     let again = setup.refused(&setup.rollup.order(&certificate)).await;
     assert_eq!(again, Refusal::of(&Settlement::BatchAlreadySettled { got: 1, batchCount: 1 }));
-    // Beyond a page of blocks.
+    // More blocks than one request for events covers.
     setup.anvil.mine(1_500).await;
     let second = setup.order(2).await;
     let receipt = setup.rollup.settle(&second).await;
@@ -190,11 +190,11 @@ async fn batches_settle_in_order_whatever_order_they_come_in() {
     let setup = Setup::new().await;
     let mut running = setup.start().await;
     let mut expected = Vec::new();
-    // The first comes last, behind more than are looked at in one round.
+    // Batch 1 arrives last, after more batches than one round looks at.
     for number in (1..=45).rev() {
         let order = setup.order(number).await;
         assert_eq!(running.poster.enqueue(&order).await.unwrap().outcome, None);
-        // The same again changes nothing; another call does not take its place.
+        // The same order again changes nothing, and an order with another call does not replace it.
         running.poster.enqueue(&order).await.unwrap();
         let other = SettleOrder { calldata: vec![1].into(), ..order.clone() };
         let refused = running.poster.enqueue(&other).await.unwrap_err();
@@ -235,7 +235,8 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
             reason: FailureReason::Refused { refusal: Refusal::of(&Verifier::InvalidProof {}) }
         }
     );
-    // A paused rollup waits, and the next proof of the same batch settles.
+    // While the rollup is paused, the posting waits. Afterwards the second proof of the same batch
+    // settles.
     setup.rollup.pause().await;
     let good = setup.rollup.order(&certificate);
     running.poster.enqueue(&good).await.unwrap();
@@ -245,7 +246,8 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
     let (digest, outcome) = running.outcome().await;
     assert!(digest == good.digest && matches!(outcome, Outcome::Recorded { by_us: true, .. }));
 
-    // Another sender is faster: with this very batch, and then with another of the same number.
+    // Another sender is faster: first with the same batch, then with another batch of the same
+    // number.
     let (second, other) = (setup.order(2).await, setup.certificate(3).await);
     let receipt = setup.rollup.settle(&second).await;
     running.poster.enqueue(&second).await.unwrap();
@@ -260,7 +262,7 @@ async fn wrong_proofs_and_used_numbers_end_without_a_transaction() {
     let (_, outcome) = running.outcome().await;
     assert_eq!(outcome, Outcome::Failed { reason: FailureReason::NumberUsed { by: twin.digest } });
 
-    // What is withdrawn before its turn is not sent, and may be taken again.
+    // An order that is withdrawn before its turn is not sent, and may be given again.
     let fifth = setup.order(5).await;
     running.poster.enqueue(&fifth).await.unwrap();
     running.poster.withdraw(fifth.digest).await.unwrap();
@@ -318,7 +320,7 @@ async fn a_recorded_batch_settles_from_the_log_and_an_old_one_expires() {
     assert!(matches!(outcome, Outcome::Recorded { by_us: true, .. }), "{outcome:?}");
     assert_eq!(setup.state().await.batch_count, 1);
 
-    // Its turn never comes.
+    // The turn of this batch never comes.
     let late = setup.order(9).await;
     running.poster.enqueue(&late).await.unwrap();
     running.until(late.digest, |progress| matches!(progress, Progress::Waiting(Some(_)))).await;
@@ -327,14 +329,15 @@ async fn a_recorded_batch_settles_from_the_log_and_an_old_one_expires() {
     assert!(matches!(outcome, Outcome::Failed { reason: FailureReason::Expired { .. } }), "{outcome:?}");
 }
 
-/// A settlement contract with code of a stranger.
+/// Installs a settlement contract with hostile code at an address.
 async fn hostile(setup: &Setup, seed: u8, code: &str) -> dac_chain::Address {
     let address = dac_chain::Address::repeat_byte(seed);
     setup.anvil.rpc("anvil_setCode", serde_json::json!([address, code])).await;
     address
 }
 
-/// An order for a batch of a hostile contract, with a proof that it does not check.
+/// Returns an order for a batch of a hostile contract, with a proof that the contract does not
+/// check.
 async fn hostile_order(setup: &Setup, settlement: dac_chain::Address, batch_number: u64) -> SettleOrder {
     let mut header = setup.certificate(batch_number).await.header;
     header.rollup = settlement;
@@ -352,7 +355,7 @@ async fn hostile_order(setup: &Setup, settlement: dac_chain::Address, batch_numb
 async fn contracts_that_halt_fail_by_themselves_and_hold_up_nobody() {
     let setup = Setup::new().await;
     let mut running = setup.start().await;
-    // An invalid instruction, a jump to nowhere, a loop without end.
+    // The three codes are an invalid instruction, a jump to an invalid place, and an endless loop.
     for (seed, code) in [(0xa1, "0xfe"), (0xa2, "0x600056"), (0xa3, "0x5b600056")] {
         let settlement = hostile(&setup, seed, code).await;
         let order = hostile_order(&setup, settlement, 1).await;
@@ -376,7 +379,7 @@ async fn one_rollup_does_not_fill_the_queue() {
     let setup = Setup::new().await;
     let mut running = setup.start().await;
     setup.rollup.settle(&setup.order(1).await).await;
-    // So many of one contract, and no more; another one's are taken.
+    // One contract may have 256 orders and no more; orders of another contract are still taken.
     let order = setup.order(9).await;
     for number in 0..256u64 {
         let digest = BatchDigest(dac_types::B256::left_padding_from(&(number + 1).to_be_bytes()));
@@ -395,7 +398,7 @@ async fn one_rollup_does_not_fill_the_queue() {
 async fn a_contract_that_calls_every_number_settled_holds_up_nobody() {
     let setup = Setup::new().await;
     let mut running = setup.start().await;
-    // Copies the refusal's data from behind itself.
+    // The code reverts with the refusal's data, which stands behind the code.
     let selector = &dac_types::keccak256("BatchAlreadySettled(uint64,uint64)")[..4];
     let data = selector.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + &"0".repeat(128);
     let settlement = hostile(&setup, 0xa4, &format!("0x6044600c60003960446000fd{data}")).await;

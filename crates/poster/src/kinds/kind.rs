@@ -14,15 +14,15 @@ use dac_contracts::Refusal;
 pub(crate) struct Place {
     /// The rollup's contract, to which the call goes.
     pub(crate) contract: Address,
-    /// The batch's number, or the last one of a renewal.
+    /// The batch's number, or the number of the last batch that a renewal covers.
     pub(crate) number: u64,
 }
 
 /// What L1's refusal means for a posting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// The purpose of the posting is fulfilled, perhaps by another sender, whom [`Kind::find`]
-    /// finds.
+    /// The purpose of the posting is fulfilled, perhaps by another sender's transaction, which
+    /// [`Kind::find`] looks for.
     Done,
     /// The same call may succeed later.
     Waits,
@@ -74,8 +74,8 @@ pub(crate) trait Kind: Send + Sync {
         None
     }
 
-    /// Finds who fulfilled the purpose of the posting and how deep that is on L1, and returns a
-    /// further problem if there is one.
+    /// Finds the transaction that fulfilled the purpose of the posting, and whether its block is
+    /// confirmed. Also returns a further problem if there is one.
     async fn find(
         &self,
         sight: &Sight<'_>,
@@ -83,7 +83,7 @@ pub(crate) trait Kind: Send + Sync {
     ) -> Result<(Verdict, Option<String>), ChainError>;
 }
 
-/// Checks that there is room in the part of the queue that all kinds share.
+/// Checks that the part of the queue that all kinds share is not full.
 pub(super) const fn check_shared_room(queued: usize, queue_max: usize) -> Result<(), PosterError> {
     if queued < queue_max { Ok(()) } else { Err(PosterError::QueueFull { limit: queue_max }) }
 }

@@ -51,7 +51,7 @@ impl Task {
 pub struct Order {
     /// The digest of the batch or of the renewal.
     pub digest: PostingDigest,
-    /// The task, which L1 is asked to do.
+    /// What L1 is asked to do.
     pub task: Task,
     /// The call to the certificate log or to the rollup's contract.
     pub calldata: Bytes,

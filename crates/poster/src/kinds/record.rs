@@ -42,8 +42,8 @@ impl Kind for Record {
         }
     }
 
-    /// Nodes word refusals differently, and some give no reason, so the log is asked whether it has
-    /// the record.
+    /// L1 nodes word refusals differently, and some give no reason, so the log is asked whether it
+    /// has the record.
     async fn look_up(&self, sight: &Sight<'_>) -> Option<Verdict> {
         let digest = sight.digest.batch()?;
         let has = async |block: BlockRef| {

@@ -11,8 +11,8 @@ use super::kind::{Judgement, Kind, Place};
 use dac_chain::ChainError;
 use dac_contracts::{Effect, Refusal, Settlement};
 
-/// The largest number of renewals of one contract that are waiting or under way. This room is
-/// separate from the queue, so a full queue does not hold up renewals.
+/// The largest number of renewals of one contract that are waiting or under way. They do not count
+/// towards the queue's limit, so a full queue does not hold up renewals.
 const PER_CONTRACT_MAX: usize = 4;
 
 /// Renews a rollup's coverage.
@@ -22,7 +22,7 @@ pub struct Renew {
     pub settlement: Address,
     /// Batches 1 to this one are covered.
     pub last_batch: u64,
-    /// The time that is promised, in Unix seconds, after which the renewal is of no use.
+    /// The promised end of retention, in Unix seconds. After it the renewal is of no use.
     pub expires_at: u64,
 }
 
@@ -64,7 +64,7 @@ impl Kind for Renew {
         }
     }
 
-    /// The transaction that covers as much is not looked for, because no caller needs it.
+    /// The other transaction that covers as much is not looked for, because no caller needs it.
     async fn find(
         &self,
         sight: &Sight<'_>,

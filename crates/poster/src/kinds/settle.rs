@@ -46,13 +46,15 @@ impl Kind for Settle {
         true
     }
 
-    /// A batch may settle with one proof or another.
+    /// The same batch may settle with different proofs, and a call with another proof is another
+    /// posting.
     fn is_bound_to_call(&self) -> bool {
         true
     }
 
-    /// A rollup's batches do not take the room of another rollup's. The batch for which the others
-    /// of its rollup wait has room of its own.
+    /// Each rollup has its own limit, so that one rollup's batches do not keep out another's. The
+    /// batch for which all others of its rollup wait has twice that limit, so that they cannot keep
+    /// it out.
     fn check_room(&self, line: &[u64], queued: usize, queue_max: usize) -> Result<(), PosterError> {
         check_shared_room(queued, queue_max)?;
         let limit = match line.iter().all(|number| self.batch_number < *number) {

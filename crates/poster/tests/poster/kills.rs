@@ -1,4 +1,5 @@
-//! Killed at any point, it goes on: no certificate is lost, none posted twice.
+//! Tests that a poster that is killed at any point continues after a restart: no certificate is
+//! lost, and none is posted twice.
 
 use dac_poster::Outcome;
 use std::sync::atomic::Ordering;
@@ -60,7 +61,7 @@ async fn it_goes_on_after_being_killed_between_sending_and_the_receipt() {
 #[tokio::test]
 async fn a_store_that_fails_at_any_commit_loses_and_doubles_nothing() {
     let setup = Setup::new().await;
-    // Enqueueing takes the first; then come signing and settling.
+    // The first commit is that of enqueueing; the next two are those of signing and of the outcome.
     for (number, commits) in [(1, 1), (2, 2), (3, 3)] {
         setup.store.fail_after(Some(commits));
         let running = setup.start().await;

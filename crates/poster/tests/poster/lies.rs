@@ -1,4 +1,4 @@
-//! Endpoints that lie, that fail now and then, and that have words of their own.
+//! Tests with endpoints that lie, that fail now and then, and that word their refusals differently.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use dac_poster::{Outcome, Progress};
 
 use crate::support::{Setup, by_us};
 
-/// The account's nonce and what it owns.
+/// Returns the account's nonce and its balance in wei.
 async fn account(setup: &Setup) -> (u64, U256) {
     let address = setup.anvil.key(2).address();
     let number = |value: serde_json::Value| value.as_str().unwrap().parse::<U256>().unwrap();
@@ -33,7 +33,7 @@ async fn an_endpoint_that_hides_what_was_recorded_costs_a_few_transactions_and_n
         _ => false,
     };
     setup.until("stopped", async || stopped()).await;
-    // Nothing more, for as long as the lie goes on.
+    // No further transaction is sent while the endpoint goes on lying.
     setup.anvil.mine(20).await;
     setup.looked().await;
     let (nonce, after) = account(&setup).await;
@@ -41,20 +41,20 @@ async fn an_endpoint_that_hides_what_was_recorded_costs_a_few_transactions_and_n
     assert_eq!(setup.recorded().await, 1);
     let payer = running.poster.payer().borrow().clone();
     assert_eq!((payer.stopped, payer.sent), (1, 3));
-    // The tip has a bound of its own: 5 gwei, where 190 were suggested. A base fee of 1 gwei at
-    // most comes to it.
+    // The tip is at most the cap of 5 gwei, although the endpoint suggests 190; the base fee adds
+    // at most 1 gwei.
     let (spent, most) = (before - after, U256::from(3 * 300_000 * 6 * GWEI));
     assert!(spent < most, "{spent} of {most}");
     assert!(payer.spent >= spent.to::<u128>(), "no less is counted than was spent");
 
-    // It does not begin anew with the process.
+    // A restarted poster does not start spending again.
     drop(running);
     running = setup.start().await;
     setup.anvil.mine(20).await;
     setup.looked().await;
     assert_eq!(account(&setup).await.0, nonce);
 
-    // The truth, once it is told, ends it.
+    // Once the endpoint tells the truth, the posting ends.
     setup.l1.lie(None);
     let (ended, outcome) = running.outcome().await;
     assert_eq!(ended, digest);
@@ -94,7 +94,7 @@ async fn what_was_recorded_is_known_by_the_log_where_the_refusal_is_not_understo
         matches!(outcome, Outcome::Recorded { tx_hash, by_us: false, .. } if tx_hash == Some(receipt.tx_hash)),
         "{outcome:?}"
     );
-    // Neither does it keep the others.
+    // Other postings are not held up.
     running.poster.enqueue(setup.record(&setup.certificate(2))).await.unwrap();
     assert!(by_us(&running.outcome().await.1));
 }

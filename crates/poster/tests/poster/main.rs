@@ -1,4 +1,5 @@
-//! The poster against a real chain: what it does with certificates, and what L1 may answer.
+//! Tests of the poster on a real chain (anvil): what it does with certificates, for every answer of
+//! L1.
 
 mod kills;
 mod lies;
@@ -24,7 +25,7 @@ async fn certificates_are_recorded_in_order_and_once() {
     for certificate in &certificates {
         let enqueued = running.poster.enqueue(setup.record(certificate)).await.unwrap();
         assert_eq!(enqueued.digest, setup.digest(certificate));
-        // The same again changes nothing.
+        // Enqueueing the same order again changes nothing.
         running.poster.enqueue(setup.record(certificate)).await.unwrap();
     }
     for _ in &certificates {
@@ -128,7 +129,7 @@ async fn while_l1_is_down_it_waits() {
     let setup = Setup::new().await;
     let mut running = setup.start().await;
     setup.l1.down.store(true, Ordering::SeqCst);
-    // Taken and stored all the same.
+    // The order is taken and stored nevertheless.
     running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.looked().await;
     assert!(setup.undecided());

@@ -1,4 +1,5 @@
-//! What posting costs: an empty account, a tip that is too low, an hour that is spent.
+//! Tests about money: an account without ether, a tip that is too low, and an hourly limit that is
+//! spent.
 
 use std::sync::atomic::Ordering;
 
@@ -48,7 +49,8 @@ async fn an_empty_account_is_told_before_and_while_something_waits_for_it() {
 #[tokio::test]
 async fn a_tip_that_pools_refuse_is_raised_to_what_they_ask_for_within_its_bound() {
     let mut setup = Setup::new().await;
-    // No block passes: what a pool refuses is made anew at once.
+    // Replacement because blocks pass is switched off, so the replacement can only come from the
+    // pool's refusal.
     setup.config.bump_after_blocks = 1_000;
     setup.l1.pool_floor.store(u64::try_from(3 * GWEI).unwrap(), Ordering::SeqCst);
     let mut running = setup.start().await;
@@ -70,7 +72,8 @@ async fn a_tip_that_pools_refuse_is_raised_to_what_they_ask_for_within_its_bound
 #[tokio::test]
 async fn no_more_is_spent_in_an_hour_than_allowed() {
     let mut setup = Setup::new().await;
-    // Room for two, by the price of the first: twice the base fee of a young chain and the tip.
+    // The limit allows two transactions at the price of the first: twice the base fee of a new
+    // chain plus the tip.
     setup.config.hourly_max = ETHER / 1_000;
     let mut running = setup.start().await;
     for number in 1..=20 {

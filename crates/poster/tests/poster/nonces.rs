@@ -1,4 +1,5 @@
-//! Nonces and fees: stuck, orphaned, taken by others, reorganised out.
+//! Tests of nonces and fees: transactions that are stuck, orphaned nonces, nonces used by other
+//! programs, and transactions that a reorganisation removes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,7 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     setup.until("sent", async || setup.l1.sent.load(Ordering::SeqCst) > 0).await;
     let first = setup.store.slots()[0].variants[0].clone();
 
-    // Gas becomes dearer than it pays, for some blocks.
+    // For some blocks gas costs more than the transaction pays.
     for _ in 0..4 {
         setup.anvil.set_next_base_fee(u64::try_from(first.fees.max_fee).unwrap() + 1).await;
         setup.anvil.mine(1).await;
@@ -33,7 +34,8 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     assert!(second.fees.max_fee * 8 >= first.fees.max_fee * 9);
     assert!(second.fees.priority_fee * 8 >= first.fees.priority_fee * 9);
 
-    // Dearer than the cap: it waits, and nothing above the cap is ever signed.
+    // Gas now costs more than the cap: the poster waits, and never signs a transaction above the
+    // cap.
     for _ in 0..12 {
         setup.anvil.set_next_base_fee(70_000_000_000).await;
         setup.anvil.mine(1).await;
@@ -54,8 +56,8 @@ async fn a_stuck_transaction_is_replaced_by_a_dearer_one_up_to_the_cap() {
     assert_eq!(setup.recorded().await, 2);
 }
 
-/// Starts a poster whose transaction is signed, with a nonce given out for it, and never reaches
-/// the chain. Another account records the same certificate meanwhile.
+/// Starts a poster whose transaction is signed with a nonce but never reaches the chain. Meanwhile
+/// another account records the same certificate.
 async fn start_with_an_orphan(setup: &Setup) -> Running {
     setup.l1.swallow.store(true, Ordering::SeqCst);
     let running = setup.start().await;
@@ -117,7 +119,7 @@ async fn a_nonce_used_by_somebody_with_the_same_key_costs_no_certificate() {
     let mut running = setup.start().await;
     running.poster.enqueue(setup.record(&setup.certificate(1))).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
-    // Against all advice, the key is used elsewhere: for an unrelated record.
+    // Another program uses the poster's key, which it must not, for an unrelated record.
     setup.anvil.account(setup.anvil.key(2)).record(setup.config.log, &setup.certificate(7)).await.unwrap();
     setup.l1.swallow.store(false, Ordering::SeqCst);
     let (digest, outcome) = running.outcome().await;
@@ -181,7 +183,8 @@ async fn nothing_is_final_before_the_confirmations_and_what_is_reorganised_out_i
     setup.looked().await;
     assert!(setup.undecided(), "two blocks are not three");
 
-    // The block with the record is replaced by an empty one, and the transaction is gone with it.
+    // The block with the record is replaced by an empty one, and the node loses the transaction
+    // too.
     setup.anvil.reorganise(2).await;
     setup.until("included again", async || setup.recorded().await == 1).await;
     let second = setup.log().recorded_events(0, setup.anvil.head().await.number).await.unwrap()[0];

@@ -1,4 +1,5 @@
-//! Coverage is renewed on a real settlement contract, once, and before what else is waiting.
+//! Tests that coverage is renewed on a real settlement contract, once, and before other waiting
+//! postings.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,7 @@ use dac_types::CoverageRenewal;
 
 use crate::support::{DEADLINE, Running, Setup, by_us, refused};
 
-/// A rollup with so many settled batches, kept for so many seconds.
+/// Sets up a rollup that has settled `batches` batches, which members keep for `seconds` seconds.
 pub(crate) async fn settled(batches: u64, seconds: u64) -> (Setup, TestRollup) {
     let spec = RollupSpec::default();
     let setup = Setup::with(&CommitteeSpec {
@@ -79,7 +80,8 @@ async fn somebody_elses_renewal_counts_as_done_and_costs_nothing() {
     assert_eq!(outcome, done);
     assert_eq!(setup.l1.sent.load(Ordering::SeqCst), 0);
 
-    // While ours is under way, too; and its nonce is used for something else.
+    // Another sender renews while our transaction is under way, too. The nonce of ours is then used
+    // for the next posting.
     setup.l1.swallow.store(true, Ordering::SeqCst);
     running.poster.enqueue(&renewal(&setup, &rollup, 1, setup.expires_at + 7)).await.unwrap();
     setup.until("signed", async || setup.store.slots().len() == 1).await;
@@ -105,7 +107,7 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
     settle(&setup, &rollup, 2, 9_000).await;
     assert!(by_us(&running.outcome().await.1));
 
-    // Marks move with batches that settle a freezeDelay apart.
+    // The contract's coverage marks move when batches settle at least a freezeDelay apart.
     for number in 3..=5 {
         setup.anvil.advance(1_001).await;
         settle(&setup, &rollup, number, 9_000).await;
@@ -119,7 +121,7 @@ async fn a_renewal_of_what_is_not_settled_waits_and_one_that_came_too_late_fails
     let mark = rollup.reader(&setup.anvil).coverage().await.unwrap().mark;
     assert_eq!(refusal, Refusal::of(&Settlement::RenewalTooOld { lastBatch: 1, mark }));
 
-    // What it promises is over before its turn came.
+    // The time that the renewal promises is over before its turn comes.
     let late = renewal(&setup, &rollup, 9, setup.expires_at);
     running.poster.enqueue(&late).await.unwrap();
     until(&running, &late, |progress| matches!(progress, Progress::Waiting(Some(_)))).await;
@@ -133,7 +135,7 @@ async fn a_forged_renewal_and_a_contract_that_halts_fail_by_name() {
     let (setup, rollup) = settled(1, 9_000).await;
     let mut running = setup.start().await;
     let good = renewal(&setup, &rollup, 1, setup.expires_at);
-    // One promise under the signature of another.
+    // The renewal carries the signature of another renewal.
     let mut forged = renewal(&setup, &rollup, 1, setup.expires_at + 1);
     let signature = forged.calldata.len() - 128;
     forged.calldata = [&forged.calldata[..signature], &good.calldata[signature..]].concat().into();
@@ -169,7 +171,7 @@ async fn renewals_have_room_of_their_own_and_no_more_than_that() {
     let fifth = renewal(&setup, &rollup, 1, setup.expires_at + 4);
     let full = running.poster.enqueue(&fifth).await.unwrap_err();
     assert!(matches!(full, PosterError::RenewalsQueued { limit: 4, .. }), "{full}");
-    // The order that came first has the first outcome.
+    // The order that arrived first has the first outcome.
     setup.l1.down.store(false, Ordering::SeqCst);
     let (digest, outcome) = running.outcome().await;
     assert_eq!(digest, orders[0].digest);
@@ -193,7 +195,8 @@ async fn a_renewal_goes_on_after_a_kill_and_a_reorganisation() {
     let reader = rollup.reader(&setup.anvil);
     let renewed = async || reader.state().await.unwrap().coverage_until == setup.expires_at;
     setup.until("renewed", renewed).await;
-    // The block that has it is replaced by an empty one, and the transaction is gone with it.
+    // The block that includes it is replaced by an empty one, and the node loses the transaction
+    // too.
     setup.anvil.reorganise(1).await;
     setup.until("renewed again", renewed).await;
     setup.anvil.mine(2).await;

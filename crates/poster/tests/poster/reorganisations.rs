@@ -1,5 +1,5 @@
-//! Reorganisations above the confirmed block, up to 32 blocks deep: nothing is posted twice, and
-//! nothing settled is forgotten.
+//! Tests with reorganisations above the confirmed block, up to 32 blocks deep: nothing is posted
+//! twice, and no settled batch is forgotten.
 
 use dac_poster::Outcome;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::support::{Setup, by_us};
 const REORGANISED_MAX: u64 = 32;
 const ROUNDS: usize = 60;
 
-/// All is final.
+/// Returns whether every posting has an outcome and no nonce is pending.
 fn is_idle(setup: &Setup) -> bool {
     setup.store.postings().iter().all(|posting| posting.outcome.is_some()) && setup.store.slots().is_empty()
 }
@@ -46,11 +46,12 @@ async fn no_reorganisation_up_to_the_confirmations_loses_or_doubles_anything() {
             }
             6 if batches > 0 => {
                 renewals += 1;
-                // Each further than all before it, as renewals are collected.
+                // Each renewal promises a later time than all before it, as the aggregator does.
                 let order = renewal(&setup, &rollup, batches, setup.expires_at + renewals);
                 match running.poster.enqueue(&order).await {
                     Ok(_) => "renewed",
-                    // Those before it wait for batches that wait.
+                    // The renewals before this one wait for batches that have not settled yet, and
+                    // no more are taken.
                     Err(dac_poster::PosterError::RenewalsQueued { .. }) => "not renewed",
                     Err(other) => panic!("{other}"),
                 }
@@ -113,7 +114,7 @@ async fn no_reorganisation_up_to_the_confirmations_loses_or_doubles_anything() {
     let settled = rollup.reader(&setup.anvil).settled_events(0, head, |_, _| {}).await.unwrap();
     let numbers: Vec<_> = settled.iter().map(|batch| batch.batch_number).collect();
     assert_eq!(numbers, (1..=batches).collect::<Vec<_>>(), "DAC_SEED={seed}");
-    // What is said of each is so on the chain that is left.
+    // Each reported outcome must be true on the chain that remains.
     for posting in &postings {
         let Some(Outcome::Recorded { block: Some(block), tx_hash: Some(tx_hash), by_us, .. }) =
             posting.outcome
@@ -131,8 +132,8 @@ async fn no_reorganisation_up_to_the_confirmations_loses_or_doubles_anything() {
     }
 }
 
-/// A posting that was called final too early is not posted again by itself. The follower of the
-/// chain sees that it is gone, and orders it anew.
+/// If a reorganisation removes a posting that was reported as final, the poster does not post it
+/// again by itself. The part of the aggregator that follows the chain notices and orders it again.
 #[tokio::test]
 async fn one_deeper_than_the_confirmations_leaves_the_way_free() {
     let (mut setup, rollup) = settled(0, 0).await;

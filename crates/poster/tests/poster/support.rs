@@ -1,4 +1,4 @@
-//! A poster on a real chain, with switches on the way there.
+//! A poster on a real chain, whose connection to L1 has switches for faults.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,22 +24,22 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 
-/// L1 with switches on the way, and counters.
+/// Access to L1 with switches for faults, and counters of requests.
 pub(crate) struct SteeredL1 {
     pub(crate) inner: RpcL1,
-    /// Transactions vanish as if the node had lost them.
+    /// If true, transactions are accepted and then vanish, as if the node had lost them.
     pub(crate) swallow: AtomicBool,
-    /// Nothing answers.
+    /// If true, every request fails.
     pub(crate) down: AtomicBool,
-    /// Of a hundred requests so many are not answered.
+    /// The number of requests of every hundred that fail.
     pub(crate) failing: AtomicU64,
     asked: AtomicU64,
-    /// From this block on, transactions are hidden and simulations run as of it, a tip of 190 gwei
-    /// is suggested.
+    /// If set, the endpoint lies: it hides all transactions after this block, runs simulations as
+    /// of this block, and suggests a tip of 190 gwei.
     lying_since: Mutex<Option<B256>>,
-    /// Pools take no transaction with a lower tip.
+    /// The lowest tip per gas, in wei, with which pools take a transaction.
     pub(crate) pool_floor: AtomicU64,
-    /// Refusals come without data.
+    /// If true, refusals carry no revert data.
     pub(crate) wordless: AtomicBool,
     pub(crate) sent: AtomicUsize,
     pub(crate) looks: AtomicUsize,
@@ -65,7 +65,8 @@ impl SteeredL1 {
         if self.down.load(Ordering::SeqCst) {
             return Err(ChainError::NoEndpoint);
         }
-        // The same requests fail in each run, as far as they come in the same order.
+        // The choice depends only on the request's number, so the same requests fail in each run if
+        // they come in the same order.
         let number = self.asked.fetch_add(1, Ordering::SeqCst);
         let lot = u64::from_be_bytes(keccak256(number.to_be_bytes())[..8].try_into().unwrap()) % 100;
         if lot < self.failing.load(Ordering::SeqCst) {
@@ -75,7 +76,7 @@ impl SteeredL1 {
         Ok(&self.inner)
     }
 
-    /// Lies as of a block, or tells the truth again.
+    /// Makes the endpoint lie as of a block, or tell the truth again if `since` is `None`.
     pub(crate) fn lie(&self, since: Option<B256>) {
         *self.lying_since.lock().unwrap() = since;
     }
@@ -233,15 +234,16 @@ impl Setup {
         CertificateLogReader::new(self.anvil.endpoints(), self.committee.deployment.log)
     }
 
-    /// Waits until the poster has looked at L1 as it is now, and acted on it.
+    /// Waits until the poster has looked at the present state of L1 and acted on it.
     pub(crate) async fn looked(&self) {
         let before = self.l1.looks.load(Ordering::SeqCst);
-        // One look may be under way, the next one sees all, and a third begins only after that was
-        // acted on.
+        // One look may be under way now; the next one sees the present state, and a third begins
+        // only after the poster has acted on the second.
         self.until("looked", async || self.l1.looks.load(Ordering::SeqCst) >= before + 3).await;
     }
 
-    /// The same, unless something holds: a poster with nothing left to do does not look.
+    /// Does the same as `looked`, but also returns once `over` is true, because a poster with
+    /// nothing left to do does not look at L1.
     pub(crate) async fn looked_unless(&self, over: impl AsyncFn() -> bool) {
         let before = self.l1.looks.load(Ordering::SeqCst);
         self.until("looked", async || over().await || self.l1.looks.load(Ordering::SeqCst) >= before + 3)
@@ -257,7 +259,8 @@ impl Setup {
         self.log().recorded_events(0, head).await.unwrap().len()
     }
 
-    /// Waits until something observable holds, by looking: the poster has no event for it.
+    /// Waits until the condition is true, by checking it repeatedly, because the poster has no
+    /// event for it.
     pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let wait = async {
             while !condition().await {
@@ -281,7 +284,7 @@ pub(crate) fn by_us(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Recorded { by_us: true, tx_hash: Some(_), block: Some(_), gas_used: Some(_) })
 }
 
-/// Whether the contract refused a posting for good with this error.
+/// Returns whether the contract refused a posting for good with this error.
 pub(crate) fn refused<E: SolError>(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed { reason: FailureReason::Refused { refusal } } if refusal.is::<E>())
 }

@@ -1,9 +1,9 @@
-//! Rows of the poster's tables as versions before this one wrote them: they are read, and written
-//! again as they were.
+//! Rows of the poster's tables as earlier versions wrote them. The test checks that they are still
+//! read, and written again without a change.
 //!
 //! `postings.jsonl` has a posting of every kind, with every outcome and every refusal;
-//! `slots.jsonl` has nonces; `words.txt` has, in the order of the postings that failed, what is
-//! said of each.
+//! `slots.jsonl` has nonces; `words.txt` has the error text of each failed posting, in the same
+//! order.
 
 use dac_poster::{NonceSlot, Outcome, Posting};
 use serde::Serialize;
