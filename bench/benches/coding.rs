@@ -213,7 +213,7 @@ fn members(bench: &mut BenchmarkGroup<'_, WallTime>, case: &mut Case) {
     case.cost("check of a record", record_ms);
     let record = Arc::new(CheckedRecord::check(unsigned, geometry).expect("an honest record"));
 
-    // A parity shard, as a stream of pieces: what a member does.
+    // Like a member, this checks a parity shard that arrives as a stream of pieces.
     let last = Seat::all(n).next_back().expect("a committee has seats");
     let shard = dispersal.shards[last.index()].clone();
     let hash_ms = time(bench, &group, "floor, hash of a shard", || (), |()| Sha256::digest(&shard));
@@ -248,7 +248,8 @@ fn members(bench: &mut BenchmarkGroup<'_, WallTime>, case: &mut Case) {
             })
             .collect()
     };
-    // With n < 2k there are not enough parity shards to do without data.
+    // With n < 2k there are fewer than k parity shards, so a decoding from parity shards alone
+    // cannot be measured.
     let (first, end) = (checked(0..k), checked(usize::from(n) - k..usize::from(n)));
     assert_eq!(decode(&record, &end).as_ref(), Ok(&payload), "what is measured is also right");
     let from_data = time(bench, &group, "decode from data", || (), |()| decode(&record, &first));

@@ -23,7 +23,7 @@ use reference_rollup::shape::TRANSACTION_SLOTS;
 use reference_rollup::transaction::{Destination, Transaction};
 
 const RUNS: usize = 5;
-/// The goal for the time of one proof, in seconds, on the machine of the first report.
+/// The goal: the longest time of one proof, in seconds, on the machine of the first report.
 const PROOF_MAX_SECONDS: f64 = 30.0;
 const MEMORY_MAX_MIB: f64 = 4096.0;
 const USERS: u8 = 3;

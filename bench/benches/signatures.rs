@@ -1,8 +1,8 @@
-//! BLS signatures: signing, verifying, adding up and checking a quorum's, and the search for one
-//! liar among all.
+//! Measures BLS signatures: signing, verifying, adding up a quorum's signatures and checking the
+//! sum, and finding one false signature among those of all members.
 //!
-//! `cargo bench -p dac-bench --features micro --bench signatures`. On one thread. Excluded: parsing
-//! messages, network.
+//! `cargo bench -p dac-bench --features micro --bench signatures`. It uses one thread. Excluded:
+//! parsing messages, network.
 
 use dac_bench::Timing;
 use dac_bench::committee::{DOMAIN, Signers};
@@ -31,7 +31,8 @@ fn main() {
             figures.push(Figure::new("signatures/verify/one", verifying.median_ms(), "ms"));
         }
         let name = |what: &str| format!("signatures/{what}/n={n}");
-        // Verifying each on its own is what nobody needs to do.
+        // Verifying each signature on its own is measured only for comparison; the service verifies
+        // their sum.
         let one_by_one = Timing::of(RUNS, || {
             signatures
                 .iter()

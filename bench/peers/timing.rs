@@ -13,7 +13,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// From the command line: `N K BYTES RUNS`.
+    /// Reads the parameters from the command line: `N K BYTES RUNS`.
     pub fn from_arguments() -> Self {
         let mut numbers =
             std::env::args().skip(1).map(|argument| argument.parse::<usize>().expect("a number"));
@@ -22,7 +22,7 @@ impl Task {
         Self { n: small(next()), k: small(next()), bytes: next(), runs: next() }
     }
 
-    /// Bytes that nothing can compress, the same in each run.
+    /// Returns a payload of bytes that cannot be compressed, the same in each run.
     pub fn payload(&self) -> Vec<u8> {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let words = std::iter::repeat_with(|| {
@@ -34,8 +34,8 @@ impl Task {
         words.flatten().take(self.bytes).collect()
     }
 
-    /// Milliseconds of the fastest run, and the last run's result. Results are dropped outside the
-    /// measured time.
+    /// Returns the milliseconds of the fastest run, and the last run's result. Results are dropped
+    /// outside the measured time.
     pub fn best_ms<T>(&self, mut operation: impl FnMut() -> T) -> (f64, T) {
         let mut best = f64::INFINITY;
         let mut last = None;

@@ -47,9 +47,9 @@ unsafe impl GlobalAlloc for Counted {
 /// The allocations that were made, including those that were freed since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocations {
-    /// Bytes asked for.
+    /// The number of bytes that were asked for.
     pub bytes: u64,
-    /// Times that memory was asked for.
+    /// The number of times that memory was asked for.
     pub times: u64,
 }
 

@@ -12,7 +12,7 @@ pub const DOMAIN: Domain = Domain { chain_id: 31337, registry: Address::repeat_b
 pub struct Signers {
     /// The secret keys in seat order.
     pub secrets: Vec<SecretKey>,
-    /// Checked.
+    /// The members' public keys, checked.
     pub keys: CommitteeKeys,
 }
 

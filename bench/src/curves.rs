@@ -7,15 +7,15 @@ use crate::report::Figure;
 /// A plot: its file's name, its title, its axes and its curves.
 #[derive(Clone, Debug)]
 pub struct Plot {
-    /// Of the file, without its ending.
+    /// The file's name without its extension.
     pub file: &'static str,
-    /// Above it.
+    /// The title above the plot.
     pub title: &'static str,
-    /// Below it.
+    /// The label of the x axis.
     pub x: &'static str,
-    /// Beside it.
+    /// The label of the y axis.
     pub y: &'static str,
-    /// Those without points are not drawn.
+    /// The curves. Those without points are not drawn.
     pub curves: Vec<Curve>,
 }
 
@@ -45,9 +45,9 @@ pub fn all(figures: &[Figure]) -> Vec<Plot> {
     plots
 }
 
-/// Returns the seats and the payload bytes in the name of a coding figure. Only committees that
-/// store about three times the payload count, because a curve of different rates would mix two
-/// effects.
+/// Returns the seats and the payload bytes in the name of a coding figure. Only committees whose
+/// shards are together about three times the payload are returned, because a curve over different
+/// code rates would mix two effects.
 fn committee(name: &str) -> Option<(u16, usize)> {
     let mut words = name.split('/').nth(2)?.splitn(3, ' ');
     let (n, k, size) = (words.next()?, words.next()?, words.next()?);
@@ -100,7 +100,7 @@ fn coding_sizes(figures: &[Figure]) -> Plot {
     Plot { file: "encode-sizes", title, x: PAYLOAD, y: "ms a MiB", curves }
 }
 
-/// Of a payload.
+/// Returns a payload's size in KiB.
 #[allow(clippy::cast_precision_loss)] // Sizes far below 2^52.
 fn kib(bytes: usize) -> f64 {
     bytes as f64 / 1024.0

@@ -26,7 +26,7 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("system/PostgreSQL", "nothing of the server: its checkpoints, log and vacuum are in it"),
     (
         "system/loopback",
-        "connections to a database server, which are Unix sockets; included: whatever else this machine says to itself",
+        "connections to a database server, which are Unix sockets; included: all other connections of this machine to itself",
     ),
     ("system/aggregator memory", "pages of files that the kernel caches"),
     ("system/node memory", "pages of files that the kernel caches"),
@@ -39,7 +39,7 @@ const EXCLUDED: &[(&str, &str)] = &[
         "system/repair",
         "the kernel's cache of SQLite's files (dropped before), network, the wait for L1 blocks",
     ),
-    ("scale/", "whatever the model's parameters leave out: it is computed, not measured"),
+    ("scale/", "all that the model's parameters leave out: it is computed, not measured"),
 ];
 
 /// Returns what the figure with this name excludes.

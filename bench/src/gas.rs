@@ -26,7 +26,7 @@ pub fn read(folder: &Path) -> io::Result<Vec<Figure>> {
         let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let (what, hardfork) = name.rsplit_once('.').ok_or_else(|| strange("no hardfork in its name"))?;
         let gas: BTreeMap<String, String> = serde_json::from_slice(&fs::read(file)?)?;
-        // Some snapshots have parts of a transaction beside the whole.
+        // Some snapshots have the gas of a transaction's parts besides that of the whole.
         let has_parts = gas.keys().any(|key| key.ends_with(WHOLE));
         for (key, gas) in &gas {
             let whole = key.strip_suffix(WHOLE);

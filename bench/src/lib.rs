@@ -16,18 +16,18 @@ pub mod system;
 
 use std::time::{Duration, Instant};
 
-/// Times of one operation, repeated.
+/// The times of an operation that was run several times.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// The fastest run: the least disturbed by the rest of the machine.
+    /// The time of the fastest run, which the rest of the machine disturbed least.
     pub best: Duration,
-    /// The middle one.
+    /// The median time.
     pub median: Duration,
 }
 
 impl Timing {
-    /// Runs `operation` `runs` times (at least once). What it returns is dropped outside the
-    /// measured time.
+    /// Runs `operation` `runs` times (at least once). Its results are dropped outside the measured
+    /// time.
     pub fn of<T>(runs: usize, mut operation: impl FnMut() -> T) -> Self {
         let mut times: Vec<Duration> = (0..runs.max(1))
             .map(|_| {
@@ -42,17 +42,17 @@ impl Timing {
         Self { best: times[0], median: times[times.len() / 2] }
     }
 
-    /// The best run in milliseconds.
+    /// Returns the time of the fastest run in milliseconds.
     pub fn best_ms(self) -> f64 {
         self.best.as_secs_f64() * 1e3
     }
 
-    /// The median in milliseconds.
+    /// Returns the median time in milliseconds.
     pub fn median_ms(self) -> f64 {
         self.median.as_secs_f64() * 1e3
     }
 
-    /// Gigabytes (10^9 bytes) a second in the best run.
+    /// Returns the rate of the fastest run in gigabytes (10^9 bytes) a second.
     #[allow(clippy::cast_precision_loss)] // Sizes far below 2^52.
     pub fn gigabytes_per_second(self, bytes: usize) -> f64 {
         bytes as f64 / self.best.as_secs_f64() / 1e9

@@ -18,7 +18,7 @@ pub fn describe() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(
         |_| String::new(),
         |release| {
-            // What a builder of kernels adds to the version says nothing of speed.
+            // The suffix that distributions add to the kernel's version says nothing about speed.
             let version = release.trim().split('-').next().unwrap_or_default();
             format!(", Linux {version}")
         },

@@ -6,22 +6,22 @@ use crate::report::Figure;
 /// A parsed name: the figure's kind, the system, and the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named<'a> {
-    /// What was measured.
+    /// The kind of figure, for example `capacity`.
     pub what: &'a str,
-    /// Seats.
+    /// The number of seats.
     pub n: u16,
-    /// Shards that rebuild a batch.
+    /// The number of shards that rebuild a batch.
     pub k: u16,
-    /// `SQLite`, `PostgreSQL`.
+    /// The database: `SQLite` or `PostgreSQL`.
     pub store: &'a str,
-    /// `TLS`, `plain`.
+    /// The connections: `TLS` or `plain`.
     pub wire: &'a str,
-    /// Bytes of a payload, or of what was lost.
+    /// The bytes of a payload, or the bytes of shards that a member lost.
     pub bytes: usize,
 }
 
 impl<'a> Named<'a> {
-    /// Nothing where it is the name of something else.
+    /// Parses a figure's name. Returns `None` for the name of another kind of figure.
     pub fn read(name: &'a str) -> Option<Self> {
         let mut parts = name.strip_prefix("system/")?.split('/');
         let what = parts.next()?;
@@ -31,7 +31,7 @@ impl<'a> Named<'a> {
         parts.next().is_none().then_some(Self { what, n, k, store, wire, bytes: bytes(size)? })
     }
 
-    /// On SQLite without TLS.
+    /// Returns whether the system uses SQLite without TLS.
     pub fn is_plain(&self) -> bool {
         (self.store, self.wire) == ("SQLite", "plain")
     }

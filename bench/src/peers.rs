@@ -1,12 +1,12 @@
-//! Peers' own released crates, measured in the same run: programs of `bench/peers`, which are no
-//! part of the workspace.
+//! Measures other projects' released crates in the same run, with the programs of `bench/peers`,
+//! which are not part of the workspace.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
 
-/// Programs that `make bench` builds.
+/// The programs that `make bench` builds.
 const PROGRAMS: [&str; 2] = ["peer-commonware-2026-5", "peer-commonware-newest"];
 
 /// Times of one scheme, in milliseconds of the fastest run, on one thread.
@@ -22,8 +22,8 @@ pub struct PeerTimes {
     pub decode_ms: f64,
 }
 
-/// What every peer that is built takes for this. Those that are not built are left out, and said
-/// so.
+/// Returns the times of every peer whose program was built. A program that was not built is left
+/// out, and a message says so.
 ///
 /// # Panics
 ///

@@ -8,9 +8,9 @@ use plotters::prelude::*;
 /// A named curve.
 #[derive(Clone, Debug)]
 pub struct Curve {
-    /// For the legend.
+    /// The curve's name in the legend.
     pub name: String,
-    /// Points, x ascending.
+    /// The points, with x ascending.
     pub points: Vec<(f64, f64)>,
 }
 

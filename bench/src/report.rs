@@ -8,34 +8,36 @@ use serde::{Deserialize, Serialize};
 /// One figure of the report. Ratios are of values measured in the same run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
-    /// What was measured, from the general to the particular:
-    /// `coding/encode/n=16,k=6/22 MiB/1 thread`.
+    /// The figure's name, from the general to the particular: `coding/encode/n=16,k=6/22 MiB/1
+    /// thread`.
     pub name: String,
     /// The measured value.
     pub value: f64,
     /// The value's unit: `ms`, `MB/s`, `1/s`, `MiB`, `×`.
     pub unit: String,
-    /// The least that any implementation needs, in the same unit.
+    /// The least cost (or, for a rate, the highest rate) that any implementation can have, in the
+    /// same unit.
     pub floor: Option<f64>,
-    /// value / floor for costs, floor / value for rates: how far above the floor, 1 being at it.
+    /// The ratio to the floor: value / floor for costs, floor / value for rates. 1 means that the
+    /// value is at the floor.
     pub ratio_to_floor: Option<f64>,
-    /// The name of the peer that does the same.
+    /// The name of the peer (another project) that does the same.
     pub peer: Option<String>,
     /// The peer's value, in the same unit.
     pub peer_value: Option<f64>,
-    /// How many times better than the peer.
+    /// How many times better the value is than the peer's.
     pub ratio_to_peer: Option<f64>,
-    /// What was to be reached, in words that begin with a comparison: `≤ 1.35 × floor`. An absolute
-    /// figure says nothing on another machine and stands behind it, or alone, for information.
+    /// The goal in words that begin with a comparison: `≤ 1.35 × floor`. A bound in absolute units
+    /// depends on the machine, so it only stands behind the goal, or alone, for information.
     pub goal: Option<String>,
-    /// Whether it was; nothing where all that is told is for information.
+    /// Whether the goal was met; `None` if there is no goal or only information.
     pub met: Option<bool>,
     /// The basis of the value: the duration or the number of runs.
     #[serde(default)]
     pub basis: Option<String>,
 }
 
-/// A figure in the form of `report.json`.
+/// A figure in the form that it has in `report.json`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Line<'a> {
     /// The figure as it was measured.
@@ -51,18 +53,18 @@ pub struct Line<'a> {
 /// machine.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub enum Goal {
-    /// At most so many times the floor.
+    /// The value is at most this many times the floor.
     TimesFloorAtMost(f64),
-    /// At least so many times better than the peer.
+    /// The value is at least this many times better than the peer's.
     TimesPeerAtLeast(f64),
 }
 
 /// Whether less or more is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Less: times, bytes, gas.
+    /// Less is better: times, bytes, gas.
     Cost,
-    /// More: rates.
+    /// More is better: rates.
     Rate,
 }
 
@@ -84,7 +86,7 @@ impl Figure {
         }
     }
 
-    /// Adds the floor.
+    /// Adds the floor and the ratio to it.
     pub fn with_floor(mut self, kind: Kind, floor: f64) -> Self {
         self.floor = Some(floor);
         self.ratio_to_floor = Some(match kind {
@@ -94,7 +96,7 @@ impl Figure {
         self
     }
 
-    /// Adds a peer's value.
+    /// Adds a peer's value and the ratio to it.
     pub fn with_peer(mut self, kind: Kind, peer: impl Into<String>, value: f64) -> Self {
         self.peer = Some(peer.into());
         self.peer_value = Some(value);
@@ -111,20 +113,22 @@ impl Figure {
         self
     }
 
-    /// Marks the goal as not reached, for any value.
+    /// Marks the goal, if there is one, as not met, for any value.
     pub fn not_met(mut self) -> Self {
         self.met = self.met.map(|_| false);
         self
     }
 
-    /// With a bound in its own unit, which is told and not held against it: `≥ 50`.
+    /// Adds a bound in the figure's own unit, such as `≥ 50`, for information only: it does not
+    /// change whether the goal is met.
     pub fn with_information(mut self, comparison: char, bound: f64) -> Self {
         let words = format!("for information {comparison} {bound} {}", self.unit);
         self.goal = Some(self.goal.map_or_else(|| words.clone(), |goal| format!("{goal}, {words}")));
         self
     }
 
-    /// Held against a goal. One that speaks of a floor or peer that is not there is not met.
+    /// Adds a goal, and whether the figure meets it. A goal relative to a floor or peer that the
+    /// figure lacks is not met.
     pub fn with_goal(mut self, goal: Goal) -> Self {
         let (words, met) = match goal {
             Goal::TimesFloorAtMost(limit) => {
@@ -153,7 +157,7 @@ fn parts() -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Forgets what failed in an earlier run of this benchmark.
+/// Deletes the failures that an earlier run of this benchmark noted.
 pub fn forget_failures(benchmark: &str) -> io::Result<()> {
     match fs::remove_file(parts()?.join(benchmark).with_extension("failures")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -161,7 +165,8 @@ pub fn forget_failures(benchmark: &str) -> io::Result<()> {
     }
 }
 
-/// Notes that a part of a benchmark failed: the others go on, and the report tells of it.
+/// Notes that a part of a benchmark failed. The report lists it; the other parts are still
+/// measured.
 pub fn note_failure(benchmark: &str, what: &str) -> io::Result<()> {
     let file = parts()?.join(benchmark).with_extension("failures");
     let line = format!("{}\n", what.split_whitespace().collect::<Vec<_>>().join(" "));

@@ -1,8 +1,8 @@
-//! `dac-bench-report`: from what the benchmarks left in `target/bench/parts` to
-//! `target/bench/report.json`, the page and its plots.
+//! `dac-bench-report` makes `target/bench/report.json`, the page and its plots from the figures
+//! that the benchmarks wrote to `target/bench/parts`.
 //!
-//! Ends with an error where a part of the run failed or is missing, after everything else is
-//! written.
+//! If a part of the run failed or is missing, it writes everything else and then ends with an
+//! error.
 
 use std::error::Error;
 use std::fs;
@@ -21,7 +21,7 @@ const BENCHMARKS: [&str; 3] = ["coding", "signatures", "system"];
 #[derive(Debug, Parser)]
 #[command(version, about = "Collects what the benchmarks measured")]
 struct Arguments {
-    /// The document whose made part is replaced; plots go beside it, into `plots/`.
+    /// The document whose generated part is replaced. Plots are written to `plots/` beside it
     #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
 }
@@ -103,7 +103,7 @@ fn draw(document: &Path, figures: &[Figure]) -> Result<Vec<(String, String)>, Bo
 mod tests {
     use std::process::Command;
 
-    /// Before anything is measured: an hour later is too late.
+    /// `make` refuses a missing document before it measures anything, not an hour later.
     #[test]
     fn a_document_that_is_not_there_is_refused_at_once() {
         let top = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

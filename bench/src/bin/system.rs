@@ -1,13 +1,13 @@
-//! `dac-bench-system`: the whole system under load, real processes on this machine, beside the CPU
-//! work that nobody can do without.
+//! `dac-bench-system` measures the whole system under load, with real processes on this machine,
+//! and the CPU work that any implementation needs for the same batches.
 //!
 //! ```sh
 //! cargo build --release -p dac-node -p dac-aggregator
 //! tools/with-postgres cargo run --release -p dac-bench --bin dac-bench-system -- [--full]
 //! ```
 //!
-//! What fails stops nothing: the other parts are measured, the report tells of it, and the exit
-//! code says so in the end.
+//! If one part fails, the others are still measured. The report lists the failed parts, and the
+//! program ends with an error code.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -29,7 +29,8 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 /// The name of this benchmark, under which its figures and failures are written.
 const BENCHMARK: &str = "system";
-/// The longest time for one cell. After it the cell is given up, so that the others are measured.
+/// The longest time for one cell (one system with payloads of one size). After it the cell is given
+/// up, so that the others are measured.
 const CELL_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// The longest time for the measurement of repair.
 const REPAIR_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -37,30 +38,31 @@ const REPAIR_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 #[derive(Debug, Parser)]
 #[command(version, about = "The whole system under load, on this machine")]
 struct Arguments {
-    /// Every committee, payload and store, with TLS and without, for longer: some hours. Without it
-    /// the settings of the goals and one of each kind, in less than half an hour.
+    /// Measure every committee, payload and store, with TLS and without, and for longer; this takes
+    /// some hours. Without this option, only the systems that have goals and one system of each
+    /// kind are measured, in less than half an hour
     #[arg(long)]
     full: bool,
-    /// Only settings whose name contains this, as `n=4,k=2/SQLite/plain`; the repair has `repair`
-    /// before it.
+    /// Measure only systems whose name contains this text, for example `n=4,k=2/SQLite/plain`. The
+    /// name of the repair is `repair` and the name of its system
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
-    /// Only this payload, in KiB.
+    /// Measure only payloads of this size, in KiB
     #[arg(long, value_name = "KIB")]
     payload: Option<usize>,
-    /// MiB that a member loses and repairs; 0: none.
+    /// MiB of shards that a member loses and repairs; 0 leaves this measurement out
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     repair: usize,
-    /// No latencies and no retrieval, only the capacity.
+    /// Measure only the capacity, neither latencies nor retrieval
     #[arg(long)]
     capacity_only: bool,
-    /// Seconds at capacity, and at each rate below it.
+    /// Seconds for which the capacity and each rate below it are measured
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
 }
 
 impl Arguments {
-    /// What is measured, in order.
+    /// Returns the cells to measure, in order.
     fn cells(&self) -> Vec<Cell> {
         let mut cells = if self.full { plan::full() } else { plan::short() };
         cells.retain(|cell| cell.setting.to_string().contains(&self.only));
@@ -83,7 +85,7 @@ impl Arguments {
         seconds.map_or_else(|| Times::of(self.full, bytes), Times::all)
     }
 
-    /// Bytes that a member loses, if any.
+    /// Returns the number of bytes that a member loses and repairs, if repair is measured.
     fn repair(&self) -> Option<usize> {
         let is_wanted = format!("repair {}", repair_setting()).contains(&self.only);
         (self.repair > 0 && is_wanted && self.payload.is_none()).then_some(self.repair * MIB)
@@ -150,7 +152,7 @@ async fn measure(cell: Cell, times: Times) -> Result<(Vec<Figure>, Option<Failur
 async fn measure_in(arena: &mut Arena, cell: Cell, times: Times, figures: &mut Vec<Figure>) -> Result<()> {
     let (closed_loop, measured) = capacity::saturate(arena, cell.bytes, times).await.context("capacity")?;
     figures.extend(measured);
-    // Without latencies there is retrieval all the same.
+    // Retrieval is measured even if the measurement of latencies failed.
     let latencies = if cell.latency { below(arena, cell, times, closed_loop, figures).await } else { Ok(()) };
     if cell.retrieval {
         figures.extend(retrieval::measure(arena, cell.bytes).await.context("retrieval")?);
@@ -181,7 +183,8 @@ struct Results {
 }
 
 impl Results {
-    /// Runs one part; that it fails is noted, and an error only where that cannot be.
+    /// Runs one part. If the part fails, the failure is written to the report's folder; the result
+    /// is an error only if that is not possible.
     async fn part(
         &mut self,
         name: &str,
@@ -190,7 +193,7 @@ impl Results {
     ) -> Result<()> {
         let start = Instant::now();
         println!("{name}");
-        // The harness panics where it cannot go on, and that is one part's end, too.
+        // The test harness panics if it cannot continue. Such a panic ends only this part.
         let part = AssertUnwindSafe(part).catch_unwind();
         let failure = match tokio::time::timeout(limit, part).await {
             Ok(Ok(Ok((figures, failure)))) => {
@@ -208,7 +211,8 @@ impl Results {
             report::note_failure(BENCHMARK, &format!("{name}: {failure}"))?;
         }
         println!("  ({:.0} s)", start.elapsed().as_secs_f64());
-        // After each: a run that is broken off has measured something.
+        // The figures are written after each part, so that a run that is interrupted leaves those
+        // that it has.
         report::write(BENCHMARK, &self.figures).context("the figures")
     }
 }

@@ -1,5 +1,5 @@
-//! Least squares of relative errors with parameters that are not negative, because no cost is
-//! negative.
+//! Fits parameters by least squares of relative errors. The parameters are not negative, because no
+//! cost is negative.
 
 /// A pivot below this counts as zero: the rows do not distinguish two terms.
 const PIVOT_MIN: f64 = 1e-12;
@@ -14,7 +14,7 @@ pub fn relative(rows: &[(Vec<f64>, f64)]) -> Option<Vec<f64>> {
     if rows.len() < terms || rows.iter().any(|(row, measured)| row.len() != terms || *measured <= 0.0) {
         return None;
     }
-    // Divided by what was measured, each row is to give one.
+    // Each row is divided by its measured value, so that its predicted value should be one.
     let scaled: Vec<Vec<f64>> =
         rows.iter().map(|(row, measured)| row.iter().map(|term| term / measured).collect()).collect();
     let error = |parameters: &[f64]| -> f64 {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn nothing_is_negative() {
-        // Falling with x: the best slope that is not negative is none.
+        // The values fall with x, so the best slope that is not negative is zero.
         let rows: Vec<_> = [1.0, 2.0, 3.0].map(|x| (vec![1.0, x], 10.0 - x)).into_iter().collect();
         let parameters = relative(&rows).unwrap();
         assert!(parameters[0] > 7.0 && parameters[1] == 0.0, "{parameters:?}");
@@ -93,8 +93,7 @@ mod tests {
 
     #[test]
     fn errors_count_by_their_share() {
-        // One term, twice as much and half as much as it gives: relative errors weigh the smaller
-        // one more.
+        // One term, measured as 100 and as 1: relative errors give the smaller value more weight.
         let parameters = relative(&[(vec![1.0], 100.0), (vec![1.0], 1.0)]).unwrap();
         assert!(parameters[0] < 2.0, "{parameters:?}");
     }
@@ -104,7 +103,7 @@ mod tests {
         assert_eq!(relative(&[]), None);
         assert_eq!(relative(&[(vec![1.0, 2.0], 3.0)]), None, "one row, two terms");
         assert_eq!(relative(&[(vec![1.0], 0.0)]), None, "measured as nothing");
-        // Two terms that are the same: one of them is left out.
+        // The two terms are the same, so one of them is left out.
         let same: Vec<_> = [1.0, 2.0].map(|x| (vec![x, x], 2.0 * x)).into_iter().collect();
         let parameters = relative(&same).unwrap();
         close(&[parameters[0] + parameters[1]], &[2.0]);

@@ -1,11 +1,9 @@
 //! A model of a batch's cost as a function of seats and payload. It has few parameters, which are
 //! fitted on some of the measured systems and checked against the others.
 //!
-//! | room | what |
-//! |---|---|
-//! | [`fit`] | non-negative least squares of relative errors |
-//! | [`prices`] | what things cost in money: assumptions |
-//! | [`scale`] | the model far from where it was measured |
+//! | module | contents | |---|---| | [`fit`] | the fit by non-negative least squares of relative
+//! errors | | [`prices`] | assumed prices in money | | [`scale`] | the model applied to a system
+//! much larger than the measured ones |
 
 pub mod fit;
 pub mod prices;
@@ -16,7 +14,8 @@ use crate::report::Figure;
 
 /// A mebibyte.
 pub const MIB: f64 = 1_048_576.0;
-/// Seats of the systems that the model is fitted on; it is checked against all others.
+/// The numbers of seats of the systems that the model is fitted on. It is checked against all
+/// others.
 pub const FITTED_SEATS: [u16; 2] = [4, 16];
 
 /// One kind of system: its seats, the shards that rebuild a batch, and the payload.
@@ -26,7 +25,7 @@ pub struct Shape {
     pub n: u16,
     /// The number of shards that rebuild a batch.
     pub k: u16,
-    /// The bytes of a payload.
+    /// The size of a payload in MiB.
     pub payload_mib: f64,
 }
 
@@ -37,15 +36,15 @@ pub enum Term {
     Batch,
     /// The number of seats.
     Seats,
-    /// Seats times seats: each member gets a hash for each other one.
+    /// The square of the number of seats, because each member gets a hash for each seat.
     SeatsSquared,
-    /// Bytes of the payload.
+    /// The MiB of the payload.
     Payload,
-    /// Bytes of one shard.
+    /// The MiB of one shard.
     Shard,
-    /// Bytes of all shards.
+    /// The MiB of all shards.
     Shards,
-    /// Bytes on their way: the payload, and all shards.
+    /// The MiB that are sent: the payload and all shards.
     Sent,
 }
 
@@ -80,18 +79,18 @@ impl Term {
 /// A cost that the model predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
-    /// CPU of the aggregator, in milliseconds.
+    /// The CPU time of the aggregator, in milliseconds.
     AggregatorCpu,
-    /// CPU of one member, in milliseconds.
+    /// The CPU time of one member, in milliseconds.
     NodeCpu,
-    /// CPU of the sender of the load, in milliseconds: none of the system's, but on the same
-    /// machine.
+    /// The CPU time of the process that sends the load, in milliseconds. It is not part of the
+    /// system, but runs on the same machine.
     SenderCpu,
-    /// Bytes that the aggregator writes to its disk, in MiB.
+    /// The MiB that the aggregator writes to its disk.
     AggregatorWrites,
-    /// Bytes that a member writes to its disk, in MiB.
+    /// The MiB that a member writes to its disk.
     NodeWrites,
-    /// Bytes from rollup to aggregator to members and back, in MiB.
+    /// The MiB that rollup, aggregator and members send to each other.
     Network,
 }
 
@@ -106,7 +105,7 @@ impl Quantity {
         Self::Network,
     ];
 
-    /// Returns the figure that measures the quantity, per MiB of payload.
+    /// Returns the name of the figure that measures the quantity per MiB of payload.
     pub const fn figure(self) -> &'static str {
         match self {
             Self::AggregatorCpu => "aggregator CPU",
@@ -118,7 +117,7 @@ impl Quantity {
         }
     }
 
-    /// Of a batch.
+    /// Returns the unit of the quantity for one batch.
     pub const fn unit(self) -> &'static str {
         match self {
             Self::AggregatorCpu | Self::NodeCpu | Self::SenderCpu => "ms",
@@ -130,7 +129,8 @@ impl Quantity {
     pub const fn terms(self) -> &'static [Term] {
         match self {
             Self::AggregatorCpu => &[Term::Batch, Term::Seats, Term::Payload, Term::Shards],
-            // Hashing a record of n hashes is nothing beside a signature and a commit.
+            // Hashing a record of n hashes takes very little compared with a signature and a
+            // commit, so the number of seats is not a term.
             Self::NodeCpu | Self::NodeWrites => &[Term::Batch, Term::Shard],
             Self::SenderCpu => &[Term::Batch, Term::Payload],
             Self::AggregatorWrites => &[Term::Batch, Term::Seats, Term::Payload],
@@ -142,11 +142,11 @@ impl Quantity {
 /// A measured system.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// The measured system.
+    /// The system's seats and payload.
     pub shape: Shape,
     /// The values per batch, in the order of [`Quantity::ALL`].
     pub measured: [f64; Quantity::ALL.len()],
-    /// Payload MB/s at capacity.
+    /// The measured capacity in payload MB/s.
     pub capacity: f64,
 }
 
@@ -192,17 +192,17 @@ impl Model {
         Some(Self { parameters })
     }
 
-    /// Beside its terms.
+    /// Returns the quantity's terms, each with its fitted parameter.
     pub fn parameters(&self, quantity: Quantity) -> impl Iterator<Item = (Term, f64)> {
         quantity.terms().iter().copied().zip(self.parameters[quantity as usize].iter().copied())
     }
 
-    /// Of one batch.
+    /// Returns the predicted quantity for one batch.
     pub fn predict(&self, quantity: Quantity, shape: Shape) -> f64 {
         self.parameters(quantity).map(|(term, parameter)| term.of(shape) * parameter).sum()
     }
 
-    /// Payload MB/s at which so many cores that all processes share are busy.
+    /// Returns the payload MB/s at which all processes together keep this number of cores busy.
     pub fn rate_of_cores(&self, shape: Shape, cores: f64) -> f64 {
         let cpu = |quantity| self.predict(quantity, shape);
         let members = cpu(Quantity::NodeCpu) * f64::from(shape.n);
@@ -264,7 +264,8 @@ pub(crate) mod tests {
     fn two_cores_are_busy_at_the_rate_that_their_work_allows() {
         let model = Model::fit(points(&figures()).iter()).unwrap();
         let shape = Shape { n: 4, k: 2, payload_mib: 1.0 };
-        // 2 + 1.2 + 4 + 3 of the aggregator, four times 1 + 2.5 of members, 1.5 of the sender.
+        // A batch takes 2 + 1.2 + 4 + 3 ms of the aggregator, 1 + 2.5 ms of each of four members,
+        // and 1.5 ms of the sender.
         let batches = 2e3 / (10.2 + 4.0 * 3.5 + 1.5);
         assert!((model.rate_of_cores(shape, 2.0) - batches * 1.048_576).abs() < 1e-6);
     }

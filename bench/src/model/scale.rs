@@ -21,7 +21,7 @@ pub const PAYLOADS_MIB: [f64; 4] = [1.0, 8.0, 32.0, 64.0];
 const HOURS_A_MONTH: f64 = 730.0;
 const SECONDS_AN_HOUR: f64 = 3_600.0;
 
-/// A line of the page: a quantity, its unit, and its value for each payload.
+/// A line of the page's table: a quantity, its unit, and its value for each payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     /// The quantity's name.
@@ -56,8 +56,8 @@ impl Demand {
             batches_per_second,
             aggregator_cores: cores(Quantity::AggregatorCpu),
             member_cores: cores(Quantity::NodeCpu),
-            // Of all that is on its way the payload's own way to the aggregator is none of its
-            // sending.
+            // The network's bytes include the payload's way to the aggregator, which the aggregator
+            // does not send.
             sent: bytes(Quantity::Network) - BYTES_PER_SECOND,
             aggregator_writes: bytes(Quantity::AggregatorWrites),
             member_writes: bytes(Quantity::NodeWrites),
@@ -66,7 +66,7 @@ impl Demand {
         }
     }
 
-    /// USD an hour: cores, traffic, storage, L1.
+    /// Returns the costs in USD an hour, in this order: cores, traffic, storage, L1.
     fn money(&self) -> [f64; 4] {
         let cores = self.aggregator_cores + self.member_cores * f64::from(N);
         let stored_gb = self.kept * f64::from(N) / 1e9 * SECONDS_AN_HOUR * prices::RETENTION.value * 24.0;
@@ -151,7 +151,7 @@ mod tests {
         near("all members: keep, an hour of retention", 100e6 * 256.0 / 86.0 * 3600.0 / 1e9);
         near("L1, each batch recorded", batches * 0.3);
         near("money: L1", batches * 300_000.0 * 3600.0 / 1e9 * 3000.0);
-        // Members receive n / k times the payload, and a record each.
+        // Members receive n / k times the payload in shards, and one record each.
         let sent = 100e6 * 256.0 / 86.0 + batches * MIB * (0.001 + 4e-5 * 256.0 * 256.0);
         near("aggregator: sends", sent * 8.0 / 1e9);
     }

@@ -1,4 +1,4 @@
-//! The table of gas.
+//! The page's table of gas.
 
 use std::fmt::Write;
 

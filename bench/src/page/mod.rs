@@ -1,4 +1,4 @@
-//! The page that people read: tables and plots of the figures, between two marks of a document.
+//! The performance page: tables and plots of the figures, written between two marks of a document.
 
 mod gas;
 mod scale;
@@ -35,11 +35,11 @@ pub struct Material<'a> {
     pub figures: &'a [Figure],
     /// The title and file of each plot.
     pub plots: &'a [(String, String)],
-    /// The parts that could not be measured.
+    /// The parts that could not be measured, with the reasons.
     pub failures: &'a [String],
-    /// Systems that the model is fitted on and checked against.
+    /// The systems that the model is fitted on and checked against.
     pub points: &'a [Point],
-    /// Gas of one record in the committee that the model is asked about.
+    /// The gas of recording one certificate of the large committee to which the model is applied.
     pub record_gas: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! The model, its errors, and what it says of a large committee.
+//! The page's section on the model: its errors, and its prediction for a large committee.
 
 use std::fmt::Write;
 
@@ -33,7 +33,7 @@ pub(super) fn write(page: &mut String, points: &[Point], cores: f64, record_gas:
     }
 }
 
-/// A cell of the table of errors: measured, predicted, error.
+/// Returns a cell of the table of errors: measured value, predicted value, error.
 fn compared(measured: f64, predicted: f64) -> String {
     format!("{} / {} ({:+.0} %)", short(measured), short(predicted), (predicted / measured - 1.0) * 1e2)
 }

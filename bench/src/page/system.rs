@@ -1,4 +1,4 @@
-//! Tables of the whole system: one line for each system and payload.
+//! The page's tables of the whole system, with one line for each system and payload.
 
 use std::fmt::Write;
 
@@ -41,13 +41,13 @@ pub(super) fn write(page: &mut String, figures: &[Figure]) {
     repair(page, &all);
 }
 
-/// Lines of a table, and what was measured of each.
+/// The lines of a table, and the figures from which their cells come.
 struct Rows<'a> {
     names: Vec<&'a str>,
     all: &'a [(Named<'a>, &'a Figure)],
 }
 
-/// System and payload, as in the name: `n=4,k=2/SQLite/plain/1 MiB`.
+/// Returns the part of a figure's name that names system and payload: `n=4,k=2/SQLite/plain/1 MiB`.
 fn system(figure: &Figure) -> &str {
     figure.name.splitn(3, '/').nth(2).unwrap_or_default()
 }
@@ -68,7 +68,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A row's name for people: `4 (k 2), SQLite, plain, 1 MiB`.
+/// Returns the first four cells of a row: `4, k 2 | SQLite | plain | 1 MiB`.
 fn cells(row: &str) -> String {
     let parts: Vec<&str> = row.split('/').collect();
     let [committee, store, wire, size] = parts[..] else { return format!("{row} | | | ") };
@@ -76,7 +76,7 @@ fn cells(row: &str) -> String {
     format!("{committee} | {store} | {wire} | {size}")
 }
 
-/// A value with its ratio to the floor and a mark where a goal is.
+/// Returns a cell with a figure's value, its ratio to the floor, and a mark if it has a goal.
 fn cell(figure: Option<&Figure>) -> String {
     let Some(figure) = figure else { return String::new() };
     let mut text = short(figure.value);

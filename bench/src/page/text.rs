@@ -1,4 +1,4 @@
-//! Words and numbers as the page writes them.
+//! The page's form of words and numbers.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The processes, and a rollup that puts load on them.
+//! The processes of a measured system, and a rollup that puts load on them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,8 +47,9 @@ const STALENESS_MAX: &str = "24h";
 /// The number of members that are started at the same time. All 64 would wait for one another's key
 /// derivations.
 const STARTED_AT_ONCE: usize = 8;
-/// How long one looks whether processes are at rest, and what they may use more than at rest.
+/// The duration of one look at whether the processes are at rest.
 const LOOK: Duration = Duration::from_millis(500);
+/// The CPU time by which a look may exceed one at rest while the processes still count as at rest.
 const SETTLED_CPU: Duration = Duration::from_millis(40);
 /// The longest time until the processes are at rest.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
@@ -64,15 +65,15 @@ pub struct Arena {
     client: AggregatorClient,
     dialer: Dialer,
     server: Option<Server>,
-    /// The CPU time of all processes during one look at rest.
+    /// The CPU time that all processes used during one look while they were at rest.
     idle: Duration,
     _tls: Option<TempDir>,
     store: TempDir,
 }
 
 impl Arena {
-    /// Starts it, looking at L1 [`SELDOM`] or [`OFTEN`]; SQLite's files go to a folder below
-    /// `target/bench`, on a disk.
+    /// Starts a system whose processes read L1 at the interval [`SELDOM`] or [`OFTEN`]. SQLite's
+    /// files are in a folder below `target/bench`, which is on a disk.
     pub async fn start(setting: Setting, poll_interval: &str) -> Result<Self> {
         for name in ["dac-node", "dac-aggregator"] {
             refuse_fail_points(&program(name)?)?;
@@ -85,7 +86,7 @@ impl Arena {
         let plan = Plan {
             tls,
             folder: Some(store.path().to_owned()),
-            // Repair is as fast as it can be.
+            // The limit of repair is so high that it does not slow repair down.
             node: tables([
                 ("store", vec![("max_connections", connections.clone())]),
                 ("repair", vec![("bytes_per_second", "16GiB".into())]),
@@ -118,9 +119,9 @@ impl Arena {
         Ok(this)
     }
 
-    /// Waits until processes do no more than when nothing was asked of them yet: members beyond the
-    /// quorum get their shards, and all members their certificates, after the submitter of a batch
-    /// has its certificate.
+    /// Waits until the processes use no more CPU time than before any load. After the submitter has
+    /// its certificate, members beyond the quorum still get their shards, and all members the
+    /// certificates.
     pub async fn settle(&mut self) -> Result<()> {
         let deadline = Instant::now() + SETTLE_LIMIT;
         while self.cpu_of_a_look().await? > self.idle * 2 + SETTLED_CPU {
@@ -131,14 +132,15 @@ impl Arena {
         Ok(())
     }
 
-    /// CPU time of all processes of the system while one looks.
+    /// Returns the CPU time that all processes of the system use during one look.
     async fn cpu_of_a_look(&mut self) -> Result<Duration> {
         let before = self.aggregator_usage()?.cpu + self.members_usage()?.cpu;
         tokio::time::sleep(LOOK).await;
         Ok((self.aggregator_usage()?.cpu + self.members_usage()?.cpu).saturating_sub(before))
     }
 
-    /// Ends it and all that it stored: a PostgreSQL server keeps what nobody drops.
+    /// Stops the system and deletes all that it stored, also on a PostgreSQL server, which would
+    /// keep it.
     pub async fn finish(mut self) -> Result<()> {
         self.network.aggregator.kill();
         for member in &mut self.network.members {
@@ -153,8 +155,8 @@ impl Arena {
         Ok(())
     }
 
-    /// Starts members again after their stores' files are out of the kernel's cache, and so out of
-    /// every cache of this machine but the disk's own. A PostgreSQL server keeps its caches.
+    /// Restarts the members after the kernel has dropped their stores' files from its cache. Only
+    /// the disk's own cache may still have them. A PostgreSQL server keeps its caches.
     pub async fn cool_down(&mut self) -> Result<()> {
         for member in &mut self.network.members {
             member.service.stop().await?;
@@ -196,7 +198,7 @@ impl Arena {
             in_flight_max: load.in_flight,
             connections: 2,
             hash_kind: HashKind::Opaque,
-            // Certified, and never posted: L1 is not what is measured.
+            // Batches are certified but never posted, because L1 is not measured.
             posting: PostingMode::Settle,
             lifetime_seconds: LIFETIME_SECONDS,
             timeout: BATCH_LIMIT,
@@ -207,7 +209,7 @@ impl Arena {
         summary.await.context("a load")
     }
 
-    /// Submits one batch of random bytes and waits until it has come so far.
+    /// Submits one batch of random bytes and waits until it has reached the state `goal`.
     pub async fn submit(&self, number: u64, bytes: usize, goal: BatchState) -> Result<(BatchDigest, Bytes)> {
         let rollup = &self.network.rollup;
         let mut payload = vec![0; bytes];
@@ -228,8 +230,8 @@ impl Arena {
         Ok((status.digest.context("a certified batch's digest")?, payload))
     }
 
-    /// Waits until every member stores these batches and their certificates, those beyond the
-    /// quorum too.
+    /// Waits until every member, including those beyond the quorum, stores these batches and their
+    /// certificates.
     pub async fn held_by_all(&self, digests: &[BatchDigest]) -> Result<()> {
         for member in &self.network.committee.members {
             let url = &member.retrieval_url;
@@ -286,7 +288,7 @@ impl Arena {
     }
 }
 
-/// Admits a separate rollup, which may submit more in a day than the harness's.
+/// Admits a separate rollup, which may submit more in a day than the test harness's rollup.
 async fn admit(network: &mut Network) -> Result<()> {
     let rollup = Rollup { address: ROLLUP, ..network.rollup.clone() };
     let terms = AdmittedRollup {
@@ -301,7 +303,8 @@ async fn admit(network: &mut Network) -> Result<()> {
     Ok(())
 }
 
-/// Makes each process read the chain directly, not through the harness's gate, at this interval.
+/// Makes each process read the chain at this interval and directly, not through the test harness's
+/// proxy.
 fn look_at_l1(network: &Network, poll_interval: &str) -> Result<()> {
     let chain = tables([(
         "chain",
@@ -317,7 +320,7 @@ fn look_at_l1(network: &Network, poll_interval: &str) -> Result<()> {
         .try_for_each(|service| configuration::change(service.config(), &chain))
 }
 
-/// Starts the chosen members, some at a time.
+/// Starts the chosen members, `STARTED_AT_ONCE` at a time.
 pub async fn start_members(network: &mut Network, which: impl Fn(Seat) -> bool) -> Result<()> {
     let mut members: Vec<_> = network.members.iter_mut().filter(|member| which(member.seat)).collect();
     for group in members.chunks_mut(STARTED_AT_ONCE) {
@@ -358,7 +361,8 @@ impl Load {
     }
 }
 
-/// Refuses a program with fail points: operators run programs without them.
+/// Returns an error if the program was built with fail points, because operators run programs
+/// without them.
 fn refuse_fail_points(program: &Path) -> Result<()> {
     let bytes = fs::read(program).context(program.display())?;
     let needle = b"DAC_FAILPOINT";

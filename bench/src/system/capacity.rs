@@ -1,9 +1,10 @@
 //! Measures the system's capacity, and the cost of a payload byte at capacity.
 //!
-//! Twice over: with always the same number of batches in flight, which gives the rate of
-//! certificates when nobody waits for work, and what it costs; and in open loop, at rates one below
-//! the other, until one is kept up with: shares of that one are what latencies are measured at. A
-//! share of the first would be above what a queue bears.
+//! It is measured in two ways. In closed loop, the same number of batches is always in flight; this
+//! gives the highest rate of certificates and their cost. In open loop, batches are due by the
+//! clock; falling rates are tried until the system sustains one. Latencies are then measured at
+//! shares of the sustained rate, because at shares of the closed-loop rate a queue could grow
+//! without end.
 
 use std::time::Duration;
 
@@ -22,38 +23,42 @@ use crate::report::{Figure, Goal, Kind};
 
 /// A mebibyte.
 const MIB: f64 = 1_048_576.0;
-/// The goals of the rate, in times below what the processors could do if they did nothing else than
-/// the work that nobody can do without: of payload bytes in large batches, and of certificates of
-/// small ones, where the work of a call weighs more.
+/// The goal of the rate of payload bytes in large batches. The floor is the rate that the
+/// processors reach if they do only the work that any implementation needs; the measured rate may
+/// be this many times lower.
 const CAPACITY_TIMES_FLOOR: f64 = 12.0;
-/// The goal of the rate of certificates of small batches.
+/// The goal of the rate of certificates of small batches, as a number of times below the floor. It
+/// is a goal of its own because the work per call counts more there.
 const CERTIFICATES_TIMES_FLOOR: f64 = 6.5;
-/// The goal of memory, in times of the process before the load and the payloads in flight:
-/// arriving, encoded, on its way.
+/// The goal of peak memory. The floor is the memory of the process before the load plus the bytes
+/// in flight; the peak may be this many times as much, because a payload exists as it arrives,
+/// encoded, and on its way.
 const MEMORY_TIMES_FLOOR: f64 = 3.0;
-/// The number of simultaneous deliveries to one member, as the aggregator has it by default.
+/// The aggregator's default number of simultaneous deliveries to one member.
 const DELIVERIES_PER_MEMBER: usize = 8;
-/// Shares of the closed-loop rate that are tried in open loop, in percent.
+/// The shares of the closed-loop rate that are tried in open loop, in percent.
 const STEPS_PERCENT: [u32; 8] = [100, 90, 80, 70, 60, 50, 35, 20];
-/// Certificates that may be missing at the end of a step, of those due in it: those in flight, and
-/// the clock's granularity.
+/// The share of the batches due in a step that must be certified by its end. The others may be in
+/// flight or lost to the clock's granularity.
 const KEPT_UP_SHARE: f64 = 0.97;
-/// Half of the batches take no longer than this part of the window. Otherwise there is a queue,
-/// even if as many batches leave it as arrive.
+/// The median latency must be at most the window divided by this. Otherwise there is a queue, even
+/// if as many batches leave it as arrive.
 const KEPT_UP_WAITS: u32 = 5;
-/// Batches in flight that one step may leave behind, long or short.
+/// The number of batches that may still be in flight at the end of a step, independent of its
+/// length.
 const KEPT_UP_BATCHES: f64 = 2.0;
-/// Most bytes of batches in flight in open loop. The aggregator refuses not far above.
+/// The largest number of bytes in flight in open loop. The aggregator starts to refuse batches not
+/// far above it.
 const IN_FLIGHT_MAX_BYTES: usize = 384 << 20;
 
-/// Batches kept in flight to find the capacity: enough that nobody waits for work, bounded in
-/// bytes.
+/// Returns the number of batches that are kept in flight to find the capacity: enough that no
+/// process waits for work, but bounded in bytes.
 pub fn in_flight(bytes: usize) -> usize {
     ((96 << 20) / bytes).clamp(3, 48)
 }
 
 /// Returns how many batches may be in flight in open loop. At this number the sender drops the next
-/// one and counts it; a rate that is kept up with stays far below.
+/// batch and counts it; at a rate that the system sustains there are far fewer.
 pub(super) fn in_flight_max(bytes: usize) -> usize {
     (IN_FLIGHT_MAX_BYTES / bytes).clamp(8, 512)
 }
@@ -75,7 +80,7 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
     let (sender, loopback) = (Usage::of(std::process::id())?, loopback_bytes()?);
     let summary = arena.load(load).await?;
     let sender = Usage::of(std::process::id())?.since(sender);
-    // What comes after the certificate is the system's work, too.
+    // The work after a batch's certificate counts too.
     arena.settle().await?;
     let loopback = loopback_bytes()?.saturating_sub(loopback);
     let aggregator = arena.aggregator_usage()?.since(before.0);
@@ -93,7 +98,7 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
     let floor_rate = floor.batches_per_second(cores) * bytes as f64 / 1e6;
     let capacity = Figure::new(name("capacity"), summary.bytes_per_second / 1e6, "MB/s")
         .with_floor(Kind::Rate, floor_rate);
-    // The goals are the plain system's.
+    // Only the plain system (SQLite without TLS) has goals.
     let is_plain = setting.is_plain();
     let goal = Goal::TimesFloorAtMost(CAPACITY_TIMES_FLOOR);
     note(match (n, bytes) {
@@ -119,13 +124,14 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
         |what: &str, bytes: u64| Figure::new(name(what), bytes as f64 / MIB / payload_mib, "MiB/MiB");
     match setting.backend {
         Backend::Sqlite => {
-            // Once for the aggregator; a k-th for a member.
+            // The floor is writing the payload once at the aggregator, and a k-th of it at a
+            // member.
             let node = members.written_bytes / u64::from(n);
             note(per_mib("aggregator writes", aggregator.written_bytes).with_floor(Kind::Cost, 1.0));
             note(per_mib("node writes", node).with_floor(Kind::Cost, 1.0 / f64::from(k)));
         }
-        // The server writes for all of them: in what it wrote the aggregator's part cannot be told
-        // from members'.
+        // One server writes for all processes, so the aggregator's part of its writes cannot be
+        // told from the members' parts.
         Backend::Postgres => {
             if let Some(server) = server {
                 let all = 1.0 + f64::from(n) / f64::from(k);
@@ -149,8 +155,8 @@ pub async fn saturate(arena: &mut Arena, bytes: usize, times: Times) -> Result<(
     Ok((summary.bytes_per_second, figures))
 }
 
-/// The largest share of `bytes_per_second` that is kept up with in open loop, as a rate, and its
-/// figure.
+/// Finds the largest share of `bytes_per_second` that the system sustains in open loop. Returns it
+/// as a rate and as a figure.
 pub async fn sustain(
     arena: &mut Arena,
     bytes: usize,
@@ -185,8 +191,9 @@ pub async fn sustain(
     Err(dac_tests::Failure::new(format!("none of {tried} of the closed-loop rate was kept up with")))
 }
 
-/// Whether as many certificates came within the window as batches were due in it, but for a few in
-/// flight, none of them waited for long, and nothing was turned away.
+/// Returns whether the system sustained the rate: within the window it certified as many batches as
+/// were due, except for a few in flight; the median latency was short; and no batch was dropped,
+/// refused or lost.
 #[allow(clippy::cast_precision_loss)] // Counts far below 2^52.
 fn keeps_up(summary: &Summary) -> bool {
     let certified = summary.certificates_per_second * summary.window.as_secs_f64();
@@ -201,7 +208,8 @@ pub(super) fn turned_away(summary: &Summary) -> u64 {
     summary.dropped + counted(&summary.refused) + counted(&summary.failed) + summary.unfinished
 }
 
-/// Fails if batches were lost, because the rate is no capacity then.
+/// Returns an error if batches were lost or none was certified, because then the rate is not a
+/// capacity.
 fn refuse_faults(summary: &Summary) -> Result<()> {
     if turned_away(summary) == 0 && summary.certified > 0 {
         return Ok(());

@@ -6,9 +6,9 @@ use std::path::Path;
 use dac_tests::{Context, Result};
 use rustix::fs::{Advice, fadvise};
 
-/// Asks the kernel to drop what it has cached of all files in a folder and below it. What was not
-/// written yet is written before. A process that has them open must be stopped first: it has caches
-/// of its own.
+/// Asks the kernel to drop what it has cached of all files in a folder and below it. Data that are
+/// not on the disk yet are written first. A process that has the files open must be stopped before,
+/// because it has caches of its own.
 pub fn drop_cached(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).context(folder.display())? {
         let path = entry.context(folder.display())?.path();

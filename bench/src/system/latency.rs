@@ -18,13 +18,13 @@ use crate::report::{Figure, Goal, Kind};
 
 /// The measured shares of the sustained rate, in percent.
 const LOADS_PERCENT: [u32; 3] = [10, 50, 90];
-/// A share is measured until so many batches were due, unless that takes too long: fewer say
-/// nothing of a percentile.
+/// A share is measured until this number of batches were due, unless that takes too long.
+/// Percentiles of fewer batches mean little.
 const BATCHES_WANTED: f64 = 100.0;
-/// The longest measurement of a share, in usual windows.
+/// The longest measurement of a share, in multiples of the usual window.
 const WINDOWS_MAX: u32 = 2;
-/// The goal of the 99th percentile, in times of the CPU work of one batch by all processes
-/// together, one after the other.
+/// The goal of the 99th percentile of latency, as a multiple of the CPU work that all processes
+/// together do for one batch.
 const P99_TIMES_FLOOR: f64 = 50.0;
 
 /// Measures latencies for payloads of one size, at shares of `bytes_per_second`.
@@ -96,7 +96,8 @@ fn latencies(
         Some(floor) => {
             let p99 =
                 p99.with_floor(Kind::Cost, ms(floor)).with_goal(Goal::TimesFloorAtMost(P99_TIMES_FLOOR));
-            // A batch without a certificate has no latency either.
+            // A batch without a certificate does not count in the latencies, so if there is one,
+            // the goal is not met.
             if lost > 0 { p99.not_met() } else { p99 }.with_information('≤', 250.0)
         }
         None => p99,

@@ -1,4 +1,4 @@
-//! Which systems are measured with which payloads, and for how long.
+//! The plan: which systems are measured, with which payloads, and for how long.
 
 use std::time::Duration;
 
@@ -9,20 +9,21 @@ use super::setting::Setting;
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// Committees of the goals: seats, and shards that rebuild a batch.
+/// The committees: the number of seats, and the number of shards that rebuild a batch.
 const COMMITTEES: [(u16, u16); 4] = [(4, 2), (7, 3), (16, 6), (64, 22)];
-/// Payloads of the full form.
+/// The payload sizes of the full form (`--full`).
 const PAYLOADS: [usize; 5] = [16 * KIB, 64 * KIB, MIB, 8 * MIB, 32 * MIB];
 
-/// Payloads of which so few are certified in a second that windows are twice as long.
+/// From this payload size on, so few batches are certified in a second that windows are twice as
+/// long.
 const LARGE_BYTES: usize = 8 * MIB;
 
-/// What is measured of one system with payloads of one size.
+/// The measurements of one system with payloads of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
     /// The system.
     pub setting: Setting,
-    /// Bytes of each payload.
+    /// The bytes of each payload.
     pub bytes: usize,
     /// Whether latencies below capacity are measured.
     pub latency: bool,
@@ -30,7 +31,7 @@ pub struct Cell {
     pub retrieval: bool,
 }
 
-/// How long things are measured.
+/// The durations of the measurements of one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// The time before anything is measured.
@@ -46,8 +47,8 @@ pub struct Times {
 }
 
 impl Times {
-    /// Returns the times of the short or the full form for payloads of this size. Of
-    /// large ones few are certified in a second.
+    /// Returns the times of the short or the full form for payloads of this size. For large
+    /// payloads they are longer, because few are certified in a second.
     pub fn of(full: bool, bytes: usize) -> Self {
         let seconds = Duration::from_secs;
         let times = if full {
@@ -85,7 +86,7 @@ impl Times {
     }
 }
 
-/// Every committee, payload and store, with TLS and without.
+/// Returns the cells of the full form: every committee, payload and store, with TLS and without.
 pub fn full() -> Vec<Cell> {
     let mut cells = Vec::new();
     for (n, k) in COMMITTEES {
@@ -99,8 +100,8 @@ pub fn full() -> Vec<Cell> {
     cells
 }
 
-/// The settings of the goals, one of each kind, and enough of the others to fit the model and to
-/// check it.
+/// Returns the cells of the short form: the systems that have goals, one system of each kind, and
+/// enough others to fit the model and to check it.
 pub fn short() -> Vec<Cell> {
     use Backend::{Postgres, Sqlite};
     let rate_only = |cell: Cell| Cell { latency: false, retrieval: false, ..cell };

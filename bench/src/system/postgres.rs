@@ -1,4 +1,4 @@
-//! The database server behind a service: what it uses up, and what it keeps.
+//! The PostgreSQL server of a service: its use of resources, and deleting what it stores.
 
 use dac_database::sqlx;
 use dac_tests::network::Service;
@@ -6,13 +6,13 @@ use dac_tests::{Context, Result, database};
 
 use super::usage::Usage;
 
-/// The server of all stores of a system.
+/// The PostgreSQL server that holds all stores of a system.
 pub struct Server {
     process: u32,
 }
 
 impl Server {
-    /// The one that this service's database is on.
+    /// Finds the server of this service's database.
     pub async fn behind(service: &Service) -> Result<Self> {
         let mut connection = database::meddle(service).await?;
         let process: String =
@@ -23,14 +23,14 @@ impl Server {
         Ok(Self { process: process.trim().parse()? })
     }
 
-    /// What it and its processes used up so far; nothing where this user may not look, or it runs
-    /// on another machine.
+    /// Returns what the server and its child processes used so far, or `None` if this user may not
+    /// read it or the server runs on another machine.
     pub fn usage(&self) -> Option<Usage> {
         Usage::of_family(self.process).ok()
     }
 }
 
-/// Drops all that this service, which has ended, stored there.
+/// Drops the database schema of a service, which must have ended.
 pub async fn drop_all(service: &Service) -> Result<()> {
     let mut connection = database::meddle(service).await?;
     let schema: String = sqlx::query_scalar("SELECT current_schema()::text")

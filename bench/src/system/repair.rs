@@ -1,4 +1,4 @@
-//! One member loses its disk, and fetches what it owes from its peers.
+//! Measures repair: one member loses its disk and rebuilds all shards that it owes from its peers.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ const BATCH_BYTES: usize = 8 << 20;
 const AT_ONCE: usize = 12;
 /// The longest time for repair.
 const LIMIT: Duration = Duration::from_secs(3600);
-/// What a member is to lose by the goal: less is said to be less.
+/// The bytes that a member loses by the goal. If it loses less, the figure's basis says so.
 const WHOLE_BYTES: usize = 1 << 30;
 
-/// Measures how long the loss of `bytes` of shards takes to mend.
+/// Measures how long a member takes to repair the loss of `bytes` of shards.
 #[allow(clippy::cast_precision_loss)] // Far below 2^52.
 pub async fn measure(mut arena: Arena, bytes: usize) -> Result<Vec<Figure>> {
     let setting = arena.setting;
@@ -37,7 +37,7 @@ pub async fn measure(mut arena: Arena, bytes: usize) -> Result<Vec<Figure>> {
     let member = &mut arena.network.members[last.index()];
     member.service.kill();
     member.service.lose_database()?;
-    // What its peers serve comes from their disks.
+    // The peers are restarted with cold caches, so that what they serve comes from their disks.
     for peer in arena.network.members.iter_mut().filter(|member| member.seat != last) {
         peer.service.stop().await?;
     }

@@ -16,17 +16,18 @@ const TOTAL_BYTES: usize = 64 << 20;
 /// The least and the largest number of batches that are retrieved.
 const BATCHES: (usize, usize) = (2, 32);
 
-/// Measures retrieval with all members, then stops those with systematic shards for good and
-/// measures again.
+/// Measures retrieval with all members, then stops the members whose shards are rows of the payload
+/// for good and measures again.
 pub async fn measure(arena: &mut Arena, bytes: usize) -> Result<Vec<Figure>> {
     let batches = (TOTAL_BYTES / bytes).clamp(BATCHES.0, BATCHES.1);
-    // One more opens the connections.
+    // One more batch is retrieved first, unmeasured, to open the connections.
     let count = 2 * batches + 1;
     let mut stored = Vec::with_capacity(count);
     for number in (microseconds()..).take(count) {
         stored.push(arena.submit(number, bytes, BatchState::Certified).await?);
     }
-    // A quorum without its systematic members is less than k where n is large.
+    // A quorum has fewer than k members without those that hold rows if n is large, so all members
+    // must have their shards.
     let digests: Vec<BatchDigest> = stored.iter().map(|(digest, _)| *digest).collect();
     arena.held_by_all(&digests).await?;
     let (opening, stored) = stored.split_at(1);

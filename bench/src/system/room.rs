@@ -1,4 +1,4 @@
-//! Room on the disk for what a load stores.
+//! Makes sure that the disk has room for what a load stores.
 
 use dac_database::Backend;
 use dac_tests::{Context, Failure, Result};
@@ -6,15 +6,17 @@ use rustix::fs::statvfs;
 
 use super::arena::{Arena, Load, start_members};
 
-/// Bytes stored for each byte of payload and of shards: SQLite's log holds a part of them twice.
+/// The bytes stored for each byte of payload and of shards. It is more than one because SQLite's
+/// write-ahead log holds a part of them twice.
 const STORED_TIMES: f64 = 1.5;
-/// More payload bytes a second than any committee on one machine certifies.
+/// An upper bound of the payload bytes a second that a committee on one machine certifies.
 const BYTES_PER_SECOND_MAX: f64 = 100e6;
-/// What must stay free: members take nothing any more when their disk is nearly full.
+/// The bytes that must stay free, because members accept nothing more when their disk is nearly
+/// full.
 const RESERVE_BYTES: f64 = 3e9;
 
-/// Makes sure that what a load stores fits the disk. Where it might not, SQLite's stores begin
-/// anew, empty.
+/// Makes sure that what a load stores fits on the disk. If it might not, processes with SQLite are
+/// restarted with empty stores. Returns an error if the disk is still too full.
 pub async fn make_room(arena: &mut Arena, load: &Load) -> Result<()> {
     let needed = needed_bytes(arena, load);
     if free_bytes(arena)? >= needed {
@@ -50,7 +52,8 @@ fn needed_bytes(arena: &Arena, load: &Load) -> f64 {
     RESERVE_BYTES + payload * (1.0 + n / k) * STORED_TIMES
 }
 
-/// Where stores of SQLite are. A PostgreSQL server is most likely on the same disk.
+/// Returns the free bytes of the disk with SQLite's stores. A PostgreSQL server is most likely on
+/// the same disk.
 #[allow(clippy::cast_precision_loss)] // Gigabytes.
 fn free_bytes(arena: &Arena) -> Result<f64> {
     let folder = arena.stores();

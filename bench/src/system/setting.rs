@@ -1,4 +1,4 @@
-//! Which system is measured.
+//! The description of a measured system.
 
 use std::fmt;
 
@@ -6,34 +6,35 @@ use dac_database::Backend;
 use dac_tests::network::Shape;
 use dac_types::{Geometry, Quorum, Seat};
 
-/// Connections of a process to its database, as services have it by default.
+/// The services' default number of connections to their database.
 const CONNECTIONS: u16 = 8;
-/// Connections that a process has beside those: leases, and reading again whether a commit took
-/// place.
+/// The number of further connections that a process has: for leases, and for finding out whether a
+/// commit took place.
 const CONNECTIONS_BESIDE: u16 = 2;
-/// Connections that the server of `tools/with-postgres` takes, less some that it keeps for itself
-/// and for looking on.
+/// The number of connections that the server of `tools/with-postgres` accepts, without those that
+/// it reserves for itself and for observers.
 const SERVER_CONNECTIONS: u16 = 280;
 
-/// One system.
+/// A system to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Seats, and shards that rebuild a batch.
+    /// The number of seats, and of shards that rebuild a batch.
     pub geometry: Geometry,
-    /// Where members and aggregator store.
+    /// The database of the members and of the aggregator.
     pub backend: Backend,
     /// Whether every connection but that to L1 is encrypted.
     pub tls: bool,
 }
 
 impl Setting {
-    /// So many seats, with thresholds as the committee sizes of the goals have them: 4 (k 2), 7 (k
-    /// 3), 16 (k 6), 64 (k 22).
+    /// Describes a system with `n` seats of whose shards `k` rebuild a batch. The goals' committees
+    /// have n = 4 (k = 2), 7 (k = 3), 16 (k = 6) and 64 (k = 22).
     pub fn new(n: u16, k: u16, backend: Backend, tls: bool) -> Self {
         Self { geometry: Geometry::new(n, k).expect("a valid geometry"), backend, tls }
     }
 
-    /// As the harness takes it; two thirds of the seats and one make a quorum.
+    /// Returns the description that the test harness takes. Two thirds of the seats, rounded down,
+    /// and one more make a quorum.
     pub fn shape(&self) -> Shape {
         let (n, k) = (self.geometry.n(), self.geometry.k());
         let q = n * 2 / 3 + 1;
@@ -41,13 +42,14 @@ impl Setting {
         Shape { n, k, q, backend: self.backend, confirmations: 1 }
     }
 
-    /// SQLite without TLS: the system that goals, curves and the model speak of.
+    /// Returns whether the system is on SQLite without TLS. Goals, curves and the model are about
+    /// such systems.
     pub fn is_plain(&self) -> bool {
         self.backend == Backend::Sqlite && !self.tls
     }
 
-    /// Connections of each process to its database: as many as a configuration without a number
-    /// has, but where all of them together would be too many for one PostgreSQL server.
+    /// Returns the number of connections of each process to its database: the default number, or
+    /// fewer if all processes together would have too many for one PostgreSQL server.
     pub fn connections(&self) -> u16 {
         match self.backend {
             Backend::Sqlite => CONNECTIONS,
@@ -58,7 +60,7 @@ impl Setting {
         }
     }
 
-    /// Seats whose shards are the payload itself.
+    /// Returns the seats whose shards are rows of the payload.
     pub fn systematic(&self) -> impl Iterator<Item = Seat> {
         Seat::all(self.geometry.k())
     }
@@ -75,7 +77,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// `16 KiB`, `1 MiB`.
+/// Returns a size as text: `16 KiB`, `1 MiB`.
 pub fn show_bytes(bytes: usize) -> String {
     if bytes.is_multiple_of(1 << 20) {
         format!("{} MiB", bytes >> 20)

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use dac_tests::{Context, Result};
 
-/// Of `/proc/PID/stat`: clock ticks a second towards programs, on every architecture.
+/// The clock ticks a second of the times in `/proc/PID/stat`. Linux shows programs this value on
+/// every architecture.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Where a process's own ticks are in `/proc/PID/stat`, behind the program's name: in the program,
-/// and in the kernel for it.
+/// The positions of a process's own ticks in `/proc/PID/stat`, counted after the program's name:
+/// those in the program, and those in the kernel for it.
 const OWN_TICKS: [usize; 2] = [11, 12];
 /// The positions of the ticks of children that have ended.
 const CHILDREN_TICKS: [usize; 2] = [13, 14];
@@ -32,14 +33,14 @@ impl Usage {
         Ok(Self { cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND), written_bytes })
     }
 
-    /// Of a process, its children, and those of them that have ended: a server that has a process
-    /// for each connection.
+    /// Reads the usage of a process with its children, including those that have ended. A
+    /// PostgreSQL server has one child process for each connection.
     pub fn of_family(process: u32) -> Result<Self> {
         let mut sum = Self::of(process)?;
         let ended = stat(process, CHILDREN_TICKS)?;
         sum.cpu += Duration::from_millis(ended * 1000 / TICKS_PER_SECOND);
         for child in read(process, &format!("task/{process}/children"))?.split_whitespace() {
-            // One that ends this very moment is counted with those that have.
+            // A child that ends at this moment is counted with those that have ended.
             if let Ok(usage) = Self::of(child.parse()?) {
                 sum.cpu += usage.cpu;
                 sum.written_bytes += usage.written_bytes;
@@ -58,17 +59,18 @@ impl Usage {
     }
 }
 
-/// Most bytes of memory that a process ever had resident.
+/// Returns the largest number of bytes of memory that the process has had resident so far.
 pub fn peak_memory_bytes(process: u32) -> Result<u64> {
     Ok(value(&read(process, "status")?, "VmHWM:")? << 10)
 }
 
-/// Bytes that all processes of this machine sent to one another over the loopback device.
+/// Returns the bytes that all processes of this machine have sent to one another over the loopback
+/// device.
 pub fn loopback_bytes() -> Result<u64> {
     let text = fs::read_to_string("/proc/net/dev").context("/proc/net/dev")?;
     let counters = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:"));
-    // Eight counters of what was received, then what was sent, bytes first: on this device the
-    // same.
+    // The line has eight counters of received data, then those of sent data, of which the first is
+    // bytes. On the loopback device both are the same.
     Ok(counters.and_then(|line| line.split_whitespace().nth(8)).context("/proc/net/dev: lo")?.parse()?)
 }
 

@@ -1,4 +1,4 @@
-//! Times of ZODA and Reed–Solomon in commonware-coding 2026.5.0, on one thread:
+//! Measures the times of ZODA and Reed–Solomon in commonware-coding 2026.5.0, on one thread:
 //! `peer-commonware-2026-5 N K BYTES RUNS`.
 
 use std::num::NonZeroU16;
@@ -37,7 +37,7 @@ fn zoda(task: &Task, payload: &[u8], config: &Config) {
     });
     let (checking, _, _) =
         Z::weaken(b"bench", config, &commitment, last, shards[usize::from(last)].clone()).expect("passes");
-    // From the last k shards.
+    // The payload is decoded from the last k shards.
     let checked: Vec<_> = (task.n - task.k..task.n)
         .map(|seat| {
             let (_, _, weak) =

@@ -1,5 +1,5 @@
-//! Times of Reed–Solomon in the newest commonware-coding, which has no ZODA any more, on one
-//! thread: `peer-commonware-newest N K BYTES RUNS`.
+//! Measures the times of Reed–Solomon in the newest commonware-coding, which has no ZODA any more,
+//! on one thread: `peer-commonware-newest N K BYTES RUNS`.
 
 use std::num::NonZeroU16;
 
