@@ -273,7 +273,7 @@ fn l1_document(l1: &L1Status) -> Value {
 }
 
 fn l1_text(l1: &L1Status) -> String {
-    let by = if l1.by_us { "by this aggregator" } else { "by somebody else" };
+    let by = if l1.by_us { "by this aggregator" } else { "by another sender" };
     let transaction = l1.transaction.map_or("unknown".to_owned(), |transaction| transaction.to_string());
     format!("block {}, {} gas, {by}, transaction {transaction}", l1.block, l1.gas_used)
 }
