@@ -1,5 +1,5 @@
-//! Chunk proofs from a hostile member: only the committed chunk at its place passes, and nothing
-//! panics.
+//! Checks chunk proofs from a hostile member: only the committed chunk at its index passes, and
+//! nothing panics.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -21,7 +21,7 @@ struct Input {
     index: u16,
     chunk: Vec<u8>,
     paths: [Vec<[u8; 32]>; 2],
-    /// Where an honest proof is changed, and by what.
+    /// The changes to an honest proof: the place of each, and the value for the XOR.
     edits: Vec<(u16, u8)>,
     claimed_seat: u8,
     claimed_index: u8,

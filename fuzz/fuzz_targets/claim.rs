@@ -1,5 +1,5 @@
-//! Public claims as a guest reads them: what decodes has exactly this encoding, and its field
-//! elements are in the field.
+//! Decodes public claims as a zkVM guest reads them: a claim that decodes encodes to exactly the
+//! same bytes, and its field elements are in the field.
 #![no_main]
 
 use dac_types::{BN254_ORDER, PublicClaim};
@@ -13,6 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(piece < BN254_ORDER.0);
     }
     let _ = claim.groth16_inputs();
-    // Far below the claimed length, most of the time: refused before anything is evaluated.
+    // The payload is usually far shorter than the claim says, so it is refused before anything is
+    // evaluated.
     let _ = dac_coding::check_binding(&[], &claim, None);
 });

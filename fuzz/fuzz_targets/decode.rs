@@ -1,5 +1,6 @@
-//! Records and sets of shards from hostile members: a record with any change is refused, and
-//! every set of checked shards decodes to the payload or to the caller's own error.
+//! Checks records and sets of shards from hostile members: a record with any change is refused, and
+//! every set of checked shards decodes to the payload or gives an error that names the caller's
+//! mistake.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -13,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Which shards, from which of two batches.
+    /// The shards to decode from, each as a seat and the choice between two batches.
     shards: Vec<(u8, bool)>,
     rebuilt: u8,
     record: RecordEdits,

@@ -1,4 +1,5 @@
-//! Hostile files: one that parses is written back as a file that parses to the same.
+//! Parses hostile files: a file that parses is written again as a file that parses to the same
+//! value.
 #![no_main]
 
 use dac_client::EndpointUrl;

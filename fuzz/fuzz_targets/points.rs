@@ -1,5 +1,5 @@
-//! BLS points from the wire and from L1: what is accepted has exactly one encoding of either kind,
-//! and is never infinity.
+//! Decodes BLS points from the wire and from L1: a point that is accepted has exactly one encoding
+//! of each kind, and is never the point at infinity.
 #![no_main]
 
 use dac_bls::{PublicKey, Signature};

@@ -1,5 +1,5 @@
-//! Revert data from an L1 endpoint: anything may come back, and all of it becomes a reason of
-//! bounded length.
+//! Decodes revert data from an L1 endpoint, which may return anything: all of it becomes a reason
+//! of bounded length.
 #![no_main]
 
 use dac_chain::Refusal;

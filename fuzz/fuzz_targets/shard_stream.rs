@@ -1,5 +1,5 @@
-//! A shard that arrives in pieces from a hostile disperser: the stream's verdict is that of the
-//! whole, and only the committed bytes pass.
+//! Checks a shard that arrives in pieces from a hostile disperser: the verdict on the stream is the
+//! same as on the whole shard, and only the committed bytes pass.
 #![no_main]
 
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 struct Input {
     seat: u8,
     edits: Vec<(u16, u8)>,
-    /// Bytes that are cut off, or added.
+    /// The number of bytes that are added to the shard, or cut off if it is negative.
     length_change: i8,
     pieces: Vec<u16>,
 }
@@ -53,7 +53,7 @@ fuzz_target!(|input: Input| {
     assert_eq!(whole.is_ok(), input.seat < 7 && sent == *committed);
     match (whole, streamed) {
         (Ok(whole), Ok(streamed)) => assert_eq!(whole.tree(), streamed.tree()),
-        // A stream is refused as soon as it is too long, having seen less.
+        // A stream is refused as soon as it is too long, so its error may name a smaller length.
         (Err(ShardError::TooLong { .. }), Err(ShardError::TooLong { .. })) => {}
         (whole, streamed) => assert_eq!(whole.unwrap_err(), streamed.unwrap_err()),
     }

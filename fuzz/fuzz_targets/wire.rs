@@ -1,5 +1,5 @@
-//! Messages from the wire: one that decodes as protobuf becomes a domain value that encodes to the
-//! same again, or an error.
+//! Decodes messages from the wire: a message that decodes as protobuf becomes either an error or a
+//! domain value that encodes to the same message again.
 #![no_main]
 
 use dac_proto::proof::ReceivedProof;

@@ -60,7 +60,7 @@ pub(crate) fn draw(
     let mut faults = Schedule { chance, events: Vec::new() };
     let mut members: Vec<Seat> = Seat::all(n).collect();
     members.shuffle(faults.chance);
-    // The share of members with a fault, from a quiet day to a bad one.
+    // The share of members with a fault differs from history to history.
     let share = faults.chance.random_range(0.0..0.8);
     for seat in members {
         if !faults.chance.random_bool(share) {

@@ -43,7 +43,8 @@ impl CertificateLog {
         decode(calldata).ok().map(|certificate| certificate.header.digest(&DOMAIN))
     }
 
-    /// Returns the record that the call would make at `timestamp`, unless it exists already.
+    /// Returns the record that the call would make at `timestamp`, or the contract's refusal. It
+    /// does not check whether the record exists already.
     pub(super) fn check(&mut self, calldata: &[u8], timestamp: u64) -> Result<Recorded, Refusal> {
         let cast = &self.cast;
         let checked = self.checked.entry(keccak256(calldata)).or_insert_with(|| {

@@ -257,7 +257,7 @@ impl Store for AggregatorMemory {
     }
 
     async fn orphaned_settlements(&self) -> Result<Vec<BatchDigest>, StoreError> {
-        // No simulation settles batches.
+        // Batches are never settled in a simulation.
         Ok(Vec::new())
     }
 

@@ -1,4 +1,4 @@
-//! The books of a member in memory, by the rules of the tables of the SQL store.
+//! The member's catalog of stored batches in memory, with the rules of the SQL store's tables.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a member owes, by the rules of the tables of the SQL store.
+//! The shards that a member owes according to L1, with the rules of the SQL store's tables.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,8 @@ impl Tables {
         };
         let duty = self.duties.entry((batch.digest, batch.rollup)).or_insert(new);
         if recorded.is_some() {
-            // What the log says was signed by a quorum.
+            // A batch that the certificate log recorded was signed by a quorum, so its values replace
+            // those that were known before.
             (duty.batch, duty.refuted) = (batch, false);
             duty.keep_until = duty.keep_until.max(batch.expires_at);
         }
@@ -35,7 +36,7 @@ impl Tables {
         duty.settled = settled.or(duty.settled);
     }
 
-    /// Keeps all settled batches of a rollup up to a number for longer.
+    /// Extends the time until which all settled batches of a rollup up to a number are kept.
     fn keep(&mut self, rollup: Address, last_batch: u64, until: u64) {
         for ((digest, of), duty) in &mut self.duties {
             if *of != rollup || duty.batch.batch_number > last_batch || duty.settled.is_none() {

@@ -1,4 +1,4 @@
-//! Longer promises, by the rules of the SQL store.
+//! Renewals of promises to keep batches, with the rules of the SQL store.
 
 use std::collections::BTreeSet;
 

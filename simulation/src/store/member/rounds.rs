@@ -1,4 +1,5 @@
-//! The progress of re-verification in memory, and the little upkeep that memory needs.
+//! The progress of re-verification, kept in memory, and the little maintenance that a store in
+//! memory needs.
 
 use async_trait::async_trait;
 use dac_node::store::{Rounds, Scrub, StoreError, Upkeep};

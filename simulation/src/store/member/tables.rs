@@ -19,7 +19,7 @@ pub enum Flaw {
     /// The last commit is forgotten when its member is killed, as on a disk that lies about what it
     /// has written.
     ForgetsLastCommit,
-    /// It says that a batch is stored before it is.
+    /// The store says that a batch is stored before it is.
     AnswersBeforeCommit,
 }
 

@@ -1,4 +1,5 @@
-//! The suite of every store, on memory, and on memory with books in a database.
+//! Runs the tests that every store must pass on the store in memory, and on shards in memory with
+//! tables in a database.
 
 use async_trait::async_trait;
 use dac_bls::SecretKey;
@@ -9,7 +10,7 @@ use dac_types::BatchDigest;
 
 use super::MemberMemory;
 
-/// Both halves in memory.
+/// A store with both halves in memory.
 struct InMemory {
     memory: MemberMemory,
     store: MemberStore,
@@ -59,7 +60,7 @@ impl Candidate for InMemory {
     }
 }
 
-/// Damages a row. Returns whether the damage is one of rows.
+/// Damages a row of a shard. Returns false if this kind of damage does not concern rows.
 fn spoil_row(memory: &MemberMemory, shard: ShardId, damage: Damage) -> bool {
     let mut tables = memory.tables();
     let rows = tables.shards.get_mut(&shard).unwrap();
@@ -72,7 +73,7 @@ fn spoil_row(memory: &MemberMemory, shard: ShardId, damage: Damage) -> bool {
     true
 }
 
-/// Bytes in memory and books in a database, as with any other place for shards.
+/// A store with the shards' bytes in memory and its tables in a database.
 struct Split {
     bytes: MemberMemory,
     database: TestDatabase,
@@ -106,7 +107,7 @@ impl Candidate for Split {
     }
 
     async fn census(&self) -> Census {
-        // The books do not delete bytes that are elsewhere: the next sweep does.
+        // The database does not delete bytes that are stored elsewhere; the next sweep does.
         self.store.writer.sweep().await.unwrap();
         let books = self.books.census().await;
         let tables = self.bytes.tables();
