@@ -135,10 +135,10 @@ pub struct Budget<P> {
     /// The waiting claims in the order in which they came.
     waiting: BTreeMap<Ticket, Waiting<P>>,
     waiting_by_party: HashMap<P, usize>,
-    /// How many claims had been met when each party got its last turn, or when it came. A party
-    /// that neither holds nor waits for anything has no entry.
+    /// For each party, the value of `met` when it got its last turn, or when it came if it had
+    /// none. A party that neither holds nor waits for anything has no entry.
     last_turn: HashMap<P, u64>,
-    /// How many claims have been met.
+    /// The number of claims that have been met.
     met: u64,
     next_ticket: u64,
 }
@@ -369,8 +369,8 @@ impl<P: Party> Budget<P> {
         self.used.saturating_add(amount) <= self.capacity
     }
 
-    /// Returns whether claims of as much as the whole budget have passed this claim. From then on
-    /// none does.
+    /// Returns whether later claims that together are as large as the whole budget have passed this
+    /// claim. From then on no claim passes it.
     const fn is_due(&self, waiting: &Waiting<P>) -> bool {
         waiting.passed >= self.capacity
     }
@@ -392,8 +392,9 @@ impl<P: Party> Budget<P> {
         if let Some((ticket, waiting)) = due {
             return self.fits(waiting.claim.amount).then_some(*ticket);
         }
-        // Where parties hold equally little, the one comes first whose last turn is longest ago.
-        // For a newcomer that is when it came, so that new parties do not pass those that wait.
+        // Among parties that hold equally little, the one whose last turn is longest ago comes
+        // first. For a party without a turn, the time when it came counts, so that new parties do
+        // not pass those that wait.
         let standing = |waiting: &Waiting<P>| {
             waiting.claim.shares.first().map_or((0, 0), |share| {
                 let last_turn = self.last_turn.get(&share.party).copied().unwrap_or(self.met);

@@ -187,7 +187,8 @@ enum Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    // A few parties that come again, or as many new ones as an adversary has addresses.
+    // The moves are in the name of a few parties that come again, or of as many new ones as an
+    // adversary has addresses.
     let party = || prop_oneof![1_u8..5, 1_u8..250];
     let one = prop_oneof![
         (party(), 0_u64..40).prop_map(|(party, amount)| Move::Take { party, amount }),
@@ -290,8 +291,8 @@ proptest! {
         prop_assert!(game.budget.last_turn.is_empty(), "a party that is gone is remembered");
     }
 
-    /// An adversary has any number of claims at a place for one. The honest party is never passed
-    /// twice by the same party.
+    /// An adversary has any number of claims that wait for a budget with room for one. No party
+    /// passes the honest party twice.
     #[test]
     fn turns_go_round(crowd in proptest::collection::vec(1_u8..5, 1..60), honest in 1_usize..4) {
         let mut budget = Budget::new(1, QueueLimits { total: 64, per_party: 64 });

@@ -7,7 +7,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// The error that the queue is full and no share is longer than the one that the item would join.
+/// The error that the queue is full and no other share is longer than the one that the item would
+/// join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full<T> {
     /// The item that was refused.
@@ -207,7 +208,7 @@ mod tests {
         assert_eq!(queue.pop(|_| false), None);
         assert_eq!(queue.pop_more(1, 3, |_, item| item % 2 == 0 || *item > 4), [0, 2, 5]);
         queue.retain(|item| *item != 1);
-        // The first member has had its turn.
+        // The first member has had its turn, so the second member comes first now.
         assert_eq!(drain(&mut queue), [(0, 2, 6), (0, 1, 3)]);
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Connections {
     pub(crate) backend: Backend,
     pub(crate) writers: AnyPool,
     pub(crate) readers: AnyPool,
-    /// How a connection of its own is opened.
+    /// The options with which a connection outside the pools is opened.
     pub(crate) options: AnyConnectOptions,
     pub(crate) transaction_timeout: Duration,
     pub(crate) silence_timeout: Duration,
@@ -161,7 +161,7 @@ fn pool(options: &DatabaseOptions, backend: Backend, connections: u32, access: A
     let pool = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(options.acquire_timeout)
-        // A file does not go away, and for a server `before_acquire` tests the connection.
+        // A file does not disconnect, and for a server `before_acquire` tests the connection.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move {

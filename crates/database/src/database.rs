@@ -122,9 +122,9 @@ impl Database {
         &self.inner.connections.readers
     }
 
-    /// Runs `work` as the only writer. Commits its changes if it succeeds, and none of them if it
-    /// fails. On SQLite, writers that wait at the same time share one commit, and none is told of
-    /// success before it.
+    /// Runs `work` as the only writer. If it succeeds, its changes are committed; if it fails, none
+    /// of them is. On SQLite, writers that wait at the same time share one commit, and none is told
+    /// of success before it.
     ///
     /// The work runs in a task of its own: if the caller is cancelled, the work is neither stopped
     /// half-way nor is its connection left in a transaction, in which later writes would be
@@ -138,9 +138,9 @@ impl Database {
         self.run(Access::Exclusive, work).await
     }
 
-    /// Does what [`Database::transaction`] does, but on PostgreSQL beside other writers. It is for
-    /// work whose result does not depend on rows that others may write meanwhile, such as adding
-    /// rows under a new key.
+    /// Does what [`Database::transaction`] does, but on PostgreSQL at the same time as other
+    /// writers. It is for work whose result does not depend on rows that others may write
+    /// meanwhile, such as adding rows under a new key.
     pub async fn append<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t mut AnyConnection) -> TransactionFuture<'t, T, E> + Send + 'static,

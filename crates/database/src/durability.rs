@@ -1,4 +1,4 @@
-//! Which failures a commit survives that a server has acknowledged.
+//! The failures that a commit survives once a server has acknowledged it.
 
 use std::fmt;
 

@@ -235,9 +235,10 @@ fn class_of(error: &sqlx::Error) -> ErrorClass {
 
 fn is_code_of_unreadable(code: &str) -> bool {
     match code.parse::<i64>() {
-        // IOERR_READ, IOERR_SHORT_READ, IOERR_DATA, IOERR_CORRUPTFS; all kinds of CORRUPT.
+        // SQLite's codes IOERR_READ, IOERR_SHORT_READ, IOERR_DATA and IOERR_CORRUPTFS, and all
+        // kinds of CORRUPT.
         Ok(number) if code.len() < 5 => matches!(number, 266 | 522 | 8202 | 8458) || number & 0xff == 11,
-        // Data or an index is corrupted, or a read failed.
+        // PostgreSQL's codes for corrupted data, for a corrupted index, and for a failed read.
         _ => matches!(code, "XX001" | "XX002" | "58030"),
     }
 }
@@ -247,16 +248,17 @@ fn is_code_of_unreadable(code: &str) -> bool {
 fn class_of_code(code: &str) -> ErrorClass {
     match code.parse::<i64>() {
         Ok(number) if code.len() < 5 => match number & 0xff {
-            // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL.
+            // SQLite's BUSY, LOCKED, NOMEM, INTERRUPT, IOERR and FULL.
             5 | 6 | 7 | 9 | 10 | 13 => ErrorClass::Retryable,
-            // CORRUPT, NOTADB.
+            // SQLite's CORRUPT and NOTADB.
             11 | 26 => ErrorClass::Corrupt,
             _ => ErrorClass::Fatal,
         },
         _ => match code.get(..2) {
-            // Connection, transaction rollback, insufficient resources, operator intervention,
-            // system error, locks.
+            // PostgreSQL's classes for connections, transaction rollbacks, insufficient resources,
+            // operator intervention (which includes shutdowns) and system errors.
             Some("08" | "40" | "53" | "57" | "58") => ErrorClass::Retryable,
+            // A lock was not available.
             Some("55") if code == "55P03" => ErrorClass::Retryable,
             // A transaction was silent for too long, or the server was demoted. The pool discards
             // connections to a demoted server when they are next used.

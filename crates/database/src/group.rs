@@ -33,7 +33,8 @@ type Work = Box<dyn for<'t> FnOnce(&'t mut AnyConnection) -> BoxFuture<'t, bool>
 
 /// How a piece of work ended.
 enum End {
-    /// It was committed, or it failed by itself and its changes were undone.
+    /// It was committed, or it failed by itself and its changes were undone. Its writer has the
+    /// result.
     Told,
     /// It was not committed, or its outcome is unknown.
     Failed(DatabaseError),

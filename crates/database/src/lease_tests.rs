@@ -24,7 +24,7 @@ on_both_backends!(
     a_kept_lease_that_is_taken_is_known_to_be_lost,
 );
 
-/// Lets a lease run out at once, so that no test waits for a clock.
+/// Makes a lease run out at once, so that no test has to wait for its term.
 async fn let_run_out(database: &Database, name: &str) {
     let statement = format!("UPDATE leases SET expires_at_ms = 1 WHERE name = '{name}'");
     let done: Result<u64, DatabaseError> = database

@@ -12,7 +12,7 @@
 //!
 //! Writes happen only in [`Database::transaction`] or [`Database::append`], reads in
 //! [`Database::reads`] or [`Database::snapshot`], whose connections refuse to write. A [`Lease`]
-//! protects what only one process at a time may do.
+//! protects work that only one process at a time may do.
 
 mod connections;
 mod database;
@@ -39,7 +39,7 @@ pub use sqlx;
 pub use sqlx::AnyConnection;
 pub use transaction::{Backend, TransactionFuture};
 
-/// Converts an unsigned number to a signed one so that the order is kept: 0 becomes the least.
+/// Converts an unsigned number to a signed one so that the order is kept: 0 becomes `i64::MIN`.
 pub const fn u64_to_sql(value: u64) -> i64 {
     (value ^ (1 << 63)).cast_signed()
 }

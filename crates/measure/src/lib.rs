@@ -15,7 +15,7 @@ pub use promise::Promise;
 pub const FOLDER_VARIABLE: &str = "DAC_RELIABILITY_DIR";
 /// The name of the file in that folder.
 pub const LINES_FILE: &str = "lines.jsonl";
-/// The environment variable with a factor: how many times as much is tried as in CI's run.
+/// The environment variable with a factor for the number of tries: 1 means as many as in CI.
 pub const SCALE_VARIABLE: &str = "DAC_RELIABILITY_SCALE";
 
 /// The result of one test.
@@ -45,7 +45,7 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// Starts the test `test`, as `cargo test` names it.
+    /// Starts to measure the test `test`; the name is the one that `cargo test` prints.
     pub fn begin(promise: Promise, test: &'static str) -> Self {
         Self { promise, test, began: Instant::now(), tries: 0, told: false }
     }
@@ -133,7 +133,7 @@ fn test_around(place: &'static str) -> &'static str {
     path
 }
 
-/// Counts tries of the surrounding test for a promise. They have failed if the test panics.
+/// Counts tries of the surrounding test for a promise. If the test panics, it reports a failure.
 #[macro_export]
 macro_rules! counted {
     ($promise:ident, $tries:expr) => {{
@@ -154,7 +154,7 @@ pub fn append(folder: &Path, line: &Line) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Returns how many times as much is tried as in CI's run: the value of `DAC_RELIABILITY_SCALE`, or
+/// Returns the factor by which more is tried than in CI: the value of `DAC_RELIABILITY_SCALE`, or
 /// 1.
 pub fn scale() -> u64 {
     std::env::var(SCALE_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(1).max(1)

@@ -10,7 +10,7 @@ const NUMBERS: Migration = Migration {
     sql: "CREATE TABLE numbers (\n    n BIGINT PRIMARY KEY,\n    data BYTEA NOT NULL,\n    note TEXT\n);",
 };
 
-/// Makes the tests `NAME::sqlite` and `NAME::postgres` of one body.
+/// Makes the two tests `NAME::sqlite` and `NAME::postgres` from one function body.
 macro_rules! on_both {
     ($($name:ident($test:ident) $body:block)*) => {$(
         mod $name {

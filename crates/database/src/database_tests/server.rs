@@ -1,4 +1,5 @@
-//! PostgreSQL: servers that may lose data, that fall silent, that fail over, and that refuse.
+//! Tests with PostgreSQL servers that may lose data, that fall silent, that fail over, and that
+//! refuse.
 
 use super::*;
 

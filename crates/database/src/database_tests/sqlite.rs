@@ -1,4 +1,4 @@
-//! SQLite: its files, its disk, and transactions that it ends itself.
+//! Tests of SQLite: its files, its disk, and transactions that it ends itself.
 
 use super::*;
 
@@ -29,7 +29,7 @@ async fn strange_file_names_are_taken_as_they_are() {
         Database::open(&DatabaseOptions::new(url), &[NUMBERS]).await.unwrap().close().await;
         assert!(std::fs::metadata(&path).unwrap().len() > 0, "{name}");
     }
-    // A missing folder is created; the error names a folder that cannot be.
+    // A missing folder is created; if that is impossible, the error names the folder.
     let missing = DatabaseOptions::sqlite(folder.path().join("no/such.db"));
     Database::open(&missing, &[NUMBERS]).await.unwrap().close().await;
     let below_a_file = DatabaseOptions::sqlite(folder.path().join("no/such.db/file.db"));

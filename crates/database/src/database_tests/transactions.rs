@@ -1,5 +1,5 @@
-//! Transactions: whole or not at all, one at a time, also where their callers fail, panic, hang or
-//! go away.
+//! Tests of transactions: each is stored as a whole or not at all, one runs at a time, and this
+//! also holds if callers fail, panic, hang or are cancelled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
