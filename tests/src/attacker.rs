@@ -22,7 +22,7 @@ use crate::wait;
 
 /// The number of streams that the client opens without waiting for the server's settings.
 const STREAMS: usize = 128;
-/// HTTP/2's default window, for attackers that read answers.
+/// HTTP/2's default flow-control window in bytes, for attackers that read answers.
 pub const USUAL_WINDOW: u32 = 65_535;
 
 /// The niceness of attackers. Servers and honest clients share the processors with them, and the
@@ -156,7 +156,7 @@ impl Attacker {
         Ok(call)
     }
 
-    /// Whether the connection has ended.
+    /// Returns whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.connection.is_finished()
     }

@@ -15,14 +15,14 @@ use crate::wait;
 const SIGKILL: i32 = 9;
 /// The longest pause before a killed process is started again.
 const REST_MAX_MS: u64 = 120;
-/// The longest time after which a process is killed at random.
+/// The longest time for which a process runs before it is killed at random.
 const LIFE_MAX_MS: u64 = 700;
-/// The most passes of a fail point before it kills.
+/// The largest number of the pass at which a fail point kills.
 const PASSES_MAX: u64 = 3;
 /// The fail point that leaves staged rows, which the next start deletes.
 const LEAVES_UPLOADS: &str = "node.store.stage_after_commit";
 
-/// Returns the fail points of a program that batches pass in one of these ways.
+/// Returns the fail points of a program that are passed in one of these ways.
 pub fn points(program: &str, passed: &[Passed]) -> Vec<FailPoint> {
     let mine = ALL.iter().filter(|point| point.name.starts_with(program) && passed.contains(&point.passed));
     mine.copied().collect()
@@ -72,8 +72,8 @@ async fn rest(dice: &mut impl Rng, longest: u64) {
     tokio::time::sleep(time).await;
 }
 
-/// Dies at each of these fail points in a random order, and ends with the service running. Returns
-/// the number of deaths.
+/// Lets a service die at each of these fail points in a random order, and starts it again at the
+/// end. Returns the number of deaths.
 pub async fn dies_everywhere(
     service: &mut Service,
     points: &[FailPoint],

@@ -27,7 +27,7 @@ pub fn limited(program: &Path, file_bytes_max: Option<u64>) -> Command {
     shell
 }
 
-/// Whether a test can mount file systems.
+/// The answer to whether a test can mount file systems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mounts {
     /// The test may mount file systems, which other processes do not see.

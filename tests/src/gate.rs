@@ -17,10 +17,10 @@ use tokio::task::JoinHandle;
 
 use crate::failure::{Context, Failure, Result};
 
-/// These ports are below those that Linux gives to outgoing connections
-/// (`net.ipv4.ip_local_port_range`).
+/// The ports from which those of servers are chosen. They are below those that Linux gives to
+/// outgoing connections (`net.ipv4.ip_local_port_range`).
 const SERVER_PORTS: Range<u16> = 18_000..32_000;
-/// The most bytes that pass at once.
+/// The largest number of bytes that pass at once.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// How a gate treats connections.
@@ -89,10 +89,10 @@ pub struct Gate {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
     weather: watch::Sender<Weather>,
-    /// The server that it was open to last.
+    /// The server to which the gate was open last.
     server: Mutex<Option<SocketAddr>>,
     connections: Arc<AtomicU64>,
-    /// None for a bare gate, where clients reach the server itself.
+    /// The proxy's task; `None` for a bare gate, where clients reach the server directly.
     task: Option<JoinHandle<()>>,
 }
 

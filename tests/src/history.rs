@@ -37,7 +37,7 @@ pub enum Violation {
         /// The number of recordings.
         times: usize,
     },
-    /// L1 has a certificate for a batch that was not submitted.
+    /// L1 has a certificate for a batch that the rollup did not submit.
     Stranger {
         /// The batch number.
         number: u64,
@@ -46,7 +46,7 @@ pub enum Violation {
     NotRetrievable {
         /// The batch's digest.
         digest: BatchDigest,
-        /// The seats that could serve it.
+        /// The seats that were up and could serve it.
         from: Vec<Seat>,
         /// The retriever's error.
         why: String,
@@ -227,7 +227,7 @@ pub async fn read(network: &Network, accepted: &[Accepted]) -> Result<History> {
     Ok(history)
 }
 
-/// Batches that expire within this time are not fetched.
+/// The check does not fetch batches that expire within this time, in seconds.
 const LOOKING_SECONDS: u64 = 600;
 
 /// A batch on L1 that does not expire soon.

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 
 use crate::failure::{Context, Result};
 
-/// Returns the false answer to a method with these parameters, given the honest answer; none to
-/// pass that on.
+/// A function of a method, its parameters and the honest answer. It returns the false answer, or
+/// `None` to pass on the honest one.
 type Lie = dyn Fn(&str, &Value, &Value) -> Option<Value> + Send + Sync;
 
 /// A proxy. It ends when it is dropped.

@@ -37,5 +37,6 @@ pub fn install_tls_provider() {
     dac_runtime::tls::install_provider();
 }
 
-/// One way to spoil something: its name, the reason with which it is refused, and the change.
+/// One way to make a valid value invalid: its name, the reason with which it is refused, and the
+/// change.
 pub type Spoiled<'a, T> = (&'a str, dac_proto::reason::Reason, &'a dyn Fn(&mut T));

@@ -58,7 +58,7 @@ impl Member {
         self.service.channel(configuration::RETRIEVAL)
     }
 
-    /// Whether the member stores this batch.
+    /// Returns whether the member stores this batch.
     pub async fn has(&self, digest: BatchDigest) -> Result<bool> {
         Ok(rpc::stored(self.retrieval()?).await?.contains(&digest))
     }
@@ -366,5 +366,5 @@ pub fn real_payload(length: usize) -> Bytes {
     payload.into()
 }
 
-/// The time after which something that must not happen would have happened.
+/// How long tests wait to see that something does not happen.
 pub const MOMENT: Duration = Duration::from_millis(500);

@@ -62,8 +62,8 @@ impl Wallet {
     }
 }
 
-/// A generator seeded by the operating system. arkworks needs another version of rand than the
-/// rest.
+/// Makes a random generator that is seeded by the operating system. arkworks needs another version
+/// of rand than the other crates.
 fn fresh_rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed(rand::random())
 }
@@ -109,7 +109,7 @@ impl Operator {
         self.sequencer.state().find(wallet.id()).context("an account of this user")
     }
 
-    /// Closes a batch of what waits in the inbox and these transactions.
+    /// Closes a batch of the entries that wait in the inbox and of these transactions.
     pub async fn batch(&mut self, transactions: &[SignedTransaction]) -> Result<Sealed> {
         let read = self.reader.history(self.from_block, |_, _| {}).await?;
         let waiting = self.sequencer.waiting(&read.history);

@@ -27,7 +27,8 @@ const ORPHANS_LIMIT: Duration = Duration::from_secs(1);
 /// The pause between two attempts to start: backends of a killed postmaster must end first.
 const START_PAUSE: Duration = Duration::from_millis(100);
 
-/// The unprivileged user of the server if tests run as root, which the server refuses.
+/// The unprivileged user that runs the server if tests run as root, because the server refuses to
+/// run as root.
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     user: u32,
@@ -37,7 +38,8 @@ struct Owner {
 /// A server in its own folder, reached through a socket there. It is stopped when dropped.
 pub struct Cluster {
     programs: PathBuf,
-    /// Its path must be short, because the paths of sockets are limited.
+    /// The server's folder. Its path must be short, because the length of a socket's path is
+    /// limited.
     folder: TempDir,
     data: PathBuf,
     owner: Option<Owner>,
@@ -46,7 +48,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Sets a server up and starts it.
+    /// Sets up a server and starts it.
     pub async fn start() -> Result<Self> {
         Self::start_with_data(None).await
     }
@@ -156,7 +158,7 @@ impl Cluster {
         self.file_bytes_max = bytes;
     }
 
-    /// Whether the postmaster is running.
+    /// Returns whether the postmaster is running.
     pub fn is_running(&mut self) -> bool {
         self.server.as_mut().is_some_and(|server| server.exited().is_none())
     }
@@ -213,7 +215,7 @@ impl Cluster {
         Ok(children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect())
     }
 
-    /// Whether a process works on this server's data.
+    /// Returns whether a process works on this server's data.
     fn is_ours(&self, process: Pid) -> bool {
         let folder = fs::read_link(format!("/proc/{}/cwd", process.as_raw_nonzero()));
         folder.is_ok_and(|folder| folder == self.data)

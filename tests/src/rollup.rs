@@ -1,5 +1,4 @@
-//! A rollup that submits: its batch signer, and the submissions that it signs, valid and invalid
-//! ones.
+//! A rollup with its batch signer, and the valid and invalid submissions that it signs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +11,7 @@ const LIFETIME_SECONDS: u64 = 3600;
 /// The time for which the submissions are valid, in seconds.
 const SUBMIT_AHEAD_SECONDS: u64 = 600;
 
-/// The clock's Unix second.
+/// Returns the machine's time in Unix seconds.
 #[expect(clippy::disallowed_methods, reason = "the processes under test go by the machine's clock, too")]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -164,7 +164,7 @@ impl Log {
         Ok(Self { path: path.to_owned(), bytes: bytes.to_vec(), page_bytes })
     }
 
-    /// Whether the other log continues this one, and was not started anew.
+    /// Returns whether the other log continues this one and was not started anew.
     pub fn is_continued_by(&self, other: &Self) -> bool {
         other.bytes.len() > self.bytes.len() && other.bytes.starts_with(&self.bytes)
     }

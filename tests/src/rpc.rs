@@ -25,7 +25,7 @@ pub fn channel(url: &str) -> Result<Channel> {
     Ok(Endpoint::from_shared(url.to_owned()).context(url)?.timeout(CALL_LIMIT).connect_lazy())
 }
 
-/// Returns the reason of a refusal. Panics if there is none of this protocol.
+/// Returns the reason of a refusal. Panics if the status has no reason of this protocol.
 pub fn reason(status: &Status) -> Reason {
     Reason::of(status).unwrap_or_else(|| panic!("no reason of ours in {status:?}"))
 }

@@ -27,20 +27,21 @@ use crate::network::{Network, Plan, Shape};
 use crate::operator::{Operator, Wallet, keys};
 use crate::{configuration, rpc, wait};
 
-/// In seconds. Freeze delay and exit window together are shorter than the committee's activation
-/// delay, as L1 demands. They can be short because no test here freezes.
+/// The freeze delay in seconds. Freeze delay and exit window together are shorter than the
+/// committee's activation delay, as L1 demands. They can be short because no test here freezes.
 const FREEZE_DELAY: u64 = 3;
-/// In seconds.
+/// The exit window in seconds.
 const EXIT_WINDOW: u64 = 4;
-/// In seconds; longer than the other two together.
+/// The delay of a change of the verifier, in seconds. It is longer than the other two together.
 const VERIFIER_DELAY: u64 = 8;
 /// The deposit of each user, in gwei.
 const DEPOSIT_GWEI: u64 = 1_000;
 
-/// The keys are large, and read once.
+/// The development keys. They are large, so they are read only once.
 static KEYS: OnceCell<Arc<Keys>> = OnceCell::const_new();
-/// Proofs by what they show. Every network here begins alike, on a chain of its own, so that tests
-/// share proofs. One is made at a time, since it uses the whole machine.
+/// The proofs that were made, by their claim. Every network here begins in the same way on a chain
+/// of its own, so tests can share proofs. One proof is made at a time, because proving uses the
+/// whole machine.
 static PROOFS: LazyLock<Mutex<HashMap<PublicClaim, Bytes>>> = LazyLock::new(Mutex::default);
 
 /// A batch and its validity proof.
@@ -59,7 +60,8 @@ impl ProvedBatch {
     }
 }
 
-/// What an L1 account has spent: its transactions, including failed ones, and its balance.
+/// The spending of an L1 account: its number of transactions, including failed ones, and its
+/// balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purse {
     /// The account's nonce.

@@ -176,9 +176,9 @@ async fn state(api: Channel, submission: B256) -> Result<BatchState, Status> {
     Ok(answer.map_err(|_| Status::deadline_exceeded("no answer"))??.state())
 }
 
-/// Whether submitting again is pointless. It is not if only a wrong clock refuses, since clocks are
-/// set right again, and not if the rollup is unknown: it was admitted a moment ago, and a process
-/// knows it after its next look at L1.
+/// Returns whether it is pointless to submit again after this refusal. It is not pointless if only
+/// a wrong clock refuses, because clocks are set right again, or if the rollup is unknown, because
+/// it was just admitted and a process knows it after its next look at L1.
 fn is_final(status: &Status) -> bool {
     let passes = [
         Reason::ExpiresTooSoon,
@@ -209,7 +209,7 @@ impl Sender {
         let mut dice = StdRng::seed_from_u64(self.plan.seed);
         let mut under_way: Vec<B256> = Vec::new();
         for number in first_number.. {
-            // Only as many as can be followed, so that kills hit batches in work and not in a
+            // Few batches are under way at a time, so that kills hit batches in work and not in a
             // queue.
             while under_way.len() >= UNDER_WAY_MAX {
                 self.looks += 1;
@@ -237,7 +237,7 @@ impl Sender {
         self.apis[turn % self.apis.len()].clone()
     }
 
-    /// Whether the traffic was told to stop during the pause.
+    /// Pauses, and returns whether the traffic was told to stop meanwhile.
     async fn paused(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.stopped.wait_for(|stopped| *stopped)).await.is_ok()
     }
@@ -277,7 +277,7 @@ impl Sender {
                     let is_short_lived = short.is_some();
                     return Ok(Some(Accepted { number, submission, payload, batch_hash, is_short_lived }));
                 }
-                // The short lifetime may be over.
+                // The batch's short lifetime may be over.
                 Err(status) if Reason::of(&status) == Some(Reason::ExpiresTooSoon) && short.is_some() => {
                     return Box::pin(self.submit(Ordered { number, kind, payload, short })).await;
                 }

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 /// process, a count.
 const INTERVAL: Duration = Duration::from_millis(25);
 
-/// The longest time that anything may take on a slow machine.
+/// The longest time that a single step may take on a slow machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Checks until `probe` returns a value, or fails after `limit` with what it waited for.

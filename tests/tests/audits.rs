@@ -1,4 +1,4 @@
-//! Audits of members that keep their word, that lost what they signed for, and that are down.
+//! Tests of audits of members that hold what they signed for, that lost it, and that are down.
 
 use std::fs;
 use std::path::Path;
@@ -71,7 +71,8 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     let known = dac.expect(["batches"]).await?;
     assert_eq!((number(&known, "/batches/0/batch_number")?, &known["next_page_token"]), (1, &Value::Null));
 
-    // The member is down: nothing is known of what it holds, so that only --strict accuses it.
+    // While the member is down, the audit cannot tell what it holds, so that only --strict counts
+    // it as a failure.
     network.members[0].service.kill();
     let (code, audit) = dac.document(["audit"]).await?;
     assert_eq!((code, &audit["verdict"]), (Some(0), &"passed".into()), "{audit}");
@@ -85,7 +86,7 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     network.members[1].service.stop().await?;
     network.members[1].service.lose_database()?;
     cannot_heal(&network.members[1].service, true)?;
-    network.aggregator.kill(); // It would notice, and deliver again.
+    network.aggregator.kill(); // It would notice the loss and deliver the shard again.
     network.members[1].service.start().await?;
     let (code, audit) = dac.document(["audit"]).await?;
     assert_eq!(code, Some(1), "{audit}");

@@ -156,8 +156,8 @@ async fn a_members_older_state_heals_under_load() -> Result<()> {
         backup.restore()?;
         member.service.start().await?;
         measure.tried(1);
-        // L1 names what the member stored between the two states, or will name it; the member must
-        // hold it again.
+        // L1 names the batches that the member stored between the two states, or will name them;
+        // the member must hold them again.
         let seat = member.seat.index();
         for batch in &lost {
             let what = format!("batch {} to be with the member again", batch.number);

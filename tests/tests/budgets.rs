@@ -63,14 +63,14 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a path has all these parts in this order.
+/// Returns whether a path has all these parts in this order.
 fn is_at(path: &Path, parts: &[String]) -> bool {
     let stem = path.with_extension("");
     let mut components = stem.components().map(|component| component.as_os_str().to_string_lossy());
     parts.iter().all(|part| components.any(|component| component == part.as_str()))
 }
 
-/// Whether a source file has a test of this name.
+/// Returns whether a source file has a test of this name.
 fn has_test(source: &str, function: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
     let start = format!("fn {function}(");

@@ -1,5 +1,5 @@
-//! Malicious dispersers against live members: what does not pass the member's check is refused by
-//! name and not stored.
+//! Tests of malicious dispersers against live members: a delivery that does not pass the member's
+//! check is refused by name and not stored.
 
 use bytes::Bytes;
 use dac_bls::CommitteeKeys;
@@ -208,7 +208,7 @@ async fn what_is_wrong_with_a_delivery_is_named() -> Result<()> {
     let status = send(member, open, pieces()).await.expect_err("a malleable signature");
     assert_eq!(rpc::reason(&status), Reason::BadDisperserSignature);
 
-    // After all of it the member works, and accepts the valid delivery.
+    // After all these refusals the member still works, and accepts the valid delivery.
     good.deliver(member).await?;
     assert!(member.has(good.digest()).await?);
     Ok(())

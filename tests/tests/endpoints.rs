@@ -1,4 +1,4 @@
-//! L1 endpoints that lie: one of three has no effect, and is named.
+//! Tests of L1 endpoints that lie: if one of three lies, it has no effect and is named.
 
 use std::net::SocketAddr;
 
@@ -36,8 +36,8 @@ fn lie(method: &str, params: &Value, honest: &Value) -> Option<Value> {
     }
 }
 
-/// Whether the liar is named. It is the preferred endpoint, so that it is asked whenever only one
-/// is.
+/// Returns whether the liar is named. It is the preferred endpoint, so it is asked whenever only
+/// one endpoint is.
 fn is_named(status: Option<v1::L1Endpoints>) -> bool {
     let status = status.unwrap_or_default();
     assert_eq!((status.configured, status.agree), (3, 2));

@@ -21,7 +21,8 @@ use rand::{Rng, SeedableRng};
 
 /// The number of times that each fail point kills in CI's run.
 const ROUNDS: u64 = 4;
-/// The same on PostgreSQL, where the successor of a dead process waits for its lease to end.
+/// The same number on PostgreSQL. It is lower because the successor of a dead process waits for its
+/// lease to end.
 const ROUNDS_ON_POSTGRES: u64 = 1;
 /// The number of deaths of members at random times, and of the aggregator.
 const DEATHS: u64 = 65;
@@ -36,12 +37,12 @@ const PASSED_BY_BATCHES: [Passed; 5] = [
     Passed::EachExpiry,
 ];
 
-/// Batches of all sizes and lifetimes: some are staged in several transactions, some expire and are
-/// deleted.
+/// Returns a plan with batches of all sizes and lifetimes: some are staged in several transactions,
+/// some expire and are deleted.
 fn everything(seed: u64) -> TrafficPlan {
     TrafficPlan {
         large_every: 4,
-        // Two members' shards rebuild it, so that each has more rows than one transaction stages.
+        // With k = 2 a shard is half of this, which has more rows than one transaction stages.
         large_bytes: 2_700_000,
         short_every: 3,
         short_seconds: 12,
@@ -49,7 +50,7 @@ fn everything(seed: u64) -> TrafficPlan {
     }
 }
 
-/// Members that delete batches soon after they expire.
+/// Returns a plan with members that delete batches soon after they expire.
 fn forgetful() -> Result<Plan> {
     let node = toml::toml! {
         [retention]
@@ -142,7 +143,7 @@ async fn a_death_at_any_time_loses_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What is done to a database server and its clients.
+/// A blow to a database server or to its clients.
 #[derive(Clone, Copy, Debug)]
 enum Blow {
     Postmaster,

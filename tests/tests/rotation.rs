@@ -43,8 +43,8 @@ async fn stored(member: &Member) -> Result<BTreeSet<BatchDigest>> {
     Ok(rpc::stored(member.retrieval()?).await?.into_iter().collect())
 }
 
-/// Gives the seat to a new key of the same operator, with a node of its own. Returns the member
-/// that had the seat before.
+/// Gives the seat to a new key of the same operator, whose node is a new process. Returns the
+/// member that had the seat before.
 async fn another_key(
     network: &mut Network,
     traffic: &mut Traffic,
@@ -79,7 +79,8 @@ async fn another_key(
     Ok(departed)
 }
 
-/// Checks the departed key's node after the seat has another key: it serves, and signs nothing.
+/// Checks the node of the departed key after the seat has another key: it serves its shards and
+/// signs nothing.
 async fn serves_and_signs_nothing(network: &Network, departed: &Member, epoch: u64) -> Result<()> {
     let (old, new) = (stored(departed).await?, stored(&network.members[SEAT.index()]).await?);
     assert!(!old.is_empty(), "it signed before");

@@ -279,7 +279,7 @@ async fn the_runbook_works_on_sqlite() -> Result<()> {
     Ok(())
 }
 
-/// The same with PostgreSQL's own tools.
+/// Tests the same runbook with PostgreSQL's own tools.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_runbook_works_on_postgres() -> Result<()> {
     let mut measure = Measure::begin(Promise::Runbook, "runbook::the_runbook_works_on_postgres");

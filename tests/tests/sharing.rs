@@ -21,7 +21,7 @@ use rand::{Rng, SeedableRng};
 
 /// The number of deaths at random times.
 const DEATHS: u64 = 21;
-/// The number of times that a process is paused until its leases are over.
+/// The number of times that a process is paused until its leases have run out.
 const PAUSES: u64 = 3;
 /// The number of fail points in the short form, drawn by the seed. The long form has all of them,
 /// and so has the test of a single aggregator in `kills`.

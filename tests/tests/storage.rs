@@ -237,7 +237,7 @@ async fn a_torn_log_takes_nothing_that_was_signed() -> Result<()> {
     Ok(())
 }
 
-/// Which of a store's files are on the disk that fills up.
+/// The part of a store's files that is on the disk that fills up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Full {
     Everything,
@@ -388,8 +388,8 @@ const POSTGRES_DISK_BYTES: u64 = 220 << 20;
 /// The limit of file sizes. It is above the size of a segment of PostgreSQL's log.
 const POSTGRES_FILE_BYTES: u64 = 17 << 20;
 
-/// PostgreSQL runs out of space while all services use it: it refuses, or it stops; with room again
-/// everything continues.
+/// PostgreSQL runs out of disk space while all services use it. It refuses writes, or it stops;
+/// once there is room again, all services continue.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_postgresql_takes_nothing() -> Result<()> {
     let name = "a_full_disk_under_postgresql_takes_nothing";

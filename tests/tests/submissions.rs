@@ -88,7 +88,7 @@ async fn what_is_wrong_with_an_order_is_named() -> Result<()> {
     }
     is_unknown(&network, &order).await?;
 
-    // After all of it the aggregator works, and accepts the valid submission.
+    // After all these refusals the aggregator still works, and accepts the valid submission.
     let batch = submit(&network, &order, stream::iter(rpc::pieces(&payload))).await?;
     network.certified(&batch).await?;
     Ok(())

@@ -1,4 +1,5 @@
-//! What a live aggregator reports to its operator: in its log, on `/healthz`, and in its status.
+//! Tests of what a live aggregator reports to its operator: in its log, on `/healthz`, and in its
+//! status.
 
 use std::collections::BTreeSet;
 

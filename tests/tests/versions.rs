@@ -1,5 +1,5 @@
-//! Requests of a later version of the protocol to live servers, for every method: unknown fields
-//! are ignored, and unknown values are refused by name.
+//! Sends requests of a later version of the protocol to live servers, for every method: unknown
+//! fields are ignored, and unknown values are refused by name.
 
 use std::collections::BTreeSet;
 
@@ -90,8 +90,8 @@ impl<'a> Samples<'a> {
                 one(request.encode_to_vec())
             }
             ("BatchService", "SubmitValidityProof") => {
-                // This is refused for its signature, with and without the later version's
-                // additions.
+                // This request is refused because of its signature, with and without the later
+                // version's additions.
                 let request = v1::SubmitValidityProofRequest {
                     batch: batch(),
                     new_state_root: vec![1; 32].into(),
@@ -111,7 +111,7 @@ impl<'a> Samples<'a> {
                     .collect()
             }
             ("DispersalService", "SignRenewal") => {
-                // This is refused because nothing has settled.
+                // This request is refused because no batch has settled.
                 let renewal = CoverageRenewal {
                     rollup: self.network.rollup.address,
                     last_batch: 1,

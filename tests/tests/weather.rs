@@ -1,5 +1,6 @@
-//! Networks that delay, lose and cut, clocks that are a day wrong, and an L1 that reverts: batches
-//! come late, none is lost, and nothing is signed, posted or deleted that should not be.
+//! Tests with networks that delay, lose and cut, with clocks that are a day wrong, and with an L1
+//! that reverts: batches come late, none is lost, and nothing is signed, posted or deleted that
+//! should not be.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ const L1_FAULTS: u64 = 20;
 /// The seconds by which a clock is wrong.
 const DAY: i64 = 86_400;
 
-/// Draws the faults of one gate's network for a while.
+/// Draws at random the faults of one gate's network.
 fn storm(dice: &mut StdRng) -> (&'static str, Weather) {
     let seed = dice.random();
     let calm = Weather { seed, ..Weather::CALM };
@@ -105,9 +106,9 @@ async fn a_members_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         network.members[seat].service.set_environment(&wrong_by(wrong));
         network.members[seat].service.start().await?;
         let (batch, digest) = recorded(&network, number).await?;
-        // By its clock the submission has expired, or is valid for too long: the member signs
-        // nothing on the rollup's word alone. On the word of a quorum it may sign, unless the batch
-        // has expired.
+        // By the member's clock the submission has expired, or is valid for too long, so the member
+        // signs nothing for the rollup's submission alone. With a quorum's certificate it may sign,
+        // unless the batch has expired.
         assert!(!batch.members[seat].in_certificate, "{wrong}: {:?}", batch.members[seat]);
         if wrong > 0 {
             assert_ne!(batch.members[seat].state(), DeliveryState::Attested, "{wrong}");
@@ -149,8 +150,8 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         network.aggregator.kill();
         network.aggregator.set_environment(&wrong_by(wrong));
         network.aggregator.start().await?;
-        // It may refuse a submission that lives for an hour; if it accepts one, members decide by
-        // their own clocks.
+        // The aggregator may refuse a submission with a lifetime of an hour; if it accepts one,
+        // members decide by their own clocks.
         let order = network.rollup.order(900 + u64::from(wrong > 0), HashKind::Opaque, &real_payload(100));
         let signed = network.rollup.signed(order);
         let open = rpc::submit_open(&network.domain(), &signed);
@@ -164,8 +165,8 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
         accepted.extend(taken(&network, first, seed).await?);
         measure.tried(1);
     }
-    // The rollup does not expect the batches that were accepted with a wrong clock, but these must
-    // not be recorded twice either.
+    // The list of expected batches lacks those that were accepted with a wrong clock, but these
+    // must not be recorded twice either.
     let history = history::read(&network, &accepted).await?;
     let violations = history.violations(&accepted);
     let serious: Vec<_> =
@@ -252,7 +253,7 @@ async fn l1_takes_back_drops_and_stalls_and_everything_is_recorded_once() -> Res
         let trouble = Trouble::choose(&mut dice);
         println!("{trouble:?}");
         trouble.strike(&network, &mut dice).await?;
-        // Transactions get deeper only with new blocks.
+        // Transactions get more confirmations only with new blocks.
         network.anvil.mine(dice.random_range(1..=3)).await;
         if dice.random_ratio(1, 4) {
             network.aggregator.kill();
@@ -276,7 +277,7 @@ async fn l1_takes_back_drops_and_stalls_and_everything_is_recorded_once() -> Res
     Ok(())
 }
 
-/// Tests the weather itself: a cut direction passes nothing and loses nothing.
+/// Tests the test harness's weather: a cut direction passes nothing and loses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_one_way_cut_holds_answers_back_and_loses_none() -> Result<()> {
     let network = Network::start(Shape::SMALL).await?;

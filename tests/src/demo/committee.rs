@@ -20,11 +20,11 @@ pub(crate) const N: u16 = 7;
 pub(crate) const K: u16 = 3;
 /// The number of signatures that make a certificate.
 pub(crate) const Q: u16 = 5;
-/// The seats that are killed before the batches come: as many as may be silent, a data row and a
-/// parity shard.
+/// The seats that are killed before the batches come: as many as may be silent, one with a row and
+/// one with a parity shard.
 pub(crate) const KILLED_BEFORE: [usize; 2] = [1, 5];
-/// The seats that are killed after the batches. The three that remain hold one data row and two
-/// parity shards, so that retrieval must decode.
+/// The seats that are killed after the batches. The three that remain hold one row and two parity
+/// shards, so that retrieval must decode.
 pub(crate) const KILLED_AFTER: [usize; 2] = [0, 3];
 
 /// A member of the demo's committee.

@@ -1,7 +1,7 @@
-//! `make demo`: a committee of seven and a payments rollup on this machine, told as a story.
-//! Batches are certified without two members and settled on L1 with real proofs of the same data;
-//! then the operator, the aggregator and all members but k are gone, and a user leaves with what is
-//! left.
+//! `make demo` runs a committee of seven and a payments rollup on this machine, and explains each
+//! step. Batches are certified without two members and settled on L1 with real proofs of the same
+//! data; then the operator, the aggregator and all members but k are killed, and a user exits with
+//! the data of the remaining members.
 
 mod committee;
 mod page;
@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // In each case the story is dropped at the end, with every process that it started.
+    // In each case the demo's future is dropped at the end, with every process that it started.
     let outcome = tokio::select! {
         outcome = story(&arguments) => outcome,
         _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),

@@ -21,8 +21,8 @@ use reference_rollup::transaction::Destination;
 use crate::committee::{K, N, keygen};
 use crate::page::{Page, typed};
 
-/// The time without settlement after which anyone may freeze, in seconds. On a real chain it is
-/// days.
+/// The time without settlement after which anyone may freeze, in seconds. On a real chain it would
+/// be several days.
 const FREEZE_DELAY_SECONDS: u64 = 20 * 60;
 /// The number of transfers in the second batch.
 const TRANSFERS: usize = 16;
@@ -185,7 +185,7 @@ impl Rollup {
         Ok(Settled { transaction, gas, prove_ms })
     }
 
-    /// Drops the operator with all that it knew.
+    /// Drops the operator with all its state.
     pub(crate) fn lose_operator(&mut self) {
         self.operator = None;
     }

@@ -1,5 +1,5 @@
-//! The shape of a system: the number of members, where they store, and how it differs from an
-//! ordinary one.
+//! The description of a system: the number of members, their databases, and the differences from an
+//! ordinary system.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -29,7 +29,7 @@ pub struct Service {
     config: PathBuf,
     process: Option<Process>,
     gates: Vec<(&'static str, Gate)>,
-    /// Processes of one aggregator share it.
+    /// The database. All processes of one aggregator share it.
     database: Arc<TestDatabase>,
     environment: Vec<(&'static str, String)>,
     file_bytes_max: Option<u64>,
@@ -126,7 +126,7 @@ impl Service {
         &self.database
     }
 
-    /// Whether the process was started and has not ended.
+    /// Returns whether the process was started and has not ended.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| process.exited().is_none())
     }

@@ -1,6 +1,6 @@
-//! Makes the report of reliability of what the tests and the simulation measured:
+//! Makes the reliability report from the results of the tests and the simulation:
 //! `target/reliability/report.json`, and the table in `docs/reliability.md`. Nothing in either is
-//! typed by hand. A promise that nothing tried, or that something broke, fails the run.
+//! typed by hand. The run fails if no test tried a promise, or if a test found it broken.
 
 mod table;
 
@@ -14,9 +14,9 @@ use dac_tests::measure::{LINES_FILE, Line, Promise};
 use dac_tests::{Context, Failure, Result};
 use serde::{Deserialize, Serialize};
 
-/// The least number of deaths of processes in a run, all kinds together.
+/// The least number of killed processes in a run, of all kinds together.
 const DEATHS_MIN: u64 = 300;
-/// The promises whose every try is a death.
+/// The promises of which every try kills a process.
 const DEATHS: [Promise; 3] =
     [Promise::SurvivesKills, Promise::EveryFailPoint, Promise::SurvivesDatabaseKills];
 

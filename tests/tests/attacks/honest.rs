@@ -24,10 +24,10 @@ const PACE: Duration = Duration::from_millis(20);
 const ROLLUP_PACE: Duration = Duration::from_millis(200);
 /// The factor by which the slowest of a hundred calls may be slower during an attack.
 const SLOWER_MAX: u32 = 5;
-/// The least 99th percentile that counts. Servers, clients and attackers have more threads than
-/// this machine has processors, and a thread that waits for its turn waits some milliseconds (a
-/// slice of Linux's scheduler is 3). Whether three of 300 calls of a millisecond waited for such a
-/// turn is chance, and not the attack's effect.
+/// A 99th percentile below this counts as this. Servers, clients and attackers have more threads
+/// than this machine has processors, and a thread that waits for its turn waits some milliseconds
+/// (a slice of Linux's scheduler is 3). Whether three of 300 calls of a millisecond waited for such
+/// a turn is chance, and not the attack's effect.
 const FLOOR: Duration = Duration::from_millis(4);
 
 /// Awaits an honest call, which must succeed within [`PATIENCE`].
@@ -141,7 +141,8 @@ impl Memory {
         Ok(Self(processes.collect::<Result<_>>()?))
     }
 
-    /// Returns by how much the servers' peaks exceed it, in sum.
+    /// Returns the sum of the bytes by which the servers' peaks exceed their memory at the
+    /// beginning.
     pub(crate) fn grown(&self) -> Result<u64> {
         let grown = self.0.iter().map(|(process, before)| Ok(peak_bytes(*process)?.saturating_sub(*before)));
         grown.sum()

@@ -89,7 +89,7 @@ async fn idle_connections_close_no_listener() -> Result<()> {
     honest.under(async |_| ask(&network).await).await?;
     let grown = memory.grown()?;
     attackers.end().await?;
-    // The place of a finished honest call is free for the next connection.
+    // The connection of a finished honest call was closed to make room for a new one.
     assert!(closed(&network, "retrieval", "replaced").await? >= 1);
     honest.without(async |_| ask(&network).await).await?;
     honest.verdict("1024 idle connections", grown, 64 * MIB);

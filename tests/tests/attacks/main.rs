@@ -21,10 +21,11 @@ use dac_tests::network::{Network, Plan, Service, Shape};
 use dac_tests::{Context as _, Result};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Held by the attack that runs: attacks beside each other would be part of each other's figures.
+/// The lock that the running attack holds, because attacks that run at the same time would disturb
+/// each other's figures.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
-/// Waits until no other attack of this program runs.
+/// Waits until no other attack of this program runs, and takes the lock.
 async fn alone() -> MutexGuard<'static, ()> {
     MACHINE.lock().await
 }

@@ -99,7 +99,7 @@ async fn a_rollup_that_holds_uploads_open_keeps_no_other_one_out() -> Result<()>
         wait::until("the hostile rollup to hold its share", wait::LIMIT, busy).await?;
     }
     honest.under(async |number| certify(&network, number).await.map(|_| ())).await?;
-    // Not only a quorum but every member is served.
+    // Every member gets its shard, not only a quorum.
     let digest = certify(&network, LAST_NUMBER).await?;
     for member in &network.members {
         member.waits_for(digest).await?;
@@ -126,8 +126,8 @@ async fn upload_next_to_nothing(to: SocketAddr, open: Bytes) -> Result<()> {
     }
 }
 
-/// Certificates that are points of the curve but not signatures, each one different: with headers
-/// of other dispersers, and with submissions of an admitted rollup.
+/// The attack delivers certificates whose signatures are points of the curve but not valid, each
+/// one different: with headers of other dispersers, and with submissions of an admitted rollup.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn false_certificates_keep_true_ones_waiting_for_no_one() -> Result<()> {

@@ -1,4 +1,4 @@
-//! Aggregators that lie to members.
+//! Tests of aggregators that lie to members.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,8 @@ use crate::{payload, unharmed};
 
 const SEVEN: Shape = Shape { n: 7, k: 3, q: 5, ..Shape::SMALL };
 
-/// Every malicious disperser of section 4 of the protocol, replays, and other rollups' batches,
-/// against one committee that keeps working.
+/// Every malicious disperser of section 4 of the protocol, replays of deliveries, and batches of
+/// other rollups are tried against one committee, which keeps working.
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregators_that_lie_get_no_signature_for_it() -> Result<()> {
     let mut measure =

@@ -1,5 +1,5 @@
-//! Members, aggregators and rollups that lie. Each lie ends in a named error with the liar's name,
-//! and the service keeps working: the next honest batch is certified and retrieved.
+//! Tests of members, aggregators and rollups that lie. Each lie ends in a named error with the
+//! liar's name, and the service keeps working: the next honest batch is certified and retrieved.
 
 mod aggregators;
 mod members;

@@ -1,4 +1,4 @@
-//! Members that lie.
+//! Tests of members that lie.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

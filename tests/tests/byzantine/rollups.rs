@@ -1,4 +1,4 @@
-//! Rollups that lie: they sign contradicting submissions, or more than their quota allows.
+//! Tests of rollups that lie: they sign contradicting submissions, or more than their quota allows.
 
 use dac_chain::EcdsaKey;
 use dac_coding::testing;

@@ -1,5 +1,5 @@
-//! Records that a malicious disperser could make: the seats that must refuse them, and what the
-//! other shards decode to.
+//! Checks the vectors of records that a malicious disperser could make: the seats that must refuse
+//! them, and what the other shards decode to.
 
 use alloy::primitives::B256;
 use bytes::Bytes;

@@ -1,8 +1,8 @@
-//! Bytes as the vectors write them: hexadecimal digits after 0x.
+//! Bytes in the form that the vectors have: hexadecimal digits after 0x.
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Any number of bytes.
+/// A string of any number of bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Hex(pub(crate) Vec<u8>);
 

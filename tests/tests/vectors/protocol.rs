@@ -1,5 +1,5 @@
-//! Honest batches: every value of sections 2 to 4 and 6 of the protocol, from the payload and the
-//! keys alone.
+//! Checks the vectors of honest batches: every value of sections 2 to 4 and 6 of the protocol is
+//! computed from the payload and the keys alone.
 
 use alloy::primitives::{Address, B256};
 use bytes::Bytes;
