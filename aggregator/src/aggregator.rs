@@ -1,5 +1,5 @@
-//! Builds an aggregator of its parts and runs it. The parts are all that touches the world:
-//! listeners, clock, L1, store, keys.
+//! Builds an aggregator from its parts and runs it. Tests can replace all parts that reach outside
+//! the process: listeners, clock, L1, store, keys.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,16 +35,16 @@ use crate::renew::{self, CoverageSource, RenewSettings};
 use crate::store::{Store, StoreError};
 use crate::submit::Identity;
 
-/// The services of the port.
+/// The names of the gRPC services that the port serves.
 const SERVICES: &[&str] = &[BATCHES, "dac.v1.AggregatorService"];
 
-/// Why an aggregator does not run.
+/// Why an aggregator cannot start or go on.
 #[derive(Debug, Error)]
 pub enum AggregatorError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The process cannot take over what others left.
+    /// The process cannot claim batches or begin to post.
     #[error(transparent)]
     Ownership(#[from] OwnershipError),
     /// A server or a background task failed.
@@ -52,78 +52,81 @@ pub enum AggregatorError {
     Service(#[from] ServiceError),
 }
 
-/// How much may be in flight.
+/// The limits on how much may be in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Payload bytes arriving or waiting for their certificate.
+    /// The number of payload bytes arriving or waiting for their certificate.
     pub in_flight_bytes: u64,
-    /// Payload bytes on the disk of batches that no quorum takes for now.
+    /// The number of payload bytes parked on disk, of batches that too few members would take for
+    /// now.
     pub parked_bytes: u64,
-    /// Bytes of encoded payloads of such batches.
+    /// The number of bytes of encoded payloads in memory, of batches that wait for their
+    /// certificate.
     pub encoded_bytes: u64,
-    /// Bytes of payloads loaded again for slow members.
+    /// The number of payload bytes loaded again for slow members.
     pub straggler_bytes: u64,
-    /// Encodings at once.
+    /// The number of encodings at once.
     pub encoders: usize,
 }
 
-/// Renewing coverage.
+/// How the coverage of rollups is renewed.
 #[derive(Clone)]
 pub struct Renewal {
-    /// Where it is read how long batches are kept.
+    /// The source that says how long rollups' batches are kept.
     pub source: Arc<dyn CoverageSource>,
-    /// When it is renewed.
+    /// When coverage is renewed.
     pub settings: RenewSettings,
 }
 
-/// What an aggregator is made of.
+/// The parts that an aggregator is built from.
 pub struct Parts {
-    /// Chain and registry that it works for.
+    /// The chain and the registry that it works for.
     pub domain: Domain,
     /// The key that signs headers: its address is the disperser.
     pub signer: Arc<dyn TransactionSigner>,
     /// The key of the L1 account that pays.
     pub l1_signer: Arc<dyn TransactionSigner>,
-    /// What it keeps; opened for this disperser.
+    /// The store, which was opened for this disperser.
     pub store: Arc<dyn Store>,
-    /// What the registry says.
+    /// The registry's newest state as read from L1.
     pub registry: RegistryWatch,
-    /// Where certificates are recorded.
+    /// Access to L1.
     pub l1: Arc<dyn Chain>,
-    /// Whether it may post: not before L1 has said that the log is this registry's.
+    /// Whether this process may post. It is set once L1 has confirmed that the certificate log
+    /// belongs to the registry.
     pub may_post: Arc<AtomicBool>,
-    /// How they are recorded.
+    /// How transactions are sent to L1.
     pub poster: PosterConfig,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Threads for arithmetic.
+    /// The threads for long computations.
     pub workers: Workers,
-    /// How members are connected to.
+    /// How connections to members are made.
     pub dialer: Dialer,
     /// How members are called.
     pub calls: CallSettings,
     /// When posting counts as late, and when it is tried again.
     pub posting: PostSettings,
-    /// Times.
+    /// The times and limits by which batches are handled.
     pub settings: Settings,
-    /// How coverage is renewed; left out where that is for others to do.
+    /// How coverage is renewed; none if this aggregator does not renew it.
     pub renewal: Option<Renewal>,
-    /// How much may be in flight.
+    /// The limits on how much may be in flight.
     pub capacity: Capacity,
-    /// Bounds of the service.
+    /// The limits of the gRPC service.
     pub service: ServiceLimits,
-    /// BatchService and AggregatorService.
+    /// The listener for BatchService and AggregatorService.
     pub grpc: Listener,
-    /// `/metrics` and the probes.
+    /// The monitoring port with `/metrics` and the health probes; none if it is not configured.
     pub monitor: Option<Monitor>,
 }
 
 /// Where a running aggregator listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Addresses {
-    /// BatchService.
+    /// The address of the gRPC services.
     pub grpc: SocketAddr,
-    /// `/metrics` and `/healthz`.
+    /// The address of `/metrics` and `/healthz`.
     pub metrics: Option<SocketAddr>,
 }
 
@@ -135,8 +138,8 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// Goes on with what is in the store and starts serving. Calls and tasks under way have `grace`
-    /// to finish once it is stopped.
+    /// Continues the work on the batches in the store and starts serving. When the aggregator is
+    /// stopped, calls and tasks under way have the time `grace` to finish.
     pub async fn start(parts: Parts, grace: Duration) -> Result<Self, AggregatorError> {
         let mut service = Service::new(&[BATCHES], grace, parts.monitor).await;
         let l1: Arc<dyn L1> = Arc::clone(&parts.l1) as _;
@@ -221,8 +224,8 @@ impl Aggregator {
         &self.batches
     }
 
-    /// Returns when the server, the poster or a background task ended by itself, which none should:
-    /// the process is to be stopped and started again.
+    /// Returns when the server, the poster or a background task has ended by itself. None of them
+    /// should; the caller then stops the process so that it is started again.
     pub async fn failed(&mut self) -> ServiceError {
         let posting = &self.batches.context().posting;
         tokio::select! {
@@ -231,8 +234,8 @@ impl Aggregator {
         }
     }
 
-    /// Takes nothing new, lets calls and store writes under way finish, and closes the store.
-    /// Batches stay where they are; the next start goes on with them.
+    /// Stops taking requests, lets calls and store writes under way finish, and closes the store.
+    /// The next start continues with the batches as they are stored.
     pub async fn stop(self) {
         let context = Arc::clone(self.batches.context());
         self.service.stop(context.store.close()).await;

@@ -1,5 +1,5 @@
-//! Budgets that rollups share: of each, no rollup has more than a part, so that the others always
-//! find something left.
+//! Budgets of bytes, places and turns that rollups share. No rollup may hold more than a part of a
+//! budget, so that something is always left for the others.
 
 use dac_admission::{Admission, Claim, Permit, QueueLimits, Refused};
 use dac_types::Address;
@@ -7,11 +7,12 @@ use dac_types::Address;
 /// The part of a budget that one rollup may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// One half: of what is held for as long as others please, members or clients.
+    /// One half, for budgets where members or clients decide how long something is held.
     Half,
-    /// Three quarters: of what is held for the time of a call or an encoding.
+    /// Three quarters, for budgets where something is held for the time of a call or an encoding.
     ThreeQuarters,
-    /// All of it: of what is held only while this process computes. Rollups take turns at it.
+    /// The whole, for budgets where something is held only while this process computes. Rollups
+    /// take turns.
     Whole,
 }
 
@@ -25,10 +26,10 @@ impl Part {
     }
 }
 
-/// What one batch or upload holds, until it is dropped.
+/// A rollup's hold on a part of a budget. Dropping it gives the part back.
 pub type Held = Permit<Address>;
 
-/// Bytes or places. Clones are the same budget.
+/// A number of bytes or places that rollups share. Clones are the same budget.
 #[derive(Clone, Debug)]
 pub struct Budget {
     admission: Admission<Address>,
@@ -36,51 +37,52 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget for which nobody waits.
+    /// Makes a budget without a queue: requests that do not fit are refused at once.
     pub fn new(capacity: u64, part: Part) -> Self {
         Self { admission: Admission::without_queue(capacity), share: part.of(capacity) }
     }
 
-    /// A budget for which so many may wait.
+    /// Makes a budget with a queue of limited length for requests that do not fit.
     pub fn with_queue(capacity: u64, part: Part, queue: QueueLimits) -> Self {
         Self { admission: Admission::new(capacity, queue), share: part.of(capacity) }
     }
 
-    /// Some of it now, or the bound that was met. An amount above the rollup's share counts as the
-    /// whole share.
+    /// Takes an amount now, or returns which limit stands in the way. An amount above the rollup's
+    /// share counts as the whole share.
     pub fn try_take(&self, rollup: Address, amount: u64) -> Result<Held, Refused<Address>> {
         self.admission.try_admit(self.claim(rollup, amount))
     }
 
-    /// Some of it, as soon as it is this rollup's turn.
+    /// Takes an amount as soon as it is this rollup's turn.
     ///
     /// # Errors
-    /// Where too many wait.
+    /// Fails if the queue is full.
     pub async fn take(&self, rollup: Address, amount: u64) -> Result<Held, Refused<Address>> {
         self.admission.admit(self.claim(rollup, amount)).await
     }
 
-    /// Some of it, whether it is there or not: for a batch that was taken before a restart.
+    /// Takes an amount even if the budget is exceeded: for a batch that was accepted before a
+    /// restart.
     pub fn take_anyway(&self, rollup: Address, amount: u64) -> Held {
         self.admission.admit_anyway(self.claim(rollup, amount))
     }
 
-    /// What is held becomes so much.
+    /// Changes the amount that `held` holds. Growing fails if the budget has no room.
     pub fn resize(&self, held: &mut Held, amount: u64) -> Result<(), Refused<Address>> {
         held.resize(amount.min(self.share))
     }
 
-    /// How much there is.
+    /// Returns the size of the budget.
     pub fn capacity(&self) -> u64 {
         self.admission.capacity()
     }
 
-    /// How much is given out.
+    /// Returns how much of the budget is held.
     pub fn used(&self) -> u64 {
         self.admission.used()
     }
 
-    /// How many wait for some.
+    /// Returns how many requests wait in the queue.
     pub fn waiting(&self) -> usize {
         self.admission.waiting()
     }
@@ -90,15 +92,16 @@ impl Budget {
     }
 }
 
-/// Turns to do something, of which several may be under way at once. Clones are the same turns.
+/// A limit on how many tasks do something at once, with a queue in which rollups take turns. Clones
+/// are the same limit.
 ///
-/// Each batch asks for few turns at a time and the batches under way are bounded, so the queue is
-/// not.
+/// The queue has no limit of its own: the number of batches under way is limited, and each asks for
+/// few turns at a time.
 #[derive(Clone, Debug)]
 pub struct Turns(Budget);
 
 impl Turns {
-    /// Makes turns of which so many may be under way at once, and one rollup may have this part.
+    /// Makes `at_once` turns, of which one rollup may have the given part.
     pub fn new(at_once: usize, part: Part) -> Self {
         let everyone = QueueLimits { total: usize::MAX, per_party: usize::MAX };
         Self(Budget::with_queue(at_once as u64, part, everyone))
@@ -129,7 +132,7 @@ mod tests {
             assert!(rest >= 25);
             drop(budget.try_take(OTHER, rest).unwrap());
         }
-        // The smallest budgets have room for one at least.
+        // Even the smallest budget has room for one place.
         let _place = Budget::new(1, Part::Half).try_take(ONE, 1).unwrap();
     }
 

@@ -1,5 +1,5 @@
-//! From members' signatures to a certificate: summed up, and verified as L1 will verify it; single
-//! ones are looked at only where it does not.
+//! Makes a certificate from members' signatures: sums them, and verifies the sum as L1 will verify
+//! it. Single signatures are verified only if the sum is bad.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use dac_types::{
 use parking_lot::Mutex;
 use thiserror::Error;
 
-/// Committees whose keys are kept, the newest.
+/// The number of committees whose keys are kept; the newest ones stay.
 const KEYS_KEPT: usize = 4;
 
-/// What came of a quorum's signatures.
+/// The result of summing a quorum's signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Collected {
-    /// Summed, and verified as a certificate.
+    /// The sum, which verifies as a certificate.
     Certificate(AggregateAttestation),
-    /// These seats' signatures are not theirs over this digest.
+    /// The seats whose signatures are not their own over this digest.
     Liars(Vec<Seat>),
 }
 
-/// Why neither came of it.
+/// Why the signatures gave neither a certificate nor the seats that spoil it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CollectError {
     /// The sum cannot be made although every single signature is good.
@@ -34,7 +34,8 @@ pub enum CollectError {
     Certificate(#[from] CertificateError),
 }
 
-/// Sums up and verifies. Milliseconds of arithmetic: not for the async threads.
+/// Sums the signatures and verifies the sum. This takes milliseconds of arithmetic, so do not call
+/// it on an async thread.
 pub fn collect(
     keys: &CommitteeKeys,
     domain: &Domain,
@@ -55,7 +56,8 @@ pub fn collect(
     }
     let aggregate = match keys.sum_unverified(&points) {
         Ok(aggregate) => aggregate,
-        // Signatures of colluders can cancel out in the sum: one by one they are found.
+        // Bad signatures of colluding members can cancel out in a sum, so each one is verified
+        // alone.
         Err(AggregateError::Sum(point)) => {
             let liars: Vec<Seat> = signatures
                 .iter()
@@ -82,12 +84,12 @@ pub fn collect(
     }
 }
 
-/// One signature, by itself.
+/// Verifies one member's signature over a batch's digest.
 pub fn is_good(keys: &CommitteeKeys, digest: BatchDigest, seat: Seat, signature: SignatureBytes) -> bool {
     keys.verify_attestation(&Attestation { digest, seat, signature }).is_ok()
 }
 
-/// One signature of a renewal, by itself.
+/// Verifies one member's signature over a renewal.
 pub fn is_renewal_good(
     keys: &CommitteeKeys,
     digest: &RenewalDigest,
@@ -98,12 +100,12 @@ pub fn is_renewal_good(
     keys.find_liars(digest, &[(seat, point)]).is_empty().then_some(point)
 }
 
-/// Checked keys of the last few committees, so that each is checked once.
+/// A cache of the checked keys of the newest few committees, so that each key is checked once.
 #[derive(Debug, Default)]
 pub struct KeyRing(Mutex<Vec<(Arc<Committee>, Arc<CommitteeKeys>)>>);
 
 impl KeyRing {
-    /// The keys of a committee.
+    /// Returns a committee's keys, checking them if they are not in the cache.
     pub fn keys(&self, committee: &Arc<Committee>) -> Result<Arc<CommitteeKeys>, SeatKeyError> {
         let known =
             |(known, _): &&(Arc<Committee>, _)| Arc::ptr_eq(known, committee) || **known == **committee;

@@ -31,13 +31,13 @@ use crate::renew::RenewSettings;
 mod limits;
 mod posting;
 
-/// The largest number of calls at once that can be configured.
+/// The largest number of simultaneous calls that can be configured.
 const CALLS_MAX: usize = 65_536;
-/// How long a batch that no quorum takes keeps its memory: members that are busy for a moment soon
-/// take it.
+/// How long a batch that too few members would take keeps its memory. Members that are busy only
+/// for a moment take it within that time.
 const HOLD_UP: Duration = Duration::from_secs(1);
 
-/// The whole file.
+/// The whole configuration file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregatorConfig {
@@ -52,16 +52,16 @@ pub struct AggregatorConfig {
     /// `/metrics` and `/healthz`; not served where it is left out.
     #[serde(default)]
     pub metrics: Option<MetricsConfig>,
-    /// Delivery to members.
+    /// The `[dispersal]` table: how shards are delivered to members.
     #[serde(default)]
     pub dispersal: DispersalConfig,
-    /// Recording certificates on L1.
+    /// The `[posting]` table: how certificates are recorded on L1.
     #[serde(default)]
     pub posting: PostingConfig,
-    /// Renewing the coverage of settled batches.
+    /// The `[renewal]` table: when the coverage of settled batches is renewed.
     #[serde(default)]
     pub renewal: RenewalConfig,
-    /// What may be in flight.
+    /// The `[limits]` table: how much may be in flight.
     #[serde(default)]
     pub limits: LimitsConfig,
     /// The `[shutdown]` table: how long the process takes to stop.
@@ -81,8 +81,8 @@ pub struct KeysConfig {
     pub disperser_keystore: PathBuf,
     /// A file with its password.
     pub password_file: PathBuf,
-    /// The L1 account that pays for recording; without it the disperser's own. Nothing else may use
-    /// it.
+    /// The keystore of the L1 account that pays for transactions. If it is left out, the
+    /// disperser's account pays. No other program may send transactions from this account.
     #[serde(default)]
     pub l1: Option<KeyFiles>,
 }
@@ -91,7 +91,7 @@ pub struct KeysConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyFiles {
-    /// Web3 keystore.
+    /// The Web3 keystore file.
     pub keystore: PathBuf,
     /// A file with its password.
     pub password_file: PathBuf,
@@ -106,21 +106,23 @@ pub struct DispersalConfig {
     pub allow_private_endpoints: bool,
     /// TLS towards members with `https` URLs.
     pub tls: ClientTls,
-    /// Name resolution, TCP and TLS together.
+    /// The longest time to connect to a member: name resolution, TCP and TLS together.
     pub connect_timeout: Period,
-    /// One delivery, from connecting to the attestation.
+    /// The longest time of one delivery, from connecting to the member's attestation.
     pub call_timeout: Period,
-    /// Deliveries at once, in all. One rollup has three quarters of them at most.
+    /// The number of deliveries at once, to all members together. One rollup has at most three
+    /// quarters of them.
     pub calls: usize,
-    /// Deliveries at once to one member. One rollup has three quarters of them at most.
+    /// The number of deliveries at once to one member. One rollup has at most three quarters of
+    /// them.
     pub calls_per_member: usize,
-    /// How long more signatures than a quorum are waited for.
+    /// How long the aggregator waits for further signatures after a quorum has signed.
     pub grace: Period,
-    /// Pause after a first failure; it doubles with each.
+    /// The pause after the first failed call; it doubles with each further failure.
     pub retry_initial: Period,
-    /// Longest pause while a batch waits for its certificate.
+    /// The longest pause between calls while a batch waits for its certificate.
     pub retry_max: Period,
-    /// Longest pause for slow members of certified batches.
+    /// The longest pause between calls to a member that has no shard of a certified batch yet.
     pub straggler_retry_max: Period,
 }
 
@@ -147,10 +149,10 @@ impl Default for DispersalConfig {
 pub struct RenewalConfig {
     /// Whether this aggregator renews the coverage of the rollups that the registry admits.
     pub enabled: bool,
-    /// How often all of them are looked at.
+    /// The time between two checks of all these rollups.
     pub interval: Period,
-    /// How long before a rollup's settling would stop for want of coverage; without it a third of
-    /// its longest retention.
+    /// How long before a lack of coverage would stop a rollup from settling its coverage is
+    /// renewed. If it is left out, a third of the rollup's longest retention.
     pub ahead: Option<Period>,
 }
 
@@ -175,7 +177,7 @@ impl AggregatorConfig {
         }
     }
 
-    /// How members are called.
+    /// Returns the settings of calls to members.
     pub fn calls(&self) -> CallSettings {
         let dispersal = &self.dispersal;
         CallSettings {
@@ -189,7 +191,7 @@ impl AggregatorConfig {
         }
     }
 
-    /// Which addresses members may have.
+    /// Returns which addresses members may have.
     pub const fn endpoint_policy(&self) -> EndpointPolicy {
         if self.dispersal.allow_private_endpoints {
             EndpointPolicy::AllowPrivate
@@ -198,7 +200,7 @@ impl AggregatorConfig {
         }
     }
 
-    /// How certificates are recorded.
+    /// Returns how transactions are sent to L1.
     pub fn poster(&self) -> PosterConfig {
         self.posting.apply_to(PosterConfig {
             poll_interval: *self.chain.poll_interval,
@@ -206,17 +208,17 @@ impl AggregatorConfig {
         })
     }
 
-    /// When posting counts as late, and when it is tried again.
+    /// Returns when a posting counts as late, and when it is tried again.
     pub fn posting(&self) -> PostSettings {
         PostSettings { deadline: *self.posting.deadline, retry: *self.posting.retry }
     }
 
-    /// When coverage is renewed.
+    /// Returns when coverage is renewed.
     pub fn renewals(&self) -> RenewSettings {
         RenewSettings { interval: *self.renewal.interval, ahead: self.renewal.ahead.map(|ahead| *ahead) }
     }
 
-    /// How much may be in flight.
+    /// Returns how much may be in flight.
     pub fn capacity(&self) -> Capacity {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Capacity {
@@ -228,7 +230,7 @@ impl AggregatorConfig {
         }
     }
 
-    /// Bounds of the service.
+    /// Returns the limits of the gRPC service.
     pub const fn service(&self) -> ServiceLimits {
         let limits = &self.limits;
         ServiceLimits { uploads: limits.uploads, watchers: limits.watchers, reads: limits.reads() }

@@ -1,4 +1,5 @@
-//! Batches as they travel to rollups.
+//! Converts batches to the messages that rollups receive, and selectors and page tokens from and to
+//! text.
 
 use bytes::Bytes;
 use dac_proto::proof::posting_mode_to_wire;
@@ -12,7 +13,7 @@ use crate::batch::{
 use crate::batches::Selector;
 use crate::store::{Listed, PageToken};
 
-/// A batch with every member's outcome.
+/// Converts a batch with the outcome of every member.
 pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
     let mut wire = summary_to_wire(batch);
     if let Some(dispersal) = &batch.dispersal {
@@ -23,7 +24,7 @@ pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
     wire
 }
 
-/// A batch in a listing.
+/// Converts a batch in a listing, without members' outcomes.
 pub fn listed_to_wire(listed: &Listed) -> v1::Batch {
     let mut wire = summary_to_wire(&listed.batch);
     if let Some(digest) = listed.digest {
@@ -66,7 +67,7 @@ fn waiting_to_wire(waiting: &Waiting) -> v1::Waiting {
     }
 }
 
-/// A batch without a certificate, in short.
+/// Converts a batch that has no certificate to its short form, which says what it waits for.
 pub fn waiting_batch_to_wire(batch: &Batch) -> v1::WaitingBatch {
     let order = &batch.submission.submission;
     v1::WaitingBatch {
@@ -126,7 +127,8 @@ fn members_to_wire(dispersal: &Dispersal) -> Vec<v1::MemberOutcome> {
         .collect()
 }
 
-/// What is not verified yet is not shown as attested.
+/// Converts a member's delivery state. A signature that is not verified yet is not shown as
+/// attested.
 const fn delivery_to_wire(member: &MemberOutcome) -> v1::DeliveryState {
     match member.delivery {
         Delivery::Pending | Delivery::Claimed(_) => v1::DeliveryState::Pending,
@@ -149,7 +151,7 @@ fn l1_to_wire(record: &L1Record) -> v1::L1Record {
     }
 }
 
-/// Which batch is meant.
+/// Reads which batch a request is about.
 pub fn selector(wire: Option<v1::BatchSelector>) -> Result<Selector, wire::WireError> {
     use v1::batch_selector::By;
     match wire::required("batch.by", wire::required("batch", wire)?.by)? {
@@ -159,7 +161,8 @@ pub fn selector(wire: Option<v1::BatchSelector>) -> Result<Selector, wire::WireE
     }
 }
 
-/// Hexadecimal digits of a page token: 8 bytes of time, 32 of identity.
+/// The number of hexadecimal digits of a page token: 8 bytes of time and 32 of the batch's
+/// identity.
 const TOKEN_DIGITS: usize = 80;
 
 /// Writes a page token as text that only this server can interpret.
@@ -167,7 +170,8 @@ pub fn page_token_to_wire(token: PageToken) -> String {
     format!("{:016x}{:x}", token.received_at_ms, token.id.0)
 }
 
-/// A page token that was given out here, as far as can be told.
+/// Reads a page token. Text of another form is refused; a forged token of the right form is not
+/// noticed.
 pub fn page_token(text: &str) -> Result<Option<PageToken>, wire::WireError> {
     if text.is_empty() {
         return Ok(None);

@@ -1,11 +1,11 @@
-//! From the stored payload to what is sent: read and checked, encoded off the async threads, header
-//! made and signed. A payload that has just been received is encoded as it came, without being read
-//! back.
+//! Prepares a stored payload for its members: reads and checks it, encodes it on a worker thread,
+//! and makes and signs the header. A payload that was just received is encoded from memory and not
+//! read back.
 //!
-//! Encoded payloads are the bulk of this process's memory. They are shared by all deliveries of a
-//! batch and counted against a budget of which no rollup has more than its share. They are dropped
-//! as soon as the certificate is there, or as soon as the members will not have them: slow members
-//! and later attempts load them again.
+//! Encoded payloads are the bulk of this process's memory. All deliveries of a batch share one, and
+//! it counts against a budget of which each rollup has a limited share. It is dropped as soon as
+//! the batch has its certificate or too few members would take it. For slow members and later
+//! attempts it is loaded again.
 
 use std::sync::{Arc, Weak};
 
@@ -29,22 +29,22 @@ use crate::store::{Store, StoreError, UploadId};
 /// Why a payload could not be loaded or encoded, or a header not be made.
 #[derive(Debug, Error)]
 pub enum EncodeError {
-    /// Reading it.
+    /// The payload cannot be read from the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Encoding it.
+    /// The payload cannot be encoded.
     #[error(transparent)]
     Coding(#[from] CodingError),
-    /// The key refused to sign.
+    /// The disperser's key refused to sign the header.
     #[error("signing the header: {0}")]
     Signing(String),
     /// The disperser's key returned bytes that are no signature.
     #[error("signing the header: {0}")]
     Signature(#[from] EcdsaSignatureError),
-    /// The encoder's own commitment does not fit the committee.
+    /// What the encoder made does not fit the committee's number of seats.
     #[error("the encoder: {0}")]
     Shape(#[from] dac_types::RecordShapeError),
-    /// Too many wait for memory already.
+    /// The queue for memory is full.
     #[error("memory for an encoded payload: {0}")]
     Crowded(#[from] Refused<Address>),
     /// A worker panicked or the process is stopping.
@@ -52,7 +52,7 @@ pub enum EncodeError {
     Worker,
 }
 
-/// A payload in memory, encoded where its members get shards.
+/// A payload in memory. It is encoded unless members are to get the whole payload.
 #[derive(Debug)]
 pub struct Loaded {
     payload: Bytes,
@@ -61,18 +61,19 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// What a seat is sent: its shard, or the payload where it must check that.
+    /// Returns what a seat is sent: its shard, or the whole payload if members must check its hash.
     pub fn body(&self, seat: Seat) -> Bytes {
         self.encoded.as_ref().map_or_else(|| self.payload.clone(), |encoded| encoded.shard(seat))
     }
 }
 
-/// A batch counts as so many bytes at least: its tasks and its record take memory as well.
+/// The fewest bytes that a batch counts as, because its tasks and its record take memory as well.
 const BATCH_MIN_BYTES: u64 = 16 << 10;
-/// Batches that wait for memory. Those that find no room in the queue ask again.
+/// The length of the queue of batches that wait for memory. Batches that find it full ask again
+/// later.
 const QUEUE: QueueLimits = QueueLimits { total: 4096, per_party: 1024 };
 
-/// The bounds of encoding: how many at once, and bytes of encoded payloads.
+/// Limits the number of encodings at once and the bytes of encoded payloads.
 #[derive(Debug)]
 pub struct Encoders {
     workers: Workers,
@@ -100,8 +101,8 @@ impl Encoders {
         }
     }
 
-    /// Bytes of encoded payloads of batches that wait for their certificate, and how many batches
-    /// wait for such memory.
+    /// Returns the bytes of encoded payloads of batches that wait for their certificate, and the
+    /// number of batches that wait for such memory.
     pub fn fresh_use(&self) -> (u64, usize) {
         (self.fresh.used(), self.fresh.waiting())
     }
@@ -119,7 +120,8 @@ impl Encoders {
         done.await.map_err(|_| EncodeError::Worker)?
     }
 
-    /// Reads and checks a payload, unless it is given, once there is memory for so many bytes.
+    /// Waits until there is memory for `bytes` bytes; then reads the payload from the store and
+    /// checks it, unless the caller gives it.
     async fn fetch(
         &self,
         source: Source<'_>,
@@ -141,51 +143,52 @@ impl Encoders {
         order: &BatchSubmission,
         geometry: Geometry,
     ) -> Result<EncodedBatch, EncodeError> {
-        // A batch alone is encoded by all processors, many at once by one each.
+        // A single batch is encoded on all idle processors; many batches at once get one processor
+        // each.
         let (threads, batch_hash) = (self.workers.idle(), order.batch_hash);
         self.work(order.rollup, move || Ok(dac_coding::encode_on(threads, geometry, payload, batch_hash)?))
             .await
     }
 }
 
-/// Bytes of a payload of this length with its parity.
+/// Returns the bytes of all n shards of a payload of this length.
 fn encoded_bytes(length: u64, geometry: Geometry) -> u64 {
     length * u64::from(geometry.n()).div_ceil(u64::from(geometry.k()))
 }
 
-/// Where a payload comes from.
+/// The place that a payload is taken from.
 enum Source<'a> {
-    /// From the rollup, just now.
+    /// The payload, which the rollup has just uploaded.
     Received(Bytes),
-    /// From the store.
+    /// The store, and the payload's name in it.
     Stored(&'a dyn Store, UploadId),
 }
 
-/// Where a batch's payload is found by all who deliver it.
+/// The payload of one batch, which all its deliveries share.
 #[derive(Debug)]
 pub struct EncodedPayload {
     store: Arc<dyn Store>,
     encoders: Arc<Encoders>,
     upload: UploadId,
     submission: SignedSubmission,
-    /// As it came from the rollup, until it is encoded or not needed any more.
+    /// The payload as the rollup uploaded it, until it is encoded or not needed any more.
     received: Mutex<Option<Bytes>>,
     state: Mutex<PayloadState>,
-    /// One loads, the others wait for it.
+    /// Held by the one delivery that loads the payload, while others wait for it.
     loading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct PayloadState {
-    /// Whether what is loaded stays in memory between deliveries.
+    /// Whether a loaded payload stays in memory between deliveries.
     pinning: bool,
     pinned: Option<Arc<Loaded>>,
     last: Weak<Loaded>,
 }
 
 impl EncodedPayload {
-    /// Nothing is loaded yet. `received` is the payload, if it has just come from the rollup: its
-    /// bytes are those of a batch in flight.
+    /// Makes the shared payload of a batch, with nothing loaded. `received` is the payload if the
+    /// rollup has just uploaded it; its bytes count as in flight.
     pub fn new(
         store: Arc<dyn Store>,
         encoders: Arc<Encoders>,
@@ -202,14 +205,15 @@ impl EncodedPayload {
         Source::Stored(&*self.store, self.upload)
     }
 
-    /// The payload, loaded if it is not in memory. It stays there until [`EncodedPayload::unpin`].
+    /// Returns the payload, and loads it if it is not in memory. It stays in memory until
+    /// [`EncodedPayload::unpin`].
     pub async fn get(&self, geometry: Geometry, urgency: Urgency) -> Result<Arc<Loaded>, EncodeError> {
         let _one = self.loading.lock().await;
         if let Some(loaded) = self.state.lock().last.upgrade() {
             return Ok(loaded);
         }
         let (order, encoders) = (&self.submission.submission, &self.encoders);
-        // Members of a checked kind get the payload itself.
+        // Members that must check the payload's hash get the payload itself.
         let is_encoded = !order.hash_kind.is_checked();
         let bytes = self.bytes(is_encoded, geometry);
         let (payload, memory) = encoders.fetch(self.stored(), order, bytes, urgency).await?;
@@ -220,19 +224,19 @@ impl EncodedPayload {
         Ok(self.keep(Loaded { payload, encoded, _memory: memory }))
     }
 
-    /// What it takes in memory, encoded or as it is.
+    /// Returns the bytes that the payload takes in memory, encoded or not.
     fn bytes(&self, is_encoded: bool, geometry: Geometry) -> u64 {
         let length = self.submission.submission.payload_length;
         if is_encoded { encoded_bytes(length, geometry) } else { length }
     }
 
-    /// Whether a call would find it in memory.
+    /// Returns whether the payload is in memory now.
     pub fn is_in_memory(&self) -> bool {
         self.state.lock().last.strong_count() > 0
     }
 
-    /// Gives a fresh batch's memory back, for a call that goes on with a part of it: what that
-    /// keeps is counted as a straggler's, if there is room for that.
+    /// Moves the memory of a call that outlives its batch's certificate to the stragglers' budget.
+    /// Returns none if that has no room.
     pub fn becomes_straggler(&self, loaded: Arc<Loaded>, geometry: Geometry) -> Option<Held> {
         let is_encoded = loaded.encoded.is_some();
         drop(loaded);
@@ -248,15 +252,15 @@ impl EncodedPayload {
         loaded
     }
 
-    /// From now on it is held only while a call sends it: it is certified, or no member will have
-    /// it for now.
+    /// From now on keeps the payload in memory only while a call sends it, because the batch is
+    /// certified or too few members would take it for now.
     pub fn unpin(&self) {
         let mut state = self.state.lock();
         (state.pinning, state.pinned) = (false, None);
         *self.received.lock() = None;
     }
 
-    /// Encodes for a committee, makes the header and signs it.
+    /// Encodes the payload for a committee, makes the header and signs it.
     pub async fn prepare(
         &self,
         committee: &Committee,
@@ -266,8 +270,8 @@ impl EncodedPayload {
         let _one = self.loading.lock().await;
         let geometry = committee.quorum().geometry();
         let (order, encoders) = (&self.submission.submission, &self.encoders);
-        // The payload stays where it is until there is memory, so a task that gives up loses
-        // nothing.
+        // `received` keeps the payload until there is memory, so that a task that is cancelled
+        // before loses nothing.
         let received = self.received.lock().clone();
         let source = received.map_or_else(|| self.stored(), Source::Received);
         let bytes = self.bytes(true, geometry);
@@ -277,7 +281,7 @@ impl EncodedPayload {
         let commitment = encoded.commitment().clone();
         let loaded = if order.hash_kind.is_checked() {
             drop(encoded);
-            // A part is always given back.
+            // Shrinking a hold never fails.
             let _ = memory.resize(memory.amount().min(self.bytes(false, geometry).max(BATCH_MIN_BYTES)));
             Loaded { payload, encoded: None, _memory: memory }
         } else {

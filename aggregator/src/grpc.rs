@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `limits`, `errors`, `readers` | bounds, answers to failures, and each client's share |
 //! | `service` | the state that all methods share |
-//! | `upload`, `proof`, `watch` | the methods that take more than a page |
+//! | `upload`, `proof`, `watch` | the methods that are too long for this file |
 //! | `description` | `AggregatorService` |
 
 mod description;

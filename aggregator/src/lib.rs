@@ -1,23 +1,23 @@
-//! The aggregator, or disperser: takes a rollup's batch, spreads it over the committee, makes the
-//! certificate and records it on L1, or has the rollup settle the batch with its validity proof. It
-//! is trusted for nothing but liveness.
+//! The aggregator, or disperser: takes a rollup's batch, delivers its shards to the committee,
+//! makes the certificate and records it on L1, or has the rollup's contract settle the batch with a
+//! validity proof. It is trusted only for liveness.
 //!
-//! | module | what |
+//! | module | content |
 //! |---|---|
 //! | [`program`], [`config`] | the process and its configuration file |
-//! | [`aggregator`] | the aggregator, built of its parts |
+//! | [`aggregator`] | the aggregator, built from its parts |
 //! | [`batches`] | all batches; one task for each that has work left |
 //! | [`grpc`], [`convert`] | `BatchService`: uploads, proofs, queries, watching |
 //! | [`submit`] | whether a submission is taken |
 //! | [`batch`] | a batch's life as a pure state machine |
-//! | [`encode`], [`members`] | payload to shards and header; calls to members |
-//! | [`collect`] | signatures to certificate |
-//! | [`post`] | certificates and settlements to L1 |
-//! | [`quota`] | what each rollup spends of its day |
-//! | [`renew`] | coverage of settled batches, renewed in time |
-//! | [`accusations`] | who did what an honest one does not |
-//! | [`budget`] | shares of memory and places, by rollup |
-//! | [`store`] | what survives |
+//! | [`encode`], [`members`] | from the payload to shards and header; calls to members |
+//! | [`collect`] | from signatures to the certificate |
+//! | [`post`] | sends certificates and settlements to L1 |
+//! | [`quota`] | what each rollup has spent of its daily quota |
+//! | [`renew`] | renews the coverage of settled batches in time |
+//! | [`accusations`] | the members and rollups that did what no honest one does |
+//! | [`budget`] | each rollup's share of memory, places and turns |
+//! | [`store`] | what survives a restart: batches, payloads, postings |
 
 pub mod accusations;
 pub mod aggregator;

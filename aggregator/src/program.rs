@@ -1,4 +1,4 @@
-//! The program `dac-aggregator`: what its configuration asks for, opened and started.
+//! The program `dac-aggregator`: opens what its configuration names, and starts the aggregator.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,9 +21,10 @@ use crate::config::{AggregatorConfig, KeysConfig};
 use crate::renew::RpcCoverage;
 use crate::store::{Owner, SqlStore};
 
-/// A process that was not heard of for so long counts as gone for those that share its database.
+/// The term of the lease that this process renews in its database. When it runs out, the other
+/// processes on the database count this one as gone.
 const LEASE_TERM: Duration = Duration::from_secs(5);
-/// The time between two attempts to read whose the certificate log is.
+/// The time between two attempts to read which registry the certificate log belongs to.
 const LOG_CHECK_PAUSE: Duration = Duration::from_secs(2);
 
 type Signer = Arc<dyn TransactionSigner>;
@@ -56,8 +57,8 @@ impl Program for AggregatorProgram {
         let log = CertificateLogReader::new(endpoints.clone(), config.chain.certificate_log);
         let parts = parts(config, endpoints, monitor, following.clone(), renewals).await?;
         let (registry, may_post) = (parts.registry.clone(), Arc::clone(&parts.may_post));
-        // What the store holds is told and served while L1 is away. Nothing is taken and nothing is
-        // posted before L1 was seen.
+        // The contents of the store are served even while L1 cannot be reached. No submission is
+        // accepted and nothing is posted before L1 was read.
         let aggregator = Aggregator::start(parts, *config.shutdown.grace).await?;
         let ready = Ready { registry, log: Arc::new(log), log_registry: config.chain.registry, may_post };
         Ok(RunningAggregator { aggregator, ready, following })
@@ -72,12 +73,12 @@ pub struct RunningAggregator {
     following: CancellationToken,
 }
 
-/// What must have been seen on L1 before anything is posted.
+/// What the program waits for on L1 before it posts anything.
 #[derive(Clone)]
 struct Ready {
     registry: RegistryWatch,
     log: Arc<CertificateLogReader>,
-    /// The registry that the log must be of.
+    /// The registry that the certificate log must belong to.
     log_registry: Address,
     may_post: Arc<AtomicBool>,
 }
@@ -112,7 +113,7 @@ impl Run for RunningAggregator {
     }
 }
 
-/// Waits until L1 says that the log is this registry's.
+/// Waits until L1 says that the certificate log belongs to this registry.
 async fn check_log(log: &CertificateLogReader, registry: Address) -> Result<(), Failure> {
     let mut is_first = true;
     loop {
@@ -122,7 +123,7 @@ async fn check_log(log: &CertificateLogReader, registry: Address) -> Result<(), 
                 return Err(error.into());
             }
             Err(error) if std::mem::take(&mut is_first) => {
-                tracing::warn!(%error, "whose certificate log this is cannot be read; nothing is posted until it is");
+                tracing::warn!(%error, "cannot read which registry the certificate log belongs to; nothing is posted until that is known");
             }
             Err(_) => {}
         }
@@ -164,7 +165,8 @@ async fn parts(
         posting: config.posting(),
         settings: config.settings(),
         renewal: config.renewal.enabled.then(|| Renewal {
-            // Of a posting's confirmations the including block is the first.
+            // `confirmations` counts the block that includes a transaction, the source counts only
+            // the blocks on top of it.
             source: Arc::new(RpcCoverage::new(endpoints, config.posting.confirmations.saturating_sub(1))),
             settings: config.renewals(),
         }),
@@ -175,7 +177,7 @@ async fn parts(
     })
 }
 
-/// Loads the disperser's key and that of the account which pays.
+/// Loads the disperser's key and the key of the L1 account that pays.
 fn load_keys(keys: &KeysConfig) -> Result<(Signer, Signer), KeystoreError> {
     let load = |keystore: &Path, password: &Path| -> Result<Signer, KeystoreError> {
         Ok(Arc::new(dac_keys::load_ecdsa_keystore(keystore, password)?))

@@ -1,10 +1,12 @@
-//! What each rollup spends of its day, as members count it: payload bytes by UTC day, once for each
-//! submission (section 12 of `docs/protocol.md`). Members decide; this is for refusing at once what
-//! they would refuse for hours.
+//! Counts what each rollup has spent of its daily quota, in the same way as members do: payload
+//! bytes by UTC day, once for each submission (section 12 of `docs/protocol.md`). The members
+//! enforce the quota. The aggregator counts so that it can refuse at once what members would refuse
+//! for the rest of the day.
 //!
-//! The store knows it by a batch's `quota_day`, so it outlives the process and is the same for all
-//! that share the database. Reading it is a sum over the day's batches, so it is read now and then,
-//! and before a refusal; what this process adds or takes away in between is counted here.
+//! The store sums the bytes of the batches whose `quota_day` is the day, so the count survives
+//! restarts and is the same for all processes that share the database. Because that sum is costly,
+//! it is read only every few seconds, and before a refusal; in between, this module adds what this
+//! process changes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,34 +20,34 @@ use tokio::time::Instant;
 use crate::batch::Batch;
 use crate::store::{Store, StoreError};
 
-/// How long what was read counts for a payload that fits.
+/// How long a sum that was read may be used to accept a payload.
 const READ_AGAIN: Duration = Duration::from_secs(10);
-/// How long what was read counts for one that does not.
+/// How long a sum that was read may be used to refuse a payload.
 const READ_BEFORE_REFUSING: Duration = Duration::from_secs(1);
 
-/// A rollup's day is spent.
+/// The numbers of a refusal because a rollup's daily quota is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// Bytes that count towards the day already.
+    /// The bytes that already count towards the day.
     pub spent: u64,
-    /// Bytes that the registry grants.
+    /// The daily quota in the registry, in bytes.
     pub limit: u64,
-    /// Bytes of the payload.
+    /// The length of the payload, in bytes.
     pub asked: u64,
-    /// Seconds until the next day.
+    /// The seconds until the next UTC day begins.
     pub next_day_in: u64,
 }
 
-/// One rollup's day.
+/// What one rollup has spent on the current UTC day.
 #[derive(Clone, Debug)]
 struct Book {
     day: u64,
-    /// As the store said, and when.
+    /// The sum that the store returned at `read_at`.
     stored: u64,
     read_at: Option<Instant>,
-    /// What this process added since.
+    /// The bytes that this process added or took back since then.
     added: i64,
-    /// Payloads under way to the store.
+    /// The bytes of payloads that are being uploaded.
     arriving: u64,
 }
 
@@ -54,7 +56,7 @@ enum Verdict {
     Exceeds {
         spent: u64,
     },
-    /// The store is to be asked first.
+    /// The last sum is too old; the store must be asked first.
     Unknown,
 }
 
@@ -65,7 +67,7 @@ impl Book {
 
     fn turn_to(&mut self, day: u64) {
         if self.day != day {
-            // What is under way counts towards the day on which it arrives.
+            // Uploads under way count towards the day on which they arrive.
             *self = Self { arriving: self.arriving, ..Self::new(day) };
         }
     }
@@ -81,7 +83,7 @@ impl Book {
         let spent = self.spent();
         let fits = spent.saturating_add(bytes) <= limit;
         if age >= if fits { READ_AGAIN } else { READ_BEFORE_REFUSING } {
-            // One asks the store; the others go by what is known.
+            // Only this caller asks the store; until it has, others use the old sum.
             self.read_at = Some(now);
             return Verdict::Unknown;
         }
@@ -95,14 +97,15 @@ impl Book {
 
 type Books = Arc<Mutex<HashMap<Address, Book>>>;
 
-/// All rollups' days. A rollup that the registry admitted once has an entry.
+/// What all rollups have spent of their day, with one entry for each admitted rollup that submitted
+/// since the start.
 #[derive(Debug)]
 pub struct Quotas {
     store: Arc<dyn Store>,
     books: Books,
 }
 
-/// A payload that counts while it arrives, until this is dropped.
+/// The bytes of a payload that is being uploaded. They count towards the day until this is dropped.
 #[derive(Debug)]
 pub struct Arriving {
     books: Books,
@@ -119,12 +122,12 @@ impl Drop for Arriving {
 }
 
 impl Quotas {
-    /// Nothing is read yet.
+    /// Makes the counts; nothing is read from the store yet.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, books: Books::default() }
     }
 
-    /// Whether a payload fits into what is left of the rollup's day; `now` in Unix seconds.
+    /// Checks that a payload fits into what is left of the rollup's day. `now` is in Unix seconds.
     pub async fn admit(
         &self,
         rollup: Address,
@@ -157,8 +160,8 @@ impl Quotas {
         }
     }
 
-    /// A batch of this process counts towards another day than it did, or towards none any more. To
-    /// be called once the store has it.
+    /// Moves a batch of this process from one day to another; day 0 is none. Call it after the
+    /// change is stored.
     pub fn moved(&self, batch: &Batch, from: u64, to: u64) {
         if from == to {
             return;

@@ -1,10 +1,11 @@
-//! Whether a submission is taken: pure verdicts, the cheap ones first, each refusal with its
-//! reason.
+//! Decides whether a submission is taken. The functions are pure, check what is cheap first, and
+//! give a reason with each refusal.
 //!
-//! The steps are apart because the store is asked between them: [`identify`] knows which batch this
-//! is, so that a repeated submission is answered at once; [`authorise`] weighs rollup, times and
-//! signature; [`crate::batch::may_take_number`] weighs what holds the number, early and again in
-//! the transaction that decides.
+//! The checks are separate functions because the store is asked between them. [`identify`] computes
+//! which batch a submission is for, so that a repeated submission is answered at once.
+//! [`authorise`] checks rollup, times and signature. [`crate::batch::may_take_number`] checks
+//! whether another batch holds the number: once early, and again in the transaction that creates
+//! the batch.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,57 +32,59 @@ pub enum Refusal {
     /// The message does not parse.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The first message must be `open`, later ones pieces.
+    /// The stream's messages are out of order: the first one must be `open`, all later ones pieces.
     #[error("{0}")]
     Stream(&'static str),
-    /// Meant for another chain.
+    /// The request is meant for another chain.
     #[error("this aggregator serves chain {expected}, the request is for {got}")]
     ChainId {
-        /// This aggregator's chain id.
+        /// The id of this aggregator's chain.
         expected: u64,
-        /// The request's.
+        /// The chain id in the request.
         got: u64,
     },
-    /// Meant for another committee.
+    /// The request is meant for another registry, and so for another committee.
     #[error("this aggregator serves the registry {expected}, the request is for {got}")]
     Registry {
-        /// This aggregator's registry.
+        /// The registry that this aggregator serves.
         expected: Address,
-        /// The request's.
+        /// The registry in the request.
         got: Address,
     },
     /// The registry does not admit the rollup.
     #[error("the registry does not admit rollup {rollup}")]
     UnknownRollup {
-        /// The submission's.
+        /// The rollup that the submission names.
         rollup: Address,
     },
-    /// Another aggregator's order.
+    /// The submission is addressed to another aggregator.
     #[error("the submission names the disperser {got}, this aggregator is {expected}")]
     WrongDisperser {
         /// This aggregator's address.
         expected: Address,
-        /// The submission's.
+        /// The disperser that the submission names.
         got: Address,
     },
-    /// Nothing, or too much.
+    /// The announced payload is empty or too large.
     #[error("a payload has 1 to {PAYLOAD_MAX_BYTES} bytes, {got} were announced")]
     PayloadLength {
         /// The announced length, in bytes.
         got: u64,
     },
-    /// A time of the order is out of bounds.
+    /// One of the submission's times is out of bounds.
     #[error(transparent)]
     Times(#[from] TimesError),
-    /// The rollup may not submit that much in a day, so no member will ever take it.
+    /// The payload is larger than all that the rollup may submit in a day, so no member will ever
+    /// take it.
     #[error("the rollup may submit {limit} bytes a day, {got} were announced")]
     OverDailyBytes {
         /// The announced length, in bytes.
         got: u64,
-        /// What the rollup's terms grant a day, in bytes.
+        /// The rollup's daily quota in the registry, in bytes.
         limit: u64,
     },
-    /// The rollup has spent its day, so members will refuse the payload until the next one.
+    /// The rollup has spent too much of today's quota, so members will refuse the payload until the
+    /// next UTC day.
     #[error(
         "the rollup has spent {} of {} bytes of this UTC day, {} more are asked for; the next day begins in {} s",
         .0.spent, .0.limit, .0.asked, .0.next_day_in
@@ -100,7 +103,7 @@ pub enum Refusal {
         expected: Address,
         /// The address that was recovered from the signature.
         got: Address,
-        /// What the signature was taken for.
+        /// The submission that the signature was checked against.
         signed: Box<Understood>,
     },
     /// The registry is paused.
@@ -112,36 +115,36 @@ pub enum Refusal {
     /// Another batch of the rollup has this number.
     #[error(transparent)]
     NumberTaken(#[from] NumberTaken),
-    /// The payload has more or fewer bytes than the client announced.
+    /// The payload has more or fewer bytes than the submission announced.
     #[error("{expected} bytes were announced, {got} received")]
     Length {
         /// The announced length, in bytes.
         expected: u64,
-        /// Received, or at least.
+        /// The number of bytes received; after the first surplus byte, the count so far.
         got: u64,
     },
-    /// A piece that is empty or too long.
+    /// A piece of the payload is empty or too long.
     #[error("a piece has 1 to {limit} bytes, got {got}")]
     Piece {
-        /// Received.
+        /// The length of the piece, in bytes.
         got: usize,
         /// The largest allowed length, in bytes.
         limit: usize,
     },
-    /// Not the payload that was committed to.
+    /// The payload's hash is not the one that the submission commits to.
     #[error("the payload's {kind} is {got}, the submission says {expected}", kind = .kind.name())]
     BatchHash {
-        /// Which hash.
+        /// The kind of hash.
         kind: HashKind,
-        /// The submission's.
+        /// The hash in the submission.
         expected: B256,
-        /// Of what was received.
+        /// The hash of the bytes that were received.
         got: B256,
     },
 }
 
 impl Refusal {
-    /// The reason that travels to the caller.
+    /// Returns the machine-readable reason that the client is given.
     pub fn reason(&self) -> Reason {
         match self {
             Refusal::Wire(error) => error.reason(),
@@ -162,7 +165,8 @@ impl Refusal {
         }
     }
 
-    /// When the same submission may be taken.
+    /// Returns the pause after which the same submission may be taken; none if waiting does not
+    /// help.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Refusal::QuotaSpent(spent) => Some(Duration::from_secs(spent.next_day_in)),
@@ -171,8 +175,8 @@ impl Refusal {
     }
 }
 
-/// A submission as it was understood, and the digest that follows from that: for an integrator to
-/// compare field by field.
+/// A submission as this aggregator understood it, and the resulting digest. An error prints both,
+/// so that an integrator can compare them field by field with what was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Understood {
     domain: Domain,
@@ -201,24 +205,24 @@ impl fmt::Display for Understood {
 /// The chain, registry and address for which this aggregator takes submissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Chain and registry.
+    /// The chain and the registry.
     pub domain: Domain,
     /// The aggregator's address.
     pub disperser: Address,
 }
 
-/// A submission made for our chain and registry; nothing else is known of it.
+/// A submission for this aggregator's chain and registry. Nothing else about it is checked yet.
 #[derive(Clone, Debug)]
 pub struct Identified {
-    /// The batch it makes.
+    /// The digest of the submission, which identifies its batch.
     pub id: SubmissionDigest,
     /// The submission as it was received.
     pub submission: SignedSubmission,
-    /// How it shall come to L1.
+    /// The way in which the batch is to be posted to L1.
     pub posting: PostingMode,
 }
 
-/// Which batch an `open` is about.
+/// Parses an `open` message and computes which batch it is about.
 pub fn identify(open: v1::SubmitBatchOpen, identity: &Identity) -> Result<Identified, Refusal> {
     let registry = wire::address("registry", &open.registry)?;
     let Domain { chain_id, registry: ours } = identity.domain;
@@ -234,7 +238,7 @@ pub fn identify(open: v1::SubmitBatchOpen, identity: &Identity) -> Result<Identi
     Ok(Identified { id, submission, posting })
 }
 
-/// Whether the rollup, the times and the signature allow a new batch.
+/// Checks that the rollup, the times and the signature allow a new batch. `now` is in Unix seconds.
 pub fn authorise(
     signed: &SignedSubmission,
     id: SubmissionDigest,
@@ -273,8 +277,8 @@ pub fn authorise(
     Ok(())
 }
 
-/// Whether the rollup's poster signed this order, as the registry knows that poster: it answers for
-/// a refusal then.
+/// Returns whether the batch poster that the registry lists for the rollup signed this submission.
+/// Only then does a refusal count against the rollup.
 pub fn is_by_poster(signed: &SignedSubmission, id: SubmissionDigest, view: &RegistryView) -> bool {
     let poster = view.rollup(signed.submission.rollup).map(|admitted| admitted.poster);
     poster.is_some_and(|poster| signed.signature.recover(id.0).is_ok_and(|signer| signer == poster))
@@ -296,7 +300,7 @@ enum Hasher {
 }
 
 impl PayloadCheck {
-    /// For the payload that a submission announces.
+    /// Makes the check of the payload that a submission announces.
     pub fn new(signed: &SignedSubmission) -> Self {
         let order = &signed.submission;
         Self {
@@ -312,7 +316,7 @@ impl PayloadCheck {
         }
     }
 
-    /// The next piece. Refused as soon as there are too many bytes.
+    /// Adds the next piece. Fails as soon as there are more bytes than announced.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
         self.length = self.length.saturating_add(piece.len() as u64);
         if self.length > self.expected_length {
@@ -326,8 +330,8 @@ impl PayloadCheck {
         Ok(())
     }
 
-    /// The end of the stream: all bytes are there, and of a checked kind they hash to what the
-    /// rollup signed.
+    /// Ends the check: verifies that all bytes have arrived, and, unless the hash kind is opaque,
+    /// that their hash is the one that the rollup signed.
     pub fn finish(self) -> Result<(), Refusal> {
         let (expected, got) = (self.expected_length, self.length);
         if got != expected {

@@ -1,56 +1,59 @@
-//! The `[limits]` table: what may be in flight, and what one client may ask for.
+//! The `[limits]` table: how much may be in flight, and how much one client may ask for.
 
 use dac_runtime::clients::ClientRates;
 use dac_runtime::config::{ByteSize, Period};
 use dac_types::limits::PAYLOAD_MAX_BYTES;
 use serde::Deserialize;
 
-/// The largest number of bytes that can be configured: more than any machine has.
+/// The largest number of bytes that can be configured, which is more than any machine has.
 const BYTES_MAX: u64 = 1 << 44;
-/// The largest number of places that can be configured.
+/// The largest number of simultaneous uploads or watchers that can be configured.
 const PLACES_MAX: usize = 1 << 20;
-/// The largest number of encodings at once that can be configured.
+/// The largest number of simultaneous encodings that can be configured.
 const ENCODERS_MAX: usize = 1024;
 /// The largest rate of requests a second that can be configured.
 const RATE_MAX: f64 = 1e6;
 /// The longest pause or upload that can be configured.
 const PERIOD_MAX: Period = Period::from_secs(24 * 60 * 60);
-/// Bytes and requests that a client may have at once are those of so many seconds.
+/// A client may use the bytes and requests of this many seconds in one burst.
 const BURST_SECONDS: f64 = 4.0;
-/// Clients that are remembered; beyond that, newcomers share what one may have.
+/// The number of clients whose use is remembered. Further clients share the allowance of one
+/// client.
 const CLIENTS: usize = 10_000;
 
 /// The `[limits]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Payload bytes arriving or on their way to members, of which one rollup has half at most;
-    /// beyond that submissions are answered BUSY.
+    /// The number of payload bytes that may be arriving or on their way to members. One rollup has
+    /// at most half of them. Submissions beyond this limit are answered with BUSY.
     pub in_flight: ByteSize,
-    /// Payload bytes on the disk of batches that no quorum takes for now, of which one rollup has
-    /// half at most. Those beyond it stay in flight.
+    /// The number of payload bytes that may be parked on disk, of batches that too few members
+    /// would take for now. One rollup has at most half of them. Batches beyond this limit stay in
+    /// flight.
     pub parked: ByteSize,
-    /// Bytes of encoded payloads of batches that are on their way, of which one rollup has three
-    /// quarters at most; beyond that they wait.
+    /// The number of bytes of encoded payloads in memory, of batches that have no certificate yet.
+    /// One rollup has at most three quarters of them. Batches beyond this limit wait.
     pub encoded: ByteSize,
-    /// Bytes of payloads loaded again for slow members, shared in the same way.
+    /// The number of payload bytes that may be loaded again for slow members of certified batches.
+    /// One rollup has at most three quarters of them.
     pub straggler: ByteSize,
-    /// Encodings at once; 0 takes the number of processors.
+    /// The number of encodings at once; 0 means the number of processors.
     pub encoders: usize,
-    /// Uploads at once, of which one rollup has half at most.
+    /// The number of uploads at once. One rollup has at most half of them.
     pub uploads: usize,
-    /// Watchers at once, of which one client has a quarter at most.
+    /// The number of clients' watches at once. One client has at most a quarter of them.
     pub watchers: usize,
-    /// Longest pause between two messages of an upload.
+    /// The longest pause between two messages of an upload.
     pub piece_timeout: Period,
-    /// Bytes a second at which a payload must come in the long run; it may be behind by
-    /// `piece_timeout`.
+    /// The lowest average rate, in bytes a second, at which a payload must arrive. It may lag
+    /// behind that by `piece_timeout`.
     pub upload_rate: ByteSize,
-    /// Longest upload.
+    /// The longest time that an upload may take.
     pub upload_timeout: Period,
-    /// Requests a second that one client may make to read batches, in the long run.
+    /// The number of requests to read batches that one client may make a second, on average.
     pub client_requests_per_second: f64,
-    /// Bytes a second of the answers to them.
+    /// The number of bytes a second that the answers to one client's reads may have, on average.
     pub client_bytes_per_second: ByteSize,
 }
 
@@ -74,7 +77,7 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
-    /// What one client may read.
+    /// Returns the rates at which one client may read.
     #[expect(clippy::cast_precision_loss, reason = "rates")]
     pub const fn reads(&self) -> ClientRates {
         let bytes_per_second = self.client_bytes_per_second.bytes() as f64;
@@ -83,13 +86,13 @@ impl LimitsConfig {
             request_burst: self.client_requests_per_second * BURST_SECONDS,
             bytes_per_second,
             byte_burst: bytes_per_second * BURST_SECONDS,
-            // Watchers have a budget of their own.
+            // Watches are limited by `watchers` instead.
             streams: u32::MAX,
             clients: CLIENTS,
         }
     }
 
-    /// Refuses what would be no limit, or would let nothing through.
+    /// Refuses values that limit nothing or let nothing through.
     pub(super) fn check(&self) -> Result<(), String> {
         for (name, size, least) in [
             ("in_flight", self.in_flight, PAYLOAD_MAX_BYTES),
@@ -134,7 +137,7 @@ impl LimitsConfig {
             }
         }
         let rate = self.client_requests_per_second;
-        // A client that could not make one request at once could make none.
+        // A client with an allowance of less than one request could make none.
         if !(1.0..=RATE_MAX).contains(&rate) {
             return Err(format!("limits.client_requests_per_second = {rate}: 1 to {RATE_MAX}"));
         }

@@ -1,53 +1,58 @@
-//! The `[posting]` table: what is recorded on L1, and what that may cost.
+//! The `[posting]` table: when a transaction on L1 is final, how often it is retried, and what it
+//! may cost.
 
 use dac_chain::amount::GWEI;
 use dac_poster::PosterConfig;
 use dac_runtime::config::Period;
 use serde::Deserialize;
 
-/// Wei in an ether.
+/// The number of wei in an ether.
 const ETHER: u128 = GWEI * GWEI;
-/// Ether an hour, at most: more than this is a slip of the pen.
+/// The largest `ether_per_hour` that can be configured; a larger value is surely a typing error.
 const ETHER_MAX: f64 = 1e6;
-/// Gwei per gas, at most, for the same reason.
+/// The largest `fee_cap_gwei` that can be configured, for the same reason.
 const FEE_CAP_GWEI_MAX: u64 = 1_000_000;
-/// Nonces for one posting, at most.
+/// The largest number of nonces for one posting that can be configured.
 const ATTEMPTS_MAX: u32 = 1_000;
 
 /// The `[posting]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PostingConfig {
-    /// Blocks, the including one counted, after which a record is final.
+    /// The number of blocks, counting the one that includes the transaction, after which a
+    /// transaction is final.
     pub confirmations: u64,
-    /// Transactions under way at once.
+    /// The number of transactions under way at once.
     pub window: usize,
-    /// Certificates waiting or under way.
+    /// The number of postings that wait or are under way.
     pub queue: usize,
-    /// Blocks without inclusion after which a transaction is replaced by a dearer one.
+    /// The number of blocks after which a transaction that is not included yet is replaced by one
+    /// with a higher fee.
     pub bump_after_blocks: u64,
-    /// Gwei per gas that no transaction exceeds.
+    /// The highest fee that any transaction offers, in gwei per gas.
     pub fee_cap_gwei: u64,
-    /// Gwei per gas of tip that a transaction offers at most, also where an endpoint suggests more;
-    /// a replacement may offer twice as much.
+    /// The highest tip that a transaction offers, in gwei per gas, even if an endpoint suggests
+    /// more. A replacement may offer twice as much.
     pub tip_cap_gwei: f64,
-    /// Gwei per gas of tip that a transaction offers at least: pools take none that offers less
-    /// than they ask for.
+    /// The lowest tip that a transaction offers, in gwei per gas. Transaction pools refuse tips
+    /// below their own minimum.
     pub tip_floor_gwei: f64,
-    /// Gas that no transaction exceeds.
+    /// The highest gas limit of any transaction.
     pub gas_limit_max: u64,
-    /// Ether that the transactions signed in an hour may cost; beyond that posting pauses. Left
-    /// out, it has room for a posting in each block of 12 s at the fee cap: 15 ether at 200 gwei.
+    /// The number of ether that the transactions signed in an hour may cost; posting pauses when it
+    /// is spent. If it is left out, it suffices for one posting in each block of 12 s at the fee
+    /// cap: 15 ether at 200 gwei.
     pub ether_per_hour: Option<f64>,
-    /// Ether of the account below which it is warned of.
+    /// The account's balance in ether below which the program warns.
     pub balance_floor_ether: f64,
-    /// Nonces that one posting is given at most, also where L1 hides what became of them.
+    /// The highest number of nonces that one posting is given, even if L1 does not show what became
+    /// of them.
     pub attempts: u32,
-    /// Of those, the ones that may be used without an endpoint showing the transaction.
+    /// How many of these nonces may be used up by transactions that no endpoint shows.
     pub lost: u32,
-    /// A certificate that is not recorded after this time is reported as late.
+    /// The time after which a certificate that is not recorded is reported as late.
     pub deadline: Period,
-    /// Pause after L1 refused a certificate.
+    /// The pause after L1 refused a posting.
     pub retry: Period,
 }
 
@@ -73,7 +78,7 @@ impl Default for PostingConfig {
 }
 
 impl PostingConfig {
-    /// The poster's configuration with what this table says; the rest is `base`'s.
+    /// Returns `base` with the values of this table.
     pub(super) fn apply_to(&self, base: PosterConfig) -> PosterConfig {
         PosterConfig {
             confirmations: self.confirmations,
@@ -153,7 +158,8 @@ impl PostingConfig {
     }
 }
 
-/// An amount in units of so many wei, rounded; `check` has seen that it is one.
+/// Converts an amount in units of `unit` wei to wei, rounded. `check` has verified that the amount
+/// is finite and not negative.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,5 +1,5 @@
-//! `AggregatorService`: what this aggregator is, how it does, and which members and rollups did
-//! what no honest one does.
+//! `AggregatorService`: tells the identity and the health of this aggregator, and which members and
+//! rollups did what no honest one does.
 
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub struct Description {
 }
 
 impl Description {
-    /// Makes the description of the aggregator whose batches `service` serves. Clients have one
-    /// share for both services.
+    /// Makes the description of the aggregator whose batches `service` serves. Both services count
+    /// a client's requests together.
     pub fn of(service: &Grpc) -> Self {
         Self { batches: service.batches.clone(), readers: service.readers.clone() }
     }

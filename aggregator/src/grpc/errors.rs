@@ -11,7 +11,8 @@ pub(super) fn unknown_batch() -> Status {
     Reason::UnknownBatch.status("this aggregator has no such batch")
 }
 
-/// Logs a failure of the store, and returns what the caller learns of it: only its class.
+/// Logs a failure of the store, and returns the answer to the client, which tells only the class of
+/// the failure.
 pub(super) fn store_status(error: &StoreError) -> Status {
     metrics::counter!("dac_aggregator_store_failures_total").increment(1);
     error!(%error, "the store failed");

@@ -1,19 +1,19 @@
-//! Bounds of the service.
+//! The limits of the gRPC service.
 
 use std::time::Duration;
 
 use dac_runtime::clients::ClientRates;
 
-/// The time after which a busy aggregator may have room again.
+/// The pause after which a client that was answered BUSY is told to try again.
 pub(super) const BUSY_RETRY: Duration = Duration::from_secs(1);
 
-/// Bounds of the service.
+/// The limits of the gRPC service.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServiceLimits {
-    /// Number of uploads at once, and of proofs at once. One rollup has half of each at most.
+    /// The number of uploads at once, and of proofs at once. One rollup has at most half of each.
     pub uploads: usize,
-    /// Number of watchers at once. One client has a quarter of them at most.
+    /// The number of watches at once. One client has at most a quarter of them.
     pub watchers: usize,
-    /// How many requests and bytes one client may read.
+    /// The rates of requests and bytes at which one client may read.
     pub reads: ClientRates,
 }

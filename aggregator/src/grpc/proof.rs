@@ -15,7 +15,8 @@ use crate::batch::{Proof, ProofRefusal};
 use crate::batches::{Batches, ProofOutcome, Selector};
 use crate::convert;
 
-/// The time after which a busy aggregator may have room again, or a batch be encoded.
+/// The pause after which a client is told to try again, because the aggregator was busy or the
+/// batch was not encoded yet.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl From<ProofRefusal> for Status {
@@ -30,7 +31,7 @@ impl From<ProofRefusal> for Status {
     }
 }
 
-/// Takes one proof.
+/// Takes one proof, and returns the batch once the proof is stored.
 pub(super) async fn receive(
     grpc: &Grpc,
     request: v1::SubmitValidityProofRequest,
@@ -69,7 +70,7 @@ async fn receive_within(grpc: &Grpc, request: v1::SubmitValidityProofRequest) ->
         Reason::Busy.status_with_retry(format!("at the limit of proofs: {full}; try again"), RETRY)
     })?;
 
-    // From here on the proof is stored and worked on even if the caller goes away.
+    // From here on the proof is stored and worked on even if the client disconnects.
     let (batches, id) = (grpc.batches.clone(), batch.id);
     let proof = Proof::received(received.transition, received.proof, ctx.now_ms());
     let offer = async move {
@@ -78,7 +79,7 @@ async fn receive_within(grpc: &Grpc, request: v1::SubmitValidityProofRequest) ->
     };
     let outcome = tokio::spawn(offer.in_current_span())
         .await
-        .map_err(|_| Reason::Internal.status("a fault that the log explains"))?
+        .map_err(|_| Reason::Internal.status("internal error; the aggregator's log has the cause"))?
         .map_err(|error| store_status(&error))?;
     match outcome {
         ProofOutcome::Batch(batch) => Ok(convert::batch_to_wire(&batch)),

@@ -1,5 +1,5 @@
-//! Clients that read: each has a rate, and a share of the watchers and of the listings that are
-//! read from the database.
+//! Limits on clients that read: each client has a rate of requests and bytes, and a share of the
+//! watches and of the listings that are read from the database.
 
 use dac_admission::{Admission, Claim, Party, Permit, QueueLimits, Refused};
 use dac_proto::reason::Reason;
@@ -19,7 +19,7 @@ const LISTING_QUEUE: QueueLimits = QueueLimits { total: 256, per_party: 16 };
 /// A watcher's place, which is free again when this is dropped.
 pub(super) type WatchPlace = Permit<Watcher>;
 
-/// The parties that a watcher counts to.
+/// The parties whose share a watch counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Watcher {
     Client(ClientKey),
@@ -28,7 +28,7 @@ pub(super) enum Watcher {
     Network([u8; 6]),
 }
 
-/// The shares of all clients.
+/// The limits and the present use of all clients.
 #[derive(Clone, Debug)]
 pub(super) struct Readers {
     rates: ClientLimits,
@@ -45,7 +45,7 @@ impl Readers {
         }
     }
 
-    /// Takes one request from its client's share.
+    /// Counts one request against its client's rate.
     pub(super) fn read<T>(&self, request: &Request<T>) -> Result<ClientKey, Status> {
         let client = ClientKey::of(request);
         self.rates.take(client).map_err(|limited| {
@@ -54,7 +54,7 @@ impl Readers {
         Ok(client)
     }
 
-    /// Takes an answer's bytes from its client's share.
+    /// Counts an answer's bytes against its client's rate.
     pub(super) fn answer<T: Message>(
         &self,
         client: ClientKey,
@@ -64,7 +64,7 @@ impl Readers {
         Ok(answer)
     }
 
-    /// Waits for a turn to look at the listing.
+    /// Waits for a turn to read a listing.
     pub(super) async fn list(&self, client: ClientKey) -> Result<Permit<ClientKey>, Status> {
         let claim = Claim::new(1, client, LISTINGS_PER_CLIENT);
         self.listings.admit(claim).await.map_err(|refused| busy("listings", &refused))

@@ -19,13 +19,14 @@ use crate::batches::{Batches, Selector, Watched};
 use crate::budget::{Budget, Part};
 use crate::convert;
 
-/// The party that an upload counts to while it waits for others.
+/// The parties whose share of the queue an upload counts against while it waits for other uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Uploader {
     /// A rollup, whose uploads fill no more than half of the queue.
     Rollup(Address),
-    /// A submission and the client that sends it. Without TLS a submission is public: a client that
-    /// copied it does not keep its owner waiting.
+    /// A submission and the client that sends it. Without TLS a submission is public. Because the
+    /// client is part of this key, a client that copied the submission cannot keep its owner
+    /// waiting.
     Order(SubmissionDigest, ClientKey),
 }
 
@@ -43,10 +44,10 @@ pub struct Grpc {
     pub(super) batches: Batches,
     pub(super) uploads: Budget,
     pub(super) proofs: Budget,
-    /// Each client uploads one submission once at a time.
+    /// Ensures that each client uploads a submission only once at a time.
     pub(super) uploading: Admission<Uploader>,
     pub(super) readers: Readers,
-    /// Cancelled when the service takes nothing new.
+    /// Cancelled when the service stops taking requests.
     pub(super) draining: CancellationToken,
 }
 
@@ -70,7 +71,7 @@ impl Grpc {
         self.find_batch(convert::selector(selector)?).await
     }
 
-    /// Returns the batch as it stands. A question does not wake a batch that is dormant.
+    /// Returns the present state of the batch. Reading a dormant batch does not wake it.
     pub(super) async fn find_batch(&self, selector: Selector) -> Result<Arc<Batch>, Status> {
         let id = self.resolve(selector).await?;
         self.batches.get(id).await.map_err(|error| store_status(&error))?.ok_or_else(unknown_batch)
@@ -86,13 +87,13 @@ impl Grpc {
         found.ok_or_else(unknown_batch)
     }
 
-    /// Counts a refused submission to the rollup whose poster signed it. If no honest rollup is
-    /// refused for this reason, the rollup is accused of it.
+    /// Counts a refused submission against the rollup whose poster signed it. If no honest rollup
+    /// is ever refused for this reason, the rollup is accused of it.
     pub(super) fn note_refusal(&self, named: Option<Named>, status: &Status) {
         let ctx = self.batches.context();
         let is_admitted =
             |named: &Named| ctx.registry.latest().is_some_and(|view| view.rollup(named.rollup).is_some());
-        // A rollup answers for what its poster signed, not for what strangers send in its
+        // Only what its poster signed counts against a rollup, not what other clients send in its
         // name.
         let rollup = named.filter(|named| named.is_signed && is_admitted(named)).map(|named| named.rollup);
         let reason = Reason::of(status);
@@ -113,7 +114,8 @@ impl Grpc {
                 | Reason::WrongDisperser
                 | Reason::LengthMismatch),
             ) => (reason, false),
-            // Honest rollups are refused too: clocks differ, connections break, room is short.
+            // Honest rollups are refused for these reasons too: clocks differ, connections break,
+            // memory is short.
             _ => return,
         };
         let charge = Charge { kind: kind.as_str(), is_proven, detail: status.message() };

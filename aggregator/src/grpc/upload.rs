@@ -1,5 +1,5 @@
-//! Receives one payload: checks before bytes, bytes that are many to the store as they come, an
-//! answer only after the commit.
+//! Receives one payload. All checks of the submission come before the first byte, a large payload
+//! is written to the store as it arrives, and the client is answered only after the commit.
 
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ impl Pieces {
         match message {
             Ok(Some(request)) => Ok(Some(request.message.ok_or(Refusal::Stream("a message was empty"))?)),
             Ok(None) => Ok(None),
-            // A broken stream, or a message that does not decode or is too large. The words are
-            // tonic's, the reason is ours.
+            // A broken stream, or a message that does not decode or is too large. The message comes
+            // from tonic, the reason from this service.
             Err(status) => Err(Reason::MalformedRequest.status(dac_client::printable(status.message()))),
         }
     }
@@ -90,7 +90,8 @@ fn busy(message: &str) -> Status {
     Reason::Busy.status_with_retry(format!("{message}; try again"), BUSY_RETRY)
 }
 
-/// Takes one submission and its payload. `named` becomes the rollup that the submission names.
+/// Receives one submission and its payload. Sets `named` to the rollup that the submission names,
+/// so that the caller can count a refusal.
 pub(super) async fn receive(
     grpc: &Grpc,
     client: ClientKey,
@@ -123,8 +124,9 @@ async fn receive_within(
     }
     let view = ctx.registry().map_err(|stale| Reason::L1Stale.status(stale.to_string()))?;
     let authorised = submit::authorise(&submission, id, &view, &ctx.identity, ctx.now());
-    // Any client may bring here a submission for another aggregator, so that does not count against
-    // the rollup. Of other refused submissions the signature shows whose they are.
+    // Any client may send a submission here that is meant for another aggregator, so such a refusal
+    // does not count against the rollup. Other refusals count if the rollup's poster signed the
+    // submission.
     let is_signed = match &authorised {
         Ok(()) => true,
         Err(Refusal::WrongDisperser { .. }) => false,
@@ -145,21 +147,21 @@ async fn receive_within(
     if holder.as_ref().is_some_and(|holder| holder.id == id)
         && let Some(batch) = grpc.existing(id).await?
     {
-        // The same submission was made a batch meanwhile.
+        // Meanwhile another upload of the same submission became a batch.
         return Ok(batch);
     }
     may_take_number(holder.as_ref(), order.replaced()).map_err(Refusal::from)?;
     let daily = view.rollup(rollup).map_or(0, |admitted| admitted.daily_payload_bytes);
     let admitted = ctx.quotas.admit(rollup, length, daily, ctx.now()).await;
     let arriving = admitted.map_err(|error| store_status(&error))?.map_err(Refusal::QuotaSpent)?;
-    // Taken only now, so that a client that may not submit, or opens a stream and sends nothing,
-    // has no place.
+    // A place is taken only now, so that a client that may not submit, or that opens a stream and
+    // sends nothing, never has one.
     let _place =
         grpc.uploads.try_take(rollup, 1).map_err(|full| busy(&format!("at the limit of uploads: {full}")))?;
     let in_flight = &grpc.batches.budgets().in_flight;
     let full = |full| busy(&format!("at the limit of bytes in flight: {full}"));
-    // There is room for the whole payload now, but it holds only the bytes that have arrived, not
-    // those that were announced.
+    // Checks that there is room for the whole payload now. Afterwards the upload holds only the
+    // bytes that have arrived, not all that were announced.
     let mut held = in_flight.try_take(rollup, length).map_err(full)?;
     in_flight.resize(&mut held, 0).map_err(full)?;
 
@@ -174,7 +176,7 @@ async fn receive_within(
     }
     check.finish()?;
 
-    // From here on the batch is made and worked on even if the caller goes away.
+    // From here on the batch is created and worked on even if the client disconnects.
     let batches = grpc.batches.clone();
     let create = async move {
         let _arriving = arriving;
@@ -182,7 +184,7 @@ async fn receive_within(
     };
     let submitted = tokio::spawn(create.in_current_span())
         .await
-        .map_err(|_| Reason::Internal.status("a fault that the log explains"))?
+        .map_err(|_| Reason::Internal.status("internal error; the aggregator's log has the cause"))?
         .map_err(|error| store_status(&error))?;
     match submitted {
         Submitted::Batch(batch) => Ok(convert::batch_to_wire(&batch)),

@@ -1,4 +1,4 @@
-//! Watching one batch.
+//! Streams the changes of one batch to a client.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::convert;
 /// The answers to one watcher.
 pub(super) type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchBatchResponse, Status>> + Send>>;
 
-/// Returns the batch now and after every change. A slow reader gets the newest state and misses
-/// some in between. The stream ends with the batch's last state.
+/// Returns a stream of the batch's state, now and after every change. A slow reader gets the newest
+/// state and misses some in between. The stream ends with the batch's last state.
 pub(super) fn watch(
     watched: Watched,
     batches: Batches,

@@ -1,4 +1,4 @@
-//! What a member is sent, and what its answer must be.
+//! The messages that a member is sent, and the checks of its answer.
 
 use bytes::Bytes;
 use dac_bls::Signature;
@@ -8,13 +8,13 @@ use dac_types::{Attestation, BatchDigest, RenewalDigest, Seat, SignatureBytes};
 
 use super::failure::CallFailure;
 
-/// What is sent to one seat.
+/// One delivery to one seat.
 #[derive(Clone, Debug)]
 pub struct StoreShard {
-    /// Chain, registry, seat and record.
+    /// The first message: chain, registry, seat and record.
     pub open: v1::StoreShardOpen,
-    /// The shard or the whole payload; nothing where the member has it and only the certificate is
-    /// new.
+    /// The shard or the whole payload. It is empty if the member has its shard and needs only the
+    /// certificate.
     pub body: Bytes,
     /// The digest of the record's header.
     pub digest: BatchDigest,
@@ -22,7 +22,7 @@ pub struct StoreShard {
     pub seat: Seat,
 }
 
-/// `open`, then slices of the body: nothing is copied here.
+/// Returns the stream of messages: `open`, then slices of the body. Nothing is copied.
 pub(super) fn messages(store_shard: StoreShard) -> impl Iterator<Item = v1::StoreShardRequest> + Send {
     use v1::store_shard_request::Message;
     let StoreShard { open, mut body, .. } = store_shard;
@@ -34,8 +34,9 @@ pub(super) fn messages(store_shard: StoreShard) -> impl Iterator<Item = v1::Stor
         .map(|message| v1::StoreShardRequest { message: Some(message) })
 }
 
-/// Checks that an answer is this seat's attestation of this digest. Everything else is a lie. The
-/// signature is a point of the right group and not verified beyond that.
+/// Checks that an answer is this seat's attestation of this digest. Any other answer counts as a
+/// lie. Of the signature it checks only that it is a point of the right group; the caller verifies
+/// it.
 pub(super) fn check_attestation(
     answer: v1::StoreShardResponse,
     digest: BatchDigest,
@@ -59,8 +60,8 @@ pub(super) fn check_attestation(
     Ok(attestation.signature)
 }
 
-/// Checks that an answer is this seat's signature of this renewal. The signature has the right
-/// length and is not verified.
+/// Checks that an answer is this seat's signature of this renewal. Of the signature it checks only
+/// the length; the caller verifies it.
 pub(super) fn check_renewal(
     answer: &v1::SignRenewalResponse,
     digest: RenewalDigest,

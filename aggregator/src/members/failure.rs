@@ -9,7 +9,7 @@ use tonic_types::StatusExt;
 
 use crate::batch::DeliveryFailure;
 
-/// The reason if the transport, a proxy or a fault of the member ended a call.
+/// The failure reason if the transport, a proxy or a fault of the member ended a call.
 const TRANSPORT: &str = "TRANSPORT";
 /// The reason if TLS, or the lack of a certificate, ended a call.
 const TLS: &str = "TLS";
@@ -54,8 +54,8 @@ impl CallFailure {
         Self { kind: DeliveryFailure::Lied, reason: reason.to_owned(), detail, retry_after: None }
     }
 
-    /// What a member's status says. Without a reason of ours it is the transport's, a proxy's or a
-    /// fault's: it may pass.
+    /// Makes the failure from a member's gRPC status. A status without a reason of the protocol
+    /// comes from the transport, a proxy or a fault of the member, and the call is repeated.
     pub(super) fn from_status(status: &Status, side: TlsSide) -> Self {
         let detail = printable(status.message());
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
@@ -78,25 +78,26 @@ impl CallFailure {
         Self::retryable(NO_ANSWER, format!("no answer within {timeout:?}"))
     }
 
-    /// Whether it leaves in doubt that the member is there at all.
+    /// Returns whether the failure leaves it in doubt whether the member can be reached at all.
     pub(super) fn is_of_connection(&self) -> bool {
         [TRANSPORT, TLS, NO_ANSWER].contains(&&self.reason[..])
     }
 
-    /// Whether the member itself said no, to what it was told first.
+    /// Returns whether the member itself refused for now, with a reason of the protocol. It may
+    /// then be asked first, before the shard is sent again.
     pub fn is_refusal(&self) -> bool {
         self.kind == DeliveryFailure::Retryable
             && Reason::ALL.iter().any(|reason| reason.as_str() == self.reason && *reason != Reason::TimedOut)
     }
 
-    /// A connection that was not made, or that broke. TLS is named where it is what failed, with
-    /// what this side has to do with it.
+    /// Makes the failure of a connection that was not made or that broke. If TLS failed, the reason
+    /// says so, and the text names the part of this side's configuration that may be the cause.
     pub(super) fn unreachable(reason: &str, fault: &MemberFault, side: TlsSide) -> Self {
         let of_tls = |cause: &ConnectionCause| {
             cause.is_tls() || (*cause == ConnectionCause::BrokenOff && reason == TRANSPORT && side.is_tls)
         };
         match fault.cause().filter(of_tls) {
-            // It stands right behind the cause, because the end of a text may be cut.
+            // The hint follows the cause directly, because the end of a long text is cut.
             Some(cause) => {
                 let (cause, own) = (cause.to_string(), own_part(cause, side.shows_certificate));
                 Self::retryable(TLS, fault.to_string().replacen(&cause, &format!("{cause}{own}"), 1))
@@ -106,7 +107,7 @@ impl CallFailure {
     }
 }
 
-/// What of this side's configuration a failure of TLS may have to do with.
+/// Returns a hint at the part of this side's configuration that may be the cause of a TLS failure.
 const fn own_part(cause: ConnectionCause, shows_certificate: bool) -> &'static str {
     match (cause, shows_certificate) {
         (ConnectionCause::ServerAuthority, _) => {
@@ -122,9 +123,9 @@ const fn own_part(cause: ConnectionCause, shows_certificate: bool) -> &'static s
     }
 }
 
-/// Whether a member that refuses for this reason may take the same batch later. One that has not
-/// read the newest blocks yet does not know a rollup that was admitted a moment ago, which is final
-/// where the order is handed in.
+/// Returns whether a member that refuses for this reason may take the same batch later. An unknown
+/// rollup counts as such a reason: a member that has not read the newest blocks does not know a
+/// rollup that was admitted a moment ago.
 fn may_pass(reason: Reason) -> bool {
     reason.is_retryable() || reason == Reason::UnknownRollup
 }

@@ -1,4 +1,4 @@
-//! One member's endpoint: its connection, and the turns at it.
+//! One member's endpoint: its connection, and the limits on calls to it.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use super::failure::{CallFailure, TlsSide, UNREACHABLE};
 use super::settings::CallSettings;
 use crate::budget::{Part, Turns};
 
-/// The largest answer of a member: one attestation.
+/// The largest answer that is read from a member. An answer holds one attestation.
 const ANSWER_MAX_BYTES: usize = 4 << 10;
-/// Deliveries to one member at once for batches that have their certificate already. One rollup has
-/// one of them at a time.
+/// The number of deliveries at once to one member, of batches that have their certificate already.
+/// One rollup has one of them at a time.
 const STRAGGLER_CALLS_PER_MEMBER: usize = 2;
-/// Calls to one member at once that bring a certificate and nothing else. The member verifies and
-/// stores together what comes together.
+/// The number of calls at once to one member that carry only a certificate. The member verifies and
+/// stores certificates that arrive together in one step.
 const CERTIFICATE_CALLS_PER_MEMBER: usize = 12;
-/// Calls to one member at once that only ask whether it would take a batch.
+/// The number of calls at once to one member that only ask whether it would take a batch.
 const QUESTIONS_PER_MEMBER: usize = 5;
-/// How long a member that refused before has to refuse once more before its shard is sent, at least
-/// and at most: four times as long as it took the last time.
+/// The shortest and the longest time that a member which refused before is given to refuse again,
+/// before its shard is sent. In between it is four times as long as the last refusal took.
 const QUESTION_MIN: Duration = Duration::from_millis(50);
 const QUESTION_MAX: Duration = Duration::from_secs(1);
 
@@ -40,11 +40,11 @@ pub struct MemberLink {
     pub(super) straggler_calls: Turns,
     pub(super) certificate_calls: Turns,
     pub(super) questions: Turns,
-    /// How long its last refusal took.
+    /// How long the member's last refusal took.
     refused_in: Mutex<Duration>,
     shows_certificate: bool,
-    /// After a failed connection: until when only batches that wait for their certificate try
-    /// again.
+    /// The time until which, after a failed connection, only batches that wait for their
+    /// certificate call the member.
     down_until: Mutex<Option<Instant>>,
     straggler_pause: Duration,
 }
@@ -67,14 +67,14 @@ impl MemberLink {
         }
     }
 
-    /// Whether there is a connection. While one is being made there is none.
+    /// Returns whether there is a connection; not while one is being made.
     pub(super) fn is_connected(&self) -> bool {
         self.channel.try_lock().is_ok_and(|channel| channel.is_some())
     }
 
-    /// Connected, or why not. Channels reconnect by themselves, with the certificate that they
-    /// began with: after its renewal calls go over a new one, and those under way end on the
-    /// former.
+    /// Returns a connected channel, or why there is none. A channel reconnects by itself, but
+    /// always with the client certificate that it was made with. After that certificate was
+    /// renewed, new calls use a new channel, and calls under way finish on the old one.
     async fn channel(&self) -> Result<Channel, CallFailure> {
         let mut channel = self.channel.lock().await;
         let generation = self.dialer.generation();
@@ -95,7 +95,7 @@ impl MemberLink {
         }
     }
 
-    /// Connects, if it is not connected yet.
+    /// Connects to the member if there is no connection.
     pub async fn connect(&self) -> Result<(), CallFailure> {
         Box::pin(self.channel()).await.map(drop)
     }
@@ -108,7 +108,8 @@ impl MemberLink {
         }
     }
 
-    /// When stragglers may try again.
+    /// Returns the time until which certified batches do not call the member, if it is known to be
+    /// down.
     pub(super) fn down(&self) -> Option<Instant> {
         self.down_until.lock().filter(|until| *until > Instant::now())
     }
@@ -118,8 +119,8 @@ impl MemberLink {
         TlsSide { is_tls, shows_certificate: self.shows_certificate }
     }
 
-    /// Makes one call, which may take `timeout` with the connecting that it may need. After a
-    /// failure of the connection the next call connects anew.
+    /// Makes one call, which may take `timeout`, including the time to connect. After a failure of
+    /// the connection the next call connects anew.
     pub(super) async fn within<T>(
         &self,
         timeout: Duration,
@@ -156,7 +157,7 @@ impl MemberLink {
         answer
     }
 
-    /// How long a question waits for a refusal.
+    /// Returns how long a question waits for a refusal before it counts as accepted.
     pub(super) fn patience(&self) -> Duration {
         self.refused_in.lock().saturating_mul(4).clamp(QUESTION_MIN, QUESTION_MAX)
     }

@@ -1,6 +1,6 @@
-//! Calls to members: one connection a member, shared by all batches; a bounded number of calls at
-//! once, in all and to each, at which rollups take turns; every call with a deadline, and every
-//! failure with a reason.
+//! Calls to members. All batches share one connection to each member. The number of calls at once
+//! is limited, in all and for each member, and rollups take turns. Every call has a deadline, and
+//! every failure a reason.
 
 mod call;
 mod failure;

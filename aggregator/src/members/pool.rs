@@ -1,4 +1,4 @@
-//! All members' endpoints: whose turn it is to call which, and the calls.
+//! All members' endpoints: decides which batch may call which member, and makes the calls.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::link::MemberLink;
 use super::settings::{CallSettings, Urgency};
 use crate::budget::{Held, Part, Turns};
 
-/// Permission to make one call.
+/// The permission to make one call. Dropping it ends the turn.
 #[derive(Debug)]
 pub struct CallPermit {
     _all: Option<Held>,
@@ -36,24 +36,24 @@ pub struct Members {
 }
 
 impl Members {
-    /// Nothing is connected before it is called.
+    /// Makes the pool without a connection; the first call to a member connects.
     pub fn new(dialer: Dialer, settings: CallSettings) -> Self {
         let calls = Turns::new(settings.calls_max, Part::ThreeQuarters);
         Self { dialer, settings, calls, links: Mutex::default() }
     }
 
-    /// How members are called.
+    /// Returns the settings of calls.
     pub const fn settings(&self) -> &CallSettings {
         &self.settings
     }
 
-    /// The endpoint with this URL.
+    /// Returns the endpoint with this URL.
     pub fn link(&self, url: &str) -> Arc<MemberLink> {
         let mut links = self.links.lock();
         if let Some(link) = links.get(url) {
             return Arc::clone(link);
         }
-        // URLs change with epochs and operators: those that no call uses are forgotten.
+        // URLs change with epochs and operators, so endpoints that no call uses are forgotten.
         links.retain(|_, link| Arc::strong_count(link) > 1 || link.is_connected());
         let link = Arc::new(MemberLink::new(url.to_owned(), self.dialer.clone(), &self.settings));
         links.insert(url.to_owned(), Arc::clone(&link));
@@ -64,7 +64,7 @@ impl Members {
     /// so that one whose calls hang holds up no other.
     ///
     /// Certified batches wait while the member is known to be down. They have few turns at a time,
-    /// so that fresh batches never wait long for them.
+    /// so that batches without a certificate never wait long for them.
     pub async fn turn(&self, link: &MemberLink, rollup: Address, urgency: Urgency) -> CallPermit {
         let certified = match urgency {
             Urgency::Fresh => None,
@@ -91,8 +91,8 @@ impl Members {
         CallPermit { _all: Some(all), _member: Some(member), _certified: certified }
     }
 
-    /// One call; the member's signature is a point of the right group, and not verified beyond
-    /// that. The permit says that it is its turn.
+    /// Makes one call with the permit of a turn. Of the returned signature only its group is
+    /// checked; the caller verifies it.
     pub async fn call(
         &self,
         link: &MemberLink,
@@ -103,9 +103,10 @@ impl Members {
         check_attestation(self.send(link, permit, store_shard).await?, digest, seat)
     }
 
-    /// Asks a member that refused before whether it would take the batch now, without its shard: a
-    /// batch that holds no memory needs none to be refused. A member that has it already attests at
-    /// once; none is what one says that waits for the shard.
+    /// Asks a member that refused before whether it would take the batch now, without sending the
+    /// shard, so that no memory is needed for another refusal. Returns the attestation of a member
+    /// that already has the shard, and none if the member has not refused within
+    /// [`MemberLink::patience`], because it then waits for the shard.
     pub async fn would_take(
         &self,
         link: &MemberLink,
@@ -122,8 +123,8 @@ impl Members {
         }
     }
 
-    /// One call to a member that has attested before: what it says beside yes or no is not looked
-    /// at.
+    /// Sends the certificate to a member that has attested before. Only success or failure matters;
+    /// the answer is not checked.
     pub async fn bring_certificate(
         &self,
         link: &MemberLink,
@@ -133,8 +134,8 @@ impl Members {
         self.send(link, permit, store_shard).await.map(drop)
     }
 
-    /// Memory is taken for the time of the call only, because thousands of deliveries of
-    /// certificates may wait for a turn.
+    /// Sends one delivery. Its stream and future are allocated only for the time of the call,
+    /// because thousands of deliveries of certificates may wait for a turn.
     async fn send(
         &self,
         link: &MemberLink,
@@ -149,7 +150,7 @@ impl Members {
     }
 
     /// Asks a member to sign a renewal. Returns the signature unverified; the caller checks it. The
-    /// time in which a turn is waited for counts as time of the call.
+    /// call's time limit includes the wait for a turn.
     pub async fn sign_renewal(
         &self,
         url: &str,
@@ -168,8 +169,9 @@ impl Members {
         check_renewal(&answer, digest, seat)
     }
 
-    /// The pause after so many failures in a row: doubling, not shorter than the member asked for,
-    /// bounded, with jitter.
+    /// Returns the pause after a number of failures in a row. It doubles with each failure, is
+    /// raised to what the member asked for, has an upper limit, and is then shortened at random by
+    /// up to one half.
     pub fn pause(&self, failures: u32, asked_for: Option<Duration>, urgency: Urgency) -> Duration {
         let longest = match urgency {
             Urgency::Fresh => self.settings.retry_max,

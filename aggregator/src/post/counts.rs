@@ -1,4 +1,4 @@
-//! How many batches rollups have settled, as far as was seen.
+//! The number of batches that each rollup has settled, as last read from L1.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,20 +7,21 @@ use dac_types::Address;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-/// What was last seen of a rollup's contract.
+/// The last reading of a rollup's contract.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Batches settled, as deep as is asked for; 0 before the first look.
+    /// The number of batches settled at the configured depth; 0 before the first reading.
     pub count: u64,
-    /// Why the last look saw nothing; empty where it did.
+    /// Why the last reading failed; empty if it did not.
     pub problem: String,
 }
 
-/// The contracts that batches waited for, which are no more than the registry admits rollups.
+/// The contracts that batches have waited for. There are no more of them than the registry admits
+/// rollups.
 #[derive(Debug, Default)]
 pub(super) struct Settlements {
     contracts: Mutex<HashMap<Address, watch::Sender<Seen>>>,
-    /// Rung when a batch waits for a contract that was not looked at before.
+    /// Notified when a batch waits for a contract that was not read before.
     more: Notify,
 }
 
@@ -36,7 +37,7 @@ impl Settlements {
         receiver
     }
 
-    /// Those that batches wait for now. What was seen of the others is kept.
+    /// Returns the contracts that batches wait for now. The readings of the others are kept.
     pub(super) fn wanted(&self) -> Vec<Address> {
         let contracts = self.contracts.lock();
         contracts
@@ -46,7 +47,7 @@ impl Settlements {
             .collect()
     }
 
-    /// A look that failed leaves the count as it was.
+    /// Publishes a reading. A failed one leaves the count as it was.
     pub(super) fn tell(&self, contract: Address, looked: Result<u64, String>) {
         let contracts = self.contracts.lock();
         let Some(sender) = contracts.get(&contract) else { return };
@@ -86,7 +87,7 @@ mod tests {
         assert!(!receiver.has_changed().unwrap(), "nothing is new");
         settlements.tell(CONTRACT, Err("down".to_owned()));
         assert_eq!(*receiver.borrow_and_update(), Seen { count: 3, problem: "down".to_owned() });
-        // A reorganisation may undo what was seen.
+        // A reorganisation may lower the count.
         settlements.tell(CONTRACT, Ok(2));
         assert_eq!(*receiver.borrow_and_update(), Seen { count: 2, problem: String::new() });
     }

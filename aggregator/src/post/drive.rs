@@ -1,4 +1,4 @@
-//! Follows one order of any kind to its outcome.
+//! Follows one order to the poster, of any kind, to its outcome.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,34 +11,35 @@ use tokio::time::Instant;
 
 use super::Posting;
 
-/// A posting under way is looked at so often, also where its progress stays the same.
+/// How often the listener is told of a posting under way, even if its progress stays the same.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is known of an order that has no outcome yet.
+/// The state of an order that has no outcome yet.
 pub(super) enum Look {
     /// The poster did not take it; it is asked again.
     NotTaken(PosterError),
     /// The poster has it.
     UnderWay {
-        /// As of the last look at L1; none before one.
+        /// The progress as last read from L1; none before the first reading.
         progress: Option<Progress>,
-        /// What stands in its way, in words that stay the same while it does.
+        /// What stands in the way of the posting, in words that stay the same while it does.
         obstacle: Option<String>,
-        /// Whether it takes longer than a posting should.
+        /// Whether the posting takes longer than its deadline.
         is_late: bool,
     },
 }
 
-/// Is told of each look at an order.
+/// A listener that is told how an order stands.
 #[async_trait]
 pub(super) trait Listener: Send {
-    /// Called after each look, whether or not it differs from the one before it.
+    /// Takes the present state of the order, whether or not it has changed.
     async fn hear(&mut self, look: Look);
 }
 
 impl Posting {
-    /// Hands an order to the poster and returns its outcome; meanwhile `listener` hears of each
-    /// look at it. Cancelling loses nothing: the poster's books go on, and the next call asks them.
+    /// Hands an order to the poster and returns its outcome; meanwhile `listener` is told of its
+    /// state. Cancelling loses nothing: the order stays in the poster's books, and the next call
+    /// finds it there.
     pub(super) async fn drive(&self, order: Order, listener: &mut dyn Listener) -> Outcome {
         let digest = order.digest;
         let _forget = Forget { waiting: &self.waiting, digest };
@@ -76,7 +77,7 @@ impl Posting {
             tokio::select! {
                 biased;
                 outcome = outcome_of(&mut outcome) => return outcome,
-                // Where the poster has stopped, the process is ending.
+                // An error means that the poster has stopped, because the process is ending.
                 Ok(()) = progress.changed() => {}
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }
@@ -84,11 +85,11 @@ impl Posting {
     }
 }
 
-/// What stands in the way of a posting, in words that stay the same while it does; none where
-/// nothing does, as far as is known.
+/// Returns what stands in the way of a posting, in words that stay the same while it does; none if
+/// nothing is known to.
 fn obstacle(progress: Option<&Progress>, payer: &Payer) -> Option<String> {
     match (progress, &payer.trouble) {
-        // The account's trouble is over for it.
+        // Trouble of the paying account does not concern a transaction that is included.
         (Some(Progress::Included { .. }), _) => None,
         (Some(Progress::Troubled(problem)), _) => Some(problem.clone()),
         (_, Some(trouble)) => Some(trouble.to_string()),
@@ -97,7 +98,8 @@ fn obstacle(progress: Option<&Progress>, payer: &Payer) -> Option<String> {
     }
 }
 
-/// Never returns once the poster has stopped: then the process is ending.
+/// Waits for the outcome. It never returns if the poster has stopped, because then the process is
+/// ending.
 async fn outcome_of(receiver: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
     let outcome = receiver.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
     match outcome {
@@ -106,7 +108,7 @@ async fn outcome_of(receiver: &mut watch::Receiver<Option<Outcome>>) -> Outcome 
     }
 }
 
-/// Ends the wait for an outcome when the caller goes away.
+/// Tells the poster, when dropped, that the caller no longer waits for the outcome.
 struct Forget<'a> {
     waiting: &'a Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>,
     digest: PostingDigest,

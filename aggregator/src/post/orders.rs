@@ -1,5 +1,5 @@
-//! What a batch's posting mode asks of L1: the order for its certificate, and the order for its
-//! validity proof.
+//! Makes the poster's orders that a batch's posting mode calls for: one for its certificate, and
+//! one for its validity proof.
 
 use dac_chain::{ChainError, SettleOrder};
 use dac_poster::Order;
@@ -7,8 +7,8 @@ use dac_types::{Domain, PostingMode};
 
 use crate::batch::Batch;
 
-/// Returns the order that takes a certified batch's certificate to L1 without a proof. It is none
-/// if the certificate goes there with the proof ([`PostingMode::records_certificate`]).
+/// Returns the order that takes a certified batch's certificate to L1 without a proof. It returns
+/// none if the certificate goes there with the proof ([`PostingMode::records_certificate`]).
 pub(crate) fn for_certificate(batch: &Batch, domain: &Domain) -> Option<Result<Order, ChainError>> {
     let certificate = batch.certificate()?;
     match batch.posting {

@@ -1,4 +1,4 @@
-//! The account that pays, for those who measure.
+//! Metrics of the L1 account that pays.
 
 use dac_chain::{U256, amount};
 use dac_poster::Payer;
@@ -12,7 +12,7 @@ const HELD_UP: &str = "dac_aggregator_posting_held_up";
 const STOPPED: &str = "dac_aggregator_postings_stopped";
 const SENT: &str = "dac_aggregator_transactions_total";
 
-/// Names and meanings, and values from the start.
+/// Describes the metrics and sets their first values.
 pub(crate) fn describe_metrics() {
     describe_gauge!(BALANCE, "What the L1 account owns, in ether; not a number before L1 has said so");
     describe_gauge!(NEEDED, "What the next transaction may cost, in ether");
@@ -27,7 +27,7 @@ pub(crate) fn describe_metrics() {
     counter!(SENT).increment(0);
 }
 
-/// Shows what is told of the account, until the poster stops.
+/// Sets the metrics whenever the account's state changes, until the poster stops.
 pub(super) async fn measure(mut payer: watch::Receiver<Payer>) {
     let mut sent = 0;
     loop {
@@ -40,7 +40,7 @@ pub(super) async fn measure(mut payer: watch::Receiver<Payer>) {
         counter!(SENT).increment(now.sent.saturating_sub(sent));
         sent = now.sent;
         if payer.changed().await.is_err() {
-            // Another process may post from now on.
+            // Another process may post from now on, so this one no longer knows the balance.
             gauge!(BALANCE).set(f64::NAN);
             gauge!(HELD_UP).set(0.0);
             return;

@@ -1,4 +1,5 @@
-//! Fail points around the handing over of a transaction, where a crash would hurt most.
+//! Fail points for tests, before and after a transaction is handed to L1, where a crash would do
+//! most harm.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use async_trait::async_trait;
 use dac_chain::{Broadcast, ChainError, SendAnswer};
 use dac_runtime::failpoint;
 
-/// Where the poster of this process hands over transactions.
+/// A [`Broadcast`] with fail points, to which this process's poster hands transactions.
 pub struct Probed {
     inner: Arc<dyn Broadcast>,
 }
@@ -18,7 +19,7 @@ impl std::fmt::Debug for Probed {
 }
 
 impl Probed {
-    /// Around what hands over.
+    /// Puts the fail points around `inner`.
     pub fn new(inner: Arc<dyn Broadcast>) -> Self {
         Self { inner }
     }

@@ -1,4 +1,4 @@
-//! Has certificates recorded in the log.
+//! Has certificates recorded in the certificate log on L1.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::Posting;
 use super::drive::{Listener, Look};
 use crate::batch::L1Record;
 
-/// Reports what a certificate waits for, once until that changes.
+/// Reports what a certificate waits for, whenever that changes.
 struct Reporter<'a, F> {
     report: &'a F,
     deadline: Duration,

@@ -1,4 +1,4 @@
-//! Has coverage renewed.
+//! Has renewals of coverage posted to L1.
 
 use async_trait::async_trait;
 use dac_chain::RenewOrder;
@@ -7,7 +7,7 @@ use dac_poster::Outcome;
 use super::Posting;
 use super::drive::{Listener, Look};
 
-/// Nothing waits for a renewal but the next one, so only the log is told.
+/// Only the next renewal waits for a renewal, so its progress goes to the log alone.
 struct Logger;
 
 #[async_trait]
@@ -20,7 +20,7 @@ impl Listener for Logger {
 }
 
 impl Posting {
-    /// Returns once the renewal or one as good is on L1, or L1 refuses it for good.
+    /// Returns once this renewal or an equally good one is on L1, or once L1 refuses it for good.
     pub async fn renew(&self, order: &RenewOrder) -> Outcome {
         self.drive(order.into(), &mut Logger).await
     }

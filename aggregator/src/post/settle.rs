@@ -1,4 +1,4 @@
-//! Has rollups settle batches, and says what that means for the batch.
+//! Has rollups' contracts settle batches, and reports the result to the batch.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::Posting;
 use super::drive::{Listener, Look};
 use crate::batch::{Event, Failure, FailureReason, L1Record};
 
-/// What a failed posting means for the batch.
+/// Returns the event for the batch that follows from a failed posting.
 pub fn consequence(reason: &PostingFailure, proof: B256) -> Event {
     let failed = |reason, detail: String| Event::SettlingFailed(Failure { reason, detail });
     let detail = reason.to_string();
@@ -22,18 +22,18 @@ pub fn consequence(reason: &PostingFailure, proof: B256) -> Event {
             SettlementRefusal::Batch => failed(FailureReason::SettlementRefused, detail),
             _ => Event::ProofRejected { hash: proof, reason: detail },
         },
-        // Each of these may be another one with another proof.
+        // With another proof the outcome may be different.
         PostingFailure::GasLimit { .. } | PostingFailure::FailedRepeatedly { .. } => {
             Event::ProofRejected { hash: proof, reason: detail }
         }
         PostingFailure::NumberUsed { .. } => failed(FailureReason::NumberUsed, detail),
-        // L1 says it before this process's clock does.
+        // L1's clock has reached the expiry before this process's clock.
         PostingFailure::Expired { expires_at } => Event::TimePassed { now: expires_at.saturating_add(1) },
         PostingFailure::Withdrawn => failed(FailureReason::SettlementRefused, detail),
     }
 }
 
-/// Tells a batch how its settlement goes; each change is told once.
+/// Sends a batch each change of its settlement once.
 struct Teller<'a> {
     proof: B256,
     batch_number: u64,
@@ -62,7 +62,7 @@ impl Listener for Teller<'_> {
 }
 
 impl Teller<'_> {
-    /// What stands in the way of a settlement; empty where nothing does.
+    /// Returns what stands in the way of a settlement; empty if nothing does.
     fn problem(&self, progress: Option<&Progress>, obstacle: Option<String>, is_late: bool) -> String {
         match (obstacle, progress) {
             (Some(obstacle), _) => obstacle,
@@ -77,7 +77,7 @@ impl Teller<'_> {
     }
 
     async fn tell_progress(&mut self, progress: Option<Progress>) {
-        // Without a look at L1, nothing is known that was not known before.
+        // Before the first reading of L1 nothing is new.
         if progress.is_none() || progress == self.progress {
             return;
         }
@@ -99,7 +99,7 @@ impl Teller<'_> {
 
 impl Posting {
     /// Sends events until the batch of this number is settled, by this aggregator or by another
-    /// sender, or will not be with this proof.
+    /// sender, or cannot be settled with this proof.
     pub async fn settle(&self, order: Order, batch_number: u64, proof: B256, events: &mpsc::Sender<Event>) {
         let mut teller = Teller {
             proof,
@@ -121,8 +121,8 @@ impl Posting {
         let _ = events.send(event).await;
     }
 
-    /// Withdraws the poster's order of a batch that is no longer to be settled. Where another
-    /// process posts, that is for it to do.
+    /// Withdraws the poster's order of a batch that is no longer to be settled. If another process
+    /// posts, that process withdraws it.
     pub async fn withdraw(&self, digest: BatchDigest) {
         let poster = self.poster.borrow().clone();
         if let Some(poster) = poster

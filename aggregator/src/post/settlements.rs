@@ -1,5 +1,5 @@
-//! Notices what rollups settle, with transactions of any sender. One look at each contract serves
-//! all batches that wait for it.
+//! Notices the batches that rollups settle, with transactions of any sender. One reading of a
+//! contract serves all batches that wait for it.
 
 use std::fmt;
 
@@ -13,25 +13,26 @@ use super::counts::Seen;
 use super::settle::consequence;
 use crate::batch::{Event, L1Record};
 
-/// A batch as its rollup's contract knows it.
+/// A batch as its rollup's contract identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettlementTarget {
-    /// The batch.
+    /// The digest of the batch's header.
     pub digest: BatchDigest,
     /// The rollup's contract.
     pub settlement: Address,
-    /// Its number there.
+    /// The batch's number in the contract.
     pub batch_number: u64,
 }
 
 impl Posting {
-    /// What is seen of this rollup's contract, for as long as [`Posting::watch_settlements`] runs
-    /// and the receiver lives.
+    /// Returns the readings of this rollup's contract. They are kept up to date while
+    /// [`Posting::watch_settlements`] runs and the receiver lives.
     pub fn settled_count(&self, contract: Address) -> watch::Receiver<Seen> {
         self.settlements.subscribe(contract)
     }
 
-    /// Looks at all contracts that batches wait for, as often as is configured, and never returns.
+    /// Reads all contracts that batches wait for, once in every configured interval, and never
+    /// returns.
     pub async fn watch_settlements(&self) {
         loop {
             let contracts = self.settlements.wanted();
@@ -46,7 +47,7 @@ impl Posting {
         }
     }
 
-    /// One look at each, all in the same block.
+    /// Reads each contract once, all at the same block.
     async fn look_at(&self, contracts: &[Address]) -> Result<(), ChainError> {
         let l1: &dyn L1 = &*self.l1;
         let confirmed = self.confirmed(l1.head().await?.block.number);
@@ -58,8 +59,9 @@ impl Posting {
         Ok(())
     }
 
-    /// Looks until the rollup has settled a batch of this number, this one or another. `seen` is of
-    /// its contract.
+    /// Waits until the rollup has settled this batch or another one with the same number, and sends
+    /// `events` what follows from that, and meanwhile every change of the problem that the search
+    /// meets. `seen` holds the readings of its contract.
     pub async fn watch(
         &self,
         target: SettlementTarget,
@@ -67,8 +69,8 @@ impl Posting {
         events: &mpsc::Sender<Event>,
     ) {
         let mut reported = String::new();
-        // One look at the contract serves all of its batches; the event is looked for once there
-        // must be one.
+        // One reading of the contract serves all of its batches. The settlement's event is searched
+        // only once the count says that it must exist.
         loop {
             let Seen { count, problem } = seen.borrow_and_update().clone();
             if count >= target.batch_number {
@@ -80,7 +82,7 @@ impl Posting {
                 reported = problem;
             }
             if seen.changed().await.is_err() {
-                // Nobody looks any more: the process is ending.
+                // The task that reads the contracts has ended, because the process is ending.
                 std::future::pending::<()>().await;
             }
         }
@@ -111,7 +113,7 @@ impl Posting {
         }
     }
 
-    /// What the rollup settled under the batch's number, as deep as is asked for.
+    /// Returns what the rollup settled under the batch's number, at the configured depth.
     async fn settled(
         &self,
         target: SettlementTarget,
@@ -126,7 +128,7 @@ impl Posting {
         l1.find_settled(target.settlement, target.batch_number, confirmed, searched).await
     }
 
-    /// The newest block as deep as is asked for.
+    /// Returns the newest block at the configured depth.
     const fn confirmed(&self, head: u64) -> u64 {
         head.saturating_sub(self.confirmations.saturating_sub(1))
     }

@@ -1,41 +1,42 @@
-//! When a rollup's coverage is renewed, up to which batch and until when, and how long it is left
-//! alone afterwards: pure.
+//! Decides when a rollup's coverage is renewed, up to which batch and until when, and how long the
+//! next renewal waits. The functions are pure.
 
 use std::time::Duration;
 
-/// A renewal asks for so much less than the longest retention: members' clocks differ.
+/// How much less than the longest retention a renewal asks for, because members' clocks differ.
 const SLACK_SECONDS: u64 = 120;
-/// A renewal that gains less than this part of the longest retention is not worth its transaction.
+/// A renewal that gains less than one tenth of the longest retention is not worth its transaction.
 const GAIN_PART: u64 = 10;
 
-/// Longest pause between two renewals that a rollup's contract does not seem to count.
+/// The longest pause between two renewals if a rollup's contract does not seem to count them.
 const PAUSE_MAX_SECONDS: u64 = 24 * 3600;
 
-/// A rollup's coverage as its contract says it, in a block deep enough. Times in seconds, and Unix
-/// seconds.
+/// A rollup's coverage as its contract states it in a block that is deep enough. Durations are in
+/// seconds, times in Unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Covered {
-    /// Batches settled.
+    /// The number of settled batches.
     pub batch_count: u64,
-    /// Until when all of them are kept; none before the first.
+    /// The time until which members keep all of them; none before the first batch.
     pub until: Option<u64>,
-    /// Of the contract.
+    /// The contract's freeze delay.
     pub freeze_delay: u64,
-    /// Of the contract.
+    /// The contract's exit window.
     pub exit_window: u64,
 }
 
-/// What is to be asked of the members.
+/// The renewal to ask the members for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Batches 1 to this one.
+    /// The last batch; the renewal covers batches 1 to this one.
     pub last_batch: u64,
-    /// Unix seconds.
+    /// The new end of the coverage, in Unix seconds.
     pub expires_at: u64,
 }
 
-/// Whether it is time. `ahead`: how long before settling would stop; without it a third of the
-/// rollup's longest retention, and not less than the contract's freeze delay.
+/// Returns the renewal that is due, if it is time. `ahead` is how long before settling would stop;
+/// if it is none, a third of the rollup's longest retention, and not less than the contract's
+/// freeze delay.
 pub fn due(covered: &Covered, retention_max_seconds: u64, ahead: Option<Duration>, now: u64) -> Option<Due> {
     let until = covered.until?;
     if covered.batch_count == 0 {
@@ -50,22 +51,22 @@ pub fn due(covered: &Covered, retention_max_seconds: u64, ahead: Option<Duration
     (until < needed && gains).then_some(Due { last_batch: covered.batch_count, expires_at })
 }
 
-/// The last renewal of a rollup that was handed to L1. Who renews pays: a contract that goes on
-/// saying that its coverage is short is renewed with pauses that double.
+/// The last renewal of a rollup that was handed to L1. The aggregator pays for renewals, so if a
+/// contract goes on saying that its coverage is short, it is renewed with pauses that double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewed {
-    /// Unix seconds.
+    /// The time of the renewal, in Unix seconds.
     at: u64,
-    /// The most batches renewed so far.
+    /// The highest last batch of all renewals so far.
     last_batch: u64,
-    /// Seconds until the same batches may be renewed again.
+    /// The seconds until the same batches may be renewed again.
     pause: u64,
 }
 
 impl Renewed {
-    /// What is remembered after a renewal at `now`; `interval` is the shortest pause. The longest
-    /// is no longer than what a renewal has to gain, so that a contract that counts renewals never
-    /// has to wait.
+    /// Returns what to remember after a renewal at `now`. `interval` is the shortest pause. The
+    /// longest pause is no longer than the least time that a renewal gains, so that a contract that
+    /// counts renewals never has to wait.
     pub fn after(
         former: Option<Self>,
         due: &Due,
@@ -88,19 +89,19 @@ impl Renewed {
         Self { at: now, last_batch, pause }
     }
 
-    /// Until when a renewal waits. More batches than were renewed never wait: a quorum signs only
-    /// for those that it knows.
+    /// Returns the time until which a renewal waits, if it does. A renewal of more batches than
+    /// before never waits, because a quorum signs only for batches that it knows.
     pub fn holds_back(&self, due: &Due, now: u64) -> Option<u64> {
         let until = self.at.saturating_add(self.pause);
         (due.last_batch <= self.last_batch && now < until).then_some(until)
     }
 
-    /// Whether the one before was no use, as far as its contract says.
+    /// Returns whether the renewal before this one had no effect, as far as the contract says.
     pub fn is_repeated(&self, interval: Duration) -> bool {
         self.pause > interval.as_secs().max(1)
     }
 
-    /// Seconds.
+    /// Returns the pause in seconds.
     pub const fn pause(&self) -> u64 {
         self.pause
     }
@@ -123,9 +124,9 @@ mod tests {
         assert_eq!(due(&covered(short), RETENTION, None, NOW), None);
         let wanted = Due { last_batch: 7, expires_at: NOW + RETENTION - SLACK_SECONDS };
         assert_eq!(due(&covered(short - 1), RETENTION, None, NOW), Some(wanted));
-        // What ran out is renewed as well.
+        // Coverage that has run out is renewed as well.
         assert_eq!(due(&covered(NOW - 5), RETENTION, None, NOW), Some(wanted));
-        // A longer or shorter lead, as configured.
+        // The configuration may set a longer or shorter lead.
         assert_eq!(due(&covered(NOW + 4_000), RETENTION, Some(Duration::from_secs(1_000)), NOW), None);
         assert_eq!(
             due(&covered(NOW + 3_999), RETENTION, Some(Duration::from_secs(1_000)), NOW),
@@ -140,7 +141,7 @@ mod tests {
     fn nothing_is_asked_for_where_nothing_is_gained() {
         assert_eq!(due(&Covered { until: None, ..covered(0) }, RETENTION, None, NOW), None);
         assert_eq!(due(&Covered { batch_count: 0, ..covered(NOW) }, RETENTION, None, NOW), None);
-        // Coverage that is always too short for the contract is not renewed at every look.
+        // Coverage that is always too short for the contract is not renewed at every check.
         let always = Covered { freeze_delay: 10 * RETENTION, ..covered(NOW + RETENTION - SLACK_SECONDS) };
         assert_eq!(due(&always, RETENTION, None, NOW), None);
         assert!(due(&always, RETENTION, None, NOW + RETENTION / 5).is_some());
@@ -159,7 +160,7 @@ mod tests {
         assert!(!renewed.is_repeated(INTERVAL));
         let (mut now, mut pauses) = (NOW, vec![renewed.pause()]);
         for _ in 0..14 {
-            // The contract changes nothing between the looks.
+            // The contract changes nothing between the checks.
             while renewed.holds_back(&due, now).is_some() {
                 now += 60;
             }
@@ -169,12 +170,13 @@ mod tests {
         }
         assert_eq!(pauses[..4], [60, 120, 240, 480]);
         assert_eq!(pauses[12..], [PAUSE_MAX_SECONDS; 3]);
-        // Fewer batches are nothing new; one more is renewed at once, and starts anew.
+        // A renewal of fewer batches has to wait. A renewal of one more batch is made at once, and
+        // resets the pause.
         assert!(renewed.holds_back(&Due { last_batch: 6, ..due }, now).is_some());
         let more = Due { last_batch: 8, ..due };
         assert_eq!(renewed.holds_back(&more, now), None);
         assert_eq!(Renewed::after(Some(renewed), &more, retention, INTERVAL, now).pause(), 60);
-        // So does one that was long enough for long enough.
+        // Coverage that was long enough for a while resets the pause, too.
         let late = now + 2 * PAUSE_MAX_SECONDS;
         assert_eq!(Renewed::after(Some(renewed), &due, retention, INTERVAL, late).pause(), 60);
     }

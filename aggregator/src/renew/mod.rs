@@ -32,22 +32,23 @@ use crate::collect::is_renewal_good;
 use crate::context::Context;
 use crate::members::{CallFailure, Urgency};
 
-/// How long one rollup's renewal may take to reach L1 before the others have their turn: a contract
-/// may refuse "for now" for ever, and a process that posts no more is told nothing of what it
-/// handed over.
+/// How long one rollup's renewal may take to reach L1 before the next rollup's turn. Without this
+/// limit a contract that refuses "for now" for ever would stop all renewals, and so would a process
+/// that no longer posts, which never learns the outcome.
 const POSTING_WAIT: Duration = Duration::from_secs(120);
 
-/// How long a member that is busy is asked again within one look.
+/// How long a busy member is asked again within one round.
 const ASKED_FOR: Duration = Duration::from_secs(30);
 
-/// Where it is read how long rollups' batches are kept.
+/// A source that says how long members keep rollups' batches.
 #[async_trait]
 pub trait CoverageSource: Send + Sync + 'static {
-    /// Of one rollup. A rollup that has no settlement contract is an error like any other.
+    /// Returns the coverage of one rollup. Fails if the rollup's address has no settlement
+    /// contract.
     async fn covered(&self, rollup: Address) -> Result<Covered, ChainError>;
 }
 
-/// L1 over JSON-RPC.
+/// Reads coverage from L1 over JSON-RPC.
 #[derive(Debug)]
 pub struct RpcCoverage {
     endpoints: Endpoints,
@@ -55,7 +56,7 @@ pub struct RpcCoverage {
 }
 
 impl RpcCoverage {
-    /// As of the newest block with so many blocks on top.
+    /// Makes a source that reads the newest block with `confirmations` blocks on top.
     pub const fn new(endpoints: Endpoints, confirmations: u64) -> Self {
         Self { endpoints, confirmations }
     }
@@ -74,13 +75,14 @@ impl CoverageSource for RpcCoverage {
 /// When coverage is renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenewSettings {
-    /// Between two looks at all rollups.
+    /// The time between two rounds over all rollups.
     pub interval: Duration,
-    /// See [`due`].
+    /// The lead before coverage runs short; see [`due`].
     pub ahead: Option<Duration>,
 }
 
-/// Looks at all rollups again and again while this process posts, until the process stops.
+/// Checks the coverage of all rollups once in every interval while this process posts, until the
+/// process stops.
 pub async fn run(ctx: Arc<Context>, source: Arc<dyn CoverageSource>, settings: RenewSettings) {
     let mut renewed = HashMap::new();
     loop {
@@ -145,12 +147,12 @@ async fn look(
 /// Why a rollup is not renewed.
 #[derive(Debug, Error)]
 enum Problem {
-    /// Before anything was handed to L1.
+    /// No quorum signed, so nothing was handed to L1.
     #[error("{0}")]
     Unsigned(String),
     #[error("L1 refuses it: {0}")]
     Refused(String),
-    /// It may yet be paid for.
+    /// The transaction may still be included later.
     #[error("L1 did not take it within {POSTING_WAIT:?}; the poster goes on with it")]
     Slow,
 }
@@ -171,9 +173,9 @@ async fn renew(ctx: &Context, committee: &Arc<Committee>, rollup: Address, due: 
     }
 }
 
-/// All members at once: their good signatures, as soon as a quorum has given them and a short grace
-/// is over; those that do not sign are counted by why, those that sign something else by who they
-/// are.
+/// Asks all members at once and returns their good signatures, as soon as there is a quorum and a
+/// short grace is over. Members that do not sign are counted by reason; members that return a wrong
+/// signature are counted by operator.
 async fn ask(
     ctx: &Context,
     committee: &Committee,
@@ -215,8 +217,8 @@ async fn ask(
     }
 }
 
-/// One member. One that is busy is asked again when it says that it may have room: requests of
-/// others must not be able to put a rollup's renewal off from look to look.
+/// Asks one member. A busy member is asked again after the pause that it names; otherwise other
+/// clients' requests could delay a rollup's renewal from round to round.
 async fn ask_one(
     ctx: &Context,
     url: &str,
@@ -246,7 +248,7 @@ fn is_busy(failure: &CallFailure) -> bool {
     [Reason::Busy, Reason::RateLimited].iter().any(|reason| reason.as_str() == failure.reason)
 }
 
-/// A signature that is the seat's own over the digest, or a lie.
+/// Verifies that the signature is the seat's own over the digest; if not, the member lied.
 async fn verify(
     ctx: &Context,
     keys: Arc<CommitteeKeys>,
@@ -293,7 +295,7 @@ fn note_failure(
     }
 }
 
-/// The sum of good signatures, verified as L1 will verify it.
+/// Returns the sum of good signatures, verified as L1 will verify it.
 fn sum(
     keys: &CommitteeKeys,
     domain: Domain,
