@@ -4,11 +4,11 @@
 pub const SYSTEM: &str = "\
 Included: submission over gRPC, durable storage by aggregator and members (each commit synchronised), encoding, checks, signatures, \
 certificates back to members. The sender of the load, a local chain and all processes run on the same machine and share its cores.\n\
-Excluded: L1 (nothing is posted, but for the repair, and it is looked at at the start), networks (all is loopback), machines of their own for members, hash kinds that send \
-members the whole payload, payloads that repeat themselves (all are random).\n\
-Floor: of the aggregator recovering the order's signer, encoding with commitment, signing the header and verifying the sum of signatures; of \
-each member recovering both signers, checking its shard, signing, and verifying the certificate together with 31 others; on all cores; \
-no byte is moved, stored or parsed in it.";
+Excluded: L1 (only the measurement of repair posts batches; processes read L1 at their start), networks (all connections are loopback), separate machines for members, hash kinds that send \
+members the whole payload, repetitive payloads (all are random).\n\
+Floor: the aggregator recovers the submission's signer, encodes and commits, signs the header and verifies the sum of the signatures; \
+each member recovers both signers, checks its shard, signs, and verifies the certificate together with 31 others; on all cores; \
+no byte is moved, stored or parsed in the floor.";
 
 /// What all other figures exclude, by a prefix of the figure's name; the longest prefix that fits
 /// counts.
@@ -18,7 +18,7 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("signatures/", "parsing messages, network"),
     ("proving/", "encoding, certification, L1"),
     ("gas/", "blob or calldata costs of the rollup itself, the price of gas"),
-    ("system/", "L1, network (loopback), machines of their own: all processes and the sender share this one"),
+    ("system/", "L1, network (loopback), separate machines: all processes and the sender share this one"),
     ("system/aggregator CPU", "L1, the database server's and the kernel's work outside the process"),
     ("system/node CPU", "L1, the database server's and the kernel's work outside the process"),
     ("system/aggregator writes", "what a database server writes for it, the file system's own blocks"),

@@ -19,7 +19,7 @@ use dac_bench::{curves, excluded, gas, machine, plot};
 const BENCHMARKS: [&str; 3] = ["coding", "signatures", "system"];
 
 #[derive(Debug, Parser)]
-#[command(version, about = "Collects what the benchmarks measured")]
+#[command(version, about = "Makes the report and the plots from the figures of the benchmarks")]
 struct Arguments {
     /// The document whose generated part is replaced. Plots are written to `plots/` beside it
     #[arg(long, value_name = "FILE")]
@@ -30,7 +30,9 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
         Ok(failures) => {
-            eprintln!("dac-bench-report: everything is written, but the run is not whole:");
+            eprintln!(
+                "dac-bench-report: everything is written, but these parts of the run failed or are missing:"
+            );
             failures.iter().for_each(|failure| eprintln!("  {failure}"));
             ExitCode::FAILURE
         }

@@ -36,7 +36,7 @@ const CELL_LIMIT: Duration = Duration::from_secs(20 * 60);
 const REPAIR_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[derive(Debug, Parser)]
-#[command(version, about = "The whole system under load, on this machine")]
+#[command(version, about = "Measures the whole system under load, on this machine")]
 struct Arguments {
     /// Measure every committee, payload and store, with TLS and without, and for longer; this takes
     /// some hours. Without this option, only the systems that have goals and one system of each
@@ -202,7 +202,7 @@ impl Results {
                 failure
             }
             Ok(Ok(Err(failure))) => Some(failure),
-            Ok(Err(_)) => Some(Failure::new("a panic, told above")),
+            Ok(Err(_)) => Some(Failure::new("a panic, whose message is above")),
             Err(_) => Some(Failure::new(format!("given up after {} s", limit.as_secs()))),
         };
         if let Some(failure) = failure {

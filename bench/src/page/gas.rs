@@ -20,7 +20,7 @@ pub(super) fn write(page: &mut String, figures: &[Figure]) {
     let forks = distinct(rows.iter().map(|(_, fork, _)| *fork));
     let _ = writeln!(
         page,
-        "### Gas\n\nWhole transactions, read from the committed snapshots that the contracts' tests hold to and compare with receipts of a real EVM ([contracts](../contracts/README.md#gas)).\n\
+        "### Gas\n\nThe gas of whole transactions, from the committed snapshots, which the contracts' tests check and compare with receipts of a real EVM ([contracts](../contracts/README.md#gas)).\n\
          *Excluded*: what the rollup's own proof costs beyond a Groth16 check, the price of gas.\n\n| transaction | {} |\n|---|{}",
         forks.join(" | "),
         "--:|".repeat(forks.len())

@@ -49,7 +49,7 @@ pub fn page(material: &Material<'_>) -> String {
     let Material { machine, cores, figures, plots, failures, points, record_gas } = *material;
     let mut page = format!("Measured on {machine}.\n\n");
     if !failures.is_empty() {
-        let _ = writeln!(page, "**This run is not whole.** What failed is not below:\n");
+        let _ = writeln!(page, "**This run is not complete.** These parts failed and are missing below:\n");
         for failure in failures {
             let _ = writeln!(page, "* {failure}");
         }
@@ -76,7 +76,7 @@ fn goals(page: &mut String, figures: &[Figure]) {
     if met == with_goal.len() {
         return;
     }
-    page.push_str("Those that are not:\n\n");
+    page.push_str("Goals that are not met:\n\n");
     page.push_str("| figure | value | floor | of floor | goal |\n|---|--:|--:|--:|---|\n");
     for figure in with_goal.iter().filter(|figure| figure.met != Some(true)) {
         let floor = figure.floor.map_or_else(|| "–".to_owned(), short);
@@ -111,9 +111,9 @@ fn coding(page: &mut String, figures: &[Figure]) {
         return;
     }
     page.push_str(
-        "### Coding\n\nMedians in milliseconds, in brackets the ratio to the floor of the same run. Floor of encoding: the code of `reed-solomon-erasure` with its matrix cached, in\n\
+        "### Coding\n\nMedians in milliseconds, with the ratio to the floor of the same run in brackets. Floor of encoding: the code of `reed-solomon-erasure` with its matrix cached, in\n\
          stripes into memory that was touched before, and SHA-256 over all shards; of a shard's check: SHA-256 of the shard. Included: allocating the results. Excluded: making the payload,\n\
-         signatures, network, storage. The rows of allocated bytes are bytes asked for per byte of payload (of shard, for its check).\n\n",
+         signatures, network, storage. The rows of allocated bytes show how many bytes are allocated for each byte of payload (for the check of a shard: for each byte of the shard).\n\n",
     );
     for size in distinct(rows.iter().map(|((_, _, size), _)| *size)) {
         let of_size: Vec<_> = rows.iter().filter(|((_, _, s), _)| *s == size).collect();
@@ -144,8 +144,8 @@ fn peers(page: &mut String, figures: &[Figure]) {
         return;
     }
     page.push_str(
-        "### Beside peers\n\nTheir released crates on one thread, the fastest of five runs in the same run of `make bench`; ours are medians. commonware's Reed–Solomon hashes its shards and proves nothing\n\
-         about the others: a member does not know that its shard belongs to a codeword. ZODA's does.\n\n| what | peer | theirs | ours | times |\n|---|---|--:|--:|--:|\n",
+        "### Beside peers\n\nThe peers' released crates on one thread, the fastest of five runs in the same run of `make bench`; our figures are medians. commonware's Reed–Solomon only hashes shards, so a member cannot\n\
+         check that its shard belongs to a codeword. With ZODA it can.\n\n| what | peer | theirs | ours | times |\n|---|---|--:|--:|--:|\n",
     );
     for figure in beside {
         let what = rest(&figure.name).split("/beside").next().unwrap_or_default();

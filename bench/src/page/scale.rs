@@ -12,24 +12,25 @@ pub(super) fn write(page: &mut String, points: &[Point], cores: f64, record_gas:
     let (Some((fitted, others)), Some(model)) = (checked(points), Model::fit(points.iter())) else {
         let _ = writeln!(
             page,
-            "No model: it takes more systems than the {} that were measured on SQLite without TLS.\n",
+            "No model: fitting it needs more systems than the {} that were measured on SQLite without TLS.\n",
             points.len()
         );
         return;
     };
     let _ = writeln!(
         page,
-        "What a batch costs is taken to be a sum of few terms with parameters that are not negative, found by least squares of relative errors. To see what that is worth, it is fitted on\n\
-         the systems with {} and {} seats and then asked about the others, which it has not seen; the MB/s are those at which it has all cores of this machine busy, so what else a system waits\n\
-         for, above all commits, is in their errors. *Excluded*: TLS, PostgreSQL, L1, machines of their own, networks slower than memory.\n",
+        "The model of a batch's cost is a sum of a few terms, whose parameters are not negative and are fitted by least squares of relative errors. To check the model, it is fitted on the systems\n\
+         with {} and {} seats, and its predictions are compared with the other systems. The predicted MB/s are those at which all cores of this machine are busy, so the time that a system waits\n\
+         for other things, above all for commits, is part of their errors. *Excluded*: TLS, PostgreSQL, L1, separate machines, networks slower than memory.\n",
         FITTED_SEATS[0], FITTED_SEATS[1]
     );
     errors(page, &fitted, &others, cores);
-    let _ = writeln!(page, "With the parameters of a fit on all {} systems:\n", points.len());
+    let _ = writeln!(page, "A fit on all {} systems gives these parameters:\n", points.len());
     parameters(page, &model);
     match record_gas {
         Some(gas) => extrapolation(page, &scale::lines(&model, gas), gas),
-        None => page.push_str("No extrapolation: the gas of a record is not there.\n\n"),
+        None => page
+            .push_str("No extrapolation: the figure for the gas of recording a certificate is missing.\n\n"),
     }
 }
 
@@ -78,7 +79,7 @@ fn parameters(page: &mut String, model: &Model) {
 fn extrapolation(page: &mut String, lines: &[Line], gas: f64) {
     let _ = writeln!(
         page,
-        "So {} MB/s of payload for {N} members, k = {K}, would take, with cores like these and whole batches recorded one by one ({} gas each with {ABSENT} absent):\n",
+        "By this model, {} MB/s of payload for {N} members, k = {K}, would take the following, with cores like these and each batch recorded on its own ({} gas each with {ABSENT} absent):\n",
         scale::BYTES_PER_SECOND / 1e6,
         thousands(gas)
     );
@@ -95,7 +96,7 @@ fn extrapolation(page: &mut String, lines: &[Line], gas: f64) {
         prices::ALL.iter().map(|price| format!("{} {} {}", price.what, price.value, price.unit)).collect();
     let _ = writeln!(
         page,
-        "\nPrices are assumptions (`bench/src/model/prices.rs`): {}. The disk of retention is k-th parts of payloads; an hour of it is {} GB of payload.\n",
+        "\nPrices are assumptions (`bench/src/model/prices.rs`): {}. A member keeps a k-th part of each payload; one hour has {} GB of payload.\n",
         assumed.join("; "),
         thousands(scale::BYTES_PER_SECOND * 3_600.0 / 1e9)
     );

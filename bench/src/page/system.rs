@@ -92,9 +92,9 @@ fn capacity(page: &mut String, rows: &Rows<'_>) {
         return;
     }
     page.push_str(
-        "Capacity: always the same number of batches in flight, as many as make 96 MiB (3 to 48 of them); peaks of memory are those of this load, beside the process before it and the\n\
-         payloads, or shards, in flight. In brackets the ratio to the floor: how many times more it costs, or could be certified. CPU is of the process and of the kernel for it. *Excluded* of written bytes: the file\n\
-         system's own blocks. PostgreSQL's are the server's for all of them.\n\n",
+        "Capacity is measured with always the same number of batches in flight, as many as make 96 MiB (3 to 48 of them). Peaks of memory are those of this load; their floor is the memory of the\n\
+         process before the load plus the payloads, or shards, in flight. The ratio to the floor is in brackets: how many times as much a batch costs, or how many times as many batches could be\n\
+         certified. CPU is that of the process and of the kernel for it. *Excluded* from written bytes: the file system's own blocks. The bytes that PostgreSQL writes are those for all processes.\n\n",
     );
     let columns: Vec<_> =
         COSTS.iter().filter(|(_, what)| rows.all.iter().any(|(name, _)| name.what == *what)).collect();
@@ -119,11 +119,11 @@ fn latency(page: &mut String, rows: &Rows<'_>) {
         return;
     }
     page.push_str(
-        "Latency from when a batch was due to when its certificate was known to the sender, in milliseconds, in open loop with random pauses, at shares of the rate that open loop with equal\n\
-         pauses keeps up with: of 100, 90, 80 … % of the capacity above the first at which certificates come as fast as batches are due. A batch that the system makes wait is charged from\n\
-         its due time, whatever delayed its sending. A p99 of fewer than 100 batches, and a p99.9 of fewer than 1,000, is the slowest of them; without a certificate are batches dropped, refused\n\
-         or failed.\n\n\
-         | seats | store | wire | payload | kept up with, MB/s | load | p50 | p99 | p99.9 | window |\n|---|---|---|--:|--:|--:|--:|--:|--:|---|\n",
+        "Latency is the time from when a batch was due until the sender knew its certificate, in milliseconds. It is measured in open loop with random pauses, at shares of the sustained rate: the\n\
+         first of 100, 90, 80 … % of the capacity above at which certificates come as fast as batches are due, in open loop with equal pauses. Latency counts from the time when a batch was due,\n\
+         even if its sending was delayed. The p99 of fewer than 100 batches, and the p99.9 of fewer than 1,000, is the slowest batch. Batches that were dropped, refused or failed have no\n\
+         certificate, and are counted as such.\n\n\
+         | seats | store | wire | payload | sustained, MB/s | load | p50 | p99 | p99.9 | window |\n|---|---|---|--:|--:|--:|--:|--:|--:|---|\n",
     );
     for row in &rows.names {
         for load in LOADS {
@@ -149,8 +149,8 @@ fn retrieval(page: &mut String, rows: &Rows<'_>) {
         return;
     }
     page.push_str(
-        "Retrieval of one batch after the other from the fastest k members, each shard checked, decoded, and the payload compared with what was submitted. Before it members are restarted and\n\
-         SQLite's files are dropped from the kernel's cache; PostgreSQL's server keeps its own.\n\n\
+        "One batch after the other is retrieved from the fastest k members: each shard is checked, the payload is decoded and compared with what was submitted. Before this, members are restarted and\n\
+         SQLite's files are dropped from the kernel's cache; a PostgreSQL server keeps its own cache.\n\n\
          | seats | store | wire | payload | all members, MB/s | systematic members down, MB/s | |\n|---|---|---|--:|--:|--:|---|\n",
     );
     for (row, figure) in rows.with(all) {
@@ -173,7 +173,7 @@ fn repair(page: &mut String, all: &[(Named<'_>, &Figure)]) {
     let _ = writeln!(
         page,
         "Repair of one member that lost its disk ({}): **{} s**, {} MB/s of shards, {} ms of its CPU a MiB; {}. *Excluded*: the kernel's cache of its peers' files (dropped before), a network, the wait\n\
-         for L1 blocks; the node's bound of repair is set out of the way.\n",
+         for L1 blocks. The node's limit of the repair rate is set too high to matter.\n",
         system(time),
         short(time.value),
         of("repair rate"),
