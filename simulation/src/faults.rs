@@ -119,6 +119,7 @@ pub(crate) fn draw(
     events
 }
 
+/// The faults drawn so far, with the times at which they happen.
 struct Schedule<'a, R: Rng> {
     chance: &'a mut R,
     events: Vec<(Duration, Fault)>,

@@ -23,6 +23,7 @@ pub(crate) async fn listen(port: u16) -> io::Result<Acceptor> {
     Ok(Acceptor::new(Listener { listener: Arc::new(listener), accepting: None }))
 }
 
+/// A listener of turmoil, for production code that polls for connections.
 struct Listener {
     listener: Arc<TcpListener>,
     /// The pending accept. turmoil has no poll function for it.

@@ -23,11 +23,13 @@ pub(crate) struct Signature {
     pub(crate) is_stored: bool,
 }
 
+/// The content of the record.
 #[derive(Default)]
 struct Book {
     signatures: Vec<Signature>,
     /// Payloads by the digest of their submission.
     accepted: BTreeMap<B256, Bytes>,
+    /// The rules that were broken, in words.
     broken: Vec<String>,
 }
 

@@ -94,6 +94,7 @@ pub fn run(seed: u64, shape: Shape) -> Report {
     World::new(seed, shape).run()
 }
 
+/// The running simulation of one seed.
 struct World {
     seed: u64,
     shape: Shape,
@@ -107,11 +108,15 @@ struct World {
     liars: BTreeSet<Seat>,
     /// Members whose stores were lost.
     lost: BTreeSet<Seat>,
+    /// Each host's view of L1, by the host's name.
     views: BTreeMap<String, ChainView>,
+    /// The aggregator's store.
     books: AggregatorMemory,
     orders: Arc<Vec<Order>>,
+    /// Whether each host is running.
     running: BTreeMap<String, bool>,
     auditor: Auditor,
+    /// The number of faults by kind.
     counts: BTreeMap<&'static str, usize>,
 }
 

@@ -68,6 +68,7 @@ impl Weather {
     };
 }
 
+/// A direction of a connection through a gate.
 #[derive(Clone, Copy)]
 enum Direction {
     ToServer,

@@ -160,10 +160,14 @@ impl Protocol {
     }
 }
 
+/// What a walk through a message's bytes changes and finds.
 #[derive(Default)]
 struct Visit {
+    /// Whether unknown fields are added to each message.
     adds_fields: bool,
+    /// The number of the enumeration field whose value is replaced.
     replaces: Option<usize>,
+    /// The names of the enumeration fields that were found so far.
     enums: Vec<String>,
 }
 

@@ -293,9 +293,11 @@ impl Sender {
     }
 }
 
+/// A batch that is about to be submitted.
 struct Ordered {
     number: u64,
     kind: HashKind,
     payload: Bytes,
+    /// The lifetime in seconds of a short-lived batch.
     short: Option<u64>,
 }

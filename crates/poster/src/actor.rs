@@ -43,6 +43,7 @@ pub(super) struct Hands {
     pub(super) broadcast: Arc<dyn Broadcast>,
 }
 
+/// The task's state and its access to store and chain.
 pub(super) struct Actor {
     pub(super) config: Arc<PosterConfig>,
     observer: Observer,
@@ -54,6 +55,7 @@ pub(super) struct Actor {
     sending: Sending,
     spending: Spending,
     started: Instant,
+    /// The number of rounds that failed in a row.
     failures: u32,
     cancellation: CancellationToken,
 }

@@ -24,6 +24,7 @@ pub(super) struct Command {
     pub(super) reply: oneshot::Sender<Result<Enqueued, PosterError>>,
 }
 
+/// What the actor is asked to do with a posting.
 #[derive(Debug)]
 pub(super) enum What {
     Post { task: Task, calldata: Bytes },

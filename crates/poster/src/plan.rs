@@ -123,6 +123,7 @@ pub(super) fn usual_cost(config: &PosterConfig, market: &Market) -> u128 {
     market.first().unwrap_or(dearest).cost_max(USUAL_GAS)
 }
 
+/// A plan in the making. `state` already has the changes of `plan`.
 struct Planner<'a> {
     config: &'a PosterConfig,
     state: State,

@@ -36,6 +36,7 @@ pub(super) fn means() -> Means {
     Means { account: Address::ZERO, allowance: u128::MAX, asked_tip: 0, refused_tips: HashSet::new() }
 }
 
+/// A transaction in a block.
 #[derive(Clone, Debug)]
 struct Included {
     hash: B256,
@@ -179,12 +180,14 @@ enum Until {
     Sent,
 }
 
+/// A chain, and a poster that may be killed.
 struct World {
     config: PosterConfig,
     chain: Chain,
     /// The content of the store, which survives the process.
     store: State,
     outcomes: BTreeMap<PostingDigest, Outcome>,
+    /// The hashes of all transactions that were signed.
     hashes: BTreeSet<B256>,
 }
 

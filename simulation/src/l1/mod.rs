@@ -56,6 +56,7 @@ struct Block {
     included: Vec<Included>,
 }
 
+/// The content of the chain: its blocks, the oldest first, and the waiting transactions.
 struct State {
     blocks: Vec<Block>,
     /// Waiting transactions by account and nonce.

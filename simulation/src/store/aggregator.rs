@@ -35,10 +35,13 @@ impl fmt::Debug for AggregatorMemory {
     }
 }
 
+/// A stored batch.
 #[derive(Clone, Debug)]
 struct Line {
     batch: Batch,
+    /// Grows with each change, so that a change based on an older version is refused.
     version: i64,
+    /// The upload that has the batch's payload.
     upload: UploadId,
     /// Digests of all headers that the batch has had.
     digests: Vec<BatchDigest>,
@@ -49,6 +52,7 @@ struct Tables {
     batches: BTreeMap<SubmissionDigest, Line>,
     /// Rows of staged payloads and of batches' payloads.
     payloads: BTreeMap<UploadId, BTreeMap<u32, Bytes>>,
+    /// Uploads that no batch names yet, with the Unix milliseconds of their beginning.
     staged: BTreeMap<UploadId, u64>,
     postings: BTreeMap<PostingDigest, Posting>,
     slots: BTreeMap<u64, NonceSlot>,

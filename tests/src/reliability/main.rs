@@ -23,15 +23,15 @@ const DEATHS: [Promise; 3] =
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Where the tests left their lines, and the simulation its summaries; the report goes there as
-    /// well.
+    /// The folder with the lines of the tests and the summaries of the simulation. The report is
+    /// written there, too.
     #[arg(long)]
     folder: PathBuf,
     /// The document with the table.
     #[arg(long)]
     document: PathBuf,
-    /// Leaves the document as it is, and fails where its table names other promises or tests than
-    /// were tried.
+    /// Leaves the document as it is, and fails if its table names other promises or tests than
+    /// those that were tried.
     #[arg(long)]
     check: bool,
 }

@@ -27,8 +27,8 @@ impl Tables {
         };
         let duty = self.duties.entry((batch.digest, batch.rollup)).or_insert(new);
         if recorded.is_some() {
-            // A batch that the certificate log recorded was signed by a quorum, so its values replace
-            // those that were known before.
+            // A quorum signed the header that the log recorded, so its values overrule those of the
+            // rollup's contract.
             (duty.batch, duty.refuted) = (batch, false);
             duty.keep_until = duty.keep_until.max(batch.expires_at);
         }

@@ -49,43 +49,67 @@ impl fmt::Debug for MemberMemory {
     }
 }
 
+/// A stored batch, as a line of the table of batches.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
+    /// The batch's number in the order in which batches were stored.
     pub(super) sequence: u64,
     pub(super) seat: Seat,
     pub(super) record: Arc<CheckedRecord>,
+    /// The place of the shard's bytes in [`Tables::shards`].
     pub(super) shard: ShardId,
+    /// The hashes of the shard's chunks.
     pub(super) leaf_hashes: Vec<B256>,
+    /// The shard's length in bytes.
     pub(super) length: usize,
+    /// The Unix second until which the batch is kept.
     pub(super) keep_until: u64,
+    /// Whether re-verification or a read found the stored shard damaged.
     pub(super) corrupt: bool,
 }
 
+/// A batch on L1 whose shard the member must hold.
 #[derive(Clone, Debug)]
 pub(super) struct Duty {
     pub(super) batch: BatchOnL1,
+    /// The Unix second until which the shard must be kept.
     pub(super) keep_until: u64,
+    /// The block in which the certificate log recorded the batch.
     pub(super) recorded: Option<u64>,
+    /// The block in which the rollup's contract settled the batch.
     pub(super) settled: Option<u64>,
+    /// Whether the batch's record contradicts the rollup's contract, so that no repair is possible.
     pub(super) refuted: bool,
+    /// Whether so many members do not know the batch that no quorum can have signed it.
     pub(super) doubted: bool,
 }
 
+/// The content of both halves of the storage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
-    /// The rows of shards, which no line names until they are committed.
+    /// The rows of shards. A shard is named by no line of `batches` until it is committed.
     pub(super) shards: BTreeMap<ShardId, Vec<Bytes>>,
     pub(super) batches: BTreeMap<BatchDigest, Line>,
+    /// For each submission and epoch, the batch whose header was accepted, and its expiry time.
     pub(super) headers: BTreeMap<(B256, u64), (BatchDigest, u64)>,
+    /// The submissions that count against a rollup's daily quota, with their expiry times.
     pub(super) charged: BTreeMap<B256, u64>,
+    /// The payload bytes that count against the quota of each rollup and day.
     pub(super) spent: BTreeMap<(Address, u64), u64>,
     pub(super) last_sequence: u64,
+    /// The duties by batch and rollup.
     pub(super) duties: BTreeMap<(BatchDigest, Address), Duty>,
+    /// The member's seat in each epoch.
     pub(super) owed_seats: BTreeMap<u64, Seat>,
+    /// The blocks up to which each contract's events were read.
     pub(super) cursors: Vec<Cursor>,
+    /// The renewals on L1: rollup, last covered batch, and end of the promise.
     pub(super) renewals: Vec<(Address, u64, u64)>,
+    /// The batches of which the member's own shard is not part of a codeword, with the time until
+    /// which that is kept.
     pub(super) bad_seats: BTreeMap<BatchDigest, (BadSeat, u64)>,
     pub(super) scrub: Scrub,
+    /// The batch of the last commit, which a flawed store forgets.
     pub(super) last_commit: Option<BatchDigest>,
 }
 
