@@ -42,7 +42,7 @@ const LATENCY_MIN: Duration = Duration::from_millis(1);
 /// The parameters of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// n, k and q.
+    /// The numbers n, k and q of the committee.
     pub quorum: Quorum,
     /// The fault of one member's store, which the check must find.
     pub flaw: Option<Flaw>,

@@ -1,4 +1,4 @@
-//! Explains why a system makes no progress. It is called when a test has waited in vain, because
+//! Explains why a system makes no progress. It is called when a test's wait has timed out, because
 //! the processes and their databases end with the test.
 
 use dac_database::{DatabaseUrl, sqlx};

@@ -209,8 +209,8 @@ impl Sender {
         let mut dice = StdRng::seed_from_u64(self.plan.seed);
         let mut under_way: Vec<B256> = Vec::new();
         for number in first_number.. {
-            // Few batches are under way at a time, so that kills hit batches in work and not in a
-            // queue.
+            // Few batches are under way at a time, so that kills hit batches that are being worked
+            // on and not batches in a queue.
             while under_way.len() >= UNDER_WAY_MAX {
                 self.looks += 1;
                 if let Ok(state) = state(self.api(self.looks), under_way[0]).await

@@ -82,7 +82,7 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     assert_eq!(code, Some(1));
     network.members[0].service.start().await?;
 
-    // A member that lost what it signed for is accused.
+    // The audit names a member that lost what it signed for.
     network.members[1].service.stop().await?;
     network.members[1].service.lose_database()?;
     cannot_heal(&network.members[1].service, true)?;
@@ -96,7 +96,7 @@ async fn absence_is_told_apart_from_loss() -> Result<()> {
     }
     assert!(network.retrieve(digest).await? == payload);
 
-    // After repair the member is accused no more.
+    // After the repair the audit no longer names the member.
     network.members[1].service.stop().await?;
     cannot_heal(&network.members[1].service, false)?;
     network.members[1].service.start().await?;

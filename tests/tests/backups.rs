@@ -83,7 +83,7 @@ async fn an_aggregators_older_state_posts_nothing_twice() -> Result<()> {
     orders.submit(&network).await?;
     reaches(&network, orders.order(1), &RECORDED).await?;
     for _ in 0..RESTORES * measure::scale() {
-        // Some batches are in work when the copy is made, at any step.
+        // Some batches are under way, at any step, when the copy is made.
         for _ in 0..dice.random_range(0..3) {
             orders.submit(&network).await?;
         }

@@ -49,7 +49,8 @@ async fn a_failover_is_over_within_seconds_of_the_address_being_right() -> Resul
     println!("batches were taken {took:?} after the address was right");
     assert!(took < RECOVERY_MAX, "it took {took:?}");
 
-    // What was accepted before, during and after the failover is on L1 once, and served.
+    // Every batch that was accepted before, during and after the failover is on L1 once, and is
+    // served.
     traffic.more(5).await?;
     let accepted = traffic.finish(&network).await?;
     history::check(&network, &accepted).await?;

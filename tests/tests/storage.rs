@@ -284,7 +284,8 @@ async fn a_members_disk_fills_up(full: Full, measure: &mut Measure, seed: u64) -
     traffic.more(4).await?;
     small.fill(200 << 10)?;
     if full == Full::Data {
-        // The write-ahead log has room for everything meanwhile, so that nothing must be refused.
+        // The write-ahead log may have room for all batches meanwhile, so the member need not
+        // refuse any.
         traffic.more(24).await?;
         measure.tried(24);
     } else {

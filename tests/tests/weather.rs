@@ -143,8 +143,8 @@ async fn an_aggregators_clock_that_is_a_day_wrong_harms_nobody() -> Result<()> {
     let name = "weather::an_aggregators_clock_that_is_a_day_wrong_harms_nobody";
     let (mut measure, seed) = (Measure::begin(Promise::WrongClock, name), measure::seed(name));
     let mut network = Network::start(Shape::SMALL).await?;
-    // A submission whose time has passed by the aggregator's own clock fails, so that nothing may
-    // be in work when the clock goes wrong.
+    // A submission whose time has passed by the aggregator's own clock fails, so no batch may be
+    // under way when the clock goes wrong.
     let mut accepted = taken(&network, 1, seed).await?;
     for (first, wrong) in [(300, DAY), (600, -DAY)] {
         network.aggregator.kill();

@@ -8,7 +8,7 @@ use rustix::fs::{Advice, fadvise};
 
 /// Asks the kernel to drop what it has cached of all files in a folder and below it. Data that are
 /// not on the disk yet are written first. A process that has the files open must be stopped before,
-/// because it has caches of its own.
+/// because it has its own caches.
 pub fn drop_cached(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).context(folder.display())? {
         let path = entry.context(folder.display())?.path();

@@ -302,7 +302,7 @@ impl<P: Party> Budget<P> {
     }
 
     /// Forgets when a party had its last turn once it neither holds nor waits for anything, so that
-    /// the table stays as small as the number of parties that are there.
+    /// the table has no more entries than there are present parties.
     fn forget_if_absent(&mut self, party: &P) {
         if !self.held.contains_key(party) && !self.waiting_by_party.contains_key(party) {
             self.last_turn.remove(party);

@@ -142,7 +142,7 @@ impl DatabaseOptions {
         }
     }
 
-    /// Makes options with defaults for everything but the URL.
+    /// Makes options with this URL and the defaults for all other settings.
     pub const fn new(url: DatabaseUrl) -> Self {
         Self {
             url,

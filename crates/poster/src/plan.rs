@@ -130,7 +130,8 @@ struct Planner<'a> {
     seen: &'a Observation,
     means: &'a Means,
     market: Market,
-    /// The balance beyond the possible cost of transactions under way, if L1 told the balance.
+    /// The balance minus the possible cost of the transactions under way; `None` if L1 did not
+    /// report the balance.
     purse: Option<U256>,
     plan: Plan,
 }
@@ -233,7 +234,8 @@ impl Planner<'_> {
             };
             return self.finish(posting, outcome);
         }
-        // The next simulation shows why it failed; the count only bounds what is spent in vain.
+        // The next simulation shows why it failed; the count only bounds what is spent on failing
+        // transactions.
         let times = posting.reverts + 1;
         let posting = Posting { reverts: times, ..posting.clone() };
         if times >= self.config.reverts_max {
@@ -278,8 +280,8 @@ impl Planner<'_> {
                     Outcome::Failed { reason: FailureReason::GasLimit { needed: *gas, limit } }
                 }
                 _ => match posting.task.kind().expires_at() {
-                    // If an earlier batch never comes, this one never has its turn and so gets no
-                    // verdict.
+                    // If an earlier batch never comes, the turn of this one never comes either, so
+                    // it gets no verdict.
                     Some(expires_at) if self.seen.confirmed.timestamp > expires_at => {
                         Outcome::Failed { reason: FailureReason::Expired { expires_at } }
                     }
@@ -299,7 +301,7 @@ impl Planner<'_> {
         self.seen.nonce.saturating_add(2 * self.config.window as u64)
     }
 
-    /// Forgets slots beyond reach, which were assigned because an endpoint told a false nonce.
+    /// Forgets slots beyond reach, which were assigned because an endpoint reported a false nonce.
     /// Filling all nonces before them could cost any amount. They are kept for a while, in case the
     /// present nonce is the false one. If a transaction of theirs is included after all, it counts
     /// as an unknown one; the log records a certificate only once.

@@ -19,9 +19,9 @@ pub enum Progress {
     Accepted,
     /// Our transaction has done it, in a block that is not deep enough yet.
     Included {
-        /// The transaction.
+        /// The hash of our transaction.
         tx_hash: B256,
-        /// Its block.
+        /// The number of the block that includes it.
         block: u64,
         /// The gas that it used.
         gas_used: u64,

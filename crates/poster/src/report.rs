@@ -43,7 +43,7 @@ impl Report {
         self.stopped.remove(&digest);
     }
 
-    /// Sets the account's balance, if L1 told it, and what the next transaction may cost.
+    /// Sets the account's balance, if L1 reported it, and what the next transaction may cost.
     pub(super) fn purse(&mut self, balance: Option<U256>, needed: U256) {
         self.next.balance = balance.or(self.next.balance);
         self.next.needed = needed;

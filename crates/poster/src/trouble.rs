@@ -141,7 +141,7 @@ impl Stopped {
 pub struct Payer {
     /// The account.
     pub account: Address,
-    /// The account's balance in wei, or `None` before L1 has told it.
+    /// The account's balance in wei, or `None` before L1 has reported it.
     pub balance: Option<U256>,
     /// The most that the next transaction may cost, in wei.
     pub needed: U256,
@@ -162,7 +162,7 @@ pub struct Payer {
 }
 
 impl Payer {
-    /// Creates the state of an account about which L1 has told nothing yet.
+    /// Creates the state of an account about which nothing was read from L1 yet.
     pub(super) const fn new(account: Address, limit: u128) -> Self {
         Self {
             account,

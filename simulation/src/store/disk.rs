@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 /// The longest time before a commit takes place, and from then to its answer.
 const COMMIT_MAX_MS: u64 = 15;
 
-/// Changes tables as a database does: it takes simulated time, and runs in a task of its own, which
-/// goes on without its caller. Returns `None` if that task was lost.
+/// Changes tables as a database does: the change takes simulated time, and runs in its own task,
+/// which continues if the caller is dropped. Returns `None` if that task was lost.
 pub(super) async fn commit<T: Send + 'static, R: Send + 'static>(
     tables: &Arc<Mutex<T>>,
     work: impl FnOnce(&mut T) -> R + Send + 'static,

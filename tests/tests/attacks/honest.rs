@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The time between the beginnings of two calls of a client. It keeps the client within its own
 /// limits, of which one is 64 new connections a second.
 const PACE: Duration = Duration::from_millis(20);
-/// The time between the beginnings of two batches of a rollup. It has several in work, with two or
-/// three connections each.
+/// The time between the beginnings of two batches of a rollup. It has several batches under way,
+/// with two or three connections each.
 const ROLLUP_PACE: Duration = Duration::from_millis(200);
 /// The factor by which the slowest of a hundred calls may be slower during an attack.
 const SLOWER_MAX: u32 = 5;
@@ -62,7 +62,7 @@ impl Honest {
         Self { pace, ..self }
     }
 
-    /// A rollup with several batches in work at the same time.
+    /// A rollup with several batches under way at the same time.
     pub(crate) fn rollup(what: &'static str) -> Self {
         Self { calls: 200, at_once: 4, pace: ROLLUP_PACE, ..Self::caller(what) }
     }

@@ -29,8 +29,8 @@ const USUAL_RATE: &str = "limits = { client_requests_per_second = 50.0, client_r
 const EPOCH: u64 = 1;
 
 /// 8 connections, from one address each, ask each of two members for the rollup's renewal without
-/// end; there is no quorum without these two. The aggregator's own renewal succeeds at its first
-/// attempt all the same, and a client that delivered for the rollup gets its signatures.
+/// end; there is no quorum without these two. Nevertheless the aggregator's own renewal succeeds at
+/// its first attempt, and a client that has delivered shards of the rollup gets signatures.
 #[ignore = "slow: make slow"]
 #[tokio::test(flavor = "multi_thread")]
 async fn renewals_of_strangers_keep_no_rollup_from_being_renewed() -> Result<()> {

@@ -12,7 +12,7 @@ use dac_chain::BlockRef;
 use dac_chain::ChainError;
 use dac_contracts::{CertificateLog, Effect, Refusal};
 
-/// Records a certificate.
+/// The kind of posting that records a certificate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record;
 

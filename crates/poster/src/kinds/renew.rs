@@ -15,7 +15,7 @@ use dac_contracts::{Effect, Refusal, Settlement};
 /// towards the queue's limit, so a full queue does not hold up renewals.
 const PER_CONTRACT_MAX: usize = 4;
 
-/// Renews a rollup's coverage.
+/// The task to renew a rollup's coverage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renew {
     /// The rollup's contract.

@@ -17,7 +17,7 @@ use dac_contracts::Refusal;
 /// because a batch's call may have 130 KiB.
 const PER_CONTRACT_MAX: usize = 256;
 
-/// Settles a batch.
+/// The task to settle a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settle {
     /// The rollup's contract.

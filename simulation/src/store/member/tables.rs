@@ -26,11 +26,11 @@ pub enum Flaw {
 /// A stored batch, for the check of histories.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    /// The batch.
+    /// The batch's digest.
     pub(crate) digest: BatchDigest,
     /// The seat whose shard is held.
     pub(crate) seat: Seat,
-    /// The record.
+    /// The batch's record.
     pub(crate) record: Arc<CheckedRecord>,
     /// The bytes of the shard.
     pub(crate) shard: Bytes,
@@ -158,7 +158,7 @@ impl MemberMemory {
         self.flaw
     }
 
-    /// Runs a transaction. It is durable when this returns, and goes on without its caller.
+    /// Runs a transaction. It is durable when this returns, and continues if the caller is dropped.
     pub(super) async fn commit<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tables) -> T + Send + 'static,
