@@ -1,5 +1,5 @@
-//! The program itself: what it says of its configuration, that it becomes ready, and that it stops
-//! when told to.
+//! Tests of the program as a process: it checks its configuration, becomes ready, and stops on a
+//! signal.
 
 #![allow(missing_docs)]
 
@@ -15,7 +15,7 @@ use dac_proto::v1::batch_service_client::BatchServiceClient;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ended with the test, however that ends.
+/// A child process that is killed when the test ends, even by a panic.
 struct Process(Child);
 
 impl Drop for Process {
@@ -70,12 +70,13 @@ fn the_configuration_is_explained_or_refused() {
     assert!(problem.contains("unknown field `quorum`") && problem.contains("line"), "{problem}");
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Has the program listen for calls and for monitoring on ports that are known before it starts.
+/// Configures free ports for calls and for monitoring, so that they are known before the program
+/// starts.
 fn set_ports(folder: &Path) -> (u16, u16) {
     let path = folder.join("aggregator.toml");
     let (grpc, metrics) = (free_port(), free_port());
@@ -90,15 +91,15 @@ fn signal(process: &Process, signal: &str) {
     assert!(Command::new("kill").arg(signal).arg(process.0.id().to_string()).status().unwrap().success());
 }
 
-/// A collector of logs that is gone, a full partition, a collector that stands still; and a
-/// rotation of files that nobody configured, which sends SIGHUP.
+/// Tries a log collector that has closed the pipe, a full disk, a collector that does not read, and
+/// a log rotation that sends SIGHUP although no log file is configured.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_cannot_be_written_costs_lines_and_not_the_service() {
     let full = Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
     let closed = Stdio::from(std::io::pipe().unwrap().1);
     let (_unread, writer) = std::io::pipe().unwrap();
     let mut filler = writer.try_clone().unwrap();
-    // It stands still itself once the pipe is full, and keeps it so.
+    // This thread blocks once the pipe is full, and so keeps it full.
     std::thread::spawn(move || _ = std::io::Write::write_all(&mut filler, &vec![b'x'; 8 << 20]));
     for (what, stderr, is_counted) in
         [("closed", closed, true), ("full", full, true), ("unread", Stdio::from(writer), false)]
@@ -147,7 +148,7 @@ async fn without_l1_it_says_so_and_tells_what_it_holds() {
     let path = folder.path().join("aggregator.toml");
     let (grpc, metrics) = set_ports(folder.path());
     let config = std::fs::read_to_string(&path).unwrap();
-    // Into a folder that is not there yet.
+    // The database is to be in a folder that does not exist yet.
     std::fs::write(&path, config.replace("sqlite:aggregator.db", "sqlite:data/aggregator.db")).unwrap();
     std::fs::write(folder.path().join("data"), "").unwrap();
     let said = program(folder.path()).arg("--check-config").output().unwrap();

@@ -1,4 +1,4 @@
-//! What happens to a batch, and what is to be done then.
+//! The events that happen to a batch, and the actions that follow.
 
 use dac_types::{AggregateAttestation, B256, BatchDigest, Seat, SignatureBytes};
 
@@ -48,7 +48,7 @@ pub enum Event {
         /// The member's seat.
         seat: Seat,
     },
-    /// The time in which more than a quorum could answer is over.
+    /// The grace after a quorum's answers, in which other members could answer, is over.
     GraceEnded {
         /// The header that was sent.
         digest: BatchDigest,
@@ -123,7 +123,7 @@ pub enum Event {
     Settled(L1Record),
     /// The rollup will never settle the batch.
     SettlingFailed(Failure),
-    /// Posting met a problem, or is over one (empty).
+    /// Posting met a problem; an empty text means that the problem is over.
     PostingProblem(String),
     /// The stored payload does not pass its check.
     PayloadCorrupt {
@@ -132,7 +132,7 @@ pub enum Event {
     },
     /// The batch cannot go on.
     Failed(Failure),
-    /// The clock was looked at.
+    /// Time has passed; sent at every tick.
     TimePassed {
         /// Unix seconds.
         now: u64,
@@ -150,7 +150,7 @@ pub enum DeliveryFailure {
     Lied,
 }
 
-/// What is to be done, once the state is persisted.
+/// An action to take once the new state is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Encode the payload for the active committee and sign the header; answer with

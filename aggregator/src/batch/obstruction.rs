@@ -17,7 +17,7 @@ pub struct Obstruction {
 pub struct Waiting {
     /// What stands in the way.
     pub obstruction: Obstruction,
-    /// Unix milliseconds; 0 until [`super::Batch::date_waiting`] was called.
+    /// The time in Unix milliseconds; 0 until [`super::Batch::date_waiting`] was called.
     pub since_ms: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The rules of proofs and settlements, on chosen stories and on random ones.
+//! Tests the rules of proofs and settlements, with chosen and with random sequences of events.
 
 use dac_types::{B256, PostingMode, Seat, Transition};
 use proptest::prelude::*;

@@ -61,7 +61,7 @@ impl Phase {
 pub struct Certified {
     /// The sum, and the members whose signatures are not in it.
     pub aggregate: AggregateAttestation,
-    /// Unix milliseconds.
+    /// The time when it was made, in Unix milliseconds.
     pub at_ms: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The rules of the state machine, on chosen stories and on random ones.
+//! Tests the rules of the state machine, with chosen and with random sequences of events.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Which event leads from which state to which, and what is to be done then.
+//! The transitions of the state machine: which state follows from an event, and which actions.
 
 use dac_types::{AggregateAttestation, BatchDigest, Seat, SignatureBytes};
 

@@ -1,4 +1,4 @@
-//! What a batch waits for, and the day to whose quota it counts.
+//! Tests what a batch waits for, and the day to whose quota it counts.
 
 use dac_types::Seat;
 use dac_types::limits::QUOTA_DAY_SECONDS;

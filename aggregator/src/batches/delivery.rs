@@ -1,5 +1,5 @@
-//! One header on its way to the members of its epoch: one task a seat, until each has its shard or
-//! refuses for good.
+//! Delivers a batch under one header to the members of its epoch, with one task for each seat,
+//! until each member has its shard or refuses for good.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,15 @@ use crate::encode::{EncodeError, EncodedPayload, Loaded};
 use crate::members::{CallFailure, CallPermit, StoreShard, Urgency};
 use crate::store::StoreError;
 
-/// Pause after the store failed under a delivery.
+/// The pause after a delivery failed because of this process: its store, its memory or its view of
+/// the registry.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a task may take while it waits for its turn: there may be several for each member and
-/// batch.
+/// The most memory that a delivery's task may take while it waits for its turn. There may be
+/// several tasks for each member and batch.
 const TASK_MAX_BYTES: usize = 2 << 10;
 
-/// What the deliveries of one header share.
+/// The state that all deliveries of one header share.
 pub(super) struct Deliveries {
     pub(super) ctx: Arc<Context>,
     pub(super) digest: BatchDigest,
@@ -34,7 +35,7 @@ pub(super) struct Deliveries {
     pub(super) record: Arc<Record>,
     pub(super) payload: Arc<EncodedPayload>,
     pub(super) events: mpsc::Sender<Event>,
-    /// Cancelled when nothing of this header shall be delivered any more.
+    /// Cancelled when this header must not be delivered any more.
     pub(super) scope: CancellationToken,
     certificate: watch::Sender<Option<AggregateAttestation>>,
 }
@@ -52,14 +53,14 @@ impl Deliveries {
         Self { ctx, digest, quorum, record, payload, events, scope, certificate: watch::Sender::new(None) }
     }
 
-    /// From now on calls carry the certificate, and the payload stays in memory only while it is
-    /// sent.
+    /// Notes the certificate. From now on calls carry it, and the payload stays in memory only
+    /// while it is sent.
     pub(super) fn certified(&self, aggregate: AggregateAttestation) {
         self.certificate.send_replace(Some(aggregate));
         self.payload.unpin();
     }
 
-    /// Runs in the background until it is done or the deliveries is called off.
+    /// Runs `work` in the background until it is done or `scope` is cancelled.
     pub(super) fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         debug_assert!(size_of_val(&work) <= TASK_MAX_BYTES, "{} bytes", size_of_val(&work));
         let scope = self.scope.clone();
@@ -67,7 +68,7 @@ impl Deliveries {
     }
 
     async fn tell(&self, event: Event) {
-        // A batch that is gone needs no news.
+        // If the batch's task has ended, no one needs the event.
         let _ = self.events.send(event).await;
     }
 
@@ -77,11 +78,12 @@ impl Deliveries {
 
     /// Returns once there is a certificate.
     async fn is_certified(&self) {
-        // The sender is ours: it is not gone while this waits.
+        // This cannot fail, because `self` holds the sender.
         let _ = self.certificate.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Without a body only the certificate is brought.
+    /// Makes a delivery, and returns whether it carries the certificate. Without a body it carries
+    /// only the certificate.
     fn store_shard(&self, seat: Seat, body: Option<Bytes>) -> (StoreShard, bool) {
         let domain = self.ctx.identity.domain;
         let mut record = v1::Record::from(&*self.record);
@@ -98,7 +100,8 @@ impl Deliveries {
         (StoreShard { open, body, digest: self.digest, seat }, with_certificate)
     }
 
-    /// Where the seat's member answers today: operators move.
+    /// Returns the URL of the seat's member in the newest snapshot of the registry, because
+    /// operators may change it.
     fn url(&self, seat: Seat) -> Option<String> {
         let view = self.ctx.registry.latest()?;
         Some(view.committee(self.record.header.epoch)?.member(seat)?.dispersal_url.clone())
@@ -131,7 +134,7 @@ impl Deliveries {
                     self.tell(Event::PayloadCorrupt { detail: problem }).await;
                     return;
                 }
-                // As a straggler from now on.
+                // The next attempt is that of a straggler.
                 Err(DeliveryError::Overtaken) => {}
                 Err(DeliveryError::Crowded) => tokio::time::sleep(STORE_PAUSE).await,
                 Err(DeliveryError::Own(problem)) => {
@@ -153,17 +156,19 @@ impl Deliveries {
             .url(seat)
             .ok_or(DeliveryError::Own("the registry does not show the committee".to_owned()))?;
         let link = members.link(&url);
-        // A member that is down costs no memory. A fresh batch keeps its memory until it is
-        // certified: it must have that before its turn, or turns would wait for memory and memory
-        // for turns. A straggler has both for one call only. A member that still waits, or is being
-        // called, when the others have made the certificate, is a straggler from then on: members
-        // that are slow to answer, or never do, must not keep the memory of fresh batches.
+        // The member is connected first, so that a member that is down costs no memory. A batch
+        // without a certificate keeps its memory until it is certified. It must have the memory
+        // before its turn, or turns would wait for memory and memory for turns. A straggler has
+        // both for one call only. If the certificate is made while a call still waits or runs, its
+        // member is a straggler from then on: members that are slow to answer, or never do, must
+        // not keep the memory of uncertified batches.
         let (turn, loaded) = match urgency {
             Urgency::Fresh => {
                 let ready = async {
                     link.connect().await?;
-                    // A member that will not have it, because its rollup's day is spent or the
-                    // registry is paused, is not worth the memory that others wait for.
+                    // A member that refuses the batch for now, because the rollup's daily quota is
+                    // spent or the registry is paused, is asked first, so that the batch takes no
+                    // memory for another refusal.
                     if refused && !self.payload.is_in_memory() {
                         let (question, _) = self.store_shard(seat, Some(Bytes::new()));
                         if let Some(signature) = Box::pin(members.would_take(&link, rollup, question)).await?
@@ -207,7 +212,7 @@ impl Deliveries {
         Ok((signature, with_certificate))
     }
 
-    /// Gives the certificate to a seat that has its shard, so that it serves both.
+    /// Sends the certificate to a member that has its shard, so that it serves both.
     pub(super) async fn deliver_certificate(self: Arc<Self>, seat: Seat) {
         let mut failures = 0;
         loop {
@@ -216,8 +221,7 @@ impl Deliveries {
                 Err(failure) => {
                     let last = failure.kind != DeliveryFailure::Retryable;
                     failures += 1;
-                    // A failure here takes nothing from what the member did: only the last one is
-                    // news.
+                    // The member has its shard already, so only a final failure is reported.
                     if last {
                         return self.report(seat, failure).await;
                     }
@@ -260,23 +264,23 @@ impl Deliveries {
     }
 }
 
-/// A fresh batch's call may begin, or need not.
+/// Why a delivery before the certificate need wait no longer.
 enum Ready {
     Loaded(CallPermit, Arc<Loaded>),
     Attested(dac_types::SignatureBytes),
 }
 
-/// What kept a shard from its member.
+/// Why an attempt to deliver a shard failed.
 enum DeliveryError {
-    /// The member, or the way there.
+    /// The call to the member failed.
     Call(CallFailure),
     /// The stored payload does not pass its check.
     Payload(String),
-    /// The certificate was there first.
+    /// The certificate was made before the call was over.
     Overtaken,
-    /// Too many wait for memory.
+    /// The queue for memory is full.
     Crowded,
-    /// Something here, for now.
+    /// This process has a problem that may pass.
     Own(String),
 }
 

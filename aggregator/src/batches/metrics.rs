@@ -1,4 +1,4 @@
-//! What Prometheus is told: every metric of an aggregator with its meaning, there from the start.
+//! The aggregator's Prometheus metrics. All are described, and have a first value, from the start.
 //! `docs/operations.md` has the same table.
 
 use std::collections::BTreeSet;
@@ -12,34 +12,34 @@ use metrics::{counter, describe_counter, describe_gauge, gauge, histogram};
 use super::oldest::Standing;
 use crate::batch::{Batch, Delivery, L1Record, Phase};
 
-/// Reasons for which a delivery fails that no member gave.
+/// The failure reasons of deliveries that are this program's own and not a member's.
 const OWN_REASONS: [&str; 4] = ["BAD_ENDPOINT", "TLS", "TRANSPORT", "UNREACHABLE"];
-/// What is wrong with an attestation that is not a member's own.
+/// The reasons for which a member's attestation counts as a lie.
 const LIES: [&str; 4] = ["BAD_SIGNATURE", "MALFORMED_ATTESTATION", "OTHER_DIGEST", "OTHER_SEAT"];
-/// Who is none of the registry's.
+/// The label of an operator or rollup that the registry does not list.
 const UNKNOWN: &str = "unknown";
 const OTHER: &str = "other";
-/// A refusal without a reason of the protocol.
+/// The label of a refusal without a reason of the protocol.
 const UNNAMED: &str = "UNNAMED";
 
-/// Counters by rollup or operator.
+/// The names of counters that have a rollup or an operator as a label.
 const LIES_TOTAL: &str = "dac_aggregator_lies_total";
 const SUBMISSIONS_REFUSED: &str = "dac_aggregator_submissions_refused_total";
 const RENEWALS_HELD_BACK: &str = "dac_aggregator_renewals_held_back_total";
 const RENEWAL_LIARS: &str = "dac_aggregator_renewal_liars_total";
 
-/// How the endpoints stand that L1 is read from.
+/// The metrics of the JSON-RPC endpoints that L1 is read from.
 pub(crate) const ENDPOINTS: EndpointMetrics = EndpointMetrics {
     disagreements: "dac_aggregator_l1_disagreements_total",
     undecided: "dac_aggregator_l1_undecided",
 };
 
-/// All reasons that a member's answer, or the lack of one, has.
+/// Returns all reasons for which a call to a member may fail.
 fn reasons() -> impl Iterator<Item = &'static str> {
     Reason::ALL.iter().map(|reason| reason.as_str()).chain(OWN_REASONS)
 }
 
-/// Names and meanings, once at start.
+/// Describes all metrics; called once at the start.
 pub(super) fn describe() {
     crate::post::describe_metrics();
     describe_gauge!("dac_aggregator_batches", "Batches by state");
@@ -88,7 +88,7 @@ pub(super) fn describe() {
     name_operator(UNKNOWN);
 }
 
-/// Lets the counters of rollups and operators exist that the registry has just named.
+/// Sets to 0 the counters of rollups and operators that the registry has just listed.
 pub(crate) fn name(news: &News) {
     news.rollups.iter().for_each(|rollup| name_rollup(&rollup.to_string()));
     news.operators.iter().for_each(|operator| name_operator(&operator.to_string()));
@@ -205,12 +205,14 @@ pub(super) fn phase_changed(from: &Phase, to: &Phase) {
     gauge!("dac_aggregator_batches", "state" => to.name()).increment(1.0);
 }
 
-/// Reasons are those of the protocol and this program's own.
+/// Counts a batch that began to wait. The reason is one of the protocol or of this program, so that
+/// the number of labels is bounded.
 pub(super) fn waits(reason: &str) {
     counter!("dac_aggregator_waits_total", "reason" => reason.to_owned()).increment(1);
 }
 
-/// Reasons that nothing waits for any more become 0.
+/// Sets the gauges of batches without a certificate. `former` holds the reasons that were set
+/// before, so that those that no batch has any more become 0.
 #[allow(clippy::cast_precision_loss, reason = "gauges")]
 pub(crate) fn standing(standing: &Standing, former: &mut BTreeSet<String>, now_ms: u64) {
     let age = |batch: &Option<Arc<Batch>>| {
@@ -242,7 +244,8 @@ pub(super) fn settled(record: &L1Record) {
     counter!("dac_aggregator_settled_total", "by_us" => record.by_us.to_string()).increment(1);
 }
 
-/// Operators are as many as the registry seats; reasons are this program's own.
+/// Counts a lie of a member. The number of labels is bounded: operators come from the registry,
+/// reasons from this program.
 pub(super) fn lie(operator: Option<String>, reason: &str) {
     let operator = operator.unwrap_or_else(|| UNKNOWN.to_owned());
     counter!(LIES_TOTAL, "operator" => operator, "reason" => reason.to_owned()).increment(1);

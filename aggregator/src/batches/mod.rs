@@ -1,5 +1,5 @@
-//! All batches of a process: those that are worked on have a task each, those that are dormant wait
-//! for a proof without one, and the others are read from the store.
+//! All batches of a process. Each batch that is worked on has a task. A dormant batch waits for its
+//! proof without a task. All other batches are read from the store when a client asks for them.
 
 mod budgets;
 mod delivery;

@@ -1,5 +1,5 @@
-//! How batches stand that have no certificate, or are not recorded: how many there are, what they
-//! wait for, and which of them is the oldest.
+//! A summary of the batches that have no certificate, or whose certificate is not recorded: how
+//! many there are, what they wait for, and which is the oldest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use dac_proto::reason::Reason;
 
 use crate::batch::{Batch, Phase};
 
-/// A payload that is not encoded after this time has the aggregator called unhealthy.
+/// The time after which a payload that is not encoded makes the aggregator unhealthy.
 const ENCODED_WITHIN_MS: u64 = 60_000;
-/// A batch that has no certificate after this time has the aggregator called unhealthy, unless that
-/// is its rollup's own doing.
+/// The time after which a batch without a certificate makes the aggregator unhealthy, unless the
+/// batch's rollup causes the delay.
 const CERTIFIED_WITHIN_MS: u64 = 300_000;
-/// A certificate that is not recorded on L1 after this time has the aggregator called unhealthy.
-/// That is long after `posting.deadline`, and time for 64 confirmations.
+/// The time after which a certificate that is not recorded on L1 makes the aggregator unhealthy. It
+/// is much longer than `posting.deadline`, and allows for 64 confirmations.
 const RECORDED_WITHIN_MS: u64 = 900_000;
 
-/// Batches of this process that have no certificate yet, and the oldest certificate that L1 has not
-/// recorded.
+/// A summary of this process's batches that have no certificate yet, and the oldest certificate
+/// that L1 has not recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// All that have no certificate.
+    /// The number of batches without a certificate.
     pub uncertified: u64,
-    /// How many wait for what.
+    /// The number of waiting batches by the reason for which they wait.
     pub by_reason: BTreeMap<String, u64>,
-    /// The oldest that is not encoded.
+    /// The oldest batch that is not encoded.
     pub unencoded: Option<Arc<Batch>>,
-    /// The oldest that is encoded.
+    /// The oldest batch that is encoded and has no certificate.
     pub undelivered: Option<Arc<Batch>>,
-    /// The oldest that is encoded and waits for something that is not its rollup's own doing.
+    /// The oldest batch that is encoded and waits for something that its rollup does not cause.
     held_up: Option<Arc<Batch>>,
-    /// The oldest that has a certificate which this program is to have recorded. What settles
-    /// instead waits for its rollup's proof and contract, and is left out.
+    /// The oldest certificate that this program is to have recorded. Batches that are settled
+    /// without a record are left out, because they wait for their rollup's proof and contract.
     unrecorded: Option<Arc<Batch>>,
 }
 
@@ -64,8 +64,8 @@ impl Standing {
         (now_ms.saturating_sub(certified_at_ms(batch)) > RECORDED_WITHIN_MS).then_some(batch)
     }
 
-    /// What a person should look at, if anything: of several the one that is earliest in a batch's
-    /// life.
+    /// Returns the problem that an operator should look at, if there is one; of several the one
+    /// that comes earliest in a batch's life.
     pub fn problem(&self, now_ms: u64) -> Option<String> {
         let waits = |batch: &Arc<Batch>, since_ms: u64, within_ms: u64, what: &str, why: &str| {
             let age_ms = now_ms.saturating_sub(since_ms);
@@ -100,7 +100,8 @@ const fn received_at_ms(batch: &Batch) -> u64 {
     batch.received_at_ms
 }
 
-/// What has no certificate counts from its reception.
+/// Returns the time when the certificate was made; without a certificate, the time when the payload
+/// was stored.
 fn certified_at_ms(batch: &Batch) -> u64 {
     batch.certificate.as_ref().map_or(batch.received_at_ms, |certified| certified.at_ms)
 }
@@ -111,7 +112,8 @@ fn keep_oldest(oldest: &mut Option<Arc<Batch>>, batch: &Arc<Batch>, since_ms: fn
     }
 }
 
-/// A rollup must not be able to have an aggregator called unhealthy.
+/// Returns whether the batch's own rollup causes the wait. A rollup must not be able to make an
+/// aggregator unhealthy.
 fn is_the_rollups_doing(reason: &str) -> bool {
     [Reason::QuotaExceeded, Reason::UnknownRollup].iter().any(|own| own.as_str() == reason)
 }

@@ -1,5 +1,5 @@
-//! What this process does because others may share its store. It takes batches that no process
-//! works on, posts where no other process does, and looks at batches of other processes that a
+//! What this process does because other processes may share its store. It takes batches that no
+//! process works on, posts if no other process does, and reads batches of other processes that a
 //! client of this one watches.
 
 use std::collections::HashSet;
@@ -18,15 +18,15 @@ use crate::batch::SubmissionDigest;
 use crate::context::Context;
 use crate::store::{Claim, Claimed, Lead, StoreError};
 
-/// Once in so many looks a process compares what it works on with what it owns.
+/// After this many rounds a process compares the batches that it works on with those that it owns.
 const FULL_EVERY_LOOKS: u32 = 20;
-/// Batches of other processes whose versions are looked at together.
+/// The number of other processes' batches whose versions are read together.
 const WATCHED_AT_ONCE: usize = 256;
 
-/// Why a process cannot take over what others left.
+/// Why a process cannot take over batches or begin to post.
 #[derive(Debug, Error)]
 pub enum OwnershipError {
-    /// The store does not answer.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The poster cannot start.
@@ -34,23 +34,24 @@ pub enum OwnershipError {
     Poster(#[from] PosterError),
 }
 
-/// What it takes to post.
+/// The parts that this process needs to post.
 pub(crate) struct PosterParts {
     pub(crate) config: PosterConfig,
     pub(crate) l1: Arc<dyn L1>,
     pub(crate) broadcast: Arc<dyn Broadcast>,
     pub(crate) signer: Arc<dyn TransactionSigner>,
-    /// Whether it may post: not before L1 has said that the log is this registry's.
+    /// Whether this process may post. It is set once L1 has confirmed that the certificate log
+    /// belongs to the registry.
     pub(crate) may_post: Arc<AtomicBool>,
 }
 
-/// The process among those that share the store.
+/// This process's part in dividing the batches among the processes that share the store.
 pub(crate) struct Ownership {
     batches: Batches,
     poster: PosterParts,
     lead: Option<Leading>,
     looks: u32,
-    /// Batches that cannot be read: said once.
+    /// The batches that cannot be read, so that each is logged only once.
     left_alone: HashSet<SubmissionDigest>,
 }
 
@@ -68,8 +69,9 @@ impl Ownership {
         self.batches.context()
     }
 
-    /// Looks once in every [`Settings::share_interval`](crate::context::Settings), until the
-    /// process stops. It then gives its lease back, so that others need not wait for its end.
+    /// Runs one round in every [`Settings::share_interval`](crate::context::Settings), until the
+    /// process stops. Then it gives the poster's lease back, so that other processes need not wait
+    /// until it runs out.
     pub(crate) async fn run(mut self) {
         let ctx = Arc::clone(self.ctx());
         loop {
@@ -87,7 +89,7 @@ impl Ownership {
             }
             if let Err(error) = self.look().await {
                 metrics::counter!("dac_aggregator_store_failures_total").increment(1);
-                warn!(%error, "looking for batches that nobody works on");
+                warn!(%error, "looking for batches that no process works on");
             }
         }
         if let Some(Leading { lead, stop }) = self.lead.take() {
@@ -96,7 +98,7 @@ impl Ownership {
         }
     }
 
-    /// One look.
+    /// Runs one round.
     pub(crate) async fn look(&mut self) -> Result<(), OwnershipError> {
         if self.lead.as_ref().is_some_and(|leading| leading.lead.is_lost()) {
             self.resign();
@@ -125,7 +127,7 @@ impl Ownership {
         Ok(())
     }
 
-    /// From now on this process posts.
+    /// Starts to post, with the right that `lead` gives.
     async fn post_by(&mut self, lead: Lead) -> Result<(), OwnershipError> {
         let stop = self.ctx().stopping.child_token();
         let (poster, outcomes) = Poster::start(
@@ -152,7 +154,7 @@ impl Ownership {
             warn!("this process does not post any more: another one may");
             stop.cancel();
             metrics::gauge!("dac_aggregator_posting").set(0.0);
-            // Batches that are to be posted leave with this.
+            // This makes the tasks of certified batches leave them to the process that posts.
             self.ctx().posting.resign();
         }
     }
@@ -177,7 +179,7 @@ impl Ownership {
         Ok(())
     }
 
-    /// Shows what others did to batches that are watched here.
+    /// Shows the changes that other processes made to batches that clients of this one watch.
     async fn look_at_foreign(&mut self) -> Result<(), StoreError> {
         let known = self.batches.watched_elsewhere();
         for known in known.chunks(WATCHED_AT_ONCE) {
@@ -198,11 +200,12 @@ impl Ownership {
     }
 }
 
-/// How often a process looks for batches that nobody works on, and at those that others work on.
+/// The default time between two rounds, in each of which a process looks for batches that no
+/// process works on and for changes by other processes.
 pub const SHARE_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Live {
-    /// Another process changed the batch.
+    /// Tells the batch's task that another process changed the batch.
     pub(super) fn changed(&self) {
         self.reload.notify_one();
     }

@@ -33,7 +33,7 @@ impl Batches {
                 {
                     return Ok(outcome);
                 }
-                // Its task ended; what it persisted tells.
+                // The batch's task has just ended, so the batch is looked up again.
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -41,8 +41,8 @@ impl Batches {
             match stored.batch.weigh_proof(digest, &proof, self.ctx.now()) {
                 Err(refusal) => return Ok(ProofOutcome::Refused(refusal)),
                 Ok(ProofVerdict::Known) => return Ok(ProofOutcome::Batch(Arc::new(stored.batch))),
-                // Another process works on it, or none does. The one that does, or will, reads the
-                // proof from the store.
+                // Another process works on the batch, or none does. The process that works on it
+                // now or later reads the proof from the store.
                 Ok(ProofVerdict::Taken) => {
                     let (before, mut after) = (stored.batch.clone(), stored.batch);
                     after.apply(Event::ProofOffered { digest, proof: Box::new(proof.clone()) });
@@ -61,7 +61,8 @@ impl Batches {
         Ok(ProofOutcome::Lost)
     }
 
-    /// The digest that a proof must be for: the one that is named, or the batch's present one.
+    /// Returns the digest that a proof must be for: the one that the request names, or that of the
+    /// batch's current header.
     pub fn proved_digest(batch: &Batch, selector: Selector) -> Result<BatchDigest, ProofRefusal> {
         match selector {
             Selector::Digest(digest) => Ok(digest),

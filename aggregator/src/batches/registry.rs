@@ -1,4 +1,4 @@
-//! Which batches this process knows, and what each looks like now.
+//! The batches that this process works on or shows, and the present state of each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,29 +16,30 @@ use crate::batch::{Batch, Event, SubmissionDigest};
 use crate::context::Context;
 use crate::store::{StoreError, Versioned};
 
-/// How a batch is named by those who ask for it.
+/// The name by which a client asks for a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// By its submission.
+    /// The digest of its submission.
     Submission(SubmissionDigest),
-    /// By a header.
+    /// The digest of one of its headers.
     Digest(BatchDigest),
 }
 
-/// A batch now, and as it changes while there is work left.
+/// A batch's present state, and its changes while there is work left.
 pub struct Watched {
-    /// Now.
+    /// The present state.
     pub batch: Arc<Batch>,
-    /// Later; none where nothing will change.
+    /// The later states; none if the batch will not change any more.
     pub changes: Option<watch::Receiver<Arc<Batch>>>,
 }
 
 pub(super) struct Live {
     pub(super) events: tokio::sync::mpsc::Sender<Event>,
-    /// Boxed: a channel has room for many from its beginning, and most batches get one proof.
+    /// The proofs are boxed because a channel allocates room for many messages at once, and most
+    /// batches get one proof.
     pub(super) proofs: tokio::sync::mpsc::Sender<Box<ProofSubmission>>,
     pub(super) view: watch::Receiver<Arc<Batch>>,
-    /// Another process changed it.
+    /// Notified when another process has changed the batch.
     pub(super) reload: Arc<Notify>,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Foreign {
     view: watch::Sender<Arc<Batch>>,
 }
 
-/// All batches. Clones are the same.
+/// All batches of this process. Clones share them.
 #[derive(Clone)]
 pub struct Batches {
     pub(super) ctx: Arc<Context>,
@@ -56,12 +57,12 @@ pub struct Batches {
     pub(super) live: Arc<Mutex<HashMap<SubmissionDigest, Live>>>,
     pub(super) foreign: Arc<Mutex<HashMap<SubmissionDigest, Foreign>>>,
     pub(super) dormant: DormantBatches,
-    /// There may be a batch that nobody works on.
+    /// Notified when there may be a batch that no process works on.
     pub(super) something_is_free: Arc<Notify>,
 }
 
 impl Batches {
-    /// Nothing is worked on before it is claimed.
+    /// Makes the registry without any batch; this process works on a batch once it has claimed it.
     pub async fn new(ctx: Arc<Context>, budgets: Budgets) -> Result<Self, StoreError> {
         metrics::describe();
         for (phase, count) in ctx.store.count_by_phase().await? {
@@ -77,22 +78,22 @@ impl Batches {
         })
     }
 
-    /// What they share.
+    /// Returns the context that all batches share.
     pub fn context(&self) -> &Arc<Context> {
         &self.ctx
     }
 
-    /// Certified batches that wait for a proof and for nothing else.
+    /// Returns the number of dormant batches: certified ones that wait only for a proof.
     pub fn dormant(&self) -> usize {
         self.dormant.count()
     }
 
-    /// What their payloads hold.
+    /// Returns the budgets against which the batches' payloads count.
     pub const fn budgets(&self) -> &Budgets {
         &self.budgets
     }
 
-    /// Whether it is worked on here, or rests here.
+    /// Returns whether this process works on the batch or has it dormant.
     pub(super) fn is_at_home(&self, id: SubmissionDigest) -> bool {
         self.is_live(id) || self.dormant.contains(id)
     }
@@ -101,7 +102,7 @@ impl Batches {
         self.live.lock().contains_key(&id)
     }
 
-    /// Has the batch's task read it again, if it has a task here.
+    /// Has the batch's task read the batch again, if it has a task in this process.
     pub(super) fn reload(&self, id: SubmissionDigest) {
         if let Some(live) = self.live.lock().get(&id) {
             live.changed();
@@ -131,7 +132,7 @@ impl Batches {
         }
     }
 
-    /// A batch as it stands.
+    /// Returns the present state of a batch.
     pub async fn get(&self, id: SubmissionDigest) -> Result<Option<Arc<Batch>>, StoreError> {
         let live = self.live.lock().get(&id).map(|live| Arc::clone(&live.view.borrow()));
         match live {
@@ -140,7 +141,7 @@ impl Batches {
         }
     }
 
-    /// A batch as it stands, and its changes.
+    /// Returns the present state of a batch, and its changes.
     pub async fn watch(&self, id: SubmissionDigest) -> Result<Option<Watched>, StoreError> {
         self.wake(id).await?;
         let live = self.live.lock().get(&id).map(|live| live.view.clone());
@@ -160,7 +161,7 @@ impl Batches {
         Ok(Some(Watched { batch, changes: Some(known.view.subscribe()) }))
     }
 
-    /// How those stand that this process works on.
+    /// Returns a summary of the batches that this process works on.
     pub fn standing(&self) -> Standing {
         let mut standing = Standing::default();
         for live in self.live.lock().values() {
@@ -169,7 +170,7 @@ impl Batches {
         standing
     }
 
-    /// Which batch a selector means.
+    /// Returns the batch that a selector means.
     pub async fn resolve(&self, selector: Selector) -> Result<Option<SubmissionDigest>, StoreError> {
         match selector {
             Selector::Submission(id) => Ok(Some(id)),

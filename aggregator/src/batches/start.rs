@@ -1,4 +1,4 @@
-//! Beginning to work on a batch: after its upload, after a restart, and after another process left
+//! Begins the work on a batch: after its upload, after a restart, and after another process left
 //! it.
 
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::batch::{Batch, Event, NumberTaken, Phase, SubmissionDigest};
 use crate::budget::Held;
 use crate::store::{Creation, FIRST_VERSION, StoreError, Upload, Versioned};
 
-/// Pause after the store did not take that a batch is left.
+/// The pause before the next attempt to give up a batch, after the store failed.
 const GIVE_UP_PAUSE: Duration = Duration::from_millis(500);
 
-/// What came of a finished upload.
+/// The outcome of a finished upload.
 pub enum Submitted {
-    /// A batch: this one's, or that of the same submission before.
+    /// The upload's batch, or the batch that the same submission made before.
     Batch(Arc<Batch>),
-    /// The number is taken.
+    /// The batch number is taken.
     Refused(NumberTaken),
 }
 
@@ -54,14 +54,15 @@ impl Batches {
                 if let End::Dormant(rest) = end {
                     batches.dormant.insert(id, rest);
                 }
-                // A process that claims it from now on, which may be this one, finds none at work
-                // on it.
+                // From now on a process may claim the batch; if it is this one, `live` must not
+                // have it any more.
                 live.remove(&id);
             }
             match end {
                 End::Here => {}
                 End::GivenUp { version } => batches.give_up(id, version).await,
-                // What rested before that was given up already.
+                // This process has stopped posting meanwhile, and gave up the batches that were
+                // dormant then. This one came too late for that, so it is given up now.
                 End::Dormant(_) if !batches.ctx.posting.is_leading() => batches.give_up_dormant(),
                 End::Dormant(_) => {}
             }
@@ -81,7 +82,7 @@ impl Batches {
         self.something_is_free.notify_one();
     }
 
-    /// Goes on with a batch that was taken before.
+    /// Continues the work on a batch that was accepted before.
     pub(super) fn resume(&self, versioned: Versioned) -> Arc<Batch> {
         let waits = matches!(versioned.batch.phase, Phase::Received | Phase::Dispersing);
         let order = &versioned.batch.submission.submission;
@@ -89,9 +90,9 @@ impl Batches {
         self.start(versioned, held, None)
     }
 
-    /// The batch of a submission that was taken before. A commit may have taken place although it
-    /// was reported as failed: where nobody works on the batch, that begins now, and not only at
-    /// the next start.
+    /// Returns the batch of a submission that was accepted before. A commit may have taken place
+    /// although it was reported as failed. If no task works on such a batch, the work begins now
+    /// and not only at the next start.
     pub async fn taken(&self, id: SubmissionDigest) -> Result<Option<Arc<Batch>>, StoreError> {
         let live = self.live.lock().get(&id).map(|live| Arc::clone(&live.view.borrow()));
         if live.is_some() {
@@ -103,8 +104,8 @@ impl Batches {
         Ok(Some(if ours { self.resume(stored) } else { Arc::new(stored.batch) }))
     }
 
-    /// Makes a finished upload a batch and begins to work on it. The call must not be cancelled, so
-    /// run it in a task.
+    /// Turns a finished upload into a batch and begins to work on it. The call must not be
+    /// cancelled, so run it in a task.
     pub async fn create(
         &self,
         id: SubmissionDigest,
@@ -131,7 +132,7 @@ impl Batches {
         }
     }
 
-    /// Tells the former batch's task that it failed. The store says so already.
+    /// Tells the task of the replaced batch that the batch failed. The store has that already.
     async fn tell_replaced(&self, former: SubmissionDigest) {
         let events = self.live.lock().get(&former).map(|live| live.events.clone());
         if let Some(events) = events {

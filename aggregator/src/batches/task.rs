@@ -1,6 +1,6 @@
-//! The task of one batch: takes events, applies them to the state machine, persists, and only then
-//! acts. What members said is persisted with the next change that follows from it, or with the next
-//! look at the clock.
+//! The task of one batch: takes events, applies them to the state machine, stores the new state,
+//! and only then acts. Members' answers alone are not stored at once, but with the next other
+//! change or at the next tick.
 
 mod encoding;
 mod reports;
@@ -30,15 +30,16 @@ use crate::encode::EncodedPayload;
 use crate::post::{Seen, orders};
 use crate::store::Versioned;
 
-/// Events that are not read yet.
+/// The number of events that may wait for the task.
 const EVENTS_MAX: usize = 1024;
-/// Proofs handed in that are not looked at yet.
+/// The number of submitted proofs that may wait for the task.
 const PROOFS_MAX: usize = 4;
-/// Events persisted together.
+/// The highest number of events whose changes are stored together.
 const EVENTS_AT_ONCE: usize = 64;
-/// An epoch counts as over so long after its end, for members whose clocks lag.
+/// How long after its end an epoch counts as over, because members' clocks may lag.
 const EPOCH_SLACK_SECONDS: u64 = 2;
-/// Ticks are rarer by this factor once the certificate is there, but for batches that may rest.
+/// The factor by which the time between ticks grows once the batch has its certificate, unless it
+/// may become dormant.
 const SLOW_TICKS: u32 = 10;
 
 pub(super) struct BatchTask {
@@ -51,11 +52,11 @@ pub(super) struct BatchTask {
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     view: watch::Sender<Arc<Batch>>,
-    /// Its part of the payloads in flight, or of those that no member takes for now.
+    /// The batch's share of the payload bytes in flight, or of the parked ones.
     held: Option<Held>,
     is_parked: bool,
     budgets: Budgets,
-    /// The header under way.
+    /// The deliveries of the current header.
     deliveries: Option<Arc<Deliveries>>,
     /// Seats with a task that delivers shards.
     delivering: HashSet<Seat>,
@@ -63,30 +64,30 @@ pub(super) struct BatchTask {
     certifying: HashSet<Seat>,
     encoding: bool,
     posting: bool,
-    /// The hash of the proof that is being settled with.
+    /// The hash of the proof with which the batch is being settled.
     settling: Option<B256>,
     /// The search for a settlement by another sender.
     watching: Option<Watching>,
-    /// Proofs that are handed in.
+    /// The proofs that the rollup submitted.
     proofs: mpsc::Receiver<Box<ProofSubmission>>,
-    /// Ends all work of this task but its deliveries.
+    /// Cancelled to end all work of this task except its deliveries.
     scope: CancellationToken,
-    /// Another process changed the batch.
+    /// Notified when another process has changed the batch.
     reload: Arc<Notify>,
-    /// Another process works on it.
+    /// Whether another process has taken over the work on the batch.
     taken_over: bool,
 }
 
-/// How the work on a batch ended here.
+/// Why this process's task of a batch ended.
 pub(super) enum End {
-    /// All is done, or the process is stopping, or another one goes on.
+    /// The batch is finished, the process is stopping, or another process took the batch over.
     Here,
-    /// It is left to the process that posts.
+    /// The batch has to be left to the process that posts.
     GivenUp {
-        /// The batch's version.
+        /// The stored version of the batch.
         version: i64,
     },
-    /// It waits for a proof, which needs no task.
+    /// The batch waits only for a proof, which needs no task.
     Dormant(Dormant),
 }
 
@@ -140,27 +141,31 @@ impl BatchTask {
     pub(super) async fn run(mut self) -> End {
         let stopping = self.ctx.stopping.clone();
         let mut leading = self.ctx.posting.leading();
-        // What is under way in the store is finished; everything else is left as it stands.
+        // When the process stops, this task finishes its write to the store and leaves everything
+        // else as it is.
         self.step(vec![Event::TimePassed { now: self.ctx.now() }, Event::Resumed]).await;
-        // Counted from the last look, not from the last event: members that refuse again and again
-        // must not keep an epoch's end or the batch's own from being seen.
+        // Ticks are counted from the last tick, not from the last event. Otherwise members that
+        // refuse all the time could keep the task from noticing the end of an epoch or of the
+        // batch.
         let mut looked_at = Instant::now();
         let mut rests = false;
         while !self.batch.finished && !self.taken_over && !self.is_for_another() {
             if self.may_be_dormant() {
-                // What was met while it was looked for is not looked at any more.
+                // A dormant batch has no search for its settlement, so a problem of the search is
+                // cleared.
                 self.batch.apply(Event::PostingProblem(String::new()));
                 if self.save_what_waits().await {
                     self.step(vec![Event::Resumed]).await;
                     continue;
                 }
-                // A client may have come while it was saved.
+                // A client may have begun to watch the batch while it was saved.
                 rests = self.batch.is_stored_as(&self.saved) && self.may_be_dormant();
                 if rests {
                     break;
                 }
             }
-            // Of one that may rest once nobody watches it, nothing else tells.
+            // A batch that becomes dormant when its last watcher leaves keeps the short tick,
+            // because no event tells the task of that.
             let is_slow = self.batch.certificate.is_some() && !self.batch.waits_for_proof_alone();
             let tick = self.ctx.settings.tick * if is_slow { SLOW_TICKS } else { 1 };
             let events = tokio::select! {
@@ -214,7 +219,7 @@ impl BatchTask {
         End::Here
     }
 
-    /// Whether it waits for a proof and for nothing else, and nobody watches it.
+    /// Returns whether the batch waits only for a proof, and no client watches it.
     fn may_be_dormant(&self) -> bool {
         self.batch.waits_for_proof_alone()
             && self.delivering.is_empty()
@@ -226,19 +231,21 @@ impl BatchTask {
             && self.is_not_settled()
     }
 
-    /// As far as is known: what the rollup settled under its number is to be looked for.
+    /// Returns whether the last reading of the rollup's contract shows that it has settled no batch
+    /// with this number yet. Once it has, the task must find out which one.
     fn is_not_settled(&self) -> bool {
         let number = self.batch.submission.submission.batch_number;
         self.watching.as_ref().is_some_and(|watching| watching.seen.borrow().count < number)
     }
 
-    /// A certified batch is worked on where it is posted.
+    /// Returns whether the batch must go to another process: the process that posts works on all
+    /// certified batches.
     fn is_for_another(&self) -> bool {
         self.batch.certificate.is_some() && !self.batch.finished && !self.ctx.posting.is_leading()
     }
 
-    /// What no member takes for now waits on the disk, so that other batches have the memory. A
-    /// later attempt encodes it again.
+    /// Frees the memory of a batch that too few members would take for now. Its payload waits on
+    /// disk, and a later attempt encodes it again.
     fn park(&mut self) {
         let Some(waiting) = self.batch.waiting().filter(|_| self.batch.is_held_up()) else { return };
         let held_up_for = Duration::from_millis(self.ctx.now_ms().saturating_sub(waiting.since_ms));
@@ -270,7 +277,7 @@ impl BatchTask {
         events
     }
 
-    /// Applies, persists, publishes, acts.
+    /// Applies events, stores and publishes the new state, and then takes the actions that follow.
     async fn step(&mut self, events: Vec<Event>) {
         let before = self.batch.clone();
         let mut actions = Vec::new();
@@ -308,7 +315,8 @@ impl BatchTask {
         }
     }
 
-    /// A task's last event says that it has ended. Tasks of a former header were ended before.
+    /// Notes which of the batch's other tasks have ended: each one's last event tells. Those of a
+    /// former header were ended before.
     fn note_ended(&mut self, event: &Event) {
         let current = self.deliveries.as_ref().map(|deliveries| deliveries.digest);
         match event {
@@ -390,7 +398,7 @@ impl BatchTask {
         self.payload.unpin();
     }
 
-    /// The deliveries of the header that the batch has now.
+    /// Returns the deliveries of the batch's current header, and makes them if there are none.
     fn deliveries(&mut self) -> Option<Arc<Deliveries>> {
         let dispersal = self.batch.dispersal.as_ref()?;
         if let Some(deliveries) =
@@ -454,11 +462,12 @@ impl BatchTask {
     }
 }
 
-/// What came of saving a batch.
+/// The outcome of saving a batch.
 enum Persisted {
-    /// The store has it.
+    /// The store has the new state.
     Saved,
-    /// Another process had changed it; this task goes on with what that one saved.
+    /// Another process had changed the batch, so this task continues from the state which that
+    /// process saved.
     Reloaded,
     /// The process is stopping.
     Stopped,
@@ -467,6 +476,6 @@ enum Persisted {
 /// A search for a settlement that this process did not post.
 struct Watching {
     scope: CancellationToken,
-    /// Of the rollup's contract.
+    /// The readings of the rollup's contract.
     seen: watch::Receiver<Seen>,
 }

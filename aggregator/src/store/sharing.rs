@@ -18,7 +18,7 @@ pub struct Claim {
     pub all: bool,
 }
 
-/// What came of a claim.
+/// The answer to a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
     /// The batches of this process to be worked on, oldest first.
@@ -68,7 +68,7 @@ impl Lead {
         }
     }
 
-    /// Gives the right back, so that the next process has not to wait.
+    /// Gives the right back, so that the next process need not wait until the lease runs out.
     pub async fn give_back(&self) {
         if let Some(lease) = &self.lease
             && let Err(error) = lease.release().await

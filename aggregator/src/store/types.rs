@@ -1,4 +1,4 @@
-//! What is written to the store and read from it.
+//! The types that are written to the store and read from it.
 
 use bytes::Bytes;
 use dac_types::BatchDigest;

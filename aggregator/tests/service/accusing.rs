@@ -1,4 +1,4 @@
-//! Who did what an honest one does not is named.
+//! Tests that members and rollups that do what no honest one does are named.
 
 use dac_aggregator::accusations::{Accusation, Accused};
 use dac_proto::reason::Reason;
@@ -37,19 +37,19 @@ async fn members_and_rollups_that_lie_are_named() {
     assert!(has(&list, liar, "OTHER_DIGEST", false), "{list:?}");
     assert_eq!(list.len(), 1, "nobody else: {list:?}");
 
-    // Two payloads for one number, both signed; then an order in the name of a rollup that nobody
-    // knows.
+    // The poster signs two payloads for one number. Then a submission names a rollup that the
+    // registry does not list.
     let bytes = payload(100, 7);
     let second = sign(order(1, HashKind::Opaque, &bytes));
     assert_eq!(reason(running.submit(&second, &bytes).await), Some(Reason::ConflictingBatch));
     let mut stranger = order(3, HashKind::Opaque, &bytes);
     stranger.rollup = Address::repeat_byte(0x99);
     assert_eq!(reason(running.submit(&sign(stranger), &bytes).await), Some(Reason::UnknownRollup));
-    // A stranger's order in a rollup's name says nothing of the rollup.
+    // A submission that another key signed in a rollup's name does not count against the rollup.
     let forged = sign_by(order(4, HashKind::Opaque, &bytes), &key(0x55));
     assert_eq!(reason(running.submit(&forged, &bytes).await), Some(Reason::WrongPoster));
-    // What its own poster signed is its own, also where it is refused before the signature is
-    // looked at.
+    // A submission that its own poster signed counts against the rollup, even if it is refused
+    // before the signature is checked.
     let mut too_late = order(5, HashKind::Opaque, &bytes);
     too_late.expires_at = u64::MAX >> 24;
     assert_eq!(reason(running.submit(&sign(too_late.clone()), &bytes).await), Some(Reason::ExpiresTooLate));

@@ -1,4 +1,4 @@
-//! From the payload to the certificate, with members that fail, lie or hang.
+//! Tests the way from the payload to the certificate, with members that fail, lie or hang.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +149,7 @@ async fn a_member_that_recovers_signs_after_all() {
         let world = World::small().await;
         world.behave(0, Behaviour::RefuseFirst(3, reason));
         let running = world.start().await;
-        // Refused while megabytes are on their way.
+        // The member refuses while megabytes are being sent.
         let submission = running.submit_new(1, 3 << 20).await;
         let batch = running.until(submission, |batch| attested(batch) == 4).await;
         assert!(batch.members[0].attempts >= 4, "{reason}");
@@ -176,7 +176,7 @@ async fn stragglers_get_their_shard_and_the_certificate_after_quorum() {
     let batch = running.until(submission, |batch| attested(batch) == 4).await;
     assert!(!batch.members[3].in_certificate);
     assert!(world.member(3).holds(digest) && world.member(3).has_certificate(digest));
-    // The others were given the certificate without their shard being sent again.
+    // The others are given the certificate without their shard being sent again.
     let all_have = async {
         while !world.members.iter().all(|member| member.has_certificate(digest)) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -231,7 +231,7 @@ async fn who_refused_is_asked_again_with_the_certificate() {
 #[tokio::test]
 async fn fast_members_within_the_grace_are_all_in_the_certificate() {
     let mut world = World::small().await;
-    // Nobody waits that long once all have answered.
+    // The long grace is not waited for once all members have answered.
     world.options.grace = PATIENCE;
     let running = world.start().await;
     let submission = running.submit_new(1, 1000).await;
@@ -308,7 +308,7 @@ async fn a_member_that_is_down_is_reported_as_unreachable() {
         })
         .await;
     assert_eq!(batch.members[1].reason, "UNREACHABLE");
-    // The operator moves, and is found.
+    // The operator changes its URL, and is found at the new one.
     world.publish(|view| {
         let committee = view.committees[&1].clone();
         let mut members = committee.members().to_vec();
@@ -321,11 +321,11 @@ async fn a_member_that_is_down_is_reported_as_unreachable() {
     running.stop().await;
 }
 
-/// Members that refuse more often than the clock is looked at.
+/// Members refuse more often than the task ticks, and the end of the epoch is noticed all the same.
 #[tokio::test]
 async fn refusals_without_end_hide_no_end_of_an_epoch() {
     let mut world = World::small().await;
-    // Four members are asked every 50 ms each.
+    // Each of the four members is asked every 50 ms, ten times per tick.
     world.options.tick = Duration::from_millis(500);
     for seat in 0..4 {
         world.behave(seat, Behaviour::Refuse(Reason::EpochNotActive));
@@ -359,7 +359,7 @@ async fn a_new_epoch_takes_over_what_the_old_one_did_not_certify() {
     assert_eq!(new.epoch, 2);
     assert_ne!(old.digest, new.digest);
     verify(&world, &certificate(&running, submission).await);
-    // Both digests name the batch.
+    // Both headers' digests select the batch.
     for digest in [old.digest, new.digest.clone()] {
         let by = Some(v1::batch_selector::By::Digest(digest));
         let request = v1::GetBatchRequest { batch: Some(v1::BatchSelector { by }) };
@@ -406,7 +406,7 @@ async fn orders_that_nobody_signs_in_time_fail_and_batches_expire() {
     running.until_state(expires, v1::BatchState::Certified).await;
     world.clock.set(NOW + 24 * 3600 + 1);
     running.until_state(expires, v1::BatchState::Expired).await;
-    // The certificate can be had still; the number is free.
+    // The certificate is still served, and the number is free.
     certificate(&running, expires).await;
     running.stop().await;
 }
@@ -414,7 +414,7 @@ async fn orders_that_nobody_signs_in_time_fail_and_batches_expire() {
 #[tokio::test]
 async fn a_corrupt_payload_is_never_dispersed() {
     let world = World::small().await;
-    // Nobody is active yet, so that the payload lies in the store.
+    // No epoch is active yet, so the payload stays in the store.
     let running = world.start().await;
     let committees = world.registry.latest().unwrap().committees.clone();
     let bytes = payload(600_000, 1);
@@ -475,7 +475,7 @@ async fn a_payload_that_was_held_is_dispersed_as_it_came() {
     let small = running.submit_new(1, 2 << 20).await;
     let large = running.submit_new(2, (2 << 20) + 1).await;
     running.until_state(small, v1::BatchState::Posted).await;
-    // What is staged is read again, and checked.
+    // A payload that was staged is read back and checked.
     let failed = running.until_state(large, v1::BatchState::Failed).await;
     assert!(failed.failure.starts_with("CORRUPT_PAYLOAD"), "{}", failed.failure);
     running.stop().await;
@@ -484,7 +484,8 @@ async fn a_payload_that_was_held_is_dispersed_as_it_came() {
 #[tokio::test]
 async fn a_member_that_never_answers_keeps_no_memory_of_fresh_batches() {
     let mut world = World::small().await;
-    // Room for two fresh batches; every call would keep what it has for as long as the test lasts.
+    // There is room for two uncertified batches, and every call to the silent member lasts as long
+    // as the test.
     world.options.encoded_bytes = 2 * 2 * 100_000;
     world.options.call_timeout = 10 * PATIENCE;
     world.behave(3, Behaviour::Silent);

@@ -1,4 +1,5 @@
-//! The whole way to a real EVM: registry and log on a local chain, read and written over JSON-RPC.
+//! Tests with a real EVM: the registry and the certificate log are on a local chain, which is read
+//! and written over JSON-RPC.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,7 @@ struct Chain {
     stop: CancellationToken,
 }
 
-/// A committee and a rollup that settles, on a real EVM.
+/// Deploys a committee and a rollup that settles on a local EVM chain.
 async fn settling() -> Chain {
     let anvil = Anvil::start().await;
     let world = World::new(4, 2, 3).await;
@@ -133,7 +134,7 @@ impl Chain {
         .await
     }
 
-    /// Submits a batch; its submission's digest.
+    /// Submits a batch and returns the digest of its submission.
     async fn submit(&self, running: &Running, number: u64, posting: v1::PostingMode) -> B256 {
         let bytes = payload(10_000, number as u8);
         let now = self.anvil.head().await.timestamp;
@@ -162,7 +163,8 @@ impl Chain {
 async fn batches_are_settled_on_a_real_evm() {
     let chain = settling().await;
     let running = chain.start().await;
-    // A wrong proof before the certificate, refused by the contract itself before gas is spent.
+    // A wrong proof comes before the certificate, and the contract's simulation refuses it before
+    // gas is spent.
     let first = chain.submit(&running, 1, v1::PostingMode::Settle).await;
     chain.prove(&running, first, TestRollup::wrong_proof(1)).await;
     let rejected = |batch: &v1::Batch| {
@@ -171,7 +173,7 @@ async fn batches_are_settled_on_a_real_evm() {
     let batch = running.until(first, rejected).await;
     assert_eq!(batch.state(), v1::BatchState::Certified);
     assert!(batch.proof.unwrap().reason.contains("does not show"));
-    // The second's proof waits for the first; then both settle.
+    // The second batch's proof waits until the first batch settles; then both do.
     let second = chain.submit(&running, 2, v1::PostingMode::Settle).await;
     chain.prove(&running, second, TestRollup::proof(2)).await;
     running.until(second, |batch| batch.l1_problem.contains("batch 1 is the next")).await;
@@ -180,7 +182,7 @@ async fn batches_are_settled_on_a_real_evm() {
         let settlement = running.until_state(submission, v1::BatchState::Settled).await.settlement.unwrap();
         assert!(settlement.by_us && (150_000..350_000).contains(&settlement.gas_used), "{settlement:?}");
     }
-    // The third is recorded, and settled from the log; another account settles the fourth.
+    // The third batch is recorded in the log and then settled; another account settles the fourth.
     let third = chain.submit(&running, 3, v1::PostingMode::Record).await;
     running.until_state(third, v1::BatchState::Posted).await;
     chain.prove(&running, third, TestRollup::proof(3)).await;
@@ -192,7 +194,7 @@ async fn batches_are_settled_on_a_real_evm() {
     let receipt = chain.rollup.settle(&order).await;
     let settlement = running.until_state(fourth, v1::BatchState::Settled).await.settlement.unwrap();
     assert!(!settlement.by_us && settlement.transaction == receipt.tx_hash.to_vec(), "{settlement:?}");
-    // The fifth's process dies when its proof is stored; the next one settles it.
+    // The process ends when the fifth batch's proof is stored, and the next process settles it.
     let fifth = chain.submit(&running, 5, v1::PostingMode::Settle).await;
     chain.rollup.pause().await;
     chain.prove(&running, fifth, TestRollup::proof(5)).await;
@@ -201,7 +203,7 @@ async fn batches_are_settled_on_a_real_evm() {
     chain.rollup.unpause().await;
     let running = chain.start().await;
     running.until_state(fifth, v1::BatchState::Settled).await;
-    // Frozen: the sixth fails, and no gas is spent.
+    // The rollup is frozen: the sixth batch fails, and no gas is spent.
     let now = chain.anvil.head().await.timestamp;
     chain.anvil.advance(RollupSpec::default().freeze_delay + 10).await;
     chain.rollup.freeze().await;

@@ -1,5 +1,5 @@
-//! Rollups and clients share what there is: none keeps the others from being served, by malice or
-//! by mistake.
+//! Tests that rollups and clients share memory, places and turns: none keeps the others from being
+//! served, by malice or by mistake.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::support::{
     Behaviour, DOMAIN, NOW, PATIENCE, RETENTION, Running, World, by_submission, key, poster,
 };
 
-/// A second rollup.
+/// The address of a second rollup.
 const OTHER: Address = Address::repeat_byte(0x12);
 
 fn reason<T: std::fmt::Debug>(result: Result<T, Status>) -> Reason {
@@ -43,7 +43,7 @@ fn others(order: BatchSubmission) -> SignedSubmission {
     sign(BatchSubmission { rollup: OTHER, ..order })
 }
 
-/// Waits until that is so.
+/// Waits until `is_so` returns true.
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     tokio::time::timeout(PATIENCE, async {
         while !is_so() {
@@ -62,7 +62,7 @@ fn waits_for(batch: &v1::Batch, reason: &str) -> bool {
 async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
     let metrics = dac_runtime::monitor::metrics();
     let mut world = World::small().await;
-    // Either batch takes a rollup's whole share of the memory for encoded ones.
+    // Each of the two batches takes a rollup's whole share of the memory for encoded payloads.
     world.options.encoded_bytes = 128 << 10;
     world.options.in_flight_bytes = 2 << 20;
     admit_other(&world, 1 << 40);
@@ -82,7 +82,7 @@ async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
     let budgets = running.aggregator.batches().budgets().clone();
     until("it gives back what it held in flight", || budgets.in_flight.used() == 0).await;
     assert_eq!(budgets.parked.used(), 1 << 20);
-    // A call that is under way holds it a little longer.
+    // A call that is under way holds its memory a little longer.
     let context = running.aggregator.batches().context();
     until("its encoded bytes are the others'", || context.encoders.fresh_use() == (0, 0)).await;
 
@@ -98,12 +98,12 @@ async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
     assert_eq!(oldest.waiting.unwrap().reason, "QUOTA_EXCEEDED");
     running.stop().await;
 
-    // After a restart likewise. No member is sent a byte of it as long as it refuses.
+    // It is the same after a restart. No member is sent a byte of the shard as long as it refuses.
     let running = world.start().await;
     let honest = running.submit_new(2, 600_000).await;
     running.until_state(honest, v1::BatchState::Posted).await;
     running.until(digest(&stuck), |batch| waits_for(batch, "QUOTA_EXCEEDED")).await;
-    // When the members take it, it goes on by itself.
+    // When the members would take the batch again, it goes on by itself.
     for seat in 0..4 {
         world.behave(seat, Behaviour::Honest);
     }
@@ -115,7 +115,8 @@ async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
 
 #[tokio::test]
 async fn calls_that_hang_are_never_all_of_one_rollup() {
-    /// More batches than an aggregator delivers to one member at once, for all rollups together.
+    /// The number of batches: more than an aggregator delivers to one member at once, for all
+    /// rollups together.
     const BATCHES: u64 = 12;
     let mut world = World::small().await;
     world.options.call_timeout = 2 * PATIENCE;
@@ -128,7 +129,7 @@ async fn calls_that_hang_are_never_all_of_one_rollup() {
         let bytes = payload(1000, u8::try_from(number).unwrap());
         running.submit(&others(order(number, HashKind::Opaque, &bytes)), &bytes).await.unwrap();
     }
-    // Three quarters of 11, rounded up.
+    // One rollup's share of 11 calls is three quarters, rounded up: 9.
     until("its share of the turns is held", || world.members.iter().all(|member| member.unanswered() == 9))
         .await;
     for number in 1..=3 {
@@ -172,7 +173,7 @@ async fn a_day_that_is_spent_is_refused_at_once_and_after_a_restart() {
     for number in 1..=2 {
         let submission = numbered(number, NOW);
         running.submit(&submission, &bytes).await.unwrap();
-        // The same order once more costs nothing.
+        // The same submission again costs no quota.
         running.submit(&submission, &bytes).await.unwrap();
         running.until_state(digest(&submission), v1::BatchState::Posted).await;
     }
@@ -184,13 +185,13 @@ async fn a_day_that_is_spent_is_refused_at_once_and_after_a_restart() {
         assert_eq!(pause.as_secs(), QUOTA_DAY_SECONDS - NOW % QUOTA_DAY_SECONDS);
     };
     check(running.submit(&third, &bytes).await.unwrap_err());
-    // Others have days of their own.
+    // Each rollup has its own quota.
     running.submit_new(1, 1_000).await;
     running.stop().await;
 
     let running = world.start().await;
     check(running.submit(&third, &bytes).await.unwrap_err());
-    // With more granted, or on the next day, it is taken.
+    // With a larger quota, or on the next day, the submission is taken.
     let tomorrow = NOW + QUOTA_DAY_SECONDS;
     world.clock.set(tomorrow);
     let third = numbered(3, tomorrow);
@@ -222,7 +223,7 @@ async fn a_batch_that_failed_spends_nothing() {
     running.stop().await;
 }
 
-/// An upload that has begun, and its end.
+/// Begins an upload; returns the sender of its pieces and the task that waits for the answer.
 async fn begin(
     running: &Running,
     submission: &SignedSubmission,
@@ -252,8 +253,8 @@ async fn one_rollup_has_half_of_the_uploads_and_each_order_one() {
     }
     let budgets = running.aggregator.batches().budgets().clone();
     until("both have begun", || budgets.in_flight.used() == 2).await;
-    // The same orders beside them wait for the first ones, without a place: as many as half of the
-    // queue holds.
+    // Repeated uploads of the same submissions wait for the first ones without taking a place. As
+    // many may wait as half of the queue holds.
     let mut crowd = Vec::new();
     for number in [1, 1, 1, 1, 2, 2, 2] {
         crowd.push(begin(&running, &others(order(number, HashKind::Opaque, &bytes))).await.1);
@@ -270,7 +271,7 @@ async fn one_rollup_has_half_of_the_uploads_and_each_order_one() {
         drop(sender);
         tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap().unwrap();
     }
-    // What the first ones became is the answer to those that waited.
+    // The waiting uploads are answered with the batches that the first ones became.
     let mut answered = 0;
     for call in crowd {
         match tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap() {
@@ -295,7 +296,7 @@ async fn an_upload_that_trickles_is_ended() {
     let trickle = async {
         let mut sent = 0;
         loop {
-            // Each comes long before the longest pause.
+            // Each piece arrives long before the longest allowed pause is over.
             let _ = sender.send(request(Message::Piece(bytes.slice(sent..sent + 8)))).await;
             sent += 8;
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -308,7 +309,7 @@ async fn an_upload_that_trickles_is_ended() {
     let status = ended.unwrap_err();
     assert_eq!(Reason::of(&status), Some(Reason::TimedOut), "{status}");
     assert!(status.message().contains("1048576 bytes a second"), "{status}");
-    // At a good rate the same order is taken.
+    // At a sufficient rate the same submission is taken.
     running.submit(&submission, &bytes).await.unwrap();
     running.stop().await;
 }
@@ -365,7 +366,7 @@ async fn one_client_reads_at_a_rate() {
     let status = client.get_batch(get()).await.unwrap_err();
     assert_eq!(Reason::of(&status), Some(Reason::RateLimited));
     assert!(status.get_details_retry_info().is_some());
-    // Submitting is bounded by the rollup's shares, not by the client's.
+    // Submissions are limited by the rollup's shares, not by the client's rates.
     running.submit_new(2, 1000).await;
     running.stop().await;
 }

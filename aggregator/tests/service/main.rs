@@ -1,4 +1,5 @@
-//! The aggregator as a whole, in process: real sockets, real database, fake members and a fake L1.
+//! Tests of the whole aggregator in one process, with real sockets, a real database, fake members
+//! and a fake L1.
 
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 

@@ -1,4 +1,4 @@
-//! From the certificate to L1, with an L1 that fails, refuses or reorganises.
+//! Tests the way from the certificate to L1, with an L1 that fails, refuses or reorganises.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn an_account_that_cannot_pay_is_told_once_everywhere() {
     assert_eq!((payer.problem.as_str(), payer.balance_gwei, payer.low), (told.as_str(), Some(0), true));
     assert!(payer.next_gwei > 0, "{payer:?}");
 
-    // It stays the same while it lasts, however often L1 is looked at.
+    // The problem stays the same while it lasts, however often L1 is read.
     let another = tokio::time::timeout(
         Duration::from_secs(2),
         running.until(submission, |batch| batch.l1_problem != told),

@@ -1,4 +1,4 @@
-//! Which proofs are taken, which are refused and why.
+//! Tests which proofs are taken, and which are refused for which reason.
 
 use dac_proto::reason::Reason;
 use dac_proto::v1;
@@ -51,11 +51,11 @@ async fn every_rule_of_a_proof_has_its_reason() {
         reason(running.hand_in(proof_request(other, good_proof(1), &poster())).await),
         Reason::UnknownBatch
     );
-    // Signed for another batch, handed in for this one.
+    // The proof is signed for another batch and submitted for this one.
     let mut swapped = proof_request(other, good_proof(1), &poster());
     swapped.batch = by(digest.0);
     assert_eq!(reason(running.hand_in(swapped).await), Reason::WrongPoster);
-    // Larger than any message.
+    // The proof is larger than any message may be.
     let mut endless = good();
     endless.proof = vec![1; 1 << 20].into();
     assert_eq!(running.hand_in(endless).await.unwrap_err().code(), Code::OutOfRange);
@@ -78,7 +78,7 @@ async fn a_proof_needs_a_digest_and_an_unended_batch() {
         world.behave(seat, Behaviour::Silent);
     }
     let running = world.start().await;
-    // Nobody to encode for.
+    // No epoch is active, so the batch is not encoded.
     let committees = world.registry.latest().unwrap().committees.clone();
     let submission = running.submit_to_settle(1).await;
     let digest = running.encoded(submission).await;
@@ -101,7 +101,7 @@ async fn the_same_proof_again_changes_nothing_and_another_one_waits_for_a_refusa
     let running = world.start().await;
     let submission = running.submit_to_settle(1).await;
     let first = running.prove(submission, bad_proof(1)).await.unwrap();
-    // Before the certificate: nothing can be simulated yet.
+    // Before the certificate nothing can be simulated.
     assert_eq!(
         (first.state(), first.proof.as_ref().unwrap().state()),
         (v1::BatchState::Dispersing, v1::ProofState::Received)
@@ -112,7 +112,7 @@ async fn the_same_proof_again_changes_nothing_and_another_one_waits_for_a_refusa
     assert_eq!(world.l1.settlements_simulated(), 0);
     running.stop().await;
 
-    // A restart later, it is still there; and is refused before gas is spent.
+    // After a restart the proof is still there, and is refused before gas is spent.
     for seat in 0..4 {
         world.behave(seat, Behaviour::Honest);
     }
@@ -124,7 +124,7 @@ async fn the_same_proof_again_changes_nothing_and_another_one_waits_for_a_refusa
     let batch = running.until(submission, rejected).await;
     assert!(batch.proof.as_ref().unwrap().reason.contains("does not show"), "{batch:?}");
     assert_eq!((batch.state(), world.l1.included()), (v1::BatchState::Certified, 0));
-    // The same again is simulated again; another one settles.
+    // The same proof is simulated again; another proof settles the batch.
     running.prove(submission, bad_proof(1)).await.unwrap();
     running.until(submission, rejected).await;
     running.prove(submission, good_proof(2)).await.unwrap();
@@ -135,7 +135,8 @@ async fn the_same_proof_again_changes_nothing_and_another_one_waits_for_a_refusa
         (1, 0),
         "one transaction for certificate and proof"
     );
-    // Settled: the same is answered, another one is not taken.
+    // Once the batch has settled, the same proof is answered with the batch, and another one is
+    // refused.
     running.prove(submission, good_proof(2)).await.unwrap();
     assert_eq!(reason(running.prove(submission, good_proof(3)).await), Reason::BatchEnded);
     running.stop().await;

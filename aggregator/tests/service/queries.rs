@@ -1,4 +1,4 @@
-//! GetBatch, WatchBatch, ListBatches, GetCertificate.
+//! Tests of the methods GetBatch, WatchBatch, ListBatches and GetCertificate.
 
 use dac_aggregator::store::Store;
 use dac_proto::reason::Reason;
@@ -44,7 +44,7 @@ async fn a_watcher_sees_the_batch_to_its_end() {
     assert_eq!(states.last(), Some(&v1::BatchState::Posted));
     assert!(states.contains(&v1::BatchState::Certified) && states.is_sorted(), "{states:?}");
 
-    // Of a batch at its end: once, and done.
+    // The stream for a batch at its end has one message.
     let request = v1::WatchBatchRequest { batch: Some(by_submission(submission)) };
     let mut stream = client.watch_batch(request).await.unwrap().into_inner();
     assert!(stream.message().await.unwrap().is_some());

@@ -1,4 +1,4 @@
-//! Coverage is renewed before it runs short, with any quorum that signs.
+//! Tests that coverage is renewed before it runs short, with any quorum that signs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::support::{Behaviour, NOW, PATIENCE, RETENTION, ROLLUP, Running, World};
 
-/// What the rollup's contract says.
+/// A fake of the rollup's contract that says how long batches are kept.
 struct Contract {
     covered: Mutex<Covered>,
     looks: tokio::sync::watch::Sender<u64>,
@@ -39,7 +39,7 @@ async fn start(world: &World, until: u64) -> (Running, Arc<Contract>) {
     (Running::start(parts).await, contract)
 }
 
-/// Waits until the contract was looked at so many times more.
+/// Waits until the contract was read `more` times.
 async fn looks(contract: &Contract, more: u64) {
     let mut looks = contract.looks.subscribe();
     let enough = *looks.borrow() + more;
@@ -65,8 +65,8 @@ async fn coverage_that_runs_short_is_renewed_in_spite_of_a_liar() {
     until_renewed(&world).await;
     contract.covered.lock().until = Some(NOW + RETENTION - 120);
     looks(&contract, 3).await;
-    // What was renewed is not renewed again. A look that was under way may have asked for the same
-    // once more: L1 has it.
+    // The same coverage is not renewed again. A round that was under way may have asked for the
+    // same once more, but L1 has it already.
     assert_eq!((world.l1.recorded(), world.l1.included()), (1, 1));
     running.stop().await;
 }
@@ -89,15 +89,14 @@ async fn nothing_is_posted_before_a_quorum_signs() {
 async fn a_member_that_is_busy_is_asked_again_within_the_look() {
     let _counted = dac_measure::counted!(Renewal, 1);
     let world = World::small().await;
-    // With one silent member all others are needed: each is busy for others' requests most of the
-    // time.
+    // One member is silent, so all others are needed, and each of them is busy most of the time.
     world.behave(0, Behaviour::Silent);
     for (seat, times) in [(1, 3), (2, 1), (3, 5)] {
         world.behave(seat, Behaviour::RefuseFirst(times, Reason::Busy));
     }
     let (running, _contract) = start(&world, NOW + RETENTION / 4).await;
     until_renewed(&world).await;
-    // One look was enough.
+    // One round was enough.
     assert_eq!([1, 2, 3].map(|seat: usize| world.members[seat].calls()), [4, 2, 6]);
     running.stop().await;
 }
@@ -116,8 +115,8 @@ async fn a_contract_that_counts_no_renewal_is_not_paid_for_at_every_look() {
     let metrics = monitor::metrics();
     let world = World::small().await;
     let (running, contract) = start(&world, NOW + RETENTION / 4).await;
-    // The pause begins with a second and doubles: renewals at 0, 1, 3 and 7 seconds, and none
-    // between.
+    // The pause begins with one second and doubles, so there are renewals at 0, 1, 3 and 7 seconds
+    // and none in between.
     for (second, renewals) in [(0, 1), (1, 2), (2, 2), (3, 3), (4, 3), (6, 3), (7, 4), (14, 4)] {
         world.clock.set(NOW + second);
         tokio::time::timeout(PATIENCE, async {
@@ -127,7 +126,7 @@ async fn a_contract_that_counts_no_renewal_is_not_paid_for_at_every_look() {
         })
         .await
         .expect("it is renewed once the pause is over");
-        // A look at the end may be that of the second before.
+        // The last of these readings may belong to the second before.
         looks(&contract, 3).await;
         assert_eq!(world.l1.included(), renewals, "after {second} seconds");
     }
@@ -165,7 +164,7 @@ async fn members_that_sign_something_else_are_named() {
         (Behaviour::OtherSeat, "OTHER_SEAT"),
     ] {
         let mut world = World::small().await;
-        // The liar is waited for.
+        // The grace is long enough for the liar's answer to arrive.
         world.options.grace = PATIENCE;
         world.behave(3, behaviour);
         let (running, _contract) = start(&world, NOW + RETENTION / 4).await;
@@ -201,6 +200,6 @@ async fn a_task_that_panics_stops_the_aggregator() {
         matches!(&error, ServiceError::Panicked { task: "renewal", message } if message == expected),
         "{error}"
     );
-    // It stops as always.
+    // The aggregator still stops in good order.
     tokio::time::timeout(PATIENCE, running.stop()).await.expect("it stops");
 }

@@ -1,4 +1,4 @@
-//! A process that ends at any point, and the next one that goes on.
+//! Tests that a process may end at any point, and that the next one goes on.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ async fn a_batch_whose_creation_seemed_to_fail_goes_on_when_it_is_submitted_agai
     let running = world.start().await;
     let bytes = payload(100_000, 1);
     let submission = sign(order(1, HashKind::Opaque, &bytes));
-    // As if the connection had broken between the commit and its answer: the store has the batch,
-    // nobody works on it.
+    // This imitates a connection that broke between the commit and its answer: the store has the
+    // batch, and no task works on it.
     let mut upload = Upload::begin(Arc::clone(running.store()), 1, 100_000);
     for piece in bytes.chunks(10_000) {
         upload.push(piece).await.unwrap();
@@ -37,7 +37,7 @@ async fn a_batch_whose_creation_seemed_to_fail_goes_on_when_it_is_submitted_agai
 async fn received_batches_are_encoded_after_a_restart() {
     let world = World::small().await;
     let running = world.start().await;
-    // As if the process had ended right after the commit.
+    // This imitates a process that ended right after the commit.
     let bytes = payload(100_000, 1);
     let submission = sign(order(1, HashKind::Opaque, &bytes));
     running.stop().await;
@@ -84,7 +84,7 @@ async fn a_dispersed_header_is_the_same_after_a_restart() {
             member.delivered().iter().map(|delivered| delivered.digest).collect();
         assert_eq!(digests.len(), 1, "one submission, one header");
     }
-    // Who had answered before was sent nothing but the certificate.
+    // Members that had answered before were sent only the certificate.
     assert!(world.member(2).delivered()[delivered..].iter().all(|delivery| delivery.bytes == 0));
     running.stop().await;
 }

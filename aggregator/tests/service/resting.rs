@@ -1,5 +1,5 @@
-//! Certified batches that wait for a proof take no task. An event that concerns one of them wakes
-//! it.
+//! Tests of dormant batches: certified ones that wait for a proof have no task, and an event that
+//! concerns one of them wakes it.
 
 use dac_database::testing::TestDatabase;
 use dac_proto::v1::{self, BatchState};
@@ -8,7 +8,7 @@ use dac_types::B256;
 use crate::support::proof::good_proof;
 use crate::support::{Behaviour, PATIENCE, Running, World, by_submission};
 
-/// Waits until so many rest.
+/// Waits until `count` batches are dormant.
 async fn rest(running: &Running, count: usize) {
     let resting = async {
         while running.aggregator.batches().dormant() != count {
@@ -96,7 +96,7 @@ async fn nothing_rests_while_somebody_watches_or_a_member_lacks_something() {
     world.behave(3, Behaviour::Fail(tonic::Code::Unavailable));
     let running = world.start().await;
     let submission = certified(&running, 1).await;
-    // Many looks at the clock later its deliveries still go on.
+    // Many ticks later its deliveries still go on.
     let calls = world.member(3).calls();
     running.until(submission, |_| world.member(3).calls() > calls + 3).await;
     assert_eq!(running.aggregator.batches().dormant(), 0);
@@ -109,7 +109,7 @@ async fn nothing_rests_while_somebody_watches_or_a_member_lacks_something() {
     rest(&running, 0).await;
     running.prove(submission, good_proof(1)).await.unwrap();
     assert_eq!(last_state(watching).await, BatchState::Settled);
-    // Who stops watching lets it rest again.
+    // When its last watcher leaves, the batch becomes dormant again.
     let second = certified(&running, 2).await;
     rest(&running, 1).await;
     let watching = watch(&running, second).await;
@@ -155,7 +155,8 @@ async fn a_proof_handed_to_another_process_wakes_a_batch_and_the_next_poster_has
     other.stop().await;
 }
 
-/// A lease that is lost while the process lives: what rests goes to who posts then.
+/// A process that loses the poster's lease gives its dormant batches to the process that posts
+/// then.
 #[tokio::test]
 async fn who_does_not_post_any_more_leaves_what_rests() {
     let mut world = World::small().await;

@@ -1,4 +1,5 @@
-//! From certificate and proof to the rollup's settlement, while L1 fails and others settle too.
+//! Tests the way from certificate and proof to the rollup's settlement, while L1 fails and other
+//! senders settle batches too.
 
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ async fn certificate_and_proof_settle_in_one_transaction() {
     assert_eq!((&batch.l1, batch.posting(), batch.l1_problem.as_str()), (&None, v1::PostingMode::Settle, ""));
     assert_eq!((world.l1.included(), world.l1.recorded(), world.l1.settled().len()), (1, 0, 1));
     running.stop().await;
-    // It is the same after a restart, and nothing is sent again.
+    // After a restart the batch is the same, and no transaction is sent again.
     let running = world.start().await;
     assert_eq!(running.get(submission).await.settlement.unwrap(), settlement);
     running.stop().await;
@@ -60,7 +61,7 @@ async fn batches_wait_for_former_ones_and_hold_up_nobody() {
     let world = World::small().await;
     let running = world.start().await;
     let mut batches = Vec::new();
-    // More than are looked at in one round, the last one first.
+    // The batches are proved in reverse order, so each has to wait for the one before it.
     for number in (2..=4).rev() {
         let submission = running.submit_to_settle(number).await;
         running.prove(submission, good_proof(1)).await.unwrap();
@@ -71,7 +72,7 @@ async fn batches_wait_for_former_ones_and_hold_up_nobody() {
             |batch: &v1::Batch| batch.state() == v1::BatchState::Proved && batch.l1_problem.contains("batch");
         running.until(*submission, waits).await;
     }
-    // Another rollup's record goes its way.
+    // A batch that is only recorded is not held up.
     let recorded = running.submit_new(9, 1000).await;
     running.until_state(recorded, v1::BatchState::Posted).await;
     assert_eq!(world.l1.included(), 1, "no gas for what can't settle yet");
@@ -89,13 +90,14 @@ async fn batches_wait_for_former_ones_and_hold_up_nobody() {
 async fn what_somebody_else_settled_is_settled_with_and_without_a_proof() {
     let world = World::small().await;
     let running = world.start().await;
-    // Without a proof of ours.
+    // Another sender settles a batch for which this aggregator has no proof.
     let first = running.submit_to_settle(1).await;
     running.until_state(first, v1::BatchState::Certified).await;
     world.l1.settle_for_somebody(&running.header(first).await);
     let batch = running.until_state(first, v1::BatchState::Settled).await;
     assert!(!batch.settlement.unwrap().by_us);
-    // With one, before ours is sent.
+    // Another sender settles a batch for which this aggregator has a proof, before it sends its own
+    // transaction.
     let second = running.submit_to_settle(2).await;
     running.until_state(second, v1::BatchState::Certified).await;
     let header = running.header(second).await;
@@ -149,7 +151,7 @@ async fn refusals_of_the_rollup_have_their_consequence() {
         assert_eq!(world.l1.included(), 0);
         running.stop().await;
     }
-    // What passes is waited for, and shown.
+    // A temporary refusal is shown, and the batch waits until it is over.
     for (refusal, text) in [
         (Refusal::of(&Settlement::CoverageTooShort { coverageUntil: 1, needed: 2 }), "renew"),
         (Refusal::of(&CommitteeRegistry::EnforcedPause {}), "paused"),
@@ -172,7 +174,8 @@ async fn refusals_of_the_rollup_have_their_consequence() {
 #[tokio::test]
 async fn a_reorganised_settlement_is_settled_again() {
     let mut world = World::small().await;
-    // So many that it is seen in between: every look is a block.
+    // So many confirmations are needed that the state in between is seen; every reading of L1 mines
+    // a block.
     world.options.confirmations = 100;
     let running = world.start().await;
     let submission = running.submit_to_settle(1).await;
@@ -201,7 +204,7 @@ async fn settling_goes_on_after_a_restart_at_every_step() {
     running.prove(submission, good_proof(1)).await.unwrap();
     running.until_state(submission, v1::BatchState::Proved).await;
     running.stop().await;
-    // Simulated, perhaps signed, not included.
+    // The settlement is simulated and perhaps signed, but not included.
     let running = world.start().await;
     let accepted = |batch: &v1::Batch| {
         batch.proof.as_ref().is_some_and(|proof| proof.state() == v1::ProofState::Accepted)
@@ -209,7 +212,7 @@ async fn settling_goes_on_after_a_restart_at_every_step() {
     assert_eq!(running.until(submission, accepted).await.state(), v1::BatchState::Proved);
     tokio::time::sleep(Duration::from_millis(100)).await;
     running.stop().await;
-    // Included, not deep enough.
+    // The settlement is included, but not deep enough.
     world.l1.set_withhold(false);
     let running = world.start().await;
     running.until_state(submission, v1::BatchState::Posted).await;
@@ -233,7 +236,7 @@ async fn a_recorded_batch_is_settled_from_the_log() {
             && batch.members.iter().all(|member| member.state() == v1::DeliveryState::Attested)
     };
     let recorded = running.until(submission, all).await;
-    // Wholly done with: its task has ended.
+    // The work on the batch is done: its task has ended.
     tokio::time::timeout(PATIENCE, async {
         while !running.store().unfinished().await.unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -257,7 +260,7 @@ async fn a_recorded_batch_is_settled_from_the_log() {
 #[tokio::test]
 async fn what_was_replaced_is_not_settled_any_more() {
     let world = World::small().await;
-    // Its turn never comes.
+    // The batch before it never settles, so this one's turn never comes.
     let running = world.start().await;
     let former = running.submit_to_settle(2).await;
     running.prove(former, good_proof(1)).await.unwrap();

@@ -1,5 +1,5 @@
-//! Two processes over one PostgreSQL database: one ends at any point, and the other goes on;
-//! nothing is posted twice.
+//! Tests of two processes on one PostgreSQL database: if one ends at any point, the other goes on,
+//! and nothing is posted twice.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ async fn shared_world() -> World {
     world
 }
 
-/// An aggregator in a runtime of its own, which ends as abruptly as a process does.
+/// An aggregator in its own runtime, so that it can be ended as abruptly as a process.
 struct Mortal {
     runtime: tokio::runtime::Runtime,
     running: Running,
@@ -32,13 +32,13 @@ impl Mortal {
         Self { runtime, running }
     }
 
-    /// Nothing is given back, nothing is finished.
+    /// Ends it without finishing anything or giving back its leases.
     fn kill(self) {
         self.runtime.shutdown_background();
     }
 }
 
-/// What a watcher sees from now on, to the end.
+/// Collects the states that a watcher sees from now on, until the stream ends.
 fn watch(running: &Running, submission: B256) -> tokio::task::JoinHandle<Vec<v1::BatchState>> {
     let mut client = running.client.clone();
     tokio::spawn(async move {
@@ -108,7 +108,7 @@ async fn one_that_is_killed_while_it_posts_is_followed_by_the_other_and_nothing_
     for submission in &submissions {
         second.until_state(*submission, v1::BatchState::Certified).await;
     }
-    // Nonces are given out, and the transactions are on their way.
+    // Waits until the postings have nonces and their transactions are sent.
     let books = second.store().books();
     tokio::time::timeout(PATIENCE, async {
         while books.load().await.unwrap().slots.len() < submissions.len() {
@@ -139,7 +139,8 @@ async fn every_process_takes_batches_and_proofs_whoever_posts() {
     let other = world.start().await;
     let recorded = other.submit_new(1, 1000).await;
     let settling = other.submit_to_settle(2).await;
-    // The proof goes to a process that does not post, and another account settles the batch before.
+    // The proof goes to a process that does not post, and another account settles the batch before
+    // it.
     let watching = watch(&other, settling);
     other.prove(settling, good_proof(1)).await.unwrap();
     let again = posting.prove(settling, good_proof(1)).await.unwrap();
@@ -153,9 +154,9 @@ async fn every_process_takes_batches_and_proofs_whoever_posts() {
     other.until_state(settling, v1::BatchState::Settled).await;
     let states = seen(watching).await;
     assert!(states.is_sorted() && states.last() == Some(&v1::BatchState::Settled), "{states:?}");
-    // A proof for a batch that was finished, at the process that did not work on it last.
+    // The proof for a finished batch goes to the process that did not work on it last.
     assert_eq!((world.l1.recorded(), world.l1.included()), (1, 2));
-    // One goes in good order: the other need not wait for its lease.
+    // A process that stops in good order gives back its lease, so the other one need not wait.
     posting.stop().await;
     let last = other.submit_new(3, 1000).await;
     other.until_state(last, v1::BatchState::Posted).await;

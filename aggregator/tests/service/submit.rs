@@ -1,4 +1,5 @@
-//! What is taken, what is refused and why, and that a refusal leaves nothing behind.
+//! Tests which submissions are taken, which are refused for which reason, and that a refusal leaves
+//! nothing behind.
 
 use bytes::Bytes;
 use dac_database::sqlx;
@@ -18,7 +19,7 @@ fn reason<T: std::fmt::Debug>(result: Result<T, Status>) -> Reason {
     Reason::of(&status).unwrap_or_else(|| panic!("no reason: {status:?}"))
 }
 
-/// Rows that uploads left in the store, once the removal had its time.
+/// Waits until the store has no rows of unfinished uploads; fails if some stay.
 async fn nothing_staged(world: &World) {
     let store = world.opened();
     let count = async || -> i64 {
@@ -38,7 +39,7 @@ async fn nothing_staged(world: &World) {
     .expect("an upload left rows behind");
 }
 
-/// Waits until as many bytes are in flight as wanted.
+/// Waits until `wanted` accepts the number of bytes in flight.
 async fn in_flight(running: &Running, wanted: impl Fn(u64) -> bool) {
     tokio::time::timeout(PATIENCE, async {
         while !wanted(running.aggregator.batches().budgets().in_flight.used()) {
@@ -81,7 +82,7 @@ async fn every_rule_of_a_submission_has_its_reason() {
     for (name, wanted, submission) in cases {
         assert_eq!(reason(running.submit(&submission, &bytes).await), wanted, "{name}");
     }
-    // Signatures: another message's, malleable, of no length.
+    // Signatures that must be refused: one of another message, a malleable one, and an empty one.
     let mut stolen = sign(good());
     stolen.submission.batch_number = 2;
     assert_eq!(reason(running.submit(&stolen, &bytes).await), Reason::WrongPoster);
@@ -92,7 +93,7 @@ async fn every_rule_of_a_submission_has_its_reason() {
         open.submission.as_mut().unwrap().signature = signature;
         assert_eq!(reason(running.upload(messages(open, &bytes)).await), Reason::BadSubmissionSignature);
     }
-    // Another chain, another registry.
+    // Requests for another chain and another registry are refused.
     let mut other_chain = open(&sign(good()));
     other_chain.chain_id += 1;
     assert_eq!(reason(running.upload(messages(other_chain, &bytes)).await), Reason::WrongDomain);
@@ -101,12 +102,12 @@ async fn every_rule_of_a_submission_has_its_reason() {
     assert_eq!(reason(running.upload(messages(other_registry, &bytes)).await), Reason::WrongDomain);
 
     nothing_staged(&world).await;
-    // After all of that the good one is taken.
+    // After all these refusals the good submission is taken.
     running.submit(&sign(good()), &bytes).await.unwrap();
     running.stop().await;
 }
 
-/// The same signature with n − s: valid to careless verifiers.
+/// Returns the same signature with n − s in place of s, which careless verifiers accept.
 fn malleable(submission: &dac_types::SignedSubmission) -> Bytes {
     const ORDER: [u8; 32] = [
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba,
@@ -195,7 +196,7 @@ async fn a_rollup_with_less_quota_than_the_payload_is_told_so() {
 #[tokio::test]
 async fn bytes_and_uploads_in_flight_are_bounded() {
     let mut world = World::small().await;
-    // One rollup has half of either.
+    // One rollup may have half of the uploads and half of the bytes in flight.
     world.options.in_flight_bytes = 3000;
     world.options.uploads = 2;
     for seat in 0..4 {
@@ -218,7 +219,7 @@ async fn bytes_and_uploads_in_flight_are_bounded() {
         client.submit_batch(tokio_stream::wrappers::ReceiverStream::new(receiver)).await
     });
     let other = sign(order(4, HashKind::Opaque, &small));
-    // It holds what has come, not what it announced.
+    // An upload holds the bytes that have arrived, not those that it announced.
     in_flight(&running, |bytes| bytes == 1050).await;
     assert_eq!(reason(running.submit(&other, &small).await), Reason::Busy);
     // It ends, and the place is free again.
@@ -235,7 +236,7 @@ async fn who_says_nothing_takes_no_place() {
     world.options.uploads = 1;
     let running = world.start().await;
     let mut client = running.client.clone();
-    // Refused, it comes back at once: a place that it can have, it takes.
+    // A client that is refused tries again at once, so it would get a place if there were one.
     let mute = tokio::spawn(async move {
         loop {
             let _ = client.submit_batch(tokio_stream::pending()).await;
@@ -297,7 +298,8 @@ async fn the_same_submission_is_the_same_batch_at_any_time() {
     assert_eq!(first.submission_digest, again.submission_digest);
     assert_eq!(first.received_at_ms, again.received_at_ms);
     let posted = running.until_state(digest(&submission), v1::BatchState::Posted).await;
-    // Answered as soon as `open` was read, even when the order is long void.
+    // A repeated submission is answered as soon as `open` was read, even long after its times have
+    // passed.
     world.clock.set(NOW + 10_000);
     let late = running.upload(vec![request(Message::Open(open(&submission)))]).await.unwrap();
     assert_eq!((&late.digest, late.state()), (&posted.digest, v1::BatchState::Posted));
@@ -354,7 +356,7 @@ async fn a_taken_number_is_refused_unless_replaced_by_name() {
     running.until_state(digest(&named), v1::BatchState::Posted).await;
     assert_eq!(world.l1.recorded(), 1, "the replaced batch was not posted");
 
-    // What is posted stays.
+    // A batch that is posted cannot be replaced.
     let posted = running.get(digest(&named)).await;
     let bytes = payload(1000, 78);
     let late =

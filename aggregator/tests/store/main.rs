@@ -1,5 +1,5 @@
-//! The store on both backends: what is committed stays, what is not leaves nothing, races have one
-//! winner.
+//! Tests of the store on both backends: committed changes stay, uncommitted ones leave nothing
+//! behind, and races have one winner.
 
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
@@ -40,7 +40,7 @@ on_both_backends!(
     corrupt_rows_are_named,
 );
 
-/// As a process does that follows another one.
+/// Closes the store and opens it again, as a process does that follows another one.
 async fn reopen(database: &TestDatabase, former: &SqlStore) -> SqlStore {
     former.close().await;
     open(database).await
@@ -124,7 +124,7 @@ fn dispersal_to(quorum: Quorum, batch: &Batch, epoch: u64) -> Dispersal {
     Dispersal::new(digest, quorum, Arc::new(record))
 }
 
-/// Applies and saves; the state machine's actions are nobody's here.
+/// Applies an event and saves the batch. The state machine's actions are ignored here.
 async fn apply(store: &SqlStore, batch: &mut Batch, version: &mut i64, event: Event) {
     let before = batch.clone();
     batch.apply(event);
@@ -150,7 +150,7 @@ fn proof(byte: u8) -> Proof {
         inputs_consumed: u64::MAX,
         outputs: B256::repeat_byte(byte + 1),
     };
-    // The longest there is.
+    // A proof of the greatest length.
     Proof::received(transition, vec![byte; dac_types::limits::PROOF_MAX_BYTES].into(), u64::MAX)
 }
 
@@ -168,7 +168,7 @@ fn answered(digest: BatchDigest, seat: u8) -> Event {
     }
 }
 
-/// A number of members that takes statements of several lengths.
+/// Uses as many members as need statements of several lengths.
 async fn what_many_members_say_is_kept(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
@@ -230,7 +230,7 @@ async fn batches_come_back_as_they_were_saved(backend: Backend) {
     ];
     for event in events {
         apply(&store, &mut batch, &mut version, event).await;
-        // A new process sees the same.
+        // A new process reads the same.
         store = reopen(&database, &store).await;
         let reread = store.batch(batch.id).await.unwrap().unwrap();
         assert_eq!(reread.version, version);
@@ -267,7 +267,7 @@ async fn the_same_submission_is_created_once(backend: Backend) {
 async fn one_number_has_one_holder_in_any_race(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
-    // Two processes on one database, where it allows that.
+    // Two processes race on one database if the backend allows that; a SQLite file takes only one.
     let second = match backend {
         Backend::Sqlite => store.clone(),
         Backend::Postgres => open(&database).await,
@@ -291,7 +291,7 @@ async fn one_number_has_one_holder_in_any_race(backend: Backend) {
         }
     }
     assert_eq!(created, 1);
-    // The database itself refuses a second holder.
+    // The database itself refuses a second batch that holds the same number.
     let forced: Result<(), StoreError> = store
         .database()
         .transaction(|connection| {
@@ -338,7 +338,7 @@ async fn replacing_fails_the_former_and_drops_its_payload(backend: Backend) {
     assert!(failed.finished && failed.payload_dropped);
     let holder = store.holder(Address::repeat_byte(1), 1).await.unwrap().unwrap();
     assert_eq!((holder.id, holder.posted), (named.id, false));
-    // A task that worked on the former one finds out.
+    // A task that works on the former batch finds out when it saves it.
     let before = batch.clone();
     batch.apply(Event::EpochOver { epoch: 1 });
     assert!(matches!(store.save(&before, &batch, version).await, Err(StoreError::Superseded { .. })));
@@ -368,7 +368,8 @@ async fn pages_are_complete_and_ordered(backend: Backend) {
     let database = TestDatabase::new(backend).await;
     let store = open(&database).await;
     for number in 0..7u8 {
-        // Several in one millisecond, one from before the epoch of signed numbers.
+        // Several batches have the same millisecond, and one has a time that does not fit into a
+        // signed number.
         let at_ms = if number == 6 { u64::MAX } else { u64::from(number / 3) };
         let batch = received(submission(number.into(), number, B256::ZERO), at_ms);
         create(&store, batch).await;
@@ -425,7 +426,7 @@ async fn the_posters_books_are_kept(backend: Backend) {
     assert_eq!(store.books().posting(done.digest).await.unwrap(), Some(done));
     assert_eq!(store.books().posting(BatchDigest(B256::ZERO).into()).await.unwrap(), None);
 
-    // All of it or nothing: the second change breaks the order of sequences.
+    // Changes are made all or not at all: the second one breaks the order of sequences.
     let changes = [
         Change::SaveSlot(NonceSlot { nonce: 8, digest: None, variants: vec![] }),
         Change::SavePosting(posting(3, 2)),
@@ -480,7 +481,7 @@ async fn corrupt_rows_are_named(backend: Backend) {
         apply(&store, &mut batch, &mut version, offered(digest, 1)).await;
         run(&store, statement.clone()).await;
         match store.batch(batch.id).await {
-            // A proof can be handed in again: the batch goes on without it.
+            // A corrupt proof does not fail the batch, because the proof can be submitted again.
             Ok(Some(read)) if wanted.is_empty() => {
                 assert!(read.batch.live_proof().is_none(), "{statement}");
                 let state = format!("{:?}", read.batch.proof.unwrap().state);

@@ -1,4 +1,5 @@
-//! Proofs and settlements: kept while they are needed, found again by a new process.
+//! Tests that proofs and settlements are stored while they are needed, and that a new process finds
+//! them again.
 
 use dac_aggregator::batch::{Batch, Event, Failure, FailureReason, L1Record, Phase, ProofState};
 use dac_database::testing::TestDatabase;
@@ -19,7 +20,7 @@ on_both_backends!(
     settlements_of_ended_batches_are_found,
 );
 
-/// A batch that is to settle, certified.
+/// Makes a certified batch that is to be settled.
 async fn certified(store: &SqlStore, batch_number: u64) -> (Batch, i64, BatchDigest) {
     let mut batch = received(submission(batch_number, 1, B256::ZERO), 1).posted_by(PostingMode::Settle);
     create(store, batch.clone()).await;
@@ -68,14 +69,14 @@ async fn proofs_and_settlements_come_back(backend: Backend) {
     for (event, phase, proofs) in events {
         apply(&store, &mut batch, &mut version, event).await;
         assert_eq!((&batch.phase, rows(&store, "proofs").await), (&phase, proofs));
-        // A new process sees the same.
+        // A new process reads the same.
         store = reopen(&database, &store).await;
         let reread = store.batch(batch.id).await.unwrap().unwrap();
         assert_eq!(
             (&reread.batch.phase, reread.batch.posting, &reread.batch.proof, reread.batch.settlement),
             (&batch.phase, PostingMode::Settle, &batch.proof, batch.settlement)
         );
-        // What may be on its way to L1 cannot be replaced any more.
+        // A batch whose settlement may be on its way to L1 cannot be replaced any more.
         let accepted = batch.proof.as_ref().is_some_and(|proof| proof.state == ProofState::Accepted);
         let holder = store.holder(Address::repeat_byte(1), 1).await.unwrap().unwrap();
         assert_eq!(holder.posted, accepted || [Phase::Posted, Phase::Settled].contains(&phase));
@@ -94,7 +95,7 @@ async fn rows_from_before_settlements_are_recorded(backend: Backend) {
     let stored = store.batch(batch.id).await.unwrap().unwrap();
     assert_eq!(stored.batch, batch);
     assert_eq!(store.list(None, None, 10).await.unwrap().batches.len(), 1);
-    // Postings from before there was a choice record.
+    // Postings that were stored before posting modes existed record the certificate.
     let body = r#"{"digest":"0x0101010101010101010101010101010101010101010101010101010101010101","sequence":1,
         "calldata":"0x00","reverts":0,"outcome":null}"#;
     let row = format!(

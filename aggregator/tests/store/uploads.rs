@@ -1,5 +1,5 @@
-//! Payloads on their way into the store: small ones are held until they are a batch's, large ones
-//! are staged; what ends before leaves nothing.
+//! Tests of uploads: small payloads are held in memory until they are stored with their batch,
+//! large ones are staged, and an upload that ends early leaves nothing behind.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use dac_aggregator::batch::{Event, Failure, FailureReason};
 
 use super::{apply, bytes, create, open, payload, received, rows, run, submission, upload};
 
-/// The largest payload that is held.
+/// The largest payload that is held in memory.
 const HELD_MAX_BYTES: u32 = 8 * 256 * 1024;
 
 on_both_backends!(
@@ -59,7 +59,7 @@ async fn payloads_come_back_and_corruption_is_found(backend: Backend) {
         Err(StoreError::CorruptPayload { problem }) => problem,
         other => panic!("{other:?}"),
     };
-    // Rows that change places, a row of another batch, a row that is missing.
+    // Rows that are swapped, a row of another batch, and a missing row are all noticed.
     spoil("UPDATE payload_rows SET row_index = row_index + 10").await;
     spoil("UPDATE payload_rows SET row_index = 11 - row_index WHERE row_index < 12").await;
     assert_eq!(problem().await, "row 0 of 3 does not match its hash");
@@ -69,7 +69,7 @@ async fn payloads_come_back_and_corruption_is_found(backend: Backend) {
     assert_eq!(store.read_payload(id, 700_000).await.unwrap(), payload());
     spoil("DELETE FROM payload_rows WHERE row_index = 1").await;
     assert_eq!(problem().await, "row 1 of 3 is missing");
-    // With the change that says so it goes, and no other one's does.
+    // The change that drops the payload removes its rows, and no other batch's.
     let other = received(submission(2, 1, B256::ZERO), 1);
     create(&store, other.clone()).await;
     let (mut ended, mut version) = (batch, 1);
@@ -96,7 +96,7 @@ async fn unfinished_uploads_leave_nothing(backend: Backend) {
     assert_eq!(rows(&store, "payload_rows").await, 8);
     drop(dropped);
     is_removed(&store, 0).await;
-    // One whose process was killed goes at the next start.
+    // The upload of a killed process is removed at the next start.
     let killed = upload(&store, &bytes(HELD_MAX_BYTES + 1)).await;
     Box::leak(Box::new(killed));
     assert_eq!(rows(&store, "uploads").await, 1);
@@ -122,7 +122,7 @@ async fn an_upload_that_was_removed_takes_no_more_rows(backend: Backend) {
     let store = open(&database).await;
     let mut paused = upload(&store, &bytes(HELD_MAX_BYTES + 1)).await;
     let whole = upload(&store, &bytes(HELD_MAX_BYTES + 1)).await;
-    // What another process does with the uploads of one whose lease ran out.
+    // Does what another process does with the uploads of a process whose lease ran out.
     for table in ["uploads", "payload_rows"] {
         run(&store, format!("DELETE FROM {table}")).await;
     }

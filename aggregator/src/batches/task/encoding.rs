@@ -1,4 +1,5 @@
-//! From the stored payload to the signed header, as soon as there are a committee and memory.
+//! Turns the stored payload into shards and a signed header, as soon as there is an active
+//! committee and memory.
 
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use crate::context::{Context, PAUSE};
 use crate::encode::{EncodeError, EncodedPayload};
 use crate::store::StoreError;
 
-/// An encoding that takes longer says that it waits.
+/// The time after which an encoding that is not finished is reported as waiting for its turn.
 const ENCODING_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Waits for an active committee and for memory, and encodes for it; says so where that takes long.
+/// Waits for an active committee and for memory, and encodes the payload for that committee.
+/// Reports what it waits for if that takes long.
 pub(super) async fn encode(ctx: &Context, payload: &EncodedPayload, events: &mpsc::Sender<Event>) -> Event {
     let mut told = None;
     let mut waits = async |reason: Reason, detail: &str| {
@@ -56,8 +58,8 @@ pub(super) async fn encode(ctx: &Context, payload: &EncodedPayload, events: &mps
                 metrics::histogram!("dac_aggregator_encode_seconds").record(started.elapsed().as_secs_f64());
                 return Event::Encoded(Box::new(dispersal));
             }
-            // Of a batch that is over by now the payload is gone; of any other one it is told that
-            // the batch failed.
+            // The batch fails, unless it is over already: then its payload was removed on purpose,
+            // and the batch ignores this event.
             Err(EncodeError::Store(StoreError::CorruptPayload { problem })) => {
                 return Event::PayloadCorrupt { detail: problem };
             }

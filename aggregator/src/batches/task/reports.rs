@@ -1,4 +1,4 @@
-//! What the log, the metrics and the table of accusations are told of a batch's changes.
+//! Reports a batch's changes to the log, the metrics and the table of accusations.
 
 use dac_types::Seat;
 use tracing::{info, warn};
@@ -61,7 +61,7 @@ impl BatchTask {
         }
     }
 
-    /// Once where a reason appears or changes, not with every attempt.
+    /// Logs what the batch waits for when the reason appears or changes, not at every attempt.
     fn report_waiting(&self, before: &Batch) {
         let reason = |batch: &Batch| batch.waiting().map(|waiting| waiting.obstruction.reason.clone());
         let (former, present) = (reason(before), reason(&self.batch));

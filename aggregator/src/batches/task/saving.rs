@@ -1,5 +1,5 @@
-//! A batch's task and the store: what was decided is saved before it is acted on, and what another
-//! process saved is gone on with.
+//! How a batch's task saves the batch. Each decision is saved before it is acted on. If another
+//! process has changed the batch, the task continues from the state that it saved.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::context::PAUSE;
 use crate::store::{StoreError, Versioned};
 
 impl BatchTask {
-    /// Goes on with what another process made of the batch.
+    /// Reads the batch again after another process changed it, and continues from there.
     pub(super) async fn read_again(&mut self) {
         let before = self.batch.clone();
         match self.reload().await {
@@ -30,7 +30,7 @@ impl BatchTask {
         }
     }
 
-    /// Reads the batch from the store, unless it is the one that was saved last.
+    /// Reads the batch from the store. Returns whether another process had changed it.
     async fn reload(&mut self) -> Result<bool, StoreError> {
         let id = self.batch.id;
         let Some(Versioned { batch, version, .. }) = self.ctx.store.batch(id).await? else {
@@ -46,8 +46,8 @@ impl BatchTask {
         Ok(true)
     }
 
-    /// What members said since the last change was saved. Whether another process had changed the
-    /// batch, which is gone on with instead.
+    /// Saves the members' answers that were not saved yet. Returns whether another process had
+    /// changed the batch; the task then continues from that state.
     pub(super) async fn save_what_waits(&mut self) -> bool {
         if self.taken_over || self.batch.is_stored_as(&self.saved) {
             return false;
@@ -70,8 +70,9 @@ impl BatchTask {
                     self.saved.clone_from(&self.batch);
                     return Persisted::Saved;
                 }
-                // A later submission replaced it; another process took it over or was given its
-                // proof; or an earlier attempt to save took effect although it seemed to fail.
+                // There are three causes: a later submission replaced the batch; another process
+                // took it over or was given its proof; or an earlier attempt to save took effect
+                // although it seemed to fail.
                 Err(StoreError::Superseded { id }) => match self.reload().await {
                     Ok(true) => return Persisted::Reloaded,
                     Ok(false) => {}
@@ -90,8 +91,8 @@ impl BatchTask {
     }
 }
 
-/// Where tests end the process: what was just persisted is durable, and nothing has followed from
-/// it yet.
+/// Fail points at which tests end the process: the change is durable, and nothing was done about it
+/// yet.
 fn persisted(before: &Batch, after: &Batch) {
     failpoint!("aggregator.batch.saved");
     if before.digest() != after.digest() {

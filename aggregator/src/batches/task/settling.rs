@@ -1,5 +1,5 @@
-//! What a batch's task does for its settlement: takes proofs, hands them to the poster, looks for
-//! what others settle.
+//! What a batch's task does for its settlement: takes proofs, hands them to the poster, and
+//! searches for settlements that another sender posted.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::batch::{Event, Failure, FailureReason, ProofVerdict};
 use crate::post::{SettlementTarget, orders};
 
 impl BatchTask {
-    /// Takes a proof or not; says so once that is persisted.
+    /// Decides whether to take a proof, and answers once the decision is stored.
     pub(super) async fn weigh(&mut self, offer: ProofSubmission) {
         let ProofSubmission { digest, proof, reply } = offer;
         let outcome = match self.batch.weigh_proof(digest, &proof, self.ctx.now()) {
@@ -20,16 +20,16 @@ impl BatchTask {
                 self.step(vec![Event::ProofOffered { digest, proof: Box::new(proof) }]).await;
                 match &self.batch.proof {
                     Some(proof) if proof.hash == hash => ProofOutcome::Batch(Arc::new(self.batch.clone())),
-                    // Another writer was faster, or the process is stopping.
+                    // Another process changed the batch first, or this process is stopping.
                     _ => ProofOutcome::Lost,
                 }
             }
         };
-        // Who asked may have gone away; the proof is stored all the same.
+        // The client may have disconnected; the proof is stored anyway.
         let _ = reply.send(outcome);
     }
 
-    /// Hands certificate and proof to the rollup's contract.
+    /// Has the poster send certificate and proof to the rollup's contract.
     pub(super) fn settle(&mut self) {
         self.stop_watching();
         if self.settling.is_some() {
@@ -52,7 +52,7 @@ impl BatchTask {
         self.spawn(async move { ctx.posting.settle(order, number, hash, &events).await });
     }
 
-    /// Looks for a settlement by another sender, until a proof is there.
+    /// Searches for a settlement by another sender, until the batch has a proof.
     pub(super) fn watch(&mut self) {
         let Some(dispersal) = self.batch.dispersal.as_ref().filter(|_| self.watching.is_none()) else {
             return;

@@ -1,4 +1,4 @@
-//! From a quorum's signatures to the certificate, and what a late one is worth.
+//! Makes the certificate from a quorum's signatures, and verifies signatures that come later.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::batch::{Event, Failure, FailureReason};
 use crate::collect::{Collected, collect, is_good};
 use crate::context::PAUSE;
 
-/// The committee of the header, from the registry's last snapshot, however old: what an epoch's
-/// record says stays.
+/// Returns the keys of the header's committee. The registry's last snapshot may be of any age,
+/// because the members of an epoch never change.
 async fn committee_keys(deliveries: &Deliveries) -> Result<Arc<dac_bls::CommitteeKeys>, String> {
     let ctx = Arc::clone(&deliveries.ctx);
     let epoch = deliveries.record.header.epoch;

@@ -31,7 +31,7 @@ pub(super) enum Writer {
 }
 
 impl Writer {
-    /// Returns what its changes set beside the batch's state.
+    /// Returns the columns that a change by this writer sets besides the batch's state.
     const fn also(self) -> &'static str {
         match self {
             Self::Owner => "touched = 0",

@@ -32,8 +32,9 @@ pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Puts the hash of bytes before them. A certificate with a changed bit often still decodes; with
-/// the hash, the store notices the change before it gives the certificate to a member or a client.
+/// Returns the bytes with their hash in front. A certificate with a changed bit often still
+/// decodes; with the hash, the store notices the change before it gives the certificate to a member
+/// or a client.
 pub(super) fn seal(bytes: &[u8]) -> Vec<u8> {
     [keccak256(bytes).as_slice(), bytes].concat()
 }
@@ -50,7 +51,7 @@ pub(super) fn summable(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Makes a missing row none, which the driver reports as an error.
+/// Turns the driver's error for a missing row into none.
 pub(super) fn optional(result: Result<AnyRow, sqlx::Error>) -> Result<Option<AnyRow>, StoreError> {
     match result {
         Ok(row) => Ok(Some(row)),

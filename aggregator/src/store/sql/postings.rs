@@ -1,4 +1,4 @@
-//! The poster's books: its postings, and the nonces that were given to them.
+//! The poster's books: its postings, and the nonces that they were given.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Rows ⇄ values. A row that does not fit is corrupt, and the error names its batch.
+//! Converts rows to values and back. A row that does not convert is corrupt, and the error names
+//! its batch.
 
 use dac_database::sqlx::any::{AnyArguments, AnyRow};
 use dac_database::sqlx::query::Query;
@@ -118,8 +119,8 @@ pub(super) struct Changing {
     payload_dropped: i64,
     finished: i64,
     quota_day: i64,
-    /// It does not change, but batches that are older than the column get it with their next
-    /// change.
+    /// The payload's length. It never changes, but batches that are older than this column get it
+    /// with their next change.
     payload_bytes: i64,
 }
 

@@ -1,5 +1,5 @@
-//! A chain that mines what it is sent with the next look at it, with a certificate log and with
-//! rollups that settle.
+//! A fake L1 with a certificate log and with rollups that settle. It mines the transactions that it
+//! was sent when it is next read.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use dac_chain::{
 use dac_types::{B256, BatchDigest, BatchHeader, Transition, keccak256};
 use parking_lot::Mutex;
 
-/// The chain.
+/// The fake L1.
 #[derive(Default)]
 pub(crate) struct FakeL1(Mutex<State>);
 
@@ -21,69 +21,70 @@ pub(crate) struct FakeL1(Mutex<State>);
 struct State {
     block: u64,
     down: bool,
-    /// Sent transactions stay out of blocks.
+    /// Whether sent transactions stay out of blocks.
     withhold: bool,
     refusal: Option<Refusal>,
-    /// Calls seen in simulations, by which transactions are recognised.
+    /// The calls seen in simulations; a transaction is recognised by the call that it contains.
     calls: Vec<Bytes>,
-    /// By the hash of the call: the block that recorded it.
+    /// The block that recorded a certificate, by the hash of the call.
     recorded: HashMap<B256, u64>,
     receipts: HashMap<B256, Receipt>,
     waiting: Vec<Vec<u8>>,
-    /// Transactions that were included.
+    /// The number of our transactions that were included.
     included: u64,
-    /// Settled batches of all rollups, in order.
+    /// The settled batches of all rollups, in order.
     settled: Vec<SettledBatch>,
-    /// What every settlement is refused with.
+    /// The refusal of every settlement, if they are refused.
     settling_refusal: Option<Refusal>,
-    /// Settlements simulated.
+    /// The number of settlements that were simulated.
     settlements_simulated: u64,
-    /// The number whose settlement fails to simulate.
+    /// The batch number whose settlement cannot be simulated.
     troubled: Option<u64>,
-    /// What the account owns; more than it can spend where nothing is said.
+    /// The account's balance; if it is none, more than the account can spend.
     balance: Option<U256>,
 }
 
-/// The proof that every rollup here accepts begins with this byte.
+/// The first byte of the proofs that every rollup here accepts.
 const GOOD: u8 = 1;
 
 impl FakeL1 {
-    /// Whether it answers.
+    /// Sets whether the fake L1 fails to answer.
     pub(crate) fn set_down(&self, down: bool) {
         self.0.lock().down = down;
     }
 
-    /// What the poster's account owns, in wei; none for more than it can spend.
+    /// Sets the balance of the poster's account, in wei; none means more than it can spend.
     pub(crate) fn set_balance(&self, balance: Option<u64>) {
         self.0.lock().balance = balance.map(U256::from);
     }
 
-    /// Whether it includes transactions.
+    /// Sets whether sent transactions stay out of blocks.
     pub(crate) fn set_withhold(&self, withhold: bool) {
         self.0.lock().withhold = withhold;
     }
 
-    /// What every simulation says.
+    /// Sets the refusal of every simulation; none to accept.
     pub(crate) fn set_refusal(&self, refusal: Option<Refusal>) {
         self.0.lock().refusal = refusal;
     }
 
-    /// What every settlement is refused with from now on, before its proof is looked at.
+    /// Sets the refusal of every settlement, which is given before its proof is checked; none to
+    /// check proofs.
     pub(crate) fn refuse_settling(&self, refusal: Option<Refusal>) {
         self.0.lock().settling_refusal = refusal;
     }
 
-    /// The batch whose settlement cannot be simulated.
+    /// Sets the number of the batch whose settlement cannot be simulated.
     pub(crate) fn trouble(&self, batch_number: Option<u64>) {
         self.0.lock().troubled = batch_number;
     }
 
-    /// Batches settled.
+    /// Returns the settled batches.
     pub(crate) fn settled(&self) -> Vec<SettledBatch> {
         self.0.lock().settled.clone()
     }
 
-    /// Settlements simulated.
+    /// Returns the number of settlements that were simulated.
     pub(crate) fn settlements_simulated(&self) -> u64 {
         self.0.lock().settlements_simulated
     }
@@ -98,7 +99,7 @@ impl FakeL1 {
         state.settle(header, transition, block, B256::repeat_byte(0xcc));
     }
 
-    /// All blocks after this one are gone, with what was in them.
+    /// Removes all blocks after `head`, with what was in them.
     pub(crate) fn reorganise(&self, head: u64) {
         let mut state = self.0.lock();
         state.block = head;
@@ -107,12 +108,12 @@ impl FakeL1 {
         state.settled.retain(|settled| settled.block <= head);
     }
 
-    /// Certificates recorded.
+    /// Returns the number of certificates that are recorded.
     pub(crate) fn recorded(&self) -> usize {
         self.0.lock().recorded.len()
     }
 
-    /// Our transactions that were included.
+    /// Returns the number of our transactions that were included.
     pub(crate) fn included(&self) -> u64 {
         self.0.lock().included
     }
@@ -188,7 +189,7 @@ impl State {
         self.settled.iter().filter(|settled| settled.block <= block).count() as u64
     }
 
-    /// The rules of the settlement contract, in their order.
+    /// Applies the rules of the settlement contract, in the contract's order.
     fn may_settle(&self, settle: &SettleCall, block: u64) -> Result<(), Refusal> {
         if let Some(refusal) = &self.settling_refusal {
             return Err(refusal.clone());
@@ -251,7 +252,7 @@ impl Broadcast for FakeL1 {
             if state.receipts.contains_key(&keccak256(raw)) {
                 return SendAnswer::NonceUsed;
             }
-            // A dearer one of the same nonce replaces the former.
+            // A transaction with a higher fee replaces the former one of the same nonce.
             let call = state.calls.iter().find(|call| contains(raw, call)).cloned();
             state.waiting.retain(|waiting| {
                 waiting != raw && !call.as_ref().is_some_and(|call| contains(waiting, call))

@@ -1,5 +1,5 @@
-//! Members of a committee on real sockets: honest ones make the member's check, the others do as
-//! they are told.
+//! Fake members of a committee on real sockets. Honest ones check deliveries as real members do;
+//! the others do what the test sets.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,33 +28,33 @@ use super::{DOMAIN, disperser};
 #[derive(Clone)]
 pub(crate) enum Behaviour {
     Honest,
-    /// Honest, once it is told to go on.
+    /// Behaves honestly after the test notifies it to go on.
     Wait(Arc<Notify>),
-    /// Honest once so many calls were refused.
+    /// Refuses this many calls for the given reason, and then behaves honestly.
     RefuseFirst(usize, Reason),
     Refuse(Reason),
-    /// Honest, but to batches of this rollup.
+    /// Refuses batches of this rollup for the given reason, and otherwise behaves honestly.
     RefuseRollup(Address, Reason),
-    /// A status without a reason of ours.
+    /// Answers with a gRPC status that has no reason of the protocol.
     Fail(tonic::Code),
-    /// A signature by another key.
+    /// Returns a signature by another key.
     WrongSignature,
-    /// Its own signature over another digest, passed off as one over this.
+    /// Returns its own signature over another digest as if it were over this one.
     OtherMessage,
-    /// An honest attestation of another digest.
+    /// Returns an honest attestation of another digest.
     OtherDigest,
     OtherSeat,
-    /// Bytes that are no point.
+    /// Returns bytes that encode no point of the curve.
     NoPoint,
-    /// The point at infinity.
+    /// Returns the point at infinity as its signature.
     Infinity,
-    /// An answer without attestation.
+    /// Answers without an attestation.
     Empty,
-    /// A signature of a megabyte.
+    /// Returns a signature of one megabyte.
     Oversized,
     /// Never answers.
     Silent,
-    /// Honest, but never answers where the batch is this rollup's.
+    /// Never answers for batches of this rollup, and otherwise behaves honestly.
     SilentTo(Address),
 }
 
@@ -77,7 +77,7 @@ struct Inner {
     delivered: Mutex<Vec<Delivered>>,
 }
 
-/// A member and its server.
+/// A fake member and its server.
 pub(crate) struct FakeMember {
     pub(crate) seat: u8,
     address: SocketAddr,
@@ -123,7 +123,7 @@ impl FakeMember {
         self.inner.secret().public_key().to_compressed()
     }
 
-    /// Another committee's member from now on.
+    /// Makes it a member of another committee, with another key, from now on.
     pub(crate) fn adopt(&self, domain: Domain, secret: SecretKey) {
         *self.inner.identity.lock() = (domain, secret);
     }
@@ -132,27 +132,27 @@ impl FakeMember {
         *self.inner.behaviour.lock() = behaviour;
     }
 
-    /// Calls that reached it.
+    /// Returns the number of calls that reached it.
     pub(crate) fn calls(&self) -> usize {
         self.inner.calls.load(Ordering::SeqCst)
     }
 
-    /// Deliveries that were read to their end.
+    /// Returns the deliveries that it read to their end.
     pub(crate) fn delivered(&self) -> Vec<Delivered> {
         self.inner.delivered.lock().clone()
     }
 
-    /// How many calls it left without an answer, as [`Behaviour::SilentTo`] tells it to.
+    /// Returns the number of calls that it left unanswered because of [`Behaviour::SilentTo`].
     pub(crate) fn unanswered(&self) -> usize {
         self.inner.unanswered.load(Ordering::SeqCst)
     }
 
-    /// Whether it holds its shard of a batch.
+    /// Returns whether it holds its shard of a batch.
     pub(crate) fn holds(&self, digest: BatchDigest) -> bool {
         self.inner.stored.lock().contains_key(&digest)
     }
 
-    /// Whether it was given the certificate of a batch.
+    /// Returns whether it was given the certificate of a batch.
     pub(crate) fn has_certificate(&self, digest: BatchDigest) -> bool {
         self.delivered().iter().any(|delivered| delivered.digest == digest && delivered.with_certificate)
     }
@@ -178,7 +178,7 @@ impl DispersalService for Service {
         }
         if let Behaviour::Wait(go_on) = &behaviour {
             go_on.notified().await;
-            // The call that waits next goes on too.
+            // Passes the notification on, so that the next waiting call goes on too.
             go_on.notify_one();
         }
         let digest = inner.receive(request.into_inner()).await?;
@@ -229,7 +229,7 @@ impl Inner {
         self.identity.lock().1.clone()
     }
 
-    /// The member's check, as members make it.
+    /// Receives a delivery and checks it as real members do.
     async fn receive(&self, mut stream: Streaming<v1::StoreShardRequest>) -> Result<BatchDigest, Status> {
         let Some(Message::Open(open)) = stream.message().await?.and_then(|request| request.message) else {
             return Err(Reason::MalformedRequest.status("open comes first"));

@@ -1,5 +1,5 @@
-//! An aggregator in this process, with fake members on real sockets and a fake L1 that is mined on
-//! demand.
+//! Runs an aggregator in this process, with fake members on real sockets and a fake L1 that is
+//! mined on demand.
 
 pub(crate) mod l1;
 pub(crate) mod members;
@@ -36,35 +36,36 @@ use tonic::transport::Channel;
 pub(crate) use l1::FakeL1;
 pub(crate) use members::{Behaviour, FakeMember};
 
-/// Longest wait for anything that must happen.
+/// The longest time that a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// A process that is not heard of for so long is gone.
+/// The term of processes' leases: a process that has not renewed its lease for this long counts as
+/// gone.
 pub(crate) const TERM: Duration = Duration::from_secs(3);
-/// What the clock shows at first.
+/// The time of the fake clock at the start, in Unix seconds.
 pub(crate) const NOW: u64 = 1_800_000_000;
-/// Chain and registry of all tests.
+/// The chain and the registry of all tests.
 pub(crate) const DOMAIN: Domain = Domain { chain_id: 31337, registry: Address::repeat_byte(0xaa) };
 /// The admitted rollup.
 pub(crate) const ROLLUP: Address = Address::repeat_byte(0x11);
-/// Its retention.
+/// The longest retention of that rollup, in seconds.
 pub(crate) const RETENTION: u64 = 30 * 24 * 3600;
 
-/// A key made of one byte.
+/// Makes a key from one byte.
 pub(crate) fn key(seed: u8) -> EcdsaKey {
     EcdsaKey::from_slice(&[seed; 32]).unwrap()
 }
 
-/// The rollup's poster.
+/// Returns the key of the rollup's poster.
 pub(crate) fn poster() -> EcdsaKey {
     key(0x21)
 }
 
-/// The aggregator's key.
+/// Returns the aggregator's key.
 pub(crate) fn disperser() -> EcdsaKey {
     key(0x31)
 }
 
-/// What stands around an aggregator, and outlives it.
+/// The surroundings of an aggregator, which outlive it: database, registry, members, L1 and clock.
 pub(crate) struct World {
     pub(crate) members: Vec<FakeMember>,
     pub(crate) quorum: Quorum,
@@ -77,7 +78,7 @@ pub(crate) struct World {
     opened: Mutex<Option<SqlStore>>,
 }
 
-/// What tests change.
+/// The settings of an aggregator that tests change.
 #[derive(Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) in_flight_bytes: u64,
@@ -127,7 +128,8 @@ impl Default for Options {
 }
 
 impl World {
-    /// Members that all behave.
+    /// Makes a world whose members are all honest, for a committee of n seats in which k shards
+    /// rebuild and q signatures are a quorum.
     pub(crate) async fn new(n: u16, k: u16, q: u16) -> Self {
         let quorum = Quorum::new(n, k, q).unwrap();
         let mut members = Vec::new();
@@ -148,7 +150,8 @@ impl World {
         }
     }
 
-    /// The committee of the tests: 4 seats, 2 rebuild, 3 sign.
+    /// Makes a world with the usual committee of the tests: 4 seats, 2 shards rebuild, 3 signatures
+    /// are a quorum.
     pub(crate) async fn small() -> Self {
         Self::new(4, 2, 3).await
     }
@@ -161,14 +164,14 @@ impl World {
         self.members[seat].behave(behaviour);
     }
 
-    /// The registry, changed.
+    /// Changes the registry and publishes it to the aggregator.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut RegistryView)) {
         let mut view = (*self.publisher.latest().unwrap()).clone();
         change(&mut view);
         self.publisher.publish(view);
     }
 
-    /// The members' next epoch, from now on.
+    /// Opens the next epoch with the same members, active from now on.
     pub(crate) fn open_epoch(&self, epoch: u64) {
         self.publish(|view| {
             let now = dac_runtime::clock::Clock::now_unix_seconds(&self.clock);
@@ -196,7 +199,7 @@ impl World {
 
     pub(crate) async fn store(&self) -> SqlStore {
         let owner = Owner { domain: DOMAIN, disperser: disperser().address() };
-        // A file is one store's at a time.
+        // A SQLite file can be opened by only one store at a time.
         let former = self.opened.lock().take().filter(|_| self.database.file().is_some());
         if let Some(former) = former {
             former.close().await;
@@ -211,7 +214,8 @@ impl World {
         self.opened.lock().clone().unwrap()
     }
 
-    /// As if the first process that posted had slept beyond its term: until another one posts.
+    /// Ends the poster's lease as if its holder had slept beyond its term, and waits until `other`
+    /// posts.
     pub(crate) async fn pass_the_lead_to(&self, other: &Running) {
         let run_out = async || {
             let done: Result<(), StoreError> = self
@@ -240,12 +244,12 @@ impl World {
         .expect("the other takes it");
     }
 
-    /// An aggregator on this world's database.
+    /// Starts an aggregator on this world's database.
     pub(crate) async fn start(&self) -> Running {
         Running::start(self.parts().await).await
     }
 
-    /// What it is made of.
+    /// Returns the parts that this world's aggregator is built from.
     pub(crate) async fn parts(&self) -> Parts {
         let options = self.options;
         Parts {
@@ -325,19 +329,19 @@ impl Running {
         self.aggregator.stop().await;
     }
 
-    /// Its store.
+    /// Returns the aggregator's store.
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.aggregator.batches().context().store
     }
 
-    /// The batch as it stands.
+    /// Returns the present state of the batch.
     pub(crate) async fn get(&self, submission_digest: B256) -> v1::Batch {
         let mut client = self.client.clone();
         let request = v1::GetBatchRequest { batch: Some(by_submission(submission_digest)) };
         client.get_batch(request).await.unwrap().into_inner().batch.unwrap()
     }
 
-    /// Waits until the batch is as it should be.
+    /// Waits until the batch fulfils the condition, and returns it.
     pub(crate) async fn until(
         &self,
         submission_digest: B256,

@@ -1,4 +1,5 @@
-//! A rollup's proofs: of the fake chain's proof system, signed by its poster or by others.
+//! Proofs of the fake chain's proof system, and requests that submit them, signed by the rollup's
+//! poster or by another key.
 
 use bytes::Bytes;
 use dac_chain::{EcdsaKey, TransactionSigner};
@@ -12,12 +13,12 @@ use tonic::Status;
 use super::rollup::{digest, messages, open, order, payload, sign};
 use super::{DOMAIN, Running, by_submission, poster};
 
-/// A proof that rollups of the fake chain accept; different ones by their seed.
+/// Makes a proof that rollups of the fake chain accept. Each seed gives another proof.
 pub(crate) fn good_proof(seed: u8) -> Bytes {
     [&[1, seed][..], &[7; 254]].concat().into()
 }
 
-/// One that they refuse.
+/// Makes a proof that rollups of the fake chain refuse.
 pub(crate) fn bad_proof(seed: u8) -> Bytes {
     [&[0, seed][..], &[7; 254]].concat().into()
 }
@@ -30,7 +31,7 @@ pub(crate) fn transition(number: u64) -> Transition {
     }
 }
 
-/// A whole request, signed by a key, for a digest.
+/// Makes a request that submits a proof for a digest, signed by `key`.
 pub(crate) fn proof_request(
     digest: BatchDigest,
     proof: Bytes,
@@ -39,7 +40,7 @@ pub(crate) fn proof_request(
     signed_in(&DOMAIN, digest, transition(7), proof, key)
 }
 
-/// The same for another chain, signed by the rollup's poster.
+/// Makes such a request for another domain, signed by the rollup's poster.
 pub(crate) fn request_in(
     domain: &Domain,
     digest: BatchDigest,
@@ -68,7 +69,7 @@ pub(crate) fn batch_digest(batch: &v1::Batch) -> BatchDigest {
 }
 
 impl Running {
-    /// An opaque batch that is to settle; its submission's digest.
+    /// Submits an opaque batch that is to be settled, and returns the digest of its submission.
     pub(crate) async fn submit_to_settle(&self, batch_number: u64) -> B256 {
         let payload = payload(1000, u8::try_from(batch_number & 0xff).unwrap());
         let submission = sign(order(batch_number, HashKind::Opaque, &payload));
@@ -87,7 +88,7 @@ impl Running {
         Ok(response.into_inner().batch.unwrap())
     }
 
-    /// Hands in a proof for a batch, signed as it should be.
+    /// Submits a correctly signed proof for a batch.
     pub(crate) async fn prove(&self, submission: B256, proof: Bytes) -> Result<v1::Batch, Status> {
         let digest = self.encoded(submission).await;
         self.hand_in(proof_request(digest, proof, &poster())).await

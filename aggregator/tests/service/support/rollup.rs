@@ -1,4 +1,4 @@
-//! A rollup: payloads, submissions, uploads, well-formed or not.
+//! The rollup's side of the tests: payloads, submissions and uploads, well-formed or not.
 
 use bytes::Bytes;
 use dac_chain::{EcdsaKey, TransactionSigner};
@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{DOMAIN, NOW, ROLLUP, Running, disperser, poster};
 
-/// Bytes that do not repeat.
+/// Makes a payload of bytes without a repeating pattern.
 pub(crate) fn payload(length: usize, seed: u8) -> Bytes {
     let mut state = u64::from(seed) + 1;
     (0..length)
@@ -22,7 +22,7 @@ pub(crate) fn payload(length: usize, seed: u8) -> Bytes {
         .collect()
 }
 
-/// An order for a payload, good in every respect.
+/// Makes a submission for a payload that is valid in every respect.
 pub(crate) fn order(batch_number: u64, kind: HashKind, payload: &[u8]) -> BatchSubmission {
     BatchSubmission {
         rollup: ROLLUP,
@@ -64,7 +64,7 @@ pub(crate) fn open(submission: &SignedSubmission) -> v1::SubmitBatchOpen {
     }
 }
 
-/// `open`, then the payload in pieces.
+/// Returns the messages of an upload: `open`, then the payload in pieces.
 pub(crate) fn messages(open: v1::SubmitBatchOpen, payload: &Bytes) -> Vec<v1::SubmitBatchRequest> {
     let pieces = (0..payload.len()).step_by(STREAM_PIECE_MAX_BYTES).map(|start| {
         Message::Piece(payload.slice(start..(start + STREAM_PIECE_MAX_BYTES).min(payload.len())))
@@ -91,7 +91,7 @@ impl Running {
         Ok(response.into_inner().batch.unwrap())
     }
 
-    /// An opaque batch that is taken; its submission's digest.
+    /// Submits an opaque batch, which must be taken, and returns the digest of its submission.
     pub(crate) async fn submit_new(&self, batch_number: u64, length: usize) -> B256 {
         let payload = payload(length, u8::try_from(batch_number & 0xff).unwrap());
         let submission = sign(order(batch_number, HashKind::Opaque, &payload));
