@@ -1,10 +1,11 @@
 //! Counts what members and rollups did that honest ones do not do, for each offender, for operators
 //! and monitoring.
 //!
-//! A rollup answers for what its poster signed: two orders for one number. Other messages in its
-//! name may come from a stranger, and a member's answer bears no signature that shows the lie to
-//! others, so these are not *proven*. Only names of the registry are counted, so that an attacker
-//! cannot fill the table with invented ones.
+//! An accusation is *proven* only if signatures prove it: if a rollup's poster signed two
+//! submissions for one number. Other messages in a rollup's name may come from another sender, and
+//! a member's answer bears no signature that would prove a lie to others. Only members and rollups
+//! of the registry are counted by name, so that an attacker cannot fill the table with invented
+//! ones.
 
 use dac_runtime::tally::{Tallied, Tally};
 use dac_types::Address;
@@ -31,22 +32,22 @@ pub struct Accusation {
     pub accused: Accused,
     /// Machine-readable: the reason of the refusal, or what the member's answer was.
     pub kind: String,
-    /// Whether signatures show it.
+    /// Whether signatures prove it.
     pub is_proven: bool,
-    /// How often, since the process started.
+    /// The number of times since the process started.
     pub count: u64,
-    /// Unix seconds of the last time.
+    /// The last time, in Unix seconds.
     pub last_at: u64,
     /// What happened the last time, in words for people.
     pub detail: String,
 }
 
-/// What happened.
+/// One act of misbehaviour.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge<'a> {
-    /// See [`Accusation::kind`]: this program's own words.
+    /// The machine-readable kind, in this program's own words; see [`Accusation::kind`].
     pub kind: &'a str,
-    /// Whether signatures show it.
+    /// Whether signatures prove it.
     pub is_proven: bool,
     /// What happened, in words for people.
     pub detail: &'a str,

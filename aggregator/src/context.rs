@@ -1,4 +1,4 @@
-//! What all batches share: the aggregator's identity, its view of L1, its store, and the bounds on
+//! What all batches share: the aggregator's identity, its view of L1, its store, and the limits on
 //! what may be in flight.
 
 use std::sync::Arc;
@@ -27,53 +27,53 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// The greatest age at which the registry's snapshot may still decide something.
     pub registry_max_age: Duration,
-    /// How long more signatures than a quorum are waited for.
+    /// How long the aggregator waits for further signatures after a quorum has signed.
     pub grace: Duration,
-    /// The interval at which a batch looks at the clock.
+    /// The interval between two ticks of a batch's task, at which it checks what time has changed.
     pub tick: Duration,
-    /// Longest pause between two messages of an upload.
+    /// The longest pause between two messages of an upload.
     pub piece_timeout: Duration,
     /// The least average rate of an upload, in bytes per second.
     pub upload_rate: u64,
-    /// Longest upload.
+    /// The longest time that an upload may take.
     pub upload_timeout: Duration,
-    /// After this time a batch that no quorum takes for now waits without memory.
+    /// The time after which a batch that too few members would take for now gives up its memory.
     pub hold_up: Duration,
     /// The interval at which the process looks for batches that other processes left or changed.
     pub share_interval: Duration,
 }
 
-/// Shared by all batches and handlers.
+/// The state that all batches and request handlers share.
 pub struct Context {
-    /// Who we are.
+    /// The chain, registry and address for which this aggregator takes submissions.
     pub identity: Identity,
-    /// Our key.
+    /// The disperser's key, which signs headers.
     pub signer: Arc<dyn TransactionSigner>,
     /// The store of batches.
     pub store: Arc<dyn Store>,
-    /// The view of L1.
+    /// The registry's newest snapshot from L1.
     pub registry: RegistryWatch,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Committees' keys.
+    /// The cache of committees' keys.
     pub keys: KeyRing,
     /// Members' endpoints.
     pub members: Members,
-    /// Threads for arithmetic.
+    /// The threads for long computations.
     pub workers: Workers,
-    /// Where encoding runs.
+    /// The limits on encodings and their memory.
     pub encoders: Arc<Encoders>,
     /// The poster, which takes orders to L1.
     pub posting: Posting,
-    /// What each rollup spends of its day.
+    /// What each rollup has spent of its daily quota.
     pub quotas: Quotas,
     /// Counts of misbehaviour, by offender.
     pub accusations: Accusations,
-    /// Times.
+    /// The intervals and time limits of batches.
     pub settings: Settings,
     /// All tasks that end by themselves, so that stopping can wait for them.
     pub jobs: TaskTracker,
-    /// Cancelled when batches shall rest where they are.
+    /// Cancelled when the process stops and all work on batches must end.
     pub stopping: CancellationToken,
 }
 

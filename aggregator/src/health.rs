@@ -52,7 +52,8 @@ impl HealthCheck for AggregatorHealth {
         ];
         Observed {
             unready: store.err().map(|_| "the store does not answer".to_owned()),
-            // It tells what it knows of batches also while L1 is away, so the process is ready.
+            // The process stays ready while L1 cannot be reached, because it still answers queries
+            // about batches.
             not_serving: if is_stale { vec!["", BATCHES] } else { Vec::new() },
             problems: problems.into_iter().flatten().collect(),
         }

@@ -3,9 +3,9 @@
 //!
 //! * [`Posting`] is the poster of this process, as long as this process posts.
 //! * `orders` has what each posting mode asks of L1.
-//! * `drive` follows one order of any kind to its outcome; `record`, `settle` and `renew`
-//!   say what each look at it means.
-//! * `settlements` notices what others settled.
+//! * `drive` follows one order of any kind to its outcome; `record`, `settle` and `renew` say what
+//!   its state means.
+//! * `settlements` notices what other senders settled.
 
 mod counts;
 mod drive;
@@ -35,7 +35,7 @@ pub use settlements::SettlementTarget;
 
 use self::counts::Settlements;
 
-/// The number of the poster's polling intervals between two looks at what rollups have settled.
+/// The number of the poster's polling intervals between two readings of what rollups have settled.
 const WATCH_ROUNDS: u32 = 4;
 
 /// The time after which a posting counts as late, and the pause before a retry.
@@ -43,7 +43,7 @@ const WATCH_ROUNDS: u32 = 4;
 pub struct PostSettings {
     /// A certificate that is not recorded after this time is reported as late.
     pub deadline: Duration,
-    /// Pause after L1 refused a certificate.
+    /// The pause after L1 refused a posting.
     pub retry: Duration,
 }
 
@@ -53,9 +53,10 @@ pub struct Posting {
     poster: watch::Sender<Option<Poster>>,
     l1: Arc<dyn L1>,
     settings: PostSettings,
-    /// Blocks, the including one counted, after which what is seen is final.
+    /// The number of blocks, counting the one that includes a transaction, after which a
+    /// transaction is final.
     confirmations: u64,
-    /// The pause between two looks for what other senders settled.
+    /// The pause between two searches for what other senders settled.
     watch_interval: Duration,
     waiting: Arc<Mutex<HashMap<PostingDigest, watch::Sender<Option<Outcome>>>>>,
     settlements: Settlements,
@@ -118,12 +119,12 @@ impl Posting {
         self.poster.subscribe()
     }
 
-    /// Whether this process posts.
+    /// Returns whether this process posts.
     pub fn is_leading(&self) -> bool {
         self.poster.borrow().is_some()
     }
 
-    /// The account that pays; `None` while another process posts.
+    /// Returns the account that pays; `None` while another process posts.
     pub fn payer(&self) -> Option<Payer> {
         let poster = self.poster.borrow();
         poster.as_ref().map(|poster| poster.payer().borrow().clone())

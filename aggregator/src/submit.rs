@@ -110,7 +110,7 @@ pub enum Refusal {
     #[error("the registry is paused: no new batches")]
     Paused,
     /// No epoch is active, so no member would sign.
-    #[error("no epoch is active: nobody would sign")]
+    #[error("no epoch is active, so no member would sign")]
     NoActiveCommittee,
     /// Another batch of the rollup has this number.
     #[error(transparent)]

@@ -95,7 +95,7 @@ impl Dispersal {
             .collect()
     }
 
-    /// Counts the members whose delivery is a wanted one.
+    /// Counts the members whose delivery `wanted` accepts.
     pub(super) fn count(&self, wanted: impl Fn(Delivery) -> bool) -> u16 {
         let count = self.members.iter().filter(|member| wanted(member.delivery)).count();
         u16::try_from(count).expect("at most 256 members")

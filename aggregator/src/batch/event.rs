@@ -59,7 +59,7 @@ pub enum Event {
         digest: BatchDigest,
         /// The sum, verified.
         aggregate: AggregateAttestation,
-        /// Unix milliseconds.
+        /// The time, in Unix milliseconds.
         at_ms: u64,
     },
     /// The sum did not verify because of these seats.
@@ -118,8 +118,8 @@ pub enum Event {
         /// The transaction and its block.
         record: L1Record,
     },
-    /// The rollup settled the batch as deep in the chain as was asked for. Any sender may have sent
-    /// the transaction.
+    /// The rollup settled the batch, and the configured number of blocks confirms it. Any sender
+    /// may have sent the transaction.
     Settled(L1Record),
     /// The rollup will never settle the batch.
     SettlingFailed(Failure),
@@ -127,14 +127,14 @@ pub enum Event {
     PostingProblem(String),
     /// The stored payload does not pass its check.
     PayloadCorrupt {
-        /// What was found.
+        /// What is wrong with the payload.
         detail: String,
     },
     /// The batch cannot go on.
     Failed(Failure),
     /// Time has passed; sent at every tick.
     TimePassed {
-        /// Unix seconds.
+        /// The time, in Unix seconds.
         now: u64,
     },
 }
@@ -189,6 +189,6 @@ pub enum Action {
     /// Look whether another sender settles the batch; answer with [`Event::Settled`] or
     /// [`Event::SettlingFailed`].
     WatchSettlement,
-    /// Make no more calls to members for the header so far.
+    /// Make no more calls to members for the present header.
     StopDelivery,
 }

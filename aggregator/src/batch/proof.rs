@@ -33,7 +33,7 @@ impl fmt::Display for ProofState {
 /// A proof that the rollup's poster handed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// The state transition that the proof is said to show.
+    /// The state transition that the rollup claims to prove.
     pub transition: Transition,
     /// The keccak256 hash of the proof's bytes.
     pub hash: B256,

@@ -23,7 +23,7 @@ pub enum Phase {
     /// The certificate is recorded on L1; or, if the batch is to be settled without a record, a
     /// block that is not deep enough yet settled it.
     Posted,
-    /// The rollup settled the batch, as deep in the chain as was asked for.
+    /// The rollup settled the batch, and the configured number of blocks confirms it.
     Settled,
     /// The batch was given up; its number is free.
     Failed(Failure),

@@ -19,8 +19,8 @@ impl Budgets {
         Self { in_flight: Budget::new(in_flight, Part::Half), parked: Budget::new(parked, Part::Half) }
     }
 
-    /// Takes a place on the disk for a batch that no quorum accepts for now. Returns `None` if its
-    /// rollup has no place left: the batch then stays in flight, within its rollup's share.
+    /// Takes a place on the disk for a batch that too few members accept for now. Returns `None` if
+    /// its rollup has no place left: the batch then stays in flight, within its rollup's share.
     pub(super) fn park(&self, batch: &Batch) -> Option<Held> {
         let order = &batch.submission.submission;
         self.parked.try_take(order.rollup, order.payload_length).ok()

@@ -1,6 +1,6 @@
-//! Batches that wait for a proof and for nothing else. They take no task and hardly any memory: a
-//! rollup may have certified thousands of them before it proves the first. An event that concerns
-//! one of them wakes it.
+//! Batches that wait only for a proof. They have no task and take hardly any memory, because a
+//! rollup may have thousands of certified batches before it proves the first. An event that
+//! concerns one of them wakes it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -69,7 +69,8 @@ impl DormantBatches {
         self.0.lock().values().map(|rest| rest.settlement).collect()
     }
 
-    /// Those whose time is over, and those under whose number the rollup has settled a batch.
+    /// Returns the batches that have expired, and those under whose number the rollup has settled a
+    /// batch.
     pub(super) fn due(&self, now: u64, settled: impl Fn(Address) -> u64) -> Vec<SubmissionDigest> {
         let batches = self.0.lock();
         let is_due = |rest: &Dormant| now > rest.expires_at || rest.number <= settled(rest.settlement);

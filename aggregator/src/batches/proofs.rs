@@ -11,7 +11,7 @@ use crate::batch::{Batch, Proof, ProofRefusal};
 /// The outcome of a submitted proof.
 #[derive(Clone, Debug)]
 pub enum ProofOutcome {
-    /// The proof is stored, since now or before; this is the batch's present state.
+    /// The proof is stored, now or earlier; the value is the batch's present state.
     Batch(Arc<Batch>),
     /// The batch refuses the proof.
     Refused(ProofRefusal),

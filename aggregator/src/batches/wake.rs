@@ -36,7 +36,7 @@ impl Batches {
     }
 
     /// Reads a batch of this process again after another process changed it, or starts its task if
-    /// it has none. If the store fails, the batch is no longer dormant, so that the next full look
+    /// it has none. If the store fails, the batch is no longer dormant, so that the next full round
     /// finds it.
     pub(super) async fn tell_changed(&self, id: SubmissionDigest) -> Result<(), StoreError> {
         if !self.is_live(id) {
@@ -83,8 +83,8 @@ impl Batches {
             for id in self.dormant.due(self.ctx.now(), settled) {
                 match self.wake(id).await {
                     Ok(()) => {}
-                    // One unreadable batch does not keep the others waiting. The next full look
-                    // says what it is.
+                    // One unreadable batch does not keep the others waiting. The next full round
+                    // logs the error.
                     Err(StoreError::Corrupt { .. }) => drop(self.dormant.remove(id)),
                     Err(error) => {
                         warn!(batch = %id, %error, "going on with a batch; trying again");

@@ -105,8 +105,8 @@ impl Members {
 
     /// Asks a member that refused before whether it would take the batch now, without sending the
     /// shard, so that no memory is needed for another refusal. Returns the attestation of a member
-    /// that already has the shard, and none if the member has not refused within
-    /// [`MemberLink::patience`], because it then waits for the shard.
+    /// that already has the shard, and none if the member has not refused after a time in which it
+    /// usually would, because it then waits for the shard.
     pub async fn would_take(
         &self,
         link: &MemberLink,

@@ -89,8 +89,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the number of batches in each phase, by [`crate::batch::Phase::name`].
     async fn count_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError>;
 
-    /// Returns the settlements in the poster's books whose batch failed or expired. The process
-    /// ended before it withdrew them.
+    /// Returns the settlements in the poster's books whose batch failed or expired. They are there
+    /// if a process ended before it withdrew them.
     async fn orphaned_settlements(&self) -> Result<Vec<BatchDigest>, StoreError>;
 
     /// Returns the poster's books, without the right to post.

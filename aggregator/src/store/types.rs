@@ -42,7 +42,7 @@ pub struct Versioned {
     pub upload: UploadId,
 }
 
-/// What became of an upload.
+/// The outcome of creating a batch from an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Creation {
     /// The upload is a batch now. It took the number of a former batch if it named that batch.

@@ -103,7 +103,7 @@ async fn a_batch_that_no_member_takes_keeps_no_other_waiting() {
     let honest = running.submit_new(2, 600_000).await;
     running.until_state(honest, v1::BatchState::Posted).await;
     running.until(digest(&stuck), |batch| waits_for(batch, "QUOTA_EXCEEDED")).await;
-    // When the members would take the batch again, it goes on by itself.
+    // When the members would take the batch again, it continues without any request.
     for seat in 0..4 {
         world.behave(seat, Behaviour::Honest);
     }

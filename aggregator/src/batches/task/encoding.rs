@@ -30,7 +30,7 @@ pub(super) async fn encode(ctx: &Context, payload: &EncodedPayload, events: &mps
         let committee = match ctx.registry().map(|view| view.active_committee(ctx.now()).cloned()) {
             Ok(Some(committee)) => committee,
             Ok(None) => {
-                waits(Reason::NoActiveCommittee, "no epoch is active: nobody would sign").await;
+                waits(Reason::NoActiveCommittee, "no epoch is active, so no member would sign").await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
